@@ -1,0 +1,1 @@
+"""What the nodes of the pipeline do, a folder each."""

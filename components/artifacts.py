@@ -1,0 +1,17 @@
+"""Artifact types of our own, beside TFX's standard ones."""
+
+from __future__ import annotations
+
+from tfx.types.artifact import Artifact
+
+
+class DataVerdict(Artifact):  # type: ignore[misc]
+    """DataGate's verdict on a run's examples: `verdict.json`."""
+
+    TYPE_NAME = "DataVerdict"
+
+
+class RunReport(Artifact):  # type: ignore[misc]
+    """What a person and a machine read after a run: `report.html` and `metrics.json`."""
+
+    TYPE_NAME = "RunReport"

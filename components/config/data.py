@@ -1,0 +1,88 @@
+"""Where the log is, what its columns are called, and how it is split."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from components.config.section import Section
+
+
+class Columns(Section):
+    """What the log calls the columns that every log has."""
+
+    learner_id: str = Field("learner_id", description="who, in both tables")
+    unit_id: str = Field("unit_id", description="what mastery is judged for, in both tables")
+    time: str = Field("time", description="when an event was, in events")
+    event_type: str = Field("event_type", description="what kind of event, in events")
+    as_of: str = Field("as_of", description="the moment of judgement, in outcomes: only events before it are seen")
+
+
+class Splits(Section):
+    """Shares of learners in train, eval and test; a learner is in one of them only."""
+
+    train: int = Field(8, ge=1, description="parts of the learners that the model is fitted to")
+    eval: int = Field(1, ge=1, description="parts that stop the training")
+    test: int = Field(1, ge=1, description="parts that the gates judge by")
+    seed: str = Field("mastery", description="another seed, another draw")
+
+
+class Data(Section):
+    """The behaviour log."""
+
+    events: list[str] = Field(
+        description="Parquet, CSV or JSON lines: a file, a folder, a pattern (`{SPAN}`, `{YYYY}`, `{MM}`, `{DD}`, "
+        "`{VERSION}` stand for numbers, the newest is taken), or a list of them",
+        min_length=1,
+    )
+    outcomes: list[str] = Field(description="the same for the table of outcomes", min_length=1)
+    columns: Columns = Field(default_factory=Columns, description="names of the columns that every log has")  # type: ignore[arg-type]
+    timezone: str = Field("UTC", description="zone of timestamps that name none; all are stored as UTC")
+    max_cold_start_share: float = Field(
+        0.05, ge=0, le=1, description="share of outcomes that may have no event before `as_of`"
+    )
+    nan_as_missing: bool = Field(False, description="take NaN as a missing value instead of an error")
+    min_class_examples: int = Field(5, ge=1, description="examples that every class needs in every split")
+    splits: Splits = Field(default_factory=Splits, description="shares of learners in each split")  # type: ignore[arg-type]
+
+    @field_validator("events", "outcomes", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: object) -> object:
+        return [value] if isinstance(value, str) else value
+
+    @field_validator("timezone")
+    @classmethod
+    def _zone_exists(cls, value: str) -> str:
+        from zoneinfo import ZoneInfo
+
+        try:
+            ZoneInfo(value)
+        except (KeyError, ValueError, OSError):
+            raise ValueError(f"expected a time zone such as 'UTC' or 'Europe/Zurich', found {value!r}") from None
+        return value
+
+
+class Label(Section):
+    """What is predicted: a column of outcomes."""
+
+    column: str = Field(description="the column of outcomes that holds the label")
+    task: Literal["classification", "regression"] = Field("classification", description="classes, or a number")
+    classes: list[str] = Field(
+        default_factory=list, description="the classes, lowest first; integers are taken as their digits"
+    )
+
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _integers_as_digits(cls, value: object) -> object:
+        if not isinstance(value, list):
+            return value
+        return [str(item) if isinstance(item, int) and not isinstance(item, bool) else item for item in value]
+
+    @model_validator(mode="after")
+    def _classes_fit_the_task(self) -> Label:
+        if self.task == "regression" and self.classes:
+            raise ValueError("classes: expected none with task: regression")
+        if self.task == "classification" and (len(self.classes) < 2 or len(set(self.classes)) < len(self.classes)):
+            raise ValueError(f"classes: expected two or more different names, found {self.classes}")
+        return self

@@ -1,0 +1,137 @@
+"""Reads a configuration file, applies overrides, and says what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from components.config.root import Config
+from components.errors import ConfigError
+
+PATHS = (("data", "events"), ("data", "outcomes"), ("schema",), ("push", "directory"))
+
+
+def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
+    """Reads `path`, applies `key.path=value` overrides and validates the result.
+
+    Relative paths in the file count from the file's own folder; in an override they count from the
+    current folder. Values of overrides are YAML, so numbers, lists and null work.
+
+    Raises:
+        ConfigError: the file is missing, is no YAML mapping, or a value does not fit; the text
+            names the file, the line, the key, what was found and what would do.
+    """
+    file = Path(path)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{file}: expected a configuration file, found none ({error.strerror}).") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{file}: expected UTF-8 text, found something else.") from None
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{file}: expected YAML. {error}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{file}: expected a mapping such as `name: my_log`, found {type(values).__name__}.")
+    _resolve_paths(values, file.resolve().parent)
+    for override in overrides:
+        _apply_override(values, override)
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(file, root, item) for item in error.errors())) from None
+
+
+def _resolve_paths(values: dict[str, Any], folder: Path) -> None:
+    for *parents, key in PATHS:
+        section: Any = values
+        for parent in parents:
+            section = section.get(parent) if isinstance(section, dict) else None
+        if isinstance(section, dict) and key in section:
+            section[key] = _absolute(section[key], folder)
+
+
+def _absolute(value: Any, folder: Path) -> Any:
+    if isinstance(value, list):
+        return [_absolute(item, folder) for item in value]
+    if not isinstance(value, str) or "://" in value:
+        return value
+    return str(Path(folder, Path(value).expanduser()).resolve())
+
+
+def _apply_override(values: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key:
+        raise ConfigError(f"--set {override}: expected key=value, such as training.epochs=5.")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        value = text
+    *parents, last = key.split(".")
+    if tuple([*parents, last]) in PATHS:
+        value = _absolute(value, Path.cwd())
+    section: Any = values
+    for index, parent in enumerate(parents):
+        if isinstance(section, dict):
+            section = section.setdefault(parent, {})
+        else:
+            section = _item(section, parent, ".".join(parents[: index + 1]))
+    if isinstance(section, list):
+        _item(section, last, key)
+        section[int(last)] = value
+    elif isinstance(section, dict):
+        section[last] = value
+    else:
+        raise ConfigError(f"--set {override}: {'.'.join(parents)} is a value, not a section.")
+
+
+def _item(section: Any, index: str, key: str) -> Any:
+    if isinstance(section, list) and index.isdigit() and int(index) < len(section):
+        return section[int(index)]
+    found = f"a list of {len(section)}" if isinstance(section, list) else type(section).__name__
+    raise ConfigError(f"--set {key}: expected the number of an item, found {index!r} in {found}.")
+
+
+def _explain(file: Path, root: yaml.Node | None, item: Any) -> str:
+    """Turns one of Pydantic's errors into `file, line n, key: expected ..., found ...`."""
+    keys = [str(part) for part in item["loc"] if part not in ("categorical", "numeric")]
+    line, known = _locate(root, keys)
+    where = f"{file}, line {line}" if line else str(file)
+    if item["type"] == "extra_forbidden":
+        return f"{where}, {_dotted(keys)}: this key is not known. See docs/configuration.md for those that are."
+    if item["type"] == "missing":
+        return f"{where}, {_dotted(keys)}: this key is required and was not found."
+    message = item["msg"].removeprefix("Value error, ")
+    if item["type"] == "value_error":
+        return f"{where}{', ' + _dotted(keys) if keys else ''}: {message}."
+    return f"{where}, {_dotted(keys)}: {message[0].lower()}{message[1:]}, found {item['input']!r}."
+
+
+def _locate(node: yaml.Node | None, keys: list[str]) -> tuple[int | None, int]:
+    """Returns the line of the deepest of `keys` that the file has, and how many of them it has."""
+    line, depth = None, 0
+    for key in keys:
+        child = _child(node, key)
+        if child is None:
+            break
+        (at, node), depth = child, depth + 1
+        line = at.start_mark.line + 1
+    return line, depth
+
+
+def _child(node: yaml.Node | None, key: str) -> tuple[yaml.Node, yaml.Node] | None:
+    if isinstance(node, yaml.MappingNode):
+        return next(((name, value) for name, value in node.value if name.value == key), None)
+    if isinstance(node, yaml.SequenceNode) and key.isdigit() and int(key) < len(node.value):
+        return node.value[int(key)], node.value[int(key)]
+    return None
+
+
+def _dotted(keys: list[str]) -> str:
+    return "".join(f"[{key}]" if key.isdigit() else f".{key}" for key in keys).lstrip(".")

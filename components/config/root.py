@@ -1,0 +1,141 @@
+"""The whole configuration, and the rules that span its sections."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+
+from pydantic import Field, field_validator, model_validator
+
+from components.config.data import Data, Label
+from components.config.features import Feature, Prior, Steps
+from components.config.gates import CLASSIFICATION_METRICS, CLASS_METRICS, REGRESSION_METRICS, Evaluation, Gate
+from components.config.section import Section
+from components.config.training import Model, Training
+from components.naming import DERIVED_STEPS, EVENT_TYPE, RESERVED
+
+
+class Push(Section):
+    """Where a model that passed goes."""
+
+    directory: str | None = Field(
+        None, description="the folder TensorFlow Serving watches; default: `serving/` in the run's root"
+    )
+    check_examples: int = Field(200, ge=1, description="test examples that ServingCheck replays")
+    warmup_requests: int = Field(8, ge=0, le=1000, description="requests written into the model for TensorFlow Serving")
+
+
+class Beam(Section):
+    """How Apache Beam runs the nodes that read data."""
+
+    args: list[str] = Field(
+        default_factory=lambda: ["--direct_running_mode=in_memory"],
+        description="options of Beam's runner, e.g. --runner=FlinkRunner",
+    )
+    partitions: int = Field(8, ge=1, description="parts the log is shuffled into, by a hash of the learner")
+
+
+class Config(Section):
+    """One data set or deployment: a YAML file, validated once, before anything heavy is imported."""
+
+    name: str = Field(description="name of the pipeline and of the served model")
+    data: Data = Field(description="the behaviour log")
+    schema_: str = Field(alias="schema", description="the curated TFDV schema (see `mastery schema infer`)")
+    label: Label = Field(description="what is predicted")
+    steps: Steps = Field(description="the sequence the model reads")
+    context: dict[str, Feature] = Field(
+        default_factory=dict, description="columns of outcomes (and `unit_id`) that are inputs beside the sequence"
+    )
+    protected: list[str] = Field(
+        default_factory=lambda: ["gender", "age", "age_band", "region"],
+        description="columns that may slice, but are no inputs unless the feature says `allow_protected: true`",
+    )
+    prior: Prior = Field(default_factory=Prior, description="the answer for a cold start")  # type: ignore[arg-type]
+    model: Model = Field(default_factory=Model, description="the network")  # type: ignore[arg-type]
+    training: Training = Field(default_factory=Training, description="how it is fitted")  # type: ignore[arg-type]
+    evaluation: Evaluation = Field(default_factory=Evaluation, description="how it is judged")  # type: ignore[arg-type]
+    gates: list[Gate] = Field(description="what a model has to reach before it is pushed", min_length=1)
+    push: Push = Field(default_factory=Push, description="where a model that passed goes")  # type: ignore[arg-type]
+    beam: Beam = Field(default_factory=Beam, description="how the data nodes run")  # type: ignore[arg-type]
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_plain(cls, value: str) -> str:
+        if not re.fullmatch(r"[a-z][a-z0-9_-]{0,62}", value):
+            raise ValueError(f"expected lower-case letters, digits, - and _, found {value!r}")
+        return value
+
+    @model_validator(mode="after")
+    def _names_are_distinct(self) -> Config:
+        columns = self.data.columns
+        both = sorted(set(self.steps.features) & set(self.context))
+        if both:
+            raise ValueError(f"context: expected names that are not in steps.features, found {both}")
+        taken = {self.label.column, columns.learner_id, columns.as_of, columns.time} | RESERVED
+        for place, names in (("steps.features", self.steps.features), ("context", self.context)):
+            for name in names:
+                if name in taken:
+                    raise ValueError(f"{place}.{name}: this column cannot be an input (it is the label, a key or reserved)")
+        wrong = sorted(set(DERIVED_STEPS) & set(self.context))
+        if wrong:
+            raise ValueError(f"context: {wrong} are step features; name them under steps.features")
+        return self
+
+    @model_validator(mode="after")
+    def _protected_columns_only_slice(self) -> Config:
+        features = {**self.steps.features, **self.context}
+        for name in self.protected:
+            if name in features and not features[name].allow_protected:
+                raise ValueError(
+                    f"{name} is listed in `protected` and cannot be an input; "
+                    "remove it, or write `allow_protected: true` in the feature"
+                )
+            if name in self.prior.group_by and not self.prior.allow_protected:
+                raise ValueError(
+                    f"prior.group_by: {name} is listed in `protected`; remove it, or write `prior.allow_protected: true`"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _gates_fit_the_task(self) -> Config:
+        allowed = REGRESSION_METRICS if self.label.task == "regression" else CLASSIFICATION_METRICS + CLASS_METRICS
+        sliced = {name for names in self.evaluation.slices for name in names if len(names) == 1}
+        for index, gate in enumerate(self.gates):
+            if gate.metric not in allowed:
+                raise ValueError(f"gates[{index}].metric: expected one of {', '.join(allowed)}, found {gate.metric}")
+            if gate.class_ is not None and gate.class_ not in self.label.classes:
+                raise ValueError(f"gates[{index}].class: expected one of {self.label.classes}, found {gate.class_!r}")
+            names = [gate.slice] if isinstance(gate.slice, str) else sorted(gate.slice or {})
+            if len(names) == 1 and names[0] not in sliced or len(names) > 1 and names not in map(sorted, self.evaluation.slices):
+                raise ValueError(f"gates[{index}].slice: {names} is not in evaluation.slices; add it there")
+        return self
+
+    @model_validator(mode="after")
+    def _class_weights_name_the_classes(self) -> Config:
+        weights = self.training.class_weights
+        if isinstance(weights, dict) and sorted(weights) != sorted(self.label.classes):
+            raise ValueError(f"training.class_weights: expected a weight for each of {self.label.classes}")
+        return self
+
+    @property
+    def outcome_columns(self) -> list[str]:
+        """Columns of outcomes that examples carry besides keys and label, in a stable order."""
+        names = [*self.context, *self.prior.group_by, *(name for names in self.evaluation.slices for name in names)]
+        keys = {"learner_id", "unit_id", "as_of", self.label.column}
+        return [name for name in dict.fromkeys(names) if name not in keys]
+
+    @property
+    def event_columns(self) -> list[str]:
+        """Columns of events that are read besides the keys, in a stable order."""
+        return [name for name in self.steps.features if name not in (*DERIVED_STEPS, EVENT_TYPE)]
+
+    def section_json(self, *names: str) -> str:
+        """Returns the named sections as canonical JSON: the part of a cache key that is configuration."""
+        return json.dumps(self.model_dump(mode="json", by_alias=True, include={*names}), sort_keys=True)
+
+    @property
+    def fingerprint(self) -> str:
+        """A short digest of every value in the configuration."""
+        text = json.dumps(self.model_dump(mode="json", by_alias=True), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,0 +1,36 @@
+"""The network and how it is fitted."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, PositiveInt
+
+from components.config.section import Section
+
+
+class Model(Section):
+    """The sequence model: stacked LSTMs, dense layers, dropout, softmax (or one linear output)."""
+
+    lstm: list[PositiveInt] = Field(
+        default_factory=lambda: [64, 32], description="units of each LSTM; all but the last return sequences", min_length=1
+    )
+    dense: list[PositiveInt] = Field(default_factory=lambda: [64], description="units of each dense layer")
+    dropout: float = Field(0.5, ge=0, lt=1, description="share of units dropped after each dense layer")
+
+
+class Training(Section):
+    """How the model is fitted."""
+
+    epochs: int = Field(30, ge=1, description="most passes over the training split")
+    batch_size: int = Field(128, ge=1, description="examples in a batch, all devices together")
+    learning_rate: float = Field(1e-3, gt=0, description="Adam's learning rate")
+    patience: int = Field(4, ge=1, description="epochs without a better eval loss before training stops")
+    class_weights: Literal["balanced", "none"] | dict[str, float] = Field(
+        "balanced", description="weight of each class in the loss: balanced, none, or a number for each class"
+    )
+    seed: int = Field(7, ge=0, description="same seed, same data, same machine: same model")
+    warm_start: bool = Field(
+        False, description="start from the latest blessed model that was fitted to other data than this run's"
+    )
+    histograms: bool = Field(True, description="write histograms of the weights for TensorBoard, every epoch")

@@ -1,0 +1,130 @@
+"""`mastery`: every command reads its options here and imports what it needs only when called."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli import log_commands, schema_commands
+from pipeline.cli.options import ConfigOption, JsonOption, RootOption, SetOption
+
+app = typer.Typer(
+    help="Reads learners' behaviour logs and makes a gated, served model of who has mastered what.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(schema_commands.app, name="schema")
+app.command("check-log")(log_commands.check_log)
+app.command("simulate")(log_commands.simulate)
+
+
+@app.command()
+def run(
+    config: ConfigOption,
+    set_: SetOption = [],  # noqa: B006 (Typer copies it)
+    root: RootOption = Path("runs"),
+    from_: Annotated[str | None, typer.Option("--from", metavar="NODE", help="Execute this node and those after it anew.")] = None,
+    to: Annotated[str | None, typer.Option("--to", metavar="NODE", help="Stop after this node.")] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Execute every node anew.")] = False,
+) -> None:
+    """Run the pipeline: from the log to a pushed model and a report.
+
+    Nodes whose inputs, configuration and code are unchanged come from the cache, so the same command
+    resumes after a failure. Exit code 0: pushed; 1: a gate failed; 2: an error; 130: interrupted.
+    """
+    from rich.console import Console
+
+    from components.config import load_config
+    from pipeline.local import run_pipeline
+    from pipeline.summary import exit_code, print_summary
+
+    console = Console(highlight=False)
+    record = run_pipeline(
+        load_config(config, set_), root, use_cache=not no_cache, from_node=from_, to_node=to, console=console
+    )
+    print_summary(record, console)
+    raise typer.Exit(exit_code(record))
+
+
+@app.command()
+def runs(root: RootOption = Path("runs"), json_: JsonOption = False) -> None:
+    """List the runs below a root: state, seconds, and where metrics, report and pushed version are."""
+    import json
+
+    from pipeline.record import read_records
+    from pipeline.summary import print_runs
+
+    records = read_records(root)
+    if json_:
+        print(json.dumps([record.model_dump(mode="json") for record in records], indent=1))
+    else:
+        print_runs(records)
+
+
+@app.command()
+def report(
+    run_id: Annotated[str | None, typer.Argument(metavar="[RUN]", help="The run, as `mastery runs` names it; default: the latest.")] = None,
+    root: RootOption = Path("runs"),
+    open_: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+) -> None:
+    """Print the path of a run's report, or open it."""
+    from components.errors import MasteryError
+    from pipeline.record import read_records
+
+    records = [record for record in read_records(root) if record.report and run_id in (None, record.run)]
+    if not records:
+        wanted = f"run {run_id}" if run_id else "a run"
+        raise MasteryError(f"expected {wanted} with a report below {root}, found none; `mastery runs` lists what is there.")
+    print(records[-1].report)
+    if open_:
+        typer.launch(str(records[-1].report))
+
+
+@app.command()
+def evaluate(
+    model: Annotated[Path, typer.Option("--model", help="A pushed version's folder.")],
+    events: Annotated[list[str], typer.Option("--events", help="The events of another log.")],
+    outcomes: Annotated[list[str], typer.Option("--outcomes", help="Its outcomes.")],
+    json_: JsonOption = False,
+) -> None:
+    """Score a pushed model on another log: the metrics that the gates judge."""
+    import json
+
+    from pipeline.evaluate import evaluate_log
+    from pipeline.summary import print_metrics
+
+    metrics = evaluate_log(model, events, outcomes)
+    if json_:
+        print(json.dumps(metrics, indent=1))
+    else:
+        print_metrics(metrics)
+
+
+@app.command()
+def doctor(deep: Annotated[bool, typer.Option("--deep", help="Import TensorFlow and TFX too.")] = False) -> None:
+    """Print what is installed here and what is wrong with it."""
+    from pipeline.environment.doctor import doctor as examine
+
+    raise typer.Exit(examine(deep=deep))
+
+
+def main() -> None:
+    """Runs the command line; errors meant for the user are printed without a traceback."""
+    from components.errors import MasteryError
+
+    try:
+        app(standalone_mode=True)
+    except MasteryError as error:
+        print(f"mastery: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

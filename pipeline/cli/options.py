@@ -1,0 +1,15 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ConfigOption = Annotated[Path, typer.Option("--config", metavar="FILE", help="The configuration, a YAML file.")]
+SetOption = Annotated[
+    list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a value, e.g. training.epochs=5; repeatable.")
+]
+RootOption = Annotated[Path, typer.Option("--root", metavar="DIR", help="Where runs keep everything.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]

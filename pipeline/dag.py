@@ -1,0 +1,106 @@
+"""The DAG: the only place where nodes are chained."""
+
+from __future__ import annotations
+
+from tfx.components import ExampleValidator, ImportSchemaGen, StatisticsGen
+from tfx.dsl.components.base.base_node import BaseNode
+from tfx.orchestration import metadata, pipeline
+
+from components.baseline.component import make_baseline_resolver, make_warm_start_resolver
+from components.config import Config
+from components.data_gate.component import make_data_gate
+from components.evaluator.component import make_evaluator
+from components.example_gen.component import make_example_gen
+from components.pusher.component import make_pusher
+from components.report.component import make_report
+from components.serving_check.component import make_serving_check
+from components.trainer.component import make_trainer
+from components.transform.component import make_transform
+from pipeline.layout import Layout
+
+
+def create_pipeline(config: Config, layout: Layout, *, enable_cache: bool = True) -> pipeline.Pipeline:
+    """Returns the pipeline of a configuration: the same for every runner.
+
+    Args:
+        config: what to run.
+        layout: where artifacts, metadata and pushed models are kept.
+        enable_cache: whether a node whose inputs, configuration and code are unchanged is taken from an earlier run.
+    """
+    return pipeline.Pipeline(
+        pipeline_name=config.name,
+        pipeline_root=str(layout.nodes),
+        components=_nodes(config, layout),
+        enable_cache=enable_cache,
+        metadata_connection_config=metadata.sqlite_metadata_connection_config(str(layout.metadata)),
+        beam_pipeline_args=config.beam.args,
+    )
+
+
+def _nodes(config: Config, layout: Layout) -> list[BaseNode]:
+    # Joins events and outcomes point in time; splits by learner.
+    example_gen = make_example_gen(config)
+    examples = example_gen.outputs["examples"]
+
+    # Describes every split, and holds it against the curated schema.
+    statistics_gen = StatisticsGen(examples=examples)
+    schema_gen = ImportSchemaGen(schema_file=str(layout.schema_snapshot(config)))
+    schema = schema_gen.outputs["schema"]
+    validator = ExampleValidator(statistics=statistics_gen.outputs["statistics"], schema=schema)
+
+    # Stops the run on anomalies, before anything is trained.
+    data_gate = make_data_gate(
+        anomalies=validator.outputs["anomalies"], statistics=statistics_gen.outputs["statistics"]
+    )
+
+    # Learns vocabularies, scales and priors on the train split; its graph is part of the served model.
+    transform = make_transform(config, examples=examples, schema=schema)
+    transform.add_upstream_node(data_gate)
+
+    # Fits the sequence model, from scratch or from the latest blessed one.
+    warm_start = make_warm_start_resolver(examples) if config.training.warm_start else None
+    trainer = make_trainer(
+        config,
+        examples=transform.outputs["transformed_examples"],
+        transform_graph=transform.outputs["transform_graph"],
+        schema=schema,
+        base_model=warm_start.outputs["model"] if warm_start else None,
+    )
+    model = trainer.outputs["model"]
+
+    # Judges it on the test split, by the gates and against the latest blessed model before it.
+    baseline = make_baseline_resolver(model)
+    evaluator = make_evaluator(config, examples=examples, model=model, baseline_model=baseline.outputs["model"])
+    evaluation, blessing = evaluator.outputs["evaluation"], evaluator.outputs["blessing"]
+
+    # Loads it as a server would and replays real requests: no training-serving skew.
+    serving_check = make_serving_check(config, examples=examples, model=model, evaluation=evaluation)
+
+    # Adds one version to the folder that TensorFlow Serving watches, if both said yes.
+    pusher = make_pusher(
+        config,
+        directory=str(layout.serving(config)),
+        examples=examples,
+        model=serving_check.outputs["model"],
+        model_blessing=blessing,
+        infra_blessing=serving_check.outputs["blessing"],
+        evaluation=evaluation,
+    )
+
+    # Tells people what happened.
+    report = make_report(
+        config,
+        examples=examples,
+        statistics=statistics_gen.outputs["statistics"],
+        schema=schema,
+        anomalies=validator.outputs["anomalies"],
+        model_run=trainer.outputs["model_run"],
+        evaluation=evaluation,
+        blessing=blessing,
+        pushed_model=pusher.outputs["pushed_model"],
+    )
+    nodes = [
+        example_gen, statistics_gen, schema_gen, validator, data_gate, transform, warm_start, trainer,
+        baseline, evaluator, serving_check, pusher, report,
+    ]  # fmt: skip
+    return [node for node in nodes if node is not None]

@@ -1,0 +1,72 @@
+"""Where a pipeline keeps its things below a root folder."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from components.config import Config
+from components.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Paths of one pipeline below `root`; several pipelines may share a root and its metadata store.
+
+    ```
+    root/metadata.sqlite               ML Metadata: every execution and artifact
+    root/<name>/nodes/<node>/...       artifacts
+    root/<name>/runs/<run>/            what a run was, and its logs
+    root/<name>/schemas/<digest>.pbtxt the curated schema as a run saw it
+    root/<name>/serving/<version>/     pushed models
+    ```
+    """
+
+    root: Path
+    name: str
+
+    @property
+    def metadata(self) -> Path:
+        """The SQLite file of ML Metadata."""
+        return self.root / "metadata.sqlite"
+
+    @property
+    def nodes(self) -> Path:
+        """TFX's pipeline root: a folder a node."""
+        return self.root / self.name / "nodes"
+
+    @property
+    def runs(self) -> Path:
+        """A folder a run."""
+        return self.root / self.name / "runs"
+
+    def serving(self, config: Config) -> Path:
+        """The folder that TensorFlow Serving watches."""
+        return Path(config.push.directory) if config.push.directory else self.root / self.name / "serving"
+
+    def schema_snapshot(self, config: Config) -> Path:
+        """The file that holds the curated schema under a name made of its content.
+
+        TFX's cache key knows a schema by its path only, so an edited schema has to have another path.
+
+        Raises:
+            ConfigError: the configured schema cannot be read.
+        """
+        digest = hashlib.sha256(read_schema_text(config)).hexdigest()[:12]
+        return self.root / self.name / "schemas" / f"{digest}.pbtxt"
+
+
+def read_schema_text(config: Config) -> bytes:
+    """Returns the configured schema file's bytes.
+
+    Raises:
+        ConfigError: there is no such file; the text says how to make a first one.
+    """
+    try:
+        return Path(config.schema_).read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            f"schema: expected a TFDV schema at {config.schema_}, found none ({error.strerror}). "
+            "`mastery schema infer --config ...` writes a first one from the log."
+        ) from None

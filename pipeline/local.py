@@ -1,0 +1,203 @@
+"""Runs a pipeline on this machine: starts the worker, shows its progress, stops it, says how it ended."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+
+from components.config import Config
+from components.errors import MasteryError
+from components.progress import PROGRESS_FILE
+from pipeline.display import RunDisplay
+from pipeline.layout import Layout, read_schema_text
+from pipeline.record import NodeRecord, RunRecord, RunState, new_run_id, read_records, run_folder, write_record
+from pipeline.worker import Plan, Result
+
+_GRACE = 0.5  # seconds between asking the worker to end and making it
+
+
+def run_pipeline(
+    config: Config,
+    root: Path,
+    *,
+    use_cache: bool = True,
+    from_node: str | None = None,
+    to_node: str | None = None,
+    console: Console,
+) -> RunRecord:
+    """Runs the pipeline of `config` below `root` and returns how it ended.
+
+    A run that is interrupted leaves no half-written output behind; the same call later takes what was
+    finished from the cache and goes on from there.
+
+    Raises:
+        MasteryError: another run is using `root`, or it cannot be written.
+    """
+    root = root.resolve()
+    layout = Layout(root, config.name)
+    with _locked(root):
+        _recover(layout)
+        _snapshot_schema(config, layout)
+        plan = Plan(
+            run=new_run_id(), root=root, config=config, use_cache=use_cache, from_node=from_node, to_node=to_node
+        )
+        folder = run_folder(layout, plan.run)
+        folder.mkdir(parents=True)
+        (folder / "plan.json").write_text(plan.model_dump_json(by_alias=True, indent=1), encoding="utf-8")
+        record = RunRecord(run=plan.run, name=config.name, started=datetime.now(UTC), pid=os.getpid())
+        write_record(folder, record)
+        started = time.monotonic()
+        try:
+            _watch(folder, console)
+            record = _ended(record, folder)
+        except KeyboardInterrupt:
+            record = _interrupted(record, folder, layout)
+        finally:
+            record.seconds, record.pid = time.monotonic() - started, None
+            write_record(folder, record)
+        return record
+
+
+def _watch(folder: Path, console: Console) -> None:
+    """Starts the worker and shows what it does until it ends."""
+    environment = {
+        **os.environ,
+        PROGRESS_FILE: str(folder / "progress.txt"),
+        "MASTERY_RUN_DIR": str(folder),
+        "PYTHONHASHSEED": "0",
+        "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "1"),
+    }
+    # A session of its own: the terminal's Ctrl-C reaches us only, and we can stop the whole group.
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "pipeline.worker", str(folder)],
+        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=(folder / "start-up.txt").open("wb"),
+        env=environment, start_new_session=True, cwd=Path(__file__).parent.parent,
+    )  # fmt: skip
+    try:
+        with RunDisplay(console) as display, _terminate_as_interrupt():
+            node, since = "", time.monotonic()
+            while worker.poll() is None:
+                nodes, progress = _read_state(folder)
+                running = next((item.id for item in nodes if item.state == "running"), "")
+                if running != node:
+                    node, since = running, time.monotonic()
+                display.update(nodes, progress, time.monotonic() - since)
+                time.sleep(0.1)
+            display.update(*_read_state(folder), 0.0)
+    finally:
+        _stop(worker)
+
+
+def _read_state(folder: Path) -> tuple[list[NodeRecord], str]:
+    file, progress = folder / "nodes.json", folder / "progress.txt"
+    nodes = [NodeRecord.model_validate(item) for item in json.loads(file.read_text())] if file.exists() else []
+    lines = progress.read_text(encoding="utf-8").splitlines() if progress.exists() else []
+    return nodes, lines[-1] if lines else ""
+
+
+def _stop(worker: subprocess.Popen[bytes]) -> None:
+    if worker.poll() is not None:
+        return
+    os.killpg(worker.pid, signal.SIGTERM)
+    try:
+        worker.wait(_GRACE)
+    except subprocess.TimeoutExpired:
+        os.killpg(worker.pid, signal.SIGKILL)
+        worker.wait()
+
+
+@contextmanager
+def _terminate_as_interrupt() -> Iterator[None]:
+    """Lets SIGTERM end a run as Ctrl-C does."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _ended(record: RunRecord, folder: Path) -> RunRecord:
+    nodes, _ = _read_state(folder)
+    file = folder / "result.json"
+    if file.exists():
+        result = Result.model_validate_json(file.read_text(encoding="utf-8"))
+    else:
+        result = Result(error="The worker died without a word; out of memory?", log=str(folder / "start-up.txt"))
+    where = f"\nLog: {result.log}" if result.log else ""
+    return record.model_copy(
+        update={
+            "nodes": nodes,
+            "metrics": result.metrics,
+            "report": result.report,
+            "pushed_version": result.pushed_version,
+            "error": f"{result.error}{where}" if result.error else None,
+            "state": "failed" if result.error else _verdict(result),
+        }
+    )
+
+
+def _verdict(result: Result) -> RunState:
+    if result.metrics is None:
+        return "passed"
+    blessed = json.loads(Path(result.metrics).read_text(encoding="utf-8"))["blessed"]
+    return "passed" if blessed else "gates failed"
+
+
+def _interrupted(record: RunRecord, folder: Path, layout: Layout) -> RunRecord:
+    from pipeline.recover import cancel_unfinished
+
+    cancel_unfinished(layout, record.run)
+    nodes, _ = _read_state(folder)
+    for node in nodes:
+        node.state = "interrupted" if node.state == "running" else node.state
+    return record.model_copy(update={"state": "interrupted", "nodes": nodes})
+
+
+def _recover(layout: Layout) -> None:
+    """Tidies up after runs whose processes died without doing so themselves."""
+    for record in read_records(layout.root, layout.name):
+        folder = run_folder(layout, record.run)
+        if record.state == "interrupted" and record.seconds is None:
+            record = _interrupted(record, folder, layout)
+            record.seconds = 0.0
+            write_record(folder, record)
+
+
+def _snapshot_schema(config: Config, layout: Layout) -> None:
+    text, snapshot = read_schema_text(config), layout.schema_snapshot(config)
+    if not snapshot.exists():
+        snapshot.parent.mkdir(parents=True, exist_ok=True)
+        beside = snapshot.with_suffix(".part")
+        beside.write_bytes(text)
+        beside.replace(snapshot)
+
+
+@contextmanager
+def _locked(root: Path) -> Iterator[None]:
+    """Keeps a second run out: two writers would wait for each other in the metadata store."""
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        file = (root / ".lock").open("a")
+    except OSError as error:
+        raise MasteryError(f"--root {root}: expected a folder that can be written ({error.strerror}).") from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise MasteryError(f"--root {root}: another run is using it. Wait for it, or give another --root.") from None
+        yield

@@ -1,0 +1,94 @@
+"""What a person reads at the end of a run, and in lists of runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.record import RunRecord
+
+_EXIT_CODES = {"passed": 0, "gates failed": 1, "failed": 2, "interrupted": 130}
+
+
+def exit_code(record: RunRecord) -> int:
+    """Returns the exit code of `mastery run`: 0 passed, 1 a gate failed, 2 an error, 130 interrupted."""
+    return _EXIT_CODES[record.state]
+
+
+def print_summary(record: RunRecord, console: Console) -> None:
+    """Prints the gate table, the version pushed, the report's path, and how the run ended."""
+    console.print()
+    if record.error:
+        node = next((node.id for node in record.nodes if node.state == "failed"), "The run")
+        console.print(f"{node} failed.", style="bold red")
+        console.print(record.error, markup=False)
+    if record.metrics:
+        metrics = json.loads(Path(record.metrics).read_text(encoding="utf-8"))
+        console.print(_gate_table(metrics["gates"]))
+    if record.state == "passed" and record.pushed_version:
+        gone = "" if Path(record.pushed_version).exists() else " (no longer there: --from Pusher pushes it again)"
+        console.print(f"Pushed   {record.pushed_version}{gone}", soft_wrap=True, markup=False)
+    elif record.state == "gates failed":
+        console.print("Pushed   nothing: a gate failed", style="bold red")
+    if record.report:
+        console.print(f"Report   {record.report}", soft_wrap=True, markup=False)
+    console.print(f"Run      {record.run} {_ending(record)}", markup=False)
+
+
+def _ending(record: RunRecord) -> str:
+    cached = sum(node.state == "cached" for node in record.nodes)
+    nodes = f"{len(record.nodes)} nodes, {cached} of them from the cache"
+    ending = {
+        "passed": "completed",
+        "gates failed": "completed, but a gate failed,",
+        "failed": "failed",
+        "interrupted": "was interrupted; the same command goes on from here;",
+    }[record.state]
+    return f"{ending} after {record.seconds or 0:.1f} s ({nodes})"
+
+
+def _gate_table(gates: list[dict[str, Any]]) -> Table:
+    table = Table("Gate", "Threshold", "Value", "", title="Gates", title_justify="left", title_style="bold")
+    for gate in gates:
+        verdict = "[green]passed[/]" if gate["passed"] else "[bold red]FAILED[/]"
+        value = "–" if gate["value"] is None else f"{gate['value']:.4f}"
+        what = " ".join(part for part in (gate["metric"], _of("of", gate["class"]), _of("where", gate["slice"])) if part)
+        reason = f" ({gate['reason']})" if gate["reason"] else ""
+        table.add_row(what, f"{gate['bound']} {gate['threshold']:g}", value, verdict + reason)
+    return table
+
+
+def _of(word: str, value: Any) -> str:
+    if isinstance(value, dict):
+        value = ", ".join(f"{key} = {item}" for key, item in value.items())
+    return f"{word} {value}" if value else ""
+
+
+def print_metrics(metrics: dict[str, Any]) -> None:
+    """Prints the metrics of `mastery evaluate`, overall and per class."""
+    console = Console(highlight=False)
+    overall = metrics["overall"]
+    console.print(f"{overall['examples']:,} examples")
+    for name, value in overall["metrics"].items():
+        console.print(f"  {name:<20}{'–' if value is None else f'{value:.4f}'}")
+    for name, values in (overall.get("classes") or {}).items():
+        numbers = "  ".join(f"{key} {'–' if value is None else f'{value:.4g}'}" for key, value in values.items())
+        console.print(f"  {name:<20}{numbers}", markup=False)
+
+
+def print_runs(records: list[RunRecord]) -> None:
+    """Prints a table of runs, the latest last."""
+    console = Console(highlight=False)
+    if not records:
+        console.print("No runs here yet.")
+        return
+    table = Table("Run", "Pipeline", "State", "Seconds", "Pushed", "Report")
+    for record in records:
+        seconds = "" if record.seconds is None else f"{record.seconds:.1f}"
+        pushed = Path(record.pushed_version).name if record.pushed_version else ""
+        table.add_row(record.run, record.name, record.state, seconds, pushed, record.report or "")
+    console.print(table)
