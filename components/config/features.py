@@ -12,7 +12,7 @@ from components.config.section import Section
 class Categorical(Section):
     """A column of names: one embedding per word of a vocabulary learned on the training split."""
 
-    type: Literal["categorical"]
+    type: Literal["categorical"] = Field(description="a column of names")
     vocabulary: int = Field(1000, ge=1, description="most frequent words kept; the rest share out-of-vocabulary ids")
     embedding: int = Field(16, ge=1, description="width of the embedding")
     allow_protected: bool = Field(
@@ -23,7 +23,7 @@ class Categorical(Section):
 class Numeric(Section):
     """A column of numbers, scaled on the training split; missing values get an indicator of their own."""
 
-    type: Literal["numeric"]
+    type: Literal["numeric"] = Field(description="a column of numbers")
     scale: Literal["z_score", "buckets", "none"] = Field(
         "z_score", description="z-score, quantile buckets with an embedding each, or the number as it is"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,17 @@ from components.config.root import Config
 from components.errors import ConfigError
 
 PATHS = (("data", "events"), ("data", "outcomes"), ("schema",), ("push", "directory"))
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2's booleans: a class called `no` or `off` is a name."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("^(?:true|false|True|False)$"), list("tfTF"))
 
 
 def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
@@ -33,8 +45,8 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
     except UnicodeDecodeError:
         raise ConfigError(f"{file}: expected UTF-8 text, found something else.") from None
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        values = yaml.safe_load(text)
+        root = yaml.compose(text, Loader=_Loader)
+        values = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         raise ConfigError(f"{file}: expected YAML. {error}") from None
     if not isinstance(values, dict):
@@ -70,7 +82,7 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
     if not separator or not key:
         raise ConfigError(f"--set {override}: expected key=value, such as training.epochs=5.")
     try:
-        value = yaml.safe_load(text)
+        value = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError:
         value = text
     *parents, last = key.split(".")
@@ -100,7 +112,7 @@ def _item(section: Any, index: str, key: str) -> Any:
 
 def _explain(file: Path, root: yaml.Node | None, item: Any) -> str:
     """Turns one of Pydantic's errors into `file, line n, key: expected ..., found ...`."""
-    keys = [str(part) for part in item["loc"] if part not in ("categorical", "numeric")]
+    keys = [str(part) for part in item["loc"] if not _is_a_type(part)]
     line, known = _locate(root, keys)
     where = f"{file}, line {line}" if line else str(file)
     if item["type"] == "extra_forbidden":
@@ -111,6 +123,11 @@ def _explain(file: Path, root: yaml.Node | None, item: Any) -> str:
     if item["type"] == "value_error":
         return f"{where}{', ' + _dotted(keys) if keys else ''}: {message}."
     return f"{where}, {_dotted(keys)}: {message[0].lower()}{message[1:]}, found {item['input']!r}."
+
+
+def _is_a_type(part: int | str) -> bool:
+    """Whether Pydantic put a member of a union into the path, which is no key of the file."""
+    return part in ("categorical", "numeric", "str", "[key]") or re.match(r"(literal|dict)\[", str(part)) is not None
 
 
 def _locate(node: yaml.Node | None, keys: list[str]) -> tuple[int | None, int]:

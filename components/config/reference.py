@@ -1,0 +1,92 @@
+"""The configuration reference, generated from the types: `python -m components.config.reference`."""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from components.config.root import Config
+from components.config.section import Section
+
+_INTRODUCTION = """# Configuration reference
+
+One YAML file describes one data set or deployment. It is validated whole before anything heavy is imported;
+an error names the file, the line, the key, what was found and what would do. Unknown keys are errors.
+Relative paths count from the file's own folder; in `--set key=value` they count from the current folder.
+
+This page is generated from the typed configuration by `make docs`.
+"""
+
+
+def reference() -> str:
+    """Returns the reference as Markdown: a table for every section, in the order they are used."""
+    return "\n".join([_INTRODUCTION, *_tables(Config, "", "The file", set())])
+
+
+def _tables(section: type[Section], path: str, title: str, seen: set[type[Section]]) -> Iterator[str]:
+    if section in seen:
+        return
+    seen.add(section)
+    yield f"## `{path}`: {title}\n" if path else f"## {title}\n"
+    yield f"{_summary(section)}\n"
+    yield "| key | type | default | meaning |\n|---|---|---|---|"
+    for name, field in section.model_fields.items():
+        default = "**required**" if field.is_required() else f"`{_default(field)}`"
+        yield f"| `{field.alias or name}` | {_type(field.annotation)} | {default} | {_cell(field.description or '')} |"
+    yield ""
+    for name, field in section.model_fields.items():
+        for inner in _sections(field.annotation):
+            yield from _tables(inner, f"{path}.{field.alias or name}".lstrip("."), inner.__name__, seen)
+
+
+def _summary(section: type[Section]) -> str:
+    lines = (section.__doc__ or "").strip().splitlines()
+    return " ".join(line.strip() for line in lines if line.strip())
+
+
+def _default(field: FieldInfo) -> str:
+    value = field.get_default(call_default_factory=True, validated_data={})
+    if isinstance(value, Section):
+        return "see below"
+    if value is PydanticUndefined or value is None:
+        return "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _type(annotation: Any) -> str:
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _type(arguments[0])
+    if origin is Literal:
+        return ", ".join(f"`{item}`" for item in arguments)
+    if origin in (Union, types.UnionType):
+        return " or ".join(_type(item) for item in arguments if item is not type(None))
+    if origin is list:
+        return f"list of {_type(arguments[0])}"
+    if origin is dict:
+        return f"mapping of {_type(arguments[0])} to {_type(arguments[1])}"
+    if origin is tuple:
+        return f"[{', '.join(_type(item) for item in arguments)}]"
+    names = {str: "text", int: "integer", float: "number", bool: "true or false"}
+    return names.get(annotation, annotation.__name__)
+
+
+def _sections(annotation: Any) -> Iterator[type[Section]]:
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _sections(argument)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(reference(), encoding="utf-8")

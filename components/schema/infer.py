@@ -1,0 +1,100 @@
+"""A first schema from a log's statistics, and the difference a new log would make."""
+
+from __future__ import annotations
+
+import difflib
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import apache_beam as beam
+import pyarrow as pa
+import tensorflow_data_validation as tfdv
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
+
+from components.config import Config
+from components.data_gate.anomalies import describe_anomalies
+from components.naming import AS_OF, LEARNER, NUM_STEPS, UNIT
+
+# A column with more different values than this is free text or a key: any value may come.
+MAX_DOMAIN = 50
+_OPEN = (LEARNER, UNIT, AS_OF)
+
+
+def statistics_of(batches: Iterable[pa.RecordBatch], config: Config) -> statistics_pb2.DatasetFeatureStatisticsList:
+    """Returns TFDV's statistics of decoded examples.
+
+    Args:
+        batches: examples as Arrow record batches of list columns.
+        config: says how Beam runs.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        file = str(Path(folder, "statistics.pb"))
+        with beam.Pipeline(argv=config.beam.args) as pipeline:
+            _ = (
+                pipeline
+                | beam.Create(list(batches), reshuffle=False)
+                | tfdv.GenerateStatistics(tfdv.StatsOptions())
+                | tfdv.WriteStatisticsToBinaryFile(file)
+            )
+        return tfdv.load_stats_binary(file)
+
+
+def infer_schema(statistics: statistics_pb2.DatasetFeatureStatisticsList, config: Config) -> schema_pb2.Schema:
+    """Returns a first schema for a human to curate.
+
+    Steps become ragged tensors. Columns with few different values get a domain that allows one value in a
+    hundred to be new; keys get none. What every example has is required.
+    """
+    schema = tfdv.infer_schema(statistics, infer_feature_shape=False, max_string_domain_size=MAX_DOMAIN)
+    for feature in schema.feature:
+        feature.ClearField("value_count")
+        if feature.name in _OPEN:
+            feature.ClearField("domain")
+        elif feature.HasField("domain"):
+            feature.distribution_constraints.min_domain_mass = 0.99
+        if feature.name in config.steps.features:
+            _as_steps(schema, feature)
+        elif feature.name == NUM_STEPS:
+            feature.int_domain.min, feature.int_domain.max = 0, config.steps.max_steps
+    _drop_unused_domains(schema)
+    return schema
+
+
+def _as_steps(schema: schema_pb2.Schema, feature: schema_pb2.Feature) -> None:
+    representation = schema.tensor_representation_group[""].tensor_representation[feature.name]
+    representation.ragged_tensor.feature_path.step.append(feature.name)
+    # A cold start has no steps, so presence says nothing about the log.
+    feature.presence.Clear()
+    feature.presence.min_count = 1
+    if feature.HasField("domain"):
+        # A missing value stands as an empty string.
+        domain = next(item for item in schema.string_domain if item.name == feature.domain)
+        if "" not in domain.value:
+            domain.value.append("")
+
+
+def _drop_unused_domains(schema: schema_pb2.Schema) -> None:
+    used = {feature.domain for feature in schema.feature}
+    kept = [domain for domain in schema.string_domain if domain.name in used]
+    del schema.string_domain[:]
+    schema.string_domain.extend(kept)
+
+
+def to_text(schema: schema_pb2.Schema) -> str:
+    """Returns a schema as text protocol buffer, the form that is curated by hand."""
+    return str(text_format.MessageToString(schema, as_utf8=True))
+
+
+def schema_changes(
+    schema: schema_pb2.Schema, statistics: statistics_pb2.DatasetFeatureStatisticsList
+) -> list[str]:
+    """Returns what does not fit the schema, in words, then the lines that would make it fit; nothing if all fits."""
+    anomalies = describe_anomalies(
+        tfdv.validate_statistics(statistics, schema), split="log", statistics=statistics.datasets[0]
+    )
+    widened = tfdv.update_schema(schema, statistics)
+    before, after = to_text(schema).splitlines(), to_text(widened).splitlines()
+    changes = difflib.unified_diff(before, after, "schema", "schema for this log", lineterm="", n=4)
+    return [*map(str, anomalies), *changes]

@@ -1,0 +1,1 @@
+"""The environment in `.venv`: how it is made, and what is wrong with it. Standard library only."""

@@ -1,0 +1,80 @@
+"""Packages of a newer release of the same distribution, fetched by apt and not installed.
+
+apt reads the mirror, the proxy and the keys of this machine, and checks the release's signature and
+every package's SHA256. It is run on folders of its own, so it changes nothing on the system.
+"""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import subprocess
+from pathlib import Path
+
+from pipeline.environment.errors import SetupError
+
+NEWER = {"debian": "trixie", "ubuntu": "noble"}  # the first releases whose glibc is new enough for TFX's wheels
+
+
+def newer_release() -> str | None:
+    """Returns the release to take packages from, or None where apt or dpkg is missing."""
+    if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
+        return None
+    return NEWER["ubuntu" if "UBUNTU_CODENAME" in platform.freedesktop_os_release() else "debian"]
+
+
+def unpack_packages(release: str, packages: list[str], into: Path, workspace: Path) -> None:
+    """Fetches packages of a release and unpacks their files into a folder.
+
+    Args:
+        release: codename, e.g. `trixie`.
+        packages: names, e.g. `["libc6"]`.
+        into: folder that gets the packages' trees (`into/usr/lib/...`).
+        workspace: an empty folder for what apt writes.
+
+    Raises:
+        SetupError: no mirror is configured, it cannot be reached, or a signature or a SHA256 is wrong.
+    """
+    sources = workspace / "sources.list"
+    sources.write_text(f"deb {mirror()} {release} main\n", encoding="utf-8")
+    for name in ("state/lists/partial", "cache/archives/partial", "packages"):
+        (workspace / name).mkdir(parents=True)
+    settings = {
+        "Dir::Etc::SourceList": sources,
+        "Dir::Etc::SourceParts": "-",
+        "Dir::State": workspace / "state",
+        "Dir::State::Status": "/dev/null",
+        "Dir::Cache": workspace / "cache",
+        "APT::Sandbox::User": "root",  # its own user could not write into the workspace
+        "APT::Update::Error-Mode": "any",
+    }
+    options = [part for key, value in settings.items() for part in ("-o", f"{key}={value}")]
+    _run("apt-get", *options, "-qq", "update", cwd=workspace)
+    _run("apt-get", *options, "-qq", "download", *packages, cwd=workspace / "packages")
+    for package in sorted((workspace / "packages").glob("*.deb")):
+        _run("dpkg-deb", "--extract", str(package), str(into), cwd=workspace)
+
+
+def mirror() -> str:
+    """Returns the address of the distribution's packages that this machine is set up with."""
+    release = platform.freedesktop_os_release()
+    codename = release.get("UBUNTU_CODENAME") or release.get("VERSION_CODENAME", "")
+    listed = _run("apt-get", "indextargets", "--format", "$(RELEASE) $(COMPONENT) $(REPO_URI)", cwd=Path.cwd())
+    for line in listed.splitlines():
+        name, component, address = line.split(maxsplit=2)
+        if (name, component) == (codename, "main"):
+            return address
+    raise SetupError(
+        f"Expected a package source for `{codename} main` in apt's configuration, to fetch a newer C library "
+        "from; found none. Add the distribution's own source, or build the Docker image: docker build -t mastery ."
+    )
+
+
+def _run(*command: str, cwd: Path) -> str:
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SetupError(
+            f"`{command[0]}` failed while fetching a newer C library:\n{(done.stderr or done.stdout).strip()}\n"
+            "Check the network and apt's sources (`apt-get update`), or build the image: docker build -t mastery ."
+        )
+    return done.stdout

@@ -1,0 +1,80 @@
+"""What the machine has to bring along, looked at before anything is downloaded."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+import sysconfig
+from pathlib import Path
+
+from pipeline.environment.errors import SetupError
+from pipeline.environment.glibc import glibc_version
+
+PYTHONS = ((3, 11), (3, 13))  # first and last minor version
+DISK_BYTES = 5 * 10**9  # the environment and uv's cache of it
+
+
+def check_machine(root: Path) -> None:
+    """Looks for everything the set-up needs.
+
+    Raises:
+        SetupError: something is missing; all of it is listed.
+    """
+    problems = [*python_problems(), *platform_problems(), *compiler_problems(), *disk_problems(root)]
+    if problems:
+        raise SetupError("\n".join(problems))
+
+
+def python_problems() -> list[str]:
+    """Returns what is wrong with the running Python's version."""
+    first, last = PYTHONS
+    if first <= sys.version_info[:2] <= last:
+        return []
+    return [
+        f"Python: expected 3.{first[1]} to 3.{last[1]}, found {platform.python_version()} ({sys.executable}). "
+        "Name another one: make setup PYTHON=python3.12"
+    ]
+
+
+def platform_problems() -> list[str]:
+    """Returns why TensorFlow's wheels do not exist for this platform."""
+    here = f"{platform.system()} on {platform.machine()}"
+    advice = "Expected Linux on x86_64 or aarch64, or macOS on Apple silicon"
+    if (sys.platform, platform.machine()) not in {("linux", "x86_64"), ("linux", "aarch64"), ("darwin", "arm64")}:
+        return [f"Platform: {advice}; found {here}. Use Docker there: docker build -t mastery ."]
+    if sys.platform == "linux" and glibc_version() is None:
+        return [f"Platform: {advice}, with glibc; found {here} with another C library (musl?). Use Docker there."]
+    return []
+
+
+def compiler_problems() -> list[str]:
+    """Returns what is missing to build `pyfarmhash`, which TFDV needs and which comes as source only."""
+    problems = []
+    compiler = (os.environ.get("CXX") or sysconfig.get_config_var("CXX") or "c++").split()[0]
+    if not shutil.which(compiler):
+        problems.append(f"C++ compiler: expected `{compiler}`, found none. {_how_to_get('g++')}")
+    headers = Path(sysconfig.get_path("include"), "Python.h")
+    if not headers.exists():
+        problems.append(f"Python headers: expected {headers}, found none. {_how_to_get('python3-dev')}")
+    return problems
+
+
+def disk_problems(root: Path) -> list[str]:
+    """Returns why the environment would not fit."""
+    free = shutil.disk_usage(root).free
+    if free >= DISK_BYTES:
+        return []
+    return [f"Disk: expected {DISK_BYTES / 1e9:.0f} GB free in {root}, found {free / 1e9:.1f} GB"]
+
+
+def _how_to_get(package: str) -> str:
+    names = {"g++": "gcc-c++", "python3-dev": "python3-devel"}
+    if sys.platform == "darwin":
+        return "Run: xcode-select --install"
+    if shutil.which("apt-get"):
+        return f"Run as root: apt-get install {package}"
+    if shutil.which("dnf"):
+        return f"Run as root: dnf install {names[package]}"
+    return f"Install what your system calls {package}."

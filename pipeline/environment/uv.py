@@ -1,0 +1,93 @@
+"""uv, the installer: the one on the machine, or the locked one in a throw-away folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from pipeline.environment.errors import SetupError
+from pipeline.environment.lockfile import hashed_requirements
+
+OLDEST = (0, 5)  # knows every option used here
+# Of the shell that types `make`; they would lead uv or Python to another environment.
+FOREIGN = ("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONHOME", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
+UV_INDEX_VARIABLES = ("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_CONFIG_FILE")
+
+
+class Uv:
+    """uv, called with the package index that this machine is set up with."""
+
+    def __init__(self, program: Path) -> None:
+        self._program = program
+        self._environment = {key: value for key, value in os.environ.items() if key not in FOREIGN}
+        self._environment.setdefault("UV_COMPILE_BYTECODE_TIMEOUT", "900")
+        self._environment.update(_index_of_pip(self._environment))
+
+    def __call__(self, *arguments: str | Path, cwd: Path) -> None:
+        """Runs `uv arguments...`; its progress goes to the terminal, its errors go there in any case.
+
+        Raises:
+            SetupError: uv failed.
+        """
+        quiet = [] if sys.stderr.isatty() else ["--quiet"]  # progress is for a person who watches
+        done = subprocess.run([self._program, *quiet, *arguments], cwd=cwd, env=self._environment, check=False)
+        if done.returncode:
+            raise SetupError(
+                f"`uv {arguments[0]} {arguments[1]}` failed (see above). Check the network and the package index that "
+                "pip or uv is set up with, then run `make setup` again: it starts over where needed."
+            )
+
+
+def find_uv(lock: Path, workspace: Path) -> Uv:
+    """Returns the uv on PATH where it is recent enough, else the locked one, installed into `workspace`.
+
+    Raises:
+        SetupError: there is no uv and no pip to get it with.
+    """
+    on_path = shutil.which("uv")
+    if on_path and _recent(on_path):
+        return Uv(Path(on_path))
+    folder = workspace / "uv"
+    made = subprocess.run([sys.executable, "-m", "venv", folder], capture_output=True, text=True, check=False)
+    if made.returncode:
+        raise SetupError(
+            "Expected `uv` on PATH, or a Python with pip to get it with; found neither. On Debian and Ubuntu: "
+            f"apt install python3-venv; elsewhere put uv on PATH.\n{(made.stderr or made.stdout).strip()}"
+        )
+    requirements = workspace / "uv.txt"
+    requirements.write_text(hashed_requirements(lock, "uv"), encoding="utf-8")
+    pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--require-hashes", "--no-deps"]
+    if subprocess.run([*pip, "-r", requirements], check=False).returncode:
+        raise SetupError("pip could not install uv (see above). Check the network and pip's index, then try again.")
+    return Uv(folder / "bin" / "uv")
+
+
+def _recent(program: str) -> bool:
+    done = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
+    words = done.stdout.split()
+    if done.returncode or len(words) < 2:
+        return False
+    return tuple(int(part) for part in words[1].split(".")[:2]) >= OLDEST
+
+
+def _index_of_pip(environment: dict[str, str]) -> dict[str, str]:
+    """Returns pip's index as uv's setting, which does not read pip's configuration; nothing where uv has its own."""
+    own_files = [
+        Path("/etc/uv/uv.toml"),
+        Path(environment.get("XDG_CONFIG_HOME", "~/.config"), "uv/uv.toml").expanduser(),
+    ]
+    if any(name in environment for name in UV_INDEX_VARIABLES) or any(file.exists() for file in own_files):
+        return {}
+    done = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False)
+    settings = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
+    found = {key.rpartition(".")[2]: value.strip("'\"") for key, value in settings.items()}
+    if "PIP_INDEX_URL" in environment:  # the environment goes before the files
+        found["index-url"] = environment["PIP_INDEX_URL"]
+    renamed = {
+        "UV_DEFAULT_INDEX": found.get("index-url"),
+        "SSL_CERT_FILE": environment.get("SSL_CERT_FILE", found.get("cert")),
+    }
+    return {key: value for key, value in renamed.items() if value}

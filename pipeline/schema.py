@@ -1,0 +1,80 @@
+"""What `mastery schema` does: reads the configured log and holds it against the curated schema."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import pyarrow as pa
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
+
+from components.config import Config
+from components.errors import ConfigError, MasteryError
+from components.schema import infer
+
+_BATCH = 5000  # examples decoded at a time
+
+
+def infer_schema(config: Config) -> schema_pb2.Schema:
+    """Returns a first schema of the log that `config` names.
+
+    Raises:
+        LogError: the log cannot be used.
+    """
+    return infer.infer_schema(_statistics(config), config)
+
+
+def write_schema(schema: schema_pb2.Schema, path: Path, *, force: bool) -> str:
+    """Writes a schema as text and returns a line that says so.
+
+    Raises:
+        MasteryError: there is a file already and `force` is not given; it may have been curated by hand.
+    """
+    if path.exists() and not force:
+        raise MasteryError(f"{path} is there already. Give --out another file, or --force to overwrite it.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.part")
+    beside.write_text(infer.to_text(schema), encoding="utf-8")
+    beside.replace(path)
+    return f"Wrote {path} with {len(schema.feature)} features. Read it, and add ranges and domains by hand."
+
+
+def diff_schema(config: Config) -> list[str]:
+    """Returns what in the log does not fit the curated schema, and the lines that would make it; none if it fits.
+
+    Raises:
+        ConfigError: the curated schema is missing or no TFDV schema.
+        LogError: the log cannot be used.
+    """
+    return infer.schema_changes(read_schema(Path(config.schema_)), _statistics(config))
+
+
+def read_schema(path: Path) -> schema_pb2.Schema:
+    """Reads a schema from text.
+
+    Raises:
+        ConfigError: there is no such file, or it does not parse; the text names line and column.
+    """
+    try:
+        return text_format.Parse(path.read_text(encoding="utf-8"), schema_pb2.Schema())
+    except OSError as error:
+        raise ConfigError(f"schema: expected a TFDV schema at {path}, found none ({error.strerror}).") from None
+    except text_format.ParseError as error:
+        raise ConfigError(f"{path}: expected a TFDV schema as text; line:column and problem: {error}") from None
+
+
+def _statistics(config: Config) -> statistics_pb2.DatasetFeatureStatisticsList:
+    return infer.statistics_of(_batches(config), config)
+
+
+def _batches(config: Config) -> Iterator[pa.RecordBatch]:
+    from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
+
+    from components.example_gen.log_examples import examples_from_log
+
+    decoder = ExamplesToRecordBatchDecoder()
+    examples = iter(examples_from_log(config))
+    while batch := list(islice(examples, _BATCH)):
+        yield decoder.DecodeBatch(batch)

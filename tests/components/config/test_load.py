@@ -1,0 +1,135 @@
+"""Loading a configuration: paths, overrides, and errors that say where and what."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from components.config import load_config
+from components.errors import ConfigError
+
+BASE = {
+    "name": "algebra",
+    "data": {"events": "log/events.csv", "outcomes": ["log/a.csv", "log/b.csv"]},
+    "schema": "algebra.pbtxt",
+    "label": {"column": "mastery", "classes": ["no", "yes"]},
+    "steps": {"features": {"event_type": {"type": "categorical"}, "correct": {"type": "numeric"}}},
+    "context": {"course": {"type": "categorical"}},
+    "evaluation": {"slices": ["gender", ["gender", "region"]]},
+    "gates": [{"metric": "f1_macro", "min": 0.5}],
+}
+
+
+def write(folder: Path, **changes: object) -> Path:
+    file = folder / "algebra.yaml"
+    file.write_text(yaml.safe_dump({**BASE, **changes}, sort_keys=False))
+    return file
+
+
+def message(folder: Path, *overrides: str, **changes: object) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load_config(write(folder, **changes), overrides)
+    return str(caught.value)
+
+
+def test_paths_count_from_the_file(tmp_path: Path) -> None:
+    config = load_config(write(tmp_path))
+    assert config.data.events == [str(tmp_path / "log/events.csv")]
+    assert config.data.outcomes == [str(tmp_path / "log/a.csv"), str(tmp_path / "log/b.csv")]
+    assert config.schema_ == str(tmp_path / "algebra.pbtxt")
+
+
+def test_paths_in_an_override_count_from_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = write(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    config = load_config(file, ["data.events=new.csv", "data.outcomes=[a.csv, s3://bucket/b.csv]"])
+    assert config.data.events == [str(tmp_path / "elsewhere/new.csv")]
+    assert config.data.outcomes == [str(tmp_path / "elsewhere/a.csv"), "s3://bucket/b.csv"]
+
+
+def test_overrides_are_yaml_and_reach_lists_and_new_sections(tmp_path: Path) -> None:
+    config = load_config(
+        write(tmp_path), ["gates.0.min=0.9", "training.epochs=3", "training.class_weights={no: 2, yes: 1}"]
+    )
+    assert config.gates[0].min == 0.9
+    assert config.training.epochs == 3
+    assert config.training.class_weights == {"no": 2.0, "yes": 1.0}
+
+
+def test_outcome_columns_are_context_groups_and_slices_once(tmp_path: Path) -> None:
+    assert load_config(write(tmp_path)).outcome_columns == ["course", "gender", "region"]
+
+
+def test_integer_classes_become_their_digits(tmp_path: Path) -> None:
+    config = load_config(write(tmp_path, label={"column": "level", "classes": [0, 1, 2]}))
+    assert config.label.classes == ["0", "1", "2"]
+
+
+def test_the_fingerprint_follows_every_value(tmp_path: Path) -> None:
+    file = write(tmp_path)
+    assert load_config(file).fingerprint == load_config(file).fingerprint
+    assert load_config(file).fingerprint != load_config(file, ["training.seed=8"]).fingerprint
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"absent\.yaml: expected a configuration file, found none"):
+        load_config(tmp_path / "absent.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("", "expected a mapping"), ("- a\n", "found list"), ("a: [", "expected YAML"), ("\xff", "expected")],
+)
+def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str, expected: str) -> None:
+    file = tmp_path / "broken.yaml"
+    file.write_bytes(text.encode("latin-1"))
+    with pytest.raises(ConfigError, match=expected):
+        load_config(file)
+
+
+def test_errors_name_line_and_key(tmp_path: Path) -> None:
+    assert "algebra.yaml, line 28, gates[0].metric: " in message(tmp_path, gates=[{"metric": "f2", "min": 1}])
+    assert "found 'f2'" in message(tmp_path, gates=[{"metric": "f2", "min": 1}])
+    assert "colour: this key is not known" in message(tmp_path, colour="red")
+    assert "training.epochs: " in message(tmp_path, "training.epochs=many")
+    assert "training.class_weights: " in message(tmp_path, "training.class_weights=heavy")
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"gates": []}, "gates: "),
+        ({"gates": [{"metric": "f1_macro"}]}, "expected at least one of min, max"),
+        ({"gates": [{"metric": "recall", "min": 0.5}]}, "expected `class:` beside it"),
+        ({"gates": [{"metric": "recall", "class": "maybe", "min": 0.5}]}, "found 'maybe'"),
+        ({"gates": [{"metric": "f1_macro", "class": "no", "min": 0.5}]}, "found with f1_macro"),
+        ({"gates": [{"metric": "rmse", "max": 1}]}, "found rmse"),
+        ({"gates": [{"metric": "auc", "slice": "age", "min": 0.5}]}, "is not in evaluation.slices"),
+        ({"gates": [{"metric": "auc", "max_gap": 0.5}]}, "expected `slice: COLUMN`"),
+        ({"context": {"gender": {"type": "categorical"}}}, "gender is listed in `protected`"),
+        ({"prior": {"group_by": ["region"]}}, "region is listed in `protected`"),
+        ({"context": {"correct": {"type": "numeric"}}}, "names that are not in steps.features"),
+        ({"context": {"mastery": {"type": "categorical"}}}, "cannot be an input"),
+        ({"context": {"time_to_as_of": {"type": "numeric"}}}, "are step features"),
+        ({"label": {"column": "mastery", "classes": ["one"]}}, "two or more different names"),
+        ({"label": {"column": "score", "task": "regression", "classes": ["a", "b"]}}, "expected none"),
+        ({"training": {"class_weights": {"no": 1.0}}}, "expected a weight for each"),
+        ({"steps": {"max_steps": 3, "min_steps": 4, "features": {"a": {"type": "numeric"}}}}, "at most max_steps"),
+        ({"name": "Ä b"}, "expected lower-case letters"),
+    ],
+)
+def test_rules_across_sections(tmp_path: Path, changes: dict[str, object], expected: str) -> None:
+    assert expected in message(tmp_path, **changes)
+
+
+def test_a_protected_column_is_an_input_only_in_so_many_words(tmp_path: Path) -> None:
+    feature = {"gender": {"type": "categorical", "allow_protected": True}}
+    assert "gender" in load_config(write(tmp_path, context=feature)).context
+
+
+@pytest.mark.parametrize("override", ["nothing", "gates.9.min=1", "name.first=1", "gates.x=1"])
+def test_an_override_that_fits_nowhere_is_refused(tmp_path: Path, override: str) -> None:
+    assert "--set" in message(tmp_path, override)

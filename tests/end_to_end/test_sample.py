@@ -1,0 +1,107 @@
+"""From a simulated log to a pushed model and back, by the commands a user types."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.end_to_end.conftest import Mastery
+
+pytestmark = pytest.mark.slow
+
+NODES = [
+    "ExampleGen", "StatisticsGen", "ImportSchemaGen", "ExampleValidator", "DataGate", "Transform", "Trainer",
+    "Baseline", "Evaluator", "ServingCheck", "Pusher", "Report",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("root")
+
+
+def latest(mastery: Mastery, root: Path) -> dict[str, Any]:
+    listed = mastery("runs", "--root", root, "--json")
+    assert listed.returncode == 0, listed.stderr
+    record: dict[str, Any] = json.loads(listed.stdout)[-1]
+    return record
+
+
+def states(record: dict[str, Any]) -> dict[str, str]:
+    return {node["id"]: node["state"] for node in record["nodes"]}
+
+
+def versions(root: Path) -> list[str]:
+    return sorted(folder.name for folder in (root / "sample" / "serving").iterdir())
+
+
+def test_a_log_becomes_a_pushed_model(mastery: Mastery, sample: list[str], root: Path) -> None:
+    ran = mastery("run", *sample, "--root", root)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    record = latest(mastery, root)
+    assert record["state"] == "passed"
+    assert sorted(states(record)) == sorted(NODES)
+    [version] = versions(root)
+    assert record["pushed_version"] == str(root / "sample" / "serving" / version)
+    assert "passed" in ran.stdout
+    assert record["pushed_version"] in ran.stdout
+    assert record["report"] in ran.stdout
+    assert Path(record["report"]).read_text(encoding="utf-8").lstrip().startswith("<!doctype html")
+    manifest = json.loads(Path(record["pushed_version"], "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["run"] == record["run"]
+
+
+def test_the_same_command_again_takes_every_node_from_the_cache(mastery: Mastery, sample: list[str], root: Path) -> None:
+    before = versions(root)
+    ran = mastery("run", *sample, "--root", root)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    reused = states(latest(mastery, root))
+    assert {node: state for node, state in reused.items() if state != "cached" and node != "Baseline"} == {}
+    assert versions(root) == before
+
+
+def test_a_gate_that_fails_pushes_nothing_and_trains_nothing_anew(mastery: Mastery, sample: list[str], root: Path) -> None:
+    before = versions(root)
+    ran = mastery("run", *sample, "--set", "gates=[{metric: f1_macro, min: 0.999}]", "--root", root)
+    assert ran.returncode == 1, ran.stdout + ran.stderr
+    assert "f1_macro" in ran.stdout
+    assert "0.999" in ran.stdout
+    assert "FAILED" in ran.stdout
+    record = latest(mastery, root)
+    assert record["state"] == "gates failed"
+    assert record["pushed_version"] is None
+    assert record["report"] is not None
+    assert states(record)["Trainer"] == "cached"
+    assert states(record)["Evaluator"] == "done"
+    assert versions(root) == before
+
+
+def test_a_pushed_model_scores_another_log_as_the_gate_does(
+    mastery: Mastery, sample: list[str], root: Path, tmp_path: Path
+) -> None:
+    made = mastery("simulate", "--learners", "300", "--seed", "4", "--out", tmp_path)
+    assert made.returncode == 0, made.stderr
+    model = root / "sample" / "serving" / versions(root)[-1]
+    scored = mastery(
+        "evaluate", "--model", model, "--json",
+        "--events", tmp_path / "events.parquet", "--outcomes", tmp_path / "outcomes.parquet",
+    )  # fmt: skip
+    assert scored.returncode == 0, scored.stderr
+    overall = json.loads(scored.stdout)["overall"]
+    assert overall["examples"] >= 300
+    assert 0 < overall["metrics"]["f1_macro"] <= 1
+
+
+def test_a_node_can_be_the_last_and_another_the_first_anew(mastery: Mastery, sample: list[str], root: Path) -> None:
+    ran = mastery("run", *sample, "--root", root, "--from", "ExampleValidator", "--to", "DataGate")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert states(latest(mastery, root)) == {
+        "ExampleGen": "cached", "StatisticsGen": "cached", "ImportSchemaGen": "cached",
+        "ExampleValidator": "done", "DataGate": "done",
+    }  # fmt: skip
+    wrong = mastery("run", *sample, "--root", root, "--from", "Nowhere")
+    assert wrong.returncode == 2
+    assert "expected one of ExampleGen" in wrong.stdout

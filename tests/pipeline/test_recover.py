@@ -1,0 +1,61 @@
+"""What a killed run leaves behind is cancelled and removed; what it finished stays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ml_metadata import MetadataStore
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+from pipeline.layout import Layout
+from pipeline.recover import cancel_unfinished
+
+RUN = "20260101-000000-abcdef"
+
+
+def execution(store: MetadataStore, layout: Layout, node: str, state: int, run: str = RUN) -> int:
+    """Puts an execution into the store as TFX's launcher does, with output folders as it makes them."""
+    kinds = {name: store.put_context_type(mlmd.ContextType(name=name)) for name in ("pipeline_run", "node")}
+    kind = store.put_execution_type(mlmd.ExecutionType(name=f"components.{node}"))
+    contexts = [
+        mlmd.Context(type_id=kinds["pipeline_run"], name=run),
+        mlmd.Context(type_id=kinds["node"], name=f"{layout.name}.{node}"),
+    ]
+    number, _, _ = store.put_execution(
+        mlmd.Execution(type_id=kind, last_known_state=state),
+        [],
+        contexts,
+        reuse_context_if_already_exist=True,
+    )
+    for folder in (f"output/{number}", f".system/executor_execution/{number}"):
+        (layout.nodes / node / folder).mkdir(parents=True)
+        (layout.nodes / node / folder / "half").write_text("written")
+    return int(number)
+
+
+def test_only_the_unfinished_of_that_run_are_cancelled(tmp_path: Path) -> None:
+    layout = Layout(tmp_path, "algebra")
+    connection = mlmd.ConnectionConfig()
+    connection.sqlite.filename_uri = str(layout.metadata)
+    connection.sqlite.connection_mode = mlmd.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
+    store = MetadataStore(connection)
+    done = execution(store, layout, "ExampleGen", mlmd.Execution.COMPLETE)
+    half = execution(store, layout, "Trainer", mlmd.Execution.RUNNING)
+    other = execution(store, layout, "Trainer", mlmd.Execution.RUNNING, run="another")
+
+    assert cancel_unfinished(layout, RUN) == ["Trainer"]
+
+    states = {item.id: item.last_known_state for item in store.get_executions()}
+    assert states == {done: mlmd.Execution.COMPLETE, half: mlmd.Execution.CANCELED, other: mlmd.Execution.RUNNING}
+    left = sorted(str(file.relative_to(layout.nodes)) for file in layout.nodes.rglob("half"))
+    assert left == [
+        f"ExampleGen/.system/executor_execution/{done}/half",
+        f"ExampleGen/output/{done}/half",
+        f"Trainer/.system/executor_execution/{other}/half",
+        f"Trainer/output/{other}/half",
+    ]
+    assert cancel_unfinished(layout, RUN) == []
+
+
+def test_a_root_without_metadata_needs_nothing(tmp_path: Path) -> None:
+    assert cancel_unfinished(Layout(tmp_path, "algebra"), RUN) == []
