@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tfx.components import ExampleValidator, ImportSchemaGen, StatisticsGen
+from tfx.components.example_validator.component import ExampleValidator
+from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
+from tfx.components.statistics_gen.component import StatisticsGen
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.orchestration import metadata, pipeline
 
@@ -63,7 +65,6 @@ def _nodes(config: Config, layout: Layout) -> list[BaseNode]:
         config,
         examples=transform.outputs["transformed_examples"],
         transform_graph=transform.outputs["transform_graph"],
-        schema=schema,
         base_model=warm_start.outputs["model"] if warm_start else None,
     )
     model = trainer.outputs["model"]

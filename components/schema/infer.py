@@ -44,7 +44,7 @@ def statistics_of(batches: Iterable[pa.RecordBatch], config: Config) -> statisti
 def infer_schema(statistics: statistics_pb2.DatasetFeatureStatisticsList, config: Config) -> schema_pb2.Schema:
     """Returns a first schema for a human to curate.
 
-    Steps become ragged tensors. Columns with few different values get a domain that allows one value in a
+    Steps become ragged tensors, all else sparse ones. Columns with few different values get a domain that allows one value in a
     hundred to be new; keys get none. What every example has is required.
     """
     schema = tfdv.infer_schema(statistics, infer_feature_shape=False, max_string_domain_size=MAX_DOMAIN)
@@ -54,17 +54,20 @@ def infer_schema(statistics: statistics_pb2.DatasetFeatureStatisticsList, config
             feature.ClearField("domain")
         elif feature.HasField("domain"):
             feature.distribution_constraints.min_domain_mass = 0.99
+        # Once one feature has a representation, TFX wants it of every one that it reads.
+        representation = schema.tensor_representation_group[""].tensor_representation[feature.name]
         if feature.name in config.steps.features:
+            representation.ragged_tensor.feature_path.step.append(feature.name)
             _as_steps(schema, feature)
-        elif feature.name == NUM_STEPS:
+            continue
+        representation.varlen_sparse_tensor.column_name = feature.name
+        if feature.name == NUM_STEPS:
             feature.int_domain.min, feature.int_domain.max = 0, config.steps.max_steps
     _drop_unused_domains(schema)
     return schema
 
 
 def _as_steps(schema: schema_pb2.Schema, feature: schema_pb2.Feature) -> None:
-    representation = schema.tensor_representation_group[""].tensor_representation[feature.name]
-    representation.ragged_tensor.feature_path.step.append(feature.name)
     # A cold start has no steps, so presence says nothing about the log.
     feature.presence.Clear()
     feature.presence.min_count = 1

@@ -21,9 +21,10 @@ def infer(
 ) -> None:
     """Write a first schema from the log; curate it by hand before you trust it."""
     from components.config import load_config
+
+    loaded = load_config(config, set_)  # before TensorFlow is imported: a wrong value answers at once
     from pipeline.schema import infer_schema, write_schema
 
-    loaded = load_config(config, set_)
     path = out or Path(loaded.schema_)
     print(write_schema(infer_schema(loaded), path, force=force))
 
@@ -32,8 +33,10 @@ def infer(
 def diff(config: ConfigOption, set_: SetOption = []) -> None:  # noqa: B006 (Typer copies it)
     """Print what the log would change in the curated schema; exit code 1 where it would."""
     from components.config import load_config
+
+    loaded = load_config(config, set_)
     from pipeline.schema import diff_schema
 
-    lines = diff_schema(load_config(config, set_))
+    lines = diff_schema(loaded)
     print("\n".join(lines) if lines else "The log fits the schema.")
     raise typer.Exit(1 if lines else 0)

@@ -7,13 +7,18 @@ every package's SHA256. It is run on folders of its own, so it changes nothing o
 from __future__ import annotations
 
 import platform
+import re
 import shutil
-import subprocess
 from pathlib import Path
 
 from pipeline.environment.errors import SetupError
+from pipeline.environment.programs import output_of
 
 NEWER = {"debian": "trixie", "ubuntu": "noble"}  # the first releases whose glibc is new enough for TFX's wheels
+PROBLEM = (
+    "A newer C library could not be fetched. Check the network and apt's sources (`apt-get update`), "
+    "or build the Docker image: docker build -t mastery ."
+)
 
 
 def newer_release() -> str | None:
@@ -49,32 +54,20 @@ def unpack_packages(release: str, packages: list[str], into: Path, workspace: Pa
         "APT::Update::Error-Mode": "any",
     }
     options = [part for key, value in settings.items() for part in ("-o", f"{key}={value}")]
-    _run("apt-get", *options, "-qq", "update", cwd=workspace)
-    _run("apt-get", *options, "-qq", "download", *packages, cwd=workspace / "packages")
+    output_of("apt-get", *options, "-qq", "update", problem=PROBLEM)
+    output_of("apt-get", *options, "-qq", "download", *packages, problem=PROBLEM, cwd=workspace / "packages")
     for package in sorted((workspace / "packages").glob("*.deb")):
-        _run("dpkg-deb", "--extract", str(package), str(into), cwd=workspace)
+        output_of("dpkg-deb", "--extract", package, into, problem=PROBLEM)
 
 
 def mirror() -> str:
     """Returns the address of the distribution's packages that this machine is set up with."""
     release = platform.freedesktop_os_release()
     codename = release.get("UBUNTU_CODENAME") or release.get("VERSION_CODENAME", "")
-    listed = _run("apt-get", "indextargets", "--format", "$(RELEASE) $(COMPONENT) $(REPO_URI)", cwd=Path.cwd())
-    for line in listed.splitlines():
-        name, component, address = line.split(maxsplit=2)
-        if (name, component) == (codename, "main"):
-            return address
+    listed = output_of("apt-get", "update", "--print-uris", problem=PROBLEM)  # works before any download, too
+    if match := re.search(f"^'(.+/)dists/{re.escape(codename)}/main/binary-", listed, re.MULTILINE):
+        return match[1]
     raise SetupError(
         f"Expected a package source for `{codename} main` in apt's configuration, to fetch a newer C library "
         "from; found none. Add the distribution's own source, or build the Docker image: docker build -t mastery ."
     )
-
-
-def _run(*command: str, cwd: Path) -> str:
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SetupError(
-            f"`{command[0]}` failed while fetching a newer C library:\n{(done.stderr or done.stdout).strip()}\n"
-            "Check the network and apt's sources (`apt-get update`), or build the image: docker build -t mastery ."
-        )
-    return done.stdout

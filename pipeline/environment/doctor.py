@@ -22,7 +22,8 @@ def doctor(*, deep: bool = False) -> int:
         The exit code: 1 where something has to be put right, else 0.
     """
     failed = 0
-    for finding in _findings(Path.cwd(), deep=deep):
+    runs = Path.cwd() / "runs"
+    for finding in _findings(runs if runs.is_dir() else runs.parent, deep=deep):
         print(f"{finding.state:<5} {finding.subject:<11} {finding.found}", flush=True)
         if finding.advice:
             print(f"{'':<17} -> {finding.advice}")

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
 from pipeline.environment import apt
 from pipeline.environment.errors import SetupError
+from pipeline.environment.programs import output_of
 
 NEEDED = (2, 38)  # tag and symbols of the ml-metadata and TFDV wheels; their libstdc++ comes with it
 PACKAGES = ["libc6", "libstdc++6", "libgcc-s1"]
+# Loaded first, by the interpreter itself: a wheel with a run path of its own would find the system's, and two
+# versions of these do not go together.
+LOADED_FIRST = ("libstdc++.so.6", "libdl.so.2", "libpthread.so.0", "libresolv.so.2", "librt.so.1", "libutil.so.1")
 # What a new interpreter has to be able to load: extension modules that link the system's own libraries.
 PROBE = "import ctypes, os, sqlite3, ssl; print(os.confstr('CS_GNU_LIBC_VERSION'))"
 
@@ -83,33 +86,28 @@ def _gather_libraries(root: Path, into: Path) -> Path:
 
 def _patch(patchelf: Path, interpreter: Path, libraries: Path, target: Path) -> None:
     loader = next(libraries.glob("ld-linux-*.so.*"))
-    old = _patchelf(patchelf, "--print-rpath", str(interpreter)).strip()
+    problem = f"patchelf could not read {interpreter} or change its copy. Choose another: make setup PYTHON=..."
+    old = output_of(patchelf, "--print-rpath", interpreter, problem=problem).strip()
     old = old.replace("${ORIGIN}", "$ORIGIN").replace("$ORIGIN", str(interpreter.parent))
     new = target.with_name(f".{target.name}.new")
     shutil.copy2(interpreter, new)
     new.chmod(0o755)
     run_path = ":".join([str(libraries), *filter(None, [old])])
-    # The C++ library is named too, so that it is in the process before a wheel can load an older one.
-    _patchelf(patchelf, "--set-interpreter", str(loader), "--force-rpath", "--set-rpath", run_path, str(new))
-    _patchelf(patchelf, "--add-needed", "libstdc++.so.6", str(new))
+    names = [part for name in LOADED_FIRST for part in ("--add-needed", name)]
+    output_of(patchelf, "--set-interpreter", loader, "--force-rpath", "--set-rpath", run_path, new, problem=problem)
+    output_of(patchelf, *names, new, problem=problem)
     new.replace(target)
 
 
-def _patchelf(patchelf: Path, *arguments: str) -> str:
-    done = subprocess.run([patchelf, *arguments], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SetupError(f"patchelf could not change the copy of the interpreter: {done.stderr.strip()}")
-    return done.stdout
-
-
 def _working_glibc(python: Path) -> str:
-    done = subprocess.run([python, "-c", PROBE], capture_output=True, text=True, check=False)
-    if done.returncode or parse_version(done.stdout) < NEEDED:
-        raise SetupError(
-            f"The interpreter does not work with a newer C library: {(done.stderr or done.stdout).strip()}\n"
-            "Choose another one (make setup PYTHON=...), or build the Docker image: docker build -t mastery ."
-        )
-    return done.stdout.strip()
+    problem = (
+        "The interpreter does not work with a newer C library. Choose another one (make setup PYTHON=...), "
+        "or build the Docker image: docker build -t mastery ."
+    )
+    found = output_of(python, "-c", PROBE, problem=problem).strip()
+    if parse_version(found) < NEEDED:
+        raise SetupError(f"{problem}\nExpected glibc {_dotted(NEEDED)}, found {found}.")
+    return found
 
 
 def _dotted(version: tuple[int, ...]) -> str:

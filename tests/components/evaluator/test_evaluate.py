@@ -1,0 +1,208 @@
+"""From a SavedModel and examples to `metrics.json`, through TFMA, against scikit-learn on the predictions written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import tensorflow_model_analysis as tfma
+from sklearn import metrics as sk
+
+from components.config import Config
+from components.evaluator.evaluate import evaluate_model, judge_model
+from components.evaluator.settings import Settings
+
+Json = dict[str, Any]
+
+CLASSES = ["low", "mid", "high"]
+
+
+def _config(**sections: Any) -> Config:
+    values = {
+        "name": "small",
+        "data": {"events": "events.parquet", "outcomes": "outcomes.parquet"},
+        "schema": "small.pbtxt",
+        "label": {"column": "mastery", "classes": CLASSES},
+        "steps": {"features": {"dwell": {"type": "numeric"}}},
+        "evaluation": {"slices": ["gender", "week", ["gender", "week"], "as_of"]},
+        "gates": [
+            {"metric": "accuracy", "min": 0.5},
+            {"metric": "recall", "class": "low", "slice": "gender", "min": 0.3},
+            {"metric": "log_loss", "max_change": 0.0},
+        ],
+    }
+    return Config.model_validate(values | sections)
+
+
+@pytest.fixture(scope="module")
+def examples(make_example: Callable[..., bytes]) -> list[bytes]:
+    """300 rows; week 3 knows one class only, one gender is missing, probabilities have ties."""
+    random = np.random.default_rng(11)
+    rows = []
+    for index in range(300):
+        week = int(random.integers(1, 4))
+        label = 0 if week == 3 else int(random.integers(0, 3))
+        weights = random.integers(1, 6, 3).astype(np.float32)
+        weights[label] += 2
+        rows.append(
+            make_example(
+                learner_id=f"learner {index}",
+                unit_id="u",
+                as_of=index % 2,
+                mastery=CLASSES[label],
+                num_steps=int(index % 10 > 0),
+                week=week,
+                gender=[None, "f", "m"][index % 3],
+                answer=weights / weights.sum(),
+            )
+        )
+    return rows
+
+
+@pytest.fixture(scope="module")
+def evaluation(
+    tmp_path_factory: pytest.TempPathFactory,
+    examples: list[bytes],
+    save_model: Callable[..., Path],
+    write_split: Callable[..., Path],
+) -> Path:
+    """What the evaluator writes of a candidate and a baseline, whose classes stand in another order."""
+    folder = tmp_path_factory.mktemp("evaluator")
+    split = write_split(folder / "Split-test", examples)
+    config = _config()
+    card = {"config": config.model_dump(mode="json", by_alias=True)}
+    model = save_model(folder / "model", CLASSES, card)
+    baseline = save_model(folder / "baseline", ["mid", "high", "low"], card)
+    (folder / "evaluation").mkdir()
+    judge_model(split, model, baseline, Settings.of(config), folder / "evaluation")
+    return folder / "evaluation"
+
+
+def _metrics(evaluation: Path) -> Json:
+    content: Json = json.loads((evaluation / "metrics.json").read_text())
+    return content
+
+
+def _check(result: Json, rows: pl.DataFrame) -> None:
+    """Compares a result with scikit-learn's on the same rows."""
+    true, predicted = rows["label"].to_list(), rows["predicted_class"].to_list()
+    probabilities = np.array(rows["probabilities"].to_list(), np.float32)
+    assert result["examples"] == len(rows)
+    assert result["confusion"] == sk.confusion_matrix(true, predicted, labels=CLASSES).tolist()
+    expected = {"accuracy": sk.accuracy_score(true, predicted)}
+    for average in ("macro", "weighted"):
+        scores = sk.precision_recall_fscore_support(true, predicted, average=average, zero_division=0)
+        expected |= {f"{name}_{average}": score for name, score in zip(("precision", "recall", "f1"), scores, strict=False)}
+    indices = [CLASSES.index(name) for name in true]
+    expected["log_loss"] = sk.log_loss(indices, probabilities, labels=range(3))
+    complete = len(set(true)) == 3
+    expected["auc"] = sk.roc_auc_score(indices, probabilities, multi_class="ovr") if complete else None
+    assert result["metrics"] == pytest.approx(expected, abs=1e-6)
+    by_class = sk.precision_recall_fscore_support(true, predicted, labels=CLASSES, zero_division=0)
+    for index, name in enumerate(CLASSES):
+        found = result["classes"][name]
+        assert [found[key] for key in ("precision", "recall", "f1", "support")] == pytest.approx([row[index] for row in by_class])
+        positive = np.equal(indices, index)
+        is_defined = positive.any() and not positive.all()
+        area = sk.roc_auc_score(positive, probabilities[:, index]) if is_defined else None
+        assert found["auc"] == pytest.approx(area, abs=1e-6)
+
+
+def test_all_metrics_equal_scikit_learn_overall_and_in_every_slice(evaluation: Path) -> None:
+    metrics = _metrics(evaluation)
+    rows = pl.read_parquet(evaluation / "predictions.parquet")
+    _check(metrics["overall"], rows)
+    for result in metrics["slices"]:
+        _check(result, rows.filter(**{name: pl.Series([value]).cast(rows[name].dtype)[0] for name, value in result["slice"].items()}))
+    genders, weeks = ["", "f", "m"], ["1", "2", "3"]
+    assert [result["slice"] for result in metrics["slices"]] == [
+        *({"gender": value} for value in genders),
+        *({"week": value} for value in weeks),
+        *({"gender": gender, "week": week} for gender in genders for week in weeks),
+        {"as_of": "0"},
+        {"as_of": "1"},
+    ]
+
+
+def test_a_slice_with_one_class_has_no_auc(evaluation: Path) -> None:
+    [week] = [result for result in _metrics(evaluation)["slices"] if result["slice"] == {"week": "3"}]
+    assert week["metrics"]["auc"] is None
+    assert week["classes"]["high"] == {"precision": 0, "recall": 0, "f1": 0, "auc": None, "support": 0}
+
+
+def test_the_baseline_is_judged_on_the_same_examples(evaluation: Path) -> None:
+    metrics = _metrics(evaluation)
+    rows = pl.read_parquet(evaluation / "predictions_baseline.parquet")
+    assert metrics["baseline_note"] is None
+    _check(metrics["baseline"]["overall"], rows)
+    assert len(metrics["baseline"]["slices"]) == len(metrics["slices"])
+    # it reads `answer` in the order of its own classes
+    assert metrics["baseline"]["overall"]["metrics"]["accuracy"] < metrics["overall"]["metrics"]["accuracy"]
+
+
+def test_the_gates_are_judged_and_the_model_is_blessed(evaluation: Path) -> None:
+    metrics = _metrics(evaluation)
+    assert metrics["blessed"] is True
+    assert [gate["passed"] for gate in metrics["gates"]] == [True] * 3
+    change = metrics["gates"][2]
+    assert change["baseline"] == metrics["baseline"]["overall"]["metrics"]["log_loss"]
+    assert change["text"].startswith("change of log_loss <= +0: -")
+
+
+def test_the_rest_of_the_metrics_file(evaluation: Path) -> None:
+    metrics = _metrics(evaluation)
+    assert (metrics["task"], metrics["classes"]) == ("classification", CLASSES)
+    assert metrics["basis"] == {"sequence": 270, "prior": 30}
+    curves = metrics["overall"]["curves"]
+    assert curves.keys() == set(CLASSES)
+    for name, curve in curves.items():
+        area = sk.auc(curve["roc"]["fpr"], curve["roc"]["tpr"])
+        assert area == pytest.approx(metrics["overall"]["classes"][name]["auc"], abs=1e-9)
+
+
+def test_tfma_s_own_loader_reads_the_evaluation(evaluation: Path) -> None:
+    loaded = tfma.load_eval_result(str(evaluation), model_name="candidate")
+    [overall] = [values for key, values in loaded.slicing_metrics if key == ()]
+    assert overall[""][""]["accuracy"]["doubleValue"] == _metrics(evaluation)["overall"]["metrics"]["accuracy"]
+
+
+def test_another_log_is_scored_by_the_same_code(
+    evaluation: Path, tmp_path: Path, examples: list[bytes], save_model: Callable[..., Path]
+) -> None:
+    config = _config(evaluation={"slices": ["week"], "min_slice_examples": 100}, gates=[{"metric": "auc", "min": 0}])
+    result = evaluate_model(save_model(tmp_path / "model", CLASSES), iter(examples), config)
+    judged = _metrics(evaluation)
+    assert result == {
+        **{key: judged[key] for key in ("task", "classes", "basis", "overall")},
+        "slices": [item for item in judged["slices"] if [*item["slice"]] == ["week"] and item["examples"] >= 100],
+    }
+    assert 0 < len(result["slices"]) < 3
+
+
+def test_a_regression_is_judged_by_its_own_metrics(
+    tmp_path: Path, make_example: Callable[..., bytes], save_model: Callable[..., Path]
+) -> None:
+    random = np.random.default_rng(3)
+    true = random.normal(50, 10, 40).astype(np.float32)
+    answers = (true + random.normal(0, 5, 40)).astype(np.float32)
+    rows = [
+        make_example(learner_id="a", unit_id=f"u{index % 3}", as_of=1, grade=float(true[index]), answer=[answers[index]])
+        for index in range(40)
+    ]
+    config = _config(
+        label={"column": "grade", "task": "regression"},
+        evaluation={"slices": ["unit_id"]},
+        gates=[{"metric": "mae", "max": 10}],
+    )
+    result = evaluate_model(save_model(tmp_path / "model", []), rows, config)
+    assert (result["task"], result["classes"]) == ("regression", [])
+    for found, chosen in zip([result["overall"], *result["slices"]], [slice(None), *(slice(i, None, 3) for i in range(3))], strict=True):
+        mse = sk.mean_squared_error(true[chosen], answers[chosen])
+        mae, r2 = sk.mean_absolute_error(true[chosen], answers[chosen]), sk.r2_score(true[chosen], answers[chosen])
+        assert found["metrics"] == pytest.approx({"mse": mse, "mae": mae, "rmse": mse**0.5, "r2": r2}, rel=1e-5)
+        assert (found["classes"], found["confusion"], found["examples"]) == ({}, [], len(true[chosen]))

@@ -1,0 +1,146 @@
+"""Every metric equals scikit-learn's on the same predictions."""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import metrics as sk
+from sklearn.exceptions import UndefinedMetricWarning
+
+from components.evaluator.curves import MAX_POINTS, class_curves
+from components.evaluator.measures import (
+    area_under_roc,
+    averages,
+    class_metrics,
+    count_confusion,
+    log_loss,
+    one_vs_rest_auc,
+    regression_metrics,
+)
+
+Case = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+@st.composite
+def classifications(draw: st.DrawFn) -> Case:
+    """Labels, predicted classes and probabilities; few rows and few different numbers, so ties and gaps abound."""
+    classes, rows = draw(st.integers(2, 4)), draw(st.integers(1, 25))
+    parts = st.lists(st.integers(0, 4), min_size=classes, max_size=classes).filter(any)
+    weights = np.array(draw(st.lists(parts, min_size=rows, max_size=rows)), np.float32)
+    probabilities = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    labels = np.array(draw(st.lists(st.integers(0, classes - 1), min_size=rows, max_size=rows)))
+    return labels, probabilities.argmax(axis=1), probabilities
+
+
+def _equal(ours: float, reference: float) -> bool:
+    return ours == pytest.approx(reference, abs=1e-6, nan_ok=True)
+
+
+@settings(deadline=None, max_examples=60)
+@given(classifications())
+def test_precision_recall_and_f1_are_those_of_scikit_learn(case: Case) -> None:
+    labels, predicted, probabilities = case
+    classes = probabilities.shape[1]
+    confusion = count_confusion(labels, predicted, classes)
+    ours = class_metrics(confusion)
+    reference = sk.precision_recall_fscore_support(labels, predicted, labels=range(classes), zero_division=0)
+    for name, expected in zip(("precision", "recall", "f1", "support"), reference, strict=True):
+        np.testing.assert_allclose(ours[name], expected, atol=1e-6, err_msg=name)
+    assert confusion.tolist() == sk.confusion_matrix(labels, predicted, labels=range(classes)).tolist()
+
+
+@settings(deadline=None, max_examples=60)
+@given(classifications())
+def test_averages_are_those_of_scikit_learn(case: Case) -> None:
+    labels, predicted, probabilities = case
+    ours = averages(count_confusion(labels, predicted, probabilities.shape[1]))
+    assert _equal(ours.pop("accuracy"), sk.accuracy_score(labels, predicted))
+    scores = {"precision": sk.precision_score, "recall": sk.recall_score, "f1": sk.f1_score}
+    for name, value in ours.items():
+        metric, average = name.rsplit("_", 1)
+        assert _equal(value, scores[metric](labels, predicted, average=average, zero_division=0)), name
+
+
+@settings(deadline=None, max_examples=60)
+@given(classifications())
+def test_the_area_under_the_roc_is_that_of_scikit_learn_ties_and_all(case: Case) -> None:
+    labels, _, probabilities = case
+    classes = probabilities.shape[1]
+    areas, area = one_vs_rest_auc(labels, probabilities)
+    for index in range(classes):
+        positive = labels == index
+        if positive.all() or not positive.any():
+            assert math.isnan(areas[index])
+        else:
+            assert _equal(areas[index], sk.roc_auc_score(positive, probabilities[:, index]))
+    if len(set(labels)) < classes:
+        assert math.isnan(area)
+    elif classes == 2:
+        assert _equal(area, sk.roc_auc_score(labels, probabilities[:, 1]))
+    else:
+        assert _equal(area, sk.roc_auc_score(labels, probabilities, multi_class="ovr", average="macro"))
+
+
+@settings(deadline=None, max_examples=60)
+@given(classifications())
+def test_log_loss_is_that_of_scikit_learn_also_at_a_probability_of_zero(case: Case) -> None:
+    labels, _, probabilities = case
+    assert _equal(log_loss(labels, probabilities), sk.log_loss(labels, probabilities, labels=range(probabilities.shape[1])))
+
+
+numbers = st.integers(-50, 50).map(lambda value: value / 8)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.tuples(numbers, numbers), min_size=1, max_size=20))
+def test_regression_metrics_are_those_of_scikit_learn(rows: list[tuple[float, float]]) -> None:
+    labels, predictions = np.array(rows).T
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UndefinedMetricWarning)  # r2 of a single example is NaN there, too
+        r2 = sk.r2_score(labels, predictions)
+    mse = sk.mean_squared_error(labels, predictions)
+    expected = {"mse": mse, "mae": sk.mean_absolute_error(labels, predictions), "rmse": mse**0.5, "r2": r2}
+    ours = regression_metrics(labels, predictions.astype(np.float32))
+    assert ours.keys() == expected.keys()
+    assert all(_equal(ours[name], expected[name]) for name in expected)
+
+
+def test_known_areas() -> None:
+    positive = np.array([False, False, True, True])
+    assert area_under_roc(positive, np.array([0.1, 0.4, 0.35, 0.8])) == 0.75
+    assert area_under_roc(positive, np.full(4, 0.5)) == 0.5
+
+
+@settings(deadline=None, max_examples=60)
+@given(classifications())
+def test_curves_run_through_scikit_learn_s_points(case: Case) -> None:
+    labels, _, probabilities = case
+    curves = class_curves(labels, probabilities, [f"class {index}" for index in range(probabilities.shape[1])])
+    for index in range(probabilities.shape[1]):
+        positive = labels == index
+        if positive.all() or not positive.any():
+            assert f"class {index}" not in curves
+            continue
+        roc, pr = curves[f"class {index}"]["roc"], curves[f"class {index}"]["pr"]
+        fpr, tpr, _ = sk.roc_curve(positive, probabilities[:, index], drop_intermediate=False)
+        np.testing.assert_allclose([roc["fpr"], roc["tpr"]], [fpr, tpr], atol=1e-9)
+        precision, recall, _ = sk.precision_recall_curve(positive, probabilities[:, index])
+        np.testing.assert_allclose([pr["recall"], pr["precision"]], [recall[::-1], precision[::-1]], atol=1e-9)
+
+
+def test_long_curves_are_thinned_and_keep_their_ends_and_their_area() -> None:
+    random = np.random.default_rng(5)
+    labels = random.integers(0, 2, 5000)
+    second = np.clip(random.normal(0.4 + 0.2 * labels, 0.2), 0, 1)
+    probabilities = np.stack([1 - second, second], axis=1)
+    curves = class_curves(labels, probabilities, ["no", "yes"])["yes"]
+    roc, pr = curves["roc"], curves["pr"]
+    assert 150 < len(roc["fpr"]) <= MAX_POINTS and len(pr["recall"]) <= MAX_POINTS
+    assert (roc["fpr"][0], roc["tpr"][0], roc["fpr"][-1], roc["tpr"][-1]) == (0, 0, 1, 1)
+    assert (pr["recall"][0], pr["recall"][-1]) == (0, 1)
+    assert sk.auc(roc["fpr"], roc["tpr"]) == pytest.approx(sk.roc_auc_score(labels, second), abs=2e-3)

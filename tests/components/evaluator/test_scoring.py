@@ -1,0 +1,142 @@
+"""A table of predictions is whole, in order, and of what the contract says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from components.config.data import Label
+from components.errors import MasteryError
+from components.evaluator import scoring
+from components.evaluator.answers import read_answers
+from components.evaluator.scoring import in_batches, read_batches, score
+
+LABEL = Label(column="mastery", classes=["low", "high"])
+SLICES = ["gender", "year", "score", "as_of"]
+
+
+@pytest.fixture
+def examples(make_example: Callable[..., bytes]) -> list[bytes]:
+    """Three rows; the second lacks what an example may lack."""
+    shared = {"unit_id": "algebra"}
+    return [
+        make_example(learner_id="a", as_of=5, mastery="low", answer=[0.75, 0.25], num_steps=3, gender="f", year=7, score=0.5, **shared),
+        make_example(learner_id="b", as_of=6, mastery="high", answer=[0.5, 0.5], num_steps=0, gender=None, **shared),
+        make_example(learner_id="ç", as_of=7, mastery="high", answer=[0.25, 0.75], num_steps=1, gender="m", year=8, score=2.0, **shared),
+    ]  # fmt: skip
+
+
+def test_predictions_have_a_row_an_example_in_their_order(
+    tmp_path: Path, examples: list[bytes], save_model: Callable[..., Path]
+) -> None:
+    score(save_model(tmp_path / "model", LABEL.classes), [examples], LABEL, SLICES, tmp_path / "predictions.parquet")
+    table = pl.read_parquet(tmp_path / "predictions.parquet")
+    assert table.to_dict(as_series=False) == {
+        "learner_id": ["a", "b", "ç"],
+        "unit_id": ["algebra"] * 3,
+        "as_of": [5, 6, 7],
+        "label": ["low", "high", "high"],
+        "gender": ["f", "", "m"],
+        "year": ["7", "", "8"],
+        "score": ["0.5", "", "2.0"],
+        "probabilities": [[0.75, 0.25], [0.5, 0.5], [0.25, 0.75]],
+        "predicted_class": ["low", "low", "high"],
+        "basis": ["sequence", "prior", "sequence"],
+    }
+    assert table.schema["probabilities"] == pl.List(pl.Float32)
+    assert table.schema["as_of"] == pl.Int64
+
+
+def test_a_regression_has_numbers(tmp_path: Path, make_example: Callable[..., bytes], save_model: Callable[..., Path]) -> None:
+    label = Label(column="grade", task="regression")
+    rows = [make_example(learner_id="a", unit_id="u", as_of=0.5, grade=4.25, answer=[4.5])]
+    score(save_model(tmp_path / "model", []), [rows], label, [], tmp_path / "predictions.parquet")
+    [row] = pl.read_parquet(tmp_path / "predictions.parquet").to_dicts()
+    assert row == {
+        "learner_id": "a", "unit_id": "u", "as_of": 0.5, "label": 4.25, "prediction": 4.5, "basis": "sequence",
+    }  # fmt: skip
+
+
+def test_batches_and_row_groups_change_nothing(
+    tmp_path: Path,
+    examples: list[bytes],
+    save_model: Callable[..., Path],
+    write_split: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, split = save_model(tmp_path / "model", LABEL.classes), write_split(tmp_path / "Split-test", examples * 5)
+    score(model, read_batches(split), LABEL, SLICES, tmp_path / "whole.parquet")
+    monkeypatch.setattr(scoring, "BATCH", 2)
+    monkeypatch.setattr(scoring, "ROW_GROUP", 4)
+    score(model, read_batches(split), LABEL, SLICES, tmp_path / "read.parquet")
+    score(model, in_batches(iter(examples * 5)), LABEL, SLICES, tmp_path / "given.parquet")
+    whole = pl.read_parquet(tmp_path / "whole.parquet")
+    assert len(whole) == 15
+    assert whole.equals(pl.read_parquet(tmp_path / "read.parquet"))
+    assert whole.equals(pl.read_parquet(tmp_path / "given.parquet"))
+    assert scoring.pq.ParquetFile(tmp_path / "given.parquet").num_row_groups == 4
+
+
+def test_the_order_of_the_model_s_classes_does_not_matter() -> None:
+    answers = {
+        "classes": np.array([[b"high", b"low"]]),
+        "probabilities": np.array([[0.9, 0.1]], np.float32),
+        "predicted_class": np.array([b"high"]),
+        "basis": np.array([b"sequence"]),
+    }
+    [row] = read_answers(answers, ["low", "high"]).to_dicts()
+    assert row["probabilities"] == pytest.approx([0.1, 0.9])
+    assert row["predicted_class"] == "high"
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"mastery": None}, "mastery: expected a label in every example, found none in 1 of 1"),
+        ({"mastery": "medium"}, r"mastery: expected one of \['low', 'high'\], found medium"),
+        ({"answer": [float("nan"), 0.5]}, "The model answers 1 of 1 examples with NaN or infinity"),
+        ({"answer": None}, "the model cannot read these examples"),
+    ],
+)
+def test_what_does_not_fit_is_an_error_and_leaves_no_file(
+    tmp_path: Path,
+    make_example: Callable[..., bytes],
+    save_model: Callable[..., Path],
+    change: dict[str, object],
+    problem: str,
+) -> None:
+    fine = {"learner_id": "a", "unit_id": "u", "as_of": 1, "mastery": "low", "answer": [0.5, 0.5], "num_steps": 1}
+    model = save_model(tmp_path / "model", LABEL.classes)
+    with pytest.raises(MasteryError, match=problem):
+        score(model, [[make_example(**fine | change)]], LABEL, [], tmp_path / "out" / "predictions.parquet")
+    assert list((tmp_path / "out").glob("*")) == []
+
+
+def test_no_examples_is_an_error(tmp_path: Path, save_model: Callable[..., Path]) -> None:
+    with pytest.raises(MasteryError, match="expected labelled examples, found none"):
+        score(save_model(tmp_path / "model", LABEL.classes), [], LABEL, [], tmp_path / "predictions.parquet")
+
+
+def test_a_model_of_other_classes_is_an_error(
+    tmp_path: Path, examples: list[bytes], save_model: Callable[..., Path]
+) -> None:
+    model = save_model(tmp_path / "model", ["low", "top"])
+    with pytest.raises(MasteryError, match=r"other classes: expected \['low', 'high'\], found \['low', 'top'\]"):
+        score(model, [examples], LABEL, [], tmp_path / "predictions.parquet")
+
+
+def test_a_model_of_another_task_is_an_error(
+    tmp_path: Path, examples: list[bytes], save_model: Callable[..., Path]
+) -> None:
+    grade = Label(column="score", task="regression")
+    with pytest.raises(MasteryError, match="made for another task"):
+        score(save_model(tmp_path / "model", LABEL.classes), [examples[:1]], grade, [], tmp_path / "predictions.parquet")
+
+
+def test_a_folder_without_a_model_is_an_error(tmp_path: Path, examples: list[bytes]) -> None:
+    with pytest.raises(MasteryError, match="expected a SavedModel with a signature serving_default"):
+        score(tmp_path, [examples], LABEL, [], tmp_path / "predictions.parquet")

@@ -1,0 +1,221 @@
+"""Every bad log is told with the file, the row or column, what was expected and what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from components.config import Config
+from components.errors import LogError
+from components.event_log.check import check_log
+
+Configure = Callable[..., Config]
+Write = Callable[..., None]
+
+
+@pytest.fixture
+def refuse(configure: Configure, tmp_path: Path) -> Callable[..., list[str]]:
+    """Returns a function that checks a log and returns its problems, with the test's folder left out of paths."""
+
+    def check(**changes: dict[str, Any]) -> list[str]:
+        with pytest.raises(LogError) as error:
+            check_log(configure(**changes))
+        return [problem.replace(f"{tmp_path}/", "") for problem in error.value.problems]
+
+    return check
+
+
+def test_says_what_is_in_a_good_log(write: Write, configure: Configure) -> None:
+    write()
+    summary = check_log(configure())
+
+    assert (summary.events, summary.outcomes, summary.learners, summary.units) == (160, 80, 40, 1)
+    assert (summary.first_event, summary.last_event, summary.first_outcome, summary.last_outcome) == (
+        "0",
+        "3",
+        "2",
+        "4",
+    )
+    assert summary.steps == {"0%": 2, "25%": 2, "50%": 2, "75%": 3, "95%": 3, "100%": 3}
+    assert summary.truncated == 40
+    assert sum(count for split in summary.splits.values() for count in split.values()) == 80
+    assert "outcomes            80   as of 2 to 4" in summary.describe()
+
+
+def test_missing_file(write: Write, refuse: Callable[..., list[str]], tmp_path: Path) -> None:
+    write()
+    (tmp_path / "events.parquet").unlink()
+    assert refuse() == [
+        "events.parquet: expected a file or folder of events, found no such file; the folder has outcomes.parquet"
+    ]
+
+
+def test_missing_column_with_a_near_miss(
+    write: Write, refuse: Callable[..., list[str]], events: pl.DataFrame, outcomes: pl.DataFrame
+) -> None:
+    write(events.rename({"dwell": "Dwel"}), outcomes.rename({"mastery": "label"}))
+    assert refuse() == [
+        "events.parquet: expected a column 'dwell' in events, "
+        "found the columns learner_id, unit_id, time, event_type, Dwel (did you mean 'Dwel'?)",
+        "outcomes.parquet: expected a column 'mastery' in outcomes, "
+        "found the columns learner_id, unit_id, as_of, label, age",
+    ]
+
+
+def test_renamed_columns_are_told_by_the_names_the_log_uses(
+    write: Write, refuse: Callable[..., list[str]], events: pl.DataFrame
+) -> None:
+    write(events.rename({"time": "ts"}).with_columns(ts=pl.lit(None, dtype=pl.Int64)))
+    problem = refuse(data={"columns": {"time": "ts"}})[0]
+    assert problem == (
+        "events.parquet, row 1, column ts: expected a time in every row, found nothing; so too in row 2, 3 and 157 more"
+    )
+
+
+def test_wrong_type_of_a_column(write: Write, refuse: Callable[..., list[str]], events: pl.DataFrame) -> None:
+    write(events.with_columns(dwell=pl.concat_list("dwell"), learner_id=pl.col("dwell")))
+    assert refuse() == [
+        "events.parquet, column dwell: expected numbers, found List(Float64), such as [0.0]",
+        "events.parquet, column learner_id: expected text or integers, found Float64, such as 0.0",
+    ]
+
+
+def test_wrong_type_of_a_value(write: Write, refuse: Callable[..., list[str]], events: pl.DataFrame) -> None:
+    write(events.with_columns(dwell=pl.col("dwell").cast(pl.String).replace("7.0", "seven")))
+    assert refuse() == [
+        "events.parquet, row 8, column dwell: expected a number, or nothing for a missing one, found 'seven'"
+    ]
+
+
+def test_unparsable_time(write: Write, refuse: Callable[..., list[str]], events: pl.DataFrame) -> None:
+    write(events.with_columns(time=pl.col("time").cast(pl.String).replace("3", "yesterday")))
+    assert refuse() == [
+        "events.parquet, row 4, column time: expected a number, or a timestamp such as 2024-05-01T12:00:00+02:00 "
+        "(without offset: UTC time), found 'yesterday'; so too in row 8, 12 and 37 more"
+    ]
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_null_key(value: str | None, write: Write, refuse: Callable[..., list[str]], events: pl.DataFrame) -> None:
+    write(events.with_columns(unit_id=pl.when(pl.col("dwell") == 4).then(pl.lit(value)).otherwise("unit_id")))
+    assert refuse() == [
+        f"events.parquet, row 5, column unit_id: expected a value in every row, found {repr(value) if value == '' else 'nothing'}"
+    ]
+
+
+def test_two_kinds_of_clock(write: Write, refuse: Callable[..., list[str]], outcomes: pl.DataFrame) -> None:
+    write(outcomes=outcomes.with_columns(as_of=pl.lit(datetime(2024, 1, 1))))  # noqa: DTZ001
+    assert refuse() == [
+        "the log: expected one kind of time and as_of, "
+        "found timestamps in outcomes.parquet and numbers in events.parquet"
+    ]
+
+
+def test_outcomes_without_events(write: Write, refuse: Callable[..., list[str]], events: pl.DataFrame) -> None:
+    write(events.filter(pl.col("dwell") >= 48))
+    assert refuse() == [
+        "the log: expected at most 5.0% of outcomes without events (data.max_cold_start_share), "
+        "found 24 of 80 (30.0%) with no event of their learner and unit before as_of; "
+        "24 have no event at all: do both tables write learner_id and unit_id alike?"
+    ]
+
+
+def test_cold_starts_up_to_the_configured_share(write: Write, configure: Configure, events: pl.DataFrame) -> None:
+    write(events.filter(pl.col("dwell") >= 48))
+    assert check_log(configure(data={"max_cold_start_share": 0.3})).cold_starts == 24
+
+
+def test_events_after_as_of_only(write: Write, refuse: Callable[..., list[str]], events: pl.DataFrame) -> None:
+    write(events.with_columns(pl.col("time") + 1000))
+    assert refuse(data={"max_cold_start_share": 1.0}) == [
+        "the log: expected events before as_of for at least some outcomes, found none for any of the 80 outcomes; "
+        "80 of them have events, but all at or after as_of: "
+        "do time and as_of use the same clock, and is data.timezone (UTC) right?"
+    ]
+
+
+def test_duplicate_outcomes_within_a_file_and_across_files(
+    write: Write, refuse: Callable[..., list[str]], outcomes: pl.DataFrame, tmp_path: Path
+) -> None:
+    write(outcomes=pl.concat([outcomes, outcomes[3:4]]))
+    outcomes[:1].write_csv(tmp_path / "more.csv")
+    problems = refuse(data={"outcomes": [str(tmp_path / "outcomes.parquet"), str(tmp_path / "more.csv")]})
+    assert problems == [
+        "more.csv, line 2: expected one row per learner, unit and as_of, "
+        "found learner 'l0', unit 'u', as_of 2 again, after row 1 of outcomes.parquet",
+        "outcomes.parquet, row 81: expected one row per learner, unit and as_of, "
+        "found learner 'l1', unit 'u', as_of 4 again, after row 4 of outcomes.parquet",
+    ]
+
+
+def test_label_outside_the_classes_and_null_label(
+    write: Write, refuse: Callable[..., list[str]], outcomes: pl.DataFrame
+) -> None:
+    labels = pl.Series("mastery", ["High", None, *outcomes["mastery"][2:]])
+    write(outcomes=outcomes.with_columns(labels))
+    assert refuse() == [
+        "outcomes.parquet, row 1, column mastery: expected one of the classes low, high (label.classes), found 'High'",
+        "outcomes.parquet, row 2, column mastery: expected a label in every row, found nothing",
+    ]
+
+
+@pytest.mark.parametrize(("value", "expected"), [(None, "a label in every row"), (float("inf"), "a finite number")])
+def test_score_that_is_no_number(
+    value: float | None, expected: str, write: Write, refuse: Callable[..., list[str]], outcomes: pl.DataFrame
+) -> None:
+    write(outcomes=outcomes.with_columns(mastery=pl.Series([value, *([0.5] * 79)], dtype=pl.Float64)))
+    problem = refuse(label={"task": "regression", "classes": []})[0]
+    assert problem.startswith(f"outcomes.parquet, row 1, column mastery: expected {expected}, found ")
+
+
+def test_class_with_too_few_examples_for_a_split(
+    write: Write, refuse: Callable[..., list[str]], configure: Configure
+) -> None:
+    write()
+    counts = check_log(configure()).splits
+    problems = refuse(data={"min_class_examples": 20})
+    assert problems == [
+        "the log: expected at least 20 examples of every class in every split (data.min_class_examples), "
+        f"found {counts['eval']['low']} of 'low' in eval, {counts['eval']['high']} of 'high' in eval, "
+        f"{counts['test']['low']} of 'low' in test, {counts['test']['high']} of 'high' in test; "
+        "use a longer log, other shares or another seed (data.splits)"
+    ]
+
+
+def test_empty_log(write: Write, refuse: Callable[..., list[str]], events: pl.DataFrame) -> None:
+    write(events.clear())
+    assert refuse() == ["data.events: expected at least one row, found none"]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_nan_and_infinite_numbers(
+    value: float, write: Write, refuse: Callable[..., list[str]], events: pl.DataFrame
+) -> None:
+    write(events.with_columns(dwell=pl.when(pl.col("dwell") == 9).then(value).otherwise("dwell")))
+    (problem,) = refuse()
+    assert problem.startswith("events.parquet, row 10, column dwell: expected a ")
+    assert problem.endswith(f"found {value}")
+
+
+def test_nan_as_missing(write: Write, configure: Configure, events: pl.DataFrame) -> None:
+    write(events.with_columns(dwell=pl.when(pl.col("dwell") == 9).then(float("nan")).otherwise("dwell")))
+    assert check_log(configure(data={"nan_as_missing": True})).events == 160
+
+
+def test_tells_everything_at_once_but_not_more_than_twenty(
+    write: Write, refuse: Callable[..., list[str]], events: pl.DataFrame, tmp_path: Path
+) -> None:
+    write()
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for number in range(25):
+        events.drop("dwell").write_csv(folder / f"{number:02}.csv")
+    problems = refuse(data={"events": str(folder)})
+    assert len(problems) == 21
+    assert problems[0].startswith("many/00.csv: expected a column 'dwell' in events")
+    assert problems[-1] == "and 5 more"

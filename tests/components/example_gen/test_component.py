@@ -1,0 +1,165 @@
+"""The node as a run has it: driver, cache, Beam, output."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+import tensorflow as tf
+from tfx.orchestration import metadata, pipeline
+from tfx.orchestration.local.local_dag_runner import LocalDagRunner
+from tfx.types import standard_artifacts
+
+from components.config import Config, load_config
+from components.errors import LogError
+from components.example_gen.component import make_example_gen
+from components.example_gen.log_examples import examples_from_log
+
+Configure = Callable[..., Config]
+REAL_LOG = Path(__file__).parents[4] / "shared" / "data" / "epfl"
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Callable[[Config], Path]:
+    """Returns a function that runs the node, cached as in a run, and returns the folder of its newest output."""
+
+    def run_node(config: Config) -> Path:
+        database = metadata.sqlite_metadata_connection_config(str(tmp_path / "metadata.sqlite"))
+        LocalDagRunner().run(
+            pipeline.Pipeline(
+                pipeline_name="test",
+                pipeline_root=str(tmp_path / "root"),
+                components=[make_example_gen(config)],
+                enable_cache=True,
+                metadata_connection_config=database,
+                beam_pipeline_args=config.beam.args,
+            )
+        )
+        with metadata.Metadata(database) as store:
+            artifacts = store.store.get_artifacts_by_type(standard_artifacts.Examples.TYPE_NAME)
+        return Path(max(artifacts, key=lambda artifact: artifact.id).uri)
+
+    return run_node
+
+
+def records(folder: Path) -> dict[str, list[bytes]]:
+    """Returns the examples of each split of an output, shard by shard."""
+    return {
+        split: list(
+            tf.data.TFRecordDataset(
+                sorted(str(path) for path in folder.glob(f"Split-{split}/data_tfrecord-*-of-*.gz")), "GZIP"
+            ).as_numpy_iterator()
+        )
+        for split in ("train", "eval", "test")
+    }
+
+
+def digest(folder: Path) -> str:
+    """Returns a digest of the bytes of all files of an output."""
+    total = hashlib.sha256()
+    for path in sorted(folder.rglob("*.gz")):
+        total.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
+    return total.hexdigest()
+
+
+def learners(examples: list[bytes]) -> set[bytes]:
+    return {tf.train.Example.FromString(item).features.feature["learner_id"].bytes_list.value[0] for item in examples}
+
+
+def test_splits_hold_every_outcome_once_and_no_learner_twice(
+    log: Path, configure: Configure, run: Callable[[Config], Path]
+) -> None:
+    config = configure()
+    output = run(config)
+    splits = records(output)
+
+    assert sorted(example for examples in splits.values() for example in examples) == sorted(examples_from_log(config))
+    of_split = [learners(examples) for examples in splits.values()]
+    assert len(set.union(*of_split)) == sum(map(len, of_split)) == 60
+    assert len(list(output.glob("Split-*/*"))) == 9  # three partitions, three splits, and nothing else
+    summary = json.loads((output / "log_summary.json").read_text())
+    assert summary["outcomes"] == 240
+    assert {split: sum(counts.values()) for split, counts in summary["splits"].items()} == {
+        split: len(examples) for split, examples in splits.items()
+    }
+
+
+def test_touching_the_log_is_cached_and_editing_it_is_not(
+    log: Path, configure: Configure, run: Callable[[Config], Path], events: pl.DataFrame
+) -> None:
+    config = configure()
+    first = run(config)
+
+    os.utime(log / "events.parquet", (1, 1))
+    assert run(config) == first
+
+    events.with_columns(pl.col("dwell") + 1).write_parquet(log / "events.parquet")
+    edited = run(config)
+    assert edited != first
+    assert digest(edited) != digest(first)
+
+    events.write_parquet(log / "events.parquet", compression="uncompressed")  # another file of the same content
+    rewritten = run(config)
+    assert rewritten not in (first, edited)
+    assert digest(rewritten) == digest(first)
+
+
+def test_only_a_configuration_that_matters_runs_again(
+    log: Path, configure: Configure, run: Callable[[Config], Path]
+) -> None:
+    config = configure()
+    first = run(config)
+    training = config.training.model_copy(update={"epochs": 99})
+    assert run(config.model_copy(update={"training": training})) == first
+    steps = config.steps.model_copy(update={"max_steps": 2})
+    assert run(config.model_copy(update={"steps": steps})) != first
+
+
+def test_newest_span(log: Path, configure: Configure, run: Callable[[Config], Path]) -> None:
+    for span in ("3", "12"):
+        (log / span).mkdir()
+        for table in ("events", "outcomes"):
+            (log / span / f"{table}.parquet").write_bytes((log / f"{table}.parquet").read_bytes())
+    outcomes = pl.read_parquet(log / "outcomes.parquet").filter(pl.col("learner_id") != "l0")
+    outcomes.write_parquet(log / "12" / "outcomes.parquet")
+    output = run(configure(events=f"{log}/{{SPAN}}/events.parquet", outcomes=f"{log}/{{SPAN}}/outcomes.parquet"))
+    assert json.loads((output / "log_summary.json").read_text())["outcomes"] == 236
+
+
+def test_a_bad_log_leaves_no_output(
+    log: Path, configure: Configure, run: Callable[[Config], Path], outcomes: pl.DataFrame, events: pl.DataFrame
+) -> None:
+    events.with_columns(dwell=float("inf")).write_parquet(log / "events.parquet")
+    pl.concat([outcomes, outcomes[:1]]).write_parquet(log / "outcomes.parquet")
+    with pytest.raises(LogError) as error:
+        run(configure())
+    assert [problem.replace(f"{log}/", "") for problem in error.value.problems] == [
+        "events.parquet, row 1, column dwell: expected a finite number, found inf; so too in row 2, 3 and 597 more",
+        "outcomes.parquet, row 241: expected one row per learner, unit and as_of, found learner 'l0', unit 'u0', "
+        "as_of 2024-03-05 00:00:00+00:00 again, after row 1 of outcomes.parquet",
+    ]
+    assert list((log / "root").rglob("*.gz")) == []
+
+
+def test_a_missing_file_is_told_before_anything_runs(
+    log: Path, configure: Configure, run: Callable[[Config], Path]
+) -> None:
+    (log / "events.parquet").unlink()
+    with pytest.raises(LogError, match="expected a file or folder of events"):
+        run(configure())
+
+
+@pytest.mark.skipif(not REAL_LOG.is_dir(), reason=f"the real log is not there: {REAL_LOG}")
+def test_a_real_log(run: Callable[[Config], Path]) -> None:
+    config = load_config(
+        Path(__file__).parents[3] / "configs" / "epfl.yaml",
+        [f"data.events={REAL_LOG / 'events.parquet'}", f"data.outcomes={REAL_LOG / 'outcomes.parquet'}"],
+    )
+    splits = records(run(config))
+    assert sum(map(len, splits.values())) == 576
+    assert len(set.union(*(learners(examples) for examples in splits.values()))) == 288

@@ -1,0 +1,149 @@
+"""The data contract: what an example holds, whatever the log's format."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import tensorflow as tf
+
+from components.config import Config
+from components.errors import LogError
+from components.example_gen.log_examples import examples_from_log
+
+Configure = Callable[..., Config]
+
+
+def features(serialized: bytes) -> dict[str, tuple[str, list[Any]]]:
+    """Returns the features of an example: the kind and the values of each."""
+    parsed = tf.train.Example.FromString(serialized).features.feature
+    kinds = {name: feature.WhichOneof("kind") for name, feature in parsed.items()}
+    return {name: (kind.split("_")[0], list(getattr(parsed[name], kind).value)) for name, kind in kinds.items()}
+
+
+def test_an_example_is_as_the_contract_says(log: Path, configure: Configure) -> None:
+    start = datetime(2024, 3, 1)  # noqa: DTZ001
+    pl.DataFrame(
+        {
+            "learner_id": ["anna"] * 6,
+            "unit_id": ["u", "u", "u", "other", "u", "u"],
+            "time": [start + timedelta(minutes=minutes) for minutes in (0, 30, 10, 5, 60, 20)],
+            "event_type": ["first", "quiz", None, "other", "at as_of", "vidéo"],
+            "dwell": [9.0, None, 2.5, 9.0, 9.0, -1.0],
+            "correct": [True, True, False, True, True, True],
+        }
+    ).write_parquet(log / "events.parquet")
+    pl.DataFrame(
+        {
+            "learner_id": ["anna"], "unit_id": ["u"], "as_of": [start + timedelta(hours=1)], "mastery": ["low"],
+            "region": ["north, south"], "year": [2020], "height": pl.Series([None], dtype=pl.Float64),
+        }
+    ).write_parquet(log / "outcomes.parquet")  # fmt: skip
+    config = configure()
+    config = config.model_copy(update={"steps": config.steps.model_copy(update={"max_steps": 3})})
+
+    ((dwell, example),) = ((item.pop("dwell"), item) for item in map(features, examples_from_log(config)))
+    assert example == {
+        "learner_id": ("bytes", [b"anna"]),
+        "unit_id": ("bytes", [b"u"]),
+        "as_of": ("int64", [1_709_254_800_000_000]),
+        "num_steps": ("int64", [3]),
+        "mastery": ("bytes", [b"low"]),
+        "region": ("bytes", [b"north, south"]),
+        "year": ("int64", [2020]),  # and no `height`, which is missing
+        "event_type": ("bytes", [b"", "vidéo".encode(), b"quiz"]),
+        "correct": ("float", [0.0, 1.0, 1.0]),
+        "time_since_previous": ("float", [600.0, 600.0, 600.0]),
+        "time_to_as_of": ("float", [3000.0, 2400.0, 1800.0]),
+    }
+    assert dwell[1][:2] == [2.5, -1.0]
+    assert math.isnan(dwell[1][2])
+
+
+def test_a_cold_start_has_empty_lists(log: Path, configure: Configure, events: pl.DataFrame) -> None:
+    events.filter(pl.col("learner_id") != "l3").write_parquet(log / "events.parquet")
+    cold = [item for item in map(features, examples_from_log(configure())) if item["num_steps"][1] == [0]]
+    assert len(cold) == 4
+    assert all(item["event_type"] == ("bytes", []) and item["time_to_as_of"] == ("float", []) for item in cold)
+
+
+def test_tensorflow_and_tfx_parse_them(log: Path, configure: Configure) -> None:
+    from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
+
+    examples = list(examples_from_log(configure()))
+    parsed = tf.io.parse_example(
+        examples,
+        {
+            "num_steps": tf.io.FixedLenFeature([], tf.int64),
+            "dwell": tf.io.RaggedFeature(tf.float32, row_splits_dtype=tf.int64),
+            "learner_id": tf.io.FixedLenFeature([], tf.string),
+        },
+    )
+    assert parsed["dwell"].row_lengths().numpy().tolist() == parsed["num_steps"].numpy().tolist()
+    batch = ExamplesToRecordBatchDecoder().DecodeBatch(examples)
+    assert [row[0] for row in batch["learner_id"].to_pylist()] == parsed["learner_id"].numpy().tolist()
+
+
+def test_regression_labels_are_floats(log: Path, configure: Configure, outcomes: pl.DataFrame) -> None:
+    outcomes.with_columns(mastery=pl.col("year") / 4).write_parquet(log / "outcomes.parquet")
+    config = Config.model_validate(
+        {
+            **configure().model_dump(by_alias=True),
+            "label": {"column": "mastery", "task": "regression"},
+            "gates": [{"metric": "mse", "max": 1}],
+        }
+    )
+    kinds = {features(example)["mastery"][0] for example in examples_from_log(config)}
+    assert kinds == {"float"}
+
+
+@pytest.mark.parametrize("format_", ["csv", "jsonl", "csv.gz", "several files"])
+def test_the_same_log_in_another_format_gives_the_same_bytes(
+    format_: str, log: Path, configure: Configure, events: pl.DataFrame, outcomes: pl.DataFrame
+) -> None:
+    expected = list(examples_from_log(configure()))
+    paths = {}
+    for table, frame in (("events", events), ("outcomes", outcomes)):
+        path = log / f"{table}.{format_}"
+        if format_ == "csv":
+            frame.write_csv(path)
+        elif format_ == "jsonl":
+            frame.write_ndjson(path)
+        elif format_ == "csv.gz":
+            frame.write_csv(path, compression="gzip")
+        else:
+            path = log / f"many {table}"
+            path.mkdir()
+            frame[:100].write_csv(path / "1.csv")
+            frame[100:150].write_parquet(path / "2.parquet")
+            frame[150:].write_ndjson(path / "3.ndjson")
+        paths[table] = str(path)
+    assert list(examples_from_log(configure(**paths))) == expected
+
+
+def test_the_zone_of_the_log_does_not_matter(
+    log: Path, configure: Configure, events: pl.DataFrame, outcomes: pl.DataFrame
+) -> None:
+    expected = list(examples_from_log(configure(timezone="Europe/Zurich")))
+    zone = {"events": "America/New_York", "outcomes": "Asia/Tokyo"}
+    for table, frame, column in (("events", events, "time"), ("outcomes", outcomes, "as_of")):
+        moved = pl.col(column).dt.replace_time_zone("Europe/Zurich").dt.convert_time_zone(zone[table])
+        frame.with_columns(moved).write_parquet(log / f"{table}.parquet")
+    assert list(examples_from_log(configure(timezone="UTC"))) == expected
+
+
+def test_the_order_of_outcomes_does_not_matter(log: Path, configure: Configure, outcomes: pl.DataFrame) -> None:
+    expected = list(examples_from_log(configure()))
+    outcomes.sample(fraction=1, shuffle=True, seed=1).write_parquet(log / "outcomes.parquet")
+    assert list(examples_from_log(configure())) == expected
+
+
+def test_a_bad_log_is_refused_before_the_first_example(log: Path, configure: Configure) -> None:
+    (log / "events.parquet").unlink()
+    with pytest.raises(LogError, match="expected a file or folder of events"):
+        examples_from_log(configure())

@@ -1,0 +1,148 @@
+"""The node on real artifacts: what is pushed, what is not, and what is written about it."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tfx.dsl.components.base.base_executor import BaseExecutor
+from tfx.types import standard_artifacts
+from tfx.types.channel import Channel
+
+from components.config import Config
+from components.pusher.component import make_pusher
+from components.pusher.executor import Executor
+from components.pusher.manifest import model_digest
+from components.pusher.push import PushError
+
+CONFIG = Config.model_validate(
+    {
+        "name": "small",
+        "data": {"events": "e.parquet", "outcomes": "o.parquet"},
+        "schema": "small.pbtxt",
+        "label": {"column": "mastery", "classes": ["low", "high"]},
+        "steps": {"features": {"correct": {"type": "numeric"}}},
+        "gates": [{"metric": "recall", "class": "low", "min": 0.5}],
+    }
+)
+GATES = [
+    {"text": "recall of low at least 0.5", "passed": True, "value": 0.6},
+    {"text": "accuracy at least 0.9", "passed": False, "value": 0.8},
+]
+METRICS = {"gates": GATES, "overall": {"examples": 50, "metrics": {"accuracy": 0.8}}}
+INPUTS = {
+    "examples": standard_artifacts.Examples,
+    "model": standard_artifacts.Model,
+    "model_blessing": standard_artifacts.ModelBlessing,
+    "infra_blessing": standard_artifacts.InfraBlessing,
+    "evaluation": standard_artifacts.ModelEvaluation,
+}
+
+
+@pytest.fixture
+def inputs(tmp_path: Path) -> dict[str, list[Any]]:
+    """A model with both blessings, and the examples and the evaluation behind it."""
+    artifacts = {name: kind() for name, kind in INPUTS.items()}
+    for name, artifact in artifacts.items():
+        artifact.uri = str(tmp_path / name)
+    held = artifacts["examples"].mlmd_artifact.custom_properties
+    held["input_fingerprint"].string_value, held["span"].int_value = "split:events,sum:1", 3
+    artifacts["model_blessing"].set_int_custom_property("blessed", 1)
+    artifacts["model_blessing"].set_string_custom_property("baseline_model", "/root/Trainer/model/7")
+    artifacts["infra_blessing"].set_int_custom_property("blessed", 1)
+    serving = tmp_path / "model" / "Format-Serving"
+    (serving / "assets.extra").mkdir(parents=True)
+    (serving / "saved_model.pb").write_bytes(b"graph")
+    (serving / "assets.extra" / "mastery.json").write_text(json.dumps({"code": "abc123"}))
+    (tmp_path / "evaluation").mkdir()
+    (tmp_path / "evaluation" / "metrics.json").write_text(json.dumps(METRICS))
+    return {name: [artifact] for name, artifact in artifacts.items()}
+
+
+def _push(inputs: dict[str, list[Any]], directory: Path | str, folder: Path) -> tuple[Any, dict[str, Any]]:
+    """Runs the executor; returns the artifact and what was written into it."""
+    pushed = standard_artifacts.PushedModel()
+    pushed.uri = str(folder / "pushed")
+    context = BaseExecutor.Context(pipeline_run_id="run-2024")
+    properties = {"config": CONFIG.model_dump_json(by_alias=True), "directory": str(directory)}
+    Executor(context).Do(inputs, {"pushed_model": [pushed]}, properties)
+    return pushed, json.loads(Path(pushed.uri, "push.json").read_text())
+
+
+def test_a_blessed_model_is_pushed_with_what_made_it(inputs: dict[str, list[Any]], tmp_path: Path) -> None:
+    pushed, written = _push(inputs, tmp_path / "serving", tmp_path)
+
+    (version,) = (item for item in (tmp_path / "serving").iterdir() if item.name.isdecimal())
+    manifest = json.loads((version / "manifest.json").read_text())
+    pushed_at = datetime.fromisoformat(manifest.pop("pushed_at"))
+    assert timedelta() <= datetime.now(UTC) - pushed_at < timedelta(minutes=1)
+    assert manifest == {
+        "version": int(version.name),
+        "name": "small",
+        "run": "run-2024",
+        "data": {"fingerprint": "split:events,sum:1", "span": 3, "version": None},
+        "code": "abc123",
+        "config": CONFIG.model_dump(mode="json", by_alias=True),
+        "config_fingerprint": CONFIG.fingerprint,
+        "metrics": {"accuracy": 0.8},
+        "gates": GATES,
+        "model_sha256": model_digest(version),
+        "baseline": "/root/Trainer/model/7",
+    }
+    assert pushed.get_int_custom_property("pushed") == 1
+    assert pushed.get_string_custom_property("pushed_version") == version.name
+    assert pushed.get_string_custom_property("pushed_destination") == str(version)
+    assert written == {"pushed": True, "version": int(version.name), "destination": str(version), "reason": None}
+
+
+@pytest.mark.parametrize(
+    ("blessing", "reason"),
+    [
+        ("model_blessing", "the Evaluator did not bless the model; gates that failed: accuracy at least 0.9"),
+        ("infra_blessing", "ServingCheck did not bless the model"),
+    ],
+)
+def test_nothing_is_pushed_without_both_blessings(
+    inputs: dict[str, list[Any]], tmp_path: Path, blessing: str, reason: str
+) -> None:
+    inputs[blessing][0].set_int_custom_property("blessed", 0)
+
+    pushed, written = _push(inputs, tmp_path / "serving", tmp_path)
+
+    assert not (tmp_path / "serving").exists()
+    assert pushed.get_int_custom_property("pushed") == 0
+    assert not pushed.has_custom_property("pushed_version")
+    assert written == {"pushed": False, "version": None, "destination": None, "reason": reason}
+
+
+def test_a_folder_elsewhere_is_refused(inputs: dict[str, list[Any]], tmp_path: Path) -> None:
+    with pytest.raises(PushError, match="expected a folder on this machine, found gs://bucket/serving"):
+        _push(inputs, "gs://bucket/serving", tmp_path)
+
+
+def test_the_digest_sees_names_and_contents(tmp_path: Path) -> None:
+    for name, content in (("a", b"12"), ("b", b"3")):
+        (tmp_path / name).write_bytes(content)
+    digest = model_digest(tmp_path)
+
+    (tmp_path / "manifest.json").write_text("{}")
+    assert model_digest(tmp_path) == digest
+    (tmp_path / "a").write_bytes(b"1")
+    assert model_digest(tmp_path) != digest
+    (tmp_path / "a").rename(tmp_path / "c")
+    (tmp_path / "c").write_bytes(b"12")
+    assert model_digest(tmp_path) != digest
+
+
+def test_the_node_has_configuration_code_and_folder_in_its_cache_key() -> None:
+    channels = {name: Channel(type=kind) for name, kind in INPUTS.items()}
+
+    node = make_pusher(CONFIG, directory="/serving", **channels)
+
+    assert node.id == "Pusher"
+    assert Config.model_validate_json(node.exec_properties["config"]) == CONFIG
+    assert node.exec_properties["directory"] == "/serving"
+    assert node.exec_properties["code_fingerprint"]

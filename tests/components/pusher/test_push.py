@@ -1,0 +1,209 @@
+"""Pushing into a watched folder: versions, crashes, many pushers at once, folders that cannot be written to."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from components.pusher.manifest import model_digest
+from components.pusher.push import PushError, _folder_beside, push_version, versions
+
+ROOT = Path(__file__).parents[3]
+PUSH = """
+import os, signal, sys, time
+from pathlib import Path
+from components.pusher.push import push_version
+model, directory, run = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+"""
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A folder as a SavedModel has it: what is in the files does not matter here."""
+    folder = tmp_path / "model"
+    (folder / "variables").mkdir(parents=True)
+    (folder / "assets.extra").mkdir()
+    (folder / "saved_model.pb").write_bytes(b"graph" * 1000)
+    (folder / "variables" / "variables.index").write_bytes(b"index")
+    (folder / "variables" / "variables.data-00000-of-00001").write_bytes(os.urandom(300_000))
+    (folder / "assets.extra" / "mastery.json").write_text("{}")
+    return folder
+
+
+def _start(program: str, *arguments: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", PUSH + program, *map(str, arguments)]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def _numeric(directory: Path) -> list[str]:
+    return [item.name for item in directory.iterdir() if item.name.isdecimal()]
+
+
+def _assert_complete(version: Path, model: Path) -> None:
+    manifest = json.loads((version / "manifest.json").read_text())
+    assert manifest["version"] == int(version.name)
+    assert model_digest(version) == model_digest(model)
+
+
+def test_a_version_is_the_model_and_its_manifest(model: Path, tmp_path: Path) -> None:
+    before = int(time.time())
+
+    version, folder = push_version(model, tmp_path / "new" / "serving", {"run": "first"})
+
+    assert before <= version <= time.time()
+    assert folder == tmp_path / "new" / "serving" / str(version)
+    assert json.loads((folder / "manifest.json").read_text()) == {"version": version, "run": "first"}
+    _assert_complete(folder, model)
+    assert sorted(item.name for item in folder.parent.iterdir()) == [".push.lock", str(version)]
+
+
+def test_versions_count_on_when_the_clock_is_behind(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "serving" / "99999999999").mkdir(parents=True)
+
+    pushed = [push_version(model, tmp_path / "serving", {})[0] for _ in range(2)]
+
+    assert pushed == [100000000000, 100000000001]
+    assert versions(tmp_path / "serving") == [99999999999, 100000000000, 100000000001]
+
+
+def test_a_file_with_a_number_for_a_name_is_left_alone(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "99999999999").write_text("not a version")
+
+    version, _ = push_version(model, tmp_path, {})
+
+    assert version == 100000000000
+    assert (tmp_path / "99999999999").read_text() == "not a version"
+
+
+def test_the_server_may_be_another_user(model: Path, tmp_path: Path) -> None:
+    (model / "saved_model.pb").chmod(0o600)
+    (model / "variables").chmod(0o700)
+
+    _, folder = push_version(model, tmp_path / "serving", {})
+
+    umask = os.umask(0)
+    os.umask(umask)
+    assert (folder / "saved_model.pb").stat().st_mode & 0o777 == 0o666 & ~umask
+    for readable in (folder, folder / "variables"):
+        assert readable.stat().st_mode & 0o777 == 0o777 & ~umask
+
+
+def test_many_pushers_at_once_get_a_version_each(model: Path, tmp_path: Path) -> None:
+    serving, pushers, rounds = tmp_path / "serving", 12, 4
+    start = time.time() + 1.5
+    program = f"""
+time.sleep(max(0, {start} - time.time()))
+for _ in range({rounds}):
+    print(push_version(model, directory, {{"run": run}})[0])
+"""
+    running = [_start(program, model, serving, number) for number in range(pushers)]
+
+    answers = {number: process.communicate(timeout=60) for number, process in enumerate(running)}
+
+    assert [error for _, error in answers.values()] == [""] * pushers
+    pushed = {int(line): str(number) for number, (output, _) in answers.items() for line in output.split()}
+    assert len(pushed) == pushers * rounds
+    assert versions(serving) == sorted(pushed)
+    for version, run in pushed.items():
+        _assert_complete(serving / str(version), model)
+        assert json.loads((serving / str(version) / "manifest.json").read_text())["run"] == run
+    push_version(model, serving, {})
+    assert [item.name for item in serving.iterdir() if not item.name.isdecimal()] == [".push.lock"]
+
+
+@pytest.mark.parametrize(
+    ("event", "name"),
+    [
+        ("shutil.copyfile", "mastery.json"),
+        ("shutil.copyfile", "variables.index"),
+        ("open", "manifest.json"),
+        ("os.rename", ".push-"),
+    ],
+    ids=["at the first file", "mid-copy", "at the manifest", "at the rename"],
+)
+def test_a_push_killed_on_the_way_leaves_no_version(model: Path, tmp_path: Path, event: str, name: str) -> None:
+    serving = tmp_path / "serving"
+    program = """
+def die(event, arguments):
+    if event == sys.argv[4] and sys.argv[5] in str(arguments):
+        sys.argv[4] = "dying"  # os.kill is an event, too
+        os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(die)
+push_version(model, directory, {})
+"""
+    process = _start(program, model, serving, "killed", event, name)
+
+    _, error = process.communicate(timeout=60)
+
+    assert (process.returncode, error) == (-9, "")
+    assert _numeric(serving) == []
+    assert len(list(serving.glob(".push-*"))) == 1  # what is left, hidden from the server
+    _, folder = push_version(model, serving, {})
+    _assert_complete(folder, model)
+    assert list(serving.glob(".push-*")) == []
+
+
+def test_what_a_live_push_prepares_is_left_alone(model: Path, tmp_path: Path) -> None:
+    with _folder_beside(tmp_path) as live:
+        (live / "model").mkdir()
+
+        push_version(model, tmp_path, {})
+
+        assert (live / "model").is_dir()
+    assert not live.exists()
+
+
+def test_a_full_disk_is_a_clear_error_and_no_version(model: Path, tmp_path: Path) -> None:
+    program = """
+import resource
+from components.pusher.push import PushError
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    push_version(model, directory, {})
+except PushError as error:
+    print(error)
+"""
+    output, error = _start(program, model, tmp_path / "serving", "full").communicate(timeout=60)
+
+    assert error == ""
+    assert output.startswith(f"{tmp_path / 'serving'}: expected to write a new version of the model there, found: File")
+    assert "Nothing was pushed; make room" in output
+    assert [item.name for item in (tmp_path / "serving").iterdir()] == [".push.lock"]
+
+
+def test_a_folder_that_cannot_be_made_is_a_clear_error(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "serving").write_text("a file")
+
+    with pytest.raises(PushError, match="expected to write a new version of the model there, found: Not a directory"):
+        push_version(model, tmp_path / "serving" / "mine", {})
+
+
+@pytest.fixture
+def closed(tmp_path: Path) -> Iterator[Path]:
+    """A folder without the right to write."""
+    folder = tmp_path / "closed"
+    folder.mkdir(mode=0o555)
+    yield folder
+    folder.chmod(0o755)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_without_the_right_to_write_is_a_clear_error(model: Path, closed: Path) -> None:
+    with pytest.raises(PushError, match="Permission denied"):
+        push_version(model, closed, {})
+
+
+def test_only_a_saved_model_is_pushed(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+
+    with pytest.raises(PushError, match=r"expected a SavedModel, found no saved_model\.pb"):
+        push_version(tmp_path / "model", tmp_path / "serving", {})
+
+    assert not (tmp_path / "serving").exists()

@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+from lxml import html
+
+from components.report.facts import PushFacts
+from components.report.load import Sources, load_facts
+from components.report.render import render_report
+from tests.components.report.evaluations import CLASSES, classification, regression
+
+MakeRun = Callable[..., Sources]
+SECTIONS = ["gates", "metrics", "slices", "curves", "training", "data", "nodes", "lineage"]
+HOSTILE = "<script>alert('x')</script><img src=http://evil.example/x onerror=alert(1)>\"&"
+
+
+def _page(sources: Sources) -> tuple[str, html.HtmlElement]:
+    page = render_report(load_facts(sources))
+    return page, html.document_fromstring(page)
+
+
+def _text(element: html.HtmlElement) -> str:
+    return " ".join(element.text_content().split())
+
+
+def _sections(tree: html.HtmlElement) -> list[str]:
+    return [section.get("id") for section in tree.findall(".//section")]
+
+
+def _rows(tree: html.HtmlElement, caption: str) -> list[list[str]]:
+    [table] = [table for table in tree.iter("table") if table.findtext("caption") == caption]
+    return [[_text(cell) for cell in row if cell.tag in ("th", "td")] for row in table.iterfind("tbody/tr")]
+
+
+def _add_slices(content: dict[str, Any], many: int) -> None:
+    """Adds that many slices of a column `unit`, all alike."""
+    content["slices"] += [content["slices"][0] | {"slice": {"unit": f"unit {index}"}} for index in range(many)]
+
+
+def test_every_section_is_there_and_in_the_contents(make_run: MakeRun) -> None:
+    _, tree = _page(make_run(classification()))
+    assert _sections(tree) == SECTIONS
+    assert [link.get("href") for link in tree.iterfind(".//nav//a")] == [f"#{name}" for name in SECTIONS]
+
+
+def test_the_page_stands_alone_and_is_small(make_run: MakeRun) -> None:
+    content = classification(tuple(f"level {index}" for index in range(9)))
+    _add_slices(content, 200)
+    page, tree = _page(make_run(content))
+    assert len(page.encode()) < 500_000
+    assert not re.search(r"""(?:src|href|url|import)\s*[=(]?\s*["']?\s*(?:https?:)?//""", page)
+    assert not list(tree.iter("script", "link", "img", "iframe"))
+    assert "default-src 'none'" in page
+
+
+def test_tables_and_charts_speak_to_screen_readers(make_run: MakeRun) -> None:
+    _, tree = _page(make_run(classification()))
+    assert tree.get("lang") == "en"
+    assert all(table.findtext("caption") for table in tree.iter("table"))
+    assert all(cell.get("scope") for cell in tree.iter("th"))
+    assert all(svg.get("aria-label") or svg.get("aria-hidden") for svg in tree.iter("svg"))
+    named = [section.get("aria-labelledby") for section in tree.iter("section")]
+    assert all(tree.get_element_by_id(name) is not None for name in named)
+    ids = [element.get("id") for element in tree.iter() if element.get("id")]
+    assert len(ids) == len(set(ids))
+
+
+def test_every_svg_is_well_formed(make_run: MakeRun) -> None:
+    page, _ = _page(make_run(classification()))
+    charts = re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL)
+    assert len(charts) > 20
+    for chart in charts:
+        ET.fromstring(chart)
+
+
+def test_numbers_are_those_of_the_metrics(make_run: MakeRun) -> None:
+    content = classification()
+    _, tree = _page(make_run(content))
+    overall = content["overall"]
+    shown = [row[1] for row in _rows(tree, "Metrics overall")]
+    assert shown == [f"{value:.3f}" for value in overall["metrics"].values()]
+    for row, name in zip(_rows(tree, "Metrics of every class"), CLASSES, strict=True):
+        measures = overall["classes"][name]
+        assert row[0] == name
+        assert row[1].split()[0] == f"{measures['support']:,}"
+        assert [cell.split()[0] for cell in row[2:]] == [
+            f"{measures[key]:.3f}" for key in ("precision", "recall", "f1", "auc")
+        ]
+    for row, counts in zip(_rows(tree, "Confusion matrix"), overall["confusion"], strict=True):
+        cells = [f"{n:,}{100 * n / sum(counts):.1f}%" for n in counts]
+        assert row[1:] == [*cells, f"{sum(counts):,}"]
+    slices = {item["slice"]["region"]: item for item in content["slices"] if "region" in item["slice"]}
+    for row in _rows(tree, "Metrics by region"):
+        assert row[1] == f"{slices[row[0]]['examples']:,}"
+        assert row[2].split()[0] == f"{slices[row[0]]['metrics']['f1_macro']:.3f}"
+
+
+def test_the_change_against_the_blessed_model_is_shown(make_run: MakeRun) -> None:
+    content = classification()
+    _, tree = _page(make_run(content))
+    rows = _rows(tree, "This model and the blessed model before it, on the same outcomes")
+    new, old = (part["metrics"]["f1_macro"] for part in (content["overall"], content["baseline"]["overall"]))
+    assert rows[0] == ["Macro F1", f"{new:.3f}", f"{old:.3f}", f"+{new - old:.3f} better"]
+    assert [row[0] for row in rows[4:]] == [f"Recall of {name}" for name in CLASSES]
+
+
+def test_small_slices_are_marked_and_out_of_the_gap(make_run: MakeRun) -> None:
+    content = classification()
+    _, tree = _page(make_run(content))
+    small = {
+        item["slice"]["gender"] for item in content["slices"] if "gender" in item["slice"] and item["examples"] < 30
+    }
+    assert small == {""}
+    marked = {row[0] for row in _rows(tree, "Metrics by gender") if row[1].endswith("few")}
+    assert marked == {"(none)"}
+    gap = next(_text(p) for p in tree.get_element_by_id("slices").iter("p") if "Largest gap" in p.text_content())
+    assert "(none)" not in gap
+
+
+def test_many_slices_are_cut_to_the_largest(make_run: MakeRun) -> None:
+    content = classification()
+    _add_slices(content, 70)
+    _, tree = _page(make_run(content))
+    assert len(_rows(tree, "Metrics by unit")) == 30
+    assert "40 smaller ones are in metrics.json" in _text(tree)
+
+
+def test_moments_are_dates(make_run: MakeRun) -> None:
+    _, tree = _page(make_run(classification()))
+    [row] = [row for row in _rows(tree, "Statistics by feature") if row[0] == "as_of"]
+    assert all(cell.startswith("2026-") for cell in (row[3], *row[4:7]))
+
+
+def test_failed_gates_are_loud(make_run: MakeRun) -> None:
+    content = classification(floor=0.95)
+    _, tree = _page(make_run(content))
+    assert _text(tree.find(".//h1")) == "✗ Not pushed: 1 of 4 gates failed"
+    rows = _rows(tree, "Gates")
+    value = content["overall"]["metrics"]["f1_macro"]
+    assert rows[0] == ["Macro F1 is at least 0.95", "≥ 0.95", f"{value:.3f}", f"−{0.95 - value:.3f}", "✗ FAILED"]
+    assert [row[-1] for row in rows[1:]] == ["✓ passed"] * 3
+
+
+def _without_baseline(content: dict[str, Any]) -> str:
+    content["baseline"] = None
+    return "No model has been blessed before this one"
+
+
+def _without_slices(content: dict[str, Any]) -> str:
+    content["slices"] = []
+    return "No slices are configured"
+
+
+def _without_curves(content: dict[str, Any]) -> str:
+    content["overall"].pop("curves")
+    return "Class by class"
+
+
+def _without_auc(content: dict[str, Any]) -> str:
+    content["overall"]["metrics"]["auc"] = None
+    content["overall"]["classes"][CLASSES[0]]["auc"] = None
+    return "–"
+
+
+@pytest.mark.parametrize("take_away", [_without_baseline, _without_slices, _without_curves, _without_auc])
+def test_parts_of_an_evaluation_may_be_missing(make_run: MakeRun, take_away: Callable[[dict[str, Any]], str]) -> None:
+    content = classification()
+    expected = take_away(content)
+    _, tree = _page(make_run(content, bare=True))
+    assert expected in _text(tree)
+
+
+def test_a_run_that_left_nothing_but_metrics(make_run: MakeRun) -> None:
+    sources = make_run(classification(), bare=True, run_folder=None, run_id=None, span=None, data_fingerprint=None)
+    _, tree = _page(sources)
+    assert _sections(tree) == [name for name in SECTIONS if name != "nodes"]
+    assert "The trainer left no history" in _text(tree)
+    assert "The splits were not held against the schema" in _text(tree)
+
+
+def test_passed_but_not_pushed(make_run: MakeRun) -> None:
+    _, tree = _page(make_run(classification(), bare=True, push=PushFacts(pushed=False)))
+    assert _text(tree.find(".//h1")) == "✗ Not pushed"
+    assert "passed all 4 gates, but" in _text(tree)
+
+
+def test_anomalies_are_listed(make_run: MakeRun) -> None:
+    _, tree = _page(make_run(classification(), surprise=True))
+    assert [row[:2] for row in _rows(tree, "Anomalies")] == [["surprise", "test"]]
+
+
+def test_regression_has_predictions_in_place_of_curves(make_run: MakeRun) -> None:
+    content, predictions = regression()
+    _, tree = _page(make_run(content, predictions=predictions))
+    assert _sections(tree) == ["predictions" if name == "curves" else name for name in SECTIONS]
+    text = _text(tree)
+    assert "Confusion" not in text
+    assert f"its RMSE is {content['overall']['metrics']['rmse']:.3f}" in text
+
+
+def test_names_from_a_log_are_text_and_never_markup(make_run: MakeRun, tmp_path: Path) -> None:
+    content = classification((HOSTILE, "b"), regions=(HOSTILE, "south"))
+    content["slices"][0]["slice"] = {HOSTILE: HOSTILE}
+    content["gates"][0] |= {"reason": HOSTILE, "class": HOSTILE, "slice": HOSTILE}
+    nodes = tmp_path / "nodes.json"
+    sources = make_run(content, run_id=HOSTILE, data_fingerprint=HOSTILE, paths={HOSTILE: HOSTILE}, surprise=True)
+    nodes.write_text(nodes.read_text().replace("ExampleGen", "<script>1</script>"))
+    page, tree = _page(sources)
+    assert not list(tree.iter("script", "img"))
+    assert not [element for element in tree.iter() if any(name.startswith("on") for name in element.attrib)]
+    assert "<script" not in page.lower()
+    assert HOSTILE in tree.text_content()
+
+
+def test_the_whole_configuration_is_at_hand(make_run: MakeRun) -> None:
+    _, tree = _page(make_run(classification()))
+    [code] = tree.iterfind(".//pre/code")
+    assert "max_steps: 100" in code.text_content()

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from dataclasses import fields
+
+import numpy as np
+import pytest
+
+from components.errors import MasteryError
+from components.simulator import learners as model
+from components.simulator.sequences import CHUNK, Sequences, check_request, draw
+
+
+def test_the_same_seed_draws_the_same_learners(sequences: Sequences) -> None:
+    again = draw(0, 0)
+    for field in fields(Sequences):
+        np.testing.assert_equal(getattr(again, field.name), getattr(sequences, field.name))
+
+
+@pytest.mark.parametrize(("seed", "chunk"), [(1, 0), (0, 1)])
+def test_another_seed_or_chunk_draws_others(sequences: Sequences, seed: int, chunk: int) -> None:
+    other = draw(seed, chunk)
+    assert other.learner[0] == chunk * CHUNK
+    assert not np.array_equal(other.dwell[:100], sequences.dwell[:100], equal_nan=True)
+
+
+def test_every_learner_has_a_sequence_and_no_unit_twice(sequences: Sequences) -> None:
+    units = np.bincount(sequences.learner)
+    assert len(units) == CHUNK
+    np.testing.assert_allclose(np.bincount(units)[1:] / CHUNK, model.UNITS_PER_LEARNER, atol=0.02)
+    assert len(np.unique(np.stack([sequences.learner, sequences.unit]), axis=1).T) == len(sequences.learner)
+
+
+def test_times_ascend_and_as_of_falls_between_two_events(sequences: Sequences) -> None:
+    rows = np.arange(len(sequences.label))
+    assert (np.diff(sequences.time, axis=1) > 0).all()
+    assert (sequences.time[rows, sequences.before - 1] < sequences.as_of).all()
+    assert (sequences.as_of < sequences.time[rows, sequences.before]).all()
+    assert sequences.before.min() == model.EVENTS_BEFORE[0]
+    assert sequences.before.max() == model.EVENTS_BEFORE[1]
+
+
+def test_wait_is_the_time_to_the_next_event_or_to_as_of(sequences: Sequences) -> None:
+    rows = np.arange(len(sequences.label))
+    step = np.arange(sequences.time.shape[1] - 1)
+    others = step != sequences.before[:, None] - 1
+    np.testing.assert_allclose(np.diff(sequences.time, axis=1)[others], sequences.wait[:, :-1][others], atol=1e-6)
+    last = sequences.before - 1
+    np.testing.assert_allclose(sequences.as_of - sequences.time[rows, last], sequences.wait[rows, last], atol=1e-6)
+
+
+def test_no_class_is_rare(sequences: Sequences) -> None:
+    shares = np.bincount(sequences.label) / len(sequences.label)
+    assert len(shares) == len(model.CLASSES)
+    assert shares.min() > 0.25
+
+
+def test_only_the_job_level_has_to_do_with_mastery(sequences: Sequences) -> None:
+    proficient = sequences.label == model.CLASSES.index("proficient")
+    for name, codes in sequences.attributes.items():
+        counts = np.bincount(codes)
+        shares = np.bincount(codes, weights=proficient) / counts
+        spread = shares - proficient.mean()
+        chi_square = (counts * spread**2).sum() / proficient.var()  # expected: one less than there are groups
+        if name == "job_level":
+            assert chi_square > 20
+            assert (np.diff(shares) > 0).all()
+            assert shares[-1] - shares[0] < 0.2
+        else:
+            assert chi_square < 12
+
+
+@pytest.mark.parametrize(("learners", "seed", "text"), [(0, 1, "one learner or more, found 0"), (1, -1, "found -1")])
+def test_a_request_that_cannot_be_drawn_says_why(learners: int, seed: int, text: str) -> None:
+    with pytest.raises(MasteryError, match=text):
+        check_request(learners, seed)

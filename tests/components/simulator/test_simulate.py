@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+from polars.testing import assert_frame_equal
+
+from components.errors import MasteryError
+from components.simulator.sequences import CHUNK
+from components.simulator.simulate import MANIFEST, simulate
+
+PARQUET = {"events.parquet", "outcomes.parquet", MANIFEST}
+TWO_CHUNKS = CHUNK + 40
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("large")
+    simulate(TWO_CHUNKS, 5, folder)
+    return folder
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def first(table: Path, learners: int) -> pl.DataFrame:
+    last = f"learner-{learners - 1:07d}"
+    return pl.read_parquet(table).filter(pl.col("learner_id") <= last)
+
+
+def test_the_same_arguments_write_the_same_bytes(tmp_path: Path) -> None:
+    for place in ("one", "two"):
+        simulate(30, 5, tmp_path / place)
+    assert names(tmp_path / "one") == PARQUET
+    for name in PARQUET:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_the_first_learners_are_the_same_however_many_follow(large: Path, tmp_path: Path) -> None:
+    simulate(30, 5, tmp_path)
+    for name in ("events.parquet", "outcomes.parquet"):
+        assert_frame_equal(first(large / name, 30), pl.read_parquet(tmp_path / name))
+
+
+def test_a_log_is_written_a_chunk_at_a_time(large: Path) -> None:
+    events, outcomes = (pq.ParquetFile(large / name) for name in ("events.parquet", "outcomes.parquet"))
+    assert events.num_row_groups == outcomes.num_row_groups == 2
+    assert outcomes.read(["learner_id"])["learner_id"].combine_chunks().unique().to_pylist() == [
+        f"learner-{number:07d}" for number in range(TWO_CHUNKS)
+    ]
+
+
+def test_the_summary_counts_what_was_written(tmp_path: Path) -> None:
+    done: list[int] = []
+    log = simulate(40, 5, tmp_path, on_progress=done.append)
+    outcomes = pl.read_parquet(tmp_path / "outcomes.parquet")
+    assert log.written
+    assert log.events == pl.read_parquet(tmp_path / "events.parquet").height
+    assert log.classes == dict(outcomes.group_by("mastery").len().iter_rows())
+    assert log.outcomes == outcomes.height
+    assert done == [40]
+    assert f"wrote {log.events:,} events and {log.outcomes} outcomes" in log.describe()
+
+
+def test_text_formats_hold_the_same_log(tmp_path: Path) -> None:
+    frames = {}
+    for suffix, read in (("parquet", pl.read_parquet), ("csv", pl.read_csv), ("jsonl", pl.read_ndjson)):
+        simulate(20, 5, tmp_path / suffix, format=suffix)
+        frames[suffix] = [read(tmp_path / suffix / f"{table}.{suffix}") for table in ("events", "outcomes")]
+    for table, clock in ((0, "time"), (1, "as_of")):
+        expected = frames["parquet"][table]
+        for suffix in ("csv", "jsonl"):
+            found = frames[suffix][table].with_columns(pl.col(clock).str.to_datetime(time_unit="us", time_zone="UTC"))
+            assert_frame_equal(found.cast(dict(expected.schema)), expected)
+
+
+def test_the_same_request_again_changes_nothing(tmp_path: Path) -> None:
+    before = simulate(20, 5, tmp_path)
+    stamps = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    again = simulate(20, 5, tmp_path)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == stamps
+    assert (again.written, again.events, again.classes) == (False, before.events, before.classes)
+    assert "already holds" in again.describe()
+
+
+def test_a_log_that_was_cut_short_is_not_taken_for_whole(tmp_path: Path) -> None:
+    simulate(20, 5, tmp_path)
+    whole = (tmp_path / "events.parquet").read_bytes()
+    (tmp_path / "events.parquet").write_bytes(whole[:1000])
+    with pytest.raises(MasteryError, match="--overwrite"):
+        simulate(20, 5, tmp_path)
+    assert simulate(20, 5, tmp_path, overwrite=True).written
+    assert (tmp_path / "events.parquet").read_bytes() == whole
+
+
+def test_another_log_is_replaced_only_when_told_so(tmp_path: Path) -> None:
+    simulate(20, 5, tmp_path)
+    with pytest.raises(MasteryError, match="found one of 20 learners, seed 5"):
+        simulate(21, 5, tmp_path)
+    assert simulate(21, 5, tmp_path, format="csv", overwrite=True).learners == 21
+    assert names(tmp_path) == {"events.csv", "outcomes.csv", MANIFEST}
+
+
+def test_a_log_of_somebody_else_is_not_touched(tmp_path: Path) -> None:
+    (tmp_path / "outcomes.csv").write_text("learner_id\n")
+    with pytest.raises(MasteryError, match=r"found outcomes\.csv"):
+        simulate(20, 5, tmp_path)
+    assert names(tmp_path) == {"outcomes.csv"}
+
+
+@pytest.mark.parametrize("present", [False, True])
+def test_an_interruption_leaves_nothing_behind(tmp_path: Path, *, present: bool) -> None:
+    out = tmp_path / "deep" / "sample"
+    if present:
+        simulate(20, 5, out)
+    before = {path: path.read_bytes() for path in out.glob("*")}
+
+    def interrupt(learners: int) -> None:
+        assert learners == 30
+        assert any(path.stat().st_size > 1000 for path in out.rglob("events.parquet"))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        simulate(30, 5, out, overwrite=True, on_progress=interrupt)
+    assert out.exists() == present
+    assert {path: path.read_bytes() for path in out.glob("*")} == before
+
+
+def test_what_cannot_be_written_says_why(tmp_path: Path) -> None:
+    with pytest.raises(MasteryError, match=r"one of the formats parquet, csv, jsonl, found 'xlsx'"):
+        simulate(20, 5, tmp_path, format="xlsx")
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "file", tmp_path / "file" / "sample"):
+        with pytest.raises(MasteryError, match=r"expected a folder that can be written to.* Choose another --out"):
+            simulate(20, 5, out)

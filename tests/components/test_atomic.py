@@ -1,0 +1,92 @@
+"""Whole-or-nothing writing."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from components.atomic import new_file, new_folder, rename_to_new, write_bytes, write_text
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_a_file_is_written_with_its_folder(tmp_path: Path) -> None:
+    write_text(tmp_path / "a" / "b.txt", "grün")
+    write_bytes(tmp_path / "a" / "c.bin", b"\0\1")
+
+    assert (tmp_path / "a" / "b.txt").read_bytes() == "grün".encode()
+    assert sorted(item.name for item in (tmp_path / "a").iterdir()) == ["b.txt", "c.bin"]
+    assert (tmp_path / "a" / "c.bin").read_bytes() == b"\0\1"
+
+
+def test_a_file_keeps_its_content_when_writing_fails(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.txt", "old")
+
+    with pytest.raises(RuntimeError, match="half way"), new_file(tmp_path / "a.txt") as beside:
+        beside.write_text("ne")
+        raise RuntimeError("half way")
+
+    assert [item.name for item in tmp_path.iterdir()] == ["a.txt"]
+    assert (tmp_path / "a.txt").read_text() == "old"
+
+
+def test_a_file_keeps_its_content_when_the_writer_is_killed(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.txt", "old")
+    program = f"""
+import os, signal
+from components.atomic import new_file
+with new_file({str(tmp_path / "a.txt")!r}) as beside:
+    beside.write_text("ne")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT).returncode == -signal.SIGKILL
+
+    assert (tmp_path / "a.txt").read_text() == "old"
+
+
+def test_a_folder_appears_whole(tmp_path: Path) -> None:
+    with new_folder(tmp_path / "model") as beside:
+        (beside / "variables").mkdir()
+        (beside / "variables" / "data").write_text("1")
+        assert not (tmp_path / "model").exists()
+
+    assert [item.name for item in tmp_path.iterdir()] == ["model"]
+    assert (tmp_path / "model" / "variables" / "data").read_text() == "1"
+
+
+def test_a_folder_does_not_appear_when_filling_it_fails(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="half way"), new_folder(tmp_path / "model") as beside:
+        (beside / "data").write_text("1")
+        raise RuntimeError("half way")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_never_replaced(tmp_path: Path) -> None:
+    write_text(tmp_path / "model" / "data", "old")
+
+    with pytest.raises(FileExistsError, match="expected no .*model yet"), new_folder(tmp_path / "model") as beside:
+        (beside / "data").write_text("new")
+
+    assert (tmp_path / "model" / "data").read_text() == "old"
+    assert [item.name for item in tmp_path.iterdir()] == ["model"]
+
+
+@pytest.mark.parametrize("taken", ["file", "folder"])
+def test_renaming_to_a_taken_name_changes_nothing(tmp_path: Path, taken: str) -> None:
+    write_text(tmp_path / "new" / "data", "new")
+    write_text(tmp_path / "7" if taken == "file" else tmp_path / "7" / "data", "old")
+
+    assert not rename_to_new(tmp_path / "new", tmp_path / "7")
+
+    assert (tmp_path / "new" / "data").read_text() == "new"
+
+
+def test_renaming_says_when_it_cannot_be_done_at_all(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        rename_to_new(tmp_path / "nothing", tmp_path / "7")

@@ -1,0 +1,93 @@
+"""What the doctor sees, on this environment and on broken ones."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.environment import doctor as doctor_module
+from pipeline.environment import findings
+from pipeline.environment.doctor import doctor
+
+LOCK = Path(__file__).resolve().parents[3] / "requirements.lock"
+
+
+def test_this_environment_is_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert doctor() == 0
+    printed = capsys.readouterr().out
+    assert "FAIL" not in printed
+    assert "tfx 1.21.0" in printed
+    assert printed.endswith("Everything needed is there.\n")
+
+
+def test_a_look_does_not_import_tensorflow() -> None:
+    code = "import sys; from pipeline.environment.doctor import doctor; doctor(); print('tensorflow' in sys.modules)"
+    printed = subprocess.check_output([sys.executable, "-c", code], cwd=LOCK.parent, text=True)
+    assert printed.splitlines()[-1] == "False"
+
+
+def test_what_is_wrong_is_counted_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "requirements.lock").write_text("tfx==9.9.9 \\\n    --hash=sha256:aa\n")
+    monkeypatch.setattr(doctor_module, "ROOT", tmp_path)
+    assert doctor() == 1
+    printed = capsys.readouterr().out
+    assert "FAIL  packages    tfx 1.21.0 instead of 9.9.9\n" in printed
+    assert "-> make setup installs what requirements.lock says" in printed
+    assert printed.endswith("To put right: 1, marked FAIL.\n")
+
+
+def test_packages_for_other_platforms_and_of_development_may_be_missing(tmp_path: Path) -> None:
+    lock = tmp_path / "requirements.lock"
+    lock.write_text(
+        "pytest-never==1.0 \\\n    --hash=sha256:aa\ntfx==0.1 ; sys_platform == 'win32' \\\n    --hash=sha256:aa\n"
+    )
+    assert findings.packages(lock).state == "ok"
+
+
+def test_uncompiled_packages_are_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "slow_to_import"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(findings, "IMPORTED_MOST", ("slow_to_import", "not_there_at_all"))
+    found = findings.bytecode()
+    assert (found.state, found.found) == ("warn", "not compiled: slow_to_import, not_there_at_all")
+
+
+def test_a_folder_that_cannot_be_written_to_fails(tmp_path: Path) -> None:
+    assert findings.writable(tmp_path).state == "ok"
+    found = findings.writable(tmp_path / "missing")
+    assert found.state == "FAIL"
+    assert "--root" in found.advice
+
+
+@pytest.mark.parametrize(("bounds", "state"), [((0, 0), "ok"), ((0, 1e18), "warn"), ((1e18, 2e18), "FAIL")])
+def test_little_disk_or_memory_is_said(
+    bounds: tuple[float, float], state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(findings, "DISK_BYTES", bounds)
+    monkeypatch.setattr(findings, "MEMORY_BYTES", bounds)
+    assert findings.disk(tmp_path).state == state
+    assert findings.memory().state == state
+
+
+def test_outside_an_environment_the_first_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "prefix", sys.base_prefix)
+    found = findings.python()
+    assert found.state == "FAIL"
+    assert "make setup" in found.advice
+
+
+def test_an_old_glibc_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(findings, "glibc_version", lambda: (2, 36))
+    found = findings.c_library()
+    assert found.state == "FAIL"
+    assert "glibc 2.36" in found.found

