@@ -5,6 +5,7 @@ A reader sees the old content or the new one, never a part of it, also after a c
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -70,10 +71,8 @@ def rename_to_new(folder: Path, target: Path) -> bool:
     """
     try:
         folder.rename(target)
-    except (FileExistsError, NotADirectoryError):
-        return False
-    except OSError:
-        if target.is_dir():  # ENOTEMPTY, which has no class of its own
+    except OSError as error:
+        if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
             return False
         raise
     return True

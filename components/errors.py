@@ -20,13 +20,19 @@ class LogError(MasteryError):
     """The behaviour log cannot be used.
 
     Attributes:
-        problems: one line per problem, each naming file, row or column, what was expected and what was found.
+        problems: one line per problem, each naming file, row or column, what was expected and what was found;
+            the text of the error has the first twenty.
     """
+
+    SHOWN = 20
 
     def __init__(self, problems: list[str]) -> None:
         self.problems = problems
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        super().__init__("\n".join([f"The log has {count}:", *(f"  - {problem}" for problem in problems)]))
+        lines = [f"  - {problem}" for problem in problems[: self.SHOWN]]
+        if len(problems) > self.SHOWN:
+            lines.append(f"  and {len(problems) - self.SHOWN} more")
+        super().__init__("\n".join([f"The log has {count}:", *lines]))
 
     def __reduce__(self) -> tuple[type[LogError], tuple[list[str]]]:
         return type(self), (self.problems,)
@@ -34,6 +40,10 @@ class LogError(MasteryError):
 
 class AnomalyError(MasteryError):
     """The examples do not fit the curated schema."""
+
+
+class TrainingError(MasteryError):
+    """The model cannot be fitted to these examples."""
 
 
 class GateError(MasteryError):

@@ -7,6 +7,7 @@ import hashlib
 from pathlib import Path
 
 ROOT = Path(__file__).parent
+SOURCES = {".py", ".html", ".css"}  # the report's templates are code too
 
 
 @functools.cache
@@ -22,7 +23,8 @@ def code_fingerprint(*packages: str) -> str:
     digest = hashlib.sha256()
     for package in sorted(packages):
         folder, module = ROOT / package, ROOT / f"{package}.py"
-        files = sorted(folder.rglob("*.py")) if folder.is_dir() else [module]
+        found = (file for file in folder.rglob("*") if file.suffix in SOURCES)
+        files = sorted(found) if folder.is_dir() else [module]
         for file in files:
             digest.update(file.relative_to(ROOT).as_posix().encode() + b"\0")
             digest.update(file.read_bytes() + b"\0")

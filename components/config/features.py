@@ -64,12 +64,13 @@ class Steps(Section):
 
 
 class Prior(Section):
-    """The answer for a cold start: the smoothed mean of the label in the learner's group."""
+    """The answer for a cold start: the smoothed mean of the label over the cold starts in the learner's group."""
 
     group_by: list[str] = Field(
         default_factory=lambda: ["unit_id"], description="columns of outcomes that make a group; [] for one prior"
     )
     smoothing: float = Field(
-        20.0, ge=0, description="how many examples of the whole split are mixed into each group's own"
+        20.0, ge=0, description="how many examples of the wider level are mixed into each mean: of the whole training split into "
+        "a group's, of the group into its cold starts'"
     )
     allow_protected: bool = Field(False, description="must be true to group by a column listed in `protected`")

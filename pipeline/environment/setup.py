@@ -21,7 +21,7 @@ from pathlib import Path
 from pipeline.environment.errors import SetupError
 from pipeline.environment.glibc import give_own_glibc, glibc_version, needs_own_glibc
 from pipeline.environment.lockfile import hashed_requirements
-from pipeline.environment.preconditions import check_machine
+from pipeline.environment.preconditions import check_machine, python_problems
 from pipeline.environment.programs import output_of
 from pipeline.environment.uv import Uv, find_uv
 
@@ -55,6 +55,8 @@ def set_up(root: Path, *, dev: bool) -> None:
     Raises:
         SetupError: the machine lacks something, or a download or an installation failed.
     """
+    if problems := python_problems():  # before anything that an older Python does not know
+        raise SetupError("\n".join(problems))
     with _alone(root):
         venv, stamp = root / ".venv", root / ".venv" / STAMP
         wanted = {"interpreter": _interpreter_key(root), "packages": _packages_key(root, dev=dev)}
@@ -122,7 +124,7 @@ def _interpreter_key(root: Path) -> str:
 
 
 def _packages_key(root: Path, *, dev: bool) -> str:
-    import tomllib  # not at the top: an older Python gets the message about its version, not about this
+    import tomllib  # here, because an older Python has none and is to be told its version is too old
 
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
     parts = [project["build-system"], project["project"], project["tool"]["setuptools"]]

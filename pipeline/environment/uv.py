@@ -42,22 +42,26 @@ class Uv:
             )
 
 
+def uv_on_path(root: Path) -> Path | None:
+    """Returns the uv on PATH where it is recent enough and not in `root/.venv`, which may be about to go."""
+    found = shutil.which("uv")
+    if found is None or root / ".venv" in Path(found).parents or not _recent(found):
+        return None
+    return Path(found)
+
+
 def find_uv(lock: Path, workspace: Path) -> Uv:
-    """Returns the uv on PATH where it is recent enough, else the locked one, installed into `workspace`.
+    """Returns the uv on PATH, else the one that the lock names, installed into `workspace` with pip.
 
     Raises:
-        SetupError: there is no uv and no pip to get it with.
+        SetupError: pip could not install it.
     """
-    on_path = shutil.which("uv")
-    if on_path and _recent(on_path):
-        return Uv(Path(on_path))
-    folder = workspace / "uv"
-    neither = (
-        "Expected `uv` on PATH, or a Python with pip to get it with; found neither. "
-        "On Debian and Ubuntu run as root: apt-get install python3-venv; elsewhere put uv on PATH."
+    if on_path := uv_on_path(lock.parent):
+        return Uv(on_path)
+    folder, requirements = workspace / "uv", workspace / "uv.txt"
+    output_of(
+        sys.executable, "-m", "venv", folder, problem="Python could not make an environment with pip to get uv with."
     )
-    output_of(sys.executable, "-m", "venv", folder, problem=neither)
-    requirements = workspace / "uv.txt"
     requirements.write_text(hashed_requirements(lock, "uv"), encoding="utf-8")
     pip = (folder / "bin" / "python", "-m", "pip", "install", "--require-hashes", "--no-deps", "-r", requirements)
     output_of(*pip, problem="pip could not install uv. Check the network and pip's index, then try again.")
@@ -83,10 +87,8 @@ def _index_of_pip(environment: dict[str, str]) -> dict[str, str]:
     done = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False)
     settings = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
     found = {key.rpartition(".")[2]: value.strip("'\"") for key, value in settings.items()}
-    if "PIP_INDEX_URL" in environment:  # the environment goes before the files
-        found["index-url"] = environment["PIP_INDEX_URL"]
     renamed = {
-        "UV_DEFAULT_INDEX": found.get("index-url"),
-        "SSL_CERT_FILE": environment.get("SSL_CERT_FILE", found.get("cert")),
+        "UV_DEFAULT_INDEX": environment.get("PIP_INDEX_URL") or found.get("index-url"),
+        "SSL_CERT_FILE": environment.get("SSL_CERT_FILE") or environment.get("PIP_CERT") or found.get("cert"),
     }
     return {key: value for key, value in renamed.items() if value}

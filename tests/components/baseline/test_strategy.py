@@ -53,7 +53,7 @@ class _EvaluatorSpec(ComponentSpec):  # type: ignore[misc]
 class WritingExecutor(BaseExecutor):  # type: ignore[misc]
     """Writes a file into every output, so that it counts as made."""
 
-    def Do(self, input_dict: Any, output_dict: Any, exec_properties: Any) -> None:
+    def Do(self, input_dict: Any, output_dict: Any, exec_properties: Any) -> None:  # noqa: ARG002
         for [artifact] in output_dict.values():
             Path(artifact.uri, "content").write_text(str(exec_properties))
 

@@ -216,6 +216,6 @@ def test_the_error_lists_every_column_and_says_what_to_do() -> None:
         stop_on(anomalies)
 
     first, *lines, last = str(raised.value).splitlines()
-    assert first == "2 columns do not fit the schema; nothing was trained:"
+    assert first == "The examples do not fit the schema; nothing was trained:"
     assert lines == ["  - train, dwell: expected numbers; found text.", "  - test, gender: expected f; found x."]
     assert "mastery schema diff" in last

@@ -38,11 +38,14 @@ def _write_card(folder: Path, **sections: Any) -> Path:
         ({"context": {}, "training": {"epochs": 3}}, None),
         (
             {"label": {"column": "mastery", "classes": ["low", "mid", "high"]}},
-            "the blessed model has another classes of the label",
+            "made for another label: expected classes ['high', 'low'], found ['high', 'low', 'mid']",
         ),
-        ({"label": {"column": "dropout", "classes": ["low", "high"]}}, "column of the label: expected mastery, found dropout"),
         (
-            {"steps": {"features": {"speed": {"type": "numeric"}, "dwell": {"type": "numeric"}, "hints": {"type": "numeric"}}}},
+            {"label": {"column": "dropout", "classes": ["low", "high"]}},
+            "made for another label: expected column mastery, found dropout",
+        ),
+        (
+            {"steps": {"features": {name: {"type": "numeric"} for name in ("speed", "dwell", "hints")}}},
             "the blessed model reads columns that are no longer inputs: hints, speed",
         ),
         ({"prior": {"group_by": ["company"]}}, "no longer inputs: company"),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ml_metadata.proto.metadata_store_pb2 import Execution
+from ml_metadata.proto.metadata_store_pb2 import Event, Execution
 from tfx.components.evaluator import constants
 from tfx.dsl.compiler import compiler
 from tfx.dsl.components.common.importer import Importer
@@ -59,9 +59,11 @@ class Runs:
             ).launch()
         with metadata.Metadata(store) as handle:
             [execution] = handle.store.get_executions_by_id([info.execution_id])
-        [evaluation], [blessing] = info.output_dict["evaluation"], info.output_dict["blessing"]
-        metrics = json.loads(Path(evaluation.uri, "metrics.json").read_text())
-        return execution.last_known_state == Execution.CACHED, metrics, blessing
+            events = handle.store.get_events_by_execution_ids([info.execution_id])
+            outputs = {event.path.steps[0].key: event.artifact_id for event in events if event.type == Event.OUTPUT}
+            artifacts = {item.id: item for item in handle.store.get_artifacts_by_id([*outputs.values()])}
+        metrics = json.loads(Path(artifacts[outputs["evaluation"]].uri, "metrics.json").read_text())
+        return execution.last_known_state == Execution.CACHED, metrics, artifacts[outputs["blessing"]]
 
     def _pipeline(self, model: Path, store: Any) -> pipeline.Pipeline:
         splits = {"split_names": '["train", "eval", "test"]'}
@@ -91,8 +93,10 @@ def test_a_run_is_compared_with_the_blessed_one_before_it_and_a_failed_gate_is_n
 ) -> None:
     random = np.random.default_rng(4)
     rows = [
-        make_example(learner_id="a", unit_id="u", as_of=1, mastery=CLASSES[index % 2], num_steps=1, answer=[second, 1 - second])
-        for index, second in enumerate((random.random(50) + (np.arange(50) % 2 == 0) * 0.5).clip(0, 1))
+        make_example(
+            learner_id="a", unit_id="u", as_of=1, mastery=CLASSES[index % 2], num_steps=1, answer=[low, 1 - low]
+        )
+        for index, low in enumerate((random.random(50) + (np.arange(50) % 2 == 0) * 0.5).clip(0, 1))
     ]
     write_split(tmp_path / "examples" / "Split-test", rows)
     good, bad = tmp_path / "good", tmp_path / "bad"
@@ -104,7 +108,7 @@ def test_a_run_is_compared_with_the_blessed_one_before_it_and_a_failed_gate_is_n
     assert (cached, metrics["blessed"], metrics["baseline"]) == (False, True, None)
     assert metrics["baseline_note"] == "there is no blessed model to compare with yet"
     assert Path(blessing.uri, constants.BLESSED_FILE_NAME).exists()
-    assert blessing.get_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY) == constants.BLESSED_VALUE
+    assert blessing.custom_properties[constants.ARTIFACT_PROPERTY_BLESSED_KEY].int_value == constants.BLESSED_VALUE
 
     cached, again, _ = run(good)
     assert cached
@@ -115,10 +119,11 @@ def test_a_run_is_compared_with_the_blessed_one_before_it_and_a_failed_gate_is_n
     assert worse["baseline"] == {key: metrics[key] for key in ("overall", "slices")}
     assert [gate["passed"] for gate in worse["gates"]] == [True, False]
     assert Path(blessing.uri, constants.NOT_BLESSED_FILE_NAME).exists()
-    assert blessing.get_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY) == constants.NOT_BLESSED_VALUE
-    assert blessing.get_string_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY) == str(bad)
-    assert blessing.get_string_custom_property(constants.ARTIFACT_PROPERTY_BASELINE_MODEL_URI_KEY) == str(good)
-    assert blessing.get_int_custom_property(constants.ARTIFACT_PROPERTY_BASELINE_MODEL_ID_KEY) > 0
+    assert blessing.custom_properties[constants.ARTIFACT_PROPERTY_BLESSED_KEY].int_value == constants.NOT_BLESSED_VALUE
+    properties = blessing.custom_properties
+    assert properties[constants.ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY].string_value == str(bad)
+    assert properties[constants.ARTIFACT_PROPERTY_BASELINE_MODEL_URI_KEY].string_value == str(good)
+    assert properties[constants.ARTIFACT_PROPERTY_BASELINE_MODEL_ID_KEY].int_value > 0
 
     cached, again, _ = run(bad)
     assert cached

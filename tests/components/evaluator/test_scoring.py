@@ -13,7 +13,7 @@ from components.config.data import Label
 from components.errors import MasteryError
 from components.evaluator import scoring
 from components.evaluator.answers import read_answers
-from components.evaluator.scoring import in_batches, read_batches, score
+from components.evaluator.scoring import in_windows, read_windows, score
 
 LABEL = Label(column="mastery", classes=["low", "high"])
 SLICES = ["gender", "year", "score", "as_of"]
@@ -22,12 +22,13 @@ SLICES = ["gender", "year", "score", "as_of"]
 @pytest.fixture
 def examples(make_example: Callable[..., bytes]) -> list[bytes]:
     """Three rows; the second lacks what an example may lack."""
-    shared = {"unit_id": "algebra"}
+    slices = [{"gender": "f", "year": 7, "score": 0.5}, {}, {"gender": "m", "year": 8, "score": 2.0}]
+    first, second, third = ({"unit_id": "algebra", **values} for values in slices)
     return [
-        make_example(learner_id="a", as_of=5, mastery="low", answer=[0.75, 0.25], num_steps=3, gender="f", year=7, score=0.5, **shared),
-        make_example(learner_id="b", as_of=6, mastery="high", answer=[0.5, 0.5], num_steps=0, gender=None, **shared),
-        make_example(learner_id="ç", as_of=7, mastery="high", answer=[0.25, 0.75], num_steps=1, gender="m", year=8, score=2.0, **shared),
-    ]  # fmt: skip
+        make_example(learner_id="a", as_of=5, mastery="low", answer=[0.75, 0.25], num_steps=3, **first),
+        make_example(learner_id="b", as_of=6, mastery="high", answer=[0.5, 0.5], num_steps=0, **second),
+        make_example(learner_id="ç", as_of=7, mastery="high", answer=[0.25, 0.75], num_steps=1, **third),
+    ]
 
 
 def test_predictions_have_a_row_an_example_in_their_order(
@@ -51,7 +52,9 @@ def test_predictions_have_a_row_an_example_in_their_order(
     assert table.schema["as_of"] == pl.Int64
 
 
-def test_a_regression_has_numbers(tmp_path: Path, make_example: Callable[..., bytes], save_model: Callable[..., Path]) -> None:
+def test_a_regression_has_numbers(
+    tmp_path: Path, make_example: Callable[..., bytes], save_model: Callable[..., Path]
+) -> None:
     label = Label(column="grade", task="regression")
     rows = [make_example(learner_id="a", unit_id="u", as_of=0.5, grade=4.25, answer=[4.5])]
     score(save_model(tmp_path / "model", []), [rows], label, [], tmp_path / "predictions.parquet")
@@ -61,7 +64,7 @@ def test_a_regression_has_numbers(tmp_path: Path, make_example: Callable[..., by
     }  # fmt: skip
 
 
-def test_batches_and_row_groups_change_nothing(
+def test_batches_and_windows_change_nothing(
     tmp_path: Path,
     examples: list[bytes],
     save_model: Callable[..., Path],
@@ -69,11 +72,11 @@ def test_batches_and_row_groups_change_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model, split = save_model(tmp_path / "model", LABEL.classes), write_split(tmp_path / "Split-test", examples * 5)
-    score(model, read_batches(split), LABEL, SLICES, tmp_path / "whole.parquet")
+    score(model, read_windows(split), LABEL, SLICES, tmp_path / "whole.parquet")
     monkeypatch.setattr(scoring, "BATCH", 2)
-    monkeypatch.setattr(scoring, "ROW_GROUP", 4)
-    score(model, read_batches(split), LABEL, SLICES, tmp_path / "read.parquet")
-    score(model, in_batches(iter(examples * 5)), LABEL, SLICES, tmp_path / "given.parquet")
+    monkeypatch.setattr(scoring, "WINDOW", 4)
+    score(model, read_windows(split), LABEL, SLICES, tmp_path / "read.parquet")
+    score(model, in_windows(iter(examples * 5)), LABEL, SLICES, tmp_path / "given.parquet")
     whole = pl.read_parquet(tmp_path / "whole.parquet")
     assert len(whole) == 15
     assert whole.equals(pl.read_parquet(tmp_path / "read.parquet"))
@@ -132,9 +135,9 @@ def test_a_model_of_other_classes_is_an_error(
 def test_a_model_of_another_task_is_an_error(
     tmp_path: Path, examples: list[bytes], save_model: Callable[..., Path]
 ) -> None:
-    grade = Label(column="score", task="regression")
+    label, model = Label(column="score", task="regression"), save_model(tmp_path / "model", LABEL.classes)
     with pytest.raises(MasteryError, match="made for another task"):
-        score(save_model(tmp_path / "model", LABEL.classes), [examples[:1]], grade, [], tmp_path / "predictions.parquet")
+        score(model, [examples[:1]], label, [], tmp_path / "predictions.parquet")
 
 
 def test_a_folder_without_a_model_is_an_error(tmp_path: Path, examples: list[bytes]) -> None:

@@ -27,7 +27,8 @@ def _combine(combine_fn: Any, labels: Any, outputs: dict[str, Any], split: Any) 
     for size, target in [*blocks, (40, 0)]:
         rows = [*order][start : start + size]
         start += size
-        element = {"labels": labels[rows], "predictions": {"m": {name: values[rows] for name, values in outputs.items()}}}
+        model = {name: values[rows] for name, values in outputs.items()}
+        element = {"labels": labels[rows], "predictions": {"m": model}}
         accumulators[target] = combine_fn.add_input(accumulators[target], StandardMetricInputs(element))
     merged = combine_fn.merge_accumulators([combine_fn.compact(accumulator) for accumulator in accumulators])
     return {str(key): np.asarray(value).tolist() for key, value in combine_fn.extract_output(merged).items()}
@@ -36,7 +37,7 @@ def _combine(combine_fn: Any, labels: Any, outputs: dict[str, Any], split: Any) 
 WHOLE = ([], range(40))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(splits)
 def test_any_split_of_the_rows_gives_the_very_same_metrics(split: Any) -> None:
     outputs = {"predicted_class": PROBABILITIES.argmax(axis=1), "probabilities": PROBABILITIES}
@@ -44,7 +45,7 @@ def test_any_split_of_the_rows_gives_the_very_same_metrics(split: Any) -> None:
     assert _combine(combine_fn, LABELS, outputs, split) == _combine(combine_fn, LABELS, outputs, WHOLE)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(splits)
 def test_any_split_of_the_rows_gives_the_very_same_regression_metrics(split: Any) -> None:
     outputs = {"prediction": NUMBERS[::-1]}

@@ -100,12 +100,12 @@ def test_unparsable_time(write: Write, refuse: Callable[..., list[str]], events:
     ]
 
 
-@pytest.mark.parametrize("value", [None, ""])
-def test_null_key(value: str | None, write: Write, refuse: Callable[..., list[str]], events: pl.DataFrame) -> None:
+@pytest.mark.parametrize(("value", "found"), [(None, "nothing"), ("", "''")])
+def test_null_key(
+    value: str | None, found: str, write: Write, refuse: Callable[..., list[str]], events: pl.DataFrame
+) -> None:
     write(events.with_columns(unit_id=pl.when(pl.col("dwell") == 4).then(pl.lit(value)).otherwise("unit_id")))
-    assert refuse() == [
-        f"events.parquet, row 5, column unit_id: expected a value in every row, found {repr(value) if value == '' else 'nothing'}"
-    ]
+    assert refuse() == [f"events.parquet, row 5, column unit_id: expected a value in every row, found {found}"]
 
 
 def test_two_kinds_of_clock(write: Write, refuse: Callable[..., list[str]], outcomes: pl.DataFrame) -> None:
@@ -207,15 +207,18 @@ def test_nan_as_missing(write: Write, configure: Configure, events: pl.DataFrame
     assert check_log(configure(data={"nan_as_missing": True})).events == 160
 
 
-def test_tells_everything_at_once_but_not_more_than_twenty(
-    write: Write, refuse: Callable[..., list[str]], events: pl.DataFrame, tmp_path: Path
+def test_tells_everything_at_once_but_shows_no_more_than_twenty(
+    write: Write, configure: Configure, events: pl.DataFrame, tmp_path: Path
 ) -> None:
     write()
     folder = tmp_path / "many"
     folder.mkdir()
     for number in range(25):
         events.drop("dwell").write_csv(folder / f"{number:02}.csv")
-    problems = refuse(data={"events": str(folder)})
-    assert len(problems) == 21
-    assert problems[0].startswith("many/00.csv: expected a column 'dwell' in events")
-    assert problems[-1] == "and 5 more"
+    with pytest.raises(LogError) as error:
+        check_log(configure(data={"events": str(folder)}))
+    first, *lines, last = str(error.value).splitlines()
+    assert first == "The log has 25 problems:"
+    assert len(lines) == 20
+    assert f"{folder}/19.csv: expected a column 'dwell' in events" in lines[-1]
+    assert last == "  and 5 more"

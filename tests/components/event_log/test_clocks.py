@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.event_log.clocks import TIMESTAMP, Clock, clock_of, common_clock, read_clock
@@ -82,6 +82,7 @@ def test_no_clock_in_other_types() -> None:
     assert read_clock(pl.Series([[1]]), "UTC") is None
 
 
+@settings(deadline=None)
 @given(st.datetimes(min_value=datetime(1900, 1, 1), max_value=datetime(2200, 1, 1), timezones=st.timezones()))  # noqa: DTZ001
 def test_iso_text_means_the_moment_that_it_says(moment: datetime) -> None:
     offset = moment.utcoffset()

@@ -3,7 +3,7 @@ from __future__ import annotations
 import hashlib
 
 import polars as pl
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.config.data import Splits
@@ -12,6 +12,7 @@ from components.event_log.learners import SPLIT_HASH, hash_learners, partition, 
 IDS = st.lists(st.text(), min_size=1, max_size=50)
 
 
+@settings(deadline=None)
 @given(IDS, st.integers(1, 9), st.integers(1, 9), st.integers(1, 9), st.text(max_size=5))
 def test_no_learner_is_in_two_splits(ids: list[str], train: int, eval_: int, test: int, seed: str) -> None:
     splits = Splits.model_validate({"train": train, "eval": eval_, "test": test, "seed": seed})
@@ -21,6 +22,7 @@ def test_no_learner_is_in_two_splits(ids: list[str], train: int, eval_: int, tes
     assert split.group_by("learner_id").agg(pl.col("split").n_unique())["split"].max() == 1
 
 
+@settings(deadline=None)
 @given(IDS, st.integers(1, 9))
 def test_partitions_keep_learners_and_rows_together(ids: list[str], partitions: int) -> None:
     rows = pl.DataFrame({"learner_id": ids, "row": range(len(ids))})

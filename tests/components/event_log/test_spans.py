@@ -45,5 +45,5 @@ def test_tables_of_different_spans(tmp_path: Path) -> None:
 
 
 def test_no_match(tmp_path: Path) -> None:
-    with pytest.raises(LogError, match="expected files that match, with numbers for .*found none"):
+    with pytest.raises(LogError, match=r"expected files that match, with numbers for .*found none"):
         find_newest([f"{tmp_path}/{{SPAN}}/events.csv"])

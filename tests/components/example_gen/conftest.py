@@ -73,7 +73,11 @@ def configure(tmp_path: Path) -> Callable[..., Config]:
                 "context": {"unit_id": {"type": "categorical"}},
                 "evaluation": {"slices": ["region", "year", "height", "as_of"]},
                 "gates": [{"metric": "accuracy", "min": 0}],
-                "beam": {"partitions": 3},
+                # An image for workers, of which there are none: else TFX packs itself for them, at every start.
+                "beam": {
+                    "partitions": 3,
+                    "args": ["--direct_running_mode=in_memory", "--sdk_container_image=none"],
+                },
             }
         )
 

@@ -71,8 +71,9 @@ def learners(examples: list[bytes]) -> set[bytes]:
     return {tf.train.Example.FromString(item).features.feature["learner_id"].bytes_list.value[0] for item in examples}
 
 
+@pytest.mark.usefixtures("log")
 def test_splits_hold_every_outcome_once_and_no_learner_twice(
-    log: Path, configure: Configure, run: Callable[[Config], Path]
+    configure: Configure, run: Callable[[Config], Path]
 ) -> None:
     config = configure()
     output = run(config)
@@ -109,9 +110,8 @@ def test_touching_the_log_is_cached_and_editing_it_is_not(
     assert digest(rewritten) == digest(first)
 
 
-def test_only_a_configuration_that_matters_runs_again(
-    log: Path, configure: Configure, run: Callable[[Config], Path]
-) -> None:
+@pytest.mark.usefixtures("log")
+def test_only_a_configuration_that_matters_runs_again(configure: Configure, run: Callable[[Config], Path]) -> None:
     config = configure()
     first = run(config)
     training = config.training.model_copy(update={"epochs": 99})

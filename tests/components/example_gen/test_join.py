@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import polars as pl
@@ -23,7 +24,7 @@ OUTCOME = st.tuples(IDS, IDS, st.integers(-1, 7))
 
 
 def as_clock(clock: str, number: int) -> object:
-    """Returns the time that a number stands for: halves where clocks are fractions, minutes where they are timestamps."""
+    """Returns the time that a number stands for: itself, so many halves, or so many minutes."""
     return {"integer": number, "float": number / 2, "timestamp": EPOCH + timedelta(minutes=number)}[clock]
 
 
@@ -47,7 +48,7 @@ def obvious_join(clock: str, events: list[Any], outcomes: list[Any], max_steps: 
     joined = []
     for learner, unit, as_of in outcomes:
         sequence = sorted((event for event in events if event[:2] == (learner, unit)), key=lambda event: event[2])
-        since = [0.0, *(scale * (after[2] - before[2]) for before, after in zip(sequence, sequence[1:], strict=False))]
+        since = [0.0, *(scale * (after[2] - before[2]) for before, after in pairwise(sequence))]
         seen = [(event, gap) for event, gap in zip(sequence, since, strict=False) if event[2] < as_of][-max_steps:]
         joined.append(
             {
@@ -81,6 +82,7 @@ def test_equals_an_obvious_join(
     assert joined[NUM_STEPS].to_list() == [len(row["kind"]) for row in expected]
 
 
+@settings(deadline=None)
 @given(st.lists(EVENT, max_size=40), st.lists(OUTCOME, min_size=1, max_size=15), st.integers(1, 10))
 def test_the_size_of_batches_does_not_matter(events: list[Any], outcomes: list[Any], steps: int) -> None:
     seen, asked = tables("integer", events, outcomes)

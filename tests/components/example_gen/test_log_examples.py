@@ -72,7 +72,8 @@ def test_a_cold_start_has_empty_lists(log: Path, configure: Configure, events: p
     assert all(item["event_type"] == ("bytes", []) and item["time_to_as_of"] == ("float", []) for item in cold)
 
 
-def test_tensorflow_and_tfx_parse_them(log: Path, configure: Configure) -> None:
+@pytest.mark.usefixtures("log")
+def test_tensorflow_and_tfx_parse_them(configure: Configure) -> None:
     from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
     examples = list(examples_from_log(configure()))

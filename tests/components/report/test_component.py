@@ -1,15 +1,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tfx.dsl.components.base.base_executor import BaseExecutor
-from tfx.types import standard_artifacts
 from tfx.types.artifact import Artifact
 from tfx.types.channel import Channel
 
+from components import fingerprint
 from components.artifacts import RunReport
 from components.config import Config
 from components.report.component import ReportSpec, make_report
@@ -41,6 +42,15 @@ def test_the_node_carries_configuration_and_code_into_its_cache_key() -> None:
     assert len(node.exec_properties["code_fingerprint"]) == 16
 
 
+def test_a_change_of_a_template_is_a_change_of_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(fingerprint.ROOT / "report", tmp_path / "report")
+    monkeypatch.setattr(fingerprint, "ROOT", tmp_path)
+    before = fingerprint.code_fingerprint.__wrapped__("report")
+    with (tmp_path / "report/templates/report.css").open("a") as style:
+        style.write("p { color: red }")
+    assert fingerprint.code_fingerprint.__wrapped__("report") != before
+
+
 def _artifact(name: str, uri: Path) -> Artifact:
     artifact = TYPES[name]()
     artifact.uri = str(uri)
@@ -57,6 +67,7 @@ def test_the_executor_writes_page_and_metrics(
     inputs["examples"][0].span = 7
     inputs["examples"][0].set_string_custom_property("input_fingerprint", "sum:1234")
     inputs["blessing"][0].set_string_custom_property("current_model", "nodes/Trainer/model/5")
+    inputs["blessing"][0].set_string_custom_property("baseline_model", "nodes/Trainer/model/2")
     inputs["pushed_model"][0].set_int_custom_property("pushed", int(pushed))
     if pushed:
         inputs["pushed_model"][0].set_string_custom_property("pushed_version", "42")
@@ -73,12 +84,13 @@ def test_the_executor_writes_page_and_metrics(
     assert sorted(file.name for file in Path(report.uri).iterdir()) == ["metrics.json", "report.html"]
     page = (tmp_path / "report/report.html").read_text(encoding="utf-8")
     assert ("Pushed as version 42" in page) is pushed
-    for told in ("20261122-<wbr>041205-<wbr>3fa2b1", "sum:1234", "c0de", "nodes/<wbr>Trainer/<wbr>model/<wbr>5"):
+    for told in (
+        "20261122-<wbr>041205-<wbr>3fa2b1",
+        "sum:1234",
+        "c0de",
+        "nodes/<wbr>Trainer/<wbr>model/<wbr>5",
+        "Blessed before",
+    ):
         assert told in page
     metrics = json.loads((tmp_path / "report/metrics.json").read_text(encoding="utf-8"))
     assert metrics == content | {"run_id": "20261122-041205-3fa2b1", "pushed_version": "42" if pushed else None}
-
-
-def test_inputs_are_what_the_nodes_before_leave() -> None:
-    assert TYPES["pushed_model"] is standard_artifacts.PushedModel
-    assert TYPES["model_run"] is standard_artifacts.ModelRun

@@ -42,7 +42,7 @@ def test_a_gate_is_said_in_plain_words(gate: GateFacts, asks: str) -> None:
 @pytest.mark.parametrize(
     ("gate", "shown"),
     [
-        (_gate("min", 0.88, value=0.8796, passed=False), ("≥ 0.88", "0.8796", "−0.00040")),
+        (_gate("min", 0.88, value=0.8796, passed=False), ("≥ 0.88", "0.8796", "−0.0004")),
         (_gate("min", 0.88, value=0.91), ("≥ 0.88", "0.910", "+0.030")),
         (_gate("max", 0.5, value=0.4, metric="log_loss"), ("≤ 0.5", "0.400", "+0.100")),
         (_gate("max_gap", 0.05, value=0.07, passed=False), ("≤ 0.05", "0.070", "−0.020")),
@@ -54,7 +54,7 @@ def test_a_gate_is_said_in_plain_words(gate: GateFacts, asks: str) -> None:
 )
 def test_distance_is_the_room_left(gate: GateFacts, shown: tuple[str, str, str]) -> None:
     words = read_gate(gate)
-    assert (words.threshold, words.value, words.distance) == tuple(text.replace("0.00040", "0.0004") for text in shown)
+    assert (words.threshold, words.value, words.distance) == shown
 
 
 def test_a_gate_on_every_slice_names_the_one_that_decided() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import polars as pl
 import pytest
@@ -30,7 +31,8 @@ class SmallModel(tf.Module):
     def __init__(self, flaw: Flaw) -> None:
         super().__init__()
         self.flaw = flaw
-        self.weight = tf.Variable(2.0)
+        # TensorFlow Serving does not restore Keras' variables unless the tf.Variable in them is held, too.
+        self.weight = keras.Variable(2.0) if flaw == "forgets its weights" else tf.Variable(2.0)
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
     def serving_default(self, examples):  # noqa: ANN001, ANN201
@@ -72,7 +74,9 @@ class SmallModel(tf.Module):
             correct = tf.where(tf.math.is_nan(correct), 0.0, correct)
         score = tf.reduce_sum(tf.where(seen, correct, 0.0), 1) / tf.maximum(length, 1.0)
         quizzes = tf.reduce_sum(tf.cast(seen & (event_type == b"quiz"), tf.float32), 1)
-        logits = tf.stack([score * self.weight, quizzes * 0.1, tf.cast(level, tf.float32) * 0.3], 1)
+        logits = tf.stack(
+            [score * tf.convert_to_tensor(self.weight), quizzes * 0.1, tf.cast(level, tf.float32) * 0.3], 1
+        )
         known = num_steps > (-1 if self.flaw == "leaks NaN" else 0)
         probabilities = tf.where(known[:, None], tf.nn.softmax(logits), tf.constant([PRIOR]))
         classes = tf.broadcast_to(tf.constant([CLASSES]), tf.shape(probabilities))

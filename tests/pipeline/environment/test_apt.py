@@ -18,6 +18,7 @@ pytestmark = pytest.mark.skipif(not shutil.which("apt-get"), reason="apt is only
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A release `trixie` with one package, `greeting`, and apt set up with it as the system's own source."""
+    monkeypatch.setenv("LC_ALL", "C")
     folder = tmp_path / "repository"
     architecture = subprocess.check_output(["dpkg", "--print-architecture"], text=True).strip()
     package = _build_package(tmp_path / "tree", folder, architecture)

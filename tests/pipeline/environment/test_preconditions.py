@@ -13,6 +13,23 @@ from pipeline.environment import preconditions
 from pipeline.environment.errors import SetupError
 
 
+@pytest.mark.parametrize(("uv", "ensurepip", "problems"), [(True, False, 0), (False, True, 0), (False, False, 1)])
+def test_either_uv_or_pip_has_to_be_there(
+    uv: bool, ensurepip: bool, problems: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if uv:
+        program = tmp_path / "bin" / "uv"
+        program.parent.mkdir()
+        program.write_text("#!/bin/sh\necho uv 99.0.0\n")
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    if not ensurepip:
+        monkeypatch.setitem(sys.modules, "ensurepip", None)  # as on a Debian without python3-venv
+    found = preconditions.installer_problems(tmp_path)
+    assert len(found) == problems
+    assert all("expected `uv` on PATH or pip's `ensurepip`" in text for text in found)
+
+
 def test_this_machine_has_everything_but_perhaps_a_compiler(tmp_path: Path) -> None:
     problems = [*preconditions.python_problems(), *preconditions.platform_problems()]
     assert [*problems, *preconditions.disk_problems(tmp_path)] == []
@@ -51,6 +68,6 @@ def test_everything_missing_is_listed_at_once(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(SetupError) as error:
         preconditions.check_machine(tmp_path)
     lines = str(error.value).splitlines()
-    assert lines[0].startswith("C++ compiler: expected `no-such-compiler`, found none.")
-    assert lines[1].startswith(f"Python headers: expected {tmp_path / 'Python.h'}, found none.")
-    assert lines[2].startswith("Disk: expected 1000000000 GB free")
+    assert lines[0].startswith("Disk: expected 1000000000 GB free")
+    assert lines[1].startswith("C++ compiler: expected `no-such-compiler`, found none.")
+    assert lines[2].startswith(f"Python headers: expected {tmp_path / 'Python.h'}, found none.")

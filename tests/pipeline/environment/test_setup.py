@@ -131,6 +131,13 @@ def test_a_machine_that_lacks_something_keeps_its_environment(
     assert (machine.root / ".venv" / setup.STAMP).exists()
 
 
+def test_an_older_python_is_told_its_version(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "version_info", (3, 9, 0, "final", 0))
+    with pytest.raises(SetupError, match=r"expected 3\.11 to 3\.13"):
+        machine.set_up()
+    assert not (machine.root / ".venv").exists()
+
+
 def test_the_set_up_runs_on_a_bare_python() -> None:
     """Every module that the set-up and the doctor load belongs to Python itself."""
     code = f"""

@@ -1,0 +1,51 @@
+"""DataGate: stops a run whose examples do not fit the curated schema, before anything is trained."""
+
+from __future__ import annotations
+
+from tfx.dsl.components.base.base_component import BaseComponent
+from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
+from tfx.types import standard_artifacts
+from tfx.types.channel import BaseChannel, Channel
+from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
+
+from components.artifacts import DataVerdict
+from components.data_gate.executor import Executor
+from components.fingerprint import code_fingerprint
+
+
+class DataGateSpec(ComponentSpec):  # type: ignore[misc]
+    """What DataGate reads and writes."""
+
+    PARAMETERS = {
+        "config": ExecutionParameter(type=str),
+        "code_fingerprint": ExecutionParameter(type=str),
+    }
+    INPUTS = {
+        "anomalies": ChannelParameter(type=standard_artifacts.ExampleAnomalies),
+        "statistics": ChannelParameter(type=standard_artifacts.ExampleStatistics),
+    }
+    OUTPUTS = {"verdict": ChannelParameter(type=DataVerdict)}
+
+
+class DataGate(BaseComponent):  # type: ignore[misc]
+    """Fails on anomalies, with a list for people; writes `verdict.json` when the examples are clean."""
+
+    SPEC_CLASS = DataGateSpec
+    EXECUTOR_SPEC = ExecutorClassSpec(Executor)
+
+
+def make_data_gate(*, anomalies: BaseChannel, statistics: BaseChannel) -> DataGate:
+    """Returns the node.
+
+    Args:
+        anomalies: ExampleValidator's `anomalies`.
+        statistics: StatisticsGen's `statistics` of the same examples, for the counts in the list.
+    """
+    spec = DataGateSpec(
+        anomalies=anomalies,
+        statistics=statistics,
+        verdict=Channel(type=DataVerdict),
+        config="{}",
+        code_fingerprint=code_fingerprint("data_gate", "atomic"),
+    )
+    return DataGate(spec=spec)

@@ -1,0 +1,32 @@
+"""Whether an older model can be compared with the one that is configured now."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from components.evaluator.settings import Settings
+
+CARD = "assets.extra/mastery.json"  # written by the trainer beside the SavedModel: how the model wants to be fed
+
+
+def why_not_comparable(model: Path, settings: Settings) -> str | None:
+    """Returns why a blessed model cannot be the baseline of these examples, or None if it can.
+
+    A model of other classes has other metrics; one that reads columns the examples no longer have would be judged
+    by answers that it never gave. A model without a card is taken on trust.
+    """
+    card = model / CARD
+    if not card.exists():
+        return None
+    content: dict[str, Any] = json.loads(card.read_bytes())
+    config = content["config"]
+    label = {key: config["label"][key] for key in ("column", "task")} | {"classes": sorted(config["label"]["classes"])}
+    wanted = settings.label.model_dump() | {"classes": sorted(settings.label.classes)}
+    for key, value in wanted.items():
+        if label[key] != value:
+            return f"the blessed model was made for another label: expected {key} {value}, found {label[key]}"
+    inputs = {*config["steps"]["features"], *config["context"], *config["prior"]["group_by"]}
+    gone = sorted(inputs - settings.input_columns)
+    return f"the blessed model reads columns that are no longer inputs: {', '.join(gone)}" if gone else None

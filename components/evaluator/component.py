@@ -1,0 +1,63 @@
+"""Evaluator: judges a model on learners it has never seen, and blesses it or does not."""
+
+from __future__ import annotations
+
+from tfx.dsl.components.base.base_component import BaseComponent
+from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
+from tfx.types import standard_artifacts
+from tfx.types.channel import BaseChannel, Channel
+from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
+
+from components.config import Config
+from components.evaluator.executor import Executor
+from components.evaluator.settings import Settings
+from components.fingerprint import code_fingerprint
+
+
+class EvaluatorSpec(ComponentSpec):  # type: ignore[misc]
+    """What Evaluator reads and writes."""
+
+    PARAMETERS = {
+        "config": ExecutionParameter(type=str),
+        "code_fingerprint": ExecutionParameter(type=str),
+    }
+    INPUTS = {
+        "examples": ChannelParameter(type=standard_artifacts.Examples),
+        "model": ChannelParameter(type=standard_artifacts.Model),
+        "baseline_model": ChannelParameter(type=standard_artifacts.Model, optional=True),
+    }
+    OUTPUTS = {
+        "evaluation": ChannelParameter(type=standard_artifacts.ModelEvaluation),
+        "blessing": ChannelParameter(type=standard_artifacts.ModelBlessing),
+    }
+
+
+class Evaluator(BaseComponent):  # type: ignore[misc]
+    """Writes predictions, metrics and verdicts of the gates into `evaluation`, whether all passed into `blessing`."""
+
+    SPEC_CLASS = EvaluatorSpec
+    EXECUTOR_SPEC = ExecutorClassSpec(Executor)
+
+
+def make_evaluator(
+    config: Config, *, examples: BaseChannel, model: BaseChannel, baseline_model: BaseChannel | None = None
+) -> Evaluator:
+    """Returns the node.
+
+    Args:
+        config: the sections of `components.evaluator.settings.Settings` are in the cache key.
+        examples: ExampleGen's `examples`; the test split is used.
+        model: the Trainer's `model`.
+        baseline_model: the blessed model to compare with, from `components.baseline`; may turn out empty.
+    """
+    spec = EvaluatorSpec(
+        examples=examples,
+        model=model,
+        baseline_model=baseline_model,
+        evaluation=Channel(type=standard_artifacts.ModelEvaluation),
+        blessing=Channel(type=standard_artifacts.ModelBlessing),
+        config=Settings.json_of(config),
+        code_fingerprint=code_fingerprint("evaluator", "config", "atomic", "naming"),
+    )
+    node: Evaluator = Evaluator(spec=spec).with_id("Evaluator")
+    return node

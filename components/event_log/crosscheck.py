@@ -1,0 +1,125 @@
+"""What only shows when the events and outcomes of the same learners are seen together."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from components.event_log.clocks import common_clock
+from components.event_log.convert import FILE_SHIFT
+from components.event_log.files import LogFile
+from components.event_log.learners import SPLIT_HASH, hash_learners, split_of
+from components.event_log.problems import SHOWN_PLACES, Place, Problem, describe
+from components.event_log.spec import LogSpec
+from components.event_log.tally import Tally
+from components.event_log.windows import ORDER, Windows, find_windows
+from components.naming import AS_OF, LEARNER, TIME, UNIT
+
+SPLIT = "_split"
+_TYPES = {"integer": pl.Int64(), "float": pl.Float64(), "text": pl.String()}
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the log that holds all rows of some learners.
+
+    Attributes:
+        outcomes: in an order that depends on nothing but their content, with their split as `_split`.
+        windows: the events that each of them sees.
+        tally: what was counted.
+    """
+
+    outcomes: pl.DataFrame
+    windows: Windows
+    tally: Tally
+
+
+def cross_check(
+    events: Sequence[pl.DataFrame],
+    outcomes: Sequence[pl.DataFrame],
+    spec: LogSpec,
+    read: Tally,
+    files: Sequence[LogFile],
+) -> Part:
+    """Finds every outcome's events and split, and counts.
+
+    Args:
+        events: chunks of events as `read_table` gives them.
+        outcomes: chunks of outcomes of the same learners, at least one.
+        spec: how the log is read.
+        read: what was counted in reading the *whole* log: its one clock, and what its open columns are.
+        files: the files of outcomes, for messages.
+    """
+    clock = common_clock(read.clocks)
+    assert clock, "judge_reading comes first"
+    columns = [pl.col(name).cast(_TYPES[type_]) for name, type_ in read.types.items()]
+    rows = _sort(pl.concat(chunk.with_columns(pl.col(AS_OF).cast(clock.dtype), *columns) for chunk in outcomes), spec)
+    steps = {name: pl.String if kind == "categorical" else pl.Float32 for name, kind in spec.features.items()}
+    no_events = pl.DataFrame(schema={LEARNER: pl.String, UNIT: pl.String, TIME: clock.dtype, **steps, ORDER: pl.Int64})
+    seen = pl.concat(chunk.cast({TIME: clock.dtype}) for chunk in events) if events else no_events
+    windows = find_windows(seen, rows, spec.max_steps)
+    return Part(rows, windows, _count(rows, windows, spec, files))
+
+
+def _sort(outcomes: pl.DataFrame, spec: LogSpec) -> pl.DataFrame:
+    """Orders by the hash of the learner: mixed, as training wants it, and the same for rows in any order."""
+    hashes = hash_learners(outcomes[LEARNER], spec.splits.seed)
+    hashed = outcomes.join(hashes, on=LEARNER, maintain_order="left").with_columns(split_of(spec.splits).alias(SPLIT))
+    return hashed.sort(SPLIT_HASH, LEARNER, UNIT, AS_OF, ORDER)
+
+
+def _count(outcomes: pl.DataFrame, windows: Windows, spec: LogSpec, files: Sequence[LogFile]) -> Tally:
+    label = pl.col(spec.label.column) if spec.label.task == "classification" else pl.lit("")
+    classes: dict[str, Counter[str]] = {}
+    for split, name, count in outcomes.group_by(SPLIT, label.alias("class")).len().iter_rows():
+        classes.setdefault(split, Counter())[name] = count
+    unseen = (windows.num_steps == 0) & (windows.end > windows.first)
+    return Tally(
+        learners=outcomes[LEARNER].n_unique(),
+        units=set(outcomes[UNIT].unique()),
+        classes=classes,
+        steps=Counter(dict(pl.Series(windows.num_steps).value_counts().iter_rows())),
+        truncated=int((windows.start > windows.first).sum()),
+        too_late=int(unseen.sum()),
+        problems=_duplicates(outcomes, files),
+    )
+
+
+def _duplicates(outcomes: pl.DataFrame, files: Sequence[LogFile]) -> list[Problem]:
+    keys = [LEARNER, UNIT, AS_OF]
+    first = pl.col(ORDER).first().over(keys)
+    again = outcomes.select(*keys, ORDER, first.alias("first")).filter(pl.col(ORDER) != pl.col("first")).sort(ORDER)
+    problems = []
+    for (index,), rows in again.group_by(pl.col(ORDER) // (1 << FILE_SHIFT), maintain_order=True):
+        file = files[index]
+        shown = rows.head(SHOWN_PLACES).iter_rows()
+        problems.append(
+            Problem(
+                subject=file.path,
+                expected="one row per learner, unit and as_of",
+                unit=file.unit,
+                places=tuple(
+                    Place(row=_row(order), found=f"{_moment(key)} again, after {_where(files, before)}")
+                    for *key, order, before in shown
+                ),
+                count=len(rows),
+            )
+        )
+    return problems
+
+
+def _row(order: int) -> int:
+    return order & ((1 << FILE_SHIFT) - 1)
+
+
+def _where(files: Sequence[LogFile], order: int) -> str:
+    file = files[order >> FILE_SHIFT]
+    return f"{file.unit} {_row(order)} of {file.path}"
+
+
+def _moment(key: Sequence[object]) -> str:
+    learner, unit, as_of = key
+    return f"learner {describe(learner)}, unit {describe(unit)}, as_of {as_of}"

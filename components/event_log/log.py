@@ -1,0 +1,64 @@
+"""A whole log in memory: for checking one, and for scoring one with a model that is already there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from components.config import Config
+from components.event_log.clocks import common_clock
+from components.event_log.crosscheck import Part, cross_check
+from components.event_log.files import LogFile, find_files
+from components.event_log.read import read_table
+from components.event_log.spans import find_newest
+from components.event_log.spec import LogSpec
+from components.event_log.tables import Table, events_table, outcomes_table
+from components.event_log.tally import Tally, merge_tallies
+from components.event_log.verdict import conclude
+from components.event_log.windows import ORDER
+
+
+@dataclass
+class _TableRead:
+    files: list[LogFile]
+    chunks: list[pl.DataFrame] = field(default_factory=list)
+    tallies: list[Tally] = field(default_factory=list)
+
+
+def read_log(config: Config, *, splits: bool, keys_only: bool) -> tuple[Part, Tally]:
+    """Reads and checks a log.
+
+    Args:
+        config: where it is and what it should hold.
+        splits: whether its splits have to be large enough too.
+        keys_only: whether to check the step features and then forget them, which needs less memory.
+
+    Returns:
+        The log as one part, and what was counted.
+
+    Raises:
+        LogError: the log cannot be used; with everything that is wrong with it.
+    """
+    spec = LogSpec.of(config)
+    newest = find_newest([*config.data.events, *config.data.outcomes])
+    events = _read(events_table(spec), [newest.patterns[item] for item in config.data.events], keys_only=keys_only)
+    outcomes = _read(outcomes_table(spec), [newest.patterns[item] for item in config.data.outcomes])
+    read = merge_tallies([*events.tallies, *outcomes.tallies])
+    part = None
+    if outcomes.chunks and common_clock(read.clocks) is not None:
+        part = cross_check(events.chunks, outcomes.chunks, spec, read, outcomes.files)
+    total = conclude(read, part.tally if part else Tally(), spec, splits=splits)
+    assert part is not None, "a log without outcomes, or with two clocks, has been refused"
+    return part, total
+
+
+def _read(table: Table, patterns: list[str], *, keys_only: bool = False) -> _TableRead:
+    files, problems = find_files(table.name, patterns)
+    result = _TableRead(files, tallies=[Tally(problems=problems)])
+    for file in files:
+        for frame, tally in read_table(file, table):
+            result.tallies.append(tally)
+            if frame is not None:
+                result.chunks.append(frame.select(*list(table.kinds)[:3], ORDER) if keys_only else frame)
+    return result

@@ -1,0 +1,48 @@
+"""Reading Parquet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from components.event_log.files import LogFile
+from components.event_log.problems import Problem
+from components.event_log.readers import Chunk
+
+CHUNK_ROWS = 1_000_000
+
+
+def read_parquet(file: LogFile, columns: Sequence[str]) -> Iterator[Chunk | Problem]:
+    """Reads a Parquet file; see `readers.read_chunks`."""
+    try:
+        with pq.ParquetFile(file.path) as source:
+            header = source.schema_arrow.names
+            known = [name for name in columns if name in header]
+            yield Chunk(pl.DataFrame(schema=pl.Schema(source.schema_arrow)).select(known), [], header, typed=True)
+            row = 1
+            for batch in source.iter_batches(CHUNK_ROWS, columns=known) if source.num_row_groups else ():
+                frame = pl.DataFrame(pa.Table.from_batches([batch]))
+                yield Chunk(frame.select(known), range(row, row + len(batch)), header, typed=True)
+                row += len(batch)
+    except (pa.ArrowException, OSError) as error:
+        yield Problem(subject=file.path, expected="a complete Parquet file", found=_what_is_there(file.path, error))
+
+
+def _what_is_there(path: str, error: Exception) -> str:
+    """Says in what way a file is no Parquet: a writer that was stopped leaves one that begins but does not end."""
+    size = Path(path).stat().st_size
+    if size == 0:
+        return "an empty file (0 bytes)"
+    with Path(path).open("rb") as source:
+        start = source.read(4)
+        source.seek(-min(size, 4), 2)
+        end = source.read()
+    if start != b"PAR1":
+        return f"another format (it starts with {start!r})"
+    if end != b"PAR1":
+        return f"one without its footer ({size:,} bytes): it was cut off or is still being written; write it again"
+    return f"one that cannot be read: {str(error).strip().splitlines()[0]}"

@@ -1,0 +1,110 @@
+"""What is wrong with a log, and where: collected while it is read, told all at once."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict
+
+from components.errors import LogError
+
+SHOWN_PLACES = 3
+
+
+class Place(BaseModel):
+    """A row of a file and what was found in it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    row: int  # data rows of Parquet count from 1, lines of text files too
+    found: str
+
+
+class Problem(BaseModel):
+    """One kind of trouble in one column of one file, or in the log as a whole.
+
+    Attributes:
+        subject: the file, or what the problem is about.
+        column: the column as the file calls it; empty where the trouble is in no single column.
+        expected: what would do; may end in advice.
+        found: what was found, where that is the same for all rows.
+        unit: what `places` counts, `row` or `line`.
+        places: the first few rows that have the trouble.
+        count: how many rows have it.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    subject: str
+    expected: str
+    column: str = ""
+    found: str = ""
+    unit: str = "row"
+    places: tuple[Place, ...] = ()
+    count: int = 0
+
+    def __str__(self) -> str:
+        """Returns one line: where, what was expected, what was found, and how often."""
+        where = self.subject
+        if self.places:
+            where += f", {self.unit} {self.places[0].row}"
+        if self.column:
+            where += f", column {self.column}"
+        text = f"{where}: expected {self.expected}, found {self.places[0].found if self.places else self.found}"
+        others = [str(place.row) for place in self.places[1:]]
+        if others:
+            more = self.count - 1 - len(others)
+            text += f"; so too in {self.unit} {', '.join(others)}" + (f" and {more:,} more" if more else "")
+        return text
+
+
+def merge_problems(problems: Iterable[Problem]) -> list[Problem]:
+    """Returns the problems with those of the same kind, file and column made one, in order of file and row."""
+    merged: dict[tuple[str, str, str, str], Problem] = {}
+    for problem in problems:
+        key = (problem.subject, problem.column, problem.expected, problem.found)
+        if key in merged:
+            known = merged[key]
+            places = sorted({*known.places, *problem.places}, key=lambda place: place.row)[:SHOWN_PLACES]
+            problem = known.model_copy(update={"places": tuple(places), "count": known.count + problem.count})
+        merged[key] = problem
+    return sorted(merged.values(), key=lambda item: (item.subject, [place.row for place in item.places], item.column))
+
+
+def raise_if_any(problems: Iterable[Problem]) -> None:
+    """Raises the problems as one error.
+
+    Raises:
+        LogError: there is at least one.
+    """
+    if lines := [str(problem) for problem in merge_problems(problems)]:
+        raise LogError(lines)
+
+
+def places_of(bad: pl.Series, values: pl.Series, numbers: Sequence[int]) -> tuple[Place, ...]:
+    """Returns the first rows where `bad` is true, with the values found there.
+
+    Args:
+        bad: one boolean a row.
+        values: the values as they were in the file.
+        numbers: what the file calls each row.
+    """
+    rows = bad.arg_true().head(SHOWN_PLACES).to_list()
+    return tuple(Place(row=numbers[row], found=describe(values[row])) for row in rows)
+
+
+def describe(value: object) -> str:
+    """Returns a value as an error message shows it."""
+    if value is None:
+        return "nothing"
+    text = repr(value) if isinstance(value, str | bytes) else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def near_miss(name: str, known: Iterable[str]) -> str:
+    """Returns ` (did you mean 'x'?)` where one of the known names is close to `name`, else nothing."""
+    by_lower = {item.lower(): item for item in known}
+    close = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
+    return f" (did you mean {by_lower[close[0]]!r}?)" if close else ""

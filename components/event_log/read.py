@@ -1,0 +1,58 @@
+"""Reading the files of a table, chunk by chunk, with the standard columns and what is wrong with them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import polars as pl
+
+from components.event_log.clocks import clock_of
+from components.event_log.columns import type_of
+from components.event_log.convert import convert
+from components.event_log.files import LogFile
+from components.event_log.problems import Problem
+from components.event_log.readers import Chunk, read_chunks
+from components.event_log.tables import Kind, Table
+from components.event_log.tally import Tally
+
+
+def read_table(file: LogFile, table: Table) -> Iterator[tuple[pl.DataFrame | None, Tally]]:
+    """Reads a file of a table in bounded memory.
+
+    Yields:
+        For every chunk its usable rows, if there are any, as `convert` describes them; and what was counted.
+        A missing column or one of a wrong type ends it.
+    """
+    columns = [table.source(name) for name in table.kinds]
+    for chunk in read_chunks(file, columns):
+        if isinstance(chunk, Problem):
+            yield None, Tally(problems=[chunk])
+            continue
+        frame, problems = convert(file, table, chunk)
+        if frame is None:
+            yield None, Tally(problems=problems)
+            return
+        if frame.is_empty():
+            yield None, Tally(problems=problems)
+        else:
+            yield frame, _count(file, table, chunk, frame, problems)
+
+
+def _count(file: LogFile, table: Table, chunk: Chunk, frame: pl.DataFrame, problems: list[Problem]) -> Tally:
+    clock = frame[table.clock]
+    moments = clock.to_physical().to_numpy()
+    span = (float(moments.min()), float(moments.max()))
+    kinds = {
+        name: type_
+        for name, kind in table.kinds.items()
+        if kind is Kind.ANY and (type_ := type_of(frame[name], typed=chunk.typed))
+    }
+    return Tally(
+        rows={table.name: Counter({file.path: frame.height})},
+        clocks={clock_of(clock.dtype): file.path},
+        types=kinds,
+        times=span if table.name == "events" else None,
+        moments=span if table.name == "outcomes" else None,
+        problems=problems,
+    )

@@ -1,0 +1,43 @@
+"""What of the configuration decides how a log becomes examples, and nothing else: a part of ExampleGen's cache key."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from components.config import Config
+from components.config.data import Columns, Label, Splits
+from components.config.section import Section
+
+
+class LogSpec(Section):
+    """How a log is read, checked, joined and split; for the fields see the sections of `Config` they come from."""
+
+    columns: Columns
+    timezone: str
+    max_cold_start_share: float
+    nan_as_missing: bool
+    min_class_examples: int
+    splits: Splits
+    label: Label
+    max_steps: int
+    features: dict[str, Literal["categorical", "numeric"]]
+    outcome_columns: list[str]
+    partitions: int
+
+    @classmethod
+    def of(cls, config: Config) -> LogSpec:
+        """Returns the part of `config` that examples depend on; how a feature is scaled, say, is none of it."""
+        data = config.data
+        return cls(
+            columns=data.columns,
+            timezone=data.timezone,
+            max_cold_start_share=data.max_cold_start_share,
+            nan_as_missing=data.nan_as_missing,
+            min_class_examples=data.min_class_examples,
+            splits=data.splits,
+            label=config.label,
+            max_steps=config.steps.max_steps,
+            features={name: feature.type for name, feature in config.steps.features.items()},
+            outcome_columns=config.outcome_columns,
+            partitions=config.beam.partitions,
+        )

@@ -1,0 +1,109 @@
+"""What is in a log, for people and for the report."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from datetime import UTC, datetime, timedelta
+from itertools import accumulate
+
+from pydantic import BaseModel
+
+from components.event_log.clocks import Clock, common_clock
+from components.event_log.tally import Tally
+from components.naming import SPLITS
+
+QUANTILES = (0.0, 0.25, 0.5, 0.75, 0.95, 1.0)
+
+
+class LogSummary(BaseModel):
+    """What is in a log.
+
+    Attributes:
+        events: rows of events.
+        outcomes: rows of outcomes, and so examples.
+        learners: learners with outcomes.
+        units: units with outcomes.
+        clock: `timestamp`, `integer` or `float`.
+        first_event: the earliest `time`; ISO 8601 in UTC where it is a timestamp.
+        last_event: the latest `time`.
+        first_outcome: the earliest `as_of`.
+        last_outcome: the latest `as_of`.
+        cold_starts: outcomes with no event before `as_of`.
+        truncated: outcomes with more events than `steps.max_steps` before `as_of`.
+        steps: events per example at some quantiles, e.g. `{"50%": 12}`.
+        splits: examples per split and class; the class of a regression is `""`.
+        files: rows per table and file.
+    """
+
+    events: int
+    outcomes: int
+    learners: int
+    units: int
+    clock: str
+    first_event: str
+    last_event: str
+    first_outcome: str
+    last_outcome: str
+    cold_starts: int
+    truncated: int
+    steps: dict[str, int]
+    splits: dict[str, dict[str, int]]
+    files: dict[str, dict[str, int]]
+
+    def describe(self) -> str:
+        """Returns the summary as a few lines of text."""
+        share = self.cold_starts / self.outcomes
+        lines = [
+            f"events    {self.events:>12,}   {self.first_event} to {self.last_event}",
+            f"outcomes  {self.outcomes:>12,}   as of {self.first_outcome} to {self.last_outcome}",
+            f"learners  {self.learners:>12,}   with outcomes",
+            f"units     {self.units:>12,}   with outcomes",
+            "steps     " + ", ".join(f"{name} {steps}" for name, steps in self.steps.items()),
+            f"          {self.cold_starts:,} outcomes ({share:.1%}) have no event before as_of, "
+            f"{self.truncated:,} have more than are kept",
+        ]
+        for split, classes in self.splits.items():
+            counts = ", ".join(f"{name} {count:,}" for name, count in classes.items() if name)
+            lines.append(f"{split:<9} {sum(classes.values()):>12,}   {counts}".rstrip())
+        return "\n".join(lines)
+
+
+def summarise(total: Tally, classes: list[str]) -> LogSummary:
+    """Returns the summary of a log that can be used.
+
+    Args:
+        total: what was counted over all of it.
+        classes: the classes, in the order they are shown; none for a regression.
+    """
+    clock = common_clock(total.clocks)
+    if clock is None or total.times is None or total.moments is None:
+        raise ValueError("expected the counts of a usable log, which has rows and one clock")
+    return LogSummary(
+        events=total.count_rows("events"),
+        outcomes=total.count_rows("outcomes"),
+        learners=total.learners,
+        units=len(total.units),
+        clock=clock,
+        first_event=_format(total.times[0], clock),
+        last_event=_format(total.times[1], clock),
+        first_outcome=_format(total.moments[0], clock),
+        last_outcome=_format(total.moments[1], clock),
+        cold_starts=total.steps[0],
+        truncated=total.truncated,
+        steps=_quantiles(total),
+        splits={split: {name: total.count_class(split, name) for name in classes or [""]} for split in SPLITS},
+        files={table: dict(sorted(rows.items())) for table, rows in sorted(total.rows.items())},
+    )
+
+
+def _format(moment: float, clock: Clock) -> str:
+    if clock is not Clock.TIMESTAMP:
+        return str(moment) if clock is Clock.FLOAT else f"{moment:.0f}"
+    # Not fromtimestamp, which has no years beyond those of the system's C library.
+    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=moment)).isoformat(timespec="seconds")
+
+
+def _quantiles(total: Tally) -> dict[str, int]:
+    values = sorted(total.steps)
+    ranks = list(accumulate(total.steps[value] for value in values))
+    return {f"{quantile:.0%}": values[bisect_left(ranks, quantile * ranks[-1])] for quantile in QUANTILES}

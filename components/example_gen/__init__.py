@@ -1,0 +1,1 @@
+"""ExampleGen: from the behaviour log to one `tf.Example` per outcome, joined point in time."""

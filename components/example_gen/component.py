@@ -1,0 +1,47 @@
+"""The component: a file-based ExampleGen whose two inputs are events and outcomes."""
+
+from __future__ import annotations
+
+from tfx.dsl.components.base.base_beam_component import BaseBeamComponent
+from tfx.dsl.components.base.executor_spec import BeamExecutorSpec
+from tfx.proto import example_gen_pb2
+from tfx.types import channel_utils, standard_artifacts
+from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
+
+from components.config import Config
+from components.event_log.spec import LogSpec
+from components.example_gen.driver import LogDriver
+from components.example_gen.executor import Executor
+from components.example_gen.inputs import input_splits
+from components.fingerprint import code_fingerprint
+
+
+class ExampleGenSpec(ComponentSpec):  # type: ignore[misc]
+    """One input per pattern of files; spans, versions and the fingerprint are the driver's."""
+
+    PARAMETERS = {
+        "input_config": ExecutionParameter(type=example_gen_pb2.Input),
+        "config": ExecutionParameter(type=str),
+        "code_fingerprint": ExecutionParameter(type=str),
+    }
+    INPUTS: dict[str, ChannelParameter] = {}
+    OUTPUTS = {"examples": ChannelParameter(type=standard_artifacts.Examples)}
+
+
+class ExampleGen(BaseBeamComponent):  # type: ignore[misc]
+    """Joins events and outcomes point in time, and splits the examples by learner."""
+
+    SPEC_CLASS = ExampleGenSpec
+    EXECUTOR_SPEC = BeamExecutorSpec(Executor)
+    DRIVER_CLASS = LogDriver
+
+
+def make_example_gen(config: Config) -> ExampleGen:
+    """Returns the node `ExampleGen` of a configuration; its output `examples` has the splits train, eval and test."""
+    spec = ExampleGenSpec(
+        input_config=example_gen_pb2.Input(splits=input_splits(config.data.events, config.data.outcomes)),
+        config=LogSpec.of(config).model_dump_json(),
+        code_fingerprint=code_fingerprint("event_log", "example_gen", "config", "naming"),
+        examples=channel_utils.as_channel([standard_artifacts.Examples()]),
+    )
+    return ExampleGen(spec=spec)

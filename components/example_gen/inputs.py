@@ -1,0 +1,31 @@
+"""How the patterns of the two tables travel in TFX's input configuration: one split per pattern."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from tfx.proto import example_gen_pb2
+
+from components.event_log.files import LogFile, find_files
+from components.event_log.problems import Problem
+
+TABLES = ("events", "outcomes")
+
+
+def input_splits(events: Sequence[str], outcomes: Sequence[str]) -> list[example_gen_pb2.Input.Split]:
+    """Returns input splits named `events-1`, `events-2`, ..., `outcomes-1`, ..."""
+    return [
+        example_gen_pb2.Input.Split(name=f"{table}-{number}", pattern=pattern)
+        for table, patterns in zip(TABLES, (events, outcomes), strict=True)
+        for number, pattern in enumerate(patterns, start=1)
+    ]
+
+
+def find_inputs(splits: Iterable[example_gen_pb2.Input.Split]) -> tuple[dict[str, list[LogFile]], list[Problem]]:
+    """Finds the files of each table behind input splits without placeholders; and what is wrong."""
+    patterns: dict[str, list[str]] = {table: [] for table in TABLES}
+    for split in splits:
+        patterns[split.name.partition("-")[0]].append(split.pattern)
+    found = {table: find_files(table, patterns[table]) for table in TABLES}
+    files = {table: files for table, (files, _) in found.items()}
+    return files, [problem for _, problems in found.values() for problem in problems]

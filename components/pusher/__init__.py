@@ -1,0 +1,1 @@
+"""Pusher: one more version of the model for TensorFlow Serving, complete or not at all."""

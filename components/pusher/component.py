@@ -1,0 +1,73 @@
+"""Pusher: one more version of the model for TensorFlow Serving, complete or not at all."""
+
+from __future__ import annotations
+
+from tfx.dsl.components.base.base_component import BaseComponent
+from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
+from tfx.types import standard_artifacts
+from tfx.types.channel import BaseChannel, Channel
+from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
+
+from components.config import Config
+from components.fingerprint import code_fingerprint
+from components.pusher.executor import Executor
+
+
+class PusherSpec(ComponentSpec):  # type: ignore[misc]
+    """What Pusher reads and writes."""
+
+    PARAMETERS = {
+        "config": ExecutionParameter(type=str),
+        "code_fingerprint": ExecutionParameter(type=str),
+        "directory": ExecutionParameter(type=str),
+    }
+    INPUTS = {
+        "examples": ChannelParameter(type=standard_artifacts.Examples),
+        "model": ChannelParameter(type=standard_artifacts.Model),
+        "model_blessing": ChannelParameter(type=standard_artifacts.ModelBlessing),
+        "infra_blessing": ChannelParameter(type=standard_artifacts.InfraBlessing),
+        "evaluation": ChannelParameter(type=standard_artifacts.ModelEvaluation),
+    }
+    OUTPUTS = {"pushed_model": ChannelParameter(type=standard_artifacts.PushedModel)}
+
+
+class Pusher(BaseComponent):  # type: ignore[misc]
+    """Copies a blessed model, with a manifest of what made it, to where TensorFlow Serving looks for versions."""
+
+    SPEC_CLASS = PusherSpec
+    EXECUTOR_SPEC = ExecutorClassSpec(Executor)
+
+
+def make_pusher(
+    config: Config,
+    *,
+    directory: str,
+    examples: BaseChannel,
+    model: BaseChannel,
+    model_blessing: BaseChannel,
+    infra_blessing: BaseChannel,
+    evaluation: BaseChannel,
+) -> Pusher:
+    """Returns the node.
+
+    Args:
+        config: the whole configuration goes into the manifest, so all of it is in the cache key.
+        directory: the folder that TensorFlow Serving watches.
+        examples: ExampleGen's `examples`, for the data's fingerprint and span.
+        model: ServingCheck's `model`.
+        model_blessing: the Evaluator's `blessing`.
+        infra_blessing: ServingCheck's `blessing`.
+        evaluation: the Evaluator's `evaluation`, for metrics and gates.
+    """
+    spec = PusherSpec(
+        examples=examples,
+        model=model,
+        model_blessing=model_blessing,
+        infra_blessing=infra_blessing,
+        evaluation=evaluation,
+        pushed_model=Channel(type=standard_artifacts.PushedModel),
+        config=config.model_dump_json(by_alias=True),
+        code_fingerprint=code_fingerprint("pusher", "atomic"),
+        directory=directory,
+    )
+    return Pusher(spec=spec)

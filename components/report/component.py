@@ -1,0 +1,72 @@
+"""Report: tells people, and machines, what a run came to."""
+
+from __future__ import annotations
+
+import json
+
+from tfx.dsl.components.base.base_component import BaseComponent
+from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
+from tfx.types import standard_artifacts
+from tfx.types.channel import BaseChannel, Channel
+from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
+
+from components.artifacts import RunReport
+from components.config import Config
+from components.fingerprint import code_fingerprint
+from components.report.executor import Executor
+
+
+class ReportSpec(ComponentSpec):  # type: ignore[misc]
+    """What Report reads and writes."""
+
+    PARAMETERS = {
+        "config": ExecutionParameter(type=str),
+        "code_fingerprint": ExecutionParameter(type=str),
+    }
+    INPUTS = {
+        "examples": ChannelParameter(type=standard_artifacts.Examples),
+        "statistics": ChannelParameter(type=standard_artifacts.ExampleStatistics),
+        "schema": ChannelParameter(type=standard_artifacts.Schema),
+        "anomalies": ChannelParameter(type=standard_artifacts.ExampleAnomalies),
+        "model_run": ChannelParameter(type=standard_artifacts.ModelRun),
+        "evaluation": ChannelParameter(type=standard_artifacts.ModelEvaluation),
+        "blessing": ChannelParameter(type=standard_artifacts.ModelBlessing),
+        "pushed_model": ChannelParameter(type=standard_artifacts.PushedModel),
+    }
+    OUTPUTS = {"report": ChannelParameter(type=RunReport)}
+
+
+class Report(BaseComponent):  # type: ignore[misc]
+    """Writes `report.html` for people and `metrics.json` for machines into its output `report`."""
+
+    SPEC_CLASS = ReportSpec
+    EXECUTOR_SPEC = ExecutorClassSpec(Executor)
+
+
+def make_report(
+    config: Config,
+    *,
+    examples: BaseChannel,
+    statistics: BaseChannel,
+    schema: BaseChannel,
+    anomalies: BaseChannel,
+    model_run: BaseChannel,
+    evaluation: BaseChannel,
+    blessing: BaseChannel,
+    pushed_model: BaseChannel,
+) -> Report:
+    """Returns the node `Report`, fed by the outputs of the nodes before it."""
+    spec = ReportSpec(
+        config=json.dumps(config.model_dump(mode="json", by_alias=True), sort_keys=True),
+        code_fingerprint=code_fingerprint("data_gate", "naming", "report"),  # DataGate has the words for anomalies
+        examples=examples,
+        statistics=statistics,
+        schema=schema,
+        anomalies=anomalies,
+        model_run=model_run,
+        evaluation=evaluation,
+        blessing=blessing,
+        pushed_model=pushed_model,
+        report=Channel(type=RunReport),
+    )
+    return Report(spec)

@@ -1,0 +1,1 @@
+"""ServingCheck: what a server would answer is what was evaluated, or nothing is pushed."""

@@ -1,0 +1,64 @@
+"""ServingCheck: what a server would answer is what was evaluated, or nothing is pushed."""
+
+from __future__ import annotations
+
+import json
+
+from tfx.dsl.components.base.base_component import BaseComponent
+from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
+from tfx.types import standard_artifacts
+from tfx.types.channel import BaseChannel, Channel
+from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
+
+from components.config import Config
+from components.fingerprint import code_fingerprint
+from components.serving_check.executor import Executor
+
+
+class ServingCheckSpec(ComponentSpec):  # type: ignore[misc]
+    """What ServingCheck reads and writes."""
+
+    PARAMETERS = {
+        "config": ExecutionParameter(type=str),
+        "code_fingerprint": ExecutionParameter(type=str),
+    }
+    INPUTS = {
+        "examples": ChannelParameter(type=standard_artifacts.Examples),
+        "trained_model": ChannelParameter(type=standard_artifacts.Model),
+        "evaluation": ChannelParameter(type=standard_artifacts.ModelEvaluation),
+    }
+    OUTPUTS = {
+        "model": ChannelParameter(type=standard_artifacts.Model),
+        "blessing": ChannelParameter(type=standard_artifacts.InfraBlessing),
+    }
+
+
+class ServingCheck(BaseComponent):  # type: ignore[misc]
+    """Replays test examples in a fresh process, compares, and adds warm-up requests to a copy of the model."""
+
+    SPEC_CLASS = ServingCheckSpec
+    EXECUTOR_SPEC = ExecutorClassSpec(Executor)
+
+
+def make_serving_check(
+    config: Config, *, examples: BaseChannel, model: BaseChannel, evaluation: BaseChannel
+) -> ServingCheck:
+    """Returns the node.
+
+    Args:
+        config: how many examples are replayed, and how many requests written; where to push is not looked at.
+        examples: ExampleGen's `examples`.
+        model: the Trainer's `model`.
+        evaluation: the Evaluator's `evaluation` of that model.
+    """
+    push = config.push.model_dump(mode="json", include={"check_examples", "warmup_requests"})
+    spec = ServingCheckSpec(
+        examples=examples,
+        trained_model=model,
+        evaluation=evaluation,
+        model=Channel(type=standard_artifacts.Model),
+        blessing=Channel(type=standard_artifacts.InfraBlessing),
+        config=json.dumps({"push": push}, sort_keys=True),
+        code_fingerprint=code_fingerprint("serving_check", "atomic", "naming"),
+    )
+    return ServingCheck(spec=spec)

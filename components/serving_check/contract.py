@@ -1,0 +1,123 @@
+"""What the graph of a served model has to look like: signatures, their tensors, and no operation for GPUs only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+from google.protobuf.message import DecodeError
+from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef, SignatureDef, TensorInfo
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+from components.naming import (
+    BASIS,
+    CLASSES,
+    EXAMPLES,
+    NUM_STEPS,
+    PREDICT_STEPS,
+    PREDICTED_CLASS,
+    PREDICTION,
+    PROBABILITIES,
+    SERVING_DEFAULT,
+)
+from components.serving_check.requests import Inputs
+
+SERVE = "serve"  # the tag that TensorFlow Serving loads
+GPU_ONLY = "Cudnn"  # operations of this prefix exist on GPUs alone
+Shape = tuple[int | None, ...]
+Spec = Mapping[str, tuple[set[str], Shape]]  # dtypes that will do, and the shape, by name
+
+
+def read_graph(model: Path) -> MetaGraphDef | None:
+    """Returns the part of a SavedModel that a server loads, or None when there is none."""
+    try:
+        saved = SavedModel.FromString((model / "saved_model.pb").read_bytes())
+    except (OSError, DecodeError):
+        return None
+    return next((graph for graph in saved.meta_graphs if SERVE in graph.meta_info_def.tags), None)
+
+
+def contract_problems(graph: MetaGraphDef, config: Mapping[str, Any]) -> list[str]:
+    """Lists how signatures and operations depart from what clients and servers count on, one line each."""
+    inputs = Inputs.of(config)
+    outputs = _outputs(config["label"])
+    problems = list(_gpu_only_operations(graph))
+    for name, wanted in ((SERVING_DEFAULT, _EXAMPLES), (PREDICT_STEPS, _dense_inputs(inputs))):
+        if name not in graph.signature_def:
+            problems.append(f"expected a signature {name}, found {', '.join(sorted(graph.signature_def)) or 'none'}")
+            continue
+        signature = graph.signature_def[name]
+        problems += _differences(f"{name}, input", signature.inputs, wanted)
+        problems += _differences(f"{name}, output", signature.outputs, outputs)
+    return problems
+
+
+def input_dtypes(signature: SignatureDef) -> dict[str, str]:
+    """Returns the dtype of each input, such as `float32`."""
+    return {name: _dtype(tensor) for name, tensor in signature.inputs.items()}
+
+
+_EXAMPLES: Spec = {EXAMPLES: ({"string"}, (None,))}
+
+
+def _dense_inputs(inputs: Inputs) -> Spec:
+    steps = {name: ({"string", "float32"}, (None, None)) for name in inputs.steps}
+    outcomes = {name: ({"string", "float32", "int64"}, (None,)) for name in inputs.outcomes}
+    return {**steps, **outcomes, NUM_STEPS: ({"int64"}, (None,))}
+
+
+def _outputs(label: Mapping[str, Any]) -> Spec:
+    basis = {BASIS: ({"string"}, (None,))}
+    if label["task"] == "regression":
+        return {PREDICTION: ({"float32"}, (None,)), **basis}
+    count = len(label["classes"])
+    return {
+        CLASSES: ({"string"}, (None, count)),
+        PROBABILITIES: ({"float32"}, (None, count)),
+        PREDICTED_CLASS: ({"string"}, (None,)),
+        **basis,
+    }
+
+
+def _differences(where: str, tensors: Mapping[str, TensorInfo], wanted: Spec) -> Iterator[str]:
+    for name in sorted(set(tensors) - set(wanted)):
+        yield f"{where} {name}: expected none of this name"
+    for name, (dtypes, shape) in wanted.items():
+        if name not in tensors:
+            yield f"{where} {name}: expected {_text(dtypes, shape)}, found none of this name"
+        elif _dtype(tensors[name]) not in dtypes or not _fits(_shape(tensors[name]), shape):
+            found = _text({_dtype(tensors[name])}, _shape(tensors[name]))
+            yield f"{where} {name}: expected {_text(dtypes, shape)}, found {found}"
+
+
+def _fits(found: Shape | None, wanted: Shape) -> bool:
+    """Says whether a shape takes any batch and any number of steps; how many classes may be left open."""
+    if found is None:
+        return True
+    return len(found) == len(wanted) and all(
+        size is None or size == expected for size, expected in zip(found, wanted, strict=True)
+    )
+
+
+def _shape(tensor: TensorInfo) -> Shape | None:
+    shape = tf.TensorShape(tensor.tensor_shape)
+    return tuple(shape.as_list()) if shape.rank is not None else None
+
+
+def _dtype(tensor: TensorInfo) -> str:
+    name: str = tf.dtypes.as_dtype(tensor.dtype).name
+    return name
+
+
+def _text(dtypes: set[str], shape: Shape | None) -> str:
+    sizes = ", ".join("?" if size is None else str(size) for size in shape) if shape is not None else "..."
+    return f"{' or '.join(sorted(dtypes))} [{sizes}]"
+
+
+def _gpu_only_operations(graph: MetaGraphDef) -> Iterator[str]:
+    nodes = [*graph.graph_def.node, *(node for item in graph.graph_def.library.function for node in item.node_def)]
+    found = sorted({node.op for node in nodes if node.op.startswith(GPU_ONLY)})
+    if found:
+        yield f"expected operations that run on any machine, found {', '.join(found)}; export without cuDNN"

@@ -1,0 +1,1 @@
+"""Trainer: fits the sequence model and exports the SavedModel that is served."""

@@ -1,0 +1,38 @@
+"""The Trainer node: TFX's own, with our run function."""
+
+from __future__ import annotations
+
+from tfx.components.trainer.component import Trainer
+from tfx.proto import trainer_pb2
+from tfx.types import BaseChannel
+
+from components.config import Config
+from components.fingerprint import code_fingerprint
+from components.naming import SPLITS
+from components.trainer.settings import SECTIONS
+
+
+def make_trainer(
+    config: Config, examples: BaseChannel, transform_graph: BaseChannel, base_model: BaseChannel | None = None
+) -> Trainer:
+    """Returns the node that fits the model and exports it.
+
+    Args:
+        config: of which the sections `SECTIONS` matter; they are part of the cache key and go into the model.
+        examples: transformed examples, splits train and eval.
+        transform_graph: what Transform learned.
+        base_model: the model to start from, for `training.warm_start`.
+    """
+    train, evaluation, _ = SPLITS
+    return Trainer(
+        run_fn="components.trainer.run.run_fn",
+        examples=examples,
+        transform_graph=transform_graph,
+        base_model=base_model,
+        train_args=trainer_pb2.TrainArgs(splits=[train]),
+        eval_args=trainer_pb2.EvalArgs(splits=[evaluation]),
+        custom_config={
+            "config": config.section_json(*SECTIONS),
+            "code_fingerprint": code_fingerprint("trainer", "transform", "naming", "config"),
+        },
+    )

@@ -1,0 +1,81 @@
+"""What TFX's Trainer runs: from transformed examples to a SavedModel and the record of its fit."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+import tensorflow_transform as tft
+from tfx.components.trainer.fn_args_utils import FnArgs
+
+from components.atomic import write_text
+from components.trainer.batches import WINDOW_BATCHES, Spec, evaluation_batches, read_windows, training_batches
+from components.trainer.export import export_model
+from components.trainer.features import Layout, parse_spec, read_layout
+from components.trainer.fit import LOGS, class_weights, compile_network, fit_network, training_strategy
+from components.trainer.network import build_network, count_parameters, network_inputs
+from components.trainer.settings import Settings
+from components.trainer.warm_start import warm_start
+from components.transform import names
+
+HISTORY = "history.json"
+EVALUATION_BATCH = 1024
+
+
+def run_fn(fn_args: FnArgs) -> None:
+    """Fits the model and exports it to `fn_args.serving_model_dir`; the history goes to `fn_args.model_run_dir`.
+
+    Raises:
+        TrainingError: the examples cannot be learned from, or the loss is no finite number.
+    """
+    started = time.monotonic()
+    settings = Settings.model_validate_json(fn_args.custom_config["config"])
+    training = settings.training
+    keras.utils.set_random_seed(training.seed)
+    tf.config.experimental.enable_op_determinism()
+    transform = tft.TFTransformOutput(fn_args.transform_graph_path)
+    layout = read_layout(settings, transform)
+    train, evaluation = _batches(fn_args, settings, layout, parse_spec(layout, transform))
+    with training_strategy().scope():
+        network = build_network(settings, layout)
+        compile_network(network, settings.label, training)
+    base = Path(fn_args.base_model) if training.warm_start and fn_args.base_model else None
+    start = warm_start(network, layout, base) if base else None
+    run = Path(fn_args.model_run_dir)
+    history = fit_network(network, train, evaluation, training, run / LOGS / f"{datetime.now(UTC):%Y%m%d-%H%M%S-%f}")
+    served = Path(fn_args.serving_model_dir)
+    export_model(network, layout, transform, settings, fn_args.custom_config["code_fingerprint"], served)
+    history |= {
+        "warm_start": start,
+        "parameters": count_parameters(network),
+        "seconds": round(time.monotonic() - started, 1),
+    }
+    write_text(run / HISTORY, json.dumps(history, indent=2))
+
+
+def _batches(
+    fn_args: FnArgs, settings: Settings, layout: Layout, spec: Spec
+) -> tuple[tf.data.Dataset, tf.data.Dataset]:
+    """Returns batches of (inputs, label, weight) to fit to, and to stop by."""
+    training = settings.training
+    size = WINDOW_BATCHES * training.batch_size
+    train, evaluation = (
+        read_windows(files, spec, size, settings.steps.min_steps, training.seed)
+        for files in (fn_args.train_files, fn_args.eval_files)
+    )
+    weights = class_weights(train, settings.label, training)
+
+    def for_keras(batch: dict[str, tf.Tensor]) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
+        label = batch[names.LABEL]
+        weight = tf.ones_like(label, tf.float32) if weights is None else tf.gather(weights, label)
+        return network_inputs(layout, batch), label, weight
+
+    options = tf.data.Options()
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    shuffled = training_batches(train, training.batch_size, training.seed).map(for_keras)
+    ordered = evaluation_batches(evaluation, EVALUATION_BATCH).map(for_keras)
+    return shuffled.prefetch(2).with_options(options), ordered.prefetch(2).with_options(options)

@@ -1,0 +1,1 @@
+"""Transform: what the model reads, computed once on the training split and served as the same graph."""

@@ -1,0 +1,36 @@
+"""The Transform node: TFX's own, with our preprocessing function."""
+
+from __future__ import annotations
+
+from tfx.components.transform.component import Transform
+from tfx.proto import transform_pb2
+from tfx.types import BaseChannel
+
+from components.config import Config
+from components.fingerprint import code_fingerprint
+from components.naming import SPLITS
+
+SECTIONS = ("steps", "context", "prior", "label")
+
+
+def make_transform(config: Config, examples: BaseChannel, schema: BaseChannel) -> Transform:
+    """Returns the node that scales features on the training split and transforms train and eval.
+
+    Args:
+        config: of which steps, context, prior and label matter, and are part of the cache key.
+        examples: what ExampleGen wrote.
+        schema: the curated schema.
+    """
+    train, evaluation, _ = SPLITS
+    return Transform(
+        examples=examples,
+        schema=schema,
+        preprocessing_fn="components.transform.preprocessing.preprocessing_fn",
+        splits_config=transform_pb2.SplitsConfig(analyze=[train], transform=[train, evaluation]),
+        disable_analyzer_cache=True,
+        disable_statistics=True,  # StatisticsGen has looked at the examples already
+        custom_config={
+            "config": config.section_json(*SECTIONS),
+            "code_fingerprint": code_fingerprint("transform", "naming", "config"),
+        },
+    )

@@ -1,0 +1,73 @@
+"""The preprocessing function: runs in Transform on the log, and inside the served model on requests."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+from pydantic import TypeAdapter
+
+from components.config import Categorical, Feature, Label, Prior, Steps
+from components.naming import NUM_STEPS
+from components.transform import names
+from components.transform.columns import Column, ragged, scalar
+from components.transform.prior import group_prior
+from components.transform.scaling import numbers, vocabulary_ids
+
+CONTEXT: TypeAdapter[dict[str, Feature]] = TypeAdapter(dict[str, Feature])
+
+
+def preprocessing_fn(inputs: Mapping[str, Column], custom_config: Mapping[str, Any]) -> dict[str, Column]:
+    """Transforms a batch of examples.
+
+    Args:
+        inputs: the columns of ExampleGen, by name; context columns may be absent in single examples.
+        custom_config: `config`: the sections steps, context, prior and label as JSON.
+
+    Returns:
+        Under the names of `components.transform.names`: ragged step features [B, T], context [B],
+        the label [B], the prior [B, C], and the number of events [B] as int64.
+    """
+    sections = json.loads(custom_config["config"])
+    steps = Steps.model_validate(sections["steps"])
+    prior = Prior.model_validate(sections["prior"])
+    label, one_hot = _label(inputs, Label.model_validate(sections["label"]))
+    num_steps = tf.cast(scalar(inputs[NUM_STEPS], missing=0.0), tf.int64)
+    outputs = {NUM_STEPS: num_steps, names.LABEL: label}
+    for name, feature in steps.features.items():
+        outputs |= _step_outputs(name, feature, ragged(inputs[name]))
+    for name, feature in CONTEXT.validate_python(sections["context"]).items():
+        outputs |= _context_outputs(name, feature, inputs[name])
+    groups = [scalar(inputs[name], missing="") for name in prior.group_by]
+    outputs[names.PRIOR] = group_prior(groups, one_hot, num_steps < steps.min_steps, prior.smoothing)
+    return outputs
+
+
+def _label(inputs: Mapping[str, Column], label: Label) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the label as the loss wants it [B], and as a row whose mean is the prior [B, C]."""
+    if label.task == "regression":
+        value = scalar(inputs[label.column], missing=0.0)
+        return value, value[:, tf.newaxis]
+    is_class = tf.equal(scalar(inputs[label.column], missing="")[:, tf.newaxis], tf.constant([label.classes]))
+    one_hot = tf.cast(is_class, tf.float32)
+    return tf.argmax(one_hot, axis=1), one_hot
+
+
+def _step_outputs(name: str, feature: Feature, column: tf.RaggedTensor) -> dict[str, Column]:
+    if isinstance(feature, Categorical):
+        ids = vocabulary_ids(column.flat_values, feature, names.step(name))
+        return {names.step(name): column.with_flat_values(ids)}
+    values, missing = numbers(column.flat_values, feature)
+    return {
+        names.step(name): column.with_flat_values(values),
+        names.step_missing(name): column.with_flat_values(missing),
+    }
+
+
+def _context_outputs(name: str, feature: Feature, column: Column) -> dict[str, Column]:
+    if isinstance(feature, Categorical):
+        return {names.context(name): vocabulary_ids(scalar(column, missing=""), feature, names.context(name))}
+    values, missing = numbers(scalar(column, missing=float("nan")), feature)
+    return {names.context(name): values, names.context_missing(name): missing}

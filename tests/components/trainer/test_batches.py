@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from components.errors import TrainingError
+from components.trainer.batches import evaluation_batches, read_windows, training_batches
+
+SPEC = {
+    "num_steps": tf.io.FixedLenFeature([], tf.int64),
+    "row": tf.io.FixedLenFeature([], tf.int64),
+    "step_x": tf.io.RaggedFeature(tf.float32, row_splits_dtype=tf.int64),
+}
+LENGTHS = np.random.default_rng(0).integers(0, 12, 90)
+
+
+@pytest.fixture
+def windows(tmp_path: Path) -> tf.data.Dataset:
+    with tf.io.TFRecordWriter(str(tmp_path / "examples.gz"), "GZIP") as writer:
+        for row, length in enumerate(LENGTHS):
+            example = tf.train.Example()
+            example.features.feature["num_steps"].int64_list.value.append(length)
+            example.features.feature["row"].int64_list.value.append(row)
+            example.features.feature["step_x"].float_list.value.extend(range(1, length + 1))
+            writer.write(example.SerializeToString())
+    return read_windows([str(tmp_path / "*")], SPEC, size=40, min_steps=2, seed=5)
+
+
+def rows(batches: tf.data.Dataset) -> list[list[int]]:
+    return [batch["row"].numpy().tolist() for batch in batches]
+
+
+def test_every_example_with_events_comes_once_an_epoch(windows: tf.data.Dataset) -> None:
+    batches = training_batches(windows, batch_size=8, seed=5)
+    for _ in range(2):
+        assert sorted(sum(rows(batches), [])) == np.flatnonzero(LENGTHS >= 2).tolist()
+
+
+def test_epochs_differ_and_seeds_repeat(windows: tf.data.Dataset) -> None:
+    batches = training_batches(windows, batch_size=8, seed=5)
+    epochs = [rows(batches), rows(batches)]
+    assert epochs[0] != epochs[1]
+    again = training_batches(windows, batch_size=8, seed=5)
+    assert [rows(again), rows(again)] == epochs
+    assert rows(training_batches(windows, batch_size=8, seed=6)) != epochs[0]
+
+
+def test_steps_are_padded_on_the_right_and_little(windows: tf.data.Dataset) -> None:
+    padded = 0
+    for batch in training_batches(windows, batch_size=8, seed=5):
+        lengths, steps = batch["num_steps"].numpy(), batch["step_x"].numpy()
+        assert steps.shape[1] == lengths.max()
+        for length, row in zip(lengths, steps, strict=True):
+            assert row.tolist() == [*range(1, length + 1), *[0.0] * (steps.shape[1] - length)]
+        padded += steps.size
+    assert padded < 1.5 * LENGTHS[LENGTHS >= 2].sum()
+
+
+def test_the_length_of_an_epoch_is_known(windows: tf.data.Dataset) -> None:
+    for batches in (training_batches(windows, 8, seed=5), evaluation_batches(windows, 8)):
+        assert len(batches) == len(rows(batches))
+
+
+def test_evaluation_keeps_its_order(windows: tf.data.Dataset) -> None:
+    batches = evaluation_batches(windows, batch_size=8)
+    assert rows(batches) == rows(batches)
+
+
+def test_no_example_with_events_is_an_error(windows: tf.data.Dataset) -> None:
+    with pytest.raises(TrainingError, match=r"found none in the train or the eval split.*steps.min_steps"):
+        evaluation_batches(windows.take(0), batch_size=8)

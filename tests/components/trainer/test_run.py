@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tfx.components.trainer.fn_args_utils import FnArgs
+
+from components.errors import TrainingError
+from components.trainer.warm_start import WEIGHTS
+from tests.components.trainer.tiny_log import REGRESSION, SETTINGS, fit, write_inputs
+
+
+def training(**values: Any) -> dict[str, Any]:
+    return {**SETTINGS, "training": {**SETTINGS["training"], **values}}
+
+
+def weights(folder: Path) -> dict[str, np.ndarray]:
+    return dict(np.load(folder / "model" / WEIGHTS))
+
+
+def history(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder / "run" / "history.json").read_text())
+    return content
+
+
+def test_the_same_seed_makes_the_same_model_and_another_another(inputs: FnArgs, fitted: Path, tmp_path: Path) -> None:
+    one = weights(fitted)
+    again = weights(fit(inputs, tmp_path / "again", SETTINGS))
+    assert one.keys() == again.keys()
+    assert all(np.array_equal(one[name], again[name]) for name in one)
+    other = weights(fit(inputs, tmp_path / "other", training(seed=8)))
+    assert not np.array_equal(one["lstm_0/lstm_cell/kernel"], other["lstm_0/lstm_cell/kernel"])
+
+
+def test_the_run_is_recorded(fitted: Path) -> None:
+    record = history(fitted)
+    assert [epoch["epoch"] for epoch in record["epochs"]] == [1, 2]
+    assert {"loss", "val_loss", "accuracy", "val_accuracy"} <= record["epochs"][0].keys()
+    losses = [epoch["val_loss"] for epoch in record["epochs"]]
+    assert record["best_epoch"] == 1 + losses.index(min(losses))
+    assert record["stopped"] == "after the 2 epochs configured"
+    assert record["warm_start"] is None
+    assert record["parameters"] == sum(weight.size for weight in weights(fitted).values())
+
+
+def test_tensorboard_gets_a_folder_a_fit_with_histograms(fitted: Path) -> None:
+    (folder,) = (fitted / "run" / "logs").iterdir()
+    events = EventAccumulator(str(folder / "train"), size_guidance={"tensors": 0})
+    events.Reload()
+    assert any("lstm_0" in tag and "kernel" in tag for tag in events.Tags()["tensors"])
+
+
+def test_the_model_says_how_it_is_fed(fitted: Path) -> None:
+    card = json.loads((fitted / "model" / "assets.extra" / "mastery.json").read_text())
+    assert card["name"] == "tiny"
+    assert card["task"] == "classification"
+    assert card["classes"] == ["low", "mid", "high"]
+    assert card["code"] == "abc"
+    assert list(card["config"]["steps"]["features"]) == ["event_type", "correct", "mean dwell"]
+
+
+def test_a_warm_start_continues_and_says_from_where(inputs: FnArgs, fitted: Path, tmp_path: Path) -> None:
+    slow = training(warm_start=True, learning_rate=1e-9, epochs=1)
+    warm = fit(inputs, tmp_path, slow, base_model=fitted / "model")
+    assert history(warm)["warm_start"] == f"weights of {fitted / 'model'}"
+    old, new = weights(fitted), weights(warm)
+    assert all(new[name] == pytest.approx(old[name], abs=1e-6) for name in old)
+
+
+def test_a_base_model_is_left_alone_unless_asked_for(inputs: FnArgs, fitted: Path, tmp_path: Path) -> None:
+    fresh = fit(inputs, tmp_path, training(epochs=1), base_model=fitted / "model")
+    assert history(fresh)["warm_start"] is None
+
+
+def test_a_loss_that_is_no_number_stops_with_advice(inputs: FnArgs, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"epoch 1: expected finite losses, found .*Lower training.learning_rate"):
+        fit(inputs, tmp_path, training(learning_rate=1e30))
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_number_is_predicted_with_one_output(tmp_path: Path) -> None:
+    folder = fit(write_inputs(tmp_path / "inputs", REGRESSION), tmp_path / "fitted", REGRESSION)
+    assert {"loss", "val_loss", "mae", "val_mae"} <= history(folder)["epochs"][0].keys()
+    model = tf.saved_model.load(str(folder / "model"))
+    answer = model.signatures["predict_steps"](
+        **{"mean dwell": tf.constant([[60.0, 5.0], [0.0, 0.0]]), "event_type": tf.constant([["quiz", "quiz"], ["", ""]])},
+        correct=tf.constant([[1.0, 0.0], [0.0, 0.0]]),
+        unit_id=tf.constant(["algebra", "algebra"]),
+        horizon=tf.constant([7, 7], tf.int64),
+        num_steps=tf.constant([2, 0], tf.int64),
+    )
+    assert set(answer) == {"prediction", "basis"}
+    assert answer["prediction"].dtype == tf.float32
+    assert answer["prediction"].shape == [2]
+    assert answer["basis"].numpy().tolist() == [b"sequence", b"prior"]
+    assert 0.2 < answer["prediction"][1] < 0.8
+
+
+TWO_DEVICES = """
+import sys
+from pathlib import Path
+import tensorflow as tf
+(cpu,) = tf.config.list_physical_devices("CPU")
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from components.trainer.fit import training_strategy
+from tests.components.trainer.tiny_log import SETTINGS, fit
+from tfx.components.trainer.fn_args_utils import FnArgs
+folder = Path(sys.argv[1])
+inputs = FnArgs(train_files=[sys.argv[2]], eval_files=[sys.argv[3]], transform_graph_path=sys.argv[4])
+fit(inputs, folder, SETTINGS)
+print(type(training_strategy()).__name__, training_strategy().num_replicas_in_sync)
+"""
+
+
+def test_two_devices_share_the_work(inputs: FnArgs, fitted: Path, tmp_path: Path) -> None:
+    paths = [tmp_path, inputs.train_files[0], inputs.eval_files[0], inputs.transform_graph_path]
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    process = subprocess.run(
+        [sys.executable, "-c", TWO_DEVICES, *paths], capture_output=True, text=True, check=True, env=environment
+    )
+    assert process.stdout.splitlines()[-1] == "MirroredStrategy 2"
+    one, two = (history(folder)["epochs"][-1]["val_loss"] for folder in (fitted, tmp_path))
+    assert two == pytest.approx(one, rel=0.1)
