@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from types import TracebackType
 
 from rich.console import Console
@@ -10,6 +11,7 @@ from rich.table import Table
 
 from pipeline.record import NodeRecord
 
+_PAUSE = 1.0  # seconds between two words of progress where lines cannot be written over
 _MARKS = {
     "waiting": ("·", "dim"),
     "running": ("▶", "bold cyan"),
@@ -28,6 +30,7 @@ class RunDisplay:
         self._live = Live(console=console, refresh_per_second=8, transient=False) if console.is_terminal else None
         self._printed: dict[str, str] = {}
         self._progress = ""
+        self._quiet_until = 0.0
 
     def __enter__(self) -> RunDisplay:
         if self._live:
@@ -52,9 +55,9 @@ class RunDisplay:
         for node in nodes:
             mark, style = _MARKS[node.state]
             seconds = elapsed if node.state == "running" else node.seconds
-            time = "" if seconds is None else f"{seconds:.1f} s"
+            spent = "" if seconds is None else f"{seconds:.1f} s"
             note = progress if node.state == "running" else ""
-            table.add_row(f"[{style}]{mark}[/]", f"[{style}]{node.id}[/]", node.state, f"{time:>8}", note)
+            table.add_row(f"[{style}]{mark}[/]", f"[{style}]{node.id}[/]", node.state, f"{spent:>8}", note)
         return table
 
     def _print_news(self, nodes: list[NodeRecord], progress: str) -> None:
@@ -64,6 +67,6 @@ class RunDisplay:
             self._printed[node.id] = node.state
             mark = _MARKS[node.state][0]
             self._console.print(f"{mark} {node.id:<18}{node.state:<8}{node.seconds or 0:>8.1f} s", highlight=False)
-        if progress and progress != self._progress:
-            self._progress = progress
+        if progress != self._progress and time.monotonic() > self._quiet_until:
+            self._progress, self._quiet_until = progress, time.monotonic() + _PAUSE
             self._console.print(f"    {progress}", highlight=False)

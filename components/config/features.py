@@ -29,7 +29,9 @@ class Numeric(Section):
     )
     buckets: int = Field(10, ge=2, description="number of quantile buckets, with `scale: buckets`")
     embedding: int = Field(8, ge=1, description="width of a bucket's embedding, with `scale: buckets`")
-    clip: tuple[float, float] | None = Field(None, description="[lowest, highest]: values outside are moved to the edge")
+    clip: tuple[float, float] | None = Field(
+        None, description="[lowest, highest]: values outside are moved to the edge"
+    )
     log: bool = Field(False, description="take sign(x) * log(1 + |x|) before scaling, for heavy tails")
     allow_protected: bool = Field(
         False, description="must be true for a column listed in `protected` to be an input of the model"
@@ -70,7 +72,9 @@ class Prior(Section):
         default_factory=lambda: ["unit_id"], description="columns of outcomes that make a group; [] for one prior"
     )
     smoothing: float = Field(
-        20.0, ge=0, description="how many examples of the wider level are mixed into each mean: of the whole training split into "
-        "a group's, of the group into its cold starts'"
+        20.0,
+        ge=0,
+        description="how many examples of the wider level are mixed into each mean: of the whole training split into "
+        "a group's, of the group into its cold starts'",
     )
     allow_protected: bool = Field(False, description="must be true to group by a column listed in `protected`")

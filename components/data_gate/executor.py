@@ -27,7 +27,7 @@ class Executor(BaseExecutor):  # type: ignore[misc]
         self,
         input_dict: dict[str, list[Artifact]],
         output_dict: dict[str, list[Artifact]],
-        exec_properties: dict[str, Any],
+        exec_properties: dict[str, Any],  # noqa: ARG002 - part of what TFX calls
     ) -> None:
         """Writes `verdict.json`: {"anomalies": [...]}, empty or warnings only.
 

@@ -106,7 +106,8 @@ def _keys(features: pl.DataFrame, label: Label, slice_columns: Sequence[str]) ->
     """Returns the columns that say whose prediction a row is, what was true and which slices it is in."""
     keys = [_first(features, name).alias(name) for name in (LEARNER, UNIT, AS_OF)]
     true = check_label(_first(features, label.column), label).alias(LABEL)
-    others = [name for name in slice_columns if name not in (LEARNER, UNIT, AS_OF, LABEL)]
+    there = {LEARNER, UNIT, AS_OF} | ({LABEL} & {label.column})
+    others = [name for name in slice_columns if name not in there]
     return pl.DataFrame([*keys, true, *(as_text(_first(features, name)).alias(name) for name in others)])
 
 

@@ -64,7 +64,7 @@ def say_verdict(gate: Gate, bound: str, threshold: float, measured: float | None
     """
     is_change, is_floor = bound.endswith("_change"), bound.startswith("min")
     asked = f"{say_subject(gate, bound)} {'>=' if is_floor else '<='} {threshold:{'+' if is_change else ''}g}"
-    found, missed_by = "no baseline" if passed else "no value", ""
+    found, missed_by = "no baseline," if passed else "no value,", ""
     if measured is not None:
         found = _tell_apart(measured, threshold, signed=is_change) + (f" at {place}" if place else "")
         missed_by = f" ({_round(abs(measured - threshold))} {'below' if measured < threshold else 'above'})"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import polars as pl
 
 from components.event_log.columns import read_column
@@ -37,14 +39,10 @@ def convert(file: LogFile, table: Table, chunk: Chunk) -> tuple[pl.DataFrame | N
             continue
         columns[name] = read.values.alias(name)
         for fault, expected in read.faults:
-            if fault.any():
+            if count := int(fault.sum()):
                 places = places_of(fault, raw, chunk.numbers)
-                problems.append(
-                    Problem(
-                        subject=file.path, column=source, expected=expected,
-                        unit=file.unit, places=places, count=int(fault.sum()),
-                    )
-                )  # fmt: skip
+                where = {"subject": file.path, "column": source, "unit": file.unit}
+                problems.append(Problem(**where, expected=expected, places=places, count=count))
                 bad |= fault
     if len(columns) < len(table.kinds):
         return (None if problems else pl.DataFrame()), problems
@@ -53,10 +51,9 @@ def convert(file: LogFile, table: Table, chunk: Chunk) -> tuple[pl.DataFrame | N
     return (frame.filter(~bad) if bad.any() else frame), problems
 
 
-def _missing(file: LogFile, table: Table, source: str, header: object) -> Problem:
-    names = list(header) if isinstance(header, list | tuple) else []
-    found = f"the columns {', '.join(names)}{near_miss(source, names)}" if names else "no columns"
-    if len(names) == 1 and any(mark in names[0] for mark in ";\t|"):
+def _missing(file: LogFile, table: Table, source: str, header: Sequence[str]) -> Problem:
+    found = f"the columns {', '.join(header)}{near_miss(source, header)}" if header else "no columns"
+    if len(header) == 1 and any(mark in header[0] for mark in ";\t|"):
         found += "; separate the fields by commas"
     return Problem(subject=file.path, expected=f"a column {source!r} in {table.name}", found=found)
 

@@ -55,7 +55,7 @@ def cross_check(
     """
     clock = common_clock(read.clocks)
     assert clock, "judge_reading comes first"
-    columns = [pl.col(name).cast(_TYPES[type_]) for name, type_ in read.types.items()]
+    columns = [pl.col(name).cast(_TYPES[read.types.get(name, "text")]) for name in spec.outcome_columns]
     rows = _sort(pl.concat(chunk.with_columns(pl.col(AS_OF).cast(clock.dtype), *columns) for chunk in outcomes), spec)
     steps = {name: pl.String if kind == "categorical" else pl.Float32 for name, kind in spec.features.items()}
     no_events = pl.DataFrame(schema={LEARNER: pl.String, UNIT: pl.String, TIME: clock.dtype, **steps, ORDER: pl.Int64})

@@ -1,6 +1,6 @@
 """How far another split lies from the train split, feature by feature.
 
-Not TFDV's Jensen-Shannon divergence: over NaN and long tails it finds splits apart that were drawn from one log at random.
+Not TFDV's Jensen-Shannon divergence, which finds splits of one log far apart where values are missing or tails long.
 """
 
 from __future__ import annotations

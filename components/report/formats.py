@@ -43,17 +43,22 @@ def rough(value: float | None) -> str:
     return _sign(f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}")
 
 
-def change(value: float | None, *, decimals: int = 3) -> str:
+def change(value: float | None) -> str:
     """Returns a number with its sign, `±0` where nothing changed."""
     if _is_missing(value):
         return NOTHING
     assert value is not None
-    return "±0" if value == 0 else f"{'+' if value > 0 else ''}{number(value, decimals=decimals)}"
+    return "±0" if value == 0 else f"{'+' if value > 0 else ''}{number(value)}"
 
 
-def points(change_of_share: float) -> str:
+def deviations(value: float) -> str:
+    """Returns a difference in standard deviations: `+0.03 SD`."""
+    return _sign(f"{value:+.2f} SD").replace("inf", "∞")
+
+
+def points(value: float) -> str:
     """Returns the change of a share of 1 in percentage points: `1.2 pts`."""
-    return _sign(f"{100 * change_of_share:.1f}") + " pts"
+    return _sign(f"{100 * value:.1f} pts")
 
 
 def told_apart(value: float | None, other: float | None) -> str:

@@ -49,11 +49,6 @@ def mean_interval(values: Sequence[float], intervals: Sequence[Interval]) -> Int
     return mean - below / len(values), mean + above / len(values)
 
 
-def accuracy_interval(confusion: Sequence[Sequence[int]]) -> Interval | None:
-    """Returns an interval of the accuracy from counts of true (rows) by predicted (columns) classes [C, C]."""
-    return wilson(sum(row[index] for index, row in enumerate(confusion)), sum(map(sum, confusion)))
-
-
 def macro_f1_interval(confusion: Sequence[Sequence[int]]) -> Interval | None:
     """Returns an interval of macro F1 from counts [C, C]; a class neither present nor predicted does not count."""
     values, intervals = [], []

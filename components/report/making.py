@@ -11,7 +11,7 @@ from components.naming import AS_OF, SPLITS
 from components.report.charts import Series, bar, line_chart, sparkline
 from components.report.drift import Drift, measure_drift
 from components.report.facts import DataFacts, FeatureFacts
-from components.report.formats import NOTHING, change, count, percent, points, rough
+from components.report.formats import NOTHING, count, deviations, percent, points, rough
 from components.report.inputs import LogFacts, NodeFacts, TrainingFacts
 from components.report.wording import metric_words
 
@@ -113,7 +113,7 @@ def _feature_row(feature: FeatureFacts, drift: list[tuple[str, str, bool]], is_m
 
 
 def _say_drift(drift: Drift) -> str:
-    parts = [] if drift.mean is None else [f"{change(drift.mean, decimals=2)} SD"]
+    parts = [] if drift.mean is None else [deviations(drift.mean)]
     parts += [] if drift.share is None else [points(drift.share)]
     parts += [f"missing {points(drift.missing)}"] if drift.misses_differently else []
     return ", ".join(parts) or NOTHING

@@ -11,7 +11,7 @@ from components.config import Categorical, Feature
 from components.naming import NUM_STEPS
 from components.trainer.settings import Settings
 from components.transform import names
-from components.transform.scaling import MISSING_ID, OUT_OF_VOCABULARY_IDS
+from components.transform.scaling import OUT_OF_VOCABULARY_IDS
 
 
 @dataclass(frozen=True)

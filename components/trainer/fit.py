@@ -51,7 +51,8 @@ def class_weights(windows: tf.data.Dataset, label: Label, training: Training) ->
         return np.array([training.class_weights[name] for name in classes], np.float32)
     if training.class_weights == "none":
         return np.ones(len(classes), np.float32)
-    return (counts.sum() / (len(classes) * counts)).astype(np.float32)
+    balanced: np.ndarray = counts.sum() / (len(classes) * counts)
+    return balanced.astype(np.float32)
 
 
 def compile_network(network: keras.Model, label: Label, training: Training) -> None:

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import keras
 import tensorflow as tf
 
-from components.trainer.settings import Settings
 from components.naming import NUM_STEPS
 from components.trainer.features import Embedded, Layout
+from components.trainer.settings import Settings
 
 
 def build_network(settings: Settings, layout: Layout) -> keras.Model:

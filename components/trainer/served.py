@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -30,7 +31,7 @@ from components.transform import names
 Answers = dict[str, tf.Tensor]
 
 
-class ServedModel(tf.Module):
+class ServedModel(tf.Module):  # type: ignore[misc]
     """Answers for learners, given their raw events, in one graph.
 
     Attributes:
@@ -43,7 +44,7 @@ class ServedModel(tf.Module):
         super().__init__()
         # Held apart: were the Keras model tracked, each weight would be exported twice, and the copy that the
         # signatures read is never restored by a loader of graphs, which TensorFlow Serving is.
-        self._call_network = lambda inputs: network(inputs, training=False)
+        self._call_network: Callable[[dict[str, tf.Tensor]], tf.Tensor] = lambda inputs: network(inputs, training=False)
         self._weights = [weight.value for weight in network.weights]
         self._layout = layout
         self._settings = settings
@@ -62,8 +63,13 @@ class ServedModel(tf.Module):
     @tf.function(autograph=False)  # type: ignore[untyped-decorator]
     def _serving_default(self, examples: tf.Tensor) -> Answers:
         """Serialized examples [B]; the label, keys and slices may be there and are not read."""
-        spec = {name: tf.io.RaggedFeature(dtype, row_splits_dtype=tf.int64) for name, dtype in self._step_dtypes().items()}
-        columns = {name: tf.io.RaggedFeature(item.dtype, row_splits_dtype=tf.int64) for name, item in self._column_specs.items()}
+        spec = {
+            name: tf.io.RaggedFeature(dtype, row_splits_dtype=tf.int64) for name, dtype in self._step_dtypes().items()
+        }
+        columns = {
+            name: tf.io.RaggedFeature(item.dtype, row_splits_dtype=tf.int64)
+            for name, item in self._column_specs.items()
+        }
         parsed = tf.io.parse_example(examples, {**spec, **columns})
         return self._answer({name: parsed[name] for name in spec}, {name: parsed[name] for name in columns})
 
@@ -115,14 +121,12 @@ def _same_lengths(steps: Mapping[str, tf.RaggedTensor]) -> tf.Tensor:
 
 def _present(values: tf.Tensor) -> tf.RaggedTensor:
     """Turns one value per row into a list per row, empty where the value is missing."""
-    if values.dtype == tf.string:
-        present = tf.not_equal(values, "")
-    else:
-        present = tf.math.is_finite(tf.cast(values, tf.float32))
+    is_text = values.dtype == tf.string
+    present = tf.not_equal(values, "") if is_text else tf.math.is_finite(tf.cast(values, tf.float32))
     return tf.RaggedTensor.from_row_lengths(tf.boolean_mask(values, present), tf.cast(present, tf.int64))
 
 
-def _as_spec(values: tf.RaggedTensor, spec: object) -> tf.Tensor | tf.SparseTensor | tf.RaggedTensor:
+def _as_spec(values: tf.RaggedTensor, spec: Any) -> tf.Tensor | tf.SparseTensor | tf.RaggedTensor:
     """Brings a column into the representation that the schema, and so Transform's graph, has for it."""
     if isinstance(spec, tf.io.RaggedFeature):
         return values

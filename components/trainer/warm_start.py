@@ -67,7 +67,7 @@ def _moved_rows(
     if fresh.shape[1:] != old.shape[1:]:
         return old
     rows = {word: row for row, word in enumerate(words[feature], start=1)}
-    moved = fresh.copy()
+    moved: np.ndarray = fresh.copy()
     moved[0], moved[-1] = old[0], old[-1]  # missing, out of vocabulary
     for row, token in enumerate(_vocabularies(layout)[feature], start=1):
         if (place := rows.get(_text(token))) is not None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import tensorflow as tf
 
-Column = tf.Tensor | tf.SparseTensor | tf.RaggedTensor
+Column: TypeAlias = tf.Tensor | tf.SparseTensor | tf.RaggedTensor
 
 
 def ragged(column: Column) -> tf.RaggedTensor:

@@ -78,7 +78,8 @@ def _sum_batch(batch: Batch) -> Iterator[tuple[int, np.ndarray]]:
 
 
 def _sum_rows(rows: Iterable[np.ndarray]) -> np.ndarray:
-    return np.sum(list(rows), axis=0)
+    total: np.ndarray = np.sum(list(rows), axis=0)
+    return total
 
 
 def _sorted_arrays(pairs: list[tuple[int, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:

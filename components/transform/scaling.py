@@ -48,9 +48,7 @@ def numbers(values: tf.Tensor, feature: Numeric) -> tuple[tf.Tensor, tf.Tensor]:
     if feature.log:
         values = tf.sign(values) * tf.math.log1p(tf.abs(values))
     if feature.scale == "buckets":
-        boundaries = tft.quantiles(
-            tf.boolean_mask(values, ~missing), feature.buckets, epsilon=0.1 / feature.buckets
-        )
+        boundaries = tft.quantiles(tf.boolean_mask(values, ~missing), feature.buckets, epsilon=0.1 / feature.buckets)
         ids = tft.apply_buckets(tf.where(missing, tf.zeros_like(values), values), boundaries)
         return tf.where(missing, tf.constant(MISSING_ID, tf.int64), ids + 1), tf.cast(missing, tf.float32)
     if feature.scale == "z_score":

@@ -26,9 +26,13 @@ def test_a_file_is_written_with_its_folder(tmp_path: Path) -> None:
 def test_a_file_keeps_its_content_when_writing_fails(tmp_path: Path) -> None:
     write_text(tmp_path / "a.txt", "old")
 
-    with pytest.raises(RuntimeError, match="half way"), new_file(tmp_path / "a.txt") as beside:
-        beside.write_text("ne")
-        raise RuntimeError("half way")
+    def fail_half_way() -> None:
+        with new_file(tmp_path / "a.txt") as beside:
+            beside.write_text("ne")
+            raise RuntimeError("half way")
+
+    with pytest.raises(RuntimeError, match="half way"):
+        fail_half_way()
 
     assert [item.name for item in tmp_path.iterdir()] == ["a.txt"]
     assert (tmp_path / "a.txt").read_text() == "old"
@@ -60,9 +64,13 @@ def test_a_folder_appears_whole(tmp_path: Path) -> None:
 
 
 def test_a_folder_does_not_appear_when_filling_it_fails(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="half way"), new_folder(tmp_path / "model") as beside:
-        (beside / "data").write_text("1")
-        raise RuntimeError("half way")
+    def fail_half_way() -> None:
+        with new_folder(tmp_path / "model") as beside:
+            (beside / "data").write_text("1")
+            raise RuntimeError("half way")
+
+    with pytest.raises(RuntimeError, match="half way"):
+        fail_half_way()
 
     assert list(tmp_path.iterdir()) == []
 
@@ -70,7 +78,7 @@ def test_a_folder_does_not_appear_when_filling_it_fails(tmp_path: Path) -> None:
 def test_a_folder_is_never_replaced(tmp_path: Path) -> None:
     write_text(tmp_path / "model" / "data", "old")
 
-    with pytest.raises(FileExistsError, match="expected no .*model yet"), new_folder(tmp_path / "model") as beside:
+    with pytest.raises(FileExistsError, match=r"expected no .*model yet"), new_folder(tmp_path / "model") as beside:
         (beside / "data").write_text("new")
 
     assert (tmp_path / "model" / "data").read_text() == "old"

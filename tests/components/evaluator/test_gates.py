@@ -48,7 +48,7 @@ BY_GENDER = {"f": _result(50, 0.9, 0.83), "m": _result(45, 0.8, 0.9), "": _resul
             {**LOW, "slice": "gender", "max_gap": 0.05},
             "gap of recall of low between slices of gender <= 0.05: 0.070 FAILED (0.020 above)",
         ),
-        ({"metric": "auc", "min": 0.5}, "auc >= 0.5: no value FAILED"),
+        ({"metric": "auc", "min": 0.5}, "auc >= 0.5: no value, FAILED"),
         (
             {"metric": "f1_macro", "slice": {"gender": ""}, "min_examples": 1, "min": 0.2},
             "f1_macro in gender=(missing) >= 0.2: 0.100 FAILED (0.100 below)",
@@ -78,7 +78,7 @@ def test_a_change_is_measured_against_the_blessed_model() -> None:
 def test_a_change_holds_without_a_baseline_and_says_so() -> None:
     verdict = _judge(_metrics(_result()), metric="f1_macro", min_change=0.1)
     assert verdict.passed
-    assert verdict.text == "change of f1_macro >= +0.1: no baseline passed"
+    assert verdict.text == "change of f1_macro >= +0.1: no baseline, passed"
     assert verdict.reason == "holds, because there is no blessed model to compare with yet"
 
 
@@ -160,7 +160,7 @@ def test_the_error_lists_failed_gates_with_threshold_and_value() -> None:
     assert str(gate_error(verdict.as_json() for verdict in verdicts)).splitlines() == [
         "The model failed 2 gates; nothing was pushed:",
         "  - f1_macro >= 0.88: 0.861 FAILED (0.019 below)",
-        "  - auc >= 0.7: no value FAILED: auc is undefined, on 100 examples",
+        "  - auc >= 0.7: no value, FAILED: auc is undefined, on 100 examples",
     ]
 
 

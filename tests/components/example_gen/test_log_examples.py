@@ -127,6 +127,22 @@ def test_the_same_log_in_another_format_gives_the_same_bytes(
     assert list(examples_from_log(configure(**paths))) == expected
 
 
+def test_columns_are_of_one_type_over_all_files(log: Path, configure: Configure, outcomes: pl.DataFrame) -> None:
+    folder = log / "files"
+    folder.mkdir()
+    empty = {"region": pl.lit(None, dtype=pl.Int8)}
+    outcomes[:80].with_columns(**empty, height=pl.lit(2)).write_parquet(folder / "1.parquet")
+    outcomes[80:160].with_columns(**empty, year=pl.lit("044"), height=pl.lit(None)).write_csv(folder / "2.csv")
+    outcomes[160:].with_columns(**empty, height=pl.lit(0.5)).write_ndjson(folder / "3.jsonl")
+    examples = [features(example) for example in examples_from_log(configure(outcomes=str(folder)))]
+
+    assert {(item["year"][0], *item["year"][1]) for item in examples} == {
+        ("bytes", year) for year in (b"2020", b"2021", b"2022", b"044")
+    }
+    assert {item["height"][1][0] for item in examples if "height" in item} == {2.0, 0.5}
+    assert not any("region" in item for item in examples)
+
+
 def test_the_zone_of_the_log_does_not_matter(
     log: Path, configure: Configure, events: pl.DataFrame, outcomes: pl.DataFrame
 ) -> None:

@@ -74,7 +74,7 @@ def _result(label: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]
     measures: dict[str, float | None] = {"accuracy": float(sk.accuracy_score(label, predicted))}
     names = ("precision", "recall", "f1")
     for average in ("macro", "weighted"):
-        scores = sk.precision_recall_fscore_support(label, predicted, labels=indices, average=average, zero_division=0)
+        scores = sk.precision_recall_fscore_support(label, predicted, average=average, zero_division=0)
         measures |= {f"{name}_{average}": float(score) for name, score in zip(names, scores, strict=False)}
     each = sk.precision_recall_fscore_support(label, predicted, labels=indices, zero_division=0)
     aucs = [_auc(label == index, probabilities[:, index]) for index in indices]

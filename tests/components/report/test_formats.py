@@ -7,7 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.report.formats import change, count, duration, exact, moment, number, percent, rough, told_apart
+from components.report.formats import (
+    change,
+    count,
+    deviations,
+    duration,
+    exact,
+    moment,
+    number,
+    percent,
+    points,
+    rough,
+    told_apart,
+)
 
 
 @pytest.mark.parametrize(
@@ -62,6 +74,11 @@ def test_exact_keeps_the_digits_that_somebody_wrote() -> None:
 
 def test_change_has_a_sign() -> None:
     assert [change(value) for value in (0.0123, -0.2, 0.0, None)] == ["+0.012", "−0.200", "±0", "–"]
+
+
+def test_differences_of_splits() -> None:
+    assert [deviations(value) for value in (0.034, -0.5, math.inf)] == ["+0.03 SD", "−0.50 SD", "+∞ SD"]
+    assert [points(value) for value in (0.0123, -0.2)] == ["1.2 pts", "−20.0 pts"]
 
 
 def test_counts_have_thousands_separators() -> None:

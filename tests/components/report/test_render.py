@@ -136,6 +136,20 @@ def test_moments_are_dates(make_run: MakeRun) -> None:
     assert all(cell.startswith("2026-") for cell in (row[3], *row[4:7]))
 
 
+def test_features_of_a_split_that_differs_are_marked(make_run: MakeRun) -> None:
+    _, tree = _page(make_run(classification()))
+    drift = {row[0]: row[-1] for row in _rows(tree, "Statistics by feature")}
+    assert re.fullmatch(r"eval [+−]0\.\d\d SD ?test \+\d\.\d\d SD apart", drift["dwell"])
+    assert re.fullmatch(r"eval \d\.\d pts ?test \d\.\d pts", drift["event_type"])
+
+
+def test_recall_of_a_class_that_a_slice_has_not_is_a_dash(make_run: MakeRun) -> None:
+    content = classification()
+    content["slices"][0]["classes"][CLASSES[0]] |= {"support": 0, "recall": 0.0}
+    _, tree = _page(make_run(content, bare=True))
+    assert _rows(tree, "Metrics by gender")[0][6] == "–"
+
+
 def test_failed_gates_are_loud(make_run: MakeRun) -> None:
     content = classification(floor=0.95)
     _, tree = _page(make_run(content))

@@ -35,7 +35,7 @@ class SmallModel(tf.Module):
         self.weight = keras.Variable(2.0) if flaw == "forgets its weights" else tf.Variable(2.0)
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
-    def serving_default(self, examples):  # noqa: ANN001, ANN201
+    def serving_default(self, examples):
         steps = {
             "event_type": tf.io.RaggedFeature(tf.string, row_splits_dtype=tf.int64),
             "correct": tf.io.RaggedFeature(tf.float32, row_splits_dtype=tf.int64),
@@ -60,12 +60,12 @@ class SmallModel(tf.Module):
             tf.TensorSpec([None], tf.int64, name="level"),
         ]
     )
-    def predict_steps(self, event_type, correct, num_steps, unit_id, level):  # noqa: ANN001, ANN201
+    def predict_steps(self, event_type, correct, num_steps, unit_id, level):
         if self.flaw == "signatures differ":
             correct = correct + 0.25
         return self._answer(event_type, correct, num_steps, unit_id, level)
 
-    def _answer(self, event_type, correct, num_steps, unit_id, level):  # noqa: ANN001, ANN202
+    def _answer(self, event_type, correct, num_steps, unit_id, level):
         seen = tf.sequence_mask(num_steps, tf.shape(correct)[1])
         length = tf.cast(num_steps, tf.float32)
         if self.flaw == "counts padding":
@@ -78,7 +78,8 @@ class SmallModel(tf.Module):
             [score * tf.convert_to_tensor(self.weight), quizzes * 0.1, tf.cast(level, tf.float32) * 0.3], 1
         )
         known = num_steps > (-1 if self.flaw == "leaks NaN" else 0)
-        probabilities = tf.where(known[:, None], tf.nn.softmax(logits), tf.constant([PRIOR]))
+        prior = tf.where((unit_id == b"unit-0")[:, None], [PRIOR[::-1]], [PRIOR])
+        probabilities = tf.where(known[:, None], tf.nn.softmax(logits), prior)
         classes = tf.broadcast_to(tf.constant([CLASSES]), tf.shape(probabilities))
         if self.flaw == "wants a GPU":
             probabilities += tf.reduce_sum(_cudnn(correct))

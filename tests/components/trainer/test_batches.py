@@ -36,7 +36,7 @@ def rows(batches: tf.data.Dataset) -> list[list[int]]:
 def test_every_example_with_events_comes_once_an_epoch(windows: tf.data.Dataset) -> None:
     batches = training_batches(windows, batch_size=8, seed=5)
     for _ in range(2):
-        assert sorted(sum(rows(batches), [])) == np.flatnonzero(LENGTHS >= 2).tolist()
+        assert sorted(row for batch in rows(batches) for row in batch) == np.flatnonzero(LENGTHS >= 2).tolist()
 
 
 def test_epochs_differ_and_seeds_repeat(windows: tf.data.Dataset) -> None:

@@ -34,5 +34,5 @@ def test_a_number_has_no_classes_to_weigh() -> None:
 
 
 def test_a_class_without_examples_is_an_error() -> None:
-    with pytest.raises(TrainingError, match="label.column mastery: .* found none for mid"):
+    with pytest.raises(TrainingError, match=r"label.column mastery: .* found none for mid"):
         class_weights(windows(IDS[IDS != 1]), LABEL, Training())

@@ -17,10 +17,10 @@ def test_what_stands_in_padding_is_not_seen() -> None:
     context = {"context_unit": tf.constant([1, 2], tf.int64), "context_h": tf.constant([0.5, -0.5])}
     steps = {"num_steps": tf.constant([1, 3], tf.int64)}
     kinds, numbers = np.array([[1, 0, 0], [1, 2, 3]]), np.array([[0.5, 0.0, 0.0], [0.1, 0.2, 0.3]], np.float32)
-    clean = network({**context, **steps, "step_kind": kinds, "step_x": numbers})
+    clean = network({**context, **steps, "step_kind": tf.constant(kinds), "step_x": tf.constant(numbers)})
     kinds, numbers = np.pad(kinds, ((0, 0), (0, 4))), np.pad(numbers, ((0, 0), (0, 4)))
     kinds[0, 1:], kinds[1, 3:], numbers[0, 1:], numbers[1, 3:] = 3, 3, 1e6, 1e6
-    dirty = network({**context, **steps, "step_kind": kinds, "step_x": numbers})
+    dirty = network({**context, **steps, "step_kind": tf.constant(kinds), "step_x": tf.constant(numbers)})
     assert dirty.numpy() == pytest.approx(clean.numpy(), abs=1e-6)
 
 

@@ -91,7 +91,10 @@ def test_a_number_is_predicted_with_one_output(tmp_path: Path) -> None:
     assert {"loss", "val_loss", "mae", "val_mae"} <= history(folder)["epochs"][0].keys()
     model = tf.saved_model.load(str(folder / "model"))
     answer = model.signatures["predict_steps"](
-        **{"mean dwell": tf.constant([[60.0, 5.0], [0.0, 0.0]]), "event_type": tf.constant([["quiz", "quiz"], ["", ""]])},
+        **{
+            "mean dwell": tf.constant([[60.0, 5.0], [0.0, 0.0]]),
+            "event_type": tf.constant([["quiz", "quiz"], ["", ""]]),
+        },
         correct=tf.constant([[1.0, 0.0], [0.0, 0.0]]),
         unit_id=tf.constant(["algebra", "algebra"]),
         horizon=tf.constant([7, 7], tf.int64),

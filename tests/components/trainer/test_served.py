@@ -104,7 +104,9 @@ def test_only_the_last_max_steps_are_seen(served: Any, log: Columns) -> None:
     last = {name: [row[-6:] for row in rows] if name in STEPS else rows for name, rows in log.items()}
     longer = [len(row) for row in log["correct"]]
     assert max(longer) > 6
-    assert by_example(served, log)["probabilities"] == pytest.approx(by_example(served, last)["probabilities"], abs=1e-6)
+    assert by_example(served, log)["probabilities"] == pytest.approx(
+        by_example(served, last)["probabilities"], abs=1e-6
+    )
 
 
 def test_too_few_events_get_the_prior_and_the_answer_says_so(served: Any, log: Columns) -> None:
@@ -182,6 +184,11 @@ def test_a_fresh_process_loads_it_without_our_code(fitted: Path, log: Columns, s
         "print(answer['probabilities'].numpy().tolist()[0])\n"
     )
     process = subprocess.run(
-        [sys.executable, "-c", code, fitted / "model", example], cwd=tmp_path, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code, fitted / "model", example],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
     )
-    assert json.loads(process.stdout.splitlines()[-1]) == pytest.approx(by_example(served, log)["probabilities"][5], abs=1e-6)
+    here = by_example(served, log)["probabilities"][5]
+    assert json.loads(process.stdout.splitlines()[-1]) == pytest.approx(here, abs=1e-6)

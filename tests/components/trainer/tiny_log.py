@@ -78,7 +78,8 @@ def write_inputs(folder: Path, settings: dict[str, Any]) -> FnArgs:
             _ = (
                 transformed
                 | f"Encode {name}" >> beam.FlatMap(encode, metadata.schema)
-                | f"Write {name}" >> beam.io.WriteToTFRecord(str(folder / name / "examples"), ".gz", num_shards=1)
+                | f"Write {name}"
+                >> beam.io.WriteToTFRecord(str(folder / name / "examples"), file_name_suffix=".gz", num_shards=1)
             )
     return FnArgs(
         train_files=[str(folder / "train" / "*")],

@@ -54,7 +54,9 @@ def raw_schema(batch: pa.RecordBatch) -> schema_pb2.Schema:
 def examples(columns: Columns) -> pa.RecordBatch:
     """Returns columns of lists as a record batch; floats are float32 as in examples."""
     arrays = {name: pa.array(values) for name, values in columns.items()}
-    narrow = {name: item.cast(pa.list_(pa.float32())) for name, item in arrays.items() if item.type.value_type == "double"}
+    narrow = {
+        name: item.cast(pa.list_(pa.float32())) for name, item in arrays.items() if item.type.value_type == "double"
+    }
     return pa.RecordBatch.from_pydict({**arrays, **narrow})
 
 

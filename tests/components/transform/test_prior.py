@@ -13,7 +13,9 @@ FEATURES: dict[str, Any] = {"dwell": {"type": "numeric"}}
 CLASSES = ["low", "mid", "high"]
 
 
-def log(units: list[str | None], steps: list[int], labels: list[Any], region: list[str] | None = None) -> pa.RecordBatch:
+def log(
+    units: list[str | None], steps: list[int], labels: list[Any], region: list[str] | None = None
+) -> pa.RecordBatch:
     columns = {
         "unit_id": [[] if unit is None else [unit] for unit in units],
         "dwell": [[1.0] * count for count in steps],
@@ -27,7 +29,9 @@ def mixed(rows: np.ndarray, wider: np.ndarray, smoothing: float) -> np.ndarray:
     return (rows.sum(axis=0) + smoothing * wider) / (len(rows) + smoothing)
 
 
-def expected_prior(groups: np.ndarray, cold: np.ndarray, labels: np.ndarray, group: str, smoothing: float) -> np.ndarray:
+def expected_prior(
+    groups: np.ndarray, cold: np.ndarray, labels: np.ndarray, group: str, smoothing: float
+) -> np.ndarray:
     """The definition, with numpy."""
     overall = labels.mean(axis=0)
     own = groups == group
@@ -43,7 +47,7 @@ def test_a_prior_is_the_smoothed_mean_of_the_group(tmp_path: Path, smoothing: fl
     names = ["low", "low", "high", "mid", "high", "low", "low", "mid", "high", "low"]
     prior = {"group_by": ["unit_id"], "smoothing": smoothing}
     output = analyse(tmp_path, sections(FEATURES, prior=prior, min_steps=2), log(units, steps, names))
-    asked = log(["a", "b", None, "unseen"], [0, 0, 0, 0], ["low"] * 4).drop_columns(["mastery"])
+    asked = log(["a", "b", None, "unseen"], [1, 1, 1, 1], ["low"] * 4).drop_columns(["mastery"])
     found = apply(output, asked)["prior"]
     labels = np.array([[name == item for item in CLASSES] for name in names], float)
     groups, cold = np.array([unit or "" for unit in units]), np.array(steps) < 2
@@ -55,7 +59,9 @@ def test_a_prior_is_the_smoothed_mean_of_the_group(tmp_path: Path, smoothing: fl
 def test_a_number_has_a_prior_too_and_one_group_will_do(tmp_path: Path) -> None:
     prior: dict[str, Any] = {"group_by": [], "smoothing": 0.0}
     label = {"column": "mastery", "task": "regression"}
-    output = analyse(tmp_path, sections(FEATURES, prior=prior, label=label), log(["a", "b", "c"], [1, 1, 1], [1.0, 2.0, 6.0]))
+    output = analyse(
+        tmp_path, sections(FEATURES, prior=prior, label=label), log(["a", "b", "c"], [1, 1, 1], [1.0, 2.0, 6.0])
+    )
     transformed = apply(output, log(["a", "z"], [0, 1], [1.0, 4.0]))
     assert transformed["prior"] == [[3.0], [3.0]]
     assert transformed["label"] == [1.0, 4.0]
