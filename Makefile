@@ -12,7 +12,7 @@ PYTHON ?= $(or $(shell for python in "$$(sed -n 's/^executable = //p' .venv/pyve
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint format lock image clean
+.PHONY: help setup run sample test docs lint format lock image clean
 
 help:  ## List the commands.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,13 +20,11 @@ help:  ## List the commands.
 setup:  ## Make or update the environment in .venv; nothing else on the system changes.
 	@$(PYTHON) -m pipeline.environment.setup
 
-run: setup sample  ## Run the whole pipeline on a simulated log (LEARNERS=4000).
+run: sample  ## Run the whole pipeline on a simulated log (LEARNERS=4000).
 	$(BIN)/mastery run --config configs/sample.yaml
 
-sample: | setup
-	rm -rf sample.partial
-	$(BIN)/mastery simulate --learners $(LEARNERS) --seed 1 --out sample.partial
-	mv sample.partial sample
+sample: setup
+	@$(BIN)/mastery simulate --learners $(LEARNERS) --seed 1 --out sample --overwrite
 
 test: lint  ## Check the code and run every test (PYTEST_ARGS="-k join" for some).
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
@@ -41,6 +39,9 @@ format: setup  ## Put the code into its style.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: setup  ## Write docs/configuration.md anew from the types.
+	$(BIN)/python -m components.config.reference docs/configuration.md
+
 lock: setup  ## Write requirements.lock anew from pyproject.toml; versions stay where they can.
 	$(BIN)/uv pip compile pyproject.toml --group dev --output-file requirements.lock --quiet --no-config \
 		--universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
@@ -50,5 +51,5 @@ image:  ## Build the container image (IMAGE=mastery).
 	docker build --tag $(IMAGE) .
 
 clean:  ## Remove the sample log and what the tools left; .venv and runs stay.
-	rm -rf sample sample.partial build .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf sample build .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -8,12 +8,13 @@ from typing import Any
 
 from components.config import Config
 from components.errors import MasteryError
+from pipeline.quiet import quiet_imports
 
 
 def evaluate_log(model: Path, events: list[str], outcomes: list[str]) -> dict[str, Any]:
     """Returns the metrics of a model on all outcomes of a log, computed as the gates' are.
 
-    The model itself says how its log is read: `assets.extra/mastery.json` holds its configuration.
+    The version itself says how its log is read: its `manifest.json` holds the configuration it was made with.
 
     Args:
         model: a pushed version's folder.
@@ -27,21 +28,22 @@ def evaluate_log(model: Path, events: list[str], outcomes: list[str]) -> dict[st
     config = _config_of(model)
     data = config.data.model_copy(update={"events": _absolute(events), "outcomes": _absolute(outcomes)})
 
-    from components.evaluator.evaluate import evaluate_model
-    from components.example_gen.log_examples import examples_from_log
+    with quiet_imports():
+        from components.evaluator.evaluate import evaluate_model
+        from components.example_gen.log_examples import examples_from_log
 
     config = config.model_copy(update={"data": data})
     return evaluate_model(model, examples_from_log(config), config)
 
 
 def _config_of(model: Path) -> Config:
-    file = model / "assets.extra" / "mastery.json"
+    file = model / "manifest.json"
     try:
         return Config.model_validate(json.loads(file.read_text(encoding="utf-8"))["config"])
     except (OSError, KeyError, ValueError) as error:
         raise MasteryError(
             f"--model {model}: expected a pushed version such as runs/NAME/serving/1234567890, "
-            f"found no readable {file.name} in its assets.extra ({type(error).__name__})."
+            f"found no readable {file.name} in it ({type(error).__name__})."
         ) from None
 
 

@@ -199,5 +199,7 @@ def _locked(root: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise MasteryError(f"--root {root}: another run is using it. Wait for it, or give another --root.") from None
+            raise MasteryError(
+                f"--root {root}: another run is using it. Wait for it, or give another --root."
+            ) from None
         yield

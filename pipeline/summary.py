@@ -56,7 +56,9 @@ def _gate_table(gates: list[dict[str, Any]]) -> Table:
     for gate in gates:
         verdict = "[green]passed[/]" if gate["passed"] else "[bold red]FAILED[/]"
         value = "–" if gate["value"] is None else f"{gate['value']:.4f}"
-        what = " ".join(part for part in (gate["metric"], _of("of", gate["class"]), _of("where", gate["slice"])) if part)
+        what = " ".join(
+            part for part in (gate["metric"], _of("of", gate["class"]), _of("where", gate["slice"])) if part
+        )
         reason = f" ({gate['reason']})" if gate["reason"] else ""
         table.add_row(what, f"{gate['bound']} {gate['threshold']:g}", value, verdict + reason)
     return table

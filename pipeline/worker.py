@@ -6,7 +6,6 @@ line can stop it at any moment, whatever C++ code it is in.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys

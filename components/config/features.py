@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from components.config.section import Section
+
+
+def _is_plain(name: str) -> str:
+    # It becomes the name of a tensor in the served model, and there is little that those may hold.
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        raise ValueError(f"expected letters, digits and _ in the name of an input, found {name!r}; rename the column")
+    return name
+
+
+InputName = Annotated[str, AfterValidator(_is_plain)]
 
 
 class Categorical(Section):
@@ -54,7 +65,7 @@ class Steps(Section):
     min_steps: int = Field(
         1, ge=1, description="with fewer events than this the answer is the prior of the learner's group"
     )
-    features: dict[str, Feature] = Field(
+    features: dict[InputName, Feature] = Field(
         description="columns of events, plus `time_since_previous` and `time_to_as_of`, by name", min_length=1
     )
 
@@ -68,7 +79,7 @@ class Steps(Section):
 class Prior(Section):
     """The answer for a cold start: the smoothed mean of the label over the cold starts in the learner's group."""
 
-    group_by: list[str] = Field(
+    group_by: list[InputName] = Field(
         default_factory=lambda: ["unit_id"], description="columns of outcomes that make a group; [] for one prior"
     )
     smoothing: float = Field(

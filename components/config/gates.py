@@ -65,7 +65,8 @@ class Evaluation(Section):
     """How the model is judged on the test split."""
 
     slices: list[list[str]] = Field(
-        default_factory=list, description="columns of outcomes to slice by; a list of columns slices by all of them at once"
+        default_factory=list,
+        description="columns of outcomes to slice by; a list of columns slices by all of them at once",
     )
     min_slice_examples: int = Field(1, ge=1, description="slices with fewer examples are not reported")
 

@@ -86,7 +86,7 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
     except yaml.YAMLError:
         value = text
     *parents, last = key.split(".")
-    if tuple([*parents, last]) in PATHS:
+    if (*parents, last) in PATHS:
         value = _absolute(value, Path.cwd())
     section: Any = values
     for index, parent in enumerate(parents):
@@ -113,7 +113,7 @@ def _item(section: Any, index: str, key: str) -> Any:
 def _explain(file: Path, root: yaml.Node | None, item: Any) -> str:
     """Turns one of Pydantic's errors into `file, line n, key: expected ..., found ...`."""
     keys = [str(part) for part in item["loc"] if not _is_a_type(part)]
-    line, known = _locate(root, keys)
+    line = _line_of(root, keys)
     where = f"{file}, line {line}" if line else str(file)
     if item["type"] == "extra_forbidden":
         return f"{where}, {_dotted(keys)}: this key is not known. See docs/configuration.md for those that are."
@@ -130,16 +130,16 @@ def _is_a_type(part: int | str) -> bool:
     return part in ("categorical", "numeric", "str", "[key]") or re.match(r"(literal|dict)\[", str(part)) is not None
 
 
-def _locate(node: yaml.Node | None, keys: list[str]) -> tuple[int | None, int]:
-    """Returns the line of the deepest of `keys` that the file has, and how many of them it has."""
-    line, depth = None, 0
+def _line_of(node: yaml.Node | None, keys: list[str]) -> int | None:
+    """Returns the line of the deepest of `keys` that the file has."""
+    line = None
     for key in keys:
         child = _child(node, key)
         if child is None:
             break
-        (at, node), depth = child, depth + 1
+        at, node = child
         line = at.start_mark.line + 1
-    return line, depth
+    return line
 
 
 def _child(node: yaml.Node | None, key: str) -> tuple[yaml.Node, yaml.Node] | None:

@@ -74,7 +74,7 @@ def _type(annotation: Any) -> str:
     if origin is tuple:
         return f"[{', '.join(_type(item) for item in arguments)}]"
     names = {str: "text", int: "integer", float: "number", bool: "true or false"}
-    return names.get(annotation, annotation.__name__)
+    return names.get(annotation) or str(annotation.__name__)
 
 
 def _sections(annotation: Any) -> Iterator[type[Section]]:

@@ -9,8 +9,8 @@ import re
 from pydantic import Field, field_validator, model_validator
 
 from components.config.data import Data, Label
-from components.config.features import Feature, Prior, Steps
-from components.config.gates import CLASSIFICATION_METRICS, CLASS_METRICS, REGRESSION_METRICS, Evaluation, Gate
+from components.config.features import Feature, InputName, Prior, Steps
+from components.config.gates import CLASS_METRICS, CLASSIFICATION_METRICS, REGRESSION_METRICS, Evaluation, Gate
 from components.config.section import Section
 from components.config.training import Model, Training
 from components.naming import DERIVED_STEPS, EVENT_TYPE, RESERVED
@@ -44,7 +44,7 @@ class Config(Section):
     schema_: str = Field(alias="schema", description="the curated TFDV schema (see `mastery schema infer`)")
     label: Label = Field(description="what is predicted")
     steps: Steps = Field(description="the sequence the model reads")
-    context: dict[str, Feature] = Field(
+    context: dict[InputName, Feature] = Field(
         default_factory=dict, description="columns of outcomes (and `unit_id`) that are inputs beside the sequence"
     )
     protected: list[str] = Field(
@@ -76,7 +76,11 @@ class Config(Section):
         for place, names in (("steps.features", self.steps.features), ("context", self.context)):
             for name in names:
                 if name in taken:
-                    raise ValueError(f"{place}.{name}: this column cannot be an input (it is the label, a key or reserved)")
+                    raise ValueError(
+                        f"{place}.{name}: this column cannot be an input (it is the label, a key or reserved)"
+                    )
+        for name in {name for names in self.evaluation.slices for name in names} & RESERVED:
+            raise ValueError(f"evaluation.slices: {name} is reserved; call the column something else")
         wrong = sorted(set(DERIVED_STEPS) & set(self.context))
         if wrong:
             raise ValueError(f"context: {wrong} are step features; name them under steps.features")
@@ -93,21 +97,22 @@ class Config(Section):
                 )
             if name in self.prior.group_by and not self.prior.allow_protected:
                 raise ValueError(
-                    f"prior.group_by: {name} is listed in `protected`; remove it, or write `prior.allow_protected: true`"
+                    f"prior.group_by: {name} is listed in `protected`; "
+                    "remove it, or write `prior.allow_protected: true`"
                 )
         return self
 
     @model_validator(mode="after")
     def _gates_fit_the_task(self) -> Config:
         allowed = REGRESSION_METRICS if self.label.task == "regression" else CLASSIFICATION_METRICS + CLASS_METRICS
-        sliced = {name for names in self.evaluation.slices for name in names if len(names) == 1}
+        sliced = [sorted(columns) for columns in self.evaluation.slices]
         for index, gate in enumerate(self.gates):
             if gate.metric not in allowed:
                 raise ValueError(f"gates[{index}].metric: expected one of {', '.join(allowed)}, found {gate.metric}")
             if gate.class_ is not None and gate.class_ not in self.label.classes:
                 raise ValueError(f"gates[{index}].class: expected one of {self.label.classes}, found {gate.class_!r}")
             names = [gate.slice] if isinstance(gate.slice, str) else sorted(gate.slice or {})
-            if len(names) == 1 and names[0] not in sliced or len(names) > 1 and names not in map(sorted, self.evaluation.slices):
+            if names and names not in sliced:
                 raise ValueError(f"gates[{index}].slice: {names} is not in evaluation.slices; add it there")
         return self
 

@@ -13,7 +13,9 @@ class Model(Section):
     """The sequence model: stacked LSTMs, dense layers, dropout, softmax (or one linear output)."""
 
     lstm: list[PositiveInt] = Field(
-        default_factory=lambda: [64, 32], description="units of each LSTM; all but the last return sequences", min_length=1
+        default_factory=lambda: [64, 32],
+        description="units of each LSTM; all but the last return sequences",
+        min_length=1,
     )
     dense: list[PositiveInt] = Field(default_factory=lambda: [64], description="units of each dense layer")
     dropout: float = Field(0.5, ge=0, lt=1, description="share of units dropped after each dense layer")

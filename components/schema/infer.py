@@ -44,8 +44,8 @@ def statistics_of(batches: Iterable[pa.RecordBatch], config: Config) -> statisti
 def infer_schema(statistics: statistics_pb2.DatasetFeatureStatisticsList, config: Config) -> schema_pb2.Schema:
     """Returns a first schema for a human to curate.
 
-    Steps become ragged tensors, all else sparse ones. Columns with few different values get a domain that allows one value in a
-    hundred to be new; keys get none. What every example has is required.
+    Steps become ragged tensors, all else sparse ones. Columns with few different values get a domain that
+    allows one value in a hundred to be new; keys get none. What every example has is required.
     """
     schema = tfdv.infer_schema(statistics, infer_feature_shape=False, max_string_domain_size=MAX_DOMAIN)
     for feature in schema.feature:
@@ -90,9 +90,7 @@ def to_text(schema: schema_pb2.Schema) -> str:
     return str(text_format.MessageToString(schema, as_utf8=True))
 
 
-def schema_changes(
-    schema: schema_pb2.Schema, statistics: statistics_pb2.DatasetFeatureStatisticsList
-) -> list[str]:
+def schema_changes(schema: schema_pb2.Schema, statistics: statistics_pb2.DatasetFeatureStatisticsList) -> list[str]:
     """Returns what does not fit the schema, in words, then the lines that would make it fit; nothing if all fits."""
     anomalies = describe_anomalies(
         tfdv.validate_statistics(statistics, schema), split="log", statistics=statistics.datasets[0]

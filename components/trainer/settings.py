@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from components.config import Feature, Label, Model, Prior, Steps, Training
+from components.config.features import InputName
 from components.config.section import Section
 
 SECTIONS = ("name", "label", "steps", "context", "prior", "model", "training")
@@ -16,7 +17,7 @@ class Settings(Section):
     name: str = Field(description="name of the served model")
     label: Label = Field(description="what is predicted")
     steps: Steps = Field(description="the sequence the model reads")
-    context: dict[str, Feature] = Field(description="inputs beside the sequence")
+    context: dict[InputName, Feature] = Field(description="inputs beside the sequence")
     prior: Prior = Field(description="the answer for a cold start")
     model: Model = Field(description="the network")
     training: Training = Field(description="how it is fitted")

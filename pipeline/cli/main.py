@@ -28,7 +28,9 @@ def run(
     config: ConfigOption,
     set_: SetOption = [],  # noqa: B006 (Typer copies it)
     root: RootOption = Path("runs"),
-    from_: Annotated[str | None, typer.Option("--from", metavar="NODE", help="Execute this node and those after it anew.")] = None,
+    from_: Annotated[
+        str | None, typer.Option("--from", metavar="NODE", help="Execute this node and those after it anew.")
+    ] = None,
     to: Annotated[str | None, typer.Option("--to", metavar="NODE", help="Stop after this node.")] = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Execute every node anew.")] = False,
 ) -> None:
@@ -68,7 +70,9 @@ def runs(root: RootOption = Path("runs"), json_: JsonOption = False) -> None:
 
 @app.command()
 def report(
-    run_id: Annotated[str | None, typer.Argument(metavar="[RUN]", help="The run, as `mastery runs` names it; default: the latest.")] = None,
+    run_id: Annotated[
+        str | None, typer.Argument(metavar="[RUN]", help="The run, as `mastery runs` names it; default: the latest.")
+    ] = None,
     root: RootOption = Path("runs"),
     open_: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
 ) -> None:
@@ -79,7 +83,9 @@ def report(
     records = [record for record in read_records(root) if record.report and run_id in (None, record.run)]
     if not records:
         wanted = f"run {run_id}" if run_id else "a run"
-        raise MasteryError(f"expected {wanted} with a report below {root}, found none; `mastery runs` lists what is there.")
+        raise MasteryError(
+            f"expected {wanted} with a report below {root}, found none; `mastery runs` lists what is there."
+        )
     print(records[-1].report)
     if open_:
         typer.launch(str(records[-1].report))

@@ -41,6 +41,7 @@ def test_what_is_not_asked_for_does_not_count(package: Path) -> None:
     assert digest() == first
 
 
-def test_a_name_that_is_nothing_is_an_error(package: Path) -> None:
+@pytest.mark.usefixtures("package")
+def test_a_name_that_is_nothing_is_an_error() -> None:
     with pytest.raises(FileNotFoundError):
         fingerprint.code_fingerprint("absent")

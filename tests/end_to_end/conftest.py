@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -34,7 +34,7 @@ def mastery() -> Mastery:
 
 
 @pytest.fixture(scope="session")
-def sample(mastery: Mastery, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+def sample(mastery: Mastery, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """A small simulated log, as options of a short run on it."""
     folder = tmp_path_factory.mktemp("sample")
     made = mastery("simulate", "--learners", "600", "--seed", "3", "--out", folder)
@@ -46,4 +46,4 @@ def sample(mastery: Mastery, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         "gates": "[{metric: f1_macro, min: 0.2}]",
     }
     config = ["--config", str(REPOSITORY / "configs" / "sample.yaml")]
-    yield [*config, *(part for key, value in options.items() for part in ("--set", f"{key}={value}"))]
+    return [*config, *(part for key, value in options.items() for part in ("--set", f"{key}={value}"))]

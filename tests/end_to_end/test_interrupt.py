@@ -36,8 +36,9 @@ def children(pid: int) -> list[int]:
 def test_ctrl_c_leaves_nothing_half_written_and_the_next_run_goes_on(
     mastery: Mastery, sample: list[str], tmp_path: Path
 ) -> None:
+    endless = ["--set", "training.epochs=500", "--set", "training.patience=500"]
     process = subprocess.Popen(
-        [*COMMAND, "run", *sample, "--set", "training.epochs=500", "--set", "training.patience=500", "--root", str(tmp_path)],
+        [*COMMAND, "run", *sample, *endless, "--root", str(tmp_path)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(),
     )  # fmt: skip
     wait_for("Trainer", tmp_path, process)

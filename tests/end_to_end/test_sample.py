@@ -54,7 +54,9 @@ def test_a_log_becomes_a_pushed_model(mastery: Mastery, sample: list[str], root:
     assert manifest["run"] == record["run"]
 
 
-def test_the_same_command_again_takes_every_node_from_the_cache(mastery: Mastery, sample: list[str], root: Path) -> None:
+def test_the_same_command_again_takes_every_node_from_the_cache(
+    mastery: Mastery, sample: list[str], root: Path
+) -> None:
     before = versions(root)
     ran = mastery("run", *sample, "--root", root)
     assert ran.returncode == 0, ran.stdout + ran.stderr
@@ -63,7 +65,9 @@ def test_the_same_command_again_takes_every_node_from_the_cache(mastery: Mastery
     assert versions(root) == before
 
 
-def test_a_gate_that_fails_pushes_nothing_and_trains_nothing_anew(mastery: Mastery, sample: list[str], root: Path) -> None:
+def test_a_gate_that_fails_pushes_nothing_and_trains_nothing_anew(
+    mastery: Mastery, sample: list[str], root: Path
+) -> None:
     before = versions(root)
     ran = mastery("run", *sample, "--set", "gates=[{metric: f1_macro, min: 0.999}]", "--root", root)
     assert ran.returncode == 1, ran.stdout + ran.stderr
@@ -79,9 +83,7 @@ def test_a_gate_that_fails_pushes_nothing_and_trains_nothing_anew(mastery: Maste
     assert versions(root) == before
 
 
-def test_a_pushed_model_scores_another_log_as_the_gate_does(
-    mastery: Mastery, sample: list[str], root: Path, tmp_path: Path
-) -> None:
+def test_a_pushed_model_scores_another_log_as_the_gate_does(mastery: Mastery, root: Path, tmp_path: Path) -> None:
     made = mastery("simulate", "--learners", "300", "--seed", "4", "--out", tmp_path)
     assert made.returncode == 0, made.stderr
     model = root / "sample" / "serving" / versions(root)[-1]

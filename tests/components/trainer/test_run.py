@@ -64,7 +64,7 @@ def test_the_model_says_how_it_is_fed(fitted: Path) -> None:
     assert card["task"] == "classification"
     assert card["classes"] == ["low", "mid", "high"]
     assert card["code"] == "abc"
-    assert list(card["config"]["steps"]["features"]) == ["event_type", "correct", "mean dwell"]
+    assert list(card["config"]["steps"]["features"]) == ["event_type", "correct", "mean_dwell"]
 
 
 def test_a_warm_start_continues_and_says_from_where(inputs: FnArgs, fitted: Path, tmp_path: Path) -> None:
@@ -91,10 +91,8 @@ def test_a_number_is_predicted_with_one_output(tmp_path: Path) -> None:
     assert {"loss", "val_loss", "mae", "val_mae"} <= history(folder)["epochs"][0].keys()
     model = tf.saved_model.load(str(folder / "model"))
     answer = model.signatures["predict_steps"](
-        **{
-            "mean dwell": tf.constant([[60.0, 5.0], [0.0, 0.0]]),
-            "event_type": tf.constant([["quiz", "quiz"], ["", ""]]),
-        },
+        mean_dwell=tf.constant([[60.0, 5.0], [0.0, 0.0]]),
+        event_type=tf.constant([["quiz", "quiz"], ["", ""]]),
         correct=tf.constant([[1.0, 0.0], [0.0, 0.0]]),
         unit_id=tf.constant(["algebra", "algebra"]),
         horizon=tf.constant([7, 7], tf.int64),

@@ -17,7 +17,7 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tests.components.trainer.tiny_log import SETTINGS, tiny_log
 from tests.components.transform.analysis import Columns
 
-STEPS = {"event_type": "", "correct": math.nan, "mean dwell": math.nan}
+STEPS = {"event_type": "", "correct": math.nan, "mean_dwell": math.nan}
 CLASSES = [b"low", b"mid", b"high"]
 Answer = dict[str, np.ndarray]
 
@@ -137,7 +137,7 @@ def test_missing_values_and_unknown_words_are_answered(served: Any) -> None:
     tensors = {
         "event_type": tf.constant([["", "game", "quiz"]]),
         "correct": tf.constant([[math.nan] * 3]),
-        "mean dwell": tf.constant([[math.nan, -1e9, 1e9]]),
+        "mean_dwell": tf.constant([[math.nan, -1e9, 1e9]]),
         "unit_id": tf.constant(["never seen"]),
         "horizon": tf.constant([99], tf.int64),
         "num_steps": tf.constant([3], tf.int64),
@@ -150,7 +150,7 @@ def test_no_learner_and_no_step_at_all(served: Any, learners: int) -> None:
     tensors = {
         "event_type": tf.zeros([learners, 0], tf.string),
         "correct": tf.zeros([learners, 0]),
-        "mean dwell": tf.zeros([learners, 0]),
+        "mean_dwell": tf.zeros([learners, 0]),
         "unit_id": tf.constant(["algebra"] * learners, tf.string),
         "horizon": tf.constant([7] * learners, tf.int64),
         "num_steps": tf.constant([0] * learners, tf.int64),

@@ -22,7 +22,7 @@ from tests.components.transform.analysis import Columns, examples, raw_schema
 FEATURES: dict[str, Any] = {
     "event_type": {"type": "categorical", "embedding": 3},
     "correct": {"type": "numeric"},
-    "mean dwell": {"type": "numeric", "scale": "buckets", "buckets": 3, "embedding": 2},
+    "mean_dwell": {"type": "numeric", "scale": "buckets", "buckets": 3, "embedding": 2},
 }
 SETTINGS: dict[str, Any] = {
     "name": "tiny",
@@ -49,7 +49,7 @@ def tiny_log(rows: int, seed: int) -> Columns:
     return {
         "event_type": steps(lambda length, _: rng.choice(["quiz", "video", "forum"], length)),
         "correct": steps(lambda length, skill: np.where(rng.random(length) < 0.1, np.nan, rng.random(length) < skill)),
-        "mean dwell": steps(lambda length, _: rng.exponential(60.0, length)),
+        "mean_dwell": steps(lambda length, _: rng.exponential(60.0, length)),
         "unit_id": [[unit] for unit in rng.choice(["algebra", "logic"], rows).tolist()],
         "horizon": [[day] if day else [] for day in rng.choice([0, 7, 14], rows).tolist()],
         "num_steps": [[length] for length in lengths.tolist()],
