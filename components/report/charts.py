@@ -46,12 +46,13 @@ def line_chart(
     x_domain: Domain | None = None,
     y_domain: Domain | None = None,
     mark: float | None = None,
+    whole_x: bool = False,
 ) -> Markup:
-    """Returns lines in a frame; `mark` puts an upright line at a place on the x axis."""
+    """Returns lines in a frame; `mark` puts an upright line at an x, `whole_x` numbers the x axis by whole steps."""
     x_domain = x_domain or widen(x for line in series for x in line.xs)
     y_domain = y_domain or widen(y for line in series for y in line.ys)
     x, y = _frame(x_domain, y_domain)
-    parts = [_axes(x, y, x_label, y_label)]
+    parts = [_axes(x, y, x_label, y_label, whole_x=whole_x)]
     if mark is not None:
         parts.append(
             Markup('<line class="mark" x1="{0}" x2="{0}" y1="{1}" y2="{2}"/>').format(x(mark), TOP, HEIGHT - BOTTOM)
@@ -156,14 +157,15 @@ def _frame(x_domain: Domain, y_domain: Domain) -> tuple[Scale, Scale]:
     return Scale(*x_domain, LEFT, WIDTH - RIGHT), Scale(*y_domain, HEIGHT - BOTTOM, TOP)
 
 
-def _axes(x: Scale, y: Scale, x_label: str, y_label: str) -> Markup:
+def _axes(x: Scale, y: Scale, x_label: str, y_label: str, *, whole_x: bool = False) -> Markup:
     parts = []
-    for value in ticks(y.low, y.high, 6):
+    for value in ticks(y.low, y.high):
         at = y(value)
         parts.append(Markup('<line class="grid" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(LEFT, WIDTH - RIGHT, at, at))
         parts.append(Markup('<text class="y" x="{}" y="{}">{}</text>').format(LEFT - 6, at + 4, _tick(value)))
+    marks = [value for value in ticks(x.low, x.high) if not whole_x or value == int(value)]
     number = Markup('<text class="x" x="{}" y="{}">{}</text>')
-    parts += [number.format(x(value), HEIGHT - BOTTOM + 16, _tick(value)) for value in ticks(x.low, x.high, 6)]
+    parts += [number.format(x(value), HEIGHT - BOTTOM + 16, _tick(value)) for value in marks]
     base = Markup('<line class="base" x1="{}" x2="{}" y1="{}" y2="{}"/>')
     parts.append(base.format(LEFT, WIDTH - RIGHT, HEIGHT - BOTTOM, HEIGHT - BOTTOM))
     middle_x, middle_y = (LEFT + WIDTH - RIGHT) / 2, (TOP + HEIGHT - BOTTOM) / 2

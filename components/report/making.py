@@ -46,7 +46,7 @@ def learning_curves(training: TrainingFacts) -> list[LearningCurve]:
         best = float(training.best_epoch) if training.best_epoch else None
         domain = (xs[0], xs[-1]) if len(xs) > 1 else (0.0, 2.0)
         title = f"{said} by epoch, on the train and the eval split"
-        chart = line_chart(lines, title=title, x_label="epoch", y_label=said, x_domain=domain, mark=best)
+        chart = line_chart(lines, title=title, x_label="epoch", y_label=said, x_domain=domain, mark=best, whole_x=True)
         curves.append(LearningCurve(said, chart))
     return curves
 

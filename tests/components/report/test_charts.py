@@ -78,5 +78,10 @@ def test_the_first_index_of_a_heat_map_goes_to_the_right() -> None:
     assert '<rect class="cell" x="188.0" y="105.0"' in svg
 
 
+def test_epochs_are_whole() -> None:
+    svg = line_chart([Series("loss", [1, 2, 3], [3, 2, 1], 1)], title="", x_label="", y_label="", whole_x=True)
+    assert re.findall(r'<text class="x" [^>]+>([^<]+)</text>', svg) == ["1", "2", "3"]
+
+
 def test_styles_come_round_again() -> None:
     assert [style_of(index) for index in (0, STYLES - 1, STYLES)] == [1, STYLES, 1]
