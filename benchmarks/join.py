@@ -1,6 +1,6 @@
 """The columnar point-in-time join beside one that goes row by row, on the same simulated log, in one run.
 
-    .venv/bin/python benchmarks/join.py [LEARNERS]
+.venv/bin/python benchmarks/join.py [LEARNERS]
 """
 
 from __future__ import annotations

@@ -79,8 +79,13 @@ class Config(Section):
                     raise ValueError(
                         f"{place}.{name}: this column cannot be an input (it is the label, a key or reserved)"
                     )
-        for name in {name for names in self.evaluation.slices for name in names} & RESERVED:
-            raise ValueError(f"evaluation.slices: {name} is reserved; call the column something else")
+        sliced = {name for names in self.evaluation.slices for name in names}
+        for place, names in (("evaluation.slices", sliced), ("prior.group_by", set(self.prior.group_by))):
+            clash = sorted(names & (RESERVED | {self.label.column, *self.steps.features}))
+            if clash:
+                raise ValueError(
+                    f"{place}: expected columns of outcomes, found {clash} (a step, the label or reserved)"
+                )
         wrong = sorted(set(DERIVED_STEPS) & set(self.context))
         if wrong:
             raise ValueError(f"context: {wrong} are step features; name them under steps.features")

@@ -118,6 +118,8 @@ def test_errors_name_line_and_key(tmp_path: Path) -> None:
         ({"label": {"column": "score", "task": "regression", "classes": ["a", "b"]}}, "expected none"),
         ({"training": {"class_weights": {"no": 1.0}}}, "expected a weight for each"),
         ({"steps": {"max_steps": 3, "min_steps": 4, "features": {"a": {"type": "numeric"}}}}, "at most max_steps"),
+        ({"evaluation": {"slices": ["correct"]}}, "evaluation.slices: expected columns of outcomes, found ['correct']"),
+        ({"prior": {"group_by": ["mastery"]}}, "prior.group_by: expected columns of outcomes, found ['mastery']"),
         ({"name": "Ä b"}, "expected lower-case letters"),
     ],
 )

@@ -17,6 +17,9 @@ from components.errors import TrainingError
 from components.trainer.warm_start import WEIGHTS
 from tests.components.trainer.tiny_log import REGRESSION, SETTINGS, fit, write_inputs
 
+# Keras converts variables the way NumPy 1 wanted it.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
 
 def training(**values: Any) -> dict[str, Any]:
     return {**SETTINGS, "training": {**SETTINGS["training"], **values}}

@@ -17,6 +17,9 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tests.components.trainer.tiny_log import SETTINGS, tiny_log
 from tests.components.transform.analysis import Columns
 
+# Keras converts variables the way NumPy 1 wanted it.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
 STEPS = {"event_type": "", "correct": math.nan, "mean_dwell": math.nan}
 CLASSES = [b"low", b"mid", b"high"]
 Answer = dict[str, np.ndarray]
