@@ -30,7 +30,8 @@ class Beam(Section):
     """How Apache Beam runs the nodes that read data."""
 
     args: list[str] = Field(
-        default_factory=lambda: ["--direct_running_mode=in_memory"],
+        # Without a container image TFX packs itself at the start of every node, for workers that are not there.
+        default_factory=lambda: ["--direct_running_mode=in_memory", "--sdk_container_image=none"],
         description="options of Beam's runner, e.g. --runner=FlinkRunner",
     )
     partitions: int = Field(8, ge=1, description="parts the log is shuffled into, by a hash of the learner")
@@ -80,8 +81,8 @@ class Config(Section):
                         f"{place}.{name}: this column cannot be an input (it is the label, a key or reserved)"
                     )
         sliced = {name for names in self.evaluation.slices for name in names}
-        for place, names in (("evaluation.slices", sliced), ("prior.group_by", set(self.prior.group_by))):
-            clash = sorted(names & (RESERVED | {self.label.column, *self.steps.features}))
+        for place, asked in (("evaluation.slices", sliced), ("prior.group_by", set(self.prior.group_by))):
+            clash = sorted(asked & {*RESERVED, self.label.column, *self.steps.features})
             if clash:
                 raise ValueError(
                     f"{place}: expected columns of outcomes, found {clash} (a step, the label or reserved)"
@@ -92,7 +93,7 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
-    def _protected_columns_only_slice(self) -> Config:
+    def _protected_askedonly_slice(self) -> Config:
         features = {**self.steps.features, **self.context}
         for name in self.protected:
             if name in features and not features[name].allow_protected:

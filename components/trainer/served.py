@@ -84,8 +84,9 @@ class ServedModel(tf.Module):  # type: ignore[misc]
 
     def _answer(self, steps: Mapping[str, tf.RaggedTensor], columns: Mapping[str, tf.RaggedTensor]) -> Answers:
         """Truncates, transforms, pads and answers; the prior where there are fewer events than `min_steps`."""
-        steps = {name: values[:, -self._settings.steps.max_steps :] for name, values in steps.items()}
-        num_steps = _same_lengths(steps)
+        last = slice(-self._settings.steps.max_steps, None)
+        steps = {name: values[:, last] for name, values in _equally_long(steps).items()}
+        num_steps = next(iter(steps.values())).row_lengths()
         raw = {name: _as_spec(values, self._column_specs[name]) for name, values in columns.items()}
         raw[NUM_STEPS] = _as_spec(_present(num_steps), self._num_steps_spec)
         features = self._transform({**steps, **raw})
@@ -108,15 +109,15 @@ class ServedModel(tf.Module):  # type: ignore[misc]
         return {**steps, **columns, NUM_STEPS: tf.TensorSpec([None], tf.int64, NUM_STEPS)}
 
 
-def _same_lengths(steps: Mapping[str, tf.RaggedTensor]) -> tf.Tensor:
-    """Returns the number of steps int64 [B]; the request fails unless all features have as many."""
+def _equally_long(steps: Mapping[str, tf.RaggedTensor]) -> dict[str, tf.RaggedTensor]:
+    """Returns the steps as they are; the request fails unless all features have as many values."""
     (first, lengths), *others = [(name, values.row_lengths()) for name, values in steps.items()]
     checks = [
         tf.debugging.assert_equal(length, lengths, f"expected as many values of {name} as of {first}")
         for name, length in others
     ]
     with tf.control_dependencies(checks):
-        return tf.identity(lengths)
+        return {name: tf.identity(values) for name, values in steps.items()}
 
 
 def _present(values: tf.Tensor) -> tf.RaggedTensor:

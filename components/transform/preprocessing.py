@@ -14,7 +14,7 @@ from components.naming import NUM_STEPS
 from components.transform import names
 from components.transform.columns import Column, ragged, scalar
 from components.transform.prior import group_prior
-from components.transform.scaling import numbers, vocabulary_ids
+from components.transform.scaling import is_missing, scaled_numbers, vocabulary_ids
 
 CONTEXT: TypeAdapter[dict[str, Feature]] = TypeAdapter(dict[str, Feature])
 
@@ -36,10 +36,8 @@ def preprocessing_fn(inputs: Mapping[str, Column], custom_config: Mapping[str, A
     label, one_hot = _label(inputs, Label.model_validate(sections["label"]))
     num_steps = tf.cast(scalar(inputs[NUM_STEPS], missing=0.0), tf.int64)
     outputs = {NUM_STEPS: num_steps, names.LABEL: label}
-    for name, feature in steps.features.items():
-        outputs |= _step_outputs(name, feature, ragged(inputs[name]))
-    for name, feature in CONTEXT.validate_python(sections["context"]).items():
-        outputs |= _context_outputs(name, feature, inputs[name])
+    outputs |= _step_outputs(steps.features, {name: ragged(inputs[name]) for name in steps.features})
+    outputs |= _context_outputs(CONTEXT.validate_python(sections["context"]), inputs)
     groups = [scalar(inputs[name], missing="") for name in prior.group_by]
     outputs[names.PRIOR] = group_prior(groups, one_hot, num_steps < steps.min_steps, prior.smoothing)
     return outputs
@@ -55,19 +53,32 @@ def _label(inputs: Mapping[str, Column], label: Label) -> tuple[tf.Tensor, tf.Te
     return tf.argmax(one_hot, axis=1), one_hot
 
 
-def _step_outputs(name: str, feature: Feature, column: tf.RaggedTensor) -> dict[str, Column]:
-    if isinstance(feature, Categorical):
-        ids = vocabulary_ids(column.flat_values, feature, names.step(name))
-        return {names.step(name): column.with_flat_values(ids)}
-    values, missing = numbers(column.flat_values, feature)
-    return {
-        names.step(name): column.with_flat_values(values),
-        names.step_missing(name): column.with_flat_values(missing),
-    }
+def _step_outputs(
+    features: Mapping[str, Feature], columns: Mapping[str, tf.RaggedTensor]
+) -> dict[str, tf.RaggedTensor]:
+    outputs, numeric = {}, {}
+    for name, feature in features.items():
+        flat = columns[name].flat_values
+        if isinstance(feature, Categorical):
+            outputs[names.step(name)] = vocabulary_ids(flat, feature, names.step(name))
+        else:
+            outputs[names.step_missing(name)] = is_missing(flat)
+            numeric[name] = feature
+    scaled = scaled_numbers({name: columns[name].flat_values for name in numeric}, numeric)
+    outputs |= {names.step(name): values for name, values in scaled.items()}
+    like = next(iter(columns.values()))  # all step features of an example are equally long
+    return {name: like.with_flat_values(values) for name, values in outputs.items()}
 
 
-def _context_outputs(name: str, feature: Feature, column: Column) -> dict[str, Column]:
-    if isinstance(feature, Categorical):
-        return {names.context(name): vocabulary_ids(scalar(column, missing=""), feature, names.context(name))}
-    values, missing = numbers(scalar(column, missing=float("nan")), feature)
-    return {names.context(name): values, names.context_missing(name): missing}
+def _context_outputs(features: Mapping[str, Feature], inputs: Mapping[str, Column]) -> dict[str, tf.Tensor]:
+    outputs, numeric = {}, {}
+    for name, feature in features.items():
+        if isinstance(feature, Categorical):
+            words = scalar(inputs[name], missing="")
+            outputs[names.context(name)] = vocabulary_ids(words, feature, names.context(name))
+        else:
+            numeric[name] = feature
+    columns = {name: scalar(inputs[name], missing=float("nan")) for name in numeric}
+    outputs |= {names.context_missing(name): is_missing(values) for name, values in columns.items()}
+    outputs |= {names.context(name): values for name, values in scaled_numbers(columns, numeric).items()}
+    return outputs
