@@ -93,7 +93,7 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
-    def _protected_askedonly_slice(self) -> Config:
+    def _protected_columns_only_slice(self) -> Config:
         features = {**self.steps.features, **self.context}
         for name in self.protected:
             if name in features and not features[name].allow_protected:
