@@ -12,7 +12,7 @@ PYTHON ?= $(or $(shell for python in "$$(sed -n 's/^executable = //p' .venv/pyve
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run sample test docs lint format lock image clean
+.PHONY: help setup run sample test lint format docs lock image clean
 
 help:  ## List the commands.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,10 +20,10 @@ help:  ## List the commands.
 setup:  ## Make or update the environment in .venv; nothing else on the system changes.
 	@$(PYTHON) -m pipeline.environment.setup
 
-run: sample  ## Run the whole pipeline on a simulated log (LEARNERS=4000).
+run: sample  ## Run the whole pipeline on a simulated log.
 	$(BIN)/mastery run --config configs/sample.yaml
 
-sample: setup
+sample: setup  ## Simulate the log that run reads (LEARNERS=4000).
 	@$(BIN)/mastery simulate --learners $(LEARNERS) --seed 1 --out sample --overwrite
 
 test: lint  ## Check the code and run every test (PYTEST_ARGS="-k join" for some).

@@ -28,6 +28,12 @@ class Training(Section):
     batch_size: int = Field(128, ge=1, description="examples in a batch, all devices together")
     learning_rate: float = Field(1e-3, gt=0, description="Adam's learning rate")
     patience: int = Field(4, ge=1, description="epochs without a better eval loss before training stops")
+    decay: float = Field(
+        0.3,
+        gt=0,
+        le=1,
+        description="factor on the learning rate after half of `patience` epochs without a better eval loss; 1 keeps it",
+    )
     class_weights: Literal["balanced", "none"] | dict[str, float] = Field(
         "balanced", description="weight of each class in the loss: balanced, none, or a number for each class"
     )

@@ -76,7 +76,7 @@ def fit_network(
         network: compiled.
         train: batches of (inputs, label, weight).
         evaluation: the same, for early stopping.
-        training: epochs and patience.
+        training: epochs, patience and decay.
         logs: a new folder for TensorBoard.
 
     Returns:
@@ -86,6 +86,7 @@ def fit_network(
         TrainingError: the loss is no finite number.
     """
     stopping = keras.callbacks.EarlyStopping(patience=training.patience, restore_best_weights=True)
+    decay = keras.callbacks.ReduceLROnPlateau(factor=training.decay, patience=max(1, training.patience // 2))
     curves = keras.callbacks.TensorBoard(
         str(logs), histogram_freq=int(training.histograms), write_graph=False, profile_batch=0
     )
@@ -94,7 +95,7 @@ def fit_network(
         train,
         validation_data=evaluation,
         epochs=training.epochs,
-        callbacks=[epochs, stopping, curves],
+        callbacks=[epochs, decay, stopping, curves],
         verbose=0,
         shuffle=False,
     )
@@ -130,5 +131,5 @@ class EpochLog(keras.callbacks.Callback):  # type: ignore[misc]
                 "or look for huge values in the features: `clip`, `log: true` or `scale: z_score` tame them."
             )
         self.epochs.append({"epoch": epoch + 1, **values})
-        figures = "  ".join(f"{name} {value:.4f}" for name, value in values.items())
+        figures = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
         report_progress(f"epoch {epoch + 1}/{self.most}  {figures}")

@@ -195,3 +195,12 @@ def test_a_fresh_process_loads_it_without_our_code(fitted: Path, log: Columns, s
     )
     here = by_example(served, log)["probabilities"][5]
     assert json.loads(process.stdout.splitlines()[-1]) == pytest.approx(here, abs=1e-6)
+
+
+def test_a_server_that_loads_only_the_graph_answers_the_same(fitted: Path, log: Columns, served: Any) -> None:
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        graph = tf.compat.v1.saved_model.load(session, ["serve"], str(fitted / "model"))
+        signature = graph.signature_def["serving_default"]
+        requests = [serialized(log, row) for row in range(40)]
+        answer = session.run(signature.outputs["probabilities"].name, {signature.inputs["examples"].name: requests})
+    assert answer == pytest.approx(by_example(served, log)["probabilities"], abs=1e-6)

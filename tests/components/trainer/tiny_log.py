@@ -10,6 +10,8 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import tensorflow_transform.beam as tft_beam
+from tensorflow_transform.tf_metadata.dataset_metadata import DatasetMetadata
+from tensorflow_transform.tf_metadata.metadata_io import write_metadata
 from tfx.components.trainer.fn_args_utils import FnArgs
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 from tfx_bsl.tfxio.tensor_adapter import TensorAdapterConfig
@@ -81,6 +83,7 @@ def write_inputs(folder: Path, settings: dict[str, Any]) -> FnArgs:
                 | f"Write {name}"
                 >> beam.io.WriteToTFRecord(str(folder / name / "examples"), file_name_suffix=".gz", num_shards=1)
             )
+    write_metadata(DatasetMetadata(schema), str(folder / "graph" / "metadata"))
     return FnArgs(
         train_files=[str(folder / "train" / "*")],
         eval_files=[str(folder / "eval" / "*")],
