@@ -32,7 +32,7 @@ class Training(Section):
         0.3,
         gt=0,
         le=1,
-        description="factor on the learning rate after half of `patience` epochs without a better eval loss; 1 keeps it",
+        description="factor on the learning rate after half of `patience` epochs without a better eval loss; 1: none",
     )
     class_weights: Literal["balanced", "none"] | dict[str, float] = Field(
         "balanced", description="weight of each class in the loss: balanced, none, or a number for each class"

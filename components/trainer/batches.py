@@ -14,6 +14,7 @@ SHUFFLE_WINDOWS = 8  # windows' worth of examples that are shuffled once, in the
 CACHE_BYTES = 2 << 30  # transformed examples above this size are read again every epoch
 
 Spec = Mapping[str, object]  # features of tf.io.parse_example, by name
+Batch = tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]  # inputs, label, weight, as Keras takes them
 Columns = dict[str, tf.Tensor | tf.RaggedTensor]
 
 
@@ -55,6 +56,23 @@ def evaluation_batches(windows: tf.data.Dataset, batch_size: int) -> tf.data.Dat
     """Returns batches of examples of similar length, in the same order every time, padded alike."""
     batches = windows.flat_map(lambda window: _split(window, batch_size, None))
     return batches.apply(tf.data.experimental.assert_cardinality(_count_batches(windows, batch_size)))
+
+
+def fill_up(batch: Batch, replicas: int) -> Batch:
+    """Fills a batch up with rows of no weight until every replica gets as many; Keras refuses uneven shares.
+
+    Args:
+        batch: inputs [B, ...] by name, label [B], weight [B], with at least one row.
+        replicas: how many share the batch.
+    """
+    if replicas == 1:
+        return batch
+    inputs, label, weight = batch
+    size = tf.size(weight)
+    places = tf.range(size + tf.math.floormod(-size, replicas))
+    rows = tf.minimum(places, size - 1)
+    inputs = {name: tf.gather(value, rows) for name, value in inputs.items()}
+    return inputs, tf.gather(label, rows), tf.where(places < size, tf.gather(weight, rows), 0.0)
 
 
 def _count_batches(windows: tf.data.Dataset, batch_size: int) -> int:

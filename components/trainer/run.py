@@ -13,7 +13,15 @@ import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from components.atomic import write_text
-from components.trainer.batches import WINDOW_BATCHES, Spec, evaluation_batches, read_windows, training_batches
+from components.trainer.batches import (
+    WINDOW_BATCHES,
+    Batch,
+    Spec,
+    evaluation_batches,
+    fill_up,
+    read_windows,
+    training_batches,
+)
 from components.trainer.export import export_model
 from components.trainer.features import Layout, parse_spec, read_layout
 from components.trainer.fit import LOGS, class_weights, compile_network, fit_network, training_strategy
@@ -39,8 +47,10 @@ def run_fn(fn_args: FnArgs) -> None:
     tf.config.experimental.enable_op_determinism()
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
     layout = read_layout(settings, transform)
-    train, evaluation = _batches(fn_args, settings, layout, parse_spec(layout, transform))
-    with training_strategy().scope():
+    strategy = training_strategy()
+    spec = parse_spec(layout, transform)
+    train, evaluation = _batches(fn_args, settings, layout, spec, strategy.num_replicas_in_sync)
+    with strategy.scope():
         network = build_network(settings, layout)
         compile_network(network, settings.label, training)
     base = Path(fn_args.base_model) if training.warm_start and fn_args.base_model else None
@@ -58,7 +68,7 @@ def run_fn(fn_args: FnArgs) -> None:
 
 
 def _batches(
-    fn_args: FnArgs, settings: Settings, layout: Layout, spec: Spec
+    fn_args: FnArgs, settings: Settings, layout: Layout, spec: Spec, replicas: int
 ) -> tuple[tf.data.Dataset, tf.data.Dataset]:
     """Returns batches of (inputs, label, weight) to fit to, and to stop by."""
     training = settings.training
@@ -69,13 +79,22 @@ def _batches(
     )
     weights = class_weights(train, settings.label, training)
 
-    def for_keras(batch: dict[str, tf.Tensor]) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
+    devices = training_strategy().num_replicas_in_sync
+
+    def for_keras(batch: dict[str, tf.Tensor]) -> Batch:
         label = batch[names.LABEL]
         weight = tf.ones_like(label, tf.float32) if weights is None else tf.gather(weights, label)
-        return network_inputs(layout, batch), label, weight
+        return fill_up((network_inputs(layout, batch), label, weight), replicas)
 
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     shuffled = training_batches(train, training.batch_size, training.seed).map(for_keras)
     ordered = evaluation_batches(evaluation, EVALUATION_BATCH).map(for_keras)
     return shuffled.prefetch(2).with_options(options), ordered.prefetch(2).with_options(options)
+
+
+def _divisible(batch: dict[str, tf.Tensor], parts: int) -> dict[str, tf.Tensor]:
+    """Repeats the first rows until a batch splits evenly: Keras averages the first batch over the devices."""
+    size = tf.shape(batch[names.LABEL])[0]
+    rows = tf.range(-(-size // parts) * parts) % size
+    return {name: tf.gather(column, rows) for name, column in batch.items()}

@@ -9,6 +9,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from dataclasses import dataclass
 from importlib.machinery import SourceFileLoader
@@ -61,7 +62,8 @@ def packages(lock: Path) -> Finding:
     """Compares what is installed with the lock; what only other platforms or tests need may be missing."""
     installed = {
         item.name.lower().replace("_", "-").replace(".", "-"): item.version
-        for item in importlib.metadata.distributions()
+        # Not all of sys.path: setuptools puts the packages it carries itself there when it is imported.
+        for item in importlib.metadata.distributions(path=[sysconfig.get_path("purelib")])
     }
     pins = [pin for pin in read_lock(lock) if not pin.marker]
     wrong = [

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from components.errors import TrainingError
-from components.trainer.batches import evaluation_batches, read_windows, training_batches
+from components.trainer.batches import evaluation_batches, fill_up, read_windows, training_batches
 
 SPEC = {
     "num_steps": tf.io.FixedLenFeature([], tf.int64),
@@ -72,3 +72,12 @@ def test_evaluation_keeps_its_order(windows: tf.data.Dataset) -> None:
 def test_no_example_with_events_is_an_error(windows: tf.data.Dataset) -> None:
     with pytest.raises(TrainingError, match=r"found none in the train or the eval split.*steps.min_steps"):
         evaluation_batches(windows.take(0), batch_size=8)
+
+
+def test_replicas_get_equal_shares_and_filling_weighs_nothing() -> None:
+    batch = ({"x": tf.constant([[1.0], [2.0], [3.0]])}, tf.constant([0, 1, 2]), tf.constant([0.5, 1.0, 2.0]))
+    inputs, label, weight = fill_up(batch, replicas=2)
+    assert inputs["x"].numpy()[:3].tolist() == [[1.0], [2.0], [3.0]]
+    assert label.shape == weight.shape == [4]
+    assert weight.numpy().tolist() == [0.5, 1.0, 2.0, 0.0]
+    assert fill_up(batch, replicas=3)[2].numpy().tolist() == [0.5, 1.0, 2.0]
