@@ -2,7 +2,8 @@
 # tests and development tools, run by a user without rights.
 #
 #   docker build --tag mastery .
-#   docker run --rm --volume "$PWD/runs:/app/runs" mastery run --config configs/sample.yaml
+#   docker run --rm --volume mastery-sample:/app/sample mastery simulate --learners 4000 --overwrite
+#   docker run --rm --volume mastery-sample:/app/sample --volume mastery-runs:/app/runs mastery run --config configs/sample.yaml
 
 FROM debian:trixie-slim AS base
 RUN apt-get update \

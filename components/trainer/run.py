@@ -79,8 +79,6 @@ def _batches(
     )
     weights = class_weights(train, settings.label, training)
 
-    devices = training_strategy().num_replicas_in_sync
-
     def for_keras(batch: dict[str, tf.Tensor]) -> Batch:
         label = batch[names.LABEL]
         weight = tf.ones_like(label, tf.float32) if weights is None else tf.gather(weights, label)
@@ -91,10 +89,3 @@ def _batches(
     shuffled = training_batches(train, training.batch_size, training.seed).map(for_keras)
     ordered = evaluation_batches(evaluation, EVALUATION_BATCH).map(for_keras)
     return shuffled.prefetch(2).with_options(options), ordered.prefetch(2).with_options(options)
-
-
-def _divisible(batch: dict[str, tf.Tensor], parts: int) -> dict[str, tf.Tensor]:
-    """Repeats the first rows until a batch splits evenly: Keras averages the first batch over the devices."""
-    size = tf.shape(batch[names.LABEL])[0]
-    rows = tf.range(-(-size // parts) * parts) % size
-    return {name: tf.gather(column, rows) for name, column in batch.items()}
