@@ -16,6 +16,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from components.atomic import write_bytes
 from components.config import Config
 from components.errors import MasteryError
 from components.progress import PROGRESS_FILE
@@ -182,9 +183,7 @@ def _snapshot_schema(config: Config, layout: Layout) -> None:
     text, snapshot = read_schema_text(config), layout.schema_snapshot(config)
     if not snapshot.exists():
         snapshot.parent.mkdir(parents=True, exist_ok=True)
-        beside = snapshot.with_suffix(".part")
-        beside.write_bytes(text)
-        beside.replace(snapshot)
+        write_bytes(snapshot, text)
 
 
 @contextmanager

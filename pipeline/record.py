@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from components.atomic import write_text
 from pipeline.layout import Layout
 
 RunState = Literal["running", "passed", "gates failed", "failed", "interrupted"]
@@ -65,9 +66,7 @@ def write_record(folder: Path, record: RunRecord) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Writes a small JSON file, whole or not at all; a reader never sees half of it."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(json.dumps(value, indent=1), encoding="utf-8")
-    beside.replace(path)
+    write_text(path, json.dumps(value, indent=1))
 
 
 def read_records(root: Path, name: str | None = None) -> list[RunRecord]:

@@ -10,6 +10,7 @@ import pyarrow as pa
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
+from components.atomic import write_text
 from components.config import Config
 from components.errors import ConfigError, MasteryError
 from components.schema import infer
@@ -35,9 +36,7 @@ def write_schema(schema: schema_pb2.Schema, path: Path, *, force: bool) -> str:
     if path.exists() and not force:
         raise MasteryError(f"{path} is there already. Give --out another file, or --force to overwrite it.")
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.part")
-    beside.write_text(infer.to_text(schema), encoding="utf-8")
-    beside.replace(path)
+    write_text(path, infer.to_text(schema))
     return f"Wrote {path} with {len(schema.feature)} features. Read it, and add ranges and domains by hand."
 
 
