@@ -86,7 +86,9 @@ def fit_network(
         TrainingError: the loss is no finite number.
     """
     stopping = keras.callbacks.EarlyStopping(patience=training.patience, restore_best_weights=True)
-    decay = keras.callbacks.ReduceLROnPlateau(factor=training.decay, patience=max(1, training.patience // 2))
+    slower = max(1, training.patience // 2)
+    # Keras refuses a factor of 1.
+    decay = [keras.callbacks.ReduceLROnPlateau(factor=training.decay, patience=slower)] if training.decay < 1 else []
     curves = keras.callbacks.TensorBoard(
         str(logs), histogram_freq=int(training.histograms), write_graph=False, profile_batch=0
     )
@@ -95,16 +97,13 @@ def fit_network(
         train,
         validation_data=evaluation,
         epochs=training.epochs,
-        callbacks=[epochs, decay, stopping, curves],
+        callbacks=[epochs, *decay, stopping, curves],
         verbose=0,
         shuffle=False,
     )
     best = min(range(len(epochs.epochs)), key=lambda index: epochs.epochs[index]["val_loss"])
-    if stopping.stopped_epoch:
-        stopped = f"no better eval loss for {training.patience} epochs"
-    else:
-        network.set_weights(stopping.best_weights)
-        stopped = f"after the {training.epochs} epochs configured"
+    early = f"no better eval loss for {training.patience} epochs"
+    stopped = early if stopping.stopped_epoch else f"after the {training.epochs} epochs configured"
     return {"epochs": epochs.epochs, "best_epoch": best + 1, "stopped": stopped}
 
 

@@ -49,7 +49,7 @@ def test_a_log_becomes_a_pushed_model(mastery: Mastery, sample: list[str], root:
     assert "passed" in ran.stdout
     assert record["pushed_version"] in ran.stdout
     assert record["report"] in ran.stdout
-    assert Path(record["report"]).read_text(encoding="utf-8").lstrip().startswith("<!doctype html")
+    assert Path(record["report"]).read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
     manifest = json.loads(Path(record["pushed_version"], "manifest.json").read_text(encoding="utf-8"))
     assert manifest["run"] == record["run"]
 
