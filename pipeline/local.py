@@ -16,12 +16,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from components.atomic import write_bytes
 from components.config import Config
 from components.errors import MasteryError
 from components.progress import PROGRESS_FILE
 from pipeline.display import RunDisplay
-from pipeline.layout import Layout, read_schema_text
+from pipeline.layout import Layout
+from pipeline.prepare import find_log, snapshot_schema
 from pipeline.record import NodeRecord, RunRecord, RunState, new_run_id, read_records, run_folder, write_record
 from pipeline.worker import Plan, Result
 
@@ -43,13 +43,14 @@ def run_pipeline(
     finished from the cache and goes on from there.
 
     Raises:
-        MasteryError: another run is using `root`, or it cannot be written.
+        MasteryError: a file of the log is missing, another run is using `root`, or it cannot be written.
     """
+    find_log(config)
     root = root.resolve()
     layout = Layout(root, config.name)
     with _locked(root):
         _recover(layout)
-        _snapshot_schema(config, layout)
+        snapshot_schema(config, layout)
         plan = Plan(
             run=new_run_id(), root=root, config=config, use_cache=use_cache, from_node=from_node, to_node=to_node
         )
@@ -177,13 +178,6 @@ def _recover(layout: Layout) -> None:
             record = _interrupted(record, folder, layout)
             record.seconds = 0.0
             write_record(folder, record)
-
-
-def _snapshot_schema(config: Config, layout: Layout) -> None:
-    text, snapshot = read_schema_text(config), layout.schema_snapshot(config)
-    if not snapshot.exists():
-        snapshot.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(snapshot, text)
 
 
 @contextmanager
