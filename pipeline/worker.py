@@ -18,7 +18,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from components.config import Config
-from components.errors import MasteryError
+from components.errors import MasteryError, explain
 from pipeline.layout import Layout
 from pipeline.record import NodeRecord, write_json
 
@@ -54,7 +54,7 @@ def main(folder: Path) -> int:
         _run_nodes(plan, folder, result)
     except Exception as error:
         traceback.print_exc()
-        result.error = _explain(error)
+        result.error = explain(error)
         result.log = str(_current_log(folder))
     write_json(folder / "result.json", result.model_dump())
     return 1 if result.error else 0
@@ -107,16 +107,6 @@ def _note_outputs(node_id: str, outputs: dict[str, Any], result: Result) -> None
 
 def _write_nodes(folder: Path, nodes: list[NodeRecord]) -> None:
     write_json(folder / "nodes.json", [node.model_dump() for node in nodes])
-
-
-def _explain(error: BaseException) -> str:
-    """Returns the text for the user: that of the MasteryError at the bottom, or the last line of the traceback."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, MasteryError):
-            return str(cause)
-        cause = cause.__cause__ or cause.__context__
-    return "".join(traceback.format_exception_only(error)).strip()
 
 
 def _log_to(path: Path) -> None:

@@ -1,0 +1,1 @@
+"""The DAG on Kubeflow Pipelines: compiled, run in containers, and shown in its user interface."""
