@@ -25,6 +25,7 @@ Component = Callable[..., dsl.PipelineTask]
 PARAMETERS = {
     "events": str, "outcomes": str, "span": str, "gates": str, "warm_start": bool, "push": bool, "only_new_data": bool,
 }  # fmt: skip
+DESCRIPTION = "From a behaviour log to a pushed model."
 _EXECUTOR_INPUT = "{{$}}"  # Kubeflow's placeholder for a task's parameters and where its outputs go, as JSON
 _ARTIFACTS: dict[str, Any] = {
     kind.__name__: kind for kind in (dsl.Markdown, dsl.HTML, dsl.Metrics, dsl.ClassificationMetrics, dsl.Model)
@@ -77,7 +78,6 @@ def _define(config: Config, arguments: list[str], apply: Callable[..., None]) ->
         )  # fmt: skip
         return place(component(**parameters), task.resources, ", ".join(task.nodes))
 
-    @dsl.pipeline(name=config.name.replace("_", "-"), description="From a behaviour log to a pushed model.")
     def pipeline(
         events: str = "",
         outcomes: str = "",
@@ -115,7 +115,7 @@ def _define(config: Config, arguments: list[str], apply: Callable[..., None]) ->
                 gate = _component("gates", [], image, {FAILED_GATES: str}, {}, {}, module="pipeline.kubeflow.verdict")
                 place(gate(**{FAILED_GATES: verdict}).after(task), light, "Gates")
 
-    return pipeline
+    return dsl.pipeline(name=config.name.replace("_", "-"), description=DESCRIPTION)(pipeline)
 
 
 def _component(

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ml_metadata import MetadataStore
-from ml_metadata.proto import metadata_store_pb2
+from ml_metadata.proto.metadata_store_pb2 import Event, Execution
 from rich.console import Console
 
 from components.config import Config
@@ -18,7 +18,6 @@ from pipeline.record import NodeRecord, RunRecord, RunState, run_folder, write_r
 from pipeline.recover import cancel_unfinished, open_store
 from pipeline.summary import print_summary
 
-Execution = metadata_store_pb2.Execution
 _STATES = {Execution.COMPLETE: "done", Execution.CACHED: "cached"}
 SUMMARY = "run_summary"
 _TELLING_FILES = (
@@ -118,10 +117,6 @@ def _latest(store: MetadataStore, executions: list[Execution]) -> dict[str, Exec
 def _output_file(store: MetadataStore, execution: Execution | None, output: str, name: str) -> str | None:
     """Returns the path of a file in an execution's output, None where there is none."""
     events = store.get_events_by_execution_ids([execution.id]) if execution else []
-    ids = [
-        event.artifact_id
-        for event in events
-        if event.type == metadata_store_pb2.Event.OUTPUT and event.path.steps[0].key == output
-    ]
+    ids = [event.artifact_id for event in events if event.type == Event.OUTPUT and event.path.steps[0].key == output]
     files = [Path(artifact.uri, name) for artifact in store.get_artifacts_by_id(ids)] if ids else []
     return next((str(file) for file in files if file.exists()), None)

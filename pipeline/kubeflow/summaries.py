@@ -16,7 +16,7 @@ def summarise_node(result: NodeResult) -> str:
     """Returns a node's summary as Markdown: how it ended, its figures, where its outputs are."""
     took = f"{result.seconds:.1f} s"
     ended = f"Taken from the cache in {took}." if result.state == "cached" else f"Done in {took}."
-    facts = _FACTS.get(result.node_id, lambda _: [])(result.outputs)
+    facts = _FACTS[result.node_id](result.outputs) if result.node_id in _FACTS else []
     places = [f"- {name}: `{item.uri}`" for name, items in sorted(result.outputs.items()) for item in items]
     return "\n".join([f"# {result.node_id}", "", ended, "", *facts, "", *places, ""])
 
