@@ -33,9 +33,8 @@ Memory = Annotated[str, BeforeValidator(_as_text), AfterValidator(_is_memory)]
 class Gpu(Section):
     """GPUs of a container."""
 
-    type: str = Field(
-        "nvidia.com/gpu", description="the resource's name in Kubernetes; on Vertex AI e.g. `NVIDIA_TESLA_T4`"
-    )
+    type: str = Field("nvidia.com/gpu", description="the resource's name in Kubernetes")
+    vertex_type: str = Field("NVIDIA_TESLA_T4", description="the accelerator's name on Vertex AI")
     count: PositiveInt = Field(1, description="how many")
 
 

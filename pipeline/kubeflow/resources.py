@@ -13,6 +13,8 @@ def apply_for_kubeflow(task: dsl.PipelineTask, resources: Resources, kubeflow: K
     Placement, volumes and secrets are the file's second document, which open-source Kubeflow reads.
     """
     _apply_common(task, resources)
+    if resources.gpu:
+        task.set_accelerator_type(resources.gpu.type).set_accelerator_limit(resources.gpu.count)
     if resources.cpu:
         task.set_cpu_request(resources.cpu)
     if resources.memory:
@@ -36,6 +38,8 @@ def apply_for_vertex(task: dsl.PipelineTask, resources: Resources, kubeflow: Kub
     """Sets CPU, memory, GPUs and retries; Vertex AI picks the machine by them and knows nothing of the rest."""
     del kubeflow
     _apply_common(task, resources)
+    if resources.gpu:
+        task.set_accelerator_type(resources.gpu.vertex_type).set_accelerator_limit(resources.gpu.count)
 
 
 def _apply_common(task: dsl.PipelineTask, resources: Resources) -> None:
@@ -43,8 +47,6 @@ def _apply_common(task: dsl.PipelineTask, resources: Resources) -> None:
         task.set_cpu_limit(resources.cpu)
     if resources.memory:
         task.set_memory_limit(resources.memory)
-    if resources.gpu:
-        task.set_accelerator_type(resources.gpu.type).set_accelerator_limit(resources.gpu.count)
     retry = resources.retry
     if retry and retry.attempts:
         task.set_retry(
