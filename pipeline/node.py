@@ -15,7 +15,7 @@ from pathlib import Path
 from components.config import Config, load_config
 from components.errors import MasteryError, explain
 from pipeline.kubeflow.outputs import TaskOutputs
-from pipeline.kubeflow.parameters import settings_of
+from pipeline.kubeflow.overrides import settings_of
 from pipeline.layout import Layout
 from pipeline.quiet import quiet_imports
 
