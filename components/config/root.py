@@ -11,9 +11,12 @@ from pydantic import Field, field_validator, model_validator
 from components.config.data import Data, Label
 from components.config.features import Feature, InputName, Prior, Steps
 from components.config.gates import CLASS_METRICS, CLASSIFICATION_METRICS, REGRESSION_METRICS, Evaluation, Gate
+from components.config.kubeflow import Kubeflow
 from components.config.section import Section
 from components.config.training import Model, Training
 from components.naming import DERIVED_STEPS, EVENT_TYPE, RESERVED
+
+WHERE_IT_RUNS = ("kubeflow",)  # sections that no node reads, so that a change of them invalidates no cached node
 
 
 class Push(Section):
@@ -59,6 +62,7 @@ class Config(Section):
     gates: list[Gate] = Field(description="what a model has to reach before it is pushed", min_length=1)
     push: Push = Field(default_factory=Push, description="where a model that passed goes")  # type: ignore[arg-type]
     beam: Beam = Field(default_factory=Beam, description="how the data nodes run")  # type: ignore[arg-type]
+    kubeflow: Kubeflow = Field(default_factory=Kubeflow, description="where it runs on a cluster")  # type: ignore[arg-type]
 
     @field_validator("name")
     @classmethod
@@ -145,8 +149,11 @@ class Config(Section):
         """Returns the named sections as canonical JSON: the part of a cache key that is configuration."""
         return json.dumps(self.model_dump(mode="json", by_alias=True, include={*names}), sort_keys=True)
 
+    def lineage_json(self) -> str:
+        """Returns all that a pushed model or its report depends on as canonical JSON: where it runs is left out."""
+        return json.dumps(self.model_dump(mode="json", by_alias=True, exclude={*WHERE_IT_RUNS}), sort_keys=True)
+
     @property
     def fingerprint(self) -> str:
-        """A short digest of every value in the configuration."""
-        text = json.dumps(self.model_dump(mode="json", by_alias=True), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        """A short digest of every value in `lineage_json`."""
+        return hashlib.sha256(self.lineage_json().encode()).hexdigest()[:12]

@@ -61,7 +61,7 @@ class Executor(BaseExecutor):  # type: ignore[misc]
         manifest = describe_push(
             model,
             run=(self._context.pipeline_run_id or "") if self._context else "",
-            config=config.model_dump(mode="json", by_alias=True),
+            config=json.loads(config.lineage_json()),
             config_fingerprint=config.fingerprint,
             data={name: _property(inputs["examples"], key) for name, key in DATA_PROPERTIES.items()},
             evaluation=evaluation,

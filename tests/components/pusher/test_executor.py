@@ -85,7 +85,7 @@ def test_a_blessed_model_is_pushed_with_what_made_it(inputs: dict[str, list[Any]
         "run": "run-2024",
         "data": {"fingerprint": "split:events,sum:1", "span": 3, "version": None},
         "code": "abc123",
-        "config": CONFIG.model_dump(mode="json", by_alias=True),
+        "config": json.loads(CONFIG.lineage_json()),
         "config_fingerprint": CONFIG.fingerprint,
         "metrics": {"accuracy": 0.8},
         "gates": GATES,
