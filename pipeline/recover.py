@@ -21,9 +21,7 @@ def cancel_unfinished(layout: Layout, run_id: str) -> list[str]:
     """
     if not layout.metadata.exists():
         return []
-    connection = metadata_store_pb2.ConnectionConfig()
-    connection.sqlite.filename_uri = str(layout.metadata)
-    store = MetadataStore(connection)
+    store = open_store(layout)
     run = store.get_context_by_type_and_name("pipeline_run", run_id)
     if run is None:
         return []
@@ -38,6 +36,13 @@ def cancel_unfinished(layout: Layout, run_id: str) -> list[str]:
         _remove_outputs(layout.nodes / node_id, execution.id)
         cancelled.append(node_id)
     return cancelled
+
+
+def open_store(layout: Layout) -> MetadataStore:
+    """Returns the metadata store."""
+    connection = metadata_store_pb2.ConnectionConfig()
+    connection.sqlite.filename_uri = str(layout.metadata)
+    return MetadataStore(connection)
 
 
 def _is_node(store: MetadataStore, context: metadata_store_pb2.Context) -> bool:

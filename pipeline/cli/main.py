@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli import log_commands, schema_commands
+from pipeline.cli import kubeflow_commands, log_commands, schema_commands
 from pipeline.cli.options import ConfigOption, JsonOption, RootOption, SetOption
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(schema_commands.app, name="schema")
+app.add_typer(kubeflow_commands.app, name="kubeflow")
 app.command("check-log")(log_commands.check_log)
 app.command("simulate")(log_commands.simulate)
 

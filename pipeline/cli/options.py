@@ -13,3 +13,13 @@ SetOption = Annotated[
 ]
 RootOption = Annotated[Path, typer.Option("--root", metavar="DIR", help="Where runs keep everything.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+HostOption = Annotated[
+    str | None,
+    typer.Option("--host", metavar="URL", help="Address; default: $MASTERY_KUBEFLOW_HOST, then kubeflow.host."),
+]
+NamespaceOption = Annotated[
+    str | None, typer.Option("--namespace", metavar="NAME", help="Namespace; default: kubeflow.namespace.")
+]
+ParamOption = Annotated[
+    list[str], typer.Option("--param", metavar="NAME=VALUE", help="A parameter of the pipeline; repeatable.")
+]

@@ -15,7 +15,7 @@ from kfp import compiler, dsl
 
 from components.atomic import new_file
 from components.config import Config
-from components.config.kubeflow import Resources
+from components.config.resources import Resources
 from pipeline.kubeflow.resources import apply_for_kubeflow, apply_for_vertex
 from pipeline.kubeflow.tasks import FAILED_GATES, NEW_DATA, Task, outputs_of, parameters_of, plan_tasks
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from kfp import dsl, kubernetes
 
-from components.config.kubeflow import Kubeflow, Resources
+from components.config import Kubeflow
+from components.config.resources import Resources
 
 
 def apply_for_kubeflow(task: dsl.PipelineTask, resources: Resources, kubeflow: Kubeflow) -> None:

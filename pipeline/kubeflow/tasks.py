@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from components.config import Config
-from components.config.kubeflow import Resources
+from components.config.resources import Resources
 from components.errors import ConfigError
 
 DATA, PREPARE, FIT, JUDGE, DELIVER = "data", "prepare", "fit", "judge", "deliver"

@@ -135,3 +135,18 @@ def test_a_protected_column_is_an_input_only_in_so_many_words(tmp_path: Path) ->
 @pytest.mark.parametrize("override", ["nothing", "gates.9.min=1", "name.first=1", "gates.x=1"])
 def test_an_override_that_fits_nowhere_is_refused(tmp_path: Path, override: str) -> None:
     assert "--set" in message(tmp_path, override)
+
+
+def test_where_it_runs_is_no_part_of_what_a_model_depends_on(tmp_path: Path) -> None:
+    here = load_config(write(tmp_path))
+    there = load_config(write(tmp_path, kubeflow={"host": "https://cluster.example", "ca_cert": "ca.pem"}))
+    assert there.kubeflow.ca_cert == str(tmp_path / "ca.pem")
+    assert there.fingerprint == here.fingerprint
+    assert there.recipe == here.recipe
+    assert load_config(write(tmp_path), ["training.epochs=3"]).fingerprint != here.fingerprint
+
+
+def test_an_unknown_time_zone_is_named(tmp_path: Path) -> None:
+    assert "kubeflow.timezone: expected a time zone such as Europe/Zurich, found 'CEST'" in message(
+        tmp_path, kubeflow={"timezone": "CEST"}
+    )

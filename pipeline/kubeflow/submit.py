@@ -1,0 +1,114 @@
+"""Brings a compiled pipeline to the cluster: one pipeline a configuration, one version a content."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from components.config import Config
+from pipeline.kubeflow.client import Cluster, named
+from pipeline.kubeflow.errors import KubeflowError
+
+_DIGITS = 12  # of the content's digest; enough for 16 million versions with one chance in two of a collision
+_CONFLICT = 409
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A version of a pipeline on the cluster.
+
+    Attributes:
+        pipeline: the pipeline's name.
+        version: the version's name, which ends in a digest of the file's content.
+        uploaded: False where the same content was there already.
+    """
+
+    pipeline: str
+    pipeline_id: str
+    version: str
+    version_id: str
+    uploaded: bool
+
+    def describe(self) -> str:
+        """Returns what was done, in a line."""
+        if self.uploaded:
+            return f"Uploaded version {self.version} of pipeline {self.pipeline}."
+        return f"Unchanged: version {self.version} of pipeline {self.pipeline} is there already."
+
+
+@contextmanager
+def compiled(config: Config, config_file: Path, settings: Sequence[str]) -> Iterator[Path]:
+    """Yields the compiled pipeline of a configuration, a file that is gone after the block; see `compile_pipeline`."""
+    from pipeline.kubeflow.compile import compile_pipeline
+
+    with TemporaryDirectory(prefix="mastery-") as folder:
+        file = Path(folder, "pipeline.yaml")
+        compile_pipeline(config, config_file, file, settings=settings)
+        yield file
+
+
+def pipeline_name(name: str) -> str:
+    """Returns what a configuration's pipeline is called on the cluster: names of Kubernetes have no underscore."""
+    return name.replace("_", "-").rstrip("-")
+
+
+def submit(cluster: Cluster, name: str, file: Path) -> Submission:
+    """Uploads a compiled pipeline as a new version, unless its content is there already.
+
+    Args:
+        cluster: where to.
+        name: the configuration's name; the pipeline is created when it is new.
+        file: the compiled pipeline, a YAML file.
+
+    Raises:
+        KubeflowError: the cluster refused or went away.
+    """
+    pipeline = pipeline_name(name)
+    version = f"{pipeline}-{hashlib.sha256(file.read_bytes()).hexdigest()[:_DIGITS]}"
+    pipeline_id = find_pipeline(cluster, name) or _create(cluster, pipeline)
+    version_id = _find_version(cluster, pipeline_id, version)
+    if version_id:
+        return Submission(pipeline, pipeline_id, version, version_id, uploaded=False)
+    try:
+        with cluster.explained():
+            uploaded = cluster.client.upload_pipeline_version(str(file), version, pipeline_id=pipeline_id)
+    except KubeflowError as error:
+        if error.status == _CONFLICT and (version_id := _find_version(cluster, pipeline_id, version)):
+            return Submission(pipeline, pipeline_id, version, version_id, uploaded=False)  # somebody was quicker
+        raise
+    return Submission(pipeline, pipeline_id, version, str(uploaded.pipeline_version_id), uploaded=True)
+
+
+def find_pipeline(cluster: Cluster, name: str) -> str | None:
+    """Returns the ID of a configuration's pipeline, or None where it was never submitted."""
+    found = cluster.pages(
+        cluster.client.list_pipelines, "pipelines", filter=named(pipeline_name(name)), namespace=cluster.namespace
+    )
+    return _first_id(found, "pipeline_id")
+
+
+def _find_version(cluster: Cluster, pipeline_id: str, version: str) -> str | None:
+    versions = cluster.pages(
+        cluster.client.list_pipeline_versions, "pipeline_versions", pipeline_id=pipeline_id, filter=named(version)
+    )
+    return _first_id(versions, "pipeline_version_id")
+
+
+def _create(cluster: Cluster, name: str) -> str:
+    """Creates a pipeline without a version; KFP's own upload would name the first version after the pipeline."""
+    import kfp_server_api
+
+    body = kfp_server_api.V2beta1Pipeline(name=name, display_name=name, namespace=cluster.namespace or None)
+    with cluster.explained():
+        created = cluster.client.pipelines.pipeline_service_create_pipeline(body)
+    return str(created.pipeline_id)
+
+
+def _first_id(items: Any, field: str) -> str | None:
+    item = next(iter(items), None)
+    return None if item is None else str(getattr(item, field))
