@@ -32,7 +32,7 @@ def create_pipeline(config: Config, layout: Layout, *, enable_cache: bool = True
         enable_cache: whether a node whose inputs, configuration and code are unchanged is taken from an earlier run.
     """
     return pipeline.Pipeline(
-        pipeline_name=config.name,
+        pipeline_name=layout.store_name,
         pipeline_root=str(layout.nodes),
         components=_nodes(config, layout),
         enable_cache=enable_cache,

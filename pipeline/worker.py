@@ -65,13 +65,15 @@ def main(folder: Path) -> int:
 
 def _run_nodes(plan: Plan, folder: Path, result: Result) -> None:
     # Imported here so that a broken installation is reported like any failed node.
-    from pipeline.dag import create_pipeline
-    from pipeline.launch import compile_plan, launch_node, node_ids
     from pipeline.metadata import connect, connection_config
 
     layout = Layout(plan.root, plan.config.name)
     store = connection_config(plan.config.metadata, layout)
-    connect(store)  # before anything is done in vain
+    connect(store)  # TFX takes its time to load; who mistyped a password should not wait for it
+
+    from pipeline.dag import create_pipeline
+    from pipeline.launch import compile_plan, launch_node, node_ids
+
     compiled = compile_plan(create_pipeline(plan.config, layout, enable_cache=plan.use_cache), plan.run)
     names = node_ids(compiled)
     _check_names(plan, names)

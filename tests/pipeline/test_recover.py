@@ -21,7 +21,7 @@ def execution(store: MetadataStore, layout: Layout, node: str, state: int, run: 
     kind = store.put_execution_type(mlmd.ExecutionType(name=f"components.{node}"))
     contexts = [
         mlmd.Context(type_id=kinds["pipeline_run"], name=run),
-        mlmd.Context(type_id=kinds["node"], name=f"{layout.name}.{node}"),
+        mlmd.Context(type_id=kinds["node"], name=f"{layout.store_name}.{node}"),
     ]
     number, _, _ = store.put_execution(
         mlmd.Execution(type_id=kind, last_known_state=state),
