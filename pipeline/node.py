@@ -51,8 +51,13 @@ def _run_nodes(config: Config, layout: Layout, options: argparse.Namespace, outp
         from pipeline.dag import create_pipeline
         from pipeline.kubeflow.show import show_node
         from pipeline.launch import compile_plan, launch_node, node_ids
+    from pipeline.metadata import connect, connection_config
+    from pipeline.mirror import Mirror
     from pipeline.prepare import snapshot_schema
 
+    store = connection_config(config.metadata, layout)
+    connect(store)
+    mirror = Mirror(options.storage, options.root) if options.storage else None
     snapshot_schema(config, layout)
     plan = compile_plan(create_pipeline(config, layout), options.run)
     present = node_ids(plan)
@@ -62,7 +67,7 @@ def _run_nodes(config: Config, layout: Layout, options: argparse.Namespace, outp
             continue
         print(f"{node:<20} started", flush=True)
         try:
-            result = launch_node(plan, node)
+            result = launch_node(plan, node, store=store, mirror=mirror)
         except Exception:
             print(f"{node:<20} failed", flush=True)
             raise

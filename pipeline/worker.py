@@ -24,7 +24,10 @@ from pipeline.record import NodeRecord, write_json
 
 
 class Plan(BaseModel):
-    """What the command line asks of the worker: `plan.json` in the run's folder."""
+    """What the command line asks of the worker: `plan.json` in the run's folder.
+
+    How to connect to the metadata store is not in it; the worker finds that in its environment.
+    """
 
     run: str
     root: Path
@@ -62,10 +65,15 @@ def main(folder: Path) -> int:
 
 def _run_nodes(plan: Plan, folder: Path, result: Result) -> None:
     # Imported here so that a broken installation is reported like any failed node.
+    from pipeline.metadata import connect, connection_config
+
+    layout = Layout(plan.root, plan.config.name)
+    store = connection_config(plan.config.metadata, layout)
+    connect(store)  # TFX takes its time to load; who mistyped a password should not wait for it
+
     from pipeline.dag import create_pipeline
     from pipeline.launch import compile_plan, launch_node, node_ids
 
-    layout = Layout(plan.root, plan.config.name)
     compiled = compile_plan(create_pipeline(plan.config, layout, enable_cache=plan.use_cache), plan.run)
     names = node_ids(compiled)
     _check_names(plan, names)
@@ -77,7 +85,7 @@ def _run_nodes(plan: Plan, folder: Path, result: Result) -> None:
         node.state, started = "running", time.monotonic()
         _write_nodes(folder, nodes)
         try:
-            done = launch_node(compiled, node.id, use_cache=index < first_anew)
+            done = launch_node(compiled, node.id, store=store, use_cache=index < first_anew)
         except BaseException:
             node.state, node.seconds = "failed", time.monotonic() - started
             _write_nodes(folder, nodes)

@@ -13,6 +13,7 @@ from components.config.data import Data, Label
 from components.config.features import Feature, InputName, Prior, Steps
 from components.config.gates import CLASS_METRICS, CLASSIFICATION_METRICS, REGRESSION_METRICS, Evaluation, Gate
 from components.config.kubeflow import Kubeflow
+from components.config.metadata import Metadata
 from components.config.section import Section
 from components.config.training import Model, Training
 from components.naming import DERIVED_STEPS, EVENT_TYPE, RESERVED
@@ -65,6 +66,12 @@ class Config(Section):
     push: Push = Field(default_factory=Push, description="where a model that passed goes")  # type: ignore[arg-type]
     beam: Beam = Field(default_factory=Beam, description="how the data nodes run")  # type: ignore[arg-type]
     kubeflow: Kubeflow = Field(default_factory=Kubeflow, description="how it runs on Kubeflow Pipelines")  # type: ignore[arg-type]
+    metadata: Metadata = Field(
+        # Excluded from every dump: where the store is belongs into no plan, manifest, fingerprint or cache key.
+        default_factory=Metadata,  # type: ignore[arg-type]
+        description="where ML Metadata keeps executions and artifacts",
+        exclude=True,
+    )
 
     @field_validator("name")
     @classmethod

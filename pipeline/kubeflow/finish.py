@@ -14,8 +14,9 @@ from components.config import Config
 from pipeline.kubeflow.outputs import TaskOutputs
 from pipeline.kubeflow.tasks import NODES
 from pipeline.layout import Layout
+from pipeline.metadata import connect, connection_config
 from pipeline.record import NodeRecord, RunRecord, RunState, run_folder, write_record
-from pipeline.recover import cancel_unfinished, open_store
+from pipeline.recover import cancel_unfinished
 from pipeline.summary import print_summary
 
 _STATES = {Execution.COMPLETE: "done", Execution.CACHED: "cached"}
@@ -32,8 +33,9 @@ def finish_run(config: Config, layout: Layout, run: str, outputs: TaskOutputs | 
 
     What a container that was killed left unfinished is marked as cancelled and tidied up.
     """
-    unfinished = cancel_unfinished(layout, run)
-    record = read_run(layout, run, {"WarmStartResolver"} if not config.training.warm_start else set())
+    store = connect(connection_config(config.metadata, layout))
+    unfinished = cancel_unfinished(store, layout, run)
+    record = read_run(store, layout, run, {"WarmStartResolver"} if not config.training.warm_start else set())
     if unfinished:
         record.error = f"{', '.join(unfinished)} did not come to an end; out of memory, or out of time?"
     folder = run_folder(layout, run)
@@ -45,15 +47,15 @@ def finish_run(config: Config, layout: Layout, run: str, outputs: TaskOutputs | 
     return record
 
 
-def read_run(layout: Layout, run: str, absent: set[str]) -> RunRecord:
+def read_run(store: MetadataStore, layout: Layout, run: str, absent: set[str]) -> RunRecord:
     """Returns the record of a run from the metadata store.
 
     Args:
-        layout: where the store is.
+        store: the metadata store.
+        layout: of the run's pipeline.
         run: the run's id.
         absent: nodes that this run does not have.
     """
-    store = open_store(layout)
     context = store.get_context_by_type_and_name("pipeline_run", run)
     executions = {} if context is None else _latest(store, store.get_executions_by_context(context.id))
     nodes = [NodeRecord(id=name) for name in NODES if name not in absent]
