@@ -15,6 +15,8 @@ from tfx.orchestration.portable import launcher, runtime_parameter_utils
 from tfx.orchestration.portable.mlmd import execution_lib
 from tfx.proto.orchestration import pipeline_pb2
 
+from pipeline.freshness import sign_plan
+
 RESOLVER = "tfx.dsl.components.common.resolver.Resolver"
 NodeState = Literal["done", "cached"]
 
@@ -47,6 +49,7 @@ def compile_plan(pipeline: Pipeline, run_id: str) -> pipeline_pb2.Pipeline:
     The plan can be serialized, and every node of it launched in a process or container of its own.
     """
     plan = compiler.Compiler().compile(pipeline)
+    sign_plan(plan)
     runtime_parameter_utils.substitute_runtime_parameter(plan, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: run_id})
     return plan
 
@@ -71,8 +74,7 @@ def launch_node(plan: pipeline_pb2.Pipeline, node_id: str, *, use_cache: bool = 
     node = next(item.pipeline_node for item in plan.nodes if item.pipeline_node.node_info.id == node_id)
     node.execution_options.caching_options.enable_cache &= use_cache
     deployment = runner_utils.extract_local_deployment_config(plan)
-    connection = deployment.metadata_connection_config
-    store = metadata.Metadata(getattr(connection, connection.WhichOneof("connection_config")))
+    store = open_metadata(plan)
     started = time.monotonic()
     info = launcher.Launcher(
         pipeline_node=node,
@@ -88,6 +90,12 @@ def launch_node(plan: pipeline_pb2.Pipeline, node_id: str, *, use_cache: bool = 
     if state is None:
         raise NodeFailedError(f"{node_id} failed: one of its inputs could not be resolved.")
     return NodeResult(node_id, state, time.monotonic() - started, outputs)
+
+
+def open_metadata(plan: pipeline_pb2.Pipeline) -> metadata.Metadata:
+    """Returns TFX's handle on the metadata store of a plan, a context manager with the `store` inside."""
+    connection = runner_utils.extract_local_deployment_config(plan).metadata_connection_config
+    return metadata.Metadata(getattr(connection, connection.WhichOneof("connection_config")))
 
 
 def _published(store: metadata.Metadata, execution_id: int) -> tuple[NodeState | None, dict[str, list[Artifact]]]:

@@ -19,8 +19,9 @@ from pydantic import BaseModel
 
 from components.config import Config
 from components.errors import MasteryError, explain
+from components.example_gen.provenance import DataProvenance
 from pipeline.layout import Layout
-from pipeline.record import NodeRecord, write_json
+from pipeline.record import NodeRecord, SeenBefore, write_json
 
 
 class Plan(BaseModel):
@@ -32,6 +33,7 @@ class Plan(BaseModel):
     use_cache: bool = True
     from_node: str | None = None  # this node and those after it are executed anew
     to_node: str | None = None  # this node is the last
+    only_new_data: bool = False  # the run ends after ExampleGen where it would only repeat the one before
 
 
 class Result(BaseModel):
@@ -40,6 +42,8 @@ class Result(BaseModel):
     metrics: str | None = None
     report: str | None = None
     pushed_version: str | None = None
+    data: DataProvenance | None = None
+    seen_before: SeenBefore | None = None
     error: str | None = None
     log: str | None = None  # of the node that failed
 
@@ -63,7 +67,8 @@ def main(folder: Path) -> int:
 def _run_nodes(plan: Plan, folder: Path, result: Result) -> None:
     # Imported here so that a broken installation is reported like any failed node.
     from pipeline.dag import create_pipeline
-    from pipeline.launch import compile_plan, launch_node, node_ids
+    from pipeline.freshness import FIRST, note_repeat, seen_before
+    from pipeline.launch import compile_plan, launch_node, node_ids, open_metadata
 
     layout = Layout(plan.root, plan.config.name)
     compiled = compile_plan(create_pipeline(plan.config, layout, enable_cache=plan.use_cache), plan.run)
@@ -85,6 +90,13 @@ def _run_nodes(plan: Plan, folder: Path, result: Result) -> None:
         node.state, node.seconds = done.state, done.seconds
         _write_nodes(folder, nodes)
         _note_outputs(node.id, done.outputs, result)
+        if plan.only_new_data and node.id == FIRST:
+            with open_metadata(compiled) as handle:
+                result.seen_before = seen_before(handle.store, compiled)
+                if result.seen_before:
+                    note_repeat(handle.store, compiled, result.seen_before)
+                    _write_nodes(folder, nodes[: index + 1])
+                    return
 
 
 def _check_names(plan: Plan, names: list[str]) -> None:
@@ -96,7 +108,9 @@ def _check_names(plan: Plan, names: list[str]) -> None:
 
 
 def _note_outputs(node_id: str, outputs: dict[str, Any], result: Result) -> None:
-    if node_id == "Evaluator":
+    if node_id == "ExampleGen":
+        result.data = DataProvenance.of(outputs["examples"][0].properties)
+    elif node_id == "Evaluator":
         result.metrics = str(Path(outputs["evaluation"][0].uri, "metrics.json"))
     elif node_id == "Pusher":
         properties = outputs["pushed_model"][0].properties

@@ -34,11 +34,17 @@ def run(
     ] = None,
     to: Annotated[str | None, typer.Option("--to", metavar="NODE", help="Stop after this node.")] = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Execute every node anew.")] = False,
+    span: Annotated[
+        str | None, typer.Option("--span", metavar="SPAN", help="newest, 2026-11-20, 42 or last:7; sets data.span.")
+    ] = None,
+    only_new_data: Annotated[
+        bool, typer.Option("--only-new-data", help="End at once where nothing has changed since the latest run.")
+    ] = False,
 ) -> None:
     """Run the pipeline: from the log to a pushed model and a report.
 
     Nodes whose inputs, configuration and code are unchanged come from the cache, so the same command
-    resumes after a failure. Exit code 0: pushed; 1: a gate failed; 2: an error; 130: interrupted.
+    resumes after a failure. Exit code 0: pushed, or no new data; 1: a gate failed; 2: an error; 130: interrupted.
     """
     from rich.console import Console
 
@@ -46,9 +52,10 @@ def run(
     from pipeline.local import run_pipeline
     from pipeline.summary import exit_code, print_summary
 
+    loaded = load_config(config, [*set_, f"data.span={span}"] if span else set_)
     console = Console(highlight=False)
     record = run_pipeline(
-        load_config(config, set_), root, use_cache=not no_cache, from_node=from_, to_node=to, console=console
+        loaded, root, use_cache=not no_cache, from_node=from_, to_node=to, only_new_data=only_new_data, console=console
     )
     print_summary(record, console)
     raise typer.Exit(exit_code(record))
