@@ -26,8 +26,9 @@ FAILED = Outcome(
 
 
 @pytest.fixture(autouse=True)
-def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_pauses_and_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delivery, "PAUSES", (0.0, 0.0, 0.0))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 
 def by_webhook(url: str, **more: Any) -> Notify:
@@ -154,6 +155,11 @@ def test_the_outcome_of_a_run_names_its_gates_or_its_error(tmp_path: Path) -> No
     assert broken.error == "x" * 5000
 
 
+def by(*changes: str) -> dict[str, Any]:
+    email = {"host": "h", "sender": "a@b", "to": ["c@d"]}
+    return {"email": {**email, **dict(zip(changes[::2], changes[1::2], strict=True))}}
+
+
 @pytest.mark.parametrize(
     ("section", "message"),
     [
@@ -161,12 +167,9 @@ def test_the_outcome_of_a_run_names_its_gates_or_its_error(tmp_path: Path) -> No
         ({"webhook": {"url": "https://a.example", "url_env": "A"}}, "expected one of url and url_env"),
         ({"webhook": {"url": "a.example/hook"}}, "expected an address that starts with https://"),
         ({"webhook": {"url": "https://me:word@a.example"}}, "expected no password in it"),
-        ({"email": {"host": "h", "sender": "a@b", "to": ["c@d"], "user": "me"}}, "expected both of user and password_env"),
-        (
-            {"email": {"host": "h", "sender": "a@b", "to": ["c@d"], "user": "me", "password_env": "P", "tls": "none"}},
-            "expected starttls or tls with a password",
-        ),
-        ({"email": {"host": "h", "sender": "nobody", "to": ["c@d"]}}, "String should match"),
+        (by("user", "me"), "expected both of user and password_env"),
+        (by("user", "me", "password_env", "P", "tls", "none"), "expected starttls or tls with a password"),
+        (by("sender", "nobody"), "String should match"),
         ({"on": ["sometimes"]}, "Input should be"),
     ],
 )  # fmt: skip

@@ -52,10 +52,9 @@ def test_a_run_that_cannot_start_is_told_of(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     with webhook() as chat:
-        code = mastery(
-            monkeypatch, "run", "--config", str(CONFIG), "--root", str(tmp_path), "--set", f"notify.webhook.url={chat.url}",
-            "--set", f"data.events={tmp_path}/{{YYYY}}-{{MM}}-{{DD}}/events.csv", "--span", "last:7",
-        )  # fmt: skip
+        options = ["--config", str(CONFIG), "--root", str(tmp_path), "--set", f"notify.webhook.url={chat.url}"]
+        dated = f"data.events={tmp_path}/{{YYYY}}-{{MM}}-{{DD}}/events.csv"
+        code = mastery(monkeypatch, "run", *options, "--set", dated, "--span", "last:7")
     assert code == 2
     [sent] = chat.received
     assert (sent["state"], sent["run"]) == ("failed", None)
