@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from components.config import Config
+from components.config.span import NEWEST
 from components.errors import MasteryError
 from pipeline.quiet import quiet_imports
 
@@ -26,7 +27,7 @@ def evaluate_log(model: Path, events: list[str], outcomes: list[str]) -> dict[st
         LogError: the log cannot be used.
     """
     config = _config_of(model)
-    data = config.data.model_copy(update={"events": _absolute(events), "outcomes": _absolute(outcomes)})
+    data = config.data.model_copy(update={"events": _absolute(events), "outcomes": _absolute(outcomes), "span": NEWEST})
 
     with quiet_imports():
         from components.evaluator.evaluate import evaluate_model

@@ -16,6 +16,7 @@ from tfx.orchestration.portable import launcher, runtime_parameter_utils
 from tfx.orchestration.portable.mlmd import execution_lib
 from tfx.proto.orchestration import pipeline_pb2
 
+from pipeline.freshness import sign_plan
 from pipeline.metadata import connect
 from pipeline.mirror import Mirror
 from pipeline.mirrored_launcher import MirroredLauncher
@@ -52,6 +53,7 @@ def compile_plan(pipeline: Pipeline, run_id: str) -> pipeline_pb2.Pipeline:
     The plan can be serialized, and every node of it launched in a process or container of its own.
     """
     plan = compiler.Compiler().compile(pipeline)
+    sign_plan(plan)
     runtime_parameter_utils.substitute_runtime_parameter(plan, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: run_id})
     return plan
 

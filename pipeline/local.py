@@ -35,17 +35,21 @@ def run_pipeline(
     use_cache: bool = True,
     from_node: str | None = None,
     to_node: str | None = None,
+    only_new_data: bool = False,
     console: Console,
 ) -> RunRecord:
     """Runs the pipeline of `config` below `root` and returns how it ended.
 
     A run that is interrupted leaves no half-written output behind; the same call later takes what was
-    finished from the cache and goes on from there.
+    finished from the cache and goes on from there. With `only_new_data` it ends after ExampleGen where it would only
+    repeat the latest run: the same configuration, code and data, to its end.
 
     Raises:
-        MasteryError: a file of the log is missing, another run is using `root`, or it cannot be written, or the
-            metadata store is not configured.
+        MasteryError: a file of the log is missing, another run is using `root`, it cannot be written, the metadata
+            store is not configured, or `only_new_data` is asked for together with nodes to execute anew.
     """
+    if only_new_data and (from_node or not use_cache):
+        raise MasteryError("--only-new-data does not go with --from or --no-cache, which want something done anyway.")
     find_log(config)
     store = config.metadata.with_environment(os.environ)
     root = root.resolve()
@@ -54,8 +58,9 @@ def run_pipeline(
         _recover(layout, store)
         snapshot_schema(config, layout)
         plan = Plan(
-            run=new_run_id(), root=root, config=config, use_cache=use_cache, from_node=from_node, to_node=to_node
-        )
+            run=new_run_id(), root=root, config=config, use_cache=use_cache, from_node=from_node, to_node=to_node,
+            only_new_data=only_new_data,
+        )  # fmt: skip
         folder = run_folder(layout, plan.run)
         folder.mkdir(parents=True)
         (folder / "plan.json").write_text(plan.model_dump_json(by_alias=True, indent=1), encoding="utf-8")
@@ -152,6 +157,8 @@ def _ended(record: RunRecord, folder: Path) -> RunRecord:
             "metrics": result.metrics,
             "report": result.report,
             "pushed_version": result.pushed_version,
+            "data": result.data,
+            "seen_before": result.seen_before,
             "error": f"{result.error}{where}" if result.error else None,
             "state": "failed" if result.error else _verdict(result),
         }
@@ -159,6 +166,8 @@ def _ended(record: RunRecord, folder: Path) -> RunRecord:
 
 
 def _verdict(result: Result) -> RunState:
+    if result.seen_before:
+        return "no new data"
     if result.metrics is None:
         return "passed"
     blessed = json.loads(Path(result.metrics).read_text(encoding="utf-8"))["blessed"]

@@ -16,7 +16,9 @@ from components.config import Config, load_config
 from components.errors import MasteryError, explain
 from pipeline.kubeflow.outputs import TaskOutputs
 from pipeline.kubeflow.overrides import settings_of
+from pipeline.kubeflow.tasks import NEW_DATA, ONLY_NEW_DATA
 from pipeline.layout import Layout
+from pipeline.mirror import Mirror
 from pipeline.quiet import quiet_imports
 
 FAILED = 2
@@ -30,12 +32,13 @@ def main(arguments: Sequence[str]) -> int:
         settings = [*options.set, *settings_of(outputs.parameters if outputs else {})]
         config = load_config(options.config, settings)
         layout = Layout(options.root, config.name)
+        mirror = Mirror(options.storage, options.root) if options.storage else None
         if options.finish:
             from pipeline.kubeflow.finish import finish_run
 
-            finish_run(config, layout, options.run, outputs)
+            finish_run(config, layout, options.run, outputs, mirror)
         else:
-            _run_nodes(config, layout, options, outputs)
+            _run_nodes(config, layout, options, outputs, mirror)
     except Exception as error:
         if not isinstance(error, MasteryError):
             traceback.print_exc()
@@ -46,18 +49,19 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _run_nodes(config: Config, layout: Layout, options: argparse.Namespace, outputs: TaskOutputs | None) -> None:
+def _run_nodes(
+    config: Config, layout: Layout, options: argparse.Namespace, outputs: TaskOutputs | None, mirror: Mirror | None
+) -> None:
     with quiet_imports():
         from pipeline.dag import create_pipeline
+        from pipeline.freshness import FIRST, end_if_seen
         from pipeline.kubeflow.show import show_node
         from pipeline.launch import compile_plan, launch_node, node_ids
     from pipeline.metadata import connect, connection_config
-    from pipeline.mirror import Mirror
     from pipeline.prepare import snapshot_schema
 
     store = connection_config(config.metadata, layout)
     connect(store)
-    mirror = Mirror(options.storage, options.root) if options.storage else None
     snapshot_schema(config, layout)
     plan = compile_plan(create_pipeline(config, layout), options.run)
     present = node_ids(plan)
@@ -73,7 +77,13 @@ def _run_nodes(config: Config, layout: Layout, options: argparse.Namespace, outp
             raise
         print(f"{node:<20} {result.state} after {result.seconds:.1f} s", flush=True)
         if outputs:
-            show_node(result, outputs)
+            show_node(result, outputs, mirror)
+        if node == FIRST and outputs:
+            seen = end_if_seen(connect(store), plan) if outputs.parameters.get(ONLY_NEW_DATA) else None
+            outputs.set_parameter(NEW_DATA, seen is None)
+            if seen:
+                print(f"no new data since run {seen.run}", flush=True)
+                return
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:

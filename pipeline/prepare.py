@@ -10,16 +10,16 @@ from pipeline.layout import Layout, read_schema_text
 def find_log(config: Config) -> None:
     """Looks for the files of the log, so that a wrong path is an error at once and not when TFX is loaded.
 
-    Patterns with placeholders are left to ExampleGen, which fills them.
-
     Raises:
-        LogError: files are missing.
+        LogError: files are missing, or the span that is asked for.
     """
-    from components.event_log.files import PLACEHOLDER, find_files
+    from components.event_log.files import find_files
     from components.event_log.problems import raise_if_any
+    from components.event_log.spans import choose_spans
 
+    chosen = choose_spans([*config.data.events, *config.data.outcomes], config.data.span)
     for table, patterns in (("events", config.data.events), ("outcomes", config.data.outcomes)):
-        _, problems = find_files(table, [pattern for pattern in patterns if not PLACEHOLDER.search(pattern)])
+        _, problems = find_files(table, chosen.fill(patterns))
         raise_if_any(problems)
 
 

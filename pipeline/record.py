@@ -12,9 +12,13 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from components.atomic import write_text
+from components.example_gen.provenance import DataProvenance
 from pipeline.layout import Layout
 
-RunState = Literal["running", "passed", "gates failed", "failed", "interrupted"]
+# In ML Metadata, a custom property of a run's context: the run that this one found unchanged.
+REPEATS = "repeats"
+
+RunState = Literal["running", "passed", "gates failed", "failed", "interrupted", "no new data"]
 
 
 class NodeRecord(BaseModel):
@@ -23,6 +27,13 @@ class NodeRecord(BaseModel):
     id: str
     state: Literal["waiting", "running", "done", "cached", "failed", "interrupted"] = "waiting"
     seconds: float | None = None
+
+
+class SeenBefore(BaseModel):
+    """The run that a run without new data goes back to."""
+
+    run: str
+    pushed_version: str | None = None  # path of the version's folder; None where its gates failed
 
 
 class RunRecord(BaseModel):
@@ -35,6 +46,8 @@ class RunRecord(BaseModel):
     seconds: float | None = None
     pid: int | None = None
     nodes: list[NodeRecord] = Field(default_factory=list)
+    data: DataProvenance | None = None  # what it was given
+    seen_before: SeenBefore | None = None
     metrics: str | None = None  # path of metrics.json
     report: str | None = None  # path of report.html
     pushed_version: str | None = None  # path of the version's folder

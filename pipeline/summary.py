@@ -11,11 +11,11 @@ from rich.table import Table
 
 from pipeline.record import RunRecord
 
-_EXIT_CODES = {"passed": 0, "gates failed": 1, "failed": 2, "interrupted": 130}
+_EXIT_CODES = {"passed": 0, "no new data": 0, "gates failed": 1, "failed": 2, "interrupted": 130}
 
 
 def exit_code(record: RunRecord) -> int:
-    """Returns the exit code of `mastery run`: 0 passed, 1 a gate failed, 2 an error, 130 interrupted."""
+    """Returns the exit code of `mastery run`: 0 passed or no new data, 1 a gate failed, 2 an error, 130 interrupted."""
     return _EXIT_CODES[record.state]
 
 
@@ -36,12 +36,18 @@ def print_summary(record: RunRecord, console: Console) -> None:
         console.print("Pushed   nothing: push.enabled is false")
     elif record.state == "gates failed":
         console.print("Pushed   nothing: a gate failed", style="bold red")
+    if record.data and record.data.spans:
+        console.print(f"Data     {record.data.describe()}", markup=False)
     if record.report:
         console.print(f"Report   {record.report}", soft_wrap=True, markup=False)
-    console.print(f"Run      {record.run} {_ending(record)}", markup=False)
+    console.print(f"Run      {record.run} {_ending(record)}", soft_wrap=True, markup=False)
 
 
 def _ending(record: RunRecord) -> str:
+    if record.seen_before:
+        seen = record.seen_before
+        what = f"which pushed {seen.pushed_version}" if seen.pushed_version else "which pushed nothing"
+        return f"ended after {record.seconds or 0:.1f} s: no new data since run {seen.run}, {what}"
     cached = sum(node.state == "cached" for node in record.nodes)
     nodes = f"{len(record.nodes)} nodes, {cached} of them from the cache"
     ending = {

@@ -19,8 +19,9 @@ from pydantic import BaseModel
 
 from components.config import Config
 from components.errors import MasteryError, explain
+from components.example_gen.provenance import DataProvenance
 from pipeline.layout import Layout
-from pipeline.record import NodeRecord, write_json
+from pipeline.record import NodeRecord, SeenBefore, write_json
 
 
 class Plan(BaseModel):
@@ -35,6 +36,7 @@ class Plan(BaseModel):
     use_cache: bool = True
     from_node: str | None = None  # this node and those after it are executed anew
     to_node: str | None = None  # this node is the last
+    only_new_data: bool = False  # the run ends after ExampleGen where it would only repeat the one before
 
 
 class Result(BaseModel):
@@ -43,6 +45,8 @@ class Result(BaseModel):
     metrics: str | None = None
     report: str | None = None
     pushed_version: str | None = None
+    data: DataProvenance | None = None
+    seen_before: SeenBefore | None = None
     error: str | None = None
     log: str | None = None  # of the node that failed
 
@@ -72,6 +76,7 @@ def _run_nodes(plan: Plan, folder: Path, result: Result) -> None:
     connect(store)  # TFX takes its time to load; who mistyped a password should not wait for it
 
     from pipeline.dag import create_pipeline
+    from pipeline.freshness import FIRST, end_if_seen
     from pipeline.launch import compile_plan, launch_node, node_ids
 
     compiled = compile_plan(create_pipeline(plan.config, layout, enable_cache=plan.use_cache), plan.run)
@@ -93,6 +98,11 @@ def _run_nodes(plan: Plan, folder: Path, result: Result) -> None:
         node.state, node.seconds = done.state, done.seconds
         _write_nodes(folder, nodes)
         _note_outputs(node.id, done.outputs, result)
+        if plan.only_new_data and node.id == FIRST:
+            result.seen_before = end_if_seen(connect(store), compiled)
+            if result.seen_before:
+                _write_nodes(folder, nodes[: index + 1])
+                return
 
 
 def _check_names(plan: Plan, names: list[str]) -> None:
@@ -104,7 +114,9 @@ def _check_names(plan: Plan, names: list[str]) -> None:
 
 
 def _note_outputs(node_id: str, outputs: dict[str, Any], result: Result) -> None:
-    if node_id == "Evaluator":
+    if node_id == "ExampleGen":
+        result.data = DataProvenance.of(outputs["examples"][0].properties)
+    elif node_id == "Evaluator":
         result.metrics = str(Path(outputs["evaluation"][0].uri, "metrics.json"))
     elif node_id == "Pusher":
         properties = outputs["pushed_model"][0].properties

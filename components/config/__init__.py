@@ -10,6 +10,6 @@ from components.config.root import Beam, Config, Push
 from components.config.training import Model, Training
 
 __all__ = [
-    "Beam", "Categorical", "Columns", "Config", "Data", "Evaluation", "Feature", "Gate", "Kubeflow", "Label", "Metadata",
-    "Model", "Numeric", "Prior", "Push", "Splits", "Steps", "Training", "load_config",
+    "Beam", "Categorical", "Columns", "Config", "Data", "Evaluation", "Feature", "Gate", "Kubeflow", "Label",
+    "Metadata", "Model", "Numeric", "Prior", "Push", "Splits", "Steps", "Training", "load_config",
 ]  # fmt: skip

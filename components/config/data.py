@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from components.config.section import Section
+from components.config.span import NEWEST, parse_span, span_kind
 
 
 class Columns(Section):
@@ -33,10 +35,15 @@ class Data(Section):
 
     events: list[str] = Field(
         description="Parquet, CSV or JSON lines: a file, a folder, a pattern (`{SPAN}`, `{YYYY}`, `{MM}`, `{DD}`, "
-        "`{VERSION}` stand for numbers, the newest is taken), or a list of them",
+        "`{VERSION}` stand for numbers; see `span`), or a list of them",
         min_length=1,
     )
     outcomes: list[str] = Field(description="the same for the table of outcomes", min_length=1)
+    span: str = Field(
+        "newest",
+        description="which spans are read, where patterns have placeholders: `newest`; one, by its date "
+        "(`2026-11-20`) or number; or `last: 7` (`last:7` on the command line), the newest seven that exist, joined",
+    )
     columns: Columns = Field(default_factory=Columns, description="names of the columns that every log has")  # type: ignore[arg-type]
     timezone: str = Field("UTC", description="zone of timestamps that name none; all are stored as UTC")
     max_cold_start_share: float = Field(
@@ -50,6 +57,22 @@ class Data(Section):
     @classmethod
     def _one_or_many(cls, value: object) -> object:
         return [value] if isinstance(value, str) else value
+
+    @field_validator("span", mode="before")
+    @classmethod
+    def _span_in_one_way(cls, value: object) -> str:
+        return str(parse_span(value))
+
+    @model_validator(mode="after")
+    def _placeholders_fit(self) -> Data:
+        kinds = {kind for pattern in (*self.events, *self.outcomes) if (kind := span_kind(pattern))}
+        if len(kinds) > 1:
+            raise ValueError("expected {SPAN} in all patterns with placeholders, or dates in all of them, found both")
+        if not kinds and self.span != NEWEST:
+            raise ValueError(f"span {self.span}: expected {{SPAN}} or {{YYYY}}, {{MM}}, {{DD}} in events or outcomes")
+        if kinds == {"number"} and isinstance(parse_span(self.span).given, date):
+            raise ValueError(f"span {self.span}: expected a number, as the patterns have {{SPAN}}")
+        return self
 
     @field_validator("timezone")
     @classmethod

@@ -14,11 +14,12 @@ from components.config.features import Feature, InputName, Prior, Steps
 from components.config.gates import CLASS_METRICS, CLASSIFICATION_METRICS, REGRESSION_METRICS, Evaluation, Gate
 from components.config.kubeflow import Kubeflow
 from components.config.metadata import Metadata
+from components.config.notify import Notify
 from components.config.section import Section
 from components.config.training import Model, Training
 from components.naming import DERIVED_STEPS, EVENT_TYPE, RESERVED
 
-_RUNNER_SECTIONS = ("kubeflow",)
+_RUNNER_SECTIONS = ("kubeflow", "notify")
 
 
 class Push(Section):
@@ -65,6 +66,7 @@ class Config(Section):
     gates: list[Gate] = Field(description="what a model has to reach before it is pushed", min_length=1)
     push: Push = Field(default_factory=Push, description="where a model that passed goes")  # type: ignore[arg-type]
     beam: Beam = Field(default_factory=Beam, description="how the data nodes run")  # type: ignore[arg-type]
+    notify: Notify = Field(default_factory=Notify, description="whom to tell how a run ended")  # type: ignore[arg-type]
     kubeflow: Kubeflow = Field(default_factory=Kubeflow, description="how it runs on Kubeflow Pipelines")  # type: ignore[arg-type]
     metadata: Metadata = Field(
         # Excluded from every dump: where the store is belongs into no plan, manifest, fingerprint or cache key.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,6 @@ FORMATS = {
     ".csv": "csv", ".csv.gz": "csv",
     ".jsonl": "jsonl", ".ndjson": "jsonl", ".jsonl.gz": "jsonl", ".ndjson.gz": "jsonl",
 }  # fmt: skip
-PLACEHOLDER = re.compile(r"\{(SPAN|VERSION|YYYY|MM|DD)(:\d+)?\}")
 _EXPECTED = "Parquet (.parquet, .pq), CSV (.csv) or JSON lines (.jsonl, .ndjson), the latter two maybe with .gz"
 
 
@@ -47,7 +45,7 @@ def find_files(table: str, patterns: Sequence[str]) -> tuple[list[LogFile], list
 
     Args:
         table: `events` or `outcomes`, for messages.
-        patterns: without `{SPAN}` and the like; see `spans.resolve_spans`.
+        patterns: without `{SPAN}` and the like; see `spans.choose_spans`.
 
     Returns:
         The files, pattern by pattern, each pattern's in order of name, none twice; and what is wrong.

@@ -11,7 +11,7 @@ from components.event_log.clocks import common_clock
 from components.event_log.crosscheck import Part, cross_check
 from components.event_log.files import LogFile, find_files
 from components.event_log.read import read_table
-from components.event_log.spans import find_newest
+from components.event_log.spans import choose_spans
 from components.event_log.spec import LogSpec
 from components.event_log.tables import Table, events_table, outcomes_table
 from components.event_log.tally import Tally, merge_tallies
@@ -41,9 +41,9 @@ def read_log(config: Config, *, splits: bool, keys_only: bool) -> tuple[Part, Ta
         LogError: the log cannot be used; with everything that is wrong with it.
     """
     spec = LogSpec.of(config)
-    newest = find_newest([*config.data.events, *config.data.outcomes])
-    events = _read(events_table(spec), [newest.patterns[item] for item in config.data.events], keys_only=keys_only)
-    outcomes = _read(outcomes_table(spec), [newest.patterns[item] for item in config.data.outcomes])
+    chosen = choose_spans([*config.data.events, *config.data.outcomes], config.data.span)
+    events = _read(events_table(spec), chosen.fill(config.data.events), keys_only=keys_only)
+    outcomes = _read(outcomes_table(spec), chosen.fill(config.data.outcomes))
     read = merge_tallies([*events.tallies, *outcomes.tallies])
     part = None
     if outcomes.chunks and common_clock(read.clocks) is not None:

@@ -8,6 +8,7 @@ from itertools import accumulate
 
 from pydantic import BaseModel
 
+from components.config.span import describe_spans
 from components.event_log.clocks import Clock, common_clock
 from components.event_log.tally import Tally
 from components.naming import SPLITS
@@ -33,6 +34,8 @@ class LogSummary(BaseModel):
         steps: events per example at some quantiles, e.g. `{"50%": 12}`.
         splits: examples per split and class; the class of a regression is `""`.
         files: rows per table and file.
+        spans: names of the spans that were read, oldest first; none where no pattern has placeholders.
+        version: of the spans.
     """
 
     events: int
@@ -49,6 +52,8 @@ class LogSummary(BaseModel):
     steps: dict[str, int]
     splits: dict[str, dict[str, int]]
     files: dict[str, dict[str, int]]
+    spans: list[str] = []
+    version: int | None = None
 
     def describe(self) -> str:
         """Returns the summary as a few lines of text."""
@@ -65,15 +70,21 @@ class LogSummary(BaseModel):
         for split, classes in self.splits.items():
             counts = ", ".join(f"{name} {count:,}" for name, count in classes.items() if name)
             lines.append(f"{split:<9} {sum(classes.values()):>12,}   {counts}".rstrip())
+        if self.spans:
+            lines.insert(0, f"spans     {describe_spans(self.spans)}")
         return "\n".join(lines)
 
 
-def summarise(total: Tally, classes: list[str]) -> LogSummary:
+def summarise(
+    total: Tally, classes: list[str], *, spans: list[str] | None = None, version: int | None = None
+) -> LogSummary:
     """Returns the summary of a log that can be used.
 
     Args:
         total: what was counted over all of it.
         classes: the classes, in the order they are shown; none for a regression.
+        spans: names of the spans that were read, oldest first.
+        version: of the spans.
     """
     clock = common_clock(total.clocks)
     if clock is None or total.times is None or total.moments is None:
@@ -93,6 +104,8 @@ def summarise(total: Tally, classes: list[str]) -> LogSummary:
         steps=_quantiles(total),
         splits={split: {name: total.count_class(split, name) for name in classes or [""]} for split in SPLITS},
         files={table: dict(sorted(rows.items())) for table, rows in sorted(total.rows.items())},
+        spans=spans or [],
+        version=version,
     )
 
 

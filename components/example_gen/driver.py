@@ -1,70 +1,99 @@
-"""The driver: newest span and version by TFX's rules, and a fingerprint of the files' contents."""
+"""The driver: which spans are read, a fingerprint of their files' contents, and the version that they are."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 
-from tfx.components.example_gen.driver import Driver
-from tfx.components.example_gen.input_processor import InputProcessor
-from tfx.proto import example_gen_pb2, range_config_pb2
+from ml_metadata.proto import metadata_store_pb2
+from tfx.components.example_gen import driver
+from tfx.orchestration import data_types_utils
+from tfx.orchestration.portable.data_types import ExecutionInfo
+from tfx.proto import example_gen_pb2
+from tfx.proto.orchestration import driver_output_pb2
+from tfx.types.standard_component_specs import EXAMPLES_KEY, INPUT_CONFIG_KEY
+from tfx.utils import proto_utils
 
 from components.event_log.problems import raise_if_any
-from components.event_log.spans import find_newest
+from components.event_log.spans import ChosenSpans, choose_spans
 from components.example_gen.digest import digest_files
-from components.example_gen.inputs import find_inputs
+from components.example_gen.inputs import find_inputs, input_patterns, input_splits
+from components.example_gen.provenance import FINGERPRINT, SPAN, SPANS, VERSION, join_names
 
 
-class LogInputProcessor(InputProcessor):  # type: ignore[misc]
-    """Resolves the patterns of a log.
+class LogDriver(driver.Driver):  # type: ignore[misc]
+    """Resolves the patterns of a log to files, and says what is in them.
 
-    TFX's own fingerprint is made of sizes and times of writing: copying a log would rerun the pipeline,
-    and an edit within the second would not.
+    TFX's own driver reads one span, and its fingerprint is made of sizes and times of writing: copying a log would
+    rerun the pipeline, and an edit within the second would not.
     """
 
-    def resolve_span_and_version(self) -> tuple[int, int | None]:
-        """Returns the newest span and version.
+    def run(self, execution_info: ExecutionInfo) -> driver_output_pb2.DriverOutput:
+        """Returns `input_config` without placeholders, and the custom properties of the examples.
+
+        `spans` comes in as what was asked for and goes out as what it came to, so that asking for the same spans in
+        other words finds the same examples in the cache.
 
         Raises:
-            LogError: a pattern has no match, or the tables' newest spans differ.
+            LogError: files or spans are missing.
         """
-        newest = find_newest([split.pattern for split in self._splits])
-        return newest.span, newest.version
-
-    def get_latest_span(self) -> int:
-        """Returns the newest span."""
-        return self.resolve_span_and_version()[0]
-
-    def get_pattern_for_span_version(self, pattern: str, span: int, version: int | None) -> str:
-        """Returns a pattern with its placeholders filled."""
-        del span, version  # the newest is the only one that is ever asked for
-        return find_newest([pattern]).patterns[pattern]
-
-    def get_input_fingerprint(self, span: int, version: int | None) -> str:
-        """Returns a digest of the contents of all files.
-
-        Raises:
-            LogError: files are missing.
-        """
-        splits = [
-            example_gen_pb2.Input.Split(
-                name=split.name, pattern=self.get_pattern_for_span_version(split.pattern, span, version)
-            )
-            for split in self._splits
-        ]
+        asked = execution_info.exec_properties
+        input_config = proto_utils.json_to_proto(asked[INPUT_CONFIG_KEY], example_gen_pb2.Input())
+        patterns = input_patterns(input_config.splits)
+        chosen = choose_spans([pattern for group in patterns.values() for pattern in group], asked[SPANS])
+        splits = input_splits(*(chosen.fill(group) for group in patterns.values()))
         files, problems = find_inputs(splits)
         raise_if_any(problems)
-        return digest_files(files.items())
+        fingerprint = digest_files(files.items())
+        properties = {
+            FINGERPRINT: fingerprint,
+            SPANS: join_names(chosen.names),
+            SPAN: chosen.spans[-1].number if chosen.spans else 0,
+            VERSION: self._find_version(execution_info, chosen, fingerprint),
+        }
+
+        result = driver_output_pb2.DriverOutput()
+        changed = {**properties, INPUT_CONFIG_KEY: proto_utils.proto_to_json(example_gen_pb2.Input(splits=splits))}
+        for name, value in changed.items():
+            if value is not None:
+                data_types_utils.set_metadata_value(result.exec_properties[name], value)
+        examples = copy.deepcopy(execution_info.output_dict[EXAMPLES_KEY][0].mlmd_artifact)
+        driver.update_output_artifact(properties, examples)
+        examples.custom_properties[SPANS].string_value = properties[SPANS]
+        result.output_artifacts[EXAMPLES_KEY].artifacts.append(examples)
+        return result
+
+    def _find_version(self, execution_info: ExecutionInfo, chosen: ChosenSpans, fingerprint: str) -> int | None:
+        """Returns the version of the spans: the file's where the pattern of one span has it, else one of our counting.
+
+        A log without spans has none.
+        """
+        if not chosen.spans or (len(chosen.spans) == 1 and chosen.spans[0].version is not None):
+            return chosen.spans[0].version if chosen.spans else None
+        [node] = [spec for spec in execution_info.pipeline_node.contexts.contexts if spec.type.name == "node"]
+        with self._mlmd_connection as handle:
+            context = handle.store.get_context_by_type_and_name("node", node.name.field_value.string_value)
+            artifacts = handle.store.get_artifacts_by_context(context.id) if context else []
+        names = join_names(chosen.names)
+        known = [
+            (_text(item, FINGERPRINT), item.custom_properties[VERSION].int_value)
+            for item in artifacts
+            if _text(item, SPANS) == names and VERSION in item.custom_properties
+        ]
+        return next_version(known, fingerprint)
 
 
-class LogDriver(Driver):  # type: ignore[misc]
-    """TFX's driver for ExampleGen, with our way of finding files."""
+def next_version(known: Iterable[tuple[str, int]], fingerprint: str) -> int:
+    """Returns the version of a span's content: the one it has had, else one more than any other content's, from 0.
 
-    def get_input_processor(
-        self,
-        splits: Iterable[example_gen_pb2.Input.Split],
-        range_config: range_config_pb2.RangeConfig | None = None,
-        input_base_uri: str | None = None,
-    ) -> LogInputProcessor:
-        """Returns what resolves the patterns."""
-        del input_base_uri  # patterns are absolute
-        return LogInputProcessor(splits, range_config)
+    Args:
+        known: fingerprint and version of every earlier delivery of the span.
+        fingerprint: of the delivery at hand.
+    """
+    versions = list(known)
+    same = [version for seen, version in versions if seen == fingerprint]
+    return max(same) if same else max((version for _, version in versions), default=-1) + 1
+
+
+def _text(artifact: metadata_store_pb2.Artifact, name: str) -> str:
+    return str(artifact.custom_properties[name].string_value) if name in artifact.custom_properties else ""

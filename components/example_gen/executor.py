@@ -20,6 +20,7 @@ from components.event_log.summary import summarise
 from components.event_log.tally import Tally
 from components.event_log.verdict import conclude
 from components.example_gen.inputs import find_inputs
+from components.example_gen.provenance import describe_data
 from components.example_gen.transforms import ExamplesFromLog
 from components.naming import SPLITS
 
@@ -58,7 +59,9 @@ class Executor(BaseBeamExecutor):  # type: ignore[misc]
                 tallies.read | "KeepRead" >> beam.Map(_write, str(read))
                 tallies.joined | "KeepJoined" >> beam.Map(_write, str(joined))
             total = conclude(_load(read), _load(joined), spec, splits=True)
-        write_text(Path(examples.uri, SUMMARY_FILE), summarise(total, spec.label.classes).model_dump_json(indent=2))
+        data = describe_data(examples)
+        summary = summarise(total, spec.label.classes, spans=data.spans, version=data.version)
+        write_text(Path(examples.uri, SUMMARY_FILE), summary.model_dump_json(indent=2))
         examples_utils.set_payload_format(examples, example_gen_pb2.FORMAT_TF_EXAMPLE)
         examples_utils.set_file_format(examples, "tfrecords_gzip")
 

@@ -21,11 +21,16 @@ def input_splits(events: Sequence[str], outcomes: Sequence[str]) -> list[example
     ]
 
 
-def find_inputs(splits: Iterable[example_gen_pb2.Input.Split]) -> tuple[dict[str, list[LogFile]], list[Problem]]:
-    """Finds the files of each table behind input splits without placeholders; and what is wrong."""
+def input_patterns(splits: Iterable[example_gen_pb2.Input.Split]) -> dict[str, list[str]]:
+    """Returns the patterns behind input splits, by table."""
     patterns: dict[str, list[str]] = {table: [] for table in TABLES}
     for split in splits:
         patterns[split.name.partition("-")[0]].append(split.pattern)
-    found = {table: find_files(table, patterns[table]) for table in TABLES}
+    return patterns
+
+
+def find_inputs(splits: Iterable[example_gen_pb2.Input.Split]) -> tuple[dict[str, list[LogFile]], list[Problem]]:
+    """Finds the files of each table behind input splits without placeholders; and what is wrong."""
+    found = {table: find_files(table, patterns) for table, patterns in input_patterns(splits).items()}
     files = {table: files for table, (files, _) in found.items()}
     return files, [problem for _, problems in found.values() for problem in problems]

@@ -14,13 +14,13 @@ from tfx.utils import path_utils
 
 from components.atomic import write_text
 from components.config import Config
+from components.example_gen.provenance import describe_data
 from components.pusher.manifest import describe_push
 from components.pusher.push import PushError, push_version
 
 METRICS = "metrics.json"
 PUSH = "push.json"  # in the artifact: {"pushed", "version", "destination", "reason"}
 NOT_ENABLED = "push.enabled is false"
-DATA_PROPERTIES = {"fingerprint": "input_fingerprint", "span": "span", "version": "version"}
 
 
 class Executor(BaseExecutor):  # type: ignore[misc]
@@ -67,7 +67,7 @@ class Executor(BaseExecutor):  # type: ignore[misc]
             run=(self._context.pipeline_run_id or "") if self._context else "",
             config=config.recipe,
             config_fingerprint=config.fingerprint,
-            data={name: _property(inputs["examples"], key) for name, key in DATA_PROPERTIES.items()},
+            data=describe_data(inputs["examples"]).model_dump(),
             evaluation=evaluation,
             baseline=inputs["model_blessing"].get_string_custom_property("baseline_model") or None,
         )
@@ -83,12 +83,3 @@ def _reason_against(inputs: dict[str, Artifact], evaluation: dict[str, Any]) -> 
     if not is_infra_validated(inputs["infra_blessing"]):
         return "ServingCheck did not bless the model"
     return None
-
-
-def _property(artifact: Artifact, name: str) -> str | int | None:
-    """Returns a property that ExampleGen put on its examples, by TFX's habit a custom one; None without it."""
-    held = artifact.mlmd_artifact.custom_properties
-    if name not in held:
-        return None
-    value: str | int = getattr(held[name], held[name].WhichOneof("value"))
-    return value

@@ -28,7 +28,7 @@ def describe_push(
         run: id of the pipeline run.
         config: the whole configuration.
         config_fingerprint: its digest.
-        data: where the examples came from: fingerprint, span, version.
+        data: where the examples came from, as `DataProvenance` has it.
         evaluation: the Evaluator's `metrics.json`.
         baseline: URI of the blessed model that the gates compared with, if there was one.
     """

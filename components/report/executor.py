@@ -12,6 +12,7 @@ from tfx.types.artifact import Artifact
 from tfx.types.artifact_utils import get_single_instance
 
 from components.atomic import write_text
+from components.example_gen.provenance import describe_data
 from components.report.facts import PushFacts
 from components.report.load import METRICS_FILE, Sources, load_facts
 from components.report.render import render_report
@@ -36,7 +37,7 @@ class Executor(BaseExecutor):  # type: ignore[misc]
         sources = _find_sources(inputs, exec_properties, run_id)
         page = render_report(load_facts(sources))
         metrics = json.loads((sources.evaluation / METRICS_FILE).read_bytes())
-        metrics |= {"run_id": run_id, "pushed_version": sources.push.version}
+        metrics |= {"run_id": run_id, "pushed_version": sources.push.version, "data": sources.data.model_dump()}
 
         folder = Path(get_single_instance(output_dict["report"]).uri)
         write_text(folder / REPORT_FILE, page)
@@ -59,8 +60,7 @@ def _find_sources(inputs: dict[str, Artifact], properties: dict[str, Any], run_i
         served_model=Path(models["model"]) / "Format-Serving" if models["model"] else None,
         run_id=run_id,
         run_folder=Path(run_folder) if run_folder else None,
-        span=examples.span,
-        data_fingerprint=_text(examples, "input_fingerprint"),
+        data=describe_data(examples),
         paths={name: item.uri for name, item in inputs.items()} | {name: uri for name, uri in models.items() if uri},
     )
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from components.example_gen.provenance import DataProvenance
 from components.report.inputs import EvaluationFacts, LogFacts, NodeFacts, TrainingFacts
 
 
@@ -85,8 +86,7 @@ class LineageFacts:
     config: dict[str, Any]
     config_fingerprint: str
     code: dict[str, str]  # fingerprints by what they are of
-    span: int | None = None
-    data_fingerprint: str | None = None
+    data: DataProvenance = field(default_factory=DataProvenance)
     versions: dict[str, str] = field(default_factory=dict)
     paths: dict[str, str] = field(default_factory=dict)
 

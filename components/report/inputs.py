@@ -125,6 +125,8 @@ class LogFacts(_Facts):
     steps: dict[str, int] = {}  # events an example, by quantile
     splits: dict[str, dict[str, int]] = {}  # examples by split and class
     files: dict[str, dict[str, int]] = {}  # rows by table and file
+    spans: list[str] = []  # names, oldest first
+    version: int | None = None  # of the spans
 
 
 class NodeFacts(_Facts):

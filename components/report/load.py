@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from components.errors import MasteryError
+from components.example_gen.provenance import DataProvenance
 from components.report.facts import DataFacts, LineageFacts, PushFacts, RunFacts
 from components.report.inputs import EvaluationFacts, LogFacts, NodeFacts, TrainingFacts
 from components.report.residuals import read_residuals
@@ -43,8 +44,7 @@ class Sources:
     served_model: Path | None = None  # the SavedModel that was judged
     run_id: str | None = None
     run_folder: Path | None = None
-    span: int | None = None
-    data_fingerprint: str | None = None
+    data: DataProvenance = field(default_factory=DataProvenance)
     paths: dict[str, str] = field(default_factory=dict)
 
 
@@ -99,8 +99,7 @@ def _load_lineage(sources: Sources) -> LineageFacts:
         config=sources.config,
         config_fingerprint=hashlib.sha256(canonical.encode()).hexdigest()[:12],  # as Config.fingerprint has it
         code={what: digest for what, digest in code.items() if digest},
-        span=sources.span,
-        data_fingerprint=sources.data_fingerprint,
+        data=sources.data,
         versions={"Python": platform.python_version(), **_package_versions()},
         paths=sources.paths,
     )

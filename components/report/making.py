@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from markupsafe import Markup
 
+from components.config.span import describe_spans
 from components.naming import AS_OF, SPLITS
 from components.report.charts import Series, bar, line_chart, sparkline
 from components.report.drift import Drift, measure_drift
@@ -145,7 +146,9 @@ class LogRow:
 def log_rows(log: LogFacts) -> list[LogRow]:
     """Returns what is known of the log."""
     outcomes = log.outcomes or 0
+    version = "" if log.version is None else f"version {log.version}"
     rows = [
+        LogRow("Spans" if len(log.spans) > 1 else "Span", describe_spans(log.spans) or NOTHING, version),
         LogRow("Events", count(log.events), _say_range(log.first_event, log.last_event)),
         LogRow("Outcomes", count(log.outcomes), _say_range(log.first_outcome, log.last_outcome)),
         LogRow("Learners", count(log.learners)),

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli import kubeflow_commands, log_commands, schema_commands
+from pipeline.cli import kubeflow_commands, log_commands, notify_commands, schema_commands
 from pipeline.cli.options import ConfigOption, JsonOption, RootOption, SetOption
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
 app.add_typer(schema_commands.app, name="schema")
 app.add_typer(kubeflow_commands.app, name="kubeflow")
 app.command("check-log")(log_commands.check_log)
+app.command("notify")(notify_commands.notify)
 app.command("simulate")(log_commands.simulate)
 
 
@@ -34,23 +35,38 @@ def run(
     ] = None,
     to: Annotated[str | None, typer.Option("--to", metavar="NODE", help="Stop after this node.")] = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Execute every node anew.")] = False,
+    span: Annotated[
+        str | None, typer.Option("--span", metavar="SPAN", help="newest, 2026-11-20, 42 or last:7; sets data.span.")
+    ] = None,
+    only_new_data: Annotated[
+        bool, typer.Option("--only-new-data", help="End at once where nothing has changed since the latest run.")
+    ] = False,
 ) -> None:
     """Run the pipeline: from the log to a pushed model and a report.
 
     Nodes whose inputs, configuration and code are unchanged come from the cache, so the same command
-    resumes after a failure. Exit code 0: pushed; 1: a gate failed; 2: an error; 130: interrupted.
+    resumes after a failure. Exit code 0: pushed, or no new data; 1: a gate failed; 2: an error; 130: interrupted.
     """
     from rich.console import Console
 
     from components.config import load_config
+    from components.errors import MasteryError
     from pipeline.local import run_pipeline
+    from pipeline.notify import Outcome, notify, outcome_of
     from pipeline.summary import exit_code, print_summary
 
+    loaded = load_config(config, [*set_, f"data.span={span}"] if span else set_)
     console = Console(highlight=False)
-    record = run_pipeline(
-        load_config(config, set_), root, use_cache=not no_cache, from_node=from_, to_node=to, console=console
-    )
+    try:
+        record = run_pipeline(
+            loaded, root, use_cache=not no_cache, from_node=from_, to_node=to, only_new_data=only_new_data,
+            console=console,
+        )  # fmt: skip
+    except MasteryError as error:
+        notify(loaded.notify, Outcome(name=loaded.name, state="failed", error=str(error)))
+        raise
     print_summary(record, console)
+    notify(loaded.notify, outcome_of(record))
     raise typer.Exit(exit_code(record))
 
 

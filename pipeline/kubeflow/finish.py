@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 from ml_metadata import MetadataStore
 from ml_metadata.proto.metadata_store_pb2 import Event, Execution
@@ -12,42 +13,48 @@ from rich.console import Console
 
 from components.config import Config
 from pipeline.kubeflow.outputs import TaskOutputs
-from pipeline.kubeflow.tasks import NODES
+from pipeline.kubeflow.tasks import NODES, TELLING_FILES
 from pipeline.layout import Layout
 from pipeline.metadata import connect, connection_config
-from pipeline.record import NodeRecord, RunRecord, RunState, run_folder, write_record
+from pipeline.mirror import Mirror
+from pipeline.notify import notify, outcome_of
+from pipeline.record import REPEATS, NodeRecord, RunRecord, RunState, SeenBefore, run_folder, write_record
 from pipeline.recover import cancel_unfinished
 from pipeline.summary import print_summary
 
-_STATES = {Execution.COMPLETE: "done", Execution.CACHED: "cached"}
+_STATES: dict[int, Literal["done", "cached"]] = {Execution.COMPLETE: "done", Execution.CACHED: "cached"}
+_TELLING = ("Evaluator", "Pusher", "Report")  # nodes whose files say how the run went
 SUMMARY = "run_summary"
-_TELLING_FILES = (
-    ("Evaluator", "evaluation", "metrics.json"),
-    ("Pusher", "pushed_model", "push.json"),
-    ("Report", "report", "report.html"),
-)
 
 
-def finish_run(config: Config, layout: Layout, run: str, outputs: TaskOutputs | None) -> RunRecord:
+def finish_run(
+    config: Config, layout: Layout, run: str, outputs: TaskOutputs | None, mirror: Mirror | None
+) -> RunRecord:
     """Writes `run.json` as a run on one machine does, prints how the run ended, and shows it in Kubeflow.
 
     What a container that was killed left unfinished is marked as cancelled and tidied up.
     """
     store = connect(connection_config(config.metadata, layout))
     unfinished = cancel_unfinished(store, layout, run)
-    record = read_run(store, layout, run, {"WarmStartResolver"} if not config.training.warm_start else set())
+    absent = set() if config.training.warm_start else {"WarmStartResolver"}
+    record = read_run(store, layout, run, absent, mirror)
     if unfinished:
         record.error = f"{', '.join(unfinished)} did not come to an end; out of memory, or out of time?"
     folder = run_folder(layout, run)
     folder.mkdir(parents=True, exist_ok=True)
     write_record(folder, record)
+    if mirror:
+        mirror.push([folder])
     print_summary(record, Console(highlight=False, width=120))
     if outputs:
         outputs.show_text(SUMMARY, summarise_run(record))
+    notify(config.notify, outcome_of(record))
     return record
 
 
-def read_run(store: MetadataStore, layout: Layout, run: str, absent: set[str]) -> RunRecord:
+def read_run(
+    store: MetadataStore, layout: Layout, run: str, absent: set[str], mirror: Mirror | None = None
+) -> RunRecord:
     """Returns the record of a run from the metadata store.
 
     Args:
@@ -55,24 +62,20 @@ def read_run(store: MetadataStore, layout: Layout, run: str, absent: set[str]) -
         layout: of the run's pipeline.
         run: the run's id.
         absent: nodes that this run does not have.
+        mirror: where the files are that tell how it went, unless they are here.
     """
     context = store.get_context_by_type_and_name("pipeline_run", run)
-    executions = {} if context is None else _latest(store, store.get_executions_by_context(context.id))
-    nodes = [NodeRecord(id=name) for name in NODES if name not in absent]
-    for node in nodes:
-        if node.id in executions:
-            found = executions[node.id]
-            node.state = _STATES.get(found.last_known_state, "failed")  # type: ignore[assignment]
-            node.seconds = (found.last_update_time_since_epoch - found.create_time_since_epoch) / 1000
+    executions = _latest(store, store.get_executions_by_context(context.id)) if context else {}
+    nodes = [_read_node(name, executions.get(name)) for name in NODES if name not in absent]
     started = min((item.create_time_since_epoch for item in executions.values()), default=None)
     began = datetime.fromtimestamp(started / 1000, UTC) if started else datetime.now(UTC)
-    metrics, push, report = (
-        _output_file(store, executions.get(node), output, name) for node, output, name in _TELLING_FILES
-    )
+    metrics, push, report = (_telling_file(store, node, executions, mirror) for node in _TELLING)
+    repeats = context.custom_properties[REPEATS].string_value if context else ""
     return RunRecord(
         run=run,
         name=layout.name,
-        state=_judge(nodes, metrics),
+        seen_before=SeenBefore(run=repeats) if repeats else None,
+        state="no new data" if repeats else _judge(nodes, metrics),
         started=began,
         seconds=(datetime.now(UTC) - began).total_seconds(),
         nodes=nodes,
@@ -80,6 +83,13 @@ def read_run(store: MetadataStore, layout: Layout, run: str, absent: set[str]) -
         report=report,
         pushed_version=json.loads(Path(push).read_text(encoding="utf-8"))["destination"] if push else None,
     )
+
+
+def _read_node(name: str, execution: Execution | None) -> NodeRecord:
+    if execution is None:
+        return NodeRecord(id=name)
+    seconds = (execution.last_update_time_since_epoch - execution.create_time_since_epoch) / 1000
+    return NodeRecord(id=name, state=_STATES.get(execution.last_known_state, "failed"), seconds=seconds)
 
 
 def summarise_run(record: RunRecord) -> str:
@@ -116,9 +126,18 @@ def _latest(store: MetadataStore, executions: list[Execution]) -> dict[str, Exec
     return latest
 
 
-def _output_file(store: MetadataStore, execution: Execution | None, output: str, name: str) -> str | None:
-    """Returns the path of a file in an execution's output, None where there is none."""
-    events = store.get_events_by_execution_ids([execution.id]) if execution else []
-    ids = [event.artifact_id for event in events if event.type == Event.OUTPUT and event.path.steps[0].key == output]
-    files = [Path(artifact.uri, name) for artifact in store.get_artifacts_by_id(ids)] if ids else []
-    return next((str(file) for file in files if file.exists()), None)
+def _telling_file(
+    store: MetadataStore, node: str, executions: dict[str, Execution], mirror: Mirror | None
+) -> str | None:
+    """Returns the path of the file that tells how a node went, None where there is none."""
+    if node not in executions:
+        return None
+    output, name = TELLING_FILES[node]
+    events = store.get_events_by_execution_ids([executions[node].id])
+    ids = [item.artifact_id for item in events if item.type == Event.OUTPUT and item.path.steps[0].key == output]
+    for artifact in store.get_artifacts_by_id(ids) if ids else []:
+        file = Path(artifact.uri, name)
+        if mirror and not file.exists():
+            mirror.pull([file])
+        return str(file) if file.exists() else None
+    return None

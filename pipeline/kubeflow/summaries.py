@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
-from pipeline.launch import Artifact, NodeResult
-
-Outputs = Mapping[str, list[Artifact]]
+from pipeline.launch import NodeResult
 
 
-def summarise_node(result: NodeResult) -> str:
-    """Returns a node's summary as Markdown: how it ended, its figures, where its outputs are."""
+def summarise_node(result: NodeResult, told: str | None) -> str:
+    """Returns a node's summary as Markdown: how it ended, its figures, where its outputs are.
+
+    Args:
+        result: how it went.
+        told: the text of the file that `TELLING_FILES` has for the node.
+    """
     took = f"{result.seconds:.1f} s"
     ended = f"Taken from the cache in {took}." if result.state == "cached" else f"Done in {took}."
-    facts = _FACTS[result.node_id](result.outputs) if result.node_id in _FACTS else []
+    facts = _FACTS[result.node_id](json.loads(told)) if told and result.node_id in _FACTS else []
+    if result.node_id.endswith("Resolver") and not any(result.outputs.values()):
+        facts = ["Found no blessed model."]
     places = [f"- {name}: `{item.uri}`" for name, items in sorted(result.outputs.items()) for item in items]
     return "\n".join([f"# {result.node_id}", "", ended, "", *facts, "", *places, ""])
 
 
-def _examples(outputs: Outputs) -> list[str]:
-    log = _read(outputs["examples"][0], "log_summary.json")
+def _examples(log: Any) -> list[str]:
     rows = [f"| {split} | {sum(classes.values()):,} |" for split, classes in log["splits"].items()]
     return [
         f"{log['events']:,} events, {log['outcomes']:,} outcomes of {log['learners']:,} learners in {log['units']:,} "
@@ -32,17 +35,15 @@ def _examples(outputs: Outputs) -> list[str]:
     ]  # fmt: skip
 
 
-def _anomalies(outputs: Outputs) -> list[str]:
-    [found] = outputs.values()
-    anomalies = _read(found[0], "verdict.json")["anomalies"]
+def _anomalies(verdict: Any) -> list[str]:
+    anomalies = verdict["anomalies"]
     if not anomalies:
         return ["No anomalies."]
     rows = [f"| {item['split']} | {item['column']} | {item['expected']} | {item['found']} |" for item in anomalies]
     return ["| split | column | expected | found |", "|---|---|---|---|", *rows]
 
 
-def _fit(outputs: Outputs) -> list[str]:
-    history = _read(outputs["model_run"][0], "history.json")
+def _fit(history: Any) -> list[str]:
     best = history["epochs"][history["best_epoch"] - 1]
     figures = ", ".join(f"{name} {value:.4g}" for name, value in best.items() if name != "epoch")
     return [
@@ -51,8 +52,7 @@ def _fit(outputs: Outputs) -> list[str]:
     ]
 
 
-def _judgement(outputs: Outputs) -> list[str]:
-    metrics = _read(outputs["evaluation"][0], "metrics.json")
+def _judgement(metrics: Any) -> list[str]:
     gates = [f"| {gate['text']} |" for gate in metrics["gates"]]
     overall = metrics["overall"]
     values = [
@@ -65,25 +65,14 @@ def _judgement(outputs: Outputs) -> list[str]:
     ]  # fmt: skip
 
 
-def _push(outputs: Outputs) -> list[str]:
-    push = _read(outputs["pushed_model"][0], "push.json")
+def _push(push: Any) -> list[str]:
     return [f"Pushed `{push['destination']}`." if push["pushed"] else f"Pushed nothing: {push['reason']}."]
 
 
-def _resolved(outputs: Outputs) -> list[str]:
-    return [] if any(outputs.values()) else ["Found no blessed model."]
-
-
-def _read(artifact: Artifact, name: str) -> Any:
-    return json.loads(Path(artifact.uri, name).read_text(encoding="utf-8"))
-
-
-_FACTS: dict[str, Callable[[Outputs], list[str]]] = {
+_FACTS: dict[str, Callable[[Any], list[str]]] = {
     "ExampleGen": _examples,
     "DataGate": _anomalies,
     "Trainer": _fit,
     "Evaluator": _judgement,
     "Pusher": _push,
-    "BaselineResolver": _resolved,
-    "WarmStartResolver": _resolved,
 }

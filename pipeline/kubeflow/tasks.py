@@ -19,10 +19,20 @@ _GROUPS = {
 }
 NODES = tuple(node for nodes in _GROUPS.values() for node in nodes)  # of the DAG with a warm start, in its order
 
+# The output of a node, and the file in it, that tells people how it went.
+TELLING_FILES = {
+    "ExampleGen": ("examples", "log_summary.json"),
+    "DataGate": ("verdict", "verdict.json"),
+    "Trainer": ("model_run", "history.json"),
+    "Evaluator": ("evaluation", "metrics.json"),
+    "Pusher": ("pushed_model", "push.json"),
+    "Report": ("report", "report.html"),
+}
+
 # Kinds of Kubeflow's artifacts.
 MARKDOWN, HTML, METRICS, CLASSIFICATION, MODEL = "Markdown", "HTML", "Metrics", "ClassificationMetrics", "Model"
-# Output parameters.
-NEW_DATA, FAILED_GATES = "new_data", "failed_gates"
+# Output parameters, and the pipeline's that asks for the first.
+NEW_DATA, FAILED_GATES, ONLY_NEW_DATA = "new_data", "failed_gates", "only_new_data"
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.end_to_end.conftest import Mastery
+from tests.pipeline.receivers import webhook
 
 pytestmark = pytest.mark.slow
 
@@ -65,11 +66,27 @@ def test_the_same_command_again_takes_every_node_from_the_cache(
     assert versions(root) == before
 
 
-def test_a_gate_that_fails_pushes_nothing_and_trains_nothing_anew(
+def test_without_new_data_a_run_ends_after_looking_at_them(mastery: Mastery, sample: list[str], root: Path) -> None:
+    before = latest(mastery, root)
+    for _ in range(2):  # the second time past a run that has itself ended so
+        ran = mastery("run", *sample, "--root", root, "--only-new-data")
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        told = f"no new data since run {before['run']}, which pushed {before['pushed_version']}"
+        assert told in ran.stdout.splitlines()[-1]
+        record = latest(mastery, root)
+        assert record["state"] == "no new data"
+        assert states(record) == {"ExampleGen": "cached"}
+        assert record["seen_before"] == {"run": before["run"], "pushed_version": before["pushed_version"]}
+    assert "no new data" in mastery("runs", "--root", root).stdout
+
+
+def test_a_gate_that_fails_pushes_nothing_trains_nothing_anew_and_tells_the_owner(
     mastery: Mastery, sample: list[str], root: Path
 ) -> None:
     before = versions(root)
-    ran = mastery("run", *sample, "--set", "gates=[{metric: f1_macro, min: 0.999}]", "--root", root)
+    with webhook(500, 200) as chat:
+        told = ["--set", f"notify.webhook.url={chat.url}", "--only-new-data"]  # new gates: something to do
+        ran = mastery("run", *sample, "--set", "gates=[{metric: f1_macro, min: 0.999}]", *told, "--root", root)
     assert ran.returncode == 1, ran.stdout + ran.stderr
     assert "f1_macro" in ran.stdout
     assert "0.999" in ran.stdout
@@ -78,6 +95,13 @@ def test_a_gate_that_fails_pushes_nothing_and_trains_nothing_anew(
     assert record["state"] == "gates failed"
     assert record["pushed_version"] is None
     assert record["report"] is not None
+    message = chat.received[-1]
+    assert (len(chat.received), message["run"], message["state"]) == (2, record["run"], "gates failed")
+    assert message["report"] == record["report"]
+    [gate] = message["gates_failed"]
+    assert (gate["metric"], gate["threshold"]) == ("f1_macro", 0.999)
+    assert 0 < gate["value"] < 0.999
+    assert "the version that is served stays" in message["text"]
     assert states(record)["Trainer"] == "cached"
     assert states(record)["Evaluator"] == "done"
     assert versions(root) == before

@@ -55,6 +55,16 @@ def test_a_pushed_version_that_is_gone_is_said_to_be(tmp_path: Path) -> None:
     assert "no longer there" not in printed(record(state="passed", pushed_version=str(tmp_path)))
 
 
-@pytest.mark.parametrize(("state", "code"), [("passed", 0), ("gates failed", 1), ("failed", 2), ("interrupted", 130)])
+def test_a_run_without_new_data_says_which_one_it_goes_back_to() -> None:
+    for version, what in (("/serving/17", "which pushed /serving/17"), (None, "which pushed nothing")):
+        seen = {"run": "20251231-000000-def", "pushed_version": version}
+        text = printed(record(state="no new data", seen_before=seen, data={"spans": ["3", "4"], "version": 1}))
+        assert f"no new data since run 20251231-000000-def, {what}" in text
+        assert "3 to 4 (2 spans), version 1" in text
+
+
+@pytest.mark.parametrize(
+    ("state", "code"), [("passed", 0), ("no new data", 0), ("gates failed", 1), ("failed", 2), ("interrupted", 130)]
+)
 def test_exit_codes(state: str, code: int) -> None:
     assert exit_code(record(state=state)) == code

@@ -9,8 +9,11 @@ from typing import Any
 
 import polars as pl
 import pytest
+from tfx.orchestration import metadata, pipeline
+from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 
 from components.config import Config
+from components.example_gen.component import make_example_gen
 
 LEARNERS = 60
 CLASSES = ["low", "high"]
@@ -90,3 +93,28 @@ def log(tmp_path: Path, events: pl.DataFrame, outcomes: pl.DataFrame) -> Path:
     events.write_parquet(tmp_path / "events.parquet")
     outcomes.write_parquet(tmp_path / "outcomes.parquet")
     return tmp_path
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Callable[[Config], Path]:
+    """Returns a function that runs the node, cached as in a run, and returns the folder of its output."""
+
+    def run_node(config: Config) -> Path:
+        database = metadata.sqlite_metadata_connection_config(str(tmp_path / "metadata.sqlite"))
+        LocalDagRunner().run(
+            pipeline.Pipeline(
+                pipeline_name="test",
+                pipeline_root=str(tmp_path / "root"),
+                components=[make_example_gen(config)],
+                enable_cache=True,
+                metadata_connection_config=database,
+                beam_pipeline_args=config.beam.args,
+            )
+        )
+        with metadata.Metadata(database) as handle:
+            newest = max(execution.id for execution in handle.store.get_executions())
+            [event] = handle.store.get_events_by_execution_ids([newest])
+            [artifact] = handle.store.get_artifacts_by_id([event.artifact_id])
+        return Path(artifact.uri)
+
+    return run_node

@@ -11,40 +11,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 import tensorflow as tf
-from tfx.orchestration import metadata, pipeline
-from tfx.orchestration.local.local_dag_runner import LocalDagRunner
-from tfx.types import standard_artifacts
 
 from components.config import Config, load_config
 from components.errors import LogError
-from components.example_gen.component import make_example_gen
 from components.example_gen.log_examples import examples_from_log
 
 Configure = Callable[..., Config]
 REAL_LOG = Path(__file__).parents[4] / "shared" / "data" / "epfl"
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Callable[[Config], Path]:
-    """Returns a function that runs the node, cached as in a run, and returns the folder of its newest output."""
-
-    def run_node(config: Config) -> Path:
-        database = metadata.sqlite_metadata_connection_config(str(tmp_path / "metadata.sqlite"))
-        LocalDagRunner().run(
-            pipeline.Pipeline(
-                pipeline_name="test",
-                pipeline_root=str(tmp_path / "root"),
-                components=[make_example_gen(config)],
-                enable_cache=True,
-                metadata_connection_config=database,
-                beam_pipeline_args=config.beam.args,
-            )
-        )
-        with metadata.Metadata(database) as store:
-            artifacts = store.store.get_artifacts_by_type(standard_artifacts.Examples.TYPE_NAME)
-        return Path(max(artifacts, key=lambda artifact: artifact.id).uri)
-
-    return run_node
 
 
 def records(folder: Path) -> dict[str, list[bytes]]:

@@ -85,7 +85,7 @@ def test_a_blessed_model_is_pushed_with_what_made_it(inputs: dict[str, list[Any]
         "version": int(version.name),
         "name": "small",
         "run": "run-2024",
-        "data": {"fingerprint": "split:events,sum:1", "span": 3, "version": None},
+        "data": {"fingerprint": "split:events,sum:1", "span": 3, "spans": [], "version": None},
         "code": "abc123",
         "config": CONFIG.recipe,
         "config_fingerprint": CONFIG.fingerprint,

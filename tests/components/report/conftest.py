@@ -15,6 +15,7 @@ import pyarrow as pa
 import pytest
 
 from components.event_log.summary import LogSummary
+from components.example_gen.provenance import DataProvenance
 from components.naming import SPLITS
 from components.report.facts import PushFacts
 from components.report.load import Sources
@@ -70,8 +71,7 @@ def make_run(tmp_path: Path) -> Callable[..., Sources]:
             push=pushed if evaluation["blessed"] else PushFacts(pushed=False),
             run_id="20261122-041205-3fa2b1",
             run_folder=tmp_path,
-            span=7,
-            data_fingerprint="split:all,num_files:2,total_bytes:77512345,sum_checksum:3464312",
+            data=DataProvenance(fingerprint="5f2c9a", span=20777, spans=["2026-11-19", "2026-11-20"], version=1),
             paths={name: str(place) for name, place in places.items()},
             **places,
         )
@@ -117,6 +117,8 @@ def log_summary(classes: list[str]) -> LogSummary:
         truncated=120,
         steps={"0%": 0, "50%": 12, "95%": 48, "100%": 100},
         splits={split: dict.fromkeys(classes or [""], 2000 if split == "train" else 250) for split in SPLITS},
+        spans=["2026-11-19", "2026-11-20"],
+        version=1,
         files={"events": {"logs/events.parquet": 230_816}, "outcomes": {"logs/outcomes.parquet": 18_340}},
     )
 

@@ -64,7 +64,9 @@ def test_the_executor_writes_page_and_metrics(
     content = classification()
     sources = make_run(content)
     inputs = {name: [_artifact(name, tmp_path / name)] for name in TYPES}
-    inputs["examples"][0].span = 7
+    inputs["examples"][0].set_int_custom_property("span", 20777)
+    inputs["examples"][0].set_string_custom_property("spans", "2026-11-20")
+    inputs["examples"][0].set_int_custom_property("version", 2)
     inputs["examples"][0].set_string_custom_property("input_fingerprint", "sum:1234")
     inputs["blessing"][0].set_string_custom_property("current_model", "nodes/Trainer/model/5")
     inputs["blessing"][0].set_string_custom_property("baseline_model", "nodes/Trainer/model/2")
@@ -87,10 +89,15 @@ def test_the_executor_writes_page_and_metrics(
     for told in (
         "20261122-<wbr>041205-<wbr>3fa2b1",
         "sum:1234",
+        "2026-11-20, version 2",
         "c0de",
         "nodes/<wbr>Trainer/<wbr>model/<wbr>5",
         "Blessed before",
     ):
         assert told in page
     metrics = json.loads((tmp_path / "report/metrics.json").read_text(encoding="utf-8"))
-    assert metrics == content | {"run_id": "20261122-041205-3fa2b1", "pushed_version": "42" if pushed else None}
+    assert metrics == content | {
+        "run_id": "20261122-041205-3fa2b1",
+        "pushed_version": "42" if pushed else None,
+        "data": {"fingerprint": "sum:1234", "span": 20777, "spans": ["2026-11-20"], "version": 2},
+    }

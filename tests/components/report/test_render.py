@@ -9,6 +9,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from lxml import html
 
+from components.example_gen.provenance import DataProvenance
 from components.report.facts import PushFacts
 from components.report.load import Sources, load_facts
 from components.report.render import render_report
@@ -190,7 +191,7 @@ def test_parts_of_an_evaluation_may_be_missing(make_run: MakeRun, take_away: Cal
 
 
 def test_a_run_that_left_nothing_but_metrics(make_run: MakeRun) -> None:
-    sources = make_run(classification(), bare=True, run_folder=None, run_id=None, span=None, data_fingerprint=None)
+    sources = make_run(classification(), bare=True, run_folder=None, run_id=None, data=DataProvenance())
     _, tree = _page(sources)
     assert _sections(tree) == [name for name in SECTIONS if name != "nodes"]
     assert "The trainer left no history" in _text(tree)
@@ -222,7 +223,8 @@ def test_names_from_a_log_are_text_and_never_markup(make_run: MakeRun, tmp_path:
     content["slices"][0]["slice"] = {HOSTILE: HOSTILE}
     content["gates"][0] |= {"reason": HOSTILE, "class": HOSTILE, "slice": HOSTILE}
     nodes = tmp_path / "nodes.json"
-    sources = make_run(content, run_id=HOSTILE, data_fingerprint=HOSTILE, paths={HOSTILE: HOSTILE}, surprise=True)
+    data = DataProvenance(fingerprint=HOSTILE, spans=[HOSTILE])
+    sources = make_run(content, run_id=HOSTILE, data=data, paths={HOSTILE: HOSTILE}, surprise=True)
     nodes.write_text(nodes.read_text().replace("ExampleGen", "<script>1</script>"))
     page, tree = _page(sources)
     assert not list(tree.iter("script", "img"))

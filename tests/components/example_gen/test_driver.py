@@ -1,0 +1,129 @@
+"""Spans through the driver and ExampleGen, with a real metadata store: what is read, and which version it is."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ml_metadata import MetadataStore
+from ml_metadata.proto import metadata_store_pb2
+
+from components.config import Config
+from components.errors import LogError
+from components.example_gen.driver import next_version
+
+Configure = Callable[..., Config]
+Run = Callable[[Config], Path]
+DATED = {table: f"{{YYYY}}-{{MM}}-{{DD}}/{table}.parquet" for table in ("events", "outcomes")}
+
+
+@pytest.fixture
+def days(log: Path) -> Path:
+    """The log in three daily deliveries, a third of the learners each."""
+    for table in DATED:
+        whole = pl.read_parquet(log / f"{table}.parquet")
+        for number, day in enumerate(("2026-11-18", "2026-11-19", "2026-11-20")):
+            part = whole.filter(pl.col("learner_id").str.slice(1).cast(pl.Int64) % 3 == number)
+            (log / day).mkdir(exist_ok=True)
+            part.write_parquet(log / day / f"{table}.parquet")
+    return log
+
+
+def dated(folder: Path, configure: Configure, span: str) -> Config:
+    return configure(**{table: f"{folder}/{pattern}" for table, pattern in DATED.items()}, span=span)
+
+
+def properties(folder: Path, output: Path) -> dict[str, Any]:
+    """Returns the custom properties of an output, as the metadata store has them."""
+    connection = metadata_store_pb2.ConnectionConfig()
+    connection.sqlite.filename_uri = str(folder / "metadata.sqlite")
+    [artifact] = MetadataStore(connection).get_artifacts_by_uri(str(output))
+    return {name: getattr(value, value.WhichOneof("value")) for name, value in artifact.custom_properties.items()}
+
+
+def summary(output: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((output / "log_summary.json").read_text())
+    return content
+
+
+def test_one_span_a_window_and_all_of_them(days: Path, configure: Configure, run: Run) -> None:
+    newest = run(dated(days, configure, "newest"))
+    assert (summary(newest)["learners"], summary(newest)["spans"]) == (20, ["2026-11-20"])
+    held = properties(days, newest)
+    assert (held["span"], held["spans"], held["version"]) == (20777, "2026-11-20", 0)
+    assert run(dated(days, configure, "2026-11-20")) == newest  # the same span in other words
+    assert run(dated(days, configure, "20777")) == newest
+
+    other = run(dated(days, configure, "2026-11-18"))
+    assert (summary(other)["learners"], properties(days, other)["span"]) == (20, 20775)
+
+    window = run(dated(days, configure, "last:2"))
+    assert (summary(window)["learners"], summary(window)["spans"]) == (40, ["2026-11-19", "2026-11-20"])
+    assert (
+        summary(window)["events"]
+        == summary(run(dated(days, configure, "2026-11-19")))["events"] + (summary(newest)["events"])
+    )
+    every = run(dated(days, configure, "last:7"))  # there are only three
+    whole = summary(run(configure()))
+    assert {**summary(every), "files": 0, "spans": 0, "version": 0} == {**whole, "files": 0, "spans": 0, "version": 0}
+    assert (whole["spans"], whole["version"]) == ([], None)
+
+
+def test_late_events_make_a_new_version(days: Path, configure: Configure, run: Run) -> None:
+    window, other = dated(days, configure, "last:2"), dated(days, configure, "2026-11-18")
+    first = run(window)
+    run(other)
+    file = days / "2026-11-19" / "events.parquet"
+    kept = file.read_bytes()
+    events = pl.read_parquet(file)
+    pl.concat([events, events[:1].with_columns(pl.col("time").dt.offset_by("1m"))]).write_parquet(file)
+    second = run(window)
+    assert second != first
+    assert (properties(days, second)["version"], summary(second)["version"]) == (1, 1)
+    assert summary(second)["events"] == summary(first)["events"] + 1
+    assert run(window) == second
+    assert properties(days, run(other))["version"] == 0  # another span, another count
+
+    file.write_bytes(kept)
+    assert run(window) == first  # the content that was version 0 is version 0 again
+    events[1:].write_parquet(file)
+    assert properties(days, run(window))["version"] == 2
+
+
+def test_versions_of_the_files_stay_theirs(days: Path, configure: Configure, run: Run) -> None:
+    for version in (4, 6):
+        shutil.copytree(days / "2026-11-20", days / "span-3" / f"v{version}")
+    for number in (1, 2):
+        shutil.copytree(days / f"2026-11-{17 + number}", days / f"span-{number}" / "v1")
+    log = {table: f"{days}/span-{{SPAN}}/v{{VERSION}}/{table}.parquet" for table in DATED}
+    assert properties(days, run(configure(**log)))["version"] == 6
+    assert properties(days, run(configure(**log, span="last:3")))["version"] == 0  # files have one a span
+
+
+def test_a_configuration_that_changes_leaves_the_version(days: Path, configure: Configure, run: Run) -> None:
+    config = dated(days, configure, "newest")
+    first = run(config)
+    other = run(config.model_copy(update={"steps": config.steps.model_copy(update={"max_steps": 2})}))
+    assert other != first
+    assert properties(days, other)["version"] == properties(days, first)["version"] == 0
+
+
+def test_a_span_that_is_not_there(days: Path, configure: Configure, run: Run) -> None:
+    with pytest.raises(LogError, match="expected the span 2026-11-01, found 2026-11-18, 2026-11-19, 2026-11-20"):
+        run(dated(days, configure, "2026-11-01"))
+
+
+@given(st.lists(st.sampled_from("abcd"), max_size=20))
+def test_versions_count_contents(deliveries: list[str]) -> None:
+    known: list[tuple[str, int]] = []
+    for fingerprint in deliveries:
+        known.append((fingerprint, next_version(known, fingerprint)))
+    first_seen = list(dict.fromkeys(deliveries))
+    assert known == [(fingerprint, first_seen.index(fingerprint)) for fingerprint in deliveries]

@@ -1,0 +1,106 @@
+"""The timer files: what they say, what systemd says to them, and that the commands in them are the command line's."""
+
+from __future__ import annotations
+
+import configparser
+import fcntl
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.cli import main as command_line
+
+SCHEDULE = Path(__file__).parents[2] / "configs" / "schedule"
+MASTERY = "/opt/mastery/.venv/bin/mastery"
+
+
+def unit(name: str) -> dict[str, dict[str, str]]:
+    """Returns the sections of a unit; a key that is there twice is an error."""
+    parser = configparser.ConfigParser(interpolation=None, delimiters="=", comment_prefixes="#")
+    parser.optionxform = str  # type: ignore[assignment]
+    parser.read(SCHEDULE / name)
+    return {section: dict(parser[section]) for section in parser.sections()}
+
+
+def cron_command() -> tuple[list[str], str, str]:
+    """Returns the five fields of the time, the account and the command."""
+    [line] = [line for line in (SCHEDULE / "mastery.cron").read_text().splitlines() if line.startswith("0 4")]
+    *time, account, command = line.split(maxsplit=6)
+    return time, account, command
+
+
+def test_the_service_runs_once_and_writes_nowhere_but_to_its_root() -> None:
+    service = unit("mastery-retrain.service")["Service"]
+    assert service["Type"] == "oneshot"
+    assert service["User"] == "mastery"
+    root = Path(shlex.split(service["ExecStart"])[-2])
+    assert (service["ProtectSystem"], root.parent) == ("strict", Path("/var/lib") / service["StateDirectory"])
+    for right in ("NoNewPrivileges", "PrivateTmp", "ProtectHome"):
+        assert service[right] == "yes"
+    assert service["CapabilityBoundingSet"] == ""
+    assert "MemoryDenyWriteExecute" not in service  # XLA compiles while it runs
+    assert service["KillMode"] == "mixed"  # the run stops its own worker, and says that it was interrupted
+
+
+def test_the_timer_makes_up_for_a_night_that_was_missed() -> None:
+    timer = unit("mastery-retrain.timer")
+    assert timer["Timer"]["Persistent"] == "true"
+    assert (SCHEDULE / timer["Timer"]["Unit"]).is_file()
+    assert timer["Install"]["WantedBy"] == "timers.target"
+
+
+def test_systemd_accepts_both_units(tmp_path: Path) -> None:
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        pytest.skip("systemd-analyze is not here, so the units were only parsed: expected it on PATH (package systemd)")
+    stub = tmp_path / "mastery"
+    stub.touch(mode=0o755)
+    for name in ("mastery-retrain.service", "mastery-retrain.timer"):
+        (tmp_path / name).write_text((SCHEDULE / name).read_text().replace(MASTERY, str(stub)))
+    units = [str(tmp_path / "mastery-retrain.service"), str(tmp_path / "mastery-retrain.timer")]
+    checked = subprocess.run([analyze, "verify", *units], capture_output=True, text=True, check=False)
+    assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
+    night = unit("mastery-retrain.timer")["Timer"]["OnCalendar"]
+    assert subprocess.run([analyze, "calendar", night], capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("command", [unit("mastery-retrain.service")["Service"]["ExecStart"], cron_command()[2]])
+def test_the_command_is_one_of_the_command_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    arguments = shlex.split(command)
+    monkeypatch.setattr(sys, "argv", ["mastery", *arguments[arguments.index(MASTERY) + 1 :]])
+    with pytest.raises(SystemExit):
+        command_line.main()
+    assert "/etc/mastery/retrain.yaml: expected a configuration file, found none" in capsys.readouterr().err
+
+
+def test_cron_starts_it_every_night_with_its_secrets_and_never_twice(tmp_path: Path) -> None:
+    time, account, command = cron_command()
+    assert (time, account) == (["0", "4", "*", "*", "*"], "mastery")
+    assert "%" not in command  # a newline, to cron
+    if shutil.which("flock") is None:
+        pytest.skip("flock (util-linux) is not here: expected it on PATH")
+    stub = tmp_path / "mastery"
+    stub.write_text(f'#!/bin/sh\necho "$CHAT" "$@" >> {tmp_path}/started\n')
+    stub.chmod(0o755)
+    for path, here in (("/etc/mastery", tmp_path), ("/var/lib/mastery", tmp_path), (MASTERY, stub)):
+        command = command.replace(path, str(here))
+
+    def run() -> None:
+        assert subprocess.run(["/bin/sh", "-c", command], check=False).returncode == 0
+
+    run()
+    (tmp_path / "secrets.env").write_text("CHAT=https://chat.example/hook\n")
+    with (tmp_path / "retrain.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        run()  # another one is running: skipped
+    run()
+    without, with_secrets = (tmp_path / "started").read_text().splitlines()
+    assert without.split()[0] == "run"
+    assert with_secrets.split()[:2] == ["https://chat.example/hook", "run"]
+    assert with_secrets.endswith("--only-new-data")

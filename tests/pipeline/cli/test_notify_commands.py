@@ -1,0 +1,71 @@
+"""`mastery notify`, and what `mastery run` tells when it cannot even start."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline import deliver as delivery
+from pipeline.cli import main as command_line
+from tests.pipeline.receivers import webhook
+
+CONFIG = Path(__file__).parents[3] / "configs" / "sample.yaml"
+
+
+def mastery(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["mastery", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        command_line.main()
+    return int(ended.value.code or 0)
+
+
+def test_a_test_message(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    with webhook() as chat:
+        options = ["notify", "--config", str(CONFIG), "--set", f"notify.webhook.url={chat.url}"]
+        assert mastery(monkeypatch, *options, "--test") == 0
+        assert capsys.readouterr().out == "Sent a test message by webhook.\n"
+        assert mastery(monkeypatch, *options) == 2
+    [sent] = chat.received
+    assert sent["text"].startswith("Mastery, sample: this is a test\n")
+
+
+def test_a_test_message_that_does_not_arrive(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(delivery, "PAUSES", ())
+    with webhook(500) as chat:
+        code = mastery(
+            monkeypatch, "notify", "--config", str(CONFIG), "--test", "--set", f"notify.webhook.url={chat.url}"
+        )
+    assert code == 2
+    assert "mastery: notify.webhook: expected an answer 2xx, found 500" in capsys.readouterr().err
+
+
+def test_nowhere_to_send_to(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert mastery(monkeypatch, "notify", "--config", str(CONFIG), "--test") == 2
+    assert "expected notify.webhook or notify.email, found neither" in capsys.readouterr().err
+
+
+def test_a_run_that_cannot_start_is_told_of(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    with webhook() as chat:
+        options = ["--config", str(CONFIG), "--root", str(tmp_path), "--set", f"notify.webhook.url={chat.url}"]
+        dated = f"data.events={tmp_path}/{{YYYY}}-{{MM}}-{{DD}}/events.csv"
+        code = mastery(monkeypatch, "run", *options, "--set", dated, "--span", "last:7")
+    assert code == 2
+    [sent] = chat.received
+    assert (sent["state"], sent["run"]) == ("failed", None)
+    assert "expected files that match" in sent["error"]
+    assert "expected files that match" in capsys.readouterr().err
+
+
+def test_only_new_data_does_not_go_with_nodes_to_execute_anew(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    options = ["run", "--config", str(CONFIG), "--root", str(tmp_path), "--only-new-data"]
+    for anew in (["--no-cache"], ["--from", "Trainer"]):
+        assert mastery(monkeypatch, *options, *anew) == 2
+        assert "--only-new-data does not go with" in capsys.readouterr().err
