@@ -26,7 +26,9 @@ def evaluate_log(model: Path, events: list[str], outcomes: list[str]) -> dict[st
         LogError: the log cannot be used.
     """
     config = _config_of(model)
-    data = config.data.model_copy(update={"events": _absolute(events), "outcomes": _absolute(outcomes)})
+    data = config.data.model_copy(
+        update={"events": _absolute(events), "outcomes": _absolute(outcomes), "sample_learners": None}
+    )
 
     with quiet_imports():
         from components.evaluator.evaluate import evaluate_model
