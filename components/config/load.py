@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from components.config.root import Config
 from components.errors import ConfigError
 
-PATHS = (("data", "events"), ("data", "outcomes"), ("schema",), ("push", "directory"))
+PATHS = (("data", "events"), ("data", "outcomes"), ("schema",), ("push", "directory"), ("evaluation", "baseline"))
 
 
 class _Loader(yaml.SafeLoader):

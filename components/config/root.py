@@ -8,12 +8,15 @@ import re
 
 from pydantic import Field, field_validator, model_validator
 
+from components.config.ci import Ci
 from components.config.data import Data, Label
 from components.config.features import Feature, InputName, Prior, Steps
 from components.config.gates import CLASS_METRICS, CLASSIFICATION_METRICS, REGRESSION_METRICS, Evaluation, Gate
 from components.config.section import Section
 from components.config.training import Model, Training
 from components.naming import DERIVED_STEPS, EVENT_TYPE, RESERVED
+
+ASIDE = ("ci",)  # sections that no artifact depends on
 
 
 class Push(Section):
@@ -59,6 +62,7 @@ class Config(Section):
     gates: list[Gate] = Field(description="what a model has to reach before it is pushed", min_length=1)
     push: Push = Field(default_factory=Push, description="where a model that passed goes")  # type: ignore[arg-type]
     beam: Beam = Field(default_factory=Beam, description="how the data nodes run")  # type: ignore[arg-type]
+    ci: Ci = Field(default_factory=Ci, description="the small training of `mastery ci`")  # type: ignore[arg-type]
 
     @field_validator("name")
     @classmethod
@@ -112,14 +116,18 @@ class Config(Section):
     def _gates_fit_the_task(self) -> Config:
         allowed = REGRESSION_METRICS if self.label.task == "regression" else CLASSIFICATION_METRICS + CLASS_METRICS
         sliced = [sorted(columns) for columns in self.evaluation.slices]
-        for index, gate in enumerate(self.gates):
+        if self.ci.metric not in (None, *allowed):
+            raise ValueError(f"ci.metric: expected one of {', '.join(allowed)}, found {self.ci.metric}")
+        named = [(f"gates[{index}]", gate) for index, gate in enumerate(self.gates)]
+        named += [(f"ci.gates[{index}]", gate) for index, gate in enumerate(self.ci.gates or [])]
+        for place, gate in named:
             if gate.metric not in allowed:
-                raise ValueError(f"gates[{index}].metric: expected one of {', '.join(allowed)}, found {gate.metric}")
+                raise ValueError(f"{place}.metric: expected one of {', '.join(allowed)}, found {gate.metric}")
             if gate.class_ is not None and gate.class_ not in self.label.classes:
-                raise ValueError(f"gates[{index}].class: expected one of {self.label.classes}, found {gate.class_!r}")
+                raise ValueError(f"{place}.class: expected one of {self.label.classes}, found {gate.class_!r}")
             names = [gate.slice] if isinstance(gate.slice, str) else sorted(gate.slice or {})
             if names and names not in sliced:
-                raise ValueError(f"gates[{index}].slice: {names} is not in evaluation.slices; add it there")
+                raise ValueError(f"{place}.slice: {names} is not in evaluation.slices; add it there")
         return self
 
     @model_validator(mode="after")
@@ -144,6 +152,15 @@ class Config(Section):
     def section_json(self, *names: str) -> str:
         """Returns the named sections as canonical JSON: the part of a cache key that is configuration."""
         return json.dumps(self.model_dump(mode="json", by_alias=True, include={*names}), sort_keys=True)
+
+    def for_artifacts(self) -> Config:
+        """Returns the configuration with the sections that no artifact depends on at their defaults.
+
+        For nodes that keep all of it: a change of those sections then leaves them in the cache.
+        """
+        fields = type(self).model_fields
+        defaults = {name: fields[name].get_default(call_default_factory=True, validated_data={}) for name in ASIDE}
+        return self.model_copy(update=defaults)
 
     @property
     def fingerprint(self) -> str:

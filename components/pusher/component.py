@@ -51,7 +51,7 @@ def make_pusher(
     """Returns the node.
 
     Args:
-        config: the whole configuration goes into the manifest, so all of it is in the cache key.
+        config: what artifacts depend on goes into the manifest, and so is in the cache key.
         directory: the folder that TensorFlow Serving watches.
         examples: ExampleGen's `examples`, for the data's fingerprint and span.
         model: ServingCheck's `model`.
@@ -66,7 +66,7 @@ def make_pusher(
         infra_blessing=infra_blessing,
         evaluation=evaluation,
         pushed_model=Channel(type=standard_artifacts.PushedModel),
-        config=config.model_dump_json(by_alias=True),
+        config=config.for_artifacts().model_dump_json(by_alias=True),
         code_fingerprint=code_fingerprint("pusher", "atomic"),
         directory=directory,
     )

@@ -57,7 +57,7 @@ def make_report(
 ) -> Report:
     """Returns the node `Report`, fed by the outputs of the nodes before it."""
     spec = ReportSpec(
-        config=json.dumps(config.model_dump(mode="json", by_alias=True), sort_keys=True),
+        config=json.dumps(config.for_artifacts().model_dump(mode="json", by_alias=True), sort_keys=True),
         code_fingerprint=code_fingerprint("data_gate", "naming", "report"),  # DataGate has the words for anomalies
         examples=examples,
         statistics=statistics,

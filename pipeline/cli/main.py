@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli import log_commands, schema_commands
+from pipeline.cli import ci_commands, log_commands, schema_commands
 from pipeline.cli.options import ConfigOption, JsonOption, RootOption, SetOption
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
 app.add_typer(schema_commands.app, name="schema")
 app.command("check-log")(log_commands.check_log)
 app.command("simulate")(log_commands.simulate)
+app.command("ci")(ci_commands.ci)
 
 
 @app.command()
