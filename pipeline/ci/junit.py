@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
-from junitparser.junitparser import Result
+from junitparser.junitparser import FinalResult
 
 from components.atomic import new_file
 from components.report.verdict import say_gate
@@ -59,7 +59,7 @@ def _node(node: NodeRecord, record: RunRecord) -> TestCase:
     return case
 
 
-def _with_text(result: Result, text: str) -> Result:
+def _with_text(result: FinalResult, text: str) -> FinalResult:
     """Returns the result with the whole text as its body, for servers that show nothing but it."""
     result.text = text
     return result

@@ -40,7 +40,7 @@ def render_summary(results: Results, root: Path) -> str:
             left_out=len(results.slices) - len(slices),
             headline=_HEADLINES[results.record.state],
             gates=[read_gate(gate, results.evaluation.slices) for gate in results.gates] if results.evaluation else [],
-            baseline=results.config.evaluation.baseline or f"the model blessed last in {root}",
+            baseline=results.config.evaluation.baseline or f"the latest other blessed model in {root}",
             no_baseline=results.evaluation.baseline_note if results.evaluation else None,
             pushed=_say_pushed(results),
             cached=sum(node.state == "cached" for node in results.record.nodes),
