@@ -27,7 +27,8 @@ def evaluate_log(model: Path, events: list[str], outcomes: list[str]) -> dict[st
         LogError: the log cannot be used.
     """
     config = _config_of(model)
-    data = config.data.model_copy(update={"events": _absolute(events), "outcomes": _absolute(outcomes), "span": NEWEST})
+    given = {"events": _absolute(events), "outcomes": _absolute(outcomes), "span": NEWEST, "sample_learners": None}
+    data = config.data.model_copy(update=given)
 
     with quiet_imports():
         from components.evaluator.evaluate import evaluate_model

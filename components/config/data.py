@@ -51,6 +51,9 @@ class Data(Section):
     )
     nan_as_missing: bool = Field(False, description="take NaN as a missing value instead of an error")
     min_class_examples: int = Field(5, ge=1, description="examples that every class needs in every split")
+    sample_learners: int | None = Field(
+        None, ge=1, description="use only so many learners, chosen by a hash, with all of their rows; default: all"
+    )
     splits: Splits = Field(default_factory=Splits, description="shares of learners in each split")  # type: ignore[arg-type]
 
     @field_validator("events", "outcomes", mode="before")

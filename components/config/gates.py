@@ -14,6 +14,7 @@ CLASSIFICATION_METRICS = (
 )  # fmt: skip
 CLASS_METRICS = ("precision", "recall", "f1", "auc")
 REGRESSION_METRICS = ("mse", "mae", "rmse", "r2")
+LESS_IS_BETTER = ("log_loss", "mse", "mae", "rmse")
 Metric = Literal[
     "accuracy", "precision_macro", "recall_macro", "f1_macro", "precision_weighted", "recall_weighted",
     "f1_weighted", "auc", "log_loss", "precision", "recall", "f1", "mse", "mae", "rmse", "r2",
@@ -69,6 +70,10 @@ class Evaluation(Section):
         description="columns of outcomes to slice by; a list of columns slices by all of them at once",
     )
     min_slice_examples: int = Field(1, ge=1, description="slices with fewer examples are not reported")
+    baseline: str | None = Field(
+        None,
+        description="folder of a pushed version to compare with; default: the model blessed last in the run's root",
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -15,7 +15,7 @@ from components.errors import ConfigError
 
 PATHS = (
     ("data", "events"), ("data", "outcomes"), ("schema",), ("push", "directory"),
-    ("kubeflow", "ca_cert"), ("metadata", "ssl_ca"),
+    ("evaluation", "baseline"), ("kubeflow", "ca_cert"), ("metadata", "ssl_ca"),
 )  # fmt: skip
 
 

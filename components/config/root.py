@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
+from components.config.ci import Ci
 from components.config.data import Data, Label
 from components.config.features import Feature, InputName, Prior, Steps
 from components.config.gates import CLASS_METRICS, CLASSIFICATION_METRICS, REGRESSION_METRICS, Evaluation, Gate
@@ -19,7 +20,7 @@ from components.config.section import Section
 from components.config.training import Model, Training
 from components.naming import DERIVED_STEPS, EVENT_TYPE, RESERVED
 
-_RUNNER_SECTIONS = ("kubeflow", "notify")
+_RUNNER_SECTIONS = ("ci", "kubeflow", "notify")  # they say where nodes run and whom to tell
 
 
 class Push(Section):
@@ -74,6 +75,7 @@ class Config(Section):
         description="where ML Metadata keeps executions and artifacts",
         exclude=True,
     )
+    ci: Ci = Field(default_factory=Ci, description="the small training of `mastery ci`")  # type: ignore[arg-type]
 
     @field_validator("name")
     @classmethod
@@ -127,14 +129,18 @@ class Config(Section):
     def _gates_fit_the_task(self) -> Config:
         allowed = REGRESSION_METRICS if self.label.task == "regression" else CLASSIFICATION_METRICS + CLASS_METRICS
         sliced = [sorted(columns) for columns in self.evaluation.slices]
-        for index, gate in enumerate(self.gates):
+        if self.ci.metric not in (None, *allowed):
+            raise ValueError(f"ci.metric: expected one of {', '.join(allowed)}, found {self.ci.metric}")
+        named = [(f"gates[{index}]", gate) for index, gate in enumerate(self.gates)]
+        named += [(f"ci.gates[{index}]", gate) for index, gate in enumerate(self.ci.gates or [])]
+        for place, gate in named:
             if gate.metric not in allowed:
-                raise ValueError(f"gates[{index}].metric: expected one of {', '.join(allowed)}, found {gate.metric}")
+                raise ValueError(f"{place}.metric: expected one of {', '.join(allowed)}, found {gate.metric}")
             if gate.class_ is not None and gate.class_ not in self.label.classes:
-                raise ValueError(f"gates[{index}].class: expected one of {self.label.classes}, found {gate.class_!r}")
+                raise ValueError(f"{place}.class: expected one of {self.label.classes}, found {gate.class_!r}")
             names = [gate.slice] if isinstance(gate.slice, str) else sorted(gate.slice or {})
             if names and names not in sliced:
-                raise ValueError(f"gates[{index}].slice: {names} is not in evaluation.slices; add it there")
+                raise ValueError(f"{place}.slice: {names} is not in evaluation.slices; add it there")
         return self
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""Whether an older model can be compared with the one that is configured now."""
+"""The model to compare with: one that was named, and whether it can be compared with what is configured now."""
 
 from __future__ import annotations
 
@@ -6,9 +6,27 @@ import json
 from pathlib import Path
 from typing import Any
 
+from components.errors import MasteryError
 from components.evaluator.settings import Settings
+from components.pusher.manifest import model_digest
 
 CARD = "assets.extra/mastery.json"  # written by the trainer beside the SavedModel: how the model wants to be fed
+
+
+def digest_baseline(folder: str | None) -> str:
+    """Returns the digest of a model that was named as baseline, so that another one at its path is seen; "" for none.
+
+    Raises:
+        MasteryError: the folder holds no model.
+    """
+    if folder is None:
+        return ""
+    if not Path(folder, "saved_model.pb").is_file():
+        raise MasteryError(
+            f"evaluation.baseline: expected a pushed version such as runs/NAME/serving/1234567890, "
+            f"found no saved_model.pb in {folder}."
+        )
+    return model_digest(Path(folder))
 
 
 def why_not_comparable(model: Path, settings: Settings) -> str | None:

@@ -9,6 +9,7 @@ from tfx.types.channel import BaseChannel, Channel
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
 from components.config import Config
+from components.evaluator.comparison import digest_baseline
 from components.evaluator.executor import Executor
 from components.evaluator.settings import Settings
 from components.fingerprint import code_fingerprint
@@ -20,6 +21,7 @@ class EvaluatorSpec(ComponentSpec):  # type: ignore[misc]
     PARAMETERS = {
         "config": ExecutionParameter(type=str),
         "code_fingerprint": ExecutionParameter(type=str),
+        "baseline_digest": ExecutionParameter(type=str),
     }
     INPUTS = {
         "examples": ChannelParameter(type=standard_artifacts.Examples),
@@ -49,6 +51,9 @@ def make_evaluator(
         examples: ExampleGen's `examples`; the test split is used.
         model: the Trainer's `model`.
         baseline_model: the blessed model to compare with, from `components.baseline`; may turn out empty.
+
+    Raises:
+        MasteryError: `evaluation.baseline` is configured and holds no model.
     """
     spec = EvaluatorSpec(
         examples=examples,
@@ -57,6 +62,7 @@ def make_evaluator(
         evaluation=Channel(type=standard_artifacts.ModelEvaluation),
         blessing=Channel(type=standard_artifacts.ModelBlessing),
         config=Settings.json_of(config),
+        baseline_digest=digest_baseline(config.evaluation.baseline),
         code_fingerprint=code_fingerprint("evaluator", "config", "atomic", "naming"),
     )
     node: Evaluator = Evaluator(spec=spec).with_id("Evaluator")

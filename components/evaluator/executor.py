@@ -35,15 +35,20 @@ class Executor(BaseExecutor):  # type: ignore[misc]
 
         model = artifact_utils.get_single_instance(input_dict["model"])
         baselines = input_dict.get("baseline_model") or []
-        baseline = artifact_utils.get_single_instance(baselines) if baselines else None
+        settings = Settings.model_validate_json(exec_properties["config"])
+        named = settings.evaluation.baseline
+        baseline = artifact_utils.get_single_instance(baselines) if baselines and not named else None
         metrics = judge_model(
             examples=Path(artifact_utils.get_split_uri(input_dict["examples"], SPLIT)),
             model=_saved_model(model),
-            baseline=_saved_model(baseline) if baseline else None,
-            settings=Settings.model_validate_json(exec_properties["config"]),
+            baseline=Path(named) if named else _saved_model(baseline) if baseline else None,
+            settings=settings,
             evaluation=Path(artifact_utils.get_single_uri(output_dict["evaluation"])),
         )
-        bless(artifact_utils.get_single_instance(output_dict["blessing"]), model, baseline, blessed=metrics["blessed"])
+        blessing = artifact_utils.get_single_instance(output_dict["blessing"])
+        bless(blessing, model, baseline, blessed=metrics["blessed"])
+        if named:  # no artifact of this store, but the model's manifest is to say what it was compared with
+            blessing.set_string_custom_property(constants.ARTIFACT_PROPERTY_BASELINE_MODEL_URI_KEY, named)
 
 
 def bless(blessing: Artifact, model: Artifact, baseline: Artifact | None, *, blessed: bool) -> None:

@@ -1,4 +1,4 @@
-"""Which split and which partition a learner belongs to, by a hash of the learner: never in two."""
+"""Which split, partition and sample a learner belongs to, by a hash of the learner: never in two of a kind."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from components.naming import LEARNER, SPLITS
 
 SPLIT_HASH = "_split_hash"
 PARTITION_HASH = "_partition_hash"
+SAMPLE_HASH = "_sample_hash"
 
 
 def hash_learners(learners: pl.Series, seed: str) -> pl.DataFrame:
@@ -22,12 +23,13 @@ def hash_learners(learners: pl.Series, seed: str) -> pl.DataFrame:
         seed: put before each id: another seed, another draw.
 
     Returns:
-        `learner_id`, each once, with two uint64 that have no bit in common: parts of `sha256(seed + learner_id)`.
+        `learner_id`, each once, with three uint64 that have no bit in common: parts of `sha256(seed + learner_id)`.
     """
     unique = learners.unique(maintain_order=True)
-    digests = b"".join(hashlib.sha256(f"{seed}{learner}".encode()).digest()[:16] for learner in unique)
-    words = np.frombuffer(digests, dtype=">u8").astype(np.uint64).reshape(-1, 2)
-    return pl.DataFrame({LEARNER: unique, SPLIT_HASH: words[:, 0], PARTITION_HASH: words[:, 1]})
+    digests = b"".join(hashlib.sha256(f"{seed}{learner}".encode()).digest()[:24] for learner in unique)
+    words = np.frombuffer(digests, dtype=">u8").astype(np.uint64).reshape(-1, 3)
+    names = (SPLIT_HASH, PARTITION_HASH, SAMPLE_HASH)
+    return pl.DataFrame({LEARNER: unique, **{name: words[:, index] for index, name in enumerate(names)}})
 
 
 def split_of(splits: Splits) -> pl.Expr:

@@ -11,6 +11,7 @@ from components.event_log.clocks import common_clock
 from components.event_log.crosscheck import Part, cross_check
 from components.event_log.files import LogFile, find_files
 from components.event_log.read import read_table
+from components.event_log.sample import Sample, choose_sample, read_hashes, smallest_hashes
 from components.event_log.spans import choose_spans
 from components.event_log.spec import LogSpec
 from components.event_log.tables import Table, events_table, outcomes_table
@@ -42,8 +43,10 @@ def read_log(config: Config, *, splits: bool, keys_only: bool) -> tuple[Part, Ta
     """
     spec = LogSpec.of(config)
     chosen = choose_spans([*config.data.events, *config.data.outcomes], config.data.span)
-    events = _read(events_table(spec), chosen.fill(config.data.events), keys_only=keys_only)
-    outcomes = _read(outcomes_table(spec), chosen.fill(config.data.outcomes))
+    outcome_patterns = chosen.fill(config.data.outcomes)
+    sample = _sample(spec, outcome_patterns)
+    events = _read(events_table(spec), chosen.fill(config.data.events), sample, keys_only=keys_only)
+    outcomes = _read(outcomes_table(spec), outcome_patterns, sample)
     read = merge_tallies([*events.tallies, *outcomes.tallies])
     part = None
     if outcomes.chunks and common_clock(read.clocks) is not None:
@@ -53,11 +56,19 @@ def read_log(config: Config, *, splits: bool, keys_only: bool) -> tuple[Part, Ta
     return part, total
 
 
-def _read(table: Table, patterns: list[str], *, keys_only: bool = False) -> _TableRead:
+def _sample(spec: LogSpec, patterns: list[str]) -> Sample | None:
+    if spec.sample_learners is None:
+        return None
+    files, _ = find_files("outcomes", patterns)
+    parts = (part for file in files for part in read_hashes(file, outcomes_table(spec), spec.splits.seed))
+    return choose_sample(smallest_hashes(parts, spec.sample_learners), spec.sample_learners, spec.splits.seed)
+
+
+def _read(table: Table, patterns: list[str], sample: Sample | None, *, keys_only: bool = False) -> _TableRead:
     files, problems = find_files(table.name, patterns)
     result = _TableRead(files, tallies=[Tally(problems=problems)])
     for file in files:
-        for frame, tally in read_table(file, table):
+        for frame, tally in read_table(file, table, sample):
             result.tallies.append(tally)
             if frame is not None:
                 result.chunks.append(frame.select(*list(table.kinds)[:3], ORDER) if keys_only else frame)

@@ -13,12 +13,21 @@ from components.event_log.convert import convert
 from components.event_log.files import LogFile
 from components.event_log.problems import Problem
 from components.event_log.readers import Chunk, read_chunks
+from components.event_log.sample import Sample
 from components.event_log.tables import Kind, Table
 from components.event_log.tally import Tally
 
 
-def read_table(file: LogFile, table: Table) -> Iterator[tuple[pl.DataFrame | None, Tally]]:
+def read_table(
+    file: LogFile, table: Table, sample: Sample | None = None
+) -> Iterator[tuple[pl.DataFrame | None, Tally]]:
     """Reads a file of a table in bounded memory.
+
+    Args:
+        file: the file.
+        table: what it should hold.
+        sample: the learners whose rows are wanted, None for all. Rows of others are looked at for what is wrong with
+            them, and are neither yielded nor counted.
 
     Yields:
         For every chunk its usable rows, if there are any, as `convert` describes them; and what was counted.
@@ -33,6 +42,8 @@ def read_table(file: LogFile, table: Table) -> Iterator[tuple[pl.DataFrame | Non
         if frame is None:
             yield None, Tally(problems=problems)
             return
+        if sample is not None and not frame.is_empty():
+            frame = sample.of(frame)
         if frame.is_empty():
             yield None, Tally(problems=problems)
         else:

@@ -18,6 +18,7 @@ class LogSpec(Section):
     nan_as_missing: bool
     min_class_examples: int
     splits: Splits
+    sample_learners: int | None
     label: Label
     max_steps: int
     features: dict[str, Literal["categorical", "numeric"]]
@@ -35,6 +36,7 @@ class LogSpec(Section):
             nan_as_missing=data.nan_as_missing,
             min_class_examples=data.min_class_examples,
             splits=data.splits,
+            sample_learners=data.sample_learners,
             label=config.label,
             max_steps=config.steps.max_steps,
             features={name: feature.type for name, feature in config.steps.features.items()},

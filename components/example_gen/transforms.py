@@ -18,6 +18,7 @@ from components.event_log.crosscheck import cross_check
 from components.event_log.files import LogFile
 from components.event_log.learners import partition
 from components.event_log.read import read_table
+from components.event_log.sample import Sample, choose_sample, read_hashes, smallest_hashes
 from components.event_log.spec import LogSpec
 from components.event_log.tables import events_table, outcomes_table
 from components.event_log.tally import Tally, merge_tallies
@@ -54,7 +55,7 @@ class ExamplesFromLog(beam.PTransform):  # type: ignore[misc]
         read = (
             pipeline
             | "Files" >> beam.Create(files, reshuffle=True)
-            | "Read" >> beam.ParDo(_ReadFile(self._spec)).with_outputs("tallies", main="rows")
+            | "Read" >> beam.ParDo(_ReadFile(self._spec), self._sample(pipeline)).with_outputs("tallies", main="rows")
         )
         read_tally = read.tallies | "SumRead" >> beam.CombineGlobally(merge_tallies)
         # A partition without rows still writes its shards, so that their names are complete.
@@ -69,6 +70,19 @@ class ExamplesFromLog(beam.PTransform):  # type: ignore[misc]
         )
         return Tallies(read_tally, joined_tally)
 
+    def _sample(self, pipeline: beam.Pipeline) -> beam.pvalue.AsSingleton | None:
+        """Chooses the learners, if not all of them, in a pass of its own: what they have not never gets shuffled."""
+        learners, seed = self._spec.sample_learners, self._spec.splits.seed
+        if learners is None:
+            return None
+        return beam.pvalue.AsSingleton(
+            pipeline
+            | "Outcomes" >> beam.Create(self._files["outcomes"], reshuffle=True)
+            | "HashLearners" >> beam.FlatMap(read_hashes, outcomes_table(self._spec), seed)
+            | "SmallestHashes" >> beam.CombineGlobally(smallest_hashes, learners)
+            | "ChooseSample" >> beam.Map(choose_sample, learners, seed)
+        )
+
 
 class _ReadFile(beam.DoFn):  # type: ignore[misc]
     """Yields a file's rows by partition, and beside them what was counted."""
@@ -76,10 +90,12 @@ class _ReadFile(beam.DoFn):  # type: ignore[misc]
     def __init__(self, spec: LogSpec) -> None:
         self._spec = spec
 
-    def process(self, element: tuple[str, LogFile]) -> Iterator[tuple[int, Rows] | beam.pvalue.TaggedOutput]:
+    def process(
+        self, element: tuple[str, LogFile], sample: Sample | None
+    ) -> Iterator[tuple[int, Rows] | beam.pvalue.TaggedOutput]:
         name, file = element
         table = events_table(self._spec) if name == "events" else outcomes_table(self._spec)
-        for frame, tally in read_table(file, table):
+        for frame, tally in read_table(file, table, sample):
             yield beam.pvalue.TaggedOutput("tallies", tally)
             if frame is not None:
                 for number, rows in partition(frame, self._spec.splits.seed, self._spec.partitions).items():

@@ -95,6 +95,7 @@ class EvaluationFacts(_Facts):
     overall: ResultFacts
     slices: list[SliceFacts] = []
     baseline: BaselineFacts | None = None
+    baseline_note: str | None = None
 
 
 class TrainingFacts(_Facts):

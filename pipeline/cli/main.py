@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli import kubeflow_commands, log_commands, notify_commands, schema_commands
+from pipeline.cli import ci_commands, kubeflow_commands, log_commands, notify_commands, schema_commands
 from pipeline.cli.options import ConfigOption, JsonOption, RootOption, SetOption
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app.add_typer(kubeflow_commands.app, name="kubeflow")
 app.command("check-log")(log_commands.check_log)
 app.command("notify")(notify_commands.notify)
 app.command("simulate")(log_commands.simulate)
+app.command("ci")(ci_commands.ci)
 
 
 @app.command()

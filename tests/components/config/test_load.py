@@ -74,6 +74,13 @@ def test_the_fingerprint_follows_every_value(tmp_path: Path) -> None:
     assert load_config(file).fingerprint != load_config(file, ["training.seed=8"]).fingerprint
 
 
+def test_ci_changes_no_artifact(tmp_path: Path) -> None:
+    file = write(tmp_path)
+    plain, other = (load_config(file, options).recipe for options in ([], ["ci.learners=7"]))
+    assert plain == other
+    assert load_config(file, ["training.seed=8"]).recipe != plain
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"absent\.yaml: expected a configuration file, found none"):
         load_config(tmp_path / "absent.yaml")

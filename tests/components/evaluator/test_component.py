@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from ml_metadata.proto.metadata_store_pb2 import Event, Execution
 from tfx.components.evaluator import constants
 from tfx.dsl.compiler import compiler
@@ -19,6 +20,8 @@ from tfx.types import standard_artifacts
 
 from components.baseline.component import make_baseline_resolver
 from components.config import Config
+from components.errors import MasteryError
+from components.evaluator.comparison import digest_baseline
 from components.evaluator.component import make_evaluator
 
 Json = dict[str, Any]
@@ -41,11 +44,13 @@ class Runs:
     def __init__(self, root: Path, examples: Path) -> None:
         self.root, self.examples, self.count = root, examples, 0
 
-    def __call__(self, model: Path) -> tuple[bool, Json, Any]:
-        """Returns whether the node was taken from the cache, its `metrics.json` and its blessing."""
+    def __call__(self, model: Path, named: Path | None = None) -> tuple[bool, Json, Any]:
+        """Compares with the latest blessed model, or the one that is `named`.
+
+        Returns whether the node was taken from the cache, its `metrics.json` and its blessing."""
         self.count += 1
         store = metadata.sqlite_metadata_connection_config(str(self.root / "metadata.sqlite"))
-        plan = compiler.Compiler().compile(self._pipeline(model, store))
+        plan = compiler.Compiler().compile(self._pipeline(model, named, store))
         runtime_parameter_utils.substitute_runtime_parameter(plan, {"pipeline-run-id": f"run-{self.count}"})
         deployment = runner_utils.extract_local_deployment_config(plan)
         for node in plan.nodes:
@@ -65,13 +70,14 @@ class Runs:
         metrics = json.loads(Path(artifacts[outputs["evaluation"]].uri, "metrics.json").read_text())
         return execution.last_known_state == Execution.CACHED, metrics, artifacts[outputs["blessing"]]
 
-    def _pipeline(self, model: Path, store: Any) -> pipeline.Pipeline:
+    def _pipeline(self, model: Path, named: Path | None, store: Any) -> pipeline.Pipeline:
         splits = {"split_names": '["train", "eval", "test"]'}
         gen = Importer(str(self.examples), standard_artifacts.Examples, properties=splits).with_id("ExampleGen")
         trainer = Importer(str(model), standard_artifacts.Model).with_id("Trainer")
         baseline = make_baseline_resolver(trainer.outputs["result"])
+        evaluation = CONFIG.evaluation.model_copy(update={"baseline": str(named) if named else None})
         evaluator = make_evaluator(
-            CONFIG,
+            CONFIG.model_copy(update={"evaluation": evaluation}),
             examples=gen.outputs["result"],
             model=trainer.outputs["result"],
             baseline_model=baseline.outputs["model"],
@@ -128,3 +134,22 @@ def test_a_run_is_compared_with_the_blessed_one_before_it_and_a_failed_gate_is_n
     cached, again, _ = run(bad)
     assert cached
     assert again == worse
+
+    named = good / "Format-Serving"
+    cached, beside, blessing = run(bad, named)
+    assert not cached
+    assert beside["baseline"] == worse["baseline"]
+    assert [gate["passed"] for gate in beside["gates"]] == [True, False]
+    properties = blessing.custom_properties
+    assert properties[constants.ARTIFACT_PROPERTY_BASELINE_MODEL_URI_KEY].string_value == str(named)
+    cached, _, _ = run(bad, named)
+    assert cached
+    (named / "note.txt").write_text("another model at the same path")
+    cached, _, _ = run(bad, named)
+    assert not cached
+
+
+def test_a_named_baseline_has_to_be_a_model(tmp_path: Path) -> None:
+    assert digest_baseline(None) == ""
+    with pytest.raises(MasteryError, match=r"evaluation\.baseline: expected a pushed version"):
+        digest_baseline(str(tmp_path))

@@ -63,6 +63,17 @@ def test_splits_hold_every_outcome_once_and_no_learner_twice(
     }
 
 
+@pytest.mark.usefixtures("log")
+def test_a_sample_is_the_same_through_beam_and_in_memory(configure: Configure, run: Callable[[Config], Path]) -> None:
+    config = configure(sample_learners=20)
+    output = run(config)
+    examples = [example for split in records(output).values() for example in split]
+    assert sorted(examples) == sorted(examples_from_log(config))
+    assert len(learners(examples)) == 20
+    summary = json.loads((output / "log_summary.json").read_text())
+    assert (summary["learners"], summary["outcomes"], summary["events"]) == (20, 80, 200)
+
+
 def test_touching_the_log_is_cached_and_editing_it_is_not(
     log: Path, configure: Configure, run: Callable[[Config], Path], events: pl.DataFrame
 ) -> None:

@@ -1,0 +1,73 @@
+"""`mastery ci` as a CI server calls it: twice on the same commit, then with a gate that fails."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from junitparser import JUnitXml
+
+from tests.end_to_end.conftest import COMMAND, Mastery, environment
+
+pytestmark = pytest.mark.slow
+
+SMALL = ["--set", "ci={learners: 500, epochs: 2, gates: [{metric: f1_macro, min: 0.2}]}"]
+
+
+@pytest.fixture(scope="module")
+def jobs(sample: list[str], tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two jobs of the same commit on machines of their own, at the same time; returns the folder of each."""
+    folders = [tmp_path_factory.mktemp(name) for name in ("one", "two")]
+    jobs = [
+        subprocess.Popen(
+            [*COMMAND, "ci", *sample, *SMALL], cwd=folder, env=environment(),
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )
+        for folder in folders
+    ]  # fmt: skip
+    outputs = [job.communicate()[0] for job in jobs]
+    assert [job.returncode for job in jobs] == [0, 0], outputs
+    return folders
+
+
+def test_the_same_commit_twice_gives_the_same_metrics(jobs: list[Path]) -> None:
+    first, second = (json.loads((folder / "ci" / "metrics.json").read_text()) for folder in jobs)
+    assert first == second
+    assert first["blessed"]
+    assert first["baseline"] is None
+
+
+def test_it_trains_on_no_more_learners_and_epochs_than_asked_for(jobs: list[Path]) -> None:
+    nodes = jobs[0] / "ci" / "runs" / "sample" / "nodes"
+    [log] = [json.loads(file.read_text()) for file in nodes.glob("ExampleGen/examples/*/log_summary.json")]
+    [fit] = [json.loads(file.read_text()) for file in nodes.glob("Trainer/model_run/*/history.json")]
+    assert log["learners"] == 500
+    assert len(fit["epochs"]) == 2
+
+
+def test_a_model_that_passed_stays_in_the_folder_of_ci(jobs: list[Path]) -> None:
+    [version] = (jobs[0] / "ci" / "runs" / "sample" / "serving").glob("[0-9]*")
+    assert f"Pushed: {version}." in (jobs[0] / "ci" / "summary.md").read_text()
+
+
+def test_a_gate_that_fails_is_in_every_result_and_a_named_version_is_compared_with(
+    mastery: Mastery, sample: list[str], jobs: list[Path]
+) -> None:
+    here, there = jobs
+    [version] = (there / "ci" / "runs" / "sample" / "serving").glob("[0-9]*")
+    before = json.loads((here / "ci" / "metrics.json").read_text())
+    ran = mastery(
+        "ci", *sample, *SMALL, "--set", "ci.gates=[{metric: f1_macro, min: 0.999}]", "--baseline", version, cwd=here
+    )
+    assert ran.returncode == 1, ran.stdout + ran.stderr
+    metrics = json.loads((here / "ci" / "metrics.json").read_text())
+    assert metrics["overall"] == metrics["baseline"]["overall"] == before["overall"]
+    assert [gate["passed"] for gate in metrics["gates"]] == [False, True]
+    xml = JUnitXml.fromfile(str(here / "ci" / "junit.xml"))
+    assert (xml.failures, xml.errors) == (1, 0)
+    summary = (here / "ci" / "summary.md").read_text()
+    assert "### ❌ sample: a gate failed" in summary
+    assert f"against {version}." in summary
+    assert "| Trainer | cached |" in summary

@@ -1,0 +1,75 @@
+"""The Markdown of a small training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from pipeline.ci.results import Results
+from pipeline.ci.summary import render_summary
+
+Finish = Callable[..., Results]
+ROOT = Path("ci/runs")
+
+
+def rows(text: str) -> list[list[str]]:
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
+
+
+def test_metrics_before_and_after_with_the_change(finish: Finish) -> None:
+    text = render_summary(finish(0.75, 0.7, pushed_version="/ci/runs/algebra/serving/3"), ROOT)
+    assert text.startswith("<!-- mastery ci: algebra -->\n### ✅ algebra: passed\n")
+    assert "**Macro F1 0.700 → 0.750** (+0.050, better) on 40 test examples, against the latest other blessed" in text
+    assert ["Macro F1", "0.700", "0.750", "+0.050", "better"] in rows(text)
+    assert ["Log loss", "0.300", "0.250", "−0.050", "better"] in rows(text)
+    assert ["Recall of yes", "0.500", "0.500", "±0", "same"] in rows(text)
+    assert ["team = a&#124;b", "9", "0.000", "1.000", "+1.000", "better"] in rows(text)
+    assert ["ExampleGen", "cached", "0.1 s"] in rows(text)
+    assert "2 nodes, 1 from the cache" in text
+    assert "Pushed: /ci/runs/algebra/serving/3." in text
+
+
+def test_every_table_is_whole(finish: Finish) -> None:
+    widths: list[int] = []
+    for line in render_summary(finish(0.75, 0.7), ROOT).splitlines():
+        if not line.startswith("|"):
+            widths.clear()
+            continue
+        widths.append(line.count("|"))
+        assert len(set(widths)) == 1, line
+
+
+def test_a_model_that_got_worse_is_stopped(finish: Finish) -> None:
+    text = render_summary(finish(0.69, 0.7), ROOT)
+    assert "### ❌ algebra: a gate failed" in text
+    assert [
+        "Macro F1 is not below the blessed model&#39;s",
+        "≥ 0",
+        "−0.010 (0.690 against 0.700)",
+        "**failed**",
+    ] in rows(text)
+    assert "Pushed: nothing, because a gate failed." in text
+
+
+def test_without_a_baseline_it_says_so(finish: Finish) -> None:
+    text = render_summary(finish(0.75), ROOT)
+    assert "**Macro F1 0.750** on 40 test examples. No change can be told: there is none." in text
+    assert ["Macro F1", "–", "0.750", "–", ""] in rows(text)
+
+
+def test_a_run_that_failed_has_its_error_and_no_markdown_of_others(finish: Finish) -> None:
+    text = render_summary(finish(None, error="class <b>x</b> @everybody `|`\nLog: a.log"), ROOT)
+    assert "### ❌ algebra: the run failed" in text
+    assert "class &lt;b&gt;x&lt;/b&gt; &#64;everybody &#96;&#124;&#96;\nLog: a.log\n</pre>" in text
+    assert "Metric" not in text
+
+
+def test_a_comment_has_room_for_the_largest_slices(finish: Finish) -> None:
+    results = finish(0.75, 0.7)
+    assert results.evaluation is not None
+    [first] = results.evaluation.slices
+    many = [first.model_copy(update={"slice": {"team": f"t{index}"}, "examples": index}) for index in range(500)]
+    evaluation = results.evaluation.model_copy(update={"slices": many})
+    text = render_summary(Results(results.record, results.config, evaluation), ROOT)
+    assert "Macro F1 in 40 slices, the 460 smallest left out" in text
+    assert [row[0] for row in rows(text) if row[0].startswith("team = ")] == [f"team = t{n}" for n in range(460, 500)]
