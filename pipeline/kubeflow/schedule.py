@@ -12,8 +12,7 @@ from components.config import Config
 from components.errors import MasteryError
 from pipeline.kubeflow.client import Cluster, named
 from pipeline.kubeflow.errors import KubeflowError
-from pipeline.kubeflow.run import find_or_create_experiment
-from pipeline.kubeflow.submit import Submission, find_pipeline, pipeline_name
+from pipeline.kubeflow.submit import Submission, find_or_create_experiment, find_pipeline, pipeline_name
 
 _NOT_FOUND = 404
 

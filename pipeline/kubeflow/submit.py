@@ -92,6 +92,15 @@ def find_pipeline(cluster: Cluster, name: str) -> str | None:
     return _first_id(found, "pipeline_id")
 
 
+def find_or_create_experiment(cluster: Cluster, config: Config) -> str:
+    """Returns the ID of the experiment that the configuration's runs are filed under."""
+    with cluster.explained():
+        experiment = cluster.client.create_experiment(
+            config.kubeflow.experiment or config.name, namespace=cluster.namespace
+        )
+    return str(experiment.experiment_id)
+
+
 def _find_version(cluster: Cluster, pipeline_id: str, version: str) -> str | None:
     versions = cluster.pages(
         cluster.client.list_pipeline_versions, "pipeline_versions", pipeline_id=pipeline_id, filter=named(version)
