@@ -93,7 +93,7 @@ def resume_schedule(cluster: Cluster, config: Config, name: str) -> list[Schedul
 
 def delete_schedule(cluster: Cluster, config: Config, name: str) -> list[Schedule]:
     """Deletes the schedules of a name and returns them; runs that they have started go on."""
-    return _change(cluster, config, name, lambda item: cluster.client.delete_recurring_run(item.id))
+    return _change(cluster, config, name, lambda item: _delete(cluster, item))
 
 
 def list_schedules(cluster: Cluster, pipeline_id: str, name: str | None = None) -> list[Schedule]:
@@ -102,7 +102,8 @@ def list_schedules(cluster: Cluster, pipeline_id: str, name: str | None = None) 
     items = cluster.pages(
         cluster.client.list_recurring_runs, "recurring_runs", namespace=cluster.namespace, **options
     )  # of every experiment: the configuration may have named another one before
-    return [_read(item) for item in items if _pipeline_of(item) == pipeline_id]
+    # The server's filter takes capitals for small letters, and knows nothing of pipelines.
+    return [_read(item) for item in items if _pipeline_of(item) == pipeline_id and name in (None, item.display_name)]
 
 
 def _change(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,10 +86,9 @@ def submit(cluster: Cluster, name: str, file: Path) -> Submission:
 
 def find_pipeline(cluster: Cluster, name: str) -> str | None:
     """Returns the ID of a configuration's pipeline, or None where it was never submitted."""
-    found = cluster.pages(
-        cluster.client.list_pipelines, "pipelines", filter=named(pipeline_name(name)), namespace=cluster.namespace
-    )
-    return _first_id(found, "pipeline_id")
+    wanted = pipeline_name(name)
+    found = cluster.pages(cluster.client.list_pipelines, "pipelines", filter=named(wanted), namespace=cluster.namespace)
+    return _id_of(wanted, found, "pipeline_id")
 
 
 def find_or_create_experiment(cluster: Cluster, config: Config) -> str:
@@ -105,7 +104,7 @@ def _find_version(cluster: Cluster, pipeline_id: str, version: str) -> str | Non
     versions = cluster.pages(
         cluster.client.list_pipeline_versions, "pipeline_versions", pipeline_id=pipeline_id, filter=named(version)
     )
-    return _first_id(versions, "pipeline_version_id")
+    return _id_of(version, versions, "pipeline_version_id")
 
 
 def _create(cluster: Cluster, name: str) -> str:
@@ -118,6 +117,6 @@ def _create(cluster: Cluster, name: str) -> str:
     return str(created.pipeline_id)
 
 
-def _first_id(items: Any, field: str) -> str | None:
-    item = next(iter(items), None)
-    return None if item is None else str(getattr(item, field))
+def _id_of(name: str, items: Iterable[Any], field: str) -> str | None:
+    """Returns the ID of the item called `name`; the server's filter takes capitals for small letters."""
+    return next((str(getattr(item, field)) for item in items if item.display_name == name), None)

@@ -93,7 +93,7 @@ class StandIn:
 
     def upload_pipeline_version(self, body: bytes, name: str, pipelineid: str) -> Any:
         self._get(self.pipelines, pipelineid)
-        if any(item.name == name for item in self.versions.values()):
+        if any((item.pipeline_id, item.name) == (pipelineid, name) for item in self.versions.values()):
             raise RefusedError(409, "Failed to create a pipeline version")
         spec, *platforms = yaml.safe_load_all(body)
         json_format.ParseDict(spec, pipeline_spec_pb2.PipelineSpec())
@@ -181,7 +181,7 @@ class StandIn:
         found = [
             item
             for item in reversed(items.values())
-            if all(getattr(item, key) == value for key, value in wanted.items())
+            if all(getattr(item, key).lower() == value.lower() for key, value in wanted.items())  # as MySQL compares
         ]
         start, size = int(query.get("page_token") or 0), int(query.get("page_size") or 20)
         following = str(start + size) if start + size < len(found) else None

@@ -58,7 +58,7 @@ def test_an_old_schedule_that_cannot_be_deleted_is_named(mastery: Mastery, clust
 
 def test_other_names_and_other_pipelines_are_left_alone(mastery: Mastery, cluster: StandIn) -> None:
     mastery("schedule", "--cron", "0 3 * * *")
-    mastery("schedule", "--cron", "0 5 * * *", "--name", "early")
+    mastery("schedule", "--cron", "0 5 * * *", "--name", "Algebra")
     [first, _] = cluster.schedules.values()
     first.pipeline_version_reference.pipeline_id = "somebody-else-s"
     mastery("schedule", "--cron", "0 4 * * *")

@@ -38,6 +38,14 @@ def test_a_changed_pipeline_is_a_second_version(mastery: Mastery, cluster: Stand
     assert second.name in out
 
 
+def test_a_pipeline_that_differs_in_capitals_is_another(mastery: Mastery, cluster: StandIn) -> None:
+    mastery("submit")
+    [pipeline] = cluster.pipelines.values()
+    pipeline.display_name = "Algebra"
+    assert mastery("submit")[0] == 0
+    assert [item.display_name for item in cluster.pipelines.values()] == ["Algebra", "algebra"]
+
+
 def test_somebody_who_uploads_the_same_at_once_is_no_error(mastery: Mastery, cluster: StandIn) -> None:
     mastery("submit")
     [version] = cluster.versions.values()
