@@ -13,7 +13,7 @@ from components.config import Config
 from pipeline.kubeflow.client import Cluster
 from pipeline.kubeflow.display import print_task
 from pipeline.kubeflow.errors import KubeflowError
-from pipeline.kubeflow.status import ENDED, RunStatus, read_status
+from pipeline.kubeflow.status import ENDED, RunStatus, read_status, task_names
 from pipeline.kubeflow.submit import Submission, find_or_create_experiment
 from pipeline.record import new_run_id
 
@@ -60,8 +60,7 @@ def follow_run(cluster: Cluster, run_id: str, file: Path, console: Console) -> R
     Raises:
         KubeflowError: the cluster refuses, or did not answer for `PATIENCE` looks; the run itself goes on.
     """
-    spec = next(yaml.safe_load_all(file.read_text(encoding="utf-8")))
-    names = sorted(spec["root"]["dag"]["tasks"])
+    names = task_names(next(yaml.safe_load_all(file.read_text(encoding="utf-8"))))
     shown: dict[str, str] = {}
     failures = 0
     while True:

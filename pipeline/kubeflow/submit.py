@@ -93,11 +93,17 @@ def find_pipeline(cluster: Cluster, name: str) -> str | None:
 
 def find_or_create_experiment(cluster: Cluster, config: Config) -> str:
     """Returns the ID of the experiment that the configuration's runs are filed under."""
+    import kfp_server_api
+
+    name, namespace = config.kubeflow.experiment or config.name, cluster.namespace
+    found = cluster.pages(cluster.client.list_experiments, "experiments", filter=named(name), namespace=namespace)
+    experiment_id = _id_of(name, found, "experiment_id")
+    if experiment_id:
+        return experiment_id
+    body = kfp_server_api.V2beta1Experiment(display_name=name, namespace=namespace or None)
     with cluster.explained():
-        experiment = cluster.client.create_experiment(
-            config.kubeflow.experiment or config.name, namespace=cluster.namespace
-        )
-    return str(experiment.experiment_id)
+        created = cluster.client.experiments.experiment_service_create_experiment(body)
+    return str(created.experiment_id)
 
 
 def _find_version(cluster: Cluster, pipeline_id: str, version: str) -> str | None:

@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from pipeline.cli import main as command_line
-from tests.pipeline.kubeflow.stand_in import Server, StandIn
+from tests.pipeline.kubeflow.stand_in import StandIn
+from tests.pipeline.kubeflow.stand_in_server import Server
 
 CONFIG = {
     "name": "algebra",

@@ -1,35 +1,24 @@
 """A stand-in for the API server of Kubeflow Pipelines: it is not Kubeflow, and runs nothing.
 
-It speaks HTTP, checks every request against the published API (`published_api`) and compiled pipelines against
-the published schema, and keeps what it is sent in memory. Runs go through the stages that a test lays out, one
-stage a look. What Kubeflow itself makes of a request, it cannot show.
+Its server (`stand_in_server`) speaks HTTP and checks every request against the published API (`published_api`),
+the models that KFP's own client is generated with. Compiled pipelines are checked against the published schema,
+everything is kept in memory, and runs go through the stages that a test lays out, one stage a look. That a
+request is well-formed is all that it can show; what Kubeflow makes of it, only a cluster does.
 """
 
 from __future__ import annotations
 
-import email
 import itertools
-import json
-import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
 
 import kfp_server_api as api
 import yaml
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
-from tests.pipeline.kubeflow.published_api import (
-    Operation,
-    ViolationError,
-    find_operation,
-    read_filter,
-    read_model,
-    write_model,
-)
+from tests.pipeline.kubeflow.published_api import Operation, read_filter
 
 START = datetime(2026, 5, 4, 3, 0, tzinfo=UTC)
 Stage = tuple[str, list[api.V2beta1PipelineTaskDetail]]  # a run's state, and its tasks
@@ -192,93 +181,3 @@ class StandIn:
 
     def _now(self) -> datetime:
         return START + timedelta(minutes=next(self._numbers))
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_GET(self) -> None:
-        self._handle()
-
-    def do_POST(self) -> None:
-        self._handle()
-
-    def do_DELETE(self) -> None:
-        self._handle()
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-    def _handle(self) -> None:
-        raw = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        stand_in = self.server.stand_in
-        if stand_in.page is not None:
-            self._send(200, stand_in.page, "text/html; charset=utf-8")
-            return
-        try:
-            if stand_in.token and self.headers.get("Authorization") != f"Bearer {stand_in.token}":
-                raise RefusedError(401, "Unauthenticated")
-            content = write_model(self._answer(stand_in, raw)) or {}
-            status = 200
-        except RefusedError as error:
-            status, content = error.status, {"error": str(error), "code": 0, "message": str(error)}
-        except Exception as error:  # whatever went wrong, the test has to know
-            stand_in.violations.append(f"{self.command} {self.path}: {type(error).__name__}: {error}")
-            status, content = 400, {"error": str(error), "code": 3, "message": str(error)}
-        self._send(status, json.dumps(content).encode(), "application/json")
-
-    def _answer(self, stand_in: StandIn, raw: bytes) -> Any:
-        url = urlsplit(self.path)
-        operation, place = find_operation(self.command, url.path)
-        query = dict(parse_qsl(url.query, keep_blank_values=True, strict_parsing=bool(url.query)))
-        unknown = query.keys() - operation.query
-        if unknown:
-            raise ViolationError(f"{operation.name} has no query parameters {sorted(unknown)}")
-        body: Any = None
-        if operation.file:
-            body = self._file(raw, operation.file)
-        elif operation.body:
-            body = read_model(json.loads(raw), operation.body)
-        elif raw:
-            raise ViolationError(f"{operation.name} has no body, found {raw!r}")
-        answer = stand_in.answer(operation, place, query, body)
-        if answer is not None and type(answer).__name__ != operation.answer:
-            raise ViolationError(f"the stand-in itself is wrong: {operation.name} answers {operation.answer}")
-        return answer
-
-    def _file(self, raw: bytes, name: str) -> bytes:
-        header = f"Content-Type: {self.headers['Content-Type']}\n\n".encode()
-        [part] = email.message_from_bytes(header + raw).get_payload()  # type: ignore[misc]
-        if part.get_param("name", header="Content-Disposition") != name:  # type: ignore[union-attr]
-            raise ViolationError(f"expected a file in the form's field {name}")
-        return part.get_payload(decode=True)  # type: ignore[union-attr, return-value]
-
-    def _send(self, status: int, content: bytes, kind: str) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-
-class Server(ThreadingHTTPServer):
-    """Serves a stand-in on a free port of this machine, in a thread."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.stand_in = StandIn()
-        self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05})
-
-    @property
-    def url(self) -> str:
-        """The server's address."""
-        return f"http://127.0.0.1:{self.server_port}"
-
-    def __enter__(self) -> Server:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.shutdown()
-        self._thread.join()
-        self.server_close()

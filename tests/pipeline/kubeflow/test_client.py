@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.pipeline.kubeflow.conftest import Mastery
-from tests.pipeline.kubeflow.stand_in import RefusedError, Server, StandIn
+from tests.pipeline.kubeflow.stand_in import RefusedError, StandIn
+from tests.pipeline.kubeflow.stand_in_server import Server
 
 TOKEN = "s3cr3t-t0ken"
 

@@ -28,6 +28,14 @@ def test_versions_schedules_and_runs_the_newest_first(mastery: Mastery, cluster:
         assert item in table
 
 
+def test_an_id_is_never_cut(mastery: Mastery, cluster: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    mastery("run")
+    [run] = cluster.runs.values()
+    run.run_id = "0b9ad2e5-8d5f-4bb5-a5cf-7d6c3a5e0f11"  # as long as Kubeflow's
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run.run_id in mastery("list")[1]
+
+
 def test_runs_of_other_pipelines_are_passed_over_page_after_page(
     mastery: Mastery, cluster: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:

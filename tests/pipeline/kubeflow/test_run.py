@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
+from kfp import compiler
 
 from tests.pipeline.kubeflow.conftest import Mastery
+from tests.pipeline.kubeflow.kfp_pipeline import algebra
 from tests.pipeline.kubeflow.stages import task, tasks
 from tests.pipeline.kubeflow.stand_in import RefusedError, StandIn
 
@@ -156,3 +159,16 @@ def test_the_status_of_no_run(mastery: Mastery, cluster: StandIn) -> None:
     assert code == 2
     assert "run-99: expected the ID of a run on http://127.0.0.1" in err
     assert not cluster.runs
+
+
+def test_a_file_of_kfp_s_own_compiler_is_read(mastery: Mastery, cluster: StandIn, compiled: Path) -> None:
+    compiler.Compiler().compile(algebra, str(compiled))
+    assert "--param epochs=VALUE: this parameter has no default" in mastery("run")[2]
+    cluster.stages = [
+        ("SUCCEEDED", tasks(*(task(name, "SUCCEEDED", at) for at, name in enumerate(["node", "Pusher"]))))
+    ]
+    code, out, _ = mastery("run", "--wait", "--param", "epochs=2", "--param", "rate=1", "--param", 'tags=["b"]')
+    [run] = cluster.runs.values()
+    assert code == 0
+    assert run.runtime_config.parameters == {"epochs": 2, "rate": 1, "tags": ["b"]}
+    assert [line.split()[1] for line in out.splitlines() if line.startswith("✓")] == ["Trainer", "Pusher"]
