@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import traceback
+
 
 class MasteryError(Exception):
     """Something the user can put right; the text says what was expected, what was found and what to do.
@@ -50,3 +52,13 @@ class GateError(MasteryError):
     """A gate failed; nothing was pushed."""
 
     exit_code = 1
+
+
+def explain(error: BaseException) -> str:
+    """Returns the text for the user: that of the MasteryError at the bottom, or the last line of the traceback."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, MasteryError):
+            return str(cause)
+        cause = cause.__cause__ or cause.__context__
+    return "".join(traceback.format_exception_only(error)).strip()

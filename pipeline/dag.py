@@ -6,7 +6,7 @@ from tfx.components.example_validator.component import ExampleValidator
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.components.statistics_gen.component import StatisticsGen
 from tfx.dsl.components.base.base_node import BaseNode
-from tfx.orchestration import metadata, pipeline
+from tfx.orchestration import pipeline
 
 from components.baseline.component import make_baseline_resolver, make_warm_start_resolver
 from components.config import Config
@@ -24,17 +24,18 @@ from pipeline.layout import Layout
 def create_pipeline(config: Config, layout: Layout, *, enable_cache: bool = True) -> pipeline.Pipeline:
     """Returns the pipeline of a configuration: the same for every runner.
 
+    It names no metadata store: who launches a node says which.
+
     Args:
         config: what to run.
-        layout: where artifacts, metadata and pushed models are kept.
+        layout: where artifacts and pushed models are kept.
         enable_cache: whether a node whose inputs, configuration and code are unchanged is taken from an earlier run.
     """
     return pipeline.Pipeline(
-        pipeline_name=config.name,
+        pipeline_name=layout.store_name,
         pipeline_root=str(layout.nodes),
         components=_nodes(config, layout),
         enable_cache=enable_cache,
-        metadata_connection_config=metadata.sqlite_metadata_connection_config(str(layout.metadata)),
         beam_pipeline_args=config.beam.args,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 from ml_metadata.proto import metadata_store_pb2
@@ -14,6 +15,10 @@ from tfx.orchestration.pipeline import Pipeline
 from tfx.orchestration.portable import launcher, runtime_parameter_utils
 from tfx.orchestration.portable.mlmd import execution_lib
 from tfx.proto.orchestration import pipeline_pb2
+
+from pipeline.metadata import connect
+from pipeline.mirror import Mirror
+from pipeline.mirrored_launcher import MirroredLauncher
 
 RESOLVER = "tfx.dsl.components.common.resolver.Resolver"
 NodeState = Literal["done", "cached"]
@@ -56,27 +61,55 @@ def node_ids(plan: pipeline_pb2.Pipeline) -> list[str]:
     return [node.pipeline_node.node_info.id for node in plan.nodes]
 
 
-def launch_node(plan: pipeline_pb2.Pipeline, node_id: str, *, use_cache: bool = True) -> NodeResult:
+class Store(metadata.Metadata):  # type: ignore[misc]
+    """TFX's handle on the metadata store, which waits for a database that is starting.
+
+    The launcher connects anew at every step, so a node that ran for hours outlives a restart of the database.
+    """
+
+    def __enter__(self) -> Store:
+        """Connects.
+
+        Raises:
+            MetadataError: nobody answers there, or nobody lets us in.
+        """
+        connect(self.connection_config)
+        super().__enter__()
+        return self
+
+
+def launch_node(
+    plan: pipeline_pb2.Pipeline,
+    node_id: str,
+    *,
+    store: metadata_store_pb2.ConnectionConfig,
+    mirror: Mirror | None = None,
+    use_cache: bool = True,
+) -> NodeResult:
     """Runs one node: resolves its inputs, takes it from the cache or executes it, publishes its outputs.
 
     Args:
         plan: what `compile_plan` returned.
         node_id: one of `node_ids(plan)`.
+        store: the connection to ML Metadata (see `pipeline.metadata`).
+        mirror: where artifacts are kept beyond this machine; None where the pipeline's root lasts.
         use_cache: False executes the node even where an earlier run's outputs would do.
 
     Raises:
         NodeFailedError: the node could not start or was published as failed.
+        MetadataError: the metadata store cannot be reached.
+        MirrorError: an input is not in the object store, or an output cannot be written to it.
         Exception: whatever the node's executor raised.
     """
     node = next(item.pipeline_node for item in plan.nodes if item.pipeline_node.node_info.id == node_id)
     node.execution_options.caching_options.enable_cache &= use_cache
     deployment = runner_utils.extract_local_deployment_config(plan)
-    connection = deployment.metadata_connection_config
-    store = metadata.Metadata(getattr(connection, connection.WhichOneof("connection_config")))
+    handle = Store(store)
     started = time.monotonic()
-    info = launcher.Launcher(
+    kind = partial(MirroredLauncher, mirror) if mirror else launcher.Launcher
+    info = kind(
         pipeline_node=node,
-        mlmd_connection=store,
+        mlmd_connection=handle,
         pipeline_info=plan.pipeline_info,
         pipeline_runtime_spec=plan.runtime_spec,
         executor_spec=runner_utils.extract_executor_spec(deployment, node_id),
@@ -84,7 +117,7 @@ def launch_node(plan: pipeline_pb2.Pipeline, node_id: str, *, use_cache: bool = 
     ).launch()
     if info is None or info.execution_id is None:
         raise NodeFailedError(f"{node_id} was not started: one of its inputs is missing.")
-    state, outputs = _published(store, info.execution_id)
+    state, outputs = _published(handle, info.execution_id)
     if state is None:
         raise NodeFailedError(f"{node_id} failed: one of its inputs could not be resolved.")
     return NodeResult(node_id, state, time.monotonic() - started, outputs)

@@ -32,6 +32,16 @@ class Layout:
         return self.root / "metadata.sqlite"
 
     @property
+    def store_name(self) -> str:
+        """The pipeline's name in the metadata store, at most 63 characters as TFX wants it.
+
+        A server may hold the metadata of many roots. Pipelines of one name in two of them would take each other's
+        artifacts from the cache, and each other's models as baseline; so the root is part of the name.
+        """
+        digest = hashlib.sha256(f"{self.root}/{self.name}".encode()).hexdigest()[:10]
+        return f"{self.name[:52]}@{digest}"
+
+    @property
     def nodes(self) -> Path:
         """TFX's pipeline root: a folder a node."""
         return self.root / self.name / "nodes"

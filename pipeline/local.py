@@ -16,12 +16,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from components.atomic import write_bytes
-from components.config import Config
+from components.config import Config, Metadata
 from components.errors import MasteryError
 from components.progress import PROGRESS_FILE
 from pipeline.display import RunDisplay
-from pipeline.layout import Layout, read_schema_text
+from pipeline.layout import Layout
+from pipeline.prepare import find_log, snapshot_schema
 from pipeline.record import NodeRecord, RunRecord, RunState, new_run_id, read_records, run_folder, write_record
 from pipeline.worker import Plan, Result
 
@@ -43,13 +43,16 @@ def run_pipeline(
     finished from the cache and goes on from there.
 
     Raises:
-        MasteryError: another run is using `root`, or it cannot be written.
+        MasteryError: a file of the log is missing, another run is using `root`, or it cannot be written, or the
+            metadata store is not configured.
     """
+    find_log(config)
+    store = config.metadata.with_environment(os.environ)
     root = root.resolve()
     layout = Layout(root, config.name)
     with _locked(root):
-        _recover(layout)
-        _snapshot_schema(config, layout)
+        _recover(layout, store)
+        snapshot_schema(config, layout)
         plan = Plan(
             run=new_run_id(), root=root, config=config, use_cache=use_cache, from_node=from_node, to_node=to_node
         )
@@ -60,20 +63,23 @@ def run_pipeline(
         write_record(folder, record)
         started = time.monotonic()
         try:
-            _watch(folder, console)
+            _watch(folder, store, console)
             record = _ended(record, folder)
         except KeyboardInterrupt:
-            record = _interrupted(record, folder, layout)
+            record = _interrupted(record, folder, layout, store, patience=0)
         finally:
-            record.seconds, record.pid = time.monotonic() - started, None
+            record.pid = None
+            if record.state != "running":  # else the store could not be told of the interrupt; the next run tries again
+                record.seconds = time.monotonic() - started
             write_record(folder, record)
         return record
 
 
-def _watch(folder: Path, console: Console) -> None:
+def _watch(folder: Path, store: Metadata, console: Console) -> None:
     """Starts the worker and shows what it does until it ends."""
     environment = {
         **os.environ,
+        **store.as_environment(),
         PROGRESS_FILE: str(folder / "progress.txt"),
         "MASTERY_RUN_DIR": str(folder),
         "PYTHONHASHSEED": "0",
@@ -159,31 +165,29 @@ def _verdict(result: Result) -> RunState:
     return "passed" if blessed else "gates failed"
 
 
-def _interrupted(record: RunRecord, folder: Path, layout: Layout) -> RunRecord:
-    from pipeline.recover import cancel_unfinished
+def _interrupted(
+    record: RunRecord, folder: Path, layout: Layout, store: Metadata, *, patience: float | None = None
+) -> RunRecord:
+    if store.store == "mysql" or layout.metadata.exists():
+        from pipeline.metadata import connect, connection_config
+        from pipeline.recover import cancel_unfinished
 
-    cancel_unfinished(layout, record.run)
+        connection = connection_config(store, layout)
+        cancel_unfinished(connect(connection, patience=patience), layout, record.run)
     nodes, _ = _read_state(folder)
     for node in nodes:
         node.state = "interrupted" if node.state == "running" else node.state
     return record.model_copy(update={"state": "interrupted", "nodes": nodes})
 
 
-def _recover(layout: Layout) -> None:
+def _recover(layout: Layout, store: Metadata) -> None:
     """Tidies up after runs whose processes died without doing so themselves."""
     for record in read_records(layout.root, layout.name):
         folder = run_folder(layout, record.run)
         if record.state == "interrupted" and record.seconds is None:
-            record = _interrupted(record, folder, layout)
+            record = _interrupted(record, folder, layout, store)
             record.seconds = 0.0
             write_record(folder, record)
-
-
-def _snapshot_schema(config: Config, layout: Layout) -> None:
-    text, snapshot = read_schema_text(config), layout.schema_snapshot(config)
-    if not snapshot.exists():
-        snapshot.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(snapshot, text)
 
 
 @contextmanager

@@ -13,17 +13,17 @@ from pipeline.layout import Layout
 _UNFINISHED = (metadata_store_pb2.Execution.NEW, metadata_store_pb2.Execution.RUNNING)
 
 
-def cancel_unfinished(layout: Layout, run_id: str) -> list[str]:
+def cancel_unfinished(store: MetadataStore, layout: Layout, run_id: str) -> list[str]:
     """Marks what a dead run left unfinished as cancelled and removes its half-written outputs.
+
+    Args:
+        store: the metadata store, which may be shared with other pipelines and runs.
+        layout: of the run's pipeline.
+        run_id: the run that is dead.
 
     Returns:
         The ids of the nodes it did so for.
     """
-    if not layout.metadata.exists():
-        return []
-    connection = metadata_store_pb2.ConnectionConfig()
-    connection.sqlite.filename_uri = str(layout.metadata)
-    store = MetadataStore(connection)
     run = store.get_context_by_type_and_name("pipeline_run", run_id)
     if run is None:
         return []
@@ -34,7 +34,7 @@ def cancel_unfinished(layout: Layout, run_id: str) -> list[str]:
         execution.last_known_state = metadata_store_pb2.Execution.CANCELED
         store.put_executions([execution])
         [node] = [item for item in store.get_contexts_by_execution(execution.id) if _is_node(store, item)]
-        node_id = node.name.removeprefix(f"{layout.name}.")
+        node_id = node.name.removeprefix(f"{layout.store_name}.")
         _remove_outputs(layout.nodes / node_id, execution.id)
         cancelled.append(node_id)
     return cancelled

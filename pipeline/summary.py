@@ -32,6 +32,8 @@ def print_summary(record: RunRecord, console: Console) -> None:
     if record.state == "passed" and record.pushed_version:
         gone = "" if Path(record.pushed_version).exists() else " (no longer there: --from Pusher pushes it again)"
         console.print(f"Pushed   {record.pushed_version}{gone}", soft_wrap=True, markup=False)
+    elif record.state == "passed" and record.report:
+        console.print("Pushed   nothing: push.enabled is false")
     elif record.state == "gates failed":
         console.print("Pushed   nothing: a gate failed", style="bold red")
     if record.report:

@@ -18,13 +18,16 @@ from typing import Any
 from pydantic import BaseModel
 
 from components.config import Config
-from components.errors import MasteryError
+from components.errors import MasteryError, explain
 from pipeline.layout import Layout
 from pipeline.record import NodeRecord, write_json
 
 
 class Plan(BaseModel):
-    """What the command line asks of the worker: `plan.json` in the run's folder."""
+    """What the command line asks of the worker: `plan.json` in the run's folder.
+
+    How to connect to the metadata store is not in it; the worker finds that in its environment.
+    """
 
     run: str
     root: Path
@@ -54,7 +57,7 @@ def main(folder: Path) -> int:
         _run_nodes(plan, folder, result)
     except Exception as error:
         traceback.print_exc()
-        result.error = _explain(error)
+        result.error = explain(error)
         result.log = str(_current_log(folder))
     write_json(folder / "result.json", result.model_dump())
     return 1 if result.error else 0
@@ -62,10 +65,15 @@ def main(folder: Path) -> int:
 
 def _run_nodes(plan: Plan, folder: Path, result: Result) -> None:
     # Imported here so that a broken installation is reported like any failed node.
+    from pipeline.metadata import connect, connection_config
+
+    layout = Layout(plan.root, plan.config.name)
+    store = connection_config(plan.config.metadata, layout)
+    connect(store)  # TFX takes its time to load; who mistyped a password should not wait for it
+
     from pipeline.dag import create_pipeline
     from pipeline.launch import compile_plan, launch_node, node_ids
 
-    layout = Layout(plan.root, plan.config.name)
     compiled = compile_plan(create_pipeline(plan.config, layout, enable_cache=plan.use_cache), plan.run)
     names = node_ids(compiled)
     _check_names(plan, names)
@@ -77,7 +85,7 @@ def _run_nodes(plan: Plan, folder: Path, result: Result) -> None:
         node.state, started = "running", time.monotonic()
         _write_nodes(folder, nodes)
         try:
-            done = launch_node(compiled, node.id, use_cache=index < first_anew)
+            done = launch_node(compiled, node.id, store=store, use_cache=index < first_anew)
         except BaseException:
             node.state, node.seconds = "failed", time.monotonic() - started
             _write_nodes(folder, nodes)
@@ -107,16 +115,6 @@ def _note_outputs(node_id: str, outputs: dict[str, Any], result: Result) -> None
 
 def _write_nodes(folder: Path, nodes: list[NodeRecord]) -> None:
     write_json(folder / "nodes.json", [node.model_dump() for node in nodes])
-
-
-def _explain(error: BaseException) -> str:
-    """Returns the text for the user: that of the MasteryError at the bottom, or the last line of the traceback."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, MasteryError):
-            return str(cause)
-        cause = cause.__cause__ or cause.__context__
-    return "".join(traceback.format_exception_only(error)).strip()
 
 
 def _log_to(path: Path) -> None:

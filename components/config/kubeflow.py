@@ -1,16 +1,27 @@
-"""Where Kubeflow Pipelines is, and how a run is sent there."""
+"""How the pipeline runs on Kubeflow Pipelines: where, in which image, with what for each node."""
 
 from __future__ import annotations
 
 import zoneinfo
+from typing import Literal
 
 from pydantic import Field, field_validator
 
+from components.config.resources import Gpu, Resources, Retry, Secret, Toleration, Volume
 from components.config.section import Section
 
 
+def _common() -> Resources:
+    return Resources(cpu="2", memory="4Gi", retry=Retry())  # type: ignore[call-arg]
+
+
+def _gpu_for_trainer() -> dict[str, Resources]:
+    taint = Toleration(key="nvidia.com/gpu", effect="NoSchedule")  # type: ignore[call-arg]
+    return {"Trainer": Resources(cpu="4", memory="16Gi", gpu=Gpu(), tolerations=[taint])}  # type: ignore[call-arg]
+
+
 class Kubeflow(Section):
-    """The Kubeflow Pipelines that `mastery kubeflow` talks to; no key of this section changes a model."""
+    """The pipeline on Kubeflow Pipelines; no key of this section changes a model."""
 
     host: str | None = Field(
         None,
@@ -32,6 +43,33 @@ class Kubeflow(Section):
         "CRON_SCHEDULE_TIMEZONE of its scheduled-workflow controller",
     )
 
+    image: str = Field("mastery", description="the container image, made by `make image`; pin it by tag or digest")
+    config: str | None = Field(
+        None, description="path of this file in the containers; default: `/app/configs/` and the file's name"
+    )
+    root: str = Field("/mastery", description="the pipeline's root in the containers: artifacts, runs, pushed models")
+    storage: str | None = Field(
+        None,
+        description="`s3://` or `gs://` folder that keeps the root between containers; none: the root is on a volume",
+        pattern=r"^(s3|gs)://.+",
+    )
+    tasks: Literal["grouped", "single"] = Field(
+        "grouped",
+        description="light neighbours share a container, except those named under `nodes`; or one container a node",
+    )
+    common: Resources = Field(default_factory=_common, description="what every container gets")
+    nodes: dict[str, Resources] = Field(
+        default_factory=_gpu_for_trainer,
+        description="what differs for single nodes, by name; each of them gets a container of its own",
+    )
+    volumes: list[Volume] = Field(default_factory=list, description="volume claims that every container mounts")
+    secrets: list[Secret] = Field(default_factory=list, description="secrets that every container reads")
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(
+        "IfNotPresent", description="when the image is fetched"
+    )
+    image_pull_secrets: list[str] = Field(default_factory=list, description="secrets for the image's registry")
+    service_account: str | None = Field(None, description="the Kubernetes service account that runs go under")
+
     @field_validator("timezone")
     @classmethod
     def _timezone_is_known(cls, value: str) -> str:
@@ -40,3 +78,15 @@ class Kubeflow(Section):
         except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
             raise ValueError(f"expected a time zone such as Europe/Zurich, found {value!r}") from None
         return value
+
+    def resources(self, node: str) -> Resources:
+        """Returns what a node's container gets: its own settings over the common ones, mappings and lists joined."""
+        own = self.nodes.get(node)
+        if own is None:
+            return self.common
+        changed = {name: getattr(own, name) for name in own.model_fields_set}
+        if "node_selector" in changed:
+            changed["node_selector"] = {**self.common.node_selector, **own.node_selector}
+        if "tolerations" in changed:
+            changed["tolerations"] = [*self.common.tolerations, *own.tolerations]
+        return self.common.model_copy(update=changed)

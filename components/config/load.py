@@ -13,7 +13,10 @@ from pydantic import ValidationError
 from components.config.root import Config
 from components.errors import ConfigError
 
-PATHS = (("data", "events"), ("data", "outcomes"), ("schema",), ("push", "directory"), ("kubeflow", "ca_cert"))
+PATHS = (
+    ("data", "events"), ("data", "outcomes"), ("schema",), ("push", "directory"),
+    ("kubeflow", "ca_cert"), ("metadata", "ssl_ca"),
+)  # fmt: skip
 
 
 class _Loader(yaml.SafeLoader):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
@@ -12,16 +13,18 @@ from components.config.data import Data, Label
 from components.config.features import Feature, InputName, Prior, Steps
 from components.config.gates import CLASS_METRICS, CLASSIFICATION_METRICS, REGRESSION_METRICS, Evaluation, Gate
 from components.config.kubeflow import Kubeflow
+from components.config.metadata import Metadata
 from components.config.section import Section
 from components.config.training import Model, Training
 from components.naming import DERIVED_STEPS, EVENT_TYPE, RESERVED
 
-WHERE_IT_RUNS = ("kubeflow",)  # sections that no node reads, so that a change of them invalidates no cached node
+_RUNNER_SECTIONS = ("kubeflow",)
 
 
 class Push(Section):
     """Where a model that passed goes."""
 
+    enabled: bool = Field(True, description="false judges a model and pushes nothing")
     directory: str | None = Field(
         None, description="the folder TensorFlow Serving watches; default: `serving/` in the run's root"
     )
@@ -62,7 +65,13 @@ class Config(Section):
     gates: list[Gate] = Field(description="what a model has to reach before it is pushed", min_length=1)
     push: Push = Field(default_factory=Push, description="where a model that passed goes")  # type: ignore[arg-type]
     beam: Beam = Field(default_factory=Beam, description="how the data nodes run")  # type: ignore[arg-type]
-    kubeflow: Kubeflow = Field(default_factory=Kubeflow, description="where it runs on a cluster")  # type: ignore[arg-type]
+    kubeflow: Kubeflow = Field(default_factory=Kubeflow, description="how it runs on Kubeflow Pipelines")  # type: ignore[arg-type]
+    metadata: Metadata = Field(
+        # Excluded from every dump: where the store is belongs into no plan, manifest, fingerprint or cache key.
+        default_factory=Metadata,  # type: ignore[arg-type]
+        description="where ML Metadata keeps executions and artifacts",
+        exclude=True,
+    )
 
     @field_validator("name")
     @classmethod
@@ -149,11 +158,13 @@ class Config(Section):
         """Returns the named sections as canonical JSON: the part of a cache key that is configuration."""
         return json.dumps(self.model_dump(mode="json", by_alias=True, include={*names}), sort_keys=True)
 
-    def lineage_json(self) -> str:
-        """Returns all that a pushed model or its report depends on as canonical JSON: where it runs is left out."""
-        return json.dumps(self.model_dump(mode="json", by_alias=True, exclude={*WHERE_IT_RUNS}), sort_keys=True)
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """Every section but those that only say where nodes run and whom to tell: what a pushed version was made by."""
+        return self.model_dump(mode="json", by_alias=True, exclude={*_RUNNER_SECTIONS})
 
     @property
     def fingerprint(self) -> str:
-        """A short digest of every value in `lineage_json`."""
-        return hashlib.sha256(self.lineage_json().encode()).hexdigest()[:12]
+        """A short digest of the recipe."""
+        text = json.dumps(self.recipe, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -16,7 +16,7 @@ Curve = dict[str, list[float]]
 def class_curves(
     labels: NDArray[np.integer], probabilities: Floats, classes: Sequence[str]
 ) -> dict[str, dict[str, Curve]]:
-    """Returns {class: {"roc": {"fpr", "tpr"}, "pr": {"recall", "precision"}}}, each of at most 200 points.
+    """Returns {class: {"roc": {"fpr", "tpr", "threshold"}, "pr": {"recall", "precision"}}}, at most 200 points each.
 
     Args:
         labels: [n], indices of classes.
@@ -42,10 +42,11 @@ def _curves(positive: NDArray[np.bool_], scores: Floats) -> dict[str, Curve]:
     recall, precision = true / true[-1], true / chosen
     fpr = (chosen - true) / (len(positive) - true[-1])
     roc_x, roc_y = np.append(0, fpr), np.append(0, recall)
+    thresholds = np.append(1.0, scores[order][last_of_its_score])
     pr_x, pr_y = np.append(0, recall), np.append(1, precision)
     roc, pr = _thin(roc_x + roc_y), _thin(pr_x)
     return {
-        "roc": {"fpr": roc_x[roc].tolist(), "tpr": roc_y[roc].tolist()},
+        "roc": {"fpr": roc_x[roc].tolist(), "tpr": roc_y[roc].tolist(), "threshold": thresholds[roc].tolist()},
         "pr": {"recall": pr_x[pr].tolist(), "precision": pr_y[pr].tolist()},
     }
 

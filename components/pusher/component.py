@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
 from tfx.types import standard_artifacts
@@ -51,7 +53,7 @@ def make_pusher(
     """Returns the node.
 
     Args:
-        config: its `lineage_json` goes into the manifest, so all of that is in the cache key.
+        config: its recipe goes into the manifest, so all of that is in the cache key.
         directory: the folder that TensorFlow Serving watches.
         examples: ExampleGen's `examples`, for the data's fingerprint and span.
         model: ServingCheck's `model`.
@@ -66,7 +68,7 @@ def make_pusher(
         infra_blessing=infra_blessing,
         evaluation=evaluation,
         pushed_model=Channel(type=standard_artifacts.PushedModel),
-        config=config.lineage_json(),
+        config=json.dumps(config.recipe, sort_keys=True),
         code_fingerprint=code_fingerprint("pusher", "atomic"),
         directory=directory,
     )

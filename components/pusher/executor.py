@@ -19,6 +19,7 @@ from components.pusher.push import PushError, push_version
 
 METRICS = "metrics.json"
 PUSH = "push.json"  # in the artifact: {"pushed", "version", "destination", "reason"}
+NOT_ENABLED = "push.enabled is false"
 DATA_PROPERTIES = {"fingerprint": "input_fingerprint", "span": "span", "version": "version"}
 
 
@@ -39,29 +40,32 @@ class Executor(BaseExecutor):  # type: ignore[misc]
         inputs = {name: artifact_utils.get_single_instance(found) for name, found in input_dict.items()}
         pushed_model = artifact_utils.get_single_instance(output_dict["pushed_model"])
         evaluation = json.loads(Path(inputs["evaluation"].uri, METRICS).read_text(encoding="utf-8"))
-        reason = _reason_against(inputs, evaluation)
-        version, destination = (None, None) if reason else self._push(inputs, exec_properties, evaluation)
+        config = Config.model_validate_json(exec_properties["config"])
+        reason = _reason_against(inputs, evaluation) or (None if config.push.enabled else NOT_ENABLED)
+        version, destination = (
+            (None, None) if reason else self._push(inputs, config, exec_properties["directory"], evaluation)
+        )
         pushed_model.set_int_custom_property("pushed", 0 if reason else 1)
-        if not reason:
+        if reason:
+            pushed_model.set_string_custom_property("reason", reason)
+        else:
             pushed_model.set_string_custom_property("pushed_version", str(version))
             pushed_model.set_string_custom_property("pushed_destination", str(destination))
         content = {"pushed": not reason, "version": version, "destination": destination, "reason": reason}
         write_text(Path(pushed_model.uri, PUSH), json.dumps(content, indent=2) + "\n")
 
     def _push(
-        self, inputs: dict[str, Artifact], exec_properties: dict[str, Any], evaluation: dict[str, Any]
+        self, inputs: dict[str, Artifact], config: Config, directory: str, evaluation: dict[str, Any]
     ) -> tuple[int, str]:
-        directory = exec_properties["directory"]
         if "://" in directory:
             raise PushError(
                 f"push.directory: expected a folder on this machine, found {directory}; nothing was pushed."
             )
-        config = Config.model_validate_json(exec_properties["config"])
         model = Path(path_utils.serving_model_path(inputs["model"].uri))
         manifest = describe_push(
             model,
             run=(self._context.pipeline_run_id or "") if self._context else "",
-            config=json.loads(config.lineage_json()),
+            config=config.recipe,
             config_fingerprint=config.fingerprint,
             data={name: _property(inputs["examples"], key) for name, key in DATA_PROPERTIES.items()},
             evaluation=evaluation,

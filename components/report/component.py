@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
 from tfx.types import standard_artifacts
@@ -55,7 +57,7 @@ def make_report(
 ) -> Report:
     """Returns the node `Report`, fed by the outputs of the nodes before it."""
     spec = ReportSpec(
-        config=config.lineage_json(),
+        config=json.dumps(config.recipe, sort_keys=True),
         code_fingerprint=code_fingerprint("data_gate", "naming", "report"),  # DataGate has the words for anomalies
         examples=examples,
         statistics=statistics,

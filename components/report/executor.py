@@ -67,7 +67,7 @@ def _find_sources(inputs: dict[str, Artifact], properties: dict[str, Any], run_i
 
 def _read_push(pushed: Artifact) -> PushFacts:
     if not pushed.get_int_custom_property("pushed"):  # Pusher leaves an artifact in any case
-        return PushFacts(pushed=False)
+        return PushFacts(pushed=False, reason=_text(pushed, "reason"))
     return PushFacts(True, _text(pushed, "pushed_version"), _text(pushed, "pushed_destination"))
 
 

@@ -74,6 +74,7 @@ class PushFacts:
     pushed: bool
     version: str | None = None
     destination: str | None = None
+    reason: str | None = None  # why nothing was pushed
 
 
 @dataclass(frozen=True)

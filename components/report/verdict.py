@@ -120,7 +120,7 @@ def say_verdict(evaluation: EvaluationFacts, push: PushFacts) -> Verdict:
         why = "The model was kept back; what was served before this run is still served."
     elif evaluation.blessed:
         headline = "Not pushed"
-        why = f"The model passed {gates}, but the serving check or the push itself did not succeed; see the run's log."
+        why = f"The model passed {gates}; it was not pushed, because {push.reason or 'something else went wrong'}."
     else:
         headline = "Not pushed: the model was not blessed"
         why = "The evaluation did not bless the model; what was served before this run is still served."

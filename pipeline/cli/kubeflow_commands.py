@@ -31,7 +31,7 @@ def compile_(
     loaded = load_config(config, set_)  # before the compiler is imported: a wrong value answers at once
     from pipeline.kubeflow.compile import compile_pipeline
 
-    compile_pipeline(loaded, config, output, target)
+    compile_pipeline(loaded, config, output, target, set_)
     print(f"Wrote {output} ({output.stat().st_size:,} bytes).")
 
 
@@ -50,7 +50,7 @@ def submit(
 
     loaded = load_config(config, set_)
     cluster = connect(loaded.kubeflow, host=host, namespace=namespace)
-    with compiled(loaded, config) as file:
+    with compiled(loaded, config, set_) as file:
         print(upload(cluster, loaded.name, file).describe())
 
 
@@ -82,7 +82,7 @@ def run(
     loaded = load_config(config, set_)
     cluster = connect(loaded.kubeflow, host=host, namespace=namespace)
     console = Console(highlight=False)
-    with compiled(loaded, config) as file:
+    with compiled(loaded, config, set_) as file:
         parameters = read_parameters(file, param)
         submission = upload(cluster, loaded.name, file)
         print(submission.describe())

@@ -50,7 +50,7 @@ def schedule(
     converted = _convert(cron, timezone, loaded.kubeflow.timezone) if cron is not None else None
     cluster = connect(loaded.kubeflow, host=host, namespace=namespace)
     if converted:
-        _put(cluster, loaded, config, name, converted, param)
+        _put(cluster, loaded, config, name, converted, param, set_)
         if converted.shifts_on:
             print(
                 f"Kubeflow reads {loaded.kubeflow.timezone} only: from {converted.shifts_on} on, when clocks change, "
@@ -72,12 +72,20 @@ def _convert(cron: str, zone: str | None, cluster_zone: str) -> KubeflowCron:
     return convert_cron(cron, zone=zone or cluster_zone, cluster_zone=cluster_zone, now=datetime.now(UTC))
 
 
-def _put(cluster: Cluster, config: Config, config_file: Path, name: str, cron: KubeflowCron, param: list[str]) -> None:
+def _put(
+    cluster: Cluster,
+    config: Config,
+    config_file: Path,
+    name: str,
+    cron: KubeflowCron,
+    param: list[str],
+    settings: list[str],
+) -> None:
     from pipeline.kubeflow.parameters import read_parameters
     from pipeline.kubeflow.schedule import put_schedule
     from pipeline.kubeflow.submit import compiled, submit
 
-    with compiled(config, config_file) as file:
+    with compiled(config, config_file, settings) as file:
         parameters = read_parameters(file, param)
         submission = submit(cluster, config.name, file)
     print(submission.describe())

@@ -1,1 +1,1 @@
-"""The pipeline on Kubeflow Pipelines."""
+"""The DAG on Kubeflow Pipelines: compiled, run in containers, and shown in its user interface."""

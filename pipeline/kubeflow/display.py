@@ -10,15 +10,15 @@ from rich.table import Table
 from pipeline.kubeflow.listing import Listing
 from pipeline.kubeflow.status import RunStatus, TaskStatus, exit_code
 
-_MARKS = {"RUNNING": "▶", "SUCCEEDED": "✓", "SKIPPED": "✓", "FAILED": "✗", "CANCELED": "✗", "CANCELING": "✗"}
+_MARKS = {"RUNNING": "▶", "SUCCEEDED": "✓", "SKIPPED": "–", "FAILED": "✗", "CANCELED": "✗", "CANCELING": "✗"}
 _ENDINGS = {"SUCCEEDED": "completed", "FAILED": "failed", "CANCELED": "was cancelled", "SKIPPED": "was skipped"}
 
 
 def print_task(task: TaskStatus, console: Console) -> None:
-    """Prints one line: mark, name, state, and how long it took."""
-    seconds = "" if task.seconds is None else f"{task.seconds:>10.1f} s"
-    line = f"{_MARKS.get(task.state, '·')} {task.name:<22}{task.state.lower():<10}{seconds}"
-    console.print(line.rstrip(), highlight=False, markup=False, soft_wrap=True)
+    """Prints one line: mark, state, how long it took, and the name, which may be long."""
+    seconds = "" if task.seconds is None else f"{task.seconds:.1f} s"
+    line = f"{_MARKS.get(task.state, '·')} {task.state.lower():<10}{seconds:>10}  {task.name}"
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def print_ending(run: RunStatus, console: Console) -> None:

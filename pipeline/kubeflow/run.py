@@ -26,7 +26,7 @@ def start_run(cluster: Cluster, config: Config, submission: Submission, paramete
 
     Args:
         cluster: where to.
-        config: says the experiment and the run's name.
+        config: says the experiment, the service account and the run's name.
         submission: the version to run.
         parameters: values of the pipeline's parameters, typed; those left out have their defaults.
 
@@ -41,6 +41,7 @@ def start_run(cluster: Cluster, config: Config, submission: Submission, paramete
             params=parameters,
             pipeline_id=submission.pipeline_id,
             version_id=submission.version_id,
+            service_account=config.kubeflow.service_account,
         )
     return str(run.run_id)
 

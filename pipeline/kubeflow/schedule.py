@@ -43,7 +43,7 @@ def put_schedule(
 
     Args:
         cluster: where to.
-        config: says the experiment.
+        config: says the experiment and the service account.
         submission: the version to run.
         name: the schedule's name, its own among those of this pipeline.
         cron: six fields, as `pipeline.kubeflow.cron` makes them.
@@ -68,6 +68,7 @@ def put_schedule(
             params=parameters,
             pipeline_id=submission.pipeline_id,
             version_id=submission.version_id,
+            service_account=config.kubeflow.service_account,
             enabled=True,
         )
     for old in before:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from datetime import datetime
+from graphlib import TopologicalSorter
 from typing import Any
 
 from pydantic import BaseModel, Field
@@ -104,13 +106,28 @@ def summarise(cluster: Cluster, run: Any) -> RunStatus:
 
 
 def task_names(spec: dict[str, Any]) -> dict[str, str]:
-    """Returns the tasks of a pipeline by their keys in it: the names that people know them by.
+    """Returns the tasks of a pipeline that are containers, in the order they run, by their keys in it.
+
+    Tasks inside exit handlers and conditions, which are pipelines of their own in the file, are among them.
 
     Args:
         spec: a compiled pipeline's first YAML document.
+
+    Returns:
+        Key to the name that people know the task by.
     """
-    tasks = spec.get("root", {}).get("dag", {}).get("tasks", {})
-    return {key: task.get("taskInfo", {}).get("name", key) for key, task in sorted(tasks.items())}
+    return dict(_containers(spec.get("root", {}), spec.get("components", {})))
+
+
+def _containers(part: dict[str, Any], components: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    tasks = part.get("dag", {}).get("tasks", {})
+    order = TopologicalSorter({key: task.get("dependentTasks", []) for key, task in tasks.items()})
+    for key in order.static_order():
+        inner = components.get(tasks[key]["componentRef"]["name"], {})
+        if "dag" in inner:
+            yield from _containers(inner, components)
+        else:
+            yield key, tasks[key].get("taskInfo", {}).get("name", key)
 
 
 def _spec(cluster: Cluster, run: Any) -> dict[str, Any]:
@@ -130,7 +147,7 @@ def _spec(cluster: Cluster, run: Any) -> dict[str, Any]:
 
 
 def _tasks(run: Any, names: dict[str, str]) -> list[TaskStatus]:
-    """Returns the pipeline's own tasks in the order they started, then those that wait."""
+    """Returns the pipeline's own tasks in the order they started, then those that wait or never came about."""
     details = (run.run_details.task_details if run.run_details else None) or []
     known = {**{name: name for name in names.values()}, **names}  # KFP's versions differ in which of the two they tell
     own = [
@@ -142,7 +159,8 @@ def _tasks(run: Any, names: dict[str, str]) -> list[TaskStatus]:
     # Of several attempts the last one counts.
     latest = {known.get(detail.display_name, detail.display_name): detail for detail in own}
     started = [_task(name, detail, details) for name, detail in latest.items()]
-    return started + [TaskStatus(name=name) for name in names.values() if name not in latest]
+    never = "SKIPPED" if run.state in ENDED else "PENDING"
+    return started + [TaskStatus(name=name, state=never) for name in names.values() if name not in latest]
 
 
 def _task(name: str, detail: Any, details: list[Any]) -> TaskStatus:

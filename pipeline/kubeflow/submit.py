@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,13 +42,13 @@ class Submission:
 
 
 @contextmanager
-def compiled(config: Config, config_file: Path) -> Iterator[Path]:
-    """Yields the compiled pipeline of a configuration, a file that is gone after the block."""
+def compiled(config: Config, config_file: Path, settings: Sequence[str]) -> Iterator[Path]:
+    """Yields the compiled pipeline of a configuration, a file that is gone after the block; see `compile_pipeline`."""
     from pipeline.kubeflow.compile import compile_pipeline
 
     with TemporaryDirectory(prefix="mastery-") as folder:
         file = Path(folder, "pipeline.yaml")
-        compile_pipeline(config, config_file, file)
+        compile_pipeline(config, config_file, file, settings=settings)
         yield file
 
 

@@ -128,8 +128,9 @@ def test_curves_run_through_scikit_learn_s_points(case: Case) -> None:
             assert f"class {index}" not in curves
             continue
         roc, pr = curves[f"class {index}"]["roc"], curves[f"class {index}"]["pr"]
-        fpr, tpr, _ = sk.roc_curve(positive, probabilities[:, index], drop_intermediate=False)
+        fpr, tpr, threshold = sk.roc_curve(positive, probabilities[:, index], drop_intermediate=False)
         np.testing.assert_allclose([roc["fpr"], roc["tpr"]], [fpr, tpr], atol=1e-9)
+        np.testing.assert_allclose(roc["threshold"], [1, *threshold[1:]], atol=1e-9)  # scikit-learn starts at infinity
         precision, recall, _ = sk.precision_recall_curve(positive, probabilities[:, index])
         np.testing.assert_allclose([pr["recall"], pr["precision"]], [recall[::-1], precision[::-1]], atol=1e-9)
 

@@ -62,12 +62,14 @@ def inputs(tmp_path: Path) -> dict[str, list[Any]]:
     return {name: [artifact] for name, artifact in artifacts.items()}
 
 
-def _push(inputs: dict[str, list[Any]], directory: Path | str, folder: Path) -> tuple[Any, dict[str, Any]]:
+def _push(
+    inputs: dict[str, list[Any]], directory: Path | str, folder: Path, config: Config = CONFIG
+) -> tuple[Any, dict[str, Any]]:
     """Runs the executor; returns the artifact and what was written into it."""
     pushed = standard_artifacts.PushedModel()
     pushed.uri = str(folder / "pushed")
     context = BaseExecutor.Context(pipeline_run_id="run-2024")
-    properties = {"config": CONFIG.model_dump_json(by_alias=True), "directory": str(directory)}
+    properties = {"config": json.dumps(config.recipe), "directory": str(directory)}
     Executor(context).Do(inputs, {"pushed_model": [pushed]}, properties)
     return pushed, json.loads(Path(pushed.uri, "push.json").read_text())
 
@@ -85,7 +87,7 @@ def test_a_blessed_model_is_pushed_with_what_made_it(inputs: dict[str, list[Any]
         "run": "run-2024",
         "data": {"fingerprint": "split:events,sum:1", "span": 3, "version": None},
         "code": "abc123",
-        "config": json.loads(CONFIG.lineage_json()),
+        "config": CONFIG.recipe,
         "config_fingerprint": CONFIG.fingerprint,
         "metrics": {"accuracy": 0.8},
         "gates": GATES,
@@ -146,3 +148,11 @@ def test_the_node_has_configuration_code_and_folder_in_its_cache_key() -> None:
     assert Config.model_validate_json(node.exec_properties["config"]) == CONFIG
     assert node.exec_properties["directory"] == "/serving"
     assert node.exec_properties["code_fingerprint"]
+
+
+def test_a_push_that_is_turned_off_says_so(inputs: dict[str, list[Any]], tmp_path: Path) -> None:
+    off = CONFIG.model_copy(update={"push": CONFIG.push.model_copy(update={"enabled": False})})
+    pushed, written = _push(inputs, tmp_path / "serving", tmp_path, off)
+    assert (written["pushed"], written["reason"]) == (False, "push.enabled is false")
+    assert pushed.get_string_custom_property("reason") == "push.enabled is false"
+    assert not (tmp_path / "serving").exists()

@@ -38,7 +38,7 @@ def test_the_node_carries_configuration_and_code_into_its_cache_key() -> None:
     node = make_report(_config(), **{name: Channel(type=kind) for name, kind in TYPES.items()})
     assert node.id == "Report"
     assert node.outputs["report"].type is RunReport
-    assert json.loads(node.exec_properties["config"]) == json.loads(_config().lineage_json())
+    assert json.loads(node.exec_properties["config"]) == _config().recipe
     assert len(node.exec_properties["code_fingerprint"]) == 16
 
 

@@ -53,7 +53,7 @@ def test_the_fingerprint_is_the_configuration_s_own(make_run: MakeRun) -> None:
             "gates": [{"metric": "f1_macro", "min": 0.5}],
         }
     )
-    content = json.loads(config.lineage_json())
+    content = config.recipe
     lineage = load_facts(make_run(classification(), bare=True, config=content)).lineage
     assert lineage.config_fingerprint == config.fingerprint
 

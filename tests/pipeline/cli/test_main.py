@@ -11,6 +11,7 @@ import pytest
 
 from pipeline.cli import main as command_line
 
+REPOSITORY = Path(__file__).parents[3]
 HEAVY = {"tensorflow", "tfx", "apache_beam", "polars", "pyarrow", "numpy", "pydantic", "yaml", "rich", "jinja2"}
 
 
@@ -39,6 +40,17 @@ def test_a_wrong_path_is_an_error_for_people(
     assert code == 2
     assert text.startswith("mastery: ")
     assert "absent.yaml: expected a configuration file, found none" in text
+
+
+def test_a_missing_log_is_told_before_anything_is_started(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    absent, root = tmp_path / "absent.parquet", tmp_path / "runs"
+    config = ["--config", str(REPOSITORY / "configs" / "sample.yaml"), "--set", f"data.events={absent}"]
+    code, text = failing(monkeypatch, capsys, "run", *config, "--root", str(root))
+    assert code == 2
+    assert f"{absent}: expected a file or folder of events" in text
+    assert not root.exists()
 
 
 def test_a_folder_without_a_model_is_named(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +45,12 @@ def compiled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     source = tmp_path / "compiled.yaml"
     source.write_bytes(Path(__file__).with_name("compiled.yaml").read_bytes())
 
-    def compile_pipeline(config: Any, config_file: Path, output: Path, target: str = "kubeflow") -> None:
+    def compile_pipeline(
+        config: Any, config_file: Path, output: Path, target: str = "kubeflow", settings: Sequence[str] = ()
+    ) -> None:
         assert config.name == CONFIG["name"]
         assert config_file.is_file()
+        assert all("=" in setting for setting in settings)
         output.write_text(source.read_text().replace("image: example.org", f"image: {target}.example.org"))
 
     compiler = types.ModuleType("pipeline.kubeflow.compile")

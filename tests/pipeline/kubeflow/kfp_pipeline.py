@@ -10,5 +10,7 @@ def node(name: str) -> dsl.ContainerSpec:
 
 @dsl.pipeline(name="algebra")
 def algebra(epochs: int, rate: float = 0.1, tags: list = ["a"]) -> None:  # noqa: ARG001, B006
-    trainer = node(name="Trainer").set_display_name("Trainer")
-    node(name="Pusher").set_display_name("Pusher").after(trainer)
+    with dsl.ExitHandler(node(name="Finish").set_display_name("Finish"), name="run"):
+        trainer = node(name="Trainer").set_display_name("Trainer")
+        with dsl.If(epochs > 0, name="trained"):
+            node(name="Pusher").set_display_name("Pusher").after(trainer)

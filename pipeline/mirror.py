@@ -1,0 +1,195 @@
+"""A copy of the pipeline's root in an object store, for containers that keep nothing between nodes.
+
+Every container has an empty folder at the same path, the root. What a node reads is pulled into it, what it has
+written is pushed out of it, so artifacts have the same path everywhere and no node knows of the object store.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import fsspec
+
+from components.errors import MasteryError
+
+COMPLETE = ".complete"  # in a pushed folder, written last: {"files": {name: bytes}}
+CLAIMS = ".claims"  # beside pushed versions: one object a number that is taken
+
+
+class MirrorError(MasteryError):
+    """Something is not in the object store, or cannot be written to it."""
+
+
+class Mirror:
+    """Moves folders and files between a local root and the same place below an address.
+
+    A folder counts as there only with the list of its files, which is written last and checked after a pull. So an
+    upload that was cut off is the same as none.
+
+    Args:
+        url: the address of the root's copy, such as `s3://bucket/mastery` or `gs://bucket/mastery`; credentials and
+            endpoint come from the environment, as each store's own tools have it.
+        root: the local folder.
+
+    Raises:
+        MirrorError: nothing is known of that kind of address.
+    """
+
+    def __init__(self, url: str, root: Path) -> None:
+        self.url = url.rstrip("/")
+        self.root = root
+        try:
+            # Other containers write to the store, too: a listing that was kept would be an old one.
+            self._store, self._base = fsspec.url_to_fs(self.url, use_listings_cache=False)
+        except (ValueError, ImportError) as error:
+            raise MirrorError(f"{url}: expected an address such as s3://bucket/folder. {error}") from None
+
+    def covers(self, path: Path) -> bool:
+        """Says whether a path is below the root."""
+        return path.is_relative_to(self.root)
+
+    def push(self, paths: Iterable[Path]) -> None:
+        """Copies folders and files into the store, replacing what is there.
+
+        Raises:
+            MirrorError: the store cannot be written to; a folder then does not count as there.
+        """
+        for path in paths:
+            if path.is_dir():
+                self._push_folder(path)
+            else:
+                self._put([path])
+
+    def push_version(self, version: Path) -> None:
+        """Copies a version of a model to where a server may be watching: `saved_model.pb` last, its manifest before.
+
+        A server that sees the folder earlier finds no model in it and tries again.
+
+        Raises:
+            MirrorError: another run has pushed a version of this number, or the store cannot be written to.
+        """
+        self._claim(version)
+        telling = [version / "manifest.json", version / "saved_model.pb"]
+        self._put(sorted(set(_files(version)) - set(telling)))
+        for file in telling:
+            self._put([file])
+
+    def pull(self, paths: Iterable[Path]) -> None:
+        """Copies folders and files from the store; what is here already, with the right size, is left.
+
+        Raises:
+            MirrorError: one of them is not in the store, or not as it was pushed.
+        """
+        wanted: dict[Path, int | None] = {}
+        for path in paths:
+            wanted |= self._contents(path)
+        missing = [file for file, size in wanted.items() if not _is_here(file, size)]
+        with self._explained("read"):
+            if missing:
+                self._store.get([self._remote(file) for file in missing], [str(file) for file in missing])
+        for file, size in wanted.items():
+            if not _is_here(file, size):
+                found = f"{file.stat().st_size} bytes" if file.is_file() else "none"
+                raise MirrorError(f"{self._address(file)}: expected a file of {size} bytes, found {found}.")
+
+    def outline(self, folder: Path) -> None:
+        """Makes an empty local folder for every whole one in the store below `folder`.
+
+        TFX takes a node from the cache only where the folders of its outputs exist; nothing has to be in them.
+
+        Raises:
+            MirrorError: the store cannot be read.
+        """
+        with self._explained("list"):
+            found = self._store.find(self._remote(folder))
+        for name in found:
+            if name.endswith(f"/{COMPLETE}"):
+                self._local(name).parent.mkdir(parents=True, exist_ok=True)
+
+    def outline_versions(self, folder: Path) -> None:
+        """Makes an empty local folder for every number in the store's copy of `folder`, so that none is given twice.
+
+        Raises:
+            MirrorError: the store cannot be read.
+        """
+        with self._explained("list"):
+            there = self._store.isdir(self._remote(folder))
+            names = self._store.ls(self._remote(folder), detail=False) if there else []
+        for name in names:
+            if Path(name).name.isdecimal():
+                (folder / Path(name).name).mkdir(parents=True, exist_ok=True)
+
+    def _push_folder(self, folder: Path) -> None:
+        files = _files(folder)
+        marker = f"{self._remote(folder)}/{COMPLETE}"
+        with self._explained("write"):
+            if self._store.exists(marker):
+                self._store.rm_file(marker)
+        self._put(files)
+        sizes = {str(file.relative_to(folder)): file.stat().st_size for file in files}
+        with self._explained("write"):
+            self._store.pipe_file(marker, json.dumps({"files": sizes}).encode())
+
+    def _put(self, files: list[Path]) -> None:
+        with self._explained("write"):
+            if files:
+                self._store.put([str(file) for file in files], [self._remote(file) for file in files])
+
+    def _claim(self, version: Path) -> None:
+        """Takes a version's number; of many containers that want the same one, exactly one gets it."""
+        claim = self._remote(version.parent / CLAIMS / version.name)
+        try:
+            with self._explained("write", but=FileExistsError):
+                self._store.pipe_file(claim, b"taken\n", mode="create")
+        except FileExistsError:
+            raise MirrorError(
+                f"{self._address(version)}: expected this number to be free, found it taken by another run just now. "
+                "Nothing was pushed; run the node again."
+            ) from None
+
+    def _contents(self, path: Path) -> dict[Path, int | None]:
+        """Returns the files of a folder with their sizes, or the file itself."""
+        with self._explained("read"):
+            try:
+                listed = json.loads(self._store.cat_file(f"{self._remote(path)}/{COMPLETE}"))
+            except (FileNotFoundError, NotADirectoryError):
+                listed = None
+            if listed is None and not self._store.isfile(self._remote(path)):
+                raise MirrorError(
+                    f"{self._address(path)}: expected a folder that was pushed whole, found none. The node that makes "
+                    "it was cut off or its output was removed; run that node again without the cache."
+                )
+        return {path: None} if listed is None else {path / name: size for name, size in listed["files"].items()}
+
+    @contextmanager
+    def _explained(self, verb: str, but: type[Exception] = MirrorError) -> Iterator[None]:
+        """Turns what a store's library raises, each has errors of its own, into one for the reader."""
+        try:
+            yield
+        except (MirrorError, but):
+            raise
+        except Exception as error:
+            raise MirrorError(
+                f"{self.url}: expected to be allowed to {verb} there, found {type(error).__name__}: {error}. "
+                "Check the address, and the credentials in the environment."
+            ) from error
+
+    def _remote(self, path: Path) -> str:
+        return f"{self._base}/{path.relative_to(self.root).as_posix()}"
+
+    def _local(self, name: str) -> Path:
+        return self.root / Path(name).relative_to(self._base)
+
+    def _address(self, path: Path) -> str:
+        return f"{self.url}/{path.relative_to(self.root).as_posix()}"
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _is_here(file: Path, size: int | None) -> bool:
+    return file.is_file() and size in (None, file.stat().st_size)

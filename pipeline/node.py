@@ -1,0 +1,93 @@
+"""Runs nodes of the pipeline in a container: `python -m pipeline.node --config F --root DIR --run ID --nodes A,B`.
+
+What it prints is for people: a line a node, and the reason when one fails. Launcher, root and metadata store are the
+same as on one machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from components.config import Config, load_config
+from components.errors import MasteryError, explain
+from pipeline.kubeflow.outputs import TaskOutputs
+from pipeline.kubeflow.overrides import settings_of
+from pipeline.layout import Layout
+from pipeline.quiet import quiet_imports
+
+FAILED = 2
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs what the arguments say; returns 0, or 2 after an error."""
+    options = _parse(arguments)
+    outputs = TaskOutputs(options.executor_input) if options.executor_input else None
+    try:
+        settings = [*options.set, *settings_of(outputs.parameters if outputs else {})]
+        config = load_config(options.config, settings)
+        layout = Layout(options.root, config.name)
+        if options.finish:
+            from pipeline.kubeflow.finish import finish_run
+
+            finish_run(config, layout, options.run, outputs)
+        else:
+            _run_nodes(config, layout, options, outputs)
+    except Exception as error:
+        if not isinstance(error, MasteryError):
+            traceback.print_exc()
+        print(explain(error), flush=True)
+        return FAILED
+    if outputs:
+        outputs.write()
+    return 0
+
+
+def _run_nodes(config: Config, layout: Layout, options: argparse.Namespace, outputs: TaskOutputs | None) -> None:
+    with quiet_imports():
+        from pipeline.dag import create_pipeline
+        from pipeline.kubeflow.show import show_node
+        from pipeline.launch import compile_plan, launch_node, node_ids
+    from pipeline.metadata import connect, connection_config
+    from pipeline.mirror import Mirror
+    from pipeline.prepare import snapshot_schema
+
+    store = connection_config(config.metadata, layout)
+    connect(store)
+    mirror = Mirror(options.storage, options.root) if options.storage else None
+    snapshot_schema(config, layout)
+    plan = compile_plan(create_pipeline(config, layout), options.run)
+    present = node_ids(plan)
+    for node in options.nodes:
+        if node not in present:
+            print(f"{node:<20} not part of this run", flush=True)
+            continue
+        print(f"{node:<20} started", flush=True)
+        try:
+            result = launch_node(plan, node, store=store, mirror=mirror)
+        except Exception:
+            print(f"{node:<20} failed", flush=True)
+            raise
+        print(f"{node:<20} {result.state} after {result.seconds:.1f} s", flush=True)
+        if outputs:
+            show_node(result, outputs)
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m pipeline.node", description=__doc__.splitlines()[0])
+    parser.add_argument("--config", type=Path, required=True, help="the configuration, a YAML file")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a value; repeatable")
+    parser.add_argument("--root", type=Path, required=True, help="where runs keep everything; shared by all containers")
+    parser.add_argument("--run", required=True, help="the run's id, the same for all nodes of a run")
+    parser.add_argument("--storage", help="s3:// or gs:// folder that keeps the root between containers")
+    parser.add_argument("--nodes", type=lambda text: text.split(","), default=[], help="nodes to run, in order")
+    parser.add_argument("--finish", action="store_true", help="say how the run ended, instead of running nodes")
+    parser.add_argument("--executor-input", help="Kubeflow's JSON: the pipeline's parameters, and where outputs go")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,35 @@
+"""What every runner does before the first node, without TFX: is the log there, which schema is it held against."""
+
+from __future__ import annotations
+
+from components.atomic import write_bytes
+from components.config import Config
+from pipeline.layout import Layout, read_schema_text
+
+
+def find_log(config: Config) -> None:
+    """Looks for the files of the log, so that a wrong path is an error at once and not when TFX is loaded.
+
+    Patterns with placeholders are left to ExampleGen, which fills them.
+
+    Raises:
+        LogError: files are missing.
+    """
+    from components.event_log.files import PLACEHOLDER, find_files
+    from components.event_log.problems import raise_if_any
+
+    for table, patterns in (("events", config.data.events), ("outcomes", config.data.outcomes)):
+        _, problems = find_files(table, [pattern for pattern in patterns if not PLACEHOLDER.search(pattern)])
+        raise_if_any(problems)
+
+
+def snapshot_schema(config: Config, layout: Layout) -> None:
+    """Keeps the configured schema under the name that the plan knows it by.
+
+    Raises:
+        ConfigError: the configured schema cannot be read.
+    """
+    text, snapshot = read_schema_text(config), layout.schema_snapshot(config)
+    if not snapshot.exists():
+        snapshot.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(snapshot, text)

@@ -1,0 +1,124 @@
+"""A MariaDB server of the tests' own: a free port, a temporary folder, the user who runs the tests."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from pipeline.environment import apt
+from pipeline.environment.errors import SetupError
+
+USER, PASSWORD = "mastery", "not-4-plans"
+START = 60  # seconds until the server must have started
+# The library for asynchronous disk access was renamed when its time became 64 bits wide.
+ASYNCHRONOUS_IO = {"bookworm": "libaio1", "jammy": "libaio1"}
+PACKAGES = ("mariadb-server-core", "liburing2", "libnuma1")
+
+
+@dataclass(frozen=True)
+class MariaDB:
+    """A running server."""
+
+    port: int
+    log: Path
+
+    def environment(self, database: str) -> dict[str, str]:
+        """The variables by which Mastery finds a database on it."""
+        return {
+            "MASTERY_METADATA_HOST": "127.0.0.1",
+            "MASTERY_METADATA_PORT": str(self.port),
+            "MASTERY_METADATA_DATABASE": database,
+            "MASTERY_METADATA_USER": USER,
+            "MASTERY_METADATA_PASSWORD": PASSWORD,
+        }
+
+
+def find_server(cache: Path) -> Path:
+    """Returns `mariadbd`: the installed one, or one unpacked into `cache` from the distribution's packages."""
+    installed = shutil.which("mariadbd", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
+    if installed:
+        return Path(installed)
+    root = cache / "root"
+    if not root.exists():
+        if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
+            pytest.skip(
+                "the tests on MySQL need MariaDB: mariadbd is not on PATH, and there is no apt to fetch it with"
+            )
+        codename = platform.freedesktop_os_release().get("VERSION_CODENAME", "")
+        names = [*PACKAGES, ASYNCHRONOUS_IO.get(codename, "libaio1t64")]
+        with tempfile.TemporaryDirectory(dir=cache) as folder:
+            try:
+                apt.unpack_packages(codename, names, Path(folder, "root"), Path(folder))
+            except SetupError as error:
+                pytest.skip(f"the tests on MySQL need MariaDB: mariadbd is not on PATH, and apt says: {error}")
+            Path(folder, "root").rename(root)
+    return root / "usr" / "sbin" / "mariadbd"
+
+
+@contextmanager
+def serve(mariadbd: Path, folder: Path, port: int | None = None) -> Iterator[MariaDB]:
+    """Runs a server on an empty folder until the block ends."""
+    usr = mariadbd.resolve().parent.parent
+    libraries = [str(path) for path in (*usr.glob("lib/*-linux-gnu*"), *usr.parent.glob("lib/*-linux-gnu*"))]
+    # Its own process, so the system's C library; only what was unpacked beside it is added.
+    environment = {**os.environ, "LD_LIBRARY_PATH": ":".join(libraries)} if usr != Path("/usr") else {**os.environ}
+    scripts = usr / "share" / ("mysql" if (usr / "share" / "mysql" / "mysql_system_tables.sql").exists() else "mariadb")
+    command = [
+        str(mariadbd), "--no-defaults", f"--datadir={folder / 'data'}", f"--lc-messages-dir={scripts}",
+        f"--basedir={usr}", "--innodb-log-file-size=8M", "--innodb-flush-log-at-trx-commit=0",
+        *(["--user=root"] if os.geteuid() == 0 else []),
+    ]  # fmt: skip
+    (folder / "data").mkdir()
+    _make_system_tables(command, scripts, environment)
+    accounts = folder / "accounts.sql"
+    accounts.write_text(f"CREATE USER '{USER}'@'%' IDENTIFIED BY '{PASSWORD}';\nGRANT ALL ON *.* TO '{USER}'@'%';\n")
+    port, log = port or free_port(), folder / "server.log"
+    # Socket files have short paths only; this one is for nobody.
+    options = [f"--port={port}", "--bind-address=127.0.0.1", "--socket=s", f"--init-file={accounts}"]
+    with log.open("wb") as output:
+        server = subprocess.Popen([*command, *options], stdout=output, stderr=output, env=environment)
+    try:
+        _wait_for(port, server, log)
+        yield MariaDB(port, log)
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def _make_system_tables(command: list[str], scripts: Path, environment: dict[str, str]) -> None:
+    names = ("mysql_system_tables", "mysql_performance_tables", "mysql_system_tables_data")
+    tables = "".join((scripts / f"{name}.sql").read_text() for name in names)
+    done = subprocess.run(
+        [*command, "--bootstrap"], input=f"CREATE DATABASE mysql;\nUSE mysql;\n{tables}",
+        env=environment, text=True, capture_output=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _wait_for(port: int, server: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + START
+    while time.monotonic() < deadline:
+        assert server.poll() is None, log.read_text(errors="replace")
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+    raise AssertionError(f"mariadbd did not start within {START} s: {log.read_text(errors='replace')}")

@@ -1,0 +1,153 @@
+"""The pipeline file: checked against Kubeflow's own protos, field by field where it matters."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from google.protobuf import json_format
+from kfp.kubernetes import kubernetes_executor_config_pb2
+from kfp.pipeline_spec import pipeline_spec_pb2
+
+from components.config import load_config
+from pipeline.kubeflow.compile import PARAMETERS, Target, compile_pipeline
+
+SAMPLE = Path(__file__).parents[3] / "configs" / "sample.yaml"
+SETTINGS = (
+    "kubeflow.image=registry.example/mastery:1.4",
+    "kubeflow.volumes=[{claim: mastery-runs, path: /mastery}]",
+    "kubeflow.secrets=[{name: metadata, variables: {password: MASTERY_METADATA_PASSWORD}}]",
+    "kubeflow.common={cpu: 2, memory: 4Gi, timeout_seconds: 3600, retry: {attempts: 3}}",
+    "kubeflow.nodes={Trainer: {gpu: {count: 2}, node_selector: {pool: gpu}, tolerations: [{key: nvidia.com/gpu}]}}",
+)
+
+
+def compiled(folder: Path, *settings: str, target: Target = "kubeflow") -> list[dict[str, Any]]:
+    file = folder / "pipeline.yaml"
+    compile_pipeline(load_config(SAMPLE, settings), SAMPLE, file, target)
+    return [*yaml.safe_load_all(file.read_text(encoding="utf-8"))]
+
+
+def tasks_of(spec: dict[str, Any]) -> dict[str, Any]:
+    dags = [spec["root"], *spec["components"].values()]
+    return {name: task for dag in dags for name, task in dag.get("dag", {}).get("tasks", {}).items()}
+
+
+def containers_of(spec: dict[str, Any]) -> dict[str, Any]:
+    executors = spec["deploymentSpec"]["executors"]
+    return {name.removeprefix("exec-"): executor["container"] for name, executor in executors.items()}
+
+
+def platform_of(documents: list[dict[str, Any]]) -> dict[str, Any]:
+    executors = documents[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    return {name.removeprefix("exec-"): config for name, config in executors.items()}
+
+
+@pytest.mark.parametrize("settings", [SETTINGS, ("kubeflow.tasks=single",)])
+def test_both_documents_are_what_kubeflow_s_protos_know(tmp_path: Path, settings: tuple[str, ...]) -> None:
+    documents = compiled(tmp_path, *settings)
+    spec = json_format.ParseDict(documents[0], pipeline_spec_pb2.PipelineSpec())
+    assert spec.schema_version == "2.1.0"  # the one that open-source Kubeflow reads
+    for config in platform_of(documents).values():
+        json_format.ParseDict(config, kubernetes_executor_config_pb2.KubernetesExecutorConfig())
+
+
+def test_compiling_twice_gives_the_same_bytes(tmp_path: Path) -> None:
+    files = tmp_path / "first.yaml", tmp_path / "second.yaml"
+    for file in files:
+        compile_pipeline(load_config(SAMPLE, SETTINGS), SAMPLE, file)
+    assert files[0].read_bytes() == files[1].read_bytes()
+    assert len(files[0].read_bytes()) < 50_000
+
+
+def test_a_person_finds_the_parameters_explained(tmp_path: Path) -> None:
+    [spec, *_] = compiled(tmp_path, "training.warm_start=true")
+    parameters = spec["root"]["inputDefinitions"]["parameters"]
+    assert sorted(parameters) == sorted(PARAMETERS)
+    assert all(item["description"] and item["isOptional"] for item in parameters.values())
+    assert parameters["warm_start"]["defaultValue"] is True
+    assert parameters["gates"]["defaultValue"] == ""
+
+
+def test_tasks_have_legal_names_and_kubeflow_s_cache_is_off(tmp_path: Path) -> None:
+    [spec, *_] = compiled(tmp_path, "kubeflow.tasks=single")
+    tasks = tasks_of(spec)
+    assert {"example-gen", "trainer", "report", "gates", "finish"} <= {*tasks}
+    assert all(re.fullmatch(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?", name) for name in tasks)
+    leaves = [task for task in tasks.values() if "cachingOptions" in task]
+    assert len(leaves) == len(containers_of(spec)) == 15
+    assert not any(task["cachingOptions"].get("enableCache") for task in leaves)
+
+
+def test_every_container_runs_its_nodes_from_the_image_and_the_run_s_id(tmp_path: Path) -> None:
+    [spec, *_] = compiled(tmp_path, *SETTINGS)
+    containers = containers_of(spec)
+    assert {container["image"] for container in containers.values()} == {"registry.example/mastery:1.4"}
+    data = containers["data"]
+    assert data["command"] == ["python", "-m", "pipeline.node"]
+    arguments = dict(zip(data["args"][::2], data["args"][1::2], strict=True))
+    assert arguments == {
+        "--config": "/app/configs/sample.yaml",
+        "--root": "/mastery",
+        "--run": "{{$.pipeline_job_uuid}}",
+        "--nodes": "ExampleGen,StatisticsGen,ImportSchemaGen,ExampleValidator,DataGate",
+        "--executor-input": "{{$}}",
+    }
+
+
+def test_the_trainer_alone_asks_for_gpus_and_their_nodes(tmp_path: Path) -> None:
+    documents = compiled(tmp_path, *SETTINGS)
+    resources = {name: item["resources"] for name, item in containers_of(documents[0]).items()}
+    assert {name for name, item in resources.items() if "accelerator" in item} == {"trainer"}
+    accelerator = resources["trainer"]["accelerator"]
+    assert (accelerator["resourceType"], accelerator["resourceCount"]) == ("nvidia.com/gpu", "2")
+    assert resources["data"]["resourceMemoryLimit"] == "4Gi"
+    platform = platform_of(documents)
+    assert platform["trainer"]["nodeSelector"] == {"labels": {"pool": "gpu"}}
+    assert platform["trainer"]["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists"}]
+    assert "tolerations" not in platform["data"]
+
+
+def test_volumes_secrets_time_limits_and_retries_are_asked_for(tmp_path: Path) -> None:
+    documents = compiled(tmp_path, *SETTINGS)
+    for config in platform_of(documents).values():
+        assert config["pvcMount"][0]["mountPath"] == "/mastery"
+        assert config["pvcMount"][0]["constant"] == "mastery-runs"
+        assert config["secretAsEnv"][0]["secretName"] == "metadata"
+        assert config["activeDeadlineSeconds"] == "3600"
+    tasks = tasks_of(documents[0])
+    assert tasks["judge"]["retryPolicy"]["maxRetryCount"] == 3
+    assert "retryPolicy" not in tasks["gates"]  # a failed gate fails again
+
+
+def test_the_report_is_written_before_a_failed_gate_turns_red_and_the_end_is_always_told(tmp_path: Path) -> None:
+    [spec, *_] = compiled(tmp_path)
+    tasks = tasks_of(spec)
+    assert "deliver" in tasks["gates"]["dependentTasks"]
+    assert tasks["gates"]["inputs"]["parameters"]["failed_gates"]["taskOutputParameter"]["producerTask"] == "judge"
+    assert tasks["finish"]["triggerPolicy"]["strategy"] == "ALL_UPSTREAM_TASKS_COMPLETED"
+
+
+def test_what_a_person_sees_has_kubeflow_s_own_kinds(tmp_path: Path) -> None:
+    [spec, *_] = compiled(tmp_path)
+    kinds = {
+        name: artifact["artifactType"]["schemaTitle"].removeprefix("system.")
+        for component in spec["components"].values()
+        for name, artifact in component.get("outputDefinitions", {}).get("artifacts", {}).items()
+    }
+    assert kinds["report"] == "HTML"
+    assert kinds["metrics"] == "Metrics"
+    assert kinds["confusion_matrix"] == kinds["roc_class_2"] == "ClassificationMetrics"
+    assert kinds["pushed_model"] == "Model"
+    assert kinds["trainer_summary"] == "Markdown"
+
+
+def test_a_file_for_vertex_ai_comes_from_the_same_dag(tmp_path: Path) -> None:
+    [spec] = compiled(tmp_path, *SETTINGS, target="vertex")  # no second document: that one is Kubernetes'
+    json_format.ParseDict(spec, pipeline_spec_pb2.PipelineSpec())
+    assert {*tasks_of(spec)} == {*tasks_of(compiled(tmp_path, *SETTINGS)[0])}
+    accelerator = containers_of(spec)["trainer"]["resources"]["accelerator"]
+    assert (accelerator["type"], accelerator["count"]) == ("NVIDIA_TESLA_T4", "2")

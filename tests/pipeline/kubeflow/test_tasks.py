@@ -1,0 +1,68 @@
+"""Which nodes share a container."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from components.config import Config, load_config
+from components.errors import ConfigError
+from pipeline.kubeflow.tasks import NODES, plan_tasks, task_name
+
+SAMPLE = Path(__file__).parents[3] / "configs" / "sample.yaml"
+
+
+def configure(*settings: str) -> Config:
+    return load_config(SAMPLE, settings)
+
+
+def test_light_neighbours_share_a_container_and_the_trainer_has_a_gpu_of_its_own() -> None:
+    tasks = {task.name: task for task in plan_tasks(configure())}
+    assert [*tasks] == ["data", "prepare", "trainer", "judge", "deliver"]
+    assert tasks["data"].nodes == ("ExampleGen", "StatisticsGen", "ImportSchemaGen", "ExampleValidator", "DataGate")
+    assert [name for name, task in tasks.items() if task.resources.gpu] == ["trainer"]
+
+
+def test_a_container_a_node_by_configuration() -> None:
+    tasks = plan_tasks(configure("kubeflow.tasks=single"))
+    assert [task.nodes for task in tasks] == [(node,) for node in NODES]
+    assert [task.name for task in tasks][:2] == ["example-gen", "statistics-gen"]
+
+
+def test_a_node_with_settings_of_its_own_leaves_its_neighbours() -> None:
+    tasks = plan_tasks(configure("kubeflow.nodes={StatisticsGen: {memory: 8Gi}}"))
+    assert [task.nodes for task in tasks][:3] == [
+        ("ExampleGen",),
+        ("StatisticsGen",),
+        ("ImportSchemaGen", "ExampleValidator", "DataGate"),
+    ]
+    assert [task.resources.memory for task in tasks][:3] == ["4Gi", "8Gi", "4Gi"]
+    assert tasks[1].resources.cpu == "2"  # what is not said stays common
+
+
+@pytest.mark.parametrize("settings", [(), ("kubeflow.tasks=single",), ("kubeflow.nodes={Evaluator: {cpu: 1}}",)])
+def test_every_node_runs_once_in_the_order_of_the_dag(settings: tuple[str, ...]) -> None:
+    tasks = plan_tasks(configure(*settings))
+    assert [node for task in tasks for node in task.nodes] == [*NODES]
+    names = [task.name for task in tasks]
+    assert len({*names}) == len(names)
+
+
+def test_an_unknown_node_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"kubeflow\.nodes: expected names among ExampleGen, .*found Trianer"):
+        plan_tasks(configure("kubeflow.nodes={Trianer: {cpu: 1}}"))
+
+
+def test_names_are_those_kubernetes_takes() -> None:
+    assert task_name("ImportSchemaGen") == "import-schema-gen"
+
+
+def test_the_nodes_are_those_of_the_dag(tmp_path: Path) -> None:
+    from pipeline.dag import create_pipeline
+    from pipeline.launch import compile_plan, node_ids
+    from pipeline.layout import Layout
+
+    config = configure("training.warm_start=true")
+    plan = compile_plan(create_pipeline(config, Layout(tmp_path, config.name)), "run")
+    assert sorted(node_ids(plan)) == sorted(NODES)
