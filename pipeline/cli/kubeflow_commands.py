@@ -27,9 +27,11 @@ def compile_(
 ) -> None:
     """Write the pipeline as one YAML file; it can be uploaded by hand or submitted."""
     from components.config import load_config
+
+    loaded = load_config(config, set_)  # before the compiler is imported: a wrong value answers at once
     from pipeline.kubeflow.compile import compile_pipeline
 
-    compile_pipeline(load_config(config, set_), config, output, target, set_)
+    compile_pipeline(loaded, config, output, target, set_)
     print(f"Wrote {output} ({output.stat().st_size:,} bytes).")
 
 

@@ -85,12 +85,9 @@ def connect(settings: Kubeflow, *, host: str | None = None, namespace: str | Non
             client = Client(address, namespace=namespace or settings.namespace, token=token, ca_cert=settings.ca_cert)
             health = client.get_kfp_healthz()
     except KubeflowError as error:
-        raise _no_api(address) from None if error.status == 404 else error
-    if "json" not in client.content_type:
-        raise KubeflowError(
-            f"{address}: answered with a page for people, not with the API; most likely a login. Name the "
-            "environment variable that holds a bearer token in `kubeflow.token_env`, or use `kubectl port-forward`."
-        )
+        if error.status != 404:
+            raise
+        raise _no_api(address) from None
     found = client.get_user_namespace()
     if health.multi_user and not found:
         raise ConfigError(

@@ -81,9 +81,20 @@ def convert_cron(expression: str, *, zone: str, cluster_zone: str, now: datetime
     shift = _shift(now, zone, cluster_zone)
     if shift:
         texts = _shifted(expression, texts, fields, shift, cluster_zone)
-    year = (now + timedelta(hours=ahead) for ahead in range(366 * 24))
-    changes = (hour.astimezone(_zone(zone)).date() for hour in year if _shift(hour, zone, cluster_zone) != shift)
-    return KubeflowCron(" ".join(["0", *texts]), next(changes, None))
+    return KubeflowCron(" ".join(["0", *texts]), _next_change(now, zone, cluster_zone))
+
+
+def _next_change(now: datetime, zone: str, cluster_zone: str) -> date | None:
+    """Returns the day within a year of `now` on which the two zones' clocks drift apart or together, if any."""
+    shift = _shift(now, zone, cluster_zone)
+    for ahead in range(1, 367):
+        day = now + timedelta(days=ahead)
+        if _shift(day, zone, cluster_zone) != shift:
+            hours = (day - timedelta(hours=before) for before in range(24, -1, -1))
+            return (
+                next(hour for hour in hours if _shift(hour, zone, cluster_zone) != shift).astimezone(_zone(zone)).date()
+            )
+    return None
 
 
 def _zone(name: str) -> ZoneInfo:

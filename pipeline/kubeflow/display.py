@@ -8,17 +8,17 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.kubeflow.listing import Listing
-from pipeline.kubeflow.status import GATE_TASKS, RunStatus, TaskStatus, exit_code
+from pipeline.kubeflow.status import RunStatus, TaskStatus, exit_code
 
-_MARKS = {"RUNNING": "▶", "SUCCEEDED": "✓", "SKIPPED": "✓", "FAILED": "✗", "CANCELED": "✗", "CANCELING": "✗"}
+_MARKS = {"RUNNING": "▶", "SUCCEEDED": "✓", "SKIPPED": "–", "FAILED": "✗", "CANCELED": "✗", "CANCELING": "✗"}
 _ENDINGS = {"SUCCEEDED": "completed", "FAILED": "failed", "CANCELED": "was cancelled", "SKIPPED": "was skipped"}
 
 
 def print_task(task: TaskStatus, console: Console) -> None:
-    """Prints one line: mark, name, state, and how long it took."""
-    seconds = "" if task.seconds is None else f"{task.seconds:>10.1f} s"
-    line = f"{_MARKS.get(task.state, '·')} {task.name:<22}{task.state.lower():<10}{seconds}"
-    console.print(line.rstrip(), highlight=False, markup=False, soft_wrap=True)
+    """Prints one line: mark, state, how long it took, and the name, which may be long."""
+    seconds = "" if task.seconds is None else f"{task.seconds:.1f} s"
+    line = f"{_MARKS.get(task.state, '·')} {task.state.lower():<10}{seconds:>10}  {task.name}"
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def print_ending(run: RunStatus, console: Console) -> None:
@@ -26,7 +26,7 @@ def print_ending(run: RunStatus, console: Console) -> None:
     for task in run.failed_tasks:
         reason = task.error or "Kubeflow Pipelines gives no reason; its log says more"
         pods = f" (pod {', '.join(task.pods)})" if task.pods else ""
-        what = "a gate failed" if task.name in GATE_TASKS else "failed"
+        what = "a gate failed" if task.is_gate else "failed"
         console.print(f"{task.name}: {what}: {reason}{pods}", style="bold red", markup=False, soft_wrap=True)
     if run.error:
         console.print(run.error, markup=False, soft_wrap=True)
@@ -64,13 +64,13 @@ def print_listing(listing: Listing, console: Console) -> None:
         seconds = "" if run.seconds is None else f"{run.seconds:.1f}"
         runs.add_row(run.name, run.id, run.state.lower(), _time(run.created), seconds)
     for table in (versions, schedules, runs):
-        console.print(table if table.row_count else f"{table.title}: none", soft_wrap=True)
+        console.print(table if table.row_count else f"{table.title}: none")
 
 
 def _table(title: str, *columns: str) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold")
     for column in columns:
-        table.add_column(column, no_wrap=True)
+        table.add_column(column, no_wrap=column == "ID", overflow="fold")  # half an ID is of no use
     return table
 
 

@@ -13,21 +13,12 @@ from components.config import Config
 from pipeline.kubeflow.client import Cluster
 from pipeline.kubeflow.display import print_task
 from pipeline.kubeflow.errors import KubeflowError
-from pipeline.kubeflow.status import ENDED, RunStatus, read_status
-from pipeline.kubeflow.submit import Submission
+from pipeline.kubeflow.status import ENDED, RunStatus, read_status, task_names
+from pipeline.kubeflow.submit import Submission, find_or_create_experiment
 from pipeline.record import new_run_id
 
 PAUSE = 5.0  # seconds between two looks at a run
 PATIENCE = 24  # looks in a row that may fail before following ends
-
-
-def find_or_create_experiment(cluster: Cluster, config: Config) -> str:
-    """Returns the ID of the experiment that the configuration's runs are filed under."""
-    with cluster.explained():
-        experiment = cluster.client.create_experiment(
-            config.kubeflow.experiment or config.name, namespace=cluster.namespace
-        )
-    return str(experiment.experiment_id)
 
 
 def start_run(cluster: Cluster, config: Config, submission: Submission, parameters: dict[str, Any]) -> str:
@@ -35,7 +26,7 @@ def start_run(cluster: Cluster, config: Config, submission: Submission, paramete
 
     Args:
         cluster: where to.
-        config: says the experiment and the run's name.
+        config: says the experiment, the service account and the run's name.
         submission: the version to run.
         parameters: values of the pipeline's parameters, typed; those left out have their defaults.
 
@@ -50,11 +41,12 @@ def start_run(cluster: Cluster, config: Config, submission: Submission, paramete
             params=parameters,
             pipeline_id=submission.pipeline_id,
             version_id=submission.version_id,
+            service_account=config.kubeflow.service_account,
         )
     return str(run.run_id)
 
 
-def follow_run(cluster: Cluster, run_id: str, file: Path, console: Console, *, pause: float = PAUSE) -> RunStatus:
+def follow_run(cluster: Cluster, run_id: str, file: Path, console: Console) -> RunStatus:
     """Prints a line whenever a task's state changes, until the run has ended, and returns how.
 
     `kfp.Client.wait_for_run_completion` would wait for ever where a run is cancelled, and give up at the first
@@ -65,13 +57,11 @@ def follow_run(cluster: Cluster, run_id: str, file: Path, console: Console, *, p
         run_id: its ID.
         file: the compiled pipeline; it names the tasks.
         console: what to print on.
-        pause: seconds between two looks.
 
     Raises:
         KubeflowError: the cluster refuses, or did not answer for `PATIENCE` looks; the run itself goes on.
     """
-    spec = next(yaml.safe_load_all(file.read_text(encoding="utf-8")))
-    names = sorted(spec["root"]["dag"]["tasks"])
+    names = task_names(next(yaml.safe_load_all(file.read_text(encoding="utf-8"))))
     shown: dict[str, str] = {}
     failures = 0
     while True:
@@ -82,7 +72,7 @@ def follow_run(cluster: Cluster, run_id: str, file: Path, console: Console, *, p
             failures += 1
             if not error.passing or failures > PATIENCE:
                 raise
-            time.sleep(pause)
+            time.sleep(PAUSE)
             continue
         for task in run.tasks:
             if task.state != shown.get(task.name, "PENDING"):
@@ -90,4 +80,4 @@ def follow_run(cluster: Cluster, run_id: str, file: Path, console: Console, *, p
                 print_task(task, console)
         if run.state in ENDED:
             return run
-        time.sleep(pause)
+        time.sleep(PAUSE)

@@ -12,8 +12,7 @@ from components.config import Config
 from components.errors import MasteryError
 from pipeline.kubeflow.client import Cluster, named
 from pipeline.kubeflow.errors import KubeflowError
-from pipeline.kubeflow.run import find_or_create_experiment
-from pipeline.kubeflow.submit import Submission, find_pipeline, pipeline_name
+from pipeline.kubeflow.submit import Submission, find_or_create_experiment, find_pipeline, pipeline_name
 
 _NOT_FOUND = 404
 
@@ -44,7 +43,7 @@ def put_schedule(
 
     Args:
         cluster: where to.
-        config: says the experiment.
+        config: says the experiment and the service account.
         submission: the version to run.
         name: the schedule's name, its own among those of this pipeline.
         cron: six fields, as `pipeline.kubeflow.cron` makes them.
@@ -69,6 +68,7 @@ def put_schedule(
             params=parameters,
             pipeline_id=submission.pipeline_id,
             version_id=submission.version_id,
+            service_account=config.kubeflow.service_account,
             enabled=True,
         )
     for old in before:
@@ -94,7 +94,7 @@ def resume_schedule(cluster: Cluster, config: Config, name: str) -> list[Schedul
 
 def delete_schedule(cluster: Cluster, config: Config, name: str) -> list[Schedule]:
     """Deletes the schedules of a name and returns them; runs that they have started go on."""
-    return _change(cluster, config, name, lambda item: cluster.client.delete_recurring_run(item.id))
+    return _change(cluster, config, name, lambda item: _delete(cluster, item))
 
 
 def list_schedules(cluster: Cluster, pipeline_id: str, name: str | None = None) -> list[Schedule]:
@@ -103,7 +103,8 @@ def list_schedules(cluster: Cluster, pipeline_id: str, name: str | None = None) 
     items = cluster.pages(
         cluster.client.list_recurring_runs, "recurring_runs", namespace=cluster.namespace, **options
     )  # of every experiment: the configuration may have named another one before
-    return [_read(item) for item in items if _pipeline_of(item) == pipeline_id]
+    # The server's filter takes capitals for small letters, and knows nothing of pipelines.
+    return [_read(item) for item in items if _pipeline_of(item) == pipeline_id and name in (None, item.display_name)]
 
 
 def _change(

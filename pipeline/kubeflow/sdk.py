@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import kfp
 import kfp_server_api
 import urllib3
+
+from pipeline.kubeflow.errors import KubeflowError
 
 TIMEOUT = (10, 120)  # seconds to connect, and to wait for an answer; KFP itself waits for ever
 
@@ -30,17 +33,12 @@ class Client(kfp.Client):  # type: ignore[misc]
         )
         if namespace:
             self.set_user_namespace(namespace)
-        rest = self._run_api.api_client.rest_client  # one for all services
-        rest.request = _with_time_limit(rest.request)
-
-    @property
-    def content_type(self) -> str:
-        """What the last answer said that it is."""
-        return str(self._run_api.api_client.last_response.getheader("content-type", ""))
 
     def get_kfp_healthz(self, sleep_duration: int = 0) -> kfp_server_api.V2beta1GetHealthzResponse:  # noqa: ARG002
-        """Asks once whether the API is there."""
-        return self._healthz_api.healthz_service_get_healthz(_request_timeout=TIMEOUT)
+        """Asks once whether the API is there; nothing else may be asked before, because this sets the time limits."""
+        rest = self._healthz_api.api_client.rest_client  # one for all services
+        rest.request = functools.partial(_request, type(rest).request, rest)
+        return self._healthz_api.healthz_service_get_healthz()
 
     def set_user_namespace(self, namespace: str) -> None:
         """Sets the namespace of this client; the original writes it into the user's home as well."""
@@ -48,13 +46,19 @@ class Client(kfp.Client):  # type: ignore[misc]
 
     def _load_config(self, *arguments: Any, **options: Any) -> kfp_server_api.Configuration:
         configuration = super()._load_config(*arguments, **options)
-        # Only what is safe to send twice is: urllib3 repeats a POST where no connection came about, and never else.
-        configuration.retries = urllib3.Retry(connect=1, read=1, redirect=3, backoff_factor=0.2)
+        # urllib3 repeats a POST only where no connection came about; a wrong certificate (`other`) stays wrong.
+        configuration.retries = urllib3.Retry(total=3, connect=1, read=1, other=0, backoff_factor=0.2)
         return configuration
 
 
-def _with_time_limit(request: Callable[..., Any]) -> Callable[..., Any]:
-    def limited(*arguments: Any, **options: Any) -> Any:
-        return request(*arguments, **{**options, "_request_timeout": options.get("_request_timeout") or TIMEOUT})
-
-    return limited
+def _request(send: Callable[..., Any], rest: Any, method: str, url: str, **options: Any) -> Any:
+    """Sends a request with a time limit, and refuses an answer that KFP's client would take for an empty object."""
+    answer = send(rest, method, url, **{**options, "_request_timeout": options.get("_request_timeout") or TIMEOUT})
+    kind = answer.getheader("content-type") or ""
+    if "json" not in kind:
+        raise KubeflowError(
+            f"{url.partition('/apis/')[0]}: answered with {kind or 'something'}, not with the API's JSON; most likely "
+            "a login page. Name the environment variable that holds a bearer token in `kubeflow.token_env`, or go "
+            "round the login with `kubectl port-forward`."
+        )
+    return answer

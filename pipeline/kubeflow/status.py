@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterator
 from datetime import datetime
+from graphlib import TopologicalSorter
 from typing import Any
 
 from pydantic import BaseModel, Field
@@ -14,7 +15,7 @@ from pipeline.kubeflow.client import Cluster
 from pipeline.kubeflow.errors import KubeflowError
 
 ENDED = {"SUCCEEDED", "FAILED", "CANCELED", "SKIPPED"}
-GATE_TASKS = {"gates"}  # tasks of the compiled pipeline that fail where a gate failed, and for no other reason
+GATE_TASKS = {"gates"}  # tasks of the compiled pipeline, in small letters, that fail where a gate does and never else
 _NOT_FOUND = 404
 _PLUMBING = re.compile(r"root|executor(\(\d+\))?|.*-driver(\(\d+\))?")  # steps that KFP adds around every task
 
@@ -28,6 +29,11 @@ class TaskStatus(BaseModel):
     seconds: float | None = None
     error: str | None = None
     pods: list[str] = Field(default_factory=list)
+
+    @property
+    def is_gate(self) -> bool:
+        """Whether its failure means that a gate failed, and nothing else went wrong."""
+        return self.name.lower() in GATE_TASKS
 
 
 class RunStatus(BaseModel):
@@ -54,17 +60,17 @@ def exit_code(run: RunStatus) -> int:
     """Returns what `mastery run` would: 0 where the run succeeded, 1 where only a gate failed, else 2."""
     if run.state == "SUCCEEDED":
         return 0
-    failed = {task.name for task in run.failed_tasks}
-    return 1 if run.state == "FAILED" and failed and failed <= GATE_TASKS else 2
+    failed = run.failed_tasks
+    return 1 if run.state == "FAILED" and failed and all(task.is_gate for task in failed) else 2
 
 
-def read_status(cluster: Cluster, run_id: str, names: Iterable[str] | None = None) -> RunStatus:
+def read_status(cluster: Cluster, run_id: str, names: dict[str, str] | None = None) -> RunStatus:
     """Reads how a run stands.
 
     Args:
         cluster: where it runs.
         run_id: the run's ID.
-        names: the pipeline's tasks, as `task_names` returns them; default: asked for.
+        names: the pipeline's tasks, as `task_names` returns them; default: the cluster is asked for the pipeline.
 
     Raises:
         MasteryError: there is no such run.
@@ -79,7 +85,7 @@ def read_status(cluster: Cluster, run_id: str, names: Iterable[str] | None = Non
         raise MasteryError(
             f"{run_id}: expected the ID of a run on {cluster.host}, found none; `mastery kubeflow list` has them."
         ) from None
-    wanted = task_names(cluster, run) if names is None else list(names)
+    wanted = task_names(_spec(cluster, run)) if names is None else names
     return summarise(cluster, run).model_copy(update={"tasks": _tasks(run, wanted)})
 
 
@@ -99,8 +105,33 @@ def summarise(cluster: Cluster, run: Any) -> RunStatus:
     )
 
 
-def task_names(cluster: Cluster, run: Any) -> list[str]:
-    """Returns the names of the tasks in a run's pipeline; none where its version is no longer there."""
+def task_names(spec: dict[str, Any]) -> dict[str, str]:
+    """Returns the tasks of a pipeline that are containers, in the order they run, by their keys in it.
+
+    Tasks inside exit handlers and conditions, which are pipelines of their own in the file, are among them.
+
+    Args:
+        spec: a compiled pipeline's first YAML document.
+
+    Returns:
+        Key to the name that people know the task by.
+    """
+    return dict(_containers(spec.get("root", {}), spec.get("components", {})))
+
+
+def _containers(part: dict[str, Any], components: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    tasks = part.get("dag", {}).get("tasks", {})
+    order = TopologicalSorter({key: task.get("dependentTasks", []) for key, task in tasks.items()})
+    for key in order.static_order():
+        inner = components.get(tasks[key]["componentRef"]["name"], {})
+        if "dag" in inner:
+            yield from _containers(inner, components)
+        else:
+            yield key, tasks[key].get("taskInfo", {}).get("name", key)
+
+
+def _spec(cluster: Cluster, run: Any) -> dict[str, Any]:
+    """Returns the pipeline that a run was started from; empty where its version is no longer there."""
     spec, reference = run.pipeline_spec, run.pipeline_version_reference
     if not spec and reference:
         try:
@@ -109,33 +140,35 @@ def task_names(cluster: Cluster, run: Any) -> list[str]:
         except KubeflowError as error:
             if error.status != _NOT_FOUND:
                 raise
-            return []
+            return {}
         spec = version.pipeline_spec
-    spec = spec or {}
-    spec = spec.get("pipeline_spec", spec)  # beside a `platform_spec`, where the pipeline has one
-    return sorted(spec.get("root", {}).get("dag", {}).get("tasks", {}))
+    found: dict[str, Any] = (spec or {}).get("pipeline_spec", spec or {})  # beside a `platform_spec`, where it has one
+    return found
 
 
-def _tasks(run: Any, names: list[str]) -> list[TaskStatus]:
-    """Returns the pipeline's own tasks in the order they started, then those that wait."""
+def _tasks(run: Any, names: dict[str, str]) -> list[TaskStatus]:
+    """Returns the pipeline's own tasks in the order they started, then those that wait or never came about."""
     details = (run.run_details.task_details if run.run_details else None) or []
+    known = {**{name: name for name in names.values()}, **names}  # KFP's versions differ in which of the two they tell
     own = [
         detail
         for detail in details
-        if (detail.display_name in names if names else not _PLUMBING.fullmatch(detail.display_name or ""))
+        if (detail.display_name in known if names else not _PLUMBING.fullmatch(detail.display_name or ""))
     ]
     own.sort(key=lambda detail: _order(detail.start_time or detail.create_time))
-    latest = {detail.display_name: detail for detail in own}  # of several attempts the last one counts
-    started = [_task(detail, details) for detail in latest.values()]
-    return started + [TaskStatus(name=name) for name in names if name not in latest]
+    # Of several attempts the last one counts.
+    latest = {known.get(detail.display_name, detail.display_name): detail for detail in own}
+    started = [_task(name, detail, details) for name, detail in latest.items()]
+    never = "SKIPPED" if run.state in ENDED else "PENDING"
+    return started + [TaskStatus(name=name, state=never) for name in names.values() if name not in latest]
 
 
-def _task(detail: Any, details: list[Any]) -> TaskStatus:
+def _task(name: str, detail: Any, details: list[Any]) -> TaskStatus:
     below = _below(detail, details)
     errors = [text for item in [*reversed(below), detail] if (text := _message(item.error))]
     pods = [child.pod_name for item in [detail, *below] for child in item.child_tasks or [] if child.pod_name]
     return TaskStatus(
-        name=detail.display_name,
+        name=name,
         state=detail.state or "PENDING",
         started=_moment(detail.start_time),
         seconds=_seconds(detail.start_time, detail.end_time),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,17 +86,31 @@ def submit(cluster: Cluster, name: str, file: Path) -> Submission:
 
 def find_pipeline(cluster: Cluster, name: str) -> str | None:
     """Returns the ID of a configuration's pipeline, or None where it was never submitted."""
-    found = cluster.pages(
-        cluster.client.list_pipelines, "pipelines", filter=named(pipeline_name(name)), namespace=cluster.namespace
-    )
-    return _first_id(found, "pipeline_id")
+    wanted = pipeline_name(name)
+    found = cluster.pages(cluster.client.list_pipelines, "pipelines", filter=named(wanted), namespace=cluster.namespace)
+    return _id_of(wanted, found, "pipeline_id")
+
+
+def find_or_create_experiment(cluster: Cluster, config: Config) -> str:
+    """Returns the ID of the experiment that the configuration's runs are filed under."""
+    import kfp_server_api
+
+    name, namespace = config.kubeflow.experiment or config.name, cluster.namespace
+    found = cluster.pages(cluster.client.list_experiments, "experiments", filter=named(name), namespace=namespace)
+    experiment_id = _id_of(name, found, "experiment_id")
+    if experiment_id:
+        return experiment_id
+    body = kfp_server_api.V2beta1Experiment(display_name=name, namespace=namespace or None)
+    with cluster.explained():
+        created = cluster.client.experiments.experiment_service_create_experiment(body)
+    return str(created.experiment_id)
 
 
 def _find_version(cluster: Cluster, pipeline_id: str, version: str) -> str | None:
     versions = cluster.pages(
         cluster.client.list_pipeline_versions, "pipeline_versions", pipeline_id=pipeline_id, filter=named(version)
     )
-    return _first_id(versions, "pipeline_version_id")
+    return _id_of(version, versions, "pipeline_version_id")
 
 
 def _create(cluster: Cluster, name: str) -> str:
@@ -109,6 +123,6 @@ def _create(cluster: Cluster, name: str) -> str:
     return str(created.pipeline_id)
 
 
-def _first_id(items: Any, field: str) -> str | None:
-    item = next(iter(items), None)
-    return None if item is None else str(getattr(item, field))
+def _id_of(name: str, items: Iterable[Any], field: str) -> str | None:
+    """Returns the ID of the item called `name`; the server's filter takes capitals for small letters."""
+    return next((str(getattr(item, field)) for item in items if item.display_name == name), None)

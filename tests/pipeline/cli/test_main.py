@@ -29,7 +29,10 @@ def test_help_imports_nothing_heavy() -> None:
     assert ran.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("command", ["run", "check-log", "schema infer", "schema diff"])
+KUBEFLOW = ["kubeflow compile", "kubeflow submit", "kubeflow run", "kubeflow list", "kubeflow schedule --pause"]
+
+
+@pytest.mark.parametrize("command", ["run", "check-log", "schema infer", "schema diff", *KUBEFLOW])
 def test_a_wrong_path_is_an_error_for_people(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, command: str
 ) -> None:
