@@ -31,7 +31,8 @@ COPY components components
 COPY configs configs
 COPY pipeline pipeline
 COPY schemas schemas
-RUN python3 -m compileall -q components pipeline
+COPY serving serving
+RUN python3 -m compileall -q components pipeline serving
 ENV PATH=/app/.venv/bin:$PATH \
     TF_CPP_MIN_LOG_LEVEL=2
 USER mastery

@@ -1,0 +1,1 @@
+"""Asks a served model: REST or gRPC, without TensorFlow."""
