@@ -7,8 +7,10 @@ same as on one machine.
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -63,6 +65,8 @@ def _run_nodes(
     store = connection_config(config.metadata, layout)
     connect(store)
     snapshot_schema(config, layout)
+    if mirror:
+        mirror.push([layout.schema_snapshot(config)])
     plan = compile_plan(create_pipeline(config, layout), options.run)
     present = node_ids(plan)
     for node in options.nodes:
@@ -100,4 +104,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
+    # TFX says at every node that ML Metadata has no SQL filters; what is worth reading is an error.
+    warnings.simplefilter("ignore")
+    logging.getLogger("absl").setLevel(logging.ERROR)
     sys.exit(main(sys.argv[1:]))
