@@ -85,7 +85,7 @@ def test_a_database_that_is_starting_is_waited_for(
     thread = threading.Thread(target=start_late)
     thread.start()
     try:
-        assert connect(connection).get_artifacts() == []
+        assert connect(connection, patience=120).get_artifacts() == []
     finally:
         over.set()
         thread.join()
