@@ -14,7 +14,8 @@ def small_config(config: Config, *, baseline: Path | None = None, push: bool = F
     """Returns the configuration that `mastery ci` runs.
 
     Fewer learners and epochs, no warm start (which depends on what was trained before), the gates of `ci` and one more:
-    the main metric may not be worse than the baseline's. The Evaluator judges that gate as any other.
+    the main metric may not be worse than the baseline's. The Evaluator judges that gate as any other. Metadata stay in
+    the run's root: a configured server is for the models that are served.
 
     Args:
         config: what `mastery run` would run.
@@ -34,7 +35,7 @@ def small_config(config: Config, *, baseline: Path | None = None, push: bool = F
         values["evaluation"]["baseline"] = str(_check_version(baseline))
     if not push:
         values["push"]["directory"] = None
-    del values["ci"]
+    del values["ci"]  # and `metadata`, which no dump holds, is at its default
     return Config.model_validate(values)
 
 

@@ -48,6 +48,11 @@ def test_nothing_is_pushed_to_where_models_are_served(configure: Configure) -> N
     assert small_config(config, push=True).push.directory == "/models/algebra"
 
 
+def test_its_metadata_are_its_own(configure: Configure) -> None:
+    server = {"store": "mysql", "host": "db", "database": "mlmd", "user": "mastery"}
+    assert small_config(configure(metadata=server)).metadata.store == "sqlite"
+
+
 def test_what_was_trained_before_has_no_part_in_it(configure: Configure) -> None:
     assert not small_config(configure(training={"warm_start": True})).training.warm_start
 
