@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import smtplib
 import ssl
@@ -33,6 +34,7 @@ def post(webhook: Webhook, payload: dict[str, Any]) -> None:
     """
     import httpx
 
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # below that it writes addresses to the log
     url = webhook.url or _secret(webhook.url_env)
 
     def attempt() -> None:
@@ -89,8 +91,12 @@ def _connect(email: Email) -> smtplib.SMTP:
         trusted = ssl.create_default_context()
         return smtplib.SMTP_SSL(email.host, email.port, timeout=email.timeout_seconds, context=trusted)
     server = smtplib.SMTP(email.host, email.port, timeout=email.timeout_seconds)
-    if email.tls == "starttls":
-        server.starttls(context=ssl.create_default_context())
+    try:
+        if email.tls == "starttls":
+            server.starttls(context=ssl.create_default_context())
+    except BaseException:
+        server.close()
+        raise
     return server
 
 

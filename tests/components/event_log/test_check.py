@@ -47,6 +47,15 @@ def test_says_what_is_in_a_good_log(write: Write, configure: Configure) -> None:
     assert "outcomes            80   as of 2 to 4" in summary.describe()
 
 
+def test_says_which_spans_it_has_read(write: Write, configure: Configure, tmp_path: Path) -> None:
+    write()
+    for table in ("events", "outcomes"):
+        (tmp_path / f"{table}.parquet").rename(tmp_path / f"{table}-2026-11-20.parquet")
+    dated = {table: f"{tmp_path}/{table}-{{YYYY}}-{{MM}}-{{DD}}.parquet" for table in ("events", "outcomes")}
+    told = check_log(configure(data={**dated, "span": "last:7"})).describe()
+    assert told.splitlines()[0] == "spans     2026-11-20"
+
+
 def test_missing_file(write: Write, refuse: Callable[..., list[str]], tmp_path: Path) -> None:
     write()
     (tmp_path / "events.parquet").unlink()
