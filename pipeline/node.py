@@ -21,6 +21,7 @@ from pipeline.kubeflow.overrides import settings_of
 from pipeline.kubeflow.tasks import NEW_DATA, ONLY_NEW_DATA
 from pipeline.layout import Layout
 from pipeline.mirror import Mirror
+from pipeline.prepare import find_log, snapshot_schema
 from pipeline.quiet import quiet_imports
 
 FAILED = 2
@@ -54,13 +55,14 @@ def main(arguments: Sequence[str]) -> int:
 def _run_nodes(
     config: Config, layout: Layout, options: argparse.Namespace, outputs: TaskOutputs | None, mirror: Mirror | None
 ) -> None:
+    if "ExampleGen" in options.nodes:
+        find_log(config)
     with quiet_imports():
         from pipeline.dag import create_pipeline
         from pipeline.freshness import FIRST, end_if_seen
         from pipeline.kubeflow.show import show_node
         from pipeline.launch import compile_plan, launch_node, node_ids
     from pipeline.metadata import connect, connection_config
-    from pipeline.prepare import snapshot_schema
 
     store = connection_config(config.metadata, layout)
     connect(store)

@@ -38,8 +38,7 @@ def finish_run(
     unfinished = cancel_unfinished(store, layout, run)
     absent = set() if config.training.warm_start else {"WarmStartResolver"}
     record = read_run(store, layout, run, absent, mirror)
-    if unfinished:
-        record.error = f"{', '.join(unfinished)} did not come to an end; out of memory, or out of time?"
+    record.error = _explain(record, unfinished)
     folder = run_folder(layout, run)
     folder.mkdir(parents=True, exist_ok=True)
     write_record(folder, record)
@@ -83,6 +82,17 @@ def read_run(
         report=report,
         pushed_version=json.loads(Path(push).read_text(encoding="utf-8"))["destination"] if push else None,
     )
+
+
+def _explain(record: RunRecord, unfinished: list[str]) -> str | None:
+    if unfinished:
+        return f"{', '.join(unfinished)} did not come to an end; out of memory, or out of time?"
+    if record.state != "failed":
+        return None
+    if any(node.state == "failed" for node in record.nodes):
+        return "The log of the node's container says why."
+    waiting = next(node.id for node in record.nodes if node.state == "waiting")
+    return f"{waiting} was never started; Kubeflow says why."
 
 
 def _read_node(name: str, execution: Execution | None) -> NodeRecord:
