@@ -24,8 +24,8 @@ RUN UV_NO_CACHE=1 python3 -m pipeline.environment.setup --no-dev \
     && strip --strip-unneeded .venv/lib/python3.*/site-packages/tensorflow/libtensorflow_*.so.2
 
 FROM base
-RUN useradd --create-home --uid 1000 mastery && install --directory --owner mastery ci runs sample
 COPY --from=builder /app/.venv .venv
+RUN useradd --create-home --uid 1000 mastery && install --directory --owner mastery ci runs sample
 COPY pyproject.toml requirements.lock ./
 COPY components components
 COPY configs configs
