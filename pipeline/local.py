@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import signal
@@ -21,6 +20,7 @@ from components.errors import MasteryError
 from components.progress import PROGRESS_FILE
 from pipeline.display import RunDisplay
 from pipeline.layout import Layout
+from pipeline.lock import lock_root
 from pipeline.prepare import find_log, snapshot_schema
 from pipeline.record import NodeRecord, RunRecord, RunState, new_run_id, read_records, run_folder, write_record
 from pipeline.worker import Plan, Result
@@ -54,7 +54,7 @@ def run_pipeline(
     store = config.metadata.with_environment(os.environ)
     root = root.resolve()
     layout = Layout(root, config.name)
-    with _locked(root):
+    with lock_root(root):
         _recover(layout, store)
         snapshot_schema(config, layout)
         plan = Plan(
@@ -197,21 +197,3 @@ def _recover(layout: Layout, store: Metadata) -> None:
             record = _interrupted(record, folder, layout, store)
             record.seconds = 0.0
             write_record(folder, record)
-
-
-@contextmanager
-def _locked(root: Path) -> Iterator[None]:
-    """Keeps a second run out: two writers would wait for each other in the metadata store."""
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        file = (root / ".lock").open("a")
-    except OSError as error:
-        raise MasteryError(f"--root {root}: expected a folder that can be written ({error.strerror}).") from None
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise MasteryError(
-                f"--root {root}: another run is using it. Wait for it, or give another --root."
-            ) from None
-        yield
