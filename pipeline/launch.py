@@ -16,12 +16,12 @@ from tfx.orchestration.portable import launcher, runtime_parameter_utils
 from tfx.orchestration.portable.mlmd import execution_lib
 from tfx.proto.orchestration import pipeline_pb2
 
+from pipeline.cached import is_cached
 from pipeline.freshness import sign_plan
 from pipeline.metadata import connect
 from pipeline.mirror import Mirror
 from pipeline.mirrored_launcher import MirroredLauncher
 
-RESOLVER = "tfx.dsl.components.common.resolver.Resolver"
 NodeState = Literal["done", "cached"]
 
 
@@ -130,26 +130,11 @@ def _published(store: metadata.Metadata, execution_id: int) -> tuple[NodeState |
     with store as handle:
         [execution] = handle.store.get_executions_by_id([execution_id])
         outputs = execution_lib.get_output_artifacts(handle, execution_id)
-        cached = execution.last_known_state == metadata_store_pb2.Execution.CACHED or _is_repeated(handle, execution)
+        cached = is_cached(handle.store, execution)
     if not execution_lib.is_execution_successful(execution):
         return None, {}
     artifacts = {key: [_artifact(item) for item in items] for key, items in outputs.items()}
     return "cached" if cached else "done", artifacts
-
-
-def _is_repeated(handle: metadata.Metadata, execution: metadata_store_pb2.Execution) -> bool:
-    """Whether a resolver, which TFX never caches, gave the answer that it gave the time before."""
-    [kind] = handle.store.get_execution_types_by_id([execution.type_id])
-    if kind.name != RESOLVER:
-        return False
-    [node] = [item for item in handle.store.get_contexts_by_execution(execution.id) if item.type == "node"]
-    before = [item.id for item in handle.store.get_executions_by_context(node.id) if item.id < execution.id]
-    return bool(before) and _output_ids(handle, max(before)) == _output_ids(handle, execution.id)
-
-
-def _output_ids(handle: metadata.Metadata, execution_id: int) -> set[int]:
-    events = handle.store.get_events_by_execution_ids([execution_id])
-    return {event.artifact_id for event in events if event.type in (event.OUTPUT, event.INTERNAL_OUTPUT)}
 
 
 def _artifact(artifact: Any) -> Artifact:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
 from ml_metadata import MetadataStore
 from ml_metadata.proto.metadata_store_pb2 import Event, Execution
 from rich.console import Console
 
 from components.config import Config
+from pipeline.cached import is_cached
 from pipeline.kubeflow.outputs import TaskOutputs
 from pipeline.kubeflow.tasks import NODES, TELLING_FILES
 from pipeline.layout import Layout
@@ -22,7 +22,7 @@ from pipeline.record import REPEATS, NodeRecord, RunRecord, RunState, SeenBefore
 from pipeline.recover import cancel_unfinished
 from pipeline.summary import print_summary
 
-_STATES: dict[int, Literal["done", "cached"]] = {Execution.COMPLETE: "done", Execution.CACHED: "cached"}
+_ENDED_WELL = (Execution.COMPLETE, Execution.CACHED)
 _TELLING = ("Evaluator", "Pusher", "Report")  # nodes whose files say how the run went
 SUMMARY = "run_summary"
 
@@ -65,7 +65,7 @@ def read_run(
     """
     context = store.get_context_by_type_and_name("pipeline_run", run)
     executions = _latest(store, store.get_executions_by_context(context.id)) if context else {}
-    nodes = [_read_node(name, executions.get(name)) for name in NODES if name not in absent]
+    nodes = [_read_node(store, name, executions.get(name)) for name in NODES if name not in absent]
     started = min((item.create_time_since_epoch for item in executions.values()), default=None)
     began = datetime.fromtimestamp(started / 1000, UTC) if started else datetime.now(UTC)
     metrics, push, report = (_telling_file(store, node, executions, mirror) for node in _TELLING)
@@ -95,11 +95,13 @@ def _explain(record: RunRecord, unfinished: list[str]) -> str | None:
     return f"{waiting} was never started; Kubeflow says why."
 
 
-def _read_node(name: str, execution: Execution | None) -> NodeRecord:
+def _read_node(store: MetadataStore, name: str, execution: Execution | None) -> NodeRecord:
     if execution is None:
         return NodeRecord(id=name)
     seconds = (execution.last_update_time_since_epoch - execution.create_time_since_epoch) / 1000
-    return NodeRecord(id=name, state=_STATES.get(execution.last_known_state, "failed"), seconds=seconds)
+    if execution.last_known_state not in _ENDED_WELL:
+        return NodeRecord(id=name, state="failed", seconds=seconds)
+    return NodeRecord(id=name, state="cached" if is_cached(store, execution) else "done", seconds=seconds)
 
 
 def summarise_run(record: RunRecord) -> str:
