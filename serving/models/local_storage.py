@@ -93,7 +93,8 @@ class LocalStorage(Storage):
     def append(self, revision: int, entry: bytes) -> bool:
         """Adds a line; called in `exclusive`, so no number is ever taken."""
         with self._explained("write"), (self.folder / AUDIT).open("ab+") as log:
-            whole = _whole_lines(log.seek(0) or log.read())
+            log.seek(0)
+            whole = _whole_lines(log.read())
             if whole.count(b"\n") >= revision:
                 return False
             log.truncate(len(whole))  # a line that a power cut left without its end was never acted upon

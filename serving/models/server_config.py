@@ -75,7 +75,8 @@ def render(state: State, before: ModelServerConfig | None) -> bytes:
             del model.version_labels[label]
     for label in [label for label, version in model.version_labels.items() if version not in state.loaded]:
         del model.version_labels[label]  # a label of somebody else's, of a version that goes: it would stop all labels
-    return text_format.MessageToBytes(config, as_utf8=True)
+    content: bytes = text_format.MessageToBytes(config, as_utf8=True)
+    return content
 
 
 def _find(config: ModelServerConfig, name: str) -> ModelConfig | None:
