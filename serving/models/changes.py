@@ -18,6 +18,7 @@ from serving.models.audit import Entry, last_entry
 from serving.models.server_config import MODELS_CONFIG, parse, read_state, render
 from serving.models.state import State
 from serving.models.storage import Storage
+from serving.models.versions import name_of
 
 ROUTING = "routing.json"
 TRIES = 20  # how often to start over when others are quicker; each time one of them got through
@@ -36,10 +37,10 @@ def current_state(storage: Storage) -> tuple[State, str | None]:
     served = _served(storage, last)
     if last is None:
         return served or State(), None
+    if not _differs(served, last):
+        return last.after, None
     if served is None:
         return last.after, f"{MODELS_CONFIG} is missing; the next change writes it anew."
-    if _agree(served, last.after):
-        return last.after, None
     if _published(storage) < last.revision:
         note = f"revision {last.revision} is not finished; unless somebody is at it just now, the next change does so."
         return _adopted(last.before, served), note
@@ -92,12 +93,12 @@ def _settle(storage: Storage, last: Entry | None) -> Entry | None:
         _publish(storage, last)
         return None
     for pause in () if storage.locks else (SETTLING,):
-        if not _differs(storage, last):
+        if not _differs(_served(storage, last), last):
             return None
         time.sleep(pause)
-    if not _differs(storage, last):
-        return None
     served = _served(storage, last)
+    if not _differs(served, last):
+        return None
     if served is None:  # deleted: nobody serves less because of that
         _publish(storage, last)
         return None
@@ -117,7 +118,8 @@ def _publish(storage: Storage, entry: Entry) -> None:
     while True:
         content = storage.read(MODELS_CONFIG)
         before = None if content is None else parse(content, storage.address)
-        storage.replace(MODELS_CONFIG, render(entry.after, before))
+        if entry.after.stable is not None:  # else nobody has decided anything: a file would unload what is served
+            storage.replace(MODELS_CONFIG, render(entry.after, before))
         storage.replace(ROUTING, _routing(entry))
         newest = last_entry(storage)
         if newest is None or newest.revision <= entry.revision:
@@ -145,17 +147,17 @@ def _published(storage: Storage) -> int:
 
 def _served(storage: Storage, last: Entry | None) -> State | None:
     content = storage.read(MODELS_CONFIG)
-    return None if content is None else read_state(parse(content, storage.address), last.after.name if last else "")
+    if content is None:
+        return None
+    name = last.after.name if last else next((name_of(storage, number) for number in storage.versions()[-1:]), "")
+    return read_state(parse(content, storage.address), name)
 
 
-def _differs(storage: Storage, last: Entry) -> bool:
-    served = _served(storage, last)
-    return served is None or not _agree(served, last.after)
-
-
-def _agree(served: State, recorded: State) -> bool:
+def _differs(served: State | None, last: Entry) -> bool:
+    if served is None:
+        return last.after.stable is not None
     fields = {"stable", "canary", "loaded", "name", "base_path"}
-    return served.model_dump(include=fields) == recorded.model_dump(include=fields)
+    return served.model_dump(include=fields) != last.after.model_dump(include=fields)
 
 
 def _adopted(recorded: State, served: State) -> State:

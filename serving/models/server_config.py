@@ -38,7 +38,7 @@ def parse(content: bytes, address: str) -> ModelServerConfig:
 
 
 def read_state(config: ModelServerConfig, name: str) -> State:
-    """Returns what a `models.config` says of a model; of its only one whatever its name."""
+    """Returns what a `models.config` says of a model, or of the only one that it has; an empty state of none."""
     model = _find(config, name)
     if model is None:
         return State()
@@ -84,4 +84,4 @@ def _find(config: ModelServerConfig, name: str) -> ModelConfig | None:
     named = [model for model in models if model.name == name]
     if named:
         return named[0]
-    return models[0] if len(models) == 1 and not name else None
+    return models[0] if len(models) == 1 else None

@@ -36,6 +36,11 @@ def read_version(storage: Storage, number: int) -> Version:
     return Version(number, servable, manifest, (*missing, *problems))
 
 
+def name_of(storage: Storage, number: int) -> str:
+    """Returns the model's name in a version's manifest, "" where there is none."""
+    return str(_read_manifest(storage, number)[0].get("name") or "")
+
+
 def check_version(storage: Storage, number: int) -> Version:
     """Returns the same with what only a look at all files tells: whether they are those that were pushed.
 
