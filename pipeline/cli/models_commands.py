@@ -3,50 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from pipeline.cli.options import JsonOption, RootOption, SetOption
-
-if TYPE_CHECKING:
-    from serving.models.storage import Storage
+from pipeline.cli import models_compare
+from pipeline.cli.options import JsonOption, ModelsOption, NameArgument, OptionalConfigOption, RootOption, SetOption
+from pipeline.cli.serving_folder import open_serving_folder
 
 app = typer.Typer(help="List a model's versions, and decide which of them is served.", no_args_is_help=True)
 
-OptionalConfigOption = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="The configuration that the versions were pushed by.")
-]
-ModelsOption = Annotated[
-    str | None,
-    typer.Option("--models", metavar="DIR_OR_URL", help="The serving folder: a path, s3://... or gs://...."),
-]
 VersionArgument = Annotated[int, typer.Argument(metavar="VERSION", min=0, help="As `mastery models list` has it.")]
-NameArgument = Annotated[str, typer.Argument(metavar="VERSION", help="A number, or stable, canary, previous.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Also a version that is not for serving; with --reason.")]
 ReasonOption = Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Why, for the log.")]
 
 
-def _storage(models: str | None, config: Path | None, set_: list[str], root: Path) -> Storage:
-    """Returns the serving folder that the options name.
-
-    Raises:
-        MasteryError: they name none, or there is none.
-    """
-    from components.errors import MasteryError
-    from serving.models.storage import open_storage
-
-    if models is None:
-        if config is None:
-            raise MasteryError("expected --config FILE or --models DIR_OR_URL, found neither.")
-        from components.config import load_config
-        from pipeline.layout import Layout
-
-        loaded = load_config(config, set_)
-        directory = loaded.push.directory
-        remote = directory is not None and "://" in directory
-        models = str(directory if remote else Layout(root.resolve(), loaded.name).serving(loaded))
-    return open_storage(models)
+app.command("compare")(models_compare.compare)
 
 
 @app.command("list")
@@ -65,7 +37,7 @@ def list_(
     from serving.models.display import print_versions
     from serving.models.show import list_versions
 
-    listing = list_versions(_storage(models, config, set_, root))
+    listing = list_versions(open_serving_folder(models, config, set_, root))
     if json_:
         print(json.dumps(listing, indent=1))
     else:
@@ -89,7 +61,7 @@ def show(
     from serving.models.display import print_version
     from serving.models.show import list_versions, resolve
 
-    storage = _storage(models, config, set_, root)
+    storage = open_serving_folder(models, config, set_, root)
     number = resolve(storage, version)
     listing = list_versions(storage)
     found = next(item for item in listing["versions"] if item["version"] == number)
@@ -119,7 +91,7 @@ def promote(
     """Make a version stable. Exit code 1: something speaks against it, and nothing was changed."""
     from serving.models import operations
 
-    storage = _storage(models, config, set_, root)
+    storage = open_serving_folder(models, config, set_, root)
     entry = operations.promote(storage, version, force=force, reason=reason, base_path=base_path)
     print(operations.describe(entry))
 
@@ -135,7 +107,7 @@ def rollback(
     """Make the version stable that was before; again: the one before that."""
     from serving.models import operations
 
-    print(operations.describe(operations.roll_back(_storage(models, config, set_, root), reason)))
+    print(operations.describe(operations.roll_back(open_serving_folder(models, config, set_, root), reason)))
 
 
 @app.command()
@@ -156,7 +128,7 @@ def canary(
 
     if (version is None) != stop:
         raise MasteryError("mastery models canary: expected a version, or --stop, found both or neither.")
-    storage = _storage(models, config, set_, root)
+    storage = open_serving_folder(models, config, set_, root)
     if version is None:
         entry = operations.stop_canary(storage, reason)
     else:
@@ -177,7 +149,7 @@ def prune(
     """Remove old versions; never what is served, what rollback goes back to, or what is newer than stable."""
     from serving.models import operations
 
-    storage = _storage(models, config, set_, root)
+    storage = open_serving_folder(models, config, set_, root)
     removed = operations.plan_prune(storage, keep) if dry_run else operations.prune(storage, keep, reason)
     for version in removed:
         print(f"{'would remove' if dry_run else 'removed'} {storage.address}/{version}")
@@ -199,7 +171,7 @@ def log(
 
     from serving.models.show import describe_log, list_log
 
-    entries = list_log(_storage(models, config, set_, root), last)
+    entries = list_log(open_serving_folder(models, config, set_, root), last)
     if json_:
         print(json.dumps(entries, indent=1))
     else:
