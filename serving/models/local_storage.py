@@ -14,7 +14,7 @@ from pathlib import Path
 
 from components.atomic import sync, write_bytes
 from components.errors import MasteryError
-from serving.models.storage import Storage, numbers
+from serving.models.storage import SAVED_MODEL, Storage, numbers
 
 AUDIT = "audit.jsonl"
 LOCK = ".models.lock"
@@ -57,11 +57,10 @@ class LocalStorage(Storage):
         with self._explained("read"):
             return numbers(item.name for item in self.folder.iterdir() if item.is_dir())
 
-    def files(self, version: int) -> set[str]:
-        """Returns the names of the files at the top of a version's folder."""
-        folder = self.folder / str(version)
+    def servable(self) -> frozenset[int]:
+        """Returns those of them with a `saved_model.pb`."""
         with self._explained("read"):
-            return {item.name for item in folder.iterdir() if item.is_file()} if folder.is_dir() else set()
+            return frozenset(n for n in self.versions() if (self.folder / str(n) / SAVED_MODEL).is_file())
 
     def read(self, name: str) -> bytes | None:
         """Returns a file's content, or None when there is no such file."""
@@ -92,18 +91,19 @@ class LocalStorage(Storage):
 
     def append(self, revision: int, entry: bytes) -> bool:
         """Adds a line; called in `exclusive`, so no number is ever taken."""
-        with self._explained("write"), (self.folder / AUDIT).open("ab+") as log:
+        line = entry + b"\n"
+        with self._explained("write"), (self.folder / AUDIT).open("ab+", buffering=0) as log:
             log.seek(0)
-            whole = _whole_lines(log.read())
+            whole = _whole_lines(log.readall())
             if whole.count(b"\n") >= revision:
                 return False
             log.truncate(len(whole))  # a line that a power cut left without its end was never acted upon
             try:
-                log.write(entry + b"\n")
-                log.flush()
+                if log.write(line) < len(line):  # the disk had room for a part of it
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 os.fsync(log.fileno())
-            except OSError:  # a full disk: not half a line
-                os.ftruncate(log.fileno(), len(whole))
+            except OSError:
+                log.truncate(len(whole))
                 raise
         return True
 

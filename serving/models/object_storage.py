@@ -41,10 +41,11 @@ class ObjectStorage(Storage):
         with explained(self.address, "list"):
             return numbers(Path(name).name for name, kind in self._list(self._base) if kind == "directory")
 
-    def files(self, version: int) -> set[str]:
-        """Returns the names of the objects right below a version's."""
+    def servable(self) -> frozenset[int]:
+        """Returns those of them with a `saved_model.pb`; one listing of all objects is quicker than one a version."""
         with explained(self.address, "list"):
-            return {Path(name).name for name, kind in self._list(self._path(str(version))) if kind == "file"}
+            names = (name.removeprefix(f"{self._base}/").split("/") for name in self._store.find(self._base))
+            return frozenset(numbers(parts[0] for parts in names if parts[1:] == [SAVED_MODEL]))
 
     def read(self, name: str) -> bytes | None:
         """Returns an object's content, or None when there is no such object."""

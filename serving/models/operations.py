@@ -10,7 +10,7 @@ from serving.models.audit import Action, Entry
 from serving.models.changes import change, current_state
 from serving.models.state import RefusedError, State
 from serving.models.storage import Storage
-from serving.models.versions import Version, available, check_version
+from serving.models.versions import Version, check_version
 
 
 def promote(
@@ -168,7 +168,7 @@ def _check(version: Version, state: State, force: bool, reason: str | None) -> t
 
 def _available(storage: Storage, state: State) -> frozenset[int]:
     """Returns what a server can load, now and after a prune that may still be at work."""
-    return available(storage) - set(state.removing)
+    return storage.servable() - set(state.removing)
 
 
 def _with(storage: Storage, state: State, version: int) -> frozenset[int]:

@@ -9,7 +9,7 @@ from serving.models.audit import read_entries
 from serving.models.changes import current_state
 from serving.models.state import CANARY, STABLE, State
 from serving.models.storage import Storage
-from serving.models.versions import Version, available, read_version
+from serving.models.versions import Version, read_version
 
 Json = dict[str, Any]
 
@@ -25,9 +25,11 @@ def list_versions(storage: Storage) -> Json:
         MasteryError: the storage cannot be read.
     """
     state, note = current_state(storage)
-    there = available(storage)
+    there = storage.servable()
     numbers = sorted({*storage.versions(), *(number for number in (state.stable, state.canary) if number is not None)})
-    versions = [_describe(read_version(storage, number), state, state.previous(there)) for number in numbers]
+    versions = [
+        _describe(read_version(storage, number, number in there), state, state.previous(there)) for number in numbers
+    ]
     return {"address": storage.address, "model": state.name or None, "note": note, "versions": versions}
 
 
@@ -67,7 +69,7 @@ def resolve(storage: Storage, name: str) -> int:
         number: int | None = int(name)
     else:
         state = current_state(storage)[0]
-        labels = {"stable": state.stable, "canary": state.canary, "previous": state.previous(available(storage))}
+        labels = {"stable": state.stable, "canary": state.canary, "previous": state.previous(storage.servable())}
         number = labels.get(name)
     if number not in numbers:
         there = ", ".join(map(str, numbers[-5:])) or "none"

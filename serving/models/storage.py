@@ -45,8 +45,8 @@ class Storage(ABC):
         """Returns the numbers that there are folders for, oldest first."""
 
     @abstractmethod
-    def files(self, version: int) -> set[str]:
-        """Returns the names of the files at the top of a version's folder; none when there is no such folder."""
+    def servable(self) -> frozenset[int]:
+        """Returns those of them that a server can load: with a `saved_model.pb`."""
 
     @abstractmethod
     def read(self, name: str) -> bytes | None:

@@ -28,9 +28,8 @@ class Version:
     problems: tuple[str, ...] = ()
 
 
-def read_version(storage: Storage, number: int) -> Version:
+def read_version(storage: Storage, number: int, servable: bool) -> Version:
     """Returns what a version's manifest says, without reading the model."""
-    servable = SAVED_MODEL in storage.files(number)
     missing = () if servable else (f"it is incomplete: there is no {SAVED_MODEL}",)
     manifest, problems = _read_manifest(storage, number)
     return Version(number, servable, manifest, (*missing, *problems))
@@ -47,24 +46,22 @@ def check_version(storage: Storage, number: int) -> Version:
     Raises:
         MasteryError: there is no such version.
     """
-    if number not in storage.versions():
-        there = ", ".join(map(str, storage.versions()[-5:])) or "none"
+    numbers = storage.versions()
+    if number not in numbers:
+        there = ", ".join(map(str, numbers[-5:])) or "none"
         raise MasteryError(f"{storage.address}: expected a version {number}, found {there}.")
-    version = read_version(storage, number)
+    version = read_version(storage, number, number in storage.servable())
     expected = version.manifest.get("model_sha256")
     if not version.servable or expected is None:
         return version
-    with storage.local_copy(number) as folder:
-        found = model_digest(folder)
-    if found == expected:
-        return version
     changed = "its files are not those that were pushed: the digest differs from its manifest's"
+    try:
+        with storage.local_copy(number) as folder:
+            if model_digest(folder) == expected:
+                return version
+    except OSError as error:
+        changed = f"its files cannot be read: {error.strerror} ({error.filename})"
     return Version(number, version.servable, version.manifest, (*version.problems, changed))
-
-
-def available(storage: Storage) -> frozenset[int]:
-    """Returns the versions that a server can load."""
-    return frozenset(number for number in storage.versions() if SAVED_MODEL in storage.files(number))
 
 
 def _read_manifest(storage: Storage, number: int) -> tuple[dict[str, Any], list[str]]:

@@ -161,6 +161,32 @@ def test_a_line_of_the_log_without_its_end_counts_as_not_written(folder: Path) -
     assert [entry.version for entry in read_entries(storage)] == [1, 2]
 
 
+FULL = """
+import resource, sys
+from components.errors import MasteryError
+from serving.models import operations
+from serving.models.storage import open_storage
+limit = int(sys.argv[2])
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+try:
+    operations.promote(open_storage(sys.argv[1]), 2)
+except MasteryError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(("room", "reason"), [(100, "No space left on device"), (0, "File too large")])
+def test_a_full_disk_leaves_everything_as_it_was(folder: Path, room: int, reason: str) -> None:
+    storage = open_storage(str(folder))
+    operations.promote(storage, 1)
+    before = {name: storage.read(name) for name in ("audit.jsonl", "models.config", "routing.json")}
+    limit = len(before["audit.jsonl"] or b"") + room
+    command = [sys.executable, "-c", FULL, str(folder), str(limit)]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert f"{folder}: expected to write there, found: {reason}" in ran.stdout
+    assert {name: storage.read(name) for name in before} == before
+
+
 def _promote(folder: str, version: int, rounds: int) -> None:
     storage = open_storage(folder)
     for _ in range(rounds):
