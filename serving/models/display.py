@@ -10,7 +10,7 @@ from rich.text import Text
 
 Json = dict[str, Any]
 
-PREPOSITIONS = {"better": "than", "worse": "than", "not distinguishable": "from"}
+STYLES = {"better": "green", "worse": "bold red"}
 SHOWN_METRICS = ("f1_macro", "auc", "rmse", "r2")  # the first two of them that there are, beside each version
 
 
@@ -68,26 +68,21 @@ def print_version(listing: Json, version: Json, console: Console) -> None:
 
 def print_comparison(compared: Json, console: Console) -> None:
     """Prints a line for every metric, and what the one that decides says."""
-    console.print(f"{compared['examples']:,} outcomes of {compared['learners']:,} learners")
+    console.print(f"A is {compared['a']}, B is {compared['b']}: {compared['examples']:,} outcomes of", end=" ")
+    console.print(f"{compared['learners']:,} learners")
     gone = compared["unpaired"]
     if any(gone.values()):
         console.print(f"Left out, because the other version has no answer: {gone['a']} of A, {gone['b']} of B")
-    table = Table(
-        "Metric", f"A {compared['a']}", f"B {compared['b']}", "B − A", "95% interval", "B is",
-        box=None, padding=(0, 2, 0, 0), header_style="bold",
-    )  # fmt: skip
-    style = {"better": "green", "worse": "bold red"}
+    table = Table("Metric", "A", "B", "B − A", "95% interval", "B is", box=None, padding=(0, 2, 0, 0))
     for row in compared["metrics"]:
         name = f"{row['metric']} {row['class']}" if row["class"] else row["metric"]
         interval = "–" if row["low"] is None else f"{row['low']:+.4f} to {row['high']:+.4f}"
         difference = "–" if row["difference"] is None else f"{row['difference']:+.4f}"
-        found = row["verdict"]
-        table.add_row(
-            Text(name), _number(row["a"]), _number(row["b"]), difference, interval, Text(found, style.get(found, ""))
-        )
+        found = Text(row["verdict"], STYLES[row["verdict"]]) if row["verdict"] in STYLES else Text("–")
+        table.add_row(Text(name), _number(row["a"]), _number(row["b"]), difference, interval, found)
     console.print(table)
     line = f"By {compared['metric']}, {compared['b']} is {compared['verdict']}"
-    line += f" {PREPOSITIONS[compared['verdict']]} {compared['a']}."
+    line += f" {'than' if compared['verdict'] in STYLES else 'from'} {compared['a']}."
     console.print(line, style="bold", soft_wrap=True, markup=False)
 
 
