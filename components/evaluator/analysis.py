@@ -17,6 +17,7 @@ from tensorflow_model_analysis.proto.config_pb2 import EvalConfig, MetricConfig,
 
 from components.config.data import Label
 from components.evaluator import tfma_metrics
+from components.evaluator.answers import class_indices, probability_rows
 from components.evaluator.scoring import LABEL, as_text
 from components.naming import PREDICTED_CLASS, PREDICTION, PROBABILITIES
 
@@ -110,17 +111,6 @@ def _outputs(table: pl.DataFrame, classes: Sequence[str]) -> dict[str, Array]:
         PREDICTED_CLASS: class_indices(table[PREDICTED_CLASS], classes),
         PROBABILITIES: probability_rows(table[PROBABILITIES], len(classes)),
     }
-
-
-def probability_rows(column: pl.Series, classes: int) -> Array:
-    """Returns a column of lists of probabilities as an array [n, C]."""
-    return column.list.to_array(classes).to_numpy()
-
-
-def class_indices(names: pl.Series, classes: Sequence[str]) -> Array:
-    """Returns a column of class names as indices of the classes, [n]."""
-    indices: Array = names.cast(pl.Enum(classes)).to_physical().cast(pl.Int64).to_numpy()
-    return indices
 
 
 def _eval_config(models: Sequence[str], label: Label, slices: Sequence[Sequence[str]]) -> EvalConfig:

@@ -68,3 +68,14 @@ def check_label(column: pl.Series, label: Label) -> pl.Series:
     if unknown:
         raise MasteryError(f"{label.column}: expected one of {label.classes}, found {', '.join(unknown[:5])}.")
     return text
+
+
+def probability_rows(column: pl.Series, classes: int) -> np.ndarray[Any, Any]:
+    """Returns a column of lists of probabilities as an array [n, C]."""
+    return column.list.to_array(classes).to_numpy()
+
+
+def class_indices(names: pl.Series, classes: Sequence[str]) -> np.ndarray[Any, Any]:
+    """Returns a column of class names as indices of the classes, [n]."""
+    indices: np.ndarray[Any, Any] = names.cast(pl.Enum(classes)).to_physical().cast(pl.Int64).to_numpy()
+    return indices

@@ -13,7 +13,8 @@ import polars as pl
 from components.atomic import write_text
 from components.config import Config
 from components.errors import MasteryError
-from components.evaluator.analysis import analyze, class_indices, probability_rows
+from components.evaluator.analysis import analyze
+from components.evaluator.answers import class_indices, probability_rows
 from components.evaluator.comparison import why_not_comparable
 from components.evaluator.curves import class_curves
 from components.evaluator.gates import NO_BASELINE, is_blessed, judge

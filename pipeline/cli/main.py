@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli import ci_commands, kubeflow_commands, log_commands, notify_commands, schema_commands
+from pipeline.cli import ci_commands, kubeflow_commands, log_commands, models_commands, notify_commands, schema_commands
 from pipeline.cli.options import ConfigOption, JsonOption, RootOption, SetOption
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app = typer.Typer(
 )
 app.add_typer(schema_commands.app, name="schema")
 app.add_typer(kubeflow_commands.app, name="kubeflow")
+app.add_typer(models_commands.app, name="models")
 app.command("check-log")(log_commands.check_log)
 app.command("notify")(notify_commands.notify)
 app.command("simulate")(log_commands.simulate)

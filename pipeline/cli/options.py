@@ -23,3 +23,11 @@ NamespaceOption = Annotated[
 ParamOption = Annotated[
     list[str], typer.Option("--param", metavar="NAME=VALUE", help="A parameter of the pipeline; repeatable.")
 ]
+OptionalConfigOption = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="The configuration that the versions were pushed by.")
+]
+ModelsOption = Annotated[
+    str | None,
+    typer.Option("--models", metavar="DIR_OR_URL", help="The serving folder: a path, s3://... or gs://...."),
+]
+NameArgument = Annotated[str, typer.Argument(metavar="VERSION", help="A number, or stable, canary, previous.")]

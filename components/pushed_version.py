@@ -1,0 +1,44 @@
+"""What a pushed version says of itself, for whoever wants to try it on another log."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from components.config import Config
+from components.config.span import NEWEST
+from components.errors import MasteryError
+
+
+def config_for_log(model: Path, events: list[str], outcomes: list[str], *, name: str) -> Config:
+    """Returns the configuration that a version was made with, on another log.
+
+    The version itself says how its log is read: its `manifest.json` holds the configuration.
+
+    Args:
+        model: a pushed version's folder.
+        events: files, folders or patterns of the other log.
+        outcomes: the same for its outcomes, with labels.
+        name: what the user called the version, for the error.
+
+    Raises:
+        MasteryError: the folder holds no model of ours.
+    """
+    config = _config_of(model, name)
+    given = {"events": _absolute(events), "outcomes": _absolute(outcomes), "span": NEWEST, "sample_learners": None}
+    return config.model_copy(update={"data": config.data.model_copy(update=given)})
+
+
+def _config_of(model: Path, name: str) -> Config:
+    file = model / "manifest.json"
+    try:
+        return Config.model_validate(json.loads(file.read_text(encoding="utf-8"))["config"])
+    except (OSError, KeyError, ValueError) as error:
+        raise MasteryError(
+            f"{name}: expected a pushed version such as runs/NAME/serving/1234567890, "
+            f"found no readable {file.name} in it ({type(error).__name__})."
+        ) from None
+
+
+def _absolute(paths: list[str]) -> list[str]:
+    return [path if "://" in path else str(Path(path).resolve()) for path in paths]

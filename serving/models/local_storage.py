@@ -1,0 +1,130 @@
+"""A serving folder on this machine, or on a file system that several machines share."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
+
+from components.atomic import sync, write_bytes
+from components.errors import MasteryError
+from serving.models.storage import SAVED_MODEL, Storage, numbers
+
+AUDIT = "audit.jsonl"
+LOCK = ".models.lock"
+REMOVED = ".removed-"  # prefix of folders that are on their way out; TensorFlow Serving does not look into them
+PATIENCE = 30.0  # seconds to wait for another process; a change takes milliseconds, a prune perhaps seconds
+PAUSE = 0.02  # seconds between looks at the lock
+
+
+class LocalStorage(Storage):
+    """Versions in a folder; one process at a time changes anything."""
+
+    locks = True
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.address = str(folder)
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Holds the folder's lock; it is gone with the process, however that ends."""
+        with self._explained("write"), (self.folder / LOCK).open("w") as lock:
+            self._acquire(lock.fileno())
+            yield
+
+    def _acquire(self, descriptor: int) -> None:
+        until = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise MasteryError(
+                        f"{self.folder}: expected to change something there, found another `mastery models` at it for "
+                        f"{PATIENCE:.0f} s. Nothing was changed; try again when it is through."
+                    ) from None
+                time.sleep(PAUSE)
+
+    def versions(self) -> list[int]:
+        """Returns the numbers of the folders, oldest first."""
+        with self._explained("read"):
+            return numbers(item.name for item in self.folder.iterdir() if item.is_dir())
+
+    def servable(self) -> frozenset[int]:
+        """Returns those of them with a `saved_model.pb`."""
+        with self._explained("read"):
+            return frozenset(n for n in self.versions() if (self.folder / str(n) / SAVED_MODEL).is_file())
+
+    def read(self, name: str) -> bytes | None:
+        """Returns a file's content, or None when there is no such file."""
+        with self._explained("read"):
+            try:
+                return (self.folder / name).read_bytes()
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+
+    def replace(self, name: str, content: bytes) -> None:
+        """Writes beside, flushes, renames."""
+        with self._explained("write"):
+            write_bytes(self.folder / name, content)
+
+    def local_copy(self, version: int) -> nullcontext[Path]:
+        """Returns a block with the folder itself."""
+        return nullcontext(self.folder / str(version))
+
+    def remove(self, version: int) -> None:
+        """Renames the folder to a hidden one, which is removed then; so are those of removals that were cut off."""
+        with self._explained("remove versions"):
+            hidden = Path(tempfile.mkdtemp(prefix=f"{REMOVED}{version}-", dir=self.folder))
+            with suppress(FileNotFoundError):  # another prune was quicker
+                (self.folder / str(version)).rename(hidden / str(version))
+            sync(self.folder)
+            for folder in self.folder.glob(f"{REMOVED}*"):
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def append(self, revision: int, entry: bytes) -> bool:
+        """Adds a line; called in `exclusive`, so no number is ever taken."""
+        line = entry + b"\n"
+        with self._explained("write"), (self.folder / AUDIT).open("ab+", buffering=0) as log:
+            log.seek(0)
+            whole = _whole_lines(log.readall())
+            if whole.count(b"\n") >= revision:
+                return False
+            log.truncate(len(whole))  # a line that a power cut left without its end was never acted upon
+            try:
+                if log.write(line) < len(line):  # the disk had room for a part of it
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                os.fsync(log.fileno())
+            except OSError:
+                log.truncate(len(whole))
+                raise
+        return True
+
+    def entries(self, last: int | None = None) -> list[bytes]:
+        """Returns the lines that have an end."""
+        lines = _whole_lines(self.read(AUDIT) or b"").splitlines()
+        return lines if last is None else lines[-last:]
+
+    @contextmanager
+    def _explained(self, verb: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            where = f" ({error.filename})" if error.filename else ""
+            advice = (
+                "make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else f"give this user the right to {verb}"
+            )
+            raise MasteryError(
+                f"{self.folder}: expected to {verb} there, found: {error.strerror}{where}; {advice} and try again."
+            ) from error
+
+
+def _whole_lines(content: bytes) -> bytes:
+    return content[: content.rfind(b"\n") + 1]

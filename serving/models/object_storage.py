@@ -1,0 +1,107 @@
+"""A serving folder in an object store."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+from components.object_store import connect, create, explained
+from serving.models.storage import MANIFEST, SAVED_MODEL, Storage, numbers
+
+AUDIT = "audit"
+DIGITS = 9  # of a revision in its object's name, so that names sort as numbers do
+
+
+class ObjectStorage(Storage):
+    """Versions in an object store, which has neither locks nor renames, but puts an object whole or not at all.
+
+    What decides between two changes at once is the audit log: an entry's number can be written by one only.
+
+    Args:
+        url: such as `s3://bucket/sample/serving`.
+
+    Raises:
+        ObjectStoreError: nothing is known of that kind of address.
+    """
+
+    locks = False
+
+    def __init__(self, url: str) -> None:
+        self.address = url.rstrip("/")
+        self._store, self._base = connect(url)
+
+    def exclusive(self) -> nullcontext[None]:
+        """Returns a block that keeps nobody out."""
+        return nullcontext()
+
+    def versions(self) -> list[int]:
+        """Returns the numbers that there are objects below, oldest first."""
+        with explained(self.address, "list"):
+            return numbers(Path(name).name for name, kind in self._list(self._base) if kind == "directory")
+
+    def servable(self) -> frozenset[int]:
+        """Returns those of them with a `saved_model.pb`; one listing of all objects is quicker than one a version."""
+        with explained(self.address, "list"):
+            names = (name.removeprefix(f"{self._base}/").split("/") for name in self._store.find(self._base))
+            return frozenset(numbers(parts[0] for parts in names if parts[1:] == [SAVED_MODEL]))
+
+    def read(self, name: str) -> bytes | None:
+        """Returns an object's content, or None when there is no such object."""
+        with explained(self.address, "read"):
+            try:
+                return bytes(self._store.cat_file(self._path(name)))
+            except FileNotFoundError:
+                return None
+
+    def replace(self, name: str, content: bytes) -> None:
+        """Puts one object."""
+        with explained(self.address, "write"):
+            self._store.pipe_file(self._path(name), content)
+
+    @contextmanager
+    def local_copy(self, version: int) -> Iterator[Path]:
+        """Downloads a version into a temporary folder."""
+        with tempfile.TemporaryDirectory(prefix="mastery-version-") as folder:
+            copy, remote = Path(folder, str(version)), self._path(str(version))
+            with explained(self.address, "read"):
+                names = [name for name in self._store.find(remote) if not name.endswith("/")]
+                targets = [copy / name.removeprefix(f"{remote}/") for name in names]
+                for parent in {target.parent for target in targets}:
+                    parent.mkdir(parents=True, exist_ok=True)
+                self._store.get(names, [str(target) for target in targets])
+            yield copy
+
+    def remove(self, version: int) -> None:
+        """Deletes `saved_model.pb` first: without it no server and nobody here takes the rest for a model."""
+        with explained(self.address, "remove versions"):
+            remote = self._path(str(version))
+            for first in (SAVED_MODEL, MANIFEST):
+                if self._store.exists(f"{remote}/{first}"):
+                    self._store.rm_file(f"{remote}/{first}")
+            if self._store.exists(remote):
+                self._store.rm(remote, recursive=True)
+
+    def append(self, revision: int, entry: bytes) -> bool:
+        """Writes the entry's object, unless there is one of that number."""
+        with explained(self.address, "write"):
+            return create(self._store, self._path(f"{AUDIT}/{revision:0{DIGITS}}.json"), entry)
+
+    def entries(self, last: int | None = None) -> list[bytes]:
+        """Returns the entries; only those that are asked for are fetched."""
+        with explained(self.address, "read"):
+            names = sorted(name for name, kind in self._list(self._path(AUDIT)) if kind == "file")
+            wanted = names if last is None else names[-last:]
+            found = self._store.cat(wanted) if wanted else {}
+            return [found[name] for name in wanted]
+
+    def _list(self, path: str) -> list[tuple[str, str]]:
+        """Returns names and kinds ("file", "directory") of what is right below a path."""
+        try:
+            return [(item["name"].rstrip("/"), item["type"]) for item in self._store.ls(path, detail=True)]
+        except FileNotFoundError:
+            return []
+
+    def _path(self, name: str) -> str:
+        return f"{self._base}/{name}"

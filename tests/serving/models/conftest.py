@@ -1,0 +1,30 @@
+"""Pushed versions as a folder has them; what is in the models' files does not matter here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from serving.models.storage import Storage, open_storage
+from tests.s3 import Bucket
+from tests.serving.models.folders import upload, write_version
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A serving folder with versions 1 to 4, of which 3 has failed a gate."""
+    serving = tmp_path / "sample" / "serving"
+    for number in (1, 2, 3, 4):
+        write_version(serving, number, failed=number == 3)
+    return serving
+
+
+@pytest.fixture(params=["folder", "s3"])
+def storage(request: pytest.FixtureRequest, folder: Path) -> Storage:
+    """The same on this machine and on an S3 server."""
+    if request.param == "folder":
+        return open_storage(str(folder))
+    bucket: Bucket = request.getfixturevalue("bucket")
+    upload(folder, bucket, "sample/serving")
+    return open_storage(f"s3://{bucket.name}/sample/serving/")

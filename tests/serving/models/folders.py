@@ -1,0 +1,54 @@
+"""Writes versions, and looks at what is served."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from google.protobuf import text_format
+from tensorflow_serving.config.model_server_config_pb2 import ModelConfig, ModelServerConfig
+
+from components.pusher.manifest import model_digest
+from serving.models.storage import Storage
+from tests.s3 import Bucket
+
+GATE = {"text": "f1_macro >= 0.88: 0.912", "passed": True}
+
+
+def write_version(serving: Path, number: int, *, failed: bool = False) -> None:
+    """Writes a version as Pusher does; one that failed is what somebody copied there by hand."""
+    folder = serving / str(number)
+    (folder / "variables").mkdir(parents=True)
+    (folder / "saved_model.pb").write_bytes(b"graph %d" % number)
+    (folder / "variables" / "variables.index").write_bytes(b"index")
+    manifest = {
+        "version": number, "name": "sample", "run": f"run-{number}", "pushed_at": "2026-11-20T10:00:00+00:00",
+        "data": {"fingerprint": "d" * 64, "span": number, "version": None}, "code": "c" * 16,
+        "config_fingerprint": "f" * 12, "baseline": None, "metrics": {"f1_macro": 0.9, "auc": None},
+        "gates": [GATE | {"passed": not failed}], "model_sha256": model_digest(folder),
+    }  # fmt: skip
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def upload(folder: Path, bucket: Bucket, prefix: str) -> None:
+    """Puts a folder's files into a bucket."""
+    for file in folder.rglob("*"):
+        if file.is_file():
+            key = f"{prefix}/{file.relative_to(folder).as_posix()}"
+            bucket.client.put_object(Bucket=bucket.name, Key=key, Body=file.read_bytes())
+
+
+def served(storage: Storage) -> ModelConfig:
+    """Returns the model of `models.config`, as TensorFlow Serving would read it."""
+    content = storage.read("models.config")
+    assert content is not None
+    (model,) = text_format.Parse(content, ModelServerConfig()).model_config_list.config
+    return model
+
+
+def labels(storage: Storage) -> dict[str, int]:
+    return dict(served(storage).version_labels)
+
+
+def loaded(storage: Storage) -> list[int]:
+    return list(served(storage).model_version_policy.specific.versions)

@@ -1,0 +1,343 @@
+"""Changes that are cut off, made at once, or made by hand; and that no order of them leaves a wrong file."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from components.errors import MasteryError
+from serving.models import changes, operations
+from serving.models.audit import read_entries
+from serving.models.changes import current_state
+from serving.models.local_storage import LocalStorage
+from serving.models.object_storage import ObjectStorage
+from serving.models.storage import Storage, open_storage
+from tests.s3 import Bucket
+from tests.serving.models.folders import labels, loaded, served, upload, write_version
+
+ROOT = Path(__file__).parents[3]
+
+
+class CrashError(BaseException):
+    """The process is gone; nothing catches this."""
+
+
+class Crashing(LocalStorage):
+    """A folder whose process dies before its n-th write."""
+
+    def __init__(self, folder: Path, writes: int) -> None:
+        super().__init__(folder)
+        self.writes = writes
+
+    def _count(self) -> None:
+        self.writes -= 1
+        if self.writes < 0:
+            raise CrashError
+
+    def replace(self, name: str, content: bytes) -> None:
+        self._count()
+        super().replace(name, content)
+
+    def append(self, revision: int, entry: bytes) -> bool:
+        self._count()
+        return super().append(revision, entry)
+
+    def remove(self, version: int) -> None:
+        self._count()
+        super().remove(version)
+
+
+NUMBERS = st.integers(1, 8)
+CHANGES = st.one_of(
+    st.tuples(st.just("push")),
+    st.tuples(st.just("promote"), NUMBERS),
+    st.tuples(st.just("rollback")),
+    st.tuples(st.just("canary"), NUMBERS, st.integers(1, 99)),
+    st.tuples(st.just("stop")),
+    st.tuples(st.just("prune"), st.integers(0, 4)),
+)
+WRITES = st.integers(0, 5) | st.just(99)  # most changes write three times
+
+
+def apply(storage: Storage, name: str, *arguments: int) -> None:
+    actions = {
+        "promote": operations.promote, "rollback": operations.roll_back, "canary": operations.start_canary,
+        "stop": operations.stop_canary, "prune": operations.prune,
+    }  # fmt: skip
+    with contextlib.suppress(MasteryError):  # a refusal
+        actions[name](storage, *arguments)
+
+
+def check(folder: Path, before: list[int]) -> None:
+    """Checks what a server and a person may rely on at any moment."""
+    storage = open_storage(str(folder))
+    there = storage.versions()
+    entries = read_entries(storage)
+    assert [entry.revision for entry in entries] == [*range(1, len(entries) + 1)]
+    assert all(later.before == earlier.after for earlier, later in pairwise(entries))
+    assert set(before) <= set(there)  # what was being served has not been removed
+    if storage.read("models.config") is None:
+        return
+    assert set(loaded(storage)) <= set(there)
+    assert set(labels(storage).values()) <= set(loaded(storage))
+    assert "stable" in labels(storage)
+    json.loads(storage.read("routing.json") or b"{}")
+
+
+@settings(max_examples=60)
+@given(st.lists(st.tuples(CHANGES, WRITES), min_size=1, max_size=12))
+def test_no_order_of_changes_and_crashes_leaves_a_wrong_file(steps: list[tuple[tuple, int]]) -> None:
+    with tempfile.TemporaryDirectory() as temporary:
+        folder, pushed = Path(temporary), 2
+        for number in (1, 2):
+            write_version(folder, number)
+        for (name, *arguments), writes in steps:
+            storage = Crashing(folder, writes)
+            held = loaded(storage) if storage.read("models.config") else []
+            if name == "push":
+                pushed += 1
+                write_version(folder, pushed)
+            else:
+                with contextlib.suppress(CrashError):
+                    apply(storage, name, *arguments)
+            check(folder, held)
+        finished = open_storage(str(folder))
+        apply(finished, "stop")  # any change finishes what was cut off
+        entries = read_entries(finished)
+        if entries:
+            assert current_state(finished) == (entries[-1].after, None)
+
+
+KILL = """
+import os, signal, sys
+from serving.models import operations
+from serving.models.storage import open_storage
+def die(event, arguments):
+    if event == "os.rename" and sys.argv[3] in str(arguments):
+        sys.argv[3] = "dying"  # os.kill is an event, too
+        os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(die)
+operations.promote(open_storage(sys.argv[1]), int(sys.argv[2]))
+"""
+
+
+@pytest.mark.parametrize(("file", "stable"), [("models.config", 1), ("routing.json", 2)])
+def test_a_promotion_killed_between_write_and_rename_is_finished_by_the_next(
+    folder: Path, file: str, stable: int
+) -> None:
+    storage = open_storage(str(folder))
+    operations.promote(storage, 1)
+    killed = subprocess.run([sys.executable, "-c", KILL, str(folder), "2", file], cwd=ROOT, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert labels(storage) == {"stable": stable}  # the old file or the new one
+    state, note = current_state(storage)
+    assert state.stable == stable
+    if stable == 1:
+        assert "revision 2 is not finished" in (note or "")
+    assert operations.promote(storage, 2) is None  # typed again: it is recorded already, and done now
+    assert labels(storage) == {"stable": 2}
+    assert [entry.version for entry in read_entries(storage)] == [1, 2]
+    assert operations.roll_back(storage).after.stable == 1
+
+
+def test_a_line_of_the_log_without_its_end_counts_as_not_written(folder: Path) -> None:
+    storage = open_storage(str(folder))
+    operations.promote(storage, 1)
+    with (folder / "audit.jsonl").open("ab") as log:
+        log.write(b'{"revision": 2, "act')
+    operations.promote(storage, 2)
+    assert [entry.version for entry in read_entries(storage)] == [1, 2]
+
+
+FULL = """
+import resource, sys
+from components.errors import MasteryError
+from serving.models import operations
+from serving.models.storage import open_storage
+limit = int(sys.argv[2])
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+try:
+    operations.promote(open_storage(sys.argv[1]), 2)
+except MasteryError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(("room", "reason"), [(100, "No space left on device"), (0, "File too large")])
+def test_a_full_disk_leaves_everything_as_it_was(folder: Path, room: int, reason: str) -> None:
+    storage = open_storage(str(folder))
+    operations.promote(storage, 1)
+    before = {name: storage.read(name) for name in ("audit.jsonl", "models.config", "routing.json")}
+    limit = len(before["audit.jsonl"] or b"") + room
+    command = [sys.executable, "-c", FULL, str(folder), str(limit)]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert f"{folder}: expected to write there, found: {reason}" in ran.stdout
+    assert {name: storage.read(name) for name in before} == before
+
+
+def _promote(folder: str, version: int, rounds: int) -> None:
+    storage = open_storage(folder)
+    for _ in range(rounds):
+        operations.promote(storage, version)
+        operations.promote(storage, 4)
+
+
+def test_processes_that_promote_at_once_do_so_one_after_the_other(folder: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_promote, args=(str(folder), version, 5)) for version in (1, 2, 4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    check(folder, [])
+    storage = open_storage(str(folder))
+    entries = read_entries(storage)
+    assert {entry.version for entry in entries} == {1, 2, 4}
+    assert labels(storage) == {"stable": 4}
+    assert current_state(storage) == (entries[-1].after, None)
+
+
+@pytest.fixture
+def url(folder: Path, bucket: Bucket) -> str:
+    upload(folder, bucket, "serving")
+    return f"s3://{bucket.name}/serving"
+
+
+class Overtaken(ObjectStorage):
+    """An object store in which somebody else makes a whole change just before one of our writes."""
+
+    def __init__(self, url: str, before: str) -> None:
+        super().__init__(url)
+        self.before: str | None = before
+
+    def _let_pass(self, write: str) -> None:
+        if self.before == write:
+            self.before = None
+            operations.promote(ObjectStorage(self.address), 4)
+
+    def append(self, revision: int, entry: bytes) -> bool:
+        self._let_pass("append")
+        return super().append(revision, entry)
+
+    def replace(self, name: str, content: bytes) -> None:
+        self._let_pass(name)
+        super().replace(name, content)
+
+
+@pytest.mark.parametrize(
+    ("before", "order"), [("append", [1, 4, 2]), ("models.config", [1, 2, 4]), ("routing.json", [1, 2, 4])]
+)
+def test_of_two_changes_in_an_object_store_none_is_lost(url: str, before: str, order: list[int]) -> None:
+    operations.promote(ObjectStorage(url), 1)
+    operations.promote(Overtaken(url, before), 2)
+    storage = ObjectStorage(url)
+    entries = read_entries(storage)
+    assert [entry.version for entry in entries] == order
+    assert all(later.before == earlier.after for earlier, later in pairwise(entries))
+    assert labels(storage) == {"stable": order[-1]}
+    assert current_state(storage) == (entries[-1].after, None)
+
+
+def test_a_put_whose_answer_was_lost_is_no_other_s(url: str) -> None:
+    storage = ObjectStorage(url)
+    assert storage.append(1, b"ours")
+    assert storage.append(1, b"ours")
+    assert not storage.append(1, b"another's")
+
+
+def test_many_entries_are_read_in_order_on_s3(url: str) -> None:
+    for version in (1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1):
+        operations.promote(ObjectStorage(url), version)
+    assert [entry.revision for entry in read_entries(ObjectStorage(url))] == [*range(1, 12)]
+
+
+def test_a_file_edited_by_hand_is_taken_over_and_recorded(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(changes, "SETTLING", 0.0)
+    operations.promote(storage, 1)
+    operations.promote(storage, 2)
+    text = (storage.read("models.config") or b"").replace(b"value: 2", b"value: 1")
+    storage.replace("models.config", text)
+    assert "was edited since revision 2" in (current_state(storage)[1] or "")
+    operations.start_canary(storage, 4, 10)
+    assert labels(storage) == {"stable": 1, "canary": 4}
+    assert [entry.action for entry in read_entries(storage)] == ["promote", "promote", "adopt", "canary"]
+
+
+def test_a_deleted_file_is_written_anew(folder: Path) -> None:
+    storage = open_storage(str(folder))
+    operations.promote(storage, 1)
+    (folder / "models.config").unlink()
+    assert "is missing" in (current_state(storage)[1] or "")
+    operations.start_canary(storage, 2, 10)
+    assert labels(storage) == {"stable": 1, "canary": 2}
+
+
+def test_other_models_and_settings_of_the_file_stay(folder: Path) -> None:
+    (folder / "models.config").write_text(
+        'model_config_list { config { name: "other" base_path: "/other" model_platform: "tensorflow" } '
+        'config { name: "sample" base_path: "/models/sample" model_platform: "tensorflow" '
+        'logging_config { sampling_config { sampling_rate: 0.5 } } version_labels { key: "stable" value: 1 } '
+        "model_version_policy { specific { versions: 1 } } } }"
+    )
+    storage = open_storage(str(folder))
+    operations.promote(storage, 2)
+    text = (folder / "models.config").read_text()
+    assert 'name: "other"' in text
+    assert "sampling_rate: 0.5" in text
+    assert 'base_path: "/models/sample"' in text
+
+
+def test_a_file_that_is_no_such_message_is_told_and_left_alone(folder: Path) -> None:
+    (folder / "models.config").write_text("models: [")
+    with pytest.raises(MasteryError, match=r"models\.config: expected a ModelServerConfig in text format"):
+        operations.promote(open_storage(str(folder)), 1)
+    assert (folder / "models.config").read_text() == "models: ["
+    assert not (folder / "audit.jsonl").exists()
+
+
+def test_a_version_that_a_prune_is_removing_is_not_promoted(folder: Path) -> None:
+    operations.promote(open_storage(str(folder)), 4)
+    with pytest.raises(CrashError):
+        operations.prune(Crashing(folder, 3), 0)  # recorded and published, and nothing removed yet
+    storage = open_storage(str(folder))
+    with pytest.raises(MasteryError, match="a prune has set out to remove it"):
+        operations.promote(storage, 2)
+    assert operations.prune(storage, 4) == [1, 2, 3]  # the next one does what is left
+    assert storage.versions() == [4]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_without_the_right_to_write_is_a_clear_error(folder: Path) -> None:
+    folder.chmod(0o555)
+    try:
+        with pytest.raises(MasteryError, match="Permission denied"):
+            operations.promote(open_storage(str(folder)), 1)
+    finally:
+        folder.chmod(0o755)
+
+
+def test_an_incomplete_or_changed_version_is_refused(folder: Path) -> None:
+    storage = open_storage(str(folder))
+    (folder / "1" / "variables" / "variables.index").write_bytes(b"ind")
+    (folder / "2" / "saved_model.pb").unlink()
+    (folder / "4" / "manifest.json").unlink()
+    for version, text in ((1, "not those that were pushed"), (2, "no server can load it"), (4, r"no manifest\.json")):
+        with pytest.raises(MasteryError, match=text):
+            operations.promote(storage, version)
+    with pytest.raises(MasteryError, match="no server can load it"):
+        operations.promote(storage, 2, force=True, reason="in a hurry")
+    operations.promote(storage, 4, force=True, reason="copied by hand")
+    assert (labels(storage), served(storage).name) == ({"stable": 4}, "sample")

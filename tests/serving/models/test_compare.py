@@ -1,0 +1,111 @@
+"""Two versions on a simulated log: the better one is called so, and what cannot be compared is told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import tensorflow as tf
+
+from components.config import load_config
+from components.errors import MasteryError
+from components.simulator.simulate import simulate
+from serving.models.compare import compare_versions
+from serving.models.storage import open_storage
+
+REPOSITORY = Path(__file__).parents[3]
+CLASSES = ["not_mastered", "partial", "proficient"]
+
+
+class Rule(tf.Module):
+    """Judges by the share of right answers, sharply or (a small `weight`) hardly."""
+
+    def __init__(self, weight: float) -> None:
+        super().__init__()
+        self.weight = tf.Variable(weight)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
+    def serving_default(self, examples):
+        correct = tf.io.RaggedFeature(tf.float32, row_splits_dtype=tf.int64)
+        steps = tf.io.parse_example(examples, {"correct": correct})["correct"].to_tensor(np.nan)
+        known = tf.cast(~tf.math.is_nan(steps), tf.float32)
+        right = tf.math.divide_no_nan(tf.reduce_sum(tf.where(known > 0, steps, 0.0), 1), tf.reduce_sum(known, 1))
+        logits = -self.weight * tf.abs(right[:, None] - [[0.3, 0.55, 0.8]])
+        probabilities = tf.nn.softmax(logits)
+        return {
+            "classes": tf.broadcast_to(tf.constant([CLASSES]), tf.shape(probabilities)),
+            "probabilities": probabilities,
+            "predicted_class": tf.gather(tf.constant(CLASSES), tf.argmax(probabilities, 1)),
+            "basis": tf.fill(tf.shape(right), "sequence"),
+        }
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("log")
+    simulate(150, 3, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def serving(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Versions 1, which knows it the wrong way round, 2, 3, which is 2 with fewer steps, and 4 of another label."""
+    folder = tmp_path_factory.mktemp("serving")
+    config = load_config(REPOSITORY / "configs" / "sample.yaml").recipe
+    fewer = config | {"steps": config["steps"] | {"max_steps": 8}}
+    other = config | {"label": config["label"] | {"classes": ["not_mastered", "partial"]}}
+    for number, weight, made_with in ((1, -9.0, config), (2, 9.0, config), (3, 9.0, fewer), (4, 9.0, other)):
+        model = Rule(weight)
+        signatures = {"serving_default": model.serving_default}
+        tf.saved_model.save(model, str(folder / str(number)), signatures)
+        manifest = json.dumps({"version": number, "config": made_with})
+        (folder / str(number) / "manifest.json").write_text(manifest)
+    return folder
+
+
+def compare(serving: Path, log: Path, a: int, b: int, **options: object) -> dict:
+    events, outcomes = [str(log / "events.parquet")], [str(log / "outcomes.parquet")]
+    return compare_versions(open_storage(str(serving)), a, b, events, outcomes, draws=200, **options)
+
+
+def test_the_better_version_is_called_so_and_the_other_way_round(serving: Path, log: Path) -> None:
+    there, back = compare(serving, log, 1, 2), compare(serving, log, 2, 1)
+    assert (there["verdict"], back["verdict"]) == ("better", "worse")
+    rows = {(row["metric"], row["class"]): row for row in there["metrics"]}
+    assert [*rows] == [
+        *((name, None) for name in ("accuracy", "f1_macro", "auc", "log_loss")),
+        *(("recall", name) for name in CLASSES),
+    ]
+    f1, loss = rows["f1_macro", None], rows["log_loss", None]
+    assert f1["low"] < f1["difference"] < f1["high"]
+    assert f1["difference"] == pytest.approx(f1["b"] - f1["a"])
+    assert loss["difference"] < 0
+    assert loss["verdict"] == "better"  # lower is
+    mirrored = next(row for row in back["metrics"] if row["metric"] == "f1_macro")
+    assert (mirrored["low"], mirrored["high"]) == pytest.approx((-f1["high"], -f1["low"]))
+    outcomes = pl.read_parquet(log / "outcomes.parquet")
+    assert (there["examples"], there["learners"]) == (outcomes.height, outcomes["learner_id"].n_unique())
+    assert there == json.loads(json.dumps(there, allow_nan=False))
+
+
+def test_each_version_reads_the_log_as_it_was_made_to(serving: Path, log: Path) -> None:
+    """The same rule on the last 8 steps in place of 32 answers otherwise, and on the same outcomes."""
+    compared = compare(serving, log, 2, 3, metric="log_loss")
+    assert compared["unpaired"] == {"a": 0, "b": 0}
+    assert compared["metric"] == "log_loss"
+    assert any(row["difference"] for row in compared["metrics"])
+
+
+def test_a_version_against_itself_is_not_distinguishable(serving: Path, log: Path) -> None:
+    compared = compare(serving, log, 2, 2)
+    assert {row["verdict"] for row in compared["metrics"]} == {compared["verdict"]} == {"not distinguishable"}
+
+
+def test_versions_of_other_classes_and_metrics_that_are_none_are_told(serving: Path, log: Path) -> None:
+    with pytest.raises(MasteryError, match="expected versions that predict the same"):
+        compare(serving, log, 2, 4)
+    with pytest.raises(MasteryError, match="--metric f2: expected one of accuracy, f1_macro, auc"):
+        compare(serving, log, 2, 2, metric="f2")
