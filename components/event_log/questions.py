@@ -70,8 +70,8 @@ def _everybody(events: TableRead, spec: LogSpec, as_of: str) -> TableRead:
     """Returns one question for each learner and unit in the events, in their order there."""
     if spec.outcome_columns:
         raise MasteryError(
-            f"as_of: this model also reads {', '.join(spec.outcome_columns)}, which events do not have. Give a table of "
-            f"outcomes with {LEARNER}, {UNIT}, {AS_OF} and these columns."
+            f"as_of: this model also reads {', '.join(spec.outcome_columns)}, which events do not have. Give a table "
+            f"of outcomes with {LEARNER}, {UNIT}, {AS_OF} and these columns."
         )
     moment = read_clock(pl.Series(AS_OF, [as_of]), spec.timezone)
     if moment is None or moment.null_count():

@@ -63,5 +63,5 @@ class Retry:
         raise AssertionError("the last attempt returns or raises")
 
     def _wait(self, attempt: int) -> float:
-        full = min(self.longest_wait, self.first_wait * 2 ** (attempt - 1))
+        full = min(self.longest_wait, self.first_wait * 2.0 ** (attempt - 1))
         return full * random.uniform(0.5, 1.0)

@@ -95,7 +95,7 @@ def test_without_a_gpu_there_is_no_second_export_and_the_run_says_so(inputs: FnA
 
 
 def test_a_model_that_was_traced_for_a_gpu_has_both_exports(
-    inputs: FnArgs, fitted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+    inputs: FnArgs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     from components.trainer import run
 
