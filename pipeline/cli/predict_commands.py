@@ -42,7 +42,12 @@ def predict(
     deadline: Annotated[float, typer.Option("--deadline", metavar="SECONDS", help="For each request.")] = 10.0,
     attempts: Annotated[int, typer.Option("--attempts", min=1, help="Tries while the server is busy or away.")] = 5,
 ) -> None:
-    """Ask a served model about the learners in a log: who has mastered what, as of when."""
+    """Ask a served model about the learners in a log: who has mastered what, as of when.
+
+    Where the server wants a token, it is in $MASTERY_SERVE_TOKEN.
+    """
+    import os
+
     from components.atomic import write_text
     from components.config import load_config
     from components.errors import MasteryError
@@ -55,7 +60,10 @@ def predict(
     made_with = load_config(config, set_) if config else asking.config_of(model)  # type: ignore[arg-type]
     form = asking.format_of(out, format_)
     retry = Retry(attempts=attempts, deadline=deadline)
-    with connect(server, made_with.name, version=version, label=label, retry=retry, batch=batch_size) as client:
+    token = os.environ.get("MASTERY_SERVE_TOKEN")
+    with connect(
+        server, made_with.name, version=version, label=label, retry=retry, batch=batch_size, token=token
+    ) as client:
         questions = questions_from_log(made_with, events, outcomes or [], as_of=as_of)
         text = asking.to_text(asking.predict(client, questions), form)
     if out:

@@ -65,6 +65,7 @@ def connect(
     label: str | None = None,
     retry: Retry | None = None,
     batch: int = BATCH,
+    token: str | None = None,
 ) -> Client:
     """Returns a client; nothing is sent before the first question.
 
@@ -75,6 +76,7 @@ def connect(
         label: a version label, such as `stable`, instead of a number.
         retry: attempts and deadline of each request.
         batch: examples in a request, at most; a server that batches refuses more than its max_batch_size.
+        token: what the server wants as `Authorization: Bearer`; TensorFlow Serving itself wants nothing.
 
     Raises:
         MasteryError: the address is of another kind, or both a version and a label are given.
@@ -85,11 +87,11 @@ def connect(
     if parts.scheme in ("http", "https") and parts.netloc:
         from serving.client.rest import RestTransport
 
-        transport = RestTransport(server, target)
+        transport = RestTransport(server, target, token=token)
     elif parts.scheme in ("grpc", "grpcs") and parts.port:
         from serving.client.grpc_channel import GrpcTransport
 
-        transport = GrpcTransport(parts.netloc, target, secure=parts.scheme == "grpcs")
+        transport = GrpcTransport(parts.netloc, target, secure=parts.scheme == "grpcs", token=token)
     else:
         raise MasteryError(
             f"server {server}: expected an address such as http://localhost:8501 (REST) or grpc://localhost:8500."

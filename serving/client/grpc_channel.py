@@ -24,15 +24,17 @@ OPTIONS = [
 class GrpcTransport:
     """Sends Predict requests over one channel, which is kept open."""
 
-    def __init__(self, address: str, target: Target, *, secure: bool) -> None:
+    def __init__(self, address: str, target: Target, *, secure: bool, token: str | None = None) -> None:
         """Binds the transport; nothing is sent yet.
 
         Args:
             address: host and port, or any other of gRPC's names, such as `dns:///serving-pods:8500`.
             target: the model.
             secure: whether the server speaks TLS.
+            token: what the server wants to be shown, if anything; use TLS with one.
         """
         self._address, self._target = address, target
+        self._metadata = [("authorization", f"Bearer {token}")] if token else None
         if secure:
             self._channel = grpc.secure_channel(address, grpc.ssl_channel_credentials(), OPTIONS)
         else:
@@ -51,9 +53,10 @@ class GrpcTransport:
             PredictError: it refuses the request, or has not answered in `timeout` seconds.
         """
         try:
-            response = self._predict(predict_request(self._target, examples), timeout=timeout)
+            request = predict_request(self._target, examples)
+            response = self._predict(request, timeout=timeout, metadata=self._metadata)
         except grpc.RpcError as error:
-            code, text = error.code(), error.details()
+            code, text = error.code(), str(error.details()).rstrip(".")
             found = f"{self._address}, {self._target.describe()}: expected answers, found {code.name}: {text}."
             if code == grpc.StatusCode.UNAVAILABLE:
                 raise Transient(found) from error

@@ -19,16 +19,17 @@ BUSY = (429, 503)
 class RestTransport:
     """Sends predict requests over connections that are kept open."""
 
-    def __init__(self, address: str, target: Target) -> None:
+    def __init__(self, address: str, target: Target, *, token: str | None = None) -> None:
         """Binds the transport; nothing is sent yet.
 
         Args:
             address: such as `http://localhost:8501`, maybe with a path in front of `/v1`.
             target: the model.
+            token: what the server wants to be shown, if anything; use https with one.
         """
         self._url = f"{address.rstrip('/')}/v1/models/{_path(target)}:predict"
         self._target = target
-        self._client = httpx.Client()
+        self._client = httpx.Client(headers={"Authorization": f"Bearer {token}"} if token else None)
 
     def predict(self, examples: Sequence[bytes], timeout: float) -> dict[str, list[Any]]:
         """Returns the outputs for serialized examples.
@@ -69,7 +70,8 @@ def _describe(url: str, response: httpx.Response) -> str:
         text = response.json()["error"]
     except (ValueError, KeyError, TypeError):
         text = response.text[:200]
-    return f"{url}: expected answers, found {response.status_code} {response.reason_phrase}: {text}."
+    found = f"{response.status_code} {response.reason_phrase}: {str(text).rstrip('.')}"
+    return f"{url}: expected answers, found {found}."
 
 
 def _retry_after(response: httpx.Response) -> float:

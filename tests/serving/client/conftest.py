@@ -39,9 +39,15 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def running(small_model: Path) -> Iterator[Server]:
-    """The one place that says which server the client is tested against."""
+    """The stand-in, which can be told to refuse."""
     with serve(small_model) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def addresses(running: Server) -> dict[str, str]:
+    """Where a server of `small_model`, under the name `small`, is asked by `rest` and by `grpc`: any server will do."""
+    return {"rest": running.rest, "grpc": running.grpc}
 
 
 @pytest.fixture
@@ -49,6 +55,7 @@ def server(running: Server) -> Server:
     """The server, having been asked nothing yet."""
     running.refuse.clear()
     running.asked.clear()
+    running.tokens.clear()
     return running
 
 

@@ -30,6 +30,7 @@ class Server:
         rest: its address, as the client takes it.
         grpc: the same for gRPC.
         refuse: how the next requests are refused: a status of REST, or a name of gRPC's codes; then it answers.
+        tokens: the header Authorization of each request, None for none.
         asked: what has been asked, oldest first: the path of REST, or the ModelSpec of gRPC.
     """
 
@@ -37,6 +38,7 @@ class Server:
     grpc: str = ""
     refuse: deque[Any] = field(default_factory=deque)
     asked: list[Any] = field(default_factory=list)
+    tokens: list[Any] = field(default_factory=list)
 
 
 @contextmanager
@@ -73,6 +75,7 @@ def _handler(run: Any, server: Server) -> type[BaseHTTPRequestHandler]:
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             server.asked.append(self.path)
+            server.tokens.append(self.headers["Authorization"])
             if server.refuse:
                 refusal = server.refuse.popleft()
                 if refusal == "break off":
@@ -106,6 +109,7 @@ def _servicer(run: Any, server: Server) -> prediction_service_pb2_grpc.Predictio
     class Servicer(prediction_service_pb2_grpc.PredictionServiceServicer):  # type: ignore[misc]
         def Predict(self, request: predict_pb2.PredictRequest, context: grpc.ServicerContext) -> Any:
             server.asked.append(request.model_spec)
+            server.tokens.append(dict(context.invocation_metadata()).get("authorization"))
             if server.refuse:
                 context.abort(grpc.StatusCode[server.refuse.popleft()], "not now")
             response = predict_pb2.PredictResponse(model_spec=request.model_spec)

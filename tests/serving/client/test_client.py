@@ -134,6 +134,14 @@ def test_an_address_that_is_none_is_refused(address: str) -> None:
         connect(address, "small")
 
 
+@pytest.mark.parametrize("way", ["rest", "grpc"])
+def test_a_token_is_shown(server: Server, example: bytes, way: str) -> None:
+    for token in ("s3cret", None):
+        with connect(getattr(server, way), "small", token=token) as client:
+            client.predict([example])
+    assert server.tokens == ["Bearer s3cret", None]
+
+
 def test_a_version_and_a_label_are_one_too_many() -> None:
     with pytest.raises(MasteryError, match="expected a version or a label, found both"):
         Target("small", 3, "canary")
@@ -146,6 +154,13 @@ def test_a_number_is_an_answer_too() -> None:
 def test_an_answer_that_is_not_whole_is_refused() -> None:
     with pytest.raises(PredictError, match="expected 2 answers in each of prediction, basis, found"):
         read_answers({"prediction": [0.5, 1.0], "basis": ["prior"]}, 2)
+
+
+@pytest.mark.parametrize("way", ["rest", "grpc"])
+def test_many_examples_go_in_requests_that_a_server_takes(server: Server, example: bytes, way: str) -> None:
+    with connect(getattr(server, way), "small", batch=10) as client:
+        assert len(client.predict([example] * 44)) == 44
+    assert len(server.asked) == 5
 
 
 def test_nothing_is_asked_about_nobody(server: Server) -> None:

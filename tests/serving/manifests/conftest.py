@@ -20,14 +20,15 @@ Objects = dict[str, dict[str, Any]]  # by kind and name, such as Service/mastery
 
 @pytest.fixture(scope="session")
 def render(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Objects]:
-    """Returns a function that renders an overlay, with another store or another model where one is named."""
+    """Returns a function that renders an overlay, with another store, another model or one more component where it is named."""
     kubectl = find_kubectl(request.config.cache.mkdir("kubectl"))
 
     @functools.cache
-    def run(overlay: str, store: str = "claim", model: str = "sample") -> Objects:
+    def run(overlay: str, store: str = "claim", model: str = "sample", extra: str | None = None) -> Objects:
         folder = tmp_path_factory.mktemp("manifests") / "serving"
         shutil.copytree(SERVING, folder)
-        _replace(folder / "overlays" / overlay / "kustomization.yaml", "[../../components/claim]", store)
+        components = ", ".join(f"../../components/{name}" for name in (store, extra) if name)
+        _replace(folder / "overlays" / overlay / "kustomization.yaml", "[../../components/claim]", f"[{components}]")
         _replace(folder / "base" / "kustomization.yaml", "name=sample", f"name={model}")
         command = [kubectl, "kustomize", folder / "overlays" / overlay]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -40,4 +41,4 @@ def render(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def _replace(file: Path, old: str, new: str) -> None:
     text = file.read_text()
     assert text.count(old) == 1
-    file.write_text(text.replace(old, f"[../../components/{new}]" if "components" in old else new))
+    file.write_text(text.replace(old, new))

@@ -66,7 +66,14 @@ def test_the_model_has_one_name_everywhere(render: Render, overlay: str) -> None
     assert probes == ["/v1/models/my-log"] * 3
     variables = {item["name"]: item["value"] for item in container["env"]}
     assert (variables["FOLDER"], variables["MODEL"]) == ("/models", "my-log")
-    assert "--model_config_file=$(FOLDER)/$(MODEL)/models.config" in container["args"]
+    assert variables["EXPORT"] == ""
+    assert "--model_config_file=$(FOLDER)/$(MODEL)$(EXPORT)/models.config" in container["args"]
+
+
+def test_servers_with_a_gpu_may_read_the_export_that_is_for_them(render: Render) -> None:
+    _, container = serving(render("gpu", extra="gpu-export"))
+    variables = {item["name"]: item["value"] for item in container["env"]}
+    assert [variables[name] for name in ("FOLDER", "MODEL", "EXPORT")] == ["/models", "sample", "/gpu"]
 
 
 @pytest.mark.parametrize("store", ["claim", "gcs", "s3"])
