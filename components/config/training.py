@@ -41,4 +41,9 @@ class Training(Section):
     warm_start: bool = Field(
         False, description="start from the latest blessed model that was fitted to other data than this run's"
     )
+    gpu_export: bool = Field(
+        False,
+        description="export the model a second time, for servers with a GPU, with cuDNN's fused LSTM; TensorFlow "
+        "can do so only where it trains on a GPU, elsewhere the run says that there is none",
+    )
     histograms: bool = Field(True, description="write histograms of the weights for TensorBoard, every epoch")

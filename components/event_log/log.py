@@ -21,7 +21,9 @@ from components.event_log.windows import ORDER
 
 
 @dataclass
-class _TableRead:
+class TableRead:
+    """A table of a log, as far as it could be read: its files, their rows, and what was counted."""
+
     files: list[LogFile]
     chunks: list[pl.DataFrame] = field(default_factory=list)
     tallies: list[Tally] = field(default_factory=list)
@@ -45,8 +47,8 @@ def read_log(config: Config, *, splits: bool, keys_only: bool) -> tuple[Part, Ta
     chosen = choose_spans([*config.data.events, *config.data.outcomes], config.data.span)
     outcome_patterns = chosen.fill(config.data.outcomes)
     sample = _sample(spec, outcome_patterns)
-    events = _read(events_table(spec), chosen.fill(config.data.events), sample, keys_only=keys_only)
-    outcomes = _read(outcomes_table(spec), outcome_patterns, sample)
+    events = read_files(events_table(spec), chosen.fill(config.data.events), sample, keys_only=keys_only)
+    outcomes = read_files(outcomes_table(spec), outcome_patterns, sample)
     read = merge_tallies([*events.tallies, *outcomes.tallies])
     part = None
     if outcomes.chunks and common_clock(read.clocks) is not None:
@@ -64,9 +66,19 @@ def _sample(spec: LogSpec, patterns: list[str]) -> Sample | None:
     return choose_sample(smallest_hashes(parts, spec.sample_learners), spec.sample_learners, spec.splits.seed)
 
 
-def _read(table: Table, patterns: list[str], sample: Sample | None, *, keys_only: bool = False) -> _TableRead:
+def read_files(
+    table: Table, patterns: list[str], sample: Sample | None = None, *, keys_only: bool = False
+) -> TableRead:
+    """Reads all files behind the patterns of a table.
+
+    Args:
+        table: what they should hold.
+        patterns: without placeholders for spans.
+        sample: the learners whose rows are wanted, None for all.
+        keys_only: whether only keys, time and order are kept.
+    """
     files, problems = find_files(table.name, patterns)
-    result = _TableRead(files, tallies=[Tally(problems=problems)])
+    result = TableRead(files, tallies=[Tally(problems=problems)])
     for file in files:
         for frame, tally in read_table(file, table, sample):
             result.tallies.append(tally)

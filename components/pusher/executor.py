@@ -15,6 +15,7 @@ from tfx.utils import path_utils
 from components.atomic import write_text
 from components.config import Config
 from components.example_gen.provenance import describe_data
+from components.pusher.gpu_exports import link_gpu_exports
 from components.pusher.manifest import describe_push
 from components.pusher.push import PushError, push_version
 
@@ -72,6 +73,7 @@ class Executor(BaseExecutor):  # type: ignore[misc]
             baseline=inputs["model_blessing"].get_string_custom_property("baseline_model") or None,
         )
         version, destination = push_version(model, Path(directory), manifest)
+        link_gpu_exports(Path(directory))
         return version, str(destination)
 
 

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from components.exports import exports
+
 MODEL_NOTES = "assets.extra/mastery.json"  # the Trainer's notes on how the model is fed and what made it
 
 
@@ -44,6 +46,7 @@ def describe_push(
         "metrics": evaluation["overall"]["metrics"],
         "gates": evaluation["gates"],
         "model_sha256": model_digest(model),
+        "exports": exports(model),
         "baseline": baseline,
     }
 

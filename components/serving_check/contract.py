@@ -22,10 +22,10 @@ from components.naming import (
     PROBABILITIES,
     SERVING_DEFAULT,
 )
+from components.operations import operations, without_cpu_kernel
 from components.serving_check.requests import Inputs
 
 SERVE = "serve"  # the tag that TensorFlow Serving loads
-GPU_ONLY = "Cudnn"  # operations of this prefix exist on GPUs alone
 Shape = tuple[int | None, ...]
 Spec = Mapping[str, tuple[set[str], Shape]]  # dtypes that will do, and the shape, by name
 
@@ -117,7 +117,6 @@ def _text(dtypes: set[str], shape: Shape | None) -> str:
 
 
 def _gpu_only_operations(graph: MetaGraphDef) -> Iterator[str]:
-    nodes = [*graph.graph_def.node, *(node for item in graph.graph_def.library.function for node in item.node_def)]
-    found = sorted({node.op for node in nodes if node.op.startswith(GPU_ONLY)})
+    found = without_cpu_kernel(operations(graph.graph_def))
     if found:
         yield f"expected operations that run on any machine, found {', '.join(found)}; export without cuDNN"

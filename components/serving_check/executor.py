@@ -14,6 +14,7 @@ from tfx.types.artifact import Artifact
 from tfx.utils import path_utils
 
 from components.atomic import write_text
+from components.exports import exports
 from components.naming import SPLITS
 from components.serving_check.check import check_serving
 from components.serving_check.selection import choose, find_examples
@@ -50,7 +51,8 @@ class Executor(BaseExecutor):  # type: ignore[misc]
         target = Path(path_utils.serving_model_path(artifact_utils.get_single_uri(output_dict["model"])))
         shutil.copytree(source, target, copy_function=shutil.copyfile)
         if warmup:
-            write_requests(Path(path_utils.warmup_file_path(str(target))), warmup)
+            for export in (target / folder for folder in exports(source).values()):
+                write_requests(Path(path_utils.warmup_file_path(str(export))), warmup)
         blessing = artifact_utils.get_single_instance(output_dict["blessing"])
         write_text(Path(blessing.uri, BLESSED), "")
         blessing.set_int_custom_property("blessed", 1)

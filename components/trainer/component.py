@@ -33,6 +33,6 @@ def make_trainer(
         eval_args=trainer_pb2.EvalArgs(splits=[evaluation]),
         custom_config={
             "config": config.section_json(*SECTIONS),
-            "code_fingerprint": code_fingerprint("trainer", "transform", "naming", "config"),
+            "code_fingerprint": code_fingerprint("trainer", "transform", "naming", "config", "operations", "exports"),
         },
     )

@@ -12,12 +12,18 @@ from components.trainer.features import Embedded, Layout
 from components.trainer.settings import Settings
 
 
-def build_network(settings: Settings, layout: Layout) -> keras.Model:
+def build_network(settings: Settings, layout: Layout, *, cudnn: bool = False) -> keras.Model:
     """Returns the untrained network.
 
     Its inputs are a dictionary: every step feature of the layout as [B, T], right-padded; every context feature
     as [B]; `num_steps` int64 [B], how many of the T steps are real. Its output is float32 [B, C]: class
     probabilities, or [B, 1], the predicted number.
+
+    Args:
+        settings: what it is made of.
+        layout: what it reads.
+        cudnn: whether the LSTMs use cuDNN's fused kernel where TensorFlow sees a GPU; Keras decides that whenever a
+            graph is traced. Weights are the same ones in the same order either way, so they move by `set_weights`.
     """
     steps = {name: _input(name, embedded, (None,)) for name, embedded in layout.steps.items()}
     context = {name: _input(name, embedded, ()) for name, embedded in layout.context.items()}
@@ -26,8 +32,8 @@ def build_network(settings: Settings, layout: Layout) -> keras.Model:
     mask = StepMask(name="mask")([num_steps, next(iter(steps.values()))])
     for index, units in enumerate(settings.model.lstm):
         last = index == len(settings.model.lstm) - 1
-        # cuDNN decides when a graph is traced, and a graph with its kernels does not load on a CPU.
-        lstm = keras.layers.LSTM(units, return_sequences=not last, use_cudnn=False, name=f"lstm_{index}")
+        use_cudnn = "auto" if cudnn else False
+        lstm = keras.layers.LSTM(units, return_sequences=not last, use_cudnn=use_cudnn, name=f"lstm_{index}")
         state = lstm(state, mask=mask)
     state = _join([state, *(_read(name, layout.context[name], value) for name, value in context.items())])
     for index, units in enumerate(settings.model.dense):
@@ -41,12 +47,15 @@ def build_network(settings: Settings, layout: Layout) -> keras.Model:
 
 
 class StepMask(keras.layers.Layer):  # type: ignore[misc]
-    """Marks the real steps: (num_steps [B], steps [B, T]) to bool [B, T]."""
+    """Marks the real steps: (num_steps [B], steps [B, T]) to bool [B, T], the first in any case.
+
+    cuDNN refuses a sequence without any step. The answer for one is the prior, whatever the network says.
+    """
 
     def call(self, inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
         """Returns the mask."""
         num_steps, steps = inputs
-        return tf.sequence_mask(num_steps, tf.shape(steps)[1])
+        return tf.sequence_mask(tf.maximum(num_steps, 1), tf.shape(steps)[1])
 
     def compute_output_shape(self, input_shape: tuple[tuple[int | None, ...], ...]) -> tuple[int | None, ...]:
         """Returns the shape of the mask."""

@@ -92,12 +92,33 @@ def test_a_blessed_model_is_pushed_with_what_made_it(inputs: dict[str, list[Any]
         "metrics": {"accuracy": 0.8},
         "gates": GATES,
         "model_sha256": model_digest(version),
+        "exports": {"portable": "."},
         "baseline": "/root/Trainer/model/7",
     }
     assert pushed.get_int_custom_property("pushed") == 1
     assert pushed.get_string_custom_property("pushed_version") == version.name
     assert pushed.get_string_custom_property("pushed_destination") == str(version)
     assert written == {"pushed": True, "version": int(version.name), "destination": str(version), "reason": None}
+
+
+def test_an_export_for_gpus_is_pushed_inside_and_linked_where_gpu_servers_look(
+    inputs: dict[str, list[Any]], tmp_path: Path
+) -> None:
+    model = tmp_path / "model" / "Format-Serving"
+    card = {"code": "abc123", "exports": {"portable": ".", "gpu": "gpu"}}
+    (model / "assets.extra" / "mastery.json").write_text(json.dumps(card))
+    (model / "gpu").mkdir()
+    (model / "gpu" / "saved_model.pb").write_bytes(b"graph with cuDNN")
+    (tmp_path / "serving" / "gpu").mkdir(parents=True)
+    (tmp_path / "serving" / "gpu" / "7").symlink_to("../7/gpu")  # of a version that has been removed
+
+    _push(inputs, tmp_path / "serving", tmp_path)
+
+    (version,) = (item for item in (tmp_path / "serving").iterdir() if item.name.isdecimal())
+    assert json.loads((version / "manifest.json").read_text())["exports"] == card["exports"]
+    (linked,) = (tmp_path / "serving" / "gpu").iterdir()
+    assert linked.name == version.name
+    assert (linked / "saved_model.pb").read_bytes() == b"graph with cuDNN"
 
 
 @pytest.mark.parametrize(

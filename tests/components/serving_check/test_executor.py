@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,24 @@ def test_a_good_model_is_handed_on_with_warm_up_requests_and_a_blessing(
     assert names == {path.relative_to(model) for path in model.rglob("*")}
     assert outputs["blessing"][0].get_int_custom_property("blessed") == 1
     assert Path(outputs["blessing"][0].uri, "INFRA_BLESSED").is_file()
+
+
+def test_every_export_gets_the_warm_up_requests(
+    tmp_path: Path, inputs: dict[str, list[Any]], outputs: dict[str, list[Any]], model: Path
+) -> None:
+    trained = tmp_path / "trained" / "Format-Serving"
+    shutil.copytree(model, trained)
+    card = json.loads((trained / "assets.extra" / "mastery.json").read_text())
+    card["exports"] = {"portable": ".", "gpu": "gpu"}
+    (trained / "assets.extra" / "mastery.json").write_text(json.dumps(card))
+    shutil.copytree(trained, trained / "gpu")
+    inputs["trained_model"][0].uri = str(trained.parent)
+
+    Executor().Do(inputs, outputs, {"config": CONFIG})
+
+    checked = Path(outputs["model"][0].uri, "Format-Serving")
+    written = [folder / "assets.extra" / "tf_serving_warmup_requests" for folder in (checked, checked / "gpu")]
+    assert written[0].read_bytes() == written[1].read_bytes() != b""
 
 
 def test_examples_that_were_not_evaluated_are_an_error(

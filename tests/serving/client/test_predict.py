@@ -1,0 +1,146 @@
+"""From events to answers, over the wire: what the Evaluator says of the same learners."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+import tensorflow as tf
+from typer.testing import CliRunner
+
+from components.errors import LogError, MasteryError
+from components.evaluator.scoring import in_windows, score
+from components.example_gen.log_examples import examples_from_log
+from pipeline.cli.main import app
+from serving.client import connect
+from serving.predict import predict, to_text
+from serving.requests import questions_from_log
+from tests.serving.client.conftest import CONFIG
+from tests.serving.client.stand_in import Server
+
+KEYS = ["learner_id", "unit_id", "as_of"]
+
+
+@pytest.fixture(scope="session")
+def evaluated(small_model: Path, log: Path, tmp_path_factory: pytest.TempPathFactory) -> pl.DataFrame:
+    """The Evaluator's predictions for the labelled log."""
+    update = {"events": [str(log / "events.csv")], "outcomes": [str(log / "outcomes.csv")]}
+    config = CONFIG.model_copy(update={"data": CONFIG.data.model_copy(update=update)})
+    file = tmp_path_factory.mktemp("evaluation") / "predictions.parquet"
+    score(small_model, in_windows(examples_from_log(config)), config.label, [], file)
+    return pl.read_parquet(file)
+
+
+@pytest.mark.parametrize("way", ["rest", "grpc"])
+def test_a_server_answers_what_was_evaluated(
+    addresses: dict[str, str], log: Path, evaluated: pl.DataFrame, way: str
+) -> None:
+    questions = questions_from_log(CONFIG, [str(log / "events.csv")], [str(log / "questions.csv")])
+    with connect(addresses[way], "small", batch=10) as client:
+        found = predict(client, questions)
+
+    asked = pl.read_csv(log / "questions.csv")
+    assert found["learner_id"].to_list() == asked["learner_id"].to_list()
+    both = found.with_columns(pl.col("as_of").to_physical()).join(evaluated, on=KEYS, suffix="_evaluated")
+    assert both.height == found.height == 44
+    assert set(both["basis"]) == {"sequence", "prior"}
+    for name in ("basis", "predicted_class"):
+        assert both[name].to_list() == both[f"{name}_evaluated"].to_list()
+    for place, name in enumerate(CONFIG.label.classes):
+        expected = both["probabilities"].list.get(place).to_list()
+        assert both[f"probability_{name}"].to_list() == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_server_is_told_nothing_that_the_model_does_not_read(log: Path) -> None:
+    questions = questions_from_log(CONFIG, [str(log / "events.csv")], [str(log / "outcomes.csv")])
+    sent = {name for item in questions.examples for name in tf.train.Example.FromString(item).features.feature}
+    assert sent == {"num_steps", "event_type", "correct", "level", "unit_id"}
+
+
+def test_one_moment_asks_about_everybody_in_the_events(log: Path) -> None:
+    config = CONFIG.model_copy(update={"context": {}})
+    questions = questions_from_log(config, [str(log / "events.csv")], as_of="2026-03-02")
+    events = pl.read_csv(log / "events.csv")
+    assert questions.keys.select("learner_id", "unit_id").rows() == events.unique(
+        ["learner_id", "unit_id"], keep="first", maintain_order=True
+    ).select("learner_id", "unit_id").rows()  # fmt: skip
+    for key, example in zip(questions.keys.iter_rows(named=True), questions.examples, strict=True):
+        seen = events.filter(
+            (pl.col("learner_id") == key["learner_id"])
+            & (pl.col("unit_id") == key["unit_id"])
+            & (pl.col("time") < "2026-03-02")
+        )
+        [steps] = tf.train.Example.FromString(example).features.feature["num_steps"].int64_list.value
+        assert steps == min(seen.height, 4)
+
+
+def test_columns_that_events_have_not_are_asked_for(log: Path) -> None:
+    with pytest.raises(MasteryError, match=r"this model also reads level, which events do not have\. Give a table"):
+        questions_from_log(CONFIG, [str(log / "events.csv")], as_of="2026-03-02")
+
+
+def test_a_moment_that_is_none_is_refused(log: Path) -> None:
+    config = CONFIG.model_copy(update={"context": {}})
+    with pytest.raises(MasteryError, match=r"as_of: expected a timestamp .* found 'soon'"):
+        questions_from_log(config, [str(log / "events.csv")], as_of="soon")
+    with pytest.raises(LogError, match="expected one kind of time and as_of"):
+        questions_from_log(config, [str(log / "events.csv")], as_of="12")
+    with pytest.raises(MasteryError, match="either outcomes or as_of"):
+        questions_from_log(config, [str(log / "events.csv")])
+
+
+def test_everything_that_is_wrong_with_the_questions_is_told(log: Path, tmp_path: Path) -> None:
+    (tmp_path / "asked.csv").write_text("learner_id,unit_id,as_of,level\nl1,unit-0,never,1\nl2,,2026-03-02,x\n")
+    with pytest.raises(LogError) as caught:
+        questions_from_log(CONFIG, [str(log / "events.csv")], [str(tmp_path / "asked.csv")])
+    assert "as_of" in str(caught.value)
+    assert "unit_id" in str(caught.value)
+
+
+def test_the_table_has_three_forms() -> None:
+    answers = pl.DataFrame(
+        {"learner_id": ["a"], "as_of": [12], "predicted_class": ["low"], "probability_low": [0.75], "basis": ["prior"]}
+    )
+    assert to_text(answers, "csv").splitlines() == [
+        "learner_id,as_of,predicted_class,probability_low,basis", "a,12,low,0.75,prior",
+    ]  # fmt: skip
+    assert json.loads(to_text(answers, "jsonl")) == answers.row(0, named=True)
+    assert [line.split() for line in to_text(answers, "table").splitlines()] == [
+        ["learner_id", "as_of", "predicted_class", "probability_low", "basis"], ["a", "12", "low", "0.75", "prior"],
+    ]  # fmt: skip
+
+
+def _run(*options: str) -> str:
+    result = CliRunner().invoke(app, ["predict", *options], catch_exceptions=False)
+    assert result.exit_code == 0
+    return str(result.stdout)
+
+
+@pytest.fixture
+def version(tmp_path: Path) -> Path:
+    """A pushed version, as far as the command looks at one."""
+    (tmp_path / "version").mkdir()
+    (tmp_path / "version" / "manifest.json").write_text(json.dumps({"config": CONFIG.recipe}))
+    return tmp_path / "version"
+
+
+def test_the_command_writes_what_was_answered(server: Server, log: Path, version: Path, tmp_path: Path) -> None:
+    asked = ["--events", str(log / "events.csv"), "--outcomes", str(log / "questions.csv"), "--model", str(version)]
+    printed = _run(*asked, "--server", server.rest, "--label", "canary", "--format", "csv")
+    assert server.asked == ["/v1/models/small/labels/canary:predict"]
+    out = tmp_path / "answers.csv"
+    assert _run(*asked, "--server", server.grpc, "--version", "7", "--out", str(out)) == f"44 answers in {out}\n"
+    assert (server.asked[-1].name, server.asked[-1].version.value) == ("small", 7)
+    rest, grpc = pl.read_csv(printed.encode()), pl.read_csv(out)
+    assert rest.columns == [
+        *KEYS, "predicted_class", "probability_low", "probability_middle", "probability_high", "basis",
+    ]  # fmt: skip
+    assert rest["as_of"][0] == "2026-03-03T00:00:00Z"
+    assert rest.drop("^probability.*$").equals(grpc.drop("^probability.*$"))
+
+
+def test_the_command_needs_to_know_how_events_are_read(log: Path, server: Server) -> None:
+    with pytest.raises(MasteryError, match="expected --config or --model"):
+        _run("--events", str(log / "events.csv"), "--server", server.rest, "--as-of", "2026-03-02")

@@ -1,0 +1,44 @@
+"""The manifests, rendered as `kubectl apply -k` would."""
+
+from __future__ import annotations
+
+import functools
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.serving.manifests.kubectl import find_kubectl
+
+SERVING = Path(__file__).parents[3] / "configs" / "serving"
+Objects = dict[str, dict[str, Any]]  # by kind and name, such as Service/mastery-serving
+
+
+@pytest.fixture(scope="session")
+def render(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Objects]:
+    """Returns a function that renders an overlay, with another store, another model or one more component where it is named."""
+    kubectl = find_kubectl(request.config.cache.mkdir("kubectl"))
+
+    @functools.cache
+    def run(overlay: str, store: str = "claim", model: str = "sample", extra: str | None = None) -> Objects:
+        folder = tmp_path_factory.mktemp("manifests") / "serving"
+        shutil.copytree(SERVING, folder)
+        components = ", ".join(f"../../components/{name}" for name in (store, extra) if name)
+        _replace(folder / "overlays" / overlay / "kustomization.yaml", "[../../components/claim]", f"[{components}]")
+        _replace(folder / "base" / "kustomization.yaml", "name=sample", f"name={model}")
+        command = [kubectl, "kustomize", folder / "overlays" / overlay]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+        return {f"{item['kind']}/{item['metadata']['name']}": item for item in yaml.safe_load_all(done.stdout)}
+
+    return run
+
+
+def _replace(file: Path, old: str, new: str) -> None:
+    text = file.read_text()
+    assert text.count(old) == 1
+    file.write_text(text.replace(old, new))

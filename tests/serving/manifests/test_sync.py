@@ -1,0 +1,69 @@
+"""The copy of a bucket beside a server, with a stand-in for the one program that is not here: `aws`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.serving.manifests.conftest import SERVING
+
+# Copies folders as `aws s3 sync` and `aws s3 cp` do, and fails where the bucket says so.
+AWS = """#!/bin/sh
+set -eu
+echo "$*" >> "$LOG"
+shift; verb=$1; shift
+delete=
+while [ $# -gt 2 ]; do case $1 in --delete) delete=yes;; --exclude) shift;; esac; shift; done
+from="${1#s3://}"; [ ! -e "$from/fails" ]
+if [ "$verb" = cp ]; then cp "$from" "$2"; exit; fi
+for version in "$from"/[0-9]*; do cp -r "$version" "$2/"; done
+[ -z "$delete" ] || for version in "$2"/[0-9]*; do [ -e "$from/${version##*/}" ] || rm -r "$version"; done
+"""
+
+
+@pytest.fixture
+def bucket(tmp_path: Path) -> Path:
+    folder = tmp_path / "bucket" / "sample"
+    (folder / "2").mkdir(parents=True)
+    (folder / "2" / "saved_model.pb").write_text("two")
+    (folder / "models.config").write_text("versions: 2")
+    (tmp_path / "aws").write_text(AWS)
+    (tmp_path / "aws").chmod(0o755)
+    return folder
+
+
+def sync(tmp_path: Path) -> subprocess.CompletedProcess[str]:
+    environment = {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}", "LOG": str(tmp_path / "log"), "ONCE": "yes", "MODEL": "sample",
+        "FOLDER": str(tmp_path / "models"), "BUCKET": f"s3://{tmp_path / 'bucket'}",
+    }  # fmt: skip
+    script = SERVING / "components" / "s3" / "sync.sh"
+    return subprocess.run(["sh", script], env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.usefixtures("bucket")
+def test_the_copy_is_whole_and_forgets_what_is_gone(tmp_path: Path) -> None:
+    models = tmp_path / "models" / "sample"
+    (models / "1").mkdir(parents=True)
+    done = sync(tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert sorted(item.name for item in models.iterdir()) == ["2", "models.config"]
+    assert (models / "2" / "saved_model.pb").read_text() == "two"
+    verbs = [" ".join(line.split()[1:2] + ["--delete"] * ("--delete" in line)) for line in
+             (tmp_path / "log").read_text().splitlines()]  # fmt: skip
+    assert verbs == ["cp", "sync", "sync --delete"]
+
+
+def test_a_copy_that_fails_leaves_models_config_as_it_was(bucket: Path, tmp_path: Path) -> None:
+    models = tmp_path / "models" / "sample"
+    models.mkdir(parents=True)
+    (models / "models.config").write_text("versions: 1")
+    (models / "1").mkdir()
+    (bucket / "fails").touch()
+    done = sync(tmp_path)
+    assert "the next attempt is in 30 seconds" in done.stderr
+    assert (models / "models.config").read_text() == "versions: 1"
+    assert (models / "1").is_dir()
