@@ -100,7 +100,7 @@ def launch_node(
     Raises:
         NodeFailedError: the node could not start or was published as failed.
         MetadataError: the metadata store cannot be reached.
-        MirrorError: an input is not in the object store, or an output cannot be written to it.
+        ObjectStoreError: an input is not in the object store, or an output cannot be written to it.
         Exception: whatever the node's executor raised.
     """
     node = next(item.pipeline_node for item in plan.nodes if item.pipeline_node.node_info.id == node_id)

@@ -7,20 +7,15 @@ written is pushed out of it, so artifacts have the same path everywhere and no n
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+import uuid
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-import fsspec
-
-from components.errors import MasteryError
+from components.object_store import ObjectStoreError, connect, create, explained
 
 COMPLETE = ".complete"  # in a pushed folder, written last: {"files": {name: bytes}}
 CLAIMS = ".claims"  # beside pushed versions: one object a number that is taken
-
-
-class MirrorError(MasteryError):
-    """Something is not in the object store, or cannot be written to it."""
 
 
 class Mirror:
@@ -35,17 +30,13 @@ class Mirror:
         root: the local folder.
 
     Raises:
-        MirrorError: nothing is known of that kind of address.
+        ObjectStoreError: nothing is known of that kind of address.
     """
 
     def __init__(self, url: str, root: Path) -> None:
         self.url = url.rstrip("/")
         self.root = root
-        try:
-            # Other containers write to the store, too: a listing that was kept would be an old one.
-            self._store, self._base = fsspec.url_to_fs(self.url, use_listings_cache=False)
-        except (ValueError, ImportError) as error:
-            raise MirrorError(f"{url}: expected an address such as s3://bucket/folder. {error}") from None
+        self._store, self._base = connect(self.url)
 
     def covers(self, path: Path) -> bool:
         """Says whether a path is below the root."""
@@ -55,7 +46,7 @@ class Mirror:
         """Copies folders and files into the store, replacing what is there.
 
         Raises:
-            MirrorError: the store cannot be written to; a folder then does not count as there.
+            ObjectStoreError: the store cannot be written to; a folder then does not count as there.
         """
         for path in paths:
             if path.is_dir():
@@ -69,7 +60,7 @@ class Mirror:
         A server that sees the folder earlier finds no model in it and tries again.
 
         Raises:
-            MirrorError: another run has pushed a version of this number, or the store cannot be written to.
+            ObjectStoreError: another run has pushed a version of this number, or the store cannot be written to.
         """
         self._claim(version)
         telling = [version / "manifest.json", version / "saved_model.pb"]
@@ -81,7 +72,7 @@ class Mirror:
         """Copies folders and files from the store; what is here already, with the right size, is left.
 
         Raises:
-            MirrorError: one of them is not in the store, or not as it was pushed.
+            ObjectStoreError: one of them is not in the store, or not as it was pushed.
         """
         wanted: dict[Path, int | None] = {}
         for path in paths:
@@ -93,7 +84,7 @@ class Mirror:
         for file, size in wanted.items():
             if not _is_here(file, size):
                 found = f"{file.stat().st_size} bytes" if file.is_file() else "none"
-                raise MirrorError(f"{self._address(file)}: expected a file of {size} bytes, found {found}.")
+                raise ObjectStoreError(f"{self._address(file)}: expected a file of {size} bytes, found {found}.")
 
     def outline(self, folder: Path) -> None:
         """Makes an empty local folder for every whole one in the store below `folder`.
@@ -101,7 +92,7 @@ class Mirror:
         TFX takes a node from the cache only where the folders of its outputs exist; nothing has to be in them.
 
         Raises:
-            MirrorError: the store cannot be read.
+            ObjectStoreError: the store cannot be read.
         """
         with self._explained("list"):
             found = self._store.find(self._remote(folder))
@@ -113,7 +104,7 @@ class Mirror:
         """Makes an empty local folder for every number in the store's copy of `folder`, so that none is given twice.
 
         Raises:
-            MirrorError: the store cannot be read.
+            ObjectStoreError: the store cannot be read.
         """
         with self._explained("list"):
             there = self._store.isdir(self._remote(folder))
@@ -141,14 +132,13 @@ class Mirror:
     def _claim(self, version: Path) -> None:
         """Takes a version's number; of many containers that want the same one, exactly one gets it."""
         claim = self._remote(version.parent / CLAIMS / version.name)
-        try:
-            with self._explained("write", but=FileExistsError):
-                self._store.pipe_file(claim, b"taken\n", mode="create")
-        except FileExistsError:
-            raise MirrorError(
+        with self._explained("write"):
+            taken = create(self._store, claim, uuid.uuid4().hex.encode())
+        if not taken:
+            raise ObjectStoreError(
                 f"{self._address(version)}: expected this number to be free, found it taken by another run just now. "
                 "Nothing was pushed; run the node again."
-            ) from None
+            )
 
     def _contents(self, path: Path) -> dict[Path, int | None]:
         """Returns the files of a folder with their sizes, or the file itself."""
@@ -158,24 +148,14 @@ class Mirror:
             except (FileNotFoundError, NotADirectoryError):
                 listed = None
             if listed is None and not self._store.isfile(self._remote(path)):
-                raise MirrorError(
+                raise ObjectStoreError(
                     f"{self._address(path)}: expected a folder that was pushed whole, found none. The node that makes "
                     "it was cut off or its output was removed; run that node again without the cache."
                 )
         return {path: None} if listed is None else {path / name: size for name, size in listed["files"].items()}
 
-    @contextmanager
-    def _explained(self, verb: str, but: type[Exception] = MirrorError) -> Iterator[None]:
-        """Turns what a store's library raises, each has errors of its own, into one for the reader."""
-        try:
-            yield
-        except (MirrorError, but):
-            raise
-        except Exception as error:
-            raise MirrorError(
-                f"{self.url}: expected to be allowed to {verb} there, found {type(error).__name__}: {error}. "
-                "Check the address, and the credentials in the environment."
-            ) from error
+    def _explained(self, verb: str) -> AbstractContextManager[None]:
+        return explained(self.url, verb)
 
     def _remote(self, path: Path) -> str:
         return f"{self._base}/{path.relative_to(self.root).as_posix()}"

@@ -31,7 +31,7 @@ class MirroredLauncher(launcher.Launcher):  # type: ignore[misc]
         """As TFX's; outputs of earlier runs count as existing when they are whole in the object store.
 
         Raises:
-            MirrorError: the object store cannot be used, or an input is missing in it.
+            ObjectStoreError: the object store cannot be used, or an input is missing in it.
         """
         if self._system_node_handler is None:
             node_id = self._pipeline_node.node_info.id

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.mirror import Mirror, MirrorError
-from tests.pipeline.conftest import Bucket
+from components.object_store import ObjectStoreError
+from pipeline.mirror import Mirror
+from tests.s3 import Bucket
 
 
 @pytest.fixture
@@ -59,12 +60,12 @@ def test_what_is_here_already_is_not_moved_again(here: Mirror, there: Mirror, bu
         bucket.client.delete_object(Bucket=bucket.name, Key=f"deployment/{name}")
     there.pull([there.root / "nodes/Gen/examples/7"])
     (there.root / "nodes/Gen/examples/7/Split-train/0.gz").write_bytes(b"cut off")
-    with pytest.raises(MirrorError, match=r"s3://.*read there"):
+    with pytest.raises(ObjectStoreError, match=r"s3://.*read there"):
         there.pull([there.root / "nodes/Gen/examples/7"])
 
 
 def test_a_folder_that_was_not_pushed_is_an_error_that_names_it(there: Mirror) -> None:
-    with pytest.raises(MirrorError, match=rf"{there.url}/nodes/Gen/examples/8: expected a folder .*, found none"):
+    with pytest.raises(ObjectStoreError, match=rf"{there.url}/nodes/Gen/examples/8: expected a folder .*, found none"):
         there.pull([there.root / "nodes/Gen/examples/8"])
 
 
@@ -79,12 +80,12 @@ def test_an_upload_that_was_cut_off_is_the_same_as_none(
         raise ConnectionResetError("the container was stopped")
 
     monkeypatch.setattr(here._store, "pipe_file", cut_off)  # the list of files is what a push ends with
-    with pytest.raises(MirrorError, match="the container was stopped"):
+    with pytest.raises(ObjectStoreError, match="the container was stopped"):
         here.push([here.root / folder])
     assert [key for key in bucket.names() if key.endswith("0.gz")]
     there.outline(there.root / "nodes")
     assert not (there.root / folder).exists()
-    with pytest.raises(MirrorError, match="found none"):
+    with pytest.raises(ObjectStoreError, match="found none"):
         there.pull([there.root / folder])
 
 
@@ -93,7 +94,7 @@ def test_a_file_of_another_size_than_was_pushed_is_an_error(here: Mirror, there:
     here.push([here.root / "nodes/Gen/examples/7"])
     key = "deployment/nodes/Gen/examples/7/Split-train/0.gz"
     bucket.client.put_object(Bucket=bucket.name, Key=key, Body=b"0" * 999)
-    with pytest.raises(MirrorError, match=r"0\.gz: expected a file of 1000 bytes, found 999 bytes"):
+    with pytest.raises(ObjectStoreError, match=r"0\.gz: expected a file of 1000 bytes, found 999 bytes"):
         there.pull([there.root / "nodes/Gen/examples/7"])
 
 
@@ -138,7 +139,7 @@ def test_a_version_s_number_is_taken_once(here: Mirror, there: Mirror, bucket: B
         write(mirror.root, MODEL)
     (there.root / "serving/17/saved_model.pb").write_bytes(b"another")
     here.push_version(here.root / "serving/17")
-    with pytest.raises(MirrorError, match="serving/17: expected this number to be free"):
+    with pytest.raises(ObjectStoreError, match="serving/17: expected this number to be free"):
         there.push_version(there.root / "serving/17")
     model = bucket.client.get_object(Bucket=bucket.name, Key="deployment/serving/17/saved_model.pb")
     assert model["Body"].read() == b"x"
@@ -156,7 +157,9 @@ def test_an_outline_of_versions_has_every_number(here: Mirror, there: Mirror) ->
 @pytest.mark.usefixtures("bucket")
 def test_a_bucket_that_is_not_there_and_a_wrong_address_are_told(tmp_path: Path) -> None:
     write(tmp_path, {"file": b"x"})
-    with pytest.raises(MirrorError, match=r"s3://not-there/a: expected to be allowed to write .*bucket does not exist"):
+    with pytest.raises(
+        ObjectStoreError, match=r"s3://not-there/a: expected to be allowed to write .*bucket does not exist"
+    ):
         Mirror("s3://not-there/a", tmp_path).push([tmp_path / "file"])
-    with pytest.raises(MirrorError, match="expected an address such as s3://bucket/folder"):
+    with pytest.raises(ObjectStoreError, match="expected an address such as s3://bucket/folder"):
         Mirror("ftq://host/a", tmp_path)

@@ -258,6 +258,20 @@ def test_a_put_whose_answer_was_lost_is_no_other_s(url: str) -> None:
     assert not storage.append(1, b"another's")
 
 
+def test_who_is_never_quick_enough_is_told(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = ObjectStorage(url)
+    monkeypatch.setattr(storage, "append", lambda *_: False)
+    with pytest.raises(MasteryError, match=f"expected to make one change, found others {changes.TRIES} times"):
+        operations.promote(storage, 1)
+    assert storage.read("models.config") is None
+
+
+def test_an_entry_that_is_none_is_shown(storage: Storage) -> None:
+    storage.append(1, b'{"revision": 1, "action": "dance"}')
+    with pytest.raises(MasteryError, match=r"expected an entry of `mastery models` in the audit log, found .*dance"):
+        operations.promote(storage, 1)
+
+
 def test_many_entries_are_read_in_order_on_s3(url: str) -> None:
     for version in (1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1):
         operations.promote(ObjectStorage(url), version)
