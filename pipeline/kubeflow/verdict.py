@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
-
-LINGER = 2  # seconds; Kubeflow's local runner asks a container for its log only after starting it
 
 
 def main(arguments: list[str]) -> int:
@@ -17,7 +14,6 @@ def main(arguments: list[str]) -> int:
     given = json.loads(arguments[arguments.index("--executor-input") + 1])
     failed = given["inputs"]["parameterValues"]["failed_gates"]
     print(failed or "All gates passed.", flush=True)
-    time.sleep(LINGER)
     return 1 if failed else 0
 
 

@@ -81,6 +81,25 @@ def image() -> str:
     return IMAGE
 
 
+@pytest.fixture(autouse=True)
+def exit_codes_count(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Keeps containers until their end is known.
+
+    Kubeflow's runner has the engine remove each as it ends, and takes one that is gone already for a success.
+    """
+    run, started = docker.models.containers.ContainerCollection.run, []
+
+    def run_and_keep(*arguments: Any, **options: Any) -> Any:
+        container = run(*arguments, **{**options, "auto_remove": False})
+        started.append(container)
+        return container
+
+    monkeypatch.setattr(docker.models.containers.ContainerCollection, "run", run_and_keep)
+    yield
+    for container in started:
+        container.remove(force=True)
+
+
 @pytest.fixture(scope="module")
 def cluster(image: str, mastery: Mastery, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     assert image

@@ -76,11 +76,8 @@ def test_a_text_lands_in_the_file_that_kubeflow_asked_for(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(("failed", "code"), [("", 0), ("The model failed 1 gate; nothing was pushed:\n  - f1", 1)])
-def test_the_reason_is_the_first_line_of_a_red_task(
-    failed: str, code: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_reason_is_the_first_line_of_a_red_task(failed: str, code: int, capsys: pytest.CaptureFixture[str]) -> None:
     given = json.dumps({"inputs": {"parameterValues": {"failed_gates": failed}}})
-    monkeypatch.setattr(verdict, "LINGER", 0)
     assert verdict.main(["verdict", "--executor-input", given]) == code
     first = capsys.readouterr().out.splitlines()[0]
     assert first == (failed.splitlines()[0] if failed else "All gates passed.")
