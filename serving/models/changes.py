@@ -67,14 +67,14 @@ def change(storage: Storage, decide: Decide) -> Entry | None:
         for _ in range(TRIES):
             last = last_entry(storage)
             adoption = _settle(storage, last)
-            if adoption is not None and not storage.append(adoption.revision, _line(adoption)):
-                continue
+            if adoption is not None:
+                if not storage.append(adoption.revision, _line(adoption)):
+                    continue
+                _publish(storage, adoption)
             last = adoption or last
             state = last.after if last else _served(storage, None) or State()
             entry = decide(state, last.revision + 1 if last else 1)
             if entry is None:
-                if adoption is not None:
-                    _publish(storage, adoption)
                 return None
             if storage.append(entry.revision, _line(entry)):
                 _publish(storage, entry)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 from google.protobuf import text_format
 from tensorflow_serving.config.model_server_config_pb2 import ModelConfig, ModelServerConfig
 
 from components.pusher.manifest import model_digest
-from serving.models.storage import Storage
+from serving.models.audit import read_entries
+from serving.models.local_storage import LocalStorage
+from serving.models.storage import Storage, open_storage
 from tests.s3 import Bucket
 
 GATE = {"text": "f1_macro >= 0.88: 0.912", "passed": True}
@@ -52,3 +55,48 @@ def labels(storage: Storage) -> dict[str, int]:
 
 def loaded(storage: Storage) -> list[int]:
     return list(served(storage).model_version_policy.specific.versions)
+
+
+class CrashError(BaseException):
+    """The process is gone; nothing catches this."""
+
+
+class Crashing(LocalStorage):
+    """A folder whose process dies before its n-th write."""
+
+    def __init__(self, folder: Path, writes: int) -> None:
+        super().__init__(folder)
+        self.writes = writes
+
+    def _count(self) -> None:
+        self.writes -= 1
+        if self.writes < 0:
+            raise CrashError
+
+    def replace(self, name: str, content: bytes) -> None:
+        self._count()
+        super().replace(name, content)
+
+    def append(self, revision: int, entry: bytes) -> bool:
+        self._count()
+        return super().append(revision, entry)
+
+    def remove(self, version: int) -> None:
+        self._count()
+        super().remove(version)
+
+
+def check(folder: Path, before: list[int]) -> None:
+    """Checks what a server and a person may rely on at any moment."""
+    storage = open_storage(str(folder))
+    there = storage.versions()
+    entries = read_entries(storage)
+    assert [entry.revision for entry in entries] == [*range(1, len(entries) + 1)]
+    assert all(later.before == earlier.after for earlier, later in pairwise(entries))
+    assert set(before) <= set(there)  # what was being served has not been removed
+    if storage.read("models.config") is None:
+        return
+    assert set(loaded(storage)) <= set(there)
+    assert set(labels(storage).values()) <= set(loaded(storage))
+    assert "stable" in labels(storage)
+    json.loads(storage.read("routing.json") or b"{}")

@@ -1,123 +1,24 @@
-"""Changes that are cut off, made at once, or made by hand; and that no order of them leaves a wrong file."""
+"""Changes that are cut off, made at once, or made by hand."""
 
 from __future__ import annotations
 
-import contextlib
-import json
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
-import tempfile
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from components.errors import MasteryError
 from serving.models import changes, operations
 from serving.models.audit import read_entries
 from serving.models.changes import current_state
-from serving.models.local_storage import LocalStorage
-from serving.models.object_storage import ObjectStorage
 from serving.models.storage import Storage, open_storage
-from tests.s3 import Bucket
-from tests.serving.models.folders import labels, loaded, served, upload, write_version
+from tests.serving.models.folders import CrashError, Crashing, check, labels, served
 
 ROOT = Path(__file__).parents[3]
-
-
-class CrashError(BaseException):
-    """The process is gone; nothing catches this."""
-
-
-class Crashing(LocalStorage):
-    """A folder whose process dies before its n-th write."""
-
-    def __init__(self, folder: Path, writes: int) -> None:
-        super().__init__(folder)
-        self.writes = writes
-
-    def _count(self) -> None:
-        self.writes -= 1
-        if self.writes < 0:
-            raise CrashError
-
-    def replace(self, name: str, content: bytes) -> None:
-        self._count()
-        super().replace(name, content)
-
-    def append(self, revision: int, entry: bytes) -> bool:
-        self._count()
-        return super().append(revision, entry)
-
-    def remove(self, version: int) -> None:
-        self._count()
-        super().remove(version)
-
-
-NUMBERS = st.integers(1, 8)
-CHANGES = st.one_of(
-    st.tuples(st.just("push")),
-    st.tuples(st.just("promote"), NUMBERS),
-    st.tuples(st.just("rollback")),
-    st.tuples(st.just("canary"), NUMBERS, st.integers(1, 99)),
-    st.tuples(st.just("stop")),
-    st.tuples(st.just("prune"), st.integers(0, 4)),
-)
-WRITES = st.integers(0, 5) | st.just(99)  # most changes write three times
-
-
-def apply(storage: Storage, name: str, *arguments: int) -> None:
-    actions = {
-        "promote": operations.promote, "rollback": operations.roll_back, "canary": operations.start_canary,
-        "stop": operations.stop_canary, "prune": operations.prune,
-    }  # fmt: skip
-    with contextlib.suppress(MasteryError):  # a refusal
-        actions[name](storage, *arguments)
-
-
-def check(folder: Path, before: list[int]) -> None:
-    """Checks what a server and a person may rely on at any moment."""
-    storage = open_storage(str(folder))
-    there = storage.versions()
-    entries = read_entries(storage)
-    assert [entry.revision for entry in entries] == [*range(1, len(entries) + 1)]
-    assert all(later.before == earlier.after for earlier, later in pairwise(entries))
-    assert set(before) <= set(there)  # what was being served has not been removed
-    if storage.read("models.config") is None:
-        return
-    assert set(loaded(storage)) <= set(there)
-    assert set(labels(storage).values()) <= set(loaded(storage))
-    assert "stable" in labels(storage)
-    json.loads(storage.read("routing.json") or b"{}")
-
-
-@settings(max_examples=60)
-@given(st.lists(st.tuples(CHANGES, WRITES), min_size=1, max_size=12))
-def test_no_order_of_changes_and_crashes_leaves_a_wrong_file(steps: list[tuple[tuple, int]]) -> None:
-    with tempfile.TemporaryDirectory() as temporary:
-        folder, pushed = Path(temporary), 2
-        for number in (1, 2):
-            write_version(folder, number)
-        for (name, *arguments), writes in steps:
-            storage = Crashing(folder, writes)
-            held = loaded(storage) if storage.read("models.config") else []
-            if name == "push":
-                pushed += 1
-                write_version(folder, pushed)
-            else:
-                with contextlib.suppress(CrashError):
-                    apply(storage, name, *arguments)
-            check(folder, held)
-        finished = open_storage(str(folder))
-        apply(finished, "stop")  # any change finishes what was cut off
-        entries = read_entries(finished)
-        if entries:
-            assert current_state(finished) == (entries[-1].after, None)
 
 
 KILL = """
@@ -210,72 +111,10 @@ def test_processes_that_promote_at_once_do_so_one_after_the_other(folder: Path) 
     assert current_state(storage) == (entries[-1].after, None)
 
 
-@pytest.fixture
-def url(folder: Path, bucket: Bucket) -> str:
-    upload(folder, bucket, "serving")
-    return f"s3://{bucket.name}/serving"
-
-
-class Overtaken(ObjectStorage):
-    """An object store in which somebody else makes a whole change just before one of our writes."""
-
-    def __init__(self, url: str, before: str) -> None:
-        super().__init__(url)
-        self.before: str | None = before
-
-    def _let_pass(self, write: str) -> None:
-        if self.before == write:
-            self.before = None
-            operations.promote(ObjectStorage(self.address), 4)
-
-    def append(self, revision: int, entry: bytes) -> bool:
-        self._let_pass("append")
-        return super().append(revision, entry)
-
-    def replace(self, name: str, content: bytes) -> None:
-        self._let_pass(name)
-        super().replace(name, content)
-
-
-@pytest.mark.parametrize(
-    ("before", "order"), [("append", [1, 4, 2]), ("models.config", [1, 2, 4]), ("routing.json", [1, 2, 4])]
-)
-def test_of_two_changes_in_an_object_store_none_is_lost(url: str, before: str, order: list[int]) -> None:
-    operations.promote(ObjectStorage(url), 1)
-    operations.promote(Overtaken(url, before), 2)
-    storage = ObjectStorage(url)
-    entries = read_entries(storage)
-    assert [entry.version for entry in entries] == order
-    assert all(later.before == earlier.after for earlier, later in pairwise(entries))
-    assert labels(storage) == {"stable": order[-1]}
-    assert current_state(storage) == (entries[-1].after, None)
-
-
-def test_a_put_whose_answer_was_lost_is_no_other_s(url: str) -> None:
-    storage = ObjectStorage(url)
-    assert storage.append(1, b"ours")
-    assert storage.append(1, b"ours")
-    assert not storage.append(1, b"another's")
-
-
-def test_who_is_never_quick_enough_is_told(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    storage = ObjectStorage(url)
-    monkeypatch.setattr(storage, "append", lambda *_: False)
-    with pytest.raises(MasteryError, match=f"expected to make one change, found others {changes.TRIES} times"):
-        operations.promote(storage, 1)
-    assert storage.read("models.config") is None
-
-
 def test_an_entry_that_is_none_is_shown(storage: Storage) -> None:
     storage.append(1, b'{"revision": 1, "action": "dance"}')
     with pytest.raises(MasteryError, match=r"expected an entry of `mastery models` in the audit log, found .*dance"):
         operations.promote(storage, 1)
-
-
-def test_many_entries_are_read_in_order_on_s3(url: str) -> None:
-    for version in (1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1):
-        operations.promote(ObjectStorage(url), version)
-    assert [entry.revision for entry in read_entries(ObjectStorage(url))] == [*range(1, 12)]
 
 
 def test_a_file_edited_by_hand_is_taken_over_and_recorded(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,78 @@
+"""Two changes at once in an object store, which has no lock."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from components.errors import MasteryError
+from serving.models import changes, operations
+from serving.models.audit import read_entries
+from serving.models.changes import current_state
+from serving.models.object_storage import ObjectStorage
+from tests.s3 import Bucket
+from tests.serving.models.folders import labels, upload
+
+
+@pytest.fixture
+def url(folder: Path, bucket: Bucket) -> str:
+    upload(folder, bucket, "serving")
+    return f"s3://{bucket.name}/serving"
+
+
+class Overtaken(ObjectStorage):
+    """An object store in which somebody else makes a whole change just before one of our writes."""
+
+    def __init__(self, url: str, before: str) -> None:
+        super().__init__(url)
+        self.before: str | None = before
+
+    def _let_pass(self, write: str) -> None:
+        if self.before == write:
+            self.before = None
+            operations.promote(ObjectStorage(self.address), 4)
+
+    def append(self, revision: int, entry: bytes) -> bool:
+        self._let_pass("append")
+        return super().append(revision, entry)
+
+    def replace(self, name: str, content: bytes) -> None:
+        self._let_pass(name)
+        super().replace(name, content)
+
+
+@pytest.mark.parametrize(
+    ("before", "order"), [("append", [1, 4, 2]), ("models.config", [1, 2, 4]), ("routing.json", [1, 2, 4])]
+)
+def test_of_two_changes_in_an_object_store_none_is_lost(url: str, before: str, order: list[int]) -> None:
+    operations.promote(ObjectStorage(url), 1)
+    operations.promote(Overtaken(url, before), 2)
+    storage = ObjectStorage(url)
+    entries = read_entries(storage)
+    assert [entry.version for entry in entries] == order
+    assert all(later.before == earlier.after for earlier, later in pairwise(entries))
+    assert labels(storage) == {"stable": order[-1]}
+    assert current_state(storage) == (entries[-1].after, None)
+
+
+def test_a_put_whose_answer_was_lost_is_no_other_s(url: str) -> None:
+    storage = ObjectStorage(url)
+    assert storage.append(1, b"ours")
+    assert storage.append(1, b"ours")
+    assert not storage.append(1, b"another's")
+
+
+def test_who_is_never_quick_enough_is_told(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = ObjectStorage(url)
+    monkeypatch.setattr(storage, "append", lambda *_: False)
+    with pytest.raises(MasteryError, match=f"expected to make one change, found others {changes.TRIES} times"):
+        operations.promote(storage, 1)
+    assert storage.read("models.config") is None
+
+
+def test_many_entries_are_read_in_order_on_s3(url: str) -> None:
+    for version in (1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1):
+        operations.promote(ObjectStorage(url), version)
+    assert [entry.revision for entry in read_entries(ObjectStorage(url))] == [*range(1, 12)]
