@@ -20,7 +20,7 @@ Objects = dict[str, dict[str, Any]]  # by kind and name, such as Service/mastery
 
 @pytest.fixture(scope="session")
 def render(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Objects]:
-    """Returns a function that renders an overlay; with another store, model or component where one is named."""
+    """Returns a function that renders an overlay; another store, model, or one more component is taken by its name."""
     kubectl = find_kubectl(request.config.cache.mkdir("kubectl"))
 
     @functools.cache
