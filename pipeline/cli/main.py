@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli import ci_commands, kubeflow_commands, log_commands, notify_commands, schema_commands
+from pipeline.cli import ci_commands, kubeflow_commands, log_commands, notify_commands, schema_commands, serve_commands
 from pipeline.cli.options import ConfigOption, JsonOption, RootOption, SetOption
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app.command("check-log")(log_commands.check_log)
 app.command("notify")(notify_commands.notify)
 app.command("simulate")(log_commands.simulate)
 app.command("ci")(ci_commands.ci)
+app.command("serve")(serve_commands.serve)
 
 
 @app.command()

@@ -214,7 +214,9 @@ def _kind(signature: Signature, inputs: Arrays) -> Hashable:
     """Returns what requests have to have in common to share a call."""
     steps = signature.step_inputs
     widths = {inputs[name].shape[1] for name in steps}
-    if len(widths) == 1:
+    if len(widths) > 1:
+        return object()  # the graph decides how many steps count; padded, it would decide otherwise
+    if widths:
         width = max(SMALLEST_WIDTH, widths.pop())
         rest = tuple(values.shape[1:] for name, values in inputs.items() if name not in steps)
         return ((width - 1).bit_length(), *rest)  # widths within a factor of two, or padding could cost any memory

@@ -133,12 +133,14 @@ def as_request_error(error: Exception) -> RequestError:
     if isinstance(error, TimeoutError):
         return RequestError(StatusCode.DEADLINE_EXCEEDED, "the time for a request is over.")
     if isinstance(error, _CALLERS_FAULT):
-        return RequestError(StatusCode.INVALID_ARGUMENT, _first_line(error.message))
+        return RequestError(StatusCode.INVALID_ARGUMENT, _reason(error.message))
     if isinstance(error, tf.errors.OpError):
-        return RequestError(_CODES.get(error.error_code, StatusCode.INTERNAL), _first_line(error.message))
+        return RequestError(_CODES.get(error.error_code, StatusCode.INTERNAL), _reason(error.message))
     return RequestError(StatusCode.INTERNAL, f"{type(error).__name__}: {error}")
 
 
-def _first_line(message: str) -> str:
-    """Leaves the operation's traceback through our code away, which is of no use to a caller."""
-    return message.partition("\n")[0][:2000]
+def _reason(message: str) -> str:
+    """Leaves away what says nothing to a caller: the heading, and the names of nodes."""
+    lines = [line.strip() for line in message.splitlines()]
+    telling = [line for line in lines if line and line != "Graph execution error:" and not line.startswith("[[{{")]
+    return (telling[-1] if telling else message)[:2000]
