@@ -132,14 +132,16 @@ def _as_json(request: Any) -> bytes:
     """Returns the body of the same request in columns; bytes that are no text as base64."""
     import base64
 
+    import numpy as np
     import tensorflow as tf
 
     def column(name: str, tensor: Any) -> Any:
         values = tf.make_ndarray(tensor)
         if name == "examples":
             return [{"b64": base64.b64encode(value).decode()} for value in values]
-        return [[v.decode() for v in row] if isinstance(row, Sequence | type(values)) else row.decode()
-                for row in values] if values.dtype == object else values.tolist()  # fmt: skip
+        if values.dtype != object:
+            return values.tolist()
+        return np.array([value.decode() for value in values.ravel()], object).reshape(values.shape).tolist()
 
     inputs = {name: column(name, tensor) for name, tensor in request.inputs.items()}
     return json.dumps({"signature_name": request.model_spec.signature_name, "inputs": inputs}).encode()

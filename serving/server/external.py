@@ -122,8 +122,11 @@ def _options(settings: Settings, folder: Path, monitoring: Path) -> list[str]:
 
 
 def _lacks(settings: Settings) -> str:
-    wanted = {"tokens": settings.token, "TLS for REST": settings.tls_cert}
-    wanted["free ports of its own choice"] = 0 in (settings.rest_port, settings.grpc_port) or None
+    wanted = {
+        "tokens": settings.token is not None,
+        "TLS for REST": settings.tls_cert is not None,
+        "choice of free ports": 0 in (settings.rest_port, settings.grpc_port),
+    }
     return " and no ".join(name for name, value in wanted.items() if value)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import grpc
 from grpc import StatusCode
@@ -29,7 +29,7 @@ from serving.server.tensor_codec import decode_inputs, encode
 
 log = logging.getLogger("mastery.serving")
 T = TypeVar("T")
-Context = grpc.aio.ServicerContext
+Context: TypeAlias = Any  # grpc.aio.ServicerContext, which has no types
 
 
 class _Base:

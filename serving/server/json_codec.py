@@ -1,75 +1,25 @@
-"""JSON to arrays and back, in the row and the column form of TensorFlow Serving's REST API.
+"""Tensors as JSON: nested lists to arrays and back, as TensorFlow Serving's REST API writes them.
 
-What is particular about TensorFlow Serving's JSON: `NaN`, `Infinity` and `-Infinity` are numbers; bytes are
-`{"b64": "..."}`; whole numbers stand for floats, never the other way.
+What is particular about it: `NaN`, `Infinity` and `-Infinity` are numbers; bytes are `{"b64": "..."}`; whole numbers
+stand for floats, never the other way.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
 import numpy as np
 
 from serving.server.errors import invalid
-from serving.server.signatures import Array, Arrays, Signature, TensorSpec
+from serving.server.signatures import Array, TensorSpec
 
 B64 = "b64"
 BYTES_SUFFIX = "_bytes"  # outputs of such a name are bytes, not text
 MAX_RANK = 32
-
-
-@dataclass(frozen=True)
-class JsonRequest:
-    """A request before its tensors are read.
-
-    Attributes:
-        signature_name: "" for the default.
-        is_row_form: whether it has `instances`, rather than `inputs`.
-        content: the value of that key.
-    """
-
-    signature_name: str
-    is_row_form: bool
-    content: Any
-
-
-def parse_request(body: bytes) -> JsonRequest:
-    """Reads the outer object of a request.
-
-    Raises:
-        RequestError: no JSON object with either `instances` or `inputs`.
-    """
-    try:
-        document = json.loads(body.decode())
-    except (ValueError, RecursionError) as error:
-        raise invalid(f"JSON Parse error: {error or 'nested too deeply'}") from error
-    if not isinstance(document, dict):
-        raise invalid(f"expected a JSON object, found {_kind(document)}.")
-    name = document.get("signature_name", "")
-    if not isinstance(name, str):
-        raise invalid(f"signature_name: expected a string, found {_kind(name)}.")
-    forms = [key for key in ("instances", "inputs") if key in document]
-    if len(forms) != 1:
-        raise invalid(f"expected one of the keys 'instances' and 'inputs', found {'both' if forms else 'neither'}.")
-    return JsonRequest(name, forms == ["instances"], document[forms[0]])
-
-
-def decode_inputs(request: JsonRequest, signature: Signature) -> Arrays:
-    """Returns the arrays of a request.
-
-    Raises:
-        RequestError: lists of unequal lengths, values of another type, unknown inputs.
-    """
-    columns = _columns_of_rows if request.is_row_form else _columns
-    return {
-        name: decode(values, signature.inputs[name]) for name, values in columns(request.content, signature).items()
-    }
 
 
 def decode(value: Any, spec: TensorSpec) -> Array:
@@ -97,116 +47,12 @@ def decode(value: Any, spec: TensorSpec) -> Array:
     return _leaves(values, spec).reshape(shape)
 
 
-def encode_outputs(outputs: Arrays, *, in_rows: bool) -> bytes:
-    """Returns the body of an answer: `predictions` for a request in rows, `outputs` for one in columns.
+def encode(name: str, values: Array) -> Any:
+    """Returns the nested lists of an output.
 
     Raises:
-        RequestError: in rows, an output does not have a row for each input row.
+        RequestError: JSON has no such values.
     """
-    columns = {name: _encode(name, values) for name, values in outputs.items()}
-    if not in_rows:
-        return _dump({"outputs": next(iter(columns.values())) if len(columns) == 1 else columns})
-    if any(values.ndim == 0 for values in outputs.values()) or len({len(values) for values in outputs.values()}) != 1:
-        shapes = {name: list(values.shape) for name, values in outputs.items()}
-        raise invalid(f"expected outputs with one row an instance, found {shapes}; ask with 'inputs'.")
-    if len(columns) == 1:
-        return _dump({"predictions": next(iter(columns.values()))})
-    rows = zip(*columns.values(), strict=True)
-    return _dump({"predictions": [dict(zip(columns, row, strict=True)) for row in rows]})
-
-
-def encode_error(reason: str) -> bytes:
-    """Returns the body of a refusal."""
-    return _dump({"error": reason})
-
-
-def _columns(content: Any, signature: Signature) -> Mapping[str, Any]:
-    if type(content) is not dict or _is_b64(content):
-        return {_only_input(signature, "inputs"): content}
-    _know(content.keys(), signature)
-    return content
-
-
-def _columns_of_rows(content: Any, signature: Signature) -> Mapping[str, Any]:
-    if type(content) is not list or not content:
-        raise invalid(
-            f"instances: expected a list of one or more, found {'none' if content == [] else _kind(content)}."
-        )
-    named = [type(row) is dict and not _is_b64(row) for row in content]
-    if not any(named):
-        return {_only_input(signature, "instances"): content}
-    if not all(named):
-        raise invalid(f"instances: expected objects, found {_kind(content[named.index(False)])} among them.")
-    keys = content[0].keys()
-    _know(keys, signature)
-    for at, row in enumerate(content):
-        if row.keys() != keys:
-            raise invalid(f"instances, element {at}: expected the keys {', '.join(keys)}; found {_shown(row)}.")
-    return {name: [row[name] for row in content] for name in keys}
-
-
-def _only_input(signature: Signature, key: str) -> str:
-    if len(signature.inputs) != 1:
-        raise invalid(f"{key}: expected values by the names {', '.join(signature.inputs)}; found them without names.")
-    return next(iter(signature.inputs))
-
-
-def _know(names: Any, signature: Signature) -> None:
-    unknown = [name for name in names if name not in signature.inputs]
-    if unknown:
-        raise invalid(f"{signature.name}: expected the inputs {', '.join(signature.inputs)}; found {_shown(unknown)}.")
-
-
-def _leaves(values: Sequence[Any], spec: TensorSpec) -> Array:
-    """Returns a flat array of values, none of which may be of another type than the input's."""
-    accepted, convert = _ACCEPTED.get(spec.dtype.kind, (frozenset(), None))
-    if convert is None:
-        raise invalid(f"input {spec.name}: {spec.dtype_name} cannot be written as JSON.")
-    found = set(map(type, values))
-    if not found <= accepted:
-        wrong = next(value for value in values if type(value) not in accepted)
-        raise invalid(f"input {spec.name}: expected {spec.dtype_name}, found {_kind(wrong)}{_shown(wrong, ' ')}.")
-    try:
-        return convert(values, spec.dtype)
-    except (OverflowError, UnicodeEncodeError, binascii.Error, ValueError) as error:
-        raise invalid(f"input {spec.name}: expected {spec.dtype_name}, found what is none: {error}.") from error
-
-
-def _numbers(values: Sequence[Any], dtype: np.dtype[Any]) -> Array:
-    with np.errstate(over="ignore"):
-        array = np.array(values, dtype)
-    if (
-        dtype.kind == "f"
-        and np.isinf(array).any()
-        and not np.array_equal(np.isinf(array), np.isinf(np.array(values, float)))
-    ):
-        raise OverflowError(f"a number is out of the range of {dtype.name}")
-    return array
-
-
-def _texts(values: Sequence[Any], _: np.dtype[Any]) -> Array:
-    array = np.empty(len(values), object)
-    array[:] = [value.encode() if type(value) is str else _unpack(value) for value in values]
-    return array
-
-
-def _unpack(value: Mapping[str, Any]) -> bytes:
-    if not _is_b64(value):
-        raise ValueError('bytes are written {"b64": "..."}')
-    return base64.b64decode(value[B64], validate=True)
-
-
-Convert = Callable[[Sequence[Any], "np.dtype[Any]"], Array]
-_ACCEPTED: dict[str, tuple[frozenset[type], Convert]] = {
-    "f": (frozenset({int, float}), _numbers),
-    "i": (frozenset({int}), _numbers),
-    "u": (frozenset({int}), _numbers),
-    "b": (frozenset({bool}), _numbers),
-    "O": (frozenset({str, dict}), _texts),
-}
-
-
-def _encode(name: str, values: Array) -> Any:
     if values.dtype == object:
         texts = [_text(value, name.endswith(BYTES_SUFFIX)) for value in values.ravel().tolist()]
         array = np.empty(len(texts), object)
@@ -229,22 +75,66 @@ def _text(value: bytes, is_bytes: bool) -> Any:
     return {B64: base64.b64encode(value).decode()}
 
 
-def _is_b64(value: Any) -> bool:
+def is_b64(value: Any) -> bool:
+    """Says whether a value is `{"b64": "..."}`."""
     return type(value) is dict and value.keys() == {B64} and type(value[B64]) is str
-
-
-def _dump(document: Any) -> bytes:
-    return json.dumps(document, ensure_ascii=False, separators=(", ", ": ")).encode(errors="replace")
 
 
 _KINDS = {dict: "an object", list: "a list", str: "a string", bool: "true or false", type(None): "null"}
 
 
-def _kind(value: Any) -> str:
+def kind(value: Any) -> str:
+    """Returns what JSON calls a value."""
     return _KINDS.get(type(value), "a number")
 
 
-def _shown(value: Any, before: str = "") -> str:
+def shown(value: Any, before: str = "") -> str:
+    """Returns the beginning of a value's text; nothing for lists and objects where a text is to stand before."""
     if isinstance(value, dict | list) and before:
         return ""
     return f"{before}{str(value)[:80]}"
+
+
+def _leaves(values: Sequence[Any], spec: TensorSpec) -> Array:
+    """Returns a flat array of values, none of which may be of another type than the input's."""
+    accepted, convert = _ACCEPTED.get(spec.dtype.kind, (frozenset(), None))
+    if convert is None:
+        raise invalid(f"input {spec.name}: {spec.dtype_name} cannot be written as JSON.")
+    found = set(map(type, values))
+    if not found <= accepted:
+        wrong = next(value for value in values if type(value) not in accepted)
+        raise invalid(f"input {spec.name}: expected {spec.dtype_name}, found {kind(wrong)}{shown(wrong, ' ')}.")
+    try:
+        return convert(values, spec.dtype)
+    except (OverflowError, UnicodeEncodeError, binascii.Error, ValueError) as error:
+        raise invalid(f"input {spec.name}: expected {spec.dtype_name}, found what is none: {error}.") from error
+
+
+def _numbers(values: Sequence[Any], dtype: np.dtype[Any]) -> Array:
+    with np.errstate(over="ignore"):
+        array = np.array(values, dtype)
+    if dtype.kind == "f" and (np.isinf(array) & np.isfinite(np.array(values, float))).any():
+        raise OverflowError(f"a number is out of the range of {dtype.name}")
+    return array
+
+
+def _texts(values: Sequence[Any], _: np.dtype[Any]) -> Array:
+    array = np.empty(len(values), object)
+    array[:] = [value.encode() if type(value) is str else _unpack(value) for value in values]
+    return array
+
+
+def _unpack(value: Mapping[str, Any]) -> bytes:
+    if not is_b64(value):
+        raise ValueError('bytes are written {"b64": "..."}')
+    return base64.b64decode(value[B64], validate=True)
+
+
+Convert = Callable[[Sequence[Any], "np.dtype[Any]"], Array]
+_ACCEPTED: dict[str, tuple[frozenset[type], Convert]] = {
+    "f": (frozenset({int, float}), _numbers),
+    "i": (frozenset({int}), _numbers),
+    "u": (frozenset({int}), _numbers),
+    "b": (frozenset({bool}), _numbers),
+    "O": (frozenset({str, dict}), _texts),
+}

@@ -16,10 +16,11 @@ from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusResponse
 from serving.server.errors import RequestError
 from serving.server.limits import Admission
 from serving.server.metrics import Metrics
+from serving.server.servable import Servable
 from serving.server.settings import Settings
 from serving.server.signatures import Arrays, Signature
 from serving.server.status import status_response
-from serving.server.versions import Servable, Versions
+from serving.server.versions import Versions
 
 _CODES = {code.value[0]: code for code in StatusCode}
 # What a graph says of an input that it cannot take; anything else is the server's own trouble.

@@ -17,10 +17,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 from tensorflow_serving.apis.get_model_metadata_pb2 import SignatureDefMap
 
-from serving.server import json_codec, metrics
+from serving.server import json_forms, metrics
 from serving.server.errors import RequestError, invalid
 from serving.server.limits import check_token
 from serving.server.predictor import ModelChoice, Predictor, as_request_error
+from serving.server.signatures import Arrays
 
 log = logging.getLogger("mastery.serving")
 
@@ -61,7 +62,7 @@ class RestApi:
                 if known.code in (StatusCode.INTERNAL, StatusCode.UNKNOWN):
                     log.exception("%s %s", request.method, request.url.path)
                 headers = {"WWW-Authenticate": "Bearer"} if known.code is StatusCode.UNAUTHENTICATED else None
-                return _json(json_codec.encode_error(known.reason), known.http_status, headers)
+                return _json(json_forms.encode_error(known.reason), known.http_status, headers)
 
         return answer
 
@@ -86,9 +87,9 @@ class RestApi:
             async with asyncio.timeout(self._settings.limits.request_timeout):
                 body = await self._body(request)
                 with self._predictor.lease(choice) as servable:
-                    parsed = await _in_thread_if(len(body) > SMALL, json_codec.parse_request, body)
+                    parsed = await _in_thread_if(len(body) > SMALL, json_forms.parse_request, body)
                     signature = servable.model.signature(parsed.signature_name)
-                    inputs = await _in_thread_if(len(body) > SMALL, json_codec.decode_inputs, parsed, signature)
+                    inputs = await _in_thread_if(len(body) > SMALL, json_forms.decode_inputs, parsed, signature)
                     outputs = await self._predictor.run(servable, signature, inputs)
                     size = sum(values.size for values in outputs.values())
                     return _json(await _in_thread_if(size > SMALL / 16, _encode, outputs, parsed.is_row_form))
@@ -128,8 +129,8 @@ def _choice(match: re.Match[str]) -> ModelChoice:
     return ModelChoice(name, int(version) if version else None, label)
 
 
-def _encode(outputs: json_codec.Arrays, in_rows: bool) -> bytes:
-    return json_codec.encode_outputs(outputs, in_rows=in_rows)
+def _encode(outputs: Arrays, in_rows: bool) -> bytes:
+    return json_forms.encode_outputs(outputs, in_rows=in_rows)
 
 
 async def _in_thread_if(is_large: bool, function: Callable[..., T], *args: Any) -> T:

@@ -44,7 +44,8 @@ class TensorSpec:
     @cached_property
     def dtype(self) -> np.dtype[Any]:
         """The array's dtype; `object`, of bytes, for strings."""
-        return np.dtype(tf.dtypes.as_dtype(self.enum).as_numpy_dtype)
+        found: np.dtype[Any] = np.dtype(tf.dtypes.as_dtype(self.enum).as_numpy_dtype)
+        return found
 
     @cached_property
     def dtype_name(self) -> str:

@@ -6,17 +6,17 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 
 from grpc import StatusCode
 
-from serving.server.batching import Batcher
-from serving.server.engine import LoadedModel, load_warm
+from serving.server.engine import load_warm
 from serving.server.errors import RequestError, invalid
 from serving.server.metrics import Metrics
 from serving.server.model_config import ModelConfigError, Policy, read_policy
+from serving.server.servable import Servable
 from serving.server.settings import Settings
 from serving.server.status import State, Status
 
@@ -25,31 +25,6 @@ log = logging.getLogger("mastery.serving")
 RETRY_SECONDS = 30.0  # until a version that could not be loaded is tried again
 SAVED_MODEL = "saved_model.pb"
 VERSION = re.compile(r"0|[1-9][0-9]{0,17}")  # what fits 64 bits and is written in one way only
-
-
-class Servable:
-    """A version that answers.
-
-    Attributes:
-        version: its number.
-        model: the graph.
-        leases: requests that hold it.
-    """
-
-    def __init__(self, version: int, model: LoadedModel, batchers: dict[str, Batcher]) -> None:
-        self.version, self.model, self._batchers, self.leases = version, model, batchers, 0
-
-    def batcher(self, signature_name: str) -> Batcher:
-        """Returns the queue of a signature of the model."""
-        return self._batchers[signature_name]
-
-    async def close(self) -> None:
-        """Waits for the requests that hold it and frees its memory."""
-        while self.leases:
-            await asyncio.sleep(0.005)
-        for batcher in self._batchers.values():
-            await batcher.drain()
-        await asyncio.to_thread(self.model.close)
 
 
 class Versions:
@@ -203,23 +178,10 @@ class Versions:
             return
         seconds = time.perf_counter() - started
         self._metrics.load(str(path), seconds, succeeded=True)
-        self._servables[version] = Servable(version, model, self._batchers(model))
+        self._servables[version] = Servable(version, model, self._settings, self._executor, self._metrics)
         self.status[version] = Status(State.AVAILABLE)
         self._metrics.versions_available = sorted(self._servables)
         log.info("Version %d of %s answers, after %.1f s of loading.", version, self._settings.name, seconds)
-
-    def _batchers(self, model: LoadedModel) -> dict[str, Batcher]:
-        return {
-            name: Batcher(
-                signature,
-                _runner(model, name),
-                self._executor,
-                self._settings.limits,
-                self._settings.threads,
-                self._metrics.batch,
-            )
-            for name, signature in model.signatures.items()
-        }
 
     def _let_go(self, version: int) -> None:
         servable = self._servables.pop(version)  # from here on, no request finds it
@@ -237,8 +199,3 @@ class Versions:
     def _why(self, version: int) -> str:
         status = self.status.get(version)
         return status.message if status and status.message else "no such version"
-
-
-def _runner(model: LoadedModel, name: str) -> Callable[..., dict[str, object]]:
-    signature = model.signatures[name]
-    return lambda inputs: model.run(signature, inputs)
