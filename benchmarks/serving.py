@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,54 @@ def direct(version: Path, seconds: float) -> Times:
         if sum(times) > seconds + 1 and len(times) > 50:
             return times[30:]
     return times
+
+
+def in_turn(version: Path, seconds: float, rest_port: int, grpc_port: int, name: str) -> dict[str, Times]:
+    """Seconds of a direct call, a call by gRPC and one by REST, of the same request, one after the other."""
+    import http.client
+
+    import grpc
+    import tensorflow as tf
+    from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServiceStub
+
+    model = tf.saved_model.load(str(version))
+    channel = grpc.insecure_channel(f"127.0.0.1:{grpc_port}")
+    stub, connection = PredictionServiceStub(channel), http.client.HTTPConnection("127.0.0.1", rest_port)
+
+    def directly(function: Any, arrays: dict[str, Any]) -> None:
+        for value in function(**{key: tf.constant(array) for key, array in arrays.items()}).values():
+            value.numpy()
+
+    def by_rest(body: bytes) -> None:
+        connection.request("POST", f"/v1/models/{name}:predict", body)
+        response = connection.getresponse()
+        response.read()
+        if response.status != 200:
+            raise RuntimeError(str(response.status))
+
+    asked = []
+    for request in requests_of(version):
+        function, arrays = model.signatures[request.model_spec.signature_name], _arrays(request)
+        request.model_spec.name = name
+        request.model_spec.ClearField("version_choice")
+        asked.append(
+            {
+                "direct": partial(directly, function, arrays),
+                "gRPC": partial(stub.Predict, request),
+                "REST": partial(by_rest, _as_json(request)),
+            }
+        )
+    times: dict[str, Times] = {kind: [] for kind in asked[0]}
+    begun, at = time.perf_counter(), 0
+    while at < 50 or time.perf_counter() < begun + seconds:
+        for kind, call in asked[at % len(asked)].items():
+            started = time.perf_counter()
+            call()
+            times[kind].append(time.perf_counter() - started)
+        at += 1
+    channel.close()
+    connection.close()
+    return {kind: found[20:] for kind, found in times.items()}
 
 
 async def grpc_clients(port: int, name: str, version: Path, clients: int, seconds: float) -> Times:

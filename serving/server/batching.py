@@ -23,6 +23,9 @@ from serving.server.joining import join, kind_of
 from serving.server.settings import Limits
 from serving.server.signatures import Arrays, Signature
 
+FEW_ROWS = 8  # of a lone request that may be computed in the event loop
+QUICK = 0.02  # seconds: if the batch before took less. Two changes of threads take a millisecond on a busy machine.
+
 Run = Callable[[Arrays], Arrays]
 Observe = Callable[[float, int, int, list[float]], None]
 
@@ -40,7 +43,14 @@ class Batcher:
     """Answers the requests to one signature of one version; belongs to one event loop."""
 
     def __init__(
-        self, signature: Signature, run: Run, executor: Executor, limits: Limits, threads: int, observe: Observe
+        self,
+        signature: Signature,
+        run: Run,
+        executor: Executor,
+        limits: Limits,
+        threads: int,
+        is_alone: Callable[[], bool],
+        observe: Observe,
     ) -> None:
         """Makes one.
 
@@ -50,13 +60,16 @@ class Batcher:
             executor: the threads.
             limits: sizes and the timeout.
             threads: batches at the same time.
+            is_alone: says whether one request, and no more, is under way in the whole server.
             observe: is told of each batch: seconds, requests, rows, and the seconds that each request had waited.
         """
         self._signature, self._run, self._executor, self._observe = signature, run, executor, observe
+        self._is_alone = is_alone
         self._limits, self._free = limits, threads
         self._queue: deque[_Waiting] = deque()
         self._queued_rows = 0
         self._expected = 1  # requests in the batch before
+        self._is_quick = False  # whether the batch before was
         self._timer: asyncio.TimerHandle | None = None
         self._running: set[asyncio.Future[Any]] = set()
 
@@ -108,10 +121,20 @@ class Batcher:
         if not batch:
             return
         self._expected = len(batch)
+        if len(batch) == 1 and not self._queue and batch[0].rows <= FEW_ROWS and self._is_quick and self._is_alone():
+            self._answer_here(batch)
+            return
         self._free -= 1
         future = asyncio.get_running_loop().run_in_executor(self._executor, self._compute, batch)
         self._running.add(future)
         future.add_done_callback(lambda done: self._finish(batch, done))
+
+    def _answer_here(self, batch: Sequence[_Waiting]) -> None:
+        """Computes in the event loop, where nobody else would have had any use of it."""
+        done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        done.set_result(self._compute(batch))
+        self._free -= 1
+        self._finish(batch, done)
 
     def _take(self) -> list[_Waiting]:
         """Takes the oldest request and those of its kind, in order, as long as they fit."""
@@ -165,6 +188,7 @@ class Batcher:
         error = None if done.cancelled() else done.exception()
         answers, started = done.result() if not error and not done.cancelled() else ([error] * len(batch), 0.0)
         if started:
+            self._is_quick = time.perf_counter() - started < QUICK
             waits = [started - item.since for item in batch]
             self._observe(time.perf_counter() - started, len(batch), sum(item.rows for item in batch), waits)
         for item, answer in zip(batch, answers, strict=True):

@@ -21,20 +21,21 @@ ENUMS = {
     "float32": types_pb2.DT_FLOAT, "float64": types_pb2.DT_DOUBLE, "int32": types_pb2.DT_INT32,
     "int64": types_pb2.DT_INT64, "uint8": types_pb2.DT_UINT8, "bool": types_pb2.DT_BOOL,
 }  # fmt: skip
+keys = st.sampled_from(["b64", "a", "b", "instances", "inputs", "signature_name"])
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda children: (
-        st.lists(children, max_size=4)
-        | st.dictionaries(
-            st.sampled_from(["b64", "a", "b", "instances", "inputs", "signature_name"]), children, max_size=3
-        )
-    ),
+    lambda children: st.lists(children, max_size=4) | st.dictionaries(keys, children, max_size=3),
     max_leaves=20,
 )
 
 
 def spec(dtype: int, shape: tuple[int | None, ...] | None = None, name: str = "a") -> TensorSpec:
     return TensorSpec(name, f"{name}:0", dtype, shape)
+
+
+def refused_well(error: RequestError) -> None:
+    assert error.http_status == 400
+    assert error.reason
 
 
 def through_json(name: str, values: np.ndarray) -> object:
@@ -78,8 +79,7 @@ def test_a_value_is_a_tensor_or_refused(value: object, dtype: int, shape: tuple[
     try:
         found = decode(value, wanted)
     except RequestError as error:
-        assert error.http_status == 400
-        assert error.reason
+        refused_well(error)
     else:
         assert wanted.fits(found.shape)
         assert found.dtype == wanted.dtype
@@ -131,8 +131,7 @@ def test_a_body_is_a_request_or_refused(body: bytes) -> None:
     try:
         decode_inputs(parse_request(body), SIGNATURE)
     except RequestError as error:
-        assert error.http_status == 400
-        assert error.reason
+        refused_well(error)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +143,7 @@ def test_a_body_is_a_request_or_refused(body: bytes) -> None:
         (b"[]", "expected a JSON object, found a list"),
         (b"{}", "found neither"),
         (b'{"instances": [], "inputs": {}}', "found both"),
-        (b'{"instances": []}', "found an empty one"),
+        (b'{"instances": []}', "one or more, found none"),
         (b'{"instances": {"a": 1}}', "expected a list of one or more, found an object"),
         (b'{"signature_name": 1, "instances": [1]}', "signature_name: expected a string"),
         (b'{"instances": [1]}', "by the names a, b"),
