@@ -54,6 +54,11 @@ class Server:
         self._predictor = Predictor(settings, self.versions, self._metrics)
         self.rest_port = self.grpc_port = 0
 
+    @property
+    def requests_under_way(self) -> int:
+        """Requests to predict that are not answered yet."""
+        return self._metrics.requests_under_way
+
     async def start(self) -> None:
         """Takes the ports, loads what is there, and begins to answer.
 

@@ -41,6 +41,7 @@ class Versions:
         self._settings, self._executor, self._metrics = settings, executor, metrics
         self._servables: dict[int, Servable] = {}
         self._policy = Policy()
+        self._labels: dict[str, int] = {}  # those whose versions answer
         self._file_policy: Policy | str | None = None  # what models.config said last, or what was wrong with it
         self._retry_at: dict[int, float] = {}
         self._closing: set[asyncio.Task[None]] = set()
@@ -69,10 +70,10 @@ class Versions:
         """
         if not label:
             return version
-        if label not in self._policy.labels:
-            known = ", ".join(sorted(self._policy.labels)) or "none"
+        if label not in self._labels:
+            known = ", ".join(sorted(self._labels)) or "none"
             raise invalid(f"Unrecognized servable version label: {label[:200]}; the labels are: {known}.")
-        return self._policy.labels[label]
+        return self._labels[label]
 
     async def poll(self) -> None:
         """Looks at the folder once; loads and lets go what has changed."""
@@ -87,17 +88,17 @@ class Versions:
             RequestError: a version or a label's version is not there or cannot be loaded; the policy stays as it was.
         """
         async with self._polling:
-            before, self._policy = self._policy, policy
+            chosen = policy.choose(self._present())
+            asked_for = {*policy.specific, *policy.labels.values()}
             self._retry_at.clear()
-            wanted = set(policy.specific) | set(policy.labels.values())
-            await self._load([version for version in self._present() if version in {*wanted, *self._wanted()}])
-            missing = sorted(wanted - self._servables.keys())
-            if missing:
-                self._policy = before
-                await self._follow()
-                reasons = "; ".join(f"{item}: {self._why(item)}" for item in missing)
-                raise RequestError(StatusCode.FAILED_PRECONDITION, f"versions that cannot be served: {reasons}.")
+            await self._load([version for version in chosen if version in asked_for])
+            missing = sorted(asked_for - (set(chosen) & self._servables.keys()))
+            if not missing:
+                self._policy = policy
             await self._follow()
+            if missing:
+                reasons = "; ".join(f"{version}: {self._why(version)}" for version in missing)
+                raise RequestError(StatusCode.FAILED_PRECONDITION, f"versions that cannot be served: {reasons}.")
 
     async def watch(self) -> None:
         """Polls for ever."""
@@ -146,22 +147,37 @@ class Versions:
         names = [item.name for item in folder.iterdir() if VERSION.fullmatch(item.name)]
         return sorted(int(name) for name in names if (folder / name / SAVED_MODEL).is_file())
 
-    def _wanted(self) -> list[int]:
-        return self._policy.choose(self._present())
-
     async def _follow(self) -> None:
-        wanted = self._wanted()
+        wanted = self._policy.choose(self._present())
         await self._load(wanted)
-        served = [version for version in wanted if version in self._servables]
+        if not self._servables and not self._policy.specific:
+            await self._load_any()
+        served = {version for version in wanted if version in self._servables}
+        labels = {label: self._answering(label, version) for label, version in self._policy.labels.items()}
+        self._labels = {label: version for label, version in labels.items() if version is not None}
         if served:  # otherwise what answers stays, wanted or not
-            for version in sorted(self._servables.keys() - set(served)):
+            for version in sorted(self._servables.keys() - served - set(self._labels.values())):
                 self._let_go(version)
         self._metrics.versions_available = sorted(self._servables)
+
+    def _answering(self, label: str, version: int) -> int | None:
+        """Returns the version that a label is to stand for, or, until that answers, the one it stood for."""
+        if version in self._servables:
+            return version
+        before = self._labels.get(label)
+        return before if before in self._servables else None
 
     async def _load(self, wanted: list[int]) -> None:
         for version in wanted:
             if version not in self._servables and time.monotonic() >= self._retry_at.get(version, 0.0):
                 await self._load_one(version)
+
+    async def _load_any(self) -> None:
+        """Where the newest cannot be loaded and nothing answers yet: an older one is better than none."""
+        for version in reversed(self._present()):
+            await self._load([version])
+            if self._servables:
+                return
 
     async def _load_one(self, version: int) -> None:
         path = self._settings.models / str(version)
@@ -198,4 +214,4 @@ class Versions:
 
     def _why(self, version: int) -> str:
         status = self.status.get(version)
-        return status.message if status and status.message else "no such version"
+        return status.message if status and status.message else "not among the versions that are there and chosen"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import threading
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
@@ -69,10 +70,16 @@ def running(folder: Path, **options: Any) -> Iterator[Running]:
     try:
         server = run(make())
         try:
+            tls_cert = settings.tls_cert
+            scheme = "https" if tls_cert else "http"
+            verify = ssl.create_default_context(cafile=tls_cert) if tls_cert else False
+            options = [("grpc.use_local_subchannel_pool", 1)]
             address = f"127.0.0.1:{server.grpc_port}"
             with (
-                httpx.Client(base_url=f"http://127.0.0.1:{server.rest_port}", timeout=60, trust_env=False) as rest,
-                grpc.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)]) as channel,
+                httpx.Client(
+                    base_url=f"{scheme}://127.0.0.1:{server.rest_port}", timeout=60, trust_env=False, verify=verify
+                ) as rest,
+                _channel(address, tls_cert, options) as channel,
             ):
                 yield Running(server, loop, rest, channel)
         finally:
@@ -81,3 +88,9 @@ def running(folder: Path, **options: Any) -> Iterator[Running]:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
+
+
+def _channel(address: str, tls_cert: Path | None, options: list[tuple[str, Any]]) -> grpc.Channel:
+    if tls_cert is None:
+        return grpc.insecure_channel(address, options)
+    return grpc.secure_channel(address, grpc.ssl_channel_credentials(tls_cert.read_bytes()), options)
