@@ -68,8 +68,12 @@ class Server:
         settings = self._settings
         listening = _bind(settings.host, settings.rest_port)
         self.rest_port = listening.getsockname()[1]
-        self._grpc = self._make_grpc()
-        self._rest = _Uvicorn(self._rest_config())
+        try:
+            self._grpc = self._make_grpc()
+            self._rest = _Uvicorn(self._rest_config())
+        except ServerError:
+            listening.close()
+            raise
         await self.versions.poll()
         if not self.versions.status:
             log.warning("%s: no version yet; waiting for one.", settings.models)
