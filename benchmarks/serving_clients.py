@@ -61,7 +61,7 @@ def in_turn(version: Path, seconds: float, rest_port: int, grpc_port: int, name:
             {
                 "direct": partial(directly, function, arrays),
                 "gRPC": partial(stub.Predict, request),
-                "REST": partial(by_rest, _as_json(request)),
+                "REST": partial(by_rest, as_json(request)),
             }
         )
     times: dict[str, Times] = {kind: [] for kind in asked[0]}
@@ -102,7 +102,7 @@ async def grpc_clients(port: int, name: str, version: Path, clients: int, second
 
 async def rest_clients(port: int, name: str, version: Path, clients: int, seconds: float) -> Times:
     """Seconds of calls over connections that stay open, written by hand so that the client is not what is measured."""
-    bodies = [_as_json(request) for request in requests_of(version)]
+    bodies = [as_json(request) for request in requests_of(version)]
     head = f"POST /v1/models/{name}:predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: "
     asked = [f"{head}{len(body)}\r\n\r\n".encode() + body for body in bodies]
     connections = [await asyncio.open_connection("127.0.0.1", port) for _ in range(clients)]
@@ -138,7 +138,7 @@ async def _closed_loop(ask: Callable[[int, int], Awaitable[None]], clients: int,
     return times
 
 
-def _as_json(request: Any) -> bytes:
+def as_json(request: Any) -> bytes:
     """Returns the body of the same request in columns; bytes that are no text as base64."""
     import base64
 

@@ -15,7 +15,7 @@ import grpc
 import uvicorn
 
 from components.errors import MasteryError
-from serving.server.grpc_service import add_services
+from serving.server.grpc_service import GrpcApi
 from serving.server.metrics import Metrics
 from serving.server.predictor import Predictor
 from serving.server.rest import RestApi
@@ -106,7 +106,7 @@ class Server:
                 ("grpc.max_metadata_size", 16 * 2**10),
             ]
         )
-        add_services(server, self._predictor)
+        GrpcApi(self._predictor).add_to(server)
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         address = f"{host}:{settings.grpc_port}"
         try:
