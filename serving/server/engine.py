@@ -83,7 +83,11 @@ class LoadedModel:
         Raises:
             tf.errors.OpError: the graph refuses.
         """
-        answers = self._calls[signature.name](*[inputs[name] for name in signature.inputs])
+        try:
+            answers = self._calls[signature.name](*[inputs[name] for name in signature.inputs])
+        except UnicodeDecodeError as error:  # the graph's message quotes bytes of the request that are no text
+            message = error.object.decode(errors="replace")
+            raise tf.errors.InvalidArgumentError(None, None, message) from error
         return dict(zip(signature.outputs, answers, strict=True))
 
     def close(self) -> None:

@@ -88,6 +88,7 @@ def test_a_missing_step_is_nan(server: Running) -> None:
     [
         ({"instances": [1]}, "", 400, "expected DT_STRING, found a number 1"),
         ({"instances": ["no example"]}, "", 400, "Could not parse example input"),
+        ({"instances": [{"b64": "zMw="}]}, "", 400, "Could not parse example input"),
         ({"signature_name": "nothing", "instances": [1]}, "", 400, "expected one of the signatures predict_steps"),
         ({"signature_name": "predict_steps", "inputs": {}}, "", 400, "found no correct, event_type"),
         ({"signature_name": "single", "instances": [1]}, "", 400, r"expected DT_FLOAT \[\], found shape \[1\]"),
