@@ -14,7 +14,6 @@ from pipeline.cli import (
     log_commands,
     models_commands,
     notify_commands,
-    predict_commands,
     schema_commands,
 )
 from pipeline.cli.options import ConfigOption, JsonOption, RootOption, SetOption
@@ -33,7 +32,14 @@ app.command("check-log")(log_commands.check_log)
 app.command("notify")(notify_commands.notify)
 app.command("simulate")(log_commands.simulate)
 app.command("ci")(ci_commands.ci)
-app.command("predict")(predict_commands.predict)
+from pipeline.cli import (
+    ci_commands,
+    kubeflow_commands,
+    log_commands,
+    models_commands,
+    notify_commands,
+    schema_commands,
+)
 
 
 @app.command()

@@ -1,0 +1,141 @@
+"""The embedded server beside a direct call of the SavedModel, on the same machine, in one run.
+
+.venv/bin/python benchmarks/serving.py --models runs/sample/serving [--seconds 5] [--clients 1 16 64] [--repeat 3]
+
+First one client makes each request directly, by gRPC and by REST, one after the other, so that whatever else the
+machine does hits all three alike. Then 1, 16 and 64 clients ask all the time. Last, new versions are pushed while 64
+clients ask: a single request that fails ends the run. The machine's load stands beside the figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+CLIENTS = Path(__file__).with_name("serving_clients.py")
+Times = list[float]
+
+
+@contextlib.contextmanager
+def serving(models: Path, name: str) -> Iterator[tuple[int, int]]:
+    """Yields the ports of REST and gRPC of an embedded server in a process of its own."""
+    command = [
+        sys.executable, "-m", "pipeline.cli.main", "serve", "--engine", "embedded", "--models", str(models),
+        "--name", name, "--rest-port", "0", "--grpc-port", "0",
+    ]  # fmt: skip
+    with tempfile.TemporaryFile("w+") as log, subprocess.Popen(command, stderr=log, stdout=log) as process:
+        try:
+            yield _ports(process, log)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(15)
+
+
+def _ports(process: subprocess.Popen[bytes], log: Any) -> tuple[int, int]:
+    for _ in range(600):
+        log.seek(0)
+        text = log.read()
+        line = next((line for line in text.splitlines() if line.startswith("Serving ")), None)
+        if line:
+            rest, grpc_ = line.split("REST ")[1].split(", gRPC ")
+            return int(rest.split(":")[2].split("/")[0]), int(grpc_.rstrip(".").split(":")[-1])
+        if process.poll() is not None:
+            raise RuntimeError(text)
+        time.sleep(0.2)
+    raise RuntimeError("the server did not start")
+
+
+def percentile(times: Times, share: float) -> float:
+    """Returns it in milliseconds."""
+    return sorted(times)[min(len(times) - 1, int(len(times) * share))] * 1e3
+
+
+class Bench:
+    """One server, and what is asked of it."""
+
+    def __init__(self, version: Path, name: str, seconds: float, ports: tuple[int, int]) -> None:
+        self._version, self._name, self._seconds, self._ports = version, name, seconds, ports
+
+    def measure(self, kind: str, count: int) -> dict[str, Times]:
+        """Returns the seconds of each call, by kind."""
+        ports = [str(port) for port in self._ports]
+        command = [sys.executable, str(CLIENTS), kind, str(self._version), str(self._seconds), *ports, self._name]
+        environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+        done = subprocess.run([*command, str(count)], check=True, stdout=subprocess.PIPE, env=environment)
+        return dict(json.loads(done.stdout))
+
+    def one_client(self, repeat: int) -> None:
+        """Prints the ratios to a direct call."""
+        parts = [self.measure("in turn", 1) for _ in range(repeat)]
+        print(f"one client, in turn   p50 ms  p99 ms  p50/direct   (load {os.getloadavg()[0]:.1f})")
+        for kind in parts[0]:
+            p50, p99 = (statistics.median(percentile(part[kind], share) for part in parts) for share in (0.5, 0.99))
+            ratio = statistics.median(percentile(p[kind], 0.5) / percentile(p["direct"], 0.5) for p in parts)
+            print(f"{kind:20} {p50:7.2f} {p99:7.2f} {ratio:11.2f}", flush=True)
+
+    def many_clients(self, clients: Sequence[int], repeat: int) -> None:
+        """Prints what many clients get beside what one gets."""
+        print(f"clients              p50 ms  p99 ms  predictions/s  of one client   (load {os.getloadavg()[0]:.1f})")
+        for kind in ("gRPC", "REST"):
+            parts = {count: [self.measure(kind, count)[kind] for _ in range(repeat)] for count in clients}
+            rates = {count: statistics.median(len(part) / self._seconds for part in parts[count]) for count in clients}
+            for count in clients:
+                p50, p99 = (
+                    statistics.median(percentile(part, share) for part in parts[count]) for share in (0.5, 0.99)
+                )
+                of_one = rates[count] / rates[clients[0]]
+                print(f"{count:4} {kind:15} {p50:7.2f} {p99:7.2f} {rates[count]:14.0f} {of_one:14.1f}", flush=True)
+
+    def reload(self, clients: int, versions: int) -> None:
+        """Pushes versions while clients ask; raises where one of their requests fails."""
+        newest = int(self._version.name)
+        asking = threading.Thread(target=lambda: answered.update(self.measure("gRPC", clients)))
+        answered: dict[str, Times] = {}
+        asking.start()
+        pushed = 0
+        while asking.is_alive():
+            beside = self._version.with_name(".push")
+            shutil.copytree(self._version, beside)
+            beside.rename(self._version.with_name(str(newest + pushed + 1)))
+            pushed += 1
+            asking.join(self._seconds / versions)
+        if not answered:
+            raise SystemExit("a request was lost")
+        p99 = percentile(answered["gRPC"], 0.99)
+        print(f"{pushed} versions pushed under load: {len(answered['gRPC'])} requests, none lost, p99 {p99:.0f} ms")
+
+
+def main(models: Path, name: str, seconds: float, clients: Sequence[int], repeat: int) -> None:
+    """Prints milliseconds and ratios; the model is copied, for versions are pushed."""
+    newest = max((item for item in models.iterdir() if item.name.isdecimal()), key=lambda item: int(item.name))
+    with tempfile.TemporaryDirectory() as folder:
+        version = Path(shutil.copytree(newest, Path(folder, newest.name)))
+        with serving(Path(folder), name) as ports:
+            bench = Bench(version, name, seconds, ports)
+            bench.one_client(repeat)
+            bench.many_clients(clients, repeat)
+            bench.reload(max(clients), 3)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", type=Path, required=True)
+    parser.add_argument("--name", default="sample")
+    parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument("--clients", type=int, nargs="+", default=[1, 16, 64])
+    parser.add_argument("--repeat", type=int, default=3)
+    given = parser.parse_args()
+    main(given.models, given.name, given.seconds, given.clients, given.repeat)

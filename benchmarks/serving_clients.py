@@ -1,0 +1,179 @@
+"""Clients of `benchmarks/serving.py`, in a process of their own; prints the seconds of each call as JSON.
+
+Every request is one learner, as `predict_steps` or as a serialized example, taken from the model's warm-up requests.
+Each client asks, waits for the answer, and asks again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+WARMUP = "assets.extra/tf_serving_warmup_requests"
+CLIENTS_OF_A_CHANNEL = 8
+Times = list[float]
+
+
+def requests_of(version: Path) -> list[Any]:
+    """Returns the model's warm-up requests."""
+    import tensorflow as tf
+    from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
+
+    records = tf.data.TFRecordDataset(str(version / WARMUP)).as_numpy_iterator()
+    return [PredictionLog.FromString(record).predict_log.request for record in records]
+
+
+def in_turn(version: Path, seconds: float, rest_port: int, grpc_port: int, name: str) -> dict[str, Times]:
+    """Seconds of a direct call, a call by gRPC and one by REST, of the same request, one after the other."""
+    import http.client
+
+    import grpc
+    import tensorflow as tf
+    from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServiceStub
+
+    model = tf.saved_model.load(str(version))
+    channel = grpc.insecure_channel(f"127.0.0.1:{grpc_port}")
+    stub, connection = PredictionServiceStub(channel), http.client.HTTPConnection("127.0.0.1", rest_port)
+
+    def directly(function: Any, arrays: dict[str, Any]) -> None:
+        for value in function(**{key: tf.constant(array) for key, array in arrays.items()}).values():
+            value.numpy()
+
+    def by_rest(body: bytes) -> None:
+        connection.request("POST", f"/v1/models/{name}:predict", body)
+        response = connection.getresponse()
+        response.read()
+        if response.status != 200:
+            raise RuntimeError(str(response.status))
+
+    asked = []
+    for request in requests_of(version):
+        function, arrays = model.signatures[request.model_spec.signature_name], _arrays(request)
+        request.model_spec.name = name
+        request.model_spec.ClearField("version_choice")
+        asked.append(
+            {
+                "direct": partial(directly, function, arrays),
+                "gRPC": partial(stub.Predict, request),
+                "REST": partial(by_rest, as_json(request)),
+            }
+        )
+    times: dict[str, Times] = {kind: [] for kind in asked[0]}
+    begun, at = time.perf_counter(), 0
+    while at < 50 or time.perf_counter() < begun + seconds:
+        for kind, call in asked[at % len(asked)].items():
+            started = time.perf_counter()
+            call()
+            times[kind].append(time.perf_counter() - started)
+        at += 1
+    channel.close()
+    connection.close()
+    return {kind: found[20:] for kind, found in times.items()}
+
+
+async def grpc_clients(port: int, name: str, version: Path, clients: int, seconds: float) -> Times:
+    """Seconds of calls by the official stubs."""
+    import grpc
+    from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServiceStub
+
+    asked = requests_of(version)
+    for request in asked:
+        request.model_spec.name = name
+        request.model_spec.ClearField("version_choice")
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    channels = [
+        grpc.aio.insecure_channel(f"127.0.0.1:{port}", options) for _ in range(-(-clients // CLIENTS_OF_A_CHANNEL))
+    ]
+    stubs = [PredictionServiceStub(channel) for channel in channels]
+
+    async def ask(client: int, at: int) -> None:
+        await stubs[client % len(stubs)].Predict(asked[(client + at) % len(asked)], timeout=30)
+
+    times = await _closed_loop(ask, clients, seconds)
+    await asyncio.gather(*(channel.close() for channel in channels))
+    return times
+
+
+async def rest_clients(port: int, name: str, version: Path, clients: int, seconds: float) -> Times:
+    """Seconds of calls over connections that stay open, written by hand so that the client is not what is measured."""
+    bodies = [as_json(request) for request in requests_of(version)]
+    head = f"POST /v1/models/{name}:predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: "
+    asked = [f"{head}{len(body)}\r\n\r\n".encode() + body for body in bodies]
+    connections = [await asyncio.open_connection("127.0.0.1", port) for _ in range(clients)]
+
+    async def ask(client: int, at: int) -> None:
+        reader, writer = connections[client]
+        writer.write(asked[(client + at) % len(asked)])
+        answer = await reader.readuntil(b"\r\n\r\n")
+        if not answer.startswith(b"HTTP/1.1 200"):
+            raise RuntimeError(answer.decode())
+        length = next(line for line in answer.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+        await reader.readexactly(int(length.partition(b":")[2]))
+
+    times = await _closed_loop(ask, clients, seconds)
+    for _, writer in connections:
+        writer.close()
+    return times
+
+
+async def _closed_loop(ask: Callable[[int, int], Awaitable[None]], clients: int, seconds: float) -> Times:
+    times: Times = []
+    begun = time.perf_counter() + 1.0  # of which the first second is not counted
+
+    async def client(number: int) -> None:
+        at = 0
+        while (started := time.perf_counter()) < begun + seconds:
+            await ask(number, at)
+            at += 1
+            if started > begun:
+                times.append(time.perf_counter() - started)
+
+    await asyncio.gather(*(client(number) for number in range(clients)))
+    return times
+
+
+def as_json(request: Any) -> bytes:
+    """Returns the body of the same request in columns; bytes that are no text as base64."""
+    import base64
+
+    import numpy as np
+    import tensorflow as tf
+
+    def column(name: str, tensor: Any) -> Any:
+        values = tf.make_ndarray(tensor)
+        if name == "examples":
+            return [{"b64": base64.b64encode(value).decode()} for value in values]
+        if values.dtype != object:
+            return values.tolist()
+        return np.array([value.decode() for value in values.ravel()], object).reshape(values.shape).tolist()
+
+    inputs = {name: column(name, tensor) for name, tensor in request.inputs.items()}
+    return json.dumps({"signature_name": request.model_spec.signature_name, "inputs": inputs}).encode()
+
+
+def _arrays(request: Any) -> dict[str, Any]:
+    import tensorflow as tf
+
+    return {name: tf.make_ndarray(tensor) for name, tensor in request.inputs.items()}
+
+
+def main(kind: str, version: Path, seconds: float, rest_port: int, grpc_port: int, name: str, count: int) -> None:
+    """Asks and prints."""
+    if kind == "in turn":
+        found = in_turn(version, seconds, rest_port, grpc_port, name)
+    elif kind == "gRPC":
+        found = {kind: asyncio.run(grpc_clients(grpc_port, name, version, count, seconds))}
+    else:
+        found = {kind: asyncio.run(rest_clients(rest_port, name, version, count, seconds))}
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    kind, version, seconds, rest_port, grpc_port, name, count = sys.argv[1:]
+    main(kind, Path(version), float(seconds), int(rest_port), int(grpc_port), name, int(count))

@@ -1,0 +1,105 @@
+"""`mastery serve`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.options import RootOption, SetOption
+
+
+def serve(
+    models: Annotated[
+        Path | None, typer.Option("--models", metavar="DIR", help="The folder with a subfolder for each version.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE", help="Or the configuration of the run that pushed.")
+    ] = None,
+    set_: SetOption = [],  # noqa: B006 (Typer copies it)
+    root: RootOption = Path("runs"),
+    name: Annotated[
+        str | None, typer.Option("--name", help="The model's name in requests; default: what its manifest says.")
+    ] = None,
+    engine: Annotated[
+        str, typer.Option("--engine", metavar="ENGINE", help="auto, binary, container or embedded.")
+    ] = "auto",
+    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
+    rest_port: Annotated[int, typer.Option("--rest-port", min=0, max=65535)] = 8501,
+    grpc_port: Annotated[int, typer.Option("--grpc-port", min=0, max=65535)] = 8500,
+    poll_seconds: Annotated[
+        float, typer.Option("--poll-seconds", min=0.05, help="Seconds between two looks for new versions.")
+    ] = 1.0,
+    tls_cert: Annotated[Path | None, typer.Option("--tls-cert", metavar="FILE", help="Certificate chain, PEM.")] = None,
+    tls_key: Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="Its private key, PEM.")] = None,
+    max_request_bytes: Annotated[int, typer.Option("--max-request-bytes", min=1)] = 16 * 2**20,
+    max_rows: Annotated[int, typer.Option("--max-rows", min=1, help="Rows of one request.")] = 4096,
+    max_requests: Annotated[
+        int, typer.Option("--max-requests", min=1, help="Requests under way at once; more are refused.")
+    ] = 512,
+    max_queue_rows: Annotated[
+        int, typer.Option("--max-queue-rows", min=1, help="Rows that wait; more are refused.")
+    ] = 16_384,
+    max_batch_rows: Annotated[
+        int, typer.Option("--max-batch-rows", min=1, help="Rows that share a call of the graph.")
+    ] = 128,
+    batch_timeout_micros: Annotated[
+        int, typer.Option("--batch-timeout-micros", min=0, help="Microseconds to wait for others, at most.")
+    ] = 2000,
+    request_timeout: Annotated[
+        float, typer.Option("--request-timeout", min=0.001, help="Seconds until a request is given up.")
+    ] = 30.0,
+    drain_timeout: Annotated[
+        float, typer.Option("--drain-timeout", min=0.0, help="Seconds to answer what is under way at the end.")
+    ] = 5.0,
+) -> None:
+    """Serve the pushed versions on this machine, by TensorFlow Serving's REST and gRPC API.
+
+    Runs tensorflow_model_server where it is installed, else the image tensorflow/serving where a container engine
+    has it, else a server of our own. The token that callers need, if any, is in $MASTERY_SERVE_TOKEN.
+    """
+    import os
+
+    from serving.server.launch import serve as launch
+    from serving.server.settings import TOKEN, Limits, Settings
+    from serving.server.source import model_name
+
+    folder = _folder(models, config, set_, root)
+    launch(
+        Settings(
+            models=folder,
+            name=name or model_name(folder),
+            host=host,
+            rest_port=rest_port,
+            grpc_port=grpc_port,
+            poll_seconds=poll_seconds,
+            token=os.environ.get(TOKEN) or None,
+            tls_cert=tls_cert,
+            tls_key=tls_key,
+            limits=Limits(
+                max_request_bytes=max_request_bytes,
+                max_rows=max_rows,
+                max_requests=max_requests,
+                max_queue_rows=max_queue_rows,
+                max_batch_rows=max_batch_rows,
+                batch_timeout=batch_timeout_micros / 1e6,
+                request_timeout=request_timeout,
+                drain_timeout=drain_timeout,
+            ),
+        ),
+        engine,
+    )
+
+
+def _folder(models: Path | None, config: Path | None, set_: list[str], root: Path) -> Path:
+    from components.config import load_config
+    from components.errors import MasteryError
+    from pipeline.layout import Layout
+
+    if (models is None) == (config is None):
+        raise MasteryError("expected either --models or --config, to know what to serve.")
+    if models is not None:
+        return models
+    loaded = load_config(config, set_)  # type: ignore[arg-type]
+    return Layout(root, loaded.name).serving(loaded)

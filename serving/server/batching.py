@@ -1,0 +1,201 @@
+"""Micro-batching: requests to one signature that are there at the same time share one call of the graph.
+
+A request that comes alone is answered at once. While a batch is computed, requests gather; the next batch takes as
+many as fit. Where the batch before had several requests, the next waits for as many, but no longer than the timeout:
+clients that ask, wait for the answer and ask again would otherwise split into one lone request and a late crowd.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from grpc import StatusCode
+
+from serving.server.errors import RequestError
+from serving.server.joining import join, kind_of
+from serving.server.settings import Limits
+from serving.server.signatures import Arrays, Signature
+
+FEW_ROWS = 8  # of a lone request that may be computed in the event loop
+QUICK = 0.02  # seconds: if the batch before took less. Two changes of threads take a millisecond on a busy machine.
+
+Run = Callable[[Arrays], Arrays]
+Observe = Callable[[float, int, int, list[float]], None]
+
+
+@dataclass(eq=False, slots=True)
+class _Waiting:
+    inputs: Arrays
+    rows: int
+    kind: Hashable  # requests of one kind can share a call
+    answer: asyncio.Future[Arrays]
+    since: float
+
+
+class Batcher:
+    """Answers the requests to one signature of one version; belongs to one event loop."""
+
+    def __init__(
+        self,
+        signature: Signature,
+        run: Run,
+        executor: Executor,
+        limits: Limits,
+        threads: int,
+        is_alone: Callable[[], bool],
+        observe: Observe,
+    ) -> None:
+        """Makes one.
+
+        Args:
+            signature: what the requests are checked against.
+            run: computes a batch, in a thread.
+            executor: the threads.
+            limits: sizes and the timeout.
+            threads: batches at the same time.
+            is_alone: says whether one request, and no more, is under way in the whole server.
+            observe: is told of each batch: seconds, requests, rows, and the seconds that each request had waited.
+        """
+        self._signature, self._run, self._executor, self._observe = signature, run, executor, observe
+        self._is_alone = is_alone
+        self._limits, self._free = limits, threads
+        self._queue: deque[_Waiting] = deque()
+        self._queued_rows = 0
+        self._expected = 1  # requests in the batch before
+        self._is_quick = False  # whether the batch before was
+        self._timer: asyncio.TimerHandle | None = None
+        self._running: set[asyncio.Future[Any]] = set()
+
+    async def submit(self, inputs: Arrays, rows: int) -> Arrays:
+        """Answers one request.
+
+        Args:
+            inputs: arrays that the signature has checked.
+            rows: how many rows they have.
+
+        Raises:
+            RequestError: too many rows are waiting already, or the graph refuses the request.
+        """
+        if self._queued_rows and self._queued_rows + rows > self._limits.max_queue_rows:
+            raise RequestError(StatusCode.RESOURCE_EXHAUSTED, f"{self._queued_rows} rows are waiting; try again later.")
+        answer: asyncio.Future[Arrays] = asyncio.get_running_loop().create_future()
+        self._queue.append(_Waiting(inputs, rows, kind_of(self._signature, inputs), answer, time.perf_counter()))
+        self._queued_rows += rows
+        self._consider()
+        return await answer
+
+    async def drain(self) -> None:
+        """Returns when nothing is waiting and nothing is running."""
+        while self._queue or self._running:
+            await asyncio.sleep(0.005)
+
+    def _consider(self) -> None:
+        """Starts batches, or sets the timer that will."""
+        while self._free and self._queue:
+            enough = len(self._queue) >= self._expected or self._queued_rows >= self._limits.max_batch_rows
+            if not enough and self._limits.batch_timeout > 0:
+                if self._timer is None:
+                    loop = asyncio.get_running_loop()
+                    self._timer = loop.call_later(self._limits.batch_timeout, self._time_is_up)
+                return
+            self._start()
+
+    def _time_is_up(self) -> None:
+        self._timer = None
+        if self._free and self._queue:
+            self._start()
+            self._consider()
+
+    def _start(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        batch = self._take()
+        if not batch:
+            return
+        self._expected = len(batch)
+        if len(batch) == 1 and not self._queue and batch[0].rows <= FEW_ROWS and self._is_quick and self._is_alone():
+            self._answer_here(batch)
+            return
+        self._free -= 1
+        future = asyncio.get_running_loop().run_in_executor(self._executor, self._compute, batch)
+        self._running.add(future)
+        future.add_done_callback(lambda done: self._finish(batch, done))
+
+    def _answer_here(self, batch: Sequence[_Waiting]) -> None:
+        """Computes in the event loop, where nobody else would have had any use of it."""
+        done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        done.set_result(self._compute(batch))
+        self._free -= 1
+        self._finish(batch, done)
+
+    def _take(self) -> list[_Waiting]:
+        """Takes the oldest request and those of its kind, in order, as long as they fit."""
+        batch: list[_Waiting] = []
+        others: list[_Waiting] = []
+        rows = 0
+        while self._queue and rows < self._limits.max_batch_rows:
+            item = self._queue.popleft()
+            if item.answer.done():  # its caller has gone
+                self._queued_rows -= item.rows
+            elif not batch or (item.kind == batch[0].kind and rows + item.rows <= self._limits.max_batch_rows):
+                batch.append(item)
+                rows += item.rows
+                if not self._signature.is_row_wise:
+                    break
+            else:
+                others.append(item)
+        self._queue.extendleft(reversed(others))
+        self._queued_rows -= rows
+        return batch
+
+    def _compute(self, batch: Sequence[_Waiting]) -> tuple[list[Arrays | Exception], float]:
+        """In a thread: answers or errors of the requests, in their order, and when the computing began."""
+        started = time.perf_counter()
+        if len(batch) > 1:
+            try:
+                return self._together(batch), started
+            except Exception:  # one of them is wrong: the others shall not suffer
+                pass
+        return [self._alone(item) for item in batch], started
+
+    def _together(self, batch: Sequence[_Waiting]) -> list[Arrays | Exception]:
+        outputs = self._run(join([item.inputs for item in batch], self._signature.step_inputs))
+        ends = np.cumsum([item.rows for item in batch])
+        if any(len(values) != ends[-1] for values in outputs.values()):
+            raise ValueError("expected as many rows in every output as in the inputs")
+        return [
+            {name: values[end - item.rows : end] for name, values in outputs.items()}
+            for item, end in zip(batch, ends.tolist(), strict=True)
+        ]
+
+    def _alone(self, item: _Waiting) -> Arrays | Exception:
+        try:
+            return self._run(item.inputs)
+        except Exception as error:
+            return error
+
+    def _finish(self, batch: Sequence[_Waiting], done: asyncio.Future[Any]) -> None:
+        self._free += 1
+        self._running.discard(done)
+        error = None if done.cancelled() else done.exception()
+        answers, started = done.result() if not error and not done.cancelled() else ([error] * len(batch), 0.0)
+        if started:
+            self._is_quick = time.perf_counter() - started < QUICK
+            waits = [started - item.since for item in batch]
+            self._observe(time.perf_counter() - started, len(batch), sum(item.rows for item in batch), waits)
+        for item, answer in zip(batch, answers, strict=True):
+            if item.answer.done():
+                continue
+            if isinstance(answer, dict):
+                item.answer.set_result(answer)
+            else:
+                item.answer.set_exception(answer or RequestError(StatusCode.UNAVAILABLE, "the server is stopping."))
+        self._consider()

@@ -1,0 +1,41 @@
+"""What a request is refused with: one code for both protocols, and a reason."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from grpc import StatusCode
+
+_HTTP = {
+    StatusCode.INVALID_ARGUMENT: HTTPStatus.BAD_REQUEST,
+    StatusCode.UNAUTHENTICATED: HTTPStatus.UNAUTHORIZED,
+    StatusCode.NOT_FOUND: HTTPStatus.NOT_FOUND,
+    StatusCode.OUT_OF_RANGE: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    StatusCode.RESOURCE_EXHAUSTED: HTTPStatus.TOO_MANY_REQUESTS,
+    StatusCode.UNAVAILABLE: HTTPStatus.SERVICE_UNAVAILABLE,
+    StatusCode.DEADLINE_EXCEEDED: HTTPStatus.GATEWAY_TIMEOUT,
+}
+
+
+class RequestError(Exception):
+    """A request that is not answered.
+
+    Attributes:
+        code: gRPC's status code.
+        reason: what was expected and what was found, for the caller.
+    """
+
+    def __init__(self, code: StatusCode, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+    @property
+    def http_status(self) -> int:
+        """The status code of HTTP that says the same; 500 for what only the server can put right."""
+        return int(_HTTP.get(self.code, HTTPStatus.INTERNAL_SERVER_ERROR))
+
+
+def invalid(reason: str) -> RequestError:
+    """Returns the error for a request that is wrong in itself, whenever it is sent."""
+    return RequestError(StatusCode.INVALID_ARGUMENT, reason)

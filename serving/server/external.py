@@ -1,0 +1,155 @@
+"""TensorFlow Serving itself, where this machine has it: as a binary, or as an image of a container engine."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from components.errors import MasteryError
+from serving.server.settings import Settings
+
+BINARY = "tensorflow_model_server"
+IMAGE = "tensorflow/serving"
+CONTAINER_ENGINES = ("docker", "podman")
+ENGINES = ("auto", "binary", "container", "embedded")
+INSPECT_SECONDS = 20  # a container engine that does not answer by then is taken for absent
+PROMETHEUS = 'prometheus_config {{ enable: true, path: "{path}" }}\n'
+
+
+class EngineError(MasteryError):
+    """The engine that was asked for is not there, or cannot do what was asked for."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What will serve.
+
+    Attributes:
+        kind: binary, container or embedded.
+        why: for the user.
+        program: the executable, of TensorFlow Serving or of the container engine; none for the embedded server.
+    """
+
+    kind: str
+    why: str
+    program: str | None = None
+
+
+def choose_engine(wanted: str, settings: Settings) -> Engine:
+    """Looks for what can serve.
+
+    Args:
+        wanted: one of `ENGINES`.
+        settings: TensorFlow Serving has neither tokens nor TLS for REST; where these are set, it is not taken.
+
+    Raises:
+        EngineError: another word, or what was asked for is not there or not enough.
+    """
+    if wanted not in ENGINES:
+        raise EngineError(f"--engine: expected one of {', '.join(ENGINES)}; found {wanted}.")
+    if wanted == "embedded":
+        return Engine("embedded", "as asked for")
+    lacks = _lacks(settings)
+    if lacks and wanted != "auto":
+        raise EngineError(f"--engine {wanted}: TensorFlow Serving has no {lacks}; use --engine embedded.")
+    if lacks:
+        return Engine("embedded", f"TensorFlow Serving has no {lacks}")
+    if wanted in ("auto", "binary"):
+        program = shutil.which(BINARY)
+        if program:
+            return Engine("binary", program, program)
+        if wanted == "binary":
+            raise EngineError(f"--engine binary: expected {BINARY} on the PATH, found none.")
+    program = next((name for name in CONTAINER_ENGINES if _has_image(name)), None)
+    if program:
+        return Engine("container", f"image {IMAGE} of {program}", program)
+    if wanted == "container":
+        raise EngineError(
+            f"--engine container: expected docker or podman with the image {IMAGE}, found none; `docker pull {IMAGE}` "
+            "fetches it."
+        )
+    return Engine("embedded", f"found neither {BINARY} nor an image {IMAGE}")
+
+
+def run_engine(engine: Engine, settings: Settings) -> int:
+    """Runs TensorFlow Serving until it ends, handing SIGTERM and Ctrl-C on; returns its exit code."""
+    folder = settings.models.resolve()
+    with tempfile.TemporaryDirectory() as extra:
+        monitoring = Path(extra, "monitoring.config")
+        monitoring.write_text(PROMETHEUS.format(path="/monitoring/prometheus/metrics"), encoding="utf-8")
+        Path(extra).chmod(0o755)  # the server in a container is another user
+        command = (
+            binary_command(str(engine.program), settings, folder, monitoring)
+            if engine.kind == "binary"
+            else container_command(str(engine.program), settings, folder, monitoring)
+        )
+        return _run(command)
+
+
+def binary_command(program: str, settings: Settings, folder: Path, monitoring: Path) -> list[str]:
+    """Returns the command line of `tensorflow_model_server`."""
+    ports = [f"--port={settings.grpc_port}", f"--rest_api_port={settings.rest_port}"]
+    return [program, *ports, *_options(settings, folder, monitoring)]
+
+
+def container_command(program: str, settings: Settings, folder: Path, monitoring: Path) -> list[str]:
+    """Returns the command line of a container engine; paths are the same inside, for `models.config` names some."""
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return [
+        program, "run", "--rm", "--init", "--entrypoint", BINARY,
+        "--publish", f"{host}:{settings.grpc_port}:8500", "--publish", f"{host}:{settings.rest_port}:8501",
+        "--volume", f"{folder}:{folder}:ro", "--volume", f"{monitoring.parent}:{monitoring.parent}:ro",
+        IMAGE, "--port=8500", "--rest_api_port=8501", *_options(settings, folder, monitoring),
+    ]  # fmt: skip
+
+
+def _options(settings: Settings, folder: Path, monitoring: Path) -> list[str]:
+    poll = max(1, round(settings.poll_seconds))
+    common = [
+        f"--monitoring_config_file={monitoring}",
+        f"--file_system_poll_wait_seconds={poll}",
+        f"--rest_api_timeout_in_ms={round(settings.limits.request_timeout * 1000)}",
+    ]
+    config = folder / "models.config"
+    if config.is_file():
+        return [*common, f"--model_config_file={config}", f"--model_config_file_poll_wait_seconds={poll}"]
+    return [*common, f"--model_name={settings.name}", f"--model_base_path={folder}"]
+
+
+def _lacks(settings: Settings) -> str:
+    wanted = {
+        "tokens": settings.token is not None,
+        "TLS for REST": settings.tls_cert is not None,
+        "choice of free ports": 0 in (settings.rest_port, settings.grpc_port),
+    }
+    return " and no ".join(name for name, value in wanted.items() if value)
+
+
+def _has_image(program: str) -> bool:
+    if not shutil.which(program):
+        return False
+    try:
+        command = [program, "image", "inspect", IMAGE]
+        return not subprocess.run(command, capture_output=True, timeout=INSPECT_SECONDS, check=False).returncode
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+def _run(command: Sequence[str]) -> int:
+    with subprocess.Popen(command) as process:
+        # Ctrl-C reaches the whole group by itself, a SIGTERM only us.
+        before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+        try:
+            while True:
+                try:
+                    code = process.wait()
+                except KeyboardInterrupt:
+                    continue  # it is ending
+                return 0 if code in (-signal.SIGTERM, -signal.SIGINT, 128 + signal.SIGTERM, 130) else code
+        finally:
+            signal.signal(signal.SIGTERM, before)

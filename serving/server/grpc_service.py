@@ -1,0 +1,151 @@
+"""The gRPC services of TensorFlow Serving that a model of ours needs.
+
+The methods are registered by hand, under the names of the official stubs: so a request's bytes are parsed here, after
+the token has been asked for, and what is no message is the caller's error, not ours as the library has it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
+
+import grpc
+from google.protobuf.message import DecodeError, Message
+from grpc import StatusCode
+from tensorflow_serving.apis.get_model_metadata_pb2 import GetModelMetadataRequest, GetModelMetadataResponse
+from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusRequest, GetModelStatusResponse
+from tensorflow_serving.apis.model_management_pb2 import ReloadConfigRequest, ReloadConfigResponse
+from tensorflow_serving.apis.model_pb2 import ModelSpec
+from tensorflow_serving.apis.predict_pb2 import PredictRequest, PredictResponse
+
+from serving.server.errors import invalid
+from serving.server.limits import check_token
+from serving.server.model_config import ModelConfigError, policy_of
+from serving.server.predictor import ModelChoice, Predictor, as_request_error
+from serving.server.signatures import Signature
+from serving.server.tensor_codec import decode_inputs, encode
+
+log = logging.getLogger("mastery.serving")
+
+Context: TypeAlias = Any  # grpc.aio.ServicerContext, which has no types
+Method = Callable[[Any], Awaitable[Message]]
+SMALL = 256 * 2**10  # bytes: tensors up to this size are read in the event loop
+
+
+class GrpcApi:
+    """Answers by protocol buffers."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self._predictor = predictor
+
+    def add_to(self, server: grpc.aio.Server) -> None:
+        """Registers PredictionService and ModelService."""
+        services = {
+            "PredictionService": {
+                "Predict": self._handler(PredictRequest, self.predict),
+                "GetModelMetadata": self._handler(GetModelMetadataRequest, self.metadata),
+            },
+            "ModelService": {
+                "GetModelStatus": self._handler(GetModelStatusRequest, self.status),
+                "HandleReloadConfigRequest": self._handler(ReloadConfigRequest, self.reload),
+            },
+        }
+        server.add_generic_rpc_handlers(
+            [
+                grpc.method_handlers_generic_handler(f"tensorflow.serving.{name}", methods)
+                for name, methods in services.items()
+            ]
+        )
+
+    async def predict(self, request: PredictRequest) -> PredictResponse:
+        """Answers with the outputs of a signature."""
+        predictor = self._predictor
+        with predictor.request("GRPC"), predictor.lease(_choice(request.model_spec)) as servable:
+            async with asyncio.timeout(predictor.settings.limits.request_timeout):
+                signature = servable.model.signature(request.model_spec.signature_name)
+                names = _wanted_outputs(request, signature)
+                if request.ByteSize() > SMALL:
+                    inputs = await asyncio.to_thread(decode_inputs, request.inputs, signature)
+                else:
+                    inputs = decode_inputs(request.inputs, signature)
+                outputs = await predictor.run(servable, signature, inputs)
+                response = PredictResponse()
+                response.model_spec.name = request.model_spec.name
+                response.model_spec.signature_name = signature.name
+                response.model_spec.version.value = servable.version
+                for name in names:
+                    response.outputs[name].CopyFrom(encode(outputs[name], signature.outputs[name].enum))
+                return response
+
+    async def metadata(self, request: GetModelMetadataRequest) -> GetModelMetadataResponse:
+        """Answers with the signatures."""
+        fields = list(request.metadata_field)
+        if fields != ["signature_def"]:
+            raise invalid(f"metadata_field: expected 'signature_def', found {', '.join(fields)[:200] or 'none'}.")
+        return self._predictor.metadata(_choice(request.model_spec))
+
+    async def status(self, request: GetModelStatusRequest) -> GetModelStatusResponse:
+        """Answers with the stages of versions."""
+        return self._predictor.status(_choice(request.model_spec))
+
+    async def reload(self, request: ReloadConfigRequest) -> ReloadConfigResponse:
+        """Follows another version policy and other labels."""
+        settings = self._predictor.settings
+        if request.config.WhichOneof("config") != "model_config_list":
+            raise invalid("config: expected a model_config_list, found none.")
+        models = list(request.config.model_config_list.config)
+        if [model.name for model in models] != [settings.name]:
+            names = ", ".join(model.name for model in models)[:200] or "none"
+            raise invalid(f"config: expected the one model {settings.name}, which this server has; found {names}.")
+        folders = {"", str(settings.models), str(settings.models.resolve())}
+        if models[0].base_path.rstrip("/") not in folders:
+            raise invalid("base_path: expected the folder that this server was started with, found another.")
+        try:
+            policy = policy_of(models[0])
+        except ModelConfigError as error:
+            raise invalid(str(error)) from error
+        await self._predictor.versions.apply(policy)
+        return ReloadConfigResponse()
+
+    def _handler(self, kind: type[Message], method: Method) -> grpc.RpcMethodHandler:
+        async def answer(raw: bytes, context: Context) -> bytes:
+            """Asks for the token, parses, and turns errors into gRPC's."""
+            try:
+                metadata = {str(key): value for key, value in context.invocation_metadata() or ()}
+                check_token(self._predictor.settings.token, _text(metadata.get("authorization")))
+                response = await method(_parsed(raw, kind))
+                return bytes(response.SerializeToString())
+            except Exception as error:
+                known = as_request_error(error)
+                if known.code in (StatusCode.INTERNAL, StatusCode.UNKNOWN):
+                    log.exception("gRPC: %s", kind.__name__)
+            await context.abort(known.code, known.reason)
+            raise AssertionError  # abort has raised
+
+        return grpc.unary_unary_rpc_method_handler(answer)
+
+
+def _parsed(raw: bytes, kind: type[Message]) -> Message:
+    try:
+        return kind.FromString(raw)
+    except DecodeError as error:
+        raise invalid(f"expected a {kind.__name__}, found bytes that are none.") from error
+
+
+def _choice(spec: ModelSpec) -> ModelChoice:
+    version = spec.version.value if spec.HasField("version") else None
+    return ModelChoice(spec.name, version, spec.version_label or None)
+
+
+def _wanted_outputs(request: PredictRequest, signature: Signature) -> list[str]:
+    wanted = list(request.output_filter) or list(signature.outputs)
+    if len(set(wanted)) != len(wanted) or not set(wanted) <= signature.outputs.keys():
+        known, found = ", ".join(signature.outputs), ", ".join(wanted)[:500]
+        raise invalid(f"output_filter: expected some of {known}, each once; found {found}.")
+    return wanted
+
+
+def _text(value: Any) -> str | None:
+    return value.decode(errors="replace") if isinstance(value, bytes) else value

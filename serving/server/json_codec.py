@@ -1,0 +1,140 @@
+"""Tensors as JSON: nested lists to arrays and back, as TensorFlow Serving's REST API writes them.
+
+What is particular about it: `NaN`, `Infinity` and `-Infinity` are numbers; bytes are `{"b64": "..."}`; whole numbers
+stand for floats, never the other way.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from serving.server.errors import invalid
+from serving.server.signatures import Array, TensorSpec
+
+B64 = "b64"
+BYTES_SUFFIX = "_bytes"  # outputs of such a name are bytes, not text
+MAX_RANK = 32
+
+
+def decode(value: Any, spec: TensorSpec) -> Array:
+    """Returns the array of nested lists.
+
+    Raises:
+        RequestError: lists of unequal lengths, values of another type, or a shape that does not fit.
+    """
+    shape: list[int] = []
+    values = [value]
+    while values and type(values[0]) is list:
+        if set(map(type, values)) != {list}:
+            raise invalid(f"input {spec.name}: expected lists at level {len(shape)}, found other values among them.")
+        lengths = set(map(len, values))
+        if len(lengths) != 1:
+            raise invalid(f"input {spec.name}: expected lists of one length, found {sorted(lengths)[:10]}; pad them.")
+        shape.append(lengths.pop())
+        if len(shape) > MAX_RANK:
+            raise invalid(f"input {spec.name}: expected {spec}, found more than {MAX_RANK} levels of lists.")
+        values = list(chain.from_iterable(values))
+    if not values and spec.shape is not None:  # [] stands for no rows of any shape
+        shape += [size or 0 for size in spec.shape[len(shape) :]]
+    if not spec.fits(tuple(shape)):
+        raise invalid(f"input {spec.name}: expected {spec}, found shape {shape}.")
+    return _leaves(values, spec).reshape(shape)
+
+
+def encode(name: str, values: Array) -> Any:
+    """Returns the nested lists of an output.
+
+    Raises:
+        RequestError: JSON has no such values.
+    """
+    if values.dtype == object:
+        texts = [_text(value, name.endswith(BYTES_SUFFIX)) for value in values.ravel().tolist()]
+        array = np.empty(len(texts), object)
+        array[:] = texts
+        return array.reshape(values.shape).tolist()
+    if values.dtype.kind == "f" and values.dtype.itemsize < 8:
+        # As short as the float's own text: 0.2, not the 0.20000000298 that it is as a double.
+        return values.astype("U32").astype(np.float64).tolist()
+    if values.dtype.kind == "V" or values.dtype.kind == "c":
+        raise invalid(f"output {name}: {values.dtype} cannot be written as JSON; ask by gRPC.")
+    return values.tolist()
+
+
+def _text(value: bytes, is_bytes: bool) -> Any:
+    if not is_bytes:
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            pass  # TensorFlow Serving would write what is no JSON
+    return {B64: base64.b64encode(value).decode()}
+
+
+def is_b64(value: Any) -> bool:
+    """Says whether a value is `{"b64": "..."}`."""
+    return type(value) is dict and value.keys() == {B64} and type(value[B64]) is str
+
+
+_KINDS = {dict: "an object", list: "a list", str: "a string", bool: "true or false", type(None): "null"}
+
+
+def kind(value: Any) -> str:
+    """Returns what JSON calls a value."""
+    return _KINDS.get(type(value), "a number")
+
+
+def shown(value: Any, before: str = "") -> str:
+    """Returns the beginning of a value's text; nothing for lists and objects where a text is to stand before."""
+    if isinstance(value, dict | list) and before:
+        return ""
+    return f"{before}{str(value)[:80]}"
+
+
+def _leaves(values: Sequence[Any], spec: TensorSpec) -> Array:
+    """Returns a flat array of values, none of which may be of another type than the input's."""
+    accepted, convert = _ACCEPTED.get(spec.dtype.kind, (frozenset(), None))
+    if convert is None:
+        raise invalid(f"input {spec.name}: {spec.dtype_name} cannot be written as JSON.")
+    found = set(map(type, values))
+    if not found <= accepted:
+        wrong = next(value for value in values if type(value) not in accepted)
+        raise invalid(f"input {spec.name}: expected {spec.dtype_name}, found {kind(wrong)}{shown(wrong, ' ')}.")
+    try:
+        return convert(values, spec.dtype)
+    except (OverflowError, UnicodeEncodeError, binascii.Error, ValueError) as error:
+        raise invalid(f"input {spec.name}: expected {spec.dtype_name}, found what is none: {error}.") from error
+
+
+def _numbers(values: Sequence[Any], dtype: np.dtype[Any]) -> Array:
+    with np.errstate(over="ignore"):
+        array = np.array(values, dtype)
+    if dtype.kind == "f" and (np.isinf(array) & np.isfinite(np.array(values, float))).any():
+        raise OverflowError(f"a number is out of the range of {dtype.name}")
+    return array
+
+
+def _texts(values: Sequence[Any], _: np.dtype[Any]) -> Array:
+    array = np.empty(len(values), object)
+    array[:] = [value.encode() if type(value) is str else _unpack(value) for value in values]
+    return array
+
+
+def _unpack(value: Mapping[str, Any]) -> bytes:
+    if not is_b64(value):
+        raise ValueError('bytes are written {"b64": "..."}')
+    return base64.b64decode(value[B64], validate=True)
+
+
+Convert = Callable[[Sequence[Any], "np.dtype[Any]"], Array]
+_ACCEPTED: dict[str, tuple[frozenset[type], Convert]] = {
+    "f": (frozenset({int, float}), _numbers),
+    "i": (frozenset({int}), _numbers),
+    "u": (frozenset({int}), _numbers),
+    "b": (frozenset({bool}), _numbers),
+    "O": (frozenset({str, dict}), _texts),
+}

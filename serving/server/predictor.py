@@ -1,0 +1,147 @@
+"""What REST and gRPC have in common: from a request's tensors to the answer's."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import tensorflow as tf
+from grpc import StatusCode
+from tensorflow_serving.apis.get_model_metadata_pb2 import GetModelMetadataResponse, SignatureDefMap
+from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusResponse
+
+from serving.server.errors import RequestError
+from serving.server.limits import Admission
+from serving.server.metrics import Metrics
+from serving.server.servable import Servable
+from serving.server.settings import Settings
+from serving.server.signatures import Arrays, Signature
+from serving.server.status import status_response
+from serving.server.versions import Versions
+
+_CODES = {code.value[0]: code for code in StatusCode}
+# What a graph says of an input that it cannot take; anything else is the server's own trouble.
+_CALLERS_FAULT = (tf.errors.InvalidArgumentError, tf.errors.OutOfRangeError, tf.errors.FailedPreconditionError)
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """Which model, and which of its versions, a request is for; neither version nor label means the newest."""
+
+    name: str
+    version: int | None = None
+    label: str | None = None
+
+
+class Predictor:
+    """Answers for one model; belongs to one event loop."""
+
+    def __init__(self, settings: Settings, versions: Versions, metrics: Metrics) -> None:
+        self.settings, self.versions, self.metrics = settings, versions, metrics
+        self.admission = Admission(settings.limits.max_requests)
+        self.is_stopping = False
+
+    @contextmanager
+    def request(self, entrypoint: str) -> Iterator[None]:
+        """Admits and counts one request to predict; `entrypoint` is "REST" or "GRPC".
+
+        Raises:
+            RequestError: whatever is raised in the block, in the terms of a caller; or the server is full.
+        """
+        started, status = time.perf_counter(), StatusCode.OK
+        try:
+            with self.admission.admit():
+                self.metrics.requests_under_way = self.admission.count
+                yield
+        except asyncio.CancelledError:
+            status = StatusCode.CANCELLED
+            raise
+        except Exception as error:
+            known = as_request_error(error)
+            status = known.code
+            raise known from error
+        finally:
+            self.metrics.requests_under_way = self.admission.count
+            self.metrics.request(time.perf_counter() - started, status.name, entrypoint)
+
+    @contextmanager
+    def lease(self, choice: ModelChoice) -> Iterator[Servable]:
+        """Holds the version that a request is for.
+
+        Raises:
+            RequestError: there is no such model, version or label.
+        """
+        self._check_name(choice)
+        with self.versions.lease(choice.version, choice.label) as servable:
+            yield servable
+
+    async def run(self, servable: Servable, signature: Signature, inputs: Arrays) -> Arrays:
+        """Checks the inputs of one request and answers it, together with others that are there.
+
+        Raises:
+            RequestError: the inputs do not fit, or too many rows are waiting.
+            tf.errors.OpError: the graph refuses them.
+        """
+        rows = signature.check(inputs, self.settings.limits.max_rows)
+        self.metrics.rows(rows)
+        return await servable.batcher(signature.name).submit(inputs, rows)
+
+    def status(self, choice: ModelChoice) -> GetModelStatusResponse:
+        """Returns the stages of all versions, or of the one that is asked for.
+
+        Raises:
+            RequestError: there is no such model, version or label.
+        """
+        self._check_name(choice)
+        statuses = self.versions.status
+        version = self.versions.resolve(choice.version, choice.label)
+        if version is not None:
+            statuses = {number: status for number, status in statuses.items() if number == version}
+        if not statuses:
+            which = "any versions" if version is None else f"version {version}"
+            raise RequestError(StatusCode.NOT_FOUND, f"Could not find {which} of model {choice.name}.")
+        return status_response(statuses)
+
+    def metadata(self, choice: ModelChoice) -> GetModelMetadataResponse:
+        """Returns the signatures of a version.
+
+        Raises:
+            RequestError: there is no such model, version or label.
+        """
+        with self.lease(choice) as servable:
+            response = GetModelMetadataResponse()
+            response.model_spec.name = choice.name
+            response.model_spec.version.value = servable.version
+            definitions = SignatureDefMap(signature_def=servable.model.definitions)
+            response.metadata["signature_def"].Pack(definitions)
+            return response
+
+    def _check_name(self, choice: ModelChoice) -> None:
+        if choice.name != self.settings.name:
+            raise RequestError(
+                StatusCode.NOT_FOUND,
+                f"Servable not found for request: {choice.name[:200]!r}; this server has {self.settings.name!r}.",
+            )
+
+
+def as_request_error(error: Exception) -> RequestError:
+    """Says in the terms of a caller what went wrong."""
+    if isinstance(error, RequestError):
+        return error
+    if isinstance(error, TimeoutError):
+        return RequestError(StatusCode.DEADLINE_EXCEEDED, "the time for a request is over.")
+    if isinstance(error, _CALLERS_FAULT):
+        return RequestError(StatusCode.INVALID_ARGUMENT, _reason(error.message))
+    if isinstance(error, tf.errors.OpError):
+        return RequestError(_CODES.get(error.error_code, StatusCode.INTERNAL), _reason(error.message))
+    return RequestError(StatusCode.INTERNAL, f"{type(error).__name__}: {error}")
+
+
+def _reason(message: str) -> str:
+    """Leaves away what says nothing to a caller: the heading, and the names of nodes."""
+    lines = [line.strip() for line in message.splitlines()]
+    telling = [line for line in lines if line and line != "Graph execution error:" and not line.startswith("[[{{")]
+    return (telling[-1] if telling else message)[:2000]

@@ -1,0 +1,66 @@
+"""Settings of the embedded server."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+TOKEN = "MASTERY_SERVE_TOKEN"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What one request, and all of them together, may take.
+
+    Attributes:
+        max_request_bytes: size of a request's body.
+        max_rows: rows of one request.
+        max_requests: requests under way at once; more are refused at once.
+        max_queue_rows: rows that wait for one signature; more are refused at once.
+        max_batch_rows: rows that are answered in one call of the graph; a larger request goes alone.
+        batch_timeout: seconds that a request waits, at most, for others to go with it.
+        request_timeout: seconds until a request that is not answered is given up.
+        drain_timeout: seconds that a stopping server gives to the requests under way.
+    """
+
+    max_request_bytes: int = 16 * 2**20
+    max_rows: int = 4096
+    max_requests: int = 512
+    max_queue_rows: int = 16_384
+    max_batch_rows: int = 128
+    batch_timeout: float = 0.002
+    request_timeout: float = 30.0
+    drain_timeout: float = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One model on one machine.
+
+    Attributes:
+        models: the folder with a subfolder for each version.
+        name: the model's name in requests.
+        host: address to listen on.
+        rest_port: port of the REST API; 0 for any free one.
+        grpc_port: port of the gRPC API; 0 for any free one.
+        poll_seconds: seconds between two looks at the folder.
+        limits: see there.
+        token: what callers have to present as `Authorization: Bearer`; none: everybody may call.
+        tls_cert: certificate chain (PEM) for both ports; none: no TLS.
+        tls_key: its private key (PEM).
+        threads: batches that are computed at the same time.
+    """
+
+    models: Path
+    name: str
+    host: str = "127.0.0.1"
+    rest_port: int = 8501
+    grpc_port: int = 8500
+    poll_seconds: float = 1.0
+    limits: Limits = field(default_factory=Limits)
+    token: str | None = field(default=None, repr=False)
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    # Half of the cores: the other half reads requests and writes answers.
+    threads: int = max(1, (os.cpu_count() or 1) // 2)

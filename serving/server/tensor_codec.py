@@ -1,0 +1,96 @@
+"""TensorProto to arrays and back, without trusting what a TensorProto says of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.framework import types_pb2
+from tensorflow.core.framework.tensor_pb2 import TensorProto
+
+from serving.server.errors import invalid
+from serving.server.signatures import Array, Signature, TensorSpec
+
+# Fields that TensorFlow Serving fills, and that clients read without `tf.make_ndarray`.
+_FIELDS = {
+    types_pb2.DT_FLOAT: "float_val",
+    types_pb2.DT_DOUBLE: "double_val",
+    types_pb2.DT_INT32: "int_val",
+    types_pb2.DT_INT64: "int64_val",
+    types_pb2.DT_BOOL: "bool_val",
+    types_pb2.DT_STRING: "string_val",
+}
+
+
+def decode_inputs(tensors: Mapping[str, TensorProto], signature: Signature) -> dict[str, Array]:
+    """Returns the arrays of the inputs that the signature knows; that none is missing is checked by the signature.
+
+    Raises:
+        RequestError: a tensor is not what it says, or not what the signature wants.
+    """
+    unknown = sorted(set(tensors) - set(signature.inputs))
+    if unknown:
+        raise invalid(
+            f"{signature.name}: expected the inputs {', '.join(signature.inputs)}; found {', '.join(unknown)[:500]}."
+        )
+    return {name: decode(tensor, signature.inputs[name]) for name, tensor in tensors.items()}
+
+
+def decode(tensor: TensorProto, spec: TensorSpec) -> Array:
+    """Returns the array of a tensor.
+
+    Raises:
+        RequestError: another dtype, a shape that does not fit or does not go with the number of values.
+    """
+    if tensor.dtype != spec.enum:
+        raise invalid(f"input {spec.name}: expected {spec}, found dtype {_dtype_name(tensor.dtype)}.")
+    shape = tuple(int(dimension.size) for dimension in tensor.tensor_shape.dim)
+    if tensor.tensor_shape.unknown_rank or any(size < 0 for size in shape) or len(shape) > 32 or not spec.fits(shape):
+        raise invalid(f"input {spec.name}: expected {spec}, found shape {list(shape)[:40]}.")
+    size = prod(shape)
+    if tensor.tensor_content:
+        if spec.dtype == object or len(tensor.tensor_content) != size * spec.dtype.itemsize:
+            raise invalid(f"input {spec.name}: expected {size} values, found {len(tensor.tensor_content)} bytes.")
+        return np.frombuffer(tensor.tensor_content, spec.dtype).reshape(shape)
+    field = _FIELDS.get(spec.enum)
+    if field is None:
+        return _made_by_tensorflow(tensor, spec, size)
+    values = getattr(tensor, field)
+    # TensorFlow would repeat the last value; then a few bytes could ask for any amount of memory.
+    if len(values) != size:
+        raise invalid(f"input {spec.name}: expected {size} values for shape {list(shape)}, found {len(values)}.")
+    return _array(list(values), spec.dtype).reshape(shape)
+
+
+def encode(values: Array, enum: int) -> TensorProto:
+    """Returns an array as TensorFlow Serving would."""
+    field = _FIELDS.get(enum)
+    if field is None:
+        return tf.make_tensor_proto(values)
+    tensor = TensorProto(dtype=enum)
+    for size in values.shape:
+        tensor.tensor_shape.dim.add(size=size)
+    getattr(tensor, field).extend(values.ravel().tolist())
+    return tensor
+
+
+def _array(values: list[Any], dtype: np.dtype[Any]) -> Array:
+    array = np.empty(len(values), dtype)
+    array[:] = values
+    return array
+
+
+def _made_by_tensorflow(tensor: TensorProto, spec: TensorSpec, size: int) -> Array:
+    if size > max(1, tensor.ByteSize()):  # each value takes a byte or more
+        raise invalid(f"input {spec.name}: expected {size} values, found {tensor.ByteSize()} bytes.")
+    try:
+        return np.asarray(tf.make_ndarray(tensor))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise invalid(f"input {spec.name}: expected {spec}, found what cannot be read as that: {error}") from error
+
+
+def _dtype_name(enum: int) -> str:
+    return str(types_pb2.DataType.Name(enum)) if enum in types_pb2.DataType.values() else f"number {enum}"

@@ -1,0 +1,217 @@
+"""Versions of one model: loaded as they appear, and let go when nobody is using them any more."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from contextlib import contextmanager
+
+from grpc import StatusCode
+
+from serving.server.engine import load_warm
+from serving.server.errors import RequestError, invalid
+from serving.server.metrics import Metrics
+from serving.server.model_config import ModelConfigError, Policy, read_policy
+from serving.server.servable import Servable
+from serving.server.settings import Settings
+from serving.server.status import State, Status
+
+log = logging.getLogger("mastery.serving")
+
+RETRY_SECONDS = 30.0  # until a version that could not be loaded is tried again
+SAVED_MODEL = "saved_model.pb"
+VERSION = re.compile(r"0|[1-9][0-9]{0,17}")  # what fits 64 bits and is written in one way only
+
+
+class Versions:
+    """The versions of one model; belongs to one event loop.
+
+    A new version is loaded, and has answered its warm-up requests, before an old one goes; if it cannot be loaded,
+    the old one stays.
+
+    Attributes:
+        status: of each version there has been, newest last.
+    """
+
+    def __init__(self, settings: Settings, executor: Executor, metrics: Metrics) -> None:
+        self._settings, self._executor, self._metrics = settings, executor, metrics
+        self._servables: dict[int, Servable] = {}
+        self._policy = Policy()
+        self._labels: dict[str, int] = {}  # those whose versions answer
+        self._file_policy: Policy | str | None = None  # what models.config said last, or what was wrong with it
+        self._retry_at: dict[int, float] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+        self._polling = asyncio.Lock()
+        self.status: dict[int, Status] = {}
+
+    @contextmanager
+    def lease(self, version: int | None, label: str | None) -> Iterator[Servable]:
+        """Holds a version for the length of the block; neither number nor label means the newest.
+
+        Raises:
+            RequestError: there is no such version, or none at all.
+        """
+        servable = self._find(version, label)
+        servable.leases += 1
+        try:
+            yield servable
+        finally:
+            servable.leases -= 1
+
+    def resolve(self, version: int | None, label: str | None) -> int | None:
+        """Returns the version that a label stands for, or the version as it is.
+
+        Raises:
+            RequestError: there is no such label.
+        """
+        if not label:
+            return version
+        if label not in self._labels:
+            known = ", ".join(sorted(self._labels)) or "none"
+            raise invalid(f"Unrecognized servable version label: {label[:200]}; the labels are: {known}.")
+        return self._labels[label]
+
+    async def poll(self) -> None:
+        """Looks at the folder once; loads and lets go what has changed."""
+        async with self._polling:
+            self._read_policy()
+            await self._follow()
+
+    async def apply(self, policy: Policy) -> None:
+        """Follows another policy, until `models.config` changes, and returns when its versions answer.
+
+        Raises:
+            RequestError: a version or a label's version is not there or cannot be loaded; the policy stays as it was.
+        """
+        async with self._polling:
+            chosen = policy.choose(self._present())
+            asked_for = {*policy.specific, *policy.labels.values()}
+            self._retry_at.clear()
+            await self._load([version for version in chosen if version in asked_for])
+            missing = sorted(asked_for - (set(chosen) & self._servables.keys()))
+            if not missing:
+                self._policy = policy
+            await self._follow()
+            if missing:
+                reasons = "; ".join(f"{version}: {self._why(version)}" for version in missing)
+                raise RequestError(StatusCode.FAILED_PRECONDITION, f"versions that cannot be served: {reasons}.")
+
+    async def watch(self) -> None:
+        """Polls for ever."""
+        while True:
+            await asyncio.sleep(self._settings.poll_seconds)
+            try:
+                await self.poll()
+            except OSError as error:
+                log.warning("%s: %s", self._settings.models, error)
+
+    async def close(self) -> None:
+        """Lets all versions go, when they have answered."""
+        for version in list(self._servables):
+            self._let_go(version)
+        if self._closing:
+            await asyncio.wait(self._closing)
+
+    def _find(self, version: int | None, label: str | None) -> Servable:
+        number = self.resolve(version, label)
+        if number is None:
+            number = max(self._servables, default=None)
+        if number not in self._servables:
+            what = "Latest" if number is None else f"Specific version {number}"
+            raise RequestError(
+                StatusCode.NOT_FOUND, f"Servable not found for request: {what} of {self._settings.name}."
+            )
+        return self._servables[number]
+
+    def _read_policy(self) -> None:
+        found: Policy | str
+        try:
+            found = read_policy(self._settings.models, self._settings.name)
+        except ModelConfigError as error:
+            found = str(error)
+        if found != self._file_policy:
+            self._file_policy = found
+            if isinstance(found, Policy):
+                self._policy = found
+            else:
+                log.warning("%s The versions stay as they are.", found)
+
+    def _present(self) -> list[int]:
+        folder = self._settings.models
+        if not folder.is_dir():
+            return []
+        names = [item.name for item in folder.iterdir() if VERSION.fullmatch(item.name)]
+        return sorted(int(name) for name in names if (folder / name / SAVED_MODEL).is_file())
+
+    async def _follow(self) -> None:
+        wanted = self._policy.choose(self._present())
+        await self._load(wanted)
+        if not self._servables and not self._policy.specific:
+            await self._load_any()
+        served = {version for version in wanted if version in self._servables}
+        labels = {label: self._answering(label, version) for label, version in self._policy.labels.items()}
+        self._labels = {label: version for label, version in labels.items() if version is not None}
+        if served:  # otherwise what answers stays, wanted or not
+            for version in sorted(self._servables.keys() - served - set(self._labels.values())):
+                self._let_go(version)
+        self._metrics.versions_available = sorted(self._servables)
+
+    def _answering(self, label: str, version: int) -> int | None:
+        """Returns the version that a label is to stand for, or, until that answers, the one it stood for."""
+        if version in self._servables:
+            return version
+        before = self._labels.get(label)
+        return before if before in self._servables else None
+
+    async def _load(self, wanted: list[int]) -> None:
+        for version in wanted:
+            if version not in self._servables and time.monotonic() >= self._retry_at.get(version, 0.0):
+                await self._load_one(version)
+
+    async def _load_any(self) -> None:
+        """Where the newest cannot be loaded and nothing answers yet: an older one is better than none."""
+        for version in reversed(self._present()):
+            await self._load([version])
+            if self._servables:
+                return
+
+    async def _load_one(self, version: int) -> None:
+        path = self._settings.models / str(version)
+        self.status[version] = Status(State.LOADING)
+        started = time.perf_counter()
+        try:
+            model = await asyncio.to_thread(load_warm, path)
+        except Exception as error:  # TensorFlow raises many kinds; whatever it is, the others go on answering
+            reason = f"{type(error).__name__}: {str(error)[:2000]}"
+            log.error("%s: expected a SavedModel that can be served, found %s", path, reason)
+            self.status[version] = Status(State.END, StatusCode.UNKNOWN, reason)
+            self._retry_at[version] = time.monotonic() + RETRY_SECONDS
+            self._metrics.load(str(path), time.perf_counter() - started, succeeded=False)
+            return
+        seconds = time.perf_counter() - started
+        self._metrics.load(str(path), seconds, succeeded=True)
+        self._servables[version] = Servable(version, model, self._settings, self._executor, self._metrics)
+        self.status[version] = Status(State.AVAILABLE)
+        self._metrics.versions_available = sorted(self._servables)
+        log.info("Version %d of %s answers, after %.1f s of loading.", version, self._settings.name, seconds)
+
+    def _let_go(self, version: int) -> None:
+        servable = self._servables.pop(version)  # from here on, no request finds it
+        self.status[version] = Status(State.UNLOADING)
+        task = asyncio.get_running_loop().create_task(self._close(servable))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    async def _close(self, servable: Servable) -> None:
+        await servable.close()
+        if self.status[servable.version].state is State.UNLOADING:
+            self.status[servable.version] = Status(State.END)
+        log.info("Version %d of %s has ended.", servable.version, self._settings.name)
+
+    def _why(self, version: int) -> str:
+        status = self.status.get(version)
+        return status.message if status and status.message else "not among the versions that are there and chosen"

@@ -1,0 +1,150 @@
+"""Which engine is taken, and how TensorFlow Serving is called; programs of ours stand in for it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from components.errors import MasteryError
+from serving.server.external import EngineError, choose_engine, container_command, run_engine
+from serving.server.launch import serve
+from serving.server.settings import Settings
+from serving.server.source import model_name
+
+
+@pytest.fixture(autouse=True)
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A PATH on which there is nothing but what the test puts there."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+    return folder
+
+
+def program(folder: Path, name: str, body: str) -> None:
+    path = folder / name
+    path.write_text(f"#!{sys.executable}\nimport sys\nfrom pathlib import Path\n{body}\n")
+    path.chmod(0o755)
+
+
+def settings(folder: Path, **options: object) -> Settings:
+    return Settings(models=folder, name="tiny", **options)
+
+
+def test_nothing_is_there(tmp_path: Path) -> None:
+    assert choose_engine("auto", settings(tmp_path)).kind == "embedded"
+    with pytest.raises(EngineError, match="expected tensorflow_model_server on the PATH"):
+        choose_engine("binary", settings(tmp_path))
+    with pytest.raises(EngineError, match="docker pull tensorflow/serving"):
+        choose_engine("container", settings(tmp_path))
+    with pytest.raises(EngineError, match="expected one of auto, binary"):
+        choose_engine("best", settings(tmp_path))
+
+
+def test_a_container_engine_has_to_have_the_image(programs: Path, tmp_path: Path) -> None:
+    program(programs, "docker", "sys.exit(1)")
+    assert choose_engine("auto", settings(tmp_path)).kind == "embedded"
+    program(programs, "podman", 'sys.exit(sys.argv[1:] != ["image", "inspect", "tensorflow/serving"])')
+    found = choose_engine("auto", settings(tmp_path))
+    assert (found.kind, found.program) == ("container", "podman")
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [({"token": "a"}, "tokens"), ({"tls_cert": Path("a")}, "TLS for REST"), ({"rest_port": 0}, "choice of free ports")],
+)
+def test_what_tensorflow_serving_lacks(programs: Path, tmp_path: Path, options: dict, reason: str) -> None:
+    program(programs, "tensorflow_model_server", "")
+    assert choose_engine("auto", settings(tmp_path)).kind == "binary"
+    chosen = choose_engine("auto", settings(tmp_path, **options))
+    assert (chosen.kind, reason in chosen.why) == ("embedded", True)
+    with pytest.raises(EngineError, match=reason):
+        choose_engine("binary", settings(tmp_path, **options))
+
+
+def test_the_binary_is_run(programs: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    said = tmp_path / "said"
+    read = "Path(next(a for a in sys.argv if 'monitoring' in a).split('=')[1]).read_text()"
+    program(programs, "tensorflow_model_server", f"Path({str(said)!r}).write_text(' '.join(sys.argv[1:]) + {read})")
+    with caplog.at_level(logging.INFO, "mastery.serving"):
+        serve(settings(tmp_path, rest_port=1234, grpc_port=5678), "auto")
+    text = said.read_text()
+    for option in ("--port=5678", "--rest_api_port=1234", "--model_name=tiny", f"--model_base_path={tmp_path}"):
+        assert option in text
+    assert 'path: "/monitoring/prometheus/metrics"' in text
+    assert caplog.messages[0].startswith("Engine: binary (")
+    assert "listens on every address" in caplog.messages[1]
+
+
+def test_models_config_is_handed_on(tmp_path: Path) -> None:
+    (tmp_path / "models.config").touch()
+    monitoring = Path("/somewhere/monitoring.config")
+    command = container_command("docker", settings(tmp_path, host="::1"), tmp_path, monitoring)
+    assert f"--model_config_file={tmp_path}/models.config" in command
+    assert f"{tmp_path}:{tmp_path}:ro" in command
+    assert "[::1]:8501:8501" in command
+    assert not any(part.startswith("--model_name") for part in command)
+
+
+def test_a_program_that_fails_is_an_error(programs: Path, tmp_path: Path) -> None:
+    program(programs, "tensorflow_model_server", "sys.exit(3)")
+    with pytest.raises(EngineError, match="exit code 3"):
+        serve(settings(tmp_path), "binary")
+
+
+def test_sigterm_is_handed_on(programs: Path, tmp_path: Path) -> None:
+    started = tmp_path / "started"
+    program(programs, "tensorflow_model_server", f"Path({str(started)!r}).touch()\nimport time\ntime.sleep(60)")
+    chosen = choose_engine("binary", settings(tmp_path))
+
+    def stop() -> None:
+        while not started.exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    assert run_engine(chosen, settings(tmp_path)) == 0
+    thread.join()
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"models": Path("/nowhere")}, "found no such folder"),
+        ({"tls_cert": Path("/a")}, "both --tls-cert and --tls-key"),
+        ({"tls_cert": Path("/a"), "tls_key": Path("/a")}, "/a: expected a PEM file"),
+    ],
+)
+def test_what_cannot_be_served(tmp_path: Path, change: dict, reason: str) -> None:
+    with pytest.raises(MasteryError, match=reason):
+        serve(Settings(**{"models": tmp_path, "name": "tiny", **change}), "embedded")
+
+
+def test_a_single_version_is_no_folder_of_versions(tmp_path: Path) -> None:
+    (tmp_path / "saved_model.pb").touch()
+    with pytest.raises(MasteryError, match="give the folder above"):
+        serve(settings(tmp_path), "embedded")
+
+
+def test_the_name_is_that_of_the_newest_manifest(tmp_path: Path) -> None:
+    assert model_name(tmp_path) == tmp_path.name
+    for version, text in (("1", '{"name": "old"}'), ("2", '{"name": "new"}'), ("10", "broken")):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "manifest.json").write_text(text)
+    assert model_name(tmp_path) == "new"
+
+
+def test_help_is_light() -> None:
+    code = (
+        "import sys; import pipeline.cli.serve_commands; sys.exit('tensorflow' in sys.modules or 'grpc' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
