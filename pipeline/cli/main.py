@@ -14,7 +14,9 @@ from pipeline.cli import (
     log_commands,
     models_commands,
     notify_commands,
+    predict_commands,
     schema_commands,
+    serve_commands,
 )
 from pipeline.cli.options import ConfigOption, JsonOption, RootOption, SetOption
 
@@ -32,14 +34,8 @@ app.command("check-log")(log_commands.check_log)
 app.command("notify")(notify_commands.notify)
 app.command("simulate")(log_commands.simulate)
 app.command("ci")(ci_commands.ci)
-from pipeline.cli import (
-    ci_commands,
-    kubeflow_commands,
-    log_commands,
-    models_commands,
-    notify_commands,
-    schema_commands,
-)
+app.command("predict")(predict_commands.predict)
+app.command("serve")(serve_commands.serve)
 
 
 @app.command()
