@@ -199,9 +199,9 @@ def test_a_run_that_left_nothing_but_metrics(make_run: MakeRun) -> None:
 
 
 def test_passed_but_not_pushed(make_run: MakeRun) -> None:
-    _, tree = _page(make_run(classification(), bare=True, push=PushFacts(pushed=False)))
+    _, tree = _page(make_run(classification(), bare=True, push=PushFacts(pushed=False, reason="push.enabled is false")))
     assert _text(tree.find(".//h1")) == "✗ Not pushed"
-    assert "passed all 4 gates, but" in _text(tree)
+    assert "passed all 4 gates; it was not pushed, because push.enabled is false" in _text(tree)
 
 
 def test_anomalies_are_listed(make_run: MakeRun) -> None:
