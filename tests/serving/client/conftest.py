@@ -13,6 +13,8 @@ import tensorflow as tf
 from components.config import Config
 from tests.components.serving_check.conftest import CLASSES, SmallModel
 from tests.serving.client.stand_in import Server, serve
+from tests.serving.server import running as embedded
+from tests.serving.server.tiny import push
 
 CONFIG = Config.model_validate(
     {
@@ -44,10 +46,20 @@ def running(small_model: Path) -> Iterator[Server]:
         yield server
 
 
-@pytest.fixture(scope="session")
-def addresses(running: Server) -> dict[str, str]:
-    """Where a server of `small_model`, under the name `small`, is asked by `rest` and by `grpc`: any server will do."""
-    return {"rest": running.rest, "grpc": running.grpc}
+@pytest.fixture(scope="session", params=["stand-in", "embedded"])
+def addresses(
+    request: pytest.FixtureRequest, small_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, str]]:
+    """Servers of `small_model`: where each is asked by `rest` and by `grpc`, and what `model` is called there."""
+    if request.param == "stand-in":
+        standing = request.getfixturevalue("running")
+        yield {"rest": standing.rest, "grpc": standing.grpc, "model": "small"}
+        return
+    folder = tmp_path_factory.mktemp("pushed")
+    push(small_model, folder, 1)
+    with embedded.running(folder) as started:
+        ports = {"rest": f"http://127.0.0.1:{started.server.rest_port}"}
+        yield {**ports, "grpc": f"grpc://127.0.0.1:{started.server.grpc_port}", "model": "tiny"}
 
 
 @pytest.fixture

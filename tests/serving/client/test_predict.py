@@ -38,7 +38,7 @@ def test_a_server_answers_what_was_evaluated(
     addresses: dict[str, str], log: Path, evaluated: pl.DataFrame, way: str
 ) -> None:
     questions = questions_from_log(CONFIG, [str(log / "events.csv")], [str(log / "questions.csv")])
-    with connect(addresses[way], "small", batch=10) as client:
+    with connect(addresses[way], addresses["model"], batch=10) as client:
         found = predict(client, questions)
 
     asked = pl.read_csv(log / "questions.csv")
