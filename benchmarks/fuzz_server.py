@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import copy
 import json
 import random
 import socket
@@ -67,7 +68,7 @@ class Fuzzer:
         """Replaces values somewhere in a JSON request."""
         document = json.loads(self._draw.choice(self._bodies))
         if self._draw.random() < 0.3:
-            document["instances"] = self._draw.choice([*ODD, document.pop("inputs")])
+            document["instances"] = copy.deepcopy(self._draw.choice([*ODD, document.pop("inputs")]))
         for _ in range(self._draw.randint(1, 4)):
             document = self._replace(document)
         body = json.dumps(document).encode()
@@ -122,7 +123,7 @@ class Fuzzer:
 
     def _replace(self, value: Any) -> Any:
         if not isinstance(value, dict | list) or not value or self._draw.random() < 0.15:
-            return self._draw.choice(ODD)
+            return copy.deepcopy(self._draw.choice(ODD))
         keys = list(value) if isinstance(value, dict) else range(len(value))
         key = self._draw.choice(keys)
         if self._draw.random() < 0.1:

@@ -117,8 +117,7 @@ class Batcher:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        batch = self._take()
-        if not batch:
+        if not (batch := self._take()):
             return
         self._expected = len(batch)
         if len(batch) == 1 and not self._queue and batch[0].rows <= FEW_ROWS and self._is_quick and self._is_alone():

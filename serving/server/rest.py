@@ -60,14 +60,14 @@ class RestApi:
             except Exception as error:
                 known = as_request_error(error)
                 if known.code in (StatusCode.INTERNAL, StatusCode.UNKNOWN):
-                    log.exception("%s %s", request.method, request.url.path)
+                    log.exception("%s %s", request.method, request.scope["path"])
                 headers = {"WWW-Authenticate": "Bearer"} if known.code is StatusCode.UNAUTHENTICATED else None
                 return _json(json_forms.encode_error(known.reason), known.http_status, headers)
 
         return answer
 
     async def _dispatch(self, request: Request) -> Response:
-        path = request.url.path
+        path = request.scope["path"]  # of the URL as a whole, the header Host is a part, and may be anything
         if request.method == "POST" and (match := _PREDICT.fullmatch(path)):
             return await self._predict(request, _choice(match))
         if request.method == "GET" and (match := _METADATA.fullmatch(path)):

@@ -25,6 +25,9 @@ _FIELDS = {
 }
 
 
+MAX_SIZE = 2**31  # of a dimension; beside one of size 0, a larger one would need no values
+
+
 def decode_inputs(tensors: Mapping[str, TensorProto], signature: Signature) -> dict[str, Array]:
     """Returns the arrays of the inputs that the signature knows; that none is missing is checked by the signature.
 
@@ -48,7 +51,12 @@ def decode(tensor: TensorProto, spec: TensorSpec) -> Array:
     if tensor.dtype != spec.enum:
         raise invalid(f"input {spec.name}: expected {spec}, found dtype {_dtype_name(tensor.dtype)}.")
     shape = tuple(int(dimension.size) for dimension in tensor.tensor_shape.dim)
-    if tensor.tensor_shape.unknown_rank or any(size < 0 for size in shape) or len(shape) > 32 or not spec.fits(shape):
+    if (
+        tensor.tensor_shape.unknown_rank
+        or any(not 0 <= size < MAX_SIZE for size in shape)
+        or len(shape) > 32
+        or not spec.fits(shape)
+    ):
         raise invalid(f"input {spec.name}: expected {spec}, found shape {list(shape)[:40]}.")
     size = prod(shape)
     if tensor.tensor_content:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import Executor
@@ -18,13 +17,12 @@ from serving.server.metrics import Metrics
 from serving.server.model_config import ModelConfigError, Policy, read_policy
 from serving.server.servable import Servable
 from serving.server.settings import Settings
+from serving.server.source import present_versions
 from serving.server.status import State, Status
 
 log = logging.getLogger("mastery.serving")
 
 RETRY_SECONDS = 30.0  # until a version that could not be loaded is tried again
-SAVED_MODEL = "saved_model.pb"
-VERSION = re.compile(r"0|[1-9][0-9]{0,17}")  # what fits 64 bits and is written in one way only
 
 
 class Versions:
@@ -88,7 +86,7 @@ class Versions:
             RequestError: a version or a label's version is not there or cannot be loaded; the policy stays as it was.
         """
         async with self._polling:
-            chosen = policy.choose(self._present())
+            chosen = policy.choose(present_versions(self._settings.models))
             asked_for = {*policy.specific, *policy.labels.values()}
             self._retry_at.clear()
             await self._load([version for version in chosen if version in asked_for])
@@ -140,15 +138,8 @@ class Versions:
             else:
                 log.warning("%s The versions stay as they are.", found)
 
-    def _present(self) -> list[int]:
-        folder = self._settings.models
-        if not folder.is_dir():
-            return []
-        names = [item.name for item in folder.iterdir() if VERSION.fullmatch(item.name)]
-        return sorted(int(name) for name in names if (folder / name / SAVED_MODEL).is_file())
-
     async def _follow(self) -> None:
-        wanted = self._policy.choose(self._present())
+        wanted = self._policy.choose(present_versions(self._settings.models))
         await self._load(wanted)
         if not self._servables and not self._policy.specific:
             await self._load_any()
@@ -174,7 +165,7 @@ class Versions:
 
     async def _load_any(self) -> None:
         """Where the newest cannot be loaded and nothing answers yet: an older one is better than none."""
-        for version in reversed(self._present()):
+        for version in reversed(present_versions(self._settings.models)):
             await self._load([version])
             if self._servables:
                 return

@@ -139,6 +139,7 @@ def test_the_name_is_that_of_the_newest_manifest(tmp_path: Path) -> None:
     assert model_name(tmp_path) == tmp_path.name
     for version, text in (("1", '{"name": "old"}'), ("2", '{"name": "new"}'), ("10", "broken")):
         (tmp_path / version).mkdir()
+        (tmp_path / version / "saved_model.pb").touch()
         (tmp_path / version / "manifest.json").write_text(text)
     assert model_name(tmp_path) == "new"
 

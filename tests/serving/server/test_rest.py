@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import shutil
+import socket
 import subprocess
 from urllib.parse import quote
 
@@ -155,6 +156,13 @@ def test_no_body_is_the_servers_fault(server: Running, body: bytes) -> None:
 @given(path=st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
 def test_no_path_is_the_servers_fault(server: Running, path: str) -> None:
     assert server.rest.get(f"/v1/models/{quote(path, safe='/:')}").status_code in (200, 400, 404)
+
+
+def test_a_host_that_is_none(server: Running) -> None:
+    request = b"POST /v1/models/tiny:predict HTTP/1.1\r\nHost: a]\xc5[\r\nContent-Length: 21\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", server.server.rest_port), timeout=20) as connection:
+        connection.sendall(request + b'{"instances": [""] }\n')
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200 OK")
 
 
 def test_curl(server: Running) -> None:

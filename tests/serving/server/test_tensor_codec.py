@@ -65,9 +65,10 @@ def shape(*sizes: int) -> dict[str, object]:
 @pytest.mark.parametrize(
     ("tensor", "reason"),
     [
-        (TensorProto(dtype=1, tensor_shape=shape(10**12), float_val=[1]), "expected 1000000000000 values"),
+        (TensorProto(dtype=1, tensor_shape=shape(10**9), float_val=[1]), "expected 1000000000 values"),
         (TensorProto(dtype=1, tensor_shape=shape(2), tensor_content=b"12345"), "expected 2 values, found 5 bytes"),
         (TensorProto(dtype=1, tensor_shape=shape(-1), float_val=[1]), r"found shape \[-1\]"),
+        (TensorProto(dtype=1, tensor_shape=shape(2**62, 0)), "found shape"),
         (TensorProto(dtype=1, tensor_shape={"unknown_rank": True}), "expected DT_FLOAT"),
         (TensorProto(dtype=1, tensor_shape=shape(*[1] * 200), float_val=[1]), "found shape"),
         (TensorProto(dtype=3, tensor_shape=shape(1), int_val=[1]), "found dtype DT_INT32"),
