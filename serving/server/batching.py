@@ -24,6 +24,8 @@ from serving.server.settings import Limits
 from serving.server.signatures import Arrays, Signature
 
 FEW_ROWS = 8  # of a lone request that may be computed in the event loop
+SOON = 0.0015  # seconds after an answer: hardly a caller has read it and asked again, so who asks now was waiting
+CROWD = 0.2  # seconds for which a crowd is believed in after it was last seen
 QUICK = 0.02  # seconds: if the batch before took less. Two changes of threads take a millisecond on a busy machine.
 
 Run = Callable[[Arrays], Arrays]
@@ -70,6 +72,8 @@ class Batcher:
         self._queued_rows = 0
         self._expected = 1  # requests in the batch before
         self._is_quick = False  # whether the batch before was
+        self._answered_here = 0.0  # when the loop was last blocked by an answer; who came meanwhile was not counted
+        self._crowded_until = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._running: set[asyncio.Future[Any]] = set()
 
@@ -86,7 +90,10 @@ class Batcher:
         if self._queued_rows and self._queued_rows + rows > self._limits.max_queue_rows:
             raise RequestError(StatusCode.RESOURCE_EXHAUSTED, f"{self._queued_rows} rows are waiting; try again later.")
         answer: asyncio.Future[Arrays] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Waiting(inputs, rows, kind_of(self._signature, inputs), answer, time.perf_counter()))
+        now = time.perf_counter()
+        if now - self._answered_here < SOON:
+            self._crowded_until = now + CROWD
+        self._queue.append(_Waiting(inputs, rows, kind_of(self._signature, inputs), answer, now))
         self._queued_rows += rows
         self._consider()
         return await answer
@@ -120,7 +127,9 @@ class Batcher:
         if not (batch := self._take()):
             return
         self._expected = len(batch)
-        if len(batch) == 1 and not self._queue and batch[0].rows <= FEW_ROWS and self._is_quick and self._is_alone():
+        if len(batch) > 1:
+            self._crowded_until = time.perf_counter() + CROWD
+        elif not self._queue and self._may_answer_here(batch[0]):
             self._answer_here(batch)
             return
         self._free -= 1
@@ -128,12 +137,17 @@ class Batcher:
         self._running.add(future)
         future.add_done_callback(lambda done: self._finish(batch, done))
 
+    def _may_answer_here(self, item: _Waiting) -> bool:
+        is_short = item.rows <= FEW_ROWS and self._is_quick
+        return is_short and time.perf_counter() > self._crowded_until and self._is_alone()
+
     def _answer_here(self, batch: Sequence[_Waiting]) -> None:
         """Computes in the event loop, where nobody else would have had any use of it."""
         done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         done.set_result(self._compute(batch))
         self._free -= 1
         self._finish(batch, done)
+        self._answered_here = time.perf_counter()
 
     def _take(self) -> list[_Waiting]:
         """Takes the oldest request and those of its kind, in order, as long as they fit."""
