@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.framework.config import disable_op_determinism  # TensorFlow has no public way back
 
 from components.config import Label, Training
 from components.errors import TrainingError
@@ -16,6 +19,20 @@ from components.progress import report_progress
 from components.transform import names
 
 LOGS = "logs"  # TensorBoard's folder inside the model run, with a folder for each fit
+
+
+@contextmanager
+def reproducible(seed: int) -> Iterator[None]:
+    """Seeds every generator, and has TensorFlow run operations that give the same result every time, inside the block.
+
+    Left on, determinism would forbid other code of the process a good many operations, the clock among them.
+    """
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+    try:
+        yield
+    finally:
+        disable_op_determinism()
 
 
 def training_strategy() -> tf.distribute.Strategy:

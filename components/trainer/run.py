@@ -7,7 +7,6 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-import keras
 import tensorflow as tf
 import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
@@ -24,7 +23,7 @@ from components.trainer.batches import (
 )
 from components.trainer.export import export_model
 from components.trainer.features import Layout, parse_spec, read_layout
-from components.trainer.fit import LOGS, class_weights, compile_network, fit_network, training_strategy
+from components.trainer.fit import LOGS, class_weights, compile_network, fit_network, reproducible, training_strategy
 from components.trainer.network import build_network, count_parameters, network_inputs
 from components.trainer.settings import Settings
 from components.trainer.warm_start import warm_start
@@ -42,9 +41,12 @@ def run_fn(fn_args: FnArgs) -> None:
     """
     started = time.monotonic()
     settings = Settings.model_validate_json(fn_args.custom_config["config"])
+    with reproducible(settings.training.seed):
+        _fit_and_export(fn_args, settings, started)
+
+
+def _fit_and_export(fn_args: FnArgs, settings: Settings, started: float) -> None:
     training = settings.training
-    keras.utils.set_random_seed(training.seed)
-    tf.config.experimental.enable_op_determinism()
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
     layout = read_layout(settings, transform)
     strategy = training_strategy()

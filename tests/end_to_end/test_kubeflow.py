@@ -70,10 +70,11 @@ class Cluster:
 @pytest.fixture(scope="module")
 def image() -> str:
     """Builds the image from the Dockerfile; the engine keeps its layers between runs."""
-    try:
-        docker.from_env().ping()
-    except docker.errors.DockerException as error:
-        pytest.skip(f"NO CONTAINER ENGINE: the compiled pipeline is not run in containers ({error})")
+    if (
+        shutil.which("docker") is None
+        or subprocess.run(["docker", "info"], capture_output=True, check=False).returncode
+    ):
+        pytest.skip("NO CONTAINER ENGINE: `docker info` fails, so the compiled pipeline is not run in containers")
     built = subprocess.run(
         ["docker", "build", "--tag", IMAGE, str(REPOSITORY)], capture_output=True, text=True, check=False
     )
