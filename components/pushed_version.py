@@ -24,12 +24,21 @@ def config_for_log(model: Path, events: list[str], outcomes: list[str], *, name:
     Raises:
         MasteryError: the folder holds no model of ours.
     """
-    config = _config_of(model, name)
+    config = config_of(model, name=name)
     given = {"events": _absolute(events), "outcomes": _absolute(outcomes), "span": NEWEST, "sample_learners": None}
     return config.model_copy(update={"data": config.data.model_copy(update=given)})
 
 
-def _config_of(model: Path, name: str) -> Config:
+def config_of(model: Path, *, name: str) -> Config:
+    """Returns the configuration that a version was made with, from its manifest.
+
+    Args:
+        model: a pushed version's folder.
+        name: what the user called the version, for the error.
+
+    Raises:
+        MasteryError: the folder holds no model of ours.
+    """
     file = model / "manifest.json"
     try:
         return Config.model_validate(json.loads(file.read_text(encoding="utf-8"))["config"])

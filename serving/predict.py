@@ -2,35 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Literal
 
 import polars as pl
 
-from components.config import Config
 from components.errors import MasteryError
 from components.naming import BASIS, PREDICTED_CLASS, PREDICTION
 from serving.client import Answer, Client
 from serving.requests import Questions
 
 Format = Literal["table", "csv", "jsonl"]
-
-
-def config_of(model: Path) -> Config:
-    """Returns the configuration that a pushed version was made with, from its manifest.
-
-    Raises:
-        MasteryError: the folder holds no version of ours.
-    """
-    file = model / "manifest.json"
-    try:
-        return Config.model_validate(json.loads(file.read_text(encoding="utf-8"))["config"])
-    except (OSError, KeyError, ValueError) as error:
-        raise MasteryError(
-            f"{model}: expected a pushed version such as runs/NAME/serving/1234567890, found no readable {file.name} "
-            f"in it ({type(error).__name__})."
-        ) from None
 
 
 def predict(client: Client, questions: Questions) -> pl.DataFrame:

@@ -51,13 +51,14 @@ def predict(
     from components.atomic import write_text
     from components.config import load_config
     from components.errors import MasteryError
+    from components.pushed_version import config_of
     from serving import predict as asking
     from serving.client import Retry, connect
     from serving.requests import questions_from_log
 
     if (config is None) == (model is None):
         raise MasteryError("expected --config or --model: how the events are read is part of the model.")
-    made_with = load_config(config, set_) if config else asking.config_of(model)  # type: ignore[arg-type]
+    made_with = load_config(config, set_) if config else config_of(model, name=str(model))  # type: ignore[arg-type]
     form = asking.format_of(out, format_)
     retry = Retry(attempts=attempts, deadline=deadline)
     token = os.environ.get("MASTERY_SERVE_TOKEN")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.options import RootOption, SetOption
+from pipeline.cli.serving_folder import pushed_to
 
 
 def serve(
@@ -93,13 +94,10 @@ def serve(
 
 
 def _folder(models: Path | None, config: Path | None, set_: list[str], root: Path) -> Path:
-    from components.config import load_config
     from components.errors import MasteryError
-    from pipeline.layout import Layout
 
-    if (models is None) == (config is None):
-        raise MasteryError("expected either --models or --config, to know what to serve.")
-    if models is not None:
+    if models is not None and config is None:
         return models
-    loaded = load_config(config, set_)  # type: ignore[arg-type]
-    return Layout(root, loaded.name).serving(loaded)
+    if config is not None and models is None:
+        return Path(pushed_to(config, set_, root))
+    raise MasteryError("expected either --models or --config, to know what to serve.")

@@ -28,11 +28,20 @@ def open_serving_folder(models: str | None, config: Path | None, set_: list[str]
     if models is None:
         if config is None:
             raise MasteryError("expected --config FILE or --models DIR_OR_URL, found neither.")
-        from components.config import load_config
-        from pipeline.layout import Layout
-
-        loaded = load_config(config, set_)
-        directory = loaded.push.directory
-        remote = directory is not None and "://" in directory
-        models = str(directory if remote else Layout(root.resolve(), loaded.name).serving(loaded))
+        models = pushed_to(config, set_, root)
     return open_storage(models)
+
+
+def pushed_to(config: Path, set_: list[str], root: Path) -> str:
+    """Returns the folder or URL that `mastery run` with this configuration pushes to.
+
+    Raises:
+        ConfigError: the configuration cannot be used.
+    """
+    from components.config import load_config
+    from pipeline.layout import Layout
+
+    loaded = load_config(config, set_)
+    directory = loaded.push.directory
+    remote = directory is not None and "://" in directory
+    return str(directory if remote else Layout(root.resolve(), loaded.name).serving(loaded))
