@@ -5,6 +5,7 @@ Credentials and endpoint come from the environment, as each store's own tools ha
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +13,9 @@ from typing import Any
 import fsspec
 
 from components.errors import MasteryError
+
+# Else gcsfs asks for the kind of a bucket first: with a second client, that wants rights and credentials of its own.
+os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
 
 
 class ObjectStoreError(MasteryError):

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+from tests.gcs import GcsBucket, make_bucket, serve_gcs
 from tests.mariadb import MariaDB, find_server, serve
 from tests.s3 import Bucket
 
@@ -51,3 +52,17 @@ def bucket(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket
     client.create_bucket(Bucket=name)
     yield Bucket(name, client)
     client.close()
+
+
+@pytest.fixture(scope="session")
+def gcs_endpoint() -> Iterator[str]:
+    """A server with Google Cloud Storage's API on this machine."""
+    with serve_gcs() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def gcs_bucket(gcs_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> GcsBucket:
+    """A new bucket; its server is in the environment, and wants no credentials."""
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", gcs_endpoint)
+    return make_bucket(f"bucket-{uuid.uuid4().hex}")

@@ -18,6 +18,7 @@ import pytest
 
 from pipeline.environment import apt
 from pipeline.environment.errors import SetupError
+from tests.ports import free_port
 
 USER, PASSWORD = "mastery", "not-4-plans"
 START = 60  # seconds until the server must have started
@@ -104,13 +105,6 @@ def _make_system_tables(command: list[str], scripts: Path, environment: dict[str
         env=environment, text=True, capture_output=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _wait_for(port: int, server: subprocess.Popen[bytes], log: Path) -> None:

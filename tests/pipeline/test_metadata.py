@@ -12,7 +12,8 @@ from ml_metadata.proto import metadata_store_pb2
 from components.config import Metadata
 from pipeline.layout import Layout
 from pipeline.metadata import MetadataError, connect, connection_config
-from tests.mariadb import PASSWORD, MariaDB, find_server, free_port, serve
+from tests.mariadb import PASSWORD, MariaDB, find_server, serve
+from tests.ports import free_port
 
 MYSQL = Metadata(store="mysql")
 

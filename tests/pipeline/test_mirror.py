@@ -9,6 +9,7 @@ import pytest
 
 from components.object_store import ObjectStoreError
 from pipeline.mirror import Mirror
+from tests.gcs import GcsBucket
 from tests.s3 import Bucket
 
 
@@ -44,6 +45,17 @@ def test_a_folder_and_a_file_arrive_as_they_were(here: Mirror, there: Mirror) ->
     here.push(here.root / path for path in paths)
     there.pull(there.root / path for path in paths)
     assert tree(there.root) == tree(here.root)
+
+
+def test_google_cloud_storage_keeps_folders_and_versions_too(gcs_bucket: GcsBucket, tmp_path: Path) -> None:
+    here, there = (Mirror(f"gs://{gcs_bucket.name}/deployment", tmp_path / name) for name in ("here", "there"))
+    write(here.root, FOLDER | MODEL)
+    here.push([here.root / "nodes/Gen/examples/7"])
+    here.push_version(here.root / "serving/17")
+    there.pull([there.root / "nodes/Gen/examples/7"])
+    there.outline_versions(there.root / "serving")
+    assert tree(there.root) == FOLDER
+    assert [path.name for path in (there.root / "serving").iterdir()] == ["17"]
 
 
 def test_a_folder_without_files_arrives(here: Mirror, there: Mirror) -> None:

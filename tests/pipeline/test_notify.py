@@ -14,7 +14,8 @@ from components.config.notify import Notify
 from pipeline import deliver as delivery
 from pipeline.notify import FailedGate, Outcome, deliver, notify, outcome_of
 from pipeline.record import RunRecord
-from tests.pipeline.receivers import free_port, mail_server, make_certificate, webhook
+from tests.pipeline.receivers import mail_server, make_certificate, webhook
+from tests.ports import free_port
 
 SECRET = "s3cret-word"
 GATE = FailedGate(

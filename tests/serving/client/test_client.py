@@ -12,7 +12,7 @@ from components.errors import MasteryError
 from serving.client import Answer, PredictError, Retry, Target, connect
 from serving.client.answers import read_answers
 from serving.client.errors import Transient
-from tests.mariadb import free_port
+from tests.ports import free_port
 from tests.serving.client.stand_in import Server
 
 QUICK = Retry(attempts=3, first_wait=0.001)

@@ -26,5 +26,6 @@ def storage(request: pytest.FixtureRequest, folder: Path) -> Storage:
     if request.param == "folder":
         return open_storage(str(folder))
     bucket: Bucket = request.getfixturevalue("bucket")
-    upload(folder, bucket, "sample/serving")
-    return open_storage(f"s3://{bucket.name}/sample/serving/")
+    url = f"s3://{bucket.name}/sample/serving/"
+    upload(folder, url)
+    return open_storage(url)

@@ -12,14 +12,16 @@ from serving.models import changes, operations
 from serving.models.audit import read_entries
 from serving.models.changes import current_state
 from serving.models.object_storage import ObjectStorage
+from tests.gcs import GcsBucket
 from tests.s3 import Bucket
-from tests.serving.models.folders import labels, upload
+from tests.serving.models.folders import labels, loaded, upload
 
 
 @pytest.fixture
 def url(folder: Path, bucket: Bucket) -> str:
-    upload(folder, bucket, "serving")
-    return f"s3://{bucket.name}/serving"
+    url = f"s3://{bucket.name}/serving"
+    upload(folder, url)
+    return url
 
 
 class Overtaken(ObjectStorage):
@@ -55,6 +57,22 @@ def test_of_two_changes_in_an_object_store_none_is_lost(url: str, before: str, o
     assert all(later.before == earlier.after for earlier, later in pairwise(entries))
     assert labels(storage) == {"stable": order[-1]}
     assert current_state(storage) == (entries[-1].after, None)
+
+
+def test_a_version_lives_on_google_cloud_storage_too(folder: Path, gcs_bucket: GcsBucket) -> None:
+    url = f"gs://{gcs_bucket.name}/sample/serving"
+    upload(folder, url)
+    storage = ObjectStorage(url)
+    operations.promote(storage, 1)
+    operations.start_canary(storage, 2, 10)
+    operations.promote(storage, 2)
+    assert (labels(storage), loaded(storage)) == ({"stable": 2}, [1, 2])
+    operations.promote(storage, 4)
+    assert operations.prune(storage, 1) == [1, 3]
+    assert operations.roll_back(storage).after.stable == 2
+    assert (storage.versions(), storage.servable()) == ([2, 4], {2, 4})
+    actions = [entry.action for entry in read_entries(ObjectStorage(url))]
+    assert actions == ["promote", "canary", "promote", "promote", "prune", "rollback"]
 
 
 def test_a_put_whose_answer_was_lost_is_no_other_s(url: str) -> None:
