@@ -10,11 +10,12 @@ from components.pusher.push import SAVED_MODEL, versions
 
 
 def link_gpu_exports(directory: Path) -> None:
-    """Makes `directory/gpu/<version>` a link to `directory/<version>/gpu` for every version that has one.
+    """Makes `directory/gpu/<version>` a link for every version, once one of them has an export for GPUs.
 
-    A server takes folders of versions, and reads no export inside of a version. Links are made after the push, as it
-    is the version's folder that appears in one step; one that was missed by a push that died is made by the next.
-    Links to versions that are gone are removed.
+    A server takes folders of versions, and reads no export inside of a version. The link goes to that export, or to the
+    portable one of a version that has no other, so that whatever is promoted can be loaded there, too. Links are made
+    after the push, as it is the version's folder that appears in one step; one that was missed by a push that died is
+    made by the next. Links to versions that are gone are removed.
 
     Args:
         directory: the folder with the versions; `gpu` in it is not made before there is something to link.
@@ -24,8 +25,12 @@ def link_gpu_exports(directory: Path) -> None:
         for link in folder.iterdir():
             if link.is_symlink() and not link.exists():
                 link.unlink(missing_ok=True)
-    for version in versions(directory):
-        if (directory / str(version) / GPU / SAVED_MODEL).is_file():
-            folder.mkdir(exist_ok=True)
-            with suppress(FileExistsError):  # there, or made by another push at this moment
-                (folder / str(version)).symlink_to(Path("..", str(version), GPU))
+    there = versions(directory)
+    with_export = {version for version in there if (directory / str(version) / GPU / SAVED_MODEL).is_file()}
+    if not with_export and not folder.is_dir():
+        return
+    folder.mkdir(exist_ok=True)
+    for version in there:
+        target = Path("..", str(version), GPU) if version in with_export else Path("..", str(version))
+        with suppress(FileExistsError):  # there, or made by another push at this moment
+            (folder / str(version)).symlink_to(target)

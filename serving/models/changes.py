@@ -15,7 +15,14 @@ from collections.abc import Callable
 
 from components.errors import MasteryError
 from serving.models.audit import Entry, last_entry
-from serving.models.server_config import MODELS_CONFIG, parse, read_state, render
+from serving.models.server_config import (
+    GPU_MODELS_CONFIG,
+    MODELS_CONFIG,
+    for_gpu_servers,
+    parse,
+    read_state,
+    render,
+)
 from serving.models.state import State
 from serving.models.storage import Storage
 from serving.models.versions import name_of
@@ -119,7 +126,10 @@ def _publish(storage: Storage, entry: Entry) -> None:
         content = storage.read(MODELS_CONFIG)
         before = None if content is None else parse(content, storage.address)
         if entry.after.stable is not None:  # else nobody has decided anything: a file would unload what is served
-            storage.replace(MODELS_CONFIG, render(entry.after, before))
+            rendered = render(entry.after, before)
+            storage.replace(MODELS_CONFIG, rendered)
+            if storage.has_gpu_exports():
+                storage.replace(GPU_MODELS_CONFIG, for_gpu_servers(rendered, entry.after))
         storage.replace(ROUTING, _routing(entry))
         newest = last_entry(storage)
         if newest is None or newest.revision <= entry.revision:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from components.atomic import sync, write_bytes
 from components.errors import MasteryError
+from components.exports import GPU
 from serving.models.storage import SAVED_MODEL, Storage, numbers
 
 AUDIT = "audit.jsonl"
@@ -62,6 +63,10 @@ class LocalStorage(Storage):
         with self._explained("read"):
             return frozenset(n for n in self.versions() if (self.folder / str(n) / SAVED_MODEL).is_file())
 
+    def has_gpu_exports(self) -> bool:
+        """Returns whether there is the folder with links to exports, which the Pusher makes."""
+        return (self.folder / GPU).is_dir()
+
     def read(self, name: str) -> bytes | None:
         """Returns a file's content, or None when there is no such file."""
         with self._explained("read"):
@@ -85,6 +90,7 @@ class LocalStorage(Storage):
             hidden = Path(tempfile.mkdtemp(prefix=f"{REMOVED}{version}-", dir=self.folder))
             with suppress(FileNotFoundError):  # another prune was quicker
                 (self.folder / str(version)).rename(hidden / str(version))
+            (self.folder / GPU / str(version)).unlink(missing_ok=True)
             sync(self.folder)
             for folder in self.folder.glob(f"{REMOVED}*"):
                 shutil.rmtree(folder, ignore_errors=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
+from components.exports import GPU
 from components.object_store import connect, create, explained
 from serving.models.storage import MANIFEST, SAVED_MODEL, Storage, numbers
 
@@ -46,6 +47,12 @@ class ObjectStorage(Storage):
         with explained(self.address, "list"):
             names = (name.removeprefix(f"{self._base}/").split("/") for name in self._store.find(self._base))
             return frozenset(numbers(parts[0] for parts in names if parts[1:] == [SAVED_MODEL]))
+
+    def has_gpu_exports(self) -> bool:
+        """Returns whether some version has one; the links to them are made where the bucket is copied to."""
+        with explained(self.address, "list"):
+            ends = (name.removeprefix(f"{self._base}/").split("/")[1:] for name in self._store.find(self._base))
+            return [GPU, SAVED_MODEL] in ends
 
     def read(self, name: str) -> bytes | None:
         """Returns an object's content, or None when there is no such object."""

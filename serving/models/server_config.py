@@ -16,9 +16,11 @@ from google.protobuf import text_format
 from tensorflow_serving.config.model_server_config_pb2 import ModelConfig, ModelServerConfig
 
 from components.errors import MasteryError
+from components.exports import GPU
 from serving.models.state import CANARY, STABLE, State
 
 MODELS_CONFIG = "models.config"
+GPU_MODELS_CONFIG = f"{GPU}/{MODELS_CONFIG}"
 PLATFORM = "tensorflow"
 
 
@@ -77,6 +79,16 @@ def render(state: State, before: ModelServerConfig | None) -> bytes:
         del model.version_labels[label]  # a label of somebody else's, of a version that goes: it would stop all labels
     content: bytes = text_format.MessageToBytes(config, as_utf8=True)
     return content
+
+
+def for_gpu_servers(content: bytes, state: State) -> bytes:
+    """Returns what servers with a GPU poll: a `models.config` of ours, with the place of their exports."""
+    config = text_format.Parse(content, ModelServerConfig())
+    for model in config.model_config_list.config:
+        if model.name == state.name:
+            model.base_path = f"{state.base_path.rstrip('/')}/{GPU}"
+    adapted: bytes = text_format.MessageToBytes(config, as_utf8=True)
+    return adapted
 
 
 def _find(config: ModelServerConfig, name: str) -> ModelConfig | None:

@@ -3,6 +3,7 @@
 ```
 <version>/         a pushed SavedModel with its manifest.json
 models.config      what TensorFlow Serving polls
+gpu/               where a version has an export for GPUs: a models.config for servers that have them
 routing.json       the same for whoever splits the traffic
 audit.jsonl        who did what when, a line each; in an object store audit/<revision>.json, an object each
 ```
@@ -47,6 +48,10 @@ class Storage(ABC):
     @abstractmethod
     def servable(self) -> frozenset[int]:
         """Returns those of them that a server can load: with a `saved_model.pb`."""
+
+    @abstractmethod
+    def has_gpu_exports(self) -> bool:
+        """Returns whether servers with a GPU have a folder of their own: some version has an export for them."""
 
     @abstractmethod
     def read(self, name: str) -> bytes | None:

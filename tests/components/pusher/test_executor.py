@@ -121,6 +121,17 @@ def test_an_export_for_gpus_is_pushed_inside_and_linked_where_gpu_servers_look(
     assert (linked / "saved_model.pb").read_bytes() == b"graph with cuDNN"
 
 
+def test_gpu_servers_find_the_portable_export_of_a_version_that_has_no_other(
+    inputs: dict[str, list[Any]], tmp_path: Path
+) -> None:
+    _push(inputs, tmp_path / "serving", tmp_path)
+    assert not (tmp_path / "serving" / "gpu").exists()
+    (tmp_path / "serving" / "gpu").mkdir()
+    _push(inputs, tmp_path / "serving", tmp_path)
+    pushed = sorted(item for item in (tmp_path / "serving").iterdir() if item.name.isdecimal())
+    assert [(tmp_path / "serving" / "gpu" / item.name).resolve() for item in pushed] == pushed
+
+
 @pytest.mark.parametrize(
     ("blessing", "reason"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from tests.serving.manifests.conftest import SERVING
 
-# Copies folders as `aws s3 sync` and `aws s3 cp` do, and fails where the bucket says so.
+# Copies folders as `aws s3 sync`, `cp` and `ls` do, and fails where the bucket says so.
 AWS = """#!/bin/sh
 set -eu
 echo "$*" >> "$LOG"
@@ -18,6 +19,7 @@ shift; verb=$1; shift
 delete=
 while [ $# -gt 2 ]; do case $1 in --delete) delete=yes;; --exclude) shift;; esac; shift; done
 from="${1#s3://}"; [ ! -e "$from/fails" ]
+if [ "$verb" = ls ]; then [ -e "$from" ]; exit; fi
 if [ "$verb" = cp ]; then cp "$from" "$2"; exit; fi
 for version in "$from"/[0-9]*; do cp -r "$version" "$2/"; done
 [ -z "$delete" ] || for version in "$2"/[0-9]*; do [ -e "$from/${version##*/}" ] || rm -r "$version"; done
@@ -54,7 +56,7 @@ def test_the_copy_is_whole_and_forgets_what_is_gone(tmp_path: Path) -> None:
     assert (models / "2" / "saved_model.pb").read_text() == "two"
     verbs = [" ".join(line.split()[1:2] + ["--delete"] * ("--delete" in line)) for line in
              (tmp_path / "log").read_text().splitlines()]  # fmt: skip
-    assert verbs == ["cp", "sync", "sync --delete"]
+    assert verbs == ["cp", "ls", "sync", "sync --delete"]
 
 
 def test_a_copy_that_fails_leaves_models_config_as_it_was(bucket: Path, tmp_path: Path) -> None:
@@ -67,3 +69,17 @@ def test_a_copy_that_fails_leaves_models_config_as_it_was(bucket: Path, tmp_path
     assert "the next attempt is in 30 seconds" in done.stderr
     assert (models / "models.config").read_text() == "versions: 1"
     assert (models / "1").is_dir()
+
+
+def test_servers_with_a_gpu_find_every_version_in_the_copy(bucket: Path, tmp_path: Path) -> None:
+    (bucket / "3" / "gpu").mkdir(parents=True)
+    (bucket / "3" / "gpu" / "saved_model.pb").write_text("three, with cuDNN")
+    (bucket / "gpu").mkdir()
+    (bucket / "gpu" / "models.config").write_text("versions: 2 and 3")
+    models = tmp_path / "models" / "sample" / "gpu"
+    assert sync(tmp_path).stderr == ""
+    assert (models / "models.config").read_text() == "versions: 2 and 3"
+    assert [(models / version / "saved_model.pb").read_text() for version in "23"] == ["two", "three, with cuDNN"]
+    shutil.rmtree(bucket / "2")
+    assert sync(tmp_path).stderr == ""
+    assert sorted(item.name for item in models.iterdir()) == ["3", "models.config"]

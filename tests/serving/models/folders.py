@@ -39,9 +39,9 @@ def upload(folder: Path, url: str) -> None:
     store.put(f"{folder}/", f"{path}/", recursive=True)
 
 
-def served(storage: Storage) -> ModelConfig:
+def served(storage: Storage, file: str = "models.config") -> ModelConfig:
     """Returns the model of `models.config`, as TensorFlow Serving would read it."""
-    content = storage.read("models.config")
+    content = storage.read(file)
     assert content is not None
     (model,) = text_format.Parse(content, ModelServerConfig()).model_config_list.config
     return model

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +11,7 @@ from components.errors import MasteryError
 from serving.models import operations
 from serving.models.audit import read_entries
 from serving.models.state import RefusedError
-from serving.models.storage import Storage
+from serving.models.storage import Storage, open_storage
 from tests.serving.models.folders import labels, loaded, served
 
 
@@ -25,6 +26,29 @@ def test_a_first_promotion_writes_what_the_server_polls(storage: Storage) -> Non
     assert (model.name, model.base_path, model.model_platform) == ("sample", storage.address, "tensorflow")
     assert (labels(storage), loaded(storage)) == ({"stable": 1}, [1])
     assert routes(storage) == {"stable": (1, 100)}
+
+
+def test_servers_with_a_gpu_get_the_same_with_their_own_place(storage: Storage) -> None:
+    operations.promote(storage, 1, base_path="/models/sample/")
+    assert storage.read("gpu/models.config") is None
+    storage.replace("4/gpu/saved_model.pb", b"graph with cuDNN")
+    storage.replace("gpu/of-the-pusher", b"")
+    operations.promote(storage, 4, force=True, reason="an export was added by hand")
+    expected = served(storage)
+    expected.base_path = "/models/sample/gpu"
+    assert served(storage, "gpu/models.config") == expected
+    operations.roll_back(storage)
+    assert dict(served(storage, "gpu/models.config").version_labels) == {"stable": 1}
+
+
+def test_a_version_s_link_for_gpus_goes_with_it(folder: Path) -> None:
+    storage = open_storage(str(folder))
+    (folder / "gpu").mkdir()
+    for version in (1, 2, 4):
+        (folder / "gpu" / str(version)).symlink_to(f"../{version}")
+    operations.promote(storage, 4)
+    assert operations.prune(storage, 1) == [1, 2, 3]
+    assert sorted(item.name for item in (folder / "gpu").iterdir()) == ["4", "models.config"]
 
 
 def test_rollback_goes_back_and_further_back_but_not_forth(storage: Storage) -> None:
