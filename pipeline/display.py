@@ -71,4 +71,4 @@ class RunDisplay:
             self._console.print(f"{mark} {node.id:<18}{node.state:<8}{node.seconds or 0:>8.1f} s", highlight=False)
         if progress != self._progress and time.monotonic() > self._quiet_until:
             self._progress, self._quiet_until = progress, time.monotonic() + _PAUSE
-            self._console.print(f"    {progress}", highlight=False)
+            self._console.print(f"    {progress}", highlight=False, soft_wrap=True)

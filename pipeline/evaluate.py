@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from components.pushed_version import config_for_log
-from pipeline.quiet import quiet_imports
+from components.quiet import quiet_imports
 
 
 def evaluate_log(model: Path, events: list[str], outcomes: list[str]) -> dict[str, Any]:

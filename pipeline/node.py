@@ -16,13 +16,13 @@ from pathlib import Path
 
 from components.config import Config, load_config
 from components.errors import MasteryError, explain
+from components.quiet import quiet_imports
 from pipeline.kubeflow.outputs import TaskOutputs
 from pipeline.kubeflow.overrides import settings_of
 from pipeline.kubeflow.tasks import NEW_DATA, ONLY_NEW_DATA
 from pipeline.layout import Layout
 from pipeline.mirror import Mirror
 from pipeline.prepare import find_log, snapshot_schema
-from pipeline.quiet import quiet_imports
 
 FAILED = 2
 

@@ -23,7 +23,7 @@ def infer(
 ) -> None:
     """Write a first schema from the log; curate it by hand before you trust it."""
     from components.config import load_config
-    from pipeline.quiet import quiet_imports
+    from components.quiet import quiet_imports
 
     loaded = load_config(config, set_)  # before TensorFlow is imported: a wrong value answers at once
     with quiet_imports():
@@ -36,7 +36,7 @@ def infer(
 def diff(config: ConfigOption, set_: SetOption = []) -> None:  # noqa: B006 (Typer copies it)
     """Print what the log would change in the curated schema; exit code 1 where it would."""
     from components.config import load_config
-    from pipeline.quiet import quiet_imports
+    from components.quiet import quiet_imports
 
     loaded = load_config(config, set_)
     with quiet_imports():

@@ -47,10 +47,15 @@ def _serve_embedded(settings: Settings) -> None:
     import asyncio
     import os
 
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # a GPU that trains shall go on training
-    from serving.server.app import serve_until_stopped
+    from components.quiet import quiet_imports
 
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # a GPU that trains shall go on training
+    with quiet_imports():
+        import tensorflow as tf
+
+        from serving.server.app import serve_until_stopped
+
+        tf.config.list_physical_devices()  # looks for CUDA, and says what it did not find
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     asyncio.run(serve_until_stopped(settings))
 
