@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -68,7 +69,9 @@ def run_pipeline(
         write_record(folder, record)
         started = time.monotonic()
         try:
-            _watch(folder, store, console)
+            # Beam and Transform leave their temporary folders behind.
+            with tempfile.TemporaryDirectory(prefix="mastery-run-", ignore_cleanup_errors=True) as scratch:
+                _watch(folder, store, Path(scratch), console)
             record = _ended(record, folder)
         except KeyboardInterrupt:
             record = _interrupted(record, folder, layout, store, patience=0)
@@ -80,14 +83,15 @@ def run_pipeline(
         return record
 
 
-def _watch(folder: Path, store: Metadata, console: Console) -> None:
-    """Starts the worker and shows what it does until it ends."""
+def _watch(folder: Path, store: Metadata, scratch: Path, console: Console) -> None:
+    """Starts the worker, with `scratch` for what is temporary, and shows what it does until it ends."""
     environment = {
         **os.environ,
         **store.as_environment(),
         PROGRESS_FILE: str(folder / "progress.txt"),
         "MASTERY_RUN_DIR": str(folder),
         "PYTHONHASHSEED": "0",
+        "TMPDIR": str(scratch),
         "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "1"),
     }
     # A session of its own: the terminal's Ctrl-C reaches us only, and we can stop the whole group.

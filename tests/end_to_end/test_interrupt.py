@@ -34,8 +34,11 @@ def children(pid: int) -> list[int]:
 
 
 def test_ctrl_c_leaves_nothing_half_written_and_the_next_run_goes_on(
-    mastery: Mastery, sample: list[str], tmp_path: Path
+    mastery: Mastery, sample: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setenv("TMPDIR", str(scratch))
     endless = ["--set", "training.epochs=500", "--set", "training.patience=500"]
     process = subprocess.Popen(
         [*COMMAND, "run", *sample, *endless, "--root", str(tmp_path)],
@@ -50,6 +53,7 @@ def test_ctrl_c_leaves_nothing_half_written_and_the_next_run_goes_on(
         os.kill(worker, 0)
     assert "interrupted" in output
     assert "Traceback" not in output + errors
+    assert not [*scratch.iterdir()]
     nodes = tmp_path / "sample" / "nodes"
     assert (nodes / "Transform" / "transform_graph").is_dir()
     assert not [file for file in (nodes / "Trainer").rglob("*") if file.is_file()]
@@ -61,3 +65,4 @@ def test_ctrl_c_leaves_nothing_half_written_and_the_next_run_goes_on(
     states = {node["id"]: node["state"] for node in second["nodes"]}
     assert states["Transform"] == "cached"
     assert states["Trainer"] == "done"
+    assert not [*scratch.iterdir()]
