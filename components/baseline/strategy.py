@@ -7,7 +7,7 @@ Evaluator and Trainer would be others than before, and nothing of an unchanged r
 from __future__ import annotations
 
 import ml_metadata as mlmd
-from ml_metadata.proto.metadata_store_pb2 import Event
+from ml_metadata.proto.metadata_store_pb2 import Event, Execution
 from tfx.components.evaluator.constants import (
     ARTIFACT_PROPERTY_BLESSED_KEY,
     ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY,
@@ -24,6 +24,8 @@ BLESSING = "model_blessing"
 CANDIDATE = "candidate"
 EXAMPLES = "examples"
 
+SERVING_CHECK = "ServingCheck"  # the class whose nodes say whether a model can be served
+
 
 class LatestOtherBlessedModel(ResolverStrategy):  # type: ignore[misc]
     """Finds the baseline of a candidate: of all models but the candidate itself, the one that was blessed last.
@@ -33,11 +35,11 @@ class LatestOtherBlessedModel(ResolverStrategy):  # type: ignore[misc]
     hold against the one that is served now; once it does and is blessed again, it is the one to hold against.
     """
 
-    def resolve_artifacts(self, store: mlmd.MetadataStore, input_dict: Artifacts) -> Artifacts:  # noqa: ARG002 - TFX's
+    def resolve_artifacts(self, store: mlmd.MetadataStore, input_dict: Artifacts) -> Artifacts:
         """See `ResolverStrategy`; `model` and `model_blessing` are left with one artifact each, or none."""
         candidates = {artifact.id for artifact in input_dict[CANDIDATE]}
         for model, blessing in blessed_models(input_dict):
-            if model.id not in candidates:
+            if model.id not in candidates and not failed_serving_check(store, model.id):
                 return {**input_dict, MODEL: [model], BLESSING: [blessing]}
         return {**input_dict, MODEL: [], BLESSING: []}
 
@@ -52,7 +54,7 @@ class LatestModelOfOtherExamples(ResolverStrategy):  # type: ignore[misc]
         """See `ResolverStrategy`; `model` and `model_blessing` are left with one artifact each, or none."""
         examples = {artifact.id for artifact in input_dict[EXAMPLES]}
         for model, blessing in blessed_models(input_dict):
-            if not examples & ancestors(store, model.id):
+            if not examples & ancestors(store, model.id) and not failed_serving_check(store, model.id):
                 return {**input_dict, MODEL: [model], BLESSING: [blessing]}
         return {**input_dict, MODEL: [], BLESSING: []}
 
@@ -66,6 +68,16 @@ def blessed_models(input_dict: Artifacts) -> list[tuple[Artifact, Artifact]]:
         if model and blessing.get_int_custom_property(ARTIFACT_PROPERTY_BLESSED_KEY) == BLESSED_VALUE:
             found.setdefault(model.id, (model, blessing))
     return [*found.values()]
+
+
+def failed_serving_check(store: mlmd.MetadataStore, model_id: int) -> bool:
+    """Whether the last ServingCheck that took a blessed model did not come to its end: nobody serves that one."""
+    taken = [event for event in store.get_events_by_artifact_ids([model_id]) if event.type == Event.INPUT]
+    executions = store.get_executions_by_id({event.execution_id for event in taken})
+    names = {kind.id: kind.name for kind in store.get_execution_types()}
+    checks = [item for item in executions if names[item.type_id].rpartition(".")[2] == SERVING_CHECK]
+    newest = max(checks, key=lambda item: item.id, default=None)
+    return newest is not None and newest.last_known_state not in (Execution.COMPLETE, Execution.CACHED)
 
 
 def ancestors(store: mlmd.MetadataStore, artifact_id: int) -> set[int]:
