@@ -25,6 +25,7 @@ CANDIDATE = "candidate"
 EXAMPLES = "examples"
 
 SERVING_CHECK = "ServingCheck"  # the class whose nodes say whether a model can be served
+PASSED = (Execution.COMPLETE, Execution.CACHED)
 
 
 class LatestOtherBlessedModel(ResolverStrategy):  # type: ignore[misc]
@@ -71,13 +72,12 @@ def blessed_models(input_dict: Artifacts) -> list[tuple[Artifact, Artifact]]:
 
 
 def failed_serving_check(store: mlmd.MetadataStore, model_id: int) -> bool:
-    """Whether the last ServingCheck that took a blessed model did not come to its end: nobody serves that one."""
+    """Whether ServingCheck has taken a model and never come to its end with it: nobody serves that one."""
     taken = [event for event in store.get_events_by_artifact_ids([model_id]) if event.type == Event.INPUT]
     executions = store.get_executions_by_id({event.execution_id for event in taken})
     names = {kind.id: kind.name for kind in store.get_execution_types()}
     checks = [item for item in executions if names[item.type_id].rpartition(".")[2] == SERVING_CHECK]
-    newest = max(checks, key=lambda item: item.id, default=None)
-    return newest is not None and newest.last_known_state not in (Execution.COMPLETE, Execution.CACHED)
+    return bool(checks) and not any(item.last_known_state in PASSED for item in checks)
 
 
 def ancestors(store: mlmd.MetadataStore, artifact_id: int) -> set[int]:

@@ -2,9 +2,10 @@
 
 The audit log comes first: an entry holds what is to be served after it, and its number is taken by one process only
 (under a lock in a folder; by a put-if-absent in an object store, where the loser looks again and starts over). Then
-`models.config` and, last, `routing.json` are replaced, each in one step. `routing.json` names the revision it shows. So
-a change that was cut off is seen by the next one, which finishes it; and a `models.config` that differs from the
-log without that was edited by hand: what it says is what is served, so the log takes it over.
+`models.config`, the same for servers with a GPU and, last, `routing.json` are replaced, each in one step.
+`routing.json` names the revision it shows. So a change that was cut off is seen by the next one, which finishes it; and
+a `models.config` that differs from the log without that was edited by hand: what it says is what is served, so the log
+takes it over.
 """
 
 from __future__ import annotations
