@@ -8,6 +8,7 @@ from pathlib import Path
 from components.config import Config
 from components.config.span import NEWEST
 from components.errors import MasteryError
+from components.pusher.push import MANIFEST
 
 
 def config_for_log(model: Path, events: list[str], outcomes: list[str], *, name: str) -> Config:
@@ -39,7 +40,7 @@ def config_of(model: Path, *, name: str) -> Config:
     Raises:
         MasteryError: the folder holds no model of ours.
     """
-    file = model / "manifest.json"
+    file = model / MANIFEST
     try:
         return Config.model_validate(json.loads(file.read_text(encoding="utf-8"))["config"])
     except (OSError, KeyError, ValueError) as error:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
-from tests.gcs import GcsBucket, make_bucket, serve_gcs
+from tests.gcs import serve_gcs
 from tests.mariadb import MariaDB, find_server, serve
 from tests.s3 import Bucket
 
@@ -62,7 +62,11 @@ def gcs_endpoint() -> Iterator[str]:
 
 
 @pytest.fixture
-def gcs_bucket(gcs_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> GcsBucket:
-    """A new bucket; its server is in the environment, and wants no credentials."""
+def gcs_bucket(gcs_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of a new bucket; its server is in the environment, and wants no credentials."""
+    import gcsfs
+
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", gcs_endpoint)
-    return make_bucket(f"bucket-{uuid.uuid4().hex}")
+    name = f"bucket-{uuid.uuid4().hex}"
+    gcsfs.GCSFileSystem(skip_instance_cache=True).mkdir(name)
+    return f"gs://{name}"

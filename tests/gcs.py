@@ -4,18 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-
-import gcsfs
 
 from tests.ports import free_port
-
-
-@dataclass(frozen=True)
-class GcsBucket:
-    """An empty bucket."""
-
-    name: str
 
 
 @contextmanager
@@ -30,9 +20,3 @@ def serve_gcs() -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         server.stop()
-
-
-def make_bucket(name: str) -> GcsBucket:
-    """Makes a bucket on the server that the environment names."""
-    gcsfs.GCSFileSystem(skip_instance_cache=True).mkdir(name)
-    return GcsBucket(name)

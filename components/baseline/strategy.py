@@ -6,14 +6,17 @@ Evaluator and Trainer would be others than before, and nothing of an unchanged r
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import ml_metadata as mlmd
-from ml_metadata.proto.metadata_store_pb2 import Event, Execution
+from ml_metadata.proto.metadata_store_pb2 import Event
 from tfx.components.evaluator.constants import (
     ARTIFACT_PROPERTY_BLESSED_KEY,
     ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY,
     BLESSED_VALUE,
 )
 from tfx.dsl.components.common.resolver import ResolverStrategy
+from tfx.orchestration.portable.mlmd.execution_lib import is_execution_successful
 from tfx.types.artifact import Artifact
 
 Artifacts = dict[str, list[Artifact]]
@@ -25,7 +28,6 @@ CANDIDATE = "candidate"
 EXAMPLES = "examples"
 
 SERVING_CHECK = "ServingCheck"  # the class whose nodes say whether a model can be served
-PASSED = (Execution.COMPLETE, Execution.CACHED)
 
 
 class LatestOtherBlessedModel(ResolverStrategy):  # type: ignore[misc]
@@ -39,8 +41,8 @@ class LatestOtherBlessedModel(ResolverStrategy):  # type: ignore[misc]
     def resolve_artifacts(self, store: mlmd.MetadataStore, input_dict: Artifacts) -> Artifacts:
         """See `ResolverStrategy`; `model` and `model_blessing` are left with one artifact each, or none."""
         candidates = {artifact.id for artifact in input_dict[CANDIDATE]}
-        for model, blessing in blessed_models(input_dict):
-            if model.id not in candidates and not failed_serving_check(store, model.id):
+        for model, blessing in servable_models(store, input_dict):
+            if model.id not in candidates:
                 return {**input_dict, MODEL: [model], BLESSING: [blessing]}
         return {**input_dict, MODEL: [], BLESSING: []}
 
@@ -54,10 +56,15 @@ class LatestModelOfOtherExamples(ResolverStrategy):  # type: ignore[misc]
     def resolve_artifacts(self, store: mlmd.MetadataStore, input_dict: Artifacts) -> Artifacts:
         """See `ResolverStrategy`; `model` and `model_blessing` are left with one artifact each, or none."""
         examples = {artifact.id for artifact in input_dict[EXAMPLES]}
-        for model, blessing in blessed_models(input_dict):
-            if not examples & ancestors(store, model.id) and not failed_serving_check(store, model.id):
+        for model, blessing in servable_models(store, input_dict):
+            if not examples & ancestors(store, model.id):
                 return {**input_dict, MODEL: [model], BLESSING: [blessing]}
         return {**input_dict, MODEL: [], BLESSING: []}
+
+
+def servable_models(store: mlmd.MetadataStore, input_dict: Artifacts) -> Iterator[tuple[Artifact, Artifact]]:
+    """Yields the blessed models, as `blessed_models` has them, but for those that ServingCheck stopped."""
+    return (pair for pair in blessed_models(input_dict) if not failed_serving_check(store, pair[0].id))
 
 
 def blessed_models(input_dict: Artifacts) -> list[tuple[Artifact, Artifact]]:
@@ -77,7 +84,7 @@ def failed_serving_check(store: mlmd.MetadataStore, model_id: int) -> bool:
     executions = store.get_executions_by_id({event.execution_id for event in taken})
     names = {kind.id: kind.name for kind in store.get_execution_types()}
     checks = [item for item in executions if names[item.type_id].rpartition(".")[2] == SERVING_CHECK]
-    return bool(checks) and not any(item.last_known_state in PASSED for item in checks)
+    return bool(checks) and not any(map(is_execution_successful, checks))
 
 
 def ancestors(store: mlmd.MetadataStore, artifact_id: int) -> set[int]:

@@ -8,9 +8,8 @@ from typing import Any
 
 from components.errors import MasteryError
 from components.evaluator.settings import Settings
+from components.exports import CARD
 from components.pusher.manifest import model_digest
-
-CARD = "assets.extra/mastery.json"  # written by the trainer beside the SavedModel: how the model wants to be fed
 
 
 def digest_baseline(folder: str | None) -> str:

@@ -8,9 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from components.exports import exports
-
-MODEL_NOTES = "assets.extra/mastery.json"  # the Trainer's notes on how the model is fed and what made it
+from components.exports import CARD, exports
+from components.pusher.push import MANIFEST
 
 
 def describe_push(
@@ -34,7 +33,7 @@ def describe_push(
         evaluation: the Evaluator's `metrics.json`.
         baseline: URI of the blessed model that the gates compared with, if there was one.
     """
-    notes = json.loads((model / MODEL_NOTES).read_text(encoding="utf-8"))
+    notes = json.loads((model / CARD).read_text(encoding="utf-8"))
     return {
         "name": config["name"],
         "run": run,
@@ -59,7 +58,7 @@ def model_digest(model: Path) -> str:
     digest = hashlib.sha256()
     names = sorted(path.relative_to(model).as_posix() for path in model.rglob("*") if path.is_file())
     for name in names:
-        if name == "manifest.json":
+        if name == MANIFEST:
             continue
         with (model / name).open("rb") as file:
             content = hashlib.file_digest(file, "sha256")

@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 
 from components.errors import MasteryError
 from components.example_gen.provenance import DataProvenance
+from components.exports import CARD
 from components.report.facts import DataFacts, LineageFacts, PushFacts, RunFacts
 from components.report.inputs import EvaluationFacts, LogFacts, NodeFacts, TrainingFacts
 from components.report.residuals import read_residuals
@@ -25,7 +26,6 @@ PREDICTIONS_FILE = "predictions.parquet"
 HISTORY_FILE = "history.json"
 LOG_SUMMARY_FILE = "log_summary.json"
 NODES_FILE = "nodes.json"
-MODEL_CARD = "assets.extra/mastery.json"
 PACKAGES = {"TFX": "tfx", "TensorFlow": "tensorflow", "Keras": "keras", "TFMA": "tensorflow-model-analysis"}
 
 
@@ -91,7 +91,7 @@ def _load_nodes(run_folder: Path | None) -> list[NodeFacts]:
 
 
 def _load_lineage(sources: Sources) -> LineageFacts:
-    card = _read_json(sources.served_model / MODEL_CARD) if sources.served_model else {}
+    card = _read_json(sources.served_model / CARD) if sources.served_model else {}
     code = {"model": card.get("code"), "report": sources.code_fingerprint}
     canonical = json.dumps(sources.config, sort_keys=True)
     return LineageFacts(

@@ -13,6 +13,7 @@ import polars as pl
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 from tensorflow_serving.apis.predict_pb2 import PredictRequest
 
+from components.exports import CARD
 from components.naming import BASIS, BASIS_PRIOR, PREDICT_STEPS
 from components.serving_check.comparison import TOLERANCE, compare, describe, expected_answers, unusable
 from components.serving_check.contract import contract_problems, input_dtypes, read_graph
@@ -20,7 +21,6 @@ from components.serving_check.questions import Interview, Question
 from components.serving_check.requests import Inputs, cold_start, decode, only_inputs, wrong_types
 from components.serving_check.server import Answers, ServingError, ask
 
-MODEL_NOTES = "assets.extra/mastery.json"
 ALONE = 6  # examples, at least, that are sent alone as well as in a batch with all others
 
 
@@ -59,7 +59,7 @@ def _notes_and_signature(model: Path) -> tuple[dict[str, Any], SignatureDef]:
     graph = read_graph(model)
     if graph is None:
         raise ServingError(f"{model}: expected a SavedModel that a server can load, found none.")
-    notes = model / MODEL_NOTES
+    notes = model / CARD
     if not notes.is_file():
         raise ServingError(f"{notes}: expected the Trainer's notes on how the model is fed, found no such file.")
     config: dict[str, Any] = json.loads(notes.read_text(encoding="utf-8"))["config"]

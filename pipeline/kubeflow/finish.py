@@ -22,7 +22,7 @@ from pipeline.record import REPEATS, NodeRecord, RunRecord, RunState, SeenBefore
 from pipeline.recover import cancel_unfinished
 from pipeline.summary import print_summary
 
-_ENDED_WELL = (Execution.COMPLETE, Execution.CACHED)
+_ENDED_WELL = (Execution.COMPLETE, Execution.CACHED)  # TFX has a function for it, and takes ten seconds to import
 _TELLING = ("Evaluator", "Pusher", "Report")  # nodes whose files say how the run went
 SUMMARY = "run_summary"
 

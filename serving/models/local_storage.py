@@ -15,7 +15,8 @@ from pathlib import Path
 from components.atomic import sync, write_bytes
 from components.errors import MasteryError
 from components.exports import GPU
-from serving.models.storage import SAVED_MODEL, Storage, numbers
+from components.pusher.push import SAVED_MODEL
+from serving.models.storage import Storage, numbers
 
 AUDIT = "audit.jsonl"
 LOCK = ".models.lock"

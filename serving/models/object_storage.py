@@ -9,7 +9,8 @@ from pathlib import Path
 
 from components.exports import GPU
 from components.object_store import connect, create, explained
-from serving.models.storage import MANIFEST, SAVED_MODEL, Storage, numbers
+from components.pusher.push import MANIFEST, SAVED_MODEL
+from serving.models.storage import Storage, numbers
 
 AUDIT = "audit"
 DIGITS = 9  # of a revision in its object's name, so that names sort as numbers do
@@ -45,14 +46,12 @@ class ObjectStorage(Storage):
     def servable(self) -> frozenset[int]:
         """Returns those of them with a `saved_model.pb`; one listing of all objects is quicker than one a version."""
         with explained(self.address, "list"):
-            names = (name.removeprefix(f"{self._base}/").split("/") for name in self._store.find(self._base))
-            return frozenset(numbers(parts[0] for parts in names if parts[1:] == [SAVED_MODEL]))
+            return frozenset(numbers(version for version, *rest in self._objects() if rest == [SAVED_MODEL]))
 
     def has_gpu_exports(self) -> bool:
         """Returns whether some version has one; the links to them are made where the bucket is copied to."""
         with explained(self.address, "list"):
-            ends = (name.removeprefix(f"{self._base}/").split("/")[1:] for name in self._store.find(self._base))
-            return [GPU, SAVED_MODEL] in ends
+            return any(rest == [GPU, SAVED_MODEL] for _, *rest in self._objects())
 
     def read(self, name: str) -> bytes | None:
         """Returns an object's content, or None when there is no such object."""
@@ -102,6 +101,10 @@ class ObjectStorage(Storage):
             wanted = names if last is None else names[-last:]
             found = self._store.cat(wanted) if wanted else {}
             return [found[name] for name in wanted]
+
+    def _objects(self) -> list[list[str]]:
+        """Returns the parts of the name of every object, however deep."""
+        return [name.removeprefix(f"{self._base}/").split("/") for name in self._store.find(self._base)]
 
     def _list(self, path: str) -> list[tuple[str, str]]:
         """Returns names and kinds ("file", "directory") of what is right below a path."""

@@ -18,9 +18,6 @@ from pathlib import Path
 
 from components.errors import MasteryError
 
-SAVED_MODEL = "saved_model.pb"
-MANIFEST = "manifest.json"
-
 
 class Storage(ABC):
     """A serving folder. Names are relative to it, with `/` between their parts.

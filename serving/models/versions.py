@@ -8,7 +8,8 @@ from typing import Any
 
 from components.errors import MasteryError
 from components.pusher.manifest import model_digest
-from serving.models.storage import MANIFEST, SAVED_MODEL, Storage
+from components.pusher.push import MANIFEST, SAVED_MODEL
+from serving.models.storage import Storage
 
 
 @dataclass(frozen=True)

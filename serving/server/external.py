@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.errors import MasteryError
+from serving.models.server_config import MODELS_CONFIG
 from serving.server.settings import Settings
 
 BINARY = "tensorflow_model_server"
@@ -115,7 +116,7 @@ def _options(settings: Settings, folder: Path, monitoring: Path) -> list[str]:
         f"--file_system_poll_wait_seconds={poll}",
         f"--rest_api_timeout_in_ms={round(settings.limits.request_timeout * 1000)}",
     ]
-    config = folder / "models.config"
+    config = folder / MODELS_CONFIG
     if config.is_file():
         return [*common, f"--model_config_file={config}", f"--model_config_file_poll_wait_seconds={poll}"]
     return [*common, f"--model_name={settings.name}", f"--model_base_path={folder}"]

@@ -7,6 +7,7 @@ import logging
 import sys
 
 from components.errors import MasteryError
+from components.pusher.push import SAVED_MODEL
 from serving.server.external import EngineError, choose_engine, run_engine
 from serving.server.settings import TOKEN, Settings
 
@@ -66,7 +67,7 @@ def _check(settings: Settings) -> None:
             f"{settings.models}: expected the folder of a model's versions, found no such folder. `mastery run` "
             "makes it with the first push."
         )
-    if (settings.models / "saved_model.pb").is_file():
+    if (settings.models / SAVED_MODEL).is_file():
         raise MasteryError(
             f"{settings.models}: expected a folder with a subfolder for each version, found a single version; give "
             "the folder above it."

@@ -10,8 +10,7 @@ from google.protobuf import text_format
 from tensorflow_serving.config.model_server_config_pb2 import ModelConfig, ModelServerConfig
 
 from components.errors import MasteryError
-
-FILE = "models.config"
+from serving.models.server_config import MODELS_CONFIG
 
 
 class ModelConfigError(MasteryError):
@@ -46,7 +45,7 @@ def read_policy(folder: Path, name: str) -> Policy:
     Raises:
         ModelConfigError: it is no ModelServerConfig, or has no model of this name.
     """
-    path = folder / FILE
+    path = folder / MODELS_CONFIG
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:

@@ -6,8 +6,8 @@ import json
 import re
 from pathlib import Path
 
-MANIFEST = "manifest.json"
-SAVED_MODEL = "saved_model.pb"
+from components.pusher.push import MANIFEST, SAVED_MODEL
+
 _VERSION = re.compile(r"0|[1-9][0-9]{0,17}")  # what fits 64 bits and is written in one way only
 
 

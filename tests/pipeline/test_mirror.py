@@ -9,7 +9,6 @@ import pytest
 
 from components.object_store import ObjectStoreError
 from pipeline.mirror import Mirror
-from tests.gcs import GcsBucket
 from tests.s3 import Bucket
 
 
@@ -47,8 +46,8 @@ def test_a_folder_and_a_file_arrive_as_they_were(here: Mirror, there: Mirror) ->
     assert tree(there.root) == tree(here.root)
 
 
-def test_google_cloud_storage_keeps_folders_and_versions_too(gcs_bucket: GcsBucket, tmp_path: Path) -> None:
-    here, there = (Mirror(f"gs://{gcs_bucket.name}/deployment", tmp_path / name) for name in ("here", "there"))
+def test_google_cloud_storage_keeps_folders_and_versions_too(gcs_bucket: str, tmp_path: Path) -> None:
+    here, there = (Mirror(f"{gcs_bucket}/deployment", tmp_path / name) for name in ("here", "there"))
     write(here.root, FOLDER | MODEL)
     here.push([here.root / "nodes/Gen/examples/7"])
     here.push_version(here.root / "serving/17")

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from components.config import Config
-from components.evaluator.comparison import CARD, why_not_comparable
+from components.evaluator.comparison import why_not_comparable
 from components.evaluator.settings import Settings
+from components.exports import CARD
 
 VALUES: dict[str, Any] = {
     "name": "small",

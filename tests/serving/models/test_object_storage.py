@@ -12,7 +12,6 @@ from serving.models import changes, operations
 from serving.models.audit import read_entries
 from serving.models.changes import current_state
 from serving.models.object_storage import ObjectStorage
-from tests.gcs import GcsBucket
 from tests.s3 import Bucket
 from tests.serving.models.folders import labels, loaded, upload
 
@@ -59,8 +58,8 @@ def test_of_two_changes_in_an_object_store_none_is_lost(url: str, before: str, o
     assert current_state(storage) == (entries[-1].after, None)
 
 
-def test_a_version_lives_on_google_cloud_storage_too(folder: Path, gcs_bucket: GcsBucket) -> None:
-    url = f"gs://{gcs_bucket.name}/sample/serving"
+def test_a_version_lives_on_google_cloud_storage_too(folder: Path, gcs_bucket: str) -> None:
+    url = f"{gcs_bucket}/sample/serving"
     upload(folder, url)
     storage = ObjectStorage(url)
     operations.promote(storage, 1)
