@@ -71,8 +71,8 @@ def run_pipeline(
         try:
             # Beam and Transform leave their temporary folders behind.
             with tempfile.TemporaryDirectory(prefix="mastery-run-", ignore_cleanup_errors=True) as scratch:
-                _watch(folder, store, Path(scratch), console)
-            record = _ended(record, folder)
+                code = _watch(folder, store, Path(scratch), console)
+            record = _ended(record, folder, code)
         except KeyboardInterrupt:
             record = _interrupted(record, folder, layout, store, patience=0)
         finally:
@@ -83,8 +83,8 @@ def run_pipeline(
         return record
 
 
-def _watch(folder: Path, store: Metadata, scratch: Path, console: Console) -> None:
-    """Starts the worker, with `scratch` for what is temporary, and shows what it does until it ends."""
+def _watch(folder: Path, store: Metadata, scratch: Path, console: Console) -> int:
+    """Starts the worker, with `scratch` for what is temporary, shows what it does, and returns its exit code."""
     environment = {
         **os.environ,
         **store.as_environment(),
@@ -113,6 +113,7 @@ def _watch(folder: Path, store: Metadata, scratch: Path, console: Console) -> No
             display.update(*_read_state(folder), 0.0)
     finally:
         _stop(worker)
+    return worker.returncode
 
 
 def _read_state(folder: Path) -> tuple[list[NodeRecord], str]:
@@ -147,13 +148,13 @@ def _terminate_as_interrupt() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _ended(record: RunRecord, folder: Path) -> RunRecord:
+def _ended(record: RunRecord, folder: Path, code: int) -> RunRecord:
     nodes, _ = _read_state(folder)
     file = folder / "result.json"
     if file.exists():
         result = Result.model_validate_json(file.read_text(encoding="utf-8"))
     else:
-        result = Result(error="The worker died without a word; out of memory?", log=str(folder / "start-up.txt"))
+        result = Result(error=_how_it_died(folder, code), log=str(_last_log(folder)))
     where = f"\nLog: {result.log}" if result.log else ""
     return record.model_copy(
         update={
@@ -167,6 +168,25 @@ def _ended(record: RunRecord, folder: Path) -> RunRecord:
             "state": "failed" if result.error else _verdict(result),
         }
     )
+
+
+def _how_it_died(folder: Path, code: int) -> str:
+    """Returns why a worker has left no result: which signal ended it, or the last it said."""
+    if code == -signal.SIGKILL:
+        return (
+            "The worker was killed, as the system does when memory runs out. Lower steps.max_steps or "
+            "training.batch_size, or use a machine with more memory."
+        )
+    if code < 0:
+        return f"The worker was ended by {signal.Signals(-code).name}, inside of a library."
+    said = [line for line in _last_log(folder).read_text(encoding="utf-8", errors="replace").splitlines() if line]
+    return f"The worker ended with {code}: {said[-1] if said else 'it said nothing'}"
+
+
+def _last_log(folder: Path) -> Path:
+    """Returns what the worker wrote last: a node's log, or its first words."""
+    logs = [file for file in (folder / "start-up.txt", *folder.glob("logs/*.log")) if file.stat().st_size]
+    return max(logs, key=lambda file: file.stat().st_mtime_ns, default=folder / "start-up.txt")
 
 
 def _verdict(result: Result) -> RunState:

@@ -20,6 +20,7 @@ from pydantic import BaseModel
 from components.config import Config
 from components.errors import MasteryError, explain
 from components.example_gen.provenance import DataProvenance
+from components.program import run_program
 from pipeline.layout import Layout
 from pipeline.record import NodeRecord, SeenBefore, write_json
 
@@ -54,10 +55,10 @@ class Result(BaseModel):
 def main(folder: Path) -> int:
     """Runs the plan in `folder`; returns 0, or 1 if a node failed."""
     _end_with_parent()
-    plan = Plan.model_validate_json((folder / "plan.json").read_text(encoding="utf-8"))
     _log_to(folder / "logs" / "start.log")
     result = Result()
     try:
+        plan = Plan.model_validate_json((folder / "plan.json").read_text(encoding="utf-8"))
         _run_nodes(plan, folder, result)
     except Exception as error:
         traceback.print_exc()
@@ -156,4 +157,4 @@ def _end_with_parent() -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO)
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(run_program("mastery", lambda: main(Path(sys.argv[1]))))

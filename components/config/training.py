@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, field_validator
 
 from components.config.section import Section
+
+Weight = Annotated[float, Field(gt=0)]
 
 
 class Model(Section):
@@ -34,7 +36,7 @@ class Training(Section):
         le=1,
         description="factor on the learning rate after half of `patience` epochs without a better eval loss; 1: none",
     )
-    class_weights: Literal["balanced", "none"] | dict[str, float] = Field(
+    class_weights: Literal["balanced", "none"] | dict[str, Weight] = Field(
         "balanced", description="weight of each class in the loss: balanced, none, or a number for each class"
     )
     seed: int = Field(7, ge=0, description="same seed, same data, same machine: same model")
@@ -47,3 +49,12 @@ class Training(Section):
         "can do so only where it trains on a GPU, elsewhere the run says that there is none",
     )
     histograms: bool = Field(True, description="write histograms of the weights for TensorBoard, every epoch")
+
+    @field_validator("class_weights", mode="before")
+    @classmethod
+    def _integers_as_digits(cls, value: object) -> object:
+        # As in `label.classes`: YAML reads 0 for a number.
+        if not isinstance(value, dict):
+            return value
+        return {str(key) if isinstance(key, int) and not isinstance(key, bool) else key: item
+                for key, item in value.items()}  # fmt: skip

@@ -49,8 +49,8 @@ def submit(
     from pipeline.kubeflow.submit import submit as upload
 
     loaded = load_config(config, set_)
-    cluster = connect(loaded.kubeflow, host=host, namespace=namespace)
     with compiled(loaded, config, set_) as file:
+        cluster = connect(loaded.kubeflow, host=host, namespace=namespace)
         print(upload(cluster, loaded.name, file).describe())
 
 
@@ -73,6 +73,7 @@ def run(
     from components.config import load_config
     from pipeline.kubeflow.client import connect
     from pipeline.kubeflow.display import print_ending
+    from pipeline.kubeflow.overrides import check_parameters
     from pipeline.kubeflow.parameters import read_parameters
     from pipeline.kubeflow.run import follow_run, start_run
     from pipeline.kubeflow.status import exit_code
@@ -80,10 +81,11 @@ def run(
     from pipeline.kubeflow.submit import submit as upload
 
     loaded = load_config(config, set_)
-    cluster = connect(loaded.kubeflow, host=host, namespace=namespace)
     console = Console(highlight=False)
     with compiled(loaded, config, set_) as file:
         parameters = read_parameters(file, param)
+        check_parameters(config, set_, parameters)
+        cluster = connect(loaded.kubeflow, host=host, namespace=namespace)
         submission = upload(cluster, loaded.name, file)
         print(submission.describe())
         run_id = start_run(cluster, loaded, submission, parameters)

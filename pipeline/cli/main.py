@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer.core import TyperGroup
 
+from components.program import run_program, start_process
 from pipeline.cli import (
     ci_commands,
     kubeflow_commands,
@@ -20,7 +22,25 @@ from pipeline.cli import (
 )
 from pipeline.cli.options import ConfigOption, JsonOption, RootOption, SetOption
 
+
+class _EscapedError(Exception):
+    """Carries an error past Typer, which ends some of them with 1, our code for a gate that failed."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.error = error
+
+
+class _Commands(TyperGroup):
+    def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
+        try:
+            return super().invoke(ctx)
+        except (EOFError, OSError, KeyboardInterrupt) as error:
+            raise _EscapedError(error) from None
+
+
 app = typer.Typer(
+    cls=_Commands,
     help="Reads learners' behaviour logs and makes a gated, served model of who has mastered what.",
     no_args_is_help=True,
     add_completion=False,
@@ -150,17 +170,22 @@ def doctor(deep: Annotated[bool, typer.Option("--deep", help="Import TensorFlow 
 
 
 def main() -> None:
-    """Runs the command line; errors meant for the user are printed without a traceback."""
-    from components.errors import MasteryError
+    """Runs the command line and exits; no error shows a traceback."""
+    sys.exit(run_program("mastery", _run_command))
 
+
+def program() -> None:
+    """Does what `main` does, as a process of its own."""
+    start_process("mastery")
+    main()
+
+
+def _run_command() -> None:
     try:
-        app(standalone_mode=True)
-    except MasteryError as error:
-        print(f"mastery: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except BrokenPipeError:
-        sys.exit(1)
+        typer.main.get_command(app)(standalone_mode=True)  # `app()` would set hooks of its own for tracebacks
+    except _EscapedError as escaped:
+        raise escaped.error from None
 
 
 if __name__ == "__main__":
-    main()
+    program()

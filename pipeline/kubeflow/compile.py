@@ -16,6 +16,7 @@ from kfp import compiler, dsl
 from components.atomic import new_file
 from components.config import Config
 from components.config.resources import Resources
+from components.errors import ConfigError
 from pipeline.kubeflow.resources import apply_for_kubeflow, apply_for_vertex
 from pipeline.kubeflow.tasks import FAILED_GATES, NEW_DATA, Task, outputs_of, parameters_of, plan_tasks
 
@@ -45,7 +46,8 @@ def compile_pipeline(
         settings: `key=value` of `--set`, that the containers apply too.
 
     Raises:
-        ConfigError: `kubeflow.nodes` names a node that there is not.
+        ConfigError: `kubeflow.nodes` names a node that there is not, or a setting would not reach the containers as
+            it is.
     """
     arguments = _arguments(config, config_file, settings)
     pipeline = _define(config, arguments, apply_for_kubeflow if target == "kubeflow" else apply_for_vertex)
@@ -58,8 +60,13 @@ def _arguments(config: Config, config_file: Path, settings: Sequence[str]) -> li
     kubeflow = config.kubeflow
     arguments = ["--config", kubeflow.config or f"/app/configs/{config_file.name}"]
     arguments += [part for setting in settings for part in ("--set", setting)]
-    arguments += ["--root", kubeflow.root, "--run", dsl.PIPELINE_JOB_ID_PLACEHOLDER]
-    return arguments + (["--storage", kubeflow.storage] if kubeflow.storage else [])
+    arguments += ["--root", kubeflow.root]
+    arguments += ["--storage", kubeflow.storage] if kubeflow.storage else []
+    for argument in arguments:
+        # Kubeflow fills in what stands in double braces, Kubernetes what stands in $(...).
+        if found := next((mark for mark in ("{{", "$(") if mark in argument), None):
+            raise ConfigError(f"{argument}: expected no {found} in what containers are called with.")
+    return [*arguments, "--run", dsl.PIPELINE_JOB_ID_PLACEHOLDER]
 
 
 def _define(config: Config, arguments: list[str], apply: Callable[..., None]) -> Any:
