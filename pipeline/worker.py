@@ -70,11 +70,13 @@ def main(folder: Path) -> int:
 
 def _run_nodes(plan: Plan, folder: Path, result: Result) -> None:
     # Imported here so that a broken installation is reported like any failed node.
+    from pipeline.lineage import check_lineage
     from pipeline.metadata import connect, connection_config
 
     layout = Layout(plan.root, plan.config.name)
     store = connection_config(plan.config.metadata, layout)
-    connect(store)  # TFX takes its time to load; who mistyped a password should not wait for it
+    # TFX takes its time to load; who mistyped a password or has lost the store should not wait for it.
+    check_lineage(connect(store), layout.store_name, layout.nodes.glob("*"))
 
     from pipeline.dag import create_pipeline
     from pipeline.freshness import FIRST, end_if_seen
