@@ -14,9 +14,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rich.console import Console
-
 from components.config import Config, Metadata
+from components.console import PlainConsole
 from components.errors import MasteryError
 from components.progress import PROGRESS_FILE
 from pipeline.display import RunDisplay
@@ -37,7 +36,7 @@ def run_pipeline(
     from_node: str | None = None,
     to_node: str | None = None,
     only_new_data: bool = False,
-    console: Console,
+    console: PlainConsole,
 ) -> RunRecord:
     """Runs the pipeline of `config` below `root` and returns how it ended.
 
@@ -83,7 +82,7 @@ def run_pipeline(
         return record
 
 
-def _watch(folder: Path, store: Metadata, scratch: Path, console: Console) -> None:
+def _watch(folder: Path, store: Metadata, scratch: Path, console: PlainConsole) -> None:
     """Starts the worker, with `scratch` for what is temporary, and shows what it does until it ends."""
     environment = {
         **os.environ,

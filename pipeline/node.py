@@ -17,6 +17,7 @@ from pathlib import Path
 from components.config import Config, load_config
 from components.errors import MasteryError, explain
 from components.quiet import quiet_imports
+from components.terminal import entry_point
 from pipeline.kubeflow.outputs import TaskOutputs
 from pipeline.kubeflow.overrides import settings_of
 from pipeline.kubeflow.tasks import NEW_DATA, ONLY_NEW_DATA
@@ -109,4 +110,5 @@ if __name__ == "__main__":
     # TFX says at every node that ML Metadata has no SQL filters; what is worth reading is an error.
     warnings.simplefilter("ignore")
     logging.getLogger("absl").setLevel(logging.ERROR)
-    sys.exit(main(sys.argv[1:]))
+    with entry_point():
+        sys.exit(main(sys.argv[1:]))

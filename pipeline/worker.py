@@ -20,6 +20,7 @@ from pydantic import BaseModel
 from components.config import Config
 from components.errors import MasteryError, explain
 from components.example_gen.provenance import DataProvenance
+from components.terminal import entry_point
 from pipeline.layout import Layout
 from pipeline.record import NodeRecord, SeenBefore, write_json
 
@@ -134,7 +135,7 @@ def _log_to(path: Path) -> None:
     path.parent.mkdir(exist_ok=True)
     sys.stdout.flush()
     sys.stderr.flush()
-    target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o666)
     os.dup2(target, sys.stdout.fileno())
     os.dup2(target, sys.stderr.fileno())
     os.close(target)
@@ -155,5 +156,6 @@ def _end_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO)
-    sys.exit(main(Path(sys.argv[1])))
+    with entry_point():
+        logging.basicConfig(level=logging.INFO)
+        sys.exit(main(Path(sys.argv[1])))

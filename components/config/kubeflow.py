@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
+from components.config.addresses import Address, Variable
 from components.config.resources import Gpu, Resources, Retry, Secret, Toleration, Volume
 from components.config.section import Section
 
@@ -23,14 +24,14 @@ def _gpu_for_trainer() -> dict[str, Resources]:
 class Kubeflow(Section):
     """The pipeline on Kubeflow Pipelines; no key of this section changes a model."""
 
-    host: str | None = Field(
+    host: Address | None = Field(
         None,
         description="address of Kubeflow Pipelines, e.g. http://localhost:8080; "
         "the environment variable MASTERY_KUBEFLOW_HOST wins over it",
     )
     namespace: str | None = Field(None, description="namespace of the user's profile, where Kubeflow serves several")
     experiment: str | None = Field(None, description="experiment that runs are filed under; default: the name")
-    token_env: str | None = Field(
+    token_env: Variable | None = Field(
         None,
         description="name of the environment variable that holds a bearer token; the token itself never stands here",
     )
@@ -48,7 +49,7 @@ class Kubeflow(Section):
         None, description="path of this file in the containers; default: `/app/configs/` and the file's name"
     )
     root: str = Field("/mastery", description="the pipeline's root in the containers: artifacts, runs, pushed models")
-    storage: str | None = Field(
+    storage: Address | None = Field(
         None,
         description="`s3://` or `gs://` folder that keeps the root between containers; none: the root is on a volume",
         pattern=r"^(s3|gs)://.+",

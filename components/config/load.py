@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from components.config.addresses import shown
 from components.config.root import Config
 from components.errors import ConfigError
 
@@ -125,7 +126,7 @@ def _explain(file: Path, root: yaml.Node | None, item: Any) -> str:
     message = item["msg"].removeprefix("Value error, ")
     if item["type"] == "value_error":
         return f"{where}{', ' + _dotted(keys) if keys else ''}: {message}."
-    return f"{where}, {_dotted(keys)}: {message[0].lower()}{message[1:]}, found {item['input']!r}."
+    return f"{where}, {_dotted(keys)}: {message[0].lower()}{message[1:]}, found {shown(item['input'])}."
 
 
 def _is_a_type(part: int | str) -> bool:

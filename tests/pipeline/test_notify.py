@@ -47,7 +47,7 @@ def test_a_webhook_gets_text_for_people_and_fields_for_machines() -> None:
     [sent] = chat.received
     assert sent["text"].splitlines() == [
         "Mastery, algebra: gates failed",
-        "- recall of low >= 0.85: 0.821 FAILED (0.029 below)",
+        "- recall of low &gt;= 0.85: 0.821 FAILED (0.029 below)",
         "Nothing was pushed: the version that is served stays.",
         "Report: /runs/report.html",
         f"Run: 20261120-040000-abc123 on {FAILED.machine}",
@@ -167,7 +167,7 @@ def by(*changes: str) -> dict[str, Any]:
         ({"webhook": {}}, "expected one of url and url_env"),
         ({"webhook": {"url": "https://a.example", "url_env": "A"}}, "expected one of url and url_env"),
         ({"webhook": {"url": "a.example/hook"}}, "expected an address that starts with https://"),
-        ({"webhook": {"url": "https://me:word@a.example"}}, "expected no password in it"),
+        ({"webhook": {"url": "https://me:word@a.example"}}, "expected an address without user name and password"),
         (by("user", "me"), "expected both of user and password_env"),
         (by("user", "me", "password_env", "P", "tls", "none"), "expected starttls or tls with a password"),
         (by("sender", "nobody"), "String should match"),

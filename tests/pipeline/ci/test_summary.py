@@ -60,7 +60,7 @@ def test_without_a_baseline_it_says_so(finish: Finish) -> None:
 def test_a_run_that_failed_has_its_error_and_no_markdown_of_others(finish: Finish) -> None:
     text = render_summary(finish(None, error="class <b>x</b> @everybody `|`\nLog: a.log"), ROOT)
     assert "### ❌ algebra: the run failed" in text
-    assert "class &lt;b&gt;x&lt;/b&gt; &#64;everybody &#96;&#124;&#96;\nLog: a.log\n</pre>" in text
+    assert "class &#60;b&#62;x&#60;/b&#62; @\u200beverybody &#96;&#124;&#96;\nLog: a.log\n</pre>" in text
     assert "Metric" not in text
 
 

@@ -1,0 +1,133 @@
+"""Text from logs, configurations and servers, made harmless for the place where it is shown.
+
+Ids of learners, names of classes and files, and the words of a server are chosen by others. Each place takes some of
+their characters for orders: a terminal escape sequences, a spreadsheet `=`, Markdown `|`, a chat `<!channel>`. There is
+one function for each place. HTML is escaped by Jinja, JSON by its encoder.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import polars as pl
+
+# Control characters but for tab and line break; the ends of lines that Unicode adds; what turns the direction of
+# writing, so that a name reads as another; halves of characters, and what is no character at all.
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
+)
+_BREAKS = re.compile(r"[\t\n]")
+_GAP = "\u200b"  # a space of no width, which keeps a word from being taken for a mention or an address
+
+_HTML_AND_MARKDOWN = {ord(mark): f"&#{ord(mark)};" for mark in "&<>\"'|*`[]~\\"}
+_CALLS = re.compile(r"[@#!$%&~](?=\w)|:(?=//)|\bwww(?=\.)|\bmailto(?=:)")  # people, issues, labels, addresses
+_MARKDOWN = re.compile(r"([\\`*_\[\]<>|~&#])")
+_CHAT = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+
+_FORMULA = "=+\\-@\t\r\n＝＋－＠"  # what a cell may begin with to be taken for a formula, the wide forms too
+_NUMBER = r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?$"
+
+
+def for_terminal(text: str) -> str:
+    r"""Returns a text whose control characters are spelled out; tabs and line breaks stay.
+
+    The spelling is that of JSON, so JSON stays JSON, with the same content.
+
+    >>> print(for_terminal("\x1b]0;title\x07 done"))
+    \u001b]0;title\u0007 done
+    """
+    return _UNSEEN.sub(_spelled, text)
+
+
+def in_one_line(text: str) -> str:
+    r"""Returns the same with tabs and line breaks spelled out too, so a value cannot pass for another line.
+
+    >>> print(in_one_line("unit-1\nunit-2 passed"))
+    unit-1\u000aunit-2 passed
+    """
+    return _BREAKS.sub(_spelled, for_terminal(text))
+
+
+def for_xml(text: str) -> str:
+    """Returns a text of characters that XML 1.0 allows; `<` and `&` are the writer's to escape."""
+    return for_terminal(text)
+
+
+def for_comment(text: str, *, lines: bool = False) -> str:
+    r"""Returns a text for Markdown with HTML, as GitHub and GitLab show comments, in tables and tags too.
+
+    Marks become character references, which neither Markdown nor HTML takes for their own. Mentions (`@all`, `#1`)
+    and addresses are looked for after that, in the finished page; a space of no width keeps them apart.
+
+    Args:
+        text: what to show.
+        lines: keep line breaks, which is right inside of `<pre>` only.
+
+    >>> for_comment("a|b <b> @all")
+    'a&#124;b &#60;b&#62; @\u200ball'
+    """
+    safe = for_terminal(text)
+    if not lines:
+        safe = " ".join(safe.split())
+    return _CALLS.sub(rf"\g<0>{_GAP}", safe).translate(_HTML_AND_MARKDOWN)
+
+
+def for_markdown(text: str) -> str:
+    r"""Returns a text for Markdown without HTML, as Kubeflow shows it, in one line.
+
+    >>> print(for_markdown("a|b <b> *"))
+    a\|b \<b\> \*
+    """
+    return _MARKDOWN.sub(r"\\\1", " ".join(for_terminal(text).split()))
+
+
+def for_chat(text: str) -> str:
+    r"""Returns a text for Slack, Mattermost and Teams: no links, and nobody is called.
+
+    >>> for_chat("<!channel> @all & <http://evil.example|here>")
+    '&lt;!channel&gt; @\u200ball &amp; &lt;http://evil.example|here&gt;'
+    """
+    safe = "".join(_CHAT.get(character, character) for character in for_terminal(text))
+    return safe.replace("@", f"@{_GAP}").replace("](", f"]{_GAP}(")
+
+
+def for_spreadsheet(table: pl.DataFrame) -> pl.DataFrame:
+    """Returns a table whose text a spreadsheet takes for text, to write it as CSV.
+
+    A cell that begins with `=`, `+`, `-`, `@`, a tab or a line break, after any number of apostrophes, gets one
+    apostrophe more, as OWASP advises. So does a `=`, `+`, `-` or `@` right after a `;`, tab or line break inside a
+    cell: where `;` parts cells, it begins one. Numbers, also those that are text, and names of columns stay as they
+    are.
+
+    `from_spreadsheet` undoes it.
+
+    >>> import polars as pl
+    >>> for_spreadsheet(pl.DataFrame({"learner_id": ["=1+1", "-5", "anna"], "score": [-1, 0, 1]})).rows()
+    [("'=1+1", -1), ('-5', 0), ('anna', 1)]
+    """
+    import polars as pl
+
+    text = pl.selectors.string()
+    inside = text.str.replace_all(r"([;\t\r\n])('*[=+\-@])", "${1}'${2}")
+    escaped = inside.str.replace(rf"^('*[{_FORMULA}])", "'${1}")
+    return table.with_columns(pl.when(text.str.contains(_NUMBER)).then(text).otherwise(escaped))
+
+
+def from_spreadsheet(table: pl.DataFrame) -> pl.DataFrame:
+    """Returns the table that was given to `for_spreadsheet`, from the CSV that was written of it.
+
+    >>> import polars as pl
+    >>> from_spreadsheet(pl.DataFrame({"learner_id": ["'=1+1", "-5"]})).rows()
+    [('=1+1',), ('-5',)]
+    """
+    import polars as pl
+
+    text = pl.selectors.string()
+    begun = text.str.replace(rf"^'('*[{_FORMULA}])", "${1}")
+    return table.with_columns(begun.str.replace_all(r"([;\t\r\n])'('*[=+\-@])", "${1}${2}"))
+
+
+def _spelled(match: re.Match[str]) -> str:
+    return f"\\u{ord(match[0]):04x}"
