@@ -38,7 +38,7 @@ class PlainConsole(Console):
         return super().render_str(for_terminal(text), **options)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Yields what is to be written; also of texts that were not given as strings."""
+        """Yields what is to be written. A `Text` was measured before it gets here: escape what goes into one."""
         for segment in super().render(renderable, options):
             if segment.control:
                 yield segment

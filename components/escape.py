@@ -2,16 +2,13 @@
 
 Ids of learners, names of classes and files, and the words of a server are chosen by others. Each place takes some of
 their characters for orders: a terminal escape sequences, a spreadsheet `=`, Markdown `|`, a chat `<!channel>`. There is
-one function for each place. HTML is escaped by Jinja, JSON by its encoder.
+one function for each place; for spreadsheets it is in `components.spreadsheet`. HTML is escaped by Jinja, JSON by its
+encoder.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import polars as pl
 
 # Control characters but for tab and line break; the ends of lines that Unicode adds; what turns the direction of
 # writing, so that a name reads as another; halves of characters, and what is no character at all.
@@ -26,8 +23,7 @@ _CALLS = re.compile(r"[@#!$%&~](?=\w)|:(?=//)|\bwww(?=\.)|\bmailto(?=:)")  # peo
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>|~&#])")
 _CHAT = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
-_FORMULA = "=+\\-@\t\r\n＝＋－＠"  # what a cell may begin with to be taken for a formula, the wide forms too
-_NUMBER = r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?$"
+_USERINFO = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^/?#\s]*@")
 
 
 def for_terminal(text: str) -> str:
@@ -93,40 +89,13 @@ def for_chat(text: str) -> str:
     return safe.replace("@", f"@{_GAP}").replace("](", f"]{_GAP}(")
 
 
-def for_spreadsheet(table: pl.DataFrame) -> pl.DataFrame:
-    """Returns a table whose text a spreadsheet takes for text, to write it as CSV.
+def hide_userinfo(text: str) -> str:
+    """Returns a text without the user names and passwords in its addresses.
 
-    A cell that begins with `=`, `+`, `-`, `@`, a tab or a line break, after any number of apostrophes, gets one
-    apostrophe more, as OWASP advises. So does a `=`, `+`, `-` or `@` right after a `;`, tab or line break inside a
-    cell: where `;` parts cells, it begins one. Numbers, also those that are text, and names of columns stay as they
-    are.
-
-    `from_spreadsheet` undoes it.
-
-    >>> import polars as pl
-    >>> for_spreadsheet(pl.DataFrame({"learner_id": ["=1+1", "-5", "anna"], "score": [-1, 0, 1]})).rows()
-    [("'=1+1", -1), ('-5', 0), ('anna', 1)]
+    >>> hide_userinfo("grpcs://me:word@host:8500: no answer")
+    'grpcs://...@host:8500: no answer'
     """
-    import polars as pl
-
-    text = pl.selectors.string()
-    inside = text.str.replace_all(r"([;\t\r\n])('*[=+\-@])", "${1}'${2}")
-    escaped = inside.str.replace(rf"^('*[{_FORMULA}])", "'${1}")
-    return table.with_columns(pl.when(text.str.contains(_NUMBER)).then(text).otherwise(escaped))
-
-
-def from_spreadsheet(table: pl.DataFrame) -> pl.DataFrame:
-    """Returns the table that was given to `for_spreadsheet`, from the CSV that was written of it.
-
-    >>> import polars as pl
-    >>> from_spreadsheet(pl.DataFrame({"learner_id": ["'=1+1", "-5"]})).rows()
-    [('=1+1',), ('-5',)]
-    """
-    import polars as pl
-
-    text = pl.selectors.string()
-    begun = text.str.replace(rf"^'('*[{_FORMULA}])", "${1}")
-    return table.with_columns(begun.str.replace_all(r"([;\t\r\n])'('*[=+\-@])", "${1}${2}"))
+    return _USERINFO.sub(r"\1...@", text)
 
 
 def _spelled(match: re.Match[str]) -> str:

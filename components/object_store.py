@@ -12,8 +12,8 @@ from typing import Any
 
 import fsspec
 
-from components.config.addresses import hide_userinfo
 from components.errors import MasteryError
+from components.escape import hide_userinfo
 
 # Else gcsfs asks for the kind of a bucket first: with a second client, that wants rights and credentials of its own.
 os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")

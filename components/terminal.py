@@ -51,14 +51,15 @@ def entry_point() -> Iterator[None]:
     """
     before, streams = os.umask(0o777), (sys.stdout, sys.stderr)
     os.umask(before | PRIVATE)
-    guarded = [EscapingStream(stream) for stream in streams]
-    sys.stdout, sys.stderr = guarded
+    sys.stdout, sys.stderr = (EscapingStream(stream) for stream in streams)
     try:
         yield
+    except Exception:
+        streams = sys.stdout, sys.stderr  # the interpreter prints the traceback after this block
+        raise
     finally:
         os.umask(before)
-        if [sys.stdout, sys.stderr] == guarded:
-            sys.stdout, sys.stderr = streams
+        sys.stdout, sys.stderr = streams
 
 
 def write_data(text: str) -> None:

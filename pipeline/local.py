@@ -63,7 +63,9 @@ def run_pipeline(
         )  # fmt: skip
         folder = run_folder(layout, plan.run)
         folder.mkdir(parents=True)
-        (folder / "plan.json").write_text(plan.model_dump_json(by_alias=True, indent=1), encoding="utf-8")
+        # The worker tells nobody how the run ends, and an address to tell may be a secret.
+        content = plan.model_dump_json(by_alias=True, indent=1, exclude={"config": {"notify"}})
+        (folder / "plan.json").write_text(content, encoding="utf-8")
         record = RunRecord(run=plan.run, name=config.name, started=datetime.now(UTC), pid=os.getpid())
         write_record(folder, record)
         started = time.monotonic()

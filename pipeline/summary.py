@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from components.console import PlainConsole
+from components.escape import for_terminal
 from pipeline.record import RunRecord
 
 _EXIT_CODES = {"passed": 0, "no new data": 0, "gates failed": 1, "failed": 2, "interrupted": 130}
@@ -69,7 +70,9 @@ def _gate_table(gates: list[dict[str, Any]]) -> Table:
             part for part in (gate["metric"], _of("of", gate["class"]), _of("where", gate["slice"])) if part
         )
         reason = f" ({gate['reason']})" if gate["reason"] else ""
-        table.add_row(what, f"{gate['bound']} {gate['threshold']:g}", value, Text.assemble(verdict, reason))
+        table.add_row(
+            what, f"{gate['bound']} {gate['threshold']:g}", value, Text.assemble(verdict, for_terminal(reason))
+        )
     return table
 
 

@@ -11,20 +11,12 @@ from typing import Annotated
 
 from pydantic import BeforeValidator
 
-_USERINFO = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^/?#\s]*@")
+from components.escape import hide_userinfo
+
 _SECRET_OPTION = re.compile(
     r"--?(?=[\w-]*(?:secret|password|passwd|token|credential|private_key|connection_string))([\w-]+)", re.IGNORECASE
 )
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-
-
-def hide_userinfo(text: str) -> str:
-    """Returns a text without the user names and passwords in its addresses.
-
-    >>> hide_userinfo("grpcs://me:word@host:8500")
-    'grpcs://...@host:8500'
-    """
-    return _USERINFO.sub(r"\1...@", text)
 
 
 def shown(value: object) -> str:
@@ -46,7 +38,7 @@ def shown(value: object) -> str:
 
 
 def _without_userinfo(value: object) -> object:
-    if isinstance(value, str) and _USERINFO.search(value):
+    if isinstance(value, str) and hide_userinfo(value) != value:
         raise ValueError(
             "expected an address without user name and password, found some in front of the @; "
             "secrets come from the environment"

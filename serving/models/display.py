@@ -80,7 +80,7 @@ def print_comparison(compared: Json, console: PlainConsole) -> None:
         interval = "–" if row["low"] is None else f"{row['low']:+.4f} to {row['high']:+.4f}"
         difference = "–" if row["difference"] is None else f"{row['difference']:+.4f}"
         found = Text(row["verdict"], STYLES[row["verdict"]]) if row["verdict"] in STYLES else Text("–")
-        table.add_row(Text(name), _number(row["a"]), _number(row["b"]), difference, interval, found)
+        table.add_row(name, _number(row["a"]), _number(row["b"]), difference, interval, found)
     console.print(table)
     line = f"By {compared['metric']}, {compared['b']} is {compared['verdict']}"
     line += f" {'than' if compared['verdict'] in STYLES else 'from'} {compared['a']}."
