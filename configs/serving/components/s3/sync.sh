@@ -40,18 +40,21 @@ link_versions() {
   done
 }
 
+# A key with `..` in it leads out of the folder, and not every release of `aws` notices; no version of ours has one.
+sync_versions() {
+  remove_links "$folder"
+  aws s3 sync --only-show-errors --no-follow-symlinks "$@" \
+    --exclude models.config --exclude 'gpu/*' --exclude '*..*' "$bucket" "$folder"
+}
+
 sync_once() {
-  remove_links "$folder" && fetch_config &&
-    aws s3 sync --only-show-errors --no-follow-symlinks --exclude models.config --exclude 'gpu/*' "$bucket" "$folder" ||
-    return
+  fetch_config && sync_versions || return
   mv "$folder/.models.config.new" "$folder/models.config"
   if [ -f "$folder/.gpu.models.config.new" ]; then
     link_versions
     mv "$folder/.gpu.models.config.new" "$folder/gpu/models.config"
   fi
-  remove_links "$folder"
-  aws s3 sync --only-show-errors --no-follow-symlinks --delete \
-    --exclude models.config --exclude 'gpu/*' "$bucket" "$folder" || return
+  sync_versions --delete || return
   for link in "$folder"/gpu/[0-9]*; do
     [ -e "$link/saved_model.pb" ] || rm -f "$link"  # `aws` removes files and leaves the folders
   done
