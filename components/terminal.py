@@ -51,7 +51,7 @@ def entry_point() -> Iterator[None]:
     """
     before, streams = os.umask(0o777), (sys.stdout, sys.stderr)
     os.umask(before | PRIVATE)
-    sys.stdout, sys.stderr = (EscapingStream(stream) for stream in streams)
+    sys.stdout, sys.stderr = map(_guarded, streams)
     try:
         yield
     except Exception:
@@ -62,9 +62,16 @@ def entry_point() -> Iterator[None]:
         sys.stdout, sys.stderr = streams
 
 
+def _guarded(stream: Any) -> Any:
+    """Returns a stream's guard; of one that was closed before we began, which is None, nothing."""
+    return stream if stream is None else EscapingStream(stream)
+
+
 def write_data(text: str) -> None:
     """Writes data for a program to standard output: as it is into a file or a pipe, harmless onto a terminal."""
     stream: Any = sys.stdout
+    if stream is None:
+        return
     if not stream.isatty():
         stream = getattr(stream, "unguarded", stream)
     stream.write(text)

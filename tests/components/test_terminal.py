@@ -53,6 +53,12 @@ def test_an_error_of_the_command_line_is_harmless() -> None:
     assert "\x1b" not in ran.stderr
 
 
+def test_a_process_whose_output_is_closed_goes_on() -> None:
+    code = "from components.terminal import entry_point, write_data\nwith entry_point():\n    print(1), write_data('2')"
+    closed = f'exec "{sys.executable}" -c "$0" >&- 2>&-'
+    assert subprocess.run(["sh", "-c", closed, code], cwd=ROOT, check=False).returncode == 0
+
+
 @pytest.mark.parametrize("terminal", [True, False])
 def test_a_console_shows_text_as_it_is_and_colours_of_its_own(terminal: bool) -> None:
     out = io.StringIO()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import ssl
 import stat
 import subprocess
 import threading
@@ -86,6 +87,16 @@ def watched(trial: Trial) -> Iterator[None]:
     finally:
         done.set()
         thread.join()
+
+
+@contextmanager
+def serving(command: list[str], variables: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """Runs a server for the length of the block, however that ends."""
+    with subprocess.Popen(command, cwd="/", stderr=subprocess.PIPE, text=True, env=variables) as server:
+        try:
+            yield server
+        finally:
+            server.terminate()
 
 
 @pytest.fixture(scope="module")
@@ -188,10 +199,9 @@ def test_a_server_with_a_token_and_a_key(trial: Trial, tls: tuple[Path, Path]) -
         *COMMAND, "serve", "--engine", "embedded", "--models", str(trial.folder / "runs/sample/serving"),
         "--rest-port", "0", "--grpc-port", "0", "--tls-cert", str(tls[0]), "--tls-key", str(tls[1]),
     ]  # fmt: skip
-    with (
-        watched(trial),
-        subprocess.Popen(command, cwd="/", stderr=subprocess.PIPE, text=True, env=trial.environment) as server,
-    ):
+    context = ssl.create_default_context(cafile=tls[0])
+    context.check_hostname = False  # the certificate is that of localhost
+    with watched(trial), serving(command, trial.environment) as server:
         assert server.stderr is not None
         lines = []
         for line in iter(server.stderr.readline, ""):
@@ -200,10 +210,10 @@ def test_a_server_with_a_token_and_a_key(trial: Trial, tls: tuple[Path, Path]) -
                 break
         assert server.poll() is None, lines
         address = lines[-1].partition("REST ")[2].partition(",")[0]
-        for token in ("wrong", trial.canaries["MASTERY_SERVE_TOKEN"]):
+        for token, code in (("wrong", 401), (trial.canaries["MASTERY_SERVE_TOKEN"], 200)):
             headers = {"Authorization": f"Bearer {token}"}
-            answer = httpx.get(address, headers=headers, verify=str(tls[0]), trust_env=False, timeout=60)
-            assert answer.status_code == (401 if token == "wrong" else 200)
+            answer = httpx.get(address, headers=headers, verify=context, trust_env=False, timeout=60)
+            assert answer.status_code == code
             lines.append(answer.text)
         server.send_signal(signal.SIGTERM)
         lines += iter(server.stderr.readline, "")
