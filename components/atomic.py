@@ -104,10 +104,10 @@ def sync(path: Path) -> None:
 
 
 def open_regular(path: Path) -> io.FileIO:
-    """Opens a file to lock it, or to read and to append; makes it when missing and never empties it.
+    """Opens a file for locking, reading and appending; creates it when missing, never truncates.
 
-    A link is not followed: whoever may write to the folder could lay one, and have a file elsewhere changed with
-    the rights of the process that opens it.
+    Links are not followed. Whoever may write to the folder could place one, and have a file elsewhere
+    changed with the rights of this process.
 
     Args:
         path: the file. Links in the path of its folder are followed.

@@ -13,10 +13,10 @@ from components.escape import for_terminal
 
 
 class PlainConsole(Console):
-    r"""A console that takes texts as they are: no markup, no emoji codes, no escape sequences in them.
+    r"""A console that prints text as it is: no markup, no emoji codes, no escape sequences.
 
-    `[red]` in the name of a class prints as `[red]`, and `\x1b` is spelled out. Colours are given by `style=`, or by
-    `rich.text.Text`; the sequences that Rich itself writes reach the terminal.
+    `[red]` in the name of a class prints as `[red]`, and `\x1b` is spelled out. Colours are given
+    by `style=`, or by `rich.text.Text`; the sequences that Rich itself writes reach the terminal.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -24,7 +24,7 @@ class PlainConsole(Console):
 
     @property
     def file(self) -> IO[str]:
-        """The stream that is written to; a guarded one is gone round, as the text is harmless already."""
+        """The stream to write to; unguarded, since the text was escaped before."""
         stream = super().file
         unguarded: IO[str] = getattr(stream, "unguarded", stream)
         return unguarded
@@ -34,11 +34,11 @@ class PlainConsole(Console):
         self._file = new_file
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """Returns Rich's text of a string, measured and wrapped as what it is going to look like."""
+        """Returns Rich's text of a string, escaped before it is measured and wrapped."""
         return super().render_str(for_terminal(text), **options)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Yields what is to be written. A `Text` was measured before it gets here: escape what goes into one."""
+        """Yields segments. A `Text` is measured before it gets here: escape what goes into one."""
         for segment in super().render(renderable, options):
             if segment.control:
                 yield segment

@@ -1,29 +1,31 @@
 """Text from logs, configurations and servers, made harmless for the place where it is shown.
 
-Ids of learners, names of classes and files, and the words of a server are chosen by others. Each place takes some of
-their characters for orders: a terminal escape sequences, a spreadsheet `=`, Markdown `|`, a chat `<!channel>`. There is
-one function for each place; for spreadsheets it is in `components.spreadsheet`. HTML is escaped by Jinja, JSON by its
-encoder.
+Others choose the ids of learners, the names of classes and files, and what a server answers. Some
+of it means something where it is shown: escape sequences on a terminal, `|` in Markdown,
+`<!channel>` in a chat. There is one function for each place; the one for spreadsheets is in
+`components.spreadsheet`. Jinja escapes HTML, and its encoder JSON.
 """
 
 from __future__ import annotations
 
 import re
 
-# Control characters but for tab and line break; the ends of lines that Unicode adds; what turns the direction of
-# writing, so that a name reads as another; halves of characters, and what is no character at all.
+# Control characters but for tab and line break; the ends of lines that Unicode adds; what turns the
+# direction of writing, so that a name reads as another; halves of characters, and what is no
+# character at all.
 _UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
 )
 _BREAKS = re.compile(r"[\t\n]")
-_GAP = "\u200b"  # a space of no width, which keeps a word from being taken for a mention or an address
+_GAP = "\u200b"  # a space of no width: what it splits is no mention and no address
 
 _HTML_AND_MARKDOWN = {ord(mark): f"&#{ord(mark)};" for mark in "&<>\"'|*`[]~\\"}
-_CALLS = re.compile(r"[@#!$%&~](?=\w)|:(?=//)|\bwww(?=\.)|\bmailto(?=:)")  # people, issues, labels, addresses
+# People, issues, labels; addresses.
+_CALLS = re.compile(r"[@#!$%&~](?=\w)|:(?=//)|\bwww(?=\.)|\bmailto(?=:)")
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>|~&#])")
 _CHAT = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
-_USERINFO = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^/?#\s]*@")
+_USERINFO = re.compile(r"(?<![A-Za-z0-9+.-])([A-Za-z0-9+.-]*://)[^/?#\s]*@")
 
 
 def for_terminal(text: str) -> str:
@@ -38,7 +40,7 @@ def for_terminal(text: str) -> str:
 
 
 def in_one_line(text: str) -> str:
-    r"""Returns the same with tabs and line breaks spelled out too, so a value cannot pass for another line.
+    r"""Returns the same with tabs and line breaks spelled out too: one value, one line.
 
     >>> print(in_one_line("unit-1\nunit-2 passed"))
     unit-1\u000aunit-2 passed
@@ -52,10 +54,11 @@ def for_xml(text: str) -> str:
 
 
 def for_comment(text: str, *, lines: bool = False) -> str:
-    r"""Returns a text for Markdown with HTML, as GitHub and GitLab show comments, in tables and tags too.
+    r"""Returns a text for comments on GitHub and GitLab: Markdown with HTML, in tables and tags too.
 
-    Marks become character references, which neither Markdown nor HTML takes for their own. Mentions (`@all`, `#1`)
-    and addresses are looked for after that, in the finished page; a space of no width keeps them apart.
+    Marks become character references, which neither Markdown nor HTML takes for their own. Mentions
+    (`@all`, `#1`) and addresses are looked for after that, in the finished page; a space of no
+    width keeps them apart.
 
     Args:
         text: what to show.

@@ -29,12 +29,12 @@ def connect(url: str) -> tuple[Any, str]:
     Others write to the store, too, so no listing is kept.
 
     Raises:
-        ObjectStoreError: nothing is known of that kind of address, or there is a name or a password in it.
+        ObjectStoreError: that kind of address is not known, or a password stands in it.
     """
     if hide_userinfo(url) != url:
         raise ObjectStoreError(
-            f"{hide_userinfo(url)}: expected an address without user name and password, found one in front of the @. "
-            "Credentials come from the environment."
+            f"{hide_userinfo(url)}: expected an address without user name and password, found some in "
+            "front of the @. Credentials come from the environment."
         )
     try:
         store, path = fsspec.url_to_fs(url.rstrip("/"), use_listings_cache=False)

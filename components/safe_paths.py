@@ -1,8 +1,8 @@
-"""Names that others chose, as paths below a folder: keys of an object store, paths in a database or a manifest.
+"""Names that others chose, as paths below a folder: keys of object stores, paths in databases.
 
-Whoever may write to a bucket chooses its keys, and a key may be any text: `../../etc/cron.d/x`, `/etc/passwd`,
-two names that one file system takes for one. Everything here maps such a name to a path that cannot leave its folder,
-or refuses.
+Whoever may write to a bucket chooses its keys, and a key may be any text: `../../etc/cron.d/x`,
+`/etc/passwd`, two names that one file system takes for one. Everything here maps such a name to a
+path that cannot leave its folder, or refuses.
 """
 
 from __future__ import annotations
@@ -33,14 +33,15 @@ def path_below(folder: Path, name: str) -> Path:
         name: parts separated by `/`, as in keys of object stores.
 
     Raises:
-        UnsafePathError: the name is absolute, has an empty part, `.` or `..` in it, a backslash or a control
-            character, is too long, or goes through a link.
+        UnsafePathError: the name is absolute, has an empty part, `.` or `..` in it, a backslash or
+            a control character, is too long, or goes through a link.
 
     >>> str(path_below(Path("/models"), "7/variables/variables.index"))
     '/models/7/variables/variables.index'
     >>> path_below(Path("/models"), "7/../../etc/passwd")
     Traceback (most recent call last):
-    components.safe_paths.UnsafePathError: '7/../../etc/passwd': expected the name of a file below /models, found ...
+    components.safe_paths.UnsafePathError: '7/../../etc/passwd': expected the name of a file below
+    /models, found ...
     """
     parts = name.split("/")
     path = folder.joinpath(*parts)
@@ -64,8 +65,9 @@ def paths_below(folder: Path, names: Iterable[str]) -> dict[str, Path]:
     """Returns the paths that names have below a folder, all of them different files.
 
     Raises:
-        UnsafePathError: `path_below` refuses one; one is both a file and a folder; or the folder's file system takes
-            two of them for the same file, because they differ in case or in how accents are written only.
+        UnsafePathError: `path_below` refuses one; one is both a file and a folder; or the folder's
+            file system takes two of them for the same file, because they differ in case or in how
+            accents are written only.
     """
     paths = {name: path_below(folder, name) for name in names}
 
@@ -85,7 +87,7 @@ def paths_below(folder: Path, names: Iterable[str]) -> dict[str, Path]:
 
 
 def refuse_links(folder: Path, path: Path) -> None:
-    """Makes sure that no part of `path` below `folder` is a link, so nothing outside is written to or read.
+    """Makes sure that no part of `path` below `folder` is a link, so nothing outside is touched.
 
     Raises:
         UnsafePathError: one of them is.
@@ -98,7 +100,7 @@ def refuse_links(folder: Path, path: Path) -> None:
 
 
 def takes_names_for_one(folder: Path, one: str, other: str) -> bool:
-    """Tells whether the file system of `folder` opens the same file for both names, by trying it."""
+    """Tells, by trying, whether the file system of `folder` takes both names for one file."""
     existing = next(parent for parent in (folder, *folder.parents) if parent.is_dir())
     with tempfile.TemporaryDirectory(prefix=".names-", dir=existing) as scratch:
         Path(scratch, one.replace("/", "_")[:LONGEST_PART]).touch()

@@ -1,4 +1,4 @@
-"""CSV that people open in a spreadsheet: text of learners and classes stays text there, and formulas do not run.
+"""CSV that people open in a spreadsheet: ids and classes stay text there, and no formula runs.
 
 https://owasp.org/www-community/attacks/CSV_Injection
 """
@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import polars as pl
 
-_FORMULA = "=+\\-@\t\r\n＝＋－＠"  # what a cell may begin with to be taken for a formula, the wide forms too
+_FORMULA = "=+\\-@\t\r\n＝＋－＠"  # what formulas begin with, the wide forms too
 _NUMBER = r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 
 
 def for_spreadsheet(table: pl.DataFrame) -> pl.DataFrame:
     """Returns a table whose text a spreadsheet takes for text, to write it as CSV.
 
-    A cell that begins with `=`, `+`, `-`, `@`, a tab or a line break, after any number of apostrophes, gets one
-    apostrophe more, as OWASP advises. So does a `=`, `+`, `-` or `@` right after a `;`, tab or line break inside a
-    cell: where `;` parts cells, it begins one. Numbers, also those that are text, and names of columns stay as they
-    are.
+    A cell that begins with `=`, `+`, `-`, `@`, a tab or a line break, after any number of
+    apostrophes, gets one apostrophe more, as OWASP advises. So does a `=`, `+`, `-` or `@` right
+    after a `;`, tab or line break inside a
+    cell: where `;` parts cells, it begins one. Numbers, also those that are text, and names of
+        columns stay as they are.
 
     `from_spreadsheet` undoes it.
 

@@ -1,8 +1,9 @@
 """The way from a process to whoever reads its output: everything that is printed goes through here.
 
-`entry_point` wraps standard output and standard error, so what `print`, logging, warnings, tracebacks and errors write
-reaches no terminal raw. Tables and colours are Rich's, whose own escape sequences have to pass: `PlainConsole`
-(in `components.console`) escapes the text of others before it adds them.
+`entry_point` wraps standard output and standard error, so what `print`, logging, warnings,
+tracebacks and errors write reaches no terminal raw. Tables and colours are Rich's, whose own escape
+sequences have to pass: `PlainConsole` (in `components.console`) escapes the text of others before
+it adds them.
 """
 
 from __future__ import annotations
@@ -46,8 +47,8 @@ class EscapingStream:
 def entry_point() -> Iterator[None]:
     """The block that a process of ours does all of its work in.
 
-    Inside, nothing that is printed reaches a terminal raw, and new files are for this user and its group only: logs,
-    samples, answers and models hold what learners did. A stricter umask stays.
+    Inside, nothing that is printed reaches a terminal raw, and new files are for this user and its
+    group only: logs, samples, answers and models hold what learners did. A stricter umask stays.
     """
     before, streams = os.umask(0o777), (sys.stdout, sys.stderr)
     os.umask(before | PRIVATE)
@@ -68,7 +69,7 @@ def _guarded(stream: Any) -> Any:
 
 
 def write_data(text: str) -> None:
-    """Writes data for a program to standard output: as it is into a file or a pipe, harmless onto a terminal."""
+    """Writes data for programs to standard output: unchanged to files and pipes, escaped to a terminal."""
     stream: Any = sys.stdout
     if stream is None:
         return

@@ -30,8 +30,8 @@ class _PassingError(UndeliveredError):
 def post(webhook: Webhook, payload: dict[str, Any]) -> None:
     """Sends JSON by POST; tries again when the server is not there, is busy, or answers with an error of its own.
 
-    A redirection is not followed, since the message may be for that server only, and of an answer only its status is
-    read.
+    A redirection is not followed, since the message may be for that server only. Of an answer only
+    the status is read.
 
     Raises:
         UndeliveredError: the server refuses it, or there is no way to the server.

@@ -3,8 +3,8 @@
 Every container has an empty folder at the same path, the root. What a node reads is pulled into it, what it has
 written is pushed out of it, so artifacts have the same path everywhere and no node knows of the object store.
 
-Others may write to the store as well, so no name that comes from it is trusted: neither a key nor a name in a list of
-files, nor a path in the metadata store (`components.safe_paths`).
+Others may write to the store as well, so no name that comes from it is trusted: neither a key nor a
+name in a list of files, nor a path in the metadata store (`components.safe_paths`).
 """
 
 from __future__ import annotations
@@ -175,12 +175,12 @@ class Mirror:
         return {file: sizes[name] for name, file in paths_below(path, sizes).items()}
 
     def _sizes(self, folder: Path, listed: Any) -> dict[str, int]:
-        """Returns the sizes of a folder's files, by their names in it, from the content of its `COMPLETE`."""
+        """Returns the sizes of a folder's files by name, from the content of its `COMPLETE`."""
         sizes = listed.get("files") if isinstance(listed, dict) else None
         if not isinstance(sizes, dict) or not all(type(size) is int for size in sizes.values()):
             raise ObjectStoreError(
-                f"{self._address(folder)}/{COMPLETE}: expected the sizes of the folder's files, found something else. "
-                "Remove the folder from the store; the node that makes it then runs again."
+                f"{self._address(folder)}/{COMPLETE}: expected the sizes of the folder's files, found "
+                "something else. Remove the folder from the store; the node that makes it then runs again."
             )
         return sizes
 
@@ -197,7 +197,7 @@ class Mirror:
 
 
 def _files(folder: Path) -> list[Path]:
-    """Returns the files of a folder; a link among them would put a file from elsewhere into the store."""
+    """Returns a folder's files; refuses links, which would copy a file from elsewhere."""
     found = sorted(folder.rglob("*"))
     for path in found:
         refuse_links(folder, path)

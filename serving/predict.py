@@ -56,8 +56,8 @@ def format_of(out: Path | None, asked: Format | None) -> Format:
 def to_text(answers: pl.DataFrame, format_: Format) -> str:
     """Returns the table as text; `as_of` in ISO 8601 where it is a timestamp.
 
-    Ids and classes are made harmless for what reads that form: CSV for a spreadsheet (`components.spreadsheet`),
-    the table for a terminal. JSON lines have them as they are.
+    Ids and classes are made harmless for what reads that form: CSV for a spreadsheet
+    (`components.spreadsheet`), the table for a terminal. JSON lines have them as they are.
     """
     times = [name for name, dtype in answers.schema.items() if isinstance(dtype, pl.Datetime)]
     plain = answers.with_columns(pl.col(name).dt.strftime("%Y-%m-%dT%H:%M:%S%.fZ") for name in times)

@@ -1,7 +1,7 @@
-"""Types of settings that hold addresses, or the names of secrets: no secret may stand in any of them.
+"""Types of settings that hold addresses or name secrets; none of them may hold a secret itself.
 
-A configuration is written into plans, manifests, compiled pipelines and error texts. So an address with a password in
-it is refused, and no error repeats what was found there.
+A configuration is written into plans, manifests, compiled pipelines and error texts. So an address
+with a password in it is refused, and no error repeats what was found there.
 """
 
 from __future__ import annotations
@@ -13,14 +13,13 @@ from pydantic import BeforeValidator
 
 from components.escape import hide_userinfo
 
-_SECRET_OPTION = re.compile(
-    r"--?(?=[\w-]*(?:secret|password|passwd|token|credential|private_key|connection_string))([\w-]+)", re.IGNORECASE
-)
+_SECRET_WORDS = "secret|password|passwd|token|credential|private_key|connection_string"
+_SECRET_OPTION = re.compile(rf"--?(?=[\w-]*(?:{_SECRET_WORDS}))([\w-]+)", re.IGNORECASE)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def shown(value: object) -> str:
-    """Returns a value for an error text; of an address only scheme and host, since tokens stand in paths.
+    """Returns a value for an error text; of an address only scheme and host: paths hold tokens.
 
     >>> shown("https://me:word@chat.example/hooks/T0/B0")
     "'https://chat.example/...'"
@@ -58,8 +57,8 @@ def _host(value: object) -> object:
 def _variable(value: object) -> object:
     if isinstance(value, str) and not _VARIABLE.fullmatch(value):
         raise ValueError(
-            "expected the name of an environment variable (letters, digits and _), found another text; "
-            "the secret itself never stands here"
+            "expected the name of an environment variable (letters, digits and _), found another "
+            "text; the secret itself never stands here"
         )
     return value
 
@@ -67,13 +66,13 @@ def _variable(value: object) -> object:
 def _option(value: object) -> object:
     if isinstance(value, str) and (found := _SECRET_OPTION.match(value)):
         raise ValueError(
-            f"expected no secret, found the option --{found[1]}; options are written into manifests, "
-            "so give it to the runner by its environment"
+            f"expected no secret, found the option --{found[1]}; options are written into "
+            "manifests, so give it to the runner by its environment"
         )
     return _without_userinfo(value)
 
 
 Address = Annotated[str, BeforeValidator(_without_userinfo)]  # a URL, or a path where both will do
 Host = Annotated[str, BeforeValidator(_host)]  # of a server, without a scheme
-Variable = Annotated[str, BeforeValidator(_variable)]  # the name of an environment variable that holds a secret
+Variable = Annotated[str, BeforeValidator(_variable)]  # name of the one that holds a secret
 Option = Annotated[str, BeforeValidator(_option)]  # of a runner

@@ -106,8 +106,9 @@ def _address(host: str | None) -> str:
         )
     if hide_userinfo(host) != host:
         raise ConfigError(
-            f"kubeflow.host: expected an address without user name and password, found {hide_userinfo(host)}. Put a "
-            "bearer token into an environment variable and name it in kubeflow.token_env."
+            "kubeflow.host: expected an address without user name and password, found "
+            f"{hide_userinfo(host)}. Put a bearer token into an environment variable and name it in "
+            "kubeflow.token_env."
         )
     if not host.startswith(("http://", "https://")):
         raise ConfigError(f"kubeflow.host: expected an address that begins with http:// or https://, found {host!r}.")

@@ -46,7 +46,8 @@ def compile_pipeline(
         settings: `key=value` of `--set`, that the containers apply too.
 
     Raises:
-        ConfigError: `kubeflow.nodes` names a node that there is not, or a setting holds the address of a webhook.
+        ConfigError: `kubeflow.nodes` names a node that there is not, or a setting holds the address
+            of a webhook.
     """
     _refuse_secrets(settings)
     arguments = _arguments(config, config_file, settings)
@@ -56,13 +57,14 @@ def compile_pipeline(
 
 
 def _refuse_secrets(settings: Sequence[str]) -> None:
-    """Makes sure that no address of a webhook gets into the file, which everybody on the cluster can read."""
+    """Keeps addresses of webhooks out of the file, which everybody on the cluster can read."""
     for setting in settings:
         key, _, value = setting.partition("=")
         if key.startswith("notify") and "://" in value:
             raise ConfigError(
-                f"--set {key}: expected no address here, as all settings stand in the compiled pipeline. Put it into "
-                "a secret of kubeflow.secrets, and name its variable in notify.webhook.url_env."
+                f"--set {key}: expected no address here, as all settings stand in the compiled "
+                "pipeline. Put it into a secret of kubeflow.secrets, and name its variable in "
+                "notify.webhook.url_env."
             )
 
 

@@ -80,12 +80,13 @@ def connect(
         token: what the server wants as `Authorization: Bearer`; TensorFlow Serving itself wants nothing.
 
     Raises:
-        MasteryError: the address is of another kind or has a password in it, or both a version and a label are given.
+        MasteryError: the address is of another kind or has a password in it, or both a version and a
+            label are given.
     """
     if hide_userinfo(server) != server:
         raise MasteryError(
-            f"server {hide_userinfo(server)}: expected an address without user name and password, found some in front "
-            "of the @. A token is given by itself."
+            f"server {hide_userinfo(server)}: expected an address without user name and password, "
+            "found some in front of the @. A token is given by itself."
         )
     target = Target(model, version, label)
     parts = urlsplit(server)

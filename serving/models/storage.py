@@ -78,12 +78,13 @@ class Storage(ABC):
 
 
 def numbers(names: Iterable[str]) -> list[int]:
-    """Returns the version numbers among names, sorted: digits without zeros in front that fit into 64 bits.
+    """Returns the version numbers among names, sorted: no leading zeros, within 64 bits.
 
     >>> numbers(["7", "07", "1732000000", "models.config", "9" * 19, "9" * 20])
     [7, 1732000000]
     """
-    digits = [name for name in names if name.isascii() and name.isdecimal() and len(name) <= len(str(HIGHEST))]
+    most = len(str(HIGHEST))
+    digits = [name for name in names if name.isascii() and name.isdecimal() and len(name) <= most]
     return sorted(int(name) for name in digits if str(int(name)) == name and int(name) <= HIGHEST)
 
 

@@ -3,15 +3,21 @@
 # are copied first, models.config after them and in one step, and what is gone from the bucket is removed last.
 set -eu
 case $MODEL in
-'' | .* | */*) echo "MODEL: expected the name of a model, found '$MODEL'." >&2 && exit 2 ;;
+'' | .* | */*)
+  echo "MODEL: expected the name of a model, found '$MODEL'." >&2
+  exit 2
+  ;;
 esac
 folder="${FOLDER:-/models}/$MODEL"
 bucket="$BUCKET/$MODEL"
-if [ -L "$folder" ]; then echo "$folder: expected a folder, found a link; remove it." >&2 && exit 2; fi
+if [ -L "$folder" ]; then
+  echo "$folder: expected a folder, found a link; remove it." >&2
+  exit 2
+fi
 mkdir -p "$folder"
 
-# A bucket holds no links, so one in the copy was laid by somebody: `aws` would write and, with --delete, remove through
-# it. Only those that are made below, in gpu/, stay. Links are looked for without `find`, which the image lacks.
+# A bucket holds no links, so somebody placed one that is found in the copy: `aws` would write through it and, with
+# --delete, remove. Only those that are made below, in gpu/, stay. The image has no `find`.
 remove_links() (
   for item in "$1"/* "$1"/.[!.]* "$1"/..?*; do
     if [ -L "$item" ]; then
