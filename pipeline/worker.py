@@ -137,7 +137,7 @@ def _log_to(path: Path) -> None:
     path.parent.mkdir(exist_ok=True)
     sys.stdout.flush()
     sys.stderr.flush()
-    target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o666)
     os.dup2(target, sys.stdout.fileno())
     os.dup2(target, sys.stderr.fileno())
     os.close(target)

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from components.config.addresses import shown
 from components.config.root import Config
 from components.config.section import KeyedError, Section, sections_in
 from components.config.strict_yaml import YamlError, read_text, read_yaml
@@ -258,7 +259,7 @@ def _dotted(keys: Sequence[str]) -> str:
 def _shorten(value: object) -> str:
     if isinstance(value, int) and value.bit_length() > 1000:
         return "a number without end"
-    return _shorten_text(repr(value))
+    return _shorten_text(shown(value))
 
 
 def _shorten_text(text: str) -> str:

@@ -46,13 +46,26 @@ def compile_pipeline(
         settings: `key=value` of `--set`, that the containers apply too.
 
     Raises:
-        ConfigError: `kubeflow.nodes` names a node that there is not, or a setting would not reach the containers as
-            it is.
+        ConfigError: `kubeflow.nodes` names a node that there is not, or a setting holds the address
+            of a webhook, or would not reach the containers as it is.
     """
+    _refuse_secrets(settings)
     arguments = _arguments(config, config_file, settings)
     pipeline = _define(config, arguments, apply_for_kubeflow if target == "kubeflow" else apply_for_vertex)
     with new_file(output.resolve()) as file:
         compiler.Compiler().compile(pipeline, str(file))
+
+
+def _refuse_secrets(settings: Sequence[str]) -> None:
+    """Keeps addresses of webhooks out of the file, which everybody on the cluster can read."""
+    for setting in settings:
+        key, _, value = setting.partition("=")
+        if key.startswith("notify") and "://" in value:
+            raise ConfigError(
+                f"--set {key}: expected no address here, as all settings stand in the compiled "
+                "pipeline. Put it into a secret of kubeflow.secrets, and name its variable in "
+                "notify.webhook.url_env."
+            )
 
 
 def _arguments(config: Config, config_file: Path, settings: Sequence[str]) -> list[str]:

@@ -13,6 +13,7 @@ from kfp.kubernetes import kubernetes_executor_config_pb2
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 from components.config import load_config
+from components.errors import ConfigError
 from pipeline.kubeflow.compile import PARAMETERS, Target, compile_pipeline
 
 SAMPLE = Path(__file__).parents[3] / "configs" / "sample.yaml"
@@ -151,3 +152,12 @@ def test_a_file_for_vertex_ai_comes_from_the_same_dag(tmp_path: Path) -> None:
     assert {*tasks_of(spec)} == {*tasks_of(compiled(tmp_path, *SETTINGS)[0])}
     accelerator = containers_of(spec)["trainer"]["resources"]["accelerator"]
     assert (accelerator["type"], accelerator["count"]) == ("NVIDIA_TESLA_T4", "2")
+
+
+def test_an_address_of_a_webhook_does_not_get_into_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "pipeline.yaml"
+    for setting in ("notify.webhook.url=https://chat/canary", "notify={webhook: {url: 'https://chat/canary'}}"):
+        with pytest.raises(ConfigError, match=r"--set notify[^ ]*: expected no address here") as told:
+            compile_pipeline(load_config(SAMPLE, [setting]), SAMPLE, file, settings=[setting])
+        assert "canary" not in str(told.value)
+    assert not file.exists()
