@@ -44,6 +44,15 @@ class Beam(Section):
     )
     partitions: int = Field(8, ge=1, description="parts the log is shuffled into, by a hash of the learner")
 
+    @property
+    def options(self) -> list[str]:
+        """What Beam and TFX are given: `args` after what makes runs repeatable, so that `args` has the last word.
+
+        Left to themselves, Beam downloads a runner that hands out rows as fast as they are asked for, and tfx-bsl
+        fits the size of batches to how busy the machine is. Both change the order in which numbers add up.
+        """
+        return ["--runner=FnApiRunner", "--tfxio_use_byte_size_batching=true", *self.args]
+
 
 class Config(Section):
     """One data set or deployment: a YAML file, validated once, before anything heavy is imported."""
