@@ -46,10 +46,11 @@ class Beam(Section):
 
     @property
     def options(self) -> list[str]:
-        """What Beam and TFX are given: `args` after what makes runs repeatable, so that `args` has the last word.
+        """What Beam and TFX are given: `args` after what makes runs repeatable.
 
-        Left to themselves, Beam downloads a runner that hands out rows as fast as they are asked for, and tfx-bsl
-        fits the size of batches to how busy the machine is. Both change the order in which numbers add up.
+        Left to themselves, Beam downloads and starts a runner that hands out rows in any order,
+        and tfx-bsl fits the size of its batches to how busy the machine is. Both change the order
+        in which numbers add up. `args` has the last word.
         """
         return ["--runner=FnApiRunner", "--tfxio_use_byte_size_batching=true", *self.args]
 

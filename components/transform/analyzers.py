@@ -1,10 +1,10 @@
 """Analyses of the training split whose results do not depend on the order of its rows.
 
-Beam hands rows over in batches and bundles whose sizes depend on how busy the machine is, and merges
-what was found in them as it comes. Floating point sums come out different in every such order, in
-their last bits; a model trained on them comes out different altogether. So sums are kept as whole
-numbers, which add up exactly, and quantiles come from counts of values: same rows, same result, on
-every runner. Each result is the exact one, rounded once.
+Beam hands rows over in batches and bundles whose sizes depend on how busy the machine is, and
+merges what was found in them as it comes. Sums of floats come out different in every such order,
+in their last bits; a model trained on them comes out different altogether. So sums are kept as
+whole numbers, which add up exactly, and quantiles come from counts of values: same rows, same
+result, on every runner. Each result is the exact one, rounded once.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def _add_exactly(sums: Exact, values: Floats, groups: Ints) -> None:
 
 
 class Moments(beam.PTransform):  # type: ignore[misc]
-    """Finds the mean and standard deviation of each column: batches of ([N, K],) to one [2, K] float64.
+    """Finds the mean and standard deviation of columns: batches of ([N, K],) to one array [2, K].
 
     Values that are not finite are left out; a column without any has mean 0 and deviation 0.
     """
@@ -121,9 +121,10 @@ def _moments(sums: Exact) -> Floats:
 
 
 class GroupSums(beam.PTransform):  # type: ignore[misc]
-    """Sums rows by group: batches of (groups [B], rows [B, K]) to sorted groups [G] and sums [G + 1, K].
+    """Sums rows by group: batches of (groups [B], rows [B, K]) to two arrays.
 
-    The last row of the sums is that of all groups together.
+    They are the groups in order, int64 [G], and their sums, float64 [G + 1, K]; the last row of
+    the sums is that of all groups together.
     """
 
     def __init__(self, columns: int) -> None:
@@ -162,7 +163,7 @@ def _sorted_groups(pairs: list[tuple[int, Exact]], columns: int) -> tuple[Ints, 
 
 
 class Quantiles(beam.PTransform):  # type: ignore[misc]
-    """Cuts columns into parts with equally many values: batches of ([N, K],) to one array of bounds.
+    """Cuts columns into parts of equally many values: batches of ([N, K],) to one array of bounds.
 
     The bounds of a column with `parts` parts are `parts - 1` of its values, float32: the ones at
     ranks `n * i // parts` of its n values in order, from 0. Values that are not finite are left
@@ -206,8 +207,10 @@ def _count_values(values: Floats) -> Iterator[tuple[Cell, Counts]]:
         keys, counts = np.unique(_keys(column[np.isfinite(column)]), return_counts=True)
         cells, starts = np.unique(keys >> LOW_BITS, return_index=True)
         lows = np.split(keys & ((1 << LOW_BITS) - 1), starts[1:])
-        for cell, low, count in zip(cells.tolist(), lows, np.split(counts, starts[1:]), strict=False):
-            yield (place, cell), (low, count)
+        # A column without values has no cell, but one empty part.
+        sizes = np.split(counts, starts[1:])
+        for cell, low, size in zip(cells.tolist(), lows, sizes, strict=False):
+            yield (place, cell), (low, size)
 
 
 def _merge_counts(parts: Iterable[Counts]) -> Counts:

@@ -100,8 +100,9 @@ def _log1p(values: tf.Tensor) -> tf.Tensor:
 def _z_scores(values: tf.Tensor) -> tf.Tensor:
     """Centres [N, K] and divides by the standard deviations; a constant or absent column becomes zeros, not NaN."""
     columns = values.shape[1]
-    moments = tft.experimental.ptransform_analyzer([values], Moments(columns), [tf.float64], [[2, columns]])
-    mean, deviation = tf.unstack(moments[0])
+    moments = Moments(columns)
+    [found] = tft.experimental.ptransform_analyzer([values], moments, [tf.float64], [[2, columns]])
+    mean, deviation = tf.unstack(found)
     scores = (tf.cast(values, tf.float64) - mean) / tf.where(deviation > 0, deviation, 1.0)
     return tf.cast(scores, tf.float32)
 
@@ -114,10 +115,15 @@ def _bucket_ids(values: tf.Tensor, parts: Sequence[int]) -> tf.Tensor:
         parts: how many buckets each column has.
     """
     inner = [count - 1 for count in parts]
-    [bounds] = tft.experimental.ptransform_analyzer([values], Quantiles(parts), [tf.float32], [[sum(inner)]])
-    columns = zip(tf.unstack(values, axis=1), tf.split(bounds, inner), strict=True)
-    ids = [tf.searchsorted(bound, column, side="right", out_type=tf.int64) + 1 for column, bound in columns]
-    return tf.where(tf.math.is_nan(values), tf.constant(MISSING_ID, tf.int64), tf.stack(ids, axis=1))
+    shape = [sum(inner)]
+    quantiles = Quantiles(parts)
+    [bounds] = tft.experimental.ptransform_analyzer([values], quantiles, [tf.float32], [shape])
+    ids = [
+        1 + tf.searchsorted(bound, column, side="right", out_type=tf.int64)
+        for column, bound in zip(tf.unstack(values, axis=1), tf.split(bounds, inner), strict=True)
+    ]
+    missing = tf.math.is_nan(values)
+    return tf.where(missing, tf.constant(MISSING_ID, tf.int64), tf.stack(ids, axis=1))
 
 
 def _or_zero(values: tf.Tensor) -> tf.Tensor:
