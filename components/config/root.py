@@ -40,7 +40,7 @@ class Beam(Section):
     args: list[str] = Field(
         # Without a container image TFX packs itself at the start of every node, for workers that are not there.
         default_factory=lambda: ["--direct_running_mode=in_memory", "--sdk_container_image=none"],
-        description="options of Beam's runner, e.g. --runner=FlinkRunner",
+        description="options of Beam's runner, e.g. --runner=FlinkRunner; without one Beam runs in the node's process",
     )
     partitions: int = Field(8, ge=1, description="parts the log is shuffled into, by a hash of the learner")
 

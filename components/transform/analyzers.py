@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
-from typing import Any
 
 import apache_beam as beam
 import numpy as np
@@ -253,5 +252,5 @@ def _keys(values: Floats) -> Ints:
 
 def _values(keys: Ints) -> Floats:
     """Returns the float32 values of keys."""
-    values: Any = np.where(keys >> 31, keys & np.uint32((1 << 31) - 1), ~keys)
+    values: NDArray[np.uint32] = np.where(keys >> 31, keys & np.uint32((1 << 31) - 1), ~keys)
     return values.astype(np.uint32).view(np.float32)

@@ -84,12 +84,12 @@ def test_a_row_is_transformed_the_same_in_any_batch(rows: pa.RecordBatch, output
         assert part == {name: values[start : start + size] for name, values in together.items()}
 
 
-@pytest.mark.parametrize("size", [1, VECTOR - 1, VECTOR, VECTOR + 1, 1000])
-def test_a_logarithm_does_not_depend_on_the_place_in_the_tensor(size: int) -> None:
-    values = np.random.default_rng(2).exponential(100, 1000).astype(np.float32)
+def test_a_logarithm_does_not_depend_on_the_place_in_the_tensor() -> None:
+    values = np.random.default_rng(2).lognormal(0, 3, 4 * VECTOR).astype(np.float32)
     whole = _log1p(tf.constant(values)).numpy()
-    assert np.array_equal(_log1p(tf.constant(values[-size:])).numpy(), whole[-size:])
-    assert _log1p(tf.zeros([0])).shape == [0]
+    assert whole == pytest.approx(np.log1p(values), rel=1e-6)
+    for start in range(len(values) + 1):
+        assert np.array_equal(_log1p(tf.constant(values[start:])).numpy(), whole[start:])
 
 
 def test_batches_have_a_size_that_no_clock_changes() -> None:
