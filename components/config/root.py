@@ -41,9 +41,19 @@ class Beam(Section):
     args: list[Option] = Field(
         # Without a container image TFX packs itself at the start of every node, for workers that are not there.
         default_factory=lambda: ["--direct_running_mode=in_memory", "--sdk_container_image=none"],
-        description="options of Beam's runner, e.g. --runner=FlinkRunner",
+        description="options of Beam's runner, e.g. --runner=FlinkRunner; without one Beam runs in the node's process",
     )
     partitions: int = Field(8, ge=1, description="parts the log is shuffled into, by a hash of the learner")
+
+    @property
+    def options(self) -> list[str]:
+        """What Beam and TFX are given: `args` after what makes runs repeatable.
+
+        Left to themselves, Beam downloads and starts a runner that hands out rows in any order,
+        and tfx-bsl fits the size of its batches to how busy the machine is. Both change the order
+        in which numbers add up. `args` has the last word.
+        """
+        return ["--runner=FnApiRunner", "--tfxio_use_byte_size_batching=true", *self.args]
 
 
 class Config(Section):
