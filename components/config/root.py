@@ -19,7 +19,7 @@ from components.config.metadata import Metadata
 from components.config.notify import Notify
 from components.config.section import Section
 from components.config.training import Model, Training
-from components.naming import DERIVED_STEPS, EVENT_TYPE, RESERVED
+from components.naming import AS_OF, DERIVED_STEPS, EVENT_TYPE, LEARNER, RESERVED, TIME, UNIT
 
 _RUNNER_SECTIONS = ("ci", "kubeflow", "notify")  # they say where nodes run and whom to tell
 
@@ -97,27 +97,30 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _names_are_distinct(self) -> Config:
-        columns = self.data.columns
         both = sorted(set(self.steps.features) & set(self.context))
         if both:
             raise ValueError(f"context: expected names that are not in steps.features, found {both}")
-        taken = {self.label.column, columns.learner_id, columns.as_of, columns.time} | RESERVED
-        for place, names in (("steps.features", self.steps.features), ("context", self.context)):
-            for name in names:
-                if name in taken:
-                    raise ValueError(
-                        f"{place}.{name}: this column cannot be an input (it is the label, a key or reserved)"
-                    )
+        columns, label = self.data.columns, self.label.column
+        keys = {LEARNER, AS_OF, columns.learner_id, columns.time, columns.as_of}
         sliced = {name for names in self.evaluation.slices for name in names}
-        for place, asked in (("evaluation.slices", sliced), ("prior.group_by", set(self.prior.group_by))):
-            clash = sorted(asked & {*RESERVED, self.label.column, *self.steps.features})
-            if clash:
+        for place, named, taken in (
+            ("steps.features", set(self.steps.features), {*keys, UNIT, TIME, label}),
+            ("context", set(self.context), {*keys, label}),
+            ("label.column", {label}, {LEARNER, UNIT, AS_OF}),
+            ("evaluation.slices", sliced, {label, *self.steps.features}),
+            ("prior.group_by", set(self.prior.group_by), {label, *self.steps.features}),
+        ):
+            if wrong := sorted(named & {*taken, *RESERVED}):
                 raise ValueError(
-                    f"{place}: expected columns of outcomes, found {clash} (a step, the label or reserved)"
+                    f"{place}: {wrong} cannot be named here (a key, a step, the label, or reserved); "
+                    "rename the column in the log"
                 )
         wrong = sorted(set(DERIVED_STEPS) & set(self.context))
         if wrong:
             raise ValueError(f"context: {wrong} are step features; name them under steps.features")
+        unit = self.context.get(UNIT)
+        if unit is not None and unit.type != "categorical":
+            raise ValueError(f"context.{UNIT}: expected type: categorical, since a unit is a name")
         return self
 
     @model_validator(mode="after")
@@ -165,7 +168,7 @@ class Config(Section):
     def outcome_columns(self) -> list[str]:
         """Columns of outcomes that examples carry besides keys and label, in a stable order."""
         names = [*self.context, *self.prior.group_by, *(name for names in self.evaluation.slices for name in names)]
-        keys = {"learner_id", "unit_id", "as_of", self.label.column}
+        keys = {LEARNER, UNIT, AS_OF, self.label.column}
         return [name for name in dict.fromkeys(names) if name not in keys]
 
     @property

@@ -19,7 +19,8 @@ CHUNK_ROWS = 1_000_000
 def read_parquet(file: LogFile, columns: Sequence[str]) -> Iterator[Chunk | Problem]:
     """Reads a Parquet file; see `readers.read_chunks`."""
     try:
-        with pq.ParquetFile(file.path) as source:
+        # int96 as nanoseconds would wrap around beyond the year 2262.
+        with pq.ParquetFile(file.path, coerce_int96_timestamp_unit="us") as source:
             header = source.schema_arrow.names
             known = [name for name in columns if name in header]
             yield Chunk(pl.DataFrame(schema=pl.Schema(source.schema_arrow)).select(known), [], header, typed=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict
@@ -83,16 +83,20 @@ def raise_if_any(problems: Iterable[Problem]) -> None:
         raise LogError(lines)
 
 
-def places_of(bad: pl.Series, values: pl.Series, numbers: Sequence[int]) -> tuple[Place, ...]:
+def places_of(
+    bad: pl.Series, values: pl.Series, numbers: Sequence[int], describe_row: Callable[[int], str] | None = None
+) -> tuple[Place, ...]:
     """Returns the first rows where `bad` is true, with the values found there.
 
     Args:
         bad: one boolean a row.
         values: the values as they were in the file.
         numbers: what the file calls each row.
+        describe_row: says what a row holds, where Python cannot show the value.
     """
     rows = bad.arg_true().head(SHOWN_PLACES).to_list()
-    return tuple(Place(row=numbers[row], found=describe(values[row])) for row in rows)
+    found = describe_row or (lambda row: describe(values[row]))
+    return tuple(Place(row=numbers[row], found=found(row)) for row in rows)
 
 
 def describe(value: object) -> str:

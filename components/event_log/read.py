@@ -7,12 +7,11 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from components.event_log.clocks import clock_of
 from components.event_log.columns import type_of
 from components.event_log.convert import convert
 from components.event_log.files import LogFile
 from components.event_log.problems import Problem
-from components.event_log.readers import Chunk, read_chunks
+from components.event_log.readers import read_chunks
 from components.event_log.sample import Sample
 from components.event_log.tables import Kind, Table
 from components.event_log.tally import Tally
@@ -33,37 +32,24 @@ def read_table(
         For every chunk its usable rows, if there are any, as `convert` describes them; and what was counted.
         A missing column or one of a wrong type ends it.
     """
-    columns = [table.source(name) for name in table.kinds]
+    columns = list(dict.fromkeys(table.source(name) for name in table.kinds))  # one may have two roles
     for chunk in read_chunks(file, columns):
         if isinstance(chunk, Problem):
             yield None, Tally(problems=[chunk])
             continue
-        frame, problems = convert(file, table, chunk)
+        frame, tally = convert(file, table, chunk)
         if frame is None:
-            yield None, Tally(problems=problems)
+            yield None, tally
             return
         if sample is not None and not frame.is_empty():
             frame = sample.of(frame)
         if frame.is_empty():
-            yield None, Tally(problems=problems)
+            yield None, tally
         else:
-            yield frame, _count(file, table, chunk, frame, problems)
-
-
-def _count(file: LogFile, table: Table, chunk: Chunk, frame: pl.DataFrame, problems: list[Problem]) -> Tally:
-    clock = frame[table.clock]
-    moments = clock.to_physical().to_numpy()
-    span = (float(moments.min()), float(moments.max()))
-    kinds = {
-        name: type_
-        for name, kind in table.kinds.items()
-        if kind is Kind.ANY and (type_ := type_of(frame[name], typed=chunk.typed))
-    }
-    return Tally(
-        rows={table.name: Counter({file.path: frame.height})},
-        clocks={clock_of(clock.dtype): file.path},
-        types=kinds,
-        times=span if table.name == "events" else None,
-        moments=span if table.name == "outcomes" else None,
-        problems=problems,
-    )
+            tally.rows[table.name] = Counter({file.path: frame.height})
+            tally.types = {
+                name: type_
+                for name, kind in table.kinds.items()
+                if kind is Kind.ANY and (type_ := type_of(frame[name], typed=chunk.typed))
+            }
+            yield frame, tally

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.config.data import Splits
-from components.event_log.learners import SPLIT_HASH, hash_learners, partition, split_of
+from components.event_log.learners import hash_learners, partition, split_of
+from components.naming import SPLIT_HASH
 
 IDS = st.lists(st.text(), min_size=1, max_size=50)
 
