@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,12 +12,14 @@ import yaml
 from pydantic import ValidationError
 
 from components.config.root import Config
+from components.config.span import PLACEHOLDER
 from components.errors import ConfigError
 
 PATHS = (
     ("data", "events"), ("data", "outcomes"), ("schema",), ("push", "directory"),
     ("evaluation", "baseline"), ("kubeflow", "ca_cert"), ("metadata", "ssl_ca"),
 )  # fmt: skip
+PATTERNS = (("data", "events"), ("data", "outcomes"))  # those of them that may be patterns
 
 
 class _Loader(yaml.SafeLoader):
@@ -69,15 +72,36 @@ def _resolve_paths(values: dict[str, Any], folder: Path) -> None:
         for parent in parents:
             section = section.get(parent) if isinstance(section, dict) else None
         if isinstance(section, dict) and key in section:
-            section[key] = _absolute(section[key], folder)
+            section[key] = _absolute(section[key], folder, is_pattern=(*parents, key) in PATTERNS)
 
 
-def _absolute(value: Any, folder: Path) -> Any:
+def _absolute(value: Any, folder: Path, *, is_pattern: bool) -> Any:
     if isinstance(value, list):
-        return [_absolute(item, folder) for item in value]
-    if not isinstance(value, str) or "://" in value:
+        return [_absolute(item, folder, is_pattern=is_pattern) for item in value]
+    if not isinstance(value, str):
         return value
-    return str(Path(folder, Path(value).expanduser()).resolve())
+    if is_pattern:
+        return absolute_pattern(value, folder)
+    return value if "://" in value else str(Path(folder, Path(value).expanduser()).resolve())
+
+
+def absolute_pattern(pattern: str, folder: Path) -> str:
+    """Returns a path or pattern of a log that does not depend on the current folder.
+
+    Args:
+        pattern: what the user wrote; one with `://` is left as it is.
+        folder: where it counts from. Whatever characters its name has, they are no wildcards.
+
+    >>> absolute_pattern("day-*/events.csv", Path("/logs [old]"))
+    '/logs [[]old]/day-*/events.csv'
+    """
+    if "://" in pattern:
+        return pattern
+    parts = Path(pattern).expanduser().parts
+    is_special = [glob.has_magic(part) or PLACEHOLDER.search(part) is not None for part in parts]
+    first = is_special.index(True) if any(is_special) else len(parts)
+    start = str(Path(folder, *parts[:first]).resolve())
+    return str(Path(glob.escape(start), *parts[first:])) if first < len(parts) else start
 
 
 def _apply_override(values: dict[str, Any], override: str) -> None:
@@ -90,7 +114,7 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
         value = text
     *parents, last = key.split(".")
     if (*parents, last) in PATHS:
-        value = _absolute(value, Path.cwd())
+        value = _absolute(value, Path.cwd(), is_pattern=(*parents, last) in PATTERNS)
     section: Any = values
     for index, parent in enumerate(parents):
         if isinstance(section, dict):
