@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
 from components.config.section import Section
 
@@ -37,6 +37,17 @@ class Training(Section):
     class_weights: Literal["balanced", "none"] | dict[str, float] = Field(
         "balanced", description="weight of each class in the loss: balanced, none, or a number for each class"
     )
+    device: Literal["auto", "cpu", "gpu"] = Field(
+        "auto",
+        description="what it is fitted on: auto, GPUs where TensorFlow sees some, else the CPU; cpu; gpu, and the run "
+        "fails where TensorFlow sees none",
+    )
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = Field(
+        "float32",
+        description="what layers compute in while the model is fitted; weights, the answer and the served model are "
+        "float32 in any case. mixed_bfloat16: for GPUs from NVIDIA's Ampere on, and recent CPUs; mixed_float16: for "
+        "older GPUs",
+    )
     seed: int = Field(7, ge=0, description="same seed, same data, same machine: same model")
     warm_start: bool = Field(
         False, description="start from the latest blessed model that was fitted to other data than this run's"
@@ -47,3 +58,13 @@ class Training(Section):
         "can do so only where it trains on a GPU, elsewhere the run says that there is none",
     )
     histograms: bool = Field(True, description="write histograms of the weights for TensorBoard, every epoch")
+
+    @model_validator(mode="after")
+    def _device_fits_the_rest(self) -> Training:
+        if self.device == "cpu" and self.precision == "mixed_float16":
+            raise ValueError(
+                "precision: expected float32 or mixed_bfloat16 with device: cpu, found mixed_float16, which is for GPUs"
+            )
+        if self.device == "cpu" and self.gpu_export:
+            raise ValueError("gpu_export: expected false with device: cpu, found true; that export is made on a GPU")
+        return self

@@ -48,7 +48,8 @@ def _fit(history: Any) -> list[str]:
     figures = ", ".join(f"{name} {value:.4g}" for name, value in best.items() if name != "epoch")
     return [
         f"{len(history['epochs'])} epochs, best {history['best_epoch']}: {figures}; stopped: {history['stopped']}.",
-        f"Started from {history['warm_start'] or 'fresh weights'}.",
+        f"Started from {history['warm_start'] or 'fresh weights'}; fitted on: {history['device']}.",
+        *([f"**Warning**: {history['device_warning']}."] if history["device_warning"] else []),
     ]
 
 
