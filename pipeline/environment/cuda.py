@@ -1,21 +1,25 @@
-"""CUDA's libraries in the environment, where TensorFlow looks for them."""
+"""CUDA's libraries in the environment, where those that open them look."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+# A library is opened by its name alone, in the folders that the library which opens it has as its run path. Two
+# wheels' folders are missing there. A link in a folder that is on the path does: a run path counts from the place
+# that a library was opened at, and all wheels have their libraries at the same depth.
+_LINKS = (
+    # TensorFlow opens cuSOLVER, knows cuSPARSE's folder, and takes no GPU where one library cannot be opened.
+    ("cusparse", "cusolver", "libcusolver.so.*"),
+    # cuBLAS opens the compiler for kernels that it makes at run time, and knows its own folder only.
+    ("cublas", "cuda_nvrtc", "libnvrtc*.so.*"),
+)
 
-def link_cusolver(venv: Path) -> None:
-    """Puts cuSOLVER where TensorFlow finds it, if the environment has it; else takes the link away.
 
-    The library that opens all of CUDA's (`libtensorflow_framework`) has the folders of the wheels as its run path,
-    but not cuSOLVER's, and one library that cannot be opened costs the GPU. cuSPARSE's folder is in it. A link
-    there works, because the run path of cuSOLVER itself counts from the place it was opened at.
-    """
-    for packages in venv.glob("lib/python3.*/site-packages"):
-        nvidia = packages / "nvidia"
-        for stale in nvidia.glob("cusparse/lib/libcusolver.so.*"):
-            stale.unlink()
-        for library in nvidia.glob("cusolver/lib/libcusolver.so.*"):
-            link = nvidia / "cusparse" / "lib" / library.name
-            link.symlink_to(Path("..", "..", "cusolver", "lib", library.name))
+def link_libraries(venv: Path) -> None:
+    """Links CUDA's libraries to where they are looked for; where the environment has none, removes the links."""
+    for nvidia in venv.glob("lib/python3.*/site-packages/nvidia"):
+        for opener, owner, pattern in _LINKS:
+            for stale in nvidia.glob(f"{opener}/lib/{pattern}"):
+                stale.unlink()
+            for library in nvidia.glob(f"{owner}/lib/{pattern}"):
+                (nvidia / opener / "lib" / library.name).symlink_to(Path("..", "..", owner, "lib", library.name))

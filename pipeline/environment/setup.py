@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline.environment.cuda import link_cusolver
+from pipeline.environment.cuda import link_libraries
 from pipeline.environment.errors import SetupError
 from pipeline.environment.glibc import give_own_glibc, glibc_version, needs_own_glibc
 from pipeline.environment.lockfile import GPU_LOCK, LOCK, hashed_requirements
@@ -135,7 +135,7 @@ def _install(root: Path, venv: Path, uv: Uv, *, dev: bool, gpu: bool) -> None:
         constraints = [part for lock in locks for part in ("--constraints", lock)]
         extra = ("--extra", "gpu") if gpu else ()
         uv("pip", "install", *python, *checked, *constraints, "-r", "pyproject.toml", *extra, cwd=root)
-    link_cusolver(venv)
+    link_libraries(venv)
     editable = ("--no-deps", "--no-build-isolation", "--config-settings", "editable_mode=compat")
     uv("pip", "install", *python, *editable, "--editable", root, cwd=root)
 
