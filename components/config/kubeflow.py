@@ -53,6 +53,11 @@ class Kubeflow(Section):
     )
 
     image: Image = Field("mastery", description="the container image, made by `make image`; pin it by tag or digest")
+    gpu_image: Image | None = Field(
+        None,
+        description="the image of tasks that ask for a GPU, made by `make image GPU=1`; default: `image` with `-gpu` "
+        "at its end, which an image pinned by digest does not have",
+    )
     config: AbsolutePath | None = Field(
         None, description="path of this file in the containers; default: `/app/configs/` and the file's name"
     )

@@ -161,11 +161,22 @@ def evaluate(
 
 
 @app.command()
-def doctor(deep: Annotated[bool, typer.Option("--deep", help="Import TensorFlow and TFX too.")] = False) -> None:
+def doctor(
+    deep: Annotated[bool, typer.Option("--deep", help="Import TensorFlow and TFX too.")] = False,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="Check what this configuration asks for, such as a GPU.")
+    ] = None,
+    set_: SetOption = [],  # noqa: B006 (Typer copies it)
+) -> None:
     """Print what is installed here and what is wrong with it."""
     from pipeline.environment.doctor import doctor as examine
 
-    raise typer.Exit(examine(deep=deep))
+    gpu_wanted = False
+    if config is not None:
+        from components.config import load_config  # here: without it, a broken environment can be looked at too
+
+        gpu_wanted = load_config(config, set_).training.device == "gpu"
+    raise typer.Exit(examine(deep=deep, gpu_wanted=gpu_wanted))
 
 
 def main() -> None:

@@ -93,7 +93,7 @@ def _define(config: Config, arguments: list[str], apply: Callable[..., None]) ->
 
     def run(task: Task, parameters: Mapping[str, Any]) -> dsl.PipelineTask:
         component = _component(
-            task.name, [*arguments, "--nodes", ",".join(task.nodes)], task.resources.image or config.kubeflow.image,
+            task.name, [*arguments, "--nodes", ",".join(task.nodes)], task.image,
             PARAMETERS, parameters_of(task), outputs_of(task, config),
         )  # fmt: skip
         return place(component(**parameters), task.resources, ", ".join(task.nodes))
