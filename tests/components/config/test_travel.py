@@ -146,5 +146,5 @@ def test_a_number_that_some_part_cannot_hold_is_named(tmp_path: Path, number: in
 def test_text_that_no_file_could_hold_is_named(tmp_path: Path, text: str) -> None:
     file = tmp_path / "algebra.yaml"
     file.write_text(yaml.safe_dump(BASE))
-    with pytest.raises(ConfigError, match=r"--set label.column, label.column: expected"):
+    with pytest.raises(ConfigError, match=r"--set label.column: expected"):
         load_config(file, [f"label.column={text}"])
