@@ -24,6 +24,7 @@ from components.terminal import entry_point
 
 FAILED = 2
 INTERRUPTED = 130
+MOST_FILES = 20  # with tracebacks of messages, that a process leaves
 BROKEN_PIPE = 141  # as a shell has it for a program whose reader has gone; 1 would mean that a gate failed
 
 
@@ -75,7 +76,7 @@ def explain_with_log(error: BaseException, log_folder: Path | None = None) -> st
         return foreseen
     log = write_traceback(error, log_folder)
     where = f"The details are in {log}; please report it with that file." if log else f"It was raised {_place(error)}."
-    return f"{explain(error)}. {where}"
+    return f"{explain(error).rstrip('.')}. {where}"
 
 
 def write_traceback(error: BaseException, log_folder: Path | None = None) -> Path | None:
@@ -96,8 +97,12 @@ def write_traceback(error: BaseException, log_folder: Path | None = None) -> Pat
 def start_process(name: str) -> None:
     """Makes what this process prints printable, and keeps tracebacks of threads and libraries off the screen.
 
-    For a process of our own only: it changes the interpreter's hooks.
+    For a process of our own only: it changes the interpreter's hooks, and the environment where that has no home.
     """
+    try:
+        Path.home()
+    except RuntimeError:  # a user that the system does not know, as in many a container; libraries fail without one
+        os.environ["HOME"] = "/nonexistent"
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError):  # closed, or none at all
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
@@ -108,21 +113,30 @@ def start_process(name: str) -> None:
 
     threading.excepthook = end_of_thread
     sys.unraisablehook = lambda _: None  # of destructors, mostly while the interpreter ends: nothing is lost
-    if logging.lastResort:
-        logging.lastResort.setFormatter(_WithoutTraceback())
+    handler = logging.StreamHandler()
+    handler.setFormatter(_WithoutTraceback())
+    handler.addFilter(lambda record: record.levelno >= logging.WARNING or record.name.startswith("mastery"))
+    logging.getLogger().addHandler(handler)
 
 
 class _WithoutTraceback(logging.Formatter):
-    """For messages of libraries that nobody has set up logging for."""
+    """Writes a message, and its traceback to a file; to a few files, for a server may run into the same often."""
 
-    def formatException(self, ei: object) -> str:  # noqa: ARG002 (the name is logging's)
-        return ""
+    def __init__(self) -> None:
+        super().__init__()
+        self._files_left = MOST_FILES
 
     def format(self, record: logging.LogRecord) -> str:
-        record.exc_text = None
-        text = super().format(record).rstrip()
-        record.exc_text = None
-        return text
+        text = record.getMessage()
+        error = record.exc_info[1] if record.exc_info else None
+        if error is None:
+            return text
+        text = f"{text.rstrip('.:')}: {explain(error)}"
+        if explain_foreseen(error) is not None or not self._files_left:
+            return text
+        self._files_left -= 1
+        log = write_traceback(error)
+        return f"{text} (details in {log})" if log else text
 
 
 def _place(error: BaseException) -> str:

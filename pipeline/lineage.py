@@ -52,8 +52,7 @@ def _is_number(name: str) -> bool:
 
 def _explain(nodes: Path, folder: Path) -> str:
     return (
-        f"metadata: expected the store that knows what lies in {nodes}, found one that does not know the execution of "
-        f"{folder.relative_to(nodes)}: it was lost, is an older copy, or metadata.store was changed. Nothing was "
-        f"touched. Bring the right store back or give another --root; or move {nodes} away, which begins anew "
-        "without cache and without a model to compare with, and leaves pushed models where they are."
+        f"metadata: expected the store of {nodes}, found one that does not know {folder.relative_to(nodes)} in it: the "
+        f"store was lost, is an older copy, or metadata.store was changed. Bring the right one back, give another "
+        f"--root, or move {nodes} away to begin anew, without a model to compare with. Nothing was changed."
     )

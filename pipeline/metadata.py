@@ -136,9 +136,7 @@ def _say_refused(file: Path, reason: str) -> str:
     if "full" in reason:
         return f"{file}: no space left on the disk of the metadata store. Make room, then give the command again."
     if "readonly" in reason or "unable to open" in reason:
-        return (
-            f"{file}: expected a metadata store that can be written, found: {reason}. Give this user the right to it."
-        )
+        return f"{file}: expected a file that can be written, found: {reason}. Give this user the right to it."
     return f"{file}: expected ML Metadata's file, found: {reason}. Bring a good copy back, or give another --root."
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from components.console import PlainConsole
 from components.escape import for_terminal
 from pipeline.record import RunRecord
 
+_PIPE = 1000  # columns of a table that no terminal shows
 _EXIT_CODES = {"passed": 0, "no new data": 0, "gates failed": 1, "failed": 2, "interrupted": 130}
 
 
@@ -27,7 +29,7 @@ def print_summary(record: RunRecord, console: PlainConsole) -> None:
     if record.error:
         node = next((node.id for node in record.nodes if node.state == "failed"), "The run")
         console.print(f"{node} failed.", style="bold red")
-        console.print(record.error)
+        console.print(record.error, soft_wrap=True)
     if record.metrics:
         metrics = json.loads(Path(record.metrics).read_text(encoding="utf-8"))
         console.print(_gate_table(metrics["gates"]))
@@ -95,14 +97,22 @@ def print_metrics(metrics: dict[str, Any]) -> None:
 
 
 def print_runs(records: list[RunRecord]) -> None:
-    """Prints a table of runs, the latest last."""
-    console = PlainConsole()
+    """Prints a table of runs, the latest last; what people copy from it is never cut, however narrow the terminal."""
+    # Whoever reads a pipe has no width.
+    console = PlainConsole(width=None if sys.stdout.isatty() else _PIPE)
     if not records:
         console.print("No runs here yet.")
         return
-    table = Table("Run", "Pipeline", "State", "Seconds", "Pushed", "Report")
+
+    table = Table()
+    table.add_column("Run", no_wrap=True, min_width=max(len(record.run) for record in records))
+    table.add_column("Pipeline", overflow="fold")
+    table.add_column("State", no_wrap=True)
+    table.add_column("Seconds", justify="right", no_wrap=True)
+    table.add_column("Pushed", overflow="fold")
     for record in records:
         seconds = "" if record.seconds is None else f"{record.seconds:.1f}"
         pushed = Path(record.pushed_version).name if record.pushed_version else ""
-        table.add_row(record.run, record.name, record.state, seconds, pushed, record.report or "")
+        table.add_row(record.run, record.name, record.state, seconds, pushed)
     console.print(table)
+    console.print("`mastery report RUN` prints the path of a run's report.")

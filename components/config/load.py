@@ -128,9 +128,11 @@ class _Source:
         return [*keys, cause.key] if isinstance(cause, KeyedError) else keys
 
     def _place(self, keys: list[str]) -> str:
-        given = next((text for path, text in reversed(self._overrides) if keys[: len(path)] == path), None)
-        if given is not None:
-            return f"{_shorten_text(given)}, {_dotted(keys)}"
+        for path, given in reversed(self._overrides):
+            if keys == path:
+                return _shorten_text(given)
+            if keys[: len(path)] == path:
+                return f"{_shorten_text(given)}, {_dotted(keys)}"
         where = _at(self.file, _line_of(self.root, keys))
         return f"{where}, {_dotted(keys)}" if keys else where
 

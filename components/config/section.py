@@ -7,6 +7,7 @@ only taken if it arrives as it left: numbers are finite and of a size that every
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from typing import Annotated, Any, get_args
 
@@ -61,8 +62,8 @@ class Section(BaseModel):
         for item in _leaves(value):
             if isinstance(item, int) and abs(item) > LARGEST:
                 raise ValueError(f"expected a whole number of at most {LARGEST:,}, found {_shortened(item)}")
-            if isinstance(item, str) and "\0" in item:
-                raise ValueError(f"expected text without the character NUL, found {item!r}")
+            if isinstance(item, str) and re.search("[\0\ud800-\udfff]", item):
+                raise ValueError(f"expected Unicode text without the character NUL, found {item!r}")
         return value
 
 

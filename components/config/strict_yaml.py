@@ -27,6 +27,7 @@ _FLOAT = re.compile(
        |\.(?:nan|NaN|NAN)""",
     re.VERBOSE,
 )
+_BREAKS = re.compile("[\x85\u2028\u2029]")  # which PyYAML would turn into blanks
 # Kind of value, what it looks like, and the characters it may start with. All else is text, a date too.
 _KINDS = (
     ("null", re.compile(r"~|null|Null|NULL|"), ["~", "n", "N", ""]),
@@ -95,6 +96,10 @@ def read_yaml(text: str) -> tuple[yaml.Node | None, Any]:
     Raises:
         YamlError: it is no YAML, has a key twice, holds other than plain values, or is beyond the bounds.
     """
+    if odd := _BREAKS.search(text):
+        line = text[: odd.start()].count("\n") + 1
+        advice = f'inside of double quotes write it as "\\u{ord(odd[0]):04X}"'
+        raise YamlError(f"expected text, found the line break {_code(odd[0])}; {advice}", line)
     try:
         _check_depth(text)
         loader = _Loader(text)
@@ -107,8 +112,9 @@ def read_yaml(text: str) -> tuple[yaml.Node | None, Any]:
         finally:
             loader.dispose()
     except yaml.reader.ReaderError as error:
-        line = text[: error.position].count("\n") + 1 if isinstance(error.position, int) else None
-        raise YamlError(f"expected text, found the character {_code(error.character)}", line) from None
+        before = text[: error.position] if isinstance(error.position, int) else ""
+        found = f"expected text, found the character {_code(error.character)}"
+        raise YamlError(found, before.count("\n") + 1) from None
     except yaml.MarkedYAMLError as error:
         raise _explained(error) from None
     except (ValueError, KeyError, TypeError, OverflowError) as error:  # a tag in front of what it does not fit

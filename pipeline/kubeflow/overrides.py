@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,7 @@ def check_parameters(config_file: Path, settings: Sequence[str], parameters: Map
     except ConfigError as error:
         text = str(error)
         for name, key in _KEYS.items():
-            text = text.replace(f"--set {key}, ", f"--param {name}, ")
+            text = re.sub(rf"--set {re.escape(key)}(?=[,:])", f"--param {name}", text)
         raise MasteryError(text) from None
 
 

@@ -50,7 +50,8 @@ def _fit(history: Any) -> list[str]:
     figures = ", ".join(f"{name} {value:.4g}" for name, value in best.items() if name != "epoch")
     return [
         f"{len(history['epochs'])} epochs, best {history['best_epoch']}: {figures}; stopped: {history['stopped']}.",
-        f"Started from {for_markdown(history['warm_start'] or 'fresh weights')}; fitted on: {for_markdown(history['device'])}.",
+        f"Started from {for_markdown(history['warm_start'] or 'fresh weights')}; "
+        f"fitted on: {for_markdown(history['device'])}.",
         *([f"**Warning**: {for_markdown(history['device_warning'])}."] if history["device_warning"] else []),
     ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -161,3 +162,28 @@ def test_an_address_of_a_webhook_does_not_get_into_the_file(tmp_path: Path) -> N
             compile_pipeline(load_config(SAMPLE, [setting]), SAMPLE, file, settings=[setting])
         assert "canary" not in str(told.value)
     assert not file.exists()
+
+
+def test_what_others_would_fill_in_is_refused(tmp_path: Path) -> None:
+    config = load_config(SAMPLE)
+    for setting in ("data.splits.seed={{$.pipeline_job_uuid}}", "data.splits.seed=$(HOSTNAME)"):
+        with pytest.raises(ConfigError, match=r"expected no .* in what containers are called with"):
+            compile_pipeline(config, SAMPLE, tmp_path / "pipeline.yaml", settings=[setting])
+    assert not (tmp_path / "pipeline.yaml").exists()
+
+
+def test_containers_read_what_was_configured(tmp_path: Path) -> None:
+    settings = [
+        "data.splits.seed=😀 🇨🇭 grün",
+        'data.splits.seed="\\u2028\\x85\\t\\n\\\\ \'"',
+        "steps.features.dwell_seconds.clip=[0, .inf]",
+        "gates=[{metric: f1_macro, min: 0.1}, {metric: recall, class: not_mastered, max: 1}]",
+    ]
+    config = load_config(SAMPLE, settings)
+    compile_pipeline(config, SAMPLE, tmp_path / "pipeline.yaml", settings=settings)
+    [spec, *_] = yaml.safe_load_all((tmp_path / "pipeline.yaml").read_text(encoding="utf-8"))
+    given = [container["args"] for container in containers_of(spec).values() if "--config" in container["args"]]
+    assert len(given) > 3
+    for arguments in given:
+        read = [value for option, value in pairwise(arguments) if option == "--set"]
+        assert load_config(SAMPLE, read) == config
