@@ -10,6 +10,7 @@ result, on every runner. Each result is the exact one, rounded once.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 
@@ -168,8 +169,8 @@ class Quantiles(beam.PTransform):  # type: ignore[misc]
     ranks `n * i // parts` of its n values in order, from 0. Values that are not finite are left
     out; without any, the bounds are 0. Those of all columns follow each other.
 
-    The memory that it takes does not grow with the log: distinct values are counted in cells of
-    at most a million, and only the sizes of the cells come together in one place.
+    Distinct values are counted in cells of at most a million, and only the sizes of the cells
+    come together in one place, so what a worker has to hold does not grow with the log.
     """
 
     def __init__(self, parts: Sequence[int]) -> None:
@@ -188,14 +189,15 @@ class Quantiles(beam.PTransform):  # type: ignore[misc]
             | "CountBatch" >> beam.FlatMap(lambda batch: _count_values(batch[0]))
             | "CountCell" >> beam.CombinePerKey(_merge_counts)
         )
-        sizes = (
+        ranks = (
             cells
             | "Size" >> beam.MapTuple(lambda cell, counts: (cell, int(counts[1].sum())))
             | "Sizes" >> beam.combiners.ToList()
+            | "Ranks" >> beam.Map(_rank_cells)
         )
         return (
             cells
-            | "Pick" >> beam.FlatMap(_pick_bounds, self._parts, beam.pvalue.AsSingleton(sizes))
+            | "Pick" >> beam.FlatMap(_pick_bounds, self._parts, beam.pvalue.AsSingleton(ranks))
             | "Collect" >> beam.combiners.ToList()
             | "Arrange" >> beam.Map(_arrange_bounds, self._parts)
         )
@@ -220,13 +222,22 @@ def _merge_counts(parts: Iterable[Counts]) -> Counts:
     return distinct, merged
 
 
+def _rank_cells(sizes: list[tuple[Cell, int]]) -> tuple[dict[Cell, int], Counter[int]]:
+    """Returns how many values of its column come before a cell, and how many a column has."""
+    before: dict[Cell, int] = {}
+    totals: Counter[int] = Counter()
+    for (place, cell), size in sorted(sizes):
+        before[place, cell] = totals[place]
+        totals[place] += size
+    return before, totals
+
+
 def _pick_bounds(
-    item: tuple[Cell, Counts], parts: list[int], sizes: list[tuple[Cell, int]]
+    item: tuple[Cell, Counts], parts: list[int], ranks: tuple[dict[Cell, int], Counter[int]]
 ) -> Iterator[tuple[int, int, float]]:
     """Yields (column, index, value) of the bounds that lie in a cell."""
     (place, cell), (lows, counts) = item
-    before = sum(size for (other, lower), size in sizes if other == place and lower < cell)
-    total = sum(size for (other, _), size in sizes if other == place)
+    before, total = ranks[0][place, cell], ranks[1][place]
 
     ends = before + np.cumsum(counts)
     for index in range(1, parts[place]):

@@ -136,8 +136,8 @@ def test_quantiles_are_values_at_their_ranks(values: list[float], parts: int, ra
         for cell, counts in analyzers._count_values(batch):
             counted.setdefault(cell, []).append(counts)
     cells = {cell: analyzers._merge_counts(counts) for cell, counts in counted.items()}
-    sizes = [(cell, int(counts[1].sum())) for cell, counts in cells.items()]
-    picked = [bound for item in cells.items() for bound in analyzers._pick_bounds(item, [parts], sizes)]
+    ranks = analyzers._rank_cells([(cell, int(counts[1].sum())) for cell, counts in cells.items()])
+    picked = [bound for item in cells.items() for bound in analyzers._pick_bounds(item, [parts], ranks)]
     ordered = np.sort(table[:, 0])
     expected = [ordered[len(ordered) * index // parts] for index in range(1, parts)]
     assert analyzers._arrange_bounds(picked, [parts]).tolist() == expected
