@@ -100,6 +100,12 @@ def _read_rows(
             place = find_not_utf8(bytes(records.content), records.line)
             yield _problem(file, "UTF-8 text", place) if place else explain_unreadable(file, error, _STRICT)
             break
+        if places := _header_again(frame, numbers):
+            expected = "values in every row (were files joined end to end?)"
+            yield Problem(
+                subject=file.path, expected=expected, unit="line", places=places[:SHOWN_PLACES], count=len(places)
+            )
+            break
         lines.update({"rows": frame.height, "blank": records.blank + blank, "within quotes": records.within})
         yield Chunk(frame, numbers, header, typed=False, lines=lines)
         lines = Counter()
@@ -168,7 +174,30 @@ def _parse(
     if skipped:
         left_out = set(skipped)
         numbers = [line for row, line in enumerate(numbers) if row not in left_out]
-    return pl.DataFrame(table.rename_columns([*places.values()])), numbers, blank
+    frame = pl.DataFrame(table.rename_columns([*places.values()]))
+    if empty := _empty_rows(frame, numbers, records):
+        frame = frame.with_row_index("_row").filter(~pl.col("_row").is_in(empty)).drop("_row")
+        numbers = [line for row, line in enumerate(numbers) if row not in empty]
+    return frame, numbers, blank + len(empty)
+
+
+def _empty_rows(frame: pl.DataFrame, numbers: Sequence[int], records: Records) -> set[int]:
+    """Returns the rows of commas only, as spreadsheets write them below a table."""
+    if not all(frame[name].null_count() for name in frame.columns):
+        return set()
+    rows = frame.select(pl.all_horizontal(pl.all().is_null())).to_series().arg_true().to_list()
+    lines = bytes(records.content).splitlines() if rows else []
+    return {row for row in rows if not lines[numbers[row] - records.line].strip(b", ")}
+
+
+def _header_again(frame: pl.DataFrame, numbers: Sequence[int]) -> tuple[Place, ...]:
+    """Returns the rows that hold the names of their columns; the first name maybe with a byte order mark."""
+    last = frame.columns[-1]
+    if not (frame[last] == last).any():
+        return ()
+    is_header = pl.all_horizontal(pl.col(name).str.strip_prefix("\ufeff") == name for name in frame.columns)
+    rows = frame.select(is_header).to_series().arg_true().to_list()
+    return tuple(Place(row=numbers[row], found="the header again") for row in rows)
 
 
 def _problem(file: LogFile, expected: str, place: Place) -> Problem:

@@ -96,7 +96,8 @@ class Listing:
         for reason in Reason:
             if paths := self.passed_over.get(reason):
                 more = ", ..." if len(paths) > shown else ""
-                reasons.append(f"{len(paths):,} {reason} ({', '.join(map(printable, paths[:shown]))}{more})")
+                names = ", ".join(printable("/".join(path.split("/")[-3:])) for path in paths[:shown])
+                reasons.append(f"{len(paths):,} {reason} ({names}{more})")
         return ", ".join(reasons)
 
 
@@ -171,7 +172,7 @@ class _Search:
         """Yields everything at and below a folder that is no folder itself."""
         for below, entries in self._folders(folder):
             for entry in entries:
-                if not entry.is_dir() and not self._is_hidden(entry):
+                if not _is_folder(entry) and not self._is_hidden(entry):
                     yield _Match(str(Path(entry.path)), below.linked or entry.is_symlink())
 
     def choose(self, found: Iterable[_Match]) -> dict[str, str]:
@@ -228,7 +229,7 @@ class _Search:
                 yield from self._match(folder, rest)
         elif glob.has_magic(part):
             for entry in self._entries(start.path):
-                if not fnmatchcase(entry.name, part) or (rest and not entry.is_dir()):
+                if not fnmatchcase(entry.name, part) or (rest and not _is_folder(entry)):
                     continue
                 if entry.name[0] == part[0] or not self._is_hidden(entry):
                     found = _Match(str(Path(entry.path)), start.linked or entry.is_symlink())
@@ -257,7 +258,7 @@ class _Search:
             yield folder, entries
 
             for entry in entries:
-                if entry.is_dir() and not self._is_hidden(entry):
+                if _is_folder(entry) and not self._is_hidden(entry):
                     waiting = links if entry.is_symlink() else folders
                     waiting.append(_Match(entry.path, folder.linked or entry.is_symlink()))
 
@@ -274,7 +275,7 @@ class _Search:
     def _is_hidden(self, entry: os.DirEntry[str]) -> bool:
         if not entry.name.startswith(HIDDEN):
             return False
-        self._pass_over(Reason.HIDDEN, f"{entry.path}{os.sep}" if entry.is_dir() else entry.path)
+        self._pass_over(Reason.HIDDEN, f"{entry.path}{os.sep}" if _is_folder(entry) else entry.path)
         return True
 
     def _pass_over(self, reason: Reason, path: str) -> None:
@@ -301,14 +302,20 @@ def _find(search: _Search, table: str, pattern: str) -> tuple[list[_Match], Prob
     matches = [_Match(plain)] if os.path.exists(plain) else list(search.match(pattern))
     files: list[_Match] = []
     for match in matches:
-        is_folder = os.path.isdir(match.path)
-        files += search.files_below(match) if is_folder else [match]
+        files += search.files_below(match) if os.path.isdir(match.path) else [match]
     if any(format_of(file.path) for file in files):
         return files, None
     search.choose(files)  # counts them
     if matches:
         return [], _none_in(plain, [file.path for file in files] or _names_in(plain))
     return [], Problem(subject=plain, expected=f"a file or folder of {table}", found=_nearest_folder(plain))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def _identity(status: os.stat_result, path: str) -> tuple[int, ...]:

@@ -28,7 +28,7 @@ def read_parquet(file: LogFile, columns: Sequence[str]) -> Iterator[Chunk | Prob
             known = [name for name in columns if name in schema.names]
             row = 1
             for batch in _batches(source, known):
-                frame = pl.DataFrame(pa.Table.from_batches([batch])).select(known)
+                frame = pl.DataFrame(_narrow_decimals(pa.Table.from_batches([batch]))).select(known)
                 yield Chunk(frame, range(row, row + len(batch)), schema.names, typed=True)
                 row += len(batch)
             if known and row - 1 != source.metadata.num_rows:
@@ -43,6 +43,15 @@ def _batches(source: pq.ParquetFile, columns: list[str]) -> Iterator[pa.RecordBa
     yield pa.RecordBatch.from_pylist([], schema=pa.schema([source.schema_arrow.field(name) for name in columns]))
     if source.num_row_groups and columns:
         yield from source.iter_batches(CHUNK_ROWS, columns=columns)
+
+
+def _narrow_decimals(table: pa.Table) -> pa.Table:
+    """Makes decimals as wide as Polars knows them; raises `ArrowInvalid` for a value that does not fit."""
+    fields = [
+        field.with_type(pa.decimal128(38, field.type.scale)) if pa.types.is_decimal256(field.type) else field
+        for field in table.schema
+    ]
+    return table if fields == list(table.schema) else table.cast(pa.schema(fields))
 
 
 def _what_is_there(path: str, error: Exception) -> str:

@@ -81,23 +81,18 @@ def merge_problems(problems: Iterable[Problem]) -> list[Problem]:
 
 
 def join_files(problems: Sequence[Problem]) -> list[Problem]:
-    """Returns the problems with those that many files share made one, so that a cause is told once.
-
-    What is wrong with files as a whole is then told of the first one; what is wrong in rows, of the first few files.
-    """
+    """Returns the problems with those that more than a few files share made one: a cause is told once."""
     of_cause: dict[tuple[str, ...], list[int]] = {}
     for index, problem in enumerate(problems):
         found = "" if problem.places else problem.found
-        cause = (problem.column, problem.expected, found, problem.advice, str(bool(problem.places)))
-        of_cause.setdefault(cause, []).append(index)
+        of_cause.setdefault((problem.column, problem.expected, found, problem.advice), []).append(index)
 
     joined = dict(enumerate(problems))
-    for same in of_cause.values():
-        if len(same) > SHOWN_FILES:
-            shown = SHOWN_FILES if problems[same[0]].places else 1
-            last, others = same[shown - 1], [problems[index].subject for index in same[shown:]]
-            joined[last] = problems[last].model_copy(update={"also": _count_files(others)})
-            for index in same[shown:]:
+    for first, *others in of_cause.values():
+        if len(others) >= SHOWN_FILES:
+            files = _count_files([problems[index].subject for index in others])
+            joined[first] = problems[first].model_copy(update={"also": files})
+            for index in others:
                 del joined[index]
     return list(joined.values())
 
@@ -155,6 +150,12 @@ def printable(text: str) -> str:
 
 def near_miss(name: str, known: Iterable[str]) -> str:
     """Returns ` (did you mean 'x'?)` where one of the known names is close to `name`, else nothing."""
+    return near_misses([name], known)
+
+
+def near_misses(names: Iterable[str], known: Iterable[str]) -> str:
+    """Returns ` (did you mean 'x', 'y'?)` with those of the known names that are close to one of `names`."""
     by_lower = {item.lower(): item for item in known}
-    close = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
-    return f" (did you mean {by_lower[close[0]]!r}?)" if close else ""
+    found = (difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6) for name in names)
+    close = dict.fromkeys(repr(by_lower[match[0]]) for match in found if match)
+    return f" (did you mean {', '.join(close)}?)" if close else ""

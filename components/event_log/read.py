@@ -11,7 +11,7 @@ import polars as pl
 from components.event_log.columns import type_of
 from components.event_log.convert import convert
 from components.event_log.files import LogFile
-from components.event_log.problems import Problem, near_miss
+from components.event_log.problems import Problem, near_misses
 from components.event_log.readers import read_chunks
 from components.event_log.sample import Sample
 from components.event_log.tables import Kind, Table
@@ -68,7 +68,7 @@ def _explain_missing(file: LogFile, table: Table, missing: list[str], header: Se
     """Returns one problem for all columns that a file does not have, with what is likely to be the cause."""
     names = ", ".join(repr(name) for name in missing)
     expected = f"a column {names} in {table.name}" if len(missing) == 1 else f"the columns {names} in {table.name}"
-    close = "".join(dict.fromkeys(near_miss(name, header) for name in missing))
+    close = near_misses(missing, header)
     more = f" and {len(header) - SHOWN_COLUMNS} more" if len(header) > SHOWN_COLUMNS else ""
     found = f"the columns {', '.join(header[:SHOWN_COLUMNS])}{more}{close}" if header else "no columns"
 

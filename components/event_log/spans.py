@@ -61,9 +61,8 @@ class ChosenSpans:
 def choose_spans(patterns: Sequence[str], choice: str) -> ChosenSpans:
     """Fills the placeholders of all patterns of a log.
 
-    A span exists where files match, by the rules of `files.find_files`. The newest spans are those of
-    all patterns together, and each of them has to exist for every pattern that has placeholders:
-    half a delivery is an error, not a reason to read an older one.
+    A span exists where files match. The newest spans are those of all patterns together, and each of them has to
+    exist for every pattern that has placeholders: half a delivery is an error, not a reason to read an older one.
     Of a span the newest version is taken, and has to be the same for every pattern with `{VERSION}`. Patterns without
     placeholders are left as they are.
 

@@ -13,6 +13,7 @@ from components.event_log.tally import Tally
 from components.event_log.timescales import common_clock, extent
 from components.naming import AS_OF, SPLITS, TIME
 
+LINE_KINDS = ("rows", "header", "blank", "within quotes")
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 0.95, 1.0)
 
 
@@ -77,7 +78,7 @@ class LogSummary(BaseModel):
             counts = ", ".join(f"{name} {count:,}" for name, count in classes.items() if name)
             lines.append(f"{split:<9} {sum(classes.values()):>12,}   {counts}".rstrip())
         for table, kinds in self.lines.items():
-            counts = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items() if count)
+            counts = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items())
             lines.append(f"lines     {sum(kinds.values()):>12,}   of {table}: {counts}")
         if self.passed_over:
             told = "; ".join(f"of {table}: {reasons}" for table, reasons in self.passed_over.items())
@@ -118,7 +119,10 @@ def summarise(
         steps=_quantiles(total),
         splits={split: {name: total.count_class(split, name) for name in classes or [""]} for split in SPLITS},
         files={table: dict(sorted(rows.items())) for table, rows in sorted(total.rows.items())},
-        lines={table: dict(sorted(kinds.items())) for table, kinds in sorted(total.lines.items())},
+        lines={
+            table: {kind: kinds[kind] for kind in LINE_KINDS if kinds[kind]}
+            for table, kinds in sorted(total.lines.items())
+        },
         passed_over=dict(sorted(total.passed_over.items())),
         spans=spans or [],
         version=version,
