@@ -42,7 +42,7 @@ def test_metadata(server: Running) -> None:
     document = server.rest.get("/v1/models/tiny/metadata").json()
     assert document["model_spec"] == {"name": "tiny", "signature_name": "", "version": "1"}
     signatures = document["metadata"]["signature_def"]["signature_def"]
-    assert set(signatures) == {"serving_default", "predict_steps", "slow", "single"}
+    assert set(signatures) == {"serving_default", "predict_steps", "slow", "single", "wide"}
     steps_input = signatures["predict_steps"]["inputs"]["correct"]
     assert steps_input["dtype"] == "DT_FLOAT"
     assert [dim["size"] for dim in steps_input["tensor_shape"]["dim"]] == ["-1", "-1"]
