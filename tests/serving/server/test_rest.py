@@ -75,6 +75,7 @@ def test_rows_of_steps(server: Running) -> None:
 def test_one_output_goes_without_its_name(server: Running) -> None:
     assert server.predict({"signature_name": "single", "inputs": 2}).json() == {"outputs": 4.0}
     assert server.predict({"signature_name": "single", "inputs": {"value": 2.5}}).json() == {"outputs": 5.0}
+    assert server.predict({"signature_name": "wide", "inputs": 2}).json() == {"outputs": "01234567890123456789"}
 
 
 def test_a_missing_step_is_nan(server: Running) -> None:
