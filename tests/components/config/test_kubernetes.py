@@ -59,7 +59,7 @@ def refused(folder: Path, setting: str) -> str:
         ("root=/a/../b", "kubeflow.root: expected an absolute path"),
         ("config=conf.yaml", "kubeflow.config: expected an absolute path"),
         ("storage='s3://'", "kubeflow.storage: "),
-        ("token_env='MY TOKEN'", "kubeflow.token_env: expected letters"),
+        ("token_env='MY TOKEN'", "kubeflow.token_env: expected the name of an environment variable"),
     ],
 )
 def test_what_would_be_refused_is_named_with_its_key(tmp_path: Path, setting: str, says: str) -> None:
