@@ -40,6 +40,8 @@ def print_summary(record: RunRecord, console: Console) -> None:
         console.print(f"Data     {record.data.describe()}", markup=False)
     if record.report:
         console.print(f"Report   {record.report}", soft_wrap=True, markup=False)
+    for warning in record.warnings:
+        console.print(f"Warning  {warning}", style="yellow", soft_wrap=True, markup=False)
     console.print(f"Run      {record.run} {_ending(record)}", soft_wrap=True, markup=False)
 
 
