@@ -165,6 +165,7 @@ def _ended(record: RunRecord, folder: Path, code: int) -> RunRecord:
             "pushed_version": result.pushed_version,
             "data": result.data,
             "seen_before": result.seen_before,
+            "warnings": result.warnings,
             "error": f"{result.error}{where}" if result.error else None,
             "state": "failed" if result.error else _verdict(result),
         }

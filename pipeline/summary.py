@@ -44,6 +44,8 @@ def print_summary(record: RunRecord, console: PlainConsole) -> None:
         console.print(f"Data     {record.data.describe()}")
     if record.report:
         console.print(f"Report   {record.report}", soft_wrap=True)
+    for warning in record.warnings:
+        console.print(f"Warning  {warning}", style="yellow", soft_wrap=True)
     console.print(f"Run      {record.run} {_ending(record)}", soft_wrap=True)
 
 

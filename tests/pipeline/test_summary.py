@@ -63,6 +63,11 @@ def test_a_run_without_new_data_says_which_one_it_goes_back_to() -> None:
         assert "3 to 4 (2 spans), version 1" in text
 
 
+def test_a_warning_is_the_last_thing_said_before_the_run() -> None:
+    lines = printed(record(state="passed", warnings=["fitted on the CPU, although a GPU is here"])).splitlines()
+    assert lines[-2] == "Warning  fitted on the CPU, although a GPU is here"
+
+
 @pytest.mark.parametrize(
     ("state", "code"), [("passed", 0), ("no new data", 0), ("gates failed", 1), ("failed", 2), ("interrupted", 130)]
 )

@@ -87,7 +87,9 @@ def test_tasks_have_legal_names_and_kubeflow_s_cache_is_off(tmp_path: Path) -> N
 def test_every_container_runs_its_nodes_from_the_image_and_the_run_s_id(tmp_path: Path) -> None:
     [spec, *_] = compiled(tmp_path, *SETTINGS)
     containers = containers_of(spec)
-    assert {container["image"] for container in containers.values()} == {"registry.example/mastery:1.4"}
+    images = {name: container["image"] for name, container in containers.items()}
+    assert images.pop("trainer") == "registry.example/mastery:1.4-gpu"
+    assert {*images.values()} == {"registry.example/mastery:1.4"}
     data = containers["data"]
     assert data["command"] == ["python", "-m", "pipeline.node"]
     arguments = dict(zip(data["args"][::2], data["args"][1::2], strict=True))
@@ -123,6 +125,14 @@ def test_volumes_secrets_time_limits_and_retries_are_asked_for(tmp_path: Path) -
     tasks = tasks_of(documents[0])
     assert tasks["judge"]["retryPolicy"]["maxRetryCount"] == 3
     assert "retryPolicy" not in tasks["gates"]  # a failed gate fails again
+
+
+def test_no_container_runs_as_root(tmp_path: Path) -> None:
+    platform = platform_of(compiled(tmp_path))
+    assert len(platform) == 7
+    for config in platform.values():
+        # The image has a user by number; a number here would clash with clusters that give namespaces theirs.
+        assert config["securityContext"] == {"runAsNonRoot": True}
 
 
 def test_the_report_is_written_before_a_failed_gate_turns_red_and_the_end_is_always_told(tmp_path: Path) -> None:
