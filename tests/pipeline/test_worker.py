@@ -26,7 +26,7 @@ def running(tmp_path: Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "pipeline.cli.main", "run", "--config", str(SAMPLE), "--root", f"{tmp_path}/root"]
     run = subprocess.Popen(
         [*command, *(part for option in options for part in ("--set", option))],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=REPOSITORY, env={**os.environ, "COLUMNS": "80"},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=REPOSITORY,
     )  # fmt: skip
     deadline = time.monotonic() + PATIENCE
     while not [*tmp_path.glob("root/sample/runs/*/logs/start.log")]:
