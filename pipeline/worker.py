@@ -156,7 +156,8 @@ def _end_with_parent() -> None:
     """Ends this process when the command line is gone: its end of our standard input closes with it."""
 
     def wait() -> None:
-        sys.stdin.buffer.read()
+        while os.read(0, 4096):  # not by `sys.stdin`: its lock would be held while the interpreter ends, which aborts
+            pass
         os._exit(1)
 
     threading.Thread(target=wait, daemon=True, name="end-with-parent").start()

@@ -27,7 +27,6 @@ def running(tmp_path: Path) -> subprocess.Popen[str]:
     run = subprocess.Popen(
         [*command, *(part for option in options for part in ("--set", option))],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=REPOSITORY,
-        env={**os.environ, "COLUMNS": "80"},
     )  # fmt: skip
     deadline = time.monotonic() + PATIENCE
     while not [*tmp_path.glob("root/sample/runs/*/logs/start.log")]:
