@@ -12,7 +12,6 @@ from components.event_log.clocks import ClockRead, read_clock
 from components.event_log.tables import Kind, Table
 
 FLOAT32_MAX = 3.4028235e38  # numbers become float32 in examples: a larger one would be infinite
-_OBJECT = r"^\s*[\[{]"
 
 
 @dataclass
@@ -101,7 +100,7 @@ def _category(raw: pl.Series, *, nan_as_missing: bool, nested: bool) -> Read | N
     if raw.dtype.is_float():
         read = _float(raw, nan_as_missing=nan_as_missing)
         assert read is not None
-        return Read(_digits(read.values), read.faults)
+        return Read(digits(read.values), read.faults)
     text = raw.cast(pl.String) if raw.dtype.is_temporal() or raw.dtype.is_decimal() else _text(raw)
     if text is None:
         return None
@@ -109,7 +108,7 @@ def _category(raw: pl.Series, *, nan_as_missing: bool, nested: bool) -> Read | N
     return Read(_written_once(text), faults)
 
 
-def _digits(values: pl.Series) -> pl.Series:
+def digits(values: pl.Series) -> pl.Series:
     """Returns floats as text, whole ones without a fraction."""
     integers = values.cast(pl.Int64, strict=False)
     is_whole = (integers == values) & (values.abs() < 2**53)
@@ -127,7 +126,7 @@ def _written_once(text: pl.Series) -> pl.Series:
 
 def _is_nested(text: pl.Series) -> pl.Series:
     """Says which rows hold a JSON object or list; a GUID in braces is none."""
-    maybe = text.str.contains(_OBJECT).fill_null(False)
+    maybe = (text.str.starts_with("{") | text.str.starts_with("[")).fill_null(False)
     if not maybe.any():
         return maybe
     nested = [item for item in text.filter(maybe).unique() if _is_json(item)]
@@ -193,7 +192,7 @@ def _float(raw: pl.Series, *, nan_as_missing: bool) -> Read | None:
 
 
 def _class(raw: pl.Series, classes: tuple[str, ...]) -> Read | None:
-    text = _digits(raw) if raw.dtype.is_float() else _text(raw)
+    text = digits(raw) if raw.dtype.is_float() else _text(raw)
     if text is None:
         return None
     text = text.replace(_other_spellings(text, classes))

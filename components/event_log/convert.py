@@ -79,8 +79,11 @@ def _keep_notes(file: LogFile, table: Table, name: str, read: Read, raw: pl.Seri
             tally.hints += hint_at(read.clock.moved, raw, chunk.numbers, text=text, **where)
     elif kind is Kind.KEY:
         text = f"{table.name} with a {source} that looks like a missing value (it is read as an id)"
-        tally.hints += hint_at(looks_missing(read.values), read.values, chunk.numbers, text=text, **where)
-        if found := lookalikes(read.values):
+        different = read.values.unique()
+        if not (missing := different.filter(looks_missing(different))).is_empty():
+            rows = read.values.is_in(missing.implode())
+            tally.hints += hint_at(rows, read.values, chunk.numbers, text=text, **where)
+        if found := lookalikes(different):
             tally.lookalikes[name] = found
 
 
