@@ -252,9 +252,8 @@ def _localize(parsed: _Parsed, timezone: str) -> ClockRead:
     skipped = utc.is_null() & naive.is_not_null()
     moved = skipped & parsed.dates
     if moved.any():
-        rows = moved.arg_true()
-        first = [_first_moment(naive[row], timezone) for row in rows]
-        utc = utc.scatter(rows, pl.Series(first, dtype=TIMESTAMP))
+        for midnight in naive.filter(moved).unique():
+            utc = utc.set(moved & (naive == midnight), _first_moment(midnight, timezone))
         moved = moved & utc.is_not_null()
         skipped = skipped & ~moved
     expected = f"a time that {timezone} has had: its clocks skipped this hour, which does not exist (data.timezone)"
