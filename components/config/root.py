@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
+from components.config.addresses import Address, Option
 from components.config.ci import Ci
 from components.config.data import Data, Label
 from components.config.features import Feature, InputName, Prior, Steps
@@ -27,7 +28,7 @@ class Push(Section):
     """Where a model that passed goes."""
 
     enabled: bool = Field(True, description="false judges a model and pushes nothing")
-    directory: str | None = Field(
+    directory: Address | None = Field(
         None, description="the folder TensorFlow Serving watches; default: `serving/` in the run's root"
     )
     check_examples: int = Field(200, ge=1, description="test examples that ServingCheck replays")
@@ -37,12 +38,22 @@ class Push(Section):
 class Beam(Section):
     """How Apache Beam runs the nodes that read data."""
 
-    args: list[str] = Field(
+    args: list[Option] = Field(
         # Without a container image TFX packs itself at the start of every node, for workers that are not there.
         default_factory=lambda: ["--direct_running_mode=in_memory", "--sdk_container_image=none"],
-        description="options of Beam's runner, e.g. --runner=FlinkRunner",
+        description="options of Beam's runner, e.g. --runner=FlinkRunner; without one Beam runs in the node's process",
     )
     partitions: int = Field(8, ge=1, description="parts the log is shuffled into, by a hash of the learner")
+
+    @property
+    def options(self) -> list[str]:
+        """What Beam and TFX are given: `args` after what makes runs repeatable.
+
+        Left to themselves, Beam downloads and starts a runner that hands out rows in any order,
+        and tfx-bsl fits the size of its batches to how busy the machine is. Both change the order
+        in which numbers add up. `args` has the last word.
+        """
+        return ["--runner=FnApiRunner", "--tfxio_use_byte_size_batching=true", *self.args]
 
 
 class Config(Section):
@@ -50,7 +61,7 @@ class Config(Section):
 
     name: str = Field(description="name of the pipeline and of the served model")
     data: Data = Field(description="the behaviour log")
-    schema_: str = Field(alias="schema", description="the curated TFDV schema (see `mastery schema infer`)")
+    schema_: Address = Field(alias="schema", description="the curated TFDV schema (see `mastery schema infer`)")
     label: Label = Field(description="what is predicted")
     steps: Steps = Field(description="the sequence the model reads")
     context: dict[InputName, Feature] = Field(

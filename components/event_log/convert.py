@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import polars as pl
 
 from components.event_log.columns import Read, read_column
 from components.event_log.files import LogFile
 from components.event_log.hints import hint_at, lookalikes, looks_missing
-from components.event_log.problems import Problem, describe, near_miss, places_of
+from components.event_log.problems import Problem, describe, places_of
 from components.event_log.readers import Chunk
 from components.event_log.tables import Kind, Table
 from components.event_log.tally import Tally
@@ -24,17 +22,14 @@ def convert(file: LogFile, table: Table, chunk: Chunk) -> tuple[pl.DataFrame | N
 
     Returns:
         The rows that are as expected, with standard names and types and `_order` (a column of kind `ANY` keeps the
-        type it has, text where the file does not say; so do times that are numbers), or None where a column is
-        missing or of a wrong type; and what was found on the way: problems, times by form, and what is odd.
+        type it has, text where the file does not say; so do times that are numbers), or None where a column
+        is of a wrong type; and what was found on the way: problems, times by form, and what is odd.
     """
     columns: dict[str, pl.Series] = {}
     tally = Tally()
     bad = pl.repeat(False, chunk.frame.height, eager=True)
     for name, kind in table.kinds.items():
         source = table.source(name)
-        if source not in chunk.frame.columns:
-            tally.problems.append(_missing(file, table, source, chunk.header))
-            continue
         raw = chunk.frame[source]
         read = read_column(kind, raw, table, typed=chunk.typed, nested=file.format == "jsonl")
         if read is None:
@@ -85,13 +80,6 @@ def _keep_notes(file: LogFile, table: Table, name: str, read: Read, raw: pl.Seri
             tally.hints += hint_at(rows, read.values, chunk.numbers, text=text, **where)
         if found := lookalikes(different):
             tally.lookalikes[name] = found
-
-
-def _missing(file: LogFile, table: Table, source: str, header: Sequence[str]) -> Problem:
-    found = f"the columns {', '.join(header)}{near_miss(source, header)}" if header else "no columns"
-    if len(header) == 1 and any(mark in header[0] for mark in ";\t|"):
-        found += "; separate the fields by commas"
-    return Problem(subject=file.path, expected=f"a column {source!r} in {table.name}", found=found)
 
 
 def _wrong_type(file: LogFile, source: str, kind: Kind, raw: pl.Series) -> Problem:

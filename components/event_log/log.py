@@ -61,7 +61,7 @@ def read_log(config: Config, *, splits: bool, keys_only: bool) -> tuple[Part, Ta
 def _sample(spec: LogSpec, patterns: list[str]) -> Sample | None:
     if spec.sample_learners is None:
         return None
-    files, _ = find_files("outcomes", patterns)
+    files = find_files("outcomes", patterns).files
     parts = (part for file in files for part in read_hashes(file, outcomes_table(spec), spec.splits.seed))
     return choose_sample(smallest_hashes(parts, spec.sample_learners), spec.sample_learners, spec.splits.seed)
 
@@ -77,9 +77,11 @@ def read_files(
         sample: the learners whose rows are wanted, None for all.
         keys_only: whether only keys, time and order are kept, and a hash of the rest.
     """
-    files, problems = find_files(table.name, patterns)
-    result = TableRead(files, tallies=[Tally(problems=problems)])
-    for file in files:
+    found = find_files(table.name, patterns)
+    reasons = found.describe_passed_over()
+    passed_over = {table.name: reasons} if reasons else {}
+    result = TableRead(found.files, tallies=[Tally(problems=found.problems, passed_over=passed_over)])
+    for file in found.files:
         for frame, tally in read_table(file, table, sample):
             result.tallies.append(tally)
             if frame is not None:

@@ -13,6 +13,7 @@ from components.event_log.tally import Tally
 from components.event_log.timescales import common_clock, extent
 from components.naming import AS_OF, SPLITS, TIME
 
+LINE_KINDS = ("rows", "header", "blank", "within quotes")
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 0.95, 1.0)
 
 
@@ -34,6 +35,8 @@ class LogSummary(BaseModel):
         steps: events per example at some quantiles, e.g. `{"50%": 12}`.
         splits: examples per split and class; the class of a regression is `""`.
         files: rows per table and file.
+        lines: what the lines of text files are, per table: `rows`, `header`, `blank`, `within quotes`.
+        passed_over: what was found and is not read, per table, in words.
         spans: names of the spans that were read, oldest first; none where no pattern has placeholders.
         version: of the spans.
         warnings: what is odd in the log and does not stop it, a line each.
@@ -53,6 +56,8 @@ class LogSummary(BaseModel):
     steps: dict[str, int]
     splits: dict[str, dict[str, int]]
     files: dict[str, dict[str, int]]
+    lines: dict[str, dict[str, int]] = {}
+    passed_over: dict[str, str] = {}
     spans: list[str] = []
     version: int | None = None
     warnings: list[str] = []
@@ -72,6 +77,12 @@ class LogSummary(BaseModel):
         for split, classes in self.splits.items():
             counts = ", ".join(f"{name} {count:,}" for name, count in classes.items() if name)
             lines.append(f"{split:<9} {sum(classes.values()):>12,}   {counts}".rstrip())
+        for table, kinds in self.lines.items():
+            counts = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items())
+            lines.append(f"lines     {sum(kinds.values()):>12,}   of {table}: {counts}")
+        if self.passed_over:
+            told = "; ".join(f"of {table}: {reasons}" for table, reasons in self.passed_over.items())
+            lines.append(f"not read  {told}")
         if self.spans:
             lines.insert(0, f"spans     {describe_spans(self.spans)}")
         lines += [f"warning   {warning}" for warning in self.warnings]
@@ -108,6 +119,11 @@ def summarise(
         steps=_quantiles(total),
         splits={split: {name: total.count_class(split, name) for name in classes or [""]} for split in SPLITS},
         files={table: dict(sorted(rows.items())) for table, rows in sorted(total.rows.items())},
+        lines={
+            table: {kind: kinds[kind] for kind in LINE_KINDS if kinds[kind]}
+            for table, kinds in sorted(total.lines.items())
+        },
+        passed_over=dict(sorted(total.passed_over.items())),
         spans=spans or [],
         version=version,
         warnings=[str(hint) for hint in total.hints],

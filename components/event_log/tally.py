@@ -17,6 +17,8 @@ class Tally(BaseModel):
 
     Attributes:
         rows: rows per table and file.
+        lines: what the lines of text files are, per table: `rows`, `header`, `blank`, `within quotes`.
+        passed_over: what was found and is not read, per table, in words.
         clocks: the times of `time` and `as_of`, by form.
         types: of outcome columns, `integer`, `float` or `text`; the widest seen so far.
         learners: learners with outcomes.
@@ -34,6 +36,8 @@ class Tally(BaseModel):
     """
 
     rows: dict[str, Counter[str]] = Field(default_factory=dict)
+    lines: dict[str, Counter[str]] = Field(default_factory=dict)
+    passed_over: dict[str, str] = Field(default_factory=dict)
     clocks: Sightings = Field(default_factory=dict)
     types: dict[str, str] = Field(default_factory=dict)
     learners: int = 0
@@ -64,6 +68,9 @@ def merge_tallies(tallies: Iterable[Tally]) -> Tally:
     for tally in tallies:
         for table, rows in tally.rows.items():
             total.rows.setdefault(table, Counter()).update(rows)
+        for table, lines in tally.lines.items():
+            total.lines.setdefault(table, Counter()).update(lines)
+        total.passed_over.update(tally.passed_over)
         for split, classes in tally.classes.items():
             total.classes.setdefault(split, Counter()).update(classes)
         total.clocks = merge_sightings(total.clocks, tally.clocks)

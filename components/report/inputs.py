@@ -105,6 +105,9 @@ class TrainingFacts(_Facts):
     best_epoch: int | None = None
     stopped: str | None = None
     warm_start: str | None = None
+    device: str | None = None
+    device_warning: str | None = None
+    precision: str | None = None
     parameters: int | None = None
     seconds: float | None = None
 

@@ -31,7 +31,7 @@ def statistics_of(batches: Iterable[pa.RecordBatch], config: Config) -> statisti
     """
     with tempfile.TemporaryDirectory() as folder:
         file = str(Path(folder, "statistics.pb"))
-        with beam.Pipeline(argv=config.beam.args) as pipeline:
+        with beam.Pipeline(argv=config.beam.options) as pipeline:
             _ = (
                 pipeline
                 | beam.Create(list(batches), reshuffle=False)

@@ -27,7 +27,8 @@ def folder(tmp_path: Path) -> Path:
     ],
 )
 def test_finds_files_in_order_and_once(patterns: list[str], found: list[str], folder: Path) -> None:
-    files, problems = find_files("events", [str(folder / pattern) for pattern in patterns])
+    found_files = find_files("events", [str(folder / pattern) for pattern in patterns])
+    files, problems = found_files.files, found_files.problems
     assert [f"{Path(file.path).relative_to(folder)} {file.format}" for file in files] == found
     assert [file.index for file in files] == list(range(len(files)))
     assert problems == []

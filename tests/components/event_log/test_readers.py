@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from components.event_log import csv_reader, jsonl_reader, parquet_reader
+from components.event_log import parquet_reader, text_source
 from components.event_log.files import LogFile, format_of
 from components.event_log.problems import Problem
 from components.event_log.readers import Chunk, read_chunks
@@ -81,7 +81,7 @@ def test_csv_with_ragged_rows(tmp_path: Path) -> None:
 
 
 def test_csv_in_chunks_with_ragged_rows_counts_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(csv_reader, "BLOCK_BYTES", 50)
+    monkeypatch.setattr(text_source, "BLOCK_BYTES", 50)
     path = tmp_path / "log.csv"
     path.write_text("a,b\n" + "".join("x\n" if row % 10 == 3 else f"{row},0\n" for row in range(100)))
     frame, numbers, (problem,) = read(path, "a")
@@ -132,7 +132,7 @@ def test_jsonl_with_bad_lines(tmp_path: Path) -> None:
 
 
 def test_jsonl_in_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jsonl_reader, "BLOCK_BYTES", 64)
+    monkeypatch.setattr(text_source, "BLOCK_BYTES", 64)
     path = tmp_path / "log.ndjson.gz"
     lines = [json.dumps({"a": row, "b": "x" * (row % 50)}) for row in range(200)]
     path.write_bytes(gzip.compress("\n".join(lines).encode()))
