@@ -29,7 +29,7 @@ class Read:
     clock: ClockRead | None = None
 
 
-def read_column(kind: Kind, raw: pl.Series, table: Table, *, typed: bool, nested: bool = False) -> Read | None:
+def read_column(kind: Kind, raw: pl.Series, table: Table, *, typed: bool) -> Read | None:
     """Reads a column of a file.
 
     Args:
@@ -37,7 +37,6 @@ def read_column(kind: Kind, raw: pl.Series, table: Table, *, typed: bool, nested
         raw: what it holds.
         table: the table it belongs to.
         typed: whether the file says that text is text; if not, text may be of any type.
-        nested: whether text may be an object or a list of the file's, as in JSON lines.
 
     Returns:
         Values and faults, or None for a type that cannot be read as `kind`.
@@ -48,7 +47,7 @@ def read_column(kind: Kind, raw: pl.Series, table: Table, *, typed: bool, nested
         case Kind.CLOCK:
             return _clock(raw, table.timezone)
         case Kind.TEXT:
-            return _category(raw, nan_as_missing=table.nan_as_missing, nested=nested)
+            return _category(raw, nan_as_missing=table.nan_as_missing)
         case Kind.NUMBER:
             return _number(raw, nan_as_missing=table.nan_as_missing)
         case Kind.CLASS:
@@ -95,17 +94,14 @@ def _clock(raw: pl.Series, timezone: str) -> Read | None:
     return None if read is None else Read(read.values, read.faults, read)
 
 
-def _category(raw: pl.Series, *, nan_as_missing: bool, nested: bool) -> Read | None:
+def _category(raw: pl.Series, *, nan_as_missing: bool) -> Read | None:
     """Reads names, each written in one way whatever the file's type: 100, 100.0 and "100" are "100"."""
     if raw.dtype.is_float():
         read = _float(raw, nan_as_missing=nan_as_missing)
         assert read is not None
         return Read(digits(read.values), read.faults)
     text = raw.cast(pl.String) if raw.dtype.is_temporal() or raw.dtype.is_decimal() else _text(raw)
-    if text is None:
-        return None
-    faults = [(_is_nested(text), "text, a number or a boolean")] if nested else []
-    return Read(_written_once(text), faults)
+    return None if text is None else Read(_written_once(text))
 
 
 def digits(values: pl.Series) -> pl.Series:

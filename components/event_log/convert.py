@@ -31,7 +31,7 @@ def convert(file: LogFile, table: Table, chunk: Chunk) -> tuple[pl.DataFrame | N
     for name, kind in table.kinds.items():
         source = table.source(name)
         raw = chunk.frame[source]
-        read = read_column(kind, raw, table, typed=chunk.typed, nested=file.format == "jsonl")
+        read = read_column(kind, raw, table, typed=chunk.typed)
         if read is None:
             tally.problems += [_wrong_type(file, source, kind, raw)] if len(raw) else []
             continue
@@ -84,7 +84,7 @@ def _keep_notes(file: LogFile, table: Table, name: str, read: Read, raw: pl.Seri
 
 def _wrong_type(file: LogFile, source: str, kind: Kind, raw: pl.Series) -> Problem:
     expected = {
-        Kind.KEY: "text or integers", Kind.CLOCK: "timestamps or numbers", Kind.TEXT: "text, integers or booleans",
+        Kind.KEY: "text or integers", Kind.CLOCK: "timestamps or numbers", Kind.TEXT: "text, numbers, booleans or times",
         Kind.NUMBER: "numbers", Kind.CLASS: "text, integers or booleans", Kind.SCORE: "numbers",
         Kind.ANY: "numbers, text, booleans or times",
     }[kind]  # fmt: skip

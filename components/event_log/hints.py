@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
-from components.event_log.problems import describe
+from components.event_log.problems import describe, printable
 
 LOOKS_MISSING = frozenset(
     {"nan", "null", "none", "nil", "na", "n/a", "#n/a", "nat", "<na>", "<null>", "(null)", "undefined", "\\n", "-", "?"}
@@ -37,7 +37,7 @@ class Hint(BaseModel):
 
     def __str__(self) -> str:
         """Returns one line."""
-        return f"{self.text}: {self.count:,}" + (f", such as {self.example}" if self.example else "")
+        return printable(f"{self.text}: {self.count:,}" + (f", such as {self.example}" if self.example else ""))
 
 
 def merge_hints(hints: Iterable[Hint]) -> list[Hint]:
