@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from components.event_log.clocks import ClockRead, read_clock
+from components.event_log.clocks import ClockRead, beyond_calendar, describe_time, read_clock
 from components.event_log.tables import Kind, Table
 
 FLOAT32_MAX = 3.4028235e38  # numbers become float32 in examples: a larger one would be infinite
@@ -21,7 +21,7 @@ class Read:
     Attributes:
         values: as long as the column in the file.
         faults: rows that are not as expected, one boolean a row, and what was expected of them.
-        clock: more of a column of kind `CLOCK`.
+        clock: more of a column of times.
     """
 
     values: pl.Series
@@ -100,8 +100,16 @@ def _category(raw: pl.Series, *, nan_as_missing: bool) -> Read | None:
         read = _float(raw, nan_as_missing=nan_as_missing)
         assert read is not None
         return Read(digits(read.values), read.faults)
+    if isinstance(raw.dtype, pl.Date | pl.Datetime):
+        return _time_as_text(raw)
     text = raw.cast(pl.String) if raw.dtype.is_temporal() or raw.dtype.is_decimal() else _text(raw)
     return None if text is None else Read(_written_once(text))
+
+
+def _time_as_text(raw: pl.Series) -> Read:
+    impossible = beyond_calendar(raw)
+    clock = ClockRead(raw, describe=lambda row: describe_time(raw, row))
+    return Read(raw.set(impossible, None).cast(pl.String), [(impossible, "a time of the years 1 to 9999")], clock)
 
 
 def digits(values: pl.Series) -> pl.Series:
@@ -218,6 +226,8 @@ def _any(raw: pl.Series, *, nan_as_missing: bool) -> Read | None:
     if dtype.is_integer():
         integers = raw.cast(pl.Int64, strict=False)
         return Read(integers if integers.null_count() == raw.null_count() else raw.cast(pl.String))
+    if isinstance(dtype, pl.Date | pl.Datetime):
+        return _time_as_text(raw)
     text = raw.cast(pl.String) if dtype.is_temporal() else _text(raw)
     return None if text is None else Read(text)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from components.event_log.clocks import describe_time
 from components.event_log.columns import Read, read_column
 from components.event_log.files import LogFile
 from components.event_log.hints import hint_at, lookalikes, looks_missing
@@ -84,9 +85,10 @@ def _keep_notes(file: LogFile, table: Table, name: str, read: Read, raw: pl.Seri
 
 def _wrong_type(file: LogFile, source: str, kind: Kind, raw: pl.Series) -> Problem:
     expected = {
-        Kind.KEY: "text or integers", Kind.CLOCK: "timestamps or numbers", Kind.TEXT: "text, numbers, booleans or times",
-        Kind.NUMBER: "numbers", Kind.CLASS: "text, integers or booleans", Kind.SCORE: "numbers",
-        Kind.ANY: "numbers, text, booleans or times",
-    }[kind]  # fmt: skip
-    value = next((f", such as {describe(item)}" for item in raw.head(100).drop_nulls().to_list()), "")
+        Kind.KEY: "text or integers", Kind.CLOCK: "timestamps or numbers", Kind.NUMBER: "numbers",
+        Kind.CLASS: "text, integers or booleans", Kind.SCORE: "numbers",
+    }.get(kind, "numbers, text, booleans or times")  # fmt: skip
+    first = raw.head(100).drop_nulls().head(1)
+    is_time = isinstance(raw.dtype, pl.Date | pl.Datetime)
+    value = f", such as {describe_time(first, 0) if is_time else describe(first.to_list()[0])}" if len(first) else ""
     return Problem(subject=file.path, column=source, expected=expected, found=f"{raw.dtype}{value}")

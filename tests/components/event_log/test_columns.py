@@ -119,3 +119,15 @@ def test_a_number_beyond_float32_is_none(kind: Kind, raw: list[Any]) -> None:
     [(rows, expected)] = [(rows.to_list(), expected) for rows, expected in read.faults if rows.any()]
     assert rows == [True, False]
     assert expected == "a number from -3.4e+38 to 3.4e+38, which fits into 32 bits"
+
+
+@pytest.mark.parametrize("kind", [Kind.TEXT, Kind.ANY])
+def test_a_name_that_is_a_time_of_an_impossible_year_is_named(kind: Kind) -> None:
+    raw = pl.Series([0, 1709571155000000, None]).cast(pl.Datetime("ms"))
+    read = read_column(kind, raw, TABLE, typed=True)
+    assert read is not None
+    assert read.values.to_list() == ["1970-01-01 00:00:00.000", None, None]
+    assert [rows.to_list() for rows, _ in read.faults] == [[False, True, False]]
+    assert read.clock is not None
+    assert read.clock.describe is not None
+    assert read.clock.describe(1) == "a time of the year 56144 (1709571155000000 in ms)"
