@@ -141,11 +141,20 @@ def _read_typed(values: pl.Series, timezone: str, ticks: float) -> ClockRead:
         read = ClockRead(_bounded(kept.dt.convert_time_zone("UTC")))
     expected = "a time from 1900 to 9999"
     read.faults = [(values.is_null(), "a time in every row"), (impossible, expected), *read.faults]
-    read.describe = lambda row: _describe_typed(values, row)
+    read.describe = lambda row: describe_time(values, row)
     return read
 
 
-def _describe_typed(values: pl.Series, row: int) -> str:
+def beyond_calendar(values: pl.Series) -> pl.Series:
+    """Says which dates and timestamps are of no year from 1 to 9999: polars and Python fail to show those."""
+    per_second = {"ms": 1e3, "us": 1e6, "ns": 1e9}
+    unit = per_second[values.dtype.time_unit] if isinstance(values.dtype, pl.Datetime) else 1 / 86_400
+    seconds = values.to_physical().cast(pl.Float64) / unit
+    return ~seconds.is_between(-62_135_596_800, 253_402_300_800, closed="left").fill_null(True)
+
+
+def describe_time(values: pl.Series, row: int) -> str:
+    """Returns a date or timestamp of any year as an error message shows it."""
     count = values.to_physical()[row]
     if count is None:
         return "nothing"
@@ -252,9 +261,8 @@ def _localize(parsed: _Parsed, timezone: str) -> ClockRead:
     skipped = utc.is_null() & naive.is_not_null()
     moved = skipped & parsed.dates
     if moved.any():
-        rows = moved.arg_true()
-        first = [_first_moment(naive[row], timezone) for row in rows]
-        utc = utc.scatter(rows, pl.Series(first, dtype=TIMESTAMP))
+        for midnight in naive.filter(moved).unique():
+            utc = utc.set(moved & (naive == midnight), _first_moment(midnight, timezone))
         moved = moved & utc.is_not_null()
         skipped = skipped & ~moved
     expected = f"a time that {timezone} has had: its clocks skipped this hour, which does not exist (data.timezone)"

@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from components.event_log.clocks import ClockRead, read_clock
+from components.event_log.clocks import ClockRead, beyond_calendar, describe_time, read_clock
 from components.event_log.tables import Kind, Table
 
 FLOAT32_MAX = 3.4028235e38  # numbers become float32 in examples: a larger one would be infinite
-_OBJECT = r"^\s*[\[{]"
 
 
 @dataclass
@@ -22,7 +21,7 @@ class Read:
     Attributes:
         values: as long as the column in the file.
         faults: rows that are not as expected, one boolean a row, and what was expected of them.
-        clock: more of a column of kind `CLOCK`.
+        clock: more of a column of times.
     """
 
     values: pl.Series
@@ -30,7 +29,7 @@ class Read:
     clock: ClockRead | None = None
 
 
-def read_column(kind: Kind, raw: pl.Series, table: Table, *, typed: bool, nested: bool = False) -> Read | None:
+def read_column(kind: Kind, raw: pl.Series, table: Table, *, typed: bool) -> Read | None:
     """Reads a column of a file.
 
     Args:
@@ -38,7 +37,6 @@ def read_column(kind: Kind, raw: pl.Series, table: Table, *, typed: bool, nested
         raw: what it holds.
         table: the table it belongs to.
         typed: whether the file says that text is text; if not, text may be of any type.
-        nested: whether text may be an object or a list of the file's, as in JSON lines.
 
     Returns:
         Values and faults, or None for a type that cannot be read as `kind`.
@@ -49,7 +47,7 @@ def read_column(kind: Kind, raw: pl.Series, table: Table, *, typed: bool, nested
         case Kind.CLOCK:
             return _clock(raw, table.timezone)
         case Kind.TEXT:
-            return _category(raw, nan_as_missing=table.nan_as_missing, nested=nested)
+            return _category(raw, nan_as_missing=table.nan_as_missing)
         case Kind.NUMBER:
             return _number(raw, nan_as_missing=table.nan_as_missing)
         case Kind.CLASS:
@@ -96,20 +94,25 @@ def _clock(raw: pl.Series, timezone: str) -> Read | None:
     return None if read is None else Read(read.values, read.faults, read)
 
 
-def _category(raw: pl.Series, *, nan_as_missing: bool, nested: bool) -> Read | None:
+def _category(raw: pl.Series, *, nan_as_missing: bool) -> Read | None:
     """Reads names, each written in one way whatever the file's type: 100, 100.0 and "100" are "100"."""
     if raw.dtype.is_float():
         read = _float(raw, nan_as_missing=nan_as_missing)
         assert read is not None
-        return Read(_digits(read.values), read.faults)
+        return Read(digits(read.values), read.faults)
+    if isinstance(raw.dtype, pl.Date | pl.Datetime):
+        return _time_as_text(raw)
     text = raw.cast(pl.String) if raw.dtype.is_temporal() or raw.dtype.is_decimal() else _text(raw)
-    if text is None:
-        return None
-    faults = [(_is_nested(text), "text, a number or a boolean")] if nested else []
-    return Read(_written_once(text), faults)
+    return None if text is None else Read(_written_once(text))
 
 
-def _digits(values: pl.Series) -> pl.Series:
+def _time_as_text(raw: pl.Series) -> Read:
+    impossible = beyond_calendar(raw)
+    clock = ClockRead(raw, describe=lambda row: describe_time(raw, row))
+    return Read(raw.set(impossible, None).cast(pl.String), [(impossible, "a time of the years 1 to 9999")], clock)
+
+
+def digits(values: pl.Series) -> pl.Series:
     """Returns floats as text, whole ones without a fraction."""
     integers = values.cast(pl.Int64, strict=False)
     is_whole = (integers == values) & (values.abs() < 2**53)
@@ -127,7 +130,7 @@ def _written_once(text: pl.Series) -> pl.Series:
 
 def _is_nested(text: pl.Series) -> pl.Series:
     """Says which rows hold a JSON object or list; a GUID in braces is none."""
-    maybe = text.str.contains(_OBJECT).fill_null(False)
+    maybe = (text.str.starts_with("{") | text.str.starts_with("[")).fill_null(False)
     if not maybe.any():
         return maybe
     nested = [item for item in text.filter(maybe).unique() if _is_json(item)]
@@ -193,7 +196,7 @@ def _float(raw: pl.Series, *, nan_as_missing: bool) -> Read | None:
 
 
 def _class(raw: pl.Series, classes: tuple[str, ...]) -> Read | None:
-    text = _digits(raw) if raw.dtype.is_float() else _text(raw)
+    text = digits(raw) if raw.dtype.is_float() else _text(raw)
     if text is None:
         return None
     text = text.replace(_other_spellings(text, classes))
@@ -223,6 +226,8 @@ def _any(raw: pl.Series, *, nan_as_missing: bool) -> Read | None:
     if dtype.is_integer():
         integers = raw.cast(pl.Int64, strict=False)
         return Read(integers if integers.null_count() == raw.null_count() else raw.cast(pl.String))
+    if isinstance(dtype, pl.Date | pl.Datetime):
+        return _time_as_text(raw)
     text = raw.cast(pl.String) if dtype.is_temporal() else _text(raw)
     return None if text is None else Read(text)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from components.event_log.clocks import describe_time
 from components.event_log.columns import Read, read_column
 from components.event_log.files import LogFile
 from components.event_log.hints import hint_at, lookalikes, looks_missing
@@ -31,7 +32,7 @@ def convert(file: LogFile, table: Table, chunk: Chunk) -> tuple[pl.DataFrame | N
     for name, kind in table.kinds.items():
         source = table.source(name)
         raw = chunk.frame[source]
-        read = read_column(kind, raw, table, typed=chunk.typed, nested=file.format == "jsonl")
+        read = read_column(kind, raw, table, typed=chunk.typed)
         if read is None:
             tally.problems += [_wrong_type(file, source, kind, raw)] if len(raw) else []
             continue
@@ -74,16 +75,20 @@ def _keep_notes(file: LogFile, table: Table, name: str, read: Read, raw: pl.Seri
             tally.hints += hint_at(read.clock.moved, raw, chunk.numbers, text=text, **where)
     elif kind is Kind.KEY:
         text = f"{table.name} with a {source} that looks like a missing value (it is read as an id)"
-        tally.hints += hint_at(looks_missing(read.values), read.values, chunk.numbers, text=text, **where)
-        if found := lookalikes(read.values):
+        different = read.values.unique()
+        if not (missing := different.filter(looks_missing(different))).is_empty():
+            rows = read.values.is_in(missing.implode())
+            tally.hints += hint_at(rows, read.values, chunk.numbers, text=text, **where)
+        if found := lookalikes(different):
             tally.lookalikes[name] = found
 
 
 def _wrong_type(file: LogFile, source: str, kind: Kind, raw: pl.Series) -> Problem:
     expected = {
-        Kind.KEY: "text or integers", Kind.CLOCK: "timestamps or numbers", Kind.TEXT: "text, integers or booleans",
-        Kind.NUMBER: "numbers", Kind.CLASS: "text, integers or booleans", Kind.SCORE: "numbers",
-        Kind.ANY: "numbers, text, booleans or times",
-    }[kind]  # fmt: skip
-    value = next((f", such as {describe(item)}" for item in raw.head(100).drop_nulls().to_list()), "")
+        Kind.KEY: "text or integers", Kind.CLOCK: "timestamps or numbers", Kind.NUMBER: "numbers",
+        Kind.CLASS: "text, integers or booleans", Kind.SCORE: "numbers",
+    }.get(kind, "numbers, text, booleans or times")  # fmt: skip
+    first = raw.head(100).drop_nulls().head(1)
+    is_time = isinstance(raw.dtype, pl.Date | pl.Datetime)
+    value = f", such as {describe_time(first, 0) if is_time else describe(first.to_list()[0])}" if len(first) else ""
     return Problem(subject=file.path, column=source, expected=expected, found=f"{raw.dtype}{value}")

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
-from components.event_log.problems import describe
+from components.event_log.problems import describe, printable
 
 LOOKS_MISSING = frozenset(
     {"nan", "null", "none", "nil", "na", "n/a", "#n/a", "nat", "<na>", "<null>", "(null)", "undefined", "\\n", "-", "?"}
@@ -37,7 +37,7 @@ class Hint(BaseModel):
 
     def __str__(self) -> str:
         """Returns one line."""
-        return f"{self.text}: {self.count:,}" + (f", such as {self.example}" if self.example else "")
+        return printable(f"{self.text}: {self.count:,}" + (f", such as {self.example}" if self.example else ""))
 
 
 def merge_hints(hints: Iterable[Hint]) -> list[Hint]:
@@ -61,10 +61,7 @@ def hint_at(rows: pl.Series, raw: pl.Series, numbers: Sequence[int], *, text: st
 
 def looks_missing(ids: pl.Series) -> pl.Series:
     """Says of each id whether it is how some system writes that there is none."""
-    short = ids.str.len_bytes() <= max(map(len, LOOKS_MISSING))
-    if not short.any():
-        return short
-    return short & ids.str.to_lowercase().is_in(list(LOOKS_MISSING))
+    return ids.str.to_lowercase().is_in(list(LOOKS_MISSING))
 
 
 def plain_id(text: str) -> str:
@@ -88,9 +85,9 @@ def _visible(character: str) -> str:
 
 
 def lookalikes(ids: pl.Series) -> dict[str, list[str]]:
-    """Returns ids that people would take for another, by that other, whether it is there or not."""
+    """Returns ids, of which each is there once, that people would take for another: by that other, there or not."""
     odd = ids.filter(~ids.str.contains(_PLAIN) | ids.str.contains(_REWRITTEN))
-    pairs = ((plain_id(item), item) for item in odd.unique())
+    pairs = ((plain_id(item), item) for item in odd)
     return merge_lookalikes({plain: [item]} for plain, item in pairs if plain != item)
 
 

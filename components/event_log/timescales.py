@@ -219,10 +219,9 @@ def _sort_numbers(numbers: pl.Series, timezone: str) -> Iterable[tuple[str, pl.S
 
 def _has_short_date(numbers: pl.Series) -> pl.Series:
     """Says which numbers of six or twelve digits are a date once their year has its century."""
-    six = numbers < 10**6
-    return read_compact(
-        numbers + pl.select(pl.when(six).then(20 * 10**6).otherwise(20 * 10**12)).to_series(), "UTC"
-    ).is_not_null()
+    six = (numbers < 10**6).cast(pl.Int64)
+    century = six * (20 * 10**6) + (1 - six) * (20 * 10**12)
+    return read_compact(numbers + century, "UTC").is_not_null()
 
 
 def _within(numbers: pl.Series, *ranges: tuple[int, int]) -> pl.Series:

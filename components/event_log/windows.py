@@ -50,7 +50,14 @@ def find_windows(events: pl.DataFrame, outcomes: pl.DataFrame, max_steps: int) -
 
     Returns:
         One range per row of `outcomes`, in its order.
+
+    Raises:
+        ValueError: `time` and `as_of` are of different types, and so cannot be compared.
     """
+    if events.schema[TIME] != outcomes.schema[AS_OF]:
+        raise ValueError(
+            f"expected {AS_OF} of the type of {TIME}, {events.schema[TIME]}, found {outcomes.schema[AS_OF]}"
+        )
     keys = [LEARNER, UNIT]
     sequences = outcomes.select(keys).unique(maintain_order=True).with_row_index(SEQUENCE)
     of_outcome = outcomes.select(keys).join(sequences, on=keys, how="left", maintain_order="left")

@@ -96,6 +96,16 @@ def test_wrong_type_of_a_column(write: Write, refuse: Callable[..., list[str]], 
     ]
 
 
+def test_a_number_that_is_a_time_of_an_impossible_year(
+    write: Write, refuse: Callable[..., list[str]], events: pl.DataFrame
+) -> None:
+    write(events.with_columns(dwell=pl.lit(1709571155000000).cast(pl.Datetime("ms"))))
+    assert refuse() == [
+        "events.parquet, column dwell: expected numbers, found Datetime(time_unit='ms', time_zone=None), "
+        "such as a time of the year 56144 (1709571155000000 in ms)"
+    ]
+
+
 def test_wrong_type_of_a_value(write: Write, refuse: Callable[..., list[str]], events: pl.DataFrame) -> None:
     write(events.with_columns(dwell=pl.col("dwell").cast(pl.String).replace("7.0", "seven")))
     assert refuse() == [

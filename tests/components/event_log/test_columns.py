@@ -27,7 +27,7 @@ TABLE = Table("outcomes", {}, classes=("0", "1"))
         (Kind.TEXT, [100, None], ["100", None]),
         (Kind.TEXT, ["100.0", "100", "0100", "1.50", "1e2", ""], ["100", "100", "0100", "1.50", "1e2", ""]),
         (Kind.TEXT, ["True", "FALSE", "truth"], ["true", "false", "truth"]),
-        (Kind.TEXT, ['{"a": 1}'], ['{"a": 1}']),  # only JSON lines have objects
+        (Kind.TEXT, ['{"a": 1}'], ['{"a": 1}']),  # a name as good as another
         (Kind.NUMBER, ["", "1"], [None, 1.0]),
         (Kind.NUMBER, [3.4028235e38, -3.4028235e38], [3.4028234663852886e38, -3.4028234663852886e38]),
         (Kind.TEXT, [True, None], ["true", None]),
@@ -103,10 +103,9 @@ def test_an_empty_label_is_a_missing_one(kind: Kind, label: str | None) -> None:
     assert (rows, expected) == ([False, True], "a label in every row")
 
 
-@pytest.mark.parametrize("kind", [Kind.KEY, Kind.TEXT])
-@pytest.mark.parametrize("text", ['{"account": {"name": "S1"}}', '["a"]', " {}"])
-def test_an_object_of_a_json_line_is_no_name(kind: Kind, text: str) -> None:
-    read = read_column(kind, pl.Series([text, "a"]), TABLE, typed=False, nested=True)
+@pytest.mark.parametrize("text", ['{"account": {"name": "S1"}}', '["a"]', "{}"])
+def test_an_object_is_no_id(text: str) -> None:
+    read = read_column(Kind.KEY, pl.Series([text, "a"]), TABLE, typed=True)
     assert read is not None
     [rows] = [rows.to_list() for rows, _ in read.faults if rows.any()]
     assert rows == [True, False]
@@ -120,3 +119,15 @@ def test_a_number_beyond_float32_is_none(kind: Kind, raw: list[Any]) -> None:
     [(rows, expected)] = [(rows.to_list(), expected) for rows, expected in read.faults if rows.any()]
     assert rows == [True, False]
     assert expected == "a number from -3.4e+38 to 3.4e+38, which fits into 32 bits"
+
+
+@pytest.mark.parametrize("kind", [Kind.TEXT, Kind.ANY])
+def test_a_name_that_is_a_time_of_an_impossible_year_is_named(kind: Kind) -> None:
+    raw = pl.Series([0, 1709571155000000, None]).cast(pl.Datetime("ms"))
+    read = read_column(kind, raw, TABLE, typed=True)
+    assert read is not None
+    assert read.values.to_list() == ["1970-01-01 00:00:00.000", None, None]
+    assert [rows.to_list() for rows, _ in read.faults] == [[False, True, False]]
+    assert read.clock is not None
+    assert read.clock.describe is not None
+    assert read.clock.describe(1) == "a time of the year 56144 (1709571155000000 in ms)"
