@@ -83,8 +83,8 @@ def _read(file: LogFile, blocks: Iterator[Records], columns: Sequence[str]) -> I
         return
     known = [name for name in columns if name in header]
     yield Chunk(pl.DataFrame(schema=dict.fromkeys(known, pl.String)), [], header, typed=False)
-    if known:
-        yield from _read_rows(file, chain([body], blocks), header, known)
+    for item in _read_rows(file, chain([body], blocks), header, known or header[:1]):
+        yield item if isinstance(item, Problem) or known else replace(item, frame=pl.DataFrame())
 
 
 def _read_rows(

@@ -148,10 +148,10 @@ def format_of(path: str) -> str | None:
 
 @dataclass(frozen=True)
 class _Match:
-    """A path that was found, and whether it was reached through a link: another name then goes before it."""
+    """A path that was found, and how many links led to it: of two names, the one with fewer is taken."""
 
     path: str
-    linked: bool = False
+    links: int = 0
 
 
 class _Search:
@@ -173,16 +173,16 @@ class _Search:
         for below, entries in self._folders(folder):
             for entry in entries:
                 if not _is_folder(entry) and not self._is_hidden(entry):
-                    yield _Match(str(Path(entry.path)), below.linked or entry.is_symlink())
+                    yield _Match(str(Path(entry.path)), below.links + entry.is_symlink())
 
     def choose(self, found: Iterable[_Match]) -> dict[str, str]:
         """Returns the paths that are read with their formats, in order of name: every real file once.
 
-        Of several names of a file the one that needs no link is taken, else the first. Files that other patterns
+        Of several names of a file the one behind the fewest links is taken. Files that other patterns
         have found before are left out.
         """
         chosen = {}
-        for path in sorted({match.path: match.linked for match in found}.items(), key=lambda item: (item[1], item[0])):
+        for path in sorted({match.path: match.links for match in found}.items(), key=lambda item: (item[1], item[0])):
             if kind := self._judge(path[0]):
                 chosen[path[0]] = kind
         return dict(sorted(chosen.items()))
@@ -232,12 +232,12 @@ class _Search:
                 if not fnmatchcase(entry.name, part) or (rest and not _is_folder(entry)):
                     continue
                 if entry.name[0] == part[0] or not self._is_hidden(entry):
-                    found = _Match(str(Path(entry.path)), start.linked or entry.is_symlink())
+                    found = _Match(str(Path(entry.path)), start.links + entry.is_symlink())
                     yield from self._match(found, rest)
         else:
             path = str(Path(start.path, part))
             if os.path.lexists(path):
-                yield from self._match(_Match(path, start.linked or os.path.islink(path)), rest)
+                yield from self._match(_Match(path, start.links + os.path.islink(path)), rest)
 
     def _folders(self, top: _Match) -> Iterator[tuple[_Match, list[os.DirEntry[str]]]]:
         """Yields a folder and all below it with their entries, each real folder once: links wait for the others."""
@@ -260,7 +260,7 @@ class _Search:
             for entry in entries:
                 if _is_folder(entry) and not self._is_hidden(entry):
                     waiting = links if entry.is_symlink() else folders
-                    waiting.append(_Match(entry.path, folder.linked or entry.is_symlink()))
+                    waiting.append(_Match(entry.path, folder.links + entry.is_symlink()))
 
     def _entries(self, folder: str) -> list[os.DirEntry[str]]:
         if not os.path.isdir(folder):
@@ -308,7 +308,9 @@ def _find(search: _Search, table: str, pattern: str) -> tuple[list[_Match], Prob
     search.choose(files)  # counts them
     if matches:
         return [], _none_in(plain, [file.path for file in files] or _names_in(plain))
-    return [], Problem(subject=plain, expected=f"a file or folder of {table}", found=_nearest_folder(plain))
+    hidden = search.passed_over.get(Reason.HIDDEN, [])
+    found = f"only {Reason.HIDDEN}: {_shorten(hidden)}" if hidden else _nearest_folder(plain)
+    return [], Problem(subject=plain, expected=f"a file or folder of {table}", found=found)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

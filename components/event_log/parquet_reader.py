@@ -31,7 +31,7 @@ def read_parquet(file: LogFile, columns: Sequence[str]) -> Iterator[Chunk | Prob
                 frame = pl.DataFrame(_narrow_decimals(pa.Table.from_batches([batch]))).select(known)
                 yield Chunk(frame, range(row, row + len(batch)), schema.names, typed=True)
                 row += len(batch)
-            if known and row - 1 != source.metadata.num_rows:
+            if row - 1 != source.metadata.num_rows:
                 found = f"{row - 1:,} rows where its footer says {source.metadata.num_rows:,}"
                 yield Problem(subject=file.path, expected="a complete Parquet file", found=found)
     except (pa.ArrowException, OSError) as error:
@@ -41,7 +41,7 @@ def read_parquet(file: LogFile, columns: Sequence[str]) -> Iterator[Chunk | Prob
 def _batches(source: pq.ParquetFile, columns: list[str]) -> Iterator[pa.RecordBatch]:
     """Yields the rows of some columns, after a batch without rows that shows their types."""
     yield pa.RecordBatch.from_pylist([], schema=pa.schema([source.schema_arrow.field(name) for name in columns]))
-    if source.num_row_groups and columns:
+    if source.num_row_groups:
         yield from source.iter_batches(CHUNK_ROWS, columns=columns)
 
 

@@ -77,7 +77,7 @@ def _with_partition(chunk: Chunk, file: LogFile, columns: Sequence[str]) -> Chun
     if not added:
         return chunk
     wanted = [_constant(value, chunk).alias(name) for name, value in added.items() if name in columns]
-    return replace(chunk, frame=chunk.frame.with_columns(wanted), header=[*chunk.header, *added])
+    return replace(chunk, frame=pl.DataFrame([*chunk.frame.get_columns(), *wanted]), header=[*chunk.header, *added])
 
 
 def _constant(value: str | None, chunk: Chunk) -> pl.Series:

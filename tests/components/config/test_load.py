@@ -54,6 +54,20 @@ def test_paths_in_an_override_count_from_the_current_folder(tmp_path: Path, monk
     assert config.data.outcomes == [str(tmp_path / "elsewhere/a.csv"), "s3://bucket/b.csv"]
 
 
+def test_the_folder_of_the_configuration_is_no_pattern(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "logs [2024]*"
+    (folder / "[1]").mkdir(parents=True)
+    patterns = {"events": "day-[0-9]/*.csv", "outcomes": ["o.csv", "[1]/o.csv", "../*.csv", "v{SPAN}/o.csv"]}
+    config = load_config(write(folder, data=patterns))
+    escaped = f"{tmp_path}/logs [[]2024][*]"
+    assert config.data.events == [f"{escaped}/day-[0-9]/*.csv"]
+    plain, *others = config.data.outcomes
+    assert plain == f"{folder}/o.csv"
+    assert others == [f"{escaped}/[1]/o.csv", f"{tmp_path}/*.csv", f"{escaped}/v{{SPAN}}/o.csv"]
+    monkeypatch.chdir(folder)
+    assert load_config(write(folder), ["data.events=*.csv"]).data.events == [f"{escaped}/*.csv"]
+
+
 def test_overrides_are_yaml_and_reach_lists_and_new_sections(tmp_path: Path) -> None:
     config = load_config(
         write(tmp_path), ["gates.0.min=0.9", "training.epochs=3", "training.class_weights={no: 2, yes: 1}"]

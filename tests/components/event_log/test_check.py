@@ -229,6 +229,69 @@ def test_nan_as_missing(write: Write, configure: Configure, events: pl.DataFrame
     assert check_log(configure(data={"nan_as_missing": True})).events == 160
 
 
+def test_one_cause_is_told_once_however_many_files_have_it(
+    write: Write, refuse: Callable[..., list[str]], events: pl.DataFrame, tmp_path: Path
+) -> None:
+    write()
+    (tmp_path / "many").mkdir()
+    for (learner,), rows in events.group_by("learner_id"):
+        rows.drop("learner_id").write_csv(tmp_path / "many" / f"{learner}.csv")
+    assert refuse(data={"events": str(tmp_path / "many")}) == [
+        "many/l0.csv: expected a column 'learner_id' in events, found the columns unit_id, time, event_type, dwell; "
+        "so too in 39 more files (l1.csv, l10.csv, l11.csv, ...); "
+        "if learner_id is in the names of the files, write it into a column"
+    ]
+    for file in (tmp_path / "many").iterdir():
+        file.write_text("learner_id,unit_id,time,event_type,dwell\nl0,u,1,quiz,much\n")
+    assert refuse(data={"events": str(tmp_path / "many")}) == [
+        "many/l0.csv, line 2, column dwell: expected a number, or nothing for a missing one, found 'much'; "
+        "so too in 39 more files (l1.csv, l10.csv, l11.csv, ...)"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "advice"),
+    [
+        (lambda text: text.replace(",", ";"), "dwell; separate the fields by commas"),
+        (lambda text: "sep=,\n" + text, "found the columns sep=, ; remove this line, which is Excel's own"),
+        (lambda text: text.split("\n", 1)[1], "the first line has to name the columns"),
+        (lambda text: text.replace("_id", " ID", 2), "(did you mean 'learner ID', 'unit ID'?)"),
+    ],
+)
+def test_all_missing_columns_are_one_problem_with_its_cause(
+    spoil: Callable[[str], str], advice: str, write: Write, refuse: Callable[..., list[str]], events: pl.DataFrame,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    write()
+    (tmp_path / "events.csv").write_text(spoil(events.write_csv()))
+    (problem,) = refuse(data={"events": str(tmp_path / "events.csv")})
+    assert problem.startswith("events.csv: expected the columns 'learner_id', 'unit_id'")
+    assert advice in problem
+
+
+def test_lines_are_held_against_rows_and_what_is_passed_over_is_told(
+    write: Write, configure: Configure, events: pl.DataFrame, tmp_path: Path
+) -> None:
+    write()
+    folder = tmp_path / "days" / "unit_id=u"
+    folder.mkdir(parents=True)
+    noted = events.drop("unit_id").with_columns(note=pl.lit("one\ntwo"))
+    noted[:100].write_csv(folder / "1.csv")
+    noted[100:].drop("note").write_ndjson(folder / "2.jsonl")
+    (folder / "2b.jsonl").symlink_to("2.jsonl")
+    for name in ("3.csv", "_SUCCESS", ".1.csv.crc"):
+        (folder / name).touch()
+    summary = check_log(configure(data={"events": str(tmp_path / "days")}))
+    assert summary.events == 160
+    assert summary.lines == {"events": {"rows": 160, "header": 1, "within quotes": 100}}
+    told = summary.describe().splitlines()
+    assert "lines              261   of events: 160 rows, 1 header, 100 within quotes" in told
+    assert (
+        "not read  of events: 2 hidden or starting with _ (days/unit_id=u/.1.csv.crc, days/unit_id=u/_SUCCESS), "
+        "1 read already under another name (days/unit_id=u/2b.jsonl), 1 empty (days/unit_id=u/3.csv)"
+    ) in told
+
+
 def test_tells_everything_at_once_but_shows_no_more_than_twenty(
     write: Write, configure: Configure, events: pl.DataFrame, tmp_path: Path
 ) -> None:
@@ -236,7 +299,7 @@ def test_tells_everything_at_once_but_shows_no_more_than_twenty(
     folder = tmp_path / "many"
     folder.mkdir()
     for number in range(25):
-        events.drop("dwell").write_csv(folder / f"{number:02}.csv")
+        events.rename({"dwell": f"dwell_{number:02}"}).write_csv(folder / f"{number:02}.csv")
     with pytest.raises(LogError) as error:
         check_log(configure(data={"events": str(folder)}))
     first, *lines, last = str(error.value).splitlines()
