@@ -81,6 +81,11 @@ class Server:
         """Requests to predict that are not answered yet."""
         return self._metrics.requests_under_way
 
+    @property
+    def open_connections(self) -> int:
+        """Connections to both ports."""
+        return len(self._connections)
+
     async def start(self) -> None:
         """Takes the ports, loads what is there, and begins to answer.
 
