@@ -26,7 +26,7 @@ from serving.server.connections import (
     Connections,
     Phase,
     Quiet,
-    connections_possible,
+    descriptors_possible,
     raise_descriptor_limit,
 )
 from serving.server.grpc_service import GrpcApi
@@ -80,6 +80,11 @@ class Server:
     def requests_under_way(self) -> int:
         """Requests to predict that are not answered yet."""
         return self._metrics.requests_under_way
+
+    @property
+    def open_connections(self) -> int:
+        """Connections to both ports."""
+        return len(self._connections)
 
     async def start(self) -> None:
         """Takes the ports, loads what is there, and begins to answer.
@@ -181,8 +186,9 @@ def _connections(settings: Settings) -> Connections:
         Phase.ANSWER: limits.request_timeout,
     }
     return Connections(
-        connections_possible(limits.max_connections),
+        limits.max_connections,
         limits.max_connections_per_address,
+        descriptors_possible(limits.max_connections),
         seconds,
         settled={Phase.QUIET: limits.request_timeout},  # until then, a call of it may be under way
     )

@@ -11,6 +11,7 @@ import errno
 import ipaddress
 import logging
 import resource
+import sys
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Mapping
@@ -19,8 +20,8 @@ from typing import Any, Protocol
 
 log = logging.getLogger("mastery.serving")
 
-DESCRIPTORS_OF_ONE = 3  # a connection to the gRPC port takes three, one to the REST port takes one
 SPARE_DESCRIPTORS = 400  # for the model's files, the listening sockets, and what is accepted in one go
+MOST_DESCRIPTORS = 3  # of one connection
 BACKLOG = 128  # connections that the kernel holds until they are accepted, and that are accepted in one go
 QUIET_SECONDS = 60.0  # between two lines in the log that say the same
 
@@ -41,9 +42,11 @@ class Connection(Protocol):
 
     Attributes:
         address: of the client, as `client_of` has it.
+        descriptors: files that it takes.
     """
 
     address: str
+    descriptors: int
 
     def end(self, phase: Phase | None) -> None:
         """Ends the connection, which was waited for too long in a phase; or, for None, at once to make room."""
@@ -52,7 +55,7 @@ class Connection(Protocol):
 class Connections:
     """The open connections; belongs to one event loop.
 
-    >>> table = Connections(most=2, most_per_address=2, seconds={})
+    >>> table = Connections(most=2, most_per_address=2, most_descriptors=6, seconds={})
     >>> len(table)
     0
     """
@@ -61,6 +64,7 @@ class Connections:
         self,
         most: int,
         most_per_address: int,
+        most_descriptors: int,
         seconds: Mapping[Phase, float],
         settled: Mapping[Phase, float] | None = None,
     ) -> None:
@@ -69,14 +73,16 @@ class Connections:
         Args:
             most: connections at once.
             most_per_address: connections of one client's address at once.
+            most_descriptors: files that all of them may take.
             seconds: how long a connection is waited for in a phase, at most; without one, for any time.
             settled: how long a connection must have been in a phase before it can give way; without one, no time.
         """
-        self._most, self._most_per_address = most, most_per_address
+        self._most, self._most_per_address, self._most_descriptors = most, most_per_address, most_descriptors
         self._seconds, self._settled = seconds, settled or {}
         self._phases: dict[Connection, Phase | None] = {}
         self._waiting: dict[Phase, OrderedDict[Connection, float]] = {phase: OrderedDict() for phase in Phase}
         self._of_address: Counter[str] = Counter()
+        self._descriptors = 0
         self._quiet = Quiet()
 
     def __len__(self) -> int:
@@ -87,12 +93,26 @@ class Connections:
         address = connection.address
         if self._of_address[address] >= self._most_per_address and not self._make_room(address):
             return False
-        if len(self._phases) >= self._most and not self._make_room(None):
+        if len(self._phases) >= self._most and not self._make_room():
             return False
+        if not self._make_descriptors(connection.descriptors):
+            return False
+
         self._phases[connection] = None
         self._of_address[address] += 1
+        self._descriptors += connection.descriptors
         self.wait(connection, Phase.HEAD)
         return True
+
+    def enlarge(self, connection: Connection, descriptors: int) -> bool:
+        """Lets a connection take more files; False where no other can give way."""
+        self.busy(connection)
+        more = descriptors - connection.descriptors
+        if connection not in self._phases or not self._make_descriptors(more):
+            return False
+        connection.descriptors = descriptors
+        self._descriptors += more
+        return self.wait(connection, Phase.HEAD)
 
     def remove(self, connection: Connection) -> None:
         """Forgets a connection that has ended; no error if it was not there."""
@@ -100,6 +120,7 @@ class Connections:
             return
         self.busy(connection)
         del self._phases[connection]
+        self._descriptors -= connection.descriptors
         self._of_address[connection.address] -= 1
         if not self._of_address[connection.address]:
             del self._of_address[connection.address]
@@ -143,10 +164,17 @@ class Connections:
             self.remove(connection)
             connection.end(None)
 
-    def _make_room(self, address: str | None) -> bool:
+    def _make_descriptors(self, more: int) -> bool:
+        while self._descriptors + more > self._most_descriptors:
+            if not self._make_room():
+                return False
+        return True
+
+    def _make_room(self, address: str | None = None) -> bool:
         """Ends the connection, of an address or of any, that has been waited for longest; False if there is none."""
-        if address is None:
-            self._quiet.warning("%d connections are open: those longest waited for give way to new ones.", self._most)
+        self._quiet.warning(
+            "%d connections are open, as many as may be: those longest waited for give way to new ones.", len(self)
+        )
         now = time.monotonic()
         for phase, queue in self._waiting.items():
             for connection, since in queue.items():
@@ -209,15 +237,12 @@ def raise_descriptor_limit() -> None:
         log.warning("The limit of open files could not be raised to %d: %s.", hard, error)
 
 
-def connections_possible(wanted: int) -> int:
-    """Returns how many of the connections wanted this process has descriptors for, at least 16; logs if fewer."""
+def descriptors_possible(connections: int) -> int:
+    """Returns how many files connections may take; logs where these are fewer than there are to be connections."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
-        return wanted
-    possible = max(16, (soft - SPARE_DESCRIPTORS) // DESCRIPTORS_OF_ONE)
-    if possible < wanted:
-        log.warning(
-            "This process may open %d files, which is enough for %d connections, not %d: raise `ulimit -n`.",
-            soft, possible, wanted,
-        )  # fmt: skip
-    return min(wanted, possible)
+        return sys.maxsize
+    possible = max(MOST_DESCRIPTORS, soft - SPARE_DESCRIPTORS)
+    if possible < connections:
+        log.warning("This process may open %d files, too few for %d connections: raise `ulimit -n`.", soft, connections)
+    return possible

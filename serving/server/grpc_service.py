@@ -23,6 +23,7 @@ from tensorflow_serving.apis.predict_pb2 import PredictRequest, PredictResponse
 
 from serving.server.errors import invalid
 from serving.server.grpc_transport import message_of
+from serving.server.message_fields import check_fields
 from serving.server.model_config import ModelConfigError, policy_of
 from serving.server.predictor import ModelChoice, Predictor, as_request_error, in_thread_if
 from serving.server.signatures import Arrays, Signature
@@ -32,7 +33,7 @@ log = logging.getLogger("mastery.serving")
 
 Context: TypeAlias = Any  # grpc.aio.ServicerContext, which has no types
 Method = Callable[[Any], Awaitable[Message]]
-SMALL = 256 * 2**10  # bytes: tensors up to this size are read in the event loop
+SMALL = 64 * 2**10  # bytes: messages up to this size are read in the event loop
 
 
 class GrpcApi:
@@ -126,6 +127,8 @@ class GrpcApi:
 
 
 def _parsed(raw: bytes, kind: type[Message]) -> Message:
+    if len(raw) > SMALL:
+        check_fields(raw, kind.DESCRIPTOR)
     try:
         return kind.FromString(raw)
     except DecodeError as error:

@@ -32,7 +32,7 @@ class _Stop(Exception):
 class BoundedHttp(HttpToolsProtocol):
     """One connection of a client."""
 
-    address = ""
+    address, descriptors = "", 1
 
     def __init__(
         self,
