@@ -8,7 +8,8 @@ from pathlib import Path
 from components.config import Config
 from components.config.span import NEWEST
 from components.errors import MasteryError
-from components.pusher.push import MANIFEST
+from components.model_version.folders import MANIFEST
+from components.model_version.verify import verify_version
 
 
 def config_for_log(model: Path, events: list[str], outcomes: list[str], *, name: str) -> Config:
@@ -24,8 +25,10 @@ def config_for_log(model: Path, events: list[str], outcomes: list[str], *, name:
 
     Raises:
         MasteryError: the folder holds no model of ours.
+        VersionError: its files are not those that were pushed.
     """
     config = config_of(model, name=name)
+    verify_version(model.resolve(), within=model.resolve().parent)
     given = {"events": _absolute(events), "outcomes": _absolute(outcomes), "span": NEWEST, "sample_learners": None}
     return config.model_copy(update={"data": config.data.model_copy(update=given)})
 

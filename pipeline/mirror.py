@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from components.model_version.folders import version_number
 from components.object_store import ObjectStoreError, connect, create, explained
 
 COMPLETE = ".complete"  # in a pushed folder, written last: {"files": {name: bytes}}
@@ -110,7 +111,7 @@ class Mirror:
             there = self._store.isdir(self._remote(folder))
             names = self._store.ls(self._remote(folder), detail=False) if there else []
         for name in names:
-            if Path(name).name.isdecimal():
+            if version_number(Path(name).name) is not None:
                 (folder / Path(name).name).mkdir(parents=True, exist_ok=True)
 
     def _push_folder(self, folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from components.errors import MasteryError
+from components.model_version.folders import version_number
 from serving.models.audit import read_entries
 from serving.models.changes import current_state
 from serving.models.state import CANARY, STABLE, State
@@ -65,9 +66,8 @@ def resolve(storage: Storage, name: str) -> int:
         MasteryError: there is no such version.
     """
     numbers = storage.versions()
-    if name.isascii() and name.isdecimal():
-        number: int | None = int(name)
-    else:
+    number = version_number(name)
+    if number is None:
         state = current_state(storage)[0]
         labels = {"stable": state.stable, "canary": state.canary, "previous": state.previous(storage.servable())}
         number = labels.get(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from http import HTTPStatus
 
 from grpc import StatusCode
@@ -34,6 +35,18 @@ class RequestError(Exception):
     def http_status(self) -> int:
         """The status code of HTTP that says the same; 500 for what only the server can put right."""
         return int(_HTTP.get(self.code, HTTPStatus.INTERNAL_SERVER_ERROR))
+
+
+def listed(items: Sequence[str], *, separator: str = ", ", most: int = 10, size: int = 200) -> str:
+    """Returns a list as text, cut to what a caller wants to read: others choose how long it is.
+
+    >>> listed(["a", "b", "c"], most=2)
+    'a, b, and 1 more'
+    """
+    shown = [item[:size] for item in items[:most]]
+    if len(items) > most:
+        shown.append(f"and {len(items) - most} more")
+    return separator.join(shown) or "none"
 
 
 def invalid(reason: str) -> RequestError:

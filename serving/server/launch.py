@@ -7,7 +7,7 @@ import logging
 import sys
 
 from components.errors import MasteryError
-from components.pusher.push import SAVED_MODEL
+from components.model_version.folders import SAVED_MODEL
 from serving.server.external import EngineError, choose_engine, run_engine
 from serving.server.settings import TOKEN, Settings
 

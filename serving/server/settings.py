@@ -49,6 +49,12 @@ class Settings:
         token: what callers have to present as `Authorization: Bearer`; none: everybody may call.
         tls_cert: certificate chain (PEM) for both ports; none: no TLS.
         tls_key: its private key (PEM).
+        require_manifest: whether a version without the digests of what was pushed is refused.
+        allowed_operations: operations that a graph may hold beside those that only compute.
+        reload_token: what HandleReloadConfigRequest wants beside the token; none: it is refused.
+        allow_anonymous: whether callers from other machines need no token, or send it without TLS.
+        cors_origins: origins whose pages may call by REST; "*" for all.
+        otlp_endpoint: where traces go, such as `http://localhost:4318`; none: there are none.
         threads: batches that are computed at the same time.
     """
 
@@ -62,5 +68,11 @@ class Settings:
     token: str | None = field(default=None, repr=False)
     tls_cert: Path | None = None
     tls_key: Path | None = None
+    require_manifest: bool = False
+    allowed_operations: frozenset[str] = frozenset()
+    reload_token: str | None = field(default=None, repr=False)
+    allow_anonymous: bool = False
+    cors_origins: tuple[str, ...] = ()
+    otlp_endpoint: str | None = None
     # Half of the cores: the other half reads requests and writes answers.
     threads: int = max(1, (os.cpu_count() or 1) // 2)

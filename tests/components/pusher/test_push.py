@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from components.pusher.manifest import model_digest
+from components.model_version.digests import model_digest
 from components.pusher.push import PushError, _folder_beside, push_version, versions
 
 ROOT = Path(__file__).parents[3]
