@@ -43,7 +43,7 @@ def describe(
     services: Mapping[str, Mapping[str, tuple[str, str]]] | None = None,
     dependencies: tuple[Any, ...] = (),
 ) -> Messages:
-    """Makes the classes of messages.
+    r"""Makes the classes of messages.
 
     Args:
         file: name of the `.proto` file that stands for them.
@@ -56,7 +56,7 @@ def describe(
 
     >>> made = describe("point.proto", "example", {"Point": {"x": (1, "int32"), "tags": (2, "repeated string")}})
     >>> made.classes["Point"](x=3, tags=["a"]).SerializeToString()
-    b'\\x08\\x03\\x12\\x01a'
+    b'\x08\x03\x12\x01a'
     """
     described = descriptor_pb2.FileDescriptorProto(name=file, package=package, syntax="proto3")
     pool = descriptor_pool.DescriptorPool()
