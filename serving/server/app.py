@@ -29,6 +29,7 @@ from serving.server.connections import (
     connections_possible,
     raise_descriptor_limit,
 )
+from serving.server.grpc_introspection import Health, add_reflection
 from serving.server.grpc_service import GrpcApi
 from serving.server.grpc_transport import PING_SECONDS, GrpcFront, TokenCheck, channel_options
 from serving.server.http_protocol import BoundedHttp
@@ -74,6 +75,7 @@ class Server:
         self.versions = Versions(settings, self._executor, self._metrics)
         self._predictor = Predictor(settings, self.versions, self._metrics)
         self._connections = _connections(settings)
+        self._health = Health(settings.name, self.versions)
         self.rest_port = self.grpc_port = 0
 
     @property
@@ -108,6 +110,8 @@ class Server:
         gc.collect()
         gc.freeze()  # TensorFlow's modules are never garbage; without them, a collection takes a tenth of the time
 
+        await self._health.add_to(self._grpc)
+        self.versions.on_change = self._health.refresh
         await self._grpc.start()
         front = functools.partial(GrpcFront, self._connections, path)
         self._front = await loop.create_server(front, sock=for_grpc, backlog=BACKLOG)
@@ -120,6 +124,7 @@ class Server:
     async def stop(self) -> None:
         """Accepts nothing new, answers what is under way, and frees everything."""
         self._watching.cancel()
+        await self._health.stop()
         self._rest.should_exit = True
         self._front.close()
         grace = self._settings.limits.drain_timeout
@@ -129,6 +134,7 @@ class Server:
         self._sweeping.cancel()
         self._connections.end_all()
         self._api.close()
+        await asyncio.to_thread(self._predictor.tracing.close)
         self._executor.shutdown(wait=False, cancel_futures=True)
         self._held.close()
 
@@ -140,8 +146,11 @@ class Server:
 
     def _make_grpc(self, path: str) -> grpc.aio.Server:
         settings = self._settings
-        server = grpc.aio.server(options=channel_options(settings.limits), interceptors=[TokenCheck(settings.token)])
+        server = grpc.aio.server(
+            options=channel_options(settings.limits), interceptors=[TokenCheck(settings.token, settings.reload_token)]
+        )
         GrpcApi(self._predictor).add_to(server)
+        add_reflection(server)
         if settings.tls_cert and settings.tls_key:
             pair = (settings.tls_key.read_bytes(), settings.tls_cert.read_bytes())
             server.add_secure_port(f"unix:{path}", grpc.ssl_server_credentials([pair]))

@@ -132,6 +132,28 @@ class ByteBudget:
         )
 
 
+def check_reload_token(token: str | None, presented: str | None) -> None:
+    """Lets a caller reload who presents the second token; nobody where there is none.
+
+    Args:
+        token: the server's.
+        presented: what the caller has in the metadata `x-mastery-reload-token`.
+
+    Raises:
+        RequestError: reloading is off, or it is another token.
+    """
+    if token is None:
+        raise RequestError(
+            StatusCode.PERMISSION_DENIED,
+            "reloading by gRPC is off; the server was started without $MASTERY_SERVE_RELOAD_TOKEN. A models.config "
+            "in the folder of the versions says the same, and is followed.",
+        )
+    if not hmac.compare_digest((presented or "").encode(), token.encode()):
+        raise RequestError(
+            StatusCode.PERMISSION_DENIED, "expected the metadata 'x-mastery-reload-token: <token for reloading>'."
+        )
+
+
 def check_token(token: str | None, authorization: str | None) -> None:
     """Lets a caller pass who presents the token, or everybody where there is none.
 

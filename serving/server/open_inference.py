@@ -10,30 +10,27 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
 import numpy as np
-from tensorflow.core.framework import types_pb2
 
 from components.naming import SERVING_DEFAULT
 from serving.server import json_codec
 from serving.server.errors import invalid, listed
-from serving.server.signatures import Array, Arrays, Signature, TensorSpec
+from serving.server.signatures import MAX_SIZE, MAX_TEXTS, Array, Arrays, Signature, TensorSpec
 
 PLATFORM = "tensorflow_savedmodel"
 EXTENSIONS = ("binary_tensor_data",)
 HEADER_LENGTH = "Inference-Header-Content-Length"  # bytes of JSON ahead of the raw tensors
 SIGNATURE_NAME = "signature_name"
-MAX_SIZE = 2**31  # of a dimension; beside one of size 0, a larger one would need no values
 MAX_RANK = 32
 
-DATATYPES = {
-    types_pb2.DT_BOOL: "BOOL", types_pb2.DT_UINT8: "UINT8", types_pb2.DT_UINT16: "UINT16",
-    types_pb2.DT_UINT32: "UINT32", types_pb2.DT_UINT64: "UINT64", types_pb2.DT_INT8: "INT8", types_pb2.DT_INT16: "INT16", types_pb2.DT_INT32: "INT32",
-    types_pb2.DT_INT64: "INT64", types_pb2.DT_HALF: "FP16", types_pb2.DT_BFLOAT16: "BF16", types_pb2.DT_FLOAT: "FP32",
-    types_pb2.DT_DOUBLE: "FP64", types_pb2.DT_STRING: "BYTES",
+DATATYPES = {  # by TensorFlow's names
+    "DT_BOOL": "BOOL", "DT_UINT8": "UINT8", "DT_UINT16": "UINT16", "DT_UINT32": "UINT32", "DT_UINT64": "UINT64",
+    "DT_INT8": "INT8", "DT_INT16": "INT16", "DT_INT32": "INT32", "DT_INT64": "INT64", "DT_HALF": "FP16",
+    "DT_BFLOAT16": "BF16", "DT_FLOAT": "FP32", "DT_DOUBLE": "FP64", "DT_STRING": "BYTES",
 }  # fmt: skip
 # Where a protocol buffer holds the values of a datatype; FP16 and BF16 go as raw bytes only.
 CONTENTS = {
@@ -123,6 +120,8 @@ def decode_inputs(request: InferRequest, signature: Signature) -> Arrays:
             found = list(tensor.shape[:40])
             raise invalid(f"input {spec.name}: expected {datatype(spec)} {_sizes(spec)}, found shape {found}.")
         size = prod(tensor.shape)
+        if spec.dtype == object and size > MAX_TEXTS:
+            raise invalid(f"input {spec.name}: expected at most {MAX_TEXTS} texts, found {size}.")
         values = tensor.values(spec, size)
         if len(values) != size:
             raise invalid(
@@ -130,6 +129,32 @@ def decode_inputs(request: InferRequest, signature: Signature) -> Arrays:
             )
         inputs[tensor.name] = values.reshape(tensor.shape)
     return inputs
+
+
+@dataclass(frozen=True)
+class Question:
+    """A request whose inputs have been read.
+
+    Attributes:
+        request: without its inputs.
+        signature_name: the signature that they are for.
+        inputs: arrays by name.
+    """
+
+    request: InferRequest
+    signature_name: str
+    inputs: Arrays
+
+
+def read_question(body: bytes, signatures: Mapping[str, Signature], header_length: str | None = None) -> Question:
+    """Reads a REST request; see `read_json`, `choose_signature` and `decode_inputs`.
+
+    Raises:
+        RequestError: it is no request that one of the signatures can answer.
+    """
+    request = read_json(body, header_length)
+    signature = choose_signature(request, signatures)
+    return Question(replace(request, inputs=()), signature.name, decode_inputs(request, signature))
 
 
 def wanted_outputs(request: InferRequest, signature: Signature) -> dict[str, bool]:
@@ -153,7 +178,7 @@ def datatype(spec: TensorSpec) -> str:
     Raises:
         RequestError: the protocol has none.
     """
-    name = DATATYPES.get(spec.enum)
+    name = DATATYPES.get(spec.dtype_name)
     if name is None:
         raise invalid(f"{spec.name}: {spec.dtype_name} has no datatype in this protocol; ask by /v1.")
     return name
@@ -295,8 +320,7 @@ def _json_input(item: Mapping[str, Any], raw: bytes | None, size: int | None) ->
     def values(spec: TensorSpec, count: int) -> Array:
         if raw is not None:
             return raw_values(raw, spec, count)
-        flat = TensorSpec(spec.name, spec.graph_name, spec.enum, (None,))
-        return json_codec.decode(_flat(item["data"], len(shape)), flat)
+        return json_codec.leaves(_flat(item["data"], len(shape)), spec)
 
     return InputTensor(name, _typed(item, "datatype", str), tuple(shape), values)
 
