@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef, SignatureDef
@@ -22,7 +23,7 @@ from components.errors import MasteryError
 from components.model_version.safe_graph import require_safe_graph
 from components.naming import SERVING_DEFAULT
 from serving.server.errors import RequestError, invalid
-from serving.server.signatures import Arrays, Signature
+from serving.server.signatures import Array, Arrays, Signature
 from serving.server.tensor_codec import decode_inputs
 
 WARMUP = "assets.extra/tf_serving_warmup_requests"
@@ -121,7 +122,7 @@ class LoadedModel:
         except UnicodeDecodeError as error:  # the graph's message quotes bytes of the request that are no text
             message = error.object.decode(errors="replace")
             raise tf.errors.InvalidArgumentError(None, None, message) from error
-        return dict(zip(signature.outputs, answers, strict=True))
+        return dict(zip(signature.outputs, map(_as_array, answers), strict=True))
 
     def close(self) -> None:
         """Frees the memory; nothing may be running.
@@ -132,6 +133,13 @@ class LoadedModel:
         self._calls = {}
         self._session.close()
         dismantle_graph(self._graph)
+
+
+def _as_array(value: Any) -> Array:
+    """Returns an output as an array; without any dimension, a session returns it as a number or as bytes."""
+    if isinstance(value, np.ndarray):
+        return value
+    return np.array(value, object if isinstance(value, bytes) else None)
 
 
 def load_warm(path: Path, *, allowed_operations: Collection[str] = ()) -> LoadedModel:

@@ -58,7 +58,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._handshake: asyncio.Task[None] | None = None
         self._is_ready = False  # whether bytes can be parsed: where there is TLS, after its handshake
         self._expects = Phase.HEAD
-        self._head_bytes = 0  # of the head that is arriving: what was handed to the parser since it began
+        self._head_bytes = 0  # of the head that is arriving: roughly what was handed to the parser since it began
         self._field_bytes = 0  # of the same head: names and values of the headers that are complete
         self._chunks = self._body_bytes = 0
         self._unsent = 0  # bytes that the client had not read when it was last looked at
@@ -114,7 +114,8 @@ class BoundedHttp(HttpToolsProtocol):
         """Begins a request."""
         super().on_message_begin()
         self._expects = Phase.HEAD
-        self._head_bytes = self._field_bytes = self._chunks = self._body_bytes = 0
+        self._head_bytes = 1
+        self._field_bytes = self._chunks = self._body_bytes = 0
 
     def on_url(self, url: bytes) -> None:
         """Takes a part of the URL."""
@@ -213,8 +214,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _feed(self, data: bytes) -> None:
         """Parses, and refuses what cannot be parsed."""
-        if self._expects is Phase.HEAD:
-            self._head_bytes += len(data)
+        was_in_head = self._expects is Phase.HEAD
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -223,8 +223,10 @@ class BoundedHttp(HttpToolsProtocol):
             self._refuse(*(self._refusal or (HTTPStatus.BAD_REQUEST, "expected a request of HTTP/1.1.")))
         else:
             # A header that goes on and on is in the parser, and in no callback.
-            if self._expects is Phase.HEAD and self._head_bytes > MAX_URL + self._limits.max_header_bytes:
-                self._refuse(*self._large_head())
+            if was_in_head and self._expects is Phase.HEAD:
+                self._head_bytes += len(data)
+                if self._head_bytes > MAX_URL + self._limits.max_header_bytes:
+                    self._refuse(*self._large_head())
 
     def _without_upgrade(self, rest: bytes) -> None:
         """Parses a request again, without its wish for another protocol: for that, the parser drops its body."""

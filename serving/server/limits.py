@@ -42,10 +42,12 @@ class Share:
 
     Attributes:
         size: bytes.
+        counted: the same, if they are so many that they count.
     """
 
     def __init__(self, budget: ByteBudget) -> None:
-        self._budget, self.size = budget, 0
+        self._budget = budget
+        self.size = self.counted = 0
         self._arriving: asyncio.Timeout | None = None
         self._has_given_way = False
 
@@ -76,10 +78,11 @@ class Share:
         Raises:
             RequestError: there are not as many, and no other body that is still arriving has them.
         """
-        if size > SMALL_BODY:
-            self._budget.make_room(size - self.size, self)
-        self._budget.used += size - self.size
-        self.size = size
+        counted = size if size > SMALL_BODY else 0
+        if counted > self.counted:
+            self._budget.make_room(counted - self.counted, self)
+        self._budget.used += counted - self.counted
+        self.size, self.counted = size, counted
 
     def give_way(self) -> None:
         """Gives back the bytes of a body that is still arriving, and ends its request."""
@@ -93,7 +96,7 @@ class ByteBudget:
     """Bytes of the bodies under way; belongs to one event loop.
 
     Attributes:
-        used: bytes.
+        used: bytes, but for those of small bodies.
         arriving: shares of the bodies that are still arriving, oldest first.
     """
 
@@ -116,7 +119,7 @@ class ByteBudget:
         Raises:
             RequestError: there are not.
         """
-        for other in [other for other in self.arriving if other is not asking and other.size > SMALL_BODY]:
+        for other in [other for other in self.arriving if other is not asking and other.counted]:
             if self.used + more <= self._most:
                 break
             self.arriving.remove(other)

@@ -159,9 +159,9 @@ class RestApi:
             async with body_of(request, self._settings.limits, self._predictor.budget) as body:
                 has_arrived = True
                 yield body
-        except (RequestError, ClientDisconnect) as error:
+        except (RequestError, ClientDisconnect, asyncio.CancelledError) as error:
             if not has_arrived:
-                code = as_request_error(error).code
+                code = error.code if isinstance(error, RequestError) else StatusCode.CANCELLED
                 self._predictor.metrics.request(time.perf_counter() - started, code.name, "REST")
             raise
 

@@ -3,10 +3,33 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from components.errors import MasteryError
+
 TOKEN = "MASTERY_SERVE_TOKEN"
+RELOAD_TOKEN = "MASTERY_SERVE_RELOAD_TOKEN"
+
+
+def read_token(environment: Mapping[str, str], name: str) -> str | None:
+    """Returns a token from the environment; None where the variable is not set.
+
+    >>> read_token({"MASTERY_SERVE_TOKEN": "sesame"}, "MASTERY_SERVE_TOKEN")
+    'sesame'
+
+    Raises:
+        MasteryError: it is empty, or holds what no header can: then nobody, or everybody, would get in by mistake.
+    """
+    token = environment.get(name)
+    if token is not None and not (token and all("!" <= character <= "~" for character in token)):
+        found = "an empty value" if not token.strip() else "spaces or other characters in it"
+        raise MasteryError(
+            f"${name}: expected a token of printable ASCII characters without spaces, found {found}; set it to one, or "
+            "unset it."
+        )
+    return token
 
 
 @dataclass(frozen=True, kw_only=True)

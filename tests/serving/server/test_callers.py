@@ -207,7 +207,7 @@ def test_a_client_that_hangs_up_has_cancelled(folder: Path, caplog: pytest.LogCa
         while metric(server, "CANCELLED") < 3:
             time.sleep(0.01)
         assert metric(server, "INTERNAL") == 0
-    assert not caplog.records
+    assert not [record for record in caplog.records if record.name != "tensorflow"]
 
 
 def test_a_caller_by_grpc_that_hangs_up_in_the_middle(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -222,4 +222,4 @@ def test_a_caller_by_grpc_that_hangs_up_in_the_middle(folder: Path, caplog: pyte
         with pytest.raises(grpc.FutureCancelledError):
             waiting.result()
         assert httpx.get(server.rest.base_url.join("/v1/models/tiny"), trust_env=False).status_code == 200
-    assert not caplog.records
+    assert not [record for record in caplog.records if record.name != "tensorflow"]
