@@ -79,7 +79,8 @@ def graph_problems(meta_graph: MetaGraphDef, *, also_allowed: Collection[str] = 
     """Returns what a graph could do beside computing, each as a part of a sentence; none for a safe one."""
     allowed = COMPUTING | CHECKPOINTS | READS_ASSET.keys() | set(also_allowed)
     inputs = [info for item in meta_graph.signature_def.values() for info in item.inputs.values()]
-    graph = _Graph(meta_graph.graph_def, {_node_name(name) for info in inputs for name in _tensors(info)})
+    fed = {_node_name(name) for info in inputs for name in _tensors(info)}
+    graph = _Graph(meta_graph.graph_def, fed, _bound_kinds(meta_graph))
 
     hidden = sorted(name for name in graph.functions if op_def_registry.get(name) is not None)
     problems = [f"a function called like the operation {name}" for name in hidden]
@@ -119,12 +120,11 @@ def _served_checkpoints(graph: _Graph, meta_graph: MetaGraphDef, also_allowed: s
 def _other_files(graph: _Graph, meta_graph: MetaGraphDef, also_allowed: set[str]) -> Iterator[str]:
     """Yields operations that read a file which is no asset of the model."""
     assets = {_node_name(asset.tensor_info.name) for asset in meta_graph.asset_file_def}
-    unbound = _unbound_functions(meta_graph, graph)
     for scope, node in graph.all_nodes():
         if node.op not in READS_ASSET.keys() - also_allowed:
             continue
         origins = graph.origins(scope, node, READS_ASSET[node.op])
-        if not origins or not origins <= assets or unbound & graph.callers(scope):
+        if not origins or not origins <= assets:
             yield f"operation {node.op} in {_shown(scope)}, which reads a file that is no asset of the model"
 
 
@@ -152,18 +152,13 @@ def _object_functions(meta_graph: MetaGraphDef) -> list[str]:
     return list(meta_graph.object_graph_def.concrete_functions)
 
 
-def _unbound_functions(meta_graph: MetaGraphDef, graph: _Graph) -> set[str]:
-    """Returns the functions of `tf.saved_model.load` that take a text from their caller, or from a constant."""
+def _bound_kinds(meta_graph: MetaGraphDef) -> dict[str, list[str]]:
+    """Returns what `tf.saved_model.load` binds the last arguments of each function to: "asset", "constant", ..."""
     objects = meta_graph.object_graph_def
-    constants = {place for place, node in enumerate(objects.nodes) if node.WhichOneof("kind") == "constant"}
+    kinds = [str(node.WhichOneof("kind")) for node in objects.nodes]
     return {
-        name
+        name: [kinds[place] if 0 <= place < len(kinds) else "?" for place in function.bound_inputs]
         for name, function in objects.concrete_functions.items()
-        if name in graph.functions
-        and (
-            constants & set(function.bound_inputs)
-            or len(function.bound_inputs) != len(graph.functions[name].signature.input_arg)
-        )
     }
 
 
@@ -173,6 +168,7 @@ class _Graph:
 
     graph_def: GraphDef
     fed: set[str]  # nodes of the graph whose values come with a request
+    bound: dict[str, list[str]]  # by function, see `_bound_kinds`
     functions: dict[str, Any] = field(init=False)
     nodes: dict[str, dict[str, NodeDef]] = field(init=False)
     calls: dict[str, list[tuple[str, NodeDef]]] = field(init=False)
@@ -216,17 +212,6 @@ class _Graph:
                 for node in self.functions[function].node_def:
                     yield function, node
                     waiting += self._called(node)
-
-    def callers(self, scope: str) -> set[str]:
-        """Returns a function and all that call it, directly or not."""
-        found: set[str] = set()
-        pending = [scope]
-        while pending:
-            name = pending.pop()
-            if name != _GRAPH and name not in found:
-                found.add(name)
-                pending += [caller for caller, _ in self.calls[name]]
-        return found
 
     def origins(self, scope: str, node: NodeDef, place: int) -> set[str]:
         """Returns the nodes of the graph that an input's value comes from; "?" for what cannot be followed."""
@@ -290,6 +275,10 @@ class _Graph:
             found.add("?")
             return []
         place, values = names.index(name), []
+        if function in self.bound:  # called from Python, too
+            kinds = [*["caller"] * (len(names) - len(self.bound[function])), *self.bound[function]]
+            if len(kinds) != len(names) or kinds[place] != "asset":
+                found.add("?")
         for scope, node in self.calls[function]:
             if node.op in _CALLS or node.op == function:
                 values.append((scope, _input(node, place)))
