@@ -28,6 +28,7 @@ from serving.server.tensor_codec import decode_inputs
 
 WARMUP = "assets.extra/tf_serving_warmup_requests"
 MAX_WARMUP = 1000  # as many as TensorFlow Serving takes
+RECORD_FRAME = 16  # bytes of a TFRecord beside its content: the length and two checksums
 
 
 class WarmUpError(MasteryError):
@@ -169,11 +170,15 @@ def warm_up(model: LoadedModel, path: Path) -> None:
         return
     # Not a `tf.data` data set: that would build a graph of its own for each version, which stays.
     records = tf.compat.v1.io.tf_record_iterator(str(path))
+    left = path.stat().st_size
     for number in range(1, MAX_WARMUP + 1):
         try:
             record = next(records, None)
+            if record is None and left:
+                raise DecodeError(f"{left} bytes after the last record")
             if record is None:
                 return
+            left -= len(record) + RECORD_FRAME
             _replay(model, record)
         except (DecodeError, tf.errors.DataLossError) as error:
             raise WarmUpError(
