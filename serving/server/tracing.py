@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("mastery.serving")
 
 SCOPE = "mastery.serving"
+EXPORT_SECONDS = 2.0  # for a batch of spans, tries and waits in all; a server that ends waits as long
 # What the conventions for RPC count as a server's error; anything else is the caller's.
 _SERVER_ERRORS = {
     StatusCode.UNKNOWN, StatusCode.DEADLINE_EXCEEDED, StatusCode.UNIMPLEMENTED, StatusCode.INTERNAL,
@@ -119,7 +120,8 @@ def _provider(endpoint: str) -> Any:
     resource = Resource.create({"service.name": "mastery", "service.version": version("mastery")})
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     url = f"{endpoint.rstrip('/')}/v1/traces"
-    provider.add_span_processor(BatchSpanProcessor(_said_once(OTLPSpanExporter(url), url)))
+    exporter = OTLPSpanExporter(url, timeout=EXPORT_SECONDS)
+    provider.add_span_processor(BatchSpanProcessor(_said_once(exporter, url)))
     return provider
 
 
