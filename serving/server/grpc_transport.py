@@ -142,7 +142,9 @@ class GrpcFront(asyncio.Protocol):
         if self._sent < GREETING:
             self._sent += len(data)
         if self.library is None:
-            self._opening = asyncio.get_running_loop().create_task(self._open(data))
+            assert self.client is not None
+            self.client.pause_reading()
+            self._opening = asyncio.get_running_loop().create_task(self._open(self.client, data))
         else:
             self.library.write(data)
             self.tell()
@@ -173,24 +175,23 @@ class GrpcFront(asyncio.Protocol):
         elif self._sent >= GREETING:
             self._table.wait(self, Phase.QUIET, anew=True)
 
-    async def _open(self, data: bytes) -> None:
+    async def _open(self, client: asyncio.Transport, data: bytes) -> None:
         """Opens the other end, which takes two files, one at each side, and hands on the first bytes."""
-        assert self.client is not None
-        self.client.pause_reading()
         try:
             if not self._table.enlarge(self, MOST_DESCRIPTORS):
                 raise OSError
             loop = asyncio.get_running_loop()
             self.library, _ = await loop.create_unix_connection(lambda: _LibraryEnd(self), self._path)
         except OSError:
-            self.client.abort()
+            client.abort()
             return
-        if self.client.is_closing():
+
+        if client.is_closing():
             self.library.close()
             return
         self.library.write(data)
         self.tell()
-        self.client.resume_reading()
+        client.resume_reading()
 
 
 class _LibraryEnd(asyncio.Protocol):
