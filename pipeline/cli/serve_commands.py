@@ -71,8 +71,8 @@ def serve(
     drain_timeout: Annotated[
         float, typer.Option("--drain-timeout", min=0.0, help="Seconds to answer what is under way at the end.")
     ] = 5.0,
-    max_bytes: Annotated[
-        int, typer.Option("--max-bytes", min=1, help="Bytes of all large requests under way together.")
+    max_inflight_bytes: Annotated[
+        int, typer.Option("--max-inflight-bytes", min=1, help="Bytes of all large requests under way together.")
     ] = 64 * 2**20,
     max_header_bytes: Annotated[
         int, typer.Option("--max-header-bytes", min=1024, help="Bytes of one request's headers.")
@@ -136,7 +136,7 @@ def serve(
                 batch_timeout=batch_timeout_micros / 1e6,
                 request_timeout=request_timeout,
                 drain_timeout=drain_timeout,
-                max_bytes=max_bytes,
+                max_inflight_bytes=max_inflight_bytes,
                 max_header_bytes=max_header_bytes,
                 max_connections=max_connections,
                 max_connections_per_address=max_connections_per_address,

@@ -7,6 +7,7 @@ import contextlib
 import functools
 import gc
 import logging
+import os
 import signal
 import socket
 import ssl
@@ -26,7 +27,7 @@ from serving.server.connections import (
     Connections,
     Phase,
     Quiet,
-    connections_possible,
+    descriptors_possible,
     raise_descriptor_limit,
 )
 from serving.server.grpc_introspection import Health, add_reflection
@@ -83,6 +84,11 @@ class Server:
         """Requests to predict that are not answered yet."""
         return self._metrics.requests_under_way
 
+    @property
+    def open_connections(self) -> int:
+        """Connections to both ports."""
+        return len(self._connections)
+
     async def start(self) -> None:
         """Takes the ports, loads what is there, and begins to answer.
 
@@ -113,11 +119,12 @@ class Server:
         await self._health.add_to(self._grpc)
         self.versions.on_change = self._health.refresh
         await self._grpc.start()
-        front = functools.partial(GrpcFront, self._connections, path)
-        self._front = await loop.create_server(front, sock=for_grpc, backlog=BACKLOG)
-        self._serving = asyncio.create_task(self._rest.serve([listening]))
-        while not self._rest.started and not self._serving.done():
-            await asyncio.sleep(0.01)
+        try:
+            await self._listen(listening, for_grpc, path)
+        except ServerError:
+            await self._grpc.stop(None)
+            await self._release()
+            raise
         self._watching = asyncio.create_task(self.versions.watch())
         self._sweeping = asyncio.create_task(self._sweep())
 
@@ -132,6 +139,25 @@ class Server:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.versions.close(), grace)
         self._sweeping.cancel()
+        await self._release()
+
+    async def _listen(self, for_rest: socket.socket, for_grpc: socket.socket, path: str) -> None:
+        """Begins to accept connections; another process may have taken a port since it was bound here."""
+        front = functools.partial(GrpcFront, self._connections, path)
+        try:
+            self._front = await asyncio.get_running_loop().create_server(front, sock=for_grpc, backlog=BACKLOG)
+        except OSError as error:
+            raise _taken(self._settings.host, self.grpc_port, "gRPC", "--grpc-port", error) from error
+
+        self._serving = asyncio.create_task(self._rest.serve([for_rest]))
+        while not self._rest.started and not self._serving.done():
+            await asyncio.sleep(0.01)
+        found = self._serving.exception() if self._serving.done() else None
+        if isinstance(found, OSError):
+            self._front.close()
+            raise _taken(self._settings.host, self.rest_port, "REST", "--rest-port", found) from found
+
+    async def _release(self) -> None:
         self._connections.end_all()
         self._api.close()
         await asyncio.to_thread(self._predictor.tracing.close)
@@ -160,7 +186,9 @@ class Server:
 
     def _rest_config(self, tls: ssl.SSLContext | None) -> uvicorn.Config:
         limits = self._settings.limits
-        protocol: Any = functools.partial(BoundedHttp, connections=self._connections, limits=limits, tls=tls)
+        protocol: Any = functools.partial(
+            BoundedHttp, connections=self._connections, budget=self._predictor.budget, limits=limits, tls=tls
+        )
         config = uvicorn.Config(
             self._api.app,
             http=protocol,
@@ -190,8 +218,9 @@ def _connections(settings: Settings) -> Connections:
         Phase.ANSWER: limits.request_timeout,
     }
     return Connections(
-        connections_possible(limits.max_connections),
+        limits.max_connections,
         limits.max_connections_per_address,
+        descriptors_possible(limits.max_connections),
         seconds,
         settled={Phase.QUIET: limits.request_timeout},  # until then, a call of it may be under way
     )
@@ -257,9 +286,13 @@ def _bind(host: str, port: int, what: str, option: str) -> socket.socket:
         found.bind((host, port))
     except OSError as error:
         found.close()
-        raise ServerError(
-            f"expected to listen on {host}:{port} for {what}, found: {error.strerror}; choose another with --host and "
-            f"{option}."
-        ) from error
+        raise _taken(host, port, what, option, error) from error
     found.setblocking(False)
     return found
+
+
+def _taken(host: str, port: int, what: str, option: str, error: OSError) -> ServerError:
+    return ServerError(
+        f"expected to listen on {host}:{port} for {what}, found: {os.strerror(error.errno or 0)}; choose another with "
+        f"--host and {option}."
+    )

@@ -11,6 +11,7 @@ import errno
 import ipaddress
 import logging
 import resource
+import sys
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Mapping
@@ -19,14 +20,14 @@ from typing import Any, Protocol
 
 log = logging.getLogger("mastery.serving")
 
-DESCRIPTORS_OF_ONE = 3  # a connection to the gRPC port takes three, one to the REST port takes one
 SPARE_DESCRIPTORS = 400  # for the model's files, the listening sockets, and what is accepted in one go
+MOST_DESCRIPTORS = 3  # of one connection
 BACKLOG = 128  # connections that the kernel holds until they are accepted, and that are accepted in one go
 QUIET_SECONDS = 60.0  # between two lines in the log that say the same
 
 
 class Phase(Enum):
-    """What a connection is waited for, in the order in which connections give way."""
+    """What a connection is waited for."""
 
     CLOSING = "the client's end"
     HEAD = "a request's head, or a greeting"
@@ -36,14 +37,21 @@ class Phase(Enum):
     ANSWER = "the client to read its answer"
 
 
+# In this order connections give way: those that have been refused, those that have not yet asked anything, and only
+# then those that have been answered before. Of a group, the one that has been waited for longest.
+_GIVE_WAY = ((Phase.CLOSING,), (Phase.HEAD, Phase.BODY), (Phase.IDLE, Phase.QUIET, Phase.ANSWER))
+
+
 class Connection(Protocol):
     """A connection that can be ended.
 
     Attributes:
         address: of the client, as `client_of` has it.
+        descriptors: files that it takes.
     """
 
     address: str
+    descriptors: int
 
     def end(self, phase: Phase | None) -> None:
         """Ends the connection, which was waited for too long in a phase; or, for None, at once to make room."""
@@ -52,7 +60,7 @@ class Connection(Protocol):
 class Connections:
     """The open connections; belongs to one event loop.
 
-    >>> table = Connections(most=2, most_per_address=2, seconds={})
+    >>> table = Connections(most=2, most_per_address=2, most_descriptors=6, seconds={})
     >>> len(table)
     0
     """
@@ -61,6 +69,7 @@ class Connections:
         self,
         most: int,
         most_per_address: int,
+        most_descriptors: int,
         seconds: Mapping[Phase, float],
         settled: Mapping[Phase, float] | None = None,
     ) -> None:
@@ -69,14 +78,16 @@ class Connections:
         Args:
             most: connections at once.
             most_per_address: connections of one client's address at once.
+            most_descriptors: files that all of them may take.
             seconds: how long a connection is waited for in a phase, at most; without one, for any time.
             settled: how long a connection must have been in a phase before it can give way; without one, no time.
         """
-        self._most, self._most_per_address = most, most_per_address
+        self._most, self._most_per_address, self._most_descriptors = most, most_per_address, most_descriptors
         self._seconds, self._settled = seconds, settled or {}
         self._phases: dict[Connection, Phase | None] = {}
         self._waiting: dict[Phase, OrderedDict[Connection, float]] = {phase: OrderedDict() for phase in Phase}
         self._of_address: Counter[str] = Counter()
+        self._descriptors = 0
         self._quiet = Quiet()
 
     def __len__(self) -> int:
@@ -87,12 +98,26 @@ class Connections:
         address = connection.address
         if self._of_address[address] >= self._most_per_address and not self._make_room(address):
             return False
-        if len(self._phases) >= self._most and not self._make_room(None):
+        if len(self._phases) >= self._most and not self._make_room():
             return False
+        if not self._make_descriptors(connection.descriptors):
+            return False
+
         self._phases[connection] = None
         self._of_address[address] += 1
+        self._descriptors += connection.descriptors
         self.wait(connection, Phase.HEAD)
         return True
+
+    def enlarge(self, connection: Connection, descriptors: int) -> bool:
+        """Lets a connection take more files; False where no other can give way."""
+        self.busy(connection)
+        more = descriptors - connection.descriptors
+        if connection not in self._phases or not self._make_descriptors(more):
+            return False
+        connection.descriptors = descriptors
+        self._descriptors += more
+        return self.wait(connection, Phase.HEAD)
 
     def remove(self, connection: Connection) -> None:
         """Forgets a connection that has ended; no error if it was not there."""
@@ -100,6 +125,7 @@ class Connections:
             return
         self.busy(connection)
         del self._phases[connection]
+        self._descriptors -= connection.descriptors
         self._of_address[connection.address] -= 1
         if not self._of_address[connection.address]:
             del self._of_address[connection.address]
@@ -137,26 +163,50 @@ class Connections:
                 self.busy(connection)
                 connection.end(phase)
 
+    def end_oldest(self, phase: Phase) -> bool:
+        """Ends at once the connection that has been in a phase for longest; False if there is none."""
+        connection = next(iter(self._waiting[phase]), None)
+        if connection is None:
+            return False
+        self.remove(connection)
+        connection.end(None)
+        return True
+
     def end_all(self) -> None:
         """Ends all of them at once."""
         for connection in list(self._phases):
             self.remove(connection)
             connection.end(None)
 
-    def _make_room(self, address: str | None) -> bool:
+    def _make_descriptors(self, more: int) -> bool:
+        while self._descriptors + more > self._most_descriptors:
+            if not self._make_room():
+                return False
+        return True
+
+    def _make_room(self, address: str | None = None) -> bool:
         """Ends the connection, of an address or of any, that has been waited for longest; False if there is none."""
-        if address is None:
-            self._quiet.warning("%d connections are open: those longest waited for give way to new ones.", self._most)
-        now = time.monotonic()
-        for phase, queue in self._waiting.items():
-            for connection, since in queue.items():
-                if now - since < self._settled.get(phase, 0.0):
-                    break
-                if address is None or connection.address == address:
-                    self.remove(connection)
-                    connection.end(None)
-                    return True
+        self._quiet.warning(
+            "%d connections are open, as many as may be: those longest waited for give way to new ones.", len(self)
+        )
+        for group in _GIVE_WAY:
+            longest = [found for phase in group if (found := self._longest(phase, address))]
+            if longest:
+                _, _, connection = min(longest)
+                self.remove(connection)
+                connection.end(None)
+                return True
         return False
+
+    def _longest(self, phase: Phase, address: str | None) -> tuple[float, int, Connection] | None:
+        """Returns since when, and which, connection has been longest in a phase and can give way."""
+        latest = time.monotonic() - self._settled.get(phase, 0.0)
+        for connection, since in self._waiting[phase].items():
+            if since > latest:
+                return None
+            if address is None or connection.address == address:
+                return since, id(connection), connection
+        return None
 
 
 class Quiet:
@@ -209,15 +259,12 @@ def raise_descriptor_limit() -> None:
         log.warning("The limit of open files could not be raised to %d: %s.", hard, error)
 
 
-def connections_possible(wanted: int) -> int:
-    """Returns how many of the connections wanted this process has descriptors for, at least 16; logs if fewer."""
+def descriptors_possible(connections: int) -> int:
+    """Returns how many files connections may take; logs where these are fewer than there are to be connections."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
-        return wanted
-    possible = max(16, (soft - SPARE_DESCRIPTORS) // DESCRIPTORS_OF_ONE)
-    if possible < wanted:
-        log.warning(
-            "This process may open %d files, which is enough for %d connections, not %d: raise `ulimit -n`.",
-            soft, possible, wanted,
-        )  # fmt: skip
-    return min(wanted, possible)
+        return sys.maxsize
+    possible = max(MOST_DESCRIPTORS, soft - SPARE_DESCRIPTORS)
+    if possible < connections:
+        log.warning("This process may open %d files, too few for %d connections: raise `ulimit -n`.", soft, connections)
+    return possible

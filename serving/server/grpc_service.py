@@ -26,6 +26,7 @@ from tensorflow_serving.apis.regression_pb2 import RegressionRequest
 from serving.server.errors import invalid, listed
 from serving.server.grpc_introspection import MODEL_SERVICE, PREDICTION_SERVICE
 from serving.server.grpc_transport import message_of
+from serving.server.message_fields import check_fields
 from serving.server.model_config import ModelConfigError, policy_of
 from serving.server.open_inference_grpc import SERVICE, OpenInferenceGrpc
 from serving.server.predictor import ModelChoice, Predictor, as_request_error, in_thread_if
@@ -37,7 +38,7 @@ log = logging.getLogger("mastery.serving")
 
 Context: TypeAlias = Any  # grpc.aio.ServicerContext, which has no types
 Method = Callable[[Any], Awaitable[Message]]
-SMALL = 256 * 2**10  # bytes: tensors up to this size are read in the event loop
+SMALL = 64 * 2**10  # bytes: messages up to this size are read in the event loop
 
 
 class GrpcApi:
@@ -157,6 +158,8 @@ class GrpcApi:
 
 
 def _parsed(raw: bytes, kind: type[Message]) -> Message:
+    if len(raw) > SMALL:
+        check_fields(raw, kind.DESCRIPTOR)
     try:
         return kind.FromString(raw)
     except DecodeError as error:

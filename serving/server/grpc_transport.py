@@ -13,7 +13,7 @@ from typing import Any
 
 import grpc
 
-from serving.server.connections import Connections, Phase, client_of
+from serving.server.connections import MOST_DESCRIPTORS, Connections, Phase, client_of
 from serving.server.errors import RequestError, invalid
 from serving.server.limits import ByteBudget, Share, check_reload_token, check_token
 from serving.server.settings import Limits
@@ -118,7 +118,7 @@ def _refusal(error: RequestError) -> grpc.RpcMethodHandler:
 class GrpcFront(asyncio.Protocol):
     """One client's connection, handed through to the library's socket."""
 
-    address = ""
+    address, descriptors = "", 1
 
     def __init__(self, connections: Connections, path: str) -> None:
         """Makes one.
@@ -128,20 +128,18 @@ class GrpcFront(asyncio.Protocol):
             path: the library's socket.
         """
         self._table, self._path = connections, path
+        self._opening: asyncio.Task[None] | None = None
         self._sent = 0  # bytes that the client has sent, counted up to GREETING
         self._is_unread = False  # whether the client leaves what it was sent
         self.client: asyncio.Transport | None = None
         self.library: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Counts the connection, and opens its other end."""
+        """Counts the connection."""
         self.client = transport
         self.address = client_of(transport.get_extra_info("peername"))
         if not self._table.add(self):
             transport.abort()
-            return
-        transport.pause_reading()
-        self._opening = asyncio.get_running_loop().create_task(self._open(transport))
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         """Ends the other end."""
@@ -150,12 +148,16 @@ class GrpcFront(asyncio.Protocol):
             self.library.close()
 
     def data_received(self, data: bytes) -> None:
-        """Hands on what the client sends."""
-        assert self.library is not None
-        self.library.write(data)
+        """Hands on what the client sends, the first of it when the other end is open."""
         if self._sent < GREETING:
             self._sent += len(data)
-        self.tell()
+        if self.library is None:
+            assert self.client is not None
+            self.client.pause_reading()
+            self._opening = asyncio.get_running_loop().create_task(self._open(self.client, data))
+        else:
+            self.library.write(data)
+            self.tell()
 
     def pause_writing(self) -> None:
         """Lets the library wait for a client that does not read."""
@@ -183,17 +185,23 @@ class GrpcFront(asyncio.Protocol):
         elif self._sent >= GREETING:
             self._table.wait(self, Phase.QUIET, anew=True)
 
-    async def _open(self, transport: asyncio.Transport) -> None:
+    async def _open(self, client: asyncio.Transport, data: bytes) -> None:
+        """Opens the other end, which takes two files, one at each side, and hands on the first bytes."""
         try:
+            if not self._table.enlarge(self, MOST_DESCRIPTORS):
+                raise OSError
             loop = asyncio.get_running_loop()
             self.library, _ = await loop.create_unix_connection(lambda: _LibraryEnd(self), self._path)
         except OSError:
-            transport.abort()
+            client.abort()
             return
-        if transport.is_closing():
+
+        if client.is_closing():
             self.library.close()
-        else:
-            transport.resume_reading()
+            return
+        self.library.write(data)
+        self.tell()
+        client.resume_reading()
 
 
 class _LibraryEnd(asyncio.Protocol):

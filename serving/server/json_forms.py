@@ -14,7 +14,7 @@ from serving.server.errors import invalid
 from serving.server.json_codec import decode, encode, is_b64, kind, shown
 from serving.server.signatures import Array, Arrays, Signature
 
-STEP = 4096  # values that are written at a time: a thread that writes more would let no other work meanwhile
+STEP = 1024  # values that are written at a time: a thread that writes more would let no other work meanwhile
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ def _values(name: str, values: Array) -> Iterator[str]:
     for at in range(0, len(values), rows):
         yield ", " if at else ""
         if rows == 1:
-            yield from _values(name, values[at])
+            yield from _values(name, _row(values, at))
         else:
             yield _text(encode(name, values[at : at + rows]))[1:-1]
     yield "]"
@@ -200,8 +200,13 @@ def _rows(outputs: Arrays) -> Iterator[str]:
             columns = [encode(name, values[at : at + rows]) for name, values in outputs.items()]
             yield _text([dict(zip(outputs, row, strict=True)) for row in zip(*columns, strict=True)])[1:-1]
         else:
-            yield from _named({name: np.asarray(values[at]) for name, values in outputs.items()})
+            yield from _named({name: _row(values, at) for name, values in outputs.items()})
     yield "]"
+
+
+def _row(values: Array, at: int) -> Array:
+    """Returns one row, as an array also where it is a single value."""
+    return values[at : at + 1].reshape(values.shape[1:])
 
 
 def _dump(document: Any) -> bytes:

@@ -44,6 +44,11 @@ class JsonProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection[Any, Any] | None = None
 
+    @property
+    def pid(self) -> int | None:
+        """The process's number; None before the first request."""
+        return None if self._process is None else self._process.pid
+
     async def read(self, body: bytes, signatures: Mapping[str, Signature], reader: Reader[T]) -> T:
         """Reads one request.
 

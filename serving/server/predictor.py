@@ -48,7 +48,7 @@ class Predictor:
     def __init__(self, settings: Settings, versions: Versions, metrics: Metrics) -> None:
         self.settings, self.versions, self.metrics = settings, versions, metrics
         self.admission = Admission(settings.limits.max_requests)
-        self.budget = ByteBudget(settings.limits.max_bytes)
+        self.budget = ByteBudget(settings.limits.max_inflight_bytes)
         self.tracing = Tracing(settings.otlp_endpoint)
         self.is_stopping = False
 

@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from weakref import WeakKeyDictionary
 
 from google.protobuf.json_format import MessageToDict
 from grpc import StatusCode
@@ -18,7 +19,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
-from tensorflow_serving.apis.get_model_metadata_pb2 import SignatureDefMap
+from tensorflow_serving.apis.get_model_metadata_pb2 import GetModelMetadataResponse, SignatureDefMap
 
 from serving.server import json_forms, metrics
 from serving.server.bodies import body_of
@@ -28,6 +29,7 @@ from serving.server.limits import check_token
 from serving.server.open_inference import HEADER_LENGTH
 from serving.server.open_inference_rest import LIVE, READY, OpenInferenceRest
 from serving.server.predictor import ModelChoice, Predictor, as_request_error, in_thread_if
+from serving.server.servable import Servable
 from serving.server.signatures import Arrays, Signature
 from serving.server.tracing import note_http_status
 
@@ -54,6 +56,7 @@ class RestApi:
 
     def __init__(self, predictor: Predictor) -> None:
         self._predictor, self._settings = predictor, predictor.settings
+        self._pages: WeakKeyDictionary[Servable, bytes] = WeakKeyDictionary()
         self._json = JsonProcess(self._settings.limits.max_request_bytes)
         self._v2 = OpenInferenceRest(predictor, self._body, self._json)
         every = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
@@ -171,16 +174,10 @@ class RestApi:
         return read_request(body, signatures)
 
     def _metadata(self, choice: ModelChoice) -> Response:
-        response = self._predictor.metadata(choice)
-        definitions = SignatureDefMap()
-        response.metadata["signature_def"].Unpack(definitions)
-        document = {
-            "model_spec": {
-                "name": choice.name, "signature_name": "", "version": str(response.model_spec.version.value)
-            },
-            "metadata": {"signature_def": MessageToDict(definitions, preserving_proto_field_name=True, **_ALL)},
-        }  # fmt: skip
-        return _json(_pretty(document))
+        with self._predictor.lease(choice) as servable:
+            if servable not in self._pages:  # it takes longer to write than to predict, and never changes
+                self._pages[servable] = _metadata_page(self._predictor.metadata(choice))
+            return _json(self._pages[servable])
 
 
 _ALL = {"always_print_fields_with_no_presence": True}
@@ -210,6 +207,18 @@ def _route(path: str) -> str:
 
 def _encode(outputs: Arrays, in_rows: bool) -> bytes:
     return json_forms.encode_outputs(outputs, in_rows=in_rows)
+
+
+def _metadata_page(response: GetModelMetadataResponse) -> bytes:
+    definitions = SignatureDefMap()
+    response.metadata["signature_def"].Unpack(definitions)
+    spec = response.model_spec
+    return _pretty(
+        {
+            "model_spec": {"name": spec.name, "signature_name": "", "version": str(spec.version.value)},
+            "metadata": {"signature_def": MessageToDict(definitions, preserving_proto_field_name=True, **_ALL)},
+        }
+    )
 
 
 def _pretty(document: object) -> bytes:

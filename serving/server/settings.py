@@ -45,7 +45,7 @@ class Limits:
         batch_timeout: seconds that a request waits, at most, for others to go with it.
         request_timeout: seconds until a request that is not answered is given up.
         drain_timeout: seconds that a stopping server gives to the requests under way.
-        max_bytes: of the bodies of all large requests under way together; beyond it, one that is still
+        max_inflight_bytes: of the bodies of all large requests under way together; beyond it, one that is still
             arriving gives way, and where there is none, more are refused.
         max_header_bytes: names and values of one request's headers.
         max_connections: open at once, REST and gRPC together; those longest waited for give way to new ones.
@@ -64,7 +64,7 @@ class Limits:
     batch_timeout: float = 0.002
     request_timeout: float = 30.0
     drain_timeout: float = 5.0
-    max_bytes: int = 64 * 2**20
+    max_inflight_bytes: int = 64 * 2**20
     max_header_bytes: int = 16 * 2**10
     max_connections: int = 1024
     max_connections_per_address: int = 512
