@@ -13,9 +13,9 @@ from tfx.types import standard_artifacts
 from tfx.types.channel import Channel
 
 from components.config import Config
+from components.model_version.digests import model_digest
 from components.pusher.component import make_pusher
 from components.pusher.executor import Executor
-from components.pusher.manifest import model_digest
 from components.pusher.push import PushError
 
 CONFIG = Config.model_validate(
