@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -92,6 +93,10 @@ def test_a_blessed_model_is_pushed_with_what_made_it(inputs: dict[str, list[Any]
         "metrics": {"accuracy": 0.8},
         "gates": GATES,
         "model_sha256": model_digest(version),
+        "files": {
+            name: hashlib.sha256((version / name).read_bytes()).hexdigest()
+            for name in ("assets.extra/mastery.json", "saved_model.pb")
+        },
         "exports": {"portable": "."},
         "baseline": "/root/Trainer/model/7",
     }
