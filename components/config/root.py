@@ -90,6 +90,9 @@ class Config(Section):
         both = sorted(set(self.steps.features) & set(self.context))
         if both:
             raise ValueError(f"context: expected names that are not in steps.features, found {both}")
+        keys = {columns.learner_id, columns.unit_id, columns.as_of}
+        if self.label.column in keys:
+            raise ValueError(f"label.column: expected a column beside {sorted(keys)}, found {self.label.column!r}")
         taken = {self.label.column, columns.learner_id, columns.as_of, columns.time} | RESERVED
         for place, names in (("steps.features", self.steps.features), ("context", self.context)):
             for name in names:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.options import RootOption, SetOption
+from pipeline.cli.options import RootOption, SetOption, finite
 from pipeline.cli.serving_folder import pushed_to
 
 
@@ -30,7 +30,8 @@ def serve(
     rest_port: Annotated[int, typer.Option("--rest-port", min=0, max=65535)] = 8501,
     grpc_port: Annotated[int, typer.Option("--grpc-port", min=0, max=65535)] = 8500,
     poll_seconds: Annotated[
-        float, typer.Option("--poll-seconds", min=0.05, help="Seconds between two looks for new versions.")
+        float,
+        typer.Option("--poll-seconds", callback=finite, min=0.05, help="Seconds between two looks for new versions."),
     ] = 1.0,
     tls_cert: Annotated[Path | None, typer.Option("--tls-cert", metavar="FILE", help="Certificate chain, PEM.")] = None,
     tls_key: Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="Its private key, PEM.")] = None,
@@ -49,10 +50,14 @@ def serve(
         int, typer.Option("--batch-timeout-micros", min=0, help="Microseconds to wait for others, at most.")
     ] = 2000,
     request_timeout: Annotated[
-        float, typer.Option("--request-timeout", min=0.001, help="Seconds until a request is given up.")
+        float,
+        typer.Option("--request-timeout", callback=finite, min=0.001, help="Seconds until a request is given up."),
     ] = 30.0,
     drain_timeout: Annotated[
-        float, typer.Option("--drain-timeout", min=0.0, help="Seconds to answer what is under way at the end.")
+        float,
+        typer.Option(
+            "--drain-timeout", callback=finite, min=0.0, help="Seconds to answer what is under way at the end."
+        ),
     ] = 5.0,
 ) -> None:
     """Serve the pushed versions on this machine, by TensorFlow Serving's REST and gRPC API.

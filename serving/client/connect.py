@@ -82,13 +82,17 @@ def connect(
         MasteryError: the address is of another kind, or both a version and a label are given.
     """
     target = Target(model, version, label)
-    parts = urlsplit(server)
+    try:
+        parts = urlsplit(server)
+        port = parts.port
+    except ValueError:  # brackets that do not close, a port that is none
+        parts, port = urlsplit(""), None
     transport: Transport
     if parts.scheme in ("http", "https") and parts.netloc:
         from serving.client.rest import RestTransport
 
         transport = RestTransport(server, target, token=token)
-    elif parts.scheme in ("grpc", "grpcs") and parts.port:
+    elif parts.scheme in ("grpc", "grpcs") and port:
         from serving.client.grpc_channel import GrpcTransport
 
         transport = GrpcTransport(parts.netloc, target, secure=parts.scheme == "grpcs", token=token)
