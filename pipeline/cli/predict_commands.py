@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from pipeline.cli.options import SetOption
+from pipeline.cli.options import SetOption, finite
 
 
 def predict(
@@ -39,7 +39,9 @@ def predict(
         typer.Option("--format", help="Default: by the name of --out, else table."),
     ] = None,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Examples in a request.")] = 64,
-    deadline: Annotated[float, typer.Option("--deadline", metavar="SECONDS", help="For each request.")] = 10.0,
+    deadline: Annotated[
+        float, typer.Option("--deadline", metavar="SECONDS", min=0.001, callback=finite, help="For each request.")
+    ] = 10.0,
     attempts: Annotated[int, typer.Option("--attempts", min=1, help="Tries while the server is busy or away.")] = 5,
 ) -> None:
     """Ask a served model about the learners in a log: who has mastered what, as of when.
