@@ -21,6 +21,7 @@ from pydantic import BaseModel, Field
 from components.config import Config
 from components.errors import MasteryError, explain
 from components.example_gen.provenance import DataProvenance
+from components.program import run_program
 from pipeline.layout import Layout
 from pipeline.record import NodeRecord, SeenBefore, write_json
 
@@ -56,10 +57,10 @@ class Result(BaseModel):
 def main(folder: Path) -> int:
     """Runs the plan in `folder`; returns 0, or 1 if a node failed."""
     _end_with_parent()
-    plan = Plan.model_validate_json((folder / "plan.json").read_text(encoding="utf-8"))
     _log_to(folder / "logs" / "start.log")
     result = Result()
     try:
+        plan = Plan.model_validate_json((folder / "plan.json").read_text(encoding="utf-8"))
         _run_nodes(plan, folder, result)
     except Exception as error:
         traceback.print_exc()
@@ -71,11 +72,13 @@ def main(folder: Path) -> int:
 
 def _run_nodes(plan: Plan, folder: Path, result: Result) -> None:
     # Imported here so that a broken installation is reported like any failed node.
+    from pipeline.lineage import check_lineage
     from pipeline.metadata import connect, connection_config
 
     layout = Layout(plan.root, plan.config.name)
     store = connection_config(plan.config.metadata, layout)
-    connect(store)  # TFX takes its time to load; who mistyped a password should not wait for it
+    # TFX takes its time to load; who mistyped a password or has lost the store should not wait for it.
+    check_lineage(connect(store), layout.store_name, layout.nodes.glob("*"))
 
     from pipeline.dag import create_pipeline
     from pipeline.freshness import FIRST, end_if_seen
@@ -139,7 +142,7 @@ def _log_to(path: Path) -> None:
     path.parent.mkdir(exist_ok=True)
     sys.stdout.flush()
     sys.stderr.flush()
-    target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o666)
     os.dup2(target, sys.stdout.fileno())
     os.dup2(target, sys.stderr.fileno())
     os.close(target)
@@ -153,7 +156,8 @@ def _end_with_parent() -> None:
     """Ends this process when the command line is gone: its end of our standard input closes with it."""
 
     def wait() -> None:
-        sys.stdin.buffer.read()
+        while os.read(0, 4096):  # not by `sys.stdin`: its lock would be held while the interpreter ends, which aborts
+            pass
         os._exit(1)
 
     threading.Thread(target=wait, daemon=True, name="end-with-parent").start()
@@ -161,4 +165,4 @@ def _end_with_parent() -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO)
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(run_program("mastery", lambda: main(Path(sys.argv[1]))))

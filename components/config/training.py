@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
-from components.config.section import Section
+from components.config.section import KeyedError, Section
+
+Weight = Annotated[float, Field(gt=0)]
 
 
 class Model(Section):
@@ -34,7 +36,7 @@ class Training(Section):
         le=1,
         description="factor on the learning rate after half of `patience` epochs without a better eval loss; 1: none",
     )
-    class_weights: Literal["balanced", "none"] | dict[str, float] = Field(
+    class_weights: Literal["balanced", "none"] | dict[str, Weight] = Field(
         "balanced", description="weight of each class in the loss: balanced, none, or a number for each class"
     )
     device: Literal["auto", "cpu", "gpu"] = Field(
@@ -59,12 +61,22 @@ class Training(Section):
     )
     histograms: bool = Field(True, description="write histograms of the weights for TensorBoard, every epoch")
 
+    @field_validator("class_weights", mode="before")
+    @classmethod
+    def _integers_as_digits(cls, value: object) -> object:
+        # As in `label.classes`: YAML reads 0 for a number.
+        if not isinstance(value, dict):
+            return value
+        return {str(key) if isinstance(key, int) and not isinstance(key, bool) else key: item
+                for key, item in value.items()}  # fmt: skip
+
     @model_validator(mode="after")
     def _device_fits_the_rest(self) -> Training:
         if self.device == "cpu" and self.precision == "mixed_float16":
-            raise ValueError(
-                "precision: expected float32 or mixed_bfloat16 with device: cpu, found mixed_float16, which is for GPUs"
+            raise KeyedError(
+                "precision",
+                "expected float32 or mixed_bfloat16 with device: cpu, found mixed_float16, which is for GPUs",
             )
         if self.device == "cpu" and self.gpu_export:
-            raise ValueError("gpu_export: expected false with device: cpu, found true; that export is made on a GPU")
+            raise KeyedError("gpu_export", "expected false with device: cpu, found true; that export is made on a GPU")
         return self

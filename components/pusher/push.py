@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from components.atomic import rename_to_new, sync, sync_tree
+from components.atomic import open_regular, rename_to_new, sync, sync_tree
 from components.errors import MasteryError
 
 BESIDE = ".push-"  # prefix of the folders in which versions are prepared
@@ -99,7 +99,7 @@ def _publish(copy: Path, directory: Path, manifest: Mapping[str, Any]) -> tuple[
 @contextmanager
 def _folder_beside(directory: Path) -> Iterator[Path]:
     """Yields a hidden folder in `directory`, removed in any case; takes away what dead pushes left."""
-    with (directory / LOCK).open("w") as lock:
+    with open_regular(directory / LOCK) as lock:
         with suppress(OSError):  # somebody else is pushing, or the file system has no locks: then nothing is removed
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             _remove_leftovers(directory)

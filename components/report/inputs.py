@@ -131,6 +131,7 @@ class LogFacts(_Facts):
     files: dict[str, dict[str, int]] = {}  # rows by table and file
     spans: list[str] = []  # names, oldest first
     version: int | None = None  # of the spans
+    warnings: list[str] = []  # what is odd in it, a line each
 
 
 class NodeFacts(_Facts):

@@ -14,6 +14,8 @@ import tensorflow as tf
 from tensorflow_serving.apis.predict_pb2 import PredictRequest, PredictResponse
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
+from components.program import run_program
+
 
 def replay(model: str, requests: str, answers: str) -> None:
     """Answers every request of the file `requests`, in order, into the file `answers`."""
@@ -39,4 +41,4 @@ def _answer(session: tf.compat.v1.Session, signatures: Any, request: PredictRequ
 
 
 if __name__ == "__main__":
-    replay(*sys.argv[1:])
+    sys.exit(run_program("replay", lambda: replay(*sys.argv[1:])))

@@ -52,6 +52,7 @@ def predict(
     from components.config import load_config
     from components.errors import MasteryError
     from components.pushed_version import config_of
+    from components.terminal import write_data
     from serving import predict as asking
     from serving.client import Retry, connect
     from serving.requests import questions_from_log
@@ -71,5 +72,7 @@ def predict(
     if out:
         write_text(out, text)
         print(f"{len(questions.examples)} answers in {out}")
-    else:
+    elif form == "table":
         print(text, end="")
+    else:
+        write_data(text)

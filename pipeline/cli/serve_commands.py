@@ -54,6 +54,30 @@ def serve(
     drain_timeout: Annotated[
         float, typer.Option("--drain-timeout", min=0.0, help="Seconds to answer what is under way at the end.")
     ] = 5.0,
+    max_inflight_bytes: Annotated[
+        int, typer.Option("--max-inflight-bytes", min=1, help="Bytes of all large requests under way together.")
+    ] = 64 * 2**20,
+    max_header_bytes: Annotated[
+        int, typer.Option("--max-header-bytes", min=1024, help="Bytes of one request's headers.")
+    ] = 16 * 2**10,
+    max_connections: Annotated[
+        int, typer.Option("--max-connections", min=1, help="Connections; beyond it, idle ones give way.")
+    ] = 1024,
+    max_connections_per_address: Annotated[
+        int, typer.Option("--max-connections-per-address", min=1, help="Of one address, such as a proxy's.")
+    ] = 512,
+    max_streams: Annotated[
+        int, typer.Option("--max-streams", min=1, help="Calls at once on one connection of gRPC.")
+    ] = 100,
+    header_timeout: Annotated[
+        float, typer.Option("--header-timeout", min=0.1, help="Seconds for a request's head or a handshake.")
+    ] = 10.0,
+    idle_timeout: Annotated[
+        float, typer.Option("--idle-timeout", min=0.1, help="Seconds until an idle connection is closed.")
+    ] = 75.0,
+    max_connection_age: Annotated[
+        float, typer.Option("--max-connection-age", min=1.0, help="Seconds that a connection of gRPC lasts.")
+    ] = 3600.0,
 ) -> None:
     """Serve the pushed versions on this machine, by TensorFlow Serving's REST and gRPC API.
 
@@ -87,6 +111,14 @@ def serve(
                 batch_timeout=batch_timeout_micros / 1e6,
                 request_timeout=request_timeout,
                 drain_timeout=drain_timeout,
+                max_inflight_bytes=max_inflight_bytes,
+                max_header_bytes=max_header_bytes,
+                max_connections=max_connections,
+                max_connections_per_address=max_connections_per_address,
+                max_streams=max_streams,
+                header_timeout=header_timeout,
+                idle_timeout=idle_timeout,
+                max_connection_age=max_connection_age,
             ),
         ),
         engine,

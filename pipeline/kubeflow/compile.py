@@ -16,6 +16,7 @@ from kfp import compiler, dsl
 from components.atomic import new_file
 from components.config import Config
 from components.config.resources import Resources
+from components.errors import ConfigError
 from pipeline.kubeflow.resources import apply_for_kubeflow, apply_for_vertex
 from pipeline.kubeflow.tasks import FAILED_GATES, NEW_DATA, Task, outputs_of, parameters_of, plan_tasks
 
@@ -45,12 +46,26 @@ def compile_pipeline(
         settings: `key=value` of `--set`, that the containers apply too.
 
     Raises:
-        ConfigError: `kubeflow.nodes` names a node that there is not.
+        ConfigError: `kubeflow.nodes` names a node that there is not, or a setting holds the address
+            of a webhook, or would not reach the containers as it is.
     """
+    _refuse_secrets(settings)
     arguments = _arguments(config, config_file, settings)
     pipeline = _define(config, arguments, apply_for_kubeflow if target == "kubeflow" else apply_for_vertex)
     with new_file(output.resolve()) as file:
         compiler.Compiler().compile(pipeline, str(file))
+
+
+def _refuse_secrets(settings: Sequence[str]) -> None:
+    """Keeps addresses of webhooks out of the file, which everybody on the cluster can read."""
+    for setting in settings:
+        key, _, value = setting.partition("=")
+        if key.startswith("notify") and "://" in value:
+            raise ConfigError(
+                f"--set {key}: expected no address here, as all settings stand in the compiled "
+                "pipeline. Put it into a secret of kubeflow.secrets, and name its variable in "
+                "notify.webhook.url_env."
+            )
 
 
 def _arguments(config: Config, config_file: Path, settings: Sequence[str]) -> list[str]:
@@ -58,8 +73,13 @@ def _arguments(config: Config, config_file: Path, settings: Sequence[str]) -> li
     kubeflow = config.kubeflow
     arguments = ["--config", kubeflow.config or f"/app/configs/{config_file.name}"]
     arguments += [part for setting in settings for part in ("--set", setting)]
-    arguments += ["--root", kubeflow.root, "--run", dsl.PIPELINE_JOB_ID_PLACEHOLDER]
-    return arguments + (["--storage", kubeflow.storage] if kubeflow.storage else [])
+    arguments += ["--root", kubeflow.root]
+    arguments += ["--storage", kubeflow.storage] if kubeflow.storage else []
+    for argument in arguments:
+        # Kubeflow fills in what stands in double braces, Kubernetes what stands in $(...).
+        if found := next((mark for mark in ("{{", "$(") if mark in argument), None):
+            raise ConfigError(f"{argument}: expected no {found} in what containers are called with.")
+    return [*arguments, "--run", dsl.PIPELINE_JOB_ID_PLACEHOLDER]
 
 
 def _define(config: Config, arguments: list[str], apply: Callable[..., None]) -> Any:

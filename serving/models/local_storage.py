@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
-from components.atomic import sync, write_bytes
+from components.atomic import open_regular, sync, write_bytes
 from components.errors import MasteryError
 from components.exports import GPU
 from components.pusher.push import SAVED_MODEL
+from components.safe_paths import refuse_links
 from serving.models.storage import Storage, numbers
 
 AUDIT = "audit.jsonl"
@@ -37,7 +38,7 @@ class LocalStorage(Storage):
     @contextmanager
     def exclusive(self) -> Iterator[None]:
         """Holds the folder's lock; it is gone with the process, however that ends."""
-        with self._explained("write"), (self.folder / LOCK).open("w") as lock:
+        with self._explained("write"), open_regular(self.folder / LOCK) as lock:
             self._acquire(lock.fileno())
             yield
 
@@ -77,9 +78,15 @@ class LocalStorage(Storage):
                 return None
 
     def replace(self, name: str, content: bytes) -> None:
-        """Writes beside, flushes, renames."""
+        """Writes beside, flushes, renames.
+
+        Raises:
+            UnsafePathError: a folder on the way is a link.
+        """
+        path = self.folder / name
+        refuse_links(self.folder, path.parent)
         with self._explained("write"):
-            write_bytes(self.folder / name, content)
+            write_bytes(path, content)
 
     def local_copy(self, version: int) -> nullcontext[Path]:
         """Returns a block with the folder itself."""
@@ -87,6 +94,7 @@ class LocalStorage(Storage):
 
     def remove(self, version: int) -> None:
         """Renames the folder to a hidden one, which is removed then; so are those of removals that were cut off."""
+        refuse_links(self.folder, self.folder / GPU)
         with self._explained("remove versions"):
             hidden = Path(tempfile.mkdtemp(prefix=f"{REMOVED}{version}-", dir=self.folder))
             with suppress(FileNotFoundError):  # another prune was quicker
@@ -99,7 +107,7 @@ class LocalStorage(Storage):
     def append(self, revision: int, entry: bytes) -> bool:
         """Adds a line; called in `exclusive`, so no number is ever taken."""
         line = entry + b"\n"
-        with self._explained("write"), (self.folder / AUDIT).open("ab+", buffering=0) as log:
+        with self._explained("write"), open_regular(self.folder / AUDIT) as log:
             log.seek(0)
             whole = _whole_lines(log.readall())
             if whole.count(b"\n") >= revision:

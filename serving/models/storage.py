@@ -18,6 +18,8 @@ from pathlib import Path
 
 from components.errors import MasteryError
 
+HIGHEST = 2**63 - 1  # version that TensorFlow Serving can be told of
+
 
 class Storage(ABC):
     """A serving folder. Names are relative to it, with `/` between their parts.
@@ -76,8 +78,14 @@ class Storage(ABC):
 
 
 def numbers(names: Iterable[str]) -> list[int]:
-    """Returns the version numbers among names, sorted: digits, without zeros in front."""
-    return sorted(int(name) for name in names if name.isascii() and name.isdecimal() and str(int(name)) == name)
+    """Returns the version numbers among names, sorted: no leading zeros, within 64 bits.
+
+    >>> numbers(["7", "07", "1732000000", "models.config", "9" * 19, "9" * 20])
+    [7, 1732000000]
+    """
+    most = len(str(HIGHEST))
+    digits = [name for name in names if name.isascii() and name.isdecimal() and len(name) <= most]
+    return sorted(int(name) for name in digits if str(int(name)) == name and int(name) <= HIGHEST)
 
 
 def open_storage(address: str) -> Storage:

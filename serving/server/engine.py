@@ -12,13 +12,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from components.naming import SERVING_DEFAULT
 from serving.server.errors import invalid
-from serving.server.signatures import Arrays, Signature
+from serving.server.signatures import Array, Arrays, Signature
 from serving.server.tensor_codec import decode_inputs
 
 WARMUP = "assets.extra/tf_serving_warmup_requests"
@@ -88,12 +89,19 @@ class LoadedModel:
         except UnicodeDecodeError as error:  # the graph's message quotes bytes of the request that are no text
             message = error.object.decode(errors="replace")
             raise tf.errors.InvalidArgumentError(None, None, message) from error
-        return dict(zip(signature.outputs, answers, strict=True))
+        return dict(zip(signature.outputs, map(_as_array, answers), strict=True))
 
     def close(self) -> None:
         """Frees the memory; nothing may be running."""
         self._calls = {}
         self._session.close()
+
+
+def _as_array(value: Any) -> Array:
+    """Returns an output as an array; without any dimension, a session returns it as a number or as bytes."""
+    if isinstance(value, np.ndarray):
+        return value
+    return np.array(value, object if isinstance(value, bytes) else None)
 
 
 def load_warm(path: Path) -> LoadedModel:

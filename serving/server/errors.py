@@ -14,6 +14,7 @@ _HTTP = {
     StatusCode.RESOURCE_EXHAUSTED: HTTPStatus.TOO_MANY_REQUESTS,
     StatusCode.UNAVAILABLE: HTTPStatus.SERVICE_UNAVAILABLE,
     StatusCode.DEADLINE_EXCEEDED: HTTPStatus.GATEWAY_TIMEOUT,
+    StatusCode.CANCELLED: 499,  # nobody reads it; nginx writes so in its log
 }
 
 
@@ -23,17 +24,18 @@ class RequestError(Exception):
     Attributes:
         code: gRPC's status code.
         reason: what was expected and what was found, for the caller.
+        http_status: the status code of HTTP that says the same, or says it more closely; 500 for what only
+            the server can put right.
     """
 
-    def __init__(self, code: StatusCode, reason: str) -> None:
-        super().__init__(reason)
+    def __init__(self, code: StatusCode, reason: str, http_status: int | None = None) -> None:
+        super().__init__(code, reason, http_status)  # so that it can go from process to process
         self.code = code
         self.reason = reason
+        self.http_status = int(http_status or _HTTP.get(code, HTTPStatus.INTERNAL_SERVER_ERROR))
 
-    @property
-    def http_status(self) -> int:
-        """The status code of HTTP that says the same; 500 for what only the server can put right."""
-        return int(_HTTP.get(self.code, HTTPStatus.INTERNAL_SERVER_ERROR))
+    def __str__(self) -> str:
+        return self.reason
 
 
 def invalid(reason: str) -> RequestError:

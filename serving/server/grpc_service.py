@@ -1,7 +1,8 @@
 """The gRPC services of TensorFlow Serving that a model of ours needs.
 
-The methods are registered by hand, under the names of the official stubs: so a request's bytes are parsed here, after
-the token has been asked for, and what is no message is the caller's error, not ours as the library has it.
+The methods are registered by hand, under the names of the official stubs: so a request's bytes are parsed here, and
+what is no message is the caller's error, not ours as the library has it. They are registered as streams of requests,
+of which each call sends one: so it is read when we ask for it, after the token and the room for it have been looked at.
 """
 
 from __future__ import annotations
@@ -21,17 +22,18 @@ from tensorflow_serving.apis.model_pb2 import ModelSpec
 from tensorflow_serving.apis.predict_pb2 import PredictRequest, PredictResponse
 
 from serving.server.errors import invalid
-from serving.server.limits import check_token
+from serving.server.grpc_transport import message_of
+from serving.server.message_fields import check_fields
 from serving.server.model_config import ModelConfigError, policy_of
-from serving.server.predictor import ModelChoice, Predictor, as_request_error
-from serving.server.signatures import Signature
+from serving.server.predictor import ModelChoice, Predictor, as_request_error, in_thread_if
+from serving.server.signatures import Arrays, Signature
 from serving.server.tensor_codec import decode_inputs, encode
 
 log = logging.getLogger("mastery.serving")
 
 Context: TypeAlias = Any  # grpc.aio.ServicerContext, which has no types
 Method = Callable[[Any], Awaitable[Message]]
-SMALL = 256 * 2**10  # bytes: tensors up to this size are read in the event loop
+SMALL = 64 * 2**10  # bytes: messages up to this size are read in the event loop
 
 
 class GrpcApi:
@@ -66,17 +68,15 @@ class GrpcApi:
             async with asyncio.timeout(predictor.settings.limits.request_timeout):
                 signature = servable.model.signature(request.model_spec.signature_name)
                 names = _wanted_outputs(request, signature)
-                if request.ByteSize() > SMALL:
-                    inputs = await asyncio.to_thread(decode_inputs, request.inputs, signature)
-                else:
-                    inputs = decode_inputs(request.inputs, signature)
+                is_large = request.ByteSize() > SMALL
+                inputs = await in_thread_if(is_large, decode_inputs, request.inputs, signature)
                 outputs = await predictor.run(servable, signature, inputs)
                 response = PredictResponse()
                 response.model_spec.name = request.model_spec.name
                 response.model_spec.signature_name = signature.name
                 response.model_spec.version.value = servable.version
-                for name in names:
-                    response.outputs[name].CopyFrom(encode(outputs[name], signature.outputs[name].enum))
+                is_large = sum(outputs[name].size for name in names) > SMALL / 16
+                await in_thread_if(is_large, _fill, response, {name: outputs[name] for name in names}, signature)
                 return response
 
     async def metadata(self, request: GetModelMetadataRequest) -> GetModelMetadataResponse:
@@ -110,13 +110,12 @@ class GrpcApi:
         return ReloadConfigResponse()
 
     def _handler(self, kind: type[Message], method: Method) -> grpc.RpcMethodHandler:
-        async def answer(raw: bytes, context: Context) -> bytes:
-            """Asks for the token, parses, and turns errors into gRPC's."""
+        async def answer(_: object, context: Context) -> bytes:
+            """Reads and parses a message, and turns errors into gRPC's."""
             try:
-                metadata = {str(key): value for key, value in context.invocation_metadata() or ()}
-                check_token(self._predictor.settings.token, _text(metadata.get("authorization")))
-                response = await method(_parsed(raw, kind))
-                return bytes(response.SerializeToString())
+                async with message_of(context, self._predictor.settings.limits, self._predictor.budget) as raw:
+                    response = await method(await in_thread_if(len(raw) > SMALL, _parsed, raw, kind))
+                    return bytes(response.SerializeToString())
             except Exception as error:
                 known = as_request_error(error)
                 if known.code in (StatusCode.INTERNAL, StatusCode.UNKNOWN):
@@ -124,14 +123,21 @@ class GrpcApi:
             await context.abort(known.code, known.reason)
             raise AssertionError  # abort has raised
 
-        return grpc.unary_unary_rpc_method_handler(answer)
+        return grpc.stream_unary_rpc_method_handler(answer)
 
 
 def _parsed(raw: bytes, kind: type[Message]) -> Message:
+    if len(raw) > SMALL:
+        check_fields(raw, kind.DESCRIPTOR)
     try:
         return kind.FromString(raw)
     except DecodeError as error:
         raise invalid(f"expected a {kind.__name__}, found bytes that are none.") from error
+
+
+def _fill(response: PredictResponse, outputs: Arrays, signature: Signature) -> None:
+    for name, values in outputs.items():
+        response.outputs[name].CopyFrom(encode(values, signature.outputs[name].enum))
 
 
 def _choice(spec: ModelSpec) -> ModelChoice:
@@ -145,7 +151,3 @@ def _wanted_outputs(request: PredictRequest, signature: Signature) -> list[str]:
         known, found = ", ".join(signature.outputs), ", ".join(wanted)[:500]
         raise invalid(f"output_filter: expected some of {known}, each once; found {found}.")
     return wanted
-
-
-def _text(value: Any) -> str | None:
-    return value.decode(errors="replace") if isinstance(value, bytes) else value

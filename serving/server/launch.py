@@ -72,6 +72,8 @@ def _check(settings: Settings) -> None:
             f"{settings.models}: expected a folder with a subfolder for each version, found a single version; give "
             "the folder above it."
         )
+    if not settings.name or set(settings.name) & set("/:"):
+        raise MasteryError(f"--name: expected a name without '/' and ':', found {settings.name!r}.")
     if (settings.tls_cert is None) != (settings.tls_key is None):
         raise MasteryError("expected both --tls-cert and --tls-key, or neither.")
     for path in filter(None, (settings.tls_cert, settings.tls_key)):

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import tensorflow as tf
 from grpc import StatusCode
+from starlette.requests import ClientDisconnect
 from tensorflow_serving.apis.get_model_metadata_pb2 import GetModelMetadataResponse, SignatureDefMap
 from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusResponse
 
 from serving.server.errors import RequestError
-from serving.server.limits import Admission
+from serving.server.limits import Admission, ByteBudget
 from serving.server.metrics import Metrics
 from serving.server.servable import Servable
 from serving.server.settings import Settings
 from serving.server.signatures import Arrays, Signature
 from serving.server.status import status_response
 from serving.server.versions import Versions
+
+T = TypeVar("T")
 
 _CODES = {code.value[0]: code for code in StatusCode}
 # What a graph says of an input that it cannot take; anything else is the server's own trouble.
@@ -42,6 +46,7 @@ class Predictor:
     def __init__(self, settings: Settings, versions: Versions, metrics: Metrics) -> None:
         self.settings, self.versions, self.metrics = settings, versions, metrics
         self.admission = Admission(settings.limits.max_requests)
+        self.budget = ByteBudget(settings.limits.max_inflight_bytes)
         self.is_stopping = False
 
     @contextmanager
@@ -127,10 +132,19 @@ class Predictor:
             )
 
 
+async def in_thread_if(is_large: bool, function: Callable[..., T], *args: Any) -> T:
+    """Calls a function: here where it has little to do, for that is faster, else in a thread."""
+    if is_large:
+        return await asyncio.to_thread(function, *args)
+    return function(*args)
+
+
 def as_request_error(error: Exception) -> RequestError:
     """Says in the terms of a caller what went wrong."""
     if isinstance(error, RequestError):
         return error
+    if isinstance(error, ClientDisconnect):
+        return RequestError(StatusCode.CANCELLED, "the client has gone.")
     if isinstance(error, TimeoutError):
         return RequestError(StatusCode.DEADLINE_EXCEEDED, "the time for a request is over.")
     if isinstance(error, _CALLERS_FAULT):

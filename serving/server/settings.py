@@ -22,6 +22,15 @@ class Limits:
         batch_timeout: seconds that a request waits, at most, for others to go with it.
         request_timeout: seconds until a request that is not answered is given up.
         drain_timeout: seconds that a stopping server gives to the requests under way.
+        max_inflight_bytes: of the bodies of all large requests under way together; beyond it, one that is still
+            arriving gives way, and where there is none, more are refused.
+        max_header_bytes: names and values of one request's headers.
+        max_connections: open at once, REST and gRPC together; those longest waited for give way to new ones.
+        max_connections_per_address: of these, from one address.
+        max_streams: calls at once on one connection of gRPC.
+        header_timeout: seconds for the head of a request, for TLS's handshake, or for HTTP/2's greeting.
+        idle_timeout: seconds until a connection that asks nothing is closed.
+        max_connection_age: seconds until a connection of gRPC is asked to open another, to find other servers.
     """
 
     max_request_bytes: int = 16 * 2**20
@@ -32,6 +41,14 @@ class Limits:
     batch_timeout: float = 0.002
     request_timeout: float = 30.0
     drain_timeout: float = 5.0
+    max_inflight_bytes: int = 64 * 2**20
+    max_header_bytes: int = 16 * 2**10
+    max_connections: int = 1024
+    max_connections_per_address: int = 512
+    max_streams: int = 100
+    header_timeout: float = 10.0
+    idle_timeout: float = 75.0
+    max_connection_age: float = 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)

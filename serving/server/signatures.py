@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import tensorflow as tf
-from tensorflow.core.framework import types_pb2
-from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef, TensorInfo
 
 from components.naming import NUM_STEPS
 from serving.server.errors import invalid
+
+if TYPE_CHECKING:  # the process that reads JSON does without TensorFlow, which would take half a gigabyte there
+    from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef, TensorInfo
 
 Array = np.ndarray[Any, Any]
 Arrays = dict[str, Array]
@@ -38,18 +38,24 @@ class TensorSpec:
     @classmethod
     def of(cls, name: str, info: TensorInfo) -> TensorSpec:
         """Reads a signature's entry."""
+        import tensorflow as tf
+
         shape = tf.TensorShape(info.tensor_shape)
         return cls(name, info.name, info.dtype, None if shape.rank is None else tuple(shape.as_list()))
 
     @cached_property
     def dtype(self) -> np.dtype[Any]:
         """The array's dtype; `object`, of bytes, for strings."""
+        import tensorflow as tf
+
         found: np.dtype[Any] = np.dtype(tf.dtypes.as_dtype(self.enum).as_numpy_dtype)
         return found
 
     @cached_property
     def dtype_name(self) -> str:
         """Such as `DT_FLOAT`."""
+        from tensorflow.core.framework import types_pb2
+
         return str(types_pb2.DataType.Name(self.enum))
 
     def fits(self, shape: tuple[int, ...]) -> bool:

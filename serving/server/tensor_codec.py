@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import prod
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -25,6 +24,8 @@ _FIELDS = {
 }
 
 
+STEP = 16 * 2**10  # values that are copied at a time: a thread that copies more would let no other work meanwhile
+MAX_TEXTS = 2**20  # of one input: each takes fifty bytes beside its own
 MAX_SIZE = 2**31  # of a dimension; beside one of size 0, a larger one would need no values
 
 
@@ -67,10 +68,15 @@ def decode(tensor: TensorProto, spec: TensorSpec) -> Array:
     if field is None:
         return _made_by_tensorflow(tensor, spec, size)
     values = getattr(tensor, field)
+    if spec.dtype == object and size > MAX_TEXTS:
+        raise invalid(f"input {spec.name}: expected at most {MAX_TEXTS} texts, found {size}.")
     # TensorFlow would repeat the last value; then a few bytes could ask for any amount of memory.
     if len(values) != size:
         raise invalid(f"input {spec.name}: expected {size} values for shape {list(shape)}, found {len(values)}.")
-    return _array(list(values), spec.dtype).reshape(shape)
+    array = np.empty(size, spec.dtype)
+    for at in range(0, size, STEP):
+        array[at : at + STEP] = values[at : at + STEP]
+    return array.reshape(shape)
 
 
 def encode(values: Array, enum: int) -> TensorProto:
@@ -81,14 +87,10 @@ def encode(values: Array, enum: int) -> TensorProto:
     tensor = TensorProto(dtype=enum)
     for size in values.shape:
         tensor.tensor_shape.dim.add(size=size)
-    getattr(tensor, field).extend(values.ravel().tolist())
+    flat, into = values.ravel(), getattr(tensor, field)
+    for at in range(0, flat.size, STEP):
+        into.extend(flat[at : at + STEP].tolist())
     return tensor
-
-
-def _array(values: list[Any], dtype: np.dtype[Any]) -> Array:
-    array = np.empty(len(values), dtype)
-    array[:] = values
-    return array
 
 
 def _made_by_tensorflow(tensor: TensorProto, spec: TensorSpec, size: int) -> Array:

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
+from components.console import PlainConsole
 from pipeline.record import NodeRecord, RunRecord
 from pipeline.summary import exit_code, print_summary
 
@@ -20,7 +20,7 @@ GATE = {
 
 
 def printed(record: RunRecord) -> str:
-    console = Console(file=io.StringIO(), width=120)
+    console = PlainConsole(file=io.StringIO(), width=120)
     print_summary(record, console)
     text = console.file
     assert isinstance(text, io.StringIO)
