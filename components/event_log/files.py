@@ -123,8 +123,8 @@ def find_files(table: str, patterns: Sequence[str]) -> Listing:
     listing = Listing(problems=problems, passed_over=search.passed_over)
     listing.files = [LogFile(path, kind, index) for index, (path, kind) in enumerate(paths.items())]
     if not paths and not problems:
-        expected, found = "at least one file with rows", f"only {listing.describe_passed_over()}"
-        problems.append(Problem(subject=f"data.{table}", expected=expected, found=found))
+        only = f"only {listing.describe_passed_over()}"
+        problems.append(Problem(subject=f"data.{table}", expected="at least one file with rows", found=only))
     return listing
 
 

@@ -293,7 +293,7 @@ def test_whatever_bytes_a_file_has_it_is_a_problem_in_words(
         ({"time": "learner_id"}, "data.columns.time: expected another column than for learner_id, found 'learner_id'"),
         ({"event_type": "time"}, "data.columns.event_type: expected another column than for time"),
         ({"as_of": "unit_id"}, "data.columns.as_of: expected another column than for unit_id"),
-        ({"unit_id": "mastery"}, "label.column: expected a column beside ['as_of', 'learner_id', 'mastery']"),
+        ({"unit_id": "mastery"}, "label.column: ['mastery'] cannot be named here"),
     ],
 )
 def test_a_column_has_one_role(tmp_path: Path, data: dict[str, str], says: str) -> None:
