@@ -145,5 +145,9 @@ def _hidden_folder_beside(target: Path) -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
         yield folder
+    except OSError as error:
+        if error.filename is None:  # of writing to a full disk: say where
+            error.filename = str(target)
+        raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)

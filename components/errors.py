@@ -62,6 +62,7 @@ _ADVICE = {
     errno.EROFS: ("Read-only file system", "Name a folder that can be written"),
     errno.EACCES: ("Permission denied", "Give this user the right to it, or name another place"),
     errno.EPERM: ("Operation not permitted", "Give this user the right to it, or name another place"),
+    errno.EEXIST: ("File exists", "Name another place"),
     errno.ENOTDIR: ("Not a directory", "Name a folder"),
     errno.EISDIR: ("Is a directory", "Name a file"),
     errno.ENAMETOOLONG: ("File name too long", "Choose a shorter path"),

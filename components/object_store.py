@@ -15,6 +15,7 @@ import fsspec
 from components.errors import MasteryError
 from components.escape import hide_userinfo
 
+KINDS = ("s3", "gs")
 # Else gcsfs asks for the kind of a bucket first: with a second client, that wants rights and credentials of its own.
 os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
 
@@ -36,6 +37,9 @@ def connect(url: str) -> tuple[Any, str]:
             f"{hide_userinfo(url)}: expected an address without user name and password, found some in "
             "front of the @. Credentials come from the environment."
         )
+    kind, _, rest = url.partition("://")
+    if kind not in KINDS or not rest.strip("/"):
+        raise ObjectStoreError(f"{url}: expected an address such as s3://bucket/folder or gs://bucket/folder.")
     try:
         store, path = fsspec.url_to_fs(url.rstrip("/"), use_listings_cache=False)
     except (ValueError, ImportError) as error:

@@ -9,7 +9,8 @@ from components.config import Config
 from components.config.load import absolute_pattern
 from components.config.span import NEWEST
 from components.errors import MasteryError
-from components.pusher.push import MANIFEST
+from components.model_version.folders import MANIFEST
+from components.model_version.verify import verify_version
 
 
 def config_for_log(model: Path, events: list[str], outcomes: list[str], *, name: str) -> Config:
@@ -25,8 +26,10 @@ def config_for_log(model: Path, events: list[str], outcomes: list[str], *, name:
 
     Raises:
         MasteryError: the folder holds no model of ours.
+        VersionError: its files are not those that were pushed.
     """
     config = config_of(model, name=name)
+    verify_version(model.resolve(), within=model.resolve().parent)
     tables = {"events": events, "outcomes": outcomes}
     paths = {table: [absolute_pattern(path, Path.cwd()) for path in given] for table, given in tables.items()}
     given = {**paths, "span": NEWEST, "sample_learners": None}

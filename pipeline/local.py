@@ -19,7 +19,7 @@ from components.console import PlainConsole
 from components.errors import MasteryError
 from components.progress import PROGRESS_FILE
 from pipeline.display import RunDisplay
-from pipeline.layout import Layout
+from pipeline.layout import Layout, check_root
 from pipeline.lock import lock_root
 from pipeline.prepare import find_log, snapshot_schema
 from pipeline.record import NodeRecord, RunRecord, RunState, new_run_id, read_records, run_folder, write_record
@@ -53,6 +53,7 @@ def run_pipeline(
     find_log(config)
     store = config.metadata.with_environment(os.environ)
     root = root.resolve()
+    check_root(root)
     layout = Layout(root, config.name)
     with lock_root(root):
         _recover(layout, store)

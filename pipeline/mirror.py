@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from components.model_version.folders import version_number
 from components.object_store import ObjectStoreError, connect, create, explained
 from components.safe_paths import UnsafePathError, path_below, paths_below, refuse_links
 
@@ -127,7 +128,7 @@ class Mirror:
             names = self._store.ls(self._remote(folder), detail=False) if there else []
         for name in names:
             number = name.rstrip("/").rpartition("/")[2]
-            if number.isascii() and number.isdecimal():
+            if version_number(number) is not None:
                 path_below(folder, number).mkdir(parents=True, exist_ok=True)
 
     def _push_folder(self, folder: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from components.config.addresses import Address
-from components.config.section import Section
+from components.config.section import KeyedError, Section
 from components.config.span import NEWEST, parse_span, span_kind
 
 
@@ -20,6 +20,19 @@ class Columns(Section):
     time: str = Field("time", description="when an event was, in events")
     event_type: str = Field("event_type", description="what kind of event, in events")
     as_of: str = Field("as_of", description="the moment of judgement, in outcomes: only events before it are seen")
+
+    @model_validator(mode="after")
+    def _one_role_each(self) -> Columns:
+        for table in (("learner_id", "unit_id", "time", "event_type"), ("learner_id", "unit_id", "as_of")):
+            roles: dict[str, str] = {}
+            for role in table:
+                column = getattr(self, role)
+                if column in roles:
+                    raise KeyedError(
+                        role, f"expected another column than for {roles[column]}, found {column!r} for both"
+                    )
+                roles[column] = role
+        return self
 
 
 class Splits(Section):

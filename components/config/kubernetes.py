@@ -80,8 +80,8 @@ def _is_image(value: str) -> str:
 
 
 def _is_absolute(value: str) -> str:
-    if not value.startswith("/") or ".." in value.split("/"):
-        raise ValueError(f"expected an absolute path without .. such as /mastery, found {value!r}")
+    if not value.startswith("/") or ".." in value.split("/") or set("*?[]\\") & set(value):
+        raise ValueError(f"expected an absolute path without .. and * ? [ ] \\, such as /mastery, found {value!r}")
     return posixpath.normpath("/" + value.lstrip("/"))
 
 

@@ -106,7 +106,7 @@ class Config(Section):
         for place, named, taken in (
             ("steps.features", set(self.steps.features), {*keys, UNIT, TIME, label}),
             ("context", set(self.context), {*keys, label}),
-            ("label.column", {label}, {LEARNER, UNIT, AS_OF}),
+            ("label.column", {label}, {LEARNER, UNIT, AS_OF, columns.learner_id, columns.unit_id, columns.as_of}),
             ("evaluation.slices", sliced, {label, *self.steps.features}),
             ("prior.group_by", set(self.prior.group_by), {label, *self.steps.features}),
         ):

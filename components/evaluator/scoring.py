@@ -19,6 +19,7 @@ from components.config.data import Label
 from components.errors import MasteryError
 from components.evaluator.answers import check_label, read_answers
 from components.event_log.columns import digits
+from components.model_version.safe_graph import require_safe
 from components.naming import AS_OF, EXAMPLES, LEARNER, SERVING_DEFAULT, UNIT
 from components.progress import report_progress
 
@@ -78,6 +79,7 @@ def score(
 
 
 def _load(model: Path) -> Predict:
+    require_safe(model)
     try:
         predict: Predict = tf.saved_model.load(str(model)).signatures[SERVING_DEFAULT]
     except (OSError, KeyError, tf.errors.OpError) as error:

@@ -40,7 +40,7 @@ class Reason(StrEnum):
     HIDDEN = "hidden or starting with _"
     AGAIN = "read already under another name"
     FORMAT = "of another format"
-    EMPTY = "empty"
+    EMPTY = "empty (0 bytes)"
     DANGLING = "links to nothing"
     SPECIAL = "no regular files"
 
@@ -120,12 +120,12 @@ def find_files(table: str, patterns: Sequence[str]) -> Listing:
         paths.update(search.choose(found))
     problems += search.problems
 
-    empty = search.passed_over.get(Reason.EMPTY, [])
-    if empty and not paths and not problems:
-        found_text = f"only empty files (0 bytes): {_shorten(empty)}"
-        problems.append(Problem(subject=f"data.{table}", expected="at least one row", found=found_text))
-    files = [LogFile(path, kind, index) for index, (path, kind) in enumerate(paths.items())]
-    return Listing(files, problems, search.passed_over)
+    listing = Listing(problems=problems, passed_over=search.passed_over)
+    listing.files = [LogFile(path, kind, index) for index, (path, kind) in enumerate(paths.items())]
+    if not paths and not problems:
+        expected, found = "at least one file with rows", f"only {listing.describe_passed_over()}"
+        problems.append(Problem(subject=f"data.{table}", expected=expected, found=found))
+    return listing
 
 
 def expand_pattern(pattern: str) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from pipeline.cli.options import SetOption
+from pipeline.cli.options import SetOption, finite
 
 
 def predict(
@@ -39,7 +39,9 @@ def predict(
         typer.Option("--format", help="Default: by the name of --out, else table."),
     ] = None,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Examples in a request.")] = 64,
-    deadline: Annotated[float, typer.Option("--deadline", metavar="SECONDS", help="For each request.")] = 10.0,
+    deadline: Annotated[
+        float, typer.Option("--deadline", metavar="SECONDS", min=0.001, callback=finite, help="For each request.")
+    ] = 10.0,
     attempts: Annotated[int, typer.Option("--attempts", min=1, help="Tries while the server is busy or away.")] = 5,
 ) -> None:
     """Ask a served model about the learners in a log: who has mastered what, as of when.
@@ -56,14 +58,14 @@ def predict(
     from serving import predict as asking
     from serving.client import Retry, connect
     from serving.requests import questions_from_log
-    from serving.server.settings import TOKEN
+    from serving.server.settings import TOKEN, read_token
 
     if (config is None) == (model is None):
         raise MasteryError("expected --config or --model: how the events are read is part of the model.")
     made_with = load_config(config, set_) if config else config_of(model, name=str(model))  # type: ignore[arg-type]
     form = asking.format_of(out, format_)
     retry = Retry(attempts=attempts, deadline=deadline)
-    token = os.environ.get(TOKEN)
+    token = read_token(os.environ, TOKEN)
     with connect(
         server, made_with.name, version=version, label=label, retry=retry, batch=batch_size, token=token
     ) as client:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.options import RootOption, SetOption
+from pipeline.cli.options import RootOption, SetOption, finite
 from pipeline.cli.serving_folder import pushed_to
 
 
@@ -27,10 +27,28 @@ def serve(
         str, typer.Option("--engine", metavar="ENGINE", help="auto, binary, container or embedded.")
     ] = "auto",
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
+    allow_anonymous: Annotated[
+        bool, typer.Option("--allow-anonymous", help="Beyond this machine, without a token, or without TLS.")
+    ] = False,
+    require_manifest: Annotated[
+        bool, typer.Option("--require-manifest", help="Refuse versions without the digests of what was pushed.")
+    ] = False,
+    allow_operation: Annotated[
+        list[str] | None,
+        typer.Option("--allow-operation", metavar="NAME", help="Let a model hold this operation; repeatable."),
+    ] = None,
+    cors_origin: Annotated[
+        list[str] | None,
+        typer.Option("--cors-origin", metavar="ORIGIN", help="Let pages of this origin call; repeatable."),
+    ] = None,
+    otlp_endpoint: Annotated[
+        str | None, typer.Option("--otlp-endpoint", metavar="URL", help="Send traces there, by OTLP over HTTP.")
+    ] = None,
     rest_port: Annotated[int, typer.Option("--rest-port", min=0, max=65535)] = 8501,
     grpc_port: Annotated[int, typer.Option("--grpc-port", min=0, max=65535)] = 8500,
     poll_seconds: Annotated[
-        float, typer.Option("--poll-seconds", min=0.05, help="Seconds between two looks for new versions.")
+        float,
+        typer.Option("--poll-seconds", callback=finite, min=0.05, help="Seconds between two looks for new versions."),
     ] = 1.0,
     tls_cert: Annotated[Path | None, typer.Option("--tls-cert", metavar="FILE", help="Certificate chain, PEM.")] = None,
     tls_key: Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="Its private key, PEM.")] = None,
@@ -49,10 +67,14 @@ def serve(
         int, typer.Option("--batch-timeout-micros", min=0, help="Microseconds to wait for others, at most.")
     ] = 2000,
     request_timeout: Annotated[
-        float, typer.Option("--request-timeout", min=0.001, help="Seconds until a request is given up.")
+        float,
+        typer.Option("--request-timeout", callback=finite, min=0.001, help="Seconds until a request is given up."),
     ] = 30.0,
     drain_timeout: Annotated[
-        float, typer.Option("--drain-timeout", min=0.0, help="Seconds to answer what is under way at the end.")
+        float,
+        typer.Option(
+            "--drain-timeout", callback=finite, min=0.0, help="Seconds to answer what is under way at the end."
+        ),
     ] = 5.0,
     max_inflight_bytes: Annotated[
         int, typer.Option("--max-inflight-bytes", min=1, help="Bytes of all large requests under way together.")
@@ -81,13 +103,15 @@ def serve(
 ) -> None:
     """Serve the pushed versions on this machine, by TensorFlow Serving's REST and gRPC API.
 
-    Runs tensorflow_model_server where it is installed, else the image tensorflow/serving where a container engine
-    has it, else a server of our own. The token that callers need, if any, is in $MASTERY_SERVE_TOKEN.
+    Runs the image tensorflow/serving where a container engine has it, else a server of our own; with --host 0.0.0.0
+    also tensorflow_model_server where it is installed. Answers the Open Inference Protocol (/v2), too, unless it is
+    TensorFlow Serving. The token that callers need, if any, is in $MASTERY_SERVE_TOKEN; that for reloading by gRPC in
+    $MASTERY_SERVE_RELOAD_TOKEN.
     """
     import os
 
     from serving.server.launch import serve as launch
-    from serving.server.settings import TOKEN, Limits, Settings
+    from serving.server.settings import RELOAD_TOKEN, TOKEN, Limits, Settings, read_token
     from serving.server.source import model_name
 
     folder = _folder(models, config, set_, root)
@@ -99,7 +123,13 @@ def serve(
             rest_port=rest_port,
             grpc_port=grpc_port,
             poll_seconds=poll_seconds,
-            token=os.environ.get(TOKEN) or None,
+            token=read_token(os.environ, TOKEN),
+            reload_token=read_token(os.environ, RELOAD_TOKEN),
+            allow_anonymous=allow_anonymous,
+            require_manifest=require_manifest,
+            allowed_operations=frozenset(allow_operation or []),
+            cors_origins=tuple(cors_origin or []),
+            otlp_endpoint=otlp_endpoint,
             tls_cert=tls_cert,
             tls_key=tls_key,
             limits=Limits(

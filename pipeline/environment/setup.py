@@ -48,6 +48,9 @@ def main() -> int:
     except SetupError as error:
         print(f"setup: {error}", file=sys.stderr)
         return 1
+    except OSError as error:  # a full disk, a folder that may not be written
+        print(f"setup: {error.strerror or error}: {error.filename or ROOT}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("setup: interrupted; the next one starts over", file=sys.stderr)
         return 130

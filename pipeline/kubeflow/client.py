@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from components.config import Kubeflow
 from components.errors import ConfigError
@@ -112,6 +113,13 @@ def _address(host: str | None) -> str:
         )
     if not host.startswith(("http://", "https://")):
         raise ConfigError(f"kubeflow.host: expected an address that begins with http:// or https://, found {host!r}.")
+    try:
+        parts = urlsplit(host)
+        usable = bool(parts.hostname) and parts.port != 0 and host.isascii() and " " not in host
+    except ValueError:  # brackets that do not close, a port that is none
+        usable = False
+    if not usable:
+        raise ConfigError(f"kubeflow.host: expected an address such as http://localhost:8080, found {host!r}.")
     return host.rstrip("/")
 
 

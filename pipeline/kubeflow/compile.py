@@ -16,7 +16,7 @@ from kfp import compiler, dsl
 from components.atomic import new_file
 from components.config import Config
 from components.config.resources import Resources
-from components.errors import ConfigError
+from components.errors import ConfigError, MasteryError
 from pipeline.kubeflow.resources import apply_for_kubeflow, apply_for_vertex
 from pipeline.kubeflow.tasks import FAILED_GATES, NEW_DATA, Task, outputs_of, parameters_of, plan_tasks
 
@@ -46,9 +46,12 @@ def compile_pipeline(
         settings: `key=value` of `--set`, that the containers apply too.
 
     Raises:
+        MasteryError: `output` has another ending.
         ConfigError: `kubeflow.nodes` names a node that there is not, or a setting holds the address
             of a webhook, or would not reach the containers as it is.
     """
+    if output.suffix not in (".yaml", ".yml"):
+        raise MasteryError(f"{output}: expected a name that ends in .yaml.")
     _refuse_secrets(settings)
     arguments = _arguments(config, config_file, settings)
     pipeline = _define(config, arguments, apply_for_kubeflow if target == "kubeflow" else apply_for_vertex)

@@ -89,13 +89,17 @@ def connect(
             "found some in front of the @. A token is given by itself."
         )
     target = Target(model, version, label)
-    parts = urlsplit(server)
+    try:
+        parts = urlsplit(server)
+        port = parts.port
+    except ValueError:  # brackets that do not close, a port that is none
+        parts, port = urlsplit(""), None
     transport: Transport
     if parts.scheme in ("http", "https") and parts.netloc:
         from serving.client.rest import RestTransport
 
         transport = RestTransport(server, target, token=token)
-    elif parts.scheme in ("grpc", "grpcs") and parts.port:
+    elif parts.scheme in ("grpc", "grpcs") and port:
         from serving.client.grpc_channel import GrpcTransport
 
         transport = GrpcTransport(parts.netloc, target, secure=parts.scheme == "grpcs", token=token)

@@ -15,9 +15,9 @@ from pathlib import Path
 from components.atomic import open_regular, sync, write_bytes
 from components.errors import MasteryError
 from components.exports import GPU
-from components.pusher.push import SAVED_MODEL
+from components.model_version.folders import SAVED_MODEL, index_versions
 from components.safe_paths import refuse_links
-from serving.models.storage import Storage, numbers
+from serving.models.storage import Storage
 
 AUDIT = "audit.jsonl"
 LOCK = ".models.lock"
@@ -55,15 +55,16 @@ class LocalStorage(Storage):
                     ) from None
                 time.sleep(PAUSE)
 
-    def versions(self) -> list[int]:
-        """Returns the numbers of the folders, oldest first."""
+    def folders(self) -> dict[int, str]:
+        """Returns the name of each version's folder, oldest version first."""
         with self._explained("read"):
-            return numbers(item.name for item in self.folder.iterdir() if item.is_dir())
+            return index_versions(item.name for item in self.folder.iterdir() if item.is_dir())
 
     def servable(self) -> frozenset[int]:
         """Returns those of them with a `saved_model.pb`."""
         with self._explained("read"):
-            return frozenset(n for n in self.versions() if (self.folder / str(n) / SAVED_MODEL).is_file())
+            there = self.folders().items()
+            return frozenset(number for number, name in there if (self.folder / name / SAVED_MODEL).is_file())
 
     def has_gpu_exports(self) -> bool:
         """Returns whether there is the folder with links to exports, which the Pusher makes."""
@@ -90,16 +91,17 @@ class LocalStorage(Storage):
 
     def local_copy(self, version: int) -> nullcontext[Path]:
         """Returns a block with the folder itself."""
-        return nullcontext(self.folder / str(version))
+        return nullcontext(self.folder / self.folder_of(version))
 
     def remove(self, version: int) -> None:
         """Renames the folder to a hidden one, which is removed then; so are those of removals that were cut off."""
         refuse_links(self.folder, self.folder / GPU)
         with self._explained("remove versions"):
+            name = self.folder_of(version)
             hidden = Path(tempfile.mkdtemp(prefix=f"{REMOVED}{version}-", dir=self.folder))
             with suppress(FileNotFoundError):  # another prune was quicker
-                (self.folder / str(version)).rename(hidden / str(version))
-            (self.folder / GPU / str(version)).unlink(missing_ok=True)
+                (self.folder / name).rename(hidden / name)
+            (self.folder / GPU / name).unlink(missing_ok=True)
             sync(self.folder)
             for folder in self.folder.glob(f"{REMOVED}*"):
                 shutil.rmtree(folder, ignore_errors=True)

@@ -6,6 +6,7 @@ from typing import Any
 
 from components.errors import MasteryError
 from components.escape import in_one_line
+from components.model_version.folders import version_number
 from serving.models.audit import read_entries
 from serving.models.changes import current_state
 from serving.models.state import CANARY, STABLE, State
@@ -67,9 +68,8 @@ def resolve(storage: Storage, name: str) -> int:
         MasteryError: there is no such version.
     """
     numbers = storage.versions()
-    if name.isascii() and name.isdecimal():
-        number: int | None = int(name)
-    else:
+    number = version_number(name)
+    if number is None:
         state = current_state(storage)[0]
         labels = {"stable": state.stable, "canary": state.canary, "previous": state.previous(storage.servable())}
         number = labels.get(name)

@@ -7,6 +7,7 @@ import contextlib
 import functools
 import gc
 import logging
+import os
 import signal
 import socket
 import ssl
@@ -29,6 +30,7 @@ from serving.server.connections import (
     descriptors_possible,
     raise_descriptor_limit,
 )
+from serving.server.grpc_introspection import Health, add_reflection
 from serving.server.grpc_service import GrpcApi
 from serving.server.grpc_transport import PING_SECONDS, GrpcFront, TokenCheck, channel_options
 from serving.server.http_protocol import BoundedHttp
@@ -74,6 +76,7 @@ class Server:
         self.versions = Versions(settings, self._executor, self._metrics)
         self._predictor = Predictor(settings, self.versions, self._metrics)
         self._connections = _connections(settings)
+        self._health = Health(settings.name, self.versions)
         self.rest_port = self.grpc_port = 0
 
     @property
@@ -113,18 +116,22 @@ class Server:
         gc.collect()
         gc.freeze()  # TensorFlow's modules are never garbage; without them, a collection takes a tenth of the time
 
+        await self._health.add_to(self._grpc)
+        self.versions.on_change = self._health.refresh
         await self._grpc.start()
-        front = functools.partial(GrpcFront, self._connections, path)
-        self._front = await loop.create_server(front, sock=for_grpc, backlog=BACKLOG)
-        self._serving = asyncio.create_task(self._rest.serve([listening]))
-        while not self._rest.started and not self._serving.done():
-            await asyncio.sleep(0.01)
+        try:
+            await self._listen(listening, for_grpc, path)
+        except ServerError:
+            await self._grpc.stop(None)
+            await self._release()
+            raise
         self._watching = asyncio.create_task(self.versions.watch())
         self._sweeping = asyncio.create_task(self._sweep())
 
     async def stop(self) -> None:
         """Accepts nothing new, answers what is under way, and frees everything."""
         self._watching.cancel()
+        await self._health.stop()
         self._rest.should_exit = True
         self._front.close()
         grace = self._settings.limits.drain_timeout
@@ -132,8 +139,28 @@ class Server:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.versions.close(), grace)
         self._sweeping.cancel()
+        await self._release()
+
+    async def _listen(self, for_rest: socket.socket, for_grpc: socket.socket, path: str) -> None:
+        """Begins to accept connections; another process may have taken a port since it was bound here."""
+        front = functools.partial(GrpcFront, self._connections, path)
+        try:
+            self._front = await asyncio.get_running_loop().create_server(front, sock=for_grpc, backlog=BACKLOG)
+        except OSError as error:
+            raise _taken(self._settings.host, self.grpc_port, "gRPC", "--grpc-port", error) from error
+
+        self._serving = asyncio.create_task(self._rest.serve([for_rest]))
+        while not self._rest.started and not self._serving.done():
+            await asyncio.sleep(0.01)
+        found = self._serving.exception() if self._serving.done() else None
+        if isinstance(found, OSError):
+            self._front.close()
+            raise _taken(self._settings.host, self.rest_port, "REST", "--rest-port", found) from found
+
+    async def _release(self) -> None:
         self._connections.end_all()
         self._api.close()
+        await asyncio.to_thread(self._predictor.tracing.close)
         self._executor.shutdown(wait=False, cancel_futures=True)
         self._held.close()
 
@@ -145,8 +172,11 @@ class Server:
 
     def _make_grpc(self, path: str) -> grpc.aio.Server:
         settings = self._settings
-        server = grpc.aio.server(options=channel_options(settings.limits), interceptors=[TokenCheck(settings.token)])
+        server = grpc.aio.server(
+            options=channel_options(settings.limits), interceptors=[TokenCheck(settings.token, settings.reload_token)]
+        )
         GrpcApi(self._predictor).add_to(server)
+        add_reflection(server)
         if settings.tls_cert and settings.tls_key:
             pair = (settings.tls_key.read_bytes(), settings.tls_cert.read_bytes())
             server.add_secure_port(f"unix:{path}", grpc.ssl_server_credentials([pair]))
@@ -156,7 +186,9 @@ class Server:
 
     def _rest_config(self, tls: ssl.SSLContext | None) -> uvicorn.Config:
         limits = self._settings.limits
-        protocol: Any = functools.partial(BoundedHttp, connections=self._connections, limits=limits, tls=tls)
+        protocol: Any = functools.partial(
+            BoundedHttp, connections=self._connections, budget=self._predictor.budget, limits=limits, tls=tls
+        )
         config = uvicorn.Config(
             self._api.app,
             http=protocol,
@@ -254,9 +286,13 @@ def _bind(host: str, port: int, what: str, option: str) -> socket.socket:
         found.bind((host, port))
     except OSError as error:
         found.close()
-        raise ServerError(
-            f"expected to listen on {host}:{port} for {what}, found: {error.strerror}; choose another with --host and "
-            f"{option}."
-        ) from error
+        raise _taken(host, port, what, option, error) from error
     found.setblocking(False)
     return found
+
+
+def _taken(host: str, port: int, what: str, option: str, error: OSError) -> ServerError:
+    return ServerError(
+        f"expected to listen on {host}:{port} for {what}, found: {os.strerror(error.errno or 0)}; choose another with "
+        f"--host and {option}."
+    )

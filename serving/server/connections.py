@@ -27,7 +27,7 @@ QUIET_SECONDS = 60.0  # between two lines in the log that say the same
 
 
 class Phase(Enum):
-    """What a connection is waited for, in the order in which connections give way."""
+    """What a connection is waited for."""
 
     CLOSING = "the client's end"
     HEAD = "a request's head, or a greeting"
@@ -35,6 +35,11 @@ class Phase(Enum):
     IDLE = "a further request"
     QUIET = "a further frame of HTTP/2"
     ANSWER = "the client to read its answer"
+
+
+# In this order connections give way: those that have been refused, those that have not yet asked anything, and only
+# then those that have been answered before. Of a group, the one that has been waited for longest.
+_GIVE_WAY = ((Phase.CLOSING,), (Phase.HEAD, Phase.BODY), (Phase.IDLE, Phase.QUIET, Phase.ANSWER))
 
 
 class Connection(Protocol):
@@ -158,6 +163,15 @@ class Connections:
                 self.busy(connection)
                 connection.end(phase)
 
+    def end_oldest(self, phase: Phase) -> bool:
+        """Ends at once the connection that has been in a phase for longest; False if there is none."""
+        connection = next(iter(self._waiting[phase]), None)
+        if connection is None:
+            return False
+        self.remove(connection)
+        connection.end(None)
+        return True
+
     def end_all(self) -> None:
         """Ends all of them at once."""
         for connection in list(self._phases):
@@ -175,16 +189,24 @@ class Connections:
         self._quiet.warning(
             "%d connections are open, as many as may be: those longest waited for give way to new ones.", len(self)
         )
-        now = time.monotonic()
-        for phase, queue in self._waiting.items():
-            for connection, since in queue.items():
-                if now - since < self._settled.get(phase, 0.0):
-                    break
-                if address is None or connection.address == address:
-                    self.remove(connection)
-                    connection.end(None)
-                    return True
+        for group in _GIVE_WAY:
+            longest = [found for phase in group if (found := self._longest(phase, address))]
+            if longest:
+                _, _, connection = min(longest)
+                self.remove(connection)
+                connection.end(None)
+                return True
         return False
+
+    def _longest(self, phase: Phase, address: str | None) -> tuple[float, int, Connection] | None:
+        """Returns since when, and which, connection has been longest in a phase and can give way."""
+        latest = time.monotonic() - self._settled.get(phase, 0.0)
+        for connection, since in self._waiting[phase].items():
+            if since > latest:
+                return None
+            if address is None or connection.address == address:
+                return since, id(connection), connection
+        return None
 
 
 class Quiet:

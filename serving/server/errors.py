@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from http import HTTPStatus
 
 from grpc import StatusCode
@@ -9,6 +10,8 @@ from grpc import StatusCode
 _HTTP = {
     StatusCode.INVALID_ARGUMENT: HTTPStatus.BAD_REQUEST,
     StatusCode.UNAUTHENTICATED: HTTPStatus.UNAUTHORIZED,
+    StatusCode.PERMISSION_DENIED: HTTPStatus.FORBIDDEN,
+    StatusCode.UNIMPLEMENTED: HTTPStatus.NOT_IMPLEMENTED,
     StatusCode.NOT_FOUND: HTTPStatus.NOT_FOUND,
     StatusCode.OUT_OF_RANGE: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     StatusCode.RESOURCE_EXHAUSTED: HTTPStatus.TOO_MANY_REQUESTS,
@@ -36,6 +39,18 @@ class RequestError(Exception):
 
     def __str__(self) -> str:
         return self.reason
+
+
+def listed(items: Sequence[str], *, separator: str = ", ", most: int = 10, size: int = 200) -> str:
+    """Returns a list as text, cut to what a caller wants to read: others choose how long it is.
+
+    >>> listed(["a", "b", "c"], most=2)
+    'a, b, and 1 more'
+    """
+    shown = [item[:size] for item in items[:most]]
+    if len(items) > most:
+        shown.append(f"and {len(items) - most} more")
+    return separator.join(shown) or "none"
 
 
 def invalid(reason: str) -> RequestError:

@@ -9,25 +9,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeAlias
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, NoReturn, TypeAlias
 
 import grpc
 from google.protobuf.message import DecodeError, Message
 from grpc import StatusCode
+from tensorflow_serving.apis.classification_pb2 import ClassificationRequest
 from tensorflow_serving.apis.get_model_metadata_pb2 import GetModelMetadataRequest, GetModelMetadataResponse
 from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusRequest, GetModelStatusResponse
 from tensorflow_serving.apis.model_management_pb2 import ReloadConfigRequest, ReloadConfigResponse
 from tensorflow_serving.apis.model_pb2 import ModelSpec
 from tensorflow_serving.apis.predict_pb2 import PredictRequest, PredictResponse
+from tensorflow_serving.apis.regression_pb2 import RegressionRequest
 
-from serving.server.errors import invalid
+from serving.server.errors import invalid, listed
+from serving.server.grpc_introspection import MODEL_SERVICE, PREDICTION_SERVICE
 from serving.server.grpc_transport import message_of
 from serving.server.message_fields import check_fields
 from serving.server.model_config import ModelConfigError, policy_of
+from serving.server.open_inference_grpc import SERVICE, OpenInferenceGrpc
 from serving.server.predictor import ModelChoice, Predictor, as_request_error, in_thread_if
 from serving.server.signatures import Arrays, Signature
 from serving.server.tensor_codec import decode_inputs, encode
+from serving.server.tracing import note_grpc_status
 
 log = logging.getLogger("mastery.serving")
 
@@ -43,20 +48,25 @@ class GrpcApi:
         self._predictor = predictor
 
     def add_to(self, server: grpc.aio.Server) -> None:
-        """Registers PredictionService and ModelService."""
-        services = {
-            "PredictionService": {
-                "Predict": self._handler(PredictRequest, self.predict),
-                "GetModelMetadata": self._handler(GetModelMetadataRequest, self.metadata),
+        """Registers the services of TensorFlow Serving, and that of the Open Inference Protocol."""
+        services: dict[str, Mapping[str, tuple[type[Message], Method]]] = {
+            PREDICTION_SERVICE: {
+                "Predict": (PredictRequest, self.predict),
+                "Classify": (ClassificationRequest, self.classify),
+                "Regress": (RegressionRequest, self.regress),
+                "GetModelMetadata": (GetModelMetadataRequest, self.metadata),
             },
-            "ModelService": {
-                "GetModelStatus": self._handler(GetModelStatusRequest, self.status),
-                "HandleReloadConfigRequest": self._handler(ReloadConfigRequest, self.reload),
+            MODEL_SERVICE: {
+                "GetModelStatus": (GetModelStatusRequest, self.status),
+                "HandleReloadConfigRequest": (ReloadConfigRequest, self.reload),
             },
+            SERVICE: OpenInferenceGrpc(self._predictor).methods,
         }
         server.add_generic_rpc_handlers(
             [
-                grpc.method_handlers_generic_handler(f"tensorflow.serving.{name}", methods)
+                grpc.method_handlers_generic_handler(
+                    name, {method: self._handler(name, method, *item) for method, item in methods.items()}
+                )
                 for name, methods in services.items()
             ]
         )
@@ -79,6 +89,20 @@ class GrpcApi:
                 await in_thread_if(is_large, _fill, response, {name: outputs[name] for name in names}, signature)
                 return response
 
+    async def classify(self, request: ClassificationRequest) -> Message:
+        """Refuses, as TensorFlow Serving does for a signature of another method."""
+        self._refuse(request, "classification")
+
+    async def regress(self, request: RegressionRequest) -> Message:
+        """Refuses, as TensorFlow Serving does for a signature of another method."""
+        self._refuse(request, "regression")
+
+    def _refuse(self, request: ClassificationRequest | RegressionRequest, method: str) -> NoReturn:
+        if not request.HasField("model_spec"):
+            raise invalid("Missing ModelSpec")
+        with self._predictor.request("GRPC"):
+            raise self._predictor.refuse(_choice(request.model_spec), request.model_spec.signature_name, method)
+
     async def metadata(self, request: GetModelMetadataRequest) -> GetModelMetadataResponse:
         """Answers with the signatures."""
         fields = list(request.metadata_field)
@@ -97,7 +121,7 @@ class GrpcApi:
             raise invalid("config: expected a model_config_list, found none.")
         models = list(request.config.model_config_list.config)
         if [model.name for model in models] != [settings.name]:
-            names = ", ".join(model.name for model in models)[:200] or "none"
+            names = listed([model.name for model in models])
             raise invalid(f"config: expected the one model {settings.name}, which this server has; found {names}.")
         folders = {"", str(settings.models), str(settings.models.resolve())}
         if models[0].base_path.rstrip("/") not in folders:
@@ -109,17 +133,24 @@ class GrpcApi:
         await self._predictor.versions.apply(policy)
         return ReloadConfigResponse()
 
-    def _handler(self, kind: type[Message], method: Method) -> grpc.RpcMethodHandler:
+    def _handler(self, service: str, name: str, kind: type[Message], method: Method) -> grpc.RpcMethodHandler:
+        attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": name}
+
         async def answer(_: object, context: Context) -> bytes:
             """Reads and parses a message, and turns errors into gRPC's."""
-            try:
-                async with message_of(context, self._predictor.settings.limits, self._predictor.budget) as raw:
-                    response = await method(await in_thread_if(len(raw) > SMALL, _parsed, raw, kind))
-                    return bytes(response.SerializeToString())
-            except Exception as error:
-                known = as_request_error(error)
-                if known.code in (StatusCode.INTERNAL, StatusCode.UNKNOWN):
-                    log.exception("gRPC: %s", kind.__name__)
+            predictor = self._predictor
+            headers = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+            with predictor.tracing.request(f"{service}/{name}", headers, attributes) as span:
+                try:
+                    async with message_of(context, predictor.settings.limits, predictor.budget) as raw:
+                        response = await method(await in_thread_if(len(raw) > SMALL, _parsed, raw, kind))
+                        note_grpc_status(span, StatusCode.OK)
+                        return bytes(response.SerializeToString())
+                except Exception as error:
+                    known = as_request_error(error)
+                    if known.code in (StatusCode.INTERNAL, StatusCode.UNKNOWN):
+                        log.exception("gRPC: %s", kind.__name__)
+                    note_grpc_status(span, known.code)
             await context.abort(known.code, known.reason)
             raise AssertionError  # abort has raised
 

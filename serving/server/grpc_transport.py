@@ -15,13 +15,17 @@ import grpc
 
 from serving.server.connections import MOST_DESCRIPTORS, Connections, Phase, client_of
 from serving.server.errors import RequestError, invalid
-from serving.server.limits import ByteBudget, Share, check_token
+from serving.server.limits import ByteBudget, Share, check_reload_token, check_token
 from serving.server.settings import Limits
 
 GREETING = 256  # bytes: HTTP/2's preface and settings are shorter; who has sent more has asked something
 LATE_SECONDS = 1.0  # after which a message that is not whole counts as a large one
 PING_SECONDS = 60
 METADATA_BYTES = 16 * 2**10
+HEALTH = "/grpc.health.v1.Health/"
+OPEN_METHODS = {f"/inference.GRPCInferenceService/{name}" for name in ("ServerLive", "ServerReady")}
+RELOAD = "/tensorflow.serving.ModelService/HandleReloadConfigRequest"
+RELOAD_HEADER = "x-mastery-reload-token"
 
 
 def channel_options(limits: Limits) -> list[tuple[str, int]]:
@@ -43,17 +47,23 @@ def channel_options(limits: Limits) -> list[tuple[str, int]]:
 
 
 class TokenCheck(grpc.aio.ServerInterceptor):  # type: ignore[misc]
-    """Asks for the token before any byte of a message is read, for whatever service."""
+    """Asks for the token before any byte of a message is read, for whatever service but health.
 
-    def __init__(self, token: str | None) -> None:
-        self._token = token
+    Probes have no token. They learn whether the server answers, and nothing else.
+    """
+
+    def __init__(self, token: str | None, reload_token: str | None) -> None:
+        self._token, self._reload_token = token, reload_token
 
     async def intercept_service(
         self, continuation: Callable[[Any], Awaitable[Any]], call: grpc.HandlerCallDetails
     ) -> grpc.RpcMethodHandler:
         """Lets the call go on to its handler, or answers UNAUTHENTICATED."""
         try:
-            check_token(self._token, authorization_of(call.invocation_metadata))
+            if not call.method.startswith(HEALTH) and call.method not in OPEN_METHODS:
+                check_token(self._token, metadata_value(call.invocation_metadata, "authorization"))
+            if call.method == RELOAD:
+                check_reload_token(self._reload_token, metadata_value(call.invocation_metadata, RELOAD_HEADER))
         except RequestError as error:
             return _refusal(error)
         return await continuation(call)
@@ -90,9 +100,9 @@ def _take_most(share: Share, size: int) -> None:
         share.give_way()
 
 
-def authorization_of(metadata: Any) -> str | None:
-    """Returns the value of `authorization` in a call's metadata."""
-    value = next((value for key, value in metadata or () if key == "authorization"), None)
+def metadata_value(metadata: Any, name: str) -> str | None:
+    """Returns a value in a call's metadata; None where there is none of this name."""
+    value = next((value for key, value in metadata or () if key == name), None)
     return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 
@@ -142,7 +152,9 @@ class GrpcFront(asyncio.Protocol):
         if self._sent < GREETING:
             self._sent += len(data)
         if self.library is None:
-            self._opening = asyncio.get_running_loop().create_task(self._open(data))
+            assert self.client is not None
+            self.client.pause_reading()
+            self._opening = asyncio.get_running_loop().create_task(self._open(self.client, data))
         else:
             self.library.write(data)
             self.tell()
@@ -173,24 +185,23 @@ class GrpcFront(asyncio.Protocol):
         elif self._sent >= GREETING:
             self._table.wait(self, Phase.QUIET, anew=True)
 
-    async def _open(self, data: bytes) -> None:
+    async def _open(self, client: asyncio.Transport, data: bytes) -> None:
         """Opens the other end, which takes two files, one at each side, and hands on the first bytes."""
-        assert self.client is not None
-        self.client.pause_reading()
         try:
             if not self._table.enlarge(self, MOST_DESCRIPTORS):
                 raise OSError
             loop = asyncio.get_running_loop()
             self.library, _ = await loop.create_unix_connection(lambda: _LibraryEnd(self), self._path)
         except OSError:
-            self.client.abort()
+            client.abort()
             return
-        if self.client.is_closing():
+
+        if client.is_closing():
             self.library.close()
             return
         self.library.write(data)
         self.tell()
-        self.client.resume_reading()
+        client.resume_reading()
 
 
 class _LibraryEnd(asyncio.Protocol):

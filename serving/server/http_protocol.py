@@ -12,10 +12,13 @@ from http import HTTPStatus
 from typing import Any
 
 import httptools
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from serving.server.connections import Connections, Phase, client_of
+from serving.server.errors import RequestError
 from serving.server.json_forms import encode_error
+from serving.server.limits import ByteBudget, Share
 from serving.server.settings import Limits
 
 MAX_URL = 8 * 2**10  # bytes
@@ -38,6 +41,7 @@ class BoundedHttp(HttpToolsProtocol):
         self,
         *args: Any,
         connections: Connections,
+        budget: ByteBudget,
         limits: Limits,
         tls: ssl.SSLContext | None = None,
         **named: Any,
@@ -47,6 +51,7 @@ class BoundedHttp(HttpToolsProtocol):
         Args:
             *args: uvicorn's.
             connections: the table of all of them.
+            budget: of bytes; answers that their clients leave unread count, too.
             limits: sizes and times.
             tls: the server's certificate and key. The handshake is made here, so that it counts as waiting, too.
             **named: uvicorn's.
@@ -62,6 +67,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._field_bytes = 0  # of the same head: names and values of the headers that are complete
         self._chunks = self._body_bytes = 0
         self._unsent = 0  # bytes that the client had not read when it was last looked at
+        self._share = Share(budget)
         self._refusal: tuple[HTTPStatus, str] | None = None
         self._running: asyncio.Task[Any] | None = None
         self._is_gone = False
@@ -83,6 +89,7 @@ class BoundedHttp(HttpToolsProtocol):
         """Forgets the connection, and ends the work for a client that has gone."""
         self._is_gone = True
         self._table.remove(self)
+        self._share.resize(0)
         if self._is_ready:
             super().connection_lost(exc)
         if self._running is not None:
@@ -146,11 +153,18 @@ class BoundedHttp(HttpToolsProtocol):
             self._stop(HTTPStatus.BAD_REQUEST, f"expected chunks of {SMALLEST_CHUNK} bytes or more.")
 
     def on_body(self, body: bytes) -> None:
-        """Takes a part of the body; of one that was answered before its end, no more than two may have."""
+        """Takes a part of the body; of one that was answered before its end, no more than two may have.
+
+        The application is woken for large parts and for the end, not for each byte of a body that trickles.
+        """
         self._body_bytes += len(body)
-        if self.cycle.response_complete and self._body_bytes > 2 * self._limits.max_request_bytes:
+        if not self.cycle.response_complete:
+            self.cycle.body += body
+            if len(self.cycle.body) > HIGH_WATER_LIMIT:
+                self.flow.pause_reading()
+                self.cycle.message_event.set()
+        elif self._body_bytes > 2 * self._limits.max_request_bytes:
             self._stop(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the body goes on long after its answer.")
-        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Ends a request."""
@@ -165,13 +179,21 @@ class BoundedHttp(HttpToolsProtocol):
         self._tell()
 
     def pause_writing(self) -> None:
-        """Waits for the client to read."""
+        """Waits for the client to read; where there is no room for what it leaves, another's answer gives way."""
         super().pause_writing()
         self._tell()
+        while True:
+            try:
+                self._share.resize(self.transport.get_write_buffer_size())
+                return
+            except RequestError:
+                if not self._table.end_oldest(Phase.ANSWER) or self.transport.is_closing():
+                    return
 
     def resume_writing(self) -> None:
         """Goes on."""
         super().resume_writing()
+        self._share.resize(0)
         self._tell()
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:

@@ -45,7 +45,7 @@ def decode(value: Any, spec: TensorSpec) -> Array:
         shape += [size or 0 for size in spec.shape[len(shape) :]]
     if not spec.fits(tuple(shape)):
         raise invalid(f"input {spec.name}: expected {spec}, found shape {shape}.")
-    return _leaves(values, spec).reshape(shape)
+    return leaves(values, spec).reshape(shape)
 
 
 def encode(name: str, values: Array) -> Any:
@@ -96,8 +96,12 @@ def shown(value: Any, before: str = "") -> str:
     return f"{before}{str(value)[:80]}"
 
 
-def _leaves(values: Sequence[Any], spec: TensorSpec) -> Array:
-    """Returns a flat array of values, none of which may be of another type than the input's."""
+def leaves(values: Sequence[Any], spec: TensorSpec) -> Array:
+    """Returns a flat array of values, none of which may be of another type than the input's.
+
+    Raises:
+        RequestError: one is.
+    """
     accepted, convert = _ACCEPTED.get(spec.dtype.kind, (frozenset(), None))
     if convert is None:
         raise invalid(f"input {spec.name}: {spec.dtype_name} cannot be written as JSON.")

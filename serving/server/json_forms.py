@@ -40,13 +40,7 @@ def parse_request(body: bytes) -> JsonRequest:
     Raises:
         RequestError: no JSON object with either `instances` or `inputs`.
     """
-    try:
-        text = body.decode()
-        document = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise invalid(f"JSON Parse error: {error}") from error
-    if not isinstance(document, dict):
-        raise invalid(f"expected a JSON object, found {kind(document)}.")
+    text, document = _parse_object(body)
     name = document.get("signature_name", "")
     if not isinstance(name, str):
         raise invalid(f"signature_name: expected a string, found {kind(name)}.")
@@ -54,6 +48,37 @@ def parse_request(body: bytes) -> JsonRequest:
     if len(forms) != 1:
         raise invalid(f"expected one of the keys 'instances' and 'inputs', found {'both' if forms else 'neither'}.")
     return JsonRequest(name, forms == ["instances"], document[forms[0]], text)
+
+
+def parse_examples_request(body: bytes) -> str:
+    """Reads the outer object of a request to classify or regress; returns the signature's name, "" for the default.
+
+    Raises:
+        RequestError: no JSON object with `examples`, in TensorFlow Serving's words.
+    """
+    text, document = _parse_object(body)
+    shown = f"JSON Value: {text[:500]}"
+    name = document.get("signature_name", "")
+    if not isinstance(name, str):
+        raise invalid(f"{shown} not formatted correctly. 'signature_name' key must be a string value.")
+    if "examples" not in document:
+        raise invalid(f"{shown} When method is classify, key 'examples' is expected and was not found")
+    if not isinstance(document["examples"], list):
+        raise invalid(f"{shown} Expecting 'examples' value to be an list/array")
+    if not document["examples"]:
+        raise invalid(f"{shown} 'examples' value is an empty array")
+    return name
+
+
+def _parse_object(body: bytes) -> tuple[str, dict[str, Any]]:
+    try:
+        text = body.decode()
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise invalid(f"JSON Parse error: {error}") from error
+    if not isinstance(document, dict):
+        raise invalid(f"expected a JSON object, found {kind(document)}.")
+    return text, document
 
 
 def decode_inputs(request: JsonRequest, signature: Signature) -> Arrays:

@@ -14,11 +14,11 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from grpc import StatusCode
 
@@ -31,6 +31,8 @@ MEMORY_OF_A_BYTE = 10  # bytes that the process may take for each byte of the la
 LOWER_PRIORITY = 5
 
 Read: TypeAlias = tuple[str, bool, Arrays | None]  # the signature's name, whether in rows, arrays if it is known
+T = TypeVar("T")
+Reader = Callable[[bytes, Mapping[str, Signature]], T]
 
 
 class JsonProcess:
@@ -47,22 +49,19 @@ class JsonProcess:
         """The process's number; None before the first request."""
         return None if self._process is None else self._process.pid
 
-    async def read(self, body: bytes, signatures: Mapping[str, Signature]) -> Read:
+    async def read(self, body: bytes, signatures: Mapping[str, Signature], reader: Reader[T]) -> T:
         """Reads one request.
 
         Args:
             body: JSON.
             signatures: of the model that is asked, by name.
-
-        Returns:
-            The signature's name, whether the request is in rows, and the arrays; None for a signature that the
-            model does not have.
+            reader: a function of a module, such as `read_request`, and what it returns.
 
         Raises:
-            RequestError: what `json_forms` raises; or the request takes too much memory; or the process has died.
+            RequestError: what the reader raises; or the request takes too much memory; or the process has died.
         """
         loop = asyncio.get_running_loop()
-        result = await loop.run_in_executor(self._thread, self._ask, body, signatures)
+        result: T | Exception = await loop.run_in_executor(self._thread, self._ask, body, signatures, reader)
         if isinstance(result, Exception):
             raise result
         return result
@@ -77,12 +76,12 @@ class JsonProcess:
             self._process.kill()
             self._process.wait()
 
-    def _ask(self, body: bytes, signatures: Mapping[str, Signature]) -> Read | Exception:
+    def _ask(self, body: bytes, signatures: Mapping[str, Signature], reader: Reader[T]) -> T | Exception:
         try:
             connection = self._connected()
-            connection.send(_light(signatures))
+            connection.send((reader, _light(signatures)))
             connection.send_bytes(body)
-            found: Read | Exception = connection.recv()
+            found: T | Exception = connection.recv()
             return found
         except (OSError, EOFError):
             self._connection = None
@@ -114,16 +113,24 @@ def _light(signatures: Mapping[str, Signature]) -> dict[str, Signature]:
 
 
 def read_request(body: bytes, signatures: Mapping[str, Signature]) -> Read:
-    """Reads a request here and now; see `JsonProcess.read`."""
+    """Reads a request to `:predict`.
+
+    Returns:
+        The signature's name, whether the request is in rows, and the arrays; None for a signature that the model does
+        not have.
+
+    Raises:
+        RequestError: what `json_forms` raises.
+    """
     parsed = json_forms.parse_request(body)
     signature = signatures.get(parsed.signature_name or SERVING_DEFAULT)
     arrays = None if signature is None else json_forms.decode_inputs(parsed, signature)
     return parsed.signature_name, parsed.is_row_form, arrays
 
 
-def _answer(body: bytes, signatures: Mapping[str, Signature]) -> Read | Exception:
+def _answer(body: bytes, signatures: Mapping[str, Signature], reader: Reader[T]) -> T | Exception:
     try:
-        return read_request(body, signatures)
+        return reader(body, signatures)
     except RequestError as error:
         return error
     except MemoryError:
@@ -150,8 +157,8 @@ def main(descriptor: int, memory: int) -> None:
     connection: Connection[Any, Any] = Connection(descriptor)
     while True:
         try:
-            signatures = connection.recv()
-            result = _answer(connection.recv_bytes(), signatures)
+            reader, signatures = connection.recv()
+            result = _answer(connection.recv_bytes(), signatures, reader)
             connection.send(result)
         except (EOFError, OSError):
             return

@@ -60,7 +60,6 @@ class Share:
         """
         try:
             async with asyncio.timeout(seconds) as self._arriving:
-                self._budget.arriving.append(self)
                 yield
         except TimeoutError as error:
             if self._has_given_way:
@@ -69,8 +68,7 @@ class Share:
             raise RequestError(StatusCode.DEADLINE_EXCEEDED, reason, HTTPStatus.REQUEST_TIMEOUT) from error
         finally:
             self._arriving = None
-            if self in self._budget.arriving:
-                self._budget.arriving.remove(self)
+            self._budget.arriving.pop(self, None)
 
     def resize(self, size: int) -> None:
         """Takes so many bytes.
@@ -83,6 +81,8 @@ class Share:
             self._budget.make_room(counted - self.counted, self)
         self._budget.used += counted - self.counted
         self.size, self.counted = size, counted
+        if counted and self._arriving is not None:
+            self._budget.arriving.setdefault(self)
 
     def give_way(self) -> None:
         """Gives back the bytes of a body that is still arriving, and ends its request."""
@@ -97,12 +97,12 @@ class ByteBudget:
 
     Attributes:
         used: bytes, but for those of small bodies.
-        arriving: shares of the bodies that are still arriving, oldest first.
+        arriving: shares of the large bodies that are still arriving, oldest first.
     """
 
     def __init__(self, most: int) -> None:
         self._most, self.used = most, 0
-        self.arriving: list[Share] = []
+        self.arriving: dict[Share, None] = {}
 
     @contextmanager
     def share(self) -> Iterator[Share]:
@@ -119,19 +119,40 @@ class ByteBudget:
         Raises:
             RequestError: there are not.
         """
-        for other in [other for other in self.arriving if other is not asking and other.counted]:
-            if self.used + more <= self._most:
-                break
-            self.arriving.remove(other)
-            other.give_way()
-        if self.used + more > self._most:
-            raise self.full()
+        while self.used + more > self._most:
+            oldest = next((share for share in self.arriving if share is not asking), None)
+            if oldest is None:
+                raise self.full()
+            del self.arriving[oldest]
+            oldest.give_way()
 
     def full(self) -> RequestError:
         """Returns the refusal of a body."""
         return RequestError(
             StatusCode.RESOURCE_EXHAUSTED,
             f"the bodies of the requests under way take all of {self._most} bytes; try again later, or with less.",
+        )
+
+
+def check_reload_token(token: str | None, presented: str | None) -> None:
+    """Lets a caller reload who presents the second token; nobody where there is none.
+
+    Args:
+        token: the server's.
+        presented: what the caller has in the metadata `x-mastery-reload-token`.
+
+    Raises:
+        RequestError: reloading is off, or it is another token.
+    """
+    if token is None:
+        raise RequestError(
+            StatusCode.PERMISSION_DENIED,
+            "reloading by gRPC is off; the server was started without $MASTERY_SERVE_RELOAD_TOKEN. A models.config "
+            "in the folder of the versions says the same, and is followed.",
+        )
+    if not hmac.compare_digest((presented or "").encode(), token.encode()):
+        raise RequestError(
+            StatusCode.PERMISSION_DENIED, "expected the metadata 'x-mastery-reload-token: <token for reloading>'."
         )
 
 

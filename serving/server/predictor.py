@@ -15,13 +15,15 @@ from starlette.requests import ClientDisconnect
 from tensorflow_serving.apis.get_model_metadata_pb2 import GetModelMetadataResponse, SignatureDefMap
 from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusResponse
 
-from serving.server.errors import RequestError
+from components.naming import SERVING_DEFAULT
+from serving.server.errors import RequestError, invalid
 from serving.server.limits import Admission, ByteBudget
 from serving.server.metrics import Metrics
 from serving.server.servable import Servable
 from serving.server.settings import Settings
-from serving.server.signatures import Arrays, Signature
+from serving.server.signatures import Arrays, Signature, method_mismatch
 from serving.server.status import status_response
+from serving.server.tracing import Tracing
 from serving.server.versions import Versions
 
 T = TypeVar("T")
@@ -47,6 +49,7 @@ class Predictor:
         self.settings, self.versions, self.metrics = settings, versions, metrics
         self.admission = Admission(settings.limits.max_requests)
         self.budget = ByteBudget(settings.limits.max_inflight_bytes)
+        self.tracing = Tracing(settings.otlp_endpoint)
         self.is_stopping = False
 
     @contextmanager
@@ -92,7 +95,35 @@ class Predictor:
         """
         rows = signature.check(inputs, self.settings.limits.max_rows)
         self.metrics.rows(rows)
-        return await servable.batcher(signature.name).submit(inputs, rows)
+        attributes = {
+            "mastery.model.name": self.settings.name, "mastery.model.version": servable.version,
+            "mastery.model.signature": signature.name, "mastery.rows": rows,
+        }  # fmt: skip
+        with self.tracing.step("predict", attributes):
+            return await servable.batcher(signature.name).submit(inputs, rows)
+
+    def refuse(self, choice: ModelChoice, signature_name: str, method: str) -> RequestError:
+        """Returns what TensorFlow Serving answers to Classify or Regress for a signature that is of another method.
+
+        Args:
+            choice: which model.
+            signature_name: "" for `serving_default`.
+            method: "classification" or "regression".
+
+        Raises:
+            RequestError: there is no such model, version or label.
+        """
+        with self.lease(choice) as servable:
+            name = signature_name or SERVING_DEFAULT
+            definition = servable.model.definitions.get(name)
+            if definition is None:
+                return invalid(f"No signature was found with the name: {name[:200]}")
+            reason = method_mismatch(definition, method)
+            if reason is not None:
+                return invalid(reason)
+            return RequestError(
+                StatusCode.UNIMPLEMENTED, f"this server has no {method}; ask for the signature {name} with Predict."
+            )
 
     def status(self, choice: ModelChoice) -> GetModelStatusResponse:
         """Returns the stages of all versions, or of the one that is asked for.

@@ -18,6 +18,9 @@ if TYPE_CHECKING:  # the process that reads JSON does without TensorFlow, which 
 Array = np.ndarray[Any, Any]
 Arrays = dict[str, Array]
 
+MAX_TEXTS = 2**20  # of one input: each takes fifty bytes beside its own
+MAX_SIZE = 2**31  # of a dimension; beside one of size 0, a larger one would need no values
+
 
 @dataclass(frozen=True)
 class TensorSpec:
@@ -124,3 +127,31 @@ class Signature:
         if not 1 <= rows <= max_rows:
             raise invalid(f"{self.name}: expected 1 to {max_rows} rows in a request, found {rows}.")
         return rows
+
+
+def method_mismatch(definition: SignatureDef, method: str) -> str | None:
+    """Returns why a signature is none of Classify or Regress, in TensorFlow Serving's words; None where it is one.
+
+    Args:
+        definition: the signature.
+        method: "classification" or "regression".
+    """
+    if len(definition.inputs) != 1:
+        return "Expected one input Tensor."
+    outputs = set(definition.outputs)
+    if method == "classification" and len(outputs) not in (1, 2):
+        return f"Expected one or two output Tensors, found {len(outputs)}"
+    if method == "regression" and len(outputs) != 1:
+        return "Expected one output Tensor."
+
+    text = str(definition)[:1000]
+    if "inputs" not in definition.inputs:
+        return f"No {method} inputs found in SignatureDef: {text}"
+    if method == "classification" and not outputs & {"classes", "scores"}:
+        return (
+            'Expected classification signature outputs to contain at least one of "classes" or "scores". Signature '
+            f"was: {text}"
+        )
+    if method == "regression" and "outputs" not in outputs:
+        return f"No regression outputs found in SignatureDef: {text}"
+    return None

@@ -11,7 +11,7 @@ from tensorflow.core.framework import types_pb2
 from tensorflow.core.framework.tensor_pb2 import TensorProto
 
 from serving.server.errors import invalid
-from serving.server.signatures import Array, Signature, TensorSpec
+from serving.server.signatures import MAX_SIZE, MAX_TEXTS, Array, Signature, TensorSpec
 
 # Fields that TensorFlow Serving fills, and that clients read without `tf.make_ndarray`.
 _FIELDS = {
@@ -25,8 +25,6 @@ _FIELDS = {
 
 
 STEP = 16 * 2**10  # values that are copied at a time: a thread that copies more would let no other work meanwhile
-MAX_TEXTS = 2**20  # of one input: each takes fifty bytes beside its own
-MAX_SIZE = 2**31  # of a dimension; beside one of size 0, a larger one would need no values
 
 
 def decode_inputs(tensors: Mapping[str, TensorProto], signature: Signature) -> dict[str, Array]:

@@ -285,3 +285,21 @@ def test_whatever_bytes_a_file_has_it_is_a_problem_in_words(
     file.write_bytes(content)
     with pytest.raises(ConfigError, match=re.escape(str(file))):
         load_config(file)
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        ({"time": "learner_id"}, "data.columns.time: expected another column than for learner_id, found 'learner_id'"),
+        ({"event_type": "time"}, "data.columns.event_type: expected another column than for time"),
+        ({"as_of": "unit_id"}, "data.columns.as_of: expected another column than for unit_id"),
+        ({"unit_id": "mastery"}, "label.column: expected a column beside ['as_of', 'learner_id', 'mastery']"),
+    ],
+)
+def test_a_column_has_one_role(tmp_path: Path, data: dict[str, str], says: str) -> None:
+    assert says in message(tmp_path, data={**BASE["data"], "columns": data})  # type: ignore[dict-item]
+
+
+def test_moments_of_both_tables_may_have_one_name(tmp_path: Path) -> None:
+    same = {**BASE["data"], "columns": {"time": "when", "as_of": "when"}}  # type: ignore[dict-item]
+    assert load_config(write(tmp_path, data=same)).data.columns.as_of == "when"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from components.atomic import NotAFileError
-from components.pusher.manifest import model_digest
+from components.model_version.digests import model_digest
 from components.pusher.push import PushError, _folder_beside, push_version, versions
 from components.terminal import entry_point
 

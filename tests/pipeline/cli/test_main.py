@@ -14,8 +14,10 @@ import sys
 import tempfile
 import termios
 from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import pytest
+import typer
 
 from pipeline.cli import main as command_line
 
@@ -191,3 +193,44 @@ def test_a_named_pipe_is_not_waited_for(
     code, text = failing(monkeypatch, capsys, "check-log", "--config", str(tmp_path / "pipe.yaml"))
     assert code == 2
     assert "pipe.yaml: expected a configuration file, found something else" in text
+
+
+@pytest.mark.parametrize("name", ["*", "?", "a[b]", "a\\b"])
+def test_a_root_that_is_a_pattern_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, name: str
+) -> None:
+    for table in ("events", "outcomes"):
+        (tmp_path / f"{table}.csv").write_text("")
+    config = ["--config", str(REPOSITORY / "configs" / "sample.yaml"), "--root", str(tmp_path / name)]
+    tables = [part for table in ("events", "outcomes") for part in ("--set", f"data.{table}={tmp_path}/{table}.csv")]
+    code, text = failing(monkeypatch, capsys, "run", *config, *tables)
+    assert code == 2
+    assert "expected a path without" in text
+    assert not (tmp_path / name).exists()
+
+
+def float_options() -> list[str]:
+    """Every option of a command that is a number with a point, as `serve --poll-seconds`."""
+    found = []
+    commands: list[Any] = [typer.main.get_command(command_line.app)]
+    while commands:
+        command = commands.pop()
+        commands += getattr(command, "commands", {}).values()
+        hints = get_type_hints(command.callback, include_extras=True) if command.callback else {}
+        found += [
+            f"{command.name} {next(iter(option.param_decls), option.default)}"
+            for hint in hints.values()
+            if get_origin(hint) is Annotated and float in (hint.__origin__, *get_args(hint.__origin__))
+            for option in hint.__metadata__
+        ]
+    return found
+
+
+@pytest.mark.parametrize("option", float_options())
+@pytest.mark.parametrize("value", ["nan", "inf", "1e400"])
+def test_no_number_of_an_option_is_infinite_or_none(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], option: str, value: str
+) -> None:
+    code, text = failing(monkeypatch, capsys, *option.split(), value)
+    assert code == 2
+    assert "expected a finite number" in text or "greater than" in text

@@ -1,7 +1,7 @@
 """Every CUDA library that TensorFlow opens, and those that they open, in the environment's own C library; no GPU.
 
 The wheels are those of `requirements-gpu.lock`: of this environment where `make setup GPU=1` made it, else fetched
-once into pytest's cache (2.5 GB, a minute), beside a link to the TensorFlow of this environment.
+once into pytest's cache (2.8 GB, a minute), beside a link to the TensorFlow of this environment.
 """
 
 from __future__ import annotations

@@ -210,6 +210,17 @@ def test_an_answer_that_nobody_reads(folder: Path) -> None:
         assert is_answered(server)
 
 
+def test_answers_that_nobody_reads_share_what_there_is(folder: Path) -> None:
+    rows = json.dumps({"signature_name": "wide", "inputs": 1_200_000}).encode()  # 12 MB, of which the system takes half
+    ask = HEAD + b"Content-Length: %d\r\n\r\n%b" % (len(rows), rows)
+    with running(folder, max_inflight_bytes=20_000_000) as server, connected(server.server.rest_port, 8, ask):
+        deadline = time.monotonic() + 30
+        while server.server.requests_under_way or server.server.open_connections > 5:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert is_answered(server)
+
+
 def test_the_token_comes_before_the_message(folder: Path) -> None:
     ended = threading.Event()
 

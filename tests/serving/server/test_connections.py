@@ -76,6 +76,16 @@ def test_who_was_waited_for_longest_gives_way() -> None:
     assert [line.ended for line in (answered, first, second)] == [[], [None], [None]]
 
 
+def test_of_those_that_ask_the_slowest_gives_way_not_the_newest() -> None:
+    table = Connections(3, 3, 9, {})
+    answered, body, head = (Line("a") for _ in range(3))
+    for line, phase in ((answered, Phase.IDLE), (body, Phase.BODY), (head, Phase.HEAD)):
+        table.add(line)
+        table.wait(line, phase)
+    table.add(Line("a"))
+    assert [line.ended for line in (answered, body, head)] == [[], [None], []]
+
+
 def test_where_all_are_busy_a_new_one_is_refused() -> None:
     table = Connections(2, 2, 9, {})
     for line in (Line("a"), Line("b")):
