@@ -4,12 +4,11 @@
 #   docker build --tag mastery .
 #   docker run --rm --volume mastery-sample:/app/sample mastery simulate --learners 4000 --overwrite
 #   docker run --rm --volume mastery-sample:/app/sample --volume mastery-runs:/app/runs mastery run --config configs/sample.yaml
-
+#
 # With GPU=1 the image also has CUDA's libraries, as one more layer:
 #
 #   docker build --tag mastery-gpu --build-arg GPU=1 .
 #   docker run --rm --gpus all mastery-gpu doctor
-ARG GPU=0
 
 FROM debian:trixie-slim AS base
 RUN apt-get update \
@@ -32,13 +31,17 @@ RUN UV_NO_CACHE=1 python3 -m pipeline.environment.setup --no-dev \
 FROM builder AS cuda
 # Headers and static libraries are for compilers, and the others here neither TensorFlow nor another one opens: a tenth
 # of it all. What stays is moved: a copy would count twice.
-RUN UV_NO_CACHE=1 python3 -m pipeline.environment.setup --no-dev --gpu \
+ARG GPU=0
+RUN mkdir /cuda \
+    && if [ "$GPU" = 1 ]; then \
+    UV_NO_CACHE=1 python3 -m pipeline.environment.setup --no-dev --gpu \
     && cd .venv/lib/python3.*/site-packages \
     && rm -r nvidia/*/include nvidia/*/lib/*.a nvidia/curand nvidia/*/lib/libcusolverMg.* nvidia/*/lib/libnvrtc*.alt.* \
     && mkdir -p "/cuda/$PWD" \
-    && mv nvidia nvidia_*.dist-info "/cuda/$PWD"
+    && mv nvidia nvidia_*.dist-info "/cuda/$PWD"; \
+    fi
 
-FROM base AS mastery-0
+FROM base AS mastery
 COPY --from=builder /app/.venv .venv
 RUN useradd --create-home --uid 1000 --user-group mastery && install --directory --owner mastery ci runs sample
 COPY pyproject.toml requirements*.lock ./
@@ -55,9 +58,7 @@ USER 1000:1000
 ENTRYPOINT ["mastery"]
 CMD ["--help"]
 
-FROM mastery-0 AS mastery-1
+FROM mastery
 COPY --from=cuda /cuda /
 # Of the driver, which NVIDIA's container runtime brings in. Which GPUs is for whoever starts the container to say.
 ENV NVIDIA_DRIVER_CAPABILITIES=compute,utility
-
-FROM mastery-${GPU}

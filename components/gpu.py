@@ -27,7 +27,8 @@ _LIBRARIES = (
 _ON_DEMAND = ("libcupti", "libnccl")  # for the profiler, for several GPUs; without one of the others it takes no GPU
 _OPENED = re.compile(r"Successfully opened dynamic library (\S+)")
 _NOT_OPENED = re.compile(r"Could not load dynamic library '(.+)'; dlerror: (.+)")
-_NO_DEVICE = 100  # CUDA_ERROR_NO_DEVICE
+_NO_DEVICE, _UNKNOWN = 100, 999  # CUDA_ERROR_NO_DEVICE, CUDA_ERROR_UNKNOWN
+_PATIENCE = 60  # seconds; a GPU that hangs has its driver hang
 _WSL = Path("dev/dxg")  # the GPU of Windows, in its Linux
 
 
@@ -94,7 +95,12 @@ def open_cuda() -> Cuda:
     """Opens CUDA's driver and libraries in a process apart, the libraries by TensorFlow's own loader."""
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "0", "TF_CPP_MAX_VLOG_LEVEL": "1"}
     command = [sys.executable, "-P", __file__, "--open"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace", check=False)
+    try:
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, errors="replace", timeout=_PATIENCE, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return Cuda(None, f"it does not answer within {_PATIENCE} s", _UNKNOWN, {})
 
     libraries = dict.fromkeys(_OPENED.findall(done.stderr), "") | dict(_NOT_OPENED.findall(done.stderr))
     if done.returncode:
@@ -161,7 +167,7 @@ def _tensorflow() -> Path | None:
 
 
 def _model(information: Path) -> str:
-    found = re.search(r"^Model:\s*(.+)$", information.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
+    found = re.search(r"^Model:\s*(.+)$", _read(information), re.MULTILINE)
     return found[1].strip() if found else information.parent.name
 
 
@@ -169,10 +175,17 @@ def _on_the_bus(root: Path) -> list[str]:
     """Returns NVIDIA's display and 3D controllers by their place on the PCI bus."""
     found = []
     for device in sorted(root.glob("sys/bus/pci/devices/*")):
-        vendor, kind = ((device / name).read_text(encoding="ascii").strip() for name in ("vendor", "class"))
+        vendor, kind = (_read(device / name).strip() for name in ("vendor", "class"))
         if vendor == "0x10de" and kind.startswith("0x03"):
             found.append(f"NVIDIA's device {device.name} on the PCI bus")
     return found
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8", errors="replace")
+    except OSError:  # a sandbox may show a file and not let it be read
+        return ""
 
 
 def _open_here() -> None:

@@ -72,6 +72,20 @@ def test_gpus_are_found_without_tensorflow(files: dict[str, str], expected: list
     assert gpu.gpus(write(tmp_path, files)) == expected
 
 
+@pytest.mark.usefixtures("outside_containers")
+def test_what_cannot_be_read_is_no_fault(tmp_path: Path) -> None:
+    (tmp_path / "proc/driver/nvidia/gpus/0000:01:00.0/information").mkdir(parents=True)  # a folder cannot
+    (tmp_path / "sys/bus/pci/devices/0000:01:00.0/vendor").mkdir(parents=True)
+    assert gpu.gpus(tmp_path) == ["0000:01:00.0"]
+
+
+def test_a_driver_that_hangs_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu, "_PATIENCE", 0.001)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    [reason] = gpu.why_unseen()
+    assert "it does not answer within" in reason
+
+
 @pytest.fixture
 def ask(tmp_path: Path) -> Ask:
     """Returns the reasons that a process gives which finds the driver `result` and `version` make; or none at all."""

@@ -92,9 +92,9 @@ def test_the_image_that_is_pushed_is_the_one_that_trained() -> None:
     assert "docker load" in COMMANDS["github-image-2"]
     # The one for GPUs starts from it, by digest: the stage of that name is not built a second time.
     [build] = [step for step in jobs["gpu-image"]["steps"] if "build-push-action" in step.get("uses", "")]
-    assert build["with"]["build-contexts"] == "mastery-0=docker-image://${{ needs.image.outputs.image }}"
+    assert build["with"]["build-contexts"] == "mastery=docker-image://${{ needs.image.outputs.image }}"
     dockerfile = (REPOSITORY / "Dockerfile").read_text(encoding="utf-8")
-    assert "FROM mastery-0 AS mastery-1\n" in dockerfile
+    assert "FROM mastery\nCOPY --from=cuda /cuda /\n" in dockerfile
 
 
 def test_on_gitlab_the_code_of_a_merge_request_has_no_rights() -> None:
