@@ -46,7 +46,7 @@ def _batches(source: pq.ParquetFile, columns: list[str]) -> Iterator[pa.RecordBa
 
 
 def _narrow_decimals(table: pa.Table) -> pa.Table:
-    """Makes decimals as wide as Polars knows them; raises `ArrowInvalid` for a value that does not fit."""
+    """Makes decimals as wide as Polars knows; raises `ArrowInvalid` where one does not fit."""
     fields = [
         field.with_type(pa.decimal128(38, field.type.scale)) if pa.types.is_decimal256(field.type) else field
         for field in table.schema
