@@ -55,7 +55,10 @@ def refused(folder: Path, setting: str) -> str:
         ("common.memory=1.5Gi", "kubeflow.common.memory: expected whole bytes such as"),
         ("common.memory=4K", "expected whole bytes"),
         ("common.retry={backoff_seconds: 700}", "retry.backoff_seconds: expected at most backoff_max_seconds (600)"),
-        ("root=mastery", "kubeflow.root: expected an absolute path without .. such as /mastery, found 'mastery'"),
+        (
+            "root=mastery",
+            "kubeflow.root: expected an absolute path without .. and",
+        ),
         ("root=/a/../b", "kubeflow.root: expected an absolute path"),
         ("config=conf.yaml", "kubeflow.config: expected an absolute path"),
         ("storage='s3://'", "kubeflow.storage: "),
