@@ -160,8 +160,8 @@ def main(models: Path, name: str, minutes: float, seed: int) -> None:
     for request in asked:
         request.model_spec.name = name
         request.model_spec.ClearField("version_choice")
-    with serving(models, name) as ports:
-        fuzzer = Fuzzer(asked, name, ports, seed)
+    with serving(models, name) as server:
+        fuzzer = Fuzzer(asked, name, server.ports, seed)
         first, end = fuzzer.behave(), time.monotonic() + minutes * 60
         while time.monotonic() < end:
             for _ in range(100):

@@ -22,6 +22,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,16 +30,37 @@ CLIENTS = Path(__file__).with_name("serving_clients.py")
 Times = list[float]
 
 
+@dataclass(frozen=True)
+class Served:
+    """An embedded server in a process of its own.
+
+    Attributes:
+        ports: of REST and gRPC.
+        pid: of the process.
+        log: the file that it logs to.
+    """
+
+    ports: tuple[int, int]
+    pid: int
+    log: Any
+
+
 @contextlib.contextmanager
-def serving(models: Path, name: str) -> Iterator[tuple[int, int]]:
-    """Yields the ports of REST and gRPC of an embedded server in a process of its own."""
+def serving(models: Path, name: str, descriptors: int | None = None, token: str | None = None) -> Iterator[Served]:
+    """Yields a server; `descriptors` is its limit of open files, `token` what it asks of its callers."""
     command = [
         sys.executable, "-m", "pipeline.cli.main", "serve", "--engine", "embedded", "--models", str(models),
         "--name", name, "--rest-port", "0", "--grpc-port", "0",
     ]  # fmt: skip
-    with tempfile.TemporaryFile("w+") as log, subprocess.Popen(command, stderr=log, stdout=log) as process:
+    if descriptors:
+        command = ["bash", "-c", f'ulimit -n {descriptors} && exec "$@"', "-", *command]
+    environment = {**os.environ, **({"MASTERY_SERVE_TOKEN": token} if token else {})}
+    with (
+        tempfile.TemporaryFile("w+") as log,
+        subprocess.Popen(command, stderr=log, stdout=log, env=environment) as process,
+    ):
         try:
-            yield _ports(process, log)
+            yield Served(_ports(process, log), process.pid, log)
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(15)
@@ -123,8 +145,8 @@ def main(models: Path, name: str, seconds: float, clients: Sequence[int], repeat
     newest = max((item for item in models.iterdir() if item.name.isdecimal()), key=lambda item: int(item.name))
     with tempfile.TemporaryDirectory() as folder:
         version = Path(shutil.copytree(newest, Path(folder, newest.name)))
-        with serving(Path(folder), name) as ports:
-            bench = Bench(version, name, seconds, ports)
+        with serving(Path(folder), name) as server:
+            bench = Bench(version, name, seconds, server.ports)
             bench.one_client(repeat)
             bench.many_clients(clients, repeat)
             bench.reload(max(clients), 3)

@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from components.errors import MasteryError, explain, explain_foreseen
+from components.terminal import entry_point
 
 FAILED = 2
 INTERRUPTED = 130
@@ -35,6 +36,11 @@ def run_program(name: str, body: Callable[[], int | None], *, log_folder: Path |
         body: the program; what it returns is its exit code, None being 0.
         log_folder: where the traceback of an unforeseen error goes; default: the folder for temporary files.
     """
+    with entry_point():
+        return _run_to_its_end(name, body, log_folder)
+
+
+def _run_to_its_end(name: str, body: Callable[[], int | None], log_folder: Path | None) -> int:
     try:
         code = _exit_code_of(body)
         sys.stdout.flush()

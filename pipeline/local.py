@@ -14,9 +14,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rich.console import Console
-
 from components.config import Config, Metadata
+from components.console import PlainConsole
 from components.errors import MasteryError
 from components.progress import PROGRESS_FILE
 from pipeline.display import RunDisplay
@@ -37,7 +36,7 @@ def run_pipeline(
     from_node: str | None = None,
     to_node: str | None = None,
     only_new_data: bool = False,
-    console: Console,
+    console: PlainConsole,
 ) -> RunRecord:
     """Runs the pipeline of `config` below `root` and returns how it ended.
 
@@ -65,7 +64,9 @@ def run_pipeline(
         )  # fmt: skip
         folder = run_folder(layout, plan.run)
         folder.mkdir(parents=True)
-        (folder / "plan.json").write_text(plan.model_dump_json(by_alias=True, indent=1), encoding="utf-8")
+        # The worker tells nobody how the run ends, and an address to tell may be a secret.
+        content = plan.model_dump_json(by_alias=True, indent=1, exclude={"config": {"notify"}})
+        (folder / "plan.json").write_text(content, encoding="utf-8")
         record = RunRecord(run=plan.run, name=config.name, started=datetime.now(UTC), pid=os.getpid())
         write_record(folder, record)
         started = time.monotonic()
@@ -84,7 +85,7 @@ def run_pipeline(
         return record
 
 
-def _watch(folder: Path, store: Metadata, scratch: Path, console: Console) -> int:
+def _watch(folder: Path, store: Metadata, scratch: Path, console: PlainConsole) -> int:
     """Starts the worker, with `scratch` for what is temporary, shows what it does, and returns its exit code."""
     environment = {
         **os.environ,
@@ -165,6 +166,7 @@ def _ended(record: RunRecord, folder: Path, code: int) -> RunRecord:
             "pushed_version": result.pushed_version,
             "data": result.data,
             "seen_before": result.seen_before,
+            "warnings": result.warnings,
             "error": f"{result.error}{where}" if result.error else None,
             "state": "failed" if result.error else _verdict(result),
         }

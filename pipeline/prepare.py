@@ -26,8 +26,7 @@ def find_log(config: Config) -> None:
 
     chosen = choose_spans([*config.data.events, *config.data.outcomes], config.data.span)
     for table, patterns in (("events", config.data.events), ("outcomes", config.data.outcomes)):
-        _, problems = find_files(table, chosen.fill(patterns))
-        raise_if_any(problems)
+        raise_if_any(find_files(table, chosen.fill(patterns)).problems)
 
 
 def read_schema(path: Path) -> schema_pb2.Schema:

@@ -52,6 +52,7 @@ class RunRecord(BaseModel):
     metrics: str | None = None  # path of metrics.json
     report: str | None = None  # path of report.html
     pushed_version: str | None = None  # path of the version's folder
+    warnings: list[str] = Field(default_factory=list)  # what a person should know of a run that went well
     error: str | None = None
 
     @property

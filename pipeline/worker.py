@@ -6,6 +6,7 @@ line can stop it at any moment, whatever C++ code it is in.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
@@ -15,7 +16,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from components.config import Config
 from components.errors import MasteryError, explain
@@ -48,6 +49,7 @@ class Result(BaseModel):
     pushed_version: str | None = None
     data: DataProvenance | None = None
     seen_before: SeenBefore | None = None
+    warnings: list[str] = Field(default_factory=list)
     error: str | None = None
     log: str | None = None  # of the node that failed
 
@@ -119,6 +121,9 @@ def _check_names(plan: Plan, names: list[str]) -> None:
 def _note_outputs(node_id: str, outputs: dict[str, Any], result: Result) -> None:
     if node_id == "ExampleGen":
         result.data = DataProvenance.of(outputs["examples"][0].properties)
+    elif node_id == "Trainer":
+        history = json.loads(Path(outputs["model_run"][0].uri, "history.json").read_text(encoding="utf-8"))
+        result.warnings += [history["device_warning"]] if history.get("device_warning") else []
     elif node_id == "Evaluator":
         result.metrics = str(Path(outputs["evaluation"][0].uri, "metrics.json"))
     elif node_id == "Pusher":
@@ -137,7 +142,7 @@ def _log_to(path: Path) -> None:
     path.parent.mkdir(exist_ok=True)
     sys.stdout.flush()
     sys.stderr.flush()
-    target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o666)
     os.dup2(target, sys.stdout.fileno())
     os.dup2(target, sys.stderr.fileno())
     os.close(target)

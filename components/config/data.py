@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from components.config.addresses import Address
 from components.config.section import KeyedError, Section
 from components.config.span import NEWEST, parse_span, span_kind
 
@@ -46,12 +47,12 @@ class Splits(Section):
 class Data(Section):
     """The behaviour log."""
 
-    events: list[str] = Field(
+    events: list[Address] = Field(
         description="Parquet, CSV or JSON lines: a file, a folder, a pattern (`{SPAN}`, `{YYYY}`, `{MM}`, `{DD}`, "
         "`{VERSION}` stand for numbers; see `span`), or a list of them",
         min_length=1,
     )
-    outcomes: list[str] = Field(description="the same for the table of outcomes", min_length=1)
+    outcomes: list[Address] = Field(description="the same for the table of outcomes", min_length=1)
     span: str = Field(
         "newest",
         description="which spans are read, where patterns have placeholders: `newest`; one, by its date "

@@ -8,7 +8,8 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from components.config.kubernetes import AbsolutePath, Image, Label, Subdomain, Variable
+from components.config.addresses import Address, Variable
+from components.config.kubernetes import AbsolutePath, Image, Label, Subdomain
 from components.config.resources import Gpu, Resources, Retry, Secret, Toleration, Volume
 from components.config.section import KeyedError, Section
 
@@ -31,7 +32,7 @@ def _refuse_twice(key: str, what: str, names: Sequence[str]) -> None:
 class Kubeflow(Section):
     """The pipeline on Kubeflow Pipelines; no key of this section changes a model."""
 
-    host: str | None = Field(
+    host: Address | None = Field(
         None,
         description="address of Kubeflow Pipelines, e.g. http://localhost:8080; "
         "the environment variable MASTERY_KUBEFLOW_HOST wins over it",
@@ -52,13 +53,18 @@ class Kubeflow(Section):
     )
 
     image: Image = Field("mastery", description="the container image, made by `make image`; pin it by tag or digest")
+    gpu_image: Image | None = Field(
+        None,
+        description="the image of tasks that ask for a GPU, made by `make image GPU=1`; default: `image` with `-gpu` "
+        "at its end, which an image pinned by digest does not have",
+    )
     config: AbsolutePath | None = Field(
         None, description="path of this file in the containers; default: `/app/configs/` and the file's name"
     )
     root: AbsolutePath = Field(
         "/mastery", description="the pipeline's root in the containers: artifacts, runs, pushed models"
     )
-    storage: str | None = Field(
+    storage: Address | None = Field(
         None,
         description="`s3://` or `gs://` folder that keeps the root between containers; none: the root is on a volume",
         pattern=r"^(s3|gs)://[^/\s]+(/\S*)?$",

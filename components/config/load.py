@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import glob
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,10 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from components.config.addresses import shown
 from components.config.root import Config
 from components.config.section import KeyedError, Section, sections_in
+from components.config.span import PLACEHOLDER
 from components.config.strict_yaml import YamlError, read_text, read_yaml
 from components.errors import ConfigError
 
@@ -20,6 +23,7 @@ PATHS = (
     ("data", "events"), ("data", "outcomes"), ("schema",), ("push", "directory"),
     ("evaluation", "baseline"), ("kubeflow", "ca_cert"), ("metadata", "ssl_ca"),
 )  # fmt: skip
+PATTERNS = (("data", "events"), ("data", "outcomes"))  # those of them that may be patterns
 SHOWN = 20  # problems of one configuration
 LONGEST = 200  # characters of a value that was found
 
@@ -73,7 +77,8 @@ class _Source:
                 section = section.get(parent) if isinstance(section, dict) else None
             if isinstance(section, dict) and key in section:
                 where = f"{_at(self.file, _line_of(self.root, [*parents, key]))}, {_dotted([*parents, key])}"
-                section[key] = _absolute(section[key], folder, where)
+                is_pattern = (*parents, key) in PATTERNS
+                section[key] = _absolute(section[key], folder, where, is_pattern=is_pattern)
 
     def override(self, text: str) -> None:
         """Puts the value of a `--set key=value` in."""
@@ -83,7 +88,8 @@ class _Source:
             raise ConfigError(f"--set {text}: expected key=value, such as training.epochs=5.")
         value = _value_of(given, text)
         if tuple(keys) in PATHS:
-            value = _absolute(value, Path.cwd(), f"--set {key}")
+            is_pattern = tuple(keys) in PATTERNS
+            value = _absolute(value, Path.cwd(), f"--set {key}", is_pattern=is_pattern)
         _put(self.values, keys, value, text)
         self._overrides.append((keys, f"--set {key}"))
 
@@ -162,15 +168,36 @@ def _at(file: Path, line: int | None) -> str:
     return f"{file}, line {line}" if line else str(file)
 
 
-def _absolute(value: Any, folder: Path, where: str) -> Any:
+def _absolute(value: Any, folder: Path, where: str, *, is_pattern: bool) -> Any:
     if isinstance(value, list):
-        return [_absolute(item, folder, where) for item in value]
+        return [_absolute(item, folder, where, is_pattern=is_pattern) for item in value]
     if not isinstance(value, str) or "://" in value or "\0" in value:  # the last is refused like any text with it
         return value
     try:
+        if is_pattern:
+            return absolute_pattern(value, folder)
         return str(Path(folder, Path(value).expanduser()).resolve())
     except (RuntimeError, OSError) as error:  # a home that is not known; links in a circle
         raise ConfigError(f"{where}: expected a path, found {_shorten(value)} ({error}).") from None
+
+
+def absolute_pattern(pattern: str, folder: Path) -> str:
+    """Returns a path or pattern of a log that does not depend on the current folder.
+
+    Args:
+        pattern: what the user wrote; one with `://` is left as it is.
+        folder: where it counts from. Whatever characters its name has, they are no wildcards.
+
+    >>> absolute_pattern("day-*/events.csv", Path("/logs [old]"))
+    '/logs [[]old]/day-*/events.csv'
+    """
+    if "://" in pattern:
+        return pattern
+    parts = Path(pattern).expanduser().parts
+    is_special = [glob.has_magic(part) or PLACEHOLDER.search(part) is not None for part in parts]
+    first = is_special.index(True) if any(is_special) else len(parts)
+    start = str(Path(folder, *parts[:first]).resolve())
+    return str(Path(glob.escape(start), *parts[first:])) if first < len(parts) else start
 
 
 def _value_of(text: str, override: str) -> Any:
@@ -260,7 +287,7 @@ def _dotted(keys: Sequence[str]) -> str:
 def _shorten(value: object) -> str:
     if isinstance(value, int) and value.bit_length() > 1000:
         return "a number without end"
-    return _shorten_text(repr(value))
+    return _shorten_text(shown(value))
 
 
 def _shorten_text(text: str) -> str:

@@ -71,7 +71,7 @@ class Retry(Section):
 class Resources(Section):
     """What a container gets."""
 
-    image: Image | None = Field(None, description="another image than `kubeflow.image`")
+    image: Image | None = Field(None, description="another image than `kubeflow.image` or `kubeflow.gpu_image`")
     cpu: Cpu | None = Field(None, description="cores, as request and limit")
     memory: Memory | None = Field(None, description="memory, as request and limit")
     gpu: Gpu | None = Field(None, description="GPUs")

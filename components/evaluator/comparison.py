@@ -9,7 +9,7 @@ from typing import Any
 from components.errors import MasteryError
 from components.evaluator.settings import Settings
 from components.exports import CARD
-from components.pusher.manifest import model_digest
+from components.model_version.digests import model_digest
 
 
 def digest_baseline(folder: str | None) -> str:

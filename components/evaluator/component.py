@@ -63,7 +63,7 @@ def make_evaluator(
         blessing=Channel(type=standard_artifacts.ModelBlessing),
         config=Settings.json_of(config),
         baseline_digest=digest_baseline(config.evaluation.baseline),
-        code_fingerprint=code_fingerprint("evaluator", "config", "atomic", "naming", "exports"),
+        code_fingerprint=code_fingerprint("evaluator", "config", "atomic", "naming", "exports", "model_version"),
     )
     node: Evaluator = Evaluator(spec=spec).with_id("Evaluator")
     return node

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from components.event_log.files import LogFile
 from components.event_log.problems import Problem
-from components.event_log.readers import Chunk
+from components.event_log.readers import Chunk, repeated_column
 
 CHUNK_ROWS = 1_000_000
 
@@ -19,17 +19,39 @@ CHUNK_ROWS = 1_000_000
 def read_parquet(file: LogFile, columns: Sequence[str]) -> Iterator[Chunk | Problem]:
     """Reads a Parquet file; see `readers.read_chunks`."""
     try:
-        with pq.ParquetFile(file.path) as source:
-            header = source.schema_arrow.names
-            known = [name for name in columns if name in header]
-            yield Chunk(pl.DataFrame(schema=pl.Schema(source.schema_arrow)).select(known), [], header, typed=True)
+        # int96 as nanoseconds would wrap around beyond the year 2262.
+        with pq.ParquetFile(file.path, coerce_int96_timestamp_unit="us") as source:
+            schema = source.schema_arrow
+            if problem := repeated_column(file, schema.names, columns):
+                yield problem
+                return
+            known = [name for name in columns if name in schema.names]
             row = 1
-            for batch in source.iter_batches(CHUNK_ROWS, columns=known) if source.num_row_groups else ():
-                frame = pl.DataFrame(pa.Table.from_batches([batch]))
-                yield Chunk(frame.select(known), range(row, row + len(batch)), header, typed=True)
+            for batch in _batches(source, known):
+                frame = pl.DataFrame(_narrow_decimals(pa.Table.from_batches([batch]))).select(known)
+                yield Chunk(frame, range(row, row + len(batch)), schema.names, typed=True)
                 row += len(batch)
+            if row - 1 != source.metadata.num_rows:
+                found = f"{row - 1:,} rows where its footer says {source.metadata.num_rows:,}"
+                yield Problem(subject=file.path, expected="a complete Parquet file", found=found)
     except (pa.ArrowException, OSError) as error:
         yield Problem(subject=file.path, expected="a complete Parquet file", found=_what_is_there(file.path, error))
+
+
+def _batches(source: pq.ParquetFile, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """Yields the rows of some columns, after a batch without rows that shows their types."""
+    yield pa.RecordBatch.from_pylist([], schema=pa.schema([source.schema_arrow.field(name) for name in columns]))
+    if source.num_row_groups:
+        yield from source.iter_batches(CHUNK_ROWS, columns=columns)
+
+
+def _narrow_decimals(table: pa.Table) -> pa.Table:
+    """Makes decimals as wide as Polars knows them; raises `ArrowInvalid` for a value that does not fit."""
+    fields = [
+        field.with_type(pa.decimal128(38, field.type.scale)) if pa.types.is_decimal256(field.type) else field
+        for field in table.schema
+    ]
+    return table if fields == list(table.schema) else table.cast(pa.schema(fields))
 
 
 def _what_is_there(path: str, error: Exception) -> str:

@@ -69,7 +69,7 @@ def make_pusher(
         evaluation=evaluation,
         pushed_model=Channel(type=standard_artifacts.PushedModel),
         config=json.dumps(config.recipe, sort_keys=True),
-        code_fingerprint=code_fingerprint("pusher", "atomic", "exports"),
+        code_fingerprint=code_fingerprint("pusher", "atomic", "exports", "model_version"),
         directory=directory,
     )
     return Pusher(spec=spec)

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from components.exports import GPU
-from components.pusher.push import SAVED_MODEL, versions
+from components.model_version.folders import SAVED_MODEL, index_versions
 
 
 def link_gpu_exports(directory: Path) -> None:
@@ -25,12 +25,12 @@ def link_gpu_exports(directory: Path) -> None:
         for link in folder.iterdir():
             if link.is_symlink() and not link.exists():
                 link.unlink(missing_ok=True)
-    there = versions(directory)
-    with_export = {version for version in there if (directory / str(version) / GPU / SAVED_MODEL).is_file()}
+    there = index_versions(item.name for item in directory.iterdir()).values() if directory.is_dir() else []
+    with_export = {name for name in there if (directory / name / GPU / SAVED_MODEL).is_file()}
     if not with_export and not folder.is_dir():
         return
     folder.mkdir(exist_ok=True)
-    for version in there:
-        target = Path("..", str(version), GPU) if version in with_export else Path("..", str(version))
+    for name in there:
+        target = Path("..", name, GPU) if name in with_export else Path("..", name)
         with suppress(FileExistsError):  # there, or made by another push at this moment
-            (folder / str(version)).symlink_to(target)
+            (folder / name).symlink_to(target)

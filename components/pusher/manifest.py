@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from components.exports import CARD, exports
-from components.pusher.push import MANIFEST
+from components.model_version.digests import combined_digest, file_digests
 
 
 def describe_push(
@@ -33,6 +32,7 @@ def describe_push(
         evaluation: the Evaluator's `metrics.json`.
         baseline: URI of the blessed model that the gates compared with, if there was one.
     """
+    files = file_digests(model)
     notes = json.loads((model / CARD).read_text(encoding="utf-8"))
     return {
         "name": config["name"],
@@ -44,23 +44,8 @@ def describe_push(
         "config_fingerprint": config_fingerprint,
         "metrics": evaluation["overall"]["metrics"],
         "gates": evaluation["gates"],
-        "model_sha256": model_digest(model),
+        "model_sha256": combined_digest(files),
+        "files": files,
         "exports": exports(model),
         "baseline": baseline,
     }
-
-
-def model_digest(model: Path) -> str:
-    """Returns the SHA-256 of the names and contents of a model's files, in hexadecimal.
-
-    A version's own `manifest.json` is left out, so a pushed version has the digest that its manifest names.
-    """
-    digest = hashlib.sha256()
-    names = sorted(path.relative_to(model).as_posix() for path in model.rglob("*") if path.is_file())
-    for name in names:
-        if name == MANIFEST:
-            continue
-        with (model / name).open("rb") as file:
-            content = hashlib.file_digest(file, "sha256")
-        digest.update(name.encode() + b"\0" + content.digest())
-    return digest.hexdigest()

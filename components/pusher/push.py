@@ -18,13 +18,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from components.atomic import rename_to_new, sync, sync_tree
+from components.atomic import open_regular, rename_to_new, sync, sync_tree
 from components.errors import MasteryError
+from components.model_version.folders import MANIFEST, SAVED_MODEL, index_versions
 
 BESIDE = ".push-"  # prefix of the folders in which versions are prepared
 LOCK = ".push.lock"  # held, shared, by everybody who prepares a version
-MANIFEST = "manifest.json"
-SAVED_MODEL = "saved_model.pb"
 
 
 class PushError(MasteryError):
@@ -68,7 +67,7 @@ def versions(directory: Path) -> list[int]:
     """Returns the numbers of the versions in `directory`, oldest first; none when there is no such folder."""
     if not directory.is_dir():
         return []
-    return sorted(int(item.name) for item in directory.iterdir() if item.name.isdecimal())
+    return list(index_versions(item.name for item in directory.iterdir()))
 
 
 def _copy(model: Path, copy: Path) -> None:
@@ -99,7 +98,7 @@ def _publish(copy: Path, directory: Path, manifest: Mapping[str, Any]) -> tuple[
 @contextmanager
 def _folder_beside(directory: Path) -> Iterator[Path]:
     """Yields a hidden folder in `directory`, removed in any case; takes away what dead pushes left."""
-    with (directory / LOCK).open("w") as lock:
+    with open_regular(directory / LOCK) as lock:
         with suppress(OSError):  # somebody else is pushing, or the file system has no locks: then nothing is removed
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             _remove_leftovers(directory)

@@ -59,6 +59,8 @@ def make_serving_check(
         model=Channel(type=standard_artifacts.Model),
         blessing=Channel(type=standard_artifacts.InfraBlessing),
         config=json.dumps({"push": push}, sort_keys=True),
-        code_fingerprint=code_fingerprint("serving_check", "atomic", "naming", "operations", "exports"),
+        code_fingerprint=code_fingerprint(
+            "serving_check", "atomic", "naming", "operations", "exports", "model_version"
+        ),
     )
     return ServingCheck(spec=spec)

@@ -11,6 +11,7 @@ from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef, SignatureDef, TensorInfo
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
+from components.model_version.safe_graph import graph_problems
 from components.naming import (
     BASIS,
     CLASSES,
@@ -40,10 +41,13 @@ def read_graph(model: Path) -> MetaGraphDef | None:
 
 
 def contract_problems(graph: MetaGraphDef, config: Mapping[str, Any]) -> list[str]:
-    """Lists how signatures and operations depart from what clients and servers count on, one line each."""
+    """Lists how signatures and operations depart from what clients and servers count on, one line each.
+
+    Operations that could do more than compute are among them: no server of ours would load the model.
+    """
     inputs = Inputs.of(config)
     outputs = _outputs(config["label"])
-    problems = list(_gpu_only_operations(graph))
+    problems = [*_gpu_only_operations(graph), *graph_problems(graph)]
     for name, wanted in ((SERVING_DEFAULT, _EXAMPLES), (PREDICT_STEPS, _dense_inputs(inputs))):
         if name not in graph.signature_def:
             problems.append(f"expected a signature {name}, found {', '.join(sorted(graph.signature_def)) or 'none'}")

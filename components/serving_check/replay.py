@@ -41,5 +41,5 @@ def _answer(session: tf.compat.v1.Session, signatures: Any, request: PredictRequ
 if __name__ == "__main__":
     try:
         replay(*sys.argv[1:])
-    except Exception as failed:  # who started this process reads the last lines
-        sys.exit(f"{type(failed).__name__}: {failed}")
+    except Exception as error:  # the process that started this one reads it, and tells the user
+        sys.exit(f"{type(error).__name__}: {error}")

@@ -80,16 +80,15 @@ def run(
     Nodes whose inputs, configuration and code are unchanged come from the cache, so the same command
     resumes after a failure. Exit code 0: pushed, or no new data; 1: a gate failed; 2: an error; 130: interrupted.
     """
-    from rich.console import Console
-
     from components.config import load_config
+    from components.console import PlainConsole
     from components.errors import MasteryError
     from pipeline.local import run_pipeline
     from pipeline.notify import Outcome, notify, outcome_of
     from pipeline.summary import exit_code, print_summary
 
     loaded = load_config(config, [*set_, f"data.span={span}"] if span else set_)
-    console = Console(highlight=False)
+    console = PlainConsole()
     try:
         record = run_pipeline(
             loaded, root, use_cache=not no_cache, from_node=from_, to_node=to, only_new_data=only_new_data,
@@ -162,11 +161,22 @@ def evaluate(
 
 
 @app.command()
-def doctor(deep: Annotated[bool, typer.Option("--deep", help="Import TensorFlow and TFX too.")] = False) -> None:
+def doctor(
+    deep: Annotated[bool, typer.Option("--deep", help="Import TensorFlow and TFX too.")] = False,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="Check what this configuration asks for, such as a GPU.")
+    ] = None,
+    set_: SetOption = [],  # noqa: B006 (Typer copies it)
+) -> None:
     """Print what is installed here and what is wrong with it."""
     from pipeline.environment.doctor import doctor as examine
 
-    raise typer.Exit(examine(deep=deep))
+    gpu_wanted = False
+    if config is not None:
+        from components.config import load_config  # here: without it, a broken environment can be looked at too
+
+        gpu_wanted = load_config(config, set_).training.device == "gpu"
+    raise typer.Exit(examine(deep=deep, gpu_wanted=gpu_wanted))
 
 
 def main() -> None:

@@ -54,17 +54,18 @@ def predict(
     from components.config import load_config
     from components.errors import MasteryError
     from components.pushed_version import config_of
+    from components.terminal import write_data
     from serving import predict as asking
     from serving.client import Retry, connect
     from serving.requests import questions_from_log
-    from serving.server.settings import TOKEN
+    from serving.server.settings import TOKEN, read_token
 
     if (config is None) == (model is None):
         raise MasteryError("expected --config or --model: how the events are read is part of the model.")
     made_with = load_config(config, set_) if config else config_of(model, name=str(model))  # type: ignore[arg-type]
     form = asking.format_of(out, format_)
     retry = Retry(attempts=attempts, deadline=deadline)
-    token = os.environ.get(TOKEN)
+    token = read_token(os.environ, TOKEN)
     with connect(
         server, made_with.name, version=version, label=label, retry=retry, batch=batch_size, token=token
     ) as client:
@@ -73,5 +74,7 @@ def predict(
     if out:
         write_text(out, text)
         print(f"{len(questions.examples)} answers in {out}")
-    else:
+    elif form == "table":
         print(text, end="")
+    else:
+        write_data(text)

@@ -27,6 +27,23 @@ def serve(
         str, typer.Option("--engine", metavar="ENGINE", help="auto, binary, container or embedded.")
     ] = "auto",
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
+    allow_anonymous: Annotated[
+        bool, typer.Option("--allow-anonymous", help="Beyond this machine, without a token, or without TLS.")
+    ] = False,
+    require_manifest: Annotated[
+        bool, typer.Option("--require-manifest", help="Refuse versions without the digests of what was pushed.")
+    ] = False,
+    allow_operation: Annotated[
+        list[str] | None,
+        typer.Option("--allow-operation", metavar="NAME", help="Let a model hold this operation; repeatable."),
+    ] = None,
+    cors_origin: Annotated[
+        list[str] | None,
+        typer.Option("--cors-origin", metavar="ORIGIN", help="Let pages of this origin call; repeatable."),
+    ] = None,
+    otlp_endpoint: Annotated[
+        str | None, typer.Option("--otlp-endpoint", metavar="URL", help="Send traces there, by OTLP over HTTP.")
+    ] = None,
     rest_port: Annotated[int, typer.Option("--rest-port", min=0, max=65535)] = 8501,
     grpc_port: Annotated[int, typer.Option("--grpc-port", min=0, max=65535)] = 8500,
     poll_seconds: Annotated[
@@ -59,16 +76,42 @@ def serve(
             "--drain-timeout", callback=finite, min=0.0, help="Seconds to answer what is under way at the end."
         ),
     ] = 5.0,
+    max_inflight_bytes: Annotated[
+        int, typer.Option("--max-inflight-bytes", min=1, help="Bytes of all large requests under way together.")
+    ] = 64 * 2**20,
+    max_header_bytes: Annotated[
+        int, typer.Option("--max-header-bytes", min=1024, help="Bytes of one request's headers.")
+    ] = 16 * 2**10,
+    max_connections: Annotated[
+        int, typer.Option("--max-connections", min=1, help="Connections; beyond it, idle ones give way.")
+    ] = 1024,
+    max_connections_per_address: Annotated[
+        int, typer.Option("--max-connections-per-address", min=1, help="Of one address, such as a proxy's.")
+    ] = 512,
+    max_streams: Annotated[
+        int, typer.Option("--max-streams", min=1, help="Calls at once on one connection of gRPC.")
+    ] = 100,
+    header_timeout: Annotated[
+        float, typer.Option("--header-timeout", min=0.1, help="Seconds for a request's head or a handshake.")
+    ] = 10.0,
+    idle_timeout: Annotated[
+        float, typer.Option("--idle-timeout", min=0.1, help="Seconds until an idle connection is closed.")
+    ] = 75.0,
+    max_connection_age: Annotated[
+        float, typer.Option("--max-connection-age", min=1.0, help="Seconds that a connection of gRPC lasts.")
+    ] = 3600.0,
 ) -> None:
     """Serve the pushed versions on this machine, by TensorFlow Serving's REST and gRPC API.
 
-    Runs tensorflow_model_server where it is installed, else the image tensorflow/serving where a container engine
-    has it, else a server of our own. The token that callers need, if any, is in $MASTERY_SERVE_TOKEN.
+    Runs the image tensorflow/serving where a container engine has it, else a server of our own; with --host 0.0.0.0
+    also tensorflow_model_server where it is installed. Answers the Open Inference Protocol (/v2), too, unless it is
+    TensorFlow Serving. The token that callers need, if any, is in $MASTERY_SERVE_TOKEN; that for reloading by gRPC in
+    $MASTERY_SERVE_RELOAD_TOKEN.
     """
     import os
 
     from serving.server.launch import serve as launch
-    from serving.server.settings import TOKEN, Limits, Settings
+    from serving.server.settings import RELOAD_TOKEN, TOKEN, Limits, Settings, read_token
     from serving.server.source import model_name
 
     folder = _folder(models, config, set_, root)
@@ -80,7 +123,13 @@ def serve(
             rest_port=rest_port,
             grpc_port=grpc_port,
             poll_seconds=poll_seconds,
-            token=os.environ.get(TOKEN) or None,
+            token=read_token(os.environ, TOKEN),
+            reload_token=read_token(os.environ, RELOAD_TOKEN),
+            allow_anonymous=allow_anonymous,
+            require_manifest=require_manifest,
+            allowed_operations=frozenset(allow_operation or []),
+            cors_origins=tuple(cors_origin or []),
+            otlp_endpoint=otlp_endpoint,
             tls_cert=tls_cert,
             tls_key=tls_key,
             limits=Limits(
@@ -92,6 +141,14 @@ def serve(
                 batch_timeout=batch_timeout_micros / 1e6,
                 request_timeout=request_timeout,
                 drain_timeout=drain_timeout,
+                max_inflight_bytes=max_inflight_bytes,
+                max_header_bytes=max_header_bytes,
+                max_connections=max_connections,
+                max_connections_per_address=max_connections_per_address,
+                max_streams=max_streams,
+                header_timeout=header_timeout,
+                idle_timeout=idle_timeout,
+                max_connection_age=max_connection_age,
             ),
         ),
         engine,

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from components.config import Kubeflow
 from components.errors import ConfigError
+from components.escape import hide_userinfo
 from pipeline.kubeflow.errors import KubeflowError, explained
 
 if TYPE_CHECKING:
@@ -103,6 +104,12 @@ def _address(host: str | None) -> str:
         raise ConfigError(
             "kubeflow.host: expected the address of Kubeflow Pipelines, such as http://localhost:8080, in the "
             f"configuration, in ${HOST} or as --host; found none."
+        )
+    if hide_userinfo(host) != host:
+        raise ConfigError(
+            "kubeflow.host: expected an address without user name and password, found "
+            f"{hide_userinfo(host)}. Put a bearer token into an environment variable and name it in "
+            "kubeflow.token_env."
         )
     if not host.startswith(("http://", "https://")):
         raise ConfigError(f"kubeflow.host: expected an address that begins with http:// or https://, found {host!r}.")

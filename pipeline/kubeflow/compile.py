@@ -48,15 +48,28 @@ def compile_pipeline(
 
     Raises:
         MasteryError: `output` has another ending.
-        ConfigError: `kubeflow.nodes` names a node that there is not, or a setting would not reach the containers as
-            it is.
+        ConfigError: `kubeflow.nodes` names a node that there is not, or a setting holds the address
+            of a webhook, or would not reach the containers as it is.
     """
     if output.suffix not in (".yaml", ".yml"):
         raise MasteryError(f"{output}: expected a name that ends in .yaml.")
+    _refuse_secrets(settings)
     arguments = _arguments(config, config_file, settings)
     pipeline = _define(config, arguments, apply_for_kubeflow if target == "kubeflow" else apply_for_vertex)
     with new_file(output.resolve()) as file:
         compiler.Compiler().compile(pipeline, str(file))
+
+
+def _refuse_secrets(settings: Sequence[str]) -> None:
+    """Keeps addresses of webhooks out of the file, which everybody on the cluster can read."""
+    for setting in settings:
+        key, _, value = setting.partition("=")
+        if key.startswith("notify") and "://" in value:
+            raise ConfigError(
+                f"--set {key}: expected no address here, as all settings stand in the compiled "
+                "pipeline. Put it into a secret of kubeflow.secrets, and name its variable in "
+                "notify.webhook.url_env."
+            )
 
 
 def _arguments(config: Config, config_file: Path, settings: Sequence[str]) -> list[str]:
@@ -84,7 +97,7 @@ def _define(config: Config, arguments: list[str], apply: Callable[..., None]) ->
 
     def run(task: Task, parameters: Mapping[str, Any]) -> dsl.PipelineTask:
         component = _component(
-            task.name, [*arguments, "--nodes", ",".join(task.nodes)], task.resources.image or config.kubeflow.image,
+            task.name, [*arguments, "--nodes", ",".join(task.nodes)], task.image,
             PARAMETERS, parameters_of(task), outputs_of(task, config),
         )  # fmt: skip
         return place(component(**parameters), task.resources, ", ".join(task.nodes))

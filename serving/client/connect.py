@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from components.errors import MasteryError
+from components.escape import hide_userinfo
 from serving.client.answers import Answer, read_answers
 from serving.client.retry import Retry
 from serving.client.target import Target
@@ -79,8 +80,14 @@ def connect(
         token: what the server wants as `Authorization: Bearer`; TensorFlow Serving itself wants nothing.
 
     Raises:
-        MasteryError: the address is of another kind, or both a version and a label are given.
+        MasteryError: the address is of another kind or has a password in it, or both a version and a
+            label are given.
     """
+    if hide_userinfo(server) != server:
+        raise MasteryError(
+            f"server {hide_userinfo(server)}: expected an address without user name and password, "
+            "found some in front of the @. A token is given by itself."
+        )
     target = Target(model, version, label)
     try:
         parts = urlsplit(server)

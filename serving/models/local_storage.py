@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
-from components.atomic import sync, write_bytes
+from components.atomic import open_regular, sync, write_bytes
 from components.errors import MasteryError
 from components.exports import GPU
-from components.pusher.push import SAVED_MODEL
-from serving.models.storage import Storage, numbers
+from components.model_version.folders import SAVED_MODEL, index_versions
+from components.safe_paths import refuse_links
+from serving.models.storage import Storage
 
 AUDIT = "audit.jsonl"
 LOCK = ".models.lock"
@@ -37,7 +38,7 @@ class LocalStorage(Storage):
     @contextmanager
     def exclusive(self) -> Iterator[None]:
         """Holds the folder's lock; it is gone with the process, however that ends."""
-        with self._explained("write"), (self.folder / LOCK).open("w") as lock:
+        with self._explained("write"), open_regular(self.folder / LOCK) as lock:
             self._acquire(lock.fileno())
             yield
 
@@ -54,15 +55,16 @@ class LocalStorage(Storage):
                     ) from None
                 time.sleep(PAUSE)
 
-    def versions(self) -> list[int]:
-        """Returns the numbers of the folders, oldest first."""
+    def folders(self) -> dict[int, str]:
+        """Returns the name of each version's folder, oldest version first."""
         with self._explained("read"):
-            return numbers(item.name for item in self.folder.iterdir() if item.is_dir())
+            return index_versions(item.name for item in self.folder.iterdir() if item.is_dir())
 
     def servable(self) -> frozenset[int]:
         """Returns those of them with a `saved_model.pb`."""
         with self._explained("read"):
-            return frozenset(n for n in self.versions() if (self.folder / str(n) / SAVED_MODEL).is_file())
+            there = self.folders().items()
+            return frozenset(number for number, name in there if (self.folder / name / SAVED_MODEL).is_file())
 
     def has_gpu_exports(self) -> bool:
         """Returns whether there is the folder with links to exports, which the Pusher makes."""
@@ -77,21 +79,29 @@ class LocalStorage(Storage):
                 return None
 
     def replace(self, name: str, content: bytes) -> None:
-        """Writes beside, flushes, renames."""
+        """Writes beside, flushes, renames.
+
+        Raises:
+            UnsafePathError: a folder on the way is a link.
+        """
+        path = self.folder / name
+        refuse_links(self.folder, path.parent)
         with self._explained("write"):
-            write_bytes(self.folder / name, content)
+            write_bytes(path, content)
 
     def local_copy(self, version: int) -> nullcontext[Path]:
         """Returns a block with the folder itself."""
-        return nullcontext(self.folder / str(version))
+        return nullcontext(self.folder / self.folder_of(version))
 
     def remove(self, version: int) -> None:
         """Renames the folder to a hidden one, which is removed then; so are those of removals that were cut off."""
+        refuse_links(self.folder, self.folder / GPU)
         with self._explained("remove versions"):
+            name = self.folder_of(version)
             hidden = Path(tempfile.mkdtemp(prefix=f"{REMOVED}{version}-", dir=self.folder))
             with suppress(FileNotFoundError):  # another prune was quicker
-                (self.folder / str(version)).rename(hidden / str(version))
-            (self.folder / GPU / str(version)).unlink(missing_ok=True)
+                (self.folder / name).rename(hidden / name)
+            (self.folder / GPU / name).unlink(missing_ok=True)
             sync(self.folder)
             for folder in self.folder.glob(f"{REMOVED}*"):
                 shutil.rmtree(folder, ignore_errors=True)
@@ -99,7 +109,7 @@ class LocalStorage(Storage):
     def append(self, revision: int, entry: bytes) -> bool:
         """Adds a line; called in `exclusive`, so no number is ever taken."""
         line = entry + b"\n"
-        with self._explained("write"), (self.folder / AUDIT).open("ab+", buffering=0) as log:
+        with self._explained("write"), open_regular(self.folder / AUDIT) as log:
             log.seek(0)
             whole = _whole_lines(log.readall())
             if whole.count(b"\n") >= revision:

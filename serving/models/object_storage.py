@@ -8,9 +8,10 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from components.exports import GPU
+from components.model_version.folders import MANIFEST, SAVED_MODEL, index_versions
 from components.object_store import connect, create, explained
-from components.pusher.push import MANIFEST, SAVED_MODEL
-from serving.models.storage import Storage, numbers
+from components.safe_paths import paths_below
+from serving.models.storage import Storage
 
 AUDIT = "audit"
 DIGITS = 9  # of a revision in its object's name, so that names sort as numbers do
@@ -38,15 +39,16 @@ class ObjectStorage(Storage):
         """Returns a block that keeps nobody out."""
         return nullcontext()
 
-    def versions(self) -> list[int]:
-        """Returns the numbers that there are objects below, oldest first."""
+    def folders(self) -> dict[int, str]:
+        """Returns the name that each version's objects are below, oldest version first."""
         with explained(self.address, "list"):
-            return numbers(Path(name).name for name, kind in self._list(self._base) if kind == "directory")
+            return index_versions(Path(name).name for name, kind in self._list(self._base) if kind == "directory")
 
     def servable(self) -> frozenset[int]:
         """Returns those of them with a `saved_model.pb`; one listing of all objects is quicker than one a version."""
         with explained(self.address, "list"):
-            return frozenset(numbers(version for version, *rest in self._objects() if rest == [SAVED_MODEL]))
+            whole = {name for name, *rest in self._objects() if rest == [SAVED_MODEL]}
+            return frozenset(number for number, name in self.folders().items() if name in whole)
 
     def has_gpu_exports(self) -> bool:
         """Returns whether some version has one; the links to them are made where the bucket is copied to."""
@@ -68,21 +70,26 @@ class ObjectStorage(Storage):
 
     @contextmanager
     def local_copy(self, version: int) -> Iterator[Path]:
-        """Downloads a version into a temporary folder."""
+        """Downloads a version into a temporary folder.
+
+        Raises:
+            UnsafePathError: a key is no name of a file in that folder; nothing was downloaded.
+        """
         with tempfile.TemporaryDirectory(prefix="mastery-version-") as folder:
-            copy, remote = Path(folder, str(version)), self._path(str(version))
+            copy, remote = Path(folder, str(version)), self._path(self.folder_of(version))
             with explained(self.address, "read"):
-                names = [name for name in self._store.find(remote) if not name.endswith("/")]
-                targets = [copy / name.removeprefix(f"{remote}/") for name in names]
-                for parent in {target.parent for target in targets}:
+                # A key that ends in / is what consoles of stores make for an empty folder.
+                keys = [name for name in self._store.find(remote) if not name.endswith("/")]
+                targets = paths_below(copy, [key.removeprefix(f"{remote}/") for key in keys])
+                for parent in {target.parent for target in targets.values()}:
                     parent.mkdir(parents=True, exist_ok=True)
-                self._store.get(names, [str(target) for target in targets])
+                self._store.get([f"{remote}/{name}" for name in targets], [*map(str, targets.values())])
             yield copy
 
     def remove(self, version: int) -> None:
         """Deletes `saved_model.pb` first: without it no server and nobody here takes the rest for a model."""
         with explained(self.address, "remove versions"):
-            remote = self._path(str(version))
+            remote = self._path(self.folder_of(version))
             for first in (SAVED_MODEL, MANIFEST):
                 if self._store.exists(f"{remote}/{first}"):
                     self._store.rm_file(f"{remote}/{first}")

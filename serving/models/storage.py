@@ -12,7 +12,6 @@ audit.jsonl        who did what when, a line each; in an object store audit/<rev
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -39,8 +38,16 @@ class Storage(ABC):
         """
 
     @abstractmethod
+    def folders(self) -> dict[int, str]:
+        """Returns the name of each version's folder, oldest version first."""
+
     def versions(self) -> list[int]:
         """Returns the numbers that there are folders for, oldest first."""
+        return list(self.folders())
+
+    def folder_of(self, version: int) -> str:
+        """Returns the name of a version's folder; where there is none, the one that a push would give it."""
+        return self.folders().get(version, str(version))
 
     @abstractmethod
     def servable(self) -> frozenset[int]:
@@ -73,11 +80,6 @@ class Storage(ABC):
     @abstractmethod
     def entries(self, last: int | None = None) -> list[bytes]:
         """Returns the audit log's entries, or the `last` ones of them, oldest first."""
-
-
-def numbers(names: Iterable[str]) -> list[int]:
-    """Returns the version numbers among names, sorted: digits, without zeros in front."""
-    return sorted(int(name) for name in names if name.isascii() and name.isdecimal() and str(int(name)) == name)
 
 
 def open_storage(address: str) -> Storage:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from components.errors import MasteryError
-from components.pusher.manifest import model_digest
-from components.pusher.push import MANIFEST, SAVED_MODEL
+from components.model_version.digests import difference, has_digests
+from components.model_version.folders import MANIFEST, SAVED_MODEL
 from serving.models.storage import Storage
 
 
@@ -52,14 +52,14 @@ def check_version(storage: Storage, number: int) -> Version:
         there = ", ".join(map(str, numbers[-5:])) or "none"
         raise MasteryError(f"{storage.address}: expected a version {number}, found {there}.")
     version = read_version(storage, number, number in storage.servable())
-    expected = version.manifest.get("model_sha256")
-    if not version.servable or expected is None:
+    if not version.servable or not has_digests(version.manifest):
         return version
-    changed = "its files are not those that were pushed: the digest differs from its manifest's"
     try:
         with storage.local_copy(number) as folder:
-            if model_digest(folder) == expected:
-                return version
+            found = difference(folder, version.manifest)
+        if found is None:
+            return version
+        changed = f"its files are not those that were pushed: {found}"
     except OSError as error:
         changed = f"its files cannot be read: {error.strerror} ({error.filename})"
     return Version(number, version.servable, version.manifest, (*version.problems, changed))
@@ -67,6 +67,8 @@ def check_version(storage: Storage, number: int) -> Version:
 
 def _read_manifest(storage: Storage, number: int) -> tuple[dict[str, Any], list[str]]:
     content = storage.read(f"{number}/{MANIFEST}")
+    if content is None and storage.folder_of(number) != str(number):
+        content = storage.read(f"{storage.folder_of(number)}/{MANIFEST}")
     if content is None:
         return {}, [f"it has no {MANIFEST}: nobody knows whether it passed its gates"]
     try:

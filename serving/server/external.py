@@ -16,6 +16,7 @@ from serving.server.settings import Settings
 
 BINARY = "tensorflow_model_server"
 IMAGE = "tensorflow/serving"
+EVERY_ADDRESS = ("0.0.0.0", "::")
 CONTAINER_ENGINES = ("docker", "podman")
 ENGINES = ("auto", "binary", "container", "embedded")
 INSPECT_SECONDS = 20  # a container engine that does not answer by then is taken for absent
@@ -46,7 +47,8 @@ def choose_engine(wanted: str, settings: Settings) -> Engine:
 
     Args:
         wanted: one of `ENGINES`.
-        settings: TensorFlow Serving has neither tokens nor TLS for REST; where these are set, it is not taken.
+        settings: what TensorFlow Serving cannot do is not asked of it: tokens, TLS for REST, checks, traces. Its
+            binary listens on every address, so it is taken for `--host 0.0.0.0` or `::` alone.
 
     Raises:
         EngineError: another word, or what was asked for is not there or not enough.
@@ -60,12 +62,16 @@ def choose_engine(wanted: str, settings: Settings) -> Engine:
         raise EngineError(f"--engine {wanted}: TensorFlow Serving has no {lacks}; use --engine embedded.")
     if lacks:
         return Engine("embedded", f"TensorFlow Serving has no {lacks}")
-    if wanted in ("auto", "binary"):
-        program = shutil.which(BINARY)
-        if program:
-            return Engine("binary", program, program)
-        if wanted == "binary":
-            raise EngineError(f"--engine binary: expected {BINARY} on the PATH, found none.")
+    binary = shutil.which(BINARY) if wanted in ("auto", "binary") else None
+    if wanted == "binary" and not binary:
+        raise EngineError(f"--engine binary: expected {BINARY} on the PATH, found none.")
+    if binary and settings.host in EVERY_ADDRESS:
+        return Engine("binary", binary, binary)
+    if wanted == "binary":
+        raise EngineError(
+            f"--engine binary: {BINARY} listens on every address of this machine, and --host is {settings.host}; say "
+            "--host 0.0.0.0, or take another engine."
+        )
     program = next((name for name in CONTAINER_ENGINES if _has_image(name)), None)
     if program:
         return Engine("container", f"image {IMAGE} of {program}", program)
@@ -74,7 +80,8 @@ def choose_engine(wanted: str, settings: Settings) -> Engine:
             f"--engine container: expected docker or podman with the image {IMAGE}, found none; `docker pull {IMAGE}` "
             "fetches it."
         )
-    return Engine("embedded", f"found neither {BINARY} nor an image {IMAGE}")
+    found = f"{BINARY} would listen on every address" if binary else f"found no {BINARY}"
+    return Engine("embedded", f"{found}, and there is no image {IMAGE}")
 
 
 def run_engine(engine: Engine, settings: Settings) -> int:
@@ -84,6 +91,7 @@ def run_engine(engine: Engine, settings: Settings) -> int:
         monitoring = Path(extra, "monitoring.config")
         monitoring.write_text(PROMETHEUS.format(path="/monitoring/prometheus/metrics"), encoding="utf-8")
         Path(extra).chmod(0o755)  # the server in a container is another user
+        monitoring.chmod(0o644)
         command = (
             binary_command(str(engine.program), settings, folder, monitoring)
             if engine.kind == "binary"
@@ -124,8 +132,11 @@ def _options(settings: Settings, folder: Path, monitoring: Path) -> list[str]:
 
 def _lacks(settings: Settings) -> str:
     wanted = {
-        "tokens": settings.token is not None,
+        "tokens": settings.token is not None or settings.reload_token is not None,
         "TLS for REST": settings.tls_cert is not None,
+        "--require-manifest": settings.require_manifest,
+        "--cors-origin": bool(settings.cors_origins),
+        "traces by OTLP": settings.otlp_endpoint is not None,
         "choice of free ports": 0 in (settings.rest_port, settings.grpc_port),
     }
     return " and no ".join(name for name, value in wanted.items() if value)

@@ -1,37 +1,44 @@
 """The gRPC services of TensorFlow Serving that a model of ours needs.
 
-The methods are registered by hand, under the names of the official stubs: so a request's bytes are parsed here, after
-the token has been asked for, and what is no message is the caller's error, not ours as the library has it.
+The methods are registered by hand, under the names of the official stubs: so a request's bytes are parsed here, and
+what is no message is the caller's error, not ours as the library has it. They are registered as streams of requests,
+of which each call sends one: so it is read when we ask for it, after the token and the room for it have been looked at.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeAlias
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, NoReturn, TypeAlias
 
 import grpc
 from google.protobuf.message import DecodeError, Message
 from grpc import StatusCode
+from tensorflow_serving.apis.classification_pb2 import ClassificationRequest
 from tensorflow_serving.apis.get_model_metadata_pb2 import GetModelMetadataRequest, GetModelMetadataResponse
 from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusRequest, GetModelStatusResponse
 from tensorflow_serving.apis.model_management_pb2 import ReloadConfigRequest, ReloadConfigResponse
 from tensorflow_serving.apis.model_pb2 import ModelSpec
 from tensorflow_serving.apis.predict_pb2 import PredictRequest, PredictResponse
+from tensorflow_serving.apis.regression_pb2 import RegressionRequest
 
-from serving.server.errors import invalid
-from serving.server.limits import check_token
+from serving.server.errors import invalid, listed
+from serving.server.grpc_introspection import MODEL_SERVICE, PREDICTION_SERVICE
+from serving.server.grpc_transport import message_of
+from serving.server.message_fields import check_fields
 from serving.server.model_config import ModelConfigError, policy_of
-from serving.server.predictor import ModelChoice, Predictor, as_request_error
-from serving.server.signatures import Signature
+from serving.server.open_inference_grpc import SERVICE, OpenInferenceGrpc
+from serving.server.predictor import ModelChoice, Predictor, as_request_error, in_thread_if
+from serving.server.signatures import Arrays, Signature
 from serving.server.tensor_codec import decode_inputs, encode
+from serving.server.tracing import note_grpc_status
 
 log = logging.getLogger("mastery.serving")
 
 Context: TypeAlias = Any  # grpc.aio.ServicerContext, which has no types
 Method = Callable[[Any], Awaitable[Message]]
-SMALL = 256 * 2**10  # bytes: tensors up to this size are read in the event loop
+SMALL = 64 * 2**10  # bytes: messages up to this size are read in the event loop
 
 
 class GrpcApi:
@@ -41,20 +48,25 @@ class GrpcApi:
         self._predictor = predictor
 
     def add_to(self, server: grpc.aio.Server) -> None:
-        """Registers PredictionService and ModelService."""
-        services = {
-            "PredictionService": {
-                "Predict": self._handler(PredictRequest, self.predict),
-                "GetModelMetadata": self._handler(GetModelMetadataRequest, self.metadata),
+        """Registers the services of TensorFlow Serving, and that of the Open Inference Protocol."""
+        services: dict[str, Mapping[str, tuple[type[Message], Method]]] = {
+            PREDICTION_SERVICE: {
+                "Predict": (PredictRequest, self.predict),
+                "Classify": (ClassificationRequest, self.classify),
+                "Regress": (RegressionRequest, self.regress),
+                "GetModelMetadata": (GetModelMetadataRequest, self.metadata),
             },
-            "ModelService": {
-                "GetModelStatus": self._handler(GetModelStatusRequest, self.status),
-                "HandleReloadConfigRequest": self._handler(ReloadConfigRequest, self.reload),
+            MODEL_SERVICE: {
+                "GetModelStatus": (GetModelStatusRequest, self.status),
+                "HandleReloadConfigRequest": (ReloadConfigRequest, self.reload),
             },
+            SERVICE: OpenInferenceGrpc(self._predictor).methods,
         }
         server.add_generic_rpc_handlers(
             [
-                grpc.method_handlers_generic_handler(f"tensorflow.serving.{name}", methods)
+                grpc.method_handlers_generic_handler(
+                    name, {method: self._handler(name, method, *item) for method, item in methods.items()}
+                )
                 for name, methods in services.items()
             ]
         )
@@ -66,18 +78,30 @@ class GrpcApi:
             async with asyncio.timeout(predictor.settings.limits.request_timeout):
                 signature = servable.model.signature(request.model_spec.signature_name)
                 names = _wanted_outputs(request, signature)
-                if request.ByteSize() > SMALL:
-                    inputs = await asyncio.to_thread(decode_inputs, request.inputs, signature)
-                else:
-                    inputs = decode_inputs(request.inputs, signature)
+                is_large = request.ByteSize() > SMALL
+                inputs = await in_thread_if(is_large, decode_inputs, request.inputs, signature)
                 outputs = await predictor.run(servable, signature, inputs)
                 response = PredictResponse()
                 response.model_spec.name = request.model_spec.name
                 response.model_spec.signature_name = signature.name
                 response.model_spec.version.value = servable.version
-                for name in names:
-                    response.outputs[name].CopyFrom(encode(outputs[name], signature.outputs[name].enum))
+                is_large = sum(outputs[name].size for name in names) > SMALL / 16
+                await in_thread_if(is_large, _fill, response, {name: outputs[name] for name in names}, signature)
                 return response
+
+    async def classify(self, request: ClassificationRequest) -> Message:
+        """Refuses, as TensorFlow Serving does for a signature of another method."""
+        self._refuse(request, "classification")
+
+    async def regress(self, request: RegressionRequest) -> Message:
+        """Refuses, as TensorFlow Serving does for a signature of another method."""
+        self._refuse(request, "regression")
+
+    def _refuse(self, request: ClassificationRequest | RegressionRequest, method: str) -> NoReturn:
+        if not request.HasField("model_spec"):
+            raise invalid("Missing ModelSpec")
+        with self._predictor.request("GRPC"):
+            raise self._predictor.refuse(_choice(request.model_spec), request.model_spec.signature_name, method)
 
     async def metadata(self, request: GetModelMetadataRequest) -> GetModelMetadataResponse:
         """Answers with the signatures."""
@@ -97,7 +121,7 @@ class GrpcApi:
             raise invalid("config: expected a model_config_list, found none.")
         models = list(request.config.model_config_list.config)
         if [model.name for model in models] != [settings.name]:
-            names = ", ".join(model.name for model in models)[:200] or "none"
+            names = listed([model.name for model in models])
             raise invalid(f"config: expected the one model {settings.name}, which this server has; found {names}.")
         folders = {"", str(settings.models), str(settings.models.resolve())}
         if models[0].base_path.rstrip("/") not in folders:
@@ -109,29 +133,42 @@ class GrpcApi:
         await self._predictor.versions.apply(policy)
         return ReloadConfigResponse()
 
-    def _handler(self, kind: type[Message], method: Method) -> grpc.RpcMethodHandler:
-        async def answer(raw: bytes, context: Context) -> bytes:
-            """Asks for the token, parses, and turns errors into gRPC's."""
-            try:
-                metadata = {str(key): value for key, value in context.invocation_metadata() or ()}
-                check_token(self._predictor.settings.token, _text(metadata.get("authorization")))
-                response = await method(_parsed(raw, kind))
-                return bytes(response.SerializeToString())
-            except Exception as error:
-                known = as_request_error(error)
-                if known.code in (StatusCode.INTERNAL, StatusCode.UNKNOWN):
-                    log.exception("gRPC: %s", kind.__name__)
+    def _handler(self, service: str, name: str, kind: type[Message], method: Method) -> grpc.RpcMethodHandler:
+        attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": name}
+
+        async def answer(_: object, context: Context) -> bytes:
+            """Reads and parses a message, and turns errors into gRPC's."""
+            predictor = self._predictor
+            headers = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+            with predictor.tracing.request(f"{service}/{name}", headers, attributes) as span:
+                try:
+                    async with message_of(context, predictor.settings.limits, predictor.budget) as raw:
+                        response = await method(await in_thread_if(len(raw) > SMALL, _parsed, raw, kind))
+                        note_grpc_status(span, StatusCode.OK)
+                        return bytes(response.SerializeToString())
+                except Exception as error:
+                    known = as_request_error(error)
+                    if known.code in (StatusCode.INTERNAL, StatusCode.UNKNOWN):
+                        log.exception("gRPC: %s", kind.__name__)
+                    note_grpc_status(span, known.code)
             await context.abort(known.code, known.reason)
             raise AssertionError  # abort has raised
 
-        return grpc.unary_unary_rpc_method_handler(answer)
+        return grpc.stream_unary_rpc_method_handler(answer)
 
 
 def _parsed(raw: bytes, kind: type[Message]) -> Message:
+    if len(raw) > SMALL:
+        check_fields(raw, kind.DESCRIPTOR)
     try:
         return kind.FromString(raw)
     except DecodeError as error:
         raise invalid(f"expected a {kind.__name__}, found bytes that are none.") from error
+
+
+def _fill(response: PredictResponse, outputs: Arrays, signature: Signature) -> None:
+    for name, values in outputs.items():
+        response.outputs[name].CopyFrom(encode(values, signature.outputs[name].enum))
 
 
 def _choice(spec: ModelSpec) -> ModelChoice:
@@ -145,7 +182,3 @@ def _wanted_outputs(request: PredictRequest, signature: Signature) -> list[str]:
         known, found = ", ".join(signature.outputs), ", ".join(wanted)[:500]
         raise invalid(f"output_filter: expected some of {known}, each once; found {found}.")
     return wanted
-
-
-def _text(value: Any) -> str | None:
-    return value.decode(errors="replace") if isinstance(value, bytes) else value

@@ -20,6 +20,7 @@ from serving.server.signatures import Array, TensorSpec
 B64 = "b64"
 BYTES_SUFFIX = "_bytes"  # outputs of such a name are bytes, not text
 MAX_RANK = 32
+MAX_TEXTS = 2**20  # of one input: each takes fifty bytes beside its own
 
 
 def decode(value: Any, spec: TensorSpec) -> Array:
@@ -44,7 +45,7 @@ def decode(value: Any, spec: TensorSpec) -> Array:
         shape += [size or 0 for size in spec.shape[len(shape) :]]
     if not spec.fits(tuple(shape)):
         raise invalid(f"input {spec.name}: expected {spec}, found shape {shape}.")
-    return _leaves(values, spec).reshape(shape)
+    return leaves(values, spec).reshape(shape)
 
 
 def encode(name: str, values: Array) -> Any:
@@ -95,8 +96,12 @@ def shown(value: Any, before: str = "") -> str:
     return f"{before}{str(value)[:80]}"
 
 
-def _leaves(values: Sequence[Any], spec: TensorSpec) -> Array:
-    """Returns a flat array of values, none of which may be of another type than the input's."""
+def leaves(values: Sequence[Any], spec: TensorSpec) -> Array:
+    """Returns a flat array of values, none of which may be of another type than the input's.
+
+    Raises:
+        RequestError: one is.
+    """
     accepted, convert = _ACCEPTED.get(spec.dtype.kind, (frozenset(), None))
     if convert is None:
         raise invalid(f"input {spec.name}: {spec.dtype_name} cannot be written as JSON.")
@@ -119,15 +124,23 @@ def _numbers(values: Sequence[Any], dtype: np.dtype[Any]) -> Array:
 
 
 def _texts(values: Sequence[Any], _: np.dtype[Any]) -> Array:
+    if len(values) > MAX_TEXTS:
+        raise ValueError(f"at most {MAX_TEXTS} texts are taken, these are {len(values)}")
     array = np.empty(len(values), object)
     array[:] = [value.encode() if type(value) is str else _unpack(value) for value in values]
     return array
 
 
 def _unpack(value: Mapping[str, Any]) -> bytes:
+    """Decodes as TensorFlow Serving does: white space may stand anywhere, and padding may be left away."""
     if not is_b64(value):
         raise ValueError('bytes are written {"b64": "..."}')
-    return base64.b64decode(value[B64], validate=True)
+    text = b"".join(value[B64].encode("ascii").split())
+    digits = text.rstrip(b"=.")
+    missing = -len(digits) % 4
+    if len(text) - len(digits) not in (0, missing):
+        raise binascii.Error("Incorrect padding")
+    return base64.b64decode(digits + b"=" * missing, validate=True)
 
 
 Convert = Callable[[Sequence[Any], "np.dtype[Any]"], Array]

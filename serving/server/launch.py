@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import re
 import sys
+from urllib.parse import urlsplit
 
 from components.errors import MasteryError
-from components.pusher.push import SAVED_MODEL
+from components.model_version.folders import SAVED_MODEL
 from serving.server.external import EngineError, choose_engine, run_engine
 from serving.server.settings import TOKEN, Settings
 
 log = logging.getLogger("mastery.serving")
+
+_ORIGIN = re.compile(r"https?://[^/?#@\s]+")
 
 
 def serve(settings: Settings, engine: str) -> None:
@@ -27,16 +31,11 @@ def serve(settings: Settings, engine: str) -> None:
     logging.basicConfig(stream=sys.stderr, format="%(message)s")
     log.setLevel(logging.INFO)
     _check(settings)
+    _check_exposure(settings)
     chosen = choose_engine(engine, settings)
     log.info("Engine: %s (%s).", chosen.kind, chosen.why)
-    is_open = chosen.kind == "binary" or not _is_loopback(settings.host)
-    if chosen.kind == "binary" and _is_loopback(settings.host):
-        log.warning("tensorflow_model_server knows no --host: it listens on every address of this machine.")
-    elif is_open and not settings.token:
-        log.warning("%s can be reached from elsewhere, and everybody may call: set $%s.", settings.host, TOKEN)
-    if is_open and settings.token and not settings.tls_cert:
-        log.warning("The token goes over the network in the clear: give --tls-cert and --tls-key.")
     if chosen.kind != "embedded":
+        log.warning("TensorFlow Serving checks neither digests nor operations of a model; --engine embedded does.")
         code = run_engine(chosen, settings)
         if code:
             raise EngineError(f"expected TensorFlow Serving to serve until it is stopped, found exit code {code}.")
@@ -72,11 +71,52 @@ def _check(settings: Settings) -> None:
             f"{settings.models}: expected a folder with a subfolder for each version, found a single version; give "
             "the folder above it."
         )
+    if not settings.name or set(settings.name) & set("/:"):
+        raise MasteryError(f"--name: expected a name without '/' and ':', found {settings.name!r}.")
     if (settings.tls_cert is None) != (settings.tls_key is None):
         raise MasteryError("expected both --tls-cert and --tls-key, or neither.")
+    for origin in settings.cors_origins:
+        if origin != "*" and not _ORIGIN.fullmatch(origin):
+            raise MasteryError(
+                f"--cors-origin {origin[:200]}: expected an origin such as https://example.com:8080, or * for all."
+            )
+    if settings.otlp_endpoint is not None and not _is_plain_url(settings.otlp_endpoint):
+        raise MasteryError(
+            "--otlp-endpoint: expected the URL of a collector such as http://localhost:4318, without user, password "
+            "and query; a collector's headers are in $OTEL_EXPORTER_OTLP_HEADERS."
+        )
     for path in filter(None, (settings.tls_cert, settings.tls_key)):
         if not path.is_file():
             raise MasteryError(f"{path}: expected a PEM file, found no such file.")
+
+
+def _is_plain_url(text: str) -> bool:
+    parts = urlsplit(text)
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and not ("@" in text or "?" in text)
+
+
+def _check_exposure(settings: Settings) -> None:
+    """Refuses to be reached by others who need no token, or whose token could be read on its way.
+
+    Raises:
+        MasteryError: that is so, and nobody has said that it may be.
+    """
+    if _is_loopback(settings.host):
+        return
+    lacks = [
+        what
+        for what, there in ((f"no ${TOKEN}", settings.token), ("neither --tls-cert nor --tls-key", settings.tls_cert))
+        if not there
+    ]
+    if not lacks:
+        return
+    found = " and ".join(lacks)
+    if not settings.allow_anonymous:
+        raise MasteryError(
+            f"--host {settings.host}: expected a token and TLS, as others can reach this address; found {found}. With "
+            "--allow-anonymous, it is served all the same."
+        )
+    log.warning("%s can be reached from elsewhere, with %s: --allow-anonymous.", settings.host, found)
 
 
 def _is_loopback(host: str) -> bool:

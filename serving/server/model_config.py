@@ -11,6 +11,7 @@ from tensorflow_serving.config.model_server_config_pb2 import ModelConfig, Model
 
 from components.errors import MasteryError
 from serving.models.server_config import MODELS_CONFIG
+from serving.server.errors import listed
 
 
 class ModelConfigError(MasteryError):
@@ -35,7 +36,8 @@ class Policy:
         """Returns those of the versions present that are to be served, oldest first."""
         versions = sorted(present)
         if self.specific:
-            return [version for version in versions if version in self.specific]
+            asked_for = set(self.specific)
+            return [version for version in versions if version in asked_for]
         return versions if self.latest is None else versions[-self.latest :]
 
 
@@ -59,7 +61,7 @@ def read_policy(folder: Path, name: str) -> Policy:
     for model in config.model_config_list.config:
         if model.name == name:
             return policy_of(model)
-    names = ", ".join(model.name for model in config.model_config_list.config) or "none"
+    names = listed([model.name for model in config.model_config_list.config])
     raise ModelConfigError(f"{path}: expected a model called {name}, found {names}; say which with --name.")
 
 

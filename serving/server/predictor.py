@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import tensorflow as tf
 from grpc import StatusCode
+from starlette.requests import ClientDisconnect
 from tensorflow_serving.apis.get_model_metadata_pb2 import GetModelMetadataResponse, SignatureDefMap
 from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusResponse
 
-from serving.server.errors import RequestError
-from serving.server.limits import Admission
+from components.naming import SERVING_DEFAULT
+from serving.server.errors import RequestError, invalid
+from serving.server.limits import Admission, ByteBudget
 from serving.server.metrics import Metrics
 from serving.server.servable import Servable
 from serving.server.settings import Settings
-from serving.server.signatures import Arrays, Signature
+from serving.server.signatures import Arrays, Signature, method_mismatch
 from serving.server.status import status_response
+from serving.server.tracing import Tracing
 from serving.server.versions import Versions
+
+T = TypeVar("T")
 
 _CODES = {code.value[0]: code for code in StatusCode}
 # What a graph says of an input that it cannot take; anything else is the server's own trouble.
@@ -42,6 +48,8 @@ class Predictor:
     def __init__(self, settings: Settings, versions: Versions, metrics: Metrics) -> None:
         self.settings, self.versions, self.metrics = settings, versions, metrics
         self.admission = Admission(settings.limits.max_requests)
+        self.budget = ByteBudget(settings.limits.max_inflight_bytes)
+        self.tracing = Tracing(settings.otlp_endpoint)
         self.is_stopping = False
 
     @contextmanager
@@ -87,7 +95,35 @@ class Predictor:
         """
         rows = signature.check(inputs, self.settings.limits.max_rows)
         self.metrics.rows(rows)
-        return await servable.batcher(signature.name).submit(inputs, rows)
+        attributes = {
+            "mastery.model.name": self.settings.name, "mastery.model.version": servable.version,
+            "mastery.model.signature": signature.name, "mastery.rows": rows,
+        }  # fmt: skip
+        with self.tracing.step("predict", attributes):
+            return await servable.batcher(signature.name).submit(inputs, rows)
+
+    def refuse(self, choice: ModelChoice, signature_name: str, method: str) -> RequestError:
+        """Returns what TensorFlow Serving answers to Classify or Regress for a signature that is of another method.
+
+        Args:
+            choice: which model.
+            signature_name: "" for `serving_default`.
+            method: "classification" or "regression".
+
+        Raises:
+            RequestError: there is no such model, version or label.
+        """
+        with self.lease(choice) as servable:
+            name = signature_name or SERVING_DEFAULT
+            definition = servable.model.definitions.get(name)
+            if definition is None:
+                return invalid(f"No signature was found with the name: {name[:200]}")
+            reason = method_mismatch(definition, method)
+            if reason is not None:
+                return invalid(reason)
+            return RequestError(
+                StatusCode.UNIMPLEMENTED, f"this server has no {method}; ask for the signature {name} with Predict."
+            )
 
     def status(self, choice: ModelChoice) -> GetModelStatusResponse:
         """Returns the stages of all versions, or of the one that is asked for.
@@ -127,10 +163,19 @@ class Predictor:
             )
 
 
+async def in_thread_if(is_large: bool, function: Callable[..., T], *args: Any) -> T:
+    """Calls a function: here where it has little to do, for that is faster, else in a thread."""
+    if is_large:
+        return await asyncio.to_thread(function, *args)
+    return function(*args)
+
+
 def as_request_error(error: Exception) -> RequestError:
     """Says in the terms of a caller what went wrong."""
     if isinstance(error, RequestError):
         return error
+    if isinstance(error, ClientDisconnect):
+        return RequestError(StatusCode.CANCELLED, "the client has gone.")
     if isinstance(error, TimeoutError):
         return RequestError(StatusCode.DEADLINE_EXCEEDED, "the time for a request is over.")
     if isinstance(error, _CALLERS_FAULT):

@@ -3,10 +3,33 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from components.errors import MasteryError
+
 TOKEN = "MASTERY_SERVE_TOKEN"
+RELOAD_TOKEN = "MASTERY_SERVE_RELOAD_TOKEN"
+
+
+def read_token(environment: Mapping[str, str], name: str) -> str | None:
+    """Returns a token from the environment; None where the variable is not set.
+
+    >>> read_token({"MASTERY_SERVE_TOKEN": "sesame"}, "MASTERY_SERVE_TOKEN")
+    'sesame'
+
+    Raises:
+        MasteryError: it is empty, or holds what no header can: then nobody, or everybody, would get in by mistake.
+    """
+    token = environment.get(name)
+    if token is not None and not (token and all("!" <= character <= "~" for character in token)):
+        found = "an empty value" if not token.strip() else "spaces or other characters in it"
+        raise MasteryError(
+            f"${name}: expected a token of printable ASCII characters without spaces, found {found}; set it to one, or "
+            "unset it."
+        )
+    return token
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +45,15 @@ class Limits:
         batch_timeout: seconds that a request waits, at most, for others to go with it.
         request_timeout: seconds until a request that is not answered is given up.
         drain_timeout: seconds that a stopping server gives to the requests under way.
+        max_inflight_bytes: of the bodies of all large requests under way together; beyond it, one that is still
+            arriving gives way, and where there is none, more are refused.
+        max_header_bytes: names and values of one request's headers.
+        max_connections: open at once, REST and gRPC together; those longest waited for give way to new ones.
+        max_connections_per_address: of these, from one address.
+        max_streams: calls at once on one connection of gRPC.
+        header_timeout: seconds for the head of a request, for TLS's handshake, or for HTTP/2's greeting.
+        idle_timeout: seconds until a connection that asks nothing is closed.
+        max_connection_age: seconds until a connection of gRPC is asked to open another, to find other servers.
     """
 
     max_request_bytes: int = 16 * 2**20
@@ -32,6 +64,14 @@ class Limits:
     batch_timeout: float = 0.002
     request_timeout: float = 30.0
     drain_timeout: float = 5.0
+    max_inflight_bytes: int = 64 * 2**20
+    max_header_bytes: int = 16 * 2**10
+    max_connections: int = 1024
+    max_connections_per_address: int = 512
+    max_streams: int = 100
+    header_timeout: float = 10.0
+    idle_timeout: float = 75.0
+    max_connection_age: float = 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +89,12 @@ class Settings:
         token: what callers have to present as `Authorization: Bearer`; none: everybody may call.
         tls_cert: certificate chain (PEM) for both ports; none: no TLS.
         tls_key: its private key (PEM).
+        require_manifest: whether a version without the digests of what was pushed is refused.
+        allowed_operations: operations that a graph may hold beside those that only compute.
+        reload_token: what HandleReloadConfigRequest wants beside the token; none: it is refused.
+        allow_anonymous: whether callers from other machines need no token, or send it without TLS.
+        cors_origins: origins whose pages may call by REST; "*" for all.
+        otlp_endpoint: where traces go, such as `http://localhost:4318`; none: there are none.
         threads: batches that are computed at the same time.
     """
 
@@ -62,5 +108,11 @@ class Settings:
     token: str | None = field(default=None, repr=False)
     tls_cert: Path | None = None
     tls_key: Path | None = None
+    require_manifest: bool = False
+    allowed_operations: frozenset[str] = frozenset()
+    reload_token: str | None = field(default=None, repr=False)
+    allow_anonymous: bool = False
+    cors_origins: tuple[str, ...] = ()
+    otlp_endpoint: str | None = None
     # Half of the cores: the other half reads requests and writes answers.
     threads: int = max(1, (os.cpu_count() or 1) // 2)

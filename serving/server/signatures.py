@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import tensorflow as tf
-from tensorflow.core.framework import types_pb2
-from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef, TensorInfo
 
 from components.naming import NUM_STEPS
 from serving.server.errors import invalid
 
+if TYPE_CHECKING:  # the process that reads JSON does without TensorFlow, which would take half a gigabyte there
+    from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef, TensorInfo
+
 Array = np.ndarray[Any, Any]
 Arrays = dict[str, Array]
+
+MAX_TEXTS = 2**20  # of one input: each takes fifty bytes beside its own
+MAX_SIZE = 2**31  # of a dimension; beside one of size 0, a larger one would need no values
 
 
 @dataclass(frozen=True)
@@ -38,18 +41,24 @@ class TensorSpec:
     @classmethod
     def of(cls, name: str, info: TensorInfo) -> TensorSpec:
         """Reads a signature's entry."""
+        import tensorflow as tf
+
         shape = tf.TensorShape(info.tensor_shape)
         return cls(name, info.name, info.dtype, None if shape.rank is None else tuple(shape.as_list()))
 
     @cached_property
     def dtype(self) -> np.dtype[Any]:
         """The array's dtype; `object`, of bytes, for strings."""
+        import tensorflow as tf
+
         found: np.dtype[Any] = np.dtype(tf.dtypes.as_dtype(self.enum).as_numpy_dtype)
         return found
 
     @cached_property
     def dtype_name(self) -> str:
         """Such as `DT_FLOAT`."""
+        from tensorflow.core.framework import types_pb2
+
         return str(types_pb2.DataType.Name(self.enum))
 
     def fits(self, shape: tuple[int, ...]) -> bool:
@@ -118,3 +127,31 @@ class Signature:
         if not 1 <= rows <= max_rows:
             raise invalid(f"{self.name}: expected 1 to {max_rows} rows in a request, found {rows}.")
         return rows
+
+
+def method_mismatch(definition: SignatureDef, method: str) -> str | None:
+    """Returns why a signature is none of Classify or Regress, in TensorFlow Serving's words; None where it is one.
+
+    Args:
+        definition: the signature.
+        method: "classification" or "regression".
+    """
+    if len(definition.inputs) != 1:
+        return "Expected one input Tensor."
+    outputs = set(definition.outputs)
+    if method == "classification" and len(outputs) not in (1, 2):
+        return f"Expected one or two output Tensors, found {len(outputs)}"
+    if method == "regression" and len(outputs) != 1:
+        return "Expected one output Tensor."
+
+    text = str(definition)[:1000]
+    if "inputs" not in definition.inputs:
+        return f"No {method} inputs found in SignatureDef: {text}"
+    if method == "classification" and not outputs & {"classes", "scores"}:
+        return (
+            'Expected classification signature outputs to contain at least one of "classes" or "scores". Signature '
+            f"was: {text}"
+        )
+    if method == "regression" and "outputs" not in outputs:
+        return f"No regression outputs found in SignatureDef: {text}"
+    return None

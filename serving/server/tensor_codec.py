@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import prod
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -12,7 +11,7 @@ from tensorflow.core.framework import types_pb2
 from tensorflow.core.framework.tensor_pb2 import TensorProto
 
 from serving.server.errors import invalid
-from serving.server.signatures import Array, Signature, TensorSpec
+from serving.server.signatures import MAX_SIZE, MAX_TEXTS, Array, Signature, TensorSpec
 
 # Fields that TensorFlow Serving fills, and that clients read without `tf.make_ndarray`.
 _FIELDS = {
@@ -25,7 +24,7 @@ _FIELDS = {
 }
 
 
-MAX_SIZE = 2**31  # of a dimension; beside one of size 0, a larger one would need no values
+STEP = 16 * 2**10  # values that are copied at a time: a thread that copies more would let no other work meanwhile
 
 
 def decode_inputs(tensors: Mapping[str, TensorProto], signature: Signature) -> dict[str, Array]:
@@ -67,10 +66,15 @@ def decode(tensor: TensorProto, spec: TensorSpec) -> Array:
     if field is None:
         return _made_by_tensorflow(tensor, spec, size)
     values = getattr(tensor, field)
+    if spec.dtype == object and size > MAX_TEXTS:
+        raise invalid(f"input {spec.name}: expected at most {MAX_TEXTS} texts, found {size}.")
     # TensorFlow would repeat the last value; then a few bytes could ask for any amount of memory.
     if len(values) != size:
         raise invalid(f"input {spec.name}: expected {size} values for shape {list(shape)}, found {len(values)}.")
-    return _array(list(values), spec.dtype).reshape(shape)
+    array = np.empty(size, spec.dtype)
+    for at in range(0, size, STEP):
+        array[at : at + STEP] = values[at : at + STEP]
+    return array.reshape(shape)
 
 
 def encode(values: Array, enum: int) -> TensorProto:
@@ -81,14 +85,10 @@ def encode(values: Array, enum: int) -> TensorProto:
     tensor = TensorProto(dtype=enum)
     for size in values.shape:
         tensor.tensor_shape.dim.add(size=size)
-    getattr(tensor, field).extend(values.ravel().tolist())
+    flat, into = values.ravel(), getattr(tensor, field)
+    for at in range(0, flat.size, STEP):
+        into.extend(flat[at : at + STEP].tolist())
     return tensor
-
-
-def _array(values: list[Any], dtype: np.dtype[Any]) -> Array:
-    array = np.empty(len(values), dtype)
-    array[:] = values
-    return array
 
 
 def _made_by_tensorflow(tensor: TensorProto, spec: TensorSpec, size: int) -> Array:

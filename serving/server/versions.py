@@ -5,24 +5,29 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
+from pathlib import Path
 
 from grpc import StatusCode
 
-from serving.server.engine import load_warm
-from serving.server.errors import RequestError, invalid
+from components.errors import MasteryError
+from components.model_version.folders import VersionFolders
+from components.model_version.verify import verify_version
+from serving.server.engine import LoadedModel, load_warm
+from serving.server.errors import RequestError, invalid, listed
 from serving.server.metrics import Metrics
 from serving.server.model_config import ModelConfigError, Policy, read_policy
 from serving.server.servable import Servable
 from serving.server.settings import Settings
-from serving.server.source import present_versions
+from serving.server.source import served_folders
 from serving.server.status import State, Status
 
 log = logging.getLogger("mastery.serving")
 
 RETRY_SECONDS = 30.0  # until a version that could not be loaded is tried again
+MOST_NOTES = 20  # lines on what is missing that one look at the folder may write into the log
 
 
 class Versions:
@@ -33,6 +38,7 @@ class Versions:
 
     Attributes:
         status: of each version there has been, newest last.
+        on_change: is called after each look at the folder, when what there is to load has been loaded.
     """
 
     def __init__(self, settings: Settings, executor: Executor, metrics: Metrics) -> None:
@@ -44,7 +50,15 @@ class Versions:
         self._retry_at: dict[int, float] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._polling = asyncio.Lock()
+        self._folders = VersionFolders({}, {})
+        self._said: set[str] = set()  # what the log has said of the folder, and what is still so
         self.status: dict[int, Status] = {}
+        self.on_change: Callable[[], Awaitable[None]] | None = None
+
+    @property
+    def available(self) -> list[int]:
+        """Versions that answer, oldest first."""
+        return sorted(self._servables)
 
     @contextmanager
     def lease(self, version: int | None, label: str | None) -> Iterator[Servable]:
@@ -68,15 +82,24 @@ class Versions:
         """
         if not label:
             return version
-        if label not in self._labels:
-            known = ", ".join(sorted(self._labels)) or "none"
-            raise invalid(f"Unrecognized servable version label: {label[:200]}; the labels are: {known}.")
-        return self._labels[label]
+        if label in self._labels:
+            return self._labels[label]
+        version_of_label = self._policy.labels.get(label)
+        if version_of_label is not None:
+            why = f"it stands for version {version_of_label}, which does not answer: {self._why(version_of_label)}"
+        else:
+            why = f"the labels are: {listed(sorted(self._labels))}"
+        raise invalid(f"Unrecognized servable version label: {label[:200]}; {why}.")
 
     async def poll(self) -> None:
         """Looks at the folder once; loads and lets go what has changed."""
         async with self._polling:
             self._read_policy()
+            try:
+                self._folders = served_folders(self._settings.models)
+            except OSError as error:
+                log.warning("%s: expected a folder that can be read, found: %s", self._settings.models, error.strerror)
+                return
             await self._follow()
 
     async def apply(self, policy: Policy) -> None:
@@ -86,7 +109,8 @@ class Versions:
             RequestError: a version or a label's version is not there or cannot be loaded; the policy stays as it was.
         """
         async with self._polling:
-            chosen = policy.choose(present_versions(self._settings.models))
+            self._folders = served_folders(self._settings.models)
+            chosen = policy.choose(self._folders.paths)
             asked_for = {*policy.specific, *policy.labels.values()}
             self._retry_at.clear()
             await self._load([version for version in chosen if version in asked_for])
@@ -95,17 +119,14 @@ class Versions:
                 self._policy = policy
             await self._follow()
             if missing:
-                reasons = "; ".join(f"{version}: {self._why(version)}" for version in missing)
+                reasons = listed([f"{version}: {self._why(version)}" for version in missing], separator="; ")
                 raise RequestError(StatusCode.FAILED_PRECONDITION, f"versions that cannot be served: {reasons}.")
 
     async def watch(self) -> None:
         """Polls for ever."""
         while True:
             await asyncio.sleep(self._settings.poll_seconds)
-            try:
-                await self.poll()
-            except OSError as error:
-                log.warning("%s: %s", self._settings.models, error)
+            await self.poll()
 
     async def close(self) -> None:
         """Lets all versions go, when they have answered."""
@@ -120,8 +141,9 @@ class Versions:
             number = max(self._servables, default=None)
         if number not in self._servables:
             what = "Latest" if number is None else f"Specific version {number}"
+            why = f"; {self._why(number)}" if number in self._policy.specific else ""
             raise RequestError(
-                StatusCode.NOT_FOUND, f"Servable not found for request: {what} of {self._settings.name}."
+                StatusCode.NOT_FOUND, f"Servable not found for request: {what} of {self._settings.name}{why}."
             )
         return self._servables[number]
 
@@ -139,7 +161,8 @@ class Versions:
                 log.warning("%s The versions stay as they are.", found)
 
     async def _follow(self) -> None:
-        wanted = self._policy.choose(present_versions(self._settings.models))
+        wanted = self._policy.choose(self._folders.paths)
+        self._say_what_is_missing()
         await self._load(wanted)
         if not self._servables and not self._policy.specific:
             await self._load_any()
@@ -149,7 +172,29 @@ class Versions:
         if served:  # otherwise what answers stays, wanted or not
             for version in sorted(self._servables.keys() - served - set(self._labels.values())):
                 self._let_go(version)
-        self._metrics.versions_available = sorted(self._servables)
+        self._metrics.versions_available = self.available
+        if self.on_change is not None:
+            await self.on_change()
+
+    def _say_what_is_missing(self) -> None:
+        """Logs what is passed over and what is asked for in vain; once, for as long as it stays so."""
+        folder, policy = self._settings.models, self._policy
+        notes = [f"{folder / name}: passed over, for {why}." for name, why in self._folders.passed_over.items()]
+        notes += [
+            f"{folder}: version {version} is asked for, and there is no such version."
+            for version in sorted(set(policy.specific) - self._folders.paths.keys())
+        ]
+        notes += [
+            f"{folder}: label {label[:200]} stands for version {version}, and there is no such version."
+            for label, version in sorted(policy.labels.items())
+            if version not in self._folders.paths
+        ]
+        new = [note for note in notes if note not in self._said]
+        for note in new[:MOST_NOTES]:
+            log.warning("%s", note)
+        if len(new) > MOST_NOTES:
+            log.warning("%s: and %d more of the kind.", folder, len(new) - MOST_NOTES)
+        self._said = set(notes)
 
     def _answering(self, label: str, version: int) -> int | None:
         """Returns the version that a label is to stand for, or, until that answers, the one it stood for."""
@@ -165,21 +210,23 @@ class Versions:
 
     async def _load_any(self) -> None:
         """Where the newest cannot be loaded and nothing answers yet: an older one is better than none."""
-        for version in reversed(present_versions(self._settings.models)):
+        for version in reversed(self._folders.paths):
             await self._load([version])
             if self._servables:
                 return
 
     async def _load_one(self, version: int) -> None:
-        path = self._settings.models / str(version)
+        path = self._folders.paths[version]
         self.status[version] = Status(State.LOADING)
         started = time.perf_counter()
         try:
-            model = await asyncio.to_thread(load_warm, path)
+            model = await asyncio.to_thread(self._load_verified, path)
         except Exception as error:  # TensorFlow raises many kinds; whatever it is, the others go on answering
-            reason = f"{type(error).__name__}: {str(error)[:2000]}"
-            log.error("%s: expected a SavedModel that can be served, found %s", path, reason)
-            self.status[version] = Status(State.END, StatusCode.UNKNOWN, reason)
+            known = isinstance(error, MasteryError)
+            reason = (str(error) if known else f"{type(error).__name__}: {error}")[:2000]
+            log.error("%s: expected a version that can be served, found: %s", path, reason)
+            code = StatusCode.FAILED_PRECONDITION if known else StatusCode.UNKNOWN
+            self.status[version] = Status(State.END, code, reason)
             self._retry_at[version] = time.monotonic() + RETRY_SECONDS
             self._metrics.load(str(path), time.perf_counter() - started, succeeded=False)
             return
@@ -187,8 +234,15 @@ class Versions:
         self._metrics.load(str(path), seconds, succeeded=True)
         self._servables[version] = Servable(version, model, self._settings, self._executor, self._metrics)
         self.status[version] = Status(State.AVAILABLE)
-        self._metrics.versions_available = sorted(self._servables)
+        self._metrics.versions_available = self.available
         log.info("Version %d of %s answers, after %.1f s of loading.", version, self._settings.name, seconds)
+
+    def _load_verified(self, path: Path) -> LoadedModel:
+        settings = self._settings
+        doubt = verify_version(path, within=settings.models, require_manifest=settings.require_manifest)
+        if doubt:
+            log.warning("%s", doubt)
+        return load_warm(path, allowed_operations=settings.allowed_operations)
 
     def _let_go(self, version: int) -> None:
         servable = self._servables.pop(version)  # from here on, no request finds it

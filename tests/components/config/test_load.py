@@ -54,6 +54,20 @@ def test_paths_in_an_override_count_from_the_current_folder(tmp_path: Path, monk
     assert config.data.outcomes == [str(tmp_path / "elsewhere/a.csv"), "s3://bucket/b.csv"]
 
 
+def test_the_folder_of_the_configuration_is_no_pattern(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "logs [2024]*"
+    (folder / "[1]").mkdir(parents=True)
+    patterns = {"events": "day-[0-9]/*.csv", "outcomes": ["o.csv", "[1]/o.csv", "../*.csv", "v{SPAN}/o.csv"]}
+    config = load_config(write(folder, data=patterns))
+    escaped = f"{tmp_path}/logs [[]2024][*]"
+    assert config.data.events == [f"{escaped}/day-[0-9]/*.csv"]
+    plain, *others = config.data.outcomes
+    assert plain == f"{folder}/o.csv"
+    assert others == [f"{escaped}/[1]/o.csv", f"{tmp_path}/*.csv", f"{escaped}/v{{SPAN}}/o.csv"]
+    monkeypatch.chdir(folder)
+    assert load_config(write(folder), ["data.events=*.csv"]).data.events == [f"{escaped}/*.csv"]
+
+
 def test_overrides_are_yaml_and_reach_lists_and_new_sections(tmp_path: Path) -> None:
     config = load_config(
         write(tmp_path), ["gates.0.min=0.9", "training.epochs=3", "training.class_weights={no: 2, yes: 1}"]
@@ -123,14 +137,18 @@ def test_errors_name_line_and_key(tmp_path: Path) -> None:
         ({"context": {"gender": {"type": "categorical"}}}, "gender is listed in `protected`"),
         ({"prior": {"group_by": ["region"]}}, "region is listed in `protected`"),
         ({"context": {"correct": {"type": "numeric"}}}, "names that are not in steps.features"),
-        ({"context": {"mastery": {"type": "categorical"}}}, "cannot be an input"),
+        ({"context": {"mastery": {"type": "categorical"}}}, "context: ['mastery'] cannot be named here"),
         ({"context": {"time_to_as_of": {"type": "numeric"}}}, "are step features"),
         ({"label": {"column": "mastery", "classes": ["one"]}}, "two or more different names"),
         ({"label": {"column": "score", "task": "regression", "classes": ["a", "b"]}}, "expected none"),
         ({"training": {"class_weights": {"no": 1.0}}}, "expected a weight for each"),
         ({"steps": {"max_steps": 3, "min_steps": 4, "features": {"a": {"type": "numeric"}}}}, "at most max_steps"),
-        ({"evaluation": {"slices": ["correct"]}}, "evaluation.slices: expected columns of outcomes, found ['correct']"),
-        ({"prior": {"group_by": ["mastery"]}}, "prior.group_by: expected columns of outcomes, found ['mastery']"),
+        ({"evaluation": {"slices": ["correct"]}}, "evaluation.slices: ['correct'] cannot be named here"),
+        ({"prior": {"group_by": ["mastery"]}}, "prior.group_by: ['mastery'] cannot be named here"),
+        ({"evaluation": {"slices": [["_split", "_order"]]}}, "evaluation.slices: ['_order', '_split'] cannot be named"),
+        ({"label": {"column": "unit_id", "classes": ["a", "b"]}}, "label.column: ['unit_id'] cannot be named here"),
+        ({"steps": {"features": {"unit_id": {"type": "categorical"}}}}, "steps.features: ['unit_id'] cannot be named"),
+        ({"context": {"unit_id": {"type": "numeric"}}}, "context.unit_id: expected type: categorical"),
         ({"name": "Ä b"}, "expected lower-case letters"),
     ],
 )
@@ -275,7 +293,7 @@ def test_whatever_bytes_a_file_has_it_is_a_problem_in_words(
         ({"time": "learner_id"}, "data.columns.time: expected another column than for learner_id, found 'learner_id'"),
         ({"event_type": "time"}, "data.columns.event_type: expected another column than for time"),
         ({"as_of": "unit_id"}, "data.columns.as_of: expected another column than for unit_id"),
-        ({"unit_id": "mastery"}, "label.column: expected a column beside ['as_of', 'learner_id', 'mastery']"),
+        ({"unit_id": "mastery"}, "label.column: ['mastery'] cannot be named here"),
     ],
 )
 def test_a_column_has_one_role(tmp_path: Path, data: dict[str, str], says: str) -> None:

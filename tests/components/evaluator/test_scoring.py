@@ -43,7 +43,7 @@ def test_predictions_have_a_row_an_example_in_their_order(
         "label": ["low", "high", "high"],
         "gender": ["f", "", "m"],
         "year": ["7", "", "8"],
-        "score": ["0.5", "", "2.0"],
+        "score": ["0.5", "", "2"],
         "probabilities": [[0.75, 0.25], [0.5, 0.5], [0.25, 0.75]],
         "predicted_class": ["low", "low", "high"],
         "basis": ["sequence", "prior", "sequence"],

@@ -24,6 +24,29 @@ def test_light_neighbours_share_a_container_and_the_trainer_has_a_gpu_of_its_own
     assert [name for name, task in tasks.items() if task.resources.gpu] == ["trainer"]
 
 
+def images(*settings: str) -> dict[str, str]:
+    return {task.name: task.image for task in plan_tasks(configure(*settings))}
+
+
+def test_a_task_that_asks_for_a_gpu_gets_the_image_with_cuda() -> None:
+    assert images() == {**dict.fromkeys(["data", "prepare", "judge", "deliver"], "mastery"), "trainer": "mastery-gpu"}
+    named = images("kubeflow.image=registry.example:5000/mastery:1.4")
+    assert named["trainer"] == "registry.example:5000/mastery:1.4-gpu"
+    assert images("kubeflow.gpu_image=other@sha256:ab")["trainer"] == "other@sha256:ab"
+
+
+def test_an_image_of_its_own_wins_and_without_a_gpu_there_is_one_image() -> None:
+    own = images("kubeflow.nodes={Trainer: {gpu: {}, image: mine}}", "kubeflow.gpu_image=other")
+    assert own["trainer"] == "mine"
+    assert set(images("kubeflow.nodes={}").values()) == {"mastery"}
+    assert set(images("kubeflow.image=mastery@sha256:ab", "kubeflow.nodes={}").values()) == {"mastery@sha256:ab"}
+
+
+def test_after_a_digest_no_image_for_gpus_can_be_named() -> None:
+    with pytest.raises(ConfigError, match=r"kubeflow\.gpu_image: expected the image for task trainer.*mastery@sha256"):
+        images("kubeflow.image=mastery@sha256:ab")
+
+
 def test_a_container_a_node_by_configuration() -> None:
     tasks = plan_tasks(configure("kubeflow.tasks=single"))
     assert [task.nodes for task in tasks] == [(node,) for node in NODES]

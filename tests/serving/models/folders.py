@@ -10,7 +10,7 @@ import fsspec
 from google.protobuf import text_format
 from tensorflow_serving.config.model_server_config_pb2 import ModelConfig, ModelServerConfig
 
-from components.pusher.manifest import model_digest
+from components.model_version.digests import model_digest
 from serving.models.audit import read_entries
 from serving.models.local_storage import LocalStorage
 from serving.models.storage import Storage, open_storage

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -62,3 +63,22 @@ def test_a_port_that_is_taken(folder: Path, server: object) -> None:
         settings = Settings(**{"models": folder, "name": "tiny", "rest_port": 0, "grpc_port": 0, option: port})
         with pytest.raises(ServerError, match=f"expected to listen on 127.0.0.1:{port}"):
             asyncio.run(start(settings))
+
+
+@pytest.mark.parametrize("port", ["rest_port", "grpc_port"])
+def test_a_port_that_is_taken_while_the_model_is_loaded(folder: Path, port: str) -> None:
+    async def main() -> None:
+        server = Server(Settings(models=folder, name="tiny", rest_port=0, grpc_port=0))
+        load = server.versions.poll
+
+        async def load_slowly() -> None:
+            await load()
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            other.bind(("127.0.0.1", getattr(server, port)))
+            other.listen()
+
+        server.versions.poll = load_slowly
+        await server.start()
+
+    with socket.socket() as other, pytest.raises(ServerError, match=r"expected to listen on .* Address already in use"):
+        asyncio.run(main())

@@ -16,7 +16,7 @@ import pytest
 from components.errors import MasteryError
 from serving.server.external import EngineError, choose_engine, container_command, run_engine
 from serving.server.launch import serve
-from serving.server.settings import Settings
+from serving.server.settings import RELOAD_TOKEN, TOKEN, Settings, read_token
 from serving.server.source import model_name
 
 
@@ -59,15 +59,35 @@ def test_a_container_engine_has_to_have_the_image(programs: Path, tmp_path: Path
 
 @pytest.mark.parametrize(
     ("options", "reason"),
-    [({"token": "a"}, "tokens"), ({"tls_cert": Path("a")}, "TLS for REST"), ({"rest_port": 0}, "choice of free ports")],
+    [
+        ({"token": "a"}, "tokens"),
+        ({"reload_token": "a"}, "tokens"),
+        ({"tls_cert": Path("a")}, "TLS for REST"),
+        ({"rest_port": 0}, "choice of free ports"),
+        ({"require_manifest": True}, "--require-manifest"),
+        ({"cors_origins": ("*",)}, "--cors-origin"),
+        ({"otlp_endpoint": "http://localhost:4318"}, "traces by OTLP"),
+    ],
 )
 def test_what_tensorflow_serving_lacks(programs: Path, tmp_path: Path, options: dict, reason: str) -> None:
     program(programs, "tensorflow_model_server", "")
-    assert choose_engine("auto", settings(tmp_path)).kind == "binary"
-    chosen = choose_engine("auto", settings(tmp_path, **options))
+    everywhere = {"host": "0.0.0.0"}
+    assert choose_engine("auto", settings(tmp_path, **everywhere)).kind == "binary"
+    chosen = choose_engine("auto", settings(tmp_path, **everywhere, **options))
     assert (chosen.kind, reason in chosen.why) == ("embedded", True)
     with pytest.raises(EngineError, match=reason):
-        choose_engine("binary", settings(tmp_path, **options))
+        choose_engine("binary", settings(tmp_path, **everywhere, **options))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "192.0.2.1"])
+def test_no_engine_opens_addresses_that_nobody_asked_for(programs: Path, tmp_path: Path, host: str) -> None:
+    program(programs, "tensorflow_model_server", "")
+    chosen = choose_engine("auto", settings(tmp_path, host=host))
+    assert (chosen.kind, "would listen on every address" in chosen.why) == ("embedded", True)
+    with pytest.raises(EngineError, match=f"listens on every address of this machine, and --host is {host}"):
+        choose_engine("binary", settings(tmp_path, host=host))
+    program(programs, "docker", "")
+    assert choose_engine("auto", settings(tmp_path, host=host)).kind == "container", "its ports are published there"
 
 
 def test_the_binary_is_run(programs: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -75,13 +95,14 @@ def test_the_binary_is_run(programs: Path, tmp_path: Path, caplog: pytest.LogCap
     read = "Path(next(a for a in sys.argv if 'monitoring' in a).split('=')[1]).read_text()"
     program(programs, "tensorflow_model_server", f"Path({str(said)!r}).write_text(' '.join(sys.argv[1:]) + {read})")
     with caplog.at_level(logging.INFO, "mastery.serving"):
-        serve(settings(tmp_path, rest_port=1234, grpc_port=5678), "auto")
+        serve(settings(tmp_path, rest_port=1234, grpc_port=5678, host="0.0.0.0", allow_anonymous=True), "auto")
     text = said.read_text()
     for option in ("--port=5678", "--rest_api_port=1234", "--model_name=tiny", f"--model_base_path={tmp_path}"):
         assert option in text
     assert 'path: "/monitoring/prometheus/metrics"' in text
-    assert caplog.messages[0].startswith("Engine: binary (")
-    assert "listens on every address" in caplog.messages[1]
+    assert "can be reached from elsewhere, with no $MASTERY_SERVE_TOKEN" in caplog.messages[0]
+    assert caplog.messages[1].startswith("Engine: binary (")
+    assert "checks neither digests nor operations" in caplog.messages[2]
 
 
 def test_models_config_is_handed_on(tmp_path: Path) -> None:
@@ -97,13 +118,13 @@ def test_models_config_is_handed_on(tmp_path: Path) -> None:
 def test_a_program_that_fails_is_an_error(programs: Path, tmp_path: Path) -> None:
     program(programs, "tensorflow_model_server", "sys.exit(3)")
     with pytest.raises(EngineError, match="exit code 3"):
-        serve(settings(tmp_path), "binary")
+        serve(settings(tmp_path, host="::", allow_anonymous=True), "binary")
 
 
 def test_sigterm_is_handed_on(programs: Path, tmp_path: Path) -> None:
     started = tmp_path / "started"
     program(programs, "tensorflow_model_server", f"Path({str(started)!r}).touch()\nimport time\ntime.sleep(60)")
-    chosen = choose_engine("binary", settings(tmp_path))
+    chosen = choose_engine("binary", settings(tmp_path, host="0.0.0.0"))
 
     def stop() -> None:
         while not started.exists():
@@ -122,11 +143,48 @@ def test_sigterm_is_handed_on(programs: Path, tmp_path: Path) -> None:
         ({"models": Path("/nowhere")}, "found no such folder"),
         ({"tls_cert": Path("/a")}, "both --tls-cert and --tls-key"),
         ({"tls_cert": Path("/a"), "tls_key": Path("/a")}, "/a: expected a PEM file"),
+        (
+            {"host": "0.0.0.0"},
+            r"found no \$MASTERY_SERVE_TOKEN and neither --tls-cert nor --tls-key. With --allow-anon",
+        ),
+        ({"host": "192.0.2.1", "token": "a"}, "found neither --tls-cert nor --tls-key. With"),
+        ({"host": "example.com"}, "expected a token and TLS"),
+        ({"host": ""}, "expected a token and TLS"),
+        ({"cors_origins": ("example.com",)}, "--cors-origin example.com: expected an origin such as"),
+        ({"cors_origins": ("https://a/b",)}, "expected an origin such as"),
+        ({"otlp_endpoint": "localhost:4318"}, "--otlp-endpoint: expected the URL"),
+        ({"otlp_endpoint": "http://user:secret@localhost"}, "without user, password"),
     ],
 )
 def test_what_cannot_be_served(tmp_path: Path, change: dict, reason: str) -> None:
     with pytest.raises(MasteryError, match=reason):
         serve(Settings(**{"models": tmp_path, "name": "tiny", **change}), "embedded")
+
+
+@pytest.mark.parametrize("token", ["", " ", "two words", "ü", "a\n", "\x00"])
+def test_a_token_that_nobody_could_present(token: str) -> None:
+    with pytest.raises(MasteryError, match=r"\$MASTERY_SERVE_TOKEN: expected a token") as caught:
+        read_token({TOKEN: token}, TOKEN)
+    assert repr(token) not in str(caught.value)
+
+
+def test_tokens_of_the_environment() -> None:
+    assert read_token({}, TOKEN) is None
+    assert read_token({TOKEN: "sesame!~"}, TOKEN) == "sesame!~"
+
+
+def test_an_empty_token_stops_the_server(tmp_path: Path) -> None:
+    for name in (TOKEN, RELOAD_TOKEN):
+        found = subprocess.run(
+            [sys.executable, "-m", "pipeline.cli.main", "serve", "--models", str(tmp_path)],
+            env={**os.environ, name: ""},
+            cwd=Path(__file__).parents[3],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert found.returncode == 2
+        assert f"${name}: expected a token of printable" in found.stderr
 
 
 def test_a_single_version_is_no_folder_of_versions(tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tensorflow_serving.apis.classification_pb2 import ClassificationRequest
 from tensorflow_serving.apis.get_model_metadata_pb2 import GetModelMetadataRequest, SignatureDefMap
 from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusRequest, ModelVersionStatus
+from tensorflow_serving.apis.inference_pb2 import MultiInferenceRequest
 from tensorflow_serving.apis.predict_pb2 import PredictRequest
 
 from tests.serving.server.running import Running
@@ -114,5 +114,5 @@ def test_no_message_is_the_servers_fault(server: Running, raw: bytes, size: int,
 
 
 def test_what_tensorflow_serving_has_and_this_server_not(server: Running) -> None:
-    found, _ = refusal(server.prediction.Classify, ClassificationRequest())
+    found, _ = refusal(server.prediction.MultiInference, MultiInferenceRequest())
     assert found is grpc.StatusCode.UNIMPLEMENTED

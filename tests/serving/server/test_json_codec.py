@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 from tensorflow.core.framework import types_pb2
 
+from serving.server import json_forms
 from serving.server.errors import RequestError
 from serving.server.json_codec import decode, encode
 from serving.server.json_forms import decode_inputs, encode_outputs, parse_request
@@ -155,6 +156,25 @@ def test_a_body_is_a_request_or_refused(body: bytes) -> None:
 def test_the_reason_names_what_is_wrong_with_a_body(body: bytes, reason: str) -> None:
     with pytest.raises(RequestError, match=reason):
         decode_inputs(parse_request(body), SIGNATURE)
+
+
+@pytest.mark.parametrize("step", [1, 3, 7, 4096])
+@given(st_numpy.arrays("float32", st_numpy.array_shapes(max_dims=3, max_side=5), elements={"allow_nan": False}))
+def test_an_answer_in_steps_is_the_answer_in_one(step: int, values: np.ndarray) -> None:
+    two = {"c": values, "d": np.array([b"x"] * len(values), object)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_forms, "STEP", step)
+        for outputs in ({"c": values}, two):
+            for in_rows in (True, False):
+                written = json.loads(encode_outputs(outputs, in_rows=in_rows))
+                columns = {name: encode(name, item) for name, item in outputs.items()}
+                if in_rows and len(outputs) == 1:
+                    assert written == {"predictions": columns["c"]}
+                elif in_rows:
+                    rows = zip(*columns.values(), strict=True)
+                    assert written == {"predictions": [dict(zip(columns, row, strict=True)) for row in rows]}
+                else:
+                    assert written == {"outputs": columns["c"] if len(outputs) == 1 else columns}
 
 
 def test_forms_of_an_answer() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -188,13 +189,41 @@ def test_a_broken_models_config_changes_nothing(folder: Path, caplog: pytest.Log
     assert len(warnings) == 1
 
 
-def reload(server: Running, *models: dict[str, object]) -> None:
-    server.models.HandleReloadConfigRequest(ReloadConfigRequest(config={"model_config_list": {"config": models}}))
+RELOAD_TOKEN = "open"
+
+
+def reload(server: Running, *models: dict[str, object], token: str | None = RELOAD_TOKEN, **more: str) -> None:
+    request = ReloadConfigRequest(config={"model_config_list": {"config": models}})
+    metadata = {"x-mastery-reload-token": token, **more} if token else more
+    server.models.HandleReloadConfigRequest(request, metadata=tuple(metadata.items()))
+
+
+def test_reloading_is_off_unless_there_is_a_token_for_it(server: Running) -> None:
+    for token in (None, RELOAD_TOKEN, ""):
+        with pytest.raises(grpc.RpcError, match=r"reloading by gRPC is off") as caught:
+            reload(server, config([1]), token=token)
+        assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
+
+
+def test_reloading_needs_both_tokens(folder: Path) -> None:
+    with running(folder, token="sesame", reload_token=RELOAD_TOKEN) as server:
+        right = {"authorization": "Bearer sesame"}
+        for token, more, code in (
+            (RELOAD_TOKEN, {}, "UNAUTHENTICATED"),
+            (None, right, "PERMISSION_DENIED"),
+            ("sesame", right, "PERMISSION_DENIED"),
+        ):
+            with pytest.raises(grpc.RpcError) as caught:
+                reload(server, config([1]), token=token, **more)
+            assert caught.value.code().name == code
+        reload(server, config([1], stable=1), **right)
+        request = steps_request(INPUTS, version_label="stable")
+        assert server.prediction.Predict(request, metadata=tuple(right.items())).model_spec.version.value == 1
 
 
 def test_a_reload_request_sets_versions_and_labels(folder: Path, thrice: Path) -> None:
     push(thrice, folder, 2)
-    with running(folder) as server:
+    with running(folder, reload_token=RELOAD_TOKEN) as server:
         assert answering(server) == 2
         reload(server, config([1, 2], stable=1, canary=2))
         assert answering(server, version_label="stable") == 1
@@ -211,11 +240,29 @@ def test_a_reload_request_sets_versions_and_labels(folder: Path, thrice: Path) -
         ([], "INVALID_ARGUMENT", "found none"),
         ([{**config([1]), "name": "other"}], "INVALID_ARGUMENT", "expected the one model tiny"),
         ([{**config([1]), "base_path": "/etc"}], "INVALID_ARGUMENT", "base_path"),
+        ([{**config([1]), "base_path": "FOLDER/../elsewhere"}], "INVALID_ARGUMENT", "base_path"),
+        ([{**config([1]), "base_path": "FOLDER/1"}], "INVALID_ARGUMENT", "base_path"),
+        ([config(list(range(10, 100_000)))], "FAILED_PRECONDITION", "19: not among .*; and 99980 more"),
         ([{**config([1]), "model_version_policy": {"specific": {}}}], "INVALID_ARGUMENT", "one or more specific"),
     ],
 )
-def test_a_reload_request_that_cannot_be_followed(server: Running, models: list, code: str, reason: str) -> None:
+def test_a_reload_request_that_cannot_be_followed(
+    reloadable: tuple[Path, Running], models: list, code: str, reason: str
+) -> None:
+    folder, server = reloadable
+    for model in models:
+        model["base_path"] = str(model.get("base_path", "")).replace("FOLDER", str(folder))
     with pytest.raises(grpc.RpcError, match=reason) as caught:
         reload(server, *models)
     assert caught.value.code().name == code
+    assert len(caught.value.details()) < 2000
     assert server.predict({"instances": [""]}).status_code == 200
+
+
+@pytest.fixture(scope="module")
+def reloadable(twice: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Running]]:
+    """A server of version 1 that may be reloaded, and its folder."""
+    folder = tmp_path_factory.mktemp("reloadable")
+    push(twice, folder, 1)
+    with running(folder, reload_token=RELOAD_TOKEN) as started:
+        yield folder, started

@@ -42,7 +42,7 @@ def test_metadata(server: Running) -> None:
     document = server.rest.get("/v1/models/tiny/metadata").json()
     assert document["model_spec"] == {"name": "tiny", "signature_name": "", "version": "1"}
     signatures = document["metadata"]["signature_def"]["signature_def"]
-    assert set(signatures) == {"serving_default", "predict_steps", "slow", "single"}
+    assert set(signatures) == {"serving_default", "predict_steps", "slow", "single", "wide"}
     steps_input = signatures["predict_steps"]["inputs"]["correct"]
     assert steps_input["dtype"] == "DT_FLOAT"
     assert [dim["size"] for dim in steps_input["tensor_shape"]["dim"]] == ["-1", "-1"]
@@ -75,6 +75,7 @@ def test_rows_of_steps(server: Running) -> None:
 def test_one_output_goes_without_its_name(server: Running) -> None:
     assert server.predict({"signature_name": "single", "inputs": 2}).json() == {"outputs": 4.0}
     assert server.predict({"signature_name": "single", "inputs": {"value": 2.5}}).json() == {"outputs": 5.0}
+    assert server.predict({"signature_name": "wide", "inputs": 2}).json() == {"outputs": "01234567890123456789"}
 
 
 def test_a_missing_step_is_nan(server: Running) -> None:
@@ -94,7 +95,9 @@ def test_a_missing_step_is_nan(server: Running) -> None:
         ({"signature_name": "predict_steps", "inputs": {}}, "", 400, "found no correct, event_type"),
         ({"signature_name": "single", "instances": [1]}, "", 400, r"expected DT_FLOAT \[\], found shape \[1\]"),
         ({"instances": [""]}, "/versions/9", 404, "Servable not found for request: Specific version 9"),
-        ({"instances": [""]}, "/versions/9999999999999999999", 404, "Servable not found"),
+        ({"instances": [""]}, "/versions/9223372036854775807", 404, "Servable not found"),
+        ({"instances": [""]}, "/versions/9223372036854775808", 400, "Failed to convert version"),
+        ({"instances": [""]}, "/versions/" + "1" * 4400, 400, "Failed to convert version"),
         ({"instances": [""]}, "/labels/canary", 400, "Unrecognized servable version label: canary"),
         ({"instances": [""] * 51}, "", 400, "expected 1 to 50 rows in a request, found 51"),
         ({"inputs": []}, "", 400, "expected 1 to 50 rows in a request, found 0"),

@@ -50,6 +50,10 @@ class TinyModel(tf.Module):
     def single(self, value):
         return {"double": value * 2}
 
+    @tf.function(input_signature=[tf.TensorSpec([], tf.int32, name="size")])
+    def wide(self, size):
+        return {"text": tf.strings.reduce_join(tf.fill([size], "0123456789"))}
+
     def _answer(self, correct, num_steps, level):
         lengths = tf.clip_by_value(num_steps, 0, tf.shape(correct, tf.int64)[1])
         seen = tf.sequence_mask(lengths, tf.shape(correct)[1])
@@ -62,7 +66,7 @@ class TinyModel(tf.Module):
 def save_model(folder: Path, weight: float) -> Path:
     """Saves a version's content, with a warm-up request and a manifest."""
     model = TinyModel(weight)
-    names = ("serving_default", "predict_steps", "slow", "single")
+    names = ("serving_default", "predict_steps", "slow", "single", "wide")
     tf.saved_model.save(model, str(folder), {name: getattr(model, name) for name in names})
     (folder / "assets.extra").mkdir()
     with tf.io.TFRecordWriter(str(folder / "assets.extra" / "tf_serving_warmup_requests")) as writer:

@@ -1,0 +1,225 @@
+"""The Open Inference Protocol by gRPC: `inference.GRPCInferenceService`.
+
+The messages are those of the public `open_inference_grpc.proto`. They stand in a descriptor pool of their own, so that
+Triton's and KServe's modules, which take the same names, can be in the same process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from serving.messages import describe
+from serving.server.errors import RequestError, invalid
+from serving.server.open_inference import (
+    CONTENTS,
+    SIGNATURE_NAME,
+    InferRequest,
+    InputTensor,
+    choose_signature,
+    content_values,
+    datatype,
+    decode_inputs,
+    raw_values,
+    to_raw,
+    wanted_outputs,
+)
+from serving.server.open_inference_rest import model_choice, model_metadata, server_metadata
+from serving.server.predictor import Predictor, in_thread_if
+from serving.server.signatures import Array, Arrays, Signature, TensorSpec
+
+SERVICE = "inference.GRPCInferenceService"
+SMALL = 256 * 2**10  # bytes: tensors up to this size are read in the event loop
+
+_TENSOR = {
+    "name": (1, "string"),
+    "datatype": (2, "string"),
+    "shape": (3, "repeated int64"),
+    "parameters": (4, "map InferParameter"),
+    "contents": (5, "InferTensorContents"),
+}
+MESSAGES = describe(
+    "open_inference_grpc.proto",
+    "inference",
+    {
+        "ServerLiveRequest": {},
+        "ServerLiveResponse": {"live": (1, "bool")},
+        "ServerReadyRequest": {},
+        "ServerReadyResponse": {"ready": (1, "bool")},
+        "ModelReadyRequest": {"name": (1, "string"), "version": (2, "string")},
+        "ModelReadyResponse": {"ready": (1, "bool")},
+        "ServerMetadataRequest": {},
+        "ServerMetadataResponse": {
+            "name": (1, "string"), "version": (2, "string"), "extensions": (3, "repeated string")
+        },
+        "ModelMetadataRequest": {"name": (1, "string"), "version": (2, "string")},
+        "ModelMetadataResponse": {
+            "name": (1, "string"),
+            "versions": (2, "repeated string"),
+            "platform": (3, "string"),
+            "inputs": (4, "repeated ModelMetadataResponse.TensorMetadata"),
+            "outputs": (5, "repeated ModelMetadataResponse.TensorMetadata"),
+        },
+        "ModelMetadataResponse.TensorMetadata": {
+            "name": (1, "string"), "datatype": (2, "string"), "shape": (3, "repeated int64")
+        },
+        "InferParameter": {
+            "bool_param": (1, "oneof parameter_choice bool"),
+            "int64_param": (2, "oneof parameter_choice int64"),
+            "string_param": (3, "oneof parameter_choice string"),
+            "double_param": (4, "oneof parameter_choice double"),
+            "uint64_param": (5, "oneof parameter_choice uint64"),
+        },
+        "InferTensorContents": {
+            "bool_contents": (1, "repeated bool"),
+            "int_contents": (2, "repeated int32"),
+            "int64_contents": (3, "repeated int64"),
+            "uint_contents": (4, "repeated uint32"),
+            "uint64_contents": (5, "repeated uint64"),
+            "fp32_contents": (6, "repeated float"),
+            "fp64_contents": (7, "repeated double"),
+            "bytes_contents": (8, "repeated bytes"),
+        },
+        "ModelInferRequest": {
+            "model_name": (1, "string"),
+            "model_version": (2, "string"),
+            "id": (3, "string"),
+            "parameters": (4, "map InferParameter"),
+            "inputs": (5, "repeated ModelInferRequest.InferInputTensor"),
+            "outputs": (6, "repeated ModelInferRequest.InferRequestedOutputTensor"),
+            "raw_input_contents": (7, "repeated bytes"),
+        },
+        "ModelInferRequest.InferInputTensor": _TENSOR,
+        "ModelInferRequest.InferRequestedOutputTensor": {
+            "name": (1, "string"), "parameters": (2, "map InferParameter")
+        },
+        "ModelInferResponse": {
+            "model_name": (1, "string"),
+            "model_version": (2, "string"),
+            "id": (3, "string"),
+            "parameters": (4, "map InferParameter"),
+            "outputs": (5, "repeated ModelInferResponse.InferOutputTensor"),
+            "raw_output_contents": (6, "repeated bytes"),
+        },
+        "ModelInferResponse.InferOutputTensor": _TENSOR,
+    },
+    services={
+        "GRPCInferenceService": {
+            name: (f"{name}Request", f"{name}Response")
+            for name in ("ServerLive", "ServerReady", "ModelReady", "ServerMetadata", "ModelMetadata", "ModelInfer")
+        }
+    },
+)  # fmt: skip
+_CLASSES = MESSAGES.classes
+
+
+class OpenInferenceGrpc:
+    """Answers by the protocol's messages."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self._predictor = predictor
+        self.methods = {
+            name: (_CLASSES[f"{name}Request"], method)
+            for name, method in {
+                "ServerLive": self.live, "ServerReady": self.ready, "ModelReady": self.model_ready,
+                "ServerMetadata": self.metadata, "ModelMetadata": self.model_metadata, "ModelInfer": self.infer,
+            }.items()
+        }  # fmt: skip
+
+    async def live(self, _: Any) -> Any:
+        """Says that the server runs."""
+        return _CLASSES["ServerLiveResponse"](live=True)
+
+    async def ready(self, _: Any) -> Any:
+        """Says whether a version answers."""
+        return _CLASSES["ServerReadyResponse"](ready=bool(self._predictor.versions.available))
+
+    async def model_ready(self, request: Any) -> Any:
+        """Says whether a model, or one of its versions, answers."""
+        try:
+            with self._predictor.lease(model_choice(request.name, request.version)):
+                return _CLASSES["ModelReadyResponse"](ready=True)
+        except RequestError:
+            return _CLASSES["ModelReadyResponse"](ready=False)
+
+    async def metadata(self, _: Any) -> Any:
+        """Answers with the server's name and version."""
+        return _CLASSES["ServerMetadataResponse"](**server_metadata())
+
+    async def model_metadata(self, request: Any) -> Any:
+        """Answers with the tensors of `serving_default`."""
+        predictor = self._predictor
+        with predictor.lease(model_choice(request.name, request.version)) as servable:
+            found = model_metadata(servable, request.name, predictor.versions.available)
+            return _CLASSES["ModelMetadataResponse"](**found)
+
+    async def infer(self, request: Any) -> Any:
+        """Answers with the outputs of a signature; raw where the inputs were."""
+        predictor = self._predictor
+        choice = model_choice(request.model_name, request.model_version)
+        with predictor.request("GRPC"), predictor.lease(choice) as servable:
+            async with asyncio.timeout(predictor.settings.limits.request_timeout):
+                asked = read_message(request)
+                signature = choose_signature(asked, servable.model.signatures)
+                wanted = wanted_outputs(asked, signature)
+                inputs = await in_thread_if(request.ByteSize() > SMALL, decode_inputs, asked, signature)
+                outputs = await predictor.run(servable, signature, inputs)
+
+                response = _CLASSES["ModelInferResponse"](
+                    model_name=choice.name, model_version=str(servable.version), id=request.id
+                )
+                is_large = sum(outputs[name].size for name in wanted) > SMALL / 16
+                await in_thread_if(is_large, _fill, response, outputs, signature, wanted)
+                return response
+
+
+def read_message(request: Any) -> InferRequest:
+    """Reads a ModelInferRequest; the tensors' values are read when the signature is known.
+
+    Raises:
+        RequestError: it holds both raw and other contents, or not as many raw ones as inputs.
+    """
+    is_raw = bool(request.raw_input_contents)
+    if is_raw and len(request.raw_input_contents) != len(request.inputs):
+        raise invalid(
+            f"raw_input_contents: expected one for each of {len(request.inputs)} inputs, found "
+            f"{len(request.raw_input_contents)}."
+        )
+    raws = list(request.raw_input_contents) or [None] * len(request.inputs)
+    inputs = tuple(_input(tensor, raw) for tensor, raw in zip(request.inputs, raws, strict=True))
+    for item in (*request.inputs, *request.outputs):
+        for name in ("shared_memory_region", "classification"):
+            if name in item.parameters:
+                raise invalid(f"{item.name[:200]}: this server has no {name.replace('_', ' ')}.")
+    parameter = request.parameters[SIGNATURE_NAME].string_param if SIGNATURE_NAME in request.parameters else ""
+    outputs = {output.name: is_raw for output in request.outputs}
+    return InferRequest(inputs, parameter, outputs, request.id, is_raw)
+
+
+def _input(tensor: Any, raw: bytes | None) -> InputTensor:
+    def values(spec: TensorSpec, size: int) -> Array:
+        if raw is not None:
+            if tensor.HasField("contents"):
+                raise invalid(f"input {spec.name}: expected raw contents or others, found both.")
+            return raw_values(raw, spec, size)
+        field = CONTENTS.get(datatype(spec))
+        filled = {item.name for item, _ in tensor.contents.ListFields()}
+        if field is None or not filled <= {field}:
+            raise invalid(f"input {spec.name}: expected its values in {field or 'raw_input_contents'}.")
+        return content_values(getattr(tensor.contents, field), spec)
+
+    return InputTensor(tensor.name, tensor.datatype, tuple(tensor.shape), values)
+
+
+def _fill(response: Any, outputs: Arrays, signature: Signature, wanted: Mapping[str, bool]) -> None:
+    for name, is_raw in wanted.items():
+        values, spec = outputs[name], signature.outputs[name]
+        tensor = response.outputs.add(name=name, datatype=datatype(spec), shape=values.shape)
+        field = CONTENTS.get(tensor.datatype)
+        if is_raw:
+            response.raw_output_contents.append(to_raw(values))
+        elif field is None:
+            raise invalid(f"output {name}: {tensor.datatype} goes as raw bytes only; send raw inputs.")
+        else:
+            getattr(tensor.contents, field).extend(values.ravel().tolist())

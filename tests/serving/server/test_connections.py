@@ -1,0 +1,167 @@
+"""The table of connections and the budget of bytes: who gives way, and who never does."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from grpc import StatusCode
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serving.server.connections import Connections, Phase
+from serving.server.errors import RequestError
+from serving.server.limits import SMALL_BODY, ByteBudget
+
+MOST, MOST_PER_ADDRESS, MOST_DESCRIPTORS = 5, 2, 8
+
+
+class Line:
+    """A connection that remembers how it was ended."""
+
+    def __init__(self, address: str) -> None:
+        self.address, self.descriptors = address, 1
+        self.ended: list[Phase | None] = []
+
+    def end(self, phase: Phase | None) -> None:
+        self.ended.append(phase)
+
+
+moves = st.lists(
+    st.tuples(st.integers(0, 9), st.sampled_from(["add", "remove", "busy", "enlarge", *Phase])), min_size=1, max_size=60
+)
+
+
+@given(moves)
+def test_whatever_happens_the_bounds_hold_and_the_busy_stay(steps: list[tuple[int, str | Phase]]) -> None:
+    table = Connections(MOST, MOST_PER_ADDRESS, MOST_DESCRIPTORS, {})
+    lines = [Line(f"10.0.0.{number % 3}") for number in range(10)]
+    inside: set[Line] = set()
+    busy: set[Line] = set()
+    for number, move in steps:
+        line = lines[number]
+        if move == "add" and line not in inside:
+            line.ended, line.descriptors = [], 1
+            has_place = table.add(line)
+            inside = {other for other in inside if not other.ended}
+            if has_place:
+                inside.add(line)
+        elif move == "remove":
+            table.remove(line)
+            inside.discard(line)
+        elif move == "busy":
+            table.busy(line)
+        elif move == "enlarge":
+            is_larger = table.enlarge(line, 3)
+            inside = {other for other in inside if not other.ended}
+            assert not is_larger or line in inside
+        elif isinstance(move, Phase):
+            assert table.wait(line, move) is (line in inside)
+        busy = (busy | {line} if move == "busy" else busy - {line}) & inside
+        assert all(not other.ended for other in busy)
+        assert len(table) == len(inside) <= MOST
+        assert sum(other.descriptors for other in inside) <= MOST_DESCRIPTORS
+        for address in {other.address for other in inside}:
+            assert sum(other.address == address for other in inside) <= MOST_PER_ADDRESS
+
+
+def test_who_was_waited_for_longest_gives_way() -> None:
+    table = Connections(3, 3, 9, {})
+    answered, first, second, new, newer = (Line("a") for _ in range(5))
+    for line in (answered, first, second):
+        assert table.add(line)
+    table.wait(answered, Phase.IDLE)
+    assert table.add(new)
+    assert table.add(newer)
+    assert [line.ended for line in (answered, first, second)] == [[], [None], [None]]
+
+
+def test_of_those_that_ask_the_slowest_gives_way_not_the_newest() -> None:
+    table = Connections(3, 3, 9, {})
+    answered, body, head = (Line("a") for _ in range(3))
+    for line, phase in ((answered, Phase.IDLE), (body, Phase.BODY), (head, Phase.HEAD)):
+        table.add(line)
+        table.wait(line, phase)
+    table.add(Line("a"))
+    assert [line.ended for line in (answered, body, head)] == [[], [None], []]
+
+
+def test_where_all_are_busy_a_new_one_is_refused() -> None:
+    table = Connections(2, 2, 9, {})
+    for line in (Line("a"), Line("b")):
+        table.add(line)
+        table.busy(line)
+    assert not table.add(Line("c"))
+
+
+def test_a_connection_with_calls_has_its_time() -> None:
+    table = Connections(1, 1, 9, {}, settled={Phase.QUIET: 60.0})
+    line = Line("a")
+    table.add(line)
+    table.wait(line, Phase.QUIET)
+    assert not table.add(Line("a"))
+
+
+def test_those_that_are_late_are_ended_once() -> None:
+    table = Connections(9, 9, 9, {Phase.HEAD: 0.0})
+    late, idle = Line("a"), Line("a")
+    table.add(late)
+    table.add(idle)
+    table.wait(idle, Phase.IDLE)
+    table.end_late()
+    table.end_late()
+    assert (late.ended, idle.ended) == ([Phase.HEAD], [])
+
+
+LARGE = 10 * SMALL_BODY
+
+
+async def arrive(budget: ByteBudget, size: int, until: asyncio.Event) -> None:
+    with budget.share() as share:
+        async with share.arriving(5.0):
+            share.resize(size)
+            await until.wait()
+
+
+def test_a_body_that_is_arriving_gives_way_to_one_that_comes_later() -> None:
+    async def main() -> None:
+        budget, never = ByteBudget(3 * LARGE), asyncio.Event()
+        slow = [asyncio.create_task(arrive(budget, LARGE, never)) for _ in range(3)]
+        await asyncio.sleep(0)
+        small = asyncio.create_task(arrive(budget, SMALL_BODY, never))
+        await asyncio.sleep(0)
+        with budget.share() as share:
+            share.resize(LARGE)
+            with pytest.raises(RequestError, match="take all of") as caught:
+                await slow[0]
+            assert caught.value.code is StatusCode.RESOURCE_EXHAUSTED
+            assert not slow[1].done()
+            assert not small.done()
+            assert budget.used == 3 * LARGE
+        never.set()
+        await asyncio.gather(*slow[1:], small)
+        assert budget.used == 0
+
+    asyncio.run(main())
+
+
+def test_bodies_that_have_arrived_do_not_give_way() -> None:
+    budget = ByteBudget(2 * LARGE)
+    with budget.share() as first, budget.share() as second, budget.share() as small:
+        first.resize(LARGE)
+        second.resize(LARGE)
+        small.resize(SMALL_BODY)
+        with budget.share() as third, pytest.raises(RequestError, match="try again later"):
+            third.resize(LARGE)
+    assert budget.used == 0
+
+
+def test_a_body_that_takes_too_long() -> None:
+    async def main() -> None:
+        with ByteBudget(1).share() as share:
+            async with share.arriving(0.01):
+                await asyncio.sleep(5)
+
+    with pytest.raises(RequestError, match=r"within 0\.01 s") as caught:
+        asyncio.run(main())
+    assert caught.value.http_status == 408

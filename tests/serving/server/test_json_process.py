@@ -1,0 +1,112 @@
+"""The process that reads large JSON: the same answers as here, a limit of memory, and an end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from tensorflow.core.framework import types_pb2
+
+from serving.server.errors import RequestError
+from serving.server.json_process import JsonProcess, Read, read_request
+from serving.server.signatures import Signature
+from tests.serving.server.test_json_codec import anything, spec
+
+SIGNATURES = {
+    "serving_default": Signature(
+        "serving_default",
+        {"a": spec(types_pb2.DT_FLOAT, (None,)), "b": spec(types_pb2.DT_STRING, (None, None), "b")},
+        {"c": spec(types_pb2.DT_FLOAT, (None,), "c")},
+    )
+}
+RIGHT = json.dumps({"inputs": {"a": [1, 2.5], "b": [["x", {"b64": "/w=="}], ["", "é"]]}}).encode()
+
+
+@pytest.fixture(scope="module")
+def reader() -> Iterator[JsonProcess]:
+    started = JsonProcess(max_request_bytes=2**20)
+    yield started
+    started.close()
+
+
+def read(reader: JsonProcess, body: bytes) -> Read | str:
+    """Returns what the process has read, or why it has not."""
+    try:
+        return asyncio.run(reader.read(body, SIGNATURES))
+    except RequestError as error:
+        return f"{error.http_status} {error.reason}"
+
+
+def test_it_reads_what_is_right(reader: JsonProcess) -> None:
+    name, in_rows, arrays = read(reader, RIGHT)
+    assert (name, in_rows) == ("", False)
+    assert arrays["a"].dtype == np.float32
+    assert arrays["a"].tolist() == [1, 2.5]
+    assert arrays["b"].tolist() == [[b"x", b"\xff"], [b"", "é".encode()]]
+    assert read(reader, b'{"signature_name": "x", "instances": [1]}') == ("x", True, None)
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(anything)
+def test_it_refuses_as_we_do_here(reader: JsonProcess, content: object) -> None:
+    body = json.dumps({"instances": content}).encode()
+    try:
+        here: object = read_request(body, SIGNATURES)[2].keys()
+    except RequestError as error:
+        here = f"{error.http_status} {error.reason}"
+    there = read(reader, body)
+    assert here == (there if isinstance(there, str) else there[2].keys())
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("[" * 100_000, "400 JSON Parse error"),
+        ("[" + "[]," * 300_000 + "[]]", "413 the request takes too much memory"),
+        ("[" + '"x",' * 250_000 + '"x"]', "413 the request takes too much memory"),
+    ],
+)
+def test_what_is_large_and_worth_nothing(reader: JsonProcess, content: str, reason: str) -> None:
+    assert str(read(reader, f'{{"inputs": {{"b": [{content}]}}}}'.encode())).startswith(reason)
+    assert read(reader, RIGHT)[0] == ""
+
+
+def test_it_comes_back_when_it_has_died(reader: JsonProcess) -> None:
+    read(reader, RIGHT)
+    os.kill(reader.pid, signal.SIGKILL)
+    assert read(reader, RIGHT) == "503 the process that reads large requests has ended; try again, or with less."
+    assert read(reader, RIGHT)[0] == ""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_it_is_light(reader: JsonProcess) -> None:
+    read(reader, RIGHT)
+    assert "tensorflow" not in Path(f"/proc/{reader.pid}/maps").read_text()
+
+
+def test_it_ends_with_the_server() -> None:
+    script = (
+        "import asyncio, os; from serving.server.json_process import JsonProcess; reader = JsonProcess(2**20); "
+        "asyncio.run(reader.read(b'{\"inputs\": 1}', {})); print(reader.pid, flush=True); os.kill(os.getpid(), 9)"
+    )
+    command = [sys.executable, "-c", script]
+    number = int(subprocess.run(command, cwd=Path(__file__).parents[3], stdout=subprocess.PIPE, check=False).stdout)
+    for _ in range(500):
+        try:
+            os.kill(number, 0)
+        except ProcessLookupError:
+            return
+        if Path(f"/proc/{number}/stat").read_text().split()[2] == "Z":
+            return
+        time.sleep(0.01)
+    pytest.fail("it goes on")
