@@ -166,7 +166,8 @@ class Server:
 
     def _make_grpc(self, path: str) -> grpc.aio.Server:
         settings = self._settings
-        server = grpc.aio.server(options=channel_options(settings.limits), interceptors=[TokenCheck(settings.token)])
+        checks = [TokenCheck(settings.token)] if settings.token else []
+        server = grpc.aio.server(options=channel_options(settings.limits), interceptors=checks)
         GrpcApi(self._predictor).add_to(server)
         if settings.tls_cert and settings.tls_key:
             pair = (settings.tls_key.read_bytes(), settings.tls_cert.read_bytes())

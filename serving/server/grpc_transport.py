@@ -45,7 +45,7 @@ def channel_options(limits: Limits) -> list[tuple[str, int]]:
 class TokenCheck(grpc.aio.ServerInterceptor):  # type: ignore[misc]
     """Asks for the token before any byte of a message is read, for whatever service."""
 
-    def __init__(self, token: str | None) -> None:
+    def __init__(self, token: str) -> None:
         self._token = token
 
     async def intercept_service(
