@@ -95,7 +95,9 @@ class RestApi:
 
         async def answer(request: Request) -> Response:
             route = _route(request.scope["path"])
-            attributes = {"http.request.method": request.method, "url.scheme": request.url.scheme, "http.route": route}
+            attributes = {
+                "http.request.method": request.method, "url.scheme": request.scope["scheme"], "http.route": route
+            }  # fmt: skip
             name = f"{request.method} {route}".strip()
             with self._predictor.tracing.request(name, request.headers, attributes) as span:
                 response = await respond(request)
