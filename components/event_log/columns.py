@@ -161,7 +161,7 @@ def _number(raw: pl.Series, *, nan_as_missing: bool) -> Read | None:
 
 
 def _score(raw: pl.Series) -> Read | None:
-    read = _float(raw, nan_as_missing=False)
+    read = _float(raw, nan_as_missing=False, required=True)
     if read is not None:
         read.faults.append((_is_missing(raw), "a label in every row"))
     return read
@@ -172,7 +172,8 @@ def _is_missing(raw: pl.Series) -> pl.Series:
     return raw.is_null() | (raw == "").fill_null(False) if isinstance(raw.dtype, pl.String) else raw.is_null()
 
 
-def _float(raw: pl.Series, *, nan_as_missing: bool) -> Read | None:
+def _float(raw: pl.Series, *, nan_as_missing: bool, required: bool = False) -> Read | None:
+    """Reads numbers; where they are required, no message says how to leave one out."""
     if isinstance(raw.dtype, pl.Categorical | pl.Enum):
         raw = raw.cast(pl.String)
     if not (raw.dtype.is_numeric() or isinstance(raw.dtype, pl.String | pl.Boolean | pl.Null)):
@@ -185,14 +186,14 @@ def _float(raw: pl.Series, *, nan_as_missing: bool) -> Read | None:
     infinite = values.is_infinite().fill_null(False)
     too_large = ~nan & ~infinite & values.cast(pl.Float32).is_infinite().fill_null(False)
     faults = [
-        (values.is_null() & ~missing, "a number, or nothing for a missing one"),
+        (values.is_null() & ~missing, "a number" if required else "a number, or nothing for a missing one"),
         (infinite, "a finite number"),
         (too_large, f"a number from -{FLOAT32_MAX:.2g} to {FLOAT32_MAX:.2g}, which fits into 32 bits"),
     ]
     if nan_as_missing:
         return Read(values.set(nan, None), faults)
-    advice = "a number (leave it empty, or set data.nan_as_missing, for a missing one)"
-    return Read(values, [*faults, (nan, advice)])
+    advice = " (leave it empty, or set data.nan_as_missing, for a missing one)"
+    return Read(values, [*faults, (nan, "a number" if required else f"a number{advice}")])
 
 
 def _class(raw: pl.Series, classes: tuple[str, ...]) -> Read | None:

@@ -19,6 +19,7 @@ from components.event_log.readers import Chunk, repeated_column
 from components.event_log.text_source import (
     READ_ERRORS,
     TextFault,
+    excerpt,
     explain_unreadable,
     find_not_utf8,
     foreign_format,
@@ -74,10 +75,13 @@ def _read(file: LogFile, blocks: Iterator[Records], columns: Sequence[str]) -> I
     if first is None:
         return  # no rows, and no columns either
     head, body = _split_header(first)
+    if len(head) > HEADER_BYTES:
+        raise TextFault(first.line, f"a header of more than {HEADER_BYTES >> 20} MiB: {excerpt(head)}")
     if place := find_not_utf8(head, first.line):
         yield _problem(file, "UTF-8 text", place)
         return
 
+    csv.field_size_limit(HEADER_BYTES)  # of the process; the module's own limit is an eighth of it
     header = next(csv.reader([head.decode().strip("\r\n")], strict=True))
     if problem := repeated_column(file, header, columns):
         yield problem
@@ -116,7 +120,7 @@ def _read_rows(
 
 def _split_header(first: Records) -> tuple[bytes, Records]:
     """Returns the header with blank lines around it, and the other records of its block."""
-    head = bytes(first.content[:HEADER_BYTES])
+    head = bytes(first.content[: HEADER_BYTES + 1])
     if len(first.lines) > 1:
         head = b"".join(head.splitlines(keepends=True)[: first.lines[1] - first.line])
     body = replace(

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.event_log.files import LogFile
-from components.event_log.problems import Problem
+from components.event_log.problems import Problem, describe
 from components.event_log.readers import Chunk, repeated_column
 
 CHUNK_ROWS = 1_000_000
@@ -59,11 +59,13 @@ def _for_polars(table: pa.Table) -> pa.Table:
     """Returns the table with types that Polars knows: it ends the process over a zone such as +05:30.
 
     Raises:
-        _NoSuchType: a decimal has too many digits.
+        _NoSuchType: a decimal has too many digits, or such a zone is within a list or the like.
     """
     columns = {}
     for field in table.schema:
         column, known = table.column(field.name), _known_type(field.type)
+        if pa.types.is_nested(known) and "tz=" in str(known):
+            raise _NoSuchType(field.name, "text, numbers, booleans or times", describe(field.type))
         try:
             columns[field.name] = column if known == field.type else column.cast(known)
         except pa.ArrowInvalid:

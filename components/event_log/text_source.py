@@ -71,7 +71,8 @@ def foreign_format(block: bytes) -> str | None:
     "Parquet; let the file's name end in .parquet"
     """
     start = block[:64].lstrip()
-    if len(start) > 3 and b"\0" in (start[:1], start[1:2]) and b"\0\0" not in start[:4]:
+    nuls = max(start[::2].count(0), start[1::2].count(0))
+    if len(start) > 3 and 3 * nuls >= len(start) and b"\0\0" not in start[:4]:
         return _UTF16  # without a byte order mark
     return next((name for signature, name in _SIGNATURES.items() if start.startswith(signature)), None)
 

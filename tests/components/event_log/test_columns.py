@@ -109,6 +109,15 @@ def test_an_empty_label_is_a_missing_one(kind: Kind, label: str | None) -> None:
     assert (rows, expected) == ([False, True], "a label in every row")
 
 
+@pytest.mark.parametrize("label", ["NULL", "nan", "1,5"])
+def test_a_label_that_is_no_number_cannot_be_left_out(label: str) -> None:
+    read = read_column(Kind.SCORE, pl.Series(["0.5", label]), TABLE, typed=False)
+    assert read is not None
+    assert [(fault.to_list(), expected) for fault, expected in read.faults if fault.any()] == [
+        ([False, True], "a number")
+    ]
+
+
 @pytest.mark.parametrize("text", ['{"account": {"name": "S1"}}', '["a"]', "{}"])
 def test_an_object_is_no_id(text: str) -> None:
     read = read_column(Kind.KEY, pl.Series([text, "a"]), TABLE, typed=True)

@@ -80,6 +80,14 @@ def test_parquet_timestamps_of_any_zone_are_what_is_stored(zone: str | None, uni
     assert frame["a"].to_physical().to_list() == [1_709_544_600_000, None]
 
 
+def test_parquet_zones_within_a_list_are_refused(tmp_path: Path) -> None:
+    times = pa.array([[1]], pa.list_(pa.timestamp("us", "+05:30")))
+    pq.write_table(pa.table({"a": pa.array([2]), "b": times}), tmp_path / "x.parquet")
+    assert read(tmp_path / "x.parquet", "a")[0].rows() == [(2,)]
+    _, _, [problem] = read(tmp_path / "x.parquet", "a", "b")
+    assert problem.startswith("x.parquet, column b: expected text, numbers, booleans or times, found list<")
+
+
 def test_parquet_decimals_that_are_too_long_are_named(tmp_path: Path) -> None:
     values = pa.array([Decimal(1), Decimal("9" * 60)], pa.decimal256(76, 0))
     pq.write_table(pa.table({"a": values[:1], "b": values[1:]}), tmp_path / "x.parquet")
@@ -213,6 +221,8 @@ def test_csv_of_any_system(end: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
         ('PK\x03\x04"a', ": expected CSV in UTF-8, found a ZIP archive or an Excel workbook"),
         ('<html lang="en">', ": expected CSV in UTF-8, found a page of HTML or XML"),
         ("a,b\n1,2\n\0\0\0", ", line 3: expected 2 fields as in the header, found 1: "),
+        ("x" * (1 << 20) + ",a\n1,2\n", ", line 1: expected CSV as in RFC 4180"),
+        ("x" * (2 << 20), ", line 1: expected CSV as in RFC 4180"),
     ],
 )
 def test_csv_that_is_none(content: str, problem: str, tmp_path: Path) -> None:
@@ -221,6 +231,12 @@ def test_csv_that_is_none(content: str, problem: str, tmp_path: Path) -> None:
     frame, _, (found,) = read(path, "a")
     assert found.startswith(f"log.csv{problem}")
     assert frame.height <= 1
+
+
+def test_a_header_may_be_long(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("x" * 500_000 + ",a," + "y" * 500_000 + "\n1,2,3\n")
+    frame, numbers, problems = read(tmp_path / "log.csv", "a")
+    assert (frame.rows(), numbers, problems) == ([("2",)], [2], [])
 
 
 def test_columns_that_nobody_wants_may_be_alike_and_in_any_encoding(tmp_path: Path) -> None:
