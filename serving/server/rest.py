@@ -95,7 +95,12 @@ class RestApi:
 
         async def answer(request: Request) -> Response:
             route = _route(request.scope["path"])
-            attributes = {"http.request.method": request.method, "url.scheme": request.url.scheme, "http.route": route}
+            # Not of `request.url`: the header Host is a part of it, and may be anything.
+            attributes = {
+                "http.request.method": request.method,
+                "url.scheme": request.scope["scheme"],
+                "http.route": route,
+            }
             name = f"{request.method} {route}".strip()
             with self._predictor.tracing.request(name, request.headers, attributes) as span:
                 response = await respond(request)
