@@ -94,6 +94,7 @@ class RestApi:
 
         async def answer(request: Request) -> Response:
             route = _route(request.scope["path"])
+            # Not of `request.url`: the header Host is a part of it, and may be anything.
             attributes = {
                 "http.request.method": request.method,
                 "url.scheme": request.scope["scheme"],
