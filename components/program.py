@@ -53,7 +53,7 @@ def _run_to_its_end(name: str, body: Callable[[], int | None], log_folder: Path 
     except MasteryError as error:
         _say(f"{name}: {error}")
         return error.exit_code
-    except Exception as error:
+    except BaseException as error:  # that of a panic in a library's Rust is no Exception
         _say(f"{name}: {explain_with_log(error, log_folder)}")
         return FAILED
     return code

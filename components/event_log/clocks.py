@@ -55,6 +55,7 @@ class ClockRead:
         numbers: the same length, int64 or float64 where a number was written, or None where there is none.
         faults: rows that hold no time, one boolean per row, and what was expected of them.
         moved: rows with a date whose midnight the zone's clocks skipped; they stand for the day's first moment.
+        twice: rows with a local time that the zone had twice; they stand for the first.
         describe: returns what a row holds where Python cannot show the raw value.
     """
 
@@ -62,6 +63,7 @@ class ClockRead:
     numbers: pl.Series | None = None
     faults: list[tuple[pl.Series, str]] = field(default_factory=list)
     moved: pl.Series | None = None
+    twice: pl.Series | None = None
     describe: Callable[[int], str] | None = None
 
 
@@ -172,7 +174,10 @@ def _read_numbers(raw: pl.Series) -> ClockRead:
     else:
         values = raw.cast(pl.Float64)
         values = values.set(~values.is_finite(), None)
-    return _bounded_numbers(values, missing=raw.is_null())
+    read = _bounded_numbers(values, missing=raw.is_null())
+    coarse = _too_coarse(raw) & values.is_not_null()
+    read.faults.append((coarse, "a number that was not rounded (write times as integers or 64-bit floats)"))
+    return read
 
 
 def _bounded_numbers(values: pl.Series, missing: pl.Series) -> ClockRead:
@@ -182,6 +187,17 @@ def _bounded_numbers(values: pl.Series, missing: pl.Series) -> ClockRead:
     expected = f"a number from {-LARGEST_NUMBER:.2g} to {LARGEST_NUMBER:.2g}"
     faults = [(missing, "a time in every row"), (values.is_null() & ~missing, expected)]
     return ClockRead(values, values, faults)
+
+
+def _too_coarse(raw: pl.Series) -> pl.Series:
+    """Says which numbers were rounded to whole ones or worse, having too few bits: seconds of today to two minutes."""
+    if raw.dtype == pl.Float16:
+        exact = 2.0**11
+    elif raw.dtype == pl.Float32:
+        exact = 2.0**24
+    else:
+        return pl.repeat(False, len(raw), eager=True)
+    return (raw.cast(pl.Float64).abs() >= exact).fill_null(False)
 
 
 def _read_text(text: pl.Series, timezone: str) -> ClockRead:
@@ -257,7 +273,13 @@ def _bounded(values: pl.Series) -> pl.Series:
 def _localize(parsed: _Parsed, timezone: str) -> ClockRead:
     """Gives local times their zone; of a time that was twice, the first."""
     naive = parsed.naive
-    utc = naive.dt.replace_time_zone(timezone, ambiguous="earliest", non_existent="null").dt.convert_time_zone("UTC")
+    local = naive.dt.replace_time_zone(timezone, ambiguous="null", non_existent="null")
+    twice = None
+    if local.null_count() > naive.null_count():
+        first = naive.dt.replace_time_zone(timezone, ambiguous="earliest", non_existent="null")
+        twice = local.is_null() & first.is_not_null()
+        local = first
+    utc = local.dt.convert_time_zone("UTC")
     skipped = utc.is_null() & naive.is_not_null()
     moved = skipped & parsed.dates
     if moved.any():
@@ -266,7 +288,7 @@ def _localize(parsed: _Parsed, timezone: str) -> ClockRead:
         moved = moved & utc.is_not_null()
         skipped = skipped & ~moved
     expected = f"a time that {timezone} has had: its clocks skipped this hour, which does not exist (data.timezone)"
-    return ClockRead(_bounded(utc), faults=[(skipped, expected)], moved=moved)
+    return ClockRead(_bounded(utc), faults=[(skipped, expected)], moved=moved, twice=twice)
 
 
 def _first_moment(midnight: datetime, timezone: str) -> datetime | None:

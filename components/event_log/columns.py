@@ -102,7 +102,7 @@ def _category(raw: pl.Series, *, nan_as_missing: bool) -> Read | None:
         return Read(digits(read.values), read.faults)
     if isinstance(raw.dtype, pl.Date | pl.Datetime):
         return _time_as_text(raw)
-    text = raw.cast(pl.String) if raw.dtype.is_temporal() or raw.dtype.is_decimal() else _text(raw)
+    text = raw.cast(pl.String) if isinstance(raw.dtype, pl.Time | pl.Decimal) else _text(raw)
     return None if text is None else Read(_written_once(text))
 
 
@@ -228,7 +228,7 @@ def _any(raw: pl.Series, *, nan_as_missing: bool) -> Read | None:
         return Read(integers if integers.null_count() == raw.null_count() else raw.cast(pl.String))
     if isinstance(dtype, pl.Date | pl.Datetime):
         return _time_as_text(raw)
-    text = raw.cast(pl.String) if dtype.is_temporal() else _text(raw)
+    text = raw.cast(pl.String) if isinstance(dtype, pl.Time) else _text(raw)
     return None if text is None else Read(text)
 
 

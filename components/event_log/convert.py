@@ -73,11 +73,18 @@ def _keep_notes(file: LogFile, table: Table, name: str, read: Read, raw: pl.Seri
         if read.clock.moved is not None:
             text = f"dates in {source} without a midnight, which {table.timezone} skipped (their first hour counts)"
             tally.hints += hint_at(read.clock.moved, raw, chunk.numbers, text=text, **where)
+        if read.clock.twice is not None:
+            text = f"times in {source} that {table.timezone} had twice, as its clocks went back (the first counts)"
+            tally.hints += hint_at(read.clock.twice, raw, chunk.numbers, text=text, **where)
     elif kind is Kind.KEY:
         text = f"{table.name} with a {source} that looks like a missing value (it is read as an id)"
         different = read.values.unique()
         if not (missing := different.filter(looks_missing(different))).is_empty():
             rows = read.values.is_in(missing.implode())
+            tally.hints += hint_at(rows, read.values, chunk.numbers, text=text, **where)
+        if (of_folder := file.partition.get(source)) is not None:
+            text = f"{table.name} with another {source} than their folder is named after (the column counts)"
+            rows = (read.values != of_folder).fill_null(False)
             tally.hints += hint_at(rows, read.values, chunk.numbers, text=text, **where)
         if found := lookalikes(different):
             tally.lookalikes[name] = found

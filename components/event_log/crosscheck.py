@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import time as time_of_day
 
 import polars as pl
 
@@ -68,7 +69,7 @@ def cross_check(
     }
     tally.used_events = windows.events.height
     tally.unused = _unused(seen, rows) if windows.events.height < seen.height else ""
-    tally.hints = _repeated(windows.events)
+    tally.hints = [*_repeated(windows.events), *_without_hour(windows, rows, spec.timezone)]
     return Part(rows, windows, tally)
 
 
@@ -137,6 +138,22 @@ def _repeated(events: pl.DataFrame) -> list[Hint]:
             example=example,
         )
     ]
+
+
+def _without_hour(windows: Windows, outcomes: pl.DataFrame, timezone: str) -> list[Hint]:
+    """Returns a hint at outcomes that see an event of the same day by its date: it may have been after them."""
+    if not isinstance(outcomes.schema[AS_OF], pl.Datetime):
+        return []
+    seen = pl.Series(windows.num_steps > 0)
+    last = windows.events[TIME].gather((windows.stop - 1)[seen.to_numpy()])
+    pairs = outcomes.filter(seen).select(LEARNER, UNIT, AS_OF, last)
+    time, as_of = (pl.col(name).dt.convert_time_zone(timezone) for name in (TIME, AS_OF))
+    found = pairs.filter((time.dt.time() == time_of_day()) & (time.dt.date() == as_of.dt.date()))
+    if found.is_empty():
+        return []
+    text = f"outcomes that see an event at midnight of their own day (where {TIME} is a date, later hours are seen)"
+    example = _moment(found.select(LEARNER, UNIT, AS_OF).sort(pl.all()).row(0))
+    return [Hint(text=text, count=len(found), example=example)]
 
 
 def _duplicates(outcomes: pl.DataFrame, files: Sequence[LogFile]) -> list[Problem]:

@@ -43,7 +43,7 @@ class Reason(StrEnum):
     FORMAT = "of another format"
     EMPTY = "empty (0 bytes)"
     DANGLING = "links to nothing"
-    SPECIAL = "no regular files"
+    SPECIAL = "neither file nor folder, but a pipe or the like"
 
 
 @dataclass(frozen=True)
@@ -297,12 +297,13 @@ def _find(search: _Search, table: str, pattern: str) -> tuple[list[_Match], Prob
         advice = "a path; mount the bucket as a folder, or copy the log"
         return [], Problem(subject=f"data.{table}", expected=advice, found=repr(pattern))
     plain = _ESCAPED.sub(r"\1", pattern)
-    if os.path.isfile(plain):
+    # What is there is meant as it is, whatever characters it has; but a file named `*.csv` is one of its own pattern.
+    literal = not (glob.has_magic(pattern) and fnmatchcase(plain, pattern))
+    if literal and os.path.isfile(plain):
         known = format_of(plain)
         return ([_Match(plain)], None) if known else ([], _none_in(plain, [plain]))
 
-    # A path that is there is meant as it is, whatever characters it has.
-    matches = [_Match(plain)] if os.path.exists(plain) else list(search.match(pattern))
+    matches = [_Match(plain)] if literal and os.path.exists(plain) else list(search.match(pattern))
     files: list[_Match] = []
     for match in matches:
         files += search.files_below(match) if os.path.isdir(match.path) else [match]

@@ -16,8 +16,8 @@ LOOKS_MISSING = frozenset(
 )
 MAX_LOOKALIKES = 1000  # ids of one column that are looked for; the first by name of those that could be another
 _PLAIN = r"^[\x21-\x7e]*$"
-_NUMBER = r"^\+?0*(\d+)(?:\.0*)?$"
-_REWRITTEN = r"^(?:\+\d+|0\d+|\d+\.0*)(?:\.0*)?$"  # a number that is usually written in another way
+_NUMBER = r"^(?:\+|(-))?0*(\d+)(?:\.0*)?$"
+_REWRITTEN = r"^(?:\+\d+|-?0\d+|-?\d+\.0*)(?:\.0*)?$"  # a number that is usually written in another way
 
 
 class Hint(BaseModel):
@@ -74,7 +74,7 @@ def plain_id(text: str) -> str:
     visible = "".join(_visible(character) for character in composed)
     spaced = " ".join(visible.split())
     number = re.match(_NUMBER, spaced, re.ASCII)
-    return number[1] if number else spaced
+    return (number[1] or "") + number[2] if number else spaced
 
 
 def _visible(character: str) -> str:

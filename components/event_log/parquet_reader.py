@@ -28,12 +28,14 @@ def read_parquet(file: LogFile, columns: Sequence[str]) -> Iterator[Chunk | Prob
             known = [name for name in columns if name in schema.names]
             row = 1
             for batch in _batches(source, known):
-                frame = pl.DataFrame(_narrow_decimals(pa.Table.from_batches([batch]))).select(known)
+                frame = pl.DataFrame(_for_polars(pa.Table.from_batches([batch]))).select(known)
                 yield Chunk(frame, range(row, row + len(batch)), schema.names, typed=True)
                 row += len(batch)
             if row - 1 != source.metadata.num_rows:
                 found = f"{row - 1:,} rows where its footer says {source.metadata.num_rows:,}"
                 yield Problem(subject=file.path, expected="a complete Parquet file", found=found)
+    except _NoSuchType as fault:
+        yield Problem(subject=file.path, column=fault.column, expected=fault.expected, found=fault.found)
     except (pa.ArrowException, OSError) as error:
         yield Problem(subject=file.path, expected="a complete Parquet file", found=_what_is_there(file.path, error))
 
@@ -45,13 +47,36 @@ def _batches(source: pq.ParquetFile, columns: list[str]) -> Iterator[pa.RecordBa
         yield from source.iter_batches(CHUNK_ROWS, columns=columns)
 
 
-def _narrow_decimals(table: pa.Table) -> pa.Table:
-    """Makes decimals as wide as Polars knows; raises `ArrowInvalid` where one does not fit."""
-    fields = [
-        field.with_type(pa.decimal128(38, field.type.scale)) if pa.types.is_decimal256(field.type) else field
-        for field in table.schema
-    ]
-    return table if fields == list(table.schema) else table.cast(pa.schema(fields))
+class _NoSuchType(Exception):
+    """A column whose type or values Polars has no place for."""
+
+    def __init__(self, column: str, expected: str, found: str) -> None:
+        super().__init__(found)
+        self.column, self.expected, self.found = column, expected, found
+
+
+def _for_polars(table: pa.Table) -> pa.Table:
+    """Returns the table with types that Polars knows: it ends the process over a zone such as +05:30.
+
+    Raises:
+        _NoSuchType: a decimal has too many digits.
+    """
+    columns = {}
+    for field in table.schema:
+        column, known = table.column(field.name), _known_type(field.type)
+        try:
+            columns[field.name] = column if known == field.type else column.cast(known)
+        except pa.ArrowInvalid:
+            raise _NoSuchType(field.name, "decimals of at most 38 digits", f"a longer one in {field.type}") from None
+    return pa.table(columns)
+
+
+def _known_type(dtype: pa.DataType) -> pa.DataType:
+    if pa.types.is_decimal256(dtype):
+        return pa.decimal128(38, dtype.scale)
+    if pa.types.is_timestamp(dtype) and dtype.tz:
+        return pa.timestamp(dtype.unit, "UTC")  # what is stored does not depend on the zone
+    return dtype
 
 
 def _what_is_there(path: str, error: Exception) -> str:

@@ -19,6 +19,7 @@ from components.event_log.tally import Tally
 from components.naming import LEARNER, UNIT
 
 SHOWN_COLUMNS = 30
+SHOWN_LETTERS = 60  # of a column's name: what is no table at all may have a first line of a megabyte
 
 
 def read_table(
@@ -67,6 +68,7 @@ def read_table(
 def _explain_missing(file: LogFile, table: Table, missing: list[str], header: Sequence[str]) -> Problem:
     """Returns one problem for all missing columns of a file, with its likely cause."""
     names = ", ".join(repr(name) for name in missing)
+    header = [name if len(name) <= SHOWN_LETTERS else f"{name[:SHOWN_LETTERS]}..." for name in header]
     expected = f"a column {names} in {table.name}" if len(missing) == 1 else f"the columns {names} in {table.name}"
     close = near_misses(missing, header)
     more = f" and {len(header) - SHOWN_COLUMNS} more" if len(header) > SHOWN_COLUMNS else ""

@@ -55,9 +55,15 @@ def test_an_ending_has_its_code_and_words(
     assert not [*temporary.iterdir()]
 
 
-@pytest.mark.parametrize("error", [KeyError("learner"), ZeroDivisionError("x"), EOFError("cut off"), RecursionError()])
+class Panic(BaseException):
+    """No `Exception`, as what Python sees of a panic in Rust."""
+
+
+@pytest.mark.parametrize(
+    "error", [KeyError("learner"), ZeroDivisionError("x"), EOFError("cut off"), RecursionError(), Panic()]
+)
 def test_what_nobody_foresaw_is_one_sentence_and_a_file(
-    capsys: pytest.CaptureFixture[str], temporary: Path, error: Exception
+    capsys: pytest.CaptureFixture[str], temporary: Path, error: BaseException
 ) -> None:
     code, text = ended(capsys, error)
     [log] = temporary.iterdir()

@@ -441,6 +441,56 @@ def test_warns_of_events_that_are_there_twice(
     assert summary.describe().splitlines()[-1] == f"warning   {summary.warnings[0]}"
 
 
+@pytest.mark.parametrize(
+    ("time", "as_of", "count"),
+    [
+        ("2024-03-05", "2024-03-05 12:00", 80),
+        ("2024-03-05", "2024-03-05T00:30:00+01:00", 80),  # midnight in Zurich is half an hour before
+        ("2024-03-05", "2024-03-06", 0),
+        ("2024-03-05 00:00:01", "2024-03-05 12:00", 0),
+    ],
+)
+def test_warns_of_events_of_which_only_the_day_is_known(
+    time: str, as_of: str, count: int, write: Write, configure: Configure, events: pl.DataFrame, outcomes: pl.DataFrame
+) -> None:
+    moments = outcomes.with_row_index().with_columns(unit_id=pl.format("u{}", pl.col("index") % 2), as_of=pl.lit(as_of))
+    write(events.with_columns(unit_id=pl.format("u{}", pl.col("time") % 2), time=pl.lit(time)), moments.drop("index"))
+    summary = check_log(configure(data={"timezone": "Europe/Zurich"}))
+    told = [warning for warning in summary.warnings if "midnight" in warning]
+    assert [warning.partition(", such as")[0].rpartition(": ")[2] for warning in told] == [str(count)] * bool(count)
+
+
+def test_warns_of_hours_that_were_twice(
+    write: Write, configure: Configure, events: pl.DataFrame, outcomes: pl.DataFrame, tmp_path: Path
+) -> None:
+    write(
+        events.with_columns(time=pl.lit("2024-10-27 0") + pl.col("time").cast(pl.String) + ":30:00"),
+        outcomes.with_columns(as_of=pl.lit("2024-10-27 0") + pl.col("as_of").cast(pl.String) + ":00:00"),
+    )
+    summary = check_log(configure(data={"timezone": "Europe/Zurich"}))
+    assert [warning.replace(f"{tmp_path}/", "") for warning in summary.warnings] == [
+        "times in as_of that Europe/Zurich had twice, as its clocks went back (the first counts): 40, "
+        "such as '2024-10-27 02:00:00' in outcomes.parquet, row 1",
+        "times in time that Europe/Zurich had twice, as its clocks went back (the first counts): 40, "
+        "such as '2024-10-27 02:30:00' in events.parquet, row 3",
+    ]
+
+
+def test_warns_where_a_folder_says_another_id_than_its_file(
+    configure: Configure, write: Write, events: pl.DataFrame, tmp_path: Path
+) -> None:
+    write()
+    for unit in ("u", "v"):
+        (tmp_path / f"unit_id={unit}").mkdir()
+    events[:80].write_csv(tmp_path / "unit_id=u" / "a.csv")
+    events[80:].write_csv(tmp_path / "unit_id=v" / "a.csv")
+    summary = check_log(configure(data={"events": str(tmp_path / "unit_id=*")}))
+    assert [warning.replace(f"{tmp_path}/", "") for warning in summary.warnings] == [
+        "events with another unit_id than their folder is named after (the column counts): 80, "
+        "such as 'u' in unit_id=v/a.csv, line 2"
+    ]
+
+
 def test_says_why_learners_have_no_events(write: Write, refuse: Callable[..., list[str]], events: pl.DataFrame) -> None:
     write(events.with_columns(learner_id=pl.col("learner_id") + " "))
     [problem] = refuse()

@@ -270,3 +270,16 @@ def test_times_become_those_of_the_log(clock: Clock) -> None:
 )
 def test_times_as_people_read_them(moment: float, clock: Clock, text: str) -> None:
     assert format_moment(moment, clock) == text
+
+
+@pytest.mark.parametrize(
+    ("raw", "rows"),
+    [
+        (pl.Series([1_709_544_600, 1.5, None], dtype=pl.Float32), [0]),
+        (pl.Series([2**24 - 1, 2**24], dtype=pl.Float32), [1]),
+        (pl.Series([2047, 2048, -4096], dtype=pl.Float16), [1, 2]),
+        (pl.Series([1_709_544_600.5]), []),
+    ],
+)
+def test_a_time_that_its_file_has_rounded_is_none(raw: pl.Series, rows: list[int]) -> None:
+    assert [found for found, expected in faults(read_clock(raw, "UTC")) if "rounded" in expected] == [rows] * bool(rows)

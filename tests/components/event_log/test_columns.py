@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -50,7 +50,13 @@ def test_what_a_column_becomes(kind: Kind, raw: list[Any], values: list[Any]) ->
 
 @pytest.mark.parametrize(
     ("kind", "raw"),
-    [(Kind.KEY, [0.5]), (Kind.CLASS, [date(2024, 5, 1)]), (Kind.NUMBER, [date(2024, 5, 1)]), (Kind.ANY, [[1]])],
+    [
+        (Kind.KEY, [0.5]),
+        (Kind.CLASS, [date(2024, 5, 1)]),
+        (Kind.NUMBER, [date(2024, 5, 1)]),
+        (Kind.ANY, [[1]]),
+        *((kind, [timedelta(1)]) for kind in Kind),
+    ],
 )
 def test_what_it_cannot_be(kind: Kind, raw: list[Any]) -> None:
     assert read_column(kind, pl.Series(raw), TABLE, typed=True) is None

@@ -149,6 +149,12 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     assert listing.passed_over == {Reason.SPECIAL: [str(tmp_path / "pipe.csv")]}
 
 
+def test_a_file_named_like_a_pattern_hides_no_other(tmp_path: Path) -> None:
+    touch(tmp_path, "*.csv", "a.csv", "[b].csv", "b.csv")
+    assert listed(tmp_path, "*.csv")[0] == ["*.csv", "[b].csv", "a.csv", "b.csv"]
+    assert listed(tmp_path, "[b].csv")[0] == ["[b].csv"]
+
+
 def test_a_log_of_empty_files_is_one_error(tmp_path: Path) -> None:
     touch(tmp_path, "a.csv", "b.jsonl", content="")
     (problem,) = find_files("events", [str(tmp_path)]).problems

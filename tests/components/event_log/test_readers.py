@@ -7,6 +7,7 @@ import json
 import tempfile
 from collections import Counter
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 
 import polars as pl
@@ -67,6 +68,27 @@ def test_parquet_in_chunks(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert frame["a"].to_list() == list(range(1000))
     assert numbers == list(range(1, 1001))
     assert problems == []
+
+
+@pytest.mark.parametrize("zone", ["+05:30", "+00:00", "Mars/Base", "Europe/Zurich", None])
+@pytest.mark.parametrize("unit", ["ms", "us", "ns"])
+def test_parquet_timestamps_of_any_zone_are_what_is_stored(zone: str | None, unit: str, tmp_path: Path) -> None:
+    pq.write_table(pa.table({"a": pa.array([1_709_544_600_000, None], pa.timestamp(unit, zone))}), tmp_path / "x.pq")
+    frame, _, problems = read(tmp_path / "x.pq", "a")
+    assert problems == []
+    assert frame["a"].dtype == pl.Datetime(unit, "UTC" if zone else None)
+    assert frame["a"].to_physical().to_list() == [1_709_544_600_000, None]
+
+
+def test_parquet_decimals_that_are_too_long_are_named(tmp_path: Path) -> None:
+    values = pa.array([Decimal(1), Decimal("9" * 60)], pa.decimal256(76, 0))
+    pq.write_table(pa.table({"a": values[:1], "b": values[1:]}), tmp_path / "x.parquet")
+    assert read(tmp_path / "x.parquet", "a")[0]["a"].to_list() == [Decimal(1)]
+    frame, _, problems = read(tmp_path / "x.parquet", "a", "b")
+    assert frame.is_empty()
+    assert problems == [
+        "x.parquet, column b: expected decimals of at most 38 digits, found a longer one in decimal256(76, 0)"
+    ]
 
 
 def test_csv_as_text(tmp_path: Path) -> None:

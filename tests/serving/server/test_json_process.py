@@ -19,6 +19,7 @@ from tensorflow.core.framework import types_pb2
 
 from serving.server.errors import RequestError
 from serving.server.json_process import JsonProcess, Read, read_request
+from serving.server.open_inference import read_question
 from serving.server.signatures import Signature
 from tests.serving.server.test_json_codec import anything, spec
 
@@ -103,6 +104,10 @@ def test_it_keeps_a_limit_of_memory_that_was_set_before() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_it_is_light(reader: JsonProcess) -> None:
     read(reader, RIGHT)
+    item = {"name": "a", "datatype": "FP32", "shape": [1], "data": [1.5]}
+    signatures = {"only": Signature("only", {"a": SIGNATURES["serving_default"].inputs["a"]}, {})}
+    question = asyncio.run(reader.read(json.dumps({"inputs": [item]}).encode(), signatures, read_question))
+    assert (question.signature_name, question.inputs["a"].tolist()) == ("only", [1.5])
     assert "tensorflow" not in Path(f"/proc/{reader.pid}/maps").read_text()
 
 
