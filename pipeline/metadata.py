@@ -180,7 +180,7 @@ def _explain(mysql: metadata_store_pb2.MySQLDatabaseConfig, silence: str | None,
     if silence:
         return (
             f"metadata.host: expected MySQL or MariaDB at {address} for the database {mysql.database}, "
-            f"found nobody who answers in {waited:.0f} s ({silence}). Start it, or correct metadata.host and "
+            f"found no answer within {waited:.0f} s ({silence}). Start it, or correct metadata.host and "
             "metadata.port (MASTERY_METADATA_HOST, MASTERY_METADATA_PORT)."
         )
     return (

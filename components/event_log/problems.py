@@ -148,11 +148,6 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
-def near_miss(name: str, known: Iterable[str]) -> str:
-    """Returns ` (did you mean 'x'?)` where one of the known names is close to `name`, else nothing."""
-    return near_misses([name], known)
-
-
 def near_misses(names: Iterable[str], known: Iterable[str]) -> str:
     """Returns ` (did you mean 'x', 'y'?)` with known names that are close to one of `names`."""
     by_lower = {item.lower(): item for item in known}

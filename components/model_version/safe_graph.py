@@ -84,7 +84,8 @@ def graph_problems(meta_graph: MetaGraphDef, *, also_allowed: Collection[str] = 
 
     hidden = sorted(name for name in graph.functions if op_def_registry.get(name) is not None)
     problems = [f"a function called like the operation {name}" for name in hidden]
-    unknown = {node.op: scope for scope, node in graph.all_nodes() if node.op not in allowed | graph.functions.keys()}
+    known = allowed | graph.functions.keys()
+    unknown = {node.op: scope for scope, node in graph.all_nodes() if node.op not in known}
     for operation, scope in sorted(unknown.items()):
         problems.append(f"operation {operation[:100]} in {_shown(scope)}, which may touch files or run code")
 
@@ -120,8 +121,9 @@ def _served_checkpoints(graph: _Graph, meta_graph: MetaGraphDef, also_allowed: s
 def _other_files(graph: _Graph, meta_graph: MetaGraphDef, also_allowed: set[str]) -> Iterator[str]:
     """Yields operations that read a file which is no asset of the model."""
     assets = {_node_name(asset.tensor_info.name) for asset in meta_graph.asset_file_def}
+    reading = READS_ASSET.keys() - also_allowed
     for scope, node in graph.all_nodes():
-        if node.op not in READS_ASSET.keys() - also_allowed:
+        if node.op not in reading:
             continue
         origins = graph.origins(scope, node, READS_ASSET[node.op])
         if not origins or not origins <= assets:

@@ -11,6 +11,7 @@ from http import HTTPStatus
 from grpc import StatusCode
 
 from serving.server.errors import RequestError
+from serving.server.settings import RELOAD_TOKEN
 
 SMALL_BODY = 64 * 2**10  # bytes: up to here, a body is not counted; as many as there may be at once fit anywhere
 
@@ -147,7 +148,7 @@ def check_reload_token(token: str | None, presented: str | None) -> None:
     if token is None:
         raise RequestError(
             StatusCode.PERMISSION_DENIED,
-            "reloading by gRPC is off; the server was started without $MASTERY_SERVE_RELOAD_TOKEN. A models.config "
+            f"reloading by gRPC is off; the server was started without ${RELOAD_TOKEN}. A models.config "
             "in the folder of the versions says the same, and is followed.",
         )
     if not hmac.compare_digest((presented or "").encode(), token.encode()):
