@@ -77,13 +77,14 @@ class BoundedHttp(HttpToolsProtocol):
         self._raw = transport
         self.address = client_of(transport.get_extra_info("peername"))
         has_place = self._table.add(self)
-        if self._tls is not None and has_place:
+        if self._tls is None:
+            self._begin(transport)
+            if not has_place:
+                self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections are open; try again later.")
+        elif has_place:
             self._handshake = self.loop.create_task(self._start_tls(transport, self._tls))
-            return
-
-        self._begin(transport)
-        if not has_place:
-            self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections are open; try again later.")
+        else:
+            transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forgets the connection, and ends the work for a client that has gone."""
