@@ -172,7 +172,8 @@ class Server:
 
     def _make_grpc(self, path: str) -> grpc.aio.Server:
         settings = self._settings
-        checks = [TokenCheck(settings.token, settings.reload_token)]  # the second always: reloading is off without it
+        has_token = settings.token or settings.reload_token
+        checks = [TokenCheck(settings.token, settings.reload_token)] if has_token else []
         server = grpc.aio.server(options=channel_options(settings.limits), interceptors=checks)
         GrpcApi(self._predictor).add_to(server)
         add_reflection(server)

@@ -23,13 +23,14 @@ from tensorflow_serving.apis.model_pb2 import ModelSpec
 from tensorflow_serving.apis.predict_pb2 import PredictRequest, PredictResponse
 from tensorflow_serving.apis.regression_pb2 import RegressionRequest
 
-from serving.server.errors import invalid, listed
+from serving.server.errors import RequestError, invalid, listed
 from serving.server.grpc_introspection import MODEL_SERVICE, PREDICTION_SERVICE
 from serving.server.grpc_transport import message_of
 from serving.server.message_fields import check_fields
 from serving.server.model_config import ModelConfigError, policy_of
 from serving.server.open_inference_grpc import SERVICE, OpenInferenceGrpc
 from serving.server.predictor import SMALL, SMALL_ANSWER, ModelChoice, Predictor, as_request_error, in_thread_if
+from serving.server.settings import RELOAD_TOKEN
 from serving.server.signatures import Arrays, Signature
 from serving.server.tensor_codec import decode_inputs, encode
 from serving.server.tracing import note_grpc_status
@@ -116,6 +117,12 @@ class GrpcApi:
     async def reload(self, request: ReloadConfigRequest) -> ReloadConfigResponse:
         """Follows another version policy and other labels."""
         settings = self._predictor.settings
+        if settings.reload_token is None:  # else the token has been looked at before the message was read
+            raise RequestError(
+                StatusCode.PERMISSION_DENIED,
+                f"reloading by gRPC is off; the server was started without ${RELOAD_TOKEN}. A models.config in the "
+                "folder of the versions says the same, and is followed.",
+            )
         if request.config.WhichOneof("config") != "model_config_list":
             raise invalid("config: expected a model_config_list, found none.")
         models = list(request.config.model_config_list.config)
