@@ -177,7 +177,7 @@ def _absolute(value: Any, folder: Path, where: str, *, is_pattern: bool) -> Any:
         if is_pattern:
             return absolute_pattern(value, folder)
         return str(Path(folder, Path(value).expanduser()).resolve())
-    except (RuntimeError, OSError) as error:  # a home that is not known; links in a circle
+    except (RuntimeError, OSError, ValueError) as error:  # no such home; links in a circle; no Unicode text
         raise ConfigError(f"{where}: expected a path, found {_shorten(value)} ({error}).") from None
 
 

@@ -148,3 +148,6 @@ def test_text_that_no_file_could_hold_is_named(tmp_path: Path, text: str) -> Non
     file.write_text(yaml.safe_dump(BASE))
     with pytest.raises(ConfigError, match=r"--set label.column: expected"):
         load_config(file, [f"label.column={text}"])
+    for key in ("schema", "data.events", "kubeflow.ca_cert"):
+        with pytest.raises(ConfigError, match=rf"--set {key}: expected "):
+            load_config(file, [f"{key}={text}"])
