@@ -191,10 +191,10 @@ def _bounded_numbers(values: pl.Series, missing: pl.Series) -> ClockRead:
 
 def _too_coarse(raw: pl.Series) -> pl.Series:
     """Says which numbers were rounded to whole ones or worse, having too few bits: seconds of today to two minutes."""
-    bits = {pl.Float16: 11, pl.Float32: 24}.get(type(raw.dtype))
-    if bits is None:
+    if not isinstance(raw.dtype, pl.Float16 | pl.Float32):
         return pl.repeat(False, len(raw), eager=True)
-    return (raw.cast(pl.Float64).abs() >= 2**bits).fill_null(False)
+    bits = 11 if isinstance(raw.dtype, pl.Float16) else 24
+    return raw.cast(pl.Float64).abs().is_between(2**bits, float("inf")).fill_null(False)
 
 
 def _read_text(text: pl.Series, timezone: str) -> ClockRead:
