@@ -146,7 +146,7 @@ def _hidden_folder_beside(target: Path) -> Iterator[Path]:
     try:
         yield folder
     except OSError as error:
-        if error.filename is None:  # of writing to a full disk: say where
+        if error.errno and error.filename is None:  # of writing to a full disk: say where
             error.filename = str(target)
         raise
     finally:

@@ -83,7 +83,7 @@ def for_markdown(text: str) -> str:
 
 
 def for_chat(text: str) -> str:
-    r"""Returns a text for Slack, Mattermost and Teams: no links, and nobody is called.
+    r"""Returns a text for Slack, Mattermost and Teams: it mentions nobody, and no words hide a link.
 
     >>> for_chat("<!channel> @all & <http://evil.example|here>")
     '&lt;!channel&gt; @\u200ball &amp; &lt;http://evil.example|here&gt;'

@@ -7,7 +7,6 @@ sentence names.
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import os
 import platform
@@ -43,7 +42,8 @@ def run_program(name: str, body: Callable[[], int | None], *, log_folder: Path |
 def _run_to_its_end(name: str, body: Callable[[], int | None], log_folder: Path | None) -> int:
     try:
         code = _exit_code_of(body)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # it was closed before we began (`>&-`)
+            sys.stdout.flush()
     except KeyboardInterrupt:
         _say(f"{name}: interrupted.")
         return INTERRUPTED
@@ -54,9 +54,6 @@ def _run_to_its_end(name: str, body: Callable[[], int | None], log_folder: Path 
         _say(f"{name}: {error}")
         return error.exit_code
     except BaseException as error:  # that of a panic in a library's Rust is no Exception
-        if isinstance(error, OSError) and error.errno == errno.EPIPE:
-            _close_output()
-            return BROKEN_PIPE
         _say(f"{name}: {explain_with_log(error, log_folder)}")
         return FAILED
     return code

@@ -15,10 +15,9 @@ def for_spreadsheet(table: pl.DataFrame) -> pl.DataFrame:
     """Returns a table whose text a spreadsheet takes for text, to write it as CSV.
 
     A cell that begins with `=`, `+`, `-`, `@`, a tab or a line break, after any number of
-    apostrophes, gets one apostrophe more, as OWASP advises. So does a `=`, `+`, `-` or `@` right
-    after a `;`, tab or line break inside a
-    cell: where `;` parts cells, it begins one. Numbers, also those that are text, and names of
-        columns stay as they are.
+    apostrophes, gets one apostrophe more, as OWASP advises. So does `=`, `+`, `-` or `@` right after
+    a `;`, tab or line break inside a cell, which begins a cell where `;` separates them. Numbers,
+    those that are text included, and the names of columns stay as they are.
 
     `from_spreadsheet` undoes it.
 

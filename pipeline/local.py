@@ -50,10 +50,10 @@ def run_pipeline(
     """
     if only_new_data and (from_node or not use_cache):
         raise MasteryError("--only-new-data does not go with --from or --no-cache, which want something done anyway.")
-    find_log(config)
-    store = config.metadata.with_environment(os.environ)
     root = root.resolve()
     check_root(root)
+    find_log(config)
+    store = config.metadata.with_environment(os.environ)
     layout = Layout(root, config.name)
     with lock_root(root):
         _recover(layout, store)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import sqlite3
 import time
@@ -20,6 +21,7 @@ from pipeline.layout import Layout
 START_UP = 30.0  # seconds that a database which nobody answers for may still be starting
 LOG_IN = 5.0  # seconds for a server that answers but lets nobody in: full, or making its tables for somebody else
 BUSY = 5.0  # seconds that somebody may hold the SQLite file; a step of ML Metadata takes milliseconds
+_LITTLE = 2**16  # bytes; a disk with less left is full for SQLite, which then tells of anything but that
 _PAUSE = 1.0
 _PROBE = 5.0
 
@@ -133,11 +135,13 @@ def _say_refused(file: Path, reason: str) -> str:
         holders = _who_locks(file)
         who = f"process {', '.join(holders)}" if holders else "another process, perhaps on another machine"
         return f"{file}: the metadata store is locked by {who}. Wait for it or end it, then give the command again."
-    if "full" in reason:
+    if "full" in reason or shutil.disk_usage(file.parent).free < _LITTLE:
         return f"{file}: no space left on the disk of the metadata store. Make room, then give the command again."
     if "readonly" in reason or "unable to open" in reason:
         return f"{file}: expected a file that can be written, found: {reason}. Give this user the right to it."
-    return f"{file}: expected ML Metadata's file, found: {reason}. Bring a good copy back, or give another --root."
+    if "not a database" in reason or "malformed" in reason:
+        return f"{file}: expected ML Metadata's file, found: {reason}. Bring a good copy back, or give another --root."
+    return f"{file}: the metadata store failed ({reason})."
 
 
 def _who_locks(file: Path) -> list[str]:
@@ -176,7 +180,7 @@ def _explain(mysql: metadata_store_pb2.MySQLDatabaseConfig, silence: str | None,
     if silence:
         return (
             f"metadata.host: expected MySQL or MariaDB at {address} for the database {mysql.database}, "
-            f"found nobody who answers in {waited:.0f} s ({silence}). Start it, or correct metadata.host and "
+            f"found no answer within {waited:.0f} s ({silence}). Start it, or correct metadata.host and "
             "metadata.port (MASTERY_METADATA_HOST, MASTERY_METADATA_PORT)."
         )
     return (

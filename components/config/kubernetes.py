@@ -63,10 +63,6 @@ def _is_secret_key(value: str) -> str:
     return _check(value, r"[-._A-Za-z0-9]+", 253, "letters, digits, -, _ and . in a secret's key")
 
 
-def _is_variable(value: str) -> str:
-    return _check(value, r"[A-Za-z_][A-Za-z0-9_]*", 253, "letters, digits and _ in a variable's name")
-
-
 def _is_image(value: str) -> str:
     found = _IMAGE.fullmatch(value)
     if found is None:
@@ -127,7 +123,6 @@ LabelKey = Annotated[str, AfterValidator(_is_label_key)]
 LabelValue = Annotated[str, BeforeValidator(_as_text), AfterValidator(_is_label_value)]
 Resource = Annotated[str, AfterValidator(_is_resource)]
 SecretKey = Annotated[str, AfterValidator(_is_secret_key)]
-Variable = Annotated[str, AfterValidator(_is_variable)]
 Image = Annotated[str, AfterValidator(_is_image)]
 AbsolutePath = Annotated[str, AfterValidator(_is_absolute)]
 MountPath = Annotated[str, AfterValidator(_is_mount_path)]

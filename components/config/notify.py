@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, StringConstraints, model_validator
 
 from components.config.addresses import Address, Host, Variable
-from components.config.section import Section
+from components.config.section import KeyedError, Section
 
 Occasion = Literal["passed", "gates failed", "failed", "interrupted", "no new data"]
 Mailbox = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*[^@\s]@[^@\s\x00-\x1f\x7f]+$")]
@@ -30,7 +30,7 @@ class Webhook(Section):
         if self.url is not None:
             parts = urlsplit(self.url)
             if parts.scheme not in ("http", "https") or not parts.hostname:
-                raise ValueError("url: expected an address that starts with https:// or http://")
+                raise KeyedError("url", "expected an address that starts with https:// or http://")
         return self
 
 
@@ -55,7 +55,7 @@ class Email(Section):
         if (self.user is None) != (self.password_env is None):
             raise ValueError("expected both of user and password_env, or none of them")
         if self.user is not None and self.tls == "none":
-            raise ValueError("tls: expected starttls or tls with a password, found none")
+            raise KeyedError("tls", "expected starttls or tls with a password, found none")
         return self
 
 

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
+from components.config.addresses import Variable
 from components.config.kubernetes import (
     Cpu,
     Image,
@@ -18,7 +19,6 @@ from components.config.kubernetes import (
     SecretKey,
     Subdomain,
     SubPath,
-    Variable,
 )
 from components.config.section import KeyedError, Section
 

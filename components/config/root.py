@@ -19,7 +19,7 @@ from components.config.metadata import Metadata
 from components.config.notify import Notify
 from components.config.section import Section
 from components.config.training import Model, Training
-from components.naming import AS_OF, DERIVED_STEPS, EVENT_TYPE, LEARNER, RESERVED, TIME, UNIT
+from components.naming import AS_OF, DERIVED_STEPS, LEARNER, RESERVED, TIME, UNIT
 
 _RUNNER_SECTIONS = ("ci", "kubeflow", "notify")  # they say where nodes run and whom to tell
 
@@ -170,11 +170,6 @@ class Config(Section):
         names = [*self.context, *self.prior.group_by, *(name for names in self.evaluation.slices for name in names)]
         keys = {LEARNER, UNIT, AS_OF, self.label.column}
         return [name for name in dict.fromkeys(names) if name not in keys]
-
-    @property
-    def event_columns(self) -> list[str]:
-        """Columns of events that are read besides the keys, in a stable order."""
-        return [name for name in self.steps.features if name not in (*DERIVED_STEPS, EVENT_TYPE)]
 
     def section_json(self, *names: str) -> str:
         """Returns the named sections as canonical JSON: the part of a cache key that is configuration."""

@@ -19,12 +19,13 @@ LAYOUTS = (  # the usual ones first: reading stops as soon as every row is read
 )  # fmt: skip
 
 _DAY = 86_400_000_000  # in microseconds
-# A time in any zone of the years 1900 to 9999. Earlier ones are what systems write for "unknown" (0001-01-01 in .NET,
-# 1753 and 1899 elsewhere) or years of two digits.
+# A time in any zone of the years 1900 to 9999. Earlier ones are what systems write for "unknown"
+# (0001-01-01 in .NET, 1753 and 1899 elsewhere) or years of two digits.
 EARLIEST, LATEST = -2_208_988_800_000_000 - _DAY, 253_402_300_800_000_000 + _DAY
 _END = 253_402_300_799_999_999  # the last microsecond that Python's `datetime` has
 
-# Two numbers up to this differ by less than an int64 holds. pandas casts a missing time to the smallest int64.
+# Two numbers up to this differ by less than an int64 holds. pandas casts a missing time to the
+# smallest int64.
 LARGEST_NUMBER = 2**62
 
 # Dates written as a number: by the number of digits, what follows the day.
@@ -52,9 +53,11 @@ class ClockRead:
 
     Attributes:
         values: UTC timestamps in microseconds, int64 or float64; null where there is no time.
-        numbers: the same length, int64 or float64 where a number was written, or None where there is none.
+        numbers: the same length, int64 or float64 where a number was written, or None where there
+            is none.
         faults: rows that hold no time, one boolean per row, and what was expected of them.
-        moved: rows with a date whose midnight the zone's clocks skipped; they stand for the day's first moment.
+        moved: rows with a date whose midnight the zone's clocks skipped; they stand for the day's
+            first moment.
         twice: rows with a local time that the zone had twice; they stand for the first.
         describe: returns what a row holds where Python cannot show the raw value.
     """
@@ -70,8 +73,9 @@ class ClockRead:
 def read_clock(values: pl.Series, timezone: str) -> ClockRead | None:
     """Reads a column of times.
 
-    Numbers stay numbers: what they count only shows over the whole log (see `timescales`). Where a column holds both
-    text that is a timestamp and text that is a number, numbers that are compact dates become timestamps, others null.
+    Numbers stay numbers: what they count only shows over the whole log (see `timescales`). Where a
+    column holds both text that is a timestamp and text that is a number, numbers that are compact
+    dates become timestamps, others null.
 
     Args:
         values: timestamps, dates, numbers, or text that holds ISO 8601 or numbers.
@@ -96,19 +100,19 @@ def read_clock(values: pl.Series, timezone: str) -> ClockRead | None:
 
 
 def to_clock(values: pl.Series, clock: Clock, timezone: str) -> pl.Series:
-    """Returns times as the log's clock has them: numbers become timestamps where they are compact dates."""
+    """Returns times as the log's clock has them: numbers that are compact dates as timestamps."""
     if clock is Clock.TIMESTAMP and values.dtype.is_numeric():
         values = read_compact(values, timezone)
     return values.cast(clock.dtype)
 
 
 def read_compact(numbers: pl.Series, timezone: str) -> pl.Series:
-    """Reads numbers such as 20240304 and 20240304165235 as dates; null where a number is no such date."""
+    """Reads numbers such as 20240304 and 20240304165235 as dates; others as null."""
     return _localize(_compact_parts(numbers), timezone).values
 
 
 def format_moment(moment: float, clock: Clock) -> str:
-    """Returns a time as people read it: ISO 8601 in UTC, or the number; of the year 9999 where it is later."""
+    """Returns a time as people read it: ISO 8601 in UTC, up to the year 9999, or the number."""
     if clock is not Clock.TIMESTAMP:
         return str(moment) if clock is Clock.FLOAT else f"{moment:.0f}"
     microseconds = np.datetime64(min(int(moment), _END), "us")  # no year is beyond the system's C library
@@ -129,9 +133,10 @@ class _Parsed:
 
 
 def _read_typed(values: pl.Series, timezone: str, ticks: float) -> ClockRead:
-    """Reads dates and timestamps; the bounds come first, since polars fails on years beyond its own."""
+    """Reads dates and timestamps; bounds come first, since polars fails on years beyond its own."""
     physical = values.to_physical()
-    # Compared as floats: a product of integers could overflow, and a bound has no need of its last digits.
+    # Compared as floats: a product of integers could overflow, and a bound has no need of its last
+    # digits.
     possible = (physical.cast(pl.Float64) / ticks).is_between(EARLIEST, LATEST)
     impossible = ~possible.fill_null(True)
     kept = values.set(impossible, None) if impossible.any() else values
@@ -148,7 +153,7 @@ def _read_typed(values: pl.Series, timezone: str, ticks: float) -> ClockRead:
 
 
 def beyond_calendar(values: pl.Series) -> pl.Series:
-    """Says which dates and timestamps are of no year from 1 to 9999: polars and Python fail to show those."""
+    """Says which times are of no year from 1 to 9999: polars and Python fail to show those."""
     per_second = {"ms": 1e3, "us": 1e6, "ns": 1e9}
     unit = per_second[values.dtype.time_unit] if isinstance(values.dtype, pl.Datetime) else 1 / 86_400
     seconds = values.to_physical().cast(pl.Float64) / unit
@@ -191,10 +196,13 @@ def _bounded_numbers(values: pl.Series, missing: pl.Series) -> ClockRead:
 
 def _too_coarse(raw: pl.Series) -> pl.Series:
     """Says which numbers were rounded to whole ones or worse, having too few bits: seconds of today to two minutes."""
-    if not isinstance(raw.dtype, pl.Float16 | pl.Float32):
+    if raw.dtype == pl.Float16:
+        exact = 2.0**11
+    elif raw.dtype == pl.Float32:
+        exact = 2.0**24
+    else:
         return pl.repeat(False, len(raw), eager=True)
-    bits = 11 if isinstance(raw.dtype, pl.Float16) else 24
-    return raw.cast(pl.Float64).abs().is_between(2**bits, float("inf")).fill_null(False)
+    return (raw.cast(pl.Float64).abs() >= exact).fill_null(False)
 
 
 def _read_text(text: pl.Series, timezone: str) -> ClockRead:
@@ -259,7 +267,7 @@ def _read_timestamps(text: pl.Series, missing: pl.Series, timezone: str) -> Cloc
 
 
 def _bounded(values: pl.Series) -> pl.Series:
-    """Takes out times beyond the years that a log can have: a year of two digits is read as such."""
+    """Takes out times of impossible years: one of two digits is read as such."""
     physical = values.to_physical()
     possible = physical.is_between(EARLIEST, LATEST).fill_null(True)
     values = values if possible.all() else values.set(~possible, None)
@@ -289,7 +297,7 @@ def _localize(parsed: _Parsed, timezone: str) -> ClockRead:
 
 
 def _first_moment(midnight: datetime, timezone: str) -> datetime | None:
-    """Returns the first moment of a day whose midnight was skipped, None where the whole day was."""
+    """Returns the first moment of a day without a midnight, None where all of it was skipped."""
     moment = midnight.replace(tzinfo=ZoneInfo(timezone)).astimezone(UTC)
     return moment if moment.astimezone(ZoneInfo(timezone)).date() == midnight.date() else None
 

@@ -52,8 +52,9 @@ class _Ragged:
 def read_csv(file: LogFile, columns: Sequence[str]) -> Iterator[Chunk | Problem]:
     """Reads a CSV file as text: UTF-8, commas, a header, an empty field for a missing value; see `readers.read_chunks`.
 
-    Lines are counted as an editor counts them: blank lines, and line breaks within quotes, are lines. A file that
-    breaks RFC 4180 is read up to there. What the parser reads is held against what `csv_records` has seen.
+    Lines are counted as an editor counts them: blank lines, and line breaks within quotes, are
+    lines. A file that breaks RFC 4180 is read up to there. What the parser reads is held against
+    what `csv_records` has seen.
     """
     try:
         with open_text(file.path) as source:
@@ -118,7 +119,7 @@ def _read_rows(
 
 
 def _split_header(first: Records) -> tuple[bytes, Records]:
-    """Returns the header, with the lines around it that are blank, and the other records of the first block."""
+    """Returns the header with blank lines around it, and the other records of its block."""
     head = bytes(first.content[: HEADER_BYTES + 1])
     if len(first.lines) > 1:
         head = b"".join(head.splitlines(keepends=True)[: first.lines[1] - first.line])
@@ -135,7 +136,7 @@ def _split_header(first: Records) -> tuple[bytes, Records]:
 def _parse(
     records: Records, header: list[str], known: list[str], ragged: _Ragged
 ) -> tuple[pl.DataFrame, Sequence[int], int]:
-    """Returns the rows with as many fields as the header, the line of each, and how many lines had blanks only.
+    """Returns the rows that fit the header, the line of each, and how many lines are blank.
 
     Raises:
         pa.ArrowInvalid: a column that is wanted is not UTF-8.
@@ -195,7 +196,7 @@ def _empty_rows(frame: pl.DataFrame, numbers: Sequence[int], records: Records) -
 
 
 def _header_again(frame: pl.DataFrame, numbers: Sequence[int]) -> tuple[Place, ...]:
-    """Returns the rows that hold the names of their columns; the first name maybe with a byte order mark."""
+    """Returns the rows that hold the names of their columns, maybe with a byte order mark."""
     last = frame.columns[-1]
     if not (frame[last] == last).any():
         return ()

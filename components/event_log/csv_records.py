@@ -1,12 +1,14 @@
 """Where the rows of a CSV file begin and end, by RFC 4180 to the letter.
 
-Parsers of CSV are lenient, each in its own way: a quote that is not closed eats the rest of a file, one that is
-escaped by a backslash swaps the cells of neighbouring rows, and nothing is said. Here every quote is looked at before
-a parser sees it. A field is quoted as a whole or not at all, and quotes inside it are doubled: so quotes alternate
-between opening and closing, an opening one follows a separator or a line end, a closing one precedes one, and two
-that touch are a doubled one. What does not fit is an error with its line.
+Parsers of CSV are lenient, each in its own way: a quote that is not closed eats the rest of a file,
+one that is escaped by a backslash swaps the cells of neighbouring rows, and nothing is said. Here
+every quote is looked at before a parser sees it. A field is quoted as a whole or not at all, and
+quotes inside it are doubled: so quotes alternate between opening and closing, an opening one
+follows a separator or a line end, a closing one precedes one, and two that touch are a doubled one.
+What does not fit is an error with its line.
 
-It is done block by block, on arrays: one pass for each of three bytes, and little more where there are no quotes.
+It is done block by block, on arrays: one pass for each of three bytes, and little more where there
+are no quotes.
 """
 
 from __future__ import annotations
@@ -37,7 +39,8 @@ class Records:
         lines: the line where each record begins; a blank line is no record.
         blank: number of blank lines.
         within: number of line breaks inside quoted fields.
-        folded: the records that go over several lines: position in `lines`, first byte, byte after the last.
+        folded: the records that go over several lines: position in `lines`, first byte, byte after
+            the last.
     """
 
     content: memoryview
@@ -55,7 +58,8 @@ def split_records(blocks: Iterable[bytes]) -> Iterator[Records]:
         blocks: the file's content, in pieces of any size.
 
     Raises:
-        TextFault: a quote is where none may be, is never closed, or a line is longer than `MAX_RECORD_BYTES`.
+        TextFault: a quote is where none may be, is never closed, or a line is longer than
+            `MAX_RECORD_BYTES`.
     """
     line, rest = 1, b""
     for block in blocks:
@@ -76,9 +80,10 @@ def split_records(blocks: Iterable[bytes]) -> Iterator[Records]:
 
 
 def check_folded(records: Records, columns: int) -> None:
-    """Checks that no record over several lines is several rows, taken for one by quotes that pair up by accident.
+    """Checks that no record is several rows, made one by quotes that pair up by accident.
 
-    That is so where each line by itself has as many fields as the header, and the same of them begin with digits.
+    That is so where each line by itself has as many fields as the header, and the same of them
+    begin with digits.
 
     Args:
         records: as `split_records` yields them.
@@ -109,7 +114,8 @@ class _Marks:
         Args:
             data: content that begins where a record begins.
             line: the line where it begins.
-            last: whether the file ends with it; if not, a carriage return at its end may be half a line end.
+            last: whether the file ends with it; if not, a carriage return at its end may be half a
+                line end.
         """
         self.data, self.line, self.last = data, line, last
         self.bytes = np.frombuffer(data, np.uint8)
@@ -128,7 +134,8 @@ class _Marks:
     def check_quotes(self) -> None:
         """Raises a `TextFault` for the first quote that is where none may be."""
         opening, closing = self.quotes[0::2], self.quotes[1::2]
-        # At the very start and the very end nothing is beside a quote, and the quote itself is looked at.
+        # At the very start and the very end nothing is beside a quote, and the quote itself is
+        # looked at.
         before = self.bytes[np.maximum(opening - 1, 0)]
         after = self.bytes[np.minimum(closing + 1, len(self.data) - 1)]
         stray = opening[~_BESIDE_QUOTES[before]][:1].tolist()
@@ -145,7 +152,7 @@ class _Marks:
             raise TextFault(self.line_of(start), f"a quote that is never closed: {excerpt(self.data[start:])}")
 
     def _explain(self, quote: int) -> TextFault:
-        """Returns the fault of a quote that should end a field and does not: where the field begins is told."""
+        """Returns the fault of a field whose next quote does not end it, where it begins."""
         start = self.field_start(quote)
         line, here = self.line_of(start), self.line_of(quote)
         how = "it is closed in the middle" if here == line else f"the next quote, in line {here}, does not end it"
@@ -156,7 +163,7 @@ class _Marks:
         )
 
     def records(self) -> Records:
-        """Returns the records that are whole: up to the last line end outside quotes, or the end of the file."""
+        """Returns the whole records: up to the last line end outside quotes, or the file's end."""
         ends = np.flatnonzero(~self.within)
         stop = len(self.data) if self.last else int(self.breaks[ends[-1]]) + 1 if len(ends) else 0
         breaks, within = self.breaks[self.breaks < stop], self.within[self.breaks < stop]
@@ -180,7 +187,7 @@ class _Marks:
         return Records(content, self.line, numbers, int(blank.sum()), int(within.sum()), tuple(folded))
 
     def field_start(self, quote: int) -> int:
-        """Returns the quote that opens the field which a quote belongs to: the last that is none of a doubled one."""
+        """Returns the quote that opens the field that a quote belongs to."""
         index = int(np.searchsorted(self.quotes, quote)) // 2 * 2
         while index >= 2 and self.quotes[index] - 1 == self.quotes[index - 1]:
             index -= 2

@@ -1,8 +1,9 @@
-"""Finding the files of a log behind paths, folders and patterns: every real file once, and nothing in silence.
+"""Finding the files of a log: every real file once, and what is passed over is counted.
 
-Files and folders whose name starts with `.` or `_` are never part of a log: markers (`_SUCCESS`), checksums
-(`.part-0.csv.crc`), what a writer has not finished (`_temporary`) or an editor keeps (`.ipynb_checkpoints`). Links
-are followed, and a file that is reached under two names is read once. What is passed over is counted by reason.
+Files and folders whose name starts with `.` or `_` are never part of a log: markers (`_SUCCESS`),
+checksums (`.part-0.csv.crc`), what a writer has not finished (`_temporary`) or an editor keeps
+(`.ipynb_checkpoints`). Links are followed, and a file that is reached under two names is read once.
+What is passed over is counted by reason.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ class Listing:
     passed_over: dict[Reason, list[str]] = field(default_factory=dict)
 
     def describe_passed_over(self, shown: int = 2) -> str:
-        """Returns in one line how much was passed over and why, with examples; empty where nothing was."""
+        """Returns one line: how much was passed over and why, with examples; empty for nothing."""
         reasons = []
         for reason in Reason:
             if paths := self.passed_over.get(reason):
@@ -104,8 +105,8 @@ class Listing:
 def find_files(table: str, patterns: Sequence[str]) -> Listing:
     """Finds the files behind paths, folders and glob patterns.
 
-    Folders, those that a pattern matches too, are searched at any depth. Names that start with `.` or `_` count only
-    where the path or pattern itself spells them out.
+    Folders, those that a pattern matches too, are searched at any depth. Names that start with `.`
+    or `_` count only where the path or pattern itself spells them out.
 
     Args:
         table: `events` or `outcomes`, for messages.
@@ -115,9 +116,9 @@ def find_files(table: str, patterns: Sequence[str]) -> Listing:
     paths: dict[str, str] = {}
     problems: list[Problem] = []
     for pattern in patterns:
-        found, problem = _find(search, table, pattern)
+        matches, problem = _find(search, table, pattern)
         problems += [problem] if problem else []
-        paths.update(search.choose(found))
+        paths.update(search.choose(matches))
     problems += search.problems
 
     listing = Listing(problems=problems, passed_over=search.passed_over)
@@ -129,7 +130,7 @@ def find_files(table: str, patterns: Sequence[str]) -> Listing:
 
 
 def expand_pattern(pattern: str) -> list[str]:
-    """Returns the files and folders that a pattern matches, by the rules of `find_files`, in order of name.
+    """Returns what a pattern matches by the rules of `find_files`, in order of name.
 
     Raises:
         LogError: a folder on the way cannot be read.
@@ -148,20 +149,20 @@ def format_of(path: str) -> str | None:
 
 @dataclass(frozen=True)
 class _Match:
-    """A path that was found, and how many links led to it: of two names, the one with fewer is taken."""
+    """A path that was found, and how many links led to it: the fewer, the better the name."""
 
     path: str
     links: int = 0
 
 
 class _Search:
-    """Goes through folders for one table, and keeps what it passed over and what it could not read."""
+    """Goes through folders; keeps what it passed over and what it could not read."""
 
     def __init__(self) -> None:
         self.passed_over: dict[Reason, list[str]] = {}
         self.problems: list[Problem] = []
-        self._known: dict[tuple[int, ...], str] = {}  # what identifies a real file, and the path it is read by
-        self._counted: set[tuple[Reason, str]] = set()  # patterns that overlap see the same path twice
+        self._known: dict[tuple[int, ...], str] = {}  # the path by which each real file is read
+        self._counted: set[tuple[Reason, str]] = set()  # patterns that overlap find a path twice
 
     def match(self, pattern: str) -> Iterator[_Match]:
         """Yields what a pattern matches, files and folders."""
@@ -176,19 +177,20 @@ class _Search:
                     yield _Match(str(Path(entry.path)), below.links + entry.is_symlink())
 
     def choose(self, found: Iterable[_Match]) -> dict[str, str]:
-        """Returns the paths that are read with their formats, in order of name: every real file once.
+        """Returns the paths that are read, with their formats: every real file once, by name.
 
-        Of several names of a file the one behind the fewest links is taken. Files that other patterns
-        have found before are left out.
+        Of several names of a file the one behind the fewest links is taken. Files that other
+        patterns have found before are left out.
         """
         chosen = {}
-        for path in sorted({match.path: match.links for match in found}.items(), key=lambda item: (item[1], item[0])):
-            if kind := self._judge(path[0]):
-                chosen[path[0]] = kind
+        links = {match.path: match.links for match in found}
+        for path in sorted(links, key=lambda path: (links[path], path)):
+            if kind := self._judge(path):
+                chosen[path] = kind
         return dict(sorted(chosen.items()))
 
     def _judge(self, path: str) -> str | None:
-        """Returns the format of a file that is to be read; else counts it, or notes what is wrong with it."""
+        """Returns the format of a file to read; else counts it, or notes what is wrong with it."""
         kind = format_of(path)
         try:
             status = os.stat(path)
@@ -206,7 +208,8 @@ class _Search:
             self._pass_over(Reason.FORMAT, path)
         elif status.st_size == 0 and kind != "parquet":
             self._pass_over(Reason.EMPTY, path)
-        # Some network file systems number files anew as they go: size and time have to be the same as well.
+        # Some network file systems number files anew as they go: size and time have to be the same
+        # as well.
         elif (first := self._known.setdefault(_identity(status, path), path)) != path:
             self._pass_over(Reason.AGAIN, path)
         elif not _is_utf8(first):
@@ -240,7 +243,7 @@ class _Search:
                 yield from self._match(_Match(path, start.links + os.path.islink(path)), rest)
 
     def _folders(self, top: _Match) -> Iterator[tuple[_Match, list[os.DirEntry[str]]]]:
-        """Yields a folder and all below it with their entries, each real folder once: links wait for the others."""
+        """Yields a folder and all below it with their entries, each real folder once, links last."""
         seen: set[tuple[int, int]] = set()
         folders, links = deque([top]), deque[_Match]()
         while folders or links:
@@ -289,7 +292,7 @@ class _Search:
 
 
 def _find(search: _Search, table: str, pattern: str) -> tuple[list[_Match], Problem | None]:
-    """Returns everything behind a pattern that is no folder, of whatever format; and what is wrong."""
+    """Returns what is behind a pattern and is no folder, of any format; and what is wrong."""
     if "://" in pattern:
         advice = "a path; mount the bucket as a folder, or copy the log"
         return [], Problem(subject=f"data.{table}", expected=advice, found=repr(pattern))

@@ -1,4 +1,4 @@
-"""What is odd in a log and does not stop it: counted while the log goes by, told in one line each."""
+"""What is odd in a log and does not stop it: counted while it goes by, told in a line each."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Hint(BaseModel):
 
 
 def merge_hints(hints: Iterable[Hint]) -> list[Hint]:
-    """Returns the hints with those of one text made one, by text; the first example by name stays."""
+    """Returns the hints with those of one text made one, by text; the first example stays."""
     merged: dict[str, Hint] = {}
     for hint in hints:
         if known := merged.get(hint.text):
@@ -65,7 +65,7 @@ def looks_missing(ids: pl.Series) -> pl.Series:
 
 
 def plain_id(text: str) -> str:
-    r"""Returns an id as people read it: composed characters, no invisible ones, a whole number by its digits.
+    r"""Returns an id as people read it: composed, without invisible characters, numbers by digits.
 
     >>> plain_id("S0001\u200b"), plain_id("0123"), plain_id("123.0")
     ('S0001', '123', '123')
@@ -85,7 +85,7 @@ def _visible(character: str) -> str:
 
 
 def lookalikes(ids: pl.Series) -> dict[str, list[str]]:
-    """Returns ids, of which each is there once, that people would take for another: by that other, there or not."""
+    """Returns those of different ids that people would take for another, by that other."""
     odd = ids.filter(~ids.str.contains(_PLAIN) | ids.str.contains(_REWRITTEN))
     pairs = ((plain_id(item), item) for item in odd)
     return merge_lookalikes({plain: [item]} for plain, item in pairs if plain != item)

@@ -33,7 +33,8 @@ _FLAT = "text, a number or a boolean (put a field of it into a column of its own
 _TEXT = "text in Unicode"
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_ .:()-]+")  # written in one way only, but for escaped letters
-_ESCAPED = re.compile(rb"\\u(?:00[2-7]|[dD][89a-fA-F])")  # of ASCII, which may hide a key, and of half a character
+# Escapes of ASCII, which may hide a key, and of halves of characters.
+_ESCAPED = re.compile(rb"\\u(?:00[2-7]|[dD][89a-fA-F])")
 _LONGEST_INTEGER = 38  # digits that the parser keeps
 
 
@@ -71,8 +72,8 @@ class _Pairs(list[tuple[str, Any]]):
 def read_jsonl(file: LogFile, columns: Sequence[str]) -> Iterator[Chunk | Problem]:
     """Reads JSON lines as text, one object a line, `null` or no key for a missing value; see `readers.read_chunks`.
 
-    Numbers and booleans become their text, so that lines that differ in type do not matter here. A key that is
-    wanted and comes twice in a line is an error, as are objects and lists in its place.
+    Numbers and booleans become their text, so that lines that differ in type do not matter here. A
+    key that is wanted and comes twice in a line is an error, as are objects and lists in its place.
     """
     faults = _Faults()
     try:
@@ -129,7 +130,7 @@ def _count_lines(block: bytes) -> int:
 
 
 def _parse(block: bytes, line: int, columns: Sequence[str], faults: _Faults) -> tuple[pl.DataFrame, Sequence[int], int]:
-    """Returns a block's rows, all columns as text; the number of each one's line; and how many lines are blank."""
+    """Returns a block's rows as text, the line of each, and how many lines are blank."""
     lines = _count_lines(block)
     frame = _parse_at_once(block, columns)
     if frame is not None and frame.height == lines:
@@ -171,9 +172,10 @@ def _parse_at_once(block: bytes, columns: Sequence[str]) -> pl.DataFrame | None:
 
 
 def _doubtful_lines(block: bytes, frame: pl.DataFrame, columns: Sequence[str]) -> set[int]:
-    """Returns the lines that may hold a key twice, an object where a value should be, or half a character.
+    """Returns the lines that may hold a key twice, an object as a value, or half a character.
 
-    The parser says nothing of these. It is fast to find the lines that may be so; they are few, and read again.
+    The parser says nothing of these. It is fast to find the lines that may be so; they are few, and
+    read again.
     """
     if not all(_PLAIN_NAME.fullmatch(name) for name in columns):
         return set(range(frame.height))
@@ -253,7 +255,7 @@ def _integer(text: str) -> int | str:
 
 
 def _float(text: str) -> float | str:
-    """Keeps the text of a number that is out of range, so that whoever expects a number can name it."""
+    """Keeps the text of a number that is out of range, for the message about it."""
     return float(text) if np.isfinite(float(text)) else text
 
 

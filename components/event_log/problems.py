@@ -81,7 +81,7 @@ def merge_problems(problems: Iterable[Problem]) -> list[Problem]:
 
 
 def join_files(problems: Sequence[Problem]) -> list[Problem]:
-    """Returns the problems with those that more than a few files share made one: a cause is told once."""
+    """Returns the problems; what more than a few files share is told once."""
     of_cause: dict[tuple[str, ...], list[int]] = {}
     for index, problem in enumerate(problems):
         found = "" if problem.places else problem.found
@@ -138,7 +138,7 @@ def describe(value: object) -> str:
 
 
 def printable(text: str) -> str:
-    r"""Returns text that any terminal and any file takes: what cannot be printed as its escape sequence.
+    r"""Returns text with escape sequences for what cannot be printed.
 
     >>> print(printable("two\nlines"))
     two\nlines
@@ -148,13 +148,8 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
-def near_miss(name: str, known: Iterable[str]) -> str:
-    """Returns ` (did you mean 'x'?)` where one of the known names is close to `name`, else nothing."""
-    return near_misses([name], known)
-
-
 def near_misses(names: Iterable[str], known: Iterable[str]) -> str:
-    """Returns ` (did you mean 'x', 'y'?)` with those of the known names that are close to one of `names`."""
+    """Returns ` (did you mean 'x', 'y'?)` with known names that are close to one of `names`."""
     by_lower = {item.lower(): item for item in known}
     found = (difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6) for name in names)
     close = dict.fromkeys(repr(by_lower[match[0]]) for match in found if match)

@@ -66,7 +66,7 @@ def read_table(
 
 
 def _explain_missing(file: LogFile, table: Table, missing: list[str], header: Sequence[str]) -> Problem:
-    """Returns one problem for all columns that a file does not have, with what is likely to be the cause."""
+    """Returns one problem for all missing columns of a file, with its likely cause."""
     names = ", ".join(repr(name) for name in missing)
     header = [name if len(name) <= SHOWN_LETTERS else f"{name[:SHOWN_LETTERS]}..." for name in header]
     expected = f"a column {names} in {table.name}" if len(missing) == 1 else f"the columns {names} in {table.name}"

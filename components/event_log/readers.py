@@ -19,10 +19,12 @@ class Chunk:
 
     Attributes:
         frame: the columns that were asked for and are there.
-        numbers: what the file calls each row: row numbers of Parquet, line numbers of text, both from 1.
+        numbers: what the file calls each row: row numbers of Parquet, line numbers of text, both
+            from 1.
         header: all columns of the file.
         typed: whether the file says of which type its columns are; otherwise all of them are text.
-        lines: what the lines of a text file are that this chunk covers: `rows`, `header`, `blank`, `within quotes`.
+        lines: what the lines of a text file are that this chunk covers: `rows`, `header`, `blank`,
+            `within quotes`.
     """
 
     frame: pl.DataFrame
@@ -37,17 +39,19 @@ def read_chunks(file: LogFile, columns: Sequence[str]) -> Iterator[Chunk | Probl
 
     Args:
         file: the file.
-        columns: which columns, as the file calls them; those that neither it nor its path has are left out.
+        columns: which columns, as the file calls them; those that neither it nor its path has are
+            left out.
 
     Yields:
-        Chunks in the order of the file (none for a text file without rows and header), and what is wrong with it.
+        Chunks in the order of the file (none for a text file without rows and header), and what is
+        wrong with it.
     """
     for item in _read(file, columns):
         yield item if isinstance(item, Problem) else _with_partition(item, file, columns)
 
 
 def repeated_column(file: LogFile, header: Sequence[str], columns: Sequence[str]) -> Problem | None:
-    """Returns the problem of a file that has two columns of one name, and it is not clear which one is meant."""
+    """Returns the problem of a file that has a wanted column twice: which one is meant?"""
     names = [name for name in dict.fromkeys(columns) if header.count(name) > 1]
     if not names:
         return None
@@ -72,7 +76,7 @@ def _read(file: LogFile, columns: Sequence[str]) -> Iterator[Chunk | Problem]:
 
 
 def _with_partition(chunk: Chunk, file: LogFile, columns: Sequence[str]) -> Chunk:
-    """Adds the columns that only the folders of the file's path hold, `unit_id=algebra/part-0.csv`."""
+    """Adds columns that only the path holds, as in `unit_id=algebra/part-0.csv`."""
     added = {name: value for name, value in file.partition.items() if name not in chunk.header}
     if not added:
         return chunk
@@ -82,7 +86,8 @@ def _with_partition(chunk: Chunk, file: LogFile, columns: Sequence[str]) -> Chun
 
 def _constant(value: str | None, chunk: Chunk) -> pl.Series:
     rows = len(chunk.numbers)
-    # What would be an integer in a file that says of which type its columns are, is one here as well.
+    # What would be an integer in a file that says of which type its columns are, is one here as
+    # well.
     if chunk.typed and value is not None and re.fullmatch(r"0|-?[1-9]\d{0,17}", value):
         return pl.repeat(int(value), rows, dtype=pl.Int64, eager=True)
     return pl.repeat(value, rows, dtype=pl.String, eager=True)

@@ -1,4 +1,4 @@
-"""Text files of a log as bytes: opening them, and saying what they are when they are not the text they should be."""
+"""Text files of a log as bytes: opening them, and saying what they are if not that text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from components.event_log.files import LogFile
 from components.event_log.problems import Place, Problem, describe
 
 BLOCK_BYTES = 16 << 20
-MAX_RECORD_BYTES = 64 << 20  # a longer line, or a field in quotes that goes on for longer, is a broken file
+MAX_RECORD_BYTES = 64 << 20  # what goes on for longer without a line end is a broken file
 BOM = b"\xef\xbb\xbf"
 READ_ERRORS = (OSError, EOFError, zlib.error)
 
@@ -65,7 +65,7 @@ def read_blocks(source: BinaryIO) -> Iterator[bytes]:
 
 
 def foreign_format(block: bytes) -> str | None:
-    """Returns what a file is that begins with these bytes, if it is one of those that are often taken for text.
+    """Returns what begins with these bytes, if it is one of those often taken for text.
 
     >>> foreign_format(b"PAR1...")
     "Parquet; let the file's name end in .parquet"

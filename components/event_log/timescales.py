@@ -1,9 +1,9 @@
-"""What the numbers of a log's clock are: dates, seconds since 1970, milliseconds, or steps of the log's own.
+"""What the numbers of a log's clock are: dates, seconds since 1970, milliseconds, or its own steps.
 
-Nothing in a file says so, and a wrong guess lets the future in: `as_of` in milliseconds is after every `time` in
-seconds. So while the log goes by, times are counted by form, in parts that add up in any order; what they are is
-decided once, over both tables and all files. Numbers that fit no known scale are the log's own (weeks, minutes since
-the start) and stay as they are.
+Nothing in a file says so, and a wrong guess lets the future in: `as_of` in milliseconds is after
+every `time` in seconds. So while the log goes by, times are counted by form, in parts that add up
+in any order; what they are is decided once, over both tables and all files. Numbers that fit no
+known scale are the log's own (weeks, minutes since the start) and stay as they are.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from components.event_log.clocks import HOURS_YEARS, Clock, ClockRead, read_comp
 from components.event_log.problems import Problem, describe
 from components.naming import AS_OF, TIME
 
-# Forms. Numbers that are no date are counted by the interval between two of `_EDGES` that they lie in.
+# Forms. Numbers that are no date are counted by the interval between two of `_EDGES` that they lie
+# in.
 TIMESTAMPS = "timestamps"
 COMPACT = "compact"  # 20240304, 202403041652, 20240304165235 or 20240304165235123
 EITHER = "either"  # 2024030416, an hour, which is a second of 2034 too
@@ -42,9 +43,11 @@ _NEAR = [(1900 * 10**rest, 2100 * 10**rest) for rest in (4, 8, 10, 13)]  # where
 _NEAR_SHORT = [(10 * 10**rest, 40 * 10**rest) for rest in (4, 10)]  # the years 2010 to 2039
 _HOURS = (HOURS_YEARS[0] * 10**6, (HOURS_YEARS[1] + 1) * 10**6)
 
-# Below its scale's years a counter has values, where times since 1970 have next to none: at least this share.
+# Below its scale's years a counter has values, where times since 1970 have next to none: at least
+# this share.
 _SHARE_BELOW = 0.03
-# What looks like a time since 1970 and is at least so many times as large as all of the other column is one.
+# What looks like a time since 1970 and is at least so many times as large as all of the other
+# column is one.
 _FAR = 30
 
 
@@ -190,7 +193,7 @@ def _range(values: pl.Series, rows: pl.Series) -> tuple[float, float]:
 
 
 def _sort_numbers(numbers: pl.Series, timezone: str) -> Iterable[tuple[str, pl.Series, pl.Series | None]]:
-    """Yields each form that numbers have, with its rows, and what they are as timestamps where they are dates."""
+    """Yields each form that numbers have, with its rows; of dates, what they are as timestamps."""
     low, high = numbers.min(), numbers.max()
     if low is None:
         return
@@ -232,7 +235,7 @@ def _within(numbers: pl.Series, *ranges: tuple[int, int]) -> pl.Series:
 
 
 def common_clock(sightings: Sightings) -> Clock | None:
-    """Returns the log's clock (floats take in integers, dates are timestamps), None where there is not one."""
+    """Returns the log's clock: floats take in integers, dates are timestamps; None for a mixture."""
     if judge_clock(sightings):
         return None
     forms = [form for forms in sightings.values() for form in forms]
@@ -243,7 +246,7 @@ def common_clock(sightings: Sightings) -> Clock | None:
 
 
 def judge_clock(sightings: Sightings) -> list[Problem]:
-    """Returns what is wrong where the times of a log are not all of one kind: one problem, of however many rows.
+    """Returns one problem where the times of a log are not all of one kind, however many rows it has.
 
     Args:
         sightings: of both tables and all files.
@@ -266,7 +269,7 @@ def judge_clock(sightings: Sightings) -> list[Problem]:
 
 
 def extent(forms: Forms, clock: Clock) -> tuple[float, float] | None:
-    """Returns the first and last time of a column, None where it has none; timestamps in microseconds."""
+    """Returns the first and last time of a column, None without any; timestamps in microseconds."""
     total = None
     for seen in forms.values():
         moments = seen.moments if clock is Clock.TIMESTAMP else None
@@ -279,7 +282,7 @@ def _are_dates(forms: Iterable[str]) -> bool:
 
 
 def _by_scale(forms: Forms) -> dict[Scale, Sighting]:
-    """Returns the times of a column by what they count; those that do not fit beside the others as `OWN`."""
+    """Returns the times of a column by what they count; those that do not fit as `OWN`."""
     found: dict[Scale, Sighting] = {}
     main = _main_scale(forms)
     if main is SHORT_DATES:
@@ -309,11 +312,12 @@ def _scale_of(form: str, main: Scale) -> Scale:
 
 
 def _main_scale(forms: Forms) -> Scale:
-    """Returns the known scale that most numbers of a column are on, `OWN` where there is no sign of one.
+    """Returns the known scale that most numbers of a column are on, `OWN` without a sign of one.
 
-    A scale is there where times cluster: where more numbers of such a length are dates than not, or where there are
-    many from 1990 to 2100, next to none of the years before and not more of those after, as a counter would have. A
-    single value far from the others is no cluster: it may stand for "never".
+    A scale is there where times cluster: where more numbers of such a length are dates than not, or
+    where there are many from 1990 to 2100, next to none of the years before and not more of those
+    after, as a counter would have. A single value far from the others is no cluster: it may stand
+    for "never".
     """
     numbers = {form: seen for form, seen in forms.items() if form != TIMESTAMPS}
     total = sum(seen.count for form, seen in numbers.items() if form not in (SHORT, NEARLY_SHORT))
@@ -343,7 +347,7 @@ def _main_scale(forms: Forms) -> Scale:
 
 
 def _is_counter(groups: Mapping[str, Mapping[Scale, Sighting]]) -> bool:
-    """Says whether numbers that look like times since 1970 in one column go on from plain ones in the other."""
+    """Says whether what looks like times since 1970 goes on from plain numbers in the other column."""
     if any(len(by_scale) > 1 for by_scale in groups.values()):
         return False
     pairs = [pair for by_scale in groups.values() for pair in by_scale.items()]

@@ -19,7 +19,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.core.framework.node_def_pb2 import NodeDef
-from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef
+from tensorflow.core.protobuf.meta_graph_pb2 import AssetFileDef, MetaGraphDef
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tensorflow.python.framework import op_def_registry
 
@@ -30,6 +30,8 @@ from components.model_version.verify import VersionError
 _SHOWN = 10  # problems in one message
 _GRAPH = ""  # the scope of nodes that are in no function
 _INIT_COLLECTIONS = ("saved_model_main_op", "legacy_init_op")
+_ASSET_COLLECTION = "saved_model_assets"
+_INIT_SIGNATURE = "__saved_model_init_op"  # which no server answers
 _CALLS = {"PartitionedCall", "StatefulPartitionedCall"}  # inputs are the function's arguments, in their order
 _FROM_ELEMENTS = {"TensorDataset", "TensorSliceDataset"}
 _OVER_ELEMENTS = {"FlatMapDataset", "MapDataset", "ParallelMapDataset", "ParallelMapDatasetV2"}
@@ -84,7 +86,8 @@ def graph_problems(meta_graph: MetaGraphDef, *, also_allowed: Collection[str] = 
 
     hidden = sorted(name for name in graph.functions if op_def_registry.get(name) is not None)
     problems = [f"a function called like the operation {name}" for name in hidden]
-    unknown = {node.op: scope for scope, node in graph.all_nodes() if node.op not in allowed | graph.functions.keys()}
+    known = allowed | graph.functions.keys()
+    unknown = {node.op: scope for scope, node in graph.all_nodes() if node.op not in known}
     for operation, scope in sorted(unknown.items()):
         problems.append(f"operation {operation[:100]} in {_shown(scope)}, which may touch files or run code")
 
@@ -95,7 +98,7 @@ def graph_problems(meta_graph: MetaGraphDef, *, also_allowed: Collection[str] = 
 
 
 def _asset_names(meta_graph: MetaGraphDef) -> Iterator[str]:
-    for asset in meta_graph.asset_file_def:
+    for asset in _assets(meta_graph):
         path = PurePosixPath(asset.filename)
         if path.is_absolute() or ".." in path.parts or "\\" in asset.filename or not asset.filename:
             yield f"asset {asset.filename[:200]!r}, which is not inside of the model"
@@ -103,8 +106,8 @@ def _asset_names(meta_graph: MetaGraphDef) -> Iterator[str]:
 
 def _served_checkpoints(graph: _Graph, meta_graph: MetaGraphDef, also_allowed: set[str]) -> Iterator[str]:
     """Yields operations on checkpoints that a request, or the start of the model, would run."""
-    served = _roots(meta_graph)
-    for scope, node in graph.reachable(served, _object_functions(meta_graph)):
+    served = [*_asked_for(meta_graph), *_run_at_the_start(meta_graph)]
+    for scope, node in graph.reachable(served, list(meta_graph.object_graph_def.concrete_functions)):
         if node.op in CHECKPOINTS - also_allowed:
             yield f"operation {node.op} in {_shown(scope)}, which a request or the start of the model would run"
 
@@ -119,25 +122,46 @@ def _served_checkpoints(graph: _Graph, meta_graph: MetaGraphDef, also_allowed: s
 
 def _other_files(graph: _Graph, meta_graph: MetaGraphDef, also_allowed: set[str]) -> Iterator[str]:
     """Yields operations that read a file which is no asset of the model."""
-    assets = {_node_name(asset.tensor_info.name) for asset in meta_graph.asset_file_def}
+    assets = {_node_name(asset.tensor_info.name) for asset in _assets(meta_graph)}
+    # An asset's node has the asset's path while the model is loaded, and its own value when a request runs it.
+    requests = (node for scope, node in graph.reachable(_asked_for(meta_graph), []) if scope == _GRAPH)
+    assets -= {node.name for node in requests if node.op != "Placeholder"}
+    reading = READS_ASSET.keys() - also_allowed
     for scope, node in graph.all_nodes():
-        if node.op not in READS_ASSET.keys() - also_allowed:
+        if node.op not in reading:
             continue
         origins = graph.origins(scope, node, READS_ASSET[node.op])
         if not origins or not origins <= assets:
             yield f"operation {node.op} in {_shown(scope)}, which reads a file that is no asset of the model"
 
 
-def _roots(meta_graph: MetaGraphDef) -> list[str]:
-    """Returns the nodes that requests, and the start of the model, compute."""
-    infos = [
-        info for item in meta_graph.signature_def.values() for info in (*item.outputs.values(), *item.inputs.values())
-    ]
-    names = [tensor for info in infos for tensor in _tensors(info)]
+def _assets(meta_graph: MetaGraphDef) -> list[AssetFileDef]:
+    """Returns the model's assets; TensorFlow 1 has them in a collection, which counts where there are no others."""
+    if meta_graph.asset_file_def or _ASSET_COLLECTION not in meta_graph.collection_def:
+        return list(meta_graph.asset_file_def)
+    found = []
+    for packed in meta_graph.collection_def[_ASSET_COLLECTION].any_list.value:
+        asset = AssetFileDef()
+        packed.Unpack(asset)
+        found.append(asset)
+    return found
+
+
+def _asked_for(meta_graph: MetaGraphDef) -> list[str]:
+    """Returns the nodes that requests compute."""
+    signatures = [item for name, item in meta_graph.signature_def.items() if name != _INIT_SIGNATURE]
+    infos = [info for item in signatures for info in (*item.outputs.values(), *item.inputs.values())]
+    return [_node_name(name) for info in infos for name in _tensors(info)]
+
+
+def _run_at_the_start(meta_graph: MetaGraphDef) -> list[str]:
+    """Returns the nodes that the loading of the model computes, beside its variables."""
+    names = []
     for collection in _INIT_COLLECTIONS:
-        names += (
-            meta_graph.collection_def[collection].node_list.value if collection in meta_graph.collection_def else []
-        )
+        if collection in meta_graph.collection_def:
+            names += meta_graph.collection_def[collection].node_list.value
+    if _INIT_SIGNATURE in meta_graph.signature_def:
+        names += [info.name for info in meta_graph.signature_def[_INIT_SIGNATURE].outputs.values()]
     return [_node_name(name) for name in names]
 
 
@@ -145,11 +169,6 @@ def _tensors(info: Any) -> list[str]:
     sparse = info.coo_sparse
     parts = [part.name for part in info.composite_tensor.components]
     return [info.name, sparse.values_tensor_name, sparse.indices_tensor_name, sparse.dense_shape_tensor_name, *parts]
-
-
-def _object_functions(meta_graph: MetaGraphDef) -> list[str]:
-    """Returns the functions that `tf.saved_model.load` makes callable, and runs some of."""
-    return list(meta_graph.object_graph_def.concrete_functions)
 
 
 def _bound_kinds(meta_graph: MetaGraphDef) -> dict[str, list[str]]:
@@ -171,15 +190,18 @@ class _Graph:
     bound: dict[str, list[str]]  # by function, see `_bound_kinds`
     functions: dict[str, Any] = field(init=False)
     nodes: dict[str, dict[str, NodeDef]] = field(init=False)
-    calls: dict[str, list[tuple[str, NodeDef]]] = field(init=False)
+    calls: dict[str, list[tuple[str, NodeDef]]] = field(init=False)  # of a function
+    callees: dict[tuple[str, str], list[str]] = field(init=False)  # of a node
 
     def __post_init__(self) -> None:
         self.functions = {item.signature.name: item for item in self.graph_def.library.function}
         self.nodes = {_GRAPH: {node.name: node for node in self.graph_def.node}}
         self.nodes |= {name: {node.name: node for node in item.node_def} for name, item in self.functions.items()}
-        self.calls = defaultdict(list)
+        self.calls, self.callees = defaultdict(list), defaultdict(list)
         for scope, node in self.all_nodes():
-            for name in self._called(node):
+            called = self._called(node)
+            self.callees[scope, node.name] = called
+            for name in called:
                 self.calls[name].append((scope, node))
 
     def all_nodes(self) -> Iterator[tuple[str, NodeDef]]:
@@ -203,7 +225,7 @@ class _Graph:
                 seen.add(name)
                 yield _GRAPH, node
                 pending += [_node_name(item) for item in node.input]
-                waiting += self._called(node)
+                waiting += self.callees[_GRAPH, name]
             while waiting:
                 function = waiting.pop()
                 if function in called or function not in self.functions:
@@ -211,7 +233,7 @@ class _Graph:
                 called.add(function)
                 for node in self.functions[function].node_def:
                     yield function, node
-                    waiting += self._called(node)
+                    waiting += self.callees[function, node.name]
 
     def origins(self, scope: str, node: NodeDef, place: int) -> set[str]:
         """Returns the nodes of the graph that an input's value comes from; "?" for what cannot be followed."""

@@ -20,7 +20,7 @@ from typing import Any
 
 from components.atomic import open_regular, rename_to_new, sync, sync_tree
 from components.errors import MasteryError
-from components.model_version.folders import MANIFEST, SAVED_MODEL, index_versions
+from components.model_version.folders import LARGEST, MANIFEST, SAVED_MODEL, index_versions
 
 BESIDE = ".push-"  # prefix of the folders in which versions are prepared
 LOCK = ".push.lock"  # held, shared, by everybody who prepares a version
@@ -85,6 +85,12 @@ def _publish(copy: Path, directory: Path, manifest: Mapping[str, Any]) -> tuple[
     while True:
         newest = versions(directory)[-1:]
         version = max([int(time.time()), *(number + 1 for number in newest)])
+        if version > LARGEST:
+            raise PushError(
+                f"{directory}: expected room for a newer version than {LARGEST}, found none, as that is the largest "
+                "number of 64 bits. Nothing was pushed; give that folder another name."
+            )
+
         text = json.dumps({"version": version, **manifest}, indent=2, ensure_ascii=False)
         (copy / MANIFEST).write_text(text + "\n", encoding="utf-8")
         sync(copy / MANIFEST)

@@ -94,7 +94,7 @@ def _slice_table(evaluation: EvaluationFacts, columns: tuple[str, ...], slices: 
 
 def _recall(item: SliceFacts, name: str) -> float | None:
     found = item.classes.get(name, ClassFacts())
-    return found.recall if found.support else None  # of nobody, nobody can be found
+    return found.recall if found.support else None  # recall is undefined without support
 
 
 def _keep_largest(rows: list[SliceRow]) -> list[SliceRow]:

@@ -92,13 +92,16 @@ def serve(
         int, typer.Option("--max-streams", min=1, help="Calls at once on one connection of gRPC.")
     ] = 100,
     header_timeout: Annotated[
-        float, typer.Option("--header-timeout", min=0.1, help="Seconds for a request's head or a handshake.")
+        float,
+        typer.Option("--header-timeout", callback=finite, min=0.1, help="Seconds for a request's head or a handshake."),
     ] = 10.0,
     idle_timeout: Annotated[
-        float, typer.Option("--idle-timeout", min=0.1, help="Seconds until an idle connection is closed.")
+        float,
+        typer.Option("--idle-timeout", callback=finite, min=0.1, help="Seconds until an idle connection is closed."),
     ] = 75.0,
     max_connection_age: Annotated[
-        float, typer.Option("--max-connection-age", min=1.0, help="Seconds that a connection of gRPC lasts.")
+        float,
+        typer.Option("--max-connection-age", callback=finite, min=1.0, help="Seconds that a connection of gRPC lasts."),
     ] = 3600.0,
 ) -> None:
     """Serve the pushed versions on this machine, by TensorFlow Serving's REST and gRPC API.

@@ -18,6 +18,7 @@ from components.config import Config
 from components.config.resources import Resources
 from components.errors import ConfigError, MasteryError
 from pipeline.kubeflow.resources import apply_for_kubeflow, apply_for_vertex
+from pipeline.kubeflow.submit import pipeline_name
 from pipeline.kubeflow.tasks import FAILED_GATES, NEW_DATA, Task, outputs_of, parameters_of, plan_tasks
 
 Target = Literal["kubeflow", "vertex"]
@@ -138,7 +139,7 @@ def _define(config: Config, arguments: list[str], apply: Callable[..., None]) ->
                 gate = _component("gates", [], image, {FAILED_GATES: str}, {}, {}, module="pipeline.kubeflow.verdict")
                 place(gate(**{FAILED_GATES: verdict}).after(task), light, "Gates")
 
-    return dsl.pipeline(name=config.name.replace("_", "-"), description=DESCRIPTION)(pipeline)
+    return dsl.pipeline(name=pipeline_name(config.name), description=DESCRIPTION)(pipeline)
 
 
 def _component(

@@ -172,9 +172,9 @@ class Server:
 
     def _make_grpc(self, path: str) -> grpc.aio.Server:
         settings = self._settings
-        server = grpc.aio.server(
-            options=channel_options(settings.limits), interceptors=[TokenCheck(settings.token, settings.reload_token)]
-        )
+        has_token = settings.token or settings.reload_token
+        checks = [TokenCheck(settings.token, settings.reload_token)] if has_token else []
+        server = grpc.aio.server(options=channel_options(settings.limits), interceptors=checks)
         GrpcApi(self._predictor).add_to(server)
         add_reflection(server)
         if settings.tls_cert and settings.tls_key:
@@ -292,7 +292,8 @@ def _bind(host: str, port: int, what: str, option: str) -> socket.socket:
 
 
 def _taken(host: str, port: int, what: str, option: str, error: OSError) -> ServerError:
+    # asyncio's own text repeats the address; the numbers of errors of look-ups are none of the system's.
+    found = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
     return ServerError(
-        f"expected to listen on {host}:{port} for {what}, found: {os.strerror(error.errno or 0)}; choose another with "
-        f"--host and {option}."
+        f"expected to listen on {host}:{port} for {what}, found: {found}; choose another with --host and {option}."
     )

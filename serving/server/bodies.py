@@ -39,16 +39,21 @@ async def body_of(request: Request, limits: Limits, budget: ByteBudget) -> Async
 
     with budget.share() as share:
         parts: list[bytes] = []
+
+        def take(piece: bytes) -> None:
+            share.resize(_checked(share.size + len(piece), limits))
+            parts.append(piece)
+
         async with share.arriving(limits.request_timeout):
-            arrived = 0
+            arrived = 0  # bytes as they were sent
             async for part in request.stream():
-                arrived += len(part)
-                async for piece in unpacker.unpack(part) if unpacker else _as_it_is(part):
-                    if max(arrived, share.size + len(piece)) > limits.max_request_bytes:
-                        raise too_large(limits)
-                    share.resize(share.size + len(piece))
-                    parts.append(piece)
-            if unpacker:
+                arrived = _checked(arrived + len(part), limits)
+                if unpacker is None:
+                    take(part)
+                else:
+                    async for piece in unpacker.unpack(part):
+                        take(piece)
+            if unpacker is not None:
                 unpacker.finish()
 
         body = b"".join(parts)
@@ -61,8 +66,10 @@ def too_large(limits: Limits) -> RequestError:
     return RequestError(StatusCode.OUT_OF_RANGE, f"expected a request of at most {limits.max_request_bytes} bytes.")
 
 
-async def _as_it_is(part: bytes) -> AsyncIterator[bytes]:
-    yield part
+def _checked(size: int, limits: Limits) -> int:
+    if size > limits.max_request_bytes:
+        raise too_large(limits)
+    return size
 
 
 class _Unpacker:

@@ -62,7 +62,7 @@ class TokenCheck(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         try:
             if not call.method.startswith(HEALTH) and call.method not in OPEN_METHODS:
                 check_token(self._token, metadata_value(call.invocation_metadata, "authorization"))
-            if call.method == RELOAD:
+            if call.method == RELOAD and self._reload_token is not None:
                 check_reload_token(self._reload_token, metadata_value(call.invocation_metadata, RELOAD_HEADER))
         except RequestError as error:
             return _refusal(error)

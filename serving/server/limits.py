@@ -134,22 +134,16 @@ class ByteBudget:
         )
 
 
-def check_reload_token(token: str | None, presented: str | None) -> None:
-    """Lets a caller reload who presents the second token; nobody where there is none.
+def check_reload_token(token: str, presented: str | None) -> None:
+    """Lets a caller reload who presents the second token.
 
     Args:
         token: the server's.
         presented: what the caller has in the metadata `x-mastery-reload-token`.
 
     Raises:
-        RequestError: reloading is off, or it is another token.
+        RequestError: it is another token, or none.
     """
-    if token is None:
-        raise RequestError(
-            StatusCode.PERMISSION_DENIED,
-            "reloading by gRPC is off; the server was started without $MASTERY_SERVE_RELOAD_TOKEN. A models.config "
-            "in the folder of the versions says the same, and is followed.",
-        )
     if not hmac.compare_digest((presented or "").encode(), token.encode()):
         raise RequestError(
             StatusCode.PERMISSION_DENIED, "expected the metadata 'x-mastery-reload-token: <token for reloading>'."

@@ -91,6 +91,14 @@ def test_the_first_words_among_causes_are_the_user_s() -> None:
     assert explain(error) == "The log has 1 problem:\n  - events.csv: row 3: expected a time, found 'x'"
 
 
+def test_what_an_error_was_cut_off_from_is_not_its_cause() -> None:
+    error = ValueError("a number is wrong")
+    error.__context__ = PermissionError(13, "Permission denied", "/x/y")
+    assert explain(error).startswith("/x/y: permission denied.")
+    error.__suppress_context__ = True
+    assert explain(error) == "unexpected ValueError: a number is wrong"
+
+
 def test_what_the_system_refuses_is_said_with_what_to_do() -> None:
     full = "no space left on device. Make room there, and give the same command again."
     assert explain(OSError(28, "No space left on device")) == full
@@ -133,6 +141,11 @@ def test_threads_destructors_and_loggers_show_no_traceback(tmp_path: Path) -> No
 def test_whatever_is_printed_can_be(encoding: str) -> None:
     ran = in_a_process("print('✓ grün 😀 \\ud800')", PYTHONIOENCODING=encoding)
     assert ran.returncode == 0, ran.stderr
+
+
+def test_a_process_without_standard_output_ends_well() -> None:
+    ran = in_a_process("sys.stdout = None\nsys.exit(run_program('mastery', lambda: print('unheard')))")
+    assert (ran.returncode, ran.stderr) == (0, "")
 
 
 def test_a_user_whom_the_system_does_not_know_has_a_home() -> None:

@@ -31,7 +31,7 @@ def refused(folder: Path, setting: str) -> str:
         (f"service_account={'a.' * 126}bb", "expected at most 253 characters, found 254"),
         ("secrets=[{name: My_Secret, variables: {k: V}}]", "kubeflow.secrets[0].name: expected"),
         ("secrets=[{name: s, variables: {'a b': V}}]", "expected letters, digits, -, _ and . in a secret's key"),
-        ("secrets=[{name: s, variables: {k: 1V}}]", "expected letters, digits and _ in a variable's name"),
+        ("secrets=[{name: s, variables: {k: 1V}}]", "expected the name of an environment variable"),
         ("secrets=[{name: s, variables: {k: V}}, {name: t, variables: {k: V}}]", "every variable once, found V"),
         ("image_pull_secrets=[ok, Not]", "kubeflow.image_pull_secrets[1]: expected"),
         ("volumes=[{claim: a.b, path: /x}]", "kubeflow.volumes[0].claim: expected lower-case letters, digits and -"),

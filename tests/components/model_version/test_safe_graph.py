@@ -123,6 +123,24 @@ def test_an_asset_that_a_request_could_name(tmp_path: Path) -> None:
     assert "which reads a file that is no asset" in refusal(change(model, feed))
 
 
+def test_an_asset_that_has_another_value_when_it_is_asked_for(tmp_path: Path) -> None:
+    table = vocabulary(tmp_path)
+    model = save(tmp_path / "model", lambda x: table.lookup(x), table=table)
+
+    def reload(saved: SavedModel) -> None:
+        """Makes the asset's node a constant, which a request assigns anew."""
+        meta = saved.meta_graphs[0]
+        nodes = {node.name: node for node in meta.graph_def.node}
+        asset = nodes[meta.asset_file_def[0].tensor_info.name.partition(":")[0]]
+        asset.op = "Const"
+        asset.attr["value"].tensor.string_val.append(b"/etc/hostname")
+        assign = next(name for name, node in nodes.items() if asset.name in node.input)
+        answer = meta.signature_def["serving_default"].outputs["y"].name.partition(":")[0]
+        nodes[answer].input.append(f"^{assign}")
+
+    assert "which reads a file that is no asset" in refusal(change(model, reload))
+
+
 def test_an_asset_that_is_no_longer_one(tmp_path: Path) -> None:
     table = vocabulary(tmp_path)
     model = save(tmp_path / "model", lambda x: table.lookup(x), table=table)
@@ -228,6 +246,21 @@ def test_models_of_tensorflow_1_are_safe(tmp_path: Path) -> None:
         session.run(tf.compat.v1.global_variables_initializer())
         tf.compat.v1.saved_model.simple_save(session, str(tmp_path / "model"), {"x": x}, {"y": y})
     require_safe(tmp_path / "model")
+
+    words = tmp_path / "words.txt"
+    words.write_text("a\nb\n")
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        x = tf.compat.v1.placeholder(tf.string, [None], "x")
+        path = tf.constant(str(words))
+        tf.compat.v1.add_to_collection(tf.compat.v1.GraphKeys.ASSET_FILEPATHS, path)
+        table = tf.raw_ops.HashTableV2(key_dtype=tf.string, value_dtype=tf.int64, shared_name="words")
+        start = tf.raw_ops.InitializeTableFromTextFileV2(
+            table_handle=table, filename=path, key_index=-2, value_index=-1
+        )
+        tf.compat.v1.add_to_collection(tf.compat.v1.GraphKeys.TABLE_INITIALIZERS, start)
+        y = tf.raw_ops.LookupTableFindV2(table_handle=table, keys=x, default_value=tf.constant(-1, tf.int64))
+        tf.compat.v1.saved_model.simple_save(session, str(tmp_path / "vocabulary"), {"x": x}, {"y": y}, start)
+    require_safe(tmp_path / "vocabulary")
 
 
 def test_no_model(tmp_path: Path) -> None:

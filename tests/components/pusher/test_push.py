@@ -75,6 +75,14 @@ def test_versions_count_on_when_the_clock_is_behind(model: Path, tmp_path: Path)
     assert versions(tmp_path / "serving") == [99999999999, 100000000000, 100000000001]
 
 
+def test_there_is_no_version_after_the_largest(model: Path, tmp_path: Path) -> None:
+    largest = tmp_path / "serving" / str(2**63 - 1)
+    largest.mkdir(parents=True)
+    with pytest.raises(PushError, match="a newer version than 9223372036854775807"):
+        push_version(model, largest.parent, {})
+    assert [*largest.parent.glob("[!.]*")] == [largest]
+
+
 def test_a_file_with_a_number_for_a_name_is_left_alone(model: Path, tmp_path: Path) -> None:
     (tmp_path / "99999999999").write_text("not a version")
 

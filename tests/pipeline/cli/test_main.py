@@ -200,7 +200,7 @@ def test_a_root_that_is_a_pattern_is_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, name: str
 ) -> None:
     for table in ("events", "outcomes"):
-        (tmp_path / f"{table}.csv").write_text("")
+        (tmp_path / f"{table}.csv").write_text("a\n1\n")
     config = ["--config", str(REPOSITORY / "configs" / "sample.yaml"), "--root", str(tmp_path / name)]
     tables = [part for table in ("events", "outcomes") for part in ("--set", f"data.{table}={tmp_path}/{table}.csv")]
     code, text = failing(monkeypatch, capsys, "run", *config, *tables)

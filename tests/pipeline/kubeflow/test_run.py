@@ -139,7 +139,7 @@ def test_following_ends_where_the_token_does(mastery: Mastery, cluster: StandIn)
     code, out, err = mastery("run", "--wait")
     assert code == 2
     assert "Started run" in out
-    assert "it wants to know who you are (401: expired)" in err
+    assert "authentication required (401: expired)" in err
 
 
 def test_an_interrupt_leaves_the_run_alone(mastery: Mastery, cluster: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,8 +9,10 @@ import logging
 import shutil
 import socket
 import subprocess
+import threading
 import time
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -196,6 +198,7 @@ def test_a_client_that_hangs_up_has_cancelled(folder: Path, caplog: pytest.LogCa
     slow = json.dumps({"signature_name": "slow", "instances": [5.0]}).encode()
     head = b"POST /v1/models/tiny:predict HTTP/1.1\r\nHost: a\r\nContent-Length: "
     with caplog.at_level(logging.WARNING), running(folder) as server:
+        caplog.clear()  # what was said of the versions
         first = busy(server, 0.7)
         for sent in (b"%d\r\n\r\n%b" % (len(slow), slow), b"100\r\n\r\n{"):
             with socket.create_connection(("127.0.0.1", server.server.rest_port)) as connection:
@@ -211,15 +214,20 @@ def test_a_client_that_hangs_up_has_cancelled(folder: Path, caplog: pytest.LogCa
 
 
 def test_a_caller_by_grpc_that_hangs_up_in_the_middle(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
-    def messages():
-        yield b"\x0a"
-        time.sleep(0.3)
+    ended = threading.Event()
+
+    def no_message() -> Iterator[bytes]:
+        ended.wait(20)
+        yield from ()
 
     with caplog.at_level(logging.WARNING), running(folder) as server:
+        caplog.clear()  # what was said of the versions
         call = server.channel.stream_unary("/tensorflow.serving.PredictionService/Predict")
-        waiting = call.future(iter(messages()))
+        waiting = call.future(no_message())
+        time.sleep(0.2)
         waiting.cancel()
         with pytest.raises(grpc.FutureCancelledError):
             waiting.result()
+        ended.set()
         assert httpx.get(server.rest.base_url.join("/v1/models/tiny"), trust_env=False).status_code == 200
     assert not [record for record in caplog.records if record.name != "tensorflow"]

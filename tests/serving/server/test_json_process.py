@@ -19,6 +19,7 @@ from tensorflow.core.framework import types_pb2
 
 from serving.server.errors import RequestError
 from serving.server.json_process import JsonProcess, Read, read_request
+from serving.server.open_inference import read_question
 from serving.server.signatures import Signature
 from tests.serving.server.test_json_codec import anything, spec
 
@@ -42,7 +43,7 @@ def reader() -> Iterator[JsonProcess]:
 def read(reader: JsonProcess, body: bytes) -> Read | str:
     """Returns what the process has read, or why it has not."""
     try:
-        return asyncio.run(reader.read(body, SIGNATURES))
+        return asyncio.run(reader.read(body, SIGNATURES, read_request))
     except RequestError as error:
         return f"{error.http_status} {error.reason}"
 
@@ -88,16 +89,33 @@ def test_it_comes_back_when_it_has_died(reader: JsonProcess) -> None:
     assert read(reader, RIGHT)[0] == ""
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is no such limit")
+def test_it_keeps_a_limit_of_memory_that_was_set_before() -> None:
+    script = (
+        "import asyncio, resource; from serving.server.json_process import JsonProcess, read_request; "
+        "reader = JsonProcess(2**20); asyncio.run(reader.read(b'{\"inputs\": 1}', {}, read_request)); "
+        "print(resource.prlimit(reader.pid, resource.RLIMIT_DATA)[1])"
+    )
+    command = ["bash", "-c", f'ulimit -d {2**23} && exec "$@"', "-", sys.executable, "-c", script]
+    ran = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True, check=False)
+    assert ran.stdout == f"{2**33}\n", ran.stderr
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_it_is_light(reader: JsonProcess) -> None:
     read(reader, RIGHT)
+    item = {"name": "a", "datatype": "FP32", "shape": [1], "data": [1.5]}
+    signatures = {"only": Signature("only", {"a": SIGNATURES["serving_default"].inputs["a"]}, {})}
+    question = asyncio.run(reader.read(json.dumps({"inputs": [item]}).encode(), signatures, read_question))
+    assert (question.signature_name, question.inputs["a"].tolist()) == ("only", [1.5])
     assert "tensorflow" not in Path(f"/proc/{reader.pid}/maps").read_text()
 
 
 def test_it_ends_with_the_server() -> None:
     script = (
-        "import asyncio, os; from serving.server.json_process import JsonProcess; reader = JsonProcess(2**20); "
-        "asyncio.run(reader.read(b'{\"inputs\": 1}', {})); print(reader.pid, flush=True); os.kill(os.getpid(), 9)"
+        "import asyncio, os; from serving.server.json_process import JsonProcess, read_request; "
+        "reader = JsonProcess(2**20); asyncio.run(reader.read(b'{\"inputs\": 1}', {}, read_request)); "
+        "print(reader.pid, flush=True); os.kill(os.getpid(), 9)"
     )
     command = [sys.executable, "-c", script]
     number = int(subprocess.run(command, cwd=Path(__file__).parents[3], stdout=subprocess.PIPE, check=False).stdout)
