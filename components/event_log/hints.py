@@ -86,8 +86,18 @@ def _visible(character: str) -> str:
 
 def lookalikes(ids: pl.Series) -> dict[str, list[str]]:
     """Returns those of different ids that people would take for another, by that other."""
-    odd = ids.filter(~ids.str.contains(_PLAIN) | ids.str.contains(_REWRITTEN))
-    pairs = ((plain_id(item), item) for item in odd)
+    is_plain, is_rewritten = ids.str.contains(_PLAIN), ids.str.contains(_REWRITTEN)
+
+    odd = ids.filter(~is_plain).unique()
+    pairs = [(plain_id(item), item) for item in odd]
+
+    # Ids with leading zeros may be as many as learners: no loop over them.
+    written = ids.filter(is_plain & is_rewritten).unique().alias("written")
+    numbers = pl.DataFrame([written, written.str.replace(_NUMBER, "${1}${2}").alias("plain")])
+    numbers = numbers.filter(pl.col("plain") != pl.col("written"))
+    first = numbers["plain"].unique().sort().head(MAX_LOOKALIKES)
+    pairs += numbers.filter(pl.col("plain").is_in(first.implode())).select("plain", "written").rows()
+
     return merge_lookalikes({plain: [item]} for plain, item in pairs if plain != item)
 
 
