@@ -47,13 +47,20 @@ class Beam(Section):
 
     @property
     def options(self) -> list[str]:
-        """What Beam and TFX are given: `args` after what makes runs repeatable.
+        """Options for a Beam pipeline of ours: `args`, after a runner that keeps the order of rows.
 
-        Left to themselves, Beam downloads and starts a runner that hands out rows in any order,
-        and tfx-bsl fits the size of its batches to how busy the machine is. Both change the order
-        in which numbers add up. `args` has the last word.
+        Left to itself, Beam downloads and starts one that hands out rows in any order, and so
+        changes the order in which numbers add up. `args` has the last word.
         """
-        return ["--runner=FnApiRunner", "--tfxio_use_byte_size_batching=true", *self.args]
+        return ["--runner=FnApiRunner", *self.args]
+
+    @property
+    def node_options(self) -> list[str]:
+        """Options for the nodes of TFX, which read flags of its own among those of Beam.
+
+        tfx-bsl would fit the size of its batches to how busy the machine is.
+        """
+        return ["--tfxio_use_byte_size_batching=true", *self.options]
 
 
 class Config(Section):

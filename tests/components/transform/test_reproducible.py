@@ -96,7 +96,7 @@ def test_batches_have_a_size_that_no_clock_changes() -> None:
     with flagsaver.flagsaver(tfxio_use_byte_size_batching=False):
         by_time = GetBatchElementsKwargs(None)
         assert by_time["min_batch_size"] < by_time["max_batch_size"]
-        Executor(Executor.Context(beam_pipeline_args=Beam().options))  # TFX takes them for tfx-bsl's flags as well
+        Executor(Executor.Context(beam_pipeline_args=Beam().node_options))  # TFX takes them for tfx-bsl's flags as well
         fixed = GetBatchElementsKwargs(None)
         assert fixed["min_batch_size"] == fixed["max_batch_size"]
 
