@@ -313,12 +313,16 @@ def _attack(name: str, target: Target) -> None:
 
 
 def behave(version: Path, name: str, rest: int, by_grpc: int) -> None:
-    """Asks until its input is closed, then prints [time, seconds or null, what went wrong] of each request."""
+    """Says when it begins, asks until its input is closed, then prints a list of its requests.
+
+    Each is [time, seconds, what went wrong or null].
+    """
     asked = requests_of(version)
     asking = [one for at in range(10_000) for one in _ways(asked, name, rest, by_grpc, at)]
     stop = threading.Event()
     threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
     found: list[Any] = []
+    print("asking", flush=True)
     begun = time.monotonic()
     for number, call in enumerate(asking):
         if stop.wait(max(0.0, begun + number / ASKS_EACH_SECOND - time.monotonic())):
@@ -400,7 +404,9 @@ def main(models: Path, name: str, seconds: float, only: list[str]) -> None:
         command = [sys.executable, "-m", __spec__.name, "--behave", str(version), name, *map(str, server.ports)]
         environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
         client = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
-        time.sleep(15)  # it imports TensorFlow
+        assert client.stdout is not None
+        client.stdout.readline()  # it imports TensorFlow first
+        time.sleep(2)
         before = memory_of(server.pid)
         print(f"{'':22} quiet p50  p99   attack p50  p99  ratio  failed  memory   (load)", flush=True)
         for attack in only or ATTACKS:

@@ -27,7 +27,7 @@ from serving.server import json_forms
 from serving.server.errors import RequestError
 from serving.server.signatures import Arrays, Signature
 
-MEMORY_OF_A_BYTE = 10  # bytes that the process may take for each byte of the largest request
+MEMORY_OF_A_BYTE = 7  # bytes that the process may take for each byte of the largest request
 LOWER_PRIORITY = 5
 
 Read: TypeAlias = tuple[str, bool, Arrays | None]  # the signature's name, whether in rows, arrays if it is known
