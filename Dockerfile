@@ -4,6 +4,11 @@
 #   docker build --tag mastery .
 #   docker run --rm --volume mastery-sample:/app/sample mastery simulate --learners 4000 --overwrite
 #   docker run --rm --volume mastery-sample:/app/sample --volume mastery-runs:/app/runs mastery run --config configs/sample.yaml
+#
+# With GPU=1 the image also has CUDA's libraries, as one more layer:
+#
+#   docker build --tag mastery-gpu --build-arg GPU=1 .
+#   docker run --rm --gpus all mastery-gpu doctor
 
 FROM debian:trixie-slim AS base
 RUN apt-get update \
@@ -15,7 +20,7 @@ FROM base AS builder
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends g++ python3-dev python3-venv \
     && rm -rf /var/lib/apt/lists/*
-COPY pyproject.toml requirements.lock ./
+COPY pyproject.toml requirements*.lock ./
 COPY pipeline/__init__.py pipeline/
 COPY pipeline/environment pipeline/environment
 # Headers for building TensorFlow's custom operations, and symbols for its debugging: a fifth of the image.
@@ -23,10 +28,23 @@ RUN UV_NO_CACHE=1 python3 -m pipeline.environment.setup --no-dev \
     && rm -r .venv/lib/python3.*/site-packages/tensorflow/include \
     && strip --strip-unneeded .venv/lib/python3.*/site-packages/tensorflow/libtensorflow_*.so.2
 
-FROM base
+FROM builder AS cuda
+# Headers and static libraries are for compilers, and the others here neither TensorFlow nor another one opens: a tenth
+# of it all. What stays is moved: a copy would count twice.
+ARG GPU=0
+RUN mkdir /cuda \
+    && if [ "$GPU" = 1 ]; then \
+    UV_NO_CACHE=1 python3 -m pipeline.environment.setup --no-dev --gpu \
+    && cd .venv/lib/python3.*/site-packages \
+    && rm -r nvidia/*/include nvidia/*/lib/*.a nvidia/curand nvidia/*/lib/libcusolverMg.* nvidia/*/lib/libnvrtc*.alt.* \
+    && mkdir -p "/cuda/$PWD" \
+    && mv nvidia nvidia_*.dist-info "/cuda/$PWD"; \
+    fi
+
+FROM base AS mastery
 COPY --from=builder /app/.venv .venv
-RUN useradd --create-home --uid 1000 mastery && install --directory --owner mastery ci runs sample
-COPY pyproject.toml requirements.lock ./
+RUN useradd --create-home --uid 1000 --user-group mastery && install --directory --owner mastery ci runs sample
+COPY pyproject.toml requirements*.lock ./
 COPY components components
 COPY configs configs
 COPY pipeline pipeline
@@ -35,6 +53,12 @@ COPY serving serving
 RUN python3 -m compileall -q components pipeline serving
 ENV PATH=/app/.venv/bin:$PATH \
     TF_CPP_MIN_LOG_LEVEL=2
-USER mastery
+# By numbers, which Kubernetes can tell from root without looking into the image.
+USER 1000:1000
 ENTRYPOINT ["mastery"]
 CMD ["--help"]
+
+FROM mastery
+COPY --from=cuda /cuda /
+# Of the driver, which NVIDIA's container runtime brings in. Which GPUs is for whoever starts the container to say.
+ENV NVIDIA_DRIVER_CAPABILITIES=compute,utility

@@ -3,6 +3,11 @@
 LEARNERS ?= 4000
 PYTEST_ARGS ?=
 IMAGE ?= mastery
+GPU ?=
+
+# GPU=1 adds CUDA's libraries to .venv, GPU=0 takes them out again; without it .venv stays as it is.
+GPU_OPTION := $(if $(GPU),$(or $(if $(filter 1,$(GPU)),--gpu),$(if $(filter 0,$(GPU)),--no-gpu), \
+	$(error Expected GPU=1 or GPU=0, found GPU=$(GPU))))
 
 # The Python that .venv was made from, else the first on PATH that Mastery runs on.
 IS_SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
@@ -10,6 +15,8 @@ PYTHON ?= $(or $(shell for python in "$$(sed -n 's/^executable = //p' .venv/pyve
 	"$$python" -c '$(IS_SUPPORTED)' 2>/dev/null && echo "$$python" && break; done), \
 	$(error Expected Python 3.11, 3.12 or 3.13 on PATH, found none. Install one, or name it: make setup PYTHON=/path/to/python3))
 BIN := .venv/bin
+COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --no-config --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run sample test lint format docs lock image clean
@@ -17,8 +24,8 @@ BIN := .venv/bin
 help:  ## List the commands.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup:  ## Make or update the environment in .venv; nothing else on the system changes.
-	@$(PYTHON) -m pipeline.environment.setup
+setup:  ## Make or update the environment in .venv, for training on a GPU too with GPU=1.
+	@$(PYTHON) -m pipeline.environment.setup$(if $(GPU_OPTION), $(GPU_OPTION))
 
 run: sample  ## Run the whole pipeline on a simulated log.
 	$(BIN)/mastery run --config configs/sample.yaml
@@ -42,13 +49,14 @@ format: setup  ## Put the code into its style.
 docs: setup  ## Write docs/configuration.md anew from the types.
 	$(BIN)/python -m components.config.reference docs/configuration.md
 
-lock: setup  ## Write requirements.lock anew from pyproject.toml; versions stay where they can.
-	$(BIN)/uv pip compile pyproject.toml --group dev --output-file requirements.lock --quiet --no-config \
-		--universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
-		--custom-compile-command "make lock"
+lock: setup  ## Write both lock files anew from pyproject.toml; versions stay where they can.
+	$(COMPILE) --group dev --output-file requirements.lock
+	$(COMPILE) --extra gpu --constraints requirements.lock --output-file requirements-gpu.lock \
+		$$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' requirements.lock | sort -u)
+	sed -i.old '/^$$/,$$d' requirements-gpu.lock && rm requirements-gpu.lock.old  # a list of what is in the other
 
-image:  ## Build the container image (IMAGE=mastery).
-	docker build --tag $(IMAGE) .
+image:  ## Build the container image (IMAGE=mastery); with GPU=1 the one for GPUs, IMAGE and -gpu.
+	docker build --tag $(IMAGE)$(if $(filter 1,$(GPU)),-gpu --build-arg GPU=1) .
 
 clean:  ## Remove the sample log and what the tools left; .venv and runs stay.
 	rm -rf sample build .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

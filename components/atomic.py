@@ -6,12 +6,20 @@ A reader sees the old content or the new one, never a part of it, also after a c
 from __future__ import annotations
 
 import errno
+import io
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from components.errors import MasteryError
+
+
+class NotAFileError(MasteryError):
+    """Something else stands where a file of ours should be: a link, a pipe, a device."""
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
@@ -95,6 +103,41 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def open_regular(path: Path) -> io.FileIO:
+    """Opens a file for locking, reading and appending; creates it when missing, never truncates.
+
+    Links are not followed. Whoever may write to the folder could place one, and have a file elsewhere
+    changed with the rights of this process.
+
+    Args:
+        path: the file. Links in the path of its folder are followed.
+
+    Returns:
+        The file, unbuffered; what is written goes to its end.
+
+    Raises:
+        NotAFileError: there is a link, or another thing that is no file.
+        OSError: it cannot be opened.
+    """
+    # O_NONBLOCK: a pipe without a reader would be waited for; it changes nothing for a file.
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+    try:
+        descriptor = os.open(path, flags, 0o666)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
+            raise _not_a_file(path) from None
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise _not_a_file(path)
+    return io.FileIO(descriptor, "a+")
+
+
+def _not_a_file(path: Path) -> NotAFileError:
+    found = "a link" if path.is_symlink() else "something else"
+    return NotAFileError(f"{path}: expected a file of ours, found {found}. Nothing was changed; remove it.")
+
+
 @contextmanager
 def _hidden_folder_beside(target: Path) -> Iterator[Path]:
     """Yields a folder on `target`'s file system, of a name that nobody else has; it is removed in any case."""
@@ -102,5 +145,9 @@ def _hidden_folder_beside(target: Path) -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
         yield folder
+    except OSError as error:
+        if error.errno and error.filename is None:  # of writing to a full disk: say where
+            error.filename = str(target)
+        raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)

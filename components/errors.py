@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import traceback
+import errno
+from collections.abc import Iterator
 
 
 class MasteryError(Exception):
@@ -54,11 +55,73 @@ class GateError(MasteryError):
     exit_code = 1
 
 
+# What the operating system refuses, and what to do about it. Libraries often pass on only the text of such an error.
+_ADVICE = {
+    errno.ENOSPC: ("No space left on device", "Make room there"),
+    errno.EDQUOT: ("Disk quota exceeded", "Make room there"),
+    errno.EROFS: ("Read-only file system", "Name a folder that can be written"),
+    errno.EACCES: ("Permission denied", "Give this user the right to it, or name another place"),
+    errno.EPERM: ("Operation not permitted", "Give this user the right to it, or name another place"),
+    errno.EEXIST: ("File exists", "Name another place"),
+    errno.ENOTDIR: ("Not a directory", "Name a folder"),
+    errno.EISDIR: ("Is a directory", "Name a file"),
+    errno.ENAMETOOLONG: ("File name too long", "Choose a shorter path"),
+    errno.ELOOP: ("Too many levels of symbolic links", "Name another place"),
+    errno.EMFILE: ("Too many open files", "Raise the limit (`ulimit -n`)"),
+    errno.ENFILE: ("Too many open files in system", "End what holds them"),
+    errno.EIO: ("Input/output error", "Look after the disk"),
+}
+_LONGEST = 500  # characters of an unforeseen error's own text
+
+
 def explain(error: BaseException) -> str:
-    """Returns the text for the user: that of the MasteryError at the bottom, or the last line of the traceback."""
-    cause: BaseException | None = error
-    while cause is not None:
+    """Returns the text for the user, in words and without a traceback.
+
+    It is that of the `MasteryError` among an error and its causes, else what the operating system refused, else the
+    kind and the first line of an error that nobody foresaw.
+
+    >>> explain(KeyError("learner"))
+    "unexpected KeyError: 'learner'"
+    """
+    foreseen = explain_foreseen(error)
+    if foreseen is not None:
+        return foreseen
+    lines = str(error).strip().splitlines()
+    text = f"{type(error).__name__}: {lines[0][:_LONGEST]}" if lines else type(error).__name__
+    return f"unexpected {text}"
+
+
+def explain_foreseen(error: BaseException) -> str | None:
+    """Returns the text for the user, or None for an error that nobody foresaw."""
+    chain = list(_causes(error))
+    for cause in chain:
         if isinstance(cause, MasteryError):
             return str(cause)
-        cause = cause.__cause__ or cause.__context__
-    return "".join(traceback.format_exception_only(error)).strip()
+    for cause in chain:
+        if isinstance(cause, MemoryError):
+            return "out of memory. Lower steps.max_steps or training.batch_size, or use a machine with more."
+        if refused := _refused(cause):
+            return refused
+    return None
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        yield cause
+        # `raise ... from None` says that what came before is not the cause.
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+
+
+def _refused(error: BaseException) -> str | None:
+    """Returns what the operating system refused, if that is what an error is about."""
+    if isinstance(error, OSError) and error.errno in _ADVICE:
+        text, advice = _ADVICE[error.errno]
+        where = f"{error.filename2 or error.filename}: " if error.filename else ""
+        return f"{where}{text.lower()}. {advice}, and give the same command again."
+    full = _ADVICE[errno.ENOSPC]
+    if full[0] in str(error):  # of C++ code, which raises errors of its own
+        return f"{full[0].lower()}. {full[1]}, and give the same command again."
+    return None

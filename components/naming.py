@@ -27,5 +27,15 @@ BASIS = "basis"
 BASIS_SEQUENCE = "sequence"
 BASIS_PRIOR = "prior"
 
-# Names that a column of a log cannot take as an input, because Transform or a signature needs them.
-RESERVED = frozenset({NUM_STEPS, EXAMPLES, CLASSES, PROBABILITIES, PREDICTED_CLASS, PREDICTION, BASIS})
+# Columns that are added to the rows of a log on their way to examples.
+ORDER = "_order"  # where an event stood in the log: file by file, row by row; settles equal times
+SPLIT = "_split"
+SPLIT_HASH = "_split_hash"
+PARTITION_HASH = "_partition_hash"
+SAMPLE_HASH = "_sample_hash"
+SEQUENCE = "_sequence"
+FINGERPRINT = "_fingerprint"
+ADDED = frozenset({ORDER, SPLIT, SPLIT_HASH, PARTITION_HASH, SAMPLE_HASH, SEQUENCE, FINGERPRINT})
+
+# Names that a column of a log cannot take: Transform, a signature or the join needs them.
+RESERVED = frozenset({NUM_STEPS, EXAMPLES, CLASSES, PROBABILITIES, PREDICTED_CLASS, PREDICTION, BASIS}) | ADDED

@@ -13,7 +13,9 @@ from typing import Any
 import fsspec
 
 from components.errors import MasteryError
+from components.escape import hide_userinfo
 
+KINDS = ("s3", "gs")
 # Else gcsfs asks for the kind of a bucket first: with a second client, that wants rights and credentials of its own.
 os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
 
@@ -28,8 +30,16 @@ def connect(url: str) -> tuple[Any, str]:
     Others write to the store, too, so no listing is kept.
 
     Raises:
-        ObjectStoreError: nothing is known of that kind of address.
+        ObjectStoreError: that kind of address is not known, or a password stands in it.
     """
+    if hide_userinfo(url) != url:
+        raise ObjectStoreError(
+            f"{hide_userinfo(url)}: expected an address without user name and password, found some in "
+            "front of the @. Credentials come from the environment."
+        )
+    kind, _, rest = url.partition("://")
+    if kind not in KINDS or not rest.strip("/"):
+        raise ObjectStoreError(f"{url}: expected an address such as s3://bucket/folder or gs://bucket/folder.")
     try:
         store, path = fsspec.url_to_fs(url.rstrip("/"), use_listings_cache=False)
     except (ValueError, ImportError) as error:

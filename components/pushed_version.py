@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from components.config import Config
+from components.config.load import absolute_pattern
 from components.config.span import NEWEST
 from components.errors import MasteryError
 from components.model_version.folders import MANIFEST
@@ -29,7 +30,9 @@ def config_for_log(model: Path, events: list[str], outcomes: list[str], *, name:
     """
     config = config_of(model, name=name)
     verify_version(model.resolve(), within=model.resolve().parent)
-    given = {"events": _absolute(events), "outcomes": _absolute(outcomes), "span": NEWEST, "sample_learners": None}
+    tables = {"events": events, "outcomes": outcomes}
+    paths = {table: [absolute_pattern(path, Path.cwd()) for path in given] for table, given in tables.items()}
+    given = {**paths, "span": NEWEST, "sample_learners": None}
     return config.model_copy(update={"data": config.data.model_copy(update=given)})
 
 
@@ -51,7 +54,3 @@ def config_of(model: Path, *, name: str) -> Config:
             f"{name}: expected a pushed version such as runs/NAME/serving/1234567890, "
             f"found no readable {file.name} in it ({type(error).__name__})."
         ) from None
-
-
-def _absolute(paths: list[str]) -> list[str]:
-    return [path if "://" in path else str(Path(path).resolve()) for path in paths]

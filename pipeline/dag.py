@@ -36,7 +36,7 @@ def create_pipeline(config: Config, layout: Layout, *, enable_cache: bool = True
         pipeline_root=str(layout.nodes),
         components=_nodes(config, layout),
         enable_cache=enable_cache,
-        beam_pipeline_args=config.beam.args,
+        beam_pipeline_args=config.beam.options,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http
 import logging
 import os
 import smtplib
@@ -29,25 +30,30 @@ class _PassingError(UndeliveredError):
 def post(webhook: Webhook, payload: dict[str, Any]) -> None:
     """Sends JSON by POST; tries again when the server is not there, is busy, or answers with an error of its own.
 
+    A redirection is not followed, since the message may be for that server only. Of an answer only
+    the status is read.
+
     Raises:
         UndeliveredError: the server refuses it, or there is no way to the server.
     """
     import httpx
 
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # below that it writes addresses to the log
+    for name in ("httpx", "httpcore"):
+        logging.getLogger(name).setLevel(logging.WARNING)  # below that they write addresses to the log
     url = webhook.url or _secret(webhook.url_env)
 
     def attempt() -> None:
         try:
-            answer = httpx.post(url, json=payload, timeout=webhook.timeout_seconds)
+            with httpx.stream("POST", url, json=payload, timeout=webhook.timeout_seconds) as answer:
+                status = answer.status_code
         except (httpx.InvalidURL, httpx.UnsupportedProtocol):
             raise UndeliveredError("expected an address that starts with https:// or http://, found another") from None
         except httpx.TransportError as error:
             raise _PassingError(f"the server could not be reached ({type(error).__name__})") from None
-        if answer.is_success:
+        if httpx.codes.is_success(status):
             return
-        kind = _PassingError if answer.is_server_error or answer.status_code in TRY_AGAIN else UndeliveredError
-        raise kind(f"expected an answer 2xx, found {answer.status_code} {answer.reason_phrase}")
+        kind = _PassingError if httpx.codes.is_server_error(status) or status in TRY_AGAIN else UndeliveredError
+        raise kind(f"expected an answer 2xx, found {_say_status(status)}")
 
     _try(attempt)
 
@@ -107,6 +113,12 @@ def _try(attempt: Callable[[], None]) -> None:
         except _PassingError:
             time.sleep(pause)
     return attempt()
+
+
+def _say_status(status: int) -> str:
+    """Returns a status in our words; the server's own might hold the address it was asked by."""
+    known = {item.value: item.phrase for item in http.HTTPStatus}
+    return f"{status} {known.get(status, '')}".rstrip()
 
 
 def _secret(variable: str | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 from ml_metadata.proto import metadata_store_pb2
@@ -12,13 +13,14 @@ from tfx.dsl.compiler import compiler, constants
 from tfx.orchestration import metadata
 from tfx.orchestration.local import runner_utils
 from tfx.orchestration.pipeline import Pipeline
-from tfx.orchestration.portable import launcher, runtime_parameter_utils
+from tfx.orchestration.portable import launcher, outputs_utils, runtime_parameter_utils
 from tfx.orchestration.portable.mlmd import execution_lib
 from tfx.proto.orchestration import pipeline_pb2
 
 from pipeline.cached import is_cached
 from pipeline.freshness import sign_plan
-from pipeline.metadata import connect
+from pipeline.lineage import check_lineage
+from pipeline.metadata import connect, explained
 from pipeline.mirror import Mirror
 from pipeline.mirrored_launcher import MirroredLauncher
 
@@ -99,7 +101,7 @@ def launch_node(
 
     Raises:
         NodeFailedError: the node could not start or was published as failed.
-        MetadataError: the metadata store cannot be reached.
+        MetadataError: the metadata store cannot be used, or does not know what earlier runs have left.
         ObjectStoreError: an input is not in the object store, or an output cannot be written to it.
         Exception: whatever the node's executor raised.
     """
@@ -109,17 +111,23 @@ def launch_node(
     handle = Store(store)
     started = time.monotonic()
     kind = partial(MirroredLauncher, mirror) if mirror else launcher.Launcher
-    info = kind(
+    ready = kind(
         pipeline_node=node,
         mlmd_connection=handle,
         pipeline_info=plan.pipeline_info,
         pipeline_runtime_spec=plan.runtime_spec,
         executor_spec=runner_utils.extract_executor_spec(deployment, node_id),
         custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, node_id),
-    ).launch()
-    if info is None or info.execution_id is None:
-        raise NodeFailedError(f"{node_id} was not started: one of its inputs is missing.")
-    state, outputs = _published(handle, info.execution_id)
+    )
+    with explained(store):
+        folder = Path(outputs_utils.get_node_dir(plan.runtime_spec, node_id))
+        if mirror:
+            mirror.outline(folder)  # outputs of earlier runs count as existing when they are whole there
+        check_lineage(connect(store), plan.pipeline_info.id, [folder])
+        info = ready.launch()
+        if info is None or info.execution_id is None:
+            raise NodeFailedError(f"{node_id} was not started: one of its inputs is missing.")
+        state, outputs = _published(handle, info.execution_id)
     if state is None:
         raise NodeFailedError(f"{node_id} failed: one of its inputs could not be resolved.")
     return NodeResult(node_id, state, time.monotonic() - started, outputs)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.config import Config
-from components.errors import ConfigError
+from components.errors import ConfigError, MasteryError
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,19 @@ class Layout:
         """
         digest = hashlib.sha256(read_schema_text(config)).hexdigest()[:12]
         return self.root / self.name / "schemas" / f"{digest}.pbtxt"
+
+
+def check_root(root: Path) -> None:
+    """Refuses a root whose path Beam and TensorFlow would take for a pattern of many.
+
+    Raises:
+        MasteryError: there is such a character in it.
+    """
+    odd = sorted(set("*?[]\\") & set(str(root)))
+    if odd:
+        raise MasteryError(
+            f"--root {root}: expected a path without {' '.join(odd)}, which stand for patterns of files."
+        )
 
 
 def read_schema_text(config: Config) -> bytes:

@@ -14,13 +14,12 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rich.console import Console
-
 from components.config import Config, Metadata
+from components.console import PlainConsole
 from components.errors import MasteryError
 from components.progress import PROGRESS_FILE
 from pipeline.display import RunDisplay
-from pipeline.layout import Layout
+from pipeline.layout import Layout, check_root
 from pipeline.lock import lock_root
 from pipeline.prepare import find_log, snapshot_schema
 from pipeline.record import NodeRecord, RunRecord, RunState, new_run_id, read_records, run_folder, write_record
@@ -37,7 +36,7 @@ def run_pipeline(
     from_node: str | None = None,
     to_node: str | None = None,
     only_new_data: bool = False,
-    console: Console,
+    console: PlainConsole,
 ) -> RunRecord:
     """Runs the pipeline of `config` below `root` and returns how it ended.
 
@@ -51,9 +50,10 @@ def run_pipeline(
     """
     if only_new_data and (from_node or not use_cache):
         raise MasteryError("--only-new-data does not go with --from or --no-cache, which want something done anyway.")
+    root = root.resolve()
+    check_root(root)
     find_log(config)
     store = config.metadata.with_environment(os.environ)
-    root = root.resolve()
     layout = Layout(root, config.name)
     with lock_root(root):
         _recover(layout, store)
@@ -64,15 +64,17 @@ def run_pipeline(
         )  # fmt: skip
         folder = run_folder(layout, plan.run)
         folder.mkdir(parents=True)
-        (folder / "plan.json").write_text(plan.model_dump_json(by_alias=True, indent=1), encoding="utf-8")
+        # The worker tells nobody how the run ends, and an address to tell may be a secret.
+        content = plan.model_dump_json(by_alias=True, indent=1, exclude={"config": {"notify"}})
+        (folder / "plan.json").write_text(content, encoding="utf-8")
         record = RunRecord(run=plan.run, name=config.name, started=datetime.now(UTC), pid=os.getpid())
         write_record(folder, record)
         started = time.monotonic()
         try:
             # Beam and Transform leave their temporary folders behind.
             with tempfile.TemporaryDirectory(prefix="mastery-run-", ignore_cleanup_errors=True) as scratch:
-                _watch(folder, store, Path(scratch), console)
-            record = _ended(record, folder)
+                code = _watch(folder, store, Path(scratch), console)
+            record = _ended(record, folder, code)
         except KeyboardInterrupt:
             record = _interrupted(record, folder, layout, store, patience=0)
         finally:
@@ -83,8 +85,8 @@ def run_pipeline(
         return record
 
 
-def _watch(folder: Path, store: Metadata, scratch: Path, console: Console) -> None:
-    """Starts the worker, with `scratch` for what is temporary, and shows what it does until it ends."""
+def _watch(folder: Path, store: Metadata, scratch: Path, console: PlainConsole) -> int:
+    """Starts the worker, with `scratch` for what is temporary, shows what it does, and returns its exit code."""
     environment = {
         **os.environ,
         **store.as_environment(),
@@ -113,6 +115,7 @@ def _watch(folder: Path, store: Metadata, scratch: Path, console: Console) -> No
             display.update(*_read_state(folder), 0.0)
     finally:
         _stop(worker)
+    return worker.returncode
 
 
 def _read_state(folder: Path) -> tuple[list[NodeRecord], str]:
@@ -147,13 +150,13 @@ def _terminate_as_interrupt() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _ended(record: RunRecord, folder: Path) -> RunRecord:
+def _ended(record: RunRecord, folder: Path, code: int) -> RunRecord:
     nodes, _ = _read_state(folder)
     file = folder / "result.json"
     if file.exists():
         result = Result.model_validate_json(file.read_text(encoding="utf-8"))
     else:
-        result = Result(error="The worker died without a word; out of memory?", log=str(folder / "start-up.txt"))
+        result = Result(error=_how_it_died(folder, code), log=str(_last_log(folder)))
     where = f"\nLog: {result.log}" if result.log else ""
     return record.model_copy(
         update={
@@ -163,10 +166,30 @@ def _ended(record: RunRecord, folder: Path) -> RunRecord:
             "pushed_version": result.pushed_version,
             "data": result.data,
             "seen_before": result.seen_before,
+            "warnings": result.warnings,
             "error": f"{result.error}{where}" if result.error else None,
             "state": "failed" if result.error else _verdict(result),
         }
     )
+
+
+def _how_it_died(folder: Path, code: int) -> str:
+    """Returns why a worker has left no result: which signal ended it, or the last it said."""
+    if code == -signal.SIGKILL:
+        return (
+            "The worker was killed, as the system does when memory runs out. Lower steps.max_steps or "
+            "training.batch_size, or use a machine with more memory."
+        )
+    if code < 0:
+        return f"The worker was ended by {signal.Signals(-code).name}, inside of a library."
+    said = [line for line in _last_log(folder).read_text(encoding="utf-8", errors="replace").splitlines() if line]
+    return f"The worker ended with {code}: {said[-1] if said else 'it said nothing'}"
+
+
+def _last_log(folder: Path) -> Path:
+    """Returns what the worker wrote last: a node's log, or its first words."""
+    logs = [file for file in (folder / "start-up.txt", *folder.glob("logs/*.log")) if file.stat().st_size]
+    return max(logs, key=lambda file: file.stat().st_mtime_ns, default=folder / "start-up.txt")
 
 
 def _verdict(result: Result) -> RunState:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from components.atomic import open_regular
 from components.errors import MasteryError
 
 
@@ -15,11 +16,11 @@ def lock_root(root: Path) -> Iterator[None]:
     """Keeps a second run out of a root: two writers would wait for each other in the metadata store.
 
     Raises:
-        MasteryError: another run is using the root, or it cannot be written.
+        MasteryError: another run is using the root, it cannot be written, or its lock is a link.
     """
     try:
         root.mkdir(parents=True, exist_ok=True)
-        file = (root / ".lock").open("a")
+        file = open_regular(root / ".lock")
     except OSError as error:
         raise MasteryError(f"--root {root}: expected a folder that can be written ({error.strerror}).") from None
     with file:

@@ -2,6 +2,9 @@
 
 Every container has an empty folder at the same path, the root. What a node reads is pulled into it, what it has
 written is pushed out of it, so artifacts have the same path everywhere and no node knows of the object store.
+
+Others may write to the store as well, so no name that comes from it is trusted: neither a key nor a
+name in a list of files, nor a path in the metadata store (`components.safe_paths`).
 """
 
 from __future__ import annotations
@@ -11,9 +14,11 @@ import uuid
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 from components.model_version.folders import version_number
 from components.object_store import ObjectStoreError, connect, create, explained
+from components.safe_paths import UnsafePathError, path_below, paths_below, refuse_links
 
 COMPLETE = ".complete"  # in a pushed folder, written last: {"files": {name: bytes}}
 CLAIMS = ".claims"  # beside pushed versions: one object a number that is taken
@@ -40,14 +45,23 @@ class Mirror:
         self._store, self._base = connect(self.url)
 
     def covers(self, path: Path) -> bool:
-        """Says whether a path is below the root."""
-        return path.is_relative_to(self.root)
+        """Says whether a path is below the root.
+
+        Raises:
+            UnsafePathError: it begins below the root and leads out of it.
+        """
+        if not path.is_relative_to(self.root):
+            return False
+        if path != self.root:
+            path_below(self.root, path.relative_to(self.root).as_posix())
+        return True
 
     def push(self, paths: Iterable[Path]) -> None:
         """Copies folders and files into the store, replacing what is there.
 
         Raises:
             ObjectStoreError: the store cannot be written to; a folder then does not count as there.
+            UnsafePathError: a path leads out of the root, or is a link.
         """
         for path in paths:
             if path.is_dir():
@@ -74,6 +88,7 @@ class Mirror:
 
         Raises:
             ObjectStoreError: one of them is not in the store, or not as it was pushed.
+            UnsafePathError: a path, or a name in a folder's list of files, leads out of its folder.
         """
         wanted: dict[Path, int | None] = {}
         for path in paths:
@@ -94,12 +109,13 @@ class Mirror:
 
         Raises:
             ObjectStoreError: the store cannot be read.
+            UnsafePathError: a key in it leads out of the root.
         """
         with self._explained("list"):
             found = self._store.find(self._remote(folder))
-        for name in found:
-            if name.endswith(f"/{COMPLETE}"):
-                self._local(name).parent.mkdir(parents=True, exist_ok=True)
+        keys = [name.removeprefix(f"{self._base}/") for name in found if name.endswith(f"/{COMPLETE}")]
+        for marker in paths_below(self.root, keys).values():
+            marker.parent.mkdir(parents=True, exist_ok=True)
 
     def outline_versions(self, folder: Path) -> None:
         """Makes an empty local folder for every number in the store's copy of `folder`, so that none is given twice.
@@ -111,8 +127,9 @@ class Mirror:
             there = self._store.isdir(self._remote(folder))
             names = self._store.ls(self._remote(folder), detail=False) if there else []
         for name in names:
-            if version_number(Path(name).name) is not None:
-                (folder / Path(name).name).mkdir(parents=True, exist_ok=True)
+            number = name.rstrip("/").rpartition("/")[2]
+            if version_number(number) is not None:
+                path_below(folder, number).mkdir(parents=True, exist_ok=True)
 
     def _push_folder(self, folder: Path) -> None:
         files = _files(folder)
@@ -153,23 +170,39 @@ class Mirror:
                     f"{self._address(path)}: expected a folder that was pushed whole, found none. The node that makes "
                     "it was cut off or its output was removed; run that node again without the cache."
                 )
-        return {path: None} if listed is None else {path / name: size for name, size in listed["files"].items()}
+        if listed is None:
+            return {path: None}
+        sizes = self._sizes(path, listed)
+        return {file: sizes[name] for name, file in paths_below(path, sizes).items()}
+
+    def _sizes(self, folder: Path, listed: Any) -> dict[str, int]:
+        """Returns the sizes of a folder's files by name, from the content of its `COMPLETE`."""
+        sizes = listed.get("files") if isinstance(listed, dict) else None
+        if not isinstance(sizes, dict) or not all(type(size) is int for size in sizes.values()):
+            raise ObjectStoreError(
+                f"{self._address(folder)}/{COMPLETE}: expected the sizes of the folder's files, found "
+                "something else. Remove the folder from the store; the node that makes it then runs again."
+            )
+        return sizes
 
     def _explained(self, verb: str) -> AbstractContextManager[None]:
         return explained(self.url, verb)
 
     def _remote(self, path: Path) -> str:
+        if not self.covers(path):
+            raise UnsafePathError(f"{path}: expected a path below {self.root}, which {self.url} keeps, found another.")
         return f"{self._base}/{path.relative_to(self.root).as_posix()}"
-
-    def _local(self, name: str) -> Path:
-        return self.root / Path(name).relative_to(self._base)
 
     def _address(self, path: Path) -> str:
         return f"{self.url}/{path.relative_to(self.root).as_posix()}"
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file())
+    """Returns a folder's files; refuses links, which would copy a file from elsewhere."""
+    found = sorted(folder.rglob("*"))
+    for path in found:
+        refuse_links(folder, path)
+    return [path for path in found if path.is_file()]
 
 
 def _is_here(file: Path, size: int | None) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tfx.components.evaluator.constants import ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY
-from tfx.orchestration.portable import data_types, launcher, outputs_utils
+from tfx.orchestration.portable import data_types, launcher
 from tfx.proto.orchestration import execution_result_pb2
 
 from components.pusher.push import versions
@@ -26,17 +26,6 @@ class MirroredLauncher(launcher.Launcher):  # type: ignore[misc]
     def __init__(self, mirror: Mirror, **arguments: Any) -> None:
         super().__init__(**arguments)
         self._mirror = mirror
-
-    def launch(self) -> data_types.ExecutionInfo | None:
-        """As TFX's; outputs of earlier runs count as existing when they are whole in the object store.
-
-        Raises:
-            ObjectStoreError: the object store cannot be used, or an input is missing in it.
-        """
-        if self._system_node_handler is None:
-            node_id = self._pipeline_node.node_info.id
-            self._mirror.outline(Path(outputs_utils.get_node_dir(self._pipeline_runtime_spec, node_id)))
-        return super().launch()
 
     def _run_executor(self, execution_info: data_types.ExecutionInfo) -> execution_result_pb2.ExecutorOutput:
         # The launcher publishes a node as failed when this raises, so one whose outputs are not in the store is.

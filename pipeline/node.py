@@ -9,13 +9,12 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-import traceback
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 from components.config import Config, load_config
-from components.errors import MasteryError, explain
+from components.program import FAILED, explain_with_log, run_program, start_process
 from components.quiet import quiet_imports
 from pipeline.kubeflow.outputs import TaskOutputs
 from pipeline.kubeflow.overrides import settings_of
@@ -24,32 +23,33 @@ from pipeline.layout import Layout
 from pipeline.mirror import Mirror
 from pipeline.prepare import find_log, snapshot_schema
 
-FAILED = 2
-
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs what the arguments say; returns 0, or 2 after an error."""
+    """Runs what the arguments say; returns 0, or 2 after an error, which it prints."""
     options = _parse(arguments)
-    outputs = TaskOutputs(options.executor_input) if options.executor_input else None
     try:
-        settings = [*options.set, *settings_of(outputs.parameters if outputs else {})]
-        config = load_config(options.config, settings)
-        layout = Layout(options.root, config.name)
-        mirror = Mirror(options.storage, options.root) if options.storage else None
-        if options.finish:
-            from pipeline.kubeflow.finish import finish_run
-
-            finish_run(config, layout, options.run, outputs, mirror)
-        else:
-            _run_nodes(config, layout, options, outputs, mirror)
+        _run(options)
     except Exception as error:
-        if not isinstance(error, MasteryError):
-            traceback.print_exc()
-        print(explain(error), flush=True)
+        print(explain_with_log(error, options.root / "errors"), flush=True)
         return FAILED
+    return 0
+
+
+def _run(options: argparse.Namespace) -> None:
+    outputs = TaskOutputs(options.executor_input) if options.executor_input else None
+    settings = [*options.set, *settings_of(outputs.parameters if outputs else {})]
+    config = load_config(options.config, settings)
+    layout = Layout(options.root, config.name)
+    mirror = Mirror(options.storage, options.root) if options.storage else None
+
+    if options.finish:
+        from pipeline.kubeflow.finish import finish_run
+
+        finish_run(config, layout, options.run, outputs, mirror)
+    else:
+        _run_nodes(config, layout, options, outputs, mirror)
     if outputs:
         outputs.write()
-    return 0
 
 
 def _run_nodes(
@@ -109,4 +109,5 @@ if __name__ == "__main__":
     # TFX says at every node that ML Metadata has no SQL filters; what is worth reading is an error.
     warnings.simplefilter("ignore")
     logging.getLogger("absl").setLevel(logging.ERROR)
-    sys.exit(main(sys.argv[1:]))
+    start_process("pipeline.node")
+    sys.exit(run_program("pipeline.node", lambda: main(sys.argv[1:])))

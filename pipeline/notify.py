@@ -12,6 +12,7 @@ from typing import Literal
 from pydantic import BaseModel
 
 from components.config.notify import Notify
+from components.escape import for_chat, for_terminal, in_one_line
 from pipeline.deliver import UndeliveredError, post, send
 from pipeline.record import RunRecord, RunState
 
@@ -106,10 +107,10 @@ def deliver(config: Notify, outcome: Outcome) -> list[str]:
     """
     ways: list[tuple[str, Callable[[], None]]] = []
     if webhook := config.webhook:
-        payload = {"text": outcome.text, **outcome.model_dump(mode="json")}
+        payload = {"text": for_chat(outcome.text), **outcome.model_dump(mode="json")}
         ways.append(("notify.webhook", lambda: post(webhook, payload)))
     if email := config.email:
-        ways.append(("notify.email", lambda: send(email, outcome.title, outcome.text)))
+        ways.append(("notify.email", lambda: send(email, in_one_line(outcome.title), for_terminal(outcome.text))))
     problems = []
     for way, attempt in ways:
         try:

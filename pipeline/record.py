@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from components.atomic import write_text
+from components.errors import MasteryError
 from components.example_gen.provenance import DataProvenance
 from pipeline.layout import Layout
 
@@ -51,6 +52,7 @@ class RunRecord(BaseModel):
     metrics: str | None = None  # path of metrics.json
     report: str | None = None  # path of report.html
     pushed_version: str | None = None  # path of the version's folder
+    warnings: list[str] = Field(default_factory=list)  # what a person should know of a run that went well
     error: str | None = None
 
     @property
@@ -83,10 +85,24 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_records(root: Path, name: str | None = None) -> list[RunRecord]:
-    """Returns the runs below `root`, oldest first; of every pipeline, or of the one called `name`."""
+    """Returns the runs below `root`, oldest first; of every pipeline, or of the one called `name`.
+
+    Raises:
+        MasteryError: a record cannot be read.
+    """
     files = sorted(root.glob(f"{name or '*'}/runs/*/run.json"), key=lambda file: file.parent.name)
-    records = [RunRecord.model_validate_json(file.read_text(encoding="utf-8")) for file in files]
+    records = [_read_record(file) for file in files]
     return [record if record.alive or record.state != "running" else _died(record) for record in records]
+
+
+def _read_record(file: Path) -> RunRecord:
+    try:
+        return RunRecord.model_validate_json(file.read_bytes())
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else f"something else ({type(error).__name__})"
+        raise MasteryError(
+            f"{file}: expected the record of a run, found {why}. Remove its folder, or put the file right."
+        ) from None
 
 
 def _died(record: RunRecord) -> RunRecord:

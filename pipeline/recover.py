@@ -8,6 +8,7 @@ from pathlib import Path
 from ml_metadata import MetadataStore
 from ml_metadata.proto import metadata_store_pb2
 
+from components.safe_paths import path_below
 from pipeline.layout import Layout
 
 _UNFINISHED = (metadata_store_pb2.Execution.NEW, metadata_store_pb2.Execution.RUNNING)
@@ -35,7 +36,7 @@ def cancel_unfinished(store: MetadataStore, layout: Layout, run_id: str) -> list
         store.put_executions([execution])
         [node] = [item for item in store.get_contexts_by_execution(execution.id) if _is_node(store, item)]
         node_id = node.name.removeprefix(f"{layout.store_name}.")
-        _remove_outputs(layout.nodes / node_id, execution.id)
+        _remove_outputs(path_below(layout.nodes, node_id), execution.id)
         cancelled.append(node_id)
     return cancelled
 

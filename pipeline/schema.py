@@ -7,13 +7,13 @@ from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
-from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
 from components.atomic import write_text
 from components.config import Config
-from components.errors import ConfigError, MasteryError
+from components.errors import MasteryError
 from components.schema import infer
+from pipeline.prepare import read_schema
 
 _BATCH = 5000  # examples decoded at a time
 
@@ -48,20 +48,6 @@ def diff_schema(config: Config) -> list[str]:
         LogError: the log cannot be used.
     """
     return infer.schema_changes(read_schema(Path(config.schema_)), _statistics(config))
-
-
-def read_schema(path: Path) -> schema_pb2.Schema:
-    """Reads a schema from text.
-
-    Raises:
-        ConfigError: there is no such file, or it does not parse; the text names line and column.
-    """
-    try:
-        return text_format.Parse(path.read_text(encoding="utf-8"), schema_pb2.Schema())
-    except OSError as error:
-        raise ConfigError(f"schema: expected a TFDV schema at {path}, found none ({error.strerror}).") from None
-    except text_format.ParseError as error:
-        raise ConfigError(f"{path}: expected a TFDV schema as text; line:column and problem: {error}") from None
 
 
 def _statistics(config: Config) -> statistics_pb2.DatasetFeatureStatisticsList:

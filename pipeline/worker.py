@@ -6,6 +6,7 @@ line can stop it at any moment, whatever C++ code it is in.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
@@ -15,11 +16,12 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from components.config import Config
 from components.errors import MasteryError, explain
 from components.example_gen.provenance import DataProvenance
+from components.program import run_program
 from pipeline.layout import Layout
 from pipeline.record import NodeRecord, SeenBefore, write_json
 
@@ -47,6 +49,7 @@ class Result(BaseModel):
     pushed_version: str | None = None
     data: DataProvenance | None = None
     seen_before: SeenBefore | None = None
+    warnings: list[str] = Field(default_factory=list)
     error: str | None = None
     log: str | None = None  # of the node that failed
 
@@ -54,10 +57,10 @@ class Result(BaseModel):
 def main(folder: Path) -> int:
     """Runs the plan in `folder`; returns 0, or 1 if a node failed."""
     _end_with_parent()
-    plan = Plan.model_validate_json((folder / "plan.json").read_text(encoding="utf-8"))
     _log_to(folder / "logs" / "start.log")
     result = Result()
     try:
+        plan = Plan.model_validate_json((folder / "plan.json").read_text(encoding="utf-8"))
         _run_nodes(plan, folder, result)
     except Exception as error:
         traceback.print_exc()
@@ -69,11 +72,13 @@ def main(folder: Path) -> int:
 
 def _run_nodes(plan: Plan, folder: Path, result: Result) -> None:
     # Imported here so that a broken installation is reported like any failed node.
+    from pipeline.lineage import check_lineage
     from pipeline.metadata import connect, connection_config
 
     layout = Layout(plan.root, plan.config.name)
     store = connection_config(plan.config.metadata, layout)
-    connect(store)  # TFX takes its time to load; who mistyped a password should not wait for it
+    # TFX takes its time to load; who mistyped a password or has lost the store should not wait for it.
+    check_lineage(connect(store), layout.store_name, layout.nodes.glob("*"))
 
     from pipeline.dag import create_pipeline
     from pipeline.freshness import FIRST, end_if_seen
@@ -116,6 +121,9 @@ def _check_names(plan: Plan, names: list[str]) -> None:
 def _note_outputs(node_id: str, outputs: dict[str, Any], result: Result) -> None:
     if node_id == "ExampleGen":
         result.data = DataProvenance.of(outputs["examples"][0].properties)
+    elif node_id == "Trainer":
+        history = json.loads(Path(outputs["model_run"][0].uri, "history.json").read_text(encoding="utf-8"))
+        result.warnings += [history["device_warning"]] if history.get("device_warning") else []
     elif node_id == "Evaluator":
         result.metrics = str(Path(outputs["evaluation"][0].uri, "metrics.json"))
     elif node_id == "Pusher":
@@ -134,7 +142,7 @@ def _log_to(path: Path) -> None:
     path.parent.mkdir(exist_ok=True)
     sys.stdout.flush()
     sys.stderr.flush()
-    target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o666)
     os.dup2(target, sys.stdout.fileno())
     os.dup2(target, sys.stderr.fileno())
     os.close(target)
@@ -148,7 +156,8 @@ def _end_with_parent() -> None:
     """Ends this process when the command line is gone: its end of our standard input closes with it."""
 
     def wait() -> None:
-        sys.stdin.buffer.read()
+        while os.read(0, 4096):  # not by `sys.stdin`: its lock would be held while the interpreter ends, which aborts
+            pass
         os._exit(1)
 
     threading.Thread(target=wait, daemon=True, name="end-with-parent").start()
@@ -156,4 +165,4 @@ def _end_with_parent() -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO)
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(run_program("mastery", lambda: main(Path(sys.argv[1]))))

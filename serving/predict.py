@@ -8,7 +8,9 @@ from typing import Literal
 import polars as pl
 
 from components.errors import MasteryError
+from components.escape import in_one_line
 from components.naming import BASIS, PREDICTED_CLASS, PREDICTION
+from components.spreadsheet import for_spreadsheet
 from serving.client import Answer, Client
 from serving.requests import Questions
 
@@ -52,11 +54,15 @@ def format_of(out: Path | None, asked: Format | None) -> Format:
 
 
 def to_text(answers: pl.DataFrame, format_: Format) -> str:
-    """Returns the table as text; `as_of` in ISO 8601 where it is a timestamp."""
+    """Returns the table as text; `as_of` in ISO 8601 where it is a timestamp.
+
+    Ids and classes are made harmless for what reads that form: CSV for a spreadsheet
+    (`components.spreadsheet`), the table for a terminal. JSON lines have them as they are.
+    """
     times = [name for name, dtype in answers.schema.items() if isinstance(dtype, pl.Datetime)]
     plain = answers.with_columns(pl.col(name).dt.strftime("%Y-%m-%dT%H:%M:%S%.fZ") for name in times)
     if format_ == "csv":
-        return plain.write_csv()
+        return for_spreadsheet(plain).write_csv()
     if format_ == "jsonl":
         return plain.write_ndjson()
     return _table(plain)
@@ -66,7 +72,7 @@ def _table(answers: pl.DataFrame) -> str:
     """Aligns columns, numbers with four digits."""
     floats = [name for name, dtype in answers.schema.items() if dtype.is_float()]
     text = answers.with_columns(pl.col(name).round(4).cast(pl.String) for name in floats).cast(pl.String).fill_null("")
-    rows = [text.columns, *text.rows()]
+    rows = [[in_one_line(value) for value in row] for row in (text.columns, *text.rows())]
     widths = [max(len(row[place]) for row in rows) for place in range(len(text.columns))]
     lines = ("  ".join(value.ljust(width) for value, width in zip(row, widths, strict=True)) for row in rows)
     return "".join(line.rstrip() + "\n" for line in lines)

@@ -9,10 +9,9 @@ import polars as pl
 
 from components.config import Config
 from components.event_log.questions import question_spec, read_questions
-from components.event_log.windows import ORDER
 from components.example_gen.encode import encode
 from components.example_gen.join import join_batches
-from components.naming import AS_OF, LEARNER, NUM_STEPS, UNIT
+from components.naming import AS_OF, LEARNER, NUM_STEPS, ORDER, UNIT
 
 
 @dataclass(frozen=True)

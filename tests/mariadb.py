@@ -7,7 +7,6 @@ import platform
 import shutil
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,8 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.environment import apt
-from pipeline.environment.errors import SetupError
+from tests.debian import unpacked
 from tests.ports import free_port
 
 USER, PASSWORD = "mastery", "not-4-plans"
@@ -50,21 +48,12 @@ def find_server(cache: Path) -> Path:
     installed = shutil.which("mariadbd", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
     if installed:
         return Path(installed)
-    root = cache / "root"
-    if not root.exists():
-        if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
-            pytest.skip(
-                "the tests on MySQL need MariaDB: mariadbd is not on PATH, and there is no apt to fetch it with"
-            )
-        codename = platform.freedesktop_os_release().get("VERSION_CODENAME", "")
-        names = [*PACKAGES, ASYNCHRONOUS_IO.get(codename, "libaio1t64")]
-        with tempfile.TemporaryDirectory(dir=cache) as folder:
-            try:
-                apt.unpack_packages(codename, names, Path(folder, "root"), Path(folder))
-            except SetupError as error:
-                pytest.skip(f"the tests on MySQL need MariaDB: mariadbd is not on PATH, and apt says: {error}")
-            Path(folder, "root").rename(root)
-    return root / "usr" / "sbin" / "mariadbd"
+    why = "the tests on MySQL need MariaDB: mariadbd is not on PATH"
+    if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
+        pytest.skip(f"{why}, and there is no apt to fetch it with")
+    codename = platform.freedesktop_os_release().get("VERSION_CODENAME", "")
+    names = [*PACKAGES, ASYNCHRONOUS_IO.get(codename, "libaio1t64")]
+    return unpacked(cache, codename, names, why=why) / "usr" / "sbin" / "mariadbd"
 
 
 @contextmanager

@@ -7,7 +7,8 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from components.config.section import Section
+from components.config.addresses import Address
+from components.config.section import KeyedError, Section
 from components.config.span import NEWEST, parse_span, span_kind
 
 
@@ -19,6 +20,19 @@ class Columns(Section):
     time: str = Field("time", description="when an event was, in events")
     event_type: str = Field("event_type", description="what kind of event, in events")
     as_of: str = Field("as_of", description="the moment of judgement, in outcomes: only events before it are seen")
+
+    @model_validator(mode="after")
+    def _one_role_each(self) -> Columns:
+        for table in (("learner_id", "unit_id", "time", "event_type"), ("learner_id", "unit_id", "as_of")):
+            roles: dict[str, str] = {}
+            for role in table:
+                column = getattr(self, role)
+                if column in roles:
+                    raise KeyedError(
+                        role, f"expected another column than for {roles[column]}, found {column!r} for both"
+                    )
+                roles[column] = role
+        return self
 
 
 class Splits(Section):
@@ -33,12 +47,12 @@ class Splits(Section):
 class Data(Section):
     """The behaviour log."""
 
-    events: list[str] = Field(
+    events: list[Address] = Field(
         description="Parquet, CSV or JSON lines: a file, a folder, a pattern (`{SPAN}`, `{YYYY}`, `{MM}`, `{DD}`, "
         "`{VERSION}` stand for numbers; see `span`), or a list of them",
         min_length=1,
     )
-    outcomes: list[str] = Field(description="the same for the table of outcomes", min_length=1)
+    outcomes: list[Address] = Field(description="the same for the table of outcomes", min_length=1)
     span: str = Field(
         "newest",
         description="which spans are read, where patterns have placeholders: `newest`; one, by its date "

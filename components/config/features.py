@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from components.config.section import Section
+from components.config.section import Bound, Section
 
 
 def _is_plain(name: str) -> str:
@@ -40,8 +40,8 @@ class Numeric(Section):
     )
     buckets: int = Field(10, ge=2, description="number of quantile buckets, with `scale: buckets`")
     embedding: int = Field(8, ge=1, description="width of a bucket's embedding, with `scale: buckets`")
-    clip: tuple[float, float] | None = Field(
-        None, description="[lowest, highest]: values outside are moved to the edge"
+    clip: tuple[Bound, Bound] | None = Field(
+        None, description="[lowest, highest]: values outside are moved to the edge; .inf: no edge there"
     )
     log: bool = Field(False, description="take sign(x) * log(1 + |x|) before scaling, for heavy tails")
     allow_protected: bool = Field(

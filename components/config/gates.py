@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from components.config.addresses import Address
 from components.config.section import Section
 
 CLASSIFICATION_METRICS = (
@@ -70,7 +71,7 @@ class Evaluation(Section):
         description="columns of outcomes to slice by; a list of columns slices by all of them at once",
     )
     min_slice_examples: int = Field(1, ge=1, description="slices with fewer examples are not reported")
-    baseline: str | None = Field(
+    baseline: Address | None = Field(
         None,
         description="folder of a pushed version to compare with; default: the model blessed last in the run's root",
     )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import zoneinfo
+from collections.abc import Sequence
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
+from components.config.addresses import Address, Variable
+from components.config.kubernetes import AbsolutePath, Image, Label, Subdomain
 from components.config.resources import Gpu, Resources, Retry, Secret, Toleration, Volume
-from components.config.section import Section
+from components.config.section import KeyedError, Section
 
 
 def _common() -> Resources:
@@ -20,17 +23,23 @@ def _gpu_for_trainer() -> dict[str, Resources]:
     return {"Trainer": Resources(cpu="4", memory="16Gi", gpu=Gpu(), tolerations=[taint])}  # type: ignore[call-arg]
 
 
+def _refuse_twice(key: str, what: str, names: Sequence[str]) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise KeyedError(key, f"expected every {what} once, found {', '.join(twice)} more often")
+
+
 class Kubeflow(Section):
     """The pipeline on Kubeflow Pipelines; no key of this section changes a model."""
 
-    host: str | None = Field(
+    host: Address | None = Field(
         None,
         description="address of Kubeflow Pipelines, e.g. http://localhost:8080; "
         "the environment variable MASTERY_KUBEFLOW_HOST wins over it",
     )
-    namespace: str | None = Field(None, description="namespace of the user's profile, where Kubeflow serves several")
+    namespace: Label | None = Field(None, description="namespace of the user's profile, where Kubeflow serves several")
     experiment: str | None = Field(None, description="experiment that runs are filed under; default: the name")
-    token_env: str | None = Field(
+    token_env: Variable | None = Field(
         None,
         description="name of the environment variable that holds a bearer token; the token itself never stands here",
     )
@@ -43,15 +52,22 @@ class Kubeflow(Section):
         "CRON_SCHEDULE_TIMEZONE of its scheduled-workflow controller",
     )
 
-    image: str = Field("mastery", description="the container image, made by `make image`; pin it by tag or digest")
-    config: str | None = Field(
+    image: Image = Field("mastery", description="the container image, made by `make image`; pin it by tag or digest")
+    gpu_image: Image | None = Field(
+        None,
+        description="the image of tasks that ask for a GPU, made by `make image GPU=1`; default: `image` with `-gpu` "
+        "at its end, which an image pinned by digest does not have",
+    )
+    config: AbsolutePath | None = Field(
         None, description="path of this file in the containers; default: `/app/configs/` and the file's name"
     )
-    root: str = Field("/mastery", description="the pipeline's root in the containers: artifacts, runs, pushed models")
-    storage: str | None = Field(
+    root: AbsolutePath = Field(
+        "/mastery", description="the pipeline's root in the containers: artifacts, runs, pushed models"
+    )
+    storage: Address | None = Field(
         None,
         description="`s3://` or `gs://` folder that keeps the root between containers; none: the root is on a volume",
-        pattern=r"^(s3|gs)://.+",
+        pattern=r"^(s3|gs)://[^/\s]+(/\S*)?$",
     )
     tasks: Literal["grouped", "single"] = Field(
         "grouped",
@@ -67,8 +83,8 @@ class Kubeflow(Section):
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(
         "IfNotPresent", description="when the image is fetched"
     )
-    image_pull_secrets: list[str] = Field(default_factory=list, description="secrets for the image's registry")
-    service_account: str | None = Field(None, description="the Kubernetes service account that runs go under")
+    image_pull_secrets: list[Subdomain] = Field(default_factory=list, description="secrets for the image's registry")
+    service_account: Subdomain | None = Field(None, description="the Kubernetes service account that runs go under")
 
     @field_validator("timezone")
     @classmethod
@@ -78,6 +94,13 @@ class Kubeflow(Section):
         except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
             raise ValueError(f"expected a time zone such as Europe/Zurich, found {value!r}") from None
         return value
+
+    @model_validator(mode="after")
+    def _nothing_is_given_twice(self) -> Kubeflow:
+        _refuse_twice("volumes", "mount path", [volume.path for volume in self.volumes])
+        variables = [name for secret in self.secrets for name in secret.variables.values()]
+        _refuse_twice("secrets", "variable", variables)
+        return self
 
     def resources(self, node: str) -> Resources:
         """Returns what a node's container gets: its own settings over the common ones, mappings and lists joined."""

@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
+from components.config.addresses import Host, shown
 from components.config.section import Section
 from components.errors import ConfigError
 
@@ -28,7 +29,7 @@ class Metadata(Section):
     store: Literal["sqlite", "mysql"] = Field(
         "sqlite", description="sqlite: a file in the run's root; mysql: a server, MySQL or MariaDB, that pods can share"
     )
-    host: str | None = Field(None, description="mysql: name or address of the server")
+    host: Host | None = Field(None, description="mysql: name or address of the server")
     port: int = Field(3306, ge=1, le=65535, description="mysql: its port")
     database: str | None = Field(None, description="mysql: the database; made when missing, if the user may")
     user: str | None = Field(None, description="mysql: who logs in")
@@ -64,8 +65,10 @@ def _variable(name: object) -> str:
 
 
 def _explain(name: object, item: Mapping[str, object]) -> str:
-    message = str(item["msg"])
-    return f"{_variable(name)}: {message[0].lower()}{message[1:]}, found {item['input']!r}."
+    message = str(item["msg"]).removeprefix("Value error, ")
+    if item["type"] == "value_error":
+        return f"{_variable(name)}: {message}."
+    return f"{_variable(name)}: {message[0].lower()}{message[1:]}, found {shown(item['input'])}."
 
 
 def _check_mysql(metadata: Metadata, environment: Mapping[str, str]) -> None:

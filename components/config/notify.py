@@ -7,17 +7,17 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, StringConstraints, model_validator
 
-from components.config.section import Section
+from components.config.addresses import Address, Host, Variable
+from components.config.section import KeyedError, Section
 
 Occasion = Literal["passed", "gates failed", "failed", "interrupted", "no new data"]
-Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
-Address = Annotated[str, StringConstraints(pattern=r"^[^\r\n]*[^@\s]@[^@\s]+$")]
+Mailbox = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*[^@\s]@[^@\s\x00-\x1f\x7f]+$")]
 
 
 class Webhook(Section):
     """An address that takes JSON by POST: Slack, Mattermost, Microsoft Teams or a service of your own."""
 
-    url: str | None = Field(None, description="the address, where it is no secret")
+    url: Address | None = Field(None, description="the address, where it is no secret")
     url_env: Variable | None = Field(
         None, description="name of the environment variable that holds the address; those of chats are secrets"
     )
@@ -30,16 +30,14 @@ class Webhook(Section):
         if self.url is not None:
             parts = urlsplit(self.url)
             if parts.scheme not in ("http", "https") or not parts.hostname:
-                raise ValueError("url: expected an address that starts with https:// or http://")
-            if parts.password is not None:
-                raise ValueError("url: expected no password in it; put it into an environment variable (url_env)")
+                raise KeyedError("url", "expected an address that starts with https:// or http://")
         return self
 
 
 class Email(Section):
     """Mail by way of an SMTP server."""
 
-    host: str = Field(description="the SMTP server")
+    host: Host = Field(description="the SMTP server")
     port: int = Field(
         587, ge=1, le=65535, description="its port; by habit 587 with starttls, 465 with tls, 25 with none"
     )
@@ -48,8 +46,8 @@ class Email(Section):
     )
     user: str | None = Field(None, description="the name to log in with; none: no login")
     password_env: Variable | None = Field(None, description="name of the environment variable with the password")
-    sender: Address = Field(description="the address the mail is from")
-    to: list[Address] = Field(description="the addresses it goes to", min_length=1)
+    sender: Mailbox = Field(description="the address the mail is from")
+    to: list[Mailbox] = Field(description="the addresses it goes to", min_length=1)
     timeout_seconds: float = Field(20.0, gt=0, le=120, description="wait for the server so long, at each step")
 
     @model_validator(mode="after")
@@ -57,7 +55,7 @@ class Email(Section):
         if (self.user is None) != (self.password_env is None):
             raise ValueError("expected both of user and password_env, or none of them")
         if self.user is not None and self.tls == "none":
-            raise ValueError("tls: expected starttls or tls with a password, found none")
+            raise KeyedError("tls", "expected starttls or tls with a password, found none")
         return self
 
 

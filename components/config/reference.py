@@ -12,13 +12,17 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from components.config.root import Config
-from components.config.section import Section
+from components.config.section import Section, sections_in
 
 _INTRODUCTION = """# Configuration reference
 
 One YAML file describes one data set or deployment. It is validated whole before anything heavy is imported;
 an error names the file, the line, the key, what was found and what would do. Unknown keys are errors.
 Relative paths count from the file's own folder; in `--set key=value` they count from the current folder.
+
+Values are those of YAML 1.2: `no`, `off`, dates, `007` and `1:30` are text. A key that stands there twice, a tag such
+as `!!binary` and what nests deeper than 50 levels are errors. Numbers are finite, except the ends of `clip`; names for
+Kubernetes are held against its rules, also for runs on one machine.
 
 This page is generated from the typed configuration by `make docs`.
 """
@@ -41,7 +45,7 @@ def _tables(section: type[Section], path: str, title: str, seen: set[type[Sectio
         yield f"| `{field.alias or name}` | {_type(field.annotation)} | {default} | {_cell(field.description or '')} |"
     yield ""
     for name, field in section.model_fields.items():
-        for inner in _sections(field.annotation):
+        for inner in sections_in(field.annotation):
             yield from _tables(inner, f"{path}.{field.alias or name}".lstrip("."), inner.__name__, seen)
 
 
@@ -75,13 +79,6 @@ def _type(annotation: Any) -> str:
         return f"[{', '.join(_type(item) for item in arguments)}]"
     names = {str: "text", int: "integer", float: "number", bool: "true or false"}
     return names.get(annotation) or str(annotation.__name__)
-
-
-def _sections(annotation: Any) -> Iterator[type[Section]]:
-    if isinstance(annotation, type) and issubclass(annotation, Section):
-        yield annotation
-    for argument in get_args(annotation):
-        yield from _sections(argument)
 
 
 def _cell(text: str) -> str:

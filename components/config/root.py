@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
+from components.config.addresses import Address, Option
 from components.config.ci import Ci
 from components.config.data import Data, Label
 from components.config.features import Feature, InputName, Prior, Steps
@@ -18,7 +19,7 @@ from components.config.metadata import Metadata
 from components.config.notify import Notify
 from components.config.section import Section
 from components.config.training import Model, Training
-from components.naming import DERIVED_STEPS, EVENT_TYPE, RESERVED
+from components.naming import AS_OF, DERIVED_STEPS, LEARNER, RESERVED, TIME, UNIT
 
 _RUNNER_SECTIONS = ("ci", "kubeflow", "notify")  # they say where nodes run and whom to tell
 
@@ -27,7 +28,7 @@ class Push(Section):
     """Where a model that passed goes."""
 
     enabled: bool = Field(True, description="false judges a model and pushes nothing")
-    directory: str | None = Field(
+    directory: Address | None = Field(
         None, description="the folder TensorFlow Serving watches; default: `serving/` in the run's root"
     )
     check_examples: int = Field(200, ge=1, description="test examples that ServingCheck replays")
@@ -37,12 +38,22 @@ class Push(Section):
 class Beam(Section):
     """How Apache Beam runs the nodes that read data."""
 
-    args: list[str] = Field(
+    args: list[Option] = Field(
         # Without a container image TFX packs itself at the start of every node, for workers that are not there.
         default_factory=lambda: ["--direct_running_mode=in_memory", "--sdk_container_image=none"],
-        description="options of Beam's runner, e.g. --runner=FlinkRunner",
+        description="options of Beam's runner, e.g. --runner=FlinkRunner; without one Beam runs in the node's process",
     )
     partitions: int = Field(8, ge=1, description="parts the log is shuffled into, by a hash of the learner")
+
+    @property
+    def options(self) -> list[str]:
+        """What Beam and TFX are given: `args` after what makes runs repeatable.
+
+        Left to themselves, Beam downloads and starts a runner that hands out rows in any order,
+        and tfx-bsl fits the size of its batches to how busy the machine is. Both change the order
+        in which numbers add up. `args` has the last word.
+        """
+        return ["--runner=FnApiRunner", "--tfxio_use_byte_size_batching=true", *self.args]
 
 
 class Config(Section):
@@ -50,7 +61,7 @@ class Config(Section):
 
     name: str = Field(description="name of the pipeline and of the served model")
     data: Data = Field(description="the behaviour log")
-    schema_: str = Field(alias="schema", description="the curated TFDV schema (see `mastery schema infer`)")
+    schema_: Address = Field(alias="schema", description="the curated TFDV schema (see `mastery schema infer`)")
     label: Label = Field(description="what is predicted")
     steps: Steps = Field(description="the sequence the model reads")
     context: dict[InputName, Feature] = Field(
@@ -86,27 +97,30 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _names_are_distinct(self) -> Config:
-        columns = self.data.columns
         both = sorted(set(self.steps.features) & set(self.context))
         if both:
             raise ValueError(f"context: expected names that are not in steps.features, found {both}")
-        taken = {self.label.column, columns.learner_id, columns.as_of, columns.time} | RESERVED
-        for place, names in (("steps.features", self.steps.features), ("context", self.context)):
-            for name in names:
-                if name in taken:
-                    raise ValueError(
-                        f"{place}.{name}: this column cannot be an input (it is the label, a key or reserved)"
-                    )
+        columns, label = self.data.columns, self.label.column
+        keys = {LEARNER, AS_OF, columns.learner_id, columns.time, columns.as_of}
         sliced = {name for names in self.evaluation.slices for name in names}
-        for place, asked in (("evaluation.slices", sliced), ("prior.group_by", set(self.prior.group_by))):
-            clash = sorted(asked & {*RESERVED, self.label.column, *self.steps.features})
-            if clash:
+        for place, named, taken in (
+            ("steps.features", set(self.steps.features), {*keys, UNIT, TIME, label}),
+            ("context", set(self.context), {*keys, label}),
+            ("label.column", {label}, {LEARNER, UNIT, AS_OF, columns.learner_id, columns.unit_id, columns.as_of}),
+            ("evaluation.slices", sliced, {label, *self.steps.features}),
+            ("prior.group_by", set(self.prior.group_by), {label, *self.steps.features}),
+        ):
+            if wrong := sorted(named & {*taken, *RESERVED}):
                 raise ValueError(
-                    f"{place}: expected columns of outcomes, found {clash} (a step, the label or reserved)"
+                    f"{place}: {wrong} cannot be named here (a key, a step, the label, or reserved); "
+                    "rename the column in the log"
                 )
         wrong = sorted(set(DERIVED_STEPS) & set(self.context))
         if wrong:
             raise ValueError(f"context: {wrong} are step features; name them under steps.features")
+        unit = self.context.get(UNIT)
+        if unit is not None and unit.type != "categorical":
+            raise ValueError(f"context.{UNIT}: expected type: categorical, since a unit is a name")
         return self
 
     @model_validator(mode="after")
@@ -154,13 +168,8 @@ class Config(Section):
     def outcome_columns(self) -> list[str]:
         """Columns of outcomes that examples carry besides keys and label, in a stable order."""
         names = [*self.context, *self.prior.group_by, *(name for names in self.evaluation.slices for name in names)]
-        keys = {"learner_id", "unit_id", "as_of", self.label.column}
+        keys = {LEARNER, UNIT, AS_OF, self.label.column}
         return [name for name in dict.fromkeys(names) if name not in keys]
-
-    @property
-    def event_columns(self) -> list[str]:
-        """Columns of events that are read besides the keys, in a stable order."""
-        return [name for name in self.steps.features if name not in (*DERIVED_STEPS, EVENT_TYPE)]
 
     def section_json(self, *names: str) -> str:
         """Returns the named sections as canonical JSON: the part of a cache key that is configuration."""

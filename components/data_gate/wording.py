@@ -12,12 +12,12 @@ from tensorflow_metadata.proto.v0.statistics_pb2 import CommonStatistics, Featur
 
 DATASET = "(examples)"  # stands where a column's name would, for what concerns a split as a whole
 SHOWN = 8  # values listed before "and n more"
-TYPES = {FeatureType.BYTES: "text", FeatureType.INT: "integers", FeatureType.FLOAT: "numbers with a fraction"}
+TYPES = {FeatureType.BYTES: "text", FeatureType.INT: "integers (INT)", FeatureType.FLOAT: "numbers (FLOAT)"}
 FOUND_TYPES = {
     FeatureNameStatistics.STRING: "text",
     FeatureNameStatistics.BYTES: "bytes",
-    FeatureNameStatistics.INT: "integers",
-    FeatureNameStatistics.FLOAT: "numbers with a fraction",
+    FeatureNameStatistics.INT: "integers (INT)",
+    FeatureNameStatistics.FLOAT: "numbers (FLOAT)",
     FeatureNameStatistics.STRUCT: "a structure",
 }
 

@@ -86,7 +86,9 @@ def read_blocks(group: int, paths: Mapping[str, str], classes: Sequence[str], sl
     for values, rows in _rows_by_slices(first, slice_columns):
         yield {
             tfma.constants.FEATURES_KEY: {
-                name: np.array([value]) for name, value in zip(slice_columns, values, strict=True)
+                # As objects: NumPy's own strings lose NULs at the end, and with them a slice.
+                name: np.array([value], object)
+                for name, value in zip(slice_columns, values, strict=True)
             },
             tfma.LABELS_KEY: labels[rows],
             tfma.PREDICTIONS_KEY: {

@@ -105,7 +105,7 @@ def _score_baseline(examples: Path, baseline: Path | None, settings: Settings, p
 
 
 def _analyze(predictions: Mapping[str, Path], settings: Settings, folder: Path) -> dict[str, Json]:
-    analyze(predictions, settings.label, settings.evaluation.slices, folder, settings.beam.args)
+    analyze(predictions, settings.label, settings.evaluation.slices, folder, settings.beam.options)
     results = load_results(folder, [*predictions], settings.label, settings.evaluation)
     for model, result in results.items():
         if settings.label.classes:

@@ -137,7 +137,7 @@ def _read_gap(gate: Gate, threshold: float, places: list[Json]) -> _Reading:
 def _metric(gate: Gate, place: Json) -> float | None:
     values = place["metrics"] if gate.class_ is None else place["classes"].get(gate.class_, {})
     value = values.get(gate.metric)
-    return None if value is None or math.isnan(value) else float(value)
+    return None if value is None or not math.isfinite(value) else float(value)
 
 
 def _room(bound: str, threshold: float, measured: float) -> float:

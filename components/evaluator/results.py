@@ -85,6 +85,8 @@ def _rank(where: dict[str, str], order: list[list[str]]) -> tuple[int, list[tupl
 
 def _value_rank(value: str) -> tuple[bool, float, str]:
     try:
-        return False, float(value), value
+        number = float(value)
     except ValueError:
-        return True, 0.0, value
+        number = math.nan
+    # "nan" reads as a number too, but as one that has no place among others.
+    return (False, number, value) if math.isfinite(number) else (True, 0.0, value)

@@ -18,6 +18,7 @@ from components.atomic import new_file
 from components.config.data import Label
 from components.errors import MasteryError
 from components.evaluator.answers import check_label, read_answers
+from components.event_log.columns import digits
 from components.model_version.safe_graph import require_safe
 from components.naming import AS_OF, EXAMPLES, LEARNER, SERVING_DEFAULT, UNIT
 from components.progress import report_progress
@@ -114,8 +115,9 @@ def _keys(features: pl.DataFrame, label: Label, slice_columns: Sequence[str]) ->
 
 
 def as_text(column: pl.Series) -> pl.Series:
-    """Returns a column to slice by: text, and "" for missing values."""
-    return column.cast(pl.String).fill_null("")
+    """Returns a column to slice by: text, whole numbers without a fraction, and "" for missing values."""
+    text = digits(column) if column.dtype.is_float() else column.cast(pl.String)
+    return text.fill_null("")
 
 
 def _first(features: pl.DataFrame, name: str) -> pl.Series:

@@ -1,15 +1,37 @@
-"""Times of a log: timestamps of any zone, or numbers."""
+"""Times of a log: timestamps of any zone, dates written as numbers, or numbers of the log's own."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
+from zoneinfo import ZoneInfo
 
+import numpy as np
 import polars as pl
 
 TIMESTAMP = pl.Datetime("us", "UTC")
-WITH_OFFSET = ("%Y-%m-%d %H:%M:%S%.f%#z", "%Y-%m-%d %H:%M%#z")
-WITHOUT_OFFSET = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d")
+DATE = "%Y-%m-%d"
+LAYOUTS = (  # the usual ones first: reading stops as soon as every row is read
+    "%Y-%m-%d %H:%M:%S%.f%#z", "%Y-%m-%d %H:%M%#z", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", DATE,
+    "%Y%m%d %H%M%S%.f%#z", "%Y%m%d %H%M%#z", "%Y%m%d %H%M%S%.f", "%Y%m%d %H%M",
+)  # fmt: skip
+
+_DAY = 86_400_000_000  # in microseconds
+# A time in any zone of the years 1900 to 9999. Earlier ones are what systems write for "unknown"
+# (0001-01-01 in .NET, 1753 and 1899 elsewhere) or years of two digits.
+EARLIEST, LATEST = -2_208_988_800_000_000 - _DAY, 253_402_300_800_000_000 + _DAY
+_END = 253_402_300_799_999_999  # the last microsecond that Python's `datetime` has
+
+# Two numbers up to this differ by less than an int64 holds. pandas casts a missing time to the
+# smallest int64.
+LARGEST_NUMBER = 2**62
+
+# Dates written as a number: by the number of digits, what follows the day.
+_COMPACT = {8: "", 10: " %H", 12: " %H%M", 14: " %H%M%S", 17: " %H%M%S%3f"}
+COMPACT_YEARS = (1900, 2099)
+HOURS_YEARS = (1990, 2030)  # ten digits are seconds of the years 2033 and 2034 too
 
 
 class Clock(StrEnum):
@@ -25,68 +47,282 @@ class Clock(StrEnum):
         return {Clock.TIMESTAMP: TIMESTAMP, Clock.INTEGER: pl.Int64(), Clock.FLOAT: pl.Float64()}[self]
 
 
-def clock_of(dtype: pl.DataType) -> Clock:
-    """Returns what a column of times is that `read_clock` has read."""
-    return next(clock for clock in Clock if clock.dtype == dtype)
+@dataclass
+class ClockRead:
+    """A column of times after reading.
+
+    Attributes:
+        values: UTC timestamps in microseconds, int64 or float64; null where there is no time.
+        numbers: the same length, int64 or float64 where a number was written, or None where there
+            is none.
+        faults: rows that hold no time, one boolean per row, and what was expected of them.
+        moved: rows with a date whose midnight the zone's clocks skipped; they stand for the day's
+            first moment.
+        twice: rows with a local time that the zone had twice; they stand for the first.
+        describe: returns what a row holds where Python cannot show the raw value.
+    """
+
+    values: pl.Series
+    numbers: pl.Series | None = None
+    faults: list[tuple[pl.Series, str]] = field(default_factory=list)
+    moved: pl.Series | None = None
+    twice: pl.Series | None = None
+    describe: Callable[[int], str] | None = None
 
 
-def common_clock(clocks: Iterable[str]) -> Clock | None:
-    """Returns the clock that all of them are (floats take in integers), None where timestamps meet numbers."""
-    found = {Clock(clock) for clock in clocks}
-    if Clock.TIMESTAMP in found:
-        return Clock.TIMESTAMP if len(found) == 1 else None
-    return Clock.FLOAT if Clock.FLOAT in found else Clock.INTEGER
-
-
-def read_clock(values: pl.Series, timezone: str) -> pl.Series | None:
+def read_clock(values: pl.Series, timezone: str) -> ClockRead | None:
     """Reads a column of times.
+
+    Numbers stay numbers: what they count only shows over the whole log (see `timescales`). Where a
+    column holds both text that is a timestamp and text that is a number, numbers that are compact
+    dates become timestamps, others null.
 
     Args:
         values: timestamps, dates, numbers, or text that holds ISO 8601 or numbers.
         timezone: the zone of timestamps that name none.
 
     Returns:
-        UTC timestamps in microseconds, int64 or float64, null where a value is no time; None for any other type.
+        None for any other type.
+
+    >>> read_clock(pl.Series(["2024-05-01", "2024-05-01T12:00+02:00"]), "UTC").values.dt.hour().to_list()
+    [0, 10]
     """
     dtype = values.dtype
-    if isinstance(dtype, pl.Date | pl.Datetime):
-        return _to_utc(values.cast(pl.Datetime("us", getattr(dtype, "time_zone", None))), timezone)
-    if dtype.is_integer():
-        return values.cast(pl.Int64, strict=False)
-    if dtype.is_float() or dtype.is_decimal():
-        return _finite(values.cast(pl.Float64))
-    if isinstance(dtype, pl.Null):
-        return values.cast(pl.Int64)
-    return _parse(values, timezone) if isinstance(dtype, pl.String) else None
+    if isinstance(dtype, pl.Date):
+        return _read_typed(values, timezone, ticks=1 / _DAY)
+    if isinstance(dtype, pl.Datetime):
+        return _read_typed(values, timezone, ticks={"ms": 1e-3, "us": 1, "ns": 1e3}[dtype.time_unit])
+    if dtype.is_numeric() or isinstance(dtype, pl.Null):
+        return _read_numbers(values)
+    if isinstance(dtype, pl.String | pl.Categorical | pl.Enum):
+        return _read_text(values.cast(pl.String), timezone)
+    return None
 
 
-def _finite(values: pl.Series) -> pl.Series:
-    return values.set(~values.is_finite(), None)
+def to_clock(values: pl.Series, clock: Clock, timezone: str) -> pl.Series:
+    """Returns times as the log's clock has them: numbers that are compact dates as timestamps."""
+    if clock is Clock.TIMESTAMP and values.dtype.is_numeric():
+        values = read_compact(values, timezone)
+    return values.cast(clock.dtype)
 
 
-def _parse(text: pl.Series, timezone: str) -> pl.Series:
-    """Reads text as numbers or as timestamps, whichever more of it is."""
-    floats = _finite(text.cast(pl.Float64, strict=False))
-    numbers = len(floats) - floats.null_count()
-    if numbers + text.null_count() == len(text) or numbers * 2 > len(text):
-        integers = text.cast(pl.Int64, strict=False)
-        return integers if integers.null_count() == floats.null_count() else floats
-    return _parse_timestamps(text, timezone)
+def read_compact(numbers: pl.Series, timezone: str) -> pl.Series:
+    """Reads numbers such as 20240304 and 20240304165235 as dates; others as null."""
+    return _localize(_compact_parts(numbers), timezone).values
 
 
-def _parse_timestamps(text: pl.Series, timezone: str) -> pl.Series:
-    plain = text.str.strip_chars().str.replace("T", " ", literal=True).str.replace("[Zz]$", "+00:00")
-    parsed = pl.Series(text.name, [None], dtype=TIMESTAMP).new_from_index(0, len(text))
-    for layout in (*WITH_OFFSET, *WITHOUT_OFFSET):
-        if parsed.null_count() == text.null_count():
+def format_moment(moment: float, clock: Clock) -> str:
+    """Returns a time as people read it: ISO 8601 in UTC, up to the year 9999, or the number."""
+    if clock is not Clock.TIMESTAMP:
+        return str(moment) if clock is Clock.FLOAT else f"{moment:.0f}"
+    microseconds = np.datetime64(min(int(moment), _END), "us")  # no year is beyond the system's C library
+    return datetime.fromisoformat(f"{microseconds.astype('datetime64[s]')}+00:00").isoformat()
+
+
+@dataclass(frozen=True)
+class _Parsed:
+    """Times without a zone.
+
+    Attributes:
+        naive: datetimes in microseconds, null where there is none.
+        dates: rows that hold a date only.
+    """
+
+    naive: pl.Series
+    dates: pl.Series
+
+
+def _read_typed(values: pl.Series, timezone: str, ticks: float) -> ClockRead:
+    """Reads dates and timestamps; bounds come first, since polars fails on years beyond its own."""
+    physical = values.to_physical()
+    # Compared as floats: a product of integers could overflow, and a bound has no need of its last
+    # digits.
+    possible = (physical.cast(pl.Float64) / ticks).is_between(EARLIEST, LATEST)
+    impossible = ~possible.fill_null(True)
+    kept = values.set(impossible, None) if impossible.any() else values
+    kept = kept.cast(pl.Datetime("us", getattr(values.dtype, "time_zone", None)))
+    if getattr(values.dtype, "time_zone", None) is None:
+        is_date = pl.repeat(isinstance(values.dtype, pl.Date), len(values), eager=True)
+        read = _localize(_Parsed(kept, is_date), timezone)
+    else:
+        read = ClockRead(_bounded(kept.dt.convert_time_zone("UTC")))
+    expected = "a time from 1900 to 9999"
+    read.faults = [(values.is_null(), "a time in every row"), (impossible, expected), *read.faults]
+    read.describe = lambda row: describe_time(values, row)
+    return read
+
+
+def beyond_calendar(values: pl.Series) -> pl.Series:
+    """Says which times are of no year from 1 to 9999: polars and Python fail to show those."""
+    per_second = {"ms": 1e3, "us": 1e6, "ns": 1e9}
+    unit = per_second[values.dtype.time_unit] if isinstance(values.dtype, pl.Datetime) else 1 / 86_400
+    seconds = values.to_physical().cast(pl.Float64) / unit
+    return ~seconds.is_between(-62_135_596_800, 253_402_300_800, closed="left").fill_null(True)
+
+
+def describe_time(values: pl.Series, row: int) -> str:
+    """Returns a date or timestamp of any year as an error message shows it."""
+    count = values.to_physical()[row]
+    if count is None:
+        return "nothing"
+    if count == -(2**63):
+        return f"{count}, which stands for no time (NaT)"
+    unit = values.dtype.time_unit if isinstance(values.dtype, pl.Datetime) else "D"
+    moment = np.datetime64(count, unit)
+    year = int(moment.astype("datetime64[Y]").astype(int)) + 1970
+    return str(moment) if 1 <= year <= 9999 else f"a time of the year {year} ({count} in {unit})"
+
+
+def _read_numbers(raw: pl.Series) -> ClockRead:
+    if raw.dtype.is_integer() or isinstance(raw.dtype, pl.Null) or getattr(raw.dtype, "scale", None) == 0:
+        values = raw.cast(pl.Int64, strict=False)
+    else:
+        values = raw.cast(pl.Float64)
+        values = values.set(~values.is_finite(), None)
+    read = _bounded_numbers(values, missing=raw.is_null())
+    coarse = _too_coarse(raw) & values.is_not_null()
+    read.faults.append((coarse, "a number that was not rounded (write times as integers or 64-bit floats)"))
+    return read
+
+
+def _bounded_numbers(values: pl.Series, missing: pl.Series) -> ClockRead:
+    low, high = values.min(), values.max()
+    if low is not None and (low < -LARGEST_NUMBER or high > LARGEST_NUMBER):  # type: ignore[operator]
+        values = values.set((values < -LARGEST_NUMBER) | (values > LARGEST_NUMBER), None)
+    expected = f"a number from {-LARGEST_NUMBER:.2g} to {LARGEST_NUMBER:.2g}"
+    faults = [(missing, "a time in every row"), (values.is_null() & ~missing, expected)]
+    return ClockRead(values, values, faults)
+
+
+def _too_coarse(raw: pl.Series) -> pl.Series:
+    """Says which numbers were rounded to whole ones or worse, having too few bits: seconds of today to two minutes."""
+    if raw.dtype == pl.Float16:
+        exact = 2.0**11
+    elif raw.dtype == pl.Float32:
+        exact = 2.0**24
+    else:
+        return pl.repeat(False, len(raw), eager=True)
+    return (raw.cast(pl.Float64).abs() >= exact).fill_null(False)
+
+
+def _read_text(text: pl.Series, timezone: str) -> ClockRead:
+    """Reads each row as a number or as a timestamp, whichever it is."""
+    missing = text.is_null() | (text == "").fill_null(False)
+    floats = text.cast(pl.Float64, strict=False)
+    floats = floats.set(~floats.is_finite(), None)
+    if missing.all():
+        return ClockRead(pl.Series(text.name, [None], pl.Int64).new_from_index(0, len(text)), faults=_no_time(missing))
+    if floats.null_count() == missing.sum():
+        return _bounded_numbers(_as_integers(text, floats), missing)
+    if floats.null_count() == len(text):
+        return _read_timestamps(text, missing, timezone)
+
+    numbers = _bounded_numbers(_as_integers(text, floats), floats.is_null())
+    read = _read_timestamps(text.set(floats.is_not_null(), None), missing | floats.is_not_null(), timezone)
+    if read.values.null_count() == len(text):  # the others are no time at all
+        read.values = numbers.values
+    else:
+        read.values = read.values.zip_with(read.values.is_not_null(), read_compact(numbers.values, timezone))
+    read.numbers = numbers.values
+    read.faults = [*_no_time(missing), *numbers.faults[1:], *read.faults[1:]]
+    return read
+
+
+def _as_integers(text: pl.Series, floats: pl.Series) -> pl.Series:
+    integers = text.cast(pl.Int64, strict=False)
+    return integers if integers.null_count() == floats.null_count() else floats
+
+
+def _no_time(missing: pl.Series) -> list[tuple[pl.Series, str]]:
+    return [(missing, "a time in every row")]
+
+
+def _read_timestamps(text: pl.Series, missing: pl.Series, timezone: str) -> ClockRead:
+    rest = text.str.strip_chars().str.replace(" ?([Zz]|UTC|GMT)$", "+00:00").str.replace("[Tt]", " ")
+    utc = pl.Series(text.name, [None], dtype=TIMESTAMP).new_from_index(0, len(text))
+    naive = utc.dt.replace_time_zone(None)
+    dates = pl.repeat(False, len(text), eager=True)
+    for layout in LAYOUTS:
+        if rest.null_count() == len(rest):
             break
-        zone = "UTC" if layout in WITH_OFFSET else None
-        found = plain.str.to_datetime(layout, time_unit="us", time_zone=zone, strict=False)
-        parsed = parsed.zip_with(parsed.is_not_null(), _to_utc(found, timezone))
-    return parsed
+        zone = "UTC" if layout.endswith("z") else None
+        found = rest.str.to_datetime(layout, time_unit="us", time_zone=zone, strict=False)
+        if zone:
+            utc = utc.zip_with(utc.is_not_null(), found)
+        else:
+            naive = naive.zip_with(naive.is_not_null(), found)
+        if layout == DATE:
+            dates = found.is_not_null()
+        rest = rest.set(found.is_not_null(), None)
+
+    read = _localize(_Parsed(_bounded(naive), dates), timezone)
+    read.values = read.values.zip_with(read.values.is_not_null(), _bounded(utc))
+    [(skipped, _)] = read.faults
+    expected = (
+        f"a number, or a timestamp such as 2024-05-01T12:00:00+02:00 with a year of four digits "
+        f"(without offset: {timezone} time)"
+    )
+    read.faults = [*_no_time(missing), (read.values.is_null() & ~missing & ~skipped, expected), *read.faults]
+    return read
 
 
-def _to_utc(values: pl.Series, timezone: str) -> pl.Series:
-    if values.dtype.time_zone is None:  # type: ignore[attr-defined]
-        values = values.dt.replace_time_zone(timezone, ambiguous="earliest", non_existent="null")
-    return values.dt.convert_time_zone("UTC")
+def _bounded(values: pl.Series) -> pl.Series:
+    """Takes out times of impossible years: one of two digits is read as such."""
+    physical = values.to_physical()
+    possible = physical.is_between(EARLIEST, LATEST).fill_null(True)
+    values = values if possible.all() else values.set(~possible, None)
+    late = (physical > _END).fill_null(False)
+    return values.set(late, _END) if late.any() else values
+
+
+def _localize(parsed: _Parsed, timezone: str) -> ClockRead:
+    """Gives local times their zone; of a time that was twice, the first."""
+    naive = parsed.naive
+    local = naive.dt.replace_time_zone(timezone, ambiguous="null", non_existent="null")
+    twice = None
+    if local.null_count() > naive.null_count():
+        first = naive.dt.replace_time_zone(timezone, ambiguous="earliest", non_existent="null")
+        twice = local.is_null() & first.is_not_null()
+        local = first
+    utc = local.dt.convert_time_zone("UTC")
+    skipped = utc.is_null() & naive.is_not_null()
+    moved = skipped & parsed.dates
+    if moved.any():
+        for midnight in naive.filter(moved).unique():
+            utc = utc.set(moved & (naive == midnight), _first_moment(midnight, timezone))
+        moved = moved & utc.is_not_null()
+        skipped = skipped & ~moved
+    expected = f"a time that {timezone} has had: its clocks skipped this hour, which does not exist (data.timezone)"
+    return ClockRead(_bounded(utc), faults=[(skipped, expected)], moved=moved, twice=twice)
+
+
+def _first_moment(midnight: datetime, timezone: str) -> datetime | None:
+    """Returns the first moment of a day without a midnight, None where all of it was skipped."""
+    moment = midnight.replace(tzinfo=ZoneInfo(timezone)).astimezone(UTC)
+    return moment if moment.astimezone(ZoneInfo(timezone)).date() == midnight.date() else None
+
+
+def _compact_parts(numbers: pl.Series) -> _Parsed:
+    """Reads the digits of each number as year, month, day and what follows."""
+    whole = numbers.cast(pl.Int64, strict=False)
+    fraction = (numbers - whole).fill_null(0.0) if numbers.dtype.is_float() else None
+    naive = pl.Series(numbers.name, [None], dtype=pl.Datetime("us")).new_from_index(0, len(numbers))
+    dates = pl.repeat(False, len(numbers), eager=True)
+    for digits, rest in _COMPACT.items():
+        first, last = HOURS_YEARS if digits == 10 else COMPACT_YEARS
+        near = whole.is_between(first * 10 ** (digits - 4), (last + 1) * 10 ** (digits - 4) - 1).fill_null(False)
+        if digits != 14 and fraction is not None:
+            near &= fraction == 0
+        if not near.any():
+            continue
+        text = whole.set(~near, None).cast(pl.String)
+        if digits == 10:
+            text, rest = text + "00", " %H%M"
+        spaced = text.str.slice(0, 8) + " " + text.str.slice(8)
+        found = spaced.str.strip_chars().str.to_datetime(f"%Y%m%d{rest}", time_unit="us", strict=False)
+        if digits == 14 and fraction is not None:
+            found += ((fraction * 1e3).round() * 1e3).cast(pl.Int64).cast(pl.Duration("us"))
+        naive = naive.zip_with(naive.is_not_null(), found)
+        if digits == 8:
+            dates = found.is_not_null()
+    return _Parsed(naive, dates)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import dataclass, field
 
 import polars as pl
 
-from components.event_log.clocks import read_clock
+from components.event_log.clocks import ClockRead, beyond_calendar, describe_time, read_clock
 from components.event_log.tables import Kind, Table
+
+FLOAT32_MAX = 3.4028235e38  # numbers become float32 in examples: a larger one would be infinite
 
 
 @dataclass
@@ -17,10 +21,12 @@ class Read:
     Attributes:
         values: as long as the column in the file.
         faults: rows that are not as expected, one boolean a row, and what was expected of them.
+        clock: more of a column of times.
     """
 
     values: pl.Series
     faults: list[tuple[pl.Series, str]] = field(default_factory=list)
+    clock: ClockRead | None = None
 
 
 def read_column(kind: Kind, raw: pl.Series, table: Table, *, typed: bool) -> Read | None:
@@ -41,7 +47,7 @@ def read_column(kind: Kind, raw: pl.Series, table: Table, *, typed: bool) -> Rea
         case Kind.CLOCK:
             return _clock(raw, table.timezone)
         case Kind.TEXT:
-            return _nullable_text(raw)
+            return _category(raw, nan_as_missing=table.nan_as_missing)
         case Kind.NUMBER:
             return _number(raw, nan_as_missing=table.nan_as_missing)
         case Kind.CLASS:
@@ -77,25 +83,72 @@ def _type_of_text(text: pl.Series) -> str:
 
 def _key(raw: pl.Series) -> Read | None:
     text = _text(raw)
-    return None if text is None else Read(text, [((text == "").fill_null(True), "a value in every row")])
+    if text is None:
+        return None
+    expected = "text or an integer; take one of its values for an id, with JSON the order of keys would matter"
+    return Read(text, [((text == "").fill_null(True), "a value in every row"), (_is_nested(text), expected)])
 
 
 def _clock(raw: pl.Series, timezone: str) -> Read | None:
-    values = read_clock(raw, timezone)
-    if values is None:
-        return None
-    expected = f"a number, or a timestamp such as 2024-05-01T12:00:00+02:00 (without offset: {timezone} time)"
-    return Read(values, [(raw.is_null(), "a time in every row"), (values.is_null() & raw.is_not_null(), expected)])
+    read = read_clock(raw, timezone)
+    return None if read is None else Read(read.values, read.faults, read)
 
 
-def _nullable_text(raw: pl.Series) -> Read | None:
-    text = _text(raw)
-    return None if text is None else Read(text)
+def _category(raw: pl.Series, *, nan_as_missing: bool) -> Read | None:
+    """Reads names, each written in one way whatever the file's type: 100, 100.0 and "100" are "100"."""
+    if raw.dtype.is_float():
+        read = _float(raw, nan_as_missing=nan_as_missing)
+        assert read is not None
+        return Read(digits(read.values), read.faults)
+    if isinstance(raw.dtype, pl.Date | pl.Datetime):
+        return _time_as_text(raw)
+    text = raw.cast(pl.String) if isinstance(raw.dtype, pl.Time | pl.Decimal) else _text(raw)
+    return None if text is None else Read(_written_once(text))
+
+
+def _time_as_text(raw: pl.Series) -> Read:
+    impossible = beyond_calendar(raw)
+    clock = ClockRead(raw, describe=lambda row: describe_time(raw, row))
+    return Read(raw.set(impossible, None).cast(pl.String), [(impossible, "a time of the years 1 to 9999")], clock)
+
+
+def digits(values: pl.Series) -> pl.Series:
+    """Returns floats as text, whole ones without a fraction."""
+    integers = values.cast(pl.Int64, strict=False)
+    is_whole = (integers == values) & (values.abs() < 2**53)
+    return integers.cast(pl.String).zip_with(is_whole.fill_null(False), values.cast(pl.String))
+
+
+def _written_once(text: pl.Series) -> pl.Series:
+    """Returns names with whole numbers and booleans as files with types have them: 100 for 100.0, true for True."""
+    different = text.unique()
+    odd = different.filter(different.str.contains(r"^(?:-?\d+\.0+|True|TRUE|False|FALSE)$"))
+    if odd.is_empty():
+        return text
+    return text.replace(odd, odd.str.replace(r"\.0+$", "").str.to_lowercase())
+
+
+def _is_nested(text: pl.Series) -> pl.Series:
+    """Says which rows hold a JSON object or list; a GUID in braces is none."""
+    maybe = (text.str.starts_with("{") | text.str.starts_with("[")).fill_null(False)
+    if not maybe.any():
+        return maybe
+    nested = [item for item in text.filter(maybe).unique() if _is_json(item)]
+    return maybe & text.is_in(nested)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _text(raw: pl.Series) -> pl.Series | None:
     dtype = raw.dtype
-    if dtype.is_integer() or isinstance(dtype, pl.String | pl.Categorical | pl.Enum | pl.Boolean | pl.Null):
+    whole = dtype.is_integer() or (isinstance(dtype, pl.Decimal) and dtype.scale == 0)
+    if whole or isinstance(dtype, pl.String | pl.Categorical | pl.Enum | pl.Boolean | pl.Null):
         return raw.cast(pl.String)
     return None
 
@@ -108,39 +161,63 @@ def _number(raw: pl.Series, *, nan_as_missing: bool) -> Read | None:
 
 
 def _score(raw: pl.Series) -> Read | None:
-    read = _float(raw, nan_as_missing=False)
+    read = _float(raw, nan_as_missing=False, required=True)
     if read is not None:
-        read.faults.append((raw.is_null(), "a label in every row"))
+        read.faults.append((_is_missing(raw), "a label in every row"))
     return read
 
 
-def _float(raw: pl.Series, *, nan_as_missing: bool) -> Read | None:
+def _is_missing(raw: pl.Series) -> pl.Series:
+    """Says which rows hold nothing; with all fields quoted, CSV has an empty text for it."""
+    return raw.is_null() | (raw == "").fill_null(False) if isinstance(raw.dtype, pl.String) else raw.is_null()
+
+
+def _float(raw: pl.Series, *, nan_as_missing: bool, required: bool = False) -> Read | None:
+    """Reads numbers; where they are required, no message says how to leave one out."""
+    if isinstance(raw.dtype, pl.Categorical | pl.Enum):
+        raw = raw.cast(pl.String)
     if not (raw.dtype.is_numeric() or isinstance(raw.dtype, pl.String | pl.Boolean | pl.Null)):
         return None
-    if isinstance(raw.dtype, pl.String):
-        values = raw.cast(pl.Float64, strict=False)
-        if values.null_count() > raw.null_count():
-            values = raw.str.to_lowercase().replace({"true": "1", "false": "0"}).cast(pl.Float64, strict=False)
-    else:
-        values = raw.cast(pl.Float64)
+    missing = _is_missing(raw)
+    values = raw.cast(pl.Float64, strict=False)
+    if isinstance(raw.dtype, pl.String) and values.null_count() > missing.sum():
+        values = raw.str.to_lowercase().replace({"true": "1", "false": "0"}).cast(pl.Float64, strict=False)
     nan = values.is_nan().fill_null(False)
+    infinite = values.is_infinite().fill_null(False)
+    too_large = ~nan & ~infinite & values.cast(pl.Float32).is_infinite().fill_null(False)
     faults = [
-        (values.is_null() & raw.is_not_null(), "a number, or nothing for a missing one"),
-        (values.is_infinite().fill_null(False), "a finite number"),
+        (values.is_null() & ~missing, "a number" if required else "a number, or nothing for a missing one"),
+        (infinite, "a finite number"),
+        (too_large, f"a number from -{FLOAT32_MAX:.2g} to {FLOAT32_MAX:.2g}, which fits into 32 bits"),
     ]
     if nan_as_missing:
         return Read(values.set(nan, None), faults)
-    advice = "a number (leave it empty, or set data.nan_as_missing, for a missing one)"
-    return Read(values, [*faults, (nan, advice)])
+    advice = " (leave it empty, or set data.nan_as_missing, for a missing one)"
+    return Read(values, [*faults, (nan, "a number" if required else f"a number{advice}")])
 
 
 def _class(raw: pl.Series, classes: tuple[str, ...]) -> Read | None:
-    text = _text(raw)
+    text = digits(raw) if raw.dtype.is_float() else _text(raw)
     if text is None:
         return None
-    unknown = ~text.is_in(classes) & text.is_not_null()
+    text = text.replace(_other_spellings(text, classes))
+    missing = _is_missing(text) & ~text.is_in(classes).fill_null(False)
+    unknown = ~text.is_in(classes) & ~missing
     expected = f"one of the classes {', '.join(classes)} (label.classes)"
-    return Read(text, [(text.is_null(), "a label in every row"), (unknown, expected)])
+    return Read(text, [(missing, "a label in every row"), (unknown, expected)])
+
+
+def _other_spellings(text: pl.Series, classes: tuple[str, ...]) -> dict[str, str]:
+    """Returns which class a file means by 1.0 and by True, where the configuration writes them otherwise."""
+    booleans = {name.lower(): name for name in classes if name.lower() in ("true", "false")}
+    spellings = {}
+    for item in text.unique().drop_nulls().head(1000):
+        if item in classes:
+            continue
+        digits = re.sub(r"\.0+$", "", item) if re.fullmatch(r"-?\d+\.0+", item) else item
+        if (name := booleans.get(item.lower(), digits)) in classes:
+            spellings[item] = name
+    return spellings
 
 
 def _any(raw: pl.Series, *, nan_as_missing: bool) -> Read | None:
@@ -150,11 +227,15 @@ def _any(raw: pl.Series, *, nan_as_missing: bool) -> Read | None:
     if dtype.is_integer():
         integers = raw.cast(pl.Int64, strict=False)
         return Read(integers if integers.null_count() == raw.null_count() else raw.cast(pl.String))
-    return Read(raw.cast(pl.String)) if dtype.is_temporal() else _nullable_text(raw)
+    if isinstance(dtype, pl.Date | pl.Datetime):
+        return _time_as_text(raw)
+    text = raw.cast(pl.String) if isinstance(dtype, pl.Time) else _text(raw)
+    return None if text is None else Read(text)
 
 
 def _open_text(raw: pl.Series, *, nan_as_missing: bool) -> Read:
     """Keeps text as it is, since another chunk may show that it is no number after all; checks it as what it seems."""
+    raw = raw.set(_is_missing(raw), None)
     if _type_of_text(raw) != "float":
         return Read(raw)
     read = _float(raw, nan_as_missing=nan_as_missing)

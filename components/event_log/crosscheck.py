@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import time as time_of_day
 
 import polars as pl
 
-from components.event_log.clocks import common_clock
+from components.event_log.clocks import Clock, to_clock
 from components.event_log.convert import FILE_SHIFT
 from components.event_log.files import LogFile
-from components.event_log.learners import SPLIT_HASH, hash_learners, split_of
+from components.event_log.hints import Hint, find_twins
+from components.event_log.learners import hash_learners, split_of
 from components.event_log.problems import SHOWN_PLACES, Place, Problem, describe
 from components.event_log.spec import LogSpec
 from components.event_log.tally import Tally
-from components.event_log.windows import ORDER, Windows, find_windows
-from components.naming import AS_OF, LEARNER, TIME, UNIT
+from components.event_log.timescales import common_clock
+from components.event_log.windows import Windows, find_windows
+from components.naming import AS_OF, FINGERPRINT, LEARNER, ORDER, SPLIT, SPLIT_HASH, TIME, UNIT
 
-SPLIT = "_split"
 _TYPES = {"integer": pl.Int64(), "float": pl.Float64(), "text": pl.String()}
 
 
@@ -55,13 +57,31 @@ def cross_check(
     """
     clock = common_clock(read.clocks)
     assert clock, "judge_reading comes first"
-    columns = [pl.col(name).cast(_TYPES[read.types.get(name, "text")]) for name in spec.outcome_columns]
-    rows = _sort(pl.concat(chunk.with_columns(pl.col(AS_OF).cast(clock.dtype), *columns) for chunk in outcomes), spec)
+    columns = [pl.col(name).cast(_type_of(name, spec, read)) for name in spec.outcome_columns]
+    rows = _sort(pl.concat(_on_clock(chunk, AS_OF, clock, spec).with_columns(columns) for chunk in outcomes), spec)
     steps = {name: pl.String if kind == "categorical" else pl.Float32 for name, kind in spec.features.items()}
     no_events = pl.DataFrame(schema={LEARNER: pl.String, UNIT: pl.String, TIME: clock.dtype, **steps, ORDER: pl.Int64})
-    seen = pl.concat(chunk.cast({TIME: clock.dtype}) for chunk in events) if events else no_events
+    seen = pl.concat(_on_clock(chunk, TIME, clock, spec) for chunk in events) if events else no_events
     windows = find_windows(seen, rows, spec.max_steps)
-    return Part(rows, windows, _count(rows, windows, spec, files))
+    tally = _count(rows, windows, spec, files)
+    tally.twins = {
+        name: find_twins(candidates, [seen[name], rows[name]]) for name, candidates in read.lookalikes.items()
+    }
+    tally.used_events = windows.events.height
+    tally.unused = _unused(seen, rows) if windows.events.height < seen.height else ""
+    tally.hints = [*_repeated(windows.events), *_without_hour(windows, rows, spec.timezone)]
+    return Part(rows, windows, tally)
+
+
+def _type_of(name: str, spec: LogSpec, read: Tally) -> pl.DataType:
+    """Returns the type of a column of outcomes: what the configuration says, or what the whole log has."""
+    if name in spec.inputs:
+        return pl.String() if spec.inputs[name] == "categorical" else pl.Float32()
+    return _TYPES[read.types.get(name, "text")]
+
+
+def _on_clock(chunk: pl.DataFrame, column: str, clock: Clock, spec: LogSpec) -> pl.DataFrame:
+    return chunk.with_columns(to_clock(chunk[column], clock, spec.timezone))
 
 
 def _sort(outcomes: pl.DataFrame, spec: LogSpec) -> pl.DataFrame:
@@ -86,6 +106,54 @@ def _count(outcomes: pl.DataFrame, windows: Windows, spec: LogSpec, files: Seque
         too_late=int(unseen.sum()),
         problems=_duplicates(outcomes, files),
     )
+
+
+def fingerprint(events: pl.DataFrame) -> pl.Series:
+    """Returns a hash of each event's features: what is left of them where only keys are kept."""
+    features = [name for name in events.columns if name not in (LEARNER, UNIT, TIME, ORDER)]
+    return events.select(features).hash_rows().alias(FINGERPRINT) if features else pl.Series(FINGERPRINT, [], pl.UInt64)
+
+
+def _unused(events: pl.DataFrame, outcomes: pl.DataFrame) -> str:
+    """Returns the first learner and unit by name that have events and no outcome."""
+    keys = [LEARNER, UNIT]
+    others = events.select(keys).join(outcomes.select(keys), on=keys, how="anti")
+    learner, unit = others.unique().sort(keys).row(0)
+    return f"learner {describe(learner)}, unit {describe(unit)}"
+
+
+def _repeated(events: pl.DataFrame) -> list[Hint]:
+    """Returns a hint at events that are like another in every column."""
+    hashes = events.drop(ORDER).hash_rows()
+    if not (count := len(hashes) - hashes.n_unique()):
+        return []
+    [(learner, unit, time)] = (
+        events.filter(hashes.is_duplicated()).select(LEARNER, UNIT, TIME).sort(pl.all())[:1].rows()
+    )
+    example = f"learner {describe(learner)}, unit {describe(unit)}, {TIME} {time}"
+    return [
+        Hint(
+            text="events that are copies of another, alike in every column that is read",
+            count=count,
+            example=example,
+        )
+    ]
+
+
+def _without_hour(windows: Windows, outcomes: pl.DataFrame, timezone: str) -> list[Hint]:
+    """Returns a hint at outcomes that see an event of the same day by its date: it may have been after them."""
+    if not isinstance(outcomes.schema[AS_OF], pl.Datetime):
+        return []
+    seen = pl.Series(windows.num_steps > 0)
+    last = windows.events[TIME].gather((windows.stop - 1)[seen.to_numpy()])
+    pairs = outcomes.filter(seen).select(LEARNER, UNIT, AS_OF, last)
+    time, as_of = (pl.col(name).dt.convert_time_zone(timezone) for name in (TIME, AS_OF))
+    found = pairs.filter((time.dt.time() == time_of_day()) & (time.dt.date() == as_of.dt.date()))
+    if found.is_empty():
+        return []
+    text = f"outcomes that see an event at midnight of their own day (where {TIME} is a date, later hours are seen)"
+    example = _moment(found.select(LEARNER, UNIT, AS_OF).sort(pl.all()).row(0))
+    return [Hint(text=text, count=len(found), example=example)]
 
 
 def _duplicates(outcomes: pl.DataFrame, files: Sequence[LogFile]) -> list[Problem]:

@@ -2,117 +2,273 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 import json
-import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import BinaryIO, cast
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from typing import Any
 
+import numpy as np
 import polars as pl
 
 from components.event_log.files import LogFile
 from components.event_log.problems import SHOWN_PLACES, Place, Problem, describe
 from components.event_log.readers import Chunk
+from components.event_log.text_source import (
+    MAX_RECORD_BYTES,
+    READ_ERRORS,
+    TextFault,
+    excerpt,
+    explain_unreadable,
+    foreign_format,
+    open_text,
+    read_blocks,
+)
 
-BLOCK_BYTES = 16 << 20
+_OBJECT = "a JSON object in UTF-8 on each line"
+_ONCE = "each key once in an object"
+_FLAT = "text, a number or a boolean (put a field of it into a column of its own)"
+_TEXT = "text in Unicode"
+
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_ .:()-]+")  # written in one way only, but for escaped letters
+# Escapes of ASCII, which may hide a key, and of halves of characters.
+_ESCAPED = re.compile(rb"\\u(?:00[2-7]|[dD][89a-fA-F])")
+_LONGEST_INTEGER = 38  # digits that the parser keeps
 
 
-@dataclass
 class _Faults:
-    """Lines that hold no JSON object."""
+    """Lines that cannot be read, by what was expected of which column."""
 
-    places: list[Place] = field(default_factory=list)
-    count: int = 0
+    def __init__(self) -> None:
+        self._places: dict[tuple[str, str], list[Place]] = {}
+        self._counts: Counter[tuple[str, str]] = Counter()
 
-    def add(self, number: int, found: str) -> None:
-        self.count += 1
-        if len(self.places) < SHOWN_PLACES:
-            self.places.append(Place(row=number, found=found))
+    def add(self, line: int, fault: _LineFault) -> None:
+        key = (fault.column, fault.expected)
+        self._counts[key] += 1
+        if self._counts[key] <= SHOWN_PLACES:
+            self._places.setdefault(key, []).append(Place(row=line, found=fault.found))
+
+    def explain(self, file: LogFile) -> Iterator[Problem]:
+        for (column, expected), places in self._places.items():
+            yield Problem(
+                subject=file.path, column=column, expected=expected, unit="line", places=tuple(places),
+                count=self._counts[column, expected],
+            )  # fmt: skip
+
+
+class _LineFault(Exception):
+    def __init__(self, expected: str, found: str, column: str = "") -> None:
+        super().__init__(found)
+        self.expected, self.found, self.column = expected, found, column
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """The keys and values of an object, keys that come twice included."""
 
 
 def read_jsonl(file: LogFile, columns: Sequence[str]) -> Iterator[Chunk | Problem]:
     """Reads JSON lines as text, one object a line, `null` or no key for a missing value; see `readers.read_chunks`.
 
-    Numbers and booleans become their text, so that lines that differ in type do not matter here.
+    Numbers and booleans become their text, so that lines that differ in type do not matter here. A
+    key that is wanted and comes twice in a line is an error, as are objects and lists in its place.
     """
     faults = _Faults()
-    header: list[str] | None = None
     try:
-        with _open(file.path) as source:
-            for line, block in _blocks(source):
-                frame, numbers = _parse(block, line, columns, faults)
-                header = _keys(frame, block) if header is None else header
-                yield Chunk(frame.select(name for name in columns if name in header), numbers, header, typed=False)
-    except (OSError, EOFError, zlib.error) as error:
-        yield Problem(subject=file.path, expected="readable JSON lines", found=str(error))
-    if faults.count:
-        advice = "a JSON object in UTF-8"
-        yield Problem(subject=file.path, expected=advice, unit="line", places=tuple(faults.places), count=faults.count)
+        with open_text(file.path) as source:
+            blocks = read_blocks(source)
+            start = next(blocks, b"")
+            if name := foreign_format(start):
+                yield Problem(subject=file.path, expected="JSON lines in UTF-8", found=name)
+            else:
+                yield from _read(_whole_lines(chain([start], blocks)), columns, faults)
+    except TextFault as fault:
+        faults.add(fault.line, _LineFault(_OBJECT, fault.found))
+    except READ_ERRORS as error:
+        yield explain_unreadable(file, error, "readable JSON lines")
+    yield from faults.explain(file)
 
 
-def _open(path: str) -> BinaryIO:
-    return cast("BinaryIO", gzip.open(path)) if path.lower().endswith(".gz") else Path(path).open("rb")
+def _read(blocks: Iterator[tuple[int, bytes]], columns: Sequence[str], faults: _Faults) -> Iterator[Chunk]:
+    header: list[str] | None = None
+    for line, block in blocks:
+        frame, numbers, blank = _parse(block, line, columns, faults)
+        if header is None and not frame.height:
+            if blank == _count_lines(block):
+                continue
+            return  # the faults of its lines say enough
+        header = _keys(frame, block) if header is None else header
+        known = [name for name in columns if name in header]
+        lines = Counter({"rows": frame.height, "blank": blank})
+        yield Chunk(frame.select(known), numbers, header, typed=False, lines=lines)
 
 
-def _blocks(source: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    """Yields blocks of whole lines with the number of the first."""
+def _whole_lines(blocks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Yields blocks of whole lines with the number of the first.
+
+    Raises:
+        TextFault: a line is longer than `MAX_RECORD_BYTES`.
+    """
     line, rest = 1, b""
-    while block := source.read(BLOCK_BYTES):
-        block = rest + block
-        cut = block.rfind(b"\n") + 1
-        rest, block = block[cut:], block[:cut]
-        if block:
-            yield line, block
-            line += block.count(b"\n")
-    if rest.strip():
+    for block in blocks:
+        data = rest + block
+        cut = data.rfind(b"\n") + 1
+        rest, whole = data[cut:], data[:cut]
+        if whole:
+            yield line, whole
+            line += whole.count(b"\n")
+        if len(rest) > MAX_RECORD_BYTES:
+            raise TextFault(line, f"a line of more than {MAX_RECORD_BYTES >> 20} MiB: {excerpt(rest)}")
+    if rest:
         yield line, rest
 
 
-def _parse(block: bytes, line: int, columns: Sequence[str], faults: _Faults) -> tuple[pl.DataFrame, Sequence[int]]:
-    """Returns a block's rows, all columns as text, and the number of each one's line."""
-    schema = dict.fromkeys(columns, pl.String)
-    lines = block.count(b"\n") + (not block.endswith(b"\n"))
-    try:
-        frame = pl.read_ndjson(io.BytesIO(block), schema=schema)
-        if frame.height == lines:
-            return frame, range(line, line + lines)
-    except pl.exceptions.PolarsError:
-        pass  # some line is no JSON object: find out which
-    good = list(_good_lines(block, line, faults))
-    text = "\n".join(text for _, text in good)
-    frame = pl.read_ndjson(io.BytesIO(text.encode()), schema=schema) if good else pl.DataFrame(schema=schema)
-    return frame, [number for number, _ in good]
+def _count_lines(block: bytes) -> int:
+    return block.count(b"\n") + (not block.endswith(b"\n"))
 
 
-def _good_lines(block: bytes, line: int, faults: _Faults) -> Iterator[tuple[int, str]]:
-    """Yields the lines that hold an object, with their numbers; one by one, for blocks with blank or bad lines."""
-    for number, text in enumerate(block.split(b"\n"), start=line):
+def _parse(block: bytes, line: int, columns: Sequence[str], faults: _Faults) -> tuple[pl.DataFrame, Sequence[int], int]:
+    """Returns a block's rows as text, the line of each, and how many lines are blank."""
+    lines = _count_lines(block)
+    frame = _parse_at_once(block, columns)
+    if frame is not None and frame.height == lines:
+        bad = set(_find_faults(block, line, _doubtful_lines(block, frame, columns), columns, faults))
+        if not bad:
+            return frame, range(line, line + lines), 0
+        good = [row for row in range(lines) if row not in bad]
+        return frame[good], [line + row for row in good], 0
+
+    # Some line is blank or no object: take each by itself, and what is wanted of it.
+    texts, numbers, blank = [], [], 0
+    for number, text in enumerate(block.split(b"\n", lines - 1), start=line):
         if not text.strip():
+            blank += 1
             continue
         try:
-            value = json.loads(text, parse_constant=str)  # Python's writers put NaN and Infinity, which are no JSON
-        except UnicodeDecodeError as error:
-            faults.add(number, f"{describe(text[max(error.start - 20, 0) : error.end + 20])}, which is not UTF-8")
-        except json.JSONDecodeError as error:
-            faults.add(number, f"{describe(text.decode())} ({error.msg} at character {error.colno})")
-        else:
-            if isinstance(value, dict):
-                yield number, json.dumps(value)
-            else:
-                faults.add(number, describe(text.decode()))
+            texts.append(json.dumps(_parse_line(text, columns)))
+            numbers.append(number)
+        except _LineFault as fault:
+            faults.add(number, fault)
+    if not texts:
+        return pl.DataFrame(schema=_schema(columns)), [], blank
+    frame = _parse_at_once("\n".join(texts).encode(), columns)
+    if frame is None or frame.height != len(texts):
+        raise TextFault(line, f"lines that cannot be parsed, up to line {numbers[-1]}")
+    return frame, numbers, blank
+
+
+def _schema(columns: Sequence[str]) -> dict[str, type[pl.String]]:
+    return dict.fromkeys(columns, pl.String)
+
+
+def _parse_at_once(block: bytes, columns: Sequence[str]) -> pl.DataFrame | None:
+    """Parses many lines; None where one of them cannot be parsed."""
+    try:
+        return pl.read_ndjson(io.BytesIO(block), schema=_schema(columns))
+    except pl.exceptions.PolarsError:
+        return None
+
+
+def _doubtful_lines(block: bytes, frame: pl.DataFrame, columns: Sequence[str]) -> set[int]:
+    """Returns the lines that may hold a key twice, an object as a value, or half a character.
+
+    The parser says nothing of these. It is fast to find the lines that may be so; they are few, and
+    read again.
+    """
+    if not all(_PLAIN_NAME.fullmatch(name) for name in columns):
+        return set(range(frame.height))
+    ends = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n"))
+
+    def lines_of(pattern: re.Pattern[bytes]) -> list[int]:
+        starts = [match.start() for match in pattern.finditer(block)]
+        return np.searchsorted(ends, starts).tolist()  # type: ignore[no-any-return]
+
+    doubtful = set(lines_of(_ESCAPED)) if b"\\u" in block else set()
+    for name in columns:
+        key = f'"{name}"'.encode()
+        # As often as there are values: then it is once in each line that has one, and in no other.
+        if block.count(key) != frame.height - frame[name].null_count():
+            counts = Counter(lines_of(re.compile(re.escape(key))))
+            doubtful.update(row for row, count in counts.items() if count > 1)
+        doubtful.update(frame[name].str.contains(r"^[{\[]").arg_true().to_list())
+    return doubtful
+
+
+def _find_faults(block: bytes, line: int, rows: set[int], columns: Sequence[str], faults: _Faults) -> Iterator[int]:
+    """Yields those of the rows that cannot be used, and notes why."""
+    texts = block.split(b"\n") if rows else []
+    for row in sorted(rows):
+        try:
+            _parse_line(texts[row], columns)
+        except _LineFault as fault:
+            faults.add(line + row, fault)
+            yield row
+
+
+def _parse_line(text: bytes, columns: Sequence[str]) -> dict[str, Any]:
+    """Returns what a line holds of the columns.
+
+    Raises:
+        _LineFault: it is no object, or one that cannot be used.
+    """
+    pairs = _decode(text)
+    values = dict(pairs)
+    wanted = {name: values[name] for name in columns if name in values}
+    for name, value in wanted.items():
+        given = [json.dumps(item) for key, item in pairs if key == name]
+        if len(given) > 1:
+            raise _LineFault(_ONCE, f"{name!r} {len(given)} times, with {describe(', '.join(given))}", name)
+        if isinstance(value, list):
+            kind = "an object" if isinstance(value, _Pairs) else "a list"
+            raise _LineFault(_FLAT, f"{kind} in {excerpt(text)}", name)
+        if isinstance(value, str) and any("\ud800" <= char <= "\udfff" for char in value):
+            raise _LineFault(_TEXT, f"half a character in {excerpt(text)}", name)
+    return wanted
+
+
+def _decode(text: bytes) -> _Pairs:
+    try:
+        value = _DECODER.decode(text.decode())
+    except UnicodeDecodeError as error:
+        around = text[max(error.start - 20, 0) : error.end + 20]
+        raise _LineFault(_OBJECT, f"{describe(around)}, which is not UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise _LineFault(_OBJECT, f"{excerpt(text)} ({error.msg} at character {error.colno}{_advice(text)})") from None
+    except RecursionError:
+        raise _LineFault(_OBJECT, f"{excerpt(text)} (nested too deeply)") from None
+    if not isinstance(value, _Pairs):
+        raise _LineFault(_OBJECT, excerpt(text) + (f" ({_advice(text)[2:]})" if _advice(text) else ""))
+    return value
+
+
+def _advice(text: bytes) -> str:
+    """Says what helps against JSON that goes over several lines."""
+    if text.lstrip().startswith(b"["):
+        return "; make lines of an array with jq -c '.[]'"
+    return "; make one line of each object with jq -c ." if text.strip() == b"{" else ""
+
+
+def _integer(text: str) -> int | str:
+    return int(text) if len(text) <= _LONGEST_INTEGER else text
+
+
+def _float(text: str) -> float | str:
+    """Keeps the text of a number that is out of range, for the message about it."""
+    return float(text) if np.isfinite(float(text)) else text
+
+
+# Python's writers put NaN and Infinity, which are no JSON.
+_DECODER = json.JSONDecoder(object_pairs_hook=_Pairs, parse_constant=str, parse_int=_integer, parse_float=_float)
 
 
 def _keys(frame: pl.DataFrame, block: bytes) -> list[str]:
     """Returns the keys of the file's first block: those with a value, and those of its first object."""
     filled = [name for name in frame.columns if frame[name].null_count() < frame.height]
-    for text in block.split(b"\n", 1000):
+    for text in block.split(b"\n", 1000)[:1000]:
         try:
-            first = json.loads(text)
-        except ValueError:
+            return list(dict.fromkeys([*(key for key, _ in _decode(text)), *filled]))
+        except _LineFault:
             continue
-        if isinstance(first, dict):
-            return list(dict.fromkeys([*first, *filled]))
     return filled

@@ -8,11 +8,7 @@ import numpy as np
 import polars as pl
 
 from components.config.data import Splits
-from components.naming import LEARNER, SPLITS
-
-SPLIT_HASH = "_split_hash"
-PARTITION_HASH = "_partition_hash"
-SAMPLE_HASH = "_sample_hash"
+from components.naming import LEARNER, PARTITION_HASH, SAMPLE_HASH, SPLIT_HASH, SPLITS
 
 
 def hash_learners(learners: pl.Series, seed: str) -> pl.DataFrame:

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from components.config import Config
-from components.event_log.clocks import common_clock
-from components.event_log.crosscheck import Part, cross_check
+from components.event_log.crosscheck import Part, cross_check, fingerprint
 from components.event_log.files import LogFile, find_files
 from components.event_log.read import read_table
 from components.event_log.sample import Sample, choose_sample, read_hashes, smallest_hashes
@@ -16,8 +15,9 @@ from components.event_log.spans import choose_spans
 from components.event_log.spec import LogSpec
 from components.event_log.tables import Table, events_table, outcomes_table
 from components.event_log.tally import Tally, merge_tallies
+from components.event_log.timescales import common_clock
 from components.event_log.verdict import conclude
-from components.event_log.windows import ORDER
+from components.naming import ORDER
 
 
 @dataclass
@@ -61,7 +61,7 @@ def read_log(config: Config, *, splits: bool, keys_only: bool) -> tuple[Part, Ta
 def _sample(spec: LogSpec, patterns: list[str]) -> Sample | None:
     if spec.sample_learners is None:
         return None
-    files, _ = find_files("outcomes", patterns)
+    files = find_files("outcomes", patterns).files
     parts = (part for file in files for part in read_hashes(file, outcomes_table(spec), spec.splits.seed))
     return choose_sample(smallest_hashes(parts, spec.sample_learners), spec.sample_learners, spec.splits.seed)
 
@@ -75,13 +75,20 @@ def read_files(
         table: what they should hold.
         patterns: without placeholders for spans.
         sample: the learners whose rows are wanted, None for all.
-        keys_only: whether only keys, time and order are kept.
+        keys_only: whether only keys, time and order are kept, and a hash of the rest.
     """
-    files, problems = find_files(table.name, patterns)
-    result = TableRead(files, tallies=[Tally(problems=problems)])
-    for file in files:
+    found = find_files(table.name, patterns)
+    reasons = found.describe_passed_over()
+    passed_over = {table.name: reasons} if reasons else {}
+    result = TableRead(found.files, tallies=[Tally(problems=found.problems, passed_over=passed_over)])
+    for file in found.files:
         for frame, tally in read_table(file, table, sample):
             result.tallies.append(tally)
             if frame is not None:
-                result.chunks.append(frame.select(*list(table.kinds)[:3], ORDER) if keys_only else frame)
+                result.chunks.append(_keys_of(frame, table) if keys_only else frame)
     return result
+
+
+def _keys_of(frame: pl.DataFrame, table: Table) -> pl.DataFrame:
+    keys = frame.select(*list(table.kinds)[:3], ORDER)
+    return keys.with_columns(fingerprint(frame)) if keys.width < frame.width else keys

@@ -10,16 +10,16 @@ import polars as pl
 
 from components.config import Config, Label
 from components.errors import MasteryError
-from components.event_log.clocks import clock_of, read_clock
+from components.event_log.clocks import read_clock
 from components.event_log.crosscheck import Part, cross_check
 from components.event_log.log import TableRead, read_files
 from components.event_log.problems import raise_if_any
 from components.event_log.spec import LogSpec
 from components.event_log.tables import events_table, outcomes_table
 from components.event_log.tally import Tally, merge_tallies
+from components.event_log.timescales import see
 from components.event_log.verdict import judge_reading
-from components.event_log.windows import ORDER
-from components.naming import AS_OF, LEARNER, UNIT
+from components.naming import AS_OF, LEARNER, ORDER, UNIT
 
 
 def read_questions(
@@ -73,13 +73,16 @@ def _everybody(events: TableRead, spec: LogSpec, as_of: str) -> TableRead:
             f"as_of: this model also reads {', '.join(spec.outcome_columns)}, which events do not have. Give a table "
             f"of outcomes with {LEARNER}, {UNIT}, {AS_OF} and these columns."
         )
-    moment = read_clock(pl.Series(AS_OF, [as_of]), spec.timezone)
-    if moment is None or moment.null_count():
-        raise MasteryError(f"as_of: expected a timestamp such as 2026-05-01T12:00:00Z or a number, found {as_of!r}.")
+    raw = pl.Series(AS_OF, [as_of])
+    read = read_clock(raw, spec.timezone)
+    if read is None or read.values.null_count():
+        expected = next((expected for fault, expected in read.faults if fault.any()), "a time") if read else "a time"
+        raise MasteryError(f"as_of: expected {expected}, found {as_of!r}.")
+    forms = see(read, raw, [0], timezone=spec.timezone, path="as_of", unit="row", column=AS_OF)
     if not events.chunks:
         return TableRead([], tallies=[Tally(rows={"outcomes": Counter({"as_of": 1})})])
     pairs = pl.concat([chunk.select(LEARNER, UNIT, ORDER) for chunk in events.chunks]).sort(ORDER)
     pairs = pairs.unique([LEARNER, UNIT], keep="first", maintain_order=True)
-    asked = pairs.with_columns(moment.new_from_index(0, len(pairs)).alias(AS_OF))
-    counted = Tally(rows={"outcomes": Counter({"as_of": len(asked)})}, clocks={clock_of(moment.dtype): "as_of"})
+    asked = pairs.with_columns(read.values.new_from_index(0, len(pairs)).alias(AS_OF))
+    counted = Tally(rows={"outcomes": Counter({"as_of": len(asked)})}, clocks={AS_OF: forms})
     return TableRead([], [asked.select(LEARNER, UNIT, AS_OF, ORDER)], [counted])

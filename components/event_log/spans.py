@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,10 +9,12 @@ from datetime import date
 
 from components.config.span import PLACEHOLDER, SpanChoice, SpanKind, name_of, number_of, parse_span, span_kind
 from components.errors import LogError
+from components.event_log.files import expand_pattern
 from components.event_log.problems import Problem, raise_if_any
 
 SHOWN_SPANS = 8
 _TOKENS = re.compile(rf"({PLACEHOLDER.pattern}|\*\*/|\*|\?|\[!?\]?[^]]*\])")
+_WILDCARDS = {"**/": "(?:.*/)?", "*": "[^/]*", "?": "[^/]"}
 _DIGITS = {"YYYY": 4, "MM": 2, "DD": 2}
 
 # The versions of a span (None where the pattern has no {VERSION}), each with the pattern filled; by span.
@@ -114,7 +115,7 @@ def _find_deliveries(pattern: str, kind: SpanKind) -> Deliveries:
     wildcard, expression = _translate(pattern)
     deliveries: Deliveries = {}
     problems = []
-    for path in sorted(glob.glob(wildcard, recursive=True)):  # noqa: PTH207 (absolute patterns)
+    for path in expand_pattern(wildcard):
         if (match := expression.fullmatch(path)) is None:
             continue
         texts = match.groupdict()
@@ -149,9 +150,15 @@ def _translate(pattern: str) -> tuple[str, re.Pattern[str]]:
             expression += rf"(?P<{name}>[0-9]{{{digits}}})" if digits else rf"(?P<{name}>[0-9]+)"
         else:
             wildcard += text
-            special = {"**/": "(?:.*/)?", "*": "[^/]*", "?": "[^/]"}
-            expression += special.get(text) or text.replace("[!", "[^")
+            expression += _WILDCARDS.get(text) or _character_class(text[1:-1])
     return wildcard + pattern[end:], re.compile(expression + re.escape(pattern[end:]))
+
+
+def _character_class(characters: str) -> str:
+    """Returns what is between the brackets of a glob as a regular expression."""
+    negated = characters.startswith("!")
+    inside = re.sub(r"([\\\[\]^&|~])", r"\\\1", characters[negated:])
+    return f"[{'^' if negated else ''}{inside}]"
 
 
 def _number(texts: Mapping[str, str], kind: SpanKind) -> int:

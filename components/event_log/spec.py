@@ -8,9 +8,16 @@ from components.config import Config
 from components.config.data import Columns, Label, Splits
 from components.config.section import Section
 
+FeatureType = Literal["categorical", "numeric"]
+
 
 class LogSpec(Section):
-    """How a log is read, checked, joined and split; for the fields see the sections of `Config` they come from."""
+    """How a log is read, checked, joined and split; for the fields see the sections of `Config` they come from.
+
+    Attributes:
+        features: the type of each step feature.
+        inputs: the type of each column of outcomes that the model reads.
+    """
 
     columns: Columns
     timezone: str
@@ -21,8 +28,9 @@ class LogSpec(Section):
     sample_learners: int | None
     label: Label
     max_steps: int
-    features: dict[str, Literal["categorical", "numeric"]]
+    features: dict[str, FeatureType]
     outcome_columns: list[str]
+    inputs: dict[str, FeatureType]
     partitions: int
 
     @classmethod
@@ -41,5 +49,12 @@ class LogSpec(Section):
             max_steps=config.steps.max_steps,
             features={name: feature.type for name, feature in config.steps.features.items()},
             outcome_columns=config.outcome_columns,
+            inputs=_inputs(config),
             partitions=config.beam.partitions,
         )
+
+
+def _inputs(config: Config) -> dict[str, FeatureType]:
+    """Returns how the model reads columns of outcomes: as names where it groups by them, unless they are numbers."""
+    groups: dict[str, FeatureType] = dict.fromkeys(config.prior.group_by, "categorical")
+    return groups | {name: feature.type for name, feature in config.context.items()}

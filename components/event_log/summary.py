@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 
 from pydantic import BaseModel
 
 from components.config.span import describe_spans
-from components.event_log.clocks import Clock, common_clock
+from components.event_log.clocks import format_moment
 from components.event_log.tally import Tally
-from components.naming import SPLITS
+from components.event_log.timescales import common_clock, extent
+from components.naming import AS_OF, SPLITS, TIME
 
+LINE_KINDS = ("rows", "header", "blank", "within quotes")
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 0.95, 1.0)
 
 
@@ -34,8 +35,11 @@ class LogSummary(BaseModel):
         steps: events per example at some quantiles, e.g. `{"50%": 12}`.
         splits: examples per split and class; the class of a regression is `""`.
         files: rows per table and file.
+        lines: what the lines of text files are, per table: `rows`, `header`, `blank`, `within quotes`.
+        passed_over: what was found and is not read, per table, in words.
         spans: names of the spans that were read, oldest first; none where no pattern has placeholders.
         version: of the spans.
+        warnings: what is odd in the log and does not stop it, a line each.
     """
 
     events: int
@@ -52,8 +56,11 @@ class LogSummary(BaseModel):
     steps: dict[str, int]
     splits: dict[str, dict[str, int]]
     files: dict[str, dict[str, int]]
+    lines: dict[str, dict[str, int]] = {}
+    passed_over: dict[str, str] = {}
     spans: list[str] = []
     version: int | None = None
+    warnings: list[str] = []
 
     def describe(self) -> str:
         """Returns the summary as a few lines of text."""
@@ -70,8 +77,15 @@ class LogSummary(BaseModel):
         for split, classes in self.splits.items():
             counts = ", ".join(f"{name} {count:,}" for name, count in classes.items() if name)
             lines.append(f"{split:<9} {sum(classes.values()):>12,}   {counts}".rstrip())
+        for table, kinds in self.lines.items():
+            counts = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items())
+            lines.append(f"lines     {sum(kinds.values()):>12,}   of {table}: {counts}")
+        if self.passed_over:
+            told = "; ".join(f"of {table}: {reasons}" for table, reasons in self.passed_over.items())
+            lines.append(f"not read  {told}")
         if self.spans:
             lines.insert(0, f"spans     {describe_spans(self.spans)}")
+        lines += [f"warning   {warning}" for warning in self.warnings]
         return "\n".join(lines)
 
 
@@ -87,7 +101,8 @@ def summarise(
         version: of the spans.
     """
     clock = common_clock(total.clocks)
-    if clock is None or total.times is None or total.moments is None:
+    times, moments = (extent(total.clocks.get(column, {}), clock) if clock else None for column in (TIME, AS_OF))
+    if clock is None or times is None or moments is None:
         raise ValueError("expected the counts of a usable log, which has rows and one clock")
     return LogSummary(
         events=total.count_rows("events"),
@@ -95,25 +110,24 @@ def summarise(
         learners=total.learners,
         units=len(total.units),
         clock=clock,
-        first_event=_format(total.times[0], clock),
-        last_event=_format(total.times[1], clock),
-        first_outcome=_format(total.moments[0], clock),
-        last_outcome=_format(total.moments[1], clock),
+        first_event=format_moment(times[0], clock),
+        last_event=format_moment(times[1], clock),
+        first_outcome=format_moment(moments[0], clock),
+        last_outcome=format_moment(moments[1], clock),
         cold_starts=total.steps[0],
         truncated=total.truncated,
         steps=_quantiles(total),
         splits={split: {name: total.count_class(split, name) for name in classes or [""]} for split in SPLITS},
         files={table: dict(sorted(rows.items())) for table, rows in sorted(total.rows.items())},
+        lines={
+            table: {kind: kinds[kind] for kind in LINE_KINDS if kinds[kind]}
+            for table, kinds in sorted(total.lines.items())
+        },
+        passed_over=dict(sorted(total.passed_over.items())),
         spans=spans or [],
         version=version,
+        warnings=[str(hint) for hint in total.hints],
     )
-
-
-def _format(moment: float, clock: Clock) -> str:
-    if clock is not Clock.TIMESTAMP:
-        return str(moment) if clock is Clock.FLOAT else f"{moment:.0f}"
-    # Not fromtimestamp, which has no years beyond those of the system's C library.
-    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=moment)).isoformat(timespec="seconds")
 
 
 def _quantiles(total: Tally) -> dict[str, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from components.event_log.spec import LogSpec
+from components.event_log.spec import FeatureType, LogSpec
 from components.naming import AS_OF, DERIVED_STEPS, EVENT_TYPE, LEARNER, TIME, UNIT
 
 
@@ -14,7 +14,7 @@ class Kind(StrEnum):
 
     KEY = "key"  # text, never missing
     CLOCK = "clock"  # timestamps or numbers, never missing
-    TEXT = "text"
+    TEXT = "text"  # names; whole numbers among them as their digits
     NUMBER = "number"
     CLASS = "class"  # one of the configured classes
     SCORE = "score"  # a number, never missing
@@ -53,11 +53,7 @@ class Table:
 
 def events_table(spec: LogSpec) -> Table:
     """Returns what events have to hold: the keys, the time, and every step feature that is not computed."""
-    features = {
-        name: Kind.TEXT if type_ == "categorical" else Kind.NUMBER
-        for name, type_ in spec.features.items()
-        if name not in DERIVED_STEPS
-    }
+    features = {name: _kind(type_) for name, type_ in spec.features.items() if name not in DERIVED_STEPS}
     columns = spec.columns
     return Table(
         name="events",
@@ -71,9 +67,12 @@ def events_table(spec: LogSpec) -> Table:
 
 
 def outcomes_table(spec: LogSpec) -> Table:
-    """Returns what outcomes have to hold: the keys, the moment, the label, and columns to group and slice by."""
+    """Returns what outcomes have to hold: the keys, the moment, the label, and columns to group and slice by.
+
+    What a model reads has the type that the configuration says, so that a log of whole numbers is no other log.
+    """
     label = Kind.SCORE if spec.label.task == "regression" else Kind.CLASS
-    others = dict.fromkeys(spec.outcome_columns, Kind.ANY)
+    others = {name: _kind(spec.inputs[name]) if name in spec.inputs else Kind.ANY for name in spec.outcome_columns}
     columns = spec.columns
     return Table(
         name="outcomes",
@@ -83,3 +82,7 @@ def outcomes_table(spec: LogSpec) -> Table:
         nan_as_missing=spec.nan_as_missing,
         classes=tuple(spec.label.classes),
     )
+
+
+def _kind(feature: FeatureType) -> Kind:
+    return Kind.TEXT if feature == "categorical" else Kind.NUMBER

@@ -7,7 +7,9 @@ from collections.abc import Iterable
 
 from pydantic import BaseModel, Field
 
+from components.event_log.hints import Hint, merge_hints, merge_lookalikes
 from components.event_log.problems import Problem, merge_problems
+from components.event_log.timescales import Sightings, merge_sightings
 
 
 class Tally(BaseModel):
@@ -15,30 +17,40 @@ class Tally(BaseModel):
 
     Attributes:
         rows: rows per table and file.
-        clocks: which clocks there are, each with a file that has it.
+        lines: what the lines of text files are, per table: `rows`, `header`, `blank`, `within quotes`.
+        passed_over: what was found and is not read, per table, in words.
+        clocks: the times of `time` and `as_of`, by form.
         types: of outcome columns, `integer`, `float` or `text`; the widest seen so far.
-        times: first and last `time` of events, in microseconds where they are timestamps.
-        moments: the same for `as_of`.
         learners: learners with outcomes.
         units: units with outcomes.
         classes: outcomes per split and class (regression: one class named `""`).
         steps: how many outcomes see how many events.
         truncated: outcomes with more than `max_steps` events before `as_of`.
         too_late: outcomes whose events are all at or after `as_of`.
+        used_events: events whose learner and unit have an outcome.
+        unused: the learner and unit of one that has none.
+        lookalikes: ids that people would take for another, by column; see `hints.lookalikes`.
+        twins: which of those others there are, by column.
+        hints: what is odd and does not matter to whoever meant it so.
         problems: what is wrong.
     """
 
     rows: dict[str, Counter[str]] = Field(default_factory=dict)
-    clocks: dict[str, str] = Field(default_factory=dict)
+    lines: dict[str, Counter[str]] = Field(default_factory=dict)
+    passed_over: dict[str, str] = Field(default_factory=dict)
+    clocks: Sightings = Field(default_factory=dict)
     types: dict[str, str] = Field(default_factory=dict)
-    times: tuple[float, float] | None = None
-    moments: tuple[float, float] | None = None
     learners: int = 0
     units: set[str] = Field(default_factory=set)
     classes: dict[str, Counter[str]] = Field(default_factory=dict)
     steps: Counter[int] = Field(default_factory=Counter)
     truncated: int = 0
     too_late: int = 0
+    used_events: int = 0
+    unused: str = ""
+    lookalikes: dict[str, dict[str, list[str]]] = Field(default_factory=dict)
+    twins: dict[str, set[str]] = Field(default_factory=dict)
+    hints: list[Hint] = Field(default_factory=list)
     problems: list[Problem] = Field(default_factory=list)
 
     def count_rows(self, table: str) -> int:
@@ -56,29 +68,31 @@ def merge_tallies(tallies: Iterable[Tally]) -> Tally:
     for tally in tallies:
         for table, rows in tally.rows.items():
             total.rows.setdefault(table, Counter()).update(rows)
+        for table, lines in tally.lines.items():
+            total.lines.setdefault(table, Counter()).update(lines)
+        total.passed_over.update(tally.passed_over)
         for split, classes in tally.classes.items():
             total.classes.setdefault(split, Counter()).update(classes)
-        for clock, file in tally.clocks.items():
-            total.clocks[clock] = min(file, total.clocks.get(clock, file))
+        total.clocks = merge_sightings(total.clocks, tally.clocks)
         for column, type_ in tally.types.items():
             total.types[column] = _wider(type_, total.types.get(column, type_))
-        total.times = _hull(total.times, tally.times)
-        total.moments = _hull(total.moments, tally.moments)
         total.learners += tally.learners
         total.units |= tally.units
         total.steps.update(tally.steps)
         total.truncated += tally.truncated
         total.too_late += tally.too_late
+        total.used_events += tally.used_events
+        total.unused = min(filter(None, (total.unused, tally.unused)), default="")
+        for column, candidates in tally.lookalikes.items():
+            total.lookalikes[column] = merge_lookalikes([total.lookalikes.get(column, {}), candidates])
+        for column, twins in tally.twins.items():
+            total.twins[column] = total.twins.get(column, set()) | twins
+        total.hints += tally.hints
         total.problems += tally.problems
+    total.hints = merge_hints(total.hints)
     total.problems = merge_problems(total.problems)
     return total
 
 
 def _wider(one: str, other: str) -> str:
     return max(one, other, key=("integer", "float", "text").index)
-
-
-def _hull(one: tuple[float, float] | None, other: tuple[float, float] | None) -> tuple[float, float] | None:
-    if one is None or other is None:
-        return one or other
-    return min(one[0], other[0]), max(one[1], other[1])

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from components.event_log.clocks import common_clock
+from components.event_log.hints import Hint, describe_lookalikes, merge_hints
 from components.event_log.problems import Problem, raise_if_any
 from components.event_log.spec import LogSpec
 from components.event_log.tally import Tally, merge_tallies
-from components.naming import AS_OF, SPLITS, TIME
+from components.event_log.timescales import judge_clock
+from components.naming import AS_OF, LEARNER, SPLITS, TIME, UNIT
 
 
 def conclude(read: Tally, joined: Tally, spec: LogSpec, *, splits: bool) -> Tally:
@@ -24,9 +25,11 @@ def conclude(read: Tally, joined: Tally, spec: LogSpec, *, splits: bool) -> Tall
         LogError: it cannot be used; with everything that is wrong with it.
     """
     total = merge_tallies([read, joined])
+    alike = _lookalikes(total, spec)
+    total.hints = merge_hints([*total.hints, *alike, *_unused_events(total)])
     problems = judge_reading(read)
     if not problems:
-        problems = [*_judge_cold_starts(total, spec), *(_judge_splits(total, spec) if splits else [])]
+        problems = [*_judge_cold_starts(total, spec, alike), *(_judge_splits(total, spec) if splits else [])]
     raise_if_any([*problems, *joined.problems])
     return total
 
@@ -38,17 +41,29 @@ def judge_reading(read: Tally) -> list[Problem]:
         read: what was counted in reading, its own problems included.
     """
     problems = list(read.problems)
-    if read.clocks and common_clock(read.clocks) is None:
-        number = next(file for clock, file in read.clocks.items() if clock != "timestamp")
-        found = f"timestamps in {read.clocks['timestamp']} and numbers in {number}"
-        problems.append(Problem(subject="the log", expected=f"one kind of {TIME} and {AS_OF}", found=found))
+    problems += judge_clock(read.clocks)
     if not problems:
         empty = [table for table in ("events", "outcomes") if not read.count_rows(table)]
         problems += [Problem(subject=f"data.{table}", expected="at least one row", found="none") for table in empty]
     return problems
 
 
-def _judge_cold_starts(total: Tally, spec: LogSpec) -> list[Problem]:
+def _lookalikes(total: Tally, spec: LogSpec) -> list[Hint]:
+    sources = {LEARNER: spec.columns.learner_id, UNIT: spec.columns.unit_id}
+    return [
+        hint
+        for column, candidates in total.lookalikes.items()
+        for hint in describe_lookalikes(sources[column], candidates, total.twins.get(column, ()))
+    ]
+
+
+def _unused_events(total: Tally) -> list[Hint]:
+    count = total.count_rows("events") - total.used_events
+    text = "events of a learner and unit without an outcome (they are not used)"
+    return [Hint(text=text, count=count, example=total.unused)] if count else []
+
+
+def _judge_cold_starts(total: Tally, spec: LogSpec, alike: list[Hint]) -> list[Problem]:
     outcomes, cold = total.steps.total(), total.steps[0]
     if cold < outcomes and cold <= spec.max_cold_start_share * outcomes:
         return []
@@ -66,7 +81,7 @@ def _judge_cold_starts(total: Tally, spec: LogSpec) -> list[Problem]:
         )
     if total.too_late < cold:
         found += f"; {cold - total.too_late:,} have no event at all: do both tables write learner_id and unit_id alike?"
-    return [Problem(subject="the log", expected=expected, found=found)]
+    return [Problem(subject="the log", expected=expected, found="; ".join([found, *map(str, alike)]))]
 
 
 def _judge_splits(total: Tally, spec: LogSpec) -> list[Problem]:

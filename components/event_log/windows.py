@@ -8,9 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from components.naming import AS_OF, LEARNER, TIME, UNIT
-
-ORDER = "_order"  # where an event stood in the log: file by file, row by row; settles equal times
+from components.naming import AS_OF, LEARNER, ORDER, SEQUENCE, TIME, UNIT
 
 Positions = npt.NDArray[np.int64]
 
@@ -52,14 +50,21 @@ def find_windows(events: pl.DataFrame, outcomes: pl.DataFrame, max_steps: int) -
 
     Returns:
         One range per row of `outcomes`, in its order.
-    """
-    keys = [LEARNER, UNIT]
-    sequences = outcomes.select(keys).unique(maintain_order=True).with_row_index("_sequence")
-    of_outcome = outcomes.select(keys).join(sequences, on=keys, how="left", maintain_order="left")
-    seen = events.join(sequences, on=keys, how="inner").sort("_sequence", TIME, ORDER)
 
-    event_sequence = seen["_sequence"].cast(pl.Int64).to_numpy()
-    outcome_sequence = of_outcome["_sequence"].cast(pl.Int64).to_numpy()
+    Raises:
+        ValueError: `time` and `as_of` are of different types, and so cannot be compared.
+    """
+    if events.schema[TIME] != outcomes.schema[AS_OF]:
+        raise ValueError(
+            f"expected {AS_OF} of the type of {TIME}, {events.schema[TIME]}, found {outcomes.schema[AS_OF]}"
+        )
+    keys = [LEARNER, UNIT]
+    sequences = outcomes.select(keys).unique(maintain_order=True).with_row_index(SEQUENCE)
+    of_outcome = outcomes.select(keys).join(sequences, on=keys, how="left", maintain_order="left")
+    seen = events.join(sequences, on=keys, how="inner").sort(SEQUENCE, TIME, ORDER)
+
+    event_sequence = seen[SEQUENCE].cast(pl.Int64).to_numpy()
+    outcome_sequence = of_outcome[SEQUENCE].cast(pl.Int64).to_numpy()
     moments = np.concatenate([seen[TIME].to_physical().to_numpy(), outcomes[AS_OF].to_physical().to_numpy()])
     distinct, rank = np.unique(moments, return_inverse=True)
     span = len(distinct)
@@ -68,4 +73,4 @@ def find_windows(events: pl.DataFrame, outcomes: pl.DataFrame, max_steps: int) -
     )
     first = np.searchsorted(event_sequence, outcome_sequence, side="left")
     end = np.searchsorted(event_sequence, outcome_sequence, side="right")
-    return Windows(seen.drop("_sequence"), first, np.maximum(stop - max_steps, first), stop, end)
+    return Windows(seen.drop(SEQUENCE), first, np.maximum(stop - max_steps, first), stop, end)

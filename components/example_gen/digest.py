@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from components.event_log.files import LogFile
 
 
 def digest_files(tables: Iterable[tuple[str, Iterable[LogFile]]]) -> str:
-    """Returns a digest of the contents of a log's files, in their order.
+    """Returns a digest of the contents of a log's files, and of what their folders say of them, in their order.
 
     Args:
         tables: the name of each table and its files.
@@ -20,5 +21,6 @@ def digest_files(tables: Iterable[tuple[str, Iterable[LogFile]]]) -> str:
         for file in files:
             with Path(file.path).open("rb") as content:
                 content_digest = hashlib.file_digest(content, "sha256").hexdigest()
-            digest.update(f"{table} {file.format} {content_digest}\n".encode())
+            partition = json.dumps(file.partition) if file.partition else ""
+            digest.update(f"{table} {file.format} {content_digest}{partition}\n".encode())
     return digest.hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Iterable
 
 from ml_metadata.proto import metadata_store_pb2
@@ -14,11 +15,12 @@ from tfx.proto.orchestration import driver_output_pb2
 from tfx.types.standard_component_specs import EXAMPLES_KEY, INPUT_CONFIG_KEY
 from tfx.utils import proto_utils
 
-from components.event_log.problems import raise_if_any
 from components.event_log.spans import ChosenSpans, choose_spans
 from components.example_gen.digest import digest_files
 from components.example_gen.inputs import find_inputs, input_patterns, input_splits
 from components.example_gen.provenance import FINGERPRINT, SPAN, SPANS, VERSION, join_names
+
+log = logging.getLogger("mastery.example_gen")
 
 
 class LogDriver(driver.Driver):  # type: ignore[misc]
@@ -42,9 +44,11 @@ class LogDriver(driver.Driver):  # type: ignore[misc]
         patterns = input_patterns(input_config.splits)
         chosen = choose_spans([pattern for group in patterns.values() for pattern in group], asked[SPANS])
         splits = input_splits(*(chosen.fill(group) for group in patterns.values()))
-        files, problems = find_inputs(splits)
-        raise_if_any(problems)
-        fingerprint = digest_files(files.items())
+        found = find_inputs(splits)
+        for table, listing in found.items():
+            if reasons := listing.describe_passed_over():
+                log.info("Not read of %s: %s", table, reasons)
+        fingerprint = digest_files((table, listing.files) for table, listing in found.items())
         properties = {
             FINGERPRINT: fingerprint,
             SPANS: join_names(chosen.names),

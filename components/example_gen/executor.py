@@ -14,7 +14,6 @@ from tfx.types import artifact_utils
 from tfx.utils import proto_utils
 
 from components.atomic import write_text
-from components.event_log.problems import raise_if_any
 from components.event_log.spec import LogSpec
 from components.event_log.summary import summarise
 from components.event_log.tally import Tally
@@ -50,8 +49,8 @@ class Executor(BaseBeamExecutor):  # type: ignore[misc]
         spec = LogSpec.model_validate_json(exec_properties["config"])
         input_config = proto_utils.json_to_proto(exec_properties["input_config"], example_gen_pb2.Input())
 
-        files, problems = find_inputs(input_config.splits)
-        raise_if_any(problems)
+        found = find_inputs(input_config.splits)
+        files = {table: listing.files for table, listing in found.items()}
         with TemporaryDirectory(dir=examples.uri) as folder:
             read, joined = Path(folder, "read.json"), Path(folder, "joined.json")
             with self._make_beam_pipeline() as pipeline:
@@ -59,6 +58,8 @@ class Executor(BaseBeamExecutor):  # type: ignore[misc]
                 tallies.read | "KeepRead" >> beam.Map(_write, str(read))
                 tallies.joined | "KeepJoined" >> beam.Map(_write, str(joined))
             total = conclude(_load(read), _load(joined), spec, splits=True)
+        told = {table: listing.describe_passed_over() for table, listing in found.items()}
+        total.passed_over = {table: reasons for table, reasons in told.items() if reasons}
         data = describe_data(examples)
         summary = summarise(total, spec.label.classes, spans=data.spans, version=data.version)
         write_text(Path(examples.uri, SUMMARY_FILE), summary.model_dump_json(indent=2))

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from tfx.proto import example_gen_pb2
 
-from components.event_log.files import LogFile, find_files
-from components.event_log.problems import Problem
+from components.event_log.files import Listing, find_files
+from components.event_log.problems import raise_if_any
 
 TABLES = ("events", "outcomes")
 
@@ -29,8 +29,12 @@ def input_patterns(splits: Iterable[example_gen_pb2.Input.Split]) -> dict[str, l
     return patterns
 
 
-def find_inputs(splits: Iterable[example_gen_pb2.Input.Split]) -> tuple[dict[str, list[LogFile]], list[Problem]]:
-    """Finds the files of each table behind input splits without placeholders; and what is wrong."""
+def find_inputs(splits: Iterable[example_gen_pb2.Input.Split]) -> dict[str, Listing]:
+    """Finds the files of each table behind input splits without placeholders.
+
+    Raises:
+        LogError: files are missing, or cannot be used.
+    """
     found = {table: find_files(table, patterns) for table, patterns in input_patterns(splits).items()}
-    files = {table: files for table, (files, _) in found.items()}
-    return files, [problem for _, problems in found.values() for problem in problems]
+    raise_if_any(problem for listing in found.values() for problem in listing.problems)
+    return found

@@ -8,10 +8,11 @@ from pathlib import Path
 import tensorflow as tf
 
 from components.atomic import new_file
-from components.event_log.crosscheck import SPLIT, Part
+from components.event_log.crosscheck import Part
 from components.event_log.spec import LogSpec
 from components.example_gen.encode import encode, feature_columns
 from components.example_gen.join import join_batches
+from components.naming import SPLIT
 
 OPTIONS = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=3)  # half of level 6's time, a fifth larger
 

@@ -13,7 +13,6 @@ from typing import NamedTuple
 import apache_beam as beam
 import polars as pl
 
-from components.event_log.clocks import common_clock
 from components.event_log.crosscheck import cross_check
 from components.event_log.files import LogFile
 from components.event_log.learners import partition
@@ -22,6 +21,7 @@ from components.event_log.sample import Sample, choose_sample, read_hashes, smal
 from components.event_log.spec import LogSpec
 from components.event_log.tables import events_table, outcomes_table
 from components.event_log.tally import Tally, merge_tallies
+from components.event_log.timescales import common_clock
 from components.event_log.verdict import judge_reading
 from components.example_gen.shards import write_shards
 

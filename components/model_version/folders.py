@@ -18,7 +18,7 @@ SAVED_MODEL = "saved_model.pb"
 
 _NUMBER = re.compile(r"[ \t\n\v\f\r]*([+-]?[0-9]+)[ \t\n\v\f\r]*")
 _MAX_CHARACTERS = 255  # of a name in a file system; longer texts are no names, and slow to read as numbers
-_LEAST, _MOST = -(2**63), 2**63 - 1
+_LEAST, LARGEST = -(2**63), 2**63 - 1
 
 
 def version_number(name: str) -> int | None:
@@ -33,7 +33,7 @@ def version_number(name: str) -> int | None:
     if match is None:
         return None
     number = int(match[1])
-    return number if _LEAST <= number <= _MOST else None
+    return number if _LEAST <= number <= LARGEST else None
 
 
 def index_versions(names: Iterable[str]) -> dict[int, str]:
@@ -84,7 +84,7 @@ def find_versions(folder: Path, *, other_uses: Iterable[str] = ()) -> VersionFol
         number = version_number(name)
         if number is None:
             if (folder / name).is_dir():
-                passed_over[name] = "its name is no whole number of at most 64 bits"
+                passed_over[name] = "its name is not a whole number of at most 64 bits"
         elif by_number[number] != name:
             passed_over[name] = f"{by_number[number]} stands for the same version"
         elif not (folder / name / SAVED_MODEL).is_file():

@@ -127,8 +127,9 @@ def _other_files(graph: _Graph, meta_graph: MetaGraphDef, also_allowed: set[str]
     # An asset's node has the asset's path while the model is loaded, and its own value when a request runs it.
     requests = (node for scope, node in graph.reachable(_asked_for(meta_graph), []) if scope == _GRAPH)
     assets -= {node.name for node in requests if node.op != "Placeholder"}
+    reading = READS_ASSET.keys() - also_allowed
     for scope, node in graph.all_nodes():
-        if node.op not in READS_ASSET.keys() - also_allowed:
+        if node.op not in reading:
             continue
         origins = graph.origins(scope, node, READS_ASSET[node.op])
         if not origins or not origins <= assets:

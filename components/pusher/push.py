@@ -18,9 +18,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from components.atomic import rename_to_new, sync, sync_tree
+from components.atomic import open_regular, rename_to_new, sync, sync_tree
 from components.errors import MasteryError
-from components.model_version.folders import MANIFEST, SAVED_MODEL, index_versions
+from components.model_version.folders import LARGEST, MANIFEST, SAVED_MODEL, index_versions
 
 BESIDE = ".push-"  # prefix of the folders in which versions are prepared
 LOCK = ".push.lock"  # held, shared, by everybody who prepares a version
@@ -85,6 +85,12 @@ def _publish(copy: Path, directory: Path, manifest: Mapping[str, Any]) -> tuple[
     while True:
         newest = versions(directory)[-1:]
         version = max([int(time.time()), *(number + 1 for number in newest)])
+        if version > LARGEST:
+            raise PushError(
+                f"{directory}: expected room for a newer version than {LARGEST}, found none, as that is the largest "
+                "number of 64 bits. Nothing was pushed; give that folder another name."
+            )
+
         text = json.dumps({"version": version, **manifest}, indent=2, ensure_ascii=False)
         (copy / MANIFEST).write_text(text + "\n", encoding="utf-8")
         sync(copy / MANIFEST)
@@ -98,7 +104,7 @@ def _publish(copy: Path, directory: Path, manifest: Mapping[str, Any]) -> tuple[
 @contextmanager
 def _folder_beside(directory: Path) -> Iterator[Path]:
     """Yields a hidden folder in `directory`, removed in any case; takes away what dead pushes left."""
-    with (directory / LOCK).open("w") as lock:
+    with open_regular(directory / LOCK) as lock:
         with suppress(OSError):  # somebody else is pushing, or the file system has no locks: then nothing is removed
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             _remove_leftovers(directory)

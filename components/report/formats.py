@@ -8,6 +8,7 @@ from datetime import datetime
 NOTHING = "–"
 MINUS = "\u2212"
 MOST_DECIMALS = 6
+MOST_CHARACTERS = 60
 
 
 def count(value: float | None) -> str:
@@ -101,6 +102,24 @@ def duration(seconds: float | None) -> str:
 def moment(value: datetime) -> str:
     """Returns a UTC time as `22 November 2026, 04:12 UTC`."""
     return f"{value.day} {value:%B %Y, %H:%M} UTC"
+
+
+def category(value: str) -> str:
+    r"""Returns a value from a log so that every character of it can be seen.
+
+    Line breaks and the like are written as escapes, blanks at the ends make quotes show, and a
+    long value is cut.
+
+    >>> print(category("video\nplayed"), category("quiz "), category("Grüezi"))
+    video\nplayed "quiz " Grüezi
+    """
+    cut = value if len(value) <= MOST_CHARACTERS else f"{value[: MOST_CHARACTERS - 1]}…"
+    shown = "".join(map(_visible, cut))
+    return shown if shown == shown.strip() else f'"{shown}"'
+
+
+def _visible(letter: str) -> str:
+    return letter if letter.isprintable() else letter.encode("unicode_escape").decode()
 
 
 def _is_missing(value: float | None) -> bool:

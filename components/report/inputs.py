@@ -105,6 +105,9 @@ class TrainingFacts(_Facts):
     best_epoch: int | None = None
     stopped: str | None = None
     warm_start: str | None = None
+    device: str | None = None
+    device_warning: str | None = None
+    precision: str | None = None
     parameters: int | None = None
     seconds: float | None = None
 
@@ -128,6 +131,7 @@ class LogFacts(_Facts):
     files: dict[str, dict[str, int]] = {}  # rows by table and file
     spans: list[str] = []  # names, oldest first
     version: int | None = None  # of the spans
+    warnings: list[str] = []  # what is odd in it, a line each
 
 
 class NodeFacts(_Facts):

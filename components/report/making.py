@@ -12,7 +12,7 @@ from components.naming import AS_OF, SPLITS
 from components.report.charts import Series, bar, line_chart, sparkline
 from components.report.drift import Drift, measure_drift
 from components.report.facts import DataFacts, FeatureFacts
-from components.report.formats import NOTHING, count, deviations, percent, points, rough
+from components.report.formats import NOTHING, category, count, deviations, percent, points, rough
 from components.report.inputs import LogFacts, NodeFacts, TrainingFacts
 from components.report.wording import metric_words
 
@@ -107,7 +107,7 @@ def _feature_row(feature: FeatureFacts, drift: list[tuple[str, str, bool]], is_m
         shape=sparkline(bars, title=f"Histogram of {feature.name}") if bars and has_shape else Markup(""),
         numbers=_say_measures(measures, is_moment) if feature.kind == "number" else [],
         zeros=feature.zeros,
-        top=top,
+        top=[(category(value), share) for value, share in top],
         others=max(0, feature.different - len(top)),
         drift=drift,
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from components.report.charts import bar
+from components.report.formats import category
 from components.report.inputs import ClassFacts, EvaluationFacts, SliceFacts
 from components.report.intervals import Interval, macro_f1_interval
 from components.report.wording import FOREMOST, MetricWords, metric_words
@@ -73,7 +74,7 @@ def _slice_table(evaluation: EvaluationFacts, columns: tuple[str, ...], slices: 
         value, interval = item.metrics.get(names[0]), macro_f1_interval(item.confusion) if item.confusion else None
         rows.append(
             SliceRow(
-                value=" × ".join(item.slice[column] or "(none)" for column in columns),
+                value=" × ".join(category(item.slice[column]) or "(none)" for column in columns),
                 examples=item.examples,
                 metrics=[item.metrics.get(name) for name in names],
                 recalls=[_recall(item, name) for name in recalls],
@@ -93,7 +94,7 @@ def _slice_table(evaluation: EvaluationFacts, columns: tuple[str, ...], slices: 
 
 def _recall(item: SliceFacts, name: str) -> float | None:
     found = item.classes.get(name, ClassFacts())
-    return found.recall if found.support else None  # of nobody, nobody can be found
+    return found.recall if found.support else None  # recall is undefined without support
 
 
 def _keep_largest(rows: list[SliceRow]) -> list[SliceRow]:

@@ -31,7 +31,7 @@ def statistics_of(batches: Iterable[pa.RecordBatch], config: Config) -> statisti
     """
     with tempfile.TemporaryDirectory() as folder:
         file = str(Path(folder, "statistics.pb"))
-        with beam.Pipeline(argv=config.beam.args) as pipeline:
+        with beam.Pipeline(argv=config.beam.options) as pipeline:
             _ = (
                 pipeline
                 | beam.Create(list(batches), reshuffle=False)
@@ -90,12 +90,30 @@ def to_text(schema: schema_pb2.Schema) -> str:
     return str(text_format.MessageToString(schema, as_utf8=True))
 
 
+def _with_types_of(
+    statistics: statistics_pb2.DatasetFeatureStatisticsList, schema: schema_pb2.Schema
+) -> schema_pb2.Schema:
+    """Returns the schema with the types that the log has: TFDV would deprecate a column of another type."""
+    kinds = statistics_pb2.FeatureNameStatistics
+    types = {kinds.STRING: schema_pb2.BYTES, kinds.INT: schema_pb2.INT, kinds.FLOAT: schema_pb2.FLOAT}
+    found = {item.name or ".".join(item.path.step): types.get(item.type) for item in statistics.datasets[0].features}
+    typed = schema_pb2.Schema()
+    typed.CopyFrom(schema)
+    for feature in typed.feature:
+        other = found.get(feature.name)
+        if other is not None and feature.type not in (schema_pb2.TYPE_UNKNOWN, other):
+            feature.type = other
+            for domain in ("domain", "int_domain", "float_domain", "string_domain"):
+                feature.ClearField(domain)
+    return typed
+
+
 def schema_changes(schema: schema_pb2.Schema, statistics: statistics_pb2.DatasetFeatureStatisticsList) -> list[str]:
     """Returns what does not fit the schema, in words, then the lines that would make it fit; nothing if all fits."""
     anomalies = describe_anomalies(
         tfdv.validate_statistics(statistics, schema), split="log", statistics=statistics.datasets[0]
     )
-    widened = tfdv.update_schema(schema, statistics)
+    widened = tfdv.update_schema(_with_types_of(statistics, schema), statistics)
     before, after = to_text(schema).splitlines(), to_text(widened).splitlines()
     changes = difflib.unified_diff(before, after, "schema", "schema for this log", lineterm="", n=4)
     return [*map(str, anomalies), *changes]

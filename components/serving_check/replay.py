@@ -39,4 +39,7 @@ def _answer(session: tf.compat.v1.Session, signatures: Any, request: PredictRequ
 
 
 if __name__ == "__main__":
-    replay(*sys.argv[1:])
+    try:
+        replay(*sys.argv[1:])
+    except Exception as error:  # the process that started this one reads it, and tells the user
+        sys.exit(f"{type(error).__name__}: {error}")

@@ -34,7 +34,7 @@ def export_model(
     """Writes a SavedModel with both signatures, its card, and what a warm start needs.
 
     Args:
-        network: fitted; may use cuDNN.
+        network: fitted; may use cuDNN, and compute in less than float32.
         layout: of the network.
         transform: goes into the same graph.
         settings: go into the card, and say what the signatures look like.
@@ -46,9 +46,11 @@ def export_model(
         there is none; None where it was not asked for.
     """
     # Keras picks kernels when a graph is traced, and a graph with cuDNN's does not run on a CPU.
-    portable = build_network(settings, layout)
-    portable.set_weights(network.get_weights())
-    gpu = ServedModel(network, layout, transform, settings) if settings.training.gpu_export else None
+    portable = _float32_copy(network, settings, layout, cudnn=False)
+    gpu = None
+    if settings.training.gpu_export:
+        fast = _float32_copy(network, settings, layout, cudnn=True)
+        gpu = ServedModel(fast, layout, transform, settings)
     fused = gpu is not None and needs_gpu(gpu.functions)
     card = {
         "name": settings.name,
@@ -64,6 +66,13 @@ def export_model(
         if gpu is not None and fused:
             _save(gpu, card, draft / GPU)
     return None if gpu is None else GPU if fused else NO_GPU
+
+
+def _float32_copy(network: keras.Model, settings: Settings, layout: Layout, *, cudnn: bool) -> keras.Model:
+    """Returns the network that is served: what it answers does not depend on the precision it was fitted in."""
+    copy = build_network(settings, layout, cudnn=cudnn)
+    copy.set_weights(network.get_weights())
+    return copy
 
 
 def needs_gpu(functions: Mapping[str, Callable[..., Any]]) -> bool:

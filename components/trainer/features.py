@@ -11,7 +11,7 @@ from components.config import Categorical, Feature
 from components.naming import NUM_STEPS
 from components.trainer.settings import Settings
 from components.transform import names
-from components.transform.scaling import OUT_OF_VOCABULARY_IDS
+from components.transform.scaling import OUT_OF_VOCABULARY_IDS, read_vocabulary
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def _inputs(
     for column, feature in features.items():
         name = name_of(column)
         if isinstance(feature, Categorical):
-            tokens = tuple(transform.vocabulary_by_name(name))
+            tokens = tuple(read_vocabulary(transform, name))
             inputs[name] = Embedded(1 + len(tokens) + OUT_OF_VOCABULARY_IDS, feature.embedding, tokens)
             continue
         inputs[name] = Embedded(1 + feature.buckets, feature.embedding) if feature.scale == "buckets" else None

@@ -1,4 +1,4 @@
-"""Fits the network: class weights, early stopping, learning curves, one device or many."""
+"""Fits the network: class weights, early stopping, learning curves."""
 
 from __future__ import annotations
 
@@ -35,14 +35,6 @@ def reproducible(seed: int) -> Iterator[None]:
         disable_op_determinism()
 
 
-def training_strategy() -> tf.distribute.Strategy:
-    """Returns a mirrored strategy when there is more than one device, else TensorFlow's default."""
-    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-    if len(devices) > 1:
-        return tf.distribute.MirroredStrategy([device.name for device in devices])
-    return tf.distribute.get_strategy()
-
-
 def class_weights(windows: tf.data.Dataset, label: Label, training: Training) -> np.ndarray | None:
     """Returns the weight of each class in the loss, float32 [C]; None for a regression.
 
@@ -75,8 +67,11 @@ def class_weights(windows: tf.data.Dataset, label: Label, training: Training) ->
 def compile_network(network: keras.Model, label: Label, training: Training) -> None:
     """Gives the network its loss, optimizer and the metrics of the learning curves."""
     classification = label.task == "classification"
+    optimizer = keras.optimizers.Adam(training.learning_rate)
+    if training.precision == "mixed_float16":  # small gradients would be zero in it
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     network.compile(
-        optimizer=keras.optimizers.Adam(training.learning_rate),
+        optimizer=optimizer,
         loss="sparse_categorical_crossentropy" if classification else "mse",
         metrics=["accuracy"] if classification else ["mae"],
         weighted_metrics=[],
@@ -144,6 +139,7 @@ class EpochLog(keras.callbacks.Callback):  # type: ignore[misc]
             found = ", ".join(f"{name} {value}" for name, value in wrong.items())
             raise TrainingError(
                 f"epoch {epoch + 1}: expected finite losses, found {found}. Lower training.learning_rate, "
+                "set training.precision to float32 where it is not, "
                 "or look for huge values in the features: `clip`, `log: true` or `scale: z_score` tame them."
             )
         self.epochs.append({"epoch": epoch + 1, **values})

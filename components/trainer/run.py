@@ -21,9 +21,10 @@ from components.trainer.batches import (
     read_windows,
     training_batches,
 )
+from components.trainer.devices import choose_devices
 from components.trainer.export import export_model
 from components.trainer.features import Layout, parse_spec, read_layout
-from components.trainer.fit import LOGS, class_weights, compile_network, fit_network, reproducible, training_strategy
+from components.trainer.fit import LOGS, class_weights, compile_network, fit_network, reproducible
 from components.trainer.network import build_network, count_parameters, network_inputs
 from components.trainer.settings import Settings
 from components.trainer.warm_start import warm_start
@@ -37,7 +38,8 @@ def run_fn(fn_args: FnArgs) -> None:
     """Fits the model and exports it to `fn_args.serving_model_dir`; the history goes to `fn_args.model_run_dir`.
 
     Raises:
-        TrainingError: the examples cannot be learned from, or the loss is no finite number.
+        TrainingError: the device asked for is not there, the examples cannot be learned from, or the loss is no
+            finite number.
     """
     started = time.monotonic()
     settings = Settings.model_validate_json(fn_args.custom_config["config"])
@@ -49,11 +51,12 @@ def _fit_and_export(fn_args: FnArgs, settings: Settings, started: float) -> None
     training = settings.training
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
     layout = read_layout(settings, transform)
-    strategy = training_strategy()
+    devices = choose_devices(training)
+    strategy = devices.strategy()
     spec = parse_spec(layout, transform)
     train, evaluation = _batches(fn_args, settings, layout, spec, strategy.num_replicas_in_sync)
     with strategy.scope():
-        network = build_network(settings, layout, cudnn=True)
+        network = build_network(settings, layout, cudnn=devices.on_gpu, precision=training.precision)
         compile_network(network, settings.label, training)
     base = Path(fn_args.base_model) if training.warm_start and fn_args.base_model else None
     start = warm_start(network, layout, base) if base else None
@@ -62,6 +65,9 @@ def _fit_and_export(fn_args: FnArgs, settings: Settings, started: float) -> None
     served = Path(fn_args.serving_model_dir)
     gpu_export = export_model(network, layout, transform, settings, fn_args.custom_config["code_fingerprint"], served)
     history |= {
+        "device": devices.described,
+        "device_warning": devices.warning,
+        "precision": training.precision,
         "gpu_export": gpu_export,
         "warm_start": start,
         "parameters": count_parameters(network),

@@ -8,6 +8,7 @@ from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 from junitparser.junitparser import FinalResult
 
 from components.atomic import new_file
+from components.escape import for_xml
 from components.report.verdict import say_gate
 from pipeline.ci.results import Results
 from pipeline.record import NodeRecord, RunRecord
@@ -28,12 +29,12 @@ def write_junit(results: Results, path: Path) -> None:
 def _gates(results: Results) -> TestSuite:
     suite = TestSuite("gates")  # type: ignore[no-untyped-call]
     for gate in results.gates:
-        case = TestCase(say_gate(gate), f"mastery.{results.record.name}.gates")
-        text = f"{gate.text}; {gate.reason}" if gate.reason else gate.text
+        case = TestCase(for_xml(say_gate(gate)), f"mastery.{results.record.name}.gates")
+        text = for_xml(f"{gate.text}; {gate.reason}" if gate.reason else gate.text)
         if gate.passed:
             case.system_out = text
         else:
-            case.result = [_with_text(Failure(gate.text, "gate"), text)]
+            case.result = [_with_text(Failure(for_xml(gate.text), "gate"), text)]
         suite.add_testcase(case)
     return suite
 
@@ -50,7 +51,7 @@ def _nodes(record: RunRecord) -> TestSuite:
 def _node(node: NodeRecord, record: RunRecord) -> TestCase:
     case = TestCase(node.id, f"mastery.{record.name}.nodes", round(node.seconds or 0.0, 1))
     if _has_ended_badly(node):
-        text = record.error or "The run was interrupted."
+        text = for_xml(record.error or "The run was interrupted.")
         case.result = [_with_text(Error(text.splitlines()[0], "error"), text)]
     elif node.state == "waiting":
         case.result = [Skipped("The run ended before it.")]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
+from components.escape import for_comment
 from components.report import formats
 from components.report.verdict import read_gate
 from components.report.wording import sentence_case
@@ -20,7 +21,6 @@ _HEADLINES = {
     "failed": "the run failed",
     "interrupted": "interrupted",
 }
-_MARKDOWN = {ord(character): f"&#{ord(character)};" for character in "|*`[]@~"}  # beside what HTML escapes
 
 
 def render_summary(results: Results, root: Path) -> str:
@@ -69,6 +69,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["lines"] = lambda text: Markup(for_comment(text, lines=True))
     environment.globals |= {
         "sentence_case": sentence_case,
         **{name: getattr(formats, name) for name in ("change", "count", "duration", "number", "told_apart")},
@@ -78,6 +79,4 @@ def _environment() -> Environment:
 
 def _plain(value: object) -> object:
     """Escapes what Markdown, its tables, HTML and mentions of people would take for their own."""
-    return (
-        str(escape(value)).translate(_MARKDOWN) if isinstance(value, str) and not isinstance(value, Markup) else value
-    )
+    return for_comment(value) if isinstance(value, str) and not isinstance(value, Markup) else value

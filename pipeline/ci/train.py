@@ -5,10 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from rich.console import Console
-
 from components.atomic import new_file, write_text
 from components.config import Config
+from components.console import PlainConsole
 from pipeline.ci.junit import write_junit
 from pipeline.ci.results import read_results
 from pipeline.ci.small import small_config
@@ -22,7 +21,7 @@ METRICS = "metrics.json"
 
 
 def train_small(
-    config: Config, root: Path, out: Path, *, baseline: Path | None = None, push: bool = False, console: Console
+    config: Config, root: Path, out: Path, *, baseline: Path | None = None, push: bool = False, console: PlainConsole
 ) -> RunRecord:
     """Trains small, judges, and writes what came of it into `out`.
 

@@ -29,15 +29,14 @@ def ci(
 
     Exit code 0: every gate passed and nothing got worse; 1: a gate failed; 2: an error; 130: interrupted.
     """
-    from rich.console import Console
-
     from components.config import load_config
+    from components.console import PlainConsole
     from components.errors import MasteryError
     from pipeline.ci.train import train_small
     from pipeline.notify import Outcome, notify, outcome_of
     from pipeline.summary import exit_code, print_summary
 
-    console = Console(highlight=False)
+    console = PlainConsole()
     loaded = load_config(config, set_)
     try:
         record = train_small(loaded, root, out, baseline=baseline, push=push, console=console)

@@ -49,8 +49,8 @@ def submit(
     from pipeline.kubeflow.submit import submit as upload
 
     loaded = load_config(config, set_)
-    cluster = connect(loaded.kubeflow, host=host, namespace=namespace)
     with compiled(loaded, config, set_) as file:
+        cluster = connect(loaded.kubeflow, host=host, namespace=namespace)
         print(upload(cluster, loaded.name, file).describe())
 
 
@@ -68,11 +68,11 @@ def run(
     With --wait the exit code is that of `mastery run`: 0: pushed; 1: a gate failed; 2: an error; 130: interrupted,
     where the run itself goes on.
     """
-    from rich.console import Console
-
     from components.config import load_config
+    from components.console import PlainConsole
     from pipeline.kubeflow.client import connect
     from pipeline.kubeflow.display import print_ending
+    from pipeline.kubeflow.overrides import check_parameters
     from pipeline.kubeflow.parameters import read_parameters
     from pipeline.kubeflow.run import follow_run, start_run
     from pipeline.kubeflow.status import exit_code
@@ -80,10 +80,11 @@ def run(
     from pipeline.kubeflow.submit import submit as upload
 
     loaded = load_config(config, set_)
-    cluster = connect(loaded.kubeflow, host=host, namespace=namespace)
-    console = Console(highlight=False)
+    console = PlainConsole()
     with compiled(loaded, config, set_) as file:
         parameters = read_parameters(file, param)
+        check_parameters(config, set_, parameters)
+        cluster = connect(loaded.kubeflow, host=host, namespace=namespace)
         submission = upload(cluster, loaded.name, file)
         print(submission.describe())
         run_id = start_run(cluster, loaded, submission, parameters)
@@ -108,9 +109,8 @@ def list_(
     namespace: NamespaceOption = None,
 ) -> None:
     """List the pipeline's versions, schedules and latest runs."""
-    from rich.console import Console
-
     from components.config import load_config
+    from components.console import PlainConsole
     from pipeline.kubeflow.client import connect
     from pipeline.kubeflow.display import print_listing
     from pipeline.kubeflow.listing import list_pipeline
@@ -120,7 +120,7 @@ def list_(
     if json_:
         print(listing.model_dump_json(indent=1))
     else:
-        print_listing(listing, Console(highlight=False))
+        print_listing(listing, PlainConsole())
 
 
 @app.command()
@@ -135,9 +135,8 @@ def status(
     namespace: NamespaceOption = None,
 ) -> None:
     """Print how a run stands: its state, its tasks, and why it failed."""
-    from rich.console import Console
-
     from components.config import Kubeflow, load_config
+    from components.console import PlainConsole
     from pipeline.kubeflow.client import connect
     from pipeline.kubeflow.display import print_status
     from pipeline.kubeflow.status import read_status
@@ -147,4 +146,4 @@ def status(
     if json_:
         print(found.model_dump_json(indent=1))
     else:
-        print_status(found, Console(highlight=False))
+        print_status(found, PlainConsole())

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer.core import TyperGroup
 
+from components.program import run_program, start_process
 from pipeline.cli import (
     ci_commands,
     kubeflow_commands,
@@ -20,7 +22,25 @@ from pipeline.cli import (
 )
 from pipeline.cli.options import ConfigOption, JsonOption, RootOption, SetOption
 
+
+class _EscapedError(Exception):
+    """Carries an error past Typer, which ends some of them with 1, our code for a gate that failed."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.error = error
+
+
+class _Commands(TyperGroup):
+    def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
+        try:
+            return super().invoke(ctx)
+        except (EOFError, OSError, KeyboardInterrupt) as error:
+            raise _EscapedError(error) from None
+
+
 app = typer.Typer(
+    cls=_Commands,
     help="Reads learners' behaviour logs and makes a gated, served model of who has mastered what.",
     no_args_is_help=True,
     add_completion=False,
@@ -60,16 +80,15 @@ def run(
     Nodes whose inputs, configuration and code are unchanged come from the cache, so the same command
     resumes after a failure. Exit code 0: pushed, or no new data; 1: a gate failed; 2: an error; 130: interrupted.
     """
-    from rich.console import Console
-
     from components.config import load_config
+    from components.console import PlainConsole
     from components.errors import MasteryError
     from pipeline.local import run_pipeline
     from pipeline.notify import Outcome, notify, outcome_of
     from pipeline.summary import exit_code, print_summary
 
     loaded = load_config(config, [*set_, f"data.span={span}"] if span else set_)
-    console = Console(highlight=False)
+    console = PlainConsole()
     try:
         record = run_pipeline(
             loaded, root, use_cache=not no_cache, from_node=from_, to_node=to, only_new_data=only_new_data,
@@ -142,25 +161,41 @@ def evaluate(
 
 
 @app.command()
-def doctor(deep: Annotated[bool, typer.Option("--deep", help="Import TensorFlow and TFX too.")] = False) -> None:
+def doctor(
+    deep: Annotated[bool, typer.Option("--deep", help="Import TensorFlow and TFX too.")] = False,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="Check what this configuration asks for, such as a GPU.")
+    ] = None,
+    set_: SetOption = [],  # noqa: B006 (Typer copies it)
+) -> None:
     """Print what is installed here and what is wrong with it."""
     from pipeline.environment.doctor import doctor as examine
 
-    raise typer.Exit(examine(deep=deep))
+    gpu_wanted = False
+    if config is not None:
+        from components.config import load_config  # here: without it, a broken environment can be looked at too
+
+        gpu_wanted = load_config(config, set_).training.device == "gpu"
+    raise typer.Exit(examine(deep=deep, gpu_wanted=gpu_wanted))
 
 
 def main() -> None:
-    """Runs the command line; errors meant for the user are printed without a traceback."""
-    from components.errors import MasteryError
+    """Runs the command line and exits; no error shows a traceback."""
+    sys.exit(run_program("mastery", _run_command))
 
+
+def program() -> None:
+    """Does what `main` does, as a process of its own."""
+    start_process("mastery")
+    main()
+
+
+def _run_command() -> None:
     try:
-        app(standalone_mode=True)
-    except MasteryError as error:
-        print(f"mastery: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except BrokenPipeError:
-        sys.exit(1)
+        typer.main.get_command(app)(standalone_mode=True)  # `app()` would set hooks of its own for tracebacks
+    except _EscapedError as escaped:
+        raise escaped.error from None
 
 
 if __name__ == "__main__":
-    main()
+    program()

@@ -32,8 +32,7 @@ def list_(
     """List the versions: labels, metrics, the runs they are from, and what speaks against serving them."""
     import json
 
-    from rich.console import Console
-
+    from components.console import PlainConsole
     from serving.models.display import print_versions
     from serving.models.show import list_versions
 
@@ -41,7 +40,7 @@ def list_(
     if json_:
         print(json.dumps(listing, indent=1))
     else:
-        print_versions(listing, Console(highlight=False))
+        print_versions(listing, PlainConsole())
 
 
 @app.command()
@@ -56,8 +55,7 @@ def show(
     """Print all that is known of a version: metrics, gates, lineage."""
     import json
 
-    from rich.console import Console
-
+    from components.console import PlainConsole
     from serving.models.display import print_version
     from serving.models.show import list_versions, resolve
 
@@ -68,7 +66,7 @@ def show(
     if json_:
         print(json.dumps(found, indent=1))
     else:
-        print_version(listing, found, Console(highlight=False))
+        print_version(listing, found, PlainConsole())
 
 
 @app.command()

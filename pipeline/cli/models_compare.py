@@ -41,8 +41,7 @@ def compare(
     if json_:
         print(json.dumps(compared, indent=1))
         return
-    from rich.console import Console
-
+    from components.console import PlainConsole
     from serving.models.display import print_comparison
 
-    print_comparison(compared, Console(highlight=False))
+    print_comparison(compared, PlainConsole())

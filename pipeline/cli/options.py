@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+
+def finite(value: float) -> float:
+    """Refuses nan and inf, which are valid numbers to Python."""
+    if not math.isfinite(value):
+        raise typer.BadParameter(f"expected a finite number, found {value}")
+    return value
+
 
 ConfigOption = Annotated[Path, typer.Option("--config", metavar="FILE", help="The configuration, a YAML file.")]
 SetOption = Annotated[

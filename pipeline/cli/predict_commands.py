@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from pipeline.cli.options import SetOption
+from pipeline.cli.options import SetOption, finite
 
 
 def predict(
@@ -39,7 +39,9 @@ def predict(
         typer.Option("--format", help="Default: by the name of --out, else table."),
     ] = None,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Examples in a request.")] = 64,
-    deadline: Annotated[float, typer.Option("--deadline", metavar="SECONDS", help="For each request.")] = 10.0,
+    deadline: Annotated[
+        float, typer.Option("--deadline", metavar="SECONDS", min=0.001, callback=finite, help="For each request.")
+    ] = 10.0,
     attempts: Annotated[int, typer.Option("--attempts", min=1, help="Tries while the server is busy or away.")] = 5,
 ) -> None:
     """Ask a served model about the learners in a log: who has mastered what, as of when.
@@ -52,6 +54,7 @@ def predict(
     from components.config import load_config
     from components.errors import MasteryError
     from components.pushed_version import config_of
+    from components.terminal import write_data
     from serving import predict as asking
     from serving.client import Retry, connect
     from serving.requests import questions_from_log
@@ -71,5 +74,7 @@ def predict(
     if out:
         write_text(out, text)
         print(f"{len(questions.examples)} answers in {out}")
-    else:
+    elif form == "table":
         print(text, end="")
+    else:
+        write_data(text)

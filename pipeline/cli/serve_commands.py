@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.options import RootOption, SetOption
+from pipeline.cli.options import RootOption, SetOption, finite
 from pipeline.cli.serving_folder import pushed_to
 
 
@@ -47,7 +47,8 @@ def serve(
     rest_port: Annotated[int, typer.Option("--rest-port", min=0, max=65535)] = 8501,
     grpc_port: Annotated[int, typer.Option("--grpc-port", min=0, max=65535)] = 8500,
     poll_seconds: Annotated[
-        float, typer.Option("--poll-seconds", min=0.05, help="Seconds between two looks for new versions.")
+        float,
+        typer.Option("--poll-seconds", callback=finite, min=0.05, help="Seconds between two looks for new versions."),
     ] = 1.0,
     tls_cert: Annotated[Path | None, typer.Option("--tls-cert", metavar="FILE", help="Certificate chain, PEM.")] = None,
     tls_key: Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="Its private key, PEM.")] = None,
@@ -66,10 +67,14 @@ def serve(
         int, typer.Option("--batch-timeout-micros", min=0, help="Microseconds to wait for others, at most.")
     ] = 2000,
     request_timeout: Annotated[
-        float, typer.Option("--request-timeout", min=0.001, help="Seconds until a request is given up.")
+        float,
+        typer.Option("--request-timeout", callback=finite, min=0.001, help="Seconds until a request is given up."),
     ] = 30.0,
     drain_timeout: Annotated[
-        float, typer.Option("--drain-timeout", min=0.0, help="Seconds to answer what is under way at the end.")
+        float,
+        typer.Option(
+            "--drain-timeout", callback=finite, min=0.0, help="Seconds to answer what is under way at the end."
+        ),
     ] = 5.0,
     max_inflight_bytes: Annotated[
         int, typer.Option("--max-inflight-bytes", min=1, help="Bytes of all large requests under way together.")
@@ -87,13 +92,16 @@ def serve(
         int, typer.Option("--max-streams", min=1, help="Calls at once on one connection of gRPC.")
     ] = 100,
     header_timeout: Annotated[
-        float, typer.Option("--header-timeout", min=0.1, help="Seconds for a request's head or a handshake.")
+        float,
+        typer.Option("--header-timeout", callback=finite, min=0.1, help="Seconds for a request's head or a handshake."),
     ] = 10.0,
     idle_timeout: Annotated[
-        float, typer.Option("--idle-timeout", min=0.1, help="Seconds until an idle connection is closed.")
+        float,
+        typer.Option("--idle-timeout", callback=finite, min=0.1, help="Seconds until an idle connection is closed."),
     ] = 75.0,
     max_connection_age: Annotated[
-        float, typer.Option("--max-connection-age", min=1.0, help="Seconds that a connection of gRPC lasts.")
+        float,
+        typer.Option("--max-connection-age", callback=finite, min=1.0, help="Seconds that a connection of gRPC lasts."),
     ] = 3600.0,
 ) -> None:
     """Serve the pushed versions on this machine, by TensorFlow Serving's REST and gRPC API.

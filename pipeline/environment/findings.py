@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline.environment.glibc import NEEDED, glibc_version
-from pipeline.environment.lockfile import read_lock
+from pipeline.environment.lockfile import Pin, read_lock
 from pipeline.environment.preconditions import compiler_problems, platform_problems, python_problems
 
 IMPORTED_MOST = ("apache_beam", "keras", "tensorflow", "tfx")
@@ -58,14 +58,14 @@ def c_library() -> Finding:
     return Finding("ok", "C library", found)
 
 
-def packages(lock: Path) -> Finding:
-    """Compares what is installed with the lock; what only other platforms or tests need may be missing."""
+def packages(lock: Path, gpu_lock: Path) -> Finding:
+    """Compares what is installed with the locks; what only other platforms, tests or GPUs need may be missing."""
     installed = {
         item.name.lower().replace("_", "-").replace(".", "-"): item.version
         # Not all of sys.path: setuptools puts the packages it carries itself there when it is imported.
         for item in importlib.metadata.distributions(path=[sysconfig.get_path("purelib")])
     }
-    pins = [pin for pin in read_lock(lock) if not pin.marker]
+    pins = [*(pin for pin in read_lock(lock) if not pin.marker), *_installed_pins(gpu_lock, installed)]
     wrong = [
         f"{pin.name} {installed[pin.name]} instead of {pin.version}"
         for pin in pins
@@ -78,6 +78,12 @@ def packages(lock: Path) -> Finding:
     present = sum(pin.name in installed for pin in pins)
     key = ", ".join(f"{name} {installed[name]}" for name in ("tfx", "tensorflow", "keras", "apache-beam"))
     return Finding("ok", "packages", f"{present} as in {lock.name} ({key})")
+
+
+def _installed_pins(lock: Path, installed: dict[str, str]) -> list[Pin]:
+    """Returns the pins of CUDA's libraries: all of them where one is installed, as one alone is of no use."""
+    pins = read_lock(lock) if lock.exists() else []
+    return pins if any(pin.name in installed for pin in pins) else []
 
 
 def bytecode() -> Finding:
@@ -100,15 +106,22 @@ def container_engine() -> Finding:
     return Finding("ok", "containers", ", ".join(engines) or "no engine; only the image needs one")
 
 
-def gpu() -> Finding:
-    """Asks the driver for GPUs."""
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return Finding("ok", "GPU", "none seen; training runs on the CPU")
-    listed = subprocess.run([program, "-L"], capture_output=True, text=True, check=False)
-    if listed.returncode:
-        return Finding("warn", "GPU", listed.stdout.strip() or listed.stderr.strip(), "check the NVIDIA driver")
-    return Finding("ok", "GPU", "; ".join(line.split(" (UUID")[0] for line in listed.stdout.splitlines()))
+def gpu(*, wanted: bool = False) -> Finding:
+    """Looks for GPUs, and opens what TensorFlow needs for them; TensorFlow itself is not imported.
+
+    Args:
+        wanted: whether to train without one is a fault (`training.device: gpu`).
+    """
+    from components.gpu import gpus, why_unseen  # here: the set-up runs without the rest of the project
+
+    fault: Literal["warn", "FAIL"] = "FAIL" if wanted else "warn"
+    found = gpus()
+    if not found:
+        advice = "training.device is gpu: use a machine with one, or `docker run --gpus all`" if wanted else ""
+        return Finding(fault if wanted else "ok", "GPU", "none seen; training runs on the CPU", advice)
+    if reasons := why_unseen():
+        return Finding(fault, "GPU", f"{', '.join(found)}: TensorFlow does not see it", "; ".join(reasons))
+    return Finding("ok", "GPU", f"{', '.join(found)}; CUDA's driver and libraries can be loaded")
 
 
 def writable(folder: Path) -> Finding:
@@ -135,15 +148,22 @@ def memory() -> Finding:
     return _enough("memory", size, MEMORY_BYTES, f"and {os.cpu_count()} CPUs", "use a bigger machine or a smaller log")
 
 
-def tensorflow() -> Finding:
-    """Imports TensorFlow, which takes seconds, and asks it for devices."""
+def tensorflow(*, gpu_wanted: bool = False) -> Finding:
+    """Imports TensorFlow, which takes seconds, and asks it for devices.
+
+    Args:
+        gpu_wanted: whether none among them is a fault (`training.device: gpu`).
+    """
     code = "import tensorflow as tf; print(tf.__version__, *(d.name for d in tf.config.list_logical_devices()))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     if run.returncode:
         return Finding(
             "FAIL", "TensorFlow", (run.stderr.strip().splitlines() or ["crashed"])[-1], "rm -r .venv; make setup"
         )
-    return Finding("ok", "TensorFlow", run.stdout.strip())
+    found = run.stdout.strip()
+    if gpu_wanted and "GPU" not in found:
+        return Finding("FAIL", "TensorFlow", found, "training.device is gpu: the line GPU says what is missing")
+    return Finding("ok", "TensorFlow", found)
 
 
 def _enough(subject: str, size: float, bounds: tuple[float, float], where: str, advice: str) -> Finding:

@@ -1,10 +1,13 @@
-"""Reading `requirements.lock`: which version of what, and the lines that pin one package by hash."""
+"""Reading lock files: which version of what, and the lines that pin one package by hash."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
+
+LOCK = "requirements.lock"
+GPU_LOCK = "requirements-gpu.lock"  # CUDA's libraries, on top of the other
 
 REQUIREMENT = re.compile(r"(?P<name>[a-z0-9-]+)==(?P<version>[^\s;]+)(?:\s*;\s*(?P<marker>[^\\]+))?")
 

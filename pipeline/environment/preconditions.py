@@ -16,15 +16,21 @@ from pipeline.environment.uv import uv_on_path
 
 PYTHONS = ((3, 11), (3, 13))  # first and last minor version
 DISK_BYTES = 5 * 10**9  # the environment and uv's cache of it
+GPU_DISK_BYTES = 8 * 10**9  # more, for CUDA's libraries
 
 
-def check_machine(root: Path) -> None:
+def check_machine(root: Path, *, gpu: bool = False) -> None:
     """Looks for everything the set-up needs.
+
+    Args:
+        root: where the environment goes.
+        gpu: whether CUDA's libraries are part of it.
 
     Raises:
         SetupError: something is missing; all of it is listed.
     """
-    machine = [*python_problems(), *platform_problems(), *disk_problems(root)]
+    disk = disk_problems(root, DISK_BYTES + (GPU_DISK_BYTES if gpu else 0))
+    machine = [*python_problems(), *platform_problems(), *(gpu_problems() if gpu else ()), *disk]
     if problems := [*machine, *compiler_problems(), *installer_problems(root)]:
         raise SetupError("\n".join(problems))
 
@@ -70,12 +76,23 @@ def installer_problems(root: Path) -> list[str]:
     return [f"Installer: expected `uv` on PATH or pip's `ensurepip`, found neither. {_how_to_get('python3-venv')}"]
 
 
-def disk_problems(root: Path) -> list[str]:
-    """Returns why the environment would not fit."""
-    free = shutil.disk_usage(root).free
-    if free >= DISK_BYTES:
+def gpu_problems() -> list[str]:
+    """Returns why TensorFlow has no CUDA for this platform."""
+    if (sys.platform, platform.machine()) == ("linux", "x86_64"):
         return []
-    return [f"Disk: expected {DISK_BYTES / 1e9:.0f} GB free in {root}, found {free / 1e9:.1f} GB"]
+    here = f"{platform.system()} on {platform.machine()}"
+    return [
+        f"GPU: expected Linux on x86_64, the platform of TensorFlow's wheels with CUDA; found {here}. "
+        "Leave out GPU=1 to train on the CPU."
+    ]
+
+
+def disk_problems(root: Path, needed: int) -> list[str]:
+    """Returns why an environment of so many bytes would not fit."""
+    free = shutil.disk_usage(root).free
+    if free >= needed:
+        return []
+    return [f"Disk: expected {needed / 1e9:.0f} GB free in {root}, found {free / 1e9:.1f} GB"]
 
 
 def _how_to_get(package: str) -> str:

@@ -18,30 +18,38 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pipeline.environment.cuda import link_libraries
 from pipeline.environment.errors import SetupError
 from pipeline.environment.glibc import give_own_glibc, glibc_version, needs_own_glibc
-from pipeline.environment.lockfile import hashed_requirements
+from pipeline.environment.lockfile import GPU_LOCK, LOCK, hashed_requirements
 from pipeline.environment.preconditions import check_machine, python_problems
 from pipeline.environment.programs import output_of
 from pipeline.environment.uv import Uv, find_uv
 
 ROOT = Path(__file__).resolve().parents[2]
-LOCK = "requirements.lock"
 STAMP = "mastery-setup.json"  # in the environment: what it was made from; only a finished one has it
-RECIPE = ("apt.py", "glibc.py", "setup.py")  # an edit to these makes the environment anew
+RECIPE = ("apt.py", "cuda.py", "glibc.py", "setup.py")  # an edit to these makes the environment anew
 
 
 def main() -> int:
     """Reads the command line, makes the environment, prints what was done."""
     parser = argparse.ArgumentParser(prog="make setup", description=__doc__)
     parser.add_argument("--no-dev", action="store_true", help="leave out what only tests and checks need")
-    dev = not parser.parse_args().no_dev
+    parser.add_argument(
+        "--gpu",
+        action=argparse.BooleanOptionalAction,
+        help="CUDA's libraries, for training on a GPU (GPU=1 of make); left out, .venv keeps what it has",
+    )
+    options = parser.parse_args()
     if sys.prefix != sys.base_prefix:  # typed inside an environment, perhaps the one to be made
         _start_again_with_base_python()
     try:
-        set_up(ROOT, dev=dev)
+        set_up(ROOT, dev=not options.no_dev, gpu=options.gpu)
     except SetupError as error:
         print(f"setup: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:  # a full disk, a folder that may not be written
+        print(f"setup: {error.strerror or error}: {error.filename or ROOT}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("setup: interrupted; the next one starts over", file=sys.stderr)
@@ -49,37 +57,51 @@ def main() -> int:
     return 0
 
 
-def set_up(root: Path, *, dev: bool) -> None:
-    """Brings `root/.venv` up to date with the lock file, the interpreter and the recipe in this module.
+def set_up(root: Path, *, dev: bool, gpu: bool | None = None) -> None:
+    """Brings `root/.venv` up to date with the lock files, the interpreter and the recipe in this module.
+
+    Args:
+        root: the repository.
+        dev: whether to install what only tests and checks need.
+        gpu: whether to install CUDA's libraries; None keeps the choice that the environment was made with.
 
     Raises:
         SetupError: the machine lacks something, or a download or an installation failed.
     """
     if problems := python_problems():  # before anything that an older Python does not know
         raise SetupError("\n".join(problems))
+
     with _alone(root):
         venv, stamp = root / ".venv", root / ".venv" / STAMP
-        wanted = {"interpreter": _interpreter_key(root), "packages": _packages_key(root, dev=dev)}
         made = json.loads(stamp.read_text(encoding="utf-8")) if stamp.exists() else {}
+        gpu = made.get("gpu", False) if gpu is None else gpu
+        wanted = {
+            "interpreter": _interpreter_key(root),
+            "packages": _packages_key(root, dev=dev, gpu=gpu),
+            "gpu": gpu,
+        }
         if made == wanted:
             print("setup: .venv is up to date")
             return
-        check_machine(root)
+
+        check_machine(root, gpu=gpu)
         with tempfile.TemporaryDirectory(prefix="mastery-setup-") as folder:
             workspace = Path(folder)
             uv = find_uv(root / LOCK, workspace)
-            stamp.unlink(missing_ok=True)  # from here on it is not a finished one
             if made.get("interpreter") != wanted["interpreter"]:
                 _make_interpreter(venv, root / LOCK, uv, workspace)
-            print(
-                "setup: installing what requirements.lock names into .venv, compiled; this takes some minutes",
-                flush=True,
-            )
-            _install(root, venv, uv, dev=dev)
-        new = stamp.with_suffix(".new")
-        new.write_text(json.dumps(wanted), encoding="utf-8")
-        new.replace(stamp)
+            _write_stamp(stamp, {"gpu": gpu})  # from here on it is not a finished one
+            locks = " and ".join(_locks(gpu=gpu))
+            print(f"setup: installing what {locks} names into .venv, compiled; this takes some minutes", flush=True)
+            _install(root, venv, uv, dev=dev, gpu=gpu)
+        _write_stamp(stamp, wanted)
         print("setup: .venv is ready; try .venv/bin/mastery --help")
+
+
+def _write_stamp(stamp: Path, content: dict[str, object]) -> None:
+    new = stamp.with_suffix(".new")
+    new.write_text(json.dumps(content), encoding="utf-8")
+    new.replace(stamp)
 
 
 def _make_interpreter(venv: Path, lock: Path, uv: Uv, workspace: Path) -> None:
@@ -104,16 +126,19 @@ def _make_interpreter(venv: Path, lock: Path, uv: Uv, workspace: Path) -> None:
     )
 
 
-def _install(root: Path, venv: Path, uv: Uv, *, dev: bool) -> None:
-    """Installs what the lock names, by hash, and the project itself as a link to its sources."""
-    lock = root / LOCK
+def _install(root: Path, venv: Path, uv: Uv, *, dev: bool, gpu: bool) -> None:
+    """Installs what the locks name, by hash, and the project itself as a link to its sources."""
+    locks = [root / name for name in _locks(gpu=gpu)]
     python = ("--python", venv / "bin" / "python")
     # Compiled bytecode: importing TensorFlow takes a third of the time.
-    checked = ("--require-hashes", "--build-constraints", lock, "--compile-bytecode")
+    checked = ("--require-hashes", "--build-constraints", root / LOCK, "--compile-bytecode")
     if dev:
-        uv("pip", "sync", *python, *checked, lock, cwd=root)
+        uv("pip", "sync", *python, *checked, *locks, cwd=root)
     else:
-        uv("pip", "install", *python, *checked, "--constraints", lock, "-r", "pyproject.toml", cwd=root)
+        constraints = [part for lock in locks for part in ("--constraints", lock)]
+        extra = ("--extra", "gpu") if gpu else ()
+        uv("pip", "install", *python, *checked, *constraints, "-r", "pyproject.toml", *extra, cwd=root)
+    link_libraries(venv)
     editable = ("--no-deps", "--no-build-isolation", "--config-settings", "editable_mode=compat")
     uv("pip", "install", *python, *editable, "--editable", root, cwd=root)
 
@@ -123,12 +148,17 @@ def _interpreter_key(root: Path) -> str:
     return _digest([sys.version, os.path.realpath(sys.executable), str(root), str(glibc_version()), *recipe])
 
 
-def _packages_key(root: Path, *, dev: bool) -> str:
+def _locks(*, gpu: bool) -> list[str]:
+    return [LOCK, GPU_LOCK] if gpu else [LOCK]
+
+
+def _packages_key(root: Path, *, dev: bool, gpu: bool) -> str:
     import tomllib  # here, because an older Python has none and is to be told its version is too old
 
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
     parts = [project["build-system"], project["project"], project["tool"]["setuptools"]]
-    return _digest([(root / LOCK).read_text(encoding="utf-8"), json.dumps(parts), str(dev)])
+    locks = [(root / name).read_text(encoding="utf-8") for name in _locks(gpu=gpu)]
+    return _digest([*locks, json.dumps(parts), str(dev)])
 
 
 def _digest(parts: list[str]) -> str:

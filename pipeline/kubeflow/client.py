@@ -9,9 +9,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from components.config import Kubeflow
 from components.errors import ConfigError
+from components.escape import hide_userinfo
 from pipeline.kubeflow.errors import KubeflowError, explained
 
 if TYPE_CHECKING:
@@ -103,8 +105,21 @@ def _address(host: str | None) -> str:
             "kubeflow.host: expected the address of Kubeflow Pipelines, such as http://localhost:8080, in the "
             f"configuration, in ${HOST} or as --host; found none."
         )
+    if hide_userinfo(host) != host:
+        raise ConfigError(
+            "kubeflow.host: expected an address without user name and password, found "
+            f"{hide_userinfo(host)}. Put a bearer token into an environment variable and name it in "
+            "kubeflow.token_env."
+        )
     if not host.startswith(("http://", "https://")):
         raise ConfigError(f"kubeflow.host: expected an address that begins with http:// or https://, found {host!r}.")
+    try:
+        parts = urlsplit(host)
+        usable = bool(parts.hostname) and parts.port != 0 and host.isascii() and " " not in host
+    except ValueError:  # brackets that do not close, a port that is none
+        usable = False
+    if not usable:
+        raise ConfigError(f"kubeflow.host: expected an address such as http://localhost:8080, found {host!r}.")
     return host.rstrip("/")
 
 

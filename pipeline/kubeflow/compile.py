@@ -16,7 +16,9 @@ from kfp import compiler, dsl
 from components.atomic import new_file
 from components.config import Config
 from components.config.resources import Resources
+from components.errors import ConfigError, MasteryError
 from pipeline.kubeflow.resources import apply_for_kubeflow, apply_for_vertex
+from pipeline.kubeflow.submit import pipeline_name
 from pipeline.kubeflow.tasks import FAILED_GATES, NEW_DATA, Task, outputs_of, parameters_of, plan_tasks
 
 Target = Literal["kubeflow", "vertex"]
@@ -45,12 +47,29 @@ def compile_pipeline(
         settings: `key=value` of `--set`, that the containers apply too.
 
     Raises:
-        ConfigError: `kubeflow.nodes` names a node that there is not.
+        MasteryError: `output` has another ending.
+        ConfigError: `kubeflow.nodes` names a node that there is not, or a setting holds the address
+            of a webhook, or would not reach the containers as it is.
     """
+    if output.suffix not in (".yaml", ".yml"):
+        raise MasteryError(f"{output}: expected a name that ends in .yaml.")
+    _refuse_secrets(settings)
     arguments = _arguments(config, config_file, settings)
     pipeline = _define(config, arguments, apply_for_kubeflow if target == "kubeflow" else apply_for_vertex)
     with new_file(output.resolve()) as file:
         compiler.Compiler().compile(pipeline, str(file))
+
+
+def _refuse_secrets(settings: Sequence[str]) -> None:
+    """Keeps addresses of webhooks out of the file, which everybody on the cluster can read."""
+    for setting in settings:
+        key, _, value = setting.partition("=")
+        if key.startswith("notify") and "://" in value:
+            raise ConfigError(
+                f"--set {key}: expected no address here, as all settings stand in the compiled "
+                "pipeline. Put it into a secret of kubeflow.secrets, and name its variable in "
+                "notify.webhook.url_env."
+            )
 
 
 def _arguments(config: Config, config_file: Path, settings: Sequence[str]) -> list[str]:
@@ -58,8 +77,13 @@ def _arguments(config: Config, config_file: Path, settings: Sequence[str]) -> li
     kubeflow = config.kubeflow
     arguments = ["--config", kubeflow.config or f"/app/configs/{config_file.name}"]
     arguments += [part for setting in settings for part in ("--set", setting)]
-    arguments += ["--root", kubeflow.root, "--run", dsl.PIPELINE_JOB_ID_PLACEHOLDER]
-    return arguments + (["--storage", kubeflow.storage] if kubeflow.storage else [])
+    arguments += ["--root", kubeflow.root]
+    arguments += ["--storage", kubeflow.storage] if kubeflow.storage else []
+    for argument in arguments:
+        # Kubeflow fills in what stands in double braces, Kubernetes what stands in $(...).
+        if found := next((mark for mark in ("{{", "$(") if mark in argument), None):
+            raise ConfigError(f"{argument}: expected no {found} in what containers are called with.")
+    return [*arguments, "--run", dsl.PIPELINE_JOB_ID_PLACEHOLDER]
 
 
 def _define(config: Config, arguments: list[str], apply: Callable[..., None]) -> Any:
@@ -73,7 +97,7 @@ def _define(config: Config, arguments: list[str], apply: Callable[..., None]) ->
 
     def run(task: Task, parameters: Mapping[str, Any]) -> dsl.PipelineTask:
         component = _component(
-            task.name, [*arguments, "--nodes", ",".join(task.nodes)], task.resources.image or config.kubeflow.image,
+            task.name, [*arguments, "--nodes", ",".join(task.nodes)], task.image,
             PARAMETERS, parameters_of(task), outputs_of(task, config),
         )  # fmt: skip
         return place(component(**parameters), task.resources, ", ".join(task.nodes))
@@ -115,7 +139,7 @@ def _define(config: Config, arguments: list[str], apply: Callable[..., None]) ->
                 gate = _component("gates", [], image, {FAILED_GATES: str}, {}, {}, module="pipeline.kubeflow.verdict")
                 place(gate(**{FAILED_GATES: verdict}).after(task), light, "Gates")
 
-    return dsl.pipeline(name=config.name.replace("_", "-"), description=DESCRIPTION)(pipeline)
+    return dsl.pipeline(name=pipeline_name(config.name), description=DESCRIPTION)(pipeline)
 
 
 def _component(

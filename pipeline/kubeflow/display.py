@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from rich.console import Console
 from rich.table import Table
 
+from components.console import PlainConsole
 from pipeline.kubeflow.listing import Listing
 from pipeline.kubeflow.status import RunStatus, TaskStatus, exit_code
 
@@ -14,38 +14,38 @@ _MARKS = {"RUNNING": "▶", "SUCCEEDED": "✓", "SKIPPED": "–", "FAILED": "✗
 _ENDINGS = {"SUCCEEDED": "completed", "FAILED": "failed", "CANCELED": "was cancelled", "SKIPPED": "was skipped"}
 
 
-def print_task(task: TaskStatus, console: Console) -> None:
+def print_task(task: TaskStatus, console: PlainConsole) -> None:
     """Prints one line: mark, state, how long it took, and the name, which may be long."""
     seconds = "" if task.seconds is None else f"{task.seconds:.1f} s"
     line = f"{_MARKS.get(task.state, '·')} {task.state.lower():<10}{seconds:>10}  {task.name}"
-    console.print(line, highlight=False, markup=False, soft_wrap=True)
+    console.print(line, soft_wrap=True)
 
 
-def print_ending(run: RunStatus, console: Console) -> None:
+def print_ending(run: RunStatus, console: PlainConsole) -> None:
     """Prints why a run failed and how it ended."""
     for task in run.failed_tasks:
         reason = task.error or "Kubeflow Pipelines gives no reason; its log says more"
         pods = f" (pod {', '.join(task.pods)})" if task.pods else ""
         what = "a gate failed" if task.is_gate else "failed"
-        console.print(f"{task.name}: {what}: {reason}{pods}", style="bold red", markup=False, soft_wrap=True)
+        console.print(f"{task.name}: {what}: {reason}{pods}", style="bold red", soft_wrap=True)
     if run.error:
-        console.print(run.error, markup=False, soft_wrap=True)
+        console.print(run.error, soft_wrap=True)
     ending = _ENDINGS.get(run.state, f"is {run.state.lower()}")
     if exit_code(run) == 1:
         ending = "completed, but a gate failed,"
     after = "" if run.seconds is None else f" after {run.seconds:.1f} s"
-    console.print(f"Run      {run.id} {ending}{after}", markup=False, soft_wrap=True)
+    console.print(f"Run      {run.id} {ending}{after}", soft_wrap=True)
 
 
-def print_status(run: RunStatus, console: Console) -> None:
+def print_status(run: RunStatus, console: PlainConsole) -> None:
     """Prints a run with all its tasks."""
     for task in run.tasks:
         print_task(task, console)
     print_ending(run, console)
-    console.print(f"Watch    {run.link}", markup=False, soft_wrap=True)
+    console.print(f"Watch    {run.link}", soft_wrap=True)
 
 
-def print_listing(listing: Listing, console: Console) -> None:
+def print_listing(listing: Listing, console: PlainConsole) -> None:
     """Prints tables of a pipeline's versions, schedules and latest runs."""
     if listing.pipeline_id is None:
         console.print(f"{listing.pipeline} was not submitted here yet.")

@@ -60,7 +60,7 @@ def explained(host: str, token_env: str | None) -> Iterator[None]:
 def _refused(host: str, token_env: str | None, status: int, reason: str | None, body: str | None) -> str:
     said = message_of(body) or reason or ""
     if status == 401:
-        what = f"the token in ${token_env} was not accepted" if token_env else "it wants to know who you are"
+        what = f"the token in ${token_env} was not accepted" if token_env else "authentication required"
         remedy = (
             f"Put a fresh token into ${token_env}"
             if token_env

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from ml_metadata import MetadataStore
 from ml_metadata.proto.metadata_store_pb2 import Event, Execution
-from rich.console import Console
 
 from components.config import Config
+from components.console import PlainConsole
+from components.escape import for_markdown
 from pipeline.cached import is_cached
 from pipeline.kubeflow.outputs import TaskOutputs
 from pipeline.kubeflow.tasks import NODES, TELLING_FILES
@@ -44,7 +45,7 @@ def finish_run(
     write_record(folder, record)
     if mirror:
         mirror.push([folder])
-    print_summary(record, Console(highlight=False, width=120))
+    print_summary(record, PlainConsole(width=120))
     if outputs:
         outputs.show_text(SUMMARY, summarise_run(record))
     notify(config.notify, outcome_of(record))
@@ -111,11 +112,11 @@ def summarise_run(record: RunRecord) -> str:
         for node in record.nodes
     ]
     places = [
-        f"- {name}: `{place}`"
+        f"- {name}: {for_markdown(place)}"
         for name, place in (("pushed", record.pushed_version), ("report", record.report), ("metrics", record.metrics))
         if place
     ]
-    error = ["", record.error] if record.error else []
+    error = ["", for_markdown(record.error)] if record.error else []
     head = [f"# Run {record.run}: {record.state}", *error, "", "| node | state | seconds |", "|---|---|--:|"]
     return "\n".join([*head, *rows, "", *places, ""])
 

@@ -9,9 +9,12 @@ from components.config.resources import Resources
 
 
 def apply_for_kubeflow(task: dsl.PipelineTask, resources: Resources, kubeflow: Kubeflow) -> None:
-    """Sets image pull, CPU, memory, GPUs, placement, volumes, secrets, retries and the time limit of a task.
+    """Sets image pull, CPU, memory, GPUs, placement, volumes, secrets, rights, retries and the time limit of a task.
 
-    Placement, volumes and secrets are the file's second document, which open-source Kubeflow reads.
+    Placement, volumes, secrets and rights are the file's second document, which open-source Kubeflow reads. Of a
+    container's rights it takes the user only: that it gains no privilege, has no capability and the runtime's
+    seccomp profile is what Kubeflow sets by itself, from its release 2.16 on. No number stands here for the user:
+    the image has one, and some clusters give each namespace its own.
     """
     _apply_common(task, resources)
     if resources.gpu:
@@ -30,6 +33,7 @@ def apply_for_kubeflow(task: dsl.PipelineTask, resources: Resources, kubeflow: K
         kubernetes.use_secret_as_env(task, secret.name, dict(sorted(secret.variables.items())))
     if resources.timeout_seconds:
         kubernetes.set_timeout(task, resources.timeout_seconds)
+    kubernetes.set_security_context(task, run_as_non_root=True)
     kubernetes.set_image_pull_policy(task, kubeflow.image_pull_policy)
     if kubeflow.image_pull_secrets:
         kubernetes.set_image_pull_secrets(task, kubeflow.image_pull_secrets)

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from rich.console import Console
 
 from components.config import Config
+from components.console import PlainConsole
 from pipeline.kubeflow.client import Cluster
 from pipeline.kubeflow.display import print_task
 from pipeline.kubeflow.errors import KubeflowError
@@ -46,7 +46,7 @@ def start_run(cluster: Cluster, config: Config, submission: Submission, paramete
     return str(run.run_id)
 
 
-def follow_run(cluster: Cluster, run_id: str, file: Path, console: Console) -> RunStatus:
+def follow_run(cluster: Cluster, run_id: str, file: Path, console: PlainConsole) -> RunStatus:
     """Prints a line whenever a task's state changes, until the run has ended, and returns how.
 
     `kfp.Client.wait_for_run_completion` would wait for ever where a run is cancelled, and give up at the first

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from components.escape import for_markdown
 from pipeline.launch import NodeResult
 
 
@@ -21,12 +22,12 @@ def summarise_node(result: NodeResult, told: str | None) -> str:
     facts = _FACTS[result.node_id](json.loads(told)) if told and result.node_id in _FACTS else []
     if result.node_id.endswith("Resolver") and not any(result.outputs.values()):
         facts = ["Found no blessed model."]
-    places = [f"- {name}: `{item.uri}`" for name, items in sorted(result.outputs.items()) for item in items]
+    places = [f"- {name}: {for_markdown(item.uri)}" for name, items in sorted(result.outputs.items()) for item in items]
     return "\n".join([f"# {result.node_id}", "", ended, "", *facts, "", *places, ""])
 
 
 def _examples(log: Any) -> list[str]:
-    rows = [f"| {split} | {sum(classes.values()):,} |" for split, classes in log["splits"].items()]
+    rows = [f"| {for_markdown(split)} | {sum(classes.values()):,} |" for split, classes in log["splits"].items()]
     return [
         f"{log['events']:,} events, {log['outcomes']:,} outcomes of {log['learners']:,} learners in {log['units']:,} "
         f"units; {log['cold_starts']:,} cold starts.",
@@ -39,7 +40,8 @@ def _anomalies(verdict: Any) -> list[str]:
     anomalies = verdict["anomalies"]
     if not anomalies:
         return ["No anomalies."]
-    rows = [f"| {item['split']} | {item['column']} | {item['expected']} | {item['found']} |" for item in anomalies]
+    shown = ("split", "column", "expected", "found")
+    rows = [f"| {' | '.join(for_markdown(str(item[name])) for name in shown)} |" for item in anomalies]
     return ["| split | column | expected | found |", "|---|---|---|---|", *rows]
 
 
@@ -48,12 +50,14 @@ def _fit(history: Any) -> list[str]:
     figures = ", ".join(f"{name} {value:.4g}" for name, value in best.items() if name != "epoch")
     return [
         f"{len(history['epochs'])} epochs, best {history['best_epoch']}: {figures}; stopped: {history['stopped']}.",
-        f"Started from {history['warm_start'] or 'fresh weights'}.",
+        f"Started from {for_markdown(history['warm_start'] or 'fresh weights')}; "
+        f"fitted on: {for_markdown(history['device'])}.",
+        *([f"**Warning**: {for_markdown(history['device_warning'])}."] if history["device_warning"] else []),
     ]
 
 
 def _judgement(metrics: Any) -> list[str]:
-    gates = [f"| {gate['text']} |" for gate in metrics["gates"]]
+    gates = [f"| {for_markdown(gate['text'])} |" for gate in metrics["gates"]]
     overall = metrics["overall"]
     values = [
         f"| {name} | {'–' if value is None else format(value, '.4f')} |" for name, value in overall["metrics"].items()
@@ -66,7 +70,9 @@ def _judgement(metrics: Any) -> list[str]:
 
 
 def _push(push: Any) -> list[str]:
-    return [f"Pushed `{push['destination']}`." if push["pushed"] else f"Pushed nothing: {push['reason']}."]
+    if push["pushed"]:
+        return [f"Pushed {for_markdown(push['destination'])}."]
+    return [f"Pushed nothing: {for_markdown(push['reason'])}."]
 
 
 _FACTS: dict[str, Callable[[Any], list[str]]] = {

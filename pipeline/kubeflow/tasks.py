@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from components.config import Config
+from components.config import Config, Kubeflow
 from components.config.resources import Resources
 from components.errors import ConfigError
 
@@ -42,6 +42,7 @@ class Task:
     name: str  # lower-case letters, digits and -: a legal name in Kubernetes
     nodes: tuple[str, ...]
     resources: Resources
+    image: str
 
 
 def plan_tasks(config: Config) -> list[Task]:
@@ -50,7 +51,8 @@ def plan_tasks(config: Config) -> list[Task]:
     With `kubeflow.tasks: grouped` light neighbours share one; a node named under `kubeflow.nodes` has its own.
 
     Raises:
-        ConfigError: `kubeflow.nodes` names a node that the pipeline does not have.
+        ConfigError: `kubeflow.nodes` names a node that the pipeline does not have, or a task asks for a GPU and no
+            image is for it.
     """
     unknown = sorted(set(config.kubeflow.nodes) - {*NODES})
     if unknown:
@@ -60,8 +62,22 @@ def plan_tasks(config: Config) -> list[Task]:
     for group, nodes in _GROUPS.items():
         for run in _runs(nodes, alone):
             name = group if run == nodes and len(run) > 1 else "-".join(map(task_name, run))
-            tasks.append(Task(name, run, config.kubeflow.resources(run[0])))
+            resources = config.kubeflow.resources(run[0])
+            tasks.append(Task(name, run, resources, _image(name, resources, config.kubeflow)))
     return tasks
+
+
+def _image(task: str, resources: Resources, kubeflow: Kubeflow) -> str:
+    """Returns the image of a task: its own, or the one for GPUs where it asks for one, or the common one."""
+    if resources.image or not resources.gpu:
+        return resources.image or kubeflow.image
+    if kubeflow.gpu_image is None and "@" in kubeflow.image:
+        raise ConfigError(
+            f"kubeflow.gpu_image: expected the image for task {task}, which asks for a GPU; found none, and none can "
+            f"be derived from kubeflow.image, a digest ({kubeflow.image}). Name the image that `make image GPU=1` "
+            "made, or train on CPUs: kubeflow.nodes: {}"
+        )
+    return kubeflow.gpu_image or f"{kubeflow.image}-gpu"
 
 
 def outputs_of(task: Task, config: Config) -> dict[str, str]:

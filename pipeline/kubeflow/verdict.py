@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import sys
 
+from components.program import run_program
+
 
 def main(arguments: list[str]) -> int:
     """Prints the failed gates, the reason first, and returns 1; or 0 when all passed."""
@@ -18,4 +20,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv))
+    sys.exit(run_program("pipeline.kubeflow.verdict", lambda: main(sys.argv)))

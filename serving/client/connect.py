@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from components.errors import MasteryError
+from components.escape import hide_userinfo
 from serving.client.answers import Answer, read_answers
 from serving.client.retry import Retry
 from serving.client.target import Target
@@ -79,16 +80,26 @@ def connect(
         token: what the server wants as `Authorization: Bearer`; TensorFlow Serving itself wants nothing.
 
     Raises:
-        MasteryError: the address is of another kind, or both a version and a label are given.
+        MasteryError: the address is of another kind or has a password in it, or both a version and a
+            label are given.
     """
+    if hide_userinfo(server) != server:
+        raise MasteryError(
+            f"server {hide_userinfo(server)}: expected an address without user name and password, "
+            "found some in front of the @. A token is given by itself."
+        )
     target = Target(model, version, label)
-    parts = urlsplit(server)
+    try:
+        parts = urlsplit(server)
+        port = parts.port
+    except ValueError:  # brackets that do not close, a port that is none
+        parts, port = urlsplit(""), None
     transport: Transport
     if parts.scheme in ("http", "https") and parts.netloc:
         from serving.client.rest import RestTransport
 
         transport = RestTransport(server, target, token=token)
-    elif parts.scheme in ("grpc", "grpcs") and parts.port:
+    elif parts.scheme in ("grpc", "grpcs") and port:
         from serving.client.grpc_channel import GrpcTransport
 
         transport = GrpcTransport(parts.netloc, target, secure=parts.scheme == "grpcs", token=token)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from components.console import PlainConsole
 
 Json = dict[str, Any]
 
@@ -14,11 +15,11 @@ STYLES = {"better": "green", "worse": "bold red"}
 SHOWN_METRICS = ("f1_macro", "auc", "rmse", "r2")  # the first two of them that there are, beside each version
 
 
-def print_versions(listing: Json, console: Console) -> None:
+def print_versions(listing: Json, console: PlainConsole) -> None:
     """Prints a line for every version, the newest last."""
     versions = listing["versions"]
     if not versions:
-        console.print(f"No versions in {listing['address']} yet.", soft_wrap=True, markup=False)
+        console.print(f"No versions in {listing['address']} yet.", soft_wrap=True)
         return
     known = [name for name in SHOWN_METRICS if any(name in version["metrics"] for version in versions)][:2]
     table = Table("Version", "Label", *known, "Pushed", "Run", box=None, padding=(0, 2, 0, 0), header_style="bold")
@@ -35,12 +36,12 @@ def print_versions(listing: Json, console: Console) -> None:
     for version in versions:
         for problem in version["problems"]:
             line = f"{version['version']} is not for serving: {problem}"
-            console.print(line, style="bold red", soft_wrap=True, markup=False)
+            console.print(line, style="bold red", soft_wrap=True)
     if listing["note"]:
-        console.print(listing["note"], style="bold yellow", soft_wrap=True, markup=False)
+        console.print(listing["note"], style="bold yellow", soft_wrap=True)
 
 
-def print_version(listing: Json, version: Json, console: Console) -> None:
+def print_version(listing: Json, version: Json, console: PlainConsole) -> None:
     """Prints all that is known of a version."""
     data = version["data"] or {}
     span = "" if data.get("span") is None else f", span {data['span']}"
@@ -57,16 +58,16 @@ def print_version(listing: Json, version: Json, console: Console) -> None:
         "SHA-256": version["model_sha256"],
     }
     for name, value in facts.items():
-        console.print(f"{name:<10}{'–' if value is None else value}", soft_wrap=True, markup=False)
+        console.print(f"{name:<10}{'–' if value is None else value}", soft_wrap=True)
     for name, value in version["metrics"].items():
-        console.print(f"  {name:<20}{_number(value)}", markup=False)
+        console.print(f"  {name:<20}{_number(value)}")
     for gate in version["gates"]:
-        console.print(f"  {gate['text']}", style="" if gate["passed"] else "bold red", soft_wrap=True, markup=False)
+        console.print(f"  {gate['text']}", style="" if gate["passed"] else "bold red", soft_wrap=True)
     for problem in version["problems"]:
-        console.print(f"Not for serving: {problem}", style="bold red", soft_wrap=True, markup=False)
+        console.print(f"Not for serving: {problem}", style="bold red", soft_wrap=True)
 
 
-def print_comparison(compared: Json, console: Console) -> None:
+def print_comparison(compared: Json, console: PlainConsole) -> None:
     """Prints a line for every metric, and what the one that decides says."""
     console.print(f"A is {compared['a']}, B is {compared['b']}: {compared['examples']:,} outcomes of", end=" ")
     console.print(f"{compared['learners']:,} learners")
@@ -79,11 +80,11 @@ def print_comparison(compared: Json, console: Console) -> None:
         interval = "–" if row["low"] is None else f"{row['low']:+.4f} to {row['high']:+.4f}"
         difference = "–" if row["difference"] is None else f"{row['difference']:+.4f}"
         found = Text(row["verdict"], STYLES[row["verdict"]]) if row["verdict"] in STYLES else Text("–")
-        table.add_row(Text(name), _number(row["a"]), _number(row["b"]), difference, interval, found)
+        table.add_row(name, _number(row["a"]), _number(row["b"]), difference, interval, found)
     console.print(table)
     line = f"By {compared['metric']}, {compared['b']} is {compared['verdict']}"
     line += f" {'than' if compared['verdict'] in STYLES else 'from'} {compared['a']}."
-    console.print(line, style="bold", soft_wrap=True, markup=False)
+    console.print(line, style="bold", soft_wrap=True)
 
 
 def _number(value: float | None) -> str:

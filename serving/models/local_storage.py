@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
-from components.atomic import sync, write_bytes
+from components.atomic import open_regular, sync, write_bytes
 from components.errors import MasteryError
 from components.exports import GPU
 from components.model_version.folders import SAVED_MODEL, index_versions
+from components.safe_paths import refuse_links
 from serving.models.storage import Storage
 
 AUDIT = "audit.jsonl"
@@ -37,7 +38,7 @@ class LocalStorage(Storage):
     @contextmanager
     def exclusive(self) -> Iterator[None]:
         """Holds the folder's lock; it is gone with the process, however that ends."""
-        with self._explained("write"), (self.folder / LOCK).open("w") as lock:
+        with self._explained("write"), open_regular(self.folder / LOCK) as lock:
             self._acquire(lock.fileno())
             yield
 
@@ -78,9 +79,15 @@ class LocalStorage(Storage):
                 return None
 
     def replace(self, name: str, content: bytes) -> None:
-        """Writes beside, flushes, renames."""
+        """Writes beside, flushes, renames.
+
+        Raises:
+            UnsafePathError: a folder on the way is a link.
+        """
+        path = self.folder / name
+        refuse_links(self.folder, path.parent)
         with self._explained("write"):
-            write_bytes(self.folder / name, content)
+            write_bytes(path, content)
 
     def local_copy(self, version: int) -> nullcontext[Path]:
         """Returns a block with the folder itself."""
@@ -88,6 +95,7 @@ class LocalStorage(Storage):
 
     def remove(self, version: int) -> None:
         """Renames the folder to a hidden one, which is removed then; so are those of removals that were cut off."""
+        refuse_links(self.folder, self.folder / GPU)
         with self._explained("remove versions"):
             name = self.folder_of(version)
             hidden = Path(tempfile.mkdtemp(prefix=f"{REMOVED}{version}-", dir=self.folder))
@@ -101,7 +109,7 @@ class LocalStorage(Storage):
     def append(self, revision: int, entry: bytes) -> bool:
         """Adds a line; called in `exclusive`, so no number is ever taken."""
         line = entry + b"\n"
-        with self._explained("write"), (self.folder / AUDIT).open("ab+", buffering=0) as log:
+        with self._explained("write"), open_regular(self.folder / AUDIT) as log:
             log.seek(0)
             whole = _whole_lines(log.readall())
             if whole.count(b"\n") >= revision:

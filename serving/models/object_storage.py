@@ -10,6 +10,7 @@ from pathlib import Path
 from components.exports import GPU
 from components.model_version.folders import MANIFEST, SAVED_MODEL, index_versions
 from components.object_store import connect, create, explained
+from components.safe_paths import paths_below
 from serving.models.storage import Storage
 
 AUDIT = "audit"
@@ -69,15 +70,20 @@ class ObjectStorage(Storage):
 
     @contextmanager
     def local_copy(self, version: int) -> Iterator[Path]:
-        """Downloads a version into a temporary folder."""
+        """Downloads a version into a temporary folder.
+
+        Raises:
+            UnsafePathError: a key is no name of a file in that folder; nothing was downloaded.
+        """
         with tempfile.TemporaryDirectory(prefix="mastery-version-") as folder:
             copy, remote = Path(folder, str(version)), self._path(self.folder_of(version))
             with explained(self.address, "read"):
-                names = [name for name in self._store.find(remote) if not name.endswith("/")]
-                targets = [copy / name.removeprefix(f"{remote}/") for name in names]
-                for parent in {target.parent for target in targets}:
+                # A key that ends in / is what consoles of stores make for an empty folder.
+                keys = [name for name in self._store.find(remote) if not name.endswith("/")]
+                targets = paths_below(copy, [key.removeprefix(f"{remote}/") for key in keys])
+                for parent in {target.parent for target in targets.values()}:
                     parent.mkdir(parents=True, exist_ok=True)
-                self._store.get(names, [str(target) for target in targets])
+                self._store.get([f"{remote}/{name}" for name in targets], [*map(str, targets.values())])
             yield copy
 
     def remove(self, version: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from components.errors import MasteryError
+from components.escape import in_one_line
 from components.model_version.folders import version_number
 from serving.models.audit import read_entries
 from serving.models.changes import current_state
@@ -53,9 +54,10 @@ def describe_log(entries: list[Json]) -> str:
         if entry["removed"]:
             changes.append(f"removed {', '.join(map(str, entry['removed']))}")
         time = entry["time"][:19].replace("T", " ")
-        lines.append(f"{entry['revision']:>4}  {time}  {entry['who']}  {entry['action']}: {'; '.join(changes) or '–'}")
-        lines += [f"      overruled: {problem}" for problem in entry["forced"]]
-        lines += [f"      reason: {entry['reason']}"] if entry["reason"] else []
+        what = f"{entry['action']}: {'; '.join(changes) or '–'}"
+        lines.append(f"{entry['revision']:>4}  {time}  {in_one_line(entry['who'])}  {what}")
+        lines += [f"      overruled: {in_one_line(problem)}" for problem in entry["forced"]]
+        lines += [f"      reason: {in_one_line(entry['reason'])}"] if entry["reason"] else []
     return "\n".join(lines) or "Nothing has been changed yet."
 
 

@@ -292,7 +292,8 @@ def _bind(host: str, port: int, what: str, option: str) -> socket.socket:
 
 
 def _taken(host: str, port: int, what: str, option: str, error: OSError) -> ServerError:
+    # asyncio's own text repeats the address; the numbers of errors of look-ups are none of the system's.
+    found = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
     return ServerError(
-        f"expected to listen on {host}:{port} for {what}, found: {os.strerror(error.errno or 0)}; choose another with "
-        f"--host and {option}."
+        f"expected to listen on {host}:{port} for {what}, found: {found}; choose another with --host and {option}."
     )

@@ -25,7 +25,7 @@ from serving.server.signatures import Arrays, Signature
 
 FEW_ROWS = 8  # of a lone request that may be computed in the event loop
 SOON = 0.0015  # seconds after an answer: hardly a caller has read it and asked again, so who asks now was waiting
-CROWD = 0.2  # seconds for which a crowd is believed in after it was last seen
+CROWD = 0.2  # seconds to assume concurrent clients after they were last seen
 QUICK = 0.02  # seconds: if the batch before took less. Two changes of threads take a millisecond on a busy machine.
 
 Run = Callable[[Arrays], Arrays]

@@ -91,6 +91,7 @@ def run_engine(engine: Engine, settings: Settings) -> int:
         monitoring = Path(extra, "monitoring.config")
         monitoring.write_text(PROMETHEUS.format(path="/monitoring/prometheus/metrics"), encoding="utf-8")
         Path(extra).chmod(0o755)  # the server in a container is another user
+        monitoring.chmod(0o644)
         command = (
             binary_command(str(engine.program), settings, folder, monitoring)
             if engine.kind == "binary"

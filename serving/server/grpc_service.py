@@ -29,7 +29,7 @@ from serving.server.grpc_transport import message_of
 from serving.server.message_fields import check_fields
 from serving.server.model_config import ModelConfigError, policy_of
 from serving.server.open_inference_grpc import SERVICE, OpenInferenceGrpc
-from serving.server.predictor import ModelChoice, Predictor, as_request_error, in_thread_if
+from serving.server.predictor import SMALL, SMALL_ANSWER, ModelChoice, Predictor, as_request_error, in_thread_if
 from serving.server.settings import RELOAD_TOKEN
 from serving.server.signatures import Arrays, Signature
 from serving.server.tensor_codec import decode_inputs, encode
@@ -39,7 +39,6 @@ log = logging.getLogger("mastery.serving")
 
 Context: TypeAlias = Any  # grpc.aio.ServicerContext, which has no types
 Method = Callable[[Any], Awaitable[Message]]
-SMALL = 64 * 2**10  # bytes: messages up to this size are read in the event loop
 
 
 class GrpcApi:
@@ -86,7 +85,7 @@ class GrpcApi:
                 response.model_spec.name = request.model_spec.name
                 response.model_spec.signature_name = signature.name
                 response.model_spec.version.value = servable.version
-                is_large = sum(outputs[name].size for name in names) > SMALL / 16
+                is_large = sum(outputs[name].size for name in names) > SMALL_ANSWER
                 await in_thread_if(is_large, _fill, response, {name: outputs[name] for name in names}, signature)
                 return response
 
@@ -170,7 +169,7 @@ def _parsed(raw: bytes, kind: type[Message]) -> Message:
     try:
         return kind.FromString(raw)
     except DecodeError as error:
-        raise invalid(f"expected a {kind.__name__}, found bytes that are none.") from error
+        raise invalid(f"expected a {kind.__name__}, found bytes that could not be decoded.") from error
 
 
 def _fill(response: PredictResponse, outputs: Arrays, signature: Signature) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import Any
@@ -15,12 +17,10 @@ from typing import Any
 import numpy as np
 
 from serving.server.errors import invalid
-from serving.server.signatures import Array, TensorSpec
+from serving.server.signatures import MAX_RANK, MAX_TEXTS, Array, Arrays, TensorSpec
 
 B64 = "b64"
 BYTES_SUFFIX = "_bytes"  # outputs of such a name are bytes, not text
-MAX_RANK = 32
-MAX_TEXTS = 2**20  # of one input: each takes fifty bytes beside its own
 
 
 def decode(value: Any, spec: TensorSpec) -> Array:
@@ -46,6 +46,29 @@ def decode(value: Any, spec: TensorSpec) -> Array:
     if not spec.fits(tuple(shape)):
         raise invalid(f"input {spec.name}: expected {spec}, found shape {shape}.")
     return leaves(values, spec).reshape(shape)
+
+
+def refuse_overflow(text: str, arrays: Arrays) -> None:
+    """Tells `Infinity`, which is a value, from `1e400`, which is a number that a double cannot hold.
+
+    Python reads both as the same, so the text is read a second time where some value is infinite.
+
+    Args:
+        text: JSON.
+        arrays: what was read from it.
+
+    Raises:
+        RequestError: a number is out of range.
+    """
+    if any(values.dtype.kind == "f" and np.isinf(values).any() for values in arrays.values()):
+        json.loads(text, parse_float=_finite)
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise invalid(f"JSON Parse error: expected a number in the range of a double, found {text[:80]}.")
+    return value
 
 
 def encode(name: str, values: Array) -> Any:
@@ -112,7 +135,8 @@ def leaves(values: Sequence[Any], spec: TensorSpec) -> Array:
     try:
         return convert(values, spec.dtype)
     except (OverflowError, UnicodeEncodeError, binascii.Error, ValueError) as error:
-        raise invalid(f"input {spec.name}: expected {spec.dtype_name}, found what is none: {error}.") from error
+        what = f"a value that could not be converted: {error}"
+        raise invalid(f"input {spec.name}: expected {spec.dtype_name}, found {what}.") from error
 
 
 def _numbers(values: Sequence[Any], dtype: np.dtype[Any]) -> Array:
@@ -132,7 +156,7 @@ def _texts(values: Sequence[Any], _: np.dtype[Any]) -> Array:
 
 
 def _unpack(value: Mapping[str, Any]) -> bytes:
-    """Decodes as TensorFlow Serving does: white space may stand anywhere, and padding may be left away."""
+    """Decodes as TensorFlow Serving does: white space may stand anywhere, and padding may be missing."""
     if not is_b64(value):
         raise ValueError('bytes are written {"b64": "..."}')
     text = b"".join(value[B64].encode("ascii").split())

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from serving.server.errors import invalid
-from serving.server.json_codec import decode, encode, is_b64, kind, shown
+from serving.server.json_codec import decode, encode, is_b64, kind, refuse_overflow, shown
 from serving.server.signatures import Array, Arrays, Signature
 
 STEP = 1024  # values that are written at a time: a thread that writes more would let no other work meanwhile
@@ -57,16 +54,16 @@ def parse_examples_request(body: bytes) -> str:
         RequestError: no JSON object with `examples`, in TensorFlow Serving's words.
     """
     text, document = _parse_object(body)
-    shown = f"JSON Value: {text[:500]}"
+    quoted = f"JSON Value: {text[:500]}"
     name = document.get("signature_name", "")
     if not isinstance(name, str):
-        raise invalid(f"{shown} not formatted correctly. 'signature_name' key must be a string value.")
+        raise invalid(f"{quoted} not formatted correctly. 'signature_name' key must be a string value.")
     if "examples" not in document:
-        raise invalid(f"{shown} When method is classify, key 'examples' is expected and was not found")
+        raise invalid(f"{quoted} When method is classify, key 'examples' is expected and was not found")
     if not isinstance(document["examples"], list):
-        raise invalid(f"{shown} Expecting 'examples' value to be an list/array")
+        raise invalid(f"{quoted} Expecting 'examples' value to be an list/array")
     if not document["examples"]:
-        raise invalid(f"{shown} 'examples' value is an empty array")
+        raise invalid(f"{quoted} 'examples' value is an empty array")
     return name
 
 
@@ -91,8 +88,7 @@ def decode_inputs(request: JsonRequest, signature: Signature) -> Arrays:
     arrays = {
         name: decode(values, signature.inputs[name]) for name, values in columns(request.content, signature).items()
     }
-    if any(values.dtype.kind == "f" and np.isinf(values).any() for values in arrays.values()):
-        json.loads(request.text, parse_float=_finite)
+    refuse_overflow(request.text, arrays)
     return arrays
 
 
@@ -155,14 +151,6 @@ def _know(names: Any, signature: Signature) -> None:
     unknown = [name for name in names if name not in signature.inputs]
     if unknown:
         raise invalid(f"{signature.name}: expected the inputs {', '.join(signature.inputs)}; found {shown(unknown)}.")
-
-
-def _finite(text: str) -> float:
-    """Reads a number that is written as one: `Infinity` is a value, `1e400` is none."""
-    value = float(text)
-    if math.isinf(value):
-        raise invalid(f"JSON Parse error: expected a number in the range of a double, found {text[:80]}.")
-    return value
 
 
 def _values(name: str, values: Array) -> Iterator[str]:

@@ -145,7 +145,10 @@ def _limit_memory(more: int) -> None:
     if sys.platform == "linux":
         status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
         data = next(line.split()[1] for line in status.splitlines() if line.startswith("VmData:"))
-        resource.setrlimit(resource.RLIMIT_DATA, (int(data) * 1024 + more, resource.RLIM_INFINITY))
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        most = int(data) * 1024 + more
+        # The hard limit stays: who is not root may not raise it.
+        resource.setrlimit(resource.RLIMIT_DATA, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
 
 
 def main(descriptor: int, memory: int) -> None:

@@ -91,7 +91,10 @@ def _check(settings: Settings) -> None:
 
 
 def _is_plain_url(text: str) -> bool:
-    parts = urlsplit(text)
+    try:
+        parts = urlsplit(text)
+    except ValueError:  # brackets that do not close
+        return False
     return parts.scheme in ("http", "https") and bool(parts.hostname) and not ("@" in text or "?" in text)
 
 

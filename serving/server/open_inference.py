@@ -19,13 +19,12 @@ import numpy as np
 from components.naming import SERVING_DEFAULT
 from serving.server import json_codec
 from serving.server.errors import invalid, listed
-from serving.server.signatures import MAX_SIZE, MAX_TEXTS, Array, Arrays, Signature, TensorSpec
+from serving.server.signatures import MAX_RANK, MAX_SIZE, MAX_TEXTS, Array, Arrays, Signature, TensorSpec
 
 PLATFORM = "tensorflow_savedmodel"
 EXTENSIONS = ("binary_tensor_data",)
 HEADER_LENGTH = "Inference-Header-Content-Length"  # bytes of JSON ahead of the raw tensors
 SIGNATURE_NAME = "signature_name"
-MAX_RANK = 32
 
 DATATYPES = {  # by TensorFlow's names
     "DT_BOOL": "BOOL", "DT_UINT8": "UINT8", "DT_UINT16": "UINT16", "DT_UINT32": "UINT32", "DT_UINT64": "UINT64",
@@ -154,7 +153,28 @@ def read_question(body: bytes, signatures: Mapping[str, Signature], header_lengt
     """
     request = read_json(body, header_length)
     signature = choose_signature(request, signatures)
-    return Question(replace(request, inputs=()), signature.name, decode_inputs(request, signature))
+    inputs = decode_inputs(request, signature)
+    json_codec.refuse_overflow(body[: json_length(body, header_length)].decode(), inputs)
+    return Question(replace(request, inputs=()), signature.name, inputs)
+
+
+def json_length(body: bytes, header_length: str | None) -> int:
+    """Returns how many bytes of a body are JSON, the raw tensors after it not counted.
+
+    Args:
+        body: all of it.
+        header_length: value of the header `Inference-Header-Content-Length`; None where all is JSON.
+
+    Raises:
+        RequestError: the header holds no number, or more than the body has.
+    """
+    if header_length is None:
+        return len(body)
+    if not (header_length.isascii() and header_length.isdecimal() and len(header_length) < 20):
+        raise invalid(f"{HEADER_LENGTH}: expected a number of bytes, found {header_length[:50]!r}.")
+    if int(header_length) > len(body):
+        raise invalid(f"{HEADER_LENGTH}: expected at most the {len(body)} bytes of the body, found {header_length}.")
+    return int(header_length)
 
 
 def wanted_outputs(request: InferRequest, signature: Signature) -> dict[str, bool]:
@@ -240,18 +260,12 @@ def read_json(body: bytes, header_length: str | None) -> InferRequest:
 
     Args:
         body: all of it.
-        header_length: value of the header `Inference-Header-Content-Length`; none where all is JSON.
+        header_length: see `json_length`.
 
     Raises:
         RequestError: it is no such request.
     """
-    end = len(body)
-    if header_length is not None:
-        if not (header_length.isascii() and header_length.isdecimal() and len(header_length) < 20):
-            raise invalid(f"{HEADER_LENGTH}: expected a number of bytes, found {header_length[:50]!r}.")
-        end = int(header_length)
-        if end > len(body):
-            raise invalid(f"{HEADER_LENGTH}: expected at most the {len(body)} bytes of the body, found {end}.")
+    end = json_length(body, header_length)
     try:
         document = json.loads(body[:end].decode())
     except (ValueError, RecursionError) as error:
@@ -272,7 +286,7 @@ def read_json(body: bytes, header_length: str | None) -> InferRequest:
     outputs = {}
     for item in _objects_of(document, "outputs"):
         wishes = _typed(item, "parameters", dict, {})
-        _refuse_extensions(wishes, f"output {_typed(item, 'name', str)[:200]}")
+        refuse_extensions(wishes, f"output {_typed(item, 'name', str)[:200]}")
         outputs[item["name"]] = wishes.get("binary_data", is_raw) is True
     return InferRequest(
         tuple(inputs), str(parameters.get(SIGNATURE_NAME, "")), outputs, _typed(document, "id", str, ""), is_raw
@@ -311,7 +325,7 @@ def _json_input(item: Mapping[str, Any], raw: bytes | None, size: int | None) ->
     name, shape = _typed(item, "name", str), _typed(item, "shape", list)
     if any(type(size) is not int for size in shape):
         raise invalid(f"input {name[:200]}: expected whole numbers as shape, found {json_codec.shown(shape)}.")
-    _refuse_extensions(_typed(item, "parameters", dict, {}), f"input {name[:200]}")
+    refuse_extensions(_typed(item, "parameters", dict, {}), f"input {name[:200]}")
     if (raw is None) == ("data" not in item):
         raise invalid(f"input {name[:200]}: expected either data or a parameter binary_data_size.")
     if raw is not None and len(raw) != size:
@@ -342,7 +356,12 @@ def _binary_size(item: Mapping[str, Any]) -> int | None:
     return size
 
 
-def _refuse_extensions(parameters: Mapping[str, Any], where: str) -> None:
+def refuse_extensions(parameters: Mapping[str, Any], where: str) -> None:
+    """Refuses parameters of extensions that would change what a request or its answer holds.
+
+    Raises:
+        RequestError: there is one.
+    """
     for name in ("shared_memory_region", "classification"):
         if name in parameters:
             raise invalid(f"{where}: this server has no {name.replace('_', ' ')}.")

@@ -22,15 +22,15 @@ from serving.server.open_inference import (
     datatype,
     decode_inputs,
     raw_values,
+    refuse_extensions,
     to_raw,
     wanted_outputs,
 )
 from serving.server.open_inference_rest import model_choice, model_metadata, server_metadata
-from serving.server.predictor import Predictor, in_thread_if
+from serving.server.predictor import SMALL, SMALL_ANSWER, Predictor, in_thread_if
 from serving.server.signatures import Array, Arrays, Signature, TensorSpec
 
 SERVICE = "inference.GRPCInferenceService"
-SMALL = 256 * 2**10  # bytes: tensors up to this size are read in the event loop
 
 _TENSOR = {
     "name": (1, "string"),
@@ -169,7 +169,7 @@ class OpenInferenceGrpc:
                 response = _CLASSES["ModelInferResponse"](
                     model_name=choice.name, model_version=str(servable.version), id=request.id
                 )
-                is_large = sum(outputs[name].size for name in wanted) > SMALL / 16
+                is_large = sum(outputs[name].size for name in wanted) > SMALL_ANSWER
                 await in_thread_if(is_large, _fill, response, outputs, signature, wanted)
                 return response
 
@@ -189,9 +189,7 @@ def read_message(request: Any) -> InferRequest:
     raws = list(request.raw_input_contents) or [None] * len(request.inputs)
     inputs = tuple(_input(tensor, raw) for tensor, raw in zip(request.inputs, raws, strict=True))
     for item in (*request.inputs, *request.outputs):
-        for name in ("shared_memory_region", "classification"):
-            if name in item.parameters:
-                raise invalid(f"{item.name[:200]}: this server has no {name.replace('_', ' ')}.")
+        refuse_extensions(item.parameters, item.name[:200])
     parameter = request.parameters[SIGNATURE_NAME].string_param if SIGNATURE_NAME in request.parameters else ""
     outputs = {output.name: is_raw for output in request.outputs}
     return InferRequest(inputs, parameter, outputs, request.id, is_raw)

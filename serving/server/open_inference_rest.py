@@ -24,17 +24,17 @@ from serving.server.open_inference import (
     PLATFORM,
     SIGNATURE_NAME,
     Question,
+    json_length,
     read_question,
     tensor_metadata,
     wanted_outputs,
     write_json,
 )
-from serving.server.predictor import ModelChoice, Predictor, in_thread_if
+from serving.server.predictor import SMALL, SMALL_ANSWER, ModelChoice, Predictor, in_thread_if
 from serving.server.servable import Servable
 
 LIVE, READY = "/v2/health/live", "/v2/health/ready"  # asked by probes, which have no token
 _MODEL = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?(?:/(ready|infer))?")
-SMALL = 64 * 2**10  # bytes of JSON that are read in the event loop
 
 Body = Callable[[Request], AbstractAsyncContextManager[bytes]]
 
@@ -130,16 +130,13 @@ class OpenInferenceRest:
 
                         head = {"model_name": choice.name, "model_version": str(servable.version)}
                         head |= {"id": question.request.id} if question.request.id else {}
-                        is_large = sum(outputs[name].size for name in wanted) > SMALL / 16
+                        is_large = sum(outputs[name].size for name in wanted) > SMALL_ANSWER
                         answer = await in_thread_if(is_large, write_json, head, outputs, signature, wanted)
         return _infer_response(*answer)
 
     async def _read(self, body: bytes, header_length: str | None, servable: Servable) -> Question:
         signatures = servable.model.signatures
-        json_bytes = len(body)
-        if header_length is not None and header_length.isdecimal() and len(header_length) < 20:
-            json_bytes = int(header_length)
-        if json_bytes > SMALL:
+        if json_length(body, header_length) > SMALL:
             return await self._json.read(body, signatures, partial(read_question, header_length=header_length))
         return await in_thread_if(len(body) > SMALL, read_question, body, signatures, header_length)
 

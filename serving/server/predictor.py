@@ -26,6 +26,9 @@ from serving.server.status import status_response
 from serving.server.tracing import Tracing
 from serving.server.versions import Versions
 
+SMALL = 64 * 2**10  # bytes: a message up to this size is read in the event loop, in less than two milliseconds
+SMALL_ANSWER = 4 * 2**10  # values: outputs up to this many are written there
+
 T = TypeVar("T")
 
 _CODES = {code.value[0]: code for code in StatusCode}

@@ -21,6 +21,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from tensorflow_serving.apis.get_model_metadata_pb2 import GetModelMetadataResponse, SignatureDefMap
 
+from components.model_version.folders import version_number
 from serving.server import json_forms, metrics
 from serving.server.bodies import body_of
 from serving.server.errors import RequestError, invalid
@@ -28,7 +29,7 @@ from serving.server.json_process import JsonProcess, Read, read_request
 from serving.server.limits import check_token
 from serving.server.open_inference import HEADER_LENGTH
 from serving.server.open_inference_rest import LIVE, READY, OpenInferenceRest
-from serving.server.predictor import ModelChoice, Predictor, as_request_error, in_thread_if
+from serving.server.predictor import SMALL, SMALL_ANSWER, ModelChoice, Predictor, as_request_error, in_thread_if
 from serving.server.servable import Servable
 from serving.server.signatures import Arrays, Signature
 from serving.server.tracing import note_http_status
@@ -45,8 +46,6 @@ _ROUTE = re.compile(
 )
 # What a page of another origin may send, beside what every page may.
 _CORS_HEADERS = ("authorization", "content-type", HEADER_LENGTH, "traceparent", "tracestate")
-MAX_VERSION = 2**63 - 1
-SMALL = 64 * 2**10  # bytes: a body up to this size is read in the event loop, in less than two milliseconds
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -95,9 +94,12 @@ class RestApi:
 
         async def answer(request: Request) -> Response:
             route = _route(request.scope["path"])
+            # Not of `request.url`: the header Host is a part of it, and may be anything.
             attributes = {
-                "http.request.method": request.method, "url.scheme": request.scope["scheme"], "http.route": route
-            }  # fmt: skip
+                "http.request.method": request.method,
+                "url.scheme": request.scope["scheme"],
+                "http.route": route,
+            }
             name = f"{request.method} {route}".strip()
             with self._predictor.tracing.request(name, request.headers, attributes) as span:
                 response = await respond(request)
@@ -146,7 +148,7 @@ class RestApi:
                         assert inputs is not None  # the signature is known, so they were read
                         outputs = await self._predictor.run(servable, signature, inputs)
                         size = sum(values.size for values in outputs.values())
-                        return _json(await in_thread_if(size > SMALL / 16, _encode, outputs, in_rows))
+                        return _json(await in_thread_if(size > SMALL_ANSWER, _encode, outputs, in_rows))
 
     async def _refuse(self, request: Request, choice: ModelChoice, method: str) -> Response:
         """Answers `:classify` and `:regress` as TensorFlow Serving does for a signature of another method."""
@@ -187,9 +189,10 @@ _ALL = {"always_print_fields_with_no_presence": True}
 
 def _choice(match: re.Match[str]) -> ModelChoice:
     name, version, label = match.group(1, 2, 3)
-    if version and (len(version) > 19 or int(version) > MAX_VERSION):
+    number = version_number(version) if version else None
+    if version and number is None:
         raise invalid(f"Failed to convert version: {version[:100]} to numeric.")
-    return ModelChoice(name, int(version) if version else None, label)
+    return ModelChoice(name, number, label)
 
 
 _METHODS = {"classify": "classification", "regress": "regression"}

@@ -19,6 +19,7 @@ Array = np.ndarray[Any, Any]
 Arrays = dict[str, Array]
 
 MAX_TEXTS = 2**20  # of one input: each takes fifty bytes beside its own
+MAX_RANK = 32  # dimensions, as many as NumPy took before its version 2
 MAX_SIZE = 2**31  # of a dimension; beside one of size 0, a larger one would need no values
 
 

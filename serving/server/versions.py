@@ -177,9 +177,9 @@ class Versions:
             await self.on_change()
 
     def _say_what_is_missing(self) -> None:
-        """Logs what is passed over and what is asked for in vain; once, for as long as it stays so."""
+        """Logs what is passed over and which versions and labels are missing; once, for as long as it stays so."""
         folder, policy = self._settings.models, self._policy
-        notes = [f"{folder / name}: passed over, for {why}." for name, why in self._folders.passed_over.items()]
+        notes = [f"{folder / name}: passed over, because {why}." for name, why in self._folders.passed_over.items()]
         notes += [
             f"{folder}: version {version} is asked for, and there is no such version."
             for version in sorted(set(policy.specific) - self._folders.paths.keys())

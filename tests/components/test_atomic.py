@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import signal
 import subprocess
 import sys
@@ -9,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from components.atomic import new_file, new_folder, rename_to_new, write_bytes, write_text
+from components.atomic import NotAFileError, new_file, new_folder, open_regular, rename_to_new, write_bytes, write_text
 
 ROOT = Path(__file__).parents[2]
 
@@ -98,3 +100,50 @@ def test_renaming_to_a_taken_name_changes_nothing(tmp_path: Path, taken: str) ->
 def test_renaming_says_when_it_cannot_be_done_at_all(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         rename_to_new(tmp_path / "nothing", tmp_path / "7")
+
+
+def test_a_file_to_lock_is_made_and_never_emptied(tmp_path: Path) -> None:
+    with open_regular(tmp_path / ".lock") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.write(b"one")
+    with open_regular(tmp_path / ".lock") as lock:
+        assert lock.read() in (b"", b"one")
+        lock.write(b"two")
+        lock.seek(0)
+        assert lock.read() == b"onetwo"
+
+
+@pytest.mark.parametrize("kind", ["link", "dangling link", "pipe", "folder"])
+def test_what_is_no_file_is_not_opened(tmp_path: Path, kind: str) -> None:
+    lock, elsewhere = tmp_path / ".lock", tmp_path / "elsewhere"
+    if kind == "link":
+        elsewhere.write_text("precious")
+    if "link" in kind:
+        lock.symlink_to(elsewhere)
+    elif kind == "pipe":
+        os.mkfifo(lock)
+    else:
+        lock.mkdir()
+
+    found = "a link" if "link" in kind else "something else"
+    with pytest.raises(NotAFileError, match=rf"{lock}: expected a file of ours, found {found}"):
+        open_regular(lock)
+
+    assert elsewhere.exists() == (kind == "link")
+    assert kind != "link" or elsewhere.read_text() == "precious"
+
+
+def test_what_is_written_is_for_those_whom_the_umask_lets_read(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        write_text(tmp_path / "made" / "answers.csv", "learner_id")
+        with new_folder(tmp_path / "model") as beside:
+            (beside / "data").touch()
+        open_regular(tmp_path / ".lock").close()
+    finally:
+        os.umask(before)
+
+    modes = {str(path.relative_to(tmp_path)): path.stat().st_mode & 0o777 for path in tmp_path.rglob("*")}
+    assert modes == {
+        "made": 0o750, "made/answers.csv": 0o640, "model": 0o750, "model/data": 0o640, ".lock": 0o640,
+    }  # fmt: skip

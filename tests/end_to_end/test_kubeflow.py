@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationW
 IMAGE = "localhost/mastery-test:latest"
 SETTINGS = [
     "training.epochs=1", "training.histograms=false", "gates=[{metric: f1_macro, min: 0.1}]", "kubeflow.root=/mastery",
-    f"kubeflow.image={IMAGE}",
+    f"kubeflow.image={IMAGE}", f"kubeflow.gpu_image={IMAGE}",
 ]  # fmt: skip
 
 

@@ -33,14 +33,22 @@ class Chat:
 
 
 @contextmanager
-def webhook(*answers: int) -> Iterator[Chat]:
-    """Runs a server that takes JSON by POST."""
+def webhook(*answers: int, reason: str | None = None, location: str | None = None) -> Iterator[Chat]:
+    """Runs a server that takes JSON by POST.
+
+    Args:
+        answers: codes it answers with.
+        reason: the words beside them; default: those of HTTP.
+        location: where it sends the caller on to.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             assert self.headers["Content-Type"] == "application/json"
             chat.received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(chat.answers.pop(0) if len(chat.answers) > 1 else chat.answers[0])
+            self.send_response(chat.answers.pop(0) if len(chat.answers) > 1 else chat.answers[0], reason)
+            if location:
+                self.send_header("Location", location)
             self.end_headers()
 
         def log_message(self, *_: object) -> None:

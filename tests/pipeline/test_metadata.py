@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -11,7 +13,7 @@ from ml_metadata.proto import metadata_store_pb2
 
 from components.config import Metadata
 from pipeline.layout import Layout
-from pipeline.metadata import MetadataError, connect, connection_config
+from pipeline.metadata import MetadataError, connect, connection_config, explained
 from tests.mariadb import PASSWORD, MariaDB, find_server, serve
 from tests.ports import free_port
 
@@ -90,3 +92,43 @@ def test_a_database_that_is_starting_is_waited_for(
     finally:
         over.set()
         thread.join()
+
+
+HOLD = """
+import sqlite3, sys
+database = sqlite3.connect(sys.argv[1], isolation_level=None)
+database.execute(f"BEGIN {sys.argv[2]}")
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("kind", ["IMMEDIATE", "EXCLUSIVE"])
+def test_a_locked_file_is_said_to_be_locked_and_by_whom(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr("pipeline.metadata.BUSY", 0.1)
+    layout = Layout(tmp_path, "algebra")
+    connection = connection_config(Metadata(), layout)
+    store = connect(connection)
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(layout.metadata), kind], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdin
+        assert holder.stdout
+        assert holder.stdout.readline() == b"held\n"
+        locked = rf"metadata\.sqlite: the metadata store is locked by process {holder.pid} \("
+        with pytest.raises(MetadataError, match=locked):
+            connect(connection)
+        if kind == "IMMEDIATE":  # in the middle of a run, where ML Metadata's own word is "aborted"
+            with pytest.raises(MetadataError, match=locked), explained(connection):
+                store.put_artifact_type(metadata_store_pb2.ArtifactType(name="Model"))
+        holder.stdin.close()
+    assert connect(connection).get_artifacts() == []
+
+
+def test_a_folder_in_the_file_s_place_is_an_error(tmp_path: Path) -> None:
+    layout = Layout(tmp_path, "algebra")
+    layout.metadata.mkdir()
+    with pytest.raises(MetadataError, match=r"metadata\.sqlite: expected a file that can be written, found: unable"):
+        connect(connection_config(Metadata(), layout))

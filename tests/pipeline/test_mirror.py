@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from components.object_store import ObjectStoreError
+from components.safe_paths import UnsafePathError
 from pipeline.mirror import Mirror
 from tests.s3 import Bucket
 
@@ -174,3 +176,88 @@ def test_a_bucket_that_is_not_there_and_a_wrong_address_are_told(tmp_path: Path)
         Mirror("s3://not-there/a", tmp_path).push([tmp_path / "file"])
     with pytest.raises(ObjectStoreError, match="expected an address such as s3://bucket/folder"):
         Mirror("ftq://host/a", tmp_path)
+
+
+HOSTILE = ["../out", "a/../../out", "/tmp/out", "//out", "a//out", "..\\out", "a\nb", "x" * 300]
+
+
+def below(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_list_of_files_cannot_name_one_elsewhere(there: Mirror, bucket: Bucket, tmp_path: Path, name: str) -> None:
+    listed = json.dumps({"files": {"whole": 1, name: 1}}).encode()
+    bucket.client.put_object(Bucket=bucket.name, Key="deployment/nodes/Gen/7/.complete", Body=listed)
+    bucket.client.put_object(Bucket=bucket.name, Key="deployment/nodes/Gen/7/whole", Body=b"x")
+    with pytest.raises(UnsafePathError, match=r"expected the name of a file below .*nodes/Gen/7, found"):
+        there.pull([there.root / "nodes/Gen/7"])
+    assert below(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "content", [b"[]", b"{}", b'{"files": [1]}', b'{"files": {"a": "1"}}', b'{"files": {"a": true}}']
+)
+def test_a_list_of_files_that_is_none_is_told(there: Mirror, bucket: Bucket, content: bytes) -> None:
+    bucket.client.put_object(Bucket=bucket.name, Key="deployment/nodes/Gen/7/.complete", Body=content)
+    with pytest.raises(ObjectStoreError, match=r"7/\.complete: expected the sizes of the folder's files"):
+        there.pull([there.root / "nodes/Gen/7"])
+
+
+@pytest.mark.parametrize("key", ["nodes/../../../out", "nodes/Gen//8", "nodes/a\\b", "nodes/a/../../b"])
+def test_an_outline_makes_no_folder_elsewhere(there: Mirror, bucket: Bucket, tmp_path: Path, key: str) -> None:
+    for name in (key, "nodes/Gen/7"):
+        bucket.client.put_object(Bucket=bucket.name, Key=f"deployment/{name}/.complete", Body=b"{}")
+    with pytest.raises(UnsafePathError, match="expected the name of a file below"):
+        there.outline(there.root / "nodes")
+    assert below(tmp_path) == []
+
+
+def test_an_outline_of_versions_takes_ascii_numbers_only(there: Mirror, bucket: Bucket) -> None:
+    for name in ("17", "\u0663", "..", "gpu"):
+        bucket.client.put_object(Bucket=bucket.name, Key=f"deployment/serving/{name}/saved_model.pb", Body=b"x")
+    there.outline_versions(there.root / "serving")
+    assert below(there.root) == ["serving", "serving/17"]
+
+
+def test_a_path_of_the_metadata_store_cannot_lead_out_of_the_root(there: Mirror, tmp_path: Path) -> None:
+    path = there.root / "nodes" / ".." / ".." / "out"
+    for attempt in (lambda: there.covers(path), lambda: there.pull([path]), lambda: there.push([path])):
+        with pytest.raises(UnsafePathError, match=r"'nodes/\.\./\.\./out': expected the name of a file below"):
+            attempt()
+    assert not there.covers(tmp_path / "elsewhere")
+    with pytest.raises(UnsafePathError, match=r"expected a path below .*there"):
+        there.pull([tmp_path / "elsewhere"])
+
+
+def test_no_link_is_followed_in_either_direction(here: Mirror, there: Mirror, bucket: Bucket, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("precious")
+    write(here.root, FOLDER)
+    folder = "nodes/Gen/examples/7"
+    here.push([here.root / folder])
+    (there.root / folder).mkdir(parents=True)
+    (there.root / folder / "summary.json").symlink_to(secret)
+    with pytest.raises(UnsafePathError, match="found a link"):
+        there.pull([there.root / folder])
+    assert secret.read_text() == "precious"
+    (here.root / folder / "more").symlink_to(secret)
+    with pytest.raises(UnsafePathError, match="found a link"):
+        here.push([here.root / folder])
+    assert not [name for name in bucket.names() if name.endswith("more")]
+
+
+def test_nobody_else_may_read_what_is_pushed(here: Mirror, bucket: Bucket) -> None:
+    write(here.root, FOLDER | MODEL)
+    here.push([here.root / "nodes/Gen/examples/7"])
+    here.push_version(here.root / "serving/17")
+    owner = bucket.client.get_bucket_acl(Bucket=bucket.name)["Owner"]["ID"]
+    for name in bucket.names():
+        grants = bucket.client.get_object_acl(Bucket=bucket.name, Key=name)["Grants"]
+        assert [grant["Grantee"].get("ID") for grant in grants] == [owner], name
+
+
+def test_an_address_with_a_password_is_refused_without_it(tmp_path: Path) -> None:
+    with pytest.raises(ObjectStoreError, match=r"s3://\.\.\.@bucket/a: expected an address without user") as told:
+        Mirror("s3://key:canary@bucket/a", tmp_path)
+    assert "canary" not in str(told.value)

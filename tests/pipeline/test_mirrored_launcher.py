@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,7 +44,7 @@ def test_nodes_find_what_others_wrote_and_a_cached_one_moves_nothing(
     shutil.copyfile(config.schema_, snapshot)
     mirror.push([snapshot])
 
-    def launch(node_id: str, run: str, *, use_cache: bool = True) -> tuple[str, set[str]]:
+    def launch(node_id: str, run: str, *, use_cache: bool = True, store: Any = store) -> tuple[str, set[str]]:
         """Runs a node with an empty root; returns its state and the nodes of which there are files afterwards."""
         shutil.rmtree(layout.root)
         layout.root.mkdir()
@@ -67,3 +68,9 @@ def test_nodes_find_what_others_wrote_and_a_cached_one_moves_nothing(
     failed = connect(store).get_executions()[-1]
     assert failed.last_known_state == failed.FAILED
     assert launch("ExampleGen", "fourth") == ("done", {"ExampleGen"})
+
+    before = bucket.names()
+    lost = connection_config(Metadata(), Layout(tmp_path / "another", config.name))
+    with pytest.raises(MasteryError, match="does not know StatisticsGen/statistics/"):
+        launch("StatisticsGen", "fifth", store=lost)
+    assert bucket.names() == before

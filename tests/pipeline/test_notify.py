@@ -47,7 +47,7 @@ def test_a_webhook_gets_text_for_people_and_fields_for_machines() -> None:
     [sent] = chat.received
     assert sent["text"].splitlines() == [
         "Mastery, algebra: gates failed",
-        "- recall of low >= 0.85: 0.821 FAILED (0.029 below)",
+        "- recall of low &gt;= 0.85: 0.821 FAILED (0.029 below)",
         "Nothing was pushed: the version that is served stays.",
         "Report: /runs/report.html",
         f"Run: 20261120-040000-abc123 on {FAILED.machine}",
@@ -167,7 +167,7 @@ def by(*changes: str) -> dict[str, Any]:
         ({"webhook": {}}, "expected one of url and url_env"),
         ({"webhook": {"url": "https://a.example", "url_env": "A"}}, "expected one of url and url_env"),
         ({"webhook": {"url": "a.example/hook"}}, "expected an address that starts with https://"),
-        ({"webhook": {"url": "https://me:word@a.example"}}, "expected no password in it"),
+        ({"webhook": {"url": "https://me:word@a.example"}}, "expected an address without user name and password"),
         (by("user", "me"), "expected both of user and password_env"),
         (by("user", "me", "password_env", "P", "tls", "none"), "expected starttls or tls with a password"),
         (by("sender", "nobody"), "String should match"),
@@ -177,3 +177,38 @@ def by(*changes: str) -> dict[str, Any]:
 def test_what_is_wrong_is_told_before_the_run(section: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         Notify.model_validate(section)
+
+
+HOSTILE = Outcome(
+    name="algebra", state="failed", error="class <!channel> of <http://evil.example|it> & @all\x1b[2J\nSubject: other"
+)
+
+
+def test_a_chat_gets_no_orders_and_a_program_gets_the_text_as_it_is() -> None:
+    with webhook() as chat:
+        assert deliver(by_webhook(chat.url), HOSTILE) == []
+    [sent] = chat.received
+    assert "class &lt;!channel&gt; of &lt;http://evil.example|it&gt; &amp; @\u200ball\\u001b[2J\n" in sent["text"]
+    assert sent["error"] == HOSTILE.error
+
+
+def test_a_mail_has_one_subject_and_no_escape_sequences() -> None:
+    two_lines = HOSTILE.model_copy(update={"name": "algebra\nBcc: everybody@example.org\x1b"})
+    with mail_server() as mailbox:
+        assert deliver(by_mail(mailbox.port, "127.0.0.1"), two_lines) == []
+    [mail] = mailbox.mails
+    assert mail["Subject"] == "Mastery, algebra\\u000aBcc: everybody@example.org\\u001b: failed"
+    assert mail["Bcc"] is None
+    assert "\x1b" not in mail.get_payload()
+
+
+def test_a_redirection_is_not_followed() -> None:
+    with webhook() as elsewhere, webhook(302, location=elsewhere.url) as chat:
+        [problem] = deliver(by_webhook(chat.url), FAILED)
+        assert (len(chat.received), elsewhere.received) == (1, [])
+    assert problem == "notify.webhook: expected an answer 2xx, found 302 Found"
+
+
+def test_the_words_of_a_server_are_not_repeated() -> None:
+    with webhook(404, reason=f"no hook {SECRET}") as chat:
+        assert deliver(by_webhook(chat.url), FAILED) == ["notify.webhook: expected an answer 2xx, found 404 Not Found"]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from ml_metadata import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.config import Metadata
+from components.safe_paths import UnsafePathError
 from pipeline.layout import Layout
 from pipeline.metadata import connect, connection_config
 from pipeline.recover import cancel_unfinished
@@ -54,3 +56,12 @@ def test_only_the_unfinished_of_that_run_are_cancelled(tmp_path: Path) -> None:
         f"Trainer/output/{other}/half",
     ]
     assert cancel_unfinished(store, layout, RUN) == []
+
+
+def test_a_node_of_a_shared_store_cannot_lead_out_of_its_folder(tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "root", "algebra")
+    store = connect(connection_config(Metadata(), layout))
+    number = execution(store, layout, "../../../outside", mlmd.Execution.RUNNING)
+    with pytest.raises(UnsafePathError, match="outside"):
+        cancel_unfinished(store, layout, RUN)
+    assert (tmp_path / "outside" / "output" / str(number) / "half").exists()

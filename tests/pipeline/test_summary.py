@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
+from components.console import PlainConsole
 from pipeline.record import NodeRecord, RunRecord
 from pipeline.summary import exit_code, print_summary
 
@@ -20,7 +20,7 @@ GATE = {
 
 
 def printed(record: RunRecord) -> str:
-    console = Console(file=io.StringIO(), width=120)
+    console = PlainConsole(file=io.StringIO(), width=120)
     print_summary(record, console)
     text = console.file
     assert isinstance(text, io.StringIO)
@@ -61,6 +61,11 @@ def test_a_run_without_new_data_says_which_one_it_goes_back_to() -> None:
         text = printed(record(state="no new data", seen_before=seen, data={"spans": ["3", "4"], "version": 1}))
         assert f"no new data since run 20251231-000000-def, {what}" in text
         assert "3 to 4 (2 spans), version 1" in text
+
+
+def test_a_warning_is_the_last_thing_said_before_the_run() -> None:
+    lines = printed(record(state="passed", warnings=["fitted on the CPU, although a GPU is here"])).splitlines()
+    assert lines[-2] == "Warning  fitted on the CPU, although a GPU is here"
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from components.config import load_config
 from components.errors import ConfigError
+from tests.components.config.any_config import places, put
 
 BASE = {
     "name": "algebra",
@@ -48,6 +52,20 @@ def test_paths_in_an_override_count_from_the_current_folder(tmp_path: Path, monk
     config = load_config(file, ["data.events=new.csv", "data.outcomes=[a.csv, s3://bucket/b.csv]"])
     assert config.data.events == [str(tmp_path / "elsewhere/new.csv")]
     assert config.data.outcomes == [str(tmp_path / "elsewhere/a.csv"), "s3://bucket/b.csv"]
+
+
+def test_the_folder_of_the_configuration_is_no_pattern(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "logs [2024]*"
+    (folder / "[1]").mkdir(parents=True)
+    patterns = {"events": "day-[0-9]/*.csv", "outcomes": ["o.csv", "[1]/o.csv", "../*.csv", "v{SPAN}/o.csv"]}
+    config = load_config(write(folder, data=patterns))
+    escaped = f"{tmp_path}/logs [[]2024][*]"
+    assert config.data.events == [f"{escaped}/day-[0-9]/*.csv"]
+    plain, *others = config.data.outcomes
+    assert plain == f"{folder}/o.csv"
+    assert others == [f"{escaped}/[1]/o.csv", f"{tmp_path}/*.csv", f"{escaped}/v{{SPAN}}/o.csv"]
+    monkeypatch.chdir(folder)
+    assert load_config(write(folder), ["data.events=*.csv"]).data.events == [f"{escaped}/*.csv"]
 
 
 def test_overrides_are_yaml_and_reach_lists_and_new_sections(tmp_path: Path) -> None:
@@ -119,14 +137,18 @@ def test_errors_name_line_and_key(tmp_path: Path) -> None:
         ({"context": {"gender": {"type": "categorical"}}}, "gender is listed in `protected`"),
         ({"prior": {"group_by": ["region"]}}, "region is listed in `protected`"),
         ({"context": {"correct": {"type": "numeric"}}}, "names that are not in steps.features"),
-        ({"context": {"mastery": {"type": "categorical"}}}, "cannot be an input"),
+        ({"context": {"mastery": {"type": "categorical"}}}, "context: ['mastery'] cannot be named here"),
         ({"context": {"time_to_as_of": {"type": "numeric"}}}, "are step features"),
         ({"label": {"column": "mastery", "classes": ["one"]}}, "two or more different names"),
         ({"label": {"column": "score", "task": "regression", "classes": ["a", "b"]}}, "expected none"),
         ({"training": {"class_weights": {"no": 1.0}}}, "expected a weight for each"),
         ({"steps": {"max_steps": 3, "min_steps": 4, "features": {"a": {"type": "numeric"}}}}, "at most max_steps"),
-        ({"evaluation": {"slices": ["correct"]}}, "evaluation.slices: expected columns of outcomes, found ['correct']"),
-        ({"prior": {"group_by": ["mastery"]}}, "prior.group_by: expected columns of outcomes, found ['mastery']"),
+        ({"evaluation": {"slices": ["correct"]}}, "evaluation.slices: ['correct'] cannot be named here"),
+        ({"prior": {"group_by": ["mastery"]}}, "prior.group_by: ['mastery'] cannot be named here"),
+        ({"evaluation": {"slices": [["_split", "_order"]]}}, "evaluation.slices: ['_order', '_split'] cannot be named"),
+        ({"label": {"column": "unit_id", "classes": ["a", "b"]}}, "label.column: ['unit_id'] cannot be named here"),
+        ({"steps": {"features": {"unit_id": {"type": "categorical"}}}}, "steps.features: ['unit_id'] cannot be named"),
+        ({"context": {"unit_id": {"type": "numeric"}}}, "context.unit_id: expected type: categorical"),
         ({"name": "Ä b"}, "expected lower-case letters"),
     ],
 )
@@ -157,3 +179,127 @@ def test_an_unknown_time_zone_is_named(tmp_path: Path) -> None:
     assert "kubeflow.timezone: expected a time zone such as Europe/Zurich, found 'CEST'" in message(
         tmp_path, kubeflow={"timezone": "CEST"}
     )
+
+
+def test_a_key_that_is_mistyped_is_answered_with_the_one_that_was_meant(tmp_path: Path) -> None:
+    assert "epoch: this key is not known. Did you mean training.epochs?" in message(tmp_path, "training.epoch=5")
+    assert "Did you mean training?" in message(tmp_path, trainig={"epochs": 5})
+    assert "Did you mean training.epochs?" in message(tmp_path, "epochs=5")
+    assert "Did you mean gates[0].metric?" in message(tmp_path, gates=[{"metrik": "auc", "metric": "auc", "min": 0.5}])
+    mistyped = {"correct": {"type": "numeric", "skale": "none"}}
+    assert "Did you mean steps.features.correct.scale?" in message(tmp_path, steps={"features": mistyped})
+
+
+def test_a_wrong_value_of_set_is_said_to_be_one(tmp_path: Path) -> None:
+    assert message(tmp_path, "training.epochs=many").startswith("--set training.epochs: ")
+    assert message(tmp_path, "gates=[{metric: f2, min: 1}]").startswith("--set gates, gates[0].metric: ")
+    assert message(tmp_path, "gates=[{metric: auc, metric: auc}]").startswith(
+        "--set gates=[{metric: auc, metric: auc}]:"
+    )
+
+
+@pytest.mark.parametrize("override", ["=1", "a..b=1", ".a=1", "gates.-1.min=1", "gates.\u0661.min=1"])
+def test_a_key_of_set_that_is_none_is_refused(tmp_path: Path, override: str) -> None:
+    assert message(tmp_path, override).startswith("--set ")
+
+
+def test_features_called_like_types_keep_their_names(tmp_path: Path) -> None:
+    features = {"numeric": {"type": "numeric", "buckets": 1}, "str": {"type": "categorical", "vocabulary": 0}}
+    text = message(tmp_path, steps={"features": features})
+    assert "steps.features.numeric.buckets: " in text
+    assert "steps.features.str.vocabulary: " in text
+
+
+def test_only_the_first_problems_are_listed(tmp_path: Path) -> None:
+    text = message(tmp_path, gates=[{"metric": "f2", "min": 1}] * 100)
+    assert len(text.splitlines()) == 21
+    assert text.endswith("and 80 more problems.")
+
+
+def test_a_long_value_is_cut(tmp_path: Path) -> None:
+    assert len(message(tmp_path, gates=[{"metric": "x" * 10_000, "min": 1}])) < 1000
+
+
+def test_a_section_that_an_alias_stands_for_is_a_copy(tmp_path: Path) -> None:
+    file = write(tmp_path)
+    file.write_text(file.read_text().replace("gates:", "gates: &gates") + "ci: {gates: *gates}\n")
+    config = load_config(file, ["gates.0.min=0.9"])
+    assert config.ci.gates
+    assert (config.gates[0].min, config.ci.gates[0].min) == (0.9, 0.5)
+
+
+def test_the_home_of_nobody_is_named(tmp_path: Path) -> None:
+    assert "schema: expected a path, found '~nobody-at-all/x'" in message(tmp_path, schema="~nobody-at-all/x")
+    assert "--set schema: expected a path" in message(tmp_path, "schema=~nobody-at-all/x")
+
+
+def test_true_is_no_number(tmp_path: Path) -> None:
+    assert "training.epochs: expected no true or false, found True" in message(tmp_path, training={"epochs": True})
+    assert "gates[0].min: expected no true or false" in message(tmp_path, gates=[{"metric": "auc", "min": True}])
+    assert "model.lstm: expected no true or false" in message(tmp_path, model={"lstm": [True]})
+    assert load_config(write(tmp_path, push={"enabled": "off"})).push.enabled is False
+
+
+def test_digits_of_classes_are_digits_in_their_weights(tmp_path: Path) -> None:
+    label = {"column": "level", "classes": [0, 1]}
+    config = load_config(write(tmp_path, label=label, training={"class_weights": {0: 1, 1: 3}}))
+    assert config.training.class_weights == {"0": 1.0, "1": 3.0}
+    assert "greater than 0" in message(tmp_path, training={"class_weights": {"no": 0, "yes": 1}})
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(st.lists(st.tuples(st.sampled_from([path for path, _ in places()]), VALUES), min_size=1, max_size=3))
+@settings(max_examples=150, deadline=None)
+def test_whatever_stands_in_a_file_it_loads_or_is_a_problem_in_words(
+    tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[tuple[str, ...], object]]
+) -> None:
+    values = BASE
+    for path, value in changes:
+        try:
+            values = put(values, path, value)
+        except (AttributeError, TypeError):  # below what is no section any more
+            continue
+    file = tmp_path_factory.getbasetemp() / "odd.yaml"
+    file.write_text(yaml.dump(values), encoding="utf-8")
+    try:
+        load_config(file)
+    except ConfigError as error:
+        longest = max(map(len, str(error).splitlines()))
+    else:
+        longest = 0
+    assert longest < 2000
+
+
+@given(st.binary(max_size=200) | st.text(max_size=100).map(str.encode))
+@settings(max_examples=150, deadline=None)
+def test_whatever_bytes_a_file_has_it_is_a_problem_in_words(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes
+) -> None:
+    file = tmp_path_factory.getbasetemp() / "bytes.yaml"
+    file.write_bytes(content)
+    with pytest.raises(ConfigError, match=re.escape(str(file))):
+        load_config(file)
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        ({"time": "learner_id"}, "data.columns.time: expected another column than for learner_id, found 'learner_id'"),
+        ({"event_type": "time"}, "data.columns.event_type: expected another column than for time"),
+        ({"as_of": "unit_id"}, "data.columns.as_of: expected another column than for unit_id"),
+        ({"unit_id": "mastery"}, "label.column: ['mastery'] cannot be named here"),
+    ],
+)
+def test_a_column_has_one_role(tmp_path: Path, data: dict[str, str], says: str) -> None:
+    assert says in message(tmp_path, data={**BASE["data"], "columns": data})  # type: ignore[dict-item]
+
+
+def test_moments_of_both_tables_may_have_one_name(tmp_path: Path) -> None:
+    same = {**BASE["data"], "columns": {"time": "when", "as_of": "when"}}  # type: ignore[dict-item]
+    assert load_config(write(tmp_path, data=same)).data.columns.as_of == "when"

@@ -90,10 +90,10 @@ def test_only_some_of_many_new_values_are_listed() -> None:
 
 def test_a_wrong_type_is_one_line_though_tfdv_has_two_reasons() -> None:
     assert _judged(dwell=pa.array([[b"long"]] * EXAMPLES, TEXT)) == [
-        "train, dwell: expected numbers with a fraction; found text, in 100 values."
+        "train, dwell: expected numbers (FLOAT); found text, in 100 values."
     ]
     assert _judged(num_steps=pa.array([[1.5]] * EXAMPLES, NUMBER)) == [
-        "train, num_steps: expected integers; found numbers with a fraction, in 100 values."
+        "train, num_steps: expected integers (INT); found numbers (FLOAT), in 100 values."
     ]
 
 

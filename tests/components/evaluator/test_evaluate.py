@@ -209,3 +209,27 @@ def test_a_regression_is_judged_by_its_own_metrics(
         mae, r2 = sk.mean_absolute_error(true[chosen], answers[chosen]), sk.r2_score(true[chosen], answers[chosen])
         assert found["metrics"] == pytest.approx({"mse": mse, "mae": mae, "rmse": mse**0.5, "r2": r2}, rel=1e-5)
         assert (found["classes"], found["confusion"], found["examples"]) == ({}, [], len(true[chosen]))
+
+
+def test_every_text_is_a_slice_of_its_own(
+    tmp_path: Path, make_example: Callable[..., bytes], save_model: Callable[..., Path]
+) -> None:
+    regions = ["a", "a ", "a\0", "a\nb", "a\r\nb", " ", "\n", "nan", "inf", "-1", "01", "1", "1.0", "ü" * 3000]
+    examples = [
+        make_example(
+            learner_id=f"learner {index}",
+            unit_id="u",
+            as_of=index,
+            mastery=CLASSES[index % 3],
+            num_steps=1,
+            region=regions[index % len(regions)],
+            answer=[0.2, 0.3, 0.5],
+        )
+        for index in range(6 * len(regions))
+    ]
+    config = _config(evaluation={"slices": ["region"]}, gates=[{"metric": "accuracy", "min": 0.1}])
+    result = evaluate_model(save_model(tmp_path / "model", CLASSES), examples, config)
+    found = [(item["slice"]["region"], item["examples"]) for item in result["slices"]]
+    numbers = ["-1", "01", "1", "1.0"]
+    texts = sorted({*regions} - {*numbers})
+    assert found == [(region, 6) for region in (*numbers, *texts)]

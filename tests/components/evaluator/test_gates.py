@@ -195,7 +195,7 @@ def test_the_threshold_itself_passes_and_beyond_it_fails(bound: str, threshold: 
     assert not _passes(bound, limit, value + step, start)
 
 
-@given(bounds, numbers, st.sampled_from([None, math.nan]))
+@given(bounds, numbers, st.sampled_from([None, math.nan, math.inf, -math.inf]))
 def test_an_undefined_value_always_fails(bound: str, threshold: float, value: float | None) -> None:
     assert not _passes(bound, threshold, value)
 

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from components.config import Config
 from components.errors import LogError
-from components.event_log.learners import SAMPLE_HASH, hash_learners
+from components.event_log.learners import hash_learners
 from components.event_log.log import read_log
 from components.event_log.sample import choose_sample, smallest_hashes
+from components.naming import SAMPLE_HASH
 
 Configure = Callable[..., Config]
 

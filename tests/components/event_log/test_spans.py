@@ -79,6 +79,14 @@ def test_patterns_with_wildcards_and_folders(tmp_path: Path) -> None:
         assert choose_spans([f"{tmp_path}/{pattern}"], NEWEST).names == ["2026-11-20"]
 
 
+def test_what_is_hidden_is_no_delivery_and_brackets_above_are_no_pattern(tmp_path: Path) -> None:
+    touch(tmp_path, "[x]/a/7/e.csv", "[x]/_temporary/9/e.csv", "[x]/.old/8/e.csv", "[x]/_10/e.csv")
+    pattern = f"{tmp_path}/[[]x]/**/{{SPAN}}/e.csv"
+    assert choose_spans([pattern], "last:3").fill([pattern]) == [f"{tmp_path}/[[]x]/**/7/e.csv"]
+    (tmp_path / "[x]/a/11").symlink_to("7")
+    assert choose_spans([pattern], NEWEST).names == ["11"]
+
+
 def test_a_table_without_spans_is_read_as_it_is(tmp_path: Path) -> None:
     _, outcomes = deliver(tmp_path, "2026-11-18", "2026-11-20")
     chosen = choose_spans([f"{tmp_path}/**/events.csv", outcomes], "last:2")

@@ -5,11 +5,22 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from components.event_log.hints import Hint
 from components.event_log.problems import Place, Problem
 from components.event_log.tally import Tally, merge_tallies
+from components.event_log.timescales import Sighting
 
 NAMES = st.sampled_from(["a", "b"])
-SPAN = st.none() | st.tuples(st.integers(0, 9).map(float), st.integers(10, 19).map(float))
+SIGHTINGS = st.builds(
+    lambda low, row, path, whole: Sighting(
+        count=row, low=low, high=low + 1, whole=whole, path=path, row=row, unit="row", column="time", found=str(row)
+    ),
+    st.integers(0, 9),
+    st.integers(1, 9),
+    NAMES,
+    st.booleans(),
+)
+HINTS = st.builds(Hint, text=NAMES, count=st.integers(1, 9), example=st.sampled_from(["", "x", "y"]))
 PROBLEMS = st.builds(
     lambda subject, row: Problem(subject=subject, expected="x", places=(Place(row=row, found=str(row)),), count=1),
     NAMES,
@@ -18,13 +29,16 @@ PROBLEMS = st.builds(
 TALLIES = st.builds(
     Tally,
     rows=st.dictionaries(NAMES, st.dictionaries(NAMES, st.integers(1, 9)).map(Counter)),
-    clocks=st.dictionaries(st.sampled_from(["integer", "timestamp"]), NAMES),
+    clocks=st.dictionaries(NAMES, st.dictionaries(st.sampled_from(["2", "timestamps"]), SIGHTINGS)),
     types=st.dictionaries(NAMES, st.sampled_from(["integer", "float", "text"])),
-    times=SPAN,
-    moments=SPAN,
     learners=st.integers(0, 9),
     units=st.sets(NAMES),
     steps=st.dictionaries(st.integers(0, 3), st.integers(1, 9)).map(Counter),
+    used_events=st.integers(0, 9),
+    unused=st.sampled_from(["", "a", "b"]),
+    lookalikes=st.dictionaries(NAMES, st.dictionaries(NAMES, st.sampled_from([["a "], ["b "]]))),
+    twins=st.dictionaries(NAMES, st.sets(NAMES)),
+    hints=st.lists(HINTS, max_size=3),
     problems=st.lists(PROBLEMS, max_size=3, unique_by=lambda problem: problem.places[0].row),
 )
 

@@ -108,7 +108,7 @@ def run(tmp_path: Path) -> Callable[[Config], Path]:
                 components=[make_example_gen(config)],
                 enable_cache=True,
                 metadata_connection_config=database,
-                beam_pipeline_args=config.beam.args,
+                beam_pipeline_args=config.beam.options,
             )
         )
         with metadata.Metadata(database) as handle:

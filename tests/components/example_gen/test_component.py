@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from components.config import Config, load_config
 from components.errors import LogError
+from components.event_log.check import check_log
 from components.example_gen.log_examples import examples_from_log
 
 Configure = Callable[..., Config]
@@ -61,6 +62,29 @@ def test_splits_hold_every_outcome_once_and_no_learner_twice(
     assert {split: sum(counts.values()) for split, counts in summary["splits"].items()} == {
         split: len(examples) for split, examples in splits.items()
     }
+
+
+def test_what_only_the_whole_log_shows_is_the_same_through_beam_and_in_memory(
+    configure: Configure, run: Callable[[Config], Path], log: Path, events: pl.DataFrame
+) -> None:
+    config = configure()
+    before = sorted(examples_from_log(config))
+    digits = events.with_columns(pl.col("time").dt.strftime("%Y%m%d%H%M%S").cast(pl.Int64))
+    digits.write_parquet(log / "events.parquet")
+    assert sorted(examples_from_log(config)) == before
+
+    odd = digits[:9].with_columns(learner_id=pl.col("learner_id") + "\u200b")
+    pl.concat([digits, digits[:30], odd]).write_parquet(log / "events.parquet")
+    output = run(config)
+    examples = [example for split in records(output).values() for example in split]
+    assert sorted(examples) == sorted(examples_from_log(config))
+    summary = json.loads((output / "log_summary.json").read_text())
+    assert summary == json.loads(check_log(config).model_dump_json())
+    assert [warning.split(":")[0] for warning in summary["warnings"]] == [
+        "events of a learner and unit without an outcome (they are not used)",
+        "events that are copies of another, alike in every column that is read",
+        "ids in learner_id that differ from another only by characters that nobody sees (each is an id of its own)",
+    ]
 
 
 @pytest.mark.usefixtures("log")

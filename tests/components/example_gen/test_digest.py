@@ -23,3 +23,12 @@ def test_depends_on_what_is_in_the_files_and_nothing_else(tmp_path: Path) -> Non
     first.write_text("c")
     os.utime(first, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert digest_files([("events", files)]) != digest
+
+
+def test_depends_on_what_the_folders_say_of_the_files(tmp_path: Path) -> None:
+    digests = set()
+    for folder in ("unit_id=a", "unit_id=b", "plain", "other"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "e.csv").write_text("a")
+        digests.add(digest_files([("events", [LogFile(str(tmp_path / folder / "e.csv"), "csv", 0)])]))
+    assert len(digests) == 3

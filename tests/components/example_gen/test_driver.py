@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -74,6 +75,25 @@ def test_one_span_a_window_and_all_of_them(days: Path, configure: Configure, run
     whole = summary(run(configure()))
     assert {**summary(every), "files": 0, "spans": 0, "version": 0} == {**whole, "files": 0, "spans": 0, "version": 0}
     assert (whole["spans"], whole["version"]) == ([], None)
+
+
+def test_what_is_passed_over_is_in_the_log_of_the_run_and_in_the_summary(
+    log: Path, configure: Configure, run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="mastery.example_gen")
+    folder = log / "exports" / "course=c"
+    folder.mkdir(parents=True)
+    (log / "events.parquet").rename(folder / "events.parquet")
+    (folder / "latest.parquet").symlink_to("events.parquet")
+    (folder / "_SUCCESS").touch()
+    told = summary(run(configure(events=str(log / "exports"))))
+    reasons = (
+        "1 hidden or starting with _ (exports/course=c/_SUCCESS), "
+        "1 read already under another name (exports/course=c/latest.parquet)"
+    )
+    assert told["passed_over"] == {"events": reasons}
+    assert told["events"] == 600
+    assert f"Not read of events: {reasons}" in caplog.messages
 
 
 def test_late_events_make_a_new_version(days: Path, configure: Configure, run: Run) -> None:

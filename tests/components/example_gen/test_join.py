@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.event_log.windows import ORDER, find_windows
+from components.event_log.windows import find_windows
 from components.example_gen.join import join, join_batches
-from components.naming import AS_OF, LEARNER, NUM_STEPS, TIME, TIME_SINCE_PREVIOUS, TIME_TO_AS_OF, UNIT
+from components.naming import AS_OF, LEARNER, NUM_STEPS, ORDER, TIME, TIME_SINCE_PREVIOUS, TIME_TO_AS_OF, UNIT
 
 FEATURES = ["kind", "value", TIME_SINCE_PREVIOUS, TIME_TO_AS_OF]
 EPOCH = datetime(2024, 1, 1, tzinfo=UTC)

@@ -52,8 +52,8 @@ def test_what_is_passed_over(tmp_path: Path) -> None:
         3: "3", 7: "7", 123: "00000123", 2**63 - 1: "9223372036854775807"
     }  # fmt: skip
     assert found.passed_over == {
-        "v2": "its name is no whole number of at most 64 bits",
-        "٣": "its name is no whole number of at most 64 bits",
+        "v2": "its name is not a whole number of at most 64 bits",
+        "٣": "its name is not a whole number of at most 64 bits",
         "07": "7 stands for the same version",
         "5": "there is no saved_model.pb in it",
         "6": "there is no saved_model.pb in it",

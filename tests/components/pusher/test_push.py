@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from components.atomic import NotAFileError
 from components.model_version.digests import model_digest
 from components.pusher.push import PushError, _folder_beside, push_version, versions
+from components.terminal import entry_point
 
 ROOT = Path(__file__).parents[3]
 PUSH = """
@@ -71,6 +73,14 @@ def test_versions_count_on_when_the_clock_is_behind(model: Path, tmp_path: Path)
 
     assert pushed == [100000000000, 100000000001]
     assert versions(tmp_path / "serving") == [99999999999, 100000000000, 100000000001]
+
+
+def test_there_is_no_version_after_the_largest(model: Path, tmp_path: Path) -> None:
+    largest = tmp_path / "serving" / str(2**63 - 1)
+    largest.mkdir(parents=True)
+    with pytest.raises(PushError, match="a newer version than 9223372036854775807"):
+        push_version(model, largest.parent, {})
+    assert [*largest.parent.glob("[!.]*")] == [largest]
 
 
 def test_a_file_with_a_number_for_a_name_is_left_alone(model: Path, tmp_path: Path) -> None:
@@ -207,3 +217,27 @@ def test_only_a_saved_model_is_pushed(tmp_path: Path) -> None:
         push_version(tmp_path / "model", tmp_path / "serving", {})
 
     assert not (tmp_path / "serving").exists()
+
+
+def test_a_lock_that_is_a_link_is_not_emptied(model: Path, tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    (tmp_path / "serving").mkdir()
+    (tmp_path / "serving" / ".push.lock").symlink_to(precious)
+    with pytest.raises(NotAFileError, match=r"\.push\.lock: expected a file of ours, found a link"):
+        push_version(model, tmp_path / "serving", {})
+    assert precious.read_text() == "precious"
+    assert versions(tmp_path / "serving") == []
+
+
+def test_a_version_is_for_user_and_group_of_the_folder_it_is_pushed_to(model: Path, tmp_path: Path) -> None:
+    serving = tmp_path / "serving"
+    serving.mkdir()
+    group = next(iter({*os.getgroups()} - {os.getgid()}), 4711 if os.getuid() == 0 else os.getgid())
+    os.chown(serving, -1, group)
+    serving.chmod(0o2750)  # new files belong to the folder's group, the server's
+    with entry_point():
+        _, version = push_version(model, serving, {})
+    for path in (version, *version.rglob("*")):
+        assert path.stat().st_gid == group
+        assert path.stat().st_mode & 0o777 == (0o750 if path.is_dir() else 0o640), path

@@ -119,6 +119,7 @@ def log_summary(classes: list[str]) -> LogSummary:
         splits={split: dict.fromkeys(classes or [""], 2000 if split == "train" else 250) for split in SPLITS},
         spans=["2026-11-19", "2026-11-20"],
         version=1,
+        warnings=["events that are copies of another: 3, such as learner '<b>l0</b>'"],
         files={"events": {"logs/events.parquet": 230_816}, "outcomes": {"logs/outcomes.parquet": 18_340}},
     )
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.report.formats import (
+    category,
     change,
     count,
     deviations,
@@ -99,3 +100,14 @@ def test_a_value_just_below_its_threshold_does_not_look_equal() -> None:
 def test_values_a_hundred_thousandth_apart_never_look_equal(value: float, other: float) -> None:
     if abs(value - other) > 1e-5:
         assert told_apart(value, other) != told_apart(other, value)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("quiz", "quiz"), ("Übung 3", "Übung 3"), ("video\nplayed", "video\\nplayed"), ("a\0b", "a\\x00b"),
+        ("quiz ", '"quiz "'), (" ", '" "'), ("\u202eevil", "\\u202eevil"), ("", ""), ("ü" * 3000, "ü" * 59 + "…"),
+    ],
+)  # fmt: skip
+def test_every_character_of_a_category_can_be_seen(value: str, text: str) -> None:
+    assert category(value) == text

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -196,6 +197,15 @@ def test_a_run_that_left_nothing_but_metrics(make_run: MakeRun) -> None:
     assert _sections(tree) == [name for name in SECTIONS if name != "nodes"]
     assert "The trainer left no history" in _text(tree)
     assert "The splits were not held against the schema" in _text(tree)
+
+
+def test_what_it_was_fitted_on_is_said_with_what_was_left_unused(make_run: MakeRun) -> None:
+    sources = make_run(classification())
+    [history] = sources.model_run.glob("history.json")
+    facts = json.loads(history.read_text())
+    warning = "fitted on the CPU, although a GPU is here"
+    history.write_text(json.dumps({**facts, "device": "CPU", "device_warning": warning, "precision": "mixed_bfloat16"}))
+    assert f"CPU, in mixed_bfloat16: {warning}" in _text(_page(sources)[1])
 
 
 def test_passed_but_not_pushed(make_run: MakeRun) -> None:

@@ -87,3 +87,14 @@ def test_text_comes_back_as_the_same_schema(config: Config) -> None:
 
     schema = infer_schema(statistics_of([batch()], config), config)
     assert text_format.Parse(to_text(schema), schema_pb2.Schema()) == schema
+
+
+def test_a_column_of_another_type_gets_that_type(config: Config) -> None:
+    schema = infer_schema(statistics_of([batch()], config), config)
+    feature(schema, "correct").float_domain.max = 1.0
+    lines = schema_changes(schema, statistics_of([batch(correct=lambda _: b"right")], config))
+    assert "log, correct: expected numbers (FLOAT); found text, in 60 values." in lines
+    assert "-  type: FLOAT" in lines
+    assert "+  type: BYTES" in lines
+    assert not any("DEPRECATED" in line for line in lines)
+    assert feature(schema, "correct").type == schema_pb2.FLOAT

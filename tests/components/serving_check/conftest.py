@@ -28,9 +28,10 @@ Flaw = str | None
 class SmallModel(tf.Module):
     """Scores a sequence by a formula; `flaw` names one thing that is wrong with it."""
 
-    def __init__(self, flaw: Flaw) -> None:
+    def __init__(self, flaw: Flaw, level: tf.DType = tf.int64) -> None:
         super().__init__()
         self.flaw = flaw
+        self.level = level  # the type of that column in examples
         # TensorFlow Serving does not restore Keras' variables unless the tf.Variable in them is held, too.
         self.weight = keras.Variable(2.0) if flaw == "forgets its weights" else tf.Variable(2.0)
 
@@ -43,7 +44,7 @@ class SmallModel(tf.Module):
         single = {
             "num_steps": tf.io.FixedLenFeature([], tf.int64),
             "unit_id": tf.io.FixedLenFeature([], tf.string, ""),
-            "level": tf.io.FixedLenFeature([], tf.int64, 0),
+            "level": tf.io.FixedLenFeature([], self.level, 0),
         }
         if self.flaw == "needs the label":
             single["mastery"] = tf.io.FixedLenFeature([], tf.string)

@@ -114,13 +114,15 @@ from pathlib import Path
 import tensorflow as tf
 (cpu,) = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from components.trainer.fit import training_strategy
+from components.config import Training
+from components.trainer.devices import choose_devices
 from tests.components.trainer.tiny_log import SETTINGS, fit
 from tfx.components.trainer.fn_args_utils import FnArgs
 folder = Path(sys.argv[1])
 inputs = FnArgs(train_files=[sys.argv[2]], eval_files=[sys.argv[3]], transform_graph_path=sys.argv[4])
 fit(inputs, folder, SETTINGS)
-print(type(training_strategy()).__name__, training_strategy().num_replicas_in_sync)
+strategy = choose_devices(Training()).strategy()
+print(type(strategy).__name__, strategy.num_replicas_in_sync)
 """
 
 

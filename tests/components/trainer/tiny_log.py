@@ -17,6 +17,7 @@ from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 from tfx_bsl.tfxio.tensor_adapter import TensorAdapterConfig
 from tfx_bsl.tfxio.tensor_representation_util import InferTensorRepresentationsFromSchema
 
+from components.config import Beam
 from components.trainer.settings import Settings
 from components.transform.preprocessing import preprocessing_fn
 from tests.components.transform.analysis import Columns, examples, raw_schema
@@ -60,16 +61,17 @@ def tiny_log(rows: int, seed: int) -> Columns:
     }
 
 
-def write_inputs(folder: Path, settings: dict[str, Any]) -> FnArgs:
-    """Runs Transform and returns what TFX's Trainer would hand to the run function."""
-    splits = {"train": examples(tiny_log(160, seed=1)), "eval": examples(tiny_log(60, seed=2))}
+def write_inputs(folder: Path, settings: dict[str, Any], *logs: Columns) -> FnArgs:
+    """Runs Transform, on tiny logs or others, and returns what TFX's Trainer would hand to the run function."""
+    train, evaluation = logs or (tiny_log(160, seed=1), tiny_log(60, seed=2))
+    splits = {"train": examples(train), "eval": examples(evaluation)}
     schema = raw_schema(splits["train"])
     adapter = TensorAdapterConfig(splits["train"].schema, InferTensorRepresentationsFromSchema(schema))
 
     def preprocess(inputs: Any) -> Any:
         return preprocessing_fn(inputs, {"config": json.dumps(settings)})
 
-    with beam.Pipeline(argv=["--direct_running_mode=in_memory"]) as pipeline, tft_beam.Context(str(folder / "tmp")):
+    with beam.Pipeline(argv=Beam().options) as pipeline, tft_beam.Context(str(folder / "tmp")):
         raw = {name: pipeline | name >> beam.Create([batch], reshuffle=False) for name, batch in splits.items()}
         graph = (raw["train"], adapter) | tft_beam.AnalyzeDataset(preprocess)
         _ = graph | tft_beam.WriteTransformFn(str(folder / "graph"))

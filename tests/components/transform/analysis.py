@@ -15,11 +15,12 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.tfxio.tensor_adapter import TensorAdapterConfig
 from tfx_bsl.tfxio.tensor_representation_util import InferTensorRepresentationsFromSchema
 
+from components.config import Beam
 from components.transform.preprocessing import preprocessing_fn
 
 Columns = dict[str, list[list[Any]]]
-TYPES = {"string": schema_pb2.BYTES, "int64": schema_pb2.INT, "float": schema_pb2.FLOAT}
-DTYPES = {"string": tf.string, "int64": tf.int64, "float": tf.float32}
+TYPES = {"string": schema_pb2.BYTES, "binary": schema_pb2.BYTES, "int64": schema_pb2.INT, "float": schema_pb2.FLOAT}
+DTYPES = {"string": tf.string, "binary": tf.string, "int64": tf.int64, "float": tf.float32}
 
 
 def sections(features: dict[str, Any], **others: Any) -> dict[str, Any]:
@@ -30,13 +31,13 @@ def sections(features: dict[str, Any], **others: Any) -> dict[str, Any]:
     return {"steps": steps, "context": {}, "prior": prior, "label": label, **others}
 
 
-def analyse(folder: Path, sections: dict[str, Any], train: pa.RecordBatch) -> tft.TFTransformOutput:
-    """Analyses the examples and writes the transform graph to `folder`."""
-    schema = raw_schema(train)
-    adapter = TensorAdapterConfig(train.schema, InferTensorRepresentationsFromSchema(schema))
-    with beam.Pipeline(argv=["--direct_running_mode=in_memory"]) as pipeline, tft_beam.Context(str(folder / "tmp")):
+def analyse(folder: Path, sections: dict[str, Any], *train: pa.RecordBatch) -> tft.TFTransformOutput:
+    """Analyses the examples, in these batches, and writes the transform graph to `folder`."""
+    schema = raw_schema(train[0])
+    adapter = TensorAdapterConfig(train[0].schema, InferTensorRepresentationsFromSchema(schema))
+    with beam.Pipeline(argv=Beam().options) as pipeline, tft_beam.Context(str(folder / "tmp")):
         _ = (
-            (pipeline | beam.Create([train], reshuffle=False), adapter)
+            (pipeline | beam.Create(train, reshuffle=False), adapter)
             | tft_beam.AnalyzeDataset(lambda inputs: preprocessing_fn(inputs, {"config": json.dumps(sections)}))
             | tft_beam.WriteTransformFn(str(folder))
         )

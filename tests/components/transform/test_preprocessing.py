@@ -16,6 +16,7 @@ FEATURES: dict[str, Any] = {
     "constant": {"type": "numeric"},
     "absent": {"type": "numeric"},
     "tamed": {"type": "numeric", "scale": "none", "clip": [-1.0, 7.0], "log": True},
+    "open": {"type": "numeric", "scale": "none", "clip": [0.0, "Infinity"]},  # as .inf comes by JSON
     "quarter": {"type": "numeric", "scale": "buckets", "buckets": 4},
 }
 CONTEXT = {"unit_id": {"type": "categorical"}, "horizon": {"type": "categorical"}, "share": {"type": "numeric"}}
@@ -25,6 +26,7 @@ TRAIN = {
     "constant": [[1e6] * 3, [1e6] * 5, []],
     "absent": [[NAN] * 3, [NAN] * 5, []],
     "tamed": [[0.0, -5.0, 100.0], [1.0, NAN, 3.0, 0.0, 0.0], []],
+    "open": [[-1.0, 5.0, 1e30], [1.0, NAN, 3.0, 0.0, 0.0], []],
     "quarter": [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0, 7.0, 8.0], []],
     "unit_id": [["algebra"], ["algebra"], ["logic"]],
     "horizon": [[7], [7], []],
@@ -60,6 +62,11 @@ def test_a_constant_column_and_an_absent_one_become_zeros(transformed: dict[str,
 def test_clip_comes_before_log(transformed: dict[str, list[Any]]) -> None:
     assert transformed["step_tamed"][0] == pytest.approx([0.0, -math.log(2), math.log(8)])
     assert transformed["step_tamed"][1][:3] == pytest.approx([math.log(2), 0.0, math.log(4)])
+
+
+def test_an_open_end_of_clip_moves_nothing(transformed: dict[str, list[Any]]) -> None:
+    assert transformed["step_open"][0] == pytest.approx([0.0, 5.0, 1e30])
+    assert transformed["step_open"][1][:3] == [1.0, 0.0, 3.0]  # missing, as its indicator says
 
 
 def test_buckets_hold_equal_shares_and_start_at_one(transformed: dict[str, list[Any]]) -> None:

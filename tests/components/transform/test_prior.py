@@ -67,8 +67,10 @@ def test_a_number_has_a_prior_too_and_one_group_will_do(tmp_path: Path) -> None:
     assert transformed["label"] == [1.0, 4.0]
 
 
-def test_columns_of_a_group_do_not_run_together(tmp_path: Path) -> None:
+@pytest.mark.parametrize("separator", ["", "\x1f", ":", "1:", "\n"])
+def test_columns_of_a_group_do_not_run_together(separator: str, tmp_path: Path) -> None:
     prior = {"group_by": ["unit_id", "region"], "smoothing": 0.0}
-    train = log(["ab", "a"], [1, 1], ["low", "high"], region=["c", "bc"])
+    units, regions = [f"a{separator}b", "a"], ["c", f"b{separator}c"]
+    train = log(units, [1, 1], ["low", "high"], region=regions)
     output = analyse(tmp_path, sections(FEATURES, prior=prior), train)
     assert apply(output, train)["prior"] == [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]

@@ -48,3 +48,11 @@ def test_a_node_that_failed_is_an_error_with_its_text(finish: Finish, tmp_path: 
 def test_a_run_that_never_got_to_a_node_is_an_error_too(finish: Finish, tmp_path: Path) -> None:
     write_junit(finish(None, nodes=[], error="out of memory?"), tmp_path / "1.xml")
     assert JUnitXml.fromfile(str(tmp_path / "1.xml")).errors == 1
+
+
+def test_control_characters_of_others_leave_it_well_formed(finish: Finish, tmp_path: Path) -> None:
+    nodes = [{"id": "ExampleGen", "state": "failed", "seconds": 1}]
+    error = "learner \x00\x1b[31m\ufffe \udcff </failure> & ]]>\nLog: x"
+    [case] = cases(finish(None, nodes=nodes, error=error), tmp_path / "1.xml").values()
+    shown = "learner \\u0000\\u001b[31m\\ufffe \\udcff </failure> & ]]>"
+    assert (case.result[0].message, case.result[0].text) == (shown, f"{shown}\nLog: x")

@@ -60,7 +60,7 @@ def test_without_a_baseline_it_says_so(finish: Finish) -> None:
 def test_a_run_that_failed_has_its_error_and_no_markdown_of_others(finish: Finish) -> None:
     text = render_summary(finish(None, error="class <b>x</b> @everybody `|`\nLog: a.log"), ROOT)
     assert "### ❌ algebra: the run failed" in text
-    assert "class &lt;b&gt;x&lt;/b&gt; &#64;everybody &#96;&#124;&#96;\nLog: a.log\n</pre>" in text
+    assert "class &#60;b&#62;x&#60;/b&#62; @\u200beverybody &#96;&#124;&#96;\nLog: a.log\n</pre>" in text
     assert "Metric" not in text
 
 
@@ -73,3 +73,18 @@ def test_a_comment_has_room_for_the_largest_slices(finish: Finish) -> None:
     text = render_summary(Results(results.record, results.config, evaluation), ROOT)
     assert "Macro F1 in 40 slices, the 460 smallest left out" in text
     assert [row[0] for row in rows(text) if row[0].startswith("team = ")] == [f"team = t{n}" for n in range(460, 500)]
+
+
+def test_names_of_others_are_text_in_the_comment(finish: Finish) -> None:
+    results = finish(0.75, 0.7)
+    assert results.evaluation is not None
+    [first] = results.evaluation.slices
+    hostile = "x\n\n| forged | row |\n@everybody #1 <img src=x> [a](b) \x1b[2J"
+    named = first.model_copy(update={"slice": {"team": hostile}})
+    evaluation = results.evaluation.model_copy(update={"slices": [named]})
+    text = render_summary(Results(results.record, results.config, evaluation), ROOT)
+    [row] = [line for line in text.splitlines() if line.startswith("| team = ")]
+    assert row.count("|") == text.splitlines()[text.splitlines().index(row) - 1].count("|")
+    assert "x &#124; forged &#124; row &#124; @\u200beverybody #\u200b1 &#60;img src=x&#62; &#91;a&#93;(b)" in row
+    assert "\x1b" not in text
+    assert "<img" not in text

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.cli import main as command_line
 from pipeline.environment import doctor as doctor_module
 from pipeline.environment import findings
 from pipeline.environment.doctor import doctor
@@ -49,7 +50,54 @@ def test_packages_for_other_platforms_and_of_development_may_be_missing(tmp_path
     lock.write_text(
         "pytest-never==1.0 \\\n    --hash=sha256:aa\ntfx==0.1 ; sys_platform == 'win32' \\\n    --hash=sha256:aa\n"
     )
-    assert findings.packages(lock).state == "ok"
+    gpu_lock = tmp_path / "requirements-gpu.lock"
+    gpu_lock.write_text("cuda-never==1.0 ; platform_machine == 'x86_64' \\\n    --hash=sha256:aa\n")
+    assert findings.packages(lock, gpu_lock).state == "ok"
+
+
+def test_a_library_of_cuda_in_another_version_is_seen(tmp_path: Path) -> None:
+    lock, gpu_lock = tmp_path / "requirements.lock", tmp_path / "requirements-gpu.lock"
+    lock.write_text("")
+    gpu_lock.write_text("keras==0.1 ; platform_machine == 'x86_64' \\\n    --hash=sha256:aa\n")
+    found = findings.packages(lock, gpu_lock)
+    assert found.state == "FAIL"
+    assert "instead of 0.1" in found.found
+
+
+@pytest.mark.parametrize(("wanted", "state"), [(False, "warn"), (True, "FAIL")])
+def test_a_gpu_that_tensorflow_does_not_see_is_said_with_the_reason(
+    wanted: bool, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("components.gpu.gpus", lambda: ["NVIDIA A10"])
+    monkeypatch.setattr("components.gpu.why_unseen", lambda: ["CUDA's libraries are not installed. Do this"])
+    found = findings.gpu(wanted=wanted)
+    assert (found.state, found.found) == (state, "NVIDIA A10: TensorFlow does not see it")
+    assert found.advice == "CUDA's libraries are not installed. Do this"
+
+
+def test_a_machine_without_a_gpu_is_well_unless_the_configuration_asks_for_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("components.gpu.gpus", list)
+    assert findings.gpu().state == "ok"
+    found = findings.gpu(wanted=True)
+    assert found.state == "FAIL"
+    assert "training.device" in found.advice
+
+
+def test_the_command_asks_the_configuration_whether_a_gpu_has_to_be_there(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("components.gpu.gpus", list)
+    sample = ["mastery", "doctor", "--config", str(LOCK.parent / "configs" / "sample.yaml")]
+    codes = []
+    for arguments in (sample, [*sample, "--set", "training.device=gpu"]):
+        monkeypatch.setattr(sys, "argv", arguments)
+        with pytest.raises(SystemExit) as ended:
+            command_line.main()
+        codes.append(ended.value.code)
+    assert codes == [0, 1]
+    assert "FAIL  GPU" in capsys.readouterr().out
 
 
 def test_uncompiled_packages_are_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

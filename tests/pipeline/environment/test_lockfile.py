@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import re
 import tomllib
 from pathlib import Path
@@ -12,19 +13,21 @@ from packaging.requirements import Requirement
 from pipeline.environment.lockfile import hashed_requirements, read_lock
 
 ROOT = Path(__file__).resolve().parents[3]
-LOCK = ROOT / "requirements.lock"
+LOCK, GPU_LOCK = ROOT / "requirements.lock", ROOT / "requirements-gpu.lock"
 SHA256 = re.compile(r"--hash=sha256:[0-9a-f]{64}\b")
 
 
-def test_every_package_is_pinned_by_hash() -> None:
-    pins = read_lock(LOCK)
-    assert len(pins) > 150
+@pytest.mark.parametrize(("path", "least"), [(LOCK, 150), (GPU_LOCK, 12)])
+def test_every_package_is_pinned_by_hash(path: Path, least: int) -> None:
+    pins = read_lock(path)
+    assert len(pins) >= least
     assert [pin.name for pin in pins if not SHA256.search("\n".join(pin.lines))] == []
 
 
-def test_names_no_host_and_no_folder() -> None:
+@pytest.mark.parametrize("path", [LOCK, GPU_LOCK])
+def test_names_no_host_and_no_folder(path: Path) -> None:
     forbidden = ("://", "file:", "--index", "--extra-index", "--find-links", "--trusted-host", " /")
-    lines = LOCK.read_text(encoding="utf-8").splitlines()
+    lines = path.read_text(encoding="utf-8").splitlines()
     assert [line for line in lines if any(text in line for text in forbidden)] == []
 
 
@@ -33,6 +36,15 @@ def test_satisfies_everything_that_pyproject_asks_for() -> None:
     wanted = [Requirement(text) for text in project["project"]["dependencies"] + project["dependency-groups"]["dev"]]
     locked = {pin.name: pin.version for pin in read_lock(LOCK)}
     assert [str(item) for item in wanted if not item.specifier.contains(locked.get(item.name, "0"))] == []
+
+
+def test_cuda_s_libraries_fit_the_tensorflow_that_is_locked_and_are_nowhere_else() -> None:
+    gpu = {pin.name: pin for pin in read_lock(GPU_LOCK)}
+    asked = [Requirement(text) for text in importlib.metadata.requires("tensorflow") or [] if "and-cuda" in text]
+    assert [str(item) for item in asked if not item.specifier.contains(gpu[item.name].version)] == []
+    assert {*gpu} == {item.name for item in asked}
+    assert all("x86_64" in pin.marker and "linux" in pin.marker for pin in gpu.values())
+    assert not {*gpu} & {pin.name for pin in read_lock(LOCK)}
 
 
 def test_a_block_is_read_with_its_marker_and_hashes(tmp_path: Path) -> None:

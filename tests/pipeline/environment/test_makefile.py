@@ -34,5 +34,21 @@ def test_an_explicit_python_is_taken() -> None:
     assert _make("--dry-run", "setup", "PYTHON=mine").stdout == "mine -m pipeline.environment.setup\n"
 
 
+def test_a_gpu_is_set_up_for_and_no_longer() -> None:
+    for value, option in (("1", "--gpu"), ("0", "--no-gpu")):
+        command = _make("--dry-run", "setup", "PYTHON=mine", f"GPU={value}").stdout
+        assert command == f"mine -m pipeline.environment.setup {option}\n"
+    refused = _make("--dry-run", "setup", "PYTHON=mine", "GPU=yes")
+    assert refused.returncode
+    assert "Expected GPU=1 or GPU=0, found GPU=yes" in refused.stderr
+
+
+def test_the_image_for_gpus_is_named_after_the_other_one() -> None:
+    built = _make("--dry-run", "image", "IMAGE=registry.example/mastery:1.0").stdout
+    assert built == "docker build --tag registry.example/mastery:1.0 .\n"
+    built = _make("--dry-run", "image", "IMAGE=registry.example/mastery:1.0", "GPU=1").stdout
+    assert built == "docker build --tag registry.example/mastery:1.0-gpu --build-arg GPU=1 .\n"
+
+
 def test_ci_does_what_people_do() -> None:
     assert (ROOT / ".ci" / "run").read_text().splitlines()[-1] == "exec make test"

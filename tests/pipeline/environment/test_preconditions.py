@@ -32,7 +32,7 @@ def test_either_uv_or_pip_has_to_be_there(
 
 def test_this_machine_has_everything_but_perhaps_a_compiler(tmp_path: Path) -> None:
     problems = [*preconditions.python_problems(), *preconditions.platform_problems()]
-    assert [*problems, *preconditions.disk_problems(tmp_path)] == []
+    assert [*problems, *preconditions.disk_problems(tmp_path, preconditions.DISK_BYTES)] == []
 
 
 @pytest.mark.parametrize(("version", "problems"), [((3, 10), 1), ((3, 11), 0), ((3, 13), 0), ((3, 14), 1)])
@@ -52,6 +52,19 @@ def test_platforms_without_wheels_are_named(system: str, machine: str, monkeypat
     (problem,) = preconditions.platform_problems()
     assert "Apple silicon" in problem
     assert machine in problem
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "problems"), [("linux", "x86_64", 0), ("linux", "aarch64", 1), ("darwin", "arm64", 1)]
+)
+def test_platforms_that_tensorflow_has_no_cuda_for_are_told_so(
+    system: str, machine: str, problems: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", system)
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    found = preconditions.gpu_problems()
+    assert len(found) == problems
+    assert all("expected Linux on x86_64" in text and "Leave out GPU=1" in text for text in found)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="musl is a C library of Linux")

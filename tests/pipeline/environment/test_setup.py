@@ -26,17 +26,17 @@ class Machine:
     def __init__(self, folder: Path) -> None:
         self.root, self.calls, self.broken = folder / "project", folder / "calls", folder / "broken"
         self.root.mkdir()
-        for name in ("pyproject.toml", "requirements.lock"):
+        for name in ("pyproject.toml", "requirements.lock", "requirements-gpu.lock"):
             shutil.copy(ROOT / name, self.root)
         program = folder / "bin" / "uv"
         program.parent.mkdir()
         program.write_text(RECORDING_UV.format(calls=self.calls, broken=self.broken))
         program.chmod(0o755)
 
-    def set_up(self, *, dev: bool = True) -> list[str]:
+    def set_up(self, *, dev: bool = True, gpu: bool | None = None) -> list[str]:
         """Runs the set-up and returns what uv was told."""
         self.calls.write_text("")
-        setup.set_up(self.root, dev=dev)
+        setup.set_up(self.root, dev=dev, gpu=gpu)
         return [" ".join(line.split()) for line in self.calls.read_text().splitlines()]
 
 
@@ -64,6 +64,39 @@ def test_without_development_only_dependencies_of_the_project_are_installed(mach
     install = machine.set_up(dev=False)[0]
     assert f"pip install --python {machine.root / '.venv' / 'bin' / 'python'} --require-hashes" in install
     assert install.endswith(f"--constraints {machine.root / 'requirements.lock'} -r pyproject.toml")
+
+
+def test_cuda_s_libraries_come_from_a_lock_of_their_own(machine: Machine) -> None:
+    sync = machine.set_up(gpu=True)[0]
+    assert sync.endswith(f"{machine.root / 'requirements.lock'} {machine.root / 'requirements-gpu.lock'}")
+    install = machine.set_up(dev=False, gpu=True)[0]
+    assert f"--constraints {machine.root / 'requirements-gpu.lock'}" in install
+    assert install.endswith("--extra gpu")
+
+
+def test_an_environment_keeps_cuda_s_libraries_until_told_otherwise(machine: Machine) -> None:
+    machine.set_up(gpu=True)
+    assert machine.set_up() == []
+    with (machine.root / "requirements.lock").open("a") as lock:
+        lock.write("# edited\n")
+    assert "requirements-gpu.lock" in machine.set_up()[0]
+    assert "requirements-gpu.lock" not in machine.set_up(gpu=False)[0]
+    assert machine.set_up() == []
+
+
+def test_a_set_up_for_a_gpu_that_failed_is_finished_as_one(machine: Machine) -> None:
+    machine.broken.touch()
+    with pytest.raises(SetupError):
+        machine.set_up(gpu=True)
+    machine.broken.unlink()
+    assert "requirements-gpu.lock" in machine.set_up()[0]
+
+
+def test_an_edited_lock_of_cuda_s_libraries_is_of_no_interest_without_them(machine: Machine) -> None:
+    machine.set_up()
+    with (machine.root / "requirements-gpu.lock").open("a") as lock:
+        lock.write("# edited\n")
+    assert machine.set_up() == []
 
 
 def test_a_second_set_up_does_nothing(machine: Machine) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from kfp.kubernetes import kubernetes_executor_config_pb2
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 from components.config import load_config
+from components.errors import ConfigError
 from pipeline.kubeflow.compile import PARAMETERS, Target, compile_pipeline
 
 SAMPLE = Path(__file__).parents[3] / "configs" / "sample.yaml"
@@ -85,7 +87,9 @@ def test_tasks_have_legal_names_and_kubeflow_s_cache_is_off(tmp_path: Path) -> N
 def test_every_container_runs_its_nodes_from_the_image_and_the_run_s_id(tmp_path: Path) -> None:
     [spec, *_] = compiled(tmp_path, *SETTINGS)
     containers = containers_of(spec)
-    assert {container["image"] for container in containers.values()} == {"registry.example/mastery:1.4"}
+    images = {name: container["image"] for name, container in containers.items()}
+    assert images.pop("trainer") == "registry.example/mastery:1.4-gpu"
+    assert {*images.values()} == {"registry.example/mastery:1.4"}
     data = containers["data"]
     assert data["command"] == ["python", "-m", "pipeline.node"]
     arguments = dict(zip(data["args"][::2], data["args"][1::2], strict=True))
@@ -123,6 +127,14 @@ def test_volumes_secrets_time_limits_and_retries_are_asked_for(tmp_path: Path) -
     assert "retryPolicy" not in tasks["gates"]  # a failed gate fails again
 
 
+def test_no_container_runs_as_root(tmp_path: Path) -> None:
+    platform = platform_of(compiled(tmp_path))
+    assert len(platform) == 7
+    for config in platform.values():
+        # The image has a user by number; a number here would clash with clusters that give namespaces theirs.
+        assert config["securityContext"] == {"runAsNonRoot": True}
+
+
 def test_the_report_is_written_before_a_failed_gate_turns_red_and_the_end_is_always_told(tmp_path: Path) -> None:
     [spec, *_] = compiled(tmp_path)
     tasks = tasks_of(spec)
@@ -151,3 +163,37 @@ def test_a_file_for_vertex_ai_comes_from_the_same_dag(tmp_path: Path) -> None:
     assert {*tasks_of(spec)} == {*tasks_of(compiled(tmp_path, *SETTINGS)[0])}
     accelerator = containers_of(spec)["trainer"]["resources"]["accelerator"]
     assert (accelerator["type"], accelerator["count"]) == ("NVIDIA_TESLA_T4", "2")
+
+
+def test_an_address_of_a_webhook_does_not_get_into_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "pipeline.yaml"
+    for setting in ("notify.webhook.url=https://chat/canary", "notify={webhook: {url: 'https://chat/canary'}}"):
+        with pytest.raises(ConfigError, match=r"--set notify[^ ]*: expected no address here") as told:
+            compile_pipeline(load_config(SAMPLE, [setting]), SAMPLE, file, settings=[setting])
+        assert "canary" not in str(told.value)
+    assert not file.exists()
+
+
+def test_what_others_would_fill_in_is_refused(tmp_path: Path) -> None:
+    config = load_config(SAMPLE)
+    for setting in ("data.splits.seed={{$.pipeline_job_uuid}}", "data.splits.seed=$(HOSTNAME)"):
+        with pytest.raises(ConfigError, match=r"expected no .* in what containers are called with"):
+            compile_pipeline(config, SAMPLE, tmp_path / "pipeline.yaml", settings=[setting])
+    assert not (tmp_path / "pipeline.yaml").exists()
+
+
+def test_containers_read_what_was_configured(tmp_path: Path) -> None:
+    settings = [
+        "data.splits.seed=😀 🇨🇭 grün",
+        'data.splits.seed="\\u2028\\x85\\t\\n\\\\ \'"',
+        "steps.features.dwell_seconds.clip=[0, .inf]",
+        "gates=[{metric: f1_macro, min: 0.1}, {metric: recall, class: not_mastered, max: 1}]",
+    ]
+    config = load_config(SAMPLE, settings)
+    compile_pipeline(config, SAMPLE, tmp_path / "pipeline.yaml", settings=settings)
+    [spec, *_] = yaml.safe_load_all((tmp_path / "pipeline.yaml").read_text(encoding="utf-8"))
+    given = [container["args"] for container in containers_of(spec).values() if "--config" in container["args"]]
+    assert len(given) > 3
+    for arguments in given:
+        read = [value for option, value in pairwise(arguments) if option == "--set"]
+        assert load_config(SAMPLE, read) == config

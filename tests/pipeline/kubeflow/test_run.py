@@ -63,6 +63,38 @@ def test_a_wrong_parameter_starts_nothing(mastery: Mastery, cluster: StandIn, pa
     assert not cluster.runs
 
 
+@pytest.mark.parametrize(
+    ("parameter", "says"),
+    [
+        ("gates=[{metric: f2, min: 1}]", "--param gates, gates[0].metric: input should be 'accuracy'"),
+        ("gates=[{metric: f1_macro, min: .inf}]", "--param gates, gates[0].min: expected a finite number, found inf"),
+        (
+            "gates=[{metric: auc, class: maybe, min: 0.5}]",
+            "gates[0].class: expected one of ['no', 'yes'], found 'maybe'",
+        ),
+        ("gates=[]", "--param gates: list should have at least 1 item"),
+        ("span=last:0", "--param span: expected newest"),
+        ("span=2026-11-20", "span 2026-11-20: expected {SPAN} or"),
+    ],
+)
+@pytest.mark.parametrize("command", [("run",), ("schedule", "--cron", "0 3 * * *")], ids=["run", "schedule"])
+def test_a_parameter_that_the_containers_would_refuse_sends_nothing(
+    mastery: Mastery, cluster: StandIn, compiled: Path, command: tuple[str, ...], parameter: str, says: str
+) -> None:
+    declared = "      epochs:\n        defaultValue: 3.0\n        parameterType: NUMBER_INTEGER\n"
+    texts = "".join(
+        f"      {name}:\n        defaultValue: ''\n        parameterType: STRING\n" for name in ("gates", "span")
+    )
+    compiled.write_text(compiled.read_text().replace(declared, "".join([declared, *texts])))
+    code, out, err = mastery(*command, "--param", parameter)
+    assert (code, out) == (2, "")
+    assert says in err
+    assert not cluster.pipelines
+    assert not cluster.versions
+    assert not cluster.runs
+    assert not cluster.schedules
+
+
 def test_a_run_is_followed_to_its_success(mastery: Mastery, cluster: StandIn) -> None:
     cluster.stages = [*PASSED]
     code, out, _ = mastery("run", "--wait")
@@ -107,7 +139,7 @@ def test_following_ends_where_the_token_does(mastery: Mastery, cluster: StandIn)
     code, out, err = mastery("run", "--wait")
     assert code == 2
     assert "Started run" in out
-    assert "it wants to know who you are (401: expired)" in err
+    assert "authentication required (401: expired)" in err
 
 
 def test_an_interrupt_leaves_the_run_alone(mastery: Mastery, cluster: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:

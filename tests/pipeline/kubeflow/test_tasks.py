@@ -11,6 +11,7 @@ from components.errors import ConfigError
 from pipeline.kubeflow.tasks import NODES, plan_tasks, task_name
 
 SAMPLE = Path(__file__).parents[3] / "configs" / "sample.yaml"
+DIGEST = "sha256:" + "ab" * 32
 
 
 def configure(*settings: str) -> Config:
@@ -22,6 +23,29 @@ def test_light_neighbours_share_a_container_and_the_trainer_has_a_gpu_of_its_own
     assert [*tasks] == ["data", "prepare", "trainer", "judge", "deliver"]
     assert tasks["data"].nodes == ("ExampleGen", "StatisticsGen", "ImportSchemaGen", "ExampleValidator", "DataGate")
     assert [name for name, task in tasks.items() if task.resources.gpu] == ["trainer"]
+
+
+def images(*settings: str) -> dict[str, str]:
+    return {task.name: task.image for task in plan_tasks(configure(*settings))}
+
+
+def test_a_task_that_asks_for_a_gpu_gets_the_image_with_cuda() -> None:
+    assert images() == {**dict.fromkeys(["data", "prepare", "judge", "deliver"], "mastery"), "trainer": "mastery-gpu"}
+    named = images("kubeflow.image=registry.example:5000/mastery:1.4")
+    assert named["trainer"] == "registry.example:5000/mastery:1.4-gpu"
+    assert images(f"kubeflow.gpu_image=other@{DIGEST}")["trainer"] == f"other@{DIGEST}"
+
+
+def test_an_image_of_its_own_wins_and_without_a_gpu_there_is_one_image() -> None:
+    own = images("kubeflow.nodes={Trainer: {gpu: {}, image: mine}}", "kubeflow.gpu_image=other")
+    assert own["trainer"] == "mine"
+    assert set(images("kubeflow.nodes={}").values()) == {"mastery"}
+    assert set(images(f"kubeflow.image=mastery@{DIGEST}", "kubeflow.nodes={}").values()) == {f"mastery@{DIGEST}"}
+
+
+def test_after_a_digest_no_image_for_gpus_can_be_named() -> None:
+    with pytest.raises(ConfigError, match=r"kubeflow\.gpu_image: expected the image for task trainer.*mastery@sha256"):
+        images(f"kubeflow.image=mastery@{DIGEST}")
 
 
 def test_a_container_a_node_by_configuration() -> None:

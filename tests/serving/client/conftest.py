@@ -34,7 +34,7 @@ CONFIG = Config.model_validate(
 @pytest.fixture(scope="session")
 def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("served") / "model"
-    model = SmallModel(None)
+    model = SmallModel(None, level=tf.float32)
     tf.saved_model.save(model, str(folder), {"serving_default": model.serving_default})
     return folder
 

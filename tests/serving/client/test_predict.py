@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 from typer.testing import CliRunner
 
+from components.config import Config
 from components.errors import LogError, MasteryError
 from components.evaluator.scoring import in_windows, score
 from components.example_gen.log_examples import examples_from_log
@@ -83,12 +84,53 @@ def test_columns_that_events_have_not_are_asked_for(log: Path) -> None:
 
 def test_a_moment_that_is_none_is_refused(log: Path) -> None:
     config = CONFIG.model_copy(update={"context": {}})
-    with pytest.raises(MasteryError, match=r"as_of: expected a timestamp .* found 'soon'"):
+    with pytest.raises(MasteryError, match=r"as_of: expected a number, or a timestamp .* found 'soon'"):
         questions_from_log(config, [str(log / "events.csv")], as_of="soon")
-    with pytest.raises(LogError, match="expected one kind of time and as_of"):
-        questions_from_log(config, [str(log / "events.csv")], as_of="12")
+    with pytest.raises(MasteryError, match=r"as_of: expected .* a year of four digits .* found '02-03-26'"):
+        questions_from_log(config, [str(log / "events.csv")], as_of="02-03-26")
+    for number in ("12", "1772409600", "1772409600000"):
+        with pytest.raises(LogError, match=rf"found timestamps in time .* in as_of \(1, first '{number}' in as_of\)"):
+            questions_from_log(config, [str(log / "events.csv")], as_of=number)
     with pytest.raises(MasteryError, match="either outcomes or as_of"):
         questions_from_log(config, [str(log / "events.csv")])
+
+
+def test_a_moment_may_be_a_date_in_digits(log: Path) -> None:
+    config = CONFIG.model_copy(update={"context": {}})
+    written, digits = (
+        questions_from_log(config, [str(log / "events.csv")], as_of=as_of) for as_of in ("2026-03-02", "20260302")
+    )
+    assert digits.examples == written.examples
+    assert digits.keys.equals(written.keys)
+
+
+def test_a_moment_in_another_unit_than_the_events_is_refused(log: Path, tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"context": {}})
+    seconds = pl.col("time").str.to_datetime(time_zone="UTC").dt.epoch("s")
+    pl.read_csv(log / "events.csv").with_columns(seconds).write_csv(tmp_path / "events.csv")
+    path = [str(tmp_path / "events.csv")]
+    assert len(questions_from_log(config, path, as_of="1772409600").examples) == 18
+    for moment, name in (("1772409600000", "milliseconds since 1970"), ("20260302", "dates"), ("2026-03-02", "timest")):
+        with pytest.raises(LogError, match=f"seconds since 1970 in time .* and {name}"):
+            questions_from_log(config, path, as_of=moment)
+
+
+@pytest.mark.parametrize(
+    ("kind", "whole", "fractional"),
+    [("numeric", ["1", "2"], ["1.0", "2.0"]), ("categorical", ["100", "7"], ["100.0", "7.0"])],
+)
+def test_whole_numbers_are_those_that_training_had_with_a_fraction(
+    kind: str, whole: list[str], fractional: list[str], log: Path, tmp_path: Path
+) -> None:
+    context = {"level": {"type": kind}}
+    config = Config.model_validate({**CONFIG.model_dump(by_alias=True), "context": context})
+    asked = pl.read_csv(log / "questions.csv")
+    examples = []
+    for name, levels in (("whole", whole), ("fractional", fractional)):
+        file = tmp_path / f"{name}.csv"
+        asked.with_columns(level=pl.Series(levels * 22)).write_csv(file)
+        examples.append(questions_from_log(config, [str(log / "events.csv")], [str(file)]).examples)
+    assert examples[0] == examples[1]
 
 
 def test_everything_that_is_wrong_with_the_questions_is_told(log: Path, tmp_path: Path) -> None:

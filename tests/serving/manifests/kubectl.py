@@ -6,13 +6,12 @@ import json
 import platform
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 
 import pytest
 
 from pipeline.environment import apt
-from pipeline.environment.errors import SetupError
+from tests.debian import unpacked
 
 WHY = "the manifests are validated as they are rendered: kubectl is not on PATH"
 
@@ -22,17 +21,9 @@ def find_kubectl(cache: Path) -> Path:
     installed = shutil.which("kubectl")
     if installed and _knows_components(Path(installed)):
         return Path(installed)
-    root = cache / "root"
-    if not root.exists():
-        if platform.freedesktop_os_release().get("ID") != "debian" or apt.newer_release() is None:
-            pytest.skip(f"{WHY}, and there is no apt of Debian's to fetch it with")
-        with tempfile.TemporaryDirectory(dir=cache) as folder:
-            try:
-                apt.unpack_packages("trixie", ["kubectl"], Path(folder, "root"), Path(folder))
-            except SetupError as error:
-                pytest.skip(f"{WHY}, and apt says: {error}")
-            Path(folder, "root").rename(root)
-    return root / "usr" / "bin" / "kubectl"
+    if platform.freedesktop_os_release().get("ID") != "debian" or apt.newer_release() is None:
+        pytest.skip(f"{WHY}, and there is no apt of Debian's to fetch it with")
+    return unpacked(cache, "trixie", ["kubectl"], why=WHY) / "usr" / "bin" / "kubectl"
 
 
 def _knows_components(kubectl: Path) -> bool:

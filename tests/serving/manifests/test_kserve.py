@@ -39,7 +39,7 @@ SERVICE = _closed(
     ["apiVersion", "kind", "metadata", "spec"],
     apiVersion={"const": "serving.kserve.io/v1beta1"},
     kind={"const": "InferenceService"},
-    metadata=_closed(["name"], name=TEXT, namespace=TEXT, annotations=QUANTITIES),
+    metadata=_closed(["name"], name=TEXT, namespace=TEXT, labels=QUANTITIES, annotations=QUANTITIES),
     spec=_closed(["predictor"], predictor=PREDICTOR),
 )
 
@@ -48,6 +48,8 @@ def test_the_inference_service_has_the_fields_that_kserve_knows() -> None:
     service = yaml.safe_load((SERVING / "kserve" / "inference-service.yaml").read_text())
     jsonschema.validate(service, SERVICE)
     predictor = service["spec"]["predictor"]
+    assert {*service["metadata"]["labels"].values()} == {"cluster-local"}
+    assert "--port=0" in predictor["model"]["args"]  # else KServe's runtime opens gRPC to whoever reaches the pod
     assert 0 < predictor["canaryTrafficPercent"] < 100
     # What KServe hands on to the pod fits the pod's schema.
     pod = {

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import ipaddress
 import json
 from collections.abc import Callable
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
@@ -145,4 +147,38 @@ def test_only_a_store_elsewhere_is_reached(render: Render) -> None:
               ("claim", "gcs", "s3")}  # fmt: skip
     assert egress["claim"] == []
     for store in ("gcs", "s3"):
-        assert {port["port"] for rule in egress[store] for port in rule["ports"]} >= {53, 443}
+        names, *addresses = egress[store]
+        [resolver] = names["to"]
+        assert resolver["podSelector"]["matchLabels"] == {"k8s-app": "kube-dns"}
+        assert {(port["protocol"], port["port"]) for port in names["ports"]} == {("UDP", 53), ("TCP", 53)}
+        blocks = [ipaddress.ip_network(to["ipBlock"]["cidr"]) for rule in addresses for to in rule["to"]]
+        assert blocks  # every rule says where to, and nowhere is it half of the Internet
+        assert all(block.prefixlen >= 24 for block in blocks)
+        assert 443 in {port["port"] for rule in addresses for port in rule["ports"]}
+
+
+@pytest.mark.parametrize("overlay", ["cpu", "gpu"])
+def test_grpc_is_reached_through_the_proxy_alone(render: Render, overlay: str) -> None:
+    objects = render(overlay)
+    pod, container = serving(objects)
+    [proxy] = pod["initContainers"]
+    assert {"--port=0", "--enable_profiler=false"} < set(container["args"])
+    assert [port["containerPort"] for port in container["ports"]] == [8501]
+    assert proxy["restartPolicy"] == "Always"
+    assert proxy["ports"] == [{"name": "grpc", "containerPort": 8500}]  # the name that the Services have as target
+
+    [argument] = [item for item in container["args"] if item.startswith("--grpc_socket_path=")]
+    socket_file = Path(argument.partition("=")[2])
+    [settings] = [item["data"] for name, item in objects.items() if name.startswith("ConfigMap/serving-proxy")]
+    assert f"server unix:{socket_file};" in settings["nginx.conf"]
+    for item in (container, proxy):  # both see the folder that it is in
+        assert {"name": "socket", "mountPath": str(socket_file.parent)} in item["volumeMounts"]
+    [config] = [mount["mountPath"] for mount in proxy["volumeMounts"] if mount["name"] == "proxy"]
+    assert f"{config}/nginx.conf" in proxy["command"]
+
+
+def test_clients_and_prometheus_reach_the_ports_that_are_for_them(render: Render) -> None:
+    clients, prometheus = render("cpu")["NetworkPolicy/mastery-serving"]["spec"]["ingress"]
+    assert [port["port"] for port in clients["ports"]] == [8500, 8501]
+    assert [port["port"] for port in prometheus["ports"]] == [8501]
+    assert all("from" in rule for rule in (clients, prometheus))

@@ -83,3 +83,37 @@ def test_servers_with_a_gpu_find_every_version_in_the_copy(bucket: Path, tmp_pat
     shutil.rmtree(bucket / "2")
     assert sync(tmp_path).stderr == ""
     assert sorted(item.name for item in models.iterdir()) == ["3", "models.config"]
+
+
+def test_links_in_the_copy_are_removed_and_never_followed(bucket: Path, tmp_path: Path) -> None:
+    elsewhere, models = tmp_path / "elsewhere", tmp_path / "models" / "sample"
+    (elsewhere / "deep").mkdir(parents=True)
+    (elsewhere / "saved_model.pb").write_text("precious")
+    (models / "3" / "assets").mkdir(parents=True)
+    for name in ("1", "2", "3/assets/deep", "gpu", "models.config", "..hidden"):
+        (models / name).symlink_to(elsewhere)
+    (bucket / "3" / "assets").mkdir(parents=True)
+    done = sync(tmp_path)
+    assert done.returncode == 0
+    assert done.stderr.count("removed, as it is a link and none of ours") == 6
+    assert sorted(str(item.relative_to(elsewhere)) for item in elsewhere.rglob("*")) == ["deep", "saved_model.pb"]
+    assert (elsewhere / "saved_model.pb").read_text() == "precious"
+    assert (models / "2" / "saved_model.pb").read_text() == "two"
+    assert not [path for path in models.rglob("*") if path.is_symlink()]
+
+
+@pytest.mark.usefixtures("bucket")
+def test_every_copy_leaves_out_keys_that_lead_out_and_follows_no_link(tmp_path: Path) -> None:
+    sync(tmp_path)
+    copies = [line for line in (tmp_path / "log").read_text().splitlines() if line.startswith("s3 sync")]
+    assert len(copies) == 2
+    for options in copies:
+        assert "--no-follow-symlinks" in options
+        assert "--exclude *..*" in options
+
+
+def test_a_copy_that_is_a_link_itself_is_refused(bucket: Path, tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "sample").symlink_to(bucket)
+    done = sync(tmp_path)
+    assert (done.returncode, "expected a folder, found a link" in done.stderr) == (2, True)

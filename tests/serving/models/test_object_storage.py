@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from components.errors import MasteryError
+from components.safe_paths import UnsafePathError
 from serving.models import changes, operations
 from serving.models.audit import read_entries
 from serving.models.changes import current_state
@@ -93,3 +95,22 @@ def test_many_entries_are_read_in_order_on_s3(url: str) -> None:
     for version in (1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1):
         operations.promote(ObjectStorage(url), version)
     assert [entry.revision for entry in read_entries(ObjectStorage(url))] == [*range(1, 12)]
+
+
+@pytest.mark.parametrize("key", ["../../out", "/out", "a//out", "..\\out", "variables", "\x01"])
+def test_a_version_s_keys_cannot_lead_out_of_its_copy(
+    url: str, bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # of this test alone
+    bucket.client.put_object(Bucket=bucket.name, Key=f"serving/2/{key}", Body=b"out")
+    before = {*tmp_path.rglob("*")}
+    with pytest.raises(UnsafePathError, match="expected the name of a file below"):
+        operations.promote(ObjectStorage(url), 2)
+    assert {*tmp_path.rglob("*")} == before
+    assert ObjectStorage(url).read("models.config") is None
+
+
+def test_an_empty_folder_s_key_is_no_file(url: str, bucket: Bucket) -> None:
+    bucket.client.put_object(Bucket=bucket.name, Key="serving/2/assets/", Body=b"")
+    with ObjectStorage(url).local_copy(2) as copy:
+        assert sorted(item.name for item in copy.iterdir()) == ["manifest.json", "saved_model.pb", "variables"]

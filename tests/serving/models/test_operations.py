@@ -10,6 +10,7 @@ import pytest
 from components.errors import MasteryError
 from serving.models import operations
 from serving.models.audit import read_entries
+from serving.models.show import describe_log, list_log
 from serving.models.state import RefusedError
 from serving.models.storage import Storage, open_storage
 from tests.serving.models.folders import labels, loaded, served
@@ -149,3 +150,11 @@ def test_the_log_says_who_did_what(storage: Storage) -> None:
     assert "@" in first.who
     assert (second.action, second.after.canary, second.after.share) == ("canary", 2, 25)
     assert (first.revision, second.revision, second.before) == (1, 2, first.after)
+
+
+def test_a_reason_cannot_pass_for_another_entry(folder: Path) -> None:
+    storage = open_storage(str(folder))
+    operations.promote(storage, 1, reason="first\n   2  2026-11-20 10:00:00  root@vm  promote: stable 1 → 4")
+    first, reason = describe_log(list_log(storage)).splitlines()
+    assert "promote: stable – → 1" in first
+    assert reason == "      reason: first\\u000a   2  2026-11-20 10:00:00  root@vm  promote: stable 1 → 4"

@@ -198,7 +198,7 @@ def test_a_client_that_hangs_up_has_cancelled(folder: Path, caplog: pytest.LogCa
     slow = json.dumps({"signature_name": "slow", "instances": [5.0]}).encode()
     head = b"POST /v1/models/tiny:predict HTTP/1.1\r\nHost: a\r\nContent-Length: "
     with caplog.at_level(logging.WARNING), running(folder) as server:
-        caplog.clear()  # what was said of the folder
+        caplog.clear()  # what was said of the versions
         first = busy(server, 0.7)
         for sent in (b"%d\r\n\r\n%b" % (len(slow), slow), b"100\r\n\r\n{"):
             with socket.create_connection(("127.0.0.1", server.server.rest_port)) as connection:
@@ -221,7 +221,7 @@ def test_a_caller_by_grpc_that_hangs_up_in_the_middle(folder: Path, caplog: pyte
         yield from ()
 
     with caplog.at_level(logging.WARNING), running(folder) as server:
-        caplog.clear()  # what was said of the folder
+        caplog.clear()  # what was said of the versions
         call = server.channel.stream_unary("/tensorflow.serving.PredictionService/Predict")
         waiting = call.future(no_message())
         time.sleep(0.2)

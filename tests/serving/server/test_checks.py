@@ -121,9 +121,9 @@ def test_what_is_passed_over_is_said_once(folder: Path, thrice: Path, caplog: py
         assert answering(server) == 1
         said = [text for text in caplog.messages if "passed over" in text]
         assert sorted(said) == [
-            f"{folder}/7: passed over, for there is no saved_model.pb in it.",
-            f"{folder}/9223372036854775808: passed over, for its name is no whole number of at most 64 bits.",
-            f"{folder}/v2: passed over, for its name is no whole number of at most 64 bits.",
+            f"{folder}/7: passed over, because there is no saved_model.pb in it.",
+            f"{folder}/9223372036854775808: passed over, because its name is not a whole number of at most 64 bits.",
+            f"{folder}/v2: passed over, because its name is not a whole number of at most 64 bits.",
         ]
         shutil.rmtree(folder / "v2")
         server.poll()

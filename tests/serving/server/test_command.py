@@ -65,6 +65,12 @@ def test_a_port_that_is_taken(folder: Path, server: object) -> None:
             asyncio.run(start(settings))
 
 
+def test_a_host_that_is_none(folder: Path) -> None:
+    settings = Settings(models=folder, name="tiny", host="nowhere.invalid", rest_port=0, grpc_port=0)
+    with pytest.raises(ServerError, match=r"to listen on nowhere.invalid:0 for REST, found: (?!Unknown error)"):
+        asyncio.run(start(settings))
+
+
 @pytest.mark.parametrize("port", ["rest_port", "grpc_port"])
 def test_a_port_that_is_taken_while_the_model_is_loaded(folder: Path, port: str) -> None:
     async def main() -> None:

@@ -154,6 +154,7 @@ def test_sigterm_is_handed_on(programs: Path, tmp_path: Path) -> None:
         ({"cors_origins": ("https://a/b",)}, "expected an origin such as"),
         ({"otlp_endpoint": "localhost:4318"}, "--otlp-endpoint: expected the URL"),
         ({"otlp_endpoint": "http://user:secret@localhost"}, "without user, password"),
+        ({"otlp_endpoint": "http://["}, "--otlp-endpoint: expected the URL"),
     ],
 )
 def test_what_cannot_be_served(tmp_path: Path, change: dict, reason: str) -> None:

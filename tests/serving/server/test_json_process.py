@@ -89,6 +89,18 @@ def test_it_comes_back_when_it_has_died(reader: JsonProcess) -> None:
     assert read(reader, RIGHT)[0] == ""
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is no such limit")
+def test_it_keeps_a_limit_of_memory_that_was_set_before() -> None:
+    script = (
+        "import asyncio, resource; from serving.server.json_process import JsonProcess, read_request; "
+        "reader = JsonProcess(2**20); asyncio.run(reader.read(b'{\"inputs\": 1}', {}, read_request)); "
+        "print(resource.prlimit(reader.pid, resource.RLIMIT_DATA)[1])"
+    )
+    command = ["bash", "-c", f'ulimit -d {2**23} && exec "$@"', "-", sys.executable, "-c", script]
+    ran = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True, check=False)
+    assert ran.stdout == f"{2**33}\n", ran.stderr
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_it_is_light(reader: JsonProcess) -> None:
     read(reader, RIGHT)
@@ -102,9 +114,8 @@ def test_it_is_light(reader: JsonProcess) -> None:
 def test_it_ends_with_the_server() -> None:
     script = (
         "import asyncio, os; from serving.server.json_process import JsonProcess, read_request; "
-        "reader = JsonProcess(2**20); "
-        "asyncio.run(reader.read(b'{\"inputs\": 1}', {}, read_request)); print(reader.pid, flush=True); "
-        "os.kill(os.getpid(), 9)"
+        "reader = JsonProcess(2**20); asyncio.run(reader.read(b'{\"inputs\": 1}', {}, read_request)); "
+        "print(reader.pid, flush=True); os.kill(os.getpid(), 9)"
     )
     command = [sys.executable, "-c", script]
     number = int(subprocess.run(command, cwd=Path(__file__).parents[3], stdout=subprocess.PIPE, check=False).stdout)

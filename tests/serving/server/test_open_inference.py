@@ -202,6 +202,7 @@ def bad(**change: object) -> dict[str, object]:
         (bad(shape=[True]), "expected whole numbers as shape"),
         (bad(data=[1.0, 2.0]), "expected 1 values for shape [], found 2"),
         (bad(data=["1"]), "expected DT_FLOAT, found a string 1"),
+        (json.dumps(bad()).replace("1.0", "1e400"), "in the range of a double, found 1e400"),
         (bad(parameters={"binary_data_size": 4}), "either data or a parameter binary_data_size"),
         (bad(parameters={"shared_memory_region": "a"}), "no shared memory region"),
         ({**bad(), "outputs": [{"name": "double", "parameters": {"classification": 1}}]}, "no classification"),

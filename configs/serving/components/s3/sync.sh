@@ -2,9 +2,32 @@
 # Keeps /models/$MODEL like $BUCKET/$MODEL. The server loads what models.config names and nothing else; so the versions
 # are copied first, models.config after them and in one step, and what is gone from the bucket is removed last.
 set -eu
+case $MODEL in
+'' | .* | */*)
+  echo "MODEL: expected the name of a model, found '$MODEL'." >&2
+  exit 2
+  ;;
+esac
 folder="${FOLDER:-/models}/$MODEL"
 bucket="$BUCKET/$MODEL"
+if [ -L "$folder" ]; then
+  echo "$folder: expected a folder, found a link; remove it." >&2
+  exit 2
+fi
 mkdir -p "$folder"
+
+# A bucket holds no links, so somebody placed one that is found in the copy: `aws` would write through it and, with
+# --delete, remove. Only those that are made below, in gpu/, stay. The image has no `find`.
+remove_links() (
+  for item in "$1"/* "$1"/.[!.]* "$1"/..?*; do
+    if [ -L "$item" ]; then
+      echo "$item: removed, as it is a link and none of ours." >&2
+      rm -f "$item"
+    elif [ -d "$item" ] && [ "$item" != "$folder/gpu" ]; then
+      remove_links "$item"
+    fi
+  done
+)
 
 # Read before the versions, so that it names none that is not in the bucket yet when these are copied.
 fetch_config() {
@@ -23,15 +46,21 @@ link_versions() {
   done
 }
 
+# A key with `..` in it leads out of the folder, and not every release of `aws` notices; no version of ours has one.
+sync_versions() {
+  remove_links "$folder"
+  aws s3 sync --only-show-errors --no-follow-symlinks "$@" \
+    --exclude models.config --exclude 'gpu/*' --exclude '*..*' "$bucket" "$folder"
+}
+
 sync_once() {
-  fetch_config &&
-    aws s3 sync --only-show-errors --exclude models.config --exclude 'gpu/*' "$bucket" "$folder" || return
+  fetch_config && sync_versions || return
   mv "$folder/.models.config.new" "$folder/models.config"
   if [ -f "$folder/.gpu.models.config.new" ]; then
     link_versions
     mv "$folder/.gpu.models.config.new" "$folder/gpu/models.config"
   fi
-  aws s3 sync --only-show-errors --delete --exclude models.config --exclude 'gpu/*' "$bucket" "$folder" || return
+  sync_versions --delete || return
   for link in "$folder"/gpu/[0-9]*; do
     [ -e "$link/saved_model.pb" ] || rm -f "$link"  # `aws` removes files and leaves the folders
   done

@@ -1,0 +1,207 @@
+"""Where the rows of a CSV file begin and end, by RFC 4180 to the letter.
+
+Parsers of CSV are lenient, each in its own way: a quote that is not closed eats the rest of a file,
+one that is escaped by a backslash swaps the cells of neighbouring rows, and nothing is said. Here
+every quote is looked at before a parser sees it. A field is quoted as a whole or not at all, and
+quotes inside it are doubled: so quotes alternate between opening and closing, an opening one
+follows a separator or a line end, a closing one precedes one, and two that touch are a doubled one.
+What does not fit is an error with its line.
+
+It is done block by block, on arrays: one pass for each of three bytes, and little more where there
+are no quotes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from components.event_log.text_source import MAX_RECORD_BYTES, TextFault, excerpt
+
+Positions = npt.NDArray[np.int64]
+
+_QUOTE, _LF, _CR = b'"\n\r'
+_BESIDE_QUOTES = np.isin(np.arange(256), list(b',\n\r"'))
+_NUMBER = re.compile(rb'\s*"?[+-]?\d')
+
+
+@dataclass(frozen=True)
+class Records:
+    """Some whole records of a CSV file.
+
+    Attributes:
+        content: their bytes.
+        line: the line where the content begins, from 1.
+        lines: the line where each record begins; a blank line is no record.
+        blank: number of blank lines.
+        within: number of line breaks inside quoted fields.
+        folded: the records that go over several lines: position in `lines`, first byte, byte after
+            the last.
+    """
+
+    content: memoryview
+    line: int
+    lines: Sequence[int]
+    blank: int = 0
+    within: int = 0
+    folded: tuple[tuple[int, int, int], ...] = ()
+
+
+def split_records(blocks: Iterable[bytes]) -> Iterator[Records]:
+    """Splits a file into whole records.
+
+    Args:
+        blocks: the file's content, in pieces of any size.
+
+    Raises:
+        TextFault: a quote is where none may be, is never closed, or a line is longer than
+            `MAX_RECORD_BYTES`.
+    """
+    line, rest = 1, b""
+    for block in blocks:
+        data = rest + block
+        marks = _Marks(data, line, last=False)
+        marks.check_quotes()
+        records = marks.records()
+        rest = data[len(records.content) :]
+        if len(records.content):
+            yield records
+            line += len(records.lines) + records.blank + records.within
+        if len(rest) > MAX_RECORD_BYTES:
+            raise _too_long(rest, line)
+    if rest:
+        marks = _Marks(rest, line, last=True)
+        marks.check_quotes()
+        yield marks.records()
+
+
+def check_folded(records: Records, columns: int) -> None:
+    """Checks that no record is several rows, made one by quotes that pair up by accident.
+
+    That is so where each line by itself has as many fields as the header, and the same of them
+    begin with digits.
+
+    Args:
+        records: as `split_records` yields them.
+        columns: fields of the header.
+
+    Raises:
+        TextFault: a record is likely to be several rows.
+    """
+    for position, start, stop in records.folded:
+        record = bytes(records.content[start:stop])
+        if record.count(b",") < 2 * (columns - 1):
+            continue
+        rows = [row.split(b",") for row in record.splitlines()]
+        if any(len(row) != columns for row in rows):
+            continue
+        numbers = [[_NUMBER.match(field) is not None for field in row] for row in rows]
+        if any(all(row[column] for row in numbers) for column in range(columns)):
+            found = f"a quoted field that goes on for {len(rows)} lines, each of which looks like a row: "
+            raise TextFault(records.lines[position], found + excerpt(record))
+
+
+class _Marks:
+    """The quotes and line ends of some content."""
+
+    def __init__(self, data: bytes, line: int, *, last: bool) -> None:
+        """Finds them.
+
+        Args:
+            data: content that begins where a record begins.
+            line: the line where it begins.
+            last: whether the file ends with it; if not, a carriage return at its end may be half a
+                line end.
+        """
+        self.data, self.line, self.last = data, line, last
+        self.bytes = np.frombuffer(data, np.uint8)
+        self.quotes: Positions = self._find(_QUOTE)
+        self.breaks: Positions = self._find(_LF)
+        returns = self._find(_CR)
+        if len(returns):
+            alone = self.bytes[np.minimum(returns + 1, len(data) - 1)] != _LF
+            alone[-1] &= last or returns[-1] < len(data) - 1
+            self.breaks = np.union1d(self.breaks, returns[alone])
+        self.within = np.searchsorted(self.quotes, self.breaks) % 2 == 1
+
+    def _find(self, mark: int) -> Positions:
+        return np.flatnonzero(self.bytes == mark)
+
+    def check_quotes(self) -> None:
+        """Raises a `TextFault` for the first quote that is where none may be."""
+        opening, closing = self.quotes[0::2], self.quotes[1::2]
+        # At the very start and the very end nothing is beside a quote, and the quote itself is
+        # looked at.
+        before = self.bytes[np.maximum(opening - 1, 0)]
+        after = self.bytes[np.minimum(closing + 1, len(self.data) - 1)]
+        stray = opening[~_BESIDE_QUOTES[before]][:1].tolist()
+        unescaped = closing[~_BESIDE_QUOTES[after]][:1].tolist()
+
+        if stray and (not unescaped or stray < unescaped):
+            begin = max(self.data.rfind(b"\n", 0, stray[0]) + 1, stray[0] - 30)
+            text = excerpt(self.data[begin : stray[0] + 30])
+            raise TextFault(self.line_of(stray[0]), f"a quote inside a field that is not quoted: {text}")
+        if unescaped:
+            raise self._explain(unescaped[0])
+        if self.last and len(self.quotes) % 2:
+            start = self.field_start(int(self.quotes[-1]))
+            raise TextFault(self.line_of(start), f"a quote that is never closed: {excerpt(self.data[start:])}")
+
+    def _explain(self, quote: int) -> TextFault:
+        """Returns the fault of a field whose next quote does not end it, where it begins."""
+        start = self.field_start(quote)
+        line, here = self.line_of(start), self.line_of(quote)
+        how = "it is closed in the middle" if here == line else f"the next quote, in line {here}, does not end it"
+        if b'\\"' in self.data[start : quote + 1]:
+            how += "; a quote inside a field is doubled, not escaped by a backslash"
+        return TextFault(
+            line, f"a quoted field that does not end where it should ({how}): {excerpt(self.data[start:])}"
+        )
+
+    def records(self) -> Records:
+        """Returns the whole records: up to the last line end outside quotes, or the file's end."""
+        ends = np.flatnonzero(~self.within)
+        stop = len(self.data) if self.last else int(self.breaks[ends[-1]]) + 1 if len(ends) else 0
+        breaks, within = self.breaks[self.breaks < stop], self.within[self.breaks < stop]
+
+        # A record begins where the content does, and after every line end outside quotes.
+        starts = np.concatenate([[0], breaks[ends] + 1])
+        stops = np.append(breaks[ends], stop)
+        lines = np.concatenate([[0], ends + 1, [len(breaks) + 1]]) + self.line
+        if starts[-1] == stop:
+            starts, stops, lines = starts[:-1], stops[:-1], lines[:-1]
+        returns = (stops > starts) & (self.bytes[np.maximum(stops - 1, 0)] == _CR)
+        blank = stops - returns == starts
+        content = memoryview(self.data)[:stop]
+        if not blank.any() and not within.any():
+            return Records(content, self.line, range(self.line, self.line + len(starts)))
+
+        position = np.cumsum(~blank) - 1
+        tall = np.flatnonzero(np.diff(lines) > 1)
+        folded = [(int(position[row]), int(starts[row]), int(stops[row])) for row in tall]
+        numbers = lines[:-1][~blank].tolist()
+        return Records(content, self.line, numbers, int(blank.sum()), int(within.sum()), tuple(folded))
+
+    def field_start(self, quote: int) -> int:
+        """Returns the quote that opens the field that a quote belongs to."""
+        index = int(np.searchsorted(self.quotes, quote)) // 2 * 2
+        while index >= 2 and self.quotes[index] - 1 == self.quotes[index - 1]:
+            index -= 2
+        return int(self.quotes[index])
+
+    def line_of(self, place: int) -> int:
+        """Returns the line where a byte is."""
+        return self.line + int(np.searchsorted(self.breaks, place))
+
+
+def _too_long(data: bytes, line: int) -> TextFault:
+    limit = f"{MAX_RECORD_BYTES >> 20} MiB"
+    marks = _Marks(data, line, last=False)
+    if not len(marks.quotes):
+        return TextFault(line, f"a line of more than {limit}: {excerpt(data)}")
+    start = marks.field_start(int(marks.quotes[-1]))
+    return TextFault(marks.line_of(start), f"a quote that is not closed within {limit}: {excerpt(data[start:])}")
