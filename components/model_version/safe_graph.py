@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -142,7 +143,8 @@ def _assets(meta_graph: MetaGraphDef) -> list[AssetFileDef]:
     found = []
     for packed in meta_graph.collection_def[_ASSET_COLLECTION].any_list.value:
         asset = AssetFileDef()
-        packed.Unpack(asset)
+        with suppress(DecodeError):  # then it has no name, and is refused
+            packed.Unpack(asset)
         found.append(asset)
     return found
 

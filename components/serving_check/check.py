@@ -13,7 +13,8 @@ import polars as pl
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 from tensorflow_serving.apis.predict_pb2 import PredictRequest
 
-from components.exports import CARD
+from components.exports import CARD, exports
+from components.model_version.safe_graph import graph_problems
 from components.naming import BASIS, BASIS_PRIOR, PREDICT_STEPS
 from components.serving_check.comparison import TOLERANCE, compare, describe, expected_answers, unusable
 from components.serving_check.contract import contract_problems, input_dtypes, read_graph
@@ -64,6 +65,10 @@ def _notes_and_signature(model: Path) -> tuple[dict[str, Any], SignatureDef]:
         raise ServingError(f"{notes}: expected the Trainer's notes on how the model is fed, found no such file.")
     config: dict[str, Any] = json.loads(notes.read_text(encoding="utf-8"))["config"]
     _fail_on(contract_problems(graph, config), model)
+
+    for folder in set(exports(model).values()) - {"."}:  # those for GPUs cannot be asked here
+        other = read_graph(model / folder)
+        _fail_on([f"no SavedModel in {folder}"] if other is None else graph_problems(other), model / folder)
     return config, graph.signature_def[PREDICT_STEPS]
 
 

@@ -85,6 +85,17 @@ def test_operations_are_looked_for_in_functions_too() -> None:
     ]
 
 
+def test_operations_that_do_more_than_compute_are_not_pushed() -> None:
+    graph = _graph()
+    function = graph.graph_def.library.function.add()
+    function.signature.name = "helper"
+    function.node_def.add().op = "WriteFile"
+
+    assert contract_problems(graph, CONFIG) == [
+        "operation WriteFile in function helper, which may touch files or run code"
+    ]
+
+
 def test_the_dtypes_of_the_inputs() -> None:
     assert input_dtypes(_graph().signature_def["predict_steps"]) == {
         "correct": "float32",

@@ -88,6 +88,26 @@ def test_every_export_gets_the_warm_up_requests(
     assert written[0].read_bytes() == written[1].read_bytes() != b""
 
 
+def test_an_export_that_writes_files_is_not_pushed(
+    tmp_path: Path, inputs: dict[str, list[Any]], outputs: dict[str, list[Any]], model: Path
+) -> None:
+    trained = tmp_path / "trained" / "Format-Serving"
+    shutil.copytree(model, trained)
+    card = json.loads((trained / "assets.extra" / "mastery.json").read_text())
+    card["exports"] = {"portable": ".", "gpu": "gpu"}
+    (trained / "assets.extra" / "mastery.json").write_text(json.dumps(card))
+    writer = tf.Module()
+    writer.serve = tf.function(
+        lambda x: [tf.io.write_file("/nowhere/file", "x"), {"y": tf.identity(x)}][1],
+        input_signature=[tf.TensorSpec([None], tf.string)],
+    )
+    tf.saved_model.save(writer, str(trained / "gpu"), {"serving_default": writer.serve})
+    inputs["trained_model"][0].uri = str(trained.parent)
+
+    with pytest.raises(ServingError, match="operation WriteFile in function"):
+        Executor().Do(inputs, outputs, {"config": CONFIG})
+
+
 def test_examples_that_were_not_evaluated_are_an_error(
     inputs: dict[str, list[Any]], outputs: dict[str, list[Any]], examples: list[bytes]
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ import tensorflow as tf
 
 from components.config import load_config
 from components.errors import MasteryError
+from components.model_version.digests import file_digests
+from components.model_version.verify import VersionError
 from components.simulator.simulate import simulate
 from serving.models.compare import compare_versions
 from serving.models.storage import open_storage
@@ -109,3 +112,13 @@ def test_versions_of_other_classes_and_metrics_that_are_none_are_told(serving: P
         compare(serving, log, 2, 4)
     with pytest.raises(MasteryError, match="--metric f2: expected one of accuracy, f1_macro, auc"):
         compare(serving, log, 2, 2, metric="f2")
+
+
+def test_a_version_that_is_not_what_was_pushed(serving: Path, log: Path, tmp_path: Path) -> None:
+    changed = shutil.copytree(serving, tmp_path / "serving")
+    manifest = json.loads((changed / "2" / "manifest.json").read_text())
+    (changed / "2" / "manifest.json").write_text(json.dumps({**manifest, "files": file_digests(changed / "2")}))
+    assert compare(changed, log, 1, 2)["verdict"] == "better"
+    (changed / "2" / "more").touch()
+    with pytest.raises(VersionError, match=r"found others \(never pushed: more\)"):
+        compare(changed, log, 1, 2)
