@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import ipaddress
 import logging
 import re
@@ -14,6 +16,9 @@ from serving.server.external import EngineError, choose_engine, run_engine
 from serving.server.settings import TOKEN, Settings
 
 log = logging.getLogger("mastery.serving")
+
+M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
+LARGE_BLOCK = 2**20
 
 _ORIGIN = re.compile(r"https?://[^/?#@\s]+")
 
@@ -49,6 +54,7 @@ def _serve_embedded(settings: Settings) -> None:
 
     from components.quiet import quiet_imports
 
+    _give_large_blocks_back()
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # a GPU that trains shall go on training
     with quiet_imports():
         import tensorflow as tf
@@ -58,6 +64,16 @@ def _serve_embedded(settings: Settings) -> None:
         tf.config.list_physical_devices()  # looks for CUDA, and says what it did not find
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     asyncio.run(serve_until_stopped(settings))
+
+
+def _give_large_blocks_back() -> None:
+    """Has the C library return blocks of `LARGE_BLOCK` and more to the system when they are freed.
+
+    glibc does so until the first large block was freed; from then on it keeps those of that size,
+    and a few bodies of 16 MiB would take more than a hundred for good. See `man 3 mallopt`.
+    """
+    with contextlib.suppress(OSError, AttributeError):  # another C library has no such switch
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK)
 
 
 def _check(settings: Settings) -> None:
