@@ -29,7 +29,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.serving import percentile, serving
+from benchmarks.serving import newest_version, percentile, serving
 from benchmarks.serving_clients import as_json, requests_of
 
 TOKEN = "attacks"
@@ -398,7 +398,7 @@ def memory_of(pid: int) -> float:
 
 def main(models: Path, name: str, seconds: float, only: list[str]) -> None:
     """Prints a line for each attack."""
-    version = max((item for item in models.iterdir() if item.name.isdecimal()), key=lambda item: int(item.name))
+    version = newest_version(models)
     windows: dict[str, tuple[float, float, float, float]] = {}
     with serving(models, name, DESCRIPTORS, TOKEN) as server:
         command = [sys.executable, "-m", __spec__.name, "--behave", str(version), name, *map(str, server.ports)]

@@ -25,7 +25,7 @@ import tensorflow as tf
 from tensorflow_serving.apis.predict_pb2 import PredictRequest
 from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServiceStub
 
-from benchmarks.serving import serving
+from benchmarks.serving import newest_version, serving
 from benchmarks.serving_clients import as_json, requests_of
 
 OWN_FAULT = {"INTERNAL", "UNKNOWN", "UNAVAILABLE", "DATA_LOSS", "DEADLINE_EXCEEDED"}
@@ -155,7 +155,7 @@ class Fuzzer:
 
 def main(models: Path, name: str, minutes: float, seed: int) -> None:
     """Fuzzes, and prints how often there was which answer."""
-    version = max((item for item in models.iterdir() if item.name.isdecimal()), key=lambda item: int(item.name))
+    version = newest_version(models)
     asked = requests_of(version)
     for request in asked:
         request.model_spec.name = name

@@ -26,6 +26,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from components.model_version.folders import find_versions
+
 CLIENTS = Path(__file__).with_name("serving_clients.py")
 Times = list[float]
 
@@ -140,9 +142,14 @@ class Bench:
         print(f"{pushed} versions pushed under load: {len(answered['gRPC'])} requests, none lost, p99 {p99:.0f} ms")
 
 
+def newest_version(models: Path) -> Path:
+    """Returns the folder of the newest version below a model's folder."""
+    return list(find_versions(models).paths.values())[-1]
+
+
 def main(models: Path, name: str, seconds: float, clients: Sequence[int], repeat: int) -> None:
     """Prints milliseconds and ratios; the model is copied, for versions are pushed."""
-    newest = max((item for item in models.iterdir() if item.name.isdecimal()), key=lambda item: int(item.name))
+    newest = newest_version(models)
     with tempfile.TemporaryDirectory() as folder:
         version = Path(shutil.copytree(newest, Path(folder, newest.name)))
         with serving(Path(folder), name) as server:

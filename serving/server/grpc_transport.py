@@ -15,7 +15,7 @@ import grpc
 
 from serving.server.connections import MOST_DESCRIPTORS, Connections, Phase, client_of
 from serving.server.errors import RequestError, invalid
-from serving.server.limits import ByteBudget, Share, check_reload_token, check_token
+from serving.server.limits import RELOAD_HEADER, ByteBudget, Share, check_reload_token, check_token
 from serving.server.settings import Limits
 
 GREETING = 256  # bytes: HTTP/2's preface and settings are shorter; who has sent more has asked something
@@ -25,7 +25,6 @@ METADATA_BYTES = 16 * 2**10
 HEALTH = "/grpc.health.v1.Health/"
 OPEN_METHODS = {f"/inference.GRPCInferenceService/{name}" for name in ("ServerLive", "ServerReady")}
 RELOAD = "/tensorflow.serving.ModelService/HandleReloadConfigRequest"
-RELOAD_HEADER = "x-mastery-reload-token"
 
 
 def channel_options(limits: Limits) -> list[tuple[str, int]]:

@@ -13,6 +13,7 @@ from grpc import StatusCode
 from serving.server.errors import RequestError
 
 SMALL_BODY = 64 * 2**10  # bytes: up to here, a body is not counted; as many as there may be at once fit anywhere
+RELOAD_HEADER = "x-mastery-reload-token"  # metadata of a call that wants to reload
 
 
 class Admission:
@@ -139,14 +140,14 @@ def check_reload_token(token: str, presented: str | None) -> None:
 
     Args:
         token: the server's.
-        presented: what the caller has in the metadata `x-mastery-reload-token`.
+        presented: what the caller has in the metadata `RELOAD_HEADER`.
 
     Raises:
         RequestError: it is another token, or none.
     """
     if not hmac.compare_digest((presented or "").encode(), token.encode()):
         raise RequestError(
-            StatusCode.PERMISSION_DENIED, "expected the metadata 'x-mastery-reload-token: <token for reloading>'."
+            StatusCode.PERMISSION_DENIED, f"expected the metadata '{RELOAD_HEADER}: <token for reloading>'."
         )
 
 
