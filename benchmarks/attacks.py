@@ -66,7 +66,14 @@ class Target:
         ).encode()
 
     def keep(
-        self, port: int, count: int, sent: bytes, more: bytes = b"", every: float = 0.5, *, reads: bool = True
+        self,
+        port: int,
+        count: int,
+        sent: bytes,
+        more: bytes = b"",
+        every: float = 0.5,
+        *,
+        reads: bool = True,
     ) -> None:
         """Holds so many connections open, opens them again where they are ended, and trickles bytes into them."""
         lines: list[socket.socket] = []
@@ -79,7 +86,9 @@ class Target:
                     lines.append(line)
             begun = time.monotonic()
             lines = [line for line in lines if _is_open(line, more, reads=reads)]
-            time.sleep(max(0.0, min(every - (time.monotonic() - begun), self.until - time.monotonic())))
+            time.sleep(
+                max(0.0, min(every - (time.monotonic() - begun), self.until - time.monotonic()))
+            )
         for line in lines:
             line.close()
 
@@ -163,7 +172,9 @@ def deep_lists(target: Target) -> None:
 
 def tiny_chunks(target: Target) -> None:
     """A body of chunks of one byte."""
-    target.ask(target.rest, target.head(None, "Transfer-Encoding: chunked\r\n") + b"1\r\n \r\n" * 2**20)
+    target.ask(
+        target.rest, target.head(None, "Transfer-Encoding: chunked\r\n") + b"1\r\n \r\n" * 2**20
+    )
 
 
 def pipelining(target: Target) -> None:
@@ -182,7 +193,10 @@ def oversize(target: Target) -> None:
     """Bodies four times as large as they may be, announced and not."""
     body = b" " * (4 * LARGEST)
     while target.goes_on:
-        for head in (target.head(len(body)), target.head(None, "Transfer-Encoding: chunked\r\n") + b"4000000\r\n"):
+        for head in (
+            target.head(len(body)),
+            target.head(None, "Transfer-Encoding: chunked\r\n") + b"4000000\r\n",
+        ):
             with contextlib.suppress(OSError), target.connect(target.rest) as line:
                 line.sendall(head + body)
 
@@ -247,7 +261,12 @@ def _grpc_messages(target: Target, message: bytes, token: str) -> None:
 
 
 def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
-    return struct.pack(">I", len(payload))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + payload
+    return (
+        struct.pack(">I", len(payload))[1:]
+        + bytes([kind, flags])
+        + struct.pack(">I", stream)
+        + payload
+    )
 
 
 def _headers(stream: int) -> bytes:
@@ -269,7 +288,9 @@ def _headers(stream: int) -> bytes:
     return _frame(1, 4, stream, block)
 
 
-def _frames(target: Target, made: Callable[[int], bytes], limit: int = 10_000, *, hold: bool = False) -> None:
+def _frames(
+    target: Target, made: Callable[[int], bytes], limit: int = 10_000, *, hold: bool = False
+) -> None:
     """Sends frames of HTTP/2 for one stream after the other, and opens a new connection when one is ended."""
     held: list[socket.socket] = []
     while target.goes_on:
@@ -336,7 +357,9 @@ def behave(version: Path, name: str, rest: int, by_grpc: int) -> None:
     print(json.dumps(found))
 
 
-def _ways(asked: list[Any], name: str, rest: int, by_grpc: int, at: int) -> Iterator[Callable[[], None]]:
+def _ways(
+    asked: list[Any], name: str, rest: int, by_grpc: int, at: int
+) -> Iterator[Callable[[], None]]:
     """Yields a call by REST and one by gRPC; every tenth opens a connection of its own."""
     import grpc
     import httpx
@@ -353,14 +376,18 @@ def _ways(asked: list[Any], name: str, rest: int, by_grpc: int, at: int) -> Iter
         client.post(url, content=as_json(request), headers=headers).raise_for_status()
 
     def ask_grpc(channel: Any) -> None:
-        PredictionServiceStub(channel).Predict(request, timeout=10, metadata=(("authorization", f"Bearer {TOKEN}"),))
+        PredictionServiceStub(channel).Predict(
+            request, timeout=10, metadata=(("authorization", f"Bearer {TOKEN}"),)
+        )
 
     def new_rest() -> None:
         with httpx.Client(timeout=10, trust_env=False) as client:
             ask_rest(client)
 
     def new_grpc() -> None:
-        with grpc.insecure_channel(f"127.0.0.1:{by_grpc}", [("grpc.use_local_subchannel_pool", 1)]) as channel:
+        with grpc.insecure_channel(
+            f"127.0.0.1:{by_grpc}", [("grpc.use_local_subchannel_pool", 1)]
+        ) as channel:
             ask_grpc(channel)
 
     is_new = at % 10 == 9
@@ -401,14 +428,26 @@ def main(models: Path, name: str, seconds: float, only: list[str]) -> None:
     version = newest_version(models)
     windows: dict[str, tuple[float, float, float, float]] = {}
     with serving(models, name, DESCRIPTORS, TOKEN) as server:
-        command = [sys.executable, "-m", __spec__.name, "--behave", str(version), name, *map(str, server.ports)]
+        command = [
+            sys.executable,
+            "-m",
+            __spec__.name,
+            "--behave",
+            str(version),
+            name,
+            *map(str, server.ports),
+        ]
         environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
-        client = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+        client = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+        )
         assert client.stdout is not None
         client.stdout.readline()  # it imports TensorFlow first
         time.sleep(2)
         before = memory_of(server.pid)
-        print(f"{'':22} quiet p50  p99   attack p50  p99  ratio  failed  memory   (load)", flush=True)
+        print(
+            f"{'':22} quiet p50  p99   attack p50  p99  ratio  failed  memory   (load)", flush=True
+        )
         for attack in only or ATTACKS:
             quiet = time.monotonic()
             time.sleep(seconds)
@@ -450,7 +489,9 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--behave"]:
         behave(Path(sys.argv[2]), sys.argv[3], int(sys.argv[4]), int(sys.argv[5]))
         sys.exit()
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--models", type=Path, required=True)
     parser.add_argument("--name", default="sample")
     parser.add_argument("--seconds", type=float, default=8)

@@ -60,7 +60,9 @@ class Fuzzer:
 
     def draw(self) -> list[str]:
         """Writes a file and returns settings for it."""
-        self._file.write_bytes(self._draw.choice([self._changed_values, self._changed_text, self._changed_bytes])())
+        self._file.write_bytes(
+            self._draw.choice([self._changed_values, self._changed_text, self._changed_bytes])()
+        )
         return [self._setting() for _ in range(self._draw.choice([0, 0, 1, 3]))]
 
     def load(self, settings: list[str]) -> None:
@@ -72,7 +74,9 @@ class Fuzzer:
             self.seen["refused" if str(error) else "refused without a word"] += 1
         else:
             sent = Plan(run="r", root=Path("/r"), config=config).model_dump_json(by_alias=True)
-            kept = {name: getattr(config, name) for name in Config.model_fields if name != "metadata"}
+            kept = {
+                name: getattr(config, name) for name in Config.model_fields if name != "metadata"
+            }
             arrived = Plan.model_validate_json(sent).config
             assert kept == {name: getattr(arrived, name) for name in kept}, "changed on the way"
             self.seen["taken"] += 1
@@ -81,9 +85,21 @@ class Fuzzer:
     def run(self, settings: list[str]) -> None:
         """Gives the file to the real command."""
         given = [part for setting in settings for part in ("--set", setting) if "\0" not in setting]
-        given = [part.encode("utf-8", "surrogatepass") for part in given]  # bytes that are no UTF-8, too
-        command = [sys.executable, "-m", "pipeline.cli.main", "notify", "--config", str(self._file), "--test"]
-        ended = subprocess.run([*command, *given], capture_output=True, check=False, cwd=SAMPLE.parents[1])
+        given = [
+            part.encode("utf-8", "surrogatepass") for part in given
+        ]  # bytes that are no UTF-8, too
+        command = [
+            sys.executable,
+            "-m",
+            "pipeline.cli.main",
+            "notify",
+            "--config",
+            str(self._file),
+            "--test",
+        ]
+        ended = subprocess.run(
+            [*command, *given], capture_output=True, check=False, cwd=SAMPLE.parents[1]
+        )
         said = (ended.stdout + ended.stderr).decode(errors="replace")
         assert ended.returncode == 2, f"exit code {ended.returncode}: {said}"
         assert "Traceback" not in said, said
@@ -103,7 +119,9 @@ class Fuzzer:
                 section = section.setdefault(parent, {}) if isinstance(section, dict) else {}
             if isinstance(section, dict):
                 section[self._draw.choice([key, key, key, key + "s", ""])] = self._draw.choice(ODD)
-        return yaml.dump(values, allow_unicode=self._draw.random() < 0.5).encode("utf-8", "surrogatepass")
+        return yaml.dump(values, allow_unicode=self._draw.random() < 0.5).encode(
+            "utf-8", "surrogatepass"
+        )
 
     def _changed_text(self) -> bytes:
         lines = self._text.splitlines(keepends=True)
@@ -129,9 +147,20 @@ class Fuzzer:
 
     def _setting(self) -> str:
         key = ".".join(self._draw.choice(self._keys))
-        odd = self._draw.choice([yaml.dump(self._draw.choice(ODD)).strip(), self._draw.choice(TEXTS)])
+        odd = self._draw.choice(
+            [yaml.dump(self._draw.choice(ODD)).strip(), self._draw.choice(TEXTS)]
+        )
         return self._draw.choice(
-            [f"{key}={odd}", f"{key}s={odd}", f"{key}.0={odd}", f"{key}.x.y={odd}", key, "=", odd, f".{key}=1"]
+            [
+                f"{key}={odd}",
+                f"{key}s={odd}",
+                f"{key}.0={odd}",
+                f"{key}.x.y={odd}",
+                key,
+                "=",
+                odd,
+                f".{key}=1",
+            ]
         )
 
 
@@ -143,7 +172,9 @@ def _keys(section: Any, above: tuple[str, ...]) -> list[tuple[str, ...]]:
         found.append(path)
         for inner in sections_in(field.annotation):
             below = (
-                path if inner is field.annotation else (*path, "0" if "list" in str(field.annotation) else "correct")
+                path
+                if inner is field.annotation
+                else (*path, "0" if "list" in str(field.annotation) else "correct")
             )
             found += _keys(inner, below)
     return found
@@ -154,7 +185,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--commands", type=int, default=20, help="how many go through the real command")
+    parser.add_argument(
+        "--commands", type=int, default=20, help="how many go through the real command"
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="mastery-fuzz-") as folder:
         fuzzer = Fuzzer(Path(folder), options.seed)

@@ -52,8 +52,15 @@ ODD = [
 class Fuzzer:
     """Draws requests and looks at the answers."""
 
-    def __init__(self, asked: list[PredictRequest], name: str, ports: tuple[int, int], seed: int) -> None:
-        self._draw, self._asked, self._name, (self._rest, self._grpc) = random.Random(seed), asked, name, ports
+    def __init__(
+        self, asked: list[PredictRequest], name: str, ports: tuple[int, int], seed: int
+    ) -> None:
+        self._draw, self._asked, self._name, (self._rest, self._grpc) = (
+            random.Random(seed),
+            asked,
+            name,
+            ports,
+        )
         self._channel = grpc.insecure_channel(f"127.0.0.1:{self._grpc}")
         self._bodies = [as_json(request) for request in asked]
         self.seen: collections.Counter[str] = collections.Counter()
@@ -72,7 +79,9 @@ class Fuzzer:
         for _ in range(self._draw.randint(1, 4)):
             document = self._replace(document)
         body = json.dumps(document).encode()
-        path = self._draw.choice([":predict"] * 8 + ["/versions/1:predict", "/labels/\u00e9:predict", "/metadata", ""])
+        path = self._draw.choice(
+            [":predict"] * 8 + ["/versions/1:predict", "/labels/\u00e9:predict", "/metadata", ""]
+        )
         head = f"POST /v1/models/{self._name}{path} HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n"
         self._send(head.encode() + body)
 
@@ -86,7 +95,9 @@ class Fuzzer:
         if self._draw.random() < 0.5:
             raw = self._mutate(raw, self._draw.randint(1, 5))
         try:
-            self._channel.unary_unary("/tensorflow.serving.PredictionService/Predict")(raw, timeout=20)
+            self._channel.unary_unary("/tensorflow.serving.PredictionService/Predict")(
+                raw, timeout=20
+            )
             self.seen["gRPC OK"] += 1
         except grpc.RpcError as error:
             self.seen[f"gRPC {error.code().name}"] += 1
@@ -97,7 +108,10 @@ class Fuzzer:
         """Asks as a client should, and returns the answers."""
         stub = PredictionServiceStub(self._channel)
         answers = [stub.Predict(request, timeout=20).outputs for request in self._asked]
-        return [{name: tf.make_ndarray(value).tolist() for name, value in outputs.items()} for outputs in answers]
+        return [
+            {name: tf.make_ndarray(value).tolist() for name, value in outputs.items()}
+            for outputs in answers
+        ]
 
     def _send(self, raw: bytes) -> None:
         with socket.create_connection(("127.0.0.1", self._rest), timeout=20) as connection:
@@ -148,9 +162,13 @@ class Fuzzer:
             del request.inputs[name]
         elif kind == 5:
             shape = [self._draw.randrange(6) for _ in range(self._draw.randrange(4))]
-            tensor.CopyFrom(tf.make_tensor_proto(np.full(shape, self._draw.choice([-(2**40), 0, 2**40]))))
+            tensor.CopyFrom(
+                tf.make_tensor_proto(np.full(shape, self._draw.choice([-(2**40), 0, 2**40])))
+            )
         else:
-            request.model_spec.signature_name = self._draw.choice(["", "predict_steps", "serving_default", "\0"])
+            request.model_spec.signature_name = self._draw.choice(
+                ["", "predict_steps", "serving_default", "\0"]
+            )
 
 
 def main(models: Path, name: str, minutes: float, seed: int) -> None:
@@ -170,11 +188,15 @@ def main(models: Path, name: str, minutes: float, seed: int) -> None:
                 raise SystemExit("the well-behaved client got another answer than at the beginning")
         for kind, count in sorted(fuzzer.seen.items()):
             print(f"{count:8} {kind}")
-        print("none of them 5xx or internal; the well-behaved client got the same answers throughout")
+        print(
+            "none of them 5xx or internal; the well-behaved client got the same answers throughout"
+        )
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--models", type=Path, required=True)
     parser.add_argument("--name", default="sample")
     parser.add_argument("--minutes", type=float, default=3)

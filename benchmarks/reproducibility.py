@@ -63,7 +63,9 @@ def hash_run(root: Path) -> Hashes:
     return {
         "examples (bytes)": _digest(_files(nodes / "ExampleGen" / "examples", "*.gz")),
         "statistics (bytes)": _digest(_files(nodes / "StatisticsGen", "FeatureStats.pb")),
-        "vocabularies (bytes)": _digest(_files(nodes / "Transform" / "transform_graph", "assets/*")),
+        "vocabularies (bytes)": _digest(
+            _files(nodes / "Transform" / "transform_graph", "assets/*")
+        ),
         "transformed examples (in order)": _digest(_transformed(nodes / "Transform")),
         "transformed examples (sorted)": _digest(sorted(_transformed(nodes / "Transform"))),
         "weights": _digest(_arrays(weights)),

@@ -48,7 +48,9 @@ class Served:
 
 
 @contextlib.contextmanager
-def serving(models: Path, name: str, descriptors: int | None = None, token: str | None = None) -> Iterator[Served]:
+def serving(
+    models: Path, name: str, descriptors: int | None = None, token: str | None = None
+) -> Iterator[Served]:
     """Yields a server; `descriptors` is its limit of open files, `token` what it asks of its callers."""
     command = [
         sys.executable, "-m", "pipeline.cli.main", "serve", "--engine", "embedded", "--models", str(models),
@@ -96,9 +98,19 @@ class Bench:
     def measure(self, kind: str, count: int) -> dict[str, Times]:
         """Returns the seconds of each call, by kind."""
         ports = [str(port) for port in self._ports]
-        command = [sys.executable, str(CLIENTS), kind, str(self._version), str(self._seconds), *ports, self._name]
+        command = [
+            sys.executable,
+            str(CLIENTS),
+            kind,
+            str(self._version),
+            str(self._seconds),
+            *ports,
+            self._name,
+        ]
         environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
-        done = subprocess.run([*command, str(count)], check=True, stdout=subprocess.PIPE, env=environment)
+        done = subprocess.run(
+            [*command, str(count)], check=True, stdout=subprocess.PIPE, env=environment
+        )
         return dict(json.loads(done.stdout))
 
     def one_client(self, repeat: int) -> None:
@@ -106,22 +118,38 @@ class Bench:
         parts = [self.measure("in turn", 1) for _ in range(repeat)]
         print(f"one client, in turn   p50 ms  p99 ms  p50/direct   (load {os.getloadavg()[0]:.1f})")
         for kind in parts[0]:
-            p50, p99 = (statistics.median(percentile(part[kind], share) for part in parts) for share in (0.5, 0.99))
-            ratio = statistics.median(percentile(p[kind], 0.5) / percentile(p["direct"], 0.5) for p in parts)
+            p50, p99 = (
+                statistics.median(percentile(part[kind], share) for part in parts)
+                for share in (0.5, 0.99)
+            )
+            ratio = statistics.median(
+                percentile(p[kind], 0.5) / percentile(p["direct"], 0.5) for p in parts
+            )
             print(f"{kind:20} {p50:7.2f} {p99:7.2f} {ratio:11.2f}", flush=True)
 
     def many_clients(self, clients: Sequence[int], repeat: int) -> None:
         """Prints what many clients get beside what one gets."""
-        print(f"clients              p50 ms  p99 ms  predictions/s  of one client   (load {os.getloadavg()[0]:.1f})")
+        print(
+            f"clients              p50 ms  p99 ms  predictions/s  of one client   (load {os.getloadavg()[0]:.1f})"
+        )
         for kind in ("gRPC", "REST"):
-            parts = {count: [self.measure(kind, count)[kind] for _ in range(repeat)] for count in clients}
-            rates = {count: statistics.median(len(part) / self._seconds for part in parts[count]) for count in clients}
+            parts = {
+                count: [self.measure(kind, count)[kind] for _ in range(repeat)] for count in clients
+            }
+            rates = {
+                count: statistics.median(len(part) / self._seconds for part in parts[count])
+                for count in clients
+            }
             for count in clients:
                 p50, p99 = (
-                    statistics.median(percentile(part, share) for part in parts[count]) for share in (0.5, 0.99)
+                    statistics.median(percentile(part, share) for part in parts[count])
+                    for share in (0.5, 0.99)
                 )
                 of_one = rates[count] / rates[clients[0]]
-                print(f"{count:4} {kind:15} {p50:7.2f} {p99:7.2f} {rates[count]:14.0f} {of_one:14.1f}", flush=True)
+                print(
+                    f"{count:4} {kind:15} {p50:7.2f} {p99:7.2f} {rates[count]:14.0f} {of_one:14.1f}",
+                    flush=True,
+                )
 
     def reload(self, clients: int, versions: int) -> None:
         """Pushes versions while clients ask; raises where one of their requests fails."""
@@ -139,7 +167,9 @@ class Bench:
         if not answered:
             raise SystemExit("a request was lost")
         p99 = percentile(answered["gRPC"], 0.99)
-        print(f"{pushed} versions pushed under load: {len(answered['gRPC'])} requests, none lost, p99 {p99:.0f} ms")
+        print(
+            f"{pushed} versions pushed under load: {len(answered['gRPC'])} requests, none lost, p99 {p99:.0f} ms"
+        )
 
 
 def newest_version(models: Path) -> Path:
@@ -160,7 +190,9 @@ def main(models: Path, name: str, seconds: float, clients: Sequence[int], repeat
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--models", type=Path, required=True)
     parser.add_argument("--name", default="sample")
     parser.add_argument("--seconds", type=float, default=5)

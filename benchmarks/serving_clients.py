@@ -29,7 +29,9 @@ def requests_of(version: Path) -> list[Any]:
     return [PredictionLog.FromString(record).predict_log.request for record in records]
 
 
-def in_turn(version: Path, seconds: float, rest_port: int, grpc_port: int, name: str) -> dict[str, Times]:
+def in_turn(
+    version: Path, seconds: float, rest_port: int, grpc_port: int, name: str
+) -> dict[str, Times]:
     """Seconds of a direct call, a call by gRPC and one by REST, of the same request, one after the other."""
     import http.client
 
@@ -39,10 +41,15 @@ def in_turn(version: Path, seconds: float, rest_port: int, grpc_port: int, name:
 
     model = tf.saved_model.load(str(version))
     channel = grpc.insecure_channel(f"127.0.0.1:{grpc_port}")
-    stub, connection = PredictionServiceStub(channel), http.client.HTTPConnection("127.0.0.1", rest_port)
+    stub, connection = (
+        PredictionServiceStub(channel),
+        http.client.HTTPConnection("127.0.0.1", rest_port),
+    )
 
     def directly(function: Any, arrays: dict[str, Any]) -> None:
-        for value in function(**{key: tf.constant(array) for key, array in arrays.items()}).values():
+        for value in function(
+            **{key: tf.constant(array) for key, array in arrays.items()}
+        ).values():
             value.numpy()
 
     def by_rest(body: bytes) -> None:
@@ -88,7 +95,8 @@ async def grpc_clients(port: int, name: str, version: Path, clients: int, second
         request.model_spec.ClearField("version_choice")
     options = [("grpc.use_local_subchannel_pool", 1)]
     channels = [
-        grpc.aio.insecure_channel(f"127.0.0.1:{port}", options) for _ in range(-(-clients // CLIENTS_OF_A_CHANNEL))
+        grpc.aio.insecure_channel(f"127.0.0.1:{port}", options)
+        for _ in range(-(-clients // CLIENTS_OF_A_CHANNEL))
     ]
     stubs = [PredictionServiceStub(channel) for channel in channels]
 
@@ -113,7 +121,9 @@ async def rest_clients(port: int, name: str, version: Path, clients: int, second
         answer = await reader.readuntil(b"\r\n\r\n")
         if not answer.startswith(b"HTTP/1.1 200"):
             raise RuntimeError(answer.decode())
-        length = next(line for line in answer.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+        length = next(
+            line for line in answer.lower().split(b"\r\n") if line.startswith(b"content-length:")
+        )
         await reader.readexactly(int(length.partition(b":")[2]))
 
     times = await _closed_loop(ask, clients, seconds)
@@ -122,7 +132,9 @@ async def rest_clients(port: int, name: str, version: Path, clients: int, second
     return times
 
 
-async def _closed_loop(ask: Callable[[int, int], Awaitable[None]], clients: int, seconds: float) -> Times:
+async def _closed_loop(
+    ask: Callable[[int, int], Awaitable[None]], clients: int, seconds: float
+) -> Times:
     times: Times = []
     begun = time.perf_counter() + 1.0  # of which the first second is not counted
 
@@ -151,10 +163,16 @@ def as_json(request: Any) -> bytes:
             return [{"b64": base64.b64encode(value).decode()} for value in values]
         if values.dtype != object:
             return values.tolist()
-        return np.array([value.decode() for value in values.ravel()], object).reshape(values.shape).tolist()
+        return (
+            np.array([value.decode() for value in values.ravel()], object)
+            .reshape(values.shape)
+            .tolist()
+        )
 
     inputs = {name: column(name, tensor) for name, tensor in request.inputs.items()}
-    return json.dumps({"signature_name": request.model_spec.signature_name, "inputs": inputs}).encode()
+    return json.dumps(
+        {"signature_name": request.model_spec.signature_name, "inputs": inputs}
+    ).encode()
 
 
 def _arrays(request: Any) -> dict[str, Any]:
@@ -163,7 +181,9 @@ def _arrays(request: Any) -> dict[str, Any]:
     return {name: tf.make_ndarray(tensor) for name, tensor in request.inputs.items()}
 
 
-def main(kind: str, version: Path, seconds: float, rest_port: int, grpc_port: int, name: str, count: int) -> None:
+def main(
+    kind: str, version: Path, seconds: float, rest_port: int, grpc_port: int, name: str, count: int
+) -> None:
     """Asks and prints."""
     if kind == "in turn":
         found = in_turn(version, seconds, rest_port, grpc_port, name)

@@ -135,7 +135,9 @@ def open_regular(path: Path) -> io.FileIO:
 
 def _not_a_file(path: Path) -> NotAFileError:
     found = "a link" if path.is_symlink() else "something else"
-    return NotAFileError(f"{path}: expected a file of ours, found {found}. Nothing was changed; remove it.")
+    return NotAFileError(
+        f"{path}: expected a file of ours, found {found}. Nothing was changed; remove it."
+    )
 
 
 @contextmanager

@@ -37,7 +37,9 @@ class PlainConsole(Console):
         """Returns Rich's text of a string, escaped before it is measured and wrapped."""
         return super().render_str(for_terminal(text), **options)
 
-    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
         """Yields segments. A `Text` is measured before it gets here: escape what goes into one."""
         for segment in super().render(renderable, options):
             if segment.control:

@@ -61,7 +61,10 @@ _ADVICE = {
     errno.EDQUOT: ("Disk quota exceeded", "Make room there"),
     errno.EROFS: ("Read-only file system", "Name a folder that can be written"),
     errno.EACCES: ("Permission denied", "Give this user the right to it, or name another place"),
-    errno.EPERM: ("Operation not permitted", "Give this user the right to it, or name another place"),
+    errno.EPERM: (
+        "Operation not permitted",
+        "Give this user the right to it, or name another place",
+    ),
     errno.EEXIST: ("File exists", "Name another place"),
     errno.ENOTDIR: ("Not a directory", "Name a folder"),
     errno.EISDIR: ("Is a directory", "Name a file"),

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-CARD = "assets.extra/mastery.json"  # says how a model is fed, what made it and which exports there are
+CARD = (
+    "assets.extra/mastery.json"  # says how a model is fed, what made it and which exports there are
+)
 PORTABLE = "portable"  # runs on any machine
 GPU = "gpu"  # holds operations that run on a GPU only; also the name of its folder
 
@@ -16,5 +18,7 @@ def exports(model: Path) -> dict[str, str]:
     Args:
         model: the portable export's folder, or a pushed version's.
     """
-    found: dict[str, str] = json.loads((model / CARD).read_text(encoding="utf-8")).get("exports", {PORTABLE: "."})
+    found: dict[str, str] = json.loads((model / CARD).read_text(encoding="utf-8")).get(
+        "exports", {PORTABLE: "."}
+    )
     return found

@@ -18,13 +18,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-NEEDED_CUDA = (12, 0)  # the driver's; libraries of CUDA 12.x run on every driver for CUDA 12, which are 525 and newer
+NEEDED_CUDA = (
+    12,
+    0,
+)  # the driver's; libraries of CUDA 12.x run on every driver for CUDA 12, which are 525 and newer
 GET_LIBRARIES = "Set it up with `make setup GPU=1`, or take the image that `docker build --build-arg GPU=1` makes"
 # What TensorFlow opens: `tsl::internal::DsoLoader::Get<name>DsoHandle()`.
 _LIBRARIES = (
     "CudaRuntime", "Cublas", "CublasLt", "Cufft", "Cusolver", "Cusparse", "Cudnn", "Cupti", "Nccl",
 )  # fmt: skip
-_ON_DEMAND = ("libcupti", "libnccl")  # for the profiler, for several GPUs; without one of the others it takes no GPU
+_ON_DEMAND = (
+    "libcupti",
+    "libnccl",
+)  # for the profiler, for several GPUs; without one of the others it takes no GPU
 _OPENED = re.compile(r"Successfully opened dynamic library (\S+)")
 _NOT_OPENED = re.compile(r"Could not load dynamic library '(.+)'; dlerror: (.+)")
 _NO_DEVICE, _UNKNOWN = 100, 999  # CUDA_ERROR_NO_DEVICE, CUDA_ERROR_UNKNOWN
@@ -62,7 +68,9 @@ def gpus(root: Path = Path("/")) -> list[str]:
         A name for each: the model where the driver tells it, else the device.
     """
     models = [_model(file) for file in sorted(root.glob("proc/driver/nvidia/gpus/*/information"))]
-    devices = sorted(str(Path("/", file.relative_to(root))) for file in root.glob("dev/nvidia[0-9]*"))
+    devices = sorted(
+        str(Path("/", file.relative_to(root))) for file in root.glob("dev/nvidia[0-9]*")
+    )
     if devices:
         return [*models, *devices[len(models) :]]
     if (root / _WSL).exists() and any(root.glob("usr/lib/wsl/lib/libcuda.so*")):
@@ -97,12 +105,20 @@ def open_cuda() -> Cuda:
     command = [sys.executable, "-P", __file__, "--open"]
     try:
         done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, errors="replace", timeout=_PATIENCE, check=False
+            command,
+            env=environment,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_PATIENCE,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         return Cuda(None, f"it does not answer within {_PATIENCE} s", _UNKNOWN, {})
 
-    libraries = dict.fromkeys(_OPENED.findall(done.stderr), "") | dict(_NOT_OPENED.findall(done.stderr))
+    libraries = dict.fromkeys(_OPENED.findall(done.stderr), "") | dict(
+        _NOT_OPENED.findall(done.stderr)
+    )
     if done.returncode:
         words = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
         libraries["libtensorflow_framework.so.2"] = words
@@ -122,7 +138,9 @@ def _told(printed: str) -> tuple[int | None, str, int | None]:
 def _hidden(result: int | None) -> str:
     """A value that ends the list of devices hides all of them; others do where the driver then sees none."""
     value = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if value is None or (result != _NO_DEVICE and value.strip() and not value.strip().startswith("-")):
+    if value is None or (
+        result != _NO_DEVICE and value.strip() and not value.strip().startswith("-")
+    ):
         return ""
     return f"the variable CUDA_VISIBLE_DEVICES hides it: its value is {value!r}. Unset it"
 
@@ -146,7 +164,11 @@ def _driver_reason(cuda: Cuda) -> str:
 
 
 def _libraries_reason(libraries: Mapping[str, str]) -> str:
-    missing = {name: words for name, words in libraries.items() if words and not name.startswith(_ON_DEMAND)}
+    missing = {
+        name: words
+        for name, words in libraries.items()
+        if words and not name.startswith(_ON_DEMAND)
+    }
     if not missing:
         return ""
     if not has_wheels():
@@ -197,8 +219,12 @@ def _open_here() -> None:
     loader = ctypes.CDLL(str(package / "libtensorflow_framework.so.2"))
     for name in _LIBRARIES:
         function = f"Get{name}DsoHandle"
-        opened = (ctypes.c_void_p * 2)()  # an absl::StatusOr<void*>, which the caller makes room for
-        open_library: Callable[..., None] = loader[f"_ZN3tsl8internal9DsoLoader{len(function)}{function}Ev"]
+        opened = (
+            ctypes.c_void_p * 2
+        )()  # an absl::StatusOr<void*>, which the caller makes room for
+        open_library: Callable[..., None] = loader[
+            f"_ZN3tsl8internal9DsoLoader{len(function)}{function}Ev"
+        ]
         open_library(ctypes.byref(opened))
 
 
@@ -212,7 +238,9 @@ def _start_driver() -> tuple[int | None, str, int | None]:
     driver.cuDriverGetVersion(ctypes.byref(version))
     if result:
         driver.cuGetErrorString(result, ctypes.byref(words))
-    problem = f"{(words.value or b'unknown error').decode()} (CUDA's error {result})" if result else ""
+    problem = (
+        f"{(words.value or b'unknown error').decode()} (CUDA's error {result})" if result else ""
+    )
     return int(result), problem, version.value or None
 
 

@@ -39,11 +39,15 @@ def connect(url: str) -> tuple[Any, str]:
         )
     kind, _, rest = url.partition("://")
     if kind not in KINDS or not rest.strip("/"):
-        raise ObjectStoreError(f"{url}: expected an address such as s3://bucket/folder or gs://bucket/folder.")
+        raise ObjectStoreError(
+            f"{url}: expected an address such as s3://bucket/folder or gs://bucket/folder."
+        )
     try:
         store, path = fsspec.url_to_fs(url.rstrip("/"), use_listings_cache=False)
     except (ValueError, ImportError) as error:
-        raise ObjectStoreError(f"{url}: expected an address such as s3://bucket/folder. {error}") from None
+        raise ObjectStoreError(
+            f"{url}: expected an address such as s3://bucket/folder. {error}"
+        ) from None
     return store, path.rstrip("/")
 
 
@@ -81,7 +85,9 @@ def create(store: Any, path: str, content: bytes) -> bool:
     """
     try:
         store.pipe_file(path, content, mode="create")
-    except Exception:  # "taken already" is FileExistsError of one library and an HTTP error of another
+    except (
+        Exception
+    ):  # "taken already" is FileExistsError of one library and an HTTP error of another
         if not store.exists(path):
             raise
         return bool(store.cat_file(path) == content)

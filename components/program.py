@@ -24,10 +24,14 @@ from components.terminal import entry_point
 FAILED = 2
 INTERRUPTED = 130
 MOST_FILES = 20  # with tracebacks of messages, that a process leaves
-BROKEN_PIPE = 141  # as a shell has it for a program whose reader has gone; 1 would mean that a gate failed
+BROKEN_PIPE = (
+    141  # as a shell has it for a program whose reader has gone; 1 would mean that a gate failed
+)
 
 
-def run_program(name: str, body: Callable[[], int | None], *, log_folder: Path | None = None) -> int:
+def run_program(
+    name: str, body: Callable[[], int | None], *, log_folder: Path | None = None
+) -> int:
     """Runs a program to its end and returns its exit code: 2 after an error, 130 after Ctrl-C.
 
     Args:
@@ -72,7 +76,11 @@ def explain_with_log(error: BaseException, log_folder: Path | None = None) -> st
     if foreseen is not None:
         return foreseen
     log = write_traceback(error, log_folder)
-    where = f"The details are in {log}; please report it with that file." if log else f"It was raised {_place(error)}."
+    where = (
+        f"The details are in {log}; please report it with that file."
+        if log
+        else f"It was raised {_place(error)}."
+    )
     return f"{explain(error).rstrip('.')}. {where}"
 
 
@@ -98,7 +106,9 @@ def start_process(name: str) -> None:
     """
     try:
         Path.home()
-    except RuntimeError:  # a user that the system does not know, as in many a container; libraries fail without one
+    except (
+        RuntimeError
+    ):  # a user that the system does not know, as in many a container; libraries fail without one
         os.environ["HOME"] = "/nonexistent"
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError):  # closed, or none at all
@@ -109,10 +119,14 @@ def start_process(name: str) -> None:
             _say(f"{name}: {explain_with_log(ended.exc_value)}")
 
     threading.excepthook = end_of_thread
-    sys.unraisablehook = lambda _: None  # of destructors, mostly while the interpreter ends: nothing is lost
+    sys.unraisablehook = lambda _: (
+        None
+    )  # of destructors, mostly while the interpreter ends: nothing is lost
     handler = logging.StreamHandler()
     handler.setFormatter(_WithoutTraceback())
-    handler.addFilter(lambda record: record.levelno >= logging.WARNING or record.name.startswith("mastery"))
+    handler.addFilter(
+        lambda record: record.levelno >= logging.WARNING or record.name.startswith("mastery")
+    )
     logging.getLogger().addHandler(handler)
 
 
@@ -142,7 +156,9 @@ def _place(error: BaseException) -> str:
 
 
 def _say(text: str) -> None:
-    with contextlib.suppress(OSError, ValueError, AttributeError):  # nobody may be listening any more
+    with contextlib.suppress(
+        OSError, ValueError, AttributeError
+    ):  # nobody may be listening any more
         print(text, file=sys.stderr, flush=True)
 
 

@@ -31,7 +31,10 @@ def config_for_log(model: Path, events: list[str], outcomes: list[str], *, name:
     config = config_of(model, name=name)
     verify_version(model.resolve(), within=model.resolve().parent)
     tables = {"events": events, "outcomes": outcomes}
-    paths = {table: [absolute_pattern(path, Path.cwd()) for path in given] for table, given in tables.items()}
+    paths = {
+        table: [absolute_pattern(path, Path.cwd()) for path in given]
+        for table, given in tables.items()
+    }
     given = {**paths, "span": NEWEST, "sample_learners": None}
     return config.model_copy(update={"data": config.data.model_copy(update=given)})
 

@@ -54,7 +54,10 @@ def path_below(folder: Path, name: str) -> Path:
         raise _refused(folder, name, "an absolute path")
     if {"", ".", ".."} & set(parts):
         raise _refused(folder, name, "an empty part, . or .. in it")
-    if max(len(part.encode()) for part in parts) > LONGEST_PART or len(os.fsencode(path)) > LONGEST_PATH:
+    if (
+        max(len(part.encode()) for part in parts) > LONGEST_PART
+        or len(os.fsencode(path)) > LONGEST_PATH
+    ):
         raise _refused(folder, name, "a name that is too long for a file")
 
     refuse_links(folder, path)
@@ -81,7 +84,11 @@ def paths_below(folder: Path, names: Iterable[str]) -> dict[str, Path]:
         alike[unicodedata.normalize("NFC", name).casefold()].append(name)
     clash = next((group for group in alike.values() if len(group) > 1), None)
     if clash and takes_names_for_one(folder, clash[0], clash[1]):
-        raise _refused(folder, clash[1], f"another spelling of {_shown(clash[0])}, the same file on this file system")
+        raise _refused(
+            folder,
+            clash[1],
+            f"another spelling of {_shown(clash[0])}, the same file on this file system",
+        )
 
     return paths
 
@@ -96,7 +103,9 @@ def refuse_links(folder: Path, path: Path) -> None:
         if part == folder:
             return
         if part.is_symlink():
-            raise _refused(folder, path.relative_to(folder).as_posix(), f"a link at {part}; remove it")
+            raise _refused(
+                folder, path.relative_to(folder).as_posix(), f"a link at {part}; remove it"
+            )
 
 
 def takes_names_for_one(folder: Path, one: str, other: str) -> bool:

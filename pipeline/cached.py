@@ -20,8 +20,12 @@ def is_cached(store: MetadataStore, execution: Execution) -> bool:
     if kind.name != RESOLVER:
         return False
     node_type = store.get_context_type("node").id
-    [node] = [item for item in store.get_contexts_by_execution(execution.id) if item.type_id == node_type]
-    before = [item.id for item in store.get_executions_by_context(node.id) if item.id < execution.id]
+    [node] = [
+        item for item in store.get_contexts_by_execution(execution.id) if item.type_id == node_type
+    ]
+    before = [
+        item.id for item in store.get_executions_by_context(node.id) if item.id < execution.id
+    ]
     return bool(before) and _outputs(store, max(before)) == _outputs(store, execution.id)
 
 

@@ -21,7 +21,9 @@ from components.transform.component import make_transform
 from pipeline.layout import Layout
 
 
-def create_pipeline(config: Config, layout: Layout, *, enable_cache: bool = True) -> pipeline.Pipeline:
+def create_pipeline(
+    config: Config, layout: Layout, *, enable_cache: bool = True
+) -> pipeline.Pipeline:
     """Returns the pipeline of a configuration: the same for every runner.
 
     It names no metadata store: who launches a node says which.
@@ -72,11 +74,15 @@ def _nodes(config: Config, layout: Layout) -> list[BaseNode]:
 
     # Judges it on the test split, by the gates and against the latest blessed model before it.
     baseline = make_baseline_resolver(model)
-    evaluator = make_evaluator(config, examples=examples, model=model, baseline_model=baseline.outputs["model"])
+    evaluator = make_evaluator(
+        config, examples=examples, model=model, baseline_model=baseline.outputs["model"]
+    )
     evaluation, blessing = evaluator.outputs["evaluation"], evaluator.outputs["blessing"]
 
     # Loads it as a server would and replays real requests: no training-serving skew.
-    serving_check = make_serving_check(config, examples=examples, model=model, evaluation=evaluation)
+    serving_check = make_serving_check(
+        config, examples=examples, model=model, evaluation=evaluation
+    )
 
     # Adds one version to the folder that TensorFlow Serving watches, if both said yes.
     pusher = make_pusher(

@@ -39,7 +39,9 @@ def post(webhook: Webhook, payload: dict[str, Any]) -> None:
     import httpx
 
     for name in ("httpx", "httpcore"):
-        logging.getLogger(name).setLevel(logging.WARNING)  # below that they write addresses to the log
+        logging.getLogger(name).setLevel(
+            logging.WARNING
+        )  # below that they write addresses to the log
     url = webhook.url or _secret(webhook.url_env)
 
     def attempt() -> None:
@@ -47,12 +49,20 @@ def post(webhook: Webhook, payload: dict[str, Any]) -> None:
             with httpx.stream("POST", url, json=payload, timeout=webhook.timeout_seconds) as answer:
                 status = answer.status_code
         except (httpx.InvalidURL, httpx.UnsupportedProtocol):
-            raise UndeliveredError("expected an address that starts with https:// or http://, found another") from None
+            raise UndeliveredError(
+                "expected an address that starts with https:// or http://, found another"
+            ) from None
         except httpx.TransportError as error:
-            raise _PassingError(f"the server could not be reached ({type(error).__name__})") from None
+            raise _PassingError(
+                f"the server could not be reached ({type(error).__name__})"
+            ) from None
         if httpx.codes.is_success(status):
             return
-        kind = _PassingError if httpx.codes.is_server_error(status) or status in TRY_AGAIN else UndeliveredError
+        kind = (
+            _PassingError
+            if httpx.codes.is_server_error(status) or status in TRY_AGAIN
+            else UndeliveredError
+        )
         raise kind(f"expected an answer 2xx, found {_say_status(status)}")
 
     _try(attempt)
@@ -79,15 +89,23 @@ def send(email: Email, subject: str, text: str) -> None:
                 refused = server.send_message(message)
         except smtplib.SMTPResponseException as error:  # 4xx: later perhaps; 5xx: never
             kind = _PassingError if 400 <= error.smtp_code < 500 else UndeliveredError
-            raise kind(f"the server refused it ({type(error).__name__}, {error.smtp_code})") from None
+            raise kind(
+                f"the server refused it ({type(error).__name__}, {error.smtp_code})"
+            ) from None
         except ssl.SSLCertVerificationError as error:
-            raise UndeliveredError(f"the server's certificate cannot be trusted ({error.verify_message})") from None
+            raise UndeliveredError(
+                f"the server's certificate cannot be trusted ({error.verify_message})"
+            ) from None
         except smtplib.SMTPException as error:
             raise UndeliveredError(f"the server refused it ({type(error).__name__})") from None
         except OSError as error:
-            raise _PassingError(f"the server could not be reached ({error.strerror or type(error).__name__})") from None
+            raise _PassingError(
+                f"the server could not be reached ({error.strerror or type(error).__name__})"
+            ) from None
         if refused:
-            raise UndeliveredError(f"the server refused {len(refused)} of {len(email.to)} addresses")
+            raise UndeliveredError(
+                f"the server refused {len(refused)} of {len(email.to)} addresses"
+            )
 
     _try(attempt)
 
@@ -95,7 +113,9 @@ def send(email: Email, subject: str, text: str) -> None:
 def _connect(email: Email) -> smtplib.SMTP:
     if email.tls == "tls":
         trusted = ssl.create_default_context()
-        return smtplib.SMTP_SSL(email.host, email.port, timeout=email.timeout_seconds, context=trusted)
+        return smtplib.SMTP_SSL(
+            email.host, email.port, timeout=email.timeout_seconds, context=trusted
+        )
     server = smtplib.SMTP(email.host, email.port, timeout=email.timeout_seconds)
     try:
         if email.tls == "starttls":

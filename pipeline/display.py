@@ -28,7 +28,11 @@ class RunDisplay:
 
     def __init__(self, console: PlainConsole) -> None:
         self._console = console
-        self._live = Live(console=console, refresh_per_second=8, transient=False) if console.is_terminal else None
+        self._live = (
+            Live(console=console, refresh_per_second=8, transient=False)
+            if console.is_terminal
+            else None
+        )
         self._printed: dict[str, str] = {}
         self._progress = ""
         self._quiet_until = 0.0
@@ -39,7 +43,10 @@ class RunDisplay:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         if self._live:
             self._live.stop()

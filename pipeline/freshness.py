@@ -48,12 +48,22 @@ def seen_before(store: MetadataStore, plan: pipeline_pb2.Pipeline) -> SeenBefore
     """
     runs = _runs(store, plan)
     run_id = plan.runtime_spec.pipeline_run_id.field_value.string_value
-    own, examples = next(((run, _outputs(store, made)) for run, made in runs if run.name == run_id), (None, set()))
-    others = ((run, made) for run, made in runs if run.name != run_id and REPEATS not in run.custom_properties)
+    own, examples = next(
+        ((run, _outputs(store, made)) for run, made in runs if run.name == run_id), (None, set())
+    )
+    others = (
+        (run, made)
+        for run, made in runs
+        if run.name != run_id and REPEATS not in run.custom_properties
+    )
     before, made = next(others, (None, None))
     if own is None or before is None or _fingerprint(before) != _fingerprint(own):
         return None
-    if not examples or _outputs(store, made) != examples or _completed(store, plan, LAST, before) is None:
+    if (
+        not examples
+        or _outputs(store, made) != examples
+        or _completed(store, plan, LAST, before) is None
+    ):
         return None
     return SeenBefore(run=before.name, pushed_version=_pushed(store, plan, before))
 
@@ -67,14 +77,18 @@ def end_if_seen(store: MetadataStore, plan: pipeline_pb2.Pipeline) -> SeenBefore
 
 
 def _note_repeat(store: MetadataStore, plan: pipeline_pb2.Pipeline, seen: SeenBefore) -> None:
-    own = store.get_context_by_type_and_name(_RUN, plan.runtime_spec.pipeline_run_id.field_value.string_value)
+    own = store.get_context_by_type_and_name(
+        _RUN, plan.runtime_spec.pipeline_run_id.field_value.string_value
+    )
     own.custom_properties[REPEATS].string_value = seen.run
     store.put_contexts([own])
 
 
 def _runs(store: MetadataStore, plan: pipeline_pb2.Pipeline) -> list[tuple[Context, Execution]]:
     """Returns the runs of a pipeline, each with its execution of ExampleGen, newest first."""
-    executions = sorted(_executions(store, plan, FIRST), key=lambda execution: int(execution.id), reverse=True)
+    executions = sorted(
+        _executions(store, plan, FIRST), key=lambda execution: int(execution.id), reverse=True
+    )
     return [
         (context, execution)
         for execution in executions
@@ -88,7 +102,9 @@ def _executions(store: MetadataStore, plan: pipeline_pb2.Pipeline, node: str) ->
     return list(store.get_executions_by_context(context.id)) if context else []
 
 
-def _completed(store: MetadataStore, plan: pipeline_pb2.Pipeline, node: str, run: Context) -> Execution | None:
+def _completed(
+    store: MetadataStore, plan: pipeline_pb2.Pipeline, node: str, run: Context
+) -> Execution | None:
     """Returns the execution of a node in a run that ended well, from the cache or not."""
     of_node = {execution.id for execution in _executions(store, plan, node)}
     executions = (item for item in store.get_executions_by_context(run.id) if item.id in of_node)

@@ -56,7 +56,9 @@ def compile_plan(pipeline: Pipeline, run_id: str) -> pipeline_pb2.Pipeline:
     """
     plan = compiler.Compiler().compile(pipeline)
     sign_plan(plan)
-    runtime_parameter_utils.substitute_runtime_parameter(plan, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: run_id})
+    runtime_parameter_utils.substitute_runtime_parameter(
+        plan, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: run_id}
+    )
     return plan
 
 
@@ -105,7 +107,9 @@ def launch_node(
         ObjectStoreError: an input is not in the object store, or an output cannot be written to it.
         Exception: whatever the node's executor raised.
     """
-    node = next(item.pipeline_node for item in plan.nodes if item.pipeline_node.node_info.id == node_id)
+    node = next(
+        item.pipeline_node for item in plan.nodes if item.pipeline_node.node_info.id == node_id
+    )
     node.execution_options.caching_options.enable_cache &= use_cache
     deployment = runner_utils.extract_local_deployment_config(plan)
     handle = Store(store)
@@ -122,7 +126,9 @@ def launch_node(
     with explained(store):
         folder = Path(outputs_utils.get_node_dir(plan.runtime_spec, node_id))
         if mirror:
-            mirror.outline(folder)  # outputs of earlier runs count as existing when they are whole there
+            mirror.outline(
+                folder
+            )  # outputs of earlier runs count as existing when they are whole there
         check_lineage(connect(store), plan.pipeline_info.id, [folder])
         info = ready.launch()
         if info is None or info.execution_id is None:
@@ -133,7 +139,9 @@ def launch_node(
     return NodeResult(node_id, state, time.monotonic() - started, outputs)
 
 
-def _published(store: metadata.Metadata, execution_id: int) -> tuple[NodeState | None, dict[str, list[Artifact]]]:
+def _published(
+    store: metadata.Metadata, execution_id: int
+) -> tuple[NodeState | None, dict[str, list[Artifact]]]:
     """Reads from ML Metadata how an execution ended; the launcher itself does not tell."""
     with store as handle:
         [execution] = handle.store.get_executions_by_id([execution_id])

@@ -53,7 +53,11 @@ class Layout:
 
     def serving(self, config: Config) -> Path:
         """The folder that TensorFlow Serving watches."""
-        return Path(config.push.directory) if config.push.directory else self.root / self.name / "serving"
+        return (
+            Path(config.push.directory)
+            if config.push.directory
+            else self.root / self.name / "serving"
+        )
 
     def schema_snapshot(self, config: Config) -> Path:
         """The file that holds the curated schema under a name made of its content.

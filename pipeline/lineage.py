@@ -30,7 +30,9 @@ def check_lineage(store: MetadataStore, pipeline: str, nodes: Iterable[Path]) ->
         # First the folders, then the store: whoever makes a folder now has told the store of it before.
         left = {int(folder.name): folder for folder in node.glob("*/*") if _is_number(folder.name)}
         context = store.get_context_by_type_and_name("node", f"{pipeline}.{node.name}")
-        known = {item.id for item in store.get_executions_by_context(context.id)} if context else set()
+        known = (
+            {item.id for item in store.get_executions_by_context(context.id)} if context else set()
+        )
         strangers = sorted(number for number in left if number not in known)
         if strangers and not _was_moved(store, node.name, strangers):
             raise MetadataError(_explain(node.parent, left[strangers[-1]]))
@@ -40,8 +42,12 @@ def _was_moved(store: MetadataStore, node: str, numbers: list[int]) -> bool:
     """Whether executions are known of the same node under another root: this one was moved, with its store."""
     node_type = store.get_context_type("node").id if store.get_context_types() else None
     for number in numbers:
-        contexts = store.get_contexts_by_execution(number) if store.get_executions_by_id([number]) else []
-        if not any(item.type_id == node_type and item.name.endswith(f".{node}") for item in contexts):
+        contexts = (
+            store.get_contexts_by_execution(number) if store.get_executions_by_id([number]) else []
+        )
+        if not any(
+            item.type_id == node_type and item.name.endswith(f".{node}") for item in contexts
+        ):
             return False
     return True
 

@@ -22,7 +22,15 @@ from pipeline.display import RunDisplay
 from pipeline.layout import Layout, check_root
 from pipeline.lock import lock_root
 from pipeline.prepare import find_log, snapshot_schema
-from pipeline.record import NodeRecord, RunRecord, RunState, new_run_id, read_records, run_folder, write_record
+from pipeline.record import (
+    NodeRecord,
+    RunRecord,
+    RunState,
+    new_run_id,
+    read_records,
+    run_folder,
+    write_record,
+)
 from pipeline.worker import Plan, Result
 
 _GRACE = 0.5  # seconds between asking the worker to end and making it
@@ -49,7 +57,9 @@ def run_pipeline(
             store is not configured, or `only_new_data` is asked for together with nodes to execute anew.
     """
     if only_new_data and (from_node or not use_cache):
-        raise MasteryError("--only-new-data does not go with --from or --no-cache, which want something done anyway.")
+        raise MasteryError(
+            "--only-new-data does not go with --from or --no-cache, which want something done anyway."
+        )
     root = root.resolve()
     check_root(root)
     find_log(config)
@@ -67,19 +77,25 @@ def run_pipeline(
         # The worker tells nobody how the run ends, and an address to tell may be a secret.
         content = plan.model_dump_json(by_alias=True, indent=1, exclude={"config": {"notify"}})
         (folder / "plan.json").write_text(content, encoding="utf-8")
-        record = RunRecord(run=plan.run, name=config.name, started=datetime.now(UTC), pid=os.getpid())
+        record = RunRecord(
+            run=plan.run, name=config.name, started=datetime.now(UTC), pid=os.getpid()
+        )
         write_record(folder, record)
         started = time.monotonic()
         try:
             # Beam and Transform leave their temporary folders behind.
-            with tempfile.TemporaryDirectory(prefix="mastery-run-", ignore_cleanup_errors=True) as scratch:
+            with tempfile.TemporaryDirectory(
+                prefix="mastery-run-", ignore_cleanup_errors=True
+            ) as scratch:
                 code = _watch(folder, store, Path(scratch), console)
             record = _ended(record, folder, code)
         except KeyboardInterrupt:
             record = _interrupted(record, folder, layout, store, patience=0)
         finally:
             record.pid = None
-            if record.state != "running":  # else the store could not be told of the interrupt; the next run tries again
+            if (
+                record.state != "running"
+            ):  # else the store could not be told of the interrupt; the next run tries again
                 record.seconds = time.monotonic() - started
             write_record(folder, record)
         return record
@@ -120,7 +136,11 @@ def _watch(folder: Path, store: Metadata, scratch: Path, console: PlainConsole) 
 
 def _read_state(folder: Path) -> tuple[list[NodeRecord], str]:
     file, progress = folder / "nodes.json", folder / "progress.txt"
-    nodes = [NodeRecord.model_validate(item) for item in json.loads(file.read_text())] if file.exists() else []
+    nodes = (
+        [NodeRecord.model_validate(item) for item in json.loads(file.read_text())]
+        if file.exists()
+        else []
+    )
     lines = progress.read_text(encoding="utf-8").splitlines() if progress.exists() else []
     return nodes, lines[-1] if lines else ""
 
@@ -182,13 +202,21 @@ def _how_it_died(folder: Path, code: int) -> str:
         )
     if code < 0:
         return f"The worker was ended by {signal.Signals(-code).name}, inside of a library."
-    said = [line for line in _last_log(folder).read_text(encoding="utf-8", errors="replace").splitlines() if line]
+    said = [
+        line
+        for line in _last_log(folder).read_text(encoding="utf-8", errors="replace").splitlines()
+        if line
+    ]
     return f"The worker ended with {code}: {said[-1] if said else 'it said nothing'}"
 
 
 def _last_log(folder: Path) -> Path:
     """Returns what the worker wrote last: a node's log, or its first words."""
-    logs = [file for file in (folder / "start-up.txt", *folder.glob("logs/*.log")) if file.stat().st_size]
+    logs = [
+        file
+        for file in (folder / "start-up.txt", *folder.glob("logs/*.log"))
+        if file.stat().st_size
+    ]
     return max(logs, key=lambda file: file.stat().st_mtime_ns, default=folder / "start-up.txt")
 
 
@@ -202,7 +230,12 @@ def _verdict(result: Result) -> RunState:
 
 
 def _interrupted(
-    record: RunRecord, folder: Path, layout: Layout, store: Metadata, *, patience: float | None = None
+    record: RunRecord,
+    folder: Path,
+    layout: Layout,
+    store: Metadata,
+    *,
+    patience: float | None = None,
 ) -> RunRecord:
     if store.store == "mysql" or layout.metadata.exists():
         from pipeline.metadata import connect, connection_config

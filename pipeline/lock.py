@@ -22,7 +22,9 @@ def lock_root(root: Path) -> Iterator[None]:
         root.mkdir(parents=True, exist_ok=True)
         file = open_regular(root / ".lock")
     except OSError as error:
-        raise MasteryError(f"--root {root}: expected a folder that can be written ({error.strerror}).") from None
+        raise MasteryError(
+            f"--root {root}: expected a folder that can be written ({error.strerror})."
+        ) from None
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -20,8 +20,12 @@ from pipeline.layout import Layout
 
 START_UP = 30.0  # seconds that a database which nobody answers for may still be starting
 LOG_IN = 5.0  # seconds for a server that answers but lets nobody in: full, or making its tables for somebody else
-BUSY = 5.0  # seconds that somebody may hold the SQLite file; a step of ML Metadata takes milliseconds
-_LITTLE = 2**16  # bytes; a disk with less left is full for SQLite, which then tells of anything but that
+BUSY = (
+    5.0  # seconds that somebody may hold the SQLite file; a step of ML Metadata takes milliseconds
+)
+_LITTLE = (
+    2**16
+)  # bytes; a disk with less left is full for SQLite, which then tells of anything but that
 _PAUSE = 1.0
 _PROBE = 5.0
 
@@ -44,7 +48,9 @@ def connection_config(settings: Metadata, layout: Layout) -> metadata_store_pb2.
     if settings.store == "sqlite":
         layout.metadata.parent.mkdir(parents=True, exist_ok=True)
         mode = metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
-        sqlite = metadata_store_pb2.SqliteMetadataSourceConfig(filename_uri=str(layout.metadata), connection_mode=mode)
+        sqlite = metadata_store_pb2.SqliteMetadataSourceConfig(
+            filename_uri=str(layout.metadata), connection_mode=mode
+        )
         return metadata_store_pb2.ConnectionConfig(sqlite=sqlite)
     mysql = metadata_store_pb2.MySQLDatabaseConfig(
         # The client takes `localhost` for a socket file, and then has no use for the port.
@@ -60,7 +66,9 @@ def connection_config(settings: Metadata, layout: Layout) -> metadata_store_pb2.
     return metadata_store_pb2.ConnectionConfig(mysql=mysql)
 
 
-def connect(connection: metadata_store_pb2.ConnectionConfig, *, patience: float | None = None) -> MetadataStore:
+def connect(
+    connection: metadata_store_pb2.ConnectionConfig, *, patience: float | None = None
+) -> MetadataStore:
     """Connects to the store, and waits for one that is not there yet.
 
     Args:
@@ -133,7 +141,11 @@ def _say_status(connection: metadata_store_pb2.ConnectionConfig, text: str) -> s
 def _say_refused(file: Path, reason: str) -> str:
     if "locked" in reason:
         holders = _who_locks(file)
-        who = f"process {', '.join(holders)}" if holders else "another process, perhaps on another machine"
+        who = (
+            f"process {', '.join(holders)}"
+            if holders
+            else "another process, perhaps on another machine"
+        )
         return f"{file}: the metadata store is locked by {who}. Wait for it or end it, then give the command again."
     if "full" in reason or shutil.disk_usage(file.parent).free < _LITTLE:
         return f"{file}: no space left on the disk of the metadata store. Make room, then give the command again."
@@ -148,7 +160,9 @@ def _who_locks(file: Path) -> list[str]:
     """Returns the processes that hold a lock for writing on a file, as `123 (name)`; none where that is not known."""
     try:
         inode = str(file.stat().st_ino)
-        lines = [line.split() for line in Path("/proc/locks").read_text(encoding="ascii").splitlines()]
+        lines = [
+            line.split() for line in Path("/proc/locks").read_text(encoding="ascii").splitlines()
+        ]
     except OSError:
         return []
     pids = {line[-4] for line in lines if "WRITE" in line and line[-3].rpartition(":")[2] == inode}
@@ -157,13 +171,17 @@ def _who_locks(file: Path) -> list[str]:
 
 def _name_of(pid: str) -> str:
     try:
-        return f" ({Path('/proc', pid, 'comm').read_text(encoding='utf-8', errors='replace').strip()})"
+        return (
+            f" ({Path('/proc', pid, 'comm').read_text(encoding='utf-8', errors='replace').strip()})"
+        )
     except OSError:
         return ""
 
 
 def _first_line(text: str) -> str:
-    return next((line.strip() for line in text.splitlines() if line.strip()), "no reason given").rstrip(".")
+    return next(
+        (line.strip() for line in text.splitlines() if line.strip()), "no reason given"
+    ).rstrip(".")
 
 
 def _silence(mysql: metadata_store_pb2.MySQLDatabaseConfig) -> str | None:
@@ -175,7 +193,9 @@ def _silence(mysql: metadata_store_pb2.MySQLDatabaseConfig) -> str | None:
     return None
 
 
-def _explain(mysql: metadata_store_pb2.MySQLDatabaseConfig, silence: str | None, waited: float) -> str:
+def _explain(
+    mysql: metadata_store_pb2.MySQLDatabaseConfig, silence: str | None, waited: float
+) -> str:
     address = f"{mysql.host}:{mysql.port}"
     if silence:
         return (

@@ -96,11 +96,15 @@ class Mirror:
         missing = [file for file, size in wanted.items() if not _is_here(file, size)]
         with self._explained("read"):
             if missing:
-                self._store.get([self._remote(file) for file in missing], [str(file) for file in missing])
+                self._store.get(
+                    [self._remote(file) for file in missing], [str(file) for file in missing]
+                )
         for file, size in wanted.items():
             if not _is_here(file, size):
                 found = f"{file.stat().st_size} bytes" if file.is_file() else "none"
-                raise ObjectStoreError(f"{self._address(file)}: expected a file of {size} bytes, found {found}.")
+                raise ObjectStoreError(
+                    f"{self._address(file)}: expected a file of {size} bytes, found {found}."
+                )
 
     def outline(self, folder: Path) -> None:
         """Makes an empty local folder for every whole one in the store below `folder`.
@@ -113,7 +117,9 @@ class Mirror:
         """
         with self._explained("list"):
             found = self._store.find(self._remote(folder))
-        keys = [name.removeprefix(f"{self._base}/") for name in found if name.endswith(f"/{COMPLETE}")]
+        keys = [
+            name.removeprefix(f"{self._base}/") for name in found if name.endswith(f"/{COMPLETE}")
+        ]
         for marker in paths_below(self.root, keys).values():
             marker.parent.mkdir(parents=True, exist_ok=True)
 
@@ -145,7 +151,9 @@ class Mirror:
     def _put(self, files: list[Path]) -> None:
         with self._explained("write"):
             if files:
-                self._store.put([str(file) for file in files], [self._remote(file) for file in files])
+                self._store.put(
+                    [str(file) for file in files], [self._remote(file) for file in files]
+                )
 
     def _claim(self, version: Path) -> None:
         """Takes a version's number; of many containers that want the same one, exactly one gets it."""
@@ -190,7 +198,9 @@ class Mirror:
 
     def _remote(self, path: Path) -> str:
         if not self.covers(path):
-            raise UnsafePathError(f"{path}: expected a path below {self.root}, which {self.url} keeps, found another.")
+            raise UnsafePathError(
+                f"{path}: expected a path below {self.root}, which {self.url} keeps, found another."
+            )
         return f"{self._base}/{path.relative_to(self.root).as_posix()}"
 
     def _address(self, path: Path) -> str:

@@ -27,7 +27,9 @@ class MirroredLauncher(launcher.Launcher):  # type: ignore[misc]
         super().__init__(**arguments)
         self._mirror = mirror
 
-    def _run_executor(self, execution_info: data_types.ExecutionInfo) -> execution_result_pb2.ExecutorOutput:
+    def _run_executor(
+        self, execution_info: data_types.ExecutionInfo
+    ) -> execution_result_pb2.ExecutorOutput:
         # The launcher publishes a node as failed when this raises, so one whose outputs are not in the store is.
         self._mirror.pull(self._covered(_read_by(execution_info)))
         watched = [*self._covered(_property_path(execution_info, DIRECTORY))]
@@ -51,7 +53,9 @@ def _read_by(execution_info: data_types.ExecutionInfo) -> Iterator[Path]:
     yield from _property_path(execution_info, SCHEMA_FILE)
     for artifacts in execution_info.input_dict.values():
         for artifact in artifacts:
-            if model := artifact.get_string_custom_property(ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY):
+            if model := artifact.get_string_custom_property(
+                ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY
+            ):
                 yield Path(model)
 
 

@@ -53,7 +53,11 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _run_nodes(
-    config: Config, layout: Layout, options: argparse.Namespace, outputs: TaskOutputs | None, mirror: Mirror | None
+    config: Config,
+    layout: Layout,
+    options: argparse.Namespace,
+    outputs: TaskOutputs | None,
+    mirror: Mirror | None,
 ) -> None:
     if "ExampleGen" in options.nodes:
         find_log(config)
@@ -85,7 +89,9 @@ def _run_nodes(
         if outputs:
             show_node(result, outputs, mirror)
         if node == FIRST and outputs:
-            seen = end_if_seen(connect(store), plan) if outputs.parameters.get(ONLY_NEW_DATA) else None
+            seen = (
+                end_if_seen(connect(store), plan) if outputs.parameters.get(ONLY_NEW_DATA) else None
+            )
             outputs.set_parameter(NEW_DATA, seen is None)
             if seen:
                 print(f"no new data since run {seen.run}", flush=True)
@@ -93,15 +99,38 @@ def _run_nodes(
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m pipeline.node", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline.node", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--config", type=Path, required=True, help="the configuration, a YAML file")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a value; repeatable")
-    parser.add_argument("--root", type=Path, required=True, help="where runs keep everything; shared by all containers")
-    parser.add_argument("--run", required=True, help="the run's id, the same for all nodes of a run")
-    parser.add_argument("--storage", help="s3:// or gs:// folder that keeps the root between containers")
-    parser.add_argument("--nodes", type=lambda text: text.split(","), default=[], help="nodes to run, in order")
-    parser.add_argument("--finish", action="store_true", help="say how the run ended, instead of running nodes")
-    parser.add_argument("--executor-input", help="Kubeflow's JSON: the pipeline's parameters, and where outputs go")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override a value; repeatable",
+    )
+    parser.add_argument(
+        "--root",
+        type=Path,
+        required=True,
+        help="where runs keep everything; shared by all containers",
+    )
+    parser.add_argument(
+        "--run", required=True, help="the run's id, the same for all nodes of a run"
+    )
+    parser.add_argument(
+        "--storage", help="s3:// or gs:// folder that keeps the root between containers"
+    )
+    parser.add_argument(
+        "--nodes", type=lambda text: text.split(","), default=[], help="nodes to run, in order"
+    )
+    parser.add_argument(
+        "--finish", action="store_true", help="say how the run ended, instead of running nodes"
+    )
+    parser.add_argument(
+        "--executor-input", help="Kubeflow's JSON: the pipeline's parameters, and where outputs go"
+    )
     return parser.parse_args(arguments)
 
 

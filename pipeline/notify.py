@@ -68,19 +68,29 @@ class Outcome(BaseModel):
         """The whole message, a line for each thing to know."""
         lines = [self.title, *(f"- {gate.describe()}" for gate in self.gates_failed)]
         if self.error:
-            lines.append(self.error if len(self.error) <= SHOWN_ERROR else f"{self.error[:SHOWN_ERROR]} ...")
+            lines.append(
+                self.error if len(self.error) <= SHOWN_ERROR else f"{self.error[:SHOWN_ERROR]} ..."
+            )
         if self.pushed_version:
             lines.append(f"Pushed: {self.pushed_version}")
         elif self.state != "test":
             lines.append("Nothing was pushed: the version that is served stays.")
         lines += [f"Report: {self.report}"] if self.report else []
-        lines.append(f"Run: {self.run or 'did not start'} on {self.machine}" if self.state != "test" else self.machine)
+        lines.append(
+            f"Run: {self.run or 'did not start'} on {self.machine}"
+            if self.state != "test"
+            else self.machine
+        )
         return "\n".join(lines)
 
 
 def outcome_of(record: RunRecord) -> Outcome:
     """Returns the outcome of a run on this machine."""
-    gates = json.loads(Path(record.metrics).read_text(encoding="utf-8"))["gates"] if record.metrics else []
+    gates = (
+        json.loads(Path(record.metrics).read_text(encoding="utf-8"))["gates"]
+        if record.metrics
+        else []
+    )
     return Outcome(
         name=record.name,
         state=record.state,
@@ -110,13 +120,20 @@ def deliver(config: Notify, outcome: Outcome) -> list[str]:
         payload = {"text": for_chat(outcome.text), **outcome.model_dump(mode="json")}
         ways.append(("notify.webhook", lambda: post(webhook, payload)))
     if email := config.email:
-        ways.append(("notify.email", lambda: send(email, in_one_line(outcome.title), for_terminal(outcome.text))))
+        ways.append(
+            (
+                "notify.email",
+                lambda: send(email, in_one_line(outcome.title), for_terminal(outcome.text)),
+            )
+        )
     problems = []
     for way, attempt in ways:
         try:
             attempt()
         except UndeliveredError as error:
             problems.append(f"{way}: {error}")
-        except Exception as error:  # whatever it is, the run has ended as it has; its text may hold a secret
+        except (
+            Exception
+        ) as error:  # whatever it is, the run has ended as it has; its text may hold a secret
             problems.append(f"{way}: an unexpected {type(error).__name__}")
     return problems

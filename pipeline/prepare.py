@@ -41,11 +41,17 @@ def read_schema(path: Path) -> schema_pb2.Schema:
     try:
         return text_format.Parse(path.read_text(encoding="utf-8"), schema_pb2.Schema())
     except OSError as error:
-        raise ConfigError(f"schema: expected a TFDV schema at {path}, found none ({error.strerror}).") from None
+        raise ConfigError(
+            f"schema: expected a TFDV schema at {path}, found none ({error.strerror})."
+        ) from None
     except UnicodeDecodeError:
-        raise ConfigError(f"{path}: expected a TFDV schema as text, found something else.") from None
+        raise ConfigError(
+            f"{path}: expected a TFDV schema as text, found something else."
+        ) from None
     except text_format.ParseError as error:
-        raise ConfigError(f"{path}: expected a TFDV schema as text; line:column and problem: {error}") from None
+        raise ConfigError(
+            f"{path}: expected a TFDV schema as text; line:column and problem: {error}"
+        ) from None
 
 
 def snapshot_schema(config: Config, layout: Layout) -> None:

@@ -52,7 +52,9 @@ class RunRecord(BaseModel):
     metrics: str | None = None  # path of metrics.json
     report: str | None = None  # path of report.html
     pushed_version: str | None = None  # path of the version's folder
-    warnings: list[str] = Field(default_factory=list)  # what a person should know of a run that went well
+    warnings: list[str] = Field(
+        default_factory=list
+    )  # what a person should know of a run that went well
     error: str | None = None
 
     @property
@@ -92,14 +94,20 @@ def read_records(root: Path, name: str | None = None) -> list[RunRecord]:
     """
     files = sorted(root.glob(f"{name or '*'}/runs/*/run.json"), key=lambda file: file.parent.name)
     records = [_read_record(file) for file in files]
-    return [record if record.alive or record.state != "running" else _died(record) for record in records]
+    return [
+        record if record.alive or record.state != "running" else _died(record) for record in records
+    ]
 
 
 def _read_record(file: Path) -> RunRecord:
     try:
         return RunRecord.model_validate_json(file.read_bytes())
     except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else f"something else ({type(error).__name__})"
+        why = (
+            error.strerror
+            if isinstance(error, OSError)
+            else f"something else ({type(error).__name__})"
+        )
         raise MasteryError(
             f"{file}: expected the record of a run, found {why}. Remove its folder, or put the file right."
         ) from None

@@ -34,7 +34,9 @@ def cancel_unfinished(store: MetadataStore, layout: Layout, run_id: str) -> list
             continue
         execution.last_known_state = metadata_store_pb2.Execution.CANCELED
         store.put_executions([execution])
-        [node] = [item for item in store.get_contexts_by_execution(execution.id) if _is_node(store, item)]
+        [node] = [
+            item for item in store.get_contexts_by_execution(execution.id) if _is_node(store, item)
+        ]
         node_id = node.name.removeprefix(f"{layout.store_name}.")
         _remove_outputs(path_below(layout.nodes, node_id), execution.id)
         cancelled.append(node_id)

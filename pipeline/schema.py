@@ -34,7 +34,9 @@ def write_schema(schema: schema_pb2.Schema, path: Path, *, force: bool) -> str:
         MasteryError: there is a file already and `force` is not given; it may have been curated by hand.
     """
     if path.exists() and not force:
-        raise MasteryError(f"{path} is there already. Give --out another file, or --force to overwrite it.")
+        raise MasteryError(
+            f"{path} is there already. Give --out another file, or --force to overwrite it."
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, infer.to_text(schema))
     return f"Wrote {path} with {len(schema.feature)} features. Read it, and add ranges and domains by hand."

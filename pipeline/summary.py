@@ -34,7 +34,11 @@ def print_summary(record: RunRecord, console: PlainConsole) -> None:
         metrics = json.loads(Path(record.metrics).read_text(encoding="utf-8"))
         console.print(_gate_table(metrics["gates"]))
     if record.state == "passed" and record.pushed_version:
-        gone = "" if Path(record.pushed_version).exists() else " (no longer there: --from Pusher pushes it again)"
+        gone = (
+            ""
+            if Path(record.pushed_version).exists()
+            else " (no longer there: --from Pusher pushes it again)"
+        )
         console.print(f"Pushed   {record.pushed_version}{gone}", soft_wrap=True)
     elif record.state == "passed" and record.report:
         console.print("Pushed   nothing: push.enabled is false")
@@ -52,7 +56,9 @@ def print_summary(record: RunRecord, console: PlainConsole) -> None:
 def _ending(record: RunRecord) -> str:
     if record.seen_before:
         seen = record.seen_before
-        what = f"which pushed {seen.pushed_version}" if seen.pushed_version else "which pushed nothing"
+        what = (
+            f"which pushed {seen.pushed_version}" if seen.pushed_version else "which pushed nothing"
+        )
         return f"ended after {record.seconds or 0:.1f} s: no new data since run {seen.run}, {what}"
     cached = sum(node.state == "cached" for node in record.nodes)
     nodes = f"{len(record.nodes)} nodes, {cached} of them from the cache"
@@ -66,16 +72,23 @@ def _ending(record: RunRecord) -> str:
 
 
 def _gate_table(gates: list[dict[str, Any]]) -> Table:
-    table = Table("Gate", "Threshold", "Value", "", title="Gates", title_justify="left", title_style="bold")
+    table = Table(
+        "Gate", "Threshold", "Value", "", title="Gates", title_justify="left", title_style="bold"
+    )
     for gate in gates:
         verdict = Text("passed", "green") if gate["passed"] else Text("FAILED", "bold red")
         value = "–" if gate["value"] is None else f"{gate['value']:.4f}"
         what = " ".join(
-            part for part in (gate["metric"], _of("of", gate["class"]), _of("where", gate["slice"])) if part
+            part
+            for part in (gate["metric"], _of("of", gate["class"]), _of("where", gate["slice"]))
+            if part
         )
         reason = f" ({gate['reason']})" if gate["reason"] else ""
         table.add_row(
-            what, f"{gate['bound']} {gate['threshold']:g}", value, Text.assemble(verdict, for_terminal(reason))
+            what,
+            f"{gate['bound']} {gate['threshold']:g}",
+            value,
+            Text.assemble(verdict, for_terminal(reason)),
         )
     return table
 
@@ -94,7 +107,9 @@ def print_metrics(metrics: dict[str, Any]) -> None:
     for name, value in overall["metrics"].items():
         console.print(f"  {name:<20}{'–' if value is None else f'{value:.4f}'}")
     for name, values in (overall.get("classes") or {}).items():
-        numbers = "  ".join(f"{key} {'–' if value is None else f'{value:.4g}'}" for key, value in values.items())
+        numbers = "  ".join(
+            f"{key} {'–' if value is None else f'{value:.4g}'}" for key, value in values.items()
+        )
         console.print(f"  {name:<20}{numbers}")
 
 

@@ -38,7 +38,9 @@ class Plan(BaseModel):
     use_cache: bool = True
     from_node: str | None = None  # this node and those after it are executed anew
     to_node: str | None = None  # this node is the last
-    only_new_data: bool = False  # the run ends after ExampleGen where it would only repeat the one before
+    only_new_data: bool = (
+        False  # the run ends after ExampleGen where it would only repeat the one before
+    )
 
 
 class Result(BaseModel):
@@ -84,7 +86,9 @@ def _run_nodes(plan: Plan, folder: Path, result: Result) -> None:
     from pipeline.freshness import FIRST, end_if_seen
     from pipeline.launch import compile_plan, launch_node, node_ids
 
-    compiled = compile_plan(create_pipeline(plan.config, layout, enable_cache=plan.use_cache), plan.run)
+    compiled = compile_plan(
+        create_pipeline(plan.config, layout, enable_cache=plan.use_cache), plan.run
+    )
     names = node_ids(compiled)
     _check_names(plan, names)
     last = names.index(plan.to_node) if plan.to_node else len(names) - 1
@@ -115,20 +119,26 @@ def _check_names(plan: Plan, names: list[str]) -> None:
         if name is not None and name not in names:
             raise MasteryError(f"{option} {name}: expected one of {', '.join(names)}.")
     if plan.from_node and plan.to_node and names.index(plan.from_node) > names.index(plan.to_node):
-        raise MasteryError(f"--from {plan.from_node} comes after --to {plan.to_node}; nothing would run.")
+        raise MasteryError(
+            f"--from {plan.from_node} comes after --to {plan.to_node}; nothing would run."
+        )
 
 
 def _note_outputs(node_id: str, outputs: dict[str, Any], result: Result) -> None:
     if node_id == "ExampleGen":
         result.data = DataProvenance.of(outputs["examples"][0].properties)
     elif node_id == "Trainer":
-        history = json.loads(Path(outputs["model_run"][0].uri, "history.json").read_text(encoding="utf-8"))
+        history = json.loads(
+            Path(outputs["model_run"][0].uri, "history.json").read_text(encoding="utf-8")
+        )
         result.warnings += [history["device_warning"]] if history.get("device_warning") else []
     elif node_id == "Evaluator":
         result.metrics = str(Path(outputs["evaluation"][0].uri, "metrics.json"))
     elif node_id == "Pusher":
         properties = outputs["pushed_model"][0].properties
-        result.pushed_version = properties.get("pushed_destination") if properties.get("pushed") else None
+        result.pushed_version = (
+            properties.get("pushed_destination") if properties.get("pushed") else None
+        )
     elif node_id == "Report":
         result.report = str(Path(outputs["report"][0].uri, "report.html"))
 
@@ -156,7 +166,9 @@ def _end_with_parent() -> None:
     """Ends this process when the command line is gone: its end of our standard input closes with it."""
 
     def wait() -> None:
-        while os.read(0, 4096):  # not by `sys.stdin`: its lock would be held while the interpreter ends, which aborts
+        while os.read(
+            0, 4096
+        ):  # not by `sys.stdin`: its lock would be held while the interpreter ends, which aborts
             pass
         os._exit(1)
 

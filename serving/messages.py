@@ -67,23 +67,32 @@ def describe(
     made: dict[str, descriptor_pb2.DescriptorProto] = {}
     for name, fields in messages.items():  # an outer message stands ahead of those nested in it
         outer, _, inner = name.rpartition(".")
-        message = made[outer].nested_type.add(name=inner) if outer else described.message_type.add(name=name)
+        message = (
+            made[outer].nested_type.add(name=inner)
+            if outer
+            else described.message_type.add(name=name)
+        )
         made[name] = message
         for field, (number, kind) in fields.items():
             _add_field(message, field, number, kind.split(), f".{package}.{name}", package)
     for name, methods in (services or {}).items():
         service = described.service.add(name=name)
         for method, (request, answer) in methods.items():
-            service.method.add(name=method, input_type=f".{package}.{request}", output_type=f".{package}.{answer}")
+            service.method.add(
+                name=method, input_type=f".{package}.{request}", output_type=f".{package}.{answer}"
+            )
 
     pool.Add(described)
     classes = {
-        name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{package}.{name}")) for name in messages
+        name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{package}.{name}"))
+        for name in messages
     }
     return Messages(pool, classes)
 
 
-def _add_field(message: Any, name: str, number: int, words: list[str], owner: str, package: str) -> None:
+def _add_field(
+    message: Any, name: str, number: int, words: list[str], owner: str, package: str
+) -> None:
     *modifier, kind = words
     field = message.field.add(name=name, number=number, label=Field.LABEL_OPTIONAL)
     if modifier and modifier[0] == "map":
@@ -91,7 +100,11 @@ def _add_field(message: Any, name: str, number: int, words: list[str], owner: st
         entry.options.map_entry = True
         _add_field(entry, "key", 1, ["string"], owner, package)
         _add_field(entry, "value", 2, [kind], owner, package)
-        field.label, field.type, field.type_name = Field.LABEL_REPEATED, Field.TYPE_MESSAGE, f"{owner}.{entry.name}"
+        field.label, field.type, field.type_name = (
+            Field.LABEL_REPEATED,
+            Field.TYPE_MESSAGE,
+            f"{owner}.{entry.name}",
+        )
         return
     if modifier == ["repeated"]:
         field.label = Field.LABEL_REPEATED
@@ -102,4 +115,7 @@ def _add_field(message: Any, name: str, number: int, words: list[str], owner: st
     if kind in SCALARS:
         field.type = SCALARS[kind]
     else:
-        field.type, field.type_name = Field.TYPE_MESSAGE, f".{kind}" if kind[0].islower() else f".{package}.{kind}"
+        field.type, field.type_name = (
+            Field.TYPE_MESSAGE,
+            f".{kind}" if kind[0].islower() else f".{package}.{kind}",
+        )

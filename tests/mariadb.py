@@ -60,10 +60,20 @@ def find_server(cache: Path) -> Path:
 def serve(mariadbd: Path, folder: Path, port: int | None = None) -> Iterator[MariaDB]:
     """Runs a server on an empty folder until the block ends."""
     usr = mariadbd.resolve().parent.parent
-    libraries = [str(path) for path in (*usr.glob("lib/*-linux-gnu*"), *usr.parent.glob("lib/*-linux-gnu*"))]
+    libraries = [
+        str(path) for path in (*usr.glob("lib/*-linux-gnu*"), *usr.parent.glob("lib/*-linux-gnu*"))
+    ]
     # Its own process, so the system's C library; only what was unpacked beside it is added.
-    environment = {**os.environ, "LD_LIBRARY_PATH": ":".join(libraries)} if usr != Path("/usr") else {**os.environ}
-    scripts = usr / "share" / ("mysql" if (usr / "share" / "mysql" / "mysql_system_tables.sql").exists() else "mariadb")
+    environment = (
+        {**os.environ, "LD_LIBRARY_PATH": ":".join(libraries)}
+        if usr != Path("/usr")
+        else {**os.environ}
+    )
+    scripts = (
+        usr
+        / "share"
+        / ("mysql" if (usr / "share" / "mysql" / "mysql_system_tables.sql").exists() else "mariadb")
+    )
     command = [
         str(mariadbd), "--no-defaults", f"--datadir={folder / 'data'}", f"--lc-messages-dir={scripts}",
         f"--basedir={usr}", "--innodb-log-file-size=8M", "--innodb-flush-log-at-trx-commit=0",
@@ -72,12 +82,21 @@ def serve(mariadbd: Path, folder: Path, port: int | None = None) -> Iterator[Mar
     (folder / "data").mkdir()
     _make_system_tables(command, scripts, environment)
     accounts = folder / "accounts.sql"
-    accounts.write_text(f"CREATE USER '{USER}'@'%' IDENTIFIED BY '{PASSWORD}';\nGRANT ALL ON *.* TO '{USER}'@'%';\n")
+    accounts.write_text(
+        f"CREATE USER '{USER}'@'%' IDENTIFIED BY '{PASSWORD}';\nGRANT ALL ON *.* TO '{USER}'@'%';\n"
+    )
     port, log = port or free_port(), folder / "server.log"
     # Socket files have short paths only; this one is for nobody.
-    options = [f"--port={port}", "--bind-address=127.0.0.1", "--socket=s", f"--init-file={accounts}"]
+    options = [
+        f"--port={port}",
+        "--bind-address=127.0.0.1",
+        "--socket=s",
+        f"--init-file={accounts}",
+    ]
     with log.open("wb") as output:
-        server = subprocess.Popen([*command, *options], stdout=output, stderr=output, env=environment)
+        server = subprocess.Popen(
+            [*command, *options], stdout=output, stderr=output, env=environment
+        )
     try:
         _wait_for(port, server, log)
         yield MariaDB(port, log)
@@ -104,4 +123,6 @@ def _wait_for(port: int, server: subprocess.Popen[bytes], log: Path) -> None:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.1)
-    raise AssertionError(f"mariadbd did not start within {START} s: {log.read_text(errors='replace')}")
+    raise AssertionError(
+        f"mariadbd did not start within {START} s: {log.read_text(errors='replace')}"
+    )

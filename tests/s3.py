@@ -14,4 +14,7 @@ class Bucket:
     client: Any
 
     def names(self) -> list[str]:
-        return [item["Key"] for item in self.client.list_objects_v2(Bucket=self.name).get("Contents", [])]
+        return [
+            item["Key"]
+            for item in self.client.list_objects_v2(Bucket=self.name).get("Contents", [])
+        ]

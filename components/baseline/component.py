@@ -31,7 +31,9 @@ def make_warm_start_resolver(examples: BaseChannel) -> Resolver:
     Args:
         examples: ExampleGen's `examples`, which the run is going to be trained on.
     """
-    return _make_resolver(LatestModelOfOtherExamples, EXAMPLES, examples).with_id("WarmStartResolver")
+    return _make_resolver(LatestModelOfOtherExamples, EXAMPLES, examples).with_id(
+        "WarmStartResolver"
+    )
 
 
 def _make_resolver(strategy: type[ResolverStrategy], key: str, channel: BaseChannel) -> Resolver:

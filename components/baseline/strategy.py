@@ -62,9 +62,13 @@ class LatestModelOfOtherExamples(ResolverStrategy):  # type: ignore[misc]
         return {**input_dict, MODEL: [], BLESSING: []}
 
 
-def servable_models(store: mlmd.MetadataStore, input_dict: Artifacts) -> Iterator[tuple[Artifact, Artifact]]:
+def servable_models(
+    store: mlmd.MetadataStore, input_dict: Artifacts
+) -> Iterator[tuple[Artifact, Artifact]]:
     """Yields the blessed models, as `blessed_models` has them, but for those that ServingCheck stopped."""
-    return (pair for pair in blessed_models(input_dict) if not failed_serving_check(store, pair[0].id))
+    return (
+        pair for pair in blessed_models(input_dict) if not failed_serving_check(store, pair[0].id)
+    )
 
 
 def blessed_models(input_dict: Artifacts) -> list[tuple[Artifact, Artifact]]:
@@ -73,17 +77,24 @@ def blessed_models(input_dict: Artifacts) -> list[tuple[Artifact, Artifact]]:
     found: dict[int, tuple[Artifact, Artifact]] = {}
     for blessing in sorted(input_dict[BLESSING], key=lambda artifact: artifact.id, reverse=True):
         model = models.get(blessing.get_int_custom_property(ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY))
-        if model and blessing.get_int_custom_property(ARTIFACT_PROPERTY_BLESSED_KEY) == BLESSED_VALUE:
+        if (
+            model
+            and blessing.get_int_custom_property(ARTIFACT_PROPERTY_BLESSED_KEY) == BLESSED_VALUE
+        ):
             found.setdefault(model.id, (model, blessing))
     return [*found.values()]
 
 
 def failed_serving_check(store: mlmd.MetadataStore, model_id: int) -> bool:
     """Whether ServingCheck has taken a model and never come to its end with it: nobody serves that one."""
-    taken = [event for event in store.get_events_by_artifact_ids([model_id]) if event.type == Event.INPUT]
+    taken = [
+        event for event in store.get_events_by_artifact_ids([model_id]) if event.type == Event.INPUT
+    ]
     executions = store.get_executions_by_id({event.execution_id for event in taken})
     names = {kind.id: kind.name for kind in store.get_execution_types()}
-    checks = [item for item in executions if names[item.type_id].rpartition(".")[2] == SERVING_CHECK]
+    checks = [
+        item for item in executions if names[item.type_id].rpartition(".")[2] == SERVING_CHECK
+    ]
     return bool(checks) and not any(map(is_execution_successful, checks))
 
 
@@ -93,7 +104,11 @@ def ancestors(store: mlmd.MetadataStore, artifact_id: int) -> set[int]:
     new = {artifact_id}
     while new:
         # Only OUTPUT: a resolver hands artifacts on as INTERNAL_OUTPUT and makes none.
-        made = [event for event in store.get_events_by_artifact_ids([*new]) if event.type == Event.OUTPUT]
+        made = [
+            event
+            for event in store.get_events_by_artifact_ids([*new])
+            if event.type == Event.OUTPUT
+        ]
         makers = {event.execution_id for event in made}
         events = store.get_events_by_execution_ids([*makers]) if makers else []
         new = {event.artifact_id for event in events if event.type == Event.INPUT} - known

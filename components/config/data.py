@@ -19,17 +19,23 @@ class Columns(Section):
     unit_id: str = Field("unit_id", description="what mastery is judged for, in both tables")
     time: str = Field("time", description="when an event was, in events")
     event_type: str = Field("event_type", description="what kind of event, in events")
-    as_of: str = Field("as_of", description="the moment of judgement, in outcomes: only events before it are seen")
+    as_of: str = Field(
+        "as_of", description="the moment of judgement, in outcomes: only events before it are seen"
+    )
 
     @model_validator(mode="after")
     def _one_role_each(self) -> Columns:
-        for table in (("learner_id", "unit_id", "time", "event_type"), ("learner_id", "unit_id", "as_of")):
+        for table in (
+            ("learner_id", "unit_id", "time", "event_type"),
+            ("learner_id", "unit_id", "as_of"),
+        ):
             roles: dict[str, str] = {}
             for role in table:
                 column = getattr(self, role)
                 if column in roles:
                     raise KeyedError(
-                        role, f"expected another column than for {roles[column]}, found {column!r} for both"
+                        role,
+                        f"expected another column than for {roles[column]}, found {column!r} for both",
                     )
                 roles[column] = role
         return self
@@ -58,17 +64,27 @@ class Data(Section):
         description="which spans are read, where patterns have placeholders: `newest`; one, by its date "
         "(`2026-11-20`) or number; or `last: 7` (`last:7` on the command line), the newest seven that exist, joined",
     )
-    columns: Columns = Field(default_factory=Columns, description="names of the columns that every log has")  # type: ignore[arg-type]
-    timezone: str = Field("UTC", description="zone of timestamps that name none; all are stored as UTC")
+    columns: Columns = Field(
+        default_factory=Columns, description="names of the columns that every log has"
+    )
+    timezone: str = Field(
+        "UTC", description="zone of timestamps that name none; all are stored as UTC"
+    )
     max_cold_start_share: float = Field(
         0.05, ge=0, le=1, description="share of outcomes that may have no event before `as_of`"
     )
-    nan_as_missing: bool = Field(False, description="take NaN as a missing value instead of an error")
-    min_class_examples: int = Field(5, ge=1, description="examples that every class needs in every split")
-    sample_learners: int | None = Field(
-        None, ge=1, description="use only so many learners, chosen by a hash, with all of their rows; default: all"
+    nan_as_missing: bool = Field(
+        False, description="take NaN as a missing value instead of an error"
     )
-    splits: Splits = Field(default_factory=Splits, description="shares of learners in each split")  # type: ignore[arg-type]
+    min_class_examples: int = Field(
+        5, ge=1, description="examples that every class needs in every split"
+    )
+    sample_learners: int | None = Field(
+        None,
+        ge=1,
+        description="use only so many learners, chosen by a hash, with all of their rows; default: all",
+    )
+    splits: Splits = Field(default_factory=Splits, description="shares of learners in each split")
 
     @field_validator("events", "outcomes", mode="before")
     @classmethod
@@ -84,9 +100,13 @@ class Data(Section):
     def _placeholders_fit(self) -> Data:
         kinds = {kind for pattern in (*self.events, *self.outcomes) if (kind := span_kind(pattern))}
         if len(kinds) > 1:
-            raise ValueError("expected {SPAN} in all patterns with placeholders, or dates in all of them, found both")
+            raise ValueError(
+                "expected {SPAN} in all patterns with placeholders, or dates in all of them, found both"
+            )
         if not kinds and self.span != NEWEST:
-            raise ValueError(f"span {self.span}: expected {{SPAN}} or {{YYYY}}, {{MM}}, {{DD}} in events or outcomes")
+            raise ValueError(
+                f"span {self.span}: expected {{SPAN}} or {{YYYY}}, {{MM}}, {{DD}} in events or outcomes"
+            )
         if kinds == {"number"} and isinstance(parse_span(self.span).given, date):
             raise ValueError(f"span {self.span}: expected a number, as the patterns have {{SPAN}}")
         return self
@@ -99,7 +119,9 @@ class Data(Section):
         try:
             ZoneInfo(value)
         except (KeyError, ValueError, OSError):
-            raise ValueError(f"expected a time zone such as 'UTC' or 'Europe/Zurich', found {value!r}") from None
+            raise ValueError(
+                f"expected a time zone such as 'UTC' or 'Europe/Zurich', found {value!r}"
+            ) from None
         return value
 
 
@@ -107,9 +129,12 @@ class Label(Section):
     """What is predicted: a column of outcomes."""
 
     column: str = Field(description="the column of outcomes that holds the label")
-    task: Literal["classification", "regression"] = Field("classification", description="classes, or a number")
+    task: Literal["classification", "regression"] = Field(
+        "classification", description="classes, or a number"
+    )
     classes: list[str] = Field(
-        default_factory=list, description="the classes, lowest first; integers are taken as their digits"
+        default_factory=list,
+        description="the classes, lowest first; integers are taken as their digits",
     )
 
     @field_validator("classes", mode="before")
@@ -117,12 +142,17 @@ class Label(Section):
     def _integers_as_digits(cls, value: object) -> object:
         if not isinstance(value, list):
             return value
-        return [str(item) if isinstance(item, int) and not isinstance(item, bool) else item for item in value]
+        return [
+            str(item) if isinstance(item, int) and not isinstance(item, bool) else item
+            for item in value
+        ]
 
     @model_validator(mode="after")
     def _classes_fit_the_task(self) -> Label:
         if self.task == "regression" and self.classes:
             raise ValueError("classes: expected none with task: regression")
-        if self.task == "classification" and (len(self.classes) < 2 or len(set(self.classes)) < len(self.classes)):
+        if self.task == "classification" and (
+            len(self.classes) < 2 or len(set(self.classes)) < len(self.classes)
+        ):
             raise ValueError(f"classes: expected two or more different names, found {self.classes}")
         return self

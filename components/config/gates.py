@@ -37,9 +37,15 @@ class Gate(Section):
     )
     min: float | None = Field(None, description="lowest value that passes")
     max: float | None = Field(None, description="highest value that passes")
-    min_change: float | None = Field(None, description="lowest passing change against the blessed baseline")
-    max_change: float | None = Field(None, description="highest passing change against the blessed baseline")
-    max_gap: float | None = Field(None, description="highest passing distance between slices of a column")
+    min_change: float | None = Field(
+        None, description="lowest passing change against the blessed baseline"
+    )
+    max_change: float | None = Field(
+        None, description="highest passing change against the blessed baseline"
+    )
+    max_gap: float | None = Field(
+        None, description="highest passing distance between slices of a column"
+    )
     min_examples: int = Field(30, ge=1, description="slices with fewer examples are left out")
 
     @model_validator(mode="before")
@@ -53,13 +59,21 @@ class Gate(Section):
     def _has_a_bound(self) -> Gate:
         bounds = (self.min, self.max, self.min_change, self.max_change, self.max_gap)
         if all(bound is None for bound in bounds):
-            raise ValueError("expected at least one of min, max, min_change, max_change, max_gap; found none")
+            raise ValueError(
+                "expected at least one of min, max, min_change, max_change, max_gap; found none"
+            )
         if self.max_gap is not None and not isinstance(self.slice, str):
-            raise ValueError("max_gap: expected `slice: COLUMN` beside it, to say between which slices")
+            raise ValueError(
+                "max_gap: expected `slice: COLUMN` beside it, to say between which slices"
+            )
         if self.metric in ("precision", "recall", "f1") and self.class_ is None:
-            raise ValueError(f"metric {self.metric}: expected `class:` beside it, or {self.metric}_macro")
+            raise ValueError(
+                f"metric {self.metric}: expected `class:` beside it, or {self.metric}_macro"
+            )
         if self.class_ is not None and self.metric not in CLASS_METRICS:
-            raise ValueError(f"class: expected with one of {', '.join(CLASS_METRICS)} only, found with {self.metric}")
+            raise ValueError(
+                f"class: expected with one of {', '.join(CLASS_METRICS)} only, found with {self.metric}"
+            )
         return self
 
 
@@ -70,7 +84,9 @@ class Evaluation(Section):
         default_factory=list,
         description="columns of outcomes to slice by; a list of columns slices by all of them at once",
     )
-    min_slice_examples: int = Field(1, ge=1, description="slices with fewer examples are not reported")
+    min_slice_examples: int = Field(
+        1, ge=1, description="slices with fewer examples are not reported"
+    )
     baseline: Address | None = Field(
         None,
         description="folder of a pushed version to compare with; default: the model blessed last in the run's root",

@@ -15,12 +15,12 @@ from components.config.section import KeyedError, Section
 
 
 def _common() -> Resources:
-    return Resources(cpu="2", memory="4Gi", retry=Retry())  # type: ignore[call-arg]
+    return Resources(cpu="2", memory="4Gi", retry=Retry())
 
 
 def _gpu_for_trainer() -> dict[str, Resources]:
-    taint = Toleration(key="nvidia.com/gpu", effect="NoSchedule")  # type: ignore[call-arg]
-    return {"Trainer": Resources(cpu="4", memory="16Gi", gpu=Gpu(), tolerations=[taint])}  # type: ignore[call-arg]
+    taint = Toleration(key="nvidia.com/gpu", effect="NoSchedule")
+    return {"Trainer": Resources(cpu="4", memory="16Gi", gpu=Gpu(), tolerations=[taint])}
 
 
 def _refuse_twice(key: str, what: str, names: Sequence[str]) -> None:
@@ -37,14 +37,19 @@ class Kubeflow(Section):
         description="address of Kubeflow Pipelines, e.g. http://localhost:8080; "
         "the environment variable MASTERY_KUBEFLOW_HOST wins over it",
     )
-    namespace: Label | None = Field(None, description="namespace of the user's profile, where Kubeflow serves several")
-    experiment: str | None = Field(None, description="experiment that runs are filed under; default: the name")
+    namespace: Label | None = Field(
+        None, description="namespace of the user's profile, where Kubeflow serves several"
+    )
+    experiment: str | None = Field(
+        None, description="experiment that runs are filed under; default: the name"
+    )
     token_env: Variable | None = Field(
         None,
         description="name of the environment variable that holds a bearer token; the token itself never stands here",
     )
     ca_cert: str | None = Field(
-        None, description="certificates (PEM) of the authority that signed the host's; default: the public ones"
+        None,
+        description="certificates (PEM) of the authority that signed the host's; default: the public ones",
     )
     timezone: str = Field(
         "UTC",
@@ -52,17 +57,21 @@ class Kubeflow(Section):
         "CRON_SCHEDULE_TIMEZONE of its scheduled-workflow controller",
     )
 
-    image: Image = Field("mastery", description="the container image, made by `make image`; pin it by tag or digest")
+    image: Image = Field(
+        "mastery", description="the container image, made by `make image`; pin it by tag or digest"
+    )
     gpu_image: Image | None = Field(
         None,
         description="the image of tasks that ask for a GPU, made by `make image GPU=1`; default: `image` with `-gpu` "
         "at its end, which an image pinned by digest does not have",
     )
     config: AbsolutePath | None = Field(
-        None, description="path of this file in the containers; default: `/app/configs/` and the file's name"
+        None,
+        description="path of this file in the containers; default: `/app/configs/` and the file's name",
     )
     root: AbsolutePath = Field(
-        "/mastery", description="the pipeline's root in the containers: artifacts, runs, pushed models"
+        "/mastery",
+        description="the pipeline's root in the containers: artifacts, runs, pushed models",
     )
     storage: Address | None = Field(
         None,
@@ -78,13 +87,21 @@ class Kubeflow(Section):
         default_factory=_gpu_for_trainer,
         description="what differs for single nodes, by name; each of them gets a container of its own",
     )
-    volumes: list[Volume] = Field(default_factory=list, description="volume claims that every container mounts")
-    secrets: list[Secret] = Field(default_factory=list, description="secrets that every container reads")
+    volumes: list[Volume] = Field(
+        default_factory=list, description="volume claims that every container mounts"
+    )
+    secrets: list[Secret] = Field(
+        default_factory=list, description="secrets that every container reads"
+    )
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(
         "IfNotPresent", description="when the image is fetched"
     )
-    image_pull_secrets: list[Subdomain] = Field(default_factory=list, description="secrets for the image's registry")
-    service_account: Subdomain | None = Field(None, description="the Kubernetes service account that runs go under")
+    image_pull_secrets: list[Subdomain] = Field(
+        default_factory=list, description="secrets for the image's registry"
+    )
+    service_account: Subdomain | None = Field(
+        None, description="the Kubernetes service account that runs go under"
+    )
 
     @field_validator("timezone")
     @classmethod
@@ -92,7 +109,9 @@ class Kubeflow(Section):
         try:
             zoneinfo.ZoneInfo(value)
         except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-            raise ValueError(f"expected a time zone such as Europe/Zurich, found {value!r}") from None
+            raise ValueError(
+                f"expected a time zone such as Europe/Zurich, found {value!r}"
+            ) from None
         return value
 
     @model_validator(mode="after")

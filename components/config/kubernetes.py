@@ -55,7 +55,9 @@ def _is_label_value(value: str) -> str:
 
 def _is_resource(value: str) -> str:
     if "/" not in value:
-        raise ValueError(f"expected a resource with its vendor in front, such as nvidia.com/gpu, found {value!r}")
+        raise ValueError(
+            f"expected a resource with its vendor in front, such as nvidia.com/gpu, found {value!r}"
+        )
     return _is_label_key(value)
 
 
@@ -71,13 +73,17 @@ def _is_image(value: str) -> str:
         )
     for part, longest in (("name", 255), ("tag", 128)):
         if len(found[part] or "") > longest:
-            raise ValueError(f"expected at most {longest} characters in an image's {part}, found {len(found[part])}")
+            raise ValueError(
+                f"expected at most {longest} characters in an image's {part}, found {len(found[part])}"
+            )
     return value
 
 
 def _is_absolute(value: str) -> str:
     if not value.startswith("/") or ".." in value.split("/") or set("*?[]\\") & set(value):
-        raise ValueError(f"expected an absolute path without .. and * ? [ ] \\, such as /mastery, found {value!r}")
+        raise ValueError(
+            f"expected an absolute path without .. and * ? [ ] \\, such as /mastery, found {value!r}"
+        )
     return posixpath.normpath("/" + value.lstrip("/"))
 
 
@@ -117,7 +123,9 @@ def _as_text(value: object) -> object:
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
-Label = Annotated[str, AfterValidator(_is_label)]  # namespaces, and claims: the volume in a pod is called after it
+Label = Annotated[
+    str, AfterValidator(_is_label)
+]  # namespaces, and claims: the volume in a pod is called after it
 Subdomain = Annotated[str, AfterValidator(_is_subdomain)]  # most names of objects
 LabelKey = Annotated[str, AfterValidator(_is_label_key)]
 LabelValue = Annotated[str, BeforeValidator(_as_text), AfterValidator(_is_label_value)]

@@ -117,7 +117,9 @@ class _Source:
         value: Any = self.values
         for index, part in enumerate(item["loc"]):
             is_last = index == len(item["loc"]) - 1
-            if isinstance(value, dict) and (part in value or (is_last and item["type"] == "missing")):
+            if isinstance(value, dict) and (
+                part in value or (is_last and item["type"] == "missing")
+            ):
                 value = value.get(part)
             elif isinstance(value, list) and isinstance(part, int) and part < len(value):
                 value = value[part]
@@ -171,13 +173,19 @@ def _at(file: Path, line: int | None) -> str:
 def _absolute(value: Any, folder: Path, where: str, *, is_pattern: bool) -> Any:
     if isinstance(value, list):
         return [_absolute(item, folder, where, is_pattern=is_pattern) for item in value]
-    if not isinstance(value, str) or "://" in value or "\0" in value:  # the last is refused like any text with it
+    if (
+        not isinstance(value, str) or "://" in value or "\0" in value
+    ):  # the last is refused like any text with it
         return value
     try:
         if is_pattern:
             return absolute_pattern(value, folder)
         return str(Path(folder, Path(value).expanduser()).resolve())
-    except (RuntimeError, OSError, ValueError) as error:  # no such home; links in a circle; no Unicode text
+    except (
+        RuntimeError,
+        OSError,
+        ValueError,
+    ) as error:  # no such home; links in a circle; no Unicode text
         raise ConfigError(f"{where}: expected a path, found {_shorten(value)} ({error}).") from None
 
 
@@ -225,11 +233,18 @@ def _put(values: dict[str, Any], keys: Sequence[str], value: Any, override: str)
     elif isinstance(section, dict):
         section[last] = value
     else:
-        raise ConfigError(f"--set {_shorten_text(override)}: {'.'.join(parents)} is a value, not a section.")
+        raise ConfigError(
+            f"--set {_shorten_text(override)}: {'.'.join(parents)} is a value, not a section."
+        )
 
 
 def _item(section: Any, index: str, key: str) -> Any:
-    if isinstance(section, list) and index.isascii() and index.isdecimal() and int(index) < len(section):
+    if (
+        isinstance(section, list)
+        and index.isascii()
+        and index.isdecimal()
+        and int(index) < len(section)
+    ):
         return section[int(index)]
     found = f"a list of {len(section)}" if isinstance(section, list) else type(section).__name__
     raise ConfigError(f"--set {key}: expected the number of an item, found {index!r} in {found}.")
@@ -241,7 +256,11 @@ def _suggest(keys: list[str]) -> str:
     close = difflib.get_close_matches(keys[-1], known, n=1)
     if close:
         return f" Did you mean {_dotted([*keys[:-1], *close])}?"
-    elsewhere = [section for section, field in Config.model_fields.items() if _has_key(field.annotation, keys[-1])]
+    elsewhere = [
+        section
+        for section, field in Config.model_fields.items()
+        if _has_key(field.annotation, keys[-1])
+    ]
     return f" Did you mean {elsewhere[0]}.{keys[-1]}?" if len(keys) == 1 and elsewhere else ""
 
 
@@ -257,7 +276,9 @@ def _known_keys(keys: Sequence[str]) -> list[str]:
                   if key in (field.alias, name)]  # fmt: skip
         if fields:  # else a list's number or a mapping's name: still the same sections
             sections = [inner for field in fields for inner in sections_in(field.annotation)]
-    return [field.alias or name for section in sections for name, field in section.model_fields.items()]
+    return [
+        field.alias or name for section in sections for name, field in section.model_fields.items()
+    ]
 
 
 def _line_of(node: yaml.Node | None, keys: Sequence[str]) -> int | None:

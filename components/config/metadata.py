@@ -27,11 +27,14 @@ class Metadata(Section):
     """
 
     store: Literal["sqlite", "mysql"] = Field(
-        "sqlite", description="sqlite: a file in the run's root; mysql: a server, MySQL or MariaDB, that pods can share"
+        "sqlite",
+        description="sqlite: a file in the run's root; mysql: a server, MySQL or MariaDB, that pods can share",
     )
     host: Host | None = Field(None, description="mysql: name or address of the server")
     port: int = Field(3306, ge=1, le=65535, description="mysql: its port")
-    database: str | None = Field(None, description="mysql: the database; made when missing, if the user may")
+    database: str | None = Field(
+        None, description="mysql: the database; made when missing, if the user may"
+    )
     user: str | None = Field(None, description="mysql: who logs in")
     ssl_ca: str | None = Field(
         None,
@@ -48,16 +51,23 @@ class Metadata(Section):
         """
         found = {name: environment.get(_variable(name)) for name in type(self).model_fields}
         try:
-            whole = Metadata.model_validate({**self.model_dump(), **{key: text for key, text in found.items() if text}})
+            whole = Metadata.model_validate(
+                {**self.model_dump(), **{key: text for key, text in found.items() if text}}
+            )
         except ValidationError as error:
-            raise ConfigError("\n".join(_explain(item["loc"][0], item) for item in error.errors())) from None
+            raise ConfigError(
+                "\n".join(_explain(item["loc"][0], item) for item in error.errors())
+            ) from None
         if whole.store == "mysql":
             _check_mysql(whole, environment)
         return whole
 
     def as_environment(self) -> dict[str, str]:
         """Returns the variables that hand this section on to another process; without the password."""
-        return {_variable(name): str(value) for name, value in self.model_dump(exclude_none=True).items()}
+        return {
+            _variable(name): str(value)
+            for name, value in self.model_dump(exclude_none=True).items()
+        }
 
 
 def _variable(name: object) -> str:
@@ -79,8 +89,12 @@ def _check_mysql(metadata: Metadata, environment: Mapping[str, str]) -> None:
         if not getattr(metadata, name)
     ]
     if PASSWORD not in environment:
-        problems.append(f"{PASSWORD}: expected the password of the metadata store in this variable, found it not set.")
+        problems.append(
+            f"{PASSWORD}: expected the password of the metadata store in this variable, found it not set."
+        )
     if metadata.ssl_ca and not Path(metadata.ssl_ca).is_file():
-        problems.append(f"metadata.ssl_ca: expected a certificate authority's file at {metadata.ssl_ca}, found none.")
+        problems.append(
+            f"metadata.ssl_ca: expected a certificate authority's file at {metadata.ssl_ca}, found none."
+        )
     if problems:
         raise ConfigError("\n".join(problems))

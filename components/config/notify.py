@@ -11,7 +11,9 @@ from components.config.addresses import Address, Host, Variable
 from components.config.section import KeyedError, Section
 
 Occasion = Literal["passed", "gates failed", "failed", "interrupted", "no new data"]
-Mailbox = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*[^@\s]@[^@\s\x00-\x1f\x7f]+$")]
+Mailbox = Annotated[
+    str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*[^@\s]@[^@\s\x00-\x1f\x7f]+$")
+]
 
 
 class Webhook(Section):
@@ -19,9 +21,12 @@ class Webhook(Section):
 
     url: Address | None = Field(None, description="the address, where it is no secret")
     url_env: Variable | None = Field(
-        None, description="name of the environment variable that holds the address; those of chats are secrets"
+        None,
+        description="name of the environment variable that holds the address; those of chats are secrets",
     )
-    timeout_seconds: float = Field(10.0, gt=0, le=120, description="wait for an answer so long, at each try")
+    timeout_seconds: float = Field(
+        10.0, gt=0, le=120, description="wait for an answer so long, at each try"
+    )
 
     @model_validator(mode="after")
     def _one_address(self) -> Webhook:
@@ -39,16 +44,24 @@ class Email(Section):
 
     host: Host = Field(description="the SMTP server")
     port: int = Field(
-        587, ge=1, le=65535, description="its port; by habit 587 with starttls, 465 with tls, 25 with none"
+        587,
+        ge=1,
+        le=65535,
+        description="its port; by habit 587 with starttls, 465 with tls, 25 with none",
     )
     tls: Literal["starttls", "tls", "none"] = Field(
-        "starttls", description="encrypt after connecting, from the start, or not at all (a relay on this machine)"
+        "starttls",
+        description="encrypt after connecting, from the start, or not at all (a relay on this machine)",
     )
     user: str | None = Field(None, description="the name to log in with; none: no login")
-    password_env: Variable | None = Field(None, description="name of the environment variable with the password")
+    password_env: Variable | None = Field(
+        None, description="name of the environment variable with the password"
+    )
     sender: Mailbox = Field(description="the address the mail is from")
     to: list[Mailbox] = Field(description="the addresses it goes to", min_length=1)
-    timeout_seconds: float = Field(20.0, gt=0, le=120, description="wait for the server so long, at each step")
+    timeout_seconds: float = Field(
+        20.0, gt=0, le=120, description="wait for the server so long, at each step"
+    )
 
     @model_validator(mode="after")
     def _login_is_whole_and_encrypted(self) -> Email:
@@ -66,6 +79,8 @@ def _failures() -> list[Occasion]:
 class Notify(Section):
     """Notifications at the end of a run."""
 
-    on: list[Occasion] = Field(default_factory=_failures, description="how a run has to end to be told of")
+    on: list[Occasion] = Field(
+        default_factory=_failures, description="how a run has to end to be told of"
+    )
     webhook: Webhook | None = Field(None, description="where to POST; none: nowhere")
     email: Email | None = Field(None, description="where to send mail; none: nowhere")

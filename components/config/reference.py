@@ -33,7 +33,9 @@ def reference() -> str:
     return "\n".join([_INTRODUCTION, *_tables(Config, "", "The file", set())])
 
 
-def _tables(section: type[Section], path: str, title: str, seen: set[type[Section]]) -> Iterator[str]:
+def _tables(
+    section: type[Section], path: str, title: str, seen: set[type[Section]]
+) -> Iterator[str]:
     if section in seen:
         return
     seen.add(section)
@@ -46,7 +48,9 @@ def _tables(section: type[Section], path: str, title: str, seen: set[type[Sectio
     yield ""
     for name, field in section.model_fields.items():
         for inner in sections_in(field.annotation):
-            yield from _tables(inner, f"{path}.{field.alias or name}".lstrip("."), inner.__name__, seen)
+            yield from _tables(
+                inner, f"{path}.{field.alias or name}".lstrip("."), inner.__name__, seen
+            )
 
 
 def _summary(section: type[Section]) -> str:

@@ -44,7 +44,10 @@ class Toleration(Section):
     @model_validator(mode="after")
     def _value_goes_with_equal(self) -> Toleration:
         if (self.value is None) == (self.operator == "Equal"):
-            raise KeyedError("value", f"expected one with operator: Equal and none with Exists, found {self.value!r}")
+            raise KeyedError(
+                "value",
+                f"expected one with operator: Equal and none with Exists, found {self.value!r}",
+            )
         if self.key is None and self.operator == "Equal":
             raise KeyedError("key", "expected one with operator: Equal, found none")
         return self
@@ -55,7 +58,9 @@ class Retry(Section):
 
     attempts: int = Field(1, ge=0, description="tries after the first one")
     backoff_seconds: PositiveInt = Field(30, description="wait before the first of them")
-    backoff_factor: float = Field(2.0, ge=1, description="each further wait is so many times as long")
+    backoff_factor: float = Field(
+        2.0, ge=1, description="each further wait is so many times as long"
+    )
     backoff_max_seconds: int = Field(600, ge=1, le=3600, description="the longest wait")
 
     @model_validator(mode="after")
@@ -71,14 +76,18 @@ class Retry(Section):
 class Resources(Section):
     """What a container gets."""
 
-    image: Image | None = Field(None, description="another image than `kubeflow.image` or `kubeflow.gpu_image`")
+    image: Image | None = Field(
+        None, description="another image than `kubeflow.image` or `kubeflow.gpu_image`"
+    )
     cpu: Cpu | None = Field(None, description="cores, as request and limit")
     memory: Memory | None = Field(None, description="memory, as request and limit")
     gpu: Gpu | None = Field(None, description="GPUs")
     node_selector: dict[LabelKey, LabelValue] = Field(
         default_factory=dict, description="labels of the nodes it may run on"
     )
-    tolerations: list[Toleration] = Field(default_factory=list, description="taints it puts up with")
+    tolerations: list[Toleration] = Field(
+        default_factory=list, description="taints it puts up with"
+    )
     retry: Retry | None = Field(None, description="what happens after a failure")
     timeout_seconds: PositiveInt | None = Field(None, description="it is stopped after so long")
 
@@ -95,4 +104,6 @@ class Secret(Section):
     """A Kubernetes secret whose keys become environment variables."""
 
     name: Subdomain = Field(description="name of the Secret")
-    variables: dict[SecretKey, Variable] = Field(description="key of the secret to name of the variable", min_length=1)
+    variables: dict[SecretKey, Variable] = Field(
+        description="key of the secret to name of the variable", min_length=1
+    )

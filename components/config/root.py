@@ -13,7 +13,13 @@ from components.config.addresses import Address, Option
 from components.config.ci import Ci
 from components.config.data import Data, Label
 from components.config.features import Feature, InputName, Prior, Steps
-from components.config.gates import CLASS_METRICS, CLASSIFICATION_METRICS, REGRESSION_METRICS, Evaluation, Gate
+from components.config.gates import (
+    CLASS_METRICS,
+    CLASSIFICATION_METRICS,
+    REGRESSION_METRICS,
+    Evaluation,
+    Gate,
+)
 from components.config.kubeflow import Kubeflow
 from components.config.metadata import Metadata
 from components.config.notify import Notify
@@ -29,10 +35,13 @@ class Push(Section):
 
     enabled: bool = Field(True, description="false judges a model and pushes nothing")
     directory: Address | None = Field(
-        None, description="the folder TensorFlow Serving watches; default: `serving/` in the run's root"
+        None,
+        description="the folder TensorFlow Serving watches; default: `serving/` in the run's root",
     )
     check_examples: int = Field(200, ge=1, description="test examples that ServingCheck replays")
-    warmup_requests: int = Field(8, ge=0, le=1000, description="requests written into the model for TensorFlow Serving")
+    warmup_requests: int = Field(
+        8, ge=0, le=1000, description="requests written into the model for TensorFlow Serving"
+    )
 
 
 class Beam(Section):
@@ -43,7 +52,9 @@ class Beam(Section):
         default_factory=lambda: ["--direct_running_mode=in_memory", "--sdk_container_image=none"],
         description="options of Beam's runner, e.g. --runner=FlinkRunner; without one Beam runs in the node's process",
     )
-    partitions: int = Field(8, ge=1, description="parts the log is shuffled into, by a hash of the learner")
+    partitions: int = Field(
+        8, ge=1, description="parts the log is shuffled into, by a hash of the learner"
+    )
 
     @property
     def options(self) -> list[str]:
@@ -68,32 +79,39 @@ class Config(Section):
 
     name: str = Field(description="name of the pipeline and of the served model")
     data: Data = Field(description="the behaviour log")
-    schema_: Address = Field(alias="schema", description="the curated TFDV schema (see `mastery schema infer`)")
+    schema_: Address = Field(
+        alias="schema", description="the curated TFDV schema (see `mastery schema infer`)"
+    )
     label: Label = Field(description="what is predicted")
     steps: Steps = Field(description="the sequence the model reads")
     context: dict[InputName, Feature] = Field(
-        default_factory=dict, description="columns of outcomes (and `unit_id`) that are inputs beside the sequence"
+        default_factory=dict,
+        description="columns of outcomes (and `unit_id`) that are inputs beside the sequence",
     )
     protected: list[str] = Field(
         default_factory=lambda: ["gender", "age", "age_band", "region"],
         description="columns that may slice, but are no inputs unless the feature says `allow_protected: true`",
     )
-    prior: Prior = Field(default_factory=Prior, description="the answer for a cold start")  # type: ignore[arg-type]
-    model: Model = Field(default_factory=Model, description="the network")  # type: ignore[arg-type]
-    training: Training = Field(default_factory=Training, description="how it is fitted")  # type: ignore[arg-type]
-    evaluation: Evaluation = Field(default_factory=Evaluation, description="how it is judged")  # type: ignore[arg-type]
-    gates: list[Gate] = Field(description="what a model has to reach before it is pushed", min_length=1)
-    push: Push = Field(default_factory=Push, description="where a model that passed goes")  # type: ignore[arg-type]
-    beam: Beam = Field(default_factory=Beam, description="how the data nodes run")  # type: ignore[arg-type]
-    notify: Notify = Field(default_factory=Notify, description="whom to tell how a run ended")  # type: ignore[arg-type]
-    kubeflow: Kubeflow = Field(default_factory=Kubeflow, description="how it runs on Kubeflow Pipelines")  # type: ignore[arg-type]
+    prior: Prior = Field(default_factory=Prior, description="the answer for a cold start")
+    model: Model = Field(default_factory=Model, description="the network")
+    training: Training = Field(default_factory=Training, description="how it is fitted")
+    evaluation: Evaluation = Field(default_factory=Evaluation, description="how it is judged")
+    gates: list[Gate] = Field(
+        description="what a model has to reach before it is pushed", min_length=1
+    )
+    push: Push = Field(default_factory=Push, description="where a model that passed goes")
+    beam: Beam = Field(default_factory=Beam, description="how the data nodes run")
+    notify: Notify = Field(default_factory=Notify, description="whom to tell how a run ended")
+    kubeflow: Kubeflow = Field(
+        default_factory=Kubeflow, description="how it runs on Kubeflow Pipelines"
+    )
     metadata: Metadata = Field(
         # Excluded from every dump: where the store is belongs into no plan, manifest, fingerprint or cache key.
-        default_factory=Metadata,  # type: ignore[arg-type]
+        default_factory=Metadata,
         description="where ML Metadata keeps executions and artifacts",
         exclude=True,
     )
-    ci: Ci = Field(default_factory=Ci, description="the small training of `mastery ci`")  # type: ignore[arg-type]
+    ci: Ci = Field(default_factory=Ci, description="the small training of `mastery ci`")
 
     @field_validator("name")
     @classmethod
@@ -106,14 +124,20 @@ class Config(Section):
     def _names_are_distinct(self) -> Config:
         both = sorted(set(self.steps.features) & set(self.context))
         if both:
-            raise ValueError(f"context: expected names that are not in steps.features, found {both}")
+            raise ValueError(
+                f"context: expected names that are not in steps.features, found {both}"
+            )
         columns, label = self.data.columns, self.label.column
         keys = {LEARNER, AS_OF, columns.learner_id, columns.time, columns.as_of}
         sliced = {name for names in self.evaluation.slices for name in names}
         for place, named, taken in (
             ("steps.features", set(self.steps.features), {*keys, UNIT, TIME, label}),
             ("context", set(self.context), {*keys, label}),
-            ("label.column", {label}, {LEARNER, UNIT, AS_OF, columns.learner_id, columns.unit_id, columns.as_of}),
+            (
+                "label.column",
+                {label},
+                {LEARNER, UNIT, AS_OF, columns.learner_id, columns.unit_id, columns.as_of},
+            ),
             ("evaluation.slices", sliced, {label, *self.steps.features}),
             ("prior.group_by", set(self.prior.group_by), {label, *self.steps.features}),
         ):
@@ -148,39 +172,59 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _gates_fit_the_task(self) -> Config:
-        allowed = REGRESSION_METRICS if self.label.task == "regression" else CLASSIFICATION_METRICS + CLASS_METRICS
+        allowed = (
+            REGRESSION_METRICS
+            if self.label.task == "regression"
+            else CLASSIFICATION_METRICS + CLASS_METRICS
+        )
         sliced = [sorted(columns) for columns in self.evaluation.slices]
         if self.ci.metric not in (None, *allowed):
-            raise ValueError(f"ci.metric: expected one of {', '.join(allowed)}, found {self.ci.metric}")
+            raise ValueError(
+                f"ci.metric: expected one of {', '.join(allowed)}, found {self.ci.metric}"
+            )
         named = [(f"gates[{index}]", gate) for index, gate in enumerate(self.gates)]
         named += [(f"ci.gates[{index}]", gate) for index, gate in enumerate(self.ci.gates or [])]
         for place, gate in named:
             if gate.metric not in allowed:
-                raise ValueError(f"{place}.metric: expected one of {', '.join(allowed)}, found {gate.metric}")
+                raise ValueError(
+                    f"{place}.metric: expected one of {', '.join(allowed)}, found {gate.metric}"
+                )
             if gate.class_ is not None and gate.class_ not in self.label.classes:
-                raise ValueError(f"{place}.class: expected one of {self.label.classes}, found {gate.class_!r}")
+                raise ValueError(
+                    f"{place}.class: expected one of {self.label.classes}, found {gate.class_!r}"
+                )
             names = [gate.slice] if isinstance(gate.slice, str) else sorted(gate.slice or {})
             if names and names not in sliced:
-                raise ValueError(f"{place}.slice: {names} is not in evaluation.slices; add it there")
+                raise ValueError(
+                    f"{place}.slice: {names} is not in evaluation.slices; add it there"
+                )
         return self
 
     @model_validator(mode="after")
     def _class_weights_name_the_classes(self) -> Config:
         weights = self.training.class_weights
         if isinstance(weights, dict) and sorted(weights) != sorted(self.label.classes):
-            raise ValueError(f"training.class_weights: expected a weight for each of {self.label.classes}")
+            raise ValueError(
+                f"training.class_weights: expected a weight for each of {self.label.classes}"
+            )
         return self
 
     @property
     def outcome_columns(self) -> list[str]:
         """Columns of outcomes that examples carry besides keys and label, in a stable order."""
-        names = [*self.context, *self.prior.group_by, *(name for names in self.evaluation.slices for name in names)]
+        names = [
+            *self.context,
+            *self.prior.group_by,
+            *(name for names in self.evaluation.slices for name in names),
+        ]
         keys = {LEARNER, UNIT, AS_OF, self.label.column}
         return [name for name in dict.fromkeys(names) if name not in keys]
 
     def section_json(self, *names: str) -> str:
         """Returns the named sections as canonical JSON: the part of a cache key that is configuration."""
-        return json.dumps(self.model_dump(mode="json", by_alias=True, include={*names}), sort_keys=True)
+        return json.dumps(
+            self.model_dump(mode="json", by_alias=True, include={*names}), sort_keys=True
+        )
 
     @property
     def recipe(self) -> dict[str, Any]:

@@ -21,7 +21,9 @@ from pydantic import (
     model_validator,
 )
 
-LARGEST = 2**31 - 1  # TensorFlow, protocol buffers and Kubernetes count with 32 bits in one place or another
+LARGEST = (
+    2**31 - 1
+)  # TensorFlow, protocol buffers and Kubernetes count with 32 bits in one place or another
 
 
 class KeyedError(ValueError):
@@ -42,7 +44,9 @@ class Section(BaseModel):
     Numbers with a point are finite unless their type is `Bound`; a new field has nothing to do for it.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -61,7 +65,9 @@ class Section(BaseModel):
     def _can_travel(cls, value: object) -> object:
         for item in _leaves(value):
             if isinstance(item, int) and abs(item) > LARGEST:
-                raise ValueError(f"expected a whole number of at most {LARGEST:,}, found {_shortened(item)}")
+                raise ValueError(
+                    f"expected a whole number of at most {LARGEST:,}, found {_shortened(item)}"
+                )
             if isinstance(item, str) and re.search("[\0\ud800-\udfff]", item):
                 raise ValueError(f"expected Unicode text without the character NUL, found {item!r}")
         return value
@@ -88,7 +94,10 @@ def _in_json(value: float) -> float | str:
 
 # An end of a range, which may be open: .inf and -.inf are taken, and survive JSON.
 Bound = Annotated[
-    float, Field(allow_inf_nan=True), AfterValidator(_is_a_number), PlainSerializer(_in_json, when_used="json")
+    float,
+    Field(allow_inf_nan=True),
+    AfterValidator(_is_a_number),
+    PlainSerializer(_in_json, when_used="json"),
 ]
 
 
@@ -101,7 +110,9 @@ def _takes_bool(annotation: Any) -> bool:
 def _holds_bool(value: object) -> bool:
     if isinstance(value, dict):
         return any(map(_holds_bool, value.values()))
-    return any(map(_holds_bool, value)) if isinstance(value, list | tuple) else isinstance(value, bool)
+    return (
+        any(map(_holds_bool, value)) if isinstance(value, list | tuple) else isinstance(value, bool)
+    )
 
 
 def _leaves(value: object) -> Iterator[object]:
@@ -117,4 +128,8 @@ def _leaves(value: object) -> Iterator[object]:
 
 
 def _shortened(number: int) -> str:
-    return str(number) if abs(number) < 10**30 else f"one of about {round(abs(number).bit_length() * 0.30103)} digits"
+    return (
+        str(number)
+        if abs(number) < 10**30
+        else f"one of about {round(abs(number).bit_length() * 0.30103)} digits"
+    )

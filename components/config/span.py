@@ -51,7 +51,9 @@ def parse_span(value: object) -> SpanChoice:
         return SpanChoice(given=value)
     if isinstance(value, Mapping) and set(value) == {"last"}:
         value = f"last:{value['last']}"
-    text = str(value).strip() if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    text = (
+        str(value).strip() if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    )
     if text == NEWEST:
         return SpanChoice()
     if (window := _LAST.fullmatch(text)) and int(window[1]) > 0:

@@ -62,7 +62,9 @@ class _Loader(yaml.SafeLoader):
 
 
 for _name, _pattern, _starts in _KINDS:
-    _Loader.add_implicit_resolver(_TAG + _name, re.compile(f"(?:{_pattern.pattern})$", _pattern.flags), _starts)
+    _Loader.add_implicit_resolver(
+        _TAG + _name, re.compile(f"(?:{_pattern.pattern})$", _pattern.flags), _starts
+    )
 
 
 def read_text(file: Path) -> str:
@@ -81,7 +83,9 @@ def read_text(file: Path) -> str:
         return file.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
-        raise YamlError(f"expected UTF-8 text, found the byte 0x{error.object[error.start]:02x}", line) from None
+        raise YamlError(
+            f"expected UTF-8 text, found the byte 0x{error.object[error.start]:02x}", line
+        ) from None
     except (OSError, ValueError) as error:  # a path with NUL in it is a ValueError
         reason = getattr(error, "strerror", None) or str(error)
         raise YamlError(f"expected a configuration file, found none ({reason})") from None
@@ -117,7 +121,12 @@ def read_yaml(text: str) -> tuple[yaml.Node | None, Any]:
         raise YamlError(found, before.count("\n") + 1) from None
     except yaml.MarkedYAMLError as error:
         raise _explained(error) from None
-    except (ValueError, KeyError, TypeError, OverflowError) as error:  # a tag in front of what it does not fit
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        OverflowError,
+    ) as error:  # a tag in front of what it does not fit
         raise YamlError(f"a value does not fit the tag in front of it ({error})") from None
 
 
@@ -162,7 +171,9 @@ class _Counter:
         depth = 1 + max((levels for _, levels in counted), default=0)
         if size > MOST_VALUES or depth > DEEPEST + 1:
             limit = f"{MOST_VALUES:,} values" if size > MOST_VALUES else f"{DEEPEST} levels"
-            raise YamlError(f"expected at most {limit}, found more, those of aliases counted", _line(node))
+            raise YamlError(
+                f"expected at most {limit}, found more, those of aliases counted", _line(node)
+            )
         self._sizes[id(node)] = size, depth
         return size, depth
 
@@ -170,14 +181,19 @@ class _Counter:
 def _children(node: yaml.Node) -> list[yaml.Node]:
     if node.tag.removeprefix(_TAG) not in _PLAIN:
         tag = node.tag.replace(_TAG, "!!")
-        raise YamlError(f"expected text, a number, a list or a mapping, found the tag {tag}", _line(node))
+        raise YamlError(
+            f"expected text, a number, a list or a mapping, found the tag {tag}", _line(node)
+        )
     if isinstance(node, yaml.SequenceNode):
         return list(node.value)
     if isinstance(node, yaml.MappingNode):
         _check_keys(node)
         return [part for pair in node.value for part in pair]
     if node.tag == f"{_TAG}int" and len(node.value) > MOST_DIGITS:
-        raise YamlError(f"expected a number of at most {MOST_DIGITS} digits, found {len(node.value)}", _line(node))
+        raise YamlError(
+            f"expected a number of at most {MOST_DIGITS} digits, found {len(node.value)}",
+            _line(node),
+        )
     return []
 
 
@@ -196,7 +212,10 @@ def _explained(error: yaml.MarkedYAMLError) -> YamlError:
     mark = error.problem_mark or error.context_mark
     parts = [part for part in (error.context, error.problem, error.note) if part]
     where = f" at column {mark.column + 1}" if mark else ""
-    return YamlError(f"expected YAML, found a problem{where}: {', '.join(parts)}", mark.line + 1 if mark else None)
+    return YamlError(
+        f"expected YAML, found a problem{where}: {', '.join(parts)}",
+        mark.line + 1 if mark else None,
+    )
 
 
 def _line(node: yaml.Node) -> int:

@@ -19,8 +19,12 @@ class Model(Section):
         description="units of each LSTM; all but the last return sequences",
         min_length=1,
     )
-    dense: list[PositiveInt] = Field(default_factory=lambda: [64], description="units of each dense layer")
-    dropout: float = Field(0.5, ge=0, lt=1, description="share of units dropped after each dense layer")
+    dense: list[PositiveInt] = Field(
+        default_factory=lambda: [64], description="units of each dense layer"
+    )
+    dropout: float = Field(
+        0.5, ge=0, lt=1, description="share of units dropped after each dense layer"
+    )
 
 
 class Training(Section):
@@ -29,7 +33,9 @@ class Training(Section):
     epochs: int = Field(30, ge=1, description="most passes over the training split")
     batch_size: int = Field(128, ge=1, description="examples in a batch, all devices together")
     learning_rate: float = Field(1e-3, gt=0, description="Adam's learning rate")
-    patience: int = Field(4, ge=1, description="epochs without a better eval loss before training stops")
+    patience: int = Field(
+        4, ge=1, description="epochs without a better eval loss before training stops"
+    )
     decay: float = Field(
         0.3,
         gt=0,
@@ -37,7 +43,8 @@ class Training(Section):
         description="factor on the learning rate after half of `patience` epochs without a better eval loss; 1: none",
     )
     class_weights: Literal["balanced", "none"] | dict[str, Weight] = Field(
-        "balanced", description="weight of each class in the loss: balanced, none, or a number for each class"
+        "balanced",
+        description="weight of each class in the loss: balanced, none, or a number for each class",
     )
     device: Literal["auto", "cpu", "gpu"] = Field(
         "auto",
@@ -52,14 +59,17 @@ class Training(Section):
     )
     seed: int = Field(7, ge=0, description="same seed, same data, same machine: same model")
     warm_start: bool = Field(
-        False, description="start from the latest blessed model that was fitted to other data than this run's"
+        False,
+        description="start from the latest blessed model that was fitted to other data than this run's",
     )
     gpu_export: bool = Field(
         False,
         description="export the model a second time, for servers with a GPU, with cuDNN's fused LSTM; TensorFlow "
         "can do so only where it trains on a GPU, elsewhere the run says that there is none",
     )
-    histograms: bool = Field(True, description="write histograms of the weights for TensorBoard, every epoch")
+    histograms: bool = Field(
+        True, description="write histograms of the weights for TensorBoard, every epoch"
+    )
 
     @field_validator("class_weights", mode="before")
     @classmethod
@@ -78,5 +88,8 @@ class Training(Section):
                 "expected float32 or mixed_bfloat16 with device: cpu, found mixed_float16, which is for GPUs",
             )
         if self.device == "cpu" and self.gpu_export:
-            raise KeyedError("gpu_export", "expected false with device: cpu, found true; that export is made on a GPU")
+            raise KeyedError(
+                "gpu_export",
+                "expected false with device: cpu, found true; that export is made on a GPU",
+            )
         return self

@@ -7,7 +7,10 @@ from dataclasses import asdict, dataclass
 
 from tensorflow_metadata.proto.v0.anomalies_pb2 import Anomalies, AnomalyInfo
 from tensorflow_metadata.proto.v0.schema_pb2 import Feature, Schema
-from tensorflow_metadata.proto.v0.statistics_pb2 import DatasetFeatureStatistics, FeatureNameStatistics
+from tensorflow_metadata.proto.v0.statistics_pb2 import (
+    DatasetFeatureStatistics,
+    FeatureNameStatistics,
+)
 
 from components.data_gate.wording import DATASET, Column, expected_and_found
 from components.errors import AnomalyError
@@ -34,13 +37,19 @@ class Anomaly:
         return asdict(self)
 
 
-def judge_split(split: str, anomalies: Anomalies, statistics: DatasetFeatureStatistics) -> list[Anomaly]:
+def judge_split(
+    split: str, anomalies: Anomalies, statistics: DatasetFeatureStatistics
+) -> list[Anomaly]:
     """Returns all that is wrong with a split, one entry a column: TFDV's anomalies and what TFDV does not look for."""
     found = describe_anomalies(anomalies, split=split, statistics=statistics)
     if split != TRAIN:  # elsewhere a rare column may hold nothing by chance
         return found
     named = {anomaly.column for anomaly in found}
-    return found + [anomaly for anomaly in columns_without_values(split, statistics) if anomaly.column not in named]
+    return found + [
+        anomaly
+        for anomaly in columns_without_values(split, statistics)
+        if anomaly.column not in named
+    ]
 
 
 def describe_anomalies(
@@ -55,7 +64,11 @@ def describe_anomalies(
     """
     schema = anomalies.baseline
     features = {feature.name: feature for feature in schema.feature}
-    observed = {_dotted(item.path.step) or item.name: item for item in statistics.features} if statistics else {}
+    observed = (
+        {_dotted(item.path.step) or item.name: item for item in statistics.features}
+        if statistics
+        else {}
+    )
     examples = statistics.num_examples if statistics else None
     described = []
     infos = {_dotted(info.path.step) or name: info for name, info in anomalies.anomaly_info.items()}
@@ -79,7 +92,13 @@ def columns_without_values(split: str, statistics: DatasetFeatureStatistics) -> 
         missing = max((histogram.num_nan for histogram in item.num_stats.histograms), default=0)
         if values and missing == values:
             found.append(
-                Anomaly(split, _dotted(item.path.step) or item.name, True, "numbers", f"NaN only, in {values:,} values")
+                Anomaly(
+                    split,
+                    _dotted(item.path.step) or item.name,
+                    True,
+                    "numbers",
+                    f"NaN only, in {values:,} values",
+                )
             )
     return found
 
@@ -111,7 +130,9 @@ def _describe(split: str, name: str, info: AnomalyInfo, column: Column) -> Anoma
         pairs = [("what the schema says", info.description)]
     expected = dict.fromkeys(pair[0] for pair in pairs)
     found = dict.fromkeys(pair[1] for pair in pairs)
-    return Anomaly(split, name, info.severity != AnomalyInfo.WARNING, _joined(expected), _joined(found))
+    return Anomaly(
+        split, name, info.severity != AnomalyInfo.WARNING, _joined(expected), _joined(found)
+    )
 
 
 def _joined(texts: dict[str, None]) -> str:
@@ -119,9 +140,14 @@ def _joined(texts: dict[str, None]) -> str:
 
 
 def _column(
-    schema: Schema, feature: Feature | None, statistics: FeatureNameStatistics | None, examples: int | None
+    schema: Schema,
+    feature: Feature | None,
+    statistics: FeatureNameStatistics | None,
+    examples: int | None,
 ) -> Column:
-    return Column(schema, feature or Feature(), statistics, int(examples) if examples is not None else None)
+    return Column(
+        schema, feature or Feature(), statistics, int(examples) if examples is not None else None
+    )
 
 
 def _dotted(steps: Iterable[str]) -> str:

@@ -6,7 +6,10 @@ import json
 from typing import Any
 
 from tensorflow_metadata.proto.v0.anomalies_pb2 import Anomalies
-from tensorflow_metadata.proto.v0.statistics_pb2 import DatasetFeatureStatistics, DatasetFeatureStatisticsList
+from tensorflow_metadata.proto.v0.statistics_pb2 import (
+    DatasetFeatureStatistics,
+    DatasetFeatureStatisticsList,
+)
 from tfx.dsl.components.base.base_executor import BaseExecutor
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils

@@ -12,7 +12,11 @@ from tensorflow_metadata.proto.v0.statistics_pb2 import CommonStatistics, Featur
 
 DATASET = "(examples)"  # stands where a column's name would, for what concerns a split as a whole
 SHOWN = 8  # values listed before "and n more"
-TYPES = {FeatureType.BYTES: "text", FeatureType.INT: "integers (INT)", FeatureType.FLOAT: "numbers (FLOAT)"}
+TYPES = {
+    FeatureType.BYTES: "text",
+    FeatureType.INT: "integers (INT)",
+    FeatureType.FLOAT: "numbers (FLOAT)",
+}
 FOUND_TYPES = {
     FeatureNameStatistics.STRING: "text",
     FeatureNameStatistics.BYTES: "bytes",
@@ -36,7 +40,9 @@ class Column:
         """The counts of examples and values, or None without statistics."""
         if self.statistics is None or self.statistics.WhichOneof("stats") is None:
             return None
-        counts: CommonStatistics = getattr(self.statistics, self.statistics.WhichOneof("stats")).common_stats
+        counts: CommonStatistics = getattr(
+            self.statistics, self.statistics.WhichOneof("stats")
+        ).common_stats
         return counts
 
     @property
@@ -54,7 +60,10 @@ def expected_and_found(reason: AnomalyInfo.Reason, column: Column) -> Pair:
     known = REASONS.get(kind)
     pair = known(column) if known else None
     if kind.startswith("COMPARATOR_"):
-        pair = "values spread as before, within the schema's drift or skew threshold", reason.description.strip()
+        pair = (
+            "values spread as before, within the schema's drift or skew threshold",
+            reason.description.strip(),
+        )
     return pair or ("what the schema says", reason.description.strip())
 
 
@@ -63,14 +72,21 @@ def _unexpected_text(column: Column) -> Pair | None:
     if column.statistics is None or not domain:
         return None
     buckets = column.statistics.string_stats.rank_histogram.buckets
-    unknown = [(bucket.label, bucket.sample_count) for bucket in buckets if bucket.label not in domain]
+    unknown = [
+        (bucket.label, bucket.sample_count) for bucket in buckets if bucket.label not in domain
+    ]
     if not unknown:  # too rare to be among the counted ones
         return None
     share = _share(sum(count for _, count in unknown), column.values, "values")
     listed = _listed(f"{label!r} ({count:,.0f})" for label, count in unknown)
     known = f"one of {_listed(map(repr, domain))}"
-    mass = column.feature.distribution_constraints.min_domain_mass  # 1 where the schema does not say
-    return known if mass == 1 else f"{known} in at least {100 * mass:g}% of the values", f"{listed}: {share}"
+    mass = (
+        column.feature.distribution_constraints.min_domain_mass
+    )  # 1 where the schema does not say
+    return (
+        known if mass == 1 else f"{known} in at least {100 * mass:g}% of the values",
+        f"{listed}: {share}",
+    )
 
 
 def _text_domain(column: Column) -> list[str]:
@@ -96,7 +112,9 @@ def _out_of_range(column: Column) -> Pair | None:
         return None
     low, high = _bounds(column.feature)
     numbers = column.statistics.num_stats
-    outside = min((_at_most_outside(item.buckets, low, high) for item in numbers.histograms), default=0.0)
+    outside = min(
+        (_at_most_outside(item.buckets, low, high) for item in numbers.histograms), default=0.0
+    )
     found = f"{numbers.min:g} to {numbers.max:g}"
     if outside:
         found += f", at most {_share(math.ceil(outside), column.values, 'values')} outside"
@@ -122,7 +140,9 @@ def _at_most_outside(buckets: Iterable[object], low: float, high: float) -> floa
 
 
 def _missing_column(column: Column) -> Pair:
-    return "this column", "no value of it in any example" + (f" (of {column.examples:,})" if column.examples else "")
+    return "this column", "no value of it in any example" + (
+        f" (of {column.examples:,})" if column.examples else ""
+    )
 
 
 def _too_few_present(column: Column) -> Pair | None:
@@ -169,13 +189,19 @@ def _new_column(column: Column) -> Pair:
 
 
 def _not_utf8(column: Column) -> Pair:
-    return "text in UTF-8", f"other bytes{f', among {column.values:,} values' if column.values else ''}"
+    return (
+        "text in UTF-8",
+        f"other bytes{f', among {column.values:,} values' if column.values else ''}",
+    )
 
 
 def _too_few_examples(column: Column) -> Pair | None:
     if column.examples is None:
         return None
-    return f"at least {column.schema.dataset_constraints.min_examples_count:,} examples", f"{column.examples:,}"
+    return (
+        f"at least {column.schema.dataset_constraints.min_examples_count:,} examples",
+        f"{column.examples:,}",
+    )
 
 
 def _share(part: float, whole: float, of: str) -> str:

@@ -13,7 +13,13 @@ import polars as pl
 import pyarrow.parquet as pq
 import tensorflow_model_analysis as tfma
 from apache_beam.options.pipeline_options import PipelineOptions
-from tensorflow_model_analysis.proto.config_pb2 import EvalConfig, MetricConfig, MetricsSpec, ModelSpec, SlicingSpec
+from tensorflow_model_analysis.proto.config_pb2 import (
+    EvalConfig,
+    MetricConfig,
+    MetricsSpec,
+    ModelSpec,
+    SlicingSpec,
+)
 
 from components.config.data import Label
 from components.evaluator import tfma_metrics
@@ -43,13 +49,18 @@ def analyze(
         output: the folder for TFMA's files.
         beam_args: options of Beam's runner.
     """
-    paths = {name: str(predictions[model]) for model, name in tfma_metrics.names_in_tfma([*predictions]).items()}
+    paths = {
+        name: str(predictions[model])
+        for model, name in tfma_metrics.names_in_tfma([*predictions]).items()
+    }
     columns = sorted({column for names in slices for column in names})
     groups = pq.ParquetFile(next(iter(predictions.values()))).num_row_groups
     config = _eval_config([*paths], label, slices)
     writers = [
         tfma.writers.EvalConfigWriter(str(output), config),
-        tfma.writers.MetricsPlotsAndValidationsWriter({tfma.METRICS_KEY: str(output / tfma.METRICS_KEY)}, config),
+        tfma.writers.MetricsPlotsAndValidationsWriter(
+            {tfma.METRICS_KEY: str(output / tfma.METRICS_KEY)}, config
+        ),
     ]
     with beam.Pipeline(options=PipelineOptions([*beam_args])) as pipeline:
         _ = (
@@ -58,13 +69,17 @@ def analyze(
             | "ReadBlocks" >> beam.FlatMap(read_blocks, paths, label.classes, columns)
             | tfma.ExtractEvaluateAndWriteResults(
                 eval_config=config,
-                extractors=[tfma.extractors.SliceKeyExtractor(eval_config=config, materialize=False)],
+                extractors=[
+                    tfma.extractors.SliceKeyExtractor(eval_config=config, materialize=False)
+                ],
                 writers=writers,
             )
         )
 
 
-def read_blocks(group: int, paths: Mapping[str, str], classes: Sequence[str], slice_columns: Sequence[str]) -> Blocks:
+def read_blocks(
+    group: int, paths: Mapping[str, str], classes: Sequence[str], slice_columns: Sequence[str]
+) -> Blocks:
     """Reads one row group of predictions as blocks of rows that are in the same slices.
 
     TFMA slices and combines extract by extract, in Python. With a block as an extract it does so once for every
@@ -79,7 +94,10 @@ def read_blocks(group: int, paths: Mapping[str, str], classes: Sequence[str], sl
     Yields:
         Extracts as `components.evaluator.tfma_metrics` takes them, with the columns' values as features.
     """
-    tables = {model: pl.DataFrame(pq.ParquetFile(path).read_row_group(group)) for model, path in paths.items()}
+    tables = {
+        model: pl.DataFrame(pq.ParquetFile(path).read_row_group(group))
+        for model, path in paths.items()
+    }
     first = next(iter(tables.values()))
     labels = class_indices(first[LABEL], classes) if classes else first[LABEL].to_numpy()
     outputs = {model: _outputs(table, classes) for model, table in tables.items()}
@@ -92,12 +110,15 @@ def read_blocks(group: int, paths: Mapping[str, str], classes: Sequence[str], sl
             },
             tfma.LABELS_KEY: labels[rows],
             tfma.PREDICTIONS_KEY: {
-                model: {name: values[rows] for name, values in columns.items()} for model, columns in outputs.items()
+                model: {name: values[rows] for name, values in columns.items()}
+                for model, columns in outputs.items()
             },
         }
 
 
-def _rows_by_slices(table: pl.DataFrame, columns: Sequence[str]) -> Iterator[tuple[Sequence[str], Array]]:
+def _rows_by_slices(
+    table: pl.DataFrame, columns: Sequence[str]
+) -> Iterator[tuple[Sequence[str], Array]]:
     if not columns:
         yield (), np.arange(len(table))
         return
@@ -115,9 +136,13 @@ def _outputs(table: pl.DataFrame, classes: Sequence[str]) -> dict[str, Array]:
     }
 
 
-def _eval_config(models: Sequence[str], label: Label, slices: Sequence[Sequence[str]]) -> EvalConfig:
+def _eval_config(
+    models: Sequence[str], label: Label, slices: Sequence[Sequence[str]]
+) -> EvalConfig:
     metric = tfma_metrics.ClassificationMetrics if label.classes else tfma_metrics.RegressionMetrics
-    config = MetricConfig(class_name=metric.__name__, module=tfma_metrics.__name__, config=json.dumps({}))
+    config = MetricConfig(
+        class_name=metric.__name__, module=tfma_metrics.__name__, config=json.dumps({})
+    )
     return EvalConfig(
         model_specs=[ModelSpec(name=model) for model in models],
         metrics_specs=[MetricsSpec(metrics=[config], model_names=models)],

@@ -26,20 +26,28 @@ def read_answers(answers: Arrays, classes: Sequence[str]) -> pl.DataFrame:
     Raises:
         MasteryError: an output is missing, the classes are others, or an answer is not a finite number.
     """
-    number, *texts = (PROBABILITIES, BASIS, PREDICTED_CLASS, CLASSES) if classes else (PREDICTION, BASIS)
+    number, *texts = (
+        (PROBABILITIES, BASIS, PREDICTED_CLASS, CLASSES) if classes else (PREDICTION, BASIS)
+    )
     missing = [name for name in (number, *texts) if name not in answers]
     if missing:
-        raise MasteryError(f"The model was made for another task: expected outputs {missing}, found {[*answers]}.")
+        raise MasteryError(
+            f"The model was made for another task: expected outputs {missing}, found {[*answers]}."
+        )
     values = answers[number].astype(np.float32)
     bad = int((~np.isfinite(values)).reshape(len(values), -1).any(axis=1).sum())
     if bad:
-        raise MasteryError(f"The model answers {bad} of {len(values)} examples with NaN or infinity; train it anew.")
+        raise MasteryError(
+            f"The model answers {bad} of {len(values)} examples with NaN or infinity; train it anew."
+        )
     basis = pl.Series(BASIS, answers[BASIS].tolist(), pl.Binary).cast(pl.String)
     if not classes:
         return pl.DataFrame([pl.Series(PREDICTION, values), basis])
     order = _class_order(answers[CLASSES], classes)
     probabilities = pl.Series(PROBABILITIES, values[:, order]).arr.to_list()
-    predicted = pl.Series(PREDICTED_CLASS, answers[PREDICTED_CLASS].tolist(), pl.Binary).cast(pl.String)
+    predicted = pl.Series(PREDICTED_CLASS, answers[PREDICTED_CLASS].tolist(), pl.Binary).cast(
+        pl.String
+    )
     return pl.DataFrame([probabilities, predicted, basis])
 
 
@@ -66,7 +74,9 @@ def check_label(column: pl.Series, label: Label) -> pl.Series:
     text = column.cast(pl.String)
     unknown = text.filter(~text.is_in(label.classes)).unique().sort().to_list()
     if unknown:
-        raise MasteryError(f"{label.column}: expected one of {label.classes}, found {', '.join(unknown[:5])}.")
+        raise MasteryError(
+            f"{label.column}: expected one of {label.classes}, found {', '.join(unknown[:5])}."
+        )
     return text
 
 
@@ -77,5 +87,7 @@ def probability_rows(column: pl.Series, classes: int) -> np.ndarray[Any, Any]:
 
 def class_indices(names: pl.Series, classes: Sequence[str]) -> np.ndarray[Any, Any]:
     """Returns a column of class names as indices of the classes, [n]."""
-    indices: np.ndarray[Any, Any] = names.cast(pl.Enum(classes)).to_physical().cast(pl.Int64).to_numpy()
+    indices: np.ndarray[Any, Any] = (
+        names.cast(pl.Enum(classes)).to_physical().cast(pl.Int64).to_numpy()
+    )
     return indices

@@ -39,11 +39,17 @@ def why_not_comparable(model: Path, settings: Settings) -> str | None:
         return None
     content: dict[str, Any] = json.loads(card.read_bytes())
     config = content["config"]
-    label = {key: config["label"][key] for key in ("column", "task")} | {"classes": sorted(config["label"]["classes"])}
+    label = {key: config["label"][key] for key in ("column", "task")} | {
+        "classes": sorted(config["label"]["classes"])
+    }
     wanted = settings.label.model_dump() | {"classes": sorted(settings.label.classes)}
     for key, value in wanted.items():
         if label[key] != value:
             return f"the blessed model was made for another label: expected {key} {value}, found {label[key]}"
     inputs = {*config["steps"]["features"], *config["context"], *config["prior"]["group_by"]}
     gone = sorted(inputs - settings.input_columns)
-    return f"the blessed model reads columns that are no longer inputs: {', '.join(gone)}" if gone else None
+    return (
+        f"the blessed model reads columns that are no longer inputs: {', '.join(gone)}"
+        if gone
+        else None
+    )

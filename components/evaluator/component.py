@@ -42,7 +42,11 @@ class Evaluator(BaseComponent):  # type: ignore[misc]
 
 
 def make_evaluator(
-    config: Config, *, examples: BaseChannel, model: BaseChannel, baseline_model: BaseChannel | None = None
+    config: Config,
+    *,
+    examples: BaseChannel,
+    model: BaseChannel,
+    baseline_model: BaseChannel | None = None,
 ) -> Evaluator:
     """Returns the node.
 
@@ -63,7 +67,9 @@ def make_evaluator(
         blessing=Channel(type=standard_artifacts.ModelBlessing),
         config=Settings.json_of(config),
         baseline_digest=digest_baseline(config.evaluation.baseline),
-        code_fingerprint=code_fingerprint("evaluator", "config", "atomic", "naming", "exports", "model_version"),
+        code_fingerprint=code_fingerprint(
+            "evaluator", "config", "atomic", "naming", "exports", "model_version"
+        ),
     )
     node: Evaluator = Evaluator(spec=spec).with_id("Evaluator")
     return node

@@ -46,7 +46,11 @@ def _curves(positive: NDArray[np.bool_], scores: Floats) -> dict[str, Curve]:
     pr_x, pr_y = np.append(0, recall), np.append(1, precision)
     roc, pr = _thin(roc_x + roc_y), _thin(pr_x)
     return {
-        "roc": {"fpr": roc_x[roc].tolist(), "tpr": roc_y[roc].tolist(), "threshold": thresholds[roc].tolist()},
+        "roc": {
+            "fpr": roc_x[roc].tolist(),
+            "tpr": roc_y[roc].tolist(),
+            "threshold": thresholds[roc].tolist(),
+        },
         "pr": {"recall": pr_x[pr].tolist(), "precision": pr_y[pr].tolist()},
     }
 

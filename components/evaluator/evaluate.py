@@ -49,12 +49,16 @@ def evaluate_model(model: str | Path, examples: Iterable[bytes], config: Config)
     settings = Settings.of(config)
     with tempfile.TemporaryDirectory(prefix="mastery-evaluate-") as folder:
         predictions = Path(folder, PREDICTIONS_FILE)
-        score(Path(model), in_windows(examples), settings.label, settings.slice_columns, predictions)
+        score(
+            Path(model), in_windows(examples), settings.label, settings.slice_columns, predictions
+        )
         result = _analyze({CANDIDATE: predictions}, settings, Path(folder))[CANDIDATE]
         return {**_head(settings), "basis": _count_basis(predictions), **result}
 
 
-def judge_model(examples: Path, model: Path, baseline: Path | None, settings: Settings, evaluation: Path) -> Json:
+def judge_model(
+    examples: Path, model: Path, baseline: Path | None, settings: Settings, evaluation: Path
+) -> Json:
     """Scores a model and the blessed one before it on the test split, and judges it by the gates.
 
     Args:
@@ -72,7 +76,13 @@ def judge_model(examples: Path, model: Path, baseline: Path | None, settings: Se
         MasteryError: there are no examples, or model and examples do not fit each other.
     """
     predictions = {CANDIDATE: evaluation / PREDICTIONS_FILE}
-    score(model, read_windows(examples), settings.label, settings.slice_columns, predictions[CANDIDATE])
+    score(
+        model,
+        read_windows(examples),
+        settings.label,
+        settings.slice_columns,
+        predictions[CANDIDATE],
+    )
     no_baseline = _score_baseline(examples, baseline, settings, evaluation / BASELINE_FILE)
     if no_baseline is None:
         predictions[BASELINE] = evaluation / BASELINE_FILE
@@ -91,14 +101,22 @@ def judge_model(examples: Path, model: Path, baseline: Path | None, settings: Se
     return metrics
 
 
-def _score_baseline(examples: Path, baseline: Path | None, settings: Settings, predictions: Path) -> str | None:
+def _score_baseline(
+    examples: Path, baseline: Path | None, settings: Settings, predictions: Path
+) -> str | None:
     """Scores the blessed model; returns why there is no baseline, if so."""
     if baseline is None:
         return NO_BASELINE
     problem = why_not_comparable(baseline, settings)
     if problem is None:
         try:
-            score(baseline, read_windows(examples), settings.label, settings.slice_columns, predictions)
+            score(
+                baseline,
+                read_windows(examples),
+                settings.label,
+                settings.slice_columns,
+                predictions,
+            )
         except MasteryError as error:
             problem = f"the blessed model {baseline} cannot be scored: {error}"
     return problem

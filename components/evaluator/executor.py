@@ -31,13 +31,17 @@ class Executor(BaseExecutor):  # type: ignore[misc]
         Raises:
             MasteryError: the test split is empty, or the candidate does not fit it.
         """
-        from components.evaluator.evaluate import judge_model  # TensorFlow and TFMA: not for building the pipeline
+        from components.evaluator.evaluate import (
+            judge_model,  # TensorFlow and TFMA: not for building the pipeline
+        )
 
         model = artifact_utils.get_single_instance(input_dict["model"])
         baselines = input_dict.get("baseline_model") or []
         settings = Settings.model_validate_json(exec_properties["config"])
         named = settings.evaluation.baseline
-        baseline = artifact_utils.get_single_instance(baselines) if baselines and not named else None
+        baseline = (
+            artifact_utils.get_single_instance(baselines) if baselines and not named else None
+        )
         metrics = judge_model(
             examples=Path(artifact_utils.get_split_uri(input_dict["examples"], SPLIT)),
             model=_saved_model(model),
@@ -48,7 +52,9 @@ class Executor(BaseExecutor):  # type: ignore[misc]
         blessing = artifact_utils.get_single_instance(output_dict["blessing"])
         bless(blessing, model, baseline, blessed=metrics["blessed"])
         if named:  # no artifact of this store, but the model's manifest is to say what it was compared with
-            blessing.set_string_custom_property(constants.ARTIFACT_PROPERTY_BASELINE_MODEL_URI_KEY, named)
+            blessing.set_string_custom_property(
+                constants.ARTIFACT_PROPERTY_BASELINE_MODEL_URI_KEY, named
+            )
 
 
 def bless(blessing: Artifact, model: Artifact, baseline: Artifact | None, *, blessed: bool) -> None:
@@ -60,11 +66,17 @@ def bless(blessing: Artifact, model: Artifact, baseline: Artifact | None, *, ble
         baseline: the one it was compared with.
         blessed: whether it passed.
     """
-    blessing.set_string_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY, model.uri)
+    blessing.set_string_custom_property(
+        constants.ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY, model.uri
+    )
     blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY, model.id)
     if baseline is not None:
-        blessing.set_string_custom_property(constants.ARTIFACT_PROPERTY_BASELINE_MODEL_URI_KEY, baseline.uri)
-        blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_BASELINE_MODEL_ID_KEY, baseline.id)
+        blessing.set_string_custom_property(
+            constants.ARTIFACT_PROPERTY_BASELINE_MODEL_URI_KEY, baseline.uri
+        )
+        blessing.set_int_custom_property(
+            constants.ARTIFACT_PROPERTY_BASELINE_MODEL_ID_KEY, baseline.id
+        )
     value = constants.BLESSED_VALUE if blessed else constants.NOT_BLESSED_VALUE
     blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY, value)
     name = constants.BLESSED_FILE_NAME if blessed else constants.NOT_BLESSED_FILE_NAME

@@ -24,7 +24,9 @@ class _Reading:
     value: float | None = None
     baseline: float | None = None
     measured: float | None = None  # the value, its change, or the gap
-    room: float = -math.inf  # negative: the threshold is missed; without end: there is nothing to measure
+    room: float = (
+        -math.inf
+    )  # negative: the threshold is missed; without end: there is nothing to measure
     reason: str | None = None
 
     @property
@@ -32,7 +34,9 @@ class _Reading:
         return self.room >= -TOLERANCE
 
 
-def judge(gates: Sequence[Gate], metrics: Json, baseline: Json | None, no_baseline: str = NO_BASELINE) -> list[Verdict]:
+def judge(
+    gates: Sequence[Gate], metrics: Json, baseline: Json | None, no_baseline: str = NO_BASELINE
+) -> list[Verdict]:
     """Judges a model by all gates.
 
     Args:
@@ -59,16 +63,24 @@ def is_blessed(verdicts: Sequence[Verdict]) -> bool:
     return bool(verdicts) and all(verdict.passed for verdict in verdicts)
 
 
-def _judge_bound(gate: Gate, bound: str, metrics: Json, baseline: Json | None, no_baseline: str) -> Verdict:
+def _judge_bound(
+    gate: Gate, bound: str, metrics: Json, baseline: Json | None, no_baseline: str
+) -> Verdict:
     threshold: float = getattr(gate, bound)
     places, left_out = _places(gate, metrics)
     if bound == "max_gap":
         readings = [_read_gap(gate, threshold, places)]
     elif bound.endswith("_change"):
-        readings = [_read_change(gate, bound, threshold, place, baseline, no_baseline) for place in places]
+        readings = [
+            _read_change(gate, bound, threshold, place, baseline, no_baseline) for place in places
+        ]
     else:
         readings = [_read_value(gate, bound, threshold, place) for place in places]
-    decisive = min(readings, key=lambda reading: reading.room, default=_Reading({}, reason=_why_none(gate, left_out)))
+    decisive = min(
+        readings,
+        key=lambda reading: reading.room,
+        default=_Reading({}, reason=_why_none(gate, left_out)),
+    )
     names_place = isinstance(gate.slice, str) and bound != "max_gap"
     place = say_slice(decisive.where) if names_place else ""
     return Verdict(
@@ -111,12 +123,20 @@ def _read_change(
     if value is None:
         return _undefined(gate, place)
     if baseline is None:
-        return _Reading(place["slice"], value, room=math.inf, reason=f"holds, because {no_baseline}")
+        return _Reading(
+            place["slice"], value, room=math.inf, reason=f"holds, because {no_baseline}"
+        )
     same = [baseline["overall"]] if not place["slice"] else baseline["slices"]
-    before = next((_metric(gate, item) for item in same if item.get("slice", {}) == place["slice"]), None)
+    before = next(
+        (_metric(gate, item) for item in same if item.get("slice", {}) == place["slice"]), None
+    )
     if before is None:
-        return _Reading(place["slice"], value, reason="the metric of the blessed model is undefined there")
-    return _Reading(place["slice"], value, before, value - before, _room(bound, threshold, value - before))
+        return _Reading(
+            place["slice"], value, reason="the metric of the blessed model is undefined there"
+        )
+    return _Reading(
+        place["slice"], value, before, value - before, _room(bound, threshold, value - before)
+    )
 
 
 def _read_gap(gate: Gate, threshold: float, places: list[Json]) -> _Reading:
@@ -127,7 +147,9 @@ def _read_gap(gate: Gate, threshold: float, places: list[Json]) -> _Reading:
     known = [(value, say_slice(place["slice"])) for value, place in values if value is not None]
     if len(known) < 2:
         found = f"found {len(known)}" if known else "found none"
-        return _Reading({}, reason=f"expected two slices or more with {gate.min_examples} examples, {found}")
+        return _Reading(
+            {}, reason=f"expected two slices or more with {gate.min_examples} examples, {found}"
+        )
     (low, lowest), (high, highest) = min(known), max(known)
     gap = high - low
     reason = f"from {low:.3f} at {lowest} to {high:.3f} at {highest}"
@@ -146,7 +168,9 @@ def _room(bound: str, threshold: float, measured: float) -> float:
 
 def _undefined(gate: Gate, place: Json) -> _Reading:
     where = f" where {say_slice(place['slice'])}" if place["slice"] else ""
-    return _Reading(place["slice"], reason=f"{gate.metric} is undefined{where}, on {place['examples']} examples")
+    return _Reading(
+        place["slice"], reason=f"{gate.metric} is undefined{where}, on {place['examples']} examples"
+    )
 
 
 def _why_none(gate: Gate, left_out: list[Json]) -> str:
@@ -157,7 +181,9 @@ def _why_none(gate: Gate, left_out: list[Json]) -> str:
     return f"expected at least {gate.min_examples} examples (min_examples), found at most {most}"
 
 
-def _remarks(gate: Gate, decisive: _Reading, readings: list[_Reading], left_out: list[Json]) -> list[str]:
+def _remarks(
+    gate: Gate, decisive: _Reading, readings: list[_Reading], left_out: list[Json]
+) -> list[str]:
     """Returns what there is to say beside the number: why it is so, how many slices fail, how many are left out."""
     remarks = [decisive.reason] if decisive.reason else []
     failed = sum(not reading.passed for reading in readings)

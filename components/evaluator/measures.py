@@ -19,7 +19,9 @@ SUPPORT = "support"  # how many examples have a class
 
 def count_confusion(labels: Ints, predicted: Ints, classes: int) -> Ints:
     """Counts predictions: labels [n] and predicted [n], as indices of classes, to [true, predicted] counts [C, C]."""
-    return np.bincount(labels * classes + predicted, minlength=classes * classes).reshape(classes, classes)
+    return np.bincount(labels * classes + predicted, minlength=classes * classes).reshape(
+        classes, classes
+    )
 
 
 def class_metrics(confusion: Ints) -> dict[str, Floats]:
@@ -77,7 +79,9 @@ def one_vs_rest_auc(labels: Ints, probabilities: Floats) -> tuple[Floats, float]
     That number is the mean over classes, or with two classes the second one's, the positive class of scikit-learn.
     Both are NaN where a class has no example, or all of them.
     """
-    areas = np.array([area_under_roc(labels == index, column) for index, column in enumerate(probabilities.T)])
+    areas = np.array(
+        [area_under_roc(labels == index, column) for index, column in enumerate(probabilities.T)]
+    )
     return areas, float(areas[1] if len(areas) == 2 else areas.mean())
 
 

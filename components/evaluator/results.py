@@ -12,14 +12,21 @@ import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.proto.metrics_for_slice_pb2 import MetricsForSlice
 
 from components.config.data import Label
-from components.config.gates import CLASS_METRICS, CLASSIFICATION_METRICS, REGRESSION_METRICS, Evaluation
+from components.config.gates import (
+    CLASS_METRICS,
+    CLASSIFICATION_METRICS,
+    REGRESSION_METRICS,
+    Evaluation,
+)
 from components.evaluator.measures import SUPPORT
 from components.evaluator.tfma_metrics import CONFUSION, EXAMPLES, names_in_tfma
 
 Json = dict[str, Any]
 
 
-def load_results(folder: Path, models: Sequence[str], label: Label, evaluation: Evaluation) -> dict[str, Json]:
+def load_results(
+    folder: Path, models: Sequence[str], label: Label, evaluation: Evaluation
+) -> dict[str, Json]:
     """Reads what TFMA wrote of some models.
 
     Args:
@@ -36,7 +43,9 @@ def load_results(folder: Path, models: Sequence[str], label: Label, evaluation: 
     results: dict[str, Json] = {model: {"overall": {}, "slices": []} for model in models}
     names = names_in_tfma(models)
     for metrics in tfma.load_metrics(str(folder)):
-        where = {key.column: key.bytes_value.decode() for key in metrics.slice_key.single_slice_keys}
+        where = {
+            key.column: key.bytes_value.decode() for key in metrics.slice_key.single_slice_keys
+        }
         for model, result in results.items():
             read = _read_result(metrics, names[model], label.classes)
             if not where:
@@ -78,7 +87,9 @@ def _defined(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _rank(where: dict[str, str], order: list[list[str]]) -> tuple[int, list[tuple[bool, float, str]]]:
+def _rank(
+    where: dict[str, str], order: list[list[str]]
+) -> tuple[int, list[tuple[bool, float, str]]]:
     """Sorts slices as configured, and those of a column by value; numbers by size, before text."""
     return order.index(sorted(where)), [_value_rank(where[column]) for column in sorted(where)]
 

@@ -35,7 +35,9 @@ def read_windows(folder: Path) -> Iterator[list[bytes]]:
     """Reads the serialized examples of a split, from TFRecord files that may be gzipped, in windows."""
     for file in sorted(path for path in folder.iterdir() if path.is_file()):
         compression = "GZIP" if file.suffix == ".gz" else ""
-        for window in tf.data.TFRecordDataset(str(file), compression).batch(WINDOW).as_numpy_iterator():
+        for window in (
+            tf.data.TFRecordDataset(str(file), compression).batch(WINDOW).as_numpy_iterator()
+        ):
             yield window.tolist()
 
 
@@ -47,7 +49,11 @@ def in_windows(examples: Iterable[bytes]) -> Iterator[list[bytes]]:
 
 
 def score(
-    model: Path, windows: Iterable[list[bytes]], label: Label, slice_columns: Sequence[str], predictions: Path
+    model: Path,
+    windows: Iterable[list[bytes]],
+    label: Label,
+    slice_columns: Sequence[str],
+    predictions: Path,
 ) -> None:
     """Writes a model's predictions as one Parquet file, whole or not at all.
 
@@ -83,7 +89,9 @@ def _load(model: Path) -> Predict:
     try:
         predict: Predict = tf.saved_model.load(str(model)).signatures[SERVING_DEFAULT]
     except (OSError, KeyError, tf.errors.OpError) as error:
-        raise MasteryError(f"{model}: expected a SavedModel with a signature {SERVING_DEFAULT}. {error}") from error
+        raise MasteryError(
+            f"{model}: expected a SavedModel with a signature {SERVING_DEFAULT}. {error}"
+        ) from error
     return predict
 
 
@@ -98,7 +106,9 @@ def _predict(predict: Predict, window: list[bytes], model: Path) -> Arrays:
     try:
         for start in range(0, len(window), BATCH):
             batch = tf.constant([window[row] for row in order[start : start + BATCH]])
-            parts.append({name: value.numpy() for name, value in predict(**{EXAMPLES: batch}).items()})
+            parts.append(
+                {name: value.numpy() for name, value in predict(**{EXAMPLES: batch}).items()}
+            )
     except (TypeError, tf.errors.OpError) as error:
         raise MasteryError(f"{model}: the model cannot read these examples. {error}") from error
     back = np.argsort(order)
@@ -111,7 +121,9 @@ def _keys(features: pl.DataFrame, label: Label, slice_columns: Sequence[str]) ->
     true = check_label(_first(features, label.column), label).alias(LABEL)
     there = {LEARNER, UNIT, AS_OF} | ({LABEL} & {label.column})
     others = [name for name in slice_columns if name not in there]
-    return pl.DataFrame([*keys, true, *(as_text(_first(features, name)).alias(name) for name in others)])
+    return pl.DataFrame(
+        [*keys, true, *(as_text(_first(features, name)).alias(name) for name in others)]
+    )
 
 
 def as_text(column: pl.Series) -> pl.Series:

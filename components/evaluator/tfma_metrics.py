@@ -35,7 +35,9 @@ from components.naming import PREDICTED_CLASS, PREDICTION, PROBABILITIES
 
 EXAMPLES = "examples"
 CONFUSION = "confusion"
-Block = tuple[np.ndarray[Any, Any], ...]  # columns of equal length: the labels, then the outputs of one model
+Block = tuple[
+    np.ndarray[Any, Any], ...
+]  # columns of equal length: the labels, then the outputs of one model
 
 
 def names_in_tfma(models: Sequence[str]) -> dict[str, str]:
@@ -94,7 +96,11 @@ class ClassificationCombineFn(_ColumnsCombineFn):
             self.key(EXAMPLES): len(labels),
             self.key(CONFUSION): confusion,
             **{self.key(name): value for name, value in metrics.items()},
-            **{self.key(name, index): value for name, row in by_class.items() for index, value in enumerate(row)},
+            **{
+                self.key(name, index): value
+                for name, row in by_class.items()
+                for index, value in enumerate(row)
+            },
         }
 
 

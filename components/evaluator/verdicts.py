@@ -46,12 +46,17 @@ def gate_error(verdicts: Iterable[dict[str, Any]]) -> GateError:
         verdicts: `gates` of a `metrics.json`.
     """
     failed = [verdict for verdict in verdicts if not verdict["passed"]]
-    lines = [f"  - {verdict['text']}" + (f": {verdict['reason']}" if verdict["reason"] else "") for verdict in failed]
+    lines = [
+        f"  - {verdict['text']}" + (f": {verdict['reason']}" if verdict["reason"] else "")
+        for verdict in failed
+    ]
     count = "1 gate" if len(failed) == 1 else f"{len(failed)} gates"
     return GateError("\n".join([f"The model failed {count}; nothing was pushed:", *lines]))
 
 
-def say_verdict(gate: Gate, bound: str, threshold: float, measured: float | None, place: str, *, passed: bool) -> str:
+def say_verdict(
+    gate: Gate, bound: str, threshold: float, measured: float | None, place: str, *, passed: bool
+) -> str:
     """Returns a line such as `recall of low in every gender >= 0.85: 0.831 at gender=f FAILED (0.019 below)`.
 
     Args:
@@ -66,8 +71,12 @@ def say_verdict(gate: Gate, bound: str, threshold: float, measured: float | None
     asked = f"{say_subject(gate, bound)} {'>=' if is_floor else '<='} {threshold:{'+' if is_change else ''}g}"
     found, missed_by = "no baseline," if passed else "no value,", ""
     if measured is not None:
-        found = _tell_apart(measured, threshold, signed=is_change) + (f" at {place}" if place else "")
-        missed_by = f" ({_round(abs(measured - threshold))} {'below' if measured < threshold else 'above'})"
+        found = _tell_apart(measured, threshold, signed=is_change) + (
+            f" at {place}" if place else ""
+        )
+        missed_by = (
+            f" ({_round(abs(measured - threshold))} {'below' if measured < threshold else 'above'})"
+        )
     return f"{asked}: {found} passed" if passed else f"{asked}: {found} FAILED{missed_by}"
 
 

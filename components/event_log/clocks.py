@@ -44,7 +44,9 @@ class Clock(StrEnum):
     @property
     def dtype(self) -> pl.DataType:
         """The type of `time` and `as_of` inside the pipeline."""
-        return {Clock.TIMESTAMP: TIMESTAMP, Clock.INTEGER: pl.Int64(), Clock.FLOAT: pl.Float64()}[self]
+        return {Clock.TIMESTAMP: TIMESTAMP, Clock.INTEGER: pl.Int64(), Clock.FLOAT: pl.Float64()}[
+            self
+        ]
 
 
 @dataclass
@@ -91,7 +93,9 @@ def read_clock(values: pl.Series, timezone: str) -> ClockRead | None:
     if isinstance(dtype, pl.Date):
         return _read_typed(values, timezone, ticks=1 / _DAY)
     if isinstance(dtype, pl.Datetime):
-        return _read_typed(values, timezone, ticks={"ms": 1e-3, "us": 1, "ns": 1e3}[dtype.time_unit])
+        return _read_typed(
+            values, timezone, ticks={"ms": 1e-3, "us": 1, "ns": 1e3}[dtype.time_unit]
+        )
     if dtype.is_numeric() or isinstance(dtype, pl.Null):
         return _read_numbers(values)
     if isinstance(dtype, pl.String | pl.Categorical | pl.Enum):
@@ -115,7 +119,9 @@ def format_moment(moment: float, clock: Clock) -> str:
     """Returns a time as people read it: ISO 8601 in UTC, up to the year 9999, or the number."""
     if clock is not Clock.TIMESTAMP:
         return str(moment) if clock is Clock.FLOAT else f"{moment:.0f}"
-    microseconds = np.datetime64(min(int(moment), _END), "us")  # no year is beyond the system's C library
+    microseconds = np.datetime64(
+        min(int(moment), _END), "us"
+    )  # no year is beyond the system's C library
     return datetime.fromisoformat(f"{microseconds.astype('datetime64[s]')}+00:00").isoformat()
 
 
@@ -155,7 +161,9 @@ def _read_typed(values: pl.Series, timezone: str, ticks: float) -> ClockRead:
 def beyond_calendar(values: pl.Series) -> pl.Series:
     """Says which times are of no year from 1 to 9999: polars and Python fail to show those."""
     per_second = {"ms": 1e3, "us": 1e6, "ns": 1e9}
-    unit = per_second[values.dtype.time_unit] if isinstance(values.dtype, pl.Datetime) else 1 / 86_400
+    unit = (
+        per_second[values.dtype.time_unit] if isinstance(values.dtype, pl.Datetime) else 1 / 86_400
+    )
     seconds = values.to_physical().cast(pl.Float64) / unit
     return ~seconds.is_between(-62_135_596_800, 253_402_300_800, closed="left").fill_null(True)
 
@@ -174,14 +182,20 @@ def describe_time(values: pl.Series, row: int) -> str:
 
 
 def _read_numbers(raw: pl.Series) -> ClockRead:
-    if raw.dtype.is_integer() or isinstance(raw.dtype, pl.Null) or getattr(raw.dtype, "scale", None) == 0:
+    if (
+        raw.dtype.is_integer()
+        or isinstance(raw.dtype, pl.Null)
+        or getattr(raw.dtype, "scale", None) == 0
+    ):
         values = raw.cast(pl.Int64, strict=False)
     else:
         values = raw.cast(pl.Float64)
         values = values.set(~values.is_finite(), None)
     read = _bounded_numbers(values, missing=raw.is_null())
     coarse = _too_coarse(raw) & values.is_not_null()
-    read.faults.append((coarse, "a number that was not rounded (write times as integers or 64-bit floats)"))
+    read.faults.append(
+        (coarse, "a number that was not rounded (write times as integers or 64-bit floats)")
+    )
     return read
 
 
@@ -211,18 +225,25 @@ def _read_text(text: pl.Series, timezone: str) -> ClockRead:
     floats = text.cast(pl.Float64, strict=False)
     floats = floats.set(~floats.is_finite(), None)
     if missing.all():
-        return ClockRead(pl.Series(text.name, [None], pl.Int64).new_from_index(0, len(text)), faults=_no_time(missing))
+        return ClockRead(
+            pl.Series(text.name, [None], pl.Int64).new_from_index(0, len(text)),
+            faults=_no_time(missing),
+        )
     if floats.null_count() == missing.sum():
         return _bounded_numbers(_as_integers(text, floats), missing)
     if floats.null_count() == len(text):
         return _read_timestamps(text, missing, timezone)
 
     numbers = _bounded_numbers(_as_integers(text, floats), floats.is_null())
-    read = _read_timestamps(text.set(floats.is_not_null(), None), missing | floats.is_not_null(), timezone)
+    read = _read_timestamps(
+        text.set(floats.is_not_null(), None), missing | floats.is_not_null(), timezone
+    )
     if read.values.null_count() == len(text):  # the others are no time at all
         read.values = numbers.values
     else:
-        read.values = read.values.zip_with(read.values.is_not_null(), read_compact(numbers.values, timezone))
+        read.values = read.values.zip_with(
+            read.values.is_not_null(), read_compact(numbers.values, timezone)
+        )
     read.numbers = numbers.values
     read.faults = [*_no_time(missing), *numbers.faults[1:], *read.faults[1:]]
     return read
@@ -238,7 +259,9 @@ def _no_time(missing: pl.Series) -> list[tuple[pl.Series, str]]:
 
 
 def _read_timestamps(text: pl.Series, missing: pl.Series, timezone: str) -> ClockRead:
-    rest = text.str.strip_chars().str.replace(" ?([Zz]|UTC|GMT)$", "+00:00").str.replace("[Tt]", " ")
+    rest = (
+        text.str.strip_chars().str.replace(" ?([Zz]|UTC|GMT)$", "+00:00").str.replace("[Tt]", " ")
+    )
     utc = pl.Series(text.name, [None], dtype=TIMESTAMP).new_from_index(0, len(text))
     naive = utc.dt.replace_time_zone(None)
     dates = pl.repeat(False, len(text), eager=True)
@@ -262,7 +285,11 @@ def _read_timestamps(text: pl.Series, missing: pl.Series, timezone: str) -> Cloc
         f"a number, or a timestamp such as 2024-05-01T12:00:00+02:00 with a year of four digits "
         f"(without offset: {timezone} time)"
     )
-    read.faults = [*_no_time(missing), (read.values.is_null() & ~missing & ~skipped, expected), *read.faults]
+    read.faults = [
+        *_no_time(missing),
+        (read.values.is_null() & ~missing & ~skipped, expected),
+        *read.faults,
+    ]
     return read
 
 
@@ -310,7 +337,9 @@ def _compact_parts(numbers: pl.Series) -> _Parsed:
     dates = pl.repeat(False, len(numbers), eager=True)
     for digits, rest in _COMPACT.items():
         first, last = HOURS_YEARS if digits == 10 else COMPACT_YEARS
-        near = whole.is_between(first * 10 ** (digits - 4), (last + 1) * 10 ** (digits - 4) - 1).fill_null(False)
+        near = whole.is_between(
+            first * 10 ** (digits - 4), (last + 1) * 10 ** (digits - 4) - 1
+        ).fill_null(False)
         if digits != 14 and fraction is not None:
             near &= fraction == 0
         if not near.any():
@@ -319,7 +348,9 @@ def _compact_parts(numbers: pl.Series) -> _Parsed:
         if digits == 10:
             text, rest = text + "00", " %H%M"
         spaced = text.str.slice(0, 8) + " " + text.str.slice(8)
-        found = spaced.str.strip_chars().str.to_datetime(f"%Y%m%d{rest}", time_unit="us", strict=False)
+        found = spaced.str.strip_chars().str.to_datetime(
+            f"%Y%m%d{rest}", time_unit="us", strict=False
+        )
         if digits == 14 and fraction is not None:
             found += ((fraction * 1e3).round() * 1e3).cast(pl.Int64).cast(pl.Duration("us"))
         naive = naive.zip_with(naive.is_not_null(), found)

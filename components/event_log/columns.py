@@ -86,7 +86,9 @@ def _key(raw: pl.Series) -> Read | None:
     if text is None:
         return None
     expected = "text or an integer; take one of its values for an id, with JSON the order of keys would matter"
-    return Read(text, [((text == "").fill_null(True), "a value in every row"), (_is_nested(text), expected)])
+    return Read(
+        text, [((text == "").fill_null(True), "a value in every row"), (_is_nested(text), expected)]
+    )
 
 
 def _clock(raw: pl.Series, timezone: str) -> Read | None:
@@ -109,7 +111,11 @@ def _category(raw: pl.Series, *, nan_as_missing: bool) -> Read | None:
 def _time_as_text(raw: pl.Series) -> Read:
     impossible = beyond_calendar(raw)
     clock = ClockRead(raw, describe=lambda row: describe_time(raw, row))
-    return Read(raw.set(impossible, None).cast(pl.String), [(impossible, "a time of the years 1 to 9999")], clock)
+    return Read(
+        raw.set(impossible, None).cast(pl.String),
+        [(impossible, "a time of the years 1 to 9999")],
+        clock,
+    )
 
 
 def digits(values: pl.Series) -> pl.Series:
@@ -169,7 +175,11 @@ def _score(raw: pl.Series) -> Read | None:
 
 def _is_missing(raw: pl.Series) -> pl.Series:
     """Says which rows hold nothing; with all fields quoted, CSV has an empty text for it."""
-    return raw.is_null() | (raw == "").fill_null(False) if isinstance(raw.dtype, pl.String) else raw.is_null()
+    return (
+        raw.is_null() | (raw == "").fill_null(False)
+        if isinstance(raw.dtype, pl.String)
+        else raw.is_null()
+    )
 
 
 def _float(raw: pl.Series, *, nan_as_missing: bool, required: bool = False) -> Read | None:
@@ -181,14 +191,24 @@ def _float(raw: pl.Series, *, nan_as_missing: bool, required: bool = False) -> R
     missing = _is_missing(raw)
     values = raw.cast(pl.Float64, strict=False)
     if isinstance(raw.dtype, pl.String) and values.null_count() > missing.sum():
-        values = raw.str.to_lowercase().replace({"true": "1", "false": "0"}).cast(pl.Float64, strict=False)
+        values = (
+            raw.str.to_lowercase()
+            .replace({"true": "1", "false": "0"})
+            .cast(pl.Float64, strict=False)
+        )
     nan = values.is_nan().fill_null(False)
     infinite = values.is_infinite().fill_null(False)
     too_large = ~nan & ~infinite & values.cast(pl.Float32).is_infinite().fill_null(False)
     faults = [
-        (values.is_null() & ~missing, "a number" if required else "a number, or nothing for a missing one"),
+        (
+            values.is_null() & ~missing,
+            "a number" if required else "a number, or nothing for a missing one",
+        ),
         (infinite, "a finite number"),
-        (too_large, f"a number from -{FLOAT32_MAX:.2g} to {FLOAT32_MAX:.2g}, which fits into 32 bits"),
+        (
+            too_large,
+            f"a number from -{FLOAT32_MAX:.2g} to {FLOAT32_MAX:.2g}, which fits into 32 bits",
+        ),
     ]
     if nan_as_missing:
         return Read(values.set(nan, None), faults)

@@ -49,7 +49,9 @@ def convert(file: LogFile, table: Table, chunk: Chunk) -> tuple[pl.DataFrame | N
     return (frame.filter(~bad) if bad.any() else frame), tally
 
 
-def _keep_faults(file: LogFile, source: str, read: Read, raw: pl.Series, chunk: Chunk, tally: Tally) -> pl.Series:
+def _keep_faults(
+    file: LogFile, source: str, read: Read, raw: pl.Series, chunk: Chunk, tally: Tally
+) -> pl.Series:
     """Adds a column's faults to the problems; returns the rows that have one."""
     bad = pl.repeat(False, len(raw), eager=True)
     describe_row = read.clock.describe if read.clock else None
@@ -63,7 +65,9 @@ def _keep_faults(file: LogFile, source: str, read: Read, raw: pl.Series, chunk: 
     return bad
 
 
-def _keep_notes(file: LogFile, table: Table, name: str, read: Read, raw: pl.Series, chunk: Chunk, tally: Tally) -> None:
+def _keep_notes(
+    file: LogFile, table: Table, name: str, read: Read, raw: pl.Series, chunk: Chunk, tally: Tally
+) -> None:
     """Adds what only the whole log can judge, and what is odd."""
     kind, source = table.kinds[name], table.source(name)
     where = {"path": file.path, "unit": file.unit}
@@ -97,5 +101,9 @@ def _wrong_type(file: LogFile, source: str, kind: Kind, raw: pl.Series) -> Probl
     }.get(kind, "numbers, text, booleans or times")  # fmt: skip
     first = raw.head(100).drop_nulls().head(1)
     is_time = isinstance(raw.dtype, pl.Date | pl.Datetime)
-    value = f", such as {describe_time(first, 0) if is_time else describe(first.to_list()[0])}" if len(first) else ""
+    value = (
+        f", such as {describe_time(first, 0) if is_time else describe(first.to_list()[0])}"
+        if len(first)
+        else ""
+    )
     return Problem(subject=file.path, column=source, expected=expected, found=f"{raw.dtype}{value}")

@@ -58,14 +58,25 @@ def cross_check(
     clock = common_clock(read.clocks)
     assert clock, "judge_reading comes first"
     columns = [pl.col(name).cast(_type_of(name, spec, read)) for name in spec.outcome_columns]
-    rows = _sort(pl.concat(_on_clock(chunk, AS_OF, clock, spec).with_columns(columns) for chunk in outcomes), spec)
-    steps = {name: pl.String if kind == "categorical" else pl.Float32 for name, kind in spec.features.items()}
-    no_events = pl.DataFrame(schema={LEARNER: pl.String, UNIT: pl.String, TIME: clock.dtype, **steps, ORDER: pl.Int64})
-    seen = pl.concat(_on_clock(chunk, TIME, clock, spec) for chunk in events) if events else no_events
+    rows = _sort(
+        pl.concat(_on_clock(chunk, AS_OF, clock, spec).with_columns(columns) for chunk in outcomes),
+        spec,
+    )
+    steps = {
+        name: pl.String if kind == "categorical" else pl.Float32
+        for name, kind in spec.features.items()
+    }
+    no_events = pl.DataFrame(
+        schema={LEARNER: pl.String, UNIT: pl.String, TIME: clock.dtype, **steps, ORDER: pl.Int64}
+    )
+    seen = (
+        pl.concat(_on_clock(chunk, TIME, clock, spec) for chunk in events) if events else no_events
+    )
     windows = find_windows(seen, rows, spec.max_steps)
     tally = _count(rows, windows, spec, files)
     tally.twins = {
-        name: find_twins(candidates, [seen[name], rows[name]]) for name, candidates in read.lookalikes.items()
+        name: find_twins(candidates, [seen[name], rows[name]])
+        for name, candidates in read.lookalikes.items()
     }
     tally.used_events = windows.events.height
     tally.unused = _unused(seen, rows) if windows.events.height < seen.height else ""
@@ -87,11 +98,15 @@ def _on_clock(chunk: pl.DataFrame, column: str, clock: Clock, spec: LogSpec) -> 
 def _sort(outcomes: pl.DataFrame, spec: LogSpec) -> pl.DataFrame:
     """Orders by the hash of the learner: mixed, as training wants it, and the same for rows in any order."""
     hashes = hash_learners(outcomes[LEARNER], spec.splits.seed)
-    hashed = outcomes.join(hashes, on=LEARNER, maintain_order="left").with_columns(split_of(spec.splits).alias(SPLIT))
+    hashed = outcomes.join(hashes, on=LEARNER, maintain_order="left").with_columns(
+        split_of(spec.splits).alias(SPLIT)
+    )
     return hashed.sort(SPLIT_HASH, LEARNER, UNIT, AS_OF, ORDER)
 
 
-def _count(outcomes: pl.DataFrame, windows: Windows, spec: LogSpec, files: Sequence[LogFile]) -> Tally:
+def _count(
+    outcomes: pl.DataFrame, windows: Windows, spec: LogSpec, files: Sequence[LogFile]
+) -> Tally:
     label = pl.col(spec.label.column) if spec.label.task == "classification" else pl.lit("")
     classes: dict[str, Counter[str]] = {}
     for split, name, count in outcomes.group_by(SPLIT, label.alias("class")).len().iter_rows():
@@ -111,7 +126,11 @@ def _count(outcomes: pl.DataFrame, windows: Windows, spec: LogSpec, files: Seque
 def fingerprint(events: pl.DataFrame) -> pl.Series:
     """Returns a hash of each event's features: what is left of them where only keys are kept."""
     features = [name for name in events.columns if name not in (LEARNER, UNIT, TIME, ORDER)]
-    return events.select(features).hash_rows().alias(FINGERPRINT) if features else pl.Series(FINGERPRINT, [], pl.UInt64)
+    return (
+        events.select(features).hash_rows().alias(FINGERPRINT)
+        if features
+        else pl.Series(FINGERPRINT, [], pl.UInt64)
+    )
 
 
 def _unused(events: pl.DataFrame, outcomes: pl.DataFrame) -> str:
@@ -159,7 +178,11 @@ def _without_hour(windows: Windows, outcomes: pl.DataFrame, timezone: str) -> li
 def _duplicates(outcomes: pl.DataFrame, files: Sequence[LogFile]) -> list[Problem]:
     keys = [LEARNER, UNIT, AS_OF]
     first = pl.col(ORDER).first().over(keys)
-    again = outcomes.select(*keys, ORDER, first.alias("first")).filter(pl.col(ORDER) != pl.col("first")).sort(ORDER)
+    again = (
+        outcomes.select(*keys, ORDER, first.alias("first"))
+        .filter(pl.col(ORDER) != pl.col("first"))
+        .sort(ORDER)
+    )
     problems = []
     for (index,), rows in again.group_by(pl.col(ORDER) // (1 << FILE_SHIFT), maintain_order=True):
         file = files[index]
@@ -170,7 +193,10 @@ def _duplicates(outcomes: pl.DataFrame, files: Sequence[LogFile]) -> list[Proble
                 expected="one row per learner, unit and as_of",
                 unit=file.unit,
                 places=tuple(
-                    Place(row=_row(order), found=f"{_moment(key)} again, after {_where(files, before)}")
+                    Place(
+                        row=_row(order),
+                        found=f"{_moment(key)} again, after {_where(files, before)}",
+                    )
                     for *key, order, before in shown
                 ),
                 count=len(rows),

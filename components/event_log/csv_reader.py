@@ -46,7 +46,13 @@ class _Ragged:
 
     def explain(self, file: LogFile) -> Problem:
         expected = f"{self.expected} fields as in the header"
-        return Problem(subject=file.path, expected=expected, unit="line", places=tuple(self.places), count=self.count)
+        return Problem(
+            subject=file.path,
+            expected=expected,
+            unit="line",
+            places=tuple(self.places),
+            count=self.count,
+        )
 
 
 def read_csv(file: LogFile, columns: Sequence[str]) -> Iterator[Chunk | Problem]:
@@ -70,13 +76,17 @@ def read_csv(file: LogFile, columns: Sequence[str]) -> Iterator[Chunk | Problem]
         yield explain_unreadable(file, error, "a readable CSV file")
 
 
-def _read(file: LogFile, blocks: Iterator[Records], columns: Sequence[str]) -> Iterator[Chunk | Problem]:
+def _read(
+    file: LogFile, blocks: Iterator[Records], columns: Sequence[str]
+) -> Iterator[Chunk | Problem]:
     first = next((records for records in blocks if records.lines), None)
     if first is None:
         return  # no rows, and no columns either
     head, body = _split_header(first)
     if len(head) > HEADER_BYTES:
-        raise TextFault(first.line, f"a header of more than {HEADER_BYTES >> 20} MiB: {excerpt(head)}")
+        raise TextFault(
+            first.line, f"a header of more than {HEADER_BYTES >> 20} MiB: {excerpt(head)}"
+        )
     if place := find_not_utf8(head, first.line):
         yield _problem(file, "UTF-8 text", place)
         return
@@ -103,15 +113,25 @@ def _read_rows(
             frame, numbers, blank = _parse(records, header, known, ragged)
         except pa.ArrowInvalid as error:
             place = find_not_utf8(bytes(records.content), records.line)
-            yield _problem(file, "UTF-8 text", place) if place else explain_unreadable(file, error, _STRICT)
+            yield (
+                _problem(file, "UTF-8 text", place)
+                if place
+                else explain_unreadable(file, error, _STRICT)
+            )
             break
         if places := _header_again(frame, numbers):
             expected = "values in every row (were files joined end to end?)"
             yield Problem(
-                subject=file.path, expected=expected, unit="line", places=places[:SHOWN_PLACES], count=len(places)
+                subject=file.path,
+                expected=expected,
+                unit="line",
+                places=places[:SHOWN_PLACES],
+                count=len(places),
             )
             break
-        lines.update({"rows": frame.height, "blank": records.blank + blank, "within quotes": records.within})
+        lines.update(
+            {"rows": frame.height, "blank": records.blank + blank, "within quotes": records.within}
+        )
         yield Chunk(frame, numbers, header, typed=False, lines=lines)
         lines = Counter()
     if ragged.count:
@@ -128,7 +148,11 @@ def _split_header(first: Records) -> tuple[bytes, Records]:
         content=first.content[len(head) :],
         line=first.line + len(head.splitlines()),
         lines=first.lines[1:],
-        folded=tuple((row - 1, start - len(head), stop - len(head)) for row, start, stop in first.folded if row),
+        folded=tuple(
+            (row - 1, start - len(head), stop - len(head))
+            for row, start, stop in first.folded
+            if row
+        ),
     )
     return head, body
 
@@ -161,7 +185,9 @@ def _parse(
         pa.BufferReader(records.content),
         # All of it is one block, so that the parser cuts no record, and counts the rows.
         pc.ReadOptions(
-            use_threads=False, block_size=len(records.content), column_names=[*map(str, range(len(header)))]
+            use_threads=False,
+            block_size=len(records.content),
+            column_names=[*map(str, range(len(header)))],
         ),
         pc.ParseOptions(invalid_row_handler=skip),
         pc.ConvertOptions(
@@ -200,7 +226,9 @@ def _header_again(frame: pl.DataFrame, numbers: Sequence[int]) -> tuple[Place, .
     last = frame.columns[-1]
     if not (frame[last] == last).any():
         return ()
-    is_header = pl.all_horizontal(pl.col(name).str.strip_prefix("\ufeff") == name for name in frame.columns)
+    is_header = pl.all_horizontal(
+        pl.col(name).str.strip_prefix("\ufeff") == name for name in frame.columns
+    )
     rows = frame.select(is_header).to_series().arg_true().to_list()
     return tuple(Place(row=numbers[row], found="the header again") for row in rows)
 

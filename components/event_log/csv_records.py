@@ -144,22 +144,31 @@ class _Marks:
         if stray and (not unescaped or stray < unescaped):
             begin = max(self.data.rfind(b"\n", 0, stray[0]) + 1, stray[0] - 30)
             text = excerpt(self.data[begin : stray[0] + 30])
-            raise TextFault(self.line_of(stray[0]), f"a quote inside a field that is not quoted: {text}")
+            raise TextFault(
+                self.line_of(stray[0]), f"a quote inside a field that is not quoted: {text}"
+            )
         if unescaped:
             raise self._explain(unescaped[0])
         if self.last and len(self.quotes) % 2:
             start = self.field_start(int(self.quotes[-1]))
-            raise TextFault(self.line_of(start), f"a quote that is never closed: {excerpt(self.data[start:])}")
+            raise TextFault(
+                self.line_of(start), f"a quote that is never closed: {excerpt(self.data[start:])}"
+            )
 
     def _explain(self, quote: int) -> TextFault:
         """Returns the fault of a field whose next quote does not end it, where it begins."""
         start = self.field_start(quote)
         line, here = self.line_of(start), self.line_of(quote)
-        how = "it is closed in the middle" if here == line else f"the next quote, in line {here}, does not end it"
+        how = (
+            "it is closed in the middle"
+            if here == line
+            else f"the next quote, in line {here}, does not end it"
+        )
         if b'\\"' in self.data[start : quote + 1]:
             how += "; a quote inside a field is doubled, not escaped by a backslash"
         return TextFault(
-            line, f"a quoted field that does not end where it should ({how}): {excerpt(self.data[start:])}"
+            line,
+            f"a quoted field that does not end where it should ({how}): {excerpt(self.data[start:])}",
         )
 
     def records(self) -> Records:
@@ -184,7 +193,9 @@ class _Marks:
         tall = np.flatnonzero(np.diff(lines) > 1)
         folded = [(int(position[row]), int(starts[row]), int(stops[row])) for row in tall]
         numbers = lines[:-1][~blank].tolist()
-        return Records(content, self.line, numbers, int(blank.sum()), int(within.sum()), tuple(folded))
+        return Records(
+            content, self.line, numbers, int(blank.sum()), int(within.sum()), tuple(folded)
+        )
 
     def field_start(self, quote: int) -> int:
         """Returns the quote that opens the field that a quote belongs to."""
@@ -204,4 +215,6 @@ def _too_long(data: bytes, line: int) -> TextFault:
     if not len(marks.quotes):
         return TextFault(line, f"a line of more than {limit}: {excerpt(data)}")
     start = marks.field_start(int(marks.quotes[-1]))
-    return TextFault(marks.line_of(start), f"a quote that is not closed within {limit}: {excerpt(data[start:])}")
+    return TextFault(
+        marks.line_of(start), f"a quote that is not closed within {limit}: {excerpt(data[start:])}"
+    )

@@ -97,7 +97,9 @@ class Listing:
         for reason in Reason:
             if paths := self.passed_over.get(reason):
                 more = ", ..." if len(paths) > shown else ""
-                names = ", ".join(printable("/".join(path.split("/")[-3:])) for path in paths[:shown])
+                names = ", ".join(
+                    printable("/".join(path.split("/")[-3:])) for path in paths[:shown]
+                )
                 reasons.append(f"{len(paths):,} {reason} ({names}{more})")
         return ", ".join(reasons)
 
@@ -125,7 +127,9 @@ def find_files(table: str, patterns: Sequence[str]) -> Listing:
     listing.files = [LogFile(path, kind, index) for index, (path, kind) in enumerate(paths.items())]
     if not paths and not problems:
         only = f"only {listing.describe_passed_over()}"
-        problems.append(Problem(subject=f"data.{table}", expected="at least one file with rows", found=only))
+        problems.append(
+            Problem(subject=f"data.{table}", expected="at least one file with rows", found=only)
+        )
     return listing
 
 
@@ -167,7 +171,9 @@ class _Search:
     def match(self, pattern: str) -> Iterator[_Match]:
         """Yields what a pattern matches, files and folders."""
         path = Path(pattern)
-        yield from self._match(_Match(path.anchor or "."), [part for part in path.parts if part != path.anchor])
+        yield from self._match(
+            _Match(path.anchor or "."), [part for part in path.parts if part != path.anchor]
+        )
 
     def files_below(self, folder: _Match) -> Iterator[_Match]:
         """Yields everything at and below a folder that is no folder itself."""
@@ -197,7 +203,9 @@ class _Search:
         except OSError as error:
             if kind:
                 found = "a link to nothing" if os.path.islink(path) else error.strerror
-                self.problems.append(Problem(subject=path, expected="a file that can be read", found=found or "none"))
+                self.problems.append(
+                    Problem(subject=path, expected="a file that can be read", found=found or "none")
+                )
             else:
                 self._pass_over(Reason.DANGLING, path)
             return None
@@ -214,7 +222,9 @@ class _Search:
             self._pass_over(Reason.AGAIN, path)
         elif not _is_utf8(first):
             expected = "a file name in UTF-8 (rename the file, or the folder it is in)"
-            self.problems.append(Problem(subject=path, expected=expected, found=repr(os.fsencode(path))))
+            self.problems.append(
+                Problem(subject=path, expected=expected, found=repr(os.fsencode(path)))
+            )
         else:
             return kind
         return None
@@ -288,7 +298,9 @@ class _Search:
 
     def _note(self, folder: str, error: OSError) -> None:
         found = error.strerror or str(error)
-        self.problems.append(Problem(subject=folder, expected="a folder that can be read", found=found))
+        self.problems.append(
+            Problem(subject=folder, expected="a folder that can be read", found=found)
+        )
 
 
 def _find(search: _Search, table: str, pattern: str) -> tuple[list[_Match], Problem | None]:
@@ -361,4 +373,6 @@ def _names_in(folder: str) -> list[str]:
 
 def _shorten(paths: Iterable[str], shown: int = 8) -> str:
     names = sorted(os.path.basename(path.rstrip(os.sep)) for path in paths)
-    return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
+    return ", ".join(names[:shown]) + (
+        f" and {len(names) - shown} more" if len(names) > shown else ""
+    )

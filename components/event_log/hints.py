@@ -12,12 +12,32 @@ from pydantic import BaseModel, ConfigDict
 from components.event_log.problems import describe, printable
 
 LOOKS_MISSING = frozenset(
-    {"nan", "null", "none", "nil", "na", "n/a", "#n/a", "nat", "<na>", "<null>", "(null)", "undefined", "\\n", "-", "?"}
+    {
+        "nan",
+        "null",
+        "none",
+        "nil",
+        "na",
+        "n/a",
+        "#n/a",
+        "nat",
+        "<na>",
+        "<null>",
+        "(null)",
+        "undefined",
+        "\\n",
+        "-",
+        "?",
+    }
 )
-MAX_LOOKALIKES = 1000  # ids of one column that are looked for; the first by name of those that could be another
+MAX_LOOKALIKES = (
+    1000  # ids of one column that are looked for; the first by name of those that could be another
+)
 _PLAIN = r"^[\x21-\x7e]*$"
 _NUMBER = r"^(?:\+|(-))?0*(\d+)(?:\.0*)?$"
-_REWRITTEN = r"^(?:\+\d+|-?0\d+|-?\d+\.0*)(?:\.0*)?$"  # a number that is usually written in another way
+_REWRITTEN = (
+    r"^(?:\+\d+|-?0\d+|-?\d+\.0*)(?:\.0*)?$"  # a number that is usually written in another way
+)
 
 
 class Hint(BaseModel):
@@ -37,7 +57,9 @@ class Hint(BaseModel):
 
     def __str__(self) -> str:
         """Returns one line."""
-        return printable(f"{self.text}: {self.count:,}" + (f", such as {self.example}" if self.example else ""))
+        return printable(
+            f"{self.text}: {self.count:,}" + (f", such as {self.example}" if self.example else "")
+        )
 
 
 def merge_hints(hints: Iterable[Hint]) -> list[Hint]:
@@ -51,12 +73,20 @@ def merge_hints(hints: Iterable[Hint]) -> list[Hint]:
     return [merged[text] for text in sorted(merged)]
 
 
-def hint_at(rows: pl.Series, raw: pl.Series, numbers: Sequence[int], *, text: str, path: str, unit: str) -> list[Hint]:
+def hint_at(
+    rows: pl.Series, raw: pl.Series, numbers: Sequence[int], *, text: str, path: str, unit: str
+) -> list[Hint]:
     """Returns a hint at rows of a chunk, none where there are none."""
     if not (count := int(rows.sum())):
         return []
     first = int(rows.arg_max())  # type: ignore[arg-type]
-    return [Hint(text=text, count=count, example=f"{describe(raw[first])} in {path}, {unit} {numbers[first]}")]
+    return [
+        Hint(
+            text=text,
+            count=count,
+            example=f"{describe(raw[first])} in {path}, {unit} {numbers[first]}",
+        )
+    ]
 
 
 def looks_missing(ids: pl.Series) -> pl.Series:
@@ -96,7 +126,9 @@ def lookalikes(ids: pl.Series) -> dict[str, list[str]]:
     numbers = pl.DataFrame([written, written.str.replace(_NUMBER, "${1}${2}").alias("plain")])
     numbers = numbers.filter(pl.col("plain") != pl.col("written"))
     first = numbers["plain"].unique().sort().head(MAX_LOOKALIKES)
-    pairs += numbers.filter(pl.col("plain").is_in(first.implode())).select("plain", "written").rows()
+    pairs += (
+        numbers.filter(pl.col("plain").is_in(first.implode())).select("plain", "written").rows()
+    )
 
     return merge_lookalikes({plain: [item]} for plain, item in pairs if plain != item)
 
@@ -115,10 +147,14 @@ def find_twins(candidates: Mapping[str, Sequence[str]], ids: Iterable[pl.Series]
     if not candidates:
         return set()
     wanted = pl.Series(list(candidates), dtype=pl.String)
-    return {twin for column in ids for twin in column.filter(column.is_in(wanted.implode())).unique()}
+    return {
+        twin for column in ids for twin in column.filter(column.is_in(wanted.implode())).unique()
+    }
 
 
-def describe_lookalikes(column: str, candidates: Mapping[str, Sequence[str]], twins: Iterable[str]) -> list[Hint]:
+def describe_lookalikes(
+    column: str, candidates: Mapping[str, Sequence[str]], twins: Iterable[str]
+) -> list[Hint]:
     """Returns hints at ids that differ by what nobody sees, or only in how a number is written.
 
     Args:
@@ -129,12 +165,21 @@ def describe_lookalikes(column: str, candidates: Mapping[str, Sequence[str]], tw
     known = set(twins)
     pairs = {plain: written[0] for plain, written in candidates.items() if plain in known}
     pairs |= {
-        written[1]: written[0] for plain, written in candidates.items() if len(written) > 1 and plain not in pairs
+        written[1]: written[0]
+        for plain, written in candidates.items()
+        if len(written) > 1 and plain not in pairs
     }
-    numbers = {plain: other for plain, other in pairs.items() if re.match(_REWRITTEN, other.strip(), re.ASCII)}
+    numbers = {
+        plain: other
+        for plain, other in pairs.items()
+        if re.match(_REWRITTEN, other.strip(), re.ASCII)
+    }
     hints = []
     for found, how in (
-        ({plain: other for plain, other in pairs.items() if plain not in numbers}, "by characters that nobody sees"),
+        (
+            {plain: other for plain, other in pairs.items() if plain not in numbers},
+            "by characters that nobody sees",
+        ),
         (numbers, "in how a number is written"),
     ):
         if found:

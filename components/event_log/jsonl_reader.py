@@ -91,7 +91,9 @@ def read_jsonl(file: LogFile, columns: Sequence[str]) -> Iterator[Chunk | Proble
     yield from faults.explain(file)
 
 
-def _read(blocks: Iterator[tuple[int, bytes]], columns: Sequence[str], faults: _Faults) -> Iterator[Chunk]:
+def _read(
+    blocks: Iterator[tuple[int, bytes]], columns: Sequence[str], faults: _Faults
+) -> Iterator[Chunk]:
     header: list[str] | None = None
     for line, block in blocks:
         frame, numbers, blank = _parse(block, line, columns, faults)
@@ -120,7 +122,9 @@ def _whole_lines(blocks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
             yield line, whole
             line += whole.count(b"\n")
         if len(rest) > MAX_RECORD_BYTES:
-            raise TextFault(line, f"a line of more than {MAX_RECORD_BYTES >> 20} MiB: {excerpt(rest)}")
+            raise TextFault(
+                line, f"a line of more than {MAX_RECORD_BYTES >> 20} MiB: {excerpt(rest)}"
+            )
     if rest:
         yield line, rest
 
@@ -129,12 +133,16 @@ def _count_lines(block: bytes) -> int:
     return block.count(b"\n") + (not block.endswith(b"\n"))
 
 
-def _parse(block: bytes, line: int, columns: Sequence[str], faults: _Faults) -> tuple[pl.DataFrame, Sequence[int], int]:
+def _parse(
+    block: bytes, line: int, columns: Sequence[str], faults: _Faults
+) -> tuple[pl.DataFrame, Sequence[int], int]:
     """Returns a block's rows as text, the line of each, and how many lines are blank."""
     lines = _count_lines(block)
     frame = _parse_at_once(block, columns)
     if frame is not None and frame.height == lines:
-        bad = set(_find_faults(block, line, _doubtful_lines(block, frame, columns), columns, faults))
+        bad = set(
+            _find_faults(block, line, _doubtful_lines(block, frame, columns), columns, faults)
+        )
         if not bad:
             return frame, range(line, line + lines), 0
         good = [row for row in range(lines) if row not in bad]
@@ -196,7 +204,9 @@ def _doubtful_lines(block: bytes, frame: pl.DataFrame, columns: Sequence[str]) -
     return doubtful
 
 
-def _find_faults(block: bytes, line: int, rows: set[int], columns: Sequence[str], faults: _Faults) -> Iterator[int]:
+def _find_faults(
+    block: bytes, line: int, rows: set[int], columns: Sequence[str], faults: _Faults
+) -> Iterator[int]:
     """Yields those of the rows that cannot be used, and notes why."""
     texts = block.split(b"\n") if rows else []
     for row in sorted(rows):
@@ -219,7 +229,9 @@ def _parse_line(text: bytes, columns: Sequence[str]) -> dict[str, Any]:
     for name, value in wanted.items():
         given = [json.dumps(item) for key, item in pairs if key == name]
         if len(given) > 1:
-            raise _LineFault(_ONCE, f"{name!r} {len(given)} times, with {describe(', '.join(given))}", name)
+            raise _LineFault(
+                _ONCE, f"{name!r} {len(given)} times, with {describe(', '.join(given))}", name
+            )
         if isinstance(value, list):
             kind = "an object" if isinstance(value, _Pairs) else "a list"
             raise _LineFault(_FLAT, f"{kind} in {excerpt(text)}", name)
@@ -235,11 +247,15 @@ def _decode(text: bytes) -> _Pairs:
         around = text[max(error.start - 20, 0) : error.end + 20]
         raise _LineFault(_OBJECT, f"{describe(around)}, which is not UTF-8") from None
     except json.JSONDecodeError as error:
-        raise _LineFault(_OBJECT, f"{excerpt(text)} ({error.msg} at character {error.colno}{_advice(text)})") from None
+        raise _LineFault(
+            _OBJECT, f"{excerpt(text)} ({error.msg} at character {error.colno}{_advice(text)})"
+        ) from None
     except RecursionError:
         raise _LineFault(_OBJECT, f"{excerpt(text)} (nested too deeply)") from None
     if not isinstance(value, _Pairs):
-        raise _LineFault(_OBJECT, excerpt(text) + (f" ({_advice(text)[2:]})" if _advice(text) else ""))
+        raise _LineFault(
+            _OBJECT, excerpt(text) + (f" ({_advice(text)[2:]})" if _advice(text) else "")
+        )
     return value
 
 
@@ -260,7 +276,9 @@ def _float(text: str) -> float | str:
 
 
 # Python's writers put NaN and Infinity, which are no JSON.
-_DECODER = json.JSONDecoder(object_pairs_hook=_Pairs, parse_constant=str, parse_int=_integer, parse_float=_float)
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_Pairs, parse_constant=str, parse_int=_integer, parse_float=_float
+)
 
 
 def _keys(frame: pl.DataFrame, block: bytes) -> list[str]:

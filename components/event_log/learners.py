@@ -22,10 +22,14 @@ def hash_learners(learners: pl.Series, seed: str) -> pl.DataFrame:
         `learner_id`, each once, with three uint64 that have no bit in common: parts of `sha256(seed + learner_id)`.
     """
     unique = learners.unique(maintain_order=True)
-    digests = b"".join(hashlib.sha256(f"{seed}{learner}".encode()).digest()[:24] for learner in unique)
+    digests = b"".join(
+        hashlib.sha256(f"{seed}{learner}".encode()).digest()[:24] for learner in unique
+    )
     words = np.frombuffer(digests, dtype=">u8").astype(np.uint64).reshape(-1, 3)
     names = (SPLIT_HASH, PARTITION_HASH, SAMPLE_HASH)
-    return pl.DataFrame({LEARNER: unique, **{name: words[:, index] for index, name in enumerate(names)}})
+    return pl.DataFrame(
+        {LEARNER: unique, **{name: words[:, index] for index, name in enumerate(names)}}
+    )
 
 
 def split_of(splits: Splits) -> pl.Expr:

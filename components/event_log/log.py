@@ -47,7 +47,9 @@ def read_log(config: Config, *, splits: bool, keys_only: bool) -> tuple[Part, Ta
     chosen = choose_spans([*config.data.events, *config.data.outcomes], config.data.span)
     outcome_patterns = chosen.fill(config.data.outcomes)
     sample = _sample(spec, outcome_patterns)
-    events = read_files(events_table(spec), chosen.fill(config.data.events), sample, keys_only=keys_only)
+    events = read_files(
+        events_table(spec), chosen.fill(config.data.events), sample, keys_only=keys_only
+    )
     outcomes = read_files(outcomes_table(spec), outcome_patterns, sample)
     read = merge_tallies([*events.tallies, *outcomes.tallies])
     part = None
@@ -62,8 +64,12 @@ def _sample(spec: LogSpec, patterns: list[str]) -> Sample | None:
     if spec.sample_learners is None:
         return None
     files = find_files("outcomes", patterns).files
-    parts = (part for file in files for part in read_hashes(file, outcomes_table(spec), spec.splits.seed))
-    return choose_sample(smallest_hashes(parts, spec.sample_learners), spec.sample_learners, spec.splits.seed)
+    parts = (
+        part for file in files for part in read_hashes(file, outcomes_table(spec), spec.splits.seed)
+    )
+    return choose_sample(
+        smallest_hashes(parts, spec.sample_learners), spec.sample_learners, spec.splits.seed
+    )
 
 
 def read_files(
@@ -80,7 +86,9 @@ def read_files(
     found = find_files(table.name, patterns)
     reasons = found.describe_passed_over()
     passed_over = {table.name: reasons} if reasons else {}
-    result = TableRead(found.files, tallies=[Tally(problems=found.problems, passed_over=passed_over)])
+    result = TableRead(
+        found.files, tallies=[Tally(problems=found.problems, passed_over=passed_over)]
+    )
     for file in found.files:
         for frame, tally in read_table(file, table, sample):
             result.tallies.append(tally)

@@ -35,14 +35,22 @@ def read_parquet(file: LogFile, columns: Sequence[str]) -> Iterator[Chunk | Prob
                 found = f"{row - 1:,} rows where its footer says {source.metadata.num_rows:,}"
                 yield Problem(subject=file.path, expected="a complete Parquet file", found=found)
     except _NoSuchType as fault:
-        yield Problem(subject=file.path, column=fault.column, expected=fault.expected, found=fault.found)
+        yield Problem(
+            subject=file.path, column=fault.column, expected=fault.expected, found=fault.found
+        )
     except (pa.ArrowException, OSError) as error:
-        yield Problem(subject=file.path, expected="a complete Parquet file", found=_what_is_there(file.path, error))
+        yield Problem(
+            subject=file.path,
+            expected="a complete Parquet file",
+            found=_what_is_there(file.path, error),
+        )
 
 
 def _batches(source: pq.ParquetFile, columns: list[str]) -> Iterator[pa.RecordBatch]:
     """Yields the rows of some columns, after a batch without rows that shows their types."""
-    yield pa.RecordBatch.from_pylist([], schema=pa.schema([source.schema_arrow.field(name) for name in columns]))
+    yield pa.RecordBatch.from_pylist(
+        [], schema=pa.schema([source.schema_arrow.field(name) for name in columns])
+    )
     if source.num_row_groups:
         yield from source.iter_batches(CHUNK_ROWS, columns=columns)
 
@@ -69,7 +77,9 @@ def _for_polars(table: pa.Table) -> pa.Table:
         try:
             columns[field.name] = column if known == field.type else column.cast(known)
         except pa.ArrowInvalid:
-            raise _NoSuchType(field.name, "decimals of at most 38 digits", f"a longer one in {field.type}") from None
+            raise _NoSuchType(
+                field.name, "decimals of at most 38 digits", f"a longer one in {field.type}"
+            ) from None
     return pa.table(columns)
 
 

@@ -61,7 +61,9 @@ class Problem(BaseModel):
         others = [str(place.row) for place in self.places[1:]]
         if others:
             more = self.count - 1 - len(others)
-            text += f"; so too in {self.unit} {', '.join(others)}" + (f" and {more:,} more" if more else "")
+            text += f"; so too in {self.unit} {', '.join(others)}" + (
+                f" and {more:,} more" if more else ""
+            )
         if self.also:
             text += f"; so too in {self.also}{self.advice}"
         return printable(text)
@@ -74,10 +76,17 @@ def merge_problems(problems: Iterable[Problem]) -> list[Problem]:
         key = (problem.subject, problem.column, problem.expected, problem.found)
         if key in merged:
             known = merged[key]
-            places = sorted({*known.places, *problem.places}, key=lambda place: place.row)[:SHOWN_PLACES]
-            problem = known.model_copy(update={"places": tuple(places), "count": known.count + problem.count})
+            places = sorted({*known.places, *problem.places}, key=lambda place: place.row)[
+                :SHOWN_PLACES
+            ]
+            problem = known.model_copy(
+                update={"places": tuple(places), "count": known.count + problem.count}
+            )
         merged[key] = problem
-    return sorted(merged.values(), key=lambda item: (item.subject, [place.row for place in item.places], item.column))
+    return sorted(
+        merged.values(),
+        key=lambda item: (item.subject, [place.row for place in item.places], item.column),
+    )
 
 
 def join_files(problems: Sequence[Problem]) -> list[Problem]:
@@ -85,7 +94,9 @@ def join_files(problems: Sequence[Problem]) -> list[Problem]:
     of_cause: dict[tuple[str, ...], list[int]] = {}
     for index, problem in enumerate(problems):
         found = "" if problem.places else problem.found
-        of_cause.setdefault((problem.column, problem.expected, found, problem.advice), []).append(index)
+        of_cause.setdefault((problem.column, problem.expected, found, problem.advice), []).append(
+            index
+        )
 
     joined = dict(enumerate(problems))
     for first, *others in of_cause.values():
@@ -114,7 +125,10 @@ def raise_if_any(problems: Iterable[Problem]) -> None:
 
 
 def places_of(
-    bad: pl.Series, values: pl.Series, numbers: Sequence[int], describe_row: Callable[[int], str] | None = None
+    bad: pl.Series,
+    values: pl.Series,
+    numbers: Sequence[int],
+    describe_row: Callable[[int], str] | None = None,
 ) -> tuple[Place, ...]:
     """Returns the first rows where `bad` is true, with the values found there.
 

@@ -42,7 +42,9 @@ def read_questions(
             that events do not have, so that `outcomes` is needed.
     """
     if bool(outcomes) == (as_of is not None):
-        raise MasteryError("expected either outcomes or as_of: whose answers are wanted, and for which moments.")
+        raise MasteryError(
+            "expected either outcomes or as_of: whose answers are wanted, and for which moments."
+        )
     spec = question_spec(config)
     read = read_files(events_table(spec), list(events))
     if as_of is None:
@@ -76,7 +78,11 @@ def _everybody(events: TableRead, spec: LogSpec, as_of: str) -> TableRead:
     raw = pl.Series(AS_OF, [as_of])
     read = read_clock(raw, spec.timezone)
     if read is None or read.values.null_count():
-        expected = next((expected for fault, expected in read.faults if fault.any()), "a time") if read else "a time"
+        expected = (
+            next((expected for fault, expected in read.faults if fault.any()), "a time")
+            if read
+            else "a time"
+        )
         raise MasteryError(f"as_of: expected {expected}, found {as_of!r}.")
     forms = see(read, raw, [0], timezone=spec.timezone, path="as_of", unit="row", column=AS_OF)
     if not events.chunks:

@@ -19,7 +19,9 @@ from components.event_log.tally import Tally
 from components.naming import LEARNER, UNIT
 
 SHOWN_COLUMNS = 30
-SHOWN_LETTERS = 60  # of a column's name: what is no table at all may have a first line of a megabyte
+SHOWN_LETTERS = (
+    60  # of a column's name: what is no table at all may have a first line of a megabyte
+)
 
 
 def read_table(
@@ -37,7 +39,9 @@ def read_table(
         For every chunk its usable rows, if there are any, as `convert` describes them; and what was counted.
         A missing column or one of a wrong type ends it.
     """
-    columns = list(dict.fromkeys(table.source(name) for name in table.kinds))  # one may have two roles
+    columns = list(
+        dict.fromkeys(table.source(name) for name in table.kinds)
+    )  # one may have two roles
     for chunk in read_chunks(file, columns):
         if isinstance(chunk, Problem):
             yield None, Tally(problems=[chunk])
@@ -65,22 +69,38 @@ def read_table(
             yield frame, tally
 
 
-def _explain_missing(file: LogFile, table: Table, missing: list[str], header: Sequence[str]) -> Problem:
+def _explain_missing(
+    file: LogFile, table: Table, missing: list[str], header: Sequence[str]
+) -> Problem:
     """Returns one problem for all missing columns of a file, with its likely cause."""
     names = ", ".join(repr(name) for name in missing)
-    header = [name if len(name) <= SHOWN_LETTERS else f"{name[:SHOWN_LETTERS]}..." for name in header]
-    expected = f"a column {names} in {table.name}" if len(missing) == 1 else f"the columns {names} in {table.name}"
+    header = [
+        name if len(name) <= SHOWN_LETTERS else f"{name[:SHOWN_LETTERS]}..." for name in header
+    ]
+    expected = (
+        f"a column {names} in {table.name}"
+        if len(missing) == 1
+        else f"the columns {names} in {table.name}"
+    )
     close = near_misses(missing, header)
     more = f" and {len(header) - SHOWN_COLUMNS} more" if len(header) > SHOWN_COLUMNS else ""
-    found = f"the columns {', '.join(header[:SHOWN_COLUMNS])}{more}{close}" if header else "no columns"
+    found = (
+        f"the columns {', '.join(header[:SHOWN_COLUMNS])}{more}{close}" if header else "no columns"
+    )
 
     if file.format == "csv":
         if header[0].startswith("sep="):
             found += "; remove this line, which is Excel's own"
         elif any(mark in name for name in header for mark in ";\t|") and len(missing) > 1:
             found += "; separate the fields by commas"
-        elif len(missing) > 2 and any(re.fullmatch(r"[+-]?\d[\d.:T Z/+-]*", name) for name in header):
+        elif len(missing) > 2 and any(
+            re.fullmatch(r"[+-]?\d[\d.:T Z/+-]*", name) for name in header
+        ):
             found += "; the first line has to name the columns"
     keys = [name for name in missing if name in (table.source(LEARNER), table.source(UNIT))]
-    advice = f"; if {' and '.join(keys)} is in the names of the files, write it into a column" if keys else ""
+    advice = (
+        f"; if {' and '.join(keys)} is in the names of the files, write it into a column"
+        if keys
+        else ""
+    )
     return Problem(subject=file.path, expected=expected, found=found, advice=advice)

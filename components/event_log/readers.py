@@ -57,7 +57,9 @@ def repeated_column(file: LogFile, header: Sequence[str], columns: Sequence[str]
         return None
     places = [number for number, name in enumerate(header, start=1) if name == names[0]]
     found = f"{len(places)} of them, in the places {', '.join(map(str, places))}"
-    return Problem(subject=file.path, column=names[0], expected="one column of this name", found=found)
+    return Problem(
+        subject=file.path, column=names[0], expected="one column of this name", found=found
+    )
 
 
 def _read(file: LogFile, columns: Sequence[str]) -> Iterator[Chunk | Problem]:
@@ -80,8 +82,14 @@ def _with_partition(chunk: Chunk, file: LogFile, columns: Sequence[str]) -> Chun
     added = {name: value for name, value in file.partition.items() if name not in chunk.header}
     if not added:
         return chunk
-    wanted = [_constant(value, chunk).alias(name) for name, value in added.items() if name in columns]
-    return replace(chunk, frame=pl.DataFrame([*chunk.frame.get_columns(), *wanted]), header=[*chunk.header, *added])
+    wanted = [
+        _constant(value, chunk).alias(name) for name, value in added.items() if name in columns
+    ]
+    return replace(
+        chunk,
+        frame=pl.DataFrame([*chunk.frame.get_columns(), *wanted]),
+        header=[*chunk.header, *added],
+    )
 
 
 def _constant(value: str | None, chunk: Chunk) -> pl.Series:

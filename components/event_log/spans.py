@@ -7,7 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from components.config.span import PLACEHOLDER, SpanChoice, SpanKind, name_of, number_of, parse_span, span_kind
+from components.config.span import (
+    PLACEHOLDER,
+    SpanChoice,
+    SpanKind,
+    name_of,
+    number_of,
+    parse_span,
+    span_kind,
+)
 from components.errors import LogError
 from components.event_log.files import expand_pattern
 from components.event_log.problems import Problem, raise_if_any
@@ -79,9 +87,15 @@ def choose_spans(patterns: Sequence[str], choice: str) -> ChosenSpans:
     numbers = _pick(set().union(*found.values()), parse_span(choice))
     kind: SpanKind = "date" if "date" in marked.values() else "number"
     raise_if_any(_missing(numbers, found, kind))
-    spans = tuple(Span(number, name_of(number, kind), _version(number, found, kind)) for number in numbers)
+    spans = tuple(
+        Span(number, name_of(number, kind), _version(number, found, kind)) for number in numbers
+    )
     filled = {
-        pattern: [path for number in numbers for path in deliveries[number][max(deliveries[number], key=_rank)]]
+        pattern: [
+            path
+            for number in numbers
+            for path in deliveries[number][max(deliveries[number], key=_rank)]
+        ]
         for pattern, deliveries in found.items()
     }
     return ChosenSpans(spans, {pattern: filled.get(pattern, [pattern]) for pattern in patterns})
@@ -94,11 +108,19 @@ def _marked(patterns: Sequence[str]) -> dict[str, SpanKind]:
         LogError: the placeholders make no sense; those of a configuration have been checked with it.
     """
     try:
-        marked = {pattern: kind for pattern in patterns if "://" not in pattern and (kind := span_kind(pattern))}
+        marked = {
+            pattern: kind
+            for pattern in patterns
+            if "://" not in pattern and (kind := span_kind(pattern))
+        }
     except ValueError as error:
         raise LogError([str(error)]) from None
     if len(set(marked.values())) > 1:
-        raise LogError(["expected {SPAN} in all patterns with placeholders, or dates in all of them, found both"])
+        raise LogError(
+            [
+                "expected {SPAN} in all patterns with placeholders, or dates in all of them, found both"
+            ]
+        )
     return marked
 
 
@@ -123,7 +145,9 @@ def _find_deliveries(pattern: str, kind: SpanKind) -> Deliveries:
             number = _number(texts, kind)
         except ValueError:
             text = "-".join(texts[name] for name in _DIGITS)
-            problems.append(Problem(subject=path, expected="a date at {YYYY}, {MM} and {DD}", found=text))
+            problems.append(
+                Problem(subject=path, expected="a date at {YYYY}, {MM} and {DD}", found=text)
+            )
             continue
         version = int(texts["VERSION"]) if "VERSION" in texts else None
         filled = _fill(pattern, texts)
@@ -162,7 +186,11 @@ def _character_class(characters: str) -> str:
 
 
 def _number(texts: Mapping[str, str], kind: SpanKind) -> int:
-    return number_of(date(*(int(texts[name]) for name in _DIGITS))) if kind == "date" else int(texts["SPAN"])
+    return (
+        number_of(date(*(int(texts[name]) for name in _DIGITS)))
+        if kind == "date"
+        else int(texts["SPAN"])
+    )
 
 
 def _rank(version: int | None) -> int:
@@ -178,7 +206,9 @@ def _version(number: int, found: Mapping[str, Deliveries], kind: SpanKind) -> in
     newest = {pattern: max(deliveries[number], key=_rank) for pattern, deliveries in found.items()}
     versions = {pattern: version for pattern, version in newest.items() if version is not None}
     if len(set(versions.values())) > 1:
-        expected = f"the same newest version of span {name_of(number, kind)} for events and outcomes"
+        expected = (
+            f"the same newest version of span {name_of(number, kind)} for events and outcomes"
+        )
         raise_if_any(
             Problem(subject=pattern, expected=expected, found=f"version {version}")
             for pattern, version in versions.items()
@@ -193,14 +223,20 @@ def _nothing(pattern: str) -> Problem:
 
 def _missing(numbers: list[int], found: Mapping[str, Deliveries], kind: SpanKind) -> list[Problem]:
     """Returns which patterns lack which of the spans, and which they have."""
-    common = set.intersection(*(set(deliveries) for deliveries in found.values())) if found else set()
+    common = (
+        set.intersection(*(set(deliveries) for deliveries in found.values())) if found else set()
+    )
     problems = []
     for pattern, deliveries in found.items():
         if not (lacking := [number for number in numbers if number not in deliveries]):
             continue
         names = [name_of(number, kind) for number in sorted(deliveries)]
         more = f"{len(names) - SHOWN_SPANS} more and " if len(names) > SHOWN_SPANS else ""
-        advice = f"; {name_of(max(common), kind)} is the newest that all patterns have (data.span)" if common else ""
+        advice = (
+            f"; {name_of(max(common), kind)} is the newest that all patterns have (data.span)"
+            if common
+            else ""
+        )
         wanted = " and ".join(name_of(number, kind) for number in lacking[:SHOWN_SPANS])
         found_text = f"{more}{', '.join(names[-SHOWN_SPANS:])}{advice}"
         problems.append(Problem(subject=pattern, expected=f"the span {wanted}", found=found_text))

@@ -81,7 +81,9 @@ class LogSummary(BaseModel):
             counts = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items())
             lines.append(f"lines     {sum(kinds.values()):>12,}   of {table}: {counts}")
         if self.passed_over:
-            told = "; ".join(f"of {table}: {reasons}" for table, reasons in self.passed_over.items())
+            told = "; ".join(
+                f"of {table}: {reasons}" for table, reasons in self.passed_over.items()
+            )
             lines.append(f"not read  {told}")
         if self.spans:
             lines.insert(0, f"spans     {describe_spans(self.spans)}")
@@ -101,7 +103,9 @@ def summarise(
         version: of the spans.
     """
     clock = common_clock(total.clocks)
-    times, moments = (extent(total.clocks.get(column, {}), clock) if clock else None for column in (TIME, AS_OF))
+    times, moments = (
+        extent(total.clocks.get(column, {}), clock) if clock else None for column in (TIME, AS_OF)
+    )
     if clock is None or times is None or moments is None:
         raise ValueError("expected the counts of a usable log, which has rows and one clock")
     return LogSummary(
@@ -117,7 +121,10 @@ def summarise(
         cold_starts=total.steps[0],
         truncated=total.truncated,
         steps=_quantiles(total),
-        splits={split: {name: total.count_class(split, name) for name in classes or [""]} for split in SPLITS},
+        splits={
+            split: {name: total.count_class(split, name) for name in classes or [""]}
+            for split in SPLITS
+        },
         files={table: dict(sorted(rows.items())) for table, rows in sorted(total.rows.items())},
         lines={
             table: {kind: kinds[kind] for kind in LINE_KINDS if kinds[kind]}
@@ -133,4 +140,7 @@ def summarise(
 def _quantiles(total: Tally) -> dict[str, int]:
     values = sorted(total.steps)
     ranks = list(accumulate(total.steps[value] for value in values))
-    return {f"{quantile:.0%}": values[bisect_left(ranks, quantile * ranks[-1])] for quantile in QUANTILES}
+    return {
+        f"{quantile:.0%}": values[bisect_left(ranks, quantile * ranks[-1])]
+        for quantile in QUANTILES
+    }

@@ -53,7 +53,9 @@ class Table:
 
 def events_table(spec: LogSpec) -> Table:
     """Returns what events have to hold: the keys, the time, and every step feature that is not computed."""
-    features = {name: _kind(type_) for name, type_ in spec.features.items() if name not in DERIVED_STEPS}
+    features = {
+        name: _kind(type_) for name, type_ in spec.features.items() if name not in DERIVED_STEPS
+    }
     columns = spec.columns
     return Table(
         name="events",
@@ -72,11 +74,20 @@ def outcomes_table(spec: LogSpec) -> Table:
     What a model reads has the type that the configuration says, so that a log of whole numbers is no other log.
     """
     label = Kind.SCORE if spec.label.task == "regression" else Kind.CLASS
-    others = {name: _kind(spec.inputs[name]) if name in spec.inputs else Kind.ANY for name in spec.outcome_columns}
+    others = {
+        name: _kind(spec.inputs[name]) if name in spec.inputs else Kind.ANY
+        for name in spec.outcome_columns
+    }
     columns = spec.columns
     return Table(
         name="outcomes",
-        kinds={LEARNER: Kind.KEY, UNIT: Kind.KEY, AS_OF: Kind.CLOCK, spec.label.column: label, **others},
+        kinds={
+            LEARNER: Kind.KEY,
+            UNIT: Kind.KEY,
+            AS_OF: Kind.CLOCK,
+            spec.label.column: label,
+            **others,
+        },
         sources={LEARNER: columns.learner_id, UNIT: columns.unit_id, AS_OF: columns.as_of},
         timezone=spec.timezone,
         nan_as_missing=spec.nan_as_missing,

@@ -84,7 +84,9 @@ def merge_tallies(tallies: Iterable[Tally]) -> Tally:
         total.used_events += tally.used_events
         total.unused = min(filter(None, (total.unused, tally.unused)), default="")
         for column, candidates in tally.lookalikes.items():
-            total.lookalikes[column] = merge_lookalikes([total.lookalikes.get(column, {}), candidates])
+            total.lookalikes[column] = merge_lookalikes(
+                [total.lookalikes.get(column, {}), candidates]
+            )
         for column, twins in tally.twins.items():
             total.twins[column] = total.twins.get(column, set()) | twins
         total.hints += tally.hints

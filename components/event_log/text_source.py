@@ -49,7 +49,9 @@ class TextFault(Exception):
 
 def open_text(path: str) -> BinaryIO:
     """Opens a text file of a log for reading bytes, decompressed where its name ends in `.gz`."""
-    return cast("BinaryIO", gzip.open(path)) if path.lower().endswith(".gz") else Path(path).open("rb")
+    return (
+        cast("BinaryIO", gzip.open(path)) if path.lower().endswith(".gz") else Path(path).open("rb")
+    )
 
 
 def read_blocks(source: BinaryIO) -> Iterator[bytes]:
@@ -74,7 +76,9 @@ def foreign_format(block: bytes) -> str | None:
     nuls = max(start[::2].count(0), start[1::2].count(0))
     if len(start) > 3 and 3 * nuls >= len(start) and b"\0\0" not in start[:4]:
         return _UTF16  # without a byte order mark
-    return next((name for signature, name in _SIGNATURES.items() if start.startswith(signature)), None)
+    return next(
+        (name for signature, name in _SIGNATURES.items() if start.startswith(signature)), None
+    )
 
 
 def excerpt(data: bytes | memoryview) -> str:
@@ -103,5 +107,7 @@ def find_not_utf8(text: bytes, line: int) -> Place | None:
         try:
             content.decode()
         except UnicodeDecodeError as error:
-            return Place(row=number, found=describe(content[max(error.start - 20, 0) : error.end + 20]))
+            return Place(
+                row=number, found=describe(content[max(error.start - 20, 0) : error.end + 20])
+            )
     return None

@@ -127,7 +127,9 @@ class Sighting(BaseModel):
         )
 
 
-def hull(one: tuple[float, float] | None, other: tuple[float, float] | None) -> tuple[float, float] | None:
+def hull(
+    one: tuple[float, float] | None, other: tuple[float, float] | None
+) -> tuple[float, float] | None:
     """Returns the range that holds both."""
     if one is None or other is None:
         return one or other
@@ -148,7 +150,9 @@ def merge_sightings(one: Sightings, other: Sightings) -> Sightings:
     return total
 
 
-def see(read: ClockRead, raw: pl.Series, numbers: Sequence[int], *, timezone: str, **where: str) -> Forms:
+def see(
+    read: ClockRead, raw: pl.Series, numbers: Sequence[int], *, timezone: str, **where: str
+) -> Forms:
     """Counts the times of a chunk by form.
 
     Args:
@@ -160,7 +164,9 @@ def see(read: ClockRead, raw: pl.Series, numbers: Sequence[int], *, timezone: st
     """
     forms: Forms = {}
 
-    def add(form: str, rows: pl.Series, values: pl.Series, moments: pl.Series | None = None) -> None:
+    def add(
+        form: str, rows: pl.Series, values: pl.Series, moments: pl.Series | None = None
+    ) -> None:
         if not (count := int(rows.sum())):
             return
         first = int(rows.arg_max())  # type: ignore[arg-type]
@@ -192,7 +198,9 @@ def _range(values: pl.Series, rows: pl.Series) -> tuple[float, float]:
     return float(chosen.min()), float(chosen.max())  # type: ignore[arg-type]
 
 
-def _sort_numbers(numbers: pl.Series, timezone: str) -> Iterable[tuple[str, pl.Series, pl.Series | None]]:
+def _sort_numbers(
+    numbers: pl.Series, timezone: str
+) -> Iterable[tuple[str, pl.Series, pl.Series | None]]:
     """Yields each form that numbers have, with its rows; of dates, what they are as timestamps."""
     low, high = numbers.min(), numbers.max()
     if low is None:
@@ -200,7 +208,11 @@ def _sort_numbers(numbers: pl.Series, timezone: str) -> Iterable[tuple[str, pl.S
     rest = numbers.is_not_null()
     if any(low < last and high >= first for first, last in (*_NEAR, _HOURS)):  # type: ignore[operator]
         moments = read_compact(numbers, timezone).to_physical()
-        dates, hours, near = moments.is_not_null(), _within(numbers, _HOURS), _within(numbers, *_NEAR)
+        dates, hours, near = (
+            moments.is_not_null(),
+            _within(numbers, _HOURS),
+            _within(numbers, *_NEAR),
+        )
         yield COMPACT, dates & ~hours, moments
         yield EITHER, dates & hours, moments
         yield NEARLY, near & ~dates, None
@@ -215,7 +227,9 @@ def _sort_numbers(numbers: pl.Series, timezone: str) -> Iterable[tuple[str, pl.S
     if (place := bisect_right(_EDGES, max(float(low), 0.0))) == bisect_right(_EDGES, float(high)):  # type: ignore[arg-type]
         yield str(place), rest, None
         return
-    places = pl.Series(np.searchsorted(_EDGES, numbers.cast(pl.Float64).fill_null(0.0).to_numpy(), side="right"))
+    places = pl.Series(
+        np.searchsorted(_EDGES, numbers.cast(pl.Float64).fill_null(0.0).to_numpy(), side="right")
+    )
     for place in places.filter(rest).unique().sort():
         yield str(place), rest & (places == place), None
 
@@ -260,7 +274,9 @@ def judge_clock(sightings: Sightings) -> list[Problem]:
     found = [
         f"{scale.name} {seen}"
         for column in sorted(groups, reverse=True)
-        for scale, seen in sorted(groups[column].items(), key=lambda item: (item[1].path, item[1].row))
+        for scale, seen in sorted(
+            groups[column].items(), key=lambda item: (item[1].path, item[1].row)
+        )
     ]
     expected = f"one kind of time in {TIME} and {AS_OF}" + (
         ", with years of four digits" if SHORT_DATES in scales else ""

@@ -29,7 +29,10 @@ def conclude(read: Tally, joined: Tally, spec: LogSpec, *, splits: bool) -> Tall
     total.hints = merge_hints([*total.hints, *alike, *_unused_events(total)])
     problems = judge_reading(read)
     if not problems:
-        problems = [*_judge_cold_starts(total, spec, alike), *(_judge_splits(total, spec) if splits else [])]
+        problems = [
+            *_judge_cold_starts(total, spec, alike),
+            *(_judge_splits(total, spec) if splits else []),
+        ]
     raise_if_any([*problems, *joined.problems])
     return total
 
@@ -44,7 +47,10 @@ def judge_reading(read: Tally) -> list[Problem]:
     problems += judge_clock(read.clocks)
     if not problems:
         empty = [table for table in ("events", "outcomes") if not read.count_rows(table)]
-        problems += [Problem(subject=f"data.{table}", expected="at least one row", found="none") for table in empty]
+        problems += [
+            Problem(subject=f"data.{table}", expected="at least one row", found="none")
+            for table in empty
+        ]
     return problems
 
 
@@ -81,7 +87,9 @@ def _judge_cold_starts(total: Tally, spec: LogSpec, alike: list[Hint]) -> list[P
         )
     if total.too_late < cold:
         found += f"; {cold - total.too_late:,} have no event at all: do both tables write learner_id and unit_id alike?"
-    return [Problem(subject="the log", expected=expected, found="; ".join([found, *map(str, alike)]))]
+    return [
+        Problem(subject="the log", expected=expected, found="; ".join([found, *map(str, alike)]))
+    ]
 
 
 def _judge_splits(total: Tally, spec: LogSpec) -> list[Problem]:

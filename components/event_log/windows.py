@@ -65,11 +65,15 @@ def find_windows(events: pl.DataFrame, outcomes: pl.DataFrame, max_steps: int) -
 
     event_sequence = seen[SEQUENCE].cast(pl.Int64).to_numpy()
     outcome_sequence = of_outcome[SEQUENCE].cast(pl.Int64).to_numpy()
-    moments = np.concatenate([seen[TIME].to_physical().to_numpy(), outcomes[AS_OF].to_physical().to_numpy()])
+    moments = np.concatenate(
+        [seen[TIME].to_physical().to_numpy(), outcomes[AS_OF].to_physical().to_numpy()]
+    )
     distinct, rank = np.unique(moments, return_inverse=True)
     span = len(distinct)
     stop = np.searchsorted(
-        event_sequence * span + rank[: seen.height], outcome_sequence * span + rank[seen.height :], side="left"
+        event_sequence * span + rank[: seen.height],
+        outcome_sequence * span + rank[seen.height :],
+        side="left",
     )
     first = np.searchsorted(event_sequence, outcome_sequence, side="left")
     end = np.searchsorted(event_sequence, outcome_sequence, side="right")

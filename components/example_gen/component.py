@@ -21,7 +21,9 @@ class ExampleGenSpec(ComponentSpec):  # type: ignore[misc]
 
     PARAMETERS = {
         "input_config": ExecutionParameter(type=example_gen_pb2.Input),
-        "spans": ExecutionParameter(type=str),  # as `data.span` has it; the driver says what it came to
+        "spans": ExecutionParameter(
+            type=str
+        ),  # as `data.span` has it; the driver says what it came to
         "config": ExecutionParameter(type=str),
         "code_fingerprint": ExecutionParameter(type=str),
     }
@@ -40,7 +42,9 @@ class ExampleGen(BaseBeamComponent):  # type: ignore[misc]
 def make_example_gen(config: Config) -> ExampleGen:
     """Returns the node `ExampleGen` of a configuration; its output `examples` has the splits train, eval and test."""
     spec = ExampleGenSpec(
-        input_config=example_gen_pb2.Input(splits=input_splits(config.data.events, config.data.outcomes)),
+        input_config=example_gen_pb2.Input(
+            splits=input_splits(config.data.events, config.data.outcomes)
+        ),
         spans=config.data.span,
         config=LogSpec.of(config).model_dump_json(),
         code_fingerprint=code_fingerprint("event_log", "example_gen", "config", "naming"),

@@ -42,7 +42,9 @@ class LogDriver(driver.Driver):  # type: ignore[misc]
         asked = execution_info.exec_properties
         input_config = proto_utils.json_to_proto(asked[INPUT_CONFIG_KEY], example_gen_pb2.Input())
         patterns = input_patterns(input_config.splits)
-        chosen = choose_spans([pattern for group in patterns.values() for pattern in group], asked[SPANS])
+        chosen = choose_spans(
+            [pattern for group in patterns.values() for pattern in group], asked[SPANS]
+        )
         splits = input_splits(*(chosen.fill(group) for group in patterns.values()))
         found = find_inputs(splits)
         for table, listing in found.items():
@@ -57,7 +59,10 @@ class LogDriver(driver.Driver):  # type: ignore[misc]
         }
 
         result = driver_output_pb2.DriverOutput()
-        changed = {**properties, INPUT_CONFIG_KEY: proto_utils.proto_to_json(example_gen_pb2.Input(splits=splits))}
+        changed = {
+            **properties,
+            INPUT_CONFIG_KEY: proto_utils.proto_to_json(example_gen_pb2.Input(splits=splits)),
+        }
         for name, value in changed.items():
             if value is not None:
                 data_types_utils.set_metadata_value(result.exec_properties[name], value)
@@ -67,16 +72,24 @@ class LogDriver(driver.Driver):  # type: ignore[misc]
         result.output_artifacts[EXAMPLES_KEY].artifacts.append(examples)
         return result
 
-    def _find_version(self, execution_info: ExecutionInfo, chosen: ChosenSpans, fingerprint: str) -> int | None:
+    def _find_version(
+        self, execution_info: ExecutionInfo, chosen: ChosenSpans, fingerprint: str
+    ) -> int | None:
         """Returns the version of the spans: the file's where the pattern of one span has it, else one of our counting.
 
         A log without spans has none.
         """
         if not chosen.spans or (len(chosen.spans) == 1 and chosen.spans[0].version is not None):
             return chosen.spans[0].version if chosen.spans else None
-        [node] = [spec for spec in execution_info.pipeline_node.contexts.contexts if spec.type.name == "node"]
+        [node] = [
+            spec
+            for spec in execution_info.pipeline_node.contexts.contexts
+            if spec.type.name == "node"
+        ]
         with self._mlmd_connection as handle:
-            context = handle.store.get_context_by_type_and_name("node", node.name.field_value.string_value)
+            context = handle.store.get_context_by_type_and_name(
+                "node", node.name.field_value.string_value
+            )
             artifacts = handle.store.get_artifacts_by_context(context.id) if context else []
         names = join_names(chosen.names)
         known = [
@@ -100,4 +113,8 @@ def next_version(known: Iterable[tuple[str, int]], fingerprint: str) -> int:
 
 
 def _text(artifact: metadata_store_pb2.Artifact, name: str) -> str:
-    return str(artifact.custom_properties[name].string_value) if name in artifact.custom_properties else ""
+    return (
+        str(artifact.custom_properties[name].string_value)
+        if name in artifact.custom_properties
+        else ""
+    )

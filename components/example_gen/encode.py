@@ -15,7 +15,15 @@ from components.naming import AS_OF, LEARNER, NUM_STEPS, UNIT
 
 def feature_columns(spec: LogSpec) -> list[str]:
     """Returns the names of an example's features: keys, label, columns of outcomes, steps."""
-    return [LEARNER, UNIT, AS_OF, NUM_STEPS, spec.label.column, *spec.outcome_columns, *spec.features]
+    return [
+        LEARNER,
+        UNIT,
+        AS_OF,
+        NUM_STEPS,
+        spec.label.column,
+        *spec.outcome_columns,
+        *spec.features,
+    ]
 
 
 def encode(joined: pl.DataFrame, columns: Sequence[str]) -> list[bytes]:
@@ -38,11 +46,16 @@ def encode(joined: pl.DataFrame, columns: Sequence[str]) -> list[bytes]:
     return [b"".join(row) for row in zip(*parts, strict=True)]
 
 
-def _encode_column(coder: RecordBatchToExamplesEncoder, name: str, column: pl.Series) -> list[bytes]:
+def _encode_column(
+    coder: RecordBatchToExamplesEncoder, name: str, column: pl.Series
+) -> list[bytes]:
     values = _lists(column)
     encoded: list[bytes] = coder.encode(pa.RecordBatch.from_arrays([values], [name]))
     if values.null_count:
-        return [b"" if missing else part for part, missing in zip(encoded, values.is_null().to_pylist(), strict=True)]
+        return [
+            b"" if missing else part
+            for part, missing in zip(encoded, values.is_null().to_pylist(), strict=True)
+        ]
     return encoded
 
 
@@ -52,7 +65,9 @@ def _lists(column: pl.Series) -> pa.Array:
     if isinstance(column.dtype, pl.List):
         values = _feature_values(array.values)
         if values.null_count:
-            values = pc.fill_null(values, b"" if pa.types.is_large_binary(values.type) else float("nan"))
+            values = pc.fill_null(
+                values, b"" if pa.types.is_large_binary(values.type) else float("nan")
+            )
         return pa.LargeListArray.from_arrays(array.offsets, values)
     offsets = pa.array(range(len(array) + 1), pa.int64())
     return pa.LargeListArray.from_arrays(offsets, _feature_values(array), mask=array.is_null())

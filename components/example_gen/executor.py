@@ -30,7 +30,10 @@ class Executor(BaseBeamExecutor):  # type: ignore[misc]
     """Reads, checks, joins, encodes and splits a log in one pass."""
 
     def Do(
-        self, input_dict: dict[str, list[Any]], output_dict: dict[str, list[Any]], exec_properties: dict[str, Any]
+        self,
+        input_dict: dict[str, list[Any]],
+        output_dict: dict[str, list[Any]],
+        exec_properties: dict[str, Any],
     ) -> None:
         """Writes the examples of a log, and `log_summary.json` beside the splits.
 
@@ -47,7 +50,9 @@ class Executor(BaseBeamExecutor):  # type: ignore[misc]
         examples.split_names = artifact_utils.encode_split_names(list(SPLITS))
         folders = {split: artifact_utils.get_split_uri([examples], split) for split in SPLITS}
         spec = LogSpec.model_validate_json(exec_properties["config"])
-        input_config = proto_utils.json_to_proto(exec_properties["input_config"], example_gen_pb2.Input())
+        input_config = proto_utils.json_to_proto(
+            exec_properties["input_config"], example_gen_pb2.Input()
+        )
 
         found = find_inputs(input_config.splits)
         files = {table: listing.files for table, listing in found.items()}

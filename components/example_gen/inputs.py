@@ -12,7 +12,9 @@ from components.event_log.problems import raise_if_any
 TABLES = ("events", "outcomes")
 
 
-def input_splits(events: Sequence[str], outcomes: Sequence[str]) -> list[example_gen_pb2.Input.Split]:
+def input_splits(
+    events: Sequence[str], outcomes: Sequence[str]
+) -> list[example_gen_pb2.Input.Split]:
     """Returns input splits named `events-1`, `events-2`, ..., `outcomes-1`, ..."""
     return [
         example_gen_pb2.Input.Split(name=f"{table}-{number}", pattern=pattern)
@@ -35,6 +37,8 @@ def find_inputs(splits: Iterable[example_gen_pb2.Input.Split]) -> dict[str, List
     Raises:
         LogError: files are missing, or cannot be used.
     """
-    found = {table: find_files(table, patterns) for table, patterns in input_patterns(splits).items()}
+    found = {
+        table: find_files(table, patterns) for table, patterns in input_patterns(splits).items()
+    }
     raise_if_any(problem for listing in found.values() for problem in listing.problems)
     return found

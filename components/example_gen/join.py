@@ -15,7 +15,9 @@ from components.naming import AS_OF, NUM_STEPS, TIME, TIME_SINCE_PREVIOUS, TIME_
 STEPS_PER_BATCH = 1_000_000  # bounds the memory of one batch of joined rows
 
 
-def join(events: pl.DataFrame, outcomes: pl.DataFrame, features: Sequence[str], max_steps: int) -> pl.DataFrame:
+def join(
+    events: pl.DataFrame, outcomes: pl.DataFrame, features: Sequence[str], max_steps: int
+) -> pl.DataFrame:
     """Joins every outcome with its last `max_steps` events before `as_of`.
 
     Args:
@@ -42,19 +44,29 @@ def join_batches(
     cuts = np.cumsum(windows.num_steps) // steps
     bounds = [0, *(np.flatnonzero(np.diff(cuts)) + 1), outcomes.height]
     for low, high in pairwise(bounds):
-        yield _gather(events, outcomes[low:high], windows.start[low:high], windows.stop[low:high], features)
+        yield _gather(
+            events, outcomes[low:high], windows.start[low:high], windows.stop[low:high], features
+        )
 
 
 def _time_since_previous(windows: Windows) -> pl.Series:
     """Returns the time since the event before it in the sequence, 0 for the sequence's first."""
     times = windows.events[TIME].to_physical().to_numpy()
     since = np.diff(times, prepend=times[:1])
-    since[windows.first[windows.first < len(since)]] = 0  # an empty sequence's first row is the next one's
-    return pl.Series(TIME_SINCE_PREVIOUS, since / _units_per_second(windows.events), dtype=pl.Float32)
+    since[windows.first[windows.first < len(since)]] = (
+        0  # an empty sequence's first row is the next one's
+    )
+    return pl.Series(
+        TIME_SINCE_PREVIOUS, since / _units_per_second(windows.events), dtype=pl.Float32
+    )
 
 
 def _gather(
-    events: pl.DataFrame, outcomes: pl.DataFrame, start: Positions, stop: Positions, features: Sequence[str]
+    events: pl.DataFrame,
+    outcomes: pl.DataFrame,
+    start: Positions,
+    stop: Positions,
+    features: Sequence[str],
 ) -> pl.DataFrame:
     """Copies the rows `start` to `stop` of `events` behind each outcome, as lists."""
     num_steps = stop - start
@@ -70,7 +82,9 @@ def _gather(
 
 
 def _lists(offsets: Positions, values: pl.Series) -> pl.Series:
-    return pl.Series(pl.from_arrow(pa.LargeListArray.from_arrays(pa.array(offsets), values.to_arrow())))
+    return pl.Series(
+        pl.from_arrow(pa.LargeListArray.from_arrays(pa.array(offsets), values.to_arrow()))
+    )
 
 
 def _units_per_second(events: pl.DataFrame) -> float:

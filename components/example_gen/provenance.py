@@ -58,4 +58,6 @@ def join_names(spans: Iterable[str]) -> str:
 def describe_data(examples: Artifact) -> DataProvenance:
     """Returns where examples came from."""
     held = examples.mlmd_artifact.custom_properties
-    return DataProvenance.of({name: getattr(value, value.WhichOneof("value")) for name, value in held.items()})
+    return DataProvenance.of(
+        {name: getattr(value, value.WhichOneof("value")) for name, value in held.items()}
+    )

@@ -14,7 +14,9 @@ from components.example_gen.encode import encode, feature_columns
 from components.example_gen.join import join_batches
 from components.naming import SPLIT
 
-OPTIONS = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=3)  # half of level 6's time, a fifth larger
+OPTIONS = tf.io.TFRecordOptions(
+    compression_type="GZIP", compression_level=3
+)  # half of level 6's time, a fifth larger
 
 
 def write_shards(part: Part | None, spec: LogSpec, folders: dict[str, str], number: int) -> None:
@@ -32,7 +34,9 @@ def write_shards(part: Part | None, spec: LogSpec, folders: dict[str, str], numb
         if part is None:
             return
         for batch in join_batches(part.windows, part.outcomes, list(spec.features)):
-            for split, example in zip(batch[SPLIT], encode(batch, feature_columns(spec)), strict=True):
+            for split, example in zip(
+                batch[SPLIT], encode(batch, feature_columns(spec)), strict=True
+            ):
                 writers[split].write(example)
 
 

@@ -38,7 +38,9 @@ class Tallies(NamedTuple):
 class ExamplesFromLog(beam.PTransform):  # type: ignore[misc]
     """Reads a log and writes its examples, a shard per split and partition, and what was counted on the way."""
 
-    def __init__(self, files: dict[str, list[LogFile]], spec: LogSpec, folders: dict[str, str]) -> None:
+    def __init__(
+        self, files: dict[str, list[LogFile]], spec: LogSpec, folders: dict[str, str]
+    ) -> None:
         """Binds the transform.
 
         Args:
@@ -55,11 +57,16 @@ class ExamplesFromLog(beam.PTransform):  # type: ignore[misc]
         read = (
             pipeline
             | "Files" >> beam.Create(files, reshuffle=True)
-            | "Read" >> beam.ParDo(_ReadFile(self._spec), self._sample(pipeline)).with_outputs("tallies", main="rows")
+            | "Read"
+            >> beam.ParDo(_ReadFile(self._spec), self._sample(pipeline)).with_outputs(
+                "tallies", main="rows"
+            )
         )
         read_tally = read.tallies | "SumRead" >> beam.CombineGlobally(merge_tallies)
         # A partition without rows still writes its shards, so that their names are complete.
-        every = pipeline | "Partitions" >> beam.Create([(number, ("", b"")) for number in range(self._spec.partitions)])
+        every = pipeline | "Partitions" >> beam.Create(
+            [(number, ("", b"")) for number in range(self._spec.partitions)]
+        )
         join = _JoinPartition(self._spec, self._files["outcomes"], self._folders)
         joined_tally = (
             (read.rows, every)
@@ -98,7 +105,9 @@ class _ReadFile(beam.DoFn):  # type: ignore[misc]
         for frame, tally in read_table(file, table, sample):
             yield beam.pvalue.TaggedOutput("tallies", tally)
             if frame is not None:
-                for number, rows in partition(frame, self._spec.splits.seed, self._spec.partitions).items():
+                for number, rows in partition(
+                    frame, self._spec.splits.seed, self._spec.partitions
+                ).items():
                     yield number, (name, _to_ipc(rows))
 
 

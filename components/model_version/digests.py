@@ -20,7 +20,9 @@ def file_digests(folder: Path) -> dict[str, str]:
     Raises:
         OSError: a file cannot be read.
     """
-    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    names = sorted(
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
+    )
     found = {}
     for name in names:
         if name != MANIFEST:

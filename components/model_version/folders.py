@@ -17,7 +17,9 @@ MANIFEST = "manifest.json"
 SAVED_MODEL = "saved_model.pb"
 
 _NUMBER = re.compile(r"[ \t\n\v\f\r]*([+-]?[0-9]+)[ \t\n\v\f\r]*")
-_MAX_CHARACTERS = 255  # of a name in a file system; longer texts are no names, and slow to read as numbers
+_MAX_CHARACTERS = (
+    255  # of a name in a file system; longer texts are no names, and slow to read as numbers
+)
 _LEAST, LARGEST = -(2**63), 2**63 - 1
 
 
@@ -77,7 +79,11 @@ def find_versions(folder: Path, *, other_uses: Iterable[str] = ()) -> VersionFol
     if not folder.is_dir():
         return VersionFolders({}, {})
     ignored = set(other_uses)
-    names = [item.name for item in folder.iterdir() if not item.name.startswith(".") and item.name not in ignored]
+    names = [
+        item.name
+        for item in folder.iterdir()
+        if not item.name.startswith(".") and item.name not in ignored
+    ]
     by_number = index_versions(names)
     paths, passed_over = {}, {}
     for name in names:

@@ -33,7 +33,10 @@ _GRAPH = ""  # the scope of nodes that are in no function
 _INIT_COLLECTIONS = ("saved_model_main_op", "legacy_init_op")
 _ASSET_COLLECTION = "saved_model_assets"
 _INIT_SIGNATURE = "__saved_model_init_op"  # which no server answers
-_CALLS = {"PartitionedCall", "StatefulPartitionedCall"}  # inputs are the function's arguments, in their order
+_CALLS = {
+    "PartitionedCall",
+    "StatefulPartitionedCall",
+}  # inputs are the function's arguments, in their order
 _FROM_ELEMENTS = {"TensorDataset", "TensorSliceDataset"}
 _OVER_ELEMENTS = {"FlatMapDataset", "MapDataset", "ParallelMapDataset", "ParallelMapDatasetV2"}
 _SAME_VALUE = {"ExpandDims", "Identity", "Reshape"}
@@ -53,12 +56,16 @@ def require_safe(model: Path, *, also_allowed: Collection[str] = ()) -> None:
     try:
         saved = SavedModel.FromString((model / SAVED_MODEL).read_bytes())
     except (OSError, DecodeError) as error:
-        raise VersionError(f"{model}: expected a SavedModel, found no {SAVED_MODEL} that can be read.") from error
+        raise VersionError(
+            f"{model}: expected a SavedModel, found no {SAVED_MODEL} that can be read."
+        ) from error
     for meta_graph in saved.meta_graphs:
         require_safe_graph(meta_graph, str(model), also_allowed=also_allowed)
 
 
-def require_safe_graph(meta_graph: MetaGraphDef, where: str, *, also_allowed: Collection[str] = ()) -> None:
+def require_safe_graph(
+    meta_graph: MetaGraphDef, where: str, *, also_allowed: Collection[str] = ()
+) -> None:
     """Checks one graph.
 
     Args:
@@ -90,7 +97,9 @@ def graph_problems(meta_graph: MetaGraphDef, *, also_allowed: Collection[str] = 
     known = allowed | graph.functions.keys()
     unknown = {node.op: scope for scope, node in graph.all_nodes() if node.op not in known}
     for operation, scope in sorted(unknown.items()):
-        problems.append(f"operation {operation[:100]} in {_shown(scope)}, which may touch files or run code")
+        problems.append(
+            f"operation {operation[:100]} in {_shown(scope)}, which may touch files or run code"
+        )
 
     problems += _asset_names(meta_graph)
     problems += _served_checkpoints(graph, meta_graph, set(also_allowed))
@@ -105,14 +114,22 @@ def _asset_names(meta_graph: MetaGraphDef) -> Iterator[str]:
             yield f"asset {asset.filename[:200]!r}, which is not inside of the model"
 
 
-def _served_checkpoints(graph: _Graph, meta_graph: MetaGraphDef, also_allowed: set[str]) -> Iterator[str]:
+def _served_checkpoints(
+    graph: _Graph, meta_graph: MetaGraphDef, also_allowed: set[str]
+) -> Iterator[str]:
     """Yields operations on checkpoints that a request, or the start of the model, would run."""
     served = [*_asked_for(meta_graph), *_run_at_the_start(meta_graph)]
-    for scope, node in graph.reachable(served, list(meta_graph.object_graph_def.concrete_functions)):
+    for scope, node in graph.reachable(
+        served, list(meta_graph.object_graph_def.concrete_functions)
+    ):
         if node.op in CHECKPOINTS - also_allowed:
             yield f"operation {node.op} in {_shown(scope)}, which a request or the start of the model would run"
 
-    restore = [_node_name(meta_graph.saver_def.restore_op_name)] if meta_graph.saver_def.restore_op_name else []
+    restore = (
+        [_node_name(meta_graph.saver_def.restore_op_name)]
+        if meta_graph.saver_def.restore_op_name
+        else []
+    )
     file_name = _node_name(meta_graph.saver_def.filename_tensor_name)
     for scope, node in graph.reachable(restore, []):
         if node.op in CHECKPOINTS - {"RestoreV2"} - also_allowed:
@@ -125,7 +142,9 @@ def _other_files(graph: _Graph, meta_graph: MetaGraphDef, also_allowed: set[str]
     """Yields operations that read a file which is no asset of the model."""
     assets = {_node_name(asset.tensor_info.name) for asset in _assets(meta_graph)}
     # An asset's node has the asset's path while the model is loaded, and its own value when a request runs it.
-    requests = (node for scope, node in graph.reachable(_asked_for(meta_graph), []) if scope == _GRAPH)
+    requests = (
+        node for scope, node in graph.reachable(_asked_for(meta_graph), []) if scope == _GRAPH
+    )
     assets -= {node.name for node in requests if node.op != "Placeholder"}
     reading = READS_ASSET.keys() - also_allowed
     for scope, node in graph.all_nodes():
@@ -151,8 +170,12 @@ def _assets(meta_graph: MetaGraphDef) -> list[AssetFileDef]:
 
 def _asked_for(meta_graph: MetaGraphDef) -> list[str]:
     """Returns the nodes that requests compute."""
-    signatures = [item for name, item in meta_graph.signature_def.items() if name != _INIT_SIGNATURE]
-    infos = [info for item in signatures for info in (*item.outputs.values(), *item.inputs.values())]
+    signatures = [
+        item for name, item in meta_graph.signature_def.items() if name != _INIT_SIGNATURE
+    ]
+    infos = [
+        info for item in signatures for info in (*item.outputs.values(), *item.inputs.values())
+    ]
     return [_node_name(name) for info in infos for name in _tensors(info)]
 
 
@@ -170,7 +193,13 @@ def _run_at_the_start(meta_graph: MetaGraphDef) -> list[str]:
 def _tensors(info: Any) -> list[str]:
     sparse = info.coo_sparse
     parts = [part.name for part in info.composite_tensor.components]
-    return [info.name, sparse.values_tensor_name, sparse.indices_tensor_name, sparse.dense_shape_tensor_name, *parts]
+    return [
+        info.name,
+        sparse.values_tensor_name,
+        sparse.indices_tensor_name,
+        sparse.dense_shape_tensor_name,
+        *parts,
+    ]
 
 
 def _bound_kinds(meta_graph: MetaGraphDef) -> dict[str, list[str]]:
@@ -198,7 +227,10 @@ class _Graph:
     def __post_init__(self) -> None:
         self.functions = {item.signature.name: item for item in self.graph_def.library.function}
         self.nodes = {_GRAPH: {node.name: node for node in self.graph_def.node}}
-        self.nodes |= {name: {node.name: node for node in item.node_def} for name, item in self.functions.items()}
+        self.nodes |= {
+            name: {node.name: node for node in item.node_def}
+            for name, item in self.functions.items()
+        }
         self.calls, self.callees = defaultdict(list), defaultdict(list)
         for scope, node in self.all_nodes():
             called = self._called(node)
@@ -213,7 +245,9 @@ class _Graph:
             for node in function.node_def:
                 yield name, node
 
-    def reachable(self, names: Iterable[str], functions: Iterable[str]) -> Iterator[tuple[str, NodeDef]]:
+    def reachable(
+        self, names: Iterable[str], functions: Iterable[str]
+    ) -> Iterator[tuple[str, NodeDef]]:
         """Yields what runs when nodes of the graph, or functions, are computed; a function as a whole."""
         pending, seen = list(names), set()
         called: set[str] = set()
@@ -249,7 +283,9 @@ class _Graph:
                 self._step(*at, found, pending)
         return found
 
-    def _step(self, scope: str, tensor: str, found: set[str], pending: list[tuple[str, str]]) -> None:
+    def _step(
+        self, scope: str, tensor: str, found: set[str], pending: list[tuple[str, str]]
+    ) -> None:
         """Follows a value one step back."""
         name = _node_name(tensor)
         node = self.nodes[scope].get(name)
@@ -269,12 +305,18 @@ class _Graph:
     def _assigned(self, variable: str, found: set[str]) -> list[tuple[str, str]]:
         """Returns what a variable of the graph is set to; an asset's name goes through one."""
         handle = self.nodes[_GRAPH].get(variable)
-        if handle is None or handle.op != "VarHandleOp" or self._shared_name(handle) in self._shared_names:
+        if (
+            handle is None
+            or handle.op != "VarHandleOp"
+            or self._shared_name(handle) in self._shared_names
+        ):
             found.add("?")
             return []
         values = []
         for node in self.graph_def.node:
-            if variable not in {_node_name(item) for item in node.input if not item.startswith("^")}:
+            if variable not in {
+                _node_name(item) for item in node.input if not item.startswith("^")
+            }:
                 continue
             if node.op == "AssignVariableOp" and _node_name(_input(node, 0)) == variable:
                 values.append((_GRAPH, _input(node, 1)))
@@ -285,7 +327,9 @@ class _Graph:
     @cached_property
     def _shared_names(self) -> set[str]:
         """Names of variables that more than one node stands for."""
-        counts = Counter(self._shared_name(node) for _, node in self.all_nodes() if node.op == "VarHandleOp")
+        counts = Counter(
+            self._shared_name(node) for _, node in self.all_nodes() if node.op == "VarHandleOp"
+        )
         return {name for name, count in counts.items() if count > 1}
 
     @staticmethod
@@ -312,7 +356,9 @@ class _Graph:
                 found.add("?")
         return values
 
-    def _elements(self, scope: str, node: NodeDef, place: int, found: set[str]) -> list[tuple[str, str]]:
+    def _elements(
+        self, scope: str, node: NodeDef, place: int, found: set[str]
+    ) -> list[tuple[str, str]]:
         """Returns what a function over a data set's elements gets as an argument."""
         source = self.nodes[scope].get(_node_name(_input(node, 0)))
         if source is None or source.op not in _FROM_ELEMENTS or place >= len(source.input):

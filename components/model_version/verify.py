@@ -51,13 +51,21 @@ def _root(folder: Path, within: Path) -> Path:
     allowed = within.resolve(strict=True)
     allowed = allowed.parent if allowed.name == GPU else allowed
     if not real.is_relative_to(allowed):
-        raise VersionError(f"{folder}: expected a folder in {allowed}, found a link to {real}; copy it there.")
-    is_export = real.name == GPU and not (real / MANIFEST).exists() and (real.parent / MANIFEST).exists()
+        raise VersionError(
+            f"{folder}: expected a folder in {allowed}, found a link to {real}; copy it there."
+        )
+    is_export = (
+        real.name == GPU and not (real / MANIFEST).exists() and (real.parent / MANIFEST).exists()
+    )
     return real.parent if is_export else real
 
 
 def _entries(root: Path) -> list[Path]:
-    return [Path(parent, name) for parent, folders, files in os.walk(root, onerror=_raise) for name in folders + files]
+    return [
+        Path(parent, name)
+        for parent, folders, files in os.walk(root, onerror=_raise)
+        for name in folders + files
+    ]
 
 
 def _raise(error: OSError) -> None:
@@ -74,7 +82,9 @@ def _check_entry(path: Path, root: Path) -> None:
         return
     mode = path.stat().st_mode
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        raise VersionError(f"{path}: expected a file or a folder, found a pipe, a socket or a device.")
+        raise VersionError(
+            f"{path}: expected a file or a folder, found a pipe, a socket or a device."
+        )
 
 
 def _check_digests(folder: Path, root: Path, require_manifest: bool) -> str | None:
@@ -82,7 +92,9 @@ def _check_digests(folder: Path, root: Path, require_manifest: bool) -> str | No
     if manifest is None or not has_digests(manifest):
         found = f"no {MANIFEST}" if manifest is None else f"a {MANIFEST} without digests"
         if require_manifest:
-            raise VersionError(f"{folder}: expected a {MANIFEST} with the digests of what was pushed, found {found}.")
+            raise VersionError(
+                f"{folder}: expected a {MANIFEST} with the digests of what was pushed, found {found}."
+            )
         return f"{folder}: found {found}, so nobody knows whether its files are those that were pushed."
 
     changed = difference(root, manifest)
@@ -101,7 +113,9 @@ def _read_manifest(root: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (ValueError, RecursionError) as error:
-        raise VersionError(f"{path}: expected JSON, found what cannot be read as that ({error}).") from error
+        raise VersionError(
+            f"{path}: expected JSON, found what cannot be read as that ({error})."
+        ) from error
     if not isinstance(manifest, dict):
         raise VersionError(f"{path}: expected a JSON object, found something else.")
     return manifest

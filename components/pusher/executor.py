@@ -38,13 +38,19 @@ class Executor(BaseExecutor):  # type: ignore[misc]
         Raises:
             PushError: the version cannot be written; the folder is as it was.
         """
-        inputs = {name: artifact_utils.get_single_instance(found) for name, found in input_dict.items()}
+        inputs = {
+            name: artifact_utils.get_single_instance(found) for name, found in input_dict.items()
+        }
         pushed_model = artifact_utils.get_single_instance(output_dict["pushed_model"])
         evaluation = json.loads(Path(inputs["evaluation"].uri, METRICS).read_text(encoding="utf-8"))
         config = Config.model_validate_json(exec_properties["config"])
-        reason = _reason_against(inputs, evaluation) or (None if config.push.enabled else NOT_ENABLED)
+        reason = _reason_against(inputs, evaluation) or (
+            None if config.push.enabled else NOT_ENABLED
+        )
         version, destination = (
-            (None, None) if reason else self._push(inputs, config, exec_properties["directory"], evaluation)
+            (None, None)
+            if reason
+            else self._push(inputs, config, exec_properties["directory"], evaluation)
         )
         pushed_model.set_int_custom_property("pushed", 0 if reason else 1)
         if reason:
@@ -52,11 +58,20 @@ class Executor(BaseExecutor):  # type: ignore[misc]
         else:
             pushed_model.set_string_custom_property("pushed_version", str(version))
             pushed_model.set_string_custom_property("pushed_destination", str(destination))
-        content = {"pushed": not reason, "version": version, "destination": destination, "reason": reason}
+        content = {
+            "pushed": not reason,
+            "version": version,
+            "destination": destination,
+            "reason": reason,
+        }
         write_text(Path(pushed_model.uri, PUSH), json.dumps(content, indent=2) + "\n")
 
     def _push(
-        self, inputs: dict[str, Artifact], config: Config, directory: str, evaluation: dict[str, Any]
+        self,
+        inputs: dict[str, Artifact],
+        config: Config,
+        directory: str,
+        evaluation: dict[str, Any],
     ) -> tuple[int, str]:
         if "://" in directory:
             raise PushError(

@@ -25,7 +25,11 @@ def link_gpu_exports(directory: Path) -> None:
         for link in folder.iterdir():
             if link.is_symlink() and not link.exists():
                 link.unlink(missing_ok=True)
-    there = index_versions(item.name for item in directory.iterdir()).values() if directory.is_dir() else []
+    there = (
+        index_versions(item.name for item in directory.iterdir()).values()
+        if directory.is_dir()
+        else []
+    )
     with_export = {name for name in there if (directory / name / GPU / SAVED_MODEL).is_file()}
     if not with_export and not folder.is_dir():
         return

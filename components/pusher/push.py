@@ -47,7 +47,9 @@ def push_version(model: Path, directory: Path, manifest: Mapping[str, Any]) -> t
         PushError: `model` is no SavedModel, or `directory` cannot be written to; no version was added.
     """
     if not (model / SAVED_MODEL).is_file():
-        raise PushError(f"{model}: expected a SavedModel, found no {SAVED_MODEL} in it. Nothing was pushed.")
+        raise PushError(
+            f"{model}: expected a SavedModel, found no {SAVED_MODEL} in it. Nothing was pushed."
+        )
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with _folder_beside(directory) as folder:
@@ -105,7 +107,9 @@ def _publish(copy: Path, directory: Path, manifest: Mapping[str, Any]) -> tuple[
 def _folder_beside(directory: Path) -> Iterator[Path]:
     """Yields a hidden folder in `directory`, removed in any case; takes away what dead pushes left."""
     with open_regular(directory / LOCK) as lock:
-        with suppress(OSError):  # somebody else is pushing, or the file system has no locks: then nothing is removed
+        with suppress(
+            OSError
+        ):  # somebody else is pushing, or the file system has no locks: then nothing is removed
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             _remove_leftovers(directory)
         with suppress(OSError):

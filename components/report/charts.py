@@ -55,18 +55,28 @@ def line_chart(
     parts = [_axes(x, y, x_label, y_label, whole_x=whole_x)]
     if mark is not None:
         parts.append(
-            Markup('<line class="mark" x1="{0}" x2="{0}" y1="{1}" y2="{2}"/>').format(x(mark), TOP, HEIGHT - BOTTOM)
+            Markup('<line class="mark" x1="{0}" x2="{0}" y1="{1}" y2="{2}"/>').format(
+                x(mark), TOP, HEIGHT - BOTTOM
+            )
         )
     parts += [_line(line, x, y) for line in series]
     return _svg(title, parts, "chart")
 
 
 def _line(line: Series, x: Scale, y: Scale) -> Markup:
-    points = [(x(at), y(to)) for at, to in zip(line.xs, line.ys, strict=True) if to is not None and math.isfinite(to)]
+    points = [
+        (x(at), y(to))
+        for at, to in zip(line.xs, line.ys, strict=True)
+        if to is not None and math.isfinite(to)
+    ]
     if len(points) == 1:
-        return Markup('<circle class="dot s{}" cx="{}" cy="{}" r="3"/>').format(line.style, *points[0])
+        return Markup('<circle class="dot s{}" cx="{}" cy="{}" r="3"/>').format(
+            line.style, *points[0]
+        )
     path = "M" + "L".join(f"{px:g},{py:g}" for px, py in points) if points else "M0,0"
-    return Markup('<path class="line s{}" d="{}"><title>{}</title></path>').format(line.style, path, line.name)
+    return Markup('<path class="line s{}" d="{}"><title>{}</title></path>').format(
+        line.style, path, line.name
+    )
 
 
 def histogram(bars: Bars, *, title: str, x_label: str, y_label: str) -> Markup:
@@ -79,7 +89,9 @@ def sparkline(bars: Bars, *, title: str, width: int = 72, height: int = 22) -> M
     """Returns a histogram the size of a word."""
     x = Scale(bars.edges[0], bars.edges[-1], 0, width)
     y = Scale(0, max(bars.counts) or 1, height - 1, 1)
-    base = Markup('<line class="base" x1="0" x2="{0}" y1="{1}" y2="{1}"/>').format(width, height - 0.5)
+    base = Markup('<line class="base" x1="0" x2="{0}" y1="{1}" y2="{1}"/>').format(
+        width, height - 0.5
+    )
     return _svg(title, [*_columns(bars, x, y), base], "spark", width, height)
 
 
@@ -88,12 +100,19 @@ def _columns(bars: Bars, x: Scale, y: Scale) -> Iterable[Markup]:
         if height > 0:
             left, right, top = x(low), x(high), y(height)
             yield Markup('<rect class="column" x="{}" y="{}" width="{}" height="{}"/>').format(
-                left, min(top, y.start - 1), _length(right - left - 0.6), _length(max(y.start - top, 1))
+                left,
+                min(top, y.start - 1),
+                _length(right - left - 0.6),
+                _length(max(y.start - top, 1)),
             )
 
 
 def bar(
-    value: float | None, *, domain: Domain = (0, 1), interval: Domain | None = None, mark: float | None = None
+    value: float | None,
+    *,
+    domain: Domain = (0, 1),
+    interval: Domain | None = None,
+    mark: float | None = None,
 ) -> Markup:
     """Returns a bar for a cell of a table, with its interval as a whisker and a tick at `mark`.
 
@@ -101,7 +120,10 @@ def bar(
     """
     width, height = 110, 16
     x = Scale(*domain, 0, width)
-    place = {name: min(max(x(at), 0.0), float(width)) for name, at in _known(value=value, mark=mark).items()}
+    place = {
+        name: min(max(x(at), 0.0), float(width))
+        for name, at in _known(value=value, mark=mark).items()
+    }
     parts = [Markup('<rect class="track" x="0" y="4" width="{}" height="8"/>').format(width)]
     if "value" in place:
         zero = min(max(x(0), 0.0), float(width))
@@ -110,9 +132,15 @@ def bar(
         parts.append(filled.format(left, _length(right - left)))
     if interval:
         low, high = (min(max(x(end), 0.0), float(width)) for end in interval)
-        parts.append(Markup('<path class="whisker" d="M{0},8H{1}M{0},5.5V10.5M{1},5.5V10.5"/>').format(low, high))
+        parts.append(
+            Markup('<path class="whisker" d="M{0},8H{1}M{0},5.5V10.5M{1},5.5V10.5"/>').format(
+                low, high
+            )
+        )
     if "mark" in place:
-        parts.append(Markup('<line class="mark" x1="{0}" x2="{0}" y1="1" y2="15"/>').format(place["mark"]))
+        parts.append(
+            Markup('<line class="mark" x1="{0}" x2="{0}" y1="1" y2="15"/>').format(place["mark"])
+        )
     return Markup(
         '<svg class="inline" viewBox="0 0 {0} {1}" width="{0}" height="{1}" preserveAspectRatio="none"'
         ' aria-hidden="true">{2}</svg>'
@@ -148,7 +176,9 @@ def heat_map(
             if cell:
                 left, right, low, high = x(edges[i]), x(edges[i + 1]), y(edges[j]), y(edges[j + 1])
                 shade = round(0.1 + 0.9 * math.sqrt(cell / top), 2)
-                parts.append(square.format(left, high, _length(right - left), _length(low - high), shade))
+                parts.append(
+                    square.format(left, high, _length(right - left), _length(low - high), shade)
+                )
     diagonal = Series("predicted = actual", domain, domain, 0)
     return _svg(title, [_axes(x, y, x_label, y_label), *parts, _line(diagonal, x, y)], "chart")
 
@@ -161,15 +191,25 @@ def _axes(x: Scale, y: Scale, x_label: str, y_label: str, *, whole_x: bool = Fal
     parts = []
     for value in ticks(y.low, y.high):
         at = y(value)
-        parts.append(Markup('<line class="grid" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(LEFT, WIDTH - RIGHT, at, at))
-        parts.append(Markup('<text class="y" x="{}" y="{}">{}</text>').format(LEFT - 6, at + 4, _tick(value)))
+        parts.append(
+            Markup('<line class="grid" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(
+                LEFT, WIDTH - RIGHT, at, at
+            )
+        )
+        parts.append(
+            Markup('<text class="y" x="{}" y="{}">{}</text>').format(LEFT - 6, at + 4, _tick(value))
+        )
     marks = [value for value in ticks(x.low, x.high) if not whole_x or value == int(value)]
     number = Markup('<text class="x" x="{}" y="{}">{}</text>')
     parts += [number.format(x(value), HEIGHT - BOTTOM + 16, _tick(value)) for value in marks]
     base = Markup('<line class="base" x1="{}" x2="{}" y1="{}" y2="{}"/>')
     parts.append(base.format(LEFT, WIDTH - RIGHT, HEIGHT - BOTTOM, HEIGHT - BOTTOM))
     middle_x, middle_y = (LEFT + WIDTH - RIGHT) / 2, (TOP + HEIGHT - BOTTOM) / 2
-    parts.append(Markup('<text class="x label" x="{}" y="{}">{}</text>').format(middle_x, HEIGHT - 6, x_label))
+    parts.append(
+        Markup('<text class="x label" x="{}" y="{}">{}</text>').format(
+            middle_x, HEIGHT - 6, x_label
+        )
+    )
     turned = Markup('<text class="x label" transform="translate(11 {}) rotate(-90)">{}</text>')
     parts.append(turned.format(middle_y, y_label))
     return Markup("").join(parts)
@@ -186,7 +226,9 @@ def _length(value: float) -> float:
     return max(0.0, round(value, 1))
 
 
-def _svg(title: str, parts: Iterable[Markup], kind: str, width: int = WIDTH, height: int = HEIGHT) -> Markup:
+def _svg(
+    title: str, parts: Iterable[Markup], kind: str, width: int = WIDTH, height: int = HEIGHT
+) -> Markup:
     return Markup(
         '<svg class="{0}" viewBox="0 0 {1} {2}" width="{1}" height="{2}" role="img" aria-label="{3}">{4}</svg>'
     ).format(kind, width, height, title, Markup("").join(parts))

@@ -58,7 +58,9 @@ def make_report(
     """Returns the node `Report`, fed by the outputs of the nodes before it."""
     spec = ReportSpec(
         config=json.dumps(config.recipe, sort_keys=True),
-        code_fingerprint=code_fingerprint("data_gate", "naming", "report", "exports"),  # DataGate words anomalies
+        code_fingerprint=code_fingerprint(
+            "data_gate", "naming", "report", "exports"
+        ),  # DataGate words anomalies
         examples=examples,
         statistics=statistics,
         schema=schema,

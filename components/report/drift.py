@@ -10,9 +10,7 @@ from dataclasses import dataclass
 
 from components.report.facts import FeatureFacts
 
-FAR_MEAN = (
-    0.25  # standard deviations: the bound of D. B. Rubin, Health Services & Outcomes Research Methodology 2, 2001
-)
+FAR_MEAN = 0.25  # standard deviations: the bound of D. B. Rubin, Health Services & Outcomes Research Methodology 2, 2001
 FAR_SHARE = 0.1
 
 
@@ -27,7 +25,11 @@ class Drift:
     @property
     def is_far(self) -> bool:
         """Whether it is worth a look."""
-        return abs(self.mean or 0) >= FAR_MEAN or (self.share or 0) >= FAR_SHARE or self.misses_differently
+        return (
+            abs(self.mean or 0) >= FAR_MEAN
+            or (self.share or 0) >= FAR_SHARE
+            or self.misses_differently
+        )
 
     @property
     def misses_differently(self) -> bool:

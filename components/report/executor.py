@@ -18,7 +18,9 @@ from components.report.load import METRICS_FILE, Sources, load_facts
 from components.report.render import render_report
 
 REPORT_FILE = "report.html"
-RUN_FOLDER = "MASTERY_RUN_DIR"  # environment variable: where a runner keeps what it knows of the run
+RUN_FOLDER = (
+    "MASTERY_RUN_DIR"  # environment variable: where a runner keeps what it knows of the run
+)
 
 Artifacts = dict[str, list[Artifact]]
 
@@ -26,7 +28,9 @@ Artifacts = dict[str, list[Artifact]]
 class Executor(BaseExecutor):  # type: ignore[misc]
     """Writes `report.html` and `metrics.json`."""
 
-    def Do(self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: dict[str, Any]) -> None:
+    def Do(
+        self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: dict[str, Any]
+    ) -> None:
         """Reads every input, renders the report and puts both files into the output `report`.
 
         Raises:
@@ -37,16 +41,25 @@ class Executor(BaseExecutor):  # type: ignore[misc]
         sources = _find_sources(inputs, exec_properties, run_id)
         page = render_report(load_facts(sources))
         metrics = json.loads((sources.evaluation / METRICS_FILE).read_bytes())
-        metrics |= {"run_id": run_id, "pushed_version": sources.push.version, "data": sources.data.model_dump()}
+        metrics |= {
+            "run_id": run_id,
+            "pushed_version": sources.push.version,
+            "data": sources.data.model_dump(),
+        }
 
         folder = Path(get_single_instance(output_dict["report"]).uri)
         write_text(folder / REPORT_FILE, page)
         write_text(folder / METRICS_FILE, json.dumps(metrics, indent=1, ensure_ascii=False))
 
 
-def _find_sources(inputs: dict[str, Artifact], properties: dict[str, Any], run_id: str | None) -> Sources:
+def _find_sources(
+    inputs: dict[str, Artifact], properties: dict[str, Any], run_id: str | None
+) -> Sources:
     examples, pushed, blessing = (inputs[name] for name in ("examples", "pushed_model", "blessing"))
-    models = {"model": _text(blessing, "current_model"), "blessed_before": _text(blessing, "baseline_model")}
+    models = {
+        "model": _text(blessing, "current_model"),
+        "blessed_before": _text(blessing, "baseline_model"),
+    }
     run_folder = os.environ.get(RUN_FOLDER)
     return Sources(
         config=json.loads(properties["config"]),
@@ -61,7 +74,8 @@ def _find_sources(inputs: dict[str, Artifact], properties: dict[str, Any], run_i
         run_id=run_id,
         run_folder=Path(run_folder) if run_folder else None,
         data=describe_data(examples),
-        paths={name: item.uri for name, item in inputs.items()} | {name: uri for name, uri in models.items() if uri},
+        paths={name: item.uri for name, item in inputs.items()}
+        | {name: uri for name, uri in models.items() if uri},
     )
 
 

@@ -26,7 +26,12 @@ PREDICTIONS_FILE = "predictions.parquet"
 HISTORY_FILE = "history.json"
 LOG_SUMMARY_FILE = "log_summary.json"
 NODES_FILE = "nodes.json"
-PACKAGES = {"TFX": "tfx", "TensorFlow": "tensorflow", "Keras": "keras", "TFMA": "tensorflow-model-analysis"}
+PACKAGES = {
+    "TFX": "tfx",
+    "TensorFlow": "tensorflow",
+    "Keras": "keras",
+    "TFMA": "tensorflow-model-analysis",
+}
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,9 @@ def load_facts(sources: Sources) -> RunFacts:
     """
     metrics = sources.evaluation / METRICS_FILE
     if not metrics.exists():
-        raise MasteryError(f"{metrics}: expected the evaluator's metrics, found none. Run the node Evaluator first.")
+        raise MasteryError(
+            f"{metrics}: expected the evaluator's metrics, found none. Run the node Evaluator first."
+        )
     evaluation = EvaluationFacts.model_validate_json(metrics.read_bytes())
     history = sources.model_run / HISTORY_FILE
     is_regression = evaluation.task == "regression"
@@ -67,7 +74,9 @@ def load_facts(sources: Sources) -> RunFacts:
         push=sources.push,
         data=_load_data(sources),
         lineage=_load_lineage(sources),
-        training=TrainingFacts.model_validate_json(history.read_bytes()) if history.exists() else None,
+        training=TrainingFacts.model_validate_json(history.read_bytes())
+        if history.exists()
+        else None,
         regression=read_residuals(sources.evaluation / PREDICTIONS_FILE) if is_regression else None,
         nodes=_load_nodes(sources.run_folder),
     )
@@ -78,7 +87,9 @@ def _load_data(sources: Sources) -> DataFacts:
     label, steps = sources.config["label"]["column"], frozenset(sources.config["steps"]["features"])
     return DataFacts(
         log=LogFacts.model_validate(_read_json(sources.examples / LOG_SUMMARY_FILE)),
-        features={split: describe_features(dataset, steps, label) for split, dataset in statistics.items()},
+        features={
+            split: describe_features(dataset, steps, label) for split, dataset in statistics.items()
+        },
         anomalies=read_anomalies(sources.anomalies, statistics),
     )
 
@@ -97,7 +108,9 @@ def _load_lineage(sources: Sources) -> LineageFacts:
     return LineageFacts(
         run_id=sources.run_id,
         config=sources.config,
-        config_fingerprint=hashlib.sha256(canonical.encode()).hexdigest()[:12],  # as Config.fingerprint has it
+        config_fingerprint=hashlib.sha256(canonical.encode()).hexdigest()[
+            :12
+        ],  # as Config.fingerprint has it
         code={what: digest for what, digest in code.items() if digest},
         data=sources.data,
         versions={"Python": platform.python_version(), **_package_versions()},

@@ -34,7 +34,11 @@ class LearningCurve:
 def learning_curves(training: TrainingFacts) -> list[LearningCurve]:
     """Returns a chart for the loss and for the next few measures that both splits have."""
     epochs = training.epochs
-    names = [name.removeprefix(EVAL_PREFIX) for name in (epochs[0] if epochs else {}) if name.startswith(EVAL_PREFIX)]
+    names = [
+        name.removeprefix(EVAL_PREFIX)
+        for name in (epochs[0] if epochs else {})
+        if name.startswith(EVAL_PREFIX)
+    ]
     names.sort(key=lambda name: name != "loss")
     xs = [float(epoch.get("epoch") or index + 1) for index, epoch in enumerate(epochs)]
     curves = []
@@ -47,7 +51,15 @@ def learning_curves(training: TrainingFacts) -> list[LearningCurve]:
         best = float(training.best_epoch) if training.best_epoch else None
         domain = (xs[0], xs[-1]) if len(xs) > 1 else (0.0, 2.0)
         title = f"{said} by epoch, on the train and the eval split"
-        chart = line_chart(lines, title=title, x_label="epoch", y_label=said, x_domain=domain, mark=best, whole_x=True)
+        chart = line_chart(
+            lines,
+            title=title,
+            x_label="epoch",
+            y_label=said,
+            x_domain=domain,
+            mark=best,
+            whole_x=True,
+        )
         curves.append(LearningCurve(said, chart))
     return curves
 
@@ -87,24 +99,35 @@ class FeatureRow:
 
 def feature_rows(data: DataFacts) -> list[FeatureRow]:
     """Returns the features of the train split, and how far the other splits lie from it."""
-    others = {split: {feature.name: feature for feature in data.features[split]} for split in data.features}
+    others = {
+        split: {feature.name: feature for feature in data.features[split]}
+        for split in data.features
+    }
     train = others.pop(TRAIN, {})
     rows = []
     for name, feature in train.items():
-        drift = {split: measure_drift(feature, there[name]) for split, there in others.items() if name in there}
+        drift = {
+            split: measure_drift(feature, there[name])
+            for split, there in others.items()
+            if name in there
+        }
         said = [(split, _say_drift(found), found.is_far) for split, found in drift.items()]
         rows.append(_feature_row(feature, said, data.log.clock == TIMESTAMPS and name == AS_OF))
     return rows
 
 
-def _feature_row(feature: FeatureFacts, drift: list[tuple[str, str, bool]], is_moment: bool) -> FeatureRow:
+def _feature_row(
+    feature: FeatureFacts, drift: list[tuple[str, str, bool]], is_moment: bool
+) -> FeatureRow:
     bars, top = feature.histogram, [*feature.shares.items()][:TOP_VALUES]
     measures = (feature.mean, feature.deviation, feature.low, feature.median, feature.high)
     has_shape = bars is not None and bars.edges[-1] > bars.edges[0]
     return FeatureRow(
         name=feature.name,
         missing=feature.missing,
-        shape=sparkline(bars, title=f"Histogram of {feature.name}") if bars and has_shape else Markup(""),
+        shape=sparkline(bars, title=f"Histogram of {feature.name}")
+        if bars and has_shape
+        else Markup(""),
         numbers=_say_measures(measures, is_moment) if feature.kind == "number" else [],
         zeros=feature.zeros,
         top=[(category(value), share) for value, share in top],
@@ -148,16 +171,28 @@ def log_rows(log: LogFacts) -> list[LogRow]:
     outcomes = log.outcomes or 0
     version = "" if log.version is None else f"version {log.version}"
     rows = [
-        LogRow("Spans" if len(log.spans) > 1 else "Span", describe_spans(log.spans) or NOTHING, version),
+        LogRow(
+            "Spans" if len(log.spans) > 1 else "Span", describe_spans(log.spans) or NOTHING, version
+        ),
         LogRow("Events", count(log.events), _say_range(log.first_event, log.last_event)),
         LogRow("Outcomes", count(log.outcomes), _say_range(log.first_outcome, log.last_outcome)),
         LogRow("Learners", count(log.learners)),
         LogRow("Units", count(log.units)),
         LogRow(
-            "Events an outcome", count(log.steps.get("50%")), f"half have more; at most {count(log.steps.get('100%'))}"
+            "Events an outcome",
+            count(log.steps.get("50%")),
+            f"half have more; at most {count(log.steps.get('100%'))}",
         ),
-        LogRow("Cold starts", count(log.cold_starts), _say_share(log.cold_starts, outcomes, "no event before as_of")),
-        LogRow("Cut short", count(log.truncated), _say_share(log.truncated, outcomes, "more events than are kept")),
+        LogRow(
+            "Cold starts",
+            count(log.cold_starts),
+            _say_share(log.cold_starts, outcomes, "no event before as_of"),
+        ),
+        LogRow(
+            "Cut short",
+            count(log.truncated),
+            _say_share(log.truncated, outcomes, "more events than are kept"),
+        ),
     ]
     return [row for row in rows if row.value != NOTHING]
 

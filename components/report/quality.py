@@ -53,7 +53,11 @@ def comparison_rows(evaluation: EvaluationFacts) -> list[MetricRow]:
         return []
     before, recall = evaluation.baseline.overall.classes, metric_words("recall")
     recalls = [
-        MetricRow(replace(recall, name=f"recall of {name}"), metrics.recall, before.get(name, ClassFacts()).recall)
+        MetricRow(
+            replace(recall, name=f"recall of {name}"),
+            metrics.recall,
+            before.get(name, ClassFacts()).recall,
+        )
         for name, metrics in evaluation.overall.classes.items()
     ]
     return [_metric_row(evaluation, name) for name in FOREMOST[evaluation.task]] + recalls
@@ -80,8 +84,15 @@ def class_rows(evaluation: EvaluationFacts) -> list[ClassRow]:
     result, rows = evaluation.overall, []
     for index, name in enumerate(evaluation.classes):
         metrics = result.classes.get(name, ClassFacts())
-        intervals = class_intervals(result.confusion, index) if result.confusion else dict.fromkeys(CLASS_BARS)
-        bars = {metric: bar(getattr(metrics, metric), interval=intervals[metric]) for metric in CLASS_BARS}
+        intervals = (
+            class_intervals(result.confusion, index)
+            if result.confusion
+            else dict.fromkeys(CLASS_BARS)
+        )
+        bars = {
+            metric: bar(getattr(metrics, metric), interval=intervals[metric])
+            for metric in CLASS_BARS
+        }
         share = metrics.support / result.examples if result.examples else None
         rows.append(ClassRow(name, metrics, share, intervals, bars))
     return rows
@@ -127,9 +138,15 @@ def curve_charts(evaluation: EvaluationFacts) -> CurveCharts | None:
         if curve.roc:
             roc.append(Series(name, curve.roc.fpr, curve.roc.tpr, style))
         if curve.pr:
-            found = [(x, y) for x, y in zip(curve.pr.recall, curve.pr.precision, strict=True) if x > 0]
-            precision_recall.append(Series(name, [x for x, _ in found], [y for _, y in found], style))
-        legend.append((style, name, metrics.auc, metrics.support / max(1, evaluation.overall.examples)))
+            found = [
+                (x, y) for x, y in zip(curve.pr.recall, curve.pr.precision, strict=True) if x > 0
+            ]
+            precision_recall.append(
+                Series(name, [x for x, _ in found], [y for _, y in found], style)
+            )
+        legend.append(
+            (style, name, metrics.auc, metrics.support / max(1, evaluation.overall.examples))
+        )
     unit = (0.0, 1.0)
     return CurveCharts(
         roc=line_chart(

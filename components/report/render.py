@@ -60,10 +60,17 @@ def render_report(facts: RunFacts) -> str:
 
 def _regression_charts(regression: RegressionFacts) -> tuple[Markup, Markup]:
     scatter = heat_map(
-        regression.edges, regression.grid, title="Predicted against actual", x_label="actual", y_label="predicted"
+        regression.edges,
+        regression.grid,
+        title="Predicted against actual",
+        x_label="actual",
+        y_label="predicted",
     )
     residuals = histogram(
-        regression.residuals, title="Histogram of the errors", x_label="predicted − actual", y_label="outcomes"
+        regression.residuals,
+        title="Histogram of the errors",
+        x_label="predicted − actual",
+        y_label="outcomes",
     )
     return scatter, residuals
 

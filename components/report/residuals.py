@@ -25,7 +25,9 @@ def read_residuals(predictions: Path) -> RegressionFacts | None:
     frame = pl.read_parquet(predictions, columns=["label", PREDICTION]).drop_nulls()
     if frame.is_empty():
         return None
-    actual, predicted = (frame[name].to_numpy().astype(np.float64) for name in ("label", PREDICTION))
+    actual, predicted = (
+        frame[name].to_numpy().astype(np.float64) for name in ("label", PREDICTION)
+    )
     edges = np.histogram_bin_edges(np.concatenate([actual, predicted]), bins=GRID)
     grid, _, _ = np.histogram2d(actual, predicted, bins=(edges, edges))
     counts, residual_edges = np.histogram(predicted - actual, bins=RESIDUAL_BINS)

@@ -63,15 +63,24 @@ def slice_tables(evaluation: EvaluationFacts) -> list[SliceTable]:
     return [_slice_table(evaluation, columns, slices) for columns, slices in groups.items()]
 
 
-def _slice_table(evaluation: EvaluationFacts, columns: tuple[str, ...], slices: list[SliceFacts]) -> SliceTable:
+def _slice_table(
+    evaluation: EvaluationFacts, columns: tuple[str, ...], slices: list[SliceFacts]
+) -> SliceTable:
     names = FOREMOST[evaluation.task]
     recalls = evaluation.classes if len(evaluation.classes) <= MOST_RECALLS else []
     overall = evaluation.overall.metrics.get(names[0])
     values = [overall, *(item.metrics.get(names[0]) for item in slices)]
-    top = 1.0 if evaluation.task == "classification" else max((v for v in values if v is not None), default=1.0)
+    top = (
+        1.0
+        if evaluation.task == "classification"
+        else max((v for v in values if v is not None), default=1.0)
+    )
     rows = []
     for item in slices:
-        value, interval = item.metrics.get(names[0]), macro_f1_interval(item.confusion) if item.confusion else None
+        value, interval = (
+            item.metrics.get(names[0]),
+            macro_f1_interval(item.confusion) if item.confusion else None,
+        )
         rows.append(
             SliceRow(
                 value=" × ".join(category(item.slice[column]) or "(none)" for column in columns),

@@ -22,7 +22,9 @@ def read_statistics(folder: Path) -> dict[str, Any]:
 
 def _find_splits(folder: Path, name: str) -> dict[str, Path]:
     """Returns the files of that name by split, in the usual order of splits."""
-    files = {file.parent.name.removeprefix("Split-"): file for file in folder.glob(f"Split-*/{name}")}
+    files = {
+        file.parent.name.removeprefix("Split-"): file for file in folder.glob(f"Split-*/{name}")
+    }
     return {split: files[split] for split in sorted(files, key=(*SPLITS, *sorted(files)).index)}
 
 
@@ -48,7 +50,9 @@ def describe_features(dataset: Any, steps: frozenset[str], label: str) -> list[F
 
 def _describe_number(name: str, stats: Any, is_step: bool) -> FeatureFacts:
     values = stats.common_stats.tot_num_values
-    histogram = next((item for item in stats.histograms if item.type == item.STANDARD and item.buckets), None)
+    histogram = next(
+        (item for item in stats.histograms if item.type == item.STANDARD and item.buckets), None
+    )
     unknown = stats.histograms[0].num_nan if stats.histograms else 0
     known = values > unknown
     return FeatureFacts(

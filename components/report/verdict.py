@@ -13,7 +13,9 @@ from components.report.wording import MAIN_METRIC, metric_words, say_slice, sent
 
 def say_gate(gate: GateFacts) -> str:
     """Returns what a gate asks for: `Recall of not_mastered is at least 0.85 in every slice of gender`."""
-    subject = metric_words(gate.metric).name + (f" of {gate.class_}" if gate.class_ is not None else "")
+    subject = metric_words(gate.metric).name + (
+        f" of {gate.class_}" if gate.class_ is not None else ""
+    )
     bound, where = exact(gate.threshold), _say_where(gate.slice)
     if gate.bound == "max_gap":
         text = f"{subject} differs by at most {bound} between slices of {gate.slice}"
@@ -61,7 +63,9 @@ def read_gate(gate: GateFacts, slices: Sequence[SliceFacts] = ()) -> GateWords:
     """
     measured = measure(gate)
     sign = -1 if gate.bound.startswith("max") else 1
-    room = None if measured is None else round(sign * (measured - gate.threshold), 9)  # beyond that it is rounding
+    room = (
+        None if measured is None else round(sign * (measured - gate.threshold), 9)
+    )  # beyond that it is rounding
     relation = "≤" if sign < 0 else "≥"
     is_change = gate.bound.endswith("_change")
     value = told_apart(measured, gate.threshold)
@@ -84,7 +88,11 @@ def _say_decisive(gate: GateFacts, slices: Sequence[SliceFacts]) -> str:
     if not isinstance(gate.slice, str) or gate.bound == "max_gap" or gate.value is None:
         return ""
     for item in slices:
-        metrics = item.metrics if gate.class_ is None else item.classes.get(gate.class_, ClassFacts()).model_dump()
+        metrics = (
+            item.metrics
+            if gate.class_ is None
+            else item.classes.get(gate.class_, ClassFacts()).model_dump()
+        )
         if [*item.slice] == [gate.slice] and metrics.get(gate.metric) == gate.value:
             return f"decided by {say_slice(item.slice)}"
     return ""
@@ -116,7 +124,11 @@ def say_verdict(evaluation: EvaluationFacts, push: PushFacts) -> Verdict:
         headline = f"Pushed{version}"
         why = f"The model passed {gates} and the serving check, and is ready to be served."
     elif failed:
-        headline = f"Not pushed: {len(failed)} of {total} gates failed" if total > 1 else "Not pushed: the gate failed"
+        headline = (
+            f"Not pushed: {len(failed)} of {total} gates failed"
+            if total > 1
+            else "Not pushed: the gate failed"
+        )
         why = "The model was kept back; what was served before this run is still served."
     elif evaluation.blessed:
         headline = "Not pushed"
@@ -124,7 +136,9 @@ def say_verdict(evaluation: EvaluationFacts, push: PushFacts) -> Verdict:
     else:
         headline = "Not pushed: the model was not blessed"
         why = "The evaluation did not bless the model; what was served before this run is still served."
-    return Verdict(good=push.pushed, headline=headline, explanation=[why, _say_main_metric(evaluation)])
+    return Verdict(
+        good=push.pushed, headline=headline, explanation=[why, _say_main_metric(evaluation)]
+    )
 
 
 def _say_main_metric(evaluation: EvaluationFacts) -> str:

@@ -15,34 +15,58 @@ class MetricWords:
 
 
 METRICS = {
-    "accuracy": MetricWords("accuracy", "Share of answers that are right. Large classes dominate it."),
+    "accuracy": MetricWords(
+        "accuracy", "Share of answers that are right. Large classes dominate it."
+    ),
     "f1_macro": MetricWords(
-        "macro F1", "F1 of every class, averaged with each class counting the same, however rare it is."
+        "macro F1",
+        "F1 of every class, averaged with each class counting the same, however rare it is.",
     ),
     "precision_macro": MetricWords("macro precision", "Precision of every class, averaged."),
     "recall_macro": MetricWords("macro recall", "Recall of every class, averaged."),
-    "f1_weighted": MetricWords("weighted F1", "F1 of every class, averaged by how common the class is."),
-    "precision_weighted": MetricWords("weighted precision", "Precision, averaged by how common the class is."),
-    "recall_weighted": MetricWords("weighted recall", "Recall, averaged by how common the class is: accuracy."),
+    "f1_weighted": MetricWords(
+        "weighted F1", "F1 of every class, averaged by how common the class is."
+    ),
+    "precision_weighted": MetricWords(
+        "weighted precision", "Precision, averaged by how common the class is."
+    ),
+    "recall_weighted": MetricWords(
+        "weighted recall", "Recall, averaged by how common the class is: accuracy."
+    ),
     "auc": MetricWords(
-        "AUC", "Chance that a learner of a class is ranked above one of another class: 0.5 is a coin, 1 is perfect."
+        "AUC",
+        "Chance that a learner of a class is ranked above one of another class: 0.5 is a coin, 1 is perfect.",
     ),
     "log_loss": MetricWords(
         "log loss",
         "How far the probabilities are from what happened; confident mistakes cost most.",
         False,
     ),
-    "precision": MetricWords("precision", "When the model names this class, how often it is right."),
-    "recall": MetricWords("recall", "Of the learners in this class, the share that the model finds."),
+    "precision": MetricWords(
+        "precision", "When the model names this class, how often it is right."
+    ),
+    "recall": MetricWords(
+        "recall", "Of the learners in this class, the share that the model finds."
+    ),
     "f1": MetricWords("F1", "Precision and recall in one number (their harmonic mean)."),
-    "mse": MetricWords("MSE", "Mean of the squared errors; large errors cost most. 0 is perfect.", False),
-    "mae": MetricWords("MAE", "Mean size of the errors, in the label's own unit. 0 is perfect.", False),
-    "rmse": MetricWords("RMSE", "Typical size of an error, in the label's own unit; large errors count more.", False),
+    "mse": MetricWords(
+        "MSE", "Mean of the squared errors; large errors cost most. 0 is perfect.", False
+    ),
+    "mae": MetricWords(
+        "MAE", "Mean size of the errors, in the label's own unit. 0 is perfect.", False
+    ),
+    "rmse": MetricWords(
+        "RMSE", "Typical size of an error, in the label's own unit; large errors count more.", False
+    ),
     "r2": MetricWords(
-        "R²", "Share of the label's variation that is explained: 1 is perfect, 0 no better than the mean."
+        "R²",
+        "Share of the label's variation that is explained: 1 is perfect, 0 no better than the mean.",
     ),
 }
-FOREMOST = {"classification": ("f1_macro", "accuracy", "auc", "log_loss"), "regression": ("rmse", "mae", "r2")}
+FOREMOST = {
+    "classification": ("f1_macro", "accuracy", "auc", "log_loss"),
+    "regression": ("rmse", "mae", "r2"),
+}
 MAIN_METRIC = {task: metrics[0] for task, metrics in FOREMOST.items()}
 
 

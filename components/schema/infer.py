@@ -22,7 +22,9 @@ MAX_DOMAIN = 50
 _OPEN = (LEARNER, UNIT, AS_OF)
 
 
-def statistics_of(batches: Iterable[pa.RecordBatch], config: Config) -> statistics_pb2.DatasetFeatureStatisticsList:
+def statistics_of(
+    batches: Iterable[pa.RecordBatch], config: Config
+) -> statistics_pb2.DatasetFeatureStatisticsList:
     """Returns TFDV's statistics of decoded examples.
 
     Args:
@@ -41,13 +43,17 @@ def statistics_of(batches: Iterable[pa.RecordBatch], config: Config) -> statisti
         return tfdv.load_stats_binary(file)
 
 
-def infer_schema(statistics: statistics_pb2.DatasetFeatureStatisticsList, config: Config) -> schema_pb2.Schema:
+def infer_schema(
+    statistics: statistics_pb2.DatasetFeatureStatisticsList, config: Config
+) -> schema_pb2.Schema:
     """Returns a first schema for a human to curate.
 
     Steps become ragged tensors, all else sparse ones. Columns with few different values get a domain that
     allows one value in a hundred to be new; keys get none. What every example has is required.
     """
-    schema = tfdv.infer_schema(statistics, infer_feature_shape=False, max_string_domain_size=MAX_DOMAIN)
+    schema = tfdv.infer_schema(
+        statistics, infer_feature_shape=False, max_string_domain_size=MAX_DOMAIN
+    )
     for feature in schema.feature:
         feature.ClearField("value_count")
         if feature.name in _OPEN:
@@ -95,8 +101,15 @@ def _with_types_of(
 ) -> schema_pb2.Schema:
     """Returns the schema with the types that the log has: TFDV would deprecate a column of another type."""
     kinds = statistics_pb2.FeatureNameStatistics
-    types = {kinds.STRING: schema_pb2.BYTES, kinds.INT: schema_pb2.INT, kinds.FLOAT: schema_pb2.FLOAT}
-    found = {item.name or ".".join(item.path.step): types.get(item.type) for item in statistics.datasets[0].features}
+    types = {
+        kinds.STRING: schema_pb2.BYTES,
+        kinds.INT: schema_pb2.INT,
+        kinds.FLOAT: schema_pb2.FLOAT,
+    }
+    found = {
+        item.name or ".".join(item.path.step): types.get(item.type)
+        for item in statistics.datasets[0].features
+    }
     typed = schema_pb2.Schema()
     typed.CopyFrom(schema)
     for feature in typed.feature:
@@ -108,7 +121,9 @@ def _with_types_of(
     return typed
 
 
-def schema_changes(schema: schema_pb2.Schema, statistics: statistics_pb2.DatasetFeatureStatisticsList) -> list[str]:
+def schema_changes(
+    schema: schema_pb2.Schema, statistics: statistics_pb2.DatasetFeatureStatisticsList
+) -> list[str]:
     """Returns what does not fit the schema, in words, then the lines that would make it fit; nothing if all fits."""
     anomalies = describe_anomalies(
         tfdv.validate_statistics(statistics, schema), split="log", statistics=statistics.datasets[0]

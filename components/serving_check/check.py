@@ -16,7 +16,13 @@ from tensorflow_serving.apis.predict_pb2 import PredictRequest
 from components.exports import CARD, exports
 from components.model_version.safe_graph import graph_problems
 from components.naming import BASIS, BASIS_PRIOR, PREDICT_STEPS
-from components.serving_check.comparison import TOLERANCE, compare, describe, expected_answers, unusable
+from components.serving_check.comparison import (
+    TOLERANCE,
+    compare,
+    describe,
+    expected_answers,
+    unusable,
+)
 from components.serving_check.contract import contract_problems, input_dtypes, read_graph
 from components.serving_check.questions import Interview, Question
 from components.serving_check.requests import Inputs, cold_start, decode, only_inputs, wrong_types
@@ -25,7 +31,9 @@ from components.serving_check.server import Answers, ServingError, ask
 ALONE = 6  # examples, at least, that are sent alone as well as in a batch with all others
 
 
-def check_serving(model: Path, chosen: pl.DataFrame, examples: Sequence[bytes], warmup: int) -> list[PredictRequest]:
+def check_serving(
+    model: Path, chosen: pl.DataFrame, examples: Sequence[bytes], warmup: int
+) -> list[PredictRequest]:
     """Checks a model against its evaluation, and returns `warmup` of the requests that it answered well.
 
     Args:
@@ -42,7 +50,9 @@ def check_serving(model: Path, chosen: pl.DataFrame, examples: Sequence[bytes], 
     known, dtypes = only_inputs(examples, inputs), input_dtypes(signature)
     _fail_on(wrong_types(decode(known), inputs, dtypes), model)
     interview = Interview(config["name"], inputs, dtypes)
-    rows = np.unique(np.linspace(0, len(known) - 1, max(ALONE, -(-warmup // 2))).round().astype(np.int64))
+    rows = np.unique(
+        np.linspace(0, len(known) - 1, max(ALONE, -(-warmup // 2))).round().astype(np.int64)
+    )
     alone = interview.alone(known, rows)
     questions = [*interview.together(known), *alone]
     cold = interview.together([cold_start(known[0], inputs)])
@@ -62,13 +72,18 @@ def _notes_and_signature(model: Path) -> tuple[dict[str, Any], SignatureDef]:
         raise ServingError(f"{model}: expected a SavedModel that a server can load, found none.")
     notes = model / CARD
     if not notes.is_file():
-        raise ServingError(f"{notes}: expected the Trainer's notes on how the model is fed, found no such file.")
+        raise ServingError(
+            f"{notes}: expected the Trainer's notes on how the model is fed, found no such file."
+        )
     config: dict[str, Any] = json.loads(notes.read_text(encoding="utf-8"))["config"]
     _fail_on(contract_problems(graph, config), model)
 
     for folder in set(exports(model).values()) - {"."}:  # those for GPUs cannot be asked here
         other = read_graph(model / folder)
-        _fail_on([f"no SavedModel in {folder}"] if other is None else graph_problems(other), model / folder)
+        _fail_on(
+            [f"no SavedModel in {folder}"] if other is None else graph_problems(other),
+            model / folder,
+        )
     return config, graph.signature_def[PREDICT_STEPS]
 
 
@@ -89,13 +104,20 @@ def _fail_on(problems: Sequence[str], model: Path) -> None:
 
 
 def _fail_on_skew(
-    questions: Sequence[Question], answers: Sequence[Answers], chosen: pl.DataFrame, classes: Sequence[str]
+    questions: Sequence[Question],
+    answers: Sequence[Answers],
+    chosen: pl.DataFrame,
+    classes: Sequence[str],
 ) -> None:
     """Compares every answer with the evaluation; if all are well, with the first question's, which has all rows."""
     evaluated, served = expected_answers(chosen, classes), answers[0]
     asked = list(zip(questions, answers, strict=True))
     for expected, by in ((evaluated, "the Evaluator"), (served, questions[0].where)):
-        differences = [item for question, found in asked for item in compare(question, expected, found, classes)]
+        differences = [
+            item
+            for question, found in asked
+            for item in compare(question, expected, found, classes)
+        ]
         if differences:
             rows = len({item.row for item in differences})
             raise ServingError(

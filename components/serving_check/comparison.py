@@ -9,7 +9,16 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from components.naming import AS_OF, BASIS, CLASSES, LEARNER, PREDICTED_CLASS, PREDICTION, PROBABILITIES, UNIT
+from components.naming import (
+    AS_OF,
+    BASIS,
+    CLASSES,
+    LEARNER,
+    PREDICTED_CLASS,
+    PREDICTION,
+    PROBABILITIES,
+    UNIT,
+)
 from components.serving_check.questions import Question
 from components.serving_check.server import Answers
 
@@ -43,7 +52,9 @@ def expected_answers(predictions: pl.DataFrame, classes: Sequence[str]) -> Answe
     }
 
 
-def compare(question: Question, expected: Answers, found: Answers, classes: Sequence[str]) -> Iterator[Difference]:
+def compare(
+    question: Question, expected: Answers, found: Answers, classes: Sequence[str]
+) -> Iterator[Difference]:
     """Yields the rows that differ by more than the tolerance, output by output.
 
     Args:
@@ -56,15 +67,21 @@ def compare(question: Question, expected: Answers, found: Answers, classes: Sequ
     distances = {BASIS: _unless(wanted[BASIS] == found[BASIS])}
     if classes:
         distances[CLASSES] = _unless((wanted[CLASSES] == found[CLASSES]).all(axis=1))
-        distances[PROBABILITIES] = _distance(wanted[PROBABILITIES], found[PROBABILITIES]).max(axis=1)
-        distances[PREDICTED_CLASS] = _unless(most_probable(wanted[PROBABILITIES], found[PREDICTED_CLASS], classes))
+        distances[PROBABILITIES] = _distance(wanted[PROBABILITIES], found[PROBABILITIES]).max(
+            axis=1
+        )
+        distances[PREDICTED_CLASS] = _unless(
+            most_probable(wanted[PROBABILITIES], found[PREDICTED_CLASS], classes)
+        )
     else:
         scale = np.maximum(np.abs(wanted[PREDICTION]), 1.0)
         distances[PREDICTION] = _distance(wanted[PREDICTION], found[PREDICTION]) / scale
     for output, distance in distances.items():
         for at in np.flatnonzero(distance > TOLERANCE):
             texts = _shown(wanted[output][at]), _shown(found[output][at])
-            yield Difference(int(question.rows[at]), question.where, output, *texts, float(distance[at]))
+            yield Difference(
+                int(question.rows[at]), question.where, output, *texts, float(distance[at])
+            )
 
 
 def unusable(question: Question, found: Answers, classes: Sequence[str]) -> Iterator[str]:
@@ -78,13 +95,18 @@ def unusable(question: Question, found: Answers, classes: Sequence[str]) -> Iter
     if classes and (np.abs(sums - 1) > TOLERANCE).any():
         worst = sums[np.abs(sums - 1).argmax()]
         yield f"{question.where}: expected probabilities that add up to 1, found {worst:.6f}"
-    if classes and not most_probable(numbers[finite], found[PREDICTED_CLASS][finite], classes).all():
+    if (
+        classes
+        and not most_probable(numbers[finite], found[PREDICTED_CLASS][finite], classes).all()
+    ):
         yield f"{question.where}: expected the most probable class as {PREDICTED_CLASS}, found another"
 
 
 def most_probable(probabilities: Array, named: Array, classes: Sequence[str]) -> Array:
     """Says for each row whether the named class is the most probable one, or within the tolerance of it."""
-    own = np.where(named[:, None] == np.array(classes, dtype=object), probabilities, -np.inf).max(axis=1)
+    own = np.where(named[:, None] == np.array(classes, dtype=object), probabilities, -np.inf).max(
+        axis=1
+    )
     return np.asarray(own >= probabilities.max(axis=1) - 2 * TOLERANCE)
 
 

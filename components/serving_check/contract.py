@@ -50,7 +50,9 @@ def contract_problems(graph: MetaGraphDef, config: Mapping[str, Any]) -> list[st
     problems = [*_gpu_only_operations(graph), *graph_problems(graph)]
     for name, wanted in ((SERVING_DEFAULT, _EXAMPLES), (PREDICT_STEPS, _dense_inputs(inputs))):
         if name not in graph.signature_def:
-            problems.append(f"expected a signature {name}, found {', '.join(sorted(graph.signature_def)) or 'none'}")
+            problems.append(
+                f"expected a signature {name}, found {', '.join(sorted(graph.signature_def)) or 'none'}"
+            )
             continue
         signature = graph.signature_def[name]
         problems += _differences(f"{name}, input", signature.inputs, wanted)
@@ -116,7 +118,11 @@ def _dtype(tensor: TensorInfo) -> str:
 
 
 def _text(dtypes: set[str], shape: Shape | None) -> str:
-    sizes = ", ".join("?" if size is None else str(size) for size in shape) if shape is not None else "..."
+    sizes = (
+        ", ".join("?" if size is None else str(size) for size in shape)
+        if shape is not None
+        else "..."
+    )
     return f"{' or '.join(sorted(dtypes))} [{sizes}]"
 
 

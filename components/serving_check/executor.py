@@ -39,7 +39,9 @@ class Executor(BaseExecutor):  # type: ignore[misc]
         Raises:
             ServingError: the model breaks the contract, does not load, or answers otherwise than evaluated.
         """
-        inputs = {name: artifact_utils.get_single_instance(found) for name, found in input_dict.items()}
+        inputs = {
+            name: artifact_utils.get_single_instance(found) for name, found in input_dict.items()
+        }
         push = json.loads(exec_properties["config"])["push"]
         predictions = pl.read_parquet(Path(inputs["evaluation"].uri, PREDICTIONS))
         chosen = choose(predictions, push["check_examples"])
@@ -48,7 +50,9 @@ class Executor(BaseExecutor):  # type: ignore[misc]
         source = Path(path_utils.serving_model_path(inputs["trained_model"].uri))
         warmup = check_serving(source, chosen, _all_found(examples), push["warmup_requests"])
 
-        target = Path(path_utils.serving_model_path(artifact_utils.get_single_uri(output_dict["model"])))
+        target = Path(
+            path_utils.serving_model_path(artifact_utils.get_single_uri(output_dict["model"]))
+        )
         shutil.copytree(source, target, copy_function=shutil.copyfile)
         if warmup:
             for export in (target / folder for folder in exports(source).values()):

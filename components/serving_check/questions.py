@@ -37,21 +37,29 @@ class Interview:
         rows, possible = np.arange(len(examples)), self._expressible(examples)
         return [
             Question(f"{SERVING_DEFAULT} in a batch", [self._default(examples)], rows),
-            *self._unless_empty(f"{PREDICT_STEPS} in a batch", examples, [possible] if possible.size else []),
+            *self._unless_empty(
+                f"{PREDICT_STEPS} in a batch", examples, [possible] if possible.size else []
+            ),
         ]
 
     def alone(self, examples: Sequence[bytes], rows: Rows) -> list[Question]:
         """Asks each signature about some rows of the examples, one row a request."""
         possible = np.intersect1d(rows, self._expressible(examples))
         return [
-            Question(f"{SERVING_DEFAULT} alone", [self._default([examples[row]]) for row in rows], rows),
-            *self._unless_empty(f"{PREDICT_STEPS} alone", examples, [possible[[at]] for at in range(possible.size)]),
+            Question(
+                f"{SERVING_DEFAULT} alone", [self._default([examples[row]]) for row in rows], rows
+            ),
+            *self._unless_empty(
+                f"{PREDICT_STEPS} alone", examples, [possible[[at]] for at in range(possible.size)]
+            ),
         ]
 
     def _expressible(self, examples: Sequence[bytes]) -> Rows:
         return np.flatnonzero(expressible(decode(examples), self.inputs, self.dtypes))
 
-    def _unless_empty(self, where: str, examples: Sequence[bytes], requests: Sequence[Rows]) -> list[Question]:
+    def _unless_empty(
+        self, where: str, examples: Sequence[bytes], requests: Sequence[Rows]
+    ) -> list[Question]:
         """Asks `predict_steps` about rows, each item of `requests` one request; nothing when there is none."""
         if not requests:
             return []
@@ -59,7 +67,11 @@ class Interview:
         return [Question(where, asked, np.concatenate(requests))]
 
     def _default(self, examples: Sequence[bytes]) -> PredictRequest:
-        return predict_request(self.model_name, SERVING_DEFAULT, {EXAMPLES: np.array(examples, dtype=object)})
+        return predict_request(
+            self.model_name, SERVING_DEFAULT, {EXAMPLES: np.array(examples, dtype=object)}
+        )
 
     def _steps(self, examples: Sequence[bytes]) -> PredictRequest:
-        return predict_request(self.model_name, PREDICT_STEPS, dense(decode(examples), self.inputs, self.dtypes))
+        return predict_request(
+            self.model_name, PREDICT_STEPS, dense(decode(examples), self.inputs, self.dtypes)
+        )

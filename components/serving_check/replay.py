@@ -18,8 +18,14 @@ from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 def replay(model: str, requests: str, answers: str) -> None:
     """Answers every request of the file `requests`, in order, into the file `answers`."""
     records = list(tf.data.TFRecordDataset(requests).as_numpy_iterator())
-    with tf.Graph().as_default(), tf.compat.v1.Session() as session, tf.io.TFRecordWriter(answers) as writer:
-        signatures = tf.compat.v1.saved_model.load(session, [tf.saved_model.SERVING], model).signature_def
+    with (
+        tf.Graph().as_default(),
+        tf.compat.v1.Session() as session,
+        tf.io.TFRecordWriter(answers) as writer,
+    ):
+        signatures = tf.compat.v1.saved_model.load(
+            session, [tf.saved_model.SERVING], model
+        ).signature_def
         for record in records:
             log = PredictionLog.FromString(record)
             request = log.predict_log.request
@@ -27,9 +33,14 @@ def replay(model: str, requests: str, answers: str) -> None:
             writer.write(log.SerializeToString())
 
 
-def _answer(session: tf.compat.v1.Session, signatures: Any, request: PredictRequest) -> PredictResponse:
+def _answer(
+    session: tf.compat.v1.Session, signatures: Any, request: PredictRequest
+) -> PredictResponse:
     signature = signatures[request.model_spec.signature_name]
-    feed = {signature.inputs[name].name: tf.make_ndarray(tensor) for name, tensor in request.inputs.items()}
+    feed = {
+        signature.inputs[name].name: tf.make_ndarray(tensor)
+        for name, tensor in request.inputs.items()
+    }
     fetched = session.run({name: tensor.name for name, tensor in signature.outputs.items()}, feed)
     response = PredictResponse()
     response.model_spec.CopyFrom(request.model_spec)

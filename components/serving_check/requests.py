@@ -15,7 +15,11 @@ from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 from components.naming import NUM_STEPS
 
 Tensors = dict[str, np.ndarray[Any, Any]]
-MISSING: dict[str, object] = {"string": b"", "float32": np.nan, "int64": 0}  # int64 has none: see `expressible`
+MISSING: dict[str, object] = {
+    "string": b"",
+    "float32": np.nan,
+    "int64": 0,
+}  # int64 has none: see `expressible`
 PADDING: dict[str, object] = {"string": b"", "float32": 0.0}
 
 
@@ -86,7 +90,9 @@ def dense(batch: pa.RecordBatch, inputs: Inputs, dtypes: Mapping[str, str]) -> T
     return tensors
 
 
-def expressible(batch: pa.RecordBatch, inputs: Inputs, dtypes: Mapping[str, str]) -> np.ndarray[Any, Any]:
+def expressible(
+    batch: pa.RecordBatch, inputs: Inputs, dtypes: Mapping[str, str]
+) -> np.ndarray[Any, Any]:
     """Says which examples `predict_steps` can be asked about: a missing integer cannot be put into a tensor."""
     possible = np.ones(batch.num_rows, dtype=bool)
     for name in inputs.outcomes:
@@ -100,8 +106,12 @@ def wrong_types(batch: pa.RecordBatch, inputs: Inputs, dtypes: Mapping[str, str]
     problems = []
     for name in set(inputs.names) & set(batch.schema.names):
         found = batch.column(batch.schema.get_field_index(name)).type
-        if not pa.types.is_null(found) and pa.types.is_large_binary(found.value_type) != (dtypes[name] == "string"):
-            problems.append(f"predict_steps, input {name}: expected {found.value_type}, found {dtypes[name]}")
+        if not pa.types.is_null(found) and pa.types.is_large_binary(found.value_type) != (
+            dtypes[name] == "string"
+        ):
+            problems.append(
+                f"predict_steps, input {name}: expected {found.value_type}, found {dtypes[name]}"
+            )
     return sorted(problems)
 
 

@@ -44,9 +44,13 @@ def find_examples(files: Sequence[str], chosen: pl.DataFrame) -> list[bytes | No
     for records in _batches(files):
         columns = decoder.DecodeBatch(records)
         keys = pl.DataFrame({name: pl.Series(columns.column(name)).list.first() for name in KEYS})
-        keys = keys.with_columns(pl.col(LEARNER, UNIT).cast(pl.String), pl.col(AS_OF).cast(wanted.schema[AS_OF]))
+        keys = keys.with_columns(
+            pl.col(LEARNER, UNIT).cast(pl.String), pl.col(AS_OF).cast(wanted.schema[AS_OF])
+        )
         matches = keys.with_row_index("record").join(wanted, on=KEYS)
-        found |= {row: records[record] for row, record in matches.select("row", "record").iter_rows()}
+        found |= {
+            row: records[record] for row, record in matches.select("row", "record").iter_rows()
+        }
         if len(found) == wanted.height:
             break
     return [found.get(row) for row in range(wanted.height)]

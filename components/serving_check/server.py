@@ -20,7 +20,9 @@ from components.errors import MasteryError
 from components.serving_check.questions import Question
 
 PROCESS = "components.serving_check.replay"
-Answers = dict[str, np.ndarray[Any, Any]]  # an output's values by its name, [n] or [n, classes]; text as str
+Answers = dict[
+    str, np.ndarray[Any, Any]
+]  # an output's values by its name, [n] or [n, classes]; text as str
 
 
 class ServingError(MasteryError):
@@ -33,7 +35,9 @@ def ask(model: Path, questions: Sequence[Question]) -> list[Answers]:
     Raises:
         ServingError: the model cannot be loaded in a fresh process, or fails on a request there.
     """
-    responses = iter(_replay(model, [request for question in questions for request in question.requests]))
+    responses = iter(
+        _replay(model, [request for question in questions for request in question.requests])
+    )
     return [_joined([next(responses) for _ in question.requests]) for question in questions]
 
 
@@ -50,7 +54,9 @@ def _replay(model: Path, requests: Sequence[PredictRequest]) -> list[PredictResp
         asked, answered = Path(folder, "requests"), Path(folder, "answers")
         write_requests(asked, requests)
         command = [sys.executable, "-m", PROCESS, str(model), str(asked), str(answered)]
-        finished = subprocess.run(command, env=_environment(), capture_output=True, text=True, check=False)
+        finished = subprocess.run(
+            command, env=_environment(), capture_output=True, text=True, check=False
+        )
         if finished.returncode:
             lines = [line for line in finished.stderr.splitlines() if line.strip()]
             raise ServingError(
@@ -65,11 +71,19 @@ def _environment() -> dict[str, str]:
     """Returns this process's environment, with our packages to be found and GPUs not."""
     root = Path(components.__file__).parents[1]
     path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
-    return {**os.environ, "PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "2"}
+    return {
+        **os.environ,
+        "PYTHONPATH": path,
+        "CUDA_VISIBLE_DEVICES": "-1",
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+    }
 
 
 def _joined(responses: Sequence[PredictResponse]) -> Answers:
-    outputs = [{name: tf.make_ndarray(tensor) for name, tensor in item.outputs.items()} for item in responses]
+    outputs = [
+        {name: tf.make_ndarray(tensor) for name, tensor in item.outputs.items()}
+        for item in responses
+    ]
     return {name: _as_text(np.concatenate([item[name] for item in outputs])) for name in outputs[0]}
 
 

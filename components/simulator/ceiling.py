@@ -37,7 +37,10 @@ class Ceiling:
 
     def describe(self) -> str:
         """Returns the ceiling, and how it was found, as text for a terminal."""
-        recalls = ", ".join(f"{name} {value:.3f}" for name, value in zip(model.CLASSES, self.best.recall, strict=True))
+        recalls = ", ".join(
+            f"{name} {value:.3f}"
+            for name, value in zip(model.CLASSES, self.best.recall, strict=True)
+        )
         return "\n".join(
             [
                 f"Best reachable macro F1: {_plus_minus(self.best)}",
@@ -68,8 +71,12 @@ def explain(seed: int = 0, learners: int = 8 * CHUNK) -> Ceiling:
     check_request(learners, seed)
     chunks = -(-learners // CHUNK)
     drawn = [_beliefs(draw(seed, chunk)) for chunk in range(chunks)]
-    belief, label, recorded, job_level = (np.concatenate(parts) for parts in zip(*drawn, strict=True))
-    for level in np.unique(job_level):  # the mean of the posteriors is the prior of those nobody has seen
+    belief, label, recorded, job_level = (
+        np.concatenate(parts) for parts in zip(*drawn, strict=True)
+    )
+    for level in np.unique(
+        job_level
+    ):  # the mean of the posteriors is the prior of those nobody has seen
         group = job_level == level
         belief[group & ~recorded] = belief[group & recorded].mean(axis=0)
     most_probable = belief.argmax(axis=1)
@@ -116,14 +123,23 @@ def score(truth: Floats, answers: Integers) -> Score:
     share = truth.T @ answered / len(truth)  # [true, answered]
     total = share.sum(axis=1) + share.sum(axis=0)
     f1 = 2 * share.diagonal() / total
-    slope = (np.diag(2 / total) - (f1 / total)[:, None] - f1 / total) / len(f1)  # of macro F1 in every cell
+    slope = (np.diag(2 / total) - (f1 / total)[:, None] - f1 / total) / len(
+        f1
+    )  # of macro F1 in every cell
     influence = np.einsum("bi,ij,bj->b", truth, slope, answered)
     recall = share.diagonal() / share.sum(axis=1)
-    return Score(float(f1.mean()), float(influence.std() / np.sqrt(len(truth))), tuple(recall.tolist()))
+    return Score(
+        float(f1.mean()), float(influence.std() / np.sqrt(len(truth))), tuple(recall.tolist())
+    )
 
 
 def _beliefs(sequences: Sequences) -> tuple[Floats, Integers, NDArray[np.bool_], Integers]:
-    return posterior(sequences), sequences.label, sequences.recorded, sequences.attributes["job_level"]
+    return (
+        posterior(sequences),
+        sequences.label,
+        sequences.recorded,
+        sequences.attributes["job_level"],
+    )
 
 
 def _plus_minus(score: Score) -> str:

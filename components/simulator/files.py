@@ -22,14 +22,20 @@ class TableFile:
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self._format = path.suffix.removeprefix(".")
         self._file = path.open("wb")
-        self._parquet = pq.ParquetWriter(self._file, schema, compression="zstd") if self._format == "parquet" else None
+        self._parquet = (
+            pq.ParquetWriter(self._file, schema, compression="zstd")
+            if self._format == "parquet"
+            else None
+        )
 
     def write(self, table: pa.Table) -> None:
         """Appends `table`; Parquet gets a row group."""
         if self._parquet is not None:
             self._parquet.write_table(table)
             return
-        frame = pl.DataFrame(pl.from_arrow(table)).with_columns(pl.col(pl.Datetime).dt.to_string(_CLOCK))
+        frame = pl.DataFrame(pl.from_arrow(table)).with_columns(
+            pl.col(pl.Datetime).dt.to_string(_CLOCK)
+        )
         if self._format == "csv":
             frame.write_csv(self._file, include_header=self._file.tell() == 0)
         else:
@@ -39,7 +45,10 @@ class TableFile:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         if self._parquet is not None:
             self._parquet.close()

@@ -27,7 +27,9 @@ CATALOGUE = {
     "python-basics": ("variables", "loops", "functions", "classes"),
     "sql-basics": ("select", "filters", "joins", "windows"),
 }
-DIFFICULTY: Floats = np.array([-0.6, -0.2, 0.2, 0.6])  # of a unit's first to last component, in logits
+DIFFICULTY: Floats = np.array(
+    [-0.6, -0.2, 0.2, 0.6]
+)  # of a unit's first to last component, in logits
 
 # Columns of outcomes that describe the learner. Only the job level has to do with mastery, and only a little:
 # where a learner starts. Gender, age band and region have no effect, so gaps between them are sampling noise.
@@ -46,9 +48,13 @@ TYPE: Floats = np.array(  # [class, event type]
     [[0.22, 0.36, 0.16, 0.20, 0.06], [0.22, 0.42, 0.08, 0.13, 0.15], [0.16, 0.42, 0.03, 0.07, 0.32]]
 )
 COMPLETED: Floats = np.array([0.45, 0.82, 0.98])  # [class]: an exercise is completed
-SKILL: Floats = np.array([-3.0, 0.0, 4.0])  # [class]: logit of knowing the answer, less the component's difficulty
+SKILL: Floats = np.array(
+    [-3.0, 0.0, 4.0]
+)  # [class]: logit of knowing the answer, less the component's difficulty
 GUESS, SLIP = 0.06, 0.02  # right without knowing, wrong in spite of knowing
-KNOWS: Floats = GUESS + (1 - SLIP - GUESS) / (1 + np.exp(DIFFICULTY - SKILL[:, None]))  # [class, component]: right
+KNOWS: Floats = GUESS + (1 - SLIP - GUESS) / (
+    1 + np.exp(DIFFICULTY - SKILL[:, None])
+)  # [class, component]: right
 DWELL_MEDIAN: Floats = np.array([240.0, 120.0, 60.0, 150.0, 90.0])  # [event type], seconds
 DWELL_FACTOR: Floats = np.array([1.7, 1.0, 0.6])  # [class]: of the median
 DWELL_SIGMA = 0.35  # of the logarithm
@@ -58,8 +64,12 @@ SPEED: Floats = np.array(  # [class, speed]
 )
 
 # How the class changes.
-RISE: Floats = np.array([0.012, 0.022, 0.005, 0.012, 0.010])  # [event type]: rises one class after the event
-SPACING = 4 * 3600.0  # seconds: an event that comes this long after the one before is spaced practice ...
+RISE: Floats = np.array(
+    [0.012, 0.022, 0.005, 0.012, 0.010]
+)  # [event type]: rises one class after the event
+SPACING = (
+    4 * 3600.0
+)  # seconds: an event that comes this long after the one before is spaced practice ...
 SPACED_FACTOR = 1.6  # ... and teaches so much more
 FORGETTING = 240 * 86400.0  # seconds: mean time until a learner who does nothing falls one class
 

@@ -40,14 +40,22 @@ def _log_likelihood(sequences: Sequences) -> Floats:
     """Returns `log p(event | class)` up to a constant per event, `[B, T, class]`, steps before `as_of` only."""
     steps = slice(model.EVENTS_BEFORE[1])
     kind, completed = sequences.event_type[:, steps], sequences.completed[:, steps]
-    correct, speed, dwell = sequences.correct[:, steps], sequences.speed[:, steps], sequences.dwell[:, steps]
+    correct, speed, dwell = (
+        sequences.correct[:, steps],
+        sequences.speed[:, steps],
+        sequences.dwell[:, steps],
+    )
     typical = model.DWELL_MEDIAN[kind][..., None] * model.DWELL_FACTOR
     deviation = (np.log(dwell)[..., None] - np.log(typical)) / model.DWELL_SIGMA
     terms = (
         -0.5 * np.square(deviation),
         _log_bernoulli(completed, np.broadcast_to(model.COMPLETED, deviation.shape)),
         _log_bernoulli(correct, model.KNOWS.T[sequences.component[:, steps]]),
-        np.where(np.isnan(speed)[..., None], 0.0, np.log(model.SPEED.T)[np.searchsorted(model.SPEEDS, speed) % 5]),
+        np.where(
+            np.isnan(speed)[..., None],
+            0.0,
+            np.log(model.SPEED.T)[np.searchsorted(model.SPEEDS, speed) % 5],
+        ),
     )
     total = np.log(model.TYPE.T)[kind]
     for term in terms:

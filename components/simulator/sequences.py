@@ -59,7 +59,10 @@ def check_request(learners: int, seed: int) -> None:
 def draw(seed: int, chunk: int) -> Sequences:
     """Draws the sequences of learners `chunk * CHUNK` up to `(chunk + 1) * CHUNK`; same arguments, same sequences."""
     rng = np.random.default_rng([seed, chunk])
-    people = {name: _pick(np.array([*shares.values()]), rng.random(CHUNK)) for name, shares in model.ATTRIBUTES.items()}
+    people = {
+        name: _pick(np.array([*shares.values()]), rng.random(CHUNK))
+        for name, shares in model.ATTRIBUTES.items()
+    }
     recorded = rng.random(CHUNK) >= model.COLD_START
     learner, unit = _enrolments(rng)
     count = len(learner)
@@ -69,8 +72,12 @@ def draw(seed: int, chunk: int) -> Sequences:
     resume = _pause(rng, np.ones(count, dtype=bool))
     walk = _walk(rng, model.START[people["job_level"][learner]], before, ends_session, resume)
 
-    sessions: Integers = np.cumsum(ends_session, axis=1) - ends_session  # finished before each event
-    component = (rng.integers(len(model.DIFFICULTY), size=(count, 1)) + sessions) % len(model.DIFFICULTY)
+    sessions: Integers = (
+        np.cumsum(ends_session, axis=1) - ends_session
+    )  # finished before each event
+    component = (rng.integers(len(model.DIFFICULTY), size=(count, 1)) + sessions) % len(
+        model.DIFFICULTY
+    )
     completed, correct, speed = _answers(rng, walk, component)
     start = np.floor(rng.random((count, 1)) * model.START_DAYS * 86400)
     time = start + np.cumsum(walk.wait, axis=1) - walk.wait
@@ -105,7 +112,11 @@ def _enrolments(rng: np.random.Generator) -> tuple[Integers, Integers]:
 
 
 def _walk(
-    rng: np.random.Generator, start: Floats, before: Integers, ends_session: NDArray[np.bool_], resume: Floats
+    rng: np.random.Generator,
+    start: Floats,
+    before: Integers,
+    ends_session: NDArray[np.bool_],
+    resume: Floats,
 ) -> _Walk:
     """Lets every learner live through `T` events from a class drawn from `start`, `[B, class]`."""
     shape = ends_session.shape
@@ -121,10 +132,20 @@ def _walk(
     dwell, wait = np.empty(shape), np.empty(shape)
     for step in range(shape[1]):
         kind = _pick(model.TYPE[level], chance_type[:, step])
-        seconds = np.round(model.DWELL_MEDIAN[kind] * model.DWELL_FACTOR[level] * stretch[:, step], 1)
+        seconds = np.round(
+            model.DWELL_MEDIAN[kind] * model.DWELL_FACTOR[level] * stretch[:, step], 1
+        )
         gap = pause[:, step] + np.where(unseen[:, step], 0.0, seconds)
-        levels[:, step], event_type[:, step], dwell[:, step], wait[:, step] = level, kind, seconds, gap
-        level = np.minimum(level + (chance_rise[:, step] < model.rises(kind, since_previous)), len(model.CLASSES) - 1)
+        levels[:, step], event_type[:, step], dwell[:, step], wait[:, step] = (
+            level,
+            kind,
+            seconds,
+            gap,
+        )
+        level = np.minimum(
+            level + (chance_rise[:, step] < model.rises(kind, since_previous)),
+            len(model.CLASSES) - 1,
+        )
         level = np.maximum(level - (chance_fall[:, step] < model.falls(gap)), 0)
         judged = before == step + 1
         label = np.where(judged, level, label)
@@ -133,7 +154,9 @@ def _walk(
     return _Walk(label, levels, event_type, np.where(unseen, np.nan, dwell), wait)
 
 
-def _answers(rng: np.random.Generator, walk: _Walk, component: Integers) -> tuple[Floats, Floats, Floats]:
+def _answers(
+    rng: np.random.Generator, walk: _Walk, component: Integers
+) -> tuple[Floats, Floats, Floats]:
     """Draws what exercises, quizzes and videos leave behind: `completed`, `correct` and `speed`, each `[B, T]`."""
     shape = walk.level.shape
     completed = rng.random(shape) < model.COMPLETED[walk.level]
@@ -152,7 +175,9 @@ def _answers(rng: np.random.Generator, walk: _Walk, component: Integers) -> tupl
 
 def _pause(rng: np.random.Generator, long: NDArray[np.bool_]) -> Floats:
     """Draws whole seconds between two events: a rest where `long`, else a pause within a session."""
-    median, sigma = (np.where(long, rest, pause) for rest, pause in zip(model.REST, model.PAUSE, strict=True))
+    median, sigma = (
+        np.where(long, rest, pause) for rest, pause in zip(model.REST, model.PAUSE, strict=True)
+    )
     seconds: Floats = np.ceil(median * np.exp(sigma * rng.standard_normal(long.shape)))
     return seconds
 

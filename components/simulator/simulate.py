@@ -40,7 +40,9 @@ class SimulatedLog:
 
     def describe(self) -> str:
         """Returns what the log holds, as a line for a terminal."""
-        shares = ", ".join(f"{name} {count / self.outcomes:.0%}" for name, count in self.classes.items())
+        shares = ", ".join(
+            f"{name} {count / self.outcomes:.0%}" for name, count in self.classes.items()
+        )
         return (
             f"{self.directory}: {'wrote' if self.written else 'already holds'} {self.events:,} events and "
             f"{self.outcomes:,} outcomes ({shares}) of {self.learners:,} learners, seed {self.seed}."
@@ -76,7 +78,12 @@ def simulate(
     if format not in FORMATS:
         raise MasteryError(f"Expected one of the formats {', '.join(FORMATS)}, found {format!r}.")
     folder = Path(out)
-    request = {"learners": learners, "seed": seed, "format": format, "code": code_fingerprint("simulator")}
+    request = {
+        "learners": learners,
+        "seed": seed,
+        "format": format,
+        "code": code_fingerprint("simulator"),
+    }
     try:
         found = _manifest(folder)
         if found and _is_whole(folder, found) and request.items() <= found.items():
@@ -90,7 +97,9 @@ def simulate(
         ) from error
 
 
-def _write(folder: Path, request: dict[str, Any], on_progress: Callable[[int], None] | None) -> SimulatedLog:
+def _write(
+    folder: Path, request: dict[str, Any], on_progress: Callable[[int], None] | None
+) -> SimulatedLog:
     """Writes the log into a folder within `folder`, then moves it to its place."""
     made = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
@@ -105,18 +114,28 @@ def _write(folder: Path, request: dict[str, Any], on_progress: Callable[[int], N
     return _summary(folder, manifest, written=True)
 
 
-def _write_tables(draft: Path, request: dict[str, Any], on_progress: Callable[[int], None] | None) -> dict[str, Any]:
+def _write_tables(
+    draft: Path, request: dict[str, Any], on_progress: Callable[[int], None] | None
+) -> dict[str, Any]:
     """Writes both tables chunk by chunk and returns the manifest."""
     learners, rows, classes = request["learners"], 0, Counter[str]()
     paths = [draft / f"{table}.{request['format']}" for table in ("events", "outcomes")]
     with TableFile(paths[0], EVENTS) as events, TableFile(paths[1], OUTCOMES) as outcomes:
         for chunk in range(-(-learners // CHUNK)):
             sequences = draw(request["seed"], chunk)
-            happened, judged = events_table(sequences, learners), outcomes_table(sequences, learners)
+            happened, judged = (
+                events_table(sequences, learners),
+                outcomes_table(sequences, learners),
+            )
             events.write(happened)
             outcomes.write(judged)
             rows += len(happened)
-            classes.update({row["values"]: row["counts"] for row in judged["mastery"].value_counts().to_pylist()})
+            classes.update(
+                {
+                    row["values"]: row["counts"]
+                    for row in judged["mastery"].value_counts().to_pylist()
+                }
+            )
             if on_progress is not None:
                 on_progress(min((chunk + 1) * CHUNK, learners))
     return {

@@ -53,7 +53,10 @@ def events_table(sequences: Sequences, learners: int) -> pa.Table:
         _names(_COMPONENTS, unit * len(model.DIFFICULTY) + sequences.component[row, step]),
         *(_numbers(values[row, step]) for values in _measures(sequences)),
     ]
-    return pa.table([column.cast(kind) for column, kind in zip(columns, EVENTS.types, strict=True)], schema=EVENTS)
+    return pa.table(
+        [column.cast(kind) for column, kind in zip(columns, EVENTS.types, strict=True)],
+        schema=EVENTS,
+    )
 
 
 def outcomes_table(sequences: Sequences, learners: int) -> pa.Table:
@@ -64,7 +67,10 @@ def outcomes_table(sequences: Sequences, learners: int) -> pa.Table:
         _names(list(model.CATALOGUE), sequences.unit[row]),
         _timestamps(sequences.as_of[row]),
         _names(model.CLASSES, sequences.label[row]),
-        *(_names(list(model.ATTRIBUTES[name]), codes[row]) for name, codes in sequences.attributes.items()),
+        *(
+            _names(list(model.ATTRIBUTES[name]), codes[row])
+            for name, codes in sequences.attributes.items()
+        ),
     ]
     return pa.table(columns, schema=OUTCOMES)
 

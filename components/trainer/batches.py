@@ -9,16 +9,22 @@ import tensorflow as tf
 from components.errors import TrainingError
 from components.naming import NUM_STEPS
 
-WINDOW_BATCHES = 100  # batches that are sorted by length together: little padding, still well shuffled
+WINDOW_BATCHES = (
+    100  # batches that are sorted by length together: little padding, still well shuffled
+)
 SHUFFLE_WINDOWS = 8  # windows' worth of examples that are shuffled once, in the order of the files
 CACHE_BYTES = 2 << 30  # transformed examples above this size are read again every epoch
 
 Spec = Mapping[str, object]  # features of tf.io.parse_example, by name
-Batch = tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]  # inputs, label, weight, as Keras takes them
+Batch = tuple[
+    dict[str, tf.Tensor], tf.Tensor, tf.Tensor
+]  # inputs, label, weight, as Keras takes them
 Columns = dict[str, tf.Tensor | tf.RaggedTensor]
 
 
-def read_windows(files: Sequence[str], spec: Spec, size: int, min_steps: int, seed: int) -> tf.data.Dataset:
+def read_windows(
+    files: Sequence[str], spec: Spec, size: int, min_steps: int, seed: int
+) -> tf.data.Dataset:
     """Returns the examples in windows: dictionaries of ragged steps [W, T] and dense columns [W].
 
     Examples are shuffled once; cold starts, with fewer than `min_steps` events, are left out. The
@@ -34,7 +40,9 @@ def read_windows(files: Sequence[str], spec: Spec, size: int, min_steps: int, se
     paths = sorted(path for pattern in files for path in tf.io.gfile.glob(pattern))
     records = tf.data.TFRecordDataset(paths, compression_type="GZIP")
     records = records.shuffle(SHUFFLE_WINDOWS * size, seed=seed, reshuffle_each_iteration=False)
-    windows = records.batch(size).map(lambda batch: _without_cold_starts(tf.io.parse_example(batch, spec), min_steps))
+    windows = records.batch(size).map(
+        lambda batch: _without_cold_starts(tf.io.parse_example(batch, spec), min_steps)
+    )
     bytes_unpacked = 10 * sum(tf.io.gfile.stat(path).length for path in paths)
     return windows.cache() if bytes_unpacked <= CACHE_BYTES else windows
 
@@ -44,18 +52,24 @@ def training_batches(windows: tf.data.Dataset, batch_size: int, seed: int) -> tf
 
     Steps are padded with zeros on the right, to the longest sequence of the batch.
     """
-    seeds = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).batch(2, drop_remainder=True)
+    seeds = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).batch(
+        2, drop_remainder=True
+    )
     shuffled = windows.shuffle(SHUFFLE_WINDOWS, seed=seed, reshuffle_each_iteration=True)
     batches = tf.data.Dataset.zip(shuffled, seeds).flat_map(
         lambda window, window_seed: _split(window, batch_size, window_seed)
     )
-    return batches.apply(tf.data.experimental.assert_cardinality(_count_batches(windows, batch_size)))
+    return batches.apply(
+        tf.data.experimental.assert_cardinality(_count_batches(windows, batch_size))
+    )
 
 
 def evaluation_batches(windows: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:
     """Returns batches of examples of similar length, in the same order every time, padded alike."""
     batches = windows.flat_map(lambda window: _split(window, batch_size, None))
-    return batches.apply(tf.data.experimental.assert_cardinality(_count_batches(windows, batch_size)))
+    return batches.apply(
+        tf.data.experimental.assert_cardinality(_count_batches(windows, batch_size))
+    )
 
 
 def fill_up(batch: Batch, replicas: int) -> Batch:
@@ -108,5 +122,6 @@ def _split(window: Columns, batch_size: int, seed: tf.Tensor | None) -> tf.data.
 def _padded(window: Columns, rows: tf.Tensor) -> dict[str, tf.Tensor]:
     batch = {name: tf.gather(column, rows) for name, column in window.items()}
     return {
-        name: column.to_tensor() if isinstance(column, tf.RaggedTensor) else column for name, column in batch.items()
+        name: column.to_tensor() if isinstance(column, tf.RaggedTensor) else column
+        for name, column in batch.items()
     }

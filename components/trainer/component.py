@@ -13,7 +13,10 @@ from components.trainer.settings import SECTIONS
 
 
 def make_trainer(
-    config: Config, examples: BaseChannel, transform_graph: BaseChannel, base_model: BaseChannel | None = None
+    config: Config,
+    examples: BaseChannel,
+    transform_graph: BaseChannel,
+    base_model: BaseChannel | None = None,
 ) -> Trainer:
     """Returns the node that fits the model and exports it.
 
@@ -33,6 +36,8 @@ def make_trainer(
         eval_args=trainer_pb2.EvalArgs(splits=[evaluation]),
         custom_config={
             "config": config.section_json(*SECTIONS),
-            "code_fingerprint": code_fingerprint("trainer", "transform", "naming", "config", "operations", "exports"),
+            "code_fingerprint": code_fingerprint(
+                "trainer", "transform", "naming", "config", "operations", "exports"
+            ),
         },
     )

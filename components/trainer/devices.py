@@ -52,7 +52,9 @@ def choose_devices(training: Training) -> Devices:
         TrainingError: `training.device` is gpu and TensorFlow sees none, or `training.precision` needs one.
     """
     if training.device == "cpu":
-        with contextlib.suppress(RuntimeError):  # too late where the process has used TensorFlow before
+        with contextlib.suppress(
+            RuntimeError
+        ):  # too late where the process has used TensorFlow before
             tf.config.set_visible_devices([], "GPU")
         return Devices(_names("CPU"), "CPU")
 
@@ -63,7 +65,9 @@ def choose_devices(training: Training) -> Devices:
 
     unseen = _why_not()
     if training.device == "gpu":
-        raise TrainingError(f"training.device: expected a GPU that TensorFlow sees, found none: {unseen or _ABSENT}.")
+        raise TrainingError(
+            f"training.device: expected a GPU that TensorFlow sees, found none: {unseen or _ABSENT}."
+        )
     if training.precision == "mixed_float16":
         raise TrainingError(
             f"training.precision: mixed_float16 needs a GPU, and TensorFlow sees none: {unseen or _ABSENT}. "
@@ -71,7 +75,9 @@ def choose_devices(training: Training) -> Devices:
         )
     if unseen is None:
         return Devices(_names("CPU"), "CPU")
-    warning = f"fitted on the CPU, although {unseen}. To have the run fail instead: training.device: gpu"
+    warning = (
+        f"fitted on the CPU, although {unseen}. To have the run fail instead: training.device: gpu"
+    )
     logging.getLogger(__name__).warning("%s", warning)
     report_progress(warning)
     return Devices(_names("CPU"), "CPU", warning)
@@ -92,9 +98,13 @@ def _why_not() -> str | None:
     found = gpus()
     if not found:
         return None
-    reasons = why_unseen() or ["TensorFlow says why in this node's log, in the lines about GPU devices"]
+    reasons = why_unseen() or [
+        "TensorFlow says why in this node's log, in the lines about GPU devices"
+    ]
     return f"a GPU is here ({', '.join(found)}), TensorFlow does not see it, because {'; '.join(reasons)}"
 
 
 def _model(device: tf.config.PhysicalDevice) -> str:
-    return str(tf.config.experimental.get_device_details(device).get("device_name", "unknown model"))
+    return str(
+        tf.config.experimental.get_device_details(device).get("device_name", "unknown model")
+    )

@@ -68,7 +68,9 @@ def export_model(
     return None if gpu is None else GPU if fused else NO_GPU
 
 
-def _float32_copy(network: keras.Model, settings: Settings, layout: Layout, *, cudnn: bool) -> keras.Model:
+def _float32_copy(
+    network: keras.Model, settings: Settings, layout: Layout, *, cudnn: bool
+) -> keras.Model:
     """Returns the network that is served: what it answers does not depend on the precision it was fitted in."""
     copy = build_network(settings, layout, cudnn=cudnn)
     copy.set_weights(network.get_weights())

@@ -55,9 +55,13 @@ def _inputs(
         name = name_of(column)
         if isinstance(feature, Categorical):
             tokens = tuple(read_vocabulary(transform, name))
-            inputs[name] = Embedded(1 + len(tokens) + OUT_OF_VOCABULARY_IDS, feature.embedding, tokens)
+            inputs[name] = Embedded(
+                1 + len(tokens) + OUT_OF_VOCABULARY_IDS, feature.embedding, tokens
+            )
             continue
-        inputs[name] = Embedded(1 + feature.buckets, feature.embedding) if feature.scale == "buckets" else None
+        inputs[name] = (
+            Embedded(1 + feature.buckets, feature.embedding) if feature.scale == "buckets" else None
+        )
         inputs[missing_of(column)] = None
     return inputs
 

@@ -11,7 +11,9 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from tensorflow.python.framework.config import disable_op_determinism  # TensorFlow has no public way back
+from tensorflow.python.framework.config import (
+    disable_op_determinism,  # TensorFlow has no public way back
+)
 
 from components.config import Label, Training
 from components.errors import TrainingError
@@ -46,7 +48,11 @@ def class_weights(windows: tf.data.Dataset, label: Label, training: Training) ->
     classes = label.classes or [label.column]
     counts = np.zeros(len(classes), np.int64)
     for window in windows:
-        ids = window[names.LABEL].numpy() if label.classes else np.zeros(len(window[names.LABEL]), np.int64)
+        ids = (
+            window[names.LABEL].numpy()
+            if label.classes
+            else np.zeros(len(window[names.LABEL]), np.int64)
+        )
         counts += np.bincount(ids, minlength=len(classes))
     absent = [name for name, count in zip(classes, counts, strict=True) if count == 0]
     if absent:
@@ -80,7 +86,11 @@ def compile_network(network: keras.Model, label: Label, training: Training) -> N
 
 
 def fit_network(
-    network: keras.Model, train: tf.data.Dataset, evaluation: tf.data.Dataset, training: Training, logs: Path
+    network: keras.Model,
+    train: tf.data.Dataset,
+    evaluation: tf.data.Dataset,
+    training: Training,
+    logs: Path,
 ) -> dict[str, Any]:
     """Fits until the eval loss stops improving and leaves the best epoch's weights in the network.
 
@@ -100,7 +110,11 @@ def fit_network(
     stopping = keras.callbacks.EarlyStopping(patience=training.patience, restore_best_weights=True)
     slower = max(1, training.patience // 2)
     # Keras refuses a factor of 1.
-    decay = [keras.callbacks.ReduceLROnPlateau(factor=training.decay, patience=slower)] if training.decay < 1 else []
+    decay = (
+        [keras.callbacks.ReduceLROnPlateau(factor=training.decay, patience=slower)]
+        if training.decay < 1
+        else []
+    )
     curves = keras.callbacks.TensorBoard(
         str(logs), histogram_freq=int(training.histograms), write_graph=False, profile_batch=0
     )
@@ -134,7 +148,11 @@ class EpochLog(keras.callbacks.Callback):  # type: ignore[misc]
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Records an epoch; raises TrainingError when a loss is no finite number."""
         values = {name: float(value) for name, value in (logs or {}).items()}
-        wrong = {name: value for name, value in values.items() if "loss" in name and not math.isfinite(value)}
+        wrong = {
+            name: value
+            for name, value in values.items()
+            if "loss" in name and not math.isfinite(value)
+        }
         if wrong:
             found = ", ".join(f"{name} {value}" for name, value in wrong.items())
             raise TrainingError(

@@ -32,7 +32,9 @@ def build_network(
     steps = {name: _input(name, embedded, (None,)) for name, embedded in layout.steps.items()}
     context = {name: _input(name, embedded, ()) for name, embedded in layout.context.items()}
     num_steps = keras.Input((), name=NUM_STEPS, dtype="int64")
-    state = _join([_read(name, layout.steps[name], value, dtype) for name, value in steps.items()], dtype)
+    state = _join(
+        [_read(name, layout.steps[name], value, dtype) for name, value in steps.items()], dtype
+    )
     mask = StepMask(name="mask")([num_steps, next(iter(steps.values()))])
     for index, units in enumerate(settings.model.lstm):
         last = index == len(settings.model.lstm) - 1
@@ -44,12 +46,16 @@ def build_network(
     columns = (_read(name, layout.context[name], value, dtype) for name, value in context.items())
     state = _join([state, *columns], dtype)
     for index, units in enumerate(settings.model.dense):
-        state = keras.layers.Dense(units, activation="relu", dtype=dtype, name=f"dense_{index}")(state)
-        state = keras.layers.Dropout(settings.model.dropout, dtype=dtype, name=f"dropout_{index}")(state)
-    if settings.label.task == "classification":
-        answer = keras.layers.Dense(len(settings.label.classes), activation="softmax", dtype="float32", name="answer")(
+        state = keras.layers.Dense(units, activation="relu", dtype=dtype, name=f"dense_{index}")(
             state
         )
+        state = keras.layers.Dropout(settings.model.dropout, dtype=dtype, name=f"dropout_{index}")(
+            state
+        )
+    if settings.label.task == "classification":
+        answer = keras.layers.Dense(
+            len(settings.label.classes), activation="softmax", dtype="float32", name="answer"
+        )(state)
     else:
         answer = keras.layers.Dense(1, dtype="float32", name="answer")(state)
     return keras.Model({**steps, **context, NUM_STEPS: num_steps}, answer, name=settings.name)
@@ -66,12 +72,16 @@ class StepMask(keras.layers.Layer):  # type: ignore[misc]
         num_steps, steps = inputs
         return tf.sequence_mask(tf.maximum(num_steps, 1), tf.shape(steps)[1])
 
-    def compute_output_shape(self, input_shape: tuple[tuple[int | None, ...], ...]) -> tuple[int | None, ...]:
+    def compute_output_shape(
+        self, input_shape: tuple[tuple[int | None, ...], ...]
+    ) -> tuple[int | None, ...]:
         """Returns the shape of the mask."""
         return input_shape[1]
 
 
-def _input(name: str, embedded: Embedded | None, shape: tuple[int | None, ...]) -> keras.KerasTensor:
+def _input(
+    name: str, embedded: Embedded | None, shape: tuple[int | None, ...]
+) -> keras.KerasTensor:
     return keras.Input(shape, name=name, dtype="int64" if embedded else "float32")
 
 
@@ -81,7 +91,9 @@ def _read(
     """Ids to embeddings, numbers to a last axis of one."""
     if embedded is None:
         return keras.ops.expand_dims(value, -1)
-    return keras.layers.Embedding(embedded.size, embedded.width, dtype=dtype, name=embedding_name(name))(value)
+    return keras.layers.Embedding(
+        embedded.size, embedded.width, dtype=dtype, name=embedding_name(name)
+    )(value)
 
 
 def embedding_name(name: str) -> str:

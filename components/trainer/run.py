@@ -56,14 +56,20 @@ def _fit_and_export(fn_args: FnArgs, settings: Settings, started: float) -> None
     spec = parse_spec(layout, transform)
     train, evaluation = _batches(fn_args, settings, layout, spec, strategy.num_replicas_in_sync)
     with strategy.scope():
-        network = build_network(settings, layout, cudnn=devices.on_gpu, precision=training.precision)
+        network = build_network(
+            settings, layout, cudnn=devices.on_gpu, precision=training.precision
+        )
         compile_network(network, settings.label, training)
     base = Path(fn_args.base_model) if training.warm_start and fn_args.base_model else None
     start = warm_start(network, layout, base) if base else None
     run = Path(fn_args.model_run_dir)
-    history = fit_network(network, train, evaluation, training, run / LOGS / f"{datetime.now(UTC):%Y%m%d-%H%M%S-%f}")
+    history = fit_network(
+        network, train, evaluation, training, run / LOGS / f"{datetime.now(UTC):%Y%m%d-%H%M%S-%f}"
+    )
     served = Path(fn_args.serving_model_dir)
-    gpu_export = export_model(network, layout, transform, settings, fn_args.custom_config["code_fingerprint"], served)
+    gpu_export = export_model(
+        network, layout, transform, settings, fn_args.custom_config["code_fingerprint"], served
+    )
     history |= {
         "device": devices.described,
         "device_warning": devices.warning,

@@ -39,12 +39,18 @@ class ServedModel(tf.Module):  # type: ignore[misc]
     """
 
     def __init__(
-        self, network: keras.Model, layout: Layout, transform: tft.TFTransformOutput, settings: Settings
+        self,
+        network: keras.Model,
+        layout: Layout,
+        transform: tft.TFTransformOutput,
+        settings: Settings,
     ) -> None:
         super().__init__()
         # Held apart: were the Keras model tracked, each weight would be exported twice, and the copy that the
         # signatures read is never restored by a loader of graphs, which TensorFlow Serving is.
-        self._call_network: Callable[[dict[str, tf.Tensor]], tf.Tensor] = lambda inputs: network(inputs, training=False)
+        self._call_network: Callable[[dict[str, tf.Tensor]], tf.Tensor] = lambda inputs: network(
+            inputs, training=False
+        )
         self._weights = [weight.value for weight in network.weights]
         self._layout = layout
         self._settings = settings
@@ -64,25 +70,32 @@ class ServedModel(tf.Module):  # type: ignore[misc]
     def _serving_default(self, examples: tf.Tensor) -> Answers:
         """Serialized examples [B]; the label, keys and slices may be there and are not read."""
         spec = {
-            name: tf.io.RaggedFeature(dtype, row_splits_dtype=tf.int64) for name, dtype in self._step_dtypes().items()
+            name: tf.io.RaggedFeature(dtype, row_splits_dtype=tf.int64)
+            for name, dtype in self._step_dtypes().items()
         }
         columns = {
             name: tf.io.RaggedFeature(item.dtype, row_splits_dtype=tf.int64)
             for name, item in self._column_specs.items()
         }
         parsed = tf.io.parse_example(examples, {**spec, **columns})
-        return self._answer({name: parsed[name] for name in spec}, {name: parsed[name] for name in columns})
+        return self._answer(
+            {name: parsed[name] for name in spec}, {name: parsed[name] for name in columns}
+        )
 
     @tf.function(autograph=False)  # type: ignore[untyped-decorator]
     def _predict_steps(self, inputs: Mapping[str, tf.Tensor]) -> Answers:
         """Padded steps [B, T], `num_steps` [B] and columns [B]; NaN and "" are missing."""
         some_step = inputs[next(iter(self._settings.steps.features))]
         lengths = tf.clip_by_value(inputs[NUM_STEPS], 0, tf.shape(some_step, tf.int64)[1])
-        steps = {name: tf.RaggedTensor.from_tensor(inputs[name], lengths) for name in self._step_dtypes()}
+        steps = {
+            name: tf.RaggedTensor.from_tensor(inputs[name], lengths) for name in self._step_dtypes()
+        }
         columns = {name: _present(inputs[name]) for name in self._column_specs}
         return self._answer(steps, columns)
 
-    def _answer(self, steps: Mapping[str, tf.RaggedTensor], columns: Mapping[str, tf.RaggedTensor]) -> Answers:
+    def _answer(
+        self, steps: Mapping[str, tf.RaggedTensor], columns: Mapping[str, tf.RaggedTensor]
+    ) -> Answers:
         """Truncates, transforms, pads and answers; the prior where there are fewer events than `min_steps`."""
         last = slice(-self._settings.steps.max_steps, None)
         steps = {name: values[:, last] for name, values in _equally_long(steps).items()}
@@ -90,22 +103,38 @@ class ServedModel(tf.Module):  # type: ignore[misc]
         raw = {name: _as_spec(values, self._column_specs[name]) for name, values in columns.items()}
         raw[NUM_STEPS] = _as_spec(_present(num_steps), self._num_steps_spec)
         features = self._transform({**steps, **raw})
-        longest = tf.reduce_max(tf.concat([num_steps, [1]], axis=0))  # an LSTM needs one step, if padding
+        longest = tf.reduce_max(
+            tf.concat([num_steps, [1]], axis=0)
+        )  # an LSTM needs one step, if padding
         padded = {
-            name: value.to_tensor(shape=tf.stack([-1, longest])) if isinstance(value, tf.RaggedTensor) else value
+            name: value.to_tensor(shape=tf.stack([-1, longest]))
+            if isinstance(value, tf.RaggedTensor)
+            else value
             for name, value in network_inputs(self._layout, features).items()
         }
         is_cold = num_steps < self._settings.steps.min_steps
         answer = tf.where(is_cold[:, tf.newaxis], features[names.PRIOR], self._call_network(padded))
-        return {**_named(answer, self._settings.label), BASIS: tf.where(is_cold, BASIS_PRIOR, BASIS_SEQUENCE)}
+        return {
+            **_named(answer, self._settings.label),
+            BASIS: tf.where(is_cold, BASIS_PRIOR, BASIS_SEQUENCE),
+        }
 
     def _step_dtypes(self) -> dict[str, tf.DType]:
         features = self._settings.steps.features
-        return {name: tf.string if isinstance(item, Categorical) else tf.float32 for name, item in features.items()}
+        return {
+            name: tf.string if isinstance(item, Categorical) else tf.float32
+            for name, item in features.items()
+        }
 
     def _dense_specs(self) -> dict[str, tf.TensorSpec]:
-        steps = {name: tf.TensorSpec([None, None], dtype, name) for name, dtype in self._step_dtypes().items()}
-        columns = {name: tf.TensorSpec([None], spec.dtype, name) for name, spec in self._column_specs.items()}
+        steps = {
+            name: tf.TensorSpec([None, None], dtype, name)
+            for name, dtype in self._step_dtypes().items()
+        }
+        columns = {
+            name: tf.TensorSpec([None], spec.dtype, name)
+            for name, spec in self._column_specs.items()
+        }
         return {**steps, **columns, NUM_STEPS: tf.TensorSpec([None], tf.int64, NUM_STEPS)}
 
 
@@ -113,7 +142,9 @@ def _equally_long(steps: Mapping[str, tf.RaggedTensor]) -> dict[str, tf.RaggedTe
     """Returns the steps as they are; the request fails unless all features have as many values."""
     (first, lengths), *others = [(name, values.row_lengths()) for name, values in steps.items()]
     checks = [
-        tf.debugging.assert_equal(length, lengths, f"expected as many values of {name} as of {first}")
+        tf.debugging.assert_equal(
+            length, lengths, f"expected as many values of {name} as of {first}"
+        )
         for name, length in others
     ]
     with tf.control_dependencies(checks):
@@ -123,8 +154,12 @@ def _equally_long(steps: Mapping[str, tf.RaggedTensor]) -> dict[str, tf.RaggedTe
 def _present(values: tf.Tensor) -> tf.RaggedTensor:
     """Turns one value per row into a list per row, empty where the value is missing."""
     is_text = values.dtype == tf.string
-    present = tf.not_equal(values, "") if is_text else tf.math.is_finite(tf.cast(values, tf.float32))
-    return tf.RaggedTensor.from_row_lengths(tf.boolean_mask(values, present), tf.cast(present, tf.int64))
+    present = (
+        tf.not_equal(values, "") if is_text else tf.math.is_finite(tf.cast(values, tf.float32))
+    )
+    return tf.RaggedTensor.from_row_lengths(
+        tf.boolean_mask(values, present), tf.cast(present, tf.int64)
+    )
 
 
 def _as_spec(values: tf.RaggedTensor, spec: Any) -> tf.Tensor | tf.SparseTensor | tf.RaggedTensor:

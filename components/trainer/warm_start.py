@@ -12,14 +12,18 @@ from components.trainer.features import Layout
 from components.trainer.network import embedding_name
 
 WEIGHTS = "assets.extra/weights.npz"  # by path, such as lstm_0/lstm_cell/kernel
-VOCABULARIES = "assets.extra/vocabularies.json"  # words of each embedded feature, in the order of their rows
+VOCABULARIES = (
+    "assets.extra/vocabularies.json"  # words of each embedded feature, in the order of their rows
+)
 
 
 def write_weights(network: keras.Model, layout: Layout, model: Path) -> None:
     """Writes what a later warm start needs beside a SavedModel: weights and vocabularies."""
     (model / WEIGHTS).parent.mkdir(exist_ok=True)
     np.savez(model / WEIGHTS, **{weight.path: weight.numpy() for weight in network.weights})
-    words = {name: [_text(token) for token in tokens] for name, tokens in _vocabularies(layout).items()}
+    words = {
+        name: [_text(token) for token in tokens] for name, tokens in _vocabularies(layout).items()
+    }
     (model / VOCABULARIES).write_text(json.dumps(words), encoding="utf-8")
 
 
@@ -60,7 +64,9 @@ def _moved_rows(
     name: str, old: np.ndarray, network: keras.Model, layout: Layout, words: dict[str, list[str]]
 ) -> np.ndarray:
     """Returns an embedding's rows in the order of the new vocabulary; other weights as they are."""
-    feature = next((key for key in _vocabularies(layout) if name.startswith(embedding_name(key) + "/")), None)
+    feature = next(
+        (key for key in _vocabularies(layout) if name.startswith(embedding_name(key) + "/")), None
+    )
     if feature is None or feature not in words:
         return old
     fresh = network.get_layer(embedding_name(feature)).get_weights()[0]
@@ -77,7 +83,11 @@ def _moved_rows(
 
 def _vocabularies(layout: Layout) -> dict[str, tuple[bytes, ...]]:
     features = {**layout.steps, **layout.context}
-    return {name: item.tokens for name, item in features.items() if item is not None and item.tokens is not None}
+    return {
+        name: item.tokens
+        for name, item in features.items()
+        if item is not None and item.tokens is not None
+    }
 
 
 def _text(token: bytes) -> str:

@@ -25,12 +25,16 @@ def scalar(column: Column, missing: float | str) -> tf.Tensor:
         column = column.to_sparse()
     if isinstance(column, tf.SparseTensor):
         if column.dtype.is_integer:
-            column = tf.SparseTensor(column.indices, _converted(column.values, missing), column.dense_shape)
+            column = tf.SparseTensor(
+                column.indices, _converted(column.values, missing), column.dense_shape
+            )
         batch = column.dense_shape[0]
         first = tf.equal(column.indices[:, 1], 0)
         rows = tf.boolean_mask(column.indices[:, :1], first)
         values = _converted(tf.boolean_mask(column.values, first), missing)
-        return tf.tensor_scatter_nd_update(tf.fill([batch], tf.constant(missing, values.dtype)), rows, values)
+        return tf.tensor_scatter_nd_update(
+            tf.fill([batch], tf.constant(missing, values.dtype)), rows, values
+        )
     return _converted(tf.reshape(column, [-1]), missing)
 
 

@@ -19,7 +19,9 @@ from components.transform.scaling import is_missing, scaled_numbers, vocabulary_
 CONTEXT: TypeAdapter[dict[str, Feature]] = TypeAdapter(dict[str, Feature])
 
 
-def preprocessing_fn(inputs: Mapping[str, Column], custom_config: Mapping[str, Any]) -> dict[str, Column]:
+def preprocessing_fn(
+    inputs: Mapping[str, Column], custom_config: Mapping[str, Any]
+) -> dict[str, Column]:
     """Transforms a batch of examples.
 
     Args:
@@ -36,10 +38,14 @@ def preprocessing_fn(inputs: Mapping[str, Column], custom_config: Mapping[str, A
     label, one_hot = _label(inputs, Label.model_validate(sections["label"]))
     num_steps = tf.cast(scalar(inputs[NUM_STEPS], missing=0.0), tf.int64)
     outputs = {NUM_STEPS: num_steps, names.LABEL: label}
-    outputs |= _step_outputs(steps.features, {name: ragged(inputs[name]) for name in steps.features})
+    outputs |= _step_outputs(
+        steps.features, {name: ragged(inputs[name]) for name in steps.features}
+    )
     outputs |= _context_outputs(CONTEXT.validate_python(sections["context"]), inputs)
     groups = [scalar(inputs[name], missing="") for name in prior.group_by]
-    outputs[names.PRIOR] = group_prior(groups, one_hot, num_steps < steps.min_steps, prior.smoothing)
+    outputs[names.PRIOR] = group_prior(
+        groups, one_hot, num_steps < steps.min_steps, prior.smoothing
+    )
     return outputs
 
 
@@ -48,7 +54,9 @@ def _label(inputs: Mapping[str, Column], label: Label) -> tuple[tf.Tensor, tf.Te
     if label.task == "regression":
         value = scalar(inputs[label.column], missing=0.0)
         return value, value[:, tf.newaxis]
-    is_class = tf.equal(scalar(inputs[label.column], missing="")[:, tf.newaxis], tf.constant([label.classes]))
+    is_class = tf.equal(
+        scalar(inputs[label.column], missing="")[:, tf.newaxis], tf.constant([label.classes])
+    )
     one_hot = tf.cast(is_class, tf.float32)
     return tf.argmax(one_hot, axis=1), one_hot
 
@@ -70,7 +78,9 @@ def _step_outputs(
     return {name: like.with_flat_values(values) for name, values in outputs.items()}
 
 
-def _context_outputs(features: Mapping[str, Feature], inputs: Mapping[str, Column]) -> dict[str, tf.Tensor]:
+def _context_outputs(
+    features: Mapping[str, Feature], inputs: Mapping[str, Column]
+) -> dict[str, tf.Tensor]:
     outputs, numeric = {}, {}
     for name, feature in features.items():
         if isinstance(feature, Categorical):
@@ -80,5 +90,7 @@ def _context_outputs(features: Mapping[str, Feature], inputs: Mapping[str, Colum
             numeric[name] = feature
     columns = {name: scalar(inputs[name], missing=float("nan")) for name in numeric}
     outputs |= {names.context_missing(name): is_missing(values) for name, values in columns.items()}
-    outputs |= {names.context(name): values for name, values in scaled_numbers(columns, numeric).items()}
+    outputs |= {
+        names.context(name): values for name, values in scaled_numbers(columns, numeric).items()
+    }
     return outputs

@@ -10,7 +10,9 @@ import tensorflow_transform as tft
 from components.transform.analyzers import GroupSums
 
 
-def group_prior(columns: Sequence[tf.Tensor], label: tf.Tensor, is_cold: tf.Tensor, smoothing: float) -> tf.Tensor:
+def group_prior(
+    columns: Sequence[tf.Tensor], label: tf.Tensor, is_cold: tf.Tensor, smoothing: float
+) -> tf.Tensor:
     """Returns the prior of each example's group.
 
     To have no events is itself telling, so the prior has two levels: the mean label of the group, mixed with
@@ -29,14 +31,20 @@ def group_prior(columns: Sequence[tf.Tensor], label: tf.Tensor, is_cold: tf.Tens
     """
     batch, width = tf.shape(is_cold)[0], label.shape[1] + 1
     hashes = tf.strings.to_hash_bucket_fast(_group_key(columns, batch), 2**62)
-    counted = tf.cast(tf.concat([tf.ones_like(label[:, :1]), label], axis=1), tf.float64)  # [1, label]
-    counted = tf.concat([counted, tf.where(is_cold[:, tf.newaxis], counted, tf.zeros_like(counted))], axis=1)
+    counted = tf.cast(
+        tf.concat([tf.ones_like(label[:, :1]), label], axis=1), tf.float64
+    )  # [1, label]
+    counted = tf.concat(
+        [counted, tf.where(is_cold[:, tf.newaxis], counted, tf.zeros_like(counted))], axis=1
+    )
     groups, sums = tft.experimental.ptransform_analyzer(
         [hashes, counted], GroupSums(2 * width), [tf.int64, tf.float64], [[None], [None, 2 * width]]
     )
     place = tf.minimum(tf.searchsorted(groups, hashes), tf.size(groups) - 1)
     known = tf.equal(tf.gather(groups, place), hashes)
-    own = tf.where(known[:, tf.newaxis], tf.gather(sums, place), tf.zeros([1, 2 * width], tf.float64))
+    own = tf.where(
+        known[:, tf.newaxis], tf.gather(sums, place), tf.zeros([1, 2 * width], tf.float64)
+    )
     split = sums[-1:]
     split_mean = split[:, 1:width] / split[:, :1]
     group_mean = _mixed(own[:, :width], split_mean, smoothing)

@@ -49,7 +49,9 @@ def read_vocabulary(transform: tft.TFTransformOutput, name: str) -> list[bytes]:
     return [base64.urlsafe_b64decode(entry + b"=" * (-len(entry) % 4)) for entry in entries]
 
 
-def scaled_numbers(columns: Mapping[str, tf.Tensor], features: Mapping[str, Numeric]) -> dict[str, tf.Tensor]:
+def scaled_numbers(
+    columns: Mapping[str, tf.Tensor], features: Mapping[str, Numeric]
+) -> dict[str, tf.Tensor]:
     """Scales columns of numbers on the training split.
 
     Args:

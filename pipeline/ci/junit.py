@@ -43,7 +43,9 @@ def _nodes(record: RunRecord) -> TestSuite:
     suite = TestSuite("nodes")  # type: ignore[no-untyped-call]
     for node in record.nodes:
         suite.add_testcase(_node(node, record))
-    if record.state in ("failed", "interrupted") and not any(_has_ended_badly(node) for node in record.nodes):
+    if record.state in ("failed", "interrupted") and not any(
+        _has_ended_badly(node) for node in record.nodes
+    ):
         suite.add_testcase(_node(NodeRecord(id="start", state="failed"), record))
     return suite
 

@@ -60,7 +60,9 @@ class Results:
     def slices(self) -> list[SliceRow]:
         """The main metric in every slice, in the evaluator's order."""
         return [
-            SliceRow(say_slice(item.slice), item.examples, self._main_of(item, self._before(item.slice)))
+            SliceRow(
+                say_slice(item.slice), item.examples, self._main_of(item, self._before(item.slice))
+            )
             for item in (self.evaluation.slices if self.evaluation else [])
         ]
 
@@ -79,14 +81,20 @@ class Results:
 def read_results(record: RunRecord, config: Config) -> Results:
     """Returns the results of a run of `config`."""
     metrics = Path(record.metrics).read_bytes() if record.metrics else None
-    return Results(record, config, EvaluationFacts.model_validate_json(metrics) if metrics else None)
+    return Results(
+        record, config, EvaluationFacts.model_validate_json(metrics) if metrics else None
+    )
 
 
-def _row(metric: str, class_: str | None, after: ResultFacts, before: ResultFacts | None) -> MetricRow:
+def _row(
+    metric: str, class_: str | None, after: ResultFacts, before: ResultFacts | None
+) -> MetricRow:
     words = metric_words(metric)
     if class_ is not None:
         words = replace(words, name=f"{words.name} of {class_}")
-    return MetricRow(words, _value(after, metric, class_), _value(before, metric, class_) if before else None)
+    return MetricRow(
+        words, _value(after, metric, class_), _value(before, metric, class_) if before else None
+    )
 
 
 def _value(result: ResultFacts, metric: str, class_: str | None) -> float | None:

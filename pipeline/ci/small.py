@@ -44,7 +44,11 @@ def no_worse_gate(config: Config) -> Gate:
     ci = config.ci
     first = (ci.gates or config.gates)[0]
     metric, class_ = (ci.metric, None) if ci.metric else (first.metric, first.class_)
-    bound = {"max_change": ci.tolerance} if metric in LESS_IS_BETTER else {"min_change": 0.0 - ci.tolerance}
+    bound = (
+        {"max_change": ci.tolerance}
+        if metric in LESS_IS_BETTER
+        else {"min_change": 0.0 - ci.tolerance}
+    )
     return Gate.model_validate({"metric": metric, "class": class_, **bound})
 
 

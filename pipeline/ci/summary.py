@@ -39,8 +39,11 @@ def render_summary(results: Results, root: Path) -> str:
             slices=slices,
             left_out=len(results.slices) - len(slices),
             headline=_HEADLINES[results.record.state],
-            gates=[read_gate(gate, results.evaluation.slices) for gate in results.gates] if results.evaluation else [],
-            baseline=results.config.evaluation.baseline or f"the latest other blessed model in {root}",
+            gates=[read_gate(gate, results.evaluation.slices) for gate in results.gates]
+            if results.evaluation
+            else [],
+            baseline=results.config.evaluation.baseline
+            or f"the latest other blessed model in {root}",
             no_baseline=results.evaluation.baseline_note if results.evaluation else None,
             pushed=_say_pushed(results),
             cached=sum(node.state == "cached" for node in results.record.nodes),
@@ -72,7 +75,10 @@ def _environment() -> Environment:
     environment.filters["lines"] = lambda text: Markup(for_comment(text, lines=True))
     environment.globals |= {
         "sentence_case": sentence_case,
-        **{name: getattr(formats, name) for name in ("change", "count", "duration", "number", "told_apart")},
+        **{
+            name: getattr(formats, name)
+            for name in ("change", "count", "duration", "number", "told_apart")
+        },
     }
     return environment
 

@@ -21,7 +21,13 @@ METRICS = "metrics.json"
 
 
 def train_small(
-    config: Config, root: Path, out: Path, *, baseline: Path | None = None, push: bool = False, console: PlainConsole
+    config: Config,
+    root: Path,
+    out: Path,
+    *,
+    baseline: Path | None = None,
+    push: bool = False,
+    console: PlainConsole,
 ) -> RunRecord:
     """Trains small, judges, and writes what came of it into `out`.
 
@@ -37,7 +43,11 @@ def train_small(
         MasteryError: the run could not start; nothing was written.
     """
     small = small_config(config, baseline=baseline, push=push)
-    for name in (JUNIT, SUMMARY, METRICS):  # a run that dies is not to be read by what the one before it left
+    for name in (
+        JUNIT,
+        SUMMARY,
+        METRICS,
+    ):  # a run that dies is not to be read by what the one before it left
         (out / name).unlink(missing_ok=True)
     record = run_pipeline(small, root, console=console)
     results = read_results(record, small)

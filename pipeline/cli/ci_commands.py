@@ -14,16 +14,28 @@ def ci(
     config: ConfigOption,
     set_: SetOption = [],  # noqa: B006 (Typer copies it)
     root: Annotated[
-        Path, typer.Option("--root", metavar="DIR", help="Where CI keeps everything; keep it between jobs.")
+        Path,
+        typer.Option(
+            "--root", metavar="DIR", help="Where CI keeps everything; keep it between jobs."
+        ),
     ] = Path("ci/runs"),
     baseline: Annotated[
         Path | None,
-        typer.Option("--baseline", metavar="DIR", help="Compare with this pushed version, not the root's last one."),
+        typer.Option(
+            "--baseline",
+            metavar="DIR",
+            help="Compare with this pushed version, not the root's last one.",
+        ),
     ] = None,
     out: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="Folder for junit.xml, summary.md and metrics.json.")
+        Path,
+        typer.Option(
+            "--out", metavar="DIR", help="Folder for junit.xml, summary.md and metrics.json."
+        ),
     ] = Path("ci"),
-    push: Annotated[bool, typer.Option("--push", help="Push to push.directory, not below the root.")] = False,
+    push: Annotated[
+        bool, typer.Option("--push", help="Push to push.directory, not below the root.")
+    ] = False,
 ) -> None:
     """Train small, as the configuration's section `ci` says, and compare with the latest blessed model.
 
@@ -45,5 +57,8 @@ def ci(
         raise
     print_summary(record, console)
     notify(loaded.notify, outcome_of(record))
-    console.print(f"Written  {out}/summary.md, junit.xml" + (", metrics.json" if record.metrics else ""), markup=False)
+    console.print(
+        f"Written  {out}/summary.md, junit.xml" + (", metrics.json" if record.metrics else ""),
+        markup=False,
+    )
     raise typer.Exit(exit_code(record))

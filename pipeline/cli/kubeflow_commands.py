@@ -8,7 +8,14 @@ from typing import Annotated, Literal
 import typer
 
 from pipeline.cli import kubeflow_schedule
-from pipeline.cli.options import ConfigOption, HostOption, JsonOption, NamespaceOption, ParamOption, SetOption
+from pipeline.cli.options import (
+    ConfigOption,
+    HostOption,
+    JsonOption,
+    NamespaceOption,
+    ParamOption,
+    SetOption,
+)
 
 app = typer.Typer(help="Run the pipeline on Kubeflow Pipelines.", no_args_is_help=True)
 app.command("schedule")(kubeflow_schedule.schedule)
@@ -18,9 +25,9 @@ app.command("schedule")(kubeflow_schedule.schedule)
 def compile_(
     config: ConfigOption,
     set_: SetOption = [],  # noqa: B006 (Typer copies it)
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="What to write.")] = Path(
-        "pipeline.yaml"
-    ),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="What to write.")
+    ] = Path("pipeline.yaml"),
     target: Annotated[
         Literal["kubeflow", "vertex"], typer.Option("--target", help="What is going to read it.")
     ] = "kubeflow",
@@ -28,7 +35,9 @@ def compile_(
     """Write the pipeline as one YAML file; it can be uploaded by hand or submitted."""
     from components.config import load_config
 
-    loaded = load_config(config, set_)  # before the compiler is imported: a wrong value answers at once
+    loaded = load_config(
+        config, set_
+    )  # before the compiler is imported: a wrong value answers at once
     from pipeline.kubeflow.compile import compile_pipeline
 
     compile_pipeline(loaded, config, output, target, set_)
@@ -125,9 +134,14 @@ def list_(
 
 @app.command()
 def status(
-    run_id: Annotated[str, typer.Argument(metavar="RUN_ID", help="As `mastery kubeflow run` printed it.")],
+    run_id: Annotated[
+        str, typer.Argument(metavar="RUN_ID", help="As `mastery kubeflow run` printed it.")
+    ],
     config: Annotated[
-        Path | None, typer.Option("--config", metavar="FILE", help="The configuration; says where the cluster is.")
+        Path | None,
+        typer.Option(
+            "--config", metavar="FILE", help="The configuration; says where the cluster is."
+        ),
     ] = None,
     set_: SetOption = [],  # noqa: B006 (Typer copies it)
     json_: JsonOption = False,
@@ -141,7 +155,7 @@ def status(
     from pipeline.kubeflow.display import print_status
     from pipeline.kubeflow.status import read_status
 
-    settings = load_config(config, set_).kubeflow if config else Kubeflow()  # type: ignore[call-arg]
+    settings = load_config(config, set_).kubeflow if config else Kubeflow()
     found = read_status(connect(settings, host=host, namespace=namespace), run_id)
     if json_:
         print(found.model_dump_json(indent=1))

@@ -20,12 +20,18 @@ def schedule(
     config: ConfigOption,
     set_: SetOption = [],  # noqa: B006 (Typer copies it)
     cron: Annotated[
-        str | None, typer.Option("--cron", metavar="FIELDS", help='Five cron fields, e.g. "0 3 * * *".')
+        str | None,
+        typer.Option("--cron", metavar="FIELDS", help='Five cron fields, e.g. "0 3 * * *".'),
     ] = None,
     timezone: Annotated[
-        str | None, typer.Option("--timezone", metavar="ZONE", help="That --cron is meant in; default: the cluster's.")
+        str | None,
+        typer.Option(
+            "--timezone", metavar="ZONE", help="That --cron is meant in; default: the cluster's."
+        ),
     ] = None,
-    name: Annotated[str | None, typer.Option("--name", help="The schedule's name; default: the pipeline's.")] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="The schedule's name; default: the pipeline's.")
+    ] = None,
     param: ParamOption = [],  # noqa: B006
     pause: Annotated[bool, typer.Option("--pause", help="Pause the schedule.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Resume the schedule.")] = False,
@@ -69,7 +75,9 @@ def _convert(cron: str, zone: str | None, cluster_zone: str) -> KubeflowCron:
 
     from pipeline.kubeflow.cron import convert_cron
 
-    return convert_cron(cron, zone=zone or cluster_zone, cluster_zone=cluster_zone, now=datetime.now(UTC))
+    return convert_cron(
+        cron, zone=zone or cluster_zone, cluster_zone=cluster_zone, now=datetime.now(UTC)
+    )
 
 
 def _put(
@@ -91,7 +99,9 @@ def _put(
         check_parameters(config_file, settings, parameters)
         submission = submit(cluster, config.name, file)
     print(submission.describe())
-    made, replaced = put_schedule(cluster, config, submission, name=name, cron=cron.expression, parameters=parameters)
+    made, replaced = put_schedule(
+        cluster, config, submission, name=name, cron=cron.expression, parameters=parameters
+    )
     print(
         f'Scheduled {made.name} ({made.id}): "{made.cron}" in {config.kubeflow.timezone}; the first field is seconds.'
     )

@@ -21,10 +21,16 @@ def check_log(config: ConfigOption, set_: SetOption = []) -> None:  # noqa: B006
 def simulate(
     learners: Annotated[int, typer.Option("--learners", help="How many learners.")] = 4000,
     seed: Annotated[int, typer.Option("--seed", help="Same seed, same log.")] = 1,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for events and outcomes.")] = Path("sample"),
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Folder for events and outcomes.")
+    ] = Path("sample"),
     format_: Annotated[str, typer.Option("--format", help="parquet, csv or jsonl.")] = "parquet",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace another log that is in the folder.")] = False,
-    explain: Annotated[bool, typer.Option("--explain", help="Print the best macro F1 any model can reach.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace another log that is in the folder.")
+    ] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Print the best macro F1 any model can reach.")
+    ] = False,
 ) -> None:
     """Write a sample log of a training platform, drawn from a model whose ceiling is known."""
     from components.simulator.ceiling import explain as find_ceiling

@@ -64,15 +64,24 @@ def run(
     set_: SetOption = [],  # noqa: B006 (Typer copies it)
     root: RootOption = Path("runs"),
     from_: Annotated[
-        str | None, typer.Option("--from", metavar="NODE", help="Execute this node and those after it anew.")
+        str | None,
+        typer.Option("--from", metavar="NODE", help="Execute this node and those after it anew."),
     ] = None,
-    to: Annotated[str | None, typer.Option("--to", metavar="NODE", help="Stop after this node.")] = None,
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="NODE", help="Stop after this node.")
+    ] = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Execute every node anew.")] = False,
     span: Annotated[
-        str | None, typer.Option("--span", metavar="SPAN", help="newest, 2026-11-20, 42 or last:7; sets data.span.")
+        str | None,
+        typer.Option(
+            "--span", metavar="SPAN", help="newest, 2026-11-20, 42 or last:7; sets data.span."
+        ),
     ] = None,
     only_new_data: Annotated[
-        bool, typer.Option("--only-new-data", help="End at once where nothing has changed since the latest run.")
+        bool,
+        typer.Option(
+            "--only-new-data", help="End at once where nothing has changed since the latest run."
+        ),
     ] = False,
 ) -> None:
     """Run the pipeline: from the log to a pushed model and a report.
@@ -120,7 +129,10 @@ def runs(root: RootOption = Path("runs"), json_: JsonOption = False) -> None:
 @app.command()
 def report(
     run_id: Annotated[
-        str | None, typer.Argument(metavar="[RUN]", help="The run, as `mastery runs` names it; default: the latest.")
+        str | None,
+        typer.Argument(
+            metavar="[RUN]", help="The run, as `mastery runs` names it; default: the latest."
+        ),
     ] = None,
     root: RootOption = Path("runs"),
     open_: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
@@ -129,7 +141,9 @@ def report(
     from components.errors import MasteryError
     from pipeline.record import read_records
 
-    records = [record for record in read_records(root) if record.report and run_id in (None, record.run)]
+    records = [
+        record for record in read_records(root) if record.report and run_id in (None, record.run)
+    ]
     if not records:
         wanted = f"run {run_id}" if run_id else "a run"
         raise MasteryError(
@@ -164,7 +178,8 @@ def evaluate(
 def doctor(
     deep: Annotated[bool, typer.Option("--deep", help="Import TensorFlow and TFX too.")] = False,
     config: Annotated[
-        Path | None, typer.Option("--config", help="Check what this configuration asks for, such as a GPU.")
+        Path | None,
+        typer.Option("--config", help="Check what this configuration asks for, such as a GPU."),
     ] = None,
     set_: SetOption = [],  # noqa: B006 (Typer copies it)
 ) -> None:
@@ -173,7 +188,9 @@ def doctor(
 
     gpu_wanted = False
     if config is not None:
-        from components.config import load_config  # here: without it, a broken environment can be looked at too
+        from components.config import (
+            load_config,  # here: without it, a broken environment can be looked at too
+        )
 
         gpu_wanted = load_config(config, set_).training.device == "gpu"
     raise typer.Exit(examine(deep=deep, gpu_wanted=gpu_wanted))
@@ -192,7 +209,9 @@ def program() -> None:
 
 def _run_command() -> None:
     try:
-        typer.main.get_command(app)(standalone_mode=True)  # `app()` would set hooks of its own for tracebacks
+        typer.main.get_command(app)(
+            standalone_mode=True
+        )  # `app()` would set hooks of its own for tracebacks
     except _EscapedError as escaped:
         raise escaped.error from None
 

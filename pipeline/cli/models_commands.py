@@ -8,14 +8,29 @@ from typing import Annotated
 import typer
 
 from pipeline.cli import models_compare
-from pipeline.cli.options import JsonOption, ModelsOption, NameArgument, OptionalConfigOption, RootOption, SetOption
+from pipeline.cli.options import (
+    JsonOption,
+    ModelsOption,
+    NameArgument,
+    OptionalConfigOption,
+    RootOption,
+    SetOption,
+)
 from pipeline.cli.serving_folder import open_serving_folder
 
-app = typer.Typer(help="List a model's versions, and decide which of them is served.", no_args_is_help=True)
+app = typer.Typer(
+    help="List a model's versions, and decide which of them is served.", no_args_is_help=True
+)
 
-VersionArgument = Annotated[int, typer.Argument(metavar="VERSION", min=0, help="As `mastery models list` has it.")]
-ForceOption = Annotated[bool, typer.Option("--force", help="Also a version that is not for serving; with --reason.")]
-ReasonOption = Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Why, for the log.")]
+VersionArgument = Annotated[
+    int, typer.Argument(metavar="VERSION", min=0, help="As `mastery models list` has it.")
+]
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="Also a version that is not for serving; with --reason.")
+]
+ReasonOption = Annotated[
+    str | None, typer.Option("--reason", metavar="TEXT", help="Why, for the log.")
+]
 
 
 app.command("compare")(models_compare.compare)
@@ -105,13 +120,21 @@ def rollback(
     """Make the version stable that was before; again: the one before that."""
     from serving.models import operations
 
-    print(operations.describe(operations.roll_back(open_serving_folder(models, config, set_, root), reason)))
+    print(
+        operations.describe(
+            operations.roll_back(open_serving_folder(models, config, set_, root), reason)
+        )
+    )
 
 
 @app.command()
 def canary(
-    version: Annotated[int | None, typer.Argument(metavar="[VERSION]", min=0, help="The version to try.")] = None,
-    share: Annotated[int, typer.Option("--share", min=1, max=99, help="Percent of the requests.")] = 10,
+    version: Annotated[
+        int | None, typer.Argument(metavar="[VERSION]", min=0, help="The version to try.")
+    ] = None,
+    share: Annotated[
+        int, typer.Option("--share", min=1, max=99, help="Percent of the requests.")
+    ] = 10,
     stop: Annotated[bool, typer.Option("--stop", help="Take the label canary away.")] = False,
     models: ModelsOption = None,
     config: OptionalConfigOption = None,
@@ -125,7 +148,9 @@ def canary(
     from serving.models import operations
 
     if (version is None) != stop:
-        raise MasteryError("mastery models canary: expected a version, or --stop, found both or neither.")
+        raise MasteryError(
+            "mastery models canary: expected a version, or --stop, found both or neither."
+        )
     storage = open_serving_folder(models, config, set_, root)
     if version is None:
         entry = operations.stop_canary(storage, reason)
@@ -136,19 +161,25 @@ def canary(
 
 @app.command()
 def prune(
-    keep: Annotated[int, typer.Option("--keep", min=0, help="How many of the newest stay in any case.")],
+    keep: Annotated[
+        int, typer.Option("--keep", min=0, help="How many of the newest stay in any case.")
+    ],
     models: ModelsOption = None,
     config: OptionalConfigOption = None,
     set_: SetOption = [],  # noqa: B006
     root: RootOption = Path("runs"),
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be removed.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be removed.")
+    ] = False,
     reason: ReasonOption = None,
 ) -> None:
     """Remove old versions; never what is served, what rollback goes back to, or what is newer than stable."""
     from serving.models import operations
 
     storage = open_serving_folder(models, config, set_, root)
-    removed = operations.plan_prune(storage, keep) if dry_run else operations.prune(storage, keep, reason)
+    removed = (
+        operations.plan_prune(storage, keep) if dry_run else operations.prune(storage, keep, reason)
+    )
     for version in removed:
         print(f"{'would remove' if dry_run else 'removed'} {storage.address}/{version}")
     if not removed:
@@ -161,7 +192,9 @@ def log(
     config: OptionalConfigOption = None,
     set_: SetOption = [],  # noqa: B006
     root: RootOption = Path("runs"),
-    last: Annotated[int | None, typer.Option("--last", min=1, help="Only so many, the latest.")] = None,
+    last: Annotated[
+        int | None, typer.Option("--last", min=1, help="Only so many, the latest.")
+    ] = None,
     json_: JsonOption = False,
 ) -> None:
     """Print who changed what when."""

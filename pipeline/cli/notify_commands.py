@@ -12,7 +12,9 @@ from pipeline.cli.options import ConfigOption, SetOption
 def notify(
     config: ConfigOption,
     set_: SetOption = [],  # noqa: B006 (Typer copies it)
-    test: Annotated[bool, typer.Option("--test", help="Send a test message by every way that is configured.")] = False,
+    test: Annotated[
+        bool, typer.Option("--test", help="Send a test message by every way that is configured.")
+    ] = False,
 ) -> None:
     """Try the notifications that runs send when they end; exit code 2 where one cannot be delivered."""
     from components.config import load_config

@@ -11,38 +11,63 @@ from pipeline.cli.options import SetOption, finite
 
 
 def predict(
-    events: Annotated[list[str], typer.Option("--events", help="Events: a file, folder or pattern; repeatable.")],
+    events: Annotated[
+        list[str], typer.Option("--events", help="Events: a file, folder or pattern; repeatable.")
+    ],
     server: Annotated[
-        str, typer.Option("--server", metavar="URL", help="http://host:8501 (REST) or grpc://host:8500; s for TLS.")
+        str,
+        typer.Option(
+            "--server",
+            metavar="URL",
+            help="http://host:8501 (REST) or grpc://host:8500; s for TLS.",
+        ),
     ],
     outcomes: Annotated[
         list[str] | None,
-        typer.Option("--outcomes", help="Whose answers, for which moments: learner, unit, as_of, and context."),
+        typer.Option(
+            "--outcomes",
+            help="Whose answers, for which moments: learner, unit, as_of, and context.",
+        ),
     ] = None,
     as_of: Annotated[
-        str | None, typer.Option("--as-of", metavar="TIME", help="Instead: everybody in the events, at this moment.")
+        str | None,
+        typer.Option(
+            "--as-of", metavar="TIME", help="Instead: everybody in the events, at this moment."
+        ),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option("--config", metavar="FILE", help="The configuration the model was made with.")
+        Path | None,
+        typer.Option("--config", metavar="FILE", help="The configuration the model was made with."),
     ] = None,
     model: Annotated[
-        Path | None, typer.Option("--model", metavar="DIR", help="Instead: a pushed version, which holds it.")
+        Path | None,
+        typer.Option("--model", metavar="DIR", help="Instead: a pushed version, which holds it."),
     ] = None,
     set_: SetOption = [],  # noqa: B006 (Typer copies it)
     version: Annotated[int | None, typer.Option("--version", help="Ask this version.")] = None,
-    label: Annotated[str | None, typer.Option("--label", help="Ask the version of this label: stable, canary.")] = None,
+    label: Annotated[
+        str | None, typer.Option("--label", help="Ask the version of this label: stable, canary.")
+    ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Write to a .csv, .jsonl or .txt file.")
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="Write to a .csv, .jsonl or .txt file."),
     ] = None,
     format_: Annotated[
         Literal["table", "csv", "jsonl"] | None,
         typer.Option("--format", help="Default: by the name of --out, else table."),
     ] = None,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Examples in a request.")] = 64,
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", min=1, help="Examples in a request.")
+    ] = 64,
     deadline: Annotated[
-        float, typer.Option("--deadline", metavar="SECONDS", min=0.001, callback=finite, help="For each request.")
+        float,
+        typer.Option(
+            "--deadline", metavar="SECONDS", min=0.001, callback=finite, help="For each request."
+        ),
     ] = 10.0,
-    attempts: Annotated[int, typer.Option("--attempts", min=1, help="Tries while the server is busy or away.")] = 5,
+    attempts: Annotated[
+        int, typer.Option("--attempts", min=1, help="Tries while the server is busy or away.")
+    ] = 5,
 ) -> None:
     """Ask a served model about the learners in a log: who has mastered what, as of when.
 
@@ -61,13 +86,21 @@ def predict(
     from serving.server.settings import TOKEN, read_token
 
     if (config is None) == (model is None):
-        raise MasteryError("expected --config or --model: how the events are read is part of the model.")
+        raise MasteryError(
+            "expected --config or --model: how the events are read is part of the model."
+        )
     made_with = load_config(config, set_) if config else config_of(model, name=str(model))  # type: ignore[arg-type]
     form = asking.format_of(out, format_)
     retry = Retry(attempts=attempts, deadline=deadline)
     token = read_token(os.environ, TOKEN)
     with connect(
-        server, made_with.name, version=version, label=label, retry=retry, batch=batch_size, token=token
+        server,
+        made_with.name,
+        version=version,
+        label=label,
+        retry=retry,
+        batch=batch_size,
+        token=token,
     ) as client:
         questions = questions_from_log(made_with, events, outcomes or [], as_of=as_of)
         text = asking.to_text(asking.predict(client, questions), form)

@@ -9,7 +9,10 @@ import typer
 
 from pipeline.cli.options import ConfigOption, SetOption
 
-app = typer.Typer(help="Write a first schema from a log, or see what a new log would change.", no_args_is_help=True)
+app = typer.Typer(
+    help="Write a first schema from a log, or see what a new log would change.",
+    no_args_is_help=True,
+)
 
 
 @app.command()
@@ -17,15 +20,20 @@ def infer(
     config: ConfigOption,
     set_: SetOption = [],  # noqa: B006 (Typer copies it)
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Default: `schema` of the configuration.")
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="Default: `schema` of the configuration."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite a schema that is there.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Overwrite a schema that is there.")
+    ] = False,
 ) -> None:
     """Write a first schema from the log; curate it by hand before you trust it."""
     from components.config import load_config
     from components.quiet import quiet_imports
 
-    loaded = load_config(config, set_)  # before TensorFlow is imported: a wrong value answers at once
+    loaded = load_config(
+        config, set_
+    )  # before TensorFlow is imported: a wrong value answers at once
     with quiet_imports():
         from pipeline.schema import infer_schema, write_schema
     path = out or Path(loaded.schema_)

@@ -9,7 +9,9 @@ if TYPE_CHECKING:
     from serving.models.storage import Storage
 
 
-def open_serving_folder(models: str | None, config: Path | None, set_: list[str], root: Path) -> Storage:
+def open_serving_folder(
+    models: str | None, config: Path | None, set_: list[str], root: Path
+) -> Storage:
     """Returns the folder or place in an object store that versions are pushed to.
 
     Args:

@@ -14,7 +14,10 @@ from pathlib import Path
 from pipeline.environment.errors import SetupError
 from pipeline.environment.programs import output_of
 
-NEWER = {"debian": "trixie", "ubuntu": "noble"}  # the first releases whose glibc is new enough for TFX's wheels
+NEWER = {
+    "debian": "trixie",
+    "ubuntu": "noble",
+}  # the first releases whose glibc is new enough for TFX's wheels
 PROBLEM = (
     "A newer C library could not be fetched. Check the network and apt's sources (`apt-get update`), "
     "or build the Docker image: docker build -t mastery ."
@@ -55,7 +58,15 @@ def unpack_packages(release: str, packages: list[str], into: Path, workspace: Pa
     }
     options = [part for key, value in settings.items() for part in ("-o", f"{key}={value}")]
     output_of("apt-get", *options, "-qq", "update", problem=PROBLEM)
-    output_of("apt-get", *options, "-qq", "download", *packages, problem=PROBLEM, cwd=workspace / "packages")
+    output_of(
+        "apt-get",
+        *options,
+        "-qq",
+        "download",
+        *packages,
+        problem=PROBLEM,
+        cwd=workspace / "packages",
+    )
     for package in sorted((workspace / "packages").glob("*.deb")):
         output_of("dpkg-deb", "--extract", package, into, problem=PROBLEM)
 
@@ -64,7 +75,9 @@ def mirror() -> str:
     """Returns the address of the distribution's packages that this machine is set up with."""
     release = platform.freedesktop_os_release()
     codename = release.get("UBUNTU_CODENAME") or release.get("VERSION_CODENAME", "")
-    listed = output_of("apt-get", "update", "--print-uris", problem=PROBLEM)  # works before any download, too
+    listed = output_of(
+        "apt-get", "update", "--print-uris", problem=PROBLEM
+    )  # works before any download, too
     if match := re.search(f"^'(.+/)dists/{re.escape(codename)}/main/binary-", listed, re.MULTILINE):
         return match[1]
     raise SetupError(

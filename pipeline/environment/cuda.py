@@ -22,4 +22,6 @@ def link_libraries(venv: Path) -> None:
             for stale in nvidia.glob(f"{opener}/lib/{pattern}"):
                 stale.unlink()
             for library in nvidia.glob(f"{owner}/lib/{pattern}"):
-                (nvidia / opener / "lib" / library.name).symlink_to(Path("..", "..", owner, "lib", library.name))
+                (nvidia / opener / "lib" / library.name).symlink_to(
+                    Path("..", "..", owner, "lib", library.name)
+                )

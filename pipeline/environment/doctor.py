@@ -25,7 +25,9 @@ def doctor(*, deep: bool = False, gpu_wanted: bool = False) -> int:
     """
     failed = 0
     runs = Path.cwd() / "runs"
-    for finding in _findings(runs if runs.is_dir() else runs.parent, deep=deep, gpu_wanted=gpu_wanted):
+    for finding in _findings(
+        runs if runs.is_dir() else runs.parent, deep=deep, gpu_wanted=gpu_wanted
+    ):
         print(f"{finding.state:<5} {finding.subject:<11} {finding.found}", flush=True)
         if finding.advice:
             print(f"{'':<17} -> {finding.advice}")

@@ -41,7 +41,12 @@ def python() -> Finding:
     if problems := [*python_problems(), *platform_problems()]:
         return Finding("FAIL", "Python", found, " ".join(problems))
     if sys.prefix == sys.base_prefix:
-        return Finding("FAIL", "Python", f"{found}, not an environment's", "make setup, then .venv/bin/mastery doctor")
+        return Finding(
+            "FAIL",
+            "Python",
+            f"{found}, not an environment's",
+            "make setup, then .venv/bin/mastery doctor",
+        )
     return Finding("ok", "Python", found)
 
 
@@ -54,7 +59,12 @@ def c_library() -> Finding:
     found = f"glibc {'.'.join(map(str, version))}, {'carried by the environment' if own else 'of the system'}"
     if version < NEEDED:
         needed = ".".join(map(str, NEEDED))
-        return Finding("FAIL", "C library", found, f"TFX's wheels need {needed}: make setup gives .venv its own")
+        return Finding(
+            "FAIL",
+            "C library",
+            found,
+            f"TFX's wheels need {needed}: make setup gives .venv its own",
+        )
     return Finding("ok", "C library", found)
 
 
@@ -65,18 +75,30 @@ def packages(lock: Path, gpu_lock: Path) -> Finding:
         # Not all of sys.path: setuptools puts the packages it carries itself there when it is imported.
         for item in importlib.metadata.distributions(path=[sysconfig.get_path("purelib")])
     }
-    pins = [*(pin for pin in read_lock(lock) if not pin.marker), *_installed_pins(gpu_lock, installed)]
+    pins = [
+        *(pin for pin in read_lock(lock) if not pin.marker),
+        *_installed_pins(gpu_lock, installed),
+    ]
     wrong = [
         f"{pin.name} {installed[pin.name]} instead of {pin.version}"
         for pin in pins
         if installed.get(pin.name, pin.version) != pin.version
     ]
-    wrong += [f"{name} missing" for name in IMPORTED_MOST if name.replace("_", "-") not in installed]
+    wrong += [
+        f"{name} missing" for name in IMPORTED_MOST if name.replace("_", "-") not in installed
+    ]
     if wrong:
         more = [f"and {len(wrong) - 5} more"] if len(wrong) > 5 else []
-        return Finding("FAIL", "packages", "; ".join(wrong[:5] + more), f"make setup installs what {lock.name} says")
+        return Finding(
+            "FAIL",
+            "packages",
+            "; ".join(wrong[:5] + more),
+            f"make setup installs what {lock.name} says",
+        )
     present = sum(pin.name in installed for pin in pins)
-    key = ", ".join(f"{name} {installed[name]}" for name in ("tfx", "tensorflow", "keras", "apache-beam"))
+    key = ", ".join(
+        f"{name} {installed[name]}" for name in ("tfx", "tensorflow", "keras", "apache-beam")
+    )
     return Finding("ok", "packages", f"{present} as in {lock.name} ({key})")
 
 
@@ -90,14 +112,20 @@ def bytecode() -> Finding:
     """Looks whether the biggest packages are compiled; without, every start takes three times as long."""
     missing = [name for name in IMPORTED_MOST if not _is_compiled(name)]
     if missing:
-        return Finding("warn", "bytecode", f"not compiled: {', '.join(missing)}", "rm -r .venv; make setup")
+        return Finding(
+            "warn", "bytecode", f"not compiled: {', '.join(missing)}", "rm -r .venv; make setup"
+        )
     return Finding("ok", "bytecode", "compiled")
 
 
 def compiler() -> Finding:
     """Looks for what builds `pyfarmhash`; it is no fault to be without, where the environment is made."""
     missing = compiler_problems()
-    return Finding("ok", "compiler", "not complete; only make setup needs it" if missing else "C++ and Python headers")
+    return Finding(
+        "ok",
+        "compiler",
+        "not complete; only make setup needs it" if missing else "C++ and Python headers",
+    )
 
 
 def container_engine() -> Finding:
@@ -112,15 +140,26 @@ def gpu(*, wanted: bool = False) -> Finding:
     Args:
         wanted: whether to train without one is a fault (`training.device: gpu`).
     """
-    from components.gpu import gpus, why_unseen  # here: the set-up runs without the rest of the project
+    from components.gpu import (  # here: the set-up runs without the rest of the project
+        gpus,
+        why_unseen,
+    )
 
     fault: Literal["warn", "FAIL"] = "FAIL" if wanted else "warn"
     found = gpus()
     if not found:
-        advice = "training.device is gpu: use a machine with one, or `docker run --gpus all`" if wanted else ""
-        return Finding(fault if wanted else "ok", "GPU", "none seen; training runs on the CPU", advice)
+        advice = (
+            "training.device is gpu: use a machine with one, or `docker run --gpus all`"
+            if wanted
+            else ""
+        )
+        return Finding(
+            fault if wanted else "ok", "GPU", "none seen; training runs on the CPU", advice
+        )
     if reasons := why_unseen():
-        return Finding(fault, "GPU", f"{', '.join(found)}: TensorFlow does not see it", "; ".join(reasons))
+        return Finding(
+            fault, "GPU", f"{', '.join(found)}: TensorFlow does not see it", "; ".join(reasons)
+        )
     return Finding("ok", "GPU", f"{', '.join(found)}; CUDA's driver and libraries can be loaded")
 
 
@@ -130,13 +169,21 @@ def writable(folder: Path) -> Finding:
         with tempfile.TemporaryFile(dir=folder):
             return Finding("ok", "folder", f"{folder} can be written to")
     except OSError as error:
-        return Finding("FAIL", "folder", f"{folder}: {error.strerror}", "use --root with a folder of yours")
+        return Finding(
+            "FAIL", "folder", f"{folder}: {error.strerror}", "use --root with a folder of yours"
+        )
 
 
 def disk(folder: Path) -> Finding:
     """Looks at the space left for runs."""
     free = shutil.disk_usage(folder).free
-    return _enough("disk", free, DISK_BYTES, f"free in {folder}", "remove old runs, or use --root on another disk")
+    return _enough(
+        "disk",
+        free,
+        DISK_BYTES,
+        f"free in {folder}",
+        "remove old runs, or use --root on another disk",
+    )
 
 
 def memory() -> Finding:
@@ -145,7 +192,13 @@ def memory() -> Finding:
     limit = Path("/sys/fs/cgroup/memory.max")
     if limit.exists() and (text := limit.read_text(encoding="utf-8").strip()).isdigit():
         size = min(size, int(text))
-    return _enough("memory", size, MEMORY_BYTES, f"and {os.cpu_count()} CPUs", "use a bigger machine or a smaller log")
+    return _enough(
+        "memory",
+        size,
+        MEMORY_BYTES,
+        f"and {os.cpu_count()} CPUs",
+        "use a bigger machine or a smaller log",
+    )
 
 
 def tensorflow(*, gpu_wanted: bool = False) -> Finding:
@@ -158,20 +211,30 @@ def tensorflow(*, gpu_wanted: bool = False) -> Finding:
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     if run.returncode:
         return Finding(
-            "FAIL", "TensorFlow", (run.stderr.strip().splitlines() or ["crashed"])[-1], "rm -r .venv; make setup"
+            "FAIL",
+            "TensorFlow",
+            (run.stderr.strip().splitlines() or ["crashed"])[-1],
+            "rm -r .venv; make setup",
         )
     found = run.stdout.strip()
     if gpu_wanted and "GPU" not in found:
-        return Finding("FAIL", "TensorFlow", found, "training.device is gpu: the line GPU says what is missing")
+        return Finding(
+            "FAIL", "TensorFlow", found, "training.device is gpu: the line GPU says what is missing"
+        )
     return Finding("ok", "TensorFlow", found)
 
 
-def _enough(subject: str, size: float, bounds: tuple[float, float], where: str, advice: str) -> Finding:
+def _enough(
+    subject: str, size: float, bounds: tuple[float, float], where: str, advice: str
+) -> Finding:
     found = f"{size / 1e9:.1f} GB {where}"
     if size >= bounds[1]:
         return Finding("ok", subject, found)
     return Finding(
-        "FAIL" if size < bounds[0] else "warn", subject, found, f"{bounds[1] / 1e9:.0f} GB is comfortable: {advice}"
+        "FAIL" if size < bounds[0] else "warn",
+        subject,
+        found,
+        f"{bounds[1] / 1e9:.0f} GB is comfortable: {advice}",
     )
 
 

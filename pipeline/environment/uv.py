@@ -34,7 +34,9 @@ class Uv:
             SetupError: uv failed.
         """
         quiet = [] if sys.stderr.isatty() else ["--quiet"]  # progress is for a person who watches
-        done = subprocess.run([self._program, *quiet, *arguments], cwd=cwd, env=self._environment, check=False)
+        done = subprocess.run(
+            [self._program, *quiet, *arguments], cwd=cwd, env=self._environment, check=False
+        )
         if done.returncode:
             raise SetupError(
                 f"`uv {arguments[0]} {arguments[1]}` failed (see above). Check the network and the package index that "
@@ -60,11 +62,26 @@ def find_uv(lock: Path, workspace: Path) -> Uv:
         return Uv(on_path)
     folder, requirements = workspace / "uv", workspace / "uv.txt"
     output_of(
-        sys.executable, "-m", "venv", folder, problem="Python could not make an environment with pip to get uv with."
+        sys.executable,
+        "-m",
+        "venv",
+        folder,
+        problem="Python could not make an environment with pip to get uv with.",
     )
     requirements.write_text(hashed_requirements(lock, "uv"), encoding="utf-8")
-    pip = (folder / "bin" / "python", "-m", "pip", "install", "--require-hashes", "--no-deps", "-r", requirements)
-    output_of(*pip, problem="pip could not install uv. Check the network and pip's index, then try again.")
+    pip = (
+        folder / "bin" / "python",
+        "-m",
+        "pip",
+        "install",
+        "--require-hashes",
+        "--no-deps",
+        "-r",
+        requirements,
+    )
+    output_of(
+        *pip, problem="pip could not install uv. Check the network and pip's index, then try again."
+    )
     return Uv(folder / "bin" / "uv")
 
 
@@ -82,13 +99,19 @@ def _index_of_pip(environment: dict[str, str]) -> dict[str, str]:
         Path("/etc/uv/uv.toml"),
         Path(environment.get("XDG_CONFIG_HOME", "~/.config"), "uv/uv.toml").expanduser(),
     ]
-    if any(name in environment for name in UV_INDEX_VARIABLES) or any(file.exists() for file in own_files):
+    if any(name in environment for name in UV_INDEX_VARIABLES) or any(
+        file.exists() for file in own_files
+    ):
         return {}
-    done = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False
+    )
     settings = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
     found = {key.rpartition(".")[2]: value.strip("'\"") for key, value in settings.items()}
     renamed = {
         "UV_DEFAULT_INDEX": environment.get("PIP_INDEX_URL") or found.get("index-url"),
-        "SSL_CERT_FILE": environment.get("SSL_CERT_FILE") or environment.get("PIP_CERT") or found.get("cert"),
+        "SSL_CERT_FILE": environment.get("SSL_CERT_FILE")
+        or environment.get("PIP_CERT")
+        or found.get("cert"),
     }
     return {key: value for key, value in renamed.items() if value}

@@ -19,7 +19,9 @@ from pipeline.kubeflow.errors import KubeflowError, explained
 if TYPE_CHECKING:
     from pipeline.kubeflow.sdk import Client
 
-HOST = "MASTERY_KUBEFLOW_HOST"  # environment variable: the address, before that of the configuration
+HOST = (
+    "MASTERY_KUBEFLOW_HOST"  # environment variable: the address, before that of the configuration
+)
 _PAGE = 100  # items asked for at once; the server's limit is 200
 
 
@@ -52,7 +54,9 @@ class Cluster:
         token = ""
         while True:
             with self.explained():
-                page = list_(page_token=token, page_size=_PAGE, sort_by="created_at desc", **options)
+                page = list_(
+                    page_token=token, page_size=_PAGE, sort_by="created_at desc", **options
+                )
             yield from getattr(page, field) or []
             token = page.next_page_token or ""
             if not token:
@@ -61,10 +65,14 @@ class Cluster:
 
 def named(name: str) -> str:
     """Returns the filter of a list request for items that are called `name`."""
-    return json.dumps({"predicates": [{"operation": "EQUALS", "key": "display_name", "stringValue": name}]})
+    return json.dumps(
+        {"predicates": [{"operation": "EQUALS", "key": "display_name", "stringValue": name}]}
+    )
 
 
-def connect(settings: Kubeflow, *, host: str | None = None, namespace: str | None = None) -> Cluster:
+def connect(
+    settings: Kubeflow, *, host: str | None = None, namespace: str | None = None
+) -> Cluster:
     """Connects to Kubeflow Pipelines and makes sure that it is there.
 
     Args:
@@ -79,12 +87,19 @@ def connect(settings: Kubeflow, *, host: str | None = None, namespace: str | Non
     address = _address(host or os.environ.get(HOST) or settings.host)
     token = _token(settings.token_env)
     if settings.ca_cert and not Path(settings.ca_cert).is_file():
-        raise ConfigError(f"kubeflow.ca_cert: expected a file of certificates, found none at {settings.ca_cert}.")
+        raise ConfigError(
+            f"kubeflow.ca_cert: expected a file of certificates, found none at {settings.ca_cert}."
+        )
     from pipeline.kubeflow.sdk import Client
 
     try:
         with explained(address, settings.token_env):
-            client = Client(address, namespace=namespace or settings.namespace, token=token, ca_cert=settings.ca_cert)
+            client = Client(
+                address,
+                namespace=namespace or settings.namespace,
+                token=token,
+                ca_cert=settings.ca_cert,
+            )
             health = client.get_kfp_healthz()
     except KubeflowError as error:
         if error.status != 404:
@@ -112,14 +127,18 @@ def _address(host: str | None) -> str:
             "kubeflow.token_env."
         )
     if not host.startswith(("http://", "https://")):
-        raise ConfigError(f"kubeflow.host: expected an address that begins with http:// or https://, found {host!r}.")
+        raise ConfigError(
+            f"kubeflow.host: expected an address that begins with http:// or https://, found {host!r}."
+        )
     try:
         parts = urlsplit(host)
         usable = bool(parts.hostname) and parts.port != 0 and host.isascii() and " " not in host
     except ValueError:  # brackets that do not close, a port that is none
         usable = False
     if not usable:
-        raise ConfigError(f"kubeflow.host: expected an address such as http://localhost:8080, found {host!r}.")
+        raise ConfigError(
+            f"kubeflow.host: expected an address such as http://localhost:8080, found {host!r}."
+        )
     return host.rstrip("/")
 
 
@@ -128,7 +147,9 @@ def _token(variable: str | None) -> str | None:
         return None
     token = os.environ.get(variable, "").strip()
     if not token:
-        raise ConfigError(f"kubeflow.token_env: expected a bearer token in ${variable}, found none.")
+        raise ConfigError(
+            f"kubeflow.token_env: expected a bearer token in ${variable}, found none."
+        )
     return token
 
 

@@ -19,7 +19,14 @@ from components.config.resources import Resources
 from components.errors import ConfigError, MasteryError
 from pipeline.kubeflow.resources import apply_for_kubeflow, apply_for_vertex
 from pipeline.kubeflow.submit import pipeline_name
-from pipeline.kubeflow.tasks import FAILED_GATES, NEW_DATA, Task, outputs_of, parameters_of, plan_tasks
+from pipeline.kubeflow.tasks import (
+    FAILED_GATES,
+    NEW_DATA,
+    Task,
+    outputs_of,
+    parameters_of,
+    plan_tasks,
+)
 
 Target = Literal["kubeflow", "vertex"]
 Component = Callable[..., dsl.PipelineTask]
@@ -28,14 +35,21 @@ PARAMETERS = {
     "events": str, "outcomes": str, "span": str, "gates": str, "warm_start": bool, "push": bool, "only_new_data": bool,
 }  # fmt: skip
 DESCRIPTION = "From a behaviour log to a pushed model."
-_EXECUTOR_INPUT = "{{$}}"  # Kubeflow's placeholder for a task's parameters and where its outputs go, as JSON
+_EXECUTOR_INPUT = (
+    "{{$}}"  # Kubeflow's placeholder for a task's parameters and where its outputs go, as JSON
+)
 _ARTIFACTS: dict[str, Any] = {
-    kind.__name__: kind for kind in (dsl.Markdown, dsl.HTML, dsl.Metrics, dsl.ClassificationMetrics, dsl.Model)
+    kind.__name__: kind
+    for kind in (dsl.Markdown, dsl.HTML, dsl.Metrics, dsl.ClassificationMetrics, dsl.Model)
 }
 
 
 def compile_pipeline(
-    config: Config, config_file: Path, output: Path, target: Target = "kubeflow", settings: Sequence[str] = ()
+    config: Config,
+    config_file: Path,
+    output: Path,
+    target: Target = "kubeflow",
+    settings: Sequence[str] = (),
 ) -> None:
     """Writes `output`, whole or not at all; the same configuration gives the same bytes.
 
@@ -55,7 +69,9 @@ def compile_pipeline(
         raise MasteryError(f"{output}: expected a name that ends in .yaml.")
     _refuse_secrets(settings)
     arguments = _arguments(config, config_file, settings)
-    pipeline = _define(config, arguments, apply_for_kubeflow if target == "kubeflow" else apply_for_vertex)
+    pipeline = _define(
+        config, arguments, apply_for_kubeflow if target == "kubeflow" else apply_for_vertex
+    )
     with new_file(output.resolve()) as file:
         compiler.Compiler().compile(pipeline, str(file))
 
@@ -82,7 +98,9 @@ def _arguments(config: Config, config_file: Path, settings: Sequence[str]) -> li
     for argument in arguments:
         # Kubeflow fills in what stands in double braces, Kubernetes what stands in $(...).
         if found := next((mark for mark in ("{{", "$(") if mark in argument), None):
-            raise ConfigError(f"{argument}: expected no {found} in what containers are called with.")
+            raise ConfigError(
+                f"{argument}: expected no {found} in what containers are called with."
+            )
     return [*arguments, "--run", dsl.PIPELINE_JOB_ID_PLACEHOLDER]
 
 
@@ -127,7 +145,9 @@ def _define(config: Config, arguments: list[str], apply: Callable[..., None]) ->
             "warm_start": warm_start, "push": push, "only_new_data": only_new_data,
         }  # fmt: skip
         image = common.image or config.kubeflow.image
-        finish = _component("finish", [*arguments, "--finish"], image, PARAMETERS, {}, {"run_summary": "Markdown"})
+        finish = _component(
+            "finish", [*arguments, "--finish"], image, PARAMETERS, {}, {"run_summary": "Markdown"}
+        )
         with dsl.ExitHandler(place(finish(**parameters), light, "How the run ended"), name="run"):
             task = run(first, parameters)
             with dsl.If(task.outputs[NEW_DATA] == True, name="new-data"):  # noqa: E712 (it is Kubeflow's to compare)
@@ -136,7 +156,15 @@ def _define(config: Config, arguments: list[str], apply: Callable[..., None]) ->
                     task = run(item, parameters).after(task)
                     verdict = task.outputs[FAILED_GATES] if "Evaluator" in item.nodes else verdict
                 # Red only after the report is written: what depends on a task that failed is skipped.
-                gate = _component("gates", [], image, {FAILED_GATES: str}, {}, {}, module="pipeline.kubeflow.verdict")
+                gate = _component(
+                    "gates",
+                    [],
+                    image,
+                    {FAILED_GATES: str},
+                    {},
+                    {},
+                    module="pipeline.kubeflow.verdict",
+                )
                 place(gate(**{FAILED_GATES: verdict}).after(task), light, "Gates")
 
     return dsl.pipeline(name=pipeline_name(config.name), description=DESCRIPTION)(pipeline)
@@ -155,7 +183,9 @@ def _component(
 
     def component(*_: Any) -> dsl.ContainerSpec:
         return dsl.ContainerSpec(
-            image=image, command=["python", "-m", module], args=[*arguments, "--executor-input", _EXECUTOR_INPUT]
+            image=image,
+            command=["python", "-m", module],
+            args=[*arguments, "--executor-input", _EXECUTOR_INPUT],
         )
 
     outputs = {key: dsl.OutputPath(kind) for key, kind in parameters.items()}

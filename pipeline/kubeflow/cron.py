@@ -16,7 +16,9 @@ from components.errors import MasteryError
 
 EXAMPLE = 'such as "0 3 * * *", every day at 03:00'
 _MONTHS = {name.upper(): number for number, name in enumerate(calendar.month_abbr) if name}
-_DAYS = {name: number for number, name in enumerate(("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"))}
+_DAYS = {
+    name: number for number, name in enumerate(("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"))
+}
 _ITEM = re.compile(r"(?:\*|(\w+)(?:-(\w+))?)(?:/(\d+))?", re.ASCII)
 _DAY = 24 * 60  # minutes
 
@@ -72,10 +74,14 @@ def convert_cron(expression: str, *, zone: str, cluster_zone: str, now: datetime
     texts = expression.split()
     if len(texts) != len(_FIELDS):
         names = ", ".join(bounds.name for bounds in _FIELDS)
-        raise MasteryError(f"--cron: expected five fields ({names}), {EXAMPLE}; found {len(texts)} in {expression!r}.")
+        raise MasteryError(
+            f"--cron: expected five fields ({names}), {EXAMPLE}; found {len(texts)} in {expression!r}."
+        )
     fields = [_parse(text, bounds) for text, bounds in zip(texts, _FIELDS, strict=True)]
     days, months, weekdays = fields[2:]
-    if texts[4] == "*" and not any(min(days) <= calendar.monthrange(2024, month)[1] for month in months):
+    if texts[4] == "*" and not any(
+        min(days) <= calendar.monthrange(2024, month)[1] for month in months
+    ):
         raise MasteryError(f"--cron: {expression!r} never comes: no such day in these months.")
     texts[4] = _text(weekdays, texts[4], _FIELDS[4])
     shift = _shift(now, zone, cluster_zone)
@@ -92,7 +98,9 @@ def _next_change(now: datetime, zone: str, cluster_zone: str) -> date | None:
         if _shift(day, zone, cluster_zone) != shift:
             hours = (day - timedelta(hours=before) for before in range(24, -1, -1))
             return (
-                next(hour for hour in hours if _shift(hour, zone, cluster_zone) != shift).astimezone(_zone(zone)).date()
+                next(hour for hour in hours if _shift(hour, zone, cluster_zone) != shift)
+                .astimezone(_zone(zone))
+                .date()
             )
     return None
 
@@ -101,7 +109,9 @@ def _zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise MasteryError(f"--timezone: expected a time zone such as Europe/Zurich, found {name!r}.") from None
+        raise MasteryError(
+            f"--timezone: expected a time zone such as Europe/Zurich, found {name!r}."
+        ) from None
 
 
 def _parse(text: str, bounds: _Bounds) -> frozenset[int]:
@@ -145,7 +155,10 @@ def _text(values: frozenset[int], before: str, bounds: _Bounds) -> str:
 
 def _shift(moment: datetime, zone: str, cluster_zone: str) -> int:
     """Returns the minutes to add to a time of `zone` to get that of the cluster."""
-    here, there = moment.astimezone(_zone(zone)).utcoffset(), moment.astimezone(_zone(cluster_zone)).utcoffset()
+    here, there = (
+        moment.astimezone(_zone(zone)).utcoffset(),
+        moment.astimezone(_zone(cluster_zone)).utcoffset(),
+    )
     assert here is not None
     assert there is not None
     return int((there - here).total_seconds() // 60)
@@ -158,11 +171,16 @@ def _shifted(
     minutes, hours, _, _, weekdays = fields
     times = [hour * 60 + minute + shift for hour in hours for minute in minutes]
     moved = {time % _DAY for time in times}
-    new_hours, new_minutes = frozenset(time // 60 for time in moved), frozenset(time % 60 for time in moved)
+    new_hours, new_minutes = (
+        frozenset(time // 60 for time in moved),
+        frozenset(time % 60 for time in moved),
+    )
     days = {time // _DAY for time in times}
     every_day = texts[2:] == ["*", "*", "*"]
     one_week = len(days) == 1 and texts[2:4] == ["*", "*"]
-    if len(new_hours) * len(new_minutes) != len(moved) or not (every_day or days == {0} or one_week):
+    if len(new_hours) * len(new_minutes) != len(moved) or not (
+        every_day or days == {0} or one_week
+    ):
         raise MasteryError(
             f"--cron: {expression!r} cannot be said in {cluster_zone}, the cluster's time zone, in one expression. "
             f"Give it in {cluster_zone}, without --timezone."

@@ -10,8 +10,20 @@ from components.console import PlainConsole
 from pipeline.kubeflow.listing import Listing
 from pipeline.kubeflow.status import RunStatus, TaskStatus, exit_code
 
-_MARKS = {"RUNNING": "▶", "SUCCEEDED": "✓", "SKIPPED": "–", "FAILED": "✗", "CANCELED": "✗", "CANCELING": "✗"}
-_ENDINGS = {"SUCCEEDED": "completed", "FAILED": "failed", "CANCELED": "was cancelled", "SKIPPED": "was skipped"}
+_MARKS = {
+    "RUNNING": "▶",
+    "SUCCEEDED": "✓",
+    "SKIPPED": "–",
+    "FAILED": "✗",
+    "CANCELED": "✗",
+    "CANCELING": "✗",
+}
+_ENDINGS = {
+    "SUCCEEDED": "completed",
+    "FAILED": "failed",
+    "CANCELED": "was cancelled",
+    "SKIPPED": "was skipped",
+}
 
 
 def print_task(task: TaskStatus, console: PlainConsole) -> None:

@@ -47,7 +47,9 @@ def explained(host: str, token_env: str | None) -> Iterator[None]:
     try:
         with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # KFP greets every new client
-            warnings.simplefilter("ignore", DeprecationWarning)  # its generated part calls old names of urllib3
+            warnings.simplefilter(
+                "ignore", DeprecationWarning
+            )  # its generated part calls old names of urllib3
             yield
     except kfp_server_api.ApiException as error:
         raise KubeflowError(
@@ -57,10 +59,16 @@ def explained(host: str, token_env: str | None) -> Iterator[None]:
         raise KubeflowError(_not_reached(host, error)) from None
 
 
-def _refused(host: str, token_env: str | None, status: int, reason: str | None, body: str | None) -> str:
+def _refused(
+    host: str, token_env: str | None, status: int, reason: str | None, body: str | None
+) -> str:
     said = message_of(body) or reason or ""
     if status == 401:
-        what = f"the token in ${token_env} was not accepted" if token_env else "authentication required"
+        what = (
+            f"the token in ${token_env} was not accepted"
+            if token_env
+            else "authentication required"
+        )
         remedy = (
             f"Put a fresh token into ${token_env}"
             if token_env
@@ -86,7 +94,9 @@ def message_of(body: str | None) -> str:
     except ValueError:
         content = body or ""
     if isinstance(content, dict):
-        content = next((content[key] for key in ("error_message", "message", "error") if content.get(key)), "")
+        content = next(
+            (content[key] for key in ("error_message", "message", "error") if content.get(key)), ""
+        )
     text = " ".join(str(content).split())
     if text.startswith("<"):
         return ""

@@ -19,11 +19,22 @@ from pipeline.layout import Layout
 from pipeline.metadata import connect, connection_config
 from pipeline.mirror import Mirror
 from pipeline.notify import notify, outcome_of
-from pipeline.record import REPEATS, NodeRecord, RunRecord, RunState, SeenBefore, run_folder, write_record
+from pipeline.record import (
+    REPEATS,
+    NodeRecord,
+    RunRecord,
+    RunState,
+    SeenBefore,
+    run_folder,
+    write_record,
+)
 from pipeline.recover import cancel_unfinished
 from pipeline.summary import print_summary
 
-_ENDED_WELL = (Execution.COMPLETE, Execution.CACHED)  # TFX has a function for it, and takes ten seconds to import
+_ENDED_WELL = (
+    Execution.COMPLETE,
+    Execution.CACHED,
+)  # TFX has a function for it, and takes ten seconds to import
 _TELLING = ("Evaluator", "Pusher", "Report")  # nodes whose files say how the run went
 SUMMARY = "run_summary"
 
@@ -81,7 +92,9 @@ def read_run(
         nodes=nodes,
         metrics=metrics,
         report=report,
-        pushed_version=json.loads(Path(push).read_text(encoding="utf-8"))["destination"] if push else None,
+        pushed_version=json.loads(Path(push).read_text(encoding="utf-8"))["destination"]
+        if push
+        else None,
     )
 
 
@@ -102,7 +115,9 @@ def _read_node(store: MetadataStore, name: str, execution: Execution | None) -> 
     seconds = (execution.last_update_time_since_epoch - execution.create_time_since_epoch) / 1000
     if execution.last_known_state not in _ENDED_WELL:
         return NodeRecord(id=name, state="failed", seconds=seconds)
-    return NodeRecord(id=name, state="cached" if is_cached(store, execution) else "done", seconds=seconds)
+    return NodeRecord(
+        id=name, state="cached" if is_cached(store, execution) else "done", seconds=seconds
+    )
 
 
 def summarise_run(record: RunRecord) -> str:
@@ -113,18 +128,30 @@ def summarise_run(record: RunRecord) -> str:
     ]
     places = [
         f"- {name}: {for_markdown(place)}"
-        for name, place in (("pushed", record.pushed_version), ("report", record.report), ("metrics", record.metrics))
+        for name, place in (
+            ("pushed", record.pushed_version),
+            ("report", record.report),
+            ("metrics", record.metrics),
+        )
         if place
     ]
     error = ["", for_markdown(record.error)] if record.error else []
-    head = [f"# Run {record.run}: {record.state}", *error, "", "| node | state | seconds |", "|---|---|--:|"]
+    head = [
+        f"# Run {record.run}: {record.state}",
+        *error,
+        "",
+        "| node | state | seconds |",
+        "|---|---|--:|",
+    ]
     return "\n".join([*head, *rows, "", *places, ""])
 
 
 def _judge(nodes: list[NodeRecord], metrics: str | None) -> RunState:
     if any(node.state not in ("done", "cached") for node in nodes):
         return "failed"
-    blessed = metrics is not None and json.loads(Path(metrics).read_text(encoding="utf-8"))["blessed"]
+    blessed = (
+        metrics is not None and json.loads(Path(metrics).read_text(encoding="utf-8"))["blessed"]
+    )
     return "passed" if blessed else "gates failed"
 
 
@@ -147,7 +174,11 @@ def _telling_file(
         return None
     output, name = TELLING_FILES[node]
     events = store.get_events_by_execution_ids([executions[node].id])
-    ids = [item.artifact_id for item in events if item.type == Event.OUTPUT and item.path.steps[0].key == output]
+    ids = [
+        item.artifact_id
+        for item in events
+        if item.type == Event.OUTPUT and item.path.steps[0].key == output
+    ]
     for artifact in store.get_artifacts_by_id(ids) if ids else []:
         file = Path(artifact.uri, name)
         if mirror and not file.exists():

@@ -45,12 +45,18 @@ def list_pipeline(cluster: Cluster, config: Config) -> Listing:
     pipeline_id = find_pipeline(cluster, config.name)
     if pipeline_id is None:
         return Listing(pipeline=name)
-    versions = cluster.pages(cluster.client.list_pipeline_versions, "pipeline_versions", pipeline_id=pipeline_id)
+    versions = cluster.pages(
+        cluster.client.list_pipeline_versions, "pipeline_versions", pipeline_id=pipeline_id
+    )
     return Listing(
         pipeline=name,
         pipeline_id=pipeline_id,
         versions=[
-            Version(id=item.pipeline_version_id, name=item.display_name or item.name, created=item.created_at)
+            Version(
+                id=item.pipeline_version_id,
+                name=item.display_name or item.name,
+                created=item.created_at,
+            )
             for item in itertools.islice(versions, VERSIONS)
         ],
         schedules=list_schedules(cluster, pipeline_id),
@@ -60,10 +66,13 @@ def list_pipeline(cluster: Cluster, config: Config) -> Listing:
 
 def _runs(cluster: Cluster, pipeline_id: str) -> list[RunStatus]:
     """Returns the latest runs of a pipeline; the API has no filter for it, so it looks through the namespace's."""
-    latest = itertools.islice(cluster.pages(cluster.client.list_runs, "runs", namespace=cluster.namespace), LOOKED_AT)
+    latest = itertools.islice(
+        cluster.pages(cluster.client.list_runs, "runs", namespace=cluster.namespace), LOOKED_AT
+    )
     own = (
         run
         for run in latest
-        if run.pipeline_version_reference and run.pipeline_version_reference.pipeline_id == pipeline_id
+        if run.pipeline_version_reference
+        and run.pipeline_version_reference.pipeline_id == pipeline_id
     )
     return [summarise(cluster, run) for run in itertools.islice(own, RUNS)]

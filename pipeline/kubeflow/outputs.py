@@ -75,7 +75,9 @@ class TaskOutputs:
     def write(self) -> None:
         """Writes what was set and shown, whole or not at all."""
         artifacts = {name: {"artifacts": [artifact]} for name, artifact in self._artifacts.items()}
-        write_text(self._file, json.dumps({"parameterValues": self._parameters, "artifacts": artifacts}))
+        write_text(
+            self._file, json.dumps({"parameterValues": self._parameters, "artifacts": artifacts})
+        )
 
     def _make(self, name: str) -> Any:
         """Returns the SDK's object for an artifact that was asked for, or None."""
@@ -85,7 +87,13 @@ class TaskOutputs:
         if asked is None:
             return None
         kind = getattr(dsl, asked["type"]["schemaTitle"].removeprefix("system."))
-        return kind(name=asked.get("name", name), uri=asked["uri"], metadata=dict(asked.get("metadata", {})))
+        return kind(
+            name=asked.get("name", name), uri=asked["uri"], metadata=dict(asked.get("metadata", {}))
+        )
 
     def _keep(self, name: str, artifact: Any) -> None:
-        self._artifacts[name] = {"name": artifact.name, "uri": artifact.uri, "metadata": artifact.metadata}
+        self._artifacts[name] = {
+            "name": artifact.name,
+            "uri": artifact.uri,
+            "metadata": artifact.metadata,
+        }

@@ -40,7 +40,9 @@ def settings_of(parameters: Mapping[str, Any]) -> list[str]:
     return settings
 
 
-def check_parameters(config_file: Path, settings: Sequence[str], parameters: Mapping[str, Any]) -> None:
+def check_parameters(
+    config_file: Path, settings: Sequence[str], parameters: Mapping[str, Any]
+) -> None:
     """Holds parameters of a run against the whole configuration, as the containers will.
 
     Args:

@@ -11,7 +11,9 @@ import yaml
 
 from components.errors import MasteryError
 
-_KINDS: dict[str, tuple[str, tuple[type, ...]]] = {  # KFP's names of types, and what JSON has for them
+_KINDS: dict[
+    str, tuple[str, tuple[type, ...]]
+] = {  # KFP's names of types, and what JSON has for them
     "NUMBER_INTEGER": ("a whole number", (int,)),
     "NUMBER_DOUBLE": ("a number", (int, float)),
     "BOOLEAN": ("true or false", (bool,)),
@@ -33,7 +35,9 @@ def read_parameters(file: Path, given: Iterable[str]) -> dict[str, Any]:
     values = dict(_value(text, declared) for text in given)
     for name, kind in declared.items():
         if name not in values and "defaultValue" not in kind and not kind.get("isOptional"):
-            raise MasteryError(f"--param {name}=VALUE: this parameter has no default; expected a value, found none.")
+            raise MasteryError(
+                f"--param {name}=VALUE: this parameter has no default; expected a value, found none."
+            )
     return values
 
 
@@ -43,7 +47,9 @@ def _value(text: str, declared: dict[str, Any]) -> tuple[str, Any]:
         raise MasteryError(f"--param {text}: expected name=value.")
     if name not in declared:
         names = ", ".join(sorted(declared)) or "none at all"
-        raise MasteryError(f"--param {text}: the pipeline has no parameter {name}; those that it has: {names}.")
+        raise MasteryError(
+            f"--param {text}: the pipeline has no parameter {name}; those that it has: {names}."
+        )
     kind = declared[name].get("parameterType", "STRING")
     if kind not in _KINDS:
         return name, value

@@ -44,7 +44,9 @@ def apply_for_vertex(task: dsl.PipelineTask, resources: Resources, kubeflow: Kub
     del kubeflow
     _apply_common(task, resources)
     if resources.gpu:
-        task.set_accelerator_type(resources.gpu.vertex_type).set_accelerator_limit(resources.gpu.count)
+        task.set_accelerator_type(resources.gpu.vertex_type).set_accelerator_limit(
+            resources.gpu.count
+        )
 
 
 def _apply_common(task: dsl.PipelineTask, resources: Resources) -> None:
@@ -55,5 +57,8 @@ def _apply_common(task: dsl.PipelineTask, resources: Resources) -> None:
     retry = resources.retry
     if retry and retry.attempts:
         task.set_retry(
-            retry.attempts, f"{retry.backoff_seconds}s", retry.backoff_factor, f"{retry.backoff_max_seconds}s"
+            retry.attempts,
+            f"{retry.backoff_seconds}s",
+            retry.backoff_factor,
+            f"{retry.backoff_max_seconds}s",
         )

@@ -21,7 +21,9 @@ PAUSE = 5.0  # seconds between two looks at a run
 PATIENCE = 24  # looks in a row that may fail before following ends
 
 
-def start_run(cluster: Cluster, config: Config, submission: Submission, parameters: dict[str, Any]) -> str:
+def start_run(
+    cluster: Cluster, config: Config, submission: Submission, parameters: dict[str, Any]
+) -> str:
     """Starts a run of a submitted pipeline and returns its ID.
 
     Args:

@@ -12,7 +12,12 @@ from components.config import Config
 from components.errors import MasteryError
 from pipeline.kubeflow.client import Cluster, named
 from pipeline.kubeflow.errors import KubeflowError
-from pipeline.kubeflow.submit import Submission, find_or_create_experiment, find_pipeline, pipeline_name
+from pipeline.kubeflow.submit import (
+    Submission,
+    find_or_create_experiment,
+    find_pipeline,
+    pipeline_name,
+)
 
 _NOT_FOUND = 404
 
@@ -84,12 +89,20 @@ def put_schedule(
 
 def pause_schedule(cluster: Cluster, config: Config, name: str) -> list[Schedule]:
     """Pauses the schedules of a name and returns them."""
-    return _change(cluster, config, name, lambda item: cluster.client.disable_recurring_run(item.id))
+    return _change(
+        cluster, config, name, lambda item: cluster.client.disable_recurring_run(item.id)
+    )
 
 
 def resume_schedule(cluster: Cluster, config: Config, name: str) -> list[Schedule]:
     """Resumes the newest schedule of a name and returns it."""
-    return _change(cluster, config, name, lambda item: cluster.client.enable_recurring_run(item.id), newest=True)
+    return _change(
+        cluster,
+        config,
+        name,
+        lambda item: cluster.client.enable_recurring_run(item.id),
+        newest=True,
+    )
 
 
 def delete_schedule(cluster: Cluster, config: Config, name: str) -> list[Schedule]:
@@ -104,11 +117,20 @@ def list_schedules(cluster: Cluster, pipeline_id: str, name: str | None = None) 
         cluster.client.list_recurring_runs, "recurring_runs", namespace=cluster.namespace, **options
     )  # of every experiment: the configuration may have named another one before
     # The server's filter takes capitals for small letters, and knows nothing of pipelines.
-    return [_read(item) for item in items if _pipeline_of(item) == pipeline_id and name in (None, item.display_name)]
+    return [
+        _read(item)
+        for item in items
+        if _pipeline_of(item) == pipeline_id and name in (None, item.display_name)
+    ]
 
 
 def _change(
-    cluster: Cluster, config: Config, name: str, change: Callable[[Schedule], Any], *, newest: bool = False
+    cluster: Cluster,
+    config: Config,
+    name: str,
+    change: Callable[[Schedule], Any],
+    *,
+    newest: bool = False,
 ) -> list[Schedule]:
     pipeline_id = find_pipeline(cluster, config.name)
     found = list_schedules(cluster, pipeline_id, name) if pipeline_id else []

@@ -24,7 +24,9 @@ class Client(kfp.Client):  # type: ignore[misc]
 
     _LOCAL_KFP_CONTEXT = ""  # no such file
 
-    def __init__(self, host: str, *, namespace: str | None, token: str | None, ca_cert: str | None) -> None:
+    def __init__(
+        self, host: str, *, namespace: str | None, token: str | None, ca_cert: str | None
+    ) -> None:
         super().__init__(
             host=host,
             namespace=namespace or "kubeflow",  # its word for "none given"
@@ -47,13 +49,20 @@ class Client(kfp.Client):  # type: ignore[misc]
     def _load_config(self, *arguments: Any, **options: Any) -> kfp_server_api.Configuration:
         configuration = super()._load_config(*arguments, **options)
         # urllib3 repeats a POST only where no connection came about; a wrong certificate (`other`) stays wrong.
-        configuration.retries = urllib3.Retry(total=3, connect=1, read=1, other=0, backoff_factor=0.2)
+        configuration.retries = urllib3.Retry(
+            total=3, connect=1, read=1, other=0, backoff_factor=0.2
+        )
         return configuration
 
 
 def _request(send: Callable[..., Any], rest: Any, method: str, url: str, **options: Any) -> Any:
     """Sends a request with a time limit, and refuses an answer that KFP's client would take for an empty object."""
-    answer = send(rest, method, url, **{**options, "_request_timeout": options.get("_request_timeout") or TIMEOUT})
+    answer = send(
+        rest,
+        method,
+        url,
+        **{**options, "_request_timeout": options.get("_request_timeout") or TIMEOUT},
+    )
     kind = answer.getheader("content-type") or ""
     if "json" not in kind:
         raise KubeflowError(

@@ -30,10 +30,14 @@ def show_node(result: NodeResult, outputs: TaskOutputs, mirror: Mirror | None) -
     elif result.node_id == "Evaluator":
         metrics = json.loads(told)
         outputs.show_evaluation(metrics)
-        outputs.set_parameter(FAILED_GATES, "" if metrics["blessed"] else str(gate_error(metrics["gates"])))
+        outputs.set_parameter(
+            FAILED_GATES, "" if metrics["blessed"] else str(gate_error(metrics["gates"]))
+        )
     elif result.node_id == "Pusher":
         push = json.loads(told)
-        metadata = {"version": str(push["version"]), "path": push["destination"]} if push["pushed"] else {}
+        metadata = (
+            {"version": str(push["version"]), "path": push["destination"]} if push["pushed"] else {}
+        )
         outputs.show_text("pushed_model", told, metadata)
 
 

@@ -15,9 +15,13 @@ from pipeline.kubeflow.client import Cluster
 from pipeline.kubeflow.errors import KubeflowError
 
 ENDED = {"SUCCEEDED", "FAILED", "CANCELED", "SKIPPED"}
-GATE_TASKS = {"gates"}  # tasks of the compiled pipeline, in small letters, that fail where a gate does and never else
+GATE_TASKS = {
+    "gates"
+}  # tasks of the compiled pipeline, in small letters, that fail where a gate does and never else
 _NOT_FOUND = 404
-_PLUMBING = re.compile(r"root|executor(\(\d+\))?|.*-driver(\(\d+\))?")  # steps that KFP adds around every task
+_PLUMBING = re.compile(
+    r"root|executor(\(\d+\))?|.*-driver(\(\d+\))?"
+)  # steps that KFP adds around every task
 
 
 class TaskStatus(BaseModel):
@@ -136,37 +140,55 @@ def _spec(cluster: Cluster, run: Any) -> dict[str, Any]:
     if not spec and reference:
         try:
             with cluster.explained():
-                version = cluster.client.get_pipeline_version(reference.pipeline_id, reference.pipeline_version_id)
+                version = cluster.client.get_pipeline_version(
+                    reference.pipeline_id, reference.pipeline_version_id
+                )
         except KubeflowError as error:
             if error.status != _NOT_FOUND:
                 raise
             return {}
         spec = version.pipeline_spec
-    found: dict[str, Any] = (spec or {}).get("pipeline_spec", spec or {})  # beside a `platform_spec`, where it has one
+    found: dict[str, Any] = (spec or {}).get(
+        "pipeline_spec", spec or {}
+    )  # beside a `platform_spec`, where it has one
     return found
 
 
 def _tasks(run: Any, names: dict[str, str]) -> list[TaskStatus]:
     """Returns the pipeline's own tasks in the order they started, then those that wait or never came about."""
     details = (run.run_details.task_details if run.run_details else None) or []
-    known = {**{name: name for name in names.values()}, **names}  # KFP's versions differ in which of the two they tell
+    known = {
+        **{name: name for name in names.values()},
+        **names,
+    }  # KFP's versions differ in which of the two they tell
     own = [
         detail
         for detail in details
-        if (detail.display_name in known if names else not _PLUMBING.fullmatch(detail.display_name or ""))
+        if (
+            detail.display_name in known
+            if names
+            else not _PLUMBING.fullmatch(detail.display_name or "")
+        )
     ]
     own.sort(key=lambda detail: _order(detail.start_time or detail.create_time))
     # Of several attempts the last one counts.
     latest = {known.get(detail.display_name, detail.display_name): detail for detail in own}
     started = [_task(name, detail, details) for name, detail in latest.items()]
     never = "SKIPPED" if run.state in ENDED else "PENDING"
-    return started + [TaskStatus(name=name, state=never) for name in names.values() if name not in latest]
+    return started + [
+        TaskStatus(name=name, state=never) for name in names.values() if name not in latest
+    ]
 
 
 def _task(name: str, detail: Any, details: list[Any]) -> TaskStatus:
     below = _below(detail, details)
     errors = [text for item in [*reversed(below), detail] if (text := _message(item.error))]
-    pods = [child.pod_name for item in [detail, *below] for child in item.child_tasks or [] if child.pod_name]
+    pods = [
+        child.pod_name
+        for item in [detail, *below]
+        for child in item.child_tasks or []
+        if child.pod_name
+    ]
     return TaskStatus(
         name=name,
         state=detail.state or "PENDING",

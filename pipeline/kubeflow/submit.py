@@ -76,18 +76,31 @@ def submit(cluster: Cluster, name: str, file: Path) -> Submission:
         return Submission(pipeline, pipeline_id, version, version_id, uploaded=False)
     try:
         with cluster.explained():
-            uploaded = cluster.client.upload_pipeline_version(str(file), version, pipeline_id=pipeline_id)
+            uploaded = cluster.client.upload_pipeline_version(
+                str(file), version, pipeline_id=pipeline_id
+            )
     except KubeflowError as error:
-        if error.status == _CONFLICT and (version_id := _find_version(cluster, pipeline_id, version)):
-            return Submission(pipeline, pipeline_id, version, version_id, uploaded=False)  # somebody was quicker
+        if error.status == _CONFLICT and (
+            version_id := _find_version(cluster, pipeline_id, version)
+        ):
+            return Submission(
+                pipeline, pipeline_id, version, version_id, uploaded=False
+            )  # somebody was quicker
         raise
-    return Submission(pipeline, pipeline_id, version, str(uploaded.pipeline_version_id), uploaded=True)
+    return Submission(
+        pipeline, pipeline_id, version, str(uploaded.pipeline_version_id), uploaded=True
+    )
 
 
 def find_pipeline(cluster: Cluster, name: str) -> str | None:
     """Returns the ID of a configuration's pipeline, or None where it was never submitted."""
     wanted = pipeline_name(name)
-    found = cluster.pages(cluster.client.list_pipelines, "pipelines", filter=named(wanted), namespace=cluster.namespace)
+    found = cluster.pages(
+        cluster.client.list_pipelines,
+        "pipelines",
+        filter=named(wanted),
+        namespace=cluster.namespace,
+    )
     return _id_of(wanted, found, "pipeline_id")
 
 
@@ -96,7 +109,9 @@ def find_or_create_experiment(cluster: Cluster, config: Config) -> str:
     import kfp_server_api
 
     name, namespace = config.kubeflow.experiment or config.name, cluster.namespace
-    found = cluster.pages(cluster.client.list_experiments, "experiments", filter=named(name), namespace=namespace)
+    found = cluster.pages(
+        cluster.client.list_experiments, "experiments", filter=named(name), namespace=namespace
+    )
     experiment_id = _id_of(name, found, "experiment_id")
     if experiment_id:
         return experiment_id
@@ -108,7 +123,10 @@ def find_or_create_experiment(cluster: Cluster, config: Config) -> str:
 
 def _find_version(cluster: Cluster, pipeline_id: str, version: str) -> str | None:
     versions = cluster.pages(
-        cluster.client.list_pipeline_versions, "pipeline_versions", pipeline_id=pipeline_id, filter=named(version)
+        cluster.client.list_pipeline_versions,
+        "pipeline_versions",
+        pipeline_id=pipeline_id,
+        filter=named(version),
     )
     return _id_of(version, versions, "pipeline_version_id")
 
@@ -117,7 +135,9 @@ def _create(cluster: Cluster, name: str) -> str:
     """Creates a pipeline without a version; KFP's own upload would name the first version after the pipeline."""
     import kfp_server_api
 
-    body = kfp_server_api.V2beta1Pipeline(name=name, display_name=name, namespace=cluster.namespace or None)
+    body = kfp_server_api.V2beta1Pipeline(
+        name=name, display_name=name, namespace=cluster.namespace or None
+    )
     with cluster.explained():
         created = cluster.client.pipelines.pipeline_service_create_pipeline(body)
     return str(created.pipeline_id)

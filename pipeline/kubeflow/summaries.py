@@ -22,12 +22,19 @@ def summarise_node(result: NodeResult, told: str | None) -> str:
     facts = _FACTS[result.node_id](json.loads(told)) if told and result.node_id in _FACTS else []
     if result.node_id.endswith("Resolver") and not any(result.outputs.values()):
         facts = ["Found no blessed model."]
-    places = [f"- {name}: {for_markdown(item.uri)}" for name, items in sorted(result.outputs.items()) for item in items]
+    places = [
+        f"- {name}: {for_markdown(item.uri)}"
+        for name, items in sorted(result.outputs.items())
+        for item in items
+    ]
     return "\n".join([f"# {result.node_id}", "", ended, "", *facts, "", *places, ""])
 
 
 def _examples(log: Any) -> list[str]:
-    rows = [f"| {for_markdown(split)} | {sum(classes.values()):,} |" for split, classes in log["splits"].items()]
+    rows = [
+        f"| {for_markdown(split)} | {sum(classes.values()):,} |"
+        for split, classes in log["splits"].items()
+    ]
     return [
         f"{log['events']:,} events, {log['outcomes']:,} outcomes of {log['learners']:,} learners in {log['units']:,} "
         f"units; {log['cold_starts']:,} cold starts.",
@@ -41,7 +48,9 @@ def _anomalies(verdict: Any) -> list[str]:
     if not anomalies:
         return ["No anomalies."]
     shown = ("split", "column", "expected", "found")
-    rows = [f"| {' | '.join(for_markdown(str(item[name])) for name in shown)} |" for item in anomalies]
+    rows = [
+        f"| {' | '.join(for_markdown(str(item[name])) for name in shown)} |" for item in anomalies
+    ]
     return ["| split | column | expected | found |", "|---|---|---|---|", *rows]
 
 
@@ -52,7 +61,11 @@ def _fit(history: Any) -> list[str]:
         f"{len(history['epochs'])} epochs, best {history['best_epoch']}: {figures}; stopped: {history['stopped']}.",
         f"Started from {for_markdown(history['warm_start'] or 'fresh weights')}; "
         f"fitted on: {for_markdown(history['device'])}.",
-        *([f"**Warning**: {for_markdown(history['device_warning'])}."] if history["device_warning"] else []),
+        *(
+            [f"**Warning**: {for_markdown(history['device_warning'])}."]
+            if history["device_warning"]
+            else []
+        ),
     ]
 
 
@@ -60,9 +73,12 @@ def _judgement(metrics: Any) -> list[str]:
     gates = [f"| {for_markdown(gate['text'])} |" for gate in metrics["gates"]]
     overall = metrics["overall"]
     values = [
-        f"| {name} | {'–' if value is None else format(value, '.4f')} |" for name, value in overall["metrics"].items()
+        f"| {name} | {'–' if value is None else format(value, '.4f')} |"
+        for name, value in overall["metrics"].items()
     ]
-    verdict = "**All gates passed.**" if metrics["blessed"] else "**A gate failed: nothing is pushed.**"
+    verdict = (
+        "**All gates passed.**" if metrics["blessed"] else "**A gate failed: nothing is pushed.**"
+    )
     return [
         verdict, "", "| gate |", "|---|", *gates, "",
         f"On {overall['examples']:,} test examples:", "", "| metric | value |", "|---|--:|", *values,

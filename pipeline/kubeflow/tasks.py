@@ -17,7 +17,9 @@ _GROUPS = {
     JUDGE: ("BaselineResolver", "Evaluator", "ServingCheck"),
     DELIVER: ("Pusher", "Report"),
 }
-NODES = tuple(node for nodes in _GROUPS.values() for node in nodes)  # of the DAG with a warm start, in its order
+NODES = tuple(
+    node for nodes in _GROUPS.values() for node in nodes
+)  # of the DAG with a warm start, in its order
 
 # The output of a node, and the file in it, that tells people how it went.
 TELLING_FILES = {
@@ -30,7 +32,13 @@ TELLING_FILES = {
 }
 
 # Kinds of Kubeflow's artifacts.
-MARKDOWN, HTML, METRICS, CLASSIFICATION, MODEL = "Markdown", "HTML", "Metrics", "ClassificationMetrics", "Model"
+MARKDOWN, HTML, METRICS, CLASSIFICATION, MODEL = (
+    "Markdown",
+    "HTML",
+    "Metrics",
+    "ClassificationMetrics",
+    "Model",
+)
 # Output parameters, and the pipeline's that asks for the first.
 NEW_DATA, FAILED_GATES, ONLY_NEW_DATA = "new_data", "failed_gates", "only_new_data"
 
@@ -56,7 +64,9 @@ def plan_tasks(config: Config) -> list[Task]:
     """
     unknown = sorted(set(config.kubeflow.nodes) - {*NODES})
     if unknown:
-        raise ConfigError(f"kubeflow.nodes: expected names among {', '.join(NODES)}, found {', '.join(unknown)}.")
+        raise ConfigError(
+            f"kubeflow.nodes: expected names among {', '.join(NODES)}, found {', '.join(unknown)}."
+        )
     alone = set(NODES) if config.kubeflow.tasks == "single" else set(config.kubeflow.nodes)
     tasks: list[Task] = []
     for group, nodes in _GROUPS.items():
@@ -87,7 +97,9 @@ def outputs_of(task: Task, config: Config) -> dict[str, str]:
         outputs["metrics"] = METRICS
         if config.label.classes:
             outputs["confusion_matrix"] = CLASSIFICATION
-            outputs |= {roc_name(index): CLASSIFICATION for index in range(len(config.label.classes))}
+            outputs |= {
+                roc_name(index): CLASSIFICATION for index in range(len(config.label.classes))
+            }
     if "Pusher" in task.nodes:
         outputs["pushed_model"] = MODEL
     if "Report" in task.nodes:

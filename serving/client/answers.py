@@ -38,10 +38,16 @@ def read_answers(outputs: Mapping[str, Sequence[Any]], count: int) -> list[Answe
     Raises:
         PredictError: an output is missing, or has another length.
     """
-    names = (PREDICTION, BASIS) if PREDICTION in outputs else (CLASSES, PROBABILITIES, PREDICTED_CLASS, BASIS)
+    names = (
+        (PREDICTION, BASIS)
+        if PREDICTION in outputs
+        else (CLASSES, PROBABILITIES, PREDICTED_CLASS, BASIS)
+    )
     lengths = {name: len(outputs[name]) if name in outputs else None for name in names}
     if set(lengths.values()) != {count}:
-        raise PredictError(f"expected {count} answers in each of {', '.join(names)}, found {lengths}.")
+        raise PredictError(
+            f"expected {count} answers in each of {', '.join(names)}, found {lengths}."
+        )
     if PREDICTION in outputs:
         return [
             Answer(basis=basis, prediction=number)
@@ -49,5 +55,7 @@ def read_answers(outputs: Mapping[str, Sequence[Any]], count: int) -> list[Answe
         ]
     return [
         Answer(basis, predicted, dict(zip(classes, probabilities, strict=True)))
-        for classes, probabilities, predicted, basis in zip(*(outputs[name] for name in names), strict=True)
+        for classes, probabilities, predicted, basis in zip(
+            *(outputs[name] for name in names), strict=True
+        )
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -41,7 +42,8 @@ class Client:
         answers: list[Answer] = []
         for start in range(0, len(examples), self._batch):
             part = examples[start : start + self._batch]
-            outputs = self._retry.call(lambda timeout, part=part: self._transport.predict(part, timeout))  # type: ignore[misc]
+            predict = partial(self._transport.predict, part)
+            outputs = self._retry.call(predict)
             answers += read_answers(outputs, len(part))
         return answers
 
@@ -53,7 +55,10 @@ class Client:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()
 

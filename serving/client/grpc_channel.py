@@ -24,7 +24,9 @@ OPTIONS = [
 class GrpcTransport:
     """Sends Predict requests over one channel, which is kept open."""
 
-    def __init__(self, address: str, target: Target, *, secure: bool, token: str | None = None) -> None:
+    def __init__(
+        self, address: str, target: Target, *, secure: bool, token: str | None = None
+    ) -> None:
         """Binds the transport; nothing is sent yet.
 
         Args:

@@ -43,7 +43,9 @@ class RestTransport:
         try:
             response = self._client.post(self._url, json=body, timeout=timeout)
         except httpx.TimeoutException as error:
-            raise PredictError(f"{self._url}: expected an answer within {timeout:.3g} s, found none.") from error
+            raise PredictError(
+                f"{self._url}: expected an answer within {timeout:.3g} s, found none."
+            ) from error
         except httpx.TransportError as error:
             raise Transient(f"{self._url}: expected a server, found none ({error}).") from error
         if response.status_code in BUSY:

@@ -37,7 +37,9 @@ def to_lists(tensor: Any) -> list[Any]:
     sizes = [dim.size for dim in tensor.tensor_shape.dim]
     values = _values(tensor, math.prod(sizes))
     if len(sizes) not in (1, 2) or len(values) != math.prod(sizes):
-        raise PredictError(f"expected a tensor of one or two dimensions, found {len(values)} values of shape {sizes}.")
+        raise PredictError(
+            f"expected a tensor of one or two dimensions, found {len(values)} values of shape {sizes}."
+        )
     if len(sizes) == 1:
         return values
     rows, width = sizes
@@ -48,7 +50,9 @@ def _values(tensor: Any, size: int) -> list[Any]:
     if tensor.dtype == wire.DT_STRING:
         return [value.decode() for value in tensor.string_val]
     if tensor.dtype not in _NUMBERS:
-        raise PredictError(f"expected numbers or text, found a tensor of type {tensor.dtype} (tensorflow.DataType).")
+        raise PredictError(
+            f"expected numbers or text, found a tensor of type {tensor.dtype} (tensorflow.DataType)."
+        )
     field, code = _NUMBERS[tensor.dtype]
     if tensor.tensor_content:
         content = array.array(code, tensor.tensor_content)

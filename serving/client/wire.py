@@ -12,7 +12,14 @@ from google.protobuf import wrappers_pb2
 
 from serving.messages import describe
 
-DT_FLOAT, DT_DOUBLE, DT_INT32, DT_STRING, DT_INT64, DT_BOOL = 1, 2, 3, 7, 9, 10  # of tensorflow.DataType
+DT_FLOAT, DT_DOUBLE, DT_INT32, DT_STRING, DT_INT64, DT_BOOL = (
+    1,
+    2,
+    3,
+    7,
+    9,
+    10,
+)  # of tensorflow.DataType
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
 
 _MESSAGES: dict[str, dict[str, tuple[int, str]]] = {
@@ -43,7 +50,9 @@ _MESSAGES: dict[str, dict[str, tuple[int, str]]] = {
     },
     "PredictResponse": {"outputs": (1, "map TensorProto"), "model_spec": (2, "ModelSpec")},
 }
-_classes = describe("mastery_wire.proto", "mastery.wire", _MESSAGES, dependencies=(wrappers_pb2,)).classes
+_classes = describe(
+    "mastery_wire.proto", "mastery.wire", _MESSAGES, dependencies=(wrappers_pb2,)
+).classes
 TensorProto = _classes["TensorProto"]
 PredictRequest = _classes["PredictRequest"]
 PredictResponse = _classes["PredictResponse"]

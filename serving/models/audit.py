@@ -32,14 +32,23 @@ class Entry(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     revision: int = Field(description="1 for the first change, and so on without gaps")
-    id: str = Field(default_factory=lambda: uuid.uuid4().hex, description="tells two tries for one revision apart")
+    id: str = Field(
+        default_factory=lambda: uuid.uuid4().hex,
+        description="tells two tries for one revision apart",
+    )
     time: str = Field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="milliseconds"))
     who: str = Field(default_factory=whoami)
     action: Action
-    version: int | None = Field(default=None, description="the version that was named, or that became stable")
+    version: int | None = Field(
+        default=None, description="the version that was named, or that became stable"
+    )
     reason: str | None = Field(default=None, description="why, in the words of who did it")
-    forced: tuple[str, ...] = Field(default=(), description="what spoke against the version and was overruled")
-    removed: tuple[int, ...] = Field(default=(), description="versions that a prune removes after this entry")
+    forced: tuple[str, ...] = Field(
+        default=(), description="what spoke against the version and was overruled"
+    )
+    removed: tuple[int, ...] = Field(
+        default=(), description="versions that a prune removes after this entry"
+    )
     before: State
     after: State
 

@@ -34,7 +34,9 @@ class Interval:
     high: float
 
 
-def measure_classes(learners: Ints, labels: Ints, predicted: Ints, probabilities: Floats) -> Measure:
+def measure_classes(
+    learners: Ints, labels: Ints, predicted: Ints, probabilities: Floats
+) -> Measure:
     """Returns a function from weights to metrics of a classification.
 
     Args:
@@ -82,7 +84,9 @@ def measure_numbers(learners: Ints, labels: Floats, predictions: Floats) -> Meas
         labels: the true values, [n].
         predictions: the answers, [n].
     """
-    centred = labels.astype(float) - labels.mean(dtype=float)  # sums of squares lose no digits to a large mean
+    centred = labels.astype(float) - labels.mean(
+        dtype=float
+    )  # sums of squares lose no digits to a large mean
     errors = predictions.astype(float) - labels.astype(float)
     columns = [np.ones(len(labels)), errors**2, np.abs(errors), centred, centred**2]
     sums = np.stack([_by_learner(learners, column) for column in columns], axis=1)
@@ -91,12 +95,19 @@ def measure_numbers(learners: Ints, labels: Floats, predictions: Floats) -> Meas
         rows, squares, absolute, total, total_squares = (weights @ sums).T
         mse = squares / rows
         spread = total_squares - total**2 / rows
-        return {"rmse": np.sqrt(mse), "mae": absolute / rows, "mse": mse, "r2": 1 - _ratio(squares, spread)}
+        return {
+            "rmse": np.sqrt(mse),
+            "mae": absolute / rows,
+            "mse": mse,
+            "r2": 1 - _ratio(squares, spread),
+        }
 
     return measure
 
 
-def difference_intervals(a: Measure, b: Measure, learners: int, draws: int, seed: int) -> dict[str, Interval | None]:
+def difference_intervals(
+    a: Measure, b: Measure, learners: int, draws: int, seed: int
+) -> dict[str, Interval | None]:
     """Returns 95% percentile intervals of B minus A for every metric; None where too few draws define it.
 
     Args:
@@ -125,12 +136,16 @@ def verdict(interval: Interval | None, *, lower_is_better: bool) -> str:
 
 def _draw(generator: np.random.Generator, draws: int, learners: int) -> Floats:
     """Returns how often each learner was drawn, [D, L]."""
-    drawn = generator.integers(learners, size=(draws, learners)) + np.arange(draws)[:, None] * learners
+    drawn = (
+        generator.integers(learners, size=(draws, learners)) + np.arange(draws)[:, None] * learners
+    )
     times = np.bincount(drawn.ravel(), minlength=draws * learners)
     return times.reshape(draws, learners).astype(float)
 
 
-def _area(learners: Ints, positive: NDArray[np.bool_], scores: Floats) -> Callable[[Floats], Floats]:
+def _area(
+    learners: Ints, positive: NDArray[np.bool_], scores: Floats
+) -> Callable[[Floats], Floats]:
     """Returns a function from weights [D, L] to the area under the ROC curve [D], ties counting one half."""
     order = np.argsort(scores, kind="stable")
     owners, true = learners[order], positive[order]
@@ -139,17 +154,23 @@ def _area(learners: Ints, positive: NDArray[np.bool_], scores: Floats) -> Callab
     def area(weights: Floats) -> Floats:
         step = max(1, BLOCK // len(owners))
         exact = weights.astype(np.float32) if len(owners) < EXACT else weights
-        return np.concatenate([of(exact[start : start + step]) for start in range(0, len(exact), step)])
+        return np.concatenate(
+            [of(exact[start : start + step]) for start in range(0, len(exact), step)]
+        )
 
     def of(weights: Floats) -> Floats:
         rows = weights[:, owners]
         positives = rows * true
         negatives = rows - positives
         if len(starts) < len(owners):
-            positives, negatives = (np.add.reduceat(part, starts, axis=1) for part in (positives, negatives))
+            positives, negatives = (
+                np.add.reduceat(part, starts, axis=1) for part in (positives, negatives)
+            )
         below = np.cumsum(negatives, axis=1) - negatives / 2
         pairs = np.einsum("dg,dg->d", positives, below, dtype=np.float64)
-        return _ratio(pairs, positives.sum(axis=1, dtype=np.float64) * negatives.sum(axis=1, dtype=np.float64))
+        return _ratio(
+            pairs, positives.sum(axis=1, dtype=np.float64) * negatives.sum(axis=1, dtype=np.float64)
+        )
 
     return area
 
@@ -168,5 +189,7 @@ def _interval(differences: Floats) -> Interval | None:
 
 
 def _ratio(numerator: Floats, denominator: Floats) -> Floats:
-    ratio: Floats = np.divide(numerator, denominator, out=np.full(np.shape(numerator), np.nan), where=denominator > 0)
+    ratio: Floats = np.divide(
+        numerator, denominator, out=np.full(np.shape(numerator), np.nan), where=denominator > 0
+    )
     return ratio

@@ -126,7 +126,9 @@ def _publish(storage: Storage, entry: Entry) -> None:
     while True:
         content = storage.read(MODELS_CONFIG)
         before = None if content is None else parse(content, storage.address)
-        if entry.after.stable is not None:  # else nobody has decided anything: a file would unload what is served
+        if (
+            entry.after.stable is not None
+        ):  # else nobody has decided anything: a file would unload what is served
             rendered = render(entry.after, before)
             storage.replace(MODELS_CONFIG, rendered)
             if storage.has_gpu_exports():
@@ -145,7 +147,10 @@ def _routing(entry: Entry) -> bytes:
     if state.canary is not None:
         routes.append({"label": "canary", "version": state.canary, "percent": share})
     content = {"revision": entry.revision, "time": entry.time, "model": state.name}
-    return (json.dumps({**content, "routes": routes if state.stable is not None else []}, indent=2) + "\n").encode()
+    return (
+        json.dumps({**content, "routes": routes if state.stable is not None else []}, indent=2)
+        + "\n"
+    ).encode()
 
 
 def _published(storage: Storage) -> int:
@@ -160,7 +165,11 @@ def _served(storage: Storage, last: Entry | None) -> State | None:
     content = storage.read(MODELS_CONFIG)
     if content is None:
         return None
-    name = last.after.name if last else next((name_of(storage, number) for number in storage.versions()[-1:]), "")
+    name = (
+        last.after.name
+        if last
+        else next((name_of(storage, number) for number in storage.versions()[-1:]), "")
+    )
     return read_state(parse(content, storage.address), name)
 
 

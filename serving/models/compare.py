@@ -15,7 +15,13 @@ from components.config import Config
 from components.config.data import Label
 from components.errors import MasteryError
 from components.evaluator.answers import class_indices, probability_rows
-from components.evaluator.measures import averages, class_metrics, count_confusion, log_loss, one_vs_rest_auc
+from components.evaluator.measures import (
+    averages,
+    class_metrics,
+    count_confusion,
+    log_loss,
+    one_vs_rest_auc,
+)
 from components.evaluator.measures import regression_metrics as number_metrics
 from components.evaluator.scoring import LABEL, in_windows, score
 from components.example_gen.log_examples import examples_from_log
@@ -79,7 +85,9 @@ def compare_versions(
         ]
         label = _common_label(configs, (a, b))
         deciding = metric or DECIDING[label.task]
-        tables = [_predict(folder, config, label) for folder, config in zip(folders, configs, strict=True)]
+        tables = [
+            _predict(folder, config, label) for folder, config in zip(folders, configs, strict=True)
+        ]
     first, second = _pair(*tables)
     codes, learners = _codes(first[LEARNER])
     values = [_values(table, label) for table in (first, second)]
@@ -129,7 +137,9 @@ def _pair(a: pl.DataFrame, b: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]
         ) from None
     if both.is_empty():
         raise MasteryError("expected outcomes that both versions can be asked about, found none.")
-    return both.select(a.columns), both.select(*KEYS, *(pl.col(f"b.{name}").alias(name) for name in columns))
+    return both.select(a.columns), both.select(
+        *KEYS, *(pl.col(f"b.{name}").alias(name) for name in columns)
+    )
 
 
 def _codes(learners: pl.Series) -> tuple[np.ndarray[Any, Any], int]:

@@ -12,7 +12,12 @@ from components.console import PlainConsole
 Json = dict[str, Any]
 
 STYLES = {"better": "green", "worse": "bold red"}
-SHOWN_METRICS = ("f1_macro", "auc", "rmse", "r2")  # the first two of them that there are, beside each version
+SHOWN_METRICS = (
+    "f1_macro",
+    "auc",
+    "rmse",
+    "r2",
+)  # the first two of them that there are, beside each version
 
 
 def print_versions(listing: Json, console: PlainConsole) -> None:
@@ -21,8 +26,19 @@ def print_versions(listing: Json, console: PlainConsole) -> None:
     if not versions:
         console.print(f"No versions in {listing['address']} yet.", soft_wrap=True)
         return
-    known = [name for name in SHOWN_METRICS if any(name in version["metrics"] for version in versions)][:2]
-    table = Table("Version", "Label", *known, "Pushed", "Run", box=None, padding=(0, 2, 0, 0), header_style="bold")
+    known = [
+        name for name in SHOWN_METRICS if any(name in version["metrics"] for version in versions)
+    ][:2]
+    table = Table(
+        "Version",
+        "Label",
+        *known,
+        "Pushed",
+        "Run",
+        box=None,
+        padding=(0, 2, 0, 0),
+        header_style="bold",
+    )
     for column in table.columns:
         column.no_wrap = True
     for version in versions:
@@ -62,24 +78,34 @@ def print_version(listing: Json, version: Json, console: PlainConsole) -> None:
     for name, value in version["metrics"].items():
         console.print(f"  {name:<20}{_number(value)}")
     for gate in version["gates"]:
-        console.print(f"  {gate['text']}", style="" if gate["passed"] else "bold red", soft_wrap=True)
+        console.print(
+            f"  {gate['text']}", style="" if gate["passed"] else "bold red", soft_wrap=True
+        )
     for problem in version["problems"]:
         console.print(f"Not for serving: {problem}", style="bold red", soft_wrap=True)
 
 
 def print_comparison(compared: Json, console: PlainConsole) -> None:
     """Prints a line for every metric, and what the one that decides says."""
-    console.print(f"A is {compared['a']}, B is {compared['b']}: {compared['examples']:,} outcomes of", end=" ")
+    console.print(
+        f"A is {compared['a']}, B is {compared['b']}: {compared['examples']:,} outcomes of", end=" "
+    )
     console.print(f"{compared['learners']:,} learners")
     gone = compared["unpaired"]
     if any(gone.values()):
-        console.print(f"Left out, because the other version has no answer: {gone['a']} of A, {gone['b']} of B")
-    table = Table("Metric", "A", "B", "B − A", "95% interval", "B is", box=None, padding=(0, 2, 0, 0))
+        console.print(
+            f"Left out, because the other version has no answer: {gone['a']} of A, {gone['b']} of B"
+        )
+    table = Table(
+        "Metric", "A", "B", "B − A", "95% interval", "B is", box=None, padding=(0, 2, 0, 0)
+    )
     for row in compared["metrics"]:
         name = f"{row['metric']} {row['class']}" if row["class"] else row["metric"]
         interval = "–" if row["low"] is None else f"{row['low']:+.4f} to {row['high']:+.4f}"
         difference = "–" if row["difference"] is None else f"{row['difference']:+.4f}"
-        found = Text(row["verdict"], STYLES[row["verdict"]]) if row["verdict"] in STYLES else Text("–")
+        found = (
+            Text(row["verdict"], STYLES[row["verdict"]]) if row["verdict"] in STYLES else Text("–")
+        )
         table.add_row(name, _number(row["a"]), _number(row["b"]), difference, interval, found)
     console.print(table)
     line = f"By {compared['metric']}, {compared['b']} is {compared['verdict']}"

@@ -64,7 +64,9 @@ class LocalStorage(Storage):
         """Returns those of them with a `saved_model.pb`."""
         with self._explained("read"):
             there = self.folders().items()
-            return frozenset(number for number, name in there if (self.folder / name / SAVED_MODEL).is_file())
+            return frozenset(
+                number for number, name in there if (self.folder / name / SAVED_MODEL).is_file()
+            )
 
     def has_gpu_exports(self) -> bool:
         """Returns whether there is the folder with links to exports, which the Pusher makes."""
@@ -114,7 +116,9 @@ class LocalStorage(Storage):
             whole = _whole_lines(log.readall())
             if whole.count(b"\n") >= revision:
                 return False
-            log.truncate(len(whole))  # a line that a power cut left without its end was never acted upon
+            log.truncate(
+                len(whole)
+            )  # a line that a power cut left without its end was never acted upon
             try:
                 if log.write(line) < len(line):  # the disk had room for a part of it
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -136,7 +140,9 @@ class LocalStorage(Storage):
         except OSError as error:
             where = f" ({error.filename})" if error.filename else ""
             advice = (
-                "make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else f"give this user the right to {verb}"
+                "make room"
+                if error.errno in (errno.ENOSPC, errno.EDQUOT)
+                else f"give this user the right to {verb}"
             )
             raise MasteryError(
                 f"{self.folder}: expected to {verb} there, found: {error.strerror}{where}; {advice} and try again."

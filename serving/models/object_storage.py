@@ -42,7 +42,9 @@ class ObjectStorage(Storage):
     def folders(self) -> dict[int, str]:
         """Returns the name that each version's objects are below, oldest version first."""
         with explained(self.address, "list"):
-            return index_versions(Path(name).name for name, kind in self._list(self._base) if kind == "directory")
+            return index_versions(
+                Path(name).name for name, kind in self._list(self._base) if kind == "directory"
+            )
 
     def servable(self) -> frozenset[int]:
         """Returns those of them with a `saved_model.pb`; one listing of all objects is quicker than one a version."""
@@ -83,7 +85,9 @@ class ObjectStorage(Storage):
                 targets = paths_below(copy, [key.removeprefix(f"{remote}/") for key in keys])
                 for parent in {target.parent for target in targets.values()}:
                     parent.mkdir(parents=True, exist_ok=True)
-                self._store.get([f"{remote}/{name}" for name in targets], [*map(str, targets.values())])
+                self._store.get(
+                    [f"{remote}/{name}" for name in targets], [*map(str, targets.values())]
+                )
             yield copy
 
     def remove(self, version: int) -> None:
@@ -111,12 +115,17 @@ class ObjectStorage(Storage):
 
     def _objects(self) -> list[list[str]]:
         """Returns the parts of the name of every object, however deep."""
-        return [name.removeprefix(f"{self._base}/").split("/") for name in self._store.find(self._base)]
+        return [
+            name.removeprefix(f"{self._base}/").split("/") for name in self._store.find(self._base)
+        ]
 
     def _list(self, path: str) -> list[tuple[str, str]]:
         """Returns names and kinds ("file", "directory") of what is right below a path."""
         try:
-            return [(item["name"].rstrip("/"), item["type"]) for item in self._store.ls(path, detail=True)]
+            return [
+                (item["name"].rstrip("/"), item["type"])
+                for item in self._store.ls(path, detail=True)
+            ]
         except FileNotFoundError:
             return []
 

@@ -14,7 +14,12 @@ from serving.models.versions import Version, check_version
 
 
 def promote(
-    storage: Storage, version: int, *, force: bool = False, reason: str | None = None, base_path: str | None = None
+    storage: Storage,
+    version: int,
+    *,
+    force: bool = False,
+    reason: str | None = None,
+    base_path: str | None = None,
 ) -> Entry | None:
     """Makes a version stable.
 
@@ -40,9 +45,13 @@ def promote(
         forced = _check(checked, state, force, reason)
         before = _named(storage, state, checked, base_path)
         promoted = (
-            before if state.stable == version else states.promote(before, version, _with(storage, state, version))
+            before
+            if state.stable == version
+            else states.promote(before, version, _with(storage, state, version))
         )
-        return _entry("promote", revision, state, promoted, version=version, reason=reason, forced=forced)
+        return _entry(
+            "promote", revision, state, promoted, version=version, reason=reason, forced=forced
+        )
 
     return change(storage, decide)
 
@@ -81,7 +90,9 @@ def start_canary(
             return None
         forced = _check(checked, state, force, reason)
         after = states.start_canary(state, version, share, _with(storage, state, version))
-        return _entry("canary", revision, state, after, version=version, reason=reason, forced=forced)
+        return _entry(
+            "canary", revision, state, after, version=version, reason=reason, forced=forced
+        )
 
     return change(storage, decide)
 
@@ -139,7 +150,11 @@ def describe(entry: Entry | None) -> str:
     if entry is None:
         return "It is so already; nothing was changed."
     state = entry.after
-    canary = "" if state.canary is None else f"; canary {state.canary}, to get {state.share or 0} % of the requests"
+    canary = (
+        ""
+        if state.canary is None
+        else f"; canary {state.canary}, to get {state.share or 0} % of the requests"
+    )
     lines = [f"stable {state.stable}{canary} (revision {entry.revision})"]
     return "\n".join([*lines, *(f"overruled: {problem}" for problem in entry.forced)])
 
@@ -151,7 +166,9 @@ def _check(version: Version, state: State, force: bool, reason: str | None) -> t
         RefusedError: it is not overruled, or cannot be.
     """
     if not version.servable:
-        raise RefusedError(f"version {version.number}: {version.problems[0]}, so no server can load it.")
+        raise RefusedError(
+            f"version {version.number}: {version.problems[0]}, so no server can load it."
+        )
     if version.number in state.removing:
         raise RefusedError(
             f"version {version.number}: a prune has set out to remove it; `mastery models log` says when."
@@ -162,7 +179,9 @@ def _check(version: Version, state: State, force: bool, reason: str | None) -> t
             "--force --reason TEXT overrules that, and is recorded."
         )
     if version.problems and not (reason or "").strip():
-        raise RefusedError(f"version {version.number}: expected --reason TEXT with --force, found none.")
+        raise RefusedError(
+            f"version {version.number}: expected --reason TEXT with --force, found none."
+        )
     return version.problems
 
 
@@ -186,12 +205,16 @@ def _named(storage: Storage, state: State, version: Version, base_path: str | No
     folder = PurePosixPath(storage.address)
     fallback = folder.parent.name if folder.name == "serving" else folder.name
     name = state.name or str(version.manifest.get("name") or fallback)
-    return state.model_copy(update={"name": name, "base_path": base_path or state.base_path or storage.address})
+    return state.model_copy(
+        update={"name": name, "base_path": base_path or state.base_path or storage.address}
+    )
 
 
 def _entry(action: Action, revision: int, before: State, after: State, **more: object) -> Entry:
     """Returns the entry of a change; a new one, so its time is the time of this try."""
-    return Entry.model_validate({"action": action, "revision": revision, "before": before, "after": after, **more})
+    return Entry.model_validate(
+        {"action": action, "revision": revision, "before": before, "after": after, **more}
+    )
 
 
 def _made(entry: Entry | None) -> Entry:

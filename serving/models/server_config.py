@@ -75,8 +75,12 @@ def render(state: State, before: ModelServerConfig | None) -> bytes:
             model.version_labels[label] = version
         elif label in model.version_labels:
             del model.version_labels[label]
-    for label in [label for label, version in model.version_labels.items() if version not in state.loaded]:
-        del model.version_labels[label]  # a label of somebody else's, of a version that goes: it would stop all labels
+    for label in [
+        label for label, version in model.version_labels.items() if version not in state.loaded
+    ]:
+        del model.version_labels[
+            label
+        ]  # a label of somebody else's, of a version that goes: it would stop all labels
     content: bytes = text_format.MessageToBytes(config, as_utf8=True)
     return content
 

@@ -28,11 +28,22 @@ def list_versions(storage: Storage) -> Json:
     """
     state, note = current_state(storage)
     there = storage.servable()
-    numbers = sorted({*storage.versions(), *(number for number in (state.stable, state.canary) if number is not None)})
+    numbers = sorted(
+        {
+            *storage.versions(),
+            *(number for number in (state.stable, state.canary) if number is not None),
+        }
+    )
     versions = [
-        _describe(read_version(storage, number, number in there), state, state.previous(there)) for number in numbers
+        _describe(read_version(storage, number, number in there), state, state.previous(there))
+        for number in numbers
     ]
-    return {"address": storage.address, "model": state.name or None, "note": note, "versions": versions}
+    return {
+        "address": storage.address,
+        "model": state.name or None,
+        "note": note,
+        "versions": versions,
+    }
 
 
 def list_log(storage: Storage, last: int | None = None) -> list[Json]:
@@ -71,7 +82,11 @@ def resolve(storage: Storage, name: str) -> int:
     number = version_number(name)
     if number is None:
         state = current_state(storage)[0]
-        labels = {"stable": state.stable, "canary": state.canary, "previous": state.previous(storage.servable())}
+        labels = {
+            "stable": state.stable,
+            "canary": state.canary,
+            "previous": state.previous(storage.servable()),
+        }
         number = labels.get(name)
     if number not in numbers:
         there = ", ".join(map(str, numbers[-5:])) or "none"

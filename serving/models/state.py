@@ -29,10 +29,18 @@ class State(BaseModel):
     base_path: str = Field(default="", description="where the server finds the versions")
     stable: int | None = Field(default=None, description="the version with the label stable")
     canary: int | None = Field(default=None, description="the version with the label canary")
-    share: int | None = Field(default=None, description="percent of the requests that the canary is to get")
-    earlier: tuple[int, ...] = Field(default=(), description="versions that were stable before, the latest last")
-    loaded: tuple[int, ...] = Field(default=(), description="all versions that the server is to hold in memory, sorted")
-    removing: tuple[int, ...] = Field(default=(), description="versions that a prune has set out to remove")
+    share: int | None = Field(
+        default=None, description="percent of the requests that the canary is to get"
+    )
+    earlier: tuple[int, ...] = Field(
+        default=(), description="versions that were stable before, the latest last"
+    )
+    loaded: tuple[int, ...] = Field(
+        default=(), description="all versions that the server is to hold in memory, sorted"
+    )
+    removing: tuple[int, ...] = Field(
+        default=(), description="versions that a prune has set out to remove"
+    )
 
     def previous(self, available: AbstractSet[int]) -> int | None:
         """Returns the version that rollback makes stable: the latest one before that is still there."""
@@ -44,7 +52,9 @@ def promote(state: State, version: int, available: AbstractSet[int]) -> State:
     """Makes a version stable; the one before becomes the target of a rollback."""
     earlier = (*state.earlier, state.stable) if state.stable is not None else state.earlier
     kept = {} if state.canary != version else {"canary": None, "share": None}
-    return _loading(state, state.model_copy(update={"stable": version, "earlier": earlier, **kept}), available)
+    return _loading(
+        state, state.model_copy(update={"stable": version, "earlier": earlier, **kept}), available
+    )
 
 
 def roll_back(state: State, available: AbstractSet[int]) -> State:
@@ -77,7 +87,9 @@ def start_canary(state: State, version: int, share: int, available: AbstractSet[
             "`mastery models promote VERSION` first."
         )
     if version == state.stable:
-        raise RefusedError(f"canary {version}: expected another version than the stable one, found the same.")
+        raise RefusedError(
+            f"canary {version}: expected another version than the stable one, found the same."
+        )
     return _loading(state, state.model_copy(update={"canary": version, "share": share}), available)
 
 
@@ -86,7 +98,9 @@ def stop_canary(state: State, available: AbstractSet[int]) -> State:
     return _loading(state, state.model_copy(update={"canary": None, "share": None}), available)
 
 
-def to_prune(state: State, versions: Sequence[int], available: AbstractSet[int], keep: int) -> list[int]:
+def to_prune(
+    state: State, versions: Sequence[int], available: AbstractSet[int], keep: int
+) -> list[int]:
     """Returns the versions to remove, oldest first.
 
     Args:
@@ -103,7 +117,9 @@ def to_prune(state: State, versions: Sequence[int], available: AbstractSet[int],
     protected = {state.stable, state.canary, state.previous(available), *state.loaded}
     kept = max(keep, 1 if state.stable is None else 0)
     newest = set(sorted(versions, reverse=True)[:kept])
-    undecided = {version for version in versions if state.stable is not None and version > state.stable}
+    undecided = {
+        version for version in versions if state.stable is not None and version > state.stable
+    }
     unfinished = set(state.removing) & set(versions)
     return sorted((set(versions) - newest - undecided | unfinished) - protected)
 
@@ -114,7 +130,10 @@ def _loading(before: State, after: State, available: AbstractSet[int]) -> State:
     A server takes up the list of versions at once and a label only when its version is loaded. Were a version dropped
     from the list in the same change that takes its label, requests to the label would fail in between.
     """
-    labelled = {after.stable, after.canary}  # also where somebody has removed the files: it is in memory still
+    labelled = {
+        after.stable,
+        after.canary,
+    }  # also where somebody has removed the files: it is in memory still
     kept = {after.previous(available), before.stable, before.canary} & available
     loaded = tuple(sorted(version for version in labelled | kept if version is not None))
     return after.model_copy(update={"loaded": loaded, "earlier": after.earlier[-REMEMBERED:]})

@@ -89,7 +89,9 @@ def open_storage(address: str) -> Storage:
         MasteryError: there is no such folder, or nothing is known of that kind of address.
     """
     if "://" in address:
-        from serving.models.object_storage import ObjectStorage  # fsspec takes half a second to import
+        from serving.models.object_storage import (
+            ObjectStorage,  # fsspec takes half a second to import
+        )
 
         return ObjectStorage(address)
     from serving.models.local_storage import LocalStorage

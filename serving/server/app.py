@@ -99,10 +99,16 @@ class Server:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(Quiet().loop_error)
         with contextlib.ExitStack() as undo:
-            folder = undo.enter_context(tempfile.TemporaryDirectory(prefix="mastery-grpc-"))  # this user's alone
+            folder = undo.enter_context(
+                tempfile.TemporaryDirectory(prefix="mastery-grpc-")
+            )  # this user's alone
             path = str(Path(folder, "socket"))
-            listening = undo.enter_context(_bind(settings.host, settings.rest_port, "REST", "--rest-port"))
-            for_grpc = undo.enter_context(_bind(settings.host, settings.grpc_port, "gRPC", "--grpc-port"))
+            listening = undo.enter_context(
+                _bind(settings.host, settings.rest_port, "REST", "--rest-port")
+            )
+            for_grpc = undo.enter_context(
+                _bind(settings.host, settings.grpc_port, "gRPC", "--grpc-port")
+            )
             self.rest_port, self.grpc_port = listening.getsockname()[1], for_grpc.getsockname()[1]
             tls = _tls(settings)
             self._grpc = self._make_grpc(path)
@@ -145,9 +151,13 @@ class Server:
         """Begins to accept connections; another process may have taken a port since it was bound here."""
         front = functools.partial(GrpcFront, self._connections, path)
         try:
-            self._front = await asyncio.get_running_loop().create_server(front, sock=for_grpc, backlog=BACKLOG)
+            self._front = await asyncio.get_running_loop().create_server(
+                front, sock=for_grpc, backlog=BACKLOG
+            )
         except OSError as error:
-            raise _taken(self._settings.host, self.grpc_port, "gRPC", "--grpc-port", error) from error
+            raise _taken(
+                self._settings.host, self.grpc_port, "gRPC", "--grpc-port", error
+            ) from error
 
         self._serving = asyncio.create_task(self._rest.serve([for_rest]))
         while not self._rest.started and not self._serving.done():
@@ -155,7 +165,9 @@ class Server:
         found = self._serving.exception() if self._serving.done() else None
         if isinstance(found, OSError):
             self._front.close()
-            raise _taken(self._settings.host, self.rest_port, "REST", "--rest-port", found) from found
+            raise _taken(
+                self._settings.host, self.rest_port, "REST", "--rest-port", found
+            ) from found
 
     async def _release(self) -> None:
         self._connections.end_all()
@@ -187,7 +199,11 @@ class Server:
     def _rest_config(self, tls: ssl.SSLContext | None) -> uvicorn.Config:
         limits = self._settings.limits
         protocol: Any = functools.partial(
-            BoundedHttp, connections=self._connections, budget=self._predictor.budget, limits=limits, tls=tls
+            BoundedHttp,
+            connections=self._connections,
+            budget=self._predictor.budget,
+            limits=limits,
+            tls=tls,
         )
         config = uvicorn.Config(
             self._api.app,
@@ -212,7 +228,8 @@ def _connections(settings: Settings) -> Connections:
     seconds = {
         Phase.CLOSING: LINGER_SECONDS,
         Phase.HEAD: limits.header_timeout,
-        Phase.BODY: limits.request_timeout + LINGER_SECONDS,  # until then, the request itself is refused
+        Phase.BODY: limits.request_timeout
+        + LINGER_SECONDS,  # until then, the request itself is refused
         Phase.IDLE: limits.idle_timeout,
         Phase.QUIET: max(limits.idle_timeout, 2.0 * PING_SECONDS) + limits.request_timeout,
         Phase.ANSWER: limits.request_timeout,
@@ -276,11 +293,19 @@ async def serve_until_stopped(settings: Settings) -> None:
 
 def _bind(host: str, port: int, what: str, option: str) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    found = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio then sends at once
+    found = socket.socket(
+        family, socket.SOCK_STREAM, socket.IPPROTO_TCP
+    )  # asyncio then sends at once
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    found.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # ends those whose client has gone without a word
+    found.setsockopt(
+        socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1
+    )  # ends those whose client has gone without a word
     if sys.platform == "linux":  # elsewhere, the system's two hours
-        for key, value in ((socket.TCP_KEEPIDLE, PING_SECONDS), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4)):
+        for key, value in (
+            (socket.TCP_KEEPIDLE, PING_SECONDS),
+            (socket.TCP_KEEPINTVL, 15),
+            (socket.TCP_KEEPCNT, 4),
+        ):
             found.setsockopt(socket.IPPROTO_TCP, key, value)
     try:
         found.bind((host, port))

@@ -65,14 +65,21 @@ class Batcher:
             is_alone: says whether one request, and no more, is under way in the whole server.
             observe: is told of each batch: seconds, requests, rows, and the seconds that each request had waited.
         """
-        self._signature, self._run, self._executor, self._observe = signature, run, executor, observe
+        self._signature, self._run, self._executor, self._observe = (
+            signature,
+            run,
+            executor,
+            observe,
+        )
         self._is_alone = is_alone
         self._limits, self._free = limits, threads
         self._queue: deque[_Waiting] = deque()
         self._queued_rows = 0
         self._expected = 1  # requests in the batch before
         self._is_quick = False  # whether the batch before was
-        self._answered_here = 0.0  # when the loop was last blocked by an answer; who came meanwhile was not counted
+        self._answered_here = (
+            0.0  # when the loop was last blocked by an answer; who came meanwhile was not counted
+        )
         self._crowded_until = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._running: set[asyncio.Future[Any]] = set()
@@ -88,7 +95,10 @@ class Batcher:
             RequestError: too many rows are waiting already, or the graph refuses the request.
         """
         if self._queued_rows and self._queued_rows + rows > self._limits.max_queue_rows:
-            raise RequestError(StatusCode.RESOURCE_EXHAUSTED, f"{self._queued_rows} rows are waiting; try again later.")
+            raise RequestError(
+                StatusCode.RESOURCE_EXHAUSTED,
+                f"{self._queued_rows} rows are waiting; try again later.",
+            )
         answer: asyncio.Future[Arrays] = asyncio.get_running_loop().create_future()
         now = time.perf_counter()
         if now - self._answered_here < SOON:
@@ -106,7 +116,10 @@ class Batcher:
     def _consider(self) -> None:
         """Starts batches, or sets the timer that will."""
         while self._free and self._queue:
-            enough = len(self._queue) >= self._expected or self._queued_rows >= self._limits.max_batch_rows
+            enough = (
+                len(self._queue) >= self._expected
+                or self._queued_rows >= self._limits.max_batch_rows
+            )
             if not enough and self._limits.batch_timeout > 0:
                 if self._timer is None:
                     loop = asyncio.get_running_loop()
@@ -158,7 +171,9 @@ class Batcher:
             item = self._queue.popleft()
             if item.answer.done():  # its caller has gone
                 self._queued_rows -= item.rows
-            elif not batch or (item.kind == batch[0].kind and rows + item.rows <= self._limits.max_batch_rows):
+            elif not batch or (
+                item.kind == batch[0].kind and rows + item.rows <= self._limits.max_batch_rows
+            ):
                 batch.append(item)
                 rows += item.rows
                 if not self._signature.is_row_wise:
@@ -199,16 +214,22 @@ class Batcher:
         self._free += 1
         self._running.discard(done)
         error = None if done.cancelled() else done.exception()
-        answers, started = done.result() if not error and not done.cancelled() else ([error] * len(batch), 0.0)
+        answers, started = (
+            done.result() if not error and not done.cancelled() else ([error] * len(batch), 0.0)
+        )
         if started:
             self._is_quick = time.perf_counter() - started < QUICK
             waits = [started - item.since for item in batch]
-            self._observe(time.perf_counter() - started, len(batch), sum(item.rows for item in batch), waits)
+            self._observe(
+                time.perf_counter() - started, len(batch), sum(item.rows for item in batch), waits
+            )
         for item, answer in zip(batch, answers, strict=True):
             if item.answer.done():
                 continue
             if isinstance(answer, dict):
                 item.answer.set_result(answer)
             else:
-                item.answer.set_exception(answer or RequestError(StatusCode.UNAVAILABLE, "the server is stopping."))
+                item.answer.set_exception(
+                    answer or RequestError(StatusCode.UNAVAILABLE, "the server is stopping.")
+                )
         self._consider()

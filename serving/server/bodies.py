@@ -63,7 +63,9 @@ async def body_of(request: Request, limits: Limits, budget: ByteBudget) -> Async
 
 def too_large(limits: Limits) -> RequestError:
     """Returns the refusal of a body that is larger than a request may be."""
-    return RequestError(StatusCode.OUT_OF_RANGE, f"expected a request of at most {limits.max_request_bytes} bytes.")
+    return RequestError(
+        StatusCode.OUT_OF_RANGE, f"expected a request of at most {limits.max_request_bytes} bytes."
+    )
 
 
 def _checked(size: int, limits: Limits) -> int:

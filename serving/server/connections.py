@@ -20,7 +20,9 @@ from typing import Any, Protocol
 
 log = logging.getLogger("mastery.serving")
 
-SPARE_DESCRIPTORS = 400  # for the model's files, the listening sockets, and what is accepted in one go
+SPARE_DESCRIPTORS = (
+    400  # for the model's files, the listening sockets, and what is accepted in one go
+)
 MOST_DESCRIPTORS = 3  # of one connection
 BACKLOG = 128  # connections that the kernel holds until they are accepted, and that are accepted in one go
 QUIET_SECONDS = 60.0  # between two lines in the log that say the same
@@ -82,10 +84,16 @@ class Connections:
             seconds: how long a connection is waited for in a phase, at most; without one, for any time.
             settled: how long a connection must have been in a phase before it can give way; without one, no time.
         """
-        self._most, self._most_per_address, self._most_descriptors = most, most_per_address, most_descriptors
+        self._most, self._most_per_address, self._most_descriptors = (
+            most,
+            most_per_address,
+            most_descriptors,
+        )
         self._seconds, self._settled = seconds, settled or {}
         self._phases: dict[Connection, Phase | None] = {}
-        self._waiting: dict[Phase, OrderedDict[Connection, float]] = {phase: OrderedDict() for phase in Phase}
+        self._waiting: dict[Phase, OrderedDict[Connection, float]] = {
+            phase: OrderedDict() for phase in Phase
+        }
         self._of_address: Counter[str] = Counter()
         self._descriptors = 0
         self._quiet = Quiet()
@@ -187,7 +195,8 @@ class Connections:
     def _make_room(self, address: str | None = None) -> bool:
         """Ends the connection, of an address or of any, that has been waited for longest; False if there is none."""
         self._quiet.warning(
-            "%d connections are open, as many as may be: those longest waited for give way to new ones.", len(self)
+            "%d connections are open, as many as may be: those longest waited for give way to new ones.",
+            len(self),
         )
         for group in _GIVE_WAY:
             longest = [found for phase in group if (found := self._longest(phase, address))]
@@ -226,7 +235,9 @@ class Quiet:
         """Is an event loop's exception handler; asyncio's own says for ever that descriptors have run out."""
         error = context.get("exception")
         if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
-            self.warning("File descriptors have run out (%s); new connections wait.", error.strerror)
+            self.warning(
+                "File descriptors have run out (%s); new connections wait.", error.strerror
+            )
         else:
             loop.default_exception_handler(context)
 
@@ -266,5 +277,9 @@ def descriptors_possible(connections: int) -> int:
         return sys.maxsize
     possible = max(MOST_DESCRIPTORS, soft - SPARE_DESCRIPTORS)
     if possible < connections:
-        log.warning("This process may open %d files, too few for %d connections: raise `ulimit -n`.", soft, connections)
+        log.warning(
+            "This process may open %d files, too few for %d connections: raise `ulimit -n`.",
+            soft,
+            connections,
+        )
     return possible

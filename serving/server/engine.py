@@ -88,7 +88,9 @@ class LoadedModel:
             if not name.startswith("__saved_model"):
                 # A copy: a part of the message would hold the whole of it, the graph included.
                 self.definitions[name] = SignatureDef.FromString(definition.SerializeToString())
-        self.signatures = {name: Signature.of(name, item) for name, item in self.definitions.items()}
+        self.signatures = {
+            name: Signature.of(name, item) for name, item in self.definitions.items()
+        }
         self._calls: dict[str, Callable[..., list[Any]]] = {
             name: self._session.make_callable(
                 [spec.graph_name for spec in item.outputs.values()],
@@ -105,7 +107,9 @@ class LoadedModel:
         """
         found = self.signatures.get(name or SERVING_DEFAULT)
         if found is None:
-            raise invalid(f"expected one of the signatures {', '.join(sorted(self.signatures))}; found {name[:200]!r}.")
+            raise invalid(
+                f"expected one of the signatures {', '.join(sorted(self.signatures))}; found {name[:200]!r}."
+            )
         return found
 
     def run(self, signature: Signature, inputs: Mapping[str, Any]) -> Arrays:
@@ -120,7 +124,9 @@ class LoadedModel:
         """
         try:
             answers = self._calls[signature.name](*[inputs[name] for name in signature.inputs])
-        except UnicodeDecodeError as error:  # the graph's message quotes bytes of the request that are no text
+        except (
+            UnicodeDecodeError
+        ) as error:  # the graph's message quotes bytes of the request that are no text
             message = error.object.decode(errors="replace")
             raise tf.errors.InvalidArgumentError(None, None, message) from error
         return dict(zip(signature.outputs, map(_as_array, answers), strict=True))

@@ -59,7 +59,9 @@ def choose_engine(wanted: str, settings: Settings) -> Engine:
         return Engine("embedded", "as asked for")
     lacks = _lacks(settings)
     if lacks and wanted != "auto":
-        raise EngineError(f"--engine {wanted}: TensorFlow Serving has no {lacks}; use --engine embedded.")
+        raise EngineError(
+            f"--engine {wanted}: TensorFlow Serving has no {lacks}; use --engine embedded."
+        )
     if lacks:
         return Engine("embedded", f"TensorFlow Serving has no {lacks}")
     binary = shutil.which(BINARY) if wanted in ("auto", "binary") else None
@@ -89,7 +91,9 @@ def run_engine(engine: Engine, settings: Settings) -> int:
     folder = settings.models.resolve()
     with tempfile.TemporaryDirectory() as extra:
         monitoring = Path(extra, "monitoring.config")
-        monitoring.write_text(PROMETHEUS.format(path="/monitoring/prometheus/metrics"), encoding="utf-8")
+        monitoring.write_text(
+            PROMETHEUS.format(path="/monitoring/prometheus/metrics"), encoding="utf-8"
+        )
         Path(extra).chmod(0o755)  # the server in a container is another user
         monitoring.chmod(0o644)
         command = (
@@ -106,7 +110,9 @@ def binary_command(program: str, settings: Settings, folder: Path, monitoring: P
     return [program, *ports, *_options(settings, folder, monitoring)]
 
 
-def container_command(program: str, settings: Settings, folder: Path, monitoring: Path) -> list[str]:
+def container_command(
+    program: str, settings: Settings, folder: Path, monitoring: Path
+) -> list[str]:
     """Returns the command line of a container engine; paths are the same inside, for `models.config` names some."""
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     return [
@@ -126,7 +132,11 @@ def _options(settings: Settings, folder: Path, monitoring: Path) -> list[str]:
     ]
     config = folder / MODELS_CONFIG
     if config.is_file():
-        return [*common, f"--model_config_file={config}", f"--model_config_file_poll_wait_seconds={poll}"]
+        return [
+            *common,
+            f"--model_config_file={config}",
+            f"--model_config_file_poll_wait_seconds={poll}",
+        ]
     return [*common, f"--model_name={settings.name}", f"--model_base_path={folder}"]
 
 
@@ -147,7 +157,9 @@ def _has_image(program: str) -> bool:
         return False
     try:
         command = [program, "image", "inspect", IMAGE]
-        return not subprocess.run(command, capture_output=True, timeout=INSPECT_SECONDS, check=False).returncode
+        return not subprocess.run(
+            command, capture_output=True, timeout=INSPECT_SECONDS, check=False
+        ).returncode
     except (OSError, subprocess.TimeoutExpired):
         return False
 
@@ -162,6 +174,10 @@ def _run(command: Sequence[str]) -> int:
                     code = process.wait()
                 except KeyboardInterrupt:
                     continue  # it is ending
-                return 0 if code in (-signal.SIGTERM, -signal.SIGINT, 128 + signal.SIGTERM, 130) else code
+                return (
+                    0
+                    if code in (-signal.SIGTERM, -signal.SIGINT, 128 + signal.SIGTERM, 130)
+                    else code
+                )
         finally:
             signal.signal(signal.SIGTERM, before)

@@ -9,8 +9,14 @@ from google.protobuf import descriptor_pb2, descriptor_pool
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from tensorflow_serving.apis.classification_pb2 import ClassificationRequest, ClassificationResponse
-from tensorflow_serving.apis.get_model_metadata_pb2 import GetModelMetadataRequest, GetModelMetadataResponse
-from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusRequest, GetModelStatusResponse
+from tensorflow_serving.apis.get_model_metadata_pb2 import (
+    GetModelMetadataRequest,
+    GetModelMetadataResponse,
+)
+from tensorflow_serving.apis.get_model_status_pb2 import (
+    GetModelStatusRequest,
+    GetModelStatusResponse,
+)
 from tensorflow_serving.apis.model_management_pb2 import ReloadConfigRequest, ReloadConfigResponse
 from tensorflow_serving.apis.predict_pb2 import PredictRequest, PredictResponse
 from tensorflow_serving.apis.regression_pb2 import RegressionRequest, RegressionResponse
@@ -79,11 +85,15 @@ def _tensorflow_serving() -> descriptor_pool.DescriptorPool:
 
     for full_name, methods in _METHODS.items():
         package, _, name = full_name.rpartition(".")
-        described = descriptor_pb2.FileDescriptorProto(name=f"mastery/{name}.proto", package=package, syntax="proto3")
+        described = descriptor_pb2.FileDescriptorProto(
+            name=f"mastery/{name}.proto", package=package, syntax="proto3"
+        )
         service = described.service.add(name=name)
         for method, messages in methods.items():
             request, answer = (message.DESCRIPTOR for message in messages)
-            service.method.add(name=method, input_type=f".{request.full_name}", output_type=f".{answer.full_name}")
+            service.method.add(
+                name=method, input_type=f".{request.full_name}", output_type=f".{answer.full_name}"
+            )
             for file in (request.file, answer.file):
                 add(file)
                 if file.name not in described.dependency:

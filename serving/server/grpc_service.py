@@ -16,8 +16,14 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 from grpc import StatusCode
 from tensorflow_serving.apis.classification_pb2 import ClassificationRequest
-from tensorflow_serving.apis.get_model_metadata_pb2 import GetModelMetadataRequest, GetModelMetadataResponse
-from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusRequest, GetModelStatusResponse
+from tensorflow_serving.apis.get_model_metadata_pb2 import (
+    GetModelMetadataRequest,
+    GetModelMetadataResponse,
+)
+from tensorflow_serving.apis.get_model_status_pb2 import (
+    GetModelStatusRequest,
+    GetModelStatusResponse,
+)
 from tensorflow_serving.apis.model_management_pb2 import ReloadConfigRequest, ReloadConfigResponse
 from tensorflow_serving.apis.model_pb2 import ModelSpec
 from tensorflow_serving.apis.predict_pb2 import PredictRequest, PredictResponse
@@ -29,7 +35,14 @@ from serving.server.grpc_transport import message_of
 from serving.server.message_fields import check_fields
 from serving.server.model_config import ModelConfigError, policy_of
 from serving.server.open_inference_grpc import SERVICE, OpenInferenceGrpc
-from serving.server.predictor import SMALL, SMALL_ANSWER, ModelChoice, Predictor, as_request_error, in_thread_if
+from serving.server.predictor import (
+    SMALL,
+    SMALL_ANSWER,
+    ModelChoice,
+    Predictor,
+    as_request_error,
+    in_thread_if,
+)
 from serving.server.settings import RELOAD_TOKEN
 from serving.server.signatures import Arrays, Signature
 from serving.server.tensor_codec import decode_inputs, encode
@@ -65,7 +78,11 @@ class GrpcApi:
         server.add_generic_rpc_handlers(
             [
                 grpc.method_handlers_generic_handler(
-                    name, {method: self._handler(name, method, *item) for method, item in methods.items()}
+                    name,
+                    {
+                        method: self._handler(name, method, *item)
+                        for method, item in methods.items()
+                    },
                 )
                 for name, methods in services.items()
             ]
@@ -86,7 +103,9 @@ class GrpcApi:
                 response.model_spec.signature_name = signature.name
                 response.model_spec.version.value = servable.version
                 is_large = sum(outputs[name].size for name in names) > SMALL_ANSWER
-                await in_thread_if(is_large, _fill, response, {name: outputs[name] for name in names}, signature)
+                await in_thread_if(
+                    is_large, _fill, response, {name: outputs[name] for name in names}, signature
+                )
                 return response
 
     async def classify(self, request: ClassificationRequest) -> Message:
@@ -101,13 +120,17 @@ class GrpcApi:
         if not request.HasField("model_spec"):
             raise invalid("Missing ModelSpec")
         with self._predictor.request("GRPC"):
-            raise self._predictor.refuse(_choice(request.model_spec), request.model_spec.signature_name, method)
+            raise self._predictor.refuse(
+                _choice(request.model_spec), request.model_spec.signature_name, method
+            )
 
     async def metadata(self, request: GetModelMetadataRequest) -> GetModelMetadataResponse:
         """Answers with the signatures."""
         fields = list(request.metadata_field)
         if fields != ["signature_def"]:
-            raise invalid(f"metadata_field: expected 'signature_def', found {', '.join(fields)[:200] or 'none'}.")
+            raise invalid(
+                f"metadata_field: expected 'signature_def', found {', '.join(fields)[:200] or 'none'}."
+            )
         return self._predictor.metadata(_choice(request.model_spec))
 
     async def status(self, request: GetModelStatusRequest) -> GetModelStatusResponse:
@@ -117,7 +140,9 @@ class GrpcApi:
     async def reload(self, request: ReloadConfigRequest) -> ReloadConfigResponse:
         """Follows another version policy and other labels."""
         settings = self._predictor.settings
-        if settings.reload_token is None:  # else the token has been looked at before the message was read
+        if (
+            settings.reload_token is None
+        ):  # else the token has been looked at before the message was read
             raise RequestError(
                 StatusCode.PERMISSION_DENIED,
                 f"reloading by gRPC is off; the server was started without ${RELOAD_TOKEN}. A models.config in the "
@@ -128,10 +153,14 @@ class GrpcApi:
         models = list(request.config.model_config_list.config)
         if [model.name for model in models] != [settings.name]:
             names = listed([model.name for model in models])
-            raise invalid(f"config: expected the one model {settings.name}, which this server has; found {names}.")
+            raise invalid(
+                f"config: expected the one model {settings.name}, which this server has; found {names}."
+            )
         folders = {"", str(settings.models), str(settings.models.resolve())}
         if models[0].base_path.rstrip("/") not in folders:
-            raise invalid("base_path: expected the folder that this server was started with, found another.")
+            raise invalid(
+                "base_path: expected the folder that this server was started with, found another."
+            )
         try:
             policy = policy_of(models[0])
         except ModelConfigError as error:
@@ -139,17 +168,27 @@ class GrpcApi:
         await self._predictor.versions.apply(policy)
         return ReloadConfigResponse()
 
-    def _handler(self, service: str, name: str, kind: type[Message], method: Method) -> grpc.RpcMethodHandler:
+    def _handler(
+        self, service: str, name: str, kind: type[Message], method: Method
+    ) -> grpc.RpcMethodHandler:
         attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": name}
 
         async def answer(_: object, context: Context) -> bytes:
             """Reads and parses a message, and turns errors into gRPC's."""
             predictor = self._predictor
-            headers = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+            headers = {
+                key: value
+                for key, value in context.invocation_metadata() or ()
+                if isinstance(value, str)
+            }
             with predictor.tracing.request(f"{service}/{name}", headers, attributes) as span:
                 try:
-                    async with message_of(context, predictor.settings.limits, predictor.budget) as raw:
-                        response = await method(await in_thread_if(len(raw) > SMALL, _parsed, raw, kind))
+                    async with message_of(
+                        context, predictor.settings.limits, predictor.budget
+                    ) as raw:
+                        response = await method(
+                            await in_thread_if(len(raw) > SMALL, _parsed, raw, kind)
+                        )
                         note_grpc_status(span, StatusCode.OK)
                         return bytes(response.SerializeToString())
                 except Exception as error:
@@ -169,7 +208,9 @@ def _parsed(raw: bytes, kind: type[Message]) -> Message:
     try:
         return kind.FromString(raw)
     except DecodeError as error:
-        raise invalid(f"expected a {kind.__name__}, found bytes that could not be decoded.") from error
+        raise invalid(
+            f"expected a {kind.__name__}, found bytes that could not be decoded."
+        ) from error
 
 
 def _fill(response: PredictResponse, outputs: Arrays, signature: Signature) -> None:

@@ -18,7 +18,9 @@ from serving.server.errors import RequestError, invalid
 from serving.server.limits import RELOAD_HEADER, ByteBudget, Share, check_reload_token, check_token
 from serving.server.settings import Limits
 
-GREETING = 256  # bytes: HTTP/2's preface and settings are shorter; who has sent more has asked something
+GREETING = (
+    256  # bytes: HTTP/2's preface and settings are shorter; who has sent more has asked something
+)
 LATE_SECONDS = 1.0  # after which a message that is not whole counts as a large one
 PING_SECONDS = 60
 METADATA_BYTES = 16 * 2**10
@@ -39,9 +41,15 @@ def channel_options(limits: Limits) -> list[tuple[str, int]]:
         ("grpc.max_connection_idle_ms", round(limits.idle_timeout * 1000)),
         ("grpc.max_connection_age_ms", round(limits.max_connection_age * 1000)),
         ("grpc.max_connection_age_grace_ms", round(limits.request_timeout * 2000)),
-        ("grpc.keepalive_time_ms", PING_SECONDS * 1000),  # ends those whose client has gone without a word
+        (
+            "grpc.keepalive_time_ms",
+            PING_SECONDS * 1000,
+        ),  # ends those whose client has gone without a word
         ("grpc.keepalive_timeout_ms", round(limits.header_timeout * 1000)),
-        ("grpc.http2.lookahead_bytes", 64 * 2**10),  # of a message that nobody has asked to read yet
+        (
+            "grpc.http2.lookahead_bytes",
+            64 * 2**10,
+        ),  # of a message that nobody has asked to read yet
     ]
 
 
@@ -62,7 +70,9 @@ class TokenCheck(grpc.aio.ServerInterceptor):  # type: ignore[misc]
             if not call.method.startswith(HEALTH) and call.method not in OPEN_METHODS:
                 check_token(self._token, metadata_value(call.invocation_metadata, "authorization"))
             if call.method == RELOAD and self._reload_token is not None:
-                check_reload_token(self._reload_token, metadata_value(call.invocation_metadata, RELOAD_HEADER))
+                check_reload_token(
+                    self._reload_token, metadata_value(call.invocation_metadata, RELOAD_HEADER)
+                )
         except RequestError as error:
             return _refusal(error)
         return await continuation(call)
@@ -190,7 +200,9 @@ class GrpcFront(asyncio.Protocol):
             if not self._table.enlarge(self, MOST_DESCRIPTORS):
                 raise OSError
             loop = asyncio.get_running_loop()
-            self.library, _ = await loop.create_unix_connection(lambda: _LibraryEnd(self), self._path)
+            self.library, _ = await loop.create_unix_connection(
+                lambda: _LibraryEnd(self), self._path
+            )
         except OSError:
             client.abort()
             return

@@ -59,11 +59,17 @@ class BoundedHttp(HttpToolsProtocol):
         super().__init__(*args, **named)
         self._table, self._limits, self._tls = connections, limits, tls
         self._raw: asyncio.Transport | None = None
-        self._early = b""  # what comes in between the end of TLS's handshake and our being told of it
+        self._early = (
+            b""  # what comes in between the end of TLS's handshake and our being told of it
+        )
         self._handshake: asyncio.Task[None] | None = None
-        self._is_ready = False  # whether bytes can be parsed: where there is TLS, after its handshake
+        self._is_ready = (
+            False  # whether bytes can be parsed: where there is TLS, after its handshake
+        )
         self._expects = Phase.HEAD
-        self._head_bytes = 0  # of the head that is arriving: roughly what was handed to the parser since it began
+        self._head_bytes = (
+            0  # of the head that is arriving: roughly what was handed to the parser since it began
+        )
         self._field_bytes = 0  # of the same head: names and values of the headers that are complete
         self._chunks = self._body_bytes = 0
         self._unsent = 0  # bytes that the client had not read when it was last looked at
@@ -80,7 +86,10 @@ class BoundedHttp(HttpToolsProtocol):
         if self._tls is None:
             self._begin(transport)
             if not has_place:
-                self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections are open; try again later.")
+                self._refuse(
+                    HTTPStatus.SERVICE_UNAVAILABLE,
+                    "too many connections are open; try again later.",
+                )
         elif has_place:
             self._handshake = self.loop.create_task(self._start_tls(transport, self._tls))
         else:
@@ -109,10 +118,16 @@ class BoundedHttp(HttpToolsProtocol):
     def end(self, phase: Phase | None) -> None:
         """Ends the connection, see `connections.Connection`."""
         if phase is Phase.HEAD and self._head_bytes:
-            self._refuse(HTTPStatus.REQUEST_TIMEOUT, "expected the whole head of a request in time.")
+            self._refuse(
+                HTTPStatus.REQUEST_TIMEOUT, "expected the whole head of a request in time."
+            )
         elif phase is Phase.ANSWER and self._has_read():
             self._table.wait(self, Phase.ANSWER)
-        elif phase in (Phase.HEAD, Phase.IDLE) and self._is_ready and not self.transport.get_write_buffer_size():
+        elif (
+            phase in (Phase.HEAD, Phase.IDLE)
+            and self._is_ready
+            and not self.transport.get_write_buffer_size()
+        ):
             self.transport.close()
             self._table.wait(self, Phase.CLOSING)
         elif self._raw is not None:
@@ -143,7 +158,10 @@ class BoundedHttp(HttpToolsProtocol):
         if self.parser.should_upgrade():
             return  # nothing that could be upgraded to is spoken here; see _without_upgrade
         if len(self.pipeline) >= MAX_PIPELINED:
-            self._stop(HTTPStatus.TOO_MANY_REQUESTS, f"expected at most {MAX_PIPELINED} requests that wait.")
+            self._stop(
+                HTTPStatus.TOO_MANY_REQUESTS,
+                f"expected at most {MAX_PIPELINED} requests that wait.",
+            )
         self._expects = Phase.BODY
         super().on_headers_complete()
 
@@ -151,7 +169,9 @@ class BoundedHttp(HttpToolsProtocol):
         """Counts the chunks: a body of single bytes takes the parser a thousand times as long."""
         self._chunks += 1
         if self._chunks > MANY_CHUNKS and self._body_bytes < self._chunks * SMALLEST_CHUNK:
-            self._stop(HTTPStatus.BAD_REQUEST, f"expected chunks of {SMALLEST_CHUNK} bytes or more.")
+            self._stop(
+                HTTPStatus.BAD_REQUEST, f"expected chunks of {SMALLEST_CHUNK} bytes or more."
+            )
 
     def on_body(self, body: bytes) -> None:
         """Takes a part of the body; of one that was answered before its end, no more than two may have.
@@ -165,7 +185,9 @@ class BoundedHttp(HttpToolsProtocol):
                 self.flow.pause_reading()
                 self.cycle.message_event.set()
         elif self._body_bytes > 2 * self._limits.max_request_bytes:
-            self._stop(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the body goes on long after its answer.")
+            self._stop(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the body goes on long after its answer."
+            )
 
     def on_message_complete(self) -> None:
         """Ends a request."""
@@ -217,7 +239,12 @@ class BoundedHttp(HttpToolsProtocol):
         seconds = self._limits.header_timeout
         try:
             upgraded = await self.loop.start_tls(
-                transport, self, tls, server_side=True, ssl_handshake_timeout=seconds, ssl_shutdown_timeout=seconds
+                transport,
+                self,
+                tls,
+                server_side=True,
+                ssl_handshake_timeout=seconds,
+                ssl_shutdown_timeout=seconds,
             )
         except OSError:  # it took too long, was no client's hello, or the client has gone
             transport.abort()
@@ -243,7 +270,9 @@ class BoundedHttp(HttpToolsProtocol):
         except httptools.HttpParserUpgrade as upgrade:
             self._without_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError:
-            self._refuse(*(self._refusal or (HTTPStatus.BAD_REQUEST, "expected a request of HTTP/1.1.")))
+            self._refuse(
+                *(self._refusal or (HTTPStatus.BAD_REQUEST, "expected a request of HTTP/1.1."))
+            )
         else:
             # A header that goes on and on is in the parser, and in no callback.
             if was_in_head and self._expects is Phase.HEAD:
@@ -255,7 +284,9 @@ class BoundedHttp(HttpToolsProtocol):
         """Parses a request again, without its wish for another protocol: for that, the parser drops its body."""
         method = self.parser.get_method()
         if method == b"CONNECT":
-            self._refuse(HTTPStatus.METHOD_NOT_ALLOWED, "expected a request for this server, found CONNECT.")
+            self._refuse(
+                HTTPStatus.METHOD_NOT_ALLOWED, "expected a request for this server, found CONNECT."
+            )
             return
         head = [b"%s %s HTTP/1.1" % (method, self.url)]
         head += [b"%s: %s" % (name, value) for name, value in self.headers if name != b"upgrade"]
@@ -266,7 +297,10 @@ class BoundedHttp(HttpToolsProtocol):
         if len(self.url) > MAX_URL or not self._field_bytes:
             return HTTPStatus.REQUEST_URI_TOO_LONG, f"expected a URL of at most {MAX_URL} bytes."
         most = self._limits.max_header_bytes
-        return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"expected headers of at most {most} bytes in all."
+        return (
+            HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+            f"expected headers of at most {most} bytes in all.",
+        )
 
     def _stop(self, status: HTTPStatus, reason: str) -> None:
         self._refusal = status, reason

@@ -22,7 +22,10 @@ def kind_of(signature: Signature, inputs: Arrays) -> Hashable:
     if widths:
         width = max(SMALLEST_WIDTH, widths.pop())
         rest = tuple(values.shape[1:] for name, values in inputs.items() if name not in steps)
-        return ((width - 1).bit_length(), *rest)  # widths within a factor of two, or padding could cost any memory
+        return (
+            (width - 1).bit_length(),
+            *rest,
+        )  # widths within a factor of two, or padding could cost any memory
     return tuple(values.shape[1:] for values in inputs.values())
 
 
@@ -35,7 +38,9 @@ def join(requests: Sequence[Arrays], step_inputs: Sequence[str]) -> Arrays:
             they are equally wide.
     """
     joined: Arrays = {}
-    widest = max((request[name].shape[1] for request in requests for name in step_inputs), default=0)
+    widest = max(
+        (request[name].shape[1] for request in requests for name in step_inputs), default=0
+    )
     for name in requests[0]:
         parts = [request[name] for request in requests]
         if name in step_inputs:

@@ -33,13 +33,19 @@ def decode(value: Any, spec: TensorSpec) -> Array:
     values = [value]
     while values and type(values[0]) is list:
         if set(map(type, values)) != {list}:
-            raise invalid(f"input {spec.name}: expected lists at level {len(shape)}, found other values among them.")
+            raise invalid(
+                f"input {spec.name}: expected lists at level {len(shape)}, found other values among them."
+            )
         lengths = set(map(len, values))
         if len(lengths) != 1:
-            raise invalid(f"input {spec.name}: expected lists of one length, found {sorted(lengths)[:10]}; pad them.")
+            raise invalid(
+                f"input {spec.name}: expected lists of one length, found {sorted(lengths)[:10]}; pad them."
+            )
         shape.append(lengths.pop())
         if len(shape) > MAX_RANK:
-            raise invalid(f"input {spec.name}: expected {spec}, found more than {MAX_RANK} levels of lists.")
+            raise invalid(
+                f"input {spec.name}: expected {spec}, found more than {MAX_RANK} levels of lists."
+            )
         values = list(chain.from_iterable(values))
     if not values and spec.shape is not None:  # [] stands for no rows of any shape
         shape += [size or 0 for size in spec.shape[len(shape) :]]
@@ -67,7 +73,9 @@ def refuse_overflow(text: str, arrays: Arrays) -> None:
 def _finite(text: str) -> float:
     value = float(text)
     if math.isinf(value):
-        raise invalid(f"JSON Parse error: expected a number in the range of a double, found {text[:80]}.")
+        raise invalid(
+            f"JSON Parse error: expected a number in the range of a double, found {text[:80]}."
+        )
     return value
 
 
@@ -104,7 +112,13 @@ def is_b64(value: Any) -> bool:
     return type(value) is dict and value.keys() == {B64} and type(value[B64]) is str
 
 
-_KINDS = {dict: "an object", list: "a list", str: "a string", bool: "true or false", type(None): "null"}
+_KINDS = {
+    dict: "an object",
+    list: "a list",
+    str: "a string",
+    bool: "true or false",
+    type(None): "null",
+}
 
 
 def kind(value: Any) -> str:
@@ -131,7 +145,9 @@ def leaves(values: Sequence[Any], spec: TensorSpec) -> Array:
     found = set(map(type, values))
     if not found <= accepted:
         wrong = next(value for value in values if type(value) not in accepted)
-        raise invalid(f"input {spec.name}: expected {spec.dtype_name}, found {kind(wrong)}{shown(wrong, ' ')}.")
+        raise invalid(
+            f"input {spec.name}: expected {spec.dtype_name}, found {kind(wrong)}{shown(wrong, ' ')}."
+        )
     try:
         return convert(values, spec.dtype)
     except (OverflowError, UnicodeEncodeError, binascii.Error, ValueError) as error:

@@ -43,7 +43,9 @@ def parse_request(body: bytes) -> JsonRequest:
         raise invalid(f"signature_name: expected a string, found {kind(name)}.")
     forms = [key for key in ("instances", "inputs") if key in document]
     if len(forms) != 1:
-        raise invalid(f"expected one of the keys 'instances' and 'inputs', found {'both' if forms else 'neither'}.")
+        raise invalid(
+            f"expected one of the keys 'instances' and 'inputs', found {'both' if forms else 'neither'}."
+        )
     return JsonRequest(name, forms == ["instances"], document[forms[0]], text)
 
 
@@ -57,9 +59,13 @@ def parse_examples_request(body: bytes) -> str:
     quoted = f"JSON Value: {text[:500]}"
     name = document.get("signature_name", "")
     if not isinstance(name, str):
-        raise invalid(f"{quoted} not formatted correctly. 'signature_name' key must be a string value.")
+        raise invalid(
+            f"{quoted} not formatted correctly. 'signature_name' key must be a string value."
+        )
     if "examples" not in document:
-        raise invalid(f"{quoted} When method is classify, key 'examples' is expected and was not found")
+        raise invalid(
+            f"{quoted} When method is classify, key 'examples' is expected and was not found"
+        )
     if not isinstance(document["examples"], list):
         raise invalid(f"{quoted} Expecting 'examples' value to be an list/array")
     if not document["examples"]:
@@ -86,7 +92,8 @@ def decode_inputs(request: JsonRequest, signature: Signature) -> Arrays:
     """
     columns = _columns_of_rows if request.is_row_form else _columns
     arrays = {
-        name: decode(values, signature.inputs[name]) for name, values in columns(request.content, signature).items()
+        name: decode(values, signature.inputs[name])
+        for name, values in columns(request.content, signature).items()
     }
     refuse_overflow(request.text, arrays)
     return arrays
@@ -102,7 +109,9 @@ def encode_outputs(outputs: Arrays, *, in_rows: bool) -> bytes:
         lengths = {len(values) if values.ndim else -1 for values in outputs.values()}
         if len(lengths) != 1 or -1 in lengths:
             shapes = {name: list(values.shape) for name, values in outputs.items()}
-            raise invalid(f"expected outputs with one row an instance, found {shapes}; ask with 'inputs'.")
+            raise invalid(
+                f"expected outputs with one row an instance, found {shapes}; ask with 'inputs'."
+            )
     if len(outputs) == 1:
         content = _values(*next(iter(outputs.items())))
     elif in_rows:
@@ -127,30 +136,40 @@ def _columns(content: Any, signature: Signature) -> Mapping[str, Any]:
 
 def _columns_of_rows(content: Any, signature: Signature) -> Mapping[str, Any]:
     if type(content) is not list or not content:
-        raise invalid(f"instances: expected a list of one or more, found {'none' if content == [] else kind(content)}.")
+        raise invalid(
+            f"instances: expected a list of one or more, found {'none' if content == [] else kind(content)}."
+        )
     named = [type(row) is dict and not is_b64(row) for row in content]
     if not any(named):
         return {_only_input(signature, "instances"): content}
     if not all(named):
-        raise invalid(f"instances: expected objects, found {kind(content[named.index(False)])} among them.")
+        raise invalid(
+            f"instances: expected objects, found {kind(content[named.index(False)])} among them."
+        )
     keys = content[0].keys()
     _know(keys, signature)
     for at, row in enumerate(content):
         if row.keys() != keys:
-            raise invalid(f"instances, element {at}: expected the keys {', '.join(keys)}; found {shown(row)}.")
+            raise invalid(
+                f"instances, element {at}: expected the keys {', '.join(keys)}; found {shown(row)}."
+            )
     return {name: [row[name] for row in content] for name in keys}
 
 
 def _only_input(signature: Signature, key: str) -> str:
     if len(signature.inputs) != 1:
-        raise invalid(f"{key}: expected values by the names {', '.join(signature.inputs)}; found them without names.")
+        raise invalid(
+            f"{key}: expected values by the names {', '.join(signature.inputs)}; found them without names."
+        )
     return next(iter(signature.inputs))
 
 
 def _know(names: Any, signature: Signature) -> None:
     unknown = [name for name in names if name not in signature.inputs]
     if unknown:
-        raise invalid(f"{signature.name}: expected the inputs {', '.join(signature.inputs)}; found {shown(unknown)}.")
+        raise invalid(
+            f"{signature.name}: expected the inputs {', '.join(signature.inputs)}; found {shown(unknown)}."
+        )
 
 
 def _values(name: str, values: Array) -> Iterator[str]:
@@ -186,7 +205,9 @@ def _rows(outputs: Arrays) -> Iterator[str]:
         yield ", " if at else ""
         if rows:
             columns = [encode(name, values[at : at + rows]) for name, values in outputs.items()]
-            yield _text([dict(zip(outputs, row, strict=True)) for row in zip(*columns, strict=True)])[1:-1]
+            yield _text(
+                [dict(zip(outputs, row, strict=True)) for row in zip(*columns, strict=True)]
+            )[1:-1]
         else:
             yield from _named({name: _row(values, at) for name, values in outputs.items()})
     yield "]"

@@ -30,7 +30,9 @@ from serving.server.signatures import Arrays, Signature
 MEMORY_OF_A_BYTE = 7  # bytes that the process may take for each byte of the largest request
 LOWER_PRIORITY = 5
 
-Read: TypeAlias = tuple[str, bool, Arrays | None]  # the signature's name, whether in rows, arrays if it is known
+Read: TypeAlias = tuple[
+    str, bool, Arrays | None
+]  # the signature's name, whether in rows, arrays if it is known
 T = TypeVar("T")
 Reader = Callable[[bytes, Mapping[str, Signature]], T]
 
@@ -61,7 +63,9 @@ class JsonProcess:
             RequestError: what the reader raises; or the request takes too much memory; or the process has died.
         """
         loop = asyncio.get_running_loop()
-        result: T | Exception = await loop.run_in_executor(self._thread, self._ask, body, signatures, reader)
+        result: T | Exception = await loop.run_in_executor(
+            self._thread, self._ask, body, signatures, reader
+        )
         if isinstance(result, Exception):
             raise result
         return result
@@ -76,7 +80,9 @@ class JsonProcess:
             self._process.kill()
             self._process.wait()
 
-    def _ask(self, body: bytes, signatures: Mapping[str, Signature], reader: Reader[T]) -> T | Exception:
+    def _ask(
+        self, body: bytes, signatures: Mapping[str, Signature], reader: Reader[T]
+    ) -> T | Exception:
         try:
             connection = self._connected()
             connection.send((reader, _light(signatures)))
@@ -87,7 +93,8 @@ class JsonProcess:
             self._connection = None
             self._end()
             return RequestError(
-                StatusCode.UNAVAILABLE, "the process that reads large requests has ended; try again, or with less."
+                StatusCode.UNAVAILABLE,
+                "the process that reads large requests has ended; try again, or with less.",
             )
 
     def _connected(self) -> Connection[Any, Any]:
@@ -148,7 +155,10 @@ def _limit_memory(more: int) -> None:
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)
         most = int(data) * 1024 + more
         # The hard limit stays: who is not root may not raise it.
-        resource.setrlimit(resource.RLIMIT_DATA, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+        resource.setrlimit(
+            resource.RLIMIT_DATA,
+            (most if hard == resource.RLIM_INFINITY else min(most, hard), hard),
+        )
 
 
 def main(descriptor: int, memory: int) -> None:
@@ -166,7 +176,9 @@ def main(descriptor: int, memory: int) -> None:
         except (EOFError, OSError):
             return
         except MemoryError:
-            connection.send(RequestError(StatusCode.OUT_OF_RANGE, "the request takes too much memory to read."))
+            connection.send(
+                RequestError(StatusCode.OUT_OF_RANGE, "the request takes too much memory to read.")
+            )
 
 
 if __name__ == "__main__":

@@ -40,10 +40,14 @@ def serve(settings: Settings, engine: str) -> None:
     chosen = choose_engine(engine, settings)
     log.info("Engine: %s (%s).", chosen.kind, chosen.why)
     if chosen.kind != "embedded":
-        log.warning("TensorFlow Serving checks neither digests nor operations of a model; --engine embedded does.")
+        log.warning(
+            "TensorFlow Serving checks neither digests nor operations of a model; --engine embedded does."
+        )
         code = run_engine(chosen, settings)
         if code:
-            raise EngineError(f"expected TensorFlow Serving to serve until it is stopped, found exit code {code}.")
+            raise EngineError(
+                f"expected TensorFlow Serving to serve until it is stopped, found exit code {code}."
+            )
         return
     _serve_embedded(settings)
 
@@ -111,7 +115,11 @@ def _is_plain_url(text: str) -> bool:
         parts = urlsplit(text)
     except ValueError:  # brackets that do not close
         return False
-    return parts.scheme in ("http", "https") and bool(parts.hostname) and not ("@" in text or "?" in text)
+    return (
+        parts.scheme in ("http", "https")
+        and bool(parts.hostname)
+        and not ("@" in text or "?" in text)
+    )
 
 
 def _check_exposure(settings: Settings) -> None:
@@ -124,7 +132,10 @@ def _check_exposure(settings: Settings) -> None:
         return
     lacks = [
         what
-        for what, there in ((f"no ${TOKEN}", settings.token), ("neither --tls-cert nor --tls-key", settings.tls_cert))
+        for what, there in (
+            (f"no ${TOKEN}", settings.token),
+            ("neither --tls-cert nor --tls-key", settings.tls_cert),
+        )
         if not there
     ]
     if not lacks:
@@ -135,7 +146,9 @@ def _check_exposure(settings: Settings) -> None:
             f"--host {settings.host}: expected a token and TLS, as others can reach this address; found {found}. With "
             "--allow-anonymous, it is served all the same."
         )
-    log.warning("%s can be reached from elsewhere, with %s: --allow-anonymous.", settings.host, found)
+    log.warning(
+        "%s can be reached from elsewhere, with %s: --allow-anonymous.", settings.host, found
+    )
 
 
 def _is_loopback(host: str) -> bool:

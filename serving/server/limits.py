@@ -12,7 +12,9 @@ from grpc import StatusCode
 
 from serving.server.errors import RequestError
 
-SMALL_BODY = 64 * 2**10  # bytes: up to here, a body is not counted; as many as there may be at once fit anywhere
+SMALL_BODY = (
+    64 * 2**10
+)  # bytes: up to here, a body is not counted; as many as there may be at once fit anywhere
 RELOAD_HEADER = "x-mastery-reload-token"  # metadata of a call that wants to reload
 
 
@@ -30,7 +32,10 @@ class Admission:
             RequestError: there are too many already.
         """
         if self.count >= self._max:
-            raise RequestError(StatusCode.RESOURCE_EXHAUSTED, f"{self.count} requests are under way; try again later.")
+            raise RequestError(
+                StatusCode.RESOURCE_EXHAUSTED,
+                f"{self.count} requests are under way; try again later.",
+            )
         self.count += 1
         try:
             yield
@@ -66,7 +71,9 @@ class Share:
             if self._has_given_way:
                 raise self._budget.full() from error
             reason = f"expected the whole body within {seconds:g} s."
-            raise RequestError(StatusCode.DEADLINE_EXCEEDED, reason, HTTPStatus.REQUEST_TIMEOUT) from error
+            raise RequestError(
+                StatusCode.DEADLINE_EXCEEDED, reason, HTTPStatus.REQUEST_TIMEOUT
+            ) from error
         finally:
             self._arriving = None
             self._budget.arriving.pop(self, None)
@@ -147,7 +154,8 @@ def check_reload_token(token: str, presented: str | None) -> None:
     """
     if not hmac.compare_digest((presented or "").encode(), token.encode()):
         raise RequestError(
-            StatusCode.PERMISSION_DENIED, f"expected the metadata '{RELOAD_HEADER}: <token for reloading>'."
+            StatusCode.PERMISSION_DENIED,
+            f"expected the metadata '{RELOAD_HEADER}: <token for reloading>'.",
         )
 
 
@@ -165,5 +173,9 @@ def check_token(token: str | None, authorization: str | None) -> None:
         return
     scheme, _, presented = (authorization or "").partition(" ")
     # Compared in a time that does not tell how much of it was right.
-    if scheme.lower() != "bearer" or not hmac.compare_digest(presented.strip().encode(), token.encode()):
-        raise RequestError(StatusCode.UNAUTHENTICATED, "expected the header 'Authorization: Bearer <token>'.")
+    if scheme.lower() != "bearer" or not hmac.compare_digest(
+        presented.strip().encode(), token.encode()
+    ):
+        raise RequestError(
+            StatusCode.UNAUTHENTICATED, "expected the header 'Authorization: Bearer <token>'."
+        )

@@ -78,8 +78,14 @@ def _varint(raw: bytes, at: int) -> tuple[int, int]:
 @lru_cache
 def _messages(descriptor: Any) -> dict[int, Any]:
     """Returns the types of those fields that are messages, by their numbers."""
-    return {field.number: field.message_type for field in descriptor.fields if field.message_type is not None}
+    return {
+        field.number: field.message_type
+        for field in descriptor.fields
+        if field.message_type is not None
+    }
 
 
 def _too_many() -> RequestError:
-    return invalid(f"expected a message of at most {MAX_FIELDS} fields and values; send fewer rows at a time.")
+    return invalid(
+        f"expected a message of at most {MAX_FIELDS} fields and values; send fewer rows at a time."
+    )

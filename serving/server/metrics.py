@@ -16,14 +16,18 @@ from prometheus_client.registry import Collector
 
 PATH = "/monitoring/prometheus/metrics"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-_MICROSECONDS = tuple(10 * 1.8**power for power in range(32))  # TensorFlow Serving's: 10 µs to about 20 minutes
+_MICROSECONDS = tuple(
+    10 * 1.8**power for power in range(32)
+)  # TensorFlow Serving's: 10 µs to about 20 minutes
 _COUNTS = tuple(float(2**power) for power in range(14))
 
 Labels = tuple[str, ...]
 
 
 class _Histogram:
-    def __init__(self, name: str, text: str, labels: Sequence[str], bounds: Sequence[float] = _MICROSECONDS) -> None:
+    def __init__(
+        self, name: str, text: str, labels: Sequence[str], bounds: Sequence[float] = _MICROSECONDS
+    ) -> None:
         self._name, self._text, self._labels, self._bounds = name, text, labels, bounds
         self._counts: dict[Labels, list[int]] = defaultdict(lambda: [0] * (len(bounds) + 1))
         self._sums: dict[Labels, float] = defaultdict(float)
@@ -36,7 +40,9 @@ class _Histogram:
         family = HistogramMetricFamily(self._name, self._text, labels=self._labels)
         for labels, counts in self._counts.items():
             total, buckets = 0, []
-            for bound, count in zip([*(f"{bound:g}" for bound in self._bounds), "+Inf"], counts, strict=True):
+            for bound, count in zip(
+                [*(f"{bound:g}" for bound in self._bounds), "+Inf"], counts, strict=True
+            ):
                 total += count
                 buckets.append((bound, total))
             family.add_metric(labels, buckets, self._sums[labels])
@@ -63,30 +69,49 @@ class Metrics(Collector):
 
     def __init__(self, model: str) -> None:
         self._model = model
-        self._requests = _Counter(":tensorflow:serving:request_count", "Requests.", ["model_name", "status"])
+        self._requests = _Counter(
+            ":tensorflow:serving:request_count", "Requests.", ["model_name", "status"]
+        )
         self._latency = _Histogram(
-            ":tensorflow:serving:request_latency", "Microseconds of a request.", ["model_name", "API", "entrypoint"]
+            ":tensorflow:serving:request_latency",
+            "Microseconds of a request.",
+            ["model_name", "API", "entrypoint"],
         )
         self._runtime = _Histogram(
-            ":tensorflow:serving:runtime_latency", "Microseconds in TensorFlow.", ["model_name", "API", "runtime"]
+            ":tensorflow:serving:runtime_latency",
+            "Microseconds in TensorFlow.",
+            ["model_name", "API", "runtime"],
         )
         self._rows = _Histogram(
-            ":tensorflow:serving:request_example_counts", "Rows of a request.", ["model"], bounds=_COUNTS
+            ":tensorflow:serving:request_example_counts",
+            "Rows of a request.",
+            ["model"],
+            bounds=_COUNTS,
         )
         self._row_total = _Counter(
             ":tensorflow:serving:request_example_count_total", "Rows of all requests.", ["model"]
         )
         self._queuing = _Histogram(
-            ":tensorflow:serving:batching_session:queuing_latency", "Microseconds of waiting for a batch.", []
+            ":tensorflow:serving:batching_session:queuing_latency",
+            "Microseconds of waiting for a batch.",
+            [],
         )
         self._runs = _Counter(":tensorflow:core:graph_runs", "Calls of the graph: batches.", [])
-        self._run_time = _Counter(":tensorflow:core:graph_run_time_usecs", "Microseconds in the graph.", [])
-        self._batch_rows = _Histogram(":mastery:serving:batch_rows", "Rows of a batch.", ["model_name"], bounds=_COUNTS)
+        self._run_time = _Counter(
+            ":tensorflow:core:graph_run_time_usecs", "Microseconds in the graph.", []
+        )
+        self._batch_rows = _Histogram(
+            ":mastery:serving:batch_rows", "Rows of a batch.", ["model_name"], bounds=_COUNTS
+        )
         self._loads = _Counter(
-            ":tensorflow:cc:saved_model:load_attempt_count", "Attempts to load.", ["model_path", "status"]
+            ":tensorflow:cc:saved_model:load_attempt_count",
+            "Attempts to load.",
+            ["model_path", "status"],
         )
         self._load_time = _Counter(
-            ":tensorflow:cc:saved_model:load_latency", "Microseconds of loading, warm-up included.", ["model_path"]
+            ":tensorflow:cc:saved_model:load_latency",
+            "Microseconds of loading, warm-up included.",
+            ["model_path"],
         )
         self.requests_under_way = 0
         self.versions_available: list[int] = []
@@ -130,11 +155,15 @@ class Metrics(Collector):
             self._run_time, self._batch_rows, self._loads, self._load_time,
         ):  # fmt: skip
             yield item.family()
-        under_way = GaugeMetricFamily(":mastery:serving:requests_under_way", "Requests not answered yet.", labels=[])
+        under_way = GaugeMetricFamily(
+            ":mastery:serving:requests_under_way", "Requests not answered yet.", labels=[]
+        )
         under_way.add_metric([], self.requests_under_way)
         yield under_way
         available = GaugeMetricFamily(
-            ":mastery:serving:version_available", "1 for each version that answers.", labels=["model_name", "version"]
+            ":mastery:serving:version_available",
+            "1 for each version that answers.",
+            labels=["model_name", "version"],
         )
         for version in self.versions_available:
             available.add_metric([self._model, str(version)], 1)

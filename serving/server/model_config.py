@@ -57,12 +57,16 @@ def read_policy(folder: Path, name: str) -> Policy:
     try:
         config = text_format.Parse(text, ModelServerConfig())
     except text_format.ParseError as error:
-        raise ModelConfigError(f"{path}: expected a ModelServerConfig as text, found {error}.") from error
+        raise ModelConfigError(
+            f"{path}: expected a ModelServerConfig as text, found {error}."
+        ) from error
     for model in config.model_config_list.config:
         if model.name == name:
             return policy_of(model)
     names = listed([model.name for model in config.model_config_list.config])
-    raise ModelConfigError(f"{path}: expected a model called {name}, found {names}; say which with --name.")
+    raise ModelConfigError(
+        f"{path}: expected a model called {name}, found {names}; say which with --name."
+    )
 
 
 def policy_of(model: ModelConfig) -> Policy:
@@ -75,7 +79,9 @@ def policy_of(model: ModelConfig) -> Policy:
     policy = model.model_version_policy
     if policy.HasField("specific"):
         if not policy.specific.versions:
-            raise ModelConfigError(f"model {model.name}: expected one or more specific versions, found none.")
+            raise ModelConfigError(
+                f"model {model.name}: expected one or more specific versions, found none."
+            )
         return Policy(specific=tuple(policy.specific.versions), labels=labels)
     if policy.HasField("all"):
         return Policy(latest=None, labels=labels)

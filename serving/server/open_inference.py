@@ -19,7 +19,15 @@ import numpy as np
 from components.naming import SERVING_DEFAULT
 from serving.server import json_codec
 from serving.server.errors import invalid, listed
-from serving.server.signatures import MAX_RANK, MAX_SIZE, MAX_TEXTS, Array, Arrays, Signature, TensorSpec
+from serving.server.signatures import (
+    MAX_RANK,
+    MAX_SIZE,
+    MAX_TEXTS,
+    Array,
+    Arrays,
+    Signature,
+    TensorSpec,
+)
 
 PLATFORM = "tensorflow_savedmodel"
 EXTENSIONS = ("binary_tensor_data",)
@@ -90,12 +98,19 @@ def choose_signature(request: InferRequest, signatures: Mapping[str, Signature])
             )
         return found
     brought = {tensor.name for tensor in request.inputs}
-    by_default = sorted(signatures.values(), key=lambda signature: (signature.name != SERVING_DEFAULT, signature.name))
+    by_default = sorted(
+        signatures.values(),
+        key=lambda signature: (signature.name != SERVING_DEFAULT, signature.name),
+    )
     fitting = [signature for signature in by_default if signature.inputs.keys() == brought]
     if fitting:
         return fitting[0]
-    known = "; ".join(f"{signature.name}: {', '.join(signature.inputs)}" for signature in by_default)
-    raise invalid(f"expected the inputs of one of the signatures ({known[:1000]}); found {listed(sorted(brought))}.")
+    known = "; ".join(
+        f"{signature.name}: {', '.join(signature.inputs)}" for signature in by_default
+    )
+    raise invalid(
+        f"expected the inputs of one of the signatures ({known[:1000]}); found {listed(sorted(brought))}."
+    )
 
 
 def decode_inputs(request: InferRequest, signature: Signature) -> Arrays:
@@ -109,15 +124,21 @@ def decode_inputs(request: InferRequest, signature: Signature) -> Arrays:
         spec = signature.inputs.get(tensor.name)
         if spec is None or tensor.name in inputs:
             known = ", ".join(signature.inputs)
-            raise invalid(f"{signature.name}: expected the inputs {known}, each once; found {tensor.name[:200]!r}.")
+            raise invalid(
+                f"{signature.name}: expected the inputs {known}, each once; found {tensor.name[:200]!r}."
+            )
         if tensor.datatype != datatype(spec):
             raise invalid(
                 f"input {spec.name}: expected {datatype(spec)} {_sizes(spec)}, found datatype {tensor.datatype[:50]!r}."
             )
-        allowed = len(tensor.shape) <= MAX_RANK and all(0 <= size < MAX_SIZE for size in tensor.shape)
+        allowed = len(tensor.shape) <= MAX_RANK and all(
+            0 <= size < MAX_SIZE for size in tensor.shape
+        )
         if not allowed or not spec.fits(tensor.shape):
             found = list(tensor.shape[:40])
-            raise invalid(f"input {spec.name}: expected {datatype(spec)} {_sizes(spec)}, found shape {found}.")
+            raise invalid(
+                f"input {spec.name}: expected {datatype(spec)} {_sizes(spec)}, found shape {found}."
+            )
         size = prod(tensor.shape)
         if spec.dtype == object and size > MAX_TEXTS:
             raise invalid(f"input {spec.name}: expected at most {MAX_TEXTS} texts, found {size}.")
@@ -145,7 +166,9 @@ class Question:
     inputs: Arrays
 
 
-def read_question(body: bytes, signatures: Mapping[str, Signature], header_length: str | None = None) -> Question:
+def read_question(
+    body: bytes, signatures: Mapping[str, Signature], header_length: str | None = None
+) -> Question:
     """Reads a REST request; see `read_json`, `choose_signature` and `decode_inputs`.
 
     Raises:
@@ -173,7 +196,9 @@ def json_length(body: bytes, header_length: str | None) -> int:
     if not (header_length.isascii() and header_length.isdecimal() and len(header_length) < 20):
         raise invalid(f"{HEADER_LENGTH}: expected a number of bytes, found {header_length[:50]!r}.")
     if int(header_length) > len(body):
-        raise invalid(f"{HEADER_LENGTH}: expected at most the {len(body)} bytes of the body, found {header_length}.")
+        raise invalid(
+            f"{HEADER_LENGTH}: expected at most the {len(body)} bytes of the body, found {header_length}."
+        )
     return int(header_length)
 
 
@@ -200,7 +225,9 @@ def datatype(spec: TensorSpec) -> str:
     """
     name = DATATYPES.get(spec.dtype_name)
     if name is None:
-        raise invalid(f"{spec.name}: {spec.dtype_name} has no datatype in this protocol; ask by /v1.")
+        raise invalid(
+            f"{spec.name}: {spec.dtype_name} has no datatype in this protocol; ask by /v1."
+        )
     return name
 
 
@@ -217,7 +244,9 @@ def raw_values(raw: bytes, spec: TensorSpec, size: int) -> Array:
     """
     if spec.dtype != object:
         if len(raw) != size * spec.dtype.itemsize:
-            raise invalid(f"input {spec.name}: expected {size * spec.dtype.itemsize} bytes, found {len(raw)}.")
+            raise invalid(
+                f"input {spec.name}: expected {size * spec.dtype.itemsize} bytes, found {len(raw)}."
+            )
         values = np.frombuffer(raw, spec.dtype.newbyteorder("<"))
         if spec.dtype == bool and size and np.frombuffer(raw, np.uint8).max() > 1:
             raise invalid(f"input {spec.name}: expected bytes 0 and 1 for BOOL, found others.")
@@ -227,7 +256,9 @@ def raw_values(raw: bytes, spec: TensorSpec, size: int) -> Array:
     while at < len(raw):
         end = at + 4 + (struct.unpack_from("<I", raw, at)[0] if at + 4 <= len(raw) else 2**32)
         if end > len(raw) or len(texts) == size:
-            raise invalid(f"input {spec.name}: expected {size} texts, each after its length; found other bytes.")
+            raise invalid(
+                f"input {spec.name}: expected {size} texts, each after its length; found other bytes."
+            )
         texts.append(raw[at + 4 : end])
         at = end
     return _objects(texts)
@@ -251,7 +282,9 @@ def content_values(values: Sequence[Any], spec: TensorSpec) -> Array:
     wide = np.asarray(values)
     array = wide.astype(spec.dtype)
     if spec.dtype.kind in "iu" and (array != wide).any():
-        raise invalid(f"input {spec.name}: expected {datatype(spec)}, found a number that is out of its range.")
+        raise invalid(
+            f"input {spec.name}: expected {datatype(spec)}, found a number that is out of its range."
+        )
     return array
 
 
@@ -278,7 +311,9 @@ def read_json(body: bytes, header_length: str | None) -> InferRequest:
         inputs.append(_json_input(item, None if size is None else body[at : at + size], size))
         at += size or 0
     if at != len(body):
-        raise invalid(f"expected {at} bytes, by the sizes of the JSON and of the raw inputs; found {len(body)}.")
+        raise invalid(
+            f"expected {at} bytes, by the sizes of the JSON and of the raw inputs; found {len(body)}."
+        )
     if not inputs:
         raise invalid("inputs: expected a list of one or more, found none.")
 
@@ -289,7 +324,11 @@ def read_json(body: bytes, header_length: str | None) -> InferRequest:
         refuse_extensions(wishes, f"output {_typed(item, 'name', str)[:200]}")
         outputs[item["name"]] = wishes.get("binary_data", is_raw) is True
     return InferRequest(
-        tuple(inputs), str(parameters.get(SIGNATURE_NAME, "")), outputs, _typed(document, "id", str, ""), is_raw
+        tuple(inputs),
+        str(parameters.get(SIGNATURE_NAME, "")),
+        outputs,
+        _typed(document, "id", str, ""),
+        is_raw,
     )
 
 
@@ -310,7 +349,11 @@ def write_json(
     items, parts = [], []
     for name, is_raw in wanted.items():
         values, spec = outputs[name], signature.outputs[name]
-        item: dict[str, Any] = {"name": name, "datatype": datatype(spec), "shape": list(values.shape)}
+        item: dict[str, Any] = {
+            "name": name,
+            "datatype": datatype(spec),
+            "shape": list(values.shape),
+        }
         if is_raw:
             parts.append(to_raw(values))
             item["parameters"] = {"binary_data_size": len(parts[-1])}
@@ -324,12 +367,16 @@ def write_json(
 def _json_input(item: Mapping[str, Any], raw: bytes | None, size: int | None) -> InputTensor:
     name, shape = _typed(item, "name", str), _typed(item, "shape", list)
     if any(type(size) is not int for size in shape):
-        raise invalid(f"input {name[:200]}: expected whole numbers as shape, found {json_codec.shown(shape)}.")
+        raise invalid(
+            f"input {name[:200]}: expected whole numbers as shape, found {json_codec.shown(shape)}."
+        )
     refuse_extensions(_typed(item, "parameters", dict, {}), f"input {name[:200]}")
     if (raw is None) == ("data" not in item):
         raise invalid(f"input {name[:200]}: expected either data or a parameter binary_data_size.")
     if raw is not None and len(raw) != size:
-        raise invalid(f"input {name[:200]}: expected {size} raw bytes after the JSON, found {len(raw)}.")
+        raise invalid(
+            f"input {name[:200]}: expected {size} raw bytes after the JSON, found {len(raw)}."
+        )
 
     def values(spec: TensorSpec, count: int) -> Array:
         if raw is not None:
@@ -352,7 +399,9 @@ def _flat(data: Any, rank: int) -> list[Any]:
 def _binary_size(item: Mapping[str, Any]) -> int | None:
     size = _typed(item, "parameters", dict, {}).get("binary_data_size")
     if size is not None and (type(size) is not int or size < 0):
-        raise invalid(f"binary_data_size: expected a number of bytes, found {json_codec.shown(size)}.")
+        raise invalid(
+            f"binary_data_size: expected a number of bytes, found {json_codec.shown(size)}."
+        )
     return size
 
 

@@ -163,7 +163,9 @@ class OpenInferenceGrpc:
                 asked = read_message(request)
                 signature = choose_signature(asked, servable.model.signatures)
                 wanted = wanted_outputs(asked, signature)
-                inputs = await in_thread_if(request.ByteSize() > SMALL, decode_inputs, asked, signature)
+                inputs = await in_thread_if(
+                    request.ByteSize() > SMALL, decode_inputs, asked, signature
+                )
                 outputs = await predictor.run(servable, signature, inputs)
 
                 response = _CLASSES["ModelInferResponse"](
@@ -190,7 +192,11 @@ def read_message(request: Any) -> InferRequest:
     inputs = tuple(_input(tensor, raw) for tensor, raw in zip(request.inputs, raws, strict=True))
     for item in (*request.inputs, *request.outputs):
         refuse_extensions(item.parameters, item.name[:200])
-    parameter = request.parameters[SIGNATURE_NAME].string_param if SIGNATURE_NAME in request.parameters else ""
+    parameter = (
+        request.parameters[SIGNATURE_NAME].string_param
+        if SIGNATURE_NAME in request.parameters
+        else ""
+    )
     outputs = {output.name: is_raw for output in request.outputs}
     return InferRequest(inputs, parameter, outputs, request.id, is_raw)
 
@@ -204,7 +210,9 @@ def _input(tensor: Any, raw: bytes | None) -> InputTensor:
         field = CONTENTS.get(datatype(spec))
         filled = {item.name for item, _ in tensor.contents.ListFields()}
         if field is None or not filled <= {field}:
-            raise invalid(f"input {spec.name}: expected its values in {field or 'raw_input_contents'}.")
+            raise invalid(
+                f"input {spec.name}: expected its values in {field or 'raw_input_contents'}."
+            )
         return content_values(getattr(tensor.contents, field), spec)
 
     return InputTensor(tensor.name, tensor.datatype, tuple(tensor.shape), values)
@@ -218,6 +226,8 @@ def _fill(response: Any, outputs: Arrays, signature: Signature, wanted: Mapping[
         if is_raw:
             response.raw_output_contents.append(to_raw(values))
         elif field is None:
-            raise invalid(f"output {name}: {tensor.datatype} goes as raw bytes only; send raw inputs.")
+            raise invalid(
+                f"output {name}: {tensor.datatype} goes as raw bytes only; send raw inputs."
+            )
         else:
             getattr(tensor.contents, field).extend(values.ravel().tolist())

@@ -48,7 +48,11 @@ def model_choice(name: str, version_or_label: str) -> ModelChoice:
     if not version_or_label:
         return ModelChoice(name)
     number = version_number(version_or_label)
-    return ModelChoice(name, number) if number is not None else ModelChoice(name, label=version_or_label)
+    return (
+        ModelChoice(name, number)
+        if number is not None
+        else ModelChoice(name, label=version_or_label)
+    )
 
 
 def server_metadata() -> dict[str, Any]:
@@ -56,7 +60,9 @@ def server_metadata() -> dict[str, Any]:
     return {"name": "mastery", "version": version("mastery"), "extensions": list(EXTENSIONS)}
 
 
-def model_metadata(servable: Servable, name: str, available: list[int], signature_name: str = "") -> dict[str, Any]:
+def model_metadata(
+    servable: Servable, name: str, available: list[int], signature_name: str = ""
+) -> dict[str, Any]:
     """Returns the tensors of a signature; the protocol knows one of a model, so it is `serving_default` if not named.
 
     Raises:
@@ -88,7 +94,10 @@ class OpenInferenceRest:
     async def health(self, request: Request) -> Response:
         """Says whether the server runs, and whether a version answers."""
         if request.scope["path"] == READY and not self._predictor.versions.available:
-            raise RequestError(StatusCode.UNAVAILABLE, f"no version of {self._predictor.settings.name} answers yet.")
+            raise RequestError(
+                StatusCode.UNAVAILABLE,
+                f"no version of {self._predictor.settings.name} answers yet.",
+            )
         return Response(status_code=200)
 
     async def answer(self, request: Request) -> Response:
@@ -101,7 +110,11 @@ class OpenInferenceRest:
         if request.method == "GET" and path.rstrip("/") == "/v2":
             return _json(server_metadata())
         match = _MODEL.fullmatch(path)
-        if match and (request.method, match[3]) in (("GET", None), ("GET", "ready"), ("POST", "infer")):
+        if match and (request.method, match[3]) in (
+            ("GET", None),
+            ("GET", "ready"),
+            ("POST", "infer"),
+        ):
             choice = model_choice(match[1], match[2] or "")
             if match[3] == "infer":
                 return await self._infer(request, choice)
@@ -115,7 +128,9 @@ class OpenInferenceRest:
     def _metadata(self, request: Request, choice: ModelChoice) -> Response:
         name = request.query_params.get(SIGNATURE_NAME, "")
         with self._predictor.lease(choice) as servable:
-            return _json(model_metadata(servable, choice.name, self._predictor.versions.available, name))
+            return _json(
+                model_metadata(servable, choice.name, self._predictor.versions.available, name)
+            )
 
     async def _infer(self, request: Request, choice: ModelChoice) -> Response:
         predictor, header_length = self._predictor, request.headers.get(HEADER_LENGTH)
@@ -131,21 +146,30 @@ class OpenInferenceRest:
                         head = {"model_name": choice.name, "model_version": str(servable.version)}
                         head |= {"id": question.request.id} if question.request.id else {}
                         is_large = sum(outputs[name].size for name in wanted) > SMALL_ANSWER
-                        answer = await in_thread_if(is_large, write_json, head, outputs, signature, wanted)
+                        answer = await in_thread_if(
+                            is_large, write_json, head, outputs, signature, wanted
+                        )
         return _infer_response(*answer)
 
     async def _read(self, body: bytes, header_length: str | None, servable: Servable) -> Question:
         signatures = servable.model.signatures
         if json_length(body, header_length) > SMALL:
-            return await self._json.read(body, signatures, partial(read_question, header_length=header_length))
+            return await self._json.read(
+                body, signatures, partial(read_question, header_length=header_length)
+            )
         return await in_thread_if(len(body) > SMALL, read_question, body, signatures, header_length)
 
 
 def _infer_response(body: bytes, json_bytes: int | None) -> Response:
     if json_bytes is None:
         return Response(body, media_type="application/json")
-    return Response(body, 200, {HEADER_LENGTH: str(json_bytes)}, media_type="application/octet-stream")
+    return Response(
+        body, 200, {HEADER_LENGTH: str(json_bytes)}, media_type="application/octet-stream"
+    )
 
 
 def _json(document: object) -> Response:
-    return Response(json.dumps(document, ensure_ascii=False).encode(errors="replace"), media_type="application/json")
+    return Response(
+        json.dumps(document, ensure_ascii=False).encode(errors="replace"),
+        media_type="application/json",
+    )

@@ -26,14 +26,20 @@ from serving.server.status import status_response
 from serving.server.tracing import Tracing
 from serving.server.versions import Versions
 
-SMALL = 64 * 2**10  # bytes: a message up to this size is read in the event loop, in less than two milliseconds
+SMALL = (
+    64 * 2**10
+)  # bytes: a message up to this size is read in the event loop, in less than two milliseconds
 SMALL_ANSWER = 4 * 2**10  # values: outputs up to this many are written there
 
 T = TypeVar("T")
 
 _CODES = {code.value[0]: code for code in StatusCode}
 # What a graph says of an input that it cannot take; anything else is the server's own trouble.
-_CALLERS_FAULT = (tf.errors.InvalidArgumentError, tf.errors.OutOfRangeError, tf.errors.FailedPreconditionError)
+_CALLERS_FAULT = (
+    tf.errors.InvalidArgumentError,
+    tf.errors.OutOfRangeError,
+    tf.errors.FailedPreconditionError,
+)
 
 
 @dataclass(frozen=True)
@@ -125,7 +131,8 @@ class Predictor:
             if reason is not None:
                 return invalid(reason)
             return RequestError(
-                StatusCode.UNIMPLEMENTED, f"this server has no {method}; ask for the signature {name} with Predict."
+                StatusCode.UNIMPLEMENTED,
+                f"this server has no {method}; ask for the signature {name} with Predict.",
             )
 
     def status(self, choice: ModelChoice) -> GetModelStatusResponse:
@@ -141,7 +148,9 @@ class Predictor:
             statuses = {number: status for number, status in statuses.items() if number == version}
         if not statuses:
             which = "any versions" if version is None else f"version {version}"
-            raise RequestError(StatusCode.NOT_FOUND, f"Could not find {which} of model {choice.name}.")
+            raise RequestError(
+                StatusCode.NOT_FOUND, f"Could not find {which} of model {choice.name}."
+            )
         return status_response(statuses)
 
     def metadata(self, choice: ModelChoice) -> GetModelMetadataResponse:
@@ -184,12 +193,18 @@ def as_request_error(error: Exception) -> RequestError:
     if isinstance(error, _CALLERS_FAULT):
         return RequestError(StatusCode.INVALID_ARGUMENT, _reason(error.message))
     if isinstance(error, tf.errors.OpError):
-        return RequestError(_CODES.get(error.error_code, StatusCode.INTERNAL), _reason(error.message))
+        return RequestError(
+            _CODES.get(error.error_code, StatusCode.INTERNAL), _reason(error.message)
+        )
     return RequestError(StatusCode.INTERNAL, f"{type(error).__name__}: {error}")
 
 
 def _reason(message: str) -> str:
     """Leaves away what says nothing to a caller: the heading, and the names of nodes."""
     lines = [line.strip() for line in message.splitlines()]
-    telling = [line for line in lines if line and line != "Graph execution error:" and not line.startswith("[[{{")]
+    telling = [
+        line
+        for line in lines
+        if line and line != "Graph execution error:" and not line.startswith("[[{{")
+    ]
     return (telling[-1] if telling else message)[:2000]

@@ -29,7 +29,14 @@ from serving.server.json_process import JsonProcess, Read, read_request
 from serving.server.limits import check_token
 from serving.server.open_inference import HEADER_LENGTH
 from serving.server.open_inference_rest import LIVE, READY, OpenInferenceRest
-from serving.server.predictor import SMALL, SMALL_ANSWER, ModelChoice, Predictor, as_request_error, in_thread_if
+from serving.server.predictor import (
+    SMALL,
+    SMALL_ANSWER,
+    ModelChoice,
+    Predictor,
+    as_request_error,
+    in_thread_if,
+)
 from serving.server.servable import Servable
 from serving.server.signatures import Arrays, Signature
 from serving.server.tracing import note_http_status
@@ -113,13 +120,19 @@ class RestApi:
                 known = as_request_error(error)
                 if known.code in (StatusCode.INTERNAL, StatusCode.UNKNOWN):
                     log.exception("%s %s", request.method, request.scope["path"])
-                headers = {"WWW-Authenticate": "Bearer"} if known.code is StatusCode.UNAUTHENTICATED else None
+                headers = (
+                    {"WWW-Authenticate": "Bearer"}
+                    if known.code is StatusCode.UNAUTHENTICATED
+                    else None
+                )
                 return _json(json_forms.encode_error(known.reason), known.http_status, headers)
 
         return answer
 
     async def _dispatch(self, request: Request) -> Response:
-        path = request.scope["path"]  # of the URL as a whole, the header Host is a part, and may be anything
+        path = request.scope[
+            "path"
+        ]  # of the URL as a whole, the header Host is a part, and may be anything
         if path == "/v2" or path.startswith("/v2/"):
             return await self._v2.answer(request)
         if request.method == "POST" and (match := _METHOD.fullmatch(path)):
@@ -148,13 +161,17 @@ class RestApi:
                         assert inputs is not None  # the signature is known, so they were read
                         outputs = await self._predictor.run(servable, signature, inputs)
                         size = sum(values.size for values in outputs.values())
-                        return _json(await in_thread_if(size > SMALL_ANSWER, _encode, outputs, in_rows))
+                        return _json(
+                            await in_thread_if(size > SMALL_ANSWER, _encode, outputs, in_rows)
+                        )
 
     async def _refuse(self, request: Request, choice: ModelChoice, method: str) -> Response:
         """Answers `:classify` and `:regress` as TensorFlow Serving does for a signature of another method."""
         async with self._body(request) as body:
             with self._predictor.request("REST"):
-                name = await in_thread_if(len(body) > SMALL, json_forms.parse_examples_request, body)
+                name = await in_thread_if(
+                    len(body) > SMALL, json_forms.parse_examples_request, body
+                )
                 raise self._predictor.refuse(choice, name, method)
 
     @asynccontextmanager
@@ -179,7 +196,9 @@ class RestApi:
 
     def _metadata(self, choice: ModelChoice) -> Response:
         with self._predictor.lease(choice) as servable:
-            if servable not in self._pages:  # it takes longer to write than to predict, and never changes
+            if (
+                servable not in self._pages
+            ):  # it takes longer to write than to predict, and never changes
                 self._pages[servable] = _metadata_page(self._predictor.metadata(choice))
             return _json(self._pages[servable])
 
@@ -220,8 +239,16 @@ def _metadata_page(response: GetModelMetadataResponse) -> bytes:
     spec = response.model_spec
     return _pretty(
         {
-            "model_spec": {"name": spec.name, "signature_name": "", "version": str(spec.version.value)},
-            "metadata": {"signature_def": MessageToDict(definitions, preserving_proto_field_name=True, **_ALL)},
+            "model_spec": {
+                "name": spec.name,
+                "signature_name": "",
+                "version": str(spec.version.value),
+            },
+            "metadata": {
+                "signature_def": MessageToDict(
+                    definitions, preserving_proto_field_name=True, **_ALL
+                )
+            },
         }
     )
 

@@ -22,7 +22,12 @@ class Servable:
     """
 
     def __init__(
-        self, version: int, model: LoadedModel, settings: Settings, executor: Executor, metrics: Metrics
+        self,
+        version: int,
+        model: LoadedModel,
+        settings: Settings,
+        executor: Executor,
+        metrics: Metrics,
     ) -> None:
         self.version, self.model, self.leases = version, model, 0
         self._batchers = {

@@ -12,7 +12,9 @@ import numpy as np
 from components.naming import NUM_STEPS
 from serving.server.errors import invalid
 
-if TYPE_CHECKING:  # the process that reads JSON does without TensorFlow, which would take half a gigabyte there
+if (
+    TYPE_CHECKING
+):  # the process that reads JSON does without TensorFlow, which would take half a gigabyte there
     from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef, TensorInfo
 
 Array = np.ndarray[Any, Any]
@@ -45,7 +47,9 @@ class TensorSpec:
         import tensorflow as tf
 
         shape = tf.TensorShape(info.tensor_shape)
-        return cls(name, info.name, info.dtype, None if shape.rank is None else tuple(shape.as_list()))
+        return cls(
+            name, info.name, info.dtype, None if shape.rank is None else tuple(shape.as_list())
+        )
 
     @cached_property
     def dtype(self) -> np.dtype[Any]:
@@ -71,7 +75,11 @@ class TensorSpec:
         )
 
     def __str__(self) -> str:
-        sizes = ", ".join("?" if size is None else str(size) for size in self.shape) if self.shape is not None else "…"
+        sizes = (
+            ", ".join("?" if size is None else str(size) for size in self.shape)
+            if self.shape is not None
+            else "…"
+        )
         return f"{self.dtype_name} [{sizes}]"
 
 
@@ -87,7 +95,9 @@ class Signature:
     def of(cls, name: str, definition: SignatureDef) -> Signature:
         """Reads a SavedModel's signature."""
         inputs = {key: TensorSpec.of(key, info) for key, info in sorted(definition.inputs.items())}
-        outputs = {key: TensorSpec.of(key, info) for key, info in sorted(definition.outputs.items())}
+        outputs = {
+            key: TensorSpec.of(key, info) for key, info in sorted(definition.outputs.items())
+        }
         return cls(name, inputs, outputs)
 
     @cached_property
@@ -111,14 +121,23 @@ class Signature:
             RequestError: an input is missing or unknown, a shape does not fit, or the rows are none or too many.
         """
         if inputs.keys() != self.inputs.keys():
-            missing, unknown = sorted(self.inputs.keys() - inputs.keys()), sorted(inputs.keys() - self.inputs.keys())
-            found = " and ".join(
-                f"{word} {', '.join(names)[:500]}" for word, names in (("no", missing), ("unknown", unknown)) if names
+            missing, unknown = (
+                sorted(self.inputs.keys() - inputs.keys()),
+                sorted(inputs.keys() - self.inputs.keys()),
             )
-            raise invalid(f"{self.name}: expected the inputs {', '.join(self.inputs)}; found {found}.")
+            found = " and ".join(
+                f"{word} {', '.join(names)[:500]}"
+                for word, names in (("no", missing), ("unknown", unknown))
+                if names
+            )
+            raise invalid(
+                f"{self.name}: expected the inputs {', '.join(self.inputs)}; found {found}."
+            )
         for name, spec in self.inputs.items():
             if not spec.fits(inputs[name].shape):
-                raise invalid(f"{self.name}, input {name}: expected {spec}, found shape {list(inputs[name].shape)}.")
+                raise invalid(
+                    f"{self.name}, input {name}: expected {spec}, found shape {list(inputs[name].shape)}."
+                )
         if not self.is_row_wise:
             return 1
         sizes = {name: len(values) for name, values in inputs.items()}

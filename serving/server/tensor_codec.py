@@ -24,7 +24,9 @@ _FIELDS = {
 }
 
 
-STEP = 16 * 2**10  # values that are copied at a time: a thread that copies more would let no other work meanwhile
+STEP = (
+    16 * 2**10
+)  # values that are copied at a time: a thread that copies more would let no other work meanwhile
 
 
 def decode_inputs(tensors: Mapping[str, TensorProto], signature: Signature) -> dict[str, Array]:
@@ -48,7 +50,9 @@ def decode(tensor: TensorProto, spec: TensorSpec) -> Array:
         RequestError: another dtype, a shape that does not fit or does not go with the number of values.
     """
     if tensor.dtype != spec.enum:
-        raise invalid(f"input {spec.name}: expected {spec}, found dtype {_dtype_name(tensor.dtype)}.")
+        raise invalid(
+            f"input {spec.name}: expected {spec}, found dtype {_dtype_name(tensor.dtype)}."
+        )
     shape = tuple(int(dimension.size) for dimension in tensor.tensor_shape.dim)
     if (
         tensor.tensor_shape.unknown_rank
@@ -60,7 +64,9 @@ def decode(tensor: TensorProto, spec: TensorSpec) -> Array:
     size = prod(shape)
     if tensor.tensor_content:
         if spec.dtype == object or len(tensor.tensor_content) != size * spec.dtype.itemsize:
-            raise invalid(f"input {spec.name}: expected {size} values, found {len(tensor.tensor_content)} bytes.")
+            raise invalid(
+                f"input {spec.name}: expected {size} values, found {len(tensor.tensor_content)} bytes."
+            )
         return np.frombuffer(tensor.tensor_content, spec.dtype).reshape(shape)
     field = _FIELDS.get(spec.enum)
     if field is None:
@@ -70,7 +76,9 @@ def decode(tensor: TensorProto, spec: TensorSpec) -> Array:
         raise invalid(f"input {spec.name}: expected at most {MAX_TEXTS} texts, found {size}.")
     # TensorFlow would repeat the last value; then a few bytes could ask for any amount of memory.
     if len(values) != size:
-        raise invalid(f"input {spec.name}: expected {size} values for shape {list(shape)}, found {len(values)}.")
+        raise invalid(
+            f"input {spec.name}: expected {size} values for shape {list(shape)}, found {len(values)}."
+        )
     array = np.empty(size, spec.dtype)
     for at in range(0, size, STEP):
         array[at : at + STEP] = values[at : at + STEP]
@@ -93,12 +101,20 @@ def encode(values: Array, enum: int) -> TensorProto:
 
 def _made_by_tensorflow(tensor: TensorProto, spec: TensorSpec, size: int) -> Array:
     if size > max(1, tensor.ByteSize()):  # each value takes a byte or more
-        raise invalid(f"input {spec.name}: expected {size} values, found {tensor.ByteSize()} bytes.")
+        raise invalid(
+            f"input {spec.name}: expected {size} values, found {tensor.ByteSize()} bytes."
+        )
     try:
         return np.asarray(tf.make_ndarray(tensor))
     except (TypeError, ValueError, OverflowError) as error:
-        raise invalid(f"input {spec.name}: expected {spec}, found what cannot be read as that: {error}") from error
+        raise invalid(
+            f"input {spec.name}: expected {spec}, found what cannot be read as that: {error}"
+        ) from error
 
 
 def _dtype_name(enum: int) -> str:
-    return str(types_pb2.DataType.Name(enum)) if enum in types_pb2.DataType.values() else f"number {enum}"
+    return (
+        str(types_pb2.DataType.Name(enum))
+        if enum in types_pb2.DataType.values()
+        else f"number {enum}"
+    )

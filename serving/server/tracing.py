@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("mastery.serving")
 
 SCOPE = "mastery.serving"
-EXPORT_SECONDS = 2.0  # for a batch of spans, tries and waits in all; a server that ends waits as long
+EXPORT_SECONDS = (
+    2.0  # for a batch of spans, tries and waits in all; a server that ends waits as long
+)
 # What the conventions for RPC count as a server's error; anything else is the caller's.
 _SERVER_ERRORS = {
     StatusCode.UNKNOWN, StatusCode.DEADLINE_EXCEEDED, StatusCode.UNIMPLEMENTED, StatusCode.INTERNAL,
@@ -50,7 +52,9 @@ class Tracing:
         self._tracer: Any = None if self._provider is None else self._provider.get_tracer(SCOPE)
 
     @contextmanager
-    def request(self, name: str, headers: Mapping[str, str], attributes: Mapping[str, Any]) -> Iterator[Span | None]:
+    def request(
+        self, name: str, headers: Mapping[str, str], attributes: Mapping[str, Any]
+    ) -> Iterator[Span | None]:
         """Yields the span of a request, a child of its caller's; None where there are no traces.
 
         Args:
@@ -66,7 +70,12 @@ class Tracing:
 
         context = TraceContextTextMapPropagator().extract(headers)
         with self._tracer.start_as_current_span(
-            name, context, SpanKind.SERVER, dict(attributes), record_exception=False, set_status_on_exception=False
+            name,
+            context,
+            SpanKind.SERVER,
+            dict(attributes),
+            record_exception=False,
+            set_status_on_exception=False,
         ) as span:
             yield span
 
@@ -116,7 +125,9 @@ def _provider(endpoint: str) -> Any:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # it prints tracebacks; we say it in one line
+    logging.getLogger("opentelemetry").setLevel(
+        logging.CRITICAL
+    )  # it prints tracebacks; we say it in one line
     resource = Resource.create({"service.name": "mastery", "service.version": version("mastery")})
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     url = f"{endpoint.rstrip('/')}/v1/traces"
@@ -138,7 +149,9 @@ def _said_once(exporter: SpanExporter, url: str) -> SpanExporter:
             except Exception:  # of requests or urllib3; the spans are lost in any case
                 result = SpanExportResult.FAILURE
             if self.works and result is not SpanExportResult.SUCCESS:
-                log.warning("%s: traces cannot be sent there; requests are answered all the same.", url)
+                log.warning(
+                    "%s: traces cannot be sent there; requests are answered all the same.", url
+                )
             elif not self.works and result is SpanExportResult.SUCCESS:
                 log.info("%s: traces are sent again.", url)
             self.works = result is SpanExportResult.SUCCESS

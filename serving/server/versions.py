@@ -46,7 +46,9 @@ class Versions:
         self._servables: dict[int, Servable] = {}
         self._policy = Policy()
         self._labels: dict[str, int] = {}  # those whose versions answer
-        self._file_policy: Policy | str | None = None  # what models.config said last, or what was wrong with it
+        self._file_policy: Policy | str | None = (
+            None  # what models.config said last, or what was wrong with it
+        )
         self._retry_at: dict[int, float] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._polling = asyncio.Lock()
@@ -98,7 +100,11 @@ class Versions:
             try:
                 self._folders = served_folders(self._settings.models)
             except OSError as error:
-                log.warning("%s: expected a folder that can be read, found: %s", self._settings.models, error.strerror)
+                log.warning(
+                    "%s: expected a folder that can be read, found: %s",
+                    self._settings.models,
+                    error.strerror,
+                )
                 return
             await self._follow()
 
@@ -119,8 +125,12 @@ class Versions:
                 self._policy = policy
             await self._follow()
             if missing:
-                reasons = listed([f"{version}: {self._why(version)}" for version in missing], separator="; ")
-                raise RequestError(StatusCode.FAILED_PRECONDITION, f"versions that cannot be served: {reasons}.")
+                reasons = listed(
+                    [f"{version}: {self._why(version)}" for version in missing], separator="; "
+                )
+                raise RequestError(
+                    StatusCode.FAILED_PRECONDITION, f"versions that cannot be served: {reasons}."
+                )
 
     async def watch(self) -> None:
         """Polls for ever."""
@@ -143,7 +153,8 @@ class Versions:
             what = "Latest" if number is None else f"Specific version {number}"
             why = f"; {self._why(number)}" if number in self._policy.specific else ""
             raise RequestError(
-                StatusCode.NOT_FOUND, f"Servable not found for request: {what} of {self._settings.name}{why}."
+                StatusCode.NOT_FOUND,
+                f"Servable not found for request: {what} of {self._settings.name}{why}.",
             )
         return self._servables[number]
 
@@ -167,7 +178,9 @@ class Versions:
         if not self._servables and not self._policy.specific:
             await self._load_any()
         served = {version for version in wanted if version in self._servables}
-        labels = {label: self._answering(label, version) for label, version in self._policy.labels.items()}
+        labels = {
+            label: self._answering(label, version) for label, version in self._policy.labels.items()
+        }
         self._labels = {label: version for label, version in labels.items() if version is not None}
         if served:  # otherwise what answers stays, wanted or not
             for version in sorted(self._servables.keys() - served - set(self._labels.values())):
@@ -179,7 +192,10 @@ class Versions:
     def _say_what_is_missing(self) -> None:
         """Logs what is passed over and which versions and labels are missing; once, for as long as it stays so."""
         folder, policy = self._settings.models, self._policy
-        notes = [f"{folder / name}: passed over, because {why}." for name, why in self._folders.passed_over.items()]
+        notes = [
+            f"{folder / name}: passed over, because {why}."
+            for name, why in self._folders.passed_over.items()
+        ]
         notes += [
             f"{folder}: version {version} is asked for, and there is no such version."
             for version in sorted(set(policy.specific) - self._folders.paths.keys())
@@ -205,7 +221,9 @@ class Versions:
 
     async def _load(self, wanted: list[int]) -> None:
         for version in wanted:
-            if version not in self._servables and time.monotonic() >= self._retry_at.get(version, 0.0):
+            if version not in self._servables and time.monotonic() >= self._retry_at.get(
+                version, 0.0
+            ):
                 await self._load_one(version)
 
     async def _load_any(self) -> None:
@@ -221,7 +239,9 @@ class Versions:
         started = time.perf_counter()
         try:
             model = await asyncio.to_thread(self._load_verified, path)
-        except Exception as error:  # TensorFlow raises many kinds; whatever it is, the others go on answering
+        except (
+            Exception
+        ) as error:  # TensorFlow raises many kinds; whatever it is, the others go on answering
             known = isinstance(error, MasteryError)
             reason = (str(error) if known else f"{type(error).__name__}: {error}")[:2000]
             log.error("%s: expected a version that can be served, found: %s", path, reason)
@@ -232,14 +252,23 @@ class Versions:
             return
         seconds = time.perf_counter() - started
         self._metrics.load(str(path), seconds, succeeded=True)
-        self._servables[version] = Servable(version, model, self._settings, self._executor, self._metrics)
+        self._servables[version] = Servable(
+            version, model, self._settings, self._executor, self._metrics
+        )
         self.status[version] = Status(State.AVAILABLE)
         self._metrics.versions_available = self.available
-        log.info("Version %d of %s answers, after %.1f s of loading.", version, self._settings.name, seconds)
+        log.info(
+            "Version %d of %s answers, after %.1f s of loading.",
+            version,
+            self._settings.name,
+            seconds,
+        )
 
     def _load_verified(self, path: Path) -> LoadedModel:
         settings = self._settings
-        doubt = verify_version(path, within=settings.models, require_manifest=settings.require_manifest)
+        doubt = verify_version(
+            path, within=settings.models, require_manifest=settings.require_manifest
+        )
         if doubt:
             log.warning("%s", doubt)
         return load_warm(path, allowed_operations=settings.allowed_operations)
@@ -259,4 +288,8 @@ class Versions:
 
     def _why(self, version: int) -> str:
         status = self.status.get(version)
-        return status.message if status and status.message else "not among the versions that are there and chosen"
+        return (
+            status.message
+            if status and status.message
+            else "not among the versions that are there and chosen"
+        )

@@ -11,7 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from components.atomic import NotAFileError, new_file, new_folder, open_regular, rename_to_new, write_bytes, write_text
+from components.atomic import (
+    NotAFileError,
+    new_file,
+    new_folder,
+    open_regular,
+    rename_to_new,
+    write_bytes,
+    write_text,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -80,7 +88,10 @@ def test_a_folder_does_not_appear_when_filling_it_fails(tmp_path: Path) -> None:
 def test_a_folder_is_never_replaced(tmp_path: Path) -> None:
     write_text(tmp_path / "model" / "data", "old")
 
-    with pytest.raises(FileExistsError, match=r"expected no .*model yet"), new_folder(tmp_path / "model") as beside:
+    with (
+        pytest.raises(FileExistsError, match=r"expected no .*model yet"),
+        new_folder(tmp_path / "model") as beside,
+    ):
         (beside / "data").write_text("new")
 
     assert (tmp_path / "model" / "data").read_text() == "old"
@@ -143,7 +154,9 @@ def test_what_is_written_is_for_those_whom_the_umask_lets_read(tmp_path: Path) -
     finally:
         os.umask(before)
 
-    modes = {str(path.relative_to(tmp_path)): path.stat().st_mode & 0o777 for path in tmp_path.rglob("*")}
+    modes = {
+        str(path.relative_to(tmp_path)): path.stat().st_mode & 0o777 for path in tmp_path.rglob("*")
+    }
     assert modes == {
         "made": 0o750, "made/answers.csv": 0o640, "model": 0o750, "model/data": 0o640, ".lock": 0o640,
     }  # fmt: skip

@@ -11,9 +11,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components import escape
-from components.escape import for_chat, for_comment, for_markdown, for_terminal, for_xml, hide_userinfo, in_one_line
+from components.escape import (
+    for_chat,
+    for_comment,
+    for_markdown,
+    for_terminal,
+    for_xml,
+    hide_userinfo,
+    in_one_line,
+)
 
-CONTROLS = [*range(0x09), 0x0B, 0x0C, 0x0D, *range(0x0E, 0x20), *range(0x7F, 0xA0), 0x202E, 0x2066, 0x2028, 0xDC80]
+CONTROLS = [
+    *range(0x09),
+    0x0B,
+    0x0C,
+    0x0D,
+    *range(0x0E, 0x20),
+    *range(0x7F, 0xA0),
+    0x202E,
+    0x2066,
+    0x2028,
+    0xDC80,
+]
 ANYTHING = st.text(st.characters(exclude_categories=()), max_size=40)
 
 
@@ -54,7 +73,10 @@ def test_every_text_goes_into_xml(text: str) -> None:
         ("[x](javascript:alert)", "&#91;x&#93;(javascript:alert)"),
         ("line\n\n# heading\n| cell", "line # heading &#124; cell"),
         ("@all #12 !3 5 % $1", "@\u200ball #\u200b12 !\u200b3 5 % $\u200b1"),
-        ("https://evil.example www.evil.example", "https:\u200b//evil.example www\u200b.evil.example"),
+        (
+            "https://evil.example www.evil.example",
+            "https:\u200b//evil.example www\u200b.evil.example",
+        ),
         ("`code` *b* ~x~ \\|", "&#96;code&#96; &#42;b&#42; &#126;\u200bx&#126; &#92;&#124;"),
         ("\x1b[2J", "&#92;u001b&#91;2J"),
         ("not_mastered, 0.5", "not_mastered, 0.5"),
@@ -83,7 +105,10 @@ def test_markdown_is_one_line_in_which_every_mark_is_escaped(text: str) -> None:
         ("<!channel> <!here> <@U1>", "&lt;!channel&gt; &lt;!here&gt; &lt;@\u200bU1&gt;"),
         ("<http://evil.example|the report>", "&lt;http://evil.example|the report&gt;"),
         ("a & b &amp; c", "a &amp; b &amp;amp; c"),
-        ("@channel [here](http://evil.example)", "@\u200bchannel [here]\u200b(http://evil.example)"),
+        (
+            "@channel [here](http://evil.example)",
+            "@\u200bchannel [here]\u200b(http://evil.example)",
+        ),
         ("two\nlines", "two\nlines"),
     ],
 )

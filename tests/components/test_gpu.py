@@ -19,7 +19,9 @@ import pytest
 from components import gpu
 
 REPOSITORY = Path(__file__).parents[2]
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="TensorFlow has CUDA for Linux only")
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux", reason="TensorFlow has CUDA for Linux only"
+)
 DRIVER = """
 extern "C" int cuInit(unsigned) { return %(result)d; }
 extern "C" int cuDriverGetVersion(int *version) { *version = %(version)d; return 0; }
@@ -40,7 +42,9 @@ def write(root: Path, files: dict[str, str]) -> Path:
     return root
 
 
-INFORMATION = {"proc/driver/nvidia/gpus/0000:01:00.0/information": "Model: \t\t NVIDIA A10\nIRQ:   \t\t 123\n"}
+INFORMATION = {
+    "proc/driver/nvidia/gpus/0000:01:00.0/information": "Model: \t\t NVIDIA A10\nIRQ:   \t\t 123\n"
+}
 DEVICES = {"dev/nvidia0": "", "dev/nvidiactl": "", "dev/nvidia-uvm": ""}
 ON_THE_BUS = {
     "sys/bus/pci/devices/0000:01:00.0/vendor": "0x10de\n",
@@ -68,13 +72,17 @@ ON_THE_BUS = {
         ({**ON_THE_BUS, **DEVICES, ".dockerenv": ""}, ["/dev/nvidia0"]),
     ],
 )
-def test_gpus_are_found_without_tensorflow(files: dict[str, str], expected: list[str], tmp_path: Path) -> None:
+def test_gpus_are_found_without_tensorflow(
+    files: dict[str, str], expected: list[str], tmp_path: Path
+) -> None:
     assert gpu.gpus(write(tmp_path, files)) == expected
 
 
 @pytest.mark.usefixtures("outside_containers")
 def test_what_cannot_be_read_is_no_fault(tmp_path: Path) -> None:
-    (tmp_path / "proc/driver/nvidia/gpus/0000:01:00.0/information").mkdir(parents=True)  # a folder cannot
+    (tmp_path / "proc/driver/nvidia/gpus/0000:01:00.0/information").mkdir(
+        parents=True
+    )  # a folder cannot
     (tmp_path / "sys/bus/pci/devices/0000:01:00.0/vendor").mkdir(parents=True)
     assert gpu.gpus(tmp_path) == ["0000:01:00.0"]
 
@@ -94,10 +102,22 @@ def ask(tmp_path: Path) -> Ask:
         if result is not None:
             source = tmp_path / "driver.cc"
             source.write_text(DRIVER % {"result": result, "version": version})
-            library = ["-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "-o", tmp_path / "libcuda.so.1", source]
+            library = [
+                "-shared",
+                "-fPIC",
+                "-Wl,-soname,libcuda.so.1",
+                "-o",
+                tmp_path / "libcuda.so.1",
+                source,
+            ]
             subprocess.run([compiler(), *library], check=True)
         kept = {key: value for key, value in os.environ.items() if key != "CUDA_VISIBLE_DEVICES"}
-        environment = {**kept, "LD_LIBRARY_PATH": str(tmp_path), "PYTHONPATH": str(REPOSITORY), **variables}
+        environment = {
+            **kept,
+            "LD_LIBRARY_PATH": str(tmp_path),
+            "PYTHONPATH": str(REPOSITORY),
+            **variables,
+        }
         code = "import json; from components.gpu import why_unseen; print(json.dumps(why_unseen()))"
         printed = subprocess.check_output([sys.executable, "-c", code], env=environment, text=True)
         reasons: list[str] = json.loads(printed)
@@ -131,12 +151,16 @@ def test_a_driver_that_does_not_start_is_told_in_its_own_words(ask: Ask) -> None
     assert "the driver does not start: it does not start (CUDA's error 803)" in reason
 
 
-@pytest.mark.parametrize(("container", "advice"), [(False, "Install NVIDIA's driver"), (True, "docker run --gpus all")])
+@pytest.mark.parametrize(
+    ("container", "advice"), [(False, "Install NVIDIA's driver"), (True, "docker run --gpus all")]
+)
 def test_without_a_driver_the_advice_is_for_the_place(
     container: bool, advice: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gpu, "in_container", lambda: container)
-    missing = gpu.Cuda(None, "libcuda.so.1: cannot open shared object file", None, {"libcudart.so.12": ""})
+    missing = gpu.Cuda(
+        None, "libcuda.so.1: cannot open shared object file", None, {"libcudart.so.12": ""}
+    )
     monkeypatch.setattr(gpu, "open_cuda", lambda: missing)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     [reason] = gpu.why_unseen()
@@ -156,8 +180,13 @@ def test_a_variable_that_names_a_gpu_is_a_reason_only_where_none_is_left(ask: As
     assert "its value is '7'" in reason
 
 
-@pytest.mark.skipif(gpu.has_wheels(), reason="here CUDA's libraries are installed; tests of the environment open them")
-def test_libraries_that_are_not_installed_are_one_reason_with_the_command_to_get_them(ask: Ask) -> None:
+@pytest.mark.skipif(
+    gpu.has_wheels(),
+    reason="here CUDA's libraries are installed; tests of the environment open them",
+)
+def test_libraries_that_are_not_installed_are_one_reason_with_the_command_to_get_them(
+    ask: Ask,
+) -> None:
     [reason] = [reason for reason in ask() if "libraries" in reason]
     assert reason.startswith("CUDA's libraries are not installed. ")
     assert "make setup GPU=1" in reason
@@ -166,7 +195,11 @@ def test_libraries_that_are_not_installed_are_one_reason_with_the_command_to_get
 
 def test_a_library_that_cannot_be_opened_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     words = "libnvJitLink.so.12: cannot open shared object file"
-    libraries = {"libcudart.so.12": "", "libcusolver.so.11": words, "libcupti.so.12": "only the profiler wants it"}
+    libraries = {
+        "libcudart.so.12": "",
+        "libcusolver.so.11": words,
+        "libcupti.so.12": "only the profiler wants it",
+    }
     monkeypatch.setattr(gpu, "open_cuda", lambda: gpu.Cuda((12, 4), "", 0, libraries))
     monkeypatch.setattr(gpu, "has_wheels", lambda: True)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)

@@ -42,11 +42,19 @@ def ended(capsys: pytest.CaptureFixture[str], error: BaseException | None) -> tu
         (BrokenPipeError(), 141, ""),
         (SystemExit(2), 2, ""),
         (SystemExit(), 0, ""),
-        (MemoryError(), 2, "mastery: out of memory. Lower steps.max_steps or training.batch_size, or use a machine"),
+        (
+            MemoryError(),
+            2,
+            "mastery: out of memory. Lower steps.max_steps or training.batch_size, or use a machine",
+        ),
     ],
 )
 def test_an_ending_has_its_code_and_words(
-    capsys: pytest.CaptureFixture[str], temporary: Path, error: BaseException | None, code: int, says: str
+    capsys: pytest.CaptureFixture[str],
+    temporary: Path,
+    error: BaseException | None,
+    code: int,
+    says: str,
 ) -> None:
     found, text = ended(capsys, error)
     assert found == code
@@ -60,7 +68,8 @@ class Panic(BaseException):
 
 
 @pytest.mark.parametrize(
-    "error", [KeyError("learner"), ZeroDivisionError("x"), EOFError("cut off"), RecursionError(), Panic()]
+    "error",
+    [KeyError("learner"), ZeroDivisionError("x"), EOFError("cut off"), RecursionError(), Panic()],
 )
 def test_what_nobody_foresaw_is_one_sentence_and_a_file(
     capsys: pytest.CaptureFixture[str], temporary: Path, error: BaseException
@@ -88,7 +97,10 @@ def test_the_place_is_said_where_no_file_can_be_written(
 def test_the_first_words_among_causes_are_the_user_s() -> None:
     error = RuntimeError("while running [ReadLog]")
     error.__cause__ = LogError(["events.csv: row 3: expected a time, found 'x'"])
-    assert explain(error) == "The log has 1 problem:\n  - events.csv: row 3: expected a time, found 'x'"
+    assert (
+        explain(error)
+        == "The log has 1 problem:\n  - events.csv: row 3: expected a time, found 'x'"
+    )
 
 
 def test_what_an_error_was_cut_off_from_is_not_its_cause() -> None:
@@ -130,8 +142,13 @@ def test_threads_destructors_and_loggers_show_no_traceback(tmp_path: Path) -> No
     )
     assert ran.returncode == 0
     assert "Traceback" not in ran.stdout + ran.stderr
-    assert "mastery: unexpected ZeroDivisionError: division by zero. The details are in" in ran.stderr
-    assert "\na library says: unexpected ZeroDivisionError: division by zero (details in " in ran.stderr
+    assert (
+        "mastery: unexpected ZeroDivisionError: division by zero. The details are in" in ran.stderr
+    )
+    assert (
+        "\na library says: unexpected ZeroDivisionError: division by zero (details in "
+        in ran.stderr
+    )
     logs = [*tmp_path.glob("mastery-error-*.log")]
     assert len(logs) == 2
     assert all("Traceback" in log.read_text() for log in logs)
@@ -144,7 +161,9 @@ def test_whatever_is_printed_can_be(encoding: str) -> None:
 
 
 def test_a_process_without_standard_output_ends_well() -> None:
-    ran = in_a_process("sys.stdout = None\nsys.exit(run_program('mastery', lambda: print('unheard')))")
+    ran = in_a_process(
+        "sys.stdout = None\nsys.exit(run_program('mastery', lambda: print('unheard')))"
+    )
     assert (ran.returncode, ran.stderr) == (0, "")
 
 

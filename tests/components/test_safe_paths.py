@@ -10,7 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components import safe_paths
-from components.safe_paths import UnsafePathError, path_below, paths_below, refuse_links, takes_names_for_one
+from components.safe_paths import (
+    UnsafePathError,
+    path_below,
+    paths_below,
+    refuse_links,
+    takes_names_for_one,
+)
 
 
 @pytest.mark.parametrize(
@@ -24,7 +30,9 @@ from components.safe_paths import UnsafePathError, path_below, paths_below, refu
         ("/".join(["x" * 200] * 21), "too long"),
     ],
 )  # fmt: skip
-def test_a_name_that_leads_out_or_is_no_file_is_refused(tmp_path: Path, name: str, found: str) -> None:
+def test_a_name_that_leads_out_or_is_no_file_is_refused(
+    tmp_path: Path, name: str, found: str
+) -> None:
     with pytest.raises(
         UnsafePathError, match=rf"expected the name of a file below {tmp_path}, found .*{found}"
     ) as told:
@@ -33,12 +41,16 @@ def test_a_name_that_leads_out_or_is_no_file_is_refused(tmp_path: Path, name: st
     assert len(str(told.value)) < 600
 
 
-@pytest.mark.parametrize("name", ["saved_model.pb", "a/b c/ü.txt", "..a/b..", "...", "a:b", "~", "-rf", "'\"$(x)"])
+@pytest.mark.parametrize(
+    "name", ["saved_model.pb", "a/b c/ü.txt", "..a/b..", "...", "a:b", "~", "-rf", "'\"$(x)"]
+)
 def test_a_name_that_is_only_unusual_is_a_path(tmp_path: Path, name: str) -> None:
     assert path_below(tmp_path, name) == tmp_path / name
 
 
-@given(st.text(alphabet=st.sampled_from(["a", ".", "/", "\\", "~", "\n", "\0", "é", "‮"]), max_size=12))
+@given(
+    st.text(alphabet=st.sampled_from(["a", ".", "/", "\\", "~", "\n", "\0", "é", "‮"]), max_size=12)
+)
 def test_no_name_leads_out(name: str) -> None:
     folder = Path("/nowhere/models")
     try:
@@ -66,12 +78,16 @@ def test_a_link_on_the_way_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_name_that_is_file_and_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UnsafePathError, match=r"'a/b': .* found a file where 'a/b/c/d' wants a folder"):
+    with pytest.raises(
+        UnsafePathError, match=r"'a/b': .* found a file where 'a/b/c/d' wants a folder"
+    ):
         paths_below(tmp_path, ["a/b", "a/b/c/d"])
     assert [*paths_below(tmp_path, ["a/b", "a/bc", "a/c/d"])] == ["a/b", "a/bc", "a/c/d"]
 
 
-def test_two_spellings_are_refused_where_they_are_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_spellings_are_refused_where_they_are_one_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     names = ["x/Level", "x/level", "y/caf\u00e9", "y/cafe\u0301"]
     assert not takes_names_for_one(tmp_path / "absent", "x/Level", "x/level")
     assert takes_names_for_one(tmp_path, "x/Level", "x/Level")

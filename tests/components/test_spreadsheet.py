@@ -44,7 +44,9 @@ def test_numbers_stay_numbers() -> None:
     assert for_spreadsheet(table).write_csv().splitlines()[1] == "-3,-0.5,"
 
 
-@given(st.lists(st.text(st.sampled_from("=+-@'\t\r\n;,\"a1. ＝"), max_size=8), min_size=1, max_size=5))
+@given(
+    st.lists(st.text(st.sampled_from("=+-@'\t\r\n;,\"a1. ＝"), max_size=8), min_size=1, max_size=5)
+)
 def test_what_was_written_is_read_back(values: list[str]) -> None:
     table = pl.DataFrame({"a": values, "b": [*reversed(values)]})
     written = for_spreadsheet(table).write_csv()

@@ -36,7 +36,9 @@ with entry_point():
 
 
 def test_nothing_of_a_process_reaches_the_terminal_raw() -> None:
-    ran = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, cwd=ROOT, check=False)
+    ran = subprocess.run(
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, cwd=ROOT, check=False
+    )
     for line in ("print " + SHOWN, "write" + SHOWN, "lines" + SHOWN, "lone \\udc80"):
         assert line in ran.stdout.splitlines()
     assert "log " + SHOWN in ran.stderr
@@ -46,7 +48,15 @@ def test_nothing_of_a_process_reaches_the_terminal_raw() -> None:
 
 
 def test_an_error_of_the_command_line_is_harmless() -> None:
-    command = [sys.executable, "-m", "pipeline.cli.main", "report", f"run{HOSTILE}", "--root", "/nowhere"]
+    command = [
+        sys.executable,
+        "-m",
+        "pipeline.cli.main",
+        "report",
+        f"run{HOSTILE}",
+        "--root",
+        "/nowhere",
+    ]
     ran = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert ran.returncode == 2
     assert f"mastery: expected run run{SHOWN} with a report" in ran.stderr
@@ -62,7 +72,9 @@ def test_a_process_whose_output_is_closed_goes_on() -> None:
 @pytest.mark.parametrize("terminal", [True, False])
 def test_a_console_shows_text_as_it_is_and_colours_of_its_own(terminal: bool) -> None:
     out = io.StringIO()
-    console = PlainConsole(file=out, force_terminal=terminal, width=200, color_system="standard" if terminal else None)
+    console = PlainConsole(
+        file=out, force_terminal=terminal, width=200, color_system="standard" if terminal else None
+    )
     table = Table(HOSTILE, "verdict", title=HOSTILE)
     table.add_row(HOSTILE, Text("passed", "green"))
     console.print(table)
@@ -80,7 +92,9 @@ def test_a_console_shows_text_as_it_is_and_colours_of_its_own(terminal: bool) ->
 
 def test_progress_on_a_terminal_is_harmless() -> None:
     out = io.StringIO()
-    with Live(console=PlainConsole(file=out, force_terminal=True, width=100), auto_refresh=False) as live:
+    with Live(
+        console=PlainConsole(file=out, force_terminal=True, width=100), auto_refresh=False
+    ) as live:
         grid = Table.grid()
         grid.add_row("progress", HOSTILE)
         live.update(grid, refresh=True)
@@ -102,7 +116,9 @@ class _Terminal(io.StringIO):
         return True
 
 
-def test_data_is_whole_in_a_pipe_and_harmless_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_is_whole_in_a_pipe_and_harmless_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     for stream, written in ((io.StringIO(), HOSTILE), (_Terminal(), SHOWN)):
         monkeypatch.setattr(sys, "stdout", stream)
         with entry_point():
@@ -114,7 +130,9 @@ OPEN, CLOSED = (0o750, 0o640), (0o700, 0o600)
 
 
 @pytest.mark.parametrize(("before", "modes"), [(0o000, OPEN), (0o022, OPEN), (0o077, CLOSED)])
-def test_new_files_are_for_user_and_group(tmp_path: Path, before: int, modes: tuple[int, int]) -> None:
+def test_new_files_are_for_user_and_group(
+    tmp_path: Path, before: int, modes: tuple[int, int]
+) -> None:
     kept = os.umask(before)
     try:
         with entry_point():

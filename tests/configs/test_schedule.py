@@ -28,7 +28,11 @@ def unit(name: str) -> dict[str, dict[str, str]]:
 
 def cron_command() -> tuple[list[str], str, str]:
     """Returns the five fields of the time, the account and the command."""
-    [line] = [line for line in (SCHEDULE / "mastery.cron").read_text().splitlines() if line.startswith("0 4")]
+    [line] = [
+        line
+        for line in (SCHEDULE / "mastery.cron").read_text().splitlines()
+        if line.startswith("0 4")
+    ]
     *time, account, command = line.split(maxsplit=6)
     return time, account, command
 
@@ -38,12 +42,17 @@ def test_the_service_runs_once_and_writes_nowhere_but_to_its_root() -> None:
     assert service["Type"] == "oneshot"
     assert service["User"] == "mastery"
     root = Path(shlex.split(service["ExecStart"])[-2])
-    assert (service["ProtectSystem"], root.parent) == ("strict", Path("/var/lib") / service["StateDirectory"])
+    assert (service["ProtectSystem"], root.parent) == (
+        "strict",
+        Path("/var/lib") / service["StateDirectory"],
+    )
     for right in ("NoNewPrivileges", "PrivateTmp", "ProtectHome"):
         assert service[right] == "yes"
     assert service["CapabilityBoundingSet"] == ""
     assert "MemoryDenyWriteExecute" not in service  # XLA compiles while it runs
-    assert service["KillMode"] == "mixed"  # the run stops its own worker, and says that it was interrupted
+    assert (
+        service["KillMode"] == "mixed"
+    )  # the run stops its own worker, and says that it was interrupted
 
 
 def test_the_timer_makes_up_for_a_night_that_was_missed() -> None:
@@ -56,19 +65,28 @@ def test_the_timer_makes_up_for_a_night_that_was_missed() -> None:
 def test_systemd_accepts_both_units(tmp_path: Path) -> None:
     analyze = shutil.which("systemd-analyze")
     if analyze is None:
-        pytest.skip("systemd-analyze is not here, so the units were only parsed: expected it on PATH (package systemd)")
+        pytest.skip(
+            "systemd-analyze is not here, so the units were only parsed: expected it on PATH (package systemd)"
+        )
     stub = tmp_path / "mastery"
     stub.touch(mode=0o755)
     for name in ("mastery-retrain.service", "mastery-retrain.timer"):
         (tmp_path / name).write_text((SCHEDULE / name).read_text().replace(MASTERY, str(stub)))
     units = [str(tmp_path / "mastery-retrain.service"), str(tmp_path / "mastery-retrain.timer")]
-    checked = subprocess.run([analyze, "verify", *units], capture_output=True, text=True, check=False)
+    checked = subprocess.run(
+        [analyze, "verify", *units], capture_output=True, text=True, check=False
+    )
     assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
     night = unit("mastery-retrain.timer")["Timer"]["OnCalendar"]
-    assert subprocess.run([analyze, "calendar", night], capture_output=True, check=False).returncode == 0
+    assert (
+        subprocess.run([analyze, "calendar", night], capture_output=True, check=False).returncode
+        == 0
+    )
 
 
-@pytest.mark.parametrize("command", [unit("mastery-retrain.service")["Service"]["ExecStart"], cron_command()[2]])
+@pytest.mark.parametrize(
+    "command", [unit("mastery-retrain.service")["Service"]["ExecStart"], cron_command()[2]]
+)
 def test_the_command_is_one_of_the_command_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
@@ -76,7 +94,10 @@ def test_the_command_is_one_of_the_command_line(
     monkeypatch.setattr(sys, "argv", ["mastery", *arguments[arguments.index(MASTERY) + 1 :]])
     with pytest.raises(SystemExit):
         command_line.main()
-    assert "/etc/mastery/retrain.yaml: expected a configuration file, found none" in capsys.readouterr().err
+    assert (
+        "/etc/mastery/retrain.yaml: expected a configuration file, found none"
+        in capsys.readouterr().err
+    )
 
 
 def test_cron_starts_it_every_night_with_its_secrets_and_never_twice(tmp_path: Path) -> None:

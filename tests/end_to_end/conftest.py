@@ -27,7 +27,12 @@ def mastery() -> Mastery:
 
     def run(*arguments: str | Path, cwd: Path = Path("/")) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*COMMAND, *map(str, arguments)], capture_output=True, text=True, cwd=cwd, env=environment(), check=False
+            [*COMMAND, *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            cwd=cwd,
+            env=environment(),
+            check=False,
         )
 
     return run
@@ -46,4 +51,7 @@ def sample(mastery: Mastery, tmp_path_factory: pytest.TempPathFactory) -> list[s
         "gates": "[{metric: f1_macro, min: 0.2}]",
     }
     config = ["--config", str(REPOSITORY / "configs" / "sample.yaml")]
-    return [*config, *(part for key, value in options.items() for part in ("--set", f"{key}={value}"))]
+    return [
+        *config,
+        *(part for key, value in options.items() for part in ("--set", f"{key}={value}")),
+    ]

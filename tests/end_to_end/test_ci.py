@@ -41,8 +41,13 @@ def test_the_same_commit_twice_gives_the_same_metrics(jobs: list[Path]) -> None:
 
 def test_it_trains_on_no_more_learners_and_epochs_than_asked_for(jobs: list[Path]) -> None:
     nodes = jobs[0] / "ci" / "runs" / "sample" / "nodes"
-    [log] = [json.loads(file.read_text()) for file in nodes.glob("ExampleGen/examples/*/log_summary.json")]
-    [fit] = [json.loads(file.read_text()) for file in nodes.glob("Trainer/model_run/*/history.json")]
+    [log] = [
+        json.loads(file.read_text())
+        for file in nodes.glob("ExampleGen/examples/*/log_summary.json")
+    ]
+    [fit] = [
+        json.loads(file.read_text()) for file in nodes.glob("Trainer/model_run/*/history.json")
+    ]
     assert log["learners"] == 500
     assert len(fit["epochs"]) == 2
 
@@ -59,7 +64,14 @@ def test_a_gate_that_fails_is_in_every_result_and_a_named_version_is_compared_wi
     [version] = (there / "ci" / "runs" / "sample" / "serving").glob("[0-9]*")
     before = json.loads((here / "ci" / "metrics.json").read_text())
     ran = mastery(
-        "ci", *sample, *SMALL, "--set", "ci.gates=[{metric: f1_macro, min: 0.999}]", "--baseline", version, cwd=here
+        "ci",
+        *sample,
+        *SMALL,
+        "--set",
+        "ci.gates=[{metric: f1_macro, min: 0.999}]",
+        "--baseline",
+        version,
+        cwd=here,
     )
     assert ran.returncode == 1, ran.stdout + ran.stderr
     metrics = json.loads((here / "ci" / "metrics.json").read_text())

@@ -22,14 +22,19 @@ def wait_for(node: str, root: Path, process: subprocess.Popen[str]) -> None:
     while time.monotonic() < deadline:
         assert process.poll() is None, process.communicate()
         for file in root.glob("sample/runs/*/nodes.json"):
-            if any(item["id"] == node and item["state"] == "running" for item in json.loads(file.read_text())):
+            if any(
+                item["id"] == node and item["state"] == "running"
+                for item in json.loads(file.read_text())
+            ):
                 return
         time.sleep(0.1)
     raise AssertionError(f"{node} did not start within {PATIENCE} s")
 
 
 def children(pid: int) -> list[int]:
-    listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
+    listed = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False
+    )
     return [int(line) for line in listed.stdout.split()]
 
 

@@ -45,11 +45,15 @@ class Cluster:
         from kfp import components, local
 
         mounts = [
-            docker.types.Mount(target, str(self.folder / source), type="bind", read_only=target == "/log")
+            docker.types.Mount(
+                target, str(self.folder / source), type="bind", read_only=target == "/log"
+            )
             for target, source in (("/mastery", "volume"), ("/log", "log"))
         ]
         # The image's entry point is `mastery`; Kubeflow replaces it, its local runner has to be told.
-        runner = local.DockerRunner(mounts=mounts, entrypoint=["/usr/bin/env"], user=f"{os.getuid()}:{os.getgid()}")
+        runner = local.DockerRunner(
+            mounts=mounts, entrypoint=["/usr/bin/env"], user=f"{os.getuid()}:{os.getgid()}"
+        )
         local.init(runner, pipeline_root=str(self.folder / "outputs"))
         run = components.load_component_from_file(str(self.pipeline))
         run(events="/log/events.parquet", outcomes="/log/outcomes.parquet", **parameters)
@@ -63,7 +67,9 @@ class Cluster:
 
     def shown(self, name: str) -> list[str]:
         """Returns the texts of an artifact in Kubeflow's user interface, run by run."""
-        files = sorted((self.folder / "outputs").glob(f"*/*/{name}"), key=lambda file: file.stat().st_mtime)
+        files = sorted(
+            (self.folder / "outputs").glob(f"*/*/{name}"), key=lambda file: file.stat().st_mtime
+        )
         return [file.read_text(encoding="utf-8") for file in files]
 
 
@@ -74,9 +80,14 @@ def image() -> str:
         shutil.which("docker") is None
         or subprocess.run(["docker", "info"], capture_output=True, check=False).returncode
     ):
-        pytest.skip("NO CONTAINER ENGINE: `docker info` fails, so the compiled pipeline is not run in containers")
+        pytest.skip(
+            "NO CONTAINER ENGINE: `docker info` fails, so the compiled pipeline is not run in containers"
+        )
     built = subprocess.run(
-        ["docker", "build", "--tag", IMAGE, str(REPOSITORY)], capture_output=True, text=True, check=False
+        ["docker", "build", "--tag", IMAGE, str(REPOSITORY)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert built.returncode == 0, built.stdout[-3000:] + built.stderr[-3000:]
     return IMAGE
@@ -102,7 +113,9 @@ def exit_codes_count(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def cluster(image: str, mastery: Mastery, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def cluster(
+    image: str, mastery: Mastery, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Cluster]:
     assert image
     folder = tmp_path_factory.mktemp("cluster")
     simulated = mastery("simulate", "--learners", "300", "--seed", "3", "--out", folder / "log")
@@ -145,18 +158,34 @@ def test_a_second_run_takes_what_is_unchanged_from_the_cache(cluster: Cluster) -
     assert cluster.versions() == before
 
 
-def test_new_events_are_learned_from_the_blessed_model_on(cluster: Cluster, mastery: Mastery) -> None:
-    more = mastery("simulate", "--learners", "320", "--seed", "3", "--out", cluster.folder / "log", "--overwrite")
+def test_new_events_are_learned_from_the_blessed_model_on(
+    cluster: Cluster, mastery: Mastery
+) -> None:
+    more = mastery(
+        "simulate",
+        "--learners",
+        "320",
+        "--seed",
+        "3",
+        "--out",
+        cluster.folder / "log",
+        "--overwrite",
+    )
     assert more.returncode == 0, more.stderr
     [first] = cluster.versions()
     cluster.run(warm_start=True)
     assert states(cluster.records()[-1])["Trainer"] == "done"
-    assert "Started from weights of /mastery/sample/nodes/Trainer/model" in cluster.shown("trainer_summary")[-1]
+    assert (
+        "Started from weights of /mastery/sample/nodes/Trainer/model"
+        in cluster.shown("trainer_summary")[-1]
+    )
     assert len(cluster.versions()) == 2
     assert first in cluster.versions()
 
 
-def test_a_gate_set_too_high_ends_red_and_pushes_nothing(cluster: Cluster, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_gate_set_too_high_ends_red_and_pushes_nothing(
+    cluster: Cluster, capfd: pytest.CaptureFixture[str]
+) -> None:
     before = cluster.versions()
     with pytest.raises(RuntimeError, match="gates"):
         cluster.run(gates="[{metric: f1_macro, min: 0.999}]")

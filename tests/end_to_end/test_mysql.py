@@ -44,7 +44,11 @@ def ids(store: MetadataStore, run: str, *kinds: int) -> set[int]:
     """The artifacts that a run's executions have an event of one of these kinds with."""
     context = store.get_context_by_type_and_name("pipeline_run", run)
     executions = [item.id for item in store.get_executions_by_context(context.id)]
-    return {event.artifact_id for event in store.get_events_by_execution_ids(executions) if event.type in kinds}
+    return {
+        event.artifact_id
+        for event in store.get_events_by_execution_ids(executions)
+        if event.type in kinds
+    }
 
 
 def test_two_runs_at_once_share_a_database_and_nothing_else(
@@ -65,7 +69,9 @@ def test_two_runs_at_once_share_a_database_and_nothing_else(
     assert len(places) == len({*places.values()}) == 2 * len(NODES)
     for root in roots:
         record = latest(mastery, root)
-        assert {node["id"]: node["state"] for node in record["nodes"]} == dict.fromkeys(NODES, "done")
+        assert {node["id"]: node["state"] for node in record["nodes"]} == dict.fromkeys(
+            NODES, "done"
+        )
         made = ids(store, record["run"], mlmd.Event.OUTPUT)
         assert len(made) == len(NODES)
         assert all(places[item].is_dir() and places[item].is_relative_to(root) for item in made)

@@ -22,19 +22,30 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("root")
 
 
-def run(*arguments: str | Path, outputs: Path | None = None, **parameters: Any) -> subprocess.CompletedProcess[str]:
+def run(
+    *arguments: str | Path, outputs: Path | None = None, **parameters: Any
+) -> subprocess.CompletedProcess[str]:
     """Runs `python -m pipeline.node`, with Kubeflow's executor input for the summaries of the data nodes."""
     artifacts = {}
     for name in ("example_gen_summary", "data_gate_summary", "run_summary"):
-        artifact = {"name": name, "type": {"schemaTitle": "system.Markdown"}, "uri": str((outputs or Path("/")) / name)}
+        artifact = {
+            "name": name,
+            "type": {"schemaTitle": "system.Markdown"},
+            "uri": str((outputs or Path("/")) / name),
+        }
         artifacts[name] = {"artifacts": [artifact]}
     given = {
         "inputs": {"parameterValues": parameters},
-        "outputs": {"outputFile": str((outputs or Path("/")) / "output.json"), "artifacts": artifacts},
+        "outputs": {
+            "outputFile": str((outputs or Path("/")) / "output.json"),
+            "artifacts": artifacts,
+        },
     }
     command = [sys.executable, "-m", "pipeline.node", *map(str, arguments)]
     command += ["--executor-input", json.dumps(given)] if outputs else []
-    return subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, env=environment(), check=False)
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=REPOSITORY, env=environment(), check=False
+    )
 
 
 def test_nodes_run_and_show_what_they_did(sample: list[str], root: Path, tmp_path: Path) -> None:
@@ -44,17 +55,26 @@ def test_nodes_run_and_show_what_they_did(sample: list[str], root: Path, tmp_pat
     )  # fmt: skip
     assert ran.returncode == 0, ran.stdout + ran.stderr
     lines = [line.split()[:2] for line in ran.stdout.splitlines()]
-    assert lines == [*([node, state] for node in DATA for state in ("started", "done")), ["WarmStartResolver", "not"]]
+    assert lines == [
+        *([node, state] for node in DATA for state in ("started", "done")),
+        ["WarmStartResolver", "not"],
+    ]
     assert "600 learners" in (tmp_path / "example_gen_summary").read_text(encoding="utf-8")
     assert "No anomalies" in (tmp_path / "data_gate_summary").read_text(encoding="utf-8")
-    assert json.loads((tmp_path / "output.json").read_text())["parameterValues"] == {"new_data": True}
+    assert json.loads((tmp_path / "output.json").read_text())["parameterValues"] == {
+        "new_data": True
+    }
 
 
-def test_the_end_is_told_by_the_metadata_store(sample: list[str], root: Path, tmp_path: Path) -> None:
+def test_the_end_is_told_by_the_metadata_store(
+    sample: list[str], root: Path, tmp_path: Path
+) -> None:
     ended = run(*sample, "--root", root, "--run", "first", "--finish", outputs=tmp_path)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "Transform was never started" in ended.stdout
-    record = json.loads((root / "sample" / "runs" / "first" / "run.json").read_text(encoding="utf-8"))
+    record = json.loads(
+        (root / "sample" / "runs" / "first" / "run.json").read_text(encoding="utf-8")
+    )
     states = {node["id"]: node["state"] for node in record["nodes"]}
     assert record["state"] == "failed"
     assert {states[node] for node in DATA} == {"done"}

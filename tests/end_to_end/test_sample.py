@@ -51,7 +51,9 @@ def test_a_log_becomes_a_pushed_model(mastery: Mastery, sample: list[str], root:
     assert record["pushed_version"] in ran.stdout
     assert record["report"] in ran.stdout
     assert Path(record["report"]).read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
-    manifest = json.loads(Path(record["pushed_version"], "manifest.json").read_text(encoding="utf-8"))
+    manifest = json.loads(
+        Path(record["pushed_version"], "manifest.json").read_text(encoding="utf-8")
+    )
     assert manifest["run"] == record["run"]
 
 
@@ -66,7 +68,9 @@ def test_the_same_command_again_takes_every_node_from_the_cache(
     assert versions(root) == before
 
 
-def test_without_new_data_a_run_ends_after_looking_at_them(mastery: Mastery, sample: list[str], root: Path) -> None:
+def test_without_new_data_a_run_ends_after_looking_at_them(
+    mastery: Mastery, sample: list[str], root: Path
+) -> None:
     before = latest(mastery, root)
     for _ in range(2):  # the second time past a run that has itself ended so
         ran = mastery("run", *sample, "--root", root, "--only-new-data")
@@ -76,7 +80,10 @@ def test_without_new_data_a_run_ends_after_looking_at_them(mastery: Mastery, sam
         record = latest(mastery, root)
         assert record["state"] == "no new data"
         assert states(record) == {"ExampleGen": "cached"}
-        assert record["seen_before"] == {"run": before["run"], "pushed_version": before["pushed_version"]}
+        assert record["seen_before"] == {
+            "run": before["run"],
+            "pushed_version": before["pushed_version"],
+        }
     assert "no new data" in mastery("runs", "--root", root).stdout
 
 
@@ -85,8 +92,14 @@ def test_a_gate_that_fails_pushes_nothing_trains_nothing_anew_and_tells_the_owne
 ) -> None:
     before = versions(root)
     with webhook(500, 200) as chat:
-        told = ["--set", f"notify.webhook.url={chat.url}", "--only-new-data"]  # new gates: something to do
-        ran = mastery("run", *sample, "--set", "gates=[{metric: f1_macro, min: 0.999}]", *told, "--root", root)
+        told = [
+            "--set",
+            f"notify.webhook.url={chat.url}",
+            "--only-new-data",
+        ]  # new gates: something to do
+        ran = mastery(
+            "run", *sample, "--set", "gates=[{metric: f1_macro, min: 0.999}]", *told, "--root", root
+        )
     assert ran.returncode == 1, ran.stdout + ran.stderr
     assert "f1_macro" in ran.stdout
     assert "0.999" in ran.stdout
@@ -96,7 +109,11 @@ def test_a_gate_that_fails_pushes_nothing_trains_nothing_anew_and_tells_the_owne
     assert record["pushed_version"] is None
     assert record["report"] is not None
     message = chat.received[-1]
-    assert (len(chat.received), message["run"], message["state"]) == (2, record["run"], "gates failed")
+    assert (len(chat.received), message["run"], message["state"]) == (
+        2,
+        record["run"],
+        "gates failed",
+    )
     assert message["report"] == record["report"]
     [gate] = message["gates_failed"]
     assert (gate["metric"], gate["threshold"]) == ("f1_macro", 0.999)
@@ -107,7 +124,9 @@ def test_a_gate_that_fails_pushes_nothing_trains_nothing_anew_and_tells_the_owne
     assert versions(root) == before
 
 
-def test_a_pushed_model_scores_another_log_as_the_gate_does(mastery: Mastery, root: Path, tmp_path: Path) -> None:
+def test_a_pushed_model_scores_another_log_as_the_gate_does(
+    mastery: Mastery, root: Path, tmp_path: Path
+) -> None:
     made = mastery("simulate", "--learners", "300", "--seed", "4", "--out", tmp_path)
     assert made.returncode == 0, made.stderr
     model = root / "sample" / "serving" / versions(root)[-1]
@@ -121,7 +140,9 @@ def test_a_pushed_model_scores_another_log_as_the_gate_does(mastery: Mastery, ro
     assert 0 < overall["metrics"]["f1_macro"] <= 1
 
 
-def test_a_node_can_be_the_last_and_another_the_first_anew(mastery: Mastery, sample: list[str], root: Path) -> None:
+def test_a_node_can_be_the_last_and_another_the_first_anew(
+    mastery: Mastery, sample: list[str], root: Path
+) -> None:
     ran = mastery("run", *sample, "--root", root, "--from", "ExampleValidator", "--to", "DataGate")
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert states(latest(mastery, root)) == {

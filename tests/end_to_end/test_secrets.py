@@ -92,7 +92,9 @@ def watched(trial: Trial) -> Iterator[None]:
 @contextmanager
 def serving(command: list[str], variables: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
     """Runs a server for the length of the block, however that ends."""
-    with subprocess.Popen(command, cwd="/", stderr=subprocess.PIPE, text=True, env=variables) as server:
+    with subprocess.Popen(
+        command, cwd="/", stderr=subprocess.PIPE, text=True, env=variables
+    ) as server:
         try:
             yield server
         finally:
@@ -104,7 +106,8 @@ def trial(tmp_path_factory: pytest.TempPathFactory) -> Trial:
     unique = uuid.uuid4().hex
     names = (*NAMES, "webhook in the file", "bucket")
     return Trial(
-        tmp_path_factory.mktemp("trial"), {name: f"canary{index}x{unique}" for index, name in enumerate(names)}
+        tmp_path_factory.mktemp("trial"),
+        {name: f"canary{index}x{unique}" for index, name in enumerate(names)},
     )
 
 
@@ -116,13 +119,20 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 @pytest.fixture(scope="module")
 def config(trial: Trial, sample: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sample's configuration as a file, with a webhook's address in it that is a secret."""
-    content: dict[str, Any] = yaml.safe_load((REPOSITORY / "configs" / "sample.yaml").read_text(encoding="utf-8"))
+    content: dict[str, Any] = yaml.safe_load(
+        (REPOSITORY / "configs" / "sample.yaml").read_text(encoding="utf-8")
+    )
     content["schema"] = str(REPOSITORY / "schemas" / "sample.pbtxt")
     settings = dict(part.split("=", 1) for part in sample if "=" in part)
     content["data"] |= {table: settings[f"data.{table}"] for table in ("events", "outcomes")}
     content |= {"gates": yaml.safe_load(settings["gates"]), "training": {"epochs": 1}, "ci": {}}
     content["kubeflow"] = {"token_env": "KUBEFLOW_TOKEN"}
-    email = {"host": "localhost", "user": "me", "password_env": "MAIL_PASSWORD", "sender": "a@b.example"}
+    email = {
+        "host": "localhost",
+        "user": "me",
+        "password_env": "MAIL_PASSWORD",
+        "sender": "a@b.example",
+    }
     content["notify"] = {
         "on": ["passed", "failed"],
         "webhook": {"url": f"http://127.0.0.1:1/{trial.canaries['webhook in the file']}"},
@@ -140,7 +150,9 @@ def test_a_run_that_cannot_tell_anybody(trial: Trial, config: Path, tls: tuple[P
         content["notify"]["webhook"]["url"] = f"{chat.url}/{trial.canaries['webhook in the file']}"
         content["notify"]["email"]["port"] = mailbox.port
         config.write_text(yaml.safe_dump(content))
-        printed = trial.run("run", "--config", config, "--root", root, code=0, SSL_CERT_FILE=str(tls[0]))
+        printed = trial.run(
+            "run", "--config", config, "--root", root, code=0, SSL_CERT_FILE=str(tls[0])
+        )
     assert "notify.webhook: expected an answer 2xx, found 500" in printed
     assert "notify.email: the server refused it (SMTPAuthenticationError, 535)" in printed
     assert trial.found_in(config.read_bytes()) == ["webhook in the file"]  # so a leak would be seen
@@ -165,7 +177,12 @@ def test_commands_that_fail(trial: Trial, config: Path) -> None:
         "AWS_DEFAULT_REGION": "us-east-1",
     }
     model = next(trial.folder.glob("runs/sample/serving/[0-9]*"))
-    events = ["--events", yaml.safe_load(config.read_text())["data"]["events"], "--as-of", "2026-01-01"]
+    events = [
+        "--events",
+        yaml.safe_load(config.read_text())["data"]["events"],
+        "--as-of",
+        "2026-01-01",
+    ]
     asking = ["predict", "--model", model, *events, "--attempts", 1, "--server"]
     by_chat = ["--set", "notify={webhook: {url_env: CHAT}}"]
 
@@ -173,14 +190,33 @@ def test_commands_that_fail(trial: Trial, config: Path) -> None:
     told = trial.run("kubeflow", "compile", "--config", config, "--set", f"notify.webhook.url=http://c/{canary['CHAT']}",
                      "--output", out, code=2)  # fmt: skip
     assert "expected no address here" in told
-    trial.run("kubeflow", "submit", "--config", config, "--host", f"http://127.0.0.1:{port}", code=2)
-    trial.run("kubeflow", "submit", "--config", config, "--host", f"http://{canary['bucket']}@127.0.0.1:{port}", code=2)
-    assert "could not be reached" in trial.run("notify", "--test", "--config", config, *by_chat, code=2)
+    trial.run(
+        "kubeflow", "submit", "--config", config, "--host", f"http://127.0.0.1:{port}", code=2
+    )
+    trial.run(
+        "kubeflow",
+        "submit",
+        "--config",
+        config,
+        "--host",
+        f"http://{canary['bucket']}@127.0.0.1:{port}",
+        code=2,
+    )
+    assert "could not be reached" in trial.run(
+        "notify", "--test", "--config", config, *by_chat, code=2
+    )
     for scheme in ("http", "grpc"):
         trial.run(*asking, f"{scheme}://127.0.0.1:{port}", code=2)
         trial.run(*asking, f"{scheme}://me:{canary['bucket']}@127.0.0.1:{port}", code=2)
     trial.run("models", "list", "--models", "s3://bucket/serving", code=2, **closed)
-    trial.run("models", "list", "--models", f"s3://key:{canary['bucket']}@bucket/serving", code=2, **closed)
+    trial.run(
+        "models",
+        "list",
+        "--models",
+        f"s3://key:{canary['bucket']}@bucket/serving",
+        code=2,
+        **closed,
+    )
     wrong = [
         f"notify.webhook=https://chat/{canary['CHAT']}",
         f"notify.webhook.url=https://me:{canary['CHAT']}@chat",
@@ -189,7 +225,9 @@ def test_commands_that_fail(trial: Trial, config: Path) -> None:
         f"beam.args=[--s3_secret_access_key={canary['AWS_SECRET_ACCESS_KEY']}]",
     ]
     for setting in wrong:
-        trial.run("run", "--config", config, "--set", setting, "--root", trial.folder / "none", code=2)
+        trial.run(
+            "run", "--config", config, "--set", setting, "--root", trial.folder / "none", code=2
+        )
 
 
 def test_a_server_with_a_token_and_a_key(trial: Trial, tls: tuple[Path, Path]) -> None:
@@ -212,7 +250,9 @@ def test_a_server_with_a_token_and_a_key(trial: Trial, tls: tuple[Path, Path]) -
         address = lines[-1].partition("REST ")[2].partition(",")[0]
         for token, code in (("wrong", 401), (trial.canaries["MASTERY_SERVE_TOKEN"], 200)):
             headers = {"Authorization": f"Bearer {token}"}
-            answer = httpx.get(address, headers=headers, verify=context, trust_env=False, timeout=60)
+            answer = httpx.get(
+                address, headers=headers, verify=context, trust_env=False, timeout=60
+            )
             assert answer.status_code == code
             lines.append(answer.text)
         server.send_signal(signal.SIGTERM)
@@ -229,7 +269,14 @@ def test_no_canary_is_in_anything_that_was_left(trial: Trial) -> None:
         assert trial.found_in(arguments) == []
     files = [file for file in trial.folder.rglob("*") if file.is_file()]
     names = {file.name for file in files}
-    assert {"plan.json", "run.json", "manifest.json", "report.html", "metadata.sqlite", "pipeline.yaml"} <= names
+    assert {
+        "plan.json",
+        "run.json",
+        "manifest.json",
+        "report.html",
+        "metadata.sqlite",
+        "pipeline.yaml",
+    } <= names
     assert any(file.suffix == ".log" for file in files)
     for file in files:
         assert trial.found_in(file.read_bytes()) == [], file

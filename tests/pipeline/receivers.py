@@ -33,7 +33,9 @@ class Chat:
 
 
 @contextmanager
-def webhook(*answers: int, reason: str | None = None, location: str | None = None) -> Iterator[Chat]:
+def webhook(
+    *answers: int, reason: str | None = None, location: str | None = None
+) -> Iterator[Chat]:
     """Runs a server that takes JSON by POST.
 
     Args:
@@ -46,7 +48,9 @@ def webhook(*answers: int, reason: str | None = None, location: str | None = Non
         def do_POST(self) -> None:
             assert self.headers["Content-Type"] == "application/json"
             chat.received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(chat.answers.pop(0) if len(chat.answers) > 1 else chat.answers[0], reason)
+            self.send_response(
+                chat.answers.pop(0) if len(chat.answers) > 1 else chat.answers[0], reason
+            )
             if location:
                 self.send_header("Location", location)
             self.end_headers()
@@ -94,9 +98,13 @@ def mail_server(
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(*certificate)
 
-    def authenticate(_server: Any, _session: Any, _envelope: Any, _mechanism: str, data: Any) -> AuthResult:
+    def authenticate(
+        _server: Any, _session: Any, _envelope: Any, _mechanism: str, data: Any
+    ) -> AuthResult:
         assert isinstance(data, LoginPassword)
-        return AuthResult(success=(data.login.decode(), data.password.decode()) == login, handled=False)
+        return AuthResult(
+            success=(data.login.decode(), data.password.decode()) == login, handled=False
+        )
 
     controller = Controller(
         mailbox,
@@ -135,6 +143,8 @@ def make_certificate(folder: Path) -> tuple[Path, Path]:
     files[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     plain = serialization.NoEncryption()
     files[1].write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, plain)
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, plain
+        )
     )
     return files

@@ -40,7 +40,9 @@ def start(tmp_path: Path, config: Config) -> Started:
         report: int | None = State.COMPLETE,
         pushed: str | None = None,
     ) -> pipeline_pb2.Pipeline:
-        plan = compile_plan(create_pipeline(changed or config, Layout(tmp_path, config.name)), run_id)
+        plan = compile_plan(
+            create_pipeline(changed or config, Layout(tmp_path, config.name)), run_id
+        )
         publish(plan, "ExampleGen", State.COMPLETE, examples)
         if report is not None:
             publish(plan, "Pusher", State.CACHED, f"pushed by {run_id}", pushed)
@@ -56,19 +58,24 @@ def open_metadata(plan: pipeline_pb2.Pipeline) -> Store:
     return Store(connection_config(Metadata(), Layout(root, "sample")))  # type: ignore[call-arg]
 
 
-def publish(plan: pipeline_pb2.Pipeline, node: str, state: int, uri: str, pushed: str | None = None) -> None:
+def publish(
+    plan: pipeline_pb2.Pipeline, node: str, state: int, uri: str, pushed: str | None = None
+) -> None:
     [spec] = [item.pipeline_node for item in plan.nodes if item.pipeline_node.node_info.id == node]
     with open_metadata(plan) as handle:
         contexts = context_lib.prepare_contexts(handle, spec.contexts)
         known = handle.store.get_artifacts_by_uri(uri)
         kind = handle.store.put_artifact_type(mlmd.ArtifactType(name=node))
-        artifact = known[0] if known else mlmd.Artifact(type_id=kind, uri=uri, state=mlmd.Artifact.LIVE)
+        artifact = (
+            known[0] if known else mlmd.Artifact(type_id=kind, uri=uri, state=mlmd.Artifact.LIVE)
+        )
         if pushed:
             artifact.custom_properties["pushed_destination"].string_value = pushed
         event = mlmd.Event(type=mlmd.Event.OUTPUT)
         event.path.steps.add().key = "output"
         execution = mlmd.Execution(
-            type_id=handle.store.put_execution_type(mlmd.ExecutionType(name=node)), last_known_state=state
+            type_id=handle.store.put_execution_type(mlmd.ExecutionType(name=node)),
+            last_known_state=state,
         )
         handle.store.put_execution(execution, [(artifact, event)], contexts)
 
@@ -113,7 +120,9 @@ def test_data_of_an_older_run_are_new_after_others(start: Started) -> None:
 
 
 @pytest.mark.parametrize("report", [State.FAILED, State.CANCELED, State.RUNNING, None])
-def test_after_a_run_that_did_not_end_well_there_is_something_to_do(start: Started, report: int | None) -> None:
+def test_after_a_run_that_did_not_end_well_there_is_something_to_do(
+    start: Started, report: int | None
+) -> None:
     start("1", "a")
     start("2", "a", report=report)
     assert seen(start("3", "a", report=None)) is None
@@ -125,7 +134,9 @@ def test_a_changed_configuration_runs(start: Started, config: Config) -> None:
     changed = config.model_copy(update={"training": training})
     assert seen(start("2", "a", changed=changed, report=None)) is None
     start("3", "a", changed=changed)
-    assert seen(start("4", "a", changed=changed, report=None)) == SeenBefore(run="3", pushed_version=None)
+    assert seen(start("4", "a", changed=changed, report=None)) == SeenBefore(
+        run="3", pushed_version=None
+    )
 
 
 def test_the_fingerprint_is_of_the_plan_and_not_of_the_run(
@@ -133,7 +144,9 @@ def test_the_fingerprint_is_of_the_plan_and_not_of_the_run(
 ) -> None:
     def fingerprint(run_id: str) -> set[str]:
         plan = compile_plan(create_pipeline(config, Layout(tmp_path, config.name)), run_id)
-        contexts = (context for node in plan.nodes for context in node.pipeline_node.contexts.contexts)
+        contexts = (
+            context for node in plan.nodes for context in node.pipeline_node.contexts.contexts
+        )
         runs = (context for context in contexts if context.type.name == "pipeline_run")
         return {context.properties[PLAN_FINGERPRINT].field_value.string_value for context in runs}
 

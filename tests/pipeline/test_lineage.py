@@ -29,10 +29,13 @@ def store_of(layout: Layout) -> MetadataStore:
 def execute(store: MetadataStore, layout: Layout, node: str, *, folder: bool = True) -> int:
     """Puts an execution into the store, and its output below the root, as TFX's launcher does."""
     context = mlmd.Context(
-        type_id=store.put_context_type(mlmd.ContextType(name="node")), name=f"{layout.store_name}.{node}"
+        type_id=store.put_context_type(mlmd.ContextType(name="node")),
+        name=f"{layout.store_name}.{node}",
     )
     kind = store.put_execution_type(mlmd.ExecutionType(name=node))
-    number, _, _ = store.put_execution(mlmd.Execution(type_id=kind), [], [context], reuse_context_if_already_exist=True)
+    number, _, _ = store.put_execution(
+        mlmd.Execution(type_id=kind), [], [context], reuse_context_if_already_exist=True
+    )
     if folder:
         (layout.nodes / node / "model" / str(number)).mkdir(parents=True)
         (layout.nodes / node / "model" / str(number) / "weights").write_text(f"of {number}")
@@ -44,7 +47,11 @@ def check(layout: Layout, store: MetadataStore | None = None) -> None:
 
 
 def contents(folder: Path) -> dict[str, str]:
-    return {str(file.relative_to(folder)): file.read_text() for file in folder.rglob("*") if file.is_file()}
+    return {
+        str(file.relative_to(folder)): file.read_text()
+        for file in folder.rglob("*")
+        if file.is_file()
+    }
 
 
 @pytest.fixture
@@ -55,7 +62,9 @@ def layout(tmp_path: Path) -> Layout:
     for node in ("ExampleGen", "Trainer", "Trainer"):
         execute(store, layout, node)
     execute(store, layout, "Trainer", folder=False)
-    (layout.nodes / "Trainer" / ".system" / "stateful_working_dir" / "20260101-000000-abcdef").mkdir(parents=True)
+    (
+        layout.nodes / "Trainer" / ".system" / "stateful_working_dir" / "20260101-000000-abcdef"
+    ).mkdir(parents=True)
     return layout
 
 
@@ -68,7 +77,9 @@ def test_a_store_that_knows_everything_is_fine(layout: Layout) -> None:
 
 def test_a_lost_store_is_refused(layout: Layout) -> None:
     layout.metadata.unlink()
-    with pytest.raises(MetadataError, match="does not know ExampleGen/model/1 in it: the store was lost") as caught:
+    with pytest.raises(
+        MetadataError, match="does not know ExampleGen/model/1 in it: the store was lost"
+    ) as caught:
         check(layout)
     assert f"move {layout.nodes} away to begin anew" in str(caught.value)
     shutil.move(layout.nodes, layout.root / "kept")
@@ -101,19 +112,27 @@ def test_a_root_that_was_moved_with_its_store_is_fine(layout: Layout, tmp_path: 
     check(moved)
 
 
-def test_another_kind_of_store_is_refused(layout: Layout, mariadb: MariaDB, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_kind_of_store_is_refused(
+    layout: Layout, mariadb: MariaDB, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name, value in mariadb.environment("switched").items():
         monkeypatch.setenv(name, value)
     with pytest.raises(MetadataError, match=r"or metadata\.store was changed"):
         check(layout, connect(connection_config(Metadata(store="mysql"), layout)))
 
 
-def test_a_run_on_a_lost_store_changes_nothing_and_says_what_to_do(layout: Layout, tmp_path: Path) -> None:
+def test_a_run_on_a_lost_store_changes_nothing_and_says_what_to_do(
+    layout: Layout, tmp_path: Path
+) -> None:
     layout.metadata.unlink()
     before = contents(layout.nodes)
     for table in ("events", "outcomes"):
         (tmp_path / f"{table}.csv").write_text("learner_id,unit_id\n")
-    options = ["name=algebra", f"data.events={tmp_path}/events.csv", f"data.outcomes={tmp_path}/outcomes.csv"]
+    options = [
+        "name=algebra",
+        f"data.events={tmp_path}/events.csv",
+        f"data.outcomes={tmp_path}/outcomes.csv",
+    ]
     ran = subprocess.run(
         [
             sys.executable, "-m", "pipeline.cli.main", "run", "--config", str(SAMPLE), "--root", str(layout.root),
@@ -122,5 +141,8 @@ def test_a_run_on_a_lost_store_changes_nothing_and_says_what_to_do(layout: Layou
         capture_output=True, text=True, check=False, cwd=REPOSITORY, env={**os.environ},
     )  # fmt: skip
     assert ran.returncode == 2, ran.stdout + ran.stderr
-    assert f"metadata: expected the store of {layout.nodes}, found one that does not know" in ran.stdout
+    assert (
+        f"metadata: expected the store of {layout.nodes}, found one that does not know"
+        in ran.stdout
+    )
     assert contents(layout.nodes) == before

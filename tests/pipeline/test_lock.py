@@ -12,7 +12,11 @@ from pipeline.lock import lock_root
 
 
 def test_a_second_run_is_kept_out(tmp_path: Path) -> None:
-    with lock_root(tmp_path), pytest.raises(MasteryError, match="another run is using it"), lock_root(tmp_path):
+    with (
+        lock_root(tmp_path),
+        pytest.raises(MasteryError, match="another run is using it"),
+        lock_root(tmp_path),
+    ):
         pass
     with lock_root(tmp_path):
         pass
@@ -20,6 +24,9 @@ def test_a_second_run_is_kept_out(tmp_path: Path) -> None:
 
 def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / ".lock").symlink_to(tmp_path / "made")
-    with pytest.raises(NotAFileError, match=r"\.lock: expected a file of ours, found a link"), lock_root(tmp_path):
+    with (
+        pytest.raises(NotAFileError, match=r"\.lock: expected a file of ours, found a link"),
+        lock_root(tmp_path),
+    ):
         pass
     assert not (tmp_path / "made").exists()

@@ -44,13 +44,17 @@ def test_a_file_that_is_no_database_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-def test_what_one_connection_puts_another_gets(mariadb: MariaDB, monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+def test_what_one_connection_puts_another_gets(
+    mariadb: MariaDB, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
     connection = connection_to(mariadb, f"both_{len(host)}", monkeypatch, HOST=host)
     kind = connect(connection).put_artifact_type(metadata_store_pb2.ArtifactType(name="Model"))
     assert connect(connection).get_artifact_type("Model").id == kind
 
 
-def test_a_wrong_password_is_told_without_any_password(mariadb: MariaDB, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_password_is_told_without_any_password(
+    mariadb: MariaDB, monkeypatch: pytest.MonkeyPatch
+) -> None:
     connection = connection_to(mariadb, "algebra", monkeypatch, PASSWORD="a-wrong-one")
     with pytest.raises(MetadataError) as caught:
         connect(connection, patience=0)
@@ -61,10 +65,16 @@ def test_a_wrong_password_is_told_without_any_password(mariadb: MariaDB, monkeyp
     assert PASSWORD not in text
 
 
-@pytest.mark.parametrize(("host", "reason"), [("127.0.0.1", "refused"), ("nowhere.invalid", "not known|resolution")])
-def test_a_host_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch, host: str, reason: str) -> None:
+@pytest.mark.parametrize(
+    ("host", "reason"), [("127.0.0.1", "refused"), ("nowhere.invalid", "not known|resolution")]
+)
+def test_a_host_that_does_not_answer_is_named(
+    monkeypatch: pytest.MonkeyPatch, host: str, reason: str
+) -> None:
     absent = MariaDB(free_port(), Path())
-    with pytest.raises(MetadataError, match=f"{host}:{absent.port} for the database algebra.*({reason})") as caught:
+    with pytest.raises(
+        MetadataError, match=f"{host}:{absent.port} for the database algebra.*({reason})"
+    ) as caught:
         connect(connection_to(absent, "algebra", monkeypatch, HOST=host), patience=0)
     assert PASSWORD not in str(caught.value)
 
@@ -112,7 +122,9 @@ def test_a_locked_file_is_said_to_be_locked_and_by_whom(
     connection = connection_config(Metadata(), layout)
     store = connect(connection)
     with subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(layout.metadata), kind], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", HOLD, str(layout.metadata), kind],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     ) as holder:
         assert holder.stdin
         assert holder.stdout
@@ -130,5 +142,7 @@ def test_a_locked_file_is_said_to_be_locked_and_by_whom(
 def test_a_folder_in_the_file_s_place_is_an_error(tmp_path: Path) -> None:
     layout = Layout(tmp_path, "algebra")
     layout.metadata.mkdir()
-    with pytest.raises(MetadataError, match=r"metadata\.sqlite: expected a file that can be written, found: unable"):
+    with pytest.raises(
+        MetadataError, match=r"metadata\.sqlite: expected a file that can be written, found: unable"
+    ):
         connect(connection_config(Metadata(), layout))

@@ -34,10 +34,17 @@ def write(root: Path, files: dict[str, bytes]) -> None:
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    return {
+        str(file.relative_to(folder)): file.read_bytes()
+        for file in folder.rglob("*")
+        if file.is_file()
+    }
 
 
-FOLDER = {"nodes/Gen/examples/7/Split-train/0.gz": b"0" * 1000, "nodes/Gen/examples/7/summary.json": b""}
+FOLDER = {
+    "nodes/Gen/examples/7/Split-train/0.gz": b"0" * 1000,
+    "nodes/Gen/examples/7/summary.json": b"",
+}
 
 
 def test_a_folder_and_a_file_arrive_as_they_were(here: Mirror, there: Mirror) -> None:
@@ -48,8 +55,12 @@ def test_a_folder_and_a_file_arrive_as_they_were(here: Mirror, there: Mirror) ->
     assert tree(there.root) == tree(here.root)
 
 
-def test_google_cloud_storage_keeps_folders_and_versions_too(gcs_bucket: str, tmp_path: Path) -> None:
-    here, there = (Mirror(f"{gcs_bucket}/deployment", tmp_path / name) for name in ("here", "there"))
+def test_google_cloud_storage_keeps_folders_and_versions_too(
+    gcs_bucket: str, tmp_path: Path
+) -> None:
+    here, there = (
+        Mirror(f"{gcs_bucket}/deployment", tmp_path / name) for name in ("here", "there")
+    )
     write(here.root, FOLDER | MODEL)
     here.push([here.root / "nodes/Gen/examples/7"])
     here.push_version(here.root / "serving/17")
@@ -65,7 +76,9 @@ def test_a_folder_without_files_arrives(here: Mirror, there: Mirror) -> None:
     there.pull([there.root / "empty"])
 
 
-def test_what_is_here_already_is_not_moved_again(here: Mirror, there: Mirror, bucket: Bucket) -> None:
+def test_what_is_here_already_is_not_moved_again(
+    here: Mirror, there: Mirror, bucket: Bucket
+) -> None:
     write(here.root, FOLDER)
     here.push([here.root / "nodes/Gen/examples/7"])
     there.pull([there.root / "nodes/Gen/examples/7"])
@@ -78,7 +91,10 @@ def test_what_is_here_already_is_not_moved_again(here: Mirror, there: Mirror, bu
 
 
 def test_a_folder_that_was_not_pushed_is_an_error_that_names_it(there: Mirror) -> None:
-    with pytest.raises(ObjectStoreError, match=rf"{there.url}/nodes/Gen/examples/8: expected a folder .*, found none"):
+    with pytest.raises(
+        ObjectStoreError,
+        match=rf"{there.url}/nodes/Gen/examples/8: expected a folder .*, found none",
+    ):
         there.pull([there.root / "nodes/Gen/examples/8"])
 
 
@@ -92,7 +108,9 @@ def test_an_upload_that_was_cut_off_is_the_same_as_none(
     def cut_off(*_: Any, **__: Any) -> None:
         raise ConnectionResetError("the container was stopped")
 
-    monkeypatch.setattr(here._store, "pipe_file", cut_off)  # the list of files is what a push ends with
+    monkeypatch.setattr(
+        here._store, "pipe_file", cut_off
+    )  # the list of files is what a push ends with
     with pytest.raises(ObjectStoreError, match="the container was stopped"):
         here.push([here.root / folder])
     assert [key for key in bucket.names() if key.endswith("0.gz")]
@@ -102,19 +120,27 @@ def test_an_upload_that_was_cut_off_is_the_same_as_none(
         there.pull([there.root / folder])
 
 
-def test_a_file_of_another_size_than_was_pushed_is_an_error(here: Mirror, there: Mirror, bucket: Bucket) -> None:
+def test_a_file_of_another_size_than_was_pushed_is_an_error(
+    here: Mirror, there: Mirror, bucket: Bucket
+) -> None:
     write(here.root, FOLDER)
     here.push([here.root / "nodes/Gen/examples/7"])
     key = "deployment/nodes/Gen/examples/7/Split-train/0.gz"
     bucket.client.put_object(Bucket=bucket.name, Key=key, Body=b"0" * 999)
-    with pytest.raises(ObjectStoreError, match=r"0\.gz: expected a file of 1000 bytes, found 999 bytes"):
+    with pytest.raises(
+        ObjectStoreError, match=r"0\.gz: expected a file of 1000 bytes, found 999 bytes"
+    ):
         there.pull([there.root / "nodes/Gen/examples/7"])
 
 
-def test_an_outline_has_whole_folders_and_nothing_in_them(here: Mirror, there: Mirror, bucket: Bucket) -> None:
+def test_an_outline_has_whole_folders_and_nothing_in_them(
+    here: Mirror, there: Mirror, bucket: Bucket
+) -> None:
     write(here.root, FOLDER)
     here.push([here.root / "nodes/Gen/examples/7"])
-    bucket.client.put_object(Bucket=bucket.name, Key="deployment/nodes/Gen/examples/8/half", Body=b"")
+    bucket.client.put_object(
+        Bucket=bucket.name, Key="deployment/nodes/Gen/examples/8/half", Body=b""
+    )
     there.outline(there.root / "nodes/Gen")
     assert [path.name for path in (there.root / "nodes/Gen/examples").iterdir()] == ["7"]
     assert tree(there.root) == {}
@@ -123,7 +149,12 @@ def test_an_outline_has_whole_folders_and_nothing_in_them(here: Mirror, there: M
 
 MODEL = {
     f"serving/17/{name}": b"x"
-    for name in ("saved_model.pb", "manifest.json", "variables/variables.index", "assets/vocabulary")
+    for name in (
+        "saved_model.pb",
+        "manifest.json",
+        "variables/variables.index",
+        "assets/vocabulary",
+    )
 }
 
 
@@ -171,7 +202,8 @@ def test_an_outline_of_versions_has_every_number(here: Mirror, there: Mirror) ->
 def test_a_bucket_that_is_not_there_and_a_wrong_address_are_told(tmp_path: Path) -> None:
     write(tmp_path, {"file": b"x"})
     with pytest.raises(
-        ObjectStoreError, match=r"s3://not-there/a: expected to be allowed to write .*bucket does not exist"
+        ObjectStoreError,
+        match=r"s3://not-there/a: expected to be allowed to write .*bucket does not exist",
     ):
         Mirror("s3://not-there/a", tmp_path).push([tmp_path / "file"])
     with pytest.raises(ObjectStoreError, match="expected an address such as s3://bucket/folder"):
@@ -186,26 +218,43 @@ def below(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_list_of_files_cannot_name_one_elsewhere(there: Mirror, bucket: Bucket, tmp_path: Path, name: str) -> None:
+def test_a_list_of_files_cannot_name_one_elsewhere(
+    there: Mirror, bucket: Bucket, tmp_path: Path, name: str
+) -> None:
     listed = json.dumps({"files": {"whole": 1, name: 1}}).encode()
-    bucket.client.put_object(Bucket=bucket.name, Key="deployment/nodes/Gen/7/.complete", Body=listed)
+    bucket.client.put_object(
+        Bucket=bucket.name, Key="deployment/nodes/Gen/7/.complete", Body=listed
+    )
     bucket.client.put_object(Bucket=bucket.name, Key="deployment/nodes/Gen/7/whole", Body=b"x")
-    with pytest.raises(UnsafePathError, match=r"expected the name of a file below .*nodes/Gen/7, found"):
+    with pytest.raises(
+        UnsafePathError, match=r"expected the name of a file below .*nodes/Gen/7, found"
+    ):
         there.pull([there.root / "nodes/Gen/7"])
     assert below(tmp_path) == []
 
 
 @pytest.mark.parametrize(
-    "content", [b"[]", b"{}", b'{"files": [1]}', b'{"files": {"a": "1"}}', b'{"files": {"a": true}}']
+    "content",
+    [b"[]", b"{}", b'{"files": [1]}', b'{"files": {"a": "1"}}', b'{"files": {"a": true}}'],
 )
-def test_a_list_of_files_that_is_none_is_told(there: Mirror, bucket: Bucket, content: bytes) -> None:
-    bucket.client.put_object(Bucket=bucket.name, Key="deployment/nodes/Gen/7/.complete", Body=content)
-    with pytest.raises(ObjectStoreError, match=r"7/\.complete: expected the sizes of the folder's files"):
+def test_a_list_of_files_that_is_none_is_told(
+    there: Mirror, bucket: Bucket, content: bytes
+) -> None:
+    bucket.client.put_object(
+        Bucket=bucket.name, Key="deployment/nodes/Gen/7/.complete", Body=content
+    )
+    with pytest.raises(
+        ObjectStoreError, match=r"7/\.complete: expected the sizes of the folder's files"
+    ):
         there.pull([there.root / "nodes/Gen/7"])
 
 
-@pytest.mark.parametrize("key", ["nodes/../../../out", "nodes/Gen//8", "nodes/a\\b", "nodes/a/../../b"])
-def test_an_outline_makes_no_folder_elsewhere(there: Mirror, bucket: Bucket, tmp_path: Path, key: str) -> None:
+@pytest.mark.parametrize(
+    "key", ["nodes/../../../out", "nodes/Gen//8", "nodes/a\\b", "nodes/a/../../b"]
+)
+def test_an_outline_makes_no_folder_elsewhere(
+    there: Mirror, bucket: Bucket, tmp_path: Path, key: str
+) -> None:
     for name in (key, "nodes/Gen/7"):
         bucket.client.put_object(Bucket=bucket.name, Key=f"deployment/{name}/.complete", Body=b"{}")
     with pytest.raises(UnsafePathError, match="expected the name of a file below"):
@@ -215,22 +264,34 @@ def test_an_outline_makes_no_folder_elsewhere(there: Mirror, bucket: Bucket, tmp
 
 def test_an_outline_of_versions_takes_ascii_numbers_only(there: Mirror, bucket: Bucket) -> None:
     for name in ("17", "\u0663", "..", "gpu"):
-        bucket.client.put_object(Bucket=bucket.name, Key=f"deployment/serving/{name}/saved_model.pb", Body=b"x")
+        bucket.client.put_object(
+            Bucket=bucket.name, Key=f"deployment/serving/{name}/saved_model.pb", Body=b"x"
+        )
     there.outline_versions(there.root / "serving")
     assert below(there.root) == ["serving", "serving/17"]
 
 
-def test_a_path_of_the_metadata_store_cannot_lead_out_of_the_root(there: Mirror, tmp_path: Path) -> None:
+def test_a_path_of_the_metadata_store_cannot_lead_out_of_the_root(
+    there: Mirror, tmp_path: Path
+) -> None:
     path = there.root / "nodes" / ".." / ".." / "out"
-    for attempt in (lambda: there.covers(path), lambda: there.pull([path]), lambda: there.push([path])):
-        with pytest.raises(UnsafePathError, match=r"'nodes/\.\./\.\./out': expected the name of a file below"):
+    for attempt in (
+        lambda: there.covers(path),
+        lambda: there.pull([path]),
+        lambda: there.push([path]),
+    ):
+        with pytest.raises(
+            UnsafePathError, match=r"'nodes/\.\./\.\./out': expected the name of a file below"
+        ):
             attempt()
     assert not there.covers(tmp_path / "elsewhere")
     with pytest.raises(UnsafePathError, match=r"expected a path below .*there"):
         there.pull([tmp_path / "elsewhere"])
 
 
-def test_no_link_is_followed_in_either_direction(here: Mirror, there: Mirror, bucket: Bucket, tmp_path: Path) -> None:
+def test_no_link_is_followed_in_either_direction(
+    here: Mirror, there: Mirror, bucket: Bucket, tmp_path: Path
+) -> None:
     secret = tmp_path / "secret"
     secret.write_text("precious")
     write(here.root, FOLDER)
@@ -258,6 +319,8 @@ def test_nobody_else_may_read_what_is_pushed(here: Mirror, bucket: Bucket) -> No
 
 
 def test_an_address_with_a_password_is_refused_without_it(tmp_path: Path) -> None:
-    with pytest.raises(ObjectStoreError, match=r"s3://\.\.\.@bucket/a: expected an address without user") as told:
+    with pytest.raises(
+        ObjectStoreError, match=r"s3://\.\.\.@bucket/a: expected an address without user"
+    ) as told:
         Mirror("s3://key:canary@bucket/a", tmp_path)
     assert "canary" not in str(told.value)

@@ -26,7 +26,9 @@ def config(tmp_path: Path) -> Config:
     from components.simulator.simulate import simulate
 
     simulate(600, 3, tmp_path / "log")
-    tables = [f"data.{table}={tmp_path / 'log' / table}.parquet" for table in ("events", "outcomes")]
+    tables = [
+        f"data.{table}={tmp_path / 'log' / table}.parquet" for table in ("events", "outcomes")
+    ]
     return load_config(SAMPLE, [*tables, "beam.partitions=1"])
 
 
@@ -44,26 +46,37 @@ def test_nodes_find_what_others_wrote_and_a_cached_one_moves_nothing(
     shutil.copyfile(config.schema_, snapshot)
     mirror.push([snapshot])
 
-    def launch(node_id: str, run: str, *, use_cache: bool = True, store: Any = store) -> tuple[str, set[str]]:
+    def launch(
+        node_id: str, run: str, *, use_cache: bool = True, store: Any = store
+    ) -> tuple[str, set[str]]:
         """Runs a node with an empty root; returns its state and the nodes of which there are files afterwards."""
         shutil.rmtree(layout.root)
         layout.root.mkdir()
         plan = compile_plan(create_pipeline(config, layout), run)
         result = launch_node(plan, node_id, store=store, mirror=mirror, use_cache=use_cache)
-        files = [file.relative_to(layout.nodes) for file in layout.nodes.rglob("*") if file.is_file()]
+        files = [
+            file.relative_to(layout.nodes) for file in layout.nodes.rglob("*") if file.is_file()
+        ]
         return result.state, {file.parts[0] for file in files}
 
     assert launch("ExampleGen", "first") == ("done", {"ExampleGen"})
     assert launch("StatisticsGen", "first") == ("done", {"ExampleGen", "StatisticsGen"})
     assert launch("ImportSchemaGen", "first") == ("done", {"ImportSchemaGen"})
-    assert launch("ExampleValidator", "first") == ("done", {"StatisticsGen", "ImportSchemaGen", "ExampleValidator"})
+    assert launch("ExampleValidator", "first") == (
+        "done",
+        {"StatisticsGen", "ImportSchemaGen", "ExampleValidator"},
+    )
     for node_id in NODES:
         assert launch(node_id, "second") == ("cached", set())
 
     assert launch("ExampleGen", "third") == ("cached", set())
-    [whole] = [name for name in bucket.names() if "/ExampleGen/" in name and name.endswith(".complete")]
+    [whole] = [
+        name for name in bucket.names() if "/ExampleGen/" in name and name.endswith(".complete")
+    ]
     bucket.client.delete_object(Bucket=bucket.name, Key=whole)
-    with pytest.raises(MasteryError, match=rf"{mirror.url}/{config.name}/nodes/ExampleGen/examples/1: expected"):
+    with pytest.raises(
+        MasteryError, match=rf"{mirror.url}/{config.name}/nodes/ExampleGen/examples/1: expected"
+    ):
         launch("StatisticsGen", "third", use_cache=False)
     failed = connect(store).get_executions()[-1]
     assert failed.last_known_state == failed.FAILED

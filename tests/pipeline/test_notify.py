@@ -19,10 +19,18 @@ from tests.ports import free_port
 
 SECRET = "s3cret-word"
 GATE = FailedGate(
-    text="recall of low >= 0.85: 0.821 FAILED (0.029 below)", metric="recall", bound="min", threshold=0.85, value=0.821
+    text="recall of low >= 0.85: 0.821 FAILED (0.029 below)",
+    metric="recall",
+    bound="min",
+    threshold=0.85,
+    value=0.821,
 )
 FAILED = Outcome(
-    name="algebra", state="gates failed", run="20261120-040000-abc123", gates_failed=[GATE], report="/runs/report.html"
+    name="algebra",
+    state="gates failed",
+    run="20261120-040000-abc123",
+    gates_failed=[GATE],
+    report="/runs/report.html",
 )
 
 
@@ -37,8 +45,16 @@ def by_webhook(url: str, **more: Any) -> Notify:
 
 
 def by_mail(port: int, host: str = "localhost", **more: Any) -> Notify:
-    email = {"host": host, "port": port, "tls": "none", "sender": "Mastery <mastery@example.org>", **more}
-    return Notify.model_validate({"email": {"to": ["owner@example.org", "team@example.org"], **email}})
+    email = {
+        "host": host,
+        "port": port,
+        "tls": "none",
+        "sender": "Mastery <mastery@example.org>",
+        **more,
+    }
+    return Notify.model_validate(
+        {"email": {"to": ["owner@example.org", "team@example.org"], **email}}
+    )
 
 
 def test_a_webhook_gets_text_for_people_and_fields_for_machines() -> None:
@@ -81,7 +97,9 @@ def test_nobody_there_is_one_line_without_the_address(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("CHAT", f"http://127.0.0.1:{free_port()}/{SECRET}")
-    config = Notify.model_validate({"webhook": {"url_env": "CHAT"}, "email": by_mail(free_port()).email})
+    config = Notify.model_validate(
+        {"webhook": {"url_env": "CHAT"}, "email": by_mail(free_port()).email}
+    )
     notify(config, FAILED)
     told = capsys.readouterr()
     assert told.out == ""
@@ -109,17 +127,24 @@ def test_a_mail_by_starttls_and_login(tmp_path: Path, monkeypatch: pytest.Monkey
         monkeypatch.setenv("WORD", "another")
         [refused] = deliver(config, FAILED)
     [mail] = mailbox.mails
-    assert (mail["Subject"], mail["To"]) == ("Mastery, algebra: gates failed", "owner@example.org, team@example.org")
+    assert (mail["Subject"], mail["To"]) == (
+        "Mastery, algebra: gates failed",
+        "owner@example.org, team@example.org",
+    )
     assert mail["From"] == "Mastery <mastery@example.org>"
     assert mail["Message-ID"].endswith("@example.org>")
     assert mail.get_payload().splitlines() == FAILED.text.splitlines()
     assert refused == "notify.email: the server refused it (SMTPAuthenticationError, 535)"
 
 
-def test_a_server_that_nobody_vouches_for_gets_no_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_nobody_vouches_for_gets_no_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("WORD", SECRET)
     with mail_server(make_certificate(tmp_path), login=("mastery", SECRET)) as mailbox:
-        [problem] = deliver(by_mail(mailbox.port, tls="starttls", user="mastery", password_env="WORD"), FAILED)
+        [problem] = deliver(
+            by_mail(mailbox.port, tls="starttls", user="mastery", password_env="WORD"), FAILED
+        )
     assert "certificate cannot be trusted" in problem
     assert mailbox.mails == []
 
@@ -136,7 +161,8 @@ def test_only_what_is_asked_for_is_told() -> None:
             notify(by_webhook(chat.url), FAILED.model_copy(update={"state": state}))
         assert [sent["state"] for sent in chat.received] == ["gates failed", "failed"]
         notify(
-            by_webhook(chat.url, on=["passed"]), Outcome(name="algebra", state="passed", pushed_version="/serving/17")
+            by_webhook(chat.url, on=["passed"]),
+            Outcome(name="algebra", state="passed", pushed_version="/serving/17"),
         )
     assert "a new version is pushed" in chat.received[-1]["text"]
     assert "Pushed: /serving/17" in chat.received[-1]["text"]
@@ -145,13 +171,17 @@ def test_only_what_is_asked_for_is_told() -> None:
 def test_the_outcome_of_a_run_names_its_gates_or_its_error(tmp_path: Path) -> None:
     metrics = tmp_path / "metrics.json"
     held = {**GATE.model_dump(), "passed": True, "class": None}
-    metrics.write_text(json.dumps({"gates": [held, {**GATE.model_dump(), "passed": False, "class": "low"}]}))
+    metrics.write_text(
+        json.dumps({"gates": [held, {**GATE.model_dump(), "passed": False, "class": "low"}]})
+    )
     shared = {"run": FAILED.run, "name": "algebra", "started": datetime.now(UTC)}
     gated = RunRecord.model_validate(
         {**shared, "state": "gates failed", "metrics": str(metrics), "report": "/runs/report.html"}
     )
     assert outcome_of(gated) == FAILED
-    broken = outcome_of(RunRecord.model_validate({**shared, "state": "failed", "error": "x" * 5000}))
+    broken = outcome_of(
+        RunRecord.model_validate({**shared, "state": "failed", "error": "x" * 5000})
+    )
     assert len(broken.text) < 2500
     assert broken.error == "x" * 5000
 
@@ -180,7 +210,9 @@ def test_what_is_wrong_is_told_before_the_run(section: dict[str, Any], message: 
 
 
 HOSTILE = Outcome(
-    name="algebra", state="failed", error="class <!channel> of <http://evil.example|it> & @all\x1b[2J\nSubject: other"
+    name="algebra",
+    state="failed",
+    error="class <!channel> of <http://evil.example|it> & @all\x1b[2J\nSubject: other",
 )
 
 
@@ -188,7 +220,10 @@ def test_a_chat_gets_no_orders_and_a_program_gets_the_text_as_it_is() -> None:
     with webhook() as chat:
         assert deliver(by_webhook(chat.url), HOSTILE) == []
     [sent] = chat.received
-    assert "class &lt;!channel&gt; of &lt;http://evil.example|it&gt; &amp; @\u200ball\\u001b[2J\n" in sent["text"]
+    assert (
+        "class &lt;!channel&gt; of &lt;http://evil.example|it&gt; &amp; @\u200ball\\u001b[2J\n"
+        in sent["text"]
+    )
     assert sent["error"] == HOSTILE.error
 
 
@@ -211,4 +246,6 @@ def test_a_redirection_is_not_followed() -> None:
 
 def test_the_words_of_a_server_are_not_repeated() -> None:
     with webhook(404, reason=f"no hook {SECRET}") as chat:
-        assert deliver(by_webhook(chat.url), FAILED) == ["notify.webhook: expected an answer 2xx, found 404 Not Found"]
+        assert deliver(by_webhook(chat.url), FAILED) == [
+            "notify.webhook: expected an answer 2xx, found 404 Not Found"
+        ]

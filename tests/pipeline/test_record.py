@@ -9,12 +9,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.layout import Layout
-from pipeline.record import NodeRecord, RunRecord, new_run_id, read_records, run_folder, write_record
+from pipeline.record import (
+    NodeRecord,
+    RunRecord,
+    new_run_id,
+    read_records,
+    run_folder,
+    write_record,
+)
 
 
 def record(layout: Layout, **changes: object) -> RunRecord:
     run = new_run_id()
-    made = RunRecord.model_validate({"run": run, "name": layout.name, "started": datetime.now(UTC), **changes})
+    made = RunRecord.model_validate(
+        {"run": run, "name": layout.name, "started": datetime.now(UTC), **changes}
+    )
     folder = run_folder(layout, run)
     folder.mkdir(parents=True)
     write_record(folder, made)
@@ -23,7 +32,12 @@ def record(layout: Layout, **changes: object) -> RunRecord:
 
 def test_records_come_back_as_written(tmp_path: Path) -> None:
     layout = Layout(tmp_path, "algebra")
-    written = record(layout, state="passed", seconds=12.5, nodes=[NodeRecord(id="Trainer", state="done", seconds=3.0)])
+    written = record(
+        layout,
+        state="passed",
+        seconds=12.5,
+        nodes=[NodeRecord(id="Trainer", state="done", seconds=3.0)],
+    )
     assert read_records(tmp_path) == [written]
     assert read_records(tmp_path, "other") == []
     assert [file.name for file in run_folder(layout, written.run).iterdir()] == ["run.json"]

@@ -19,7 +19,10 @@ RUN = "20260101-000000-abcdef"
 
 def execution(store: MetadataStore, layout: Layout, node: str, state: int, run: str = RUN) -> int:
     """Puts an execution into the store as TFX's launcher does, with output folders as it makes them."""
-    kinds = {name: store.put_context_type(mlmd.ContextType(name=name)) for name in ("pipeline_run", "node")}
+    kinds = {
+        name: store.put_context_type(mlmd.ContextType(name=name))
+        for name in ("pipeline_run", "node")
+    }
     kind = store.put_execution_type(mlmd.ExecutionType(name=f"components.{node}"))
     contexts = [
         mlmd.Context(type_id=kinds["pipeline_run"], name=run),
@@ -47,7 +50,11 @@ def test_only_the_unfinished_of_that_run_are_cancelled(tmp_path: Path) -> None:
     assert cancel_unfinished(store, layout, RUN) == ["Trainer"]
 
     states = {item.id: item.last_known_state for item in store.get_executions()}
-    assert states == {done: mlmd.Execution.COMPLETE, half: mlmd.Execution.CANCELED, other: mlmd.Execution.RUNNING}
+    assert states == {
+        done: mlmd.Execution.COMPLETE,
+        half: mlmd.Execution.CANCELED,
+        other: mlmd.Execution.RUNNING,
+    }
     left = sorted(str(file.relative_to(layout.nodes)) for file in layout.nodes.rglob("half"))
     assert left == [
         f"ExampleGen/.system/executor_execution/{done}/half",

@@ -23,7 +23,16 @@ def running(tmp_path: Path) -> subprocess.Popen[str]:
     options = [f"data.{table}={tmp_path}/{table}.csv" for table in ("events", "outcomes")]
     for table in ("events", "outcomes"):
         (tmp_path / f"{table}.csv").write_text("learner_id,unit_id\n")
-    command = [sys.executable, "-m", "pipeline.cli.main", "run", "--config", str(SAMPLE), "--root", f"{tmp_path}/root"]
+    command = [
+        sys.executable,
+        "-m",
+        "pipeline.cli.main",
+        "run",
+        "--config",
+        str(SAMPLE),
+        "--root",
+        f"{tmp_path}/root",
+    ]
     run = subprocess.Popen(
         [*command, *(part for option in options for part in ("--set", option))],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=REPOSITORY,
@@ -47,7 +56,10 @@ def worker_of(run: subprocess.Popen[str]) -> int:
 @pytest.mark.parametrize(
     ("sent", "says"),
     [
-        (signal.SIGKILL, "The worker was killed, as the system does when memory runs out. Lower steps.max_steps"),
+        (
+            signal.SIGKILL,
+            "The worker was killed, as the system does when memory runs out. Lower steps.max_steps",
+        ),
         (signal.SIGSEGV, "The worker was ended by SIGSEGV, inside of a library."),
     ],
 )
@@ -65,7 +77,9 @@ def test_a_worker_that_was_killed_is_said_to_be(
 
 
 def test_a_plan_that_cannot_be_read_is_no_death(tmp_path: Path) -> None:
-    (tmp_path / "plan.json").write_text('{"run": "r", "root": "/r", "config": {"name": "a", "gates": [{"min": null}]}}')
+    (tmp_path / "plan.json").write_text(
+        '{"run": "r", "root": "/r", "config": {"name": "a", "gates": [{"min": null}]}}'
+    )
     with subprocess.Popen(
         [sys.executable, "-m", "pipeline.worker", str(tmp_path)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=REPOSITORY,

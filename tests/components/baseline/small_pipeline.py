@@ -70,8 +70,17 @@ class BlessingExecutor(BaseExecutor):  # type: ignore[misc]
     """Blesses the model unless the gate says "fail"."""
 
     def Do(self, input_dict: Any, output_dict: Any, exec_properties: Any) -> None:
-        [model], baselines, [blessing] = input_dict["model"], input_dict["baseline_model"], output_dict["blessing"]
-        bless(blessing, model, baselines[0] if baselines else None, blessed=exec_properties["gate"] != "fail")
+        [model], baselines, [blessing] = (
+            input_dict["model"],
+            input_dict["baseline_model"],
+            output_dict["blessing"],
+        )
+        bless(
+            blessing,
+            model,
+            baselines[0] if baselines else None,
+            blessed=exec_properties["gate"] != "fail",
+        )
 
 
 class ServingExecutor(WritingExecutor):
@@ -126,7 +135,9 @@ class Runs:
         """Returns ids of the run's model, its baseline and its base, and which nodes were taken from the cache."""
         self.count += 1
         plan = compiler.Compiler().compile(self._pipeline(data, setting, gate))
-        runtime_parameter_utils.substitute_runtime_parameter(plan, {"pipeline-run-id": f"run-{self.count}"})
+        runtime_parameter_utils.substitute_runtime_parameter(
+            plan, {"pipeline-run-id": f"run-{self.count}"}
+        )
         deployment = runner_utils.extract_local_deployment_config(plan)
         executions: dict[str, int] = {}
         for node in plan.nodes:
@@ -188,11 +199,18 @@ class Runs:
 def _summary(store: mlmd.MetadataStore, executions: dict[str, int]) -> dict[str, Any]:
     def output(node: str) -> int | None:
         events = store.get_events_by_execution_ids([executions[node]])
-        ids = [event.artifact_id for event in events if event.type in OUTPUTS and event.path.steps[0].key == "model"]
+        ids = [
+            event.artifact_id
+            for event in events
+            if event.type in OUTPUTS and event.path.steps[0].key == "model"
+        ]
         assert len(ids) <= 1
         return ids[0] if ids else None
 
-    states = {node: store.get_executions_by_id([id_])[0].last_known_state for node, id_ in executions.items()}
+    states = {
+        node: store.get_executions_by_id([id_])[0].last_known_state
+        for node, id_ in executions.items()
+    }
     return {
         "model": output("Trainer"),
         "baseline": output("BaselineResolver"),

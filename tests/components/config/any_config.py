@@ -89,7 +89,9 @@ def put(values: dict[str, Any], path: tuple[str, ...], value: Any) -> dict[str, 
     return copied
 
 
-def values_for(annotation: Any, metadata: list[Any] | tuple[Any, ...] = ()) -> st.SearchStrategy[Any]:
+def values_for(
+    annotation: Any, metadata: list[Any] | tuple[Any, ...] = ()
+) -> st.SearchStrategy[Any]:
     """Returns values that a field of a type takes, as a YAML file would give them."""
     if annotation == Bound:
         return st.floats(allow_nan=False)
@@ -126,7 +128,10 @@ def _plain(kind: Any, metadata: list[Any] | tuple[Any, ...]) -> st.SearchStrateg
     if kind is bool:
         return st.booleans()
     if kind is int:
-        return st.integers(-LARGEST if low is None else math.ceil(low), LARGEST if high is None else math.floor(high))
+        return st.integers(
+            -LARGEST if low is None else math.ceil(low),
+            LARGEST if high is None else math.floor(high),
+        )
     if kind is float:
         return st.floats(low, high, allow_nan=False, allow_infinity=False)
     assert kind is str, kind

@@ -51,13 +51,22 @@ def test_a_password_in_an_address_is_refused_by_its_key(key: str, value: str) ->
 @pytest.mark.parametrize(
     ("setting", "expected"),
     [
-        (f"metadata.host=me:{CANARY}@mysql.example", "metadata.host: expected the name or address of a machine"),
+        (
+            f"metadata.host=me:{CANARY}@mysql.example",
+            "metadata.host: expected the name or address of a machine",
+        ),
         (
             f"notify.email={{host: 'me:{CANARY}@smtp', sender: a@b, to: [c@d]}}",
             "notify.email.host: expected the name or address of a machine",
         ),
-        (f"kubeflow.token_env={CANARY}", "kubeflow.token_env: expected the name of an environment variable"),
-        (f"notify.webhook.url_env=https://chat/{CANARY}", "url_env: expected the name of an environment variable"),
+        (
+            f"kubeflow.token_env={CANARY}",
+            "kubeflow.token_env: expected the name of an environment variable",
+        ),
+        (
+            f"notify.webhook.url_env=https://chat/{CANARY}",
+            "url_env: expected the name of an environment variable",
+        ),
         (
             f"notify.email={{host: h, sender: a@b, to: [c@d], user: me, password_env: '{CANARY}!'}}",
             "notify.email.password_env: expected the name of an environment variable",
@@ -66,19 +75,26 @@ def test_a_password_in_an_address_is_refused_by_its_key(key: str, value: str) ->
             f"beam.args=['--s3_secret_access_key={CANARY}']",
             "expected no secret, found the option --s3_secret_access_key",
         ),
-        (f"beam.args=['--azure_connection_string={CANARY}']", "found the option --azure_connection_string"),
+        (
+            f"beam.args=['--azure_connection_string={CANARY}']",
+            "found the option --azure_connection_string",
+        ),
         (f"notify.webhook=https://chat.example/hooks/{CANARY}", "found 'https://chat.example/...'"),
         (f"notify=['https://chat.example/hooks/{CANARY}']", "found a list with an address in it"),
         (f"metadata.password={CANARY}", "metadata.password: this key is not known"),
     ],
 )
-def test_a_secret_in_the_wrong_place_is_refused_and_not_repeated(setting: str, expected: str) -> None:
+def test_a_secret_in_the_wrong_place_is_refused_and_not_repeated(
+    setting: str, expected: str
+) -> None:
     assert expected in refusal(setting)
 
 
 def test_the_line_is_named_in_a_file(tmp_path: Path) -> None:
     file = tmp_path / "algebra.yaml"
-    file.write_text(SAMPLE.read_text() + f"\nnotify:\n  webhook:\n    url: https://me:{CANARY}@chat.example\n")
+    file.write_text(
+        SAMPLE.read_text() + f"\nnotify:\n  webhook:\n    url: https://me:{CANARY}@chat.example\n"
+    )
     line = file.read_text().splitlines().index(f"    url: https://me:{CANARY}@chat.example") + 1
     with pytest.raises(
         ConfigError, match=rf"algebra.yaml, line {line}, notify.webhook.url: expected an address"
@@ -88,7 +104,9 @@ def test_the_line_is_named_in_a_file(tmp_path: Path) -> None:
 
 
 def test_the_environment_s_addresses_are_looked_at_too() -> None:
-    with pytest.raises(ConfigError, match="MASTERY_METADATA_HOST: expected the name or address") as told:
+    with pytest.raises(
+        ConfigError, match="MASTERY_METADATA_HOST: expected the name or address"
+    ) as told:
         Metadata().with_environment({"MASTERY_METADATA_HOST": f"me:{CANARY}@host"})
     assert CANARY not in str(told.value)
 

@@ -45,7 +45,9 @@ def test_paths_count_from_the_file(tmp_path: Path) -> None:
     assert config.schema_ == str(tmp_path / "algebra.pbtxt")
 
 
-def test_paths_in_an_override_count_from_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_in_an_override_count_from_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = write(tmp_path)
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
@@ -54,10 +56,15 @@ def test_paths_in_an_override_count_from_the_current_folder(tmp_path: Path, monk
     assert config.data.outcomes == [str(tmp_path / "elsewhere/a.csv"), "s3://bucket/b.csv"]
 
 
-def test_the_folder_of_the_configuration_is_no_pattern(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_folder_of_the_configuration_is_no_pattern(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "logs [2024]*"
     (folder / "[1]").mkdir(parents=True)
-    patterns = {"events": "day-[0-9]/*.csv", "outcomes": ["o.csv", "[1]/o.csv", "../*.csv", "v{SPAN}/o.csv"]}
+    patterns = {
+        "events": "day-[0-9]/*.csv",
+        "outcomes": ["o.csv", "[1]/o.csv", "../*.csv", "v{SPAN}/o.csv"],
+    }
     config = load_config(write(folder, data=patterns))
     escaped = f"{tmp_path}/logs [[]2024][*]"
     assert config.data.events == [f"{escaped}/day-[0-9]/*.csv"]
@@ -70,7 +77,8 @@ def test_the_folder_of_the_configuration_is_no_pattern(tmp_path: Path, monkeypat
 
 def test_overrides_are_yaml_and_reach_lists_and_new_sections(tmp_path: Path) -> None:
     config = load_config(
-        write(tmp_path), ["gates.0.min=0.9", "training.epochs=3", "training.class_weights={no: 2, yes: 1}"]
+        write(tmp_path),
+        ["gates.0.min=0.9", "training.epochs=3", "training.class_weights={no: 2, yes: 1}"],
     )
     assert config.gates[0].min == 0.9
     assert config.training.epochs == 3
@@ -100,13 +108,20 @@ def test_ci_changes_no_artifact(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"absent\.yaml: expected a configuration file, found none"):
+    with pytest.raises(
+        ConfigError, match=r"absent\.yaml: expected a configuration file, found none"
+    ):
         load_config(tmp_path / "absent.yaml")
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("", "expected a mapping"), ("- a\n", "found list"), ("a: [", "expected YAML"), ("\xff", "expected")],
+    [
+        ("", "expected a mapping"),
+        ("- a\n", "found list"),
+        ("a: [", "expected YAML"),
+        ("\xff", "expected"),
+    ],
 )
 def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str, expected: str) -> None:
     file = tmp_path / "broken.yaml"
@@ -116,7 +131,9 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str, expecte
 
 
 def test_errors_name_line_and_key(tmp_path: Path) -> None:
-    assert "algebra.yaml, line 28, gates[0].metric: " in message(tmp_path, gates=[{"metric": "f2", "min": 1}])
+    assert "algebra.yaml, line 28, gates[0].metric: " in message(
+        tmp_path, gates=[{"metric": "f2", "min": 1}]
+    )
     assert "found 'f2'" in message(tmp_path, gates=[{"metric": "f2", "min": 1}])
     assert "colour: this key is not known" in message(tmp_path, colour="red")
     assert "training.epochs: " in message(tmp_path, "training.epochs=many")
@@ -137,18 +154,42 @@ def test_errors_name_line_and_key(tmp_path: Path) -> None:
         ({"context": {"gender": {"type": "categorical"}}}, "gender is listed in `protected`"),
         ({"prior": {"group_by": ["region"]}}, "region is listed in `protected`"),
         ({"context": {"correct": {"type": "numeric"}}}, "names that are not in steps.features"),
-        ({"context": {"mastery": {"type": "categorical"}}}, "context: ['mastery'] cannot be named here"),
+        (
+            {"context": {"mastery": {"type": "categorical"}}},
+            "context: ['mastery'] cannot be named here",
+        ),
         ({"context": {"time_to_as_of": {"type": "numeric"}}}, "are step features"),
         ({"label": {"column": "mastery", "classes": ["one"]}}, "two or more different names"),
-        ({"label": {"column": "score", "task": "regression", "classes": ["a", "b"]}}, "expected none"),
+        (
+            {"label": {"column": "score", "task": "regression", "classes": ["a", "b"]}},
+            "expected none",
+        ),
         ({"training": {"class_weights": {"no": 1.0}}}, "expected a weight for each"),
-        ({"steps": {"max_steps": 3, "min_steps": 4, "features": {"a": {"type": "numeric"}}}}, "at most max_steps"),
-        ({"evaluation": {"slices": ["correct"]}}, "evaluation.slices: ['correct'] cannot be named here"),
+        (
+            {"steps": {"max_steps": 3, "min_steps": 4, "features": {"a": {"type": "numeric"}}}},
+            "at most max_steps",
+        ),
+        (
+            {"evaluation": {"slices": ["correct"]}},
+            "evaluation.slices: ['correct'] cannot be named here",
+        ),
         ({"prior": {"group_by": ["mastery"]}}, "prior.group_by: ['mastery'] cannot be named here"),
-        ({"evaluation": {"slices": [["_split", "_order"]]}}, "evaluation.slices: ['_order', '_split'] cannot be named"),
-        ({"label": {"column": "unit_id", "classes": ["a", "b"]}}, "label.column: ['unit_id'] cannot be named here"),
-        ({"steps": {"features": {"unit_id": {"type": "categorical"}}}}, "steps.features: ['unit_id'] cannot be named"),
-        ({"context": {"unit_id": {"type": "numeric"}}}, "context.unit_id: expected type: categorical"),
+        (
+            {"evaluation": {"slices": [["_split", "_order"]]}},
+            "evaluation.slices: ['_order', '_split'] cannot be named",
+        ),
+        (
+            {"label": {"column": "unit_id", "classes": ["a", "b"]}},
+            "label.column: ['unit_id'] cannot be named here",
+        ),
+        (
+            {"steps": {"features": {"unit_id": {"type": "categorical"}}}},
+            "steps.features: ['unit_id'] cannot be named",
+        ),
+        (
+            {"context": {"unit_id": {"type": "numeric"}}},
+            "context.unit_id: expected type: categorical",
+        ),
         ({"name": "Ä b"}, "expected lower-case letters"),
     ],
 )
@@ -168,7 +209,9 @@ def test_an_override_that_fits_nowhere_is_refused(tmp_path: Path, override: str)
 
 def test_where_it_runs_is_no_part_of_what_a_model_depends_on(tmp_path: Path) -> None:
     here = load_config(write(tmp_path))
-    there = load_config(write(tmp_path, kubeflow={"host": "https://cluster.example", "ca_cert": "ca.pem"}))
+    there = load_config(
+        write(tmp_path, kubeflow={"host": "https://cluster.example", "ca_cert": "ca.pem"})
+    )
     assert there.kubeflow.ca_cert == str(tmp_path / "ca.pem")
     assert there.fingerprint == here.fingerprint
     assert there.recipe == here.recipe
@@ -182,29 +225,42 @@ def test_an_unknown_time_zone_is_named(tmp_path: Path) -> None:
 
 
 def test_a_key_that_is_mistyped_is_answered_with_the_one_that_was_meant(tmp_path: Path) -> None:
-    assert "epoch: this key is not known. Did you mean training.epochs?" in message(tmp_path, "training.epoch=5")
+    assert "epoch: this key is not known. Did you mean training.epochs?" in message(
+        tmp_path, "training.epoch=5"
+    )
     assert "Did you mean training?" in message(tmp_path, trainig={"epochs": 5})
     assert "Did you mean training.epochs?" in message(tmp_path, "epochs=5")
-    assert "Did you mean gates[0].metric?" in message(tmp_path, gates=[{"metrik": "auc", "metric": "auc", "min": 0.5}])
+    assert "Did you mean gates[0].metric?" in message(
+        tmp_path, gates=[{"metrik": "auc", "metric": "auc", "min": 0.5}]
+    )
     mistyped = {"correct": {"type": "numeric", "skale": "none"}}
-    assert "Did you mean steps.features.correct.scale?" in message(tmp_path, steps={"features": mistyped})
+    assert "Did you mean steps.features.correct.scale?" in message(
+        tmp_path, steps={"features": mistyped}
+    )
 
 
 def test_a_wrong_value_of_set_is_said_to_be_one(tmp_path: Path) -> None:
     assert message(tmp_path, "training.epochs=many").startswith("--set training.epochs: ")
-    assert message(tmp_path, "gates=[{metric: f2, min: 1}]").startswith("--set gates, gates[0].metric: ")
+    assert message(tmp_path, "gates=[{metric: f2, min: 1}]").startswith(
+        "--set gates, gates[0].metric: "
+    )
     assert message(tmp_path, "gates=[{metric: auc, metric: auc}]").startswith(
         "--set gates=[{metric: auc, metric: auc}]:"
     )
 
 
-@pytest.mark.parametrize("override", ["=1", "a..b=1", ".a=1", "gates.-1.min=1", "gates.\u0661.min=1"])
+@pytest.mark.parametrize(
+    "override", ["=1", "a..b=1", ".a=1", "gates.-1.min=1", "gates.\u0661.min=1"]
+)
 def test_a_key_of_set_that_is_none_is_refused(tmp_path: Path, override: str) -> None:
     assert message(tmp_path, override).startswith("--set ")
 
 
 def test_features_called_like_types_keep_their_names(tmp_path: Path) -> None:
-    features = {"numeric": {"type": "numeric", "buckets": 1}, "str": {"type": "categorical", "vocabulary": 0}}
+    features = {
+        "numeric": {"type": "numeric", "buckets": 1},
+        "str": {"type": "categorical", "vocabulary": 0},
+    }
     text = message(tmp_path, steps={"features": features})
     assert "steps.features.numeric.buckets: " in text
     assert "steps.features.str.vocabulary: " in text
@@ -229,13 +285,19 @@ def test_a_section_that_an_alias_stands_for_is_a_copy(tmp_path: Path) -> None:
 
 
 def test_the_home_of_nobody_is_named(tmp_path: Path) -> None:
-    assert "schema: expected a path, found '~nobody-at-all/x'" in message(tmp_path, schema="~nobody-at-all/x")
+    assert "schema: expected a path, found '~nobody-at-all/x'" in message(
+        tmp_path, schema="~nobody-at-all/x"
+    )
     assert "--set schema: expected a path" in message(tmp_path, "schema=~nobody-at-all/x")
 
 
 def test_true_is_no_number(tmp_path: Path) -> None:
-    assert "training.epochs: expected no true or false, found True" in message(tmp_path, training={"epochs": True})
-    assert "gates[0].min: expected no true or false" in message(tmp_path, gates=[{"metric": "auc", "min": True}])
+    assert "training.epochs: expected no true or false, found True" in message(
+        tmp_path, training={"epochs": True}
+    )
+    assert "gates[0].min: expected no true or false" in message(
+        tmp_path, gates=[{"metric": "auc", "min": True}]
+    )
     assert "model.lstm: expected no true or false" in message(tmp_path, model={"lstm": [True]})
     assert load_config(write(tmp_path, push={"enabled": "off"})).push.enabled is False
 
@@ -249,12 +311,18 @@ def test_digits_of_classes_are_digits_in_their_weights(tmp_path: Path) -> None:
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
     max_leaves=5,
 )
 
 
-@given(st.lists(st.tuples(st.sampled_from([path for path, _ in places()]), VALUES), min_size=1, max_size=3))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([path for path, _ in places()]), VALUES), min_size=1, max_size=3
+    )
+)
 @settings(max_examples=150, deadline=None)
 def test_whatever_stands_in_a_file_it_loads_or_is_a_problem_in_words(
     tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[tuple[str, ...], object]]
@@ -290,7 +358,10 @@ def test_whatever_bytes_a_file_has_it_is_a_problem_in_words(
 @pytest.mark.parametrize(
     ("data", "says"),
     [
-        ({"time": "learner_id"}, "data.columns.time: expected another column than for learner_id, found 'learner_id'"),
+        (
+            {"time": "learner_id"},
+            "data.columns.time: expected another column than for learner_id, found 'learner_id'",
+        ),
         ({"event_type": "time"}, "data.columns.event_type: expected another column than for time"),
         ({"as_of": "unit_id"}, "data.columns.as_of: expected another column than for unit_id"),
         ({"unit_id": "mastery"}, "label.column: ['mastery'] cannot be named here"),

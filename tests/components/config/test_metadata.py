@@ -19,7 +19,13 @@ def test_sqlite_needs_nothing() -> None:
 
 
 def test_the_environment_wins_over_the_file() -> None:
-    variables = {"HOST": "env.test", "PORT": "3308", "DATABASE": "env", "USER": "env", "STORE": "mysql"}
+    variables = {
+        "HOST": "env.test",
+        "PORT": "3308",
+        "DATABASE": "env",
+        "USER": "env",
+        "STORE": "mysql",
+    }
     environment = LOGIN | {f"MASTERY_METADATA_{name}": value for name, value in variables.items()}
     expected = Metadata(store="mysql", host="env.test", port=3308, database="env", user="env")
     assert FILE.with_environment(environment) == expected
@@ -40,7 +46,9 @@ def test_every_missing_value_is_named_with_its_key_and_its_variable() -> None:
 
 
 def test_a_variable_that_does_not_fit_is_named() -> None:
-    with pytest.raises(ConfigError, match=r"MASTERY_METADATA_PORT: input should be a valid integer.* found 'many'"):
+    with pytest.raises(
+        ConfigError, match=r"MASTERY_METADATA_PORT: input should be a valid integer.* found 'many'"
+    ):
         FILE.with_environment({**LOGIN, "MASTERY_METADATA_PORT": "many"})
 
 

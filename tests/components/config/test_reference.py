@@ -18,4 +18,6 @@ def test_every_key_has_a_meaning() -> None:
     text = reference()
     for name, field in Config.model_fields.items():
         assert f"| `{field.alias or name}` |" in text
-    assert not [line for line in text.splitlines() if line.startswith("| `") and line.endswith("|  |")]
+    assert not [
+        line for line in text.splitlines() if line.startswith("| `") and line.endswith("|  |")
+    ]

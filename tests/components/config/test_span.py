@@ -13,7 +13,10 @@ from components.config.span import SpanChoice, parse_span
 from components.errors import ConfigError
 
 CONFIG = Path(__file__).parents[3] / "configs" / "sample.yaml"
-DATED = ["data.events=log/{YYYY}-{MM}-{DD}/events.parquet", "data.outcomes=log/{YYYY}-{MM}-{DD}/outcomes.parquet"]
+DATED = [
+    "data.events=log/{YYYY}-{MM}-{DD}/events.parquet",
+    "data.outcomes=log/{YYYY}-{MM}-{DD}/outcomes.parquet",
+]
 NUMBERED = [override.replace("{YYYY}-{MM}-{DD}", "{SPAN}") for override in DATED]
 
 
@@ -33,7 +36,10 @@ def test_every_way_to_write_a_choice(text: str, choice: SpanChoice, canonical: s
         if value != "{last: 7}":
             assert parse_span(value) == choice
             assert str(parse_span(value)) == canonical
-    assert load_config(CONFIG, [*(DATED if "-" in text else NUMBERED), f"data.span={text}"]).data.span == canonical
+    assert (
+        load_config(CONFIG, [*(DATED if "-" in text else NUMBERED), f"data.span={text}"]).data.span
+        == canonical
+    )
 
 
 @pytest.mark.parametrize(
@@ -41,7 +47,9 @@ def test_every_way_to_write_a_choice(text: str, choice: SpanChoice, canonical: s
               datetime(2026, 11, 20)],  # noqa: DTZ001
 )  # fmt: skip
 def test_anything_else_is_refused(value: object) -> None:
-    with pytest.raises(ValueError, match="expected newest, a date such as 2026-11-20, a number, or last: 7"):
+    with pytest.raises(
+        ValueError, match="expected newest, a date such as 2026-11-20, a number, or last: 7"
+    ):
         parse_span(value)
 
 

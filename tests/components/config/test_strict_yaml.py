@@ -10,7 +10,8 @@ import pytest
 from components.config.strict_yaml import MOST_BYTES, YamlError, read_text, read_yaml
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
-    f"{now}: &{now} [{', '.join([f'*{before}'] * 10)}]\n" for before, now in zip("abcdefgh", "bcdefghi", strict=True)
+    f"{now}: &{now} [{', '.join([f'*{before}'] * 10)}]\n"
+    for before, now in zip("abcdefgh", "bcdefghi", strict=True)
 )
 CHAIN = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}]\n" for n in range(1, 3000))
 
@@ -19,7 +20,10 @@ CHAIN = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}]\n" for n in range(1,
     ("text", "value"),
     [
         ("[no, off, yes, on, true, False]", ["no", "off", "yes", "on", True, False]),
-        ("[7, -7, 0, 007, 0x1F, 0o7, 1_000, 1:30]", [7, -7, 0, "007", "0x1F", "0o7", "1_000", "1:30"]),
+        (
+            "[7, -7, 0, 007, 0x1F, 0o7, 1_000, 1:30]",
+            [7, -7, 0, "007", "0x1F", "0o7", "1_000", "1:30"],
+        ),
         ("[1.5, .5, 1., 1.5e3, -1e-3]", [1.5, 0.5, 1.0, 1500.0, "-1e-3"]),
         ("[.inf, -.INF]", [float("inf"), float("-inf")]),
         ("[2024-01-31, 2024-01-31 12:00:00]", ["2024-01-31", "2024-01-31 12:00:00"]),

@@ -46,7 +46,9 @@ def test_the_worker_gets_what_was_configured(config: Config) -> None:
 @given(configs())
 @FEW
 def test_cache_keys_and_manifests_hold_what_was_configured(config: Config) -> None:
-    recipe = strict_json(json.dumps(config.recipe, sort_keys=True, ensure_ascii=False).encode().decode())
+    recipe = strict_json(
+        json.dumps(config.recipe, sort_keys=True, ensure_ascii=False).encode().decode()
+    )
     assert Config.model_validate(recipe).recipe == config.recipe
     assert Config.model_validate(recipe).fingerprint == config.fingerprint
     assert Settings.of(config).model_dump() == config.model_dump(include={*Settings.model_fields})
@@ -56,13 +58,23 @@ def test_cache_keys_and_manifests_hold_what_was_configured(config: Config) -> No
 
 @given(configs())
 @FEW
-def test_a_file_gives_what_was_written_into_it(tmp_path_factory: pytest.TempPathFactory, config: Config) -> None:
+def test_a_file_gives_what_was_written_into_it(
+    tmp_path_factory: pytest.TempPathFactory, config: Config
+) -> None:
     file = tmp_path_factory.getbasetemp() / "any.yaml"
     values = config.model_dump(by_alias=True, mode="json")
     file.write_text(yaml.dump(values), encoding="utf-8")
-    paths = {"data", "schema_", "push", "evaluation", "kubeflow"}  # hold paths, which become absolute
+    paths = {
+        "data",
+        "schema_",
+        "push",
+        "evaluation",
+        "kubeflow",
+    }  # hold paths, which become absolute
     read = load_config(file)
-    assert read.model_dump(exclude=paths) == config.model_copy(update=HIDDEN).model_dump(exclude=paths)
+    assert read.model_dump(exclude=paths) == config.model_copy(update=HIDDEN).model_dump(
+        exclude=paths
+    )
     assert load_config(file).fingerprint == read.fingerprint
 
 
@@ -76,7 +88,9 @@ def test_a_parameter_in_a_container_is_the_text_that_was_given(text: str) -> Non
 
 
 def floats_of(section: type[Section]) -> list[str]:
-    return [name for name, field in section.model_fields.items() if float in _types(field.annotation)]
+    return [
+        name for name, field in section.model_fields.items() if float in _types(field.annotation)
+    ]
 
 
 def _types(annotation: Any) -> list[Any]:
@@ -109,9 +123,15 @@ def test_the_sections_with_numbers_are_all_there() -> None:
 @pytest.mark.parametrize("text", [".inf", "-.inf", ".nan", "1e400", "true"])
 def test_an_infinite_bound_is_named_with_key_and_line(tmp_path: Path, text: str) -> None:
     file = tmp_path / "algebra.yaml"
-    file.write_text(yaml.safe_dump({**BASE, "gates": []}).replace("gates: []", f"gates:\n- metric: auc\n  min: {text}"))
+    file.write_text(
+        yaml.safe_dump({**BASE, "gates": []}).replace(
+            "gates: []", f"gates:\n- metric: auc\n  min: {text}"
+        )
+    )
     line = 1 + file.read_text().splitlines().index(f"  min: {text}")
-    with pytest.raises(ConfigError, match=rf"algebra.yaml, line {line}, gates\[0\].min: expected .*, found "):
+    with pytest.raises(
+        ConfigError, match=rf"algebra.yaml, line {line}, gates\[0\].min: expected .*, found "
+    ):
         load_config(file)
     file.write_text(yaml.safe_dump(BASE))
     with pytest.raises(ConfigError, match=r"^--set gates, gates\[0\].max: expected "):

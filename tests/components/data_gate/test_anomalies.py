@@ -11,7 +11,10 @@ from tensorflow_data_validation import StatsOptions, validate_statistics
 from tensorflow_data_validation.statistics.stats_impl import generate_statistics_in_memory
 from tensorflow_metadata.proto.v0.anomalies_pb2 import Anomalies, AnomalyInfo
 from tensorflow_metadata.proto.v0.schema_pb2 import Schema
-from tensorflow_metadata.proto.v0.statistics_pb2 import DatasetFeatureStatistics, DatasetFeatureStatisticsList
+from tensorflow_metadata.proto.v0.statistics_pb2 import (
+    DatasetFeatureStatistics,
+    DatasetFeatureStatisticsList,
+)
 
 from components.data_gate.anomalies import Anomaly, describe_anomalies, judge_split, stop_on
 from components.errors import AnomalyError
@@ -30,7 +33,9 @@ SCHEMA = text_format.Parse(
     """,
     Schema(),
 )
-TEXT, NUMBER, INTEGER = (pa.large_list(kind) for kind in (pa.large_binary(), pa.float32(), pa.int64()))
+TEXT, NUMBER, INTEGER = (
+    pa.large_list(kind) for kind in (pa.large_binary(), pa.float32(), pa.int64())
+)
 EXAMPLES = 100
 CLEAN = {
     "event_type": pa.array([[b"video", b"quiz"]] * EXAMPLES, TEXT),
@@ -60,7 +65,9 @@ def test_clean_examples_have_no_anomalies() -> None:
 
 
 def test_a_new_value_is_named_and_counted() -> None:
-    column = pa.array([[b"video", b"forum"]] * 3 + [[b"quizz", b"quiz"]] * 2 + [[b"video", b"quiz"]] * 95, TEXT)
+    column = pa.array(
+        [[b"video", b"forum"]] * 3 + [[b"quizz", b"quiz"]] * 2 + [[b"video", b"quiz"]] * 95, TEXT
+    )
 
     assert _judged(event_type=column) == [
         "train, event_type: expected one of 'video', 'quiz'; found 'forum' (3), 'quizz' (2): 5 of 200 values (2.5%)."
@@ -74,7 +81,9 @@ def test_the_share_that_may_be_new_is_told() -> None:
     column = pa.array([[b"video", b"quizz"]] * 3 + [[b"video", b"quiz"]] * 97, TEXT)
     statistics = _statistics(event_type=column)
 
-    (anomaly,) = judge_split("train", validate_statistics(statistics, schema), statistics.datasets[0])
+    (anomaly,) = judge_split(
+        "train", validate_statistics(statistics, schema), statistics.datasets[0]
+    )
 
     assert anomaly.expected == "one of 'video', 'quiz' in at least 99% of the values"
 
@@ -98,7 +107,9 @@ def test_a_wrong_type_is_one_line_though_tfdv_has_two_reasons() -> None:
 
 
 def test_a_missing_column() -> None:
-    assert _judged(dwell=None) == ["train, dwell: expected this column; found no value of it in any example (of 100)."]
+    assert _judged(dwell=None) == [
+        "train, dwell: expected this column; found no value of it in any example (of 100)."
+    ]
 
 
 def test_a_new_column() -> None:
@@ -112,7 +123,9 @@ def test_values_out_of_range() -> None:
 
     (line,) = _judged(dwell=column)
 
-    assert line.startswith("train, dwell: expected numbers from 0 to 100; found -1 to 1e+06, at most ")
+    assert line.startswith(
+        "train, dwell: expected numbers from 0 to 100; found -1 to 1e+06, at most "
+    )
     (at_most,) = re.findall(r"at most (\d+) of 100 values", line)
     assert 2 <= int(at_most) <= 20  # two are; TFDV keeps deciles
 
@@ -120,7 +133,9 @@ def test_values_out_of_range() -> None:
 def test_a_range_open_above() -> None:
     (line,) = _judged(num_steps=pa.array([[-2]] + [[2]] * 99, INTEGER))
 
-    assert line.startswith("train, num_steps: expected numbers of at least 0; found -2 to 2, at most ")
+    assert line.startswith(
+        "train, num_steps: expected numbers of at least 0; found -2 to 2, at most "
+    )
 
 
 def test_too_many_missing() -> None:
@@ -153,7 +168,9 @@ def test_text_that_is_not_utf8() -> None:
 def test_a_column_of_nothing_but_nan_stops_the_train_split_only() -> None:
     nothing = pa.array([[float("nan")] * 2] * EXAMPLES, NUMBER)
 
-    assert _judged("train", speed=nothing) == ["train, speed: expected numbers; found NaN only, in 200 values."]
+    assert _judged("train", speed=nothing) == [
+        "train, speed: expected numbers; found NaN only, in 200 values."
+    ]
     assert _judged("test", speed=nothing) == []
 
 
@@ -170,7 +187,9 @@ def test_drift_beyond_the_schemas_comparator() -> None:
 
 
 def test_a_split_without_examples() -> None:
-    empty = generate_statistics_in_memory(pa.RecordBatch.from_pydict(CLEAN).slice(0, 0), StatsOptions(schema=SCHEMA))
+    empty = generate_statistics_in_memory(
+        pa.RecordBatch.from_pydict(CLEAN).slice(0, 0), StatsOptions(schema=SCHEMA)
+    )
     anomalies = validate_statistics(empty, SCHEMA)
 
     assert [str(item) for item in judge_split("eval", anomalies, DatasetFeatureStatistics())] == [
@@ -191,7 +210,9 @@ def test_too_few_examples_for_the_schema() -> None:
 
 
 def test_without_statistics_tfdv_has_the_word() -> None:
-    anomalies = validate_statistics(_statistics(dwell=pa.array([[b"long"]] * EXAMPLES, TEXT)), SCHEMA)
+    anomalies = validate_statistics(
+        _statistics(dwell=pa.array([[b"long"]] * EXAMPLES, TEXT)), SCHEMA
+    )
 
     (anomaly,) = describe_anomalies(anomalies)
 
@@ -210,12 +231,18 @@ def test_a_warning_does_not_stop_the_run() -> None:
 
 
 def test_the_error_lists_every_column_and_says_what_to_do() -> None:
-    anomalies = [Anomaly("train", "dwell", True, "numbers", "text"), Anomaly("test", "gender", True, "f", "x")]
+    anomalies = [
+        Anomaly("train", "dwell", True, "numbers", "text"),
+        Anomaly("test", "gender", True, "f", "x"),
+    ]
 
     with pytest.raises(AnomalyError) as raised:
         stop_on(anomalies)
 
     first, *lines, last = str(raised.value).splitlines()
     assert first == "The examples do not fit the schema; nothing was trained:"
-    assert lines == ["  - train, dwell: expected numbers; found text.", "  - test, gender: expected f; found x."]
+    assert lines == [
+        "  - train, dwell: expected numbers; found text.",
+        "  - test, gender: expected f; found x.",
+    ]
     assert "mastery schema diff" in last

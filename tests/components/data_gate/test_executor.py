@@ -26,19 +26,31 @@ SCHEMA = 'feature { name: "num_steps" type: INT int_domain { min: 0 max: 10 } pr
 def _validated(folder: Path, test_values: list[int]) -> dict[str, list[object]]:
     """Statistics as StatisticsGen writes them, and what TFX's ExampleValidator makes of them."""
     statistics = standard_artifacts.ExampleStatistics()
-    statistics.uri, statistics.splits, statistics.span = str(folder / "statistics"), ["train", "test"], 0
+    statistics.uri, statistics.splits, statistics.span = (
+        str(folder / "statistics"),
+        ["train", "test"],
+        0,
+    )
     for split, values in {"train": [1, 2, 3], "test": test_values}.items():
         column = pa.array([[value] for value in values], pa.large_list(pa.int64()))
-        counted = generate_statistics_in_memory(pa.RecordBatch.from_pydict({"num_steps": column}), StatsOptions())
+        counted = generate_statistics_in_memory(
+            pa.RecordBatch.from_pydict({"num_steps": column}), StatsOptions()
+        )
         (folder / "statistics" / f"Split-{split}").mkdir(parents=True)
-        (folder / "statistics" / f"Split-{split}" / "FeatureStats.pb").write_bytes(counted.SerializeToString())
+        (folder / "statistics" / f"Split-{split}" / "FeatureStats.pb").write_bytes(
+            counted.SerializeToString()
+        )
     schema = standard_artifacts.Schema()
     schema.uri = str(folder / "schema")
     Path(schema.uri).mkdir()
-    Path(schema.uri, "schema.pbtxt").write_text(text_format.MessageToString(text_format.Parse(SCHEMA, Schema())))
+    Path(schema.uri, "schema.pbtxt").write_text(
+        text_format.MessageToString(text_format.Parse(SCHEMA, Schema()))
+    )
     anomalies = standard_artifacts.ExampleAnomalies()
     anomalies.uri = str(folder / "anomalies")
-    ExampleValidatorExecutor().Do({"statistics": [statistics], "schema": [schema]}, {"anomalies": [anomalies]}, {})
+    ExampleValidatorExecutor().Do(
+        {"statistics": [statistics], "schema": [schema]}, {"anomalies": [anomalies]}, {}
+    )
     return {"anomalies": [anomalies], "statistics": [statistics]}
 
 
@@ -59,7 +71,9 @@ def test_clean_examples_get_an_empty_verdict(tmp_path: Path) -> None:
 def test_an_anomaly_in_any_split_stops_the_run_without_a_verdict(tmp_path: Path) -> None:
     verdict = _verdict(tmp_path)
 
-    with pytest.raises(AnomalyError, match="test, num_steps: expected numbers from 0 to 10; found 4 to 99"):
+    with pytest.raises(
+        AnomalyError, match="test, num_steps: expected numbers from 0 to 10; found 4 to 99"
+    ):
         Executor().Do(_validated(tmp_path, [4, 99]), {"verdict": [verdict]}, {})
 
     assert not Path(verdict.uri).exists()

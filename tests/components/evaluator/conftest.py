@@ -41,13 +41,20 @@ def save_model() -> SaveModel:
 
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
         def regress(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
-            parsed = tf.io.parse_example(examples, {"answer": tf.io.FixedLenFeature([1], tf.float32)})
-            return {"prediction": parsed["answer"][:, 0], "basis": tf.fill(tf.shape(examples), "sequence")}
+            parsed = tf.io.parse_example(
+                examples, {"answer": tf.io.FixedLenFeature([1], tf.float32)}
+            )
+            return {
+                "prediction": parsed["answer"][:, 0],
+                "basis": tf.fill(tf.shape(examples), "sequence"),
+            }
 
     def save(folder: Path, classes: list[str], card: dict[str, Any] | None = None) -> Path:
         model = LookupModel(classes or ["none"])
         tf.saved_model.save(
-            model, str(folder), signatures={"serving_default": model.classify if classes else model.regress}
+            model,
+            str(folder),
+            signatures={"serving_default": model.classify if classes else model.regress},
         )
         if card is not None:
             (folder / "assets.extra").mkdir()
@@ -70,7 +77,9 @@ def make_example() -> MakeExample:
             elif isinstance(value, int):
                 example.features.feature[name].int64_list.value.append(value)
             elif value is not None:
-                example.features.feature[name].float_list.value.extend(np.atleast_1d(value).tolist())
+                example.features.feature[name].float_list.value.extend(
+                    np.atleast_1d(value).tolist()
+                )
         content: bytes = example.SerializeToString()
         return content
 
@@ -84,7 +93,9 @@ def write_split() -> WriteSplit:
 
     def write(folder: Path, examples: list[bytes]) -> Path:
         folder.mkdir(parents=True)
-        with tf.io.TFRecordWriter(str(folder / "data_tfrecord-00000-of-00001.gz"), "GZIP") as writer:
+        with tf.io.TFRecordWriter(
+            str(folder / "data_tfrecord-00000-of-00001.gz"), "GZIP"
+        ) as writer:
             for example in examples:
                 writer.write(example)
         return folder

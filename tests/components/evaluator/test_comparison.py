@@ -27,7 +27,9 @@ VALUES: dict[str, Any] = {
 def _write_card(folder: Path, **sections: Any) -> Path:
     config = Config.model_validate(VALUES | sections)
     (folder / CARD).parent.mkdir(parents=True)
-    (folder / CARD).write_text(json.dumps({"config": config.model_dump(mode="json", by_alias=True)}))
+    (folder / CARD).write_text(
+        json.dumps({"config": config.model_dump(mode="json", by_alias=True)})
+    )
     return folder
 
 
@@ -46,7 +48,11 @@ def _write_card(folder: Path, **sections: Any) -> Path:
             "made for another label: expected column mastery, found dropout",
         ),
         (
-            {"steps": {"features": {name: {"type": "numeric"} for name in ("speed", "dwell", "hints")}}},
+            {
+                "steps": {
+                    "features": {name: {"type": "numeric"} for name in ("speed", "dwell", "hints")}
+                }
+            },
             "the blessed model reads columns that are no longer inputs: hints, speed",
         ),
         ({"prior": {"group_by": ["company"]}}, "no longer inputs: company"),
@@ -55,7 +61,9 @@ def _write_card(folder: Path, **sections: Any) -> Path:
 def test_a_model_of_another_label_or_of_columns_that_are_gone_is_no_baseline(
     tmp_path: Path, sections: dict[str, Any], problem: str | None
 ) -> None:
-    found = why_not_comparable(_write_card(tmp_path, **sections), Settings.of(Config.model_validate(VALUES)))
+    found = why_not_comparable(
+        _write_card(tmp_path, **sections), Settings.of(Config.model_validate(VALUES))
+    )
     assert (found is None) if problem is None else (found is not None and problem in found)
 
 

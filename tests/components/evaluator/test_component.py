@@ -51,7 +51,9 @@ class Runs:
         self.count += 1
         store = metadata.sqlite_metadata_connection_config(str(self.root / "metadata.sqlite"))
         plan = compiler.Compiler().compile(self._pipeline(model, named, store))
-        runtime_parameter_utils.substitute_runtime_parameter(plan, {"pipeline-run-id": f"run-{self.count}"})
+        runtime_parameter_utils.substitute_runtime_parameter(
+            plan, {"pipeline-run-id": f"run-{self.count}"}
+        )
         deployment = runner_utils.extract_local_deployment_config(plan)
         for node in plan.nodes:
             name = node.pipeline_node.node_info.id
@@ -65,17 +67,31 @@ class Runs:
         with metadata.Metadata(store) as handle:
             [execution] = handle.store.get_executions_by_id([info.execution_id])
             events = handle.store.get_events_by_execution_ids([info.execution_id])
-            outputs = {event.path.steps[0].key: event.artifact_id for event in events if event.type == Event.OUTPUT}
-            artifacts = {item.id: item for item in handle.store.get_artifacts_by_id([*outputs.values()])}
+            outputs = {
+                event.path.steps[0].key: event.artifact_id
+                for event in events
+                if event.type == Event.OUTPUT
+            }
+            artifacts = {
+                item.id: item for item in handle.store.get_artifacts_by_id([*outputs.values()])
+            }
         metrics = json.loads(Path(artifacts[outputs["evaluation"]].uri, "metrics.json").read_text())
-        return execution.last_known_state == Execution.CACHED, metrics, artifacts[outputs["blessing"]]
+        return (
+            execution.last_known_state == Execution.CACHED,
+            metrics,
+            artifacts[outputs["blessing"]],
+        )
 
     def _pipeline(self, model: Path, named: Path | None, store: Any) -> pipeline.Pipeline:
         splits = {"split_names": '["train", "eval", "test"]'}
-        gen = Importer(str(self.examples), standard_artifacts.Examples, properties=splits).with_id("ExampleGen")
+        gen = Importer(str(self.examples), standard_artifacts.Examples, properties=splits).with_id(
+            "ExampleGen"
+        )
         trainer = Importer(str(model), standard_artifacts.Model).with_id("Trainer")
         baseline = make_baseline_resolver(trainer.outputs["result"])
-        evaluation = CONFIG.evaluation.model_copy(update={"baseline": str(named) if named else None})
+        evaluation = CONFIG.evaluation.model_copy(
+            update={"baseline": str(named) if named else None}
+        )
         evaluator = make_evaluator(
             CONFIG.model_copy(update={"evaluation": evaluation}),
             examples=gen.outputs["result"],
@@ -100,7 +116,12 @@ def test_a_run_is_compared_with_the_blessed_one_before_it_and_a_failed_gate_is_n
     random = np.random.default_rng(4)
     rows = [
         make_example(
-            learner_id="a", unit_id="u", as_of=1, mastery=CLASSES[index % 2], num_steps=1, answer=[low, 1 - low]
+            learner_id="a",
+            unit_id="u",
+            as_of=1,
+            mastery=CLASSES[index % 2],
+            num_steps=1,
+            answer=[low, 1 - low],
         )
         for index, low in enumerate((random.random(50) + (np.arange(50) % 2 == 0) * 0.5).clip(0, 1))
     ]
@@ -114,7 +135,10 @@ def test_a_run_is_compared_with_the_blessed_one_before_it_and_a_failed_gate_is_n
     assert (cached, metrics["blessed"], metrics["baseline"]) == (False, True, None)
     assert metrics["baseline_note"] == "there is no blessed model to compare with yet"
     assert Path(blessing.uri, constants.BLESSED_FILE_NAME).exists()
-    assert blessing.custom_properties[constants.ARTIFACT_PROPERTY_BLESSED_KEY].int_value == constants.BLESSED_VALUE
+    assert (
+        blessing.custom_properties[constants.ARTIFACT_PROPERTY_BLESSED_KEY].int_value
+        == constants.BLESSED_VALUE
+    )
 
     cached, again, _ = run(good)
     assert cached
@@ -125,7 +149,10 @@ def test_a_run_is_compared_with_the_blessed_one_before_it_and_a_failed_gate_is_n
     assert worse["baseline"] == {key: metrics[key] for key in ("overall", "slices")}
     assert [gate["passed"] for gate in worse["gates"]] == [True, False]
     assert Path(blessing.uri, constants.NOT_BLESSED_FILE_NAME).exists()
-    assert blessing.custom_properties[constants.ARTIFACT_PROPERTY_BLESSED_KEY].int_value == constants.NOT_BLESSED_VALUE
+    assert (
+        blessing.custom_properties[constants.ARTIFACT_PROPERTY_BLESSED_KEY].int_value
+        == constants.NOT_BLESSED_VALUE
+    )
     properties = blessing.custom_properties
     assert properties[constants.ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY].string_value == str(bad)
     assert properties[constants.ARTIFACT_PROPERTY_BASELINE_MODEL_URI_KEY].string_value == str(good)

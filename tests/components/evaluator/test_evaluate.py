@@ -96,12 +96,20 @@ def _check(result: Json, rows: pl.DataFrame) -> None:
     assert result["confusion"] == sk.confusion_matrix(true, predicted, labels=CLASSES).tolist()
     expected = {"accuracy": sk.accuracy_score(true, predicted)}
     for average in ("macro", "weighted"):
-        precision, recall, f1, _ = sk.precision_recall_fscore_support(true, predicted, average=average, zero_division=0)
-        expected |= {f"precision_{average}": precision, f"recall_{average}": recall, f"f1_{average}": f1}
+        precision, recall, f1, _ = sk.precision_recall_fscore_support(
+            true, predicted, average=average, zero_division=0
+        )
+        expected |= {
+            f"precision_{average}": precision,
+            f"recall_{average}": recall,
+            f"f1_{average}": f1,
+        }
     indices = [CLASSES.index(name) for name in true]
     expected["log_loss"] = sk.log_loss(indices, probabilities, labels=range(3))
     complete = len(set(true)) == 3
-    expected["auc"] = sk.roc_auc_score(indices, probabilities, multi_class="ovr") if complete else None
+    expected["auc"] = (
+        sk.roc_auc_score(indices, probabilities, multi_class="ovr") if complete else None
+    )
     assert result["metrics"] == pytest.approx(expected, abs=1e-6)
     by_class = sk.precision_recall_fscore_support(true, predicted, labels=CLASSES, zero_division=0)
     for index, name in enumerate(CLASSES):
@@ -120,7 +128,12 @@ def test_all_metrics_equal_scikit_learn_overall_and_in_every_slice(evaluation: P
     rows = pl.read_parquet(evaluation / "predictions.parquet")
     _check(metrics["overall"], rows)
     for result in metrics["slices"]:
-        _check(result, rows.filter(pl.col(name).cast(pl.String) == value for name, value in result["slice"].items()))
+        _check(
+            result,
+            rows.filter(
+                pl.col(name).cast(pl.String) == value for name, value in result["slice"].items()
+            ),
+        )
     genders, weeks = ["", "f", "m"], ["1", "2", "3"]
     assert [result["slice"] for result in metrics["slices"]] == [
         *({"gender": value} for value in genders),
@@ -132,9 +145,17 @@ def test_all_metrics_equal_scikit_learn_overall_and_in_every_slice(evaluation: P
 
 
 def test_a_slice_with_one_class_has_no_auc(evaluation: Path) -> None:
-    [week] = [result for result in _metrics(evaluation)["slices"] if result["slice"] == {"week": "3"}]
+    [week] = [
+        result for result in _metrics(evaluation)["slices"] if result["slice"] == {"week": "3"}
+    ]
     assert week["metrics"]["auc"] is None
-    assert week["classes"]["high"] == {"precision": 0, "recall": 0, "f1": 0, "auc": None, "support": 0}
+    assert week["classes"]["high"] == {
+        "precision": 0,
+        "recall": 0,
+        "f1": 0,
+        "auc": None,
+        "support": 0,
+    }
 
 
 def test_the_baseline_is_judged_on_the_same_examples(evaluation: Path) -> None:
@@ -144,7 +165,10 @@ def test_the_baseline_is_judged_on_the_same_examples(evaluation: Path) -> None:
     _check(metrics["baseline"]["overall"], rows)
     assert len(metrics["baseline"]["slices"]) == len(metrics["slices"])
     # it reads `answer` in the order of its own classes
-    assert metrics["baseline"]["overall"]["metrics"]["accuracy"] < metrics["overall"]["metrics"]["accuracy"]
+    assert (
+        metrics["baseline"]["overall"]["metrics"]["accuracy"]
+        < metrics["overall"]["metrics"]["accuracy"]
+    )
 
 
 def test_the_gates_are_judged_and_the_model_is_blessed(evaluation: Path) -> None:
@@ -170,18 +194,28 @@ def test_the_rest_of_the_metrics_file(evaluation: Path) -> None:
 def test_tfma_s_own_loader_reads_the_evaluation(evaluation: Path) -> None:
     loaded = tfma.load_eval_result(str(evaluation), model_name="candidate")
     [overall] = [values for key, values in loaded.slicing_metrics if key == ()]
-    assert overall[""][""]["accuracy"]["doubleValue"] == _metrics(evaluation)["overall"]["metrics"]["accuracy"]
+    assert (
+        overall[""][""]["accuracy"]["doubleValue"]
+        == _metrics(evaluation)["overall"]["metrics"]["accuracy"]
+    )
 
 
 def test_another_log_is_scored_by_the_same_code(
     evaluation: Path, tmp_path: Path, examples: list[bytes], save_model: Callable[..., Path]
 ) -> None:
-    config = _config(evaluation={"slices": ["week"], "min_slice_examples": 100}, gates=[{"metric": "auc", "min": 0}])
+    config = _config(
+        evaluation={"slices": ["week"], "min_slice_examples": 100},
+        gates=[{"metric": "auc", "min": 0}],
+    )
     result = evaluate_model(save_model(tmp_path / "model", CLASSES), iter(examples), config)
     judged = _metrics(evaluation)
     assert result == {
         **{key: judged[key] for key in ("task", "classes", "basis", "overall")},
-        "slices": [item for item in judged["slices"] if [*item["slice"]] == ["week"] and item["examples"] >= 100],
+        "slices": [
+            item
+            for item in judged["slices"]
+            if [*item["slice"]] == ["week"] and item["examples"] >= 100
+        ],
     }
     assert 0 < len(result["slices"]) < 3
 
@@ -193,7 +227,9 @@ def test_a_regression_is_judged_by_its_own_metrics(
     true = random.normal(50, 10, 40).astype(np.float32)
     answers = (true + random.normal(0, 5, 40)).astype(np.float32)
     rows = [
-        make_example(learner_id="a", unit_id=f"u{index % 3}", as_of=1, grade=float(grade), answer=[answer])
+        make_example(
+            learner_id="a", unit_id=f"u{index % 3}", as_of=1, grade=float(grade), answer=[answer]
+        )
         for index, (grade, answer) in enumerate(zip(true, answers, strict=True))
     ]
     config = _config(
@@ -206,15 +242,39 @@ def test_a_regression_is_judged_by_its_own_metrics(
     places = [slice(None), slice(0, None, 3), slice(1, None, 3), slice(2, None, 3)]
     for found, chosen in zip([result["overall"], *result["slices"]], places, strict=True):
         mse = sk.mean_squared_error(true[chosen], answers[chosen])
-        mae, r2 = sk.mean_absolute_error(true[chosen], answers[chosen]), sk.r2_score(true[chosen], answers[chosen])
-        assert found["metrics"] == pytest.approx({"mse": mse, "mae": mae, "rmse": mse**0.5, "r2": r2}, rel=1e-5)
-        assert (found["classes"], found["confusion"], found["examples"]) == ({}, [], len(true[chosen]))
+        mae, r2 = (
+            sk.mean_absolute_error(true[chosen], answers[chosen]),
+            sk.r2_score(true[chosen], answers[chosen]),
+        )
+        assert found["metrics"] == pytest.approx(
+            {"mse": mse, "mae": mae, "rmse": mse**0.5, "r2": r2}, rel=1e-5
+        )
+        assert (found["classes"], found["confusion"], found["examples"]) == (
+            {},
+            [],
+            len(true[chosen]),
+        )
 
 
 def test_every_text_is_a_slice_of_its_own(
     tmp_path: Path, make_example: Callable[..., bytes], save_model: Callable[..., Path]
 ) -> None:
-    regions = ["a", "a ", "a\0", "a\nb", "a\r\nb", " ", "\n", "nan", "inf", "-1", "01", "1", "1.0", "ü" * 3000]
+    regions = [
+        "a",
+        "a ",
+        "a\0",
+        "a\nb",
+        "a\r\nb",
+        " ",
+        "\n",
+        "nan",
+        "inf",
+        "-1",
+        "01",
+        "1",
+        "1.0",
+        "ü" * 3000,
+    ]
     examples = [
         make_example(
             learner_id=f"learner {index}",

@@ -48,10 +48,14 @@ def test_precision_recall_and_f1_are_those_of_scikit_learn(case: Case) -> None:
     classes = probabilities.shape[1]
     confusion = count_confusion(labels, predicted, classes)
     ours = class_metrics(confusion)
-    reference = sk.precision_recall_fscore_support(labels, predicted, labels=range(classes), zero_division=0)
+    reference = sk.precision_recall_fscore_support(
+        labels, predicted, labels=range(classes), zero_division=0
+    )
     for name, expected in zip(("precision", "recall", "f1", "support"), reference, strict=True):
         np.testing.assert_allclose(ours[name], expected, atol=1e-6, err_msg=name)
-    assert confusion.tolist() == sk.confusion_matrix(labels, predicted, labels=range(classes)).tolist()
+    assert (
+        confusion.tolist() == sk.confusion_matrix(labels, predicted, labels=range(classes)).tolist()
+    )
 
 
 @settings(max_examples=60)
@@ -63,7 +67,9 @@ def test_averages_are_those_of_scikit_learn(case: Case) -> None:
     scores = {"precision": sk.precision_score, "recall": sk.recall_score, "f1": sk.f1_score}
     for name, value in ours.items():
         metric, average = name.rsplit("_", 1)
-        assert _equal(value, scores[metric](labels, predicted, average=average, zero_division=0)), name
+        assert _equal(value, scores[metric](labels, predicted, average=average, zero_division=0)), (
+            name
+        )
 
 
 @settings(max_examples=60)
@@ -83,7 +89,9 @@ def test_the_area_under_the_roc_is_that_of_scikit_learn_ties_and_all(case: Case)
     elif classes == 2:
         assert _equal(area, sk.roc_auc_score(labels, probabilities[:, 1]))
     else:
-        assert _equal(area, sk.roc_auc_score(labels, probabilities, multi_class="ovr", average="macro"))
+        assert _equal(
+            area, sk.roc_auc_score(labels, probabilities, multi_class="ovr", average="macro")
+        )
 
 
 @settings(max_examples=60)
@@ -102,10 +110,17 @@ numbers = st.integers(-50, 50).map(lambda value: value / 8)
 def test_regression_metrics_are_those_of_scikit_learn(rows: list[tuple[float, float]]) -> None:
     labels, predictions = np.array(rows).T
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UndefinedMetricWarning)  # r2 of a single example is NaN there, too
+        warnings.simplefilter(
+            "ignore", UndefinedMetricWarning
+        )  # r2 of a single example is NaN there, too
         r2 = sk.r2_score(labels, predictions)
     mse = sk.mean_squared_error(labels, predictions)
-    expected = {"mse": mse, "mae": sk.mean_absolute_error(labels, predictions), "rmse": mse**0.5, "r2": r2}
+    expected = {
+        "mse": mse,
+        "mae": sk.mean_absolute_error(labels, predictions),
+        "rmse": mse**0.5,
+        "r2": r2,
+    }
     ours = regression_metrics(labels, predictions.astype(np.float32))
     assert ours.keys() == expected.keys()
     assert all(_equal(ours[name], expected[name]) for name in expected)
@@ -121,18 +136,26 @@ def test_known_areas() -> None:
 @given(classifications())
 def test_curves_run_through_scikit_learn_s_points(case: Case) -> None:
     labels, _, probabilities = case
-    curves = class_curves(labels, probabilities, [f"class {index}" for index in range(probabilities.shape[1])])
+    curves = class_curves(
+        labels, probabilities, [f"class {index}" for index in range(probabilities.shape[1])]
+    )
     for index in range(probabilities.shape[1]):
         positive = labels == index
         if positive.all() or not positive.any():
             assert f"class {index}" not in curves
             continue
         roc, pr = curves[f"class {index}"]["roc"], curves[f"class {index}"]["pr"]
-        fpr, tpr, threshold = sk.roc_curve(positive, probabilities[:, index], drop_intermediate=False)
+        fpr, tpr, threshold = sk.roc_curve(
+            positive, probabilities[:, index], drop_intermediate=False
+        )
         np.testing.assert_allclose([roc["fpr"], roc["tpr"]], [fpr, tpr], atol=1e-9)
-        np.testing.assert_allclose(roc["threshold"], [1, *threshold[1:]], atol=1e-9)  # scikit-learn starts at infinity
+        np.testing.assert_allclose(
+            roc["threshold"], [1, *threshold[1:]], atol=1e-9
+        )  # scikit-learn starts at infinity
         precision, recall, _ = sk.precision_recall_curve(positive, probabilities[:, index])
-        np.testing.assert_allclose([pr["recall"], pr["precision"]], [recall[::-1], precision[::-1]], atol=1e-9)
+        np.testing.assert_allclose(
+            [pr["recall"], pr["precision"]], [recall[::-1], precision[::-1]], atol=1e-9
+        )
 
 
 def test_long_curves_are_thinned_and_keep_their_ends_and_their_area() -> None:
@@ -146,4 +169,6 @@ def test_long_curves_are_thinned_and_keep_their_ends_and_their_area() -> None:
     assert 150 < len(pr["recall"]) <= MAX_POINTS
     assert (roc["fpr"][0], roc["tpr"][0], roc["fpr"][-1], roc["tpr"][-1]) == (0, 0, 1, 1)
     assert (pr["recall"][0], pr["recall"][-1]) == (0, 1)
-    assert sk.auc(roc["fpr"], roc["tpr"]) == pytest.approx(sk.roc_auc_score(labels, second), abs=2e-3)
+    assert sk.auc(roc["fpr"], roc["tpr"]) == pytest.approx(
+        sk.roc_auc_score(labels, second), abs=2e-3
+    )

@@ -22,19 +22,35 @@ SLICES = ["gender", "year", "score", "as_of"]
 @pytest.fixture
 def examples(make_example: Callable[..., bytes]) -> list[bytes]:
     """Three rows; the second lacks what an example may lack."""
-    slices = [{"gender": "f", "year": 7, "score": 0.5}, {}, {"gender": "m", "year": 8, "score": 2.0}]
+    slices = [
+        {"gender": "f", "year": 7, "score": 0.5},
+        {},
+        {"gender": "m", "year": 8, "score": 2.0},
+    ]
     first, second, third = ({"unit_id": "algebra", **values} for values in slices)
     return [
-        make_example(learner_id="a", as_of=5, mastery="low", answer=[0.75, 0.25], num_steps=3, **first),
-        make_example(learner_id="b", as_of=6, mastery="high", answer=[0.5, 0.5], num_steps=0, **second),
-        make_example(learner_id="ç", as_of=7, mastery="high", answer=[0.25, 0.75], num_steps=1, **third),
+        make_example(
+            learner_id="a", as_of=5, mastery="low", answer=[0.75, 0.25], num_steps=3, **first
+        ),
+        make_example(
+            learner_id="b", as_of=6, mastery="high", answer=[0.5, 0.5], num_steps=0, **second
+        ),
+        make_example(
+            learner_id="ç", as_of=7, mastery="high", answer=[0.25, 0.75], num_steps=1, **third
+        ),
     ]
 
 
 def test_predictions_have_a_row_an_example_in_their_order(
     tmp_path: Path, examples: list[bytes], save_model: Callable[..., Path]
 ) -> None:
-    score(save_model(tmp_path / "model", LABEL.classes), [examples], LABEL, SLICES, tmp_path / "predictions.parquet")
+    score(
+        save_model(tmp_path / "model", LABEL.classes),
+        [examples],
+        LABEL,
+        SLICES,
+        tmp_path / "predictions.parquet",
+    )
     table = pl.read_parquet(tmp_path / "predictions.parquet")
     assert table.to_dict(as_series=False) == {
         "learner_id": ["a", "b", "ç"],
@@ -71,7 +87,10 @@ def test_batches_and_windows_change_nothing(
     write_split: Callable[..., Path],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    model, split = save_model(tmp_path / "model", LABEL.classes), write_split(tmp_path / "Split-test", examples * 5)
+    model, split = (
+        save_model(tmp_path / "model", LABEL.classes),
+        write_split(tmp_path / "Split-test", examples * 5),
+    )
     score(model, read_windows(split), LABEL, SLICES, tmp_path / "whole.parquet")
     monkeypatch.setattr(scoring, "BATCH", 2)
     monkeypatch.setattr(scoring, "WINDOW", 4)
@@ -112,30 +131,54 @@ def test_what_does_not_fit_is_an_error_and_leaves_no_file(
     change: dict[str, object],
     problem: str,
 ) -> None:
-    fine = {"learner_id": "a", "unit_id": "u", "as_of": 1, "mastery": "low", "answer": [0.5, 0.5], "num_steps": 1}
+    fine = {
+        "learner_id": "a",
+        "unit_id": "u",
+        "as_of": 1,
+        "mastery": "low",
+        "answer": [0.5, 0.5],
+        "num_steps": 1,
+    }
     model = save_model(tmp_path / "model", LABEL.classes)
     with pytest.raises(MasteryError, match=problem):
-        score(model, [[make_example(**fine | change)]], LABEL, [], tmp_path / "out" / "predictions.parquet")
+        score(
+            model,
+            [[make_example(**fine | change)]],
+            LABEL,
+            [],
+            tmp_path / "out" / "predictions.parquet",
+        )
     assert list((tmp_path / "out").glob("*")) == []
 
 
 def test_no_examples_is_an_error(tmp_path: Path, save_model: Callable[..., Path]) -> None:
     with pytest.raises(MasteryError, match="expected labelled examples, found none"):
-        score(save_model(tmp_path / "model", LABEL.classes), [], LABEL, [], tmp_path / "predictions.parquet")
+        score(
+            save_model(tmp_path / "model", LABEL.classes),
+            [],
+            LABEL,
+            [],
+            tmp_path / "predictions.parquet",
+        )
 
 
 def test_a_model_of_other_classes_is_an_error(
     tmp_path: Path, examples: list[bytes], save_model: Callable[..., Path]
 ) -> None:
     model = save_model(tmp_path / "model", ["low", "top"])
-    with pytest.raises(MasteryError, match=r"other classes: expected \['low', 'high'\], found \['low', 'top'\]"):
+    with pytest.raises(
+        MasteryError, match=r"other classes: expected \['low', 'high'\], found \['low', 'top'\]"
+    ):
         score(model, [examples], LABEL, [], tmp_path / "predictions.parquet")
 
 
 def test_a_model_of_another_task_is_an_error(
     tmp_path: Path, examples: list[bytes], save_model: Callable[..., Path]
 ) -> None:
-    label, model = Label(column="score", task="regression"), save_model(tmp_path / "model", LABEL.classes)
+    label, model = (
+        Label(column="score", task="regression"),
+        save_model(tmp_path / "model", LABEL.classes),
+    )
     with pytest.raises(MasteryError, match="made for another task"):
         score(model, [examples[:1]], label, [], tmp_path / "predictions.parquet")
 

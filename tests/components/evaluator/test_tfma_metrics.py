@@ -17,7 +17,10 @@ PROBABILITIES = RANDOM.dirichlet([1, 1, 1], 40).astype(np.float32)
 NUMBERS = RANDOM.normal(size=40)
 
 # Sizes of blocks, in which of three accumulators each goes, and a shuffle of the rows before all that.
-splits = st.tuples(st.lists(st.tuples(st.integers(0, 15), st.integers(0, 2)), max_size=8), st.permutations(range(40)))
+splits = st.tuples(
+    st.lists(st.tuples(st.integers(0, 15), st.integers(0, 2)), max_size=8),
+    st.permutations(range(40)),
+)
 
 
 def _combine(combine_fn: Any, labels: Any, outputs: dict[str, Any], split: Any) -> dict[str, Any]:
@@ -29,9 +32,16 @@ def _combine(combine_fn: Any, labels: Any, outputs: dict[str, Any], split: Any) 
         start += size
         model = {name: values[rows] for name, values in outputs.items()}
         element = {"labels": labels[rows], "predictions": {"m": model}}
-        accumulators[target] = combine_fn.add_input(accumulators[target], StandardMetricInputs(element))
-    merged = combine_fn.merge_accumulators([combine_fn.compact(accumulator) for accumulator in accumulators])
-    return {str(key): np.asarray(value).tolist() for key, value in combine_fn.extract_output(merged).items()}
+        accumulators[target] = combine_fn.add_input(
+            accumulators[target], StandardMetricInputs(element)
+        )
+    merged = combine_fn.merge_accumulators(
+        [combine_fn.compact(accumulator) for accumulator in accumulators]
+    )
+    return {
+        str(key): np.asarray(value).tolist()
+        for key, value in combine_fn.extract_output(merged).items()
+    }
 
 
 WHOLE = ([], range(40))
@@ -42,7 +52,9 @@ WHOLE = ([], range(40))
 def test_any_split_of_the_rows_gives_the_very_same_metrics(split: Any) -> None:
     outputs = {"predicted_class": PROBABILITIES.argmax(axis=1), "probabilities": PROBABILITIES}
     combine_fn = ClassificationCombineFn("m")
-    assert _combine(combine_fn, LABELS, outputs, split) == _combine(combine_fn, LABELS, outputs, WHOLE)
+    assert _combine(combine_fn, LABELS, outputs, split) == _combine(
+        combine_fn, LABELS, outputs, WHOLE
+    )
 
 
 @settings(max_examples=50)
@@ -50,4 +62,6 @@ def test_any_split_of_the_rows_gives_the_very_same_metrics(split: Any) -> None:
 def test_any_split_of_the_rows_gives_the_very_same_regression_metrics(split: Any) -> None:
     outputs = {"prediction": NUMBERS[::-1]}
     combine_fn = RegressionCombineFn("m")
-    assert _combine(combine_fn, NUMBERS, outputs, split) == _combine(combine_fn, NUMBERS, outputs, WHOLE)
+    assert _combine(combine_fn, NUMBERS, outputs, split) == _combine(
+        combine_fn, NUMBERS, outputs, WHOLE
+    )

@@ -66,7 +66,9 @@ def configure(tmp_path: Path) -> Callable[..., Config]:
         for name, values in changes.items():
             sections[name] = {**sections.get(name, {}), **values}
         gate = "mse" if sections["label"].get("task") == "regression" else "accuracy"
-        return Config.model_validate({"name": "test", "schema": "s", "gates": [{"metric": gate, "min": 0}], **sections})
+        return Config.model_validate(
+            {"name": "test", "schema": "s", "gates": [{"metric": gate, "min": 0}], **sections}
+        )
 
     return build
 

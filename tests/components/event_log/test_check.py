@@ -37,7 +37,12 @@ def test_says_what_is_in_a_good_log(write: Write, configure: Configure) -> None:
     summary = check_log(configure())
 
     assert (summary.events, summary.outcomes, summary.learners, summary.units) == (160, 80, 40, 1)
-    assert (summary.first_event, summary.last_event, summary.first_outcome, summary.last_outcome) == (
+    assert (
+        summary.first_event,
+        summary.last_event,
+        summary.first_outcome,
+        summary.last_outcome,
+    ) == (
         "0",
         "3",
         "2",
@@ -53,7 +58,10 @@ def test_says_which_spans_it_has_read(write: Write, configure: Configure, tmp_pa
     write()
     for table in ("events", "outcomes"):
         (tmp_path / f"{table}.parquet").rename(tmp_path / f"{table}-2026-11-20.parquet")
-    dated = {table: f"{tmp_path}/{table}-{{YYYY}}-{{MM}}-{{DD}}.parquet" for table in ("events", "outcomes")}
+    dated = {
+        table: f"{tmp_path}/{table}-{{YYYY}}-{{MM}}-{{DD}}.parquet"
+        for table in ("events", "outcomes")
+    }
     told = check_log(configure(data={**dated, "span": "last:7"})).describe()
     assert told.splitlines()[0] == "spans     2026-11-20"
 
@@ -88,7 +96,9 @@ def test_renamed_columns_are_told_by_the_names_the_log_uses(
     )
 
 
-def test_wrong_type_of_a_column(write: Write, refuse: Callable[..., list[str]], events: pl.DataFrame) -> None:
+def test_wrong_type_of_a_column(
+    write: Write, refuse: Callable[..., list[str]], events: pl.DataFrame
+) -> None:
     write(events.with_columns(dwell=pl.concat_list("dwell"), learner_id=pl.col("dwell")))
     assert refuse() == [
         "events.parquet, column dwell: expected numbers, found List(Float64), such as [0.0]",
@@ -106,14 +116,18 @@ def test_a_number_that_is_a_time_of_an_impossible_year(
     ]
 
 
-def test_wrong_type_of_a_value(write: Write, refuse: Callable[..., list[str]], events: pl.DataFrame) -> None:
+def test_wrong_type_of_a_value(
+    write: Write, refuse: Callable[..., list[str]], events: pl.DataFrame
+) -> None:
     write(events.with_columns(dwell=pl.col("dwell").cast(pl.String).replace("7.0", "seven")))
     assert refuse() == [
         "events.parquet, row 8, column dwell: expected a number, or nothing for a missing one, found 'seven'"
     ]
 
 
-def test_unparsable_time(write: Write, refuse: Callable[..., list[str]], events: pl.DataFrame) -> None:
+def test_unparsable_time(
+    write: Write, refuse: Callable[..., list[str]], events: pl.DataFrame
+) -> None:
     write(events.with_columns(time=pl.col("time").cast(pl.String).replace("3", "yesterday")))
     assert refuse() == [
         "events.parquet, row 4, column time: expected a number, or a timestamp such as 2024-05-01T12:00:00+02:00 "
@@ -123,13 +137,25 @@ def test_unparsable_time(write: Write, refuse: Callable[..., list[str]], events:
 
 @pytest.mark.parametrize(("value", "found"), [(None, "nothing"), ("", "''")])
 def test_null_key(
-    value: str | None, found: str, write: Write, refuse: Callable[..., list[str]], events: pl.DataFrame
+    value: str | None,
+    found: str,
+    write: Write,
+    refuse: Callable[..., list[str]],
+    events: pl.DataFrame,
 ) -> None:
-    write(events.with_columns(unit_id=pl.when(pl.col("dwell") == 4).then(pl.lit(value)).otherwise("unit_id")))
-    assert refuse() == [f"events.parquet, row 5, column unit_id: expected a value in every row, found {found}"]
+    write(
+        events.with_columns(
+            unit_id=pl.when(pl.col("dwell") == 4).then(pl.lit(value)).otherwise("unit_id")
+        )
+    )
+    assert refuse() == [
+        f"events.parquet, row 5, column unit_id: expected a value in every row, found {found}"
+    ]
 
 
-def test_two_kinds_of_clock(write: Write, refuse: Callable[..., list[str]], outcomes: pl.DataFrame) -> None:
+def test_two_kinds_of_clock(
+    write: Write, refuse: Callable[..., list[str]], outcomes: pl.DataFrame
+) -> None:
     write(outcomes=outcomes.with_columns(as_of=pl.lit(datetime(2024, 1, 1))))  # noqa: DTZ001
     assert refuse() == [
         "the log: expected one kind of time in time and as_of, "
@@ -138,7 +164,9 @@ def test_two_kinds_of_clock(write: Write, refuse: Callable[..., list[str]], outc
     ]
 
 
-def test_outcomes_without_events(write: Write, refuse: Callable[..., list[str]], events: pl.DataFrame) -> None:
+def test_outcomes_without_events(
+    write: Write, refuse: Callable[..., list[str]], events: pl.DataFrame
+) -> None:
     write(events.filter(pl.col("dwell") >= 48))
     assert refuse() == [
         "the log: expected at most 5.0% of outcomes without events (data.max_cold_start_share), "
@@ -147,12 +175,16 @@ def test_outcomes_without_events(write: Write, refuse: Callable[..., list[str]],
     ]
 
 
-def test_cold_starts_up_to_the_configured_share(write: Write, configure: Configure, events: pl.DataFrame) -> None:
+def test_cold_starts_up_to_the_configured_share(
+    write: Write, configure: Configure, events: pl.DataFrame
+) -> None:
     write(events.filter(pl.col("dwell") >= 48))
     assert check_log(configure(data={"max_cold_start_share": 0.3})).cold_starts == 24
 
 
-def test_events_after_as_of_only(write: Write, refuse: Callable[..., list[str]], events: pl.DataFrame) -> None:
+def test_events_after_as_of_only(
+    write: Write, refuse: Callable[..., list[str]], events: pl.DataFrame
+) -> None:
     write(events.with_columns(pl.col("time") + 1000))
     assert refuse(data={"max_cold_start_share": 1.0}) == [
         "the log: expected events before as_of for at least some outcomes, found none for any of the 80 outcomes; "
@@ -166,7 +198,9 @@ def test_duplicate_outcomes_within_a_file_and_across_files(
 ) -> None:
     write(outcomes=pl.concat([outcomes, outcomes[3:4]]))
     outcomes[:1].write_csv(tmp_path / "more.csv")
-    problems = refuse(data={"outcomes": [str(tmp_path / "outcomes.parquet"), str(tmp_path / "more.csv")]})
+    problems = refuse(
+        data={"outcomes": [str(tmp_path / "outcomes.parquet"), str(tmp_path / "more.csv")]}
+    )
     assert problems == [
         "more.csv, line 2: expected one row per learner, unit and as_of, "
         "found learner 'l0', unit 'u', as_of 2 again, after row 1 of outcomes.parquet",
@@ -186,13 +220,23 @@ def test_label_outside_the_classes_and_null_label(
     ]
 
 
-@pytest.mark.parametrize(("value", "expected"), [(None, "a label in every row"), (float("inf"), "a finite number")])
+@pytest.mark.parametrize(
+    ("value", "expected"), [(None, "a label in every row"), (float("inf"), "a finite number")]
+)
 def test_score_that_is_no_number(
-    value: float | None, expected: str, write: Write, refuse: Callable[..., list[str]], outcomes: pl.DataFrame
+    value: float | None,
+    expected: str,
+    write: Write,
+    refuse: Callable[..., list[str]],
+    outcomes: pl.DataFrame,
 ) -> None:
-    write(outcomes=outcomes.with_columns(mastery=pl.Series([value, *([0.5] * 79)], dtype=pl.Float64)))
+    write(
+        outcomes=outcomes.with_columns(mastery=pl.Series([value, *([0.5] * 79)], dtype=pl.Float64))
+    )
     problem = refuse(label={"task": "regression", "classes": []})[0]
-    assert problem.startswith(f"outcomes.parquet, row 1, column mastery: expected {expected}, found ")
+    assert problem.startswith(
+        f"outcomes.parquet, row 1, column mastery: expected {expected}, found "
+    )
 
 
 def test_class_with_too_few_examples_for_a_split(
@@ -225,7 +269,11 @@ def test_nan_and_infinite_numbers(
 
 
 def test_nan_as_missing(write: Write, configure: Configure, events: pl.DataFrame) -> None:
-    write(events.with_columns(dwell=pl.when(pl.col("dwell") == 9).then(float("nan")).otherwise("dwell")))
+    write(
+        events.with_columns(
+            dwell=pl.when(pl.col("dwell") == 9).then(float("nan")).otherwise("dwell")
+        )
+    )
     assert check_log(configure(data={"nan_as_missing": True})).events == 160
 
 
@@ -253,7 +301,10 @@ def test_one_cause_is_told_once_however_many_files_have_it(
     ("spoil", "advice"),
     [
         (lambda text: text.replace(",", ";"), "dwell; separate the fields by commas"),
-        (lambda text: "sep=,\n" + text, "found the columns sep=, ; remove this line, which is Excel's own"),
+        (
+            lambda text: "sep=,\n" + text,
+            "found the columns sep=, ; remove this line, which is Excel's own",
+        ),
         (lambda text: text.split("\n", 1)[1], "the first line has to name the columns"),
         (lambda text: text.replace("_id", " ID", 2), "(did you mean 'learner ID', 'unit ID'?)"),
     ],
@@ -323,7 +374,9 @@ def test_one_file_in_another_unit(
     write(events.with_columns(time=epochs["time"]), outcomes.with_columns(as_of=epochs["as_of"]))
     frame = frame.with_columns(epochs[name] * 1000)
     frame.with_columns(learner_id="m" + pl.col("learner_id")).write_csv(tmp_path / "more.csv")
-    [problem] = refuse(data={table: [str(tmp_path / f"{table}.parquet"), str(tmp_path / "more.csv")]})
+    [problem] = refuse(
+        data={table: [str(tmp_path / f"{table}.parquet"), str(tmp_path / "more.csv")]}
+    )
     assert f"seconds since 1970 in {name} ({len(frame)}, first" in problem
     assert f"milliseconds since 1970 in {name} ({len(frame)}, first" in problem
     assert "in line 2 of more.csv)" in problem
@@ -336,7 +389,10 @@ def test_compact_dates_are_dates(
     write(events.with_columns(pl.col("time") + 20240226), as_of)
     summary = check_log(configure(data={"timezone": "Europe/Zurich"}))
     assert (summary.clock, summary.first_event) == ("timestamp", "2024-02-25T23:00:00+00:00")
-    assert (summary.last_event, summary.first_outcome) == ("2024-02-28T23:00:00+00:00", "2024-02-28T11:00:02+00:00")
+    assert (summary.last_event, summary.first_outcome) == (
+        "2024-02-28T23:00:00+00:00",
+        "2024-02-28T11:00:02+00:00",
+    )
     assert summary.steps["0%"] == 3
 
     write(events.with_columns(pl.col("time") + 20240227), as_of)
@@ -344,7 +400,9 @@ def test_compact_dates_are_dates(
         check_log(configure())
 
 
-def test_no_time_of_an_impossible_year(write: Write, refuse: Callable[..., list[str]], events: pl.DataFrame) -> None:
+def test_no_time_of_an_impossible_year(
+    write: Write, refuse: Callable[..., list[str]], events: pl.DataFrame
+) -> None:
     write(events.with_columns(time=(pl.col("time") + 1709571155000000).cast(pl.Datetime("ms"))))
     assert refuse() == [
         "events.parquet, row 1, column time: expected a time from 1900 to 9999, "
@@ -383,7 +441,11 @@ def test_a_column_with_two_roles(
 def test_a_number_of_the_context_that_is_none_is_named(
     write: Write, refuse: Callable[..., list[str]], outcomes: pl.DataFrame
 ) -> None:
-    write(outcomes=outcomes.with_columns(level=pl.when(pl.col("age") == 23).then(pl.lit("--")).otherwise(pl.lit("7"))))
+    write(
+        outcomes=outcomes.with_columns(
+            level=pl.when(pl.col("age") == 23).then(pl.lit("--")).otherwise(pl.lit("7"))
+        )
+    )
     [problem] = refuse(context={"level": {"type": "numeric"}})
     assert problem.startswith(
         "outcomes.parquet, row 4, column level: expected a number, or nothing for a missing one, found '--'; so too in"
@@ -392,12 +454,23 @@ def test_a_number_of_the_context_that_is_none_is_named(
 
 @pytest.mark.parametrize("name", ["dwell", "age", "level", "mastery"])
 def test_a_number_that_would_be_infinite_as_float32_is_named(
-    name: str, write: Write, refuse: Callable[..., list[str]], events: pl.DataFrame, outcomes: pl.DataFrame
+    name: str,
+    write: Write,
+    refuse: Callable[..., list[str]],
+    events: pl.DataFrame,
+    outcomes: pl.DataFrame,
 ) -> None:
     outcomes = outcomes.with_columns(level=1.0, mastery=0.5)
     large = pl.when(pl.int_range(pl.len()) == 4).then(-1e39).otherwise(0.5).alias(name)
-    write(*(frame.with_columns(large) if name in frame.columns else frame for frame in (events, outcomes)))
-    [problem] = refuse(label={"task": "regression", "classes": []}, context={"level": {"type": "numeric"}})
+    write(
+        *(
+            frame.with_columns(large) if name in frame.columns else frame
+            for frame in (events, outcomes)
+        )
+    )
+    [problem] = refuse(
+        label={"task": "regression", "classes": []}, context={"level": {"type": "numeric"}}
+    )
     assert problem.endswith(
         f"row 5, column {name}: expected a number from -3.4e+38 to 3.4e+38, which fits into 32 bits, found -1e+39"
     )
@@ -407,7 +480,12 @@ def test_warns_of_ids_that_are_not_what_they_seem(
     write: Write, configure: Configure, events: pl.DataFrame, outcomes: pl.DataFrame
 ) -> None:
     def rename(name: str, other: str) -> pl.Expr:
-        return pl.when(pl.col("learner_id") == name).then(pl.lit(other)).otherwise("learner_id").alias("learner_id")
+        return (
+            pl.when(pl.col("learner_id") == name)
+            .then(pl.lit(other))
+            .otherwise("learner_id")
+            .alias("learner_id")
+        )
 
     write(
         events.with_columns(rename("l3", "l3\u00a0"))
@@ -433,7 +511,9 @@ def test_warns_of_events_that_are_there_twice(
 ) -> None:
     write()
     pl.concat([events[:3], events[5:6].with_columns(dwell=0.0)]).write_csv(tmp_path / "more.csv")
-    summary = check_log(configure(data={"events": [str(tmp_path / "events.parquet"), str(tmp_path / "more.csv")]}))
+    summary = check_log(
+        configure(data={"events": [str(tmp_path / "events.parquet"), str(tmp_path / "more.csv")]})
+    )
     assert summary.warnings == [
         "events that are copies of another, alike in every column that is read: 3, "
         "such as learner 'l0', unit 'u', time 0"
@@ -445,27 +525,48 @@ def test_warns_of_events_that_are_there_twice(
     ("time", "as_of", "count"),
     [
         ("2024-03-05", "2024-03-05 12:00", 80),
-        ("2024-03-05", "2024-03-05T00:30:00+01:00", 80),  # midnight in Zurich is half an hour before
+        (
+            "2024-03-05",
+            "2024-03-05T00:30:00+01:00",
+            80,
+        ),  # midnight in Zurich is half an hour before
         ("2024-03-05", "2024-03-06", 0),
         ("2024-03-05 00:00:01", "2024-03-05 12:00", 0),
     ],
 )
 def test_warns_of_events_of_which_only_the_day_is_known(
-    time: str, as_of: str, count: int, write: Write, configure: Configure, events: pl.DataFrame, outcomes: pl.DataFrame
+    time: str,
+    as_of: str,
+    count: int,
+    write: Write,
+    configure: Configure,
+    events: pl.DataFrame,
+    outcomes: pl.DataFrame,
 ) -> None:
-    moments = outcomes.with_row_index().with_columns(unit_id=pl.format("u{}", pl.col("index") % 2), as_of=pl.lit(as_of))
-    write(events.with_columns(unit_id=pl.format("u{}", pl.col("time") % 2), time=pl.lit(time)), moments.drop("index"))
+    moments = outcomes.with_row_index().with_columns(
+        unit_id=pl.format("u{}", pl.col("index") % 2), as_of=pl.lit(as_of)
+    )
+    write(
+        events.with_columns(unit_id=pl.format("u{}", pl.col("time") % 2), time=pl.lit(time)),
+        moments.drop("index"),
+    )
     summary = check_log(configure(data={"timezone": "Europe/Zurich"}))
     told = [warning for warning in summary.warnings if "midnight" in warning]
-    assert [warning.partition(", such as")[0].rpartition(": ")[2] for warning in told] == [str(count)] * bool(count)
+    assert [warning.partition(", such as")[0].rpartition(": ")[2] for warning in told] == [
+        str(count)
+    ] * bool(count)
 
 
 def test_warns_of_hours_that_were_twice(
     write: Write, configure: Configure, events: pl.DataFrame, outcomes: pl.DataFrame, tmp_path: Path
 ) -> None:
     write(
-        events.with_columns(time=pl.lit("2024-10-27 0") + pl.col("time").cast(pl.String) + ":30:00"),
-        outcomes.with_columns(as_of=pl.lit("2024-10-27 0") + pl.col("as_of").cast(pl.String) + ":00:00"),
+        events.with_columns(
+            time=pl.lit("2024-10-27 0") + pl.col("time").cast(pl.String) + ":30:00"
+        ),
+        outcomes.with_columns(
+            as_of=pl.lit("2024-10-27 0") + pl.col("as_of").cast(pl.String) + ":00:00"
+        ),
     )
     summary = check_log(configure(data={"timezone": "Europe/Zurich"}))
     assert [warning.replace(f"{tmp_path}/", "") for warning in summary.warnings] == [
@@ -491,7 +592,9 @@ def test_warns_where_a_folder_says_another_id_than_its_file(
     ]
 
 
-def test_says_why_learners_have_no_events(write: Write, refuse: Callable[..., list[str]], events: pl.DataFrame) -> None:
+def test_says_why_learners_have_no_events(
+    write: Write, refuse: Callable[..., list[str]], events: pl.DataFrame
+) -> None:
     write(events.with_columns(learner_id=pl.col("learner_id") + " "))
     [problem] = refuse()
     assert problem.endswith(
@@ -503,9 +606,16 @@ def test_says_why_learners_have_no_events(write: Write, refuse: Callable[..., li
 @pytest.mark.parametrize("school", [["1", "2"], ["1.0", "2.0"], [1, 2], [1.0, 2.0]])
 @pytest.mark.parametrize("as_csv", [True, False])
 def test_a_category_is_the_same_whatever_its_type(
-    school: list[Any], as_csv: bool, configure: Configure, events: pl.DataFrame, outcomes: pl.DataFrame, tmp_path: Path
+    school: list[Any],
+    as_csv: bool,
+    configure: Configure,
+    events: pl.DataFrame,
+    outcomes: pl.DataFrame,
+    tmp_path: Path,
 ) -> None:
-    events.with_columns(event_type=pl.Series(school * 80)).write_parquet(tmp_path / "events.parquet")
+    events.with_columns(event_type=pl.Series(school * 80)).write_parquet(
+        tmp_path / "events.parquet"
+    )
     schools = outcomes.with_columns(school=pl.Series(school * 40))
     path = tmp_path / ("outcomes.csv" if as_csv else "outcomes.parquet")
     schools.write_csv(path) if as_csv else schools.write_parquet(path)

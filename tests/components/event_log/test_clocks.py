@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.event_log.clocks import TIMESTAMP, Clock, ClockRead, format_moment, read_clock, read_compact, to_clock
+from components.event_log.clocks import (
+    TIMESTAMP,
+    Clock,
+    ClockRead,
+    format_moment,
+    read_clock,
+    read_compact,
+    to_clock,
+)
 
 NOON = datetime(2024, 7, 1, 10, tzinfo=UTC)  # noon in Zurich, in summer
 
@@ -41,7 +49,8 @@ def test_timestamps_of_any_zone_become_utc(text: str) -> None:
 
 def test_spellings_may_differ_from_row_to_row() -> None:
     values = read_values(
-        pl.Series(["2024-07-01T10:00:00Z", "2024-07-01", "1 July", "2024-07-01T12:00:00+02:00"]), "UTC"
+        pl.Series(["2024-07-01T10:00:00Z", "2024-07-01", "1 July", "2024-07-01T12:00:00+02:00"]),
+        "UTC",
     )
     assert values.to_list() == [NOON, datetime(2024, 7, 1, tzinfo=UTC), None, NOON]
 
@@ -92,7 +101,13 @@ def test_no_clock_in_other_types() -> None:
 
 
 @settings(deadline=None)
-@given(st.datetimes(min_value=datetime(1900, 1, 1), max_value=datetime(2200, 1, 1), timezones=st.timezones()))  # noqa: DTZ001
+@given(
+    st.datetimes(
+        min_value=datetime(1900, 1, 1),  # noqa: DTZ001
+        max_value=datetime(2200, 1, 1),  # noqa: DTZ001
+        timezones=st.timezones(),
+    )
+)
 def test_iso_text_means_the_moment_that_it_says(moment: datetime) -> None:
     offset = moment.utcoffset()
     if offset is None or offset.total_seconds() % 60:
@@ -130,7 +145,10 @@ def test_text_that_is_no_time(text: str) -> None:
         ("2024-07-01T10:00:00.123456789Z", NOON.replace(microsecond=123456)),
         ("2016-12-31T23:59:60Z", datetime(2017, 1, 1, tzinfo=UTC)),  # a leap second
         ("1965-05-01T00:00:00Z", datetime(1965, 5, 1, tzinfo=UTC)),
-        ("9999-12-31 23:59:59-08:00", datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)),  # Python's last
+        (
+            "9999-12-31 23:59:59-08:00",
+            datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC),
+        ),  # Python's last
     ],
 )
 def test_other_spellings_of_a_moment(text: str, moment: datetime) -> None:
@@ -148,8 +166,13 @@ def test_other_spellings_of_a_moment(text: str, moment: datetime) -> None:
         (pl.Datetime("ms"), 2**63 - 1, "a time of the year 292278994 (9223372036854775807 in ms)"),
     ],
 )
-def test_a_typed_time_of_an_impossible_year_is_named(dtype: pl.DataType, physical: int, found: str) -> None:
-    read = read_clock(pl.Series([0, physical], dtype=pl.Int32 if dtype == pl.Date else pl.Int64).cast(dtype), "UTC")
+def test_a_typed_time_of_an_impossible_year_is_named(
+    dtype: pl.DataType, physical: int, found: str
+) -> None:
+    read = read_clock(
+        pl.Series([0, physical], dtype=pl.Int32 if dtype == pl.Date else pl.Int64).cast(dtype),
+        "UTC",
+    )
     assert read is not None
     if dtype == pl.Date and physical > 0:  # 7445 is far, not impossible
         assert not faults(read)
@@ -172,7 +195,9 @@ def test_a_time_that_clocks_skipped_is_said_to_be_one() -> None:
 def test_a_date_without_midnight_is_its_first_moment(raw: pl.Series) -> None:
     read = read_clock(raw, "America/Sao_Paulo")
     assert read is not None
-    assert read.values.to_list() == [datetime(2018, 11, 4, 3, tzinfo=UTC)]  # 01:00 there, right after 23:59
+    assert read.values.to_list() == [
+        datetime(2018, 11, 4, 3, tzinfo=UTC)
+    ]  # 01:00 there, right after 23:59
     assert read.moved is not None
     assert read.moved.to_list() == [True]
     assert not faults(read)
@@ -214,7 +239,9 @@ def test_compact_dates(raw: float, moment: datetime | None) -> None:
 
 
 def test_a_column_of_timestamps_and_compact_dates_is_read_as_both() -> None:
-    read = read_clock(pl.Series(["2024-07-01T10:00:00Z", "20240701", None, "x", "1719828000"]), "UTC")
+    read = read_clock(
+        pl.Series(["2024-07-01T10:00:00Z", "20240701", None, "x", "1719828000"]), "UTC"
+    )
     assert read is not None
     assert read.values.to_list() == [NOON, datetime(2024, 7, 1, tzinfo=UTC), None, None, None]
     assert read.numbers is not None
@@ -247,8 +274,12 @@ def test_text_of_any_type(raw: pl.Series) -> None:
 
 
 def test_whole_decimals_are_integers() -> None:
-    assert read_values(pl.Series([Decimal(1719828000)], dtype=pl.Decimal(38, 0)), "UTC").to_list() == [1719828000]
-    assert read_values(pl.Series([Decimal("1.5")], dtype=pl.Decimal(38, 6)), "UTC").to_list() == [1.5]
+    assert read_values(
+        pl.Series([Decimal(1719828000)], dtype=pl.Decimal(38, 0)), "UTC"
+    ).to_list() == [1719828000]
+    assert read_values(pl.Series([Decimal("1.5")], dtype=pl.Decimal(38, 6)), "UTC").to_list() == [
+        1.5
+    ]
 
 
 @pytest.mark.parametrize("clock", list(Clock))
@@ -282,4 +313,6 @@ def test_times_as_people_read_them(moment: float, clock: Clock, text: str) -> No
     ],
 )
 def test_a_time_that_its_file_has_rounded_is_none(raw: pl.Series, rows: list[int]) -> None:
-    assert [found for found, expected in faults(read_clock(raw, "UTC")) if "rounded" in expected] == [rows] * bool(rows)
+    assert [
+        found for found, expected in faults(read_clock(raw, "UTC")) if "rounded" in expected
+    ] == [rows] * bool(rows)

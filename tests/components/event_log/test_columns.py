@@ -25,11 +25,19 @@ TABLE = Table("outcomes", {}, classes=("0", "1"))
         (Kind.CLASS, ["1.0", "0"], ["1", "0"]),
         (Kind.TEXT, [100.0, None, 1.5], ["100", None, "1.5"]),
         (Kind.TEXT, [100, None], ["100", None]),
-        (Kind.TEXT, ["100.0", "100", "0100", "1.50", "1e2", ""], ["100", "100", "0100", "1.50", "1e2", ""]),
+        (
+            Kind.TEXT,
+            ["100.0", "100", "0100", "1.50", "1e2", ""],
+            ["100", "100", "0100", "1.50", "1e2", ""],
+        ),
         (Kind.TEXT, ["True", "FALSE", "truth"], ["true", "false", "truth"]),
         (Kind.TEXT, ['{"a": 1}'], ['{"a": 1}']),  # a name as good as another
         (Kind.NUMBER, ["", "1"], [None, 1.0]),
-        (Kind.NUMBER, [3.4028235e38, -3.4028235e38], [3.4028234663852886e38, -3.4028234663852886e38]),
+        (
+            Kind.NUMBER,
+            [3.4028235e38, -3.4028235e38],
+            [3.4028234663852886e38, -3.4028234663852886e38],
+        ),
         (Kind.TEXT, [True, None], ["true", None]),
         (Kind.NUMBER, [True, None], [1.0, None]),
         (Kind.NUMBER, ["1e3", "True", None], [1000.0, 1.0, None]),
@@ -42,7 +50,9 @@ TABLE = Table("outcomes", {}, classes=("0", "1"))
     ],
 )
 def test_what_a_column_becomes(kind: Kind, raw: list[Any], values: list[Any]) -> None:
-    read = read_column(kind, pl.Series(raw, dtype=pl.UInt64 if raw == [2**64 - 1] else None), TABLE, typed=True)
+    read = read_column(
+        kind, pl.Series(raw, dtype=pl.UInt64 if raw == [2**64 - 1] else None), TABLE, typed=True
+    )
     assert read is not None
     assert read.values.to_list() == values
     assert not any(fault.any() for fault, _ in read.faults)
@@ -81,7 +91,10 @@ def test_of_which_type_an_open_column_is(values: list[Any], typed: bool, type_: 
 def test_an_open_column_of_text_that_looks_like_numbers_is_held_to_it() -> None:
     read = read_column(Kind.ANY, pl.Series(["1.5", "inf", "nan"]), TABLE, typed=False)
     assert read is not None
-    assert [fault.to_list() for fault, _ in read.faults if fault.any()] == [[False, True, False], [False, False, True]]
+    assert [fault.to_list() for fault, _ in read.faults if fault.any()] == [
+        [False, True, False],
+        [False, False, True],
+    ]
 
 
 @pytest.mark.parametrize(
@@ -89,12 +102,20 @@ def test_an_open_column_of_text_that_looks_like_numbers_is_held_to_it() -> None:
     [
         (("False", "True"), [True, False], ["True", "False"]),
         (("false", "true"), ["TRUE", "False"], ["true", "false"]),
-        (("true", "True"), ["true", "True"], ["true", "True"]),  # two classes, if somebody wants them
+        (
+            ("true", "True"),
+            ["true", "True"],
+            ["true", "True"],
+        ),  # two classes, if somebody wants them
         (("1.0", "2"), ["1.0", "2.0"], ["1.0", "2"]),
     ],
 )
-def test_a_class_as_the_configuration_writes_it(classes: tuple[str, ...], raw: list[Any], read: list[str]) -> None:
-    column = read_column(Kind.CLASS, pl.Series(raw), Table("outcomes", {}, classes=classes), typed=True)
+def test_a_class_as_the_configuration_writes_it(
+    classes: tuple[str, ...], raw: list[Any], read: list[str]
+) -> None:
+    column = read_column(
+        Kind.CLASS, pl.Series(raw), Table("outcomes", {}, classes=classes), typed=True
+    )
     assert column is not None
     assert column.values.to_list() == read
     assert not any(fault.any() for fault, _ in column.faults)
@@ -105,7 +126,9 @@ def test_a_class_as_the_configuration_writes_it(classes: tuple[str, ...], raw: l
 def test_an_empty_label_is_a_missing_one(kind: Kind, label: str | None) -> None:
     read = read_column(kind, pl.Series(["1", label]), TABLE, typed=False)
     assert read is not None
-    [(rows, expected)] = [(rows.to_list(), expected) for rows, expected in read.faults if rows.any()]
+    [(rows, expected)] = [
+        (rows.to_list(), expected) for rows, expected in read.faults if rows.any()
+    ]
     assert (rows, expected) == ([False, True], "a label in every row")
 
 
@@ -131,7 +154,9 @@ def test_an_object_is_no_id(text: str) -> None:
 def test_a_number_beyond_float32_is_none(kind: Kind, raw: list[Any]) -> None:
     read = read_column(kind, pl.Series(raw), TABLE, typed=isinstance(raw[0], float))
     assert read is not None
-    [(rows, expected)] = [(rows.to_list(), expected) for rows, expected in read.faults if rows.any()]
+    [(rows, expected)] = [
+        (rows.to_list(), expected) for rows, expected in read.faults if rows.any()
+    ]
     assert rows == [True, False]
     assert expected == "a number from -3.4e+38 to 3.4e+38, which fits into 32 bits"
 

@@ -42,7 +42,11 @@ def by_the_letter(text: str) -> list[tuple[int, str]]:
             place += 1
         if quoted:
             raise ValueError
-        record = text[start:place].removesuffix("\r") if text[place : place + 1] == "\n" else text[start:place]
+        record = (
+            text[start:place].removesuffix("\r")
+            if text[place : place + 1] == "\n"
+            else text[start:place]
+        )
         records += [(first, record)] if record else []
         place += 1
         line += 1
@@ -73,7 +77,11 @@ def test_quotes_are_judged_as_the_letter_says(text: str, size: int) -> None:
 
 
 @given(
-    st.lists(st.lists(st.text(alphabet='ab,"\n é', max_size=6), min_size=2, max_size=2), min_size=1, max_size=12),
+    st.lists(
+        st.lists(st.text(alphabet='ab,"\n é', max_size=6), min_size=2, max_size=2),
+        min_size=1,
+        max_size=12,
+    ),
     st.sampled_from(["\n", "\r\n"]),
     st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
     st.integers(1, 60),
@@ -93,7 +101,11 @@ def test_what_a_writer_writes_is_read_as_many_rows(
         ('a,b\n1,"x\n2,y\n', 2, "a quote that is never closed: '\"x 2,y'"),
         ('a,b\n1,"""x\n2,y\n', 2, 'a quote that is never closed: \'"""x 2,y\''),
         ('a,b\n\n1,"x\n2,"y"\n', 3, "(the next quote, in line 4, does not end it)"),
-        ('a,b\n1,"x \\"y\\""\n', 2, "(it is closed in the middle; a quote inside a field is doubled, not escaped by"),
+        (
+            'a,b\n1,"x \\"y\\""\n',
+            2,
+            "(it is closed in the middle; a quote inside a field is doubled, not escaped by",
+        ),
         ('a,b\r1,x"y\r', 2, "a quote inside a field that is not quoted: 'a,b 1,x\"y'"),
         ('a,b\r\n1,"x" ,y\r\n', 2, "(it is closed in the middle)"),
     ],
@@ -106,7 +118,9 @@ def test_a_fault_names_the_line_and_the_cause(text: str, line: int, found: str) 
 
 
 @pytest.mark.parametrize(("text", "line"), [("x" * 90, 3), ("x,y\n" * 9 + '"' + "x" * 90, 12)])
-def test_a_line_without_end_is_not_kept_in_memory(text: str, line: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_line_without_end_is_not_kept_in_memory(
+    text: str, line: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(csv_records, "MAX_RECORD_BYTES", 50)
     with pytest.raises(TextFault) as fault:
         list(split_records(pieces("a,b\n\n" + text, 10)))
@@ -116,7 +130,10 @@ def test_a_line_without_end_is_not_kept_in_memory(text: str, line: int, monkeypa
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ('1,2,x\n2,3,"x\n3,4,y\n4,5,z"\n', 2),  # two stray quotes, at the begin and the end of a text
+        (
+            '1,2,x\n2,3,"x\n3,4,y\n4,5,z"\n',
+            2,
+        ),  # two stray quotes, at the begin and the end of a text
         ('1,"x,5\n2,y,6\n3,z"z,7\n', None),  # no CSV at all
         ('1,2,"dear all,\nno, thanks"\n', None),
         ('1,2,"dear all\nno, thanks, bye"\n', None),  # as many commas, and no number
@@ -131,6 +148,8 @@ def test_rows_that_quotes_swallow_are_found(text: str, line: int | None) -> None
     if line is None:
         check_folded(records, 3)
         return
-    with pytest.raises(TextFault, match=r"goes on for 3 lines, each of which looks like a row") as fault:
+    with pytest.raises(
+        TextFault, match=r"goes on for 3 lines, each of which looks like a row"
+    ) as fault:
         check_folded(records, 3)
     assert fault.value.line == line

@@ -22,7 +22,10 @@ def listed(folder: Path, *patterns: str) -> tuple[list[str], dict[Reason, list[s
     listing = find_files("events", [str(folder / pattern) for pattern in patterns])
     assert listing.problems == []
     assert [file.index for file in listing.files] == list(range(len(listing.files)))
-    passed = {reason: [path.replace(f"{folder}/", "") for path in paths] for reason, paths in _passed(listing)}
+    passed = {
+        reason: [path.replace(f"{folder}/", "") for path in paths]
+        for reason, paths in _passed(listing)
+    }
     return [str(Path(file.path).relative_to(folder)) for file in listing.files], passed
 
 
@@ -32,8 +35,19 @@ def _passed(listing: Listing) -> list[tuple[Reason, list[str]]]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    touch(tmp_path / "log", "b.csv", "a.parquet", "sub/c.jsonl.gz", "_SUCCESS", "_tmp.csv", ".hidden.csv", "notes.txt")
-    touch(tmp_path / "log", "_temporary/0/d.csv", ".ipynb_checkpoints/b-checkpoint.csv", "sub/_e.csv")
+    touch(
+        tmp_path / "log",
+        "b.csv",
+        "a.parquet",
+        "sub/c.jsonl.gz",
+        "_SUCCESS",
+        "_tmp.csv",
+        ".hidden.csv",
+        "notes.txt",
+    )
+    touch(
+        tmp_path / "log", "_temporary/0/d.csv", ".ipynb_checkpoints/b-checkpoint.csv", "sub/_e.csv"
+    )
     return tmp_path / "log"
 
 
@@ -67,7 +81,14 @@ def test_counts_what_it_passes_over(folder: Path) -> None:
         Reason.AGAIN: ["c.csv"],
         Reason.EMPTY: ["empty.csv", "empty.jsonl"],
         Reason.FORMAT: ["notes.txt"],
-        Reason.HIDDEN: [".hidden.csv", "_SUCCESS", "_tmp.csv", ".ipynb_checkpoints/", "_temporary/", "sub/_e.csv"],
+        Reason.HIDDEN: [
+            ".hidden.csv",
+            "_SUCCESS",
+            "_tmp.csv",
+            ".ipynb_checkpoints/",
+            "_temporary/",
+            "sub/_e.csv",
+        ],
     }
     told = find_files("events", [str(folder)]).describe_passed_over()
     assert told.startswith(f"6 hidden or starting with _ ({folder.parent.name}/log/.hidden.csv, ")
@@ -80,10 +101,14 @@ def test_what_is_above_the_configured_path_may_have_any_name(tmp_path: Path) -> 
     touch(tmp_path, ".cache/_exports [1]*/events/a.csv", ".cache/_exports [1]*/events/_b.csv")
     base = tmp_path / ".cache" / "_exports [1]*"
     assert listed(base, "events") == (["events/a.csv"], {Reason.HIDDEN: ["events/_b.csv"]})
-    assert [file.path for file in find_files("events", [f"{base}/events/a.csv"]).files] == [f"{base}/events/a.csv"]
+    assert [file.path for file in find_files("events", [f"{base}/events/a.csv"]).files] == [
+        f"{base}/events/a.csv"
+    ]
     escaped = str(base).replace("[", "[[]").replace("*", "[*]")
     assert expand_pattern(f"{escaped}/ev*/*.csv") == [f"{base}/events/a.csv"]
-    assert [file.path for file in find_files("events", [f"{escaped}/*/*.csv"]).files] == [f"{base}/events/a.csv"]
+    assert [file.path for file in find_files("events", [f"{escaped}/*/*.csv"]).files] == [
+        f"{base}/events/a.csv"
+    ]
 
 
 @pytest.mark.parametrize("pattern", ["log", "log/**/*.csv", "l*", "log/*"])
@@ -95,7 +120,11 @@ def test_links_are_followed_and_loops_end(tmp_path: Path, pattern: str) -> None:
     }  # fmt: skip
     for link, target in links.items():
         (tmp_path / link).symlink_to(target)
-    assert set(listed(tmp_path, pattern)[0]) == {"log/c.csv", "log/day/a.csv", "log/linked/later/b.csv"}
+    assert set(listed(tmp_path, pattern)[0]) == {
+        "log/c.csv",
+        "log/day/a.csv",
+        "log/linked/later/b.csv",
+    }
 
 
 def test_the_name_that_needs_no_link_is_taken(tmp_path: Path) -> None:
@@ -104,12 +133,22 @@ def test_the_name_that_needs_no_link_is_taken(tmp_path: Path) -> None:
     expected = ["exports/2024-03-10/events.csv"], {Reason.AGAIN: ["exports/0-latest/events.csv"]}
     assert listed(tmp_path, "exports/*/events.csv") == expected
     (tmp_path / "a.csv").symlink_to("exports/2024-03-10/events.csv")
-    assert listed(tmp_path, "*.csv", "exports")[0] == ["a.csv"]  # what the first pattern has found, stays
+    assert listed(tmp_path, "*.csv", "exports")[0] == [
+        "a.csv"
+    ]  # what the first pattern has found, stays
 
 
 def test_a_pattern_reads_folders_that_it_matches(tmp_path: Path) -> None:
-    touch(tmp_path, "exports/2024-03.csv", "exports/2024-04.csv/part-0.csv", "exports/2024-04.csv/_SUCCESS")
-    assert listed(tmp_path, "exports/*.csv")[0] == ["exports/2024-03.csv", "exports/2024-04.csv/part-0.csv"]
+    touch(
+        tmp_path,
+        "exports/2024-03.csv",
+        "exports/2024-04.csv/part-0.csv",
+        "exports/2024-04.csv/_SUCCESS",
+    )
+    assert listed(tmp_path, "exports/*.csv")[0] == [
+        "exports/2024-03.csv",
+        "exports/2024-04.csv/part-0.csv",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -123,7 +162,10 @@ def test_a_pattern_reads_folders_that_it_matches(tmp_path: Path) -> None:
             ".ipynb_checkpoints, _SUCCESS",
         ),
         ("no/x.csv", "found nothing: the folder no does not exist"),
-        ("sub/*.csv", "sub/*.csv: expected a file or folder of events, found only hidden or starting with _: _e.csv"),
+        (
+            "sub/*.csv",
+            "sub/*.csv: expected a file or folder of events, found only hidden or starting with _: _e.csv",
+        ),
         ("sub/*.parquet", "found no such file; the folder has _e.csv, c.jsonl.gz"),
     ],
 )
@@ -158,7 +200,9 @@ def test_a_file_named_like_a_pattern_hides_no_other(tmp_path: Path) -> None:
 def test_a_log_of_empty_files_is_one_error(tmp_path: Path) -> None:
     touch(tmp_path, "a.csv", "b.jsonl", content="")
     (problem,) = find_files("events", [str(tmp_path)]).problems
-    assert str(problem).startswith("data.events: expected at least one file with rows, found only 2 empty (0 bytes) (")
+    assert str(problem).startswith(
+        "data.events: expected at least one file with rows, found only 2 empty (0 bytes) ("
+    )
     touch(tmp_path, "c.csv")
     assert listed(tmp_path, ".")[0] == ["c.csv"]
 

@@ -24,7 +24,10 @@ def hints(*parts: list[str]) -> list[str]:
     """Returns what is said of ids, of which each part is counted apart."""
     columns = [pl.Series(part, dtype=pl.String).unique() for part in parts]
     candidates = merge_lookalikes(map(lookalikes, columns))
-    return [str(hint) for hint in describe_lookalikes("user", candidates, find_twins(candidates, columns))]
+    return [
+        str(hint)
+        for hint in describe_lookalikes("user", candidates, find_twins(candidates, columns))
+    ]
 
 
 @pytest.mark.parametrize(
@@ -48,7 +51,9 @@ def test_candidates_are_those_that_people_would_read_as_another(ids: list[str]) 
 
 @settings(deadline=None)
 @given(st.lists(st.lists(IDS, max_size=6), max_size=4), st.randoms())
-def test_parts_and_their_order_change_nothing(parts: list[list[str]], random: st.DataObject) -> None:
+def test_parts_and_their_order_change_nothing(
+    parts: list[list[str]], random: st.DataObject
+) -> None:
     shuffled = list(parts)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
     assert hints(*shuffled) == hints([item for part in parts for item in part])
@@ -72,7 +77,9 @@ def test_two_spellings_of_which_neither_is_plain() -> None:
     assert len(hints(["S1 "], ["S1\u00a0"])) == 1
 
 
-@pytest.mark.parametrize("ids", [["S1 ", "S2 "], ["001", "002"], ["1.0", "2.0"], ["Zo\u00eb", "\u674e"], ["a", "A"]])
+@pytest.mark.parametrize(
+    "ids", [["S1 ", "S2 "], ["001", "002"], ["1.0", "2.0"], ["Zo\u00eb", "\u674e"], ["a", "A"]]
+)
 def test_ids_that_are_all_written_in_one_way_are_no_news(ids: list[str]) -> None:
     assert hints(ids) == []
 

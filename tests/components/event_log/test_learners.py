@@ -16,10 +16,14 @@ SEEDS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=
 
 @settings(deadline=None)
 @given(IDS, st.integers(1, 9), st.integers(1, 9), st.integers(1, 9), SEEDS)
-def test_no_learner_is_in_two_splits(ids: list[str], train: int, eval_: int, test: int, seed: str) -> None:
+def test_no_learner_is_in_two_splits(
+    ids: list[str], train: int, eval_: int, test: int, seed: str
+) -> None:
     splits = Splits.model_validate({"train": train, "eval": eval_, "test": test, "seed": seed})
     rows = pl.DataFrame({"learner_id": ids + ids[::-1]})
-    split = rows.join(hash_learners(rows["learner_id"], seed), on="learner_id").with_columns(split=split_of(splits))
+    split = rows.join(hash_learners(rows["learner_id"], seed), on="learner_id").with_columns(
+        split=split_of(splits)
+    )
     assert split.height == 2 * len(ids)
     assert split.group_by("learner_id").agg(pl.col("split").n_unique())["split"].max() == 1
 
@@ -46,7 +50,9 @@ def test_shares_are_about_as_configured_in_every_partition() -> None:
     rows = pl.DataFrame({"learner_id": [f"learner {number}" for number in range(20_000)]})
     splits = Splits.model_validate({})
     for part in partition(rows, splits.seed, 5).values():
-        hashed = hash_learners(part["learner_id"], splits.seed).select(split_of(splits).alias("split"))
+        hashed = hash_learners(part["learner_id"], splits.seed).select(
+            split_of(splits).alias("split")
+        )
         counts = dict(hashed["split"].value_counts(normalize=True).iter_rows())
         assert abs(counts["train"] - 0.8) < 0.03
         assert abs(counts["eval"] - 0.1) < 0.03

@@ -50,7 +50,10 @@ def whole(tmp_path: Path) -> Path:
         (lambda content: content[:-100], "one without its footer ("),
         (lambda _: b"", "an empty file (0 bytes)"),
         (lambda _: b"a,b\n1,2\n", "another format (it starts with b'a,b\\n')"),
-        (lambda content: content[:4] + b"\0" * (len(content) - 8) + content[-4:], "one that cannot be read: "),
+        (
+            lambda content: content[:4] + b"\0" * (len(content) - 8) + content[-4:],
+            "one that cannot be read: ",
+        ),
     ],
 )
 def test_half_written_parquet(spoil: Callable[[bytes], bytes], found: str, whole: Path) -> None:
@@ -72,8 +75,13 @@ def test_parquet_in_chunks(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.parametrize("zone", ["+05:30", "+00:00", "Mars/Base", "Europe/Zurich", None])
 @pytest.mark.parametrize("unit", ["ms", "us", "ns"])
-def test_parquet_timestamps_of_any_zone_are_what_is_stored(zone: str | None, unit: str, tmp_path: Path) -> None:
-    pq.write_table(pa.table({"a": pa.array([1_709_544_600_000, None], pa.timestamp(unit, zone))}), tmp_path / "x.pq")
+def test_parquet_timestamps_of_any_zone_are_what_is_stored(
+    zone: str | None, unit: str, tmp_path: Path
+) -> None:
+    pq.write_table(
+        pa.table({"a": pa.array([1_709_544_600_000, None], pa.timestamp(unit, zone))}),
+        tmp_path / "x.pq",
+    )
     frame, _, problems = read(tmp_path / "x.pq", "a")
     assert problems == []
     assert frame["a"].dtype == pl.Datetime(unit, "UTC" if zone else None)
@@ -85,7 +93,9 @@ def test_parquet_zones_within_a_list_are_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({"a": pa.array([2]), "b": times}), tmp_path / "x.parquet")
     assert read(tmp_path / "x.parquet", "a")[0].rows() == [(2,)]
     _, _, [problem] = read(tmp_path / "x.parquet", "a", "b")
-    assert problem.startswith("x.parquet, column b: expected text, numbers, booleans or times, found list<")
+    assert problem.startswith(
+        "x.parquet, column b: expected text, numbers, booleans or times, found list<"
+    )
 
 
 def test_parquet_decimals_that_are_too_long_are_named(tmp_path: Path) -> None:
@@ -113,13 +123,19 @@ def test_csv_with_ragged_rows(tmp_path: Path) -> None:
     frame, numbers, problems = read(path, "a")
     assert frame["a"].to_list() == ["1", "4", "9"]
     assert numbers == [2, 4, 6]
-    assert problems == ["log.csv, line 3: expected 2 fields as in the header, found 1: '3'; so too in line 5"]
+    assert problems == [
+        "log.csv, line 3: expected 2 fields as in the header, found 1: '3'; so too in line 5"
+    ]
 
 
-def test_csv_in_chunks_with_ragged_rows_counts_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_csv_in_chunks_with_ragged_rows_counts_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(text_source, "BLOCK_BYTES", 50)
     path = tmp_path / "log.csv"
-    path.write_text("a,b\n" + "".join("x\n" if row % 10 == 3 else f"{row},0\n" for row in range(100)))
+    path.write_text(
+        "a,b\n" + "".join("x\n" if row % 10 == 3 else f"{row},0\n" for row in range(100))
+    )
     frame, numbers, (problem,) = read(path, "a")
     assert [int(value) + 2 for value in frame["a"]] == numbers
     assert "line 5: expected 2 fields" in problem
@@ -149,7 +165,9 @@ def test_csv_cut_off_within_its_compression(tmp_path: Path) -> None:
 
 def test_jsonl_as_text(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
-    path.write_text('{"a": 1, "b": "x", "other": [1]}\n\n{"a": 1.5}\n{"b": true, "a": null}', encoding="utf-8")
+    path.write_text(
+        '{"a": 1, "b": "x", "other": [1]}\n\n{"a": 1.5}\n{"b": true, "a": null}', encoding="utf-8"
+    )
     frame, numbers, problems = read(path, "b", "a", "missing")
     assert frame.rows() == [("x", "1"), (None, "1.5"), ("true", None)]
     assert (numbers, problems) == ([1, 3, 4], [])
@@ -181,17 +199,25 @@ def test_jsonl_cut_off_within_its_compression(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl.gz"
     path.write_bytes(gzip.compress(b'{"a": 1}\n' * 10_000)[:-20])
     _, _, (problem,) = read(path, "a")
-    assert problem.startswith("log.jsonl.gz: expected readable JSON lines, found compressed data that is damaged")
+    assert problem.startswith(
+        "log.jsonl.gz: expected readable JSON lines, found compressed data that is damaged"
+    )
 
 
-def test_csv_lines_are_an_editors_and_add_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_csv_lines_are_an_editors_and_add_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "log.csv"
     path.write_text('\na,b\r\n1,"x\ny"\r\n\n  \n2,z\r\n,\n3,"z ""w"""\n')
     for size in (1 << 20, 7):
         monkeypatch.setattr(text_source, "BLOCK_BYTES", size)
         file = LogFile(str(path), "csv", 0)
         chunks = [chunk for chunk in read_chunks(file, ["b", "a"]) if isinstance(chunk, Chunk)]
-        assert pl.concat(chunk.frame for chunk in chunks).rows() == [("x\ny", "1"), ("z", "2"), ('z "w"', "3")]
+        assert pl.concat(chunk.frame for chunk in chunks).rows() == [
+            ("x\ny", "1"),
+            ("z", "2"),
+            ('z "w"', "3"),
+        ]
         assert [number for chunk in chunks for number in chunk.numbers] == [3, 7, 9]
         lines = sum((chunk.lines for chunk in chunks), Counter())
         assert lines == {"header": 1, "rows": 3, "blank": 4, "within quotes": 1}
@@ -210,11 +236,23 @@ def test_csv_of_any_system(end: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        ('a,note\n1,"x \\""\n2,"y"\n', ", line 2: expected CSV as in RFC 4180"),  # the next row would be swapped
-        ('a,note\n1,x\n2,"y\n3,z\n', ", line 3: expected CSV as in RFC 4180"),  # all after it would be gone
+        (
+            'a,note\n1,"x \\""\n2,"y"\n',
+            ", line 2: expected CSV as in RFC 4180",
+        ),  # the next row would be swapped
+        (
+            'a,note\n1,x\n2,"y\n3,z\n',
+            ", line 3: expected CSV as in RFC 4180",
+        ),  # all after it would be gone
         ('a,note\n1,"5 inch\n2,x\n3,5"\n', ", line 2: expected CSV as in RFC 4180"),
-        ("a,b\n1,2\na,b\n3,4\n", ", line 3: expected values in every row (were files joined end to end?)"),
-        ("a,b,a\n1,2,3\n", ", column a: expected one column of this name, found 2 of them, in the places 1, 3"),
+        (
+            "a,b\n1,2\na,b\n3,4\n",
+            ", line 3: expected values in every row (were files joined end to end?)",
+        ),
+        (
+            "a,b,a\n1,2,3\n",
+            ", column a: expected one column of this name, found 2 of them, in the places 1, 3",
+        ),
         ("gr\xf6\xdfe,a\n1,2\n", ", line 1: expected UTF-8 text, found b'gr\\xf6\\xdfe,a'"),
         ("\xff\xfea\0,\0b\0\n\0", ": expected CSV in UTF-8, found UTF-16 text; save it as UTF-8"),
         ("a\0,\0b\0\n\0", ": expected CSV in UTF-8, found UTF-16 text; save it as UTF-8"),
@@ -248,7 +286,10 @@ def test_columns_that_nobody_wants_may_be_alike_and_in_any_encoding(tmp_path: Pa
     pq.write_table(table, tmp_path / "log.parquet")
     assert read(tmp_path / "log.parquet", "a")[0].rows() == [(1,)]
     _, _, (problem,) = read(tmp_path / "log.parquet", "n")
-    assert problem == "log.parquet, column n: expected one column of this name, found 2 of them, in the places 2, 3"
+    assert (
+        problem
+        == "log.parquet, column n: expected one column of this name, found 2 of them, in the places 2, 3"
+    )
 
 
 def test_columns_of_the_path(tmp_path: Path) -> None:
@@ -256,7 +297,10 @@ def test_columns_of_the_path(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "log.csv").write_text("a,b\n1,2\n3,4\n")
     frame, _, problems = read(folder / "log.csv", "unit_id", "a", "year")
-    assert frame.select("unit_id", "a", "year").rows() == [("algebra 1", "1", "2024"), ("algebra 1", "3", "2024")]
+    assert frame.select("unit_id", "a", "year").rows() == [
+        ("algebra 1", "1", "2024"),
+        ("algebra 1", "3", "2024"),
+    ]
     pl.DataFrame({"a": [1]}).write_parquet(folder / "log.parquet")
     frame, _, more = read(folder / "log.parquet", "unit_id", "year", "b")
     assert frame.rows() == [("algebra 1", 2024)]
@@ -265,15 +309,27 @@ def test_columns_of_the_path(tmp_path: Path) -> None:
 
 
 BAD_JSON = [
-    ('{"a": 1, "b": 2, "a": 3}', ", column a: expected each key once in an object, found 'a' 2 times, with '1, 3'"),
+    (
+        '{"a": 1, "b": 2, "a": 3}',
+        ", column a: expected each key once in an object, found 'a' 2 times, with '1, 3'",
+    ),
     ('{"a": 1, "\\u0061": 3}', ", column a: expected each key once in an object"),
     ('{"a": null, "a": 3}', ", column a: expected each key once in an object"),
-    ('{"a": {"name": "x"}}', ", column a: expected text, a number or a boolean (put a field of it into a column of"),
+    (
+        '{"a": {"name": "x"}}',
+        ", column a: expected text, a number or a boolean (put a field of it into a column of",
+    ),
     ('{"a": ["x"]}', ", column a: expected text, a number or a boolean"),
     ('{"a": "\\ud83d"}', ", column a: expected text in Unicode, found half a character in"),
-    ('{"n": ' + "[" * 100_000 + "]" * 100_000 + "}", ": expected a JSON object in UTF-8 on each line"),
+    (
+        '{"n": ' + "[" * 100_000 + "]" * 100_000 + "}",
+        ": expected a JSON object in UTF-8 on each line",
+    ),
     ('{"a": 1', ": expected a JSON object in UTF-8 on each line"),
-    ("[1]", ": expected a JSON object in UTF-8 on each line, found '[1]' (make lines of an array with jq"),
+    (
+        "[1]",
+        ": expected a JSON object in UTF-8 on each line, found '[1]' (make lines of an array with jq",
+    ),
 ]
 
 
@@ -295,7 +351,10 @@ def test_a_bad_json_line_is_named_with_and_without_blank_lines(
     [
         ('{\n  "a": 1\n}\n', "make one line of each object with jq -c ."),
         ('[\n{"a": 1},\n{"a": 2}\n]', "make lines of an array with jq -c '.[]'"),
-        ("\ufeff".encode("utf-16-le").decode("latin-1") + "{\0", "found UTF-16 text; save it as UTF-8"),
+        (
+            "\ufeff".encode("utf-16-le").decode("latin-1") + "{\0",
+            "found UTF-16 text; save it as UTF-8",
+        ),
     ],
 )
 def test_json_that_is_not_one_object_a_line(content: str, advice: str, tmp_path: Path) -> None:
@@ -309,15 +368,27 @@ def test_numbers_of_json_keep_their_digits(tmp_path: Path) -> None:
     long = "1234567890" * 6
     for gap in ("", "\n"):
         path = tmp_path / "log.jsonl"
-        path.write_text(f'{{"a": 12345678901234567890123}}\n{gap}{{"a": {long}}}\n{{"a": 1E400}}\n{{"a": 1.50}}\n')
-        assert read(path, "a")[0]["a"].to_list() == ["12345678901234567890123", long, "1E400", "1.5"]
+        path.write_text(
+            f'{{"a": 12345678901234567890123}}\n{gap}{{"a": {long}}}\n{{"a": 1E400}}\n{{"a": 1.50}}\n'
+        )
+        assert read(path, "a")[0]["a"].to_list() == [
+            "12345678901234567890123",
+            long,
+            "1E400",
+            "1.5",
+        ]
 
 
 @given(
     st.lists(
         st.dictionaries(
             st.sampled_from(["a", "b", "other"]),
-            st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.integers()),
+            st.none()
+            | st.booleans()
+            | st.integers()
+            | st.floats()
+            | st.text()
+            | st.lists(st.integers()),
         ),
         min_size=1,
         max_size=8,
@@ -328,7 +399,10 @@ def test_a_blank_line_changes_nothing(rows: list[dict[str, object]]) -> None:
         path, gaps = Path(folder, "log.jsonl"), Path(folder, "gaps.jsonl")
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
         gaps.write_text("".join(json.dumps(row) + "\n\n" for row in rows))
-        (whole, numbers, problems), (other, others, more) = read(path, "a", "b"), read(gaps, "a", "b")
+        (whole, numbers, problems), (other, others, more) = (
+            read(path, "a", "b"),
+            read(gaps, "a", "b"),
+        )
     assert whole.equals(other)
     assert others == [2 * number - 1 for number in numbers]
     assert len(problems) == len(more)

@@ -27,9 +27,14 @@ def sampled(config: Config) -> pl.DataFrame:
 
 
 @given(st.lists(st.text(), min_size=1, max_size=60), st.integers(1, 40), st.integers(1, 7))
-def test_a_sample_has_as_many_learners_as_asked_for_however_they_come(ids: list[str], wanted: int, parts: int) -> None:
+def test_a_sample_has_as_many_learners_as_asked_for_however_they_come(
+    ids: list[str], wanted: int, parts: int
+) -> None:
     rows = pl.DataFrame({"learner_id": ids})
-    hashes = [hash_learners(rows[part::parts]["learner_id"], "s")[SAMPLE_HASH].to_numpy() for part in range(parts)]
+    hashes = [
+        hash_learners(rows[part::parts]["learner_id"], "s")[SAMPLE_HASH].to_numpy()
+        for part in range(parts)
+    ]
     sample = choose_sample(smallest_hashes(hashes, wanted), wanted, "s")
     assert sample == choose_sample(smallest_hashes(hashes[::-1], wanted), wanted, "s")
     assert sample.of(rows)["learner_id"].n_unique() == min(wanted, len(set(ids)))
@@ -40,12 +45,16 @@ def test_hashes_of_no_file_are_none() -> None:
     assert choose_sample(np.empty(0, np.uint64), 3, "s").highest == 2**64 - 1
 
 
-def test_chosen_learners_keep_all_their_rows(configure: Configure, write: Callable[..., None]) -> None:
+def test_chosen_learners_keep_all_their_rows(
+    configure: Configure, write: Callable[..., None]
+) -> None:
     write()
     some = sampled(configure(data={"sample_learners": 10}))
     assert some["learner_id"].n_unique() == 10
     everybody = sampled(configure())
-    assert some.equals(everybody.filter(pl.col("learner_id").is_in(some["learner_id"].unique().implode())))
+    assert some.equals(
+        everybody.filter(pl.col("learner_id").is_in(some["learner_id"].unique().implode()))
+    )
     more = sampled(configure(data={"sample_learners": 11}))
     assert {*some["learner_id"]} < {*more["learner_id"]}
     assert sampled(configure(data={"sample_learners": 1000})).equals(everybody)
@@ -54,7 +63,8 @@ def test_chosen_learners_keep_all_their_rows(configure: Configure, write: Callab
 def test_another_seed_is_another_sample(configure: Configure, write: Callable[..., None]) -> None:
     write()
     one, other = (
-        {*sampled(configure(data={"sample_learners": 10, "splits": {"seed": seed}}))["learner_id"]} for seed in "ab"
+        {*sampled(configure(data={"sample_learners": 10, "splits": {"seed": seed}}))["learner_id"]}
+        for seed in "ab"
     )
     assert one != other
 
@@ -62,7 +72,11 @@ def test_another_seed_is_another_sample(configure: Configure, write: Callable[..
 def test_what_is_counted_is_the_sample(configure: Configure, write: Callable[..., None]) -> None:
     write()
     _, total = read_log(configure(data={"sample_learners": 10}), splits=False, keys_only=True)
-    assert (total.learners, total.count_rows("outcomes"), total.count_rows("events")) == (10, 20, 40)
+    assert (total.learners, total.count_rows("outcomes"), total.count_rows("events")) == (
+        10,
+        20,
+        40,
+    )
 
 
 def test_a_bad_row_of_anybody_is_an_error(
@@ -81,4 +95,6 @@ def test_a_missing_column_is_told_once(
     with pytest.raises(LogError) as error:
         sampled(configure(data={"sample_learners": 5}))
     [problem] = error.value.problems
-    assert problem.startswith(f"{tmp_path / 'outcomes.parquet'}: expected a column 'learner_id' in outcomes")
+    assert problem.startswith(
+        f"{tmp_path / 'outcomes.parquet'}: expected a column 'learner_id' in outcomes"
+    )

@@ -32,18 +32,27 @@ def deliver(folder: Path, *spans: str) -> tuple[str, str]:
 
 
 def test_without_placeholders_nothing_is_looked_for() -> None:
-    assert choose_spans(["/log/events.csv"], "last:7") == ChosenSpans((), {"/log/events.csv": ["/log/events.csv"]})
+    assert choose_spans(["/log/events.csv"], "last:7") == ChosenSpans(
+        (), {"/log/events.csv": ["/log/events.csv"]}
+    )
 
 
 def test_newest_span_and_version(tmp_path: Path) -> None:
     for table in ("events", "outcomes"):
-        touch(tmp_path, *(f"span-{name}/{table}.csv" for name in ("2/v1", "10/v1", "10/v3", "9/v7")))
-    events, outcomes = (f"{tmp_path}/span-{{SPAN}}/v{{VERSION}}/{table}.csv" for table in ("events", "outcomes"))
+        touch(
+            tmp_path, *(f"span-{name}/{table}.csv" for name in ("2/v1", "10/v1", "10/v3", "9/v7"))
+        )
+    events, outcomes = (
+        f"{tmp_path}/span-{{SPAN}}/v{{VERSION}}/{table}.csv" for table in ("events", "outcomes")
+    )
     chosen = choose_spans([events, outcomes], NEWEST)
     assert chosen.spans == (Span(10, "10", 3),)
     assert chosen.fill([outcomes]) == [f"{tmp_path}/span-10/v3/outcomes.csv"]
     window = choose_spans([events, outcomes], "last:2")
-    assert window.fill([events]) == [f"{tmp_path}/span-9/v7/events.csv", f"{tmp_path}/span-10/v3/events.csv"]
+    assert window.fill([events]) == [
+        f"{tmp_path}/span-9/v7/events.csv",
+        f"{tmp_path}/span-10/v3/events.csv",
+    ]
 
 
 def test_padding_widths_and_dates(tmp_path: Path) -> None:
@@ -53,7 +62,9 @@ def test_padding_widths_and_dates(tmp_path: Path) -> None:
         f"{tmp_path}/n/{{SPAN}}/e.csv": [f"{tmp_path}/n/08/e.csv"]
     }
     for pattern in ("{SPAN:8}", "{YYYY}{MM}{DD}"):
-        [path] = choose_spans([f"{tmp_path}/w/{pattern}.csv"], NEWEST).fill([f"{tmp_path}/w/{pattern}.csv"])
+        [path] = choose_spans([f"{tmp_path}/w/{pattern}.csv"], NEWEST).fill(
+            [f"{tmp_path}/w/{pattern}.csv"]
+        )
         assert path == f"{tmp_path}/w/20261120.csv"
     [leap_day] = choose_spans([f"{tmp_path}/d/{DAYS}/e.csv"], NEWEST).spans
     assert leap_day == Span(19782, "2024-02-29")
@@ -74,8 +85,18 @@ def test_folders_without_files_and_with_other_names_are_no_spans(tmp_path: Path)
 
 
 def test_patterns_with_wildcards_and_folders(tmp_path: Path) -> None:
-    touch(tmp_path, "2026-11-20/a/part-1.parquet", "2026-11-20/b/part-2.parquet", "2026-11-19/part.csv")
-    for pattern in (f"{DAYS}/**/part-[0-9].parquet", f"{DAYS}/*/part-?.parquet", f"{DAYS}/[!c]", DAYS):
+    touch(
+        tmp_path,
+        "2026-11-20/a/part-1.parquet",
+        "2026-11-20/b/part-2.parquet",
+        "2026-11-19/part.csv",
+    )
+    for pattern in (
+        f"{DAYS}/**/part-[0-9].parquet",
+        f"{DAYS}/*/part-?.parquet",
+        f"{DAYS}/[!c]",
+        DAYS,
+    ):
         assert choose_spans([f"{tmp_path}/{pattern}"], NEWEST).names == ["2026-11-20"]
 
 
@@ -112,13 +133,18 @@ def test_a_span_that_is_not_there_is_an_error_that_names_those_that_are(tmp_path
         choose_spans(patterns, "2026-11-20")
     found = ", ".join(f"2026-11-{day:02}" for day in range(4, 12))
     assert len(error.value.problems) == 2
-    assert f"expected the span 2026-11-20, found 3 more and {found}; 2026-11-11 is" in error.value.problems[0]
+    assert (
+        f"expected the span 2026-11-20, found 3 more and {found}; 2026-11-11 is"
+        in error.value.problems[0]
+    )
 
 
 def test_versions_that_differ(tmp_path: Path) -> None:
     touch(tmp_path, "events-4-v1.csv", "outcomes-4-v2.csv")
     patterns = [f"{tmp_path}/{table}-{{SPAN}}-v{{VERSION}}.csv" for table in ("events", "outcomes")]
-    with pytest.raises(LogError, match=r"expected the same newest version of span 4 .*, found version 1"):
+    with pytest.raises(
+        LogError, match=r"expected the same newest version of span 4 .*, found version 1"
+    ):
         choose_spans(patterns, NEWEST)
 
 
@@ -126,11 +152,15 @@ def test_no_match_and_no_date(tmp_path: Path) -> None:
     with pytest.raises(LogError, match=r"expected files that match, with digits for .*found none"):
         choose_spans([f"{tmp_path}/{{SPAN}}/events.csv"], NEWEST)
     touch(tmp_path, "2026-02-30/events.csv")
-    with pytest.raises(LogError, match=r"2026-02-30/events.csv: expected a date at .*, found 2026-02-30"):
+    with pytest.raises(
+        LogError, match=r"2026-02-30/events.csv: expected a date at .*, found 2026-02-30"
+    ):
         choose_spans([f"{tmp_path}/{DAYS}/events.csv"], NEWEST)
 
 
-@pytest.mark.parametrize("pattern", ["{YYYY}/{MM}/e.csv", "{SPAN}/{SPAN}.csv", "v{VERSION}.csv", "{SPAN}-{DD}.csv"])
+@pytest.mark.parametrize(
+    "pattern", ["{YYYY}/{MM}/e.csv", "{SPAN}/{SPAN}.csv", "v{VERSION}.csv", "{SPAN}-{DD}.csv"]
+)
 def test_placeholders_that_make_no_span(pattern: str) -> None:
     with pytest.raises(LogError, match=r"expected one \{SPAN\}, or one each of"):
         choose_spans([pattern], NEWEST)
@@ -147,7 +177,9 @@ def test_a_window_is_the_newest_that_exist(offsets: set[int], last: int) -> None
         chosen = choose_spans(patterns, f"last:{last}")
         assert chosen.names == [str(day) for day in days[-last:]]
         for table, pattern in zip(("events", "outcomes"), patterns, strict=True):
-            assert chosen.fill([pattern]) == [f"{folder}/{name}/{table}.csv" for name in chosen.names]
+            assert chosen.fill([pattern]) == [
+                f"{folder}/{name}/{table}.csv" for name in chosen.names
+            ]
         assert choose_spans(patterns, str(days[0])).names == [str(days[0])]
         for newest in (str(days[-1]), "last:1"):
             assert choose_spans(patterns, newest) == choose_spans(patterns, NEWEST)

@@ -13,16 +13,28 @@ from components.event_log.timescales import Sighting
 NAMES = st.sampled_from(["a", "b"])
 SIGHTINGS = st.builds(
     lambda low, row, path, whole: Sighting(
-        count=row, low=low, high=low + 1, whole=whole, path=path, row=row, unit="row", column="time", found=str(row)
+        count=row,
+        low=low,
+        high=low + 1,
+        whole=whole,
+        path=path,
+        row=row,
+        unit="row",
+        column="time",
+        found=str(row),
     ),
     st.integers(0, 9),
     st.integers(1, 9),
     NAMES,
     st.booleans(),
 )
-HINTS = st.builds(Hint, text=NAMES, count=st.integers(1, 9), example=st.sampled_from(["", "x", "y"]))
+HINTS = st.builds(
+    Hint, text=NAMES, count=st.integers(1, 9), example=st.sampled_from(["", "x", "y"])
+)
 PROBLEMS = st.builds(
-    lambda subject, row: Problem(subject=subject, expected="x", places=(Place(row=row, found=str(row)),), count=1),
+    lambda subject, row: Problem(
+        subject=subject, expected="x", places=(Place(row=row, found=str(row)),), count=1
+    ),
     NAMES,
     st.integers(1, 99),
 )
@@ -45,7 +57,9 @@ TALLIES = st.builds(
 
 @settings(deadline=None)
 @given(st.lists(TALLIES, max_size=5), st.integers(0, 5), st.randoms())
-def test_the_sum_does_not_depend_on_order_or_grouping(tallies: list[Tally], cut: int, random: st.DataObject) -> None:
+def test_the_sum_does_not_depend_on_order_or_grouping(
+    tallies: list[Tally], cut: int, random: st.DataObject
+) -> None:
     total = merge_tallies(tallies)
     shuffled = list(tallies)
     random.shuffle(shuffled)  # type: ignore[attr-defined]

@@ -10,7 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.event_log.clocks import Clock, read_clock
-from components.event_log.timescales import Sightings, common_clock, extent, judge_clock, merge_sightings, see
+from components.event_log.timescales import (
+    Sightings,
+    common_clock,
+    extent,
+    judge_clock,
+    merge_sightings,
+    see,
+)
 from components.naming import AS_OF, TIME
 
 SECONDS = [1_709_540_327 + 977 * step for step in range(40)]
@@ -21,11 +28,15 @@ DAYS = [20240301 + day for day in range(28)]
 STAMPS = [20240304081847, 20240304165235, 20240311000000]
 ISO = ["2024-03-04T16:52:35Z", "2024-03-05"]
 WEEKS = list(range(1, 41))
-SINCE_START = [step * 2_000_003 for step in range(2000)]  # milliseconds: they pass through the seconds since 1970
+SINCE_START = [
+    step * 2_000_003 for step in range(2000)
+]  # milliseconds: they pass through the seconds since 1970
 EXCEL = [45355.70 + step for step in range(20)]
 
 
-def sightings(time: list[object], as_of: list[object], parts: int = 1, shuffle: int | None = None) -> Sightings:
+def sightings(
+    time: list[object], as_of: list[object], parts: int = 1, shuffle: int | None = None
+) -> Sightings:
     """Returns what is seen in a log whose rows lie in chunks of several files."""
     chunks = []
     for column, values in ((TIME, time), (AS_OF, as_of)):
@@ -44,7 +55,9 @@ def sightings(time: list[object], as_of: list[object], parts: int = 1, shuffle: 
             raw = pl.Series(values, strict=False)
         read = read_clock(raw, "UTC")
         assert read is not None
-        forms = see(read, raw, numbers, timezone="UTC", path=f"{column}.csv", unit="line", column=column)
+        forms = see(
+            read, raw, numbers, timezone="UTC", path=f"{column}.csv", unit="line", column=column
+        )
         total = merge_sightings(total, {column: forms})
     return total
 
@@ -78,7 +91,9 @@ def sightings(time: list[object], as_of: list[object], parts: int = 1, shuffle: 
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("parts", [1, 7])
-def test_a_log_of_one_scale(time: list[object], as_of: list[object], clock: Clock, parts: int) -> None:
+def test_a_log_of_one_scale(
+    time: list[object], as_of: list[object], clock: Clock, parts: int
+) -> None:
     seen = sightings(time, as_of, parts)
     assert judge_clock(seen) == []
     assert common_clock(seen) is clock
@@ -126,9 +141,12 @@ def test_a_log_of_several_scales_is_one_problem_that_says_which_is_which(
         assert scale in str(problem)
 
 
-NUMBERS = st.sampled_from([*SECONDS[:3], *MILLISECONDS[:2], *DAYS[:3], *STAMPS, 0, 7, -3, 20241399, 2024030416, 3.5])
+NUMBERS = st.sampled_from(
+    [*SECONDS[:3], *MILLISECONDS[:2], *DAYS[:3], *STAMPS, 0, 7, -3, 20241399, 2024030416, 3.5]
+)
 TIMES = st.one_of(
-    st.lists(NUMBERS, min_size=1, max_size=12), st.lists(NUMBERS.map(str) | st.sampled_from(ISO), min_size=1)
+    st.lists(NUMBERS, min_size=1, max_size=12),
+    st.lists(NUMBERS.map(str) | st.sampled_from(ISO), min_size=1),
 )
 
 
@@ -139,8 +157,11 @@ def test_files_chunks_and_their_order_change_nothing(
 ) -> None:
     whole, cut = sightings(time, as_of), sightings(time, as_of, parts, shuffle=order)
     assert common_clock(cut) is common_clock(whole)
-    assert {column: {form: seen.count for form, seen in forms.items()} for column, forms in cut.items()} == {
-        column: {form: seen.count for form, seen in forms.items()} for column, forms in whole.items()
+    assert {
+        column: {form: seen.count for form, seen in forms.items()} for column, forms in cut.items()
+    } == {
+        column: {form: seen.count for form, seen in forms.items()}
+        for column, forms in whole.items()
     }
     assert bool(judge_clock(cut)) == bool(judge_clock(whole))
 

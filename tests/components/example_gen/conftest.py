@@ -27,7 +27,9 @@ def events() -> pl.DataFrame:
             "learner_id": [f"l{row % LEARNERS}" for row in range(rows)],
             "unit_id": [f"u{row % 7 % 2}" for row in range(rows)],
             "time": [datetime(2024, 3, 1) + timedelta(hours=row * 7 % 200) for row in range(rows)],  # noqa: DTZ001
-            "event_type": [None if row % 11 == 0 else "quiz" if row % 2 else "vidéo" for row in range(rows)],
+            "event_type": [
+                None if row % 11 == 0 else "quiz" if row % 2 else "vidéo" for row in range(rows)
+            ],
             "dwell": [None if row % 13 == 0 else row / 8 for row in range(rows)],
             "correct": [row % 3 == 0 for row in range(rows)],
         }
@@ -41,9 +43,14 @@ def outcomes() -> pl.DataFrame:
         {
             "learner_id": [f"l{row % LEARNERS}" for row in range(rows)],
             "unit_id": [f"u{row // LEARNERS % 2}" for row in range(rows)],
-            "as_of": [datetime(2024, 3, 5) + timedelta(days=row // LEARNERS) for row in range(rows)],  # noqa: DTZ001
+            "as_of": [
+                datetime(2024, 3, 5) + timedelta(days=row // LEARNERS)  # noqa: DTZ001
+                for row in range(rows)
+            ],
             "mastery": [CLASSES[(row % 5 + row // LEARNERS) % 2] for row in range(rows)],
-            "region": [None if row % 9 == 0 else "north, south"[: 5 + row % 8] for row in range(rows)],
+            "region": [
+                None if row % 9 == 0 else "north, south"[: 5 + row % 8] for row in range(rows)
+            ],
             "year": [2020 + row % 3 for row in range(rows)],
             "height": [None if row % 4 == 0 else 1.5 + row for row in range(rows)],
         }
@@ -56,7 +63,11 @@ def configure(tmp_path: Path) -> Callable[..., Config]:
 
     def build(**data: Any) -> Config:
         tables = {table: str(tmp_path / f"{table}.parquet") for table in ("events", "outcomes")}
-        shared = {"min_class_examples": 1, "max_cold_start_share": 0.5, "splits": {"train": 4, "eval": 2, "test": 2}}
+        shared = {
+            "min_class_examples": 1,
+            "max_cold_start_share": 0.5,
+            "splits": {"train": 4, "eval": 2, "test": 2},
+        }
         return Config.model_validate(
             {
                 "name": "test",

@@ -26,7 +26,8 @@ def records(folder: Path) -> dict[str, list[bytes]]:
     return {
         split: list(
             tf.data.TFRecordDataset(
-                sorted(str(path) for path in folder.glob(f"Split-{split}/data_tfrecord-*-of-*.gz")), "GZIP"
+                sorted(str(path) for path in folder.glob(f"Split-{split}/data_tfrecord-*-of-*.gz")),
+                "GZIP",
             ).as_numpy_iterator()
         )
         for split in ("train", "eval", "test")
@@ -42,7 +43,10 @@ def digest(folder: Path) -> str:
 
 
 def learners(examples: list[bytes]) -> set[bytes]:
-    return {tf.train.Example.FromString(item).features.feature["learner_id"].bytes_list.value[0] for item in examples}
+    return {
+        tf.train.Example.FromString(item).features.feature["learner_id"].bytes_list.value[0]
+        for item in examples
+    }
 
 
 @pytest.mark.usefixtures("log")
@@ -53,10 +57,14 @@ def test_splits_hold_every_outcome_once_and_no_learner_twice(
     output = run(config)
     splits = records(output)
 
-    assert sorted(example for examples in splits.values() for example in examples) == sorted(examples_from_log(config))
+    assert sorted(example for examples in splits.values() for example in examples) == sorted(
+        examples_from_log(config)
+    )
     of_split = [learners(examples) for examples in splits.values()]
     assert len(set.union(*of_split)) == sum(map(len, of_split)) == 60
-    assert len(list(output.glob("Split-*/*"))) == 9  # three partitions, three splits, and nothing else
+    assert (
+        len(list(output.glob("Split-*/*"))) == 9
+    )  # three partitions, three splits, and nothing else
     summary = json.loads((output / "log_summary.json").read_text())
     assert summary["outcomes"] == 240
     assert {split: sum(counts.values()) for split, counts in summary["splits"].items()} == {
@@ -88,7 +96,9 @@ def test_what_only_the_whole_log_shows_is_the_same_through_beam_and_in_memory(
 
 
 @pytest.mark.usefixtures("log")
-def test_a_sample_is_the_same_through_beam_and_in_memory(configure: Configure, run: Callable[[Config], Path]) -> None:
+def test_a_sample_is_the_same_through_beam_and_in_memory(
+    configure: Configure, run: Callable[[Config], Path]
+) -> None:
     config = configure(sample_learners=20)
     output = run(config)
     examples = [example for split in records(output).values() for example in split]
@@ -112,14 +122,18 @@ def test_touching_the_log_is_cached_and_editing_it_is_not(
     assert edited != first
     assert digest(edited) != digest(first)
 
-    events.write_parquet(log / "events.parquet", compression="uncompressed")  # another file of the same content
+    events.write_parquet(
+        log / "events.parquet", compression="uncompressed"
+    )  # another file of the same content
     rewritten = run(config)
     assert rewritten not in (first, edited)
     assert digest(rewritten) == digest(first)
 
 
 @pytest.mark.usefixtures("log")
-def test_only_a_configuration_that_matters_runs_again(configure: Configure, run: Callable[[Config], Path]) -> None:
+def test_only_a_configuration_that_matters_runs_again(
+    configure: Configure, run: Callable[[Config], Path]
+) -> None:
     config = configure()
     first = run(config)
     training = config.training.model_copy(update={"epochs": 99})
@@ -135,12 +149,20 @@ def test_newest_span(log: Path, configure: Configure, run: Callable[[Config], Pa
             (log / span / f"{table}.parquet").write_bytes((log / f"{table}.parquet").read_bytes())
     outcomes = pl.read_parquet(log / "outcomes.parquet").filter(pl.col("learner_id") != "l0")
     outcomes.write_parquet(log / "12" / "outcomes.parquet")
-    output = run(configure(events=f"{log}/{{SPAN}}/events.parquet", outcomes=f"{log}/{{SPAN}}/outcomes.parquet"))
+    output = run(
+        configure(
+            events=f"{log}/{{SPAN}}/events.parquet", outcomes=f"{log}/{{SPAN}}/outcomes.parquet"
+        )
+    )
     assert json.loads((output / "log_summary.json").read_text())["outcomes"] == 236
 
 
 def test_a_bad_log_leaves_no_output(
-    log: Path, configure: Configure, run: Callable[[Config], Path], outcomes: pl.DataFrame, events: pl.DataFrame
+    log: Path,
+    configure: Configure,
+    run: Callable[[Config], Path],
+    outcomes: pl.DataFrame,
+    events: pl.DataFrame,
 ) -> None:
     events.with_columns(dwell=float("inf")).write_parquet(log / "events.parquet")
     pl.concat([outcomes, outcomes[:1]]).write_parquet(log / "outcomes.parquet")
@@ -166,7 +188,10 @@ def test_a_missing_file_is_told_before_anything_runs(
 def test_a_real_log(run: Callable[[Config], Path]) -> None:
     config = load_config(
         Path(__file__).parents[3] / "configs" / "epfl.yaml",
-        [f"data.events={REAL_LOG / 'events.parquet'}", f"data.outcomes={REAL_LOG / 'outcomes.parquet'}"],
+        [
+            f"data.events={REAL_LOG / 'events.parquet'}",
+            f"data.outcomes={REAL_LOG / 'outcomes.parquet'}",
+        ],
     )
     splits = records(run(config))
     assert sum(map(len, splits.values())) == 576

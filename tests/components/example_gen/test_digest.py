@@ -30,5 +30,7 @@ def test_depends_on_what_the_folders_say_of_the_files(tmp_path: Path) -> None:
     for folder in ("unit_id=a", "unit_id=b", "plain", "other"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "e.csv").write_text("a")
-        digests.add(digest_files([("events", [LogFile(str(tmp_path / folder / "e.csv"), "csv", 0)])]))
+        digests.add(
+            digest_files([("events", [LogFile(str(tmp_path / folder / "e.csv"), "csv", 0)])])
+        )
     assert len(digests) == 3

@@ -38,7 +38,9 @@ def days(log: Path) -> Path:
 
 
 def dated(folder: Path, configure: Configure, span: str) -> Config:
-    return configure(**{table: f"{folder}/{pattern}" for table, pattern in DATED.items()}, span=span)
+    return configure(
+        **{table: f"{folder}/{pattern}" for table, pattern in DATED.items()}, span=span
+    )
 
 
 def properties(folder: Path, output: Path) -> dict[str, Any]:
@@ -46,7 +48,10 @@ def properties(folder: Path, output: Path) -> dict[str, Any]:
     connection = metadata_store_pb2.ConnectionConfig()
     connection.sqlite.filename_uri = str(folder / "metadata.sqlite")
     [artifact] = MetadataStore(connection).get_artifacts_by_uri(str(output))
-    return {name: getattr(value, value.WhichOneof("value")) for name, value in artifact.custom_properties.items()}
+    return {
+        name: getattr(value, value.WhichOneof("value"))
+        for name, value in artifact.custom_properties.items()
+    }
 
 
 def summary(output: Path) -> dict[str, Any]:
@@ -66,14 +71,23 @@ def test_one_span_a_window_and_all_of_them(days: Path, configure: Configure, run
     assert (summary(other)["learners"], properties(days, other)["span"]) == (20, 20775)
 
     window = run(dated(days, configure, "last:2"))
-    assert (summary(window)["learners"], summary(window)["spans"]) == (40, ["2026-11-19", "2026-11-20"])
+    assert (summary(window)["learners"], summary(window)["spans"]) == (
+        40,
+        ["2026-11-19", "2026-11-20"],
+    )
     assert (
         summary(window)["events"]
-        == summary(run(dated(days, configure, "2026-11-19")))["events"] + (summary(newest)["events"])
+        == summary(run(dated(days, configure, "2026-11-19")))["events"]
+        + (summary(newest)["events"])
     )
     every = run(dated(days, configure, "last:7"))  # there are only three
     whole = summary(run(configure()))
-    assert {**summary(every), "files": 0, "spans": 0, "version": 0} == {**whole, "files": 0, "spans": 0, "version": 0}
+    assert {**summary(every), "files": 0, "spans": 0, "version": 0} == {
+        **whole,
+        "files": 0,
+        "spans": 0,
+        "version": 0,
+    }
     assert (whole["spans"], whole["version"]) == ([], None)
 
 
@@ -103,7 +117,9 @@ def test_late_events_make_a_new_version(days: Path, configure: Configure, run: R
     file = days / "2026-11-19" / "events.parquet"
     kept = file.read_bytes()
     events = pl.read_parquet(file)
-    pl.concat([events, events[:1].with_columns(pl.col("time").dt.offset_by("1m"))]).write_parquet(file)
+    pl.concat([events, events[:1].with_columns(pl.col("time").dt.offset_by("1m"))]).write_parquet(
+        file
+    )
     second = run(window)
     assert second != first
     assert (properties(days, second)["version"], summary(second)["version"]) == (1, 1)
@@ -124,19 +140,27 @@ def test_versions_of_the_files_stay_theirs(days: Path, configure: Configure, run
         shutil.copytree(days / f"2026-11-{17 + number}", days / f"span-{number}" / "v1")
     log = {table: f"{days}/span-{{SPAN}}/v{{VERSION}}/{table}.parquet" for table in DATED}
     assert properties(days, run(configure(**log)))["version"] == 6
-    assert properties(days, run(configure(**log, span="last:3")))["version"] == 0  # files have one a span
+    assert (
+        properties(days, run(configure(**log, span="last:3")))["version"] == 0
+    )  # files have one a span
 
 
-def test_a_configuration_that_changes_leaves_the_version(days: Path, configure: Configure, run: Run) -> None:
+def test_a_configuration_that_changes_leaves_the_version(
+    days: Path, configure: Configure, run: Run
+) -> None:
     config = dated(days, configure, "newest")
     first = run(config)
-    other = run(config.model_copy(update={"steps": config.steps.model_copy(update={"max_steps": 2})}))
+    other = run(
+        config.model_copy(update={"steps": config.steps.model_copy(update={"max_steps": 2})})
+    )
     assert other != first
     assert properties(days, other)["version"] == properties(days, first)["version"] == 0
 
 
 def test_a_span_that_is_not_there(days: Path, configure: Configure, run: Run) -> None:
-    with pytest.raises(LogError, match="expected the span 2026-11-01, found 2026-11-18, 2026-11-19, 2026-11-20"):
+    with pytest.raises(
+        LogError, match="expected the span 2026-11-01, found 2026-11-18, 2026-11-19, 2026-11-20"
+    ):
         run(dated(days, configure, "2026-11-01"))
 
 

@@ -23,7 +23,10 @@ def features(serialized: bytes) -> dict[str, tuple[str, list[Any]]]:
     """Returns the features of an example: the kind and the values of each."""
     parsed = tf.train.Example.FromString(serialized).features.feature
     kinds = {name: feature.WhichOneof("kind") for name, feature in parsed.items()}
-    return {name: (kind.split("_")[0], list(getattr(parsed[name], kind).value)) for name, kind in kinds.items()}
+    return {
+        name: (kind.split("_")[0], list(getattr(parsed[name], kind).value))
+        for name, kind in kinds.items()
+    }
 
 
 def test_an_example_is_as_the_contract_says(log: Path, configure: Configure) -> None:
@@ -47,7 +50,9 @@ def test_an_example_is_as_the_contract_says(log: Path, configure: Configure) -> 
     config = configure()
     config = config.model_copy(update={"steps": config.steps.model_copy(update={"max_steps": 3})})
 
-    ((dwell, example),) = ((item.pop("dwell"), item) for item in map(features, examples_from_log(config)))
+    ((dwell, example),) = (
+        (item.pop("dwell"), item) for item in map(features, examples_from_log(config))
+    )
     assert example == {
         "learner_id": ("bytes", [b"anna"]),
         "unit_id": ("bytes", [b"u"]),
@@ -65,11 +70,20 @@ def test_an_example_is_as_the_contract_says(log: Path, configure: Configure) -> 
     assert math.isnan(dwell[1][2])
 
 
-def test_a_cold_start_has_empty_lists(log: Path, configure: Configure, events: pl.DataFrame) -> None:
+def test_a_cold_start_has_empty_lists(
+    log: Path, configure: Configure, events: pl.DataFrame
+) -> None:
     events.filter(pl.col("learner_id") != "l3").write_parquet(log / "events.parquet")
-    cold = [item for item in map(features, examples_from_log(configure())) if item["num_steps"][1] == [0]]
+    cold = [
+        item
+        for item in map(features, examples_from_log(configure()))
+        if item["num_steps"][1] == [0]
+    ]
     assert len(cold) == 4
-    assert all(item["event_type"] == ("bytes", []) and item["time_to_as_of"] == ("float", []) for item in cold)
+    assert all(
+        item["event_type"] == ("bytes", []) and item["time_to_as_of"] == ("float", [])
+        for item in cold
+    )
 
 
 @pytest.mark.usefixtures("log")
@@ -87,10 +101,14 @@ def test_tensorflow_and_tfx_parse_them(configure: Configure) -> None:
     )
     assert parsed["dwell"].row_lengths().numpy().tolist() == parsed["num_steps"].numpy().tolist()
     batch = ExamplesToRecordBatchDecoder().DecodeBatch(examples)
-    assert [row[0] for row in batch["learner_id"].to_pylist()] == parsed["learner_id"].numpy().tolist()
+    assert [row[0] for row in batch["learner_id"].to_pylist()] == parsed[
+        "learner_id"
+    ].numpy().tolist()
 
 
-def test_regression_labels_are_floats(log: Path, configure: Configure, outcomes: pl.DataFrame) -> None:
+def test_regression_labels_are_floats(
+    log: Path, configure: Configure, outcomes: pl.DataFrame
+) -> None:
     outcomes.with_columns(mastery=pl.col("year") / 4).write_parquet(log / "outcomes.parquet")
     config = Config.model_validate(
         {
@@ -127,12 +145,16 @@ def test_the_same_log_in_another_format_gives_the_same_bytes(
     assert list(examples_from_log(configure(**paths))) == expected
 
 
-def test_columns_are_of_one_type_over_all_files(log: Path, configure: Configure, outcomes: pl.DataFrame) -> None:
+def test_columns_are_of_one_type_over_all_files(
+    log: Path, configure: Configure, outcomes: pl.DataFrame
+) -> None:
     folder = log / "files"
     folder.mkdir()
     empty = {"region": pl.lit(None, dtype=pl.Int8)}
     outcomes[:80].with_columns(**empty, height=pl.lit(2)).write_parquet(folder / "1.parquet")
-    outcomes[80:160].with_columns(**empty, year=pl.lit("044"), height=pl.lit(None)).write_csv(folder / "2.csv")
+    outcomes[80:160].with_columns(**empty, year=pl.lit("044"), height=pl.lit(None)).write_csv(
+        folder / "2.csv"
+    )
     outcomes[160:].with_columns(**empty, height=pl.lit(0.5)).write_ndjson(folder / "3.jsonl")
     examples = [features(example) for example in examples_from_log(configure(outcomes=str(folder)))]
 
@@ -149,12 +171,16 @@ def test_the_zone_of_the_log_does_not_matter(
     expected = list(examples_from_log(configure(timezone="Europe/Zurich")))
     zone = {"events": "America/New_York", "outcomes": "Asia/Tokyo"}
     for table, frame, column in (("events", events, "time"), ("outcomes", outcomes, "as_of")):
-        moved = pl.col(column).dt.replace_time_zone("Europe/Zurich").dt.convert_time_zone(zone[table])
+        moved = (
+            pl.col(column).dt.replace_time_zone("Europe/Zurich").dt.convert_time_zone(zone[table])
+        )
         frame.with_columns(moved).write_parquet(log / f"{table}.parquet")
     assert list(examples_from_log(configure(timezone="UTC"))) == expected
 
 
-def test_the_order_of_outcomes_does_not_matter(log: Path, configure: Configure, outcomes: pl.DataFrame) -> None:
+def test_the_order_of_outcomes_does_not_matter(
+    log: Path, configure: Configure, outcomes: pl.DataFrame
+) -> None:
     expected = list(examples_from_log(configure()))
     outcomes.sample(fraction=1, shuffle=True, seed=1).write_parquet(log / "outcomes.parquet")
     assert list(examples_from_log(configure())) == expected

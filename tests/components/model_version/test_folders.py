@@ -40,7 +40,18 @@ def test_of_two_names_the_last_one_is_the_version() -> None:
 
 
 def test_what_is_passed_over(tmp_path: Path) -> None:
-    for name in ("3", "00000123", "9223372036854775807", "07", "7", "v2", "٣", "5", ".push-9", "gpu"):
+    for name in (
+        "3",
+        "00000123",
+        "9223372036854775807",
+        "07",
+        "7",
+        "v2",
+        "٣",
+        "5",
+        ".push-9",
+        "gpu",
+    ):
         (tmp_path / name).mkdir()
         (tmp_path / name / "saved_model.pb").touch()
     (tmp_path / "5" / "saved_model.pb").unlink()

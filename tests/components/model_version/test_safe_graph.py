@@ -42,7 +42,9 @@ def refusal(model: Path, **options: object) -> str:
 
 
 def in_a_loop(x: tf.Tensor) -> tf.Tensor:
-    return tf.while_loop(lambda i, _: i < 1, lambda i, _: (i + 1, tf.io.read_file("/etc/hostname")), [0, x[0]])[1]
+    return tf.while_loop(
+        lambda i, _: i < 1, lambda i, _: (i + 1, tf.io.read_file("/etc/hostname")), [0, x[0]]
+    )[1]
 
 
 HARMFUL: dict[str, Function] = {
@@ -53,7 +55,9 @@ HARMFUL: dict[str, Function] = {
     "PrintV2": lambda x: [tf.print(x, output_stream="file:///tmp/x"), tf.identity(x)][1],
     "PyFunc": lambda x: tf.numpy_function(lambda value: value, [x], tf.string),
     "EagerPyFunc": lambda x: tf.py_function(lambda value: value, [x], tf.string),
-    "ImmutableConst": lambda x: tf.raw_ops.ImmutableConst(dtype=x.dtype, shape=[1], memory_region_name="/etc/hosts"),
+    "ImmutableConst": lambda x: tf.raw_ops.ImmutableConst(
+        dtype=x.dtype, shape=[1], memory_region_name="/etc/hosts"
+    ),
     "Abort": lambda x: [tf.raw_ops.Abort(error_msg=""), tf.identity(x)][1],
     "CacheDatasetV2": lambda x: next(iter(tf.data.Dataset.from_tensors(x).cache("/tmp/x"))),
     "DecodeProtoV2": lambda x: tf.io.decode_proto(x, "a.B", [], [], "/etc/hostname").sizes,
@@ -77,7 +81,9 @@ def test_files_that_are_no_assets(tmp_path: Path) -> None:
         tf.raw_ops.InitializeTableFromTextFileV2(
             table_handle=table, filename="/etc/hostname", key_index=-2, value_index=-1
         )
-        return tf.raw_ops.LookupTableFindV2(table_handle=table, keys=x, default_value=tf.constant(-1, tf.int64))
+        return tf.raw_ops.LookupTableFindV2(
+            table_handle=table, keys=x, default_value=tf.constant(-1, tf.int64)
+        )
 
     assert "InitializeTableFromTextFileV2" in refusal(save(tmp_path / "constant", lookup))
 
@@ -92,7 +98,11 @@ def vocabulary(folder: Path) -> tf.lookup.StaticHashTable:
     words = folder / "words.txt"
     words.write_text("a\nb\n")
     initializer = tf.lookup.TextFileInitializer(
-        str(words), tf.string, tf.lookup.TextFileIndex.WHOLE_LINE, tf.int64, tf.lookup.TextFileIndex.LINE_NUMBER
+        str(words),
+        tf.string,
+        tf.lookup.TextFileIndex.WHOLE_LINE,
+        tf.int64,
+        tf.lookup.TextFileIndex.LINE_NUMBER,
     )
     return tf.lookup.StaticHashTable(initializer, -1)
 
@@ -102,13 +112,17 @@ def test_vocabularies_come_from_assets(tmp_path: Path) -> None:
     model = save(tmp_path / "model", lambda x: table.lookup(x), table=table)
     require_safe(model)
     again = tf.saved_model.load(str(model))
-    model = save(tmp_path / "again", lambda x: again.serve(x)["y"], again=again)  # as Transform's graph is taken over
+    model = save(
+        tmp_path / "again", lambda x: again.serve(x)["y"], again=again
+    )  # as Transform's graph is taken over
     require_safe(model)
 
     def outside(saved: SavedModel) -> None:
         saved.meta_graphs[0].asset_file_def[0].filename = "../../../etc/hostname"
 
-    assert "asset '../../../etc/hostname', which is not inside of the model" in refusal(change(model, outside))
+    assert "asset '../../../etc/hostname', which is not inside of the model" in refusal(
+        change(model, outside)
+    )
 
 
 def test_an_asset_that_a_request_could_name(tmp_path: Path) -> None:
@@ -159,7 +173,9 @@ def test_records_come_from_assets(tmp_path: Path) -> None:
 
         @tf.function(input_signature=[tf.TensorSpec([], tf.string)])
         def records(path: tf.Tensor) -> tf.Tensor:
-            return tf.raw_ops.TFRecordDataset(filenames=path, compression_type="", buffer_size=tf.constant(0, tf.int64))
+            return tf.raw_ops.TFRecordDataset(
+                filenames=path, compression_type="", buffer_size=tf.constant(0, tf.int64)
+            )
 
         dataset = tf.raw_ops.FlatMapDataset(
             input_dataset=paths,
@@ -179,11 +195,15 @@ def test_records_come_from_assets(tmp_path: Path) -> None:
 
 def test_checkpoints_are_not_for_requests(tmp_path: Path) -> None:
     def write(x: tf.Tensor) -> tf.Tensor:
-        tf.raw_ops.SaveV2(prefix=x[0], tensor_names=["a"], shape_and_slices=[""], tensors=[tf.constant(1.0)])
+        tf.raw_ops.SaveV2(
+            prefix=x[0], tensor_names=["a"], shape_and_slices=[""], tensors=[tf.constant(1.0)]
+        )
         return tf.identity(x)
 
     def read(x: tf.Tensor) -> tf.Tensor:
-        return tf.raw_ops.RestoreV2(prefix=x[0], tensor_names=["a"], shape_and_slices=[""], dtypes=[tf.float32])[0]
+        return tf.raw_ops.RestoreV2(
+            prefix=x[0], tensor_names=["a"], shape_and_slices=[""], dtypes=[tf.float32]
+        )[0]
 
     assert "operation SaveV2" in refusal(save(tmp_path / "write", write))
     assert "operation RestoreV2" in refusal(save(tmp_path / "read", read))
@@ -196,7 +216,9 @@ def test_checkpoints_are_not_for_requests(tmp_path: Path) -> None:
         node = meta.saver_def.save_tensor_name.partition(":")[0]
         meta.collection_def["saved_model_main_op"].node_list.value[:] = [node]
 
-    assert "which a request or the start of the model would run" in refusal(change(model, at_the_start))
+    assert "which a request or the start of the model would run" in refusal(
+        change(model, at_the_start)
+    )
 
 
 def test_variables_of_another_model(tmp_path: Path) -> None:
@@ -253,13 +275,19 @@ def test_models_of_tensorflow_1_are_safe(tmp_path: Path) -> None:
         x = tf.compat.v1.placeholder(tf.string, [None], "x")
         path = tf.constant(str(words))
         tf.compat.v1.add_to_collection(tf.compat.v1.GraphKeys.ASSET_FILEPATHS, path)
-        table = tf.raw_ops.HashTableV2(key_dtype=tf.string, value_dtype=tf.int64, shared_name="words")
+        table = tf.raw_ops.HashTableV2(
+            key_dtype=tf.string, value_dtype=tf.int64, shared_name="words"
+        )
         start = tf.raw_ops.InitializeTableFromTextFileV2(
             table_handle=table, filename=path, key_index=-2, value_index=-1
         )
         tf.compat.v1.add_to_collection(tf.compat.v1.GraphKeys.TABLE_INITIALIZERS, start)
-        y = tf.raw_ops.LookupTableFindV2(table_handle=table, keys=x, default_value=tf.constant(-1, tf.int64))
-        tf.compat.v1.saved_model.simple_save(session, str(tmp_path / "vocabulary"), {"x": x}, {"y": y}, start)
+        y = tf.raw_ops.LookupTableFindV2(
+            table_handle=table, keys=x, default_value=tf.constant(-1, tf.int64)
+        )
+        tf.compat.v1.saved_model.simple_save(
+            session, str(tmp_path / "vocabulary"), {"x": x}, {"y": y}, start
+        )
     require_safe(tmp_path / "vocabulary")
 
 

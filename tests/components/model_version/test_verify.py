@@ -56,7 +56,10 @@ def test_a_manifest_of_one_digest(tmp_path: Path) -> None:
 
 def test_without_digests_nobody_knows(tmp_path: Path) -> None:
     made = version(tmp_path)
-    for content, found in ((None, "no manifest.json"), ({"name": "a"}, "a manifest.json without digests")):
+    for content, found in (
+        (None, "no manifest.json"),
+        ({"name": "a"}, "a manifest.json without digests"),
+    ):
         (made / "manifest.json").unlink()
         if content is not None:
             (made / "manifest.json").write_text(json.dumps(content))
@@ -96,7 +99,9 @@ def test_a_version_that_is_a_link(tmp_path: Path) -> None:
     assert verify_version(models / "3", within=models) is None
     linked = tmp_path / "linked"
     linked.symlink_to(models)
-    assert verify_version(linked / "1", within=linked) is None, "the model's own folder may be a link"
+    assert verify_version(linked / "1", within=linked) is None, (
+        "the model's own folder may be a link"
+    )
 
 
 def test_exports_for_gpus_belong_to_their_version(tmp_path: Path) -> None:

@@ -52,7 +52,9 @@ def inputs(tmp_path: Path) -> dict[str, list[Any]]:
     held = artifacts["examples"].mlmd_artifact.custom_properties
     held["input_fingerprint"].string_value, held["span"].int_value = "split:events,sum:1", 3
     artifacts["model_blessing"].set_int_custom_property("blessed", 1)
-    artifacts["model_blessing"].set_string_custom_property("baseline_model", "/root/Trainer/model/7")
+    artifacts["model_blessing"].set_string_custom_property(
+        "baseline_model", "/root/Trainer/model/7"
+    )
     artifacts["infra_blessing"].set_int_custom_property("blessed", 1)
     serving = tmp_path / "model" / "Format-Serving"
     (serving / "assets.extra").mkdir(parents=True)
@@ -75,7 +77,9 @@ def _push(
     return pushed, json.loads(Path(pushed.uri, "push.json").read_text())
 
 
-def test_a_blessed_model_is_pushed_with_what_made_it(inputs: dict[str, list[Any]], tmp_path: Path) -> None:
+def test_a_blessed_model_is_pushed_with_what_made_it(
+    inputs: dict[str, list[Any]], tmp_path: Path
+) -> None:
     pushed, written = _push(inputs, tmp_path / "serving", tmp_path)
 
     (version,) = (item for item in (tmp_path / "serving").iterdir() if item.name.isdecimal())
@@ -103,7 +107,12 @@ def test_a_blessed_model_is_pushed_with_what_made_it(inputs: dict[str, list[Any]
     assert pushed.get_int_custom_property("pushed") == 1
     assert pushed.get_string_custom_property("pushed_version") == version.name
     assert pushed.get_string_custom_property("pushed_destination") == str(version)
-    assert written == {"pushed": True, "version": int(version.name), "destination": str(version), "reason": None}
+    assert written == {
+        "pushed": True,
+        "version": int(version.name),
+        "destination": str(version),
+        "reason": None,
+    }
 
 
 def test_an_export_for_gpus_is_pushed_inside_and_linked_where_gpu_servers_look(
@@ -115,7 +124,9 @@ def test_an_export_for_gpus_is_pushed_inside_and_linked_where_gpu_servers_look(
     (model / "gpu").mkdir()
     (model / "gpu" / "saved_model.pb").write_bytes(b"graph with cuDNN")
     (tmp_path / "serving" / "gpu").mkdir(parents=True)
-    (tmp_path / "serving" / "gpu" / "7").symlink_to("../7/gpu")  # of a version that has been removed
+    (tmp_path / "serving" / "gpu" / "7").symlink_to(
+        "../7/gpu"
+    )  # of a version that has been removed
 
     _push(inputs, tmp_path / "serving", tmp_path)
 
@@ -140,7 +151,10 @@ def test_gpu_servers_find_the_portable_export_of_a_version_that_has_no_other(
 @pytest.mark.parametrize(
     ("blessing", "reason"),
     [
-        ("model_blessing", "the Evaluator did not bless the model; gates that failed: accuracy at least 0.9"),
+        (
+            "model_blessing",
+            "the Evaluator did not bless the model; gates that failed: accuracy at least 0.9",
+        ),
         ("infra_blessing", "ServingCheck did not bless the model"),
     ],
 )
@@ -158,7 +172,9 @@ def test_nothing_is_pushed_without_both_blessings(
 
 
 def test_a_folder_elsewhere_is_refused(inputs: dict[str, list[Any]], tmp_path: Path) -> None:
-    with pytest.raises(PushError, match="expected a folder on this machine, found gs://bucket/serving"):
+    with pytest.raises(
+        PushError, match="expected a folder on this machine, found gs://bucket/serving"
+    ):
         _push(inputs, "gs://bucket/serving", tmp_path)
 
 

@@ -41,7 +41,9 @@ def model(tmp_path: Path) -> Path:
 
 def _start(program: str, *arguments: object) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", PUSH + program, *map(str, arguments)]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 def _numeric(directory: Path) -> list[str]:
@@ -61,7 +63,10 @@ def test_a_version_is_the_model_and_its_manifest(model: Path, tmp_path: Path) ->
 
     assert before <= version <= time.time()
     assert folder == tmp_path / "new" / "serving" / str(version)
-    assert json.loads((folder / "manifest.json").read_text()) == {"version": version, "run": "first"}
+    assert json.loads((folder / "manifest.json").read_text()) == {
+        "version": version,
+        "run": "first",
+    }
     _assert_complete(folder, model)
     assert sorted(item.name for item in folder.parent.iterdir()) == [".push.lock", str(version)]
 
@@ -118,7 +123,9 @@ for _ in range({rounds}):
     answers = {number: process.communicate(timeout=60) for number, process in enumerate(running)}
 
     assert [error for _, error in answers.values()] == [""] * pushers
-    pushed = {int(line): str(number) for number, (output, _) in answers.items() for line in output.split()}
+    pushed = {
+        int(line): str(number) for number, (output, _) in answers.items() for line in output.split()
+    }
     assert len(pushed) == pushers * rounds
     assert versions(serving) == sorted(pushed)
     for version, run in pushed.items():
@@ -138,7 +145,9 @@ for _ in range({rounds}):
     ],
     ids=["at the first file", "mid-copy", "at the manifest", "at the rename"],
 )
-def test_a_push_killed_on_the_way_leaves_no_version(model: Path, tmp_path: Path, event: str, name: str) -> None:
+def test_a_push_killed_on_the_way_leaves_no_version(
+    model: Path, tmp_path: Path, event: str, name: str
+) -> None:
     serving = tmp_path / "serving"
     program = """
 def die(event, arguments):
@@ -183,7 +192,9 @@ except PushError as error:
     output, error = _start(program, model, tmp_path / "serving", "full").communicate(timeout=60)
 
     assert error == ""
-    assert output.startswith(f"{tmp_path / 'serving'}: expected to write a new version of the model there, found: File")
+    assert output.startswith(
+        f"{tmp_path / 'serving'}: expected to write a new version of the model there, found: File"
+    )
     assert "Nothing was pushed; make room" in output
     assert [item.name for item in (tmp_path / "serving").iterdir()] == [".push.lock"]
 
@@ -191,7 +202,10 @@ except PushError as error:
 def test_a_folder_that_cannot_be_made_is_a_clear_error(model: Path, tmp_path: Path) -> None:
     (tmp_path / "serving").write_text("a file")
 
-    with pytest.raises(PushError, match="expected to write a new version of the model there, found: Not a directory"):
+    with pytest.raises(
+        PushError,
+        match="expected to write a new version of the model there, found: Not a directory",
+    ):
         push_version(model, tmp_path / "serving" / "mine", {})
 
 
@@ -230,7 +244,9 @@ def test_a_lock_that_is_a_link_is_not_emptied(model: Path, tmp_path: Path) -> No
     assert versions(tmp_path / "serving") == []
 
 
-def test_a_version_is_for_user_and_group_of_the_folder_it_is_pushed_to(model: Path, tmp_path: Path) -> None:
+def test_a_version_is_for_user_and_group_of_the_folder_it_is_pushed_to(
+    model: Path, tmp_path: Path
+) -> None:
     serving = tmp_path / "serving"
     serving.mkdir()
     group = next(iter({*os.getgroups()} - {os.getgid()}), 4711 if os.getuid() == 0 else os.getgid())

@@ -25,7 +25,10 @@ CONFIG: dict[str, Any] = {
     "name": "campus",
     "data": {"events": ["logs/events.parquet"], "outcomes": ["logs/outcomes.parquet"]},
     "label": {"column": "mastery", "task": "classification", "classes": [*CLASSES]},
-    "steps": {"max_steps": 100, "features": {"event_type": {"type": "categorical"}, "dwell": {"type": "numeric"}}},
+    "steps": {
+        "max_steps": 100,
+        "features": {"event_type": {"type": "categorical"}, "dwell": {"type": "numeric"}},
+    },
     "gates": [{"metric": "f1_macro", "min": 0.88}],
 }
 NODES = [
@@ -59,19 +62,27 @@ def make_run(tmp_path: Path) -> Callable[..., Sources]:
         if not bare:
             (tmp_path / "nodes.json").write_text(json.dumps(NODES))
             (places["model_run"] / "history.json").write_text(json.dumps(history()))
-            (places["examples"] / "log_summary.json").write_text(log_summary(evaluation["classes"]).model_dump_json())
-            for name, content in statistics(tuple(evaluation["classes"]), surprise=surprise).items():
+            (places["examples"] / "log_summary.json").write_text(
+                log_summary(evaluation["classes"]).model_dump_json()
+            )
+            for name, content in statistics(
+                tuple(evaluation["classes"]), surprise=surprise
+            ).items():
                 (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
                 (tmp_path / name).write_bytes(content)
         label = CONFIG["label"] | {"task": evaluation["task"], "classes": evaluation["classes"]}
-        pushed = PushFacts(pushed=True, version="1732251600", destination="serving/campus/1732251600")
+        pushed = PushFacts(
+            pushed=True, version="1732251600", destination="serving/campus/1732251600"
+        )
         sources = Sources(
             config=CONFIG | {"label": label},
             code_fingerprint="0f1e2d3c4b5a6978",
             push=pushed if evaluation["blessed"] else PushFacts(pushed=False),
             run_id="20261122-041205-3fa2b1",
             run_folder=tmp_path,
-            data=DataProvenance(fingerprint="5f2c9a", span=20777, spans=["2026-11-19", "2026-11-20"], version=1),
+            data=DataProvenance(
+                fingerprint="5f2c9a", span=20777, spans=["2026-11-19", "2026-11-20"], version=1
+            ),
             paths={name: str(place) for name, place in places.items()},
             **places,
         )
@@ -92,7 +103,10 @@ def history() -> dict[str, Any]:
         "val_accuracy": accuracy - 0.03,
     }
     return {
-        "epochs": [{name: values[index].item() for name, values in columns.items()} for index in range(len(at))],
+        "epochs": [
+            {name: values[index].item() for name, values in columns.items()}
+            for index in range(len(at))
+        ],
         "best_epoch": 13,
         "stopped": "no better eval loss for 4 epochs",
         "warm_start": None,
@@ -116,11 +130,17 @@ def log_summary(classes: list[str]) -> LogSummary:
         cold_starts=440,
         truncated=120,
         steps={"0%": 0, "50%": 12, "95%": 48, "100%": 100},
-        splits={split: dict.fromkeys(classes or [""], 2000 if split == "train" else 250) for split in SPLITS},
+        splits={
+            split: dict.fromkeys(classes or [""], 2000 if split == "train" else 250)
+            for split in SPLITS
+        },
         spans=["2026-11-19", "2026-11-20"],
         version=1,
         warnings=["events that are copies of another: 3, such as learner '<b>l0</b>'"],
-        files={"events": {"logs/events.parquet": 230_816}, "outcomes": {"logs/outcomes.parquet": 18_340}},
+        files={
+            "events": {"logs/events.parquet": 230_816},
+            "outcomes": {"logs/outcomes.parquet": 18_340},
+        },
     )
 
 
@@ -138,11 +158,15 @@ def statistics(classes: tuple[str, ...], *, surprise: bool = False) -> dict[str,
         columns = _columns(random, split, size, classes or ("1",))
         if surprise and split == "test":
             columns["surprise"] = ([[b"<b>new</b>"]] * size, pa.binary())
-        arrays = {name: pa.array(values, pa.list_(kind)) for name, (values, kind) in columns.items()}
+        arrays = {
+            name: pa.array(values, pa.list_(kind)) for name, (values, kind) in columns.items()
+        }
         found = generate_statistics_in_memory(pa.RecordBatch.from_pydict(arrays))
         schema = schema or tfdv.infer_schema(found)
         files[f"statistics/Split-{split}/FeatureStats.pb"] = found.SerializeToString()
-        files[f"anomalies/Split-{split}/SchemaDiff.pb"] = tfdv.validate_statistics(found, schema).SerializeToString()
+        files[f"anomalies/Split-{split}/SchemaDiff.pb"] = tfdv.validate_statistics(
+            found, schema
+        ).SerializeToString()
     return files
 
 
@@ -151,12 +175,24 @@ def _columns(
 ) -> dict[str, tuple[list[Any], pa.DataType]]:
     steps, scale = random.integers(0, 8, size), 90 if split == "test" else 30
     words = np.array([b"video", b"quiz", b"forum", b""])
-    dwell = [[x if x > 3 else float("nan") for x in random.exponential(scale, number)] for number in steps]
+    dwell = [
+        [x if x > 3 else float("nan") for x in random.exponential(scale, number)]
+        for number in steps
+    ]
     return {
         "learner_id": ([[f"{split}{index}".encode()] for index in range(size)], pa.binary()),
         "mastery": ([[random.choice(classes).encode()] for _ in steps], pa.binary()),
-        "as_of": ([[1_780_000_000_000_000 + int(day) * 86_400_000_000] for day in steps], pa.int64()),
+        "as_of": (
+            [[1_780_000_000_000_000 + int(day) * 86_400_000_000] for day in steps],
+            pa.int64(),
+        ),
         "dwell": (dwell, pa.float32()),
-        "event_type": ([random.choice(words, n, p=[0.6, 0.2, 0.15, 0.05]).tolist() for n in steps], pa.binary()),
-        "gender": ([None if random.random() < 0.1 else [random.choice([b"f", b"m"])] for _ in steps], pa.binary()),
+        "event_type": (
+            [random.choice(words, n, p=[0.6, 0.2, 0.15, 0.05]).tolist() for n in steps],
+            pa.binary(),
+        ),
+        "gender": (
+            [None if random.random() < 0.1 else [random.choice([b"f", b"m"])] for _ in steps],
+            pa.binary(),
+        ),
     }

@@ -45,16 +45,26 @@ def _classification(
         logits = np.eye(len(classes))[label] * sharpness + random.normal(size=(SIZE, len(classes)))
         probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
         slices = [
-            {"slice": {name: value}, **_result(label[column == value], probabilities[column == value], classes)}
+            {
+                "slice": {name: value},
+                **_result(label[column == value], probabilities[column == value], classes),
+            }
             for name, column in columns.items()
             for value in np.unique(column).tolist()
         ]
         overall = _result(label, probabilities, classes)
-        return {"overall": overall | {"curves": _curves(label, probabilities, classes)}, "slices": slices}
+        return {
+            "overall": overall | {"curves": _curves(label, probabilities, classes)},
+            "slices": slices,
+        }
 
     candidate, blessed = measure(2.3), measure(2.2) if baseline else None
     lowest: dict[str, Any] = {"metric": "recall", "class": classes[0], "slice": "gender"}
-    gates = [{"metric": "f1_macro", "min": floor}, lowest | {"min": 0.8}, lowest | {"max_gap": 0.06}]
+    gates = [
+        {"metric": "f1_macro", "min": floor},
+        lowest | {"min": 0.8},
+        lowest | {"max_gap": 0.06},
+    ]
     gates.append({"metric": "f1_macro", "min_change": -0.005})
     verdicts = judge([Gate.model_validate(gate) for gate in gates], candidate, blessed)
     return {
@@ -74,8 +84,12 @@ def _result(label: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]
     measures: dict[str, float | None] = {"accuracy": float(sk.accuracy_score(label, predicted))}
     names = ("precision", "recall", "f1")
     for average in ("macro", "weighted"):
-        scores = sk.precision_recall_fscore_support(label, predicted, average=average, zero_division=0)
-        measures |= {f"{name}_{average}": float(score) for name, score in zip(names, scores, strict=False)}
+        scores = sk.precision_recall_fscore_support(
+            label, predicted, average=average, zero_division=0
+        )
+        measures |= {
+            f"{name}_{average}": float(score) for name, score in zip(names, scores, strict=False)
+        }
     each = sk.precision_recall_fscore_support(label, predicted, labels=indices, zero_division=0)
     aucs = [_auc(label == index, probabilities[:, index]) for index in indices]
     measures["auc"] = None if None in aucs else float(np.mean(aucs))
@@ -101,7 +115,9 @@ def _curves(label: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]
     for index, name in enumerate(classes):
         fpr, tpr, _ = sk.roc_curve(label == index, probabilities[:, index])
         precision, recall, _ = sk.precision_recall_curve(label == index, probabilities[:, index])
-        roc, pr = (np.unique(np.linspace(0, len(points) - 1, 200).astype(int)) for points in (fpr, recall))
+        roc, pr = (
+            np.unique(np.linspace(0, len(points) - 1, 200).astype(int)) for points in (fpr, recall)
+        )
         curves[name] = {
             "roc": {"fpr": fpr[roc].tolist(), "tpr": tpr[roc].tolist()},
             "pr": {"recall": recall[pr].tolist(), "precision": precision[pr].tolist()},
@@ -115,16 +131,30 @@ def regression() -> tuple[dict[str, Any], pl.DataFrame]:
     actual = random.uniform(1, 6, 900)
     predicted = 0.7 * actual + 1 + random.normal(0, 0.6, 900)
     frame = pl.DataFrame({"label": actual, "prediction": predicted.astype(np.float32)})
-    halves = [{"slice": {"year": "2017"}} | _errors(frame[:500]), {"slice": {"year": "2018"}} | _errors(frame[500:])]
+    halves = [
+        {"slice": {"year": "2017"}} | _errors(frame[:500]),
+        {"slice": {"year": "2018"}} | _errors(frame[500:]),
+    ]
     candidate = {"overall": _errors(frame), "slices": halves}
     verdicts = judge([Gate(metric="rmse", max=0.9)], candidate, None)
-    rest = {"task": "regression", "classes": [], "blessed": True, "basis": {"sequence": 880, "prior": 20}}
-    return rest | candidate | {"gates": [verdict.as_json() for verdict in verdicts], "baseline": None}, frame
+    rest = {
+        "task": "regression",
+        "classes": [],
+        "blessed": True,
+        "basis": {"sequence": 880, "prior": 20},
+    }
+    return rest | candidate | {
+        "gates": [verdict.as_json() for verdict in verdicts],
+        "baseline": None,
+    }, frame
 
 
 def _errors(frame: pl.DataFrame) -> dict[str, Any]:
     actual, predicted = frame["label"].to_numpy(), frame["prediction"].to_numpy()
     mse = float(sk.mean_squared_error(actual, predicted))
-    mae, r2 = float(sk.mean_absolute_error(actual, predicted)), float(sk.r2_score(actual, predicted))
+    mae, r2 = (
+        float(sk.mean_absolute_error(actual, predicted)),
+        float(sk.r2_score(actual, predicted)),
+    )
     measures = {"mse": mse, "mae": mae, "rmse": mse**0.5, "r2": r2}
     return {"examples": len(frame), "metrics": measures, "classes": {}, "confusion": []}

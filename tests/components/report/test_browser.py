@@ -42,15 +42,26 @@ def _look(pages: list[str], folder: Path) -> list[dict[str, Any]]:
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:
         pytest.skip("NOT LOOKED AT: the report's layout, for there is no chromium on this machine")
-    probed = [re.sub(r"<meta http-equiv[^>]+>", "", page).replace("</body>", PROBE) for page in pages]
+    probed = [
+        re.sub(r"<meta http-equiv[^>]+>", "", page).replace("</body>", PROBE) for page in pages
+    ]
     frames = "".join(  # a headless window is never narrower than 500 pixels, a frame is
         f'<iframe srcdoc="{html.escape(page)}" style="width: {width}px; border: 0"></iframe>'
         for page in probed
         for width in WIDTHS
     )
     file = folder / "frames.html"
-    file.write_text(f"<!DOCTYPE html><title></title><script>var seen = []</script>{frames}", encoding="utf-8")
-    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+    file.write_text(
+        f"<!DOCTYPE html><title></title><script>var seen = []</script>{frames}", encoding="utf-8"
+    )
+    command = [
+        browser,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+    ]
     command += [
         "--disable-background-networking",
         "--hide-scrollbars",
@@ -65,12 +76,25 @@ def _look(pages: list[str], folder: Path) -> list[dict[str, Any]]:
     return seen
 
 
-def test_nothing_sticks_out_and_no_labels_overlap(make_run: Callable[..., Sources], tmp_path: Path) -> None:
-    long_names = ("has_not_mastered_the_unit_yet", "partial", "proficient_and_beyond_what_is_asked_for")
-    classes = classification(long_names, regions=("north", "the-south-of-the-country-and-the-islands", "overseas"))
+def test_nothing_sticks_out_and_no_labels_overlap(
+    make_run: Callable[..., Sources], tmp_path: Path
+) -> None:
+    long_names = (
+        "has_not_mastered_the_unit_yet",
+        "partial",
+        "proficient_and_beyond_what_is_asked_for",
+    )
+    classes = classification(
+        long_names, regions=("north", "the-south-of-the-country-and-the-islands", "overseas")
+    )
     classes["gates"][0]["reason"] = "x" * 120
     numbers, predictions = regression()
-    runs = [make_run(classes, surprise=True, run_id="r" * 90), make_run(numbers, predictions=predictions, bare=True)]
+    runs = [
+        make_run(classes, surprise=True, run_id="r" * 90),
+        make_run(numbers, predictions=predictions, bare=True),
+    ]
     seen = _look([render_report(load_facts(run)) for run in runs], tmp_path)
     fits = [{"window": width, "page": width, "out": [], "overlaps": []} for width in WIDTHS]
-    assert sorted(seen, key=lambda frame: frame["window"]) == sorted(fits + fits, key=lambda frame: frame["window"])
+    assert sorted(seen, key=lambda frame: frame["window"]) == sorted(
+        fits + fits, key=lambda frame: frame["window"]
+    )

@@ -5,7 +5,17 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from components.report.charts import STYLES, Series, bar, heat_map, histogram, line_chart, sparkline, style_of, swatch
+from components.report.charts import (
+    STYLES,
+    Series,
+    bar,
+    heat_map,
+    histogram,
+    line_chart,
+    sparkline,
+    style_of,
+    swatch,
+)
 from components.report.facts import Bars
 
 HOSTILE = '<script>alert("1")</script>&\'"'
@@ -14,7 +24,9 @@ BARS = Bars([0.0, 1.0, 2.0, 4.0], [5.0, 0.0, 10.0])
 
 def _lines(ys: list[float | None]) -> str:
     series = [Series(HOSTILE, [0, 1, 2], ys, 1)]
-    return str(line_chart(series, title=HOSTILE, x_label=HOSTILE, y_label=HOSTILE, y_domain=(0, 1), mark=1))
+    return str(
+        line_chart(series, title=HOSTILE, x_label=HOSTILE, y_label=HOSTILE, y_domain=(0, 1), mark=1)
+    )
 
 
 @pytest.mark.parametrize(
@@ -67,7 +79,8 @@ def test_bars_stay_inside_their_cell() -> None:
 
 def test_columns_of_a_histogram_are_as_high_as_their_counts() -> None:
     heights = re.findall(
-        r'class="column" x="[^"]+" y="[^"]+" width="[^"]+" height="([^"]+)"', sparkline(BARS, title="")
+        r'class="column" x="[^"]+" y="[^"]+" width="[^"]+" height="([^"]+)"',
+        sparkline(BARS, title=""),
     )
     assert [float(height) for height in heights] == [10.0, 20.0]
 
@@ -79,7 +92,9 @@ def test_the_first_index_of_a_heat_map_goes_to_the_right() -> None:
 
 
 def test_epochs_are_whole() -> None:
-    svg = line_chart([Series("loss", [1, 2, 3], [3, 2, 1], 1)], title="", x_label="", y_label="", whole_x=True)
+    svg = line_chart(
+        [Series("loss", [1, 2, 3], [3, 2, 1], 1)], title="", x_label="", y_label="", whole_x=True
+    )
     assert re.findall(r'<text class="x" [^>]+>([^<]+)</text>', svg) == ["1", "2", "3"]
 
 

@@ -42,7 +42,9 @@ def test_the_node_carries_configuration_and_code_into_its_cache_key() -> None:
     assert len(node.exec_properties["code_fingerprint"]) == 16
 
 
-def test_a_change_of_a_template_is_a_change_of_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_change_of_a_template_is_a_change_of_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shutil.copytree(fingerprint.ROOT / "report", tmp_path / "report")
     monkeypatch.setattr(fingerprint, "ROOT", tmp_path)
     before = fingerprint.code_fingerprint.__wrapped__("report")
@@ -59,7 +61,11 @@ def _artifact(name: str, uri: Path) -> Artifact:
 
 @pytest.mark.parametrize("pushed", [True, False])
 def test_the_executor_writes_page_and_metrics(
-    make_run: Callable[..., Sources], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, pushed: bool
+    make_run: Callable[..., Sources],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    pushed: bool,
 ) -> None:
     content = classification()
     sources = make_run(content)
@@ -73,17 +79,24 @@ def test_the_executor_writes_page_and_metrics(
     inputs["pushed_model"][0].set_int_custom_property("pushed", int(pushed))
     if pushed:
         inputs["pushed_model"][0].set_string_custom_property("pushed_version", "42")
-        inputs["pushed_model"][0].set_string_custom_property("pushed_destination", "serving/campus/42")
+        inputs["pushed_model"][0].set_string_custom_property(
+            "pushed_destination", "serving/campus/42"
+        )
     report = RunReport()
     report.uri = str(tmp_path / "report")
     monkeypatch.setenv("MASTERY_RUN_DIR", str(tmp_path))
     context = BaseExecutor.Context(pipeline_run_id="20261122-041205-3fa2b1")
 
     Executor(context).Do(
-        inputs, {"report": [report]}, {"config": json.dumps(sources.config), "code_fingerprint": "c0de"}
+        inputs,
+        {"report": [report]},
+        {"config": json.dumps(sources.config), "code_fingerprint": "c0de"},
     )
 
-    assert sorted(file.name for file in Path(report.uri).iterdir()) == ["metrics.json", "report.html"]
+    assert sorted(file.name for file in Path(report.uri).iterdir()) == [
+        "metrics.json",
+        "report.html",
+    ]
     page = (tmp_path / "report/report.html").read_text(encoding="utf-8")
     assert ("Pushed as version 42" in page) is pushed
     for told in (

@@ -13,9 +13,12 @@ CATEGORY = FeatureFacts("page", "category", missing=0.0, shares={"video": 0.6, "
 
 
 @pytest.mark.parametrize(
-    ("mean", "shift", "far"), [(10.0, 0.0, False), (9.2, -0.2, False), (11.2, 0.3, True), (None, None, False)]
+    ("mean", "shift", "far"),
+    [(10.0, 0.0, False), (9.2, -0.2, False), (11.2, 0.3, True), (None, None, False)],
 )
-def test_a_mean_moves_in_standard_deviations(mean: float | None, shift: float | None, *, far: bool) -> None:
+def test_a_mean_moves_in_standard_deviations(
+    mean: float | None, shift: float | None, *, far: bool
+) -> None:
     drift = measure_drift(NUMBER, replace(NUMBER, mean=mean))
     assert drift.mean == pytest.approx(shift)
     assert drift.is_far is far
@@ -29,9 +32,15 @@ def test_a_constant_that_changes_is_infinitely_far() -> None:
 
 @pytest.mark.parametrize(
     ("shares", "change", "far"),
-    [({"video": 0.55, "quiz": 0.45}, 0.05, False), ({"video": 0.6, "forum": 0.4}, 0.4, True), ({}, 0.6, True)],
+    [
+        ({"video": 0.55, "quiz": 0.45}, 0.05, False),
+        ({"video": 0.6, "forum": 0.4}, 0.4, True),
+        ({}, 0.6, True),
+    ],
 )
-def test_the_share_that_changes_most_counts(shares: dict[str, float], change: float, *, far: bool) -> None:
+def test_the_share_that_changes_most_counts(
+    shares: dict[str, float], change: float, *, far: bool
+) -> None:
     drift = measure_drift(CATEGORY, replace(CATEGORY, shares=shares))
     assert drift.share == pytest.approx(change)
     assert drift.is_far is far

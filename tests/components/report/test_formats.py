@@ -63,14 +63,26 @@ def test_percent(share: float | None, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.01234, "0.0123"), (3.561, "3.56"), (33.14, "33.1"), (84_076.4, "84,076"), (-2, "−2"), (0, "0")],
+    [
+        (0.01234, "0.0123"),
+        (3.561, "3.56"),
+        (33.14, "33.1"),
+        (84_076.4, "84,076"),
+        (-2, "−2"),
+        (0, "0"),
+    ],
 )
 def test_rough(value: float, text: str) -> None:
     assert rough(value) == text
 
 
 def test_exact_keeps_the_digits_that_somebody_wrote() -> None:
-    assert [exact(value) for value in (0.88, 0.8765432, 12_000, -0.005)] == ["0.88", "0.8765432", "12,000", "−0.005"]
+    assert [exact(value) for value in (0.88, 0.8765432, 12_000, -0.005)] == [
+        "0.88",
+        "0.8765432",
+        "12,000",
+        "−0.005",
+    ]
 
 
 def test_change_has_a_sign() -> None:
@@ -78,7 +90,11 @@ def test_change_has_a_sign() -> None:
 
 
 def test_differences_of_splits() -> None:
-    assert [deviations(value) for value in (0.034, -0.5, math.inf)] == ["+0.03 SD", "−0.50 SD", "+∞ SD"]
+    assert [deviations(value) for value in (0.034, -0.5, math.inf)] == [
+        "+0.03 SD",
+        "−0.50 SD",
+        "+∞ SD",
+    ]
     assert [points(value) for value in (0.0123, -0.2)] == ["1.2 pts", "−20.0 pts"]
 
 

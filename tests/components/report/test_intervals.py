@@ -4,14 +4,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.report.intervals import class_intervals, f1_interval, macro_f1_interval, mean_interval, wilson
+from components.report.intervals import (
+    class_intervals,
+    f1_interval,
+    macro_f1_interval,
+    mean_interval,
+    wilson,
+)
 
 COUNTS = st.lists(st.lists(st.integers(0, 50), min_size=3, max_size=3), min_size=3, max_size=3)
 
 
 @pytest.mark.parametrize(
     ("hits", "trials", "low", "high"),
-    [(8, 10, 0.4902, 0.9433), (0, 10, 0.0, 0.2775), (50, 100, 0.4038, 0.5962), (10, 10, 0.7225, 1.0)],
+    [
+        (8, 10, 0.4902, 0.9433),
+        (0, 10, 0.0, 0.2775),
+        (50, 100, 0.4038, 0.5962),
+        (10, 10, 0.7225, 1.0),
+    ],
 )
 def test_wilson_has_the_published_values(hits: int, trials: int, low: float, high: float) -> None:
     assert wilson(hits, trials) == pytest.approx((low, high), abs=1e-4)
@@ -38,7 +49,9 @@ def test_class_intervals_count_rows_for_recall_and_columns_for_precision() -> No
 
 
 def test_a_class_neither_there_nor_predicted_does_not_count() -> None:
-    assert macro_f1_interval([[5, 1, 0], [2, 7, 0], [0, 0, 0]]) == macro_f1_interval([[5, 1], [2, 7]])
+    assert macro_f1_interval([[5, 1, 0], [2, 7, 0], [0, 0, 0]]) == macro_f1_interval(
+        [[5, 1], [2, 7]]
+    )
     assert macro_f1_interval([[0, 0], [0, 0]]) is None
 
 

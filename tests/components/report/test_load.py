@@ -25,9 +25,16 @@ def facts(make_run: MakeRun) -> RunFacts:
 def test_statistics_are_those_of_the_train_split(facts: RunFacts) -> None:
     assert [*facts.data.features] == ["train", "eval", "test"]
     features = {feature.name: feature for feature in facts.data.features["train"]}
-    assert [*features] == ["dwell", "event_type", "as_of", "gender"]  # steps first; neither learner nor label
+    assert [*features] == [
+        "dwell",
+        "event_type",
+        "as_of",
+        "gender",
+    ]  # steps first; neither learner nor label
     dwell, words, gender = features["dwell"], features["event_type"], features["gender"]
-    assert dwell.missing == pytest.approx(1 - math.exp(-3 / 30), abs=0.02)  # NaN steps: values up to 3 of mean 30
+    assert dwell.missing == pytest.approx(
+        1 - math.exp(-3 / 30), abs=0.02
+    )  # NaN steps: values up to 3 of mean 30
     assert dwell.mean == pytest.approx(33, abs=1.5)
     assert dwell.histogram is not None
     assert dwell.histogram.edges[0] == dwell.low
@@ -39,7 +46,9 @@ def test_statistics_are_those_of_the_train_split(facts: RunFacts) -> None:
 
 def test_anomalies_are_said_by_split(facts: RunFacts) -> None:
     assert facts.data.anomalies is not None
-    assert [(found.split, found.feature) for found in facts.data.anomalies] == [("test", "surprise")]
+    assert [(found.split, found.feature) for found in facts.data.anomalies] == [
+        ("test", "surprise")
+    ]
 
 
 def test_the_fingerprint_is_the_configuration_s_own(make_run: MakeRun) -> None:
@@ -68,7 +77,12 @@ def test_the_model_s_code_is_read_from_its_card(make_run: MakeRun, tmp_path: Pat
 
 def test_what_is_not_there_is_left_out(make_run: MakeRun) -> None:
     facts = load_facts(make_run(classification(), bare=True, run_folder=None))
-    assert (facts.training, facts.nodes, facts.data.features, facts.data.anomalies) == (None, [], {}, None)
+    assert (facts.training, facts.nodes, facts.data.features, facts.data.anomalies) == (
+        None,
+        [],
+        {},
+        None,
+    )
 
 
 def test_residuals_are_predicted_minus_actual(make_run: MakeRun) -> None:
@@ -77,7 +91,9 @@ def test_residuals_are_predicted_minus_actual(make_run: MakeRun) -> None:
     assert found is not None
     assert sum(map(sum, found.grid)) == sum(found.residuals.counts) == 900
     errors = predictions["prediction"] - predictions["label"]
-    assert (found.residuals.edges[0], found.residuals.edges[-1]) == pytest.approx((errors.min(), errors.max()))
+    assert (found.residuals.edges[0], found.residuals.edges[-1]) == pytest.approx(
+        (errors.min(), errors.max())
+    )
 
 
 def test_no_metrics_no_report(make_run: MakeRun) -> None:

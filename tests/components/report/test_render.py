@@ -36,18 +36,25 @@ def _sections(tree: html.HtmlElement) -> list[str]:
 
 def _rows(tree: html.HtmlElement, caption: str) -> list[list[str]]:
     [table] = [table for table in tree.iter("table") if table.findtext("caption") == caption]
-    return [[_text(cell) for cell in row if cell.tag in ("th", "td")] for row in table.iterfind("tbody/tr")]
+    return [
+        [_text(cell) for cell in row if cell.tag in ("th", "td")]
+        for row in table.iterfind("tbody/tr")
+    ]
 
 
 def _add_slices(content: dict[str, Any], many: int) -> None:
     """Adds that many slices of a column `unit`, all alike."""
-    content["slices"] += [content["slices"][0] | {"slice": {"unit": f"unit {index}"}} for index in range(many)]
+    content["slices"] += [
+        content["slices"][0] | {"slice": {"unit": f"unit {index}"}} for index in range(many)
+    ]
 
 
 def test_every_section_is_there_and_in_the_contents(make_run: MakeRun) -> None:
     _, tree = _page(make_run(classification()))
     assert _sections(tree) == SECTIONS
-    assert [link.get("href") for link in tree.iterfind(".//nav//a")] == [f"#{name}" for name in SECTIONS]
+    assert [link.get("href") for link in tree.iterfind(".//nav//a")] == [
+        f"#{name}" for name in SECTIONS
+    ]
 
 
 def test_the_page_stands_alone_and_is_small(make_run: MakeRun) -> None:
@@ -96,7 +103,9 @@ def test_numbers_are_those_of_the_metrics(make_run: MakeRun) -> None:
     for row, counts in zip(_rows(tree, "Confusion matrix"), overall["confusion"], strict=True):
         cells = [f"{n:,}{100 * n / sum(counts):.1f}%" for n in counts]
         assert row[1:] == [*cells, f"{sum(counts):,}"]
-    slices = {item["slice"]["region"]: item for item in content["slices"] if "region" in item["slice"]}
+    slices = {
+        item["slice"]["region"]: item for item in content["slices"] if "region" in item["slice"]
+    }
     for row in _rows(tree, "Metrics by region"):
         assert row[1] == f"{slices[row[0]]['examples']:,}"
         assert row[2].split()[0] == f"{slices[row[0]]['metrics']['f1_macro']:.3f}"
@@ -106,7 +115,9 @@ def test_the_change_against_the_blessed_model_is_shown(make_run: MakeRun) -> Non
     content = classification()
     _, tree = _page(make_run(content))
     rows = _rows(tree, "This model and the blessed model before it, on the same outcomes")
-    new, old = (part["metrics"]["f1_macro"] for part in (content["overall"], content["baseline"]["overall"]))
+    new, old = (
+        part["metrics"]["f1_macro"] for part in (content["overall"], content["baseline"]["overall"])
+    )
     assert rows[0] == ["Macro F1", f"{new:.3f}", f"{old:.3f}", f"+{new - old:.3f} better"]
     assert [row[0] for row in rows[4:]] == [f"Recall of {name}" for name in CLASSES]
 
@@ -115,12 +126,18 @@ def test_small_slices_are_marked_and_out_of_the_gap(make_run: MakeRun) -> None:
     content = classification()
     _, tree = _page(make_run(content))
     small = {
-        item["slice"]["gender"] for item in content["slices"] if "gender" in item["slice"] and item["examples"] < 30
+        item["slice"]["gender"]
+        for item in content["slices"]
+        if "gender" in item["slice"] and item["examples"] < 30
     }
     assert small == {""}
     marked = {row[0] for row in _rows(tree, "Metrics by gender") if row[1].endswith("few")}
     assert marked == {"(none)"}
-    gap = next(_text(p) for p in tree.get_element_by_id("slices").iter("p") if "Largest gap" in p.text_content())
+    gap = next(
+        _text(p)
+        for p in tree.get_element_by_id("slices").iter("p")
+        if "Largest gap" in p.text_content()
+    )
     assert "(none)" not in gap
 
 
@@ -158,7 +175,13 @@ def test_failed_gates_are_loud(make_run: MakeRun) -> None:
     assert _text(tree.find(".//h1")) == "✗ Not pushed: 1 of 4 gates failed"
     rows = _rows(tree, "Gates")
     value = content["overall"]["metrics"]["f1_macro"]
-    assert rows[0] == ["Macro F1 is at least 0.95", "≥ 0.95", f"{value:.3f}", f"−{0.95 - value:.3f}", "✗ FAILED"]
+    assert rows[0] == [
+        "Macro F1 is at least 0.95",
+        "≥ 0.95",
+        f"{value:.3f}",
+        f"−{0.95 - value:.3f}",
+        "✗ FAILED",
+    ]
     assert [row[-1] for row in rows[1:]] == ["✓ passed"] * 3
 
 
@@ -183,8 +206,12 @@ def _without_auc(content: dict[str, Any]) -> str:
     return "–"
 
 
-@pytest.mark.parametrize("take_away", [_without_baseline, _without_slices, _without_curves, _without_auc])
-def test_parts_of_an_evaluation_may_be_missing(make_run: MakeRun, take_away: Callable[[dict[str, Any]], str]) -> None:
+@pytest.mark.parametrize(
+    "take_away", [_without_baseline, _without_slices, _without_curves, _without_auc]
+)
+def test_parts_of_an_evaluation_may_be_missing(
+    make_run: MakeRun, take_away: Callable[[dict[str, Any]], str]
+) -> None:
     content = classification()
     expected = take_away(content)
     _, tree = _page(make_run(content, bare=True))
@@ -192,7 +219,9 @@ def test_parts_of_an_evaluation_may_be_missing(make_run: MakeRun, take_away: Cal
 
 
 def test_a_run_that_left_nothing_but_metrics(make_run: MakeRun) -> None:
-    sources = make_run(classification(), bare=True, run_folder=None, run_id=None, data=DataProvenance())
+    sources = make_run(
+        classification(), bare=True, run_folder=None, run_id=None, data=DataProvenance()
+    )
     _, tree = _page(sources)
     assert _sections(tree) == [name for name in SECTIONS if name != "nodes"]
     assert "The trainer left no history" in _text(tree)
@@ -204,12 +233,22 @@ def test_what_it_was_fitted_on_is_said_with_what_was_left_unused(make_run: MakeR
     [history] = sources.model_run.glob("history.json")
     facts = json.loads(history.read_text())
     warning = "fitted on the CPU, although a GPU is here"
-    history.write_text(json.dumps({**facts, "device": "CPU", "device_warning": warning, "precision": "mixed_bfloat16"}))
+    history.write_text(
+        json.dumps(
+            {**facts, "device": "CPU", "device_warning": warning, "precision": "mixed_bfloat16"}
+        )
+    )
     assert f"CPU, in mixed_bfloat16: {warning}" in _text(_page(sources)[1])
 
 
 def test_passed_but_not_pushed(make_run: MakeRun) -> None:
-    _, tree = _page(make_run(classification(), bare=True, push=PushFacts(pushed=False, reason="push.enabled is false")))
+    _, tree = _page(
+        make_run(
+            classification(),
+            bare=True,
+            push=PushFacts(pushed=False, reason="push.enabled is false"),
+        )
+    )
     assert _text(tree.find(".//h1")) == "✗ Not pushed"
     assert "passed all 4 gates; it was not pushed, because push.enabled is false" in _text(tree)
 
@@ -238,7 +277,9 @@ def test_names_from_a_log_are_text_and_never_markup(make_run: MakeRun, tmp_path:
     nodes.write_text(nodes.read_text().replace("ExampleGen", "<script>1</script>"))
     page, tree = _page(sources)
     assert not list(tree.iter("script", "img"))
-    assert not [element for element in tree.iter() if any(name.startswith("on") for name in element.attrib)]
+    assert not [
+        element for element in tree.iter() if any(name.startswith("on") for name in element.attrib)
+    ]
     assert "<script" not in page.lower()
     assert HOSTILE in tree.text_content()
 

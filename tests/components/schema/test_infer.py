@@ -76,7 +76,9 @@ def test_the_same_log_changes_nothing(config: Config) -> None:
 
 def test_what_does_not_fit_is_said_and_the_lines_that_would_make_it_fit(config: Config) -> None:
     schema = infer_schema(statistics_of([batch()], config), config)
-    lines = schema_changes(schema, statistics_of([batch(label="maybe", correct=lambda _: b"right")], config))
+    lines = schema_changes(
+        schema, statistics_of([batch(label="maybe", correct=lambda _: b"right")], config)
+    )
     assert any(line.startswith("log, mastery: expected") and "maybe" in line for line in lines)
     assert any(line.startswith("log, correct: expected numbers") for line in lines)
     assert any(line.startswith("+") and "maybe" in line for line in lines)

@@ -50,7 +50,9 @@ class SmallModel(tf.Module):
             single["mastery"] = tf.io.FixedLenFeature([], tf.string)
         parsed = tf.io.parse_example(examples, {**steps, **single})
         dense = {name: parsed[name].to_tensor() for name in steps}
-        return self._answer(**dense, **{name: parsed[name] for name in ("num_steps", "unit_id", "level")})
+        return self._answer(
+            **dense, **{name: parsed[name] for name in ("num_steps", "unit_id", "level")}
+        )
 
     @tf.function(
         input_signature=[
@@ -76,7 +78,12 @@ class SmallModel(tf.Module):
         score = tf.reduce_sum(tf.where(seen, correct, 0.0), 1) / tf.maximum(length, 1.0)
         quizzes = tf.reduce_sum(tf.cast(seen & (event_type == b"quiz"), tf.float32), 1)
         logits = tf.stack(
-            [score * tf.convert_to_tensor(self.weight), quizzes * 0.1, tf.cast(level, tf.float32) * 0.3], 1
+            [
+                score * tf.convert_to_tensor(self.weight),
+                quizzes * 0.1,
+                tf.cast(level, tf.float32) * 0.3,
+            ],
+            1,
         )
         known = num_steps > (-1 if self.flaw == "leaks NaN" else 0)
         prior = tf.where((unit_id == b"unit-0")[:, None], [PRIOR[::-1]], [PRIOR])
@@ -97,7 +104,11 @@ class SmallModel(tf.Module):
 def _cudnn(values: Any) -> Any:
     state = tf.zeros([1, 1, 1])
     return tf.raw_ops.CudnnRNNV3(
-        input=values[:, :, None], input_h=state, input_c=state, params=tf.zeros([16]), sequence_lengths=[1]
+        input=values[:, :, None],
+        input_h=state,
+        input_c=state,
+        params=tf.zeros([16]),
+        sequence_lengths=[1],
     ).output
 
 
@@ -111,7 +122,13 @@ def save_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         signatures = {name: getattr(model, name) for name in ("serving_default", "predict_steps")}
         tf.saved_model.save(model, str(folder), signatures)
         (folder / "assets.extra").mkdir()
-        notes = {"name": "small", "task": "classification", "classes": CLASSES, "config": CONFIG, "code": "abc"}
+        notes = {
+            "name": "small",
+            "task": "classification",
+            "classes": CLASSES,
+            "config": CONFIG,
+            "code": "abc",
+        }
         (folder / "assets.extra" / "mastery.json").write_text(json.dumps(notes))
         return folder
 
@@ -130,8 +147,12 @@ def _example(number: int) -> bytes:
     correct = draw.choice([0.0, 1.0, np.nan], length, p=[0.4, 0.4, 0.2])
     events = draw.choice([b"quiz", b"video", b""], length)
     features = {
-        "learner_id": tf.train.Feature(bytes_list=tf.train.BytesList(value=[f"learner-{number:03}".encode()])),
-        "unit_id": tf.train.Feature(bytes_list=tf.train.BytesList(value=[b"unit-%d" % (number % 3)])),
+        "learner_id": tf.train.Feature(
+            bytes_list=tf.train.BytesList(value=[f"learner-{number:03}".encode()])
+        ),
+        "unit_id": tf.train.Feature(
+            bytes_list=tf.train.BytesList(value=[b"unit-%d" % (number % 3)])
+        ),
         "as_of": tf.train.Feature(int64_list=tf.train.Int64List(value=[number % 4])),
         "num_steps": tf.train.Feature(int64_list=tf.train.Int64List(value=[length])),
         "mastery": tf.train.Feature(bytes_list=tf.train.BytesList(value=[b"low"])),
@@ -140,7 +161,9 @@ def _example(number: int) -> bytes:
         "correct": tf.train.Feature(float_list=tf.train.FloatList(value=correct)),
     }
     if number % 7:  # the others have no level, which only serving_default can be told
-        features["level"] = tf.train.Feature(int64_list=tf.train.Int64List(value=[int(draw.integers(0, 5))]))
+        features["level"] = tf.train.Feature(
+            int64_list=tf.train.Int64List(value=[int(draw.integers(0, 5))])
+        )
     return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
 
 

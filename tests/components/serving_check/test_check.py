@@ -28,7 +28,9 @@ GRAPHS = {
 
 
 @pytest.mark.parametrize("flaw", ANSWERS)
-def test_a_flaw_is_found(save_model: SaveModel, predictions: pl.DataFrame, examples: list[bytes], flaw: str) -> None:
+def test_a_flaw_is_found(
+    save_model: SaveModel, predictions: pl.DataFrame, examples: list[bytes], flaw: str
+) -> None:
     with pytest.raises(ServingError, match=ANSWERS[flaw]):
         check_serving(save_model(flaw), predictions, examples, 0)
 
@@ -37,8 +39,12 @@ def test_an_answer_that_hangs_on_the_batch_is_found_though_the_evaluation_has_it
     save_model: SaveModel, predictions: pl.DataFrame, examples: list[bytes]
 ) -> None:
     flawed = save_model("counts padding")
-    served = tf.saved_model.load(str(flawed)).signatures["serving_default"](examples=tf.constant(examples))
-    probabilities = pl.Series("probabilities", served["probabilities"].numpy().tolist(), pl.List(pl.Float32))
+    served = tf.saved_model.load(str(flawed)).signatures["serving_default"](
+        examples=tf.constant(examples)
+    )
+    probabilities = pl.Series(
+        "probabilities", served["probabilities"].numpy().tolist(), pl.List(pl.Float32)
+    )
     predicted = pl.Series("predicted_class", served["predicted_class"].numpy().astype(str))
 
     with pytest.raises(ServingError, match=r"serving_default alone, probabilities: expected \[0"):
@@ -53,8 +59,12 @@ def test_a_graph_that_breaks_the_contract_is_not_even_loaded(
         check_serving(save_model(flaw), predictions, examples, 0)
 
 
-def test_a_folder_without_a_model_is_named(tmp_path: Path, predictions: pl.DataFrame, examples: list[bytes]) -> None:
+def test_a_folder_without_a_model_is_named(
+    tmp_path: Path, predictions: pl.DataFrame, examples: list[bytes]
+) -> None:
     (tmp_path / "saved_model.pb").write_bytes(b"\xff\xff")
 
-    with pytest.raises(ServingError, match="expected a SavedModel that a server can load, found none"):
+    with pytest.raises(
+        ServingError, match="expected a SavedModel that a server can load, found none"
+    ):
         check_serving(tmp_path, predictions, examples, 0)

@@ -6,7 +6,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from components.serving_check.comparison import Difference, compare, describe, expected_answers, unusable
+from components.serving_check.comparison import (
+    Difference,
+    compare,
+    describe,
+    expected_answers,
+    unusable,
+)
 from components.serving_check.questions import Question
 
 CLASSES = ["low", "high"]
@@ -31,7 +37,10 @@ def _served(**changed: object) -> dict[str, np.ndarray]:
         "predicted_class": np.array(["low", "high", "low"], dtype=object),
         "basis": np.array(["sequence", "sequence", "prior"], dtype=object),
     }
-    return {**answers, **{name: np.array(value, answers[name].dtype) for name, value in changed.items()}}
+    return {
+        **answers,
+        **{name: np.array(value, answers[name].dtype) for name, value in changed.items()},
+    }
 
 
 def _differences(**changed: object) -> list[tuple[int, str]]:
@@ -46,7 +55,9 @@ def test_rounding_is_no_difference() -> None:
 
 @pytest.mark.parametrize("off", [2e-5, float("nan")])
 def test_a_probability_beyond_the_tolerance_or_none_at_all_is_a_difference(off: float) -> None:
-    assert _differences(probabilities=[[0.7, 0.3], [0.2 + off, 0.8], [0.5, 0.5]]) == [(1, "probabilities")]
+    assert _differences(probabilities=[[0.7, 0.3], [0.2 + off, 0.8], [0.5, 0.5]]) == [
+        (1, "probabilities")
+    ]
 
 
 def test_basis_classes_and_predicted_class_have_to_be_the_same() -> None:
@@ -62,7 +73,9 @@ def test_either_of_two_equally_probable_classes_is_right() -> None:
 
 def test_rows_are_those_of_the_question() -> None:
     second = Question("predict_steps alone", [], np.array([1]))
-    found = {name: values[[1]] for name, values in _served(basis=["sequence", "prior", "prior"]).items()}
+    found = {
+        name: values[[1]] for name, values in _served(basis=["sequence", "prior", "prior"]).items()
+    }
 
     (difference,) = compare(second, expected_answers(EVALUATED, CLASSES), found, CLASSES)
 
@@ -73,7 +86,9 @@ def test_a_regression_is_compared_relative_to_its_size() -> None:
     expected = expected_answers(EVALUATED, [])
     served = {"prediction": np.float32([0.5, -2000.01, 3.1]), "basis": _served()["basis"]}
 
-    assert [(item.row, item.output) for item in compare(ALL, expected, served, [])] == [(2, "prediction")]
+    assert [(item.row, item.output) for item in compare(ALL, expected, served, [])] == [
+        (2, "prediction")
+    ]
     assert list(unusable(ALL, served, [])) == []
     assert list(unusable(ALL, {**served, "prediction": np.float32([1, np.inf, 2])}, [])) == [
         "serving_default in a batch: expected finite numbers, found NaN or infinite ones in 1 of 3 rows"
@@ -82,16 +97,18 @@ def test_a_regression_is_compared_relative_to_its_size() -> None:
 
 def test_answers_that_a_client_cannot_use() -> None:
     assert list(unusable(ALL, _served(), CLASSES)) == []
-    assert list(unusable(ALL, _served(probabilities=[[0.7, 0.3], [0.2, 0.9], [0.5, 0.5]]), CLASSES)) == [
-        "serving_default in a batch: expected probabilities that add up to 1, found 1.100000"
-    ]
+    assert list(
+        unusable(ALL, _served(probabilities=[[0.7, 0.3], [0.2, 0.9], [0.5, 0.5]]), CLASSES)
+    ) == ["serving_default in a batch: expected probabilities that add up to 1, found 1.100000"]
     assert list(unusable(ALL, _served(predicted_class=["low", "low", "low"]), CLASSES)) == [
         "serving_default in a batch: expected the most probable class as predicted_class, found another"
     ]
 
 
 def test_the_worst_differences_are_told_first_and_no_more_than_ten() -> None:
-    differences = [Difference(row % 3, "here", "prediction", "1", "2", size=row / 100) for row in range(20)]
+    differences = [
+        Difference(row % 3, "here", "prediction", "1", "2", size=row / 100) for row in range(20)
+    ]
 
     lines = describe(differences, EVALUATED)
 

@@ -22,13 +22,20 @@ OUTPUTS = {
     "predicted_class": (tf.string, [None]),
     "basis": (tf.string, None),
 }
-STEPS = {"correct": (tf.float32, [None, None]), "num_steps": (tf.int64, [None]), "unit_id": (tf.string, [None])}
+STEPS = {
+    "correct": (tf.float32, [None, None]),
+    "num_steps": (tf.int64, [None]),
+    "unit_id": (tf.string, [None]),
+}
 Tensors = dict[str, tuple[tf.DType, list[int | None] | None]]
 
 
 def _graph(steps: Tensors = STEPS, outputs: Tensors = OUTPUTS) -> MetaGraphDef:
     graph = MetaGraphDef()
-    for name, inputs in (("serving_default", {"examples": (tf.string, [None])}), ("predict_steps", steps)):
+    for name, inputs in (
+        ("serving_default", {"examples": (tf.string, [None])}),
+        ("predict_steps", steps),
+    ):
         signature = graph.signature_def[name]
         for tensors, specs in ((signature.inputs, inputs), (signature.outputs, outputs)):
             for key, (dtype, shape) in specs.items():
@@ -41,7 +48,10 @@ def test_a_graph_that_keeps_the_contract_has_no_problems() -> None:
     assert contract_problems(_graph(), CONFIG) == []
     regression = {**CONFIG, "label": {"task": "regression", "classes": []}}
     assert (
-        contract_problems(_graph(outputs={"prediction": (tf.float32, [None]), "basis": OUTPUTS["basis"]}), regression)
+        contract_problems(
+            _graph(outputs={"prediction": (tf.float32, [None]), "basis": OUTPUTS["basis"]}),
+            regression,
+        )
         == []
     )
 
@@ -49,15 +59,26 @@ def test_a_graph_that_keeps_the_contract_has_no_problems() -> None:
 @pytest.mark.parametrize(
     ("changed", "problem"),
     [
-        ({"correct": (tf.float32, [None, 10])}, "correct: expected float32 or string [?, ?], found float32 [?, 10]"),
-        ({"correct": (tf.float32, [1, None])}, "correct: expected float32 or string [?, ?], found float32 [1, ?]"),
-        ({"correct": (tf.float64, [None, None])}, "correct: expected float32 or string [?, ?], found float64 [?, ?]"),
+        (
+            {"correct": (tf.float32, [None, 10])},
+            "correct: expected float32 or string [?, ?], found float32 [?, 10]",
+        ),
+        (
+            {"correct": (tf.float32, [1, None])},
+            "correct: expected float32 or string [?, ?], found float32 [1, ?]",
+        ),
+        (
+            {"correct": (tf.float64, [None, None])},
+            "correct: expected float32 or string [?, ?], found float64 [?, ?]",
+        ),
         ({"num_steps": (tf.int32, [None])}, "num_steps: expected int64 [?], found int32 [?]"),
         ({"mastery": (tf.string, [None])}, "mastery: expected none of this name"),
     ],
 )
 def test_an_input_of_another_kind_is_a_problem(changed: Tensors, problem: str) -> None:
-    assert contract_problems(_graph({**STEPS, **changed}), CONFIG) == [f"predict_steps, input {problem}"]
+    assert contract_problems(_graph({**STEPS, **changed}), CONFIG) == [
+        f"predict_steps, input {problem}"
+    ]
 
 
 def test_another_number_of_classes_is_a_problem_of_both_signatures() -> None:
@@ -73,7 +94,9 @@ def test_a_missing_signature_is_a_problem() -> None:
     graph = _graph()
     del graph.signature_def["predict_steps"]
 
-    assert contract_problems(graph, CONFIG) == ["expected a signature predict_steps, found serving_default"]
+    assert contract_problems(graph, CONFIG) == [
+        "expected a signature predict_steps, found serving_default"
+    ]
 
 
 def test_operations_are_looked_for_in_functions_too() -> None:

@@ -23,7 +23,9 @@ CONFIG = '{"push": {"check_examples": 40, "warmup_requests": 5}}'
 
 
 @pytest.fixture
-def inputs(tmp_path: Path, model: Path, predictions: pl.DataFrame, examples: list[bytes]) -> dict[str, list[Any]]:
+def inputs(
+    tmp_path: Path, model: Path, predictions: pl.DataFrame, examples: list[bytes]
+) -> dict[str, list[Any]]:
     """Artifacts as ExampleGen, Trainer and Evaluator leave them."""
     data, trained, evaluation = (
         standard_artifacts.Examples(),
@@ -59,12 +61,19 @@ def test_a_good_model_is_handed_on_with_warm_up_requests_and_a_blessing(
 
     checked = Path(outputs["model"][0].uri, "Format-Serving")
     requests = checked / "assets.extra" / "tf_serving_warmup_requests"
-    logs = [PredictionLog.FromString(record.numpy()) for record in tf.data.TFRecordDataset(str(requests))]
+    logs = [
+        PredictionLog.FromString(record.numpy())
+        for record in tf.data.TFRecordDataset(str(requests))
+    ]
     specs = [log.predict_log.request.model_spec for log in logs]
-    assert [spec.signature_name for spec in specs] == ["serving_default", "predict_steps"] * 2 + ["serving_default"]
+    assert [spec.signature_name for spec in specs] == ["serving_default", "predict_steps"] * 2 + [
+        "serving_default"
+    ]
     assert {spec.name for spec in specs} == {"small"}
     assert b"learner-" not in requests.read_bytes()
-    names = {path.relative_to(checked) for path in checked.rglob("*")} - {requests.relative_to(checked)}
+    names = {path.relative_to(checked) for path in checked.rglob("*")} - {
+        requests.relative_to(checked)
+    }
     assert names == {path.relative_to(model) for path in model.rglob("*")}
     assert outputs["blessing"][0].get_int_custom_property("blessed") == 1
     assert Path(outputs["blessing"][0].uri, "INFRA_BLESSED").is_file()
@@ -84,7 +93,10 @@ def test_every_export_gets_the_warm_up_requests(
     Executor().Do(inputs, outputs, {"config": CONFIG})
 
     checked = Path(outputs["model"][0].uri, "Format-Serving")
-    written = [folder / "assets.extra" / "tf_serving_warmup_requests" for folder in (checked, checked / "gpu")]
+    written = [
+        folder / "assets.extra" / "tf_serving_warmup_requests"
+        for folder in (checked, checked / "gpu")
+    ]
     assert written[0].read_bytes() == written[1].read_bytes() != b""
 
 
@@ -117,7 +129,9 @@ def test_examples_that_were_not_evaluated_are_an_error(
     with tf.io.TFRecordWriter(str(split / "data"), "") as writer:
         writer.write(examples[1])
 
-    with pytest.raises(ServingError, match="the Evaluator judged in the split test, found 1 of 40; both have"):
+    with pytest.raises(
+        ServingError, match="the Evaluator judged in the split test, found 1 of 40; both have"
+    ):
         Executor().Do(inputs, outputs, {"config": CONFIG})
 
     assert list(Path(outputs["model"][0].uri).iterdir()) == []

@@ -36,7 +36,9 @@ def _example(**features: list[bytes] | list[int] | list[float]) -> bytes:
     return example.SerializeToString()
 
 
-TWO = _example(num_steps=[2], event_type=[b"quiz", b""], correct=[1.0, float("nan")], unit_id=[b"a"], level=[3])
+TWO = _example(
+    num_steps=[2], event_type=[b"quiz", b""], correct=[1.0, float("nan")], unit_id=[b"a"], level=[3]
+)
 ONE = _example(num_steps=[1], event_type=[b"video"], correct=[0.5], score=[2.5])
 
 
@@ -60,7 +62,9 @@ def test_sequences_are_right_padded_and_missing_values_kept() -> None:
     assert tensors["unit_id"].tolist() == [b"a", b"", b""]
     np.testing.assert_array_equal(tensors["score"], np.float32([np.nan, 2.5, 2.5]))
     dtypes = {name: tensor.dtype for name, tensor in tensors.items()}
-    assert dtypes == {name: np.dtype(object if dtype == "string" else dtype) for name, dtype in DTYPES.items()}
+    assert dtypes == {
+        name: np.dtype(object if dtype == "string" else dtype) for name, dtype in DTYPES.items()
+    }
 
 
 def test_a_batch_of_cold_starts_has_no_steps() -> None:
@@ -78,12 +82,17 @@ def test_an_integer_goes_into_a_float_input() -> None:
 def test_a_missing_integer_cannot_be_put_into_a_tensor() -> None:
     assert expressible(decode([TWO, ONE]), INPUTS, DTYPES).tolist() == [True, False]
     assert expressible(decode([TWO, ONE]), INPUTS, {**DTYPES, "level": "float32"}).all()
-    assert expressible(decode([ONE, ONE]), INPUTS, DTYPES).tolist() == [False, False]  # not even a column
+    assert expressible(decode([ONE, ONE]), INPUTS, DTYPES).tolist() == [
+        False,
+        False,
+    ]  # not even a column
 
 
 def test_text_for_numbers_is_a_problem() -> None:
     assert wrong_types(decode([TWO, ONE]), INPUTS, DTYPES) == []
-    assert wrong_types(decode([TWO, ONE]), INPUTS, {**DTYPES, "unit_id": "int64", "correct": "string"}) == [
+    assert wrong_types(
+        decode([TWO, ONE]), INPUTS, {**DTYPES, "unit_id": "int64", "correct": "string"}
+    ) == [
         "predict_steps, input correct: expected float, found string",
         "predict_steps, input unit_id: expected large_binary, found int64",
     ]
@@ -106,6 +115,9 @@ def test_a_request_carries_the_tensors_as_they_are(examples: list[bytes]) -> Non
 
     request = predict_request("small", "predict_steps", tensors)
 
-    assert (request.model_spec.name, request.model_spec.signature_name) == ("small", "predict_steps")
+    assert (request.model_spec.name, request.model_spec.signature_name) == (
+        "small",
+        "predict_steps",
+    )
     for name, tensor in tensors.items():
         np.testing.assert_array_equal(tf.make_ndarray(request.inputs[name]), tensor)

@@ -49,7 +49,9 @@ def test_no_weighting_of_the_classes_beats_the_best_answers(beliefs: Floats) -> 
             assert score(beliefs, weighted).f1_macro <= best + 1e-4
 
 
-def test_the_ceiling_is_where_the_shipped_gate_can_be_passed_and_not_trivially(ceiling: Ceiling) -> None:
+def test_the_ceiling_is_where_the_shipped_gate_can_be_passed_and_not_trivially(
+    ceiling: Ceiling,
+) -> None:
     assert 0.93 < ceiling.best.f1_macro < 0.95
     assert ceiling.best.f1_macro >= ceiling.argmax.f1_macro
     assert ceiling.best.f1_macro < ceiling.recorded.f1_macro
@@ -59,13 +61,21 @@ def test_the_ceiling_is_where_the_shipped_gate_can_be_passed_and_not_trivially(c
 
 
 @pytest.mark.parametrize("last", [3, 5, 10, model.EVENTS_BEFORE[1]])
-def test_counting_the_last_answers_stays_far_below(sequences: Sequences, ceiling: Ceiling, last: int) -> None:
+def test_counting_the_last_answers_stays_far_below(
+    sequences: Sequences, ceiling: Ceiling, last: int
+) -> None:
     steps = np.arange(sequences.correct.shape[1])
     answered = ~np.isnan(sequences.correct) & (steps < sequences.before[:, None])
     recent = answered & (np.cumsum(answered[:, ::-1], axis=1)[:, ::-1] <= last)
-    right = (np.nan_to_num(sequences.correct) * recent).sum(axis=1) / np.maximum(recent.sum(axis=1), 1)
+    right = (np.nan_to_num(sequences.correct) * recent).sum(axis=1) / np.maximum(
+        recent.sum(axis=1), 1
+    )
     truth = np.eye(3)[sequences.label]
-    rules = (np.digitize(right, [low, high]) for low in np.arange(0.1, 0.6, 0.1) for high in np.arange(0.6, 1, 0.1))
+    rules = (
+        np.digitize(right, [low, high])
+        for low in np.arange(0.1, 0.6, 0.1)
+        for high in np.arange(0.6, 1, 0.1)
+    )
     assert max(score(truth, answers).f1_macro for answers in rules) < ceiling.best.f1_macro - 0.05
 
 

@@ -23,9 +23,13 @@ def likelihood(event: dict[str, Any], level: int) -> float:
     result = float(model.TYPE[level, kind])
     if event["dwell_seconds"] is not None:
         median = model.DWELL_MEDIAN[kind] * model.DWELL_FACTOR[level]
-        result *= math.exp(-(math.log(event["dwell_seconds"] / median) ** 2) / (2 * model.DWELL_SIGMA**2))
+        result *= math.exp(
+            -(math.log(event["dwell_seconds"] / median) ** 2) / (2 * model.DWELL_SIGMA**2)
+        )
     if event["exercise_completed"] is not None:
-        result *= model.COMPLETED[level] if event["exercise_completed"] else 1 - model.COMPLETED[level]
+        result *= (
+            model.COMPLETED[level] if event["exercise_completed"] else 1 - model.COMPLETED[level]
+        )
     if event["correct"] is not None:
         logit = model.SKILL[level] - model.DIFFICULTY[model.CATALOGUE[unit].index(name)]
         right = model.GUESS + (1 - model.GUESS - model.SLIP) / (1 + math.exp(-logit))

@@ -27,7 +27,9 @@ def test_every_learner_has_a_sequence_and_no_unit_twice(sequences: Sequences) ->
     units = np.bincount(sequences.learner)
     assert len(units) == CHUNK
     np.testing.assert_allclose(np.bincount(units)[1:] / CHUNK, model.UNITS_PER_LEARNER, atol=0.02)
-    assert len(np.unique(np.stack([sequences.learner, sequences.unit]), axis=1).T) == len(sequences.learner)
+    assert len(np.unique(np.stack([sequences.learner, sequences.unit]), axis=1).T) == len(
+        sequences.learner
+    )
 
 
 def test_times_ascend_and_as_of_falls_between_two_events(sequences: Sequences) -> None:
@@ -43,9 +45,13 @@ def test_wait_is_the_time_to_the_next_event_or_to_as_of(sequences: Sequences) ->
     rows = np.arange(len(sequences.label))
     step = np.arange(sequences.time.shape[1] - 1)
     others = step != sequences.before[:, None] - 1
-    np.testing.assert_allclose(np.diff(sequences.time, axis=1)[others], sequences.wait[:, :-1][others], atol=1e-6)
+    np.testing.assert_allclose(
+        np.diff(sequences.time, axis=1)[others], sequences.wait[:, :-1][others], atol=1e-6
+    )
     last = sequences.before - 1
-    np.testing.assert_allclose(sequences.as_of - sequences.time[rows, last], sequences.wait[rows, last], atol=1e-6)
+    np.testing.assert_allclose(
+        sequences.as_of - sequences.time[rows, last], sequences.wait[rows, last], atol=1e-6
+    )
 
 
 def test_no_class_is_rare(sequences: Sequences) -> None:
@@ -60,7 +66,9 @@ def test_only_the_job_level_has_to_do_with_mastery(sequences: Sequences) -> None
         counts = np.bincount(codes)
         shares = np.bincount(codes, weights=proficient) / counts
         spread = shares - proficient.mean()
-        chi_square = (counts * spread**2).sum() / proficient.var()  # expected: one less than there are groups
+        chi_square = (
+            counts * spread**2
+        ).sum() / proficient.var()  # expected: one less than there are groups
         if name == "job_level":
             assert chi_square > 20
             assert (np.diff(shares) > 0).all()
@@ -69,7 +77,9 @@ def test_only_the_job_level_has_to_do_with_mastery(sequences: Sequences) -> None
             assert chi_square < 12
 
 
-@pytest.mark.parametrize(("learners", "seed", "text"), [(0, 1, "one learner or more, found 0"), (1, -1, "found -1")])
+@pytest.mark.parametrize(
+    ("learners", "seed", "text"), [(0, 1, "one learner or more, found 0"), (1, -1, "found -1")]
+)
 def test_a_request_that_cannot_be_drawn_says_why(learners: int, seed: int, text: str) -> None:
     with pytest.raises(MasteryError, match=text):
         check_request(learners, seed)

@@ -46,7 +46,9 @@ def test_the_first_learners_are_the_same_however_many_follow(large: Path, tmp_pa
 
 
 def test_a_log_is_written_a_chunk_at_a_time(large: Path) -> None:
-    events, outcomes = (pq.ParquetFile(large / name) for name in ("events.parquet", "outcomes.parquet"))
+    events, outcomes = (
+        pq.ParquetFile(large / name) for name in ("events.parquet", "outcomes.parquet")
+    )
     assert events.num_row_groups == outcomes.num_row_groups == 2
     assert outcomes.read(["learner_id"])["learner_id"].combine_chunks().unique().to_pylist() == [
         f"learner-{number:07d}" for number in range(TWO_CHUNKS)
@@ -67,13 +69,21 @@ def test_the_summary_counts_what_was_written(tmp_path: Path) -> None:
 
 def test_text_formats_hold_the_same_log(tmp_path: Path) -> None:
     frames = {}
-    for suffix, read in (("parquet", pl.read_parquet), ("csv", pl.read_csv), ("jsonl", pl.read_ndjson)):
+    for suffix, read in (
+        ("parquet", pl.read_parquet),
+        ("csv", pl.read_csv),
+        ("jsonl", pl.read_ndjson),
+    ):
         simulate(20, 5, tmp_path / suffix, format=suffix)
-        frames[suffix] = [read(tmp_path / suffix / f"{table}.{suffix}") for table in ("events", "outcomes")]
+        frames[suffix] = [
+            read(tmp_path / suffix / f"{table}.{suffix}") for table in ("events", "outcomes")
+        ]
     for table, clock in ((0, "time"), (1, "as_of")):
         expected = frames["parquet"][table]
         for suffix in ("csv", "jsonl"):
-            found = frames[suffix][table].with_columns(pl.col(clock).str.to_datetime(time_unit="us", time_zone="UTC"))
+            found = frames[suffix][table].with_columns(
+                pl.col(clock).str.to_datetime(time_unit="us", time_zone="UTC")
+            )
             assert_frame_equal(found.cast(dict(expected.schema)), expected)
 
 
@@ -134,5 +144,7 @@ def test_what_cannot_be_written_says_why(tmp_path: Path) -> None:
         simulate(20, 5, tmp_path, format="xlsx")
     (tmp_path / "file").write_text("")
     for out in (tmp_path / "file", tmp_path / "file" / "sample"):
-        with pytest.raises(MasteryError, match=r"expected a folder that can be written to.* Choose another --out"):
+        with pytest.raises(
+            MasteryError, match=r"expected a folder that can be written to.* Choose another --out"
+        ):
             simulate(20, 5, out)

@@ -13,7 +13,9 @@ def joined(events: pl.DataFrame, outcomes: pl.DataFrame) -> pl.DataFrame:
     return events.join(outcomes, on=["learner_id", "unit_id"], how="left")
 
 
-def test_columns_have_their_types_and_keys_no_nulls(events: pl.DataFrame, outcomes: pl.DataFrame) -> None:
+def test_columns_have_their_types_and_keys_no_nulls(
+    events: pl.DataFrame, outcomes: pl.DataFrame
+) -> None:
     assert events.columns == EVENTS.names
     assert outcomes.columns == OUTCOMES.names
     assert events.schema["time"] == outcomes.schema["as_of"] == pl.Datetime("us", "UTC")
@@ -74,7 +76,9 @@ def test_a_cold_start_has_no_event_and_all_others_have_some_before_as_of(
     assert cold.join(joined, on="learner_id", how="semi").is_empty()
 
 
-def test_learners_beyond_the_number_asked_for_are_left_out(sequences: Sequences, outcomes: pl.DataFrame) -> None:
+def test_learners_beyond_the_number_asked_for_are_left_out(
+    sequences: Sequences, outcomes: pl.DataFrame
+) -> None:
     few = pl.DataFrame(pl.from_arrow(outcomes_table(sequences, 50)))
     assert few["learner_id"].n_unique() == 50
     assert few.equals(outcomes.head(few.height))

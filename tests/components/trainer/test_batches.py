@@ -36,7 +36,10 @@ def rows(batches: tf.data.Dataset) -> list[list[int]]:
 def test_every_example_with_events_comes_once_an_epoch(windows: tf.data.Dataset) -> None:
     batches = training_batches(windows, batch_size=8, seed=5)
     for _ in range(2):
-        assert sorted(row for batch in rows(batches) for row in batch) == np.flatnonzero(LENGTHS >= 2).tolist()
+        assert (
+            sorted(row for batch in rows(batches) for row in batch)
+            == np.flatnonzero(LENGTHS >= 2).tolist()
+        )
 
 
 def test_epochs_differ_and_seeds_repeat(windows: tf.data.Dataset) -> None:
@@ -70,12 +73,18 @@ def test_evaluation_keeps_its_order(windows: tf.data.Dataset) -> None:
 
 
 def test_no_example_with_events_is_an_error(windows: tf.data.Dataset) -> None:
-    with pytest.raises(TrainingError, match=r"found none in the train or the eval split.*steps.min_steps"):
+    with pytest.raises(
+        TrainingError, match=r"found none in the train or the eval split.*steps.min_steps"
+    ):
         evaluation_batches(windows.take(0), batch_size=8)
 
 
 def test_replicas_get_equal_shares_and_filling_weighs_nothing() -> None:
-    batch = ({"x": tf.constant([[1.0], [2.0], [3.0]])}, tf.constant([0, 1, 2]), tf.constant([0.5, 1.0, 2.0]))
+    batch = (
+        {"x": tf.constant([[1.0], [2.0], [3.0]])},
+        tf.constant([0, 1, 2]),
+        tf.constant([0.5, 1.0, 2.0]),
+    )
     inputs, label, weight = fill_up(batch, replicas=2)
     assert inputs["x"].numpy()[:3].tolist() == [[1.0], [2.0], [3.0]]
     assert label.shape == weight.shape == [4]

@@ -66,15 +66,21 @@ def test_a_gpu_that_tensorflow_does_not_see_is_told_to_whoever_watches_and_reads
 
 
 @pytest.mark.usefixtures("unseen_gpu")
-def test_a_gpu_that_was_asked_for_and_is_not_seen_ends_the_run_before_the_fit(inputs: FnArgs, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=rf"training\.device: expected a GPU .*NVIDIA A10.*because {REASON}"):
+def test_a_gpu_that_was_asked_for_and_is_not_seen_ends_the_run_before_the_fit(
+    inputs: FnArgs, tmp_path: Path
+) -> None:
+    with pytest.raises(
+        TrainingError, match=rf"training\.device: expected a GPU .*NVIDIA A10.*because {REASON}"
+    ):
         fit(inputs, tmp_path, training(device="gpu"))
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.usefixtures("no_gpu")
 def test_a_gpu_that_was_asked_for_and_is_not_there_ends_with_how_to_get_one() -> None:
-    with pytest.raises(TrainingError, match=r"training\.device: .*has none.*--gpus all.*nvidia\.com/gpu"):
+    with pytest.raises(
+        TrainingError, match=r"training\.device: .*has none.*--gpus all.*nvidia\.com/gpu"
+    ):
         choose_devices(Training(device="gpu"))
 
 
@@ -85,7 +91,9 @@ def test_whoever_asks_for_the_cpu_is_not_warned() -> None:
 
 @pytest.mark.usefixtures("no_gpu")
 def test_float16_is_refused_on_a_cpu() -> None:
-    with pytest.raises(TrainingError, match=r"training\.precision: mixed_float16 needs a GPU.*Use mixed_bfloat16"):
+    with pytest.raises(
+        TrainingError, match=r"training\.precision: mixed_float16 needs a GPU.*Use mixed_bfloat16"
+    ):
         choose_devices(Training(precision="mixed_float16"))
 
 
@@ -111,7 +119,9 @@ def test_layers_compute_in_less_and_weights_and_answers_are_float32(precision: s
 def test_float16_scales_the_loss_and_the_learning_rate_still_decays() -> None:
     network = build_network(Settings.model_validate(SETTINGS), LAYOUT, precision="mixed_float16")
     compile_network(
-        network, Label(column="mastery", classes=["low", "mid", "high"]), Training(precision="mixed_float16")
+        network,
+        Label(column="mastery", classes=["low", "mid", "high"]),
+        Training(precision="mixed_float16"),
     )
     assert isinstance(network.optimizer, keras.optimizers.LossScaleOptimizer)
     decay = keras.callbacks.ReduceLROnPlateau(monitor="loss", factor=0.5, patience=1, min_delta=1e9)
@@ -126,14 +136,24 @@ def test_a_fit_in_bfloat16_is_close_to_one_in_float32_and_is_served_in_float32(
     folder = fit(inputs, tmp_path, training(precision="mixed_bfloat16", epochs=2))
     record = json.loads((folder / "run" / "history.json").read_text())
     assert record["precision"] == "mixed_bfloat16"
-    [whole, less] = [json.loads((path / "run" / "history.json").read_text())["epochs"] for path in (fitted, folder)]
+    [whole, less] = [
+        json.loads((path / "run" / "history.json").read_text())["epochs"]
+        for path in (fitted, folder)
+    ]
     assert less[-1]["val_loss"] == pytest.approx(whole[-1]["val_loss"], rel=0.05)
     assert less[-1]["val_loss"] != whole[-1]["val_loss"]
 
     served = tf.saved_model.load(str(folder / "model"))
     graph = served.signatures["predict_steps"].graph.as_graph_def()
-    nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
-    assert not [
-        node.name for node in nodes if any(value.type == tf.bfloat16.as_datatype_enum for value in node.attr.values())
+    nodes = [
+        *graph.node,
+        *(node for function in graph.library.function for node in function.node_def),
     ]
-    assert {weight.dtype for weight in np.load(folder / "model" / WEIGHTS).values()} == {np.dtype("float32")}
+    assert not [
+        node.name
+        for node in nodes
+        if any(value.type == tf.bfloat16.as_datatype_enum for value in node.attr.values())
+    ]
+    assert {weight.dtype for weight in np.load(folder / "model" / WEIGHTS).values()} == {
+        np.dtype("float32")
+    }

@@ -25,7 +25,11 @@ def test_balanced_weights_are_those_of_scikit_learn() -> None:
 def test_weights_can_be_given_or_left_out() -> None:
     given = Training(class_weights={"high": 3.0, "low": 1.0, "mid": 2.0})
     assert class_weights(windows(IDS), LABEL, given).tolist() == [1.0, 2.0, 3.0]
-    assert class_weights(windows(IDS), LABEL, Training(class_weights="none")).tolist() == [1.0, 1.0, 1.0]
+    assert class_weights(windows(IDS), LABEL, Training(class_weights="none")).tolist() == [
+        1.0,
+        1.0,
+        1.0,
+    ]
 
 
 def test_a_number_has_no_classes_to_weigh() -> None:

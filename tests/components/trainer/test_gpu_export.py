@@ -51,7 +51,9 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_tensorflow_says_which_operations_need_a_gpu() -> None:
-    assert without_cpu_kernel(["MatMul", "CudnnRNNV3", "While", "CudnnRNNBackpropV3", "Placeholder", "NoOp"]) == [
+    assert without_cpu_kernel(
+        ["MatMul", "CudnnRNNV3", "While", "CudnnRNNBackpropV3", "Placeholder", "NoOp"]
+    ) == [
         "CudnnRNNBackpropV3",
         "CudnnRNNV3",
     ]
@@ -69,7 +71,9 @@ def test_weights_and_answers_are_the_same_with_and_without_cudnn() -> None:
 @pytest.mark.parametrize("cudnn", [True, False])
 def test_only_a_network_that_may_use_cudnn_does(cudnn: bool) -> None:
     network = build_network(Settings.model_validate(SETTINGS), LAYOUT, cudnn=cudnn)
-    traced = tf.function(lambda inputs: network(inputs, training=False)).get_concrete_function(INPUTS)
+    traced = tf.function(lambda inputs: network(inputs, training=False)).get_concrete_function(
+        INPUTS
+    )
     found = without_cpu_kernel(operations(traced.graph.as_graph_def()))
     assert found == (["CudnnRNNV3"] if cudnn else [])
 
@@ -87,7 +91,9 @@ def test_what_was_fitted_here_runs_on_any_machine(fitted: Path) -> None:
     assert exports(fitted / "model") == {"portable": "."}
 
 
-def test_without_a_gpu_there_is_no_second_export_and_the_run_says_so(inputs: FnArgs, tmp_path: Path) -> None:
+def test_without_a_gpu_there_is_no_second_export_and_the_run_says_so(
+    inputs: FnArgs, tmp_path: Path
+) -> None:
     folder = fit(inputs, tmp_path, ASKED)
     assert json.loads((folder / "run" / "history.json").read_text())["gpu_export"] == NO_GPU
     assert exports(folder / "model") == {"portable": "."}
@@ -116,5 +122,7 @@ def test_a_model_that_was_traced_for_a_gpu_has_both_exports(
         assert set(portable[name].inputs) == set(gpu[name].inputs)
         assert set(portable[name].outputs) == set(gpu[name].outputs)
     # The portable one answers, also while Keras believes in a GPU: it was traced without cuDNN.
-    answer = tf.saved_model.load(str(model)).signatures["serving_default"](examples=tf.zeros([0], tf.string))
+    answer = tf.saved_model.load(str(model)).signatures["serving_default"](
+        examples=tf.zeros([0], tf.string)
+    )
     assert answer["probabilities"].shape == (0, 3)

@@ -9,25 +9,44 @@ from components.trainer.network import build_network, count_parameters
 from components.trainer.settings import Settings
 from tests.components.trainer.tiny_log import SETTINGS
 
-LAYOUT = Layout({"step_kind": Embedded(4, 3), "step_x": None}, {"context_unit": Embedded(3, 2), "context_h": None})
+LAYOUT = Layout(
+    {"step_kind": Embedded(4, 3), "step_x": None},
+    {"context_unit": Embedded(3, 2), "context_h": None},
+)
 
 
 def test_what_stands_in_padding_is_not_seen() -> None:
     network = build_network(Settings.model_validate(SETTINGS), LAYOUT)
     context = {"context_unit": tf.constant([1, 2], tf.int64), "context_h": tf.constant([0.5, -0.5])}
     steps = {"num_steps": tf.constant([1, 3], tf.int64)}
-    kinds, numbers = np.array([[1, 0, 0], [1, 2, 3]]), np.array([[0.5, 0.0, 0.0], [0.1, 0.2, 0.3]], np.float32)
-    clean = network({**context, **steps, "step_kind": tf.constant(kinds), "step_x": tf.constant(numbers)})
+    kinds, numbers = (
+        np.array([[1, 0, 0], [1, 2, 3]]),
+        np.array([[0.5, 0.0, 0.0], [0.1, 0.2, 0.3]], np.float32),
+    )
+    clean = network(
+        {**context, **steps, "step_kind": tf.constant(kinds), "step_x": tf.constant(numbers)}
+    )
     kinds, numbers = np.pad(kinds, ((0, 0), (0, 4))), np.pad(numbers, ((0, 0), (0, 4)))
     kinds[0, 1:], kinds[1, 3:], numbers[0, 1:], numbers[1, 3:] = 3, 3, 1e6, 1e6
-    dirty = network({**context, **steps, "step_kind": tf.constant(kinds), "step_x": tf.constant(numbers)})
+    dirty = network(
+        {**context, **steps, "step_kind": tf.constant(kinds), "step_x": tf.constant(numbers)}
+    )
     assert dirty.numpy() == pytest.approx(clean.numpy(), abs=1e-6)
 
 
 def test_the_default_is_two_lstms_a_dense_layer_and_a_softmax() -> None:
     defaults = {name: value for name, value in SETTINGS.items() if name != "model"}
-    network = build_network(Settings.model_validate({**defaults, "model": {}}), Layout({"step_x": None}, {}))
-    kinds = [(type(layer).__name__, getattr(layer, "units", None)) for layer in network.layers if layer.weights]
+    network = build_network(
+        Settings.model_validate({**defaults, "model": {}}), Layout({"step_x": None}, {})
+    )
+    kinds = [
+        (type(layer).__name__, getattr(layer, "units", None))
+        for layer in network.layers
+        if layer.weights
+    ]
     assert kinds == [("LSTM", 64), ("LSTM", 32), ("Dense", 64), ("Dense", 3)]
     assert network.get_layer("dropout_0").rate == 0.5
-    assert count_parameters(network) == 4 * 64 * (1 + 64 + 1) + 4 * 32 * (64 + 32 + 1) + 64 * 33 + 3 * 65
+    assert (
+        count_parameters(network)
+        == 4 * 64 * (1 + 64 + 1) + 4 * 32 * (64 + 32 + 1) + 64 * 33 + 3 * 65
+    )

@@ -96,7 +96,9 @@ def test_the_served_model_gives_words_the_ids_of_training(
     served = tf.saved_model.load(str(folder / "fitted" / "model"))
     answers = served.signatures["predict_steps"](**asked)
     assert answers["probabilities"].numpy() == pytest.approx(expected, abs=1e-5)
-    assert as_a_loader_of_graphs(folder / "fitted" / "model", asked) == pytest.approx(expected, abs=1e-5)
+    assert as_a_loader_of_graphs(folder / "fitted" / "model", asked) == pytest.approx(
+        expected, abs=1e-5
+    )
 
 
 def test_a_warm_start_finds_each_word(folder: Path, layout: Layout) -> None:

@@ -34,7 +34,9 @@ def history(folder: Path) -> dict[str, Any]:
     return content
 
 
-def test_the_same_seed_makes_the_same_model_and_another_another(inputs: FnArgs, fitted: Path, tmp_path: Path) -> None:
+def test_the_same_seed_makes_the_same_model_and_another_another(
+    inputs: FnArgs, fitted: Path, tmp_path: Path
+) -> None:
     one = weights(fitted)
     again = weights(fit(inputs, tmp_path / "again", SETTINGS))
     assert one.keys() == again.keys()
@@ -70,7 +72,9 @@ def test_the_model_says_how_it_is_fed(fitted: Path) -> None:
     assert list(card["config"]["steps"]["features"]) == ["event_type", "correct", "mean_dwell"]
 
 
-def test_a_warm_start_continues_and_says_from_where(inputs: FnArgs, fitted: Path, tmp_path: Path) -> None:
+def test_a_warm_start_continues_and_says_from_where(
+    inputs: FnArgs, fitted: Path, tmp_path: Path
+) -> None:
     slow = training(warm_start=True, learning_rate=1e-9, epochs=1)
     warm = fit(inputs, tmp_path, slow, base_model=fitted / "model")
     assert history(warm)["warm_start"] == f"weights of {fitted / 'model'}"
@@ -78,13 +82,18 @@ def test_a_warm_start_continues_and_says_from_where(inputs: FnArgs, fitted: Path
     assert all(new[name] == pytest.approx(old[name], abs=1e-6) for name in old)
 
 
-def test_a_base_model_is_left_alone_unless_asked_for(inputs: FnArgs, fitted: Path, tmp_path: Path) -> None:
+def test_a_base_model_is_left_alone_unless_asked_for(
+    inputs: FnArgs, fitted: Path, tmp_path: Path
+) -> None:
     fresh = fit(inputs, tmp_path, training(epochs=1), base_model=fitted / "model")
     assert history(fresh)["warm_start"] is None
 
 
 def test_a_loss_that_is_no_number_stops_with_advice(inputs: FnArgs, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"epoch 1: expected finite losses, found .*Lower training.learning_rate"):
+    with pytest.raises(
+        TrainingError,
+        match=r"epoch 1: expected finite losses, found .*Lower training.learning_rate",
+    ):
         fit(inputs, tmp_path, training(learning_rate=1e30))
     assert not (tmp_path / "model").exists()
 
@@ -130,7 +139,11 @@ def test_two_devices_share_the_work(inputs: FnArgs, fitted: Path, tmp_path: Path
     paths = [tmp_path, inputs.train_files[0], inputs.eval_files[0], inputs.transform_graph_path]
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     process = subprocess.run(
-        [sys.executable, "-c", TWO_DEVICES, *paths], capture_output=True, text=True, check=True, env=environment
+        [sys.executable, "-c", TWO_DEVICES, *paths],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment,
     )
     assert process.stdout.splitlines()[-1] == "MirroredStrategy 2"
     one, two = (history(folder)["epochs"][-1]["val_loss"] for folder in (fitted, tmp_path))

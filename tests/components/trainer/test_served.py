@@ -48,7 +48,9 @@ def dense(columns: Columns, padding: int = 0) -> dict[str, tf.Tensor]:
     tensors = {"num_steps": tf.constant([len(steps) for steps in columns["correct"]], tf.int64)}
     for name in STEPS:
         nonsense = "quiz" if name == "event_type" else 99.0
-        tensors[name] = tf.constant([[*steps, *[nonsense] * (width - len(steps))] for steps in columns[name]])
+        tensors[name] = tf.constant(
+            [[*steps, *[nonsense] * (width - len(steps))] for steps in columns[name]]
+        )
     tensors["unit_id"] = tf.constant([row[0] for row in columns["unit_id"]])
     tensors["horizon"] = tf.constant([row[0] for row in columns["horizon"]], tf.int64)
     return tensors
@@ -65,7 +67,9 @@ def ask(served: Any, signature: str, **tensors: tf.Tensor) -> Answer:
 
 def by_example(served: Any, columns: Columns) -> Answer:
     rows = range(len(columns["correct"]))
-    return ask(served, "serving_default", examples=tf.constant([serialized(columns, row) for row in rows]))
+    return ask(
+        served, "serving_default", examples=tf.constant([serialized(columns, row) for row in rows])
+    )
 
 
 @pytest.fixture(scope="module")
@@ -99,12 +103,18 @@ def test_padding_changes_nothing(served: Any, log: Columns, padding: int) -> Non
 
 def test_an_answer_does_not_depend_on_who_else_is_asked_for(served: Any, log: Columns) -> None:
     together = by_example(served, log)["probabilities"]
-    alone = [by_example(served, {name: [rows[row]] for name, rows in log.items()}) for row in range(10)]
-    assert np.concatenate([answer["probabilities"] for answer in alone]) == pytest.approx(together[:10], abs=1e-6)
+    alone = [
+        by_example(served, {name: [rows[row]] for name, rows in log.items()}) for row in range(10)
+    ]
+    assert np.concatenate([answer["probabilities"] for answer in alone]) == pytest.approx(
+        together[:10], abs=1e-6
+    )
 
 
 def test_only_the_last_max_steps_are_seen(served: Any, log: Columns) -> None:
-    last = {name: [row[-6:] for row in rows] if name in STEPS else rows for name, rows in log.items()}
+    last = {
+        name: [row[-6:] for row in rows] if name in STEPS else rows for name, rows in log.items()
+    }
     longer = [len(row) for row in log["correct"]]
     assert max(longer) > 6
     assert by_example(served, log)["probabilities"] == pytest.approx(
@@ -115,7 +125,9 @@ def test_only_the_last_max_steps_are_seen(served: Any, log: Columns) -> None:
 def test_too_few_events_get_the_prior_and_the_answer_says_so(served: Any, log: Columns) -> None:
     answer = by_example(served, log)
     lengths = np.array([len(row) for row in log["correct"]])
-    assert answer["basis"].tolist() == [b"prior" if length < 2 else b"sequence" for length in lengths]
+    assert answer["basis"].tolist() == [
+        b"prior" if length < 2 else b"sequence" for length in lengths
+    ]
     groups: dict[tuple[str, int], list[float]] = {}
     for row in np.flatnonzero(lengths < 2):
         group = (log["unit_id"][row][0], log["horizon"][row][0])
@@ -128,7 +140,9 @@ def test_too_few_events_get_the_prior_and_the_answer_says_so(served: Any, log: C
 def expected_prior(unit: str, horizon: int) -> np.ndarray:
     """The definition, with numpy, on the training split of the fixture."""
     train, smoothing = tiny_log(160, seed=1), SETTINGS["prior"]["smoothing"]
-    labels = np.array([[row == [name] for name in ("low", "mid", "high")] for row in train["mastery"]], float)
+    labels = np.array(
+        [[row == [name] for name in ("low", "mid", "high")] for row in train["mastery"]], float
+    )
     pairs = zip(train["unit_id"], train["horizon"], strict=True)
     own = np.array([pair == ([unit], [horizon]) for pair in pairs])
     cold = own & np.array([len(row) < 2 for row in train["correct"]])
@@ -161,23 +175,32 @@ def test_no_learner_and_no_step_at_all(served: Any, learners: int) -> None:
     answer = ask(served, "predict_steps", **tensors)
     assert answer["probabilities"].shape == (learners, 3)
     assert answer["basis"].tolist() == [b"prior"] * learners
-    assert ask(served, "serving_default", examples=tf.zeros([0], tf.string))["classes"].shape == (0, 3)
+    assert ask(served, "serving_default", examples=tf.zeros([0], tf.string))["classes"].shape == (
+        0,
+        3,
+    )
 
 
 def test_lists_of_unequal_length_are_refused(served: Any, log: Columns) -> None:
     crooked = {**log, "correct": [row[:-1] for row in log["correct"]]}
-    with pytest.raises(tf.errors.InvalidArgumentError, match="expected as many values of correct as of event_type"):
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match="expected as many values of correct as of event_type"
+    ):
         by_example(served, crooked)
 
 
 def test_the_graph_runs_without_a_gpu_and_on_an_older_server(fitted: Path) -> None:
     saved = SavedModel.FromString((fitted / "model" / "saved_model.pb").read_bytes())
     graph = saved.meta_graphs[0].graph_def
-    operations = {node.op for node in graph.node} | {node.op for f in graph.library.function for node in f.node_def}
+    operations = {node.op for node in graph.node} | {
+        node.op for f in graph.library.function for node in f.node_def
+    }
     assert not {name for name in operations if "Cudnn" in name or "Xla" in name or "PyFunc" in name}
 
 
-def test_a_fresh_process_loads_it_without_our_code(fitted: Path, log: Columns, served: Any, tmp_path: Path) -> None:
+def test_a_fresh_process_loads_it_without_our_code(
+    fitted: Path, log: Columns, served: Any, tmp_path: Path
+) -> None:
     example = tmp_path / "example"
     example.write_bytes(serialized(log, 5))
     code = (
@@ -197,10 +220,14 @@ def test_a_fresh_process_loads_it_without_our_code(fitted: Path, log: Columns, s
     assert json.loads(process.stdout.splitlines()[-1]) == pytest.approx(here, abs=1e-6)
 
 
-def test_a_server_that_loads_only_the_graph_answers_the_same(fitted: Path, log: Columns, served: Any) -> None:
+def test_a_server_that_loads_only_the_graph_answers_the_same(
+    fitted: Path, log: Columns, served: Any
+) -> None:
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         graph = tf.compat.v1.saved_model.load(session, ["serve"], str(fitted / "model"))
         signature = graph.signature_def["serving_default"]
         requests = [serialized(log, row) for row in range(40)]
-        answer = session.run(signature.outputs["probabilities"].name, {signature.inputs["examples"].name: requests})
+        answer = session.run(
+            signature.outputs["probabilities"].name, {signature.inputs["examples"].name: requests}
+        )
     assert answer == pytest.approx(by_example(served, log)["probabilities"], abs=1e-6)

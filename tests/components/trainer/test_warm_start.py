@@ -20,7 +20,9 @@ def layout(*words: bytes) -> Layout:
 
 def network(layout: Layout, seed: int, **model: Any) -> keras.Model:
     keras.utils.set_random_seed(seed)
-    return build_network(Settings.model_validate({**SETTINGS, "model": {**SETTINGS["model"], **model}}), layout)
+    return build_network(
+        Settings.model_validate({**SETTINGS, "model": {**SETTINGS["model"], **model}}), layout
+    )
 
 
 @pytest.fixture
@@ -40,7 +42,9 @@ def test_rows_follow_their_words(base: tuple[keras.Model, Path]) -> None:
     after = new.get_layer("embedding_step_event_type").get_weights()[0]
     missing, quiz, video, other = before
     assert np.array_equal(after, [missing, fresh[1], video, quiz, other])
-    assert np.array_equal(new.get_layer("lstm_0").get_weights()[0], old.get_layer("lstm_0").get_weights()[0])
+    assert np.array_equal(
+        new.get_layer("lstm_0").get_weights()[0], old.get_layer("lstm_0").get_weights()[0]
+    )
 
 
 def test_another_architecture_starts_afresh_and_says_why(base: tuple[keras.Model, Path]) -> None:
@@ -50,9 +54,13 @@ def test_another_architecture_starts_afresh_and_says_why(base: tuple[keras.Model
     said = warm_start(new, words, base[1])
     assert said.startswith("fresh weights: the architecture differs from")
     assert "lstm_1/lstm_cell/kernel was (8, 16), is (8, 20)" in said
-    assert all(np.array_equal(one, other) for one, other in zip(before, new.get_weights(), strict=True))
+    assert all(
+        np.array_equal(one, other) for one, other in zip(before, new.get_weights(), strict=True)
+    )
 
 
 def test_a_model_that_is_not_ours_starts_afresh(tmp_path: Path) -> None:
     words = layout(b"quiz")
-    assert warm_start(network(words, seed=1), words, tmp_path).startswith(f"fresh weights: {tmp_path} has none")
+    assert warm_start(network(words, seed=1), words, tmp_path).startswith(
+        f"fresh weights: {tmp_path} has none"
+    )

@@ -47,11 +47,17 @@ def tiny_log(rows: int, seed: int) -> Columns:
     classes = SETTINGS["label"]["classes"]
 
     def steps(draw: Any) -> list[list[Any]]:
-        return [draw(int(length), skill).tolist() for length, skill in zip(lengths, skills, strict=True)]
+        return [
+            draw(int(length), skill).tolist() for length, skill in zip(lengths, skills, strict=True)
+        ]
 
     return {
         "event_type": steps(lambda length, _: rng.choice(["quiz", "video", "forum"], length)),
-        "correct": steps(lambda length, skill: np.where(rng.random(length) < 0.1, np.nan, rng.random(length) < skill)),
+        "correct": steps(
+            lambda length, skill: np.where(
+                rng.random(length) < 0.1, np.nan, rng.random(length) < skill
+            )
+        ),
         "mean_dwell": steps(lambda length, _: rng.exponential(60.0, length)),
         "unit_id": [[unit] for unit in rng.choice(["algebra", "logic"], rows).tolist()],
         "horizon": [[day] if day else [] for day in rng.choice([0, 7, 14], rows).tolist()],
@@ -66,24 +72,32 @@ def write_inputs(folder: Path, settings: dict[str, Any], *logs: Columns) -> FnAr
     train, evaluation = logs or (tiny_log(160, seed=1), tiny_log(60, seed=2))
     splits = {"train": examples(train), "eval": examples(evaluation)}
     schema = raw_schema(splits["train"])
-    adapter = TensorAdapterConfig(splits["train"].schema, InferTensorRepresentationsFromSchema(schema))
+    adapter = TensorAdapterConfig(
+        splits["train"].schema, InferTensorRepresentationsFromSchema(schema)
+    )
 
     def preprocess(inputs: Any) -> Any:
         return preprocessing_fn(inputs, {"config": json.dumps(settings)})
 
     with beam.Pipeline(argv=Beam().options) as pipeline, tft_beam.Context(str(folder / "tmp")):
-        raw = {name: pipeline | name >> beam.Create([batch], reshuffle=False) for name, batch in splits.items()}
+        raw = {
+            name: pipeline | name >> beam.Create([batch], reshuffle=False)
+            for name, batch in splits.items()
+        }
         graph = (raw["train"], adapter) | tft_beam.AnalyzeDataset(preprocess)
         _ = graph | tft_beam.WriteTransformFn(str(folder / "graph"))
         for name, batches in raw.items():
-            transformed, metadata = ((batches, adapter), graph) | f"Transform {name}" >> tft_beam.TransformDataset(
-                output_record_batches=True
-            )
+            transformed, metadata = (
+                (batches, adapter),
+                graph,
+            ) | f"Transform {name}" >> tft_beam.TransformDataset(output_record_batches=True)
             _ = (
                 transformed
                 | f"Encode {name}" >> beam.FlatMap(encode, metadata.schema)
                 | f"Write {name}"
-                >> beam.io.WriteToTFRecord(str(folder / name / "examples"), file_name_suffix=".gz", num_shards=1)
+                >> beam.io.WriteToTFRecord(
+                    str(folder / name / "examples"), file_name_suffix=".gz", num_shards=1
+                )
             )
     write_metadata(DatasetMetadata(schema), str(folder / "graph" / "metadata"))
     return FnArgs(
@@ -98,13 +112,18 @@ def encode(pair: tuple[pa.RecordBatch, Any], schema: Any) -> list[bytes]:
     return list(RecordBatchToExamplesEncoder(schema).encode(pair[0]))
 
 
-def fit(inputs: FnArgs, folder: Path, settings: dict[str, Any], base_model: Path | None = None) -> Path:
+def fit(
+    inputs: FnArgs, folder: Path, settings: dict[str, Any], base_model: Path | None = None
+) -> Path:
     """Runs the run function and returns the folder that holds `model` and `run`."""
     from components.trainer.run import run_fn
 
     inputs.serving_model_dir = str(folder / "model")
     inputs.model_run_dir = str(folder / "run")
     inputs.base_model = base_model and str(base_model)
-    inputs.custom_config = {"config": Settings.model_validate(settings).model_dump_json(), "code_fingerprint": "abc"}
+    inputs.custom_config = {
+        "config": Settings.model_validate(settings).model_dump_json(),
+        "code_fingerprint": "abc",
+    }
     run_fn(inputs)
     return folder

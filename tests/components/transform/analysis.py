@@ -19,7 +19,12 @@ from components.config import Beam
 from components.transform.preprocessing import preprocessing_fn
 
 Columns = dict[str, list[list[Any]]]
-TYPES = {"string": schema_pb2.BYTES, "binary": schema_pb2.BYTES, "int64": schema_pb2.INT, "float": schema_pb2.FLOAT}
+TYPES = {
+    "string": schema_pb2.BYTES,
+    "binary": schema_pb2.BYTES,
+    "int64": schema_pb2.INT,
+    "float": schema_pb2.FLOAT,
+}
 DTYPES = {"string": tf.string, "binary": tf.string, "int64": tf.int64, "float": tf.float32}
 
 
@@ -31,14 +36,18 @@ def sections(features: dict[str, Any], **others: Any) -> dict[str, Any]:
     return {"steps": steps, "context": {}, "prior": prior, "label": label, **others}
 
 
-def analyse(folder: Path, sections: dict[str, Any], *train: pa.RecordBatch) -> tft.TFTransformOutput:
+def analyse(
+    folder: Path, sections: dict[str, Any], *train: pa.RecordBatch
+) -> tft.TFTransformOutput:
     """Analyses the examples, in these batches, and writes the transform graph to `folder`."""
     schema = raw_schema(train[0])
     adapter = TensorAdapterConfig(train[0].schema, InferTensorRepresentationsFromSchema(schema))
     with beam.Pipeline(argv=Beam().options) as pipeline, tft_beam.Context(str(folder / "tmp")):
         _ = (
             (pipeline | beam.Create(train, reshuffle=False), adapter)
-            | tft_beam.AnalyzeDataset(lambda inputs: preprocessing_fn(inputs, {"config": json.dumps(sections)}))
+            | tft_beam.AnalyzeDataset(
+                lambda inputs: preprocessing_fn(inputs, {"config": json.dumps(sections)})
+            )
             | tft_beam.WriteTransformFn(str(folder))
         )
     return tft.TFTransformOutput(str(folder))
@@ -56,7 +65,9 @@ def examples(columns: Columns) -> pa.RecordBatch:
     """Returns columns of lists as a record batch; floats are float32 as in examples."""
     arrays = {name: pa.array(values) for name, values in columns.items()}
     narrow = {
-        name: item.cast(pa.list_(pa.float32())) for name, item in arrays.items() if item.type.value_type == "double"
+        name: item.cast(pa.list_(pa.float32()))
+        for name, item in arrays.items()
+        if item.type.value_type == "double"
     }
     return pa.RecordBatch.from_pydict({**arrays, **narrow})
 
@@ -64,10 +75,14 @@ def examples(columns: Columns) -> pa.RecordBatch:
 def apply(output: tft.TFTransformOutput, batch: pa.RecordBatch) -> dict[str, list[Any]]:
     """Applies what was analysed to other examples, as the served model does; lists by transformed name."""
     inputs = {
-        name: tf.ragged.constant(batch.column(name).to_pylist(), DTYPES[str(batch.column(name).type.value_type)], 1)
+        name: tf.ragged.constant(
+            batch.column(name).to_pylist(), DTYPES[str(batch.column(name).type.value_type)], 1
+        )
         for name in batch.schema.names
     }
-    return {name: as_list(value) for name, value in output.transform_features_layer()(inputs).items()}
+    return {
+        name: as_list(value) for name, value in output.transform_features_layer()(inputs).items()
+    }
 
 
 def as_list(value: Any) -> list[Any]:

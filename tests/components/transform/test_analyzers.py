@@ -29,7 +29,9 @@ def in_batches(order: Sequence[int], cuts: Sequence[int]) -> Iterator[list[int]]
     yield from ([*order[low:high]] for low, high in pairwise(bounds))
 
 
-@given(st.lists(st.floats(allow_nan=False, allow_infinity=False, max_value=1e300, min_value=-1e300)))
+@given(
+    st.lists(st.floats(allow_nan=False, allow_infinity=False, max_value=1e300, min_value=-1e300))
+)
 def test_a_sum_is_rounded_once(values: list[float]) -> None:
     [total] = exact_sums(np.array(values, np.float64), np.zeros(len(values), np.int64), 1)
     assert Fraction(total, ONE) == sum(map(Fraction, values))
@@ -60,7 +62,9 @@ def run(transform: beam.PTransform, batches: list[Any], folder: Path) -> list[np
     with beam.Pipeline(argv=Beam().options) as pipeline:
         results = pipeline | beam.Create(batches, reshuffle=False) | transform
         for index, result in enumerate(results if isinstance(results, tuple) else (results,)):
-            _ = result | f"Keep {index}" >> beam.Map(lambda array, name: np.save(name, array), str(folder / str(index)))
+            _ = result | f"Keep {index}" >> beam.Map(
+                lambda array, name: np.save(name, array), str(folder / str(index))
+            )
     return [np.load(file) for file in sorted(folder.iterdir())]
 
 
@@ -75,7 +79,9 @@ def everywhere(transform: Any, columns: Sequence[np.ndarray], folder: Path) -> l
     found = []
     for number, (order, cuts) in enumerate(orders):
         (place := folder / str(number)).mkdir()
-        batches = [tuple(column[rows] for column in columns) for rows in in_batches(order.tolist(), cuts)]
+        batches = [
+            tuple(column[rows] for column in columns) for rows in in_batches(order.tolist(), cuts)
+        ]
         found.append(run(transform, batches, place))
     first, *others = found
     for other in others:
@@ -99,7 +105,9 @@ def columns() -> np.ndarray:
     return values.astype(np.float32)
 
 
-def test_moments_are_those_of_the_known_values_in_any_order(columns: np.ndarray, tmp_path: Path) -> None:
+def test_moments_are_those_of_the_known_values_in_any_order(
+    columns: np.ndarray, tmp_path: Path
+) -> None:
     [(means, deviations)] = everywhere(Moments(4), [columns], tmp_path)
     known = columns[:, 0][~np.isnan(columns[:, 0])].astype(np.float64)
     assert (means[0], deviations[0]) == (
@@ -137,13 +145,17 @@ def test_quantiles_are_values_at_their_ranks(values: list[float], parts: int, ra
             counted.setdefault(cell, []).append(counts)
     cells = {cell: analyzers._merge_counts(counts) for cell, counts in counted.items()}
     ranks = analyzers._rank_cells([(cell, int(counts[1].sum())) for cell, counts in cells.items()])
-    picked = [bound for item in cells.items() for bound in analyzers._pick_bounds(item, [parts], ranks)]
+    picked = [
+        bound for item in cells.items() for bound in analyzers._pick_bounds(item, [parts], ranks)
+    ]
     ordered = np.sort(table[:, 0])
     expected = [ordered[len(ordered) * index // parts] for index in range(1, parts)]
     assert analyzers._arrange_bounds(picked, [parts]).tolist() == expected
 
 
-def test_quantiles_of_several_columns_follow_each_other_in_any_order(columns: np.ndarray, tmp_path: Path) -> None:
+def test_quantiles_of_several_columns_follow_each_other_in_any_order(
+    columns: np.ndarray, tmp_path: Path
+) -> None:
     [bounds] = everywhere(Quantiles([4, 2, 3, 3]), [columns], tmp_path)
     known = np.sort(columns[:, 0][~np.isnan(columns[:, 0])])
     assert bounds[:3].tolist() == [known[len(known) * index // 4] for index in (1, 2, 3)]

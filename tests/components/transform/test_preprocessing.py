@@ -16,10 +16,18 @@ FEATURES: dict[str, Any] = {
     "constant": {"type": "numeric"},
     "absent": {"type": "numeric"},
     "tamed": {"type": "numeric", "scale": "none", "clip": [-1.0, 7.0], "log": True},
-    "open": {"type": "numeric", "scale": "none", "clip": [0.0, "Infinity"]},  # as .inf comes by JSON
+    "open": {
+        "type": "numeric",
+        "scale": "none",
+        "clip": [0.0, "Infinity"],
+    },  # as .inf comes by JSON
     "quarter": {"type": "numeric", "scale": "buckets", "buckets": 4},
 }
-CONTEXT = {"unit_id": {"type": "categorical"}, "horizon": {"type": "categorical"}, "share": {"type": "numeric"}}
+CONTEXT = {
+    "unit_id": {"type": "categorical"},
+    "horizon": {"type": "categorical"},
+    "share": {"type": "numeric"},
+}
 TRAIN = {
     "event_type": [["quiz", "video", "quiz"], ["quiz", "video", "video", "quiz", "forum"], []],
     "dwell": [[1.0, 2.0, 3.0], [4.0, NAN, 6.0, 7.0, 7.0], []],
@@ -38,7 +46,9 @@ TRAIN = {
 
 @pytest.fixture(scope="module")
 def output(tmp_path_factory: pytest.TempPathFactory) -> tft.TFTransformOutput:
-    return analyse(tmp_path_factory.mktemp("transform"), sections(FEATURES, context=CONTEXT), examples(TRAIN))
+    return analyse(
+        tmp_path_factory.mktemp("transform"), sections(FEATURES, context=CONTEXT), examples(TRAIN)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +63,9 @@ def test_a_z_score_is_over_values_that_are_there(transformed: dict[str, list[Any
     assert transformed["missing_step_dwell"] == [[0, 0, 0], [0, 1, 0, 0, 0], []]
 
 
-def test_a_constant_column_and_an_absent_one_become_zeros(transformed: dict[str, list[Any]]) -> None:
+def test_a_constant_column_and_an_absent_one_become_zeros(
+    transformed: dict[str, list[Any]],
+) -> None:
     assert transformed["step_constant"] == [[0.0] * 3, [0.0] * 5, []]
     assert transformed["step_absent"] == [[0.0] * 3, [0.0] * 5, []]
     assert transformed["missing_step_absent"] == [[1.0] * 3, [1.0] * 5, []]
@@ -76,7 +88,11 @@ def test_buckets_hold_equal_shares_and_start_at_one(transformed: dict[str, list[
 
 
 def test_a_vocabulary_is_bounded_and_by_frequency(transformed: dict[str, list[Any]]) -> None:
-    assert transformed["step_event_type"] == [[1, 2, 1], [1, 2, 2, 1, 3], []]  # forum is out of vocabulary
+    assert transformed["step_event_type"] == [
+        [1, 2, 1],
+        [1, 2, 2, 1, 3],
+        [],
+    ]  # forum is out of vocabulary
 
 
 def test_context_is_one_value_a_row_missing_or_not(transformed: dict[str, list[Any]]) -> None:
@@ -124,5 +140,8 @@ def test_columns_may_be_sparse_or_dense_in_the_schema() -> None:
     assert ragged(lists).to_list() == rows
     assert np.array_equal(scalar(lists.to_sparse(), missing=NAN), [1.0, NAN, 3.0], equal_nan=True)
     assert scalar(tf.constant([[7], [14]], tf.int64), missing="").numpy().tolist() == [b"7", b"14"]
-    assert scalar(tf.ragged.constant([[7], []], dtype=tf.int64), missing="").numpy().tolist() == [b"7", b""]
+    assert scalar(tf.ragged.constant([[7], []], dtype=tf.int64), missing="").numpy().tolist() == [
+        b"7",
+        b"",
+    ]
     assert scalar(tf.constant([7, 14], tf.int64), missing=0.0).numpy().tolist() == [7.0, 14.0]

@@ -46,13 +46,17 @@ def test_a_prior_is_the_smoothed_mean_of_the_group(tmp_path: Path, smoothing: fl
     steps = [0, 0, 3, 3, 3, 1, 2, 2, 2, 1]
     names = ["low", "low", "high", "mid", "high", "low", "low", "mid", "high", "low"]
     prior = {"group_by": ["unit_id"], "smoothing": smoothing}
-    output = analyse(tmp_path, sections(FEATURES, prior=prior, min_steps=2), log(units, steps, names))
+    output = analyse(
+        tmp_path, sections(FEATURES, prior=prior, min_steps=2), log(units, steps, names)
+    )
     asked = log(["a", "b", None, "unseen"], [1, 1, 1, 1], ["low"] * 4).drop_columns(["mastery"])
     found = apply(output, asked)["prior"]
     labels = np.array([[name == item for item in CLASSES] for name in names], float)
     groups, cold = np.array([unit or "" for unit in units]), np.array(steps) < 2
     for group, row in zip(["a", "b", "", "unseen"], found, strict=True):
-        assert row == pytest.approx(expected_prior(groups, cold, labels, group, smoothing), abs=1e-6)
+        assert row == pytest.approx(
+            expected_prior(groups, cold, labels, group, smoothing), abs=1e-6
+        )
         assert sum(row) == pytest.approx(1.0)
 
 
@@ -60,7 +64,9 @@ def test_a_number_has_a_prior_too_and_one_group_will_do(tmp_path: Path) -> None:
     prior: dict[str, Any] = {"group_by": [], "smoothing": 0.0}
     label = {"column": "mastery", "task": "regression"}
     output = analyse(
-        tmp_path, sections(FEATURES, prior=prior, label=label), log(["a", "b", "c"], [1, 1, 1], [1.0, 2.0, 6.0])
+        tmp_path,
+        sections(FEATURES, prior=prior, label=label),
+        log(["a", "b", "c"], [1, 1, 1], [1.0, 2.0, 6.0]),
     )
     transformed = apply(output, log(["a", "z"], [0, 1], [1.0, 4.0]))
     assert transformed["prior"] == [[3.0], [3.0]]

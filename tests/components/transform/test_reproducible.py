@@ -47,7 +47,9 @@ def rows() -> pa.RecordBatch:
         {
             "event_type": steps(lambda length: rng.choice([*"abcdefgh"], length)),
             "dwell": steps(lambda length: rng.exponential(60, length)),
-            "speed": steps(lambda length: np.where(rng.random(length) < 0.2, np.nan, rng.random(length) * 3)),
+            "speed": steps(
+                lambda length: np.where(rng.random(length) < 0.2, np.nan, rng.random(length) * 3)
+            ),
             "delay": steps(lambda length: rng.normal(0, 1e5, length)),
             "unit_id": [[unit] for unit in rng.choice(["x", "y", "z"], ROWS).tolist()],
             "share": [[value] if value > 0.1 else [] for value in rng.random(ROWS).tolist()],
@@ -59,12 +61,20 @@ def rows() -> pa.RecordBatch:
 
 
 @pytest.fixture(scope="module")
-def outputs(rows: pa.RecordBatch, tmp_path_factory: pytest.TempPathFactory) -> list[tft.TFTransformOutput]:
+def outputs(
+    rows: pa.RecordBatch, tmp_path_factory: pytest.TempPathFactory
+) -> list[tft.TFTransformOutput]:
     """What was analysed: at once; in another order and batches of uneven sizes; row by row."""
     shuffled = rows.take(np.random.default_rng(1).permutation(ROWS))
-    uneven = [shuffled.slice(start, stop - start) for start, stop in ((0, 1), (1, 8), (8, 100), (100, ROWS))]
+    uneven = [
+        shuffled.slice(start, stop - start)
+        for start, stop in ((0, 1), (1, 8), (8, 100), (100, ROWS))
+    ]
     single = [shuffled.slice(row, 1) for row in range(ROWS)]
-    return [analyse(tmp_path_factory.mktemp("transform"), SECTIONS, *batches) for batches in ([rows], uneven, single)]
+    return [
+        analyse(tmp_path_factory.mktemp("transform"), SECTIONS, *batches)
+        for batches in ([rows], uneven, single)
+    ]
 
 
 def test_order_and_batches_of_the_analysis_change_nothing(
@@ -77,7 +87,9 @@ def test_order_and_batches_of_the_analysis_change_nothing(
     assert len(words) == 1
 
 
-def test_a_row_is_transformed_the_same_in_any_batch(rows: pa.RecordBatch, outputs: list[tft.TFTransformOutput]) -> None:
+def test_a_row_is_transformed_the_same_in_any_batch(
+    rows: pa.RecordBatch, outputs: list[tft.TFTransformOutput]
+) -> None:
     together = apply(outputs[0], rows)
     for start, size in ((0, 1), (1, 1), (7, 13), (100, 50)):
         part = apply(outputs[0], rows.slice(start, size))
@@ -96,7 +108,9 @@ def test_batches_have_a_size_that_no_clock_changes() -> None:
     with flagsaver.flagsaver(tfxio_use_byte_size_batching=False):
         by_time = GetBatchElementsKwargs(None)
         assert by_time["min_batch_size"] < by_time["max_batch_size"]
-        Executor(Executor.Context(beam_pipeline_args=Beam().node_options))  # TFX takes them for tfx-bsl's flags as well
+        Executor(
+            Executor.Context(beam_pipeline_args=Beam().node_options)
+        )  # TFX takes them for tfx-bsl's flags as well
         fixed = GetBatchElementsKwargs(None)
         assert fixed["min_batch_size"] == fixed["max_batch_size"]
 

@@ -37,9 +37,17 @@ def configure() -> Callable[..., Config]:
 
 
 def result(f1: float, recall: float, examples: int) -> dict[str, Any]:
-    classes = {name: {"precision": f1, "recall": recall, "f1": f1, "auc": 0.7, "support": 5} for name in ("no", "yes")}
+    classes = {
+        name: {"precision": f1, "recall": recall, "f1": f1, "auc": 0.7, "support": 5}
+        for name in ("no", "yes")
+    }
     metrics = {"accuracy": f1, "f1_macro": f1, "log_loss": 1 - f1}
-    return {"examples": examples, "metrics": metrics, "classes": classes, "confusion": [[1, 1], [1, 1]]}
+    return {
+        "examples": examples,
+        "metrics": metrics,
+        "classes": classes,
+        "confusion": [[1, 1], [1, 1]],
+    }
 
 
 @pytest.fixture
@@ -50,7 +58,10 @@ def finish(tmp_path: Path, configure: Callable[..., Config]) -> Callable[..., Re
         config = small_config(configure())
         state = "failed"
         if after is not None:
-            candidate = {"overall": result(after, 0.5, 40), "slices": [{"slice": {"team": "a|b"}, **result(1, 1, 9)}]}
+            candidate = {
+                "overall": result(after, 0.5, 40),
+                "slices": [{"slice": {"team": "a|b"}, **result(1, 1, 9)}],
+            }
             baseline = None
             if before is not None:
                 baseline = {
@@ -67,7 +78,10 @@ def finish(tmp_path: Path, configure: Callable[..., Config]) -> Callable[..., Re
             }  # fmt: skip
             (tmp_path / "metrics.json").write_text(json.dumps(metrics))
             record["metrics"] = str(tmp_path / "metrics.json")
-        nodes = [NodeRecord(id="ExampleGen", state="cached", seconds=0.1), NodeRecord(id="Trainer", state="done")]
+        nodes = [
+            NodeRecord(id="ExampleGen", state="cached", seconds=0.1),
+            NodeRecord(id="Trainer", state="done"),
+        ]
         values = {
             "run": "r1",
             "name": "algebra",

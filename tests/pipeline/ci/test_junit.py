@@ -27,7 +27,11 @@ def test_a_case_a_gate_and_one_a_node(finish: Finish, tmp_path: Path) -> None:
         "Trainer",
     ]
     least, worse, cached, trained = found.values()
-    assert least.result[0].message == least.result[0].text == "f1_macro >= 0.6: 0.550 FAILED (0.050 below)"
+    assert (
+        least.result[0].message
+        == least.result[0].text
+        == "f1_macro >= 0.6: 0.550 FAILED (0.050 below)"
+    )
     assert worse.result[0].message == "change of f1_macro >= +0: -0.150 FAILED (0.150 below)"
     assert cached.is_passed
     assert cached.system_out == "from the cache"
@@ -35,13 +39,23 @@ def test_a_case_a_gate_and_one_a_node(finish: Finish, tmp_path: Path) -> None:
 
 
 def test_names_do_not_follow_what_was_found(finish: Finish, tmp_path: Path) -> None:
-    assert [*cases(finish(0.55, 0.7), tmp_path / "1.xml")] == [*cases(finish(0.9, 0.7), tmp_path / "2.xml")]
+    assert [*cases(finish(0.55, 0.7), tmp_path / "1.xml")] == [
+        *cases(finish(0.9, 0.7), tmp_path / "2.xml")
+    ]
 
 
 def test_a_node_that_failed_is_an_error_with_its_text(finish: Finish, tmp_path: Path) -> None:
-    nodes = [{"id": "ExampleGen", "state": "failed", "seconds": 1}, {"id": "Trainer", "state": "waiting"}]
-    first, second = cases(finish(None, nodes=nodes, error="no such column\nLog: x"), tmp_path / "1.xml").values()
-    assert (first.result[0].message, first.result[0].text) == ("no such column", "no such column\nLog: x")
+    nodes = [
+        {"id": "ExampleGen", "state": "failed", "seconds": 1},
+        {"id": "Trainer", "state": "waiting"},
+    ]
+    first, second = cases(
+        finish(None, nodes=nodes, error="no such column\nLog: x"), tmp_path / "1.xml"
+    ).values()
+    assert (first.result[0].message, first.result[0].text) == (
+        "no such column",
+        "no such column\nLog: x",
+    )
     assert second.is_skipped
 
 

@@ -19,7 +19,9 @@ def test_it_is_small_and_stays_so_where_the_configuration_is_smaller(configure: 
     small = small_config(configure(ci={"learners": 50, "epochs": 2}))
     assert (small.data.sample_learners, small.training.epochs) == (50, 2)
     data = {"events": "e.csv", "outcomes": "o.csv", "sample_learners": 20}
-    smaller = small_config(configure(data=data, training={"epochs": 1}, ci={"learners": 50, "epochs": 2}))
+    smaller = small_config(
+        configure(data=data, training={"epochs": 1}, ci={"learners": 50, "epochs": 2})
+    )
     assert (smaller.data.sample_learners, smaller.training.epochs) == (20, 1)
 
 
@@ -73,7 +75,9 @@ def test_a_loss_may_not_rise(configure: Configure) -> None:
 
 
 def test_a_baseline_has_to_be_a_model(configure: Configure, tmp_path: Path) -> None:
-    with pytest.raises(MasteryError, match=r"--baseline .*: expected a pushed version .* found no saved_model\.pb"):
+    with pytest.raises(
+        MasteryError, match=r"--baseline .*: expected a pushed version .* found no saved_model\.pb"
+    ):
         small_config(configure(), baseline=tmp_path)
     (tmp_path / "saved_model.pb").touch()
     assert small_config(configure(), baseline=tmp_path).evaluation.baseline == str(tmp_path)
@@ -83,13 +87,21 @@ def test_a_baseline_has_to_be_a_model(configure: Configure, tmp_path: Path) -> N
     ("ci", "expected"),
     [
         ({"gates": [{"metric": "rmse", "max": 1}]}, r"ci\.gates\[0\]\.metric: expected one of"),
-        ({"gates": [{"metric": "recall", "class": "perhaps", "min": 0}]}, r"ci\.gates\[0\]\.class: expected one of"),
-        ({"gates": [{"metric": "auc", "slice": "age", "min": 0}]}, r"ci\.gates\[0\]\.slice: .* is not in"),
+        (
+            {"gates": [{"metric": "recall", "class": "perhaps", "min": 0}]},
+            r"ci\.gates\[0\]\.class: expected one of",
+        ),
+        (
+            {"gates": [{"metric": "auc", "slice": "age", "min": 0}]},
+            r"ci\.gates\[0\]\.slice: .* is not in",
+        ),
         ({"metric": "rmse"}, r"ci\.metric: expected one of .*, found rmse"),
         ({"metric": "recall"}, "Input should be"),
         ({"gates": []}, "at least 1 item"),
     ],
 )
-def test_a_wrong_section_is_told_when_it_is_read(configure: Configure, ci: dict[str, Any], expected: str) -> None:
+def test_a_wrong_section_is_told_when_it_is_read(
+    configure: Configure, ci: dict[str, Any], expected: str
+) -> None:
     with pytest.raises(ValueError, match=expected):
         configure(ci=ci)

@@ -13,13 +13,20 @@ ROOT = Path("ci/runs")
 
 
 def rows(text: str) -> list[list[str]]:
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
+    return [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in text.splitlines()
+        if line.startswith("|")
+    ]
 
 
 def test_metrics_before_and_after_with_the_change(finish: Finish) -> None:
     text = render_summary(finish(0.75, 0.7, pushed_version="/ci/runs/algebra/serving/3"), ROOT)
     assert text.startswith("<!-- mastery ci: algebra -->\n### ✅ algebra: passed\n")
-    assert "**Macro F1 0.700 → 0.750** (+0.050, better) on 40 test examples, against the latest other blessed" in text
+    assert (
+        "**Macro F1 0.700 → 0.750** (+0.050, better) on 40 test examples, against the latest other blessed"
+        in text
+    )
     assert ["Macro F1", "0.700", "0.750", "+0.050", "better"] in rows(text)
     assert ["Log loss", "0.300", "0.250", "−0.050", "better"] in rows(text)
     assert ["Recall of yes", "0.500", "0.500", "±0", "same"] in rows(text)
@@ -60,7 +67,10 @@ def test_without_a_baseline_it_says_so(finish: Finish) -> None:
 def test_a_run_that_failed_has_its_error_and_no_markdown_of_others(finish: Finish) -> None:
     text = render_summary(finish(None, error="class <b>x</b> @everybody `|`\nLog: a.log"), ROOT)
     assert "### ❌ algebra: the run failed" in text
-    assert "class &#60;b&#62;x&#60;/b&#62; @\u200beverybody &#96;&#124;&#96;\nLog: a.log\n</pre>" in text
+    assert (
+        "class &#60;b&#62;x&#60;/b&#62; @\u200beverybody &#96;&#124;&#96;\nLog: a.log\n</pre>"
+        in text
+    )
     assert "Metric" not in text
 
 
@@ -68,11 +78,16 @@ def test_a_comment_has_room_for_the_largest_slices(finish: Finish) -> None:
     results = finish(0.75, 0.7)
     assert results.evaluation is not None
     [first] = results.evaluation.slices
-    many = [first.model_copy(update={"slice": {"team": f"t{index}"}, "examples": index}) for index in range(500)]
+    many = [
+        first.model_copy(update={"slice": {"team": f"t{index}"}, "examples": index})
+        for index in range(500)
+    ]
     evaluation = results.evaluation.model_copy(update={"slices": many})
     text = render_summary(Results(results.record, results.config, evaluation), ROOT)
     assert "Macro F1 in 40 slices, the 460 smallest left out" in text
-    assert [row[0] for row in rows(text) if row[0].startswith("team = ")] == [f"team = t{n}" for n in range(460, 500)]
+    assert [row[0] for row in rows(text) if row[0].startswith("team = ")] == [
+        f"team = t{n}" for n in range(460, 500)
+    ]
 
 
 def test_names_of_others_are_text_in_the_comment(finish: Finish) -> None:
@@ -85,6 +100,9 @@ def test_names_of_others_are_text_in_the_comment(finish: Finish) -> None:
     text = render_summary(Results(results.record, results.config, evaluation), ROOT)
     [row] = [line for line in text.splitlines() if line.startswith("| team = ")]
     assert row.count("|") == text.splitlines()[text.splitlines().index(row) - 1].count("|")
-    assert "x &#124; forged &#124; row &#124; @\u200beverybody #\u200b1 &#60;img src=x&#62; &#91;a&#93;(b)" in row
+    assert (
+        "x &#124; forged &#124; row &#124; @\u200beverybody #\u200b1 &#60;img src=x&#62; &#91;a&#93;(b)"
+        in row
+    )
     assert "\x1b" not in text
     assert "<img" not in text

@@ -37,7 +37,9 @@ def commands() -> Iterator[tuple[str, str]]:
 COMMANDS = dict(commands())
 
 
-@pytest.mark.parametrize(("path", "schema"), [(GITHUB, "vendor.github-workflows"), (GITLAB, "vendor.gitlab-ci")])
+@pytest.mark.parametrize(
+    ("path", "schema"), [(GITHUB, "vendor.github-workflows"), (GITLAB, "vendor.gitlab-ci")]
+)
 def test_it_is_as_its_schema_says(path: Path, schema: str) -> None:
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema, str(path)]
     checked = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -46,7 +48,9 @@ def test_it_is_as_its_schema_says(path: Path, schema: str) -> None:
 
 @pytest.mark.parametrize("place", COMMANDS)
 def test_every_command_is_valid_for_bash(place: str) -> None:
-    checked = subprocess.run(["bash", "-n"], input=COMMANDS[place], capture_output=True, text=True, check=False)
+    checked = subprocess.run(
+        ["bash", "-n"], input=COMMANDS[place], capture_output=True, text=True, check=False
+    )
     assert checked.returncode == 0, checked.stderr
     assert len(COMMANDS[place].splitlines()) <= 5, "a few commands, so that a person can type them"
 
@@ -54,7 +58,12 @@ def test_every_command_is_valid_for_bash(place: str) -> None:
 def steps(*, action: str) -> list[dict[str, Any]]:
     """Returns the steps of all of GitHub's jobs that use an action."""
     jobs = load(GITHUB)["jobs"].values()
-    return [step for job in jobs for step in job["steps"] if step.get("uses", "").startswith(f"{action}@")]
+    return [
+        step
+        for job in jobs
+        for step in job["steps"]
+        if step.get("uses", "").startswith(f"{action}@")
+    ]
 
 
 def test_github_jobs_have_a_timeout_and_may_only_read_unless_they_say_so() -> None:
@@ -78,7 +87,9 @@ def test_no_checkout_leaves_its_token_behind() -> None:
 
 def test_only_jobs_after_the_gates_write_packages() -> None:
     jobs = load(GITHUB)["jobs"]
-    writers = {name for name, job in jobs.items() if job.get("permissions", {}).get("packages") == "write"}
+    writers = {
+        name for name, job in jobs.items() if job.get("permissions", {}).get("packages") == "write"
+    }
     assert writers == {"image", "gpu-image"}
     assert jobs["image"]["needs"] == ["check", "train"]
     assert jobs["gpu-image"]["needs"] == "image"
@@ -91,8 +102,12 @@ def test_the_image_that_is_pushed_is_the_one_that_trained() -> None:
     assert not any("build" in step.get("uses", "") for step in jobs["image"]["steps"])
     assert "docker load" in COMMANDS["github-image-2"]
     # The one for GPUs starts from it, by digest: the stage of that name is not built a second time.
-    [build] = [step for step in jobs["gpu-image"]["steps"] if "build-push-action" in step.get("uses", "")]
-    assert build["with"]["build-contexts"] == "mastery=docker-image://${{ needs.image.outputs.image }}"
+    [build] = [
+        step for step in jobs["gpu-image"]["steps"] if "build-push-action" in step.get("uses", "")
+    ]
+    assert (
+        build["with"]["build-contexts"] == "mastery=docker-image://${{ needs.image.outputs.image }}"
+    )
     dockerfile = (REPOSITORY / "Dockerfile").read_text(encoding="utf-8")
     assert "FROM mastery\nCOPY --from=cuda /cuda /\n" in dockerfile
 
@@ -100,13 +115,16 @@ def test_the_image_that_is_pushed_is_the_one_that_trained() -> None:
 def test_on_gitlab_the_code_of_a_merge_request_has_no_rights() -> None:
     workflow = load(GITLAB)
     jobs = {name: job for name, job in workflow.items() if isinstance(job, dict) and "stage" in job}
-    jobs |= {name: {**jobs[job["extends"]], **job} for name, job in workflow.items() if "extends" in job}
+    jobs |= {
+        name: {**jobs[job["extends"]], **job} for name, job in workflow.items() if "extends" in job
+    }
     default_branch = "$CI_COMMIT_BRANCH == $CI_DEFAULT_BRANCH"
     everywhere = {name for name, job in jobs.items() if not name.startswith(".")}
     guarded = {
         name
         for name in everywhere
-        if jobs[name].get("rules") and all(default_branch in rule["if"] for rule in jobs[name]["rules"])
+        if jobs[name].get("rules")
+        and all(default_branch in rule["if"] for rule in jobs[name]["rules"])
     }
     assert everywhere - guarded == {"check", "try"}
     for name in ("check", "try"):
@@ -119,7 +137,10 @@ def test_on_gitlab_what_is_deployed_reads_a_cache_that_no_merge_request_writes()
     workflow = load(GITLAB)
     own, copy = workflow["train"]["cache"]
     assert "unprotect" not in own
-    assert (copy["unprotect"], copy["policy"]) == (True, "push")  # written for merge requests, never read
+    assert (copy["unprotect"], copy["policy"]) == (
+        True,
+        "push",
+    )  # written for merge requests, never read
     assert copy["key"] == workflow["try"]["cache"]["key"] != own["key"]
 
 

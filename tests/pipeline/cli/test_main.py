@@ -22,10 +22,23 @@ import typer
 from pipeline.cli import main as command_line
 
 REPOSITORY = Path(__file__).parents[3]
-HEAVY = {"tensorflow", "tfx", "apache_beam", "polars", "pyarrow", "numpy", "pydantic", "yaml", "rich", "jinja2"}
+HEAVY = {
+    "tensorflow",
+    "tfx",
+    "apache_beam",
+    "polars",
+    "pyarrow",
+    "numpy",
+    "pydantic",
+    "yaml",
+    "rich",
+    "jinja2",
+}
 
 
-def failing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
+def failing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str
+) -> tuple[int, str]:
     monkeypatch.setattr(sys, "argv", ["mastery", *arguments])
     with pytest.raises(SystemExit) as ended:
         command_line.main()
@@ -39,14 +52,25 @@ def test_help_imports_nothing_heavy() -> None:
     assert ran.stdout.strip() == "[]"
 
 
-KUBEFLOW = ["kubeflow compile", "kubeflow submit", "kubeflow run", "kubeflow list", "kubeflow schedule --pause"]
+KUBEFLOW = [
+    "kubeflow compile",
+    "kubeflow submit",
+    "kubeflow run",
+    "kubeflow list",
+    "kubeflow schedule --pause",
+]
 
 
 @pytest.mark.parametrize("command", ["run", "check-log", "schema infer", "schema diff", *KUBEFLOW])
 def test_a_wrong_path_is_an_error_for_people(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, command: str
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    command: str,
 ) -> None:
-    code, text = failing(monkeypatch, capsys, *command.split(), "--config", str(tmp_path / "absent.yaml"))
+    code, text = failing(
+        monkeypatch, capsys, *command.split(), "--config", str(tmp_path / "absent.yaml")
+    )
     assert code == 2
     assert text.startswith("mastery: ")
     assert "absent.yaml: expected a configuration file, found none" in text
@@ -56,7 +80,12 @@ def test_a_missing_log_is_told_before_anything_is_started(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     absent, root = tmp_path / "absent.parquet", tmp_path / "runs"
-    config = ["--config", str(REPOSITORY / "configs" / "sample.yaml"), "--set", f"data.events={absent}"]
+    config = [
+        "--config",
+        str(REPOSITORY / "configs" / "sample.yaml"),
+        "--set",
+        f"data.events={absent}",
+    ]
     code, text = failing(monkeypatch, capsys, "run", *config, "--root", str(root))
     assert code == 2
     assert f"{absent}: expected a file or folder of events" in text
@@ -67,13 +96,23 @@ def test_a_folder_without_a_model_is_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     code, text = failing(
-        monkeypatch, capsys, "evaluate", "--model", str(tmp_path), "--events", "e.csv", "--outcomes", "o.csv"
+        monkeypatch,
+        capsys,
+        "evaluate",
+        "--model",
+        str(tmp_path),
+        "--events",
+        "e.csv",
+        "--outcomes",
+        "o.csv",
     )
     assert code == 2
     assert f"--model {tmp_path}: expected a pushed version" in text
 
 
-def test_no_report_yet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_no_report_yet(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     code, text = failing(monkeypatch, capsys, "report", "--root", str(tmp_path))
     assert code == 2
     assert "expected a run with a report" in text
@@ -94,8 +133,16 @@ def record_run(root: Path, name: str, number: int) -> str:
     folder = root / name / "runs" / run
     folder.mkdir(parents=True)
     pushed = f"{root}/{name}/serving/179532817{number}"
-    record = {"run": run, "name": name, "state": "gates failed", "started": "2026-11-22T06:13:44Z", "seconds": 1234.5}
-    (folder / "run.json").write_text(json.dumps({**record, "pushed_version": pushed, "report": f"{root}/r.html"}))
+    record = {
+        "run": run,
+        "name": name,
+        "state": "gates failed",
+        "started": "2026-11-22T06:13:44Z",
+        "seconds": 1234.5,
+    }
+    (folder / "run.json").write_text(
+        json.dumps({**record, "pushed_version": pushed, "report": f"{root}/r.html"})
+    )
     return run
 
 
@@ -113,7 +160,9 @@ def test_runs_and_versions_are_whole_on_a_terminal(tmp_path: Path, columns: int)
 def test_runs_are_whole_in_a_pipe(tmp_path: Path) -> None:
     run = record_run(tmp_path, "a" * 63, 1)
     command = [sys.executable, "-m", "pipeline.cli.main", "runs", "--root", str(tmp_path)]
-    piped = subprocess.run(command, capture_output=True, text=True, check=True, cwd=REPOSITORY).stdout
+    piped = subprocess.run(
+        command, capture_output=True, text=True, check=True, cwd=REPOSITORY
+    ).stdout
     assert f" {run} │ {'a' * 63} │ gates failed │" in piped
 
 
@@ -121,8 +170,12 @@ def on_a_terminal(command: list[str], columns: int) -> str:
     """Returns what a command prints on a terminal of so many columns, without colours."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-    environment = {key: value for key, value in os.environ.items() if key != "COLUMNS"} | {"TERM": "xterm"}
-    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=REPOSITORY, env=environment) as run:
+    environment = {key: value for key, value in os.environ.items() if key != "COLUMNS"} | {
+        "TERM": "xterm"
+    }
+    with subprocess.Popen(
+        command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=REPOSITORY, env=environment
+    ) as run:
         os.close(theirs)
         shown = b""
         with contextlib.suppress(OSError):  # how a terminal says that nobody is there any more
@@ -155,7 +208,11 @@ def test_a_record_that_cannot_be_read_is_named(
         ),
         (KeyError("x"), 2, "mastery: unexpected KeyError: 'x'. The details are in"),
         (BrokenPipeError(32, "Broken pipe"), 141, ""),
-        (OSError(28, "No space left on device", "/x"), 2, "mastery: /x: no space left on device. Make room there"),
+        (
+            OSError(28, "No space left on device", "/x"),
+            2,
+            "mastery: /x: no space left on device. Make room there",
+        ),
     ],
 )
 def test_an_error_inside_of_a_command_ends_in_words(
@@ -181,7 +238,9 @@ def test_a_reader_that_goes_away_is_no_failed_gate(tmp_path: Path) -> None:
     for number in range(9):
         record_run(tmp_path, "algebra", number)
     command = f"{sys.executable} -m pipeline.cli.main runs --json --root {tmp_path} | true; echo ${{PIPESTATUS[0]}}"
-    ran = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True, cwd=REPOSITORY)
+    ran = subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, check=True, cwd=REPOSITORY
+    )
     assert ran.stdout.strip() in ("141", "0")  # 0: all of it was in the pipe before its reader went
     assert ran.stderr == ""
 
@@ -201,8 +260,17 @@ def test_a_root_that_is_a_pattern_is_refused(
 ) -> None:
     for table in ("events", "outcomes"):
         (tmp_path / f"{table}.csv").write_text("a\n1\n")
-    config = ["--config", str(REPOSITORY / "configs" / "sample.yaml"), "--root", str(tmp_path / name)]
-    tables = [part for table in ("events", "outcomes") for part in ("--set", f"data.{table}={tmp_path}/{table}.csv")]
+    config = [
+        "--config",
+        str(REPOSITORY / "configs" / "sample.yaml"),
+        "--root",
+        str(tmp_path / name),
+    ]
+    tables = [
+        part
+        for table in ("events", "outcomes")
+        for part in ("--set", f"data.{table}={tmp_path}/{table}.csv")
+    ]
     code, text = failing(monkeypatch, capsys, "run", *config, *tables)
     assert code == 2
     assert "expected a path without" in text
@@ -220,7 +288,8 @@ def float_options() -> list[str]:
         found += [
             f"{command.name} {next(iter(option.param_decls), option.default)}"
             for hint in hints.values()
-            if get_origin(hint) is Annotated and float in (hint.__origin__, *get_args(hint.__origin__))
+            if get_origin(hint) is Annotated
+            and float in (hint.__origin__, *get_args(hint.__origin__))
             for option in hint.__metadata__
         ]
     return found

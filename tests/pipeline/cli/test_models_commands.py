@@ -23,7 +23,9 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "runs"
 
 
-def models(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
+def models(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str
+) -> tuple[int, str]:
     monkeypatch.setattr(sys, "argv", ["mastery", "models", *arguments])
     with pytest.raises(SystemExit) as ended:
         command_line.main()
@@ -31,7 +33,9 @@ def models(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], 
     return int(ended.value.code or 0), printed.out + printed.err
 
 
-def test_a_version_s_life(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], root: Path) -> None:
+def test_a_version_s_life(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], root: Path
+) -> None:
     where = ["--config", str(REPOSITORY / "configs" / "sample.yaml"), "--root", str(root)]
 
     def run(*arguments: str) -> tuple[int, str]:
@@ -39,9 +43,15 @@ def test_a_version_s_life(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 
     assert run("log") == (0, "Nothing has been changed yet.\n")
     assert run("promote", "11") == (0, "stable 11 (revision 1)\n")
-    assert run("canary", "12", "--share", "20")[1].startswith("stable 11; canary 12, to get 20 % of the requests")
+    assert run("canary", "12", "--share", "20")[1].startswith(
+        "stable 11; canary 12, to get 20 % of the requests"
+    )
     code, listed = run("list")
-    assert (code, "canary 20 %" in listed, "13 is not for serving: a gate failed" in listed) == (0, True, True)
+    assert (code, "canary 20 %" in listed, "13 is not for serving: a gate failed" in listed) == (
+        0,
+        True,
+        True,
+    )
     content = json.loads(run("list", "--json")[1])
     assert [version["labels"] for version in content["versions"]] == [["stable"], ["canary"], []]
     assert json.loads(run("show", "canary", "--json")[1])["metrics"]["f1_macro"] == 0.9
@@ -55,21 +65,33 @@ def test_a_version_s_life(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     assert (code, pruned) == (0, "Nothing to remove.\n")
     log = run("log")[1]
     assert "rollback: stable 12 → 11\n      reason: complaints\n" in log
-    assert [entry["action"] for entry in json.loads(run("log", "--last", "2", "--json")[1])] == ["rollback", "promote"]
+    assert [entry["action"] for entry in json.loads(run("log", "--last", "2", "--json")[1])] == [
+        "rollback",
+        "promote",
+    ]
 
 
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
         (["list"], "expected --config FILE or --models DIR_OR_URL, found neither"),
-        (["list", "--models", "absent"], "absent: expected the folder that versions are pushed to, found none"),
+        (
+            ["list", "--models", "absent"],
+            "absent: expected the folder that versions are pushed to, found none",
+        ),
         (["list", "--models", "ftq://host/a"], "expected an address such as s3://bucket/folder"),
         (["canary", "--models", "."], "expected a version, or --stop"),
-        (["show", "7", "--models", "."], r"expected a version 7 (a number, or stable, canary, previous), found none"),
+        (
+            ["show", "7", "--models", "."],
+            r"expected a version 7 (a number, or stable, canary, previous), found none",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_told(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], text: str
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    text: str,
 ) -> None:
     code, printed = models(monkeypatch, capsys, *arguments)
     assert (code, text in printed) == (2, True)
@@ -84,6 +106,10 @@ def test_promote_and_rollback_import_no_tensorflow(root: Path) -> None:
     )
     folder = str(root / "sample" / "serving")
     ran = subprocess.run(
-        [sys.executable, "-c", code, folder], capture_output=True, text=True, check=True, cwd=REPOSITORY
+        [sys.executable, "-c", code, folder],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=REPOSITORY,
     )
     assert ran.stdout.strip() == "[]"

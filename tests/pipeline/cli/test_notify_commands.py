@@ -21,7 +21,9 @@ def mastery(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     return int(ended.value.code or 0)
 
 
-def test_a_test_message(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_test_message(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     with webhook() as chat:
         options = ["notify", "--config", str(CONFIG), "--set", f"notify.webhook.url={chat.url}"]
         assert mastery(monkeypatch, *options, "--test") == 0
@@ -37,13 +39,21 @@ def test_a_test_message_that_does_not_arrive(
     monkeypatch.setattr(delivery, "PAUSES", ())
     with webhook(500) as chat:
         code = mastery(
-            monkeypatch, "notify", "--config", str(CONFIG), "--test", "--set", f"notify.webhook.url={chat.url}"
+            monkeypatch,
+            "notify",
+            "--config",
+            str(CONFIG),
+            "--test",
+            "--set",
+            f"notify.webhook.url={chat.url}",
         )
     assert code == 2
     assert "mastery: notify.webhook: expected an answer 2xx, found 500" in capsys.readouterr().err
 
 
-def test_nowhere_to_send_to(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nowhere_to_send_to(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert mastery(monkeypatch, "notify", "--config", str(CONFIG), "--test") == 2
     assert "expected notify.webhook or notify.email, found neither" in capsys.readouterr().err
 
@@ -52,7 +62,14 @@ def test_a_run_that_cannot_start_is_told_of(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     with webhook() as chat:
-        options = ["--config", str(CONFIG), "--root", str(tmp_path), "--set", f"notify.webhook.url={chat.url}"]
+        options = [
+            "--config",
+            str(CONFIG),
+            "--root",
+            str(tmp_path),
+            "--set",
+            f"notify.webhook.url={chat.url}",
+        ]
         dated = f"data.events={tmp_path}/{{YYYY}}-{{MM}}-{{DD}}/events.csv"
         code = mastery(monkeypatch, "run", *options, "--set", dated, "--span", "last:7")
     assert code == 2

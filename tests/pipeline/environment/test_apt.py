@@ -12,7 +12,9 @@ import pytest
 from pipeline.environment import apt
 from pipeline.environment.errors import SetupError
 
-pytestmark = pytest.mark.skipif(not shutil.which("apt-get"), reason="apt is only on Debian, Ubuntu and their like")
+pytestmark = pytest.mark.skipif(
+    not shutil.which("apt-get"), reason="apt is only on Debian, Ubuntu and their like"
+)
 
 
 @pytest.fixture
@@ -48,7 +50,11 @@ def _build_package(tree: Path, folder: Path, architecture: str) -> Path:
     (tree / "usr" / "lib" / "hello.txt").write_text("hello")
     package = folder / "pool" / "greeting.deb"
     package.parent.mkdir(parents=True)
-    subprocess.run(["dpkg-deb", "--root-owner-group", "--build", tree, package], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        ["dpkg-deb", "--root-owner-group", "--build", tree, package],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
     return package
 
 
@@ -67,7 +73,12 @@ def workspace(tmp_path: Path) -> Path:
 def test_a_package_is_unpacked_and_not_installed(tmp_path: Path, workspace: Path) -> None:
     apt.unpack_packages("trixie", ["greeting"], tmp_path / "root", workspace)
     assert (tmp_path / "root" / "usr" / "lib" / "hello.txt").read_text() == "hello"
-    assert subprocess.run(["dpkg", "--status", "greeting"], capture_output=True, check=False).returncode == 1
+    assert (
+        subprocess.run(
+            ["dpkg", "--status", "greeting"], capture_output=True, check=False
+        ).returncode
+        == 1
+    )
 
 
 def test_a_package_that_is_not_what_the_index_says_is_refused(
@@ -112,16 +123,26 @@ def _system_sources(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("APT_CONFIG", str(tmp_path / "apt.conf"))
 
 
-def test_the_mirror_is_the_one_the_system_uses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("platform.freedesktop_os_release", lambda: {"ID": "debian", "VERSION_CODENAME": "bookworm"})
+def test_the_mirror_is_the_one_the_system_uses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "platform.freedesktop_os_release", lambda: {"ID": "debian", "VERSION_CODENAME": "bookworm"}
+    )
     lines = ["bookworm-security main", "bookworm contrib", "stable main", "bookworm main"]
-    sources = [f"deb http://mirror{number}.test/debian {line}\n" for number, line in enumerate(lines)]
+    sources = [
+        f"deb http://mirror{number}.test/debian {line}\n" for number, line in enumerate(lines)
+    ]
     _system_sources("".join(sources), tmp_path, monkeypatch)
     assert apt.mirror() == "http://mirror3.test/debian/"
 
 
-def test_without_a_source_for_the_system_the_error_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("platform.freedesktop_os_release", lambda: {"ID": "debian", "VERSION_CODENAME": "bookworm"})
+def test_without_a_source_for_the_system_the_error_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "platform.freedesktop_os_release", lambda: {"ID": "debian", "VERSION_CODENAME": "bookworm"}
+    )
     _system_sources("deb http://mirror.test/debian stable main\n", tmp_path, monkeypatch)
     with pytest.raises(SetupError, match="`bookworm main`"):
         apt.mirror()

@@ -26,7 +26,9 @@ ROOT = Path(__file__).resolve().parents[3]
 LOCK = ROOT / "requirements-gpu.lock"
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(bool(gpu_problems()), reason=f"TensorFlow has no CUDA here: {gpu_problems()}"),
+    pytest.mark.skipif(
+        bool(gpu_problems()), reason=f"TensorFlow has no CUDA here: {gpu_problems()}"
+    ),
 ]
 
 OPENED = {
@@ -70,13 +72,26 @@ def packages(request: pytest.FixtureRequest) -> Path:
 
     cache = request.config.cache.mkdir("cuda")
     venv = cache / hashlib.sha256(LOCK.read_bytes()).hexdigest()[:12]
-    target = venv / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
+    target = (
+        venv / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
+    )
     if not (target / "tensorflow").exists():
         for old in cache.iterdir():
             shutil.rmtree(old)
         uv = Uv(Path(sys.executable).parent / "uv")
         python = ("--python", sys.executable)
-        uv("pip", "install", *python, "--target", target, "--no-deps", "--require-hashes", "-r", LOCK, cwd=ROOT)
+        uv(
+            "pip",
+            "install",
+            *python,
+            "--target",
+            target,
+            "--no-deps",
+            "--require-hashes",
+            "-r",
+            LOCK,
+            cwd=ROOT,
+        )
         (target / "tensorflow").mkdir()  # itself no link: `tensorflow/..` has to be this folder
         for part in tensorflow.iterdir():
             (target / "tensorflow" / part.name).symlink_to(part)
@@ -110,7 +125,9 @@ def test_a_library_outside_of_the_run_path_would_be_noticed(packages: Path) -> N
 
 def test_the_libraries_find_what_they_open_themselves(packages: Path, tmp_path: Path) -> None:
     libraries = sorted((packages / "nvidia").glob("*/lib/*.so*"))
-    assert {"libcudnn_engines_runtime_compiled.so.9", "libnvrtc.so.12"} < {library.name for library in libraries}
+    assert {"libcudnn_engines_runtime_compiled.so.9", "libnvrtc.so.12"} < {
+        library.name for library in libraries
+    }
     driver = stand_in_for_the_driver(libraries, tmp_path)
     assert run(packages, "-c", LOAD, *libraries, LD_LIBRARY_PATH=str(driver.parent)) == ""
 
@@ -119,7 +136,9 @@ def test_the_libraries_find_what_they_open_themselves(packages: Path, tmp_path: 
     assert len(openers) == len(names)
     for library in openers:  # they open the compiler by its name, when they have a kernel to make
         found = subprocess.check_output(["readelf", "-d", library], text=True)
-        run_path = [library.parent / folder.strip("/") for folder in re.findall(r"\$ORIGIN([^:\]]*)", found)]
+        run_path = [
+            library.parent / folder.strip("/") for folder in re.findall(r"\$ORIGIN([^:\]]*)", found)
+        ]
         assert any((folder / "libnvrtc.so.12").exists() for folder in run_path), library
 
 
@@ -133,7 +152,9 @@ def stand_in_for_the_driver(libraries: list[Path], folder: Path) -> Path:
     driver = folder / "libcuda.so.1"
     compiler = shutil.which("c++") or "g++"
     subprocess.run(
-        [compiler, "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "-o", driver, source], check=True, cwd=folder
+        [compiler, "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "-o", driver, source],
+        check=True,
+        cwd=folder,
     )
     return driver
 
@@ -143,4 +164,6 @@ def test_tensorflow_finds_the_assembler_and_the_mathematics_of_the_wheels(packag
     wheel = packages / "nvidia" / "cuda_nvcc"
     assert assembler.samefile(wheel / "bin" / "ptxas")
     assert mathematics.samefile(wheel / "nvvm" / "libdevice" / "libdevice.10.bc")
-    assert "Cuda compilation tools, release 12" in subprocess.check_output([assembler, "--version"], text=True)
+    assert "Cuda compilation tools, release 12" in subprocess.check_output(
+        [assembler, "--version"], text=True
+    )

@@ -69,7 +69,9 @@ def test_a_gpu_that_tensorflow_does_not_see_is_said_with_the_reason(
     wanted: bool, state: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("components.gpu.gpus", lambda: ["NVIDIA A10"])
-    monkeypatch.setattr("components.gpu.why_unseen", lambda: ["CUDA's libraries are not installed. Do this"])
+    monkeypatch.setattr(
+        "components.gpu.why_unseen", lambda: ["CUDA's libraries are not installed. Do this"]
+    )
     found = findings.gpu(wanted=wanted)
     assert (found.state, found.found) == (state, "NVIDIA A10: TensorFlow does not see it")
     assert found.advice == "CUDA's libraries are not installed. Do this"
@@ -117,7 +119,9 @@ def test_a_folder_that_cannot_be_written_to_fails(tmp_path: Path) -> None:
     assert "--root" in found.advice
 
 
-@pytest.mark.parametrize(("bounds", "state"), [((0, 0), "ok"), ((0, 1e18), "warn"), ((1e18, 2e18), "FAIL")])
+@pytest.mark.parametrize(
+    ("bounds", "state"), [((0, 0), "ok"), ((0, 1e18), "warn"), ((1e18, 2e18), "FAIL")]
+)
 def test_little_disk_or_memory_is_said(
     bounds: tuple[float, float], state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

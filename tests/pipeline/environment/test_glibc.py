@@ -15,7 +15,8 @@ ASK = "import os, sys; print(os.confstr('CS_GNU_LIBC_VERSION') if sys.platform =
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"), [("glibc 2.36", (2, 36)), ("glibc 2.41\n", (2, 41)), ("glibc 2.4.1", (2, 4, 1))]
+    ("text", "expected"),
+    [("glibc 2.36", (2, 36)), ("glibc 2.41\n", (2, 41)), ("glibc 2.4.1", (2, 4, 1))],
 )
 def test_versions_are_numbers(text: str, expected: tuple[int, ...]) -> None:
     assert glibc.parse_version(text) == expected
@@ -23,7 +24,14 @@ def test_versions_are_numbers(text: str, expected: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize(
     ("version", "expected"),
-    [((2, 36), True), ((2, 37), True), ((2, 38), False), ((2, 41), False), ((3, 0), False), (None, False)],
+    [
+        ((2, 36), True),
+        ((2, 37), True),
+        ((2, 38), False),
+        ((2, 41), False),
+        ((3, 0), False),
+        (None, False),
+    ],
 )
 def test_only_a_glibc_older_than_the_wheels_needs_another(
     version: tuple[int, ...] | None, expected: bool, monkeypatch: pytest.MonkeyPatch
@@ -34,24 +42,35 @@ def test_only_a_glibc_older_than_the_wheels_needs_another(
 
 def test_child_processes_of_the_environment_have_a_new_enough_glibc() -> None:
     child = [sys.executable, "-c", ASK]
-    grandchild = [sys.executable, "-c", f"import subprocess, sys; subprocess.run([sys.executable, '-c', {ASK!r}])"]
+    grandchild = [
+        sys.executable,
+        "-c",
+        f"import subprocess, sys; subprocess.run([sys.executable, '-c', {ASK!r}])",
+    ]
     for command in (child, grandchild):
         printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         assert glibc.parse_version(printed) >= glibc.NEEDED
 
 
-def test_without_apt_it_says_what_else_would_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_apt_it_says_what_else_would_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(glibc, "glibc_version", lambda: (2, 34))
-    with pytest.raises(SetupError, match=r"need glibc 2\.38, this system has 2\.34 and no apt") as error:
+    with pytest.raises(
+        SetupError, match=r"need glibc 2\.38, this system has 2\.34 and no apt"
+    ) as error:
         glibc.give_own_glibc(tmp_path, Path(sys.executable), Path("patchelf"), tmp_path)
     assert "docker build" in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("script", "found"), [("echo 'lib.so: cannot open' >&2; exit 127", "cannot open"), ("echo glibc 2.36", "2.36")]
+    ("script", "found"),
+    [("echo 'lib.so: cannot open' >&2; exit 127", "cannot open"), ("echo glibc 2.36", "2.36")],
 )
-def test_an_interpreter_that_does_not_work_with_it_is_refused(script: str, found: str, tmp_path: Path) -> None:
+def test_an_interpreter_that_does_not_work_with_it_is_refused(
+    script: str, found: str, tmp_path: Path
+) -> None:
     python = tmp_path / "python"
     python.write_text(f"#!/bin/sh\n{script}\n")
     python.chmod(0o755)

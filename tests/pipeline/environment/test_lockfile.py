@@ -33,15 +33,26 @@ def test_names_no_host_and_no_folder(path: Path) -> None:
 
 def test_satisfies_everything_that_pyproject_asks_for() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    wanted = [Requirement(text) for text in project["project"]["dependencies"] + project["dependency-groups"]["dev"]]
+    wanted = [
+        Requirement(text)
+        for text in project["project"]["dependencies"] + project["dependency-groups"]["dev"]
+    ]
     locked = {pin.name: pin.version for pin in read_lock(LOCK)}
-    assert [str(item) for item in wanted if not item.specifier.contains(locked.get(item.name, "0"))] == []
+    assert [
+        str(item) for item in wanted if not item.specifier.contains(locked.get(item.name, "0"))
+    ] == []
 
 
 def test_cuda_s_libraries_fit_the_tensorflow_that_is_locked_and_are_nowhere_else() -> None:
     gpu = {pin.name: pin for pin in read_lock(GPU_LOCK)}
-    asked = [Requirement(text) for text in importlib.metadata.requires("tensorflow") or [] if "and-cuda" in text]
-    assert [str(item) for item in asked if not item.specifier.contains(gpu[item.name].version)] == []
+    asked = [
+        Requirement(text)
+        for text in importlib.metadata.requires("tensorflow") or []
+        if "and-cuda" in text
+    ]
+    assert [
+        str(item) for item in asked if not item.specifier.contains(gpu[item.name].version)
+    ] == []
     assert {*gpu} == {item.name for item in asked}
     assert all("x86_64" in pin.marker and "linux" in pin.marker for pin in gpu.values())
     assert not {*gpu} & {pin.name for pin in read_lock(LOCK)}
@@ -58,7 +69,10 @@ def test_a_block_is_read_with_its_marker_and_hashes(tmp_path: Path) -> None:
     one, two = read_lock(lock)
     assert (one.name, one.version, one.marker) == ("one", "1.0", "")
     assert (two.name, two.version, two.marker) == ("two", "2.0rc1", "python_full_version < '3.12'")
-    assert hashed_requirements(lock, "one") == "one==1.0 \\\n    --hash=sha256:aa \\\n    --hash=sha256:bb\n"
+    assert (
+        hashed_requirements(lock, "one")
+        == "one==1.0 \\\n    --hash=sha256:aa \\\n    --hash=sha256:bb\n"
+    )
 
 
 def test_a_line_that_pins_nothing_is_an_error(tmp_path: Path) -> None:

@@ -13,7 +13,9 @@ MAKE = shutil.which("make") or "make"
 
 def _make(*arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {"PATH": "/usr/bin:/bin"}
-    return subprocess.run([MAKE, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [MAKE, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
 
 
 def test_make_alone_lists_every_command() -> None:
@@ -31,7 +33,9 @@ def test_the_set_up_keeps_the_python_of_the_environment() -> None:
 
 
 def test_an_explicit_python_is_taken() -> None:
-    assert _make("--dry-run", "setup", "PYTHON=mine").stdout == "mine -m pipeline.environment.setup\n"
+    assert (
+        _make("--dry-run", "setup", "PYTHON=mine").stdout == "mine -m pipeline.environment.setup\n"
+    )
 
 
 def test_a_gpu_is_set_up_for_and_no_longer() -> None:

@@ -13,7 +13,9 @@ from pipeline.environment import preconditions
 from pipeline.environment.errors import SetupError
 
 
-@pytest.mark.parametrize(("uv", "ensurepip", "problems"), [(True, False, 0), (False, True, 0), (False, False, 1)])
+@pytest.mark.parametrize(
+    ("uv", "ensurepip", "problems"), [(True, False, 0), (False, True, 0), (False, False, 1)]
+)
 def test_either_uv_or_pip_has_to_be_there(
     uv: bool, ensurepip: bool, problems: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -35,7 +37,9 @@ def test_this_machine_has_everything_but_perhaps_a_compiler(tmp_path: Path) -> N
     assert [*problems, *preconditions.disk_problems(tmp_path, preconditions.DISK_BYTES)] == []
 
 
-@pytest.mark.parametrize(("version", "problems"), [((3, 10), 1), ((3, 11), 0), ((3, 13), 0), ((3, 14), 1)])
+@pytest.mark.parametrize(
+    ("version", "problems"), [((3, 10), 1), ((3, 11), 0), ((3, 13), 0), ((3, 14), 1)]
+)
 def test_pythons_outside_the_range_are_refused(
     version: tuple[int, int], problems: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -45,8 +49,12 @@ def test_pythons_outside_the_range_are_refused(
     assert all("expected 3.11 to 3.13" in text for text in found)
 
 
-@pytest.mark.parametrize(("system", "machine"), [("darwin", "x86_64"), ("win32", "AMD64"), ("linux", "riscv64")])
-def test_platforms_without_wheels_are_named(system: str, machine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("system", "machine"), [("darwin", "x86_64"), ("win32", "AMD64"), ("linux", "riscv64")]
+)
+def test_platforms_without_wheels_are_named(
+    system: str, machine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sys, "platform", system)
     monkeypatch.setattr(platform, "machine", lambda: machine)
     (problem,) = preconditions.platform_problems()
@@ -55,7 +63,8 @@ def test_platforms_without_wheels_are_named(system: str, machine: str, monkeypat
 
 
 @pytest.mark.parametrize(
-    ("system", "machine", "problems"), [("linux", "x86_64", 0), ("linux", "aarch64", 1), ("darwin", "arm64", 1)]
+    ("system", "machine", "problems"),
+    [("linux", "x86_64", 0), ("linux", "aarch64", 1), ("darwin", "arm64", 1)],
 )
 def test_platforms_that_tensorflow_has_no_cuda_for_are_told_so(
     system: str, machine: str, problems: int, monkeypatch: pytest.MonkeyPatch
@@ -74,7 +83,9 @@ def test_another_c_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "musl" in problem
 
 
-def test_everything_missing_is_listed_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_everything_missing_is_listed_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler -O2")
     monkeypatch.setattr(sysconfig, "get_path", lambda _: str(tmp_path))
     monkeypatch.setattr(preconditions, "DISK_BYTES", 10**18)

@@ -60,15 +60,22 @@ def test_packages_come_from_the_lock_checked_and_compiled(machine: Machine) -> N
     assert version.split()[1] == sys.version.split()[0]
 
 
-def test_without_development_only_dependencies_of_the_project_are_installed(machine: Machine) -> None:
+def test_without_development_only_dependencies_of_the_project_are_installed(
+    machine: Machine,
+) -> None:
     install = machine.set_up(dev=False)[0]
-    assert f"pip install --python {machine.root / '.venv' / 'bin' / 'python'} --require-hashes" in install
+    assert (
+        f"pip install --python {machine.root / '.venv' / 'bin' / 'python'} --require-hashes"
+        in install
+    )
     assert install.endswith(f"--constraints {machine.root / 'requirements.lock'} -r pyproject.toml")
 
 
 def test_cuda_s_libraries_come_from_a_lock_of_their_own(machine: Machine) -> None:
     sync = machine.set_up(gpu=True)[0]
-    assert sync.endswith(f"{machine.root / 'requirements.lock'} {machine.root / 'requirements-gpu.lock'}")
+    assert sync.endswith(
+        f"{machine.root / 'requirements.lock'} {machine.root / 'requirements-gpu.lock'}"
+    )
     install = machine.set_up(dev=False, gpu=True)[0]
     assert f"--constraints {machine.root / 'requirements-gpu.lock'}" in install
     assert install.endswith("--extra gpu")
@@ -92,7 +99,9 @@ def test_a_set_up_for_a_gpu_that_failed_is_finished_as_one(machine: Machine) -> 
     assert "requirements-gpu.lock" in machine.set_up()[0]
 
 
-def test_an_edited_lock_of_cuda_s_libraries_is_of_no_interest_without_them(machine: Machine) -> None:
+def test_an_edited_lock_of_cuda_s_libraries_is_of_no_interest_without_them(
+    machine: Machine,
+) -> None:
     machine.set_up()
     with (machine.root / "requirements-gpu.lock").open("a") as lock:
         lock.write("# edited\n")
@@ -121,7 +130,9 @@ def test_an_edited_tool_section_changes_nothing(machine: Machine) -> None:
     assert machine.set_up() == []
 
 
-def test_another_interpreter_makes_the_environment_anew(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_interpreter_makes_the_environment_anew(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     machine.set_up()
     kept = machine.root / ".venv" / "kept"
     kept.touch()
@@ -164,7 +175,9 @@ def test_a_machine_that_lacks_something_keeps_its_environment(
     assert (machine.root / ".venv" / setup.STAMP).exists()
 
 
-def test_an_older_python_is_told_its_version(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_older_python_is_told_its_version(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sys, "version_info", (3, 9, 0, "final", 0))
     with pytest.raises(SetupError, match=r"expected 3\.11 to 3\.13"):
         machine.set_up()

@@ -59,7 +59,9 @@ def pip_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """pip's configuration file, the only one that counts; uv has none and no variable is set."""
     for name in [name for name in os.environ if name.startswith(("PIP_", "UV_", "SSL_CERT"))]:
         monkeypatch.delenv(name)
-    python = _program(tmp_path / "python", f'cat "{tmp_path}/settings"')  # what `pip config list` prints
+    python = _program(
+        tmp_path / "python", f'cat "{tmp_path}/settings"'
+    )  # what `pip config list` prints
     monkeypatch.setattr(sys, "executable", str(python))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     (tmp_path / "settings").touch()
@@ -67,12 +69,16 @@ def pip_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_pips_index_and_certificates_become_uvs(pip_settings: Path) -> None:
-    pip_settings.write_text("global.index-url='https://mirror.test/simple'\nglobal.cert='/etc/ca.pem'\n")
+    pip_settings.write_text(
+        "global.index-url='https://mirror.test/simple'\nglobal.cert='/etc/ca.pem'\n"
+    )
     expected = {"UV_DEFAULT_INDEX": "https://mirror.test/simple", "SSL_CERT_FILE": "/etc/ca.pem"}
     assert _index_of_pip(dict(os.environ)) == expected
 
 
-def test_a_variable_goes_before_pips_file(pip_settings: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_variable_goes_before_pips_file(
+    pip_settings: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pip_settings.write_text("global.index-url='https://mirror.test/simple'\n")
     monkeypatch.setenv("PIP_INDEX_URL", "https://other.test/simple")
     assert _index_of_pip(dict(os.environ)) == {"UV_DEFAULT_INDEX": "https://other.test/simple"}

@@ -46,12 +46,18 @@ def compiled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     source.write_bytes(Path(__file__).with_name("compiled.yaml").read_bytes())
 
     def compile_pipeline(
-        config: Any, config_file: Path, output: Path, target: str = "kubeflow", settings: Sequence[str] = ()
+        config: Any,
+        config_file: Path,
+        output: Path,
+        target: str = "kubeflow",
+        settings: Sequence[str] = (),
     ) -> None:
         assert config.name == CONFIG["name"]
         assert config_file.is_file()
         assert all("=" in setting for setting in settings)
-        output.write_text(source.read_text().replace("image: example.org", f"image: {target}.example.org"))
+        output.write_text(
+            source.read_text().replace("image: example.org", f"image: {target}.example.org")
+        )
 
     compiler = types.ModuleType("pipeline.kubeflow.compile")
     compiler.compile_pipeline = compile_pipeline  # type: ignore[attr-defined]
@@ -71,7 +77,10 @@ Mastery = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def mastery(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], config: Path, compiled: Path
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    config: Path,
+    compiled: Path,
 ) -> Mastery:
     """Runs `mastery kubeflow ...` and returns exit code, standard output and standard error."""
     assert compiled.is_file()
@@ -79,7 +88,9 @@ def mastery(
     monkeypatch.setenv("COLUMNS", "200")
 
     def run(command: str, *arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["mastery", "kubeflow", command, "--config", str(config), *arguments])
+        monkeypatch.setattr(
+            sys, "argv", ["mastery", "kubeflow", command, "--config", str(config), *arguments]
+        )
         with pytest.raises(SystemExit) as ended:
             command_line.main()
         printed = capsys.readouterr()

@@ -16,7 +16,12 @@ from typing import Any
 
 import kfp_server_api
 
-_SCALARS: dict[str, tuple[type, ...]] = {"str": (str,), "bool": (bool,), "int": (int,), "datetime": (str,)}
+_SCALARS: dict[str, tuple[type, ...]] = {
+    "str": (str,),
+    "bool": (bool,),
+    "int": (int,),
+    "datetime": (str,),
+}
 _INT64 = {"max_concurrency"}  # text in the models; JSON of protocol buffers takes numbers as well
 _OPERATIONS = {1: "EQUALS"}  # of a filter, where it is sent as the enumeration's number
 
@@ -109,7 +114,9 @@ def _check(content: Any, kind: str, where: str) -> None:
         for key, item in content.items():
             _check(item, kind[5:-1].split(", ")[1], f"{where}.{key}")
     elif kind in _SCALARS:
-        _expect(content, _SCALARS[kind] + ((int,) if where.rpartition(".")[2] in _INT64 else ()), where)
+        _expect(
+            content, _SCALARS[kind] + ((int,) if where.rpartition(".")[2] in _INT64 else ()), where
+        )
     elif kind != "object":
         _check_model(content, getattr(kfp_server_api, kind), where)
 
@@ -117,7 +124,9 @@ def _check(content: Any, kind: str, where: str) -> None:
 def _check_model(content: Any, model: Any, where: str) -> None:
     if not model.openapi_types:  # an enumeration
         if content not in model.allowable_values:
-            raise ViolationError(f"{where}: expected one of {model.allowable_values}, found {content!r}")
+            raise ViolationError(
+                f"{where}: expected one of {model.allowable_values}, found {content!r}"
+            )
         return
     _expect(content, (dict,), where)
     kinds = {model.attribute_map[name]: kind for name, kind in model.openapi_types.items()}
@@ -130,7 +139,9 @@ def _check_model(content: Any, model: Any, where: str) -> None:
 
 def _expect(content: Any, types: tuple[type, ...], where: str) -> None:
     if not isinstance(content, types) or (isinstance(content, bool) and bool not in types):
-        raise ViolationError(f"{where}: expected {' or '.join(kind.__name__ for kind in types)}, found {content!r}")
+        raise ViolationError(
+            f"{where}: expected {' or '.join(kind.__name__ for kind in types)}, found {content!r}"
+        )
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,9 @@ from tests.pipeline.kubeflow.stand_in import START
 NEVER = datetime.fromtimestamp(0, UTC)  # what KFP writes where a time is not known yet
 
 
-def task(name: str, state: str, start: int, *, error: str | None = None) -> list[api.V2beta1PipelineTaskDetail]:
+def task(
+    name: str, state: str, start: int, *, error: str | None = None
+) -> list[api.V2beta1PipelineTaskDetail]:
     """Returns what KFP has of a task that started `start` seconds into the run: itself, its driver, its executor."""
     started = START + timedelta(seconds=start)
     ended = started + timedelta(seconds=30) if state in ("SUCCEEDED", "FAILED") else NEVER
@@ -26,7 +28,10 @@ def task(name: str, state: str, start: int, *, error: str | None = None) -> list
         error=reason,
     )
     driver = api.V2beta1PipelineTaskDetail(
-        task_id=f"{name}-driver", display_name=f"{name}-driver", state="SUCCEEDED", create_time=started
+        task_id=f"{name}-driver",
+        display_name=f"{name}-driver",
+        state="SUCCEEDED",
+        create_time=started,
     )
     itself = api.V2beta1PipelineTaskDetail(
         task_id=name,
@@ -35,7 +40,9 @@ def task(name: str, state: str, start: int, *, error: str | None = None) -> list
         create_time=started,
         start_time=started,
         end_time=ended,
-        child_tasks=[api.PipelineTaskDetailChildTask(task_id=executor.task_id, pod_name=f"algebra-x-{name}")],
+        child_tasks=[
+            api.PipelineTaskDetailChildTask(task_id=executor.task_id, pod_name=f"algebra-x-{name}")
+        ],
     )
     return [driver, executor, itself]
 
@@ -43,7 +50,9 @@ def task(name: str, state: str, start: int, *, error: str | None = None) -> list
 def tasks(*groups: list[api.V2beta1PipelineTaskDetail]) -> list[api.V2beta1PipelineTaskDetail]:
     """Returns the tasks of a run, with the steps that KFP puts around all of them."""
     around = [
-        api.V2beta1PipelineTaskDetail(task_id=name, display_name=name, state="RUNNING", create_time=START)
+        api.V2beta1PipelineTaskDetail(
+            task_id=name, display_name=name, state="RUNNING", create_time=START
+        )
         for name in ("root", "root-driver", "algebra-x")
     ]
     return [*around, *(item for group in groups for item in group)]

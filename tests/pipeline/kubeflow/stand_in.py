@@ -38,7 +38,9 @@ class StandIn:
     def __init__(self) -> None:
         self.token: str | None = None  # what requests have to bring
         self.multi_user = False
-        self.refuse: Callable[[str], RefusedError | None] = lambda _: None  # by the operation's name
+        self.refuse: Callable[[str], RefusedError | None] = lambda _: (
+            None
+        )  # by the operation's name
         self.page: bytes | None = None  # answered to everything, as a login page would be
         self.stages: list[Stage] = [("SUCCEEDED", [])]
         self.asked: list[str] = []  # names of operations, in order
@@ -50,13 +52,17 @@ class StandIn:
         self.schedules: dict[str, Any] = {}
         self._numbers = itertools.count(1)
 
-    def answer(self, operation: Operation, place: tuple[str, ...], query: dict[str, str], body: Any) -> Any:
+    def answer(
+        self, operation: Operation, place: tuple[str, ...], query: dict[str, str], body: Any
+    ) -> Any:
         """Returns the model that an operation answers with."""
         self.asked.append(operation.name)
         refusal = self.refuse(operation.name)
         if refusal:
             raise refusal
-        return getattr(self, operation.name)(*place, **({"body": body} if body is not None else {}), **query)
+        return getattr(self, operation.name)(
+            *place, **({"body": body} if body is not None else {}), **query
+        )
 
     def healthz_service_get_healthz(self) -> Any:
         return api.V2beta1GetHealthzResponse(multi_user=self.multi_user, pipeline_store="database")
@@ -82,7 +88,9 @@ class StandIn:
 
     def upload_pipeline_version(self, body: bytes, name: str, pipelineid: str) -> Any:
         self._get(self.pipelines, pipelineid)
-        if any((item.pipeline_id, item.name) == (pipelineid, name) for item in self.versions.values()):
+        if any(
+            (item.pipeline_id, item.name) == (pipelineid, name) for item in self.versions.values()
+        ):
             raise RefusedError(409, "Failed to create a pipeline version")
         spec, *platforms = yaml.safe_load_all(body)
         json_format.ParseDict(spec, pipeline_spec_pb2.PipelineSpec())
@@ -94,7 +102,9 @@ class StandIn:
             name=name,
             display_name=name,
             created_at=self._now(),
-            pipeline_spec={"pipeline_spec": spec, "platform_spec": platforms[0]} if platforms else spec,
+            pipeline_spec={"pipeline_spec": spec, "platform_spec": platforms[0]}
+            if platforms
+            else spec,
         )
         self.versions[version.pipeline_version_id] = version
         return version
@@ -102,7 +112,9 @@ class StandIn:
     # Experiments and runs
 
     def experiment_service_list_experiments(self, **query: str) -> Any:
-        return self._page(api.V2beta1ListExperimentsResponse, "experiments", self.experiments, query)
+        return self._page(
+            api.V2beta1ListExperimentsResponse, "experiments", self.experiments, query
+        )
 
     def experiment_service_create_experiment(self, body: Any) -> Any:
         body.experiment_id, body.created_at = self._id("experiment"), self._now()
@@ -131,7 +143,9 @@ class StandIn:
 
     def recurring_run_service_create_recurring_run(self, body: Any) -> Any:
         self._references(body)
-        if not 1 <= int(body.max_concurrency) <= 10 or len(body.trigger.cron_schedule.cron.split()) not in (5, 6):
+        if not 1 <= int(body.max_concurrency) <= 10 or len(
+            body.trigger.cron_schedule.cron.split()
+        ) not in (5, 6):
             raise RefusedError(400, "Invalid input error")
         body.recurring_run_id, body.created_at = self._id("schedule"), self._now()
         body.max_concurrency, body.status = str(body.max_concurrency), f"{body.mode}D"
@@ -139,7 +153,9 @@ class StandIn:
         return body
 
     def recurring_run_service_list_recurring_runs(self, **query: str) -> Any:
-        return self._page(api.V2beta1ListRecurringRunsResponse, "recurring_runs", self.schedules, query)
+        return self._page(
+            api.V2beta1ListRecurringRunsResponse, "recurring_runs", self.schedules, query
+        )
 
     def recurring_run_service_delete_recurring_run(self, schedule_id: str) -> Any:
         self._get(self.schedules, schedule_id)
@@ -170,11 +186,15 @@ class StandIn:
         found = [
             item
             for item in reversed(items.values())
-            if all(getattr(item, key).lower() == value.lower() for key, value in wanted.items())  # as MySQL compares
+            if all(
+                getattr(item, key).lower() == value.lower() for key, value in wanted.items()
+            )  # as MySQL compares
         ]
         start, size = int(query.get("page_token") or 0), int(query.get("page_size") or 20)
         following = str(start + size) if start + size < len(found) else None
-        return answer(**{field: found[start : start + size]}, total_size=len(found), next_page_token=following)
+        return answer(
+            **{field: found[start : start + size]}, total_size=len(found), next_page_token=following
+        )
 
     def _id(self, kind: str) -> str:
         return f"{kind}-{next(self._numbers)}"

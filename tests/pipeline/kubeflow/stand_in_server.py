@@ -9,7 +9,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from tests.pipeline.kubeflow.published_api import ViolationError, find_operation, read_model, write_model
+from tests.pipeline.kubeflow.published_api import (
+    ViolationError,
+    find_operation,
+    read_model,
+    write_model,
+)
 from tests.pipeline.kubeflow.stand_in import RefusedError, StandIn
 
 
@@ -42,7 +47,9 @@ class _Handler(BaseHTTPRequestHandler):
         except RefusedError as error:
             status, content = error.status, {"error": str(error), "code": 0, "message": str(error)}
         except Exception as error:  # whatever went wrong, the test has to know
-            stand_in.violations.append(f"{self.command} {self.path}: {type(error).__name__}: {error}")
+            stand_in.violations.append(
+                f"{self.command} {self.path}: {type(error).__name__}: {error}"
+            )
             status, content = 400, {"error": str(error), "code": 3, "message": str(error)}
         self._send(status, json.dumps(content).encode(), "application/json")
 
@@ -62,7 +69,9 @@ class _Handler(BaseHTTPRequestHandler):
             raise ViolationError(f"{operation.name} has no body, found {raw!r}")
         answer = stand_in.answer(operation, place, query, body)
         if answer is not None and type(answer).__name__ != operation.answer:
-            raise ViolationError(f"the stand-in itself is wrong: {operation.name} answers {operation.answer}")
+            raise ViolationError(
+                f"the stand-in itself is wrong: {operation.name} answers {operation.answer}"
+            )
         return answer
 
     def _file(self, raw: bytes, name: str) -> bytes:

@@ -51,7 +51,9 @@ def test_the_option_wins_over_the_environment_and_that_over_the_file(
 @pytest.mark.usefixtures("no_host")
 def test_no_host_at_all(mastery: Mastery) -> None:
     assert "kubeflow.host: expected the address of Kubeflow Pipelines" in refused(mastery)
-    assert "begins with http:// or https://, found 'cluster:8888'" in refused(mastery, "--host", "cluster:8888")
+    assert "begins with http:// or https://, found 'cluster:8888'" in refused(
+        mastery, "--host", "cluster:8888"
+    )
 
 
 @pytest.mark.usefixtures("no_host")
@@ -63,7 +65,9 @@ def test_a_host_that_nothing_answers_at(mastery: Mastery) -> None:
     assert "no such host name" in refused(mastery, "--host", "http://nowhere.invalid")
 
 
-def test_a_token_is_sent_and_never_shown(mastery: Mastery, cluster: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_token_is_sent_and_never_shown(
+    mastery: Mastery, cluster: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cluster.token = TOKEN
     assert "`kubeflow.token_env`" in refused(mastery)
     assert "expected a bearer token in $KFP_TOKEN, found none" in refused(
@@ -80,8 +84,13 @@ def test_a_token_is_sent_and_never_shown(mastery: Mastery, cluster: StandIn, mon
 
 
 def test_what_is_not_allowed(mastery: Mastery, cluster: StandIn) -> None:
-    cluster.refuse = lambda name: RefusedError(403, "no list on pipelines") if name.endswith("pipelines") else None
-    assert "you are not allowed to do this (403: no list on pipelines). Check `kubeflow.namespace`" in refused(mastery)
+    cluster.refuse = lambda name: (
+        RefusedError(403, "no list on pipelines") if name.endswith("pipelines") else None
+    )
+    assert (
+        "you are not allowed to do this (403: no list on pipelines). Check `kubeflow.namespace`"
+        in refused(mastery)
+    )
 
 
 def test_an_older_or_another_server(mastery: Mastery, cluster: StandIn) -> None:
@@ -91,7 +100,10 @@ def test_an_older_or_another_server(mastery: Mastery, cluster: StandIn) -> None:
 
 def test_a_login_page(mastery: Mastery, cluster: StandIn) -> None:
     cluster.page = b"<!doctype html><title>Log in</title>"
-    assert "answered with text/html; charset=utf-8, not with the API's JSON; most likely a login" in refused(mastery)
+    assert (
+        "answered with text/html; charset=utf-8, not with the API's JSON; most likely a login"
+        in refused(mastery)
+    )
 
 
 def test_a_server_of_several_users_wants_a_namespace(mastery: Mastery, cluster: StandIn) -> None:
@@ -100,7 +112,9 @@ def test_a_server_of_several_users_wants_a_namespace(mastery: Mastery, cluster: 
     assert mastery("schedule", "--cron", "0 3 * * *", "--namespace", "team-a")[0] == 0
     assert mastery("schedule", "--cron", "0 3 * * *", "--set", "kubeflow.namespace=team-a")[0] == 0
     assert mastery("list", "--namespace", "kubeflow")[0] == 0  # KFP's own word for "none given"
-    assert [item.namespace for item in (*cluster.pipelines.values(), *cluster.experiments.values())] == ["team-a"] * 2
+    assert [
+        item.namespace for item in (*cluster.pipelines.values(), *cluster.experiments.values())
+    ] == ["team-a"] * 2
 
 
 def test_a_login_page_in_between_starts_nothing(mastery: Mastery, cluster: StandIn) -> None:
@@ -115,7 +129,9 @@ def test_a_login_page_in_between_starts_nothing(mastery: Mastery, cluster: Stand
     assert "Started" not in out
 
 
-def test_a_certificate_of_an_authority_of_our_own(mastery: Mastery, server: Server, tmp_path: Path) -> None:
+def test_a_certificate_of_an_authority_of_our_own(
+    mastery: Mastery, server: Server, tmp_path: Path
+) -> None:
     certificate = self_signed(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
@@ -134,7 +150,9 @@ def self_signed(folder: Path) -> Path:
         x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
         .not_valid_before(today - timedelta(days=1))
         .not_valid_after(today + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False
+        )
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )

@@ -35,12 +35,16 @@ def compiled(folder: Path, *settings: str, target: Target = "kubeflow") -> list[
 
 def tasks_of(spec: dict[str, Any]) -> dict[str, Any]:
     dags = [spec["root"], *spec["components"].values()]
-    return {name: task for dag in dags for name, task in dag.get("dag", {}).get("tasks", {}).items()}
+    return {
+        name: task for dag in dags for name, task in dag.get("dag", {}).get("tasks", {}).items()
+    }
 
 
 def containers_of(spec: dict[str, Any]) -> dict[str, Any]:
     executors = spec["deploymentSpec"]["executors"]
-    return {name.removeprefix("exec-"): executor["container"] for name, executor in executors.items()}
+    return {
+        name.removeprefix("exec-"): executor["container"] for name, executor in executors.items()
+    }
 
 
 def platform_of(documents: list[dict[str, Any]]) -> dict[str, Any]:
@@ -49,7 +53,9 @@ def platform_of(documents: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("settings", [SETTINGS, ("kubeflow.tasks=single",)])
-def test_both_documents_are_what_kubeflow_s_protos_know(tmp_path: Path, settings: tuple[str, ...]) -> None:
+def test_both_documents_are_what_kubeflow_s_protos_know(
+    tmp_path: Path, settings: tuple[str, ...]
+) -> None:
     documents = compiled(tmp_path, *settings)
     spec = json_format.ParseDict(documents[0], pipeline_spec_pb2.PipelineSpec())
     assert spec.schema_version == "2.1.0"  # the one that open-source Kubeflow reads
@@ -135,11 +141,18 @@ def test_no_container_runs_as_root(tmp_path: Path) -> None:
         assert config["securityContext"] == {"runAsNonRoot": True}
 
 
-def test_the_report_is_written_before_a_failed_gate_turns_red_and_the_end_is_always_told(tmp_path: Path) -> None:
+def test_the_report_is_written_before_a_failed_gate_turns_red_and_the_end_is_always_told(
+    tmp_path: Path,
+) -> None:
     [spec, *_] = compiled(tmp_path)
     tasks = tasks_of(spec)
     assert "deliver" in tasks["gates"]["dependentTasks"]
-    assert tasks["gates"]["inputs"]["parameters"]["failed_gates"]["taskOutputParameter"]["producerTask"] == "judge"
+    assert (
+        tasks["gates"]["inputs"]["parameters"]["failed_gates"]["taskOutputParameter"][
+            "producerTask"
+        ]
+        == "judge"
+    )
     assert tasks["finish"]["triggerPolicy"]["strategy"] == "ALL_UPSTREAM_TASKS_COMPLETED"
 
 
@@ -158,7 +171,9 @@ def test_what_a_person_sees_has_kubeflow_s_own_kinds(tmp_path: Path) -> None:
 
 
 def test_a_file_for_vertex_ai_comes_from_the_same_dag(tmp_path: Path) -> None:
-    [spec] = compiled(tmp_path, *SETTINGS, target="vertex")  # no second document: that one is Kubernetes'
+    [spec] = compiled(
+        tmp_path, *SETTINGS, target="vertex"
+    )  # no second document: that one is Kubernetes'
     json_format.ParseDict(spec, pipeline_spec_pb2.PipelineSpec())
     assert {*tasks_of(spec)} == {*tasks_of(compiled(tmp_path, *SETTINGS)[0])}
     accelerator = containers_of(spec)["trainer"]["resources"]["accelerator"]
@@ -167,8 +182,13 @@ def test_a_file_for_vertex_ai_comes_from_the_same_dag(tmp_path: Path) -> None:
 
 def test_an_address_of_a_webhook_does_not_get_into_the_file(tmp_path: Path) -> None:
     file = tmp_path / "pipeline.yaml"
-    for setting in ("notify.webhook.url=https://chat/canary", "notify={webhook: {url: 'https://chat/canary'}}"):
-        with pytest.raises(ConfigError, match=r"--set notify[^ ]*: expected no address here") as told:
+    for setting in (
+        "notify.webhook.url=https://chat/canary",
+        "notify={webhook: {url: 'https://chat/canary'}}",
+    ):
+        with pytest.raises(
+            ConfigError, match=r"--set notify[^ ]*: expected no address here"
+        ) as told:
             compile_pipeline(load_config(SAMPLE, [setting]), SAMPLE, file, settings=[setting])
         assert "canary" not in str(told.value)
     assert not file.exists()
@@ -192,7 +212,11 @@ def test_containers_read_what_was_configured(tmp_path: Path) -> None:
     config = load_config(SAMPLE, settings)
     compile_pipeline(config, SAMPLE, tmp_path / "pipeline.yaml", settings=settings)
     [spec, *_] = yaml.safe_load_all((tmp_path / "pipeline.yaml").read_text(encoding="utf-8"))
-    given = [container["args"] for container in containers_of(spec).values() if "--config" in container["args"]]
+    given = [
+        container["args"]
+        for container in containers_of(spec).values()
+        if "--config" in container["args"]
+    ]
     assert len(given) > 3
     for arguments in given:
         read = [value for option, value in pairwise(arguments) if option == "--set"]

@@ -13,7 +13,9 @@ WINTER = datetime(2026, 1, 15, tzinfo=UTC)
 SUMMER = datetime(2026, 7, 15, tzinfo=UTC)
 
 
-def convert(expression: str, zone: str = "UTC", cluster_zone: str = "UTC", now: datetime = WINTER) -> KubeflowCron:
+def convert(
+    expression: str, zone: str = "UTC", cluster_zone: str = "UTC", now: datetime = WINTER
+) -> KubeflowCron:
     return convert_cron(expression, zone=zone, cluster_zone=cluster_zone, now=now)
 
 
@@ -73,7 +75,9 @@ def test_a_time_zone_without_clock_changes_is_moved_exactly() -> None:
 
 def test_a_time_zone_with_clock_changes_says_when_the_hour_moves() -> None:
     assert convert("0 3 * * *", "Europe/Zurich") == KubeflowCron("0 0 2 * * *", date(2026, 3, 29))
-    assert convert("0 3 * * *", "Europe/Zurich", now=SUMMER) == KubeflowCron("0 0 1 * * *", date(2026, 10, 25))
+    assert convert("0 3 * * *", "Europe/Zurich", now=SUMMER) == KubeflowCron(
+        "0 0 1 * * *", date(2026, 10, 25)
+    )
 
 
 def test_the_cluster_s_own_time_zone_is_left_as_it_is() -> None:
@@ -87,4 +91,6 @@ def test_what_one_expression_cannot_say_elsewhere_is_refused(expression: str) ->
 
 
 def test_an_unknown_time_zone_is_named() -> None:
-    assert "--timezone: expected a time zone such as Europe/Zurich, found 'CEST'" in wrong("0 3 * * *", "CEST")
+    assert "--timezone: expected a time zone such as Europe/Zurich, found 'CEST'" in wrong(
+        "0 3 * * *", "CEST"
+    )

@@ -11,7 +11,9 @@ from tests.pipeline.kubeflow.conftest import Mastery
 from tests.pipeline.kubeflow.stand_in import StandIn
 
 
-def test_versions_schedules_and_runs_the_newest_first(mastery: Mastery, cluster: StandIn, compiled: Path) -> None:
+def test_versions_schedules_and_runs_the_newest_first(
+    mastery: Mastery, cluster: StandIn, compiled: Path
+) -> None:
     mastery("schedule", "--cron", "0 3 * * *")
     mastery("schedule", "--pause")
     compiled.write_text(compiled.read_text().replace("mastery:1", "mastery:2"))
@@ -20,7 +22,9 @@ def test_versions_schedules_and_runs_the_newest_first(mastery: Mastery, cluster:
     listing = json.loads(mastery("list", "--json")[1])
     assert listing["pipeline_id"] in cluster.pipelines
     assert [item["id"] for item in listing["versions"]] == [*reversed(cluster.versions)]
-    assert [(item["cron"], item["enabled"]) for item in listing["schedules"]] == [("0 0 3 * * *", False)]
+    assert [(item["cron"], item["enabled"]) for item in listing["schedules"]] == [
+        ("0 0 3 * * *", False)
+    ]
     assert [item["id"] for item in listing["runs"]] == [*reversed(cluster.runs)]
 
     table = mastery("list")[1]
@@ -28,7 +32,9 @@ def test_versions_schedules_and_runs_the_newest_first(mastery: Mastery, cluster:
         assert item in table
 
 
-def test_an_id_is_never_cut(mastery: Mastery, cluster: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_id_is_never_cut(
+    mastery: Mastery, cluster: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
     mastery("run")
     [run] = cluster.runs.values()
     run.run_id = "0b9ad2e5-8d5f-4bb5-a5cf-7d6c3a5e0f11"  # as long as Kubeflow's

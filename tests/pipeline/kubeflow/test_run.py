@@ -17,18 +17,40 @@ PASSED = [
     ("PENDING", []),
     ("RUNNING", tasks(task("trainer", "RUNNING", 0))),
     ("RUNNING", tasks(task("trainer", "SUCCEEDED", 0), task("gates", "RUNNING", 31))),
-    ("SUCCEEDED", tasks(*(task(name, "SUCCEEDED", 31 * at) for at, name in enumerate(["trainer", "gates", "pusher"])))),
+    (
+        "SUCCEEDED",
+        tasks(
+            *(
+                task(name, "SUCCEEDED", 31 * at)
+                for at, name in enumerate(["trainer", "gates", "pusher"])
+            )
+        ),
+    ),
 ]
-TRAINER_FAILED = [("FAILED", tasks(task("trainer", "FAILED", 0, error="main: Error\n (exit code 137)")))]
+TRAINER_FAILED = [
+    ("FAILED", tasks(task("trainer", "FAILED", 0, error="main: Error\n (exit code 137)")))
+]
 GATE_FAILED = [
-    ("FAILED", tasks(task("trainer", "SUCCEEDED", 0), task("gates", "FAILED", 31, error="f1_macro 0.41 < 0.5")))
+    (
+        "FAILED",
+        tasks(
+            task("trainer", "SUCCEEDED", 0),
+            task("gates", "FAILED", 31, error="f1_macro 0.41 < 0.5"),
+        ),
+    )
 ]
 
 
-def test_a_run_has_its_parameters_experiment_and_version(mastery: Mastery, cluster: StandIn) -> None:
+def test_a_run_has_its_parameters_experiment_and_version(
+    mastery: Mastery, cluster: StandIn
+) -> None:
     account = ("--set", "kubeflow.service_account=trainer")
     code, out, err = mastery("run", "--param", "epochs=5", "--param", "note=2 of 3", *account)
-    [run], [version], [experiment] = cluster.runs.values(), cluster.versions.values(), cluster.experiments.values()
+    [run], [version], [experiment] = (
+        cluster.runs.values(),
+        cluster.versions.values(),
+        cluster.experiments.values(),
+    )
     assert (code, err) == (0, "")
     assert run.runtime_config.parameters == {"epochs": 5, "note": "2 of 3"}
     assert run.pipeline_version_reference.pipeline_version_id == version.pipeline_version_id
@@ -39,7 +61,9 @@ def test_a_run_has_its_parameters_experiment_and_version(mastery: Mastery, clust
     assert f"Started run {run.run_id}.\n" in out
 
 
-def test_the_experiment_of_the_configuration_is_made_once(mastery: Mastery, cluster: StandIn) -> None:
+def test_the_experiment_of_the_configuration_is_made_once(
+    mastery: Mastery, cluster: StandIn
+) -> None:
     for _ in range(2):
         mastery("run", "--set", "kubeflow.experiment=spring")
     assert [item.display_name for item in cluster.experiments.values()] == ["spring"]
@@ -55,7 +79,9 @@ def test_the_experiment_of_the_configuration_is_made_once(mastery: Mastery, clus
         ("epochs", "expected name=value"),
     ],
 )
-def test_a_wrong_parameter_starts_nothing(mastery: Mastery, cluster: StandIn, parameter: str, says: str) -> None:
+def test_a_wrong_parameter_starts_nothing(
+    mastery: Mastery, cluster: StandIn, parameter: str, says: str
+) -> None:
     code, _, err = mastery("run", "--param", parameter)
     assert code == 2
     assert says in err
@@ -66,8 +92,14 @@ def test_a_wrong_parameter_starts_nothing(mastery: Mastery, cluster: StandIn, pa
 @pytest.mark.parametrize(
     ("parameter", "says"),
     [
-        ("gates=[{metric: f2, min: 1}]", "--param gates, gates[0].metric: input should be 'accuracy'"),
-        ("gates=[{metric: f1_macro, min: .inf}]", "--param gates, gates[0].min: expected a finite number, found inf"),
+        (
+            "gates=[{metric: f2, min: 1}]",
+            "--param gates, gates[0].metric: input should be 'accuracy'",
+        ),
+        (
+            "gates=[{metric: f1_macro, min: .inf}]",
+            "--param gates, gates[0].min: expected a finite number, found inf",
+        ),
         (
             "gates=[{metric: auc, class: maybe, min: 0.5}]",
             "gates[0].class: expected one of ['no', 'yes'], found 'maybe'",
@@ -77,13 +109,21 @@ def test_a_wrong_parameter_starts_nothing(mastery: Mastery, cluster: StandIn, pa
         ("span=2026-11-20", "span 2026-11-20: expected {SPAN} or"),
     ],
 )
-@pytest.mark.parametrize("command", [("run",), ("schedule", "--cron", "0 3 * * *")], ids=["run", "schedule"])
+@pytest.mark.parametrize(
+    "command", [("run",), ("schedule", "--cron", "0 3 * * *")], ids=["run", "schedule"]
+)
 def test_a_parameter_that_the_containers_would_refuse_sends_nothing(
-    mastery: Mastery, cluster: StandIn, compiled: Path, command: tuple[str, ...], parameter: str, says: str
+    mastery: Mastery,
+    cluster: StandIn,
+    compiled: Path,
+    command: tuple[str, ...],
+    parameter: str,
+    says: str,
 ) -> None:
     declared = "      epochs:\n        defaultValue: 3.0\n        parameterType: NUMBER_INTEGER\n"
     texts = "".join(
-        f"      {name}:\n        defaultValue: ''\n        parameterType: STRING\n" for name in ("gates", "span")
+        f"      {name}:\n        defaultValue: ''\n        parameterType: STRING\n"
+        for name in ("gates", "span")
     )
     compiled.write_text(compiled.read_text().replace(declared, "".join([declared, *texts])))
     code, out, err = mastery(*command, "--param", parameter)
@@ -129,20 +169,30 @@ def test_how_a_run_ends_is_the_exit_code(
 
 def test_following_outlives_a_server_that_restarts(mastery: Mastery, cluster: StandIn) -> None:
     cluster.stages = [*PASSED]
-    refusals = [None, RefusedError(503, "no healthy upstream"), RefusedError(503, "no healthy upstream")]
-    cluster.refuse = lambda name: refusals.pop() if refusals and name == "run_service_get_run" else None
+    refusals = [
+        None,
+        RefusedError(503, "no healthy upstream"),
+        RefusedError(503, "no healthy upstream"),
+    ]
+    cluster.refuse = lambda name: (
+        refusals.pop() if refusals and name == "run_service_get_run" else None
+    )
     assert mastery("run", "--wait")[0] == 0
 
 
 def test_following_ends_where_the_token_does(mastery: Mastery, cluster: StandIn) -> None:
-    cluster.refuse = lambda name: RefusedError(401, "expired") if name == "run_service_get_run" else None
+    cluster.refuse = lambda name: (
+        RefusedError(401, "expired") if name == "run_service_get_run" else None
+    )
     code, out, err = mastery("run", "--wait")
     assert code == 2
     assert "Started run" in out
     assert "authentication required (401: expired)" in err
 
 
-def test_an_interrupt_leaves_the_run_alone(mastery: Mastery, cluster: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_leaves_the_run_alone(
+    mastery: Mastery, cluster: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def interrupt(_: float) -> None:
         raise KeyboardInterrupt
 
@@ -179,7 +229,9 @@ def test_the_status_as_json(mastery: Mastery, cluster: StandIn) -> None:
     assert status["tasks"][1]["error"] == "f1_macro 0.41 < 0.5"
 
 
-def test_the_status_of_a_version_that_is_gone_has_the_tasks_that_started(mastery: Mastery, cluster: StandIn) -> None:
+def test_the_status_of_a_version_that_is_gone_has_the_tasks_that_started(
+    mastery: Mastery, cluster: StandIn
+) -> None:
     mastery("run")
     cluster.versions.clear()
     cluster.stages = [("RUNNING", tasks(task("trainer", "RUNNING", 0))[1:])]
@@ -195,18 +247,29 @@ def test_the_status_of_no_run(mastery: Mastery, cluster: StandIn) -> None:
     assert not cluster.runs
 
 
-def test_a_file_of_kfp_s_own_compiler_is_read(mastery: Mastery, cluster: StandIn, compiled: Path) -> None:
+def test_a_file_of_kfp_s_own_compiler_is_read(
+    mastery: Mastery, cluster: StandIn, compiled: Path
+) -> None:
     compiler.Compiler().compile(algebra, str(compiled))
     assert "--param epochs=VALUE: this parameter has no default" in mastery("run")[2]
     # The trainer by its key in the file, the others by their names: Kubeflow's versions differ in which they tell.
     started = ["node-2", "Pusher", "Finish"]
     waits = ("RUNNING", tasks())
-    cluster.stages = [waits, ("SUCCEEDED", tasks(*(task(name, "SUCCEEDED", at) for at, name in enumerate(started))))]
-    code, out, _ = mastery("run", "--wait", "--param", "epochs=2", "--param", "rate=1", "--param", 'tags=["b"]')
+    cluster.stages = [
+        waits,
+        ("SUCCEEDED", tasks(*(task(name, "SUCCEEDED", at) for at, name in enumerate(started)))),
+    ]
+    code, out, _ = mastery(
+        "run", "--wait", "--param", "epochs=2", "--param", "rate=1", "--param", 'tags=["b"]'
+    )
     [run] = cluster.runs.values()
     assert code == 0
     assert run.runtime_config.parameters == {"epochs": 2, "rate": 1, "tags": ["b"]}
-    assert [line.split()[-1] for line in out.splitlines() if line.startswith("✓")] == ["Trainer", "Pusher", "Finish"]
+    assert [line.split()[-1] for line in out.splitlines() if line.startswith("✓")] == [
+        "Trainer",
+        "Pusher",
+        "Finish",
+    ]
     cluster.stages = [waits]
     status = json.loads(mastery("status", run.run_id, "--json")[1])
     assert [(item["name"], item["state"]) for item in status["tasks"]] == [

@@ -25,11 +25,15 @@ def test_a_schedule_neither_overlaps_nor_catches_up(mastery: Mastery, cluster: S
     assert f'Scheduled algebra ({made.recurring_run_id}): "0 0 3 * * *" in UTC' in out
 
 
-def test_a_schedule_of_the_same_name_is_replaced_after_the_new_one_is_there(mastery: Mastery, cluster: StandIn) -> None:
+def test_a_schedule_of_the_same_name_is_replaced_after_the_new_one_is_there(
+    mastery: Mastery, cluster: StandIn
+) -> None:
     mastery("schedule", "--cron", "0 3 * * *")
     [old] = cluster.schedules
     cluster.asked.clear()
-    code, out, _ = mastery("schedule", "--cron", "30 4 * * *", "--set", "kubeflow.experiment=another")
+    code, out, _ = mastery(
+        "schedule", "--cron", "30 4 * * *", "--set", "kubeflow.experiment=another"
+    )
     [new] = cluster.schedules.values()
     assert code == 0
     assert new.trigger.cron_schedule.cron == "0 30 4 * * *"
@@ -37,20 +41,28 @@ def test_a_schedule_of_the_same_name_is_replaced_after_the_new_one_is_there(mast
     assert f"Replaced schedule algebra ({old})" in out
 
 
-def test_a_schedule_that_cannot_be_made_leaves_the_old_one(mastery: Mastery, cluster: StandIn) -> None:
+def test_a_schedule_that_cannot_be_made_leaves_the_old_one(
+    mastery: Mastery, cluster: StandIn
+) -> None:
     mastery("schedule", "--cron", "0 3 * * *")
     before = dict(cluster.schedules)
-    cluster.refuse = lambda name: RefusedError(500, "database is locked") if name == CREATE else None
+    cluster.refuse = lambda name: (
+        RefusedError(500, "database is locked") if name == CREATE else None
+    )
     code, _, err = mastery("schedule", "--cron", "30 4 * * *")
     assert code == 2
     assert "database is locked" in err
     assert cluster.schedules == before
 
 
-def test_an_old_schedule_that_cannot_be_deleted_is_named(mastery: Mastery, cluster: StandIn) -> None:
+def test_an_old_schedule_that_cannot_be_deleted_is_named(
+    mastery: Mastery, cluster: StandIn
+) -> None:
     mastery("schedule", "--cron", "0 3 * * *")
     [old] = cluster.schedules
-    cluster.refuse = lambda name: RefusedError(500, "database is locked") if name == DELETE else None
+    cluster.refuse = lambda name: (
+        RefusedError(500, "database is locked") if name == DELETE else None
+    )
     code, _, err = mastery("schedule", "--cron", "30 4 * * *")
     assert code == 2
     assert f"the one before it, {old}, could not be deleted and runs as well" in err
@@ -83,7 +95,9 @@ def test_pause_resume_delete(mastery: Mastery, cluster: StandIn) -> None:
 
 def test_a_time_zone_is_moved_to_the_cluster_s(mastery: Mastery, cluster: StandIn) -> None:
     mastery("schedule", "--cron", "0 3 * * *", "--timezone", "Asia/Kolkata")
-    _, out, _ = mastery("schedule", "--cron", "0 3 * * *", "--timezone", "Europe/Zurich", "--name", "zurich")
+    _, out, _ = mastery(
+        "schedule", "--cron", "0 3 * * *", "--timezone", "Europe/Zurich", "--name", "zurich"
+    )
     expressions = [item.trigger.cron_schedule.cron for item in cluster.schedules.values()]
     assert expressions[0] == "0 30 21 * * *"
     assert expressions[1] in ("0 0 1 * * *", "0 0 2 * * *")  # summer, winter
@@ -96,7 +110,10 @@ def test_a_time_zone_is_moved_to_the_cluster_s(mastery: Mastery, cluster: StandI
         (["--cron", "0 0 3 * * *"], "expected five fields"),
         (["--cron", "0 25 * * *"], "hour: expected 0 to 23"),
         (["--cron", "0 3 * * *", "--timezone", "Zurich"], "expected a time zone such as"),
-        (["--cron", "0 3 * * *", "--delete"], "expected one of --cron, --pause, --resume and --delete"),
+        (
+            ["--cron", "0 3 * * *", "--delete"],
+            "expected one of --cron, --pause, --resume and --delete",
+        ),
         ([], "expected one of --cron"),
     ],
 )

@@ -36,7 +36,9 @@ def test_operations_are_read_from_the_published_client() -> None:
 
 
 def test_a_model_goes_there_and_back() -> None:
-    assert write_model(read_model(SCHEDULE, "V2beta1RecurringRun")) == SCHEDULE | {"max_concurrency": "1"}
+    assert write_model(read_model(SCHEDULE, "V2beta1RecurringRun")) == SCHEDULE | {
+        "max_concurrency": "1"
+    }
 
 
 @pytest.mark.parametrize(
@@ -46,7 +48,10 @@ def test_a_model_goes_there_and_back() -> None:
         ({"no_catchup": "true"}, "no_catchup: expected bool, found 'true'"),
         ({"display_name": 3}, "display_name: expected str, found 3"),
         ({"mode": "ON"}, "mode: expected one of"),
-        ({"trigger": {"cron_schedule": {"crontab": "* * * * *"}}}, "V2beta1CronSchedule has no such field"),
+        (
+            {"trigger": {"cron_schedule": {"crontab": "* * * * *"}}},
+            "V2beta1CronSchedule has no such field",
+        ),
         ({"trigger": "0 0 3 * * *"}, "trigger: expected dict"),
     ],
 )

@@ -23,11 +23,16 @@ def test_an_unchanged_pipeline_is_not_uploaded_again(mastery: Mastery, cluster: 
     cluster.asked.clear()
     code, out, _ = mastery("submit")
     [version] = cluster.versions.values()
-    assert (code, out) == (0, f"Unchanged: version {version.name} of pipeline algebra is there already.\n")
+    assert (code, out) == (
+        0,
+        f"Unchanged: version {version.name} of pipeline algebra is there already.\n",
+    )
     assert "upload_pipeline_version" not in cluster.asked
 
 
-def test_a_changed_pipeline_is_a_second_version(mastery: Mastery, cluster: StandIn, compiled: Path) -> None:
+def test_a_changed_pipeline_is_a_second_version(
+    mastery: Mastery, cluster: StandIn, compiled: Path
+) -> None:
     mastery("submit")
     compiled.write_text(compiled.read_text().replace("mastery:1", "mastery:2"))
     code, out, _ = mastery("submit")
@@ -46,7 +51,9 @@ def test_a_pipeline_that_differs_in_capitals_is_another(mastery: Mastery, cluste
     assert [item.display_name for item in cluster.pipelines.values()] == ["Algebra", "algebra"]
 
 
-def test_somebody_who_uploads_the_same_at_once_is_no_error(mastery: Mastery, cluster: StandIn) -> None:
+def test_somebody_who_uploads_the_same_at_once_is_no_error(
+    mastery: Mastery, cluster: StandIn
+) -> None:
     mastery("submit")
     [version] = cluster.versions.values()
     listed = cluster.pipeline_service_list_pipeline_versions
@@ -55,11 +62,16 @@ def test_somebody_who_uploads_the_same_at_once_is_no_error(mastery: Mastery, clu
         lambda *place, **query: hidden.pop() if hidden else listed(*place, **query)
     )
     code, out, _ = mastery("submit")
-    assert (code, out) == (0, f"Unchanged: version {version.name} of pipeline algebra is there already.\n")
+    assert (code, out) == (
+        0,
+        f"Unchanged: version {version.name} of pipeline algebra is there already.\n",
+    )
 
 
 def test_a_refused_file_is_told_in_the_server_s_words(mastery: Mastery, cluster: StandIn) -> None:
-    cluster.refuse = lambda name: RefusedError(400, "Unknown template format") if "upload" in name else None
+    cluster.refuse = lambda name: (
+        RefusedError(400, "Unknown template format") if "upload" in name else None
+    )
     code, _, err = mastery("submit")
     assert code == 2
     assert "refused the request (400: Unknown template format)" in err

@@ -25,7 +25,11 @@ def gate(text: str) -> dict[str, object]:
     [
         (
             "DataGate",
-            {"anomalies": [{"split": "train", "column": HOSTILE, "expected": HOSTILE, "found": HOSTILE}]},
+            {
+                "anomalies": [
+                    {"split": "train", "column": HOSTILE, "expected": HOSTILE, "found": HOSTILE}
+                ]
+            },
             f"| train | {SHOWN} | {SHOWN} | {SHOWN} |",
         ),
         ("Evaluator", gate(HOSTILE), f"| {SHOWN} |"),
@@ -41,5 +45,7 @@ def test_what_a_node_says_of_a_log_is_text(node: str, told: dict[str, object], l
 
 
 def test_the_error_of_a_run_is_text() -> None:
-    record = RunRecord(run="r1", name="algebra", started=datetime.now(UTC), state="failed", error=HOSTILE)
+    record = RunRecord(
+        run="r1", name="algebra", started=datetime.now(UTC), state="failed", error=HOSTILE
+    )
     assert SHOWN in summarise_run(record).splitlines()

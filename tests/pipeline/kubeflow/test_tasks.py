@@ -21,7 +21,13 @@ def configure(*settings: str) -> Config:
 def test_light_neighbours_share_a_container_and_the_trainer_has_a_gpu_of_its_own() -> None:
     tasks = {task.name: task for task in plan_tasks(configure())}
     assert [*tasks] == ["data", "prepare", "trainer", "judge", "deliver"]
-    assert tasks["data"].nodes == ("ExampleGen", "StatisticsGen", "ImportSchemaGen", "ExampleValidator", "DataGate")
+    assert tasks["data"].nodes == (
+        "ExampleGen",
+        "StatisticsGen",
+        "ImportSchemaGen",
+        "ExampleValidator",
+        "DataGate",
+    )
     assert [name for name, task in tasks.items() if task.resources.gpu] == ["trainer"]
 
 
@@ -30,7 +36,10 @@ def images(*settings: str) -> dict[str, str]:
 
 
 def test_a_task_that_asks_for_a_gpu_gets_the_image_with_cuda() -> None:
-    assert images() == {**dict.fromkeys(["data", "prepare", "judge", "deliver"], "mastery"), "trainer": "mastery-gpu"}
+    assert images() == {
+        **dict.fromkeys(["data", "prepare", "judge", "deliver"], "mastery"),
+        "trainer": "mastery-gpu",
+    }
     named = images("kubeflow.image=registry.example:5000/mastery:1.4")
     assert named["trainer"] == "registry.example:5000/mastery:1.4-gpu"
     assert images(f"kubeflow.gpu_image=other@{DIGEST}")["trainer"] == f"other@{DIGEST}"
@@ -40,11 +49,16 @@ def test_an_image_of_its_own_wins_and_without_a_gpu_there_is_one_image() -> None
     own = images("kubeflow.nodes={Trainer: {gpu: {}, image: mine}}", "kubeflow.gpu_image=other")
     assert own["trainer"] == "mine"
     assert set(images("kubeflow.nodes={}").values()) == {"mastery"}
-    assert set(images(f"kubeflow.image=mastery@{DIGEST}", "kubeflow.nodes={}").values()) == {f"mastery@{DIGEST}"}
+    assert set(images(f"kubeflow.image=mastery@{DIGEST}", "kubeflow.nodes={}").values()) == {
+        f"mastery@{DIGEST}"
+    }
 
 
 def test_after_a_digest_no_image_for_gpus_can_be_named() -> None:
-    with pytest.raises(ConfigError, match=r"kubeflow\.gpu_image: expected the image for task trainer.*mastery@sha256"):
+    with pytest.raises(
+        ConfigError,
+        match=r"kubeflow\.gpu_image: expected the image for task trainer.*mastery@sha256",
+    ):
         images(f"kubeflow.image=mastery@{DIGEST}")
 
 
@@ -65,7 +79,9 @@ def test_a_node_with_settings_of_its_own_leaves_its_neighbours() -> None:
     assert tasks[1].resources.cpu == "2"  # what is not said stays common
 
 
-@pytest.mark.parametrize("settings", [(), ("kubeflow.tasks=single",), ("kubeflow.nodes={Evaluator: {cpu: 1}}",)])
+@pytest.mark.parametrize(
+    "settings", [(), ("kubeflow.tasks=single",), ("kubeflow.nodes={Evaluator: {cpu: 1}}",)]
+)
 def test_every_node_runs_once_in_the_order_of_the_dag(settings: tuple[str, ...]) -> None:
     tasks = plan_tasks(configure(*settings))
     assert [node for task in tasks for node in task.nodes] == [*NODES]
@@ -74,7 +90,9 @@ def test_every_node_runs_once_in_the_order_of_the_dag(settings: tuple[str, ...])
 
 
 def test_an_unknown_node_is_named() -> None:
-    with pytest.raises(ConfigError, match=r"kubeflow\.nodes: expected names among ExampleGen, .*found Trianer"):
+    with pytest.raises(
+        ConfigError, match=r"kubeflow\.nodes: expected names among ExampleGen, .*found Trianer"
+    ):
         plan_tasks(configure("kubeflow.nodes={Trianer: {cpu: 1}}"))
 
 

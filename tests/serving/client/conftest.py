@@ -22,7 +22,10 @@ CONFIG = Config.model_validate(
         "data": {"events": "none", "outcomes": "none", "max_cold_start_share": 0.9},
         "schema": "none.pbtxt",
         "label": {"column": "mastery", "classes": CLASSES},
-        "steps": {"max_steps": 4, "features": {"event_type": {"type": "categorical"}, "correct": {"type": "numeric"}}},
+        "steps": {
+            "max_steps": 4,
+            "features": {"event_type": {"type": "categorical"}, "correct": {"type": "numeric"}},
+        },
         "context": {"level": {"type": "numeric"}},
         "prior": {"group_by": ["unit_id"]},
         "evaluation": {"slices": ["gender"]},
@@ -87,7 +90,9 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     outcomes = pl.DataFrame(
         {
-            "learner_id": [f"l{row % 11}" for row in range(44)],  # two of the learners have no event
+            "learner_id": [
+                f"l{row % 11}" for row in range(44)
+            ],  # two of the learners have no event
             "unit_id": [f"unit-{row % 2}" for row in range(44)],
             "as_of": [(start + timedelta(days=1 + row // 22)).isoformat() for row in range(44)],
             "level": [None if row % 6 == 0 else row % 4 for row in range(44)],

@@ -48,7 +48,9 @@ def serve(model: Path) -> Iterator[Server]:
     server = Server()
 
     def run(examples: list[bytes]) -> dict[str, Any]:
-        found: dict[str, Any] = loaded.signatures["serving_default"](examples=tf.constant(examples, tf.string))
+        found: dict[str, Any] = loaded.signatures["serving_default"](
+            examples=tf.constant(examples, tf.string)
+        )
         return found
 
     rest = ThreadingHTTPServer(("127.0.0.1", 0), _handler(run, server))
@@ -84,7 +86,14 @@ def _handler(run: Any, server: Server) -> type[BaseHTTPRequestHandler]:
                 self._send(refusal, {"error": "not now"})
                 return
             answers = run([base64.b64decode(item["b64"]) for item in body["inputs"]["examples"]])
-            self._send(200, {"outputs": {name: _plain(value.numpy().tolist()) for name, value in answers.items()}})
+            self._send(
+                200,
+                {
+                    "outputs": {
+                        name: _plain(value.numpy().tolist()) for name, value in answers.items()
+                    }
+                },
+            )
 
         def _send(self, status: int, body: object) -> None:
             content = json.dumps(body).encode()
@@ -107,7 +116,9 @@ def _plain(value: Any) -> Any:
 
 def _servicer(run: Any, server: Server) -> prediction_service_pb2_grpc.PredictionServiceServicer:
     class Servicer(prediction_service_pb2_grpc.PredictionServiceServicer):  # type: ignore[misc]
-        def Predict(self, request: predict_pb2.PredictRequest, context: grpc.ServicerContext) -> Any:
+        def Predict(
+            self, request: predict_pb2.PredictRequest, context: grpc.ServicerContext
+        ) -> Any:
             server.asked.append(request.model_spec)
             server.tokens.append(dict(context.invocation_metadata()).get("authorization"))
             if server.refuse:

@@ -23,14 +23,24 @@ def example() -> bytes:
     import tensorflow as tf
 
     number = tf.train.Feature(int64_list=tf.train.Int64List(value=[0]))
-    return bytes(tf.train.Example(features=tf.train.Features(feature={"num_steps": number})).SerializeToString())
+    return bytes(
+        tf.train.Example(
+            features=tf.train.Features(feature={"num_steps": number})
+        ).SerializeToString()
+    )
 
 
 @pytest.mark.parametrize(
     ("way", "refusals"),
-    [("rest", [503, 429]), ("rest", ["break off", "break off"]), ("grpc", ["UNAVAILABLE", "UNAVAILABLE"])],
+    [
+        ("rest", [503, 429]),
+        ("rest", ["break off", "break off"]),
+        ("grpc", ["UNAVAILABLE", "UNAVAILABLE"]),
+    ],
 )
-def test_a_busy_server_is_asked_again(server: Server, example: bytes, way: str, refusals: list[Any]) -> None:
+def test_a_busy_server_is_asked_again(
+    server: Server, example: bytes, way: str, refusals: list[Any]
+) -> None:
     server.refuse.extend(refusals)
     with connect(getattr(server, way), "small", retry=QUICK) as client:
         [answer] = client.predict([example])
@@ -41,11 +51,16 @@ def test_a_busy_server_is_asked_again(server: Server, example: bytes, way: str, 
 
 
 @pytest.mark.parametrize(("way", "refusal"), [("rest", 503), ("grpc", "UNAVAILABLE")])
-def test_at_last_it_gives_up_and_says_what_it_heard(server: Server, example: bytes, way: str, refusal: Any) -> None:
+def test_at_last_it_gives_up_and_says_what_it_heard(
+    server: Server, example: bytes, way: str, refusal: Any
+) -> None:
     server.refuse.extend([refusal] * 9)
     with (
         connect(getattr(server, way), "small", retry=QUICK) as client,
-        pytest.raises(PredictError, match=r"not now.* Tried 3 times within a deadline of 10 s; is the server up"),
+        pytest.raises(
+            PredictError,
+            match=r"not now.* Tried 3 times within a deadline of 10 s; is the server up",
+        ),
     ):
         client.predict([example])
     assert len(server.asked) == 3
@@ -56,7 +71,9 @@ def test_at_last_it_gives_up_and_says_what_it_heard(server: Server, example: byt
     [("rest", 400), ("rest", 404), ("rest", 500), ("grpc", "INVALID_ARGUMENT"), ("grpc", "NOT_FOUND"),
      ("grpc", "INTERNAL")],
 )  # fmt: skip
-def test_a_request_that_is_wrong_is_sent_once(server: Server, example: bytes, way: str, refusal: Any) -> None:
+def test_a_request_that_is_wrong_is_sent_once(
+    server: Server, example: bytes, way: str, refusal: Any
+) -> None:
     server.refuse.append(refusal)
     with (
         connect(getattr(server, way), "small", label="canary") as client,
@@ -82,7 +99,10 @@ def test_a_server_that_never_answers_is_left_at_the_deadline(scheme: str, exampl
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         address = f"{scheme}://127.0.0.1:{silent.getsockname()[1]}"
-        with connect(address, "small", retry=Retry(deadline=0.2)) as client, pytest.raises(PredictError):
+        with (
+            connect(address, "small", retry=Retry(deadline=0.2)) as client,
+            pytest.raises(PredictError),
+        ):
             client.predict([example])
 
 
@@ -148,16 +168,22 @@ def test_a_version_and_a_label_are_one_too_many() -> None:
 
 
 def test_a_number_is_an_answer_too() -> None:
-    assert read_answers({"prediction": [0.5], "basis": ["prior"]}, 1) == [Answer("prior", prediction=0.5)]
+    assert read_answers({"prediction": [0.5], "basis": ["prior"]}, 1) == [
+        Answer("prior", prediction=0.5)
+    ]
 
 
 def test_an_answer_that_is_not_whole_is_refused() -> None:
-    with pytest.raises(PredictError, match="expected 2 answers in each of prediction, basis, found"):
+    with pytest.raises(
+        PredictError, match="expected 2 answers in each of prediction, basis, found"
+    ):
         read_answers({"prediction": [0.5, 1.0], "basis": ["prior"]}, 2)
 
 
 @pytest.mark.parametrize("way", ["rest", "grpc"])
-def test_many_examples_go_in_requests_that_a_server_takes(server: Server, example: bytes, way: str) -> None:
+def test_many_examples_go_in_requests_that_a_server_takes(
+    server: Server, example: bytes, way: str
+) -> None:
     with connect(getattr(server, way), "small", batch=10) as client:
         assert len(client.predict([example] * 44)) == 44
     assert len(server.asked) == 5

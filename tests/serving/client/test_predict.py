@@ -25,7 +25,9 @@ KEYS = ["learner_id", "unit_id", "as_of"]
 
 
 @pytest.fixture(scope="session")
-def evaluated(small_model: Path, log: Path, tmp_path_factory: pytest.TempPathFactory) -> pl.DataFrame:
+def evaluated(
+    small_model: Path, log: Path, tmp_path_factory: pytest.TempPathFactory
+) -> pl.DataFrame:
     """The Evaluator's predictions for the labelled log."""
     update = {"events": [str(log / "events.csv")], "outcomes": [str(log / "outcomes.csv")]}
     config = CONFIG.model_copy(update={"data": CONFIG.data.model_copy(update=update)})
@@ -44,7 +46,9 @@ def test_a_server_answers_what_was_evaluated(
 
     asked = pl.read_csv(log / "questions.csv")
     assert found["learner_id"].to_list() == asked["learner_id"].to_list()
-    both = found.with_columns(pl.col("as_of").to_physical()).join(evaluated, on=KEYS, suffix="_evaluated")
+    both = found.with_columns(pl.col("as_of").to_physical()).join(
+        evaluated, on=KEYS, suffix="_evaluated"
+    )
     assert both.height == found.height == 44
     assert set(both["basis"]) == {"sequence", "prior"}
     for name in ("basis", "predicted_class"):
@@ -56,7 +60,11 @@ def test_a_server_answers_what_was_evaluated(
 
 def test_a_server_is_told_nothing_that_the_model_does_not_read(log: Path) -> None:
     questions = questions_from_log(CONFIG, [str(log / "events.csv")], [str(log / "outcomes.csv")])
-    sent = {name for item in questions.examples for name in tf.train.Example.FromString(item).features.feature}
+    sent = {
+        name
+        for item in questions.examples
+        for name in tf.train.Example.FromString(item).features.feature
+    }
     assert sent == {"num_steps", "event_type", "correct", "level", "unit_id"}
 
 
@@ -73,23 +81,34 @@ def test_one_moment_asks_about_everybody_in_the_events(log: Path) -> None:
             & (pl.col("unit_id") == key["unit_id"])
             & (pl.col("time") < "2026-03-02")
         )
-        [steps] = tf.train.Example.FromString(example).features.feature["num_steps"].int64_list.value
+        [steps] = (
+            tf.train.Example.FromString(example).features.feature["num_steps"].int64_list.value
+        )
         assert steps == min(seen.height, 4)
 
 
 def test_columns_that_events_have_not_are_asked_for(log: Path) -> None:
-    with pytest.raises(MasteryError, match=r"this model also reads level, which events do not have\. Give a table"):
+    with pytest.raises(
+        MasteryError, match=r"this model also reads level, which events do not have\. Give a table"
+    ):
         questions_from_log(CONFIG, [str(log / "events.csv")], as_of="2026-03-02")
 
 
 def test_a_moment_that_is_none_is_refused(log: Path) -> None:
     config = CONFIG.model_copy(update={"context": {}})
-    with pytest.raises(MasteryError, match=r"as_of: expected a number, or a timestamp .* found 'soon'"):
+    with pytest.raises(
+        MasteryError, match=r"as_of: expected a number, or a timestamp .* found 'soon'"
+    ):
         questions_from_log(config, [str(log / "events.csv")], as_of="soon")
-    with pytest.raises(MasteryError, match=r"as_of: expected .* a year of four digits .* found '02-03-26'"):
+    with pytest.raises(
+        MasteryError, match=r"as_of: expected .* a year of four digits .* found '02-03-26'"
+    ):
         questions_from_log(config, [str(log / "events.csv")], as_of="02-03-26")
     for number in ("12", "1772409600", "1772409600000"):
-        with pytest.raises(LogError, match=rf"found timestamps in time .* in as_of \(1, first '{number}' in as_of\)"):
+        with pytest.raises(
+            LogError,
+            match=rf"found timestamps in time .* in as_of \(1, first '{number}' in as_of\)",
+        ):
             questions_from_log(config, [str(log / "events.csv")], as_of=number)
     with pytest.raises(MasteryError, match="either outcomes or as_of"):
         questions_from_log(config, [str(log / "events.csv")])
@@ -98,7 +117,8 @@ def test_a_moment_that_is_none_is_refused(log: Path) -> None:
 def test_a_moment_may_be_a_date_in_digits(log: Path) -> None:
     config = CONFIG.model_copy(update={"context": {}})
     written, digits = (
-        questions_from_log(config, [str(log / "events.csv")], as_of=as_of) for as_of in ("2026-03-02", "20260302")
+        questions_from_log(config, [str(log / "events.csv")], as_of=as_of)
+        for as_of in ("2026-03-02", "20260302")
     )
     assert digits.examples == written.examples
     assert digits.keys.equals(written.keys)
@@ -110,7 +130,11 @@ def test_a_moment_in_another_unit_than_the_events_is_refused(log: Path, tmp_path
     pl.read_csv(log / "events.csv").with_columns(seconds).write_csv(tmp_path / "events.csv")
     path = [str(tmp_path / "events.csv")]
     assert len(questions_from_log(config, path, as_of="1772409600").examples) == 18
-    for moment, name in (("1772409600000", "milliseconds since 1970"), ("20260302", "dates"), ("2026-03-02", "timest")):
+    for moment, name in (
+        ("1772409600000", "milliseconds since 1970"),
+        ("20260302", "dates"),
+        ("2026-03-02", "timest"),
+    ):
         with pytest.raises(LogError, match=f"seconds since 1970 in time .* and {name}"):
             questions_from_log(config, path, as_of=moment)
 
@@ -134,7 +158,9 @@ def test_whole_numbers_are_those_that_training_had_with_a_fraction(
 
 
 def test_everything_that_is_wrong_with_the_questions_is_told(log: Path, tmp_path: Path) -> None:
-    (tmp_path / "asked.csv").write_text("learner_id,unit_id,as_of,level\nl1,unit-0,never,1\nl2,,2026-03-02,x\n")
+    (tmp_path / "asked.csv").write_text(
+        "learner_id,unit_id,as_of,level\nl1,unit-0,never,1\nl2,,2026-03-02,x\n"
+    )
     with pytest.raises(LogError) as caught:
         questions_from_log(CONFIG, [str(log / "events.csv")], [str(tmp_path / "asked.csv")])
     assert "as_of" in str(caught.value)
@@ -143,7 +169,13 @@ def test_everything_that_is_wrong_with_the_questions_is_told(log: Path, tmp_path
 
 def test_the_table_has_three_forms() -> None:
     answers = pl.DataFrame(
-        {"learner_id": ["a"], "as_of": [12], "predicted_class": ["low"], "probability_low": [0.75], "basis": ["prior"]}
+        {
+            "learner_id": ["a"],
+            "as_of": [12],
+            "predicted_class": ["low"],
+            "probability_low": [0.75],
+            "basis": ["prior"],
+        }
     )
     assert to_text(answers, "csv").splitlines() == [
         "learner_id,as_of,predicted_class,probability_low,basis", "a,12,low,0.75,prior",
@@ -168,12 +200,24 @@ def version(tmp_path: Path) -> Path:
     return tmp_path / "version"
 
 
-def test_the_command_writes_what_was_answered(server: Server, log: Path, version: Path, tmp_path: Path) -> None:
-    asked = ["--events", str(log / "events.csv"), "--outcomes", str(log / "questions.csv"), "--model", str(version)]
+def test_the_command_writes_what_was_answered(
+    server: Server, log: Path, version: Path, tmp_path: Path
+) -> None:
+    asked = [
+        "--events",
+        str(log / "events.csv"),
+        "--outcomes",
+        str(log / "questions.csv"),
+        "--model",
+        str(version),
+    ]
     printed = _run(*asked, "--server", server.rest, "--label", "canary", "--format", "csv")
     assert server.asked == ["/v1/models/small/labels/canary:predict"]
     out = tmp_path / "answers.csv"
-    assert _run(*asked, "--server", server.grpc, "--version", "7", "--out", str(out)) == f"44 answers in {out}\n"
+    assert (
+        _run(*asked, "--server", server.grpc, "--version", "7", "--out", str(out))
+        == f"44 answers in {out}\n"
+    )
     assert (server.asked[-1].name, server.asked[-1].version.value) == ("small", 7)
     rest, grpc = pl.read_csv(printed.encode()), pl.read_csv(out)
     assert rest.columns == [

@@ -23,7 +23,9 @@ from serving.client.tensors import to_lists
 
 TYPES = [(name, getattr(wire, name)) for name in dir(wire) if name.startswith("DT_")]
 NAMES = st.text(min_size=1, max_size=8)
-TARGETS = st.builds(Target, NAMES, st.none() | st.integers(0, 2**62)) | st.builds(Target, NAMES, label=NAMES)
+TARGETS = st.builds(Target, NAMES, st.none() | st.integers(0, 2**62)) | st.builds(
+    Target, NAMES, label=NAMES
+)
 SHAPES = st.tuples(st.integers(0, 4), st.integers(1, 3)) | st.tuples(st.integers(0, 5))
 
 
@@ -36,9 +38,14 @@ def test_types_have_tensorflows_numbers(name: str, number: int) -> None:
 def test_a_request_is_read_as_it_was_meant(target: Target, examples: list[bytes]) -> None:
     ours = predict_request(target, examples)
     theirs = PredictRequest.FromString(ours.SerializeToString())
-    assert (theirs.model_spec.name, theirs.model_spec.signature_name) == (target.model, "serving_default")
+    assert (theirs.model_spec.name, theirs.model_spec.signature_name) == (
+        target.model,
+        "serving_default",
+    )
     chosen = theirs.model_spec.WhichOneof("version_choice")
-    assert chosen == ("version" if target.version is not None else "version_label" if target.label else None)
+    assert chosen == (
+        "version" if target.version is not None else "version_label" if target.label else None
+    )
     assert theirs.model_spec.version.value == (target.version or 0)
     assert theirs.model_spec.version_label == (target.label or "")
     assert list(theirs.inputs) == ["examples"]
@@ -77,7 +84,9 @@ def arrays(draw: st.DrawFn) -> Any:
 def test_an_answer_is_read_however_it_is_packed(value: Any, as_content: bool) -> None:
     response = PredictResponse()
     if value.dtype == object:
-        packed = tf.make_tensor_proto(np.vectorize(str.encode, otypes=[object])(value), tf.string, value.shape)
+        packed = tf.make_tensor_proto(
+            np.vectorize(str.encode, otypes=[object])(value), tf.string, value.shape
+        )
     elif as_content:
         packed = tf.make_tensor_proto(value, shape=value.shape)  # many values: `tensor_content`
     else:
@@ -112,7 +121,9 @@ def _one_by_one(value: np.ndarray) -> TensorProto:
 @pytest.mark.parametrize("value", [tf.constant(1.0), tf.zeros([1, 1, 1]), tf.constant([1j])])
 def test_what_no_model_of_ours_answers_is_refused(value: tf.Tensor) -> None:
     tensor = wire.TensorProto.FromString(tf.make_tensor_proto(value).SerializeToString())
-    with pytest.raises(PredictError, match=r"expected a tensor of one or two|expected numbers or text"):
+    with pytest.raises(
+        PredictError, match=r"expected a tensor of one or two|expected numbers or text"
+    ):
         to_lists(tensor)
 
 
@@ -124,7 +135,9 @@ def test_the_client_imports_nothing_heavy() -> None:
         "import sys, serving.client, serving.client.grpc_channel, serving.client.rest\n"
         f"print([name for name in {HEAVY.split()} if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "[]"
 
 
@@ -133,5 +146,7 @@ def test_making_requests_of_events_needs_no_tensorflow() -> None:
         "import sys, serving.requests, serving.predict\n"
         "print([name for name in ('tensorflow', 'apache_beam', 'tfx', 'keras') if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "[]"

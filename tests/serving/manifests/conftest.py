@@ -19,21 +19,32 @@ Objects = dict[str, dict[str, Any]]  # by kind and name, such as Service/mastery
 
 
 @pytest.fixture(scope="session")
-def render(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Objects]:
+def render(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Objects]:
     """Returns a function that renders an overlay; another store, model, or one more component is taken by its name."""
     kubectl = find_kubectl(request.config.cache.mkdir("kubectl"))
 
     @functools.cache
-    def run(overlay: str, store: str = "claim", model: str = "sample", extra: str | None = None) -> Objects:
+    def run(
+        overlay: str, store: str = "claim", model: str = "sample", extra: str | None = None
+    ) -> Objects:
         folder = tmp_path_factory.mktemp("manifests") / "serving"
         shutil.copytree(SERVING, folder)
         components = ", ".join(f"../../components/{name}" for name in (store, extra) if name)
-        _replace(folder / "overlays" / overlay / "kustomization.yaml", "[../../components/claim]", f"[{components}]")
+        _replace(
+            folder / "overlays" / overlay / "kustomization.yaml",
+            "[../../components/claim]",
+            f"[{components}]",
+        )
         _replace(folder / "base" / "kustomization.yaml", "name=sample", f"name={model}")
         command = [kubectl, "kustomize", folder / "overlays" / overlay]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stderr) == (0, "")
-        return {f"{item['kind']}/{item['metadata']['name']}": item for item in yaml.safe_load_all(done.stdout)}
+        return {
+            f"{item['kind']}/{item['metadata']['name']}": item
+            for item in yaml.safe_load_all(done.stdout)
+        }
 
     return run
 

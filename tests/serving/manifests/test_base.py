@@ -16,7 +16,9 @@ RESOURCES = yaml.safe_load((BASE / "kustomization.yaml").read_text())["resources
 def test_every_file_fits_the_published_schemas(name: str) -> None:
     for item in yaml.safe_load_all((BASE / name).read_text()):
         if item["kind"] == "Deployment":  # kustomize adds the labels, and the selector with them
-            item["spec"]["selector"] = {"matchLabels": {"app.kubernetes.io/name": "mastery-serving"}}
+            item["spec"]["selector"] = {
+                "matchLabels": {"app.kubernetes.io/name": "mastery-serving"}
+            }
         kubernetes_validate.validate(item, "1.29", strict=True)
 
 

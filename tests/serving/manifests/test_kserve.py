@@ -13,7 +13,12 @@ QUANTITIES = {"type": "object", "additionalProperties": {"type": "string"}}
 
 
 def _closed(required: list[str], **properties: object) -> dict[str, object]:
-    return {"type": "object", "required": required, "additionalProperties": False, "properties": properties}
+    return {
+        "type": "object",
+        "required": required,
+        "additionalProperties": False,
+        "properties": properties,
+    }
 
 
 TEXT, COUNT = {"type": "string", "minLength": 1}, {"type": "integer", "minimum": 0}
@@ -39,7 +44,9 @@ SERVICE = _closed(
     ["apiVersion", "kind", "metadata", "spec"],
     apiVersion={"const": "serving.kserve.io/v1beta1"},
     kind={"const": "InferenceService"},
-    metadata=_closed(["name"], name=TEXT, namespace=TEXT, labels=QUANTITIES, annotations=QUANTITIES),
+    metadata=_closed(
+        ["name"], name=TEXT, namespace=TEXT, labels=QUANTITIES, annotations=QUANTITIES
+    ),
     spec=_closed(["predictor"], predictor=PREDICTOR),
 )
 
@@ -49,7 +56,9 @@ def test_the_inference_service_has_the_fields_that_kserve_knows() -> None:
     jsonschema.validate(service, SERVICE)
     predictor = service["spec"]["predictor"]
     assert {*service["metadata"]["labels"].values()} == {"cluster-local"}
-    assert "--port=0" in predictor["model"]["args"]  # else KServe's runtime opens gRPC to whoever reaches the pod
+    assert (
+        "--port=0" in predictor["model"]["args"]
+    )  # else KServe's runtime opens gRPC to whoever reaches the pod
     assert 0 < predictor["canaryTrafficPercent"] < 100
     # What KServe hands on to the pod fits the pod's schema.
     pod = {
@@ -57,9 +66,16 @@ def test_the_inference_service_has_the_fields_that_kserve_knows() -> None:
         "kind": "Pod",
         "metadata": {"name": "checked"},
         "spec": {
-            **{name: predictor[name] for name in ("nodeSelector", "tolerations", "serviceAccountName")},
+            **{
+                name: predictor[name]
+                for name in ("nodeSelector", "tolerations", "serviceAccountName")
+            },
             "containers": [
-                {"name": "model", "args": predictor["model"]["args"], "resources": predictor["model"]["resources"]}
+                {
+                    "name": "model",
+                    "args": predictor["model"]["args"],
+                    "resources": predictor["model"]["resources"],
+                }
             ],
         },
     }

@@ -76,13 +76,20 @@ def call(nginx: list[str | Path], tmp_path: Path) -> Iterator[Callable[..., byte
         assert text.count(old) == times
         text = text.replace(old, new)
     (tmp_path / "nginx.conf").write_text(text, encoding="utf-8")
-    user = ["-g", "daemon off;" + (" user root;" if os.geteuid() == 0 else "")]  # else it would not open our folders
+    user = [
+        "-g",
+        "daemon off;" + (" user root;" if os.geteuid() == 0 else ""),
+    ]  # else it would not open our folders
     log = (tmp_path / "error.log").open("wb")
-    proxy = subprocess.Popen([*nginx, "-p", tmp_path, "-c", tmp_path / "nginx.conf", *user], stdout=log, stderr=log)
+    proxy = subprocess.Popen(
+        [*nginx, "-p", tmp_path, "-c", tmp_path / "nginx.conf", *user], stdout=log, stderr=log
+    )
     try:
         _wait_for(port, proxy, tmp_path / "error.log")
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-            yield lambda method, request=b"question": channel.unary_unary(method)(request, timeout=20)
+            yield lambda method, request=b"question": channel.unary_unary(method)(
+                request, timeout=20
+            )
     finally:
         proxy.terminate()
         proxy.wait()
@@ -100,8 +107,12 @@ def _wait_for(port: int, proxy: subprocess.Popen[bytes], log: Path) -> None:
     raise AssertionError(f"nginx did not start within {START} s: {log.read_text(errors='replace')}")
 
 
-@pytest.mark.parametrize("method", ["Predict", "Classify", "Regress", "MultiInference", "GetModelMetadata"])
-def test_questions_to_models_are_passed(behind: Recorder, call: Callable[..., bytes], method: str) -> None:
+@pytest.mark.parametrize(
+    "method", ["Predict", "Classify", "Regress", "MultiInference", "GetModelMetadata"]
+)
+def test_questions_to_models_are_passed(
+    behind: Recorder, call: Callable[..., bytes], method: str
+) -> None:
     path = f"/tensorflow.serving.PredictionService/{method}"
     assert call(path) == b"answer to question"
     assert behind.called == [path]
@@ -121,7 +132,9 @@ def test_questions_to_models_are_passed(behind: Recorder, call: Callable[..., by
         "/",
     ],
 )
-def test_nothing_else_reaches_the_server(behind: Recorder, call: Callable[..., bytes], path: str) -> None:
+def test_nothing_else_reaches_the_server(
+    behind: Recorder, call: Callable[..., bytes], path: str
+) -> None:
     with pytest.raises(grpc.RpcError) as refused:
         call(path)
     assert refused.value.code() == grpc.StatusCode.UNIMPLEMENTED
@@ -137,14 +150,18 @@ def test_a_path_that_only_looks_like_a_question_is_no_method_of_a_server(
     assert behind.called == [path]
 
 
-def test_a_large_question_is_passed_and_a_huge_one_is_not(behind: Recorder, call: Callable[..., bytes]) -> None:
+def test_a_large_question_is_passed_and_a_huge_one_is_not(
+    behind: Recorder, call: Callable[..., bytes]
+) -> None:
     assert call(PREDICT, bytes(3 << 20)) == b"answer to " + bytes(20)
     with pytest.raises(grpc.RpcError):
         call(PREDICT, bytes(17 << 20))
     assert behind.bytes == [3 << 20]
 
 
-def test_without_a_server_behind_it_a_client_is_told_to_try_again(call: Callable[..., bytes]) -> None:
+def test_without_a_server_behind_it_a_client_is_told_to_try_again(
+    call: Callable[..., bytes],
+) -> None:
     with pytest.raises(grpc.RpcError) as refused:
         call(PREDICT)
     assert refused.value.code() == grpc.StatusCode.UNAVAILABLE

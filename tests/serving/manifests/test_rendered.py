@@ -64,7 +64,10 @@ def test_a_rollout_loses_no_request(render: Render) -> None:
 @pytest.mark.parametrize("overlay", ["cpu", "gpu"])
 def test_the_model_has_one_name_everywhere(render: Render, overlay: str) -> None:
     _, container = serving(render(overlay, model="my-log"))
-    probes = [container[f"{probe}Probe"]["httpGet"]["path"] for probe in ("startup", "readiness", "liveness")]
+    probes = [
+        container[f"{probe}Probe"]["httpGet"]["path"]
+        for probe in ("startup", "readiness", "liveness")
+    ]
     assert probes == ["/v1/models/my-log"] * 3
     variables = {item["name"]: item["value"] for item in container["env"]}
     assert (variables["FOLDER"], variables["MODEL"]) == ("/models", "my-log")
@@ -75,7 +78,11 @@ def test_the_model_has_one_name_everywhere(render: Render, overlay: str) -> None
 def test_servers_with_a_gpu_may_read_the_export_that_is_for_them(render: Render) -> None:
     _, container = serving(render("gpu", extra="gpu-export"))
     variables = {item["name"]: item["value"] for item in container["env"]}
-    assert [variables[name] for name in ("FOLDER", "MODEL", "EXPORT")] == ["/models", "sample", "/gpu"]
+    assert [variables[name] for name in ("FOLDER", "MODEL", "EXPORT")] == [
+        "/models",
+        "sample",
+        "/gpu",
+    ]
 
 
 @pytest.mark.parametrize("store", ["claim", "gcs", "s3"])
@@ -109,16 +116,24 @@ def test_a_gpu_is_asked_for_on_gpu_nodes_and_nowhere_else(render: Render) -> Non
 def test_every_volume_that_is_mounted_is_there(render: Render) -> None:
     for store in ("claim", "gcs", "s3"):
         pod, container = serving(render("cpu", store))
-        mounted = {m["name"] for item in (container, *pod.get("initContainers", [])) for m in item["volumeMounts"]}
+        mounted = {
+            m["name"]
+            for item in (container, *pod.get("initContainers", []))
+            for m in item["volumeMounts"]
+        }
         assert mounted == {item["name"] for item in pod["volumes"]}
 
 
-def test_settings_are_where_the_server_reads_them_and_a_change_makes_new_pods(render: Render) -> None:
+def test_settings_are_where_the_server_reads_them_and_a_change_makes_new_pods(
+    render: Render,
+) -> None:
     objects = render("gpu")
     pod, container = serving(objects)
     [name] = [item["configMap"]["name"] for item in pod["volumes"] if item["name"] == "settings"]
     assert name != "serving-settings"  # its content is part of its name
-    mount = next(item["mountPath"] for item in container["volumeMounts"] if item["name"] == "settings")
+    mount = next(
+        item["mountPath"] for item in container["volumeMounts"] if item["name"] == "settings"
+    )
     asked = {arg.partition("=")[2] for arg in container["args"] if "_file=/" in arg}
     assert asked == {f"{mount}/{file}" for file in objects[f"ConfigMap/{name}"]["data"]}
 
@@ -127,7 +142,11 @@ def test_metrics_are_scraped_where_they_are(render: Render) -> None:
     objects = render("cpu")
     pod = objects["Deployment/mastery-serving"]["spec"]["template"]
     ports = {item["name"]: item["containerPort"] for item in pod["spec"]["containers"][0]["ports"]}
-    [settings] = [item["data"] for name, item in objects.items() if name.startswith("ConfigMap/serving-settings")]
+    [settings] = [
+        item["data"]
+        for name, item in objects.items()
+        if name.startswith("ConfigMap/serving-settings")
+    ]
     notes = pod["metadata"]["annotations"]
     assert notes["prometheus.io/port"] == str(ports["http"])
     assert f'path: "{notes["prometheus.io/path"]}"' in settings["monitoring.config"]
@@ -136,8 +155,13 @@ def test_metrics_are_scraped_where_they_are(render: Render) -> None:
 def test_the_service_the_budget_and_the_policy_find_the_pods(render: Render) -> None:
     objects = render("cpu")
     labels = objects["Deployment/mastery-serving"]["spec"]["template"]["metadata"]["labels"].items()
-    selectors = [objects[f"Service/{name}"]["spec"]["selector"] for name in ("mastery-serving", "mastery-serving-pods")]
-    selectors.append(objects["PodDisruptionBudget/mastery-serving"]["spec"]["selector"]["matchLabels"])
+    selectors = [
+        objects[f"Service/{name}"]["spec"]["selector"]
+        for name in ("mastery-serving", "mastery-serving-pods")
+    ]
+    selectors.append(
+        objects["PodDisruptionBudget/mastery-serving"]["spec"]["selector"]["matchLabels"]
+    )
     selectors.append(objects["NetworkPolicy/mastery-serving"]["spec"]["podSelector"]["matchLabels"])
     assert all(selector and selector.items() <= labels for selector in selectors)
 
@@ -150,8 +174,13 @@ def test_only_a_store_elsewhere_is_reached(render: Render) -> None:
         names, *addresses = egress[store]
         [resolver] = names["to"]
         assert resolver["podSelector"]["matchLabels"] == {"k8s-app": "kube-dns"}
-        assert {(port["protocol"], port["port"]) for port in names["ports"]} == {("UDP", 53), ("TCP", 53)}
-        blocks = [ipaddress.ip_network(to["ipBlock"]["cidr"]) for rule in addresses for to in rule["to"]]
+        assert {(port["protocol"], port["port"]) for port in names["ports"]} == {
+            ("UDP", 53),
+            ("TCP", 53),
+        }
+        blocks = [
+            ipaddress.ip_network(to["ipBlock"]["cidr"]) for rule in addresses for to in rule["to"]
+        ]
         assert blocks  # every rule says where to, and nowhere is it half of the Internet
         assert all(block.prefixlen >= 24 for block in blocks)
         assert 443 in {port["port"] for rule in addresses for port in rule["ports"]}
@@ -165,11 +194,15 @@ def test_grpc_is_reached_through_the_proxy_alone(render: Render, overlay: str) -
     assert {"--port=0", "--enable_profiler=false"} < set(container["args"])
     assert [port["containerPort"] for port in container["ports"]] == [8501]
     assert proxy["restartPolicy"] == "Always"
-    assert proxy["ports"] == [{"name": "grpc", "containerPort": 8500}]  # the name that the Services have as target
+    assert proxy["ports"] == [
+        {"name": "grpc", "containerPort": 8500}
+    ]  # the name that the Services have as target
 
     [argument] = [item for item in container["args"] if item.startswith("--grpc_socket_path=")]
     socket_file = Path(argument.partition("=")[2])
-    [settings] = [item["data"] for name, item in objects.items() if name.startswith("ConfigMap/serving-proxy")]
+    [settings] = [
+        item["data"] for name, item in objects.items() if name.startswith("ConfigMap/serving-proxy")
+    ]
     assert f"server unix:{socket_file};" in settings["nginx.conf"]
     for item in (container, proxy):  # both see the folder that it is in
         assert {"name": "socket", "mountPath": str(socket_file.parent)} in item["volumeMounts"]

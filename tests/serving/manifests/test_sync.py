@@ -43,7 +43,9 @@ def sync(tmp_path: Path) -> subprocess.CompletedProcess[str]:
         "FOLDER": str(tmp_path / "models"), "BUCKET": f"s3://{tmp_path / 'bucket'}",
     }  # fmt: skip
     script = SERVING / "components" / "s3" / "sync.sh"
-    return subprocess.run(["sh", script], env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        ["sh", script], env=environment, capture_output=True, text=True, check=False
+    )
 
 
 @pytest.mark.usefixtures("bucket")
@@ -79,7 +81,10 @@ def test_servers_with_a_gpu_find_every_version_in_the_copy(bucket: Path, tmp_pat
     models = tmp_path / "models" / "sample" / "gpu"
     assert sync(tmp_path).stderr == ""
     assert (models / "models.config").read_text() == "versions: 2 and 3"
-    assert [(models / version / "saved_model.pb").read_text() for version in "23"] == ["two", "three, with cuDNN"]
+    assert [(models / version / "saved_model.pb").read_text() for version in "23"] == [
+        "two",
+        "three, with cuDNN",
+    ]
     shutil.rmtree(bucket / "2")
     assert sync(tmp_path).stderr == ""
     assert sorted(item.name for item in models.iterdir()) == ["3", "models.config"]
@@ -96,7 +101,10 @@ def test_links_in_the_copy_are_removed_and_never_followed(bucket: Path, tmp_path
     done = sync(tmp_path)
     assert done.returncode == 0
     assert done.stderr.count("removed, as it is a link and none of ours") == 6
-    assert sorted(str(item.relative_to(elsewhere)) for item in elsewhere.rglob("*")) == ["deep", "saved_model.pb"]
+    assert sorted(str(item.relative_to(elsewhere)) for item in elsewhere.rglob("*")) == [
+        "deep",
+        "saved_model.pb",
+    ]
     assert (elsewhere / "saved_model.pb").read_text() == "precious"
     assert (models / "2" / "saved_model.pb").read_text() == "two"
     assert not [path for path in models.rglob("*") if path.is_symlink()]
@@ -105,7 +113,9 @@ def test_links_in_the_copy_are_removed_and_never_followed(bucket: Path, tmp_path
 @pytest.mark.usefixtures("bucket")
 def test_every_copy_leaves_out_keys_that_lead_out_and_follows_no_link(tmp_path: Path) -> None:
     sync(tmp_path)
-    copies = [line for line in (tmp_path / "log").read_text().splitlines() if line.startswith("s3 sync")]
+    copies = [
+        line for line in (tmp_path / "log").read_text().splitlines() if line.startswith("s3 sync")
+    ]
     assert len(copies) == 2
     for options in copies:
         assert "--no-follow-symlinks" in options

@@ -6,7 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format, wrappers_pb2
+from google.protobuf import (
+    descriptor_pb2,
+    descriptor_pool,
+    message_factory,
+    text_format,
+    wrappers_pb2,
+)
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
 from tests.serving.manifests.conftest import SERVING
@@ -20,7 +26,9 @@ def _message(name: str, *fields: tuple[str, int, Any]) -> descriptor_pb2.Descrip
         repeated = isinstance(kind, list)
         label = F.LABEL_REPEATED if repeated else F.LABEL_OPTIONAL
         kind = kind[0] if repeated else kind
-        typed = {"type": F.TYPE_MESSAGE, "type_name": kind} if isinstance(kind, str) else {"type": kind}
+        typed = (
+            {"type": F.TYPE_MESSAGE, "type_name": kind} if isinstance(kind, str) else {"type": kind}
+        )
         message.field.add(name=field, number=number, label=label, **typed)
     return message
 
@@ -29,7 +37,10 @@ def _types() -> dict[str, Any]:
     """The two messages of TensorFlow Serving's public protos that its Python package leaves out."""
     integer, text = ".google.protobuf.Int64Value", ".google.protobuf.StringValue"
     file = descriptor_pb2.FileDescriptorProto(
-        name="settings.proto", package="serving", syntax="proto3", dependency=["google/protobuf/wrappers.proto"]
+        name="settings.proto",
+        package="serving",
+        syntax="proto3",
+        dependency=["google/protobuf/wrappers.proto"],
     )
     file.message_type.extend(
         [
@@ -51,7 +62,10 @@ def _types() -> dict[str, Any]:
     pool.AddSerializedFile(wrappers_pb2.DESCRIPTOR.serialized_pb)
     pool.Add(file)
     names = ("BatchingParameters", "MonitoringConfig")
-    return {name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"serving.{name}")) for name in names}
+    return {
+        name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"serving.{name}"))
+        for name in names
+    }
 
 
 TYPES = _types()
@@ -66,10 +80,19 @@ def test_batching_has_known_fields_that_fit_each_other(overlay: str) -> None:
     batching = read(SERVING / "overlays" / overlay / "batching.config", TYPES["BatchingParameters"])
     sizes = list(batching.allowed_batch_sizes)
     assert sizes == sorted(set(sizes))
-    assert not sizes or sizes[-1] == batching.max_batch_size.value  # else the server refuses to start
-    for name in ("max_batch_size", "batch_timeout_micros", "max_enqueued_batches", "num_batch_threads"):
+    assert (
+        not sizes or sizes[-1] == batching.max_batch_size.value
+    )  # else the server refuses to start
+    for name in (
+        "max_batch_size",
+        "batch_timeout_micros",
+        "max_enqueued_batches",
+        "num_batch_threads",
+    ):
         assert getattr(batching, name).value > 0
-    assert batching.pad_variable_length_inputs  # predict_steps is asked about sequences of different length
+    assert (
+        batching.pad_variable_length_inputs
+    )  # predict_steps is asked about sequences of different length
 
 
 def test_a_gpu_gets_larger_batches_and_waits_longer_for_them() -> None:
@@ -94,6 +117,10 @@ def test_a_field_that_is_not_known_is_refused() -> None:
 
 def test_the_example_of_models_config_is_one() -> None:
     [model] = read(SERVING / "models.config", ModelServerConfig).model_config_list.config
-    assert (model.name, model.base_path, model.model_platform) == ("sample", "/models/sample", "tensorflow")
+    assert (model.name, model.base_path, model.model_platform) == (
+        "sample",
+        "/models/sample",
+        "tensorflow",
+    )
     assert set(model.version_labels) == {"stable", "canary"}
     assert set(model.version_labels.values()) == set(model.model_version_policy.specific.versions)

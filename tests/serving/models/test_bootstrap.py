@@ -9,14 +9,22 @@ from hypothesis import strategies as st
 
 from components.evaluator import measures
 from serving.models import bootstrap
-from serving.models.bootstrap import Interval, difference_intervals, measure_classes, measure_numbers, verdict
+from serving.models.bootstrap import (
+    Interval,
+    difference_intervals,
+    measure_classes,
+    measure_numbers,
+    verdict,
+)
 
 
 def classification(seed: int, rows: int, learners: int, classes: int, noise: float = 1.0):
     draw = np.random.default_rng(seed)
     owners = np.concatenate([np.arange(learners), draw.integers(learners, size=rows - learners)])
     labels = draw.integers(classes, size=rows)
-    logits = np.eye(classes)[labels] + draw.normal(scale=noise, size=(rows, classes)).round(1)  # rounded: with ties
+    logits = np.eye(classes)[labels] + draw.normal(scale=noise, size=(rows, classes)).round(
+        1
+    )  # rounded: with ties
     probabilities = (np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)).astype(np.float32)
     return owners, labels, probabilities.argmax(axis=1), probabilities
 
@@ -35,14 +43,20 @@ def expected(labels, predicted, probabilities) -> dict[str, float]:
 
 @given(st.integers(0, 10**6), st.integers(1, 40), st.integers(2, 4), st.data())
 @settings(max_examples=50)
-def test_metrics_of_a_draw_are_those_of_its_rows(seed: int, learners: int, classes: int, data: st.DataObject) -> None:
+def test_metrics_of_a_draw_are_those_of_its_rows(
+    seed: int, learners: int, classes: int, data: st.DataObject
+) -> None:
     owners, *columns = classification(seed, learners * 2, learners, classes)
     times = np.array(data.draw(st.lists(st.integers(0, 3), min_size=learners, max_size=learners)))
     times[0] += 1  # somebody is in it
     rows = np.repeat(np.arange(len(owners)), times[owners])
     found = measure_classes(owners, *columns)(np.array([times, np.ones(learners)], float))
-    for draw, wanted in enumerate([expected(*(column[rows] for column in columns)), expected(*columns)]):
-        assert {name: values[draw] for name, values in found.items()} == pytest.approx(wanted, rel=1e-6, nan_ok=True)
+    for draw, wanted in enumerate(
+        [expected(*(column[rows] for column in columns)), expected(*columns)]
+    ):
+        assert {name: values[draw] for name, values in found.items()} == pytest.approx(
+            wanted, rel=1e-6, nan_ok=True
+        )
 
 
 @given(st.integers(0, 10**6), st.integers(2, 30))
@@ -66,22 +80,34 @@ def test_learners_are_drawn_not_rows() -> None:
     worse = classification(1, 200, 200, 3, noise=2.0)
     other = [np.repeat(column, 9, axis=0) for column in (columns[0], *worse[2:])]
     single = difference_intervals(
-        measure_classes(owners, *columns), measure_classes(owners, columns[0], *worse[2:]), 200, 300, 5
+        measure_classes(owners, *columns),
+        measure_classes(owners, columns[0], *worse[2:]),
+        200,
+        300,
+        5,
     )
     repeated = np.repeat(owners, 9)
-    many = difference_intervals(measure_classes(repeated, *copies), measure_classes(repeated, *other), 200, 300, 5)
+    many = difference_intervals(
+        measure_classes(repeated, *copies), measure_classes(repeated, *other), 200, 300, 5
+    )
     for name, interval in single.items():
-        assert (many[name].low, many[name].high) == pytest.approx((interval.low, interval.high), abs=1e-9)
+        assert (many[name].low, many[name].high) == pytest.approx(
+            (interval.low, interval.high), abs=1e-9
+        )
 
 
-def test_the_same_seed_gives_the_same_intervals_in_blocks_of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_seed_gives_the_same_intervals_in_blocks_of_any_size(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     owners, *columns = classification(2, 300, 100, 3)
     _, _, *other = classification(3, 300, 100, 3)
     a, b = measure_classes(owners, *columns), measure_classes(owners, columns[0], *other)
     whole = difference_intervals(a, b, 100, 150, 7)
     monkeypatch.setattr(bootstrap, "BLOCK", 1000)
     for name, interval in difference_intervals(a, b, 100, 150, 7).items():
-        assert (interval.low, interval.high) == pytest.approx((whole[name].low, whole[name].high), rel=1e-12)
+        assert (interval.low, interval.high) == pytest.approx(
+            (whole[name].low, whole[name].high), rel=1e-12
+        )
     assert difference_intervals(a, b, 100, 150, 8)["auc"] != whole["auc"]
 
 
@@ -100,7 +126,10 @@ def test_an_interval_covers_the_truth_about_as_often_as_it_says() -> None:
         labels = np.zeros(150, int)
         answers = [(draw.random(150) > share).astype(int) for share in (0.6, 0.7)]
         rows = [np.where(answer[:, None] == [0, 1], 0.9, 0.1) for answer in answers]
-        pair = [measure_classes(np.arange(150), labels, answer, row) for answer, row in zip(answers, rows, strict=True)]
+        pair = [
+            measure_classes(np.arange(150), labels, answer, row)
+            for answer, row in zip(answers, rows, strict=True)
+        ]
         interval = difference_intervals(*pair, 150, 200, trial)["accuracy"]
         covered += interval.low <= 0.1 <= interval.high
     assert 0.90 <= covered / trials <= 0.985
@@ -111,7 +140,9 @@ def test_a_class_that_hardly_any_draw_has_gets_no_interval() -> None:
     labels = np.where(np.arange(60) == 0, 2, labels % 2)
     measure = measure_classes(owners, labels, predicted, probabilities)
     intervals = difference_intervals(measure, measure, 60, 300, 1)
-    assert intervals["recall/2"] is None  # one learner has the class: about a third of the draws leave her out
+    assert (
+        intervals["recall/2"] is None
+    )  # one learner has the class: about a third of the draws leave her out
     assert verdict(None, lower_is_better=True) == "not distinguishable"
     assert intervals["accuracy"] is not None
 
@@ -121,5 +152,7 @@ def test_a_class_that_hardly_any_draw_has_gets_no_interval() -> None:
     [(0.1, 0.2, False, "better"), (-0.2, -0.1, False, "worse"), (-0.2, -0.1, True, "better"), (0.1, 0.2, True, "worse"),
      (-0.1, 0.1, False, "not distinguishable"), (0.0, 0.1, False, "not distinguishable")],
 )  # fmt: skip
-def test_a_verdict_is_about_zero(low: float, high: float, lower_is_better: bool, wanted: str) -> None:
+def test_a_verdict_is_about_zero(
+    low: float, high: float, lower_is_better: bool, wanted: str
+) -> None:
     assert verdict(Interval(low, high), lower_is_better=lower_is_better) == wanted

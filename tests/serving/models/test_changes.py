@@ -40,14 +40,18 @@ def test_a_promotion_killed_between_write_and_rename_is_finished_by_the_next(
 ) -> None:
     storage = open_storage(str(folder))
     operations.promote(storage, 1)
-    killed = subprocess.run([sys.executable, "-c", KILL, str(folder), "2", file], cwd=ROOT, check=False)
+    killed = subprocess.run(
+        [sys.executable, "-c", KILL, str(folder), "2", file], cwd=ROOT, check=False
+    )
     assert killed.returncode == -signal.SIGKILL
     assert labels(storage) == {"stable": stable}  # the old file or the new one
     state, note = current_state(storage)
     assert state.stable == stable
     if stable == 1:
         assert "revision 2 is not finished" in (note or "")
-    assert operations.promote(storage, 2) is None  # typed again: it is recorded already, and done now
+    assert (
+        operations.promote(storage, 2) is None
+    )  # typed again: it is recorded already, and done now
     assert labels(storage) == {"stable": 2}
     assert [entry.version for entry in read_entries(storage)] == [1, 2]
     assert operations.roll_back(storage).after.stable == 1
@@ -76,7 +80,9 @@ except MasteryError as error:
 """
 
 
-@pytest.mark.parametrize(("room", "reason"), [(100, "No space left on device"), (0, "File too large")])
+@pytest.mark.parametrize(
+    ("room", "reason"), [(100, "No space left on device"), (0, "File too large")]
+)
 def test_a_full_disk_leaves_everything_as_it_was(folder: Path, room: int, reason: str) -> None:
     storage = open_storage(str(folder))
     operations.promote(storage, 1)
@@ -97,7 +103,9 @@ def _promote(folder: str, version: int, rounds: int) -> None:
 
 def test_processes_that_promote_at_once_do_so_one_after_the_other(folder: Path) -> None:
     context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_promote, args=(str(folder), version, 5)) for version in (1, 2, 4)]
+    processes = [
+        context.Process(target=_promote, args=(str(folder), version, 5)) for version in (1, 2, 4)
+    ]
     for process in processes:
         process.start()
     for process in processes:
@@ -113,11 +121,15 @@ def test_processes_that_promote_at_once_do_so_one_after_the_other(folder: Path) 
 
 def test_an_entry_that_is_none_is_shown(storage: Storage) -> None:
     storage.append(1, b'{"revision": 1, "action": "dance"}')
-    with pytest.raises(MasteryError, match=r"expected an entry of `mastery models` in the audit log, found .*dance"):
+    with pytest.raises(
+        MasteryError, match=r"expected an entry of `mastery models` in the audit log, found .*dance"
+    ):
         operations.promote(storage, 1)
 
 
-def test_a_file_edited_by_hand_is_taken_over_and_recorded(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_edited_by_hand_is_taken_over_and_recorded(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(changes, "SETTLING", 0.0)
     operations.promote(storage, 1)
     operations.promote(storage, 2)
@@ -126,7 +138,12 @@ def test_a_file_edited_by_hand_is_taken_over_and_recorded(storage: Storage, monk
     assert "was edited since revision 2" in (current_state(storage)[1] or "")
     operations.start_canary(storage, 4, 10)
     assert labels(storage) == {"stable": 1, "canary": 4}
-    assert [entry.action for entry in read_entries(storage)] == ["promote", "promote", "adopt", "canary"]
+    assert [entry.action for entry in read_entries(storage)] == [
+        "promote",
+        "promote",
+        "adopt",
+        "canary",
+    ]
 
 
 def test_a_deleted_file_is_written_anew(folder: Path) -> None:
@@ -155,7 +172,9 @@ def test_other_models_and_settings_of_the_file_stay(folder: Path) -> None:
 
 def test_a_file_that_is_no_such_message_is_told_and_left_alone(folder: Path) -> None:
     (folder / "models.config").write_text("models: [")
-    with pytest.raises(MasteryError, match=r"models\.config: expected a ModelServerConfig in text format"):
+    with pytest.raises(
+        MasteryError, match=r"models\.config: expected a ModelServerConfig in text format"
+    ):
         operations.promote(open_storage(str(folder)), 1)
     assert (folder / "models.config").read_text() == "models: ["
     assert not (folder / "audit.jsonl").exists()
@@ -187,7 +206,11 @@ def test_an_incomplete_or_changed_version_is_refused(folder: Path) -> None:
     (folder / "1" / "variables" / "variables.index").write_bytes(b"ind")
     (folder / "2" / "saved_model.pb").unlink()
     (folder / "4" / "manifest.json").unlink()
-    for version, text in ((1, "not those that were pushed"), (2, "no server can load it"), (4, r"no manifest\.json")):
+    for version, text in (
+        (1, "not those that were pushed"),
+        (2, "no server can load it"),
+        (4, r"no manifest\.json"),
+    ):
         with pytest.raises(MasteryError, match=text):
             operations.promote(storage, version)
     with pytest.raises(MasteryError, match="no server can load it"):

@@ -35,7 +35,9 @@ class Rule(tf.Module):
         correct = tf.io.RaggedFeature(tf.float32, row_splits_dtype=tf.int64)
         steps = tf.io.parse_example(examples, {"correct": correct})["correct"].to_tensor(np.nan)
         known = tf.cast(~tf.math.is_nan(steps), tf.float32)
-        right = tf.math.divide_no_nan(tf.reduce_sum(tf.where(known > 0, steps, 0.0), 1), tf.reduce_sum(known, 1))
+        right = tf.math.divide_no_nan(
+            tf.reduce_sum(tf.where(known > 0, steps, 0.0), 1), tf.reduce_sum(known, 1)
+        )
         logits = -self.weight * tf.abs(right[:, None] - [[0.3, 0.55, 0.8]])
         probabilities = tf.nn.softmax(logits)
         return {
@@ -60,7 +62,12 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = load_config(REPOSITORY / "configs" / "sample.yaml").recipe
     fewer = config | {"steps": config["steps"] | {"max_steps": 8}}
     other = config | {"label": config["label"] | {"classes": ["not_mastered", "partial"]}}
-    for number, weight, made_with in ((1, -9.0, config), (2, 9.0, config), (3, 9.0, fewer), (4, 9.0, other)):
+    for number, weight, made_with in (
+        (1, -9.0, config),
+        (2, 9.0, config),
+        (3, 9.0, fewer),
+        (4, 9.0, other),
+    ):
         model = Rule(weight)
         signatures = {"serving_default": model.serving_default}
         tf.saved_model.save(model, str(folder / str(number)), signatures)
@@ -71,7 +78,9 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def compare(serving: Path, log: Path, a: int, b: int, **options: object) -> dict:
     events, outcomes = [str(log / "events.parquet")], [str(log / "outcomes.parquet")]
-    return compare_versions(open_storage(str(serving)), a, b, events, outcomes, draws=200, **options)
+    return compare_versions(
+        open_storage(str(serving)), a, b, events, outcomes, draws=200, **options
+    )
 
 
 def test_the_better_version_is_called_so_and_the_other_way_round(serving: Path, log: Path) -> None:
@@ -90,7 +99,10 @@ def test_the_better_version_is_called_so_and_the_other_way_round(serving: Path, 
     mirrored = next(row for row in back["metrics"] if row["metric"] == "f1_macro")
     assert (mirrored["low"], mirrored["high"]) == pytest.approx((-f1["high"], -f1["low"]))
     outcomes = pl.read_parquet(log / "outcomes.parquet")
-    assert (there["examples"], there["learners"]) == (outcomes.height, outcomes["learner_id"].n_unique())
+    assert (there["examples"], there["learners"]) == (
+        outcomes.height,
+        outcomes["learner_id"].n_unique(),
+    )
     assert there == json.loads(json.dumps(there, allow_nan=False))
 
 
@@ -104,10 +116,16 @@ def test_each_version_reads_the_log_as_it_was_made_to(serving: Path, log: Path) 
 
 def test_a_version_against_itself_is_not_distinguishable(serving: Path, log: Path) -> None:
     compared = compare(serving, log, 2, 2)
-    assert {row["verdict"] for row in compared["metrics"]} == {compared["verdict"]} == {"not distinguishable"}
+    assert (
+        {row["verdict"] for row in compared["metrics"]}
+        == {compared["verdict"]}
+        == {"not distinguishable"}
+    )
 
 
-def test_versions_of_other_classes_and_metrics_that_are_none_are_told(serving: Path, log: Path) -> None:
+def test_versions_of_other_classes_and_metrics_that_are_none_are_told(
+    serving: Path, log: Path
+) -> None:
     with pytest.raises(MasteryError, match="expected versions that predict the same"):
         compare(serving, log, 2, 4)
     with pytest.raises(MasteryError, match="--metric f2: expected one of accuracy, f1_macro, auc"):
@@ -117,7 +135,9 @@ def test_versions_of_other_classes_and_metrics_that_are_none_are_told(serving: P
 def test_a_version_that_is_not_what_was_pushed(serving: Path, log: Path, tmp_path: Path) -> None:
     changed = shutil.copytree(serving, tmp_path / "serving")
     manifest = json.loads((changed / "2" / "manifest.json").read_text())
-    (changed / "2" / "manifest.json").write_text(json.dumps({**manifest, "files": file_digests(changed / "2")}))
+    (changed / "2" / "manifest.json").write_text(
+        json.dumps({**manifest, "files": file_digests(changed / "2")})
+    )
     assert compare(changed, log, 1, 2)["verdict"] == "better"
     (changed / "2" / "more").touch()
     with pytest.raises(VersionError, match=r"found others \(never pushed: more\)"):

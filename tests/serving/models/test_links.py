@@ -30,7 +30,9 @@ def test_a_link_is_neither_emptied_nor_written_to(folder: Path, precious: Path, 
 
 
 @pytest.mark.parametrize("name", ["models.config", "routing.json"])
-def test_a_link_gives_way_to_the_file_that_is_written(folder: Path, precious: Path, name: str) -> None:
+def test_a_link_gives_way_to_the_file_that_is_written(
+    folder: Path, precious: Path, name: str
+) -> None:
     operations.promote(LocalStorage(folder), 1)
     (folder / name).rename(precious)
     (folder / name).symlink_to(precious)
@@ -52,7 +54,9 @@ def test_a_linked_folder_is_not_written_through(folder: Path, tmp_path: Path) ->
     assert [item.name for item in elsewhere.iterdir()] == ["3"]
 
 
-def test_a_version_that_is_a_link_is_removed_and_not_what_it_links_to(folder: Path, precious: Path) -> None:
+def test_a_version_that_is_a_link_is_removed_and_not_what_it_links_to(
+    folder: Path, precious: Path
+) -> None:
     (folder / "5").symlink_to(precious.parent)
     LocalStorage(folder).remove(5)
     assert precious.exists()

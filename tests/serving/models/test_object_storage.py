@@ -47,9 +47,12 @@ class Overtaken(ObjectStorage):
 
 
 @pytest.mark.parametrize(
-    ("before", "order"), [("append", [1, 4, 2]), ("models.config", [1, 2, 4]), ("routing.json", [1, 2, 4])]
+    ("before", "order"),
+    [("append", [1, 4, 2]), ("models.config", [1, 2, 4]), ("routing.json", [1, 2, 4])],
 )
-def test_of_two_changes_in_an_object_store_none_is_lost(url: str, before: str, order: list[int]) -> None:
+def test_of_two_changes_in_an_object_store_none_is_lost(
+    url: str, before: str, order: list[int]
+) -> None:
     operations.promote(ObjectStorage(url), 1)
     operations.promote(Overtaken(url, before), 2)
     storage = ObjectStorage(url)
@@ -86,7 +89,9 @@ def test_a_put_whose_answer_was_lost_is_no_other_s(url: str) -> None:
 def test_who_is_never_quick_enough_is_told(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     storage = ObjectStorage(url)
     monkeypatch.setattr(storage, "append", lambda *_: False)
-    with pytest.raises(MasteryError, match=f"expected to make one change, found others {changes.TRIES} times"):
+    with pytest.raises(
+        MasteryError, match=f"expected to make one change, found others {changes.TRIES} times"
+    ):
         operations.promote(storage, 1)
     assert storage.read("models.config") is None
 
@@ -113,4 +118,8 @@ def test_a_version_s_keys_cannot_lead_out_of_its_copy(
 def test_an_empty_folder_s_key_is_no_file(url: str, bucket: Bucket) -> None:
     bucket.client.put_object(Bucket=bucket.name, Key="serving/2/assets/", Body=b"")
     with ObjectStorage(url).local_copy(2) as copy:
-        assert sorted(item.name for item in copy.iterdir()) == ["manifest.json", "saved_model.pb", "variables"]
+        assert sorted(item.name for item in copy.iterdir()) == [
+            "manifest.json",
+            "saved_model.pb",
+            "variables",
+        ]

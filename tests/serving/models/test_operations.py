@@ -24,7 +24,11 @@ def routes(storage: Storage) -> dict[str, tuple[int, int]]:
 def test_a_first_promotion_writes_what_the_server_polls(storage: Storage) -> None:
     operations.promote(storage, 1)
     model = served(storage)
-    assert (model.name, model.base_path, model.model_platform) == ("sample", storage.address, "tensorflow")
+    assert (model.name, model.base_path, model.model_platform) == (
+        "sample",
+        storage.address,
+        "tensorflow",
+    )
     assert (labels(storage), loaded(storage)) == ({"stable": 1}, [1])
     assert routes(storage) == {"stable": (1, 100)}
 
@@ -92,19 +96,28 @@ def test_a_canary_wants_a_stable_version_beside_it(storage: Storage) -> None:
         operations.start_canary(storage, 1, 10)
 
 
-def test_a_version_that_failed_a_gate_is_refused_and_can_be_forced_with_a_reason(storage: Storage) -> None:
+def test_a_version_that_failed_a_gate_is_refused_and_can_be_forced_with_a_reason(
+    storage: Storage,
+) -> None:
     operations.promote(storage, 1)
     before = storage.read("models.config")
     for attempt in ({}, {"force": True}, {"force": True, "reason": " "}):
-        with pytest.raises(RefusedError, match=r"a gate failed: f1_macro >= 0\.88|expected --reason"):
+        with pytest.raises(
+            RefusedError, match=r"a gate failed: f1_macro >= 0\.88|expected --reason"
+        ):
             operations.promote(storage, 3, **attempt)
-        with pytest.raises(RefusedError, match=r"a gate failed: f1_macro >= 0\.88|expected --reason"):
+        with pytest.raises(
+            RefusedError, match=r"a gate failed: f1_macro >= 0\.88|expected --reason"
+        ):
             operations.start_canary(storage, 3, 10, **attempt)
     assert storage.read("models.config") == before
     operations.promote(storage, 3, force=True, reason="the gate was wrong")
     last = read_entries(storage)[-1]
     assert labels(storage) == {"stable": 3}
-    assert (last.reason, last.forced) == ("the gate was wrong", ("a gate failed: f1_macro >= 0.88: 0.912",))
+    assert (last.reason, last.forced) == (
+        "the gate was wrong",
+        ("a gate failed: f1_macro >= 0.88: 0.912",),
+    )
 
 
 def test_nothing_is_changed_or_recorded_where_it_is_so_already(storage: Storage) -> None:
@@ -127,9 +140,13 @@ def test_the_server_s_own_path_is_kept(storage: Storage) -> None:
 def test_prune_keeps_what_is_needed(storage: Storage) -> None:
     for version in (2, 1):
         operations.promote(storage, version)
-    assert operations.plan_prune(storage, 0) == []  # 1 is served, 2 the target of a rollback, the others are newer
+    assert (
+        operations.plan_prune(storage, 0) == []
+    )  # 1 is served, 2 the target of a rollback, the others are newer
     operations.promote(storage, 4)
-    assert operations.plan_prune(storage, 2) == operations.prune(storage, 2)  # 2 was stable before last
+    assert operations.plan_prune(storage, 2) == operations.prune(
+        storage, 2
+    )  # 2 was stable before last
     assert storage.versions() == [1, 3, 4]
     assert operations.prune(storage, 0, "room") == [3]
     assert storage.versions() == [1, 4]
@@ -154,7 +171,12 @@ def test_the_log_says_who_did_what(storage: Storage) -> None:
 
 def test_a_reason_cannot_pass_for_another_entry(folder: Path) -> None:
     storage = open_storage(str(folder))
-    operations.promote(storage, 1, reason="first\n   2  2026-11-20 10:00:00  root@vm  promote: stable 1 → 4")
+    operations.promote(
+        storage, 1, reason="first\n   2  2026-11-20 10:00:00  root@vm  promote: stable 1 → 4"
+    )
     first, reason = describe_log(list_log(storage)).splitlines()
     assert "promote: stable – → 1" in first
-    assert reason == "      reason: first\\u000a   2  2026-11-20 10:00:00  root@vm  promote: stable 1 → 4"
+    assert (
+        reason
+        == "      reason: first\\u000a   2  2026-11-20 10:00:00  root@vm  promote: stable 1 → 4"
+    )

@@ -39,7 +39,9 @@ def apply(storage: Storage, name: str, *arguments: int) -> None:
 
 @settings(max_examples=60)
 @given(st.lists(st.tuples(CHANGES, WRITES), min_size=1, max_size=12))
-def test_no_order_of_changes_and_crashes_leaves_a_wrong_file(steps: list[tuple[tuple, int]]) -> None:
+def test_no_order_of_changes_and_crashes_leaves_a_wrong_file(
+    steps: list[tuple[tuple, int]],
+) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder, pushed = Path(temporary), 2
         for number in (1, 2):

@@ -52,9 +52,13 @@ class Running:
 @contextmanager
 def running(folder: Path, **options: Any) -> Iterator[Running]:
     """Serves `folder` as "tiny" on free ports; options of Limits and Settings by name."""
-    limits = {name: options.pop(name) for name in list(options) if name in Limits.__dataclass_fields__}
+    limits = {
+        name: options.pop(name) for name in list(options) if name in Limits.__dataclass_fields__
+    }
     given = {"poll_seconds": 3600.0, "threads": 1, **options}  # tests say themselves when to look
-    settings = Settings(models=folder, name="tiny", rest_port=0, grpc_port=0, limits=Limits(**limits), **given)
+    settings = Settings(
+        models=folder, name="tiny", rest_port=0, grpc_port=0, limits=Limits(**limits), **given
+    )
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
@@ -77,7 +81,10 @@ def running(folder: Path, **options: Any) -> Iterator[Running]:
             address = f"127.0.0.1:{server.grpc_port}"
             with (
                 httpx.Client(
-                    base_url=f"{scheme}://127.0.0.1:{server.rest_port}", timeout=60, trust_env=False, verify=verify
+                    base_url=f"{scheme}://127.0.0.1:{server.rest_port}",
+                    timeout=60,
+                    trust_env=False,
+                    verify=verify,
                 ) as rest,
                 _channel(address, tls_cert, options) as channel,
             ):
@@ -93,4 +100,6 @@ def running(folder: Path, **options: Any) -> Iterator[Running]:
 def _channel(address: str, tls_cert: Path | None, options: list[tuple[str, Any]]) -> grpc.Channel:
     if tls_cert is None:
         return grpc.insecure_channel(address, options)
-    return grpc.secure_channel(address, grpc.ssl_channel_credentials(tls_cert.read_bytes()), options)
+    return grpc.secure_channel(
+        address, grpc.ssl_channel_credentials(tls_cert.read_bytes()), options
+    )

@@ -25,7 +25,9 @@ SPECS = {
     "level": TensorSpec("level", "", types_pb2.DT_INT64, (None,)),
     "num_steps": TensorSpec("num_steps", "", types_pb2.DT_INT64, (None,)),
 }
-SIGNATURE = Signature("predict_steps", SPECS, {"score": TensorSpec("score", "", types_pb2.DT_FLOAT, (None,))})
+SIGNATURE = Signature(
+    "predict_steps", SPECS, {"score": TensorSpec("score", "", types_pb2.DT_FLOAT, (None,))}
+)
 
 
 def busy(server: Running, seconds: float) -> grpc.Future:
@@ -57,7 +59,9 @@ def test_requests_of_any_length_share_a_call(folder: Path) -> None:
         runs = graph_runs(server)
     assert runs < 10, "forty-one requests"
     for inputs, answer in zip(asked, answers, strict=True):
-        np.testing.assert_allclose(tf.make_ndarray(answer.outputs["score"]), expected_scores(inputs, 2.0), rtol=1e-5)
+        np.testing.assert_allclose(
+            tf.make_ndarray(answer.outputs["score"]), expected_scores(inputs, 2.0), rtol=1e-5
+        )
 
 
 def test_one_bad_request_does_not_spoil_the_others(folder: Path) -> None:
@@ -81,7 +85,9 @@ rows = st.lists(st.integers(0, 12), min_size=1, max_size=4)
 @given(st.lists(st.tuples(rows, st.integers(0, 10)), min_size=1, max_size=6))
 def test_joined_requests_mean_what_they_meant_alone(requests: list[tuple[list[int], int]]) -> None:
     """Also where a request says that it has more steps than it has."""
-    asked: list[Steps] = [steps(lengths, seed, width) for seed, (lengths, width) in enumerate(requests)]
+    asked: list[Steps] = [
+        steps(lengths, seed, width) for seed, (lengths, width) in enumerate(requests)
+    ]
     joined = join(asked, SIGNATURE.step_inputs)
     together = expected_scores(joined, 1.0)
     alone = np.concatenate([expected_scores(inputs, 1.0) for inputs in asked])

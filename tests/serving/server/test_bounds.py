@@ -119,7 +119,8 @@ def test_what_has_no_end_is_ended(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "sent", [b"", HEAD, HEAD + b"Content-Length: 9\r\n\r\n{", PREFACE, PREFACE + b"\0\0\4\1\4\0\0\0\1"]
+    "sent",
+    [b"", HEAD, HEAD + b"Content-Length: 9\r\n\r\n{", PREFACE, PREFACE + b"\0\0\4\1\4\0\0\0\1"],
 )
 @pytest.mark.parametrize("per_address", [20, 8])
 def test_connections_that_wait_give_way(folder: Path, sent: bytes, per_address: int) -> None:
@@ -153,7 +154,10 @@ def test_a_connection_that_is_being_answered_does_not_give_way(folder: Path) -> 
         while server.server.requests_under_way < 3:
             time.sleep(0.01)
         refused = httpx.get(server.rest.base_url, timeout=20, trust_env=False)
-        assert (refused.status_code, "too many connections" in refused.json()["error"]) == (503, True)
+        assert (refused.status_code, "too many connections" in refused.json()["error"]) == (
+            503,
+            True,
+        )
         for thread in asking:
             thread.join()
         assert answers == [200] * 3
@@ -200,7 +204,10 @@ def test_many_requests_at_once_on_a_connection(server: Running) -> None:
 def test_an_answer_that_nobody_reads(folder: Path) -> None:
     rows = json.dumps({"signature_name": "wide", "inputs": 1_200_000}).encode()  # 12 MB
     ask = HEAD + b"Content-Length: %d\r\n\r\n%b" % (len(rows), rows)
-    with running(folder, request_timeout=3.0) as server, connected(server.server.rest_port, 2, ask) as lines:
+    with (
+        running(folder, request_timeout=3.0) as server,
+        connected(server.server.rest_port, 2, ask) as lines,
+    ):
         lines[0].recv(1)
         assert is_answered(server)
         deadline = time.monotonic() + 30
@@ -211,9 +218,14 @@ def test_an_answer_that_nobody_reads(folder: Path) -> None:
 
 
 def test_answers_that_nobody_reads_share_what_there_is(folder: Path) -> None:
-    rows = json.dumps({"signature_name": "wide", "inputs": 1_200_000}).encode()  # 12 MB, of which the system takes half
+    rows = json.dumps(
+        {"signature_name": "wide", "inputs": 1_200_000}
+    ).encode()  # 12 MB, of which the system takes half
     ask = HEAD + b"Content-Length: %d\r\n\r\n%b" % (len(rows), rows)
-    with running(folder, max_inflight_bytes=20_000_000) as server, connected(server.server.rest_port, 8, ask):
+    with (
+        running(folder, max_inflight_bytes=20_000_000) as server,
+        connected(server.server.rest_port, 8, ask),
+    ):
         deadline = time.monotonic() + 30
         while server.server.requests_under_way or server.server.open_connections > 5:
             assert time.monotonic() < deadline
@@ -295,15 +307,26 @@ def test_a_thousand_connections_and_few_descriptors(folder: Path) -> None:
         "--rest-port", "0", "--grpc-port", "0",
     ]  # fmt: skip
     limited = ["bash", "-c", 'ulimit -n 1024 && exec "$@"', "-", *serve]
-    with subprocess.Popen(limited, cwd=ROOT, stderr=subprocess.PIPE, text=True, env={**os.environ}) as process:
+    with subprocess.Popen(
+        limited, cwd=ROOT, stderr=subprocess.PIPE, text=True, env={**os.environ}
+    ) as process:
         assert process.stderr is not None
         lines = iter(process.stderr.readline, "")
-        ready = next(line for line in lines if line.startswith("Serving tiny: REST http://127.0.0.1:"))
+        ready = next(
+            line for line in lines if line.startswith("Serving tiny: REST http://127.0.0.1:")
+        )
         rest, _, by_grpc = ready.partition("REST ")[2].strip().rstrip(".").partition(", gRPC ")
         ports = (int(rest.split(":")[2].split("/")[0]), int(by_grpc.split(":")[1]))
-        with grpc.insecure_channel(by_grpc) as channel, connected(ports[0], 1100), connected(ports[1], 1100):
+        with (
+            grpc.insecure_channel(by_grpc) as channel,
+            connected(ports[0], 1100),
+            connected(ports[1], 1100),
+        ):
             assert PredictionServiceStub(channel).Predict(steps_request(steps([2])), timeout=30)
-            assert httpx.post(f"{rest}:predict", json=ONE, timeout=30, trust_env=False).status_code == 200
+            assert (
+                httpx.post(f"{rest}:predict", json=ONE, timeout=30, trust_env=False).status_code
+                == 200
+            )
         process.send_signal(signal.SIGTERM)
         said = "".join(lines)
         assert process.wait(20) == 0

@@ -62,7 +62,9 @@ def test_java(server: Running, tmp_path: Path) -> None:
     (tmp_path / "Ask.java").write_text(JAVA)
     address = str(server.rest.base_url.join("/v1/models/tiny:predict"))
     command = [java, "-Xshare:auto", str(tmp_path / "Ask.java"), address, json.dumps(ONE)]
-    lines = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout.splitlines()
+    lines = subprocess.run(
+        command, capture_output=True, text=True, check=True, timeout=120
+    ).stdout.splitlines()
     assert [line.split(" ", 2)[:2] for line in lines] == [["200", "HTTP_1_1"]] * 2
     assert [json.loads(line.split(" ", 2)[2]) for line in lines] == [ANSWER] * 2
 
@@ -86,7 +88,9 @@ def talk(server: Running, *parts: bytes) -> bytes:
 def upgrade(body: bytes, extra: bytes = b"") -> bytes:
     return (
         b"POST /v1/models/tiny:predict HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\n"
-        b"Upgrade: h2c\r\nHTTP2-Settings: AAEAAEAA\r\n" + extra + b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
+        b"Upgrade: h2c\r\nHTTP2-Settings: AAEAAEAA\r\n"
+        + extra
+        + b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
     )
 
 
@@ -142,13 +146,17 @@ def test_compressed_bodies(server: Running) -> None:
 def test_compressed_bodies_that_are_refused(
     server: Running, coding: str, content: bytes, status: int, reason: str
 ) -> None:
-    response = server.rest.post("/v1/models/tiny:predict", content=content, headers={"Content-Encoding": coding})
+    response = server.rest.post(
+        "/v1/models/tiny:predict", content=content, headers={"Content-Encoding": coding}
+    )
     assert response.status_code == status
     assert reason in response.json()["error"]
 
 
 @given(st.binary(max_size=40), st.data())
-def test_base64_as_it_is_wrapped_by_mail_and_stripped_by_urls(raw: bytes, data: st.DataObject) -> None:
+def test_base64_as_it_is_wrapped_by_mail_and_stripped_by_urls(
+    raw: bytes, data: st.DataObject
+) -> None:
     text = base64.b64encode(raw).decode()
     if data.draw(st.booleans()):
         text = text.rstrip("=")
@@ -168,8 +176,12 @@ def test_capitals_in_a_path(server: Running) -> None:
     assert server.rest.get("/V1/MODELS/tiny/Versions/1").status_code == 200
     assert server.rest.get("/v1/Models/tiny/METADATA").status_code == 200
     assert server.rest.post("/V1/models/tiny/VERSIONS/1:predict", json=ONE).json() == ANSWER
-    assert server.rest.post("/v1/models/tiny:PREDICT", json=ONE).status_code == 400, "as TensorFlow Serving has it"
-    assert server.rest.post("/v1/models/TINY:predict", json=ONE).status_code == 404, "names are as they are"
+    assert server.rest.post("/v1/models/tiny:PREDICT", json=ONE).status_code == 400, (
+        "as TensorFlow Serving has it"
+    )
+    assert server.rest.post("/v1/models/TINY:predict", json=ONE).status_code == 404, (
+        "names are as they are"
+    )
 
 
 @pytest.mark.parametrize("number", ["1e400", "-1E+400", "1" + "0" * 400 + ".0"])
@@ -177,7 +189,10 @@ def test_a_number_beyond_every_double(server: Running, number: str) -> None:
     for content in (number, f'{number}, "note": Infinity'):
         body = f'{{"signature_name": "single", "inputs": {content}}}'
         response = server.rest.post("/v1/models/tiny:predict", content=body)
-        assert (response.status_code, "found " + number[:80] in response.json()["error"]) == (400, True)
+        assert (response.status_code, "found " + number[:80] in response.json()["error"]) == (
+            400,
+            True,
+        )
     body = '{"signature_name": "single", "inputs": Infinity}'
     assert server.rest.post("/v1/models/tiny:predict", content=body).json() == {"outputs": np.inf}
 
@@ -194,7 +209,9 @@ def metric(server: Running, status: str) -> float:
     return next((float(text.split()[-1]) for text in page.splitlines() if line in text), 0.0)
 
 
-def test_a_client_that_hangs_up_has_cancelled(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_client_that_hangs_up_has_cancelled(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     slow = json.dumps({"signature_name": "slow", "instances": [5.0]}).encode()
     head = b"POST /v1/models/tiny:predict HTTP/1.1\r\nHost: a\r\nContent-Length: "
     with caplog.at_level(logging.WARNING), running(folder) as server:
@@ -213,7 +230,9 @@ def test_a_client_that_hangs_up_has_cancelled(folder: Path, caplog: pytest.LogCa
     assert not [record for record in caplog.records if record.name != "tensorflow"]
 
 
-def test_a_caller_by_grpc_that_hangs_up_in_the_middle(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_caller_by_grpc_that_hangs_up_in_the_middle(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     ended = threading.Event()
 
     def no_message() -> Iterator[bytes]:
@@ -229,5 +248,8 @@ def test_a_caller_by_grpc_that_hangs_up_in_the_middle(folder: Path, caplog: pyte
         with pytest.raises(grpc.FutureCancelledError):
             waiting.result()
         ended.set()
-        assert httpx.get(server.rest.base_url.join("/v1/models/tiny"), trust_env=False).status_code == 200
+        assert (
+            httpx.get(server.rest.base_url.join("/v1/models/tiny"), trust_env=False).status_code
+            == 200
+        )
     assert not [record for record in caplog.records if record.name != "tensorflow"]

@@ -39,7 +39,9 @@ def test_what_was_pushed_is_served(tmp_path: Path, pushed: Path) -> None:
         assert answering(server) == 2
 
 
-def test_changed_files_are_not(folder: Path, pushed: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_changed_files_are_not(
+    folder: Path, pushed: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     version = push(pushed, folder, 2)
     with (version / WARMUP).open("ab") as file:
         file.write(b"more")
@@ -51,18 +53,24 @@ def test_changed_files_are_not(folder: Path, pushed: Path, caplog: pytest.LogCap
     assert message in caplog.text
 
 
-def test_without_a_manifest_it_is_said_or_refused(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_without_a_manifest_it_is_said_or_refused(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with running(folder) as server:
         assert answering(server) == 1
         server.poll()
-    doubts = [text for text in caplog.messages if "nobody knows whether its files are those" in text]
+    doubts = [
+        text for text in caplog.messages if "nobody knows whether its files are those" in text
+    ]
     assert len(doubts) == 1
     with running(folder, require_manifest=True) as server:
         assert server.rest.get("/v2/health/ready").status_code == 503
         assert "expected a manifest.json with the digests" in status(server, 1)[2]
 
 
-def test_a_link_out_of_the_version(folder: Path, thrice: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_link_out_of_the_version(
+    folder: Path, thrice: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     version = push(thrice, folder, 2)
     (version / "variables").rename(elsewhere / "variables")
@@ -102,7 +110,10 @@ def test_a_damaged_warm_up_file_is_named(folder: Path, thrice: Path) -> None:
             assert answering(server) == 1
             state, _, message = status(server, 2)
             assert state == "END"
-            assert f"{version / WARMUP}, record {record}: expected a PredictionLog, found a damaged file" in message
+            assert (
+                f"{version / WARMUP}, record {record}: expected a PredictionLog, found a damaged file"
+                in message
+            )
 
 
 def test_a_folder_with_zeros_in_front(tmp_path: Path, twice: Path, thrice: Path) -> None:
@@ -112,7 +123,9 @@ def test_a_folder_with_zeros_in_front(tmp_path: Path, twice: Path, thrice: Path)
         assert answering(server) == 2
 
 
-def test_what_is_passed_over_is_said_once(folder: Path, thrice: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_is_passed_over_is_said_once(
+    folder: Path, thrice: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     for name in ("v2", "9223372036854775808"):
         shutil.copytree(thrice, folder / name)
     (folder / "7").mkdir()
@@ -129,10 +142,14 @@ def test_what_is_passed_over_is_said_once(folder: Path, thrice: Path, caplog: py
         server.poll()
         shutil.copytree(thrice, folder / "v2")
         server.poll()
-    assert len([text for text in caplog.messages if "/v2: passed over" in text]) == 2, "it came anew"
+    assert len([text for text in caplog.messages if "/v2: passed over" in text]) == 2, (
+        "it came anew"
+    )
 
 
-def test_versions_and_labels_asked_for_in_vain(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_versions_and_labels_asked_for_in_vain(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     write_config(folder, [1, 7], stable=1, canary=9)
     with running(folder) as server:
         server.poll()
@@ -173,15 +190,23 @@ def test_pages_of_other_origins(folder: Path) -> None:
     origin = "https://board.example.com"
     with running(folder, cors_origins=(origin,), token="sesame") as server:
         allowed = preflight(server, origin)  # a browser sends no token with it
-        assert (allowed.status_code, allowed.headers["access-control-allow-origin"]) == (200, origin)
+        assert (allowed.status_code, allowed.headers["access-control-allow-origin"]) == (
+            200,
+            origin,
+        )
         assert "authorization" in allowed.headers["access-control-allow-headers"]
         assert preflight(server, "https://evil.example.com").status_code == 400
         headers = {"Origin": origin, "Authorization": "Bearer sesame"}
         answer = server.predict({"instances": [""]}, headers=headers)
         assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, origin)
         refused = server.predict({"instances": [""]}, headers={"Origin": origin})
-        assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (401, origin)
+        assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (
+            401,
+            origin,
+        )
 
 
 def test_without_origins_no_page_may_call(server: Running) -> None:
-    assert "access-control-allow-origin" not in preflight(server, "https://board.example.com").headers
+    assert (
+        "access-control-allow-origin" not in preflight(server, "https://board.example.com").headers
+    )

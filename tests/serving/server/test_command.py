@@ -28,25 +28,40 @@ def test_from_start_to_sigterm(folder: Path) -> None:
         sys.executable, "-m", "pipeline.cli.main", "serve", "--engine", "embedded", "--models", str(folder),
         "--rest-port", "0", "--grpc-port", "0", "--poll-seconds", "0.1",
     ]  # fmt: skip
-    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env={**os.environ}) as process:
+    with subprocess.Popen(
+        command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env={**os.environ}
+    ) as process:
         assert process.stderr is not None
         lines = iter(process.stderr.readline, "")
-        ready = next(line for line in lines if line.startswith("Serving tiny: REST http://127.0.0.1:"))
+        ready = next(
+            line for line in lines if line.startswith("Serving tiny: REST http://127.0.0.1:")
+        )
         rest, _, grpc_address = ready.partition("REST ")[2].strip().rstrip(".").partition(", gRPC ")
         with grpc.insecure_channel(grpc_address) as channel:
-            assert PredictionServiceStub(channel).Predict(steps_request(steps([2]))).model_spec.version.value == 1
+            assert (
+                PredictionServiceStub(channel)
+                .Predict(steps_request(steps([2])))
+                .model_spec.version.value
+                == 1
+            )
         slow = {"signature_name": "slow", "instances": [1.0]}
         answers: list[httpx.Response] = []
         asking = threading.Thread(
-            target=lambda: answers.append(httpx.post(f"{rest}:predict", json=slow, timeout=30, trust_env=False))
+            target=lambda: answers.append(
+                httpx.post(f"{rest}:predict", json=slow, timeout=30, trust_env=False)
+            )
         )
         asking.start()
         page = rest.replace("/v1/models/tiny", "/monitoring/prometheus/metrics")
-        while ":mastery:serving:requests_under_way 1.0" not in httpx.get(page, trust_env=False).text:
+        while (
+            ":mastery:serving:requests_under_way 1.0" not in httpx.get(page, trust_env=False).text
+        ):
             pass
         process.send_signal(signal.SIGTERM)
         asking.join()
-        assert [answer.status_code for answer in answers] == [200], "the request under way was answered"
+        assert [answer.status_code for answer in answers] == [200], (
+            "the request under way was answered"
+        )
         assert process.wait(10) == 0
         rest_of_it = "".join(lines)
     assert "Stopping" in rest_of_it
@@ -60,14 +75,20 @@ async def start(settings: Settings) -> None:
 def test_a_port_that_is_taken(folder: Path, server: object) -> None:
     taken = server.server
     for option, port in (("rest_port", taken.rest_port), ("grpc_port", taken.grpc_port)):
-        settings = Settings(**{"models": folder, "name": "tiny", "rest_port": 0, "grpc_port": 0, option: port})
+        settings = Settings(
+            **{"models": folder, "name": "tiny", "rest_port": 0, "grpc_port": 0, option: port}
+        )
         with pytest.raises(ServerError, match=f"expected to listen on 127.0.0.1:{port}"):
             asyncio.run(start(settings))
 
 
 def test_a_host_that_is_none(folder: Path) -> None:
-    settings = Settings(models=folder, name="tiny", host="nowhere.invalid", rest_port=0, grpc_port=0)
-    with pytest.raises(ServerError, match=r"to listen on nowhere.invalid:0 for REST, found: (?!Unknown error)"):
+    settings = Settings(
+        models=folder, name="tiny", host="nowhere.invalid", rest_port=0, grpc_port=0
+    )
+    with pytest.raises(
+        ServerError, match=r"to listen on nowhere.invalid:0 for REST, found: (?!Unknown error)"
+    ):
         asyncio.run(start(settings))
 
 
@@ -86,5 +107,8 @@ def test_a_port_that_is_taken_while_the_model_is_loaded(folder: Path, port: str)
         server.versions.poll = load_slowly
         await server.start()
 
-    with socket.socket() as other, pytest.raises(ServerError, match=r"expected to listen on .* Address already in use"):
+    with (
+        socket.socket() as other,
+        pytest.raises(ServerError, match=r"expected to listen on .* Address already in use"),
+    ):
         asyncio.run(main())

@@ -28,12 +28,16 @@ class Line:
 
 
 moves = st.lists(
-    st.tuples(st.integers(0, 9), st.sampled_from(["add", "remove", "busy", "enlarge", *Phase])), min_size=1, max_size=60
+    st.tuples(st.integers(0, 9), st.sampled_from(["add", "remove", "busy", "enlarge", *Phase])),
+    min_size=1,
+    max_size=60,
 )
 
 
 @given(moves)
-def test_whatever_happens_the_bounds_hold_and_the_busy_stay(steps: list[tuple[int, str | Phase]]) -> None:
+def test_whatever_happens_the_bounds_hold_and_the_busy_stay(
+    steps: list[tuple[int, str | Phase]],
+) -> None:
     table = Connections(MOST, MOST_PER_ADDRESS, MOST_DESCRIPTORS, {})
     lines = [Line(f"10.0.0.{number % 3}") for number in range(10)]
     inside: set[Line] = set()

@@ -52,7 +52,9 @@ def test_nothing_is_there(tmp_path: Path) -> None:
 def test_a_container_engine_has_to_have_the_image(programs: Path, tmp_path: Path) -> None:
     program(programs, "docker", "sys.exit(1)")
     assert choose_engine("auto", settings(tmp_path)).kind == "embedded"
-    program(programs, "podman", 'sys.exit(sys.argv[1:] != ["image", "inspect", "tensorflow/serving"])')
+    program(
+        programs, "podman", 'sys.exit(sys.argv[1:] != ["image", "inspect", "tensorflow/serving"])'
+    )
     found = choose_engine("auto", settings(tmp_path))
     assert (found.kind, found.program) == ("container", "podman")
 
@@ -69,7 +71,9 @@ def test_a_container_engine_has_to_have_the_image(programs: Path, tmp_path: Path
         ({"otlp_endpoint": "http://localhost:4318"}, "traces by OTLP"),
     ],
 )
-def test_what_tensorflow_serving_lacks(programs: Path, tmp_path: Path, options: dict, reason: str) -> None:
+def test_what_tensorflow_serving_lacks(
+    programs: Path, tmp_path: Path, options: dict, reason: str
+) -> None:
     program(programs, "tensorflow_model_server", "")
     everywhere = {"host": "0.0.0.0"}
     assert choose_engine("auto", settings(tmp_path, **everywhere)).kind == "binary"
@@ -80,24 +84,46 @@ def test_what_tensorflow_serving_lacks(programs: Path, tmp_path: Path, options: 
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "192.0.2.1"])
-def test_no_engine_opens_addresses_that_nobody_asked_for(programs: Path, tmp_path: Path, host: str) -> None:
+def test_no_engine_opens_addresses_that_nobody_asked_for(
+    programs: Path, tmp_path: Path, host: str
+) -> None:
     program(programs, "tensorflow_model_server", "")
     chosen = choose_engine("auto", settings(tmp_path, host=host))
     assert (chosen.kind, "would listen on every address" in chosen.why) == ("embedded", True)
-    with pytest.raises(EngineError, match=f"listens on every address of this machine, and --host is {host}"):
+    with pytest.raises(
+        EngineError, match=f"listens on every address of this machine, and --host is {host}"
+    ):
         choose_engine("binary", settings(tmp_path, host=host))
     program(programs, "docker", "")
-    assert choose_engine("auto", settings(tmp_path, host=host)).kind == "container", "its ports are published there"
+    assert choose_engine("auto", settings(tmp_path, host=host)).kind == "container", (
+        "its ports are published there"
+    )
 
 
-def test_the_binary_is_run(programs: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_binary_is_run(
+    programs: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     said = tmp_path / "said"
     read = "Path(next(a for a in sys.argv if 'monitoring' in a).split('=')[1]).read_text()"
-    program(programs, "tensorflow_model_server", f"Path({str(said)!r}).write_text(' '.join(sys.argv[1:]) + {read})")
+    program(
+        programs,
+        "tensorflow_model_server",
+        f"Path({str(said)!r}).write_text(' '.join(sys.argv[1:]) + {read})",
+    )
     with caplog.at_level(logging.INFO, "mastery.serving"):
-        serve(settings(tmp_path, rest_port=1234, grpc_port=5678, host="0.0.0.0", allow_anonymous=True), "auto")
+        serve(
+            settings(
+                tmp_path, rest_port=1234, grpc_port=5678, host="0.0.0.0", allow_anonymous=True
+            ),
+            "auto",
+        )
     text = said.read_text()
-    for option in ("--port=5678", "--rest_api_port=1234", "--model_name=tiny", f"--model_base_path={tmp_path}"):
+    for option in (
+        "--port=5678",
+        "--rest_api_port=1234",
+        "--model_name=tiny",
+        f"--model_base_path={tmp_path}",
+    ):
         assert option in text
     assert 'path: "/monitoring/prometheus/metrics"' in text
     assert "can be reached from elsewhere, with no $MASTERY_SERVE_TOKEN" in caplog.messages[0]
@@ -123,7 +149,11 @@ def test_a_program_that_fails_is_an_error(programs: Path, tmp_path: Path) -> Non
 
 def test_sigterm_is_handed_on(programs: Path, tmp_path: Path) -> None:
     started = tmp_path / "started"
-    program(programs, "tensorflow_model_server", f"Path({str(started)!r}).touch()\nimport time\ntime.sleep(60)")
+    program(
+        programs,
+        "tensorflow_model_server",
+        f"Path({str(started)!r}).touch()\nimport time\ntime.sleep(60)",
+    )
     chosen = choose_engine("binary", settings(tmp_path, host="0.0.0.0"))
 
     def stop() -> None:
@@ -150,7 +180,10 @@ def test_sigterm_is_handed_on(programs: Path, tmp_path: Path) -> None:
         ({"host": "192.0.2.1", "token": "a"}, "found neither --tls-cert nor --tls-key. With"),
         ({"host": "example.com"}, "expected a token and TLS"),
         ({"host": ""}, "expected a token and TLS"),
-        ({"cors_origins": ("example.com",)}, "--cors-origin example.com: expected an origin such as"),
+        (
+            {"cors_origins": ("example.com",)},
+            "--cors-origin example.com: expected an origin such as",
+        ),
         ({"cors_origins": ("https://a/b",)}, "expected an origin such as"),
         ({"otlp_endpoint": "localhost:4318"}, "--otlp-endpoint: expected the URL"),
         ({"otlp_endpoint": "http://user:secret@localhost"}, "without user, password"),
@@ -204,7 +237,5 @@ def test_the_name_is_that_of_the_newest_manifest(tmp_path: Path) -> None:
 
 
 def test_help_is_light() -> None:
-    code = (
-        "import sys; import pipeline.cli.serve_commands; sys.exit('tensorflow' in sys.modules or 'grpc' in sys.modules)"
-    )
+    code = "import sys; import pipeline.cli.serve_commands; sys.exit('tensorflow' in sys.modules or 'grpc' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -20,10 +20,15 @@ from tests.serving.server.tiny import example, expected_scores, steps, steps_req
 def test_predict_steps(server: Running) -> None:
     inputs = steps([3, 0, 5])
     response = server.prediction.Predict(steps_request(inputs))
-    assert (response.model_spec.name, response.model_spec.signature_name) == ("tiny", "predict_steps")
+    assert (response.model_spec.name, response.model_spec.signature_name) == (
+        "tiny",
+        "predict_steps",
+    )
     assert response.model_spec.version.value == 1
     assert list(response.outputs["basis"].string_val) == [b"sequence", b"prior", b"sequence"]
-    np.testing.assert_allclose(tf.make_ndarray(response.outputs["score"]), expected_scores(inputs, 2.0), rtol=1e-5)
+    np.testing.assert_allclose(
+        tf.make_ndarray(response.outputs["score"]), expected_scores(inputs, 2.0), rtol=1e-5
+    )
 
 
 def test_predict_examples_with_a_filter(server: Running) -> None:
@@ -39,7 +44,11 @@ def test_predict_examples_with_a_filter(server: Running) -> None:
 def test_status(server: Running) -> None:
     request = GetModelStatusRequest(model_spec={"name": "tiny"})
     (status,) = server.models.GetModelStatus(request).model_version_status
-    assert (status.version, status.state, status.status.error_code) == (1, ModelVersionStatus.AVAILABLE, 0)
+    assert (status.version, status.state, status.status.error_code) == (
+        1,
+        ModelVersionStatus.AVAILABLE,
+        0,
+    )
 
 
 def test_metadata(server: Running) -> None:
@@ -48,7 +57,10 @@ def test_metadata(server: Running) -> None:
     signatures = SignatureDefMap()
     assert response.metadata["signature_def"].Unpack(signatures)
     assert response.model_spec.version.value == 1
-    assert signatures.signature_def["predict_steps"].inputs["num_steps"].dtype == tf.int64.as_datatype_enum
+    assert (
+        signatures.signature_def["predict_steps"].inputs["num_steps"].dtype
+        == tf.int64.as_datatype_enum
+    )
 
 
 def refusal(call: object, request: object) -> tuple[grpc.StatusCode, str]:
@@ -60,14 +72,38 @@ def refusal(call: object, request: object) -> tuple[grpc.StatusCode, str]:
 @pytest.mark.parametrize(
     ("change", "code", "reason"),
     [
-        (lambda request: setattr(request.model_spec, "name", "other"), "NOT_FOUND", "this server has 'tiny'"),
-        (lambda request: setattr(request.model_spec.version, "value", 9), "NOT_FOUND", "Specific version 9"),
-        (lambda request: setattr(request.model_spec, "version_label", "x"), "INVALID_ARGUMENT", "label: x"),
-        (lambda request: setattr(request.model_spec, "signature_name", "x"), "INVALID_ARGUMENT", "found 'x'"),
+        (
+            lambda request: setattr(request.model_spec, "name", "other"),
+            "NOT_FOUND",
+            "this server has 'tiny'",
+        ),
+        (
+            lambda request: setattr(request.model_spec.version, "value", 9),
+            "NOT_FOUND",
+            "Specific version 9",
+        ),
+        (
+            lambda request: setattr(request.model_spec, "version_label", "x"),
+            "INVALID_ARGUMENT",
+            "label: x",
+        ),
+        (
+            lambda request: setattr(request.model_spec, "signature_name", "x"),
+            "INVALID_ARGUMENT",
+            "found 'x'",
+        ),
         (lambda request: request.inputs.pop("level"), "INVALID_ARGUMENT", "found no level"),
         (lambda request: request.inputs["more"].SetInParent(), "INVALID_ARGUMENT", "found more"),
-        (lambda request: request.inputs["level"].CopyFrom(tf.make_tensor_proto([1.0])), "INVALID_ARGUMENT", "DT_FLOAT"),
-        (lambda request: request.inputs["level"].int64_val.append(1), "INVALID_ARGUMENT", "expected"),
+        (
+            lambda request: request.inputs["level"].CopyFrom(tf.make_tensor_proto([1.0])),
+            "INVALID_ARGUMENT",
+            "DT_FLOAT",
+        ),
+        (
+            lambda request: request.inputs["level"].int64_val.append(1),
+            "INVALID_ARGUMENT",
+            "expected",
+        ),
         (
             lambda request: request.output_filter.append("x"),
             "INVALID_ARGUMENT",
@@ -104,7 +140,9 @@ def test_no_message_is_the_servers_fault(server: Running, raw: bytes, size: int,
     whole = steps_request(steps([3, 1])).SerializeToString(deterministic=True)
     body = whole[:at] + raw + whole[at + size :]
     call = server.channel.unary_unary(
-        "/tensorflow.serving.PredictionService/Predict", request_serializer=None, response_deserializer=None
+        "/tensorflow.serving.PredictionService/Predict",
+        request_serializer=None,
+        response_deserializer=None,
     )
     try:
         call(body)

@@ -8,7 +8,9 @@ import grpc
 import pytest
 from google.protobuf import descriptor_pool, json_format, message_factory
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
+    ProtoReflectionDescriptorDatabase,
+)
 from tensorflow_serving.apis.classification_pb2 import ClassificationRequest
 from tensorflow_serving.apis.regression_pb2 import RegressionRequest
 
@@ -28,7 +30,9 @@ def health(server: Running, name: str) -> int:
 def test_health_follows_the_versions(tmp_path: Path, twice: Path) -> None:
     with running(tmp_path, token="sesame") as server:  # probes have no token
         assert [health(server, name) for name in NAMES] == [NOT_SERVING] * 4
-        watched = health_pb2_grpc.HealthStub(server.channel).Watch(health_pb2.HealthCheckRequest(service="tiny"))
+        watched = health_pb2_grpc.HealthStub(server.channel).Watch(
+            health_pb2.HealthCheckRequest(service="tiny")
+        )
         assert next(watched).status == NOT_SERVING
         push(twice, tmp_path, 1)
         server.poll()
@@ -40,11 +44,16 @@ def test_health_follows_the_versions(tmp_path: Path, twice: Path) -> None:
         watched.cancel()
 
 
-def call(channel: grpc.Channel, service: str, method: str, request: dict[str, object]) -> dict[str, object]:
+def call(
+    channel: grpc.Channel, service: str, method: str, request: dict[str, object]
+) -> dict[str, object]:
     """Calls as `grpcurl` does: services, methods and messages are those that the server describes."""
     pool = descriptor_pool.DescriptorPool(ProtoReflectionDescriptorDatabase(channel))
     described = pool.FindServiceByName(service).FindMethodByName(method)
-    kinds = [message_factory.GetMessageClass(item) for item in (described.input_type, described.output_type)]
+    kinds = [
+        message_factory.GetMessageClass(item)
+        for item in (described.input_type, described.output_type)
+    ]
     stub = channel.unary_unary(
         f"/{service}/{method}",
         request_serializer=kinds[0].SerializeToString,
@@ -55,19 +64,29 @@ def call(channel: grpc.Channel, service: str, method: str, request: dict[str, ob
 
 def test_reflection_is_enough_to_call(server: Running) -> None:
     database = ProtoReflectionDescriptorDatabase(server.channel)
-    assert set(NAMES[2:]) | {"grpc.health.v1.Health", "tensorflow.serving.ModelService"} <= set(database.get_services())
+    assert set(NAMES[2:]) | {"grpc.health.v1.Health", "tensorflow.serving.ModelService"} <= set(
+        database.get_services()
+    )
     model = {"modelSpec": {"name": "tiny"}}
     status = call(server.channel, "tensorflow.serving.ModelService", "GetModelStatus", model)
     assert status["model_version_status"][0]["state"] == "AVAILABLE"
     tensor = {"dtype": "DT_STRING", "tensorShape": {"dim": [{"size": "1"}]}, "stringVal": [""]}
     answer = call(
-        server.channel, "tensorflow.serving.PredictionService", "Predict", {**model, "inputs": {"examples": tensor}}
+        server.channel,
+        "tensorflow.serving.PredictionService",
+        "Predict",
+        {**model, "inputs": {"examples": tensor}},
     )
     assert answer["outputs"]["score"]["floatVal"] == [0.0]
-    assert call(server.channel, "grpc.health.v1.Health", "Check", {"service": "tiny"}) == {"status": "SERVING"}
+    assert call(server.channel, "grpc.health.v1.Health", "Check", {"service": "tiny"}) == {
+        "status": "SERVING"
+    }
     item = {"name": "value", "datatype": "FP32", "contents": {"fp32Contents": [2.0]}}
     answer = call(
-        server.channel, "inference.GRPCInferenceService", "ModelInfer", {"modelName": "tiny", "inputs": [item]}
+        server.channel,
+        "inference.GRPCInferenceService",
+        "ModelInfer",
+        {"modelName": "tiny", "inputs": [item]},
     )
     assert answer["outputs"][0]["contents"] == {"fp32Contents": [4.0]}
 
@@ -91,7 +110,9 @@ def test_reflection_needs_the_token(folder: Path) -> None:
         ("regress", "single", "No regression inputs found in SignatureDef: "),
     ],
 )
-def test_signatures_of_another_method(server: Running, method: str, signature: str, reason: str) -> None:
+def test_signatures_of_another_method(
+    server: Running, method: str, signature: str, reason: str
+) -> None:
     kind, stub = {
         "classify": (ClassificationRequest, server.prediction.Classify),
         "regress": (RegressionRequest, server.prediction.Regress),
@@ -112,7 +133,11 @@ def test_signatures_of_another_method(server: Running, method: str, signature: s
     ("body", "status", "reason"),
     [
         ("[", 400, "JSON Parse error"),
-        ("{}", 400, "JSON Value: {} When method is classify, key 'examples' is expected and was not found"),
+        (
+            "{}",
+            400,
+            "JSON Value: {} When method is classify, key 'examples' is expected and was not found",
+        ),
         ('{"examples": 1}', 400, "Expecting 'examples' value to be an list/array"),
         ('{"examples": []}', 400, "'examples' value is an empty array"),
         ('{"signature_name": 1}', 400, "'signature_name' key must be a string value."),

@@ -43,16 +43,28 @@ def through_json(name: str, values: np.ndarray) -> object:
     return json.loads(json.dumps(encode(name, values)))
 
 
-@given(st.sampled_from(sorted(ENUMS)).flatmap(lambda name: st_numpy.arrays(name, st_numpy.array_shapes(max_dims=3))))
+@given(
+    st.sampled_from(sorted(ENUMS)).flatmap(
+        lambda name: st_numpy.arrays(name, st_numpy.array_shapes(max_dims=3))
+    )
+)
 def test_numbers_survive_the_way_through_json(values: np.ndarray) -> None:
     found = decode(through_json("a", values), spec(ENUMS[values.dtype.name], (None,) * values.ndim))
     assert found.dtype == values.dtype
     np.testing.assert_array_equal(found, values)
 
 
-@given(st.lists(st.lists(st.text() | st.binary().map(lambda raw: b"\xff" + raw), min_size=2, max_size=2), min_size=1))
+@given(
+    st.lists(
+        st.lists(st.text() | st.binary().map(lambda raw: b"\xff" + raw), min_size=2, max_size=2),
+        min_size=1,
+    )
+)
 def test_texts_and_bytes_survive_the_way_through_json(rows: list[list[str | bytes]]) -> None:
-    raw = [[item.encode(errors="replace") if isinstance(item, str) else item for item in row] for row in rows]
+    raw = [
+        [item.encode(errors="replace") if isinstance(item, str) else item for item in row]
+        for row in rows
+    ]
     values = np.array(raw, object)
     for name in ("a", "a_bytes"):
         found = decode(through_json(name, values), spec(types_pb2.DT_STRING, (None, None)))
@@ -69,13 +81,21 @@ def test_a_float_is_as_short_as_its_own_text() -> None:
 
 
 def test_missing_steps_are_nan() -> None:
-    found = decode(json.loads("[[1, NaN], [-Infinity, 2.5]]"), spec(types_pb2.DT_FLOAT, (None, None)))
+    found = decode(
+        json.loads("[[1, NaN], [-Infinity, 2.5]]"), spec(types_pb2.DT_FLOAT, (None, None))
+    )
     assert math.isnan(found[0, 1])
     assert found[1, 0] == -math.inf
 
 
-@given(anything, st.sampled_from([*ENUMS.values(), types_pb2.DT_STRING]), st.sampled_from([None, (None,), (None, 2)]))
-def test_a_value_is_a_tensor_or_refused(value: object, dtype: int, shape: tuple[int | None, ...] | None) -> None:
+@given(
+    anything,
+    st.sampled_from([*ENUMS.values(), types_pb2.DT_STRING]),
+    st.sampled_from([None, (None,), (None, 2)]),
+)
+def test_a_value_is_a_tensor_or_refused(
+    value: object, dtype: int, shape: tuple[int | None, ...] | None
+) -> None:
     wanted = spec(dtype, shape)
     try:
         found = decode(value, wanted)
@@ -116,12 +136,17 @@ SIGNATURE = Signature(
 )
 
 
-@given(st.lists(st.tuples(st.floats(width=32), st.lists(st.text("xyz"), min_size=2, max_size=2)), min_size=1))
+@given(
+    st.lists(
+        st.tuples(st.floats(width=32), st.lists(st.text("xyz"), min_size=2, max_size=2)), min_size=1
+    )
+)
 def test_rows_and_columns_say_the_same(rows: list[tuple[float, list[str]]]) -> None:
     as_rows = {"instances": [{"a": number, "b": texts} for number, texts in rows]}
     as_columns = {"inputs": {"a": [row[0] for row in rows], "b": [row[1] for row in rows]}}
     first, second = (
-        decode_inputs(parse_request(json.dumps(item).encode()), SIGNATURE) for item in (as_rows, as_columns)
+        decode_inputs(parse_request(json.dumps(item).encode()), SIGNATURE)
+        for item in (as_rows, as_columns)
     )
     for name in ("a", "b"):
         np.testing.assert_array_equal(first[name], second[name])
@@ -159,7 +184,11 @@ def test_the_reason_names_what_is_wrong_with_a_body(body: bytes, reason: str) ->
 
 
 @pytest.mark.parametrize("step", [1, 3, 7, 4096])
-@given(st_numpy.arrays("float32", st_numpy.array_shapes(max_dims=3, max_side=5), elements={"allow_nan": False}))
+@given(
+    st_numpy.arrays(
+        "float32", st_numpy.array_shapes(max_dims=3, max_side=5), elements={"allow_nan": False}
+    )
+)
 def test_an_answer_in_steps_is_the_answer_in_one(step: int, values: np.ndarray) -> None:
     two = {"c": values, "d": np.array([b"x"] * len(values), object)}
     with pytest.MonkeyPatch.context() as patch:
@@ -172,7 +201,9 @@ def test_an_answer_in_steps_is_the_answer_in_one(step: int, values: np.ndarray) 
                     assert written == {"predictions": columns["c"]}
                 elif in_rows:
                     rows = zip(*columns.values(), strict=True)
-                    assert written == {"predictions": [dict(zip(columns, row, strict=True)) for row in rows]}
+                    assert written == {
+                        "predictions": [dict(zip(columns, row, strict=True)) for row in rows]
+                    }
                 else:
                     assert written == {"outputs": columns["c"] if len(outputs) == 1 else columns}
 
@@ -182,7 +213,11 @@ def test_forms_of_an_answer() -> None:
     two = {**one, "d": np.array([b"x", b"y"], object)}
     assert json.loads(encode_outputs(one, in_rows=True)) == {"predictions": [1, 2]}
     assert json.loads(encode_outputs(one, in_rows=False)) == {"outputs": [1, 2]}
-    assert json.loads(encode_outputs(two, in_rows=True)) == {"predictions": [{"c": 1, "d": "x"}, {"c": 2, "d": "y"}]}
-    assert json.loads(encode_outputs(two, in_rows=False)) == {"outputs": {"c": [1, 2], "d": ["x", "y"]}}
+    assert json.loads(encode_outputs(two, in_rows=True)) == {
+        "predictions": [{"c": 1, "d": "x"}, {"c": 2, "d": "y"}]
+    }
+    assert json.loads(encode_outputs(two, in_rows=False)) == {
+        "outputs": {"c": [1, 2], "d": ["x", "y"]}
+    }
     with pytest.raises(RequestError, match="ask with 'inputs'"):
         encode_outputs({"c": np.array(1)}, in_rows=True)

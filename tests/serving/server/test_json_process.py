@@ -85,7 +85,10 @@ def test_what_is_large_and_worth_nothing(reader: JsonProcess, content: str, reas
 def test_it_comes_back_when_it_has_died(reader: JsonProcess) -> None:
     read(reader, RIGHT)
     os.kill(reader.pid, signal.SIGKILL)
-    assert read(reader, RIGHT) == "503 the process that reads large requests has ended; try again, or with less."
+    assert (
+        read(reader, RIGHT)
+        == "503 the process that reads large requests has ended; try again, or with less."
+    )
     assert read(reader, RIGHT)[0] == ""
 
 
@@ -97,7 +100,9 @@ def test_it_keeps_a_limit_of_memory_that_was_set_before() -> None:
         "print(resource.prlimit(reader.pid, resource.RLIMIT_DATA)[1])"
     )
     command = ["bash", "-c", f'ulimit -d {2**23} && exec "$@"', "-", sys.executable, "-c", script]
-    ran = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True, check=False)
+    ran = subprocess.run(
+        command, cwd=Path(__file__).parents[3], capture_output=True, text=True, check=False
+    )
     assert ran.stdout == f"{2**33}\n", ran.stderr
 
 
@@ -106,7 +111,9 @@ def test_it_is_light(reader: JsonProcess) -> None:
     read(reader, RIGHT)
     item = {"name": "a", "datatype": "FP32", "shape": [1], "data": [1.5]}
     signatures = {"only": Signature("only", {"a": SIGNATURES["serving_default"].inputs["a"]}, {})}
-    question = asyncio.run(reader.read(json.dumps({"inputs": [item]}).encode(), signatures, read_question))
+    question = asyncio.run(
+        reader.read(json.dumps({"inputs": [item]}).encode(), signatures, read_question)
+    )
     assert (question.signature_name, question.inputs["a"].tolist()) == ("only", [1.5])
     assert "tensorflow" not in Path(f"/proc/{reader.pid}/maps").read_text()
 
@@ -118,7 +125,11 @@ def test_it_ends_with_the_server() -> None:
         "print(reader.pid, flush=True); os.kill(os.getpid(), 9)"
     )
     command = [sys.executable, "-c", script]
-    number = int(subprocess.run(command, cwd=Path(__file__).parents[3], stdout=subprocess.PIPE, check=False).stdout)
+    number = int(
+        subprocess.run(
+            command, cwd=Path(__file__).parents[3], stdout=subprocess.PIPE, check=False
+        ).stdout
+    )
     for _ in range(500):
         try:
             os.kill(number, 0)

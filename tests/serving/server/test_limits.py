@@ -25,7 +25,10 @@ def test_requests_under_way_are_limited(folder: Path) -> None:
         first = busy(server, 2.0)
         started = time.perf_counter()
         refused = server.predict(ONE)
-        assert (refused.status_code, refused.json()["error"]) == (429, "1 requests are under way; try again later.")
+        assert (refused.status_code, refused.json()["error"]) == (
+            429,
+            "1 requests are under way; try again later.",
+        )
         with pytest.raises(grpc.RpcError, match="under way") as caught:
             server.prediction.Predict(steps_request(steps([1])))
         assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -68,7 +71,9 @@ def test_a_caller_that_goes_frees_its_place(folder: Path) -> None:
 def test_a_large_body_is_refused(server: Running) -> None:
     body = b" " * 100_001
     assert server.rest.post("/v1/models/tiny:predict", content=body).status_code == 413
-    assert server.rest.post("/v1/models/tiny:predict", content=iter([body])).status_code == 413, "in chunks"
+    assert server.rest.post("/v1/models/tiny:predict", content=iter([body])).status_code == 413, (
+        "in chunks"
+    )
     with pytest.raises(grpc.RpcError) as caught:
         server.prediction.Predict(steps_request(steps([1] * 20_000)))
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -82,13 +87,26 @@ def test_a_body_that_never_ends_is_given_up(folder: Path) -> None:
 
     with running(folder, request_timeout=0.2) as server:
         response = server.rest.post("/v1/models/tiny:predict", content=body())
-        assert (response.status_code, response.json()["error"]) == (408, "expected the whole body within 0.2 s.")
+        assert (response.status_code, response.json()["error"]) == (
+            408,
+            "expected the whole body within 0.2 s.",
+        )
 
 
 def test_the_token(folder: Path) -> None:
     with running(folder, token="sesame") as server:
-        paths = ["/v1/models/tiny", "/v1/models/tiny/metadata", "/monitoring/prometheus/metrics", "/"]
-        for header in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "sesame"}, {"Authorization": b"\xff"}):
+        paths = [
+            "/v1/models/tiny",
+            "/v1/models/tiny/metadata",
+            "/monitoring/prometheus/metrics",
+            "/",
+        ]
+        for header in (
+            {},
+            {"Authorization": "Bearer wrong"},
+            {"Authorization": "sesame"},
+            {"Authorization": b"\xff"},
+        ):
             for path in paths:
                 refused = server.rest.get(path, headers=header)
                 assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
@@ -130,4 +148,8 @@ def test_tls(folder: Path, certificate: dict[str, Path]) -> None:
         with pytest.raises(httpx.HTTPError):
             httpx.get(f"http://127.0.0.1:{port}/v1/models/tiny", trust_env=False)
         with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
-            httpx.get(f"https://127.0.0.1:{port}/v1/models/tiny", trust_env=False, verify=ssl.create_default_context())
+            httpx.get(
+                f"https://127.0.0.1:{port}/v1/models/tiny",
+                trust_env=False,
+                verify=ssl.create_default_context(),
+            )

@@ -24,7 +24,10 @@ def big(tmp_path_factory: pytest.TempPathFactory) -> Path:
     class Big(tf.Module):
         @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])
         def serve(self, x):
-            return {"y": x + tf.reduce_sum(tf.constant(np.random.default_rng(0).random(2**20, np.float32)))}
+            return {
+                "y": x
+                + tf.reduce_sum(tf.constant(np.random.default_rng(0).random(2**20, np.float32)))
+            }
 
     folder = tmp_path_factory.mktemp("big") / "model"
     module = Big()
@@ -53,7 +56,9 @@ def test_graph_and_session_go_with_the_version(twice: Path) -> None:
 
 
 @pytest.mark.usefixtures("no_collector")
-def test_a_version_that_cannot_be_loaded_leaves_nothing(twice: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_version_that_cannot_be_loaded_leaves_nothing(
+    twice: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     held: list[weakref.ref[object]] = []
 
     def fail(self: LoadedModel, _: object) -> None:

@@ -52,7 +52,9 @@ def test_messages_in_messages() -> None:
     for _ in range(70):  # a variant's tensors, in each of which there is a variant
         raw = b"\x7a" + bytes([len(raw) % 128 | 128, len(raw) // 128]) + raw
         raw = b"\x1a" + bytes([len(raw) % 128 | 128, len(raw) // 128]) + raw
-    assert is_refused(b"\x12" + bytes([len(raw) % 128 | 128, len(raw) // 128]) + raw) is False, "keys are no messages"
+    assert is_refused(b"\x12" + bytes([len(raw) % 128 | 128, len(raw) // 128]) + raw) is False, (
+        "keys are no messages"
+    )
     inner = b""
     for _ in range(70):
         for tag in (b"\x1a", b"\x7a"):

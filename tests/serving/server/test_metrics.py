@@ -38,5 +38,8 @@ def test_the_names_and_numbers(folder: Path) -> None:
     assert value(":tensorflow:core:graph_runs") == 2
     assert value(":tensorflow:core:graph_run_time_usecs") > 0
     path = str(folder / "1")
-    assert value(":tensorflow:cc:saved_model:load_attempt_count", model_path=path, status="success") == 1
+    assert (
+        value(":tensorflow:cc:saved_model:load_attempt_count", model_path=path, status="success")
+        == 1
+    )
     assert value(":mastery:serving:version_available", model_name="tiny", version="1") == 1

@@ -43,7 +43,10 @@ def test_labels(tmp_path: Path) -> None:
         ("model_config_list {", "expected a ModelServerConfig as text"),
         (HEAD + "} }", "expected a model called other, found tiny; say which with --name"),
         ("", "found none"),
-        (HEAD.replace("tiny", "other") + "model_version_policy { specific { } } } }", "one or more specific versions"),
+        (
+            HEAD.replace("tiny", "other") + "model_version_policy { specific { } } } }",
+            "one or more specific versions",
+        ),
     ],
 )
 def test_what_cannot_be_used(tmp_path: Path, text: str, reason: str) -> None:

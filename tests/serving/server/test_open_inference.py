@@ -48,7 +48,9 @@ def module_of(client: object) -> object:
 def tensors(client: object, arrays: dict[str, np.ndarray], **options: bool) -> list[object]:
     found = []
     for name, values in arrays.items():
-        tensor = module_of(client).InferInput(name, list(values.shape), np_to_triton_dtype(values.dtype))
+        tensor = module_of(client).InferInput(
+            name, list(values.shape), np_to_triton_dtype(values.dtype)
+        )
         tensor.set_data_from_numpy(values, **options)
         found.append(tensor)
     return found
@@ -76,15 +78,23 @@ def test_metadata_by_http(by_http: triton_http.InferenceServerClient) -> None:
             {"name": "score", "datatype": "FP32", "shape": [-1]},
         ],
     }
-    steps_inputs = by_http.get_model_metadata("tiny", query_params={"signature_name": "predict_steps"})["inputs"]
+    steps_inputs = by_http.get_model_metadata(
+        "tiny", query_params={"signature_name": "predict_steps"}
+    )["inputs"]
     assert steps_inputs[0] == {"name": "correct", "datatype": "FP32", "shape": [-1, -1]}
 
 
 def test_metadata_by_grpc(by_grpc: triton_grpc.InferenceServerClient) -> None:
     assert by_grpc.get_server_metadata().name == "mastery"
     found = by_grpc.get_model_metadata("tiny")
-    assert (found.name, list(found.versions), found.platform) == ("tiny", ["1"], "tensorflow_savedmodel")
-    assert [(item.name, item.datatype, list(item.shape)) for item in found.inputs] == [("examples", "BYTES", [-1])]
+    assert (found.name, list(found.versions), found.platform) == (
+        "tiny",
+        ["1"],
+        "tensorflow_savedmodel",
+    )
+    assert [(item.name, item.datatype, list(item.shape)) for item in found.inputs] == [
+        ("examples", "BYTES", [-1])
+    ]
 
 
 def test_serialized_examples(client: object) -> None:
@@ -93,7 +103,11 @@ def test_serialized_examples(client: object) -> None:
     assert answer.as_numpy("basis").tolist() == [b"sequence", b"prior"]
     response = answer.get_response()
     if isinstance(response, dict):
-        assert (response["model_name"], response["model_version"], response["id"]) == ("tiny", "1", "7")
+        assert (response["model_name"], response["model_version"], response["id"]) == (
+            "tiny",
+            "1",
+            "7",
+        )
     else:
         assert (response.model_name, response.model_version, response.id) == ("tiny", "1", "7")
 
@@ -106,7 +120,11 @@ def test_columns_choose_their_signature(client: object) -> None:
 
 def test_some_outputs_of_a_version_and_a_named_signature(client: object) -> None:
     wanted = [module_of(client).InferRequestedOutput("score")]
-    options = {"model_version": "1", "outputs": wanted, "parameters": {"signature_name": "serving_default"}}
+    options = {
+        "model_version": "1",
+        "outputs": wanted,
+        "parameters": {"signature_name": "serving_default"},
+    }
     answer = client.infer("tiny", tensors(client, {"examples": EXAMPLES}), **options)
     np.testing.assert_allclose(answer.as_numpy("score"), [4.0, 0.0])
     assert answer.as_numpy("basis") is None
@@ -114,14 +132,18 @@ def test_some_outputs_of_a_version_and_a_named_signature(client: object) -> None
 
 def test_json_alone(by_http: triton_http.InferenceServerClient) -> None:
     inputs = steps([3, 1])
-    wanted = [triton_http.InferRequestedOutput(name, binary_data=False) for name in ("score", "basis")]
+    wanted = [
+        triton_http.InferRequestedOutput(name, binary_data=False) for name in ("score", "basis")
+    ]
     answer = by_http.infer("tiny", tensors(by_http, inputs, binary_data=False), outputs=wanted)
     np.testing.assert_allclose(answer.as_numpy("score"), expected_scores(inputs, 2.0), rtol=1e-5)
     assert "data" in answer.get_response()["outputs"][0]
 
 
 def test_compressed_bodies(by_http: triton_http.InferenceServerClient) -> None:
-    answer = by_http.infer("tiny", tensors(by_http, {"examples": EXAMPLES}), request_compression_algorithm="gzip")
+    answer = by_http.infer(
+        "tiny", tensors(by_http, {"examples": EXAMPLES}), request_compression_algorithm="gzip"
+    )
     np.testing.assert_allclose(answer.as_numpy("score"), [4.0, 0.0])
 
 
@@ -129,7 +151,9 @@ def test_a_large_request_is_read_elsewhere(by_http: triton_http.InferenceServerC
     for binary, width in ((True, 3000), (False, 1300)):  # 70,000 bytes each
         inputs = steps([width] * 2)
         answer = by_http.infer("tiny", tensors(by_http, inputs, binary_data=binary))
-        np.testing.assert_allclose(answer.as_numpy("score"), expected_scores(inputs, 2.0), rtol=1e-4)
+        np.testing.assert_allclose(
+            answer.as_numpy("score"), expected_scores(inputs, 2.0), rtol=1e-4
+        )
 
 
 @pytest.mark.parametrize(
@@ -159,7 +183,10 @@ def test_no_such_model_version_signature_or_output(client: object) -> None:
         ({"model_name": "tiny", "model_version": "9"}, "NOT_FOUND"),
         ({"model_name": "tiny", "model_version": "canary"}, "INVALID_ARGUMENT"),
         ({"model_name": "tiny", "parameters": {"signature_name": "x"}}, "INVALID_ARGUMENT"),
-        ({"model_name": "tiny", "outputs": [module_of(client).InferRequestedOutput("x")]}, "INVALID_ARGUMENT"),
+        (
+            {"model_name": "tiny", "outputs": [module_of(client).InferRequestedOutput("x")]},
+            "INVALID_ARGUMENT",
+        ),
     ):
         with pytest.raises(InferenceServerException) as caught:
             client.infer(inputs=inputs, **options)
@@ -173,14 +200,24 @@ def test_json_forms_of_values(server: Running) -> None:
     body = {
         "inputs": [
             {"name": "correct", "datatype": "FP32", "shape": [1, 2], "data": [[1, float("nan")]]},
-            {"name": "event_type", "datatype": "BYTES", "shape": [1, 2], "data": ["quiz", {"b64": "cXVpeg=="}]},
+            {
+                "name": "event_type",
+                "datatype": "BYTES",
+                "shape": [1, 2],
+                "data": ["quiz", {"b64": "cXVpeg=="}],
+            },
             {"name": "level", "datatype": "INT64", "shape": [1], "data": [1]},
             {"name": "num_steps", "datatype": "INT64", "shape": [1], "data": 2},
         ]
     }
     answer = server.rest.post(INFER, content=json.dumps(body))
     assert answer.status_code == 200, answer.text
-    assert answer.json()["outputs"][1] == {"name": "score", "datatype": "FP32", "shape": [1], "data": [3.0]}
+    assert answer.json()["outputs"][1] == {
+        "name": "score",
+        "datatype": "FP32",
+        "shape": [1],
+        "data": [3.0],
+    }
 
 
 def bad(**change: object) -> dict[str, object]:
@@ -205,7 +242,10 @@ def bad(**change: object) -> dict[str, object]:
         (json.dumps(bad()).replace("1.0", "1e400"), "in the range of a double, found 1e400"),
         (bad(parameters={"binary_data_size": 4}), "either data or a parameter binary_data_size"),
         (bad(parameters={"shared_memory_region": "a"}), "no shared memory region"),
-        ({**bad(), "outputs": [{"name": "double", "parameters": {"classification": 1}}]}, "no classification"),
+        (
+            {**bad(), "outputs": [{"name": "double", "parameters": {"classification": 1}}]},
+            "no classification",
+        ),
         ({**bad(), "id": 5}, "id: expected a string"),
     ],
 )
@@ -228,7 +268,9 @@ def test_refused_raw_bytes(server: Running, header: str | None, tail: bytes, rea
     item = {"name": "value", "datatype": "FP32", "shape": [], "parameters": {"binary_data_size": 4}}
     text = json.dumps({"inputs": [item]}).encode()
     length = str(len(text)) if header is None else header
-    answer = server.rest.post(INFER, content=text + tail, headers={"Inference-Header-Content-Length": length})
+    answer = server.rest.post(
+        INFER, content=text + tail, headers={"Inference-Header-Content-Length": length}
+    )
     assert answer.status_code == 400
     assert reason in answer.json()["error"]
 
@@ -237,7 +279,12 @@ def test_refused_raw_bytes(server: Running, header: str | None, tail: bytes, rea
 @given(raw=st.binary(max_size=60))
 def test_texts_as_raw_bytes(server: Running, raw: bytes) -> None:
     """Any bytes are texts by their lengths, or are refused; the server goes on."""
-    item = {"name": "examples", "datatype": "BYTES", "shape": [1], "parameters": {"binary_data_size": len(raw)}}
+    item = {
+        "name": "examples",
+        "datatype": "BYTES",
+        "shape": [1],
+        "parameters": {"binary_data_size": len(raw)},
+    }
     text = json.dumps({"inputs": [item]}).encode()
     headers = {"Inference-Header-Content-Length": str(len(text))}
     answer = server.rest.post(INFER, content=text + raw, headers=headers)
@@ -246,7 +293,12 @@ def test_texts_as_raw_bytes(server: Running, raw: bytes) -> None:
 
 
 def test_paths(server: Running) -> None:
-    for method, path in (("POST", "/v2"), ("GET", INFER), ("GET", "/v2/models"), ("POST", "/v2/repository/index")):
+    for method, path in (
+        ("POST", "/v2"),
+        ("GET", INFER),
+        ("GET", "/v2/models"),
+        ("POST", "/v2/repository/index"),
+    ):
         answer = server.rest.request(method, path)
         assert (answer.status_code, "error" in answer.json()) == (404, True), path
 
@@ -265,7 +317,10 @@ def test_not_ready_before_the_first_version(tmp_path: Path) -> None:
     with running(tmp_path) as server:
         assert server.rest.get("/v2/health/live").status_code == 200
         refused = server.rest.get("/v2/health/ready")
-        assert (refused.status_code, refused.json()["error"]) == (503, "no version of tiny answers yet.")
+        assert (refused.status_code, refused.json()["error"]) == (
+            503,
+            "no version of tiny answers yet.",
+        )
 
 
 def test_the_messages_are_those_of_triton() -> None:
@@ -281,11 +336,15 @@ def test_the_messages_are_those_of_triton() -> None:
             for field in message.field:
                 wanted = fields[field.name]
                 found = (field.number, field.type, field.label, field.type_name)
-                assert found == (wanted.number, wanted.type, wanted.label, wanted.type_name), field.name
+                assert found == (wanted.number, wanted.type, wanted.label, wanted.type_name), (
+                    field.name
+                )
             check(message.nested_type, by_name[message.name].nested_type)
 
     check(ours.message_type, theirs.message_type)
-    methods = {method.name: (method.input_type, method.output_type) for method in theirs.service[0].method}
-    assert {method.name: (method.input_type, method.output_type) for method in ours.service[0].method}.items() <= (
-        methods.items()
-    )
+    methods = {
+        method.name: (method.input_type, method.output_type) for method in theirs.service[0].method
+    }
+    assert {
+        method.name: (method.input_type, method.output_type) for method in ours.service[0].method
+    }.items() <= (methods.items())

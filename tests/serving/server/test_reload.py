@@ -27,23 +27,34 @@ def answering(server: Running, **spec: object) -> int:
     response = server.prediction.Predict(steps_request(INPUTS, **spec))
     version = response.model_spec.version.value
     weight = 3.0 if version == 2 else 2.0
-    np.testing.assert_allclose(tf.make_ndarray(response.outputs["score"]), expected_scores(INPUTS, weight), rtol=1e-5)
+    np.testing.assert_allclose(
+        tf.make_ndarray(response.outputs["score"]), expected_scores(INPUTS, weight), rtol=1e-5
+    )
     return int(version)
 
 
 def state(server: Running, version: int) -> int:
     request = GetModelStatusRequest(model_spec={"name": "tiny"})
-    statuses = {item.version: item for item in server.models.GetModelStatus(request).model_version_status}
+    statuses = {
+        item.version: item for item in server.models.GetModelStatus(request).model_version_status
+    }
     return int(statuses[version].state)
 
 
 def config(specific: list[int], **labels: int) -> dict[str, object]:
     policy = {"specific": {"versions": specific}} if specific else {}
-    return {"name": "tiny", "model_platform": "tensorflow", "model_version_policy": policy, "version_labels": labels}
+    return {
+        "name": "tiny",
+        "model_platform": "tensorflow",
+        "model_version_policy": policy,
+        "version_labels": labels,
+    }
 
 
 def write_config(folder: Path, specific: list[int], **labels: int) -> None:
-    request = ReloadConfigRequest(config={"model_config_list": {"config": [config(specific, **labels)]}})
+    request = ReloadConfigRequest(
+        config={"model_config_list": {"config": [config(specific, **labels)]}}
+    )
     (folder / "models.config").write_text(str(request.config))
 
 
@@ -90,7 +101,9 @@ def test_reloading_under_load_loses_nothing(folder: Path, thrice: Path, twice: P
             time.sleep(0.02)
 
     with running(folder, poll_seconds=0.05) as server:
-        clients = [threading.Thread(target=ask, args=(server, number % 2 == 0)) for number in range(8)]
+        clients = [
+            threading.Thread(target=ask, args=(server, number % 2 == 0)) for number in range(8)
+        ]
         for client in clients:
             client.start()
         wait_for(1)
@@ -133,8 +146,12 @@ def test_a_version_that_cannot_be_loaded_leaves_the_old_one(folder: Path, thrice
 def test_a_version_counts_only_when_it_has_answered_its_warm_up(folder: Path, thrice: Path) -> None:
     version = push(thrice, folder, 2)
     request = steps_request({**INPUTS, "level": np.array([100, 100])})
-    with tf.io.TFRecordWriter(str(version / "assets.extra" / "tf_serving_warmup_requests")) as writer:
-        log = b"\x32" + _length_prefixed(b"\x0a" + _length_prefixed(request.SerializeToString()))  # PredictionLog
+    with tf.io.TFRecordWriter(
+        str(version / "assets.extra" / "tf_serving_warmup_requests")
+    ) as writer:
+        log = b"\x32" + _length_prefixed(
+            b"\x0a" + _length_prefixed(request.SerializeToString())
+        )  # PredictionLog
         writer.write(log)
     with running(folder) as server:
         assert answering(server) == 1
@@ -173,7 +190,9 @@ def test_versions_and_labels_of_models_config(folder: Path, thrice: Path) -> Non
             answering(server, version_label="canary")
 
 
-def test_a_label_stays_where_it_was_until_its_new_version_answers(folder: Path, thrice: Path) -> None:
+def test_a_label_stays_where_it_was_until_its_new_version_answers(
+    folder: Path, thrice: Path
+) -> None:
     write_config(folder, [1], stable=1)
     with running(folder) as server:
         broken = push(thrice, folder, 2)
@@ -183,21 +202,29 @@ def test_a_label_stays_where_it_was_until_its_new_version_answers(folder: Path, 
         assert answering(server, version_label="stable") == 1
 
 
-def test_a_broken_models_config_changes_nothing(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_broken_models_config_changes_nothing(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     write_config(folder, [1], stable=1)
     with running(folder) as server:
         (folder / "models.config").write_text("model_config_list {")
         server.poll()
         server.poll()
         assert answering(server, version_label="stable") == 1
-    warnings = [record.getMessage() for record in caplog.records if "ModelServerConfig" in record.getMessage()]
+    warnings = [
+        record.getMessage()
+        for record in caplog.records
+        if "ModelServerConfig" in record.getMessage()
+    ]
     assert len(warnings) == 1
 
 
 RELOAD_TOKEN = "open"
 
 
-def reload(server: Running, *models: dict[str, object], token: str | None = RELOAD_TOKEN, **more: str) -> None:
+def reload(
+    server: Running, *models: dict[str, object], token: str | None = RELOAD_TOKEN, **more: str
+) -> None:
     request = ReloadConfigRequest(config={"model_config_list": {"config": models}})
     metadata = {"x-mastery-reload-token": token, **more} if token else more
     server.models.HandleReloadConfigRequest(request, metadata=tuple(metadata.items()))
@@ -223,7 +250,12 @@ def test_reloading_needs_both_tokens(folder: Path) -> None:
             assert caught.value.code().name == code
         reload(server, config([1], stable=1), **right)
         request = steps_request(INPUTS, version_label="stable")
-        assert server.prediction.Predict(request, metadata=tuple(right.items())).model_spec.version.value == 1
+        assert (
+            server.prediction.Predict(
+                request, metadata=tuple(right.items())
+            ).model_spec.version.value
+            == 1
+        )
 
 
 def test_a_reload_request_sets_versions_and_labels(folder: Path, thrice: Path) -> None:
@@ -247,8 +279,16 @@ def test_a_reload_request_sets_versions_and_labels(folder: Path, thrice: Path) -
         ([{**config([1]), "base_path": "/etc"}], "INVALID_ARGUMENT", "base_path"),
         ([{**config([1]), "base_path": "FOLDER/../elsewhere"}], "INVALID_ARGUMENT", "base_path"),
         ([{**config([1]), "base_path": "FOLDER/1"}], "INVALID_ARGUMENT", "base_path"),
-        ([config(list(range(10, 100_000)))], "FAILED_PRECONDITION", "19: not among .*; and 99980 more"),
-        ([{**config([1]), "model_version_policy": {"specific": {}}}], "INVALID_ARGUMENT", "one or more specific"),
+        (
+            [config(list(range(10, 100_000)))],
+            "FAILED_PRECONDITION",
+            "19: not among .*; and 99980 more",
+        ),
+        (
+            [{**config([1]), "model_version_policy": {"specific": {}}}],
+            "INVALID_ARGUMENT",
+            "one or more specific",
+        ),
     ],
 )
 def test_a_reload_request_that_cannot_be_followed(
@@ -265,7 +305,9 @@ def test_a_reload_request_that_cannot_be_followed(
 
 
 @pytest.fixture(scope="module")
-def reloadable(twice: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Running]]:
+def reloadable(
+    twice: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Path, Running]]:
     """A server of version 1 that may be reloaded, and its folder."""
     folder = tmp_path_factory.mktemp("reloadable")
     push(twice, folder, 1)

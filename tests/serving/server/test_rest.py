@@ -21,13 +21,19 @@ from tests.serving.server.tiny import Steps, example, expected_scores, steps
 def columns(inputs: Steps) -> dict[str, object]:
     """Returns inputs as JSON has them."""
     texts = [[item.decode() for item in row] for row in inputs["event_type"]]
-    return {name: texts if name == "event_type" else values.tolist() for name, values in inputs.items()}
+    return {
+        name: texts if name == "event_type" else values.tolist() for name, values in inputs.items()
+    }
 
 
 def test_status(server: Running) -> None:
     available = {
         "model_version_status": [
-            {"version": "1", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
+            {
+                "version": "1",
+                "state": "AVAILABLE",
+                "status": {"error_code": "OK", "error_message": ""},
+            }
         ]
     }
     for where in ("", "/versions/1"):
@@ -35,7 +41,10 @@ def test_status(server: Running) -> None:
         assert response.json() == available
         assert response.headers["content-type"] == "application/json"
     missing = server.rest.get("/v1/models/tiny/versions/7")
-    assert (missing.status_code, missing.json()) == (404, {"error": "Could not find version 7 of model tiny."})
+    assert (missing.status_code, missing.json()) == (
+        404,
+        {"error": "Could not find version 7 of model tiny."},
+    )
 
 
 def test_metadata(server: Running) -> None:
@@ -53,12 +62,16 @@ def test_rows_of_bytes(server: Running) -> None:
     rows = [{"b64": base64.b64encode(example([1.0, 2.0], 3)).decode()}, {"b64": ""}]
     for instances in (rows, [{"examples": row} for row in rows]):
         answer = server.predict({"instances": instances}).json()
-        assert answer == {"predictions": [{"basis": "sequence", "score": 6.0}, {"basis": "prior", "score": 0.0}]}
+        assert answer == {
+            "predictions": [{"basis": "sequence", "score": 6.0}, {"basis": "prior", "score": 0.0}]
+        }
 
 
 def test_columns_of_steps(server: Running) -> None:
     inputs = steps([4, 0, 2])
-    answer = server.predict({"signature_name": "predict_steps", "inputs": columns(inputs)}).json()["outputs"]
+    answer = server.predict({"signature_name": "predict_steps", "inputs": columns(inputs)}).json()[
+        "outputs"
+    ]
     assert answer["basis"] == ["sequence", "prior", "sequence"]
     np.testing.assert_allclose(answer["score"], expected_scores(inputs, 2.0), rtol=1e-5)
 
@@ -67,20 +80,28 @@ def test_rows_of_steps(server: Running) -> None:
     inputs = steps([4, 2])
     by_name = columns(inputs)
     rows = [{name: values[at] for name, values in by_name.items()} for at in range(2)]
-    answer = server.predict({"signature_name": "predict_steps", "instances": rows}, "/versions/1").json()
+    answer = server.predict(
+        {"signature_name": "predict_steps", "instances": rows}, "/versions/1"
+    ).json()
     scores = [row["score"] for row in answer["predictions"]]
     np.testing.assert_allclose(scores, expected_scores(inputs, 2.0), rtol=1e-5)
 
 
 def test_one_output_goes_without_its_name(server: Running) -> None:
     assert server.predict({"signature_name": "single", "inputs": 2}).json() == {"outputs": 4.0}
-    assert server.predict({"signature_name": "single", "inputs": {"value": 2.5}}).json() == {"outputs": 5.0}
-    assert server.predict({"signature_name": "wide", "inputs": 2}).json() == {"outputs": "01234567890123456789"}
+    assert server.predict({"signature_name": "single", "inputs": {"value": 2.5}}).json() == {
+        "outputs": 5.0
+    }
+    assert server.predict({"signature_name": "wide", "inputs": 2}).json() == {
+        "outputs": "01234567890123456789"
+    }
 
 
 def test_a_missing_step_is_nan(server: Running) -> None:
     inputs = columns(steps([2], width=2))
-    body = json.dumps({"signature_name": "predict_steps", "inputs": {**inputs, "correct": [[float("nan"), 1.0]]}})
+    body = json.dumps(
+        {"signature_name": "predict_steps", "inputs": {**inputs, "correct": [[float("nan"), 1.0]]}}
+    )
     assert "NaN" in body
     assert server.rest.post("/v1/models/tiny:predict", content=body).status_code == 200
 
@@ -91,10 +112,30 @@ def test_a_missing_step_is_nan(server: Running) -> None:
         ({"instances": [1]}, "", 400, "expected DT_STRING, found a number 1"),
         ({"instances": ["no example"]}, "", 400, "Could not parse example input"),
         ({"instances": [{"b64": "zMw="}]}, "", 400, "Could not parse example input"),
-        ({"signature_name": "nothing", "instances": [1]}, "", 400, "expected one of the signatures predict_steps"),
-        ({"signature_name": "predict_steps", "inputs": {}}, "", 400, "found no correct, event_type"),
-        ({"signature_name": "single", "instances": [1]}, "", 400, r"expected DT_FLOAT \[\], found shape \[1\]"),
-        ({"instances": [""]}, "/versions/9", 404, "Servable not found for request: Specific version 9"),
+        (
+            {"signature_name": "nothing", "instances": [1]},
+            "",
+            400,
+            "expected one of the signatures predict_steps",
+        ),
+        (
+            {"signature_name": "predict_steps", "inputs": {}},
+            "",
+            400,
+            "found no correct, event_type",
+        ),
+        (
+            {"signature_name": "single", "instances": [1]},
+            "",
+            400,
+            r"expected DT_FLOAT \[\], found shape \[1\]",
+        ),
+        (
+            {"instances": [""]},
+            "/versions/9",
+            404,
+            "Servable not found for request: Specific version 9",
+        ),
         ({"instances": [""]}, "/versions/9223372036854775807", 404, "Servable not found"),
         ({"instances": [""]}, "/versions/9223372036854775808", 400, "Failed to convert version"),
         ({"instances": [""]}, "/versions/" + "1" * 4400, 400, "Failed to convert version"),
@@ -162,7 +203,9 @@ def test_no_path_is_the_servers_fault(server: Running, path: str) -> None:
 
 
 def test_a_host_that_is_none(server: Running) -> None:
-    request = b"POST /v1/models/tiny:predict HTTP/1.1\r\nHost: a]\xc5[\r\nContent-Length: 21\r\n\r\n"
+    request = (
+        b"POST /v1/models/tiny:predict HTTP/1.1\r\nHost: a]\xc5[\r\nContent-Length: 21\r\n\r\n"
+    )
     with socket.create_connection(("127.0.0.1", server.server.rest_port), timeout=20) as connection:
         connection.sendall(request + b'{"instances": [""] }\n')
         assert connection.recv(1000).startswith(b"HTTP/1.1 200 OK")
@@ -173,6 +216,14 @@ def test_curl(server: Running) -> None:
     if curl is None:
         pytest.skip("curl is not installed")
     body = json.dumps({"instances": [{"b64": base64.b64encode(example([1.0])).decode()}]})
-    command = [curl, "-sf", "--noproxy", "*", "-d", body, str(server.rest.base_url.join("/v1/models/tiny:predict"))]
+    command = [
+        curl,
+        "-sf",
+        "--noproxy",
+        "*",
+        "-d",
+        body,
+        str(server.rest.base_url.join("/v1/models/tiny:predict")),
+    ]
     answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert json.loads(answer) == {"predictions": [{"basis": "sequence", "score": 2.0}]}

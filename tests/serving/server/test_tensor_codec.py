@@ -15,7 +15,18 @@ from serving.server.errors import RequestError
 from serving.server.signatures import TensorSpec
 from serving.server.tensor_codec import decode, encode
 
-DTYPES = ["float16", "float32", "float64", "int8", "int32", "int64", "uint8", "uint16", "uint64", "bool"]
+DTYPES = [
+    "float16",
+    "float32",
+    "float64",
+    "int8",
+    "int32",
+    "int64",
+    "uint8",
+    "uint16",
+    "uint64",
+    "bool",
+]
 
 
 def refused_well(error: RequestError) -> None:
@@ -27,7 +38,9 @@ def spec(dtype: object, shape: tuple[int | None, ...] | None = None) -> TensorSp
 
 
 @given(
-    st.sampled_from(DTYPES).flatmap(lambda name: st_numpy.arrays(name, st_numpy.array_shapes(min_dims=0, max_dims=3)))
+    st.sampled_from(DTYPES).flatmap(
+        lambda name: st_numpy.arrays(name, st_numpy.array_shapes(min_dims=0, max_dims=3))
+    )
 )
 def test_numbers_survive(values: np.ndarray) -> None:
     wanted = spec(values.dtype, (None,) * values.ndim)
@@ -40,11 +53,16 @@ def test_numbers_survive(values: np.ndarray) -> None:
 
 @given(st.lists(st.binary()))
 def test_bytes_survive(values: list[bytes]) -> None:
-    array = np.array([*values, None], object)[:-1]  # with None, numpy does not look for another dtype
+    array = np.array([*values, None], object)[
+        :-1
+    ]  # with None, numpy does not look for another dtype
     assert decode(encode(array, spec(tf.string).enum), spec(tf.string, (None,))).tolist() == values
 
 
-@given(st.binary(max_size=80), st.sampled_from([tf.float32, tf.string, tf.int64, tf.float16, tf.bfloat16, tf.bool]))
+@given(
+    st.binary(max_size=80),
+    st.sampled_from([tf.float32, tf.string, tf.int64, tf.float16, tf.bfloat16, tf.bool]),
+)
 def test_any_message_is_a_tensor_or_refused(raw: bytes, dtype: tf.DType) -> None:
     try:
         tensor = TensorProto.FromString(raw)
@@ -66,8 +84,14 @@ def shape(*sizes: int) -> dict[str, object]:
 @pytest.mark.parametrize(
     ("tensor", "reason"),
     [
-        (TensorProto(dtype=1, tensor_shape=shape(10**9), float_val=[1]), "expected 1000000000 values"),
-        (TensorProto(dtype=1, tensor_shape=shape(2), tensor_content=b"12345"), "expected 2 values, found 5 bytes"),
+        (
+            TensorProto(dtype=1, tensor_shape=shape(10**9), float_val=[1]),
+            "expected 1000000000 values",
+        ),
+        (
+            TensorProto(dtype=1, tensor_shape=shape(2), tensor_content=b"12345"),
+            "expected 2 values, found 5 bytes",
+        ),
         (TensorProto(dtype=1, tensor_shape=shape(-1), float_val=[1]), r"found shape \[-1\]"),
         (TensorProto(dtype=1, tensor_shape=shape(2**62, 0)), "found shape"),
         (TensorProto(dtype=1, tensor_shape={"unknown_rank": True}), "expected DT_FLOAT"),
@@ -82,7 +106,9 @@ def test_what_lies_is_refused(tensor: TensorProto, reason: str) -> None:
 
 
 def test_strings_have_no_packed_content() -> None:
-    tensor = TensorProto(dtype=tf.string.as_datatype_enum, tensor_shape=shape(1), tensor_content=b"12345678")
+    tensor = TensorProto(
+        dtype=tf.string.as_datatype_enum, tensor_shape=shape(1), tensor_content=b"12345678"
+    )
     with pytest.raises(RequestError, match="found 8 bytes"):
         decode(tensor, spec(tf.string))
 

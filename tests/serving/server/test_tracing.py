@@ -41,7 +41,11 @@ class Collector:
                     "error": span.status.code == 2,
                     "events": len(span.events),
                 }
-                ids = {"trace": span.trace_id.hex(), "id": span.span_id.hex(), "parent": span.parent_span_id.hex()}
+                ids = {
+                    "trace": span.trace_id.hex(),
+                    "id": span.span_id.hex(),
+                    "parent": span.parent_span_id.hex(),
+                }
                 self.spans.append({**found, **ids, **attributes(span.attributes)})
 
 
@@ -57,7 +61,9 @@ def collecting(port: int = 0) -> Iterator[tuple[Collector, str]]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
             assert self.path == "/v1/traces"
-            collector.take(gzip.decompress(body) if self.headers["content-encoding"] == "gzip" else body)
+            collector.take(
+                gzip.decompress(body) if self.headers["content-encoding"] == "gzip" else body
+            )
             self.send_response(collector.status)
             self.end_headers()
 
@@ -84,11 +90,15 @@ def test_requests_become_spans(folder: Path, collector: tuple[Collector, str]) -
     found, endpoint = collector
     with running(folder, otlp_endpoint=endpoint) as server:  # its end sends what there is
         headers = {"traceparent": TRACEPARENT}
-        assert server.predict({"instances": [""]}, "/versions/1", headers=headers).status_code == 200
+        assert (
+            server.predict({"instances": [""]}, "/versions/1", headers=headers).status_code == 200
+        )
         server.prediction.Predict(steps_request(steps([2, 1])), metadata=tuple(headers.items()))
         assert server.rest.post("/v2/models/tiny/infer", content=b"{").status_code == 400
         with pytest.raises(grpc.RpcError):
-            server.prediction.Predict(steps_request({**steps([1]), "level": steps([1])["level"] + 100}))
+            server.prediction.Predict(
+                steps_request({**steps([1]), "level": steps([1])["level"] + 100})
+            )
         assert server.rest.get("/secret/path").status_code == 404
     by_name = {span["name"]: span for span in found.spans if span["name"] != "predict"}
 
@@ -97,21 +107,38 @@ def test_requests_become_spans(folder: Path, collector: tuple[Collector, str]) -
     assert (rest["http.request.method"], rest["http.response.status_code"]) == ("POST", 200)
     assert rest["http.route"] == "/v1/models/{model}/versions/{version}:predict"
 
-    calls = [span for span in found.spans if span["name"] == "tensorflow.serving.PredictionService/Predict"]
-    assert [(span["rpc.grpc.status_code"], span["error"]) for span in calls] == [(0, False), (3, False)]
-    assert (calls[0]["trace"], calls[0]["parent"], calls[0]["rpc.method"]) == (TRACE, PARENT, "Predict")
+    calls = [
+        span
+        for span in found.spans
+        if span["name"] == "tensorflow.serving.PredictionService/Predict"
+    ]
+    assert [(span["rpc.grpc.status_code"], span["error"]) for span in calls] == [
+        (0, False),
+        (3, False),
+    ]
+    assert (calls[0]["trace"], calls[0]["parent"], calls[0]["rpc.method"]) == (
+        TRACE,
+        PARENT,
+        "Predict",
+    )
 
     steps_of = {span["parent"]: span for span in found.spans if span["name"] == "predict"}
     inner = steps_of[calls[0]["id"]]
     assert inner["trace"] == TRACE
-    assert (inner["mastery.model.name"], inner["mastery.model.version"], inner["mastery.rows"]) == ("tiny", 1, 2)
+    assert (inner["mastery.model.name"], inner["mastery.model.version"], inner["mastery.rows"]) == (
+        "tiny",
+        1,
+        2,
+    )
     assert inner["mastery.model.signature"] == "predict_steps"
 
     assert by_name["POST /v2/models/{model}/infer"]["http.response.status_code"] == 400
     assert by_name["GET"]["http.response.status_code"] == 404
     assert found.resources[0]["service.name"] == "mastery"
     assert "secret" not in str(found.spans)
-    assert not any(span["events"] for span in found.spans), "an exception's text may quote the request"
+    assert not any(span["events"] for span in found.spans), (
+        "an exception's text may quote the request"
+    )
 
 
 def test_what_is_sent_in_is_in_no_span(folder: Path, collector: tuple[Collector, str]) -> None:
@@ -119,12 +146,16 @@ def test_what_is_sent_in_is_in_no_span(folder: Path, collector: tuple[Collector,
     with running(folder, otlp_endpoint=endpoint) as server:
         server.predict({"signature_name": "canary-signature", "instances": ["canary-value"]})
         server.predict({"instances": [{"b64": "canary!"}]})
-        server.rest.post("/v1/models/canary:predict", json={"instances": [example([1.0]).decode("latin1")]})
+        server.rest.post(
+            "/v1/models/canary:predict", json={"instances": [example([1.0]).decode("latin1")]}
+        )
     assert len(found.spans) == 3
     assert "canary" not in str(found.spans)
 
 
-def test_a_collector_that_is_not_there_is_said_once(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_collector_that_is_not_there_is_said_once(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with collecting() as (_, endpoint):
         pass
     with running(folder, otlp_endpoint=endpoint) as server:
@@ -132,7 +163,9 @@ def test_a_collector_that_is_not_there_is_said_once(folder: Path, caplog: pytest
             assert server.predict({"instances": [""]}).status_code == 200
             server.server._predictor.tracing._provider.force_flush(1000)
     said = [text for text in caplog.messages if "traces cannot be sent" in text]
-    assert said == [f"{endpoint}/v1/traces: traces cannot be sent there; requests are answered all the same."]
+    assert said == [
+        f"{endpoint}/v1/traces: traces cannot be sent there; requests are answered all the same."
+    ]
     assert not any(record.exc_info for record in caplog.records)
 
 
@@ -141,4 +174,9 @@ def test_without_an_endpoint_nothing_of_it_is_imported() -> None:
         "import sys; from serving.server.tracing import Tracing; Tracing(None).close(); "
         "sys.exit(any(name.startswith('opentelemetry') for name in sys.modules))"
     )
-    assert subprocess.run([sys.executable, "-c", code], check=False, cwd=Path(__file__).parents[3]).returncode == 0
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], check=False, cwd=Path(__file__).parents[3]
+        ).returncode
+        == 0
+    )

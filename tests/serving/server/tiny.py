@@ -23,7 +23,10 @@ class TinyModel(tf.Module):
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
     def serving_default(self, examples):
-        spec = {"correct": tf.io.RaggedFeature(tf.float32), "level": tf.io.FixedLenFeature([], tf.int64, 0)}
+        spec = {
+            "correct": tf.io.RaggedFeature(tf.float32),
+            "level": tf.io.FixedLenFeature([], tf.int64, 0),
+        }
         parsed = tf.io.parse_example(examples, spec)
         lengths = tf.cast(parsed["correct"].row_lengths(), tf.int64)
         return self._answer(parsed["correct"].to_tensor(), lengths, parsed["level"])
@@ -57,9 +60,13 @@ class TinyModel(tf.Module):
     def _answer(self, correct, num_steps, level):
         lengths = tf.clip_by_value(num_steps, 0, tf.shape(correct, tf.int64)[1])
         seen = tf.sequence_mask(lengths, tf.shape(correct)[1])
-        with tf.control_dependencies([tf.debugging.assert_less(level, tf.constant(100, tf.int64), "level too high")]):
+        with tf.control_dependencies(
+            [tf.debugging.assert_less(level, tf.constant(100, tf.int64), "level too high")]
+        ):
             total = tf.reduce_sum(tf.where(seen & tf.math.is_finite(correct), correct, 0.0), axis=1)
-        score = self.weight * total / tf.maximum(tf.cast(lengths, tf.float32), 1.0) + tf.cast(level, tf.float32)
+        score = self.weight * total / tf.maximum(tf.cast(lengths, tf.float32), 1.0) + tf.cast(
+            level, tf.float32
+        )
         return {"score": score, "basis": tf.where(lengths > 0, "sequence", "prior")}
 
 
@@ -69,7 +76,9 @@ def save_model(folder: Path, weight: float) -> Path:
     names = ("serving_default", "predict_steps", "slow", "single", "wide")
     tf.saved_model.save(model, str(folder), {name: getattr(model, name) for name in names})
     (folder / "assets.extra").mkdir()
-    with tf.io.TFRecordWriter(str(folder / "assets.extra" / "tf_serving_warmup_requests")) as writer:
+    with tf.io.TFRecordWriter(
+        str(folder / "assets.extra" / "tf_serving_warmup_requests")
+    ) as writer:
         log = PredictionLog(predict_log=PredictLog(request=steps_request(steps([3]))))
         writer.write(log.SerializeToString())
     (folder / "manifest.json").write_text(json.dumps({"name": "tiny"}))
@@ -99,7 +108,9 @@ def expected_scores(inputs: Steps, weight: float) -> np.ndarray:
     """The model's formula once more, a row at a time."""
     values = inputs["correct"] + (inputs["event_type"] == b"quiz")
     lengths = np.clip(inputs["num_steps"], 0, values.shape[1])
-    means = [row[:length].sum() / max(length, 1) for row, length in zip(values, lengths, strict=True)]
+    means = [
+        row[:length].sum() / max(length, 1) for row, length in zip(values, lengths, strict=True)
+    ]
     return weight * np.array(means) + inputs["level"]
 
 
