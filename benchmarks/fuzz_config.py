@@ -27,7 +27,7 @@ import yaml
 from components.config import Config, load_config
 from components.config.section import sections_in
 from components.errors import ConfigError
-from pipeline.worker import Plan
+from pipeline.run.worker import Plan
 
 SAMPLE = Path(__file__).parents[1] / "configs" / "sample.yaml"
 SLOW = 5.0  # seconds that reading a configuration may take

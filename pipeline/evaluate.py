@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from components.pushed_version import config_for_log
-from components.quiet import quiet_imports
+from components.command.quiet import quiet_imports
+from components.model_version.pushed_version import config_for_log
 
 
 def evaluate_log(model: Path, events: list[str], outcomes: list[str]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ml_metadata import MetadataStore
 
-from pipeline.metadata import MetadataError
+from pipeline.store import MetadataError
 
 
 def check_lineage(store: MetadataStore, pipeline: str, nodes: Iterable[Path]) -> None:

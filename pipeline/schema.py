@@ -9,11 +9,11 @@ from pathlib import Path
 import pyarrow as pa
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
-from components.atomic import write_text
 from components.config import Config
 from components.errors import MasteryError
+from components.files.atomic import write_text
 from components.schema import infer
-from pipeline.prepare import read_schema
+from pipeline.run.prepare import read_schema
 
 _BATCH = 5000  # examples decoded at a time
 

@@ -7,10 +7,10 @@ from typing import Literal
 
 import polars as pl
 
+from components.command.escape import in_one_line
+from components.contracts.names import BASIS, PREDICTED_CLASS, PREDICTION
 from components.errors import MasteryError
-from components.escape import in_one_line
-from components.naming import BASIS, PREDICTED_CLASS, PREDICTION
-from components.spreadsheet import for_spreadsheet
+from components.files.spreadsheet import for_spreadsheet
 from serving.client import Answer, Client
 from serving.requests import Questions
 
@@ -72,7 +72,7 @@ def to_text(answers: pl.DataFrame, format_: Format) -> str:
     """Returns the table as text; `as_of` in ISO 8601 where it is a timestamp.
 
     Ids and classes are made harmless for what reads that form: CSV for a spreadsheet
-    (`components.spreadsheet`), the table for a terminal. JSON lines have them as they are.
+    (`components.files.spreadsheet`), the table for a terminal. JSON lines have them as they are.
     """
     times = [name for name, dtype in answers.schema.items() if isinstance(dtype, pl.Datetime)]
     plain = answers.with_columns(

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import polars as pl
 
 from components.config import Config
+from components.contracts.names import AS_OF, LEARNER, NUM_STEPS, ORDER, UNIT
 from components.event_log.questions import question_spec, read_questions
 from components.example_gen.encode import encode
 from components.example_gen.join import join_batches
-from components.naming import AS_OF, LEARNER, NUM_STEPS, ORDER, UNIT
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator
 
-from components.escape import hide_userinfo
+from components.command.escape import hide_userinfo
 
 _SECRET_WORDS = "secret|password|passwd|token|credential|private_key|connection_string"
 _SECRET_OPTION = re.compile(rf"--?(?=[\w-]*(?:{_SECRET_WORDS}))([\w-]+)", re.IGNORECASE)

@@ -25,7 +25,7 @@ from components.config.metadata import Metadata
 from components.config.notify import Notify
 from components.config.section import Section
 from components.config.training import Model, Training
-from components.naming import AS_OF, DERIVED_STEPS, LEARNER, RESERVED, TIME, UNIT
+from components.contracts.names import AS_OF, DERIVED_STEPS, LEARNER, RESERVED, TIME, UNIT
 
 _RUNNER_SECTIONS = ("ci", "kubeflow", "notify")  # they say where nodes run and whom to tell
 

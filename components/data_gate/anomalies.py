@@ -12,9 +12,9 @@ from tensorflow_metadata.proto.v0.statistics_pb2 import (
     FeatureNameStatistics,
 )
 
+from components.contracts.names import SPLITS
 from components.data_gate.wording import DATASET, Column, expected_and_found
 from components.errors import AnomalyError
-from components.naming import SPLITS
 
 TRAIN = SPLITS[0]
 

@@ -8,9 +8,9 @@ from tfx.types import standard_artifacts
 from tfx.types.channel import BaseChannel, Channel
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
-from components.artifacts import DataVerdict
 from components.data_gate.executor import Executor
-from components.fingerprint import code_fingerprint
+from components.node.artifacts import DataVerdict
+from components.node.cache_key import code_fingerprint
 
 
 class DataGateSpec(ComponentSpec):  # type: ignore[misc]
@@ -46,6 +46,6 @@ def make_data_gate(*, anomalies: BaseChannel, statistics: BaseChannel) -> DataGa
         statistics=statistics,
         verdict=Channel(type=DataVerdict),
         config="{}",
-        code_fingerprint=code_fingerprint("data_gate", "atomic"),
+        code_fingerprint=code_fingerprint("data_gate", "files/atomic"),
     )
     return DataGate(spec=spec)

@@ -15,8 +15,8 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.types.artifact import Artifact
 
-from components.atomic import write_text
 from components.data_gate.anomalies import Anomaly, judge_split, stop_on
+from components.files.atomic import write_text
 
 VERDICT = "verdict.json"
 ANOMALIES_FILE = "SchemaDiff.pb"  # as ExampleValidator writes it, in a folder a split

@@ -22,10 +22,10 @@ from tensorflow_model_analysis.proto.config_pb2 import (
 )
 
 from components.config.data import Label
+from components.contracts.names import PREDICTED_CLASS, PREDICTION, PROBABILITIES
 from components.evaluator import tfma_metrics
 from components.evaluator.answers import class_indices, probability_rows
 from components.evaluator.scoring import LABEL, as_text
-from components.naming import PREDICTED_CLASS, PREDICTION, PROBABILITIES
 
 Blocks = Iterator[dict[str, Any]]
 Array = np.ndarray[Any, Any]

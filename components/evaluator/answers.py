@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 
 from components.config.data import Label
+from components.contracts.names import BASIS, CLASSES, PREDICTED_CLASS, PREDICTION, PROBABILITIES
 from components.errors import MasteryError
-from components.naming import BASIS, CLASSES, PREDICTED_CLASS, PREDICTION, PROBABILITIES
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 

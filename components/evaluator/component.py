@@ -12,7 +12,7 @@ from components.config import Config
 from components.evaluator.comparison import digest_baseline
 from components.evaluator.executor import Executor
 from components.evaluator.settings import Settings
-from components.fingerprint import code_fingerprint
+from components.node.cache_key import code_fingerprint
 
 
 class EvaluatorSpec(ComponentSpec):  # type: ignore[misc]
@@ -68,7 +68,12 @@ def make_evaluator(
         config=Settings.json_of(config),
         baseline_digest=digest_baseline(config.evaluation.baseline),
         code_fingerprint=code_fingerprint(
-            "evaluator", "config", "atomic", "naming", "exports", "model_version"
+            "evaluator",
+            "config",
+            "files/atomic",
+            "contracts/names",
+            "model_version/exports",
+            "model_version",
         ),
     )
     node: Evaluator = Evaluator(spec=spec).with_id("Evaluator")

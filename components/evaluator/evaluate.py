@@ -10,8 +10,8 @@ from typing import Any
 
 import polars as pl
 
-from components.atomic import write_text
 from components.config import Config
+from components.contracts.names import BASIS, BASIS_PRIOR, BASIS_SEQUENCE, PROBABILITIES
 from components.errors import MasteryError
 from components.evaluator.analysis import analyze
 from components.evaluator.answers import class_indices, probability_rows
@@ -21,7 +21,7 @@ from components.evaluator.gates import NO_BASELINE, is_blessed, judge
 from components.evaluator.results import load_results
 from components.evaluator.scoring import LABEL, in_windows, read_windows, score
 from components.evaluator.settings import Settings
-from components.naming import BASIS, BASIS_PRIOR, BASIS_SEQUENCE, PROBABILITIES
+from components.files.atomic import write_text
 
 Json = dict[str, Any]
 

@@ -11,8 +11,8 @@ from tfx.types import artifact_utils
 from tfx.types.artifact import Artifact
 from tfx.utils import path_utils
 
-from components.atomic import write_text
 from components.evaluator.settings import Settings
+from components.files.atomic import write_text
 
 SPLIT = "test"
 

@@ -14,14 +14,14 @@ import pyarrow.parquet as pq
 import tensorflow as tf
 from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
-from components.atomic import new_file
 from components.config.data import Label
+from components.contracts.names import AS_OF, EXAMPLES, LEARNER, SERVING_DEFAULT, UNIT
 from components.errors import MasteryError
 from components.evaluator.answers import check_label, read_answers
 from components.event_log.columns import digits
+from components.files.atomic import new_file
 from components.model_version.safe_graph import require_safe
-from components.naming import AS_OF, EXAMPLES, LEARNER, SERVING_DEFAULT, UNIT
-from components.progress import report_progress
+from components.node.progress import report_progress
 
 BATCH = 1024  # examples that the model sees at once
 WINDOW = 16 * BATCH  # examples that are in memory, sorted by length and written at once

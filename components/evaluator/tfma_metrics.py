@@ -23,6 +23,7 @@ from tensorflow_model_analysis.metrics.metric_types import (
     SubKey,
 )
 
+from components.contracts.names import PREDICTED_CLASS, PREDICTION, PROBABILITIES
 from components.evaluator.measures import (
     averages,
     class_metrics,
@@ -31,7 +32,6 @@ from components.evaluator.measures import (
     one_vs_rest_auc,
     regression_metrics,
 )
-from components.naming import PREDICTED_CLASS, PREDICTION, PROBABILITIES
 
 EXAMPLES = "examples"
 CONFUSION = "confusion"

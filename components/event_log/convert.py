@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from components.contracts.names import ORDER
 from components.event_log.clocks import describe_time
 from components.event_log.columns import Read, read_column
 from components.event_log.files import LogFile
@@ -13,7 +14,6 @@ from components.event_log.readers import Chunk
 from components.event_log.tables import Kind, Table
 from components.event_log.tally import Tally
 from components.event_log.timescales import see
-from components.naming import ORDER
 
 FILE_SHIFT = 40  # bits of ORDER that count rows; those above count files
 

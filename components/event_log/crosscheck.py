@@ -9,6 +9,16 @@ from datetime import time as time_of_day
 
 import polars as pl
 
+from components.contracts.names import (
+    AS_OF,
+    FINGERPRINT,
+    LEARNER,
+    ORDER,
+    SPLIT,
+    SPLIT_HASH,
+    TIME,
+    UNIT,
+)
 from components.event_log.clocks import Clock, to_clock
 from components.event_log.convert import FILE_SHIFT
 from components.event_log.files import LogFile
@@ -19,7 +29,6 @@ from components.event_log.spec import LogSpec
 from components.event_log.tally import Tally
 from components.event_log.timescales import common_clock
 from components.event_log.windows import Windows, find_windows
-from components.naming import AS_OF, FINGERPRINT, LEARNER, ORDER, SPLIT, SPLIT_HASH, TIME, UNIT
 
 _TYPES = {"integer": pl.Int64(), "float": pl.Float64(), "text": pl.String()}
 

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from components.config.data import Splits
-from components.naming import LEARNER, PARTITION_HASH, SAMPLE_HASH, SPLIT_HASH, SPLITS
+from components.contracts.names import LEARNER, PARTITION_HASH, SAMPLE_HASH, SPLIT_HASH, SPLITS
 
 
 def hash_learners(learners: pl.Series, seed: str) -> pl.DataFrame:

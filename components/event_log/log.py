@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from components.config import Config
+from components.contracts.names import ORDER
 from components.event_log.crosscheck import Part, cross_check, fingerprint
 from components.event_log.files import LogFile, find_files
 from components.event_log.read import read_table
@@ -17,7 +18,6 @@ from components.event_log.tables import Table, events_table, outcomes_table
 from components.event_log.tally import Tally, merge_tallies
 from components.event_log.timescales import common_clock
 from components.event_log.verdict import conclude
-from components.naming import ORDER
 
 
 @dataclass

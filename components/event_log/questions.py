@@ -9,6 +9,7 @@ from dataclasses import replace
 import polars as pl
 
 from components.config import Config, Label
+from components.contracts.names import AS_OF, LEARNER, ORDER, UNIT
 from components.errors import MasteryError
 from components.event_log.clocks import read_clock
 from components.event_log.crosscheck import Part, cross_check
@@ -19,7 +20,6 @@ from components.event_log.tables import events_table, outcomes_table
 from components.event_log.tally import Tally, merge_tallies
 from components.event_log.timescales import see
 from components.event_log.verdict import judge_reading
-from components.naming import AS_OF, LEARNER, ORDER, UNIT
 
 
 def read_questions(

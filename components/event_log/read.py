@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import polars as pl
 
+from components.contracts.names import LEARNER, UNIT
 from components.event_log.columns import type_of
 from components.event_log.convert import convert
 from components.event_log.files import LogFile
@@ -16,7 +17,6 @@ from components.event_log.readers import read_chunks
 from components.event_log.sample import Sample
 from components.event_log.tables import Kind, Table
 from components.event_log.tally import Tally
-from components.naming import LEARNER, UNIT
 
 SHOWN_COLUMNS = 30
 SHOWN_LETTERS = (

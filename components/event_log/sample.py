@@ -13,13 +13,13 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from components.contracts.names import LEARNER, SAMPLE_HASH
 from components.event_log.columns import read_column
 from components.event_log.files import LogFile
 from components.event_log.learners import hash_learners
 from components.event_log.problems import Problem
 from components.event_log.readers import read_chunks
 from components.event_log.tables import Table
-from components.naming import LEARNER, SAMPLE_HASH
 
 Hashes = npt.NDArray[np.uint64]
 

@@ -8,10 +8,10 @@ from itertools import accumulate
 from pydantic import BaseModel
 
 from components.config.span import describe_spans
+from components.contracts.names import AS_OF, SPLITS, TIME
 from components.event_log.clocks import format_moment
 from components.event_log.tally import Tally
 from components.event_log.timescales import common_clock, extent
-from components.naming import AS_OF, SPLITS, TIME
 
 LINE_KINDS = ("rows", "header", "blank", "within quotes")
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 0.95, 1.0)

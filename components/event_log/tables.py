@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from components.contracts.names import AS_OF, DERIVED_STEPS, EVENT_TYPE, LEARNER, TIME, UNIT
 from components.event_log.spec import FeatureType, LogSpec
-from components.naming import AS_OF, DERIVED_STEPS, EVENT_TYPE, LEARNER, TIME, UNIT
 
 
 class Kind(StrEnum):

@@ -16,9 +16,9 @@ import numpy as np
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
+from components.contracts.names import AS_OF, TIME
 from components.event_log.clocks import HOURS_YEARS, Clock, ClockRead, read_compact
 from components.event_log.problems import Problem, describe
-from components.naming import AS_OF, TIME
 
 # Forms. Numbers that are no date are counted by the interval between two of `_EDGES` that they lie
 # in.

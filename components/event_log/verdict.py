@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from components.contracts.names import AS_OF, LEARNER, SPLITS, TIME, UNIT
 from components.event_log.hints import Hint, describe_lookalikes, merge_hints
 from components.event_log.problems import Problem, raise_if_any
 from components.event_log.spec import LogSpec
 from components.event_log.tally import Tally, merge_tallies
 from components.event_log.timescales import judge_clock
-from components.naming import AS_OF, LEARNER, SPLITS, TIME, UNIT
 
 
 def conclude(read: Tally, joined: Tally, spec: LogSpec, *, splits: bool) -> Tally:

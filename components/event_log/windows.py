@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from components.naming import AS_OF, LEARNER, ORDER, SEQUENCE, TIME, UNIT
+from components.contracts.names import AS_OF, LEARNER, ORDER, SEQUENCE, TIME, UNIT
 
 Positions = npt.NDArray[np.int64]
 

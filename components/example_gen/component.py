@@ -13,7 +13,7 @@ from components.event_log.spec import LogSpec
 from components.example_gen.driver import LogDriver
 from components.example_gen.executor import Executor
 from components.example_gen.inputs import input_splits
-from components.fingerprint import code_fingerprint
+from components.node.cache_key import code_fingerprint
 
 
 class ExampleGenSpec(ComponentSpec):  # type: ignore[misc]
@@ -47,7 +47,7 @@ def make_example_gen(config: Config) -> ExampleGen:
         ),
         spans=config.data.span,
         config=LogSpec.of(config).model_dump_json(),
-        code_fingerprint=code_fingerprint("event_log", "example_gen", "config", "naming"),
+        code_fingerprint=code_fingerprint("event_log", "example_gen", "config", "contracts/names"),
         examples=channel_utils.as_channel([standard_artifacts.Examples()]),
     )
     return ExampleGen(spec=spec)

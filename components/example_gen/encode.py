@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
+from components.contracts.names import AS_OF, LEARNER, NUM_STEPS, UNIT
 from components.event_log.spec import LogSpec
-from components.naming import AS_OF, LEARNER, NUM_STEPS, UNIT
 
 
 def feature_columns(spec: LogSpec) -> list[str]:

@@ -13,7 +13,7 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 from tfx.utils import proto_utils
 
-from components.atomic import write_text
+from components.contracts.names import SPLITS
 from components.event_log.spec import LogSpec
 from components.event_log.summary import summarise
 from components.event_log.tally import Tally
@@ -21,7 +21,7 @@ from components.event_log.verdict import conclude
 from components.example_gen.inputs import find_inputs
 from components.example_gen.provenance import describe_data
 from components.example_gen.transforms import ExamplesFromLog
-from components.naming import SPLITS
+from components.files.atomic import write_text
 
 SUMMARY_FILE = "log_summary.json"
 

@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from components.contracts.names import AS_OF, NUM_STEPS, TIME, TIME_SINCE_PREVIOUS, TIME_TO_AS_OF
 from components.event_log.windows import Positions, Windows, find_windows
-from components.naming import AS_OF, NUM_STEPS, TIME, TIME_SINCE_PREVIOUS, TIME_TO_AS_OF
 
 STEPS_PER_BATCH = 1_000_000  # bounds the memory of one batch of joined rows
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from components.atomic import new_file
+from components.contracts.names import SPLIT
 from components.event_log.crosscheck import Part
 from components.event_log.spec import LogSpec
 from components.example_gen.encode import encode, feature_columns
 from components.example_gen.join import join_batches
-from components.naming import SPLIT
+from components.files.atomic import new_file
 
 OPTIONS = tf.io.TFRecordOptions(
     compression_type="GZIP", compression_level=3

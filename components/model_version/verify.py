@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import MasteryError
-from components.exports import GPU
 from components.model_version.digests import difference, has_digests
+from components.model_version.exports import GPU
 from components.model_version.folders import MANIFEST
 
 

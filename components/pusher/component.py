@@ -11,7 +11,7 @@ from tfx.types.channel import BaseChannel, Channel
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
 from components.config import Config
-from components.fingerprint import code_fingerprint
+from components.node.cache_key import code_fingerprint
 from components.pusher.executor import Executor
 
 
@@ -69,7 +69,9 @@ def make_pusher(
         evaluation=evaluation,
         pushed_model=Channel(type=standard_artifacts.PushedModel),
         config=json.dumps(config.recipe, sort_keys=True),
-        code_fingerprint=code_fingerprint("pusher", "atomic", "exports", "model_version"),
+        code_fingerprint=code_fingerprint(
+            "pusher", "files/atomic", "model_version/exports", "model_version"
+        ),
         directory=directory,
     )
     return Pusher(spec=spec)

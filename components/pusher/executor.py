@@ -12,11 +12,11 @@ from tfx.types import artifact_utils
 from tfx.types.artifact import Artifact
 from tfx.utils import path_utils
 
-from components.atomic import write_text
 from components.config import Config
 from components.example_gen.provenance import describe_data
+from components.files.atomic import write_text
+from components.model_version.manifest import describe_push
 from components.pusher.gpu_exports import link_gpu_exports
-from components.pusher.manifest import describe_push
 from components.pusher.push import PushError, push_version
 
 METRICS = "metrics.json"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-from components.exports import GPU
+from components.model_version.exports import GPU
 from components.model_version.folders import SAVED_MODEL, index_versions
 
 

@@ -18,8 +18,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from components.atomic import open_regular, rename_to_new, sync, sync_tree
 from components.errors import MasteryError
+from components.files.atomic import open_regular, rename_to_new, sync, sync_tree
 from components.model_version.folders import LARGEST, MANIFEST, SAVED_MODEL, index_versions
 
 BESIDE = ".push-"  # prefix of the folders in which versions are prepared

@@ -10,9 +10,9 @@ from tfx.types import standard_artifacts
 from tfx.types.channel import BaseChannel, Channel
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
-from components.artifacts import RunReport
 from components.config import Config
-from components.fingerprint import code_fingerprint
+from components.node.artifacts import RunReport
+from components.node.cache_key import code_fingerprint
 from components.report.executor import Executor
 
 
@@ -59,7 +59,7 @@ def make_report(
     spec = ReportSpec(
         config=json.dumps(config.recipe, sort_keys=True),
         code_fingerprint=code_fingerprint(
-            "data_gate", "naming", "report", "exports"
+            "data_gate", "contracts/names", "report", "model_version/exports"
         ),  # DataGate words anomalies
         examples=examples,
         statistics=statistics,

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 
 from components.errors import MasteryError
 from components.example_gen.provenance import DataProvenance
-from components.exports import CARD
+from components.model_version.exports import CARD
 from components.report.facts import DataFacts, LineageFacts, PushFacts, RunFacts
 from components.report.inputs import EvaluationFacts, LogFacts, NodeFacts, TrainingFacts
 from components.report.residuals import read_residuals

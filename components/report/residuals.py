@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from components.naming import PREDICTION
+from components.contracts.names import PREDICTION
 from components.report.facts import Bars, RegressionFacts
 
 GRID = 24

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from components.naming import LEARNER, SPLITS
+from components.contracts.names import LEARNER, SPLITS
 from components.report.facts import AnomalyFacts, Bars, FeatureFacts
 
 STATISTICS_FILE = "FeatureStats.pb"

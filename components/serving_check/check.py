@@ -13,9 +13,9 @@ import polars as pl
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 from tensorflow_serving.apis.predict_pb2 import PredictRequest
 
-from components.exports import CARD, exports
+from components.contracts.names import BASIS, BASIS_PRIOR, PREDICT_STEPS
+from components.model_version.exports import CARD, exports
 from components.model_version.safe_graph import graph_problems
-from components.naming import BASIS, BASIS_PRIOR, PREDICT_STEPS
 from components.serving_check.comparison import (
     TOLERANCE,
     compare,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from components.naming import (
+from components.contracts.names import (
     AS_OF,
     BASIS,
     CLASSES,

@@ -11,7 +11,7 @@ from tfx.types.channel import BaseChannel, Channel
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
 from components.config import Config
-from components.fingerprint import code_fingerprint
+from components.node.cache_key import code_fingerprint
 from components.serving_check.executor import Executor
 
 
@@ -60,7 +60,12 @@ def make_serving_check(
         blessing=Channel(type=standard_artifacts.InfraBlessing),
         config=json.dumps({"push": push}, sort_keys=True),
         code_fingerprint=code_fingerprint(
-            "serving_check", "atomic", "naming", "operations", "exports", "model_version"
+            "serving_check",
+            "files/atomic",
+            "contracts/names",
+            "model_version/operations",
+            "model_version/exports",
+            "model_version",
         ),
     )
     return ServingCheck(spec=spec)

@@ -11,8 +11,7 @@ from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef, SignatureDef, TensorInfo
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
-from components.model_version.safe_graph import graph_problems
-from components.naming import (
+from components.contracts.names import (
     BASIS,
     CLASSES,
     EXAMPLES,
@@ -23,7 +22,8 @@ from components.naming import (
     PROBABILITIES,
     SERVING_DEFAULT,
 )
-from components.operations import operations, without_cpu_kernel
+from components.model_version.operations import operations, without_cpu_kernel
+from components.model_version.safe_graph import graph_problems
 from components.serving_check.requests import Inputs
 
 SERVE = "serve"  # the tag that TensorFlow Serving loads

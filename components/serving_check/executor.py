@@ -13,9 +13,9 @@ from tfx.types import artifact_utils
 from tfx.types.artifact import Artifact
 from tfx.utils import path_utils
 
-from components.atomic import write_text
-from components.exports import exports
-from components.naming import SPLITS
+from components.contracts.names import SPLITS
+from components.files.atomic import write_text
+from components.model_version.exports import exports
 from components.serving_check.check import check_serving
 from components.serving_check.selection import choose, find_examples
 from components.serving_check.server import ServingError, write_requests

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from tensorflow_serving.apis.predict_pb2 import PredictRequest
 
-from components.naming import EXAMPLES, PREDICT_STEPS, SERVING_DEFAULT
+from components.contracts.names import EXAMPLES, PREDICT_STEPS, SERVING_DEFAULT
 from components.serving_check.requests import Inputs, decode, dense, expressible, predict_request
 
 Rows = np.ndarray[Any, np.dtype[np.int64]]

@@ -12,7 +12,7 @@ import tensorflow as tf
 from tensorflow_serving.apis.predict_pb2 import PredictRequest
 from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
-from components.naming import NUM_STEPS
+from components.contracts.names import NUM_STEPS
 
 Tensors = dict[str, np.ndarray[Any, Any]]
 MISSING: dict[str, object] = {

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tensorflow_metadata.proto.v0.schema_pb2 import BYTES, FLOAT, INT, Feature, Schema
 from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
-from components.naming import AS_OF, BASIS, BASIS_PRIOR, LEARNER, UNIT
+from components.contracts.names import AS_OF, BASIS, BASIS_PRIOR, LEARNER, UNIT
 
 KEYS = [LEARNER, UNIT, AS_OF]
 COLD_SHARE = 5  # one in this many is a cold start, where there are that many

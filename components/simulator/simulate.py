@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.atomic import sync, sync_tree
 from components.errors import MasteryError
-from components.fingerprint import code_fingerprint
+from components.files.atomic import sync, sync_tree
+from components.node.cache_key import code_fingerprint
 from components.simulator.files import FORMATS, TableFile
 from components.simulator.learners import CLASSES
 from components.simulator.sequences import CHUNK, check_request, draw

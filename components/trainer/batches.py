@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
+from components.contracts.names import NUM_STEPS
 from components.errors import TrainingError
-from components.naming import NUM_STEPS
 
 WINDOW_BATCHES = (
     100  # batches that are sorted by length together: little padding, still well shuffled

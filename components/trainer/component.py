@@ -7,8 +7,8 @@ from tfx.proto import trainer_pb2
 from tfx.types import BaseChannel
 
 from components.config import Config
-from components.fingerprint import code_fingerprint
-from components.naming import SPLITS
+from components.contracts.names import SPLITS
+from components.node.cache_key import code_fingerprint
 from components.trainer.settings import SECTIONS
 
 
@@ -37,7 +37,12 @@ def make_trainer(
         custom_config={
             "config": config.section_json(*SECTIONS),
             "code_fingerprint": code_fingerprint(
-                "trainer", "transform", "naming", "config", "operations", "exports"
+                "trainer",
+                "transform",
+                "contracts/names",
+                "config",
+                "model_version/operations",
+                "model_version/exports",
             ),
         },
     )

@@ -11,7 +11,7 @@ import tensorflow as tf
 from components.config import Training
 from components.errors import TrainingError
 from components.gpu import gpus, why_unseen
-from components.progress import report_progress
+from components.node.progress import report_progress
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ import keras
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from components.atomic import new_folder
-from components.exports import CARD, GPU, PORTABLE
-from components.operations import operations, without_cpu_kernel
+from components.files.atomic import new_folder
+from components.model_version.exports import CARD, GPU, PORTABLE
+from components.model_version.operations import operations, without_cpu_kernel
 from components.trainer.features import Layout
 from components.trainer.network import build_network
 from components.trainer.served import ServedModel

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import tensorflow_transform as tft
 
 from components.config import Categorical, Feature
-from components.naming import NUM_STEPS
+from components.contracts.names import NUM_STEPS
 from components.trainer.settings import Settings
 from components.transform import names
 from components.transform.scaling import OUT_OF_VOCABULARY_IDS, read_vocabulary

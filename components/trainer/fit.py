@@ -17,7 +17,7 @@ from tensorflow.python.framework.config import (
 
 from components.config import Label, Training
 from components.errors import TrainingError
-from components.progress import report_progress
+from components.node.progress import report_progress
 from components.transform import names
 
 LOGS = "logs"  # TensorBoard's folder inside the model run, with a folder for each fit

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import keras
 import tensorflow as tf
 
-from components.naming import NUM_STEPS
+from components.contracts.names import NUM_STEPS
 from components.trainer.features import Embedded, Layout
 from components.trainer.settings import Settings
 

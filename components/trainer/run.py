@@ -11,7 +11,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
-from components.atomic import write_text
+from components.files.atomic import write_text
 from components.trainer.batches import (
     WINDOW_BATCHES,
     Batch,

@@ -7,8 +7,8 @@ from tfx.proto import transform_pb2
 from tfx.types import BaseChannel
 
 from components.config import Config
-from components.fingerprint import code_fingerprint
-from components.naming import SPLITS
+from components.contracts.names import SPLITS
+from components.node.cache_key import code_fingerprint
 
 SECTIONS = ("steps", "context", "prior", "label")
 
@@ -31,6 +31,6 @@ def make_transform(config: Config, examples: BaseChannel, schema: BaseChannel) -
         disable_statistics=True,  # StatisticsGen has looked at the examples already
         custom_config={
             "config": config.section_json(*SECTIONS),
-            "code_fingerprint": code_fingerprint("transform", "naming", "config"),
+            "code_fingerprint": code_fingerprint("transform", "contracts/names", "config"),
         },
     )

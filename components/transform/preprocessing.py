@@ -10,7 +10,7 @@ import tensorflow as tf
 from pydantic import TypeAdapter
 
 from components.config import Categorical, Feature, Label, Prior, Steps
-from components.naming import NUM_STEPS
+from components.contracts.names import NUM_STEPS
 from components.transform import names
 from components.transform.columns import Column, ragged, scalar
 from components.transform.prior import group_prior

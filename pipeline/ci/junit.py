@@ -7,11 +7,11 @@ from pathlib import Path
 from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 from junitparser.junitparser import FinalResult
 
-from components.atomic import new_file
-from components.escape import for_xml
+from components.command.escape import for_xml
+from components.files.atomic import new_file
 from components.report.verdict import say_gate
 from pipeline.ci.results import Results
-from pipeline.record import NodeRecord, RunRecord
+from pipeline.run.record import NodeRecord, RunRecord
 
 
 def write_junit(results: Results, path: Path) -> None:

@@ -9,7 +9,7 @@ from components.config import Config
 from components.report.inputs import ClassFacts, EvaluationFacts, GateFacts, ResultFacts
 from components.report.quality import MetricRow
 from components.report.wording import metric_words, say_slice
-from pipeline.record import RunRecord
+from pipeline.run.record import RunRecord
 
 
 @dataclass(frozen=True)

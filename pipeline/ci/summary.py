@@ -7,7 +7,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from components.escape import for_comment
+from components.command.escape import for_comment
 from components.report import formats
 from components.report.verdict import read_gate
 from components.report.wording import sentence_case

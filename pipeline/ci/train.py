@@ -5,15 +5,15 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from components.atomic import new_file, write_text
+from components.command.console import PlainConsole
 from components.config import Config
-from components.console import PlainConsole
+from components.files.atomic import new_file, write_text
 from pipeline.ci.junit import write_junit
 from pipeline.ci.results import read_results
 from pipeline.ci.small import small_config
 from pipeline.ci.summary import render_summary
-from pipeline.local import run_pipeline
-from pipeline.record import RunRecord
+from pipeline.run.local import run_pipeline
+from pipeline.run.record import RunRecord
 
 JUNIT = "junit.xml"
 SUMMARY = "summary.md"

@@ -41,12 +41,12 @@ def ci(
 
     Exit code 0: every gate passed and nothing got worse; 1: a gate failed; 2: an error; 130: interrupted.
     """
+    from components.command.console import PlainConsole
     from components.config import load_config
-    from components.console import PlainConsole
     from components.errors import MasteryError
     from pipeline.ci.train import train_small
-    from pipeline.notify import Outcome, notify, outcome_of
-    from pipeline.summary import exit_code, print_summary
+    from pipeline.run.notify import Outcome, notify, outcome_of
+    from pipeline.run.summary import exit_code, print_summary
 
     console = PlainConsole()
     loaded = load_config(config, set_)

@@ -77,8 +77,8 @@ def run(
     With --wait the exit code is that of `mastery run`: 0: pushed; 1: a gate failed; 2: an error; 130: interrupted,
     where the run itself goes on.
     """
+    from components.command.console import PlainConsole
     from components.config import load_config
-    from components.console import PlainConsole
     from pipeline.kubeflow.client import connect
     from pipeline.kubeflow.display import print_ending
     from pipeline.kubeflow.overrides import check_parameters
@@ -118,8 +118,8 @@ def list_(
     namespace: NamespaceOption = None,
 ) -> None:
     """List the pipeline's versions, schedules and latest runs."""
+    from components.command.console import PlainConsole
     from components.config import load_config
-    from components.console import PlainConsole
     from pipeline.kubeflow.client import connect
     from pipeline.kubeflow.display import print_listing
     from pipeline.kubeflow.listing import list_pipeline
@@ -149,8 +149,8 @@ def status(
     namespace: NamespaceOption = None,
 ) -> None:
     """Print how a run stands: its state, its tasks, and why it failed."""
+    from components.command.console import PlainConsole
     from components.config import Kubeflow, load_config
-    from components.console import PlainConsole
     from pipeline.kubeflow.client import connect
     from pipeline.kubeflow.display import print_status
     from pipeline.kubeflow.status import read_status

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from typer.core import TyperGroup
 
-from components.program import run_program, start_process
+from components.command.program import run_program, start_process
 from pipeline.cli import (
     ci_commands,
     kubeflow_commands,
@@ -89,12 +89,12 @@ def run(
     Nodes whose inputs, configuration and code are unchanged come from the cache, so the same command
     resumes after a failure. Exit code 0: pushed, or no new data; 1: a gate failed; 2: an error; 130: interrupted.
     """
+    from components.command.console import PlainConsole
     from components.config import load_config
-    from components.console import PlainConsole
     from components.errors import MasteryError
-    from pipeline.local import run_pipeline
-    from pipeline.notify import Outcome, notify, outcome_of
-    from pipeline.summary import exit_code, print_summary
+    from pipeline.run.local import run_pipeline
+    from pipeline.run.notify import Outcome, notify, outcome_of
+    from pipeline.run.summary import exit_code, print_summary
 
     loaded = load_config(config, [*set_, f"data.span={span}"] if span else set_)
     console = PlainConsole()
@@ -116,8 +116,8 @@ def runs(root: RootOption = Path("runs"), json_: JsonOption = False) -> None:
     """List the runs below a root: state, seconds, and where metrics, report and pushed version are."""
     import json
 
-    from pipeline.record import read_records
-    from pipeline.summary import print_runs
+    from pipeline.run.record import read_records
+    from pipeline.run.summary import print_runs
 
     records = read_records(root)
     if json_:
@@ -139,7 +139,7 @@ def report(
 ) -> None:
     """Print the path of a run's report, or open it."""
     from components.errors import MasteryError
-    from pipeline.record import read_records
+    from pipeline.run.record import read_records
 
     records = [
         record for record in read_records(root) if record.report and run_id in (None, record.run)
@@ -165,7 +165,7 @@ def evaluate(
     import json
 
     from pipeline.evaluate import evaluate_log
-    from pipeline.summary import print_metrics
+    from pipeline.run.summary import print_metrics
 
     metrics = evaluate_log(model, events, outcomes)
     if json_:

@@ -47,7 +47,7 @@ def list_(
     """List the versions: labels, metrics, the runs they are from, and what speaks against serving them."""
     import json
 
-    from components.console import PlainConsole
+    from components.command.console import PlainConsole
     from serving.models.display import print_versions
     from serving.models.show import list_versions
 
@@ -70,7 +70,7 @@ def show(
     """Print all that is known of a version: metrics, gates, lineage."""
     import json
 
-    from components.console import PlainConsole
+    from components.command.console import PlainConsole
     from serving.models.display import print_version
     from serving.models.show import list_versions, resolve
 

@@ -42,7 +42,7 @@ def compare(
     """Score two versions on the same log, and say whether the second one is better."""
     import json
 
-    from components.quiet import quiet_imports
+    from components.command.quiet import quiet_imports
     from serving.models.show import resolve
 
     storage = open_serving_folder(models, config, set_, root)
@@ -55,7 +55,7 @@ def compare(
     if json_:
         print(json.dumps(compared, indent=1))
         return
-    from components.console import PlainConsole
+    from components.command.console import PlainConsole
     from serving.models.display import print_comparison
 
     print_comparison(compared, PlainConsole())

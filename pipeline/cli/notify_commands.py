@@ -19,7 +19,7 @@ def notify(
     """Try the notifications that runs send when they end; exit code 2 where one cannot be delivered."""
     from components.config import load_config
     from components.errors import ConfigError, MasteryError
-    from pipeline.notify import Outcome, deliver
+    from pipeline.run.notify import Outcome, deliver
 
     loaded = load_config(config, set_)
     if not test:

@@ -75,11 +75,11 @@ def predict(
     """
     import os
 
-    from components.atomic import write_text
+    from components.command.terminal import write_data
     from components.config import load_config
     from components.errors import MasteryError
-    from components.pushed_version import config_of
-    from components.terminal import write_data
+    from components.files.atomic import write_text
+    from components.model_version.pushed_version import config_of
     from serving import predict as asking
     from serving.client import Retry, connect
     from serving.requests import questions_from_log

@@ -28,8 +28,8 @@ def infer(
     ] = False,
 ) -> None:
     """Write a first schema from the log; curate it by hand before you trust it."""
+    from components.command.quiet import quiet_imports
     from components.config import load_config
-    from components.quiet import quiet_imports
 
     loaded = load_config(
         config, set_
@@ -43,8 +43,8 @@ def infer(
 @app.command()
 def diff(config: ConfigOption, set_: SetOption = []) -> None:  # noqa: B006 (Typer copies it)
     """Print what the log would change in the curated schema; exit code 1 where it would."""
+    from components.command.quiet import quiet_imports
     from components.config import load_config
-    from components.quiet import quiet_imports
 
     loaded = load_config(config, set_)
     with quiet_imports():

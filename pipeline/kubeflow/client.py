@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from components.command.escape import hide_userinfo
 from components.config import Kubeflow
 from components.errors import ConfigError
-from components.escape import hide_userinfo
 from pipeline.kubeflow.errors import KubeflowError, explained
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ from typing import Any, Literal
 
 from kfp import compiler, dsl
 
-from components.atomic import new_file
 from components.config import Config
 from components.config.resources import Resources
 from components.errors import ConfigError, MasteryError
+from components.files.atomic import new_file
 from pipeline.kubeflow.resources import apply_for_kubeflow, apply_for_vertex
 from pipeline.kubeflow.submit import pipeline_name
 from pipeline.kubeflow.tasks import (
@@ -177,7 +177,7 @@ def _component(
     inputs: Mapping[str, type],
     parameters: Mapping[str, type],
     artifacts: Mapping[str, str],
-    module: str = "pipeline.node",
+    module: str = "pipeline.kubeflow.container",
 ) -> Component:
     """Returns a container component; the SDK reads its inputs and outputs off a function's signature."""
 

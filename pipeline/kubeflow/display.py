@@ -6,7 +6,7 @@ from datetime import datetime
 
 from rich.table import Table
 
-from components.console import PlainConsole
+from components.command.console import PlainConsole
 from pipeline.kubeflow.listing import Listing
 from pipeline.kubeflow.status import RunStatus, TaskStatus, exit_code
 

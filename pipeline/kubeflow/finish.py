@@ -9,17 +9,16 @@ from pathlib import Path
 from ml_metadata import MetadataStore
 from ml_metadata.proto.metadata_store_pb2 import Event, Execution
 
+from components.command.console import PlainConsole
+from components.command.escape import for_markdown
 from components.config import Config
-from components.console import PlainConsole
-from components.escape import for_markdown
 from pipeline.cached import is_cached
 from pipeline.kubeflow.outputs import TaskOutputs
 from pipeline.kubeflow.tasks import NODES, TELLING_FILES
 from pipeline.layout import Layout
-from pipeline.metadata import connect, connection_config
-from pipeline.mirror import Mirror
-from pipeline.notify import notify, outcome_of
-from pipeline.record import (
+from pipeline.run.mirror import Mirror
+from pipeline.run.notify import notify, outcome_of
+from pipeline.run.record import (
     REPEATS,
     NodeRecord,
     RunRecord,
@@ -28,8 +27,9 @@ from pipeline.record import (
     run_folder,
     write_record,
 )
-from pipeline.recover import cancel_unfinished
-from pipeline.summary import print_summary
+from pipeline.run.recover import cancel_unfinished
+from pipeline.run.summary import print_summary
+from pipeline.store import connect, connection_config
 
 _ENDED_WELL = (
     Execution.COMPLETE,

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from components.atomic import write_text
+from components.files.atomic import write_text
 from pipeline.kubeflow.tasks import roc_name
 
 Json = dict[str, Any]

@@ -8,14 +8,14 @@ from typing import Any
 
 import yaml
 
+from components.command.console import PlainConsole
 from components.config import Config
-from components.console import PlainConsole
 from pipeline.kubeflow.client import Cluster
 from pipeline.kubeflow.display import print_task
 from pipeline.kubeflow.errors import KubeflowError
 from pipeline.kubeflow.status import ENDED, RunStatus, read_status, task_names
 from pipeline.kubeflow.submit import Submission, find_or_create_experiment
-from pipeline.record import new_run_id
+from pipeline.run.record import new_run_id
 
 PAUSE = 5.0  # seconds between two looks at a run
 PATIENCE = 24  # looks in a row that may fail before following ends

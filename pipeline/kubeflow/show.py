@@ -9,8 +9,8 @@ from components.evaluator.verdicts import gate_error
 from pipeline.kubeflow.outputs import TaskOutputs
 from pipeline.kubeflow.summaries import summarise_node
 from pipeline.kubeflow.tasks import FAILED_GATES, TELLING_FILES, summary_name
-from pipeline.launch import NodeResult
-from pipeline.mirror import Mirror
+from pipeline.run.launch import NodeResult
+from pipeline.run.mirror import Mirror
 
 
 def show_node(result: NodeResult, outputs: TaskOutputs, mirror: Mirror | None) -> None:

@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from components.escape import for_markdown
-from pipeline.launch import NodeResult
+from components.command.escape import for_markdown
+from pipeline.run.launch import NodeResult
 
 
 def summarise_node(result: NodeResult, told: str | None) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 
-from components.program import run_program
+from components.command.program import run_program
 
 
 def main(arguments: list[str]) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from components.naming import BASIS, CLASSES, PREDICTED_CLASS, PREDICTION, PROBABILITIES
+from components.contracts.names import BASIS, CLASSES, PREDICTED_CLASS, PREDICTION, PROBABILITIES
 from serving.client.errors import PredictError
 
 

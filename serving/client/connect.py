@@ -8,8 +8,8 @@ from types import TracebackType
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+from components.command.escape import hide_userinfo
 from components.errors import MasteryError
-from components.escape import hide_userinfo
 from serving.client.answers import Answer, read_answers
 from serving.client.retry import Retry
 from serving.client.target import Target

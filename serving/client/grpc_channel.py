@@ -7,7 +7,7 @@ from typing import Any
 
 import grpc
 
-from components.naming import EXAMPLES, SERVING_DEFAULT
+from components.contracts.names import EXAMPLES, SERVING_DEFAULT
 from serving.client import wire
 from serving.client.errors import PredictError, Transient
 from serving.client.target import Target

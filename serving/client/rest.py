@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import httpx
 
-from components.naming import EXAMPLES, SERVING_DEFAULT
+from components.contracts.names import EXAMPLES, SERVING_DEFAULT
 from serving.client.errors import PredictError, Transient
 from serving.client.target import Target
 

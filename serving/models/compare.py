@@ -13,6 +13,14 @@ import polars as pl
 
 from components.config import Config
 from components.config.data import Label
+from components.contracts.names import (
+    AS_OF,
+    LEARNER,
+    PREDICTED_CLASS,
+    PREDICTION,
+    PROBABILITIES,
+    UNIT,
+)
 from components.errors import MasteryError
 from components.evaluator.answers import class_indices, probability_rows
 from components.evaluator.measures import (
@@ -25,8 +33,7 @@ from components.evaluator.measures import (
 from components.evaluator.measures import regression_metrics as number_metrics
 from components.evaluator.scoring import LABEL, in_windows, score
 from components.example_gen.log_examples import examples_from_log
-from components.naming import AS_OF, LEARNER, PREDICTED_CLASS, PREDICTION, PROBABILITIES, UNIT
-from components.pushed_version import config_for_log
+from components.model_version.pushed_version import config_for_log
 from serving.models.bootstrap import (
     CONFIDENCE,
     Measure,

@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from components.console import PlainConsole
+from components.command.console import PlainConsole
 
 Json = dict[str, Any]
 

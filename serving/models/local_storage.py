@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
-from components.atomic import open_regular, sync, write_bytes
 from components.errors import MasteryError
-from components.exports import GPU
+from components.files.atomic import open_regular, sync, write_bytes
+from components.files.safe_paths import refuse_links
+from components.model_version.exports import GPU
 from components.model_version.folders import SAVED_MODEL, index_versions
-from components.safe_paths import refuse_links
 from serving.models.storage import Storage
 
 AUDIT = "audit.jsonl"

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-from components.exports import GPU
+from components.files.object_store import connect, create, explained
+from components.files.safe_paths import paths_below
+from components.model_version.exports import GPU
 from components.model_version.folders import MANIFEST, SAVED_MODEL, index_versions
-from components.object_store import connect, create, explained
-from components.safe_paths import paths_below
 from serving.models.storage import Storage
 
 AUDIT = "audit"

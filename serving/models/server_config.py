@@ -16,7 +16,7 @@ from google.protobuf import text_format
 from tensorflow_serving.config.model_server_config_pb2 import ModelConfig, ModelServerConfig
 
 from components.errors import MasteryError
-from components.exports import GPU
+from components.model_version.exports import GPU
 from serving.models.state import CANARY, STABLE, State
 
 MODELS_CONFIG = "models.config"

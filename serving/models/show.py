@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from components.command.escape import in_one_line
 from components.errors import MasteryError
-from components.escape import in_one_line
 from components.model_version.folders import version_number
 from serving.models.audit import read_entries
 from serving.models.changes import current_state

@@ -19,9 +19,9 @@ from tensorflow.python.framework.ops import dismantle_graph
 from tensorflow.python.saved_model.loader_impl import SavedModelLoader
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
+from components.contracts.names import SERVING_DEFAULT
 from components.errors import MasteryError
 from components.model_version.safe_graph import require_safe_graph
-from components.naming import SERVING_DEFAULT
 from serving.server.errors import RequestError, invalid
 from serving.server.signatures import Array, Arrays, Signature
 from serving.server.tensor_codec import decode_inputs

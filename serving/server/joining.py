@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from components.naming import NUM_STEPS
+from components.contracts.names import NUM_STEPS
 from serving.server.signatures import Array, Arrays, Signature
 
 SMALLEST_WIDTH = 64  # steps: requests up to this long are padded to one another; longer ones within a factor of two

@@ -22,7 +22,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from grpc import StatusCode
 
-from components.naming import SERVING_DEFAULT
+from components.contracts.names import SERVING_DEFAULT
 from serving.server import json_forms
 from serving.server.errors import RequestError
 from serving.server.signatures import Arrays, Signature

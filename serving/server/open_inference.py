@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from components.naming import SERVING_DEFAULT
+from components.contracts.names import SERVING_DEFAULT
 from serving.server import json_codec
 from serving.server.errors import invalid, listed
 from serving.server.signatures import (

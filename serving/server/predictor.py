@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect
 from tensorflow_serving.apis.get_model_metadata_pb2 import GetModelMetadataResponse, SignatureDefMap
 from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusResponse
 
-from components.naming import SERVING_DEFAULT
+from components.contracts.names import SERVING_DEFAULT
 from serving.server.errors import RequestError, invalid
 from serving.server.limits import Admission, ByteBudget
 from serving.server.metrics import Metrics

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from components.naming import NUM_STEPS
+from components.contracts.names import NUM_STEPS
 from serving.server.errors import invalid
 
 if (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from components.exports import GPU
+from components.model_version.exports import GPU
 from components.model_version.folders import MANIFEST, VersionFolders, find_versions
 
 

@@ -25,7 +25,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(
     *arguments: str | Path, outputs: Path | None = None, **parameters: Any
 ) -> subprocess.CompletedProcess[str]:
-    """Runs `python -m pipeline.node`, with Kubeflow's executor input for the summaries of the data nodes."""
+    """Runs `python -m pipeline.kubeflow.container`, with Kubeflow's executor input for the summaries of the data nodes."""
     artifacts = {}
     for name in ("example_gen_summary", "data_gate_summary", "run_summary"):
         artifact = {
@@ -41,7 +41,7 @@ def run(
             "artifacts": artifacts,
         },
     }
-    command = [sys.executable, "-m", "pipeline.node", *map(str, arguments)]
+    command = [sys.executable, "-m", "pipeline.kubeflow.container", *map(str, arguments)]
     command += ["--executor-input", json.dumps(given)] if outputs else []
     return subprocess.run(
         command, capture_output=True, text=True, cwd=REPOSITORY, env=environment(), check=False

@@ -156,7 +156,7 @@ def test_a_run_that_cannot_tell_anybody(trial: Trial, config: Path, tls: tuple[P
     assert "notify.webhook: expected an answer 2xx, found 500" in printed
     assert "notify.email: the server refused it (SMTPAuthenticationError, 535)" in printed
     assert trial.found_in(config.read_bytes()) == ["webhook in the file"]  # so a leak would be seen
-    assert any(b"pipeline.worker" in arguments for arguments in trial.arguments)
+    assert any(b"pipeline.run.worker" in arguments for arguments in trial.arguments)
 
 
 def test_what_a_run_leaves_is_for_user_and_group(trial: Trial) -> None:

@@ -15,7 +15,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from components.config import Metadata
 from pipeline.layout import Layout
 from pipeline.lineage import check_lineage
-from pipeline.metadata import MetadataError, connect, connection_config
+from pipeline.store import MetadataError, connect, connection_config
 from tests.mariadb import MariaDB
 
 REPOSITORY = Path(__file__).parents[2]

@@ -20,7 +20,7 @@ from components.errors import ConfigError
 from components.evaluator.settings import Settings
 from components.event_log.spec import LogSpec
 from pipeline.kubeflow.overrides import settings_of
-from pipeline.worker import Plan
+from pipeline.run.worker import Plan
 from tests.components.config.any_config import BASE, configs, places, put, sections
 
 FEW = settings(max_examples=60, deadline=None)

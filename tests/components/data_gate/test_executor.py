@@ -15,10 +15,10 @@ from tfx.components.example_validator.executor import Executor as ExampleValidat
 from tfx.types import standard_artifacts
 from tfx.types.channel import Channel
 
-from components.artifacts import DataVerdict
 from components.data_gate.component import make_data_gate
 from components.data_gate.executor import Executor
 from components.errors import AnomalyError
+from components.node.artifacts import DataVerdict
 
 SCHEMA = 'feature { name: "num_steps" type: INT int_domain { min: 0 max: 10 } presence { min_fraction: 1 } }'
 

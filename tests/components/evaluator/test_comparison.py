@@ -11,7 +11,7 @@ import pytest
 from components.config import Config
 from components.evaluator.comparison import why_not_comparable
 from components.evaluator.settings import Settings
-from components.exports import CARD
+from components.model_version.exports import CARD
 
 VALUES: dict[str, Any] = {
     "name": "small",

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.config.data import Splits
+from components.contracts.names import SPLIT_HASH
 from components.event_log.learners import hash_learners, partition, split_of
-from components.naming import SPLIT_HASH
 
 IDS = st.lists(st.text(), min_size=1, max_size=50)
 SEEDS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=5)

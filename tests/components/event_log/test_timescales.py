@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from components.contracts.names import AS_OF, TIME
 from components.event_log.clocks import Clock, read_clock
 from components.event_log.timescales import (
     Sightings,
@@ -18,7 +19,6 @@ from components.event_log.timescales import (
     merge_sightings,
     see,
 )
-from components.naming import AS_OF, TIME
 
 SECONDS = [1_709_540_327 + 977 * step for step in range(40)]
 MILLISECONDS = [moment * 1000 for moment in SECONDS]

@@ -12,9 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.event_log.windows import find_windows
-from components.example_gen.join import join, join_batches
-from components.naming import (
+from components.contracts.names import (
     AS_OF,
     LEARNER,
     NUM_STEPS,
@@ -24,6 +22,8 @@ from components.naming import (
     TIME_TO_AS_OF,
     UNIT,
 )
+from components.event_log.windows import find_windows
+from components.example_gen.join import join, join_batches
 
 FEATURES = ["kind", "value", TIME_SINCE_PREVIOUS, TIME_TO_AS_OF]
 EPOCH = datetime(2024, 1, 1, tzinfo=UTC)

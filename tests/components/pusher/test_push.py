@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from components.atomic import NotAFileError
+from components.command.terminal import entry_point
+from components.files.atomic import NotAFileError
 from components.model_version.digests import model_digest
 from components.pusher.push import PushError, _folder_beside, push_version, versions
-from components.terminal import entry_point
 
 ROOT = Path(__file__).parents[3]
 PUSH = """

@@ -14,9 +14,9 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
+from components.contracts.names import SPLITS
 from components.event_log.summary import LogSummary
 from components.example_gen.provenance import DataProvenance
-from components.naming import SPLITS
 from components.report.facts import PushFacts
 from components.report.load import Sources
 from tests.components.report.evaluations import CLASSES

@@ -10,9 +10,9 @@ from tfx.dsl.components.base.base_executor import BaseExecutor
 from tfx.types.artifact import Artifact
 from tfx.types.channel import Channel
 
-from components import fingerprint
-from components.artifacts import RunReport
 from components.config import Config
+from components.node import cache_key as fingerprint
+from components.node.artifacts import RunReport
 from components.report.component import ReportSpec, make_report
 from components.report.executor import Executor
 from components.report.load import Sources

@@ -17,8 +17,8 @@ import tensorflow as tf
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tfx.components.trainer.fn_args_utils import FnArgs
 
-from components.exports import exports
-from components.operations import operations, without_cpu_kernel
+from components.model_version.exports import exports
+from components.model_version.operations import operations, without_cpu_kernel
 from components.trainer.export import NO_GPU
 from components.trainer.features import Embedded, Layout
 from components.trainer.network import build_network

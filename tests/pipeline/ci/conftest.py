@@ -15,7 +15,7 @@ from components.config.gates import Gate
 from components.evaluator.gates import judge
 from pipeline.ci.results import Results, read_results
 from pipeline.ci.small import small_config
-from pipeline.record import NodeRecord, RunRecord
+from pipeline.run.record import NodeRecord, RunRecord
 
 CONFIG: dict[str, Any] = {
     "name": "algebra",

@@ -227,7 +227,7 @@ def test_an_error_inside_of_a_command_ends_in_words(
         raise error
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr("pipeline.record.read_records", raise_it)
+    monkeypatch.setattr("pipeline.run.record.read_records", raise_it)
     found, text = failing(monkeypatch, capsys, "runs")
     assert found == code
     assert text.startswith(says)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import deliver as delivery
 from pipeline.cli import main as command_line
+from pipeline.run import deliver as delivery
 from tests.pipeline.receivers import webhook
 
 CONFIG = Path(__file__).parents[3] / "configs" / "sample.yaml"

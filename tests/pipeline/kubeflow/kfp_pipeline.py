@@ -6,7 +6,9 @@ from kfp import dsl
 @dsl.container_component
 def node(name: str) -> dsl.ContainerSpec:
     return dsl.ContainerSpec(
-        image="example.org/mastery:1", command=["python", "-m", "pipeline.node"], args=[name]
+        image="example.org/mastery:1",
+        command=["python", "-m", "pipeline.kubeflow.container"],
+        args=[name],
     )
 
 

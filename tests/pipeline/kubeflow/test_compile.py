@@ -97,7 +97,7 @@ def test_every_container_runs_its_nodes_from_the_image_and_the_run_s_id(tmp_path
     assert images.pop("trainer") == "registry.example/mastery:1.4-gpu"
     assert {*images.values()} == {"registry.example/mastery:1.4"}
     data = containers["data"]
-    assert data["command"] == ["python", "-m", "pipeline.node"]
+    assert data["command"] == ["python", "-m", "pipeline.kubeflow.container"]
     arguments = dict(zip(data["args"][::2], data["args"][1::2], strict=True))
     assert arguments == {
         "--config": "/app/configs/sample.yaml",

@@ -9,8 +9,8 @@ import pytest
 
 from pipeline.kubeflow.finish import summarise_run
 from pipeline.kubeflow.summaries import summarise_node
-from pipeline.launch import Artifact, NodeResult
-from pipeline.record import RunRecord
+from pipeline.run.launch import Artifact, NodeResult
+from pipeline.run.record import RunRecord
 
 HOSTILE = "a | b\n# owned\n<script>[x](javascript:y)\x1b[2J"
 SHOWN = "a \\| b \\# owned \\<script\\>\\[x\\](javascript:y)\\\\u001b\\[2J"

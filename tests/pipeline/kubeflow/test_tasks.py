@@ -102,8 +102,8 @@ def test_names_are_those_kubernetes_takes() -> None:
 
 def test_the_nodes_are_those_of_the_dag(tmp_path: Path) -> None:
     from pipeline.dag import create_pipeline
-    from pipeline.launch import compile_plan, node_ids
     from pipeline.layout import Layout
+    from pipeline.run.launch import compile_plan, node_ids
 
     config = configure("training.warm_start=true")
     plan = compile_plan(create_pipeline(config, Layout(tmp_path, config.name)), "run")

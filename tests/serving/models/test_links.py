@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from components.atomic import NotAFileError
-from components.safe_paths import UnsafePathError
+from components.files.atomic import NotAFileError
+from components.files.safe_paths import UnsafePathError
 from serving.models import operations
 from serving.models.local_storage import LocalStorage
 from tests.serving.models.folders import labels

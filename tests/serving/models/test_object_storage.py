@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from components.errors import MasteryError
-from components.safe_paths import UnsafePathError
+from components.files.safe_paths import UnsafePathError
 from serving.models import changes, operations
 from serving.models.audit import read_entries
 from serving.models.changes import current_state

@@ -1,0 +1,105 @@
+"""Text from logs, configurations and servers, made harmless for the place where it is shown.
+
+Others choose the ids of learners, the names of classes and files, and what a server answers. Some
+of it means something where it is shown: escape sequences on a terminal, `|` in Markdown,
+`<!channel>` in a chat. There is one function for each place; the one for spreadsheets is in
+`components.files.spreadsheet`. Jinja escapes HTML, and its encoder JSON.
+"""
+
+from __future__ import annotations
+
+import re
+
+# Control characters but for tab and line break; the ends of lines that Unicode adds; what turns the
+# direction of writing, so that a name reads as another; halves of characters, and what is no
+# character at all.
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
+)
+_BREAKS = re.compile(r"[\t\n]")
+_GAP = "\u200b"  # a space of no width: what it splits is no mention and no address
+
+_HTML_AND_MARKDOWN = {ord(mark): f"&#{ord(mark)};" for mark in "&<>\"'|*`[]~\\"}
+# People, issues, labels; addresses.
+_CALLS = re.compile(r"[@#!$%&~](?=\w)|:(?=//)|\bwww(?=\.)|\bmailto(?=:)")
+_MARKDOWN = re.compile(r"([\\`*_\[\]<>|~&#])")
+_CHAT = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+
+_USERINFO = re.compile(r"(?<![A-Za-z0-9+.-])([A-Za-z0-9+.-]*://)[^/?#\s]*@")
+
+
+def for_terminal(text: str) -> str:
+    r"""Returns a text whose control characters are spelled out; tabs and line breaks stay.
+
+    The spelling is that of JSON, so JSON stays JSON, with the same content.
+
+    >>> print(for_terminal("\x1b]0;title\x07 done"))
+    \u001b]0;title\u0007 done
+    """
+    return _UNSEEN.sub(_spelled, text)
+
+
+def in_one_line(text: str) -> str:
+    r"""Returns the same with tabs and line breaks spelled out too: one value, one line.
+
+    >>> print(in_one_line("unit-1\nunit-2 passed"))
+    unit-1\u000aunit-2 passed
+    """
+    return _BREAKS.sub(_spelled, for_terminal(text))
+
+
+def for_xml(text: str) -> str:
+    """Returns a text of characters that XML 1.0 allows; `<` and `&` are the writer's to escape."""
+    return for_terminal(text)
+
+
+def for_comment(text: str, *, lines: bool = False) -> str:
+    r"""Returns a text for comments on GitHub and GitLab: Markdown with HTML, in tables and tags too.
+
+    Marks become character references, which neither Markdown nor HTML takes for their own. Mentions
+    (`@all`, `#1`) and addresses are looked for after that, in the finished page; a space of no
+    width keeps them apart.
+
+    Args:
+        text: what to show.
+        lines: keep line breaks, which is right inside of `<pre>` only.
+
+    >>> for_comment("a|b <b> @all")
+    'a&#124;b &#60;b&#62; @\u200ball'
+    """
+    safe = for_terminal(text)
+    if not lines:
+        safe = " ".join(safe.split())
+    return _CALLS.sub(rf"\g<0>{_GAP}", safe).translate(_HTML_AND_MARKDOWN)
+
+
+def for_markdown(text: str) -> str:
+    r"""Returns a text for Markdown without HTML, as Kubeflow shows it, in one line.
+
+    >>> print(for_markdown("a|b <b> *"))
+    a\|b \<b\> \*
+    """
+    return _MARKDOWN.sub(r"\\\1", " ".join(for_terminal(text).split()))
+
+
+def for_chat(text: str) -> str:
+    r"""Returns a text for Slack, Mattermost and Teams: it mentions nobody, and no words hide a link.
+
+    >>> for_chat("<!channel> @all & <http://evil.example|here>")
+    '&lt;!channel&gt; @\u200ball &amp; &lt;http://evil.example|here&gt;'
+    """
+    safe = "".join(_CHAT.get(character, character) for character in for_terminal(text))
+    return safe.replace("@", f"@{_GAP}").replace("](", f"]{_GAP}(")
+
+
+def hide_userinfo(text: str) -> str:
+    """Returns a text without the user names and passwords in its addresses.
+
+    >>> hide_userinfo("grpcs://me:word@host:8500: no answer")
+    'grpcs://...@host:8500: no answer'
+    """
+    return _USERINFO.sub(r"\1...@", text)
+
+
+def _spelled(match: re.Match[str]) -> str:
+    return f"\\u{ord(match[0]):04x}"

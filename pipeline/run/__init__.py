@@ -1,0 +1,1 @@
+"""Runs on one machine, and what every way of running shares: launching, records, notifications."""

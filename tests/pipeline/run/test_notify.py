@@ -1,0 +1,251 @@
+"""Notifications to real servers: what arrives, what is tried again, and what is said when nothing does."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from components.config.notify import Notify
+from pipeline.run import deliver as delivery
+from pipeline.run.notify import FailedGate, Outcome, deliver, notify, outcome_of
+from pipeline.run.record import RunRecord
+from tests.pipeline.receivers import mail_server, make_certificate, webhook
+from tests.ports import free_port
+
+SECRET = "s3cret-word"
+GATE = FailedGate(
+    text="recall of low >= 0.85: 0.821 FAILED (0.029 below)",
+    metric="recall",
+    bound="min",
+    threshold=0.85,
+    value=0.821,
+)
+FAILED = Outcome(
+    name="algebra",
+    state="gates failed",
+    run="20261120-040000-abc123",
+    gates_failed=[GATE],
+    report="/runs/report.html",
+)
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses_and_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delivery, "PAUSES", (0.0, 0.0, 0.0))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+
+def by_webhook(url: str, **more: Any) -> Notify:
+    return Notify.model_validate({"webhook": {"url": url}, **more})
+
+
+def by_mail(port: int, host: str = "localhost", **more: Any) -> Notify:
+    email = {
+        "host": host,
+        "port": port,
+        "tls": "none",
+        "sender": "Mastery <mastery@example.org>",
+        **more,
+    }
+    return Notify.model_validate(
+        {"email": {"to": ["owner@example.org", "team@example.org"], **email}}
+    )
+
+
+def test_a_webhook_gets_text_for_people_and_fields_for_machines() -> None:
+    with webhook() as chat:
+        assert deliver(by_webhook(chat.url), FAILED) == []
+    [sent] = chat.received
+    assert sent["text"].splitlines() == [
+        "Mastery, algebra: gates failed",
+        "- recall of low &gt;= 0.85: 0.821 FAILED (0.029 below)",
+        "Nothing was pushed: the version that is served stays.",
+        "Report: /runs/report.html",
+        f"Run: 20261120-040000-abc123 on {FAILED.machine}",
+    ]
+    assert Outcome.model_validate(sent) == FAILED
+    assert (sent["gates_failed"][0]["threshold"], sent["gates_failed"][0]["value"]) == (0.85, 0.821)
+
+
+def test_an_error_of_the_server_is_tried_again() -> None:
+    with webhook(500, 429, 200) as chat:
+        assert deliver(by_webhook(chat.url), FAILED) == []
+    assert len(chat.received) == 3
+
+
+def test_a_server_that_stays_broken_is_given_up() -> None:
+    with webhook(503) as chat:
+        assert deliver(by_webhook(chat.url), FAILED) == [
+            "notify.webhook: expected an answer 2xx, found 503 Service Unavailable"
+        ]
+    assert len(chat.received) == 4
+
+
+def test_a_refusal_is_not_tried_again() -> None:
+    with webhook(404) as chat:
+        [problem] = deliver(by_webhook(chat.url), FAILED)
+    assert problem.endswith("found 404 Not Found")
+    assert len(chat.received) == 1
+
+
+def test_nobody_there_is_one_line_without_the_address(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CHAT", f"http://127.0.0.1:{free_port()}/{SECRET}")
+    config = Notify.model_validate(
+        {"webhook": {"url_env": "CHAT"}, "email": by_mail(free_port()).email}
+    )
+    notify(config, FAILED)
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.splitlines() == [
+        "mastery: notify.webhook: the server could not be reached (ConnectError)",
+        "mastery: notify.email: the server could not be reached (Connection refused)",
+    ]
+
+
+@pytest.mark.parametrize("value", ["", f"ftp://{SECRET}", f"{SECRET}"])
+def test_a_variable_that_holds_no_address(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("CHAT", value)
+    [problem] = deliver(Notify.model_validate({"webhook": {"url_env": "CHAT"}}), FAILED)
+    assert problem.startswith("notify.webhook: expected ")
+    assert SECRET not in problem
+
+
+def test_a_mail_by_starttls_and_login(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    certificate = make_certificate(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
+    monkeypatch.setenv("WORD", SECRET)
+    with mail_server(certificate, login=("mastery", SECRET)) as mailbox:
+        config = by_mail(mailbox.port, tls="starttls", user="mastery", password_env="WORD")
+        assert deliver(config, FAILED) == []
+        monkeypatch.setenv("WORD", "another")
+        [refused] = deliver(config, FAILED)
+    [mail] = mailbox.mails
+    assert (mail["Subject"], mail["To"]) == (
+        "Mastery, algebra: gates failed",
+        "owner@example.org, team@example.org",
+    )
+    assert mail["From"] == "Mastery <mastery@example.org>"
+    assert mail["Message-ID"].endswith("@example.org>")
+    assert mail.get_payload().splitlines() == FAILED.text.splitlines()
+    assert refused == "notify.email: the server refused it (SMTPAuthenticationError, 535)"
+
+
+def test_a_server_that_nobody_vouches_for_gets_no_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORD", SECRET)
+    with mail_server(make_certificate(tmp_path), login=("mastery", SECRET)) as mailbox:
+        [problem] = deliver(
+            by_mail(mailbox.port, tls="starttls", user="mastery", password_env="WORD"), FAILED
+        )
+    assert "certificate cannot be trusted" in problem
+    assert mailbox.mails == []
+
+
+def test_a_relay_without_encryption_or_login() -> None:
+    with mail_server() as mailbox:
+        assert deliver(by_mail(mailbox.port, "127.0.0.1"), FAILED) == []
+    assert len(mailbox.mails) == 1
+
+
+def test_only_what_is_asked_for_is_told() -> None:
+    with webhook() as chat:
+        for state in ("passed", "no new data", "gates failed", "failed", "interrupted"):
+            notify(by_webhook(chat.url), FAILED.model_copy(update={"state": state}))
+        assert [sent["state"] for sent in chat.received] == ["gates failed", "failed"]
+        notify(
+            by_webhook(chat.url, on=["passed"]),
+            Outcome(name="algebra", state="passed", pushed_version="/serving/17"),
+        )
+    assert "a new version is pushed" in chat.received[-1]["text"]
+    assert "Pushed: /serving/17" in chat.received[-1]["text"]
+
+
+def test_the_outcome_of_a_run_names_its_gates_or_its_error(tmp_path: Path) -> None:
+    metrics = tmp_path / "metrics.json"
+    held = {**GATE.model_dump(), "passed": True, "class": None}
+    metrics.write_text(
+        json.dumps({"gates": [held, {**GATE.model_dump(), "passed": False, "class": "low"}]})
+    )
+    shared = {"run": FAILED.run, "name": "algebra", "started": datetime.now(UTC)}
+    gated = RunRecord.model_validate(
+        {**shared, "state": "gates failed", "metrics": str(metrics), "report": "/runs/report.html"}
+    )
+    assert outcome_of(gated) == FAILED
+    broken = outcome_of(
+        RunRecord.model_validate({**shared, "state": "failed", "error": "x" * 5000})
+    )
+    assert len(broken.text) < 2500
+    assert broken.error == "x" * 5000
+
+
+def by(*changes: str) -> dict[str, Any]:
+    email = {"host": "h", "sender": "a@b", "to": ["c@d"]}
+    return {"email": {**email, **dict(zip(changes[::2], changes[1::2], strict=True))}}
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({"webhook": {}}, "expected one of url and url_env"),
+        ({"webhook": {"url": "https://a.example", "url_env": "A"}}, "expected one of url and url_env"),
+        ({"webhook": {"url": "a.example/hook"}}, "expected an address that starts with https://"),
+        ({"webhook": {"url": "https://me:word@a.example"}}, "expected an address without user name and password"),
+        (by("user", "me"), "expected both of user and password_env"),
+        (by("user", "me", "password_env", "P", "tls", "none"), "expected starttls or tls with a password"),
+        (by("sender", "nobody"), "String should match"),
+        ({"on": ["sometimes"]}, "Input should be"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_told_before_the_run(section: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Notify.model_validate(section)
+
+
+HOSTILE = Outcome(
+    name="algebra",
+    state="failed",
+    error="class <!channel> of <http://evil.example|it> & @all\x1b[2J\nSubject: other",
+)
+
+
+def test_a_chat_gets_no_orders_and_a_program_gets_the_text_as_it_is() -> None:
+    with webhook() as chat:
+        assert deliver(by_webhook(chat.url), HOSTILE) == []
+    [sent] = chat.received
+    assert (
+        "class &lt;!channel&gt; of &lt;http://evil.example|it&gt; &amp; @\u200ball\\u001b[2J\n"
+        in sent["text"]
+    )
+    assert sent["error"] == HOSTILE.error
+
+
+def test_a_mail_has_one_subject_and_no_escape_sequences() -> None:
+    two_lines = HOSTILE.model_copy(update={"name": "algebra\nBcc: everybody@example.org\x1b"})
+    with mail_server() as mailbox:
+        assert deliver(by_mail(mailbox.port, "127.0.0.1"), two_lines) == []
+    [mail] = mailbox.mails
+    assert mail["Subject"] == "Mastery, algebra\\u000aBcc: everybody@example.org\\u001b: failed"
+    assert mail["Bcc"] is None
+    assert "\x1b" not in mail.get_payload()
+
+
+def test_a_redirection_is_not_followed() -> None:
+    with webhook() as elsewhere, webhook(302, location=elsewhere.url) as chat:
+        [problem] = deliver(by_webhook(chat.url), FAILED)
+        assert (len(chat.received), elsewhere.received) == (1, [])
+    assert problem == "notify.webhook: expected an answer 2xx, found 302 Found"
+
+
+def test_the_words_of_a_server_are_not_repeated() -> None:
+    with webhook(404, reason=f"no hook {SECRET}") as chat:
+        assert deliver(by_webhook(chat.url), FAILED) == [
+            "notify.webhook: expected an answer 2xx, found 404 Not Found"
+        ]

@@ -1,0 +1,90 @@
+"""A worker that ends before its time: what the user reads then, and where the details are."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[3]
+SAMPLE = REPOSITORY / "configs" / "sample.yaml"
+PATIENCE = 120  # seconds until a worker must have begun, on a machine with other things to do
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> subprocess.Popen[str]:
+    """A run on a log of nothing, just begun; its worker is still loading TFX."""
+    options = [f"data.{table}={tmp_path}/{table}.csv" for table in ("events", "outcomes")]
+    for table in ("events", "outcomes"):
+        (tmp_path / f"{table}.csv").write_text("learner_id,unit_id\n")
+    command = [
+        sys.executable,
+        "-m",
+        "pipeline.cli.main",
+        "run",
+        "--config",
+        str(SAMPLE),
+        "--root",
+        f"{tmp_path}/root",
+    ]
+    run = subprocess.Popen(
+        [*command, *(part for option in options for part in ("--set", option))],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=REPOSITORY,
+    )  # fmt: skip
+    deadline = time.monotonic() + PATIENCE
+    while not [*tmp_path.glob("root/sample/runs/*/logs/start.log")]:
+        assert run.poll() is None, run.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return run
+
+
+def worker_of(run: subprocess.Popen[str]) -> int:
+    listed = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(run.pid)], capture_output=True, text=True, check=True
+    )  # fmt: skip
+    [worker] = map(int, listed.stdout.split())
+    return worker
+
+
+@pytest.mark.parametrize(
+    ("sent", "says"),
+    [
+        (
+            signal.SIGKILL,
+            "The worker was killed, as the system does when memory runs out. Lower steps.max_steps",
+        ),
+        (signal.SIGSEGV, "The worker was ended by SIGSEGV, inside of a library."),
+    ],
+)
+def test_a_worker_that_was_killed_is_said_to_be(
+    running: subprocess.Popen[str], tmp_path: Path, sent: signal.Signals, says: str
+) -> None:
+    os.kill(worker_of(running), sent)
+    output, _ = running.communicate(timeout=PATIENCE)
+    assert running.returncode == 2
+    assert says in output
+    assert "\nLog: " in output
+    assert "Traceback" not in output
+    [record] = tmp_path.glob("root/sample/runs/*/run.json")
+    assert json.loads(record.read_text())["state"] == "failed"
+
+
+def test_a_plan_that_cannot_be_read_is_no_death(tmp_path: Path) -> None:
+    (tmp_path / "plan.json").write_text(
+        '{"run": "r", "root": "/r", "config": {"name": "a", "gates": [{"min": null}]}}'
+    )
+    with subprocess.Popen(
+        [sys.executable, "-m", "pipeline.run.worker", str(tmp_path)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=REPOSITORY,
+    ) as worker:  # fmt: skip
+        assert worker.wait(PATIENCE) == 1
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["error"].startswith("unexpected ValidationError: ")
+    assert "Traceback" in Path(result["log"]).read_text()
