@@ -15,10 +15,10 @@ from tfx.proto.orchestration import driver_output_pb2
 from tfx.types.standard_component_specs import EXAMPLES_KEY, INPUT_CONFIG_KEY
 from tfx.utils import proto_utils
 
+from components.contracts.provenance import FINGERPRINT, SPAN, SPANS, VERSION, join_names
 from components.event_log.spans import ChosenSpans, choose_spans
 from components.example_gen.digest import digest_files
 from components.example_gen.inputs import find_inputs, input_patterns, input_splits
-from components.example_gen.provenance import FINGERPRINT, SPAN, SPANS, VERSION, join_names
 
 log = logging.getLogger("mastery.example_gen")
 

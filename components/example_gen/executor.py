@@ -14,12 +14,12 @@ from tfx.types import artifact_utils
 from tfx.utils import proto_utils
 
 from components.contracts.names import SPLITS
+from components.contracts.provenance import describe_data
 from components.event_log.spec import LogSpec
 from components.event_log.summary import summarise
 from components.event_log.tally import Tally
 from components.event_log.verdict import conclude
 from components.example_gen.inputs import find_inputs
-from components.example_gen.provenance import describe_data
 from components.example_gen.transforms import ExamplesFromLog
 from components.files.atomic import write_text
 

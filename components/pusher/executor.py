@@ -13,7 +13,7 @@ from tfx.types.artifact import Artifact
 from tfx.utils import path_utils
 
 from components.config import Config
-from components.example_gen.provenance import describe_data
+from components.contracts.provenance import describe_data
 from components.files.atomic import write_text
 from components.model_version.manifest import describe_push
 from components.pusher.gpu_exports import link_gpu_exports

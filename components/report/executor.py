@@ -11,7 +11,7 @@ from tfx.dsl.components.base.base_executor import BaseExecutor
 from tfx.types.artifact import Artifact
 from tfx.types.artifact_utils import get_single_instance
 
-from components.example_gen.provenance import describe_data
+from components.contracts.provenance import describe_data
 from components.files.atomic import write_text
 from components.report.facts import PushFacts
 from components.report.load import METRICS_FILE, Sources, load_facts

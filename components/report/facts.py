@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-from components.example_gen.provenance import DataProvenance
+from components.contracts.provenance import DataProvenance
 from components.report.inputs import EvaluationFacts, LogFacts, NodeFacts, TrainingFacts
 
 

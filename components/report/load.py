@@ -13,8 +13,8 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from components.contracts.provenance import DataProvenance
 from components.errors import MasteryError
-from components.example_gen.provenance import DataProvenance
 from components.model_version.exports import CARD
 from components.report.facts import DataFacts, LineageFacts, PushFacts, RunFacts
 from components.report.inputs import EvaluationFacts, LogFacts, NodeFacts, TrainingFacts

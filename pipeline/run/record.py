@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from components.contracts.provenance import DataProvenance
 from components.errors import MasteryError
-from components.example_gen.provenance import DataProvenance
 from components.files.atomic import write_text
 from pipeline.layout import Layout
 

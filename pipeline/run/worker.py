@@ -20,8 +20,8 @@ from pydantic import BaseModel, Field
 
 from components.command.program import run_program
 from components.config import Config
+from components.contracts.provenance import DataProvenance
 from components.errors import MasteryError, explain
-from components.example_gen.provenance import DataProvenance
 from pipeline.layout import Layout
 from pipeline.run.record import NodeRecord, SeenBefore, write_json
 

@@ -15,8 +15,8 @@ import pyarrow as pa
 import pytest
 
 from components.contracts.names import SPLITS
+from components.contracts.provenance import DataProvenance
 from components.event_log.summary import LogSummary
-from components.example_gen.provenance import DataProvenance
 from components.report.facts import PushFacts
 from components.report.load import Sources
 from tests.components.report.evaluations import CLASSES

@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from lxml import html
 
-from components.example_gen.provenance import DataProvenance
+from components.contracts.provenance import DataProvenance
 from components.report.facts import PushFacts
 from components.report.load import Sources, load_facts
 from components.report.render import render_report

@@ -1,0 +1,136 @@
+"""What a run leaves in its folder: `run.json` for people and commands, the rest between its processes."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import BaseModel, Field
+
+from components.config import Config
+from components.contracts.contract import Contract
+from components.contracts.provenance import DataProvenance
+
+RunState = Literal["running", "passed", "gates failed", "failed", "interrupted", "no new data"]
+NodeState = Literal["waiting", "running", "done", "cached", "failed", "interrupted"]
+
+
+class NodeRecord(BaseModel):
+    """One node of a run."""
+
+    id: str
+    state: NodeState = "waiting"
+    seconds: float | None = None
+
+
+class SeenBefore(BaseModel):
+    """The run that a run without new data goes back to."""
+
+    run: str
+    pushed_version: str | None = None  # path of the version's folder; None where its gates failed
+
+
+class RunRecord(Contract, frozen=False):
+    """One run: how it stands, and where its results are.
+
+    Attributes:
+        run: the run's id.
+        name: the pipeline's name.
+        state: how it stands.
+        started: when it began.
+        seconds: how long it took; None while it runs.
+        pid: the process that runs it on this machine.
+        nodes: its nodes in the order they run.
+        data: what it was given.
+        seen_before: the run that it found unchanged.
+        metrics: path of `metrics.json`.
+        report: path of `report.html`.
+        pushed_version: path of the pushed version's folder.
+        warnings: what a person should know about a run that went well.
+        error: why it failed.
+    """
+
+    FILE: ClassVar[str] = "run.json"
+
+    run: str
+    name: str
+    state: RunState = "running"
+    started: datetime
+    seconds: float | None = None
+    pid: int | None = None
+    nodes: list[NodeRecord] = Field(default_factory=list)
+    data: DataProvenance | None = None
+    seen_before: SeenBefore | None = None
+    metrics: str | None = None
+    report: str | None = None
+    pushed_version: str | None = None
+    warnings: list[str] = Field(default_factory=list)
+    error: str | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process that wrote `running` is still there."""
+        if self.state != "running" or self.pid is None:
+            return False
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            return True
+        return True
+
+
+class RunPlan(Contract):
+    """What the command line asks of the worker of a run.
+
+    How to connect to the metadata store is not in it; the worker finds that in its environment.
+
+    Attributes:
+        run: the run's id.
+        root: the folder that keeps everything.
+        config: what to run.
+        use_cache: whether unchanged nodes are taken from earlier runs.
+        from_node: this node and those after it are executed anew.
+        to_node: this node is the last.
+        only_new_data: whether the run ends after ExampleGen where it would only repeat the latest one.
+    """
+
+    FILE: ClassVar[str] = "plan.json"
+
+    run: str
+    root: Path
+    config: Config
+    use_cache: bool = True
+    from_node: str | None = None
+    to_node: str | None = None
+    only_new_data: bool = False
+
+
+class NodeRecords(Contract):
+    """How the nodes of a run stand, while it runs."""
+
+    FILE: ClassVar[str] = "nodes.json"
+
+    nodes: list[NodeRecord] = Field(default_factory=list)
+
+
+class RunResult(Contract, frozen=False):
+    """What the worker of a run leaves behind.
+
+    Attributes:
+        log: path of the log of the node that failed. The others are as in `RunRecord`.
+    """
+
+    FILE: ClassVar[str] = "result.json"
+
+    metrics: str | None = None
+    report: str | None = None
+    pushed_version: str | None = None
+    data: DataProvenance | None = None
+    seen_before: SeenBefore | None = None
+    warnings: list[str] = Field(default_factory=list)
+    error: str | None = None
+    log: str | None = None

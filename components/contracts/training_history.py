@@ -1,0 +1,38 @@
+"""`history.json`: how the Trainer fitted the network."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from components.contracts.contract import Contract
+
+
+class TrainingHistory(Contract):
+    """How a fit went.
+
+    Attributes:
+        epochs: one entry per epoch: its number from 1 as `epoch`, and what Keras measured by name,
+            on the eval split as `val_...`.
+        best_epoch: number of the epoch whose weights were kept.
+        stopped: why the fit ended.
+        device: what it ran on, in words.
+        device_warning: what is wrong with that, if anything.
+        precision: the precision of its arithmetic, such as `float32`.
+        gpu_export: the folder of the export for GPUs, or why there is none; None where not asked for.
+        warm_start: where its first weights came from, or why they are fresh; None without a base.
+        parameters: how many weights the network has.
+        seconds: how long fitting and exporting took.
+    """
+
+    FILE: ClassVar[str] = "history.json"
+
+    epochs: list[dict[str, float | None]] = []
+    best_epoch: int | None = None
+    stopped: str | None = None
+    device: str | None = None
+    device_warning: str | None = None
+    precision: str | None = None
+    gpu_export: str | None = None
+    warm_start: str | None = None
+    parameters: int | None = None
+    seconds: float | None = None

@@ -1,0 +1,37 @@
+"""The part of the configuration that a node goes by."""
+
+from __future__ import annotations
+
+import json
+from typing import Self
+
+from components.config import Config
+from components.config.section import Section
+
+
+class NodeSettings(Section):
+    """Sections of the configuration under their own names; only a change in them runs the node again.
+
+    A node declares the sections it reads as fields. They reach its executor as one property:
+
+    >>> from components.config import Label, load_config
+    >>> class LabelSettings(NodeSettings):
+    ...     label: Label
+    >>> settings = LabelSettings.of(load_config("configs/sample.yaml"))
+    >>> LabelSettings.from_property(settings.to_property()) == settings
+    True
+    """
+
+    @classmethod
+    def of(cls, config: Config) -> Self:
+        """Returns the node's part of `config`."""
+        return cls.from_property(config.section_json(*cls.model_fields))
+
+    @classmethod
+    def from_property(cls, text: str) -> Self:
+        """Returns what `to_property` wrote."""
+        return cls.model_validate_json(text)
+
+    def to_property(self) -> str:
+        """Returns canonical JSON: the same text for the same settings, as a cache key needs it."""
+        return json.dumps(self.model_dump(mode="json", by_alias=True), sort_keys=True)
