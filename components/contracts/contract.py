@@ -22,7 +22,7 @@ class Part(BaseModel):
 
 
 class Contract(BaseModel):
-    """One JSON file: the writer dumps it, every reader loads it.
+    r"""One JSON file: the writer dumps it, every reader loads it.
 
     Keys that are not known are passed over, so that a newer writer may add one; what an older reader
     would misread gets a new format number instead, and is refused.
@@ -31,7 +31,7 @@ class Contract(BaseModel):
     ...     FILE = "note.json"
     ...     text: str
     >>> Note(text="hello").to_json()
-    '{\\n  "format": 1,\\n  "text": "hello"\\n}\\n'
+    '{\n  "format": 1,\n  "text": "hello"\n}\n'
 
     Attributes:
         FILE: the file's name, below the folder of the artifact or run.

@@ -14,12 +14,13 @@ class NodeSettings(Section):
 
     A node declares the sections it reads as fields. They reach its executor as one property:
 
-    >>> from components.config import Label, load_config
-    >>> class LabelSettings(NodeSettings):
-    ...     label: Label
-    >>> settings = LabelSettings.of(load_config("configs/sample.yaml"))
-    >>> LabelSettings.from_property(settings.to_property()) == settings
-    True
+    ```python
+    class LabelSettings(NodeSettings):
+        label: Label
+
+    settings = LabelSettings.of(config)
+    assert LabelSettings.from_property(settings.to_property()) == settings
+    ```
     """
 
     @classmethod
