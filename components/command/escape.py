@@ -48,6 +48,15 @@ def in_one_line(text: str) -> str:
     return _BREAKS.sub(_spelled, for_terminal(text))
 
 
+def shorten(text: str, most: int = 80) -> str:
+    """Returns `text`, cut to at most `most` characters; `…` stands for what was cut.
+
+    >>> shorten("2026-11-20T08:00:00"), shorten("2026-11-20T08:00:00", most=11)
+    ('2026-11-20T08:00:00', '2026-11-20…')
+    """
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
 def for_xml(text: str) -> str:
     """Returns a text of characters that XML 1.0 allows; `<` and `&` are the writer's to escape."""
     return for_terminal(text)
