@@ -18,6 +18,12 @@ from components.simulator.learners import CLASSES
 from components.simulator.sequences import CHUNK, check_request, draw
 from components.simulator.tables import EVENTS, OUTCOMES, events_table, outcomes_table
 
+# Modules that decide the bytes of a log.
+MAKERS = (
+    "components.simulator.files",
+    "components.simulator.sequences",
+    "components.simulator.tables",
+)
 MANIFEST = "simulation.json"  # moved into place last: a folder without it holds no log of ours, or half of one
 
 
@@ -82,7 +88,7 @@ def simulate(
         "learners": learners,
         "seed": seed,
         "format": format,
-        "code": code_fingerprint("simulator"),
+        "code": code_fingerprint(*MAKERS),
     }
     try:
         found = _manifest(folder)
