@@ -53,14 +53,13 @@ def submit(
 ) -> None:
     """Upload the pipeline as a new version; an unchanged one is not uploaded again."""
     from components.config import load_config
-    from pipeline.kubeflow.client import connect
-    from pipeline.kubeflow.submit import compiled
-    from pipeline.kubeflow.submit import submit as upload
+    from pipeline.kubeflow.client import connect_to_cluster
+    from pipeline.kubeflow.submit import compiled_pipeline, upload_pipeline
 
     loaded = load_config(config, set_)
-    with compiled(loaded, config, set_) as file:
-        cluster = connect(loaded.kubeflow, host=host, namespace=namespace)
-        print(upload(cluster, loaded.name, file).describe())
+    with compiled_pipeline(loaded, config, set_) as file:
+        cluster = connect_to_cluster(loaded.kubeflow, host=host, namespace=namespace)
+        print(upload_pipeline(cluster, loaded.name, file).describe())
 
 
 @app.command()
@@ -79,21 +78,18 @@ def run(
     """
     from components.command.console import PlainConsole
     from components.config import load_config
-    from pipeline.kubeflow.client import connect
-    from pipeline.kubeflow.display import print_ending
+    from pipeline.kubeflow.client import connect_to_cluster
     from pipeline.kubeflow.parameters import check_parameters, read_parameters
-    from pipeline.kubeflow.run import follow_run, start_run
-    from pipeline.kubeflow.status import exit_code
-    from pipeline.kubeflow.submit import compiled
-    from pipeline.kubeflow.submit import submit as upload
+    from pipeline.kubeflow.runs import follow_run, print_ending, start_run
+    from pipeline.kubeflow.submit import compiled_pipeline, upload_pipeline
 
     loaded = load_config(config, set_)
     parameters = read_parameters(param)
     check_parameters(config, set_, parameters)
     console = PlainConsole()
-    with compiled(loaded, config, set_) as file:
-        cluster = connect(loaded.kubeflow, host=host, namespace=namespace)
-        submission = upload(cluster, loaded.name, file)
+    with compiled_pipeline(loaded, config, set_) as file:
+        cluster = connect_to_cluster(loaded.kubeflow, host=host, namespace=namespace)
+        submission = upload_pipeline(cluster, loaded.name, file)
         print(submission.describe())
         run_id = start_run(cluster, loaded, submission, parameters)
         print(f"Started run {run_id}.\nWatch    {cluster.link(run_id)}", flush=True)
@@ -105,7 +101,7 @@ def run(
             print(f"\nThe run goes on: mastery kubeflow status {run_id}")
             raise typer.Exit(130) from None
     print_ending(ended, console)
-    raise typer.Exit(exit_code(ended))
+    raise typer.Exit(ended.exit_code)
 
 
 @app.command("list")
@@ -119,12 +115,13 @@ def list_(
     """List the pipeline's versions, schedules and latest runs."""
     from components.command.console import PlainConsole
     from components.config import load_config
-    from pipeline.kubeflow.client import connect
-    from pipeline.kubeflow.display import print_listing
-    from pipeline.kubeflow.listing import list_pipeline
+    from pipeline.kubeflow.client import connect_to_cluster
+    from pipeline.kubeflow.runs import list_pipeline, print_listing
 
     loaded = load_config(config, set_)
-    listing = list_pipeline(connect(loaded.kubeflow, host=host, namespace=namespace), loaded)
+    listing = list_pipeline(
+        connect_to_cluster(loaded.kubeflow, host=host, namespace=namespace), loaded
+    )
     if json_:
         print(listing.model_dump_json(indent=1))
     else:
@@ -150,12 +147,12 @@ def status(
     """Print how a run stands: its state, its tasks, and why it failed."""
     from components.command.console import PlainConsole
     from components.config import Kubeflow, load_config
-    from pipeline.kubeflow.client import connect
-    from pipeline.kubeflow.display import print_status
+    from pipeline.kubeflow.client import connect_to_cluster
+    from pipeline.kubeflow.runs import print_status
     from pipeline.kubeflow.status import read_status
 
     settings = load_config(config, set_).kubeflow if config else Kubeflow()
-    found = read_status(connect(settings, host=host, namespace=namespace), run_id)
+    found = read_status(connect_to_cluster(settings, host=host, namespace=namespace), run_id)
     if json_:
         print(found.model_dump_json(indent=1))
     else:

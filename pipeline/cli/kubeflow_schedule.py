@@ -12,8 +12,7 @@ from pipeline.cli.options import ConfigOption, HostOption, NamespaceOption, Para
 if TYPE_CHECKING:
     from components.config import Config
     from pipeline.kubeflow.client import Cluster
-    from pipeline.kubeflow.cron import KubeflowCron
-    from pipeline.kubeflow.schedule import Schedule
+    from pipeline.kubeflow.schedules import KubeflowCron, Schedule
 
 
 def schedule(
@@ -45,8 +44,8 @@ def schedule(
     """
     from components.config import load_config
     from components.errors import MasteryError
-    from pipeline.kubeflow import schedule as schedules
-    from pipeline.kubeflow.client import connect
+    from pipeline.kubeflow import schedules
+    from pipeline.kubeflow.client import connect_to_cluster
     from pipeline.kubeflow.submit import pipeline_name
 
     if [cron is not None, pause, resume, delete].count(True) != 1:
@@ -54,7 +53,7 @@ def schedule(
     loaded = load_config(config, set_)
     name = name or pipeline_name(loaded.name)
     converted = _convert(cron, timezone, loaded.kubeflow.timezone) if cron is not None else None
-    cluster = connect(loaded.kubeflow, host=host, namespace=namespace)
+    cluster = connect_to_cluster(loaded.kubeflow, host=host, namespace=namespace)
     if converted:
         _put(cluster, loaded, config, name, converted, param, set_)
         if converted.shifts_on:
@@ -73,7 +72,7 @@ def schedule(
 def _convert(cron: str, zone: str | None, cluster_zone: str) -> KubeflowCron:
     from datetime import UTC, datetime
 
-    from pipeline.kubeflow.cron import convert_cron
+    from pipeline.kubeflow.schedules import convert_cron
 
     return convert_cron(
         cron, zone=zone or cluster_zone, cluster_zone=cluster_zone, now=datetime.now(UTC)
@@ -90,13 +89,13 @@ def _put(
     settings: list[str],
 ) -> None:
     from pipeline.kubeflow.parameters import check_parameters, read_parameters
-    from pipeline.kubeflow.schedule import put_schedule
-    from pipeline.kubeflow.submit import compiled, submit
+    from pipeline.kubeflow.schedules import put_schedule
+    from pipeline.kubeflow.submit import compiled_pipeline, upload_pipeline
 
     parameters = read_parameters(param)
     check_parameters(config_file, settings, parameters)
-    with compiled(config, config_file, settings) as file:
-        submission = submit(cluster, config.name, file)
+    with compiled_pipeline(config, config_file, settings) as file:
+        submission = upload_pipeline(cluster, config.name, file)
     print(submission.describe())
     made, replaced = put_schedule(
         cluster, config, submission, name=name, cron=cron.expression, parameters=parameters

@@ -43,7 +43,7 @@ NEW_DATA = "new_data"
 FAILED_GATES = "failed_gates"
 
 # The output of a node, and the file in it, that says how the node went.
-RESULT_FILES = {
+RESULT_FILES: dict[str, tuple[str, str]] = {
     Node.EXAMPLE_GEN: ("examples", LogSummary.FILE),
     Node.DATA_GATE: ("verdict", FoundAnomalies.FILE),
     Node.TRAINER: ("model_run", TrainingHistory.FILE),
@@ -104,8 +104,8 @@ def check_order(tasks: Sequence[Task], upstream: Mapping[str, Iterable[str]]) ->
     Raises:
         MasteryError: a node is missing, runs twice or is unknown, or runs before one that it needs.
     """
-    order = [node for task in tasks for node in task.nodes]
-    problems = {
+    order: list[str] = [node for task in tasks for node in task.nodes]
+    problems: dict[str, set[str]] = {
         "missing": set(upstream) - set(order),
         "unknown": set(order) - set(upstream),
         "more than once": {node for node in order if order.count(node) > 1},
