@@ -6,8 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from components.config.addresses import Address
-from components.config.section import Section
+from components.config.section import Address, Section
 
 CLASSIFICATION_METRICS = (
     "accuracy", "precision_macro", "recall_macro", "f1_macro",
