@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field
 
-from components.config.gates import Gate
+from components.config.gates import Gate, OverallMetricName
 from components.config.section import Section
-
-OverallMetric = Literal[
-    "accuracy", "precision_macro", "recall_macro", "f1_macro", "precision_weighted", "recall_weighted",
-    "f1_weighted", "auc", "log_loss", "mse", "mae", "rmse", "r2",
-]  # fmt: skip
 
 
 class Ci(Section):
@@ -27,7 +20,7 @@ class Ci(Section):
         description="what the small training has to reach; default: the gates of the configuration",
         min_length=1,
     )
-    metric: OverallMetric | None = Field(
+    metric: OverallMetricName | None = Field(
         None,
         description="what may not be worse than the baseline; default: the first gate's, with its class",
     )
