@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from components.command.quiet import quiet_imports
+from components.command.program import quiet_imports
 from components.model_version.pushed_version import config_for_log
 
 

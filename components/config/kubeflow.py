@@ -8,10 +8,9 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from components.config.addresses import Address, Variable
 from components.config.kubernetes import AbsolutePath, Image, Label, Subdomain
 from components.config.resources import Gpu, Resources, Retry, Secret, Toleration, Volume
-from components.config.section import KeyedError, Section
+from components.config.section import Address, KeyedError, Section, Variable
 
 
 def _common() -> Resources:

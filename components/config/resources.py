@@ -6,7 +6,6 @@ from typing import Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from components.config.addresses import Variable
 from components.config.kubernetes import (
     Cpu,
     Image,
@@ -20,7 +19,7 @@ from components.config.kubernetes import (
     Subdomain,
     SubPath,
 )
-from components.config.section import KeyedError, Section
+from components.config.section import KeyedError, Section, Variable
 
 
 class Gpu(Section):

@@ -9,10 +9,7 @@ from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
-from components.config.addresses import Address, Option
-from components.config.ci import Ci
 from components.config.data import Data, Label
-from components.config.features import Feature, InputName, Prior, Steps
 from components.config.gates import (
     Evaluation,
     Gate,
@@ -20,57 +17,12 @@ from components.config.gates import (
     require_metric_fits,
 )
 from components.config.kubeflow import Kubeflow
-from components.config.metadata import Metadata
-from components.config.notify import Notify
-from components.config.section import Section
-from components.config.training import Model, Training
+from components.config.runtime import Beam, Ci, Metadata, Notify, Push
+from components.config.section import Address, Section
+from components.config.training import Feature, InputName, Model, Prior, Steps, Training
 from components.contracts.names import AS_OF, DERIVED_STEPS, LEARNER, RESERVED, TIME, UNIT
 
 _RUNNER_SECTIONS = ("ci", "kubeflow", "notify")  # they say where nodes run and whom to tell
-
-
-class Push(Section):
-    """Where a model that passed goes."""
-
-    enabled: bool = Field(True, description="false judges a model and pushes nothing")
-    directory: Address | None = Field(
-        None,
-        description="the folder TensorFlow Serving watches; default: `serving/` in the run's root",
-    )
-    check_examples: int = Field(200, ge=1, description="test examples that ServingCheck replays")
-    warmup_requests: int = Field(
-        8, ge=0, le=1000, description="requests written into the model for TensorFlow Serving"
-    )
-
-
-class Beam(Section):
-    """How Apache Beam runs the nodes that read data."""
-
-    args: list[Option] = Field(
-        # Without a container image TFX packs itself at the start of every node, for workers that are not there.
-        default_factory=lambda: ["--direct_running_mode=in_memory", "--sdk_container_image=none"],
-        description="options of Beam's runner, e.g. --runner=FlinkRunner; without one Beam runs in the node's process",
-    )
-    partitions: int = Field(
-        8, ge=1, description="parts the log is shuffled into, by a hash of the learner"
-    )
-
-    @property
-    def options(self) -> list[str]:
-        """Options for a Beam pipeline of ours: `args`, after a runner that keeps the order of rows.
-
-        Left to itself, Beam downloads and starts one that hands out rows in any order, and so
-        changes the order in which numbers add up. `args` has the last word.
-        """
-        return ["--runner=FnApiRunner", *self.args]
-
-    @property
-    def node_options(self) -> list[str]:
-        """Options for the nodes of TFX, which read flags of its own among those of Beam.
-
-        tfx-bsl would fit the size of its batches to how busy the machine is.
-        """
-        return ["--tfxio_use_byte_size_batching=true", *self.options]
 
 
 class Config(Section):

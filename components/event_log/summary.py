@@ -7,7 +7,7 @@ from itertools import accumulate
 
 from pydantic import BaseModel
 
-from components.config.span import describe_spans
+from components.config.data import describe_spans
 from components.contracts.names import AS_OF, SPLITS, TIME
 from components.event_log.clocks import format_moment
 from components.event_log.tally import Tally
