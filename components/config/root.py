@@ -11,11 +11,10 @@ from pydantic import Field, field_validator, model_validator
 
 from components.config.data import Data, Label
 from components.config.gates import (
-    CLASS_METRICS,
-    CLASSIFICATION_METRICS,
-    REGRESSION_METRICS,
     Evaluation,
     Gate,
+    require_gates_fit,
+    require_metric_fits,
 )
 from components.config.kubeflow import Kubeflow
 from components.config.runtime import Beam, Ci, Metadata, Notify, Push
@@ -124,32 +123,10 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _gates_fit_the_task(self) -> Config:
-        allowed = (
-            REGRESSION_METRICS
-            if self.label.task == "regression"
-            else CLASSIFICATION_METRICS + CLASS_METRICS
-        )
-        sliced = [sorted(columns) for columns in self.evaluation.slices]
-        if self.ci.metric not in (None, *allowed):
-            raise ValueError(
-                f"ci.metric: expected one of {', '.join(allowed)}, found {self.ci.metric}"
-            )
-        named = [(f"gates[{index}]", gate) for index, gate in enumerate(self.gates)]
-        named += [(f"ci.gates[{index}]", gate) for index, gate in enumerate(self.ci.gates or [])]
-        for place, gate in named:
-            if gate.metric not in allowed:
-                raise ValueError(
-                    f"{place}.metric: expected one of {', '.join(allowed)}, found {gate.metric}"
-                )
-            if gate.class_ is not None and gate.class_ not in self.label.classes:
-                raise ValueError(
-                    f"{place}.class: expected one of {self.label.classes}, found {gate.class_!r}"
-                )
-            names = [gate.slice] if isinstance(gate.slice, str) else sorted(gate.slice or {})
-            if names and names not in sliced:
-                raise ValueError(
-                    f"{place}.slice: {names} is not in evaluation.slices; add it there"
-                )
+        if self.ci.metric is not None:
+            require_metric_fits(self.ci.metric, self.label, key="ci.metric")
+        require_gates_fit(self.gates, self.label, self.evaluation, key="gates")
+        require_gates_fit(self.ci.gates or [], self.label, self.evaluation, key="ci.gates")
         return self
 
     @model_validator(mode="after")
