@@ -14,7 +14,7 @@ from components.command.escape import for_markdown
 from components.config import Config
 from pipeline.cached import is_cached
 from pipeline.kubeflow.outputs import TaskOutputs
-from pipeline.kubeflow.tasks import NODES, TELLING_FILES
+from pipeline.kubeflow.tasks import NODES, RESULT_FILES
 from pipeline.layout import Layout
 from pipeline.run.mirror import Mirror
 from pipeline.run.notify import notify, outcome_of
@@ -172,7 +172,7 @@ def _telling_file(
     """Returns the path of the file that tells how a node went, None where there is none."""
     if node not in executions:
         return None
-    output, name = TELLING_FILES[node]
+    output, name = RESULT_FILES[node]
     events = store.get_events_by_execution_ids([executions[node].id])
     ids = [
         item.artifact_id
