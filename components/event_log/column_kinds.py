@@ -1,15 +1,58 @@
-"""Reading one column: what it may look like in a file, what it becomes, and which rows are not as expected."""
+"""The kinds of columns that a table has, and how a column of each kind is read."""
 
 from __future__ import annotations
 
 import json
 import re
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 import polars as pl
 
 from components.event_log.clocks import ClockRead, beyond_calendar, describe_time, read_clock
-from components.event_log.tables import Kind, Table
+
+
+class Kind(StrEnum):
+    """What a column holds, and so how it is read."""
+
+    KEY = "key"  # text, never missing
+    CLOCK = "clock"  # timestamps or numbers, never missing
+    TEXT = "text"  # names; whole numbers among them as their digits
+    NUMBER = "number"
+    CLASS = "class"  # one of the configured classes
+    SCORE = "score"  # a number, never missing
+    ANY = "any"  # integers, floats or text, whichever the log has
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the log.
+
+    Attributes:
+        name: `events` or `outcomes`.
+        kinds: the columns that are read, by their standard names.
+        sources: what the log calls those that it calls otherwise.
+        timezone: zone of timestamps that name none.
+        nan_as_missing: whether NaN is a missing value instead of an error.
+        classes: what a column of kind `CLASS` may hold.
+    """
+
+    name: str
+    kinds: dict[str, Kind]
+    sources: dict[str, str] = field(default_factory=dict)
+    timezone: str = "UTC"
+    nan_as_missing: bool = False
+    classes: tuple[str, ...] = ()
+
+    @property
+    def clock(self) -> str:
+        """The column that says when: `time` or `as_of`."""
+        return next(name for name, kind in self.kinds.items() if kind is Kind.CLOCK)
+
+    def source(self, name: str) -> str:
+        """Returns what the log calls a column."""
+        return self.sources.get(name, name)
+
 
 FLOAT32_MAX = 3.4028235e38  # numbers become float32 in examples: a larger one would be infinite
 

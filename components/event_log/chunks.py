@@ -1,15 +1,53 @@
-"""Text files of a log as bytes: opening them, and saying what they are if not that text."""
+"""What the readers of all formats share: the chunk they yield, and how text files are opened."""
 
 from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from components.event_log.files import LogFile
+import polars as pl
+
 from components.event_log.problems import Place, Problem, describe
+from components.event_log.sources import LogFile
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some rows of a file, as the file has them.
+
+    Attributes:
+        frame: the columns that were asked for and are there.
+        numbers: what the file calls each row: row numbers of Parquet, line numbers of text, both
+            from 1.
+        header: all columns of the file.
+        typed: whether the file says of which type its columns are; otherwise all of them are text.
+        lines: what the lines of a text file are that this chunk covers: `rows`, `header`, `blank`,
+            `within quotes`.
+    """
+
+    frame: pl.DataFrame
+    numbers: Sequence[int]
+    header: Sequence[str]
+    typed: bool
+    lines: Counter[str] = field(default_factory=Counter)
+
+
+def repeated_column(file: LogFile, header: Sequence[str], columns: Sequence[str]) -> Problem | None:
+    """Returns the problem of a file that has a wanted column twice: which one is meant?"""
+    names = [name for name in dict.fromkeys(columns) if header.count(name) > 1]
+    if not names:
+        return None
+    places = [number for number, name in enumerate(header, start=1) if name == names[0]]
+    found = f"{len(places)} of them, in the places {', '.join(map(str, places))}"
+    return Problem(
+        subject=file.path, column=names[0], expected="one column of this name", found=found
+    )
+
 
 BLOCK_BYTES = 16 << 20
 MAX_RECORD_BYTES = 64 << 20  # what goes on for longer without a line end is a broken file

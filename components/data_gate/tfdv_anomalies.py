@@ -13,7 +13,7 @@ from tensorflow_metadata.proto.v0.statistics_pb2 import (
 )
 
 from components.contracts.names import SPLITS
-from components.data_gate.wording import DATASET, Column, expected_and_found
+from components.data_gate.anomaly_reasons import DATASET, Column, expected_and_found
 from components.errors import AnomalyError
 
 TRAIN = SPLITS[0]
