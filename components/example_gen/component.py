@@ -46,7 +46,7 @@ def make_example_gen(config: Config) -> ExampleGen:
         ),
         spans=config.data.span,
         config=LogSpec.of(config).model_dump_json(),
-        code_fingerprint=code_fingerprint("event_log", "example_gen", "config", "contracts/names"),
+        code_fingerprint=code_fingerprint(Executor.__module__, LogDriver.__module__),
         examples=channel_utils.as_channel([standard_artifacts.Examples()]),
     )
     return ExampleGen(spec=spec)

@@ -23,6 +23,12 @@ from components.simulator import learner_model as model
 from components.simulator.learner_model import CLASSES, Floats, Integers
 from components.simulator.sequences import CHUNK, Sequences, check_request, draw
 
+# Modules that decide the bytes of a log.
+MAKERS = (
+    "components.simulator.files",
+    "components.simulator.sequences",
+    "components.simulator.tables",
+)
 MANIFEST = "simulation.json"  # moved into place last: a folder without it holds no log of ours, or half of one
 
 
@@ -87,7 +93,7 @@ def simulate(
         "learners": learners,
         "seed": seed,
         "format": format,
-        "code": code_fingerprint("simulator"),
+        "code": code_fingerprint(*MAKERS),
     }
     try:
         found = _manifest(folder)
