@@ -105,7 +105,7 @@ def check_order(tasks: Sequence[Task], upstream: Mapping[str, Iterable[str]]) ->
         MasteryError: a node is missing, runs twice or is unknown, or runs before one that it needs.
     """
     order = [node for task in tasks for node in task.nodes]
-    problems = {
+    problems: dict[str, set[str]] = {
         "missing": set(upstream) - set(order),
         "unknown": set(order) - set(upstream),
         "more than once": {node for node in order if order.count(node) > 1},
