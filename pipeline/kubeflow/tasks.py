@@ -107,7 +107,7 @@ def check_order(tasks: Sequence[Task], upstream: Mapping[str, Iterable[str]]) ->
     order = [node for task in tasks for node in task.nodes]
     problems: dict[str, set[str]] = {
         "missing": set(upstream) - set(order),
-        "unknown": set(order) - set(upstream),
+        "unknown": {str(node) for node in order} - set(upstream),
         "more than once": {node for node in order if order.count(node) > 1},
     }
     found = [f"{what}: {', '.join(sorted(nodes))}" for what, nodes in problems.items() if nodes]
