@@ -22,9 +22,8 @@ from components.contracts.names import (
     UNIT,
 )
 from components.errors import MasteryError
-from components.event_log.questions import question_spec, read_questions
-from components.example_gen.encode import encode
-from components.example_gen.join import join_batches
+from components.event_log.log import question_spec, read_questions
+from components.example_gen.examples import encode, join_batches
 from components.files.spreadsheet import for_spreadsheet
 from serving.client import Answer, Client
 

@@ -75,7 +75,7 @@ def predict(
     """
     import os
 
-    from components.command.terminal import write_data
+    from components.command.program import write_data
     from components.config import load_config
     from components.errors import MasteryError
     from components.files.atomic import write_text

@@ -59,7 +59,7 @@ def _serve_embedded(settings: ServerSettings) -> None:
     import asyncio
     import os
 
-    from components.command.quiet import quiet_imports
+    from components.command.program import quiet_imports
 
     _give_large_blocks_back()
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # a GPU that trains shall go on training
