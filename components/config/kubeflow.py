@@ -8,7 +8,6 @@ from typing import Literal
 
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
-from components.config.addresses import Address, Variable
 from components.config.kubernetes import (
     AbsolutePath,
     Cpu,
@@ -23,7 +22,7 @@ from components.config.kubernetes import (
     Subdomain,
     SubPath,
 )
-from components.config.section import KeyedError, Section
+from components.config.section import Address, KeyedError, Section, Variable
 
 
 class Gpu(Section):

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from kfp import compiler, dsl, kubernetes
 
-from components.command.quiet import quiet_imports
+from components.command.program import quiet_imports
 from components.config import Config, Kubeflow
 from components.config.kubeflow import Resources
 from components.errors import ConfigError, MasteryError

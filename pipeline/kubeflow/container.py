@@ -13,8 +13,13 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from components.command.program import FAILED, explain_with_log, run_program, start_process
-from components.command.quiet import quiet_imports
+from components.command.program import (
+    FAILED,
+    explain_with_log,
+    quiet_imports,
+    run_program,
+    start_process,
+)
 from components.config import Config, load_config
 from pipeline.kubeflow.outputs import TaskOutputs
 from pipeline.kubeflow.parameters import ONLY_NEW_DATA, settings_of

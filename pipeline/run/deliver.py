@@ -13,7 +13,7 @@ from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
 from typing import Any
 
-from components.config.notify import Email, Webhook
+from components.config.runtime import Email, Webhook
 
 PAUSES = (1.0, 4.0, 10.0)  # seconds before the second, third and fourth try
 TRY_AGAIN = (429,)  # beside all from 500 on

@@ -16,7 +16,12 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from components.files.object_store import ObjectStoreError, connect, create, explained
+from components.files.object_store import (
+    ObjectStoreError,
+    create_object,
+    explain_store_errors,
+    open_store,
+)
 from components.files.safe_paths import UnsafePathError, path_below, paths_below, refuse_links
 from components.model_version.folders import version_number
 
@@ -42,7 +47,7 @@ class Mirror:
     def __init__(self, url: str, root: Path) -> None:
         self.url = url.rstrip("/")
         self.root = root
-        self._store, self._base = connect(self.url)
+        self._store, self._base = open_store(self.url)
 
     def covers(self, path: Path) -> bool:
         """Says whether a path is below the root.
@@ -159,7 +164,7 @@ class Mirror:
         """Takes a version's number; of many containers that want the same one, exactly one gets it."""
         claim = self._remote(version.parent / CLAIMS / version.name)
         with self._explained("write"):
-            taken = create(self._store, claim, uuid.uuid4().hex.encode())
+            taken = create_object(self._store, claim, uuid.uuid4().hex.encode())
         if not taken:
             raise ObjectStoreError(
                 f"{self._address(version)}: expected this number to be free, found it taken by another run just now. "
@@ -194,7 +199,7 @@ class Mirror:
         return sizes
 
     def _explained(self, verb: str) -> AbstractContextManager[None]:
-        return explained(self.url, verb)
+        return explain_store_errors(self.url, verb)
 
     def _remote(self, path: Path) -> str:
         if not self.covers(path):

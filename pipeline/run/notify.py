@@ -12,7 +12,7 @@ from typing import Literal
 from pydantic import BaseModel
 
 from components.command.escape import for_chat, for_terminal, in_one_line
-from components.config.notify import Notify
+from components.config.runtime import Notify
 from pipeline.run.deliver import UndeliveredError, post, send
 from pipeline.run.record import RunRecord, RunState
 

@@ -74,7 +74,7 @@ def test_a_wrong_parameter_starts_nothing(
     [
         (
             "gates=[{metric: f2, min: 1}]",
-            "--param gates, gates[0].metric: input should be 'accuracy'",
+            "--param gates, gates[0].metric: expected one of accuracy",
         ),
         (
             "gates=[{metric: f1_macro, min: .inf}]",
@@ -82,7 +82,7 @@ def test_a_wrong_parameter_starts_nothing(
         ),
         (
             "gates=[{metric: auc, class: maybe, min: 0.5}]",
-            "gates[0].class: expected one of ['no', 'yes'], found 'maybe'",
+            "gates[0].class: expected one of no, yes, found 'maybe'",
         ),
         ("gates=[]", "--param gates: list should have at least 1 item"),
         ("span=last:0", "--param span: expected newest"),

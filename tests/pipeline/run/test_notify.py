@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from components.config.notify import Notify
+from components.config.runtime import Notify
 from pipeline.run import deliver as delivery
 from pipeline.run.notify import FailedGate, Outcome, deliver, notify, outcome_of
 from pipeline.run.record import RunRecord
