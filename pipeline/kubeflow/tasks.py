@@ -22,7 +22,7 @@ NODES = tuple(
 )  # of the DAG with a warm start, in its order
 
 # The output of a node, and the file in it, that tells people how it went.
-TELLING_FILES = {
+RESULT_FILES = {
     "ExampleGen": ("examples", "log_summary.json"),
     "DataGate": ("verdict", "verdict.json"),
     "Trainer": ("model_run", "history.json"),
