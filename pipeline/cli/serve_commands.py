@@ -180,9 +180,9 @@ def serve(
     """
     import os
 
+    from components.model_version.pushed_version import model_name
     from serving.server.launch import serve as launch
     from serving.server.settings import RELOAD_TOKEN, TOKEN, Limits, Settings, read_token
-    from serving.server.source import model_name
 
     folder = _folder(models, config, set_, root)
     launch(

@@ -10,7 +10,7 @@ from tfx.components.evaluator.constants import ARTIFACT_PROPERTY_CURRENT_MODEL_U
 from tfx.orchestration.portable import data_types, launcher
 from tfx.proto.orchestration import execution_result_pb2
 
-from components.pusher.push import versions
+from components.model_version.folders import version_names
 from pipeline.run.mirror import Mirror
 
 SCHEMA_FILE = "schema_file"  # of ImportSchemaGen: the snapshot of the curated schema
@@ -35,11 +35,11 @@ class MirroredLauncher(launcher.Launcher):  # type: ignore[misc]
         watched = [*self._covered(_property_path(execution_info, DIRECTORY))]
         for folder in watched:
             self._mirror.outline_versions(folder)
-        before = {folder: set(versions(folder)) for folder in watched}
+        before = {folder: set(version_names(folder)) for folder in watched}
         output = super()._run_executor(execution_info)
         self._mirror.push(self._covered(_uris(execution_info.output_dict)))
         for folder in watched:  # last: once a version is there it is served, whatever fails after
-            for version in sorted(set(versions(folder)) - before[folder]):
+            for version in sorted(set(version_names(folder)) - before[folder]):
                 self._mirror.push_version(folder / str(version))
         return output
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from grpc import StatusCode
 
 from components.errors import MasteryError
-from components.model_version.folders import VersionFolders
+from components.model_version.folders import VersionFolders, find_versions
 from components.model_version.verify import verify_version
 from serving.server.engine import LoadedModel, load_warm
 from serving.server.errors import RequestError, invalid, listed
@@ -21,7 +21,6 @@ from serving.server.metrics import Metrics
 from serving.server.model_config import ModelConfigError, Policy, read_policy
 from serving.server.servable import Servable
 from serving.server.settings import Settings
-from serving.server.source import served_folders
 from serving.server.status import State, Status
 
 log = logging.getLogger("mastery.serving")
@@ -98,7 +97,7 @@ class Versions:
         async with self._polling:
             self._read_policy()
             try:
-                self._folders = served_folders(self._settings.models)
+                self._folders = find_versions(self._settings.models)
             except OSError as error:
                 log.warning(
                     "%s: expected a folder that can be read, found: %s",
@@ -115,7 +114,7 @@ class Versions:
             RequestError: a version or a label's version is not there or cannot be loaded; the policy stays as it was.
         """
         async with self._polling:
-            self._folders = served_folders(self._settings.models)
+            self._folders = find_versions(self._settings.models)
             chosen = policy.choose(self._folders.paths)
             asked_for = {*policy.specific, *policy.labels.values()}
             self._retry_at.clear()

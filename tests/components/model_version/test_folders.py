@@ -8,8 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.model_version.folders import find_versions, index_versions, version_number
-from components.pusher.push import versions
+from components.model_version.folders import (
+    find_versions,
+    index_versions,
+    version_names,
+    version_number,
+)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +62,7 @@ def test_what_is_passed_over(tmp_path: Path) -> None:
     (tmp_path / "6").touch()
     (tmp_path / "models.config").touch()
 
-    found = find_versions(tmp_path, other_uses=["gpu"])
+    found = find_versions(tmp_path)
     assert {number: path.name for number, path in found.paths.items()} == {
         3: "3", 7: "7", 123: "00000123", 2**63 - 1: "9223372036854775807"
     }  # fmt: skip
@@ -75,4 +79,5 @@ def test_what_is_passed_over(tmp_path: Path) -> None:
 def test_a_push_comes_after_all_of_them(tmp_path: Path) -> None:
     for name in ("00000123", "٣", "7"):
         (tmp_path / name).mkdir()
-    assert versions(tmp_path) == [7, 123]
+    assert version_names(tmp_path) == {7: "7", 123: "00000123"}
+    assert version_names(tmp_path / "nowhere") == {}

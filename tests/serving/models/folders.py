@@ -10,10 +10,10 @@ import fsspec
 from google.protobuf import text_format
 from tensorflow_serving.config.model_server_config_pb2 import ModelConfig, ModelServerConfig
 
-from components.model_version.digests import model_digest
-from serving.models.audit import read_entries
-from serving.models.local_storage import LocalStorage
-from serving.models.storage import Storage, open_storage
+from components.model_version.verify import model_digest
+from serving.models.changes import read_entries
+from serving.models.storage import Storage
+from serving.models.stores import LocalStorage, open_storage
 
 GATE = {"text": "f1_macro >= 0.88: 0.912", "passed": True}
 

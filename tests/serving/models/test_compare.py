@@ -13,11 +13,10 @@ import tensorflow as tf
 
 from components.config import load_config
 from components.errors import MasteryError
-from components.model_version.digests import file_digests
-from components.model_version.verify import VersionError
+from components.model_version.verify import VersionError, file_digests
 from components.simulator.simulate import simulate
 from serving.models.compare import compare_versions
-from serving.models.storage import open_storage
+from serving.models.stores import open_storage
 
 REPOSITORY = Path(__file__).parents[3]
 CLASSES = ["not_mastered", "partial", "proficient"]
@@ -78,9 +77,9 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def compare(serving: Path, log: Path, a: int, b: int, **options: object) -> dict:
     events, outcomes = [str(log / "events.parquet")], [str(log / "outcomes.parquet")]
-    return compare_versions(
-        open_storage(str(serving)), a, b, events, outcomes, draws=200, **options
-    )
+    storage = open_storage(str(serving))
+    compared = compare_versions(storage, a, b, events, outcomes, draws=200, **options)
+    return compared.model_dump(mode="json", by_alias=True)
 
 
 def test_the_better_version_is_called_so_and_the_other_way_round(serving: Path, log: Path) -> None:

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.errors import MasteryError
-from serving.models import operations
-from serving.models.audit import read_entries
-from serving.models.changes import current_state
-from serving.models.storage import Storage, open_storage
+from serving.models import promotion
+from serving.models.changes import current_state, read_entries
+from serving.models.storage import Storage
+from serving.models.stores import open_storage
 from tests.serving.models.folders import CrashError, Crashing, check, loaded, write_version
 
 NUMBERS = st.integers(1, 8)
@@ -30,8 +30,8 @@ WRITES = st.integers(0, 5) | st.just(99)  # most changes write three times
 
 def apply(storage: Storage, name: str, *arguments: int) -> None:
     actions = {
-        "promote": operations.promote, "rollback": operations.roll_back, "canary": operations.start_canary,
-        "stop": operations.stop_canary, "prune": operations.prune,
+        "promote": promotion.promote, "rollback": promotion.roll_back, "canary": promotion.start_canary,
+        "stop": promotion.stop_canary, "prune": promotion.prune,
     }  # fmt: skip
     with contextlib.suppress(MasteryError):  # a refusal
         actions[name](storage, *arguments)

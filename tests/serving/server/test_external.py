@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from components.errors import MasteryError
+from components.model_version.pushed_version import model_name
 from serving.server.external import EngineError, choose_engine, container_command, run_engine
 from serving.server.launch import serve
 from serving.server.settings import RELOAD_TOKEN, TOKEN, Settings, read_token
-from serving.server.source import model_name
 
 
 @pytest.fixture(autouse=True)
