@@ -181,12 +181,18 @@ def serve(
     import os
 
     from components.model_version.pushed_version import model_name
-    from serving.server.launch import serve as launch
-    from serving.server.settings import RELOAD_TOKEN, TOKEN, Limits, Settings, read_token
+    from serving.server.serve import serve_model
+    from serving.server.server_settings import (
+        RELOAD_TOKEN,
+        TOKEN,
+        Limits,
+        ServerSettings,
+        read_token,
+    )
 
     folder = _folder(models, config, set_, root)
-    launch(
-        Settings(
+    serve_model(
+        ServerSettings(
             models=folder,
             name=name or model_name(folder),
             host=host,
