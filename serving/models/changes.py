@@ -186,7 +186,7 @@ def _publish(storage: Storage, entry: AuditEntry) -> None:
 
 
 def _published_revision(storage: Storage) -> int:
-    """Returns the revision that the files show; 0 where it is unknown, so that they are rewritten."""
+    """Returns the revision that the files show; 0 where it is unknown: they are then rewritten."""
     try:
         return Routing.from_json(storage.read(Routing.FILE) or b"").revision
     except ContractError:

@@ -1,4 +1,4 @@
-"""Pushing into a watched folder: versions, crashes, many pushers at once, folders that cannot be written to."""
+"""Pushing into a watched folder: versions, crashes, many pushes at once, no right to write."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bootstrap: its metrics are the gates', its intervals are those of a loop, and it says better when that is so."""
+"""The bootstrap: its metrics are those of the gates, and its intervals those of a plain loop."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_a_model_against_itself_is_not_distinguishable_from_it() -> None:
 
 
 def test_an_interval_covers_the_truth_about_as_often_as_it_says() -> None:
-    """Two models that are right in 60 and in 70 of 100 cases, independently: the difference is 0.1."""
+    """Two models are right in 60 and in 70 of 100 cases, independently: the difference is 0.1."""
     draw, covered, trials = np.random.default_rng(6), 0, 100
     for trial in range(trials):
         labels = np.zeros(150, int)
