@@ -48,12 +48,11 @@ def list_(
     import json
 
     from components.command.console import PlainConsole
-    from serving.models.display import print_versions
-    from serving.models.show import list_versions
+    from serving.models.listing import list_versions, print_versions
 
     listing = list_versions(open_serving_folder(models, config, set_, root))
     if json_:
-        print(json.dumps(listing, indent=1))
+        print(json.dumps(listing.model_dump(mode="json"), indent=1))
     else:
         print_versions(listing, PlainConsole())
 
@@ -71,15 +70,14 @@ def show(
     import json
 
     from components.command.console import PlainConsole
-    from serving.models.display import print_version
-    from serving.models.show import list_versions, resolve
+    from serving.models.listing import list_versions, print_version, resolve
 
     storage = open_serving_folder(models, config, set_, root)
     number = resolve(storage, version)
     listing = list_versions(storage)
-    found = next(item for item in listing["versions"] if item["version"] == number)
+    found = next(item for item in listing.versions if item.version == number)
     if json_:
-        print(json.dumps(found, indent=1))
+        print(json.dumps(found.model_dump(mode="json"), indent=1))
     else:
         print_version(listing, found, PlainConsole())
 
@@ -102,11 +100,11 @@ def promote(
     ] = None,
 ) -> None:  # fmt: skip
     """Make a version stable. Exit code 1: something speaks against it, and nothing was changed."""
-    from serving.models import operations
+    from serving.models import promotion
 
     storage = open_serving_folder(models, config, set_, root)
-    entry = operations.promote(storage, version, force=force, reason=reason, base_path=base_path)
-    print(operations.describe(entry))
+    entry = promotion.promote(storage, version, force=force, reason=reason, base_path=base_path)
+    print(promotion.describe_change(entry))
 
 
 @app.command()
@@ -118,11 +116,11 @@ def rollback(
     reason: ReasonOption = None,
 ) -> None:
     """Make the version stable that was before; again: the one before that."""
-    from serving.models import operations
+    from serving.models import promotion
 
     print(
-        operations.describe(
-            operations.roll_back(open_serving_folder(models, config, set_, root), reason)
+        promotion.describe_change(
+            promotion.roll_back(open_serving_folder(models, config, set_, root), reason)
         )
     )
 
@@ -145,7 +143,7 @@ def canary(
 ) -> None:
     """Give a version the label canary, and record its share in routing.json for whoever splits the requests."""
     from components.errors import MasteryError
-    from serving.models import operations
+    from serving.models import promotion
 
     if (version is None) != stop:
         raise MasteryError(
@@ -153,10 +151,10 @@ def canary(
         )
     storage = open_serving_folder(models, config, set_, root)
     if version is None:
-        entry = operations.stop_canary(storage, reason)
+        entry = promotion.stop_canary(storage, reason)
     else:
-        entry = operations.start_canary(storage, version, share, force=force, reason=reason)
-    print(operations.describe(entry))
+        entry = promotion.start_canary(storage, version, share, force=force, reason=reason)
+    print(promotion.describe_change(entry))
 
 
 @app.command()
@@ -174,11 +172,11 @@ def prune(
     reason: ReasonOption = None,
 ) -> None:
     """Remove old versions; never what is served, what rollback goes back to, or what is newer than stable."""
-    from serving.models import operations
+    from serving.models import promotion
 
     storage = open_serving_folder(models, config, set_, root)
     removed = (
-        operations.plan_prune(storage, keep) if dry_run else operations.prune(storage, keep, reason)
+        promotion.plan_prune(storage, keep) if dry_run else promotion.prune(storage, keep, reason)
     )
     for version in removed:
         print(f"{'would remove' if dry_run else 'removed'} {storage.address}/{version}")
@@ -200,10 +198,11 @@ def log(
     """Print who changed what when."""
     import json
 
-    from serving.models.show import describe_log, list_log
+    from serving.models.changes import read_entries
+    from serving.models.listing import describe_log
 
-    entries = list_log(open_serving_folder(models, config, set_, root), last)
+    entries = read_entries(open_serving_folder(models, config, set_, root), last)
     if json_:
-        print(json.dumps(entries, indent=1))
+        print(json.dumps([entry.model_dump(mode="json") for entry in entries], indent=1))
     else:
         print(describe_log(entries))

@@ -43,7 +43,7 @@ def compare(
     import json
 
     from components.command.program import quiet_imports
-    from serving.models.show import resolve
+    from serving.models.listing import resolve
 
     storage = open_serving_folder(models, config, set_, root)
     numbers = resolve(storage, a), resolve(storage, b)
@@ -53,9 +53,9 @@ def compare(
         storage, *numbers, events, outcomes, metric=metric, draws=draws, seed=seed
     )
     if json_:
-        print(json.dumps(compared, indent=1))
+        print(json.dumps(compared.model_dump(mode="json", by_alias=True), indent=1))
         return
     from components.command.console import PlainConsole
-    from serving.models.display import print_comparison
+    from serving.models.compare import print_comparison
 
     print_comparison(compared, PlainConsole())

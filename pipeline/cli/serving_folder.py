@@ -25,7 +25,7 @@ def open_serving_folder(
         ConfigError: the configuration cannot be used.
     """
     from components.errors import MasteryError
-    from serving.models.storage import open_storage
+    from serving.models.stores import open_storage
 
     if models is None:
         if config is None:
