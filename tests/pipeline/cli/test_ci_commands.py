@@ -16,7 +16,7 @@ CONFIG = Path(__file__).parents[3] / "configs" / "sample.yaml"
     ("options", "expected"),
     [
         (["--baseline", "nowhere"], "--baseline nowhere: expected a pushed version"),
-        (["--set", "ci.learners=0"], "ci.learners: input should be greater than or equal to 1"),
+        (["--set", "ci.learners=0"], "ci.learners: expected at least 1, found 0"),
         (["--set", "data.events=nowhere.csv"], "nowhere.csv: expected a file or folder of events"),
     ],
 )
