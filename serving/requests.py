@@ -9,9 +9,8 @@ import polars as pl
 
 from components.config import Config
 from components.contracts.names import AS_OF, LEARNER, NUM_STEPS, ORDER, UNIT
-from components.event_log.questions import question_spec, read_questions
-from components.example_gen.encode import encode
-from components.example_gen.join import join_batches
+from components.event_log.log import question_spec, read_questions
+from components.example_gen.examples import encode, join_batches
 
 
 @dataclass(frozen=True)

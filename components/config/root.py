@@ -13,11 +13,10 @@ from pydantic import Field, field_validator, model_validator
 from components.command.suggest import did_you_mean
 from components.config.data import Data, Label
 from components.config.gates import (
-    CLASS_METRICS,
-    CLASSIFICATION_METRICS,
-    REGRESSION_METRICS,
     Evaluation,
     Gate,
+    require_gates_fit,
+    require_metric_fits,
 )
 from components.config.kubeflow import Kubeflow
 from components.config.runtime import Beam, Ci, Metadata, Notify, Push
@@ -154,40 +153,11 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _gates_fit_the_task(self) -> Config:
-        self._check_metric(("ci", "metric"), self.ci.metric)
-        for index, gate in enumerate(self.gates):
-            self._check_gate(("gates", index), gate)
-        for index, gate in enumerate(self.ci.gates or []):
-            self._check_gate(("ci", "gates", index), gate)
+        if self.ci.metric is not None:
+            require_metric_fits(self.ci.metric, self.label, keys=("ci", "metric"))
+        require_gates_fit(self.gates, self.label, self.evaluation, keys=("gates",))
+        require_gates_fit(self.ci.gates or [], self.label, self.evaluation, keys=("ci", "gates"))
         return self
-
-    def _check_gate(self, place: Keys, gate: Gate) -> None:
-        self._check_metric((*place, "metric"), gate.metric)
-
-        classes = self.label.classes
-        if gate.class_ is not None and gate.class_ not in classes:
-            raise KeyedError(
-                (*place, "class"),
-                f"expected one of {classes}, found {gate.class_!r}"
-                f"{did_you_mean(gate.class_, classes)}",
-            )
-
-        names = [gate.slice] if isinstance(gate.slice, str) else sorted(gate.slice or {})
-        if names and names not in [sorted(columns) for columns in self.evaluation.slices]:
-            known = [columns[0] for columns in self.evaluation.slices if len(columns) == 1]
-            raise KeyedError(
-                (*place, "slice"),
-                f"{' with '.join(names)} is not in evaluation.slices; add it there"
-                f"{did_you_mean(names[0], known) if len(names) == 1 else ''}",
-            )
-
-    def _check_metric(self, keys: Keys, metric: str | None) -> None:
-        is_regression = self.label.task == "regression"
-        allowed = REGRESSION_METRICS if is_regression else CLASSIFICATION_METRICS + CLASS_METRICS
-        if metric is not None and metric not in allowed:
-            raise KeyedError(
-                keys, f"expected one of {', '.join(allowed)} with this task, found {metric}"
-            )
 
     @model_validator(mode="after")
     def _class_weights_name_the_classes(self) -> Config:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 
-from components.config.gates import Gate
+from components.config.gates import Gate, OverallMetricName
 from components.config.section import Address, Host, KeyedError, Option, Section, Variable
 from components.errors import ConfigError, as_sentence, explain_invalid
 
@@ -20,10 +20,6 @@ Occasion = Literal["passed", "gates failed", "failed", "interrupted", "no new da
 Mailbox = Annotated[
     str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*[^@\s]@[^@\s\x00-\x1f\x7f]+$")
 ]
-OverallMetric = Literal[
-    "accuracy", "precision_macro", "recall_macro", "f1_macro", "precision_weighted",
-    "recall_weighted", "f1_weighted", "auc", "log_loss", "mse", "mae", "rmse", "r2",
-]  # fmt: skip
 
 
 class Push(Section):
@@ -83,7 +79,7 @@ class Ci(Section):
         description="what the small training has to reach; default: the gates of the configuration",
         min_length=1,
     )
-    metric: OverallMetric | None = Field(
+    metric: OverallMetricName | None = Field(
         None,
         description="what may not be worse than the baseline; default: the first gate's, with its "
         "class",

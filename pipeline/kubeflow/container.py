@@ -22,8 +22,8 @@ from components.command.program import (
 )
 from components.config import Config, load_config
 from pipeline.kubeflow.outputs import TaskOutputs
-from pipeline.kubeflow.overrides import settings_of
-from pipeline.kubeflow.tasks import NEW_DATA, ONLY_NEW_DATA
+from pipeline.kubeflow.parameters import ONLY_NEW_DATA, settings_of
+from pipeline.kubeflow.tasks import NEW_DATA
 from pipeline.layout import Layout
 from pipeline.run.mirror import Mirror
 from pipeline.run.prepare import find_log, snapshot_schema

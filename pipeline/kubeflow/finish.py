@@ -12,9 +12,10 @@ from ml_metadata.proto.metadata_store_pb2 import Event, Execution
 from components.command.console import PlainConsole
 from components.command.escape import for_markdown
 from components.config import Config
+from components.node.names import Node
 from pipeline.cached import is_cached
 from pipeline.kubeflow.outputs import TaskOutputs
-from pipeline.kubeflow.tasks import NODES, TELLING_FILES
+from pipeline.kubeflow.tasks import NODES, RESULT_FILES
 from pipeline.layout import Layout
 from pipeline.run.mirror import Mirror
 from pipeline.run.notify import notify, outcome_of
@@ -172,7 +173,7 @@ def _telling_file(
     """Returns the path of the file that tells how a node went, None where there is none."""
     if node not in executions:
         return None
-    output, name = TELLING_FILES[node]
+    output, name = RESULT_FILES[Node(node)]
     events = store.get_events_by_execution_ids([executions[node].id])
     ids = [
         item.artifact_id

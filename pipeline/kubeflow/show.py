@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 
 from components.evaluator.verdicts import gate_error
+from components.node.names import Node
 from pipeline.kubeflow.outputs import TaskOutputs
 from pipeline.kubeflow.summaries import summarise_node
-from pipeline.kubeflow.tasks import FAILED_GATES, TELLING_FILES, summary_name
+from pipeline.kubeflow.tasks import FAILED_GATES, RESULT_FILES, summary_name
 from pipeline.run.launch import NodeResult
 from pipeline.run.mirror import Mirror
 
@@ -43,9 +44,9 @@ def show_node(result: NodeResult, outputs: TaskOutputs, mirror: Mirror | None) -
 
 def _read(result: NodeResult, mirror: Mirror | None) -> str | None:
     """Returns the text of the file that tells how the node went, None for a node that has none."""
-    if result.node_id not in TELLING_FILES:
+    if result.node_id not in RESULT_FILES:
         return None
-    output, name = TELLING_FILES[result.node_id]
+    output, name = RESULT_FILES[Node(result.node_id)]
     file = Path(result.outputs[output][0].uri, name)
     if mirror and not file.exists():
         mirror.pull([file])

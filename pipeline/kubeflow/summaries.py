@@ -15,7 +15,7 @@ def summarise_node(result: NodeResult, told: str | None) -> str:
 
     Args:
         result: how it went.
-        told: the text of the file that `TELLING_FILES` has for the node.
+        told: the text of the file that `RESULT_FILES` has for the node.
     """
     took = f"{result.seconds:.1f} s"
     ended = f"Taken from the cache in {took}." if result.state == "cached" else f"Done in {took}."

@@ -18,8 +18,8 @@ from components.config.section import Bound, Section
 from components.config.strict_yaml import read_yaml
 from components.errors import ConfigError
 from components.evaluator.settings import Settings
-from components.event_log.spec import LogSpec
-from pipeline.kubeflow.overrides import settings_of
+from components.event_log.tables import LogSpec
+from pipeline.kubeflow.parameters import settings_of
 from pipeline.run.worker import Plan
 from tests.components.config.any_config import BASE, configs, places, put, sections
 

@@ -10,7 +10,7 @@ import pytest
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
-from pipeline.kubeflow import verdict
+from pipeline.kubeflow import gates_task
 from pipeline.kubeflow.outputs import TaskOutputs
 
 METRICS = {
@@ -104,6 +104,6 @@ def test_the_reason_is_the_first_line_of_a_red_task(
     failed: str, code: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = json.dumps({"inputs": {"parameterValues": {"failed_gates": failed}}})
-    assert verdict.main(["verdict", "--executor-input", given]) == code
+    assert gates_task.main(["gates_task", "--executor-input", given]) == code
     first = capsys.readouterr().out.splitlines()[0]
     assert first == (failed.splitlines()[0] if failed else "All gates passed.")

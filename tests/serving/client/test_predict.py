@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from components.config import Config
 from components.errors import LogError, MasteryError
 from components.evaluator.scoring import in_windows, score
-from components.example_gen.log_examples import examples_from_log
+from components.example_gen.examples import examples_from_log
 from pipeline.cli.main import app
 from serving.client import connect
 from serving.predict import predict, to_text
