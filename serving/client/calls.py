@@ -1,4 +1,4 @@
-"""Asking again: what a busy or restarting server refuses now it may well answer in a moment."""
+"""One call of a server: the model that is called, how often to try, and what can go wrong."""
 
 from __future__ import annotations
 
@@ -8,7 +8,51 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from serving.client.errors import PredictError, Transient
+from components.errors import MasteryError
+
+
+class PredictError(MasteryError):
+    """The server could not be asked, or did not answer as a model of ours does."""
+
+
+class Transient(Exception):
+    """The server may answer if it is asked again.
+
+    Attributes:
+        after: seconds that the server wants to be left alone, 0 where it has no wish.
+    """
+
+    def __init__(self, message: str, after: float = 0.0) -> None:
+        super().__init__(message)
+        self.after = after
+
+
+@dataclass(frozen=True)
+class Target:
+    """A model, and maybe one of its versions.
+
+    Attributes:
+        model: its name.
+        version: number of a version; None for the server's choice, which is the highest it has loaded.
+        label: a version label such as `stable` or `canary`, instead of a number.
+    """
+
+    model: str
+    version: int | None = None
+    label: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.version is not None and self.label is not None:
+            raise MasteryError(
+                f"expected a version or a label, found both: version {self.version}, label {self.label}."
+            )
+
+    def describe(self) -> str:
+        """Returns the model in words."""
+        if self.version is not None:
+            return f"model {self.model}, version {self.version}"
+        return f"model {self.model}, label {self.label}" if self.label else f"model {self.model}"
+
 
 Result = TypeVar("Result")
 

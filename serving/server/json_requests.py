@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import os
 import resource
 import signal
@@ -16,6 +17,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -23,17 +25,161 @@ from typing import Any, TypeAlias, TypeVar
 from grpc import StatusCode
 
 from components.contracts.names import SERVING_DEFAULT
-from serving.server import json_forms
-from serving.server.errors import RequestError
-from serving.server.signatures import Arrays, Signature
+from serving.server.json_tensors import (
+    decode_json,
+    is_b64,
+    json_excerpt,
+    json_kind,
+    refuse_overflow,
+)
+from serving.server.model_signatures import Arrays, Signature
+from serving.server.request_error import RequestError, invalid
+
+
+@dataclass(frozen=True)
+class JsonRequest:
+    """A request before its tensors are read.
+
+    Attributes:
+        signature_name: "" for the default.
+        is_row_form: whether it has `instances`, rather than `inputs`.
+        content: the value of that key.
+        text: the whole of it.
+    """
+
+    signature_name: str
+    is_row_form: bool
+    content: Any
+    text: str
+
+
+def parse_request(body: bytes) -> JsonRequest:
+    """Reads the outer object of a request.
+
+    Raises:
+        RequestError: no JSON object with either `instances` or `inputs`.
+    """
+    text, document = _parse_object(body)
+    name = document.get("signature_name", "")
+    if not isinstance(name, str):
+        raise invalid(f"signature_name: expected a string, found {json_kind(name)}.")
+    forms = [key for key in ("instances", "inputs") if key in document]
+    if len(forms) != 1:
+        raise invalid(
+            f"expected one of the keys 'instances' and 'inputs', found {'both' if forms else 'neither'}."
+        )
+    return JsonRequest(name, forms == ["instances"], document[forms[0]], text)
+
+
+def parse_examples_request(body: bytes) -> str:
+    """Reads the outer object of a request to classify or regress; returns the signature's name, "" for the default.
+
+    Raises:
+        RequestError: no JSON object with `examples`, in TensorFlow Serving's words.
+    """
+    text, document = _parse_object(body)
+    quoted = f"JSON Value: {text[:500]}"
+    name = document.get("signature_name", "")
+    if not isinstance(name, str):
+        raise invalid(
+            f"{quoted} not formatted correctly. 'signature_name' key must be a string value."
+        )
+    if "examples" not in document:
+        raise invalid(
+            f"{quoted} When method is classify, key 'examples' is expected and was not found"
+        )
+    if not isinstance(document["examples"], list):
+        raise invalid(f"{quoted} Expecting 'examples' value to be an list/array")
+    if not document["examples"]:
+        raise invalid(f"{quoted} 'examples' value is an empty array")
+    return name
+
+
+def _parse_object(body: bytes) -> tuple[str, dict[str, Any]]:
+    try:
+        text = body.decode()
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise invalid(f"JSON Parse error: {error}") from error
+    if not isinstance(document, dict):
+        raise invalid(f"expected a JSON object, found {json_kind(document)}.")
+    return text, document
+
+
+def decode_json_inputs(request: JsonRequest, signature: Signature) -> Arrays:
+    """Returns the arrays of a request.
+
+    Raises:
+        RequestError: lists of unequal lengths, values of another type or out of its range, unknown inputs.
+    """
+    columns = _columns_of_rows if request.is_row_form else _columns
+    arrays = {
+        name: decode_json(values, signature.inputs[name])
+        for name, values in columns(request.content, signature).items()
+    }
+    refuse_overflow(request.text, arrays)
+    return arrays
+
+
+def _columns(content: Any, signature: Signature) -> Mapping[str, Any]:
+    if type(content) is not dict or is_b64(content):
+        return {_only_input(signature, "inputs"): content}
+    _know(content.keys(), signature)
+    return content
+
+
+def _columns_of_rows(content: Any, signature: Signature) -> Mapping[str, Any]:
+    if type(content) is not list or not content:
+        raise invalid(
+            f"instances: expected a list of one or more, found {'none' if content == [] else json_kind(content)}."
+        )
+    named = [type(row) is dict and not is_b64(row) for row in content]
+    if not any(named):
+        return {_only_input(signature, "instances"): content}
+    if not all(named):
+        raise invalid(
+            f"instances: expected objects, found {json_kind(content[named.index(False)])} among them."
+        )
+    keys = content[0].keys()
+    _know(keys, signature)
+    for at, row in enumerate(content):
+        if row.keys() != keys:
+            raise invalid(
+                f"instances, element {at}: expected the keys {', '.join(keys)}; found {json_excerpt(row)}."
+            )
+    return {name: [row[name] for row in content] for name in keys}
+
+
+def _only_input(signature: Signature, key: str) -> str:
+    if len(signature.inputs) != 1:
+        raise invalid(
+            f"{key}: expected values by the names {', '.join(signature.inputs)}; found them without names."
+        )
+    return next(iter(signature.inputs))
+
+
+def _know(names: Any, signature: Signature) -> None:
+    unknown = [name for name in names if name not in signature.inputs]
+    if unknown:
+        raise invalid(
+            f"{signature.name}: expected the inputs {', '.join(signature.inputs)}; found {json_excerpt(unknown)}."
+        )
+
 
 MEMORY_OF_A_BYTE = 7  # bytes that the process may take for each byte of the largest request
+
+
 LOWER_PRIORITY = 5
+
 
 Read: TypeAlias = tuple[
     str, bool, Arrays | None
 ]  # the signature's name, whether in rows, arrays if it is known
+
+
 T = TypeVar("T")
+
+
 Reader = Callable[[bytes, Mapping[str, Signature]], T]
 
 
@@ -129,9 +275,9 @@ def read_request(body: bytes, signatures: Mapping[str, Signature]) -> Read:
     Raises:
         RequestError: what `json_forms` raises.
     """
-    parsed = json_forms.parse_request(body)
+    parsed = parse_request(body)
     signature = signatures.get(parsed.signature_name or SERVING_DEFAULT)
-    arrays = None if signature is None else json_forms.decode_inputs(parsed, signature)
+    arrays = None if signature is None else decode_json_inputs(parsed, signature)
     return parsed.signature_name, parsed.is_row_form, arrays
 
 

@@ -22,11 +22,10 @@ from starlette.routing import Route
 from tensorflow_serving.apis.get_model_metadata_pb2 import GetModelMetadataResponse, SignatureDefMap
 
 from components.model_version.folders import version_number
-from serving.server import json_forms, metrics
-from serving.server.bodies import body_of
-from serving.server.errors import RequestError, invalid
-from serving.server.json_process import JsonProcess, Read, read_request
-from serving.server.limits import check_token
+from serving.server.bounds import body_of, check_token
+from serving.server.json_requests import JsonProcess, Read, parse_examples_request, read_request
+from serving.server.json_tensors import encode_error, encode_outputs
+from serving.server.model_signatures import Arrays, Signature
 from serving.server.open_inference import HEADER_LENGTH
 from serving.server.open_inference_rest import LIVE, READY, OpenInferenceRest
 from serving.server.predictor import (
@@ -37,9 +36,9 @@ from serving.server.predictor import (
     as_request_error,
     in_thread_if,
 )
+from serving.server.request_error import RequestError, invalid
 from serving.server.servable import Servable
-from serving.server.signatures import Arrays, Signature
-from serving.server.tracing import note_http_status
+from serving.server.telemetry import METRICS_CONTENT_TYPE, METRICS_PATH, note_http_status
 
 log = logging.getLogger("mastery.serving")
 
@@ -77,7 +76,7 @@ class RestApi:
             routes=[
                 Route(LIVE, self._answered(self._v2.health), methods=["GET"]),
                 Route(READY, self._answered(self._v2.health), methods=["GET"]),
-                Route(metrics.PATH, self._guarded(self._metrics), methods=["GET"]),
+                Route(METRICS_PATH, self._guarded(self._metrics), methods=["GET"]),
                 Route("/{path:path}", self._guarded(self._dispatch), methods=every),
             ],
             middleware=[cors] if self._settings.cors_origins else [],
@@ -125,7 +124,7 @@ class RestApi:
                     if known.code is StatusCode.UNAUTHENTICATED
                     else None
                 )
-                return _json(json_forms.encode_error(known.reason), known.http_status, headers)
+                return _json(encode_error(known.reason), known.http_status, headers)
 
         return answer
 
@@ -149,7 +148,7 @@ class RestApi:
         raise RequestError(StatusCode.NOT_FOUND, f"Not found: {request.method} {path[:500]}")
 
     async def _metrics(self, _: Request) -> Response:
-        return Response(self._predictor.metrics.page(), media_type=metrics.CONTENT_TYPE)
+        return Response(self._predictor.metrics.page(), media_type=METRICS_CONTENT_TYPE)
 
     async def _predict(self, request: Request, choice: ModelChoice) -> Response:
         async with self._body(request) as body:
@@ -169,9 +168,7 @@ class RestApi:
         """Answers `:classify` and `:regress` as TensorFlow Serving does for a signature of another method."""
         async with self._body(request) as body:
             with self._predictor.request("REST"):
-                name = await in_thread_if(
-                    len(body) > SMALL, json_forms.parse_examples_request, body
-                )
+                name = await in_thread_if(len(body) > SMALL, parse_examples_request, body)
                 raise self._predictor.refuse(choice, name, method)
 
     @asynccontextmanager
@@ -219,7 +216,7 @@ _METHODS = {"classify": "classification", "regress": "regression"}
 
 def _route(path: str) -> str:
     """Returns a path without its names, of which there are any number; "" for one that is not known."""
-    if path in (LIVE, READY, metrics.PATH, "/v2"):
+    if path in (LIVE, READY, METRICS_PATH, "/v2"):
         return path
     match = _ROUTE.fullmatch(path)
     if match is None:
@@ -230,7 +227,7 @@ def _route(path: str) -> str:
 
 
 def _encode(outputs: Arrays, in_rows: bool) -> bytes:
-    return json_forms.encode_outputs(outputs, in_rows=in_rows)
+    return encode_outputs(outputs, in_rows=in_rows)
 
 
 def _metadata_page(response: GetModelMetadataResponse) -> bytes:

@@ -8,29 +8,33 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 
 from grpc import StatusCode
+from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusResponse, ModelVersionStatus
 
 from components.errors import MasteryError
 from components.model_version.folders import VersionFolders
 from components.model_version.verify import verify_version
-from serving.server.engine import LoadedModel, load_warm
-from serving.server.errors import RequestError, invalid, listed
-from serving.server.metrics import Metrics
-from serving.server.model_config import ModelConfigError, Policy, read_policy
-from serving.server.servable import Servable
-from serving.server.settings import Settings
+from serving.server.request_error import RequestError, invalid, listed
+from serving.server.servable import LoadedModel, Servable, load_warm
+from serving.server.server_settings import ServerSettings
 from serving.server.source import served_folders
-from serving.server.status import State, Status
+from serving.server.telemetry import ServerMetrics
+from serving.server.version_policy import ModelConfigError, VersionPolicy, read_policy
 
 log = logging.getLogger("mastery.serving")
 
+
 RETRY_SECONDS = 30.0  # until a version that could not be loaded is tried again
+
+
 MOST_NOTES = 20  # lines on what is missing that one look at the folder may write into the log
 
 
-class Versions:
+class ServedVersions:
     """The versions of one model; belongs to one event loop.
 
     A new version is loaded, and has answered its warm-up requests, before an old one goes; if it cannot be loaded,
@@ -41,12 +45,14 @@ class Versions:
         on_change: is called after each look at the folder, when what there is to load has been loaded.
     """
 
-    def __init__(self, settings: Settings, executor: Executor, metrics: Metrics) -> None:
+    def __init__(
+        self, settings: ServerSettings, executor: Executor, metrics: ServerMetrics
+    ) -> None:
         self._settings, self._executor, self._metrics = settings, executor, metrics
         self._servables: dict[int, Servable] = {}
-        self._policy = Policy()
+        self._policy = VersionPolicy()
         self._labels: dict[str, int] = {}  # those whose versions answer
-        self._file_policy: Policy | str | None = (
+        self._file_policy: VersionPolicy | str | None = (
             None  # what models.config said last, or what was wrong with it
         )
         self._retry_at: dict[int, float] = {}
@@ -54,7 +60,7 @@ class Versions:
         self._polling = asyncio.Lock()
         self._folders = VersionFolders({}, {})
         self._said: set[str] = set()  # what the log has said of the folder, and what is still so
-        self.status: dict[int, Status] = {}
+        self.status: dict[int, VersionStatus] = {}
         self.on_change: Callable[[], Awaitable[None]] | None = None
 
     @property
@@ -108,7 +114,7 @@ class Versions:
                 return
             await self._follow()
 
-    async def apply(self, policy: Policy) -> None:
+    async def apply(self, policy: VersionPolicy) -> None:
         """Follows another policy, until `models.config` changes, and returns when its versions answer.
 
         Raises:
@@ -159,14 +165,14 @@ class Versions:
         return self._servables[number]
 
     def _read_policy(self) -> None:
-        found: Policy | str
+        found: VersionPolicy | str
         try:
             found = read_policy(self._settings.models, self._settings.name)
         except ModelConfigError as error:
             found = str(error)
         if found != self._file_policy:
             self._file_policy = found
-            if isinstance(found, Policy):
+            if isinstance(found, VersionPolicy):
                 self._policy = found
             else:
                 log.warning("%s The versions stay as they are.", found)
@@ -235,7 +241,7 @@ class Versions:
 
     async def _load_one(self, version: int) -> None:
         path = self._folders.paths[version]
-        self.status[version] = Status(State.LOADING)
+        self.status[version] = VersionStatus(VersionState.LOADING)
         started = time.perf_counter()
         try:
             model = await asyncio.to_thread(self._load_verified, path)
@@ -246,7 +252,7 @@ class Versions:
             reason = (str(error) if known else f"{type(error).__name__}: {error}")[:2000]
             log.error("%s: expected a version that can be served, found: %s", path, reason)
             code = StatusCode.FAILED_PRECONDITION if known else StatusCode.UNKNOWN
-            self.status[version] = Status(State.END, code, reason)
+            self.status[version] = VersionStatus(VersionState.END, code, reason)
             self._retry_at[version] = time.monotonic() + RETRY_SECONDS
             self._metrics.load(str(path), time.perf_counter() - started, succeeded=False)
             return
@@ -255,7 +261,7 @@ class Versions:
         self._servables[version] = Servable(
             version, model, self._settings, self._executor, self._metrics
         )
-        self.status[version] = Status(State.AVAILABLE)
+        self.status[version] = VersionStatus(VersionState.AVAILABLE)
         self._metrics.versions_available = self.available
         log.info(
             "Version %d of %s answers, after %.1f s of loading.",
@@ -275,15 +281,15 @@ class Versions:
 
     def _let_go(self, version: int) -> None:
         servable = self._servables.pop(version)  # from here on, no request finds it
-        self.status[version] = Status(State.UNLOADING)
+        self.status[version] = VersionStatus(VersionState.UNLOADING)
         task = asyncio.get_running_loop().create_task(self._close(servable))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
     async def _close(self, servable: Servable) -> None:
         await servable.close()
-        if self.status[servable.version].state is State.UNLOADING:
-            self.status[servable.version] = Status(State.END)
+        if self.status[servable.version].state is VersionState.UNLOADING:
+            self.status[servable.version] = VersionStatus(VersionState.END)
         log.info("Version %d of %s has ended.", servable.version, self._settings.name)
 
     def _why(self, version: int) -> str:
@@ -293,3 +299,31 @@ class Versions:
             if status and status.message
             else "not among the versions that are there and chosen"
         )
+
+
+class VersionState(Enum):
+    """Stages of a version, by TensorFlow Serving's names and numbers."""
+
+    LOADING = ModelVersionStatus.LOADING
+    AVAILABLE = ModelVersionStatus.AVAILABLE
+    UNLOADING = ModelVersionStatus.UNLOADING
+    END = ModelVersionStatus.END
+
+
+@dataclass(frozen=True)
+class VersionStatus:
+    """Stage of a version, and what went wrong if something did."""
+
+    state: VersionState
+    code: StatusCode = StatusCode.OK
+    message: str = ""
+
+
+def status_response(statuses: dict[int, VersionStatus]) -> GetModelStatusResponse:
+    """Returns the answer to GetModelStatus, newest version first."""
+    response = GetModelStatusResponse()
+    for version, status in sorted(statuses.items(), reverse=True):
+        item = response.model_version_status.add(version=version, state=status.state.value)
+        item.status.error_code = status.code.value[0]
+        item.status.error_message = status.message
+    return response

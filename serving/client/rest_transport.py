@@ -10,8 +10,7 @@ from urllib.parse import quote
 import httpx
 
 from components.contracts.names import EXAMPLES, SERVING_DEFAULT
-from serving.client.errors import PredictError, Transient
-from serving.client.target import Target
+from serving.client.calls import PredictError, Target, Transient
 
 BUSY = (429, 503)
 

@@ -11,7 +11,7 @@ from tensorflow_serving.config.model_server_config_pb2 import ModelConfig, Model
 
 from components.errors import MasteryError
 from serving.models.server_config import MODELS_CONFIG
-from serving.server.errors import listed
+from serving.server.request_error import listed
 
 
 class ModelConfigError(MasteryError):
@@ -19,7 +19,7 @@ class ModelConfigError(MasteryError):
 
 
 @dataclass(frozen=True)
-class Policy:
+class VersionPolicy:
     """Which of the versions that are there are served.
 
     Attributes:
@@ -41,7 +41,7 @@ class Policy:
         return versions if self.latest is None else versions[-self.latest :]
 
 
-def read_policy(folder: Path, name: str) -> Policy:
+def read_policy(folder: Path, name: str) -> VersionPolicy:
     """Reads `models.config` in the folder of versions; where there is none, the newest version is served.
 
     Raises:
@@ -51,7 +51,7 @@ def read_policy(folder: Path, name: str) -> Policy:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        return Policy()
+        return VersionPolicy()
     except (OSError, UnicodeDecodeError) as error:
         raise ModelConfigError(f"{path}: expected a text to read, found {error}.") from error
     try:
@@ -69,7 +69,7 @@ def read_policy(folder: Path, name: str) -> Policy:
     )
 
 
-def policy_of(model: ModelConfig) -> Policy:
+def policy_of(model: ModelConfig) -> VersionPolicy:
     """Reads the policy of one model.
 
     Raises:
@@ -82,7 +82,7 @@ def policy_of(model: ModelConfig) -> Policy:
             raise ModelConfigError(
                 f"model {model.name}: expected one or more specific versions, found none."
             )
-        return Policy(specific=tuple(policy.specific.versions), labels=labels)
+        return VersionPolicy(specific=tuple(policy.specific.versions), labels=labels)
     if policy.HasField("all"):
-        return Policy(latest=None, labels=labels)
-    return Policy(latest=max(1, policy.latest.num_versions), labels=labels)
+        return VersionPolicy(latest=None, labels=labels)
+    return VersionPolicy(latest=max(1, policy.latest.num_versions), labels=labels)

@@ -10,20 +10,22 @@ import base64
 import binascii
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
 import numpy as np
 
-from serving.server.errors import invalid
-from serving.server.signatures import MAX_RANK, MAX_TEXTS, Array, Arrays, TensorSpec
+from serving.server.model_signatures import MAX_RANK, MAX_TEXTS, Array, Arrays, TensorSpec
+from serving.server.request_error import invalid
 
 B64 = "b64"
+
+
 BYTES_SUFFIX = "_bytes"  # outputs of such a name are bytes, not text
 
 
-def decode(value: Any, spec: TensorSpec) -> Array:
+def decode_json(value: Any, spec: TensorSpec) -> Array:
     """Returns the array of nested lists.
 
     Raises:
@@ -79,7 +81,7 @@ def _finite(text: str) -> float:
     return value
 
 
-def encode(name: str, values: Array) -> Any:
+def encode_json(name: str, values: Array) -> Any:
     """Returns the nested lists of an output.
 
     Raises:
@@ -121,12 +123,12 @@ _KINDS = {
 }
 
 
-def kind(value: Any) -> str:
+def json_kind(value: Any) -> str:
     """Returns what JSON calls a value."""
     return _KINDS.get(type(value), "a number")
 
 
-def shown(value: Any, before: str = "") -> str:
+def json_excerpt(value: Any, before: str = "") -> str:
     """Returns the beginning of a value's text; nothing for lists and objects where a text is to stand before."""
     if isinstance(value, dict | list) and before:
         return ""
@@ -146,7 +148,7 @@ def leaves(values: Sequence[Any], spec: TensorSpec) -> Array:
     if not found <= accepted:
         wrong = next(value for value in values if type(value) not in accepted)
         raise invalid(
-            f"input {spec.name}: expected {spec.dtype_name}, found {kind(wrong)}{shown(wrong, ' ')}."
+            f"input {spec.name}: expected {spec.dtype_name}, found {json_kind(wrong)}{json_excerpt(wrong, ' ')}."
         )
     try:
         return convert(values, spec.dtype)
@@ -184,6 +186,8 @@ def _unpack(value: Mapping[str, Any]) -> bytes:
 
 
 Convert = Callable[[Sequence[Any], "np.dtype[Any]"], Array]
+
+
 _ACCEPTED: dict[str, tuple[frozenset[type], Convert]] = {
     "f": (frozenset({int, float}), _numbers),
     "i": (frozenset({int}), _numbers),
@@ -191,3 +195,90 @@ _ACCEPTED: dict[str, tuple[frozenset[type], Convert]] = {
     "b": (frozenset({bool}), _numbers),
     "O": (frozenset({str, dict}), _texts),
 }
+
+
+STEP = 1024  # values that are written at a time: a thread that writes more would let no other work meanwhile
+
+
+def encode_outputs(outputs: Arrays, *, in_rows: bool) -> bytes:
+    """Returns the body of an answer: `predictions` for a request in rows, `outputs` for one in columns.
+
+    Raises:
+        RequestError: in rows, an output does not have a row for each input row.
+    """
+    if in_rows:
+        lengths = {len(values) if values.ndim else -1 for values in outputs.values()}
+        if len(lengths) != 1 or -1 in lengths:
+            shapes = {name: list(values.shape) for name, values in outputs.items()}
+            raise invalid(
+                f"expected outputs with one row an instance, found {shapes}; ask with 'inputs'."
+            )
+    if len(outputs) == 1:
+        content = _values(*next(iter(outputs.items())))
+    elif in_rows:
+        content = _rows(outputs)
+    else:
+        content = _named(outputs)
+    key = "predictions" if in_rows else "outputs"
+    return "".join([f'{{"{key}": ', *content, "}"]).encode(errors="replace")
+
+
+def encode_error(reason: str) -> bytes:
+    """Returns the body of a refusal."""
+    return _dump({"error": reason})
+
+
+def _values(name: str, values: Array) -> Iterator[str]:
+    """Yields the text of one output."""
+    if values.size <= STEP:
+        yield _dump_text(encode_json(name, values))
+        return
+    rows = max(1, STEP * len(values) // values.size)
+    yield "["
+    for at in range(0, len(values), rows):
+        yield ", " if at else ""
+        if rows == 1:
+            yield from _values(name, _row(values, at))
+        else:
+            yield _dump_text(encode_json(name, values[at : at + rows]))[1:-1]
+    yield "]"
+
+
+def _named(outputs: Arrays) -> Iterator[str]:
+    """Yields the text of an object with a value for each output."""
+    for at, (name, values) in enumerate(outputs.items()):
+        yield f"{', ' if at else '{'}{_dump_text(name)}: "
+        yield from _values(name, values)
+    yield "}"
+
+
+def _rows(outputs: Arrays) -> Iterator[str]:
+    """Yields the text of a list with an object for each row."""
+    total = len(next(iter(outputs.values())))
+    rows = STEP * total // max(1, sum(values.size for values in outputs.values()))
+    yield "["
+    for at in range(0, total, max(1, rows)):
+        yield ", " if at else ""
+        if rows:
+            columns = [
+                encode_json(name, values[at : at + rows]) for name, values in outputs.items()
+            ]
+            yield _dump_text(
+                [dict(zip(outputs, row, strict=True)) for row in zip(*columns, strict=True)]
+            )[1:-1]
+        else:
+            yield from _named({name: _row(values, at) for name, values in outputs.items()})
+    yield "]"
+
+
+def _row(values: Array, at: int) -> Array:
+    """Returns one row, as an array also where it is a single value."""
+    return values[at : at + 1].reshape(values.shape[1:])
+
+
+def _dump(document: Any) -> bytes:
+    return _dump_text(document).encode(errors="replace")
+
+
+def _dump_text(document: Any) -> str:
+    return json.dumps(document, ensure_ascii=False, separators=(", ", ": "))

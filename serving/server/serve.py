@@ -1,10 +1,14 @@
-"""TensorFlow Serving itself, where this machine has it: as a binary, or as an image of a container engine."""
+"""Serves a folder of versions: by TensorFlow Serving where this machine has it, by the embedded server elsewhere."""
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import logging
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,14 +16,91 @@ from pathlib import Path
 
 from components.errors import MasteryError
 from serving.models.server_config import MODELS_CONFIG
-from serving.server.settings import Settings
+from serving.server.server_settings import ServerSettings, check_settings
+
+log = logging.getLogger("mastery.serving")
+
+
+M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
+
+
+LARGE_BLOCK = 2**20
+
+
+def serve_model(settings: ServerSettings, engine: str) -> None:
+    """Serves until SIGTERM or Ctrl-C.
+
+    Args:
+        settings: what, where, and how much.
+        engine: auto, binary, container or embedded.
+
+    Raises:
+        MasteryError: there is no such folder, the engine is not there, or the server cannot start.
+    """
+    logging.basicConfig(stream=sys.stderr, format="%(message)s")
+    log.setLevel(logging.INFO)
+    check_settings(settings)
+    chosen = choose_engine(engine, settings)
+    log.info("Engine: %s (%s).", chosen.kind, chosen.why)
+    if chosen.kind != "embedded":
+        log.warning(
+            "TensorFlow Serving checks neither digests nor operations of a model; --engine embedded does."
+        )
+        code = run_engine(chosen, settings)
+        if code:
+            raise EngineError(
+                f"expected TensorFlow Serving to serve until it is stopped, found exit code {code}."
+            )
+        return
+    _serve_embedded(settings)
+
+
+def _serve_embedded(settings: ServerSettings) -> None:
+    import asyncio
+    import os
+
+    from components.command.program import quiet_imports
+
+    _give_large_blocks_back()
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # a GPU that trains shall go on training
+    with quiet_imports():
+        import tensorflow as tf
+
+        from serving.server.embedded_server import serve_until_stopped
+
+        tf.config.list_physical_devices()  # looks for CUDA, and says what it did not find
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    asyncio.run(serve_until_stopped(settings))
+
+
+def _give_large_blocks_back() -> None:
+    """Has the C library return blocks of `LARGE_BLOCK` and more to the system when they are freed.
+
+    glibc does so until the first large block was freed; from then on it keeps those of that size,
+    and a few bodies of 16 MiB would take more than a hundred for good. See `man 3 mallopt`.
+    """
+    with contextlib.suppress(OSError, AttributeError):  # another C library has no such switch
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK)
+
 
 BINARY = "tensorflow_model_server"
+
+
 IMAGE = "tensorflow/serving"
+
+
 EVERY_ADDRESS = ("0.0.0.0", "::")
+
+
 CONTAINER_ENGINES = ("docker", "podman")
+
+
 ENGINES = ("auto", "binary", "container", "embedded")
+
+
 INSPECT_SECONDS = 20  # a container engine that does not answer by then is taken for absent
+
+
 PROMETHEUS = 'prometheus_config {{ enable: true, path: "{path}" }}\n'
 
 
@@ -42,7 +123,7 @@ class Engine:
     program: str | None = None
 
 
-def choose_engine(wanted: str, settings: Settings) -> Engine:
+def choose_engine(wanted: str, settings: ServerSettings) -> Engine:
     """Looks for what can serve.
 
     Args:
@@ -86,7 +167,7 @@ def choose_engine(wanted: str, settings: Settings) -> Engine:
     return Engine("embedded", f"{found}, and there is no image {IMAGE}")
 
 
-def run_engine(engine: Engine, settings: Settings) -> int:
+def run_engine(engine: Engine, settings: ServerSettings) -> int:
     """Runs TensorFlow Serving until it ends, handing SIGTERM and Ctrl-C on; returns its exit code."""
     folder = settings.models.resolve()
     with tempfile.TemporaryDirectory() as extra:
@@ -104,14 +185,16 @@ def run_engine(engine: Engine, settings: Settings) -> int:
         return _run(command)
 
 
-def binary_command(program: str, settings: Settings, folder: Path, monitoring: Path) -> list[str]:
+def binary_command(
+    program: str, settings: ServerSettings, folder: Path, monitoring: Path
+) -> list[str]:
     """Returns the command line of `tensorflow_model_server`."""
     ports = [f"--port={settings.grpc_port}", f"--rest_api_port={settings.rest_port}"]
     return [program, *ports, *_options(settings, folder, monitoring)]
 
 
 def container_command(
-    program: str, settings: Settings, folder: Path, monitoring: Path
+    program: str, settings: ServerSettings, folder: Path, monitoring: Path
 ) -> list[str]:
     """Returns the command line of a container engine; paths are the same inside, for `models.config` names some."""
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
@@ -123,7 +206,7 @@ def container_command(
     ]  # fmt: skip
 
 
-def _options(settings: Settings, folder: Path, monitoring: Path) -> list[str]:
+def _options(settings: ServerSettings, folder: Path, monitoring: Path) -> list[str]:
     poll = max(1, round(settings.poll_seconds))
     common = [
         f"--monitoring_config_file={monitoring}",
@@ -140,7 +223,7 @@ def _options(settings: Settings, folder: Path, monitoring: Path) -> list[str]:
     return [*common, f"--model_name={settings.name}", f"--model_base_path={folder}"]
 
 
-def _lacks(settings: Settings) -> str:
+def _lacks(settings: ServerSettings) -> str:
     wanted = {
         "tokens": settings.token is not None or settings.reload_token is not None,
         "TLS for REST": settings.tls_cert is not None,

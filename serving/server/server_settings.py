@@ -1,15 +1,22 @@
-"""Settings of the embedded server."""
+"""Settings of the server: what to serve, where, to whom, and within which bounds."""
 
 from __future__ import annotations
 
+import ipaddress
+import logging
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from components.errors import MasteryError
+from components.model_version.folders import SAVED_MODEL
 
 TOKEN = "MASTERY_SERVE_TOKEN"
+
+
 RELOAD_TOKEN = "MASTERY_SERVE_RELOAD_TOKEN"
 
 
@@ -75,7 +82,7 @@ class Limits:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class ServerSettings:
     """One model on one machine.
 
     Attributes:
@@ -116,3 +123,93 @@ class Settings:
     otlp_endpoint: str | None = None
     # Half of the cores: the other half reads requests and writes answers.
     threads: int = max(1, (os.cpu_count() or 1) // 2)
+
+
+log = logging.getLogger("mastery.serving")
+
+
+_ORIGIN = re.compile(r"https?://[^/?#@\s]+")
+
+
+def check_settings(settings: ServerSettings) -> None:
+    """Checks what can be checked before the server starts.
+
+    Raises:
+        MasteryError: a folder, a file or a setting cannot be used, or the server would be open to others.
+    """
+    _check_exposure(settings)
+    if not settings.models.is_dir():
+        raise MasteryError(
+            f"{settings.models}: expected the folder of a model's versions, found no such folder. `mastery run` "
+            "makes it with the first push."
+        )
+    if (settings.models / SAVED_MODEL).is_file():
+        raise MasteryError(
+            f"{settings.models}: expected a folder with a subfolder for each version, found a single version; give "
+            "the folder above it."
+        )
+    if not settings.name or set(settings.name) & set("/:"):
+        raise MasteryError(f"--name: expected a name without '/' and ':', found {settings.name!r}.")
+    if (settings.tls_cert is None) != (settings.tls_key is None):
+        raise MasteryError("expected both --tls-cert and --tls-key, or neither.")
+    for origin in settings.cors_origins:
+        if origin != "*" and not _ORIGIN.fullmatch(origin):
+            raise MasteryError(
+                f"--cors-origin {origin[:200]}: expected an origin such as https://example.com:8080, or * for all."
+            )
+    if settings.otlp_endpoint is not None and not _is_plain_url(settings.otlp_endpoint):
+        raise MasteryError(
+            "--otlp-endpoint: expected the URL of a collector such as http://localhost:4318, without user, password "
+            "and query; a collector's headers are in $OTEL_EXPORTER_OTLP_HEADERS."
+        )
+    for path in filter(None, (settings.tls_cert, settings.tls_key)):
+        if not path.is_file():
+            raise MasteryError(f"{path}: expected a PEM file, found no such file.")
+
+
+def _is_plain_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+    except ValueError:  # brackets that do not close
+        return False
+    return (
+        parts.scheme in ("http", "https")
+        and bool(parts.hostname)
+        and not ("@" in text or "?" in text)
+    )
+
+
+def _check_exposure(settings: ServerSettings) -> None:
+    """Refuses to be reached by others who need no token, or whose token could be read on its way.
+
+    Raises:
+        MasteryError: that is so, and nobody has said that it may be.
+    """
+    if _is_loopback(settings.host):
+        return
+    lacks = [
+        what
+        for what, there in (
+            (f"no ${TOKEN}", settings.token),
+            ("neither --tls-cert nor --tls-key", settings.tls_cert),
+        )
+        if not there
+    ]
+    if not lacks:
+        return
+    found = " and ".join(lacks)
+    if not settings.allow_anonymous:
+        raise MasteryError(
+            f"--host {settings.host}: expected a token and TLS, as others can reach this address; found {found}. With "
+            "--allow-anonymous, it is served all the same."
+        )
+    log.warning(
+        "%s can be reached from elsewhere, with %s: --allow-anonymous.", settings.host, found
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -30,15 +30,14 @@ from serving.server.connections import (
     descriptors_possible,
     raise_descriptor_limit,
 )
-from serving.server.grpc_introspection import Health, add_reflection
-from serving.server.grpc_service import GrpcApi
-from serving.server.grpc_transport import PING_SECONDS, GrpcFront, TokenCheck, channel_options
+from serving.server.grpc_front import PING_SECONDS, GrpcFront, TokenCheck, channel_options
+from serving.server.grpc_service import GrpcApi, Health, add_reflection
 from serving.server.http_protocol import BoundedHttp
-from serving.server.metrics import Metrics
 from serving.server.predictor import Predictor
-from serving.server.rest import RestApi
-from serving.server.settings import Settings
-from serving.server.versions import Versions
+from serving.server.rest_api import RestApi
+from serving.server.served_versions import ServedVersions
+from serving.server.server_settings import ServerSettings
+from serving.server.telemetry import ServerMetrics
 
 log = logging.getLogger("mastery.serving")
 
@@ -69,11 +68,11 @@ class Server:
         versions: what is served.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: ServerSettings) -> None:
         self._settings = settings
         self._executor = ThreadPoolExecutor(settings.threads, "tensorflow")
-        self._metrics = Metrics(settings.name)
-        self.versions = Versions(settings, self._executor, self._metrics)
+        self._metrics = ServerMetrics(settings.name)
+        self.versions = ServedVersions(settings, self._executor, self._metrics)
         self._predictor = Predictor(settings, self.versions, self._metrics)
         self._connections = _connections(settings)
         self._health = Health(settings.name, self.versions)
@@ -222,7 +221,7 @@ class Server:
         return config
 
 
-def _connections(settings: Settings) -> Connections:
+def _connections(settings: ServerSettings) -> Connections:
     """Returns the table of the connections to both ports."""
     limits = settings.limits
     seconds = {
@@ -243,7 +242,7 @@ def _connections(settings: Settings) -> Connections:
     )
 
 
-def _tls(settings: Settings) -> ssl.SSLContext | None:
+def _tls(settings: ServerSettings) -> ssl.SSLContext | None:
     """Returns the server's certificate and key; None where there is no TLS.
 
     Raises:
@@ -262,7 +261,7 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
     return context
 
 
-async def serve_until_stopped(settings: Settings) -> None:
+async def serve_until_stopped(settings: ServerSettings) -> None:
     """Serves until SIGTERM or Ctrl-C.
 
     Raises:

@@ -1,18 +1,18 @@
-"""The client: one model of one server, by whichever way its address says."""
+"""The client: one model of one server, reached by REST or gRPC as its address says."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from components.command.escape import hide_userinfo
+from components.contracts.names import BASIS, CLASSES, PREDICTED_CLASS, PREDICTION, PROBABILITIES
 from components.errors import MasteryError
-from serving.client.answers import Answer, read_answers
-from serving.client.retry import Retry
-from serving.client.target import Target
+from serving.client.calls import PredictError, Retry, Target
 
 BATCH = 64  # examples in a request: what a server that batches takes at most (configs/serving/overlays/cpu)
 
@@ -44,7 +44,7 @@ class Client:
             part = examples[start : start + self._batch]
             predict = partial(self._transport.predict, part)
             outputs = self._retry.call(predict)
-            answers += read_answers(outputs, len(part))
+            answers += parse_answers(outputs, len(part))
         return answers
 
     def close(self) -> None:
@@ -101,11 +101,11 @@ def connect(
         parts, port = urlsplit(""), None
     transport: Transport
     if parts.scheme in ("http", "https") and parts.netloc:
-        from serving.client.rest import RestTransport
+        from serving.client.rest_transport import RestTransport
 
         transport = RestTransport(server, target, token=token)
     elif parts.scheme in ("grpc", "grpcs") and port:
-        from serving.client.grpc_channel import GrpcTransport
+        from serving.client.grpc_transport import GrpcTransport
 
         transport = GrpcTransport(parts.netloc, target, secure=parts.scheme == "grpcs", token=token)
     else:
@@ -113,3 +113,54 @@ def connect(
             f"server {server}: expected an address such as http://localhost:8501 (REST) or grpc://localhost:8500."
         )
     return Client(transport, retry or Retry(), batch)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer for one example.
+
+    Attributes:
+        basis: `sequence`, or `prior` for a learner with too few events.
+        predicted_class: the most probable class; None from a regression.
+        probabilities: by class, lowest class first; empty from a regression.
+        prediction: the predicted number; None from a classification.
+    """
+
+    basis: str
+    predicted_class: str | None = None
+    probabilities: Mapping[str, float] | None = None
+    prediction: float | None = None
+
+
+def parse_answers(outputs: Mapping[str, Sequence[Any]], count: int) -> list[Answer]:
+    """Returns the answers in the order of the examples.
+
+    Args:
+        outputs: the columns of `serving_default`, text as str: `classes` and `probabilities` [B][C],
+            `predicted_class` and `basis` [B]; or `prediction` and `basis` [B].
+        count: B, how many were asked for.
+
+    Raises:
+        PredictError: an output is missing, or has another length.
+    """
+    names = (
+        (PREDICTION, BASIS)
+        if PREDICTION in outputs
+        else (CLASSES, PROBABILITIES, PREDICTED_CLASS, BASIS)
+    )
+    lengths = {name: len(outputs[name]) if name in outputs else None for name in names}
+    if set(lengths.values()) != {count}:
+        raise PredictError(
+            f"expected {count} answers in each of {', '.join(names)}, found {lengths}."
+        )
+    if PREDICTION in outputs:
+        return [
+            Answer(basis=basis, prediction=number)
+            for number, basis in zip(outputs[PREDICTION], outputs[BASIS], strict=True)
+        ]
+    return [
+        Answer(basis, predicted, dict(zip(classes, probabilities, strict=True)))
+        for classes, probabilities, predicted, basis in zip(
+            *(outputs[name] for name in names), strict=True
+        )
+    ]

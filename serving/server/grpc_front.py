@@ -13,10 +13,10 @@ from typing import Any
 
 import grpc
 
+from serving.server.bounds import RELOAD_HEADER, ByteBudget, Share, check_reload_token, check_token
 from serving.server.connections import MOST_DESCRIPTORS, Connections, Phase, client_of
-from serving.server.errors import RequestError, invalid
-from serving.server.limits import RELOAD_HEADER, ByteBudget, Share, check_reload_token, check_token
-from serving.server.settings import Limits
+from serving.server.request_error import RequestError, invalid
+from serving.server.server_settings import Limits
 
 GREETING = (
     256  # bytes: HTTP/2's preface and settings are shorter; who has sent more has asked something
@@ -79,7 +79,7 @@ class TokenCheck(grpc.aio.ServerInterceptor):  # type: ignore[misc]
 
 
 @asynccontextmanager
-async def message_of(context: Any, limits: Limits, budget: ByteBudget) -> AsyncIterator[bytes]:
+async def receive_message(context: Any, limits: Limits, budget: ByteBudget) -> AsyncIterator[bytes]:
     """Reads a call's message, and holds its share of the bytes under way for the length of the block.
 
     How large a message will be is known only when it is whole; one that is long in coming counts as a large one.

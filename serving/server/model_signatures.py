@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from components.contracts.names import NUM_STEPS
-from serving.server.errors import invalid
+from serving.server.request_error import invalid
 
 if (
     TYPE_CHECKING
