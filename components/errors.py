@@ -164,7 +164,7 @@ def as_sentence(text: str) -> str:
 # Pydantic's types of errors in our words; `{...}` stands for what Pydantic says about the limit.
 _COMPLETE = {
     "extra_forbidden": "this key is not known",
-    "json_invalid": "expected JSON, found a problem ({error})",
+    "json_invalid": "the text is not valid JSON ({error})",
     "missing": "this key is required and was not found",
 }
 _CHOICES = ("enum", "literal_error", "union_tag_invalid")

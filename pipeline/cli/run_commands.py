@@ -67,9 +67,10 @@ def run(
     from components.command.console import PlainConsole
     from components.config import load_config
     from components.errors import MasteryError
+    from pipeline.run.display import print_summary
+    from pipeline.run.ending import exit_code
     from pipeline.run.local import run_pipeline
-    from pipeline.run.notify import Outcome, notify, outcome_of
-    from pipeline.run.summary import exit_code, print_summary
+    from pipeline.run.notify import Notification, notification_of, notify
 
     loaded = load_config(config, [*set_, f"data.span={span}"] if span else set_)
     console = PlainConsole()
@@ -84,11 +85,11 @@ def run(
             console=console,
         )
     except MasteryError as error:
-        notify(loaded.notify, Outcome(name=loaded.name, state="failed", error=str(error)))
+        notify(loaded.notify, Notification(name=loaded.name, state="failed", error=str(error)))
         raise
 
     print_summary(record, console)
-    notify(loaded.notify, outcome_of(record))
+    notify(loaded.notify, notification_of(record))
     raise typer.Exit(exit_code(record))
 
 
@@ -100,8 +101,8 @@ def runs(root: RootOption = RUNS, json_: JsonOption = False) -> None:
     """
     import json
 
+    from pipeline.run.display import print_runs
     from pipeline.run.record import read_records
-    from pipeline.run.summary import print_runs
 
     records = read_records(root)
     if json_:
@@ -163,14 +164,15 @@ def evaluate(
     """
     import json
 
+    from components.contracts.evaluation import Evaluation
     from pipeline.evaluate import evaluate_log
-    from pipeline.run.summary import print_metrics
+    from pipeline.run.display import print_metrics
 
     metrics = evaluate_log(model, events, outcomes)
     if json_:
         print(json.dumps(metrics, indent=1))
     else:
-        print_metrics(metrics)
+        print_metrics(Evaluation.model_validate(metrics))
 
 
 def ci(
@@ -214,19 +216,20 @@ def ci(
     from components.config import load_config
     from components.errors import MasteryError
     from pipeline.ci.train import train_small
-    from pipeline.run.notify import Outcome, notify, outcome_of
-    from pipeline.run.summary import exit_code, print_summary
+    from pipeline.run.display import print_summary
+    from pipeline.run.ending import exit_code
+    from pipeline.run.notify import Notification, notification_of, notify
 
     console = PlainConsole()
     loaded = load_config(config, set_)
     try:
         record = train_small(loaded, root, out, baseline=baseline, push=push, console=console)
     except MasteryError as error:
-        notify(loaded.notify, Outcome(name=loaded.name, state="failed", error=str(error)))
+        notify(loaded.notify, Notification(name=loaded.name, state="failed", error=str(error)))
         raise
 
     print_summary(record, console)
-    notify(loaded.notify, outcome_of(record))
+    notify(loaded.notify, notification_of(record))
     metrics = ", metrics.json" if record.metrics else ""
     console.print(f"Written  {out}/summary.md, junit.xml{metrics}")
     raise typer.Exit(exit_code(record))
@@ -248,7 +251,7 @@ def notify(
     """
     from components.config import load_config
     from components.errors import ConfigError, MasteryError
-    from pipeline.run.notify import Outcome, deliver
+    from pipeline.run.notify import Notification, deliver
 
     loaded = load_config(config, set_)
     if not test:
@@ -257,7 +260,7 @@ def notify(
     if not ways:
         raise ConfigError(f"{config}: expected notify.webhook or notify.email, found neither.")
 
-    problems = deliver(loaded.notify, Outcome(name=loaded.name, state="test"))
+    problems = deliver(loaded.notify, Notification(name=loaded.name, state="test"))
     if problems:
         raise MasteryError("\n".join(problems))
     print(f"Sent a test message by {' and '.join(ways)}.")

@@ -10,13 +10,20 @@ from pathlib import Path
 import pytest
 
 from components.command.console import PlainConsole
-from pipeline.run.record import NodeRecord, RunRecord
-from pipeline.run.summary import exit_code, print_summary
+from components.contracts.run_record import NodeRecord, RunRecord
+from pipeline.run.display import print_summary
+from pipeline.run.ending import exit_code
 
 GATE = {
     "text": "", "metric": "recall", "class": "partial", "slice": {"gender": "F"}, "bound": "min", "threshold": 0.85,
     "value": 0.8214, "baseline": None, "passed": False, "reason": "",
 }  # fmt: skip
+EVALUATION = {
+    "task": "classification",
+    "blessed": False,
+    "gates": [GATE],
+    "overall": {"examples": 9, "metrics": {"f1_macro": 0.8}},
+}
 
 
 def printed(record: RunRecord) -> str:
@@ -41,7 +48,7 @@ def record(**changes: object) -> RunRecord:
 
 def test_a_failed_gate_is_named_with_threshold_and_value(tmp_path: Path) -> None:
     metrics = tmp_path / "metrics.json"
-    metrics.write_text(json.dumps({"gates": [GATE]}))
+    metrics.write_text(json.dumps(EVALUATION))
     text = printed(record(state="gates failed", metrics=str(metrics), report="/x/report.html"))
     for part in (
         "recall of partial where gender = F",

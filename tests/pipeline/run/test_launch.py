@@ -12,7 +12,7 @@ from components.config import Config, Metadata, load_config
 from components.errors import MasteryError
 from pipeline.layout import Layout
 from pipeline.run.mirror import Mirror
-from pipeline.store import connect, connection_config
+from pipeline.store.connection import connect, connection_config
 from tests.pipeline.conftest import Bucket
 
 pytestmark = pytest.mark.slow

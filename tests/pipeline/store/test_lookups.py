@@ -14,11 +14,11 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.config import Metadata
 from pipeline.layout import Layout
-from pipeline.lineage import check_lineage
-from pipeline.store import MetadataError, connect, connection_config
+from pipeline.store.connection import MetadataError, connect, connection_config
+from pipeline.store.lookups import check_lineage
 from tests.mariadb import MariaDB
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 SAMPLE = REPOSITORY / "configs" / "sample.yaml"
 
 
@@ -81,7 +81,7 @@ def test_a_lost_store_is_refused(layout: Layout) -> None:
         MetadataError, match="does not know ExampleGen/model/1 in it: the store was lost"
     ) as caught:
         check(layout)
-    assert f"move {layout.nodes} away to begin anew" in str(caught.value)
+    assert f"move {layout.nodes} away to start again" in str(caught.value)
     shutil.move(layout.nodes, layout.root / "kept")
     check(layout)
 

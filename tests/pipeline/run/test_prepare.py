@@ -1,4 +1,4 @@
-"""What a killed run leaves behind is cancelled and removed; what it finished stays."""
+"""What happens before the first node: names, lock, schema, and what a killed run has left."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from ml_metadata import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.config import Metadata
+from components.errors import MasteryError
+from components.files.atomic import NotAFileError
 from components.files.safe_paths import UnsafePathError
 from pipeline.layout import Layout
-from pipeline.run.recover import cancel_unfinished
-from pipeline.store import connect, connection_config
+from pipeline.run.prepare import cancel_unfinished, lock_root
+from pipeline.store.connection import connect, connection_config
 
 RUN = "20260101-000000-abcdef"
 
@@ -72,3 +74,24 @@ def test_a_node_of_a_shared_store_cannot_lead_out_of_its_folder(tmp_path: Path) 
     with pytest.raises(UnsafePathError, match="outside"):
         cancel_unfinished(store, layout, RUN)
     assert (tmp_path / "outside" / "output" / str(number) / "half").exists()
+
+
+def test_a_second_run_is_kept_out(tmp_path: Path) -> None:
+    with (
+        lock_root(tmp_path),
+        pytest.raises(MasteryError, match="another run is using it"),
+        lock_root(tmp_path),
+    ):
+        pass
+    with lock_root(tmp_path):
+        pass
+
+
+def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / ".lock").symlink_to(tmp_path / "made")
+    with (
+        pytest.raises(NotAFileError, match=r"\.lock: expected a file of ours, found a link"),
+        lock_root(tmp_path),
+    ):
+        pass
+    assert not (tmp_path / "made").exists()

@@ -13,7 +13,7 @@ from ml_metadata.proto import metadata_store_pb2
 
 from components.config import Metadata
 from pipeline.layout import Layout
-from pipeline.store import MetadataError, connect, connection_config, explained
+from pipeline.store.connection import MetadataError, connect, connection_config, explained
 from tests.mariadb import PASSWORD, MariaDB, find_server, serve
 from tests.ports import free_port
 
@@ -59,7 +59,7 @@ def test_a_wrong_password_is_told_without_any_password(
     with pytest.raises(MetadataError) as caught:
         connect(connection, patience=0)
     text = str(caught.value)
-    assert f"127.0.0.1:{mariadb.port} to let mastery into the database algebra" in text
+    assert f"127.0.0.1:{mariadb.port} refused mastery access to the database algebra" in text
     assert "MASTERY_METADATA_PASSWORD" in text
     assert "a-wrong-one" not in text
     assert PASSWORD not in text
@@ -73,7 +73,8 @@ def test_a_host_that_does_not_answer_is_named(
 ) -> None:
     absent = MariaDB(free_port(), Path())
     with pytest.raises(
-        MetadataError, match=f"{host}:{absent.port} for the database algebra.*({reason})"
+        MetadataError,
+        match=rf"no answer from {host}:{absent.port} within \d s \(.*({reason}).*\); .* algebra\.",
     ) as caught:
         connect(connection_to(absent, "algebra", monkeypatch, HOST=host), patience=0)
     assert PASSWORD not in str(caught.value)
@@ -117,7 +118,7 @@ sys.stdin.read()
 def test_a_locked_file_is_said_to_be_locked_and_by_whom(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    monkeypatch.setattr("pipeline.store.BUSY", 0.1)
+    monkeypatch.setattr("pipeline.store.connection.BUSY", 0.1)
     layout = Layout(tmp_path, "algebra")
     connection = connection_config(Metadata(), layout)
     store = connect(connection)
