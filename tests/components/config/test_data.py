@@ -56,10 +56,12 @@ def test_anything_else_is_refused(value: object) -> None:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["data.span=last:7"], r"span last:7: expected \{SPAN\} or"),
+        (["data.span=last:7"], r"data.span: expected \{SPAN\} or .* with span last:7, found none"),
+        (["data.span=newst"], r"data.span: .*, found 'newst'; did you mean newest\?$"),
         ([*DATED, "data.span=soon"], "data.span: expected newest, a date .*, found 'soon'"),
         ([*NUMBERED, "data.span=2026-11-20"], r"expected a number, as the patterns have \{SPAN\}"),
-        ([DATED[0], NUMBERED[1]], "or dates in all of them, found both"),
+        ([DATED[0], NUMBERED[1]], r"data\.outcomes: expected \{SPAN\} .*, found both"),
+        (["data.events=[a.csv, '{SPAN}{SPAN}/b.csv']"], r"data\.events\[1\]: expected one"),
         (["data.events=log/{YYYY}/{MM}/events.csv"], r"expected one \{SPAN\}, or one each of"),
     ],
 )

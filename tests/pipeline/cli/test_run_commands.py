@@ -1,4 +1,4 @@
-"""`mastery notify`, and what `mastery run` tells when it cannot even start."""
+"""`mastery run`, `report`, `ci` and `notify`, before anything is trained."""
 
 from __future__ import annotations
 
@@ -86,3 +86,24 @@ def test_only_new_data_does_not_go_with_nodes_to_execute_anew(
     for anew in (["--no-cache"], ["--from", "Trainer"]):
         assert mastery(monkeypatch, *options, *anew) == 2
         assert "--only-new-data cannot be combined with" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--baseline", "nowhere"], "--baseline nowhere: expected a pushed version"),
+        (["--set", "ci.learners=0"], "ci.learners: expected at least 1, found 0"),
+        (["--set", "data.events=nowhere.csv"], "nowhere.csv: expected a file or folder of events"),
+    ],
+)
+def test_a_small_training_that_cannot_start_leaves_no_results(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    options: list[str],
+    expected: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert mastery(monkeypatch, "ci", "--config", str(CONFIG), *options) == 2
+    assert expected in capsys.readouterr().err
+    assert not (tmp_path / "ci").exists()

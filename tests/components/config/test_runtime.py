@@ -47,7 +47,7 @@ def test_every_missing_value_is_named_with_its_key_and_its_variable() -> None:
 
 def test_a_variable_that_does_not_fit_is_named() -> None:
     with pytest.raises(
-        ConfigError, match=r"MASTERY_METADATA_PORT: input should be a valid integer.* found 'many'"
+        ConfigError, match=r"MASTERY_METADATA_PORT: expected a whole number, found 'many'"
     ):
         FILE.with_environment({**LOGIN, "MASTERY_METADATA_PORT": "many"})
 
