@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import ValidationError
 
-from components.contracts.contract import Contract, ContractError, explain_invalid
+from components.contracts.contract import Contract, ContractError, first_problem
 
 PORTABLE = "portable"  # the export that runs on any machine
 GPU = "gpu"  # the export that holds operations for GPUs only; also the name of its folder
@@ -80,7 +80,7 @@ class Vocabularies(Contract):
             }
             return cls.model_validate({"format": number, "words": words})
         except ValidationError as error:
-            reason = explain_invalid(error)
+            reason = first_problem(error)
         except (AttributeError, TypeError, ValueError):
-            reason = "expected lists of words by feature"
-        raise ContractError(f"expected {cls.FILE} of Mastery; {reason}.")
+            reason = "expected lists of words by feature."
+        raise ContractError(f"expected {cls.FILE} of Mastery; {reason}")

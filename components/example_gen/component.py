@@ -9,10 +9,9 @@ from tfx.types import channel_utils, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
 from components.config import Config
-from components.event_log.spec import LogSpec
-from components.example_gen.driver import LogDriver
+from components.event_log.tables import LogSpec
+from components.example_gen.driver import LogDriver, input_splits
 from components.example_gen.executor import Executor
-from components.example_gen.inputs import input_splits
 from components.node.cache_key import code_fingerprint
 
 

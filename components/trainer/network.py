@@ -11,7 +11,7 @@ import tensorflow_transform as tft
 from pydantic import Field
 
 from components.config import Categorical, Feature, Label, Model, Prior, Steps, Training
-from components.config.features import InputName
+from components.config.training import InputName
 from components.contracts.names import (
     NUM_STEPS,
     TRANSFORMED_LABEL,

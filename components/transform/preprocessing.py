@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import tensorflow as tf
 
 from components.config import Categorical, Feature, Label, Numeric, Prior, Steps
-from components.config.features import InputName
+from components.config.training import InputName
 from components.contracts.names import (
     NUM_STEPS,
     TRANSFORMED_LABEL,
