@@ -432,9 +432,9 @@ def test_a_column_with_two_roles(
         data={**paths, "columns": {"unit_id": "skill"}},
         steps={"max_steps": 3, "features": {"skill": {"type": "categorical"}}},
     )
-    part, total = read_log(config, splits=True, keys_only=False)
-    assert total.units == {"u"}
-    assert set(part.windows.events["skill"]) == {"u"}
+    log = read_log(config, splits=True, keys_only=False)
+    assert log.total.units == {"u"}
+    assert set(log.part.windows.events["skill"]) == {"u"}
 
 
 def test_a_number_of_the_context_that_is_none_is_named(
@@ -619,6 +619,6 @@ def test_a_category_is_the_same_whatever_its_type(
     path = tmp_path / ("outcomes.csv" if as_csv else "outcomes.parquet")
     schools.write_csv(path) if as_csv else schools.write_parquet(path)
     config = configure(data={"outcomes": str(path)}, context={"school": {"type": "categorical"}})
-    part, _ = read_log(config, splits=True, keys_only=False)
-    assert set(part.outcomes["school"]) == {"1", "2"}
-    assert set(part.windows.events["event_type"]) == {"1", "2"}
+    log = read_log(config, splits=True, keys_only=False)
+    assert set(log.part.outcomes["school"]) == {"1", "2"}
+    assert set(log.part.windows.events["event_type"]) == {"1", "2"}

@@ -21,8 +21,7 @@ Configure = Callable[..., Config]
 
 
 def sampled(config: Config) -> pl.DataFrame:
-    part, _ = read_log(config, splits=False, keys_only=False)
-    return part.outcomes
+    return read_log(config, splits=False, keys_only=False).part.outcomes
 
 
 @given(st.lists(st.text(), min_size=1, max_size=60), st.integers(1, 40), st.integers(1, 7))
@@ -70,12 +69,9 @@ def test_another_seed_is_another_sample(configure: Configure, write: Callable[..
 
 def test_what_is_counted_is_the_sample(configure: Configure, write: Callable[..., None]) -> None:
     write()
-    _, total = read_log(configure(data={"sample_learners": 10}), splits=False, keys_only=True)
-    assert (total.learners, total.count_rows("outcomes"), total.count_rows("events")) == (
-        10,
-        20,
-        40,
-    )
+    total = read_log(configure(data={"sample_learners": 10}), splits=False, keys_only=True).total
+    rows = (total.count_rows("outcomes"), total.count_rows("events"))
+    assert (total.learners, *rows) == (10, 20, 40)
 
 
 def test_a_bad_row_of_anybody_is_an_error(
