@@ -61,14 +61,14 @@ def test_parts_and_their_order_change_nothing(
 
 def test_the_twin_may_be_in_another_part() -> None:
     assert hints(["S1\u200b", "S2"], ["S1"]) == [
-        "ids in user that differ from another only by characters that nobody sees (each is an id of its own): 1, "
+        "ids in user that differ from another only by invisible characters (each counts as its own id): 1, "
         "such as 'S1\\u200b' beside 'S1'"
     ]
 
 
 def test_negative_numbers_are_written_in_several_ways_too() -> None:
     assert hints(["-1.0"], ["-1"]) == [
-        "ids in user that differ from another only in how a number is written (each is an id of its own): 1, "
+        "ids in user that differ from another only in how a number is written (each counts as its own id): 1, "
         "such as '-1.0' beside '-1'"
     ]
 

@@ -158,15 +158,15 @@ def test_a_pattern_reads_folders_that_it_matches(tmp_path: Path) -> None:
         ("n*", "found notes.txt"),
         (
             "x.csv",
-            "x.csv: expected a file or folder of events, found no such file; the folder has .hidden.csv, "
+            "x.csv: expected a file or folder of events, found none; the folder holds .hidden.csv, "
             ".ipynb_checkpoints, _SUCCESS",
         ),
         ("no/x.csv", "found nothing: the folder no does not exist"),
         (
             "sub/*.csv",
-            "sub/*.csv: expected a file or folder of events, found only hidden or starting with _: _e.csv",
+            "sub/*.csv: expected a file or folder of events, found only files hidden or starting with _: _e.csv",
         ),
-        ("sub/*.parquet", "found no such file; the folder has _e.csv, c.jsonl.gz"),
+        ("sub/*.parquet", "found none; the folder holds _e.csv, c.jsonl.gz"),
     ],
 )
 def test_says_what_is_there_instead(pattern: str, problem: str, folder: Path) -> None:
@@ -185,8 +185,8 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     assert [str(problem).replace(f"{tmp_path}/", "") for problem in listing.problems] == [
         "caf\\udce9.csv: expected a file name in UTF-8 (rename the file, or the folder it is in), "
         f"found b'{tmp_path}/caf\\xe9.csv'".replace(f"{tmp_path}/", ""),
-        "itself.csv: expected a file that can be read, found a link to nothing",
-        "lost.csv: expected a file that can be read, found a link to nothing",
+        "itself.csv: could not be read (broken link)",
+        "lost.csv: could not be read (broken link)",
     ]
     assert listing.passed_over == {Reason.SPECIAL: [str(tmp_path / "pipe.csv")]}
 
