@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from datetime import datetime
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from components.config import Config
 from components.contracts.contract import Contract
@@ -115,6 +115,12 @@ class NodeRecords(Contract):
     FILE: ClassVar[str] = "nodes.json"
 
     nodes: list[NodeRecord] = Field(default_factory=list)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _list_of_before(cls, content: Any) -> Any:
+        """Reads the bare list that the file held before formats were counted."""
+        return {"nodes": content} if isinstance(content, list) else content
 
 
 class RunResult(Contract, frozen=False):

@@ -44,7 +44,7 @@ def ci(
     from components.command.console import PlainConsole
     from components.config import load_config
     from components.errors import MasteryError
-    from pipeline.ci.train import train_small
+    from pipeline.ci.small_training import train_small
     from pipeline.run.notify import Outcome, notify, outcome_of
     from pipeline.run.summary import exit_code, print_summary
 

@@ -162,16 +162,14 @@ def evaluate(
     json_: JsonOption = False,
 ) -> None:
     """Score a pushed model on another log: the metrics that the gates judge."""
-    import json
-
-    from pipeline.evaluate import evaluate_log
+    from pipeline.evaluate_log import evaluate_log
     from pipeline.run.summary import print_metrics
 
-    metrics = evaluate_log(model, events, outcomes)
+    evaluation = evaluate_log(model, events, outcomes)
     if json_:
-        print(json.dumps(metrics, indent=1))
+        print(evaluation.model_dump_json(by_alias=True, exclude_unset=True, indent=1))
     else:
-        print_metrics(metrics)
+        print_metrics(evaluation.model_dump(by_alias=True))
 
 
 @app.command()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from components.evaluator.verdicts import gate_error
+from components.contracts.evaluation import Evaluation
+from components.evaluator.judgement import gate_error
 from pipeline.kubeflow.outputs import TaskOutputs
 from pipeline.kubeflow.summaries import summarise_node
 from pipeline.kubeflow.tasks import FAILED_GATES, TELLING_FILES, summary_name
@@ -31,7 +32,8 @@ def show_node(result: NodeResult, outputs: TaskOutputs, mirror: Mirror | None) -
         metrics = json.loads(told)
         outputs.show_evaluation(metrics)
         outputs.set_parameter(
-            FAILED_GATES, "" if metrics["blessed"] else str(gate_error(metrics["gates"]))
+            FAILED_GATES,
+            "" if metrics["blessed"] else str(gate_error(Evaluation.from_json(told).gates)),
         )
     elif result.node_id == "Pusher":
         push = json.loads(told)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from components.report.load import Sources, load_facts
+from components.report.facts import Sources, load_facts
 from components.report.render import render_report
 from tests.components.report.evaluations import classification, regression
 
