@@ -25,6 +25,6 @@ def evaluate_log(model: Path, events: list[str], outcomes: list[str]) -> Evaluat
 
     with quiet_imports():
         from components.evaluator.evaluate import evaluate_model
-        from components.example_gen.log_examples import examples_from_log
+        from components.example_gen.examples import examples_from_log
 
     return evaluate_model(model, examples_from_log(config), config)

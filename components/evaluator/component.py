@@ -71,14 +71,7 @@ def make_evaluator(
         blessing=Channel(type=standard_artifacts.ModelBlessing),
         config=EvaluatorSettings.of(config).to_property(),
         baseline_digest=digest_baseline(config.evaluation.baseline),
-        code_fingerprint=code_fingerprint(
-            "evaluator",
-            "config",
-            "files/atomic",
-            "contracts/names",
-            "model_version/exports",
-            "model_version",
-        ),
+        code_fingerprint=code_fingerprint(Executor.__module__),
     )
     node: Evaluator = Evaluator(spec=spec).with_id(Node.EVALUATOR)
     return node

@@ -32,7 +32,7 @@ from components.contracts.names import (
     UNIT,
 )
 from components.errors import MasteryError
-from components.event_log.columns import digits
+from components.event_log.column_kinds import digits
 from components.files.atomic import new_file
 from components.model_version.safe_graph import require_safe
 from components.node.progress import report_progress

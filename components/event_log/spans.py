@@ -17,8 +17,8 @@ from components.config.data import (
     span_kind,
 )
 from components.errors import LogError
-from components.event_log.files import expand_pattern
 from components.event_log.problems import Problem, raise_if_any
+from components.event_log.sources import expand_pattern
 
 SHOWN_SPANS = 8
 _TOKENS = re.compile(rf"({PLACEHOLDER.pattern}|\*\*/|\*|\?|\[!?\]?[^]]*\])")

@@ -14,12 +14,10 @@ from components.config import Config
 from components.contracts.evaluation import ReportMetrics
 from components.contracts.provenance import describe_data
 from components.contracts.push_result import PushResult
+from components.contracts.run_record import REPORT_FILE, RUN_FOLDER
 from components.files.atomic import write_text
 from components.report.facts import RunFacts, Sources, load_facts
 from components.report.render import render_report
-
-REPORT_FILE = "report.html"
-RUN_FOLDER = "MASTERY_RUN_DIR"  # environment variable: where a runner keeps the states of nodes
 
 Artifacts = dict[str, list[Artifact]]
 

@@ -20,11 +20,11 @@ from components.contracts.evaluation import (
     Result,
     describe_slice,
 )
+from components.contracts.run_record import NodeRecord, RunRecord
 from components.files.atomic import new_file
 from components.report import formats
 from components.report.quality import MetricRow, keep_largest, metric_row
 from components.report.sentences import gate_sentence, gate_words
-from pipeline.run.record import NodeRecord, RunRecord
 
 MOST_SLICES = 40  # a comment may hold 65,536 characters; the rest is in metrics.json
 

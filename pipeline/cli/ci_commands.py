@@ -45,18 +45,19 @@ def ci(
     from components.config import load_config
     from components.errors import MasteryError
     from pipeline.ci.small_training import train_small
-    from pipeline.run.notify import Outcome, notify, outcome_of
-    from pipeline.run.summary import exit_code, print_summary
+    from pipeline.run.display import print_summary
+    from pipeline.run.ending import exit_code
+    from pipeline.run.notify import Notification, notification_of, notify
 
     console = PlainConsole()
     loaded = load_config(config, set_)
     try:
         record = train_small(loaded, root, out, baseline=baseline, push=push, console=console)
     except MasteryError as error:
-        notify(loaded.notify, Outcome(name=loaded.name, state="failed", error=str(error)))
+        notify(loaded.notify, Notification(name=loaded.name, state="failed", error=str(error)))
         raise
     print_summary(record, console)
-    notify(loaded.notify, outcome_of(record))
+    notify(loaded.notify, notification_of(record))
     console.print(
         f"Written  {out}/summary.md, junit.xml" + (", metrics.json" if record.metrics else ""),
         markup=False,

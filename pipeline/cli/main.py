@@ -92,9 +92,10 @@ def run(
     from components.command.console import PlainConsole
     from components.config import load_config
     from components.errors import MasteryError
+    from pipeline.run.display import print_summary
+    from pipeline.run.ending import exit_code
     from pipeline.run.local import run_pipeline
-    from pipeline.run.notify import Outcome, notify, outcome_of
-    from pipeline.run.summary import exit_code, print_summary
+    from pipeline.run.notify import Notification, notification_of, notify
 
     loaded = load_config(config, [*set_, f"data.span={span}"] if span else set_)
     console = PlainConsole()
@@ -104,10 +105,10 @@ def run(
             console=console,
         )  # fmt: skip
     except MasteryError as error:
-        notify(loaded.notify, Outcome(name=loaded.name, state="failed", error=str(error)))
+        notify(loaded.notify, Notification(name=loaded.name, state="failed", error=str(error)))
         raise
     print_summary(record, console)
-    notify(loaded.notify, outcome_of(record))
+    notify(loaded.notify, notification_of(record))
     raise typer.Exit(exit_code(record))
 
 
@@ -116,8 +117,8 @@ def runs(root: RootOption = Path("runs"), json_: JsonOption = False) -> None:
     """List the runs below a root: state, seconds, and where metrics, report and pushed version are."""
     import json
 
+    from pipeline.run.display import print_runs
     from pipeline.run.record import read_records
-    from pipeline.run.summary import print_runs
 
     records = read_records(root)
     if json_:
@@ -163,13 +164,13 @@ def evaluate(
 ) -> None:
     """Score a pushed model on another log: the metrics that the gates judge."""
     from pipeline.evaluate_log import evaluate_log
-    from pipeline.run.summary import print_metrics
+    from pipeline.run.display import print_metrics
 
     evaluation = evaluate_log(model, events, outcomes)
     if json_:
         print(evaluation.model_dump_json(by_alias=True, exclude_unset=True, indent=1))
     else:
-        print_metrics(evaluation.model_dump(by_alias=True))
+        print_metrics(evaluation)
 
 
 @app.command()

@@ -19,7 +19,7 @@ def notify(
     """Try the notifications that runs send when they end; exit code 2 where one cannot be delivered."""
     from components.config import load_config
     from components.errors import ConfigError, MasteryError
-    from pipeline.run.notify import Outcome, deliver
+    from pipeline.run.notify import Notification, deliver
 
     loaded = load_config(config, set_)
     if not test:
@@ -27,7 +27,7 @@ def notify(
     ways = [way for way in ("webhook", "email") if getattr(loaded.notify, way)]
     if not ways:
         raise ConfigError(f"{config}: expected notify.webhook or notify.email, found neither.")
-    problems = deliver(loaded.notify, Outcome(name=loaded.name, state="test"))
+    problems = deliver(loaded.notify, Notification(name=loaded.name, state="test"))
     if problems:
         raise MasteryError("\n".join(problems))
     print(f"Sent a test message by {' and '.join(ways)}.")

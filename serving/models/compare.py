@@ -37,7 +37,7 @@ from components.evaluator.scoring import (
     probability_rows,
     score,
 )
-from components.example_gen.log_examples import examples_from_log
+from components.example_gen.examples import examples_from_log
 from components.model_version.pushed_version import config_for_log
 from serving.models.bootstrap import (
     CONFIDENCE,

@@ -225,7 +225,7 @@ def test_a_run_that_left_nothing_but_metrics(make_run: MakeRun) -> None:
     _, tree = _page(sources)
     assert _sections(tree) == [name for name in SECTIONS if name != "nodes"]
     assert "There is no history of the training" in _text(tree)
-    assert "The splits were not held against the schema" in _text(tree)
+    assert "The splits were not compared with the schema" in _text(tree)
 
 
 def test_what_it_was_fitted_on_is_said_with_what_was_left_unused(make_run: MakeRun) -> None:

@@ -194,7 +194,8 @@ def test_a_record_that_cannot_be_read_is_named(
     file.write_text("{")
     code, text = failing(monkeypatch, capsys, "runs", "--root", str(tmp_path))
     assert code == 2
-    assert f"{file}: expected the record of a run, found something else" in text
+    assert f"{file}: expected run.json of Mastery; Invalid JSON" in text
+    assert "remove its folder" in text
 
 
 @pytest.mark.parametrize(

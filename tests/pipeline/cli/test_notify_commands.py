@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli import main as command_line
-from pipeline.run import deliver as delivery
+from pipeline.run import notify as delivery
 from tests.pipeline.receivers import webhook
 
 CONFIG = Path(__file__).parents[3] / "configs" / "sample.yaml"
@@ -85,4 +85,4 @@ def test_only_new_data_does_not_go_with_nodes_to_execute_anew(
     options = ["run", "--config", str(CONFIG), "--root", str(tmp_path), "--only-new-data"]
     for anew in (["--no-cache"], ["--from", "Trainer"]):
         assert mastery(monkeypatch, *options, *anew) == 2
-        assert "--only-new-data does not go with" in capsys.readouterr().err
+        assert "--only-new-data cannot be combined with" in capsys.readouterr().err
