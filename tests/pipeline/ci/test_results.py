@@ -1,15 +1,75 @@
-"""The Markdown of a small training."""
+"""The results of a small training, read back from JUnit XML and Markdown."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.ci.results import Results
-from pipeline.ci.summary import render_summary
+from junitparser import JUnitXml, TestCase
+
+from pipeline.ci.results import Results, render_summary, write_junit
 
 Finish = Callable[..., Results]
 ROOT = Path("ci/runs")
+
+
+def cases(results: Results, path: Path) -> dict[str, TestCase]:
+    write_junit(results, path)
+    return {case.name: case for suite in JUnitXml.fromfile(str(path)) for case in suite}
+
+
+def test_a_case_a_gate_and_one_a_node(finish: Finish, tmp_path: Path) -> None:
+    found = cases(finish(0.55, 0.7), tmp_path / "ci" / "junit.xml")
+    assert list(found) == [
+        "Macro F1 is at least 0.6",
+        "Macro F1 is not below the blessed model's",
+        "ExampleGen",
+        "Trainer",
+    ]
+    least, worse, cached, trained = found.values()
+    assert (
+        least.result[0].message
+        == least.result[0].text
+        == "f1_macro >= 0.6: 0.550 FAILED (0.050 below)"
+    )
+    assert worse.result[0].message == "change of f1_macro >= +0: -0.150 FAILED (0.150 below)"
+    assert cached.is_passed
+    assert cached.system_out == "from the cache"
+    assert trained.is_passed
+
+
+def test_names_do_not_follow_what_was_found(finish: Finish, tmp_path: Path) -> None:
+    assert [*cases(finish(0.55, 0.7), tmp_path / "1.xml")] == [
+        *cases(finish(0.9, 0.7), tmp_path / "2.xml")
+    ]
+
+
+def test_a_node_that_failed_is_an_error_with_its_text(finish: Finish, tmp_path: Path) -> None:
+    nodes = [
+        {"id": "ExampleGen", "state": "failed", "seconds": 1},
+        {"id": "Trainer", "state": "waiting"},
+    ]
+    first, second = cases(
+        finish(None, nodes=nodes, error="no such column\nLog: x"), tmp_path / "1.xml"
+    ).values()
+    assert (first.result[0].message, first.result[0].text) == (
+        "no such column",
+        "no such column\nLog: x",
+    )
+    assert second.is_skipped
+
+
+def test_a_run_that_never_got_to_a_node_is_an_error_too(finish: Finish, tmp_path: Path) -> None:
+    write_junit(finish(None, nodes=[], error="out of memory?"), tmp_path / "1.xml")
+    assert JUnitXml.fromfile(str(tmp_path / "1.xml")).errors == 1
+
+
+def test_control_characters_of_others_leave_it_well_formed(finish: Finish, tmp_path: Path) -> None:
+    nodes = [{"id": "ExampleGen", "state": "failed", "seconds": 1}]
+    error = "learner \x00\x1b[31m\ufffe \udcff </failure> & ]]>\nLog: x"
+    [case] = cases(finish(None, nodes=nodes, error=error), tmp_path / "1.xml").values()
+    shown = "learner \\u0000\\u001b[31m\\ufffe \\udcff </failure> & ]]>"
+    assert (case.result[0].message, case.result[0].text) == (shown, f"{shown}\nLog: x")
 
 
 def rows(text: str) -> list[list[str]]:
@@ -30,7 +90,7 @@ def test_metrics_before_and_after_with_the_change(finish: Finish) -> None:
     assert ["Macro F1", "0.700", "0.750", "+0.050", "better"] in rows(text)
     assert ["Log loss", "0.300", "0.250", "−0.050", "better"] in rows(text)
     assert ["Recall of yes", "0.500", "0.500", "±0", "same"] in rows(text)
-    assert ["team = a&#124;b", "9", "0.000", "1.000", "+1.000", "better"] in rows(text)
+    assert ["team=a&#124;b", "9", "0.000", "1.000", "+1.000", "better"] in rows(text)
     assert ["ExampleGen", "cached", "0.1 s"] in rows(text)
     assert "2 nodes, 1 from the cache" in text
     assert "Pushed: /ci/runs/algebra/serving/3." in text
@@ -60,7 +120,10 @@ def test_a_model_that_got_worse_is_stopped(finish: Finish) -> None:
 
 def test_without_a_baseline_it_says_so(finish: Finish) -> None:
     text = render_summary(finish(0.75), ROOT)
-    assert "**Macro F1 0.750** on 40 test examples. No change can be told: there is none." in text
+    assert (
+        "**Macro F1 0.750** on 40 test examples. There is nothing to compare with: there is none."
+        in text
+    )
     assert ["Macro F1", "–", "0.750", "–", ""] in rows(text)
 
 
@@ -85,8 +148,8 @@ def test_a_comment_has_room_for_the_largest_slices(finish: Finish) -> None:
     evaluation = results.evaluation.model_copy(update={"slices": many})
     text = render_summary(Results(results.record, results.config, evaluation), ROOT)
     assert "Macro F1 in 40 slices, the 460 smallest left out" in text
-    assert [row[0] for row in rows(text) if row[0].startswith("team = ")] == [
-        f"team = t{n}" for n in range(460, 500)
+    assert [row[0] for row in rows(text) if row[0].startswith("team=")] == [
+        f"team=t{n}" for n in range(460, 500)
     ]
 
 
@@ -98,7 +161,7 @@ def test_names_of_others_are_text_in_the_comment(finish: Finish) -> None:
     named = first.model_copy(update={"slice": {"team": hostile}})
     evaluation = results.evaluation.model_copy(update={"slices": [named]})
     text = render_summary(Results(results.record, results.config, evaluation), ROOT)
-    [row] = [line for line in text.splitlines() if line.startswith("| team = ")]
+    [row] = [line for line in text.splitlines() if line.startswith("| team=")]
     assert row.count("|") == text.splitlines()[text.splitlines().index(row) - 1].count("|")
     assert (
         "x &#124; forged &#124; row &#124; @\u200beverybody #\u200b1 &#60;img src=x&#62; &#91;a&#93;(b)"

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.config.gates import Gate
-from components.evaluator.gates import is_blessed, judge
-from components.evaluator.verdicts import Verdict, gate_error
+from components.contracts.evaluation import GateVerdict, ModelResults
+from components.evaluator.judgement import gate_error, is_blessed, judge
 
 Json = dict[str, Any]
 
@@ -26,12 +26,16 @@ def _result(examples: int = 100, f1: float | None = 0.861, recall: float | None 
     }
 
 
-def _metrics(overall: Json, by_gender: dict[str, Json] | None = None) -> Json:
+def _metrics(
+    overall: Json, by_gender: dict[str, Json] | None = None, *others: Json
+) -> ModelResults:
     slices = [{"slice": {"gender": value}, **result} for value, result in (by_gender or {}).items()]
-    return {"overall": overall, "slices": slices}
+    return ModelResults.model_validate({"overall": overall, "slices": [*slices, *others]})
 
 
-def _judge(metrics: Json, baseline: Json | None = None, /, **gate: Any) -> Verdict:
+def _judge(
+    metrics: ModelResults, baseline: ModelResults | None = None, /, **gate: Any
+) -> GateVerdict:
     [verdict] = judge([Gate.model_validate(gate)], metrics, baseline)
     return verdict
 
@@ -183,8 +187,7 @@ def test_a_gap_names_both_ends() -> None:
 
 def test_a_slice_by_several_columns_is_one_place() -> None:
     where = {"gender": "f", "region": "south"}
-    metrics = _metrics(_result(), BY_GENDER)
-    metrics["slices"].append({"slice": where, **_result(recall=0.5)})
+    metrics = _metrics(_result(), BY_GENDER, {"slice": where, **_result(recall=0.5)})
     verdict = _judge(metrics, **LOW, slice={"region": "south", "gender": "f"}, min=0.6)
     assert verdict.value == 0.5
     assert verdict.text.startswith("recall of low in region=south, gender=f >= 0.6: 0.500 FAILED")
@@ -202,7 +205,7 @@ def test_the_error_lists_failed_gates_with_threshold_and_value() -> None:
         {"metric": "auc", "min": 0.7},
     ]
     verdicts = judge([Gate.model_validate(gate) for gate in gates], _metrics(_result()), None)
-    assert str(gate_error(verdict.as_json() for verdict in verdicts)).splitlines() == [
+    assert str(gate_error(verdicts)).splitlines() == [
         "The model failed 2 gates; nothing was pushed:",
         "  - f1_macro >= 0.88: 0.861 FAILED (0.019 below)",
         "  - auc >= 0.7: no value, FAILED: auc is undefined, on 100 examples",

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from components.config import Config
+from components.contracts.evaluation import Evaluation
+from components.contracts.model_card import ModelCard
 from components.errors import MasteryError
-from components.report.facts import RunFacts
-from components.report.inputs import EvaluationFacts
-from components.report.load import Sources, load_facts
+from components.report.facts import RunFacts, Sources, load_facts
 from tests.components.report.evaluations import classification, regression
 
 MakeRun = Callable[..., Sources]
@@ -46,9 +46,7 @@ def test_statistics_are_those_of_the_train_split(facts: RunFacts) -> None:
 
 def test_anomalies_are_said_by_split(facts: RunFacts) -> None:
     assert facts.data.anomalies is not None
-    assert [(found.split, found.feature) for found in facts.data.anomalies] == [
-        ("test", "surprise")
-    ]
+    assert [(found.split, found.column) for found in facts.data.anomalies] == [("test", "surprise")]
 
 
 def test_the_fingerprint_is_the_configuration_s_own(make_run: MakeRun) -> None:
@@ -62,15 +60,14 @@ def test_the_fingerprint_is_the_configuration_s_own(make_run: MakeRun) -> None:
             "gates": [{"metric": "f1_macro", "min": 0.5}],
         }
     )
-    content = config.recipe
-    lineage = load_facts(make_run(classification(), bare=True, config=content)).lineage
-    assert lineage.config_fingerprint == config.fingerprint
+    read = Config.model_validate_json(json.dumps(config.recipe))
+    lineage = load_facts(make_run(classification(), bare=True, config=read)).lineage
+    assert lineage.config.fingerprint == config.fingerprint
 
 
 def test_the_model_s_code_is_read_from_its_card(make_run: MakeRun, tmp_path: Path) -> None:
-    card = tmp_path / "Format-Serving/assets.extra/mastery.json"
-    card.parent.mkdir(parents=True)
-    card.write_text('{"code": "abc123"}')
+    card = ModelCard(name="campus", task="classification", config={}, code="abc123")
+    card.write(tmp_path / "Format-Serving")
     sources = make_run(classification(), bare=True, served_model=tmp_path / "Format-Serving")
     assert load_facts(sources).lineage.code == {"model": "abc123", "report": "0f1e2d3c4b5a6978"}
 
@@ -99,13 +96,15 @@ def test_residuals_are_predicted_minus_actual(make_run: MakeRun) -> None:
 def test_no_metrics_no_report(make_run: MakeRun) -> None:
     sources = make_run(classification(), bare=True)
     (sources.evaluation / "metrics.json").unlink()
-    with pytest.raises(MasteryError, match=r"metrics\.json: expected the evaluator's metrics"):
+    with pytest.raises(
+        MasteryError, match=r"metrics\.json: the Evaluator's metrics are missing; run the node"
+    ):
         load_facts(sources)
 
 
 def test_the_evaluation_is_taken_over_whole() -> None:
     content = classification()
-    facts = EvaluationFacts.model_validate_json(json.dumps(content))
+    facts = Evaluation.from_json(json.dumps(content))
     assert facts.overall.metrics == content["overall"]["metrics"]
     assert [item.slice for item in facts.slices] == [item["slice"] for item in content["slices"]]
     assert [gate.class_ for gate in facts.gates] == [gate["class"] for gate in content["gates"]]

@@ -4,14 +4,14 @@ from typing import Any
 
 import pytest
 
-from components.report.facts import PushFacts
-from components.report.inputs import EvaluationFacts, GateFacts, SliceFacts
-from components.report.verdict import read_gate, say_verdict
+from components.contracts.evaluation import Evaluation, GateVerdict, SliceResult
+from components.contracts.push_result import PushResult
+from components.report.sentences import gate_words, headline
 from tests.components.report.evaluations import classification
 
 
-def _gate(bound: str, threshold: float, **values: Any) -> GateFacts:
-    return GateFacts.model_validate(
+def _gate(bound: str, threshold: float, **values: Any) -> GateVerdict:
+    return GateVerdict.model_validate(
         {"metric": "recall", "bound": bound, "threshold": threshold, "passed": True} | values
     )
 
@@ -27,7 +27,7 @@ def _gate(bound: str, threshold: float, **values: Any) -> GateFacts:
         ),
         (
             _gate("min", 0.8, slice={"a": "x", "b": ""}),
-            "Recall is at least 0.8 where a = x, b = (none)",
+            "Recall is at least 0.8 where a=x, b=(missing)",
         ),
         (
             _gate("max_gap", 0.05, slice="age"),
@@ -41,8 +41,8 @@ def _gate(bound: str, threshold: float, **values: Any) -> GateFacts:
         (_gate("max_change", 0, metric="log_loss"), "Log loss is not above the blessed model's"),
     ],
 )
-def test_a_gate_is_said_in_plain_words(gate: GateFacts, asks: str) -> None:
-    assert read_gate(gate).asks == asks
+def test_a_gate_is_said_in_plain_words(gate: GateVerdict, asks: str) -> None:
+    assert gate_words(gate).asks == asks
 
 
 @pytest.mark.parametrize(
@@ -64,14 +64,14 @@ def test_a_gate_is_said_in_plain_words(gate: GateFacts, asks: str) -> None:
         (_gate("min", 0.5, passed=False), ("≥ 0.5", "–", "–")),
     ],
 )
-def test_distance_is_the_room_left(gate: GateFacts, shown: tuple[str, str, str]) -> None:
-    words = read_gate(gate)
+def test_distance_is_the_room_left(gate: GateVerdict, shown: tuple[str, str, str]) -> None:
+    words = gate_words(gate)
     assert (words.threshold, words.value, words.distance) == shown
 
 
 def test_a_gate_on_every_slice_names_the_one_that_decided() -> None:
     slices = [
-        SliceFacts(slice={"gender": value}, examples=50, metrics={"f1_macro": score})
+        SliceResult(slice={"gender": value}, examples=50, metrics={"f1_macro": score})
         for value, score in (("f", 0.7), ("m", 0.9))
     ]
     gate = _gate(
@@ -83,21 +83,21 @@ def test_a_gate_on_every_slice_names_the_one_that_decided() -> None:
         passed=False,
         reason="1 of 2 slices fail",
     )
-    assert read_gate(gate, slices).reason == "decided by gender = f; 1 of 2 slices fail"
+    assert gate_words(gate, slices).reason == "decided by gender=f; 1 of 2 slices fail"
 
 
 @pytest.mark.parametrize(
-    ("floor", "push", "headline"),
+    ("floor", "push", "text"),
     [
-        (0.8, PushFacts(pushed=True, version="12"), "Pushed as version 12"),
-        (0.8, PushFacts(pushed=False), "Not pushed"),
-        (0.95, PushFacts(pushed=False), "Not pushed: 1 of 4 gates failed"),
+        (0.8, PushResult(pushed=True, version=12), "Pushed as version 12"),
+        (0.8, PushResult(pushed=False), "Not pushed"),
+        (0.95, PushResult(pushed=False), "Not pushed: 1 of 4 gates failed"),
     ],
 )
-def test_headline(floor: float, push: PushFacts, headline: str) -> None:
-    verdict = say_verdict(EvaluationFacts.model_validate(classification(floor=floor)), push)
-    assert verdict.headline == headline
-    assert verdict.good is push.pushed
+def test_headline(floor: float, push: PushResult, text: str) -> None:
+    found = headline(Evaluation.model_validate(classification(floor=floor)), push)
+    assert found.text == text
+    assert found.good is push.pushed
 
 
 def test_the_verdict_compares_with_the_blessed_model_in_the_metric_s_own_direction() -> None:
@@ -105,9 +105,7 @@ def test_the_verdict_compares_with_the_blessed_model_in_the_metric_s_own_directi
         result = {"examples": 10, "metrics": {metric: value}}
         baseline = {"overall": {"examples": 10, "metrics": {metric: before}}}
         content = {"task": task, "blessed": True, "overall": result, "baseline": baseline}
-        return say_verdict(
-            EvaluationFacts.model_validate(content), PushFacts(pushed=True)
-        ).explanation[1]
+        return headline(Evaluation.model_validate(content), PushResult(pushed=True)).explanation[1]
 
     assert "0.910: 0.010 better than" in say("classification", "f1_macro", 0.91, 0.90)
     assert "0.910: 0.010 worse than" in say("regression", "rmse", 0.91, 0.90)

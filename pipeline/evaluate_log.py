@@ -1,15 +1,15 @@
-"""What `mastery evaluate` does: scores a pushed model on another log."""
+"""Scores a pushed model on another log, for `mastery evaluate`."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from components.command.program import quiet_imports
+from components.contracts.evaluation import Evaluation
 from components.model_version.pushed_version import config_for_log
 
 
-def evaluate_log(model: Path, events: list[str], outcomes: list[str]) -> dict[str, Any]:
+def evaluate_log(model: Path, events: list[str], outcomes: list[str]) -> Evaluation:
     """Returns the metrics of a model on all outcomes of a log, computed as the gates' are.
 
     Args:

@@ -5,8 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from components.report.drift import measure_drift
-from components.report.facts import FeatureFacts
+from components.report.split_statistics import FeatureFacts, measure_drift
 
 NUMBER = FeatureFacts("dwell", "number", missing=0.5, mean=10.0, deviation=4.0)
 CATEGORY = FeatureFacts("page", "category", missing=0.0, shares={"video": 0.6, "quiz": 0.4})

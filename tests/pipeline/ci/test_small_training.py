@@ -10,7 +10,7 @@ import pytest
 
 from components.config import Config
 from components.errors import MasteryError
-from pipeline.ci.small import no_worse_gate, small_config
+from pipeline.ci.small_training import no_worse_gate, small_config
 
 Configure = Callable[..., Config]
 

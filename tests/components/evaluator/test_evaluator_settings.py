@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from components.config import Config
-from components.evaluator.comparison import why_not_comparable
-from components.evaluator.settings import Settings
-from components.model_version.exports import CARD
+from components.contracts.model_card import ModelCard
+from components.evaluator.evaluator_settings import EvaluatorSettings, why_not_comparable
 
 VALUES: dict[str, Any] = {
     "name": "small",
@@ -26,10 +24,10 @@ VALUES: dict[str, Any] = {
 
 def _write_card(folder: Path, **sections: Any) -> Path:
     config = Config.model_validate(VALUES | sections)
-    (folder / CARD).parent.mkdir(parents=True)
-    (folder / CARD).write_text(
-        json.dumps({"config": config.model_dump(mode="json", by_alias=True)})
+    card = ModelCard(
+        name="small", task="classification", config=config.model_dump(mode="json", by_alias=True)
     )
+    card.write(folder)
     return folder
 
 
@@ -62,10 +60,10 @@ def test_a_model_of_another_label_or_of_columns_that_are_gone_is_no_baseline(
     tmp_path: Path, sections: dict[str, Any], problem: str | None
 ) -> None:
     found = why_not_comparable(
-        _write_card(tmp_path, **sections), Settings.of(Config.model_validate(VALUES))
+        _write_card(tmp_path, **sections), EvaluatorSettings.of(Config.model_validate(VALUES))
     )
     assert (found is None) if problem is None else (found is not None and problem in found)
 
 
 def test_a_model_without_a_card_is_taken_on_trust(tmp_path: Path) -> None:
-    assert why_not_comparable(tmp_path, Settings.of(Config.model_validate(VALUES))) is None
+    assert why_not_comparable(tmp_path, EvaluatorSettings.of(Config.model_validate(VALUES))) is None
