@@ -26,8 +26,8 @@ import yaml
 
 from components.config import Config, load_config
 from components.config.section import sections_in
+from components.contracts.run_record import RunPlan
 from components.errors import ConfigError
-from pipeline.run.worker import Plan
 
 SAMPLE = Path(__file__).parents[1] / "configs" / "sample.yaml"
 SLOW = 5.0  # seconds that reading a configuration may take
@@ -73,11 +73,11 @@ class Fuzzer:
         except ConfigError as error:
             self.seen["refused" if str(error) else "refused without a word"] += 1
         else:
-            sent = Plan(run="r", root=Path("/r"), config=config).model_dump_json(by_alias=True)
+            sent = RunPlan(run="r", root=Path("/r"), config=config).model_dump_json(by_alias=True)
             kept = {
                 name: getattr(config, name) for name in Config.model_fields if name != "metadata"
             }
-            arrived = Plan.model_validate_json(sent).config
+            arrived = RunPlan.model_validate_json(sent).config
             assert kept == {name: getattr(arrived, name) for name in kept}, "changed on the way"
             self.seen["taken"] += 1
         assert time.monotonic() - started < SLOW, "too slow"

@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from components.errors import MasteryError
+from components.errors import MasteryError, as_sentence, explain_invalid
 from components.files.atomic import write_text
 
 
@@ -99,11 +99,11 @@ class Contract(BaseModel):
         try:
             return cls.model_validate_json(content)
         except ValidationError as error:
-            raise ContractError(f"expected {cls.FILE} of Mastery; {_explain(error)}.") from None
+            raise ContractError(f"expected {cls.FILE} of Mastery; {_explain(error)}") from None
 
 
 def _explain(error: ValidationError) -> str:
-    first = error.errors(include_url=False, include_context=False)[0]
+    first = error.errors(include_url=False)[0]
     place = ".".join(str(part) for part in first["loc"])
-    message = first["msg"].removeprefix("Value error, ")
-    return f"{place}: {message}" if place else message
+    text = as_sentence(explain_invalid(first))
+    return f"{place}: {text}" if place else text

@@ -56,6 +56,7 @@ class RocCurve(Part):
 
     fpr: list[float]
     tpr: list[float]
+    threshold: list[float] = []
 
 
 class PrecisionRecallCurve(Part):

@@ -8,10 +8,10 @@ from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 from junitparser.junitparser import FinalResult
 
 from components.command.escape import for_xml
+from components.contracts.run_record import NodeRecord, RunRecord
 from components.files.atomic import new_file
 from components.report.verdict import say_gate
 from pipeline.ci.results import Results
-from pipeline.run.record import NodeRecord, RunRecord
 
 
 def write_junit(results: Results, path: Path) -> None:

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from components.config import Config
+from components.contracts.run_record import RunRecord
 from components.report.inputs import ClassFacts, EvaluationFacts, GateFacts, ResultFacts
 from components.report.quality import MetricRow
 from components.report.wording import metric_words, say_slice
-from pipeline.run.record import RunRecord
 
 
 @dataclass(frozen=True)

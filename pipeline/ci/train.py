@@ -7,13 +7,13 @@ from pathlib import Path
 
 from components.command.console import PlainConsole
 from components.config import Config
+from components.contracts.run_record import RunRecord
 from components.files.atomic import new_file, write_text
 from pipeline.ci.junit import write_junit
 from pipeline.ci.results import read_results
 from pipeline.ci.small import small_config
 from pipeline.ci.summary import render_summary
 from pipeline.run.local import run_pipeline
-from pipeline.run.record import RunRecord
 
 JUNIT = "junit.xml"
 SUMMARY = "summary.md"

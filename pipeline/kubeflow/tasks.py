@@ -9,11 +9,6 @@ from dataclasses import dataclass
 from components.command.suggest import did_you_mean
 from components.config import Config, Kubeflow
 from components.config.kubeflow import Resources
-from components.contracts.anomalies import FoundAnomalies
-from components.contracts.evaluation import Evaluation
-from components.contracts.log_summary import LogSummary
-from components.contracts.push_result import PushResult
-from components.contracts.training_history import TrainingHistory
 from components.errors import ConfigError, MasteryError
 from components.node.names import Node
 
@@ -41,16 +36,6 @@ FINISH_TASK = "finish"
 # What later tasks go by: the parameters that the containers of ExampleGen and Evaluator hand on.
 NEW_DATA = "new_data"
 FAILED_GATES = "failed_gates"
-
-# The output of a node, and the file in it, that says how the node went.
-RESULT_FILES = {
-    Node.EXAMPLE_GEN: ("examples", LogSummary.FILE),
-    Node.DATA_GATE: ("verdict", FoundAnomalies.FILE),
-    Node.TRAINER: ("model_run", TrainingHistory.FILE),
-    Node.EVALUATOR: ("evaluation", Evaluation.FILE),
-    Node.PUSHER: ("pushed_model", PushResult.FILE),
-    Node.REPORT: ("report", "report.html"),
-}
 
 
 @dataclass(frozen=True)
@@ -104,7 +89,7 @@ def check_order(tasks: Sequence[Task], upstream: Mapping[str, Iterable[str]]) ->
     Raises:
         MasteryError: a node is missing, runs twice or is unknown, or runs before one that it needs.
     """
-    order = [node for task in tasks for node in task.nodes]
+    order: list[str] = [node for task in tasks for node in task.nodes]
     problems: dict[str, set[str]] = {
         "missing": set(upstream) - set(order),
         "unknown": set(order) - set(upstream),

@@ -12,10 +12,10 @@ import pytest
 
 from components.config import Config
 from components.config.gates import Gate
+from components.contracts.run_record import NodeRecord, RunRecord
 from components.evaluator.gates import judge
 from pipeline.ci.results import Results, read_results
 from pipeline.ci.small import small_config
-from pipeline.run.record import NodeRecord, RunRecord
 
 CONFIG: dict[str, Any] = {
     "name": "algebra",

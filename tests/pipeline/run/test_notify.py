@@ -11,21 +11,23 @@ import pytest
 from pydantic import ValidationError
 
 from components.config.runtime import Notify
-from pipeline.run import deliver as delivery
-from pipeline.run.notify import FailedGate, Outcome, deliver, notify, outcome_of
-from pipeline.run.record import RunRecord
+from components.contracts.evaluation import GateVerdict
+from components.contracts.run_record import RunRecord
+from pipeline.run import notify as delivery
+from pipeline.run.notify import Notification, deliver, notification_of, notify
 from tests.pipeline.receivers import mail_server, make_certificate, webhook
 from tests.ports import free_port
 
 SECRET = "s3cret-word"
-GATE = FailedGate(
+GATE = GateVerdict(
     text="recall of low >= 0.85: 0.821 FAILED (0.029 below)",
     metric="recall",
     bound="min",
     threshold=0.85,
     value=0.821,
+    passed=False,
 )
-FAILED = Outcome(
+FAILED = Notification(
     name="algebra",
     state="gates failed",
     run="20261120-040000-abc123",
@@ -68,7 +70,7 @@ def test_a_webhook_gets_text_for_people_and_fields_for_machines() -> None:
         "Report: /runs/report.html",
         f"Run: 20261120-040000-abc123 on {FAILED.machine}",
     ]
-    assert Outcome.model_validate(sent) == FAILED
+    assert Notification.model_validate(sent) == FAILED
     assert (sent["gates_failed"][0]["threshold"], sent["gates_failed"][0]["value"]) == (0.85, 0.821)
 
 
@@ -162,13 +164,13 @@ def test_only_what_is_asked_for_is_told() -> None:
         assert [sent["state"] for sent in chat.received] == ["gates failed", "failed"]
         notify(
             by_webhook(chat.url, on=["passed"]),
-            Outcome(name="algebra", state="passed", pushed_version="/serving/17"),
+            Notification(name="algebra", state="passed", pushed_version="/serving/17"),
         )
     assert "a new version is pushed" in chat.received[-1]["text"]
     assert "Pushed: /serving/17" in chat.received[-1]["text"]
 
 
-def test_the_outcome_of_a_run_names_its_gates_or_its_error(tmp_path: Path) -> None:
+def test_the_notification_of_a_run_names_its_gates_or_its_error(tmp_path: Path) -> None:
     metrics = tmp_path / "metrics.json"
     held = {**GATE.model_dump(), "passed": True, "class": None}
     metrics.write_text(
@@ -178,8 +180,8 @@ def test_the_outcome_of_a_run_names_its_gates_or_its_error(tmp_path: Path) -> No
     gated = RunRecord.model_validate(
         {**shared, "state": "gates failed", "metrics": str(metrics), "report": "/runs/report.html"}
     )
-    assert outcome_of(gated) == FAILED
-    broken = outcome_of(
+    assert notification_of(gated) == FAILED
+    broken = notification_of(
         RunRecord.model_validate({**shared, "state": "failed", "error": "x" * 5000})
     )
     assert len(broken.text) < 2500
@@ -209,7 +211,7 @@ def test_what_is_wrong_is_told_before_the_run(section: dict[str, Any], message: 
         Notify.model_validate(section)
 
 
-HOSTILE = Outcome(
+HOSTILE = Notification(
     name="algebra",
     state="failed",
     error="class <!channel> of <http://evil.example|it> & @all\x1b[2J\nSubject: other",

@@ -8,15 +8,9 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+from components.contracts.run_record import NodeRecord, RunRecord
 from pipeline.layout import Layout
-from pipeline.run.record import (
-    NodeRecord,
-    RunRecord,
-    new_run_id,
-    read_records,
-    run_folder,
-    write_record,
-)
+from pipeline.run.record import new_run_id, read_records
 
 
 def record(layout: Layout, **changes: object) -> RunRecord:
@@ -24,9 +18,7 @@ def record(layout: Layout, **changes: object) -> RunRecord:
     made = RunRecord.model_validate(
         {"run": run, "name": layout.name, "started": datetime.now(UTC), **changes}
     )
-    folder = run_folder(layout, run)
-    folder.mkdir(parents=True)
-    write_record(folder, made)
+    made.write(layout.run(run))
     return made
 
 
@@ -40,7 +32,7 @@ def test_records_come_back_as_written(tmp_path: Path) -> None:
     )
     assert read_records(tmp_path) == [written]
     assert read_records(tmp_path, "other") == []
-    assert [file.name for file in run_folder(layout, written.run).iterdir()] == ["run.json"]
+    assert [file.name for file in layout.run(written.run).iterdir()] == ["run.json"]
 
 
 def test_a_running_record_lives_as_long_as_its_process(tmp_path: Path) -> None:
