@@ -111,7 +111,7 @@ def test_a_damaged_warm_up_file_is_named(folder: Path, thrice: Path) -> None:
             state, _, message = status(server, 2)
             assert state == "END"
             assert (
-                f"{version / WARMUP}, record {record}: expected a PredictionLog, found a damaged file"
+                f"{version / WARMUP}, record {record}: the file is damaged ("
                 in message
             )
 
