@@ -15,7 +15,7 @@ from pathlib import Path
 import polars as pl
 
 from components.contracts.names import AS_OF, LEARNER, NUM_STEPS, ORDER, TIME, UNIT
-from components.example_gen.join import join
+from components.example_gen.examples import join
 from components.simulator.simulate import simulate
 
 FEATURES = ["event_type", "dwell_seconds", "correct"]

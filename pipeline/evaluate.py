@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from components.command.quiet import quiet_imports
+from components.command.program import quiet_imports
 from components.model_version.pushed_version import config_for_log
 
 
@@ -25,6 +25,6 @@ def evaluate_log(model: Path, events: list[str], outcomes: list[str]) -> dict[st
 
     with quiet_imports():
         from components.evaluator.evaluate import evaluate_model
-        from components.example_gen.log_examples import examples_from_log
+        from components.example_gen.examples import examples_from_log
 
     return evaluate_model(model, examples_from_log(config), config)

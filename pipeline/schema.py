@@ -59,7 +59,7 @@ def _statistics(config: Config) -> statistics_pb2.DatasetFeatureStatisticsList:
 def _batches(config: Config) -> Iterator[pa.RecordBatch]:
     from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
-    from components.example_gen.log_examples import examples_from_log
+    from components.example_gen.examples import examples_from_log
 
     decoder = ExamplesToRecordBatchDecoder()
     examples = iter(examples_from_log(config))

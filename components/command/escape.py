@@ -57,6 +57,17 @@ def shorten(text: str, most: int = 80) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
+def printable(text: str) -> str:
+    r"""Returns a text in which every character can be seen: what has no print is spelled out.
+
+    Stricter than `in_one_line`, for values that people compare by eye.
+
+    >>> print(printable("two\nlines"), printable("no\u00a0break"), printable("Grüezi"))
+    two\nlines no\xa0break Grüezi
+    """
+    return "".join(mark if mark.isprintable() else ascii(mark)[1:-1] for mark in text)
+
+
 def for_xml(text: str) -> str:
     """Returns a text of characters that XML 1.0 allows; `<` and `&` are the writer's to escape."""
     return for_terminal(text)

@@ -14,11 +14,13 @@ import sys
 import tempfile
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, TextIO
 
-from components.command.terminal import entry_point
+from components.command.escape import for_terminal
 from components.errors import MasteryError, explain, explain_foreseen
 
 FAILED = 2
@@ -167,3 +169,83 @@ def _close_output() -> None:
     with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
+
+
+PRIVATE = 0o027  # umask: others get nothing, the group reads
+
+
+class EscapingStream:
+    """A text stream that spells out control characters; all else is the stream's beneath.
+
+    Attributes:
+        unguarded: the stream beneath.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self.unguarded = stream
+
+    def write(self, text: str) -> int:
+        """Writes a text, with its control characters spelled out."""
+        self.unguarded.write(for_terminal(text))
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Writes several texts."""
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.unguarded, name)
+
+
+@contextmanager
+def entry_point() -> Iterator[None]:
+    """The block that a process of ours does all of its work in.
+
+    Inside, nothing that is printed reaches a terminal raw, and new files are for this user and its
+    group only: logs, samples, answers and models hold what learners did. A stricter umask stays.
+    """
+    before, streams = os.umask(0o777), (sys.stdout, sys.stderr)
+    os.umask(before | PRIVATE)
+    sys.stdout, sys.stderr = map(_guarded, streams)
+    try:
+        yield
+    except Exception:
+        streams = sys.stdout, sys.stderr  # the interpreter prints the traceback after this block
+        raise
+    finally:
+        os.umask(before)
+        sys.stdout, sys.stderr = streams
+
+
+def _guarded(stream: Any) -> Any:
+    """Returns a stream's guard; of one that was closed before we began, which is None, nothing."""
+    return stream if stream is None else EscapingStream(stream)
+
+
+def write_data(text: str) -> None:
+    """Writes data for programs to standard output: unchanged to files and pipes, escaped to a terminal."""
+    stream: Any = sys.stdout
+    if stream is None:
+        return
+    if not stream.isatty():
+        stream = getattr(stream, "unguarded", stream)
+    stream.write(text)
+
+
+@contextmanager
+def quiet_imports() -> Iterator[None]:
+    """Drops what C++ writes to standard error inside the block; errors raised there are not touched.
+
+    TensorFlow logs before its own settings for logging are read, so no environment variable helps.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)

@@ -1,14 +1,12 @@
 """The typed configuration: one YAML file, one object."""
 
-from components.config.ci import Ci
 from components.config.data import Columns, Data, Label, Splits
-from components.config.features import Categorical, Feature, Numeric, Prior, Steps
 from components.config.gates import Evaluation, Gate
 from components.config.kubeflow import Kubeflow
 from components.config.load import load_config
-from components.config.metadata import Metadata
-from components.config.root import Beam, Config, Push
-from components.config.training import Model, Training
+from components.config.root import Config
+from components.config.runtime import Beam, Ci, Metadata, Push
+from components.config.training import Categorical, Feature, Model, Numeric, Prior, Steps, Training
 
 __all__ = [
     "Beam", "Categorical", "Ci", "Columns", "Config", "Data", "Evaluation", "Feature", "Gate", "Kubeflow", "Label",

@@ -12,10 +12,9 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from components.config.addresses import shown
+from components.config.data import PLACEHOLDER
 from components.config.root import Config
-from components.config.section import KeyedError, Section, sections_in
-from components.config.span import PLACEHOLDER
+from components.config.section import KeyedError, Section, sections_in, shown
 from components.config.strict_yaml import YamlError, read_text, read_yaml
 from components.errors import ConfigError
 

@@ -9,69 +9,20 @@ from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
-from components.config.addresses import Address, Option
-from components.config.ci import Ci
 from components.config.data import Data, Label
-from components.config.features import Feature, InputName, Prior, Steps
 from components.config.gates import (
-    CLASS_METRICS,
-    CLASSIFICATION_METRICS,
-    REGRESSION_METRICS,
     Evaluation,
     Gate,
+    require_gates_fit,
+    require_metric_fits,
 )
 from components.config.kubeflow import Kubeflow
-from components.config.metadata import Metadata
-from components.config.notify import Notify
-from components.config.section import Section
-from components.config.training import Model, Training
+from components.config.runtime import Beam, Ci, Metadata, Notify, Push
+from components.config.section import Address, Section
+from components.config.training import Feature, InputName, Model, Prior, Steps, Training
 from components.contracts.names import AS_OF, DERIVED_STEPS, LEARNER, RESERVED, TIME, UNIT
 
 _RUNNER_SECTIONS = ("ci", "kubeflow", "notify")  # they say where nodes run and whom to tell
-
-
-class Push(Section):
-    """Where a model that passed goes."""
-
-    enabled: bool = Field(True, description="false judges a model and pushes nothing")
-    directory: Address | None = Field(
-        None,
-        description="the folder TensorFlow Serving watches; default: `serving/` in the run's root",
-    )
-    check_examples: int = Field(200, ge=1, description="test examples that ServingCheck replays")
-    warmup_requests: int = Field(
-        8, ge=0, le=1000, description="requests written into the model for TensorFlow Serving"
-    )
-
-
-class Beam(Section):
-    """How Apache Beam runs the nodes that read data."""
-
-    args: list[Option] = Field(
-        # Without a container image TFX packs itself at the start of every node, for workers that are not there.
-        default_factory=lambda: ["--direct_running_mode=in_memory", "--sdk_container_image=none"],
-        description="options of Beam's runner, e.g. --runner=FlinkRunner; without one Beam runs in the node's process",
-    )
-    partitions: int = Field(
-        8, ge=1, description="parts the log is shuffled into, by a hash of the learner"
-    )
-
-    @property
-    def options(self) -> list[str]:
-        """Options for a Beam pipeline of ours: `args`, after a runner that keeps the order of rows.
-
-        Left to itself, Beam downloads and starts one that hands out rows in any order, and so
-        changes the order in which numbers add up. `args` has the last word.
-        """
-        return ["--runner=FnApiRunner", *self.args]
-
-    @property
-    def node_options(self) -> list[str]:
-        """Options for the nodes of TFX, which read flags of its own among those of Beam.
-
-        tfx-bsl would fit the size of its batches to how busy the machine is.
-        """
-        return ["--tfxio_use_byte_size_batching=true", *self.options]
 
 
 class Config(Section):
@@ -172,32 +123,10 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _gates_fit_the_task(self) -> Config:
-        allowed = (
-            REGRESSION_METRICS
-            if self.label.task == "regression"
-            else CLASSIFICATION_METRICS + CLASS_METRICS
-        )
-        sliced = [sorted(columns) for columns in self.evaluation.slices]
-        if self.ci.metric not in (None, *allowed):
-            raise ValueError(
-                f"ci.metric: expected one of {', '.join(allowed)}, found {self.ci.metric}"
-            )
-        named = [(f"gates[{index}]", gate) for index, gate in enumerate(self.gates)]
-        named += [(f"ci.gates[{index}]", gate) for index, gate in enumerate(self.ci.gates or [])]
-        for place, gate in named:
-            if gate.metric not in allowed:
-                raise ValueError(
-                    f"{place}.metric: expected one of {', '.join(allowed)}, found {gate.metric}"
-                )
-            if gate.class_ is not None and gate.class_ not in self.label.classes:
-                raise ValueError(
-                    f"{place}.class: expected one of {self.label.classes}, found {gate.class_!r}"
-                )
-            names = [gate.slice] if isinstance(gate.slice, str) else sorted(gate.slice or {})
-            if names and names not in sliced:
-                raise ValueError(
-                    f"{place}.slice: {names} is not in evaluation.slices; add it there"
-                )
+        if self.ci.metric is not None:
+            require_metric_fits(self.ci.metric, self.label, key="ci.metric")
+        require_gates_fit(self.gates, self.label, self.evaluation, key="gates")
+        require_gates_fit(self.ci.gates or [], self.label, self.evaluation, key="ci.gates")
         return self
 
     @model_validator(mode="after")

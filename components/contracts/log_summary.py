@@ -1,18 +1,19 @@
-"""`log_summary.json`: what is in a log, for people and for the report."""
+"""`log_summary.json`: what a log holds, for people and for the report."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
+from components.config.data import describe_spans
 from components.contracts.contract import Contract
 
 
 class LogSummary(Contract):
-    """What is in a log.
+    """What a log holds.
 
     Attributes:
         events: rows of events.
-        outcomes: rows of outcomes, and so examples.
+        outcomes: rows of outcomes, which is the number of examples.
         learners: learners with outcomes.
         units: units with outcomes.
         clock: `timestamp`, `integer` or `float`.
@@ -25,11 +26,13 @@ class LogSummary(Contract):
         steps: events per example at some quantiles, e.g. `{"50%": 12}`.
         splits: examples per split and class; the class of a regression is `""`.
         files: rows per table and file.
-        lines: what the lines of text files are, per table: `rows`, `header`, `blank`, `within quotes`.
-        passed_over: what was found and is not read, per table, in words.
-        spans: names of the spans that were read, oldest first; none where no pattern has placeholders.
+        lines: number of lines of text files per table and kind: `rows`, `header`, `blank`,
+            `within quotes`.
+        passed_over: files that were found and not read, per table, in words.
+        spans: names of the spans that were read, oldest first; empty if no pattern has
+            placeholders.
         version: of the spans.
-        warnings: what is odd in the log and does not stop it, one line per finding.
+        warnings: oddities of the log that do not stop a run, one line each.
     """
 
     FILE: ClassVar[str] = "log_summary.json"
@@ -53,3 +56,42 @@ class LogSummary(Contract):
     spans: list[str] = []
     version: int | None = None
     warnings: list[str] = []
+
+    def describe(self) -> str:
+        """Returns the summary as a few lines of text."""
+        lines = [f"spans     {describe_spans(self.spans)}"] if self.spans else []
+        lines += self._describe_size()
+        lines += self._describe_splits()
+        lines += self._describe_files()
+        lines += [f"warning   {warning}" for warning in self.warnings]
+        return "\n".join(lines)
+
+    def _describe_size(self) -> list[str]:
+        share = self.cold_starts / self.outcomes
+        steps = ", ".join(f"{quantile} {count}" for quantile, count in self.steps.items())
+        return [
+            f"events    {self.events:>12,}   {self.first_event} to {self.last_event}",
+            f"outcomes  {self.outcomes:>12,}   as of {self.first_outcome} to {self.last_outcome}",
+            f"learners  {self.learners:>12,}   with outcomes",
+            f"units     {self.units:>12,}   with outcomes",
+            f"steps     {steps}",
+            f"          {self.cold_starts:,} outcomes ({share:.1%}) have no event before as_of, "
+            f"{self.truncated:,} have more than are kept",
+        ]
+
+    def _describe_splits(self) -> list[str]:
+        lines = []
+        for split, classes in self.splits.items():
+            counts = ", ".join(f"{name} {count:,}" for name, count in classes.items() if name)
+            lines.append(f"{split:<9} {sum(classes.values()):>12,}   {counts}".rstrip())
+        return lines
+
+    def _describe_files(self) -> list[str]:
+        lines = []
+        for table, kinds in self.lines.items():
+            counts = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items())
+            lines.append(f"lines     {sum(kinds.values()):>12,}   of {table}: {counts}")
+        if self.passed_over:
+            reasons = "; ".join(f"of {table}: {text}" for table, text in self.passed_over.items())
+            lines.append(f"not read  {reasons}")
+        return lines

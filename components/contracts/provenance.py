@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from components.config.span import describe_spans
+from components.config.data import describe_spans
 
 if TYPE_CHECKING:
     from tfx.types.artifact import Artifact

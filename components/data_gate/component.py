@@ -46,6 +46,6 @@ def make_data_gate(*, anomalies: BaseChannel, statistics: BaseChannel) -> DataGa
         statistics=statistics,
         verdict=Channel(type=DataVerdict),
         config="{}",
-        code_fingerprint=code_fingerprint("data_gate", "files/atomic"),
+        code_fingerprint=code_fingerprint(Executor.__module__),
     )
     return DataGate(spec=spec)

@@ -15,7 +15,7 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.types.artifact import Artifact
 
-from components.data_gate.anomalies import Anomaly, judge_split, stop_on
+from components.data_gate.tfdv_anomalies import Anomaly, judge_split, stop_on
 from components.files.atomic import write_text
 
 VERDICT = "verdict.json"

@@ -67,14 +67,7 @@ def make_evaluator(
         blessing=Channel(type=standard_artifacts.ModelBlessing),
         config=Settings.json_of(config),
         baseline_digest=digest_baseline(config.evaluation.baseline),
-        code_fingerprint=code_fingerprint(
-            "evaluator",
-            "config",
-            "files/atomic",
-            "contracts/names",
-            "model_version/exports",
-            "model_version",
-        ),
+        code_fingerprint=code_fingerprint(Executor.__module__),
     )
     node: Evaluator = Evaluator(spec=spec).with_id("Evaluator")
     return node

@@ -12,12 +12,8 @@ import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.proto.metrics_for_slice_pb2 import MetricsForSlice
 
 from components.config.data import Label
-from components.config.gates import (
-    CLASS_METRICS,
-    CLASSIFICATION_METRICS,
-    REGRESSION_METRICS,
-    Evaluation,
-)
+from components.config.gates import Evaluation
+from components.config.metrics import Level, metrics_of
 from components.evaluator.measures import SUPPORT
 from components.evaluator.tfma_metrics import CONFUSION, EXAMPLES, names_in_tfma
 
@@ -70,12 +66,12 @@ def _read_result(metrics: MetricsForSlice, model: str, classes: Sequence[str]) -
         else:
             class_id = key.sub_key.class_id.value if key.HasField("sub_key") else None
             numbers[key.name, class_id] = value.double_value.value
-    names = CLASSIFICATION_METRICS if classes else REGRESSION_METRICS
+    names = metrics_of(Level.OVERALL if classes else Level.REGRESSION)
     return {
         "examples": int(numbers[EXAMPLES, None]),
         "metrics": {name: _defined(numbers[name, None]) for name in names},
         "classes": {
-            name: {metric: _defined(numbers[metric, index]) for metric in CLASS_METRICS}
+            name: {metric: _defined(numbers[metric, index]) for metric in metrics_of(Level.CLASS)}
             | {SUPPORT: int(numbers[SUPPORT, index])}
             for index, name in enumerate(classes)
         },

@@ -18,7 +18,7 @@ from components.config.data import Label
 from components.contracts.names import AS_OF, EXAMPLES, LEARNER, SERVING_DEFAULT, UNIT
 from components.errors import MasteryError
 from components.evaluator.answers import check_label, read_answers
-from components.event_log.columns import digits
+from components.event_log.column_kinds import digits
 from components.files.atomic import new_file
 from components.model_version.safe_graph import require_safe
 from components.node.progress import report_progress

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from components.config.data import Label
-from components.config.features import Feature, Prior, Steps
 from components.config.gates import Evaluation, Gate
-from components.config.root import Beam, Config
+from components.config.root import Config
+from components.config.runtime import Beam
 from components.config.section import Section
+from components.config.training import Feature, Prior, Steps
 
 
 class Settings(Section):

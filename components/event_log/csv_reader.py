@@ -12,12 +12,9 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.csv as pc
 
-from components.event_log.csv_records import Records, check_folded, split_records
-from components.event_log.files import LogFile
-from components.event_log.problems import SHOWN_PLACES, Place, Problem, describe
-from components.event_log.readers import Chunk, repeated_column
-from components.event_log.text_source import (
+from components.event_log.chunks import (
     READ_ERRORS,
+    Chunk,
     TextFault,
     excerpt,
     explain_unreadable,
@@ -25,7 +22,11 @@ from components.event_log.text_source import (
     foreign_format,
     open_text,
     read_blocks,
+    repeated_column,
 )
+from components.event_log.csv_records import Records, check_folded, split_records
+from components.event_log.problems import SHOWN_PLACES, Place, Problem, describe
+from components.event_log.sources import LogFile
 
 HEADER_BYTES = 1 << 20
 _STRICT = "CSV as in RFC 4180 (quotes around a field that holds quotes or line breaks, and those in it doubled)"

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from components.event_log.text_source import MAX_RECORD_BYTES, TextFault, excerpt
+from components.event_log.chunks import MAX_RECORD_BYTES, TextFault, excerpt
 
 Positions = npt.NDArray[np.int64]
 

@@ -13,12 +13,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from components.event_log.files import LogFile
-from components.event_log.problems import SHOWN_PLACES, Place, Problem, describe
-from components.event_log.readers import Chunk
-from components.event_log.text_source import (
+from components.event_log.chunks import (
     MAX_RECORD_BYTES,
     READ_ERRORS,
+    Chunk,
     TextFault,
     excerpt,
     explain_unreadable,
@@ -26,6 +24,8 @@ from components.event_log.text_source import (
     open_text,
     read_blocks,
 )
+from components.event_log.problems import SHOWN_PLACES, Place, Problem, describe
+from components.event_log.sources import LogFile
 
 _OBJECT = "a JSON object in UTF-8 on each line"
 _ONCE = "each key once in an object"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from components.config.span import (
+from components.config.data import (
     PLACEHOLDER,
     SpanChoice,
     SpanKind,
@@ -17,8 +17,8 @@ from components.config.span import (
     span_kind,
 )
 from components.errors import LogError
-from components.event_log.files import expand_pattern
 from components.event_log.problems import Problem, raise_if_any
+from components.event_log.sources import expand_pattern
 
 SHOWN_SPANS = 8
 _TOKENS = re.compile(rf"({PLACEHOLDER.pattern}|\*\*/|\*|\?|\[!?\]?[^]]*\])")

@@ -1,15 +1,30 @@
-"""What is counted while a log goes by: parts of it are counted apart and added up."""
+"""What is counted over a log, whether it can be used, and its summary."""
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable
+from itertools import accumulate
 
 from pydantic import BaseModel, Field
 
-from components.event_log.hints import Hint, merge_hints, merge_lookalikes
-from components.event_log.problems import Problem, merge_problems
-from components.event_log.timescales import Sightings, merge_sightings
+from components.contracts.log_summary import LogSummary
+from components.contracts.names import AS_OF, SPLITS, TIME
+from components.event_log.clocks import format_moment
+from components.event_log.problems import (
+    Hint,
+    Problem,
+    merge_hints,
+    merge_lookalikes,
+    merge_problems,
+)
+from components.event_log.timescales import (
+    Sightings,
+    common_clock,
+    extent,
+    merge_sightings,
+)
 
 
 class Tally(BaseModel):
@@ -98,3 +113,62 @@ def merge_tallies(tallies: Iterable[Tally]) -> Tally:
 
 def _wider(one: str, other: str) -> str:
     return max(one, other, key=("integer", "float", "text").index)
+
+
+LINE_KINDS = ("rows", "header", "blank", "within quotes")
+QUANTILES = (0.0, 0.25, 0.5, 0.75, 0.95, 1.0)
+
+
+def summarise(
+    total: Tally, classes: list[str], *, spans: list[str] | None = None, version: int | None = None
+) -> LogSummary:
+    """Returns the summary of a log that can be used.
+
+    Args:
+        total: what was counted over all of it.
+        classes: the classes, in the order they are shown; none for a regression.
+        spans: names of the spans that were read, oldest first.
+        version: of the spans.
+    """
+    clock = common_clock(total.clocks)
+    times, moments = (
+        extent(total.clocks.get(column, {}), clock) if clock else None for column in (TIME, AS_OF)
+    )
+    if clock is None or times is None or moments is None:
+        raise ValueError("expected the counts of a usable log, which has rows and one clock")
+    return LogSummary(
+        events=total.count_rows("events"),
+        outcomes=total.count_rows("outcomes"),
+        learners=total.learners,
+        units=len(total.units),
+        clock=clock,
+        first_event=format_moment(times[0], clock),
+        last_event=format_moment(times[1], clock),
+        first_outcome=format_moment(moments[0], clock),
+        last_outcome=format_moment(moments[1], clock),
+        cold_starts=total.steps[0],
+        truncated=total.truncated,
+        steps=_quantiles(total),
+        splits={
+            split: {name: total.count_class(split, name) for name in classes or [""]}
+            for split in SPLITS
+        },
+        files={table: dict(sorted(rows.items())) for table, rows in sorted(total.rows.items())},
+        lines={
+            table: {kind: kinds[kind] for kind in LINE_KINDS if kinds[kind]}
+            for table, kinds in sorted(total.lines.items())
+        },
+        passed_over=dict(sorted(total.passed_over.items())),
+        spans=spans or [],
+        version=version,
+        warnings=[str(hint) for hint in total.hints],
+    )
+
+
+def _quantiles(total: Tally) -> dict[str, int]:
+    values = sorted(total.steps)
+    ranks = list(accumulate(total.steps[value] for value in values))
+    return {
+        f"{quantile:.0%}": values[bisect_left(ranks, quantile * ranks[-1])]
+        for quantile in QUANTILES
+    }

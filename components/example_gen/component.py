@@ -9,10 +9,9 @@ from tfx.types import channel_utils, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
 from components.config import Config
-from components.event_log.spec import LogSpec
-from components.example_gen.driver import LogDriver
+from components.event_log.tables import LogSpec
+from components.example_gen.driver import LogDriver, input_splits
 from components.example_gen.executor import Executor
-from components.example_gen.inputs import input_splits
 from components.node.cache_key import code_fingerprint
 
 
@@ -47,7 +46,7 @@ def make_example_gen(config: Config) -> ExampleGen:
         ),
         spans=config.data.span,
         config=LogSpec.of(config).model_dump_json(),
-        code_fingerprint=code_fingerprint("event_log", "example_gen", "config", "contracts/names"),
+        code_fingerprint=code_fingerprint(Executor.__module__, LogDriver.__module__),
         examples=channel_utils.as_channel([standard_artifacts.Examples()]),
     )
     return ExampleGen(spec=spec)

@@ -1,10 +1,13 @@
-"""The driver: which spans are read, a fingerprint of their files' contents, and the version that they are."""
+"""The driver."""
 
 from __future__ import annotations
 
 import copy
+import hashlib
+import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from ml_metadata.proto import metadata_store_pb2
 from tfx.components.example_gen import driver
@@ -16,9 +19,9 @@ from tfx.types.standard_component_specs import EXAMPLES_KEY, INPUT_CONFIG_KEY
 from tfx.utils import proto_utils
 
 from components.contracts.provenance import FINGERPRINT, SPAN, SPANS, VERSION, join_names
+from components.event_log.problems import raise_if_any
+from components.event_log.sources import Listing, LogFile, find_files
 from components.event_log.spans import ChosenSpans, choose_spans
-from components.example_gen.digest import digest_files
-from components.example_gen.inputs import find_inputs, input_patterns, input_splits
 
 log = logging.getLogger("mastery.example_gen")
 
@@ -118,3 +121,54 @@ def _text(artifact: metadata_store_pb2.Artifact, name: str) -> str:
         if name in artifact.custom_properties
         else ""
     )
+
+
+TABLES = ("events", "outcomes")
+
+
+def input_splits(
+    events: Sequence[str], outcomes: Sequence[str]
+) -> list[example_gen_pb2.Input.Split]:
+    """Returns input splits named `events-1`, `events-2`, ..., `outcomes-1`, ..."""
+    return [
+        example_gen_pb2.Input.Split(name=f"{table}-{number}", pattern=pattern)
+        for table, patterns in zip(TABLES, (events, outcomes), strict=True)
+        for number, pattern in enumerate(patterns, start=1)
+    ]
+
+
+def input_patterns(splits: Iterable[example_gen_pb2.Input.Split]) -> dict[str, list[str]]:
+    """Returns the patterns behind input splits, by table."""
+    patterns: dict[str, list[str]] = {table: [] for table in TABLES}
+    for split in splits:
+        patterns[split.name.partition("-")[0]].append(split.pattern)
+    return patterns
+
+
+def find_inputs(splits: Iterable[example_gen_pb2.Input.Split]) -> dict[str, Listing]:
+    """Finds the files of each table behind input splits without placeholders.
+
+    Raises:
+        LogError: files are missing, or cannot be used.
+    """
+    found = {
+        table: find_files(table, patterns) for table, patterns in input_patterns(splits).items()
+    }
+    raise_if_any(problem for listing in found.values() for problem in listing.problems)
+    return found
+
+
+def digest_files(tables: Iterable[tuple[str, Iterable[LogFile]]]) -> str:
+    """Returns a digest of the contents of a log's files, and of what their folders say of them, in their order.
+
+    Args:
+        tables: the name of each table and its files.
+    """
+    digest = hashlib.sha256()
+    for table, files in tables:
+        for file in files:
+            with Path(file.path).open("rb") as content:
+                content_digest = hashlib.file_digest(content, "sha256").hexdigest()
+            partition = json.dumps(file.partition) if file.partition else ""
+            digest.update(f"{table} {file.format} {content_digest}{partition}\n".encode())
+    return digest.hexdigest()

@@ -15,11 +15,10 @@ from tfx.utils import proto_utils
 
 from components.contracts.names import SPLITS
 from components.contracts.provenance import describe_data
-from components.event_log.spec import LogSpec
-from components.event_log.summary import summarise
-from components.event_log.tally import Tally
-from components.event_log.verdict import conclude
-from components.example_gen.inputs import find_inputs
+from components.event_log.log import conclude
+from components.event_log.tables import LogSpec
+from components.event_log.tally import Tally, summarise
+from components.example_gen.driver import find_inputs
 from components.example_gen.transforms import ExamplesFromLog
 from components.files.atomic import write_text
 

@@ -1,29 +1,33 @@
-"""The log's way through Beam: read, shuffle by learner, join, encode, write; all of it columnar.
-
-What is wrong with a log travels beside the rows, as data: an exception in a worker would reach the executor wrapped
-in the runner's own, and only the first of them.
-"""
+"""Beam."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
 from typing import NamedTuple
 
 import apache_beam as beam
 import polars as pl
+import tensorflow as tf
 
-from components.event_log.crosscheck import cross_check
-from components.event_log.files import LogFile
-from components.event_log.learners import partition
-from components.event_log.read import read_table
-from components.event_log.sample import Sample, choose_sample, read_hashes, smallest_hashes
-from components.event_log.spec import LogSpec
-from components.event_log.tables import events_table, outcomes_table
+from components.contracts.names import SPLIT
+from components.event_log.learners import (
+    Sample,
+    choose_sample,
+    partition,
+    read_hashes,
+    smallest_hashes,
+)
+from components.event_log.log import judge_reading
+from components.event_log.point_in_time import Part, cross_check
+from components.event_log.sources import LogFile
+from components.event_log.tables import LogSpec, events_table, outcomes_table, read_table
 from components.event_log.tally import Tally, merge_tallies
 from components.event_log.timescales import common_clock
-from components.event_log.verdict import judge_reading
-from components.example_gen.shards import write_shards
+from components.example_gen.examples import encode, feature_columns, join_batches
+from components.files.atomic import new_file
 
 Rows = tuple[str, bytes]  # a table's name, some of its rows as Arrow IPC
 
@@ -139,3 +143,34 @@ def _to_ipc(frame: pl.DataFrame) -> bytes:
 
 def _from_ipc(content: bytes) -> pl.DataFrame:
     return pl.read_ipc(io.BytesIO(content))
+
+
+OPTIONS = tf.io.TFRecordOptions(
+    compression_type="GZIP", compression_level=3
+)  # half of level 6's time, a fifth larger
+
+
+def write_shards(part: Part | None, spec: LogSpec, folders: dict[str, str], number: int) -> None:
+    """Writes `data_tfrecord-<number>-of-<partitions>.gz` into the folder of each split; same log, same bytes.
+
+    Args:
+        part: the log's rows in the partition, None for none: its shards are empty.
+        spec: how the log is joined.
+        folders: where each split goes.
+        number: the partition's.
+    """
+    name = f"data_tfrecord-{number:05d}-of-{spec.partitions:05d}.gz"
+    with ExitStack() as stack:
+        writers = {split: _open(stack, Path(folder, name)) for split, folder in folders.items()}
+        if part is None:
+            return
+        for batch in join_batches(part.windows, part.outcomes, list(spec.features)):
+            for split, example in zip(
+                batch[SPLIT], encode(batch, feature_columns(spec)), strict=True
+            ):
+                writers[split].write(example)
+
+
+def _open(stack: ExitStack, path: Path) -> tf.io.TFRecordWriter:
+    beside = stack.enter_context(new_file(path))
+    return stack.enter_context(tf.io.TFRecordWriter(str(beside), OPTIONS))

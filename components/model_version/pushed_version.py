@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 from components.config import Config
+from components.config.data import NEWEST
 from components.config.load import absolute_pattern
-from components.config.span import NEWEST
 from components.errors import MasteryError
 from components.model_version.folders import MANIFEST
 from components.model_version.verify import verify_version

@@ -69,9 +69,7 @@ def make_pusher(
         evaluation=evaluation,
         pushed_model=Channel(type=standard_artifacts.PushedModel),
         config=json.dumps(config.recipe, sort_keys=True),
-        code_fingerprint=code_fingerprint(
-            "pusher", "files/atomic", "model_version/exports", "model_version"
-        ),
+        code_fingerprint=code_fingerprint(Executor.__module__),
         directory=directory,
     )
     return Pusher(spec=spec)

@@ -58,9 +58,7 @@ def make_report(
     """Returns the node `Report`, fed by the outputs of the nodes before it."""
     spec = ReportSpec(
         config=json.dumps(config.recipe, sort_keys=True),
-        code_fingerprint=code_fingerprint(
-            "data_gate", "contracts/names", "report", "model_version/exports"
-        ),  # DataGate words anomalies
+        code_fingerprint=code_fingerprint(Executor.__module__),
         examples=examples,
         statistics=statistics,
         schema=schema,

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from markupsafe import Markup
 
-from components.config.span import describe_spans
+from components.config.data import describe_spans
 from components.contracts.names import AS_OF, SPLITS
 from components.report.charts import Series, bar, line_chart, sparkline
 from components.report.drift import Drift, measure_drift

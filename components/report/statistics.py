@@ -105,7 +105,7 @@ def read_anomalies(folder: Path, statistics: dict[str, Any]) -> list[AnomalyFact
     """
     from tensorflow_metadata.proto.v0.anomalies_pb2 import Anomalies
 
-    from components.data_gate.anomalies import describe_anomalies
+    from components.data_gate.tfdv_anomalies import describe_anomalies
 
     facts = []
     files = _find_splits(folder, ANOMALIES_FILE)

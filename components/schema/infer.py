@@ -15,7 +15,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
 from components.config import Config
 from components.contracts.names import AS_OF, LEARNER, NUM_STEPS, UNIT
-from components.data_gate.anomalies import describe_anomalies
+from components.data_gate.tfdv_anomalies import describe_anomalies
 
 # A column with more different values than this is free text or a key: any value may come.
 MAX_DOMAIN = 50

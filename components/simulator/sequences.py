@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.errors import MasteryError
-from components.simulator import learners as model
-from components.simulator.learners import Floats, Integers
+from components.simulator import learner_model as model
+from components.simulator.learner_model import Floats, Integers
 
 CHUNK = 5000  # learners drawn at once; part of the definition of a log: another size, another log
 MOST_EVENTS = model.EVENTS_BEFORE[1] + model.EVENTS_AFTER[1]

@@ -8,16 +8,27 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from components.errors import MasteryError
 from components.files.atomic import sync, sync_tree
 from components.node.cache_key import code_fingerprint
-from components.simulator.files import FORMATS, TableFile
-from components.simulator.learners import CLASSES
-from components.simulator.sequences import CHUNK, check_request, draw
-from components.simulator.tables import EVENTS, OUTCOMES, events_table, outcomes_table
+from components.simulator import learner_model as model
+from components.simulator.learner_model import CLASSES, Floats, Integers
+from components.simulator.sequences import CHUNK, Sequences, check_request, draw
 
+# Modules that decide the bytes of a log.
+MAKERS = (
+    "components.simulator.files",
+    "components.simulator.sequences",
+    "components.simulator.tables",
+)
 MANIFEST = "simulation.json"  # moved into place last: a folder without it holds no log of ours, or half of one
 
 
@@ -82,7 +93,7 @@ def simulate(
         "learners": learners,
         "seed": seed,
         "format": format,
-        "code": code_fingerprint("simulator"),
+        "code": code_fingerprint(*MAKERS),
     }
     try:
         found = _manifest(folder)
@@ -201,3 +212,136 @@ def _summary(folder: Path, manifest: dict[str, Any], *, written: bool) -> Simula
         classes=manifest["classes"],
         written=written,
     )
+
+
+TIMESTAMP = pa.timestamp("us", tz="UTC")
+
+EVENTS = pa.schema(
+    {
+        "learner_id": pa.string(),
+        "unit_id": pa.string(),
+        "time": TIMESTAMP,
+        "event_type": pa.string(),
+        "knowledge_component": pa.string(),
+        "dwell_seconds": pa.float32(),  # null where nobody saw the page close
+        "exercise_completed": pa.bool_(),  # null where no exercise
+        "correct": pa.int8(),  # null where no answer, or lost
+        "playback_speed": pa.float32(),  # null where no video, or lost
+    }
+)
+OUTCOMES = pa.schema(
+    {
+        "learner_id": pa.string(),
+        "unit_id": pa.string(),
+        "as_of": TIMESTAMP,
+        "mastery": pa.string(),
+        **dict.fromkeys(model.ATTRIBUTES, pa.string()),
+    }
+)
+
+_COMPONENTS = [f"{unit}/{name}" for unit, names in model.CATALOGUE.items() for name in names]
+
+
+def events_table(sequences: Sequences, learners: int) -> pa.Table:
+    """Returns the recorded events of learners below `learners`, in the order of time, as a platform writes them."""
+    shown = sequences.recorded & (sequences.learner < learners)
+    exists = np.arange(sequences.time.shape[1]) < sequences.events[:, None]
+    row, step = np.nonzero(exists & shown[:, None])
+    order = np.argsort(sequences.time[row, step], kind="stable")
+    row, step = row[order], step[order]
+    unit = sequences.unit[row]
+    columns = [
+        _names(_ids(sequences), sequences.learner[row] % CHUNK),
+        _names(list(model.CATALOGUE), unit),
+        _timestamps(sequences.time[row, step]),
+        _names(model.EVENT_TYPES, sequences.event_type[row, step]),
+        _names(_COMPONENTS, unit * len(model.DIFFICULTY) + sequences.component[row, step]),
+        *(_numbers(values[row, step]) for values in _measures(sequences)),
+    ]
+    return pa.table(
+        [column.cast(kind) for column, kind in zip(columns, EVENTS.types, strict=True)],
+        schema=EVENTS,
+    )
+
+
+def outcomes_table(sequences: Sequences, learners: int) -> pa.Table:
+    """Returns one row for every sequence of learners below `learners`, cold starts too."""
+    row = np.nonzero(sequences.learner < learners)[0]
+    columns = [
+        _names(_ids(sequences), sequences.learner[row] % CHUNK),
+        _names(list(model.CATALOGUE), sequences.unit[row]),
+        _timestamps(sequences.as_of[row]),
+        _names(model.CLASSES, sequences.label[row]),
+        *(
+            _names(list(model.ATTRIBUTES[name]), codes[row])
+            for name, codes in sequences.attributes.items()
+        ),
+    ]
+    return pa.table(columns, schema=OUTCOMES)
+
+
+def _measures(sequences: Sequences) -> tuple[Floats, Floats, Floats, Floats]:
+    return sequences.dwell, sequences.completed, sequences.correct, sequences.speed
+
+
+def _ids(sequences: Sequences) -> list[str]:
+    first = int(sequences.learner[0]) // CHUNK * CHUNK
+    return [f"learner-{number:07d}" for number in range(first, first + CHUNK)]
+
+
+def _names(names: list[str] | list[str | None] | tuple[str, ...], codes: Integers) -> pa.Array:
+    return pa.array(names, pa.string()).take(pa.array(codes))
+
+
+def _numbers(values: Floats) -> pa.Array:
+    return pa.array(values, from_pandas=True)  # NaN becomes null
+
+
+def _timestamps(seconds: Floats) -> pa.Array:
+    return pa.array(model.FIRST_DAY + np.rint(seconds * 1e6).astype("timedelta64[us]"), TIMESTAMP)
+
+
+FORMATS = ("parquet", "csv", "jsonl")
+_CLOCK = "%Y-%m-%dT%H:%M:%S%.3fZ"  # times in text files
+
+
+class TableFile:
+    """Writes Arrow tables one after the other into one new file, whose suffix says the format.
+
+    A context manager; on the way out the file is complete.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._format = path.suffix.removeprefix(".")
+        self._file = path.open("wb")
+        self._parquet = (
+            pq.ParquetWriter(self._file, schema, compression="zstd")
+            if self._format == "parquet"
+            else None
+        )
+
+    def write(self, table: pa.Table) -> None:
+        """Appends `table`; Parquet gets a row group."""
+        if self._parquet is not None:
+            self._parquet.write_table(table)
+            return
+        frame = pl.DataFrame(pl.from_arrow(table)).with_columns(
+            pl.col(pl.Datetime).dt.to_string(_CLOCK)
+        )
+        if self._format == "csv":
+            frame.write_csv(self._file, include_header=self._file.tell() == 0)
+        else:
+            frame.write_ndjson(self._file)
+
+    def __enter__(self) -> TableFile:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._parquet is not None:
+            self._parquet.close()
+        self._file.close()

@@ -11,6 +11,8 @@ from components.contracts.names import SPLITS
 from components.node.cache_key import code_fingerprint
 from components.trainer.settings import SECTIONS
 
+RUN_FN = "components.trainer.run.run_fn"  # loaded by TFX
+
 
 def make_trainer(
     config: Config,
@@ -28,7 +30,7 @@ def make_trainer(
     """
     train, evaluation, _ = SPLITS
     return Trainer(
-        run_fn="components.trainer.run.run_fn",
+        run_fn=RUN_FN,
         examples=examples,
         transform_graph=transform_graph,
         base_model=base_model,
@@ -36,13 +38,6 @@ def make_trainer(
         eval_args=trainer_pb2.EvalArgs(splits=[evaluation]),
         custom_config={
             "config": config.section_json(*SECTIONS),
-            "code_fingerprint": code_fingerprint(
-                "trainer",
-                "transform",
-                "contracts/names",
-                "config",
-                "model_version/operations",
-                "model_version/exports",
-            ),
+            "code_fingerprint": code_fingerprint(RUN_FN),
         },
     )

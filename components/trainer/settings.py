@@ -5,8 +5,8 @@ from __future__ import annotations
 from pydantic import Field
 
 from components.config import Feature, Label, Model, Prior, Steps, Training
-from components.config.features import InputName
 from components.config.section import Section
+from components.config.training import InputName
 
 SECTIONS = ("name", "label", "steps", "context", "prior", "model", "training")
 

@@ -10,6 +10,7 @@ from components.config import Config
 from components.contracts.names import SPLITS
 from components.node.cache_key import code_fingerprint
 
+PREPROCESSING_FN = "components.transform.preprocessing.preprocessing_fn"  # loaded by TFX
 SECTIONS = ("steps", "context", "prior", "label")
 
 
@@ -25,12 +26,12 @@ def make_transform(config: Config, examples: BaseChannel, schema: BaseChannel) -
     return Transform(
         examples=examples,
         schema=schema,
-        preprocessing_fn="components.transform.preprocessing.preprocessing_fn",
+        preprocessing_fn=PREPROCESSING_FN,
         splits_config=transform_pb2.SplitsConfig(analyze=[train], transform=[train, evaluation]),
         disable_analyzer_cache=True,
         disable_statistics=True,  # StatisticsGen has looked at the examples already
         custom_config={
             "config": config.section_json(*SECTIONS),
-            "code_fingerprint": code_fingerprint("transform", "contracts/names", "config"),
+            "code_fingerprint": code_fingerprint(PREPROCESSING_FN),
         },
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from components.config import Config, Gate
-from components.config.gates import LESS_IS_BETTER
+from components.config.metrics import METRICS
 from components.errors import MasteryError
 
 
@@ -44,11 +44,10 @@ def no_worse_gate(config: Config) -> Gate:
     ci = config.ci
     first = (ci.gates or config.gates)[0]
     metric, class_ = (ci.metric, None) if ci.metric else (first.metric, first.class_)
-    bound = (
-        {"max_change": ci.tolerance}
-        if metric in LESS_IS_BETTER
-        else {"min_change": 0.0 - ci.tolerance}
-    )
+    if METRICS[metric].more_is_better:
+        bound = {"min_change": 0.0 - ci.tolerance}
+    else:
+        bound = {"max_change": ci.tolerance}
     return Gate.model_validate({"metric": metric, "class": class_, **bound})
 
 

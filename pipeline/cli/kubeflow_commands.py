@@ -81,18 +81,17 @@ def run(
     from components.config import load_config
     from pipeline.kubeflow.client import connect
     from pipeline.kubeflow.display import print_ending
-    from pipeline.kubeflow.overrides import check_parameters
-    from pipeline.kubeflow.parameters import read_parameters
+    from pipeline.kubeflow.parameters import check_parameters, read_parameters
     from pipeline.kubeflow.run import follow_run, start_run
     from pipeline.kubeflow.status import exit_code
     from pipeline.kubeflow.submit import compiled
     from pipeline.kubeflow.submit import submit as upload
 
     loaded = load_config(config, set_)
+    parameters = read_parameters(param)
+    check_parameters(config, set_, parameters)
     console = PlainConsole()
     with compiled(loaded, config, set_) as file:
-        parameters = read_parameters(file, param)
-        check_parameters(config, set_, parameters)
         cluster = connect(loaded.kubeflow, host=host, namespace=namespace)
         submission = upload(cluster, loaded.name, file)
         print(submission.describe())

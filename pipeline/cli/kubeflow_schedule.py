@@ -89,14 +89,13 @@ def _put(
     param: list[str],
     settings: list[str],
 ) -> None:
-    from pipeline.kubeflow.overrides import check_parameters
-    from pipeline.kubeflow.parameters import read_parameters
+    from pipeline.kubeflow.parameters import check_parameters, read_parameters
     from pipeline.kubeflow.schedule import put_schedule
     from pipeline.kubeflow.submit import compiled, submit
 
+    parameters = read_parameters(param)
+    check_parameters(config_file, settings, parameters)
     with compiled(config, config_file, settings) as file:
-        parameters = read_parameters(file, param)
-        check_parameters(config_file, settings, parameters)
         submission = submit(cluster, config.name, file)
     print(submission.describe())
     made, replaced = put_schedule(

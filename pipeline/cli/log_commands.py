@@ -13,7 +13,7 @@ from pipeline.cli.options import ConfigOption, SetOption
 def check_log(config: ConfigOption, set_: SetOption = []) -> None:  # noqa: B006 (Typer copies it)
     """Read a log without running anything, and print what is in it or what is wrong with it."""
     from components.config import load_config
-    from components.event_log.check import check_log as check
+    from components.event_log.log import check_log as check
 
     print(check(load_config(config, set_)).describe())
 

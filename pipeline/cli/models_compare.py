@@ -42,7 +42,7 @@ def compare(
     """Score two versions on the same log, and say whether the second one is better."""
     import json
 
-    from components.command.quiet import quiet_imports
+    from components.command.program import quiet_imports
     from serving.models.show import resolve
 
     storage = open_serving_folder(models, config, set_, root)

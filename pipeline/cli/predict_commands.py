@@ -75,22 +75,26 @@ def predict(
     """
     import os
 
-    from components.command.terminal import write_data
+    from components.command.program import write_data
     from components.config import load_config
     from components.errors import MasteryError
     from components.files.atomic import write_text
     from components.model_version.pushed_version import config_of
-    from serving import predict as asking
     from serving.client import Retry, connect
-    from serving.requests import questions_from_log
-    from serving.server.settings import TOKEN, read_token
+    from serving.predict import (
+        format_answers,
+        output_format,
+        predict_questions,
+        questions_from_log,
+    )
+    from serving.server.server_settings import TOKEN, read_token
 
     if (config is None) == (model is None):
         raise MasteryError(
             "expected --config or --model: how the events are read is part of the model."
         )
     made_with = load_config(config, set_) if config else config_of(model, name=str(model))  # type: ignore[arg-type]
-    form = asking.format_of(out, format_)
+    form = output_format(out, format_)
     retry = Retry(attempts=attempts, deadline=deadline)
     token = read_token(os.environ, TOKEN)
     with connect(
@@ -103,7 +107,7 @@ def predict(
         token=token,
     ) as client:
         questions = questions_from_log(made_with, events, outcomes or [], as_of=as_of)
-        text = asking.to_text(asking.predict(client, questions), form)
+        text = format_answers(predict_questions(client, questions), form)
     if out:
         write_text(out, text)
         print(f"{len(questions.examples)} answers in {out}")

@@ -28,7 +28,7 @@ def infer(
     ] = False,
 ) -> None:
     """Write a first schema from the log; curate it by hand before you trust it."""
-    from components.command.quiet import quiet_imports
+    from components.command.program import quiet_imports
     from components.config import load_config
 
     loaded = load_config(
@@ -43,7 +43,7 @@ def infer(
 @app.command()
 def diff(config: ConfigOption, set_: SetOption = []) -> None:  # noqa: B006 (Typer copies it)
     """Print what the log would change in the curated schema; exit code 1 where it would."""
-    from components.command.quiet import quiet_imports
+    from components.command.program import quiet_imports
     from components.config import load_config
 
     loaded = load_config(config, set_)

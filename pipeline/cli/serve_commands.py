@@ -180,13 +180,19 @@ def serve(
     """
     import os
 
-    from serving.server.launch import serve as launch
-    from serving.server.settings import RELOAD_TOKEN, TOKEN, Limits, Settings, read_token
+    from serving.server.serve import serve_model
+    from serving.server.server_settings import (
+        RELOAD_TOKEN,
+        TOKEN,
+        Limits,
+        ServerSettings,
+        read_token,
+    )
     from serving.server.source import model_name
 
     folder = _folder(models, config, set_, root)
-    launch(
-        Settings(
+    serve_model(
+        ServerSettings(
             models=folder,
             name=name or model_name(folder),
             host=host,

@@ -19,8 +19,8 @@ from components.config import Config, load_config
 from components.contracts.run_record import RunPlan, RunResult
 from components.node.names import Node
 from pipeline.kubeflow.outputs import TaskOutputs, show_node
-from pipeline.kubeflow.overrides import settings_of
-from pipeline.kubeflow.tasks import NEW_DATA, ONLY_NEW_DATA
+from pipeline.kubeflow.parameters import ONLY_NEW_DATA, settings_of
+from pipeline.kubeflow.tasks import NEW_DATA
 from pipeline.layout import Layout
 from pipeline.run.mirror import Mirror
 from pipeline.run.nodes import NodeChange, planned_nodes, run_nodes

@@ -20,7 +20,12 @@ from pydantic import StrictInt
 
 from components.contracts.contract import Contract, ContractError
 from components.contracts.manifest import Manifest
-from components.files.object_store import ObjectStoreError, connect, create, explained
+from components.files.object_store import (
+    ObjectStoreError,
+    create_object,
+    explain_store_errors,
+    open_store,
+)
 from components.files.safe_paths import UnsafePathError, path_below, paths_below, refuse_links
 from components.model_version.folders import version_number
 
@@ -57,7 +62,7 @@ class Mirror:
     def __init__(self, url: str, root: Path) -> None:
         self.url = url.rstrip("/")
         self.root = root
-        self._store, self._base = connect(self.url)
+        self._store, self._base = open_store(self.url)
 
     def covers(self, path: Path) -> bool:
         """Returns whether a path is below the root.
@@ -183,7 +188,7 @@ class Mirror:
         """Takes a version's number: of several containers that want it, exactly one gets it."""
         claim = self._remote(version.parent / CLAIMS / version.name)
         with self._explained("write"):
-            taken = create(self._store, claim, uuid.uuid4().hex.encode())
+            taken = create_object(self._store, claim, uuid.uuid4().hex.encode())
         if not taken:
             raise ObjectStoreError(
                 f"{self._address(version)}: another run has just taken this number. Nothing was "
@@ -220,7 +225,7 @@ class Mirror:
             ) from None
 
     def _explained(self, verb: str) -> AbstractContextManager[None]:
-        return explained(self.url, verb)
+        return explain_store_errors(self.url, verb)
 
     def _listing(self, folder: Path) -> str:
         return f"{self._remote(folder)}/{FolderListing.FILE}"

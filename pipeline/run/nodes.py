@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from components.command.quiet import quiet_imports
+from components.command.program import quiet_imports
 from components.contracts.run_record import NodeRecord, RunPlan, RunResult, SeenBefore
 from components.node.names import Node
 from pipeline.layout import Layout

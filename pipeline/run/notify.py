@@ -23,7 +23,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from components.command.escape import for_chat, for_terminal, in_one_line, shorten
-from components.config.notify import Email, Notify, Webhook
+from components.config.runtime import Email, Notify, Webhook
 from components.contracts.evaluation import Evaluation, GateVerdict
 from components.contracts.run_record import RunRecord, RunState
 

@@ -87,8 +87,8 @@ def find_log(config: Config) -> None:
     Raises:
         LogError: files are missing, or the span that is asked for.
     """
-    from components.event_log.files import find_files
     from components.event_log.problems import raise_if_any
+    from components.event_log.sources import find_files
     from components.event_log.spans import choose_spans
 
     chosen = choose_spans([*config.data.events, *config.data.outcomes], config.data.span)

@@ -14,7 +14,7 @@ from pathlib import Path
 from ml_metadata import MetadataStore, errors
 from ml_metadata.proto import metadata_store_pb2
 
-from components.config.metadata import PASSWORD, Metadata
+from components.config.runtime import PASSWORD, Metadata
 from components.errors import MasteryError
 from pipeline.layout import Layout
 

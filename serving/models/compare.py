@@ -32,7 +32,7 @@ from components.evaluator.measures import (
 )
 from components.evaluator.measures import regression_metrics as number_metrics
 from components.evaluator.scoring import LABEL, in_windows, score
-from components.example_gen.log_examples import examples_from_log
+from components.example_gen.examples import examples_from_log
 from components.model_version.pushed_version import config_for_log
 from serving.models.bootstrap import (
     CONFIDENCE,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-from components.files.object_store import connect, create, explained
+from components.files.object_store import create_object, explain_store_errors, open_store
 from components.files.safe_paths import paths_below
 from components.model_version.exports import GPU
 from components.model_version.folders import MANIFEST, SAVED_MODEL, index_versions
@@ -33,7 +33,7 @@ class ObjectStorage(Storage):
 
     def __init__(self, url: str) -> None:
         self.address = url.rstrip("/")
-        self._store, self._base = connect(url)
+        self._store, self._base = open_store(url)
 
     def exclusive(self) -> nullcontext[None]:
         """Returns a block that keeps nobody out."""
@@ -41,25 +41,25 @@ class ObjectStorage(Storage):
 
     def folders(self) -> dict[int, str]:
         """Returns the name that each version's objects are below, oldest version first."""
-        with explained(self.address, "list"):
+        with explain_store_errors(self.address, "list"):
             return index_versions(
                 Path(name).name for name, kind in self._list(self._base) if kind == "directory"
             )
 
     def servable(self) -> frozenset[int]:
         """Returns those of them with a `saved_model.pb`; one listing of all objects is quicker than one a version."""
-        with explained(self.address, "list"):
+        with explain_store_errors(self.address, "list"):
             whole = {name for name, *rest in self._objects() if rest == [SAVED_MODEL]}
             return frozenset(number for number, name in self.folders().items() if name in whole)
 
     def has_gpu_exports(self) -> bool:
         """Returns whether some version has one; the links to them are made where the bucket is copied to."""
-        with explained(self.address, "list"):
+        with explain_store_errors(self.address, "list"):
             return any(rest == [GPU, SAVED_MODEL] for _, *rest in self._objects())
 
     def read(self, name: str) -> bytes | None:
         """Returns an object's content, or None when there is no such object."""
-        with explained(self.address, "read"):
+        with explain_store_errors(self.address, "read"):
             try:
                 return bytes(self._store.cat_file(self._path(name)))
             except FileNotFoundError:
@@ -67,7 +67,7 @@ class ObjectStorage(Storage):
 
     def replace(self, name: str, content: bytes) -> None:
         """Puts one object."""
-        with explained(self.address, "write"):
+        with explain_store_errors(self.address, "write"):
             self._store.pipe_file(self._path(name), content)
 
     @contextmanager
@@ -79,7 +79,7 @@ class ObjectStorage(Storage):
         """
         with tempfile.TemporaryDirectory(prefix="mastery-version-") as folder:
             copy, remote = Path(folder, str(version)), self._path(self.folder_of(version))
-            with explained(self.address, "read"):
+            with explain_store_errors(self.address, "read"):
                 # A key that ends in / is what consoles of stores make for an empty folder.
                 keys = [name for name in self._store.find(remote) if not name.endswith("/")]
                 targets = paths_below(copy, [key.removeprefix(f"{remote}/") for key in keys])
@@ -92,7 +92,7 @@ class ObjectStorage(Storage):
 
     def remove(self, version: int) -> None:
         """Deletes `saved_model.pb` first: without it no server and nobody here takes the rest for a model."""
-        with explained(self.address, "remove versions"):
+        with explain_store_errors(self.address, "remove versions"):
             remote = self._path(self.folder_of(version))
             for first in (SAVED_MODEL, MANIFEST):
                 if self._store.exists(f"{remote}/{first}"):
@@ -102,12 +102,14 @@ class ObjectStorage(Storage):
 
     def append(self, revision: int, entry: bytes) -> bool:
         """Writes the entry's object, unless there is one of that number."""
-        with explained(self.address, "write"):
-            return create(self._store, self._path(f"{AUDIT}/{revision:0{DIGITS}}.json"), entry)
+        with explain_store_errors(self.address, "write"):
+            return create_object(
+                self._store, self._path(f"{AUDIT}/{revision:0{DIGITS}}.json"), entry
+            )
 
     def entries(self, last: int | None = None) -> list[bytes]:
         """Returns the entries; only those that are asked for are fetched."""
-        with explained(self.address, "read"):
+        with explain_store_errors(self.address, "read"):
             names = sorted(name for name, kind in self._list(self._path(AUDIT)) if kind == "file")
             wanted = names if last is None else names[-last:]
             found = self._store.cat(wanted) if wanted else {}

@@ -18,17 +18,26 @@ from typing import Any
 import numpy as np
 from grpc import StatusCode
 
-from serving.server.errors import RequestError
-from serving.server.joining import join, kind_of
-from serving.server.settings import Limits
-from serving.server.signatures import Arrays, Signature
+from components.contracts.names import NUM_STEPS
+from serving.server.model_signatures import Array, Arrays, Signature
+from serving.server.request_error import RequestError
+from serving.server.server_settings import Limits
 
 FEW_ROWS = 8  # of a lone request that may be computed in the event loop
+
+
 SOON = 0.0015  # seconds after an answer: hardly a caller has read it and asked again, so who asks now was waiting
+
+
 CROWD = 0.2  # seconds to assume concurrent clients after they were last seen
+
+
 QUICK = 0.02  # seconds: if the batch before took less. Two changes of threads take a millisecond on a busy machine.
 
+
 Run = Callable[[Arrays], Arrays]
+
+
 Observe = Callable[[float, int, int, list[float]], None]
 
 
@@ -103,7 +112,7 @@ class Batcher:
         now = time.perf_counter()
         if now - self._answered_here < SOON:
             self._crowded_until = now + CROWD
-        self._queue.append(_Waiting(inputs, rows, kind_of(self._signature, inputs), answer, now))
+        self._queue.append(_Waiting(inputs, rows, batch_kind(self._signature, inputs), answer, now))
         self._queued_rows += rows
         self._consider()
         return await answer
@@ -195,7 +204,9 @@ class Batcher:
         return [self._alone(item) for item in batch], started
 
     def _together(self, batch: Sequence[_Waiting]) -> list[Arrays | Exception]:
-        outputs = self._run(join([item.inputs for item in batch], self._signature.step_inputs))
+        outputs = self._run(
+            join_requests([item.inputs for item in batch], self._signature.step_inputs)
+        )
         ends = np.cumsum([item.rows for item in batch])
         if any(len(values) != ends[-1] for values in outputs.values()):
             raise ValueError("expected as many rows in every output as in the inputs")
@@ -233,3 +244,55 @@ class Batcher:
                     answer or RequestError(StatusCode.UNAVAILABLE, "the server is stopping.")
                 )
         self._consider()
+
+
+SMALLEST_WIDTH = 64  # steps: requests up to this long are padded to one another; longer ones within a factor of two
+
+
+def batch_kind(signature: Signature, inputs: Arrays) -> Hashable:
+    """Returns what requests have to have in common to share a call."""
+    steps = signature.step_inputs
+    widths = {inputs[name].shape[1] for name in steps}
+    if len(widths) > 1:
+        return object()  # the graph decides how many steps count; padded, it would decide otherwise
+    if widths:
+        width = max(SMALLEST_WIDTH, widths.pop())
+        rest = tuple(values.shape[1:] for name, values in inputs.items() if name not in steps)
+        return (
+            (width - 1).bit_length(),
+            *rest,
+        )  # widths within a factor of two, or padding could cost any memory
+    return tuple(values.shape[1:] for values in inputs.values())
+
+
+def join_requests(requests: Sequence[Arrays], step_inputs: Sequence[str]) -> Arrays:
+    """Concatenates requests along their rows, padding their steps to the longest.
+
+    Args:
+        requests: inputs by name.
+        step_inputs: names of those [rows, steps]; `num_steps` says how many of their steps count. Within a request
+            they are equally wide.
+    """
+    joined: Arrays = {}
+    widest = max(
+        (request[name].shape[1] for request in requests for name in step_inputs), default=0
+    )
+    for name in requests[0]:
+        parts = [request[name] for request in requests]
+        if name in step_inputs:
+            parts = [_padded(part, widest) for part in parts]
+        elif name == NUM_STEPS and step_inputs:
+            # The model takes at most as many steps as the request is wide; now it could see the padding.
+            widths = [request[step_inputs[0]].shape[1] for request in requests]
+            parts = [np.minimum(part, width) for part, width in zip(parts, widths, strict=True)]
+        joined[name] = np.concatenate(parts)
+    return joined
+
+
+def _padded(part: Array, width: int) -> Array:
+    if part.shape[1] == width:
+        return part
+    fill: Any = b"" if part.dtype == object else 0
+    whole = np.full((len(part), width), fill, part.dtype)
+    whole[:, : part.shape[1]] = part
+    return whole

@@ -13,9 +13,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NoReturn, TypeAlias
 
 import grpc
+from google.protobuf import descriptor_pb2, descriptor_pool
 from google.protobuf.message import DecodeError, Message
 from grpc import StatusCode
-from tensorflow_serving.apis.classification_pb2 import ClassificationRequest
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from tensorflow_serving.apis.classification_pb2 import ClassificationRequest, ClassificationResponse
 from tensorflow_serving.apis.get_model_metadata_pb2 import (
     GetModelMetadataRequest,
     GetModelMetadataResponse,
@@ -27,14 +30,11 @@ from tensorflow_serving.apis.get_model_status_pb2 import (
 from tensorflow_serving.apis.model_management_pb2 import ReloadConfigRequest, ReloadConfigResponse
 from tensorflow_serving.apis.model_pb2 import ModelSpec
 from tensorflow_serving.apis.predict_pb2 import PredictRequest, PredictResponse
-from tensorflow_serving.apis.regression_pb2 import RegressionRequest
+from tensorflow_serving.apis.regression_pb2 import RegressionRequest, RegressionResponse
 
-from serving.server.errors import RequestError, invalid, listed
-from serving.server.grpc_introspection import MODEL_SERVICE, PREDICTION_SERVICE
-from serving.server.grpc_transport import message_of
-from serving.server.message_fields import check_fields
-from serving.server.model_config import ModelConfigError, policy_of
-from serving.server.open_inference_grpc import SERVICE, OpenInferenceGrpc
+from serving.server.grpc_front import receive_message
+from serving.server.model_signatures import Arrays, Signature
+from serving.server.open_inference_grpc import MESSAGES, SERVICE, OpenInferenceGrpc
 from serving.server.predictor import (
     SMALL,
     SMALL_ANSWER,
@@ -43,14 +43,124 @@ from serving.server.predictor import (
     as_request_error,
     in_thread_if,
 )
-from serving.server.settings import RELOAD_TOKEN
-from serving.server.signatures import Arrays, Signature
-from serving.server.tensor_codec import decode_inputs, encode
-from serving.server.tracing import note_grpc_status
+from serving.server.protobuf_tensors import check_fields, decode_tensors, encode_tensor
+from serving.server.request_error import RequestError, invalid, listed
+from serving.server.served_versions import ServedVersions
+from serving.server.server_settings import RELOAD_TOKEN
+from serving.server.telemetry import note_grpc_status
+from serving.server.version_policy import ModelConfigError, policy_of
+
+PREDICTION_SERVICE = "tensorflow.serving.PredictionService"
+
+
+MODEL_SERVICE = "tensorflow.serving.ModelService"
+
+
+SERVICES = (PREDICTION_SERVICE, MODEL_SERVICE, SERVICE)
+
+
+_Status = health_pb2.HealthCheckResponse
+
+
+_METHODS = {
+    PREDICTION_SERVICE: {
+        "Predict": (PredictRequest, PredictResponse),
+        "Classify": (ClassificationRequest, ClassificationResponse),
+        "Regress": (RegressionRequest, RegressionResponse),
+        "GetModelMetadata": (GetModelMetadataRequest, GetModelMetadataResponse),
+    },
+    MODEL_SERVICE: {
+        "GetModelStatus": (GetModelStatusRequest, GetModelStatusResponse),
+        "HandleReloadConfigRequest": (ReloadConfigRequest, ReloadConfigResponse),
+    },
+}
+
+
+class Health:
+    """Tells `grpc.health.v1.Health` whether the model answers: by its name, by that of each service, and by ""."""
+
+    def __init__(self, model: str, versions: ServedVersions) -> None:
+        self._names = ("", model, *SERVICES)
+        self._versions = versions
+        self._servicer = health.aio.HealthServicer()
+
+    async def add_to(self, server: grpc.aio.Server) -> None:
+        """Registers the service."""
+        health_pb2_grpc.add_HealthServicer_to_server(self._servicer, server)
+        await self.refresh()
+
+    async def refresh(self) -> None:
+        """Looks whether a version answers."""
+        status = _Status.SERVING if self._versions.available else _Status.NOT_SERVING
+        for name in self._names:
+            await self._servicer.set(name, status)
+
+    async def stop(self) -> None:
+        """Says from now on that nothing answers, so that callers go elsewhere while the rest is answered."""
+        await self._servicer.enter_graceful_shutdown()
+
+
+def add_reflection(server: grpc.aio.Server) -> None:
+    """Registers the service that lists services and describes their messages."""
+    names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
+    pools = _Pools(MESSAGES.pool, _tensorflow_serving(), descriptor_pool.Default())
+    reflection.enable_server_reflection(names, server, pools)
+
+
+def _tensorflow_serving() -> descriptor_pool.DescriptorPool:
+    """Returns the descriptors of the services; their generated modules cannot be imported by today's protobuf."""
+    pool = descriptor_pool.DescriptorPool()
+
+    def add(file: Any) -> None:
+        for dependency in file.dependencies:
+            add(dependency)
+        pool.AddSerializedFile(file.serialized_pb)
+
+    for full_name, methods in _METHODS.items():
+        package, _, name = full_name.rpartition(".")
+        described = descriptor_pb2.FileDescriptorProto(
+            name=f"mastery/{name}.proto", package=package, syntax="proto3"
+        )
+        service = described.service.add(name=name)
+        for method, messages in methods.items():
+            request, answer = (message.DESCRIPTOR for message in messages)
+            service.method.add(
+                name=method, input_type=f".{request.full_name}", output_type=f".{answer.full_name}"
+            )
+            for file in (request.file, answer.file):
+                add(file)
+                if file.name not in described.dependency:
+                    described.dependency.append(file.name)
+        pool.Add(described)
+    return pool
+
+
+class _Pools:
+    """Several descriptor pools as one, for reflection, which takes one."""
+
+    def __init__(self, *pools: Any) -> None:
+        self._pools = pools
+
+    def __getattr__(self, name: str) -> Any:
+        """Returns a method that asks one pool after the other."""
+
+        def find(*arguments: Any) -> Any:
+            for pool in self._pools[:-1]:
+                try:
+                    return getattr(pool, name)(*arguments)
+                except KeyError:
+                    continue
+            return getattr(self._pools[-1], name)(*arguments)
+
+        return find
+
 
 log = logging.getLogger("mastery.serving")
 
+
 Context: TypeAlias = Any  # grpc.aio.ServicerContext, which has no types
+
+
 Method = Callable[[Any], Awaitable[Message]]
 
 
@@ -96,7 +206,7 @@ class GrpcApi:
                 signature = servable.model.signature(request.model_spec.signature_name)
                 names = _wanted_outputs(request, signature)
                 is_large = request.ByteSize() > SMALL
-                inputs = await in_thread_if(is_large, decode_inputs, request.inputs, signature)
+                inputs = await in_thread_if(is_large, decode_tensors, request.inputs, signature)
                 outputs = await predictor.run(servable, signature, inputs)
                 response = PredictResponse()
                 response.model_spec.name = request.model_spec.name
@@ -183,7 +293,7 @@ class GrpcApi:
             }
             with predictor.tracing.request(f"{service}/{name}", headers, attributes) as span:
                 try:
-                    async with message_of(
+                    async with receive_message(
                         context, predictor.settings.limits, predictor.budget
                     ) as raw:
                         response = await method(
@@ -215,7 +325,7 @@ def _parsed(raw: bytes, kind: type[Message]) -> Message:
 
 def _fill(response: PredictResponse, outputs: Arrays, signature: Signature) -> None:
     for name, values in outputs.items():
-        response.outputs[name].CopyFrom(encode(values, signature.outputs[name].enum))
+        response.outputs[name].CopyFrom(encode_tensor(values, signature.outputs[name].enum))
 
 
 def _choice(spec: ModelSpec) -> ModelChoice:

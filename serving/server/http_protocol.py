@@ -15,11 +15,11 @@ import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from serving.server.bounds import ByteBudget, Share
 from serving.server.connections import Connections, Phase, client_of
-from serving.server.errors import RequestError
-from serving.server.json_forms import encode_error
-from serving.server.limits import ByteBudget, Share
-from serving.server.settings import Limits
+from serving.server.json_tensors import encode_error
+from serving.server.request_error import RequestError
+from serving.server.server_settings import Limits
 
 MAX_URL = 8 * 2**10  # bytes
 MAX_PIPELINED = 16  # requests that wait on a connection while the one before them is answered

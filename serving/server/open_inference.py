@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
@@ -17,9 +17,8 @@ from typing import Any
 import numpy as np
 
 from components.contracts.names import SERVING_DEFAULT
-from serving.server import json_codec
-from serving.server.errors import invalid, listed
-from serving.server.signatures import (
+from serving.server.json_tensors import json_excerpt, json_kind, leaves, refuse_overflow
+from serving.server.model_signatures import (
     MAX_RANK,
     MAX_SIZE,
     MAX_TEXTS,
@@ -28,22 +27,18 @@ from serving.server.signatures import (
     Signature,
     TensorSpec,
 )
+from serving.server.request_error import invalid, listed
 
-PLATFORM = "tensorflow_savedmodel"
-EXTENSIONS = ("binary_tensor_data",)
 HEADER_LENGTH = "Inference-Header-Content-Length"  # bytes of JSON ahead of the raw tensors
+
+
 SIGNATURE_NAME = "signature_name"
+
 
 DATATYPES = {  # by TensorFlow's names
     "DT_BOOL": "BOOL", "DT_UINT8": "UINT8", "DT_UINT16": "UINT16", "DT_UINT32": "UINT32", "DT_UINT64": "UINT64",
     "DT_INT8": "INT8", "DT_INT16": "INT16", "DT_INT32": "INT32", "DT_INT64": "INT64", "DT_HALF": "FP16",
     "DT_BFLOAT16": "BF16", "DT_FLOAT": "FP32", "DT_DOUBLE": "FP64", "DT_STRING": "BYTES",
-}  # fmt: skip
-# Where a protocol buffer holds the values of a datatype; FP16 and BF16 go as raw bytes only.
-CONTENTS = {
-    "BOOL": "bool_contents", "INT8": "int_contents", "INT16": "int_contents", "INT32": "int_contents",
-    "INT64": "int64_contents", "UINT8": "uint_contents", "UINT16": "uint_contents", "UINT32": "uint_contents",
-    "UINT64": "uint64_contents", "FP32": "fp32_contents", "FP64": "fp64_contents", "BYTES": "bytes_contents",
 }  # fmt: skip
 
 
@@ -113,7 +108,7 @@ def choose_signature(request: InferRequest, signatures: Mapping[str, Signature])
     )
 
 
-def decode_inputs(request: InferRequest, signature: Signature) -> Arrays:
+def decode_infer_inputs(request: InferRequest, signature: Signature) -> Arrays:
     """Returns the arrays of a request; that none is missing is checked by the signature.
 
     Raises:
@@ -129,7 +124,7 @@ def decode_inputs(request: InferRequest, signature: Signature) -> Arrays:
             )
         if tensor.datatype != datatype(spec):
             raise invalid(
-                f"input {spec.name}: expected {datatype(spec)} {_sizes(spec)}, found datatype {tensor.datatype[:50]!r}."
+                f"input {spec.name}: expected {datatype(spec)} {wire_shape(spec)}, found datatype {tensor.datatype[:50]!r}."
             )
         allowed = len(tensor.shape) <= MAX_RANK and all(
             0 <= size < MAX_SIZE for size in tensor.shape
@@ -137,7 +132,7 @@ def decode_inputs(request: InferRequest, signature: Signature) -> Arrays:
         if not allowed or not spec.fits(tensor.shape):
             found = list(tensor.shape[:40])
             raise invalid(
-                f"input {spec.name}: expected {datatype(spec)} {_sizes(spec)}, found shape {found}."
+                f"input {spec.name}: expected {datatype(spec)} {wire_shape(spec)}, found shape {found}."
             )
         size = prod(tensor.shape)
         if spec.dtype == object and size > MAX_TEXTS:
@@ -152,7 +147,7 @@ def decode_inputs(request: InferRequest, signature: Signature) -> Arrays:
 
 
 @dataclass(frozen=True)
-class Question:
+class InferQuestion:
     """A request whose inputs have been read.
 
     Attributes:
@@ -168,17 +163,17 @@ class Question:
 
 def read_question(
     body: bytes, signatures: Mapping[str, Signature], header_length: str | None = None
-) -> Question:
-    """Reads a REST request; see `read_json`, `choose_signature` and `decode_inputs`.
+) -> InferQuestion:
+    """Reads a REST request; see `parse_infer_request`, `choose_signature` and `decode_infer_inputs`.
 
     Raises:
         RequestError: it is no request that one of the signatures can answer.
     """
-    request = read_json(body, header_length)
+    request = parse_infer_request(body, header_length)
     signature = choose_signature(request, signatures)
-    inputs = decode_inputs(request, signature)
-    json_codec.refuse_overflow(body[: json_length(body, header_length)].decode(), inputs)
-    return Question(replace(request, inputs=()), signature.name, inputs)
+    inputs = decode_infer_inputs(request, signature)
+    refuse_overflow(body[: json_length(body, header_length)].decode(), inputs)
+    return InferQuestion(replace(request, inputs=()), signature.name, inputs)
 
 
 def json_length(body: bytes, header_length: str | None) -> int:
@@ -202,21 +197,6 @@ def json_length(body: bytes, header_length: str | None) -> int:
     return int(header_length)
 
 
-def wanted_outputs(request: InferRequest, signature: Signature) -> dict[str, bool]:
-    """Returns the outputs that a request wants, and whether as raw bytes.
-
-    Raises:
-        RequestError: there is no such output.
-    """
-    unknown = sorted(request.outputs.keys() - signature.outputs.keys())
-    if unknown:
-        raise invalid(
-            f"outputs: expected some of {', '.join(signature.outputs)}; found {listed(unknown)}; the signature is "
-            f"{signature.name}."
-        )
-    return dict(request.outputs) or dict.fromkeys(signature.outputs, request.is_raw)
-
-
 def datatype(spec: TensorSpec) -> str:
     """Returns the protocol's name of a tensor's dtype.
 
@@ -229,11 +209,6 @@ def datatype(spec: TensorSpec) -> str:
             f"{spec.name}: {spec.dtype_name} has no datatype in this protocol; ask by /v1."
         )
     return name
-
-
-def tensor_metadata(spec: TensorSpec) -> dict[str, Any]:
-    """Returns name, datatype and shape of an input or output; -1 stands for any size."""
-    return {"name": spec.name, "datatype": datatype(spec), "shape": _sizes(spec)}
 
 
 def raw_values(raw: bytes, spec: TensorSpec, size: int) -> Array:
@@ -261,7 +236,7 @@ def raw_values(raw: bytes, spec: TensorSpec, size: int) -> Array:
             )
         texts.append(raw[at + 4 : end])
         at = end
-    return _objects(texts)
+    return text_array(texts)
 
 
 def to_raw(values: Array) -> bytes:
@@ -271,24 +246,7 @@ def to_raw(values: Array) -> bytes:
     return values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
-def content_values(values: Sequence[Any], spec: TensorSpec) -> Array:
-    """Returns the values that a protocol buffer holds as an array.
-
-    Raises:
-        RequestError: a number is out of the datatype's range.
-    """
-    if spec.dtype == object:
-        return _objects(list(values))
-    wide = np.asarray(values)
-    array = wide.astype(spec.dtype)
-    if spec.dtype.kind in "iu" and (array != wide).any():
-        raise invalid(
-            f"input {spec.name}: expected {datatype(spec)}, found a number that is out of its range."
-        )
-    return array
-
-
-def read_json(body: bytes, header_length: str | None) -> InferRequest:
+def parse_infer_request(body: bytes, header_length: str | None) -> InferRequest:
     """Reads a REST request: JSON, and after it the raw bytes of the inputs that have a `binary_data_size`.
 
     Args:
@@ -332,43 +290,11 @@ def read_json(body: bytes, header_length: str | None) -> InferRequest:
     )
 
 
-def write_json(
-    head: Mapping[str, Any], outputs: Arrays, signature: Signature, wanted: Mapping[str, bool]
-) -> tuple[bytes, int | None]:
-    """Returns the body of an answer, and how much of it is JSON; None where all is.
-
-    Args:
-        head: `model_name` and the like.
-        outputs: arrays by name.
-        signature: theirs.
-        wanted: names of the outputs, and whether each goes as raw bytes.
-
-    Raises:
-        RequestError: JSON has no such values.
-    """
-    items, parts = [], []
-    for name, is_raw in wanted.items():
-        values, spec = outputs[name], signature.outputs[name]
-        item: dict[str, Any] = {
-            "name": name,
-            "datatype": datatype(spec),
-            "shape": list(values.shape),
-        }
-        if is_raw:
-            parts.append(to_raw(values))
-            item["parameters"] = {"binary_data_size": len(parts[-1])}
-        else:
-            item["data"] = json_codec.encode(name, values.reshape(-1))
-        items.append(item)
-    text = json.dumps({**head, "outputs": items}, ensure_ascii=False).encode(errors="replace")
-    return b"".join([text, *parts]), len(text) if parts else None
-
-
 def _json_input(item: Mapping[str, Any], raw: bytes | None, size: int | None) -> InputTensor:
     name, shape = _typed(item, "name", str), _typed(item, "shape", list)
     if any(type(size) is not int for size in shape):
         raise invalid(
-            f"input {name[:200]}: expected whole numbers as shape, found {json_codec.shown(shape)}."
+            f"input {name[:200]}: expected whole numbers as shape, found {json_excerpt(shape)}."
         )
     refuse_extensions(_typed(item, "parameters", dict, {}), f"input {name[:200]}")
     if (raw is None) == ("data" not in item):
@@ -381,7 +307,7 @@ def _json_input(item: Mapping[str, Any], raw: bytes | None, size: int | None) ->
     def values(spec: TensorSpec, count: int) -> Array:
         if raw is not None:
             return raw_values(raw, spec, count)
-        return json_codec.leaves(_flat(item["data"], len(shape)), spec)
+        return leaves(_flat(item["data"], len(shape)), spec)
 
     return InputTensor(name, _typed(item, "datatype", str), tuple(shape), values)
 
@@ -399,9 +325,7 @@ def _flat(data: Any, rank: int) -> list[Any]:
 def _binary_size(item: Mapping[str, Any]) -> int | None:
     size = _typed(item, "parameters", dict, {}).get("binary_data_size")
     if size is not None and (type(size) is not int or size < 0):
-        raise invalid(
-            f"binary_data_size: expected a number of bytes, found {json_codec.shown(size)}."
-        )
+        raise invalid(f"binary_data_size: expected a number of bytes, found {json_excerpt(size)}.")
     return size
 
 
@@ -418,7 +342,7 @@ def refuse_extensions(parameters: Mapping[str, Any], where: str) -> None:
 
 def _objects_of(document: Any, key: str) -> list[dict[str, Any]]:
     if not isinstance(document, dict):
-        raise invalid(f"expected a JSON object, found {json_codec.kind(document)}.")
+        raise invalid(f"expected a JSON object, found {json_kind(document)}.")
     items: list[dict[str, Any]] = _typed(document, key, list, [])
     if any(type(item) is not dict for item in items):
         raise invalid(f"{key}: expected a list of objects.")
@@ -426,6 +350,8 @@ def _objects_of(document: Any, key: str) -> list[dict[str, Any]]:
 
 
 _MISSING: Any = object()
+
+
 _TYPES: dict[type, str] = {str: "a string", list: "a list", dict: "an object"}
 
 
@@ -434,16 +360,18 @@ def _typed(item: Mapping[str, Any], key: str, kind: type, default: Any = _MISSIN
     if value is default and default is not _MISSING:
         return default
     if type(value) is not kind:
-        found = "none" if value is _MISSING else json_codec.kind(value)
+        found = "none" if value is _MISSING else json_kind(value)
         raise invalid(f"{key}: expected {_TYPES[kind]}, found {found}.")
     return value
 
 
-def _objects(texts: list[bytes]) -> Array:
+def text_array(texts: list[bytes]) -> Array:
+    """Returns an array of texts, [N]."""
     array = np.empty(len(texts), object)
     array[:] = texts
     return array
 
 
-def _sizes(spec: TensorSpec) -> list[int]:
+def wire_shape(spec: TensorSpec) -> list[int]:
+    """Returns a shape as the protocol writes it: -1 stands for any size."""
     return [-1] if spec.shape is None else [-1 if size is None else size for size in spec.shape]

@@ -7,30 +7,61 @@ Triton's and KServe's modules, which take the same names, can be in the same pro
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from serving.messages import describe
-from serving.server.errors import RequestError, invalid
+from serving.server.model_signatures import Array, Arrays, Signature, TensorSpec
 from serving.server.open_inference import (
-    CONTENTS,
     SIGNATURE_NAME,
     InferRequest,
     InputTensor,
     choose_signature,
-    content_values,
     datatype,
-    decode_inputs,
+    decode_infer_inputs,
     raw_values,
     refuse_extensions,
+    text_array,
     to_raw,
+)
+from serving.server.open_inference_rest import (
+    model_choice,
+    model_metadata,
+    server_metadata,
     wanted_outputs,
 )
-from serving.server.open_inference_rest import model_choice, model_metadata, server_metadata
 from serving.server.predictor import SMALL, SMALL_ANSWER, Predictor, in_thread_if
-from serving.server.signatures import Array, Arrays, Signature, TensorSpec
+from serving.server.request_error import RequestError, invalid
+
+# Where a protocol buffer holds the values of a datatype; FP16 and BF16 go as raw bytes only.
+CONTENTS = {
+    "BOOL": "bool_contents", "INT8": "int_contents", "INT16": "int_contents", "INT32": "int_contents",
+    "INT64": "int64_contents", "UINT8": "uint_contents", "UINT16": "uint_contents", "UINT32": "uint_contents",
+    "UINT64": "uint64_contents", "FP32": "fp32_contents", "FP64": "fp64_contents", "BYTES": "bytes_contents",
+}  # fmt: skip
+
+
+def content_values(values: Sequence[Any], spec: TensorSpec) -> Array:
+    """Returns the values that a protocol buffer holds as an array.
+
+    Raises:
+        RequestError: a number is out of the datatype's range.
+    """
+    if spec.dtype == object:
+        return text_array(list(values))
+    wide = np.asarray(values)
+    array = wide.astype(spec.dtype)
+    if spec.dtype.kind in "iu" and (array != wide).any():
+        raise invalid(
+            f"input {spec.name}: expected {datatype(spec)}, found a number that is out of its range."
+        )
+    return array
+
 
 SERVICE = "inference.GRPCInferenceService"
+
 
 _TENSOR = {
     "name": (1, "string"),
@@ -39,6 +70,8 @@ _TENSOR = {
     "parameters": (4, "map InferParameter"),
     "contents": (5, "InferTensorContents"),
 }
+
+
 MESSAGES = describe(
     "open_inference_grpc.proto",
     "inference",
@@ -111,6 +144,8 @@ MESSAGES = describe(
         }
     },
 )  # fmt: skip
+
+
 _CLASSES = MESSAGES.classes
 
 
@@ -164,7 +199,7 @@ class OpenInferenceGrpc:
                 signature = choose_signature(asked, servable.model.signatures)
                 wanted = wanted_outputs(asked, signature)
                 inputs = await in_thread_if(
-                    request.ByteSize() > SMALL, decode_inputs, asked, signature
+                    request.ByteSize() > SMALL, decode_infer_inputs, asked, signature
                 )
                 outputs = await predictor.run(servable, signature, inputs)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from importlib.metadata import version
@@ -16,25 +16,29 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from components.model_version.folders import version_number
-from serving.server.errors import RequestError
-from serving.server.json_process import JsonProcess
+from serving.server.json_requests import JsonProcess
+from serving.server.json_tensors import encode_json
+from serving.server.model_signatures import Arrays, Signature, TensorSpec
 from serving.server.open_inference import (
-    EXTENSIONS,
     HEADER_LENGTH,
-    PLATFORM,
     SIGNATURE_NAME,
-    Question,
+    InferQuestion,
+    InferRequest,
+    datatype,
     json_length,
     read_question,
-    tensor_metadata,
-    wanted_outputs,
-    write_json,
+    to_raw,
+    wire_shape,
 )
 from serving.server.predictor import SMALL, SMALL_ANSWER, ModelChoice, Predictor, in_thread_if
+from serving.server.request_error import RequestError, invalid, listed
 from serving.server.servable import Servable
 
 LIVE, READY = "/v2/health/live", "/v2/health/ready"  # asked by probes, which have no token
+
+
 _MODEL = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?(?:/(ready|infer))?")
+
 
 Body = Callable[[Request], AbstractAsyncContextManager[bytes]]
 
@@ -147,11 +151,13 @@ class OpenInferenceRest:
                         head |= {"id": question.request.id} if question.request.id else {}
                         is_large = sum(outputs[name].size for name in wanted) > SMALL_ANSWER
                         answer = await in_thread_if(
-                            is_large, write_json, head, outputs, signature, wanted
+                            is_large, encode_infer_answer, head, outputs, signature, wanted
                         )
         return _infer_response(*answer)
 
-    async def _read(self, body: bytes, header_length: str | None, servable: Servable) -> Question:
+    async def _read(
+        self, body: bytes, header_length: str | None, servable: Servable
+    ) -> InferQuestion:
         signatures = servable.model.signatures
         if json_length(body, header_length) > SMALL:
             return await self._json.read(
@@ -173,3 +179,61 @@ def _json(document: object) -> Response:
         json.dumps(document, ensure_ascii=False).encode(errors="replace"),
         media_type="application/json",
     )
+
+
+PLATFORM = "tensorflow_savedmodel"
+
+
+EXTENSIONS = ("binary_tensor_data",)
+
+
+def wanted_outputs(request: InferRequest, signature: Signature) -> dict[str, bool]:
+    """Returns the outputs that a request wants, and whether as raw bytes.
+
+    Raises:
+        RequestError: there is no such output.
+    """
+    unknown = sorted(request.outputs.keys() - signature.outputs.keys())
+    if unknown:
+        raise invalid(
+            f"outputs: expected some of {', '.join(signature.outputs)}; found {listed(unknown)}; the signature is "
+            f"{signature.name}."
+        )
+    return dict(request.outputs) or dict.fromkeys(signature.outputs, request.is_raw)
+
+
+def tensor_metadata(spec: TensorSpec) -> dict[str, Any]:
+    """Returns name, datatype and shape of an input or output; -1 stands for any size."""
+    return {"name": spec.name, "datatype": datatype(spec), "shape": wire_shape(spec)}
+
+
+def encode_infer_answer(
+    head: Mapping[str, Any], outputs: Arrays, signature: Signature, wanted: Mapping[str, bool]
+) -> tuple[bytes, int | None]:
+    """Returns the body of an answer, and how much of it is JSON; None where all is.
+
+    Args:
+        head: `model_name` and the like.
+        outputs: arrays by name.
+        signature: theirs.
+        wanted: names of the outputs, and whether each goes as raw bytes.
+
+    Raises:
+        RequestError: JSON has no such values.
+    """
+    items, parts = [], []
+    for name, is_raw in wanted.items():
+        values, spec = outputs[name], signature.outputs[name]
+        item: dict[str, Any] = {
+            "name": name,
+            "datatype": datatype(spec),
+            "shape": list(values.shape),
+        }
+        if is_raw:
+            parts.append(to_raw(values))
+            item["parameters"] = {"binary_data_size": len(parts[-1])}
+        else:
+            item["data"] = encode_json(name, values.reshape(-1))
+        items.append(item)
+    text = json.dumps({**head, "outputs": items}, ensure_ascii=False).encode(errors="replace")
+    return b"".join([text, *parts]), len(text) if parts else None

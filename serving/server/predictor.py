@@ -16,15 +16,13 @@ from tensorflow_serving.apis.get_model_metadata_pb2 import GetModelMetadataRespo
 from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusResponse
 
 from components.contracts.names import SERVING_DEFAULT
-from serving.server.errors import RequestError, invalid
-from serving.server.limits import Admission, ByteBudget
-from serving.server.metrics import Metrics
+from serving.server.bounds import Admission, ByteBudget
+from serving.server.model_signatures import Arrays, Signature, method_mismatch
+from serving.server.request_error import RequestError, invalid
 from serving.server.servable import Servable
-from serving.server.settings import Settings
-from serving.server.signatures import Arrays, Signature, method_mismatch
-from serving.server.status import status_response
-from serving.server.tracing import Tracing
-from serving.server.versions import Versions
+from serving.server.served_versions import ServedVersions, status_response
+from serving.server.server_settings import ServerSettings
+from serving.server.telemetry import ServerMetrics, Tracing
 
 SMALL = (
     64 * 2**10
@@ -54,7 +52,9 @@ class ModelChoice:
 class Predictor:
     """Answers for one model; belongs to one event loop."""
 
-    def __init__(self, settings: Settings, versions: Versions, metrics: Metrics) -> None:
+    def __init__(
+        self, settings: ServerSettings, versions: ServedVersions, metrics: ServerMetrics
+    ) -> None:
         self.settings, self.versions, self.metrics = settings, versions, metrics
         self.admission = Admission(settings.limits.max_requests)
         self.budget = ByteBudget(settings.limits.max_inflight_bytes)

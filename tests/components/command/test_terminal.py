@@ -14,14 +14,14 @@ from rich.table import Table
 from rich.text import Text
 
 from components.command.console import PlainConsole
-from components.command.terminal import EscapingStream, entry_point, write_data
+from components.command.program import EscapingStream, entry_point, write_data
 
 ROOT = Path(__file__).parents[3]
 HOSTILE = "\x1b]0;owned\x07 \x1b[2J\x9b31m [red]x[/] :boom: \u202e"
 SHOWN = "\\u001b]0;owned\\u0007 \\u001b[2J\\u009b31m [red]x[/] :boom: \\u202e"
 PROGRAM = f"""
 import logging, sys, warnings
-from components.command.terminal import entry_point
+from components.command.program import entry_point
 hostile = {HOSTILE!r}
 with entry_point():
     logging.basicConfig(format="%(message)s")
@@ -64,7 +64,7 @@ def test_an_error_of_the_command_line_is_harmless() -> None:
 
 
 def test_a_process_whose_output_is_closed_goes_on() -> None:
-    code = "from components.command.terminal import entry_point, write_data\nwith entry_point():\n    print(1), write_data('2')"
+    code = "from components.command.program import entry_point, write_data\nwith entry_point():\n    print(1), write_data('2')"
     closed = f'exec "{sys.executable}" -c "$0" >&- 2>&-'
     assert subprocess.run(["sh", "-c", closed, code], cwd=ROOT, check=False).returncode == 0
 

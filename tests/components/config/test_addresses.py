@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from components.config import addresses, load_config
-from components.config.metadata import Metadata
+from components.config import load_config, section
+from components.config.runtime import Metadata
 from components.errors import ConfigError
 
 SAMPLE = Path(__file__).parents[3] / "configs" / "sample.yaml"
@@ -24,7 +24,7 @@ def refusal(setting: str) -> str:
 
 
 def test_the_examples_are_right() -> None:
-    assert doctest.testmod(addresses).failed == 0
+    assert doctest.testmod(section).failed == 0
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,13 @@ def test_errors_name_line_and_key(tmp_path: Path) -> None:
     assert "algebra.yaml, line 28, gates[0].metric: " in message(
         tmp_path, gates=[{"metric": "f2", "min": 1}]
     )
-    assert "found 'f2'" in message(tmp_path, gates=[{"metric": "f2", "min": 1}])
+    assert "found 'f2'." in message(tmp_path, gates=[{"metric": "f2", "min": 1}])
+    assert "found 'f1_marco'; did you mean f1_macro?" in message(
+        tmp_path, gates=[{"metric": "f1_marco", "min": 1}]
+    )
+    assert "found 'yess'; did you mean yes?" in message(
+        tmp_path, gates=[{"metric": "recall", "class": "yess", "min": 1}]
+    )
     assert "colour: this key is not known" in message(tmp_path, colour="red")
     assert "training.epochs: " in message(tmp_path, "training.epochs=many")
     assert "training.class_weights: " in message(tmp_path, "training.class_weights=heavy")
@@ -148,7 +154,7 @@ def test_errors_name_line_and_key(tmp_path: Path) -> None:
         ({"gates": [{"metric": "recall", "min": 0.5}]}, "expected `class:` beside it"),
         ({"gates": [{"metric": "recall", "class": "maybe", "min": 0.5}]}, "found 'maybe'"),
         ({"gates": [{"metric": "f1_macro", "class": "no", "min": 0.5}]}, "found with f1_macro"),
-        ({"gates": [{"metric": "rmse", "max": 1}]}, "found rmse"),
+        ({"gates": [{"metric": "rmse", "max": 1}]}, "found 'rmse'"),
         ({"gates": [{"metric": "auc", "slice": "age", "min": 0.5}]}, "is not in evaluation.slices"),
         ({"gates": [{"metric": "auc", "max_gap": 0.5}]}, "expected `slice: COLUMN`"),
         ({"context": {"gender": {"type": "categorical"}}}, "gender is listed in `protected`"),

@@ -19,8 +19,8 @@ from components.config.strict_yaml import read_yaml
 from components.contracts.run_record import RunPlan
 from components.errors import ConfigError
 from components.evaluator.settings import Settings
-from components.event_log.spec import LogSpec
-from pipeline.kubeflow.overrides import settings_of
+from components.event_log.tables import LogSpec
+from pipeline.kubeflow.parameters import settings_of
 from tests.components.config.any_config import BASE, configs, places, put, sections
 
 FEW = settings(max_examples=60, deadline=None)

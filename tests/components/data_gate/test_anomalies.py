@@ -16,7 +16,7 @@ from tensorflow_metadata.proto.v0.statistics_pb2 import (
     DatasetFeatureStatisticsList,
 )
 
-from components.data_gate.anomalies import Anomaly, describe_anomalies, judge_split, stop_on
+from components.data_gate.tfdv_anomalies import Anomaly, describe_anomalies, judge_split, stop_on
 from components.errors import AnomalyError
 
 SCHEMA = text_format.Parse(

@@ -13,8 +13,7 @@ import pytest
 
 from components.config import Config
 from components.errors import LogError
-from components.event_log.check import check_log
-from components.event_log.log import read_log
+from components.event_log.log import check_log, read_log
 
 Configure = Callable[..., Config]
 Write = Callable[..., None]

@@ -7,8 +7,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from components.event_log.columns import read_column, type_of
-from components.event_log.tables import Kind, Table
+from components.event_log.column_kinds import Kind, Table, read_column, type_of
 
 DAY = date(2024, 5, 1)
 TABLE = Table("outcomes", {}, classes=("0", "1"))

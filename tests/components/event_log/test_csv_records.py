@@ -10,8 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from components.event_log import csv_records
+from components.event_log.chunks import TextFault
 from components.event_log.csv_records import check_folded, split_records
-from components.event_log.text_source import TextFault
 
 
 def by_the_letter(text: str) -> list[tuple[int, str]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from components.event_log.files import Listing, LogFile, Reason, expand_pattern, find_files
+from components.event_log.sources import Listing, LogFile, Reason, expand_pattern, find_files
 
 
 def touch(folder: Path, *names: str, content: str = "x") -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.event_log.hints import (
+from components.event_log.problems import (
     MAX_LOOKALIKES,
     describe_lookalikes,
     find_twins,

@@ -17,10 +17,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.event_log import parquet_reader, text_source
-from components.event_log.files import LogFile, format_of
+from components.event_log import chunks, readers
+from components.event_log.chunks import Chunk
 from components.event_log.problems import Problem
-from components.event_log.readers import Chunk, read_chunks
+from components.event_log.readers import read_chunks
+from components.event_log.sources import LogFile, format_of
 
 
 def read(path: Path, *columns: str) -> tuple[pl.DataFrame, list[int], list[str]]:
@@ -65,7 +66,7 @@ def test_half_written_parquet(spoil: Callable[[bytes], bytes], found: str, whole
 
 
 def test_parquet_in_chunks(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parquet_reader, "CHUNK_ROWS", 300)
+    monkeypatch.setattr(readers, "CHUNK_ROWS", 300)
     frame, numbers, problems = read(whole, "b", "a", "missing")
     assert frame.columns == ["b", "a"]
     assert frame["a"].to_list() == list(range(1000))
@@ -131,7 +132,7 @@ def test_csv_with_ragged_rows(tmp_path: Path) -> None:
 def test_csv_in_chunks_with_ragged_rows_counts_lines(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(text_source, "BLOCK_BYTES", 50)
+    monkeypatch.setattr(chunks, "BLOCK_BYTES", 50)
     path = tmp_path / "log.csv"
     path.write_text(
         "a,b\n" + "".join("x\n" if row % 10 == 3 else f"{row},0\n" for row in range(100))
@@ -186,7 +187,7 @@ def test_jsonl_with_bad_lines(tmp_path: Path) -> None:
 
 
 def test_jsonl_in_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text_source, "BLOCK_BYTES", 64)
+    monkeypatch.setattr(chunks, "BLOCK_BYTES", 64)
     path = tmp_path / "log.ndjson.gz"
     lines = [json.dumps({"a": row, "b": "x" * (row % 50)}) for row in range(200)]
     path.write_bytes(gzip.compress("\n".join(lines).encode()))
@@ -210,22 +211,22 @@ def test_csv_lines_are_an_editors_and_add_up(
     path = tmp_path / "log.csv"
     path.write_text('\na,b\r\n1,"x\ny"\r\n\n  \n2,z\r\n,\n3,"z ""w"""\n')
     for size in (1 << 20, 7):
-        monkeypatch.setattr(text_source, "BLOCK_BYTES", size)
+        monkeypatch.setattr(chunks, "BLOCK_BYTES", size)
         file = LogFile(str(path), "csv", 0)
-        chunks = [chunk for chunk in read_chunks(file, ["b", "a"]) if isinstance(chunk, Chunk)]
-        assert pl.concat(chunk.frame for chunk in chunks).rows() == [
+        read = [chunk for chunk in read_chunks(file, ["b", "a"]) if isinstance(chunk, Chunk)]
+        assert pl.concat(chunk.frame for chunk in read).rows() == [
             ("x\ny", "1"),
             ("z", "2"),
             ('z "w"', "3"),
         ]
-        assert [number for chunk in chunks for number in chunk.numbers] == [3, 7, 9]
-        lines = sum((chunk.lines for chunk in chunks), Counter())
+        assert [number for chunk in read for number in chunk.numbers] == [3, 7, 9]
+        lines = sum((chunk.lines for chunk in read), Counter())
         assert lines == {"header": 1, "rows": 3, "blank": 4, "within quotes": 1}
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_csv_of_any_system(end: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text_source, "BLOCK_BYTES", 40)
+    monkeypatch.setattr(chunks, "BLOCK_BYTES", 40)
     path = tmp_path / "log.csv.gz"
     path.write_bytes(gzip.compress(end.join(["a,b", *(f"{row},x" for row in range(50))]).encode()))
     frame, numbers, problems = read(path, "a")

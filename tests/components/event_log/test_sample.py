@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 from components.config import Config
 from components.contracts.names import SAMPLE_HASH
 from components.errors import LogError
-from components.event_log.learners import hash_learners
+from components.event_log.learners import choose_sample, hash_learners, smallest_hashes
 from components.event_log.log import read_log
-from components.event_log.sample import choose_sample, smallest_hashes
 
 Configure = Callable[..., Config]
 

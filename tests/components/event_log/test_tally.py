@@ -5,8 +5,7 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.event_log.hints import Hint
-from components.event_log.problems import Place, Problem
+from components.event_log.problems import Hint, Place, Problem
 from components.event_log.tally import Tally, merge_tallies
 from components.event_log.timescales import Sighting
 

@@ -14,8 +14,8 @@ import tensorflow as tf
 
 from components.config import Config, load_config
 from components.errors import LogError
-from components.event_log.check import check_log
-from components.example_gen.log_examples import examples_from_log
+from components.event_log.log import check_log
+from components.example_gen.examples import examples_from_log
 
 Configure = Callable[..., Config]
 REAL_LOG = Path(__file__).parents[4] / "shared" / "data" / "epfl"

@@ -3,8 +3,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from components.event_log.files import LogFile
-from components.example_gen.digest import digest_files
+from components.event_log.sources import LogFile
+from components.example_gen.driver import digest_files
 
 
 def test_depends_on_what_is_in_the_files_and_nothing_else(tmp_path: Path) -> None:

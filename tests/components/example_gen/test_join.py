@@ -22,8 +22,8 @@ from components.contracts.names import (
     TIME_TO_AS_OF,
     UNIT,
 )
-from components.event_log.windows import find_windows
-from components.example_gen.join import join, join_batches
+from components.event_log.point_in_time import find_windows
+from components.example_gen.examples import join, join_batches
 
 FEATURES = ["kind", "value", TIME_SINCE_PREVIOUS, TIME_TO_AS_OF]
 EPOCH = datetime(2024, 1, 1, tzinfo=UTC)

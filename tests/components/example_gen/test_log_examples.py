@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from components.config import Config
 from components.errors import LogError
-from components.example_gen.log_examples import examples_from_log
+from components.example_gen.examples import examples_from_log
 
 Configure = Callable[..., Config]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from components.command.terminal import entry_point
+from components.command.program import entry_point
 from components.files.atomic import NotAFileError
 from components.model_version.digests import model_digest
 from components.pusher.push import PushError, _folder_beside, push_version, versions

@@ -14,9 +14,9 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
+from components.contracts.log_summary import LogSummary
 from components.contracts.names import SPLITS
 from components.contracts.provenance import DataProvenance
-from components.event_log.summary import LogSummary
 from components.report.facts import PushFacts
 from components.report.load import Sources
 from tests.components.report.evaluations import CLASSES

@@ -11,7 +11,7 @@ from tfx.types.artifact import Artifact
 from tfx.types.channel import Channel
 
 from components.config import Config
-from components.node import cache_key as fingerprint
+from components.node import cache_key
 from components.node.artifacts import RunReport
 from components.report.component import ReportSpec, make_report
 from components.report.executor import Executor
@@ -42,15 +42,13 @@ def test_the_node_carries_configuration_and_code_into_its_cache_key() -> None:
     assert len(node.exec_properties["code_fingerprint"]) == 16
 
 
-def test_a_change_of_a_template_is_a_change_of_code(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shutil.copytree(fingerprint.ROOT / "report", tmp_path / "report")
-    monkeypatch.setattr(fingerprint, "ROOT", tmp_path)
-    before = fingerprint.code_fingerprint.__wrapped__("report")
-    with (tmp_path / "report/templates/report.css").open("a") as style:
+def test_a_change_of_a_template_is_a_change_of_code(tmp_path: Path) -> None:
+    shutil.copytree(cache_key.ROOT / "components", tmp_path / "components")
+    executor = Executor.__module__
+    before = cache_key.code_fingerprint(executor, root=tmp_path)
+    with (tmp_path / "components/report/templates/report.css").open("a") as style:
         style.write("p { color: red }")
-    assert fingerprint.code_fingerprint.__wrapped__("report") != before
+    assert cache_key.code_fingerprint(executor, root=tmp_path) != before
 
 
 def _artifact(name: str, uri: Path) -> Artifact:

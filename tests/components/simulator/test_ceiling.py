@@ -5,9 +5,9 @@ import pytest
 from sklearn.metrics import f1_score, recall_score
 
 from components.errors import MasteryError
-from components.simulator import learners as model
+from components.simulator import learner_model as model
 from components.simulator.ceiling import Ceiling, best_answers, explain, score
-from components.simulator.learners import Floats
+from components.simulator.learner_model import Floats
 from components.simulator.sequences import CHUNK, Sequences
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from components.simulator import learners as model
-from components.simulator.learners import Floats
-from components.simulator.posterior import posterior
+from components.simulator import learner_model as model
+from components.simulator.ceiling import posterior
+from components.simulator.learner_model import Floats
 from components.simulator.sequences import Sequences
 
 LEVELS = range(len(model.CLASSES))

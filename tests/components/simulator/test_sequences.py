@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from components.errors import MasteryError
-from components.simulator import learners as model
+from components.simulator import learner_model as model
 from components.simulator.sequences import CHUNK, Sequences, check_request, draw
 
 

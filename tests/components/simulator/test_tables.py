@@ -3,9 +3,9 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from components.simulator import learners as model
+from components.simulator import learner_model as model
 from components.simulator.sequences import Sequences
-from components.simulator.tables import EVENTS, OUTCOMES, events_table, outcomes_table
+from components.simulator.simulate import EVENTS, OUTCOMES, events_table, outcomes_table
 
 
 @pytest.fixture(scope="module")

@@ -95,8 +95,8 @@ def test_a_baseline_has_to_be_a_model(configure: Configure, tmp_path: Path) -> N
             {"gates": [{"metric": "auc", "slice": "age", "min": 0}]},
             r"ci\.gates\[0\]\.slice: .* is not in",
         ),
-        ({"metric": "rmse"}, r"ci\.metric: expected one of .*, found rmse"),
-        ({"metric": "recall"}, "Input should be"),
+        ({"metric": "rmse"}, r"ci\.metric: expected one of .*, found 'rmse'"),
+        ({"metric": "recall"}, "found 'recall'; did you mean recall_macro"),
         ({"gates": []}, "at least 1 item"),
     ],
 )

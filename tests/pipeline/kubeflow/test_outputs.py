@@ -14,7 +14,7 @@ from kfp.pipeline_spec import pipeline_spec_pb2
 from components.contracts.evaluation import Evaluation
 from components.contracts.run_record import RunRecord
 from components.node.names import Node
-from pipeline.kubeflow import verdict
+from pipeline.kubeflow import gates_task
 from pipeline.kubeflow.finish import summarise_run
 from pipeline.kubeflow.outputs import TaskOutputs, show_node, summarise_node
 from pipeline.store.lookups import NodeResult, NodeState, StoredArtifact
@@ -113,7 +113,7 @@ def test_the_reason_is_the_first_line_of_a_red_task(
     failed: str, code: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = json.dumps({"inputs": {"parameterValues": {"failed_gates": failed}}})
-    assert verdict.main(["verdict", "--executor-input", given]) == code
+    assert gates_task.main(["gates_task", "--executor-input", given]) == code
     first = capsys.readouterr().out.splitlines()[0]
     assert first == (failed.splitlines()[0] if failed else "All gates passed.")
 

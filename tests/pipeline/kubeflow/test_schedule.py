@@ -12,7 +12,7 @@ DELETE = "recurring_run_service_delete_recurring_run"
 
 
 def test_a_schedule_neither_overlaps_nor_catches_up(mastery: Mastery, cluster: StandIn) -> None:
-    code, out, err = mastery("schedule", "--cron", "0 3 * * *", "--param", "epochs=5")
+    code, out, err = mastery("schedule", "--cron", "0 3 * * *", "--param", "only_new_data=true")
     [made], [version] = cluster.schedules.values(), cluster.versions.values()
     assert (code, err) == (0, "")
     assert made.trigger.cron_schedule.cron == "0 0 3 * * *"
@@ -21,7 +21,7 @@ def test_a_schedule_neither_overlaps_nor_catches_up(mastery: Mastery, cluster: S
     assert made.mode == "ENABLE"
     assert made.display_name == "algebra"
     assert made.pipeline_version_reference.pipeline_version_id == version.pipeline_version_id
-    assert made.runtime_config.parameters == {"epochs": 5}
+    assert made.runtime_config.parameters == {"only_new_data": True}
     assert f'Scheduled algebra ({made.recurring_run_id}): "0 0 3 * * *" in UTC' in out
 
 

@@ -205,7 +205,7 @@ def test_a_bucket_that_is_not_there_and_a_wrong_address_are_told(tmp_path: Path)
     write(tmp_path, {"file": b"x"})
     with pytest.raises(
         ObjectStoreError,
-        match=r"s3://not-there/a: expected to be allowed to write .*bucket does not exist",
+        match=r"s3://not-there/a: could not write there .*bucket does not exist",
     ):
         Mirror("s3://not-there/a", tmp_path).push([tmp_path / "file"])
     with pytest.raises(ObjectStoreError, match="expected an address such as s3://bucket/folder"):

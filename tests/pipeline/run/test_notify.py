@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from components.config.notify import Notify
+from components.config.runtime import Notify
 from components.contracts.evaluation import GateVerdict
 from components.contracts.run_record import RunRecord
 from pipeline.run import notify as delivery

@@ -24,11 +24,11 @@ from hypothesis import strategies as st
 from tensorflow.core.framework import types_pb2
 
 from components.errors import MasteryError
-from serving.server.errors import RequestError
-from serving.server.json_codec import decode
-from serving.server.launch import serve
-from serving.server.settings import Settings
-from serving.server.signatures import TensorSpec
+from serving.server.json_tensors import decode_json
+from serving.server.model_signatures import TensorSpec
+from serving.server.request_error import RequestError
+from serving.server.serve import serve_model
+from serving.server.server_settings import ServerSettings
 from tests.serving.server.running import Running, running
 from tests.serving.server.test_batching import busy
 from tests.serving.server.tiny import example
@@ -163,13 +163,13 @@ def test_base64_as_it_is_wrapped_by_mail_and_stripped_by_urls(
     at = data.draw(st.lists(st.integers(0, len(text)), max_size=4))
     for where in at:
         text = text[:where] + data.draw(st.sampled_from(["\n", "\r\n", " ", "\t"])) + text[where:]
-    assert decode([{"b64": text}], TEXTS).tolist() == [raw]
+    assert decode_json([{"b64": text}], TEXTS).tolist() == [raw]
 
 
 @pytest.mark.parametrize("text", ["a", "YQ=", "YQ===", "YW=E", "YQ-_", "Y\u00a0Q=="])
 def test_what_is_no_base64(text: str) -> None:
     with pytest.raises(RequestError):
-        decode([{"b64": text}], TEXTS)
+        decode_json([{"b64": text}], TEXTS)
 
 
 def test_capitals_in_a_path(server: Running) -> None:
@@ -200,7 +200,7 @@ def test_a_number_beyond_every_double(server: Running, number: str) -> None:
 @pytest.mark.parametrize("name", ["a/b", "a:b", ""])
 def test_a_name_that_no_path_can_have(folder: Path, name: str) -> None:
     with pytest.raises(MasteryError, match="--name: expected a name without '/' and ':', found"):
-        serve(Settings(models=folder, name=name), "embedded")
+        serve_model(ServerSettings(models=folder, name=name), "embedded")
 
 
 def metric(server: Running, status: str) -> float:

@@ -16,8 +16,8 @@ import httpx
 import pytest
 from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServiceStub
 
-from serving.server.app import Server, ServerError
-from serving.server.settings import Settings
+from serving.server.embedded_server import Server, ServerError
+from serving.server.server_settings import ServerSettings
 from tests.serving.server.tiny import steps, steps_request
 
 ROOT = Path(__file__).parents[3]
@@ -68,14 +68,14 @@ def test_from_start_to_sigterm(folder: Path) -> None:
     assert "Traceback" not in rest_of_it
 
 
-async def start(settings: Settings) -> None:
+async def start(settings: ServerSettings) -> None:
     await Server(settings).start()
 
 
 def test_a_port_that_is_taken(folder: Path, server: object) -> None:
     taken = server.server
     for option, port in (("rest_port", taken.rest_port), ("grpc_port", taken.grpc_port)):
-        settings = Settings(
+        settings = ServerSettings(
             **{"models": folder, "name": "tiny", "rest_port": 0, "grpc_port": 0, option: port}
         )
         with pytest.raises(ServerError, match=f"expected to listen on 127.0.0.1:{port}"):
@@ -83,7 +83,7 @@ def test_a_port_that_is_taken(folder: Path, server: object) -> None:
 
 
 def test_a_host_that_is_none(folder: Path) -> None:
-    settings = Settings(
+    settings = ServerSettings(
         models=folder, name="tiny", host="nowhere.invalid", rest_port=0, grpc_port=0
     )
     with pytest.raises(
@@ -95,7 +95,7 @@ def test_a_host_that_is_none(folder: Path) -> None:
 @pytest.mark.parametrize("port", ["rest_port", "grpc_port"])
 def test_a_port_that_is_taken_while_the_model_is_loaded(folder: Path, port: str) -> None:
     async def main() -> None:
-        server = Server(Settings(models=folder, name="tiny", rest_port=0, grpc_port=0))
+        server = Server(ServerSettings(models=folder, name="tiny", rest_port=0, grpc_port=0))
         load = server.versions.poll
 
         async def load_slowly() -> None:

@@ -14,9 +14,14 @@ from pathlib import Path
 import pytest
 
 from components.errors import MasteryError
-from serving.server.external import EngineError, choose_engine, container_command, run_engine
-from serving.server.launch import serve
-from serving.server.settings import RELOAD_TOKEN, TOKEN, Settings, read_token
+from serving.server.serve import (
+    EngineError,
+    choose_engine,
+    container_command,
+    run_engine,
+    serve_model,
+)
+from serving.server.server_settings import RELOAD_TOKEN, TOKEN, ServerSettings, read_token
 from serving.server.source import model_name
 
 
@@ -35,8 +40,8 @@ def program(folder: Path, name: str, body: str) -> None:
     path.chmod(0o755)
 
 
-def settings(folder: Path, **options: object) -> Settings:
-    return Settings(models=folder, name="tiny", **options)
+def settings(folder: Path, **options: object) -> ServerSettings:
+    return ServerSettings(models=folder, name="tiny", **options)
 
 
 def test_nothing_is_there(tmp_path: Path) -> None:
@@ -111,7 +116,7 @@ def test_the_binary_is_run(
         f"Path({str(said)!r}).write_text(' '.join(sys.argv[1:]) + {read})",
     )
     with caplog.at_level(logging.INFO, "mastery.serving"):
-        serve(
+        serve_model(
             settings(
                 tmp_path, rest_port=1234, grpc_port=5678, host="0.0.0.0", allow_anonymous=True
             ),
@@ -144,7 +149,7 @@ def test_models_config_is_handed_on(tmp_path: Path) -> None:
 def test_a_program_that_fails_is_an_error(programs: Path, tmp_path: Path) -> None:
     program(programs, "tensorflow_model_server", "sys.exit(3)")
     with pytest.raises(EngineError, match="exit code 3"):
-        serve(settings(tmp_path, host="::", allow_anonymous=True), "binary")
+        serve_model(settings(tmp_path, host="::", allow_anonymous=True), "binary")
 
 
 def test_sigterm_is_handed_on(programs: Path, tmp_path: Path) -> None:
@@ -192,7 +197,7 @@ def test_sigterm_is_handed_on(programs: Path, tmp_path: Path) -> None:
 )
 def test_what_cannot_be_served(tmp_path: Path, change: dict, reason: str) -> None:
     with pytest.raises(MasteryError, match=reason):
-        serve(Settings(**{"models": tmp_path, "name": "tiny", **change}), "embedded")
+        serve_model(ServerSettings(**{"models": tmp_path, "name": "tiny", **change}), "embedded")
 
 
 @pytest.mark.parametrize("token", ["", " ", "two words", "ü", "a\n", "\x00"])
@@ -224,7 +229,7 @@ def test_an_empty_token_stops_the_server(tmp_path: Path) -> None:
 def test_a_single_version_is_no_folder_of_versions(tmp_path: Path) -> None:
     (tmp_path / "saved_model.pb").touch()
     with pytest.raises(MasteryError, match="give the folder above"):
-        serve(settings(tmp_path), "embedded")
+        serve_model(settings(tmp_path), "embedded")
 
 
 def test_the_name_is_that_of_the_newest_manifest(tmp_path: Path) -> None:

@@ -17,10 +17,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from tensorflow.core.framework import types_pb2
 
-from serving.server.errors import RequestError
-from serving.server.json_process import JsonProcess, Read, read_request
+from serving.server.json_requests import JsonProcess, Read, read_request
+from serving.server.model_signatures import Signature
 from serving.server.open_inference import read_question
-from serving.server.signatures import Signature
+from serving.server.request_error import RequestError
 from tests.serving.server.test_json_codec import anything, spec
 
 SIGNATURES = {
@@ -95,7 +95,7 @@ def test_it_comes_back_when_it_has_died(reader: JsonProcess) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is no such limit")
 def test_it_keeps_a_limit_of_memory_that_was_set_before() -> None:
     script = (
-        "import asyncio, resource; from serving.server.json_process import JsonProcess, read_request; "
+        "import asyncio, resource; from serving.server.json_requests import JsonProcess, read_request; "
         "reader = JsonProcess(2**20); asyncio.run(reader.read(b'{\"inputs\": 1}', {}, read_request)); "
         "print(resource.prlimit(reader.pid, resource.RLIMIT_DATA)[1])"
     )
@@ -120,7 +120,7 @@ def test_it_is_light(reader: JsonProcess) -> None:
 
 def test_it_ends_with_the_server() -> None:
     script = (
-        "import asyncio, os; from serving.server.json_process import JsonProcess, read_request; "
+        "import asyncio, os; from serving.server.json_requests import JsonProcess, read_request; "
         "reader = JsonProcess(2**20); asyncio.run(reader.read(b'{\"inputs\": 1}', {}, read_request)); "
         "print(reader.pid, flush=True); os.kill(os.getpid(), 9)"
     )

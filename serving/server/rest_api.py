@@ -1,0 +1,258 @@
+"""The REST API, as TensorFlow Serving has it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from weakref import WeakKeyDictionary
+
+from google.protobuf.json_format import MessageToDict
+from grpc import StatusCode
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+from tensorflow_serving.apis.get_model_metadata_pb2 import GetModelMetadataResponse, SignatureDefMap
+
+from components.model_version.folders import version_number
+from serving.server.bounds import body_of, check_token
+from serving.server.json_requests import JsonProcess, Read, parse_examples_request, read_request
+from serving.server.json_tensors import encode_error, encode_outputs
+from serving.server.model_signatures import Arrays, Signature
+from serving.server.open_inference import HEADER_LENGTH
+from serving.server.open_inference_rest import LIVE, READY, OpenInferenceRest
+from serving.server.predictor import (
+    SMALL,
+    SMALL_ANSWER,
+    ModelChoice,
+    Predictor,
+    as_request_error,
+    in_thread_if,
+)
+from serving.server.request_error import RequestError, invalid
+from serving.server.servable import Servable
+from serving.server.telemetry import METRICS_CONTENT_TYPE, METRICS_PATH, note_http_status
+
+log = logging.getLogger("mastery.serving")
+
+# As in TensorFlow Serving, the words of a path may be in capitals, names and methods may not.
+_MODEL = r"(?i:/v1/models)/([^/:]+)(?:(?i:/versions)/(\d+)|(?i:/labels)/([^/:]+))?"
+_STATUS = re.compile(_MODEL, re.ASCII)
+_METADATA = re.compile(_MODEL + "(?i:/metadata)", re.ASCII)
+_METHOD = re.compile(_MODEL + ":(predict|classify|regress)", re.ASCII)
+_ROUTE = re.compile(
+    r"((?i:/v1/models)/|/v2/models/)[^/:]+(?:/(?i:(versions|labels))/[^/:]+)?(:[a-z]+|/(?i:metadata)|/ready|/infer)?"
+)
+# What a page of another origin may send, beside what every page may.
+_CORS_HEADERS = ("authorization", "content-type", HEADER_LENGTH, "traceparent", "tracestate")
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+class RestApi:
+    """The application; `app` is ASGI's."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self._predictor, self._settings = predictor, predictor.settings
+        self._pages: WeakKeyDictionary[Servable, bytes] = WeakKeyDictionary()
+        self._json = JsonProcess(self._settings.limits.max_request_bytes)
+        self._v2 = OpenInferenceRest(predictor, self._body, self._json)
+        every = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
+        cors = Middleware(
+            CORSMiddleware,
+            allow_origins=self._settings.cors_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=_CORS_HEADERS,
+            expose_headers=[HEADER_LENGTH],
+        )
+        self.app = Starlette(
+            routes=[
+                Route(LIVE, self._answered(self._v2.health), methods=["GET"]),
+                Route(READY, self._answered(self._v2.health), methods=["GET"]),
+                Route(METRICS_PATH, self._guarded(self._metrics), methods=["GET"]),
+                Route("/{path:path}", self._guarded(self._dispatch), methods=every),
+            ],
+            middleware=[cors] if self._settings.cors_origins else [],
+        )
+
+    def close(self) -> None:
+        """Ends the process that reads large requests."""
+        self._json.close()
+
+    def _guarded(self, endpoint: Endpoint) -> Endpoint:
+        """Asks for the token first."""
+
+        async def answer(request: Request) -> Response:
+            check_token(self._settings.token, request.headers.get("authorization"))
+            return await endpoint(request)
+
+        return self._answered(answer)
+
+    def _answered(self, endpoint: Endpoint) -> Endpoint:
+        """Turns errors into answers, and makes the whole a span."""
+
+        async def answer(request: Request) -> Response:
+            route = _route(request.scope["path"])
+            # Not of `request.url`: the header Host is a part of it, and may be anything.
+            attributes = {
+                "http.request.method": request.method,
+                "url.scheme": request.scope["scheme"],
+                "http.route": route,
+            }
+            name = f"{request.method} {route}".strip()
+            with self._predictor.tracing.request(name, request.headers, attributes) as span:
+                response = await respond(request)
+                note_http_status(span, response.status_code)
+                return response
+
+        async def respond(request: Request) -> Response:
+            try:
+                return await endpoint(request)
+            except Exception as error:
+                known = as_request_error(error)
+                if known.code in (StatusCode.INTERNAL, StatusCode.UNKNOWN):
+                    log.exception("%s %s", request.method, request.scope["path"])
+                headers = (
+                    {"WWW-Authenticate": "Bearer"}
+                    if known.code is StatusCode.UNAUTHENTICATED
+                    else None
+                )
+                return _json(encode_error(known.reason), known.http_status, headers)
+
+        return answer
+
+    async def _dispatch(self, request: Request) -> Response:
+        path = request.scope[
+            "path"
+        ]  # of the URL as a whole, the header Host is a part, and may be anything
+        if path == "/v2" or path.startswith("/v2/"):
+            return await self._v2.answer(request)
+        if request.method == "POST" and (match := _METHOD.fullmatch(path)):
+            if match[4] == "predict":
+                return await self._predict(request, _choice(match))
+            return await self._refuse(request, _choice(match), _METHODS[match[4]])
+        if request.method == "GET" and (match := _METADATA.fullmatch(path)):
+            return self._metadata(_choice(match))
+        if request.method == "GET" and (match := _STATUS.fullmatch(path)):
+            response = self._predictor.status(_choice(match))
+            return _json(_pretty(MessageToDict(response, preserving_proto_field_name=True, **_ALL)))
+        if path.lower().startswith("/v1/"):
+            raise invalid(f"Malformed request: {request.method} {path[:500]}")
+        raise RequestError(StatusCode.NOT_FOUND, f"Not found: {request.method} {path[:500]}")
+
+    async def _metrics(self, _: Request) -> Response:
+        return Response(self._predictor.metrics.page(), media_type=METRICS_CONTENT_TYPE)
+
+    async def _predict(self, request: Request, choice: ModelChoice) -> Response:
+        async with self._body(request) as body:
+            with self._predictor.request("REST"):
+                async with asyncio.timeout(self._settings.limits.request_timeout):
+                    with self._predictor.lease(choice) as servable:
+                        name, in_rows, inputs = await self._read(body, servable.model.signatures)
+                        signature = servable.model.signature(name)
+                        assert inputs is not None  # the signature is known, so they were read
+                        outputs = await self._predictor.run(servable, signature, inputs)
+                        size = sum(values.size for values in outputs.values())
+                        return _json(
+                            await in_thread_if(size > SMALL_ANSWER, _encode, outputs, in_rows)
+                        )
+
+    async def _refuse(self, request: Request, choice: ModelChoice, method: str) -> Response:
+        """Answers `:classify` and `:regress` as TensorFlow Serving does for a signature of another method."""
+        async with self._body(request) as body:
+            with self._predictor.request("REST"):
+                name = await in_thread_if(len(body) > SMALL, parse_examples_request, body)
+                raise self._predictor.refuse(choice, name, method)
+
+    @asynccontextmanager
+    async def _body(self, request: Request) -> AsyncIterator[bytes]:
+        """Yields the whole body, and counts a request whose body is refused."""
+        started = time.perf_counter()
+        has_arrived = False
+        try:
+            async with body_of(request, self._settings.limits, self._predictor.budget) as body:
+                has_arrived = True
+                yield body
+        except (RequestError, ClientDisconnect, asyncio.CancelledError) as error:
+            if not has_arrived:
+                code = error.code if isinstance(error, RequestError) else StatusCode.CANCELLED
+                self._predictor.metrics.request(time.perf_counter() - started, code.name, "REST")
+            raise
+
+    async def _read(self, body: bytes, signatures: Mapping[str, Signature]) -> Read:
+        if len(body) > SMALL:
+            return await self._json.read(body, signatures, read_request)
+        return read_request(body, signatures)
+
+    def _metadata(self, choice: ModelChoice) -> Response:
+        with self._predictor.lease(choice) as servable:
+            if (
+                servable not in self._pages
+            ):  # it takes longer to write than to predict, and never changes
+                self._pages[servable] = _metadata_page(self._predictor.metadata(choice))
+            return _json(self._pages[servable])
+
+
+_ALL = {"always_print_fields_with_no_presence": True}
+
+
+def _choice(match: re.Match[str]) -> ModelChoice:
+    name, version, label = match.group(1, 2, 3)
+    number = version_number(version) if version else None
+    if version and number is None:
+        raise invalid(f"Failed to convert version: {version[:100]} to numeric.")
+    return ModelChoice(name, number, label)
+
+
+_METHODS = {"classify": "classification", "regress": "regression"}
+
+
+def _route(path: str) -> str:
+    """Returns a path without its names, of which there are any number; "" for one that is not known."""
+    if path in (LIVE, READY, METRICS_PATH, "/v2"):
+        return path
+    match = _ROUTE.fullmatch(path)
+    if match is None:
+        return ""
+    start, kind, end = match.groups()
+    which = f"/{kind.lower()}/{{{kind.lower()[:-1]}}}" if kind else ""
+    return f"{start.lower()}{{model}}{which}{end or ''}"
+
+
+def _encode(outputs: Arrays, in_rows: bool) -> bytes:
+    return encode_outputs(outputs, in_rows=in_rows)
+
+
+def _metadata_page(response: GetModelMetadataResponse) -> bytes:
+    definitions = SignatureDefMap()
+    response.metadata["signature_def"].Unpack(definitions)
+    spec = response.model_spec
+    return _pretty(
+        {
+            "model_spec": {
+                "name": spec.name,
+                "signature_name": "",
+                "version": str(spec.version.value),
+            },
+            "metadata": {
+                "signature_def": MessageToDict(
+                    definitions, preserving_proto_field_name=True, **_ALL
+                )
+            },
+        }
+    )
+
+
+def _pretty(document: object) -> bytes:
+    return json.dumps(document, indent=1, ensure_ascii=False).encode(errors="replace")
+
+
+def _json(body: bytes, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(body, status, headers, media_type="application/json")
