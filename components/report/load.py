@@ -11,9 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
-
 from components.contracts.provenance import DataProvenance
+from components.contracts.run_record import NodeRecords
 from components.errors import MasteryError
 from components.model_version.exports import CARD
 from components.report.facts import DataFacts, LineageFacts, PushFacts, RunFacts
@@ -98,7 +97,9 @@ def _load_nodes(run_folder: Path | None) -> list[NodeFacts]:
     file = run_folder / NODES_FILE if run_folder else None
     if file is None or not file.exists():
         return []
-    return TypeAdapter(list[NodeFacts]).validate_json(file.read_bytes())
+    return [
+        NodeFacts.model_validate(node.model_dump()) for node in NodeRecords.read_file(file).nodes
+    ]
 
 
 def _load_lineage(sources: Sources) -> LineageFacts:

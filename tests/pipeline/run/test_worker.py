@@ -86,5 +86,6 @@ def test_a_plan_that_cannot_be_read_is_no_death(tmp_path: Path) -> None:
     ) as worker:  # fmt: skip
         assert worker.wait(PATIENCE) == 1
     result = json.loads((tmp_path / "result.json").read_text())
-    assert result["error"].startswith("unexpected ValidationError: ")
+    plan = tmp_path / "plan.json"
+    assert result["error"].startswith(f"{plan}: expected plan.json of Mastery; config.")
     assert "Traceback" in Path(result["log"]).read_text()
