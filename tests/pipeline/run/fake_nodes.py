@@ -10,6 +10,8 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import pytest
+
 from components.contracts.evaluation import Evaluation, Result
 from components.contracts.run_record import REPORT_FILE, SeenBefore
 from components.contracts.training_history import TrainingHistory
@@ -17,6 +19,17 @@ from components.node.names import Node
 from pipeline.store.lookups import NodeResult, StoredArtifact
 
 SEEN = SeenBefore(run="20260101-000000-before", pushed_version="/serving/17")
+
+
+class Modules(dict[str, Any]):
+    """`sys.modules` for the time of a test."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__()
+        self._monkeypatch = monkeypatch
+
+    def __setitem__(self, name: str, module: Any) -> None:
+        self._monkeypatch.setitem(sys.modules, name, module)
 
 
 def install(

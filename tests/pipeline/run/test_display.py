@@ -7,12 +7,9 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pytest
-
 from components.command.console import PlainConsole
 from components.contracts.run_record import NodeRecord, RunRecord
 from pipeline.run.display import print_summary
-from pipeline.run.ending import exit_code
 
 GATE = {
     "text": "", "metric": "recall", "class": "partial", "slice": {"gender": "F"}, "bound": "min", "threshold": 0.85,
@@ -95,11 +92,3 @@ def test_a_warning_is_the_last_thing_said_before_the_run() -> None:
         record(state="passed", warnings=["fitted on the CPU, although a GPU is here"])
     ).splitlines()
     assert lines[-2] == "Warning  fitted on the CPU, although a GPU is here"
-
-
-@pytest.mark.parametrize(
-    ("state", "code"),
-    [("passed", 0), ("no new data", 0), ("gates failed", 1), ("failed", 2), ("interrupted", 130)],
-)
-def test_exit_codes(state: str, code: int) -> None:
-    assert exit_code(record(state=state)) == code

@@ -13,7 +13,7 @@ from components.errors import MasteryError
 from pipeline.layout import Layout
 from pipeline.run.mirror import Mirror
 from pipeline.store.connection import connect, connection_config
-from tests.pipeline.conftest import Bucket
+from tests.s3 import Bucket
 
 pytestmark = pytest.mark.slow
 

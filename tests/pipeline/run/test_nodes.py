@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from components.contracts.run_record import RunPlan, RunResult, SeenBefore
 from components.node.names import Node
 from pipeline.run.nodes import NodeChange, planned_nodes, run_nodes
 from pipeline.run.prepare import nodes_of
-from tests.pipeline.run.fake_nodes import SEEN, install
+from tests.pipeline.run.fake_nodes import SEEN, Modules, install
 
 SAMPLE = Path(__file__).parents[3] / "configs" / "sample.yaml"
 
@@ -21,22 +20,6 @@ SAMPLE = Path(__file__).parents[3] / "configs" / "sample.yaml"
 @pytest.fixture(scope="module")
 def config() -> Config:
     return load_config(SAMPLE)
-
-
-class Modules(dict[str, object]):
-    """`sys.modules` for the time of a test."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        super().__init__()
-        self._monkeypatch = monkeypatch
-
-    def __setitem__(self, name: str, module: object) -> None:
-        self._monkeypatch.setitem(sys.modules, name, module)  # type: ignore[arg-type]
-
-
-@pytest.fixture
-def modules(monkeypatch: pytest.MonkeyPatch) -> Modules:
-    return Modules(monkeypatch)
 
 
 class Observer:
