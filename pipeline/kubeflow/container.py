@@ -132,7 +132,7 @@ def _node_list(text: str) -> list[Node]:
 
 
 if __name__ == "__main__":
-    # TFX warns at every node that ML Metadata has no SQL filters; what is worth reading is an error.
+    # TFX warns at every node that ML Metadata has no SQL filters; only errors are worth reading.
     warnings.simplefilter("ignore")
     logging.getLogger("absl").setLevel(logging.ERROR)
     start_process("pipeline.kubeflow.container")

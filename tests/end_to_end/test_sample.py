@@ -14,8 +14,8 @@ from tests.pipeline.receivers import webhook
 pytestmark = pytest.mark.slow
 
 NODES = [
-    "ExampleGen", "StatisticsGen", "ImportSchemaGen", "ExampleValidator", "DataGate", "Transform", "Trainer",
-    "BaselineResolver", "Evaluator", "ServingCheck", "Pusher", "Report",
+    "ExampleGen", "StatisticsGen", "ImportSchemaGen", "ExampleValidator", "DataGate", "Transform",
+    "Trainer", "BaselineResolver", "Evaluator", "ServingCheck", "Pusher", "Report",
 ]  # fmt: skip
 
 

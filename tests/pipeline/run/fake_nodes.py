@@ -1,4 +1,4 @@
-"""Nodes that run without TFX, for tests of the loop over them; as a program, the worker with them."""
+"""Nodes that run without TFX, for tests of the loop; as a program, the worker with such nodes."""
 
 from __future__ import annotations
 

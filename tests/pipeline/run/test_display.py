@@ -16,8 +16,8 @@ from components.contracts.run_record import NodeRecord, RunRecord
 from pipeline.run.display import RunDisplay, print_metrics, print_runs, print_summary
 
 GATE = {
-    "text": "", "metric": "recall", "class": "partial", "slice": {"gender": "F"}, "bound": "min", "threshold": 0.85,
-    "value": 0.8214, "baseline": None, "passed": False, "reason": "",
+    "text": "", "metric": "recall", "class": "partial", "slice": {"gender": "F"}, "bound": "min",
+    "threshold": 0.85, "value": 0.8214, "baseline": None, "passed": False, "reason": "",
 }  # fmt: skip
 EVALUATION = {
     "task": "classification",

@@ -21,7 +21,7 @@ RUN = "20260101-000000-abcdef"
 
 
 def execution(store: MetadataStore, layout: Layout, node: str, state: int, run: str = RUN) -> int:
-    """Puts an execution into the store as TFX's launcher does, with output folders as it makes them."""
+    """Puts an execution into the store, with output folders as TFX's launcher makes them."""
     kinds = {
         name: store.put_context_type(mlmd.ContextType(name=name))
         for name in ("pipeline_run", "node")

@@ -66,7 +66,7 @@ def contents(folder: Path) -> dict[str, str]:
 
 @pytest.fixture
 def layout(tmp_path: Path) -> Layout:
-    """A root in which three executions have left something; a fourth came from the cache and left nothing."""
+    """A root with folders of three executions; a fourth came from the cache and left none."""
     layout = Layout(tmp_path / "root", "algebra")
     store = store_of(layout)
     for node in ("ExampleGen", "Trainer", "Trainer"):
@@ -145,7 +145,8 @@ def test_a_run_on_a_lost_store_changes_nothing_and_says_what_to_do(
     ]
     ran = subprocess.run(
         [
-            sys.executable, "-m", "pipeline.cli.main", "run", "--config", str(SAMPLE), "--root", str(layout.root),
+            sys.executable, "-m", "pipeline.cli.main", "run",
+            "--config", str(SAMPLE), "--root", str(layout.root),
             *(part for option in options for part in ("--set", option)),
         ],
         capture_output=True, text=True, check=False, cwd=REPOSITORY, env={**os.environ},
