@@ -51,7 +51,8 @@ def run(
 def test_nodes_run_and_show_what_they_did(sample: list[str], root: Path, tmp_path: Path) -> None:
     ran = run(
         *sample, "--root", root, "--run", "first",
-        "--nodes", ",".join([*DATA, "WarmStartResolver"]), outputs=tmp_path, events="", gates="", only_new_data=True,
+        "--nodes", ",".join([*DATA, "WarmStartResolver"]),
+        outputs=tmp_path, events="", gates="", only_new_data=True,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stdout + ran.stderr
     lines = [line.split()[:2] for line in ran.stdout.splitlines()]
