@@ -50,7 +50,7 @@ class TaskOutputs:
         self._parameters[name] = value
 
     def show_text(self, name: str, text: str, metadata: Mapping[str, str] | None = None) -> None:
-        """Fills an artifact that is a file (Markdown, HTML); does nothing if it is not asked for."""
+        """Fills an artifact that is a file (Markdown, HTML), if it is asked for."""
         artifact = self._make(name)
         if artifact is None:
             return

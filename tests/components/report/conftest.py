@@ -62,7 +62,7 @@ def make_run(tmp_path: Path) -> Callable[..., Sources]:
         if predictions is not None:
             predictions.write_parquet(places["evaluation"] / "predictions.parquet")
         if not bare:
-            (tmp_path / "nodes.json").write_text(json.dumps(NODES))
+            (tmp_path / "nodes.json").write_text(json.dumps({"nodes": NODES}))
             (places["model_run"] / "history.json").write_text(json.dumps(history()))
             (places["examples"] / "log_summary.json").write_text(
                 log_summary(evaluation["classes"]).model_dump_json()
