@@ -20,8 +20,7 @@ from pipeline.cli.options import (
 if TYPE_CHECKING:
     from components.config import Config
     from pipeline.kubeflow.client import Cluster
-    from pipeline.kubeflow.cron import KubeflowCron
-    from pipeline.kubeflow.schedule import Schedule
+    from pipeline.kubeflow.schedules import KubeflowCron, Schedule
 
 
 def compile_(
@@ -64,14 +63,13 @@ def submit(
         mastery kubeflow submit --config configs/sample.yaml --host http://localhost:8080
     """
     from components.config import load_config
-    from pipeline.kubeflow.client import connect
-    from pipeline.kubeflow.submit import compiled
-    from pipeline.kubeflow.submit import submit as upload
+    from pipeline.kubeflow.client import connect_to_cluster
+    from pipeline.kubeflow.submit import compiled_pipeline, upload_pipeline
 
     loaded = load_config(config, set_)
-    with compiled(loaded, config, set_) as file:
-        cluster = connect(loaded.kubeflow, host=host, namespace=namespace)
-        print(upload(cluster, loaded.name, file).describe())
+    with compiled_pipeline(loaded, config, set_) as file:
+        cluster = connect_to_cluster(loaded.kubeflow, host=host, namespace=namespace)
+        print(upload_pipeline(cluster, loaded.name, file).describe())
 
 
 def run(
@@ -92,22 +90,19 @@ def run(
     """
     from components.command.console import PlainConsole
     from components.config import load_config
-    from pipeline.kubeflow.client import connect
-    from pipeline.kubeflow.display import print_ending
+    from pipeline.kubeflow.client import connect_to_cluster
     from pipeline.kubeflow.parameters import check_parameters, read_parameters
-    from pipeline.kubeflow.run import follow_run, start_run
-    from pipeline.kubeflow.status import exit_code
-    from pipeline.kubeflow.submit import compiled
-    from pipeline.kubeflow.submit import submit as upload
+    from pipeline.kubeflow.runs import follow_run, print_ending, start_run
+    from pipeline.kubeflow.submit import compiled_pipeline, upload_pipeline
 
     loaded = load_config(config, set_)
     parameters = read_parameters(param)
     check_parameters(config, set_, parameters)
 
     console = PlainConsole()
-    with compiled(loaded, config, set_) as file:
-        cluster = connect(loaded.kubeflow, host=host, namespace=namespace)
-        submission = upload(cluster, loaded.name, file)
+    with compiled_pipeline(loaded, config, set_) as file:
+        cluster = connect_to_cluster(loaded.kubeflow, host=host, namespace=namespace)
+        submission = upload_pipeline(cluster, loaded.name, file)
         print(submission.describe())
         run_id = start_run(cluster, loaded, submission, parameters)
         print(f"Started run {run_id}.\nWatch    {cluster.link(run_id)}", flush=True)
@@ -120,7 +115,7 @@ def run(
             print(f"\nThe run goes on: mastery kubeflow status {run_id}")
             raise typer.Exit(130) from None
     print_ending(ended, console)
-    raise typer.Exit(exit_code(ended))
+    raise typer.Exit(ended.exit_code)
 
 
 def list_(
@@ -137,12 +132,13 @@ def list_(
     """
     from components.command.console import PlainConsole
     from components.config import load_config
-    from pipeline.kubeflow.client import connect
-    from pipeline.kubeflow.display import print_listing
-    from pipeline.kubeflow.listing import list_pipeline
+    from pipeline.kubeflow.client import connect_to_cluster
+    from pipeline.kubeflow.runs import list_pipeline, print_listing
 
     loaded = load_config(config, set_)
-    listing = list_pipeline(connect(loaded.kubeflow, host=host, namespace=namespace), loaded)
+    listing = list_pipeline(
+        connect_to_cluster(loaded.kubeflow, host=host, namespace=namespace), loaded
+    )
     if json_:
         print(listing.model_dump_json(indent=1))
     else:
@@ -171,12 +167,12 @@ def status(
     """
     from components.command.console import PlainConsole
     from components.config import Kubeflow, load_config
-    from pipeline.kubeflow.client import connect
-    from pipeline.kubeflow.display import print_status
+    from pipeline.kubeflow.client import connect_to_cluster
+    from pipeline.kubeflow.runs import print_status
     from pipeline.kubeflow.status import read_status
 
     settings = load_config(config, set_).kubeflow if config else Kubeflow()
-    found = read_status(connect(settings, host=host, namespace=namespace), run_id)
+    found = read_status(connect_to_cluster(settings, host=host, namespace=namespace), run_id)
     if json_:
         print(found.model_dump_json(indent=1))
     else:
@@ -216,8 +212,8 @@ def schedule(
     """
     from components.config import load_config
     from components.errors import MasteryError
-    from pipeline.kubeflow import schedule as schedules
-    from pipeline.kubeflow.client import connect
+    from pipeline.kubeflow import schedules
+    from pipeline.kubeflow.client import connect_to_cluster
     from pipeline.kubeflow.submit import pipeline_name
 
     if [cron is not None, pause, resume, delete].count(True) != 1:
@@ -226,7 +222,7 @@ def schedule(
     loaded = load_config(config, set_)
     name = name or pipeline_name(loaded.name)
     converted = _convert(cron, timezone, loaded.kubeflow.timezone) if cron is not None else None
-    cluster = connect(loaded.kubeflow, host=host, namespace=namespace)
+    cluster = connect_to_cluster(loaded.kubeflow, host=host, namespace=namespace)
     if converted:
         _put(cluster, loaded, config, name, converted, param, set_)
         if converted.shifts_on:
@@ -246,7 +242,7 @@ def schedule(
 def _convert(cron: str, zone: str | None, cluster_zone: str) -> KubeflowCron:
     from datetime import UTC, datetime
 
-    from pipeline.kubeflow.cron import convert_cron
+    from pipeline.kubeflow.schedules import convert_cron
 
     now = datetime.now(UTC)
     return convert_cron(cron, zone=zone or cluster_zone, cluster_zone=cluster_zone, now=now)
@@ -262,14 +258,13 @@ def _put(
     settings: list[str],
 ) -> None:
     from pipeline.kubeflow.parameters import check_parameters, read_parameters
-    from pipeline.kubeflow.schedule import put_schedule
-    from pipeline.kubeflow.submit import compiled
-    from pipeline.kubeflow.submit import submit as upload
+    from pipeline.kubeflow.schedules import put_schedule
+    from pipeline.kubeflow.submit import compiled_pipeline, upload_pipeline
 
     parameters = read_parameters(param)
     check_parameters(config_file, settings, parameters)
-    with compiled(config, config_file, settings) as file:
-        submission = upload(cluster, config.name, file)
+    with compiled_pipeline(config, config_file, settings) as file:
+        submission = upload_pipeline(cluster, config.name, file)
     print(submission.describe())
 
     made, replaced = put_schedule(

@@ -24,7 +24,7 @@ from pipeline.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from serving.models.storage import Storage
+    from serving.models.stores import Storage
 
 ForceOption = Annotated[
     bool, typer.Option("--force", help="Also a version that is not for serving; with --reason.")
@@ -48,13 +48,13 @@ def list_(
     """
     import json
 
+    from serving.models.listing import list_versions, print_versions
+
     from components.command.console import PlainConsole
-    from serving.models.display import print_versions
-    from serving.models.show import list_versions
 
     listing = list_versions(_open_folder(models, config, set_, root))
     if json_:
-        print(json.dumps(listing, indent=1))
+        print(json.dumps(listing.model_dump(mode="json"), indent=1))
     else:
         print_versions(listing, PlainConsole())
 
@@ -74,16 +74,16 @@ def show(
     """
     import json
 
+    from serving.models.listing import list_versions, print_version, resolve
+
     from components.command.console import PlainConsole
-    from serving.models.display import print_version
-    from serving.models.show import list_versions, resolve
 
     storage = _open_folder(models, config, set_, root)
     number = resolve(storage, version)
     listing = list_versions(storage)
-    found = next(item for item in listing["versions"] if item["version"] == number)
+    found = next(item for item in listing.versions if item.version == number)
     if json_:
-        print(json.dumps(found, indent=1))
+        print(json.dumps(found.model_dump(mode="json"), indent=1))
     else:
         print_version(listing, found, PlainConsole())
 
@@ -116,21 +116,21 @@ def compare(
     """
     import json
 
+    from serving.models.listing import resolve
+
     from components.command.console import PlainConsole
     from components.command.program import quiet_imports
-    from serving.models.show import resolve
 
     storage = _open_folder(models, config, set_, root)
     numbers = resolve(storage, a), resolve(storage, b)
     with quiet_imports():
-        from serving.models.compare import compare_versions
-    from serving.models.display import print_comparison
+        from serving.models.compare import compare_versions, print_comparison
 
     compared = compare_versions(
         storage, *numbers, events, outcomes, metric=metric, draws=draws, seed=seed
     )
     if json_:
-        print(json.dumps(compared, indent=1))
+        print(json.dumps(compared.model_dump(mode="json", by_alias=True), indent=1))
     else:
         print_comparison(compared, PlainConsole())
 
@@ -160,11 +160,11 @@ def promote(
     Example:
         mastery models promote 1795328170 --config configs/sample.yaml
     """
-    from serving.models import operations
+    from serving.models import promotion
 
     storage = _open_folder(models, config, set_, root)
-    entry = operations.promote(storage, version, force=force, reason=reason, base_path=base_path)
-    print(operations.describe(entry))
+    entry = promotion.promote(storage, version, force=force, reason=reason, base_path=base_path)
+    print(promotion.describe_change(entry))
 
 
 def rollback(
@@ -181,10 +181,10 @@ def rollback(
     Example:
         mastery models rollback --config configs/sample.yaml --reason "complaints"
     """
-    from serving.models import operations
+    from serving.models import promotion
 
     storage = _open_folder(models, config, set_, root)
-    print(operations.describe(operations.roll_back(storage, reason)))
+    print(promotion.describe_change(promotion.roll_back(storage, reason)))
 
 
 def canary(
@@ -217,7 +217,7 @@ def canary(
         mastery models canary 1795328170 --share 20 --config configs/sample.yaml
     """
     from components.errors import MasteryError
-    from serving.models import operations
+    from serving.models import promotion
 
     if (version is None) != stop:
         raise MasteryError(
@@ -226,10 +226,10 @@ def canary(
 
     storage = _open_folder(models, config, set_, root)
     if version is None:
-        entry = operations.stop_canary(storage, reason)
+        entry = promotion.stop_canary(storage, reason)
     else:
-        entry = operations.start_canary(storage, version, share, force=force, reason=reason)
-    print(operations.describe(entry))
+        entry = promotion.start_canary(storage, version, share, force=force, reason=reason)
+    print(promotion.describe_change(entry))
 
 
 def prune(
@@ -252,13 +252,13 @@ def prune(
     Example:
         mastery models prune --keep 5 --dry-run --config configs/sample.yaml
     """
-    from serving.models import operations
+    from serving.models import promotion
 
     storage = _open_folder(models, config, set_, root)
     if dry_run:
-        verb, removed = "would remove", operations.plan_prune(storage, keep)
+        verb, removed = "would remove", promotion.plan_prune(storage, keep)
     else:
-        verb, removed = "removed", operations.prune(storage, keep, reason)
+        verb, removed = "removed", promotion.prune(storage, keep, reason)
 
     for version in removed:
         print(f"{verb} {storage.address}/{version}")
@@ -283,11 +283,13 @@ def log(
     """
     import json
 
-    from serving.models.show import describe_log, list_log
+    from serving.models.listing import describe_log
 
-    entries = list_log(_open_folder(models, config, set_, root), last)
+    from serving.models.changes import read_entries
+
+    entries = read_entries(_open_folder(models, config, set_, root), last)
     if json_:
-        print(json.dumps(entries, indent=1))
+        print(json.dumps([entry.model_dump(mode="json") for entry in entries], indent=1))
     else:
         print(describe_log(entries))
 
@@ -305,8 +307,9 @@ def _open_folder(models: str | None, config: Path | None, set_: list[str], root:
         MasteryError: neither is given, or there is no such folder.
         ConfigError: the configuration cannot be used.
     """
+    from serving.models.stores import open_storage
+
     from components.errors import MasteryError
-    from serving.models.storage import open_storage
 
     if models is None and config is None:
         raise MasteryError("expected --config FILE or --models DIR_OR_URL, found neither.")

@@ -167,6 +167,7 @@ def serve(
     """
     import os
 
+    from components.model_version.pushed_version import model_name
     from serving.server.serve import serve_model
     from serving.server.server_settings import (
         RELOAD_TOKEN,
@@ -175,7 +176,6 @@ def serve(
         ServerSettings,
         read_token,
     )
-    from serving.server.source import model_name
 
     folder = _folder(models, config, set_, root)
     serve_model(
