@@ -8,8 +8,8 @@ from typing import Any
 
 from components.errors import MasteryError
 from components.evaluator.settings import Settings
-from components.model_version.digests import model_digest
 from components.model_version.exports import CARD
+from components.model_version.verify import model_digest
 
 
 def digest_baseline(folder: str | None) -> str:

@@ -24,7 +24,7 @@ from pipeline.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from serving.models.stores import Storage
+    from serving.models.storage import Storage
 
 ForceOption = Annotated[
     bool, typer.Option("--force", help="Also a version that is not for serving; with --reason.")
@@ -48,9 +48,8 @@ def list_(
     """
     import json
 
-    from serving.models.listing import list_versions, print_versions
-
     from components.command.console import PlainConsole
+    from serving.models.listing import list_versions, print_versions
 
     listing = list_versions(_open_folder(models, config, set_, root))
     if json_:
@@ -74,9 +73,8 @@ def show(
     """
     import json
 
-    from serving.models.listing import list_versions, print_version, resolve
-
     from components.command.console import PlainConsole
+    from serving.models.listing import list_versions, print_version, resolve
 
     storage = _open_folder(models, config, set_, root)
     number = resolve(storage, version)
@@ -116,10 +114,9 @@ def compare(
     """
     import json
 
-    from serving.models.listing import resolve
-
     from components.command.console import PlainConsole
     from components.command.program import quiet_imports
+    from serving.models.listing import resolve
 
     storage = _open_folder(models, config, set_, root)
     numbers = resolve(storage, a), resolve(storage, b)
@@ -283,9 +280,8 @@ def log(
     """
     import json
 
-    from serving.models.listing import describe_log
-
     from serving.models.changes import read_entries
+    from serving.models.listing import describe_log
 
     entries = read_entries(_open_folder(models, config, set_, root), last)
     if json_:
@@ -307,9 +303,8 @@ def _open_folder(models: str | None, config: Path | None, set_: list[str], root:
         MasteryError: neither is given, or there is no such folder.
         ConfigError: the configuration cannot be used.
     """
-    from serving.models.stores import open_storage
-
     from components.errors import MasteryError
+    from serving.models.stores import open_storage
 
     if models is None and config is None:
         raise MasteryError("expected --config FILE or --models DIR_OR_URL, found neither.")

@@ -16,12 +16,11 @@ from grpc import StatusCode
 from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusResponse, ModelVersionStatus
 
 from components.errors import MasteryError
-from components.model_version.folders import VersionFolders
+from components.model_version.folders import VersionFolders, find_versions
 from components.model_version.verify import verify_version
 from serving.server.request_error import RequestError, invalid, listed
 from serving.server.servable import LoadedModel, Servable, load_warm
 from serving.server.server_settings import ServerSettings
-from serving.server.source import served_folders
 from serving.server.telemetry import ServerMetrics
 from serving.server.version_policy import ModelConfigError, VersionPolicy, read_policy
 
@@ -104,7 +103,7 @@ class ServedVersions:
         async with self._polling:
             self._read_policy()
             try:
-                self._folders = served_folders(self._settings.models)
+                self._folders = find_versions(self._settings.models)
             except OSError as error:
                 log.warning(
                     "%s: expected a folder that can be read, found: %s",
@@ -121,7 +120,7 @@ class ServedVersions:
             RequestError: a version or a label's version is not there or cannot be loaded; the policy stays as it was.
         """
         async with self._polling:
-            self._folders = served_folders(self._settings.models)
+            self._folders = find_versions(self._settings.models)
             chosen = policy.choose(self._folders.paths)
             asked_for = {*policy.specific, *policy.labels.values()}
             self._retry_at.clear()

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from components.errors import MasteryError
+from components.model_version.pushed_version import model_name
 from serving.server.serve import (
     EngineError,
     choose_engine,
@@ -22,7 +23,6 @@ from serving.server.serve import (
     serve_model,
 )
 from serving.server.server_settings import RELOAD_TOKEN, TOKEN, ServerSettings, read_token
-from serving.server.source import model_name
 
 
 @pytest.fixture(autouse=True)

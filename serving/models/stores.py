@@ -12,22 +12,43 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
+from components.contracts.model_card import GPU
+from components.contracts.served_versions import AuditEntry
 from components.errors import MasteryError
 from components.files.atomic import open_regular, sync, write_bytes
 from components.files.safe_paths import refuse_links
-from components.model_version.exports import GPU
 from components.model_version.folders import SAVED_MODEL, index_versions
 from serving.models.storage import Storage
 
-AUDIT = "audit.jsonl"
 LOCK = ".models.lock"
-REMOVED = ".removed-"  # prefix of folders that are on their way out; TensorFlow Serving does not look into them
-PATIENCE = 30.0  # seconds to wait for another process; a change takes milliseconds, a prune perhaps seconds
-PAUSE = 0.02  # seconds between looks at the lock
+REMOVED = ".removed-"  # prefix of folders that are being removed; TensorFlow Serving ignores them
+PATIENCE = 30.0  # seconds to wait for another process; a change takes milliseconds, a prune seconds
+PAUSE = 0.02  # seconds between attempts to lock
+
+
+def open_storage(address: str) -> Storage:
+    """Returns the storage at a path or URL.
+
+    Raises:
+        MasteryError: there is no such folder, or this kind of URL is not supported.
+    """
+    if "://" in address:
+        # fsspec takes half a second to import
+        from serving.models.object_storage import ObjectStorage
+
+        return ObjectStorage(address)
+
+    folder = Path(address).resolve()
+    if not folder.is_dir():
+        raise MasteryError(
+            f"{address}: expected the folder that versions are pushed to, found none. "
+            "`mastery run` makes it with the first push; --models DIR_OR_URL names another one."
+        )
+    return LocalStorage(folder)
 
 
 class LocalStorage(Storage):
-    """Versions in a folder; one process at a time changes anything."""
+    """Versions in a folder; one process at a time makes a change."""
 
     locks = True
 
@@ -37,7 +58,7 @@ class LocalStorage(Storage):
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Holds the folder's lock; it is gone with the process, however that ends."""
+        """Holds the folder's lock, which ends with the process, even if that is killed."""
         with self._explained("write"), open_regular(self.folder / LOCK) as lock:
             self._acquire(lock.fileno())
             yield
@@ -46,12 +67,13 @@ class LocalStorage(Storage):
         until = time.monotonic() + PATIENCE
         while True:
             try:
-                return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
             except BlockingIOError:
                 if time.monotonic() > until:
                     raise MasteryError(
-                        f"{self.folder}: expected to change something there, found another `mastery models` at it for "
-                        f"{PATIENCE:.0f} s. Nothing was changed; try again when it is through."
+                        f"{self.folder}: another `mastery models` has been changing it for "
+                        f"{PATIENCE:.0f} s. Nothing was changed; try again when it has finished."
                     ) from None
                 time.sleep(PAUSE)
 
@@ -61,11 +83,11 @@ class LocalStorage(Storage):
             return index_versions(item.name for item in self.folder.iterdir() if item.is_dir())
 
     def servable(self) -> frozenset[int]:
-        """Returns those of them with a `saved_model.pb`."""
+        """Returns the versions with a `saved_model.pb`."""
         with self._explained("read"):
-            there = self.folders().items()
+            folders = self.folders().items()
             return frozenset(
-                number for number, name in there if (self.folder / name / SAVED_MODEL).is_file()
+                number for number, name in folders if (self.folder / name / SAVED_MODEL).is_file()
             )
 
     def has_gpu_exports(self) -> bool:
@@ -84,7 +106,7 @@ class LocalStorage(Storage):
         """Writes beside, flushes, renames.
 
         Raises:
-            UnsafePathError: a folder on the way is a link.
+            UnsafePathError: a folder in the path is a link.
         """
         path = self.folder / name
         refuse_links(self.folder, path.parent)
@@ -96,7 +118,10 @@ class LocalStorage(Storage):
         return nullcontext(self.folder / self.folder_of(version))
 
     def remove(self, version: int) -> None:
-        """Renames the folder to a hidden one, which is removed then; so are those of removals that were cut off."""
+        """Renames the version's folder to a hidden one and removes that.
+
+        Hidden folders that an earlier removal left behind are removed as well.
+        """
         refuse_links(self.folder, self.folder / GPU)
         with self._explained("remove versions"):
             name = self.folder_of(version)
@@ -105,20 +130,21 @@ class LocalStorage(Storage):
                 (self.folder / name).rename(hidden / name)
             (self.folder / GPU / name).unlink(missing_ok=True)
             sync(self.folder)
+
             for folder in self.folder.glob(f"{REMOVED}*"):
                 shutil.rmtree(folder, ignore_errors=True)
 
     def append(self, revision: int, entry: bytes) -> bool:
-        """Adds a line; called in `exclusive`, so no number is ever taken."""
+        """Adds a line. It is called in `exclusive`, so the number is free."""
         line = entry + b"\n"
-        with self._explained("write"), open_regular(self.folder / AUDIT) as log:
+        with self._explained("write"), open_regular(self.folder / AuditEntry.FILE) as log:
             log.seek(0)
             whole = _whole_lines(log.readall())
             if whole.count(b"\n") >= revision:
                 return False
-            log.truncate(
-                len(whole)
-            )  # a line that a power cut left without its end was never acted upon
+
+            # A line that a power cut left without its end was never acted upon.
+            log.truncate(len(whole))
             try:
                 if log.write(line) < len(line):  # the disk had room for a part of it
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -129,8 +155,8 @@ class LocalStorage(Storage):
         return True
 
     def entries(self, last: int | None = None) -> list[bytes]:
-        """Returns the lines that have an end."""
-        lines = _whole_lines(self.read(AUDIT) or b"").splitlines()
+        """Returns the lines that are complete."""
+        lines = _whole_lines(self.read(AuditEntry.FILE) or b"").splitlines()
         return lines if last is None else lines[-last:]
 
     @contextmanager
@@ -139,13 +165,11 @@ class LocalStorage(Storage):
             yield
         except OSError as error:
             where = f" ({error.filename})" if error.filename else ""
-            advice = (
-                "make room"
-                if error.errno in (errno.ENOSPC, errno.EDQUOT)
-                else f"give this user the right to {verb}"
-            )
+            is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            advice = "make room" if is_full else f"give this user the right to {verb}"
             raise MasteryError(
-                f"{self.folder}: expected to {verb} there, found: {error.strerror}{where}; {advice} and try again."
+                f"{self.folder}: could not {verb} there: {error.strerror}{where}; {advice} and try "
+                "again."
             ) from error
 
 

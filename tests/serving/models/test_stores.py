@@ -8,8 +8,8 @@ import pytest
 
 from components.files.atomic import NotAFileError
 from components.files.safe_paths import UnsafePathError
-from serving.models import operations
-from serving.models.local_storage import LocalStorage
+from serving.models import promotion
+from serving.models.stores import LocalStorage
 from tests.serving.models.folders import labels
 
 
@@ -24,7 +24,7 @@ def precious(tmp_path: Path) -> Path:
 def test_a_link_is_neither_emptied_nor_written_to(folder: Path, precious: Path, name: str) -> None:
     (folder / name).symlink_to(precious)
     with pytest.raises(NotAFileError, match=rf"{name}: expected a file of ours, found a link"):
-        operations.promote(LocalStorage(folder), 1)
+        promotion.promote(LocalStorage(folder), 1)
     assert precious.read_text() == "precious, and no line's end"
     assert not (folder / "models.config").exists()
 
@@ -33,11 +33,11 @@ def test_a_link_is_neither_emptied_nor_written_to(folder: Path, precious: Path, 
 def test_a_link_gives_way_to_the_file_that_is_written(
     folder: Path, precious: Path, name: str
 ) -> None:
-    operations.promote(LocalStorage(folder), 1)
+    promotion.promote(LocalStorage(folder), 1)
     (folder / name).rename(precious)
     (folder / name).symlink_to(precious)
     before = precious.read_text()
-    operations.promote(LocalStorage(folder), 2)
+    promotion.promote(LocalStorage(folder), 2)
     assert precious.read_text() == before
     assert not (folder / name).is_symlink()
     assert labels(LocalStorage(folder)) == {"stable": 2}
