@@ -18,6 +18,9 @@ BIN := .venv/bin
 COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --no-config --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
+# As many processes as cores, at most four; a test file stays in one of them.
+EVERY_TEST := --numprocesses auto --maxprocesses 4 --dist loadscope --cov
+
 .DEFAULT_GOAL := help
 .PHONY: help setup run sample test lint format docs lock image clean
 
@@ -33,8 +36,8 @@ run: sample  ## Run the whole pipeline on a simulated log.
 sample: setup  ## Simulate the log that run reads (LEARNERS=4000).
 	@$(BIN)/mastery simulate --learners $(LEARNERS) --seed 1 --out sample --overwrite
 
-test: lint  ## Check the code and run every test (PYTEST_ARGS="-k join" for some).
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+test: lint  ## Check the code, run every test, measure coverage (PYTEST_ARGS="-k join" for some).
+	$(BIN)/python -m pytest $(or $(PYTEST_ARGS),$(EVERY_TEST))
 
 lint: setup  ## Check style, types and the direction of imports.
 	$(BIN)/ruff check .

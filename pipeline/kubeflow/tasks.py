@@ -89,10 +89,10 @@ def check_order(tasks: Sequence[Task], upstream: Mapping[str, Iterable[str]]) ->
     Raises:
         MasteryError: a node is missing, runs twice or is unknown, or runs before one that it needs.
     """
-    order = [node for task in tasks for node in task.nodes]
+    order: list[str] = [node for task in tasks for node in task.nodes]
     problems: dict[str, set[str]] = {
         "missing": set(upstream) - set(order),
-        "unknown": {str(node) for node in order} - set(upstream),
+        "unknown": set(order) - set(upstream),
         "more than once": {node for node in order if order.count(node) > 1},
     }
     found = [f"{what}: {', '.join(sorted(nodes))}" for what, nodes in problems.items() if nodes]

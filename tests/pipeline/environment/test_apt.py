@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.environment import apt
-from pipeline.environment.errors import SetupError
+from pipeline.environment.machine import SetupError
 
 pytestmark = pytest.mark.skipif(
     not shutil.which("apt-get"), reason="apt is only on Debian, Ubuntu and their like"

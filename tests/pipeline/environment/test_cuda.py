@@ -18,9 +18,9 @@ from pathlib import Path
 import pytest
 
 from components.gpu import has_wheels
-from pipeline.environment.cuda import link_libraries
-from pipeline.environment.preconditions import gpu_problems
-from pipeline.environment.uv import Uv
+from pipeline.environment.installer import Uv
+from pipeline.environment.machine import gpu_problems
+from pipeline.environment.setup import link_libraries
 
 ROOT = Path(__file__).resolve().parents[3]
 LOCK = ROOT / "requirements-gpu.lock"

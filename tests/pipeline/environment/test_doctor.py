@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli import main as command_line
-from pipeline.environment import doctor as doctor_module
-from pipeline.environment import findings
+from pipeline.environment import doctor as findings
 from pipeline.environment.doctor import doctor
 
 LOCK = Path(__file__).resolve().parents[3] / "requirements.lock"
@@ -37,7 +36,7 @@ def test_what_is_wrong_is_counted_with_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "requirements.lock").write_text("tfx==9.9.9 \\\n    --hash=sha256:aa\n")
-    monkeypatch.setattr(doctor_module, "ROOT", tmp_path)
+    monkeypatch.setattr(findings, "ROOT", tmp_path)
     assert doctor() == 1
     printed = capsys.readouterr().out
     assert "FAIL  packages    tfx 1.21.0 instead of 9.9.9\n" in printed

@@ -9,35 +9,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.environment import glibc
-from pipeline.environment.errors import SetupError
+from pipeline.environment.machine import GLIBC, SetupError, parse_version
 
 ASK = "import os, sys; print(os.confstr('CS_GNU_LIBC_VERSION') if sys.platform == 'linux' else 'glibc 99')"
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [("glibc 2.36", (2, 36)), ("glibc 2.41\n", (2, 41)), ("glibc 2.4.1", (2, 4, 1))],
-)
-def test_versions_are_numbers(text: str, expected: tuple[int, ...]) -> None:
-    assert glibc.parse_version(text) == expected
-
-
-@pytest.mark.parametrize(
-    ("version", "expected"),
-    [
-        ((2, 36), True),
-        ((2, 37), True),
-        ((2, 38), False),
-        ((2, 41), False),
-        ((3, 0), False),
-        (None, False),
-    ],
-)
-def test_only_a_glibc_older_than_the_wheels_needs_another(
-    version: tuple[int, ...] | None, expected: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(glibc, "glibc_version", lambda: version)
-    assert glibc.needs_own_glibc() is expected
 
 
 def test_child_processes_of_the_environment_have_a_new_enough_glibc() -> None:
@@ -49,7 +23,7 @@ def test_child_processes_of_the_environment_have_a_new_enough_glibc() -> None:
     ]
     for command in (child, grandchild):
         printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        assert glibc.parse_version(printed) >= glibc.NEEDED
+        assert parse_version(printed) >= GLIBC
 
 
 def test_without_apt_it_says_what_else_would_do(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.environment import setup
-from pipeline.environment.errors import SetupError
+from pipeline.environment.machine import SetupError
 
 ROOT = Path(__file__).resolve().parents[3]
 RECORDING_UV = """#!/bin/sh

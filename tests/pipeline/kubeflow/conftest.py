@@ -84,7 +84,7 @@ def mastery(
 ) -> Mastery:
     """Runs `mastery kubeflow ...` and returns exit code, standard output and standard error."""
     assert compiled.is_file()
-    monkeypatch.setattr("pipeline.kubeflow.run.PAUSE", 0.0)
+    monkeypatch.setattr("pipeline.kubeflow.runs.PAUSE", 0.0)
     monkeypatch.setenv("COLUMNS", "200")
 
     def run(command: str, *arguments: str) -> tuple[int, str, str]:

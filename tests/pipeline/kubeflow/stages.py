@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import kfp_server_api as api
 
-from tests.pipeline.kubeflow.stand_in import START
+from tests.pipeline.kubeflow.stand_in import START, Stage
 
 NEVER = datetime.fromtimestamp(0, UTC)  # what KFP writes where a time is not known yet
 
@@ -56,3 +56,31 @@ def tasks(*groups: list[api.V2beta1PipelineTaskDetail]) -> list[api.V2beta1Pipel
         for name in ("root", "root-driver", "algebra-x")
     ]
     return [*around, *(item for group in groups for item in group)]
+
+
+PASSED: list[Stage] = [
+    ("PENDING", []),
+    ("RUNNING", tasks(task("trainer", "RUNNING", 0))),
+    ("RUNNING", tasks(task("trainer", "SUCCEEDED", 0), task("gates", "RUNNING", 31))),
+    (
+        "SUCCEEDED",
+        tasks(
+            *(
+                task(name, "SUCCEEDED", 31 * at)
+                for at, name in enumerate(["trainer", "gates", "pusher"])
+            )
+        ),
+    ),
+]
+TRAINER_FAILED: list[Stage] = [
+    ("FAILED", tasks(task("trainer", "FAILED", 0, error="main: Error\n (exit code 137)")))
+]
+GATE_FAILED: list[Stage] = [
+    (
+        "FAILED",
+        tasks(
+            task("trainer", "SUCCEEDED", 0),
+            task("gates", "FAILED", 31, error="f1_macro 0.41 < 0.5"),
+        ),
+    )
+]

@@ -61,7 +61,7 @@ def test_a_host_that_nothing_answers_at(mastery: Mastery) -> None:
     with socket.socket() as taken:  # bound, but nobody listens
         taken.bind(("127.0.0.1", 0))
         text = refused(mastery, "--host", f"http://127.0.0.1:{taken.getsockname()[1]}")
-    assert "could not reach it (nothing answers there)" in text
+    assert "could not reach Kubeflow Pipelines (connection failed)" in text
     assert "no such host name" in refused(mastery, "--host", "http://nowhere.invalid")
 
 

@@ -115,11 +115,11 @@ def packed(body: bytes, wbits: int) -> bytes:
 
 def test_compressed_bodies(server: Running) -> None:
     body = json.dumps(ONE).encode()
-    whole = gzip.compress(body)
+    whole = gzip.compress(body, mtime=0)
     for coding, content in {
         "gzip": whole,
         "GZip": whole,
-        "x-gzip": gzip.compress(body[:10]) + gzip.compress(body[10:]),
+        "x-gzip": gzip.compress(body[:10], mtime=0) + gzip.compress(body[10:], mtime=0),
         "deflate": packed(body, zlib.MAX_WBITS),
         "identity": body,
         "identity, gzip": whole,
@@ -132,14 +132,24 @@ def test_compressed_bodies(server: Running) -> None:
 @pytest.mark.parametrize(
     ("coding", "content", "status", "reason"),
     [
-        ("br", b"x", 415, "expected gzip, deflate or none, found br"),
+        ("br", b"x", 415, "expected gzip, deflate or none, found 'br'"),
         ("gzip, gzip", b"x", 415, "found gzip, gzip"),
         ("gzip", b'{"instances": [""]}', 400, "expected a body in gzip, found"),
-        ("gzip", gzip.compress(b'{"instances": [""]}')[:-5], 400, "found only its beginning"),
-        ("gzip", gzip.compress(b'{"instances": [""]}') + b"more", 400, "expected a body in gzip"),
-        ("gzip", gzip.compress(b"") * 100, 400, "more than 64 members"),
-        ("gzip", gzip.compress(b" " * 100_001), 413, "at most 100000 bytes"),
-        ("gzip", gzip.compress(b" " * 50_000_000), 413, "at most 100000 bytes"),
+        (
+            "gzip",
+            gzip.compress(b'{"instances": [""]}', mtime=0)[:-5],
+            400,
+            "found only its beginning",
+        ),
+        (
+            "gzip",
+            gzip.compress(b'{"instances": [""]}', mtime=0) + b"more",
+            400,
+            "expected a body in gzip",
+        ),
+        ("gzip", gzip.compress(b"", mtime=0) * 100, 400, "more than 64 members"),
+        ("gzip", gzip.compress(b" " * 100_001, mtime=0), 413, "at most 100000 bytes"),
+        ("gzip", gzip.compress(b" " * 50_000_000, mtime=0), 413, "at most 100000 bytes"),
         ("deflate", packed(b" " * 50_000_000, zlib.MAX_WBITS), 413, "at most 100000 bytes"),
     ],
 )
