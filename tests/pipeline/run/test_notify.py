@@ -112,11 +112,20 @@ def test_nobody_there_is_one_line_without_the_address(
     ]
 
 
-@pytest.mark.parametrize("value", ["", f"ftp://{SECRET}", f"{SECRET}"])
-def test_a_variable_that_holds_no_address(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("", "the environment variable CHAT is not set or empty"),
+        (f"ftp://{SECRET}", "expected an address that starts with https:// or http://"),
+        (SECRET, "expected an address that starts with https:// or http://"),
+    ],
+)
+def test_a_variable_that_holds_no_address(
+    monkeypatch: pytest.MonkeyPatch, value: str, says: str
+) -> None:
     monkeypatch.setenv("CHAT", value)
     [problem] = deliver(Notify.model_validate({"webhook": {"url_env": "CHAT"}}), FAILED)
-    assert problem.startswith("notify.webhook: expected ")
+    assert problem.startswith(f"notify.webhook: {says}")
     assert SECRET not in problem
 
 
