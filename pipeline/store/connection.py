@@ -21,7 +21,7 @@ from pipeline.layout import Layout
 START_UP = 30.0  # seconds to wait for a server that does not answer: it may still be starting
 LOG_IN = 5.0  # seconds to wait for a server that answers and refuses: full, or making its tables
 BUSY = 5.0  # seconds to wait for a locked SQLite file; ML Metadata's own steps take milliseconds
-_FULL = 2**16  # bytes; SQLite's errors do not name a full disk, so one with less free counts as it
+_FULL = 2**16  # bytes; a disk with less free space counts as full, which SQLite may not say
 _PAUSE = 1.0  # seconds between two attempts to connect
 _PROBE = 5.0  # seconds to wait for an open port
 
