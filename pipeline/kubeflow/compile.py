@@ -138,7 +138,8 @@ def compile_pipeline(
     Raises:
         MasteryError: `output` has another ending, or the tasks would run a node before one that it
             needs.
-        ConfigError: `kubeflow.nodes` names an unknown node, or a setting holds the address of a webhook
+        ConfigError: `kubeflow.nodes` names an unknown node, or a setting holds the address of a
+            webhook
             or would not reach the containers unchanged.
     """
     if output.suffix not in (".yaml", ".yml"):
@@ -155,7 +156,7 @@ def compile_pipeline(
 
 
 def dag_of(config: Config) -> dict[str, set[str]]:
-    """Returns the DAG as TFX compiles it, warm start included: every node to those it runs after."""
+    """Returns the DAG as TFX compiles it, warm start included: each node to those before it."""
     with quiet_imports():
         from pipeline.dag import create_pipeline
         from pipeline.run.launch import compile_plan
@@ -217,7 +218,7 @@ def _define(config: Config, tasks: Sequence[Task], arguments: list[str], apply: 
 
 
 def _chain(tasks: Sequence[Task], factory: _TaskFactory) -> None:
-    """Chains the tasks of a pipeline: those with nodes one after the other, then the one for gates."""
+    """Chains the tasks of a pipeline: those with nodes in their order, then that of the gates."""
     first, *others = tasks
     with dsl.ExitHandler(factory.finish_task(), name="run"):
         last = factory.node_task(first)
@@ -275,9 +276,10 @@ def apply_for_kubeflow(task: dsl.PipelineTask, resources: Resources, kubeflow: K
     """Asks for what a container gets in Kubernetes' terms.
 
     Placement, volumes, secrets and rights stand in the file's second document, which open-source
-    Kubeflow reads. Of a container's rights it takes the user only: from its release 2.16 on Kubeflow
-    itself withholds new privileges, all capabilities and all but the runtime's seccomp profile. No
-    number stands here for the user: the image has one, and some clusters give each namespace its own.
+    Kubeflow reads. Of a container's rights it takes the user only: from its release 2.16 on
+    Kubeflow itself withholds new privileges, all capabilities and all but the runtime's seccomp
+    profile. No number stands here for the user: the image has one, and some clusters give each
+    namespace its own.
     """
     _apply_common(task, resources)
     if resources.gpu:
@@ -305,7 +307,7 @@ def apply_for_kubeflow(task: dsl.PipelineTask, resources: Resources, kubeflow: K
 
 
 def apply_for_vertex(task: dsl.PipelineTask, resources: Resources, kubeflow: Kubeflow) -> None:
-    """Asks for CPU, memory, GPUs and retries, by which Vertex AI picks a machine; it has no more."""
+    """Asks for CPU, memory, GPUs and retries; Vertex AI picks a machine by them."""
     del kubeflow
     _apply_common(task, resources)
     if resources.gpu:

@@ -27,7 +27,10 @@ def test_this_environment_is_well(
 
 
 def test_a_look_does_not_import_tensorflow() -> None:
-    code = "import sys; from pipeline.environment.doctor import doctor; doctor(); print('tensorflow' in sys.modules)"
+    code = (
+        "import sys; from pipeline.environment.doctor import doctor; doctor(); "
+        "print('tensorflow' in sys.modules)"
+    )
     printed = subprocess.check_output([sys.executable, "-c", code], cwd=LOCK.parent, text=True)
     assert printed.splitlines()[-1] == "False"
 
@@ -47,7 +50,8 @@ def test_what_is_wrong_is_counted_with_what_to_do(
 def test_packages_for_other_platforms_and_of_development_may_be_missing(tmp_path: Path) -> None:
     lock = tmp_path / "requirements.lock"
     lock.write_text(
-        "pytest-never==1.0 \\\n    --hash=sha256:aa\ntfx==0.1 ; sys_platform == 'win32' \\\n    --hash=sha256:aa\n"
+        "pytest-never==1.0 \\\n    --hash=sha256:aa\n"
+        "tfx==0.1 ; sys_platform == 'win32' \\\n    --hash=sha256:aa\n"
     )
     gpu_lock = tmp_path / "requirements-gpu.lock"
     gpu_lock.write_text("cuda-never==1.0 ; platform_machine == 'x86_64' \\\n    --hash=sha256:aa\n")

@@ -11,7 +11,9 @@ import pytest
 from pipeline.environment import glibc
 from pipeline.environment.machine import GLIBC, SetupError, parse_version
 
-ASK = "import os, sys; print(os.confstr('CS_GNU_LIBC_VERSION') if sys.platform == 'linux' else 'glibc 99')"
+ASK = """import os, sys
+print(os.confstr('CS_GNU_LIBC_VERSION') if sys.platform == 'linux' else 'glibc 99')
+"""
 
 
 def test_child_processes_of_the_environment_have_a_new_enough_glibc() -> None:

@@ -1,4 +1,4 @@
-"""Which uv is taken and which package index it uses; the lock files, as pip, uv and we read them."""
+"""Which uv is taken, which package index it uses, and what the lock files hold."""
 
 from __future__ import annotations
 

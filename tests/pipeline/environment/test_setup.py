@@ -1,4 +1,4 @@
-"""The order of the set-up, with real environments and a uv that only writes down what it is told."""
+"""The order of the set-up, with real environments and a uv that only records its arguments."""
 
 from __future__ import annotations
 

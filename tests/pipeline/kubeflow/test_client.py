@@ -172,6 +172,9 @@ def test_certificates_that_are_not_there(mastery: Mastery) -> None:
 
 
 def test_help_does_not_wait_for_kfp() -> None:
-    code = "import sys, pipeline.cli.kubeflow_commands; print('kfp' in sys.modules, 'pydantic' in sys.modules)"
+    code = (
+        "import sys, pipeline.cli.kubeflow_commands; "
+        "print('kfp' in sys.modules, 'pydantic' in sys.modules)"
+    )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.split() == ["False", "False"]

@@ -27,7 +27,8 @@ SETTINGS = (
     "kubeflow.volumes=[{claim: mastery-runs, path: /mastery}]",
     "kubeflow.secrets=[{name: metadata, variables: {password: MASTERY_METADATA_PASSWORD}}]",
     "kubeflow.common={cpu: 2, memory: 4Gi, timeout_seconds: 3600, retry: {attempts: 3}}",
-    "kubeflow.nodes={Trainer: {gpu: {count: 2}, node_selector: {pool: gpu}, tolerations: [{key: nvidia.com/gpu}]}}",
+    "kubeflow.nodes={Trainer: {gpu: {count: 2}, node_selector: {pool: gpu}, "
+    "tolerations: [{key: nvidia.com/gpu}]}}",
 )
 
 
@@ -144,7 +145,8 @@ def test_no_container_runs_as_root(tmp_path: Path) -> None:
     platform = platform_of(compiled(tmp_path))
     assert len(platform) == 7
     for config in platform.values():
-        # The image has a user by number; a number here would clash with clusters that give namespaces theirs.
+        # The image has a user by number; a number here would clash with clusters that give
+        # namespaces theirs.
         assert config["securityContext"] == {"runAsNonRoot": True}
 
 
