@@ -23,7 +23,7 @@ from tfx.orchestration.portable import (
 )
 from tfx.proto.orchestration import execution_result_pb2, pipeline_pb2
 
-from components.pusher.push import versions
+from components.model_version.folders import version_names
 from pipeline.run.freshness import sign_plan
 from pipeline.run.mirror import Mirror
 from pipeline.store.connection import connect, explained
@@ -75,13 +75,13 @@ class MirroredLauncher(launcher.Launcher):  # type: ignore[misc]
         watched = [*self._covered(_path_property(execution_info, DIRECTORY))]
         for folder in watched:
             self._mirror.outline_versions(folder)
-        before = {folder: set(versions(folder)) for folder in watched}
+        before = {folder: set(version_names(folder)) for folder in watched}
 
         output = super()._run_executor(execution_info)
 
         self._mirror.push(self._covered(_paths_of(execution_info.output_dict)))
         for folder in watched:  # last: a version is served once it is there, whatever fails after
-            for version in sorted(set(versions(folder)) - before[folder]):
+            for version in sorted(set(version_names(folder)) - before[folder]):
                 self._mirror.push_version(folder / str(version))
         return output
 

@@ -57,7 +57,7 @@ def places(section: type[Section] = Config, above: tuple[str, ...] = ()) -> Iter
     """Yields every key that is not inside a list or a mapping, with its field."""
     for name, field in section.model_fields.items():
         path = (*above, field.alias or name)
-        if path == ("metadata",):  # travels by the environment, see test_metadata.py
+        if path == ("metadata",):  # travels by the environment, see test_runtime.py
             continue
         yield path, field
         if isinstance(field.annotation, type) and issubclass(field.annotation, Section):

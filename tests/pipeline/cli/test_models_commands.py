@@ -100,8 +100,8 @@ def test_what_cannot_be_done_is_told(
 def test_promote_and_rollback_import_no_tensorflow(root: Path) -> None:
     """Which is what keeps them under a second."""
     code = (
-        "import sys; from serving.models import operations; from serving.models.storage import open_storage; "
-        "s = open_storage(sys.argv[1]); operations.promote(s, 11); operations.promote(s, 12); operations.roll_back(s); "
+        "import sys; from serving.models import promotion; from serving.models.stores import open_storage; "
+        "s = open_storage(sys.argv[1]); promotion.promote(s, 11); promotion.promote(s, 12); promotion.roll_back(s); "
         "print(sorted({'tensorflow', 'numpy', 'polars', 'rich', 'fsspec', 'yaml'} & set(sys.modules)))"
     )
     folder = str(root / "sample" / "serving")
