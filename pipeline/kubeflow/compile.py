@@ -6,6 +6,8 @@ cache, spans and blessings are the same as on one machine.
 https://www.kubeflow.org/docs/components/pipelines/user-guides/
 """
 
+from __future__ import annotations
+
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -44,78 +46,6 @@ _ARTIFACTS: dict[str, Any] = {
     kind.__name__: kind
     for kind in (dsl.Markdown, dsl.HTML, dsl.Metrics, dsl.ClassificationMetrics, dsl.Model)
 }
-
-
-@dataclass(frozen=True)
-class _TaskFactory:
-    """Makes the tasks of one pipeline while Kubeflow's SDK collects them.
-
-    Attributes:
-        config: what to run.
-        arguments: what every container that runs nodes starts with.
-        apply: asks for what a container gets.
-        parameters: of the pipeline, by name, as the SDK passes them.
-    """
-
-    config: Config
-    arguments: list[str]
-    apply: Apply
-    parameters: Mapping[str, Any]
-
-    def node_task(self, task: Task) -> dsl.PipelineTask:
-        """Returns the task that runs the nodes of `task`."""
-        component = _component(
-            task.name,
-            [*self.arguments, "--nodes", ",".join(task.nodes)],
-            task.image,
-            inputs=self._input_types(),
-            parameters=parameters_of(task),
-            artifacts=outputs_of(task, self.config),
-        )
-        return self._place(component(**self.parameters), task.resources, ", ".join(task.nodes))
-
-    def finish_task(self) -> dsl.PipelineTask:
-        """Returns the exit handler, which runs whatever happened."""
-        component = _component(
-            FINISH_TASK,
-            [*self.arguments, "--finish"],
-            self._light_image(),
-            inputs=self._input_types(),
-            artifacts={"run_summary": "Markdown"},
-        )
-        return self._place(component(**self.parameters), self._light(), "How the run ended")
-
-    def gates_task(self, failed_gates: Any) -> dsl.PipelineTask:
-        """Returns the task that fails when a gate did.
-
-        Args:
-            failed_gates: the output of Evaluator's task.
-        """
-        component = _component(
-            GATES_TASK,
-            [],
-            self._light_image(),
-            inputs={FAILED_GATES: str},
-            module="pipeline.kubeflow.gates_task",
-        )
-        return self._place(component(**{FAILED_GATES: failed_gates}), self._light(), "Gates")
-
-    def _place(self, task: dsl.PipelineTask, resources: Resources, title: str) -> dsl.PipelineTask:
-        task = task.set_caching_options(False).set_display_name(title)
-        self.apply(task, resources, self.config.kubeflow)
-        return task
-
-    def _light(self) -> Resources:
-        """Returns what a task without nodes gets."""
-        return self.config.kubeflow.common.model_copy(
-            update={"cpu": "500m", "memory": "1Gi", "gpu": None, "retry": None}
-        )
-
-    def _light_image(self) -> str:
-        return self.config.kubeflow.common.image or self.config.kubeflow.image
-
-    def _input_types(self) -> dict[str, type]:
-        return {parameter.name: parameter.type for parameter in PARAMETERS}
 
 
 def compile_pipeline(
@@ -231,6 +161,78 @@ def _chain(tasks: Sequence[Task], factory: _TaskFactory) -> None:
                     failed_gates = last.outputs[FAILED_GATES]
             # Fails only after the report is written: what depends on a failed task is skipped.
             factory.gates_task(failed_gates).after(last)
+
+
+@dataclass(frozen=True)
+class _TaskFactory:
+    """Makes the tasks of one pipeline while Kubeflow's SDK collects them.
+
+    Attributes:
+        config: what to run.
+        arguments: what every container that runs nodes starts with.
+        apply: asks for what a container gets.
+        parameters: of the pipeline, by name, as the SDK passes them.
+    """
+
+    config: Config
+    arguments: list[str]
+    apply: Apply
+    parameters: Mapping[str, Any]
+
+    def node_task(self, task: Task) -> dsl.PipelineTask:
+        """Returns the task that runs the nodes of `task`."""
+        component = _component(
+            task.name,
+            [*self.arguments, "--nodes", ",".join(task.nodes)],
+            task.image,
+            inputs=self._input_types(),
+            parameters=parameters_of(task),
+            artifacts=outputs_of(task, self.config),
+        )
+        return self._place(component(**self.parameters), task.resources, ", ".join(task.nodes))
+
+    def finish_task(self) -> dsl.PipelineTask:
+        """Returns the exit handler, which runs whatever happened."""
+        component = _component(
+            FINISH_TASK,
+            [*self.arguments, "--finish"],
+            self._light_image(),
+            inputs=self._input_types(),
+            artifacts={"run_summary": "Markdown"},
+        )
+        return self._place(component(**self.parameters), self._light(), "How the run ended")
+
+    def gates_task(self, failed_gates: Any) -> dsl.PipelineTask:
+        """Returns the task that fails when a gate did.
+
+        Args:
+            failed_gates: the output of Evaluator's task.
+        """
+        component = _component(
+            GATES_TASK,
+            [],
+            self._light_image(),
+            inputs={FAILED_GATES: str},
+            module="pipeline.kubeflow.gates_task",
+        )
+        return self._place(component(**{FAILED_GATES: failed_gates}), self._light(), "Gates")
+
+    def _place(self, task: dsl.PipelineTask, resources: Resources, title: str) -> dsl.PipelineTask:
+        task = task.set_caching_options(False).set_display_name(title)
+        self.apply(task, resources, self.config.kubeflow)
+        return task
+
+    def _light(self) -> Resources:
+        """Returns what a task without nodes gets."""
+        return self.config.kubeflow.common.model_copy(
+            update={"cpu": "500m", "memory": "1Gi", "gpu": None, "retry": None}
+        )
+
+    def _light_image(self) -> str:
+        return self.config.kubeflow.common.image or self.config.kubeflow.image
+
+    def _input_types(self) -> dict[str, type]:
+        return {parameter.name: parameter.type for parameter in PARAMETERS}
 
 
 def _component(
