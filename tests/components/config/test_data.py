@@ -43,8 +43,8 @@ def test_every_way_to_write_a_choice(text: str, choice: SpanChoice, canonical: s
 
 
 @pytest.mark.parametrize(
-    "value", ["oldest", "last:0", "last:-1", "-3", "2026-02-30", "", True, None, 1.5, {"last": "x"}, {"first": 1},
-              datetime(2026, 11, 20)],  # noqa: DTZ001
+    "value", ["oldest", "last:0", "last:-1", "-3", "2026-02-30", "", True, None, 1.5,
+              {"last": "x"}, {"first": 1}, datetime(2026, 11, 20)],  # noqa: DTZ001
 )  # fmt: skip
 def test_anything_else_is_refused(value: object) -> None:
     with pytest.raises(

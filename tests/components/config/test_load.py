@@ -181,7 +181,7 @@ def test_errors_name_line_and_key(tmp_path: Path) -> None:
         ({"gates": [{"metric": "auc", "max_gap": 0.5}]}, "expected `slice: COLUMN`"),
         (
             {"context": {"gender": {"type": "categorical"}}},
-            "algebra.yaml, line 20, context.gender: gender is listed in `protected` and cannot be an input",
+            "line 20, context.gender: gender is listed in `protected` and cannot be an input",
         ),
         (
             {"prior": {"group_by": ["region"]}},

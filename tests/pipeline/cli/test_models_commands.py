@@ -100,9 +100,15 @@ def test_what_cannot_be_done_is_told(
 def test_promote_and_rollback_import_no_tensorflow(root: Path) -> None:
     """Which is what keeps them under a second."""
     code = (
-        "import sys; from serving.models import promotion; from serving.models.stores import open_storage; "
-        "s = open_storage(sys.argv[1]); promotion.promote(s, 11); promotion.promote(s, 12); promotion.roll_back(s); "
-        "print(sorted({'tensorflow', 'numpy', 'polars', 'rich', 'fsspec', 'yaml'} & set(sys.modules)))"
+        "import sys\n"
+        "from serving.models import promotion\n"
+        "from serving.models.stores import open_storage\n"
+        "storage = open_storage(sys.argv[1])\n"
+        "promotion.promote(storage, 11)\n"
+        "promotion.promote(storage, 12)\n"
+        "promotion.roll_back(storage)\n"
+        "heavy = {'tensorflow', 'numpy', 'polars', 'rich', 'fsspec', 'yaml'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
     )
     folder = str(root / "sample" / "serving")
     ran = subprocess.run(
