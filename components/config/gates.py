@@ -102,7 +102,7 @@ class Gate(Section):
         return self
 
 
-class Evaluation(Section):
+class EvaluationRules(Section):
     """How the model is judged on the test split."""
 
     slices: list[list[str]] = Field(
@@ -127,7 +127,7 @@ class Evaluation(Section):
 
 
 def require_gates_fit(
-    gates: Sequence[Gate], label: Label, evaluation: Evaluation, *, keys: Sequence[str | int]
+    gates: Sequence[Gate], label: Label, evaluation: EvaluationRules, *, keys: Sequence[str | int]
 ) -> None:
     """Checks that gates ask for metrics, classes and slices that an evaluation has.
 

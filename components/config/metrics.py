@@ -98,7 +98,7 @@ _TABLE = (
         "auc",
         "AUC",
         "Chance that a learner of a class is ranked above one of another class: "
-        "0.5 is a coin, 1 is perfect.",
+        "0.5 is a coin toss, 1 is perfect.",
         levels=(Level.OVERALL, Level.CLASS),
         rank=3,
     ),

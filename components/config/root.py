@@ -13,7 +13,7 @@ from pydantic import Field, field_validator, model_validator
 from components.command.suggest import did_you_mean
 from components.config.data import Data, Label
 from components.config.gates import (
-    Evaluation,
+    EvaluationRules,
     Gate,
     require_gates_fit,
     require_metric_fits,
@@ -51,7 +51,9 @@ class Config(Section):
     prior: Prior = Field(default_factory=Prior, description="the answer for a cold start")
     model: Model = Field(default_factory=Model, description="the network")
     training: Training = Field(default_factory=Training, description="how it is fitted")
-    evaluation: Evaluation = Field(default_factory=Evaluation, description="how it is judged")
+    evaluation: EvaluationRules = Field(
+        default_factory=EvaluationRules, description="how it is judged"
+    )
     gates: list[Gate] = Field(
         description="what a model has to reach before it is pushed", min_length=1
     )

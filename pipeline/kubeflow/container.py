@@ -14,12 +14,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from components.command.program import (
-    FAILED,
-    explain_with_log,
-    run_program,
-    start_process,
-)
+from components.command.program import FAILED, explain_with_log, run_program, start_process
 from components.config import Config, load_config
 from components.contracts.run_record import RunPlan, RunResult
 from components.node.names import Node
@@ -137,7 +132,7 @@ def _node_list(text: str) -> list[Node]:
 
 
 if __name__ == "__main__":
-    # TFX warns at every node that ML Metadata has no SQL filters; what is worth reading is an error.
+    # TFX warns at every node that ML Metadata has no SQL filters; only errors are worth reading.
     warnings.simplefilter("ignore")
     logging.getLogger("absl").setLevel(logging.ERROR)
     start_process("pipeline.kubeflow.container")

@@ -13,7 +13,7 @@ from components.contracts.evaluation import Evaluation
 from components.contracts.log_summary import LogSummary
 from components.contracts.push_result import PushResult
 from components.contracts.training_history import TrainingHistory
-from components.evaluator.verdicts import gate_error
+from components.evaluator.judgement import gate_error
 from components.files.atomic import write_text
 from components.node.names import Node
 from pipeline.kubeflow.tasks import FAILED_GATES, roc_name, summary_name
@@ -50,7 +50,7 @@ class TaskOutputs:
         self._parameters[name] = value
 
     def show_text(self, name: str, text: str, metadata: Mapping[str, str] | None = None) -> None:
-        """Fills an artifact that is a file (Markdown, HTML); does nothing if it is not asked for."""
+        """Fills an artifact that is a file (Markdown, HTML), if it is asked for."""
         artifact = self._make(name)
         if artifact is None:
             return
@@ -133,8 +133,8 @@ def show_node(result: NodeResult, outputs: TaskOutputs, mirror: Mirror | None) -
     elif result.node is Node.EVALUATOR:
         evaluation = Evaluation.from_json(text)
         outputs.show_evaluation(evaluation)
-        gates = [gate.model_dump(by_alias=True) for gate in evaluation.gates]
-        outputs.set_parameter(FAILED_GATES, "" if evaluation.blessed else str(gate_error(gates)))
+        failed = "" if evaluation.blessed else str(gate_error(evaluation.gates))
+        outputs.set_parameter(FAILED_GATES, failed)
     elif result.node is Node.PUSHER:
         push = PushResult.from_json(text)
         version = {"version": str(push.version), "path": str(push.destination)}

@@ -162,6 +162,6 @@ def cancel_unfinished(store: MetadataStore, layout: Layout, run_id: str) -> list
 
 
 def _remove_outputs(node: Path, execution_id: int) -> None:
-    # TFX writes to <node>/<output>/<execution> and keeps its own in <node>/.system/<kind>/<execution>.
+    # TFX writes to <node>/<output>/<execution> and <node>/.system/<kind>/<execution>.
     for folder in (*node.glob(f"*/{execution_id}"), *node.glob(f".system/*/{execution_id}")):
         shutil.rmtree(folder, ignore_errors=True)

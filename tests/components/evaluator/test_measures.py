@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 from sklearn.exceptions import UndefinedMetricWarning
 
-from components.evaluator.curves import MAX_POINTS, class_curves
 from components.evaluator.measures import (
+    MAX_POINTS,
     area_under_roc,
     averages,
+    class_curves,
     class_metrics,
     count_confusion,
     log_loss,

@@ -12,8 +12,7 @@ import pytest
 from components.config.data import Label
 from components.errors import MasteryError
 from components.evaluator import scoring
-from components.evaluator.answers import read_answers
-from components.evaluator.scoring import in_windows, read_windows, score
+from components.evaluator.scoring import in_windows, read_answers, read_windows, score
 
 LABEL = Label(column="mastery", classes=["low", "high"])
 SLICES = ["gender", "year", "score", "as_of"]

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from components.report.load import Sources, load_facts
+from components.report.facts import Sources, load_facts
 from components.report.render import render_report
 from tests.chromium import Browser
 from tests.components.report.evaluations import classification, regression
