@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
 import tempfile
@@ -197,6 +198,37 @@ def test_threads_destructors_and_loggers_show_no_traceback(tmp_path: Path) -> No
     logs = [*tmp_path.glob("mastery-error-*.log")]
     assert len(logs) == 2
     assert all("Traceback" in log.read_text() for log in logs)
+
+
+def test_a_logger_leaves_few_files_and_none_for_what_was_foreseen(tmp_path: Path) -> None:
+    ran = in_a_process(
+        "import logging\n"
+        "def body():\n"
+        "    for error in [*[KeyError('x')] * 30, ConfigError('a.yaml: expected b')]:\n"
+        "        logging.getLogger().error('a library says.', exc_info=error)\n"
+        "    logging.getLogger('library').info('unheard')\n"
+        "from components.errors import ConfigError\n"
+        "sys.exit(run_program('mastery', body))",
+        TMPDIR=str(tmp_path),
+    )
+    lines = ran.stderr.splitlines()
+    assert len(lines) == 31
+    assert sum("(details in " in line for line in lines) == len([*tmp_path.iterdir()]) == 20
+    assert lines[-2:] == [
+        "a library says: unexpected KeyError: 'x'", "a library says: a.yaml: expected b"
+    ]  # fmt: skip
+
+
+def test_c_code_is_quiet_while_it_is_imported() -> None:
+    ran = in_a_process("with quiet_imports():\n    os.write(2, b'noise')\nos.write(2, b'heard')")
+    assert (ran.returncode, ran.stderr) == (0, "heard")
+
+
+def test_a_log_shows_its_first_twenty_problems() -> None:
+    error = LogError([f"row {number}" for number in range(25)])
+    assert str(error).startswith("The log has 25 problems:\n  - row 0\n")
+    assert str(error).endswith("\n  - row 19\n  and 5 more")
+    assert pickle.loads(pickle.dumps(error)).problems == error.problems
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from components.config import load_config
-from components.config.data import SpanChoice, parse_span
+from components.config.data import SpanChoice, describe_spans, name_of, number_of, parse_span
 from components.errors import ConfigError
 
 CONFIG = Path(__file__).parents[3] / "configs" / "sample.yaml"
@@ -51,6 +51,13 @@ def test_anything_else_is_refused(value: object) -> None:
         ValueError, match="expected newest, a date such as 2026-11-20, a number, or last: 7"
     ):
         parse_span(value)
+
+
+def test_dates_have_tfx_s_numbers_and_names_of_their_own() -> None:
+    day = date(2026, 11, 20)
+    assert number_of(day) == SpanChoice(given=day).number == 20777
+    assert (name_of(20777, "date"), name_of(42, "number")) == ("2026-11-20", "42")
+    assert describe_spans(["42"]) == "42"
 
 
 @pytest.mark.parametrize(
