@@ -1,4 +1,4 @@
-"""A model passes if it answers what was evaluated; how answers are compared and differences shown."""
+"""A model passes if it answers what was evaluated; how answers are compared."""
 
 from __future__ import annotations
 
@@ -23,15 +23,22 @@ from components.serving_check.replay import ServingError
 
 SaveModel = Callable[..., Path]
 
-# What is wrong with a model, and what is said about it: seen in its answers, or in its graph already.
+# Messages by what is wrong with a model: seen in its answers, or in its graph already.
+IN_A_FRESH_PROCESS = r"(?s)answers in a fresh process without a GPU, found "
 ANSWERS = {
-    "signatures differ": r"learner-\d+, unit unit-\d, as_of \d, predict_steps in a batch, probabilities: expected \[0",
-    "needs the label": r"(?s)answers in a fresh process without a GPU, found \(exit code 1\).*mastery",
-    "forgets its weights": r"(?s)answers in a fresh process without a GPU, found .*Could not find variable",
-    "leaks NaN": r"(?s)found NaN or infinite ones in \d+ of 60 rows.*no events: expected basis prior, found sequence",
+    "signatures differ": (
+        r"learner-\d+, unit unit-\d, as_of \d, predict_steps in a batch, "
+        r"probabilities: expected \[0"
+    ),
+    "needs the label": IN_A_FRESH_PROCESS + r"\(exit code 1\).*mastery",
+    "forgets its weights": IN_A_FRESH_PROCESS + ".*Could not find variable",
+    "leaks NaN": (
+        r"(?s)found NaN or infinite ones in \d+ of 60 rows"
+        r".*no events: expected basis prior, found sequence"
+    ),
 }
 GRAPHS = {
-    "has no basis": r"serving_default, output basis: expected string \[\?\], found none of this name",
+    "has no basis": r"serving_default, output basis: expected string \[\?\], found none of this",
     "wants a GPU": "found CudnnRNNV3; export without cuDNN",
 }
 
@@ -155,7 +162,8 @@ def test_a_regression_is_compared_relative_to_its_size() -> None:
     ]
     assert list(unusable(ALL, served, [])) == []
     assert list(unusable(ALL, {**served, "prediction": np.float32([1, np.inf, 2])}, [])) == [
-        "serving_default in a batch: expected finite numbers, found NaN or infinite ones in 1 of 3 rows"
+        "serving_default in a batch: expected finite numbers, "
+        "found NaN or infinite ones in 1 of 3 rows"
     ]
 
 
@@ -165,7 +173,8 @@ def test_answers_that_a_client_cannot_use() -> None:
         unusable(ALL, _served(probabilities=[[0.7, 0.3], [0.2, 0.9], [0.5, 0.5]]), CLASSES)
     ) == ["serving_default in a batch: expected probabilities that add up to 1, found 1.100000"]
     assert list(unusable(ALL, _served(predicted_class=["low", "low", "low"]), CLASSES)) == [
-        "serving_default in a batch: expected the most probable class as predicted_class, found another"
+        "serving_default in a batch: expected the most probable class as predicted_class, "
+        "found another"
     ]
 
 
