@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from components.command.terminal import entry_point
+from components.command.program import entry_point
 
 from components.contracts.manifest import Manifest
 from components.files.atomic import NotAFileError
