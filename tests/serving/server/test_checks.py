@@ -110,10 +110,7 @@ def test_a_damaged_warm_up_file_is_named(folder: Path, thrice: Path) -> None:
             assert answering(server) == 1
             state, _, message = status(server, 2)
             assert state == "END"
-            assert (
-                f"{version / WARMUP}, record {record}: the file is damaged ("
-                in message
-            )
+            assert f"{version / WARMUP}, record {record}: the file is damaged (" in message
 
 
 def test_a_folder_with_zeros_in_front(tmp_path: Path, twice: Path, thrice: Path) -> None:
@@ -142,9 +139,7 @@ def test_what_is_passed_over_is_said_once(
         server.poll()
         shutil.copytree(thrice, folder / "v2")
         server.poll()
-    assert len([text for text in caplog.messages if "/v2: skipped" in text]) == 2, (
-        "it came anew"
-    )
+    assert len([text for text in caplog.messages if "/v2: skipped" in text]) == 2, "it came anew"
 
 
 def test_versions_and_labels_asked_for_in_vain(

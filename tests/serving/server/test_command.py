@@ -95,7 +95,9 @@ def test_a_host_that_is_none(folder: Path) -> None:
 @pytest.mark.parametrize("port", ["rest_port", "grpc_port"])
 def test_a_port_that_is_taken_while_the_model_is_loaded(folder: Path, port: str) -> None:
     async def main() -> None:
-        server = EmbeddedServer(ServerSettings(models=folder, name="tiny", rest_port=0, grpc_port=0))
+        server = EmbeddedServer(
+            ServerSettings(models=folder, name="tiny", rest_port=0, grpc_port=0)
+        )
         load = server.versions.poll
 
         async def load_slowly() -> None:
