@@ -23,6 +23,7 @@ from components.config.runtime import Beam, Ci, Metadata, Push
 from components.config.training import Categorical, Feature, Model, Numeric, Prior, Steps, Training
 
 __all__ = [
-    "Beam", "Categorical", "Ci", "Columns", "Config", "Data", "EvaluationRules", "Feature", "Gate", "Kubeflow", "Label",
-    "Metadata", "Model", "Numeric", "Prior", "Push", "Splits", "Steps", "Training", "load_config",
+    "Beam", "Categorical", "Ci", "Columns", "Config", "Data", "EvaluationRules", "Feature", "Gate",
+    "Kubeflow", "Label", "Metadata", "Model", "Numeric", "Prior", "Push", "Splits", "Steps",
+    "Training", "load_config",
 ]  # fmt: skip

@@ -30,7 +30,7 @@ _RUNNER_SECTIONS = ("ci", "kubeflow", "notify")
 
 
 class Config(Section):
-    """One data set or deployment: a YAML file, validated once, before anything heavy is imported."""
+    """One data set or deployment: a YAML file, validated once before anything heavy is imported."""
 
     name: str = Field(description="name of the pipeline and of the served model")
     data: Data = Field(description="the behaviour log")
@@ -182,7 +182,7 @@ class Config(Section):
         return [name for name in dict.fromkeys(names) if name not in keys]
 
     def section_json(self, *names: str) -> str:
-        """Returns the named sections as canonical JSON: the part of a cache key that is configuration."""
+        """Returns the named sections as canonical JSON, for cache keys."""
         return json.dumps(
             self.model_dump(mode="json", by_alias=True, include={*names}), sort_keys=True
         )

@@ -64,7 +64,8 @@ def test_a_password_in_an_address_is_refused_by_its_key(key: str, value: str) ->
             "url_env: expected the name of an environment variable",
         ),
         (
-            f"notify.email={{host: h, sender: a@b, to: [c@d], user: me, password_env: '{CANARY}!'}}",
+            "notify.email="
+            f"{{host: h, sender: a@b, to: [c@d], user: me, password_env: '{CANARY}!'}}",
             "notify.email.password_env: expected the name of an environment variable",
         ),
         (

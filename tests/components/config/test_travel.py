@@ -117,8 +117,11 @@ def _origin(annotation: Any) -> Any:
 
 def test_the_sections_with_numbers_are_all_there() -> None:
     found = {(section.__name__, name) for section in sections() for name in floats_of(section)}
-    assert {("Gate", "min"), ("Gate", "max_gap"), ("Training", "learning_rate"), ("Training", "class_weights"),
-            ("Prior", "smoothing"), ("Ci", "tolerance"), ("Retry", "backoff_factor")} <= found  # fmt: skip
+    assert {
+        ("Gate", "min"), ("Gate", "max_gap"), ("Training", "learning_rate"),
+        ("Training", "class_weights"), ("Prior", "smoothing"), ("Ci", "tolerance"),
+        ("Retry", "backoff_factor"),
+    } <= found  # fmt: skip
 
 
 @pytest.mark.parametrize("text", [".inf", "-.inf", ".nan", "1e400", "true"])

@@ -346,7 +346,11 @@ def test_a_record_that_cannot_be_read_is_named(
             "mastery: unexpected EOFError: Compressed file ended. The details are in",
         ),
         (KeyError("x"), 2, "mastery: unexpected KeyError: 'x'. The details are in"),
-        (BrokenPipeError(32, "Broken pipe"), 141, ""),
+        (
+            BrokenPipeError(32, "Broken pipe"),
+            2,
+            "mastery: connection closed by the other end. Check that it is still running",
+        ),
         (
             OSError(28, "No space left on device", "/x"),
             2,
@@ -373,10 +377,39 @@ def test_an_error_inside_of_a_command_ends_in_words(
     assert "Traceback" not in text
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        ("runs --root {root}", 0),
+        ("runs --json --root {root}", 0),
+        ("--help", 0),
+        ("--version", 0),
+        ("models list --models {root}", 0),
+        ("report --root {root}/absent", 2),
+        ("rnu", 2),
+    ],
+)
+@pytest.mark.parametrize("closed", [">&-", ">&- 2>&-"])
+def test_a_command_whose_output_is_closed_ends_in_a_line_or_quietly(
+    tmp_path: Path, arguments: str, code: int, closed: str
+) -> None:
+    record_run(tmp_path, "algebra", 1)
+    options = arguments.format(root=tmp_path)
+    ran = subprocess.run(
+        ["sh", "-c", f"exec {sys.executable} -m pipeline.cli.main {options} {closed}"],
+        capture_output=True, text=True, check=False, cwd=REPOSITORY,
+    )  # fmt: skip
+    assert ran.returncode == code
+    assert ran.stdout == ""
+    assert "Traceback" not in ran.stderr
+    assert "unexpected" not in ran.stderr
+
+
 def test_a_reader_that_goes_away_is_no_failed_gate(tmp_path: Path) -> None:
     for number in range(9):
         record_run(tmp_path, "algebra", number)
-    command = f"{sys.executable} -m pipeline.cli.main runs --json --root {tmp_path} | true; echo ${{PIPESTATUS[0]}}"
+    runs = f"{sys.executable} -m pipeline.cli.main runs --json --root {tmp_path}"
+    command = f"{runs} | true; echo ${{PIPESTATUS[0]}}"
     ran = subprocess.run(
         ["bash", "-c", command], capture_output=True, text=True, check=True, cwd=REPOSITORY
     )

@@ -1,4 +1,4 @@
-"""What is printed, by whatever way."""
+"""What reaches the screen: by print, by loggers, by Rich."""
 
 from __future__ import annotations
 
@@ -64,7 +64,11 @@ def test_an_error_of_the_command_line_is_harmless() -> None:
 
 
 def test_a_process_whose_output_is_closed_goes_on() -> None:
-    code = "from components.command.program import entry_point, write_data\nwith entry_point():\n    print(1), write_data('2')"
+    code = (
+        "from components.command.program import entry_point, write_data\n"
+        "with entry_point():\n"
+        "    print(1), write_data('2')"
+    )
     closed = f'exec "{sys.executable}" -c "$0" >&- 2>&-'
     assert subprocess.run(["sh", "-c", closed, code], cwd=ROOT, check=False).returncode == 0
 
