@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cli import main as command_line
 from serving.models.storage import Storage
+from tests.pipeline.cli.typed import mastery
 from tests.serving.models.folders import write_version
 
 REPOSITORY = Path(__file__).parents[3]
@@ -28,11 +28,9 @@ def root(tmp_path: Path) -> Path:
 def models(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str
 ) -> tuple[int, str]:
-    monkeypatch.setattr(sys, "argv", ["mastery", "models", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        command_line.main()
+    code = mastery(monkeypatch, "models", *arguments)
     printed = capsys.readouterr()
-    return int(ended.value.code or 0), printed.out + printed.err
+    return code, printed.out + printed.err
 
 
 def test_a_version_s_life(
