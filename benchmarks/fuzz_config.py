@@ -1,4 +1,4 @@
-"""Gives the command line configurations that nobody should write, for some seconds.
+"""Gives the command line configurations that are wrong in odd ways, for some seconds.
 
 .venv/bin/python -m benchmarks.fuzz_config [--seconds 60] [--seed 1] [--commands 20]
 

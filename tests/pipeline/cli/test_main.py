@@ -206,7 +206,7 @@ def test_a_wrong_path_is_an_error_for_people(
     assert "absent.yaml: expected a configuration file, found none" in text
 
 
-def test_a_missing_log_is_told_before_anything_is_started(
+def test_a_missing_log_is_an_error_before_anything_is_started(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     absent, root = tmp_path / "absent.parquet", tmp_path / "runs"
@@ -305,7 +305,7 @@ def on_a_terminal(command: list[str], columns: int) -> str:
     ) as run:
         os.close(theirs)
         shown = b""
-        with contextlib.suppress(OSError):  # how a terminal says that nobody is there any more
+        with contextlib.suppress(OSError):  # raised once the other end is closed
             while part := os.read(ours, 65536):
                 shown += part
     os.close(ours)

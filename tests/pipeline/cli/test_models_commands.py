@@ -87,7 +87,7 @@ def test_a_version_s_life(
         ),
     ],
 )
-def test_what_cannot_be_done_is_told(
+def test_a_change_that_is_not_possible_is_an_error(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     arguments: list[str],

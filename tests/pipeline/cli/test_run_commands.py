@@ -55,7 +55,7 @@ def test_nowhere_to_send_to(
     assert "expected notify.webhook or notify.email, found neither" in capsys.readouterr().err
 
 
-def test_a_run_that_cannot_start_is_told_of(
+def test_a_run_that_cannot_start_is_notified(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     with webhook() as chat:
