@@ -49,9 +49,9 @@ else:
 class Gate(Section):
     """One line of the gates: a metric, where it is looked at, and its bounds.
 
-    Every bound that is given has to hold. `min_change` and `max_change` compare with the blessed baseline
-    and hold when there is none yet. `max_gap` bounds the distance between the best and the worst value
-    of the metric over the slices of one column.
+    Every bound that is given has to hold. `min_change` and `max_change` compare with the blessed
+    baseline and hold when there is none yet. `max_gap` bounds the distance between the best and the
+    worst value of the metric over the slices of one column.
     """
 
     metric: MetricName = Field(description="name of the metric, as in the report")
@@ -107,14 +107,16 @@ class EvaluationRules(Section):
 
     slices: list[list[str]] = Field(
         default_factory=list,
-        description="columns of outcomes to slice by; a list of columns slices by all of them at once",
+        description="columns of outcomes to slice by; a list of columns slices by all of them at "
+        "once",
     )
     min_slice_examples: int = Field(
         1, ge=1, description="slices with fewer examples are not reported"
     )
     baseline: Address | None = Field(
         None,
-        description="folder of a pushed version to compare with; default: the model blessed last in the run's root",
+        description="folder of a pushed version to compare with; default: the model blessed last "
+        "in the run's root",
     )
 
     @model_validator(mode="before")

@@ -1,4 +1,4 @@
-"""The table of metrics: what each one is called, which way is better, where it is measured, what it means.
+"""The table of metrics: name, meaning, which way is better, and what each is measured over.
 
 Gates, the Evaluator, the report, comparisons of versions and CI read it. A new metric needs a row
 here and a function in `components.evaluator.measures`.

@@ -1,4 +1,4 @@
-"""The custom properties of Examples: which data they are from, for the nodes after it and the run."""
+"""The custom properties of Examples: which data they are from, for later nodes and the run."""
 
 from __future__ import annotations
 

@@ -35,9 +35,9 @@ class EvaluatorSpec(ComponentSpec):  # type: ignore[misc]
 
 
 class Evaluator(BaseComponent):  # type: ignore[misc]
-    """Writes predictions, metrics and the gates' verdicts to `evaluation`, the result to `blessing`.
+    """Writes predictions, metrics and the gates' verdicts to its output `evaluation`.
 
-    The blessing says whether all gates passed.
+    The output `blessing` says whether all gates passed.
     """
 
     SPEC_CLASS = EvaluatorSpec

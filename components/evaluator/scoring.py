@@ -222,7 +222,7 @@ def check_label(column: pl.Series, label: Label) -> pl.Series:
 
 
 def as_text(column: pl.Series) -> pl.Series:
-    """Returns a column to slice by as text, whole numbers without a fraction, missing ones as ""."""
+    """Returns a column to slice by as text; whole numbers have no fraction, missing ones are ""."""
     text = digits(column) if column.dtype.is_float() else column.cast(pl.String)
     return text.fill_null("")
 

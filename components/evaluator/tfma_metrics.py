@@ -5,7 +5,8 @@ with 10,000 thresholds. A gate has to judge the class that the model answers, ex
 
 One of TFMA's extracts is not one example here but a block of them, as columns:
     labels: [n], indices of classes, or numbers
-    predictions: {model: {"predicted_class": [n], "probabilities": [n, C]}} or {model: {"prediction": [n]}}
+    predictions: {model: {"predicted_class": [n], "probabilities": [n, C]}}, or of a regression
+        {model: {"prediction": [n]}}
 """
 
 from __future__ import annotations

@@ -85,6 +85,10 @@ class LogSpec(NodeSettings):
             partitions=config.beam.partitions,
         )
 
+    def to_property(self) -> str:
+        """Returns JSON in the order of the fields: that of the features is theirs in examples."""
+        return self.model_dump_json()
+
 
 def _inputs(config: Config) -> dict[str, FeatureType]:
     """Returns the type of each column of outcomes that the model reads.

@@ -22,7 +22,7 @@ Domain = tuple[float, float]
 
 @dataclass(frozen=True)
 class Scale:
-    """Maps `low..high` linearly to `start..end` in pixels; upright axes have the larger one first."""
+    """Maps `low..high` linearly to `start..end` in pixels; of upright axes `start` is larger."""
 
     low: float
     high: float
@@ -30,7 +30,7 @@ class Scale:
     end: float
 
     def __call__(self, value: float) -> float:
-        """Returns the place of a value, to a tenth of a pixel; a single value maps to the middle."""
+        """Returns the place of a value, to a tenth of a pixel; the middle if `low` is `high`."""
         width = self.high - self.low
         share = (value - self.low) / width if width else 0.5
         return round(self.start + share * (self.end - self.start), 1)

@@ -110,6 +110,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         description="Runs nodes of the pipeline in a container.",
     )
     add = parser.add_argument
+
     add("--config", type=Path, required=True, help="the configuration, a YAML file")
     add(
         "--set",
@@ -124,6 +125,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--nodes", type=_node_list, default=[], help="nodes to run, in order")
     add("--finish", action="store_true", help="finish the run, instead of running nodes")
     add("--executor-input", help="Kubeflow's JSON: the pipeline's parameters, where outputs go")
+
     return parser.parse_args(arguments)
 
 

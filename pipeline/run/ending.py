@@ -92,7 +92,7 @@ def end_run(record: RunRecord, nodes: Sequence[NodeRecord], result: RunResult) -
 
 
 def judge_run(nodes: Sequence[NodeRecord], result: RunResult) -> RunState:
-    """Returns how a run ended that nobody interrupted.
+    """Returns how a run ended that was not interrupted.
 
     A run that was asked to stop before the Evaluator has no gates, and so passes.
 

@@ -141,6 +141,7 @@ def _run_worker(folder: Path, store: Metadata, scratch: Path, console: PlainCons
         "TMPDIR": str(scratch),
         "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "1"),
     }
+
     with (
         (folder / _START_UP).open("wb") as start_up,
         _terminate_as_interrupt(),
@@ -160,6 +161,7 @@ def _run_worker(folder: Path, store: Metadata, scratch: Path, console: PlainCons
                 _follow(worker, folder, display)
         finally:
             _stop(worker)
+
     return worker.returncode
 
 

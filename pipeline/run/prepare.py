@@ -71,6 +71,7 @@ def lock_root(root: Path) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise MasteryError(f"--root {root}: expected a writable folder ({reason}).") from None
+
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

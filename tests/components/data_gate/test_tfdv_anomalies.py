@@ -16,7 +16,8 @@ from tensorflow_metadata.proto.v0.statistics_pb2 import (
     DatasetFeatureStatisticsList,
 )
 
-from components.data_gate.tfdv_anomalies import Anomaly, describe_anomalies, judge_split, stop_on
+from components.contracts.anomalies import Anomaly
+from components.data_gate.tfdv_anomalies import describe_anomalies, judge_split, stop_on
 from components.errors import AnomalyError
 
 SCHEMA = text_format.Parse(
@@ -232,8 +233,8 @@ def test_a_warning_does_not_stop_the_run() -> None:
 
 def test_the_error_lists_every_column_and_says_what_to_do() -> None:
     anomalies = [
-        Anomaly("train", "dwell", True, "numbers", "text"),
-        Anomaly("test", "gender", True, "f", "x"),
+        Anomaly(split="train", column="dwell", stops=True, expected="numbers", found="text"),
+        Anomaly(split="test", column="gender", stops=True, expected="f", found="x"),
     ]
 
     with pytest.raises(AnomalyError) as raised:

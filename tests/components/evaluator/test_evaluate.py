@@ -1,4 +1,4 @@
-"""From a SavedModel and examples to `metrics.json`, through TFMA, against scikit-learn on the predictions written."""
+"""From a SavedModel and examples to `metrics.json`, compared with scikit-learn."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def evaluation(
     save_model: Callable[..., Path],
     write_split: Callable[..., Path],
 ) -> Path:
-    """What the evaluator writes of a candidate and a baseline, whose classes stand in another order."""
+    """The evaluation of a candidate, and of a baseline whose classes have another order."""
     folder = tmp_path_factory.mktemp("evaluator")
     split = write_split(folder / "Split-test", examples)
     config = _config()

@@ -39,7 +39,7 @@ def _write_card(folder: Path, **sections: Any) -> Path:
         ({"context": {}, "training": {"epochs": 3}}, None),
         (
             {"label": {"column": "mastery", "classes": ["low", "mid", "high"]}},
-            "made for another label: expected classes ['high', 'low'], found ['high', 'low', 'mid']",
+            "for another label: expected classes ['high', 'low'], found ['high', 'low', 'mid']",
         ),
         (
             {"label": {"column": "dropout", "classes": ["low", "high"]}},

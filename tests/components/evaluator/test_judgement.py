@@ -179,9 +179,8 @@ def test_one_undefined_slice_fails_a_gate_on_all_of_them() -> None:
 def test_a_gap_names_both_ends() -> None:
     verdict = _judge(_metrics(_result(), BY_GENDER), **LOW, slice="gender", max_gap=0.07)
     assert verdict.passed
-    assert (
-        verdict.reason
-        == "from 0.830 at gender=f to 0.900 at gender=m; 1 slice with fewer than 30 examples left out"
+    assert verdict.reason == (
+        "from 0.830 at gender=f to 0.900 at gender=m; 1 slice with fewer than 30 examples left out"
     )
 
 

@@ -75,8 +75,13 @@ def test_a_regression_has_numbers(
     score(save_model(tmp_path / "model", []), [rows], label, [], tmp_path / "predictions.parquet")
     [row] = pl.read_parquet(tmp_path / "predictions.parquet").to_dicts()
     assert row == {
-        "learner_id": "a", "unit_id": "u", "as_of": 0.5, "label": 4.25, "prediction": 4.5, "basis": "sequence",
-    }  # fmt: skip
+        "learner_id": "a",
+        "unit_id": "u",
+        "as_of": 0.5,
+        "label": 4.25,
+        "prediction": 4.5,
+        "basis": "sequence",
+    }
 
 
 def test_batches_and_windows_change_nothing(

@@ -109,7 +109,7 @@ def test_what_is_passed_over_is_in_the_log_of_the_run_and_in_the_summary(
     told = summary(run(configure(events=str(log / "exports"))))
     reasons = (
         "1 hidden or starting with _ (exports/course=c/_SUCCESS), "
-        "1 read already under another name (exports/course=c/latest.parquet)"
+        "1 already read under another name (exports/course=c/latest.parquet)"
     )
     assert told["passed_over"] == {"events": reasons}
     assert told["events"] == 600

@@ -1,4 +1,4 @@
-"""A run's artifacts as the nodes before Report leave them, made small; the statistics are TFDV's own."""
+"""Small artifacts of a run, as the nodes before Report write them; the statistics are TFDV's."""
 
 from __future__ import annotations
 
@@ -150,9 +150,10 @@ def log_summary(classes: list[str]) -> LogSummary:
 
 @functools.cache
 def statistics(classes: tuple[str, ...], *, surprise: bool = False) -> dict[str, bytes]:
-    """Files with the statistics of three splits and what TFDV holds against them, by path.
+    """Files with TFDV's statistics and anomalies of three splits, by path.
 
-    The test split's `dwell` is three times the others', so it drifts; `surprise` gives it a column that train has not.
+    The test split's `dwell` is three times the others', so it drifts; `surprise` gives it a column
+    that the train split does not have.
     """
     import tensorflow_data_validation as tfdv
     from tensorflow_data_validation.statistics.stats_impl import generate_statistics_in_memory

@@ -119,10 +119,14 @@ def test_a_domain_of_one_value_maps_to_the_middle() -> None:
 @pytest.mark.parametrize(
     ("low", "high", "expected"),
     [
-        (0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1]), (1, 17, [5, 10, 15]), (0.2, 0.87, [0.2, 0.4, 0.6, 0.8]), (5, 5, [5]),
-        (-2.4, 1.9, [-2, -1, 0, 1]), (0, 84_076, [0, 20_000, 40_000, 60_000, 80_000]),
+        (0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1]),
+        (1, 17, [5, 10, 15]),
+        (0.2, 0.87, [0.2, 0.4, 0.6, 0.8]),
+        (5, 5, [5]),
+        (-2.4, 1.9, [-2, -1, 0, 1]),
+        (0, 84_076, [0, 20_000, 40_000, 60_000, 80_000]),
     ],
-)  # fmt: skip
+)
 def test_ticks_are_round(low: float, high: float, expected: list[float]) -> None:
     assert ticks(low, high) == pytest.approx(expected)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import polars as pl
@@ -9,19 +10,19 @@ import pyarrow.parquet as pq
 import pytest
 from polars.testing import assert_frame_equal
 
+from components.contracts.simulation import Simulation
 from components.errors import MasteryError
 from components.simulator import learner_model as model
 from components.simulator.sequences import CHUNK, Sequences
 from components.simulator.simulate import (
     EVENTS,
-    MANIFEST,
     OUTCOMES,
     events_table,
     outcomes_table,
     simulate,
 )
 
-PARQUET = {"events.parquet", "outcomes.parquet", MANIFEST}
+PARQUET = {"events.parquet", "outcomes.parquet", Simulation.FILE}
 
 
 TWO_CHUNKS = CHUNK + 40
@@ -120,15 +121,15 @@ def test_a_log_that_was_cut_short_is_not_taken_for_whole(tmp_path: Path) -> None
 
 def test_another_log_is_replaced_only_when_told_so(tmp_path: Path) -> None:
     simulate(20, 5, tmp_path)
-    with pytest.raises(MasteryError, match="found one of 20 learners, seed 5"):
+    with pytest.raises(MasteryError, match="holds another log: 20 learners, seed 5, parquet"):
         simulate(21, 5, tmp_path)
     assert simulate(21, 5, tmp_path, format="csv", overwrite=True).learners == 21
-    assert names(tmp_path) == {"events.csv", "outcomes.csv", MANIFEST}
+    assert names(tmp_path) == {"events.csv", "outcomes.csv", Simulation.FILE}
 
 
 def test_a_log_of_somebody_else_is_not_touched(tmp_path: Path) -> None:
     (tmp_path / "outcomes.csv").write_text("learner_id\n")
-    with pytest.raises(MasteryError, match=r"found outcomes\.csv"):
+    with pytest.raises(MasteryError, match=r"holds another log: outcomes\.csv"):
         simulate(20, 5, tmp_path)
     assert names(tmp_path) == {"outcomes.csv"}
 
@@ -156,9 +157,7 @@ def test_what_cannot_be_written_says_why(tmp_path: Path) -> None:
         simulate(20, 5, tmp_path, format="xlsx")
     (tmp_path / "file").write_text("")
     for out in (tmp_path / "file", tmp_path / "file" / "sample"):
-        with pytest.raises(
-            MasteryError, match=r"expected a folder that can be written to.* Choose another --out"
-        ):
+        with pytest.raises(MasteryError, match=r"could not be written \(.* Choose another --out"):
             simulate(20, 5, out)
 
 
@@ -238,3 +237,39 @@ def test_learners_beyond_the_number_asked_for_are_left_out(
     assert few.equals(outcomes.head(few.height))
     shown = pl.DataFrame(pl.from_arrow(events_table(sequences, 50)))
     assert set(shown["learner_id"]) <= set(few["learner_id"])
+
+
+def test_a_log_of_the_first_format_is_recognised(tmp_path: Path) -> None:
+    simulate(20, 5, tmp_path)
+    path = tmp_path / Simulation.FILE
+    content = json.loads(path.read_text())
+    first_format = {**content, "format": content.pop("table_format")}
+    path.write_text(json.dumps(first_format))
+    assert not simulate(20, 5, tmp_path).written
+    assert Simulation.read(tmp_path).table_format == "parquet"
+
+
+def test_a_log_of_a_later_format_is_not_touched(tmp_path: Path) -> None:
+    simulate(20, 5, tmp_path)
+    path = tmp_path / Simulation.FILE
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format": 9}))
+    with pytest.raises(
+        MasteryError, match=r"holds another log: events\.parquet, outcomes\.parquet"
+    ):
+        simulate(20, 5, tmp_path)
+
+
+def test_an_interruption_while_moving_the_files_leaves_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename = Path.rename
+
+    def interrupted(self: Path, target: Path) -> Path:
+        if self.name == Simulation.FILE:
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        simulate(20, 5, tmp_path)
+    assert names(tmp_path) == set()

@@ -1,4 +1,4 @@
-"""A configuration and what a small training of it came to, without training anything."""
+"""A configuration and the results of a small training of it, without training anything."""
 
 from __future__ import annotations
 
@@ -77,10 +77,14 @@ def finish(tmp_path: Path, configure: Callable[..., Config]) -> Callable[..., Re
             )
             state = "passed" if all(verdict.passed for verdict in verdicts) else "gates failed"
             metrics = {
-                "task": "classification", "classes": ["no", "yes"], "blessed": state == "passed",
-                "gates": [verdict.model_dump(by_alias=True) for verdict in verdicts], **candidate, "baseline": baseline,
+                "task": "classification",
+                "classes": ["no", "yes"],
+                "blessed": state == "passed",
+                "gates": [verdict.model_dump(by_alias=True) for verdict in verdicts],
+                **candidate,
+                "baseline": baseline,
                 "baseline_note": None if baseline else "there is none",
-            }  # fmt: skip
+            }
             (tmp_path / "metrics.json").write_text(json.dumps(metrics))
             record["metrics"] = str(tmp_path / "metrics.json")
         nodes = [

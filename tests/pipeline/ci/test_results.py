@@ -83,10 +83,8 @@ def rows(text: str) -> list[list[str]]:
 def test_metrics_before_and_after_with_the_change(finish: Finish) -> None:
     text = render_summary(finish(0.75, 0.7, pushed_version="/ci/runs/algebra/serving/3"), ROOT)
     assert text.startswith("<!-- mastery ci: algebra -->\n### ✅ algebra: passed\n")
-    assert (
-        "**Macro F1 0.700 → 0.750** (+0.050, better) on 40 test examples, against the latest other blessed"
-        in text
-    )
+    assert "**Macro F1 0.700 → 0.750** (+0.050, better) on 40 test examples, against" in text
+    assert "against the latest other blessed model in ci/runs." in text
     assert ["Macro F1", "0.700", "0.750", "+0.050", "better"] in rows(text)
     assert ["Log loss", "0.300", "0.250", "−0.050", "better"] in rows(text)
     assert ["Recall of yes", "0.500", "0.500", "±0", "same"] in rows(text)
@@ -163,9 +161,7 @@ def test_names_of_others_are_text_in_the_comment(finish: Finish) -> None:
     text = render_summary(Results(results.record, results.config, evaluation), ROOT)
     [row] = [line for line in text.splitlines() if line.startswith("| team=")]
     assert row.count("|") == text.splitlines()[text.splitlines().index(row) - 1].count("|")
-    assert (
-        "x &#124; forged &#124; row &#124; @\u200beverybody #\u200b1 &#60;img src=x&#62; &#91;a&#93;(b)"
-        in row
-    )
+    assert "x &#124; forged &#124; row &#124; @\u200beverybody #\u200b1 " in row
+    assert "#\u200b1 &#60;img src=x&#62; &#91;a&#93;(b)" in row
     assert "\x1b" not in text
     assert "<img" not in text

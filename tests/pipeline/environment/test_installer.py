@@ -1,4 +1,4 @@
-"""Which uv is taken and which package index it uses; the lock files, as pip, uv and we read them."""
+"""Which uv is taken, which package index it uses, and what the lock files hold."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pipeline.environment.installer import (
     read_lock,
 )
 from pipeline.environment.machine import SetupError
-from tests.pipeline.environment.test_machine import program
+from tests.pipeline.environment.scripts import program
 
 ROOT = Path(__file__).resolve().parents[3]
 LOCK, GPU_LOCK = ROOT / "requirements.lock", ROOT / "requirements-gpu.lock"

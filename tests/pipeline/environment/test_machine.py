@@ -12,13 +12,7 @@ import pytest
 
 from pipeline.environment import machine
 from pipeline.environment.machine import SetupError, is_recent_uv, output_of, uv_on_path
-
-
-def program(path: Path, script: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"#!/bin/sh\n{script}\n")
-    path.chmod(0o755)
-    return path
+from tests.pipeline.environment.scripts import program
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The parameters of a run: what is refused before anything is sent, and the settings they become."""
+"""The parameters of a run: what is refused at once, and the settings they become."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Starting a run, following it to its end, and listing a pipeline's versions, schedules and runs."""
+"""Starting a run, following it to its end, and listing a pipeline."""
 
 from __future__ import annotations
 

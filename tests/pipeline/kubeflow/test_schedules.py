@@ -1,4 +1,4 @@
-"""Schedules: one of each name, no overlap, no catching up; and their cron: five fields in, six out."""
+"""Schedules: one of each name, no overlap, no catching up. Cron: five fields in, six out."""
 
 from __future__ import annotations
 

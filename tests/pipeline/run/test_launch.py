@@ -75,7 +75,7 @@ def test_nodes_find_what_others_wrote_and_a_cached_one_moves_nothing(
     ]
     bucket.client.delete_object(Bucket=bucket.name, Key=whole)
     with pytest.raises(
-        MasteryError, match=rf"{mirror.url}/{config.name}/nodes/ExampleGen/examples/1: expected"
+        MasteryError, match=rf"{mirror.url}/{config.name}/nodes/ExampleGen/examples/1: the store"
     ):
         launch("StatisticsGen", "third", use_cache=False)
     failed = connect(store).get_executions()[-1]

@@ -16,6 +16,7 @@ import pytest
 
 from components.command.console import PlainConsole
 from components.config import Config, load_config
+from components.contracts.contract import ContractError
 from components.contracts.run_record import RunPlan, RunRecord
 from components.errors import LogError, MasteryError
 from components.node.names import Node
@@ -23,6 +24,7 @@ from pipeline.layout import Layout
 from pipeline.run import local
 from pipeline.run.local import run_pipeline
 from pipeline.run.record import read_records
+from tests.pipeline.stored_runs import StoredRuns
 
 SAMPLE = Path(__file__).parents[3] / "configs" / "sample.yaml"
 Run = Callable[..., RunRecord]
@@ -130,6 +132,7 @@ def test_a_signal_interrupts_the_run_and_ends_its_worker(
     run: Run, tmp_path: Path, number: signal.Signals
 ) -> None:
     before = signal.getsignal(signal.SIGTERM)
+    StoredRuns(tmp_path / "root")  # the run is looked up in it
     record = run(f"signal {number.value}")
     assert record.state == "interrupted"
     assert [node.state for node in record.nodes] == ["done", "interrupted"]
@@ -137,6 +140,15 @@ def test_a_signal_interrupts_the_run_and_ends_its_worker(
     with pytest.raises(ProcessLookupError):
         os.kill(int((only_run(tmp_path / "root") / "pid").read_text()), 0)
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_result_that_cannot_be_read_leaves_a_run_that_the_next_tidies_up(
+    run: Run, tmp_path: Path
+) -> None:
+    with pytest.raises(ContractError, match=r"result\.json: expected result\.json of Mastery"):
+        run("pass {")
+    [record] = read_records(tmp_path / "root")
+    assert (record.state, record.seconds) == ("interrupted", None)
 
 
 def test_a_worker_that_ignores_the_request_is_killed(run: Run, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import smtplib
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -111,11 +112,20 @@ def test_nobody_there_is_one_line_without_the_address(
     ]
 
 
-@pytest.mark.parametrize("value", ["", f"ftp://{SECRET}", f"{SECRET}"])
-def test_a_variable_that_holds_no_address(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("", "the environment variable CHAT is not set or empty"),
+        (f"ftp://{SECRET}", "expected an address that starts with https:// or http://"),
+        (SECRET, "expected an address that starts with https:// or http://"),
+    ],
+)
+def test_a_variable_that_holds_no_address(
+    monkeypatch: pytest.MonkeyPatch, value: str, says: str
+) -> None:
     monkeypatch.setenv("CHAT", value)
     [problem] = deliver(Notify.model_validate({"webhook": {"url_env": "CHAT"}}), FAILED)
-    assert problem.startswith("notify.webhook: expected ")
+    assert problem.startswith(f"notify.webhook: {says}")
     assert SECRET not in problem
 
 
@@ -250,3 +260,41 @@ def test_the_words_of_a_server_are_not_repeated() -> None:
         assert deliver(by_webhook(chat.url), FAILED) == [
             "notify.webhook: expected an answer 2xx, found 404 Not Found"
         ]
+
+
+def test_an_error_that_nobody_foresaw_is_named_without_its_text(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError(SECRET)
+
+    monkeypatch.setattr(delivery, "post", fail)
+    assert deliver(by_webhook("https://chat.example"), FAILED) == [
+        "notify.webhook: an unexpected ValueError"
+    ]
+
+
+def test_addresses_that_the_mail_server_refuses_are_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(smtplib.SMTP, "send_message", lambda *_: {"owner@example.org": (550, b"")})
+    with mail_server() as mailbox:
+        assert deliver(by_mail(mailbox.port, "127.0.0.1"), FAILED) == [
+            "notify.email: the server refused 1 of 2 addresses"
+        ]
+
+
+def test_a_mail_server_that_does_not_speak_tls_gets_no_mail() -> None:
+    with mail_server() as mailbox:
+        [problem] = deliver(by_mail(mailbox.port, "127.0.0.1", tls="tls"), FAILED)
+    assert problem.startswith("notify.email: the server could not be reached (")
+    assert mailbox.mails == []
+
+
+def test_a_mail_server_without_starttls_gets_no_mail() -> None:
+    with mail_server() as mailbox:
+        config = by_mail(mailbox.port, "127.0.0.1", tls="starttls")
+        assert deliver(config, FAILED) == [
+            "notify.email: the server refused it (SMTPNotSupportedError)"
+        ]
+    assert mailbox.mails == []
