@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.cli.options import RUNS, pushed_to
 from serving.models.storage import Storage
 from tests.pipeline.cli.typed import mastery
 from tests.serving.models.folders import write_version
@@ -160,3 +161,8 @@ def test_promote_and_rollback_import_no_tensorflow(root: Path) -> None:
         cwd=REPOSITORY,
     )
     assert ran.stdout.strip() == "[]"
+
+
+def test_a_configured_place_in_an_object_store_is_where_runs_push_to() -> None:
+    config = REPOSITORY / "configs" / "sample.yaml"
+    assert pushed_to(config, ["push.directory=s3://bucket/a"], RUNS) == "s3://bucket/a"
