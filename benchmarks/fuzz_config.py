@@ -2,9 +2,10 @@
 
 .venv/bin/python -m benchmarks.fuzz_config [--seconds 60] [--seed 1] [--commands 20]
 
-Values of every key of the schema, whole sections, and the bytes of the file are changed, and settings of `--set` are
-made up. A configuration must either load, and then survive the way to the worker, or end in a `ConfigError`. Some go
-through the real command, which must exit with 2 and show no traceback. The script ends at the first that does not.
+It changes values of every key, whole sections, and the bytes of the file, and makes up settings of
+`--set`. A configuration must either load, and then survive the way to the worker, or end in a
+`ConfigError`. Some go through the real command, which must exit with 2 and show no traceback. The
+script stops at the first that does not.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ import yaml
 
 from components.config import Config, load_config
 from components.config.section import sections_in
+from components.contracts.run_record import RunPlan
 from components.errors import ConfigError
-from pipeline.run.worker import Plan
 
 SAMPLE = Path(__file__).parents[1] / "configs" / "sample.yaml"
 SLOW = 5.0  # seconds that reading a configuration may take
@@ -41,10 +42,14 @@ ODD: list[Any] = [
     {}, {"": 1}, {"a": {"b": {}}}, {1: 2}, {None: None},
 ]  # fmt: skip
 TEXTS = [
-    "a: &a [*a]", "&a a: 1\n*a : 2", "<<: 5", "<<: {name: x}", "!!python/object:os.system x", "!!binary x", "!!int x",
-    "!!float x", "!!bool x", "!!null x", "%YAML 9.9\n---", "--- 1\n--- 2", "\t", "a: b: c", "? [a]", "[", "{", "]", "'",
-    '"\\ud800"', '"\\x00"', "| \n a", ">-\n", "*x", "&x", "@", "`", "0x1F", "0b1", "9" * 5000, "- " * 3000, "[" * 3000,
-    "{a: " * 3000, "#", "=", "...", "\ufeff", "\x01", "\u0085", "!<tag:yaml.org,2002:set> {a}", "!x y", "? a\n? a",
+    "a: &a [*a]", "&a a: 1\n*a : 2", "<<: 5", "<<: {name: x}", "!!python/object:os.system x",
+    "!!binary x", "!!int x",
+    "!!float x", "!!bool x", "!!null x", "%YAML 9.9\n---", "--- 1\n--- 2", "\t", "a: b: c",
+    "? [a]", "[", "{", "]", "'",
+    '"\\ud800"', '"\\x00"', "| \n a", ">-\n", "*x", "&x", "@", "`", "0x1F", "0b1", "9" * 5000,
+    "- " * 3000, "[" * 3000,
+    "{a: " * 3000, "#", "=", "...", "\ufeff", "\x01", "\u0085", "!<tag:yaml.org,2002:set> {a}",
+    "!x y", "? a\n? a",
 ]  # fmt: skip
 
 
@@ -73,11 +78,11 @@ class Fuzzer:
         except ConfigError as error:
             self.seen["refused" if str(error) else "refused without a word"] += 1
         else:
-            sent = Plan(run="r", root=Path("/r"), config=config).model_dump_json(by_alias=True)
+            sent = RunPlan(run="r", root=Path("/r"), config=config).model_dump_json(by_alias=True)
             kept = {
                 name: getattr(config, name) for name in Config.model_fields if name != "metadata"
             }
-            arrived = Plan.model_validate_json(sent).config
+            arrived = RunPlan.model_validate_json(sent).config
             assert kept == {name: getattr(arrived, name) for name in kept}, "changed on the way"
             self.seen["taken"] += 1
         assert time.monotonic() - started < SLOW, "too slow"

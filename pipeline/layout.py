@@ -1,4 +1,4 @@
-"""Where a pipeline keeps its things below a root folder."""
+"""Where a pipeline keeps its files below a root folder."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from components.errors import ConfigError, MasteryError
 
 @dataclass(frozen=True)
 class Layout:
-    """Paths of one pipeline below `root`; several pipelines may share a root and its metadata store.
+    """Paths of one pipeline below `root`; pipelines may share a root and its metadata store.
 
     ```
-    root/metadata.sqlite               ML Metadata: every execution and artifact
-    root/<name>/nodes/<node>/...       artifacts
-    root/<name>/runs/<run>/            what a run was, and its logs
-    root/<name>/schemas/<digest>.pbtxt the curated schema as a run saw it
-    root/<name>/serving/<version>/     pushed models
+    root/metadata.sqlite                ML Metadata: every execution and artifact
+    root/<name>/nodes/<node>/...        artifacts
+    root/<name>/runs/<run>/             a run's record and logs
+    root/<name>/schemas/<digest>.pbtxt  the curated schema as a run saw it
+    root/<name>/serving/<version>/      pushed models
     ```
     """
 
@@ -33,36 +33,39 @@ class Layout:
 
     @property
     def store_name(self) -> str:
-        """The pipeline's name in the metadata store, at most 63 characters as TFX wants it.
+        """The pipeline's name in the metadata store, at most 63 characters as TFX demands.
 
-        A server may hold the metadata of many roots. Pipelines of one name in two of them would take each other's
-        artifacts from the cache, and each other's models as baseline; so the root is part of the name.
+        A server may hold the metadata of many roots. Pipelines of one name in two of them would
+        take each other's artifacts from the cache, and each other's models as baseline; so the root
+        is part of the name.
         """
         digest = hashlib.sha256(f"{self.root}/{self.name}".encode()).hexdigest()[:10]
         return f"{self.name[:52]}@{digest}"
 
     @property
     def nodes(self) -> Path:
-        """TFX's pipeline root: a folder a node."""
+        """TFX's pipeline root: one folder per node."""
         return self.root / self.name / "nodes"
 
     @property
     def runs(self) -> Path:
-        """A folder a run."""
+        """The folder with one folder per run."""
         return self.root / self.name / "runs"
+
+    def run(self, run_id: str) -> Path:
+        """The folder of a run."""
+        return self.runs / run_id
 
     def serving(self, config: Config) -> Path:
         """The folder that TensorFlow Serving watches."""
-        return (
-            Path(config.push.directory)
-            if config.push.directory
-            else self.root / self.name / "serving"
-        )
+        if config.push.directory:
+            return Path(config.push.directory)
+        return self.root / self.name / "serving"
 
     def schema_snapshot(self, config: Config) -> Path:
-        """The file that holds the curated schema under a name made of its content.
+        """The file that holds the curated schema, named by its content.
 
-        TFX's cache key knows a schema by its path only, so an edited schema has to have another path.
+        TFX's cache key has a schema's path only, so an edited schema needs another path.
 
         Raises:
             ConfigError: the configured schema cannot be read.
@@ -72,23 +75,22 @@ class Layout:
 
 
 def check_root(root: Path) -> None:
-    """Refuses a root whose path Beam and TensorFlow would take for a pattern of many.
+    """Refuses a root whose path Beam and TensorFlow would take for a pattern.
 
     Raises:
         MasteryError: there is such a character in it.
     """
     odd = sorted(set("*?[]\\") & set(str(root)))
     if odd:
-        raise MasteryError(
-            f"--root {root}: expected a path without {' '.join(odd)}, which stand for patterns of files."
-        )
+        without = f"{' '.join(odd)}, which stand for patterns of files"
+        raise MasteryError(f"--root {root}: expected a path without {without}.")
 
 
 def read_schema_text(config: Config) -> bytes:
     """Returns the configured schema file's bytes.
 
     Raises:
-        ConfigError: there is no such file; the text says how to make a first one.
+        ConfigError: there is no such file; the text says how to write a first one.
     """
     try:
         return Path(config.schema_).read_bytes()

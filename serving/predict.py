@@ -2,22 +2,75 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import polars as pl
 
 from components.command.escape import in_one_line
-from components.contracts.names import BASIS, PREDICTED_CLASS, PREDICTION
+from components.config import Config
+from components.contracts.names import (
+    AS_OF,
+    BASIS,
+    LEARNER,
+    NUM_STEPS,
+    ORDER,
+    PREDICTED_CLASS,
+    PREDICTION,
+    UNIT,
+)
 from components.errors import MasteryError
+from components.event_log.log import question_spec, read_questions
+from components.example_gen.examples import encode, join_batches
 from components.files.spreadsheet import for_spreadsheet
 from serving.client import Answer, Client
-from serving.requests import Questions
+
+
+@dataclass(frozen=True)
+class Questions:
+    """What is asked, about whom.
+
+    Attributes:
+        keys: `learner_id`, `unit_id`, `as_of`, one row a question, in the order in which they were asked.
+        examples: a serialized `tf.Example` for each, with the inputs of the model only: a server need not know
+            who is asked about.
+    """
+
+    keys: pl.DataFrame
+    examples: list[bytes]
+
+
+def questions_from_log(
+    config: Config, events: Sequence[str], outcomes: Sequence[str] = (), *, as_of: str | None = None
+) -> Questions:
+    """Joins events and questions point in time, by the code that made the model's own training examples.
+
+    Args:
+        config: the one that the model was made with.
+        events: files, folders or patterns.
+        outcomes: the same for the table of questions; labels may be in it and are not read.
+        as_of: instead of `outcomes`, one moment for every learner and unit in the events.
+
+    Raises:
+        LogError: the files cannot be used.
+        MasteryError: see `read_questions`.
+    """
+    part = read_questions(config, events, outcomes, as_of=as_of)
+    spec = question_spec(config)
+    inputs = dict.fromkeys([NUM_STEPS, *config.context, *config.prior.group_by, *spec.features])
+    batches = join_batches(part.windows, part.outcomes, list(spec.features))
+    examples = [example for batch in batches for example in encode(batch, list(inputs))]
+    order = part.outcomes[ORDER].arg_sort()
+    keys = part.outcomes.select(LEARNER, UNIT, AS_OF)[order]
+    return Questions(keys, [examples[place] for place in order])
+
 
 Format = Literal["table", "csv", "jsonl"]
 
 
-def predict(client: Client, questions: Questions) -> pl.DataFrame:
+def predict_questions(client: Client, questions: Questions) -> pl.DataFrame:
     """Returns a row for each question, in their order.
 
     Columns: `learner_id`, `unit_id`, `as_of`, then `predicted_class` and a `probability_<class>` for each class, or
@@ -47,7 +100,7 @@ def _answered(answers: list[Answer]) -> list[pl.Series]:
     ]
 
 
-def format_of(out: Path | None, asked: Format | None) -> Format:
+def output_format(out: Path | None, asked: Format | None) -> Format:
     """Returns the format: the one asked for, else by the file's name, else a table for people.
 
     Raises:
@@ -68,7 +121,7 @@ def format_of(out: Path | None, asked: Format | None) -> Format:
     return formats[out.suffix]
 
 
-def to_text(answers: pl.DataFrame, format_: Format) -> str:
+def format_answers(answers: pl.DataFrame, format_: Format) -> str:
     """Returns the table as text; `as_of` in ISO 8601 where it is a timestamp.
 
     Ids and classes are made harmless for what reads that form: CSV for a spreadsheet

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 from hypothesis import settings
 
+from tests import chromium, skips
+from tests import mariadb as maria
+from tests import postgresql as postgres
 from tests.gcs import serve_gcs
-from tests.mariadb import MariaDB, find_server, serve
 from tests.s3 import Bucket
 
 os.environ.setdefault(
@@ -21,15 +23,54 @@ settings.register_profile("mastery", deadline=None)  # a busy machine is no fail
 settings.load_profile("mastery")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turns a skip into a failure in CI, where what can be had has to be there."""
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail") and skips.is_failure(item.nodeid):
+        report.outcome = "failed"
+        report.longrepr = f"skipped in CI, and not listed in tests/skips.py: {report.longrepr}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Does the same for a whole file that is skipped."""
+    report = yield
+    if report.skipped and skips.is_failure(collector.nodeid):
+        report.outcome = "failed"
+        report.longrepr = f"skipped in CI, and not listed in tests/skips.py: {report.longrepr}"
+    return report
+
+
 @pytest.fixture(scope="session")
 def mariadb(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[MariaDB]:
-    """A MariaDB server for the metadata store; skips, with the reason, where there is none to be had."""
-    with serve(
-        find_server(request.config.cache.mkdir("mariadb")), tmp_path_factory.mktemp("mariadb")
-    ) as server:
-        yield server
+) -> Iterator[maria.MariaDB]:
+    """A MariaDB server for the metadata store; skips, with the reason, where none can be had."""
+    server = maria.find_server(request.config.cache.mkdir("mariadb"))
+    with maria.serve(server, tmp_path_factory.mktemp("mariadb")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def postgresql(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[postgres.PostgreSQL]:
+    """A PostgreSQL server; skips, with the reason, where none can be had."""
+    programs = postgres.find_programs(request.config.cache.mkdir("postgresql"))
+    with postgres.serve(programs, tmp_path_factory.mktemp("postgresql")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def browser(request: pytest.FixtureRequest) -> chromium.Browser:
+    """A browser without a window; skips, with the reason, where none can be had."""
+    return chromium.find_browser(request.config.cache.mkdir("chromium"))
 
 
 @pytest.fixture(scope="session")

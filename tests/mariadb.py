@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import shutil
 import socket
 import subprocess
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.debian import unpacked
+from tests.debian import codename, unpacked
 from tests.ports import free_port
 
 USER, PASSWORD = "mastery", "not-4-plans"
@@ -51,9 +50,9 @@ def find_server(cache: Path) -> Path:
     why = "the tests on MySQL need MariaDB: mariadbd is not on PATH"
     if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
         pytest.skip(f"{why}, and there is no apt to fetch it with")
-    codename = platform.freedesktop_os_release().get("VERSION_CODENAME", "")
-    names = [*PACKAGES, ASYNCHRONOUS_IO.get(codename, "libaio1t64")]
-    return unpacked(cache, codename, names, why=why) / "usr" / "sbin" / "mariadbd"
+    release = codename()
+    names = [*PACKAGES, ASYNCHRONOUS_IO.get(release, "libaio1t64")]
+    return unpacked(cache, release, names, why=why) / "usr" / "sbin" / "mariadbd"
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""How the pipeline runs on Kubeflow Pipelines: where, in which image, with what for each node."""
+"""How the pipeline runs on Kubeflow Pipelines: where, in which image, with which resources."""
 
 from __future__ import annotations
 
@@ -6,12 +6,107 @@ import zoneinfo
 from collections.abc import Sequence
 from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
-from components.config.addresses import Address, Variable
-from components.config.kubernetes import AbsolutePath, Image, Label, Subdomain
-from components.config.resources import Gpu, Resources, Retry, Secret, Toleration, Volume
-from components.config.section import KeyedError, Section
+from components.config.kubernetes import (
+    AbsolutePath,
+    Cpu,
+    Image,
+    Label,
+    LabelKey,
+    LabelValue,
+    Memory,
+    MountPath,
+    Resource,
+    SecretKey,
+    Subdomain,
+    SubPath,
+)
+from components.config.section import Address, KeyedError, Section, Variable
+
+
+class Gpu(Section):
+    """GPUs of a container."""
+
+    type: Resource = Field("nvidia.com/gpu", description="the resource's name in Kubernetes")
+    vertex_type: str = Field("NVIDIA_TESLA_T4", description="the accelerator's name on Vertex AI")
+    count: PositiveInt = Field(1, description="how many")
+
+
+class Toleration(Section):
+    """A taint that a container's pod tolerates."""
+
+    key: LabelKey | None = Field(None, description="the taint's key; none: every one")
+    operator: Literal["Exists", "Equal"] = Field("Exists", description="whether the value counts")
+    value: LabelValue | None = Field(None, description="the taint's value, with `operator: Equal`")
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(
+        None, description="the taint's effect; none: every one"
+    )
+
+    @model_validator(mode="after")
+    def _value_goes_with_equal(self) -> Toleration:
+        if (self.value is None) == (self.operator == "Equal"):
+            text = "expected one with operator: Equal and none with Exists"
+            raise KeyedError("value", f"{text}, found {self.value!r}")
+        if self.key is None and self.operator == "Equal":
+            raise KeyedError("key", "expected one with operator: Equal, found none")
+        return self
+
+
+class Retry(Section):
+    """How often a failed task is tried again, and after how long."""
+
+    attempts: int = Field(1, ge=0, description="tries after the first one")
+    backoff_seconds: PositiveInt = Field(30, description="wait before the first of them")
+    backoff_factor: float = Field(
+        2.0, ge=1, description="each further wait is this many times as long"
+    )
+    backoff_max_seconds: int = Field(600, ge=1, le=3600, description="the longest wait")
+
+    @model_validator(mode="after")
+    def _waits_fit(self) -> Retry:
+        if self.backoff_seconds > self.backoff_max_seconds:
+            text = f"expected at most backoff_max_seconds ({self.backoff_max_seconds})"
+            raise KeyedError("backoff_seconds", f"{text}, found {self.backoff_seconds}")
+        return self
+
+
+class Resources(Section):
+    """What a container gets."""
+
+    image: Image | None = Field(
+        None, description="another image than `kubeflow.image` or `kubeflow.gpu_image`"
+    )
+    cpu: Cpu | None = Field(None, description="cores, as request and limit")
+    memory: Memory | None = Field(None, description="memory, as request and limit")
+    gpu: Gpu | None = Field(None, description="GPUs")
+    node_selector: dict[LabelKey, LabelValue] = Field(
+        default_factory=dict, description="labels of the nodes it may run on"
+    )
+    tolerations: list[Toleration] = Field(
+        default_factory=list, description="taints that it tolerates"
+    )
+    retry: Retry | None = Field(None, description="what happens after a failure")
+    timeout_seconds: PositiveInt | None = Field(
+        None, description="seconds after which it is stopped"
+    )
+
+
+class Volume(Section):
+    """A volume claim and where containers find it."""
+
+    claim: Label = Field(description="name of the PersistentVolumeClaim")
+    path: MountPath = Field(description="where it is mounted")
+    sub_path: SubPath = Field("", description="a folder of the volume instead of all of it")
+
+
+class Secret(Section):
+    """A Kubernetes secret whose keys become environment variables."""
+
+    name: Subdomain = Field(description="name of the Secret")
+    variables: dict[SecretKey, Variable] = Field(
+        description="key of the secret to name of the variable", min_length=1
+    )
 
 
 def _common() -> Resources:
@@ -23,10 +118,11 @@ def _gpu_for_trainer() -> dict[str, Resources]:
     return {"Trainer": Resources(cpu="4", memory="16Gi", gpu=Gpu(), tolerations=[taint])}
 
 
-def _refuse_twice(key: str, what: str, names: Sequence[str]) -> None:
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise KeyedError(key, f"expected every {what} once, found {', '.join(twice)} more often")
+def _refuse_duplicates(key: str, what: str, names: Sequence[str]) -> None:
+    duplicates = sorted({name for name in names if names.count(name) > 1})
+    if duplicates:
+        found = ", ".join(duplicates)
+        raise KeyedError(key, f"expected every {what} once, found {found} more often")
 
 
 class Kubeflow(Section):
@@ -38,18 +134,20 @@ class Kubeflow(Section):
         "the environment variable MASTERY_KUBEFLOW_HOST wins over it",
     )
     namespace: Label | None = Field(
-        None, description="namespace of the user's profile, where Kubeflow serves several"
+        None, description="namespace of the user's profile, where Kubeflow serves several users"
     )
     experiment: str | None = Field(
         None, description="experiment that runs are filed under; default: the name"
     )
     token_env: Variable | None = Field(
         None,
-        description="name of the environment variable that holds a bearer token; the token itself never stands here",
+        description="name of the environment variable that holds a bearer token; "
+        "the token itself never stands here",
     )
     ca_cert: str | None = Field(
         None,
-        description="certificates (PEM) of the authority that signed the host's; default: the public ones",
+        description="certificates (PEM) of the authority that signed the host's; "
+        "default: the public ones",
     )
     timezone: str = Field(
         "UTC",
@@ -62,12 +160,13 @@ class Kubeflow(Section):
     )
     gpu_image: Image | None = Field(
         None,
-        description="the image of tasks that ask for a GPU, made by `make image GPU=1`; default: `image` with `-gpu` "
-        "at its end, which an image pinned by digest does not have",
+        description="the image of tasks that ask for a GPU, made by `make image GPU=1`; default: "
+        "`image` with `-gpu` appended, which is no name for an image pinned by digest",
     )
     config: AbsolutePath | None = Field(
         None,
-        description="path of this file in the containers; default: `/app/configs/` and the file's name",
+        description="path of this file in the containers; "
+        "default: `/app/configs/` and the file's name",
     )
     root: AbsolutePath = Field(
         "/mastery",
@@ -75,17 +174,19 @@ class Kubeflow(Section):
     )
     storage: Address | None = Field(
         None,
-        description="`s3://` or `gs://` folder that keeps the root between containers; none: the root is on a volume",
+        description="`s3://` or `gs://` folder that keeps the root between containers; "
+        "none: the root is on a volume",
         pattern=r"^(s3|gs)://[^/\s]+(/\S*)?$",
     )
     tasks: Literal["grouped", "single"] = Field(
         "grouped",
-        description="light neighbours share a container, except those named under `nodes`; or one container a node",
+        description="grouped: light neighbours share a container, except those named under "
+        "`nodes`; single: one container per node",
     )
     common: Resources = Field(default_factory=_common, description="what every container gets")
     nodes: dict[str, Resources] = Field(
         default_factory=_gpu_for_trainer,
-        description="what differs for single nodes, by name; each of them gets a container of its own",
+        description="what differs for single nodes, by name; each of them gets its own container",
     )
     volumes: list[Volume] = Field(
         default_factory=list, description="volume claims that every container mounts"
@@ -100,7 +201,7 @@ class Kubeflow(Section):
         default_factory=list, description="secrets for the image's registry"
     )
     service_account: Subdomain | None = Field(
-        None, description="the Kubernetes service account that runs go under"
+        None, description="the Kubernetes service account that runs use"
     )
 
     @field_validator("timezone")
@@ -109,23 +210,30 @@ class Kubeflow(Section):
         try:
             zoneinfo.ZoneInfo(value)
         except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-            raise ValueError(
-                f"expected a time zone such as Europe/Zurich, found {value!r}"
-            ) from None
+            text = f"expected a time zone such as Europe/Zurich, found {value!r}"
+            raise ValueError(text) from None
         return value
 
     @model_validator(mode="after")
     def _nothing_is_given_twice(self) -> Kubeflow:
-        _refuse_twice("volumes", "mount path", [volume.path for volume in self.volumes])
+        _refuse_duplicates("volumes", "mount path", [volume.path for volume in self.volumes])
         variables = [name for secret in self.secrets for name in secret.variables.values()]
-        _refuse_twice("secrets", "variable", variables)
+        _refuse_duplicates("secrets", "variable", variables)
         return self
 
     def resources(self, node: str) -> Resources:
-        """Returns what a node's container gets: its own settings over the common ones, mappings and lists joined."""
+        """Returns what a node's container gets.
+
+        Its own settings win over the common ones; node selectors and tolerations are joined.
+
+        >>> kubeflow = Kubeflow(common={"cpu": 2, "memory": "4Gi"}, nodes={"Trainer": {"cpu": 8}})
+        >>> kubeflow.resources("Trainer").cpu, kubeflow.resources("Trainer").memory
+        ('8', '4Gi')
+        """
         own = self.nodes.get(node)
         if own is None:
             return self.common
+
         changed = {name: getattr(own, name) for name in own.model_fields_set}
         if "node_selector" in changed:
             changed["node_selector"] = {**self.common.node_selector, **own.node_selector}

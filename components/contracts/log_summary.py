@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from components.config.span import describe_spans
+from components.config.data import describe_spans
 from components.contracts.contract import Contract
 
 

@@ -4,45 +4,70 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from components.contracts.contract import Contract
-from components.contracts.evaluation import GateVerdict
+from pydantic import ConfigDict
+
+from components.contracts.contract import Contract, Part
 from components.contracts.model_card import PORTABLE
 from components.contracts.provenance import DataProvenance
+
+
+class RecordedGate(Part):
+    """How one gate went; what else the Evaluator recorded about it is kept as it is.
+
+    Attributes:
+        text: the whole verdict in one line.
+        passed: whether the gate passed.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    text: str
+    passed: bool
 
 
 class Manifest(Contract):
     """What made a pushed version, and the digests of its files.
 
+    The Pusher writes every field. A version that somebody copied or made by other means may lack
+    any of them, so none is required to read a manifest; what a missing one prevents is said below.
+
     Attributes:
-        version: the version's number.
-        name: the model's name.
+        version: the version's number; a manifest that names another one speaks against serving it.
+        name: the model's name; the server and `models.config` use it.
         run: id of the run that pushed it.
         pushed_at: when, ISO 8601 in UTC.
         data: where the examples came from.
         code: fingerprint of the code that made the model.
-        config: the whole configuration, without what only says where nodes run.
-        config_fingerprint: its digest.
+        config: the whole configuration, without what only says where nodes run; needed to compare
+            the version, evaluate it on another log, or send requests to it.
+        config_fingerprint: digest of `config`.
         metrics: metrics on all test examples, by name.
-        gates: how the gates went.
+        gates: how the gates went; without it, promoting the version has to be forced.
         model_sha256: digest of `files`.
-        files: SHA-256 of each file, by its path below the version's folder.
+        files: SHA-256 of each file, by its path below the version's folder. `files`, or else
+            `model_sha256`, is needed to verify the version.
         exports: folders of the exports, by name.
         baseline: URI of the blessed model that the gates compared with.
     """
 
     FILE: ClassVar[str] = "manifest.json"
 
-    version: int
-    name: str
-    run: str = ""
-    pushed_at: str = ""
-    data: DataProvenance = DataProvenance()
-    code: str = ""
-    config: dict[str, Any] = {}
-    config_fingerprint: str = ""
-    metrics: dict[str, float | None] = {}
-    gates: list[GateVerdict] = []
-    model_sha256: str = ""
-    files: dict[str, str] = {}
+    version: int | None = None
+    name: str | None = None
+    run: str | None = None
+    pushed_at: str | None = None
+    data: DataProvenance | None = None
+    code: str | None = None
+    config: dict[str, Any] | None = None
+    config_fingerprint: str | None = None
+    metrics: dict[str, float | None] | None = None
+    gates: list[RecordedGate] | None = None
+    model_sha256: str | None = None
+    files: dict[str, str] | None = None
     exports: dict[str, str] = {PORTABLE: "."}
     baseline: str | None = None
+
+    @property
+    def has_digests(self) -> bool:
+        """Whether it records what the files were when they were pushed."""
+        return self.files is not None or self.model_sha256 is not None

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from components.config.span import describe_spans
-
 if TYPE_CHECKING:
     from tfx.types.artifact import Artifact
 
@@ -61,6 +59,9 @@ class DataProvenance(BaseModel):
 
     def describe(self) -> str:
         """Returns the spans and their version in a few words, empty for a log without spans."""
+        # Promoting a version reads manifests, and needs no configuration.
+        from components.config.data import describe_spans
+
         version = "" if self.version is None else f", version {self.version}"
         return f"{describe_spans(self.spans)}{version}" if self.spans else ""
 

@@ -1,17 +1,21 @@
-"""What a run leaves in its folder: `run.json` for people and commands, the rest between its processes."""
+"""What a run leaves in its folder: its record, and what its processes tell each other."""
 
 from __future__ import annotations
 
 import os
 from datetime import datetime
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from components.config import Config
 from components.contracts.contract import Contract
 from components.contracts.provenance import DataProvenance
+from components.node.names import Node
+
+RUN_FOLDER = "MASTERY_RUN_DIR"  # environment variable: the folder of the run that a node belongs to
+REPORT_FILE = "report.html"
 
 RunState = Literal["running", "passed", "gates failed", "failed", "interrupted", "no new data"]
 NodeState = Literal["waiting", "running", "done", "cached", "failed", "interrupted"]
@@ -26,29 +30,29 @@ class NodeRecord(BaseModel):
 
 
 class SeenBefore(BaseModel):
-    """The run that a run without new data goes back to."""
+    """The run that a run without new data would have repeated."""
 
     run: str
     pushed_version: str | None = None  # path of the version's folder; None where its gates failed
 
 
 class RunRecord(Contract, frozen=False):
-    """One run: how it stands, and where its results are.
+    """One run: its state, and where its results are.
 
     Attributes:
         run: the run's id.
         name: the pipeline's name.
-        state: how it stands.
+        state: whether it runs, or how it ended.
         started: when it began.
         seconds: how long it took; None while it runs.
         pid: the process that runs it on this machine.
         nodes: its nodes in the order they run.
-        data: what it was given.
-        seen_before: the run that it found unchanged.
+        data: which data it read.
+        seen_before: the earlier run that it would have repeated.
         metrics: path of `metrics.json`.
         report: path of `report.html`.
         pushed_version: path of the pushed version's folder.
-        warnings: what a person should know about a run that went well.
+        warnings: what a person should know, although the run did not fail.
         error: why it failed.
     """
 
@@ -71,7 +75,7 @@ class RunRecord(Contract, frozen=False):
 
     @property
     def alive(self) -> bool:
-        """Whether the process that wrote `running` is still there."""
+        """Whether the process that runs it still exists."""
         if self.state != "running" or self.pid is None:
             return False
         try:
@@ -84,18 +88,19 @@ class RunRecord(Contract, frozen=False):
 
 
 class RunPlan(Contract):
-    """What the command line asks of the worker of a run.
+    """What to run.
 
-    How to connect to the metadata store is not in it; the worker finds that in its environment.
+    The connection to the metadata store is not in it; a worker reads that from its environment.
 
     Attributes:
         run: the run's id.
         root: the folder that keeps everything.
-        config: what to run.
+        config: the configuration.
         use_cache: whether unchanged nodes are taken from earlier runs.
         from_node: this node and those after it are executed anew.
         to_node: this node is the last.
-        only_new_data: whether the run ends after ExampleGen where it would only repeat the latest one.
+        nodes: only these nodes, where a container has a part of the run; None for all.
+        only_new_data: whether the run stops after ExampleGen if it would repeat the latest one.
     """
 
     FILE: ClassVar[str] = "plan.json"
@@ -104,21 +109,33 @@ class RunPlan(Contract):
     root: Path
     config: Config
     use_cache: bool = True
-    from_node: str | None = None
-    to_node: str | None = None
+    from_node: Node | None = None
+    to_node: Node | None = None
+    nodes: list[Node] | None = None
     only_new_data: bool = False
+
+    def to_json(self) -> str:
+        """Returns the file's text, without `notify`: an address to notify may be a secret."""
+        hidden = {"config": {"notify"}}
+        return self.model_dump_json(by_alias=True, indent=2, exclude=hidden) + "\n"
 
 
 class NodeRecords(Contract):
-    """How the nodes of a run stand, while it runs."""
+    """The states of a run's nodes while it runs."""
 
     FILE: ClassVar[str] = "nodes.json"
 
     nodes: list[NodeRecord] = Field(default_factory=list)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _list_of_before(cls, content: Any) -> Any:
+        """Reads the bare list that the file held before formats were counted."""
+        return {"nodes": content} if isinstance(content, list) else content
+
 
 class RunResult(Contract, frozen=False):
-    """What the worker of a run leaves behind.
+    """What the nodes of a run have produced so far; written by the worker when it ends.
 
     Attributes:
         log: path of the log of the node that failed. The others are as in `RunRecord`.

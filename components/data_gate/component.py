@@ -44,6 +44,7 @@ def make_data_gate(*, anomalies: BaseChannel, statistics: BaseChannel) -> DataGa
         anomalies=anomalies,
         statistics=statistics,
         verdict=Channel(type=DataVerdict),
-        code_fingerprint=code_fingerprint("data_gate", "files/atomic"),
+        config="{}",
+        code_fingerprint=code_fingerprint(Executor.__module__),
     )
     return DataGate(spec=spec)

@@ -47,7 +47,7 @@ def make_example_gen(config: Config) -> ExampleGen:
         input_config=example_gen_pb2.Input(splits=splits),
         spans=config.data.span,
         config=LogSpec.of(config).to_property(),
-        code_fingerprint=code_fingerprint("event_log", "example_gen", "config", "contracts/names"),
+        code_fingerprint=code_fingerprint(Executor.__module__, LogDriver.__module__),
         examples=channel_utils.as_channel([standard_artifacts.Examples()]),
     )
     return ExampleGen(spec=spec)

@@ -1,6 +1,6 @@
-"""Object stores by their address (`s3://`, `gs://`), with errors for the person who reads them.
+"""Object stores by their URL (`s3://`, `gs://`), with errors for the person who reads them.
 
-Credentials and endpoint come from the environment, as each store's own tools have it.
+Credentials and endpoint come from the environment, as in each store's own tools.
 """
 
 from __future__ import annotations
@@ -16,32 +16,34 @@ from components.command.escape import hide_userinfo
 from components.errors import MasteryError
 
 KINDS = ("s3", "gs")
-# Else gcsfs asks for the kind of a bucket first: with a second client, that wants rights and credentials of its own.
+# Otherwise gcsfs first asks what kind of bucket it is, through a second client that needs
+# permissions and credentials of its own.
 os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
 
 
 class ObjectStoreError(MasteryError):
-    """Something is not in an object store, or cannot be written to it."""
+    """An object store refused a request, or its URL cannot be used."""
 
 
-def connect(url: str) -> tuple[Any, str]:
-    """Returns fsspec's file system of an address and the path in it, without a slash at its end.
+def open_store(url: str) -> tuple[Any, str]:
+    """Returns fsspec's file system for a URL, and the path in it without a slash at its end.
 
-    Others write to the store, too, so no listing is kept.
+    Listings are not cached, because other processes write to the store too.
 
     Raises:
-        ObjectStoreError: that kind of address is not known, or a password stands in it.
+        ObjectStoreError: the URL is of an unknown kind, or contains a password.
     """
     if hide_userinfo(url) != url:
         raise ObjectStoreError(
-            f"{hide_userinfo(url)}: expected an address without user name and password, found some in "
-            "front of the @. Credentials come from the environment."
+            f"{hide_userinfo(url)}: expected an address without user name and password, found "
+            "some in front of the @. Credentials come from the environment."
         )
     kind, _, rest = url.partition("://")
     if kind not in KINDS or not rest.strip("/"):
         raise ObjectStoreError(
             f"{url}: expected an address such as s3://bucket/folder or gs://bucket/folder."
         )
+
     try:
         store, path = fsspec.url_to_fs(url.rstrip("/"), use_listings_cache=False)
     except (ValueError, ImportError) as error:
@@ -52,8 +54,8 @@ def connect(url: str) -> tuple[Any, str]:
 
 
 @contextmanager
-def explained(url: str, verb: str) -> Iterator[None]:
-    """Turns what a store's library raises, each has errors of its own, into one for the reader.
+def explain_store_errors(url: str, verb: str) -> Iterator[None]:
+    """Turns every error of a store's library into one for the reader; each library has its own.
 
     Args:
         url: the address that is worked on.
@@ -68,17 +70,17 @@ def explained(url: str, verb: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise ObjectStoreError(
-            f"{url}: expected to be allowed to {verb} there, found {type(error).__name__}: {error}. "
+            f"{url}: could not {verb} there ({type(error).__name__}: {error}). "
             "Check the address, and the credentials in the environment."
         ) from error
 
 
-def create(store: Any, path: str, content: bytes) -> bool:
-    """Writes an object unless there is one; of many who try at the same time exactly one succeeds.
+def create_object(store: Any, path: str, content: bytes) -> bool:
+    """Writes an object unless one exists; if many try at the same time, exactly one succeeds.
 
     Returns:
-        Whether the object is now this content. That is also so after a first try whose answer got lost on the way,
-        if contents are told apart by something unique in them.
+        Whether the object now has this content. This is also true if an earlier try succeeded but
+        its response was lost, provided that every writer's content is unique.
 
     Raises:
         Exception: the store's own, when it refuses for another reason.
@@ -87,7 +89,7 @@ def create(store: Any, path: str, content: bytes) -> bool:
         store.pipe_file(path, content, mode="create")
     except (
         Exception
-    ):  # "taken already" is FileExistsError of one library and an HTTP error of another
+    ):  # an existing object: FileExistsError in one library, an HTTP error in another
         if not store.exists(path):
             raise
         return bool(store.cat_file(path) == content)

@@ -1,1 +1,1 @@
-"""A pushed version: which folders count as one, which files it holds, and what its graph may do."""
+"""A pushed version: which folders are versions, which files they hold, what their graphs may do."""

@@ -1,24 +1,78 @@
-"""The exports of one model: a portable SavedModel, and maybe one for GPUs inside of its folder."""
+"""The exports of a model: a portable SavedModel, and possibly one for GPUs inside its folder."""
 
 from __future__ import annotations
 
-import json
+from contextlib import suppress
 from pathlib import Path
 
-CARD = (
-    "assets.extra/mastery.json"  # says how a model is fed, what made it and which exports there are
-)
-PORTABLE = "portable"  # runs on any machine
-GPU = "gpu"  # holds operations that run on a GPU only; also the name of its folder
+from components.contracts.model_card import GPU, PORTABLE, ModelCard
+from components.files.safe_paths import UnsafePathError, path_below
+from components.model_version.folders import SAVED_MODEL, version_names
+from components.model_version.verify import VersionError
+
+CARD = ModelCard.FILE
+HERE = "."  # the folder of the portable export: the model's own
 
 
 def exports(model: Path) -> dict[str, str]:
-    """Returns the exports of a model, by name, as folders below `model`; a model that says nothing has the one.
+    """Returns the exports of a model by name, each as a folder below `model`.
 
     Args:
-        model: the portable export's folder, or a pushed version's.
+        model: the folder of the portable export, or of a pushed version.
+
+    Raises:
+        ContractError: the model card is missing or cannot be used.
+        VersionError: the model card names a folder that is not inside `model`.
     """
-    found: dict[str, str] = json.loads((model / CARD).read_text(encoding="utf-8")).get(
-        "exports", {PORTABLE: "."}
-    )
-    return found
+    named = ModelCard.read(model).exports
+    for name, folder in named.items():
+        if folder == HERE:
+            continue
+        try:
+            path_below(model, folder)
+        except UnsafePathError:
+            raise VersionError(
+                f"{model / ModelCard.FILE}: exports.{name}: expected a folder inside the model, "
+                f"found {folder[:200]!r}. Nothing was read or written there; push the model again."
+            ) from None
+    return named
+
+
+def link_gpu_exports(directory: Path) -> None:
+    """Makes `directory/gpu/<version>` a link for every version, once one has an export for GPUs.
+
+    A server loads folders of versions; it does not look for exports inside a version. So servers
+    with a GPU watch `directory/gpu`. A link leads to the version's export for GPUs, or to the
+    portable one where there is no other, so that every version that is promoted can be loaded
+    there too. Links are made after the push, because the version's folder is what appears in one
+    step; a link that is missing because a push was killed is made by the next push. Links to
+    versions that are gone are removed.
+
+    Args:
+        directory: the folder with the versions; `gpu` is made in it when there is an export for
+            GPUs to link to.
+    """
+    links = directory / GPU
+    _remove_dead_links(links)
+
+    names = version_names(directory).values()
+    with_export = {name for name in names if (directory / name / GPU / SAVED_MODEL).is_file()}
+    if not with_export and not links.is_dir():
+        return
+
+    links.mkdir(exist_ok=True)
+    for name in names:
+        target = Path("..", name, GPU) if name in with_export else Path("..", name)
+        with suppress(FileExistsError):  # made before, or by another push at this moment
+            (links / name).symlink_to(target)
+
+
+def _remove_dead_links(links: Path) -> None:
+    if not links.is_dir():
+        return
+    for link in links.iterdir():
+        if link.is_symlink() and not link.exists():
+            link.unlink(missing_ok=True)
+
+
+__all__ = ["CARD", "GPU", "PORTABLE", "exports", "link_gpu_exports"]

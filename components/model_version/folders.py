@@ -1,8 +1,21 @@
-"""Which folders count as versions: TensorFlow Serving's rule, in this one place.
+"""Which folders are versions: TensorFlow Serving's rule. No other module decides that.
 
-TensorFlow Serving takes every child of a model's folder whose whole name reads as a signed 64-bit integer
-(`absl::SimpleAtoi<int64_t>`): leading zeros, a sign and white space around it do no harm, other digits than ASCII's do.
-Where two names say the same number, the one that sorts last by its bytes is the version.
+TensorFlow Serving takes every child of a model's folder whose whole name reads as a signed 64-bit
+integer (`absl::SimpleAtoi<int64_t>`): leading zeros, a sign and white space around it are allowed,
+digits other than those of ASCII are not. Where two names stand for the same number, the one that
+sorts last by its bytes is the version.
+
+```
+<model's folder>/
+  1700000000/           a version
+    saved_model.pb      its graph: without it, the folder is not a version that can be loaded
+    variables/          its weights
+    assets.extra/       the model card, warm-up requests, weights for a warm start
+    gpu/                the export for GPUs, where there is one
+    manifest.json       what made the version, and the digests of the files above
+  gpu/                  a link per version, for servers with GPUs
+  models.config, ...    which versions are served; see `serving.models.storage`
+```
 """
 
 from __future__ import annotations
@@ -13,25 +26,27 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-MANIFEST = "manifest.json"
+from components.contracts.model_card import GPU
+
 SAVED_MODEL = "saved_model.pb"
+LARGEST = 2**63 - 1
 
 _NUMBER = re.compile(r"[ \t\n\v\f\r]*([+-]?[0-9]+)[ \t\n\v\f\r]*")
-_MAX_CHARACTERS = (
-    255  # of a name in a file system; longer texts are no names, and slow to read as numbers
-)
-_LEAST, LARGEST = -(2**63), 2**63 - 1
+_LONGEST = 255  # characters of a file's name; longer numbers would be slow to read
+_LEAST = -(2**63)
 
 
 def version_number(name: str) -> int | None:
     """Returns the version that a folder's name stands for, or None where it stands for none.
 
-    >>> version_number("1700000000"), version_number("00000123"), version_number("9223372036854775807")
-    (1700000000, 123, 9223372036854775807)
-    >>> version_number("9223372036854775808"), version_number("v2"), version_number("٣"), version_number("1.0")
-    (None, None, None, None)
+    >>> version_number("1700000000"), version_number("00000123")
+    (1700000000, 123)
+    >>> version_number("9223372036854775807")
+    9223372036854775807
+    >>> [version_number(name) for name in ("9223372036854775808", "v2", "٣", "1.0")]
+    [None, None, None, None]
     """
-    match = _NUMBER.fullmatch(name) if len(name) <= _MAX_CHARACTERS else None
+    match = _NUMBER.fullmatch(name) if len(name) <= _LONGEST else None
     if match is None:
         return None
     number = int(match[1])
@@ -52,40 +67,48 @@ def index_versions(names: Iterable[str]) -> dict[int, str]:
     return dict(sorted(found.items()))
 
 
+def version_names(folder: Path) -> dict[int, str]:
+    """Returns the name of every version in a model's folder, complete or not, oldest version first.
+
+    Files count as well, because their numbers are taken. There are none where there is no folder.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    if not folder.is_dir():
+        return {}
+    return index_versions(item.name for item in folder.iterdir())
+
+
 @dataclass(frozen=True)
 class VersionFolders:
     """The versions in a model's folder.
 
     Attributes:
         paths: folder of each version that can be loaded, oldest first.
-        passed_over: why an entry of the folder is no version that can be loaded, by the entry's name. Hidden entries,
-            files whose name is no number, and folders of other uses are not listed.
+        passed_over: why an entry of the folder is not a version that can be loaded, by the entry's
+            name. Hidden entries, the links for servers with GPUs, and files whose name is not a
+            number are left out.
     """
 
     paths: dict[int, Path]
     passed_over: dict[str, str]
 
 
-def find_versions(folder: Path, *, other_uses: Iterable[str] = ()) -> VersionFolders:
+def find_versions(folder: Path) -> VersionFolders:
     """Lists the versions in a model's folder; none where there is no such folder.
-
-    Args:
-        folder: the model's folder.
-        other_uses: names of folders that nobody takes for a version.
 
     Raises:
         OSError: the folder cannot be read.
     """
     if not folder.is_dir():
         return VersionFolders({}, {})
-    ignored = set(other_uses)
-    names = [
-        item.name
-        for item in folder.iterdir()
-        if not item.name.startswith(".") and item.name not in ignored
-    ]
+    names = [item.name for item in folder.iterdir()]
+    names = [name for name in names if not name.startswith(".") and name != GPU]
+
     by_number = index_versions(names)
-    paths, passed_over = {}, {}
+    paths: dict[int, Path] = {}
+    passed_over: dict[str, str] = {}
     for name in names:
         number = version_number(name)
         if number is None:

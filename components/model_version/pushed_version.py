@@ -1,42 +1,69 @@
-"""What a pushed version says of itself, for whoever wants to try it on another log."""
+"""What a pushed version says of itself: the contents of its manifest, written and read."""
 
 from __future__ import annotations
 
-import json
+from datetime import UTC, datetime
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from components.config import Config
+from components.config.data import NEWEST
 from components.config.load import absolute_pattern
-from components.config.span import NEWEST
+from components.contracts.contract import ContractError
+from components.contracts.evaluation import Evaluation
+from components.contracts.manifest import Manifest, RecordedGate
+from components.contracts.model_card import ModelCard
+from components.contracts.provenance import DataProvenance
 from components.errors import MasteryError
-from components.model_version.folders import MANIFEST
-from components.model_version.verify import verify_version
+from components.model_version.exports import exports
+from components.model_version.folders import find_versions
+from components.model_version.verify import combined_digest, file_digests, verify_version
 
 
-def config_for_log(model: Path, events: list[str], outcomes: list[str], *, name: str) -> Config:
-    """Returns the configuration that a version was made with, on another log.
-
-    The version itself says how its log is read: its `manifest.json` holds the configuration.
+def describe_push(
+    model: Path,
+    *,
+    run: str,
+    config: Config,
+    data: DataProvenance,
+    evaluation: Evaluation,
+    baseline: str | None,
+) -> Manifest:
+    """Returns the manifest of a model, without the number that its version gets.
 
     Args:
-        model: a pushed version's folder.
-        events: files, folders or patterns of the other log.
-        outcomes: the same for its outcomes, with labels.
-        name: what the user called the version, for the error.
+        model: the SavedModel's folder.
+        run: id of the pipeline run.
+        config: what the run was configured with.
+        data: where the examples came from.
+        evaluation: what the Evaluator measured.
+        baseline: URI of the blessed model that the gates compared with, if there was one.
 
     Raises:
-        MasteryError: the folder holds no model of ours.
-        VersionError: its files are not those that were pushed.
+        ContractError: the model card is missing or cannot be used.
+        VersionError: the model card names an export outside the model.
+        OSError: a file cannot be read.
     """
-    config = config_of(model, name=name)
-    verify_version(model.resolve(), within=model.resolve().parent)
-    tables = {"events": events, "outcomes": outcomes}
-    paths = {
-        table: [absolute_pattern(path, Path.cwd()) for path in given]
-        for table, given in tables.items()
-    }
-    given = {**paths, "span": NEWEST, "sample_learners": None}
-    return config.model_copy(update={"data": config.data.model_copy(update=given)})
+    card = ModelCard.read(model)
+    files = file_digests(model)
+    gates = [gate.model_dump(by_alias=True) for gate in evaluation.gates]
+
+    return Manifest(
+        name=config.name,
+        run=run,
+        pushed_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        data=data,
+        code=card.code,
+        config=config.recipe,
+        config_fingerprint=config.fingerprint,
+        metrics=evaluation.overall.metrics,
+        gates=[RecordedGate.model_validate(gate) for gate in gates],
+        model_sha256=combined_digest(files),
+        files=files,
+        exports=exports(model),
+        baseline=baseline,
+    )
 
 
 def config_of(model: Path, *, name: str) -> Config:
@@ -47,13 +74,66 @@ def config_of(model: Path, *, name: str) -> Config:
         name: what the user called the version, for the error.
 
     Raises:
-        MasteryError: the folder holds no model of ours.
+        MasteryError: the folder is not that of a pushed version.
     """
-    file = model / MANIFEST
+    expected = f"{name}: expected a pushed version such as runs/NAME/serving/1234567890"
     try:
-        return Config.model_validate(json.loads(file.read_text(encoding="utf-8"))["config"])
-    except (OSError, KeyError, ValueError) as error:
+        config = Manifest.read(model).config
+    except ContractError as error:
+        raise MasteryError(f"{expected}. {error}") from None
+    if config is None:
+        raise MasteryError(f"{expected}, found no configuration in its {Manifest.FILE}.")
+
+    try:
+        return Config.model_validate(config)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
         raise MasteryError(
-            f"{name}: expected a pushed version such as runs/NAME/serving/1234567890, "
-            f"found no readable {file.name} in it ({type(error).__name__})."
+            f"{name}: the configuration in its {Manifest.FILE} cannot be used: {key}: "
+            f"{first['msg']}. Push the model again with this version of Mastery."
         ) from None
+
+
+def config_for_log(model: Path, events: list[str], outcomes: list[str], *, name: str) -> Config:
+    """Returns the configuration that a version was made with, but for another log.
+
+    Args:
+        model: a pushed version's folder.
+        events: files, folders or patterns of the other log.
+        outcomes: the same for its outcomes, with labels.
+        name: what the user called the version, for the error.
+
+    Raises:
+        MasteryError: the folder is not that of a pushed version.
+        VersionError: its files are not those that were pushed.
+    """
+    config = config_of(model, name=name)
+    verify_version(model.resolve(), within=model.resolve().parent)
+
+    here = Path.cwd()
+    log = {
+        "events": [absolute_pattern(path, here) for path in events],
+        "outcomes": [absolute_pattern(path, here) for path in outcomes],
+        "span": NEWEST,
+        "sample_learners": None,
+    }
+    return config.model_copy(update={"data": config.data.model_copy(update=log)})
+
+
+def model_name(folder: Path) -> str:
+    """Returns the name of the model whose versions are in a folder.
+
+    It is the name in the newest manifest that has one; without any, the folder's own name.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    for path in reversed(find_versions(folder).paths.values()):
+        try:
+            name = Manifest.read(path).name
+        except ContractError:
+            continue
+        if name:
+            return name
+    return folder.resolve().name

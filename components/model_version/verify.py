@@ -1,66 +1,141 @@
-"""Before a version is loaded: is it what was pushed, and does it stay inside of its folder?"""
+"""Checks a version before it is loaded: its files are those that were pushed, no link leads out."""
 
 from __future__ import annotations
 
-import json
+import hashlib
 import os
 import stat
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+from components.command.escape import shorten
+from components.contracts.contract import ContractError
+from components.contracts.manifest import Manifest
+from components.contracts.model_card import GPU
 from components.errors import MasteryError
-from components.model_version.digests import difference, has_digests
-from components.model_version.exports import GPU
-from components.model_version.folders import MANIFEST
+
+_SHOWN = 5  # files that a message names
+_LONGEST_NAME = 200  # characters of each
 
 
 class VersionError(MasteryError):
     """The version must not be loaded."""
 
 
+def file_digests(folder: Path) -> dict[str, str]:
+    """Returns the SHA-256 of every file of a version, in hexadecimal, by its path below the folder.
+
+    The version's own `manifest.json` is left out, because it holds the digests.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    names = sorted(path.relative_to(folder).as_posix() for path in files)
+
+    digests = {}
+    for name in names:
+        if name != Manifest.FILE:
+            with (folder / name).open("rb") as file:
+                digests[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return digests
+
+
+def combined_digest(files: Mapping[str, str]) -> str:
+    """Returns one SHA-256 for the names and contents of all files, in hexadecimal.
+
+    >>> combined_digest({})[:16]
+    'e3b0c44298fc1c14'
+    """
+    digest = hashlib.sha256()
+    for name, content in sorted(files.items()):
+        digest.update(name.encode() + b"\0" + bytes.fromhex(content))
+    return digest.hexdigest()
+
+
+def model_digest(folder: Path) -> str:
+    """Returns one SHA-256 for a version's files: the `model_sha256` of its manifest.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    return combined_digest(file_digests(folder))
+
+
+def difference(folder: Path, manifest: Manifest) -> str | None:
+    """Returns how a version's files differ from those that were pushed, or None if they do not.
+
+    Args:
+        folder: the version's folder.
+        manifest: its manifest. Without `files`, `model_sha256` is compared, which names no file.
+
+    Returns:
+        Part of a sentence, such as "missing: assets/words; changed: saved_model.pb".
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    found = file_digests(folder)
+    pushed = manifest.files
+    if pushed is None:
+        expected = manifest.model_sha256
+        same = expected is None or combined_digest(found) == expected
+        return None if same else "the digest differs from its manifest's"
+
+    kinds = {
+        "missing": pushed.keys() - found.keys(),
+        "never pushed": found.keys() - pushed.keys(),
+        "changed": {name for name in pushed.keys() & found.keys() if pushed[name] != found[name]},
+    }
+    texts = [f"{kind}: {_list_names(names)}" for kind, names in kinds.items() if names]
+    return "; ".join(texts) or None
+
+
 def verify_version(folder: Path, *, within: Path, require_manifest: bool = False) -> str | None:
     """Checks a version's files against its manifest, and that no link leads out of the version.
 
     Args:
-        folder: the version's, such as `runs/sample/serving/1700000000`; it may be a link to a folder in `within`.
-        within: the model's folder. Of one called `gpu`, which holds links to the exports in the versions beside it,
-            the folder above counts.
-        require_manifest: whether a version that nobody can check is an error.
+        folder: the version's folder, such as `runs/sample/serving/1700000000`; it may be a link to
+            a folder in `within`.
+        within: the model's folder. For one called `gpu`, which holds links to the exports in the
+            versions beside it, the folder above counts.
+        require_manifest: whether a version without digests in a manifest is refused.
 
     Returns:
-        What is amiss and no error, as a sentence; None where the files are those that were pushed.
+        A warning, as a sentence, where there is nothing to check the files against; else None.
 
     Raises:
-        VersionError: a link leads elsewhere, something is neither file nor folder, the manifest cannot be read, or
-            the files are not those that were pushed.
+        VersionError: a link leads elsewhere, something is neither file nor folder, the manifest
+            cannot be used, or the files are not those that were pushed.
     """
     try:
-        root = _root(folder, within)
-        for path in [root, *_entries(root)]:
+        root = _find_root(folder, within)
+        for path in [root, *_list_entries(root)]:
             _check_entry(path, root)
-        return _check_digests(folder, root, require_manifest)
+        return _check_digests(folder, root, require_manifest=require_manifest)
     except OSError as error:
         raise VersionError(
-            f"{folder}: expected files that can be read, found: {error.strerror} ({error.filename})."
+            f"{folder}: could not be read: {error.strerror} ({error.filename})."
         ) from error
 
 
-def _root(folder: Path, within: Path) -> Path:
-    """Returns the folder that holds the version's manifest: the version's own, or that which its export lies in."""
+def _find_root(folder: Path, within: Path) -> Path:
+    """Returns the folder with the manifest: the version's own, or the one that its export is in."""
     real = folder.resolve(strict=True)
     allowed = within.resolve(strict=True)
-    allowed = allowed.parent if allowed.name == GPU else allowed
+    if allowed.name == GPU:
+        allowed = allowed.parent
     if not real.is_relative_to(allowed):
         raise VersionError(
             f"{folder}: expected a folder in {allowed}, found a link to {real}; copy it there."
         )
-    is_export = (
-        real.name == GPU and not (real / MANIFEST).exists() and (real.parent / MANIFEST).exists()
-    )
+
+    has_own_manifest = (real / Manifest.FILE).exists()
+    is_export = real.name == GPU and not has_own_manifest and (real.parent / Manifest.FILE).exists()
     return real.parent if is_export else real
 
 
-def _entries(root: Path) -> list[Path]:
+def _list_entries(root: Path) -> list[Path]:
     return [
         Path(parent, name)
         for parent, folders, files in os.walk(root, onerror=_raise)
@@ -77,9 +152,11 @@ def _check_entry(path: Path, root: Path) -> None:
         target = path.resolve()
         if not target.is_relative_to(root) or not target.exists():
             raise VersionError(
-                f"{path}: expected files inside of the version, found a link to {target}; copy what it leads to."
+                f"{path}: expected files inside the version, found a link to {target}; replace the "
+                "link with a copy of that file."
             )
         return
+
     mode = path.stat().st_mode
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         raise VersionError(
@@ -87,35 +164,37 @@ def _check_entry(path: Path, root: Path) -> None:
         )
 
 
-def _check_digests(folder: Path, root: Path, require_manifest: bool) -> str | None:
+def _check_digests(folder: Path, root: Path, *, require_manifest: bool) -> str | None:
     manifest = _read_manifest(root)
-    if manifest is None or not has_digests(manifest):
-        found = f"no {MANIFEST}" if manifest is None else f"a {MANIFEST} without digests"
+    if manifest is None or not manifest.has_digests:
+        found = f"no {Manifest.FILE}" if manifest is None else f"a {Manifest.FILE} without digests"
         if require_manifest:
             raise VersionError(
-                f"{folder}: expected a {MANIFEST} with the digests of what was pushed, found {found}."
+                f"{folder}: expected a {Manifest.FILE} with the digests of what was pushed, found "
+                f"{found}."
             )
-        return f"{folder}: found {found}, so nobody knows whether its files are those that were pushed."
+        return f"{folder}: found {found}, so the files cannot be checked against what was pushed."
 
     changed = difference(root, manifest)
     if changed:
         raise VersionError(
-            f"{folder}: expected the files that were pushed, found others ({changed}). Push the model again, or copy "
-            "the version anew from where it came."
+            f"{folder}: expected the files that were pushed, found others ({changed}). Push the "
+            "model again, or copy the version again from its source."
         )
     return None
 
 
-def _read_manifest(root: Path) -> dict[str, Any] | None:
-    path = root / MANIFEST
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+def _read_manifest(root: Path) -> Manifest | None:
+    if not (root / Manifest.FILE).exists():
         return None
-    except (ValueError, RecursionError) as error:
-        raise VersionError(
-            f"{path}: expected JSON, found what cannot be read as that ({error})."
-        ) from error
-    if not isinstance(manifest, dict):
-        raise VersionError(f"{path}: expected a JSON object, found something else.")
-    return manifest
+    try:
+        return Manifest.read(root)
+    except ContractError as error:
+        raise VersionError(str(error)) from error
+
+
+def _list_names(names: set[str]) -> str:
+    shown = [shorten(name, _LONGEST_NAME) for name in sorted(names)[:_SHOWN]]
+    if len(names) > _SHOWN:
+        shown.append(f"and {len(names) - _SHOWN} more")
+    return ", ".join(shown)

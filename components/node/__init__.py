@@ -1,1 +1,1 @@
-"""What every node of ours has: a name, its part of the configuration, a cache key, its artifact types."""
+"""What our nodes have in common: names, settings, cache keys, artifact types, progress."""

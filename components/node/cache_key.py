@@ -1,31 +1,152 @@
-"""Fingerprints of our own code, because TFX's cache key does not see a function's source."""
+"""Fingerprints of our own code, because TFX's cache key does not see a function's source.
+
+What counts is derived from the sources themselves: the modules that a node runs, all modules of
+ours that they import, at whatever depth and inside functions too, and the data files beside them.
+An edit of any of these runs the node again; an edit elsewhere does not.
+"""
 
 from __future__ import annotations
 
+import ast
 import functools
+import gc
 import hashlib
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-SOURCES = {".py", ".html", ".css"}  # the report's templates are code too
+PACKAGE = "components"  # what nodes run lies below it
+ROOT = Path(__file__).parents[2]  # the folder that holds the package
+INIT = "__init__.py"
+NO_DATA = {".py", ".pyc", ".md"}  # suffixes of files beside a module that are not its data
+
+# Modules that others load by name: Beam, TFMA, a process of our own.
+_QUOTED = re.compile(rf"""(["'])({PACKAGE}(?:\.\w+)+)\1""")
 
 
-@functools.cache
-def code_fingerprint(*packages: str) -> str:
-    """Returns a short digest of the sources of folders or modules below `components`.
+def code_fingerprint(*modules: str, root: Path = ROOT) -> str:
+    """Returns a short digest of the code that some modules are, import and load.
 
     Args:
-        packages: names such as `"trainer"` or `"naming"`; a folder counts with all it holds.
+        modules: names such as `"components.pusher.executor"`, also of something in a module, such
+            as `"components.trainer.run.run_fn"`.
+        root: the folder that holds the package.
 
     Raises:
-        FileNotFoundError: a name is neither a folder nor a module.
+        ModuleNotFoundError: a name does not lead to a module of ours.
     """
     digest = hashlib.sha256()
-    for package in sorted(packages):
-        folder, module = ROOT / package, ROOT / f"{package}.py"
-        found = (file for file in folder.rglob("*") if file.suffix in SOURCES)
-        files = sorted(found) if folder.is_dir() else [module]
-        for file in files:
-            digest.update(file.relative_to(ROOT).as_posix().encode() + b"\0")
-            digest.update(file.read_bytes() + b"\0")
+    for name, content in read_code(*modules, root=root).items():
+        digest.update(name.encode() + b"\0")
+        digest.update(hashlib.sha256(content).digest())
     return digest.hexdigest()[:16]
+
+
+def read_code(*modules: str, root: Path = ROOT) -> dict[str, bytes]:
+    """Returns the contents of the files that `code_fingerprint` goes by, by path below `root`.
+
+    Raises:
+        ModuleNotFoundError: a name does not lead to a module of ours.
+    """
+    found: dict[Path, bytes] = {}
+    seen: set[str] = set()
+    waiting = list(modules)
+    with _without_garbage_collection():
+        while waiting:
+            for name in _prefixes(waiting.pop()):
+                file = None if name in seen else _find(name, root)
+                seen.add(name)
+                if file is not None:
+                    found[file] = file.read_bytes()
+                    waiting += _imports(found[file], name, is_package=file.name == INIT)
+
+    for name in modules:
+        if not any(_find(part, root) for part in _prefixes(name) if part != PACKAGE):
+            raise ModuleNotFoundError(f"no module of ours is named {name}", name=name)
+    for package in [file.parent for file in found if file.name == INIT]:
+        found |= {file: file.read_bytes() for file in _data_files(package)}
+    return {file.relative_to(root).as_posix(): found[file] for file in sorted(found)}
+
+
+def _prefixes(name: str) -> list[str]:
+    """Returns a dotted name and the packages that Python imports before it: a, a.b, a.b.c."""
+    parts = name.split(".")
+    return [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
+
+
+def _find(module: str, root: Path) -> Path | None:
+    """Returns a module's file; None for the name of what a module holds, such as a function."""
+    path = root / module.replace(".", "/")
+    files = (path / INIT, path.with_name(f"{path.name}.py"))
+    return next((file for file in files if file.is_file()), None)
+
+
+@functools.cache  # by content, so that each file is parsed once, whoever imports it
+def _imports(source: bytes, module: str, *, is_package: bool) -> frozenset[str]:
+    """Returns the names of ours that a source imports or quotes: modules, and what they hold."""
+    text = source.decode("utf-8")
+    if PACKAGE not in text and "from ." not in text:
+        return frozenset()  # nothing to parse for
+    names = {name for _, name in _QUOTED.findall(text)}
+    package = module if is_package else module.rpartition(".")[0]
+    for statement in _statements(ast.parse(text).body):
+        if isinstance(statement, ast.Import):
+            names |= {alias.name for alias in statement.names}
+        elif isinstance(statement, ast.ImportFrom):
+            origin = _origin(statement, package)
+            names |= {f"{origin}.{alias.name}" for alias in statement.names}
+    return frozenset(name for name in names if name.partition(".")[0] == PACKAGE)
+
+
+def _origin(statement: ast.ImportFrom, package: str) -> str:
+    """Returns the absolute name of the module that a statement imports from."""
+    if not statement.level:
+        return statement.module or ""
+    ancestors = package.split(".")
+    kept = ancestors[: len(ancestors) + 1 - statement.level]
+    return ".".join([*kept, *filter(None, [statement.module])])
+
+
+def _statements(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
+    """Yields statements and those inside them, except what only type checkers read."""
+    waiting = list(body)
+    while waiting:
+        statement = waiting.pop()
+        yield statement
+        if isinstance(statement, ast.If) and _is_for_type_checkers(statement.test):
+            waiting += statement.orelse
+            continue
+        for field in ("body", "orelse", "finalbody"):
+            waiting += getattr(statement, field, ())
+        for part in (*getattr(statement, "handlers", ()), *getattr(statement, "cases", ())):
+            waiting += part.body
+
+
+def _is_for_type_checkers(test: ast.expr) -> bool:
+    name = test.attr if isinstance(test, ast.Attribute) else getattr(test, "id", None)
+    return name == "TYPE_CHECKING"
+
+
+def _data_files(folder: Path) -> Iterator[Path]:
+    """Yields the data files of a package, such as templates, without those of packages in it."""
+    for path in folder.iterdir():
+        if path.name.startswith((".", "__pycache__")):
+            continue
+        if path.is_dir():
+            if not (path / INIT).is_file():
+                yield from _data_files(path)
+        elif path.suffix not in NO_DATA:
+            yield path
+
+
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """Pauses the collector, which would visit the many objects of a syntax tree in vain."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

@@ -1,4 +1,4 @@
-"""Names of the pipeline's nodes: their ids in TFX, their folders below the root, and what people type."""
+"""Names of the nodes: their ids in TFX, their folders below the root, and what people type."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A line of progress from inside a node, for whoever watches the run."""
+"""Progress from inside a node, for whoever watches the run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ PROGRESS_FILE = "MASTERY_PROGRESS"  # environment variable: the file a runner re
 
 
 def report_progress(text: str) -> None:
-    """Tells the runner what the current node is doing, e.g. `epoch 3/30, val_loss 0.412`; a no-op without one."""
+    """Adds a line to the progress of the current node; does nothing where no runner reads it.
+
+    Args:
+        text: such as `epoch 3/30, val_loss 0.412`; line breaks become blanks.
+    """
     path = os.environ.get(PROGRESS_FILE)
     if path:
         with Path(path).open("a", encoding="utf-8") as file:

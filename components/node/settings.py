@@ -1,4 +1,4 @@
-"""The part of the configuration that a node goes by."""
+"""The part of the configuration that a node reads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from components.config.section import Section
 
 
 class NodeSettings(Section):
-    """Sections of the configuration under their own names; only a change in them runs the node again.
+    """Sections of the configuration under their own names; a change in others runs no node again.
 
     A node declares the sections it reads as fields. They reach its executor as one property:
 

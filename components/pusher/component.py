@@ -34,7 +34,7 @@ class PusherSpec(ComponentSpec):  # type: ignore[misc]
 
 
 class Pusher(BaseComponent):  # type: ignore[misc]
-    """Copies a blessed model, with a manifest of what made it, to where TensorFlow Serving looks for versions."""
+    """Adds a blessed model, with a manifest, to the folder that TensorFlow Serving watches."""
 
     SPEC_CLASS = PusherSpec
     EXECUTOR_SPEC = ExecutorClassSpec(Executor)
@@ -53,7 +53,7 @@ def make_pusher(
     """Returns the node.
 
     Args:
-        config: its recipe goes into the manifest, so all of that is in the cache key.
+        config: its recipe goes into the manifest, so the whole recipe is in the cache key.
         directory: the folder that TensorFlow Serving watches.
         examples: ExampleGen's `examples`, for the data's fingerprint and span.
         model: ServingCheck's `model`.
@@ -69,9 +69,7 @@ def make_pusher(
         evaluation=evaluation,
         pushed_model=Channel(type=standard_artifacts.PushedModel),
         config=json.dumps(config.recipe, sort_keys=True),
-        code_fingerprint=code_fingerprint(
-            "pusher", "files/atomic", "model_version/exports", "model_version"
-        ),
+        code_fingerprint=code_fingerprint(Executor.__module__),
         directory=directory,
     )
     return Pusher(spec=spec)

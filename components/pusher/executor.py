@@ -1,8 +1,7 @@
-"""Pushes a model that passed, and writes what it did into the artifact."""
+"""Pushes a model that passed its checks, and records that in the artifact."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +12,13 @@ from tfx.types.artifact import Artifact
 from tfx.utils import path_utils
 
 from components.config import Config
+from components.contracts.evaluation import Evaluation
 from components.contracts.provenance import describe_data
-from components.files.atomic import write_text
-from components.model_version.manifest import describe_push
-from components.pusher.gpu_exports import link_gpu_exports
+from components.contracts.push_result import PushResult
+from components.model_version.exports import link_gpu_exports
+from components.model_version.pushed_version import describe_push
 from components.pusher.push import PushError, push_version
 
-METRICS = "metrics.json"
-PUSH = "push.json"  # in the artifact: {"pushed", "version", "destination", "reason"}
 NOT_ENABLED = "push.enabled is false"
 
 
@@ -33,7 +31,7 @@ class Executor(BaseExecutor):  # type: ignore[misc]
         output_dict: dict[str, list[Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Sets the custom properties that TFX's own Pusher sets, and writes the same as `push.json`.
+        """Sets the custom properties that TFX's own Pusher sets, and writes `push.json`.
 
         Raises:
             PushError: the version cannot be written; the folder is as it was.
@@ -42,61 +40,61 @@ class Executor(BaseExecutor):  # type: ignore[misc]
             name: artifact_utils.get_single_instance(found) for name, found in input_dict.items()
         }
         pushed_model = artifact_utils.get_single_instance(output_dict["pushed_model"])
-        evaluation = json.loads(Path(inputs["evaluation"].uri, METRICS).read_text(encoding="utf-8"))
+        evaluation = Evaluation.read(Path(inputs["evaluation"].uri))
         config = Config.model_validate_json(exec_properties["config"])
-        reason = _reason_against(inputs, evaluation) or (
-            None if config.push.enabled else NOT_ENABLED
-        )
-        version, destination = (
-            (None, None)
-            if reason
-            else self._push(inputs, config, exec_properties["directory"], evaluation)
-        )
-        pushed_model.set_int_custom_property("pushed", 0 if reason else 1)
-        if reason:
-            pushed_model.set_string_custom_property("reason", reason)
+
+        reason = _why_not(inputs, evaluation, config)
+        if reason is None:
+            result = self._push(inputs, config, exec_properties["directory"], evaluation)
         else:
-            pushed_model.set_string_custom_property("pushed_version", str(version))
-            pushed_model.set_string_custom_property("pushed_destination", str(destination))
-        content = {
-            "pushed": not reason,
-            "version": version,
-            "destination": destination,
-            "reason": reason,
-        }
-        write_text(Path(pushed_model.uri, PUSH), json.dumps(content, indent=2) + "\n")
+            result = PushResult(pushed=False, reason=reason)
+
+        _set_properties(pushed_model, result)
+        result.write(Path(pushed_model.uri))
 
     def _push(
         self,
         inputs: dict[str, Artifact],
         config: Config,
         directory: str,
-        evaluation: dict[str, Any],
-    ) -> tuple[int, str]:
+        evaluation: Evaluation,
+    ) -> PushResult:
         if "://" in directory:
             raise PushError(
-                f"push.directory: expected a folder on this machine, found {directory}; nothing was pushed."
+                f"push.directory: expected a folder on this machine, found {directory}; nothing "
+                "was pushed."
             )
         model = Path(path_utils.serving_model_path(inputs["model"].uri))
+        run = self._context.pipeline_run_id if self._context else None
+        baseline = inputs["model_blessing"].get_string_custom_property("baseline_model")
+
         manifest = describe_push(
             model,
-            run=(self._context.pipeline_run_id or "") if self._context else "",
-            config=config.recipe,
-            config_fingerprint=config.fingerprint,
-            data=describe_data(inputs["examples"]).model_dump(),
+            run=run or "",
+            config=config,
+            data=describe_data(inputs["examples"]),
             evaluation=evaluation,
-            baseline=inputs["model_blessing"].get_string_custom_property("baseline_model") or None,
+            baseline=baseline or None,
         )
         version, destination = push_version(model, Path(directory), manifest)
         link_gpu_exports(Path(directory))
-        return version, str(destination)
+        return PushResult(pushed=True, version=version, destination=str(destination))
 
 
-def _reason_against(inputs: dict[str, Artifact], evaluation: dict[str, Any]) -> str | None:
-    """Returns why nothing may be pushed, or None."""
+def _why_not(inputs: dict[str, Artifact], evaluation: Evaluation, config: Config) -> str | None:
+    """Returns why nothing is pushed, or None where the model may be."""
     if not is_model_blessed(inputs["model_blessing"]):
-        failed = [gate["text"] for gate in evaluation["gates"] if not gate["passed"]]
+        failed = [gate.text for gate in evaluation.gates if not gate.passed]
         return f"the Evaluator did not bless the model; gates that failed: {'; '.join(failed)}"
     if not is_infra_validated(inputs["infra_blessing"]):
         return "ServingCheck did not bless the model"
-    return None
+    return None if config.push.enabled else NOT_ENABLED
+
+
+def _set_properties(pushed_model: Artifact, result: PushResult) -> None:
+    pushed_model.set_int_custom_property("pushed", int(result.pushed))
+    if result.reason is not None:
+        pushed_model.set_string_custom_property("reason", result.reason)
+    else:
+        pushed_model.set_string_custom_property("pushed_version", str(result.version))
+        pushed_model.set_string_custom_property("pushed_destination", str(result.destination))

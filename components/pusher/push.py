@@ -1,50 +1,52 @@
-"""Puts a model into a folder that TensorFlow Serving watches, as one new version, complete or not at all.
+"""Adds a model to a folder that TensorFlow Serving watches, as one version, complete or not at all.
 
-TensorFlow Serving loads every folder with a number for a name. So a version is prepared in a hidden folder
-beside, flushed to the disk, and renamed to its number: the rename is what claims the number, and is the moment
-at which the version is there.
+TensorFlow Serving loads every folder whose name is a number. So a version is prepared in a hidden
+folder beside, flushed to the disk, and renamed to its number: the rename claims the number, and it
+is the moment at which the version appears.
 """
 
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
+from components.contracts.manifest import Manifest
 from components.errors import MasteryError
 from components.files.atomic import open_regular, rename_to_new, sync, sync_tree
-from components.model_version.folders import LARGEST, MANIFEST, SAVED_MODEL, index_versions
+from components.model_version.folders import LARGEST, SAVED_MODEL, version_names
 
 BESIDE = ".push-"  # prefix of the folders in which versions are prepared
-LOCK = ".push.lock"  # held, shared, by everybody who prepares a version
+LOCK = ".push.lock"  # held, shared, by every process that prepares a version
 
 
 class PushError(MasteryError):
     """The version could not be written; the folder is as it was."""
 
 
-def push_version(model: Path, directory: Path, manifest: Mapping[str, Any]) -> tuple[int, Path]:
+def push_version(model: Path, directory: Path, manifest: Manifest) -> tuple[int, Path]:
     """Copies a SavedModel to `directory/<version>`, with its manifest beside `saved_model.pb`.
 
-    Any number of processes may push into one `directory` at the same time: each gets a version of its own.
+    Any number of processes may push into one `directory` at the same time: each gets a version of
+    its own.
 
     Args:
         model: the SavedModel's folder.
         directory: the folder that TensorFlow Serving watches; made when missing.
-        manifest: what made the model, as JSON has it; the version's number is added.
+        manifest: what made the model; the version's number is added.
 
     Returns:
-        The version (the time in seconds, or the newest version plus one where that is more) and its folder.
+        The version (the time in seconds, or one more than the newest version where that is later)
+        and its folder.
 
     Raises:
-        PushError: `model` is no SavedModel, or `directory` cannot be written to; no version was added.
+        PushError: `model` is not a SavedModel, or `directory` cannot be written to; no version was
+            added.
     """
     if not (model / SAVED_MODEL).is_file():
         raise PushError(
@@ -60,20 +62,14 @@ def push_version(model: Path, directory: Path, manifest: Mapping[str, Any]) -> t
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         raise PushError(
-            f"{directory}: expected to write a new version of the model there, found: {error.strerror}{where}. "
-            "Nothing was pushed; make room, or give this user the right to write, and run again."
+            f"{directory}: could not write a new version of the model there: {error.strerror}"
+            f"{where}. Nothing was pushed; make room, or give this user the right to write, and "
+            "run again."
         ) from error
 
 
-def versions(directory: Path) -> list[int]:
-    """Returns the numbers of the versions in `directory`, oldest first; none when there is no such folder."""
-    if not directory.is_dir():
-        return []
-    return list(index_versions(item.name for item in directory.iterdir()))
-
-
 def _copy(model: Path, copy: Path) -> None:
-    """Copies files and folders without their modes: the server may well be another user."""
+    """Copies files and folders without their modes, because the server may be another user."""
     copy.mkdir()
     for item in sorted(model.rglob("*")):
         target = copy / item.relative_to(model)
@@ -83,37 +79,46 @@ def _copy(model: Path, copy: Path) -> None:
             shutil.copyfile(item, target)
 
 
-def _publish(copy: Path, directory: Path, manifest: Mapping[str, Any]) -> tuple[int, Path]:
+def _publish(copy: Path, directory: Path, manifest: Manifest) -> tuple[int, Path]:
+    """Renames a prepared version to the next number that no other push has claimed."""
     while True:
-        newest = versions(directory)[-1:]
-        version = max([int(time.time()), *(number + 1 for number in newest)])
-        if version > LARGEST:
-            raise PushError(
-                f"{directory}: expected room for a newer version than {LARGEST}, found none, as that is the largest "
-                "number of 64 bits. Nothing was pushed; give that folder another name."
-            )
-
-        text = json.dumps({"version": version, **manifest}, indent=2, ensure_ascii=False)
-        (copy / MANIFEST).write_text(text + "\n", encoding="utf-8")
-        sync(copy / MANIFEST)
+        version = _next_version(directory)
+        numbered = manifest.model_copy(update={"version": version})
+        (copy / Manifest.FILE).write_text(numbered.to_json(), encoding="utf-8")
+        sync(copy / Manifest.FILE)
         sync(copy)
+
         target = directory / str(version)
         if rename_to_new(copy, target):
             sync(directory)
             return version, target
 
 
+def _next_version(directory: Path) -> int:
+    newest = max(version_names(directory), default=0)
+    version = max(int(time.time()), newest + 1)
+    if version > LARGEST:
+        raise PushError(
+            f"{directory}: there is no version after {LARGEST}, the largest number of 64 bits. "
+            "Nothing was pushed; rename that folder."
+        )
+    return version
+
+
 @contextmanager
 def _folder_beside(directory: Path) -> Iterator[Path]:
-    """Yields a hidden folder in `directory`, removed in any case; takes away what dead pushes left."""
+    """Yields a hidden folder in `directory` and removes it at the end.
+
+    Folders that killed pushes left behind are removed first, unless another push is at work or the
+    file system has no locks.
+    """
     with open_regular(directory / LOCK) as lock:
-        with suppress(
-            OSError
-        ):  # somebody else is pushing, or the file system has no locks: then nothing is removed
+        with suppress(OSError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             _remove_leftovers(directory)
         with suppress(OSError):
             fcntl.flock(lock, fcntl.LOCK_SH)
+
         folder = Path(tempfile.mkdtemp(prefix=BESIDE, dir=directory))
         try:
             yield folder
@@ -122,7 +127,7 @@ def _folder_beside(directory: Path) -> Iterator[Path]:
 
 
 def _remove_leftovers(directory: Path) -> None:
-    """Removes the folders of dead pushes; only for the holder of the whole lock, for then no push is alive."""
+    """Removes the folders of killed pushes; only while no push is at work."""
     for item in os.scandir(directory):
         if item.name.startswith(BESIDE):
             shutil.rmtree(item.path, ignore_errors=True)

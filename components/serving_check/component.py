@@ -59,13 +59,6 @@ def make_serving_check(
         model=Channel(type=standard_artifacts.Model),
         blessing=Channel(type=standard_artifacts.InfraBlessing),
         config=json.dumps({"push": push}, sort_keys=True),
-        code_fingerprint=code_fingerprint(
-            "serving_check",
-            "files/atomic",
-            "contracts/names",
-            "model_version/operations",
-            "model_version/exports",
-            "model_version",
-        ),
+        code_fingerprint=code_fingerprint(Executor.__module__),
     )
     return ServingCheck(spec=spec)

@@ -139,7 +139,7 @@ def simulate(
         learners=learners,
         seed=seed,
         table_format=format,
-        code=code_fingerprint("simulator"),
+        code=code_fingerprint(__name__),
         events=0,
         classes={},
         sizes={},

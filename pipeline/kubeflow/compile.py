@@ -1,43 +1,47 @@
-"""Writes the DAG as a pipeline file: one container task a node or group of light nodes.
+"""Writes the DAG as a pipeline file: one container task per node or group of light nodes.
 
-TFX's own Kubeflow runner writes for Vertex AI only. Here Kubeflow's SDK makes the file, and each container runs its
-nodes with TFX's launcher on a shared root and metadata store, so that resolvers, cache, spans and blessings are
-the same as on one machine. https://www.kubeflow.org/docs/components/pipelines/user-guides/
+TFX's own Kubeflow runner writes for Vertex AI only. Here Kubeflow's SDK makes the file, and each
+container runs its nodes with TFX's launcher on a shared root and metadata store, so that resolvers,
+cache, spans and blessings are the same as on one machine.
+https://www.kubeflow.org/docs/components/pipelines/user-guides/
 """
+
+from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from kfp import compiler, dsl
+from kfp import compiler, dsl, kubernetes
 
-from components.config import Config
-from components.config.resources import Resources
+from components.command.program import quiet_imports
+from components.config import Config, Kubeflow
+from components.config.kubeflow import Resources
 from components.errors import ConfigError, MasteryError
 from components.files.atomic import new_file
-from pipeline.kubeflow.resources import apply_for_kubeflow, apply_for_vertex
+from pipeline.kubeflow.parameters import PARAMETERS
 from pipeline.kubeflow.submit import pipeline_name
 from pipeline.kubeflow.tasks import (
     FAILED_GATES,
+    FINISH_TASK,
+    GATES_TASK,
     NEW_DATA,
     Task,
+    check_order,
     outputs_of,
     parameters_of,
     plan_tasks,
 )
+from pipeline.layout import Layout
 
 Target = Literal["kubeflow", "vertex"]
 Component = Callable[..., dsl.PipelineTask]
+Apply = Callable[[dsl.PipelineTask, Resources, Kubeflow], None]
 
-PARAMETERS = {
-    "events": str, "outcomes": str, "span": str, "gates": str, "warm_start": bool, "push": bool, "only_new_data": bool,
-}  # fmt: skip
 DESCRIPTION = "From a behaviour log to a pushed model."
-_EXECUTOR_INPUT = (
-    "{{$}}"  # Kubeflow's placeholder for a task's parameters and where its outputs go, as JSON
-)
+_EXECUTOR_INPUT = "{{$}}"  # Kubeflow's placeholder for a task's parameters and outputs, as JSON
 _ARTIFACTS: dict[str, Any] = {
     kind.__name__: kind
     for kind in (dsl.Markdown, dsl.HTML, dsl.Metrics, dsl.ClassificationMetrics, dsl.Model)
@@ -55,25 +59,44 @@ def compile_pipeline(
 
     Args:
         config: what to run.
-        config_file: where it was read from; containers read the file of this name, see `kubeflow.config`.
+        config_file: where it was read from; containers read the file of this name, see
+            `kubeflow.config`.
         output: the pipeline file, `.yaml`.
         target: whose resources the file asks for: open-source Kubeflow's or Vertex AI's.
-        settings: `key=value` of `--set`, that the containers apply too.
+        settings: `key=value` of `--set`, which the containers apply too.
 
     Raises:
-        MasteryError: `output` has another ending.
-        ConfigError: `kubeflow.nodes` names a node that there is not, or a setting holds the address
-            of a webhook, or would not reach the containers as it is.
+        MasteryError: `output` has another ending, or the tasks would run a node before one that it
+            needs.
+        ConfigError: `kubeflow.nodes` names an unknown node, or a setting holds the address of a
+            webhook
+            or would not reach the containers unchanged.
     """
     if output.suffix not in (".yaml", ".yml"):
         raise MasteryError(f"{output}: expected a name that ends in .yaml.")
     _refuse_secrets(settings)
-    arguments = _arguments(config, config_file, settings)
-    pipeline = _define(
-        config, arguments, apply_for_kubeflow if target == "kubeflow" else apply_for_vertex
-    )
+    arguments = _container_arguments(config, config_file, settings)
+    tasks = plan_tasks(config)
+    check_order(tasks, dag_of(config))
+
+    apply = apply_for_kubeflow if target == "kubeflow" else apply_for_vertex
+    pipeline = _define(config, tasks, arguments, apply)
     with new_file(output.resolve()) as file:
         compiler.Compiler().compile(pipeline, str(file))
+
+
+def dag_of(config: Config) -> dict[str, set[str]]:
+    """Returns the DAG as TFX compiles it, warm start included: each node to those before it."""
+    with quiet_imports():
+        from pipeline.dag import create_pipeline
+        from pipeline.run.launch import compile_plan
+
+    training = config.training.model_copy(update={"warm_start": True})  # a parameter of the run
+    whole = config.model_copy(update={"training": training})
+    layout = Layout(Path(config.kubeflow.root), config.name)
+    plan = compile_plan(create_pipeline(whole, layout), "compile")
+    nodes = [node.pipeline_node for node in plan.nodes]
+    return {node.node_info.id: set(node.upstream_nodes) for node in nodes}
 
 
 def _refuse_secrets(settings: Sequence[str]) -> None:
@@ -88,98 +111,141 @@ def _refuse_secrets(settings: Sequence[str]) -> None:
             )
 
 
-def _arguments(config: Config, config_file: Path, settings: Sequence[str]) -> list[str]:
-    """Returns what every container is called with."""
+def _container_arguments(config: Config, config_file: Path, settings: Sequence[str]) -> list[str]:
+    """Returns the arguments that every container that runs nodes starts with."""
     kubeflow = config.kubeflow
     arguments = ["--config", kubeflow.config or f"/app/configs/{config_file.name}"]
     arguments += [part for setting in settings for part in ("--set", setting)]
     arguments += ["--root", kubeflow.root]
-    arguments += ["--storage", kubeflow.storage] if kubeflow.storage else []
+    if kubeflow.storage:
+        arguments += ["--storage", kubeflow.storage]
+
     for argument in arguments:
-        # Kubeflow fills in what stands in double braces, Kubernetes what stands in $(...).
-        if found := next((mark for mark in ("{{", "$(") if mark in argument), None):
-            raise ConfigError(
-                f"{argument}: expected no {found} in what containers are called with."
-            )
+        for mark in ("{{", "$("):  # Kubeflow fills in the former, Kubernetes the latter
+            if mark in argument:
+                raise ConfigError(f"{argument}: expected no {mark} in an argument of containers.")
     return [*arguments, "--run", dsl.PIPELINE_JOB_ID_PLACEHOLDER]
 
 
-def _define(config: Config, arguments: list[str], apply: Callable[..., None]) -> Any:
-    first, *others = plan_tasks(config)
-    common = config.kubeflow.common
-    light = common.model_copy(update={"cpu": "500m", "memory": "1Gi", "gpu": None, "retry": None})
+def _define(config: Config, tasks: Sequence[Task], arguments: list[str], apply: Apply) -> Any:
+    """Returns the pipeline as Kubeflow's SDK has it, with the parameters of `PARAMETERS`."""
 
-    def place(task: dsl.PipelineTask, resources: Resources, title: str) -> dsl.PipelineTask:
-        apply(task.set_caching_options(False).set_display_name(title), resources, config.kubeflow)
-        return task
+    def pipeline(*values: Any) -> None:
+        names = [parameter.name for parameter in PARAMETERS]
+        parameters = dict(zip(names, values, strict=True))
+        _chain(tasks, _TaskFactory(config, arguments, apply, parameters))
 
-    def run(task: Task, parameters: Mapping[str, Any]) -> dsl.PipelineTask:
+    # The SDK reads names, types and defaults off the signature, and descriptions off the docstring.
+    pipeline.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            _argument(parameter.name, parameter.type, parameter.default(config))
+            for parameter in PARAMETERS
+        ]
+    )
+    descriptions = [f"    {parameter.name}: {parameter.description}" for parameter in PARAMETERS]
+    pipeline.__doc__ = "\n".join([DESCRIPTION, "", "Args:", *descriptions])
+    return dsl.pipeline(name=pipeline_name(config.name), description=DESCRIPTION)(pipeline)
+
+
+def _chain(tasks: Sequence[Task], factory: _TaskFactory) -> None:
+    """Chains the tasks of a pipeline: those with nodes in their order, then that of the gates."""
+    first, *others = tasks
+    with dsl.ExitHandler(factory.finish_task(), name="run"):
+        last = factory.node_task(first)
+        has_new_data = last.outputs[NEW_DATA] == True  # noqa: E712 (Kubeflow compares, in the cluster)
+        with dsl.If(has_new_data, name="new-data"):
+            failed_gates = None
+            for task in others:
+                last = factory.node_task(task).after(last)
+                if FAILED_GATES in parameters_of(task):
+                    failed_gates = last.outputs[FAILED_GATES]
+            # Fails only after the report is written: what depends on a failed task is skipped.
+            factory.gates_task(failed_gates).after(last)
+
+
+@dataclass(frozen=True)
+class _TaskFactory:
+    """Makes the tasks of one pipeline while Kubeflow's SDK collects them.
+
+    Attributes:
+        config: what to run.
+        arguments: what every container that runs nodes starts with.
+        apply: asks for what a container gets.
+        parameters: of the pipeline, by name, as the SDK passes them.
+    """
+
+    config: Config
+    arguments: list[str]
+    apply: Apply
+    parameters: Mapping[str, Any]
+
+    def node_task(self, task: Task) -> dsl.PipelineTask:
+        """Returns the task that runs the nodes of `task`."""
         component = _component(
-            task.name, [*arguments, "--nodes", ",".join(task.nodes)], task.image,
-            PARAMETERS, parameters_of(task), outputs_of(task, config),
-        )  # fmt: skip
-        return place(component(**parameters), task.resources, ", ".join(task.nodes))
+            task.name,
+            [*self.arguments, "--nodes", ",".join(task.nodes)],
+            task.image,
+            inputs=self._input_types(),
+            parameters=parameters_of(task),
+            artifacts=outputs_of(task, self.config),
+        )
+        return self._place(component(**self.parameters), task.resources, ", ".join(task.nodes))
 
-    def pipeline(
-        events: str = "",
-        outcomes: str = "",
-        span: str = "",
-        gates: str = "",
-        warm_start: bool = config.training.warm_start,
-        push: bool = config.push.enabled,
-        only_new_data: bool = False,
-    ) -> None:
-        """From a behaviour log to a pushed model.
+    def finish_task(self) -> dsl.PipelineTask:
+        """Returns the exit handler, which runs whatever happened."""
+        component = _component(
+            FINISH_TASK,
+            [*self.arguments, "--finish"],
+            self._light_image(),
+            inputs=self._input_types(),
+            artifacts={"run_summary": "Markdown"},
+        )
+        return self._place(component(**self.parameters), self._light(), "How the run ended")
+
+    def gates_task(self, failed_gates: Any) -> dsl.PipelineTask:
+        """Returns the task that fails when a gate did.
 
         Args:
-            events: Path or pattern of the events in the containers; empty: as configured.
-            outcomes: Path or pattern of the outcomes; empty: as configured.
-            span: newest, a date or number, or last:7 for the last seven; empty: as configured.
-            gates: YAML list of gates instead of the configured ones, e.g. [{metric: f1_macro, min: 0.9}].
-            warm_start: Whether training starts from the latest blessed model.
-            push: Whether a model that passed is pushed.
-            only_new_data: Whether a run on data that was seen before ends at once.
+            failed_gates: the output of Evaluator's task.
         """
-        parameters = {
-            "events": events, "outcomes": outcomes, "span": span, "gates": gates,
-            "warm_start": warm_start, "push": push, "only_new_data": only_new_data,
-        }  # fmt: skip
-        image = common.image or config.kubeflow.image
-        finish = _component(
-            "finish", [*arguments, "--finish"], image, PARAMETERS, {}, {"run_summary": "Markdown"}
+        component = _component(
+            GATES_TASK,
+            [],
+            self._light_image(),
+            inputs={FAILED_GATES: str},
+            module="pipeline.kubeflow.gates_task",
         )
-        with dsl.ExitHandler(place(finish(**parameters), light, "How the run ended"), name="run"):
-            task = run(first, parameters)
-            with dsl.If(task.outputs[NEW_DATA] == True, name="new-data"):  # noqa: E712 (it is Kubeflow's to compare)
-                verdict = None
-                for item in others:
-                    task = run(item, parameters).after(task)
-                    verdict = task.outputs[FAILED_GATES] if "Evaluator" in item.nodes else verdict
-                # Red only after the report is written: what depends on a task that failed is skipped.
-                gate = _component(
-                    "gates",
-                    [],
-                    image,
-                    {FAILED_GATES: str},
-                    {},
-                    {},
-                    module="pipeline.kubeflow.verdict",
-                )
-                place(gate(**{FAILED_GATES: verdict}).after(task), light, "Gates")
+        return self._place(component(**{FAILED_GATES: failed_gates}), self._light(), "Gates")
 
-    return dsl.pipeline(name=pipeline_name(config.name), description=DESCRIPTION)(pipeline)
+    def _place(self, task: dsl.PipelineTask, resources: Resources, title: str) -> dsl.PipelineTask:
+        task = task.set_caching_options(False).set_display_name(title)
+        self.apply(task, resources, self.config.kubeflow)
+        return task
+
+    def _light(self) -> Resources:
+        """Returns what a task without nodes gets."""
+        return self.config.kubeflow.common.model_copy(
+            update={"cpu": "500m", "memory": "1Gi", "gpu": None, "retry": None}
+        )
+
+    def _light_image(self) -> str:
+        return self.config.kubeflow.common.image or self.config.kubeflow.image
+
+    def _input_types(self) -> dict[str, type]:
+        return {parameter.name: parameter.type for parameter in PARAMETERS}
 
 
 def _component(
     name: str,
     arguments: list[str],
     image: str,
+    *,
     inputs: Mapping[str, type],
-    parameters: Mapping[str, type],
-    artifacts: Mapping[str, str],
+    parameters: Mapping[str, type] | None = None,
+    artifacts: Mapping[str, str] | None = None,
     module: str = "pipeline.kubeflow.container",
 ) -> Component:
-    """Returns a container component; the SDK reads its inputs and outputs off a function's signature."""
+    """Returns a container component; the SDK reads its inputs and outputs off a signature."""
 
     def component(*_: Any) -> dsl.ContainerSpec:
         return dsl.ContainerSpec(
@@ -188,12 +254,79 @@ def _component(
             args=[*arguments, "--executor-input", _EXECUTOR_INPUT],
         )
 
-    outputs = {key: dsl.OutputPath(kind) for key, kind in parameters.items()}
-    outputs |= {key: dsl.Output[_ARTIFACTS[kind]] for key, kind in artifacts.items()}
-    slot = partial(inspect.Parameter, kind=inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    annotations: dict[str, Any] = dict(inputs)
+    for key, kind in (parameters or {}).items():
+        annotations[key] = dsl.OutputPath(kind)
+    for key, artifact in (artifacts or {}).items():
+        annotations[key] = dsl.Output[_ARTIFACTS[artifact]]
     component.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [slot(key, annotation=kind) for key, kind in {**inputs, **outputs}.items()]
+        [_argument(key, annotation) for key, annotation in annotations.items()]
     )
     component.__name__ = name.replace("-", "_")
     made: Component = dsl.container_component(component)
     return made
+
+
+def _argument(
+    name: str, annotation: Any, default: Any = inspect.Parameter.empty
+) -> inspect.Parameter:
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    return inspect.Parameter(name, kind, default=default, annotation=annotation)
+
+
+def apply_for_kubeflow(task: dsl.PipelineTask, resources: Resources, kubeflow: Kubeflow) -> None:
+    """Asks for what a container gets in Kubernetes' terms.
+
+    Placement, volumes, secrets and rights stand in the file's second document, which open-source
+    Kubeflow reads. Of a container's rights it takes the user only: from its release 2.16 on
+    Kubeflow itself withholds new privileges, all capabilities and all but the runtime's seccomp
+    profile. No number stands here for the user: the image has one, and some clusters give each
+    namespace its own.
+    """
+    _apply_common(task, resources)
+    if resources.gpu:
+        task.set_accelerator_type(resources.gpu.type).set_accelerator_limit(resources.gpu.count)
+    if resources.cpu:
+        task.set_cpu_request(resources.cpu)
+    if resources.memory:
+        task.set_memory_request(resources.memory)
+
+    for label, value in sorted(resources.node_selector.items()):
+        kubernetes.add_node_selector(task, label, value)
+    for toleration in resources.tolerations:
+        kubernetes.add_toleration(task, **toleration.model_dump())
+    for volume in kubeflow.volumes:
+        kubernetes.mount_pvc(task, volume.claim, volume.path, volume.sub_path)
+    for secret in kubeflow.secrets:
+        kubernetes.use_secret_as_env(task, secret.name, dict(sorted(secret.variables.items())))
+    if resources.timeout_seconds:
+        kubernetes.set_timeout(task, resources.timeout_seconds)
+
+    kubernetes.set_security_context(task, run_as_non_root=True)
+    kubernetes.set_image_pull_policy(task, kubeflow.image_pull_policy)
+    if kubeflow.image_pull_secrets:
+        kubernetes.set_image_pull_secrets(task, kubeflow.image_pull_secrets)
+
+
+def apply_for_vertex(task: dsl.PipelineTask, resources: Resources, kubeflow: Kubeflow) -> None:
+    """Asks for CPU, memory, GPUs and retries; Vertex AI picks a machine by them."""
+    del kubeflow
+    _apply_common(task, resources)
+    if resources.gpu:
+        task.set_accelerator_type(resources.gpu.vertex_type)
+        task.set_accelerator_limit(resources.gpu.count)
+
+
+def _apply_common(task: dsl.PipelineTask, resources: Resources) -> None:
+    if resources.cpu:
+        task.set_cpu_limit(resources.cpu)
+    if resources.memory:
+        task.set_memory_limit(resources.memory)
+    retry = resources.retry
+    if retry and retry.attempts:
+        task.set_retry(
+            retry.attempts,
+            f"{retry.backoff_seconds}s",
+            retry.backoff_factor,
+            f"{retry.backoff_max_seconds}s",
+        )

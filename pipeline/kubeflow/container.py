@@ -1,7 +1,7 @@
-"""Runs nodes of the pipeline in a container: `python -m pipeline.kubeflow.container --config F --root DIR --run ID --nodes A,B`.
+"""Runs nodes of the pipeline in a container: `python -m pipeline.kubeflow.container`.
 
-What it prints is for people: a line a node, and the reason when one fails. Launcher, root and metadata store are the
-same as on one machine.
+What it prints is for people: lines per node, and the reason if one fails. Launcher, root and
+metadata store are the same as on one machine.
 """
 
 from __future__ import annotations
@@ -11,21 +11,24 @@ import logging
 import sys
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from components.command.program import FAILED, explain_with_log, run_program, start_process
-from components.command.quiet import quiet_imports
 from components.config import Config, load_config
-from pipeline.kubeflow.outputs import TaskOutputs
-from pipeline.kubeflow.overrides import settings_of
-from pipeline.kubeflow.tasks import NEW_DATA, ONLY_NEW_DATA
+from components.contracts.run_record import RunPlan, RunResult
+from components.node.names import Node
+from pipeline.kubeflow.outputs import TaskOutputs, show_node
+from pipeline.kubeflow.parameters import ONLY_NEW_DATA, settings_of
+from pipeline.kubeflow.tasks import NEW_DATA
 from pipeline.layout import Layout
 from pipeline.run.mirror import Mirror
+from pipeline.run.nodes import NodeChange, planned_nodes, run_nodes
 from pipeline.run.prepare import find_log, snapshot_schema
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs what the arguments say; returns 0, or 2 after an error, which it prints."""
+    """Runs what the arguments ask for; returns 0, or 2 after an error, which it prints."""
     options = _parse(arguments)
     try:
         _run(options)
@@ -47,95 +50,91 @@ def _run(options: argparse.Namespace) -> None:
 
         finish_run(config, layout, options.run, outputs, mirror)
     else:
-        _run_nodes(config, layout, options, outputs, mirror)
+        plan = RunPlan(
+            run=options.run,
+            root=options.root,
+            config=config,
+            nodes=options.nodes,
+            only_new_data=bool(outputs and outputs.parameters.get(ONLY_NEW_DATA)),
+        )
+        _run_task(plan, layout, outputs, mirror)
     if outputs:
         outputs.write()
 
 
-def _run_nodes(
-    config: Config,
-    layout: Layout,
-    options: argparse.Namespace,
-    outputs: TaskOutputs | None,
-    mirror: Mirror | None,
+def _run_task(
+    plan: RunPlan, layout: Layout, outputs: TaskOutputs | None, mirror: Mirror | None
 ) -> None:
-    if "ExampleGen" in options.nodes:
+    config: Config = plan.config
+    asked = plan.nodes or []
+    present = planned_nodes(plan)
+    if Node.EXAMPLE_GEN in present:
         find_log(config)
-    with quiet_imports():
-        from pipeline.dag import create_pipeline
-        from pipeline.kubeflow.show import show_node
-        from pipeline.run.freshness import FIRST, end_if_seen
-        from pipeline.run.launch import compile_plan, launch_node, node_ids
-    from pipeline.store import connect, connection_config
-
-    store = connection_config(config.metadata, layout)
-    connect(store)
     snapshot_schema(config, layout)
     if mirror:
         mirror.push([layout.schema_snapshot(config)])
-    plan = compile_plan(create_pipeline(config, layout), options.run)
-    present = node_ids(plan)
-    for node in options.nodes:
+
+    result = RunResult()
+    if present:
+        observe = partial(_show_change, outputs, mirror)
+        run_nodes(plan, result, observe, mirror=mirror, quiet=True)
+    for node in asked:
         if node not in present:
-            print(f"{node:<20} not part of this run", flush=True)
-            continue
-        print(f"{node:<20} started", flush=True)
-        try:
-            result = launch_node(plan, node, store=store, mirror=mirror)
-        except Exception:
-            print(f"{node:<20} failed", flush=True)
-            raise
-        print(f"{node:<20} {result.state} after {result.seconds:.1f} s", flush=True)
+            _print_node(node, "not part of this run")
+    if outputs and Node.EXAMPLE_GEN in present:
+        outputs.set_parameter(NEW_DATA, result.seen_before is None)
+
+
+def _show_change(outputs: TaskOutputs | None, mirror: Mirror | None, change: NodeChange) -> None:
+    """Prints how a node goes; one that has ended well is shown in Kubeflow."""
+    node = change.node
+    if change.repeats:
+        print(f"no new data since run {change.repeats.run}", flush=True)
+    elif node.state == "running":
+        _print_node(node.id, "started")
+    elif change.result is None:
+        _print_node(node.id, "failed")
+    else:
+        _print_node(node.id, f"{node.state} after {node.seconds:.1f} s")
         if outputs:
-            show_node(result, outputs, mirror)
-        if node == FIRST and outputs:
-            seen = (
-                end_if_seen(connect(store), plan) if outputs.parameters.get(ONLY_NEW_DATA) else None
-            )
-            outputs.set_parameter(NEW_DATA, seen is None)
-            if seen:
-                print(f"no new data since run {seen.run}", flush=True)
-                return
+            show_node(change.result, outputs, mirror)
+
+
+def _print_node(node: str, text: str) -> None:
+    print(f"{node:<20} {text}", flush=True)
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m pipeline.kubeflow.container", description=__doc__.splitlines()[0]
+        prog="python -m pipeline.kubeflow.container",
+        description="Runs nodes of the pipeline in a container.",
     )
-    parser.add_argument("--config", type=Path, required=True, help="the configuration, a YAML file")
-    parser.add_argument(
+    add = parser.add_argument
+
+    add("--config", type=Path, required=True, help="the configuration, a YAML file")
+    add(
         "--set",
         action="append",
         default=[],
         metavar="KEY=VALUE",
         help="override a value; repeatable",
     )
-    parser.add_argument(
-        "--root",
-        type=Path,
-        required=True,
-        help="where runs keep everything; shared by all containers",
-    )
-    parser.add_argument(
-        "--run", required=True, help="the run's id, the same for all nodes of a run"
-    )
-    parser.add_argument(
-        "--storage", help="s3:// or gs:// folder that keeps the root between containers"
-    )
-    parser.add_argument(
-        "--nodes", type=lambda text: text.split(","), default=[], help="nodes to run, in order"
-    )
-    parser.add_argument(
-        "--finish", action="store_true", help="say how the run ended, instead of running nodes"
-    )
-    parser.add_argument(
-        "--executor-input", help="Kubeflow's JSON: the pipeline's parameters, and where outputs go"
-    )
+    add("--root", type=Path, required=True, help="keeps everything; shared by all containers")
+    add("--run", required=True, help="the run's id, the same for all nodes of a run")
+    add("--storage", help="s3:// or gs:// folder that keeps the root between containers")
+    add("--nodes", type=_node_list, default=[], help="nodes to run, in order")
+    add("--finish", action="store_true", help="finish the run, instead of running nodes")
+    add("--executor-input", help="Kubeflow's JSON: the pipeline's parameters, where outputs go")
+
     return parser.parse_args(arguments)
 
 
+def _node_list(text: str) -> list[Node]:
+    return [Node(name) for name in text.split(",")]
+
+
 if __name__ == "__main__":
-    # TFX says at every node that ML Metadata has no SQL filters; what is worth reading is an error.
+    # TFX warns at every node that ML Metadata has no SQL filters; only errors are worth reading.
     warnings.simplefilter("ignore")
     logging.getLogger("absl").setLevel(logging.ERROR)
     start_process("pipeline.kubeflow.container")

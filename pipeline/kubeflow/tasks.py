@@ -1,54 +1,56 @@
-"""Which nodes share a container, and what each container leaves behind for people."""
+"""Which nodes share a container, and what each container shows and passes on."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from components.command.suggest import did_you_mean
 from components.config import Config, Kubeflow
-from components.config.resources import Resources
-from components.errors import ConfigError
+from components.config.kubeflow import Resources
+from components.errors import ConfigError, MasteryError
+from components.node.names import Node
 
-DATA, PREPARE, FIT, JUDGE, DELIVER = "data", "prepare", "fit", "judge", "deliver"
+# Light neighbours share a container; the groups are in the order they run.
 _GROUPS = {
-    DATA: ("ExampleGen", "StatisticsGen", "ImportSchemaGen", "ExampleValidator", "DataGate"),
-    PREPARE: ("Transform", "WarmStartResolver"),
-    FIT: ("Trainer",),
-    JUDGE: ("BaselineResolver", "Evaluator", "ServingCheck"),
-    DELIVER: ("Pusher", "Report"),
+    "data": (
+        Node.EXAMPLE_GEN,
+        Node.STATISTICS_GEN,
+        Node.IMPORT_SCHEMA_GEN,
+        Node.EXAMPLE_VALIDATOR,
+        Node.DATA_GATE,
+    ),
+    "prepare": (Node.TRANSFORM, Node.WARM_START_RESOLVER),
+    "fit": (Node.TRAINER,),
+    "judge": (Node.BASELINE_RESOLVER, Node.EVALUATOR, Node.SERVING_CHECK),
+    "deliver": (Node.PUSHER, Node.REPORT),
 }
-NODES = tuple(
-    node for nodes in _GROUPS.values() for node in nodes
-)  # of the DAG with a warm start, in its order
+NODES = tuple(node for nodes in _GROUPS.values() for node in nodes)  # with a warm start
+_WHERE = "pipeline/kubeflow/tasks.py"
 
-# The output of a node, and the file in it, that tells people how it went.
-TELLING_FILES = {
-    "ExampleGen": ("examples", "log_summary.json"),
-    "DataGate": ("verdict", "verdict.json"),
-    "Trainer": ("model_run", "history.json"),
-    "Evaluator": ("evaluation", "metrics.json"),
-    "Pusher": ("pushed_model", "push.json"),
-    "Report": ("report", "report.html"),
-}
+# Tasks that run no node: the one that fails when a gate did, and the exit handler.
+GATES_TASK = "gates"
+FINISH_TASK = "finish"
 
-# Kinds of Kubeflow's artifacts.
-MARKDOWN, HTML, METRICS, CLASSIFICATION, MODEL = (
-    "Markdown",
-    "HTML",
-    "Metrics",
-    "ClassificationMetrics",
-    "Model",
-)
-# Output parameters, and the pipeline's that asks for the first.
-NEW_DATA, FAILED_GATES, ONLY_NEW_DATA = "new_data", "failed_gates", "only_new_data"
+# What later tasks go by: the parameters that the containers of ExampleGen and Evaluator hand on.
+NEW_DATA = "new_data"
+FAILED_GATES = "failed_gates"
 
 
 @dataclass(frozen=True)
 class Task:
-    """One container: the nodes it runs, in order, and what it gets."""
+    """One container.
 
-    name: str  # lower-case letters, digits and -: a legal name in Kubernetes
-    nodes: tuple[str, ...]
+    Attributes:
+        name: lower-case letters, digits and `-`, as Kubernetes takes it.
+        nodes: those it runs, in this order.
+        resources: what it gets.
+        image: what it is started from.
+    """
+
+    name: str
+    nodes: tuple[Node, ...]
     resources: Resources
     image: str
 
@@ -56,87 +58,135 @@ class Task:
 def plan_tasks(config: Config) -> list[Task]:
     """Returns the containers of a configuration, in the order they run.
 
-    With `kubeflow.tasks: grouped` light neighbours share one; a node named under `kubeflow.nodes` has its own.
+    With `kubeflow.tasks: grouped` light neighbours share one; a node that `kubeflow.nodes` names
+    has its own.
 
     Raises:
-        ConfigError: `kubeflow.nodes` names a node that the pipeline does not have, or a task asks for a GPU and no
-            image is for it.
+        ConfigError: `kubeflow.nodes` names a node that the pipeline does not have, or a task asks
+            for a
+            GPU and there is no image with CUDA for it.
     """
-    unknown = sorted(set(config.kubeflow.nodes) - {*NODES})
-    if unknown:
-        raise ConfigError(
-            f"kubeflow.nodes: expected names among {', '.join(NODES)}, found {', '.join(unknown)}."
-        )
-    alone = set(NODES) if config.kubeflow.tasks == "single" else set(config.kubeflow.nodes)
-    tasks: list[Task] = []
-    for group, nodes in _GROUPS.items():
-        for run in _runs(nodes, alone):
-            name = group if run == nodes and len(run) > 1 else "-".join(map(task_name, run))
-            resources = config.kubeflow.resources(run[0])
-            tasks.append(Task(name, run, resources, _image(name, resources, config.kubeflow)))
+    kubeflow = config.kubeflow
+    _check_names(kubeflow)
+    alone = set(NODES) if kubeflow.tasks == "single" else {Node(name) for name in kubeflow.nodes}
+
+    tasks = []
+    for group, members in _GROUPS.items():
+        for nodes in _split(members, alone):
+            is_whole_group = nodes == members and len(nodes) > 1
+            name = group if is_whole_group else "-".join(map(task_name, nodes))
+            resources = kubeflow.resources(nodes[0])
+            tasks.append(Task(name, nodes, resources, _image(name, resources, kubeflow)))
     return tasks
 
 
-def _image(task: str, resources: Resources, kubeflow: Kubeflow) -> str:
-    """Returns the image of a task: its own, or the one for GPUs where it asks for one, or the common one."""
-    if resources.image or not resources.gpu:
-        return resources.image or kubeflow.image
-    if kubeflow.gpu_image is None and "@" in kubeflow.image:
-        raise ConfigError(
-            f"kubeflow.gpu_image: expected the image for task {task}, which asks for a GPU; found none, and none can "
-            f"be derived from kubeflow.image, a digest ({kubeflow.image}). Name the image that `make image GPU=1` "
-            "made, or train on CPUs: kubeflow.nodes: {}"
-        )
-    return kubeflow.gpu_image or f"{kubeflow.image}-gpu"
+def check_order(tasks: Sequence[Task], upstream: Mapping[str, Iterable[str]]) -> None:
+    """Makes sure that tasks, run one after the other, run the DAG.
+
+    Args:
+        tasks: in the order they run.
+        upstream: of every node of the DAG, the nodes that have to run before it.
+
+    Raises:
+        MasteryError: a node is missing, runs twice or is unknown, or runs before one that it needs.
+    """
+    order: list[str] = [node for task in tasks for node in task.nodes]
+    problems: dict[str, set[str]] = {
+        "missing": set(upstream) - set(order),
+        "unknown": set(order) - set(upstream),
+        "more than once": {node for node in order if order.count(node) > 1},
+    }
+    found = [f"{what}: {', '.join(sorted(nodes))}" for what, nodes in problems.items() if nodes]
+    if found:
+        raise MasteryError(f"{_WHERE}: expected every node of the DAG once; {'; '.join(found)}.")
+
+    done: set[str] = set()
+    for node in order:
+        early = sorted(set(upstream[node]) - done)
+        if early:
+            raise MasteryError(f"{_WHERE}: {node} runs before {', '.join(early)}, which it needs.")
+        done.add(node)
 
 
 def outputs_of(task: Task, config: Config) -> dict[str, str]:
     """Returns the artifacts a container shows in Kubeflow's user interface: name to kind."""
-    outputs = {summary_name(node): MARKDOWN for node in task.nodes}
-    if "Evaluator" in task.nodes:
-        outputs["metrics"] = METRICS
+    outputs = {summary_name(node): "Markdown" for node in task.nodes}
+    if Node.EVALUATOR in task.nodes:
+        outputs["metrics"] = "Metrics"
         if config.label.classes:
-            outputs["confusion_matrix"] = CLASSIFICATION
-            outputs |= {
-                roc_name(index): CLASSIFICATION for index in range(len(config.label.classes))
-            }
-    if "Pusher" in task.nodes:
-        outputs["pushed_model"] = MODEL
-    if "Report" in task.nodes:
-        outputs["report"] = HTML
+            outputs["confusion_matrix"] = "ClassificationMetrics"
+            curves = map(roc_name, range(len(config.label.classes)))
+            outputs |= dict.fromkeys(curves, "ClassificationMetrics")
+    if Node.PUSHER in task.nodes:
+        outputs["pushed_model"] = "Model"
+    if Node.REPORT in task.nodes:
+        outputs["report"] = "HTML"
     return outputs
 
 
 def parameters_of(task: Task) -> dict[str, type]:
-    """Returns the values a container hands to later ones: name to type."""
+    """Returns the values that a container hands to later ones: name to type."""
     parameters: dict[str, type] = {}
-    if "ExampleGen" in task.nodes:
+    if Node.EXAMPLE_GEN in task.nodes:
         parameters[NEW_DATA] = bool
-    if "Evaluator" in task.nodes:
+    if Node.EVALUATOR in task.nodes:
         parameters[FAILED_GATES] = str
     return parameters
 
 
 def task_name(node: str) -> str:
-    """Returns `example-gen` for `ExampleGen`."""
+    """Returns the name of a node's own task.
+
+    >>> task_name("ExampleGen")
+    'example-gen'
+    """
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", node).lower()
 
 
 def summary_name(node: str) -> str:
-    """Returns the name of a node's Markdown summary: `example_gen_summary`."""
+    """Returns the name of a node's Markdown summary.
+
+    >>> summary_name("ExampleGen")
+    'example_gen_summary'
+    """
     return f"{task_name(node).replace('-', '_')}_summary"
 
 
 def roc_name(index: int) -> str:
-    """Returns the name of a class's ROC curve; by number, because a class may be called anything."""
+    """Returns the name of a class's ROC curve: by number, as a class may be called anything."""
     return f"roc_class_{index}"
 
 
-def _runs(nodes: tuple[str, ...], alone: set[str]) -> list[tuple[str, ...]]:
-    """Cuts neighbours apart around those that stand alone."""
-    runs: list[list[str]] = []
+def _check_names(kubeflow: Kubeflow) -> None:
+    unknown = sorted(set(kubeflow.nodes) - set(NODES))
+    if unknown:
+        raise ConfigError(
+            f"kubeflow.nodes: expected names among {', '.join(NODES)}, "
+            f"found {', '.join(unknown)}{did_you_mean(unknown[0], NODES) or '.'}"
+        )
+
+
+def _image(task: str, resources: Resources, kubeflow: Kubeflow) -> str:
+    """Returns the image of a task: its own, or that for GPUs if it asks for one, or the common."""
+    if resources.image or not resources.gpu:
+        return resources.image or kubeflow.image
+    if kubeflow.gpu_image:
+        return kubeflow.gpu_image
+    if "@" in kubeflow.image:
+        raise ConfigError(
+            f"kubeflow.gpu_image: expected the image for task {task}, which asks for a GPU, found "
+            f"none; it cannot be derived from kubeflow.image, a digest ({kubeflow.image}). Name "
+            "the image that `make image GPU=1` made, or train on CPUs: kubeflow.nodes: {}"
+        )
+    return f"{kubeflow.image}-gpu"
+
+
+def _split(nodes: tuple[Node, ...], alone: set[Node]) -> list[tuple[Node, ...]]:
+    """Returns neighbours together, and each node that stands alone by itself."""
+    parts: list[list[Node]] = []
     for node in nodes:
-        if not runs or node in alone or runs[-1][-1] in alone:
-            runs.append([])
-        runs[-1].append(node)
-    return [tuple(run) for run in runs]
+        starts_a_part = not parts or node in alone or parts[-1][-1] in alone
+        if starts_a_part:
+            parts.append([])
+        parts[-1].append(node)
+    return [tuple(part) for part in parts]

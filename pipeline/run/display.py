@@ -1,8 +1,11 @@
-"""Shows a run as it goes: one line a node."""
+"""What a person sees of runs: progress while one goes on, its summary at the end, lists of runs."""
 
 from __future__ import annotations
 
+import sys
 import time
+from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 
 from rich.live import Live
@@ -10,10 +13,13 @@ from rich.table import Table
 from rich.text import Text
 
 from components.command.console import PlainConsole
-from pipeline.run.record import NodeRecord
+from components.command.escape import for_terminal
+from components.contracts.evaluation import Evaluation, GateVerdict
+from components.contracts.run_record import NodeRecord, NodeState, RunRecord
 
-_PAUSE = 1.0  # seconds between two words of progress where lines cannot be written over
-_MARKS = {
+_PAUSE = 1.0  # seconds between two lines of progress where a line cannot be overwritten
+_PIPE = 1000  # columns of a table that goes into a pipe, which has no width
+_MARKS: dict[NodeState, tuple[str, str]] = {
     "waiting": ("·", "dim"),
     "running": ("▶", "bold cyan"),
     "done": ("✓", "green"),
@@ -21,19 +27,21 @@ _MARKS = {
     "failed": ("✗", "bold red"),
     "interrupted": ("✗", "yellow"),
 }
+_ENDINGS = {
+    "passed": "completed",
+    "gates failed": "completed, but a gate failed,",
+    "failed": "failed",
+    "interrupted": "was interrupted; the same command goes on from here;",
+}
 
 
 class RunDisplay:
-    """Live table on a terminal; elsewhere a line when a node ends and one for each word of progress."""
+    """Progress of a run: a live table on a terminal, elsewhere one line per node that ends."""
 
     def __init__(self, console: PlainConsole) -> None:
         self._console = console
-        self._live = (
-            Live(console=console, refresh_per_second=8, transient=False)
-            if console.is_terminal
-            else None
-        )
-        self._printed: dict[str, str] = {}
+        self._live = Live(console=console, refresh_per_second=8) if console.is_terminal else None
+        self._printed: dict[str, NodeState] = {}
         self._progress = ""
         self._quiet_until = 0.0
 
@@ -51,32 +59,155 @@ class RunDisplay:
         if self._live:
             self._live.stop()
 
-    def update(self, nodes: list[NodeRecord], progress: str, elapsed: float) -> None:
-        """Shows the nodes' states; `progress` belongs to the running node, `elapsed` seconds to it too."""
+    def update(self, nodes: Sequence[NodeRecord], progress: str, elapsed: float) -> None:
+        """Shows the nodes' states.
+
+        Args:
+            nodes: the nodes of the run; none while TFX is loading.
+            progress: the latest line of the running node.
+            elapsed: for how many seconds it has been running.
+        """
         if self._live:
-            self._live.update(self._table(nodes, progress, elapsed))
+            self._live.update(_progress_table(nodes, progress, elapsed))
         else:
             self._print_news(nodes, progress)
 
-    def _table(self, nodes: list[NodeRecord], progress: str, elapsed: float) -> Table:
-        table = Table.grid(padding=(0, 2))
-        if not nodes:
-            table.add_row(Text("▶", "bold cyan"), "loading TFX", "", f"{elapsed:.0f} s")
-        for node in nodes:
-            mark, style = _MARKS[node.state]
-            seconds = elapsed if node.state == "running" else node.seconds
-            spent = "" if seconds is None else f"{seconds:.1f} s"
-            note = progress if node.state == "running" else ""
-            table.add_row(Text(mark, style), Text(node.id, style), node.state, f"{spent:>8}", note)
-        return table
-
-    def _print_news(self, nodes: list[NodeRecord], progress: str) -> None:
+    def _print_news(self, nodes: Sequence[NodeRecord], progress: str) -> None:
         for node in nodes:
             if node.state in ("waiting", "running") or self._printed.get(node.id) == node.state:
                 continue
             self._printed[node.id] = node.state
-            mark = _MARKS[node.state][0]
+            mark, _ = _MARKS[node.state]
             self._console.print(f"{mark} {node.id:<18}{node.state:<8}{node.seconds or 0:>8.1f} s")
+
         if progress != self._progress and time.monotonic() > self._quiet_until:
-            self._progress, self._quiet_until = progress, time.monotonic() + _PAUSE
+            self._progress = progress
+            self._quiet_until = time.monotonic() + _PAUSE
             self._console.print(f"    {progress}", soft_wrap=True)
+
+
+def print_summary(record: RunRecord, console: PlainConsole) -> None:
+    """Prints the gate table, the version pushed, the report's path, and how the run ended."""
+    console.print()
+    if record.error:
+        node = next((node.id for node in record.nodes if node.state == "failed"), "The run")
+        console.print(f"{node} failed.", style="bold red")
+        console.print(record.error, soft_wrap=True)
+    if record.metrics:
+        console.print(_gate_table(Evaluation.read_file(Path(record.metrics)).gates))
+
+    _print_pushed(record, console)
+    if record.data and record.data.spans:
+        console.print(f"Data     {record.data.describe()}")
+    if record.report:
+        console.print(f"Report   {record.report}", soft_wrap=True)
+    for warning in record.warnings:
+        console.print(f"Warning  {warning}", style="yellow", soft_wrap=True)
+    console.print(f"Run      {record.run} {_describe_ending(record)}", soft_wrap=True)
+
+
+def print_metrics(evaluation: Evaluation) -> None:
+    """Prints metrics overall and per class."""
+    console = PlainConsole()
+    overall = evaluation.overall
+    console.print(f"{overall.examples:,} examples")
+    for name, value in overall.metrics.items():
+        console.print(f"  {name:<20}{_format(value, '.4f')}")
+    for name, of_class in overall.classes.items():
+        values = of_class.model_dump().items()
+        numbers = "  ".join(f"{key} {_format(value, '.4g')}" for key, value in values)
+        console.print(f"  {name:<20}{numbers}")
+
+
+def print_runs(records: Sequence[RunRecord]) -> None:
+    """Prints a table of runs, the latest last; ids are never cut, however narrow the terminal."""
+    on_terminal = sys.stdout is not None and sys.stdout.isatty()  # None: closed before we began
+    console = PlainConsole(width=None if on_terminal else _PIPE)
+    if not records:
+        console.print("No runs here yet.")
+        return
+
+    table = Table()
+    table.add_column("Run", no_wrap=True, min_width=max(len(record.run) for record in records))
+    table.add_column("Pipeline", overflow="fold")
+    table.add_column("State", no_wrap=True)
+    table.add_column("Seconds", justify="right", no_wrap=True)
+    table.add_column("Pushed", overflow="fold")
+    for record in records:
+        seconds = "" if record.seconds is None else f"{record.seconds:.1f}"
+        pushed = Path(record.pushed_version).name if record.pushed_version else ""
+        table.add_row(record.run, record.name, record.state, seconds, pushed)
+    console.print(table)
+    console.print("`mastery report RUN` prints the path of a run's report.")
+
+
+def _progress_table(nodes: Sequence[NodeRecord], progress: str, elapsed: float) -> Table:
+    table = Table.grid(padding=(0, 2))
+    if not nodes:
+        table.add_row(Text("▶", "bold cyan"), "loading TFX", "", f"{elapsed:.0f} s")
+    for node in nodes:
+        mark, style = _MARKS[node.state]
+        running = node.state == "running"
+        seconds = elapsed if running else node.seconds
+        spent = "" if seconds is None else f"{seconds:.1f} s"
+        note = progress if running else ""
+        table.add_row(Text(mark, style), Text(node.id, style), node.state, f"{spent:>8}", note)
+    return table
+
+
+def _print_pushed(record: RunRecord, console: PlainConsole) -> None:
+    if record.state == "gates failed":
+        console.print("Pushed   nothing: a gate failed", style="bold red")
+    if record.state != "passed":
+        return
+    if record.pushed_version:
+        there = Path(record.pushed_version).exists()
+        gone = "" if there else " (no longer there: --from Pusher pushes it again)"
+        console.print(f"Pushed   {record.pushed_version}{gone}", soft_wrap=True)
+    elif record.report:
+        console.print("Pushed   nothing: push.enabled is false")
+
+
+def _describe_ending(record: RunRecord) -> str:
+    seconds = f"{record.seconds or 0:.1f} s"
+    if record.seen_before:
+        seen = record.seen_before
+        pushed = seen.pushed_version or "nothing"
+        return f"ended after {seconds}: no new data since run {seen.run}, which pushed {pushed}"
+
+    cached = sum(node.state == "cached" for node in record.nodes)
+    nodes = f"{len(record.nodes)} nodes, {cached} of them from the cache"
+    return f"{_ENDINGS[record.state]} after {seconds} ({nodes})"
+
+
+def _gate_table(gates: Sequence[GateVerdict]) -> Table:
+    table = Table(
+        "Gate", "Threshold", "Value", "", title="Gates", title_justify="left", title_style="bold"
+    )
+
+    for gate in gates:
+        passed = Text("passed", "green") if gate.passed else Text("FAILED", "bold red")
+        reason = f" ({gate.reason})" if gate.reason else ""
+        table.add_row(
+            _describe_gate(gate),
+            f"{gate.bound} {gate.threshold:g}",
+            _format(gate.value, ".4f"),
+            Text.assemble(passed, for_terminal(reason)),
+        )
+
+    return table
+
+
+def _describe_gate(gate: GateVerdict) -> str:
+    parts = [gate.metric]
+    if gate.class_:
+        parts.append(f"of {gate.class_}")
+    if isinstance(gate.slice, dict):
+        parts.append(f"where {', '.join(f'{key} = {item}' for key, item in gate.slice.items())}")
+    elif gate.slice:
+        parts.append(f"where {gate.slice}")
+    return " ".join(parts)
+
+
+def _format(value: float | None, digits: str) -> str:
+    return "–" if value is None else format(value, digits)

@@ -3,56 +3,96 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2
+from tfx.components.evaluator.constants import ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY
 from tfx.dsl.compiler import compiler, constants
 from tfx.orchestration import metadata
 from tfx.orchestration.local import runner_utils
 from tfx.orchestration.pipeline import Pipeline
-from tfx.orchestration.portable import launcher, outputs_utils, runtime_parameter_utils
-from tfx.orchestration.portable.mlmd import execution_lib
-from tfx.proto.orchestration import pipeline_pb2
+from tfx.orchestration.portable import (
+    data_types,
+    launcher,
+    outputs_utils,
+    runtime_parameter_utils,
+)
+from tfx.proto.orchestration import execution_result_pb2, pipeline_pb2
 
-from pipeline.cached import is_cached
-from pipeline.lineage import check_lineage
+from components.model_version.folders import version_names
 from pipeline.run.freshness import sign_plan
 from pipeline.run.mirror import Mirror
-from pipeline.run.mirrored_launcher import MirroredLauncher
-from pipeline.store import connect, explained
+from pipeline.store.connection import connect, explained
+from pipeline.store.lookups import NodeResult, RunHistory, check_lineage
 
-NodeState = Literal["done", "cached"]
-
-
-@dataclass(frozen=True)
-class Artifact:
-    """Where a node's output is, and what was said about it."""
-
-    uri: str
-    properties: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class NodeResult:
-    """How one node ended."""
-
-    node_id: str
-    state: NodeState
-    seconds: float
-    outputs: dict[str, list[Artifact]]
+SCHEMA_FILE = "schema_file"  # property of ImportSchemaGen: the snapshot of the curated schema
+DIRECTORY = "directory"  # property of Pusher: the folder that TensorFlow Serving watches
 
 
 class NodeFailedError(Exception):
-    """A node failed without raising, e.g. because an input could not be resolved."""
+    """A node failed without raising, for example because an input could not be resolved."""
+
+
+class StoreHandle(metadata.Metadata):  # type: ignore[misc]
+    """TFX's handle on the metadata store, which waits for a database that is starting.
+
+    The launcher connects again at every step, so a node that ran for hours outlives a restart of
+    the database.
+    """
+
+    def __enter__(self) -> StoreHandle:
+        """Connects.
+
+        Raises:
+            MetadataError: the store cannot be used.
+        """
+        connect(self.connection_config)
+        super().__enter__()
+        return self
+
+
+class MirroredLauncher(launcher.Launcher):  # type: ignore[misc]
+    """TFX's launcher where an object store, and not a disk, keeps artifacts between nodes.
+
+    It pulls what an executor reads right before it runs, and pushes what it wrote before the node
+    counts as done. A node that comes from the cache moves nothing: the store is only listed.
+    """
+
+    def __init__(self, mirror: Mirror, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._mirror = mirror
+
+    def _run_executor(
+        self, execution_info: data_types.ExecutionInfo
+    ) -> execution_result_pb2.ExecutorOutput:
+        # If this raises, the launcher publishes the node as failed; so a node whose outputs are
+        # not in the store has failed.
+        self._mirror.pull(self._covered(_paths_read(execution_info)))
+        watched = [*self._covered(_path_property(execution_info, DIRECTORY))]
+        for folder in watched:
+            self._mirror.outline_versions(folder)
+        before = {folder: set(version_names(folder)) for folder in watched}
+
+        output = super()._run_executor(execution_info)
+
+        self._mirror.push(self._covered(_paths_of(execution_info.output_dict)))
+        for folder in watched:  # last: a version is served once it is there, whatever fails after
+            for version in sorted(set(version_names(folder)) - before[folder]):
+                self._mirror.push_version(folder / str(version))
+        return output
+
+    def _covered(self, paths: Iterable[Path]) -> Iterator[Path]:
+        return (path for path in paths if self._mirror.covers(path))
 
 
 def compile_plan(pipeline: Pipeline, run_id: str) -> pipeline_pb2.Pipeline:
     """Compiles a pipeline into TFX's intermediate representation, bound to one run.
 
-    The plan can be serialized, and every node of it launched in a process or container of its own.
+    The plan can be serialized, and each of its nodes launched in a process or container of its own.
     """
     plan = compiler.Compiler().compile(pipeline)
     sign_plan(plan)
@@ -63,25 +103,8 @@ def compile_plan(pipeline: Pipeline, run_id: str) -> pipeline_pb2.Pipeline:
 
 
 def node_ids(plan: pipeline_pb2.Pipeline) -> list[str]:
-    """Returns the plan's nodes in the order they run."""
+    """Returns the ids of the plan's nodes, each after the nodes that it needs."""
     return [node.pipeline_node.node_info.id for node in plan.nodes]
-
-
-class Store(metadata.Metadata):  # type: ignore[misc]
-    """TFX's handle on the metadata store, which waits for a database that is starting.
-
-    The launcher connects anew at every step, so a node that ran for hours outlives a restart of the database.
-    """
-
-    def __enter__(self) -> Store:
-        """Connects.
-
-        Raises:
-            MetadataError: nobody answers there, or nobody lets us in.
-        """
-        connect(self.connection_config)
-        super().__enter__()
-        return self
 
 
 def launch_node(
@@ -92,30 +115,29 @@ def launch_node(
     mirror: Mirror | None = None,
     use_cache: bool = True,
 ) -> NodeResult:
-    """Runs one node: resolves its inputs, takes it from the cache or executes it, publishes its outputs.
+    """Runs one node: resolves its inputs, executes it or takes it from the cache, publishes it.
 
     Args:
         plan: what `compile_plan` returned.
         node_id: one of `node_ids(plan)`.
-        store: the connection to ML Metadata (see `pipeline.store`).
-        mirror: where artifacts are kept beyond this machine; None where the pipeline's root lasts.
-        use_cache: False executes the node even where an earlier run's outputs would do.
+        store: the connection to ML Metadata (see `pipeline.store.connection`).
+        mirror: where artifacts are kept beyond this machine; None where the root itself lasts.
+        use_cache: False executes the node even if an earlier run's outputs would do.
 
     Raises:
         NodeFailedError: the node could not start or was published as failed.
-        MetadataError: the metadata store cannot be used, or does not know what earlier runs have left.
+        MetadataError: the metadata store cannot be used, or does not know an earlier run.
         ObjectStoreError: an input is not in the object store, or an output cannot be written to it.
         Exception: whatever the node's executor raised.
     """
-    node = next(
+    [node] = [
         item.pipeline_node for item in plan.nodes if item.pipeline_node.node_info.id == node_id
-    )
+    ]
     node.execution_options.caching_options.enable_cache &= use_cache
     deployment = runner_utils.extract_local_deployment_config(plan)
-    handle = Store(store)
-    started = time.monotonic()
-    kind = partial(MirroredLauncher, mirror) if mirror else launcher.Launcher
-    ready = kind(
+    handle = StoreHandle(store)
+    make_launcher = partial(MirroredLauncher, mirror) if mirror else launcher.Launcher
+    ready = make_launcher(
         pipeline_node=node,
         mlmd_connection=handle,
         pipeline_info=plan.pipeline_info,
@@ -123,37 +145,48 @@ def launch_node(
         executor_spec=runner_utils.extract_executor_spec(deployment, node_id),
         custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, node_id),
     )
+
+    started = time.monotonic()
     with explained(store):
         folder = Path(outputs_utils.get_node_dir(plan.runtime_spec, node_id))
         if mirror:
-            mirror.outline(
-                folder
-            )  # outputs of earlier runs count as existing when they are whole there
+            # TFX reuses outputs of earlier runs only where their folders exist.
+            mirror.outline(folder)
         check_lineage(connect(store), plan.pipeline_info.id, [folder])
         info = ready.launch()
         if info is None or info.execution_id is None:
             raise NodeFailedError(f"{node_id} was not started: one of its inputs is missing.")
-        state, outputs = _published(handle, info.execution_id)
-    if state is None:
+        result = _published(handle, plan.pipeline_info.id, info.execution_id)
+
+    if result.state == "failed":
         raise NodeFailedError(f"{node_id} failed: one of its inputs could not be resolved.")
-    return NodeResult(node_id, state, time.monotonic() - started, outputs)
+    return replace(result, seconds=time.monotonic() - started)
 
 
-def _published(
-    store: metadata.Metadata, execution_id: int
-) -> tuple[NodeState | None, dict[str, list[Artifact]]]:
-    """Reads from ML Metadata how an execution ended; the launcher itself does not tell."""
+def _published(store: StoreHandle, pipeline: str, execution_id: int) -> NodeResult:
+    """Reads from ML Metadata how an execution ended; the launcher does not return it."""
     with store as handle:
         [execution] = handle.store.get_executions_by_id([execution_id])
-        outputs = execution_lib.get_output_artifacts(handle, execution_id)
-        cached = is_cached(handle.store, execution)
-    if not execution_lib.is_execution_successful(execution):
-        return None, {}
-    artifacts = {key: [_artifact(item) for item in items] for key, items in outputs.items()}
-    return "cached" if cached else "done", artifacts
+        return RunHistory(handle.store, pipeline).result_of(execution)
 
 
-def _artifact(artifact: Any) -> Artifact:
-    values = artifact.mlmd_artifact.custom_properties
-    properties = {key: getattr(value, value.WhichOneof("value")) for key, value in values.items()}
-    return Artifact(artifact.uri, properties)
+def _paths_read(execution_info: data_types.ExecutionInfo) -> Iterator[Path]:
+    """Yields what an executor opens: inputs, the schema's file, the model that a blessing names."""
+    yield from _paths_of(execution_info.input_dict)
+    yield from _path_property(execution_info, SCHEMA_FILE)
+    for artifacts in execution_info.input_dict.values():
+        for artifact in artifacts:
+            model = artifact.get_string_custom_property(ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY)
+            if model:
+                yield Path(model)
+
+
+def _path_property(execution_info: data_types.ExecutionInfo, name: str) -> Iterator[Path]:
+    path = execution_info.exec_properties.get(name)
+    if path:
+        yield Path(path)
+
+
+def _paths_of(artifacts: dict[str, list[Any]]) -> Iterator[Path]:
+    for group in artifacts.values():
+        yield from (Path(artifact.uri) for artifact in group)

@@ -1,7 +1,8 @@
 """A copy of the pipeline's root in an object store, for containers that keep nothing between nodes.
 
-Every container has an empty folder at the same path, the root. What a node reads is pulled into it, what it has
-written is pushed out of it, so artifacts have the same path everywhere and no node knows of the object store.
+Every container has an empty folder at the same path, the root. What a node reads is pulled into it,
+what it has written is pushed out of it, so artifacts have the same path everywhere and no node
+knows of the object store.
 
 Others may write to the store as well, so no name that comes from it is trusted: neither a key nor a
 name in a list of files, nor a path in the metadata store (`components.files.safe_paths`).
@@ -9,43 +10,62 @@ name in a list of files, nor a path in the metadata store (`components.files.saf
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
-from components.files.object_store import ObjectStoreError, connect, create, explained
+from pydantic import StrictInt
+
+from components.contracts.contract import Contract, ContractError
+from components.contracts.manifest import Manifest
+from components.files.object_store import (
+    ObjectStoreError,
+    create_object,
+    explain_store_errors,
+    open_store,
+)
 from components.files.safe_paths import UnsafePathError, path_below, paths_below, refuse_links
 from components.model_version.folders import version_number
 
-COMPLETE = ".complete"  # in a pushed folder, written last: {"files": {name: bytes}}
-CLAIMS = ".claims"  # beside pushed versions: one object a number that is taken
+CLAIMS = ".claims"  # beside pushed versions: one object per number that is taken
+
+
+class FolderListing(Contract):
+    """The files of a pushed folder; it is written last, so a folder without it is not complete.
+
+    Attributes:
+        files: sizes in bytes by name below the folder.
+    """
+
+    FILE: ClassVar[str] = ".complete"
+
+    files: dict[str, StrictInt]
 
 
 class Mirror:
     """Moves folders and files between a local root and the same place below an address.
 
-    A folder counts as there only with the list of its files, which is written last and checked after a pull. So an
-    upload that was cut off is the same as none.
+    A folder counts only with the list of its files, which is written last and checked after a pull.
+    So an upload that was cut off is the same as none.
 
     Args:
-        url: the address of the root's copy, such as `s3://bucket/mastery` or `gs://bucket/mastery`; credentials and
-            endpoint come from the environment, as each store's own tools have it.
+        url: the address of the root's copy, such as `s3://bucket/mastery` or `gs://bucket/mastery`;
+            credentials and endpoint come from the environment, as for each store's own tools.
         root: the local folder.
 
     Raises:
-        ObjectStoreError: nothing is known of that kind of address.
+        ObjectStoreError: addresses of that kind are not supported.
     """
 
     def __init__(self, url: str, root: Path) -> None:
         self.url = url.rstrip("/")
         self.root = root
-        self._store, self._base = connect(self.url)
+        self._store, self._base = open_store(self.url)
 
     def covers(self, path: Path) -> bool:
-        """Says whether a path is below the root.
+        """Returns whether a path is below the root.
 
         Raises:
             UnsafePathError: it begins below the root and leads out of it.
@@ -60,7 +80,7 @@ class Mirror:
         """Copies folders and files into the store, replacing what is there.
 
         Raises:
-            ObjectStoreError: the store cannot be written to; a folder then does not count as there.
+            ObjectStoreError: the store cannot be written to; the folder then does not count.
             UnsafePathError: a path leads out of the root, or is a link.
         """
         for path in paths:
@@ -70,21 +90,23 @@ class Mirror:
                 self._put([path])
 
     def push_version(self, version: Path) -> None:
-        """Copies a version of a model to where a server may be watching: `saved_model.pb` last, its manifest before.
+        """Copies a version of a model to where a server may be watching.
 
-        A server that sees the folder earlier finds no model in it and tries again.
+        `saved_model.pb` goes last, the manifest right before it: a server that sees the folder
+        earlier finds no model in it and tries again.
 
         Raises:
-            ObjectStoreError: another run has pushed a version of this number, or the store cannot be written to.
+            ObjectStoreError: another run has pushed a version of this number, or the store cannot
+                be written to.
         """
         self._claim(version)
-        telling = [version / "manifest.json", version / "saved_model.pb"]
-        self._put(sorted(set(_files(version)) - set(telling)))
-        for file in telling:
+        last = [version / Manifest.FILE, version / "saved_model.pb"]
+        self._put(sorted(set(_files(version)) - set(last)))
+        for file in last:
             self._put([file])
 
     def pull(self, paths: Iterable[Path]) -> None:
-        """Copies folders and files from the store; what is here already, with the right size, is left.
+        """Copies folders and files from the store; files that are here in the right size stay.
 
         Raises:
             ObjectStoreError: one of them is not in the store, or not as it was pushed.
@@ -93,23 +115,27 @@ class Mirror:
         wanted: dict[Path, int | None] = {}
         for path in paths:
             wanted |= self._contents(path)
+
         missing = [file for file, size in wanted.items() if not _is_here(file, size)]
-        with self._explained("read"):
-            if missing:
-                self._store.get(
-                    [self._remote(file) for file in missing], [str(file) for file in missing]
-                )
+        if missing:
+            remote, local = (
+                [self._remote(file) for file in missing],
+                [str(file) for file in missing],
+            )
+            with self._explained("read"):
+                self._store.get(remote, local)
+
         for file, size in wanted.items():
             if not _is_here(file, size):
                 found = f"{file.stat().st_size} bytes" if file.is_file() else "none"
-                raise ObjectStoreError(
-                    f"{self._address(file)}: expected a file of {size} bytes, found {found}."
-                )
+                expected = f"expected a file of {size} bytes"
+                raise ObjectStoreError(f"{self._address(file)}: {expected}, found {found}.")
 
     def outline(self, folder: Path) -> None:
-        """Makes an empty local folder for every whole one in the store below `folder`.
+        """Makes an empty local folder for every complete one in the store below `folder`.
 
-        TFX takes a node from the cache only where the folders of its outputs exist; nothing has to be in them.
+        TFX takes a node from the cache only where the folders of its outputs exist; they may be
+        empty.
 
         Raises:
             ObjectStoreError: the store cannot be read.
@@ -117,14 +143,16 @@ class Mirror:
         """
         with self._explained("list"):
             found = self._store.find(self._remote(folder))
-        keys = [
-            name.removeprefix(f"{self._base}/") for name in found if name.endswith(f"/{COMPLETE}")
-        ]
-        for marker in paths_below(self.root, keys).values():
-            marker.parent.mkdir(parents=True, exist_ok=True)
+
+        listings = [name for name in found if name.endswith(f"/{FolderListing.FILE}")]
+        keys = [name.removeprefix(f"{self._base}/") for name in listings]
+        for listing in paths_below(self.root, keys).values():
+            listing.parent.mkdir(parents=True, exist_ok=True)
 
     def outline_versions(self, folder: Path) -> None:
-        """Makes an empty local folder for every number in the store's copy of `folder`, so that none is given twice.
+        """Makes an empty local folder for every version in the store's copy of `folder`.
+
+        So the Pusher gives no number twice.
 
         Raises:
             ObjectStoreError: the store cannot be read.
@@ -132,6 +160,7 @@ class Mirror:
         with self._explained("list"):
             there = self._store.isdir(self._remote(folder))
             names = self._store.ls(self._remote(folder), detail=False) if there else []
+
         for name in names:
             number = name.rstrip("/").rpartition("/")[2]
             if version_number(number) is not None:
@@ -139,68 +168,70 @@ class Mirror:
 
     def _push_folder(self, folder: Path) -> None:
         files = _files(folder)
-        marker = f"{self._remote(folder)}/{COMPLETE}"
+        listing = self._listing(folder)
         with self._explained("write"):
-            if self._store.exists(marker):
-                self._store.rm_file(marker)
+            if self._store.exists(listing):
+                self._store.rm_file(listing)
         self._put(files)
+
         sizes = {str(file.relative_to(folder)): file.stat().st_size for file in files}
         with self._explained("write"):
-            self._store.pipe_file(marker, json.dumps({"files": sizes}).encode())
+            self._store.pipe_file(listing, FolderListing(files=sizes).to_json().encode())
 
     def _put(self, files: list[Path]) -> None:
-        with self._explained("write"):
-            if files:
-                self._store.put(
-                    [str(file) for file in files], [self._remote(file) for file in files]
-                )
+        if files:
+            remote = [self._remote(file) for file in files]
+            with self._explained("write"):
+                self._store.put([str(file) for file in files], remote)
 
     def _claim(self, version: Path) -> None:
-        """Takes a version's number; of many containers that want the same one, exactly one gets it."""
+        """Takes a version's number: of several containers that want it, exactly one gets it."""
         claim = self._remote(version.parent / CLAIMS / version.name)
         with self._explained("write"):
-            taken = create(self._store, claim, uuid.uuid4().hex.encode())
+            taken = create_object(self._store, claim, uuid.uuid4().hex.encode())
         if not taken:
             raise ObjectStoreError(
-                f"{self._address(version)}: expected this number to be free, found it taken by another run just now. "
-                "Nothing was pushed; run the node again."
+                f"{self._address(version)}: another run has just taken this number. Nothing was "
+                "pushed; run the node again."
             )
 
     def _contents(self, path: Path) -> dict[Path, int | None]:
         """Returns the files of a folder with their sizes, or the file itself."""
         with self._explained("read"):
             try:
-                listed = json.loads(self._store.cat_file(f"{self._remote(path)}/{COMPLETE}"))
+                content = self._store.cat_file(self._listing(path))
             except (FileNotFoundError, NotADirectoryError):
-                listed = None
-            if listed is None and not self._store.isfile(self._remote(path)):
-                raise ObjectStoreError(
-                    f"{self._address(path)}: expected a folder that was pushed whole, found none. The node that makes "
-                    "it was cut off or its output was removed; run that node again without the cache."
-                )
-        if listed is None:
+                content = None
+            is_file = content is None and self._store.isfile(self._remote(path))
+
+        if is_file:
             return {path: None}
-        sizes = self._sizes(path, listed)
+        if content is None:
+            raise ObjectStoreError(
+                f"{self._address(path)}: the store has no complete copy of it. The node that makes "
+                "it was cut off, or its output was removed; run that node again without the cache."
+            )
+        sizes = self._read_listing(path, content).files
         return {file: sizes[name] for name, file in paths_below(path, sizes).items()}
 
-    def _sizes(self, folder: Path, listed: Any) -> dict[str, int]:
-        """Returns the sizes of a folder's files by name, from the content of its `COMPLETE`."""
-        sizes = listed.get("files") if isinstance(listed, dict) else None
-        if not isinstance(sizes, dict) or not all(type(size) is int for size in sizes.values()):
+    def _read_listing(self, folder: Path, content: bytes) -> FolderListing:
+        try:
+            return FolderListing.from_json(content)
+        except ContractError as error:
             raise ObjectStoreError(
-                f"{self._address(folder)}/{COMPLETE}: expected the sizes of the folder's files, found "
-                "something else. Remove the folder from the store; the node that makes it then runs again."
-            )
-        return sizes
+                f"{self._address(folder)}/{FolderListing.FILE}: {error} If it is damaged, remove "
+                "the folder from the store; the node that makes it then runs again."
+            ) from None
 
     def _explained(self, verb: str) -> AbstractContextManager[None]:
-        return explained(self.url, verb)
+        return explain_store_errors(self.url, verb)
+
+    def _listing(self, folder: Path) -> str:
+        return f"{self._remote(folder)}/{FolderListing.FILE}"
 
     def _remote(self, path: Path) -> str:
         if not self.covers(path):
-            raise UnsafePathError(
-                f"{path}: expected a path below {self.root}, which {self.url} keeps, found another."
-            )
+            raise UnsafePathError(f"{path}: expected a path below {self.root}, found another.")
         return f"{self._base}/{path.relative_to(self.root).as_posix()}"
 
     def _address(self, path: Path) -> str:

@@ -1,57 +1,63 @@
-"""Tells people how a run ended, by webhook and by mail. What cannot be delivered is said and changes nothing."""
+"""Notifies people how a run ended, by webhook and by mail.
+
+A message that cannot be delivered is reported in one line and never fails the run. No error holds
+an address or a password.
+"""
 
 from __future__ import annotations
 
-import json
+import http
+import logging
+import os
+import smtplib
 import socket
+import ssl
 import sys
+import time
 from collections.abc import Callable
+from email.message import EmailMessage
+from email.utils import formatdate, make_msgid
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from components.command.escape import for_chat, for_terminal, in_one_line
-from components.config.notify import Notify
-from pipeline.run.deliver import UndeliveredError, post, send
-from pipeline.run.record import RunRecord, RunState
+from components.command.escape import for_chat, for_terminal, in_one_line, shorten
+from components.config.runtime import Email, Notify, Webhook
+from components.contracts.evaluation import Evaluation, GateVerdict
+from components.contracts.run_record import RunRecord, RunState
 
-SHOWN_ERROR = 2000  # characters of an error in a message; all of it is in the run's record
-
-
-class FailedGate(BaseModel):
-    """A gate that did not hold, as `metrics.json` has it; `value` is None where the metric is not defined."""
-
-    text: str
-    metric: str
-    bound: str
-    threshold: float
-    value: float | None = None
-    reason: str | None = None
-
-    def describe(self) -> str:
-        """Returns what was asked, what was found and why, in one line."""
-        return f"{self.text}: {self.reason}" if self.reason else self.text
+PAUSES = (1.0, 4.0, 10.0)  # seconds before the second, third and fourth attempt
+_SHOWN_ERROR = 2000  # characters of an error in a message; the run's record has all of it
+_TOO_MANY_REQUESTS = 429
 
 
-class Outcome(BaseModel):
-    """How a run ended, as any runner can tell it.
+class UndeliveredError(Exception):
+    """A message was not delivered; the text says why, in one line and without secrets."""
+
+
+class _TemporaryError(UndeliveredError):
+    """Another attempt may succeed."""
+
+
+class Notification(BaseModel):
+    """How a run ended, for any runner; a webhook gets it as JSON.
 
     Attributes:
         name: of the pipeline.
-        state: how it ended; `test` for a message that tries the way.
-        run: its id, None where it could not start.
-        gates_failed: of a run whose gates failed.
-        error: of a run that failed.
+        state: how the run ended; `test` for a message that tests the delivery.
+        run: its id, None if it could not start.
+        gates_failed: the gates that failed.
+        error: why it failed.
         report: path or URL of the report.
-        pushed_version: path or URL of the version that was pushed, None where the served one was left alone.
+        pushed_version: path or URL of the pushed version, None if nothing was pushed.
         machine: where it ran.
     """
 
     name: str
     state: RunState | Literal["test"]
     run: str | None = None
-    gates_failed: list[FailedGate] = []
+    gates_failed: list[GateVerdict] = []
     error: str | None = None
     report: str | None = None
     pushed_version: str | None = None
@@ -61,79 +67,199 @@ class Outcome(BaseModel):
     def title(self) -> str:
         """The message in a few words."""
         what = "this is a test" if self.state == "test" else self.state
-        return f"Mastery, {self.name}: {what}{', a new version is pushed' if self.pushed_version else ''}"
+        pushed = ", a new version is pushed" if self.pushed_version else ""
+        return f"Mastery, {self.name}: {what}{pushed}"
 
     @property
     def text(self) -> str:
-        """The whole message, a line for each thing to know."""
-        lines = [self.title, *(f"- {gate.describe()}" for gate in self.gates_failed)]
+        """The whole message, one line per fact."""
+        if self.state == "test":
+            return f"{self.title}\n{self.machine}"
+
+        lines = [self.title]
+        lines += [_describe_gate(gate) for gate in self.gates_failed]
         if self.error:
-            lines.append(
-                self.error if len(self.error) <= SHOWN_ERROR else f"{self.error[:SHOWN_ERROR]} ..."
-            )
+            lines.append(shorten(self.error, _SHOWN_ERROR))
         if self.pushed_version:
             lines.append(f"Pushed: {self.pushed_version}")
-        elif self.state != "test":
+        else:
             lines.append("Nothing was pushed: the version that is served stays.")
-        lines += [f"Report: {self.report}"] if self.report else []
-        lines.append(
-            f"Run: {self.run or 'did not start'} on {self.machine}"
-            if self.state != "test"
-            else self.machine
-        )
+        if self.report:
+            lines.append(f"Report: {self.report}")
+        lines.append(f"Run: {self.run or 'did not start'} on {self.machine}")
         return "\n".join(lines)
 
 
-def outcome_of(record: RunRecord) -> Outcome:
-    """Returns the outcome of a run on this machine."""
-    gates = (
-        json.loads(Path(record.metrics).read_text(encoding="utf-8"))["gates"]
-        if record.metrics
-        else []
-    )
-    return Outcome(
+def _describe_gate(gate: GateVerdict) -> str:
+    return f"- {gate.text}: {gate.reason}" if gate.reason else f"- {gate.text}"
+
+
+def notification_of(record: RunRecord) -> Notification:
+    """Returns the notification of a run that has ended.
+
+    Raises:
+        ContractError: the Evaluator's metrics cannot be read.
+    """
+    gates = Evaluation.read_file(Path(record.metrics)).gates if record.metrics else []
+    return Notification(
         name=record.name,
         state=record.state,
         run=record.run,
-        gates_failed=[FailedGate.model_validate(gate) for gate in gates if not gate["passed"]],
+        gates_failed=[gate for gate in gates if not gate.passed],
         error=record.error,
         report=record.report,
         pushed_version=record.pushed_version if record.state == "passed" else None,
     )
 
 
-def notify(config: Notify, outcome: Outcome) -> None:
-    """Tells of a run, if it ended as `config.on` says; what cannot be delivered becomes a line on standard error."""
-    if outcome.state in config.on:
-        for problem in deliver(config, outcome):
+def notify(config: Notify, notification: Notification) -> None:
+    """Sends a notification if `config.on` has its state; failures go to standard error."""
+    if notification.state in config.on:
+        for problem in deliver(config, notification):
             print(f"mastery: {problem}", file=sys.stderr)
 
 
-def deliver(config: Notify, outcome: Outcome) -> list[str]:
-    """Sends a message by every way that is configured.
+def deliver(config: Notify, notification: Notification) -> list[str]:
+    """Sends a notification by every way that is configured.
 
     Returns:
-        A line for each way by which it could not be delivered; no secrets in it.
+        One line per way that failed; without secrets.
     """
     ways: list[tuple[str, Callable[[], None]]] = []
-    if webhook := config.webhook:
-        payload = {"text": for_chat(outcome.text), **outcome.model_dump(mode="json")}
+    webhook, email = config.webhook, config.email
+    if webhook:
+        fields = notification.model_dump(mode="json", by_alias=True)
+        payload = {"text": for_chat(notification.text), **fields}
         ways.append(("notify.webhook", lambda: post(webhook, payload)))
-    if email := config.email:
-        ways.append(
-            (
-                "notify.email",
-                lambda: send(email, in_one_line(outcome.title), for_terminal(outcome.text)),
-            )
-        )
+    if email:
+        title, text = in_one_line(notification.title), for_terminal(notification.text)
+        ways.append(("notify.email", lambda: send_mail(email, title, text)))
+
     problems = []
     for way, attempt in ways:
         try:
             attempt()
         except UndeliveredError as error:
             problems.append(f"{way}: {error}")
-        except (
-            Exception
-        ) as error:  # whatever it is, the run has ended as it has; its text may hold a secret
+        except Exception as error:  # its text may hold a secret, and it must not fail the run
             problems.append(f"{way}: an unexpected {type(error).__name__}")
     return problems
+
+
+def post(webhook: Webhook, payload: dict[str, Any]) -> None:
+    """Sends JSON by POST, with retries if the server is away, busy or fails itself.
+
+    A redirection is not followed, because the message may be for that server only. Only the status
+    of an answer is read.
+
+    Raises:
+        UndeliveredError: the server refuses it, or cannot be reached.
+    """
+    import httpx
+
+    for name in ("httpx", "httpcore"):  # below warnings they log addresses
+        logging.getLogger(name).setLevel(logging.WARNING)
+    url = webhook.url or _secret(webhook.url_env)
+
+    def attempt() -> None:
+        try:
+            with httpx.stream("POST", url, json=payload, timeout=webhook.timeout_seconds) as answer:
+                status = answer.status_code
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol):
+            raise UndeliveredError(
+                "expected an address that starts with https:// or http://, found another"
+            ) from None
+        except httpx.TransportError as error:
+            raise _TemporaryError(
+                f"the server could not be reached ({type(error).__name__})"
+            ) from None
+
+        if httpx.codes.is_success(status):
+            return
+        temporary = httpx.codes.is_server_error(status) or status == _TOO_MANY_REQUESTS
+        kind = _TemporaryError if temporary else UndeliveredError
+        raise kind(f"expected an answer 2xx, found {_describe_status(status)}")
+
+    _retry(attempt)
+
+
+def send_mail(email: Email, subject: str, text: str) -> None:
+    """Sends a mail of plain text, with retries if the server is away or temporarily unable.
+
+    Raises:
+        UndeliveredError: the server refuses it, or cannot be reached.
+    """
+    message = EmailMessage()
+    message["Subject"] = subject
+    message["From"] = email.sender
+    message["To"] = ", ".join(email.to)
+    message["Date"] = formatdate()
+    message["Message-ID"] = make_msgid("mastery", email.sender.rpartition("@")[2].rstrip(">"))
+    message.set_content(text)
+    password = _secret(email.password_env) if email.password_env else None
+    _retry(lambda: _send_once(email, message, password))
+
+
+def _send_once(email: Email, message: EmailMessage, password: str | None) -> None:
+    try:
+        with _open_smtp(email) as server:
+            if email.user and password:
+                server.login(email.user, password)
+            refused = server.send_message(message)
+    except smtplib.SMTPResponseException as error:
+        temporary = 400 <= error.smtp_code < 500
+        kind = _TemporaryError if temporary else UndeliveredError
+        answer = f"{type(error).__name__}, {error.smtp_code}"
+        raise kind(f"the server refused it ({answer})") from None
+    except ssl.SSLCertVerificationError as error:
+        raise UndeliveredError(
+            f"the server's certificate cannot be trusted ({error.verify_message})"
+        ) from None
+    except smtplib.SMTPException as error:
+        raise UndeliveredError(f"the server refused it ({type(error).__name__})") from None
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise _TemporaryError(f"the server could not be reached ({reason})") from None
+
+    if refused:
+        addresses = f"{len(refused)} of {len(email.to)} addresses"
+        raise UndeliveredError(f"the server refused {addresses}")
+
+
+def _open_smtp(email: Email) -> smtplib.SMTP:
+    if email.tls == "tls":
+        trusted = ssl.create_default_context()
+        return smtplib.SMTP_SSL(
+            email.host, email.port, timeout=email.timeout_seconds, context=trusted
+        )
+
+    server = smtplib.SMTP(email.host, email.port, timeout=email.timeout_seconds)
+    try:
+        if email.tls == "starttls":
+            server.starttls(context=ssl.create_default_context())
+    except BaseException:
+        server.close()
+        raise
+    return server
+
+
+def _retry(attempt: Callable[[], None]) -> None:
+    for pause in PAUSES:
+        try:
+            return attempt()
+        except _TemporaryError:
+            time.sleep(pause)
+    return attempt()
+
+
+def _describe_status(status: int) -> str:
+    """Returns a status by its standard name; the server's own words might repeat the address."""
+    known = {item.value: item.phrase for item in http.HTTPStatus}
+    return f"{status} {known.get(status, '')}".rstrip()
+
+
+def _secret(variable: str | None) -> str:
+    value = os.environ.get(variable or "", "").strip()
+    if not value:
+        raise UndeliveredError(f"the environment variable {variable} is not set or empty")
+    return value

@@ -4,14 +4,11 @@
 from serving.client import connect
 
 with connect("grpc://localhost:8500", model="sample") as client:
-    answers = client.predict(examples)  # serialized tf.Examples, see serving.requests
+    answers = client.predict(examples)  # serialized tf.Examples, see serving.predict
 ```
 """
 
-from serving.client.answers import Answer
-from serving.client.connect import Client, connect
-from serving.client.errors import PredictError
-from serving.client.retry import Retry
-from serving.client.target import Target
+from serving.client.calls import PredictError, Retry, Target
+from serving.client.model_client import Answer, Client, connect
 
 __all__ = ["Answer", "Client", "PredictError", "Retry", "Target", "connect"]

@@ -1,21 +1,24 @@
-"""How a change is made so that it is there whole or not at all, and none of two at once gets lost.
+"""How a change is made: whole or not at all, and without losing another one made at the same time.
 
-The audit log comes first: an entry holds what is to be served after it, and its number is taken by one process only
-(under a lock in a folder; by a put-if-absent in an object store, where the loser looks again and starts over). Then
-`models.config`, the same for servers with a GPU and, last, `routing.json` are replaced, each in one step.
-`routing.json` names the revision it shows. So a change that was cut off is seen by the next one, which finishes it; and
-a `models.config` that differs from the log without that was edited by hand: what it says is what is served, so the log
-takes it over.
+The audit log comes first: an entry holds what is to be served after it, and only one process can
+take its number (under a lock in a folder; by a put-if-absent in an object store, where the other
+process looks again and starts over). Then `models.config`, the same for servers with a GPU and,
+last, `routing.json` are replaced, each in one step.
+
+`routing.json` names the revision it shows. So a change that was cut off is noticed and finished by
+the next one. A `models.config` that differs from the log although no change was cut off was edited
+by hand: what it says is what is served, so the log takes it over.
 """
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 
+from components.command.escape import shorten
+from components.contracts.contract import ContractError
+from components.contracts.served_versions import AuditEntry, Routing, ServedState
 from components.errors import MasteryError
-from serving.models.audit import Entry, last_entry
 from serving.models.server_config import (
     GPU_MODELS_CONFIG,
     MODELS_CONFIG,
@@ -24,48 +27,69 @@ from serving.models.server_config import (
     read_state,
     render,
 )
-from serving.models.state import State
 from serving.models.storage import Storage
-from serving.models.versions import name_of
 
-ROUTING = "routing.json"
-TRIES = 20  # how often to start over when others are quicker; each time one of them got through
-SETTLING = 1.0  # seconds; where there is no lock, somebody may be between two of his writes
+TRIES = 20  # how often to start over when others are quicker; each time one of them has got through
+SETTLING = 1.0  # seconds; without a lock, another process may be between two of its writes
 
-Decide = Callable[[State, int], Entry | None]
+_SHOWN = 80  # characters of an entry in an error
+
+Decide = Callable[[ServedState, int], AuditEntry | None]
 
 
-def current_state(storage: Storage) -> tuple[State, str | None]:
+def read_entries(storage: Storage, last: int | None = None) -> list[AuditEntry]:
+    """Returns the entries of the audit log, or the `last` ones, oldest first.
+
+    Raises:
+        MasteryError: an entry cannot be used.
+    """
+    return [_parse_entry(storage, content) for content in storage.entries(last)]
+
+
+def last_entry(storage: Storage) -> AuditEntry | None:
+    """Returns the newest entry, or None where nothing has been changed yet."""
+    entries = read_entries(storage, last=1)
+    return entries[0] if entries else None
+
+
+def current_state(storage: Storage) -> tuple[ServedState, str | None]:
     """Returns what is served and what was before, and a note when files and log do not agree.
 
     Raises:
         MasteryError: `models.config` or the log cannot be read.
     """
     last = last_entry(storage)
-    served = _served(storage, last)
+    served = _read_served(storage, last)
     if last is None:
-        return served or State(), None
+        return served or ServedState(), None
     if not _differs(served, last):
         return last.after, None
     if served is None:
-        return last.after, f"{MODELS_CONFIG} is missing; the next change writes it anew."
-    if _published(storage) < last.revision:
-        note = f"revision {last.revision} is not finished; unless somebody is at it just now, the next change does so."
-        return _adopted(last.before, served), note
-    note = f"{MODELS_CONFIG} was edited since revision {last.revision}; the next change takes over what it says."
-    return _adopted(last.after, served), note
+        return last.after, f"{MODELS_CONFIG} is missing; the next change writes it again."
+
+    if _published_revision(storage) < last.revision:
+        note = (
+            f"revision {last.revision} is not finished; unless a process is at work on it now, the "
+            "next change finishes it."
+        )
+        return _take_over(last.before, served), note
+    note = (
+        f"{MODELS_CONFIG} was edited since revision {last.revision}; the next change takes over "
+        "what it says."
+    )
+    return _take_over(last.after, served), note
 
 
-def change(storage: Storage, decide: Decide) -> Entry | None:
+def change(storage: Storage, decide: Decide) -> AuditEntry | None:
     """Makes one change.
 
     Args:
         storage: the serving folder.
-        decide: from what is served, and the revision the change would have, to the entry; None for nothing to do. It
-            may be called again, after somebody else's change.
+        decide: from what is served, and the revision the change would have, to the entry; None for
+            nothing to do. It may be called again, after a change that another process made.
 
     Returns:
-        The entry as recorded, when `models.config` has it.
+        The entry as recorded, when `models.config` shows it.
 
     Raises:
         RefusedError: `decide` refuses; nothing was changed.
@@ -76,123 +100,137 @@ def change(storage: Storage, decide: Decide) -> Entry | None:
             last = last_entry(storage)
             adoption = _settle(storage, last)
             if adoption is not None:
-                if not storage.append(adoption.revision, _line(adoption)):
+                if not storage.append(adoption.revision, adoption.to_line()):
                     continue
                 _publish(storage, adoption)
-            last = adoption or last
-            state = last.after if last else _served(storage, None) or State()
+                last = adoption
+
+            state = last.after if last else _read_served(storage, None) or ServedState()
             entry = decide(state, last.revision + 1 if last else 1)
             if entry is None:
                 return None
-            if storage.append(entry.revision, _line(entry)):
+            if storage.append(entry.revision, entry.to_line()):
                 _publish(storage, entry)
                 return entry
+
     raise MasteryError(
-        f"{storage.address}: expected to make one change, found others {TRIES} times in between. Nothing was changed; "
-        "see `mastery models log` for who is at it."
+        f"{storage.address}: other processes made {TRIES} changes while this one was attempted. "
+        "Nothing was changed; `mastery models log` shows who is changing it."
     )
 
 
-def _settle(storage: Storage, last: Entry | None) -> Entry | None:
-    """Finishes a change that was cut off; returns an entry that takes over what was edited by hand, if so."""
+def _parse_entry(storage: Storage, content: bytes) -> AuditEntry:
+    try:
+        return AuditEntry.from_json(content)
+    except ContractError as error:
+        shown = shorten(content.decode(errors="replace"), _SHOWN)
+        raise MasteryError(
+            f"{storage.address}: the audit log has an entry that cannot be used, {shown!r}: {error}"
+        ) from None
+
+
+def _settle(storage: Storage, last: AuditEntry | None) -> AuditEntry | None:
+    """Finishes a change that was cut off.
+
+    Returns:
+        An entry that takes over what was edited by hand, if `models.config` was.
+    """
     if last is None:
         return None
-    if _published(storage) < last.revision:
+    if _published_revision(storage) < last.revision:
         _publish(storage, last)
         return None
-    for pause in () if storage.locks else (SETTLING,):
-        if not _differs(_served(storage, last), last):
-            return None
-        time.sleep(pause)
-    served = _served(storage, last)
+
+    served = _read_served(storage, last)
+    if _differs(served, last) and not storage.locks:
+        time.sleep(SETTLING)
+        served = _read_served(storage, last)
     if not _differs(served, last):
         return None
-    if served is None:  # deleted: nobody serves less because of that
+    if served is None:  # the file was deleted, which does not mean that less is to be served
         _publish(storage, last)
         return None
-    after = _adopted(last.after, served)
-    return Entry(
-        revision=last.revision + 1, action="adopt", version=after.stable, before=last.after, after=after,
+
+    after = _take_over(last.after, served)
+    return AuditEntry(
+        revision=last.revision + 1,
+        action="adopt",
+        version=after.stable,
+        before=last.after,
+        after=after,
         reason=f"{MODELS_CONFIG} was edited by other means",
-    )  # fmt: skip
+    )
 
 
-def _publish(storage: Storage, entry: Entry) -> None:
-    """Writes what an entry says, until nobody has added another one meanwhile.
+def _publish(storage: Storage, entry: AuditEntry) -> None:
+    """Writes what an entry says, and then what later entries say that were added meanwhile.
 
-    Without a lock a slower process may write after a quicker one. Whoever writes last looks at the log last, so in the
-    end the files show the newest entry.
+    Without a lock a slower process may write after a quicker one. The process that writes last also
+    reads the log last, so in the end the files show the newest entry.
     """
     while True:
         content = storage.read(MODELS_CONFIG)
         before = None if content is None else parse(content, storage.address)
-        if (
-            entry.after.stable is not None
-        ):  # else nobody has decided anything: a file would unload what is served
+        # While no version is stable, nothing has been decided: a file would unload what is served.
+        if entry.after.stable is not None:
             rendered = render(entry.after, before)
             storage.replace(MODELS_CONFIG, rendered)
             if storage.has_gpu_exports():
                 storage.replace(GPU_MODELS_CONFIG, for_gpu_servers(rendered, entry.after))
-        storage.replace(ROUTING, _routing(entry))
+        storage.replace(Routing.FILE, Routing.of(entry).to_json().encode())
+
         newest = last_entry(storage)
         if newest is None or newest.revision <= entry.revision:
             return
         entry = newest
 
 
-def _routing(entry: Entry) -> bytes:
-    state = entry.after
-    share = state.share or 0
-    routes = [{"label": "stable", "version": state.stable, "percent": 100 - share}]
-    if state.canary is not None:
-        routes.append({"label": "canary", "version": state.canary, "percent": share})
-    content = {"revision": entry.revision, "time": entry.time, "model": state.name}
-    return (
-        json.dumps({**content, "routes": routes if state.stable is not None else []}, indent=2)
-        + "\n"
-    ).encode()
-
-
-def _published(storage: Storage) -> int:
-    """Returns the revision that the files show; 0 where that cannot be said, so that they are written again."""
+def _published_revision(storage: Storage) -> int:
+    """Returns the revision that the files show; 0 where it is unknown: they are then rewritten."""
     try:
-        return int(json.loads(storage.read(ROUTING) or b"{}")["revision"])
-    except (ValueError, KeyError, TypeError):
+        return Routing.from_json(storage.read(Routing.FILE) or b"").revision
+    except ContractError:
         return 0
 
 
-def _served(storage: Storage, last: Entry | None) -> State | None:
+def _read_served(storage: Storage, last: AuditEntry | None) -> ServedState | None:
+    """Returns what `models.config` says, or None where there is none."""
     content = storage.read(MODELS_CONFIG)
     if content is None:
         return None
-    name = (
-        last.after.name
-        if last
-        else next((name_of(storage, number) for number in storage.versions()[-1:]), "")
-    )
+    name = last.after.name if last else _newest_name(storage)
     return read_state(parse(content, storage.address), name)
 
 
-def _differs(served: State | None, last: Entry) -> bool:
+def _newest_name(storage: Storage) -> str:
+    """Returns the model's name in the newest version's manifest; "" where there is none."""
+    versions = storage.versions()
+    if not versions:
+        return ""
+    try:
+        manifest = storage.read_manifest(versions[-1])
+    except ContractError:
+        return ""
+    return (manifest.name if manifest else None) or ""
+
+
+def _differs(served: ServedState | None, last: AuditEntry) -> bool:
     if served is None:
         return last.after.stable is not None
     fields = {"stable", "canary", "loaded", "name", "base_path"}
     return served.model_dump(include=fields) != last.after.model_dump(include=fields)
 
 
-def _adopted(recorded: State, served: State) -> State:
-    """Returns what is served by a file that was edited, with the history that the log has."""
-    moved = recorded.stable is not None and served.stable != recorded.stable
+def _take_over(recorded: ServedState, served: ServedState) -> ServedState:
+    """Returns what an edited file serves, with the history that the log has."""
+    was_replaced = recorded.stable is not None and served.stable != recorded.stable
+    earlier = (*recorded.earlier, recorded.stable) if was_replaced else recorded.earlier
     return served.model_copy(
         update={
             "name": served.name or recorded.name,
             "base_path": served.base_path or recorded.base_path,
             "share": recorded.share if served.canary == recorded.canary else None,
-            "earlier": (*recorded.earlier, recorded.stable) if moved else recorded.earlier,
+            "earlier": earlier,
             "removing": recorded.removing,
         }
     )
-
-
-def _line(entry: Entry) -> bytes:
-    return entry.model_dump_json().encode()

@@ -6,13 +6,16 @@ import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
+from pydantic import Field
 
 from components.config import Config
 from components.config.data import Label
+from components.config.metrics import METRICS, main_metric_of
+from components.contracts.contract import Part
 from components.contracts.names import (
     AS_OF,
     LEARNER,
@@ -22,7 +25,6 @@ from components.contracts.names import (
     UNIT,
 )
 from components.errors import MasteryError
-from components.evaluator.answers import class_indices, probability_rows
 from components.evaluator.measures import (
     averages,
     class_metrics,
@@ -31,25 +33,97 @@ from components.evaluator.measures import (
     one_vs_rest_auc,
 )
 from components.evaluator.measures import regression_metrics as number_metrics
-from components.evaluator.scoring import LABEL, in_windows, score
+from components.evaluator.scoring import (
+    LABEL,
+    class_indices,
+    in_windows,
+    probability_rows,
+    score,
+)
 from components.example_gen.examples import examples_from_log
 from components.model_version.pushed_version import config_for_log
 from serving.models.bootstrap import (
     CONFIDENCE,
+    Interval,
     Measure,
+    Verdict,
     difference_intervals,
+    judge,
     measure_classes,
     measure_numbers,
-    verdict,
 )
+from serving.models.listing import format_number
 from serving.models.storage import Storage
 
-Json = dict[str, Any]
+if TYPE_CHECKING:
+    from components.command.console import PlainConsole
+
 Values = dict[str, float]
+Array = np.ndarray[Any, Any]
 
 KEYS = [LEARNER, UNIT, AS_OF]
-LOWER_IS_BETTER = {"log_loss", "rmse", "mae", "mse"}
-DECIDING = {"classification": "f1_macro", "regression": "rmse"}
+STYLES: dict[Verdict, str] = {"better": "green", "worse": "bold red"}
+
+
+class ComparedMetric(Part):
+    """One metric of both versions; undefined values are None.
+
+    Attributes:
+        metric: its name.
+        class_: the class it is taken for, if it is taken for one.
+        a: of version A.
+        b: of version B.
+        difference: B minus A.
+        low: lower end of the interval of the difference.
+        high: its upper end.
+        verdict: whether B is better.
+    """
+
+    metric: str
+    class_: str | None = Field(None, alias="class")
+    a: float | None
+    b: float | None
+    difference: float | None
+    low: float | None
+    high: float | None
+    verdict: Verdict
+
+
+class Unpaired(Part):
+    """How many outcomes of each version the other one has no answer for."""
+
+    a: int
+    b: int
+
+
+class Comparison(Part):
+    """Two versions on the same outcomes.
+
+    Attributes:
+        a: number of the version to compare with.
+        b: number of the version that may be better.
+        examples: outcomes that both have answered.
+        learners: learners whose outcomes these are.
+        unpaired: outcomes that only one has answered.
+        confidence: of the intervals.
+        draws: of the bootstrap.
+        seed: of the bootstrap.
+        metric: the metric that decides.
+        verdict: whether B is better by that metric.
+        metrics: all metrics.
+    """
+
+    a: int
+    b: int
+    examples: int
+    learners: int
+    unpaired: Unpaired
+    confidence: float
+    draws: int
+    seed: int
+    metric: str
+    verdict: Verdict
+    metrics: list[ComparedMetric]
 
 
 def compare_versions(
@@ -62,8 +136,8 @@ def compare_versions(
     metric: str | None = None,
     draws: int = 1000,
     seed: int = 1,
-) -> Json:
-    """Scores two versions on all outcomes of a log, each as its own configuration says, and compares them.
+) -> Comparison:
+    """Scores two versions on a log, each as its own configuration says, and compares them.
 
     Args:
         storage: the serving folder.
@@ -71,45 +145,80 @@ def compare_versions(
         b: the version that may be better.
         events: files, folders or patterns of the log.
         outcomes: the same for its outcomes, with labels.
-        metric: the one that decides; default: f1_macro, or rmse for a regression.
+        metric: the metric that decides; default: f1_macro, or rmse for a regression.
         draws: of the bootstrap.
         seed: same seed, same intervals.
 
-    Returns:
-        {"a", "b", "examples", "learners", "unpaired", "confidence", "draws", "seed", "metric", "verdict", "metrics":
-        [{"metric", "class", "a", "b", "difference", "low", "high", "verdict"}]}; verdicts are B's: better, worse, or
-        not distinguishable. What is not defined is None.
-
     Raises:
-        MasteryError: a version is none of ours, they predict different things, or there is no such metric.
+        MasteryError: a version was not pushed by Mastery, the versions predict different labels, or
+            there is no such metric.
+        VersionError: the files of a version are not those that were pushed.
         LogError: the log cannot be used.
     """
+    numbers = (a, b)
     with ExitStack() as stack:
-        folders = [stack.enter_context(storage.local_copy(number)) for number in (a, b)]
+        folders = [stack.enter_context(storage.local_copy(number)) for number in numbers]
         configs = [
             config_for_log(folder, events, outcomes, name=f"version {number}")
-            for folder, number in zip(folders, (a, b), strict=True)
+            for folder, number in zip(folders, numbers, strict=True)
         ]
-        label = _common_label(configs, (a, b))
-        deciding = metric or DECIDING[label.task]
+        label = _common_label(configs, numbers)
+        deciding = metric or main_metric_of(label.task)
         tables = [
             _predict(folder, config, label) for folder, config in zip(folders, configs, strict=True)
         ]
+
     first, second = _pair(*tables)
-    codes, learners = _codes(first[LEARNER])
     values = [_values(table, label) for table in (first, second)]
     if deciding not in values[0]:
         raise MasteryError(f"--metric {deciding}: expected one of {', '.join(values[0])}.")
-    measures = _measure(first, label, codes), _measure(second, label, codes)
-    intervals = difference_intervals(*measures, learners, draws, seed)
-    rows = [_row(name, label, values, intervals) for name in values[0]]
-    return {
-        "a": a, "b": b, "examples": first.height, "learners": learners,
-        "unpaired": {"a": tables[0].height - first.height, "b": tables[1].height - second.height},
-        "confidence": CONFIDENCE, "draws": draws, "seed": seed, "metric": deciding,
-        "verdict": next(row["verdict"] for row, name in zip(rows, values[0], strict=True) if name == deciding),
-        "metrics": rows,
-    }  # fmt: skip
+
+    codes, learners = _learner_codes(first[LEARNER])
+    measures = [_measure(table, label, codes) for table in (first, second)]
+    intervals = difference_intervals(*measures, learners=learners, draws=draws, seed=seed)
+    rows = {name: _compare_metric(name, label, values, intervals) for name in values[0]}
+    return Comparison(
+        a=a,
+        b=b,
+        examples=first.height,
+        learners=learners,
+        unpaired=Unpaired(a=tables[0].height - first.height, b=tables[1].height - second.height),
+        confidence=CONFIDENCE,
+        draws=draws,
+        seed=seed,
+        metric=deciding,
+        verdict=rows[deciding].verdict,
+        metrics=list(rows.values()),
+    )
+
+
+def print_comparison(compared: Comparison, console: PlainConsole) -> None:
+    """Prints one line per metric, and what the one that decides says."""
+    from rich.table import Table
+    from rich.text import Text
+
+    outcomes = f"{compared.examples:,} outcomes of {compared.learners:,} learners"
+    console.print(f"A is {compared.a}, B is {compared.b}: {outcomes}")
+    gone = compared.unpaired
+    if gone.a or gone.b:
+        console.print(
+            f"Left out, because the other version has no answer: {gone.a} of A, {gone.b} of B"
+        )
+
+    columns = ("Metric", "A", "B", "B − A", "95% interval", "B is")
+    table = Table(*columns, box=None, padding=(0, 2, 0, 0))
+    for row in compared.metrics:
+        name = f"{row.metric} {row.class_}" if row.class_ else row.metric
+        difference = "–" if row.difference is None else f"{row.difference:+.4f}"
+        interval = "–" if row.low is None else f"{row.low:+.4f} to {row.high:+.4f}"
+        is_known = row.verdict in STYLES
+        found = Text(row.verdict, STYLES[row.verdict]) if is_known else Text("–")
+        table.add_row(name, format_number(row.a), format_number(row.b), difference, interval, found)
+    console.print(table)
+
+    link = "than" if compared.verdict in STYLES else "from"
+    line = f"By {compared.metric}, {compared.b} is {compared.verdict} {link} {compared.a}."
+    console.print(line, style="bold", soft_wrap=True)
 
 
 def _common_label(configs: list[Config], versions: tuple[int, int]) -> Label:
@@ -117,8 +226,8 @@ def _common_label(configs: list[Config], versions: tuple[int, int]) -> Label:
     described = [(label.column, label.task, sorted(label.classes)) for label in (first, second)]
     if described[0] != described[1]:
         raise MasteryError(
-            f"expected versions that predict the same, found {described[0]} in {versions[0]} and {described[1]} in "
-            f"{versions[1]}."
+            f"expected versions that predict the same, found {described[0]} in {versions[0]} and "
+            f"{described[1]} in {versions[1]}."
         )
     return first
 
@@ -134,31 +243,36 @@ def _pair(a: pl.DataFrame, b: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]
     """Returns the rows of the outcomes that both models have answered, in the same order."""
     if a.select(KEYS).equals(b.select(KEYS)):
         return a, b
+
     columns = [name for name in b.columns if name not in KEYS]
     renamed = b.rename({name: f"b.{name}" for name in columns})
     try:
         both = a.join(renamed, on=KEYS, how="inner", validate="1:1", maintain_order="left")
     except pl.exceptions.ComputeError:
         raise MasteryError(
-            f"expected one outcome for each {', '.join(KEYS)}, found several; remove the others."
+            f"expected one outcome per {', '.join(KEYS)}, found several; remove the others."
         ) from None
     if both.is_empty():
-        raise MasteryError("expected outcomes that both versions can be asked about, found none.")
-    return both.select(a.columns), both.select(
-        *KEYS, *(pl.col(f"b.{name}").alias(name) for name in columns)
-    )
+        raise MasteryError("expected outcomes that both versions can answer, found none.")
+
+    original_names = [pl.col(f"b.{name}").alias(name) for name in columns]
+    return both.select(a.columns), both.select(*KEYS, *original_names)
 
 
-def _codes(learners: pl.Series) -> tuple[np.ndarray[Any, Any], int]:
-    """Returns an index of every row's learner, in the order of their ids so that a seed means the same, and a count."""
+def _learner_codes(learners: pl.Series) -> tuple[Array, int]:
+    """Returns an index of every row's learner, and how many learners there are.
+
+    Indices follow the order of the ids, so that a seed always draws the same learners.
+    """
     codes = learners.rank("dense").to_numpy().astype(np.int64) - 1
     return codes, int(codes.max()) + 1
 
 
 def _values(table: pl.DataFrame, label: Label) -> Values:
-    """Returns the metrics of all rows, by the functions that the gates go by."""
+    """Returns the metrics of all rows, by the functions that the gates use."""
     if not label.classes:
         return number_metrics(table[LABEL].to_numpy(), table[PREDICTION].to_numpy())
+
     true, predicted, probabilities = _outputs(table, label)
     confusion = count_confusion(true, predicted, len(label.classes))
     overall = averages(confusion)
@@ -172,33 +286,37 @@ def _values(table: pl.DataFrame, label: Label) -> Values:
     }
 
 
-def _measure(table: pl.DataFrame, label: Label, learners: np.ndarray[Any, Any]) -> Measure:
+def _measure(table: pl.DataFrame, label: Label, learners: Array) -> Measure:
     if not label.classes:
         return measure_numbers(learners, table[LABEL].to_numpy(), table[PREDICTION].to_numpy())
     return measure_classes(learners, *_outputs(table, label))
 
 
-def _outputs(table: pl.DataFrame, label: Label) -> tuple[np.ndarray[Any, Any], ...]:
+def _outputs(table: pl.DataFrame, label: Label) -> tuple[Array, Array, Array]:
+    """Returns indices of true and of answered classes, both [n], and probabilities, [n, C]."""
     names = label.classes
-    rows = probability_rows(table[PROBABILITIES], len(names))
-    return class_indices(table[LABEL], names), class_indices(table[PREDICTED_CLASS], names), rows
+    true = class_indices(table[LABEL], names)
+    predicted = class_indices(table[PREDICTED_CLASS], names)
+    return true, predicted, probability_rows(table[PROBABILITIES], len(names))
 
 
-def _row(name: str, label: Label, values: list[Values], intervals: Mapping[str, Any]) -> Json:
+def _compare_metric(
+    name: str, label: Label, values: list[Values], intervals: Mapping[str, Interval | None]
+) -> ComparedMetric:
     metric, _, index = name.partition("/")
-    first, second = (_known(value[name]) for value in values)
+    first, second = (_defined(value[name]) for value in values)
     interval = intervals[name]
-    return {
-        "metric": metric,
-        "class": label.classes[int(index)] if index else None,
-        "a": first,
-        "b": second,
-        "difference": None if first is None or second is None else second - first,
-        "low": interval.low if interval else None,
-        "high": interval.high if interval else None,
-        "verdict": verdict(interval, lower_is_better=metric in LOWER_IS_BETTER),
-    }
+    return ComparedMetric(
+        metric=metric,
+        class_=label.classes[int(index)] if index else None,
+        a=first,
+        b=second,
+        difference=None if first is None or second is None else second - first,
+        low=interval.low if interval else None,
+        high=interval.high if interval else None,
+        verdict=judge(interval, more_is_better=METRICS[metric].more_is_better),
+    )
 
 
-def _known(value: float) -> float | None:
+def _defined(value: float) -> float | None:
     return None if np.isnan(value) else value

@@ -1,13 +1,15 @@
-"""`models.config`: what TensorFlow Serving polls, as its own protos have it.
+"""`models.config`: what TensorFlow Serving polls, in the format of its own protos.
 
-`tensorflow_serving.config` needs protobuf only; `tensorflow_serving.apis` would import TensorFlow, which takes seconds.
+`tensorflow_serving.config` needs protobuf only; `tensorflow_serving.apis` would import TensorFlow,
+which takes seconds.
 
-How a polling server takes a new file (`ServerCore::ReloadConfig`): first it sets out to load and unload versions as the
-policy says, without waiting for them; then it assigns labels, all or none, and refuses when a label's version is not
-loaded yet. It keeps the labels it had, and tries again at the next poll. So a file may name a new version and give it
-a label at once, as long as the version that had the label stays in the policy; `state.py` sees to that. Only
-a server that starts has nothing loaded: it needs `--allow_version_labels_for_unavailable_models`, which goes for labels
-that no version has yet.
+How a polling server takes a new file (`ServerCore::ReloadConfig`): first it begins to load and
+unload versions as the policy says, without waiting for them. Then it assigns the labels, all or
+none, and refuses when a label's version is not loaded yet; it keeps the labels it had and tries
+again at the next poll. So a file may name a new version and give it a label at once, as long as the
+version that had the label stays in the policy, which `promotion.py` ensures. Only a server that
+starts has nothing loaded: it needs `--allow_version_labels_for_unavailable_models`, which applies
+to labels that no version has yet.
 """
 
 from __future__ import annotations
@@ -15,9 +17,9 @@ from __future__ import annotations
 from google.protobuf import text_format
 from tensorflow_serving.config.model_server_config_pb2 import ModelConfig, ModelServerConfig
 
+from components.contracts.model_card import GPU
+from components.contracts.served_versions import CANARY, STABLE, ServedState
 from components.errors import MasteryError
-from components.model_version.exports import GPU
-from serving.models.state import CANARY, STABLE, State
 
 MODELS_CONFIG = "models.config"
 GPU_MODELS_CONFIG = f"{GPU}/{MODELS_CONFIG}"
@@ -35,17 +37,22 @@ def parse(content: bytes, address: str) -> ModelServerConfig:
     except (text_format.ParseError, UnicodeDecodeError) as error:
         raise MasteryError(
             f"{address}/{MODELS_CONFIG}: expected a ModelServerConfig in text format. {error} "
-            "Correct it, or delete it: the next change writes it anew from the audit log."
+            "Correct it, or delete it: the next change writes it again from the audit log."
         ) from None
 
 
-def read_state(config: ModelServerConfig, name: str) -> State:
-    """Returns what a `models.config` says of a model, or of the only one that it has; an empty state of none."""
+def read_state(config: ModelServerConfig, name: str) -> ServedState:
+    """Returns what a `models.config` says of a model, or of its only one; an empty state if none.
+
+    Args:
+        config: the file's content.
+        name: the model's name.
+    """
     model = _find(config, name)
     if model is None:
-        return State()
+        return ServedState()
     labels = dict(model.version_labels)
-    return State(
+    return ServedState(
         name=model.name,
         base_path=model.base_path,
         stable=labels.get(STABLE),
@@ -54,12 +61,12 @@ def read_state(config: ModelServerConfig, name: str) -> State:
     )
 
 
-def render(state: State, before: ModelServerConfig | None) -> bytes:
+def render(state: ServedState, before: ModelServerConfig | None) -> bytes:
     """Returns the new content of `models.config`.
 
     Args:
         state: what is to be served.
-        before: what is there now: other models, other labels and settings of logging stay as they are.
+        before: what is there now: other models, other labels and logging settings stay.
     """
     config = ModelServerConfig()
     if before is not None:
@@ -67,32 +74,45 @@ def render(state: State, before: ModelServerConfig | None) -> bytes:
     model = _find(config, state.name)
     if model is None:
         model = config.model_config_list.config.add()
-    model.name, model.base_path, model.model_platform = state.name, state.base_path, PLATFORM
+
+    model.name = state.name
+    model.base_path = state.base_path
+    model.model_platform = PLATFORM
     model.model_version_policy.Clear()
     model.model_version_policy.specific.versions.extend(state.loaded)
-    for label, version in ((STABLE, state.stable), (CANARY, state.canary)):
-        if version is not None:
-            model.version_labels[label] = version
-        elif label in model.version_labels:
-            del model.version_labels[label]
-    for label in [
-        label for label, version in model.version_labels.items() if version not in state.loaded
-    ]:
-        del model.version_labels[
-            label
-        ]  # a label of somebody else's, of a version that goes: it would stop all labels
+    _set_labels(model, state)
+
     content: bytes = text_format.MessageToBytes(config, as_utf8=True)
     return content
 
 
-def for_gpu_servers(content: bytes, state: State) -> bytes:
-    """Returns what servers with a GPU poll: a `models.config` of ours, with the place of their exports."""
+def for_gpu_servers(content: bytes, state: ServedState) -> bytes:
+    """Returns what servers with a GPU poll: the same `models.config`, with the path of the links.
+
+    Args:
+        content: the `models.config`.
+        state: what is served.
+    """
     config = text_format.Parse(content, ModelServerConfig())
     for model in config.model_config_list.config:
         if model.name == state.name:
             model.base_path = f"{state.base_path.rstrip('/')}/{GPU}"
     adapted: bytes = text_format.MessageToBytes(config, as_utf8=True)
     return adapted
+
+
+def _set_labels(model: ModelConfig, state: ServedState) -> None:
+    labels = model.version_labels
+    for label, version in ((STABLE, state.stable), (CANARY, state.canary)):
+        if version is not None:
+            labels[label] = version
+        elif label in labels:
+            del labels[label]
+
+    # A label that others set, for a version that is unloaded, would block the update of all labels.
+    blocking = [label for label, version in labels.items() if version not in state.loaded]
+    for label in blocking:
+        del labels[label]
 
 
 def _find(config: ModelServerConfig, name: str) -> ModelConfig | None:

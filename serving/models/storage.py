@@ -1,11 +1,12 @@
-"""Where versions stand: a folder or a place in an object store, as the other modules here see it.
+"""Where the versions of a model are kept: a folder or a place in an object store, as one interface.
 
 ```
 <version>/         a pushed SavedModel with its manifest.json
 models.config      what TensorFlow Serving polls
-gpu/               where a version has an export for GPUs: a models.config for servers that have them
-routing.json       the same for whoever splits the traffic
-audit.jsonl        who did what when, a line each; in an object store audit/<revision>.json, an object each
+gpu/               where a version has an export for GPUs: a models.config for servers with GPUs
+routing.json       the same for gateways and clients that split the requests
+audit.jsonl        who did what when, one line per entry; in an object store audit/<revision>.json,
+                   one object per entry
 ```
 """
 
@@ -15,7 +16,8 @@ from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from components.errors import MasteryError
+from components.contracts.contract import ContractError
+from components.contracts.manifest import Manifest
 
 
 class Storage(ABC):
@@ -23,7 +25,8 @@ class Storage(ABC):
 
     Attributes:
         address: the absolute path or the URL.
-        locks: whether `exclusive` keeps all others out. Where it does not, `append` decides who was first.
+        locks: whether `exclusive` keeps other processes out. Where it does not, `append` decides
+            which process was first.
     """
 
     address: str
@@ -34,7 +37,7 @@ class Storage(ABC):
         """Returns a block that one process at a time is in, if the storage `locks`.
 
         Raises:
-            MasteryError: somebody else does not come out of theirs.
+            MasteryError: another process stays in its block for too long.
         """
 
     @abstractmethod
@@ -42,24 +45,46 @@ class Storage(ABC):
         """Returns the name of each version's folder, oldest version first."""
 
     def versions(self) -> list[int]:
-        """Returns the numbers that there are folders for, oldest first."""
+        """Returns the numbers of the versions, complete or not, oldest first."""
         return list(self.folders())
 
     def folder_of(self, version: int) -> str:
-        """Returns the name of a version's folder; where there is none, the one that a push would give it."""
+        """Returns the name of a version's folder, or of the one that a push would make for it."""
         return self.folders().get(version, str(version))
 
     @abstractmethod
     def servable(self) -> frozenset[int]:
-        """Returns those of them that a server can load: with a `saved_model.pb`."""
+        """Returns the versions that a server can load: those with a `saved_model.pb`."""
 
     @abstractmethod
     def has_gpu_exports(self) -> bool:
-        """Returns whether servers with a GPU have a folder of their own: some version has an export for them."""
+        """Returns whether servers with a GPU have a folder of their own.
+
+        They have one as soon as a version has an export for GPUs.
+        """
 
     @abstractmethod
     def read(self, name: str) -> bytes | None:
         """Returns a file's content, or None when there is no such file."""
+
+    def read_manifest(self, version: int) -> Manifest | None:
+        """Returns a version's manifest, or None when it has none.
+
+        Raises:
+            ContractError: the manifest cannot be used.
+        """
+        name = f"{version}/{Manifest.FILE}"
+        content = self.read(name)
+        if content is None and self.folder_of(version) != str(version):
+            name = f"{self.folder_of(version)}/{Manifest.FILE}"
+            content = self.read(name)
+        if content is None:
+            return None
+
+        try:
+            return Manifest.from_json(content)
+        except ContractError as error:
+            raise ContractError(f"{self.address}/{name}: {error}") from None
 
     @abstractmethod
     def replace(self, name: str, content: bytes) -> None:
@@ -71,35 +96,16 @@ class Storage(ABC):
 
     @abstractmethod
     def remove(self, version: int) -> None:
-        """Removes a version; from the first moment on nobody takes it for a whole one."""
+        """Removes a version, which from the first moment on no server can take for a whole one."""
 
     @abstractmethod
     def append(self, revision: int, entry: bytes) -> bool:
-        """Adds a line of JSON as entry number `revision` to the audit log; False when that number is taken."""
+        """Adds one line of JSON to the audit log as entry number `revision`.
+
+        Returns:
+            Whether it was added; False when that number is taken.
+        """
 
     @abstractmethod
     def entries(self, last: int | None = None) -> list[bytes]:
         """Returns the audit log's entries, or the `last` ones of them, oldest first."""
-
-
-def open_storage(address: str) -> Storage:
-    """Returns the storage at a path or URL.
-
-    Raises:
-        MasteryError: there is no such folder, or nothing is known of that kind of address.
-    """
-    if "://" in address:
-        from serving.models.object_storage import (
-            ObjectStorage,  # fsspec takes half a second to import
-        )
-
-        return ObjectStorage(address)
-    from serving.models.local_storage import LocalStorage
-
-    folder = Path(address).resolve()
-    if not folder.is_dir():
-        raise MasteryError(
-            f"{address}: expected the folder that versions are pushed to, found none. "
-            "`mastery run` makes it with the first push; --models DIR_OR_URL names another one."
-        )
-    return LocalStorage(folder)

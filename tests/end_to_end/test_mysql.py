@@ -13,7 +13,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.config import Metadata
 from pipeline.layout import Layout
-from pipeline.store import connect, connection_config
+from pipeline.store.connection import connect, connection_config
 from tests.end_to_end.conftest import COMMAND, Mastery, environment
 from tests.mariadb import PASSWORD, USER, MariaDB
 

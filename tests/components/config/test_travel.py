@@ -16,11 +16,11 @@ from pydantic import ValidationError
 from components.config import Config, Metadata, load_config
 from components.config.section import Bound, Section
 from components.config.strict_yaml import read_yaml
+from components.contracts.run_record import RunPlan
 from components.errors import ConfigError
-from components.evaluator.settings import Settings
+from components.evaluator.evaluator_settings import EvaluatorSettings
 from components.event_log.tables import LogSpec
-from pipeline.kubeflow.overrides import settings_of
-from pipeline.run.worker import Plan
+from pipeline.kubeflow.parameters import settings_of
 from tests.components.config.any_config import BASE, configs, places, put, sections
 
 FEW = settings(max_examples=60, deadline=None)
@@ -37,10 +37,10 @@ def strict_json(text: str) -> Any:
 @given(configs())
 @FEW
 def test_the_worker_gets_what_was_configured(config: Config) -> None:
-    plan = Plan(run="r", root=Path("/root"), config=config)
+    plan = RunPlan(run="r", root=Path("/root"), config=config)
     text = plan.model_dump_json(by_alias=True, indent=1)
     strict_json(text.encode().decode())
-    assert Plan.model_validate_json(text).config == config.model_copy(update=HIDDEN)
+    assert RunPlan.model_validate_json(text).config == config.model_copy(update=HIDDEN)
 
 
 @given(configs())
@@ -51,7 +51,8 @@ def test_cache_keys_and_manifests_hold_what_was_configured(config: Config) -> No
     )
     assert Config.model_validate(recipe).recipe == config.recipe
     assert Config.model_validate(recipe).fingerprint == config.fingerprint
-    assert Settings.of(config).model_dump() == config.model_dump(include={*Settings.model_fields})
+    of_evaluator = config.model_dump(include={*EvaluatorSettings.model_fields})
+    assert EvaluatorSettings.of(config).model_dump() == of_evaluator
     spec = LogSpec.of(config)
     assert LogSpec.model_validate_json(spec.model_dump_json()) == spec
 
@@ -116,8 +117,11 @@ def _origin(annotation: Any) -> Any:
 
 def test_the_sections_with_numbers_are_all_there() -> None:
     found = {(section.__name__, name) for section in sections() for name in floats_of(section)}
-    assert {("Gate", "min"), ("Gate", "max_gap"), ("Training", "learning_rate"), ("Training", "class_weights"),
-            ("Prior", "smoothing"), ("Ci", "tolerance"), ("Retry", "backoff_factor")} <= found  # fmt: skip
+    assert {
+        ("Gate", "min"), ("Gate", "max_gap"), ("Training", "learning_rate"),
+        ("Training", "class_weights"), ("Prior", "smoothing"), ("Ci", "tolerance"),
+        ("Retry", "backoff_factor"),
+    } <= found  # fmt: skip
 
 
 @pytest.mark.parametrize("text", [".inf", "-.inf", ".nan", "1e400", "true"])
@@ -145,8 +149,8 @@ def test_an_open_range_is_natural(tmp_path: Path) -> None:
     correct = config.steps.features["correct"]
     assert correct.type == "numeric"
     assert correct.clip == (0.0, math.inf)
-    sent = Plan(run="r", root=tmp_path, config=config).model_dump_json(by_alias=True)
-    assert Plan.model_validate_json(sent).config == config
+    sent = RunPlan(run="r", root=tmp_path, config=config).model_dump_json(by_alias=True)
+    assert RunPlan.model_validate_json(sent).config == config
     for wrong in ("[0, .nan]", "[.inf, 0]", "[.inf, .inf]", "[-.inf, -.inf]"):
         with pytest.raises(ConfigError, match=r"steps.features.correct"):
             load_config(file, [f"steps.features.correct.clip={wrong}"])

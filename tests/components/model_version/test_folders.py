@@ -1,4 +1,4 @@
-"""Which folders count as versions: the values that TensorFlow Serving's own rule gives."""
+"""Which folders are versions: what TensorFlow Serving's own rule says."""
 
 from __future__ import annotations
 
@@ -8,20 +8,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.model_version.folders import find_versions, index_versions, version_number
-from components.pusher.push import versions
+from components.model_version.folders import (
+    find_versions,
+    index_versions,
+    version_names,
+    version_number,
+)
 
 
 @pytest.mark.parametrize(
     ("name", "number"),
     [
-        ("0", 0), ("1", 1), ("00000123", 123), ("1700000000", 1700000000), ("1000000000000000000", 10**18),
-        ("9223372036854775807", 2**63 - 1), ("9223372036854775808", None), ("+7", 7), ("-7", -7),
-        ("-9223372036854775808", -(2**63)), ("-9223372036854775809", None), (" 7", 7), ("7\n", 7),
-        ("", None), ("v7", None), ("7a", None), ("7.0", None), ("7 8", None), ("0x7", None), ("1e3", None),
-        ("1_000", None),
-        ("٣", None), ("７", None), ("²", None), ("7\x00", None), ("7\x1f", None), ("7\u00a0", None), ("--7", None),
-        ("9" * 5000, None),
+        ("0", 0), ("1", 1), ("00000123", 123), ("1700000000", 1700000000), ("+7", 7), ("-7", -7),
+        ("1000000000000000000", 10**18), ("9223372036854775807", 2**63 - 1),
+        ("9223372036854775808", None), ("-9223372036854775808", -(2**63)),
+        ("-9223372036854775809", None), (" 7", 7), ("7\n", 7), ("", None), ("v7", None),
+        ("7a", None), ("7.0", None), ("7 8", None), ("0x7", None), ("1e3", None), ("1_000", None),
+        ("٣", None), ("７", None), ("²", None), ("7\x00", None), ("7\x1f", None),
+        ("7\u00a0", None), ("--7", None), ("9" * 5000, None),
     ],
 )  # fmt: skip
 def test_numbers(name: str, number: int | None) -> None:
@@ -39,7 +43,7 @@ def test_of_two_names_the_last_one_is_the_version() -> None:
     assert index_versions(["1", "007", "7", "+7", "gpu"]) == {1: "1", 7: "7"}
 
 
-def test_what_is_passed_over(tmp_path: Path) -> None:
+def test_folders_that_are_not_versions_are_explained(tmp_path: Path) -> None:
     for name in (
         "3",
         "00000123",
@@ -58,7 +62,7 @@ def test_what_is_passed_over(tmp_path: Path) -> None:
     (tmp_path / "6").touch()
     (tmp_path / "models.config").touch()
 
-    found = find_versions(tmp_path, other_uses=["gpu"])
+    found = find_versions(tmp_path)
     assert {number: path.name for number, path in found.paths.items()} == {
         3: "3", 7: "7", 123: "00000123", 2**63 - 1: "9223372036854775807"
     }  # fmt: skip
@@ -75,4 +79,5 @@ def test_what_is_passed_over(tmp_path: Path) -> None:
 def test_a_push_comes_after_all_of_them(tmp_path: Path) -> None:
     for name in ("00000123", "٣", "7"):
         (tmp_path / name).mkdir()
-    assert versions(tmp_path) == [7, 123]
+    assert version_names(tmp_path) == {7: "7", 123: "00000123"}
+    assert version_names(tmp_path / "nowhere") == {}

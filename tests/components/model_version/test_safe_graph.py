@@ -120,7 +120,7 @@ def test_vocabularies_come_from_assets(tmp_path: Path) -> None:
     def outside(saved: SavedModel) -> None:
         saved.meta_graphs[0].asset_file_def[0].filename = "../../../etc/hostname"
 
-    assert "asset '../../../etc/hostname', which is not inside of the model" in refusal(
+    assert "asset '../../../etc/hostname', which is not inside the model" in refusal(
         change(model, outside)
     )
 
@@ -134,7 +134,7 @@ def test_an_asset_that_a_request_could_name(tmp_path: Path) -> None:
         name = meta.asset_file_def[0].tensor_info.name
         meta.signature_def["serving_default"].inputs["file"].name = name
 
-    assert "which reads a file that is no asset" in refusal(change(model, feed))
+    assert "which reads a file that is not an asset" in refusal(change(model, feed))
 
 
 def test_an_asset_that_has_another_value_when_it_is_asked_for(tmp_path: Path) -> None:
@@ -152,13 +152,13 @@ def test_an_asset_that_has_another_value_when_it_is_asked_for(tmp_path: Path) ->
         answer = meta.signature_def["serving_default"].outputs["y"].name.partition(":")[0]
         nodes[answer].input.append(f"^{assign}")
 
-    assert "which reads a file that is no asset" in refusal(change(model, reload))
+    assert "which reads a file that is not an asset" in refusal(change(model, reload))
 
 
 def test_an_asset_that_is_no_longer_one(tmp_path: Path) -> None:
     table = vocabulary(tmp_path)
     model = save(tmp_path / "model", lambda x: table.lookup(x), table=table)
-    assert "no asset of the model" in refusal(
+    assert "not an asset of the model" in refusal(
         change(model, lambda saved: saved.meta_graphs[0].ClearField("asset_file_def"))
     )
 

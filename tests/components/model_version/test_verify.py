@@ -9,9 +9,14 @@ from typing import Any
 
 import pytest
 
-from components.model_version.digests import combined_digest, file_digests, model_digest
-from components.model_version.verify import VersionError, verify_version
-from components.pusher.gpu_exports import link_gpu_exports
+from components.model_version.exports import link_gpu_exports
+from components.model_version.verify import (
+    VersionError,
+    combined_digest,
+    file_digests,
+    model_digest,
+    verify_version,
+)
 
 
 def version(folder: Path, name: str = "1", **manifest: Any) -> Path:

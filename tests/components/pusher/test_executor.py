@@ -14,7 +14,9 @@ from tfx.types import standard_artifacts
 from tfx.types.channel import Channel
 
 from components.config import Config
-from components.model_version.digests import model_digest
+from components.contracts.evaluation import Evaluation
+from components.contracts.model_card import ModelCard
+from components.model_version.verify import model_digest
 from components.pusher.component import make_pusher
 from components.pusher.executor import Executor
 from components.pusher.push import PushError
@@ -29,11 +31,20 @@ CONFIG = Config.model_validate(
         "gates": [{"metric": "recall", "class": "low", "min": 0.5}],
     }
 )
-GATES = [
-    {"text": "recall of low at least 0.5", "passed": True, "value": 0.6},
-    {"text": "accuracy at least 0.9", "passed": False, "value": 0.8},
-]
-METRICS = {"gates": GATES, "overall": {"examples": 50, "metrics": {"accuracy": 0.8}}}
+EVALUATION = Evaluation.model_validate(
+    {
+        "task": "classification",
+        "classes": ["low", "high"],
+        "gates": [
+            {"text": "recall of low at least 0.5", "passed": True, "value": 0.6}
+            | {"metric": "recall", "class": "low", "bound": "min", "threshold": 0.5},
+            {"text": "accuracy at least 0.9", "passed": False, "value": 0.8}
+            | {"metric": "accuracy", "bound": "min", "threshold": 0.9},
+        ],
+        "overall": {"examples": 50, "metrics": {"accuracy": 0.8}},
+    }
+)
+CARD = ModelCard(name="small", task="classification", config={}, code="abc123")
 INPUTS = {
     "examples": standard_artifacts.Examples,
     "model": standard_artifacts.Model,
@@ -57,11 +68,9 @@ def inputs(tmp_path: Path) -> dict[str, list[Any]]:
     )
     artifacts["infra_blessing"].set_int_custom_property("blessed", 1)
     serving = tmp_path / "model" / "Format-Serving"
-    (serving / "assets.extra").mkdir(parents=True)
+    CARD.write(serving)
     (serving / "saved_model.pb").write_bytes(b"graph")
-    (serving / "assets.extra" / "mastery.json").write_text(json.dumps({"code": "abc123"}))
-    (tmp_path / "evaluation").mkdir()
-    (tmp_path / "evaluation" / "metrics.json").write_text(json.dumps(METRICS))
+    EVALUATION.write(tmp_path / "evaluation")
     return {name: [artifact] for name, artifact in artifacts.items()}
 
 
@@ -87,6 +96,7 @@ def test_a_blessed_model_is_pushed_with_what_made_it(
     pushed_at = datetime.fromisoformat(manifest.pop("pushed_at"))
     assert timedelta() <= datetime.now(UTC) - pushed_at < timedelta(minutes=1)
     assert manifest == {
+        "format": 1,
         "version": int(version.name),
         "name": "small",
         "run": "run-2024",
@@ -95,7 +105,7 @@ def test_a_blessed_model_is_pushed_with_what_made_it(
         "config": CONFIG.recipe,
         "config_fingerprint": CONFIG.fingerprint,
         "metrics": {"accuracy": 0.8},
-        "gates": GATES,
+        "gates": [gate.model_dump(by_alias=True) for gate in EVALUATION.gates],
         "model_sha256": model_digest(version),
         "files": {
             name: hashlib.sha256((version / name).read_bytes()).hexdigest()
@@ -108,6 +118,7 @@ def test_a_blessed_model_is_pushed_with_what_made_it(
     assert pushed.get_string_custom_property("pushed_version") == version.name
     assert pushed.get_string_custom_property("pushed_destination") == str(version)
     assert written == {
+        "format": 1,
         "pushed": True,
         "version": int(version.name),
         "destination": str(version),
@@ -119,8 +130,8 @@ def test_an_export_for_gpus_is_pushed_inside_and_linked_where_gpu_servers_look(
     inputs: dict[str, list[Any]], tmp_path: Path
 ) -> None:
     model = tmp_path / "model" / "Format-Serving"
-    card = {"code": "abc123", "exports": {"portable": ".", "gpu": "gpu"}}
-    (model / "assets.extra" / "mastery.json").write_text(json.dumps(card))
+    card = CARD.model_copy(update={"exports": {"portable": ".", "gpu": "gpu"}})
+    card.write(model)
     (model / "gpu").mkdir()
     (model / "gpu" / "saved_model.pb").write_bytes(b"graph with cuDNN")
     (tmp_path / "serving" / "gpu").mkdir(parents=True)
@@ -131,7 +142,7 @@ def test_an_export_for_gpus_is_pushed_inside_and_linked_where_gpu_servers_look(
     _push(inputs, tmp_path / "serving", tmp_path)
 
     (version,) = (item for item in (tmp_path / "serving").iterdir() if item.name.isdecimal())
-    assert json.loads((version / "manifest.json").read_text())["exports"] == card["exports"]
+    assert json.loads((version / "manifest.json").read_text())["exports"] == card.exports
     (linked,) = (tmp_path / "serving" / "gpu").iterdir()
     assert linked.name == version.name
     assert (linked / "saved_model.pb").read_bytes() == b"graph with cuDNN"
@@ -168,7 +179,8 @@ def test_nothing_is_pushed_without_both_blessings(
     assert not (tmp_path / "serving").exists()
     assert pushed.get_int_custom_property("pushed") == 0
     assert not pushed.has_custom_property("pushed_version")
-    assert written == {"pushed": False, "version": None, "destination": None, "reason": reason}
+    nothing = {"pushed": False, "version": None, "destination": None, "reason": reason}
+    assert written == {"format": 1, **nothing}
 
 
 def test_a_folder_elsewhere_is_refused(inputs: dict[str, list[Any]], tmp_path: Path) -> None:

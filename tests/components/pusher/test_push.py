@@ -1,4 +1,4 @@
-"""Pushing into a watched folder: versions, crashes, many pushers at once, folders that cannot be written to."""
+"""Pushing into a watched folder: versions, crashes, many pushes at once, no right to write."""
 
 from __future__ import annotations
 
@@ -12,15 +12,18 @@ from pathlib import Path
 
 import pytest
 
-from components.command.terminal import entry_point
+from components.command.program import entry_point
+from components.contracts.manifest import Manifest
 from components.files.atomic import NotAFileError
-from components.model_version.digests import model_digest
-from components.pusher.push import PushError, _folder_beside, push_version, versions
+from components.model_version.folders import version_names
+from components.model_version.verify import model_digest
+from components.pusher.push import PushError, _folder_beside, push_version
 
 ROOT = Path(__file__).parents[3]
 PUSH = """
 import os, signal, sys, time
 from pathlib import Path
+from components.contracts.manifest import Manifest
 from components.pusher.push import push_version
 model, directory, run = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 """
@@ -59,14 +62,11 @@ def _assert_complete(version: Path, model: Path) -> None:
 def test_a_version_is_the_model_and_its_manifest(model: Path, tmp_path: Path) -> None:
     before = int(time.time())
 
-    version, folder = push_version(model, tmp_path / "new" / "serving", {"run": "first"})
+    version, folder = push_version(model, tmp_path / "new" / "serving", Manifest(run="first"))
 
     assert before <= version <= time.time()
     assert folder == tmp_path / "new" / "serving" / str(version)
-    assert json.loads((folder / "manifest.json").read_text()) == {
-        "version": version,
-        "run": "first",
-    }
+    assert Manifest.read(folder) == Manifest(version=version, run="first")
     _assert_complete(folder, model)
     assert sorted(item.name for item in folder.parent.iterdir()) == [".push.lock", str(version)]
 
@@ -74,24 +74,24 @@ def test_a_version_is_the_model_and_its_manifest(model: Path, tmp_path: Path) ->
 def test_versions_count_on_when_the_clock_is_behind(model: Path, tmp_path: Path) -> None:
     (tmp_path / "serving" / "99999999999").mkdir(parents=True)
 
-    pushed = [push_version(model, tmp_path / "serving", {})[0] for _ in range(2)]
+    pushed = [push_version(model, tmp_path / "serving", Manifest())[0] for _ in range(2)]
 
     assert pushed == [100000000000, 100000000001]
-    assert versions(tmp_path / "serving") == [99999999999, 100000000000, 100000000001]
+    assert list(version_names(tmp_path / "serving")) == [99999999999, 100000000000, 100000000001]
 
 
 def test_there_is_no_version_after_the_largest(model: Path, tmp_path: Path) -> None:
     largest = tmp_path / "serving" / str(2**63 - 1)
     largest.mkdir(parents=True)
-    with pytest.raises(PushError, match="a newer version than 9223372036854775807"):
-        push_version(model, largest.parent, {})
+    with pytest.raises(PushError, match="there is no version after 9223372036854775807"):
+        push_version(model, largest.parent, Manifest())
     assert [*largest.parent.glob("[!.]*")] == [largest]
 
 
 def test_a_file_with_a_number_for_a_name_is_left_alone(model: Path, tmp_path: Path) -> None:
     (tmp_path / "99999999999").write_text("not a version")
 
-    version, _ = push_version(model, tmp_path, {})
+    version, _ = push_version(model, tmp_path, Manifest())
 
     assert version == 100000000000
     assert (tmp_path / "99999999999").read_text() == "not a version"
@@ -101,7 +101,7 @@ def test_the_server_may_be_another_user(model: Path, tmp_path: Path) -> None:
     (model / "saved_model.pb").chmod(0o600)
     (model / "variables").chmod(0o700)
 
-    _, folder = push_version(model, tmp_path / "serving", {})
+    _, folder = push_version(model, tmp_path / "serving", Manifest())
 
     umask = os.umask(0)
     os.umask(umask)
@@ -116,7 +116,7 @@ def test_many_pushers_at_once_get_a_version_each(model: Path, tmp_path: Path) ->
     program = f"""
 time.sleep(max(0, {start} - time.time()))
 for _ in range({rounds}):
-    print(push_version(model, directory, {{"run": run}})[0])
+    print(push_version(model, directory, Manifest(run=run))[0])
 """
     running = [_start(program, model, serving, number) for number in range(pushers)]
 
@@ -127,11 +127,11 @@ for _ in range({rounds}):
         int(line): str(number) for number, (output, _) in answers.items() for line in output.split()
     }
     assert len(pushed) == pushers * rounds
-    assert versions(serving) == sorted(pushed)
+    assert list(version_names(serving)) == sorted(pushed)
     for version, run in pushed.items():
         _assert_complete(serving / str(version), model)
         assert json.loads((serving / str(version) / "manifest.json").read_text())["run"] == run
-    push_version(model, serving, {})
+    push_version(model, serving, Manifest())
     assert [item.name for item in serving.iterdir() if not item.name.isdecimal()] == [".push.lock"]
 
 
@@ -155,7 +155,7 @@ def die(event, arguments):
         sys.argv[4] = "dying"  # os.kill is an event, too
         os.kill(os.getpid(), signal.SIGKILL)
 sys.addaudithook(die)
-push_version(model, directory, {})
+push_version(model, directory, Manifest())
 """
     process = _start(program, model, serving, "killed", event, name)
 
@@ -164,7 +164,7 @@ push_version(model, directory, {})
     assert (process.returncode, error) == (-9, "")
     assert _numeric(serving) == []
     assert len(list(serving.glob(".push-*"))) == 1  # what is left, hidden from the server
-    _, folder = push_version(model, serving, {})
+    _, folder = push_version(model, serving, Manifest())
     _assert_complete(folder, model)
     assert list(serving.glob(".push-*")) == []
 
@@ -173,7 +173,7 @@ def test_what_a_live_push_prepares_is_left_alone(model: Path, tmp_path: Path) ->
     with _folder_beside(tmp_path) as live:
         (live / "model").mkdir()
 
-        push_version(model, tmp_path, {})
+        push_version(model, tmp_path, Manifest())
 
         assert (live / "model").is_dir()
     assert not live.exists()
@@ -185,7 +185,7 @@ import resource
 from components.pusher.push import PushError
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 try:
-    push_version(model, directory, {})
+    push_version(model, directory, Manifest())
 except PushError as error:
     print(error)
 """
@@ -193,7 +193,7 @@ except PushError as error:
 
     assert error == ""
     assert output.startswith(
-        f"{tmp_path / 'serving'}: expected to write a new version of the model there, found: File"
+        f"{tmp_path / 'serving'}: could not write a new version of the model there: File"
     )
     assert "Nothing was pushed; make room" in output
     assert [item.name for item in (tmp_path / "serving").iterdir()] == [".push.lock"]
@@ -204,9 +204,9 @@ def test_a_folder_that_cannot_be_made_is_a_clear_error(model: Path, tmp_path: Pa
 
     with pytest.raises(
         PushError,
-        match="expected to write a new version of the model there, found: Not a directory",
+        match="could not write a new version of the model there: Not a directory",
     ):
-        push_version(model, tmp_path / "serving" / "mine", {})
+        push_version(model, tmp_path / "serving" / "mine", Manifest())
 
 
 @pytest.fixture
@@ -221,14 +221,14 @@ def closed(tmp_path: Path) -> Iterator[Path]:
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_without_the_right_to_write_is_a_clear_error(model: Path, closed: Path) -> None:
     with pytest.raises(PushError, match="Permission denied"):
-        push_version(model, closed, {})
+        push_version(model, closed, Manifest())
 
 
 def test_only_a_saved_model_is_pushed(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
 
     with pytest.raises(PushError, match=r"expected a SavedModel, found no saved_model\.pb"):
-        push_version(tmp_path / "model", tmp_path / "serving", {})
+        push_version(tmp_path / "model", tmp_path / "serving", Manifest())
 
     assert not (tmp_path / "serving").exists()
 
@@ -239,9 +239,9 @@ def test_a_lock_that_is_a_link_is_not_emptied(model: Path, tmp_path: Path) -> No
     (tmp_path / "serving").mkdir()
     (tmp_path / "serving" / ".push.lock").symlink_to(precious)
     with pytest.raises(NotAFileError, match=r"\.push\.lock: expected a file of ours, found a link"):
-        push_version(model, tmp_path / "serving", {})
+        push_version(model, tmp_path / "serving", Manifest())
     assert precious.read_text() == "precious"
-    assert versions(tmp_path / "serving") == []
+    assert version_names(tmp_path / "serving") == {}
 
 
 def test_a_version_is_for_user_and_group_of_the_folder_it_is_pushed_to(
@@ -253,7 +253,7 @@ def test_a_version_is_for_user_and_group_of_the_folder_it_is_pushed_to(
     os.chown(serving, -1, group)
     serving.chmod(0o2750)  # new files belong to the folder's group, the server's
     with entry_point():
-        _, version = push_version(model, serving, {})
+        _, version = push_version(model, serving, Manifest())
     for path in (version, *version.rglob("*")):
         assert path.stat().st_gid == group
         assert path.stat().st_mode & 0o777 == (0o750 if path.is_dir() else 0o640), path

@@ -1,20 +1,17 @@
-"""Looks at the report as a browser lays it out: nothing sticks out of a phone, no labels lie on each other."""
+"""The report as a browser lays it out: it fits a phone, and no labels overlap."""
 
 from __future__ import annotations
 
 import html
 import json
 import re
-import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from components.report.load import Sources, load_facts
+from components.report.facts import Sources, load_facts
 from components.report.render import render_report
+from tests.chromium import Browser
 from tests.components.report.evaluations import classification, regression
 
 PROBE = """
@@ -22,14 +19,17 @@ PROBE = """
 const sticksOut = e => !e.closest('.scroll, pre, .hidden, thead')
   && e.getBoundingClientRect().right > document.documentElement.clientWidth + 1;
 const overlaps = svg => {
-  const labels = [...svg.querySelectorAll('text')].map(t => [t.textContent, t.getBoundingClientRect()]);
+  const labels = [...svg.querySelectorAll('text')].map(
+    t => [t.textContent, t.getBoundingClientRect()]);
   return labels.flatMap(([a, p], i) => labels.slice(i + 1).filter(([b, q]) =>
-    p.left < q.right && q.left < p.right && p.top < q.bottom && q.top < p.bottom).map(([b]) => [a, b]));
+    p.left < q.right && q.left < p.right && p.top < q.bottom && q.top < p.bottom
+  ).map(([b]) => [a, b]));
 };
 parent.seen.push({
   window: innerWidth,
   page: document.documentElement.scrollWidth,
-  out: [...document.querySelectorAll('body *')].filter(sticksOut).map(e => e.outerHTML.slice(0, 80)),
+  out: [...document.querySelectorAll('body *')].filter(sticksOut).map(
+    e => e.outerHTML.slice(0, 80)),
   overlaps: [...document.querySelectorAll('svg.chart')].flatMap(overlaps),
 });
 parent.document.title = JSON.stringify(parent.seen);
@@ -37,11 +37,8 @@ parent.document.title = JSON.stringify(parent.seen);
 WIDTHS = (390, 800, 1280)
 
 
-def _look(pages: list[str], folder: Path) -> list[dict[str, Any]]:
+def _look(browser: Browser, pages: list[str], folder: Path) -> list[dict[str, Any]]:
     """Returns what the probe saw of every page in a window of every width."""
-    browser = shutil.which("chromium") or shutil.which("google-chrome")
-    if browser is None:
-        pytest.skip("NOT LOOKED AT: the report's layout, for there is no chromium on this machine")
     probed = [
         re.sub(r"<meta http-equiv[^>]+>", "", page).replace("</body>", PROBE) for page in pages
     ]
@@ -54,30 +51,15 @@ def _look(pages: list[str], folder: Path) -> list[dict[str, Any]]:
     file.write_text(
         f"<!DOCTYPE html><title></title><script>var seen = []</script>{frames}", encoding="utf-8"
     )
-    command = [
-        browser,
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-    ]
-    command += [
-        "--disable-background-networking",
-        "--hide-scrollbars",
-        f"--user-data-dir={folder / 'profile'}",
-        "--dump-dom",
-        file.as_uri(),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    title = re.search(r"<title>(.*?)</title>", done.stdout, flags=re.DOTALL)
+    shown = browser.dump(file, folder / "profile")
+    title = re.search(r"<title>(.*?)</title>", shown, flags=re.DOTALL)
     assert title is not None
     seen: list[dict[str, Any]] = json.loads(html.unescape(title[1]))
     return seen
 
 
 def test_nothing_sticks_out_and_no_labels_overlap(
-    make_run: Callable[..., Sources], tmp_path: Path
+    make_run: Callable[..., Sources], browser: Browser, tmp_path: Path
 ) -> None:
     long_names = (
         "has_not_mastered_the_unit_yet",
@@ -93,7 +75,7 @@ def test_nothing_sticks_out_and_no_labels_overlap(
         make_run(classes, surprise=True, run_id="r" * 90),
         make_run(numbers, predictions=predictions, bare=True),
     ]
-    seen = _look([render_report(load_facts(run)) for run in runs], tmp_path)
+    seen = _look(browser, [render_report(load_facts(run)) for run in runs], tmp_path)
     fits = [{"window": width, "page": width, "out": [], "overlaps": []} for width in WIDTHS]
     assert sorted(seen, key=lambda frame: frame["window"]) == sorted(
         fits + fits, key=lambda frame: frame["window"]

@@ -11,11 +11,12 @@ from tfx.types.artifact import Artifact
 from tfx.types.channel import Channel
 
 from components.config import Config
-from components.node import cache_key as fingerprint
+from components.contracts.evaluation import Evaluation
+from components.node import cache_key
 from components.node.artifacts import RunReport
 from components.report.component import ReportSpec, make_report
 from components.report.executor import Executor
-from components.report.load import Sources
+from components.report.facts import Sources
 from tests.components.report.evaluations import classification
 
 TYPES = {name: parameter.type for name, parameter in ReportSpec.INPUTS.items()}
@@ -42,15 +43,13 @@ def test_the_node_carries_configuration_and_code_into_its_cache_key() -> None:
     assert len(node.exec_properties["code_fingerprint"]) == 16
 
 
-def test_a_change_of_a_template_is_a_change_of_code(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shutil.copytree(fingerprint.ROOT / "report", tmp_path / "report")
-    monkeypatch.setattr(fingerprint, "ROOT", tmp_path)
-    before = fingerprint.code_fingerprint.__wrapped__("report")
-    with (tmp_path / "report/templates/report.css").open("a") as style:
+def test_a_change_of_a_template_is_a_change_of_code(tmp_path: Path) -> None:
+    shutil.copytree(cache_key.ROOT / "components", tmp_path / "components")
+    executor = Executor.__module__
+    before = cache_key.code_fingerprint(executor, root=tmp_path)
+    with (tmp_path / "components/report/templates/report.css").open("a") as style:
         style.write("p { color: red }")
-    assert fingerprint.code_fingerprint.__wrapped__("report") != before
+    assert cache_key.code_fingerprint(executor, root=tmp_path) != before
 
 
 def _artifact(name: str, uri: Path) -> Artifact:
@@ -90,7 +89,7 @@ def test_the_executor_writes_page_and_metrics(
     Executor(context).Do(
         inputs,
         {"report": [report]},
-        {"config": json.dumps(sources.config), "code_fingerprint": "c0de"},
+        {"config": json.dumps(sources.config.recipe), "code_fingerprint": "c0de"},
     )
 
     assert sorted(file.name for file in Path(report.uri).iterdir()) == [
@@ -109,7 +108,7 @@ def test_the_executor_writes_page_and_metrics(
     ):
         assert told in page
     metrics = json.loads((tmp_path / "report/metrics.json").read_text(encoding="utf-8"))
-    assert metrics == content | {
+    assert metrics == json.loads(Evaluation.model_validate(content).to_json()) | {
         "run_id": "20261122-041205-3fa2b1",
         "pushed_version": "42" if pushed else None,
         "data": {"fingerprint": "sum:1234", "span": 20777, "spans": ["2026-11-20"], "version": 2},

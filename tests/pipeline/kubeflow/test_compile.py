@@ -14,8 +14,12 @@ from kfp.kubernetes import kubernetes_executor_config_pb2
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 from components.config import load_config
-from components.errors import ConfigError
-from pipeline.kubeflow.compile import PARAMETERS, Target, compile_pipeline
+from components.errors import ConfigError, MasteryError
+from components.node.names import Node
+from pipeline.kubeflow import tasks as kubeflow_tasks
+from pipeline.kubeflow.compile import Target, compile_pipeline
+from pipeline.kubeflow.parameters import PARAMETERS
+from pipeline.kubeflow.tasks import FINISH_TASK, GATES_TASK
 
 SAMPLE = Path(__file__).parents[3] / "configs" / "sample.yaml"
 SETTINGS = (
@@ -23,7 +27,8 @@ SETTINGS = (
     "kubeflow.volumes=[{claim: mastery-runs, path: /mastery}]",
     "kubeflow.secrets=[{name: metadata, variables: {password: MASTERY_METADATA_PASSWORD}}]",
     "kubeflow.common={cpu: 2, memory: 4Gi, timeout_seconds: 3600, retry: {attempts: 3}}",
-    "kubeflow.nodes={Trainer: {gpu: {count: 2}, node_selector: {pool: gpu}, tolerations: [{key: nvidia.com/gpu}]}}",
+    "kubeflow.nodes={Trainer: {gpu: {count: 2}, node_selector: {pool: gpu}, "
+    "tolerations: [{key: nvidia.com/gpu}]}}",
 )
 
 
@@ -74,8 +79,11 @@ def test_compiling_twice_gives_the_same_bytes(tmp_path: Path) -> None:
 def test_a_person_finds_the_parameters_explained(tmp_path: Path) -> None:
     [spec, *_] = compiled(tmp_path, "training.warm_start=true")
     parameters = spec["root"]["inputDefinitions"]["parameters"]
-    assert sorted(parameters) == sorted(PARAMETERS)
-    assert all(item["description"] and item["isOptional"] for item in parameters.values())
+    assert sorted(parameters) == sorted(parameter.name for parameter in PARAMETERS)
+    assert all(item["isOptional"] for item in parameters.values())
+    assert {name: item["description"] for name, item in parameters.items()} == {
+        parameter.name: parameter.description for parameter in PARAMETERS
+    }
     assert parameters["warm_start"]["defaultValue"] is True
     assert parameters["gates"]["defaultValue"] == ""
 
@@ -83,7 +91,7 @@ def test_a_person_finds_the_parameters_explained(tmp_path: Path) -> None:
 def test_tasks_have_legal_names_and_kubeflow_s_cache_is_off(tmp_path: Path) -> None:
     [spec, *_] = compiled(tmp_path, "kubeflow.tasks=single")
     tasks = tasks_of(spec)
-    assert {"example-gen", "trainer", "report", "gates", "finish"} <= {*tasks}
+    assert {"example-gen", "trainer", "report", GATES_TASK, FINISH_TASK} <= {*tasks}
     assert all(re.fullmatch(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?", name) for name in tasks)
     leaves = [task for task in tasks.values() if "cachingOptions" in task]
     assert len(leaves) == len(containers_of(spec)) == 15
@@ -133,11 +141,28 @@ def test_volumes_secrets_time_limits_and_retries_are_asked_for(tmp_path: Path) -
     assert "retryPolicy" not in tasks["gates"]  # a failed gate fails again
 
 
+def test_what_is_not_asked_for_is_left_to_the_cluster(tmp_path: Path) -> None:
+    bare = ("kubeflow.common={cpu: null, memory: null, retry: null}", "kubeflow.nodes={}")
+    documents = compiled(tmp_path, *bare, "kubeflow.image_pull_secrets=[registry]")
+    assert "resources" not in containers_of(documents[0])["data"]
+    assert "retryPolicy" not in tasks_of(documents[0])["data"]
+    for config in platform_of(documents).values():
+        assert config["imagePullSecret"][0]["secretName"] == "registry"
+
+
+def test_without_a_volume_containers_go_by_the_object_store(tmp_path: Path) -> None:
+    settings = ("kubeflow.storage=s3://bucket/mastery", "metadata.store=mysql")
+    [spec, *_] = compiled(tmp_path, *settings)
+    arguments = containers_of(spec)["data"]["args"]
+    assert arguments[arguments.index("--storage") + 1] == "s3://bucket/mastery"
+
+
 def test_no_container_runs_as_root(tmp_path: Path) -> None:
     platform = platform_of(compiled(tmp_path))
     assert len(platform) == 7
     for config in platform.values():
-        # The image has a user by number; a number here would clash with clusters that give namespaces theirs.
+        # The image has a user by number; a number here would clash with clusters that give
+        # namespaces theirs.
         assert config["securityContext"] == {"runAsNonRoot": True}
 
 
@@ -180,6 +205,31 @@ def test_a_file_for_vertex_ai_comes_from_the_same_dag(tmp_path: Path) -> None:
     assert (accelerator["type"], accelerator["count"]) == ("NVIDIA_TESLA_T4", "2")
 
 
+def test_tasks_that_run_a_node_too_early_are_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    groups = dict(reversed(kubeflow_tasks._GROUPS.items()))
+    monkeypatch.setattr(kubeflow_tasks, "_GROUPS", groups)
+    with pytest.raises(MasteryError, match=r"Pusher runs before Evaluator, .*which it needs"):
+        compiled(tmp_path)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_tasks_that_leave_a_node_out_are_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    groups = kubeflow_tasks._GROUPS | {"deliver": (Node.PUSHER,)}
+    monkeypatch.setattr(kubeflow_tasks, "_GROUPS", groups)
+    with pytest.raises(MasteryError, match=r"missing: Report"):
+        compiled(tmp_path)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(MasteryError, match=r"pipeline\.json: expected a name that ends in \.yaml"):
+        compile_pipeline(load_config(SAMPLE), SAMPLE, tmp_path / "pipeline.json")
+
+
 def test_an_address_of_a_webhook_does_not_get_into_the_file(tmp_path: Path) -> None:
     file = tmp_path / "pipeline.yaml"
     for setting in (
@@ -197,7 +247,7 @@ def test_an_address_of_a_webhook_does_not_get_into_the_file(tmp_path: Path) -> N
 def test_what_others_would_fill_in_is_refused(tmp_path: Path) -> None:
     config = load_config(SAMPLE)
     for setting in ("data.splits.seed={{$.pipeline_job_uuid}}", "data.splits.seed=$(HOSTNAME)"):
-        with pytest.raises(ConfigError, match=r"expected no .* in what containers are called with"):
+        with pytest.raises(ConfigError, match=r"expected no .* in an argument of containers"):
             compile_pipeline(config, SAMPLE, tmp_path / "pipeline.yaml", settings=[setting])
     assert not (tmp_path / "pipeline.yaml").exists()
 

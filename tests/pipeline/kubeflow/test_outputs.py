@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,18 @@ import pytest
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
-from pipeline.kubeflow import verdict
-from pipeline.kubeflow.outputs import TaskOutputs
+from components.contracts.evaluation import Evaluation
+from components.contracts.run_record import RunRecord
+from components.node.names import Node
+from pipeline.kubeflow import gates_task
+from pipeline.kubeflow.finish import summarise_run
+from pipeline.kubeflow.outputs import TaskOutputs, show_node, summarise_node
+from pipeline.store.lookups import NodeResult, NodeState, StoredArtifact
 
-METRICS = {
+HOSTILE = "a | b\n# owned\n<script>[x](javascript:y)\x1b[2J"
+SHOWN = "a \\| b \\# owned \\<script\\>\\[x\\](javascript:y)\\\\u001b\\[2J"
+METRICS: dict[str, Any] = {
+    "task": "classification",
     "classes": ["low", "high"],
     "overall": {
         "examples": 4,
@@ -66,7 +75,7 @@ def test_an_evaluation_becomes_metrics_a_confusion_matrix_and_curves(tmp_path: P
         ),
     }
     outputs = TaskOutputs(executor_input(tmp_path, kinds))
-    outputs.show_evaluation(METRICS)
+    outputs.show_evaluation(Evaluation.model_validate(METRICS))
     outputs.write()
     shown = {
         name: listed["artifacts"][0]["metadata"]
@@ -104,6 +113,137 @@ def test_the_reason_is_the_first_line_of_a_red_task(
     failed: str, code: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = json.dumps({"inputs": {"parameterValues": {"failed_gates": failed}}})
-    assert verdict.main(["verdict", "--executor-input", given]) == code
+    assert gates_task.main(["gates_task", "--executor-input", given]) == code
     first = capsys.readouterr().out.splitlines()[0]
     assert first == (failed.splitlines()[0] if failed else "All gates passed.")
+
+
+def gate(text: str, *, passed: bool = False) -> dict[str, Any]:
+    return {"text": text, "metric": "f1", "bound": "min", "threshold": 0.9, "passed": passed}
+
+
+def evaluation(text: str) -> dict[str, Any]:
+    return {**METRICS, "gates": [gate(text)], "blessed": False}
+
+
+def anomaly(text: str) -> dict[str, Any]:
+    return {"split": "train", "column": text, "stops": False, "expected": text, "found": text}
+
+
+@pytest.mark.parametrize(
+    ("node", "content", "line"),
+    [
+        (
+            Node.DATA_GATE,
+            {"anomalies": [anomaly(HOSTILE)]},
+            f"| train | {SHOWN} | {SHOWN} | {SHOWN} |",
+        ),
+        (Node.EVALUATOR, evaluation(HOSTILE), f"| {SHOWN} |"),
+        (Node.PUSHER, {"pushed": False, "reason": HOSTILE}, f"Pushed nothing: {SHOWN}."),
+        (Node.PUSHER, {"pushed": True, "destination": HOSTILE}, f"Pushed {SHOWN}."),
+    ],
+)
+def test_what_others_chose_is_text_in_the_summary_of_a_node(
+    node: Node, content: dict[str, object], line: str
+) -> None:
+    result = NodeResult(node, "done", 1.0, {"output": [StoredArtifact("/mastery/`x`")]})
+    lines = summarise_node(result, json.dumps(content)).splitlines()
+    assert line in lines
+    assert "- output: /mastery/\\`x\\`" in lines
+
+
+def test_the_error_of_a_run_is_text() -> None:
+    record = RunRecord(
+        run="r1", name="algebra", started=datetime.now(UTC), state="failed", error=HOSTILE
+    )
+    assert SHOWN in summarise_run(record).splitlines()
+
+
+LOG = {
+    "events": 70000, "outcomes": 1234, "learners": 600, "units": 3, "clock": "timestamp",
+    "first_event": "", "last_event": "", "first_outcome": "", "last_outcome": "", "cold_starts": 7,
+    "truncated": 0, "steps": {}, "splits": {"train": {"low": 1000, "high": 100}}, "files": {},
+}  # fmt: skip
+FIT = {
+    "epochs": [{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.25, "val_loss": None}],
+    "best_epoch": 2,
+    "stopped": "all epochs run",
+    "device": "CPU",
+}
+
+
+@pytest.mark.parametrize(
+    ("node", "content", "lines"),
+    [
+        (
+            Node.EXAMPLE_GEN,
+            LOG,
+            [
+                "70,000 events, 1,234 outcomes of 600 learners in 3 units; 7 cold starts.",
+                "| train | 1,100 |",
+            ],
+        ),
+        (Node.DATA_GATE, {"anomalies": []}, ["No anomalies."]),
+        (
+            Node.TRAINER,
+            FIT,
+            [
+                "2 epochs, best 2: loss 0.25, val_loss –; stopped: all epochs run.",
+                "Started from fresh weights; fitted on: CPU.",
+            ],
+        ),
+        (Node.TRAINER, {"device_warning": "a GPU is idle"}, ["**Warning**: a GPU is idle."]),
+        (
+            Node.EVALUATOR,
+            {**METRICS, "gates": [gate("f1 >= 0.9", passed=True)], "blessed": True},
+            ["**All gates passed.**", "| f1 \\>= 0.9 |", "| accuracy | 0.7500 |", "| auc | – |"],
+        ),
+        (Node.BASELINE_RESOLVER, None, ["Found no blessed model."]),
+    ],
+)
+def test_the_summary_of_a_node_has_its_figures(
+    node: Node, content: dict[str, object] | None, lines: list[str]
+) -> None:
+    result = NodeResult(node, "done", 12.34)
+    text = summarise_node(result, json.dumps(content) if content else None)
+    assert {f"# {node}", "Done in 12.3 s.", *lines} <= set(text.splitlines())
+
+
+def ended(node: Node, output: str, folder: Path, *, state: NodeState = "cached") -> NodeResult:
+    return NodeResult(node, state, 0.5, {output: [StoredArtifact(str(folder))]})
+
+
+def test_a_failed_gate_goes_to_later_tasks(tmp_path: Path) -> None:
+    kinds = {"evaluator_summary": "Markdown", "metrics": "Metrics"}
+    outputs = TaskOutputs(executor_input(tmp_path, kinds))
+    (tmp_path / "metrics.json").write_text(json.dumps(evaluation("f1 >= 0.9: 0.8 FAILED")))
+    show_node(ended(Node.EVALUATOR, "evaluation", tmp_path), outputs, None)
+    outputs.write()
+    content = written(tmp_path)
+    assert "f1 >= 0.9: 0.8 FAILED" in content["parameterValues"]["failed_gates"]
+    assert content["artifacts"]["metrics"]["artifacts"][0]["metadata"]["accuracy"] == 0.75
+    assert "Taken from the cache in 0.5 s." in (tmp_path / "evaluator_summary").read_text()
+
+
+@pytest.mark.parametrize("pushed", [True, False])
+def test_a_pushed_version_is_a_model_in_kubeflow(tmp_path: Path, pushed: bool) -> None:
+    outputs = TaskOutputs(executor_input(tmp_path, {"pushed_model": "Model"}))
+    push = {"pushed": pushed, "version": 17, "destination": "/serving/17"}
+    (tmp_path / "push.json").write_text(json.dumps(push))
+    show_node(ended(Node.PUSHER, "pushed_model", tmp_path), outputs, None)
+    outputs.write()
+    [artifact] = written(tmp_path)["artifacts"]["pushed_model"]["artifacts"]
+    assert artifact["metadata"] == ({"version": "17", "path": "/serving/17"} if pushed else {})
+
+
+def test_the_report_is_shown_as_it_is(tmp_path: Path) -> None:
+    outputs = TaskOutputs(executor_input(tmp_path / "shown", {"report": "HTML"}))
+    (tmp_path / "report.html").write_text("<p>fine</p>")
+    show_node(ended(Node.REPORT, "report", tmp_path), outputs, None)
+    assert (tmp_path / "shown" / "report").read_text() == "<p>fine</p>"
+
+
+def test_a_node_without_such_a_file_has_a_summary_only(tmp_path: Path) -> None:
+    outputs = TaskOutputs(executor_input(tmp_path, {"transform_summary": "Markdown"}))
+    show_node(ended(Node.TRANSFORM, "transform_graph", tmp_path, state="done"), outputs, None)
+    assert "# Transform" in (tmp_path / "transform_summary").read_text()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from components.config import Config, load_config
-from components.errors import ConfigError
-from pipeline.kubeflow.tasks import NODES, plan_tasks, task_name
+from components.errors import ConfigError, MasteryError
+from components.node.names import Node
+from pipeline.kubeflow.tasks import NODES, Task, check_order, plan_tasks, task_name
 
 SAMPLE = Path(__file__).parents[3] / "configs" / "sample.yaml"
 DIGEST = "sha256:" + "ab" * 32
@@ -91,7 +93,8 @@ def test_every_node_runs_once_in_the_order_of_the_dag(settings: tuple[str, ...])
 
 def test_an_unknown_node_is_named() -> None:
     with pytest.raises(
-        ConfigError, match=r"kubeflow\.nodes: expected names among ExampleGen, .*found Trianer"
+        ConfigError,
+        match=r"expected names among ExampleGen, .*found Trianer; did you mean Trainer\?",
     ):
         plan_tasks(configure("kubeflow.nodes={Trianer: {cpu: 1}}"))
 
@@ -100,11 +103,54 @@ def test_names_are_those_kubernetes_takes() -> None:
     assert task_name("ImportSchemaGen") == "import-schema-gen"
 
 
-def test_the_nodes_are_those_of_the_dag(tmp_path: Path) -> None:
-    from pipeline.dag import create_pipeline
-    from pipeline.layout import Layout
-    from pipeline.run.launch import compile_plan, node_ids
+def tasks_of(*groups: tuple[Node, ...]) -> list[Task]:
+    template = plan_tasks(configure())[0]
+    return [replace(template, name=str(at), nodes=nodes) for at, nodes in enumerate(groups)]
 
-    config = configure("training.warm_start=true")
-    plan = compile_plan(create_pipeline(config, Layout(tmp_path, config.name)), "run")
-    assert sorted(node_ids(plan)) == sorted(NODES)
+
+DIAMOND: dict[str, set[str]] = {
+    "ExampleGen": set(),
+    "Transform": {"ExampleGen"},
+    "Trainer": {"ExampleGen", "Transform"},
+}
+
+
+def test_the_order_of_the_dag_is_kept_within_and_between_tasks() -> None:
+    check_order(tasks_of((Node.EXAMPLE_GEN, Node.TRANSFORM), (Node.TRAINER,)), DIAMOND)
+
+
+@pytest.mark.parametrize(
+    ("groups", "says"),
+    [
+        (
+            [(Node.TRAINER,), (Node.EXAMPLE_GEN, Node.TRANSFORM)],
+            "Trainer runs before ExampleGen, Transform, which it needs",
+        ),
+        (
+            [(Node.EXAMPLE_GEN,), (Node.TRAINER, Node.TRANSFORM)],
+            "Trainer runs before Transform, which it needs",
+        ),
+        ([(Node.EXAMPLE_GEN, Node.TRANSFORM)], "missing: Trainer"),
+        (
+            [(Node.EXAMPLE_GEN, Node.TRANSFORM), (Node.TRANSFORM, Node.TRAINER)],
+            "more than once: Transform",
+        ),
+        (
+            [(Node.EXAMPLE_GEN, Node.TRANSFORM, Node.TRAINER, Node.PUSHER)],
+            "unknown: Pusher",
+        ),
+    ],
+)
+def test_a_broken_order_is_one_clear_error(groups: list[tuple[Node, ...]], says: str) -> None:
+    with pytest.raises(MasteryError, match=says) as error:
+        check_order(tasks_of(*groups), DIAMOND)
+    assert str(error.value).startswith("pipeline/kubeflow/tasks.py: ")
+
+
+def test_the_tasks_hold_every_node_of_the_dag_in_an_order_that_runs_it() -> None:
+    from pipeline.kubeflow.compile import dag_of
+
+    config = configure()
+    dag = dag_of(config)
+    assert sorted(dag) == sorted(NODES) == sorted(Node)
+    check_order(plan_tasks(config), dag)

@@ -11,12 +11,13 @@ from tfx.orchestration.portable.mlmd import context_lib
 from tfx.proto.orchestration import pipeline_pb2
 
 from components.config import Config, Metadata, load_config
+from components.contracts.run_record import SeenBefore
 from pipeline.dag import create_pipeline
 from pipeline.layout import Layout
-from pipeline.run.freshness import PLAN_FINGERPRINT, end_if_seen, seen_before
-from pipeline.run.launch import Store, compile_plan
-from pipeline.run.record import SeenBefore
-from pipeline.store import connection_config
+from pipeline.run.freshness import seen_before, stop_if_seen
+from pipeline.run.launch import StoreHandle, compile_plan
+from pipeline.store.connection import connection_config
+from pipeline.store.lookups import PLAN_FINGERPRINT
 
 REPOSITORY = Path(__file__).parents[3]
 State = mlmd.Execution
@@ -30,7 +31,7 @@ def config() -> Config:
 
 @pytest.fixture
 def start(tmp_path: Path, config: Config) -> Started:
-    """Returns a function that puts a run into the store as TFX's launcher does, and returns its plan."""
+    """Returns a function that puts a run into the store, and returns the run's plan."""
 
     def put(
         run_id: str,
@@ -52,10 +53,10 @@ def start(tmp_path: Path, config: Config) -> Started:
     return put
 
 
-def open_metadata(plan: pipeline_pb2.Pipeline) -> Store:
+def open_metadata(plan: pipeline_pb2.Pipeline) -> StoreHandle:
     """The SQLite store of the root that the plan is for."""
     root = Path(plan.runtime_spec.pipeline_root.field_value.string_value).parents[1]
-    return Store(connection_config(Metadata(), Layout(root, "sample")))  # type: ignore[call-arg]
+    return StoreHandle(connection_config(Metadata(), Layout(root, "sample")))  # type: ignore[call-arg]
 
 
 def publish(
@@ -88,7 +89,7 @@ def seen(plan: pipeline_pb2.Pipeline) -> SeenBefore | None:
 def end(plan: pipeline_pb2.Pipeline) -> None:
     """Ends a run as one without new data ends."""
     with open_metadata(plan) as handle:
-        assert end_if_seen(handle.store, plan) is not None
+        assert stop_if_seen(handle.store, plan) is not None
 
 
 def test_the_first_run_has_everything_to_do(start: Started) -> None:

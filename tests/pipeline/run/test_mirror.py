@@ -93,7 +93,7 @@ def test_what_is_here_already_is_not_moved_again(
 def test_a_folder_that_was_not_pushed_is_an_error_that_names_it(there: Mirror) -> None:
     with pytest.raises(
         ObjectStoreError,
-        match=rf"{there.url}/nodes/Gen/examples/8: expected a folder .*, found none",
+        match=rf"{there.url}/nodes/Gen/examples/8: the store has no complete copy",
     ):
         there.pull([there.root / "nodes/Gen/examples/8"])
 
@@ -116,7 +116,7 @@ def test_an_upload_that_was_cut_off_is_the_same_as_none(
     assert [key for key in bucket.names() if key.endswith("0.gz")]
     there.outline(there.root / "nodes")
     assert not (there.root / folder).exists()
-    with pytest.raises(ObjectStoreError, match="found none"):
+    with pytest.raises(ObjectStoreError, match="no complete copy"):
         there.pull([there.root / folder])
 
 
@@ -183,7 +183,9 @@ def test_a_version_s_number_is_taken_once(here: Mirror, there: Mirror, bucket: B
         write(mirror.root, MODEL)
     (there.root / "serving/17/saved_model.pb").write_bytes(b"another")
     here.push_version(here.root / "serving/17")
-    with pytest.raises(ObjectStoreError, match="serving/17: expected this number to be free"):
+    with pytest.raises(
+        ObjectStoreError, match="serving/17: another run has just taken this number"
+    ):
         there.push_version(there.root / "serving/17")
     model = bucket.client.get_object(Bucket=bucket.name, Key="deployment/serving/17/saved_model.pb")
     assert model["Body"].read() == b"x"
@@ -203,7 +205,7 @@ def test_a_bucket_that_is_not_there_and_a_wrong_address_are_told(tmp_path: Path)
     write(tmp_path, {"file": b"x"})
     with pytest.raises(
         ObjectStoreError,
-        match=r"s3://not-there/a: expected to be allowed to write .*bucket does not exist",
+        match=r"s3://not-there/a: could not write there .*bucket does not exist",
     ):
         Mirror("s3://not-there/a", tmp_path).push([tmp_path / "file"])
     with pytest.raises(ObjectStoreError, match="expected an address such as s3://bucket/folder"):
@@ -244,7 +246,8 @@ def test_a_list_of_files_that_is_none_is_told(
         Bucket=bucket.name, Key="deployment/nodes/Gen/7/.complete", Body=content
     )
     with pytest.raises(
-        ObjectStoreError, match=r"7/\.complete: expected the sizes of the folder's files"
+        ObjectStoreError,
+        match=r"7/\.complete: expected \.complete of Mastery; .*remove the folder from the store",
     ):
         there.pull([there.root / "nodes/Gen/7"])
 
@@ -324,3 +327,21 @@ def test_an_address_with_a_password_is_refused_without_it(tmp_path: Path) -> Non
     ) as told:
         Mirror("s3://key:canary@bucket/a", tmp_path)
     assert "canary" not in str(told.value)
+
+
+def test_a_list_of_files_of_before_is_read_and_of_a_newer_version_refused(
+    here: Mirror, there: Mirror, bucket: Bucket
+) -> None:
+    write(here.root, FOLDER)
+    folder = "nodes/Gen/examples/7"
+    here.push([here.root / folder])
+    key = f"deployment/{folder}/.complete"
+    listed = json.loads(bucket.client.get_object(Bucket=bucket.name, Key=key)["Body"].read())
+    assert listed == {"format": 1, "files": {"Split-train/0.gz": 1000, "summary.json": 0}}
+    for content in ({"files": listed["files"]}, {**listed, "format": 2}):
+        body = json.dumps(content).encode()
+        bucket.client.put_object(Bucket=bucket.name, Key=key, Body=body)
+        if "format" not in content:
+            there.pull([there.root / folder])
+    with pytest.raises(ObjectStoreError, match="found 2: a newer version of Mastery wrote it"):
+        there.pull([there.root / folder])

@@ -10,8 +10,8 @@ import pytest
 
 from components.errors import MasteryError
 from serving.client import Answer, PredictError, Retry, Target, connect
-from serving.client.answers import read_answers
-from serving.client.errors import Transient
+from serving.client.calls import Transient
+from serving.client.model_client import parse_answers
 from tests.ports import free_port
 from tests.serving.client.stand_in import Server
 
@@ -168,7 +168,7 @@ def test_a_version_and_a_label_are_one_too_many() -> None:
 
 
 def test_a_number_is_an_answer_too() -> None:
-    assert read_answers({"prediction": [0.5], "basis": ["prior"]}, 1) == [
+    assert parse_answers({"prediction": [0.5], "basis": ["prior"]}, 1) == [
         Answer("prior", prediction=0.5)
     ]
 
@@ -177,7 +177,7 @@ def test_an_answer_that_is_not_whole_is_refused() -> None:
     with pytest.raises(
         PredictError, match="expected 2 answers in each of prediction, basis, found"
     ):
-        read_answers({"prediction": [0.5, 1.0], "basis": ["prior"]}, 2)
+        parse_answers({"prediction": [0.5, 1.0], "basis": ["prior"]}, 2)
 
 
 @pytest.mark.parametrize("way", ["rest", "grpc"])

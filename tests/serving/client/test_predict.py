@@ -16,8 +16,7 @@ from components.evaluator.scoring import in_windows, score
 from components.example_gen.examples import examples_from_log
 from pipeline.cli.main import app
 from serving.client import connect
-from serving.predict import predict, to_text
-from serving.requests import questions_from_log
+from serving.predict import format_answers, predict_questions, questions_from_log
 from tests.serving.client.conftest import CONFIG
 from tests.serving.client.stand_in import Server
 
@@ -42,7 +41,7 @@ def test_a_server_answers_what_was_evaluated(
 ) -> None:
     questions = questions_from_log(CONFIG, [str(log / "events.csv")], [str(log / "questions.csv")])
     with connect(addresses[way], addresses["model"], batch=10) as client:
-        found = predict(client, questions)
+        found = predict_questions(client, questions)
 
     asked = pl.read_csv(log / "questions.csv")
     assert found["learner_id"].to_list() == asked["learner_id"].to_list()
@@ -177,11 +176,11 @@ def test_the_table_has_three_forms() -> None:
             "basis": ["prior"],
         }
     )
-    assert to_text(answers, "csv").splitlines() == [
+    assert format_answers(answers, "csv").splitlines() == [
         "learner_id,as_of,predicted_class,probability_low,basis", "a,12,low,0.75,prior",
     ]  # fmt: skip
-    assert json.loads(to_text(answers, "jsonl")) == answers.row(0, named=True)
-    assert [line.split() for line in to_text(answers, "table").splitlines()] == [
+    assert json.loads(format_answers(answers, "jsonl")) == answers.row(0, named=True)
+    assert [line.split() for line in format_answers(answers, "table").splitlines()] == [
         ["learner_id", "as_of", "predicted_class", "probability_low", "basis"], ["a", "12", "low", "0.75", "prior"],
     ]  # fmt: skip
 

@@ -15,11 +15,9 @@ from tensorflow.core.framework import types_pb2
 from tensorflow.core.framework.tensor_pb2 import TensorProto
 from tensorflow_serving.apis.predict_pb2 import PredictRequest, PredictResponse
 
-from serving.client import wire
-from serving.client.errors import PredictError
-from serving.client.grpc_channel import predict_request
-from serving.client.target import Target
-from serving.client.tensors import to_lists
+from serving.client import grpc_transport as wire
+from serving.client.calls import PredictError, Target
+from serving.client.grpc_transport import build_predict_request, to_lists
 
 TYPES = [(name, getattr(wire, name)) for name in dir(wire) if name.startswith("DT_")]
 NAMES = st.text(min_size=1, max_size=8)
@@ -36,7 +34,7 @@ def test_types_have_tensorflows_numbers(name: str, number: int) -> None:
 
 @given(target=TARGETS, examples=st.lists(st.binary(max_size=30), max_size=5))
 def test_a_request_is_read_as_it_was_meant(target: Target, examples: list[bytes]) -> None:
-    ours = predict_request(target, examples)
+    ours = build_predict_request(target, examples)
     theirs = PredictRequest.FromString(ours.SerializeToString())
     assert (theirs.model_spec.name, theirs.model_spec.signature_name) == (
         target.model,
@@ -132,7 +130,7 @@ HEAVY = "tensorflow tensorflow_serving apache_beam tfx tfx_bsl keras ml_metadata
 
 def test_the_client_imports_nothing_heavy() -> None:
     program = (
-        "import sys, serving.client, serving.client.grpc_channel, serving.client.rest\n"
+        "import sys, serving.client, serving.client.grpc_transport, serving.client.rest_transport\n"
         f"print([name for name in {HEAVY.split()} if name in sys.modules])"
     )
     done = subprocess.run(
@@ -143,7 +141,7 @@ def test_the_client_imports_nothing_heavy() -> None:
 
 def test_making_requests_of_events_needs_no_tensorflow() -> None:
     program = (
-        "import sys, serving.requests, serving.predict\n"
+        "import sys, serving.predict\n"
         "print([name for name in ('tensorflow', 'apache_beam', 'tfx', 'keras') if name in sys.modules])"
     )
     done = subprocess.run(

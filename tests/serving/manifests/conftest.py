@@ -22,7 +22,7 @@ Objects = dict[str, dict[str, Any]]  # by kind and name, such as Service/mastery
 def render(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., Objects]:
-    """Returns a function that renders an overlay; another store, model, or one more component is taken by its name."""
+    """Returns a function that renders an overlay, with another store, model or component."""
     kubectl = find_kubectl(request.config.cache.mkdir("kubectl"))
 
     @functools.cache

@@ -1,4 +1,4 @@
-"""`kubectl`, for its kustomize: the installed one, or one unpacked from Debian's packages; nothing is installed."""
+"""`kubectl`, for its kustomize: the installed one, or one unpacked from Debian's packages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WHY = "the manifests are validated as they are rendered: kubectl is not on PATH"
 
 
 def find_kubectl(cache: Path) -> Path:
-    """Returns a kubectl that knows components; skips, with the reason, where there is none to be had."""
+    """Returns a kubectl that knows components; skips the test, with the reason, without one."""
     installed = shutil.which("kubectl")
     if installed and _knows_components(Path(installed)):
         return Path(installed)

@@ -1,4 +1,4 @@
-"""KServe's own schema is not at hand; these are the fields that the manifest uses, as KServe documents them."""
+"""The manifest for KServe has only fields that KServe documents; its own schema is not at hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The proxy in front of the servers' gRPC: a real nginx with the manifests' file, a real gRPC server behind it."""
+"""The proxy in front of gRPC: a real nginx with the manifests' file before a real gRPC server."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ START = 30  # seconds until nginx must listen
 
 
 class Recorder(grpc.GenericRpcHandler):  # type: ignore[misc]
-    """A gRPC server's handler that knows every method; keeps what was called, and the bytes of whole requests."""
+    """A gRPC handler that accepts every method and records calls and the bytes of requests."""
 
     def __init__(self) -> None:
         self.called: list[str] = []
@@ -43,7 +43,7 @@ class Recorder(grpc.GenericRpcHandler):  # type: ignore[misc]
 
 @pytest.fixture(scope="session")
 def nginx(request: pytest.FixtureRequest) -> list[str | Path]:
-    """The command for an nginx of the release that the image is made of, with the libraries of that release."""
+    """The command for nginx, of the release in the image, with the libraries of that release."""
     if platform.freedesktop_os_release().get("ID") != "debian" or apt.newer_release() is None:
         pytest.skip(f"{WHY}, and there is no apt of Debian's to fetch it with")
     root = unpacked(request.config.cache.mkdir("nginx"), "trixie", PACKAGES, why=WHY)
@@ -65,7 +65,7 @@ def behind(tmp_path: Path) -> Iterator[Recorder]:
 
 @pytest.fixture
 def call(nginx: list[str | Path], tmp_path: Path) -> Iterator[Callable[..., bytes]]:
-    """Calls a method through the proxy, which has a port of this machine and a folder of its own for /tmp."""
+    """Calls a method through the proxy, which has a port and a folder for /tmp of its own."""
     port = free_port()
     text = (SERVING / "base" / "nginx.conf").read_text(encoding="utf-8")
     for old, new, times in (
@@ -144,7 +144,7 @@ def test_nothing_else_reaches_the_server(
 def test_a_path_that_only_looks_like_a_question_is_no_method_of_a_server(
     behind: Recorder, call: Callable[..., bytes]
 ) -> None:
-    """nginx decides by the path without its dots and passes it as it came; gRPC servers compare it as it is."""
+    """nginx decides by the normalised path and passes the original; gRPC servers compare that."""
     path = "/tensorflow.serving.ModelService/%2e%2e/tensorflow.serving.PredictionService/Predict"
     call(path)
     assert behind.called == [path]

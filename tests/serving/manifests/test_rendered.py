@@ -1,4 +1,4 @@
-"""What `kubectl apply -k` sends: valid by Kubernetes' own schemas, and what the manual promises of it."""
+"""What `kubectl apply -k` sends is valid by Kubernetes' schemas, and as the manual says."""
 
 from __future__ import annotations
 
@@ -15,13 +15,19 @@ import pytest
 
 from tests.serving.manifests.conftest import Objects
 
-# The oldest release with sidecars that are on by default (and unhealthyPodEvictionPolicy), and the newest known here.
+# The oldest release with sidecars by default (and unhealthyPodEvictionPolicy), and the newest one
+# whose schemas are known here.
 RELEASES = ("1.29", "1.37")
 Render = Callable[..., Objects]
 KINDS = {
-    "ConfigMap", "Deployment", "HorizontalPodAutoscaler", "NetworkPolicy", "PodDisruptionBudget", "Service",
+    "ConfigMap",
+    "Deployment",
+    "HorizontalPodAutoscaler",
+    "NetworkPolicy",
+    "PodDisruptionBudget",
+    "Service",
     "ServiceAccount",
-}  # fmt: skip
+}
 
 
 def serving(objects: Objects) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -167,8 +173,11 @@ def test_the_service_the_budget_and_the_policy_find_the_pods(render: Render) -> 
 
 
 def test_only_a_store_elsewhere_is_reached(render: Render) -> None:
-    egress = {store: render("cpu", store)["NetworkPolicy/mastery-serving"]["spec"]["egress"] for store in
-              ("claim", "gcs", "s3")}  # fmt: skip
+    policies = {
+        store: render("cpu", store)["NetworkPolicy/mastery-serving"]
+        for store in ("claim", "gcs", "s3")
+    }
+    egress = {store: policy["spec"]["egress"] for store, policy in policies.items()}
     assert egress["claim"] == []
     for store in ("gcs", "s3"):
         names, *addresses = egress[store]

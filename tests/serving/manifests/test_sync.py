@@ -1,4 +1,4 @@
-"""The copy of a bucket beside a server, with a stand-in for the one program that is not here: `aws`."""
+"""The copy of a bucket beside a server, with a stand-in for `aws`, which is not installed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ from="${1#s3://}"; [ ! -e "$from/fails" ]
 if [ "$verb" = ls ]; then [ -e "$from" ]; exit; fi
 if [ "$verb" = cp ]; then cp "$from" "$2"; exit; fi
 for version in "$from"/[0-9]*; do cp -r "$version" "$2/"; done
-[ -z "$delete" ] || for version in "$2"/[0-9]*; do [ -e "$from/${version##*/}" ] || rm -r "$version"; done
+[ -z "$delete" ] || for version in "$2"/[0-9]*; do
+  [ -e "$from/${version##*/}" ] || rm -r "$version"
+done
 """
 
 
@@ -39,9 +41,13 @@ def bucket(tmp_path: Path) -> Path:
 
 def sync(tmp_path: Path) -> subprocess.CompletedProcess[str]:
     environment = {
-        "PATH": f"{tmp_path}:{os.environ['PATH']}", "LOG": str(tmp_path / "log"), "ONCE": "yes", "MODEL": "sample",
-        "FOLDER": str(tmp_path / "models"), "BUCKET": f"s3://{tmp_path / 'bucket'}",
-    }  # fmt: skip
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "LOG": str(tmp_path / "log"),
+        "ONCE": "yes",
+        "MODEL": "sample",
+        "FOLDER": str(tmp_path / "models"),
+        "BUCKET": f"s3://{tmp_path / 'bucket'}",
+    }
     script = SERVING / "components" / "s3" / "sync.sh"
     return subprocess.run(
         ["sh", script], env=environment, capture_output=True, text=True, check=False

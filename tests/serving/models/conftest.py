@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from serving.models.storage import Storage, open_storage
+from serving.models.storage import Storage
+from serving.models.stores import open_storage
 from tests.s3 import Bucket
 from tests.serving.models.folders import upload, write_version
 

@@ -10,10 +10,10 @@ import fsspec
 from google.protobuf import text_format
 from tensorflow_serving.config.model_server_config_pb2 import ModelConfig, ModelServerConfig
 
-from components.model_version.digests import model_digest
-from serving.models.audit import read_entries
-from serving.models.local_storage import LocalStorage
-from serving.models.storage import Storage, open_storage
+from components.model_version.verify import model_digest
+from serving.models.changes import read_entries
+from serving.models.storage import Storage
+from serving.models.stores import LocalStorage, open_storage
 
 GATE = {"text": "f1_macro >= 0.88: 0.912", "passed": True}
 
@@ -25,11 +25,18 @@ def write_version(serving: Path, number: int, *, failed: bool = False) -> None:
     (folder / "saved_model.pb").write_bytes(b"graph %d" % number)
     (folder / "variables" / "variables.index").write_bytes(b"index")
     manifest = {
-        "version": number, "name": "sample", "run": f"run-{number}", "pushed_at": "2026-11-20T10:00:00+00:00",
-        "data": {"fingerprint": "d" * 64, "span": number, "version": None}, "code": "c" * 16,
-        "config_fingerprint": "f" * 12, "baseline": None, "metrics": {"f1_macro": 0.9, "auc": None},
-        "gates": [GATE | {"passed": not failed}], "model_sha256": model_digest(folder),
-    }  # fmt: skip
+        "version": number,
+        "name": "sample",
+        "run": f"run-{number}",
+        "pushed_at": "2026-11-20T10:00:00+00:00",
+        "data": {"fingerprint": "d" * 64, "span": number, "version": None},
+        "code": "c" * 16,
+        "config_fingerprint": "f" * 12,
+        "baseline": None,
+        "metrics": {"f1_macro": 0.9, "auc": None},
+        "gates": [GATE | {"passed": not failed}],
+        "model_sha256": model_digest(folder),
+    }
     (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
@@ -85,7 +92,7 @@ class Crashing(LocalStorage):
 
 
 def check(folder: Path, before: list[int]) -> None:
-    """Checks what a server and a person may rely on at any moment."""
+    """Checks what servers and people may rely on at any moment."""
     storage = open_storage(str(folder))
     there = storage.versions()
     entries = read_entries(storage)

@@ -1,4 +1,4 @@
-"""The bootstrap: its metrics are the gates', its intervals are those of a loop, and it says better when that is so."""
+"""The bootstrap: its metrics are those of the gates, and its intervals those of a plain loop."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from serving.models import bootstrap
 from serving.models.bootstrap import (
     Interval,
     difference_intervals,
+    judge,
     measure_classes,
     measure_numbers,
-    verdict,
 )
 
 
@@ -82,13 +82,17 @@ def test_learners_are_drawn_not_rows() -> None:
     single = difference_intervals(
         measure_classes(owners, *columns),
         measure_classes(owners, columns[0], *worse[2:]),
-        200,
-        300,
-        5,
+        learners=200,
+        draws=300,
+        seed=5,
     )
     repeated = np.repeat(owners, 9)
     many = difference_intervals(
-        measure_classes(repeated, *copies), measure_classes(repeated, *other), 200, 300, 5
+        measure_classes(repeated, *copies),
+        measure_classes(repeated, *other),
+        learners=200,
+        draws=300,
+        seed=5,
     )
     for name, interval in single.items():
         assert (many[name].low, many[name].high) == pytest.approx(
@@ -102,25 +106,25 @@ def test_the_same_seed_gives_the_same_intervals_in_blocks_of_any_size(
     owners, *columns = classification(2, 300, 100, 3)
     _, _, *other = classification(3, 300, 100, 3)
     a, b = measure_classes(owners, *columns), measure_classes(owners, columns[0], *other)
-    whole = difference_intervals(a, b, 100, 150, 7)
+    whole = difference_intervals(a, b, learners=100, draws=150, seed=7)
     monkeypatch.setattr(bootstrap, "BLOCK", 1000)
-    for name, interval in difference_intervals(a, b, 100, 150, 7).items():
+    for name, interval in difference_intervals(a, b, learners=100, draws=150, seed=7).items():
         assert (interval.low, interval.high) == pytest.approx(
             (whole[name].low, whole[name].high), rel=1e-12
         )
-    assert difference_intervals(a, b, 100, 150, 8)["auc"] != whole["auc"]
+    assert difference_intervals(a, b, learners=100, draws=150, seed=8)["auc"] != whole["auc"]
 
 
 def test_a_model_against_itself_is_not_distinguishable_from_it() -> None:
     owners, *columns = classification(4, 300, 100, 3)
     a = measure_classes(owners, *columns)
-    for interval in difference_intervals(a, a, 100, 200, 1).values():
+    for interval in difference_intervals(a, a, learners=100, draws=200, seed=1).values():
         assert interval == Interval(0.0, 0.0)
-        assert verdict(interval, lower_is_better=False) == "not distinguishable"
+        assert judge(interval, more_is_better=True) == "not distinguishable"
 
 
 def test_an_interval_covers_the_truth_about_as_often_as_it_says() -> None:
-    """Two models that are right in 60 and in 70 of 100 cases, independently: the difference is 0.1."""
+    """Two models are right in 60 and in 70 of 100 cases, independently: the difference is 0.1."""
     draw, covered, trials = np.random.default_rng(6), 0, 100
     for trial in range(trials):
         labels = np.zeros(150, int)
@@ -130,7 +134,7 @@ def test_an_interval_covers_the_truth_about_as_often_as_it_says() -> None:
             measure_classes(np.arange(150), labels, answer, row)
             for answer, row in zip(answers, rows, strict=True)
         ]
-        interval = difference_intervals(*pair, 150, 200, trial)["accuracy"]
+        interval = difference_intervals(*pair, learners=150, draws=200, seed=trial)["accuracy"]
         covered += interval.low <= 0.1 <= interval.high
     assert 0.90 <= covered / trials <= 0.985
 
@@ -139,20 +143,26 @@ def test_a_class_that_hardly_any_draw_has_gets_no_interval() -> None:
     owners, labels, predicted, probabilities = classification(7, 60, 60, 3)
     labels = np.where(np.arange(60) == 0, 2, labels % 2)
     measure = measure_classes(owners, labels, predicted, probabilities)
-    intervals = difference_intervals(measure, measure, 60, 300, 1)
+    intervals = difference_intervals(measure, measure, learners=60, draws=300, seed=1)
     assert (
         intervals["recall/2"] is None
     )  # one learner has the class: about a third of the draws leave her out
-    assert verdict(None, lower_is_better=True) == "not distinguishable"
+    assert judge(None, more_is_better=False) == "not distinguishable"
     assert intervals["accuracy"] is not None
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "lower_is_better", "wanted"),
-    [(0.1, 0.2, False, "better"), (-0.2, -0.1, False, "worse"), (-0.2, -0.1, True, "better"), (0.1, 0.2, True, "worse"),
-     (-0.1, 0.1, False, "not distinguishable"), (0.0, 0.1, False, "not distinguishable")],
-)  # fmt: skip
+    ("low", "high", "more_is_better", "wanted"),
+    [
+        (0.1, 0.2, True, "better"),
+        (-0.2, -0.1, True, "worse"),
+        (-0.2, -0.1, False, "better"),
+        (0.1, 0.2, False, "worse"),
+        (-0.1, 0.1, True, "not distinguishable"),
+        (0.0, 0.1, True, "not distinguishable"),
+    ],
+)
 def test_a_verdict_is_about_zero(
-    low: float, high: float, lower_is_better: bool, wanted: str
+    low: float, high: float, more_is_better: bool, wanted: str
 ) -> None:
-    assert verdict(Interval(low, high), lower_is_better=lower_is_better) == wanted
+    assert judge(Interval(low, high), more_is_better=more_is_better) == wanted

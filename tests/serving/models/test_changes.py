@@ -1,36 +1,48 @@
-"""Changes that are cut off, made at once, or made by hand."""
+"""Changes that are cut off, made at once, or made by hand: none leaves a wrong file."""
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from components.errors import MasteryError
-from serving.models import changes, operations
-from serving.models.audit import read_entries
-from serving.models.changes import current_state
-from serving.models.storage import Storage, open_storage
-from tests.serving.models.folders import CrashError, Crashing, check, labels, served
+from serving.models import changes, promotion
+from serving.models.changes import current_state, read_entries
+from serving.models.storage import Storage
+from serving.models.stores import open_storage
+from tests.serving.models.folders import (
+    CrashError,
+    Crashing,
+    check,
+    labels,
+    loaded,
+    served,
+    write_version,
+)
 
 ROOT = Path(__file__).parents[3]
 
 
 KILL = """
 import os, signal, sys
-from serving.models import operations
-from serving.models.storage import open_storage
+from serving.models import promotion
+from serving.models.stores import open_storage
 def die(event, arguments):
     if event == "os.rename" and sys.argv[3] in str(arguments):
         sys.argv[3] = "dying"  # os.kill is an event, too
         os.kill(os.getpid(), signal.SIGKILL)
 sys.addaudithook(die)
-operations.promote(open_storage(sys.argv[1]), int(sys.argv[2]))
+promotion.promote(open_storage(sys.argv[1]), int(sys.argv[2]))
 """
 
 
@@ -39,7 +51,7 @@ def test_a_promotion_killed_between_write_and_rename_is_finished_by_the_next(
     folder: Path, file: str, stable: int
 ) -> None:
     storage = open_storage(str(folder))
-    operations.promote(storage, 1)
+    promotion.promote(storage, 1)
     killed = subprocess.run(
         [sys.executable, "-c", KILL, str(folder), "2", file], cwd=ROOT, check=False
     )
@@ -50,31 +62,31 @@ def test_a_promotion_killed_between_write_and_rename_is_finished_by_the_next(
     if stable == 1:
         assert "revision 2 is not finished" in (note or "")
     assert (
-        operations.promote(storage, 2) is None
+        promotion.promote(storage, 2) is None
     )  # typed again: it is recorded already, and done now
     assert labels(storage) == {"stable": 2}
     assert [entry.version for entry in read_entries(storage)] == [1, 2]
-    assert operations.roll_back(storage).after.stable == 1
+    assert promotion.roll_back(storage).after.stable == 1
 
 
 def test_a_line_of_the_log_without_its_end_counts_as_not_written(folder: Path) -> None:
     storage = open_storage(str(folder))
-    operations.promote(storage, 1)
+    promotion.promote(storage, 1)
     with (folder / "audit.jsonl").open("ab") as log:
         log.write(b'{"revision": 2, "act')
-    operations.promote(storage, 2)
+    promotion.promote(storage, 2)
     assert [entry.version for entry in read_entries(storage)] == [1, 2]
 
 
 FULL = """
 import resource, sys
 from components.errors import MasteryError
-from serving.models import operations
-from serving.models.storage import open_storage
+from serving.models import promotion
+from serving.models.stores import open_storage
 limit = int(sys.argv[2])
 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 try:
-    operations.promote(open_storage(sys.argv[1]), 2)
+    promotion.promote(open_storage(sys.argv[1]), 2)
 except MasteryError as error:
     print(error)
 """
@@ -85,20 +97,20 @@ except MasteryError as error:
 )
 def test_a_full_disk_leaves_everything_as_it_was(folder: Path, room: int, reason: str) -> None:
     storage = open_storage(str(folder))
-    operations.promote(storage, 1)
+    promotion.promote(storage, 1)
     before = {name: storage.read(name) for name in ("audit.jsonl", "models.config", "routing.json")}
     limit = len(before["audit.jsonl"] or b"") + room
     command = [sys.executable, "-c", FULL, str(folder), str(limit)]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert f"{folder}: expected to write there, found: {reason}" in ran.stdout
+    assert f"{folder}: could not write there: {reason}" in ran.stdout
     assert {name: storage.read(name) for name in before} == before
 
 
 def _promote(folder: str, version: int, rounds: int) -> None:
     storage = open_storage(folder)
     for _ in range(rounds):
-        operations.promote(storage, version)
-        operations.promote(storage, 4)
+        promotion.promote(storage, version)
+        promotion.promote(storage, 4)
 
 
 def test_processes_that_promote_at_once_do_so_one_after_the_other(folder: Path) -> None:
@@ -122,21 +134,22 @@ def test_processes_that_promote_at_once_do_so_one_after_the_other(folder: Path) 
 def test_an_entry_that_is_none_is_shown(storage: Storage) -> None:
     storage.append(1, b'{"revision": 1, "action": "dance"}')
     with pytest.raises(
-        MasteryError, match=r"expected an entry of `mastery models` in the audit log, found .*dance"
+        MasteryError,
+        match=r"the audit log has an entry that cannot be used, .*dance.*: expected audit\.jsonl",
     ):
-        operations.promote(storage, 1)
+        promotion.promote(storage, 1)
 
 
 def test_a_file_edited_by_hand_is_taken_over_and_recorded(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(changes, "SETTLING", 0.0)
-    operations.promote(storage, 1)
-    operations.promote(storage, 2)
+    promotion.promote(storage, 1)
+    promotion.promote(storage, 2)
     text = (storage.read("models.config") or b"").replace(b"value: 2", b"value: 1")
     storage.replace("models.config", text)
     assert "was edited since revision 2" in (current_state(storage)[1] or "")
-    operations.start_canary(storage, 4, 10)
+    promotion.start_canary(storage, 4, 10)
     assert labels(storage) == {"stable": 1, "canary": 4}
     assert [entry.action for entry in read_entries(storage)] == [
         "promote",
@@ -148,22 +161,24 @@ def test_a_file_edited_by_hand_is_taken_over_and_recorded(
 
 def test_a_deleted_file_is_written_anew(folder: Path) -> None:
     storage = open_storage(str(folder))
-    operations.promote(storage, 1)
+    promotion.promote(storage, 1)
     (folder / "models.config").unlink()
     assert "is missing" in (current_state(storage)[1] or "")
-    operations.start_canary(storage, 2, 10)
+    promotion.start_canary(storage, 2, 10)
     assert labels(storage) == {"stable": 1, "canary": 2}
 
 
 def test_other_models_and_settings_of_the_file_stay(folder: Path) -> None:
     (folder / "models.config").write_text(
-        'model_config_list { config { name: "other" base_path: "/other" model_platform: "tensorflow" } '
+        "model_config_list { "
+        'config { name: "other" base_path: "/other" model_platform: "tensorflow" } '
         'config { name: "sample" base_path: "/models/sample" model_platform: "tensorflow" '
-        'logging_config { sampling_config { sampling_rate: 0.5 } } version_labels { key: "stable" value: 1 } '
+        "logging_config { sampling_config { sampling_rate: 0.5 } } "
+        'version_labels { key: "stable" value: 1 } '
         "model_version_policy { specific { versions: 1 } } } }"
     )
     storage = open_storage(str(folder))
-    operations.promote(storage, 2)
+    promotion.promote(storage, 2)
     text = (folder / "models.config").read_text()
     assert 'name: "other"' in text
     assert "sampling_rate: 0.5" in text
@@ -175,19 +190,19 @@ def test_a_file_that_is_no_such_message_is_told_and_left_alone(folder: Path) -> 
     with pytest.raises(
         MasteryError, match=r"models\.config: expected a ModelServerConfig in text format"
     ):
-        operations.promote(open_storage(str(folder)), 1)
+        promotion.promote(open_storage(str(folder)), 1)
     assert (folder / "models.config").read_text() == "models: ["
     assert not (folder / "audit.jsonl").exists()
 
 
 def test_a_version_that_a_prune_is_removing_is_not_promoted(folder: Path) -> None:
-    operations.promote(open_storage(str(folder)), 4)
+    promotion.promote(open_storage(str(folder)), 4)
     with pytest.raises(CrashError):
-        operations.prune(Crashing(folder, 3), 0)  # recorded and published, and nothing removed yet
+        promotion.prune(Crashing(folder, 3), 0)  # recorded and published, and nothing removed yet
     storage = open_storage(str(folder))
-    with pytest.raises(MasteryError, match="a prune has set out to remove it"):
-        operations.promote(storage, 2)
-    assert operations.prune(storage, 4) == [1, 2, 3]  # the next one does what is left
+    with pytest.raises(MasteryError, match="a prune has begun to remove it"):
+        promotion.promote(storage, 2)
+    assert promotion.prune(storage, 4) == [1, 2, 3]  # the next one does what is left
     assert storage.versions() == [4]
 
 
@@ -196,7 +211,7 @@ def test_a_folder_without_the_right_to_write_is_a_clear_error(folder: Path) -> N
     folder.chmod(0o555)
     try:
         with pytest.raises(MasteryError, match="Permission denied"):
-            operations.promote(open_storage(str(folder)), 1)
+            promotion.promote(open_storage(str(folder)), 1)
     finally:
         folder.chmod(0o755)
 
@@ -212,8 +227,58 @@ def test_an_incomplete_or_changed_version_is_refused(folder: Path) -> None:
         (4, r"no manifest\.json"),
     ):
         with pytest.raises(MasteryError, match=text):
-            operations.promote(storage, version)
+            promotion.promote(storage, version)
     with pytest.raises(MasteryError, match="no server can load it"):
-        operations.promote(storage, 2, force=True, reason="in a hurry")
-    operations.promote(storage, 4, force=True, reason="copied by hand")
+        promotion.promote(storage, 2, force=True, reason="in a hurry")
+    promotion.promote(storage, 4, force=True, reason="copied by hand")
     assert (labels(storage), served(storage).name) == ({"stable": 4}, "sample")
+
+
+NUMBERS = st.integers(1, 8)
+CHANGES = st.one_of(
+    st.tuples(st.just("push")),
+    st.tuples(st.just("promote"), NUMBERS),
+    st.tuples(st.just("rollback")),
+    st.tuples(st.just("canary"), NUMBERS, st.integers(1, 99)),
+    st.tuples(st.just("stop")),
+    st.tuples(st.just("prune"), st.integers(0, 4)),
+)
+WRITES = st.integers(0, 5) | st.just(99)  # most changes write three times
+
+
+def apply(storage: Storage, name: str, *arguments: int) -> None:
+    actions = {
+        "promote": promotion.promote,
+        "rollback": promotion.roll_back,
+        "canary": promotion.start_canary,
+        "stop": promotion.stop_canary,
+        "prune": promotion.prune,
+    }
+    with contextlib.suppress(MasteryError):  # a refusal
+        actions[name](storage, *arguments)
+
+
+@settings(max_examples=60)
+@given(st.lists(st.tuples(CHANGES, WRITES), min_size=1, max_size=12))
+def test_no_order_of_changes_and_crashes_leaves_a_wrong_file(
+    steps: list[tuple[tuple, int]],
+) -> None:
+    with tempfile.TemporaryDirectory() as temporary:
+        folder, pushed = Path(temporary), 2
+        for number in (1, 2):
+            write_version(folder, number)
+        for (name, *arguments), writes in steps:
+            storage = Crashing(folder, writes)
+            held = loaded(storage) if storage.read("models.config") else []
+            if name == "push":
+                pushed += 1
+                write_version(folder, pushed)
+            else:
+                with contextlib.suppress(CrashError):
+                    apply(storage, name, *arguments)
+            check(folder, held)
+        finished = open_storage(str(folder))
+        apply(finished, "stop")  # any change finishes what was cut off
+        entries = read_entries(finished)
+        if entries:
+            assert current_state(finished) == (entries[-1].after, None)

@@ -1,4 +1,4 @@
-"""Two versions on a simulated log: the better one is called so, and what cannot be compared is told."""
+"""Two versions on a simulated log: the better one wins; what cannot be compared is an error."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ import tensorflow as tf
 
 from components.config import load_config
 from components.errors import MasteryError
-from components.model_version.digests import file_digests
-from components.model_version.verify import VersionError
+from components.model_version.verify import VersionError, file_digests
 from components.simulator.simulate import simulate
 from serving.models.compare import compare_versions
-from serving.models.storage import open_storage
+from serving.models.stores import open_storage
 
 REPOSITORY = Path(__file__).parents[3]
 CLASSES = ["not_mastered", "partial", "proficient"]
@@ -57,7 +56,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def serving(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Versions 1, which knows it the wrong way round, 2, 3, which is 2 with fewer steps, and 4 of another label."""
+    """Version 1 errs, 2 is right, 3 is 2 with fewer steps, and 4 has another label."""
     folder = tmp_path_factory.mktemp("serving")
     config = load_config(REPOSITORY / "configs" / "sample.yaml").recipe
     fewer = config | {"steps": config["steps"] | {"max_steps": 8}}
@@ -78,9 +77,9 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def compare(serving: Path, log: Path, a: int, b: int, **options: object) -> dict:
     events, outcomes = [str(log / "events.parquet")], [str(log / "outcomes.parquet")]
-    return compare_versions(
-        open_storage(str(serving)), a, b, events, outcomes, draws=200, **options
-    )
+    storage = open_storage(str(serving))
+    compared = compare_versions(storage, a, b, events, outcomes, draws=200, **options)
+    return compared.model_dump(mode="json", by_alias=True)
 
 
 def test_the_better_version_is_called_so_and_the_other_way_round(serving: Path, log: Path) -> None:
@@ -107,7 +106,7 @@ def test_the_better_version_is_called_so_and_the_other_way_round(serving: Path, 
 
 
 def test_each_version_reads_the_log_as_it_was_made_to(serving: Path, log: Path) -> None:
-    """The same rule on the last 8 steps in place of 32 answers otherwise, and on the same outcomes."""
+    """The same rule gives other answers from the last 8 steps than from 32."""
     compared = compare(serving, log, 2, 3, metric="log_loss")
     assert compared["unpaired"] == {"a": 0, "b": 0}
     assert compared["metric"] == "log_loss"

@@ -10,9 +10,8 @@ import pytest
 
 from components.errors import MasteryError
 from components.files.safe_paths import UnsafePathError
-from serving.models import changes, operations
-from serving.models.audit import read_entries
-from serving.models.changes import current_state
+from serving.models import changes, promotion
+from serving.models.changes import current_state, read_entries
 from serving.models.object_storage import ObjectStorage
 from tests.s3 import Bucket
 from tests.serving.models.folders import labels, loaded, upload
@@ -35,7 +34,7 @@ class Overtaken(ObjectStorage):
     def _let_pass(self, write: str) -> None:
         if self.before == write:
             self.before = None
-            operations.promote(ObjectStorage(self.address), 4)
+            promotion.promote(ObjectStorage(self.address), 4)
 
     def append(self, revision: int, entry: bytes) -> bool:
         self._let_pass("append")
@@ -53,8 +52,8 @@ class Overtaken(ObjectStorage):
 def test_of_two_changes_in_an_object_store_none_is_lost(
     url: str, before: str, order: list[int]
 ) -> None:
-    operations.promote(ObjectStorage(url), 1)
-    operations.promote(Overtaken(url, before), 2)
+    promotion.promote(ObjectStorage(url), 1)
+    promotion.promote(Overtaken(url, before), 2)
     storage = ObjectStorage(url)
     entries = read_entries(storage)
     assert [entry.version for entry in entries] == order
@@ -67,13 +66,13 @@ def test_a_version_lives_on_google_cloud_storage_too(folder: Path, gcs_bucket: s
     url = f"{gcs_bucket}/sample/serving"
     upload(folder, url)
     storage = ObjectStorage(url)
-    operations.promote(storage, 1)
-    operations.start_canary(storage, 2, 10)
-    operations.promote(storage, 2)
+    promotion.promote(storage, 1)
+    promotion.start_canary(storage, 2, 10)
+    promotion.promote(storage, 2)
     assert (labels(storage), loaded(storage)) == ({"stable": 2}, [1, 2])
-    operations.promote(storage, 4)
-    assert operations.prune(storage, 1) == [1, 3]
-    assert operations.roll_back(storage).after.stable == 2
+    promotion.promote(storage, 4)
+    assert promotion.prune(storage, 1) == [1, 3]
+    assert promotion.roll_back(storage).after.stable == 2
     assert (storage.versions(), storage.servable()) == ([2, 4], {2, 4})
     actions = [entry.action for entry in read_entries(ObjectStorage(url))]
     assert actions == ["promote", "canary", "promote", "promote", "prune", "rollback"]
@@ -90,15 +89,16 @@ def test_who_is_never_quick_enough_is_told(url: str, monkeypatch: pytest.MonkeyP
     storage = ObjectStorage(url)
     monkeypatch.setattr(storage, "append", lambda *_: False)
     with pytest.raises(
-        MasteryError, match=f"expected to make one change, found others {changes.TRIES} times"
+        MasteryError,
+        match=f"other processes made {changes.TRIES} changes while this one was attempted",
     ):
-        operations.promote(storage, 1)
+        promotion.promote(storage, 1)
     assert storage.read("models.config") is None
 
 
 def test_many_entries_are_read_in_order_on_s3(url: str) -> None:
     for version in (1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1):
-        operations.promote(ObjectStorage(url), version)
+        promotion.promote(ObjectStorage(url), version)
     assert [entry.revision for entry in read_entries(ObjectStorage(url))] == [*range(1, 12)]
 
 
@@ -110,7 +110,7 @@ def test_a_version_s_keys_cannot_lead_out_of_its_copy(
     bucket.client.put_object(Bucket=bucket.name, Key=f"serving/2/{key}", Body=b"out")
     before = {*tmp_path.rglob("*")}
     with pytest.raises(UnsafePathError, match="expected the name of a file below"):
-        operations.promote(ObjectStorage(url), 2)
+        promotion.promote(ObjectStorage(url), 2)
     assert {*tmp_path.rglob("*")} == before
     assert ObjectStorage(url).read("models.config") is None
 

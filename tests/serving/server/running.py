@@ -16,15 +16,15 @@ import httpx
 from tensorflow_serving.apis.model_service_pb2_grpc import ModelServiceStub
 from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServiceStub
 
-from serving.server.app import Server
-from serving.server.settings import Limits, Settings
+from serving.server.embedded_server import EmbeddedServer
+from serving.server.server_settings import Limits, ServerSettings
 
 
 @dataclass
 class Running:
     """A server that answers, and clients that ask it."""
 
-    server: Server
+    server: EmbeddedServer
     loop: asyncio.AbstractEventLoop
     rest: httpx.Client
     channel: grpc.Channel
@@ -51,12 +51,12 @@ class Running:
 
 @contextmanager
 def running(folder: Path, **options: Any) -> Iterator[Running]:
-    """Serves `folder` as "tiny" on free ports; options of Limits and Settings by name."""
+    """Serves `folder` as "tiny" on free ports; options of Limits and ServerSettings by name."""
     limits = {
         name: options.pop(name) for name in list(options) if name in Limits.__dataclass_fields__
     }
     given = {"poll_seconds": 3600.0, "threads": 1, **options}  # tests say themselves when to look
-    settings = Settings(
+    settings = ServerSettings(
         models=folder, name="tiny", rest_port=0, grpc_port=0, limits=Limits(**limits), **given
     )
     loop = asyncio.new_event_loop()
@@ -66,8 +66,8 @@ def running(folder: Path, **options: Any) -> Iterator[Running]:
     def run(work: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(work, loop).result(60)
 
-    async def make() -> Server:
-        server = Server(settings)
+    async def make() -> EmbeddedServer:
+        server = EmbeddedServer(settings)
         await server.start()
         return server
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis.predict_pb2 import PredictRequest
 
-from serving.server.joining import join, kind_of
-from serving.server.signatures import Signature, TensorSpec
+from serving.server.batching import batch_kind, join_requests
+from serving.server.model_signatures import Signature, TensorSpec
 from tests.serving.server.running import Running, running
 from tests.serving.server.tiny import Steps, expected_scores, steps, steps_request
 
@@ -88,7 +88,7 @@ def test_joined_requests_mean_what_they_meant_alone(requests: list[tuple[list[in
     asked: list[Steps] = [
         steps(lengths, seed, width) for seed, (lengths, width) in enumerate(requests)
     ]
-    joined = join(asked, SIGNATURE.step_inputs)
+    joined = join_requests(asked, SIGNATURE.step_inputs)
     together = expected_scores(joined, 1.0)
     alone = np.concatenate([expected_scores(inputs, 1.0) for inputs in asked])
     np.testing.assert_allclose(together, alone, rtol=1e-5)
@@ -101,11 +101,11 @@ def test_which_inputs_are_padded() -> None:
 
 
 def test_very_long_requests_go_with_their_like() -> None:
-    short, long, longer = (kind_of(SIGNATURE, steps([width])) for width in (3, 1000, 5000))
-    assert short == kind_of(SIGNATURE, steps([64]))
+    short, long, longer = (batch_kind(SIGNATURE, steps([width])) for width in (3, 1000, 5000))
+    assert short == batch_kind(SIGNATURE, steps([64]))
     assert len({short, long, longer}) == 3
 
 
 def test_steps_of_unequal_width_go_alone() -> None:
     inputs = {**steps([3]), "correct": np.zeros((1, 2), np.float32)}
-    assert kind_of(SIGNATURE, inputs) != kind_of(SIGNATURE, inputs)
+    assert batch_kind(SIGNATURE, inputs) != batch_kind(SIGNATURE, inputs)

@@ -10,7 +10,7 @@ import httpx
 import pytest
 import tensorflow as tf
 
-from components.model_version.digests import combined_digest, file_digests
+from components.model_version.verify import combined_digest, file_digests
 from tests.serving.server.running import Running, running
 from tests.serving.server.test_reload import answering, write_config
 from tests.serving.server.tiny import push
@@ -60,7 +60,7 @@ def test_without_a_manifest_it_is_said_or_refused(
         assert answering(server) == 1
         server.poll()
     doubts = [
-        text for text in caplog.messages if "nobody knows whether its files are those" in text
+        text for text in caplog.messages if "cannot be checked against what was pushed" in text
     ]
     assert len(doubts) == 1
     with running(folder, require_manifest=True) as server:
@@ -110,10 +110,7 @@ def test_a_damaged_warm_up_file_is_named(folder: Path, thrice: Path) -> None:
             assert answering(server) == 1
             state, _, message = status(server, 2)
             assert state == "END"
-            assert (
-                f"{version / WARMUP}, record {record}: expected a PredictionLog, found a damaged file"
-                in message
-            )
+            assert f"{version / WARMUP}, record {record}: the file is damaged (" in message
 
 
 def test_a_folder_with_zeros_in_front(tmp_path: Path, twice: Path, thrice: Path) -> None:

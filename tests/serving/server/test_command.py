@@ -16,8 +16,8 @@ import httpx
 import pytest
 from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServiceStub
 
-from serving.server.app import Server, ServerError
-from serving.server.settings import Settings
+from serving.server.embedded_server import EmbeddedServer, ServerError
+from serving.server.server_settings import ServerSettings
 from tests.serving.server.tiny import steps, steps_request
 
 ROOT = Path(__file__).parents[3]
@@ -68,26 +68,26 @@ def test_from_start_to_sigterm(folder: Path) -> None:
     assert "Traceback" not in rest_of_it
 
 
-async def start(settings: Settings) -> None:
-    await Server(settings).start()
+async def start(settings: ServerSettings) -> None:
+    await EmbeddedServer(settings).start()
 
 
 def test_a_port_that_is_taken(folder: Path, server: object) -> None:
     taken = server.server
     for option, port in (("rest_port", taken.rest_port), ("grpc_port", taken.grpc_port)):
-        settings = Settings(
+        settings = ServerSettings(
             **{"models": folder, "name": "tiny", "rest_port": 0, "grpc_port": 0, option: port}
         )
-        with pytest.raises(ServerError, match=f"expected to listen on 127.0.0.1:{port}"):
+        with pytest.raises(ServerError, match=f"127.0.0.1:{port} cannot be used for"):
             asyncio.run(start(settings))
 
 
 def test_a_host_that_is_none(folder: Path) -> None:
-    settings = Settings(
+    settings = ServerSettings(
         models=folder, name="tiny", host="nowhere.invalid", rest_port=0, grpc_port=0
     )
     with pytest.raises(
-        ServerError, match=r"to listen on nowhere.invalid:0 for REST, found: (?!Unknown error)"
+        ServerError, match=r"nowhere.invalid:0 cannot be used for REST: (?!Unknown error)"
     ):
         asyncio.run(start(settings))
 
@@ -95,7 +95,9 @@ def test_a_host_that_is_none(folder: Path) -> None:
 @pytest.mark.parametrize("port", ["rest_port", "grpc_port"])
 def test_a_port_that_is_taken_while_the_model_is_loaded(folder: Path, port: str) -> None:
     async def main() -> None:
-        server = Server(Settings(models=folder, name="tiny", rest_port=0, grpc_port=0))
+        server = EmbeddedServer(
+            ServerSettings(models=folder, name="tiny", rest_port=0, grpc_port=0)
+        )
         load = server.versions.poll
 
         async def load_slowly() -> None:
@@ -109,6 +111,6 @@ def test_a_port_that_is_taken_while_the_model_is_loaded(folder: Path, port: str)
 
     with (
         socket.socket() as other,
-        pytest.raises(ServerError, match=r"expected to listen on .* Address already in use"),
+        pytest.raises(ServerError, match=r"cannot be used for .*: Address already in use"),
     ):
         asyncio.run(main())

@@ -9,9 +9,9 @@ from grpc import StatusCode
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serving.server.bounds import SMALL_BODY, ByteBudget
 from serving.server.connections import Connections, Phase
-from serving.server.errors import RequestError
-from serving.server.limits import SMALL_BODY, ByteBudget
+from serving.server.request_error import RequestError
 
 MOST, MOST_PER_ADDRESS, MOST_DESCRIPTORS = 5, 2, 8
 

@@ -14,10 +14,15 @@ from pathlib import Path
 import pytest
 
 from components.errors import MasteryError
-from serving.server.external import EngineError, choose_engine, container_command, run_engine
-from serving.server.launch import serve
-from serving.server.settings import RELOAD_TOKEN, TOKEN, Settings, read_token
-from serving.server.source import model_name
+from components.model_version.pushed_version import model_name
+from serving.server.serve import (
+    EngineError,
+    choose_engine,
+    container_command,
+    run_engine,
+    serve_model,
+)
+from serving.server.server_settings import RELOAD_TOKEN, TOKEN, ServerSettings, read_token
 
 
 @pytest.fixture(autouse=True)
@@ -35,13 +40,13 @@ def program(folder: Path, name: str, body: str) -> None:
     path.chmod(0o755)
 
 
-def settings(folder: Path, **options: object) -> Settings:
-    return Settings(models=folder, name="tiny", **options)
+def settings(folder: Path, **options: object) -> ServerSettings:
+    return ServerSettings(models=folder, name="tiny", **options)
 
 
 def test_nothing_is_there(tmp_path: Path) -> None:
     assert choose_engine("auto", settings(tmp_path)).kind == "embedded"
-    with pytest.raises(EngineError, match="expected tensorflow_model_server on the PATH"):
+    with pytest.raises(EngineError, match="tensorflow_model_server is not on the PATH"):
         choose_engine("binary", settings(tmp_path))
     with pytest.raises(EngineError, match="docker pull tensorflow/serving"):
         choose_engine("container", settings(tmp_path))
@@ -111,7 +116,7 @@ def test_the_binary_is_run(
         f"Path({str(said)!r}).write_text(' '.join(sys.argv[1:]) + {read})",
     )
     with caplog.at_level(logging.INFO, "mastery.serving"):
-        serve(
+        serve_model(
             settings(
                 tmp_path, rest_port=1234, grpc_port=5678, host="0.0.0.0", allow_anonymous=True
             ),
@@ -126,7 +131,7 @@ def test_the_binary_is_run(
     ):
         assert option in text
     assert 'path: "/monitoring/prometheus/metrics"' in text
-    assert "can be reached from elsewhere, with no $MASTERY_SERVE_TOKEN" in caplog.messages[0]
+    assert "can be reached from other machines, with no $MASTERY_SERVE_TOKEN" in caplog.messages[0]
     assert caplog.messages[1].startswith("Engine: binary (")
     assert "checks neither digests nor operations" in caplog.messages[2]
 
@@ -144,7 +149,7 @@ def test_models_config_is_handed_on(tmp_path: Path) -> None:
 def test_a_program_that_fails_is_an_error(programs: Path, tmp_path: Path) -> None:
     program(programs, "tensorflow_model_server", "sys.exit(3)")
     with pytest.raises(EngineError, match="exit code 3"):
-        serve(settings(tmp_path, host="::", allow_anonymous=True), "binary")
+        serve_model(settings(tmp_path, host="::", allow_anonymous=True), "binary")
 
 
 def test_sigterm_is_handed_on(programs: Path, tmp_path: Path) -> None:
@@ -171,13 +176,14 @@ def test_sigterm_is_handed_on(programs: Path, tmp_path: Path) -> None:
     ("change", "reason"),
     [
         ({"models": Path("/nowhere")}, "found no such folder"),
+        ({"name": "a/b"}, "--name: expected a name without '/' and ':', found 'a/b'"),
         ({"tls_cert": Path("/a")}, "both --tls-cert and --tls-key"),
         ({"tls_cert": Path("/a"), "tls_key": Path("/a")}, "/a: expected a PEM file"),
         (
             {"host": "0.0.0.0"},
-            r"found no \$MASTERY_SERVE_TOKEN and neither --tls-cert nor --tls-key. With --allow-anon",
+            r"found no \$MASTERY_SERVE_TOKEN and neither --tls-cert nor --tls-key. Use --allow-anon",
         ),
-        ({"host": "192.0.2.1", "token": "a"}, "found neither --tls-cert nor --tls-key. With"),
+        ({"host": "192.0.2.1", "token": "a"}, "found neither --tls-cert nor --tls-key. Use"),
         ({"host": "example.com"}, "expected a token and TLS"),
         ({"host": ""}, "expected a token and TLS"),
         (
@@ -192,7 +198,7 @@ def test_sigterm_is_handed_on(programs: Path, tmp_path: Path) -> None:
 )
 def test_what_cannot_be_served(tmp_path: Path, change: dict, reason: str) -> None:
     with pytest.raises(MasteryError, match=reason):
-        serve(Settings(**{"models": tmp_path, "name": "tiny", **change}), "embedded")
+        serve_model(ServerSettings(**{"models": tmp_path, "name": "tiny", **change}), "embedded")
 
 
 @pytest.mark.parametrize("token", ["", " ", "two words", "ü", "a\n", "\x00"])
@@ -224,7 +230,7 @@ def test_an_empty_token_stops_the_server(tmp_path: Path) -> None:
 def test_a_single_version_is_no_folder_of_versions(tmp_path: Path) -> None:
     (tmp_path / "saved_model.pb").touch()
     with pytest.raises(MasteryError, match="give the folder above"):
-        serve(settings(tmp_path), "embedded")
+        serve_model(settings(tmp_path), "embedded")
 
 
 def test_the_name_is_that_of_the_newest_manifest(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,10 +18,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from tensorflow.core.framework import types_pb2
 
-from serving.server.errors import RequestError
-from serving.server.json_process import JsonProcess, Read, read_request
+from serving.server.json_requests import JsonProcess, Read, read_request
+from serving.server.model_signatures import Signature
 from serving.server.open_inference import read_question
-from serving.server.signatures import Signature
+from serving.server.request_error import RequestError
 from tests.serving.server.test_json_codec import anything, spec
 
 SIGNATURES = {
@@ -92,10 +93,31 @@ def test_it_comes_back_when_it_has_died(reader: JsonProcess) -> None:
     assert read(reader, RIGHT)[0] == ""
 
 
+def test_a_request_that_is_given_up_leaves_nothing_behind() -> None:
+    async def main() -> None:
+        reader, is_read = JsonProcess(max_request_bytes=2**20), threading.Event()
+        reader._ask = lambda body, *_: is_read.wait(30) and len(body)
+        waiting = bytes(2**20)
+        before = sys.getrefcount(waiting)
+        first = asyncio.create_task(reader.read(b"first", {}, read_request))
+        await asyncio.sleep(0)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(reader.read(waiting, {}, read_request), 0.01)
+        assert sys.getrefcount(waiting) == before, "its body is not kept until the first is read"
+
+        first.cancel()
+        third = asyncio.create_task(reader.read(b"third", {}, read_request))
+        is_read.set()
+        assert await third == 5, "the turn ends with the reading"
+        reader.close()
+
+    asyncio.run(main())
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is no such limit")
 def test_it_keeps_a_limit_of_memory_that_was_set_before() -> None:
     script = (
-        "import asyncio, resource; from serving.server.json_process import JsonProcess, read_request; "
+        "import asyncio, resource; from serving.server.json_requests import JsonProcess, read_request; "
         "reader = JsonProcess(2**20); asyncio.run(reader.read(b'{\"inputs\": 1}', {}, read_request)); "
         "print(resource.prlimit(reader.pid, resource.RLIMIT_DATA)[1])"
     )
@@ -120,7 +142,7 @@ def test_it_is_light(reader: JsonProcess) -> None:
 
 def test_it_ends_with_the_server() -> None:
     script = (
-        "import asyncio, os; from serving.server.json_process import JsonProcess, read_request; "
+        "import asyncio, os; from serving.server.json_requests import JsonProcess, read_request; "
         "reader = JsonProcess(2**20); asyncio.run(reader.read(b'{\"inputs\": 1}', {}, read_request)); "
         "print(reader.pid, flush=True); os.kill(os.getpid(), 9)"
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.server.engine import LoadedModel, load_warm
+from serving.server.servable import LoadedModel, load_warm
 from tests.serving.server.tiny import steps
 
 VERSIONS = 24

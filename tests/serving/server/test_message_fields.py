@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tensorflow_serving.apis.predict_pb2 import PredictRequest
 
-from serving.server import message_fields
-from serving.server.errors import RequestError
-from serving.server.message_fields import check_fields
+from serving.server import protobuf_tensors
+from serving.server.protobuf_tensors import check_fields
+from serving.server.request_error import RequestError
 from tests.serving.server.running import running
 from tests.serving.server.tiny import steps, steps_request
 
@@ -36,7 +36,7 @@ def test_the_count_is_exact(count: int, monkeypatch: pytest.MonkeyPatch) -> None
     tensor.string_val.extend([b"x"] * count)
     fields = 5 + bool(count) + count
     for most, refused in ((fields, False), (fields - 1, True)):
-        monkeypatch.setattr(message_fields, "MAX_FIELDS", most)
+        monkeypatch.setattr(protobuf_tensors, "MAX_FIELDS", most)
         assert is_refused(request.SerializeToString()) is refused
 
 
@@ -67,5 +67,5 @@ def test_a_large_message_of_nothing(folder: Path) -> None:
     with running(folder) as server:
         call = server.channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
         with pytest.raises(grpc.RpcError, match="at most 1048576 fields") as caught:
-            call(TAG_OF_INPUTS * (message_fields.MAX_FIELDS + 1))
+            call(TAG_OF_INPUTS * (protobuf_tensors.MAX_FIELDS + 1))
         assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.server.model_config import ModelConfigError, Policy, read_policy
+from serving.server.version_policy import ModelConfigError, VersionPolicy, read_policy
 
 HEAD = 'model_config_list { config { name: "tiny" base_path: "/x" model_platform: "tensorflow" '
 
@@ -27,9 +27,9 @@ def test_policies(tmp_path: Path, text: str, chosen: list[int]) -> None:
 
 
 def test_without_a_file_the_newest_is_served(tmp_path: Path) -> None:
-    assert read_policy(tmp_path, "tiny") == Policy()
-    assert Policy().choose([2, 10, 9]) == [10]
-    assert Policy().choose([]) == []
+    assert read_policy(tmp_path, "tiny") == VersionPolicy()
+    assert VersionPolicy().choose([2, 10, 9]) == [10]
+    assert VersionPolicy().choose([]) == []
 
 
 def test_labels(tmp_path: Path) -> None:

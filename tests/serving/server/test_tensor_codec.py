@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 from tensorflow.core.framework.tensor_pb2 import TensorProto
 
-from serving.server.errors import RequestError
-from serving.server.signatures import TensorSpec
-from serving.server.tensor_codec import decode, encode
+from serving.server.model_signatures import TensorSpec
+from serving.server.protobuf_tensors import decode_tensor, encode_tensor
+from serving.server.request_error import RequestError
 
 DTYPES = [
     "float16",
@@ -44,8 +44,8 @@ def spec(dtype: object, shape: tuple[int | None, ...] | None = None) -> TensorSp
 )
 def test_numbers_survive(values: np.ndarray) -> None:
     wanted = spec(values.dtype, (None,) * values.ndim)
-    for tensor in (tf.make_tensor_proto(values), encode(values, wanted.enum)):
-        found = decode(tensor, wanted)
+    for tensor in (tf.make_tensor_proto(values), encode_tensor(values, wanted.enum)):
+        found = decode_tensor(tensor, wanted)
         assert found.dtype == values.dtype
         np.testing.assert_array_equal(found, values)
         np.testing.assert_array_equal(tf.make_ndarray(tensor), values)
@@ -56,7 +56,10 @@ def test_bytes_survive(values: list[bytes]) -> None:
     array = np.array([*values, None], object)[
         :-1
     ]  # with None, numpy does not look for another dtype
-    assert decode(encode(array, spec(tf.string).enum), spec(tf.string, (None,))).tolist() == values
+    assert (
+        decode_tensor(encode_tensor(array, spec(tf.string).enum), spec(tf.string, (None,))).tolist()
+        == values
+    )
 
 
 @given(
@@ -70,7 +73,7 @@ def test_any_message_is_a_tensor_or_refused(raw: bytes, dtype: tf.DType) -> None
         return
     tensor.dtype = dtype.as_datatype_enum
     try:
-        found = decode(tensor, spec(dtype))
+        found = decode_tensor(tensor, spec(dtype))
     except RequestError as error:
         refused_well(error)
     else:
@@ -102,7 +105,7 @@ def shape(*sizes: int) -> dict[str, object]:
 )
 def test_what_lies_is_refused(tensor: TensorProto, reason: str) -> None:
     with pytest.raises(RequestError, match=reason):
-        decode(tensor, spec(tf.float32))
+        decode_tensor(tensor, spec(tf.float32))
 
 
 def test_strings_have_no_packed_content() -> None:
@@ -110,10 +113,10 @@ def test_strings_have_no_packed_content() -> None:
         dtype=tf.string.as_datatype_enum, tensor_shape=shape(1), tensor_content=b"12345678"
     )
     with pytest.raises(RequestError, match="found 8 bytes"):
-        decode(tensor, spec(tf.string))
+        decode_tensor(tensor, spec(tf.string))
 
 
 def test_a_half_cannot_ask_for_more_than_it_brings() -> None:
     tensor = TensorProto(dtype=tf.float16.as_datatype_enum, tensor_shape=shape(10**9), half_val=[1])
     with pytest.raises(RequestError, match="expected 1000000000 values"):
-        decode(tensor, spec(tf.float16))
+        decode_tensor(tensor, spec(tf.float16))

@@ -171,7 +171,7 @@ def test_a_collector_that_is_not_there_is_said_once(
 
 def test_without_an_endpoint_nothing_of_it_is_imported() -> None:
     code = (
-        "import sys; from serving.server.tracing import Tracing; Tracing(None).close(); "
+        "import sys; from serving.server.telemetry import Tracing; Tracing(None).close(); "
         "sys.exit(any(name.startswith('opentelemetry') for name in sys.modules))"
     )
     assert (

@@ -1,0 +1,195 @@
+"""Calls by gRPC, with the messages of Predict described here."""
+
+from __future__ import annotations
+
+import array
+import math
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import grpc
+from google.protobuf import wrappers_pb2
+
+from components.contracts.names import EXAMPLES, SERVING_DEFAULT
+from serving.client.calls import PredictError, Target, Transient
+from serving.messages import describe
+
+DT_FLOAT, DT_DOUBLE, DT_INT32, DT_STRING, DT_INT64, DT_BOOL = (
+    1,
+    2,
+    3,
+    7,
+    9,
+    10,
+)  # of tensorflow.DataType
+
+
+PREDICT = "/tensorflow.serving.PredictionService/Predict"
+
+
+_MESSAGES: dict[str, dict[str, tuple[int, str]]] = {
+    "Dim": {"size": (1, "int64"), "name": (2, "string")},
+    "TensorShapeProto": {"dim": (2, "repeated Dim"), "unknown_rank": (3, "bool")},
+    "TensorProto": {
+        "dtype": (1, "int32"),  # an enum, which is the same on the wire
+        "tensor_shape": (2, "TensorShapeProto"),
+        "version_number": (3, "int32"),
+        "tensor_content": (4, "bytes"),
+        "float_val": (5, "repeated float"),
+        "double_val": (6, "repeated double"),
+        "int_val": (7, "repeated int32"),
+        "string_val": (8, "repeated bytes"),
+        "int64_val": (10, "repeated int64"),
+        "bool_val": (11, "repeated bool"),
+    },
+    "ModelSpec": {
+        "name": (1, "string"),
+        "version": (2, "oneof version_choice google.protobuf.Int64Value"),
+        "signature_name": (3, "string"),
+        "version_label": (4, "oneof version_choice string"),
+    },
+    "PredictRequest": {
+        "model_spec": (1, "ModelSpec"),
+        "inputs": (2, "map TensorProto"),
+        "output_filter": (3, "repeated string"),
+    },
+    "PredictResponse": {"outputs": (1, "map TensorProto"), "model_spec": (2, "ModelSpec")},
+}
+
+
+_classes = describe(
+    "mastery_wire.proto", "mastery.wire", _MESSAGES, dependencies=(wrappers_pb2,)
+).classes
+
+
+TensorProto = _classes["TensorProto"]
+
+
+PredictRequest = _classes["PredictRequest"]
+
+
+PredictResponse = _classes["PredictResponse"]
+
+
+# For each type: the field that holds its values one by one, and the code of its bytes in `tensor_content`.
+_NUMBERS = {
+    DT_FLOAT: ("float_val", "f"),
+    DT_DOUBLE: ("double_val", "d"),
+    DT_INT32: ("int_val", "i"),
+    DT_INT64: ("int64_val", "q"),
+    DT_BOOL: ("bool_val", "b"),
+}
+
+
+def text_tensor(values: Sequence[bytes]) -> Any:
+    """Returns a TensorProto of strings, [B]."""
+    tensor = TensorProto(dtype=DT_STRING, string_val=values)
+    tensor.tensor_shape.dim.add(size=len(values))
+    return tensor
+
+
+def to_lists(tensor: Any) -> list[Any]:
+    """Returns the values of a TensorProto of one or two dimensions, nested as it is; text as str.
+
+    Raises:
+        PredictError: it has another type or rank, or not as many values as its shape says.
+    """
+    sizes = [dim.size for dim in tensor.tensor_shape.dim]
+    values = _values(tensor, math.prod(sizes))
+    if len(sizes) not in (1, 2) or len(values) != math.prod(sizes):
+        raise PredictError(
+            f"expected a tensor of one or two dimensions, found {len(values)} values of shape {sizes}."
+        )
+    if len(sizes) == 1:
+        return values
+    rows, width = sizes
+    return [values[row * width : (row + 1) * width] for row in range(rows)]
+
+
+def _values(tensor: Any, size: int) -> list[Any]:
+    if tensor.dtype == DT_STRING:
+        return [value.decode() for value in tensor.string_val]
+    if tensor.dtype not in _NUMBERS:
+        raise PredictError(
+            f"expected numbers or text, found a tensor of type {tensor.dtype} (tensorflow.DataType)."
+        )
+    field, code = _NUMBERS[tensor.dtype]
+    if tensor.tensor_content:
+        content = array.array(code, tensor.tensor_content)
+        if sys.byteorder == "big":
+            content.byteswap()
+        return content.tolist()
+    values = list(getattr(tensor, field))
+    # Trailing values that repeat the last one may be left out.
+    return values + values[-1:] * (size - len(values))
+
+
+# One connection to each address behind a name, in turn; gRPC's own retries are off, as Retry does them.
+OPTIONS = [
+    ("grpc.lb_policy_name", "round_robin"),
+    ("grpc.enable_retries", 0),
+    ("grpc.max_receive_message_length", -1),
+]
+
+
+class GrpcTransport:
+    """Sends Predict requests over one channel, which is kept open."""
+
+    def __init__(
+        self, address: str, target: Target, *, secure: bool, token: str | None = None
+    ) -> None:
+        """Binds the transport; nothing is sent yet.
+
+        Args:
+            address: host and port, or any other of gRPC's names, such as `dns:///serving-pods:8500`.
+            target: the model.
+            secure: whether the server speaks TLS.
+            token: what the server wants to be shown, if anything; use TLS with one.
+        """
+        self._address, self._target = address, target
+        self._metadata = [("authorization", f"Bearer {token}")] if token else None
+        if secure:
+            self._channel = grpc.secure_channel(address, grpc.ssl_channel_credentials(), OPTIONS)
+        else:
+            self._channel = grpc.insecure_channel(address, OPTIONS)
+        self._predict = self._channel.unary_unary(
+            PREDICT,
+            request_serializer=PredictRequest.SerializeToString,
+            response_deserializer=PredictResponse.FromString,
+        )
+
+    def predict(self, examples: Sequence[bytes], timeout: float) -> dict[str, list[Any]]:
+        """Returns the outputs for serialized examples.
+
+        Raises:
+            Transient: the server is not there or takes no request now.
+            PredictError: it refuses the request, or has not answered in `timeout` seconds.
+        """
+        try:
+            request = build_predict_request(self._target, examples)
+            response = self._predict(request, timeout=timeout, metadata=self._metadata)
+        except grpc.RpcError as error:
+            code, text = error.code(), str(error.details()).rstrip(".")
+            found = f"{self._address}, {self._target.describe()}: expected answers, found {code.name}: {text}."
+            if code == grpc.StatusCode.UNAVAILABLE:
+                raise Transient(found) from error
+            raise PredictError(found) from error
+        return {name: to_lists(tensor) for name, tensor in response.outputs.items()}
+
+    def close(self) -> None:
+        """Closes the channel."""
+        self._channel.close()
+
+
+def build_predict_request(target: Target, examples: Sequence[bytes]) -> Any:
+    """Returns the PredictRequest about serialized examples."""
+    request = PredictRequest()
+    request.model_spec.name = target.model
+    request.model_spec.signature_name = SERVING_DEFAULT
+    if target.version is not None:
+        request.model_spec.version.value = target.version
+    if target.label is not None:
+        request.model_spec.version_label = target.label
+    request.inputs[EXAMPLES].CopyFrom(text_tensor(examples))
+    return request

@@ -1,0 +1,300 @@
+"""What is known of the versions: manifests, labels, what speaks against serving them, the log."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from components.command.escape import in_one_line
+from components.contracts.contract import ContractError, Part
+from components.contracts.manifest import Manifest, RecordedGate
+from components.contracts.provenance import DataProvenance
+from components.contracts.served_versions import CANARY, STABLE, AuditEntry, ServedState
+from components.errors import MasteryError
+from components.model_version.folders import SAVED_MODEL, version_number
+from components.model_version.verify import difference
+from serving.models.changes import current_state
+from serving.models.storage import Storage
+
+if TYPE_CHECKING:
+    from components.command.console import PlainConsole
+
+PREVIOUS = "previous"  # names the version that a rollback goes back to; servers know no such label
+
+# The first two of these that a version has are listed beside it.
+SHOWN_METRICS = ("f1_macro", "auc", "rmse", "r2")
+
+_LISTED = 5  # versions that an error names
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version as its folder describes it.
+
+    Attributes:
+        number: the number that the folder's name stands for.
+        servable: whether there is a `saved_model.pb`.
+        manifest: its manifest; None where it has none that can be used.
+        problems: what speaks against serving it, each a sentence's part.
+    """
+
+    number: int
+    servable: bool
+    manifest: Manifest | None = None
+    problems: tuple[str, ...] = ()
+
+
+class ListedVersion(Part):
+    """A version in a listing; what its manifest does not say is None.
+
+    Attributes:
+        version: its number.
+        labels: the labels it has, and `previous` where a rollback would go back to it.
+        share: percent of the requests that it is to get as canary.
+        loaded: whether servers are to hold it in memory.
+        servable: whether a server can load it.
+        problems: what speaks against serving it.
+    """
+
+    version: int
+    labels: list[str]
+    share: int | None
+    loaded: bool
+    servable: bool
+    problems: list[str]
+    pushed_at: str | None
+    run: str | None
+    data: DataProvenance | None
+    code: str | None
+    config_fingerprint: str | None
+    baseline: str | None
+    model_sha256: str | None
+    metrics: dict[str, float | None]
+    gates: list[RecordedGate]
+
+
+class Listing(Part):
+    """All versions in a serving folder.
+
+    Attributes:
+        address: the folder's path or URL.
+        model: the model's name, where that is decided.
+        note: what is unfinished or was edited by hand.
+        versions: oldest first. The version of a label is listed even when its files are gone.
+    """
+
+    address: str
+    model: str | None
+    note: str | None
+    versions: list[ListedVersion]
+
+
+def read_version(storage: Storage, number: int, *, servable: bool) -> Version:
+    """Returns what a version's manifest says, without reading the model."""
+    problems = [] if servable else [f"it is incomplete: there is no {SAVED_MODEL}"]
+    try:
+        manifest = storage.read_manifest(number)
+    except ContractError as error:
+        problems.append(f"its {Manifest.FILE} cannot be used: {error}")
+        return Version(number, servable, None, tuple(problems))
+
+    if manifest is None:
+        problems.append(f"it has no {Manifest.FILE}, so it is unknown whether it passed its gates")
+        return Version(number, servable, None, tuple(problems))
+    if manifest.gates is None:
+        problems.append(f"its {Manifest.FILE} does not say whether it passed its gates")
+    failed = [gate.text for gate in manifest.gates or [] if not gate.passed]
+    problems += [f"a gate failed: {text}" for text in failed]
+    if manifest.version != number:
+        problems.append(f"its {Manifest.FILE} is that of version {manifest.version}")
+    return Version(number, servable, manifest, tuple(problems))
+
+
+def check_version(storage: Storage, number: int) -> Version:
+    """Returns the same after reading all files: whether they are those that were pushed.
+
+    Raises:
+        MasteryError: there is no such version.
+    """
+    if number not in storage.versions():
+        raise _no_such_version(storage, str(number))
+    version = read_version(storage, number, servable=number in storage.servable())
+    manifest = version.manifest
+    if not version.servable or manifest is None or not manifest.has_digests:
+        return version
+
+    try:
+        with storage.local_copy(number) as folder:
+            found = difference(folder, manifest)
+    except OSError as error:
+        problem = f"its files cannot be read: {error.strerror} ({error.filename})"
+    else:
+        if found is None:
+            return version
+        problem = f"its files are not those that were pushed: {found}"
+    return Version(number, version.servable, manifest, (*version.problems, problem))
+
+
+def list_versions(storage: Storage) -> Listing:
+    """Returns all versions with their labels, metrics and lineage.
+
+    Raises:
+        MasteryError: the storage cannot be read.
+    """
+    state, note = current_state(storage)
+    servable = storage.servable()
+    labelled = {number for number in (state.stable, state.canary) if number is not None}
+
+    versions = []
+    for number in sorted({*storage.versions(), *labelled}):
+        version = read_version(storage, number, servable=number in servable)
+        versions.append(_describe(version, state, state.previous(servable)))
+    return Listing(address=storage.address, model=state.name or None, note=note, versions=versions)
+
+
+def resolve(storage: Storage, name: str) -> int:
+    """Returns the version that a number, or one of stable, canary and previous, names.
+
+    Raises:
+        MasteryError: there is no such version.
+    """
+    number = version_number(name)
+    if number is None:
+        state, _ = current_state(storage)
+        labels = {
+            STABLE: state.stable,
+            CANARY: state.canary,
+            PREVIOUS: state.previous(storage.servable()),
+        }
+        number = labels.get(name)
+    if number is None or number not in storage.versions():
+        raise _no_such_version(storage, f"{name} (a number, or stable, canary, previous)")
+    return number
+
+
+def print_versions(listing: Listing, console: PlainConsole) -> None:
+    """Prints one line per version, the newest last."""
+    from rich.table import Table  # promoting a version does not need it
+
+    versions = listing.versions
+    if not versions:
+        console.print(f"No versions in {listing.address} yet.", soft_wrap=True)
+        return
+
+    known = [
+        name for name in SHOWN_METRICS if any(name in version.metrics for version in versions)
+    ][:2]
+    columns = ("Version", "Label", *known, "Pushed", "Run")
+    table = Table(*columns, box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for column in table.columns:
+        column.no_wrap = True
+    for version in versions:
+        label = ", ".join(version.labels)
+        table.add_row(
+            str(version.version),
+            f"{label} {version.share} %" if version.share else label,
+            *(format_number(version.metrics.get(name)) for name in known),
+            (version.pushed_at or "–")[:10],
+            version.run or "–",
+        )
+    console.print(table)
+
+    for version in versions:
+        for problem in version.problems:
+            line = f"{version.version} is not for serving: {problem}"
+            console.print(line, style="bold red", soft_wrap=True)
+    if listing.note:
+        console.print(listing.note, style="bold yellow", soft_wrap=True)
+
+
+def print_version(listing: Listing, version: ListedVersion, console: PlainConsole) -> None:
+    """Prints everything that is known of a version."""
+    data = version.data or DataProvenance()
+    span = "" if data.span is None else f", span {data.span}"
+    facts = {
+        "Version": version.version,
+        "Label": ", ".join(version.labels) or None,
+        "Folder": f"{listing.address}/{version.version}",
+        "Pushed": version.pushed_at,
+        "Run": version.run,
+        "Data": f"{data.fingerprint[:12]}{span}" if data.fingerprint else None,
+        "Config": version.config_fingerprint,
+        "Code": version.code,
+        "Baseline": version.baseline,
+        "SHA-256": version.model_sha256,
+    }
+    for name, value in facts.items():
+        console.print(f"{name:<10}{'–' if value is None else value}", soft_wrap=True)
+
+    for name, metric in version.metrics.items():
+        console.print(f"  {name:<20}{format_number(metric)}")
+    for gate in version.gates:
+        style = "" if gate.passed else "bold red"
+        console.print(f"  {gate.text}", style=style, soft_wrap=True)
+    for problem in version.problems:
+        console.print(f"Not for serving: {problem}", style="bold red", soft_wrap=True)
+
+
+def describe_log(entries: list[AuditEntry]) -> str:
+    """Returns one line per entry of the audit log, the latest last.
+
+    Objections that were overruled, and the reason, follow on lines of their own.
+    """
+    lines = []
+    for entry in entries:
+        time = entry.time[:19].replace("T", " ")
+        what = f"{entry.action}: {'; '.join(_changes(entry)) or '–'}"
+        lines.append(f"{entry.revision:>4}  {time}  {in_one_line(entry.who)}  {what}")
+        lines += [f"      overruled: {in_one_line(problem)}" for problem in entry.forced]
+        if entry.reason:
+            lines.append(f"      reason: {in_one_line(entry.reason)}")
+    return "\n".join(lines) or "Nothing has been changed yet."
+
+
+def format_number(value: float | None) -> str:
+    """Returns a metric as people read it, or a dash where it is not defined."""
+    return "–" if value is None else f"{value:.4f}"
+
+
+def _describe(version: Version, state: ServedState, previous: int | None) -> ListedVersion:
+    number = version.number
+    manifest = version.manifest or Manifest()
+    holders = {STABLE: state.stable, CANARY: state.canary, PREVIOUS: previous}
+    return ListedVersion(
+        version=number,
+        labels=[label for label, holder in holders.items() if holder == number],
+        share=state.share if number == state.canary else None,
+        loaded=number in state.loaded,
+        servable=version.servable,
+        problems=list(version.problems),
+        pushed_at=manifest.pushed_at,
+        run=manifest.run,
+        data=manifest.data,
+        code=manifest.code,
+        config_fingerprint=manifest.config_fingerprint,
+        baseline=manifest.baseline,
+        model_sha256=manifest.model_sha256,
+        metrics=manifest.metrics or {},
+        gates=manifest.gates or [],
+    )
+
+
+def _changes(entry: AuditEntry) -> list[str]:
+    before, after = entry.before, entry.after
+    labels = {
+        STABLE: (before.stable, after.stable),
+        CANARY: (before.canary, after.canary),
+    }
+    changes = [
+        f"{label} {old or '–'} → {new or '–'}" for label, (old, new) in labels.items() if old != new
+    ]
+    if entry.action == "canary":
+        changes.append(f"share {after.share} %")
+    if entry.removed:
+        changes.append(f"removed {', '.join(map(str, entry.removed))}")
+    return changes
+
+
+def _no_such_version(storage: Storage, wanted: str) -> MasteryError:
+    there = ", ".join(map(str, storage.versions()[-_LISTED:])) or "none"
+    return MasteryError(f"{storage.address}: expected a version {wanted}, found {there}.")

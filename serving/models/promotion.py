@@ -1,0 +1,372 @@
+"""Promote, roll back, canary, prune: what each makes of what is served, and the commands.
+
+Each command is one change with its entry in the audit log. What a change makes of the state is a
+pure function, without files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from pathlib import PurePosixPath
+
+from components.contracts.served_versions import AuditEntry, ServedState
+from components.errors import MasteryError
+from serving.models.changes import change, current_state
+from serving.models.listing import Version, check_version
+from serving.models.storage import Storage
+
+REMEMBERED = 50  # stable versions that rollbacks may go back through
+
+
+class RefusedError(MasteryError):
+    """A change that must not be made; nothing was changed."""
+
+    exit_code = 1
+
+
+def promote(
+    storage: Storage,
+    version: int,
+    *,
+    force: bool = False,
+    reason: str | None = None,
+    base_path: str | None = None,
+) -> AuditEntry | None:
+    """Makes a version stable.
+
+    Args:
+        storage: the serving folder.
+        version: its number.
+        force: also when a gate failed, the manifest is missing, or the files are not those that
+            were pushed.
+        reason: why; `force` requires one.
+        base_path: where the server finds the versions; default: as before, at first the storage's
+            address.
+
+    Returns:
+        The entry in the audit log; None when the version is stable already.
+
+    Raises:
+        RefusedError: something speaks against the version; nothing was changed.
+        MasteryError: there is no such version, or the storage cannot be written to.
+    """
+    checked = check_version(storage, version)
+
+    def decide(state: ServedState, revision: int) -> AuditEntry | None:
+        if state.stable == version and base_path in (None, state.base_path):
+            return None
+        forced = _require_servable(checked, state, force=force, reason=reason)
+        after = _with_name(storage, state, checked, base_path)
+        if state.stable != version:
+            after = _make_stable(after, version, _available_with(storage, state, version))
+        return AuditEntry(
+            action="promote",
+            revision=revision,
+            before=state,
+            after=after,
+            version=version,
+            reason=reason,
+            forced=forced,
+        )
+
+    return change(storage, decide)
+
+
+def roll_back(storage: Storage, reason: str | None = None) -> AuditEntry:
+    """Makes the version stable that was before; a second rollback goes one version further back.
+
+    Raises:
+        RefusedError: there is none; nothing was changed.
+        MasteryError: the storage cannot be written to.
+    """
+
+    def decide(state: ServedState, revision: int) -> AuditEntry:
+        after = _make_previous_stable(state, _available(storage, state))
+        return AuditEntry(
+            action="rollback",
+            revision=revision,
+            before=state,
+            after=after,
+            version=after.stable,
+            reason=reason,
+        )
+
+    entry = change(storage, decide)
+    assert entry is not None  # `decide` changes something or refuses
+    return entry
+
+
+def start_canary(
+    storage: Storage, version: int, share: int, *, force: bool = False, reason: str | None = None
+) -> AuditEntry | None:
+    """Gives a version the label canary, and records its share of the requests.
+
+    Args:
+        storage: the serving folder.
+        version: its number.
+        share: percent of the requests, 1 to 99.
+        force: as for `promote`.
+        reason: why; `force` requires one.
+
+    Returns:
+        The entry in the audit log; None when nothing changes.
+
+    Raises:
+        RefusedError: something speaks against the version, or there is no stable one; nothing was
+            changed.
+        MasteryError: there is no such version, or the storage cannot be written to.
+    """
+    checked = check_version(storage, version)
+
+    def decide(state: ServedState, revision: int) -> AuditEntry | None:
+        if (state.canary, state.share) == (version, share):
+            return None
+        forced = _require_servable(checked, state, force=force, reason=reason)
+        after = _give_canary(state, version, share, _available_with(storage, state, version))
+        return AuditEntry(
+            action="canary",
+            revision=revision,
+            before=state,
+            after=after,
+            version=version,
+            reason=reason,
+            forced=forced,
+        )
+
+    return change(storage, decide)
+
+
+def stop_canary(storage: Storage, reason: str | None = None) -> AuditEntry | None:
+    """Removes the label canary; returns None when there is no canary."""
+
+    def decide(state: ServedState, revision: int) -> AuditEntry | None:
+        if state.canary is None:
+            return None
+        return AuditEntry(
+            action="canary stop",
+            revision=revision,
+            before=state,
+            after=_without_canary(state, _available(storage, state)),
+            version=state.canary,
+            reason=reason,
+        )
+
+    return change(storage, decide)
+
+
+def plan_prune(storage: Storage, keep: int) -> list[int]:
+    """Returns the versions that `prune` would remove, oldest first."""
+    state, _ = current_state(storage)
+    return _to_prune(state, storage.versions(), _available(storage, state), keep)
+
+
+def prune(storage: Storage, keep: int, reason: str | None = None) -> list[int]:
+    """Removes old versions; the log records them before the first is removed.
+
+    Args:
+        storage: the serving folder.
+        keep: how many of the newest stay. What is served, was served until now, is the target of a
+            rollback or is newer than the stable version stays in any case.
+        reason: why.
+
+    Returns:
+        The versions that were removed, oldest first.
+
+    Raises:
+        MasteryError: the storage cannot be written to; the next prune removes what is left.
+    """
+
+    def decide(state: ServedState, revision: int) -> AuditEntry | None:
+        removed = tuple(_to_prune(state, storage.versions(), _available(storage, state), keep))
+        if not removed:
+            return None
+        return AuditEntry(
+            action="prune",
+            revision=revision,
+            before=state,
+            after=state.model_copy(update={"removing": removed}),
+            reason=reason,
+            removed=removed,
+        )
+
+    entry = change(storage, decide)
+    removed = list(entry.removed) if entry else []
+    for version in removed:  # the entry keeps others from promoting them
+        storage.remove(version)
+    return removed
+
+
+def describe_change(entry: AuditEntry | None) -> str:
+    """Returns what is served after a change, for a person."""
+    if entry is None:
+        return "It is so already; nothing was changed."
+    state = entry.after
+    served = f"stable {state.stable}"
+    if state.canary is not None:
+        served += f"; canary {state.canary}, to get {state.share or 0} % of the requests"
+    overruled = [f"overruled: {problem}" for problem in entry.forced]
+    return "\n".join([f"{served} (revision {entry.revision})", *overruled])
+
+
+def _require_servable(
+    version: Version, state: ServedState, *, force: bool, reason: str | None
+) -> tuple[str, ...]:
+    """Returns what speaks against a version where that is overruled.
+
+    Raises:
+        RefusedError: it is not overruled, or cannot be.
+    """
+    number, problems = version.number, version.problems
+    if not version.servable:
+        raise RefusedError(f"version {number}: {problems[0]}, so no server can load it.")
+    if number in state.removing:
+        raise RefusedError(
+            f"version {number}: a prune has begun to remove it; see `mastery models log`."
+        )
+    if problems and not force:
+        raise RefusedError(
+            f"version {number} is not for serving: {'; '.join(problems)}. Nothing was changed. "
+            "--force --reason TEXT overrules that, and is recorded."
+        )
+    if problems and not (reason or "").strip():
+        raise RefusedError(f"version {number}: expected --reason TEXT with --force, found none.")
+    return problems
+
+
+def _available(storage: Storage, state: ServedState) -> frozenset[int]:
+    """Returns what a server can load, now and after a prune that may still be at work."""
+    return storage.servable() - set(state.removing)
+
+
+def _available_with(storage: Storage, state: ServedState, version: int) -> frozenset[int]:
+    """Returns the same, and requires a version to be among it.
+
+    Raises:
+        MasteryError: it was removed after it was checked.
+    """
+    found = _available(storage, state)
+    if version not in found:
+        raise MasteryError(
+            f"{storage.address}: version {version} was removed just now. Nothing was changed."
+        )
+    return found
+
+
+def _with_name(
+    storage: Storage, state: ServedState, version: Version, base_path: str | None
+) -> ServedState:
+    """Returns the state with the model's name and path, which the first promotion decides on."""
+    folder = PurePosixPath(storage.address)
+    fallback = folder.parent.name if folder.name == "serving" else folder.name
+    named = version.manifest.name if version.manifest else None
+    return state.model_copy(
+        update={
+            "name": state.name or named or fallback,
+            "base_path": base_path or state.base_path or storage.address,
+        }
+    )
+
+
+def _make_stable(state: ServedState, version: int, available: AbstractSet[int]) -> ServedState:
+    """Makes a version stable; the one before becomes the target of a rollback."""
+    before = () if state.stable is None else (state.stable,)
+    after = state.model_copy(update={"stable": version, "earlier": (*state.earlier, *before)})
+    return _with_loaded(state, _end_canary_of(after, version), available)
+
+
+def _make_previous_stable(state: ServedState, available: AbstractSet[int]) -> ServedState:
+    """Makes the version stable that was before; done again, it goes further back, never forth.
+
+    Raises:
+        RefusedError: there is none.
+    """
+    target = state.previous(available)
+    if target is None:
+        raise RefusedError(
+            "rollback: expected a version that was stable before and is still there, found none. "
+            "`mastery models promote VERSION` makes any version stable; `mastery models list` "
+            "shows them."
+        )
+    last = len(state.earlier) - 1 - state.earlier[::-1].index(target)
+    after = state.model_copy(update={"stable": target, "earlier": state.earlier[:last]})
+    return _with_loaded(state, _end_canary_of(after, target), available)
+
+
+def _give_canary(
+    state: ServedState, version: int, share: int, available: AbstractSet[int]
+) -> ServedState:
+    """Gives a version the label canary and a share of the requests.
+
+    Raises:
+        RefusedError: there is no stable version for the other requests, or it is this one.
+    """
+    if state.stable is None:
+        raise RefusedError(
+            f"canary {version}: expected a stable version for the other requests, found none. "
+            "`mastery models promote VERSION` first."
+        )
+    if version == state.stable:
+        raise RefusedError(
+            f"canary {version}: expected another version than the stable one, found the same."
+        )
+    after = state.model_copy(update={"canary": version, "share": share})
+    return _with_loaded(state, after, available)
+
+
+def _without_canary(state: ServedState, available: AbstractSet[int]) -> ServedState:
+    """Removes the label canary; the stable version gets all requests."""
+    after = state.model_copy(update={"canary": None, "share": None})
+    return _with_loaded(state, after, available)
+
+
+def _end_canary_of(state: ServedState, version: int) -> ServedState:
+    """Removes the label canary from a version that has become stable."""
+    if state.canary != version:
+        return state
+    return state.model_copy(update={"canary": None, "share": None})
+
+
+def _to_prune(
+    state: ServedState, versions: Sequence[int], available: AbstractSet[int], keep: int
+) -> list[int]:
+    """Returns the versions to remove, oldest first.
+
+    Args:
+        state: what is served.
+        versions: all versions, complete or not.
+        available: those that can be served.
+        keep: how many of the newest stay in any case.
+
+    Returns:
+        All but the newest `keep`, what is served or was until now, the target of a rollback and
+        what is newer than the stable version (pushed, and not decided on); also what an earlier
+        prune did not get to. Without a stable version the newest one stays, because a server
+        without a `models.config` serves that.
+    """
+    protected = {state.stable, state.canary, state.previous(available), *state.loaded}
+    kept = max(keep, 1 if state.stable is None else 0)
+    newest = set(sorted(versions, reverse=True)[:kept])
+    undecided = {
+        version for version in versions if state.stable is not None and version > state.stable
+    }
+
+    unfinished = set(state.removing) & set(versions)
+    return sorted((set(versions) - newest - undecided | unfinished) - protected)
+
+
+def _with_loaded(
+    before: ServedState, after: ServedState, available: AbstractSet[int]
+) -> ServedState:
+    """Adds the versions that the server is to load.
+
+    They are the labelled ones, the target of a rollback, and those that had a label until now. A
+    server takes the list of versions at once, but a label only when its version is loaded: if a
+    version left the list in the same change that takes its label, requests to the label would fail
+    in between.
+    """
+    # Labelled versions stay also where the files were removed: servers still have them in memory.
+    labelled = {after.stable, after.canary}
+    kept = {after.previous(available), before.stable, before.canary} & available
+    loaded = tuple(sorted(version for version in labelled | kept if version is not None))
+    return after.model_copy(update={"loaded": loaded, "earlier": after.earlier[-REMEMBERED:]})

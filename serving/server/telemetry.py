@@ -1,0 +1,342 @@
+"""Metrics under the names of TensorFlow Serving, so that its dashboards and alerts work.
+
+prometheus-client's own counters end in `_total` and would not be found under these names; so the numbers are kept
+here and handed over as families of samples. Counters are of the type `untyped` in the output for the same reason.
+"""
+
+from __future__ import annotations
+
+import logging
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, Protocol
+
+from grpc import StatusCode
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import ReadableSpan
+    from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+METRICS_PATH = "/monitoring/prometheus/metrics"
+
+
+METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+_MICROSECONDS = tuple(
+    10 * 1.8**power for power in range(32)
+)  # TensorFlow Serving's: 10 µs to about 20 minutes
+
+
+_COUNTS = tuple(float(2**power) for power in range(14))
+
+
+Labels = tuple[str, ...]
+
+
+class _Histogram:
+    def __init__(
+        self, name: str, text: str, labels: Sequence[str], bounds: Sequence[float] = _MICROSECONDS
+    ) -> None:
+        self._name, self._text, self._labels, self._bounds = name, text, labels, bounds
+        self._counts: dict[Labels, list[int]] = defaultdict(lambda: [0] * (len(bounds) + 1))
+        self._sums: dict[Labels, float] = defaultdict(float)
+
+    def add(self, value: float, *labels: str) -> None:
+        self._counts[labels][bisect_left(self._bounds, value)] += 1
+        self._sums[labels] += value
+
+    def family(self) -> Metric:
+        family = HistogramMetricFamily(self._name, self._text, labels=self._labels)
+        for labels, counts in self._counts.items():
+            total, buckets = 0, []
+            for bound, count in zip(
+                [*(f"{bound:g}" for bound in self._bounds), "+Inf"], counts, strict=True
+            ):
+                total += count
+                buckets.append((bound, total))
+            family.add_metric(labels, buckets, self._sums[labels])
+        return family
+
+
+class _Counter:
+    def __init__(self, name: str, text: str, labels: Sequence[str]) -> None:
+        self._name, self._text, self._labels = name, text, labels
+        self._values: dict[Labels, float] = defaultdict(float)
+
+    def add(self, value: float, *labels: str) -> None:
+        self._values[labels] += value
+
+    def family(self) -> Metric:
+        family = Metric(self._name, self._text, "unknown")
+        for labels, value in self._values.items():
+            family.add_sample(self._name, dict(zip(self._labels, labels, strict=True)), value)
+        return family
+
+
+class ServerMetrics(Collector):
+    """What the server counts; belongs to one event loop. Durations are in microseconds, as TensorFlow Serving's."""
+
+    def __init__(self, model: str) -> None:
+        self._model = model
+        self._requests = _Counter(
+            ":tensorflow:serving:request_count", "Requests.", ["model_name", "status"]
+        )
+        self._latency = _Histogram(
+            ":tensorflow:serving:request_latency",
+            "Microseconds of a request.",
+            ["model_name", "API", "entrypoint"],
+        )
+        self._runtime = _Histogram(
+            ":tensorflow:serving:runtime_latency",
+            "Microseconds in TensorFlow.",
+            ["model_name", "API", "runtime"],
+        )
+        self._rows = _Histogram(
+            ":tensorflow:serving:request_example_counts",
+            "Rows of a request.",
+            ["model"],
+            bounds=_COUNTS,
+        )
+        self._row_total = _Counter(
+            ":tensorflow:serving:request_example_count_total", "Rows of all requests.", ["model"]
+        )
+        self._queuing = _Histogram(
+            ":tensorflow:serving:batching_session:queuing_latency",
+            "Microseconds of waiting for a batch.",
+            [],
+        )
+        self._runs = _Counter(":tensorflow:core:graph_runs", "Calls of the graph: batches.", [])
+        self._run_time = _Counter(
+            ":tensorflow:core:graph_run_time_usecs", "Microseconds in the graph.", []
+        )
+        self._batch_rows = _Histogram(
+            ":mastery:serving:batch_rows", "Rows of a batch.", ["model_name"], bounds=_COUNTS
+        )
+        self._loads = _Counter(
+            ":tensorflow:cc:saved_model:load_attempt_count",
+            "Attempts to load.",
+            ["model_path", "status"],
+        )
+        self._load_time = _Counter(
+            ":tensorflow:cc:saved_model:load_latency",
+            "Microseconds of loading, warm-up included.",
+            ["model_path"],
+        )
+        self.requests_under_way = 0
+        self.versions_available: list[int] = []
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(self)
+
+    def request(self, seconds: float, status: str, entrypoint: str) -> None:
+        """Counts a request that was answered or refused.
+
+        Args:
+            seconds: from its arrival to its answer.
+            status: name of gRPC's status code.
+            entrypoint: "REST" or "GRPC".
+        """
+        self._requests.add(1, self._model, status)
+        self._latency.add(seconds * 1e6, self._model, "Predict", entrypoint)
+
+    def rows(self, rows: int) -> None:
+        """Counts the rows of a request."""
+        self._rows.add(rows, self._model)
+        self._row_total.add(rows, self._model)
+
+    def batch(self, seconds: float, requests: int, rows: int, waits: Sequence[float]) -> None:  # noqa: ARG002
+        """Counts a batch, and the seconds for which its requests had waited."""
+        self._runs.add(1)
+        self._run_time.add(seconds * 1e6)
+        self._runtime.add(seconds * 1e6, self._model, "Predict", "TF1")
+        self._batch_rows.add(rows, self._model)
+        for wait in waits:
+            self._queuing.add(wait * 1e6)
+
+    def load(self, path: str, seconds: float, *, succeeded: bool) -> None:
+        """Counts an attempt to load a version."""
+        self._loads.add(1, path, "success" if succeeded else "fail")
+        self._load_time.add(seconds * 1e6, path)
+
+    def collect(self) -> Iterator[Metric]:
+        """Yields all families."""
+        for item in (
+            self._requests, self._latency, self._runtime, self._rows, self._row_total, self._queuing, self._runs,
+            self._run_time, self._batch_rows, self._loads, self._load_time,
+        ):  # fmt: skip
+            yield item.family()
+        under_way = GaugeMetricFamily(
+            ":mastery:serving:requests_under_way", "Requests not answered yet.", labels=[]
+        )
+        under_way.add_metric([], self.requests_under_way)
+        yield under_way
+        available = GaugeMetricFamily(
+            ":mastery:serving:version_available",
+            "1 for each version that answers.",
+            labels=["model_name", "version"],
+        )
+        for number in self.versions_available:
+            available.add_metric([self._model, str(number)], 1)
+        yield available
+
+    def page(self) -> bytes:
+        """Returns all of it in Prometheus' text format."""
+        return bytes(generate_latest(self._registry))
+
+
+log = logging.getLogger("mastery.serving")
+
+
+SCOPE = "mastery.serving"
+
+
+EXPORT_SECONDS = (
+    2.0  # for a batch of spans, tries and waits in all; a server that ends waits as long
+)
+
+
+# What the conventions for RPC count as a server's error; anything else is the caller's.
+_SERVER_ERRORS = {
+    StatusCode.UNKNOWN, StatusCode.DEADLINE_EXCEEDED, StatusCode.UNIMPLEMENTED, StatusCode.INTERNAL,
+    StatusCode.UNAVAILABLE, StatusCode.DATA_LOSS,
+}  # fmt: skip
+
+
+class RequestSpan(Protocol):
+    """A span that is under way."""
+
+    def set_attribute(self, key: str, value: Any) -> None:
+        """Notes something."""
+
+
+class Tracing:
+    """Starts spans; without an endpoint there are none, and nothing of the library is imported."""
+
+    def __init__(self, endpoint: str | None) -> None:
+        """Makes one.
+
+        Args:
+            endpoint: of a collector, such as `http://localhost:4318`.
+        """
+        self._provider = None if endpoint is None else _provider(endpoint)
+        self._tracer: Any = None if self._provider is None else self._provider.get_tracer(SCOPE)
+
+    @contextmanager
+    def request(
+        self, name: str, headers: Mapping[str, str], attributes: Mapping[str, Any]
+    ) -> Iterator[RequestSpan | None]:
+        """Yields the span of a request, a child of its caller's; None where there are no traces.
+
+        Args:
+            name: with a low number of different values: a route or a method.
+            headers: the request's, by names in small letters.
+            attributes: by OpenTelemetry's conventions.
+        """
+        if self._tracer is None:
+            yield None
+            return
+        from opentelemetry.trace import SpanKind
+        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+        context = TraceContextTextMapPropagator().extract(headers)
+        with self._tracer.start_as_current_span(
+            name,
+            context,
+            SpanKind.SERVER,
+            dict(attributes),
+            record_exception=False,
+            set_status_on_exception=False,
+        ) as span:
+            yield span
+
+    @contextmanager
+    def step(self, name: str, attributes: Mapping[str, Any]) -> Iterator[None]:
+        """Makes the block a span of its own, within the request's."""
+        if self._tracer is None:
+            yield
+            return
+        # An exception's text may quote the request.
+        with self._tracer.start_as_current_span(
+            name, attributes=dict(attributes), record_exception=False, set_status_on_exception=False
+        ):
+            yield
+
+    def close(self) -> None:
+        """Sends what there is, and ends the library's thread."""
+        if self._provider is not None:
+            self._provider.shutdown()
+
+
+def note_http_status(span: RequestSpan | None, status: int) -> None:
+    """Notes how a REST request ended."""
+    if span is not None:
+        span.set_attribute("http.response.status_code", status)
+        _note_error(span, str(status) if status >= 500 else None)
+
+
+def note_grpc_status(span: RequestSpan | None, code: StatusCode) -> None:
+    """Notes how a call of gRPC ended."""
+    if span is not None:
+        span.set_attribute("rpc.grpc.status_code", code.value[0])
+        _note_error(span, code.name if code in _SERVER_ERRORS else None)
+
+
+def _note_error(span: Any, kind: str | None) -> None:
+    if kind is not None:
+        from opentelemetry.trace import StatusCode as SpanStatus
+
+        span.set_attribute("error.type", kind)
+        span.set_status(SpanStatus.ERROR)
+
+
+def _provider(endpoint: str) -> Any:
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    logging.getLogger("opentelemetry").setLevel(
+        logging.CRITICAL
+    )  # it prints tracebacks; we say it in one line
+    resource = Resource.create({"service.name": "mastery", "service.version": version("mastery")})
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+    url = f"{endpoint.rstrip('/')}/v1/traces"
+    exporter = OTLPSpanExporter(url, timeout=EXPORT_SECONDS)
+    provider.add_span_processor(BatchSpanProcessor(_said_once(exporter, url)))
+    return provider
+
+
+def _said_once(exporter: SpanExporter, url: str) -> SpanExporter:
+    """Returns an exporter that logs when sending begins to fail, and when it works again."""
+    from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+    class SaidOnce(SpanExporter):
+        works = True
+
+        def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+            try:
+                result = exporter.export(spans)
+            except Exception:  # of requests or urllib3; the spans are lost in any case
+                result = SpanExportResult.FAILURE
+            if self.works and result is not SpanExportResult.SUCCESS:
+                log.warning(
+                    "%s: traces cannot be sent there; requests are answered all the same.", url
+                )
+            elif not self.works and result is SpanExportResult.SUCCESS:
+                log.info("%s: traces are sent again.", url)
+            self.works = result is SpanExportResult.SUCCESS
+            return result
+
+        def shutdown(self) -> None:
+            exporter.shutdown()
+
+        def force_flush(self, timeout_millis: int = 30_000) -> bool:
+            return exporter.force_flush(timeout_millis)
+
+    return SaidOnce()

@@ -1,0 +1,93 @@
+"""Every JSON file that outlives a run carries a format number, and an unknown one is refused."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import pkgutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components import contracts
+from components.config import load_config
+from components.contracts.contract import Contract, ContractError
+
+REPOSITORY = Path(__file__).parents[3]
+RUN = {"run": "20261126-181302-7bd695", "name": "small", "started": "2026-11-26T18:13:02Z"}
+COUNTS = dict.fromkeys(("events", "outcomes", "learners", "units", "cold_starts", "truncated"), 1)
+TIMES = dict.fromkeys(("first_event", "last_event", "first_outcome", "last_outcome"), "2026-01-01")
+
+# The least that each file holds, without a format number: as files were before these were counted.
+CONTENTS: dict[str, dict[str, Any]] = {
+    "assets.extra/mastery.json": {"name": "small", "task": "classification", "config": {}},
+    "audit.jsonl": {"revision": 1, "action": "promote", "before": {}, "after": {"stable": 7}},
+    "history.json": {"epochs": [{"epoch": 1, "loss": 0.5}]},
+    "log_summary.json": {
+        **COUNTS,
+        **TIMES,
+        "clock": "UTC",
+        "steps": {"50%": 12},
+        "splits": {"train": {"low": 1}},
+        "files": {"events": {"events.parquet": 1}},
+    },
+    "manifest.json": {"version": 7, "name": "small"},
+    "metrics.json": {"task": "classification", "overall": {"examples": 1, "metrics": {}}},
+    "nodes.json": {"nodes": [{"id": "Trainer", "state": "done"}]},
+    "plan.json": {
+        "run": RUN["run"],
+        "root": "/srv/mastery/runs",
+        "config": load_config(REPOSITORY / "configs" / "sample.yaml").model_dump(
+            mode="json", by_alias=True
+        ),
+    },
+    "push.json": {"pushed": False, "reason": "push.enabled is false"},
+    "result.json": {"warnings": []},
+    "routing.json": {"revision": 1, "time": "2026-11-26T18:13:02+00:00", "model": "small"},
+    "run.json": RUN,
+    "verdict.json": {"anomalies": []},
+}
+
+
+def all_contracts() -> list[type[Contract]]:
+    for module in pkgutil.iter_modules(contracts.__path__):
+        importlib.import_module(f"{contracts.__name__}.{module.name}")
+    found = [
+        kind for kind in Contract.__subclasses__() if kind.__module__.startswith("components.")
+    ]
+    return sorted(found, key=lambda kind: kind.FILE)
+
+
+@pytest.mark.parametrize("kind", all_contracts(), ids=lambda kind: kind.FILE)
+class TestEveryFile:
+    """The same for each contract."""
+
+    def test_a_new_file_carries_a_format_number(self, kind: type[Contract]) -> None:
+        written = kind.from_json(json.dumps(CONTENTS[kind.FILE])).to_json()
+        assert json.loads(written)["format"] == kind.FORMAT
+        assert kind.from_json(written).to_json() == written
+
+    def test_a_file_without_a_number_is_of_the_first_format(self, kind: type[Contract]) -> None:
+        assert kind.from_json(json.dumps(CONTENTS[kind.FILE])).format == 1
+
+    def test_an_unknown_format_is_refused_in_one_sentence(
+        self, kind: type[Contract], tmp_path: Path
+    ) -> None:
+        file = tmp_path / kind.FILE
+        file.parent.mkdir(exist_ok=True)
+        newer = kind.FORMAT + 1
+        file.write_text(json.dumps({**CONTENTS[kind.FILE], "format": newer}))
+        with pytest.raises(ContractError) as caught:
+            kind.read(tmp_path)
+        assert str(caught.value) == (
+            f"{file}: expected {kind.FILE} of Mastery; expected format {kind.FORMAT} or earlier, "
+            f"found {newer}: a newer version of Mastery wrote it; update this one."
+        )
+
+    @pytest.mark.parametrize("number", [0, -1, "x", 1.5, None])
+    def test_a_number_that_is_not_a_format_is_refused(
+        self, kind: type[Contract], number: object
+    ) -> None:
+        with pytest.raises(ContractError, match="format: "):
+            kind.from_json(json.dumps({**CONTENTS[kind.FILE], "format": number}))
