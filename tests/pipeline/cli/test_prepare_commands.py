@@ -40,7 +40,9 @@ def schemas(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
     """Stands in for the module that imports TensorFlow Data Validation."""
     module = types.ModuleType("pipeline.schema")
     module.infer_schema = lambda config: config.name  # type: ignore[attr-defined]
-    module.write_schema = lambda schema, path, *, force: f"{schema} {path.name} {force}"  # type: ignore[attr-defined]
+    module.write_schema = (  # type: ignore[attr-defined]
+        lambda schema, path, *, force: f"{schema} {path.name} {force}"
+    )
     module.diff_schema = lambda _: []  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "pipeline.schema", module)
     return module
