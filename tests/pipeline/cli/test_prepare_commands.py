@@ -50,8 +50,11 @@ def schemas(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
 
 @pytest.mark.parametrize(
     ("options", "written"),
-    [([], "sample sample.pbtxt False\n"), (["--out", "b.pbtxt", "--force"], "sample b.pbtxt True\n")],
-)  # fmt: skip
+    [
+        ([], "sample sample.pbtxt False\n"),
+        (["--out", "b.pbtxt", "--force"], "sample b.pbtxt True\n"),
+    ],
+)
 @pytest.mark.usefixtures("schemas")
 def test_a_schema_goes_to_the_configured_file_or_to_another(
     monkeypatch: pytest.MonkeyPatch,
