@@ -14,7 +14,6 @@ from typing import BinaryIO, cast
 import polars as pl
 
 from components.event_log.problems import Place, Problem, describe
-from components.event_log.sources import LogFile
 
 BLOCK_BYTES = 16 << 20
 MAX_RECORD_BYTES = 64 << 20  # a file without a line end for longer than this is broken
@@ -59,14 +58,14 @@ class Chunk:
     lines: Counter[str] = field(default_factory=Counter)
 
 
-def repeated_column(file: LogFile, header: Sequence[str], columns: Sequence[str]) -> Problem | None:
+def repeated_column(path: str, header: Sequence[str], columns: Sequence[str]) -> Problem | None:
     """Returns the problem of a file that has a requested column twice, None if there is none."""
     names = [name for name in dict.fromkeys(columns) if header.count(name) > 1]
     if not names:
         return None
     places = [str(number) for number, name in enumerate(header, start=1) if name == names[0]]
     return Problem(
-        subject=file.path,
+        subject=path,
         column=names[0],
         expected="one column of this name",
         found=f"{len(places)}, in the places {', '.join(places)}",
@@ -147,7 +146,7 @@ def excerpt(data: bytes | memoryview) -> str:
     return describe(b" ".join(bytes(data[:80]).splitlines()).decode(errors="replace"))
 
 
-def explain_unreadable(file: LogFile, error: Exception) -> Problem:
+def explain_unreadable(path: str, error: Exception) -> Problem:
     """Returns the problem behind one of `READ_ERRORS`."""
     text = str(error).strip()
     reason = text.splitlines()[0] if text else type(error).__name__
@@ -155,7 +154,7 @@ def explain_unreadable(file: LogFile, error: Exception) -> Problem:
         reason = f"named .gz, but not compressed with gzip, or damaged: {reason}"
     elif isinstance(error, EOFError | zlib.error):
         reason = f"compressed data is damaged or cut off: {reason}; write the file again"
-    return Problem(subject=file.path, failure=f"could not be read ({reason})")
+    return Problem(subject=path, failure=f"could not be read ({reason})")
 
 
 def find_not_utf8(text: bytes, line: int) -> Place | None:

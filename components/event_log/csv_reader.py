@@ -52,7 +52,7 @@ def read_csv(file: LogFile, columns: Sequence[str]) -> Iterator[Chunk | Problem]
     except TextFault as fault:
         yield _problem_at(file, _STRICT, Place(row=fault.line, found=fault.found))
     except READ_ERRORS as error:
-        yield explain_unreadable(file, error)
+        yield explain_unreadable(file.path, error)
 
 
 def _read_records(
@@ -70,7 +70,7 @@ def _read_records(
         yield _problem_at(file, "UTF-8 text", place)
         return
     header = _parse_header(head)
-    if problem := repeated_column(file, header, columns):
+    if problem := repeated_column(file.path, header, columns):
         yield problem
         return
 

@@ -97,7 +97,7 @@ def read_jsonl(file: LogFile, columns: Sequence[str]) -> Iterator[Chunk | Proble
     except TextFault as fault:
         faults.add(fault.line, _LineFault(_OBJECT, fault.found))
     except READ_ERRORS as error:
-        yield explain_unreadable(file, error)
+        yield explain_unreadable(file.path, error)
     yield from faults.explain(file)
 
 

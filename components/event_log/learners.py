@@ -10,7 +10,7 @@ smallest of each (a "bottom-k sketch", Cohen and Kaplan, 2007).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,10 +19,6 @@ import polars as pl
 
 from components.config.data import Splits
 from components.contracts.names import LEARNER, PARTITION_HASH, SAMPLE_HASH, SPLIT_HASH, SPLITS
-from components.event_log.column_kinds import Table, read_column
-from components.event_log.problems import Problem
-from components.event_log.readers import read_chunks
-from components.event_log.sources import LogFile
 
 Hashes = npt.NDArray[np.uint64]
 
@@ -86,22 +82,6 @@ class Sample:
         hashes = hash_learners(frame[LEARNER], self.seed)
         chosen = hashes.filter(pl.col(SAMPLE_HASH) <= pl.lit(self.highest, pl.UInt64))[LEARNER]
         return frame.filter(pl.col(LEARNER).is_in(chosen.implode()))
-
-
-def read_hashes(file: LogFile, table: Table, seed: str) -> Iterator[Hashes]:
-    """Yields the hashes of the learners in each chunk of a file, each once.
-
-    Only the column of learners is read, and problems are ignored: they are reported when the rows
-    of the file are read.
-    """
-    source = table.source(LEARNER)
-    for chunk in read_chunks(file, [source]):
-        if isinstance(chunk, Problem) or source not in chunk.frame.columns:
-            return
-        column = read_column(table.kinds[LEARNER], chunk.frame[source], table, typed=chunk.typed)
-        if column is not None:
-            learners = column.values.alias(LEARNER).drop_nulls()
-            yield hash_learners(learners, seed)[SAMPLE_HASH].to_numpy()
 
 
 def smallest_hashes(parts: Iterable[Hashes], learners: int) -> Hashes:

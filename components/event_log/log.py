@@ -33,7 +33,7 @@ from components.contracts.names import AS_OF, LEARNER, ORDER, SPLITS, TIME, UNIT
 from components.errors import MasteryError
 from components.event_log.clocks import ClockRead, read_clock
 from components.event_log.column_kinds import Table
-from components.event_log.learners import Sample, choose_sample, read_hashes, smallest_hashes
+from components.event_log.learners import Sample, choose_sample, smallest_hashes
 from components.event_log.point_in_time import Part, cross_check, fingerprint
 from components.event_log.problems import (
     Hint,
@@ -44,7 +44,13 @@ from components.event_log.problems import (
 )
 from components.event_log.sources import LogFile, find_files
 from components.event_log.spans import choose_spans
-from components.event_log.tables import LogSpec, events_table, outcomes_table, read_table
+from components.event_log.tables import (
+    LogSpec,
+    events_table,
+    outcomes_table,
+    read_hashes,
+    read_table,
+)
 from components.event_log.tally import Tally, merge_tallies, summarise
 from components.event_log.timescales import common_clock, judge_clock, see
 

@@ -76,7 +76,7 @@ def _read_open_parquet(
     file: LogFile, source: pq.ParquetFile, columns: Sequence[str]
 ) -> Iterator[Chunk | Problem]:
     header = source.schema_arrow.names
-    if problem := repeated_column(file, header, columns):
+    if problem := repeated_column(file.path, header, columns):
         yield problem
         return
 

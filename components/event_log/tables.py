@@ -14,11 +14,20 @@ from components.command.escape import shorten
 from components.command.suggest import did_you_mean
 from components.config import Config
 from components.config.data import Columns, Label, Splits
-from components.contracts.names import AS_OF, DERIVED_STEPS, EVENT_TYPE, LEARNER, ORDER, TIME, UNIT
+from components.contracts.names import (
+    AS_OF,
+    DERIVED_STEPS,
+    EVENT_TYPE,
+    LEARNER,
+    ORDER,
+    SAMPLE_HASH,
+    TIME,
+    UNIT,
+)
 from components.event_log.chunks import Chunk
 from components.event_log.clocks import describe_time
 from components.event_log.column_kinds import ColumnRead, Kind, Table, read_column, type_of
-from components.event_log.learners import Sample
+from components.event_log.learners import Hashes, Sample, hash_learners
 from components.event_log.problems import (
     SHOWN_LETTERS,
     Problem,
@@ -185,6 +194,22 @@ def read_table(
         tally.rows[table.name] = Counter({file.path: frame.height})
         tally.types = _open_types(frame, table, typed=chunk.typed)
         yield frame, tally
+
+
+def read_hashes(file: LogFile, table: Table, seed: str) -> Iterator[Hashes]:
+    """Yields the hashes of the learners in each chunk of a file, each once.
+
+    Only the column of learners is read, and problems are ignored: they are reported when the rows
+    of the file are read.
+    """
+    source = table.source(LEARNER)
+    for chunk in read_chunks(file, [source]):
+        if isinstance(chunk, Problem) or source not in chunk.frame.columns:
+            return
+        column = read_column(table.kinds[LEARNER], chunk.frame[source], table, typed=chunk.typed)
+        if column is not None:
+            learners = column.values.alias(LEARNER).drop_nulls()
+            yield hash_learners(learners, seed)[SAMPLE_HASH].to_numpy()
 
 
 def _open_types(frame: pl.DataFrame, table: Table, *, typed: bool) -> dict[str, str]:

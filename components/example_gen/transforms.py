@@ -21,13 +21,18 @@ from components.event_log.learners import (
     Sample,
     choose_sample,
     partition,
-    read_hashes,
     smallest_hashes,
 )
 from components.event_log.log import judge_reading
 from components.event_log.point_in_time import Part, cross_check
 from components.event_log.sources import LogFile
-from components.event_log.tables import LogSpec, events_table, outcomes_table, read_table
+from components.event_log.tables import (
+    LogSpec,
+    events_table,
+    outcomes_table,
+    read_hashes,
+    read_table,
+)
 from components.event_log.tally import Tally, merge_tallies
 from components.event_log.timescales import common_clock
 from components.example_gen.examples import encode, feature_columns, join_batches

@@ -77,7 +77,7 @@ def test_a_new_value_is_named_and_counted() -> None:
     ]
 
 
-def test_the_share_that_may_be_new_is_told() -> None:
+def test_the_allowed_share_of_new_values_is_reported() -> None:
     schema = Schema()
     schema.CopyFrom(SCHEMA)
     schema.feature[0].distribution_constraints.min_domain_mass = 0.99
@@ -215,7 +215,7 @@ def test_too_few_examples_for_the_schema() -> None:
     ]
 
 
-def test_without_statistics_tfdv_has_the_word() -> None:
+def test_without_statistics_tfdv_describes_the_anomaly() -> None:
     anomalies = validate_statistics(
         _statistics(dwell=pa.array([[b"long"]] * EXAMPLES, TEXT)), SCHEMA
     )

@@ -206,7 +206,7 @@ def test_a_typed_time_of_an_impossible_year_is_named(
     assert read.describe(1) == found
 
 
-def test_a_time_that_clocks_skipped_is_said_to_be_one() -> None:
+def test_a_time_that_clocks_skipped_is_reported_as_such() -> None:
     read = read_clock(pl.Series(["2024-03-31T02:30:00", "2024-03-31T03:30:00"]), "Europe/Zurich")
     [(rows, expected)] = faults(read)
     assert rows == [0]
@@ -227,7 +227,7 @@ def test_a_date_without_midnight_is_its_first_moment(raw: pl.Series) -> None:
     assert not faults(read)
 
 
-def test_a_midnight_in_so_many_words_that_clocks_skipped_is_no_time() -> None:
+def test_an_explicit_midnight_that_clocks_skipped_is_an_error() -> None:
     assert faults(read_clock(pl.Series(["2018-11-04 00:00:00"]), "America/Sao_Paulo"))
 
 
@@ -340,7 +340,7 @@ def test_times_as_people_read_them(moment: float, clock: Clock, text: str) -> No
         (pl.Series([1_709_544_600.5]), []),
     ],
 )
-def test_a_time_that_its_file_has_rounded_is_none(raw: pl.Series, rows: list[int]) -> None:
+def test_a_time_that_was_rounded_is_an_error(raw: pl.Series, rows: list[int]) -> None:
     assert [
         found for found, expected in faults(read_clock(raw, "UTC")) if "rounded" in expected
     ] == [rows] * bool(rows)

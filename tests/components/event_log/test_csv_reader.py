@@ -135,7 +135,7 @@ def test_csv_of_any_system(
         ("x" * (2 << 20), ", line 1: expected CSV as in RFC 4180"),
     ],
 )
-def test_csv_that_is_none(read: Read, content: str, problem: str, tmp_path: Path) -> None:
+def test_text_that_is_not_csv(read: Read, content: str, problem: str, tmp_path: Path) -> None:
     path = tmp_path / "log.csv"
     path.write_bytes(content.encode("latin-1"))
     frame, _, (found,) = read(path, "a")

@@ -66,7 +66,7 @@ def pieces(text: str, size: int) -> list[bytes]:
 @example('a,"b\\"",c\n"d"', 100)
 @example('"a\r', 2)
 @example('a\r\n\r\n"b\r\nc"\r\r\n', 1)
-def test_quotes_are_judged_as_the_letter_says(text: str, size: int) -> None:
+def test_quotes_are_judged_by_rfc_4180(text: str, size: int) -> None:
     try:
         expected = by_the_letter(text)
     except ValueError:

@@ -94,7 +94,7 @@ def test_a_sample_has_as_many_learners_as_asked_for_however_they_come(
     assert sample.of(rows)["learner_id"].n_unique() == min(wanted, len(set(ids)))
 
 
-def test_hashes_of_no_file_are_none() -> None:
+def test_without_files_there_are_no_hashes() -> None:
     assert smallest_hashes([], 3).tolist() == []
     assert choose_sample(np.empty(0, np.uint64), 3, "s").highest == 2**64 - 1
 
@@ -139,7 +139,7 @@ def test_a_bad_row_of_anybody_is_an_error(
             sampled(configure(data={"sample_learners": learners}))
 
 
-def test_a_missing_column_is_told_once(
+def test_a_missing_column_is_reported_once(
     tmp_path: Path, configure: Configure, write: Callable[..., None], outcomes: pl.DataFrame
 ) -> None:
     write(outcomes=outcomes.rename({"learner_id": "who"}))

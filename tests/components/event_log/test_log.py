@@ -14,6 +14,7 @@ import pytest
 from components.config import Config
 from components.errors import LogError
 from components.event_log.log import check_log, read_log
+from components.event_log.tables import LogSpec
 
 Configure = Callable[..., Config]
 
@@ -51,8 +52,8 @@ def test_says_which_spans_it_has_read(write: Write, configure: Configure, tmp_pa
         table: f"{tmp_path}/{table}-{{YYYY}}-{{MM}}-{{DD}}.parquet"
         for table in ("events", "outcomes")
     }
-    told = check_log(configure(data={**dated, "span": "last:7"})).describe()
-    assert told.splitlines()[0] == "spans     2026-11-20"
+    shown = check_log(configure(data={**dated, "span": "last:7"})).describe()
+    assert shown.splitlines()[0] == "spans     2026-11-20"
 
 
 def test_cold_starts_up_to_the_configured_share(
@@ -71,7 +72,7 @@ def test_nan_as_missing(write: Write, configure: Configure, events: pl.DataFrame
     assert check_log(configure(data={"nan_as_missing": True})).events == 160
 
 
-def test_lines_are_held_against_rows_and_what_is_passed_over_is_told(
+def test_lines_add_up_to_rows_and_files_passed_over_are_reported(
     write: Write, configure: Configure, events: pl.DataFrame, tmp_path: Path
 ) -> None:
     write()
@@ -86,14 +87,14 @@ def test_lines_are_held_against_rows_and_what_is_passed_over_is_told(
     summary = check_log(configure(data={"events": str(tmp_path / "days")}))
     assert summary.events == 160
     assert summary.lines == {"events": {"rows": 160, "header": 1, "within quotes": 100}}
-    told = summary.describe().splitlines()
-    assert "lines              261   of events: 160 rows, 1 header, 100 within quotes" in told
+    shown = summary.describe().splitlines()
+    assert "lines              261   of events: 160 rows, 1 header, 100 within quotes" in shown
     assert (
         "not read  of events: 2 hidden or starting with _ (days/unit_id=u/.1.csv.crc, "
         "days/unit_id=u/_SUCCESS), "
         "1 already read under another name (days/unit_id=u/2b.jsonl), 1 empty (0 bytes) "
         "(days/unit_id=u/3.csv)"
-    ) in told
+    ) in shown
 
 
 def test_compact_dates_are_dates(
@@ -162,3 +163,11 @@ def test_a_category_is_the_same_whatever_its_type(
     log = read_log(config, splits=True, keys_only=False)
     assert set(log.part.outcomes["school"]) == {"1", "2"}
     assert set(log.part.windows.events["event_type"]) == {"1", "2"}
+
+
+def test_the_specification_of_a_log_keeps_the_order_of_features(configure: Configure) -> None:
+    features = {"dwell": {"type": "numeric"}, "clicks": {"type": "numeric"}}
+    spec = LogSpec.of(configure(steps={"features": features}))
+    read = LogSpec.from_property(spec.to_property())
+    assert read == spec
+    assert list(read.features) == ["dwell", "clicks"]  # in examples too

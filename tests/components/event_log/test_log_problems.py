@@ -40,7 +40,7 @@ def test_missing_column_with_a_near_miss(
     ]
 
 
-def test_renamed_columns_are_told_by_the_names_the_log_uses(
+def test_problems_of_renamed_columns_use_the_names_of_the_log(
     write: Write, refuse: Callable[..., list[str]], events: pl.DataFrame
 ) -> None:
     write(events.rename({"time": "ts"}).with_columns(ts=pl.lit(None, dtype=pl.Int64)))
@@ -225,7 +225,7 @@ def test_nan_and_infinite_numbers(
     assert problem.endswith(f"found {value}")
 
 
-def test_one_cause_is_told_once_however_many_files_have_it(
+def test_a_cause_that_many_files_share_is_reported_once(
     write: Write, refuse: Callable[..., list[str]], events: pl.DataFrame, tmp_path: Path
 ) -> None:
     write()
@@ -277,7 +277,7 @@ def test_all_missing_columns_are_one_problem_with_its_cause(
     assert advice in problem
 
 
-def test_tells_everything_at_once_but_shows_no_more_than_twenty(
+def test_all_problems_are_reported_at_once_and_twenty_are_shown(
     write: Write, configure: Configure, events: pl.DataFrame, tmp_path: Path
 ) -> None:
     write()
@@ -326,7 +326,7 @@ def test_no_time_of_an_impossible_year(
     ]
 
 
-def test_a_number_of_the_context_that_is_none_is_named(
+def test_a_context_value_that_is_not_a_number_is_an_error(
     write: Write, refuse: Callable[..., list[str]], outcomes: pl.DataFrame
 ) -> None:
     write(

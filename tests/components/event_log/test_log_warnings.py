@@ -95,8 +95,8 @@ def test_warns_of_events_of_which_only_the_day_is_known(
         moments.drop("index"),
     )
     summary = check_log(configure(data={"timezone": "Europe/Zurich"}))
-    told = [warning for warning in summary.warnings if "midnight" in warning]
-    assert [warning.partition(", such as")[0].rpartition(": ")[2] for warning in told] == [
+    shown = [warning for warning in summary.warnings if "midnight" in warning]
+    assert [warning.partition(", such as")[0].rpartition(": ")[2] for warning in shown] == [
         str(count)
     ] * bool(count)
 

@@ -94,7 +94,7 @@ def test_two_spellings_of_which_neither_is_plain() -> None:
 @pytest.mark.parametrize(
     "ids", [["S1 ", "S2 "], ["001", "002"], ["1.0", "2.0"], ["Zo\u00eb", "\u674e"], ["a", "A"]]
 )
-def test_ids_that_are_all_written_in_one_way_are_no_news(ids: list[str]) -> None:
+def test_ids_with_a_consistent_spelling_are_not_reported(ids: list[str]) -> None:
     assert hints(ids) == []
 
 
@@ -103,6 +103,6 @@ def test_what_is_kept_is_bounded() -> None:
     assert len(lookalikes(ids)) == MAX_LOOKALIKES
 
 
-def test_ids_that_say_there_is_none() -> None:
+def test_ids_that_look_missing() -> None:
     ids = ["nan", "NULL", "None", "\\N", "<NA>", "N/A", "Nancy", "S1", "x" * 40]
     assert looks_missing(pl.Series(ids)).to_list() == [True] * 6 + [False] * 3

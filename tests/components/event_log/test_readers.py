@@ -92,9 +92,7 @@ def test_parquet_decimals_that_are_too_long_are_named(read: Read, tmp_path: Path
     ]
 
 
-def test_columns_that_nobody_wants_may_be_alike_and_in_any_encoding(
-    read: Read, tmp_path: Path
-) -> None:
+def test_other_columns_may_be_repeated_and_in_any_encoding(read: Read, tmp_path: Path) -> None:
     path = tmp_path / "log.csv"
     path.write_bytes("a,n,n\n1,ü,ö\n".encode("latin-1"))
     frame, numbers, problems = read(path, "a")

@@ -90,9 +90,9 @@ def test_counts_what_it_passes_over(folder: Path) -> None:
             "sub/_e.csv",
         ],
     }
-    told = find_files("events", [str(folder)]).describe_passed_over()
-    assert told.startswith(f"6 hidden or starting with _ ({folder.parent.name}/log/.hidden.csv, ")
-    assert told.endswith("1 of another format (" + f"{folder.parent.name}/log/notes.txt), 2 empty "
+    shown = find_files("events", [str(folder)]).describe_passed_over()
+    assert shown.startswith(f"6 hidden or starting with _ ({folder.parent.name}/log/.hidden.csv, ")
+    assert shown.endswith("1 of another format (" + f"{folder.parent.name}/log/notes.txt), 2 empty "
                                                    "(0 bytes) (" + (
         f"{folder.parent.name}/log/empty.csv, {folder.parent.name}/log/empty.jsonl)"
     ))  # fmt: skip

@@ -179,7 +179,7 @@ def test_a_bad_log_leaves_no_output(
     assert list((log / "root").rglob("*.gz")) == []
 
 
-def test_a_missing_file_is_told_before_anything_runs(
+def test_a_missing_file_is_reported_before_anything_runs(
     log: Path, configure: Configure, run: Callable[[Config], Path]
 ) -> None:
     (log / "events.parquet").unlink()

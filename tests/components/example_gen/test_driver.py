@@ -106,13 +106,13 @@ def test_what_is_passed_over_is_in_the_log_of_the_run_and_in_the_summary(
     (log / "events.parquet").rename(folder / "events.parquet")
     (folder / "latest.parquet").symlink_to("events.parquet")
     (folder / "_SUCCESS").touch()
-    told = summary(run(configure(events=str(log / "exports"))))
+    found = summary(run(configure(events=str(log / "exports"))))
     reasons = (
         "1 hidden or starting with _ (exports/course=c/_SUCCESS), "
         "1 already read under another name (exports/course=c/latest.parquet)"
     )
-    assert told["passed_over"] == {"events": reasons}
-    assert told["events"] == 600
+    assert found["passed_over"] == {"events": reasons}
+    assert found["events"] == 600
     assert f"Not read of events: {reasons}" in caplog.messages
 
 

@@ -77,7 +77,7 @@ def test_the_same_log_changes_nothing(config: Config) -> None:
     assert schema_changes(infer_schema(statistics, config), statistics) == []
 
 
-def test_what_does_not_fit_is_said_and_the_lines_that_would_make_it_fit(config: Config) -> None:
+def test_anomalies_and_the_changes_of_the_schema_are_reported(config: Config) -> None:
     schema = infer_schema(statistics_of([batch()], config), config)
     lines = schema_changes(
         schema, statistics_of([batch(label="maybe", correct=lambda _: b"right")], config)

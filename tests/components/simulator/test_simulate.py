@@ -119,7 +119,7 @@ def test_a_log_that_was_cut_short_is_not_taken_for_whole(tmp_path: Path) -> None
     assert (tmp_path / "events.parquet").read_bytes() == whole
 
 
-def test_another_log_is_replaced_only_when_told_so(tmp_path: Path) -> None:
+def test_another_log_is_replaced_only_with_overwrite(tmp_path: Path) -> None:
     simulate(20, 5, tmp_path)
     with pytest.raises(MasteryError, match="holds another log: 20 learners, seed 5, parquet"):
         simulate(21, 5, tmp_path)
