@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]  # the folder that holds the package
 INIT = "__init__.py"
 NO_DATA = {".py", ".pyc", ".md"}  # suffixes of files beside a module that are not its data
 
-# A module that is loaded by its name: by TFX, by TFMA, or in a process of its own.
+# A module that is loaded by its name: by TFX, by TFMA, or in a separate process.
 _QUOTED = re.compile(rf"""(["'])({PACKAGE}(?:\.\w+)+)\1""")
 
 

@@ -51,7 +51,7 @@ def test_without_a_gpu_there_is_nothing_to_warn_of() -> None:
 
 
 @pytest.mark.usefixtures("unseen_gpu")
-def test_a_gpu_that_tensorflow_does_not_see_is_told_to_whoever_watches_and_reads(
+def test_a_gpu_that_tensorflow_does_not_see_is_in_progress_and_history(
     inputs: FnArgs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MASTERY_PROGRESS", str(tmp_path / "progress"))
@@ -120,7 +120,7 @@ def test_a_fit_on_the_cpu_stays_there_beside_gpus() -> None:
 
 
 @pytest.mark.usefixtures("unseen_gpu")
-def test_whoever_asks_for_the_cpu_is_not_warned() -> None:
+def test_a_fit_configured_for_the_cpu_gets_no_warning() -> None:
     assert choose_devices(Training(device="cpu")).warning is None
 
 
