@@ -49,7 +49,7 @@ RESERVED = (
 )
 
 
-# Names of transformed features; prefixes keep them apart whatever the columns are called.
+# Names of transformed features; prefixes keep them distinct whatever the columns are called.
 
 
 def step_feature(column: str) -> str:

@@ -36,7 +36,8 @@ class Simulation(Contract):
     @classmethod
     def _read_first_format(cls, values: Any) -> Any:
         # Files without a format number have the format of the tables under its key.
-        if isinstance(values, dict) and isinstance(values.get("format"), str):
+        is_first = isinstance(values, dict) and "table_format" not in values
+        if is_first and isinstance(values.get("format"), str):
             return {**values, "format": 1, "table_format": values["format"]}
         return values
 

@@ -1,8 +1,8 @@
 """Fingerprints of our own code, because TFX's cache key does not see a function's source.
 
 What counts is derived from the sources themselves: the modules that a node runs, all modules of
-ours that they import, at whatever depth and inside functions too, and the data files beside them.
-An edit of any of these runs the node again; an edit elsewhere does not.
+ours that they import, directly or indirectly, at the top or inside functions, and the data files
+beside them. An edit of any of these runs the node again; an edit elsewhere does not.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]  # the folder that holds the package
 INIT = "__init__.py"
 NO_DATA = {".py", ".pyc", ".md"}  # suffixes of files beside a module that are not its data
 
-# Modules that others load by name: Beam, TFMA, a process of our own.
+# A module that is loaded by its name: by TFX, by TFMA, or in a separate process.
 _QUOTED = re.compile(rf"""(["'])({PACKAGE}(?:\.\w+)+)\1""")
 
 
@@ -44,11 +44,14 @@ def code_fingerprint(*modules: str, root: Path = ROOT) -> str:
 
 
 def read_code(*modules: str, root: Path = ROOT) -> dict[str, bytes]:
-    """Returns the contents of the files that `code_fingerprint` goes by, by path below `root`.
+    """Returns the contents of the files that `code_fingerprint` digests, by path below `root`.
 
     Raises:
         ModuleNotFoundError: a name does not lead to a module of ours.
     """
+    for name in modules:
+        _check(name, root)
+
     found: dict[Path, bytes] = {}
     seen: set[str] = set()
     waiting = list(modules)
@@ -61,12 +64,17 @@ def read_code(*modules: str, root: Path = ROOT) -> dict[str, bytes]:
                     found[file] = file.read_bytes()
                     waiting += _imports(found[file], name, is_package=file.name == INIT)
 
-    for name in modules:
-        if not any(_find(part, root) for part in _prefixes(name) if part != PACKAGE):
-            raise ModuleNotFoundError(f"no module of ours is named {name}", name=name)
     for package in [file.parent for file in found if file.name == INIT]:
         found |= {file: file.read_bytes() for file in _data_files(package)}
     return {file.relative_to(root).as_posix(): found[file] for file in sorted(found)}
+
+
+def _check(name: str, root: Path) -> None:
+    """Raises ModuleNotFoundError unless a name is a module of ours, or of something in one."""
+    holder = _find(name.rpartition(".")[0], root)
+    is_in_module = holder is not None and holder.name != INIT
+    if name == PACKAGE or not (is_in_module or _find(name, root)):
+        raise ModuleNotFoundError(f"no module of ours is named {name}", name=name)
 
 
 def _prefixes(name: str) -> list[str]:
@@ -87,7 +95,8 @@ def _imports(source: bytes, module: str, *, is_package: bool) -> frozenset[str]:
     """Returns the names of ours that a source imports or quotes: modules, and what they hold."""
     text = source.decode("utf-8")
     if PACKAGE not in text and "from ." not in text:
-        return frozenset()  # nothing to parse for
+        return frozenset()  # it cannot import any of ours
+
     names = {name for _, name in _QUOTED.findall(text)}
     package = module if is_package else module.rpartition(".")[0]
     for statement in _statements(ast.parse(text).body):
@@ -96,6 +105,7 @@ def _imports(source: bytes, module: str, *, is_package: bool) -> frozenset[str]:
         elif isinstance(statement, ast.ImportFrom):
             origin = _origin(statement, package)
             names |= {f"{origin}.{alias.name}" for alias in statement.names}
+
     return frozenset(name for name in names if name.partition(".")[0] == PACKAGE)
 
 

@@ -1,4 +1,4 @@
-"""Progress from inside a node, for whoever watches the run."""
+"""Progress from inside a node, for the runner to show."""
 
 from __future__ import annotations
 

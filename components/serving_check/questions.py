@@ -176,6 +176,7 @@ def wrong_types(batch: pa.RecordBatch, inputs: ModelInputs, dtypes: Mapping[str,
         found = batch.column(batch.schema.get_field_index(name)).type
         if pa.types.is_null(found):
             continue
+
         is_text = pa.types.is_large_binary(found.value_type)
         if is_text != (dtypes[name] == "string"):
             expected = found.value_type

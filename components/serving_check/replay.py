@@ -1,4 +1,4 @@
-"""Answers requests from a SavedModel in a process of its own, as TensorFlow Serving would.
+"""Answers requests from a SavedModel in a separate process, as TensorFlow Serving would.
 
 `python -m components.serving_check.replay MODEL REQUESTS ANSWERS` reads a TFRecord of
 `PredictionLog` with requests and writes one with requests and responses. The model is loaded as
@@ -66,6 +66,7 @@ def write_requests(path: Path, requests: Sequence[PredictRequest]) -> None:
 def answer_all(model: str, requests: str, answers: str) -> None:
     """Answers every request of the file `requests`, in order, into the file `answers`."""
     records = list(tf.data.TFRecordDataset(requests).as_numpy_iterator())
+
     with (
         tf.Graph().as_default(),
         tf.compat.v1.Session() as session,

@@ -6,6 +6,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+import keras
 import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
@@ -19,6 +20,7 @@ from components.trainer.fit import (
     reproducible,
 )
 from components.trainer.network import (
+    NetworkInputs,
     TrainerSettings,
     build_network,
     count_parameters,
@@ -65,9 +67,7 @@ def _fit_and_export(fn_args: FnArgs, settings: TrainerSettings) -> TrainingHisto
             settings, inputs, cudnn=devices.on_gpu, precision=training.precision
         )
         compile_network(network, settings.label, training)
-    start = None
-    if training.warm_start and fn_args.base_model:
-        start = warm_start(network, inputs, Path(fn_args.base_model))
+    start = _start(network, settings, inputs, fn_args.base_model)
 
     logs = Path(fn_args.model_run_dir, LOGS, f"{datetime.now(UTC):%Y%m%d-%H%M%S-%f}")
     fit = fit_network(network, train, evaluation, training, logs)
@@ -92,3 +92,12 @@ def _fit_and_export(fn_args: FnArgs, settings: TrainerSettings) -> TrainingHisto
         parameters=count_parameters(network),
         seconds=round(time.monotonic() - started, 1),
     )
+
+
+def _start(
+    network: keras.Model, settings: TrainerSettings, inputs: NetworkInputs, base: str | None
+) -> str | None:
+    """Copies the weights of the base model, if there is one; returns what was done."""
+    if not settings.training.warm_start or not base:
+        return None
+    return warm_start(network, inputs, Path(base))

@@ -183,7 +183,7 @@ def group_prior(
 
 
 def _group_key(columns: Sequence[tf.Tensor], batch: tf.Tensor) -> tf.Tensor:
-    """Joins columns to one string [B]; lengths keep two values apart from one that looks alike."""
+    """Joins columns to one string [B]; lengths keep different groups from giving the same."""
     parts = [tf.fill([batch], "")]
     for column in columns:
         parts += [tf.strings.as_string(tf.strings.length(column)), tf.constant(":"), column]

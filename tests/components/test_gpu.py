@@ -87,7 +87,7 @@ def test_what_cannot_be_read_is_no_fault(tmp_path: Path) -> None:
     assert gpu.gpus(tmp_path) == ["0000:01:00.0"]
 
 
-def test_a_driver_that_hangs_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_driver_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu, "_PATIENCE", 0.001)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     [reason] = gpu.why_unseen()
@@ -146,7 +146,7 @@ def test_a_driver_that_is_too_old_is_named_with_what_it_knows(ask: Ask) -> None:
     assert "it knows CUDA 11.4, expected 12.0. Install NVIDIA's driver 525 or newer" in reason
 
 
-def test_a_driver_that_does_not_start_is_told_in_its_own_words(ask: Ask) -> None:
+def test_a_driver_that_does_not_start_is_reported_in_its_own_words(ask: Ask) -> None:
     [reason] = about_the_driver(ask(result=803))
     assert "the driver does not start: it does not start (CUDA's error 803)" in reason
 
@@ -207,7 +207,7 @@ def test_a_library_that_cannot_be_opened_is_named(monkeypatch: pytest.MonkeyPatc
     assert reason.startswith(f"libcusolver.so.11 cannot be loaded ({words})")
 
 
-def test_a_tensorflow_that_is_broken_is_told_apart_from_libraries(
+def test_a_broken_tensorflow_is_distinguished_from_missing_libraries(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     package = tmp_path / "tensorflow"

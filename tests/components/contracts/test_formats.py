@@ -47,6 +47,15 @@ CONTENTS: dict[str, dict[str, Any]] = {
     "result.json": {"warnings": []},
     "routing.json": {"revision": 1, "time": "2026-11-26T18:13:02+00:00", "model": "small"},
     "run.json": RUN,
+    "simulation.json": {
+        "learners": 1,
+        "seed": 1,
+        "table_format": "parquet",
+        "code": "",
+        "events": 1,
+        "classes": {"mastered": 1},
+        "bytes": {"events.parquet": 1},
+    },
     "verdict.json": {"anomalies": []},
 }
 

@@ -51,7 +51,7 @@ def test_a_flaw_is_found(
         check_serving(save_model(flaw), predictions, examples, 0)
 
 
-def test_an_answer_that_hangs_on_the_batch_is_found_though_the_evaluation_has_it_too(
+def test_an_answer_that_depends_on_the_batch_is_found_even_if_evaluated_so(
     save_model: SaveModel, predictions: pl.DataFrame, examples: list[bytes]
 ) -> None:
     flawed = save_model("counts padding")
@@ -178,7 +178,7 @@ def test_answers_that_a_client_cannot_use() -> None:
     ]
 
 
-def test_the_worst_differences_are_told_first_and_no_more_than_ten() -> None:
+def test_at_most_ten_differences_are_listed_the_worst_first() -> None:
     differences = [
         Difference(row % 3, "here", "prediction", "1", "2", size=row / 100) for row in range(20)
     ]

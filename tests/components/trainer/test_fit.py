@@ -51,7 +51,7 @@ def test_without_a_gpu_there_is_nothing_to_warn_of() -> None:
 
 
 @pytest.mark.usefixtures("unseen_gpu")
-def test_a_gpu_that_tensorflow_does_not_see_is_told_to_whoever_watches_and_reads(
+def test_a_gpu_that_tensorflow_does_not_see_is_in_progress_and_history(
     inputs: FnArgs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MASTERY_PROGRESS", str(tmp_path / "progress"))
@@ -82,8 +82,45 @@ def test_a_gpu_that_was_asked_for_and_is_not_there_ends_with_how_to_get_one() ->
         choose_devices(Training(device="gpu"))
 
 
+def test_a_gpu_that_nothing_hides_has_its_reason_in_the_log(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fitting, "gpus", lambda: ["NVIDIA A10"])
+    monkeypatch.setattr(fitting, "why_unseen", list)
+    warning = choose_devices(Training()).warning
+    assert warning is not None
+    assert "(NVIDIA A10), TensorFlow does not see it; this node's log has the reason" in warning
+
+
+@pytest.fixture
+def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine on which TensorFlow sees two GPUs."""
+
+    def logical(kind: str) -> list[tf.config.LogicalDevice]:
+        names = [f"/device:{kind}:{index}" for index in range(2 if kind == "GPU" else 1)]
+        return [tf.config.LogicalDevice(name, kind) for name in names]
+
+    details = {"device_name": "NVIDIA A10"}
+    monkeypatch.setattr(tf.config, "list_logical_devices", logical)
+    monkeypatch.setattr(tf.config, "list_physical_devices", logical)
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda _: details)
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_all_gpus_that_tensorflow_sees_are_used() -> None:
+    chosen = choose_devices(Training(precision="mixed_float16"))
+    assert chosen.names == ["/device:GPU:0", "/device:GPU:1"]
+    assert (chosen.described, chosen.on_gpu) == ("2 GPUs (NVIDIA A10)", True)
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_a_fit_on_the_cpu_stays_there_beside_gpus() -> None:
+    strategy = choose_devices(Training(device="cpu")).strategy()
+    assert isinstance(strategy, tf.distribute.OneDeviceStrategy)
+
+
 @pytest.mark.usefixtures("unseen_gpu")
-def test_whoever_asks_for_the_cpu_is_not_warned() -> None:
+def test_a_fit_configured_for_the_cpu_gets_no_warning() -> None:
     assert choose_devices(Training(device="cpu")).warning is None
 
 

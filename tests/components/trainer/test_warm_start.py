@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 
+from components.contracts.model_card import Vocabularies
 from components.trainer.network import Embedded, NetworkInputs, TrainerSettings, build_network
 from components.trainer.warm_start import warm_start, write_weights
 from tests.components.trainer.tiny_log import SETTINGS
@@ -58,6 +59,25 @@ def test_another_architecture_starts_afresh_and_says_why(base: tuple[keras.Model
     assert all(
         np.array_equal(one, other) for one, other in zip(before, new.get_weights(), strict=True)
     )
+
+
+def test_vocabularies_of_a_newer_version_are_a_reason_to_start_afresh(
+    base: tuple[keras.Model, Path],
+) -> None:
+    (base[1] / Vocabularies.FILE).write_text('{"format": 2}')
+    words = inputs(b"quiz", b"video")
+    assert "fresh weights:" in warm_start(network(words, seed=2), words, base[1])
+    assert "found 2" in warm_start(network(words, seed=2), words, base[1])
+
+
+def test_an_embedding_of_another_width_is_another_architecture(
+    base: tuple[keras.Model, Path],
+) -> None:
+    wider = NetworkInputs(
+        {"step_event_type": Embedded(4, 5, (b"quiz", b"video")), "step_correct": None}, {}
+    )
+    said = warm_start(network(wider, seed=2), wider, base[1])
+    assert "embedding_step_event_type/embeddings was (4, 3), is (4, 5)" in said
 
 
 def test_a_model_that_is_not_ours_starts_afresh(tmp_path: Path) -> None:

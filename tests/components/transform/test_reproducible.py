@@ -115,7 +115,7 @@ def test_batches_have_a_size_that_no_clock_changes() -> None:
         assert fixed["min_batch_size"] == fixed["max_batch_size"]
 
 
-def test_beam_runs_in_this_process_unless_told_otherwise() -> None:
+def test_beam_runs_in_this_process_unless_configured_otherwise() -> None:
     def runner(beam: Beam) -> Any:
         return PipelineOptions(beam.options).view_as(StandardOptions).runner
 
