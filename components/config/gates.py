@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -13,7 +13,8 @@ from components.config.data import Label
 from components.config.metrics import METRICS, Level, metrics_of, metrics_of_task
 from components.config.section import Address, KeyedError, Section
 
-BOUNDS = ("min", "max", "min_change", "max_change", "max_gap")
+GateBound = Literal["min", "max", "min_change", "max_change", "max_gap"]
+BOUNDS: tuple[GateBound, ...] = get_args(GateBound)
 
 
 def require_known(name: str, known: Sequence[str]) -> None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
+from components.config.gates import GateBound
 from components.config.metrics import Task
 from components.contracts.contract import Contract, Part
 from components.contracts.provenance import DataProvenance
 
 Counts = list[list[int]]  # [C, C]: true classes in rows, predicted ones in columns
-Bound = Literal["min", "max", "min_change", "max_change", "max_gap"]
 
 MISSING = "(missing)"  # how people read the slice of examples without a value
 
@@ -47,7 +47,7 @@ class GateVerdict(Part):
     metric: str
     class_: str | None = Field(None, alias="class")
     slice: str | dict[str, str] | None = None
-    bound: Bound
+    bound: GateBound
     threshold: float
     value: float | None = None
     baseline: float | None = None

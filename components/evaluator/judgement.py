@@ -9,11 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import cast
 
-from components.config.gates import BOUNDS, Gate
+from components.config.gates import BOUNDS, Gate, GateBound
 from components.contracts.evaluation import (
-    Bound,
     GateVerdict,
     ModelResults,
     Result,
@@ -47,7 +45,7 @@ def judge_gates(
         undefined metric, a slice that is missing or too small) fails and says why.
     """
     bounds = [
-        _GateBound(gate, cast("Bound", name), getattr(gate, name))
+        _BoundOfGate(gate, name, getattr(gate, name))
         for gate in gates
         for name in BOUNDS
         if getattr(gate, name) is not None
@@ -73,11 +71,11 @@ def gate_error(verdicts: Iterable[GateVerdict]) -> GateError:
 
 
 @dataclass(frozen=True)
-class _GateBound:
+class _BoundOfGate:
     """One bound of a gate."""
 
     gate: Gate
-    name: Bound
+    name: GateBound
     threshold: float
 
     @property
@@ -151,7 +149,7 @@ class _Reading:
 
 
 def _judge_bound(
-    bound: _GateBound, candidate: ModelResults, baseline: ModelResults | None, no_baseline: str
+    bound: _BoundOfGate, candidate: ModelResults, baseline: ModelResults | None, no_baseline: str
 ) -> GateVerdict:
     gate = bound.gate
     places, left_out = _places(gate, candidate)
@@ -196,7 +194,7 @@ def _places(gate: Gate, candidate: ModelResults) -> tuple[list[_Place], list[_Pl
     return large, small
 
 
-def _read_value(bound: _GateBound, place: _Place) -> _Reading:
+def _read_value(bound: _BoundOfGate, place: _Place) -> _Reading:
     value = bound.value_of(place.result)
     if value is None:
         return _undefined(bound, place)
@@ -204,7 +202,7 @@ def _read_value(bound: _GateBound, place: _Place) -> _Reading:
 
 
 def _read_change(
-    bound: _GateBound, place: _Place, baseline: ModelResults | None, no_baseline: str
+    bound: _BoundOfGate, place: _Place, baseline: ModelResults | None, no_baseline: str
 ) -> _Reading:
     value = bound.value_of(place.result)
     if value is None:
@@ -223,7 +221,7 @@ def _read_change(
     return _Reading(place.where, value, before, measured=change, room=bound.room(change))
 
 
-def _read_gap(bound: _GateBound, places: list[_Place]) -> _Reading:
+def _read_gap(bound: _BoundOfGate, places: list[_Place]) -> _Reading:
     known = []
     for place in places:
         value = bound.value_of(place.result)
@@ -244,7 +242,7 @@ def _read_gap(bound: _GateBound, places: list[_Place]) -> _Reading:
     return _Reading({}, gap, measured=gap, room=bound.room(gap), reason=reason)
 
 
-def _undefined(bound: _GateBound, place: _Place) -> _Reading:
+def _undefined(bound: _BoundOfGate, place: _Place) -> _Reading:
     where = f" where {describe_slice(place.where)}" if place.where else ""
     reason = f"{bound.gate.metric} is undefined{where}, on {place.result.examples} examples"
     return _Reading(place.where, reason=reason)
@@ -277,7 +275,7 @@ def _remarks(
     return remarks
 
 
-def _say_verdict(bound: _GateBound, decisive: _Reading) -> str:
+def _say_verdict(bound: _BoundOfGate, decisive: _Reading) -> str:
     """Returns one line: `recall of low in every gender >= 0.85: 0.83 at gender=f FAILED (...)`."""
     sign = "+" if bound.is_change else ""
     relation = ">=" if bound.is_floor else "<="

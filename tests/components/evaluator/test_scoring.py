@@ -199,3 +199,11 @@ def test_a_model_of_another_task_is_an_error(
 def test_a_folder_without_a_model_is_an_error(tmp_path: Path, examples: list[bytes]) -> None:
     with pytest.raises(MasteryError, match="expected a SavedModel, found"):
         write_predictions(tmp_path, [examples], LABEL, [], tmp_path / "predictions.parquet")
+
+
+def test_a_model_without_the_signature_is_an_error(tmp_path: Path, examples: list[bytes]) -> None:
+    import tensorflow as tf
+
+    tf.saved_model.save(tf.Module(), str(tmp_path / "model"))
+    with pytest.raises(MasteryError, match="expected a SavedModel with a signature serving_def"):
+        write_predictions(tmp_path / "model", [examples], LABEL, [], tmp_path / "p.parquet")

@@ -1,4 +1,4 @@
-"""What a small training is made of."""
+"""What a small training runs, and the files that it writes."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from typing import Any
 
 import pytest
 
+from components.command.console import PlainConsole
 from components.config import Config
+from components.contracts.run_record import RunRecord
 from components.errors import MasteryError
-from pipeline.ci.small_training import no_worse_gate, small_config
+from pipeline.ci import small_training
+from pipeline.ci.results import Results
+from pipeline.ci.small_training import no_worse_gate, small_config, train_small
 
 Configure = Callable[..., Config]
 
@@ -105,3 +109,32 @@ def test_a_wrong_section_is_told_when_it_is_read(
 ) -> None:
     with pytest.raises(ValueError, match=expected):
         configure(ci=ci)
+
+
+@pytest.mark.parametrize("after", [0.75, None])
+def test_the_files_are_those_of_this_run(
+    configure: Configure,
+    finish: Callable[..., Results],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    after: float | None,
+) -> None:
+    record = finish(after, 0.7, **({} if after else {"error": "out of memory"})).record
+    out = tmp_path / "ci"
+    out.mkdir()
+    for name in ("junit.xml", "summary.md", "metrics.json"):
+        (out / name).write_text("of the run before")
+
+    def run(config: Config, root: Path, *, console: PlainConsole) -> RunRecord:
+        assert not [*out.iterdir()]
+        assert (config.training.epochs, root, console) == (3, tmp_path / "runs", quiet)
+        return record
+
+    quiet = PlainConsole(quiet=True)
+    monkeypatch.setattr(small_training, "run_pipeline", run)
+    assert train_small(configure(), tmp_path / "runs", out, console=quiet) is record
+
+    written = {file.name: file.read_text() for file in out.iterdir()}
+    assert written.keys() == {"junit.xml", "summary.md"} | ({"metrics.json"} if after else set())
+    assert "of the run before" not in written.values()
+    assert ("Macro F1 0.700 → 0.750" in written["summary.md"]) is bool(after)
