@@ -2,9 +2,10 @@
 
 .venv/bin/python -m benchmarks.fuzz_config [--seconds 60] [--seed 1] [--commands 20]
 
-Values of every key of the schema, whole sections, and the bytes of the file are changed, and settings of `--set` are
-made up. A configuration must either load, and then survive the way to the worker, or end in a `ConfigError`. Some go
-through the real command, which must exit with 2 and show no traceback. The script ends at the first that does not.
+It changes values of every key, whole sections, and the bytes of the file, and makes up settings of
+`--set`. A configuration must either load, and then survive the way to the worker, or end in a
+`ConfigError`. Some go through the real command, which must exit with 2 and show no traceback. The
+script stops at the first that does not.
 """
 
 from __future__ import annotations
@@ -41,10 +42,14 @@ ODD: list[Any] = [
     {}, {"": 1}, {"a": {"b": {}}}, {1: 2}, {None: None},
 ]  # fmt: skip
 TEXTS = [
-    "a: &a [*a]", "&a a: 1\n*a : 2", "<<: 5", "<<: {name: x}", "!!python/object:os.system x", "!!binary x", "!!int x",
-    "!!float x", "!!bool x", "!!null x", "%YAML 9.9\n---", "--- 1\n--- 2", "\t", "a: b: c", "? [a]", "[", "{", "]", "'",
-    '"\\ud800"', '"\\x00"', "| \n a", ">-\n", "*x", "&x", "@", "`", "0x1F", "0b1", "9" * 5000, "- " * 3000, "[" * 3000,
-    "{a: " * 3000, "#", "=", "...", "\ufeff", "\x01", "\u0085", "!<tag:yaml.org,2002:set> {a}", "!x y", "? a\n? a",
+    "a: &a [*a]", "&a a: 1\n*a : 2", "<<: 5", "<<: {name: x}", "!!python/object:os.system x",
+    "!!binary x", "!!int x",
+    "!!float x", "!!bool x", "!!null x", "%YAML 9.9\n---", "--- 1\n--- 2", "\t", "a: b: c",
+    "? [a]", "[", "{", "]", "'",
+    '"\\ud800"', '"\\x00"', "| \n a", ">-\n", "*x", "&x", "@", "`", "0x1F", "0b1", "9" * 5000,
+    "- " * 3000, "[" * 3000,
+    "{a: " * 3000, "#", "=", "...", "\ufeff", "\x01", "\u0085", "!<tag:yaml.org,2002:set> {a}",
+    "!x y", "? a\n? a",
 ]  # fmt: skip
 
 

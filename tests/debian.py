@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.environment import apt
-from pipeline.environment.errors import SetupError
+from pipeline.environment.machine import SetupError
 
 STATUS = Path("/var/lib/dpkg/status")
 

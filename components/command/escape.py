@@ -1,7 +1,7 @@
 """Text from logs, configurations and servers, made harmless for the place where it is shown.
 
 Others choose the ids of learners, the names of classes and files, and what a server answers. Some
-of it means something where it is shown: escape sequences on a terminal, `|` in Markdown,
+of these texts have a meaning where they are shown: escape sequences on a terminal, `|` in Markdown,
 `<!channel>` in a chat. There is one function for each place; the one for spreadsheets is in
 `components.files.spreadsheet`. Jinja escapes HTML, and its encoder JSON.
 """
@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import re
 
-# Control characters but for tab and line break; the ends of lines that Unicode adds; what turns the
-# direction of writing, so that a name reads as another; halves of characters, and what is no
-# character at all.
 _UNSEEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
+    "["
+    "\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters, except tab and line break
+    "\u2028\u2029"  # further ends of lines
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # reverse the text, to disguise a name
+    "\ud800-\udfff\ufffe\uffff"  # halves of characters, and code points that are none
+    "]"
 )
 _BREAKS = re.compile(r"[\t\n]")
-_GAP = "\u200b"  # a space of no width: what it splits is no mention and no address
+_GAP = "\u200b"  # a space of no width; it breaks a mention or an address
 
 _HTML_AND_MARKDOWN = {ord(mark): f"&#{ord(mark)};" for mark in "&<>\"'|*`[]~\\"}
-# People, issues, labels; addresses.
+# Mentions of people, issues and labels; addresses.
 _CALLS = re.compile(r"[@#!$%&~](?=\w)|:(?=//)|\bwww(?=\.)|\bmailto(?=:)")
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>|~&#])")
 _CHAT = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
@@ -74,15 +76,15 @@ def for_xml(text: str) -> str:
 
 
 def for_comment(text: str, *, lines: bool = False) -> str:
-    r"""Returns a text for comments on GitHub and GitLab: Markdown with HTML, in tables and tags too.
+    r"""Returns a text for comments on GitHub and GitLab: for Markdown, HTML, tables and tags.
 
-    Marks become character references, which neither Markdown nor HTML takes for their own. Mentions
-    (`@all`, `#1`) and addresses are looked for after that, in the finished page; a space of no
-    width keeps them apart.
+    Marks become character references, which neither Markdown nor HTML interprets. GitHub and GitLab
+    look for mentions (`@all`, `#1`) and addresses in the finished page, so a space of no width
+    breaks these up.
 
     Args:
         text: what to show.
-        lines: keep line breaks, which is right inside of `<pre>` only.
+        lines: keep line breaks, which is right inside `<pre>` only.
 
     >>> for_comment("a|b <b> @all")
     'a&#124;b &#60;b&#62; @\u200ball'
@@ -103,7 +105,7 @@ def for_markdown(text: str) -> str:
 
 
 def for_chat(text: str) -> str:
-    r"""Returns a text for Slack, Mattermost and Teams: it mentions nobody, and no words hide a link.
+    r"""Returns a text for Slack, Mattermost and Teams, without mentions and hidden links.
 
     >>> for_chat("<!channel> @all & <http://evil.example|here>")
     '&lt;!channel&gt; @\u200ball &amp; &lt;http://evil.example|here&gt;'
@@ -119,6 +121,24 @@ def hide_userinfo(text: str) -> str:
     'grpcs://...@host:8500: no answer'
     """
     return _USERINFO.sub(r"\1...@", text)
+
+
+def for_error(value: object) -> str:
+    """Returns a value for an error text; of an address only scheme and host: paths hold tokens.
+
+    >>> for_error("https://me:word@chat.example/hooks/T0/B0")
+    "'https://chat.example/...'"
+    >>> for_error(0.5)
+    '0.5'
+    """
+    if "://" not in repr(value):
+        return repr(value)
+    if not isinstance(value, str):
+        return f"a {type(value).__name__} with an address in it"
+
+    scheme, _, rest = value.partition("://")
+    host, *more = re.split(r"[/?#]", rest, maxsplit=1)
+    return repr(f"{scheme}://{host.rpartition('@')[2]}{'/...' if any(more) else ''}")
 
 
 def _spelled(match: re.Match[str]) -> str:

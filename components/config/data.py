@@ -1,4 +1,4 @@
-"""Where the log is, what its columns are called, and how it is split."""
+"""Where the log is, which spans of it are read, what its columns are called, and its splits."""
 
 from __future__ import annotations
 
@@ -7,10 +7,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Literal
+from zoneinfo import ZoneInfo
 
 from pydantic import Field, field_validator, model_validator
 
-from components.config.section import Address, KeyedError, Section
+from components.command.suggest import did_you_mean
+from components.config.section import Address, KeyedError, Section, integers_as_digits
+
+PLACEHOLDER = re.compile(r"\{(SPAN|VERSION|YYYY|MM|DD)(:\d+)?\}")
+NEWEST = "newest"
+EPOCH = date(1970, 1, 1)  # TFX numbers the spans of dates by the days since
+SpanKind = Literal["number", "date"]
+
+_LAST = re.compile(r"last: *(\d+)")
 
 
 class Columns(Section):
@@ -36,7 +45,8 @@ class Columns(Section):
                 if column in roles:
                     raise KeyedError(
                         role,
-                        f"expected another column than for {roles[column]}, found {column!r} for both",
+                        f"expected another column than for {roles[column]}, "
+                        f"found {column!r} for both",
                     )
                 roles[column] = role
         return self
@@ -55,15 +65,16 @@ class Data(Section):
     """The behaviour log."""
 
     events: list[Address] = Field(
-        description="Parquet, CSV or JSON lines: a file, a folder, a pattern (`{SPAN}`, `{YYYY}`, `{MM}`, `{DD}`, "
-        "`{VERSION}` stand for numbers; see `span`), or a list of them",
+        description="Parquet, CSV or JSON lines: a file, a folder, a pattern (`{SPAN}`, `{YYYY}`, "
+        "`{MM}`, `{DD}`, `{VERSION}` stand for numbers; see `span`), or a list of them",
         min_length=1,
     )
     outcomes: list[Address] = Field(description="the same for the table of outcomes", min_length=1)
     span: str = Field(
-        "newest",
-        description="which spans are read, where patterns have placeholders: `newest`; one, by its date "
-        "(`2026-11-20`) or number; or `last: 7` (`last:7` on the command line), the newest seven that exist, joined",
+        NEWEST,
+        description="which spans are read, if patterns have placeholders: `newest`; one span, by "
+        "its date (`2026-11-20`) or number; or `last: 7` (`last:7` on the command line), the "
+        "newest seven that exist, joined",
     )
     columns: Columns = Field(
         default_factory=Columns, description="names of the columns that every log has"
@@ -83,7 +94,8 @@ class Data(Section):
     sample_learners: int | None = Field(
         None,
         ge=1,
-        description="use only so many learners, chosen by a hash, with all of their rows; default: all",
+        description="use only this many learners, chosen by a hash, with all of their rows; "
+        "default: all",
     )
     splits: Splits = Field(default_factory=Splits, description="shares of learners in each split")
 
@@ -99,31 +111,58 @@ class Data(Section):
 
     @model_validator(mode="after")
     def _placeholders_fit(self) -> Data:
-        kinds = {kind for pattern in (*self.events, *self.outcomes) if (kind := span_kind(pattern))}
+        kinds: dict[SpanKind, tuple[str | int, ...]] = {}  # with the keys of the first pattern
+        for table, patterns in (("events", self.events), ("outcomes", self.outcomes)):
+            for index, pattern in enumerate(patterns):
+                place = (table, index) if len(patterns) > 1 else (table,)
+                kind = _kind_at(place, pattern)
+                if kind is not None:
+                    kinds.setdefault(kind, place)
+
         if len(kinds) > 1:
-            raise ValueError(
-                "expected {SPAN} in all patterns with placeholders, or dates in all of them, found both"
+            raise KeyedError(
+                [*kinds.values()][-1],
+                "expected {SPAN} in all patterns with placeholders, or dates in all of them, "
+                "found both",
             )
         if not kinds and self.span != NEWEST:
-            raise ValueError(
-                f"span {self.span}: expected {{SPAN}} or {{YYYY}}, {{MM}}, {{DD}} in events or outcomes"
+            raise KeyedError(
+                "span",
+                "expected {SPAN} or {YYYY}, {MM}, {DD} in events or outcomes with span "
+                f"{self.span}, found none",
             )
-        if kinds == {"number"} and isinstance(parse_span(self.span).given, date):
-            raise ValueError(f"span {self.span}: expected a number, as the patterns have {{SPAN}}")
+        if "number" in kinds and isinstance(parse_span(self.span).given, date):
+            raise KeyedError(
+                "span", f"expected a number, as the patterns have {{SPAN}}, found {self.span}"
+            )
         return self
 
     @field_validator("timezone")
     @classmethod
     def _zone_exists(cls, value: str) -> str:
-        from zoneinfo import ZoneInfo
+        return check_timezone(value)
 
-        try:
-            ZoneInfo(value)
-        except (KeyError, ValueError, OSError):
-            raise ValueError(
-                f"expected a time zone such as 'UTC' or 'Europe/Zurich', found {value!r}"
-            ) from None
-        return value
+
+def _kind_at(place: tuple[str | int, ...], pattern: str) -> SpanKind | None:
+    try:
+        return span_kind(pattern)
+    except ValueError as error:
+        raise KeyedError(place, str(error)) from None
+
+
+def check_timezone(name: str) -> str:
+    """Returns the name of a time zone.
+
+    Raises:
+        ValueError: there is no such zone.
+    """
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ValueError(
+            f"expected a time zone such as UTC or Europe/Zurich, found {name!r}"
+        ) from None
+    return name
 
 
 class Label(Section):
@@ -141,40 +180,31 @@ class Label(Section):
     @field_validator("classes", mode="before")
     @classmethod
     def _integers_as_digits(cls, value: object) -> object:
-        if not isinstance(value, list):
-            return value
-        return [
-            str(item) if isinstance(item, int) and not isinstance(item, bool) else item
-            for item in value
-        ]
+        return integers_as_digits(value) if isinstance(value, list) else value
 
     @model_validator(mode="after")
     def _classes_fit_the_task(self) -> Label:
         if self.task == "regression" and self.classes:
-            raise ValueError("classes: expected none with task: regression")
-        if self.task == "classification" and (
-            len(self.classes) < 2 or len(set(self.classes)) < len(self.classes)
-        ):
-            raise ValueError(f"classes: expected two or more different names, found {self.classes}")
+            raise KeyedError(
+                "classes", f"expected none with task: regression, found {self.classes}"
+            )
+
+        has_doubles = len(set(self.classes)) < len(self.classes)
+        if self.task == "classification" and (len(self.classes) < 2 or has_doubles):
+            raise KeyedError(
+                "classes", f"expected two or more different names, found {self.classes}"
+            )
         return self
-
-
-PLACEHOLDER = re.compile(r"\{(SPAN|VERSION|YYYY|MM|DD)(:\d+)?\}")
-NEWEST = "newest"
-EPOCH = date(1970, 1, 1)  # TFX numbers the spans of dates by the days since
-SpanKind = Literal["number", "date"]
-
-_LAST = re.compile(r"last: *(\d+)")
-_EXPECTED = "expected newest, a date such as 2026-11-20, a number, or last: 7 (as text last:7)"
 
 
 @dataclass(frozen=True)
 class SpanChoice:
-    """The newest `last` spans, or the one that is `given`.
+    """Which spans are read: the newest `last` of them, or the one that is `given`.
 
     Attributes:
         last: how many.
-        given: a date, or the number of a span; for patterns with dates a number counts days since 1970, as in TFX.
+        given: a date, or the number of a span; for patterns with dates a number counts days since
+            1970, as in TFX.
     """
 
     last: int = 1
@@ -195,16 +225,21 @@ class SpanChoice:
 def parse_span(value: object) -> SpanChoice:
     """Reads `newest`, a date, a number, `last:7`, or the mapping `{last: 7}`.
 
+    >>> parse_span("2026-11-20")
+    SpanChoice(last=1, given=datetime.date(2026, 11, 20))
+    >>> str(parse_span({"last": 7}))
+    'last:7'
+
     Raises:
-        ValueError: it is none of them; the text says what would do.
+        ValueError: it is none of them; the text lists what is accepted.
     """
-    if type(value) is date:  # and no datetime, which is one too
+    if type(value) is date:  # not a datetime, which is a date too
         return SpanChoice(given=value)
     if isinstance(value, Mapping) and set(value) == {"last"}:
         value = f"last:{value['last']}"
-    text = (
-        str(value).strip() if isinstance(value, str | int) and not isinstance(value, bool) else ""
-    )
+
+    is_text = isinstance(value, str | int) and not isinstance(value, bool)
+    text = str(value).strip() if is_text else ""
     if text == NEWEST:
         return SpanChoice()
     if (window := _LAST.fullmatch(text)) and int(window[1]) > 0:
@@ -214,11 +249,17 @@ def parse_span(value: object) -> SpanChoice:
     try:
         return SpanChoice(given=date.fromisoformat(text if "-" in text else ""))
     except ValueError:
-        raise ValueError(f"{_EXPECTED}, found {value!r}") from None
+        raise ValueError(
+            "expected newest, a date such as 2026-11-20, a number, or last: 7 (as text last:7), "
+            f"found {value!r}{did_you_mean(text, [NEWEST])}"
+        ) from None
 
 
 def span_kind(pattern: str) -> SpanKind | None:
-    """Returns what marks the span in a pattern, None where nothing does.
+    """Returns whether a pattern's placeholders stand for a number or a date; None without any.
+
+    >>> span_kind("logs/{YYYY}-{MM}-{DD}/events.csv"), span_kind("logs/events.csv")
+    ('date', None)
 
     Raises:
         ValueError: the placeholders are not those of one span.
@@ -232,15 +273,16 @@ def span_kind(pattern: str) -> SpanKind | None:
             return "number"
         if spans == ["DD", "MM", "YYYY"]:
             return "date"
+
     found = " and ".join(f"{{{name}}}" for name in names)
     raise ValueError(
-        f"expected one {{SPAN}}, or one each of {{YYYY}}, {{MM}} and {{DD}}, with or without one {{VERSION}}; "
+        "expected one {SPAN}, or one each of {YYYY}, {MM} and {DD}, with or without one {VERSION}; "
         f"found {found} in {pattern}"
     )
 
 
 def number_of(day: date) -> int:
-    """Returns TFX's number of a date's span."""
+    """Returns TFX's number for the span of a date."""
     return (day - EPOCH).days
 
 
@@ -250,5 +292,9 @@ def name_of(number: int, kind: SpanKind) -> str:
 
 
 def describe_spans(names: Sequence[str]) -> str:
-    """Returns spans in a few words: `2026-11-20`, or `2026-11-14 to 2026-11-20 (7 spans)`."""
+    """Returns the names of spans as a short text.
+
+    >>> describe_spans(["2026-11-19", "2026-11-20"])
+    '2026-11-19 to 2026-11-20 (2 spans)'
+    """
     return f"{names[0]} to {names[-1]} ({len(names)} spans)" if len(names) > 1 else "".join(names)

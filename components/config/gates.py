@@ -11,7 +11,7 @@ from components.command.escape import shorten
 from components.command.suggest import did_you_mean
 from components.config.data import Label
 from components.config.metrics import METRICS, Level, metrics_of, metrics_of_task
-from components.config.section import Address, Section
+from components.config.section import Address, KeyedError, Section
 
 BOUNDS = ("min", "max", "min_change", "max_change", "max_gap")
 
@@ -49,9 +49,9 @@ else:
 class Gate(Section):
     """One line of the gates: a metric, where it is looked at, and its bounds.
 
-    Every bound that is given has to hold. `min_change` and `max_change` compare with the blessed baseline
-    and hold when there is none yet. `max_gap` bounds the distance between the best and the worst value
-    of the metric over the slices of one column.
+    Every bound that is given has to hold. `min_change` and `max_change` compare with the blessed
+    baseline and hold when there is none yet. `max_gap` bounds the distance between the best and the
+    worst value of the metric over the slices of one column.
     """
 
     metric: MetricName = Field(description="name of the metric, as in the report")
@@ -102,19 +102,21 @@ class Gate(Section):
         return self
 
 
-class Evaluation(Section):
+class EvaluationRules(Section):
     """How the model is judged on the test split."""
 
     slices: list[list[str]] = Field(
         default_factory=list,
-        description="columns of outcomes to slice by; a list of columns slices by all of them at once",
+        description="columns of outcomes to slice by; a list of columns slices by all of them at "
+        "once",
     )
     min_slice_examples: int = Field(
         1, ge=1, description="slices with fewer examples are not reported"
     )
     baseline: Address | None = Field(
         None,
-        description="folder of a pushed version to compare with; default: the model blessed last in the run's root",
+        description="folder of a pushed version to compare with; default: the model blessed last "
+        "in the run's root",
     )
 
     @model_validator(mode="before")
@@ -127,7 +129,7 @@ class Evaluation(Section):
 
 
 def require_gates_fit(
-    gates: Sequence[Gate], label: Label, evaluation: Evaluation, *, key: str
+    gates: Sequence[Gate], label: Label, evaluation: EvaluationRules, *, keys: Sequence[str | int]
 ) -> None:
     """Checks that gates ask for metrics, classes and slices that an evaluation has.
 
@@ -135,34 +137,38 @@ def require_gates_fit(
         gates: the gates.
         label: its task and classes.
         evaluation: its slices.
-        key: where the gates stand in the configuration, for the message.
+        keys: the way to the gates in the configuration.
 
     Raises:
-        ValueError: one does not.
+        KeyedError: one does not.
     """
     sliced = [sorted(columns) for columns in evaluation.slices]
     for index, gate in enumerate(gates):
-        require_metric_fits(gate.metric, label, key=f"{key}[{index}].metric")
+        require_metric_fits(gate.metric, label, keys=(*keys, index, "metric"))
         if gate.class_ is not None:
-            _require_known_at(f"{key}[{index}].class", gate.class_, label.classes)
+            _require_known_at((*keys, index, "class"), gate.class_, label.classes)
+
         columns = [gate.slice] if isinstance(gate.slice, str) else sorted(gate.slice or {})
         if columns and columns not in sliced:
-            raise ValueError(
-                f"{key}[{index}].slice: {columns} is not in evaluation.slices; add it there"
+            single = [names[0] for names in sliced if len(names) == 1]
+            hint = did_you_mean(columns[0], single) if len(columns) == 1 else ""
+            raise KeyedError(
+                (*keys, index, "slice"),
+                f"{' with '.join(columns)} is not in evaluation.slices; add it there{hint}",
             )
 
 
-def require_metric_fits(metric: str, label: Label, *, key: str) -> None:
+def require_metric_fits(metric: str, label: Label, *, keys: Sequence[str | int]) -> None:
     """Checks that a metric is measured for the label's task.
 
     Raises:
-        ValueError: it is not; the text begins with `key`.
+        KeyedError: it is not.
     """
-    _require_known_at(key, metric, metrics_of_task(label.task))
+    _require_known_at(keys, metric, metrics_of_task(label.task))
 
 
-def _require_known_at(key: str, name: str, known: Sequence[str]) -> None:
+def _require_known_at(keys: Sequence[str | int], name: str, known: Sequence[str]) -> None:
     try:
         require_known(name, known)
     except ValueError as error:
-        raise ValueError(f"{key}: {error}") from None
+        raise KeyedError(keys, str(error)) from None

@@ -5,28 +5,32 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
+from components.command.suggest import did_you_mean
 from components.config.data import Data, Label
 from components.config.gates import (
-    Evaluation,
+    EvaluationRules,
     Gate,
     require_gates_fit,
     require_metric_fits,
 )
 from components.config.kubeflow import Kubeflow
 from components.config.runtime import Beam, Ci, Metadata, Notify, Push
-from components.config.section import Address, Section
+from components.config.section import Address, KeyedError, Section
 from components.config.training import Feature, InputName, Model, Prior, Steps, Training
 from components.contracts.names import AS_OF, DERIVED_STEPS, LEARNER, RESERVED, TIME, UNIT
 
-_RUNNER_SECTIONS = ("ci", "kubeflow", "notify")  # they say where nodes run and whom to tell
+Keys = tuple[str | int, ...]  # the way from the file's top to a value
+# They configure where nodes run and who is notified.
+_RUNNER_SECTIONS = ("ci", "kubeflow", "notify")
 
 
 class Config(Section):
-    """One data set or deployment: a YAML file, validated once, before anything heavy is imported."""
+    """One data set or deployment: a YAML file, validated once before anything heavy is imported."""
 
     name: str = Field(description="name of the pipeline and of the served model")
     data: Data = Field(description="the behaviour log")
@@ -41,23 +45,27 @@ class Config(Section):
     )
     protected: list[str] = Field(
         default_factory=lambda: ["gender", "age", "age_band", "region"],
-        description="columns that may slice, but are no inputs unless the feature says `allow_protected: true`",
+        description="columns that may slice, but are no inputs unless the feature has "
+        "`allow_protected: true`",
     )
     prior: Prior = Field(default_factory=Prior, description="the answer for a cold start")
     model: Model = Field(default_factory=Model, description="the network")
     training: Training = Field(default_factory=Training, description="how it is fitted")
-    evaluation: Evaluation = Field(default_factory=Evaluation, description="how it is judged")
+    evaluation: EvaluationRules = Field(
+        default_factory=EvaluationRules, description="how it is judged"
+    )
     gates: list[Gate] = Field(
         description="what a model has to reach before it is pushed", min_length=1
     )
     push: Push = Field(default_factory=Push, description="where a model that passed goes")
     beam: Beam = Field(default_factory=Beam, description="how the data nodes run")
-    notify: Notify = Field(default_factory=Notify, description="whom to tell how a run ended")
+    notify: Notify = Field(default_factory=Notify, description="who is notified of how a run ended")
     kubeflow: Kubeflow = Field(
         default_factory=Kubeflow, description="how it runs on Kubeflow Pipelines"
     )
     metadata: Metadata = Field(
-        # Excluded from every dump: where the store is belongs into no plan, manifest, fingerprint or cache key.
+        # Excluded from every dump: plans, manifests, fingerprints and cache keys do not depend on
+        # where the store is.
         default_factory=Metadata,
         description="where ML Metadata keeps executions and artifacts",
         exclude=True,
@@ -72,92 +80,116 @@ class Config(Section):
         return value
 
     @model_validator(mode="after")
-    def _names_are_distinct(self) -> Config:
-        both = sorted(set(self.steps.features) & set(self.context))
-        if both:
-            raise ValueError(
-                f"context: expected names that are not in steps.features, found {both}"
-            )
-        columns, label = self.data.columns, self.label.column
-        keys = {LEARNER, AS_OF, columns.learner_id, columns.time, columns.as_of}
-        sliced = {name for names in self.evaluation.slices for name in names}
-        for place, named, taken in (
-            ("steps.features", set(self.steps.features), {*keys, UNIT, TIME, label}),
-            ("context", set(self.context), {*keys, label}),
-            (
-                "label.column",
-                {label},
-                {LEARNER, UNIT, AS_OF, columns.learner_id, columns.unit_id, columns.as_of},
-            ),
-            ("evaluation.slices", sliced, {label, *self.steps.features}),
-            ("prior.group_by", set(self.prior.group_by), {label, *self.steps.features}),
-        ):
-            if wrong := sorted(named & {*taken, *RESERVED}):
-                raise ValueError(
-                    f"{place}: {wrong} cannot be named here (a key, a step, the label, or reserved); "
-                    "rename the column in the log"
+    def _columns_have_one_role(self) -> Config:
+        for keys, name, taken in self._named_columns():
+            if name in taken or name in RESERVED:
+                raise KeyedError(
+                    keys,
+                    "expected a column that is no key, step, label or reserved name, "
+                    f"found {name!r}; rename the column in the log",
                 )
-        wrong = sorted(set(DERIVED_STEPS) & set(self.context))
-        if wrong:
-            raise ValueError(f"context: {wrong} are step features; name them under steps.features")
+        return self
+
+    def _named_columns(self) -> Iterator[tuple[Keys, str, set[str]]]:
+        """Yields every place that names a column, the name, and the names not allowed there."""
+        columns, label, steps = self.data.columns, self.label.column, self.steps.features
+        keys = {LEARNER, AS_OF, columns.learner_id, columns.time, columns.as_of}
+
+        for name in steps:
+            yield ("steps", "features", name), name, {*keys, UNIT, TIME, label}
+        for name in self.context:
+            yield ("context", name), name, {*keys, label}
+        ids = {LEARNER, UNIT, AS_OF, columns.learner_id, columns.unit_id, columns.as_of}
+        yield ("label", "column"), label, ids
+        for index, names in enumerate(self.evaluation.slices):
+            for name in names:
+                yield ("evaluation", "slices", index), name, {label, *steps}
+        for index, name in enumerate(self.prior.group_by):
+            yield ("prior", "group_by", index), name, {label, *steps}
+
+    @model_validator(mode="after")
+    def _context_fits_the_steps(self) -> Config:
+        for name in self.context:
+            if name in self.steps.features:
+                raise KeyedError(
+                    ("context", name),
+                    f"expected names that are not in steps.features, found {name!r} in both",
+                )
+            if name in DERIVED_STEPS:
+                raise KeyedError(
+                    ("context", name),
+                    f"expected columns of outcomes, found {name!r}, which is a step feature; "
+                    "move it to steps.features",
+                )
+
         unit = self.context.get(UNIT)
         if unit is not None and unit.type != "categorical":
-            raise ValueError(f"context.{UNIT}: expected type: categorical, since a unit is a name")
+            raise KeyedError(
+                ("context", UNIT, "type"),
+                f"expected categorical, since a unit is a name, found {unit.type}",
+            )
         return self
 
     @model_validator(mode="after")
     def _protected_columns_only_slice(self) -> Config:
-        features = {**self.steps.features, **self.context}
-        for name in self.protected:
-            if name in features and not features[name].allow_protected:
-                raise ValueError(
+        steps = [
+            (("steps", "features", name), name, it) for name, it in self.steps.features.items()
+        ]
+        context = [(("context", name), name, feature) for name, feature in self.context.items()]
+        for keys, name, feature in [*steps, *context]:
+            if name in self.protected and not feature.allow_protected:
+                raise KeyedError(
+                    keys,
                     f"{name} is listed in `protected` and cannot be an input; "
-                    "remove it, or write `allow_protected: true` in the feature"
+                    "remove it, or write `allow_protected: true` in the feature",
                 )
-            if name in self.prior.group_by and not self.prior.allow_protected:
-                raise ValueError(
-                    f"prior.group_by: {name} is listed in `protected`; "
-                    "remove it, or write `prior.allow_protected: true`"
+
+        for index, name in enumerate(self.prior.group_by):
+            if name in self.protected and not self.prior.allow_protected:
+                raise KeyedError(
+                    ("prior", "group_by", index),
+                    f"{name} is listed in `protected`; "
+                    "remove it, or write `prior.allow_protected: true`",
                 )
         return self
 
     @model_validator(mode="after")
     def _gates_fit_the_task(self) -> Config:
         if self.ci.metric is not None:
-            require_metric_fits(self.ci.metric, self.label, key="ci.metric")
-        require_gates_fit(self.gates, self.label, self.evaluation, key="gates")
-        require_gates_fit(self.ci.gates or [], self.label, self.evaluation, key="ci.gates")
+            require_metric_fits(self.ci.metric, self.label, keys=("ci", "metric"))
+        require_gates_fit(self.gates, self.label, self.evaluation, keys=("gates",))
+        require_gates_fit(self.ci.gates or [], self.label, self.evaluation, keys=("ci", "gates"))
         return self
 
     @model_validator(mode="after")
     def _class_weights_name_the_classes(self) -> Config:
-        weights = self.training.class_weights
-        if isinstance(weights, dict) and sorted(weights) != sorted(self.label.classes):
-            raise ValueError(
-                f"training.class_weights: expected a weight for each of {self.label.classes}"
+        weights, classes = self.training.class_weights, self.label.classes
+        if isinstance(weights, dict) and sorted(weights) != sorted(classes):
+            unknown = next((name for name in weights if name not in classes), "")
+            raise KeyedError(
+                ("training", "class_weights"),
+                f"expected a weight for each of {classes}, found them for {[*weights]}"
+                f"{did_you_mean(unknown, classes)}",
             )
         return self
 
     @property
     def outcome_columns(self) -> list[str]:
         """Columns of outcomes that examples carry besides keys and label, in a stable order."""
-        names = [
-            *self.context,
-            *self.prior.group_by,
-            *(name for names in self.evaluation.slices for name in names),
-        ]
+        sliced = [name for names in self.evaluation.slices for name in names]
+        names = [*self.context, *self.prior.group_by, *sliced]
         keys = {LEARNER, UNIT, AS_OF, self.label.column}
         return [name for name in dict.fromkeys(names) if name not in keys]
 
     def section_json(self, *names: str) -> str:
-        """Returns the named sections as canonical JSON: the part of a cache key that is configuration."""
+        """Returns the named sections as canonical JSON, for cache keys."""
         return json.dumps(
             self.model_dump(mode="json", by_alias=True, include={*names}), sort_keys=True
         )
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """Every section but those that only say where nodes run and whom to tell: what a pushed version was made by."""
+        """What a pushed version was made with: every section that changes the model."""
         return self.model_dump(mode="json", by_alias=True, exclude={*_RUNNER_SECTIONS})
 
     @property

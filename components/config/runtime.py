@@ -1,4 +1,4 @@
-"""The small training that a change of code or configuration is judged by, before anybody trusts it."""
+"""Everything around a model: Beam, pushes, metadata, notifications, and CI's small training."""
 
 from __future__ import annotations
 
@@ -10,8 +10,16 @@ from urllib.parse import urlsplit
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from components.config.gates import Gate, OverallMetricName
-from components.config.section import Address, Host, KeyedError, Option, Section, Variable, shown
-from components.errors import ConfigError
+from components.config.section import Address, Host, KeyedError, Option, Section, Variable
+from components.errors import ConfigError, as_sentence, explain_invalid
+
+VARIABLES = "MASTERY_METADATA_"  # prefix of the environment variables that override the file
+PASSWORD = VARIABLES + "PASSWORD"
+
+Occasion = Literal["passed", "gates failed", "failed", "interrupted", "no new data"]
+Mailbox = Annotated[
+    str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*[^@\s]@[^@\s\x00-\x1f\x7f]+$")
+]
 
 
 class Push(Section):
@@ -32,9 +40,10 @@ class Beam(Section):
     """How Apache Beam runs the nodes that read data."""
 
     args: list[Option] = Field(
-        # Without a container image TFX packs itself at the start of every node, for workers that are not there.
+        # Without a container image TFX would package itself for remote workers before every node.
         default_factory=lambda: ["--direct_running_mode=in_memory", "--sdk_container_image=none"],
-        description="options of Beam's runner, e.g. --runner=FlinkRunner; without one Beam runs in the node's process",
+        description="options of Beam's runner, e.g. --runner=FlinkRunner; without a runner Beam "
+        "runs in the node's process",
     )
     partitions: int = Field(
         8, ge=1, description="parts the log is shuffled into, by a hash of the learner"
@@ -44,8 +53,8 @@ class Beam(Section):
     def options(self) -> list[str]:
         """Options for a Beam pipeline of ours: `args`, after a runner that keeps the order of rows.
 
-        Left to itself, Beam downloads and starts one that hands out rows in any order, and so
-        changes the order in which numbers add up. `args` has the last word.
+        The runner that Beam would download and start by default returns rows in any order, and so
+        changes the order in which numbers add up. `args` overrides it.
         """
         return ["--runner=FnApiRunner", *self.args]
 
@@ -53,13 +62,13 @@ class Beam(Section):
     def node_options(self) -> list[str]:
         """Options for the nodes of TFX, which read flags of its own among those of Beam.
 
-        tfx-bsl would fit the size of its batches to how busy the machine is.
+        Without this flag tfx-bsl would fit the size of its batches to how busy the machine is.
         """
         return ["--tfxio_use_byte_size_batching=true", *self.options]
 
 
 class Ci(Section):
-    """How `mastery ci` trains and judges; a run of `mastery run` never looks at it."""
+    """How `mastery ci` trains and judges; a run of `mastery run` ignores it."""
 
     learners: int = Field(
         1000, ge=1, description="most learners to train and judge with, chosen by a hash"
@@ -72,127 +81,117 @@ class Ci(Section):
     )
     metric: OverallMetricName | None = Field(
         None,
-        description="what may not be worse than the baseline; default: the first gate's, with its class",
+        description="what may not be worse than the baseline; default: the first gate's, with its "
+        "class",
     )
     tolerance: float = Field(
         0.0, ge=0, description="how much worse than the baseline that metric may be"
     )
 
 
-VARIABLES = "MASTERY_METADATA_"  # prefix of the environment variables that win over the file
-PASSWORD = VARIABLES + "PASSWORD"
-_REQUIRED = ("host", "database", "user")
-
-
 class Metadata(Section):
     """The store of executions and artifacts, ML Metadata.
 
-    On a cluster every key may come from the environment instead, which wins over the file:
+    On a cluster every key may come from the environment instead, which overrides the file:
     `MASTERY_METADATA_STORE`, `_HOST`, `_PORT`, `_DATABASE`, `_USER`, `_SSL_CA`.
-    The password comes from `MASTERY_METADATA_PASSWORD` only. Nothing of this section is written into plans,
-    manifests or cache keys.
+    The password comes from `MASTERY_METADATA_PASSWORD` only. Nothing of this section is written
+    into plans, manifests or cache keys.
     """
 
     store: Literal["sqlite", "mysql"] = Field(
         "sqlite",
-        description="sqlite: a file in the run's root; mysql: a server, MySQL or MariaDB, that pods can share",
+        description="sqlite: a file in the run's root; mysql: a server, MySQL or MariaDB, that "
+        "pods can share",
     )
     host: Host | None = Field(None, description="mysql: name or address of the server")
     port: int = Field(3306, ge=1, le=65535, description="mysql: its port")
     database: str | None = Field(
-        None, description="mysql: the database; made when missing, if the user may"
+        None, description="mysql: the database; created when missing, if the user may"
     )
-    user: str | None = Field(None, description="mysql: who logs in")
+    user: str | None = Field(None, description="mysql: the user who logs in")
     ssl_ca: str | None = Field(
         None,
-        description="mysql: file of the authority that signed the server's certificate; turns on encryption. "
-        "ML Metadata does not check the certificate and goes without encryption where the server offers none, "
-        "so let the server insist (`REQUIRE SSL`)",
+        description="mysql: file of the authority that signed the server's certificate; turns on "
+        "encryption. ML Metadata does not check the certificate and goes without encryption if the "
+        "server offers none, so make the server require it (`REQUIRE SSL`)",
     )
 
     def with_environment(self, environment: Mapping[str, str]) -> Metadata:
-        """Returns the section with what the environment says put in; a variable that is empty says nothing.
+        """Returns the section with the environment's values put in; empty variables are ignored.
 
         Raises:
-            ConfigError: the environment's values do not fit, or mysql lacks a value or the password.
+            ConfigError: the environment's values do not fit, or mysql lacks a value or the
+                password.
         """
-        found = {name: environment.get(_variable(name)) for name in type(self).model_fields}
+        found = {name: environment.get(_variable_of(name)) for name in type(self).model_fields}
+        given = {name: text for name, text in found.items() if text}
         try:
-            whole = Metadata.model_validate(
-                {**self.model_dump(), **{key: text for key, text in found.items() if text}}
-            )
+            whole = Metadata.model_validate({**self.model_dump(), **given})
         except ValidationError as error:
-            raise ConfigError(
-                "\n".join(_explain(item["loc"][0], item) for item in error.errors())
-            ) from None
+            problems = [
+                as_sentence(f"{_variable_of(problem['loc'][0])}: {explain_invalid(problem)}")
+                for problem in error.errors()
+            ]
+            raise ConfigError("\n".join(problems)) from None
+
         if whole.store == "mysql":
             _check_mysql(whole, environment)
         return whole
 
     def as_environment(self) -> dict[str, str]:
-        """Returns the variables that hand this section on to another process; without the password."""
-        return {
-            _variable(name): str(value)
-            for name, value in self.model_dump(exclude_none=True).items()
-        }
+        """Returns variables that pass this section on to another process; without the password."""
+        values = self.model_dump(exclude_none=True)
+        return {_variable_of(name): str(value) for name, value in values.items()}
 
 
-def _variable(name: object) -> str:
+def _variable_of(name: object) -> str:
     return f"{VARIABLES}{name}".upper()
-
-
-def _explain(name: object, item: Mapping[str, object]) -> str:
-    message = str(item["msg"]).removeprefix("Value error, ")
-    if item["type"] == "value_error":
-        return f"{_variable(name)}: {message}."
-    return f"{_variable(name)}: {message[0].lower()}{message[1:]}, found {shown(item['input'])}."
 
 
 def _check_mysql(metadata: Metadata, environment: Mapping[str, str]) -> None:
     problems = [
         f"metadata.{name}: expected a value for metadata.store mysql, found none; "
-        f"write it into the file or set {_variable(name)}."
-        for name in _REQUIRED
+        f"write it into the file or set {_variable_of(name)}."
+        for name in ("host", "database", "user")
         if not getattr(metadata, name)
     ]
     if PASSWORD not in environment:
         problems.append(
-            f"{PASSWORD}: expected the password of the metadata store in this variable, found it not set."
+            f"{PASSWORD}: expected the metadata store's password in this variable, "
+            "which is not set."
         )
     if metadata.ssl_ca and not Path(metadata.ssl_ca).is_file():
         problems.append(
-            f"metadata.ssl_ca: expected a certificate authority's file at {metadata.ssl_ca}, found none."
+            "metadata.ssl_ca: expected a certificate authority's file at "
+            f"{metadata.ssl_ca}, found none."
         )
     if problems:
         raise ConfigError("\n".join(problems))
 
 
-Occasion = Literal["passed", "gates failed", "failed", "interrupted", "no new data"]
-Mailbox = Annotated[
-    str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*[^@\s]@[^@\s\x00-\x1f\x7f]+$")
-]
-
-
 class Webhook(Section):
-    """An address that takes JSON by POST: Slack, Mattermost, Microsoft Teams or a service of your own."""
+    """An address that takes JSON by POST: Slack, Mattermost, Microsoft Teams or a service."""
 
-    url: Address | None = Field(None, description="the address, where it is no secret")
+    url: Address | None = Field(None, description="the address, if it is no secret")
     url_env: Variable | None = Field(
         None,
-        description="name of the environment variable that holds the address; those of chats are secrets",
+        description="name of the environment variable that holds the address; chat services' "
+        "addresses are secrets",
     )
     timeout_seconds: float = Field(
-        10.0, gt=0, le=120, description="wait for an answer so long, at each try"
+        10.0, gt=0, le=120, description="seconds to wait for an answer, at each try"
     )
 
     @model_validator(mode="after")
     def _one_address(self) -> Webhook:
         if (self.url is None) == (self.url_env is None):
             raise ValueError("expected one of url and url_env")
-        if self.url is not None:
-            parts = urlsplit(self.url)
-            if parts.scheme not in ("http", "https") or not parts.hostname:
-                raise KeyedError("url", "expected an address that starts with https:// or http://")
+        if self.url is None:
+            return self
+
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise KeyedError("url", "expected an address that starts with https:// or http://")
         return self
 
 
@@ -204,11 +203,12 @@ class Email(Section):
         587,
         ge=1,
         le=65535,
-        description="its port; by habit 587 with starttls, 465 with tls, 25 with none",
+        description="its port; usually 587 with starttls, 465 with tls, 25 with none",
     )
     tls: Literal["starttls", "tls", "none"] = Field(
         "starttls",
-        description="encrypt after connecting, from the start, or not at all (a relay on this machine)",
+        description="encrypt after connecting, from the start, or not at all (a relay on this "
+        "machine)",
     )
     user: str | None = Field(None, description="the name to log in with; none: no login")
     password_env: Variable | None = Field(
@@ -217,7 +217,7 @@ class Email(Section):
     sender: Mailbox = Field(description="the address the mail is from")
     to: list[Mailbox] = Field(description="the addresses it goes to", min_length=1)
     timeout_seconds: float = Field(
-        20.0, gt=0, le=120, description="wait for the server so long, at each step"
+        20.0, gt=0, le=120, description="seconds to wait for the server, at each step"
     )
 
     @model_validator(mode="after")
@@ -237,7 +237,7 @@ class Notify(Section):
     """Notifications at the end of a run."""
 
     on: list[Occasion] = Field(
-        default_factory=_failures, description="how a run has to end to be told of"
+        default_factory=_failures, description="which endings of a run send a notification"
     )
     webhook: Webhook | None = Field(None, description="where to POST; none: nowhere")
     email: Email | None = Field(None, description="where to send mail; none: nowhere")

@@ -1,14 +1,16 @@
-"""The base of every section of the configuration: what holds for every value, whatever it means.
+"""The base of every section of the configuration, and the types of values that sections share.
 
-A configuration travels: as JSON to the worker, into cache keys and manifests, as text into containers. So a value is
-only taken if it arrives as it left: numbers are finite and of a size that every part can hold, text is Unicode.
+A configuration travels: as JSON to the worker, into cache keys and manifests, as text into
+containers. So a value is accepted only if it arrives unchanged: numbers are finite and fit into 32
+bits, text is Unicode. It is also written into plans, compiled pipelines and error texts. So no
+value may hold a secret: an address with a password in it is refused, and no error repeats it.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, get_args
 
 from pydantic import (
@@ -22,29 +24,42 @@ from pydantic import (
     model_validator,
 )
 
-from components.command.escape import hide_userinfo
+from components.command.escape import for_error, hide_userinfo, shorten
 
-LARGEST = (
-    2**31 - 1
-)  # TensorFlow, protocol buffers and Kubernetes count with 32 bits in one place or another
+# TensorFlow, protocol buffers and Kubernetes count with 32 bits in one place or another.
+LARGEST = 2**31 - 1
 
 
 class KeyedError(ValueError):
-    """What is wrong with one key of a section, found where the whole section is looked at.
+    """An error about one key, raised by a validator that checks the whole section.
+
+    `load_config` then names the file and the line of that key.
 
     Attributes:
-        key: as the file has it.
+        keys: the way from the section to the key, with the names used in the file; numbers for
+            items of lists.
+        reason: the error without the key.
     """
 
-    def __init__(self, key: str, text: str) -> None:
-        super().__init__(text)
-        self.key = key
+    def __init__(self, keys: str | Sequence[str | int], reason: str) -> None:
+        self.keys = [keys] if isinstance(keys, str) else [str(key) for key in keys]
+        self.reason = reason
+        super().__init__(f"{dotted(self.keys)}: {reason}")
+
+
+def dotted(keys: Sequence[str]) -> str:
+    """Returns the way to a value as people write it.
+
+    >>> dotted(["gates", "0", "class"])
+    'gates[0].class'
+    """
+    return "".join(f"[{key}]" if key.isdecimal() else f".{key}" for key in keys).lstrip(".")
 
 
 class Section(BaseModel):
     """A part of the configuration: unknown keys are errors, values never change after loading.
 
-    Numbers with a point are finite unless their type is `Bound`; a new field has nothing to do for it.
+    Numbers with a point are finite unless their type is `Bound`, without further settings.
     """
 
     model_config = ConfigDict(
@@ -60,7 +75,8 @@ class Section(BaseModel):
         for name, field in cls.model_fields.items():
             key = field.alias or name
             if _holds_bool(values.get(key)) and not _takes_bool(field.annotation):
-                raise KeyedError(key, f"expected no true or false, found {values[key]!r}")
+                found = shorten(for_error(values[key]), 80)
+                raise KeyedError(key, f"expected no true or false, found {found}")
         return values
 
     @field_validator("*", mode="after")
@@ -68,40 +84,19 @@ class Section(BaseModel):
     def _can_travel(cls, value: object) -> object:
         for item in _leaves(value):
             if isinstance(item, int) and abs(item) > LARGEST:
-                raise ValueError(
-                    f"expected a whole number of at most {LARGEST:,}, found {_shortened(item)}"
-                )
+                found = shorten(str(item), 32)
+                raise ValueError(f"expected a whole number of at most {LARGEST:,}, found {found}")
             if isinstance(item, str) and re.search("[\0\ud800-\udfff]", item):
                 raise ValueError(f"expected Unicode text without the character NUL, found {item!r}")
         return value
 
 
 def sections_in(annotation: Any) -> Iterator[type[Section]]:
-    """Yields the sections that a field's annotation names, also inside lists, mappings and alternatives."""
+    """Yields the sections in a field's annotation, also inside lists, mappings and unions."""
     if isinstance(annotation, type) and issubclass(annotation, Section):
         yield annotation
     for argument in get_args(annotation):
         yield from sections_in(argument)
-
-
-def _is_a_number(value: float) -> float:
-    if math.isnan(value):
-        raise ValueError("expected a number, .inf or -.inf, found nan")
-    return value
-
-
-def _in_json(value: float) -> float | str:
-    # JSON has no infinite numbers; Pydantic would write null, which reads back as "no bound was given".
-    return value if math.isfinite(value) else ("Infinity" if value > 0 else "-Infinity")
-
-
-# An end of a range, which may be open: .inf and -.inf are taken, and survive JSON.
-Bound = Annotated[
-    float,
-    Field(allow_inf_nan=True),
-    AfterValidator(_is_a_number),
-    PlainSerializer(_in_json, when_used="json"),
-]
 
 
 def _takes_bool(annotation: Any) -> bool:
@@ -113,9 +108,9 @@ def _takes_bool(annotation: Any) -> bool:
 def _holds_bool(value: object) -> bool:
     if isinstance(value, dict):
         return any(map(_holds_bool, value.values()))
-    return (
-        any(map(_holds_bool, value)) if isinstance(value, list | tuple) else isinstance(value, bool)
-    )
+    if isinstance(value, list | tuple):
+        return any(map(_holds_bool, value))
+    return isinstance(value, bool)
 
 
 def _leaves(value: object) -> Iterator[object]:
@@ -130,35 +125,53 @@ def _leaves(value: object) -> Iterator[object]:
         yield value
 
 
-def _shortened(number: int) -> str:
-    return (
-        str(number)
-        if abs(number) < 10**30
-        else f"one of about {round(abs(number).bit_length() * 0.30103)} digits"
-    )
+def integers_as_digits(value: object) -> object:
+    """Returns names of classes as text; YAML reads the class 0 as a number.
+
+    Args:
+        value: a list of names, or a mapping by name; anything else is returned unchanged.
+
+    >>> integers_as_digits([0, 1, "two", True])
+    ['0', '1', 'two', True]
+    >>> integers_as_digits({0: 1.0})
+    {'0': 1.0}
+    """
+    if isinstance(value, list):
+        return [_digits(item) for item in value]
+    if isinstance(value, dict):
+        return {_digits(key): item for key, item in value.items()}
+    return value
+
+
+def _digits(value: object) -> object:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _is_a_number(value: float) -> float:
+    if math.isnan(value):
+        raise ValueError("expected a number, .inf or -.inf, found nan")
+    return value
+
+
+def _in_json(value: float) -> float | str:
+    # JSON has no infinite numbers. Pydantic would write null, which reads back as "no bound given".
+    if math.isfinite(value):
+        return value
+    return "Infinity" if value > 0 else "-Infinity"
+
+
+# An end of a range, which may be open: .inf and -.inf are accepted, and survive JSON.
+Bound = Annotated[
+    float,
+    Field(allow_inf_nan=True),
+    AfterValidator(_is_a_number),
+    PlainSerializer(_in_json, when_used="json"),
+]
 
 
 _SECRET_WORDS = "secret|password|passwd|token|credential|private_key|connection_string"
 _SECRET_OPTION = re.compile(rf"--?(?=[\w-]*(?:{_SECRET_WORDS}))([\w-]+)", re.IGNORECASE)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-
-
-def shown(value: object) -> str:
-    """Returns a value for an error text; of an address only scheme and host: paths hold tokens.
-
-    >>> shown("https://me:word@chat.example/hooks/T0/B0")
-    "'https://chat.example/...'"
-    >>> shown(0.5)
-    '0.5'
-    """
-    if "://" not in repr(value):
-        return repr(value)
-    if not isinstance(value, str):
-        return f"a {type(value).__name__} with an address in it"
-
-    scheme, _, rest = value.partition("://")
-    host, *more = re.split(r"[/?#]", rest, maxsplit=1)
-    return repr(f"{scheme}://{host.rpartition('@')[2]}{'/...' if any(more) else ''}")
 
 
 def _without_userinfo(value: object) -> object:
@@ -197,7 +210,7 @@ def _option(value: object) -> object:
     return _without_userinfo(value)
 
 
-Address = Annotated[str, BeforeValidator(_without_userinfo)]  # a URL, or a path where both will do
+Address = Annotated[str, BeforeValidator(_without_userinfo)]  # a URL; or a path, where allowed
 Host = Annotated[str, BeforeValidator(_host)]  # of a server, without a scheme
-Variable = Annotated[str, BeforeValidator(_variable)]  # name of the one that holds a secret
+Variable = Annotated[str, BeforeValidator(_variable)]  # an environment variable with a secret
 Option = Annotated[str, BeforeValidator(_option)]  # of a runner

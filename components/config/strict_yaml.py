@@ -1,13 +1,14 @@
 """Reads YAML as people mean it: the values of YAML 1.2, every key once, within bounds.
 
-PyYAML reads YAML 1.1, where a class called `no` is false, `010` is eight, `1:30` is ninety and a date is no text.
-Of a key that stands there twice it silently takes the last. And few bytes of aliases or brackets can
-stand for more values than memory holds, or nest deeper than Python can follow.
+PyYAML reads YAML 1.1, where a class called `no` is false, `010` is eight, `1:30` is ninety and a
+date is no text. If a key occurs twice, it silently takes the last value. And a few bytes of aliases
+or brackets can stand for more values than memory holds, or nest deeper than Python can follow.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ _FLOAT = re.compile(
     re.VERBOSE,
 )
 _BREAKS = re.compile("[\x85\u2028\u2029]")  # which PyYAML would turn into blanks
-# Kind of value, what it looks like, and the characters it may start with. All else is text, a date too.
+# Kind of value, its form, and the characters it may start with. All else is text, also a date.
 _KINDS = (
     ("null", re.compile(r"~|null|Null|NULL|"), ["~", "n", "N", ""]),
     ("bool", re.compile(r"true|True|TRUE|false|False|FALSE"), [*"tTfF"]),
@@ -42,12 +43,16 @@ class YamlError(Exception):
     """The text is no YAML that can be used; the error says why, in one line.
 
     Attributes:
-        line: where, counted from 1; None where that cannot be said.
+        line: where, counted from 1; None if unknown.
     """
 
     def __init__(self, text: str, line: int | None = None) -> None:
         super().__init__(text)
         self.line = line
+
+
+class YamlSyntaxError(YamlError):
+    """The text is no YAML at all."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -74,9 +79,8 @@ def read_text(file: Path) -> str:
         YamlError: it is missing, cannot be read, is no ordinary file, no UTF-8 text or too large.
     """
     try:
-        if not file.is_file():  # a named pipe would be waited for, a device has no end
-            what = "a folder" if file.is_dir() else "something else" if file.exists() else "none"
-            raise YamlError(f"expected a configuration file, found {what}")
+        if not file.is_file():  # reading a named pipe could block, a device has no end
+            raise YamlError(f"expected a configuration file, found {_kind_of(file)}")
         size = file.stat().st_size
         if size > MOST_BYTES:
             raise YamlError(f"expected a file of at most {MOST_BYTES:,} bytes, found {size:,}")
@@ -91,6 +95,12 @@ def read_text(file: Path) -> str:
         raise YamlError(f"expected a configuration file, found none ({reason})") from None
 
 
+def _kind_of(file: Path) -> str:
+    if file.is_dir():
+        return "a folder"
+    return "something else" if file.exists() else "none"
+
+
 def read_yaml(text: str) -> tuple[yaml.Node | None, Any]:
     """Returns the value that a text stands for, and its nodes, which know their lines.
 
@@ -98,47 +108,74 @@ def read_yaml(text: str) -> tuple[yaml.Node | None, Any]:
     {'classes': ['no', '007', '2024-01-31', '1e-3']}
 
     Raises:
-        YamlError: it is no YAML, has a key twice, holds other than plain values, or is beyond the bounds.
+        YamlError: it is no YAML, has a key twice, holds other than plain values, or is beyond the
+            bounds.
     """
     if odd := _BREAKS.search(text):
         line = text[: odd.start()].count("\n") + 1
-        advice = f'inside of double quotes write it as "\\u{ord(odd[0]):04X}"'
+        advice = f'inside double quotes write it as "\\u{ord(odd[0]):04X}"'
         raise YamlError(f"expected text, found the line break {_code(odd[0])}; {advice}", line)
+
     try:
-        _check_depth(text)
-        loader = _Loader(text)
-        try:
-            node = loader.get_single_node()
-            if node is None:
-                return None, None
-            _Counter().count(node)
-            return node, _unshared(loader.construct_document(node))
-        finally:
-            loader.dispose()
+        return _load(text)
     except yaml.reader.ReaderError as error:
         before = text[: error.position] if isinstance(error.position, int) else ""
         found = f"expected text, found the character {_code(error.character)}"
         raise YamlError(found, before.count("\n") + 1) from None
     except yaml.MarkedYAMLError as error:
-        raise _explained(error) from None
-    except (
-        ValueError,
-        KeyError,
-        TypeError,
-        OverflowError,
-    ) as error:  # a tag in front of what it does not fit
+        raise _syntax_error(error) from None
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise YamlError(f"a value does not fit the tag in front of it ({error})") from None
 
 
+def _load(text: str) -> tuple[yaml.Node | None, Any]:
+    _check_depth(text)
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None, None
+        _Counter().count(node)
+        return node, _unshared(loader.construct_document(node))
+    finally:
+        loader.dispose()
+
+
 def _unshared(value: Any) -> Any:
-    """Returns a copy in which an alias's value is its own, so that a change of one is none of the other."""
+    """Returns a copy in which values behind aliases are separate, so that each can be changed."""
     if isinstance(value, dict):
         return {key: _unshared(item) for key, item in value.items()}
     return [_unshared(item) for item in value] if isinstance(value, list) else value
 
 
+def line_of(node: yaml.Node | None, keys: Sequence[str]) -> int | None:
+    r"""Returns the line of the deepest of `keys` that the file has, counted from 1.
+
+    >>> root, _ = read_yaml("training:\n  epochs: 3")
+    >>> line_of(root, ["training", "epochs"]), line_of(root, ["training", "seed"])
+    (2, 1)
+    """
+    line = None
+    for key in keys:
+        child = _child(node, key)
+        if child is None:
+            break
+        at, node = child
+        line = _line(at)
+    return line
+
+
+def _child(node: yaml.Node | None, key: str) -> tuple[yaml.Node, yaml.Node] | None:
+    """Returns the node that names a key, and that of its value."""
+    if isinstance(node, yaml.MappingNode):
+        return next(((name, value) for name, value in node.value if name.value == key), None)
+    if isinstance(node, yaml.SequenceNode) and key.isdecimal() and int(key) < len(node.value):
+        return node.value[int(key)], node.value[int(key)]
+    return None
+
+
 def _check_depth(text: str) -> None:
-    """Goes through the text without recursion, before anything that recurses does."""
+    """Counts levels without recursion, before recursive code reads the text."""
     depth = 0
     for event in yaml.parse(text, Loader=_Loader):
         if isinstance(event, yaml.CollectionStartEvent):
@@ -150,7 +187,7 @@ def _check_depth(text: str) -> None:
 
 
 class _Counter:
-    """Counts values with those behind aliases, and looks at every mapping's keys."""
+    """Counts values, also those behind aliases, and checks every mapping's keys."""
 
     def __init__(self) -> None:
         self._sizes: dict[int, tuple[int, int]] = {}  # values and levels of a node, by its id
@@ -159,7 +196,7 @@ class _Counter:
     def count(self, node: yaml.Node) -> tuple[int, int]:
         """Returns how many values a node stands for, and in how many levels."""
         if id(node) in self._open:
-            raise YamlError("an alias stands for what it is itself a part of", _line(node))
+            raise YamlError("an alias stands for a value that contains it", _line(node))
         if id(node) in self._sizes:
             return self._sizes[id(node)]
 
@@ -208,11 +245,11 @@ def _check_keys(node: yaml.MappingNode) -> None:
         seen[key.tag, key.value] = key
 
 
-def _explained(error: yaml.MarkedYAMLError) -> YamlError:
+def _syntax_error(error: yaml.MarkedYAMLError) -> YamlSyntaxError:
     mark = error.problem_mark or error.context_mark
     parts = [part for part in (error.context, error.problem, error.note) if part]
     where = f" at column {mark.column + 1}" if mark else ""
-    return YamlError(
+    return YamlSyntaxError(
         f"expected YAML, found a problem{where}: {', '.join(parts)}",
         mark.line + 1 if mark else None,
     )

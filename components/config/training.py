@@ -1,4 +1,4 @@
-"""What the model reads: steps of a sequence, and the context the sequence stands in."""
+"""What the model reads, the network, and how it is fitted."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, PositiveInt, field_validator, model_validator
 
-from components.config.section import Bound, KeyedError, Section
+from components.config.section import Bound, KeyedError, Section, integers_as_digits
 
 
 def _is_plain(name: str) -> str:
-    # It becomes the name of a tensor in the served model, and there is little that those may hold.
+    # It becomes the name of a tensor in the served model, and tensors allow little else.
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
         raise ValueError(
-            f"expected letters, digits and _ in the name of an input, found {name!r}; rename the column"
+            f"expected letters, digits and _ in the name of an input, found {name!r}; "
+            "rename the column"
         )
     return name
 
 
 InputName = Annotated[str, AfterValidator(_is_plain)]
+Weight = Annotated[float, Field(gt=0)]
 
 
 class Categorical(Section):
@@ -37,7 +39,7 @@ class Categorical(Section):
 
 
 class Numeric(Section):
-    """A column of numbers, scaled on the training split; missing values get an indicator of their own."""
+    """A column of numbers, scaled on the training split; an indicator marks missing values."""
 
     type: Literal["numeric"] = Field(description="a column of numbers")
     scale: Literal["z_score", "buckets", "none"] = Field(
@@ -63,7 +65,7 @@ class Numeric(Section):
     @model_validator(mode="after")
     def _clip_is_a_range(self) -> Numeric:
         if self.clip is not None and not self.clip[0] < self.clip[1]:
-            raise ValueError(f"clip: expected [lowest, highest], found {list(self.clip)}")
+            raise KeyedError("clip", f"expected [lowest, highest], found {list(self.clip)}")
         return self
 
 
@@ -89,14 +91,18 @@ class Steps(Section):
     @model_validator(mode="after")
     def _min_fits_max(self) -> Steps:
         if self.min_steps > self.max_steps:
-            raise ValueError(
-                f"min_steps: expected at most max_steps ({self.max_steps}), found {self.min_steps}"
+            raise KeyedError(
+                "min_steps",
+                f"expected at most max_steps ({self.max_steps}), found {self.min_steps}",
             )
         return self
 
 
 class Prior(Section):
-    """The answer for a cold start: the smoothed mean of the label over the cold starts in the learner's group."""
+    """The answer for a cold start: the smoothed mean label of cold starts in the learner's group.
+
+    A cold start is an outcome with fewer than `steps.min_steps` events before it.
+    """
 
     group_by: list[InputName] = Field(
         default_factory=lambda: ["unit_id"],
@@ -105,15 +111,12 @@ class Prior(Section):
     smoothing: float = Field(
         20.0,
         ge=0,
-        description="how many examples of the wider level are mixed into each mean: of the whole training split into "
-        "a group's, of the group into its cold starts'",
+        description="how many examples of the wider level are mixed into each mean: of the whole "
+        "training split into a group's, of the group into its cold starts'",
     )
     allow_protected: bool = Field(
         False, description="must be true to group by a column listed in `protected`"
     )
-
-
-Weight = Annotated[float, Field(gt=0)]
 
 
 class Model(Section):
@@ -145,7 +148,8 @@ class Training(Section):
         0.3,
         gt=0,
         le=1,
-        description="factor on the learning rate after half of `patience` epochs without a better eval loss; 1: none",
+        description="factor on the learning rate after half of `patience` epochs without a better "
+        "eval loss; 1: none",
     )
     class_weights: Literal["balanced", "none"] | dict[str, Weight] = Field(
         "balanced",
@@ -153,24 +157,26 @@ class Training(Section):
     )
     device: Literal["auto", "cpu", "gpu"] = Field(
         "auto",
-        description="what it is fitted on: auto, GPUs where TensorFlow sees some, else the CPU; cpu; gpu, and the run "
-        "fails where TensorFlow sees none",
+        description="where it is fitted: auto, on GPUs if TensorFlow sees any, otherwise on the "
+        "CPU; cpu; gpu, and the run fails if TensorFlow sees none",
     )
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = Field(
         "float32",
-        description="what layers compute in while the model is fitted; weights, the answer and the served model are "
-        "float32 in any case. mixed_bfloat16: for GPUs from NVIDIA's Ampere on, and recent CPUs; mixed_float16: for "
-        "older GPUs",
+        description="precision of the layers' computations while the model is fitted; weights, the "
+        "answer and the served model are always float32. mixed_bfloat16: for GPUs from NVIDIA's "
+        "Ampere on, and recent CPUs; mixed_float16: for older GPUs",
     )
     seed: int = Field(7, ge=0, description="same seed, same data, same machine: same model")
     warm_start: bool = Field(
         False,
-        description="start from the latest blessed model that was fitted to other data than this run's",
+        description="start from the latest blessed model that was fitted to other data than this "
+        "run's",
     )
     gpu_export: bool = Field(
         False,
-        description="export the model a second time, for servers with a GPU, with cuDNN's fused LSTM; TensorFlow "
-        "can do so only where it trains on a GPU, elsewhere the run says that there is none",
+        description="export the model a second time, for servers with a GPU, with cuDNN's fused "
+        "LSTM; TensorFlow can do so only if it trains on a GPU, otherwise the run reports that "
+        "there is no such export",
     )
     histograms: bool = Field(
         True, description="write histograms of the weights for TensorBoard, every epoch"
@@ -179,18 +185,15 @@ class Training(Section):
     @field_validator("class_weights", mode="before")
     @classmethod
     def _integers_as_digits(cls, value: object) -> object:
-        # As in `label.classes`: YAML reads 0 for a number.
-        if not isinstance(value, dict):
-            return value
-        return {str(key) if isinstance(key, int) and not isinstance(key, bool) else key: item
-                for key, item in value.items()}  # fmt: skip
+        return integers_as_digits(value) if isinstance(value, dict) else value
 
     @model_validator(mode="after")
     def _device_fits_the_rest(self) -> Training:
         if self.device == "cpu" and self.precision == "mixed_float16":
             raise KeyedError(
                 "precision",
-                "expected float32 or mixed_bfloat16 with device: cpu, found mixed_float16, which is for GPUs",
+                "expected float32 or mixed_bfloat16 with device: cpu, found mixed_float16, "
+                "which is for GPUs",
             )
         if self.device == "cpu" and self.gpu_export:
             raise KeyedError(

@@ -13,8 +13,9 @@ import polars as pl
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 from tensorflow_serving.apis.predict_pb2 import PredictRequest
 
+from components.contracts.model_card import ModelCard
 from components.contracts.names import BASIS, BASIS_PRIOR, PREDICT_STEPS
-from components.model_version.exports import CARD, exports
+from components.model_version.exports import exports
 from components.model_version.safe_graph import graph_problems
 from components.serving_check.comparison import (
     TOLERANCE,
@@ -70,7 +71,7 @@ def _notes_and_signature(model: Path) -> tuple[dict[str, Any], SignatureDef]:
     graph = read_graph(model)
     if graph is None:
         raise ServingError(f"{model}: expected a SavedModel that a server can load, found none.")
-    notes = model / CARD
+    notes = model / ModelCard.FILE
     if not notes.is_file():
         raise ServingError(
             f"{notes}: expected the Trainer's notes on how the model is fed, found no such file."

@@ -1,201 +1,245 @@
-"""`mastery`: every command reads its options here and imports what it needs only when called."""
+"""`mastery`: the table of its commands, and how it starts and ends.
+
+A command's module is imported when the command is called, or listed in a help text. Commands import
+what they need when they run, so help answers at once.
+"""
 
 from __future__ import annotations
 
+import inspect
+import re
 import sys
-from pathlib import Path
-from typing import Annotated
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from components.command.program import run_program, start_process
-from pipeline.cli import (
-    ci_commands,
-    kubeflow_commands,
-    log_commands,
-    models_commands,
-    notify_commands,
-    predict_commands,
-    schema_commands,
-    serve_commands,
-)
-from pipeline.cli.options import ConfigOption, JsonOption, RootOption, SetOption
+from components.command.suggest import did_you_mean
+
+# Of every command the module in this folder and the function.
+COMMANDS = {
+    "doctor": "prepare_commands:doctor",
+    "simulate": "prepare_commands:simulate",
+    "check-log": "prepare_commands:check_log",
+    "schema infer": "prepare_commands:infer",
+    "schema diff": "prepare_commands:diff",
+    "run": "run_commands:run",
+    "runs": "run_commands:runs",
+    "report": "run_commands:report",
+    "evaluate": "run_commands:evaluate",
+    "ci": "run_commands:ci",
+    "notify": "run_commands:notify",
+    "kubeflow compile": "kubeflow_commands:compile_",
+    "kubeflow submit": "kubeflow_commands:submit",
+    "kubeflow run": "kubeflow_commands:run",
+    "kubeflow schedule": "kubeflow_commands:schedule",
+    "kubeflow list": "kubeflow_commands:list_",
+    "kubeflow status": "kubeflow_commands:status",
+    "models list": "models_commands:list_",
+    "models show": "models_commands:show",
+    "models compare": "models_commands:compare",
+    "models promote": "models_commands:promote",
+    "models canary": "models_commands:canary",
+    "models rollback": "models_commands:rollback",
+    "models prune": "models_commands:prune",
+    "models log": "models_commands:log",
+    "serve": "serve_commands:serve",
+    "predict": "serve_commands:predict",
+}
+GROUPS = {
+    "schema": "Write a first schema from a log, or compare a new log with it.",
+    "kubeflow": "Run the pipeline on Kubeflow Pipelines.",
+    "models": "List a model's versions, and decide which one is served.",
+}
+PANELS = {
+    "Prepare": ("doctor", "simulate", "check-log", "schema"),
+    "Train and judge": ("run", "runs", "report", "evaluate", "ci", "notify", "kubeflow"),
+    "Serve": ("models", "serve", "predict"),
+}
+
+_Command = TyperCommand | TyperGroup
+_Context = Any  # Typer keeps its copy of Click private
 
 
 class _EscapedError(Exception):
-    """Carries an error past Typer, which ends some of them with 1, our code for a gate that failed."""
+    """Carries an error past Typer, which ends some with 1, our exit code for a failed gate."""
 
     def __init__(self, error: BaseException) -> None:
         super().__init__()
         self.error = error
 
 
-class _Commands(TyperGroup):
-    def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
+@contextmanager
+def _suggesting(command: _Command, ctx: _Context) -> Iterator[None]:
+    """Adds the option that was meant to the error about an unknown one."""
+    try:
+        yield
+    except Exception as error:
+        unknown = getattr(error, "option_name", None)
+        if hasattr(error, "possibilities") and unknown:
+            known = [name for param in command.get_params(ctx) for name in param.opts]
+            error.possibilities = None  # Typer's own suggestions
+            error.message = f"{error.message}{did_you_mean(unknown, known)}"  # type: ignore[attr-defined]
+        raise
+
+
+def _with_light_flags(params: list[Any]) -> list[Any]:
+    """Returns parameters whose flags default to False: for None, Typer would import Pydantic."""
+    for param in params:
+        if getattr(param, "is_flag", False) and param.default is None:
+            param.default = False
+    return params
+
+
+class LeafCommand(TyperCommand):
+    """A command that suggests an option in place of an unknown one, and lists options in panels."""
+
+    def get_params(self, ctx: _Context) -> list[Any]:
+        """Returns arguments and options."""
+        return _with_light_flags(super().get_params(ctx))
+
+    def parse_args(self, ctx: _Context, args: list[str]) -> list[str]:
+        """Parses the options."""
+        with _suggesting(self, ctx):
+            return super().parse_args(ctx, args)
+
+    def format_options(self, ctx: _Context, formatter: Any) -> None:
+        """Writes arguments and options, those with a panel of their own under its title."""
+        panels: dict[str, list[tuple[str, str]]] = {}
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if record is not None:
+                default = "Arguments" if param.param_type_name == "argument" else "Options"
+                title = getattr(param, "rich_help_panel", None) or default
+                panels.setdefault(title, []).append(record)
+
+        for title, rows in panels.items():
+            with formatter.section(title):
+                formatter.write_dl(rows)
+
+
+class LazyGroup(TyperGroup):
+    """A group of the commands in `COMMANDS` whose paths begin with the group's own.
+
+    Attributes:
+        path: the names that lead to the group; empty for `mastery` itself.
+    """
+
+    path: tuple[str, ...] = ()
+
+    def list_commands(self, ctx: _Context) -> list[str]:  # noqa: ARG002
+        """Returns the names of the group's commands, in the order of the table."""
+        depth = len(self.path)
+        paths = [tuple(path.split()) for path in COMMANDS]
+        return [*dict.fromkeys(path[depth] for path in paths if path[:depth] == self.path)]
+
+    def get_command(self, ctx: _Context, cmd_name: str) -> _Command | None:
+        """Imports a command, or returns None if there is none of that name."""
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        if cmd_name not in self.commands:
+            self.commands[cmd_name] = _build((*self.path, cmd_name))
+        return self.commands[cmd_name]  # type: ignore[return-value]
+
+    def resolve_command(
+        self, ctx: _Context, args: list[str]
+    ) -> tuple[str | None, Any | None, list[str]]:
+        """Finds the command that arguments name; of an unknown one the error suggests another."""
+        name = args[0]
+        if not name.startswith("-") and self.get_command(ctx, name) is None:
+            hint = did_you_mean(name, self.list_commands(ctx))
+            ctx.fail(f"No such command {name!r}{hint or '.'}")
+        return super().resolve_command(ctx, args)
+
+    def get_params(self, ctx: _Context) -> list[Any]:
+        """Returns the group's own options."""
+        return _with_light_flags(super().get_params(ctx))
+
+    def parse_args(self, ctx: _Context, args: list[str]) -> list[str]:
+        """Parses the group's own options."""
+        with _suggesting(self, ctx):
+            return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: _Context) -> Any:
+        """Runs the command, and keeps Typer from ending the process after certain errors."""
         try:
             return super().invoke(ctx)
         except (EOFError, OSError, KeyboardInterrupt) as error:
             raise _EscapedError(error) from None
 
+    def format_commands(self, ctx: _Context, formatter: Any) -> None:
+        """Writes the commands with their summaries, in panels at the top."""
+        panels = {"Commands": self.list_commands(ctx)} if self.path else PANELS
+        for title, names in panels.items():
+            commands = [(name, self.get_command(ctx, name)) for name in names]
+            rows = [(name, _summary(found.help)) for name, found in commands if found is not None]
+            with formatter.section(title):
+                formatter.write_dl(rows)
+
+
+def _build(path: tuple[str, ...]) -> _Command:
+    """Returns the command or group of a path."""
+    name = " ".join(path)
+    if name in GROUPS:
+        group = LazyGroup(
+            name=path[-1], help=GROUPS[name], no_args_is_help=True, rich_markup_mode=None
+        )
+        group.path = path
+        return group
+
+    module, _, function = COMMANDS[name].partition(":")
+    callback = getattr(import_module(f"pipeline.cli.{module}"), function)
+    single = typer.Typer(
+        add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
+    )
+    single.command(path[-1], cls=LeafCommand, help=_help_of(callback))(callback)
+    return typer.main.get_command(single)  # type: ignore[return-value]
+
+
+def _help_of(function: Callable[..., None]) -> str:
+    """Returns a command's docstring; its example keeps its lines."""
+    return re.sub(r"\n\n(?=Examples?:\n)", "\n\n\b\n", inspect.getdoc(function) or "")
+
+
+def _summary(text: str | None) -> str:
+    """Returns the first sentence of a help text, without its full stop."""
+    first = " ".join((text or "").partition("\n\n")[0].split())
+    return first.removesuffix(".")
+
 
 app = typer.Typer(
-    cls=_Commands,
-    help="Reads learners' behaviour logs and makes a gated, served model of who has mastered what.",
+    cls=LazyGroup,
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-app.add_typer(schema_commands.app, name="schema")
-app.add_typer(kubeflow_commands.app, name="kubeflow")
-app.add_typer(models_commands.app, name="models")
-app.command("check-log")(log_commands.check_log)
-app.command("notify")(notify_commands.notify)
-app.command("simulate")(log_commands.simulate)
-app.command("ci")(ci_commands.ci)
-app.command("predict")(predict_commands.predict)
-app.command("serve")(serve_commands.serve)
 
 
-@app.command()
-def run(
-    config: ConfigOption,
-    set_: SetOption = [],  # noqa: B006 (Typer copies it)
-    root: RootOption = Path("runs"),
-    from_: Annotated[
-        str | None,
-        typer.Option("--from", metavar="NODE", help="Execute this node and those after it anew."),
-    ] = None,
-    to: Annotated[
-        str | None, typer.Option("--to", metavar="NODE", help="Stop after this node.")
-    ] = None,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Execute every node anew.")] = False,
-    span: Annotated[
-        str | None,
-        typer.Option(
-            "--span", metavar="SPAN", help="newest, 2026-11-20, 42 or last:7; sets data.span."
-        ),
-    ] = None,
-    only_new_data: Annotated[
+def _print_version(wanted: bool) -> None:
+    from importlib.metadata import version
+
+    if wanted:
+        print(f"mastery {version('mastery')}")
+        raise typer.Exit
+
+
+@app.callback()
+def mastery(
+    version: Annotated[
         bool,
         typer.Option(
-            "--only-new-data", help="End at once where nothing has changed since the latest run."
+            "--version", is_eager=True, callback=_print_version, help="Print the version and exit."
         ),
     ] = False,
 ) -> None:
-    """Run the pipeline: from the log to a pushed model and a report.
+    """Reads learners' behaviour logs and makes a gated, served model of who has mastered what.
 
-    Nodes whose inputs, configuration and code are unchanged come from the cache, so the same command
-    resumes after a failure. Exit code 0: pushed, or no new data; 1: a gate failed; 2: an error; 130: interrupted.
+    `mastery COMMAND --help` describes a command, with an example.
     """
-    from components.command.console import PlainConsole
-    from components.config import load_config
-    from components.errors import MasteryError
-    from pipeline.run.display import print_summary
-    from pipeline.run.ending import exit_code
-    from pipeline.run.local import run_pipeline
-    from pipeline.run.notify import Notification, notification_of, notify
-
-    loaded = load_config(config, [*set_, f"data.span={span}"] if span else set_)
-    console = PlainConsole()
-    try:
-        record = run_pipeline(
-            loaded, root, use_cache=not no_cache, from_node=from_, to_node=to, only_new_data=only_new_data,
-            console=console,
-        )  # fmt: skip
-    except MasteryError as error:
-        notify(loaded.notify, Notification(name=loaded.name, state="failed", error=str(error)))
-        raise
-    print_summary(record, console)
-    notify(loaded.notify, notification_of(record))
-    raise typer.Exit(exit_code(record))
-
-
-@app.command()
-def runs(root: RootOption = Path("runs"), json_: JsonOption = False) -> None:
-    """List the runs below a root: state, seconds, and where metrics, report and pushed version are."""
-    import json
-
-    from pipeline.run.display import print_runs
-    from pipeline.run.record import read_records
-
-    records = read_records(root)
-    if json_:
-        print(json.dumps([record.model_dump(mode="json") for record in records], indent=1))
-    else:
-        print_runs(records)
-
-
-@app.command()
-def report(
-    run_id: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[RUN]", help="The run, as `mastery runs` names it; default: the latest."
-        ),
-    ] = None,
-    root: RootOption = Path("runs"),
-    open_: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
-) -> None:
-    """Print the path of a run's report, or open it."""
-    from components.errors import MasteryError
-    from pipeline.run.record import read_records
-
-    records = [
-        record for record in read_records(root) if record.report and run_id in (None, record.run)
-    ]
-    if not records:
-        wanted = f"run {run_id}" if run_id else "a run"
-        raise MasteryError(
-            f"expected {wanted} with a report below {root}, found none; `mastery runs` lists what is there."
-        )
-    print(records[-1].report)
-    if open_:
-        typer.launch(str(records[-1].report))
-
-
-@app.command()
-def evaluate(
-    model: Annotated[Path, typer.Option("--model", help="A pushed version's folder.")],
-    events: Annotated[list[str], typer.Option("--events", help="The events of another log.")],
-    outcomes: Annotated[list[str], typer.Option("--outcomes", help="Its outcomes.")],
-    json_: JsonOption = False,
-) -> None:
-    """Score a pushed model on another log: the metrics that the gates judge."""
-    import json
-
-    from components.contracts.evaluation import Evaluation
-    from pipeline.evaluate import evaluate_log
-    from pipeline.run.display import print_metrics
-
-    metrics = evaluate_log(model, events, outcomes)
-    if json_:
-        print(json.dumps(metrics, indent=1))
-    else:
-        print_metrics(Evaluation.model_validate(metrics))
-
-
-@app.command()
-def doctor(
-    deep: Annotated[bool, typer.Option("--deep", help="Import TensorFlow and TFX too.")] = False,
-    config: Annotated[
-        Path | None,
-        typer.Option("--config", help="Check what this configuration asks for, such as a GPU."),
-    ] = None,
-    set_: SetOption = [],  # noqa: B006 (Typer copies it)
-) -> None:
-    """Print what is installed here and what is wrong with it."""
-    from pipeline.environment.doctor import doctor as examine
-
-    gpu_wanted = False
-    if config is not None:
-        from components.config import (
-            load_config,  # here: without it, a broken environment can be looked at too
-        )
-
-        gpu_wanted = load_config(config, set_).training.device == "gpu"
-    raise typer.Exit(examine(deep=deep, gpu_wanted=gpu_wanted))
 
 
 def main() -> None:
@@ -211,9 +255,8 @@ def program() -> None:
 
 def _run_command() -> None:
     try:
-        typer.main.get_command(app)(
-            standalone_mode=True
-        )  # `app()` would set hooks of its own for tracebacks
+        # `app()` would set hooks of its own for tracebacks.
+        typer.main.get_command(app)(prog_name="mastery", standalone_mode=True)
     except _EscapedError as escaped:
         raise escaped.error from None
 

@@ -1,30 +1,31 @@
-"""`mastery models`: what has been pushed, what is served, and the changes of that."""
+"""`mastery models`: what has been pushed, what is served, and changes of that."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli import models_compare
 from pipeline.cli.options import (
+    NO_SETTINGS,
+    RUNS,
+    EventsOption,
     JsonOption,
     ModelsOption,
     NameArgument,
     OptionalConfigOption,
+    OutcomesOption,
     RootOption,
     SetOption,
-)
-from pipeline.cli.serving_folder import open_serving_folder
-
-app = typer.Typer(
-    help="List a model's versions, and decide which of them is served.", no_args_is_help=True
+    VersionArgument,
+    complete_versions,
+    pushed_to,
 )
 
-VersionArgument = Annotated[
-    int, typer.Argument(metavar="VERSION", min=0, help="As `mastery models list` has it.")
-]
+if TYPE_CHECKING:
+    from serving.models.storage import Storage
+
 ForceOption = Annotated[
     bool, typer.Option("--force", help="Also a version that is not for serving; with --reason.")
 ]
@@ -33,46 +34,49 @@ ReasonOption = Annotated[
 ]
 
 
-app.command("compare")(models_compare.compare)
-
-
-@app.command("list")
 def list_(
     models: ModelsOption = None,
     config: OptionalConfigOption = None,
-    set_: SetOption = [],  # noqa: B006 (Typer copies it)
-    root: RootOption = Path("runs"),
+    set_: SetOption = NO_SETTINGS,
+    root: RootOption = RUNS,
     json_: JsonOption = False,
 ) -> None:
-    """List the versions: labels, metrics, the runs they are from, and what speaks against serving them."""
+    """List the versions: labels, metrics, runs, and reasons not to serve them.
+
+    Example:
+        mastery models list --config configs/sample.yaml
+    """
     import json
 
     from components.command.console import PlainConsole
     from serving.models.listing import list_versions, print_versions
 
-    listing = list_versions(open_serving_folder(models, config, set_, root))
+    listing = list_versions(_open_folder(models, config, set_, root))
     if json_:
         print(json.dumps(listing.model_dump(mode="json"), indent=1))
     else:
         print_versions(listing, PlainConsole())
 
 
-@app.command()
 def show(
     version: NameArgument,
     models: ModelsOption = None,
     config: OptionalConfigOption = None,
-    set_: SetOption = [],  # noqa: B006
-    root: RootOption = Path("runs"),
+    set_: SetOption = NO_SETTINGS,
+    root: RootOption = RUNS,
     json_: JsonOption = False,
 ) -> None:
-    """Print all that is known of a version: metrics, gates, lineage."""
+    """Print all that is known of a version: metrics, gates, lineage.
+
+    Example:
+        mastery models show stable --models s3://bucket/algebra
+    """
     import json
 
     from components.command.console import PlainConsole
     from serving.models.listing import list_versions, print_version, resolve
 
-    storage = open_serving_folder(models, config, set_, root)
+    storage = _open_folder(models, config, set_, root)
     number = resolve(storage, version)
     listing = list_versions(storage)
     found = next(item for item in listing.versions if item.version == number)
@@ -82,66 +86,133 @@ def show(
         print_version(listing, found, PlainConsole())
 
 
-@app.command()
+def compare(
+    a: NameArgument,
+    b: NameArgument,
+    events: EventsOption,
+    outcomes: OutcomesOption,
+    metric: Annotated[
+        str | None,
+        typer.Option("--metric", metavar="NAME", help="What decides; default: f1_macro, or rmse."),
+    ] = None,
+    draws: Annotated[
+        int, typer.Option("--draws", min=100, help="How often learners are drawn.")
+    ] = 1000,
+    seed: Annotated[int, typer.Option("--seed", help="Same seed, same intervals.")] = 1,
+    models: ModelsOption = None,
+    config: OptionalConfigOption = None,
+    set_: SetOption = NO_SETTINGS,
+    root: RootOption = RUNS,
+    json_: JsonOption = False,
+) -> None:
+    """Score two versions on the same log, and report whether the second is better.
+
+    Take a log that neither version was trained on.
+
+    Example:
+        mastery models compare stable 1795328170 --models serving --events e.csv --outcomes o.csv
+    """
+    import json
+
+    from components.command.console import PlainConsole
+    from components.command.program import quiet_imports
+    from serving.models.listing import resolve
+
+    storage = _open_folder(models, config, set_, root)
+    numbers = resolve(storage, a), resolve(storage, b)
+    with quiet_imports():
+        from serving.models.compare import compare_versions, print_comparison
+
+    compared = compare_versions(
+        storage, *numbers, events, outcomes, metric=metric, draws=draws, seed=seed
+    )
+    if json_:
+        print(json.dumps(compared.model_dump(mode="json", by_alias=True), indent=1))
+    else:
+        print_comparison(compared, PlainConsole())
+
+
 def promote(
     version: VersionArgument,
     models: ModelsOption = None,
     config: OptionalConfigOption = None,
-    set_: SetOption = [],  # noqa: B006
-    root: RootOption = Path("runs"),
+    set_: SetOption = NO_SETTINGS,
+    root: RootOption = RUNS,
     force: ForceOption = False,
     reason: ReasonOption = None,
     base_path: Annotated[
         str | None,
         typer.Option(
-            "--base-path", metavar="PATH",
-            help="The folder as TensorFlow Serving sees it, where that is another path; kept from then on.",
+            "--base-path",
+            metavar="PATH",
+            help="The folder's path in TensorFlow Serving, if that is another one; kept from "
+            "then on.",
         ),
     ] = None,
-) -> None:  # fmt: skip
-    """Make a version stable. Exit code 1: something speaks against it, and nothing was changed."""
+) -> None:
+    """Make a version stable.
+
+    Exit code 1: there is a reason not to serve it, and nothing was changed.
+
+    Example:
+        mastery models promote 1795328170 --config configs/sample.yaml
+    """
     from serving.models import promotion
 
-    storage = open_serving_folder(models, config, set_, root)
+    storage = _open_folder(models, config, set_, root)
     entry = promotion.promote(storage, version, force=force, reason=reason, base_path=base_path)
     print(promotion.describe_change(entry))
 
 
-@app.command()
 def rollback(
     models: ModelsOption = None,
     config: OptionalConfigOption = None,
-    set_: SetOption = [],  # noqa: B006
-    root: RootOption = Path("runs"),
+    set_: SetOption = NO_SETTINGS,
+    root: RootOption = RUNS,
     reason: ReasonOption = None,
 ) -> None:
-    """Make the version stable that was before; again: the one before that."""
+    """Make the previous stable version stable again.
+
+    A second rollback goes one version further back.
+
+    Example:
+        mastery models rollback --config configs/sample.yaml --reason "complaints"
+    """
     from serving.models import promotion
 
-    print(
-        promotion.describe_change(
-            promotion.roll_back(open_serving_folder(models, config, set_, root), reason)
-        )
-    )
+    storage = _open_folder(models, config, set_, root)
+    print(promotion.describe_change(promotion.roll_back(storage, reason)))
 
 
-@app.command()
 def canary(
     version: Annotated[
-        int | None, typer.Argument(metavar="[VERSION]", min=0, help="The version to try.")
+        int | None,
+        typer.Argument(
+            metavar="[VERSION]",
+            min=0,
+            help="The version to try.",
+            autocompletion=complete_versions,
+        ),
     ] = None,
     share: Annotated[
         int, typer.Option("--share", min=1, max=99, help="Percent of the requests.")
     ] = 10,
-    stop: Annotated[bool, typer.Option("--stop", help="Take the label canary away.")] = False,
+    stop: Annotated[bool, typer.Option("--stop", help="Remove the label canary.")] = False,
     models: ModelsOption = None,
     config: OptionalConfigOption = None,
-    set_: SetOption = [],  # noqa: B006
-    root: RootOption = Path("runs"),
+    set_: SetOption = NO_SETTINGS,
+    root: RootOption = RUNS,
     force: ForceOption = False,
     reason: ReasonOption = None,
 ) -> None:
-    """Give a version the label canary, and record its share in routing.json for whoever splits the requests."""
+    """Try a version with a share of the requests.
+
+    The version gets the label canary. Its share is recorded in routing.json for the proxy that
+    splits the requests.
+
+    Example:
+        mastery models canary 1795328170 --share 20 --config configs/sample.yaml
+    """
     from components.errors import MasteryError
     from serving.models import promotion
 
@@ -149,7 +220,8 @@ def canary(
         raise MasteryError(
             "mastery models canary: expected a version, or --stop, found both or neither."
         )
-    storage = open_serving_folder(models, config, set_, root)
+
+    storage = _open_folder(models, config, set_, root)
     if version is None:
         entry = promotion.stop_canary(storage, reason)
     else:
@@ -157,52 +229,85 @@ def canary(
     print(promotion.describe_change(entry))
 
 
-@app.command()
 def prune(
     keep: Annotated[
-        int, typer.Option("--keep", min=0, help="How many of the newest stay in any case.")
+        int, typer.Option("--keep", min=0, help="How many of the newest are kept in any case.")
     ],
     models: ModelsOption = None,
     config: OptionalConfigOption = None,
-    set_: SetOption = [],  # noqa: B006
-    root: RootOption = Path("runs"),
+    set_: SetOption = NO_SETTINGS,
+    root: RootOption = RUNS,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what would be removed.")
     ] = False,
     reason: ReasonOption = None,
 ) -> None:
-    """Remove old versions; never what is served, what rollback goes back to, or what is newer than stable."""
+    """Remove old versions.
+
+    Versions that are served, that a rollback returns to, or that are newer than stable are kept.
+
+    Example:
+        mastery models prune --keep 5 --dry-run --config configs/sample.yaml
+    """
     from serving.models import promotion
 
-    storage = open_serving_folder(models, config, set_, root)
-    removed = (
-        promotion.plan_prune(storage, keep) if dry_run else promotion.prune(storage, keep, reason)
-    )
+    storage = _open_folder(models, config, set_, root)
+    if dry_run:
+        verb, removed = "would remove", promotion.plan_prune(storage, keep)
+    else:
+        verb, removed = "removed", promotion.prune(storage, keep, reason)
+
     for version in removed:
-        print(f"{'would remove' if dry_run else 'removed'} {storage.address}/{version}")
+        print(f"{verb} {storage.address}/{version}")
     if not removed:
         print("Nothing to remove.")
 
 
-@app.command()
 def log(
     models: ModelsOption = None,
     config: OptionalConfigOption = None,
-    set_: SetOption = [],  # noqa: B006
-    root: RootOption = Path("runs"),
+    set_: SetOption = NO_SETTINGS,
+    root: RootOption = RUNS,
     last: Annotated[
-        int | None, typer.Option("--last", min=1, help="Only so many, the latest.")
+        int | None, typer.Option("--last", min=1, help="Only this many entries, the latest.")
     ] = None,
     json_: JsonOption = False,
 ) -> None:
-    """Print who changed what when."""
+    """Print who changed what and when.
+
+    Example:
+        mastery models log --last 10 --config configs/sample.yaml
+    """
     import json
 
     from serving.models.changes import read_entries
     from serving.models.listing import describe_log
 
-    entries = read_entries(open_serving_folder(models, config, set_, root), last)
+    entries = read_entries(_open_folder(models, config, set_, root), last)
     if json_:
         print(json.dumps([entry.model_dump(mode="json") for entry in entries], indent=1))
     else:
         print(describe_log(entries))
+
+
+def _open_folder(models: str | None, config: Path | None, set_: list[str], root: Path) -> Storage:
+    """Returns the folder or place in an object store that versions are pushed to.
+
+    Args:
+        models: its path or URL, if given.
+        config: otherwise the configuration, which says where `mastery run` pushes to.
+        set_: overrides of its values.
+        root: where runs keep everything.
+
+    Raises:
+        MasteryError: neither is given, or there is no such folder.
+        ConfigError: the configuration cannot be used.
+    """
+    from components.errors import MasteryError
+    from serving.models.stores import open_storage
+
+    if models is None and config is None:
+        raise MasteryError("expected --config FILE or --models DIR_OR_URL, found neither.")
+    if models is None and config is not None:
+        models = pushed_to(config, set_, root)
+    return open_storage(str(models))

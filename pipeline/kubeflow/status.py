@@ -1,34 +1,67 @@
-"""How a run on the cluster stands: its tasks, and why it failed."""
+"""The state of a run on the cluster: its tasks, why it failed, the exit code it stands for."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 from datetime import datetime
+from enum import StrEnum
 from graphlib import TopologicalSorter
 from typing import Any
 
 from pydantic import BaseModel, Field
 
 from components.errors import MasteryError
-from pipeline.kubeflow.client import Cluster
-from pipeline.kubeflow.errors import KubeflowError
+from pipeline.kubeflow.client import NOT_FOUND, Cluster, KubeflowError
+from pipeline.kubeflow.tasks import GATES_TASK
 
-ENDED = {"SUCCEEDED", "FAILED", "CANCELED", "SKIPPED"}
-GATE_TASKS = {
-    "gates"
-}  # tasks of the compiled pipeline, in small letters, that fail where a gate does and never else
-_NOT_FOUND = 404
-_PLUMBING = re.compile(
-    r"root|executor(\(\d+\))?|.*-driver(\(\d+\))?"
-)  # steps that KFP adds around every task
+_PASSED, _GATE_FAILED, _ERROR = 0, 1, 2  # exit codes of `mastery run`
+# Steps that KFP adds around every task.
+_PLUMBING = re.compile(r"root|executor(\(\d+\))?|.*-driver(\(\d+\))?")
+
+
+class RuntimeState(StrEnum):
+    """State of a run or a task, as KFP has it."""
+
+    UNSPECIFIED = "RUNTIME_STATE_UNSPECIFIED"
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    PAUSED = "PAUSED"
+    CANCELING = "CANCELING"
+    SUCCEEDED = "SUCCEEDED"
+    SKIPPED = "SKIPPED"
+    FAILED = "FAILED"
+    CANCELED = "CANCELED"
+
+    @classmethod
+    def read(cls, text: str | None) -> RuntimeState:
+        """Returns the state that KFP's API names; an empty one is that of a run that waits."""
+        if not text:
+            return cls.PENDING
+        return cls(text) if text in cls.__members__ else cls.UNSPECIFIED
+
+    @property
+    def is_final(self) -> bool:
+        """Whether a run in this state has ended."""
+        return self in (self.SUCCEEDED, self.SKIPPED, self.FAILED, self.CANCELED)
 
 
 class TaskStatus(BaseModel):
-    """One task of a run."""
+    """One task of a run.
 
+    Attributes:
+        key: of the task in the compiled pipeline; empty where that is no longer on the cluster.
+        name: as people see it.
+        state: of its last attempt.
+        started: when its last attempt started, None before that.
+        seconds: how long that took, None before its end.
+        error: why it failed, in KFP's words.
+        pods: those it ran in.
+    """
+
+    key: str = ""
     name: str
-    state: str = "PENDING"  # as KFP has it
+    state: RuntimeState = RuntimeState.PENDING
     started: datetime | None = None
     seconds: float | None = None
     error: str | None = None
@@ -36,70 +69,89 @@ class TaskStatus(BaseModel):
 
     @property
     def is_gate(self) -> bool:
-        """Whether its failure means that a gate failed, and nothing else went wrong."""
-        return self.name.lower() in GATE_TASKS
+        """Whether it fails when a gate did, and never otherwise."""
+        return self.key == GATES_TASK
 
 
 class RunStatus(BaseModel):
-    """One run: how it stands, and where to watch it."""
+    """One run: its state, and where to watch it.
+
+    Attributes:
+        id: KFP's ID.
+        name: as people see it.
+        state: of the run as a whole.
+        created: when it was asked for.
+        seconds: how long it took, None before its end.
+        error: why it failed, in KFP's words.
+        version: ID of the pipeline's version.
+        schedule: ID of the schedule that started it, None for a run that a person started.
+        link: its page in Kubeflow's user interface.
+        tasks: in the order they started, then those that did not; empty in a listing.
+    """
 
     id: str
     name: str
-    state: str  # as KFP has it
+    state: RuntimeState
     created: datetime | None = None
     seconds: float | None = None
     error: str | None = None
-    version: str | None = None  # ID of the pipeline's version
-    schedule: str | None = None  # ID of the recurring run that started it
+    version: str | None = None
+    schedule: str | None = None
     link: str
     tasks: list[TaskStatus] = Field(default_factory=list)
 
     @property
     def failed_tasks(self) -> list[TaskStatus]:
         """The tasks that failed, in the order they started."""
-        return [task for task in self.tasks if task.state == "FAILED"]
+        return [task for task in self.tasks if task.state == RuntimeState.FAILED]
 
-
-def exit_code(run: RunStatus) -> int:
-    """Returns what `mastery run` would: 0 where the run succeeded, 1 where only a gate failed, else 2."""
-    if run.state == "SUCCEEDED":
-        return 0
-    failed = run.failed_tasks
-    return 1 if run.state == "FAILED" and failed and all(task.is_gate for task in failed) else 2
+    @property
+    def exit_code(self) -> int:
+        """The exit code of `mastery run`: 0 after a success, 1 if only a gate failed, else 2."""
+        if self.state == RuntimeState.SUCCEEDED:
+            return _PASSED
+        failed = self.failed_tasks
+        only_gates = bool(failed) and all(task.is_gate for task in failed)
+        return _GATE_FAILED if self.state == RuntimeState.FAILED and only_gates else _ERROR
 
 
 def read_status(cluster: Cluster, run_id: str, names: dict[str, str] | None = None) -> RunStatus:
-    """Reads how a run stands.
+    """Reads the state of a run.
 
     Args:
         cluster: where it runs.
         run_id: the run's ID.
-        names: the pipeline's tasks, as `task_names` returns them; default: the cluster is asked for the pipeline.
+        names: the pipeline's tasks, as `task_names` returns them; default: those of the pipeline
+            that
+            the cluster has.
 
     Raises:
         MasteryError: there is no such run.
-        KubeflowError: the cluster refused or went away.
+        KubeflowError: the cluster refused or did not answer.
     """
     try:
-        with cluster.explained():
+        with cluster.translate_errors():
             run = cluster.client.get_run(run_id)
     except KubeflowError as error:
-        if error.status != _NOT_FOUND:
+        if error.status != NOT_FOUND:
             raise
         raise MasteryError(
-            f"{run_id}: expected the ID of a run on {cluster.host}, found none; `mastery kubeflow list` has them."
+            f"{run_id}: there is no run with this ID on {cluster.host}; "
+            "`mastery kubeflow list` has the IDs."
         ) from None
-    wanted = task_names(_spec(cluster, run)) if names is None else names
-    return summarise(cluster, run).model_copy(update={"tasks": _tasks(run, wanted)})
+
+    if names is None:
+        names = task_names(_spec_of(cluster, run))
+    return read_run(cluster, run).model_copy(update={"tasks": _read_tasks(run, names)})
 
 
-def summarise(cluster: Cluster, run: Any) -> RunStatus:
-    """Returns a run as KFP's API has it without its tasks."""
+def read_run(cluster: Cluster, run: Any) -> RunStatus:
+    """Returns a run of KFP's API without its tasks."""
     reference = run.pipeline_version_reference
     return RunStatus(
         id=run.run_id,
         name=run.display_name or "",
-        state=run.state or "PENDING",
+        state=RuntimeState.read(run.state),
         created=run.created_at,
         seconds=_seconds(run.created_at, run.finished_at),
         error=_message(run.error),
@@ -110,15 +162,16 @@ def summarise(cluster: Cluster, run: Any) -> RunStatus:
 
 
 def task_names(spec: dict[str, Any]) -> dict[str, str]:
-    """Returns the tasks of a pipeline that are containers, in the order they run, by their keys in it.
+    """Returns the tasks of a pipeline that are containers, in the order they run.
 
-    Tasks inside exit handlers and conditions, which are pipelines of their own in the file, are among them.
+    Tasks inside exit handlers and conditions, which are pipelines of their own in the file, are
+    among them.
 
     Args:
         spec: a compiled pipeline's first YAML document.
 
     Returns:
-        Key to the name that people know the task by.
+        Key of the task in the file to the name that people see.
     """
     return dict(_containers(spec.get("root", {}), spec.get("components", {})))
 
@@ -134,73 +187,78 @@ def _containers(part: dict[str, Any], components: dict[str, Any]) -> Iterator[tu
             yield key, tasks[key].get("taskInfo", {}).get("name", key)
 
 
-def _spec(cluster: Cluster, run: Any) -> dict[str, Any]:
-    """Returns the pipeline that a run was started from; empty where its version is no longer there."""
-    spec, reference = run.pipeline_spec, run.pipeline_version_reference
+def _spec_of(cluster: Cluster, run: Any) -> dict[str, Any]:
+    """Returns the pipeline that a run was started from; empty where its version was deleted."""
+    spec = run.pipeline_spec
+    reference = run.pipeline_version_reference
     if not spec and reference:
         try:
-            with cluster.explained():
+            with cluster.translate_errors():
                 version = cluster.client.get_pipeline_version(
                     reference.pipeline_id, reference.pipeline_version_id
                 )
         except KubeflowError as error:
-            if error.status != _NOT_FOUND:
+            if error.status != NOT_FOUND:
                 raise
             return {}
         spec = version.pipeline_spec
-    found: dict[str, Any] = (spec or {}).get(
-        "pipeline_spec", spec or {}
-    )  # beside a `platform_spec`, where it has one
+
+    spec = spec or {}
+    # Where the file has a second document, the first one stands beside it.
+    found: dict[str, Any] = spec.get("pipeline_spec", spec)
     return found
 
 
-def _tasks(run: Any, names: dict[str, str]) -> list[TaskStatus]:
-    """Returns the pipeline's own tasks in the order they started, then those that wait or never came about."""
+def _read_tasks(run: Any, names: dict[str, str]) -> list[TaskStatus]:
+    """Returns the pipeline's own tasks in the order they started, then those that did not start."""
     details = (run.run_details.task_details if run.run_details else None) or []
-    known = {
-        **{name: name for name in names.values()},
-        **names,
-    }  # KFP's versions differ in which of the two they tell
-    own = [
-        detail
-        for detail in details
-        if (
-            detail.display_name in known
-            if names
-            else not _PLUMBING.fullmatch(detail.display_name or "")
-        )
-    ]
+    own = [detail for detail in details if _is_own(detail, names)]
     own.sort(key=lambda detail: _order(detail.start_time or detail.create_time))
-    # Of several attempts the last one counts.
-    latest = {known.get(detail.display_name, detail.display_name): detail for detail in own}
-    started = [_task(name, detail, details) for name, detail in latest.items()]
-    never = "SKIPPED" if run.state in ENDED else "PENDING"
-    return started + [
-        TaskStatus(name=name, state=never) for name in names.values() if name not in latest
+
+    # KFP's API names a task by its key or by its name, depending on the version.
+    keys = {**{name: key for key, name in names.items()}, **{key: key for key in names}}
+    last_attempts = {keys.get(detail.display_name, detail.display_name): detail for detail in own}
+    tasks = [
+        _read_task(key if key in names else "", names.get(key, key), detail, details)
+        for key, detail in last_attempts.items()
+    ]
+
+    started = {task.key for task in tasks}
+    is_over = RuntimeState.read(run.state).is_final
+    state = RuntimeState.SKIPPED if is_over else RuntimeState.PENDING
+    return tasks + [
+        TaskStatus(key=key, name=name, state=state)
+        for key, name in names.items()
+        if key not in started
     ]
 
 
-def _task(name: str, detail: Any, details: list[Any]) -> TaskStatus:
-    below = _below(detail, details)
-    errors = [text for item in [*reversed(below), detail] if (text := _message(item.error))]
-    pods = [
-        child.pod_name
-        for item in [detail, *below]
-        for child in item.child_tasks or []
-        if child.pod_name
-    ]
+def _is_own(detail: Any, names: dict[str, str]) -> bool:
+    """Says whether something that KFP lists is a task of the pipeline, not a step inside of one."""
+    shown = detail.display_name or ""
+    if names:
+        return shown in names or shown in names.values()
+    return not _PLUMBING.fullmatch(shown)
+
+
+def _read_task(key: str, name: str, detail: Any, details: list[Any]) -> TaskStatus:
+    steps = [detail, *_steps_of(detail, details)]
+    errors = [text for step in reversed(steps) if (text := _message(step.error))]
+    pods = [child.pod_name for step in steps for child in step.child_tasks or [] if child.pod_name]
+    state = RuntimeState.read(detail.state)
     return TaskStatus(
+        key=key,
         name=name,
-        state=detail.state or "PENDING",
+        state=state,
         started=_moment(detail.start_time),
         seconds=_seconds(detail.start_time, detail.end_time),
-        error=errors[0] if errors and detail.state == "FAILED" else None,
+        error=errors[0] if errors and state == RuntimeState.FAILED else None,
         pods=[*dict.fromkeys(pods)],
     )
 
 
-def _below(detail: Any, details: list[Any]) -> list[Any]:
-    """Returns the steps inside a task, outermost first: KFP tells the reason of a failure at the innermost."""
+def _steps_of(detail: Any, details: list[Any]) -> list[Any]:
+    """Returns the steps inside a task, outermost first; the innermost says why it failed."""
     by_id = {item.task_id: item for item in details}
     found: list[Any] = []
     waiting = [detail]
@@ -226,5 +284,6 @@ def _moment(time: datetime | None) -> datetime | None:
 
 
 def _seconds(start: datetime | None, end: datetime | None) -> float | None:
-    first, last = _moment(start), _moment(end)
+    first = _moment(start)
+    last = _moment(end)
     return (last - first).total_seconds() if first and last else None

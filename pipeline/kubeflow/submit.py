@@ -1,4 +1,4 @@
-"""Brings a compiled pipeline to the cluster: one pipeline a configuration, one version a content."""
+"""Uploads a compiled pipeline: one pipeline per configuration, one version per content."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from components.config import Config
-from pipeline.kubeflow.client import Cluster, named
-from pipeline.kubeflow.errors import KubeflowError
+from pipeline.kubeflow.client import CONFLICT, Cluster, KubeflowError, filter_by_name
 
-_DIGITS = 12  # of the content's digest; enough for 16 million versions with one chance in two of a collision
-_CONFLICT = 409
+_DIGITS = (
+    12  # hexadecimal, of the content's digest: 16 million versions before two may well collide
+)
 
 
 @dataclass(frozen=True)
@@ -35,15 +35,24 @@ class Submission:
     uploaded: bool
 
     def describe(self) -> str:
-        """Returns what was done, in a line."""
+        """Returns one line that says what was done."""
         if self.uploaded:
             return f"Uploaded version {self.version} of pipeline {self.pipeline}."
         return f"Unchanged: version {self.version} of pipeline {self.pipeline} is there already."
 
 
 @contextmanager
-def compiled(config: Config, config_file: Path, settings: Sequence[str]) -> Iterator[Path]:
-    """Yields the compiled pipeline of a configuration, a file that is gone after the block; see `compile_pipeline`."""
+def compiled_pipeline(config: Config, config_file: Path, settings: Sequence[str]) -> Iterator[Path]:
+    """Yields the pipeline file of a configuration, which is gone after the block.
+
+    Args:
+        config: what to run.
+        config_file: where it was read from.
+        settings: `key=value` of `--set`.
+
+    Raises:
+        MasteryError: see `compile_pipeline`.
+    """
     from pipeline.kubeflow.compile import compile_pipeline
 
     with TemporaryDirectory(prefix="mastery-") as folder:
@@ -53,11 +62,15 @@ def compiled(config: Config, config_file: Path, settings: Sequence[str]) -> Iter
 
 
 def pipeline_name(name: str) -> str:
-    """Returns what a configuration's pipeline is called on the cluster: names of Kubernetes have no underscore."""
+    """Returns the name of a configuration's pipeline: Kubernetes takes no underscore.
+
+    >>> pipeline_name("algebra_2005")
+    'algebra-2005'
+    """
     return name.replace("_", "-").rstrip("-")
 
 
-def submit(cluster: Cluster, name: str, file: Path) -> Submission:
+def upload_pipeline(cluster: Cluster, name: str, file: Path) -> Submission:
     """Uploads a compiled pipeline as a new version, unless its content is there already.
 
     Args:
@@ -66,39 +79,37 @@ def submit(cluster: Cluster, name: str, file: Path) -> Submission:
         file: the compiled pipeline, a YAML file.
 
     Raises:
-        KubeflowError: the cluster refused or went away.
+        KubeflowError: the cluster refused or did not answer.
     """
     pipeline = pipeline_name(name)
     version = f"{pipeline}-{hashlib.sha256(file.read_bytes()).hexdigest()[:_DIGITS]}"
-    pipeline_id = find_pipeline(cluster, name) or _create(cluster, pipeline)
+    pipeline_id = find_pipeline(cluster, name) or _create_pipeline(cluster, pipeline)
     version_id = _find_version(cluster, pipeline_id, version)
     if version_id:
         return Submission(pipeline, pipeline_id, version, version_id, uploaded=False)
+
     try:
-        with cluster.explained():
+        with cluster.translate_errors():
             uploaded = cluster.client.upload_pipeline_version(
                 str(file), version, pipeline_id=pipeline_id
             )
     except KubeflowError as error:
-        if error.status == _CONFLICT and (
-            version_id := _find_version(cluster, pipeline_id, version)
-        ):
-            return Submission(
-                pipeline, pipeline_id, version, version_id, uploaded=False
-            )  # somebody was quicker
-        raise
-    return Submission(
-        pipeline, pipeline_id, version, str(uploaded.pipeline_version_id), uploaded=True
-    )
+        was_faster = error.status == CONFLICT  # another upload of the same content
+        version_id = _find_version(cluster, pipeline_id, version) if was_faster else None
+        if version_id is None:
+            raise
+        return Submission(pipeline, pipeline_id, version, version_id, uploaded=False)
+    version_id = str(uploaded.pipeline_version_id)
+    return Submission(pipeline, pipeline_id, version, version_id, uploaded=True)
 
 
 def find_pipeline(cluster: Cluster, name: str) -> str | None:
-    """Returns the ID of a configuration's pipeline, or None where it was never submitted."""
+    """Returns the ID of a configuration's pipeline, None where it was never submitted."""
     wanted = pipeline_name(name)
     found = cluster.pages(
         cluster.client.list_pipelines,
         "pipelines",
-        filter=named(wanted),
+        filter=filter_by_name(wanted),
         namespace=cluster.namespace,
     )
     return _id_of(wanted, found, "pipeline_id")
@@ -108,15 +119,19 @@ def find_or_create_experiment(cluster: Cluster, config: Config) -> str:
     """Returns the ID of the experiment that the configuration's runs are filed under."""
     import kfp_server_api
 
-    name, namespace = config.kubeflow.experiment or config.name, cluster.namespace
+    name = config.kubeflow.experiment or config.name
     found = cluster.pages(
-        cluster.client.list_experiments, "experiments", filter=named(name), namespace=namespace
+        cluster.client.list_experiments,
+        "experiments",
+        filter=filter_by_name(name),
+        namespace=cluster.namespace,
     )
     experiment_id = _id_of(name, found, "experiment_id")
     if experiment_id:
         return experiment_id
-    body = kfp_server_api.V2beta1Experiment(display_name=name, namespace=namespace or None)
-    with cluster.explained():
+
+    body = kfp_server_api.V2beta1Experiment(display_name=name, namespace=cluster.namespace or None)
+    with cluster.translate_errors():
         created = cluster.client.experiments.experiment_service_create_experiment(body)
     return str(created.experiment_id)
 
@@ -126,23 +141,23 @@ def _find_version(cluster: Cluster, pipeline_id: str, version: str) -> str | Non
         cluster.client.list_pipeline_versions,
         "pipeline_versions",
         pipeline_id=pipeline_id,
-        filter=named(version),
+        filter=filter_by_name(version),
     )
     return _id_of(version, versions, "pipeline_version_id")
 
 
-def _create(cluster: Cluster, name: str) -> str:
-    """Creates a pipeline without a version; KFP's own upload would name the first version after the pipeline."""
+def _create_pipeline(cluster: Cluster, name: str) -> str:
+    """Creates a pipeline without a version; KFP's own upload would name the first one after it."""
     import kfp_server_api
 
     body = kfp_server_api.V2beta1Pipeline(
         name=name, display_name=name, namespace=cluster.namespace or None
     )
-    with cluster.explained():
+    with cluster.translate_errors():
         created = cluster.client.pipelines.pipeline_service_create_pipeline(body)
     return str(created.pipeline_id)
 
 
 def _id_of(name: str, items: Iterable[Any], field: str) -> str | None:
-    """Returns the ID of the item called `name`; the server's filter takes capitals for small letters."""
+    """Returns the ID of the item called exactly `name`."""
     return next((str(getattr(item, field)) for item in items if item.display_name == name), None)

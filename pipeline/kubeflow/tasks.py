@@ -58,11 +58,12 @@ class Task:
 def plan_tasks(config: Config) -> list[Task]:
     """Returns the containers of a configuration, in the order they run.
 
-    With `kubeflow.tasks: grouped` light neighbours share one; a node that `kubeflow.nodes` names has
-    its own.
+    With `kubeflow.tasks: grouped` light neighbours share one; a node that `kubeflow.nodes` names
+    has its own.
 
     Raises:
-        ConfigError: `kubeflow.nodes` names a node that the pipeline does not have, or a task asks for a
+        ConfigError: `kubeflow.nodes` names a node that the pipeline does not have, or a task asks
+            for a
             GPU and there is no image with CUDA for it.
     """
     kubeflow = config.kubeflow
@@ -89,10 +90,10 @@ def check_order(tasks: Sequence[Task], upstream: Mapping[str, Iterable[str]]) ->
     Raises:
         MasteryError: a node is missing, runs twice or is unknown, or runs before one that it needs.
     """
-    order = [node for task in tasks for node in task.nodes]
+    order: list[str] = [node for task in tasks for node in task.nodes]
     problems: dict[str, set[str]] = {
         "missing": set(upstream) - set(order),
-        "unknown": {str(node) for node in order} - set(upstream),
+        "unknown": set(order) - set(upstream),
         "more than once": {node for node in order if order.count(node) > 1},
     }
     found = [f"{what}: {', '.join(sorted(nodes))}" for what, nodes in problems.items() if nodes]
@@ -108,7 +109,7 @@ def check_order(tasks: Sequence[Task], upstream: Mapping[str, Iterable[str]]) ->
 
 
 def outputs_of(task: Task, config: Config) -> dict[str, str]:
-    """Returns the artifacts a container shows in Kubeflow's user interface: name to Kubeflow's kind."""
+    """Returns the artifacts a container shows in Kubeflow's user interface: name to kind."""
     outputs = {summary_name(node): "Markdown" for node in task.nodes}
     if Node.EVALUATOR in task.nodes:
         outputs["metrics"] = "Metrics"
@@ -166,16 +167,16 @@ def _check_names(kubeflow: Kubeflow) -> None:
 
 
 def _image(task: str, resources: Resources, kubeflow: Kubeflow) -> str:
-    """Returns the image of a task: its own, the one with CUDA where it asks for a GPU, or the common."""
+    """Returns the image of a task: its own, or that for GPUs if it asks for one, or the common."""
     if resources.image or not resources.gpu:
         return resources.image or kubeflow.image
     if kubeflow.gpu_image:
         return kubeflow.gpu_image
     if "@" in kubeflow.image:
         raise ConfigError(
-            f"kubeflow.gpu_image: expected the image for task {task}, which asks for a GPU, found none; "
-            f"it cannot be derived from kubeflow.image, a digest ({kubeflow.image}). Name the image that "
-            "`make image GPU=1` made, or train on CPUs: kubeflow.nodes: {}"
+            f"kubeflow.gpu_image: expected the image for task {task}, which asks for a GPU, found "
+            f"none; it cannot be derived from kubeflow.image, a digest ({kubeflow.image}). Name "
+            "the image that `make image GPU=1` made, or train on CPUs: kubeflow.nodes: {}"
         )
     return f"{kubeflow.image}-gpu"
 

@@ -1,1 +1,1 @@
-"""Serves pushed models on one machine: TensorFlow Serving where it is there, an embedded server where it is not."""
+"""Serves pushed models on one machine: by TensorFlow Serving if it is installed, else by itself."""

@@ -1,8 +1,9 @@
-"""Micro-batching: requests to one signature that are there at the same time share one call of the graph.
+"""Micro-batching: concurrent requests to one signature share one call of the graph.
 
-A request that comes alone is answered at once. While a batch is computed, requests gather; the next batch takes as
-many as fit. Where the batch before had several requests, the next waits for as many, but no longer than the timeout:
-clients that ask, wait for the answer and ask again would otherwise split into one lone request and a late crowd.
+A request that comes alone is answered at once. While a batch is computed, requests gather; the
+next batch takes as many as fit. If the last batch had several requests, the next one waits for as
+many, but no longer than the timeout. Otherwise, clients that send a request after each answer
+would split into one early request and a late crowd.
 """
 
 from __future__ import annotations
@@ -24,20 +25,14 @@ from serving.server.request_error import RequestError
 from serving.server.server_settings import Limits
 
 FEW_ROWS = 8  # of a lone request that may be computed in the event loop
-
-
-SOON = 0.0015  # seconds after an answer: hardly a caller has read it and asked again, so who asks now was waiting
-
-
+# Seconds: a batch as fast as this is computed in the event loop; a change of threads and back takes
+# a millisecond on a busy machine.
+QUICK = 0.02
+SOON = 0.0015  # seconds after an answer: too soon to be a follow-up, so it was already queued
 CROWD = 0.2  # seconds to assume concurrent clients after they were last seen
-
-
-QUICK = 0.02  # seconds: if the batch before took less. Two changes of threads take a millisecond on a busy machine.
-
+SMALLEST_WIDTH = 64  # steps: shorter requests are padded to one another; longer ones within 2x
 
 Run = Callable[[Arrays], Arrays]
-
-
 Observe = Callable[[float, int, int, list[float]], None]
 
 
@@ -63,150 +58,164 @@ class Batcher:
         is_alone: Callable[[], bool],
         observe: Observe,
     ) -> None:
-        """Makes one.
+        """Makes an empty queue.
 
         Args:
-            signature: what the requests are checked against.
+            signature: has checked the requests.
             run: computes a batch, in a thread.
             executor: the threads.
             limits: sizes and the timeout.
             threads: batches at the same time.
-            is_alone: says whether one request, and no more, is under way in the whole server.
-            observe: is told of each batch: seconds, requests, rows, and the seconds that each request had waited.
+            is_alone: tells whether exactly one request is in progress in the whole server.
+            observe: called after each batch with its seconds, requests, rows, and the seconds that
+                each request had waited.
         """
-        self._signature, self._run, self._executor, self._observe = (
-            signature,
-            run,
-            executor,
-            observe,
-        )
+        self._signature = signature
+        self._run = run
+        self._executor = executor
+        self._limits = limits
         self._is_alone = is_alone
-        self._limits, self._free = limits, threads
+        self._observe = observe
+
+        self._free = threads
         self._queue: deque[_Waiting] = deque()
         self._queued_rows = 0
-        self._expected = 1  # requests in the batch before
-        self._is_quick = False  # whether the batch before was
-        self._answered_here = (
-            0.0  # when the loop was last blocked by an answer; who came meanwhile was not counted
-        )
-        self._crowded_until = 0.0
-        self._timer: asyncio.TimerHandle | None = None
         self._running: set[asyncio.Future[Any]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+        # What the last batch says about the next one.
+        self._expected = 1  # its requests
+        self._is_quick = False
+        self._crowded_until = 0.0
+        self._answered_here = 0.0  # when the loop last computed, and could not count arrivals
 
     async def submit(self, inputs: Arrays, rows: int) -> Arrays:
         """Answers one request.
 
         Args:
             inputs: arrays that the signature has checked.
-            rows: how many rows they have.
+            rows: their number of rows.
 
         Raises:
-            RequestError: too many rows are waiting already, or the graph refuses the request.
+            RequestError: too many rows are waiting, or the graph refuses the request.
         """
         if self._queued_rows and self._queued_rows + rows > self._limits.max_queue_rows:
             raise RequestError(
                 StatusCode.RESOURCE_EXHAUSTED,
                 f"{self._queued_rows} rows are waiting; try again later.",
             )
+
         answer: asyncio.Future[Arrays] = asyncio.get_running_loop().create_future()
         now = time.perf_counter()
         if now - self._answered_here < SOON:
             self._crowded_until = now + CROWD
         self._queue.append(_Waiting(inputs, rows, batch_kind(self._signature, inputs), answer, now))
         self._queued_rows += rows
-        self._consider()
+        self._start_batches()
         return await answer
 
     async def drain(self) -> None:
-        """Returns when nothing is waiting and nothing is running."""
+        """Returns when nothing is waiting or running."""
         while self._queue or self._running:
             await asyncio.sleep(0.005)
 
-    def _consider(self) -> None:
-        """Starts batches, or sets the timer that will."""
+    def _start_batches(self) -> None:
+        """Starts as many batches as there are free threads, or sets the timer that will."""
         while self._free and self._queue:
-            enough = (
+            is_enough = (
                 len(self._queue) >= self._expected
                 or self._queued_rows >= self._limits.max_batch_rows
             )
-            if not enough and self._limits.batch_timeout > 0:
-                if self._timer is None:
-                    loop = asyncio.get_running_loop()
-                    self._timer = loop.call_later(self._limits.batch_timeout, self._time_is_up)
-                return
-            self._start()
+            if is_enough or self._limits.batch_timeout <= 0:
+                self._start_batch()
+                continue
 
-    def _time_is_up(self) -> None:
+            if self._timer is None:
+                loop = asyncio.get_running_loop()
+                self._timer = loop.call_later(self._limits.batch_timeout, self._stop_waiting)
+            return
+
+    def _stop_waiting(self) -> None:
         self._timer = None
         if self._free and self._queue:
-            self._start()
-            self._consider()
+            self._start_batch()
+            self._start_batches()
 
-    def _start(self) -> None:
+    def _start_batch(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if not (batch := self._take()):
+        batch = self._take()
+        if not batch:
             return
+
         self._expected = len(batch)
         if len(batch) > 1:
             self._crowded_until = time.perf_counter() + CROWD
-        elif not self._queue and self._may_answer_here(batch[0]):
-            self._answer_here(batch)
+        elif not self._queue and self._may_compute_here(batch[0]):
+            self._compute_here(batch)
             return
+
         self._free -= 1
         future = asyncio.get_running_loop().run_in_executor(self._executor, self._compute, batch)
         self._running.add(future)
         future.add_done_callback(lambda done: self._finish(batch, done))
 
-    def _may_answer_here(self, item: _Waiting) -> bool:
+    def _take(self) -> list[_Waiting]:
+        """Takes the oldest request and others of its kind, in their order, as long as they fit."""
+        batch: list[_Waiting] = []
+        others: list[_Waiting] = []
+        rows = 0
+        most = self._limits.max_batch_rows
+        while self._queue and rows < most:
+            item = self._queue.popleft()
+            if item.answer.done():  # its caller has gone
+                self._queued_rows -= item.rows
+                continue
+
+            is_alike = not batch or item.kind == batch[0].kind
+            if batch and (not is_alike or rows + item.rows > most):
+                others.append(item)
+                continue
+            batch.append(item)
+            rows += item.rows
+            if not self._signature.is_row_wise:
+                break
+
+        self._queue.extendleft(reversed(others))
+        self._queued_rows -= rows
+        return batch
+
+    def _may_compute_here(self, item: _Waiting) -> bool:
         is_short = item.rows <= FEW_ROWS and self._is_quick
         return is_short and time.perf_counter() > self._crowded_until and self._is_alone()
 
-    def _answer_here(self, batch: Sequence[_Waiting]) -> None:
-        """Computes in the event loop, where nobody else would have had any use of it."""
+    def _compute_here(self, batch: Sequence[_Waiting]) -> None:
+        """Computes in the event loop, which has nothing else to do."""
         done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         done.set_result(self._compute(batch))
         self._free -= 1
         self._finish(batch, done)
         self._answered_here = time.perf_counter()
 
-    def _take(self) -> list[_Waiting]:
-        """Takes the oldest request and those of its kind, in order, as long as they fit."""
-        batch: list[_Waiting] = []
-        others: list[_Waiting] = []
-        rows = 0
-        while self._queue and rows < self._limits.max_batch_rows:
-            item = self._queue.popleft()
-            if item.answer.done():  # its caller has gone
-                self._queued_rows -= item.rows
-            elif not batch or (
-                item.kind == batch[0].kind and rows + item.rows <= self._limits.max_batch_rows
-            ):
-                batch.append(item)
-                rows += item.rows
-                if not self._signature.is_row_wise:
-                    break
-            else:
-                others.append(item)
-        self._queue.extendleft(reversed(others))
-        self._queued_rows -= rows
-        return batch
-
     def _compute(self, batch: Sequence[_Waiting]) -> tuple[list[Arrays | Exception], float]:
-        """In a thread: answers or errors of the requests, in their order, and when the computing began."""
+        """Computes the answers, in a thread.
+
+        Returns:
+            Answers or errors in the order of the requests, and when computing began.
+        """
         started = time.perf_counter()
         if len(batch) > 1:
             try:
                 return self._together(batch), started
-            except Exception:  # one of them is wrong: the others shall not suffer
+            except Exception:  # a request is wrong; the others must not fail with it
                 pass
         return [self._alone(item) for item in batch], started
 
     def _together(self, batch: Sequence[_Waiting]) -> list[Arrays | Exception]:
-        outputs = self._run(
-            join_requests([item.inputs for item in batch], self._signature.step_inputs)
-        )
+        inputs = join_requests([item.inputs for item in batch], self._signature.step_inputs)
+        outputs = self._run(inputs)
+
         ends = np.cumsum([item.rows for item in batch])
         if any(len(values) != ends[-1] for values in outputs.values()):
             raise ValueError("expected as many rows in every output as in the inputs")
@@ -222,47 +231,48 @@ class Batcher:
             return error
 
     def _finish(self, batch: Sequence[_Waiting], done: asyncio.Future[Any]) -> None:
+        """Passes the answers on, then starts the next batch."""
         self._free += 1
         self._running.discard(done)
-        error = None if done.cancelled() else done.exception()
-        answers, started = (
-            done.result() if not error and not done.cancelled() else ([error] * len(batch), 0.0)
-        )
-        if started:
-            self._is_quick = time.perf_counter() - started < QUICK
-            waits = [started - item.since for item in batch]
-            self._observe(
-                time.perf_counter() - started, len(batch), sum(item.rows for item in batch), waits
-            )
+        answers = self._answers(batch, done)
         for item, answer in zip(batch, answers, strict=True):
             if item.answer.done():
                 continue
-            if isinstance(answer, dict):
-                item.answer.set_result(answer)
+            if isinstance(answer, Exception):
+                item.answer.set_exception(answer)
             else:
-                item.answer.set_exception(
-                    answer or RequestError(StatusCode.UNAVAILABLE, "the server is stopping.")
-                )
-        self._consider()
+                item.answer.set_result(answer)
+        self._start_batches()
 
+    def _answers(
+        self, batch: Sequence[_Waiting], done: asyncio.Future[Any]
+    ) -> Sequence[Arrays | Exception]:
+        if done.cancelled():
+            stopping = RequestError(StatusCode.UNAVAILABLE, "the server is stopping.")
+            return [stopping] * len(batch)
 
-SMALLEST_WIDTH = 64  # steps: requests up to this long are padded to one another; longer ones within a factor of two
+        answers: list[Arrays | Exception]
+        answers, started = done.result()
+        seconds = time.perf_counter() - started
+        self._is_quick = seconds < QUICK
+        rows = sum(item.rows for item in batch)
+        self._observe(seconds, len(batch), rows, [started - item.since for item in batch])
+        return answers
 
 
 def batch_kind(signature: Signature, inputs: Arrays) -> Hashable:
-    """Returns what requests have to have in common to share a call."""
+    """Returns what requests must have in common to share a call."""
     steps = signature.step_inputs
     widths = {inputs[name].shape[1] for name in steps}
-    if len(widths) > 1:
-        return object()  # the graph decides how many steps count; padded, it would decide otherwise
-    if widths:
-        width = max(SMALLEST_WIDTH, widths.pop())
-        rest = tuple(values.shape[1:] for name, values in inputs.items() if name not in steps)
-        return (
-            (width - 1).bit_length(),
-            *rest,
-        )  # widths within a factor of two, or padding could cost any memory
-    return tuple(values.shape[1:] for values in inputs.values())
+    if len(widths) > 1:  # the graph decides how many steps count; padding would change that
+        return object()
+    if not widths:
+        return tuple(values.shape[1:] for values in inputs.values())
+
+    # Widths within a factor of two: otherwise, padding could take any amount of memory.
+    width = max(SMALLEST_WIDTH, widths.pop())
+    rest = tuple(values.shape[1:] for name, values in inputs.items() if name not in steps)
+    return ((width - 1).bit_length(), *rest)
 
 
 def join_requests(requests: Sequence[Arrays], step_inputs: Sequence[str]) -> Arrays:
@@ -270,21 +280,20 @@ def join_requests(requests: Sequence[Arrays], step_inputs: Sequence[str]) -> Arr
 
     Args:
         requests: inputs by name.
-        step_inputs: names of those [rows, steps]; `num_steps` says how many of their steps count. Within a request
-            they are equally wide.
+        step_inputs: names of those [rows, steps], whose number of steps is in `num_steps`. Within
+            a request they are equally wide.
     """
+    widths = [request[name].shape[1] for request in requests for name in step_inputs]
+    widest = max(widths, default=0)
     joined: Arrays = {}
-    widest = max(
-        (request[name].shape[1] for request in requests for name in step_inputs), default=0
-    )
     for name in requests[0]:
         parts = [request[name] for request in requests]
         if name in step_inputs:
             parts = [_padded(part, widest) for part in parts]
         elif name == NUM_STEPS and step_inputs:
-            # The model takes at most as many steps as the request is wide; now it could see the padding.
-            widths = [request[step_inputs[0]].shape[1] for request in requests]
-            parts = [np.minimum(part, width) for part, width in zip(parts, widths, strict=True)]
+            # Alone, a request has at most as many steps as it is wide; now it is padded.
+            limits = [request[step_inputs[0]].shape[1] for request in requests]
+            parts = [np.minimum(part, limit) for part, limit in zip(parts, limits, strict=True)]
         joined[name] = np.concatenate(parts)
     return joined
 

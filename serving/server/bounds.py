@@ -1,7 +1,7 @@
-"""How a REST request's body comes in: no longer, no larger and no later than it may.
+"""Who may call, how many requests are in progress, and how much memory their bodies take.
 
-A body takes none of the places for requests under way before it is whole. Compressed ones are unpacked as they
-arrive, in steps, so that what a few bytes unpack to is never in memory.
+A body takes none of the places for requests in progress before it is complete. Compressed bodies
+are unpacked in steps as they arrive, so that a small body never unpacks to a large one in memory.
 """
 
 from __future__ import annotations
@@ -16,35 +16,77 @@ from http import HTTPStatus
 from grpc import StatusCode
 from starlette.requests import Request
 
-from serving.server.request_error import RequestError, invalid
+from serving.server.request_error import RequestError, invalid, quoted
 from serving.server.server_settings import Limits
 
-SMALL_BODY = (
-    64 * 2**10
-)  # bytes: up to here, a body is not counted; as many as there may be at once fit anywhere
-
-
 RELOAD_HEADER = "x-mastery-reload-token"  # metadata of a call that wants to reload
+# Bytes: smaller bodies are not counted; as many as there may be connections fit into memory.
+SMALL_BODY = 64 * 2**10
+UNPACKED_STEP = 256 * 2**10  # bytes that are unpacked at a time
+MAX_MEMBERS = 64  # of a gzip body; each takes a step, however small
+
+_CODINGS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
+
+
+def check_token(token: str | None, authorization: str | None) -> None:
+    """Admits callers who send the token; everybody if there is none.
+
+    Args:
+        token: the server's.
+        authorization: value of the header `Authorization`.
+
+    Raises:
+        RequestError: no token, or another one.
+    """
+    if token is None:
+        return
+
+    scheme, _, sent = (authorization or "").partition(" ")
+    # The comparison takes the same time however many characters are right.
+    is_same = hmac.compare_digest(sent.strip().encode(), token.encode())
+    if scheme.lower() != "bearer" or not is_same:
+        raise RequestError(
+            StatusCode.UNAUTHENTICATED, "expected the header 'Authorization: Bearer <token>'."
+        )
+
+
+def check_reload_token(token: str, sent: str | None) -> None:
+    """Admits callers who send the second token, which reloading requires.
+
+    Args:
+        token: the server's.
+        sent: the caller's, from the metadata `RELOAD_HEADER`.
+
+    Raises:
+        RequestError: no token, or another one.
+    """
+    if not hmac.compare_digest((sent or "").encode(), token.encode()):
+        raise RequestError(
+            StatusCode.PERMISSION_DENIED,
+            f"expected the metadata '{RELOAD_HEADER}: <token for reloading>'.",
+        )
 
 
 class Admission:
-    """Counts the requests under way; belongs to one event loop."""
+    """Counts the requests in progress; belongs to one event loop."""
 
     def __init__(self, max_requests: int) -> None:
-        self._max, self.count = max_requests, 0
+        self._max = max_requests
+        self.count = 0
 
     @contextmanager
     def admit(self) -> Iterator[None]:
-        """Lets one request in for the length of the block.
+        """Admits one request for the length of the block.
 
         Raises:
-            RequestError: there are too many already.
+            RequestError: too many requests are in progress.
         """
         if self.count >= self._max:
             raise RequestError(
                 StatusCode.RESOURCE_EXHAUSTED,
-                f"{self.count} requests are under way; try again later.",
+                f"{self.count} requests are in progress; try again later.",
             )
+
         self.count += 1
         try:
             yield
@@ -53,11 +95,11 @@ class Admission:
 
 
 class Share:
-    """What one request takes of a `ByteBudget`.
+    """The part of a `ByteBudget` that one request takes.
 
     Attributes:
         size: bytes.
-        counted: the same, if they are so many that they count.
+        counted: the same; 0 if so few that they are not counted.
     """
 
     def __init__(self, budget: ByteBudget) -> None:
@@ -68,7 +110,7 @@ class Share:
 
     @asynccontextmanager
     async def arriving(self, seconds: float) -> AsyncIterator[None]:
-        """Limits the time in which a body arrives. Until then, it can be told to give way to another.
+        """Limits the time in which a body arrives; meanwhile, it may have to give way to another.
 
         Raises:
             RequestError: it took too long, or had to give way.
@@ -79,30 +121,32 @@ class Share:
         except TimeoutError as error:
             if self._has_given_way:
                 raise self._budget.full() from error
-            reason = f"expected the whole body within {seconds:g} s."
             raise RequestError(
-                StatusCode.DEADLINE_EXCEEDED, reason, HTTPStatus.REQUEST_TIMEOUT
+                StatusCode.DEADLINE_EXCEEDED,
+                f"the whole body did not arrive within {seconds:g} s.",
+                HTTPStatus.REQUEST_TIMEOUT,
             ) from error
         finally:
             self._arriving = None
             self._budget.arriving.pop(self, None)
 
     def resize(self, size: int) -> None:
-        """Takes so many bytes.
+        """Takes a number of bytes, more or fewer than before.
 
         Raises:
-            RequestError: there are not as many, and no other body that is still arriving has them.
+            RequestError: there are not enough, and no other arriving body can give way.
         """
         counted = size if size > SMALL_BODY else 0
         if counted > self.counted:
             self._budget.make_room(counted - self.counted, self)
+
         self._budget.used += counted - self.counted
         self.size, self.counted = size, counted
         if counted and self._arriving is not None:
             self._budget.arriving.setdefault(self)
 
     def give_way(self) -> None:
-        """Gives back the bytes of a body that is still arriving, and ends its request."""
+        """Returns the bytes of a body that is still arriving, and ends its request."""
         self._has_given_way = True
         self.resize(0)
         if self._arriving is not None and not self._arriving.expired():
@@ -110,15 +154,16 @@ class Share:
 
 
 class ByteBudget:
-    """Bytes of the bodies under way; belongs to one event loop.
+    """Bytes of the bodies in progress; belongs to one event loop.
 
     Attributes:
-        used: bytes, but for those of small bodies.
+        used: bytes, without those of small bodies.
         arriving: shares of the large bodies that are still arriving, oldest first.
     """
 
     def __init__(self, most: int) -> None:
-        self._most, self.used = most, 0
+        self._most = most
+        self.used = 0
         self.arriving: dict[Share, None] = {}
 
     @contextmanager
@@ -130,14 +175,14 @@ class ByteBudget:
         finally:
             share.resize(0)
 
-    def make_room(self, more: int, asking: Share) -> None:
-        """Sees to it that there are so many more bytes: the body that has been arriving for longest gives way.
+    def make_room(self, more: int, requester: Share) -> None:
+        """Frees a number of bytes: the bodies that have been arriving longest give way.
 
         Raises:
-            RequestError: there are not.
+            RequestError: no other body is arriving.
         """
         while self.used + more > self._most:
-            oldest = next((share for share in self.arriving if share is not asking), None)
+            oldest = next((share for share in self.arriving if share is not requester), None)
             if oldest is None:
                 raise self.full()
             del self.arriving[oldest]
@@ -147,87 +192,39 @@ class ByteBudget:
         """Returns the refusal of a body."""
         return RequestError(
             StatusCode.RESOURCE_EXHAUSTED,
-            f"the bodies of the requests under way take all of {self._most} bytes; try again later, or with less.",
+            f"the bodies of the requests in progress take all of {self._most} bytes; "
+            "try again later or with a smaller request.",
         )
-
-
-def check_reload_token(token: str, presented: str | None) -> None:
-    """Lets a caller reload who presents the second token.
-
-    Args:
-        token: the server's.
-        presented: what the caller has in the metadata `RELOAD_HEADER`.
-
-    Raises:
-        RequestError: it is another token, or none.
-    """
-    if not hmac.compare_digest((presented or "").encode(), token.encode()):
-        raise RequestError(
-            StatusCode.PERMISSION_DENIED,
-            f"expected the metadata '{RELOAD_HEADER}: <token for reloading>'.",
-        )
-
-
-def check_token(token: str | None, authorization: str | None) -> None:
-    """Lets a caller pass who presents the token, or everybody where there is none.
-
-    Args:
-        token: the server's.
-        authorization: value of the header `Authorization`.
-
-    Raises:
-        RequestError: no token, or another one.
-    """
-    if token is None:
-        return
-    scheme, _, presented = (authorization or "").partition(" ")
-    # Compared in a time that does not tell how much of it was right.
-    if scheme.lower() != "bearer" or not hmac.compare_digest(
-        presented.strip().encode(), token.encode()
-    ):
-        raise RequestError(
-            StatusCode.UNAUTHENTICATED, "expected the header 'Authorization: Bearer <token>'."
-        )
-
-
-STEP = 256 * 2**10  # bytes that are unpacked at a time
-
-
-MAX_MEMBERS = 64  # of a gzip body; each takes a step, however small
-
-
-_CODINGS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 
 
 @asynccontextmanager
 async def body_of(request: Request, limits: Limits, budget: ByteBudget) -> AsyncIterator[bytes]:
-    """Reads a request's body, and holds its share of the bytes under way for the length of the block.
+    """Reads a request's body, and holds its share of the budget for the length of the block.
 
     Raises:
-        RequestError: it is too large or too slow, is compressed in an unknown way, or there is no room for it.
+        RequestError: the body is too large or too slow, is compressed in an unknown way, or does
+            not fit into the budget.
         ClientDisconnect: the client has gone.
     """
     unpacker = _unpacker(request.headers.get("content-encoding", ""))
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and (len(declared) > 18 or int(declared) > limits.max_request_bytes):
-        raise too_large(limits)
+    _check_declared_length(request.headers.get("content-length", ""), limits)
 
     with budget.share() as share:
         parts: list[bytes] = []
 
-        def take(piece: bytes) -> None:
-            share.resize(_checked(share.size + len(piece), limits))
-            parts.append(piece)
+        def take(part: bytes) -> None:
+            share.resize(_checked(share.size + len(part), limits))
+            parts.append(part)
 
         async with share.arriving(limits.request_timeout):
-            arrived = 0  # bytes as they were sent
+            sent = 0  # bytes before unpacking
             async for part in request.stream():
-                arrived = _checked(arrived + len(part), limits)
+                sent = _checked(sent + len(part), limits)
                 if unpacker is None:
                     take(part)
                 else:
-                    async for piece in unpacker.unpack(part):
-                        take(piece)
+                    async for unpacked in unpacker.unpack(part):
+                        take(unpacked)
             if unpacker is not None:
                 unpacker.finish()
 
@@ -236,58 +233,68 @@ async def body_of(request: Request, limits: Limits, budget: ByteBudget) -> Async
         yield body
 
 
-def too_large(limits: Limits) -> RequestError:
-    """Returns the refusal of a body that is larger than a request may be."""
-    return RequestError(
-        StatusCode.OUT_OF_RANGE, f"expected a request of at most {limits.max_request_bytes} bytes."
-    )
+def _check_declared_length(declared: str, limits: Limits) -> None:
+    if not declared.isdecimal():
+        return
+    if len(declared) > 18 or int(declared) > limits.max_request_bytes:
+        raise _too_large(limits)
 
 
 def _checked(size: int, limits: Limits) -> int:
     if size > limits.max_request_bytes:
-        raise too_large(limits)
+        raise _too_large(limits)
     return size
+
+
+def _too_large(limits: Limits) -> RequestError:
+    return RequestError(
+        StatusCode.OUT_OF_RANGE, f"expected a request of at most {limits.max_request_bytes} bytes."
+    )
 
 
 class _Unpacker:
     """Unpacks a compressed body part by part."""
 
     def __init__(self, coding: str) -> None:
-        self._coding, self._members = coding, 1
+        self._coding = coding
+        self._members = 1
         self._stream = zlib.decompressobj(_CODINGS[coding])
         self._has_begun = False
 
     async def unpack(self, part: bytes) -> AsyncIterator[bytes]:
-        """Yields what a part unpacks to, in steps, each in a thread.
+        """Unpacks a part in steps, each in a thread.
 
         Raises:
-            RequestError: it is not compressed as was said.
+            RequestError: it is not compressed as declared.
         """
         self._has_begun = self._has_begun or bool(part)
-        piece = b""
-        while part or len(piece) == STEP:  # a full step may have left some in the library
-            if self._stream.eof:  # gzip may go on with a further member
+        unpacked = b""
+        while part or len(unpacked) == UNPACKED_STEP:  # after a full step, zlib may hold more
+            if self._stream.eof:  # gzip may continue with another member
                 self._members += 1
                 self._stream = zlib.decompressobj(_CODINGS[self._coding])
+
+            stream = self._stream
             try:
-                piece = await asyncio.to_thread(self._stream.decompress, part, STEP)
+                unpacked = await asyncio.to_thread(stream.decompress, part, UNPACKED_STEP)
             except zlib.error as error:
-                raise self._wrong(str(error)) from error
+                raise self._invalid(str(error)) from error
             if self._members > MAX_MEMBERS:
-                raise self._wrong(f"more than {MAX_MEMBERS} members")
-            part = self._stream.unused_data if self._stream.eof else self._stream.unconsumed_tail
-            yield piece
+                raise self._invalid(f"more than {MAX_MEMBERS} members")
+
+            part = stream.unused_data if stream.eof else stream.unconsumed_tail
+            yield unpacked
 
     def finish(self) -> None:
-        """Checks that the body is whole.
+        """Checks that the body is complete.
 
         Raises:
             RequestError: its end is missing.
         """
         if self._has_begun and not self._stream.eof:
-            raise self._wrong("only its beginning")
+            raise self._invalid("only its beginning")
 
-    def _wrong(self, found: str) -> RequestError:
+    def _invalid(self, found: str) -> RequestError:
         return invalid(f"Content-Encoding: expected a body in {self._coding}, found {found}.")
 
 
@@ -296,10 +303,10 @@ def _unpacker(codings: str) -> _Unpacker | None:
     names = [name for name in names if name not in ("", "identity")]
     if not names:
         return None
-    if len(names) > 1 or names[0] not in _CODINGS:
-        raise RequestError(
-            StatusCode.INVALID_ARGUMENT,
-            f"Content-Encoding: expected gzip, deflate or none, found {codings[:100]}.",
-            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-        )
-    return _Unpacker(names[0])
+    if len(names) == 1 and names[0] in _CODINGS:
+        return _Unpacker(names[0])
+    raise RequestError(
+        StatusCode.INVALID_ARGUMENT,
+        f"Content-Encoding: expected gzip, deflate or none, found {quoted(codings, 100)}.",
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    )

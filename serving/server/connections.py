@@ -1,8 +1,8 @@
-"""Every open connection of both ports: how many there may be, and which of them gives way.
+"""All open connections of both ports: how many there may be, and which of them gives way.
 
-A connection that is waited for costs the server nothing but its descriptor, and an attacker nothing but a packet. So
-a full table is no reason to refuse anybody: whoever has kept the server waiting longest gives way to who comes new.
-A connection whose request is being answered never does.
+A waiting connection costs the server a file descriptor, and an attacker a packet. So a full table
+is no reason to refuse a new client: the connection that has kept the server waiting longest gives
+way. A connection whose request is being answered never does.
 """
 
 from __future__ import annotations
@@ -20,16 +20,14 @@ from typing import Any, Protocol
 
 log = logging.getLogger("mastery.serving")
 
-SPARE_DESCRIPTORS = (
-    400  # for the model's files, the listening sockets, and what is accepted in one go
-)
+SPARE_DESCRIPTORS = 400  # for the model's files, listening sockets, and the backlog once accepted
 MOST_DESCRIPTORS = 3  # of one connection
-BACKLOG = 128  # connections that the kernel holds until they are accepted, and that are accepted in one go
-QUIET_SECONDS = 60.0  # between two lines in the log that say the same
+BACKLOG = 128  # connections that the kernel holds until they are accepted, all at once
+QUIET_SECONDS = 60.0  # between two equal lines in the log
 
 
 class Phase(Enum):
-    """What a connection is waited for."""
+    """What the server waits for on a connection."""
 
     CLOSING = "the client's end"
     HEAD = "a request's head, or a greeting"
@@ -39,8 +37,8 @@ class Phase(Enum):
     ANSWER = "the client to read its answer"
 
 
-# In this order connections give way: those that have been refused, those that have not yet asked anything, and only
-# then those that have been answered before. Of a group, the one that has been waited for longest.
+# Connections give way in this order: refused ones, then those that have not sent a whole request
+# yet, and only then those that have been answered before. Within a group, the longest waiting one.
 _GIVE_WAY = ((Phase.CLOSING,), (Phase.HEAD, Phase.BODY), (Phase.IDLE, Phase.QUIET, Phase.ANSWER))
 
 
@@ -49,14 +47,18 @@ class Connection(Protocol):
 
     Attributes:
         address: of the client, as `client_of` has it.
-        descriptors: files that it takes.
+        descriptors: file descriptors that it takes.
     """
 
     address: str
     descriptors: int
 
     def end(self, phase: Phase | None) -> None:
-        """Ends the connection, which was waited for too long in a phase; or, for None, at once to make room."""
+        """Ends the connection.
+
+        Args:
+            phase: the phase that has lasted too long; None to make room at once.
+        """
 
 
 class Connections:
@@ -78,18 +80,17 @@ class Connections:
         """Makes an empty table.
 
         Args:
-            most: connections at once.
-            most_per_address: connections of one client's address at once.
-            most_descriptors: files that all of them may take.
-            seconds: how long a connection is waited for in a phase, at most; without one, for any time.
-            settled: how long a connection must have been in a phase before it can give way; without one, no time.
+            most: open connections.
+            most_per_address: open connections from one address.
+            most_descriptors: file descriptors that all of them may take.
+            seconds: longest time in a phase; unlimited where none is given.
+            settled: shortest time in a phase before a connection can give way; default 0.
         """
-        self._most, self._most_per_address, self._most_descriptors = (
-            most,
-            most_per_address,
-            most_descriptors,
-        )
-        self._seconds, self._settled = seconds, settled or {}
+        self._most = most
+        self._most_per_address = most_per_address
+        self._most_descriptors = most_descriptors
+        self._seconds = seconds
+        self._settled = settled or {}
         self._phases: dict[Connection, Phase | None] = {}
         self._waiting: dict[Phase, OrderedDict[Connection, float]] = {
             phase: OrderedDict() for phase in Phase
@@ -102,7 +103,7 @@ class Connections:
         return len(self._phases)
 
     def add(self, connection: Connection) -> bool:
-        """Takes a new connection in, waiting for its first bytes; False where nothing can give way to it."""
+        """Adds a new connection in phase HEAD; False if no other can give way to it."""
         address = connection.address
         if self._of_address[address] >= self._most_per_address and not self._make_room(address):
             return False
@@ -118,7 +119,7 @@ class Connections:
         return True
 
     def enlarge(self, connection: Connection, descriptors: int) -> bool:
-        """Lets a connection take more files; False where no other can give way."""
+        """Lets a connection take more descriptors; False if no other can give way."""
         self.busy(connection)
         more = descriptors - connection.descriptors
         if connection not in self._phases or not self._make_descriptors(more):
@@ -128,7 +129,7 @@ class Connections:
         return self.wait(connection, Phase.HEAD)
 
     def remove(self, connection: Connection) -> None:
-        """Forgets a connection that has ended; no error if it was not there."""
+        """Removes a connection that has ended; does nothing if it is not in the table."""
         if connection not in self._phases:
             return
         self.busy(connection)
@@ -139,12 +140,15 @@ class Connections:
             del self._of_address[connection.address]
 
     def wait(self, connection: Connection, phase: Phase, *, anew: bool = False) -> bool:
-        """Says what a connection is waited for; returns False if the connection is not in the table.
+        """Notes what the server waits for on a connection.
 
         Args:
             connection: in the table.
-            phase: what is waited for.
-            anew: whether the phase's time starts again where the connection is in the same phase already.
+            phase: what the server waits for.
+            anew: whether a phase that the connection is already in starts again.
+
+        Returns:
+            Whether the connection is in the table.
         """
         if connection not in self._phases:
             return False
@@ -155,14 +159,14 @@ class Connections:
         return True
 
     def busy(self, connection: Connection) -> None:
-        """Says that it is the server's turn: the connection is not waited for."""
+        """Notes that it is the server's turn: the connection waits, not the server."""
         phase = self._phases.get(connection)
         if phase is not None:
             del self._waiting[phase][connection]
             self._phases[connection] = None
 
     def end_late(self) -> None:
-        """Ends those that were waited for too long; to be called every second or so."""
+        """Ends the connections whose phase has lasted too long; call this every second or so."""
         now = time.monotonic()
         for phase, seconds in self._seconds.items():
             queue = self._waiting[phase]
@@ -172,7 +176,7 @@ class Connections:
                 connection.end(phase)
 
     def end_oldest(self, phase: Phase) -> bool:
-        """Ends at once the connection that has been in a phase for longest; False if there is none."""
+        """Ends at once the connection that has been in a phase longest; False if there is none."""
         connection = next(iter(self._waiting[phase]), None)
         if connection is None:
             return False
@@ -181,7 +185,7 @@ class Connections:
         return True
 
     def end_all(self) -> None:
-        """Ends all of them at once."""
+        """Ends all connections at once."""
         for connection in list(self._phases):
             self.remove(connection)
             connection.end(None)
@@ -193,22 +197,27 @@ class Connections:
         return True
 
     def _make_room(self, address: str | None = None) -> bool:
-        """Ends the connection, of an address or of any, that has been waited for longest; False if there is none."""
+        """Ends the longest waiting connection, of an address or of any; False if there is none."""
         self._quiet.warning(
-            "%d connections are open, as many as may be: those longest waited for give way to new ones.",
+            "%d connections are open, the most allowed: the longest waiting give way to new ones.",
             len(self),
         )
         for group in _GIVE_WAY:
             longest = [found for phase in group if (found := self._longest(phase, address))]
-            if longest:
-                _, _, connection = min(longest)
-                self.remove(connection)
-                connection.end(None)
-                return True
+            if not longest:
+                continue
+            _, _, connection = min(longest)
+            self.remove(connection)
+            connection.end(None)
+            return True
         return False
 
     def _longest(self, phase: Phase, address: str | None) -> tuple[float, int, Connection] | None:
-        """Returns since when, and which, connection has been longest in a phase and can give way."""
+        """Returns the connection that has been in a phase longest and can give way.
+
+        Returns:
+            Since when, a number that breaks ties, and the connection; None if there is none.
+        """
         latest = time.monotonic() - self._settled.get(phase, 0.0)
         for connection, since in self._waiting[phase].items():
             if since > latest:
@@ -219,20 +228,23 @@ class Connections:
 
 
 class Quiet:
-    """Logs a line at most once a minute, however often what it tells of happens."""
+    """Logs a line at most once a minute, however often its cause occurs."""
 
     def __init__(self) -> None:
         self._since: dict[str, float] = {}
 
     def warning(self, message: str, *values: object) -> None:
-        """Logs, unless the same was logged in the last minute."""
+        """Logs a line unless the same one was logged in the last minute."""
         now = time.monotonic()
         if now - self._since.get(message, -QUIET_SECONDS) >= QUIET_SECONDS:
             self._since[message] = now
             log.warning(message, *values)
 
     def loop_error(self, loop: Any, context: dict[str, Any]) -> None:
-        """Is an event loop's exception handler; asyncio's own says for ever that descriptors have run out."""
+        """Handles exceptions of an event loop.
+
+        asyncio's own handler logs again and again that file descriptors have run out.
+        """
         error = context.get("exception")
         if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
             self.warning(
@@ -243,7 +255,7 @@ class Quiet:
 
 
 def client_of(address: Any) -> str:
-    """Returns the address that a client is counted by: of IPv6 the network (/64), of which one client has all.
+    """Returns the address under which a client is counted: for IPv6, its whole /64 network.
 
     >>> client_of(("10.0.0.7", 40000))
     '10.0.0.7'
@@ -262,16 +274,16 @@ def client_of(address: Any) -> str:
 
 
 def raise_descriptor_limit() -> None:
-    """Raises the limit of open files from the soft one, often 1024, to the hard one."""
+    """Raises the soft limit on open files, often 1024, to the hard limit."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     except (OSError, ValueError) as error:
-        log.warning("The limit of open files could not be raised to %d: %s.", hard, error)
+        log.warning("The limit on open files could not be raised to %d: %s.", hard, error)
 
 
 def descriptors_possible(connections: int) -> int:
-    """Returns how many files connections may take; logs where these are fewer than there are to be connections."""
+    """Returns how many file descriptors connections may take; warns if these are too few."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return sys.maxsize

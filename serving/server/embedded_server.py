@@ -1,4 +1,4 @@
-"""The embedded server's life: ports, versions, requests, and an end that loses none."""
+"""The embedded server: its ports, its start, and a stop that loses no request."""
 
 from __future__ import annotations
 
@@ -41,10 +41,11 @@ from serving.server.telemetry import ServerMetrics
 
 log = logging.getLogger("mastery.serving")
 
-LINGER_SECONDS = 5.0  # for a client to read its refusal and to close its connection
-# Python lets a thread that computes go on for 5 ms while the event loop waits for the interpreter, after each of its
-# calls to the system; beside a thread that writes a large answer, a small one would be twenty times as slow.
+LINGER_SECONDS = 5.0  # in which a client can read its refusal and close its connection
+# By default, a computing thread keeps the interpreter for 5 ms after each of the event loop's
+# system calls. Beside a thread that writes a large answer, a small one would take 20 times as long.
 SWITCH_SECONDS = 0.0005
+KEEPALIVE = {"TCP_KEEPIDLE": PING_SECONDS, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
 
 
 class ServerError(MasteryError):
@@ -52,20 +53,53 @@ class ServerError(MasteryError):
 
 
 class _Uvicorn(uvicorn.Server):
-    """uvicorn, with the signals left to us: they stop gRPC, too."""
+    """uvicorn without its signal handlers: ours stop gRPC, too."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
 
-class Server:
+async def serve_until_stopped(settings: ServerSettings) -> None:
+    """Serves until SIGTERM or Ctrl-C.
+
+    Raises:
+        ServerError: the server cannot start.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    sys.setswitchinterval(SWITCH_SECONDS)
+    raise_descriptor_limit()
+
+    server = EmbeddedServer(settings)
+    starting = asyncio.create_task(server.start())
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():  # stopped while loading
+        starting.cancel()
+        return
+    await starting
+
+    scheme = "https" if settings.tls_cert else "http"
+    log.info(
+        "Serving %s: REST %s://%s:%d/v1/models/%s, gRPC %s:%d.",
+        settings.name, scheme, settings.host, server.rest_port, settings.name,
+        settings.host, server.grpc_port,
+    )  # fmt: skip
+    await stopping
+    log.info("Stopping: answering the requests in progress.")
+    await server.stop()
+
+
+class EmbeddedServer:
     """REST and gRPC for one model, in one event loop.
 
     Attributes:
-        rest_port: the port that REST listens on, once started.
-        grpc_port: the one of gRPC.
-        versions: what is served.
+        rest_port: port of REST, after the start.
+        grpc_port: port of gRPC, after the start.
+        versions: the versions that are served.
     """
 
     def __init__(self, settings: ServerSettings) -> None:
@@ -80,52 +114,34 @@ class Server:
 
     @property
     def requests_under_way(self) -> int:
-        """Requests to predict that are not answered yet."""
+        """Number of unanswered requests to predict."""
         return self._metrics.requests_under_way
 
     @property
     def open_connections(self) -> int:
-        """Connections to both ports."""
+        """Number of connections to both ports."""
         return len(self._connections)
 
     async def start(self) -> None:
-        """Takes the ports, loads what is there, and begins to answer.
+        """Takes the ports, loads the versions, and begins to answer.
 
         Raises:
-            ServerError: a port is taken, or the certificate cannot be used.
+            ServerError: a port is in use, or the certificate cannot be used.
         """
-        settings = self._settings
-        loop = asyncio.get_running_loop()
-        loop.set_exception_handler(Quiet().loop_error)
-        with contextlib.ExitStack() as undo:
-            folder = undo.enter_context(
-                tempfile.TemporaryDirectory(prefix="mastery-grpc-")
-            )  # this user's alone
-            path = str(Path(folder, "socket"))
-            listening = undo.enter_context(
-                _bind(settings.host, settings.rest_port, "REST", "--rest-port")
-            )
-            for_grpc = undo.enter_context(
-                _bind(settings.host, settings.grpc_port, "gRPC", "--grpc-port")
-            )
-            self.rest_port, self.grpc_port = listening.getsockname()[1], for_grpc.getsockname()[1]
-            tls = _tls(settings)
-            self._grpc = self._make_grpc(path)
-            self._api = RestApi(self._predictor)
-            self._rest = _Uvicorn(self._rest_config(tls))
-            self._held = undo.pop_all()
+        asyncio.get_running_loop().set_exception_handler(Quiet().loop_error)
+        for_rest, for_grpc, library_socket = self._prepare()
 
         await self.versions.poll()
         if not self.versions.status:
-            log.warning("%s: no version yet; waiting for one.", settings.models)
+            log.warning("%s: no version yet; waiting for one.", self._settings.models)
         gc.collect()
-        gc.freeze()  # TensorFlow's modules are never garbage; without them, a collection takes a tenth of the time
+        gc.freeze()  # TensorFlow's modules are never garbage; a collection is 10 times as fast so
 
         await self._health.add_to(self._grpc)
         self.versions.on_change = self._health.refresh
         await self._grpc.start()
         try:
-            await self._listen(listening, for_grpc, path)
+            await self._listen(for_rest, for_grpc, library_socket)
         except ServerError:
             await self._grpc.stop(None)
             await self._release()
@@ -134,39 +150,70 @@ class Server:
         self._sweeping = asyncio.create_task(self._sweep())
 
     async def stop(self) -> None:
-        """Accepts nothing new, answers what is under way, and frees everything."""
+        """Accepts nothing new, answers the requests in progress, and frees everything."""
         self._watching.cancel()
         await self._health.stop()
         self._rest.should_exit = True
         self._front.close()
+
         grace = self._settings.limits.drain_timeout
         await asyncio.gather(self._serving, self._grpc.stop(grace))
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.versions.close(), grace)
+
         self._sweeping.cancel()
         await self._release()
 
-    async def _listen(self, for_rest: socket.socket, for_grpc: socket.socket, path: str) -> None:
-        """Begins to accept connections; another process may have taken a port since it was bound here."""
-        front = functools.partial(GrpcFront, self._connections, path)
-        try:
-            self._front = await asyncio.get_running_loop().create_server(
-                front, sock=for_grpc, backlog=BACKLOG
+    def _prepare(self) -> tuple[socket.socket, socket.socket, str]:
+        """Binds both ports and builds both servers; frees everything if that fails.
+
+        Returns:
+            The sockets of REST and gRPC, and the path of the gRPC library's own socket.
+        """
+        settings = self._settings
+        with contextlib.ExitStack() as undo:
+            # A folder that only this user can enter.
+            folder = tempfile.TemporaryDirectory(prefix="mastery-grpc-")
+            library_socket = str(Path(undo.enter_context(folder), "socket"))
+            for_rest = undo.enter_context(
+                _bind(settings.host, settings.rest_port, "REST", "--rest-port")
             )
+            for_grpc = undo.enter_context(
+                _bind(settings.host, settings.grpc_port, "gRPC", "--grpc-port")
+            )
+            self.rest_port = for_rest.getsockname()[1]
+            self.grpc_port = for_grpc.getsockname()[1]
+
+            tls = _tls(settings)
+            self._grpc = self._make_grpc(library_socket)
+            self._api = RestApi(self._predictor)
+            self._rest = _Uvicorn(self._rest_config(tls))
+            self._held = undo.pop_all()
+        return for_rest, for_grpc, library_socket
+
+    async def _listen(
+        self, for_rest: socket.socket, for_grpc: socket.socket, library_socket: str
+    ) -> None:
+        """Begins to accept connections.
+
+        Raises:
+            ServerError: another process has taken a port since it was bound here.
+        """
+        host = self._settings.host
+        front = functools.partial(GrpcFront, self._connections, library_socket)
+        loop = asyncio.get_running_loop()
+        try:
+            self._front = await loop.create_server(front, sock=for_grpc, backlog=BACKLOG)
         except OSError as error:
-            raise _taken(
-                self._settings.host, self.grpc_port, "gRPC", "--grpc-port", error
-            ) from error
+            raise _port_error(host, self.grpc_port, "gRPC", "--grpc-port", error) from error
 
         self._serving = asyncio.create_task(self._rest.serve([for_rest]))
         while not self._rest.started and not self._serving.done():
             await asyncio.sleep(0.01)
-        found = self._serving.exception() if self._serving.done() else None
-        if isinstance(found, OSError):
+        failure = self._serving.exception() if self._serving.done() else None
+        if isinstance(failure, OSError):
             self._front.close()
-            raise _taken(
-                self._settings.host, self.rest_port, "REST", "--rest-port", found
-            ) from found
+            raise _port_error(host, self.rest_port, "REST", "--rest-port", failure) from failure
 
     async def _release(self) -> None:
         self._connections.end_all()
@@ -176,7 +223,7 @@ class Server:
         self._held.close()
 
     async def _sweep(self) -> None:
-        """Ends, for ever, the connections that are waited for too long."""
+        """Keeps ending the connections whose phase has lasted too long."""
         while True:
             await asyncio.sleep(min(1.0, self._settings.limits.header_timeout / 2))
             self._connections.end_late()
@@ -188,6 +235,7 @@ class Server:
         server = grpc.aio.server(options=channel_options(settings.limits), interceptors=checks)
         GrpcApi(self._predictor).add_to(server)
         add_reflection(server)
+
         if settings.tls_cert and settings.tls_key:
             pair = (settings.tls_key.read_bytes(), settings.tls_cert.read_bytes())
             server.add_secure_port(f"unix:{path}", grpc.ssl_server_credentials([pair]))
@@ -222,13 +270,12 @@ class Server:
 
 
 def _connections(settings: ServerSettings) -> Connections:
-    """Returns the table of the connections to both ports."""
+    """Returns an empty table for the connections to both ports."""
     limits = settings.limits
     seconds = {
         Phase.CLOSING: LINGER_SECONDS,
         Phase.HEAD: limits.header_timeout,
-        Phase.BODY: limits.request_timeout
-        + LINGER_SECONDS,  # until then, the request itself is refused
+        Phase.BODY: limits.request_timeout + LINGER_SECONDS,  # after the refusal of the request
         Phase.IDLE: limits.idle_timeout,
         Phase.QUIET: max(limits.idle_timeout, 2.0 * PING_SECONDS) + limits.request_timeout,
         Phase.ANSWER: limits.request_timeout,
@@ -238,86 +285,61 @@ def _connections(settings: ServerSettings) -> Connections:
         limits.max_connections_per_address,
         descriptors_possible(limits.max_connections),
         seconds,
-        settled={Phase.QUIET: limits.request_timeout},  # until then, a call of it may be under way
+        settled={Phase.QUIET: limits.request_timeout},  # until then, a call may be in progress
     )
 
 
 def _tls(settings: ServerSettings) -> ssl.SSLContext | None:
-    """Returns the server's certificate and key; None where there is no TLS.
+    """Returns the server's certificate and key; None without TLS.
 
     Raises:
         ServerError: they cannot be used.
     """
     if settings.tls_cert is None:
         return None
+
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
         context.load_cert_chain(settings.tls_cert, settings.tls_key)
     except OSError as error:
         raise ServerError(
-            f"{settings.tls_cert}, {settings.tls_key}: expected a certificate and its private key, both PEM; "
-            f"found: {error}."
+            f"{settings.tls_cert}, {settings.tls_key}: expected a certificate and its private key, "
+            f"both PEM; found: {error}."
         ) from error
     return context
 
 
-async def serve_until_stopped(settings: ServerSettings) -> None:
-    """Serves until SIGTERM or Ctrl-C.
+def _bind(host: str, port: int, api: str, option: str) -> socket.socket:
+    """Returns a socket bound to a port.
 
     Raises:
-        ServerError: the server cannot start.
+        ServerError: the port cannot be taken.
     """
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    sys.setswitchinterval(SWITCH_SECONDS)
-    raise_descriptor_limit()
-    server = Server(settings)
-    starting, stopping = asyncio.create_task(server.start()), asyncio.create_task(stop.wait())
-    await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
-    if not starting.done():  # stopped while loading
-        starting.cancel()
-        return
-    await starting
-    scheme = "https" if settings.tls_cert else "http"
-    log.info(
-        "Serving %s: REST %s://%s:%d/v1/models/%s, gRPC %s:%d.",
-        settings.name, scheme, settings.host, server.rest_port, settings.name, settings.host, server.grpc_port,
-    )  # fmt: skip
-    await stopping
-    log.info("Stopping: answering what is under way.")
-    await server.stop()
-
-
-def _bind(host: str, port: int, what: str, option: str) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    found = socket.socket(
-        family, socket.SOCK_STREAM, socket.IPPROTO_TCP
-    )  # asyncio then sends at once
-    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    found.setsockopt(
-        socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1
-    )  # ends those whose client has gone without a word
-    if sys.platform == "linux":  # elsewhere, the system's two hours
-        for key, value in (
-            (socket.TCP_KEEPIDLE, PING_SECONDS),
-            (socket.TCP_KEEPINTVL, 15),
-            (socket.TCP_KEEPCNT, 4),
-        ):
-            found.setsockopt(socket.IPPROTO_TCP, key, value)
+    # With the protocol named, asyncio sends without delay (TCP_NODELAY).
+    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+
+    # Ends connections whose client has vanished.
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if sys.platform == "linux":  # other systems keep their default of two hours
+        for option_name, value in KEEPALIVE.items():
+            bound.setsockopt(socket.IPPROTO_TCP, getattr(socket, option_name), value)
+
     try:
-        found.bind((host, port))
+        bound.bind((host, port))
     except OSError as error:
-        found.close()
-        raise _taken(host, port, what, option, error) from error
-    found.setblocking(False)
-    return found
+        bound.close()
+        raise _port_error(host, port, api, option, error) from error
+    bound.setblocking(False)
+    return bound
 
 
-def _taken(host: str, port: int, what: str, option: str, error: OSError) -> ServerError:
-    # asyncio's own text repeats the address; the numbers of errors of look-ups are none of the system's.
-    found = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
+def _port_error(host: str, port: int, api: str, option: str, error: OSError) -> ServerError:
+    # asyncio's own text repeats the address, and a look-up's error number is not the system's.
+    is_lookup = isinstance(error, socket.gaierror)
+    reason = error.strerror if is_lookup else os.strerror(error.errno or 0)
     return ServerError(
-        f"expected to listen on {host}:{port} for {what}, found: {found}; choose another with --host and {option}."
+        f"{host}:{port} cannot be used for {api}: {reason}; choose another address with --host "
+        f"and {option}."
     )

@@ -1,7 +1,8 @@
-"""What stands between gRPC's library and its clients: connections, tokens, and how much is read.
+"""What stands between the gRPC library and its clients: connections, tokens, and message sizes.
 
-grpcio cannot limit connections, so its own socket is a file that only this user can reach, and each client's
-connection is handed through to it, byte by byte. That costs about 0.15 ms a call. The library limits the rest.
+grpcio cannot limit connections. So it listens on a local socket that only this user can reach, and
+each client's connection is forwarded to it, byte by byte, which costs about 0.15 ms per call. The
+library limits the rest.
 """
 
 from __future__ import annotations
@@ -18,19 +19,18 @@ from serving.server.connections import MOST_DESCRIPTORS, Connections, Phase, cli
 from serving.server.request_error import RequestError, invalid
 from serving.server.server_settings import Limits
 
-GREETING = (
-    256  # bytes: HTTP/2's preface and settings are shorter; who has sent more has asked something
-)
-LATE_SECONDS = 1.0  # after which a message that is not whole counts as a large one
+GREETING = 256  # bytes: longer than HTTP/2's preface and settings, so a request has begun
+LATE_SECONDS = 1.0  # after which an incomplete message counts as a large one
 PING_SECONDS = 60
 METADATA_BYTES = 16 * 2**10
+LOOKAHEAD_BYTES = 64 * 2**10  # of a message that nothing has asked to read yet
 HEALTH = "/grpc.health.v1.Health/"
 OPEN_METHODS = {f"/inference.GRPCInferenceService/{name}" for name in ("ServerLive", "ServerReady")}
 RELOAD = "/tensorflow.serving.ModelService/HandleReloadConfigRequest"
 
 
 def channel_options(limits: Limits) -> list[tuple[str, int]]:
-    """Returns the options of a bounded server."""
+    """Returns the options of a server with limits."""
     return [
         ("grpc.max_receive_message_length", limits.max_request_bytes),
         ("grpc.max_send_message_length", -1),
@@ -41,51 +41,61 @@ def channel_options(limits: Limits) -> list[tuple[str, int]]:
         ("grpc.max_connection_idle_ms", round(limits.idle_timeout * 1000)),
         ("grpc.max_connection_age_ms", round(limits.max_connection_age * 1000)),
         ("grpc.max_connection_age_grace_ms", round(limits.request_timeout * 2000)),
-        (
-            "grpc.keepalive_time_ms",
-            PING_SECONDS * 1000,
-        ),  # ends those whose client has gone without a word
+        # Pings end connections whose client has vanished.
+        ("grpc.keepalive_time_ms", PING_SECONDS * 1000),
         ("grpc.keepalive_timeout_ms", round(limits.header_timeout * 1000)),
-        (
-            "grpc.http2.lookahead_bytes",
-            64 * 2**10,
-        ),  # of a message that nobody has asked to read yet
+        ("grpc.http2.lookahead_bytes", LOOKAHEAD_BYTES),
     ]
 
 
 class TokenCheck(grpc.aio.ServerInterceptor):  # type: ignore[misc]
-    """Asks for the token before any byte of a message is read, for whatever service but health.
+    """Checks the token of every call before any byte of its message is read.
 
-    Probes have no token. They learn whether the server answers, and nothing else.
+    Probes of health have no token. They learn whether the server answers, and nothing else.
     """
 
     def __init__(self, token: str | None, reload_token: str | None) -> None:
-        self._token, self._reload_token = token, reload_token
+        self._token = token
+        self._reload_token = reload_token
 
     async def intercept_service(
         self, continuation: Callable[[Any], Awaitable[Any]], call: grpc.HandlerCallDetails
     ) -> grpc.RpcMethodHandler:
-        """Lets the call go on to its handler, or answers UNAUTHENTICATED."""
+        """Passes the call to its handler, or refuses it."""
+        metadata = call.invocation_metadata
         try:
             if not call.method.startswith(HEALTH) and call.method not in OPEN_METHODS:
-                check_token(self._token, metadata_value(call.invocation_metadata, "authorization"))
+                check_token(self._token, metadata_value(metadata, "authorization"))
             if call.method == RELOAD and self._reload_token is not None:
-                check_reload_token(
-                    self._reload_token, metadata_value(call.invocation_metadata, RELOAD_HEADER)
-                )
+                check_reload_token(self._reload_token, metadata_value(metadata, RELOAD_HEADER))
         except RequestError as error:
             return _refusal(error)
         return await continuation(call)
 
 
+def metadata_value(metadata: Any, name: str) -> str | None:
+    """Returns a value of a call's metadata; None if there is none of this name."""
+    value = next((value for key, value in metadata or () if key == name), None)
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
+
+
+def _refusal(error: RequestError) -> grpc.RpcMethodHandler:
+    """Returns a handler that refuses; for streams, the library reads no message by itself."""
+
+    async def refuse(_: Any, context: Any) -> None:
+        await context.abort(error.code, error.reason)
+
+    return grpc.stream_stream_rpc_method_handler(refuse)
+
+
 @asynccontextmanager
 async def receive_message(context: Any, limits: Limits, budget: ByteBudget) -> AsyncIterator[bytes]:
-    """Reads a call's message, and holds its share of the bytes under way for the length of the block.
+    """Reads a call's message, and holds its share of the budget for the length of the block.
 
-    How large a message will be is known only when it is whole; one that is long in coming counts as a large one.
+    The size of a message is known only when it is complete. One that takes long counts as large.
 
     Raises:
-        RequestError: there is none, it is too slow, or there is no room for it.
+        RequestError: there is no message, it is too slow, or it does not fit into the budget.
     """
     with budget.share() as share:
         async with share.arriving(limits.request_timeout):
@@ -109,97 +119,84 @@ def _take_most(share: Share, size: int) -> None:
         share.give_way()
 
 
-def metadata_value(metadata: Any, name: str) -> str | None:
-    """Returns a value in a call's metadata; None where there is none of this name."""
-    value = next((value for key, value in metadata or () if key == name), None)
-    return value.decode(errors="replace") if isinstance(value, bytes) else value
-
-
-def _refusal(error: RequestError) -> grpc.RpcMethodHandler:
-    """Returns a handler of streams: of them, the library reads nothing that is not asked for."""
-
-    async def refuse(_: Any, context: Any) -> None:
-        await context.abort(error.code, error.reason)
-
-    return grpc.stream_stream_rpc_method_handler(refuse)
-
-
 class GrpcFront(asyncio.Protocol):
-    """One client's connection, handed through to the library's socket."""
+    """One client's connection, forwarded to the library's socket."""
 
     address, descriptors = "", 1
 
     def __init__(self, connections: Connections, path: str) -> None:
-        """Makes one.
+        """Takes the table and the socket.
 
         Args:
-            connections: the table of all of them.
+            connections: table of all connections.
             path: the library's socket.
         """
-        self._table, self._path = connections, path
+        self._table = connections
+        self._path = path
         self._opening: asyncio.Task[None] | None = None
-        self._sent = 0  # bytes that the client has sent, counted up to GREETING
-        self._is_unread = False  # whether the client leaves what it was sent
+        self._sent = 0  # bytes from the client, counted up to GREETING
+        self._is_unread = False  # whether the client leaves its answers unread
         self.client: asyncio.Transport | None = None
         self.library: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Counts the connection."""
+        """Adds the connection to the table."""
         self.client = transport
         self.address = client_of(transport.get_extra_info("peername"))
         if not self._table.add(self):
             transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
-        """Ends the other end."""
+        """Closes the library's end."""
         self._table.remove(self)
         if self.library is not None:
             self.library.close()
 
     def data_received(self, data: bytes) -> None:
-        """Hands on what the client sends, the first of it when the other end is open."""
+        """Forwards bytes from the client; opens the library's end for the first ones."""
         if self._sent < GREETING:
             self._sent += len(data)
-        if self.library is None:
-            assert self.client is not None
-            self.client.pause_reading()
-            self._opening = asyncio.get_running_loop().create_task(self._open(self.client, data))
-        else:
+        if self.library is not None:
             self.library.write(data)
-            self.tell()
+            self.update_phase()
+            return
+
+        assert self.client is not None
+        self.client.pause_reading()
+        self._opening = asyncio.get_running_loop().create_task(self._open(self.client, data))
 
     def pause_writing(self) -> None:
-        """Lets the library wait for a client that does not read."""
+        """Makes the library wait for a client that does not read."""
         assert self.library is not None
         self.library.pause_reading()
         self._is_unread = True
-        self.tell()
+        self.update_phase()
 
     def resume_writing(self) -> None:
-        """Goes on."""
+        """Lets the library continue."""
         assert self.library is not None
         self.library.resume_reading()
         self._is_unread = False
-        self.tell()
+        self.update_phase()
 
     def end(self, phase: Phase | None) -> None:  # noqa: ARG002
         """Ends the connection, see `connections.Connection`."""
         assert self.client is not None
         self.client.abort()
 
-    def tell(self) -> None:
-        """Tells the table what is waited for, after every byte in either direction."""
+    def update_phase(self) -> None:
+        """Notes in the table what the server waits for; called for all bytes in both directions."""
         if self._is_unread:
             self._table.wait(self, Phase.ANSWER)
         elif self._sent >= GREETING:
             self._table.wait(self, Phase.QUIET, anew=True)
 
     async def _open(self, client: asyncio.Transport, data: bytes) -> None:
-        """Opens the other end, which takes two files, one at each side, and hands on the first bytes."""
+        """Opens the library's end, with a descriptor on each side, and forwards the first bytes."""
+        loop = asyncio.get_running_loop()
         try:
             if not self._table.enlarge(self, MOST_DESCRIPTORS):
                 raise OSError
-            loop = asyncio.get_running_loop()
             self.library, _ = await loop.create_unix_connection(
                 lambda: _LibraryEnd(self), self._path
             )
@@ -211,29 +208,27 @@ class GrpcFront(asyncio.Protocol):
             self.library.close()
             return
         self.library.write(data)
-        self.tell()
+        self.update_phase()
         client.resume_reading()
 
 
 class _LibraryEnd(asyncio.Protocol):
-    """The other end of a client's connection."""
+    """The library's end of a client's connection."""
 
     def __init__(self, front: GrpcFront) -> None:
+        assert front.client is not None
         self._front = front
+        self._client = front.client
 
     def data_received(self, data: bytes) -> None:
-        assert self._front.client is not None
-        self._front.client.write(data)
-        self._front.tell()
+        self._client.write(data)
+        self._front.update_phase()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
-        assert self._front.client is not None
-        self._front.client.close()
+        self._client.close()
 
     def pause_writing(self) -> None:
-        assert self._front.client is not None
-        self._front.client.pause_reading()
+        self._client.pause_reading()
 
     def resume_writing(self) -> None:
-        assert self._front.client is not None
-        self._front.client.resume_reading()
+        self._client.resume_reading()

@@ -1,8 +1,9 @@
-"""The gRPC services of TensorFlow Serving that a model of ours needs.
+"""The gRPC services: TensorFlow Serving's, the Open Inference Protocol's, health and reflection.
 
-The methods are registered by hand, under the names of the official stubs: so a request's bytes are parsed here, and
-what is no message is the caller's error, not ours as the library has it. They are registered as streams of requests,
-of which each call sends one: so it is read when we ask for it, after the token and the room for it have been looked at.
+The methods are registered by hand, under the names of the official stubs. So a request is parsed
+here, and bytes that are no message are the caller's error; the library would report them as the
+server's. The methods are registered as streams of requests, of which each call sends one. So a
+message is read only after its token and the free memory have been checked.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ from tensorflow_serving.apis.model_management_pb2 import ReloadConfigRequest, Re
 from tensorflow_serving.apis.model_pb2 import ModelSpec
 from tensorflow_serving.apis.predict_pb2 import PredictRequest, PredictResponse
 from tensorflow_serving.apis.regression_pb2 import RegressionRequest, RegressionResponse
+from tensorflow_serving.config.model_server_config_pb2 import ModelConfig
 
+from components.command.escape import shorten
 from serving.server.grpc_front import receive_message
 from serving.server.model_signatures import Arrays, Signature
 from serving.server.open_inference_grpc import MESSAGES, SERVICE, OpenInferenceGrpc
@@ -50,18 +53,13 @@ from serving.server.server_settings import RELOAD_TOKEN
 from serving.server.telemetry import note_grpc_status
 from serving.server.version_policy import ModelConfigError, policy_of
 
+log = logging.getLogger("mastery.serving")
+
 PREDICTION_SERVICE = "tensorflow.serving.PredictionService"
-
-
 MODEL_SERVICE = "tensorflow.serving.ModelService"
-
-
 SERVICES = (PREDICTION_SERVICE, MODEL_SERVICE, SERVICE)
 
-
-_Status = health_pb2.HealthCheckResponse
-
-
+# Requests and answers of TensorFlow Serving's methods, by service.
 _METHODS = {
     PREDICTION_SERVICE: {
         "Predict": (PredictRequest, PredictResponse),
@@ -75,9 +73,189 @@ _METHODS = {
     },
 }
 
+Context: TypeAlias = Any  # grpc.aio.ServicerContext, which has no types
+Method = Callable[[Any], Awaitable[Message]]
+
+
+class GrpcApi:
+    """Answers calls with protocol buffers."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self._predictor = predictor
+
+    def add_to(self, server: grpc.aio.Server) -> None:
+        """Registers TensorFlow Serving's services and the Open Inference Protocol's."""
+        own = {
+            "Predict": self.predict,
+            "Classify": self.classify,
+            "Regress": self.regress,
+            "GetModelMetadata": self.metadata,
+            "GetModelStatus": self.status,
+            "HandleReloadConfigRequest": self.reload,
+        }
+        services: dict[str, Mapping[str, tuple[type[Message], Method]]] = {
+            service: {name: (request, own[name]) for name, (request, _) in methods.items()}
+            for service, methods in _METHODS.items()
+        }
+        services[SERVICE] = OpenInferenceGrpc(self._predictor).methods
+
+        for service, methods in services.items():
+            handlers = {
+                name: self._handler(service, name, request, method)
+                for name, (request, method) in methods.items()
+            }
+            generic = grpc.method_handlers_generic_handler(service, handlers)
+            server.add_generic_rpc_handlers([generic])
+
+    async def predict(self, request: PredictRequest) -> PredictResponse:
+        """Answers with the outputs of a signature."""
+        predictor = self._predictor
+        with predictor.request("GRPC"), predictor.lease(_choice(request.model_spec)) as servable:
+            async with asyncio.timeout(predictor.settings.limits.request_timeout):
+                signature = servable.model.signature(request.model_spec.signature_name)
+                names = _requested_outputs(request, signature)
+                is_large = request.ByteSize() > SMALL
+                inputs = await in_thread_if(is_large, decode_tensors, request.inputs, signature)
+
+                outputs = await predictor.run(servable, signature, inputs)
+
+                response = PredictResponse()
+                response.model_spec.name = request.model_spec.name
+                response.model_spec.signature_name = signature.name
+                response.model_spec.version.value = servable.version
+                outputs = {name: outputs[name] for name in names}
+                is_large = sum(values.size for values in outputs.values()) > SMALL_ANSWER
+                await in_thread_if(is_large, _fill, response, outputs, signature)
+                return response
+
+    async def classify(self, request: ClassificationRequest) -> Message:
+        """Refuses, as TensorFlow Serving does for a signature of another method."""
+        self._refuse(request, "classification")
+
+    async def regress(self, request: RegressionRequest) -> Message:
+        """Refuses, as TensorFlow Serving does for a signature of another method."""
+        self._refuse(request, "regression")
+
+    def _refuse(self, request: ClassificationRequest | RegressionRequest, method: str) -> NoReturn:
+        spec = request.model_spec
+        if not request.HasField("model_spec"):
+            raise invalid("Missing ModelSpec")
+        with self._predictor.request("GRPC"):
+            raise self._predictor.refuse(_choice(spec), spec.signature_name, method)
+
+    async def metadata(self, request: GetModelMetadataRequest) -> GetModelMetadataResponse:
+        """Answers with the signatures."""
+        fields = list(request.metadata_field)
+        if fields != ["signature_def"]:
+            raise invalid(f"metadata_field: expected 'signature_def', found {listed(fields)}.")
+        return self._predictor.metadata(_choice(request.model_spec))
+
+    async def status(self, request: GetModelStatusRequest) -> GetModelStatusResponse:
+        """Answers with the states of versions."""
+        return self._predictor.status(_choice(request.model_spec))
+
+    async def reload(self, request: ReloadConfigRequest) -> ReloadConfigResponse:
+        """Applies another version policy and other labels."""
+        if self._predictor.settings.reload_token is None:  # a token was checked by `TokenCheck`
+            raise RequestError(
+                StatusCode.PERMISSION_DENIED,
+                f"reloading by gRPC is off: the server was started without ${RELOAD_TOKEN}. Write "
+                "a models.config into the folder of versions instead.",
+            )
+
+        model = self._requested_model(request)
+        try:
+            policy = policy_of(model)
+        except ModelConfigError as error:
+            raise invalid(str(error)) from error
+
+        await self._predictor.versions.apply(policy)
+        return ReloadConfigResponse()
+
+    def _requested_model(self, request: ReloadConfigRequest) -> ModelConfig:
+        """Returns the part of a request that is about this server's model.
+
+        Raises:
+            RequestError: the request is about another model, several, or another folder.
+        """
+        settings = self._predictor.settings
+        if request.config.WhichOneof("config") != "model_config_list":
+            raise invalid("config: expected a model_config_list, found none.")
+
+        models = list(request.config.model_config_list.config)
+        if [model.name for model in models] != [settings.name]:
+            names = listed([model.name for model in models])
+            raise invalid(
+                f"config: expected only this server's model {settings.name}, found {names}."
+            )
+
+        folders = {"", str(settings.models), str(settings.models.resolve())}
+        if models[0].base_path.rstrip("/") not in folders:
+            raise invalid("base_path: expected the folder of this server, found another.")
+        return models[0]
+
+    def _handler(
+        self, service: str, name: str, kind: type[Message], method: Method
+    ) -> grpc.RpcMethodHandler:
+        attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": name}
+
+        async def answer(_: object, context: Context) -> bytes:
+            """Reads and parses a message, and turns exceptions into status codes."""
+            predictor = self._predictor
+            metadata = context.invocation_metadata() or ()
+            headers = {key: value for key, value in metadata if isinstance(value, str)}
+            limits, budget = predictor.settings.limits, predictor.budget
+
+            with predictor.tracing.request(f"{service}/{name}", headers, attributes) as span:
+                try:
+                    async with receive_message(context, limits, budget) as raw:
+                        request = await in_thread_if(len(raw) > SMALL, _parsed, raw, kind)
+                        response = await method(request)
+                        note_grpc_status(span, StatusCode.OK)
+                        return bytes(response.SerializeToString())
+                except Exception as error:
+                    known = as_request_error(error)
+                    if known.code in (StatusCode.INTERNAL, StatusCode.UNKNOWN):
+                        log.exception("gRPC: %s", kind.__name__)
+                    note_grpc_status(span, known.code)
+
+            await context.abort(known.code, known.reason)
+            raise AssertionError("abort raises")
+
+        return grpc.stream_unary_rpc_method_handler(answer)
+
+
+def _parsed(raw: bytes, kind: type[Message]) -> Message:
+    if len(raw) > SMALL:
+        check_fields(raw, kind.DESCRIPTOR)
+    try:
+        return kind.FromString(raw)
+    except DecodeError as error:
+        raise invalid(f"expected a {kind.__name__}, found bytes that cannot be decoded.") from error
+
+
+def _choice(spec: ModelSpec) -> ModelChoice:
+    version = spec.version.value if spec.HasField("version") else None
+    return ModelChoice(spec.name, version, spec.version_label or None)
+
+
+def _requested_outputs(request: PredictRequest, signature: Signature) -> list[str]:
+    names = list(request.output_filter) or list(signature.outputs)
+    is_unique = len(set(names)) == len(names)
+    if not is_unique or not set(names) <= signature.outputs.keys():
+        known = ", ".join(signature.outputs)
+        found = shorten(", ".join(names), 500)
+        raise invalid(f"output_filter: expected some of {known}, each once; found {found}.")
+    return names
+
+
+def _fill(response: PredictResponse, outputs: Arrays, signature: Signature) -> None:
+    for name, values in outputs.items():
+        response.outputs[name].CopyFrom(encode_tensor(values, signature.outputs[name].enum))
+
 
 class Health:
-    """Tells `grpc.health.v1.Health` whether the model answers: by its name, by that of each service, and by ""."""
+    """Serves `grpc.health.v1.Health`: by the model's name, by each service's, and by ""."""
 
     def __init__(self, model: str, versions: ServedVersions) -> None:
         self._names = ("", model, *SERVICES)
@@ -90,13 +268,14 @@ class Health:
         await self.refresh()
 
     async def refresh(self) -> None:
-        """Looks whether a version answers."""
-        status = _Status.SERVING if self._versions.available else _Status.NOT_SERVING
+        """Updates the status: whether a version is available."""
+        statuses = health_pb2.HealthCheckResponse
+        status = statuses.SERVING if self._versions.available else statuses.NOT_SERVING
         for name in self._names:
             await self._servicer.set(name, status)
 
     async def stop(self) -> None:
-        """Says from now on that nothing answers, so that callers go elsewhere while the rest is answered."""
+        """Reports NOT_SERVING from now on, so that callers go elsewhere before the server stops."""
         await self._servicer.enter_graceful_shutdown()
 
 
@@ -108,7 +287,7 @@ def add_reflection(server: grpc.aio.Server) -> None:
 
 
 def _tensorflow_serving() -> descriptor_pool.DescriptorPool:
-    """Returns the descriptors of the services; their generated modules cannot be imported by today's protobuf."""
+    """Returns the services' descriptors: today's protobuf cannot import their generated modules."""
     pool = descriptor_pool.DescriptorPool()
 
     def add(file: Any) -> None:
@@ -142,7 +321,7 @@ class _Pools:
         self._pools = pools
 
     def __getattr__(self, name: str) -> Any:
-        """Returns a method that asks one pool after the other."""
+        """Returns a method that searches one pool after the other."""
 
         def find(*arguments: Any) -> Any:
             for pool in self._pools[:-1]:
@@ -153,189 +332,3 @@ class _Pools:
             return getattr(self._pools[-1], name)(*arguments)
 
         return find
-
-
-log = logging.getLogger("mastery.serving")
-
-
-Context: TypeAlias = Any  # grpc.aio.ServicerContext, which has no types
-
-
-Method = Callable[[Any], Awaitable[Message]]
-
-
-class GrpcApi:
-    """Answers by protocol buffers."""
-
-    def __init__(self, predictor: Predictor) -> None:
-        self._predictor = predictor
-
-    def add_to(self, server: grpc.aio.Server) -> None:
-        """Registers the services of TensorFlow Serving, and that of the Open Inference Protocol."""
-        services: dict[str, Mapping[str, tuple[type[Message], Method]]] = {
-            PREDICTION_SERVICE: {
-                "Predict": (PredictRequest, self.predict),
-                "Classify": (ClassificationRequest, self.classify),
-                "Regress": (RegressionRequest, self.regress),
-                "GetModelMetadata": (GetModelMetadataRequest, self.metadata),
-            },
-            MODEL_SERVICE: {
-                "GetModelStatus": (GetModelStatusRequest, self.status),
-                "HandleReloadConfigRequest": (ReloadConfigRequest, self.reload),
-            },
-            SERVICE: OpenInferenceGrpc(self._predictor).methods,
-        }
-        server.add_generic_rpc_handlers(
-            [
-                grpc.method_handlers_generic_handler(
-                    name,
-                    {
-                        method: self._handler(name, method, *item)
-                        for method, item in methods.items()
-                    },
-                )
-                for name, methods in services.items()
-            ]
-        )
-
-    async def predict(self, request: PredictRequest) -> PredictResponse:
-        """Answers with the outputs of a signature."""
-        predictor = self._predictor
-        with predictor.request("GRPC"), predictor.lease(_choice(request.model_spec)) as servable:
-            async with asyncio.timeout(predictor.settings.limits.request_timeout):
-                signature = servable.model.signature(request.model_spec.signature_name)
-                names = _wanted_outputs(request, signature)
-                is_large = request.ByteSize() > SMALL
-                inputs = await in_thread_if(is_large, decode_tensors, request.inputs, signature)
-                outputs = await predictor.run(servable, signature, inputs)
-                response = PredictResponse()
-                response.model_spec.name = request.model_spec.name
-                response.model_spec.signature_name = signature.name
-                response.model_spec.version.value = servable.version
-                is_large = sum(outputs[name].size for name in names) > SMALL_ANSWER
-                await in_thread_if(
-                    is_large, _fill, response, {name: outputs[name] for name in names}, signature
-                )
-                return response
-
-    async def classify(self, request: ClassificationRequest) -> Message:
-        """Refuses, as TensorFlow Serving does for a signature of another method."""
-        self._refuse(request, "classification")
-
-    async def regress(self, request: RegressionRequest) -> Message:
-        """Refuses, as TensorFlow Serving does for a signature of another method."""
-        self._refuse(request, "regression")
-
-    def _refuse(self, request: ClassificationRequest | RegressionRequest, method: str) -> NoReturn:
-        if not request.HasField("model_spec"):
-            raise invalid("Missing ModelSpec")
-        with self._predictor.request("GRPC"):
-            raise self._predictor.refuse(
-                _choice(request.model_spec), request.model_spec.signature_name, method
-            )
-
-    async def metadata(self, request: GetModelMetadataRequest) -> GetModelMetadataResponse:
-        """Answers with the signatures."""
-        fields = list(request.metadata_field)
-        if fields != ["signature_def"]:
-            raise invalid(
-                f"metadata_field: expected 'signature_def', found {', '.join(fields)[:200] or 'none'}."
-            )
-        return self._predictor.metadata(_choice(request.model_spec))
-
-    async def status(self, request: GetModelStatusRequest) -> GetModelStatusResponse:
-        """Answers with the stages of versions."""
-        return self._predictor.status(_choice(request.model_spec))
-
-    async def reload(self, request: ReloadConfigRequest) -> ReloadConfigResponse:
-        """Follows another version policy and other labels."""
-        settings = self._predictor.settings
-        if (
-            settings.reload_token is None
-        ):  # else the token has been looked at before the message was read
-            raise RequestError(
-                StatusCode.PERMISSION_DENIED,
-                f"reloading by gRPC is off; the server was started without ${RELOAD_TOKEN}. A models.config in the "
-                "folder of the versions says the same, and is followed.",
-            )
-        if request.config.WhichOneof("config") != "model_config_list":
-            raise invalid("config: expected a model_config_list, found none.")
-        models = list(request.config.model_config_list.config)
-        if [model.name for model in models] != [settings.name]:
-            names = listed([model.name for model in models])
-            raise invalid(
-                f"config: expected the one model {settings.name}, which this server has; found {names}."
-            )
-        folders = {"", str(settings.models), str(settings.models.resolve())}
-        if models[0].base_path.rstrip("/") not in folders:
-            raise invalid(
-                "base_path: expected the folder that this server was started with, found another."
-            )
-        try:
-            policy = policy_of(models[0])
-        except ModelConfigError as error:
-            raise invalid(str(error)) from error
-        await self._predictor.versions.apply(policy)
-        return ReloadConfigResponse()
-
-    def _handler(
-        self, service: str, name: str, kind: type[Message], method: Method
-    ) -> grpc.RpcMethodHandler:
-        attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": name}
-
-        async def answer(_: object, context: Context) -> bytes:
-            """Reads and parses a message, and turns errors into gRPC's."""
-            predictor = self._predictor
-            headers = {
-                key: value
-                for key, value in context.invocation_metadata() or ()
-                if isinstance(value, str)
-            }
-            with predictor.tracing.request(f"{service}/{name}", headers, attributes) as span:
-                try:
-                    async with receive_message(
-                        context, predictor.settings.limits, predictor.budget
-                    ) as raw:
-                        response = await method(
-                            await in_thread_if(len(raw) > SMALL, _parsed, raw, kind)
-                        )
-                        note_grpc_status(span, StatusCode.OK)
-                        return bytes(response.SerializeToString())
-                except Exception as error:
-                    known = as_request_error(error)
-                    if known.code in (StatusCode.INTERNAL, StatusCode.UNKNOWN):
-                        log.exception("gRPC: %s", kind.__name__)
-                    note_grpc_status(span, known.code)
-            await context.abort(known.code, known.reason)
-            raise AssertionError  # abort has raised
-
-        return grpc.stream_unary_rpc_method_handler(answer)
-
-
-def _parsed(raw: bytes, kind: type[Message]) -> Message:
-    if len(raw) > SMALL:
-        check_fields(raw, kind.DESCRIPTOR)
-    try:
-        return kind.FromString(raw)
-    except DecodeError as error:
-        raise invalid(
-            f"expected a {kind.__name__}, found bytes that could not be decoded."
-        ) from error
-
-
-def _fill(response: PredictResponse, outputs: Arrays, signature: Signature) -> None:
-    for name, values in outputs.items():
-        response.outputs[name].CopyFrom(encode_tensor(values, signature.outputs[name].enum))
-
-
-def _choice(spec: ModelSpec) -> ModelChoice:
-    version = spec.version.value if spec.HasField("version") else None
-    return ModelChoice(spec.name, version, spec.version_label or None)
-
-
-def _wanted_outputs(request: PredictRequest, signature: Signature) -> list[str]:
-    wanted = list(request.output_filter) or list(signature.outputs)
-    if len(set(wanted)) != len(wanted) or not set(wanted) <= signature.outputs.keys():
-        known, found = ", ".join(signature.outputs), ", ".join(wanted)[:500]
-        raise invalid(f"output_filter: expected some of {known}, each once; found {found}.")
-    return wanted

@@ -1,7 +1,8 @@
-"""Large JSON requests are read in a process of their own, so that others are answered meanwhile.
+"""Predict requests as JSON, in rows (`instances`) or columns (`inputs`); large ones are read apart.
 
-Python's parser holds the interpreter for as long as it reads: 1.3 seconds for 16 MiB of `[[],[],...]`, which take 360
-MiB then. The process is started with the first large request, has a limit of memory, and ends with the server.
+Python's parser keeps the interpreter for as long as it reads: 1.3 s for 16 MiB of `[[],[],...]`,
+which take 360 MiB then. So large requests are read in another process, and others are answered
+meanwhile. It starts with the first large request, has a memory limit, and ends with the server.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from grpc import StatusCode
 
+from components.command.escape import shorten
 from components.contracts.names import SERVING_DEFAULT
 from serving.server.json_tensors import (
     decode_json,
@@ -33,7 +35,16 @@ from serving.server.json_tensors import (
     refuse_overflow,
 )
 from serving.server.model_signatures import Arrays, Signature
-from serving.server.request_error import RequestError, invalid
+from serving.server.request_error import RequestError, invalid, listed
+
+MEMORY_PER_BYTE = 7  # bytes that the process may take for each byte of the largest request
+LOWER_PRIORITY = 5
+
+# The signature's name, whether the request is in rows, and the arrays; None if the model does not
+# have that signature.
+Read: TypeAlias = tuple[str, bool, Arrays | None]
+T = TypeVar("T")
+Reader = Callable[[bytes, Mapping[str, Signature]], T]
 
 
 @dataclass(frozen=True)
@@ -42,15 +53,27 @@ class JsonRequest:
 
     Attributes:
         signature_name: "" for the default.
-        is_row_form: whether it has `instances`, rather than `inputs`.
+        is_row_form: whether it has `instances` rather than `inputs`.
         content: the value of that key.
-        text: the whole of it.
+        text: the whole request.
     """
 
     signature_name: str
     is_row_form: bool
     content: Any
     text: str
+
+
+def read_request(body: bytes, signatures: Mapping[str, Signature]) -> Read:
+    """Reads a request to `:predict`.
+
+    Raises:
+        RequestError: it is no valid request for its signature.
+    """
+    request = parse_request(body)
+    signature = signatures.get(request.signature_name or SERVING_DEFAULT)
+    arrays = None if signature is None else decode_json_inputs(request, signature)
+    return request.signature_name, request.is_row_form, arrays
 
 
 def parse_request(body: bytes) -> JsonRequest:
@@ -63,22 +86,26 @@ def parse_request(body: bytes) -> JsonRequest:
     name = document.get("signature_name", "")
     if not isinstance(name, str):
         raise invalid(f"signature_name: expected a string, found {json_kind(name)}.")
+
     forms = [key for key in ("instances", "inputs") if key in document]
     if len(forms) != 1:
-        raise invalid(
-            f"expected one of the keys 'instances' and 'inputs', found {'both' if forms else 'neither'}."
-        )
-    return JsonRequest(name, forms == ["instances"], document[forms[0]], text)
+        found = "both" if forms else "neither"
+        raise invalid(f"expected one of the keys 'instances' and 'inputs', found {found}.")
+    form = forms[0]
+    return JsonRequest(name, form == "instances", document[form], text)
 
 
 def parse_examples_request(body: bytes) -> str:
-    """Reads the outer object of a request to classify or regress; returns the signature's name, "" for the default.
+    """Reads the outer object of a request to classify or regress.
+
+    Returns:
+        The signature's name; "" for the default.
 
     Raises:
         RequestError: no JSON object with `examples`, in TensorFlow Serving's words.
     """
     text, document = _parse_object(body)
-    quoted = f"JSON Value: {text[:500]}"
+    quoted = f"JSON Value: {shorten(text, 500)}"
     name = document.get("signature_name", "")
     if not isinstance(name, str):
         raise invalid(
@@ -101,6 +128,7 @@ def _parse_object(body: bytes) -> tuple[str, dict[str, Any]]:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise invalid(f"JSON Parse error: {error}") from error
+
     if not isinstance(document, dict):
         raise invalid(f"expected a JSON object, found {json_kind(document)}.")
     return text, document
@@ -110,7 +138,8 @@ def decode_json_inputs(request: JsonRequest, signature: Signature) -> Arrays:
     """Returns the arrays of a request.
 
     Raises:
-        RequestError: lists of unequal lengths, values of another type or out of its range, unknown inputs.
+        RequestError: an input is unknown, lists have unequal lengths, or values have another type
+            or are out of range.
     """
     columns = _columns_of_rows if request.is_row_form else _columns
     arrays = {
@@ -124,28 +153,29 @@ def decode_json_inputs(request: JsonRequest, signature: Signature) -> Arrays:
 def _columns(content: Any, signature: Signature) -> Mapping[str, Any]:
     if type(content) is not dict or is_b64(content):
         return {_only_input(signature, "inputs"): content}
-    _know(content.keys(), signature)
+    _check_inputs(content.keys(), signature)
     return content
 
 
 def _columns_of_rows(content: Any, signature: Signature) -> Mapping[str, Any]:
     if type(content) is not list or not content:
-        raise invalid(
-            f"instances: expected a list of one or more, found {'none' if content == [] else json_kind(content)}."
-        )
-    named = [type(row) is dict and not is_b64(row) for row in content]
-    if not any(named):
+        found = "none" if content == [] else json_kind(content)
+        raise invalid(f"instances: expected a list of one or more, found {found}.")
+
+    are_objects = [type(row) is dict and not is_b64(row) for row in content]
+    if not any(are_objects):
         return {_only_input(signature, "instances"): content}
-    if not all(named):
-        raise invalid(
-            f"instances: expected objects, found {json_kind(content[named.index(False)])} among them."
-        )
+    if not all(are_objects):
+        found = json_kind(content[are_objects.index(False)])
+        raise invalid(f"instances: expected objects, found {found} among them.")
+
     keys = content[0].keys()
-    _know(keys, signature)
+    _check_inputs(keys, signature)
     for at, row in enumerate(content):
         if row.keys() != keys:
             raise invalid(
-                f"instances, element {at}: expected the keys {', '.join(keys)}; found {json_excerpt(row)}."
+                f"instances, element {at}: expected the keys {', '.join(keys)}; "
+                f"found {json_excerpt(row)}."
             )
     return {name: [row[name] for row in content] for name in keys}
 
@@ -153,42 +183,28 @@ def _columns_of_rows(content: Any, signature: Signature) -> Mapping[str, Any]:
 def _only_input(signature: Signature, key: str) -> str:
     if len(signature.inputs) != 1:
         raise invalid(
-            f"{key}: expected values by the names {', '.join(signature.inputs)}; found them without names."
+            f"{key}: expected values by the names {', '.join(signature.inputs)}; "
+            "found them without names."
         )
     return next(iter(signature.inputs))
 
 
-def _know(names: Any, signature: Signature) -> None:
+def _check_inputs(names: Any, signature: Signature) -> None:
     unknown = [name for name in names if name not in signature.inputs]
     if unknown:
         raise invalid(
-            f"{signature.name}: expected the inputs {', '.join(signature.inputs)}; found {json_excerpt(unknown)}."
+            f"{signature.name}: expected the inputs {', '.join(signature.inputs)}; "
+            f"found {listed(unknown)}."
         )
 
 
-MEMORY_OF_A_BYTE = 7  # bytes that the process may take for each byte of the largest request
-
-
-LOWER_PRIORITY = 5
-
-
-Read: TypeAlias = tuple[
-    str, bool, Arrays | None
-]  # the signature's name, whether in rows, arrays if it is known
-
-
-T = TypeVar("T")
-
-
-Reader = Callable[[bytes, Mapping[str, Signature]], T]
-
-
 class JsonProcess:
-    """Reads requests one after the other, in another process; belongs to one event loop."""
+    """Reads requests one after the other in another process; belongs to one event loop."""
 
     def __init__(self, max_request_bytes: int) -> None:
-        self._memory = MEMORY_OF_A_BYTE * max_request_bytes
+        self._memory = MEMORY_PER_BYTE * max_request_bytes
         self._thread = ThreadPoolExecutor(1, "json")
+        self._turn = asyncio.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection[Any, Any] | None = None
 
@@ -202,16 +218,24 @@ class JsonProcess:
 
         Args:
             body: JSON.
-            signatures: of the model that is asked, by name.
-            reader: a function of a module, such as `read_request`, and what it returns.
+            signatures: the model's, by name.
+            reader: a module's function, such as `read_request`.
+
+        Returns:
+            What the reader returns.
 
         Raises:
-            RequestError: what the reader raises; or the request takes too much memory; or the process has died.
+            RequestError: what the reader raises; or the request takes too much memory; or the
+                process has died.
         """
+        # Requests wait here, not in the thread's queue, which would keep the bodies of those that
+        # have timed out. The turn ends with the reading, even if its request has been given up.
+        await self._turn.acquire()
         loop = asyncio.get_running_loop()
-        result: T | Exception = await loop.run_in_executor(
-            self._thread, self._ask, body, signatures, reader
-        )
+        reading = loop.run_in_executor(self._thread, self._ask, body, signatures, reader)
+        reading.add_done_callback(lambda _: self._turn.release())
+        result: T | Exception = await asyncio.shield(reading)
+
         if isinstance(result, Exception):
             raise result
         return result
@@ -219,7 +243,7 @@ class JsonProcess:
     def close(self) -> None:
         """Ends the process."""
         self._thread.shutdown(wait=False, cancel_futures=True)
-        self._end()  # the thread, if it waits for an answer, gets an end of file
+        self._end()  # a thread that waits for an answer gets an end of file
 
     def _end(self) -> None:
         if self._process is not None:
@@ -230,11 +254,11 @@ class JsonProcess:
         self, body: bytes, signatures: Mapping[str, Signature], reader: Reader[T]
     ) -> T | Exception:
         try:
-            connection = self._connected()
+            connection = self._connect()
             connection.send((reader, _light(signatures)))
             connection.send_bytes(body)
-            found: T | Exception = connection.recv()
-            return found
+            result: T | Exception = connection.recv()
+            return result
         except (OSError, EOFError):
             self._connection = None
             self._end()
@@ -243,76 +267,45 @@ class JsonProcess:
                 "the process that reads large requests has ended; try again, or with less.",
             )
 
-    def _connected(self) -> Connection[Any, Any]:
-        if self._connection is None:
-            ours, theirs = socket.socketpair()
-            with theirs:
-                self._process = subprocess.Popen(
-                    [sys.executable, "-m", __name__, str(theirs.fileno()), str(self._memory)],
-                    pass_fds=[theirs.fileno()],
-                    env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-                    cwd=Path(__file__).parents[2],
-                )
-            self._connection = Connection(ours.detach())
+    def _connect(self) -> Connection[Any, Any]:
+        if self._connection is not None:
+            return self._connection
+
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", __name__, str(theirs.fileno()), str(self._memory)],
+                pass_fds=[theirs.fileno()],
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                cwd=Path(__file__).parents[2],
+            )
+        self._connection = Connection(ours.detach())
         return self._connection
 
 
 def _light(signatures: Mapping[str, Signature]) -> dict[str, Signature]:
-    """Returns the signatures with what the other process would need TensorFlow to find out."""
+    """Returns the signatures without outputs, and with what the process could not find out.
+
+    The specs look up their dtypes in TensorFlow and keep them; the process has no TensorFlow.
+    """
     for signature in signatures.values():
         for spec in signature.inputs.values():
-            _ = spec.dtype, spec.dtype_name  # kept by the spec, and goes with it
+            _ = spec.dtype, spec.dtype_name
     return {name: Signature(name, item.inputs, {}) for name, item in signatures.items()}
 
 
-def read_request(body: bytes, signatures: Mapping[str, Signature]) -> Read:
-    """Reads a request to `:predict`.
-
-    Returns:
-        The signature's name, whether the request is in rows, and the arrays; None for a signature that the model does
-        not have.
-
-    Raises:
-        RequestError: what `json_forms` raises.
-    """
-    parsed = parse_request(body)
-    signature = signatures.get(parsed.signature_name or SERVING_DEFAULT)
-    arrays = None if signature is None else decode_json_inputs(parsed, signature)
-    return parsed.signature_name, parsed.is_row_form, arrays
-
-
-def _answer(body: bytes, signatures: Mapping[str, Signature], reader: Reader[T]) -> T | Exception:
-    try:
-        return reader(body, signatures)
-    except RequestError as error:
-        return error
-    except MemoryError:
-        reason = "the request takes too much memory to read as JSON; send fewer rows at a time, or ask by gRPC."
-        return RequestError(StatusCode.OUT_OF_RANGE, reason)
-    except Exception as error:
-        return RequestError(StatusCode.INTERNAL, f"{type(error).__name__}: {error}")
-
-
-def _limit_memory(more: int) -> None:
-    """Lets this process take so many bytes more than it has, where the system has such a limit."""
-    if sys.platform == "linux":
-        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
-        data = next(line.split()[1] for line in status.splitlines() if line.startswith("VmData:"))
-        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-        most = int(data) * 1024 + more
-        # The hard limit stays: who is not root may not raise it.
-        resource.setrlimit(
-            resource.RLIMIT_DATA,
-            (most if hard == resource.RLIM_INFINITY else min(most, hard), hard),
-        )
-
-
 def main(descriptor: int, memory: int) -> None:
-    """Answers until the server ends."""
+    """Answers until the server ends.
+
+    Args:
+        descriptor: of the socket that leads to the server.
+        memory: bytes that requests may take.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the server, which ends this
     os.nice(LOWER_PRIORITY)
     gc.disable()  # a document has no cycles, and looking for some takes as long as reading it
     _limit_memory(memory)
+
     connection: Connection[Any, Any] = Connection(descriptor)
     while True:
         try:
@@ -322,9 +315,37 @@ def main(descriptor: int, memory: int) -> None:
         except (EOFError, OSError):
             return
         except MemoryError:
-            connection.send(
-                RequestError(StatusCode.OUT_OF_RANGE, "the request takes too much memory to read.")
-            )
+            reason = "the request takes too much memory to read."
+            connection.send(RequestError(StatusCode.OUT_OF_RANGE, reason))
+
+
+def _answer(body: bytes, signatures: Mapping[str, Signature], reader: Reader[T]) -> T | Exception:
+    try:
+        return reader(body, signatures)
+    except RequestError as error:
+        return error
+    except MemoryError:
+        return RequestError(
+            StatusCode.OUT_OF_RANGE,
+            "the request takes too much memory to read as JSON; "
+            "send fewer rows at a time, or use gRPC.",
+        )
+    except Exception as error:
+        return RequestError(StatusCode.INTERNAL, f"{type(error).__name__}: {error}")
+
+
+def _limit_memory(more: int) -> None:
+    """Limits this process to a number of bytes beyond those it has, if the system allows that."""
+    if sys.platform != "linux":
+        return
+
+    status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    data = next(line.split()[1] for line in status.splitlines() if line.startswith("VmData:"))
+    most = int(data) * 1024 + more
+    # The hard limit stays: only root may raise it again.
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    soft = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The Open Inference Protocol by gRPC: `inference.GRPCInferenceService`.
 
-The messages are those of the public `open_inference_grpc.proto`. They stand in a descriptor pool of their own, so that
-Triton's and KServe's modules, which take the same names, can be in the same process.
+The messages are those of the public `open_inference_grpc.proto`. They have a descriptor pool of
+their own, so that Triton's and KServe's modules, with the same names, can be in the same process.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from components.command.escape import shorten
 from serving.messages import describe
 from serving.server.model_signatures import Array, Arrays, Signature, TensorSpec
 from serving.server.open_inference import (
@@ -24,44 +25,29 @@ from serving.server.open_inference import (
     raw_values,
     refuse_extensions,
     text_array,
-    to_raw,
 )
 from serving.server.open_inference_rest import (
     model_choice,
     model_metadata,
+    requested_outputs,
     server_metadata,
-    wanted_outputs,
+    to_raw,
 )
 from serving.server.predictor import SMALL, SMALL_ANSWER, Predictor, in_thread_if
-from serving.server.request_error import RequestError, invalid
-
-# Where a protocol buffer holds the values of a datatype; FP16 and BF16 go as raw bytes only.
-CONTENTS = {
-    "BOOL": "bool_contents", "INT8": "int_contents", "INT16": "int_contents", "INT32": "int_contents",
-    "INT64": "int64_contents", "UINT8": "uint_contents", "UINT16": "uint_contents", "UINT32": "uint_contents",
-    "UINT64": "uint64_contents", "FP32": "fp32_contents", "FP64": "fp64_contents", "BYTES": "bytes_contents",
-}  # fmt: skip
-
-
-def content_values(values: Sequence[Any], spec: TensorSpec) -> Array:
-    """Returns the values that a protocol buffer holds as an array.
-
-    Raises:
-        RequestError: a number is out of the datatype's range.
-    """
-    if spec.dtype == object:
-        return text_array(list(values))
-    wide = np.asarray(values)
-    array = wide.astype(spec.dtype)
-    if spec.dtype.kind in "iu" and (array != wide).any():
-        raise invalid(
-            f"input {spec.name}: expected {datatype(spec)}, found a number that is out of its range."
-        )
-    return array
-
+from serving.server.request_error import QUOTED, RequestError, invalid
 
 SERVICE = "inference.GRPCInferenceService"
 
+# Where a protocol buffer holds the values of a datatype; FP16 and BF16 are sent as raw bytes only.
+CONTENTS = {
+    "BOOL": "bool_contents",
+    "INT8": "int_contents", "INT16": "int_contents", "INT32": "int_contents",
+    "INT64": "int64_contents",
+    "UINT8": "uint_contents", "UINT16": "uint_contents", "UINT32": "uint_contents",
+    "UINT64": "uint64_contents",
+    "FP32": "fp32_contents", "FP64": "fp64_contents",
+    "BYTES": "bytes_contents",
+}  # fmt: skip
 
 _TENSOR = {
     "name": (1, "string"),
@@ -140,7 +126,10 @@ MESSAGES = describe(
     services={
         "GRPCInferenceService": {
             name: (f"{name}Request", f"{name}Response")
-            for name in ("ServerLive", "ServerReady", "ModelReady", "ServerMetadata", "ModelMetadata", "ModelInfer")
+            for name in (
+                "ServerLive", "ServerReady", "ModelReady",
+                "ServerMetadata", "ModelMetadata", "ModelInfer",
+            )
         }
     },
 )  # fmt: skip
@@ -150,28 +139,32 @@ _CLASSES = MESSAGES.classes
 
 
 class OpenInferenceGrpc:
-    """Answers by the protocol's messages."""
+    """Answers with the protocol's messages."""
 
     def __init__(self, predictor: Predictor) -> None:
         self._predictor = predictor
+        methods = {
+            "ServerLive": self.live,
+            "ServerReady": self.ready,
+            "ModelReady": self.model_ready,
+            "ServerMetadata": self.metadata,
+            "ModelMetadata": self.model_metadata,
+            "ModelInfer": self.infer,
+        }
         self.methods = {
-            name: (_CLASSES[f"{name}Request"], method)
-            for name, method in {
-                "ServerLive": self.live, "ServerReady": self.ready, "ModelReady": self.model_ready,
-                "ServerMetadata": self.metadata, "ModelMetadata": self.model_metadata, "ModelInfer": self.infer,
-            }.items()
-        }  # fmt: skip
+            name: (_CLASSES[f"{name}Request"], method) for name, method in methods.items()
+        }
 
     async def live(self, _: Any) -> Any:
-        """Says that the server runs."""
+        """Reports that the server runs."""
         return _CLASSES["ServerLiveResponse"](live=True)
 
     async def ready(self, _: Any) -> Any:
-        """Says whether a version answers."""
+        """Reports whether a version is available."""
         return _CLASSES["ServerReadyResponse"](ready=bool(self._predictor.versions.available))
 
     async def model_ready(self, request: Any) -> Any:
-        """Says whether a model, or one of its versions, answers."""
+        """Reports whether a model, or one of its versions, is available."""
         try:
             with self._predictor.lease(model_choice(request.name, request.version)):
                 return _CLASSES["ModelReadyResponse"](ready=True)
@@ -190,71 +183,91 @@ class OpenInferenceGrpc:
             return _CLASSES["ModelMetadataResponse"](**found)
 
     async def infer(self, request: Any) -> Any:
-        """Answers with the outputs of a signature; raw where the inputs were."""
+        """Answers with the outputs of a signature; raw if the inputs were."""
         predictor = self._predictor
         choice = model_choice(request.model_name, request.model_version)
         with predictor.request("GRPC"), predictor.lease(choice) as servable:
             async with asyncio.timeout(predictor.settings.limits.request_timeout):
                 asked = read_message(request)
                 signature = choose_signature(asked, servable.model.signatures)
-                wanted = wanted_outputs(asked, signature)
-                inputs = await in_thread_if(
-                    request.ByteSize() > SMALL, decode_infer_inputs, asked, signature
-                )
+                requested = requested_outputs(asked, signature)
+                is_large = request.ByteSize() > SMALL
+                inputs = await in_thread_if(is_large, decode_infer_inputs, asked, signature)
+
                 outputs = await predictor.run(servable, signature, inputs)
 
                 response = _CLASSES["ModelInferResponse"](
                     model_name=choice.name, model_version=str(servable.version), id=request.id
                 )
-                is_large = sum(outputs[name].size for name in wanted) > SMALL_ANSWER
-                await in_thread_if(is_large, _fill, response, outputs, signature, wanted)
+                is_large = sum(outputs[name].size for name in requested) > SMALL_ANSWER
+                await in_thread_if(is_large, _fill, response, outputs, signature, requested)
                 return response
 
 
 def read_message(request: Any) -> InferRequest:
-    """Reads a ModelInferRequest; the tensors' values are read when the signature is known.
+    """Reads a ModelInferRequest; its values are read when the signature is known.
 
     Raises:
-        RequestError: it holds both raw and other contents, or not as many raw ones as inputs.
+        RequestError: the number of raw contents is not the number of inputs.
     """
-    is_raw = bool(request.raw_input_contents)
-    if is_raw and len(request.raw_input_contents) != len(request.inputs):
+    raws: list[bytes | None] = list(request.raw_input_contents)
+    is_raw = bool(raws)
+    if is_raw and len(raws) != len(request.inputs):
         raise invalid(
-            f"raw_input_contents: expected one for each of {len(request.inputs)} inputs, found "
-            f"{len(request.raw_input_contents)}."
+            f"raw_input_contents: expected one for each of {len(request.inputs)} inputs, "
+            f"found {len(raws)}."
         )
-    raws = list(request.raw_input_contents) or [None] * len(request.inputs)
-    inputs = tuple(_input(tensor, raw) for tensor, raw in zip(request.inputs, raws, strict=True))
+    raws = raws or [None] * len(request.inputs)
+
     for item in (*request.inputs, *request.outputs):
-        refuse_extensions(item.parameters, item.name[:200])
-    parameter = (
-        request.parameters[SIGNATURE_NAME].string_param
-        if SIGNATURE_NAME in request.parameters
-        else ""
+        refuse_extensions(item.parameters, shorten(item.name, QUOTED))
+    has_name = SIGNATURE_NAME in request.parameters
+    return InferRequest(
+        inputs=tuple(map(_input, request.inputs, raws)),
+        signature_name=request.parameters[SIGNATURE_NAME].string_param if has_name else "",
+        outputs={output.name: is_raw for output in request.outputs},
+        id=request.id,
+        is_raw=is_raw,
     )
-    outputs = {output.name: is_raw for output in request.outputs}
-    return InferRequest(inputs, parameter, outputs, request.id, is_raw)
 
 
 def _input(tensor: Any, raw: bytes | None) -> InputTensor:
     def values(spec: TensorSpec, size: int) -> Array:
-        if raw is not None:
-            if tensor.HasField("contents"):
-                raise invalid(f"input {spec.name}: expected raw contents or others, found both.")
-            return raw_values(raw, spec, size)
-        field = CONTENTS.get(datatype(spec))
-        filled = {item.name for item, _ in tensor.contents.ListFields()}
-        if field is None or not filled <= {field}:
-            raise invalid(
-                f"input {spec.name}: expected its values in {field or 'raw_input_contents'}."
-            )
-        return content_values(getattr(tensor.contents, field), spec)
+        if raw is None:
+            return _content_values(tensor.contents, spec)
+        if tensor.HasField("contents"):
+            raise invalid(f"input {spec.name}: expected raw contents or others, found both.")
+        return raw_values(raw, spec, size)
 
     return InputTensor(tensor.name, tensor.datatype, tuple(tensor.shape), values)
 
 
-def _fill(response: Any, outputs: Arrays, signature: Signature, wanted: Mapping[str, bool]) -> None:
-    for name, is_raw in wanted.items():
+def _content_values(contents: Any, spec: TensorSpec) -> Array:
+    """Returns the values that a message holds in the field of their datatype, [N].
+
+    Raises:
+        RequestError: they are in another field, or a number is out of the datatype's range.
+    """
+    field = CONTENTS.get(datatype(spec))
+    filled = {item.name for item, _ in contents.ListFields()}
+    if field is None or not filled <= {field}:
+        place = field or "raw_input_contents"
+        raise invalid(f"input {spec.name}: expected its values in {place}.")
+
+    values: Sequence[Any] = getattr(contents, field)
+    if spec.dtype == object:
+        return text_array(list(values))
+    wide = np.asarray(values)
+    array = wide.astype(spec.dtype)
+    if spec.dtype.kind in "iu" and (array != wide).any():
+        raise invalid(f"input {spec.name}: a number is out of the range of {datatype(spec)}.")
+    return array
+
+
+def _fill(
+    response: Any, outputs: Arrays, signature: Signature, requested: Mapping[str, bool]
+) -> None:
+    for name, is_raw in requested.items():
         values, spec = outputs[name], signature.outputs[name]
         tensor = response.outputs.add(name=name, datatype=datatype(spec), shape=values.shape)
         field = CONTENTS.get(tensor.datatype)
@@ -262,7 +275,7 @@ def _fill(response: Any, outputs: Arrays, signature: Signature, wanted: Mapping[
             response.raw_output_contents.append(to_raw(values))
         elif field is None:
             raise invalid(
-                f"output {name}: {tensor.datatype} goes as raw bytes only; send raw inputs."
+                f"output {name}: {tensor.datatype} is sent as raw bytes only; send raw inputs."
             )
         else:
             getattr(tensor.contents, field).extend(values.ravel().tolist())

@@ -15,10 +15,11 @@ from grpc import StatusCode
 from starlette.requests import Request
 from starlette.responses import Response
 
+from components.command.escape import shorten
 from components.model_version.folders import version_number
 from serving.server.json_requests import JsonProcess
 from serving.server.json_tensors import encode_json
-from serving.server.model_signatures import Arrays, Signature, TensorSpec
+from serving.server.model_signatures import Array, Arrays, Signature, TensorSpec
 from serving.server.open_inference import (
     HEADER_LENGTH,
     SIGNATURE_NAME,
@@ -27,24 +28,24 @@ from serving.server.open_inference import (
     datatype,
     json_length,
     read_question,
-    to_raw,
     wire_shape,
 )
 from serving.server.predictor import SMALL, SMALL_ANSWER, ModelChoice, Predictor, in_thread_if
 from serving.server.request_error import RequestError, invalid, listed
 from serving.server.servable import Servable
 
-LIVE, READY = "/v2/health/live", "/v2/health/ready"  # asked by probes, which have no token
-
+LIVE, READY = "/v2/health/live", "/v2/health/ready"  # for probes, which have no token
+PLATFORM = "tensorflow_savedmodel"
+EXTENSIONS = ("binary_tensor_data",)
 
 _MODEL = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?(?:/(ready|infer))?")
-
+_ACTIONS = {("GET", None), ("GET", "ready"), ("POST", "infer")}
 
 Body = Callable[[Request], AbstractAsyncContextManager[bytes]]
 
 
 def model_choice(name: str, version_or_label: str) -> ModelChoice:
-    """Returns which model a request is for: the protocol's versions are texts, so a label may stand for one.
+    """Returns the model of a request; versions are texts, so a label may stand for one.
 
     >>> model_choice("sample", "12").version, model_choice("sample", "stable").label
     (12, 'stable')
@@ -52,143 +53,40 @@ def model_choice(name: str, version_or_label: str) -> ModelChoice:
     if not version_or_label:
         return ModelChoice(name)
     number = version_number(version_or_label)
-    return (
-        ModelChoice(name, number)
-        if number is not None
-        else ModelChoice(name, label=version_or_label)
-    )
+    if number is None:
+        return ModelChoice(name, label=version_or_label)
+    return ModelChoice(name, number)
 
 
 def server_metadata() -> dict[str, Any]:
-    """Returns name and version of this server, and what it has beyond the protocol."""
+    """Returns the server's name and version, and its extensions of the protocol."""
     return {"name": "mastery", "version": version("mastery"), "extensions": list(EXTENSIONS)}
 
 
 def model_metadata(
     servable: Servable, name: str, available: list[int], signature_name: str = ""
 ) -> dict[str, Any]:
-    """Returns the tensors of a signature; the protocol knows one of a model, so it is `serving_default` if not named.
+    """Returns the tensors of a signature; `serving_default` if none is named.
 
     Raises:
-        RequestError: there is no such signature, or the protocol has no name for a tensor's dtype.
+        RequestError: there is no such signature, or the protocol has no name for a dtype.
     """
     signature = servable.model.signature(signature_name)
     return {
         "name": name,
         "versions": [str(number) for number in available],
         "platform": PLATFORM,
-        "inputs": [tensor_metadata(spec) for spec in signature.inputs.values()],
-        "outputs": [tensor_metadata(spec) for spec in signature.outputs.values()],
+        "inputs": [_tensor_metadata(spec) for spec in signature.inputs.values()],
+        "outputs": [_tensor_metadata(spec) for spec in signature.outputs.values()],
     }
 
 
-class OpenInferenceRest:
-    """Answers requests to `/v2`."""
-
-    def __init__(self, predictor: Predictor, body: Body, json_process: JsonProcess) -> None:
-        """Makes one.
-
-        Args:
-            predictor: answers.
-            body: reads a request's body, for the length of a block.
-            json_process: reads what is large.
-        """
-        self._predictor, self._body, self._json = predictor, body, json_process
-
-    async def health(self, request: Request) -> Response:
-        """Says whether the server runs, and whether a version answers."""
-        if request.scope["path"] == READY and not self._predictor.versions.available:
-            raise RequestError(
-                StatusCode.UNAVAILABLE,
-                f"no version of {self._predictor.settings.name} answers yet.",
-            )
-        return Response(status_code=200)
-
-    async def answer(self, request: Request) -> Response:
-        """Answers any other request.
-
-        Raises:
-            RequestError: there is no such path, model, version or signature, or the request cannot be answered.
-        """
-        path = request.scope["path"]
-        if request.method == "GET" and path.rstrip("/") == "/v2":
-            return _json(server_metadata())
-        match = _MODEL.fullmatch(path)
-        if match and (request.method, match[3]) in (
-            ("GET", None),
-            ("GET", "ready"),
-            ("POST", "infer"),
-        ):
-            choice = model_choice(match[1], match[2] or "")
-            if match[3] == "infer":
-                return await self._infer(request, choice)
-            return self._ready(choice) if match[3] else self._metadata(request, choice)
-        raise RequestError(StatusCode.NOT_FOUND, f"Not found: {request.method} {path[:500]}")
-
-    def _ready(self, choice: ModelChoice) -> Response:
-        with self._predictor.lease(choice):
-            return Response(status_code=200)
-
-    def _metadata(self, request: Request, choice: ModelChoice) -> Response:
-        name = request.query_params.get(SIGNATURE_NAME, "")
-        with self._predictor.lease(choice) as servable:
-            return _json(
-                model_metadata(servable, choice.name, self._predictor.versions.available, name)
-            )
-
-    async def _infer(self, request: Request, choice: ModelChoice) -> Response:
-        predictor, header_length = self._predictor, request.headers.get(HEADER_LENGTH)
-        async with self._body(request) as body:
-            with predictor.request("REST"):
-                async with asyncio.timeout(predictor.settings.limits.request_timeout):
-                    with predictor.lease(choice) as servable:
-                        question = await self._read(body, header_length, servable)
-                        signature = servable.model.signature(question.signature_name)
-                        wanted = wanted_outputs(question.request, signature)
-                        outputs = await predictor.run(servable, signature, question.inputs)
-
-                        head = {"model_name": choice.name, "model_version": str(servable.version)}
-                        head |= {"id": question.request.id} if question.request.id else {}
-                        is_large = sum(outputs[name].size for name in wanted) > SMALL_ANSWER
-                        answer = await in_thread_if(
-                            is_large, encode_infer_answer, head, outputs, signature, wanted
-                        )
-        return _infer_response(*answer)
-
-    async def _read(
-        self, body: bytes, header_length: str | None, servable: Servable
-    ) -> InferQuestion:
-        signatures = servable.model.signatures
-        if json_length(body, header_length) > SMALL:
-            return await self._json.read(
-                body, signatures, partial(read_question, header_length=header_length)
-            )
-        return await in_thread_if(len(body) > SMALL, read_question, body, signatures, header_length)
+def _tensor_metadata(spec: TensorSpec) -> dict[str, Any]:
+    return {"name": spec.name, "datatype": datatype(spec), "shape": wire_shape(spec)}
 
 
-def _infer_response(body: bytes, json_bytes: int | None) -> Response:
-    if json_bytes is None:
-        return Response(body, media_type="application/json")
-    return Response(
-        body, 200, {HEADER_LENGTH: str(json_bytes)}, media_type="application/octet-stream"
-    )
-
-
-def _json(document: object) -> Response:
-    return Response(
-        json.dumps(document, ensure_ascii=False).encode(errors="replace"),
-        media_type="application/json",
-    )
-
-
-PLATFORM = "tensorflow_savedmodel"
-
-
-EXTENSIONS = ("binary_tensor_data",)
-
-
-def wanted_outputs(request: InferRequest, signature: Signature) -> dict[str, bool]:
-    """Returns the outputs that a request wants, and whether as raw bytes.
+def requested_outputs(request: InferRequest, signature: Signature) -> dict[str, bool]:
+    """Returns the outputs that a request asks for, and whether as raw bytes.
 
     Raises:
         RequestError: there is no such output.
@@ -196,37 +94,40 @@ def wanted_outputs(request: InferRequest, signature: Signature) -> dict[str, boo
     unknown = sorted(request.outputs.keys() - signature.outputs.keys())
     if unknown:
         raise invalid(
-            f"outputs: expected some of {', '.join(signature.outputs)}; found {listed(unknown)}; the signature is "
-            f"{signature.name}."
+            f"outputs: expected some of {', '.join(signature.outputs)}; found {listed(unknown)}; "
+            f"the signature is {signature.name}."
         )
     return dict(request.outputs) or dict.fromkeys(signature.outputs, request.is_raw)
 
 
-def tensor_metadata(spec: TensorSpec) -> dict[str, Any]:
-    """Returns name, datatype and shape of an input or output; -1 stands for any size."""
-    return {"name": spec.name, "datatype": datatype(spec), "shape": wire_shape(spec)}
+def to_raw(values: Array) -> bytes:
+    """Returns an array's raw bytes."""
+    if values.dtype == object:
+        texts = values.ravel().tolist()
+        return b"".join(len(text).to_bytes(4, "little") + text for text in texts)
+    return values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
 def encode_infer_answer(
-    head: Mapping[str, Any], outputs: Arrays, signature: Signature, wanted: Mapping[str, bool]
+    head: Mapping[str, Any], outputs: Arrays, signature: Signature, requested: Mapping[str, bool]
 ) -> tuple[bytes, int | None]:
-    """Returns the body of an answer, and how much of it is JSON; None where all is.
+    """Returns the body of an answer, and how much of it is JSON; None if all is.
 
     Args:
         head: `model_name` and the like.
         outputs: arrays by name.
         signature: theirs.
-        wanted: names of the outputs, and whether each goes as raw bytes.
+        requested: names of the outputs, and whether each is sent as raw bytes.
 
     Raises:
         RequestError: JSON has no such values.
     """
     items, parts = [], []
-    for name, is_raw in wanted.items():
-        values, spec = outputs[name], signature.outputs[name]
+    for name, is_raw in requested.items():
+        values = outputs[name]
         item: dict[str, Any] = {
             "name": name,
-            "datatype": datatype(spec),
+            "datatype": datatype(signature.outputs[name]),
             "shape": list(values.shape),
         }
         if is_raw:
@@ -235,5 +136,113 @@ def encode_infer_answer(
         else:
             item["data"] = encode_json(name, values.reshape(-1))
         items.append(item)
+
     text = json.dumps({**head, "outputs": items}, ensure_ascii=False).encode(errors="replace")
     return b"".join([text, *parts]), len(text) if parts else None
+
+
+class OpenInferenceRest:
+    """Answers requests to `/v2`."""
+
+    def __init__(self, predictor: Predictor, body: Body, json_process: JsonProcess) -> None:
+        """Takes what all requests share.
+
+        Args:
+            predictor: answers.
+            body: reads a request's body, for the length of a block.
+            json_process: reads large requests.
+        """
+        self._predictor = predictor
+        self._body = body
+        self._json = json_process
+
+    async def health(self, request: Request) -> Response:
+        """Reports that the server runs, or whether a version is available.
+
+        Raises:
+            RequestError: no version is available.
+        """
+        if request.scope["path"] == READY and not self._predictor.versions.available:
+            name = self._predictor.settings.name
+            raise RequestError(StatusCode.UNAVAILABLE, f"no version of {name} is available yet.")
+        return Response(status_code=200)
+
+    async def answer(self, request: Request) -> Response:
+        """Answers any other request.
+
+        Raises:
+            RequestError: there is no such path, model, version or signature, or the request cannot
+                be answered.
+        """
+        path = request.scope["path"]
+        if request.method == "GET" and path.rstrip("/") == "/v2":
+            return _json(server_metadata())
+
+        match = _MODEL.fullmatch(path)
+        if match is None or (request.method, match[3]) not in _ACTIONS:
+            where = f"{request.method} {shorten(path, 500)}"
+            raise RequestError(StatusCode.NOT_FOUND, f"Not found: {where}")
+
+        choice = model_choice(match[1], match[2] or "")
+        if match[3] == "infer":
+            return await self._infer(request, choice)
+        if match[3] == "ready":
+            return self._ready(choice)
+        return self._metadata(request, choice)
+
+    def _ready(self, choice: ModelChoice) -> Response:
+        with self._predictor.lease(choice):
+            return Response(status_code=200)
+
+    def _metadata(self, request: Request, choice: ModelChoice) -> Response:
+        name = request.query_params.get(SIGNATURE_NAME, "")
+        available = self._predictor.versions.available
+        with self._predictor.lease(choice) as servable:
+            return _json(model_metadata(servable, choice.name, available, name))
+
+    async def _infer(self, request: Request, choice: ModelChoice) -> Response:
+        predictor = self._predictor
+        header_length = request.headers.get(HEADER_LENGTH)
+        async with self._body(request) as body:
+            with predictor.request("REST"):
+                async with asyncio.timeout(predictor.settings.limits.request_timeout):
+                    with predictor.lease(choice) as servable:
+                        question = await self._read(body, header_length, servable)
+                        answer = await self._answer(question, choice.name, servable)
+        return _infer_response(*answer)
+
+    async def _answer(
+        self, question: InferQuestion, model: str, servable: Servable
+    ) -> tuple[bytes, int | None]:
+        signature = servable.model.signature(question.signature_name)
+        requested = requested_outputs(question.request, signature)
+        outputs = await self._predictor.run(servable, signature, question.inputs)
+
+        head = {"model_name": model, "model_version": str(servable.version)}
+        if question.request.id:
+            head["id"] = question.request.id
+        is_large = sum(outputs[name].size for name in requested) > SMALL_ANSWER
+        return await in_thread_if(
+            is_large, encode_infer_answer, head, outputs, signature, requested
+        )
+
+    async def _read(
+        self, body: bytes, header_length: str | None, servable: Servable
+    ) -> InferQuestion:
+        signatures = servable.model.signatures
+        if json_length(body, header_length) > SMALL:
+            reader = partial(read_question, header_length=header_length)
+            return await self._json.read(body, signatures, reader)
+        return await in_thread_if(len(body) > SMALL, read_question, body, signatures, header_length)
+
+
+def _infer_response(body: bytes, json_bytes: int | None) -> Response:
+    if json_bytes is None:
+        return Response(body, media_type="application/json")
+    headers = {HEADER_LENGTH: str(json_bytes)}
+    return Response(body, 200, headers, media_type="application/octet-stream")
+
+
+def _json(document: object) -> Response:
+    text = json.dumps(document, ensure_ascii=False)
+    return Response(text.encode(errors="replace"), media_type="application/json")

@@ -1,4 +1,4 @@
-"""What REST and gRPC have in common: from a request's tensors to the answer's."""
+"""What REST and gRPC share: from a request's tensors to the answer's, and from errors to codes."""
 
 from __future__ import annotations
 
@@ -15,25 +15,24 @@ from starlette.requests import ClientDisconnect
 from tensorflow_serving.apis.get_model_metadata_pb2 import GetModelMetadataResponse, SignatureDefMap
 from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusResponse
 
+from components.command.escape import shorten
 from components.contracts.names import SERVING_DEFAULT
 from serving.server.bounds import Admission, ByteBudget
 from serving.server.model_signatures import Arrays, Signature, method_mismatch
-from serving.server.request_error import RequestError, invalid
+from serving.server.request_error import QUOTED, RequestError, invalid, quoted
 from serving.server.servable import Servable
 from serving.server.served_versions import ServedVersions, status_response
 from serving.server.server_settings import ServerSettings
 from serving.server.telemetry import ServerMetrics, Tracing
 
-SMALL = (
-    64 * 2**10
-)  # bytes: a message up to this size is read in the event loop, in less than two milliseconds
-SMALL_ANSWER = 4 * 2**10  # values: outputs up to this many are written there
+SMALL = 64 * 2**10  # bytes: reading such a message takes under 2 ms, so the event loop does it
+SMALL_ANSWER = 4 * 2**10  # values: the same for writing outputs
 
 T = TypeVar("T")
 
 _CODES = {code.value[0]: code for code in StatusCode}
-# What a graph says of an input that it cannot take; anything else is the server's own trouble.
-_CALLERS_FAULT = (
+# A graph's errors for an input that it cannot take; all others are the server's fault.
+_INPUT_ERRORS = (
     tf.errors.InvalidArgumentError,
     tf.errors.OutOfRangeError,
     tf.errors.FailedPreconditionError,
@@ -42,7 +41,7 @@ _CALLERS_FAULT = (
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """Which model, and which of its versions, a request is for; neither version nor label means the newest."""
+    """The model, and maybe the version, of a request; by default the newest version."""
 
     name: str
     version: int | None = None
@@ -55,20 +54,22 @@ class Predictor:
     def __init__(
         self, settings: ServerSettings, versions: ServedVersions, metrics: ServerMetrics
     ) -> None:
-        self.settings, self.versions, self.metrics = settings, versions, metrics
+        self.settings = settings
+        self.versions = versions
+        self.metrics = metrics
         self.admission = Admission(settings.limits.max_requests)
         self.budget = ByteBudget(settings.limits.max_inflight_bytes)
         self.tracing = Tracing(settings.otlp_endpoint)
-        self.is_stopping = False
 
     @contextmanager
     def request(self, entrypoint: str) -> Iterator[None]:
         """Admits and counts one request to predict; `entrypoint` is "REST" or "GRPC".
 
         Raises:
-            RequestError: whatever is raised in the block, in the terms of a caller; or the server is full.
+            RequestError: whatever the block raises, in a caller's terms; or the server is full.
         """
-        started, status = time.perf_counter(), StatusCode.OK
+        started = time.perf_counter()
+        status = StatusCode.OK
         try:
             with self.admission.admit():
                 self.metrics.requests_under_way = self.admission.count
@@ -86,7 +87,7 @@ class Predictor:
 
     @contextmanager
     def lease(self, choice: ModelChoice) -> Iterator[Servable]:
-        """Holds the version that a request is for.
+        """Holds the version of a request for the length of the block.
 
         Raises:
             RequestError: there is no such model, version or label.
@@ -96,7 +97,7 @@ class Predictor:
             yield servable
 
     async def run(self, servable: Servable, signature: Signature, inputs: Arrays) -> Arrays:
-        """Checks the inputs of one request and answers it, together with others that are there.
+        """Checks the inputs of one request and answers it, in a batch with others.
 
         Raises:
             RequestError: the inputs do not fit, or too many rows are waiting.
@@ -105,17 +106,19 @@ class Predictor:
         rows = signature.check(inputs, self.settings.limits.max_rows)
         self.metrics.rows(rows)
         attributes = {
-            "mastery.model.name": self.settings.name, "mastery.model.version": servable.version,
-            "mastery.model.signature": signature.name, "mastery.rows": rows,
-        }  # fmt: skip
+            "mastery.model.name": self.settings.name,
+            "mastery.model.version": servable.version,
+            "mastery.model.signature": signature.name,
+            "mastery.rows": rows,
+        }
         with self.tracing.step("predict", attributes):
             return await servable.batcher(signature.name).submit(inputs, rows)
 
     def refuse(self, choice: ModelChoice, signature_name: str, method: str) -> RequestError:
-        """Returns what TensorFlow Serving answers to Classify or Regress for a signature that is of another method.
+        """Returns TensorFlow Serving's answer to Classify or Regress for another method's signature.
 
         Args:
-            choice: which model.
+            choice: the model.
             signature_name: "" for `serving_default`.
             method: "classification" or "regression".
 
@@ -126,17 +129,19 @@ class Predictor:
             name = signature_name or SERVING_DEFAULT
             definition = servable.model.definitions.get(name)
             if definition is None:
-                return invalid(f"No signature was found with the name: {name[:200]}")
+                shown = shorten(name, QUOTED)
+                return invalid(f"No signature was found with the name: {shown}")
+
             reason = method_mismatch(definition, method)
             if reason is not None:
                 return invalid(reason)
             return RequestError(
                 StatusCode.UNIMPLEMENTED,
-                f"this server has no {method}; ask for the signature {name} with Predict.",
+                f"this server has no {method}; call Predict with the signature {name}.",
             )
 
     def status(self, choice: ModelChoice) -> GetModelStatusResponse:
-        """Returns the stages of all versions, or of the one that is asked for.
+        """Returns the states of all versions, or of the requested one.
 
         Raises:
             RequestError: there is no such model, version or label.
@@ -146,6 +151,7 @@ class Predictor:
         version = self.versions.resolve(choice.version, choice.label)
         if version is not None:
             statuses = {number: status for number, status in statuses.items() if number == version}
+
         if not statuses:
             which = "any versions" if version is None else f"version {version}"
             raise RequestError(
@@ -171,40 +177,40 @@ class Predictor:
         if choice.name != self.settings.name:
             raise RequestError(
                 StatusCode.NOT_FOUND,
-                f"Servable not found for request: {choice.name[:200]!r}; this server has {self.settings.name!r}.",
+                f"Servable not found for request: {quoted(choice.name)}; "
+                f"this server has {self.settings.name!r}.",
             )
 
 
 async def in_thread_if(is_large: bool, function: Callable[..., T], *args: Any) -> T:
-    """Calls a function: here where it has little to do, for that is faster, else in a thread."""
+    """Calls a function in a thread if it has much to do; else here, which is faster."""
     if is_large:
         return await asyncio.to_thread(function, *args)
     return function(*args)
 
 
 def as_request_error(error: Exception) -> RequestError:
-    """Says in the terms of a caller what went wrong."""
+    """Returns an exception in a caller's terms."""
     if isinstance(error, RequestError):
         return error
     if isinstance(error, ClientDisconnect):
         return RequestError(StatusCode.CANCELLED, "the client has gone.")
     if isinstance(error, TimeoutError):
-        return RequestError(StatusCode.DEADLINE_EXCEEDED, "the time for a request is over.")
-    if isinstance(error, _CALLERS_FAULT):
+        return RequestError(StatusCode.DEADLINE_EXCEEDED, "the request took too long.")
+    if isinstance(error, _INPUT_ERRORS):
         return RequestError(StatusCode.INVALID_ARGUMENT, _reason(error.message))
     if isinstance(error, tf.errors.OpError):
-        return RequestError(
-            _CODES.get(error.error_code, StatusCode.INTERNAL), _reason(error.message)
-        )
+        code = _CODES.get(error.error_code, StatusCode.INTERNAL)
+        return RequestError(code, _reason(error.message))
     return RequestError(StatusCode.INTERNAL, f"{type(error).__name__}: {error}")
 
 
 def _reason(message: str) -> str:
-    """Leaves away what says nothing to a caller: the heading, and the names of nodes."""
+    """Strips what means nothing to a caller: the heading, and the names of nodes."""
     lines = [line.strip() for line in message.splitlines()]
     telling = [
         line
         for line in lines
         if line and line != "Graph execution error:" and not line.startswith("[[{{")
     ]
-    return (telling[-1] if telling else message)[:2000]
+    return shorten(telling[-1] if telling else message, 2000)

@@ -1,4 +1,4 @@
-"""What a request is refused with: one code for both protocols, and a reason."""
+"""Why a request is refused: one code for both protocols, and a reason for the caller."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ from collections.abc import Sequence
 from http import HTTPStatus
 
 from grpc import StatusCode
+
+from components.command.escape import shorten
+
+QUOTED = 200  # characters of a caller's text that an answer or a line of the log repeats
 
 _HTTP = {
     StatusCode.INVALID_ARGUMENT: HTTPStatus.BAD_REQUEST,
@@ -17,22 +21,22 @@ _HTTP = {
     StatusCode.RESOURCE_EXHAUSTED: HTTPStatus.TOO_MANY_REQUESTS,
     StatusCode.UNAVAILABLE: HTTPStatus.SERVICE_UNAVAILABLE,
     StatusCode.DEADLINE_EXCEEDED: HTTPStatus.GATEWAY_TIMEOUT,
-    StatusCode.CANCELLED: 499,  # nobody reads it; nginx writes so in its log
+    StatusCode.CANCELLED: 499,  # the client has gone; nginx logs the same code
 }
 
 
 class RequestError(Exception):
-    """A request that is not answered.
+    """A refused or failed request.
 
     Attributes:
-        code: gRPC's status code.
+        code: status code of gRPC.
         reason: what was expected and what was found, for the caller.
-        http_status: the status code of HTTP that says the same, or says it more closely; 500 for what only
-            the server can put right.
+        http_status: status code of HTTP with the same meaning, or a more specific one; 500 if only
+            the server's operator can fix the cause.
     """
 
     def __init__(self, code: StatusCode, reason: str, http_status: int | None = None) -> None:
-        super().__init__(code, reason, http_status)  # so that it can go from process to process
+        super().__init__(code, reason, http_status)  # makes the error picklable
         self.code = code
         self.reason = reason
         self.http_status = int(http_status or _HTTP.get(code, HTTPStatus.INTERNAL_SERVER_ERROR))
@@ -41,18 +45,29 @@ class RequestError(Exception):
         return self.reason
 
 
-def listed(items: Sequence[str], *, separator: str = ", ", most: int = 10, size: int = 200) -> str:
-    """Returns a list as text, cut to what a caller wants to read: others choose how long it is.
+def invalid(reason: str) -> RequestError:
+    """Returns the error for a request that is wrong in itself and should not be retried."""
+    return RequestError(StatusCode.INVALID_ARGUMENT, reason)
+
+
+def quoted(text: str, most: int = QUOTED) -> str:
+    """Returns a caller's text in quotation marks, shortened: callers choose its length.
+
+    >>> quoted("sample"), quoted("a" * 500, most=5)
+    ("'sample'", "'aaaa…'")
+    """
+    return repr(shorten(text, most))
+
+
+def listed(items: Sequence[str], *, separator: str = ", ", most: int = 10) -> str:
+    """Returns a list as text, shortened: callers choose its length.
 
     >>> listed(["a", "b", "c"], most=2)
     'a, b, and 1 more'
+    >>> listed([])
+    'none'
     """
-    shown = [item[:size] for item in items[:most]]
+    texts = [shorten(item, QUOTED) for item in items[:most]]
     if len(items) > most:
-        shown.append(f"and {len(items) - most} more")
-    return separator.join(shown) or "none"
-
-
-def invalid(reason: str) -> RequestError:
-    """Returns the error for a request that is wrong in itself, whenever it is sent."""
-    return RequestError(StatusCode.INVALID_ARGUMENT, reason)
+        texts.append(f"and {len(items) - most} more")
+    return separator.join(texts) or "none"

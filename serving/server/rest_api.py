@@ -1,4 +1,4 @@
-"""The REST API, as TensorFlow Serving has it."""
+"""The REST API of TensorFlow Serving; requests to `/v2` go to `open_inference_rest`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from weakref import WeakKeyDictionary
 
 from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
 from grpc import StatusCode
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -21,6 +22,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from tensorflow_serving.apis.get_model_metadata_pb2 import GetModelMetadataResponse, SignatureDefMap
 
+from components.command.escape import shorten
 from components.model_version.folders import version_number
 from serving.server.bounds import body_of, check_token
 from serving.server.json_requests import JsonProcess, Read, parse_examples_request, read_request
@@ -42,28 +44,32 @@ from serving.server.telemetry import METRICS_CONTENT_TYPE, METRICS_PATH, note_ht
 
 log = logging.getLogger("mastery.serving")
 
-# As in TensorFlow Serving, the words of a path may be in capitals, names and methods may not.
+# As in TensorFlow Serving, the words of a path may be in capitals, but not names and methods.
 _MODEL = r"(?i:/v1/models)/([^/:]+)(?:(?i:/versions)/(\d+)|(?i:/labels)/([^/:]+))?"
 _STATUS = re.compile(_MODEL, re.ASCII)
 _METADATA = re.compile(_MODEL + "(?i:/metadata)", re.ASCII)
 _METHOD = re.compile(_MODEL + ":(predict|classify|regress)", re.ASCII)
+_METHODS = {"classify": "classification", "regress": "regression"}
 _ROUTE = re.compile(
-    r"((?i:/v1/models)/|/v2/models/)[^/:]+(?:/(?i:(versions|labels))/[^/:]+)?(:[a-z]+|/(?i:metadata)|/ready|/infer)?"
+    r"((?i:/v1/models)/|/v2/models/)[^/:]+(?:/(?i:(versions|labels))/[^/:]+)?"
+    r"(:[a-z]+|/(?i:metadata)|/ready|/infer)?"
 )
-# What a page of another origin may send, beside what every page may.
+# What a page of another origin may send in addition to what every page may.
 _CORS_HEADERS = ("authorization", "content-type", HEADER_LENGTH, "traceparent", "tracestate")
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class RestApi:
-    """The application; `app` is ASGI's."""
+    """The REST API; `app` is its ASGI application."""
 
     def __init__(self, predictor: Predictor) -> None:
-        self._predictor, self._settings = predictor, predictor.settings
+        self._predictor = predictor
+        self._settings = predictor.settings
         self._pages: WeakKeyDictionary[Servable, bytes] = WeakKeyDictionary()
         self._json = JsonProcess(self._settings.limits.max_request_bytes)
         self._v2 = OpenInferenceRest(predictor, self._body, self._json)
+
         every = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
         cors = Middleware(
             CORSMiddleware,
@@ -87,7 +93,7 @@ class RestApi:
         self._json.close()
 
     def _guarded(self, endpoint: Endpoint) -> Endpoint:
-        """Asks for the token first."""
+        """Returns an endpoint that checks the token first."""
 
         async def answer(request: Request) -> Response:
             check_token(self._settings.token, request.headers.get("authorization"))
@@ -96,11 +102,11 @@ class RestApi:
         return self._answered(answer)
 
     def _answered(self, endpoint: Endpoint) -> Endpoint:
-        """Turns errors into answers, and makes the whole a span."""
+        """Returns an endpoint that answers exceptions and traces each request as a span."""
 
         async def answer(request: Request) -> Response:
             route = _route(request.scope["path"])
-            # Not of `request.url`: the header Host is a part of it, and may be anything.
+            # Not from `request.url`: the header Host is part of it and may hold anything.
             attributes = {
                 "http.request.method": request.method,
                 "url.scheme": request.scope["scheme"],
@@ -108,32 +114,17 @@ class RestApi:
             }
             name = f"{request.method} {route}".strip()
             with self._predictor.tracing.request(name, request.headers, attributes) as span:
-                response = await respond(request)
+                response = await _answer_errors(endpoint, request)
                 note_http_status(span, response.status_code)
                 return response
-
-        async def respond(request: Request) -> Response:
-            try:
-                return await endpoint(request)
-            except Exception as error:
-                known = as_request_error(error)
-                if known.code in (StatusCode.INTERNAL, StatusCode.UNKNOWN):
-                    log.exception("%s %s", request.method, request.scope["path"])
-                headers = (
-                    {"WWW-Authenticate": "Bearer"}
-                    if known.code is StatusCode.UNAUTHENTICATED
-                    else None
-                )
-                return _json(encode_error(known.reason), known.http_status, headers)
 
         return answer
 
     async def _dispatch(self, request: Request) -> Response:
-        path = request.scope[
-            "path"
-        ]  # of the URL as a whole, the header Host is a part, and may be anything
+        path = request.scope["path"]  # not from `request.url`, see `_answered`
         if path == "/v2" or path.startswith("/v2/"):
             return await self._v2.answer(request)
+
         if request.method == "POST" and (match := _METHOD.fullmatch(path)):
             if match[4] == "predict":
                 return await self._predict(request, _choice(match))
@@ -141,34 +132,36 @@ class RestApi:
         if request.method == "GET" and (match := _METADATA.fullmatch(path)):
             return self._metadata(_choice(match))
         if request.method == "GET" and (match := _STATUS.fullmatch(path)):
-            response = self._predictor.status(_choice(match))
-            return _json(_pretty(MessageToDict(response, preserving_proto_field_name=True, **_ALL)))
+            return _json(_pretty(_fields(self._predictor.status(_choice(match)))))
+
+        where = f"{request.method} {shorten(path, 500)}"
         if path.lower().startswith("/v1/"):
-            raise invalid(f"Malformed request: {request.method} {path[:500]}")
-        raise RequestError(StatusCode.NOT_FOUND, f"Not found: {request.method} {path[:500]}")
+            raise invalid(f"Malformed request: {where}")
+        raise RequestError(StatusCode.NOT_FOUND, f"Not found: {where}")
 
     async def _metrics(self, _: Request) -> Response:
         return Response(self._predictor.metrics.page(), media_type=METRICS_CONTENT_TYPE)
 
     async def _predict(self, request: Request, choice: ModelChoice) -> Response:
+        predictor = self._predictor
         async with self._body(request) as body:
-            with self._predictor.request("REST"):
+            with predictor.request("REST"):
                 async with asyncio.timeout(self._settings.limits.request_timeout):
-                    with self._predictor.lease(choice) as servable:
+                    with predictor.lease(choice) as servable:
                         name, in_rows, inputs = await self._read(body, servable.model.signatures)
                         signature = servable.model.signature(name)
-                        assert inputs is not None  # the signature is known, so they were read
-                        outputs = await self._predictor.run(servable, signature, inputs)
-                        size = sum(values.size for values in outputs.values())
-                        return _json(
-                            await in_thread_if(size > SMALL_ANSWER, _encode, outputs, in_rows)
-                        )
+                        assert inputs is not None  # they are read for every known signature
+                        outputs = await predictor.run(servable, signature, inputs)
+
+                        is_large = sum(values.size for values in outputs.values()) > SMALL_ANSWER
+                        return _json(await in_thread_if(is_large, _encode, outputs, in_rows))
 
     async def _refuse(self, request: Request, choice: ModelChoice, method: str) -> Response:
-        """Answers `:classify` and `:regress` as TensorFlow Serving does for a signature of another method."""
+        """Refuses `:classify` and `:regress` as TensorFlow Serving does for another method."""
         async with self._body(request) as body:
             with self._predictor.request("REST"):
-                name = await in_thread_if(len(body) > SMALL, parse_examples_request, body)
+                is_large = len(body) > SMALL
+                name = await in_thread_if(is_large, parse_examples_request, body)
                 raise self._predictor.refuse(choice, name, method)
 
     @asynccontextmanager
@@ -193,37 +186,46 @@ class RestApi:
 
     def _metadata(self, choice: ModelChoice) -> Response:
         with self._predictor.lease(choice) as servable:
-            if (
-                servable not in self._pages
-            ):  # it takes longer to write than to predict, and never changes
+            # A page never changes, and writing it takes longer than predicting.
+            if servable not in self._pages:
                 self._pages[servable] = _metadata_page(self._predictor.metadata(choice))
             return _json(self._pages[servable])
 
 
-_ALL = {"always_print_fields_with_no_presence": True}
+async def _answer_errors(endpoint: Endpoint, request: Request) -> Response:
+    """Answers a request, and turns an exception into an answer."""
+    try:
+        return await endpoint(request)
+    except Exception as error:
+        known = as_request_error(error)
+        if known.code in (StatusCode.INTERNAL, StatusCode.UNKNOWN):
+            log.exception("%s %s", request.method, request.scope["path"])
+
+        headers = {}
+        if known.code is StatusCode.UNAUTHENTICATED:
+            headers["WWW-Authenticate"] = "Bearer"
+        return _json(encode_error(known.reason), known.http_status, headers)
 
 
 def _choice(match: re.Match[str]) -> ModelChoice:
     name, version, label = match.group(1, 2, 3)
     number = version_number(version) if version else None
     if version and number is None:
-        raise invalid(f"Failed to convert version: {version[:100]} to numeric.")
+        raise invalid(f"Failed to convert version: {shorten(version, 100)} to numeric.")
     return ModelChoice(name, number, label)
 
 
-_METHODS = {"classify": "classification", "regress": "regression"}
-
-
 def _route(path: str) -> str:
-    """Returns a path without its names, of which there are any number; "" for one that is not known."""
+    """Returns a path without its names, which are unlimited in number; "" for an unknown path."""
     if path in (LIVE, READY, METRICS_PATH, "/v2"):
         return path
     match = _ROUTE.fullmatch(path)
     if match is None:
         return ""
+
     start, kind, end = match.groups()
-    which = f"/{kind.lower()}/{{{kind.lower()[:-1]}}}" if kind else ""
-    return f"{start.lower()}{{model}}{which}{end or ''}"
+    version = f"/{kind.lower()}/{{{kind.lower()[:-1]}}}" if kind else ""
+    return f"{start.lower()}{{model}}{version}{end or ''}"
 
 
 def _encode(outputs: Arrays, in_rows: bool) -> bytes:
@@ -234,20 +236,16 @@ def _metadata_page(response: GetModelMetadataResponse) -> bytes:
     definitions = SignatureDefMap()
     response.metadata["signature_def"].Unpack(definitions)
     spec = response.model_spec
-    return _pretty(
-        {
-            "model_spec": {
-                "name": spec.name,
-                "signature_name": "",
-                "version": str(spec.version.value),
-            },
-            "metadata": {
-                "signature_def": MessageToDict(
-                    definitions, preserving_proto_field_name=True, **_ALL
-                )
-            },
-        }
+    model_spec = {"name": spec.name, "signature_name": "", "version": str(spec.version.value)}
+    metadata = {"signature_def": _fields(definitions)}
+    return _pretty({"model_spec": model_spec, "metadata": metadata})
+
+
+def _fields(message: Message) -> dict[str, object]:
+    fields: dict[str, object] = MessageToDict(
+        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
     )
+    return fields
 
 
 def _pretty(document: object) -> bytes:

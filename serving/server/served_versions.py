@@ -1,4 +1,4 @@
-"""Versions of one model: loaded as they appear, and let go when nobody is using them any more."""
+"""The versions of one model: loaded as they appear, and closed when no request uses them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from pathlib import Path
 from grpc import StatusCode
 from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusResponse, ModelVersionStatus
 
+from components.command.escape import shorten
 from components.errors import MasteryError
 from components.model_version.folders import VersionFolders, find_versions
 from components.model_version.verify import verify_version
-from serving.server.request_error import RequestError, invalid, listed
+from serving.server.request_error import QUOTED, RequestError, invalid, listed
 from serving.server.servable import LoadedModel, Servable, load_warm
 from serving.server.server_settings import ServerSettings
 from serving.server.telemetry import ServerMetrics
@@ -26,282 +27,12 @@ from serving.server.version_policy import ModelConfigError, VersionPolicy, read_
 
 log = logging.getLogger("mastery.serving")
 
-
-RETRY_SECONDS = 30.0  # until a version that could not be loaded is tried again
-
-
-MOST_NOTES = 20  # lines on what is missing that one look at the folder may write into the log
-
-
-class ServedVersions:
-    """The versions of one model; belongs to one event loop.
-
-    A new version is loaded, and has answered its warm-up requests, before an old one goes; if it cannot be loaded,
-    the old one stays.
-
-    Attributes:
-        status: of each version there has been, newest last.
-        on_change: is called after each look at the folder, when what there is to load has been loaded.
-    """
-
-    def __init__(
-        self, settings: ServerSettings, executor: Executor, metrics: ServerMetrics
-    ) -> None:
-        self._settings, self._executor, self._metrics = settings, executor, metrics
-        self._servables: dict[int, Servable] = {}
-        self._policy = VersionPolicy()
-        self._labels: dict[str, int] = {}  # those whose versions answer
-        self._file_policy: VersionPolicy | str | None = (
-            None  # what models.config said last, or what was wrong with it
-        )
-        self._retry_at: dict[int, float] = {}
-        self._closing: set[asyncio.Task[None]] = set()
-        self._polling = asyncio.Lock()
-        self._folders = VersionFolders({}, {})
-        self._said: set[str] = set()  # what the log has said of the folder, and what is still so
-        self.status: dict[int, VersionStatus] = {}
-        self.on_change: Callable[[], Awaitable[None]] | None = None
-
-    @property
-    def available(self) -> list[int]:
-        """Versions that answer, oldest first."""
-        return sorted(self._servables)
-
-    @contextmanager
-    def lease(self, version: int | None, label: str | None) -> Iterator[Servable]:
-        """Holds a version for the length of the block; neither number nor label means the newest.
-
-        Raises:
-            RequestError: there is no such version, or none at all.
-        """
-        servable = self._find(version, label)
-        servable.leases += 1
-        try:
-            yield servable
-        finally:
-            servable.leases -= 1
-
-    def resolve(self, version: int | None, label: str | None) -> int | None:
-        """Returns the version that a label stands for, or the version as it is.
-
-        Raises:
-            RequestError: there is no such label.
-        """
-        if not label:
-            return version
-        if label in self._labels:
-            return self._labels[label]
-        version_of_label = self._policy.labels.get(label)
-        if version_of_label is not None:
-            why = f"it stands for version {version_of_label}, which does not answer: {self._why(version_of_label)}"
-        else:
-            why = f"the labels are: {listed(sorted(self._labels))}"
-        raise invalid(f"Unrecognized servable version label: {label[:200]}; {why}.")
-
-    async def poll(self) -> None:
-        """Looks at the folder once; loads and lets go what has changed."""
-        async with self._polling:
-            self._read_policy()
-            try:
-                self._folders = find_versions(self._settings.models)
-            except OSError as error:
-                log.warning(
-                    "%s: expected a folder that can be read, found: %s",
-                    self._settings.models,
-                    error.strerror,
-                )
-                return
-            await self._follow()
-
-    async def apply(self, policy: VersionPolicy) -> None:
-        """Follows another policy, until `models.config` changes, and returns when its versions answer.
-
-        Raises:
-            RequestError: a version or a label's version is not there or cannot be loaded; the policy stays as it was.
-        """
-        async with self._polling:
-            self._folders = find_versions(self._settings.models)
-            chosen = policy.choose(self._folders.paths)
-            asked_for = {*policy.specific, *policy.labels.values()}
-            self._retry_at.clear()
-            await self._load([version for version in chosen if version in asked_for])
-            missing = sorted(asked_for - (set(chosen) & self._servables.keys()))
-            if not missing:
-                self._policy = policy
-            await self._follow()
-            if missing:
-                reasons = listed(
-                    [f"{version}: {self._why(version)}" for version in missing], separator="; "
-                )
-                raise RequestError(
-                    StatusCode.FAILED_PRECONDITION, f"versions that cannot be served: {reasons}."
-                )
-
-    async def watch(self) -> None:
-        """Polls for ever."""
-        while True:
-            await asyncio.sleep(self._settings.poll_seconds)
-            await self.poll()
-
-    async def close(self) -> None:
-        """Lets all versions go, when they have answered."""
-        for version in list(self._servables):
-            self._let_go(version)
-        if self._closing:
-            await asyncio.wait(self._closing)
-
-    def _find(self, version: int | None, label: str | None) -> Servable:
-        number = self.resolve(version, label)
-        if number is None:
-            number = max(self._servables, default=None)
-        if number not in self._servables:
-            what = "Latest" if number is None else f"Specific version {number}"
-            why = f"; {self._why(number)}" if number in self._policy.specific else ""
-            raise RequestError(
-                StatusCode.NOT_FOUND,
-                f"Servable not found for request: {what} of {self._settings.name}{why}.",
-            )
-        return self._servables[number]
-
-    def _read_policy(self) -> None:
-        found: VersionPolicy | str
-        try:
-            found = read_policy(self._settings.models, self._settings.name)
-        except ModelConfigError as error:
-            found = str(error)
-        if found != self._file_policy:
-            self._file_policy = found
-            if isinstance(found, VersionPolicy):
-                self._policy = found
-            else:
-                log.warning("%s The versions stay as they are.", found)
-
-    async def _follow(self) -> None:
-        wanted = self._policy.choose(self._folders.paths)
-        self._say_what_is_missing()
-        await self._load(wanted)
-        if not self._servables and not self._policy.specific:
-            await self._load_any()
-        served = {version for version in wanted if version in self._servables}
-        labels = {
-            label: self._answering(label, version) for label, version in self._policy.labels.items()
-        }
-        self._labels = {label: version for label, version in labels.items() if version is not None}
-        if served:  # otherwise what answers stays, wanted or not
-            for version in sorted(self._servables.keys() - served - set(self._labels.values())):
-                self._let_go(version)
-        self._metrics.versions_available = self.available
-        if self.on_change is not None:
-            await self.on_change()
-
-    def _say_what_is_missing(self) -> None:
-        """Logs what is passed over and which versions and labels are missing; once, for as long as it stays so."""
-        folder, policy = self._settings.models, self._policy
-        notes = [
-            f"{folder / name}: passed over, because {why}."
-            for name, why in self._folders.passed_over.items()
-        ]
-        notes += [
-            f"{folder}: version {version} is asked for, and there is no such version."
-            for version in sorted(set(policy.specific) - self._folders.paths.keys())
-        ]
-        notes += [
-            f"{folder}: label {label[:200]} stands for version {version}, and there is no such version."
-            for label, version in sorted(policy.labels.items())
-            if version not in self._folders.paths
-        ]
-        new = [note for note in notes if note not in self._said]
-        for note in new[:MOST_NOTES]:
-            log.warning("%s", note)
-        if len(new) > MOST_NOTES:
-            log.warning("%s: and %d more of the kind.", folder, len(new) - MOST_NOTES)
-        self._said = set(notes)
-
-    def _answering(self, label: str, version: int) -> int | None:
-        """Returns the version that a label is to stand for, or, until that answers, the one it stood for."""
-        if version in self._servables:
-            return version
-        before = self._labels.get(label)
-        return before if before in self._servables else None
-
-    async def _load(self, wanted: list[int]) -> None:
-        for version in wanted:
-            if version not in self._servables and time.monotonic() >= self._retry_at.get(
-                version, 0.0
-            ):
-                await self._load_one(version)
-
-    async def _load_any(self) -> None:
-        """Where the newest cannot be loaded and nothing answers yet: an older one is better than none."""
-        for version in reversed(self._folders.paths):
-            await self._load([version])
-            if self._servables:
-                return
-
-    async def _load_one(self, version: int) -> None:
-        path = self._folders.paths[version]
-        self.status[version] = VersionStatus(VersionState.LOADING)
-        started = time.perf_counter()
-        try:
-            model = await asyncio.to_thread(self._load_verified, path)
-        except (
-            Exception
-        ) as error:  # TensorFlow raises many kinds; whatever it is, the others go on answering
-            known = isinstance(error, MasteryError)
-            reason = (str(error) if known else f"{type(error).__name__}: {error}")[:2000]
-            log.error("%s: expected a version that can be served, found: %s", path, reason)
-            code = StatusCode.FAILED_PRECONDITION if known else StatusCode.UNKNOWN
-            self.status[version] = VersionStatus(VersionState.END, code, reason)
-            self._retry_at[version] = time.monotonic() + RETRY_SECONDS
-            self._metrics.load(str(path), time.perf_counter() - started, succeeded=False)
-            return
-        seconds = time.perf_counter() - started
-        self._metrics.load(str(path), seconds, succeeded=True)
-        self._servables[version] = Servable(
-            version, model, self._settings, self._executor, self._metrics
-        )
-        self.status[version] = VersionStatus(VersionState.AVAILABLE)
-        self._metrics.versions_available = self.available
-        log.info(
-            "Version %d of %s answers, after %.1f s of loading.",
-            version,
-            self._settings.name,
-            seconds,
-        )
-
-    def _load_verified(self, path: Path) -> LoadedModel:
-        settings = self._settings
-        doubt = verify_version(
-            path, within=settings.models, require_manifest=settings.require_manifest
-        )
-        if doubt:
-            log.warning("%s", doubt)
-        return load_warm(path, allowed_operations=settings.allowed_operations)
-
-    def _let_go(self, version: int) -> None:
-        servable = self._servables.pop(version)  # from here on, no request finds it
-        self.status[version] = VersionStatus(VersionState.UNLOADING)
-        task = asyncio.get_running_loop().create_task(self._close(servable))
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
-
-    async def _close(self, servable: Servable) -> None:
-        await servable.close()
-        if self.status[servable.version].state is VersionState.UNLOADING:
-            self.status[servable.version] = VersionStatus(VersionState.END)
-        log.info("Version %d of %s has ended.", servable.version, self._settings.name)
-
-    def _why(self, version: int) -> str:
-        status = self.status.get(version)
-        return (
-            status.message
-            if status and status.message
-            else "not among the versions that are there and chosen"
-        )
+RETRY_SECONDS = 30.0  # until loading a version that has failed is tried again
+MOST_NOTES = 20  # lines on missing versions that one look at the folder may log
 
 
 class VersionState(Enum):
-    """Stages of a version, by TensorFlow Serving's names and numbers."""
+    """States of a version, by TensorFlow Serving's names and numbers."""
 
     LOADING = ModelVersionStatus.LOADING
     AVAILABLE = ModelVersionStatus.AVAILABLE
@@ -311,7 +42,7 @@ class VersionState(Enum):
 
 @dataclass(frozen=True)
 class VersionStatus:
-    """Stage of a version, and what went wrong if something did."""
+    """State of a version, and its error if it has one."""
 
     state: VersionState
     code: StatusCode = StatusCode.OK
@@ -326,3 +57,275 @@ def status_response(statuses: dict[int, VersionStatus]) -> GetModelStatusRespons
         item.status.error_code = status.code.value[0]
         item.status.error_message = status.message
     return response
+
+
+class ServedVersions:
+    """The versions of one model; belongs to one event loop.
+
+    A new version is loaded and has answered its warm-up requests before an old one is closed. If
+    it cannot be loaded, the old one stays.
+
+    Attributes:
+        status: of each version that was ever loaded, newest last.
+        on_change: called after each look at the folder, when all versions are loaded.
+    """
+
+    def __init__(
+        self, settings: ServerSettings, executor: Executor, metrics: ServerMetrics
+    ) -> None:
+        self._settings = settings
+        self._executor = executor
+        self._metrics = metrics
+        self.status: dict[int, VersionStatus] = {}
+        self.on_change: Callable[[], Awaitable[None]] | None = None
+
+        self._policy = VersionPolicy()
+        self._file_policy: VersionPolicy | str | None = None  # from models.config, or its error
+        self._folders = VersionFolders({}, {})
+        self._polling = asyncio.Lock()
+        self._logged: set[str] = set()  # notes about the folder that still hold
+
+        self._servables: dict[int, Servable] = {}
+        self._labels: dict[str, int] = {}  # those whose versions are available
+        self._retry_at: dict[int, float] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+
+    @property
+    def available(self) -> list[int]:
+        """Available versions, oldest first."""
+        return sorted(self._servables)
+
+    @contextmanager
+    def lease(self, version: int | None, label: str | None) -> Iterator[Servable]:
+        """Holds a version for the length of the block; by default the newest.
+
+        Raises:
+            RequestError: there is no such version, or none at all.
+        """
+        servable = self._find(version, label)
+        servable.leases += 1
+        try:
+            yield servable
+        finally:
+            servable.leases -= 1
+
+    def resolve(self, version: int | None, label: str | None) -> int | None:
+        """Returns the version of a label; without a label, the version as it is.
+
+        Raises:
+            RequestError: there is no such label.
+        """
+        if not label:
+            return version
+        if label in self._labels:
+            return self._labels[label]
+
+        number = self._policy.labels.get(label)
+        if number is None:
+            why = f"the labels are: {listed(sorted(self._labels))}"
+        else:
+            why = f"its version {number} is not available: {self._why(number)}"
+        raise invalid(f"Unrecognized servable version label: {shorten(label, QUOTED)}; {why}.")
+
+    async def poll(self) -> None:
+        """Looks at the folder once, then loads and closes versions."""
+        async with self._polling:
+            self._read_policy()
+            try:
+                self._folders = find_versions(self._settings.models)
+            except OSError as error:
+                folder = self._settings.models
+                log.warning("%s: the folder could not be read: %s", folder, error.strerror)
+                return
+            await self._follow()
+
+    async def apply(self, policy: VersionPolicy) -> None:
+        """Applies another policy until `models.config` changes; returns once it is in effect.
+
+        Raises:
+            RequestError: a version is missing or cannot be loaded; the old policy stays.
+        """
+        async with self._polling:
+            self._folders = find_versions(self._settings.models)
+            chosen = policy.choose(self._folders.paths)
+            requested = {*policy.specific, *policy.labels.values()}
+            self._retry_at.clear()
+            await self._load([version for version in chosen if version in requested])
+
+            missing = sorted(requested - (set(chosen) & self._servables.keys()))
+            if not missing:
+                self._policy = policy
+            await self._follow()
+            if not missing:
+                return
+            reasons = [f"{version}: {self._why(version)}" for version in missing]
+            raise RequestError(
+                StatusCode.FAILED_PRECONDITION,
+                f"versions that cannot be served: {listed(reasons, separator='; ')}.",
+            )
+
+    async def watch(self) -> None:
+        """Keeps polling."""
+        while True:
+            await asyncio.sleep(self._settings.poll_seconds)
+            await self.poll()
+
+    async def close(self) -> None:
+        """Closes all versions once their requests are answered."""
+        for version in list(self._servables):
+            self._close(version)
+        if self._closing:
+            await asyncio.wait(self._closing)
+
+    def _find(self, version: int | None, label: str | None) -> Servable:
+        number = self.resolve(version, label)
+        if number is None:
+            number = max(self._servables, default=None)
+        if number in self._servables:
+            return self._servables[number]
+
+        which = "Latest" if number is None else f"Specific version {number}"
+        why = f"; {self._why(number)}" if number in self._policy.specific else ""
+        raise RequestError(
+            StatusCode.NOT_FOUND,
+            f"Servable not found for request: {which} of {self._settings.name}{why}.",
+        )
+
+    def _read_policy(self) -> None:
+        found: VersionPolicy | str
+        try:
+            found = read_policy(self._settings.models, self._settings.name)
+        except ModelConfigError as error:
+            found = str(error)
+        if found == self._file_policy:
+            return
+
+        self._file_policy = found
+        if isinstance(found, VersionPolicy):
+            self._policy = found
+        else:
+            log.warning("%s The versions stay as they are.", found)
+
+    async def _follow(self) -> None:
+        """Loads what the policy chooses, moves labels, and closes what is no longer needed."""
+        chosen = self._policy.choose(self._folders.paths)
+        self._log_missing()
+        await self._load(chosen)
+        if not self._servables and not self._policy.specific:
+            await self._load_any()
+
+        labels = {
+            label: self._labelled(label, version) for label, version in self._policy.labels.items()
+        }
+        self._labels = {label: version for label, version in labels.items() if version is not None}
+
+        served = {version for version in chosen if version in self._servables}
+        if served:  # otherwise the available versions stay, chosen or not
+            for version in sorted(self._servables.keys() - served - set(self._labels.values())):
+                self._close(version)
+        self._metrics.versions_available = self.available
+        if self.on_change is not None:
+            await self.on_change()
+
+    def _log_missing(self) -> None:
+        """Logs skipped folders and missing versions and labels, each once for as long as it holds."""
+        folder, policy, paths = self._settings.models, self._policy, self._folders.paths
+        notes = [
+            f"{folder / name}: skipped, because {why}."
+            for name, why in self._folders.passed_over.items()
+        ]
+        notes += [
+            f"{folder}: version {version} is configured but does not exist."
+            for version in sorted(set(policy.specific) - paths.keys())
+        ]
+        notes += [
+            f"{folder}: label {shorten(label, QUOTED)} is configured for version {version}, "
+            "which does not exist."
+            for label, version in sorted(policy.labels.items())
+            if version not in paths
+        ]
+
+        new = [note for note in notes if note not in self._logged]
+        for note in new[:MOST_NOTES]:
+            log.warning("%s", note)
+        if len(new) > MOST_NOTES:
+            log.warning("%s: and %d more of the kind.", folder, len(new) - MOST_NOTES)
+        self._logged = set(notes)
+
+    def _labelled(self, label: str, version: int) -> int | None:
+        """Returns the version of a label; until it is available, the one before it."""
+        if version in self._servables:
+            return version
+        before = self._labels.get(label)
+        return before if before in self._servables else None
+
+    async def _load(self, chosen: list[int]) -> None:
+        for version in chosen:
+            is_due = time.monotonic() >= self._retry_at.get(version, 0.0)
+            if version not in self._servables and is_due:
+                await self._load_one(version)
+
+    async def _load_any(self) -> None:
+        """Loads the newest version that can be loaded: an old one is better than none."""
+        for version in reversed(self._folders.paths):
+            await self._load([version])
+            if self._servables:
+                return
+
+    async def _load_one(self, version: int) -> None:
+        path = self._folders.paths[version]
+        self.status[version] = VersionStatus(VersionState.LOADING)
+        started = time.perf_counter()
+        try:
+            model = await asyncio.to_thread(self._load_verified, path)
+        except Exception as error:  # TensorFlow raises many kinds; the other versions stay
+            self._metrics.load(str(path), time.perf_counter() - started, succeeded=False)
+            self._note_failure(version, path, error)
+            return
+
+        seconds = time.perf_counter() - started
+        self._metrics.load(str(path), seconds, succeeded=True)
+        self._servables[version] = Servable(
+            version, model, self._settings, self._executor, self._metrics
+        )
+        self.status[version] = VersionStatus(VersionState.AVAILABLE)
+        self._metrics.versions_available = self.available
+        name = self._settings.name
+        log.info("Version %d of %s is available, loaded in %.1f s.", version, name, seconds)
+
+    def _load_verified(self, path: Path) -> LoadedModel:
+        settings = self._settings
+        doubt = verify_version(
+            path, within=settings.models, require_manifest=settings.require_manifest
+        )
+        if doubt:
+            log.warning("%s", doubt)
+        return load_warm(path, allowed_operations=settings.allowed_operations)
+
+    def _note_failure(self, version: int, path: Path, error: Exception) -> None:
+        is_known = isinstance(error, MasteryError)
+        code = StatusCode.FAILED_PRECONDITION if is_known else StatusCode.UNKNOWN
+        reason = shorten(str(error) if is_known else f"{type(error).__name__}: {error}", 2000)
+        log.error("%s: the version cannot be served: %s", path, reason)
+        self.status[version] = VersionStatus(VersionState.END, code, reason)
+        self._retry_at[version] = time.monotonic() + RETRY_SECONDS
+
+    def _close(self, version: int) -> None:
+        servable = self._servables.pop(version)  # from here on, no request finds it
+        self.status[version] = VersionStatus(VersionState.UNLOADING)
+        task = asyncio.get_running_loop().create_task(self._close_servable(servable))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    async def _close_servable(self, servable: Servable) -> None:
+        await servable.close()
+        if self.status[servable.version].state is VersionState.UNLOADING:
+            self.status[servable.version] = VersionStatus(VersionState.END)
+        log.info("Version %d of %s has ended.", servable.version, self._settings.name)
+
+    def _why(self, version: int) -> str:
+        """Returns why a version is not available."""
+        status = self.status.get(version)
+        if status is None or not status.message:
+            return "it is not among the versions that exist and are chosen"
+        return status.message

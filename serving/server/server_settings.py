@@ -1,4 +1,4 @@
-"""Settings of the server: what to serve, where, to whom, and within which bounds."""
+"""Settings of the server: what it serves, on which address, to whom, and within which limits."""
 
 from __future__ import annotations
 
@@ -11,56 +11,42 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from components.command.escape import shorten
 from components.errors import MasteryError
 from components.model_version.folders import SAVED_MODEL
 
+log = logging.getLogger("mastery.serving")
+
 TOKEN = "MASTERY_SERVE_TOKEN"
-
-
 RELOAD_TOKEN = "MASTERY_SERVE_RELOAD_TOKEN"
 
-
-def read_token(environment: Mapping[str, str], name: str) -> str | None:
-    """Returns a token from the environment; None where the variable is not set.
-
-    >>> read_token({"MASTERY_SERVE_TOKEN": "sesame"}, "MASTERY_SERVE_TOKEN")
-    'sesame'
-
-    Raises:
-        MasteryError: it is empty, or holds what no header can: then nobody, or everybody, would get in by mistake.
-    """
-    token = environment.get(name)
-    if token is not None and not (token and all("!" <= character <= "~" for character in token)):
-        found = "an empty value" if not token.strip() else "spaces or other characters in it"
-        raise MasteryError(
-            f"${name}: expected a token of printable ASCII characters without spaces, found {found}; set it to one, or "
-            "unset it."
-        )
-    return token
+_ORIGIN = re.compile(r"https?://[^/?#@\s]+")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What one request, and all of them together, may take.
+    """How much one request, and all requests together, may take.
 
     Attributes:
         max_request_bytes: size of a request's body.
-        max_rows: rows of one request.
-        max_requests: requests under way at once; more are refused at once.
-        max_queue_rows: rows that wait for one signature; more are refused at once.
-        max_batch_rows: rows that are answered in one call of the graph; a larger request goes alone.
-        batch_timeout: seconds that a request waits, at most, for others to go with it.
-        request_timeout: seconds until a request that is not answered is given up.
-        drain_timeout: seconds that a stopping server gives to the requests under way.
-        max_inflight_bytes: of the bodies of all large requests under way together; beyond it, one that is still
-            arriving gives way, and where there is none, more are refused.
+        max_rows: rows in one request.
+        max_requests: requests in progress; further ones are refused at once.
+        max_queue_rows: rows that wait for one signature; further ones are refused at once.
+        max_batch_rows: rows in one call of the graph; a larger request is computed alone.
+        batch_timeout: seconds that a request waits, at most, for others to join its batch.
+        request_timeout: seconds until an unanswered request is given up.
+        drain_timeout: seconds that a stopping server gives to the requests in progress.
+        max_inflight_bytes: bodies of all large requests in progress together. Beyond it, a body
+            that is still arriving is dropped; if there is none, new ones are refused.
         max_header_bytes: names and values of one request's headers.
-        max_connections: open at once, REST and gRPC together; those longest waited for give way to new ones.
-        max_connections_per_address: of these, from one address.
-        max_streams: calls at once on one connection of gRPC.
-        header_timeout: seconds for the head of a request, for TLS's handshake, or for HTTP/2's greeting.
-        idle_timeout: seconds until a connection that asks nothing is closed.
-        max_connection_age: seconds until a connection of gRPC is asked to open another, to find other servers.
+        max_connections: open connections, REST and gRPC together. In a full table, the connection
+            that has kept the server waiting longest gives way to a new one.
+        max_connections_per_address: the same, per client address.
+        max_streams: concurrent calls on one gRPC connection.
+        header_timeout: seconds for a request's head, a TLS handshake, or HTTP/2's greeting.
+        idle_timeout: seconds until a connection without requests is closed.
+        max_connection_age: seconds until the client of a gRPC connection is asked to reconnect,
+            so that it finds new servers.
     """
 
     max_request_bytes: int = 16 * 2**20
@@ -86,22 +72,23 @@ class ServerSettings:
     """One model on one machine.
 
     Attributes:
-        models: the folder with a subfolder for each version.
+        models: folder with a subfolder per version.
         name: the model's name in requests.
         host: address to listen on.
         rest_port: port of the REST API; 0 for any free one.
         grpc_port: port of the gRPC API; 0 for any free one.
         poll_seconds: seconds between two looks at the folder.
-        limits: see there.
-        token: what callers have to present as `Authorization: Bearer`; none: everybody may call.
-        tls_cert: certificate chain (PEM) for both ports; none: no TLS.
+        limits: see `Limits`.
+        token: what callers must send as `Authorization: Bearer`; None lets everybody in.
+        tls_cert: certificate chain (PEM) for both ports; None for no TLS.
         tls_key: its private key (PEM).
-        require_manifest: whether a version without the digests of what was pushed is refused.
-        allowed_operations: operations that a graph may hold beside those that only compute.
-        reload_token: what HandleReloadConfigRequest wants beside the token; none: it is refused.
-        allow_anonymous: whether callers from other machines need no token, or send it without TLS.
-        cors_origins: origins whose pages may call by REST; "*" for all.
-        otlp_endpoint: where traces go, such as `http://localhost:4318`; none: there are none.
+        require_manifest: whether to refuse a version without the digests of what was pushed.
+        allowed_operations: operations that a graph may hold in addition to those that only compute.
+        reload_token: what HandleReloadConfigRequest requires in addition to the token; None turns
+            that method off.
+        allow_anonymous: whether callers from other machines may come without a token or TLS.
+        cors_origins: origins whose pages may call the REST API; "*" for all.
+        otlp_endpoint: collector of traces, such as `http://localhost:4318`; None for no traces.
         threads: batches that are computed at the same time.
     """
 
@@ -125,86 +112,120 @@ class ServerSettings:
     threads: int = max(1, (os.cpu_count() or 1) // 2)
 
 
-log = logging.getLogger("mastery.serving")
+def read_token(environment: Mapping[str, str], name: str) -> str | None:
+    """Returns a token from the environment; None if the variable is not set.
 
+    >>> read_token({"MASTERY_SERVE_TOKEN": "sesame"}, "MASTERY_SERVE_TOKEN")
+    'sesame'
 
-_ORIGIN = re.compile(r"https?://[^/?#@\s]+")
+    Raises:
+        MasteryError: the token is empty or cannot stand in a header; such a token would let in
+            either nobody or everybody.
+    """
+    token = environment.get(name)
+    if token is None:
+        return None
+
+    if not (token and all("!" <= character <= "~" for character in token)):
+        found = "spaces or other characters in it" if token.strip() else "an empty value"
+        raise MasteryError(
+            f"${name}: expected a token of printable ASCII characters without spaces, found "
+            f"{found}; set it to one, or unset it."
+        )
+    return token
 
 
 def check_settings(settings: ServerSettings) -> None:
-    """Checks what can be checked before the server starts.
+    """Checks the settings before anything is loaded.
 
     Raises:
-        MasteryError: a folder, a file or a setting cannot be used, or the server would be open to others.
+        MasteryError: a folder or a file is missing, an option has a wrong value, or the server
+            would be open to other machines.
     """
+    _check_folder(settings.models)
+    _check_name(settings.name)
+    _check_tls_files(settings.tls_cert, settings.tls_key)
+    _check_addresses(settings)
     _check_exposure(settings)
-    if not settings.models.is_dir():
+
+
+def _check_folder(models: Path) -> None:
+    if not models.is_dir():
         raise MasteryError(
-            f"{settings.models}: expected the folder of a model's versions, found no such folder. `mastery run` "
-            "makes it with the first push."
+            f"{models}: expected the folder of a model's versions, found no such folder. "
+            "`mastery run` makes it with the first push."
         )
-    if (settings.models / SAVED_MODEL).is_file():
+    if (models / SAVED_MODEL).is_file():
         raise MasteryError(
-            f"{settings.models}: expected a folder with a subfolder for each version, found a single version; give "
-            "the folder above it."
+            f"{models}: expected a folder with a subfolder for each version, found a single "
+            "version; give the folder above it."
         )
-    if not settings.name or set(settings.name) & set("/:"):
-        raise MasteryError(f"--name: expected a name without '/' and ':', found {settings.name!r}.")
-    if (settings.tls_cert is None) != (settings.tls_key is None):
+
+
+def _check_name(name: str) -> None:
+    if not name or set(name) & set("/:"):
+        raise MasteryError(f"--name: expected a name without '/' and ':', found {name!r}.")
+
+
+def _check_tls_files(certificate: Path | None, key: Path | None) -> None:
+    if (certificate is None) != (key is None):
         raise MasteryError("expected both --tls-cert and --tls-key, or neither.")
+
+    for path in filter(None, (certificate, key)):
+        if not path.is_file():
+            raise MasteryError(f"{path}: expected a PEM file, found no such file.")
+
+
+def _check_addresses(settings: ServerSettings) -> None:
     for origin in settings.cors_origins:
         if origin != "*" and not _ORIGIN.fullmatch(origin):
             raise MasteryError(
-                f"--cors-origin {origin[:200]}: expected an origin such as https://example.com:8080, or * for all."
+                f"--cors-origin {shorten(origin, 200)}: expected an origin such as "
+                "https://example.com:8080, or * for all."
             )
+
     if settings.otlp_endpoint is not None and not _is_plain_url(settings.otlp_endpoint):
         raise MasteryError(
-            "--otlp-endpoint: expected the URL of a collector such as http://localhost:4318, without user, password "
-            "and query; a collector's headers are in $OTEL_EXPORTER_OTLP_HEADERS."
+            "--otlp-endpoint: expected the URL of a collector such as http://localhost:4318, "
+            "without user, password and query; set a collector's headers in "
+            "$OTEL_EXPORTER_OTLP_HEADERS."
         )
-    for path in filter(None, (settings.tls_cert, settings.tls_key)):
-        if not path.is_file():
-            raise MasteryError(f"{path}: expected a PEM file, found no such file.")
 
 
 def _is_plain_url(text: str) -> bool:
     try:
         parts = urlsplit(text)
-    except ValueError:  # brackets that do not close
+    except ValueError:  # unbalanced brackets
         return False
-    return (
-        parts.scheme in ("http", "https")
-        and bool(parts.hostname)
-        and not ("@" in text or "?" in text)
-    )
+    has_host = parts.scheme in ("http", "https") and bool(parts.hostname)
+    return has_host and "@" not in text and "?" not in text
 
 
 def _check_exposure(settings: ServerSettings) -> None:
-    """Refuses to be reached by others who need no token, or whose token could be read on its way.
+    """Refuses an address that other machines reach, without a token or with one sent in clear.
 
     Raises:
-        MasteryError: that is so, and nobody has said that it may be.
+        MasteryError: that is so, and `allow_anonymous` is off.
     """
     if _is_loopback(settings.host):
         return
-    lacks = [
-        what
-        for what, there in (
-            (f"no ${TOKEN}", settings.token),
-            ("neither --tls-cert nor --tls-key", settings.tls_cert),
-        )
-        if not there
-    ]
-    if not lacks:
+
+    missing = []
+    if not settings.token:
+        missing.append(f"no ${TOKEN}")
+    if not settings.tls_cert:
+        missing.append("neither --tls-cert nor --tls-key")
+    if not missing:
         return
-    found = " and ".join(lacks)
+
+    found = " and ".join(missing)
     if not settings.allow_anonymous:
         raise MasteryError(
-            f"--host {settings.host}: expected a token and TLS, as others can reach this address; found {found}. With "
-            "--allow-anonymous, it is served all the same."
+            f"--host {settings.host}: expected a token and TLS, as other machines can reach this "
+            f"address; found {found}. Use --allow-anonymous to serve without."
         )
     log.warning(
-        "%s can be reached from elsewhere, with %s: --allow-anonymous.", settings.host, found
+        "%s can be reached from other machines, with %s: --allow-anonymous.", settings.host, found
     )
 
 

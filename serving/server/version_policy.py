@@ -1,4 +1,4 @@
-"""Which versions are to be served, and under which labels: TensorFlow Serving's `ModelServerConfig`."""
+"""Which versions are served, and under which labels: TensorFlow Serving's `ModelServerConfig`."""
 
 from __future__ import annotations
 
@@ -15,17 +15,20 @@ from serving.server.request_error import listed
 
 
 class ModelConfigError(MasteryError):
-    """The `ModelServerConfig` cannot be used."""
+    """A `ModelServerConfig` cannot be used."""
 
 
 @dataclass(frozen=True)
 class VersionPolicy:
-    """Which of the versions that are there are served.
+    """Which of the versions in a folder are served.
 
     Attributes:
-        latest: that many of the newest; None for all of them.
-        specific: these and no others, whatever `latest` says; none for no such choice.
+        latest: number of newest versions; None for all.
+        specific: exactly these versions, whatever `latest` says; empty for no such choice.
         labels: version by label.
+
+    >>> VersionPolicy(latest=2).choose([3, 1, 2])
+    [2, 3]
     """
 
     latest: int | None = 1
@@ -33,16 +36,16 @@ class VersionPolicy:
     labels: dict[str, int] = field(default_factory=dict)
 
     def choose(self, present: Iterable[int]) -> list[int]:
-        """Returns those of the versions present that are to be served, oldest first."""
+        """Returns the versions to serve among those present, oldest first."""
         versions = sorted(present)
         if self.specific:
-            asked_for = set(self.specific)
-            return [version for version in versions if version in asked_for]
+            requested = set(self.specific)
+            return [version for version in versions if version in requested]
         return versions if self.latest is None else versions[-self.latest :]
 
 
 def read_policy(folder: Path, name: str) -> VersionPolicy:
-    """Reads `models.config` in the folder of versions; where there is none, the newest version is served.
+    """Reads `models.config` in the folder of versions; without one, the newest version is served.
 
     Raises:
         ModelConfigError: it is no ModelServerConfig, or has no model of this name.
@@ -53,36 +56,40 @@ def read_policy(folder: Path, name: str) -> VersionPolicy:
     except FileNotFoundError:
         return VersionPolicy()
     except (OSError, UnicodeDecodeError) as error:
-        raise ModelConfigError(f"{path}: expected a text to read, found {error}.") from error
+        raise ModelConfigError(f"{path} could not be read: {error}.") from error
+
     try:
         config = text_format.Parse(text, ModelServerConfig())
     except text_format.ParseError as error:
         raise ModelConfigError(
-            f"{path}: expected a ModelServerConfig as text, found {error}."
+            f"{path}: expected a ModelServerConfig in text format, found {error}."
         ) from error
-    for model in config.model_config_list.config:
+
+    models = config.model_config_list.config
+    for model in models:
         if model.name == name:
             return policy_of(model)
-    names = listed([model.name for model in config.model_config_list.config])
+    names = listed([model.name for model in models])
     raise ModelConfigError(
-        f"{path}: expected a model called {name}, found {names}; say which with --name."
+        f"{path}: expected a model called {name}, found {names}; choose one with --name."
     )
 
 
 def policy_of(model: ModelConfig) -> VersionPolicy:
-    """Reads the policy of one model.
+    """Returns the policy of one model.
 
     Raises:
         ModelConfigError: it asks for no version at all.
     """
     labels = dict(model.version_labels)
     policy = model.model_version_policy
-    if policy.HasField("specific"):
-        if not policy.specific.versions:
-            raise ModelConfigError(
-                f"model {model.name}: expected one or more specific versions, found none."
-            )
-        return VersionPolicy(specific=tuple(policy.specific.versions), labels=labels)
     if policy.HasField("all"):
         return VersionPolicy(latest=None, labels=labels)
-    return VersionPolicy(latest=max(1, policy.latest.num_versions), labels=labels)
+    if not policy.HasField("specific"):
+        return VersionPolicy(latest=max(1, policy.latest.num_versions), labels=labels)
+
+    if not policy.specific.versions:
+        raise ModelConfigError(
+            f"model {model.name}: expected one or more specific versions, found none."
+        )
+    return VersionPolicy(specific=tuple(policy.specific.versions), labels=labels)

@@ -26,6 +26,9 @@ BASE = {
 }
 
 
+TAKEN = "expected a column that is no key, step, label or reserved name, found"
+
+
 def write(folder: Path, **changes: object) -> Path:
     file = folder / "algebra.yaml"
     file.write_text(yaml.safe_dump({**BASE, **changes}, sort_keys=False))
@@ -152,55 +155,120 @@ def test_errors_name_line_and_key(tmp_path: Path) -> None:
         ({"gates": []}, "gates: "),
         ({"gates": [{"metric": "f1_macro"}]}, "expected at least one of min, max"),
         ({"gates": [{"metric": "recall", "min": 0.5}]}, "expected `class:` beside it"),
-        ({"gates": [{"metric": "recall", "class": "maybe", "min": 0.5}]}, "found 'maybe'"),
-        ({"gates": [{"metric": "f1_macro", "class": "no", "min": 0.5}]}, "found with f1_macro"),
-        ({"gates": [{"metric": "rmse", "max": 1}]}, "found 'rmse'"),
-        ({"gates": [{"metric": "auc", "slice": "age", "min": 0.5}]}, "is not in evaluation.slices"),
-        ({"gates": [{"metric": "auc", "max_gap": 0.5}]}, "expected `slice: COLUMN`"),
-        ({"context": {"gender": {"type": "categorical"}}}, "gender is listed in `protected`"),
-        ({"prior": {"group_by": ["region"]}}, "region is listed in `protected`"),
-        ({"context": {"correct": {"type": "numeric"}}}, "names that are not in steps.features"),
         (
-            {"context": {"mastery": {"type": "categorical"}}},
-            "context: ['mastery'] cannot be named here",
+            {"gates": [{"metric": "recall", "class": "yess", "min": 0.5}]},
+            "line 29, gates[0].class: expected one of no, yes, found 'yess'; did you mean yes?",
         ),
-        ({"context": {"time_to_as_of": {"type": "numeric"}}}, "are step features"),
-        ({"label": {"column": "mastery", "classes": ["one"]}}, "two or more different names"),
+        ({"gates": [{"metric": "f1_macro", "class": "no", "min": 0.5}]}, "found with f1_macro"),
+        (
+            {"gates": [{"metric": "rmse", "max": 1}]},
+            "gates[0].metric: expected one of accuracy, precision_macro",
+        ),
+        ({"ci": {"metric": "rmse"}}, "ci.metric: expected one of accuracy"),
+        (
+            {"ci": {"gates": [{"metric": "auc", "slice": "age", "min": 0.5}]}},
+            "ci.gates[0].slice: age is not in evaluation.slices; add it there",
+        ),
+        (
+            {"gates": [{"metric": "auc", "slice": "gendre", "min": 0.5}]},
+            "gates[0].slice: gendre is not in evaluation.slices; add it there; "
+            "did you mean gender?",
+        ),
+        (
+            {"gates": [{"metric": "auc", "slice": {"gender": "f", "age": 7}, "min": 0.5}]},
+            "gates[0].slice: age with gender is not in evaluation.slices",
+        ),
+        ({"gates": [{"metric": "auc", "max_gap": 0.5}]}, "expected `slice: COLUMN`"),
+        (
+            {"context": {"gender": {"type": "categorical"}}},
+            "line 20, context.gender: gender is listed in `protected` and cannot be an input",
+        ),
+        (
+            {"prior": {"group_by": ["region"]}},
+            "prior.group_by[0]: region is listed in `protected`",
+        ),
+        (
+            {"context": {"correct": {"type": "numeric"}}},
+            "context.correct: expected names that are not in steps.features, found 'correct' in",
+        ),
+        ({"context": {"mastery": {"type": "categorical"}}}, f"context.mastery: {TAKEN} 'mastery'"),
+        (
+            {"context": {"time_to_as_of": {"type": "numeric"}}},
+            "context.time_to_as_of: expected columns of outcomes, found 'time_to_as_of', which is",
+        ),
+        (
+            {"label": {"column": "mastery", "classes": ["one"]}},
+            "label.classes: expected two or more different names",
+        ),
         (
             {"label": {"column": "score", "task": "regression", "classes": ["a", "b"]}},
-            "expected none",
+            "label.classes: expected none with task: regression, found ['a', 'b']",
         ),
-        ({"training": {"class_weights": {"no": 1.0}}}, "expected a weight for each"),
+        (
+            {"training": {"class_weights": {"no": 1.0, "yess": 1.0}}},
+            "training.class_weights: expected a weight for each of ['no', 'yes'], found them for "
+            "['no', 'yess']; did you mean yes?",
+        ),
         (
             {"steps": {"max_steps": 3, "min_steps": 4, "features": {"a": {"type": "numeric"}}}},
-            "at most max_steps",
+            "steps.min_steps: expected at most max_steps (3), found 4",
         ),
         (
-            {"evaluation": {"slices": ["correct"]}},
-            "evaluation.slices: ['correct'] cannot be named here",
+            {"evaluation": {"slices": ["gender", "correct"]}},
+            f"evaluation.slices[1]: {TAKEN} 'correct'",
         ),
-        ({"prior": {"group_by": ["mastery"]}}, "prior.group_by: ['mastery'] cannot be named here"),
-        (
-            {"evaluation": {"slices": [["_split", "_order"]]}},
-            "evaluation.slices: ['_order', '_split'] cannot be named",
-        ),
+        ({"prior": {"group_by": ["mastery"]}}, f"prior.group_by[0]: {TAKEN} 'mastery'"),
+        ({"evaluation": {"slices": [["_split", "_order"]]}}, f"slices[0]: {TAKEN} '_split'"),
         (
             {"label": {"column": "unit_id", "classes": ["a", "b"]}},
-            "label.column: ['unit_id'] cannot be named here",
+            f"label.column: {TAKEN} 'unit_id'",
         ),
         (
             {"steps": {"features": {"unit_id": {"type": "categorical"}}}},
-            "steps.features: ['unit_id'] cannot be named",
+            f"steps.features.unit_id: {TAKEN} 'unit_id'",
         ),
         (
             {"context": {"unit_id": {"type": "numeric"}}},
-            "context.unit_id: expected type: categorical",
+            "context.unit_id.type: expected categorical, since a unit is a name, found numeric",
         ),
         ({"name": "Ä b"}, "expected lower-case letters"),
     ],
 )
 def test_rules_across_sections(tmp_path: Path, changes: dict[str, object], expected: str) -> None:
-    assert expected in message(tmp_path, **changes)
+    text = message(tmp_path, **changes)
+    assert expected in text
+    assert "algebra.yaml, line " in text
+
+
+@pytest.mark.parametrize(
+    ("training", "says"),
+    [
+        (
+            {"device": "cpu", "precision": "mixed_float16"},
+            "training.precision: expected float32 or mixed_bfloat16 with device: cpu, found",
+        ),
+        (
+            {"device": "cpu", "gpu_export": True},
+            "training.gpu_export: expected false with device: cpu, found true",
+        ),
+        ({"device": "gpus"}, "expected 'auto', 'cpu' or 'gpu', found 'gpus'; did you mean gpu?"),
+    ],
+)
+def test_what_needs_a_gpu_is_refused_on_a_cpu(
+    tmp_path: Path, training: dict[str, object], says: str
+) -> None:
+    assert says in message(tmp_path, training=training)
+
+
+def test_a_feature_of_an_unknown_type_is_named(tmp_path: Path) -> None:
+    mistyped = {"features": {"correct": {"type": "numerc"}}}
+    assert (
+        "steps.features.correct: expected 'type' to be one of 'categorical', 'numeric', "
+        "found 'numerc'; did you mean numeric?"
+    ) in message(tmp_path, steps=mistyped)
+    assert ("steps.features.correct: expected a mapping with the key 'type', found {}.") in message(
+        tmp_path, steps={"features": {"correct": {}}}
+    )
 
 
 def test_a_protected_column_is_an_input_only_in_so_many_words(tmp_path: Path) -> None:
@@ -231,16 +299,16 @@ def test_an_unknown_time_zone_is_named(tmp_path: Path) -> None:
 
 
 def test_a_key_that_is_mistyped_is_answered_with_the_one_that_was_meant(tmp_path: Path) -> None:
-    assert "epoch: this key is not known. Did you mean training.epochs?" in message(
+    assert "epoch: this key is not known; did you mean training.epochs?" in message(
         tmp_path, "training.epoch=5"
     )
-    assert "Did you mean training?" in message(tmp_path, trainig={"epochs": 5})
-    assert "Did you mean training.epochs?" in message(tmp_path, "epochs=5")
-    assert "Did you mean gates[0].metric?" in message(
+    assert "did you mean training?" in message(tmp_path, trainig={"epochs": 5})
+    assert "did you mean training.epochs?" in message(tmp_path, "epochs=5")
+    assert "did you mean gates[0].metric?" in message(
         tmp_path, gates=[{"metrik": "auc", "metric": "auc", "min": 0.5}]
     )
     mistyped = {"correct": {"type": "numeric", "skale": "none"}}
-    assert "Did you mean steps.features.correct.scale?" in message(
+    assert "did you mean steps.features.correct.scale?" in message(
         tmp_path, steps={"features": mistyped}
     )
 
@@ -312,7 +380,9 @@ def test_digits_of_classes_are_digits_in_their_weights(tmp_path: Path) -> None:
     label = {"column": "level", "classes": [0, 1]}
     config = load_config(write(tmp_path, label=label, training={"class_weights": {0: 1, 1: 3}}))
     assert config.training.class_weights == {"0": 1.0, "1": 3.0}
-    assert "greater than 0" in message(tmp_path, training={"class_weights": {"no": 0, "yes": 1}})
+    assert "expected more than 0, found 0" in message(
+        tmp_path, training={"class_weights": {"no": 0, "yes": 1}}
+    )
 
 
 VALUES = st.recursive(
@@ -370,7 +440,7 @@ def test_whatever_bytes_a_file_has_it_is_a_problem_in_words(
         ),
         ({"event_type": "time"}, "data.columns.event_type: expected another column than for time"),
         ({"as_of": "unit_id"}, "data.columns.as_of: expected another column than for unit_id"),
-        ({"unit_id": "mastery"}, "label.column: ['mastery'] cannot be named here"),
+        ({"unit_id": "mastery"}, f"label.column: {TAKEN} 'mastery'"),
     ],
 )
 def test_a_column_has_one_role(tmp_path: Path, data: dict[str, str], says: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,6 +14,7 @@ from tfx.components.example_validator.executor import Executor as ExampleValidat
 from tfx.types import standard_artifacts
 from tfx.types.channel import Channel
 
+from components.contracts.anomalies import FoundAnomalies
 from components.data_gate.component import make_data_gate
 from components.data_gate.executor import Executor
 from components.errors import AnomalyError
@@ -65,7 +65,7 @@ def test_clean_examples_get_an_empty_verdict(tmp_path: Path) -> None:
 
     Executor().Do(_validated(tmp_path, [4, 5]), {"verdict": [verdict]}, {})
 
-    assert json.loads(Path(verdict.uri, "verdict.json").read_text()) == {"anomalies": []}
+    assert FoundAnomalies.read(Path(verdict.uri)).anomalies == []
 
 
 def test_an_anomaly_in_any_split_stops_the_run_without_a_verdict(tmp_path: Path) -> None:

@@ -12,8 +12,7 @@ import pytest
 from components.config.data import Label
 from components.errors import MasteryError
 from components.evaluator import scoring
-from components.evaluator.answers import read_answers
-from components.evaluator.scoring import in_windows, read_windows, score
+from components.evaluator.scoring import in_windows, read_answers, read_windows, score
 
 LABEL = Label(column="mastery", classes=["low", "high"])
 SLICES = ["gender", "year", "score", "as_of"]
@@ -76,8 +75,13 @@ def test_a_regression_has_numbers(
     score(save_model(tmp_path / "model", []), [rows], label, [], tmp_path / "predictions.parquet")
     [row] = pl.read_parquet(tmp_path / "predictions.parquet").to_dicts()
     assert row == {
-        "learner_id": "a", "unit_id": "u", "as_of": 0.5, "label": 4.25, "prediction": 4.5, "basis": "sequence",
-    }  # fmt: skip
+        "learner_id": "a",
+        "unit_id": "u",
+        "as_of": 0.5,
+        "label": 4.25,
+        "prediction": 4.5,
+        "basis": "sequence",
+    }
 
 
 def test_batches_and_windows_change_nothing(

@@ -187,7 +187,7 @@ def test_a_time_that_clocks_skipped_is_said_to_be_one() -> None:
     [(rows, expected)] = faults(read)
     assert rows == [0]
     assert expected == (
-        "a time that Europe/Zurich has had: its clocks skipped this hour, which does not exist (data.timezone)"
+        "a time that exists in Europe/Zurich, whose clocks skipped this hour (data.timezone)"
     )
 
 

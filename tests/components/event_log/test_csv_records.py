@@ -149,7 +149,7 @@ def test_rows_that_quotes_swallow_are_found(text: str, line: int | None) -> None
         check_folded(records, 3)
         return
     with pytest.raises(
-        TextFault, match=r"goes on for 3 lines, each of which looks like a row"
+        TextFault, match=r"a quoted field of 3 lines, each of which looks like a row"
     ) as fault:
         check_folded(records, 3)
     assert fault.value.line == line

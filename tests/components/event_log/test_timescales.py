@@ -116,7 +116,7 @@ def test_a_log_of_one_scale(
         (DAYS, SECONDS, ["dates such as 20240304 or 20240304165235 in time", "seconds since 1970 in as_of"]),
         (SECONDS, DAYS[:1], ["seconds since 1970 in time", "dates such as 20240304 or 20240304165235 in as_of"]),
         (WEEKS, DAYS[:1], ["plain numbers in time", "dates such as 20240304 or 20240304165235 in as_of"]),
-        ([*STAMPS, 20240304240000], STAMPS, ["numbers that are no date", "first 20240304240000 in line 5"]),
+        ([*STAMPS, 20240304240000], STAMPS, ["numbers that are not dates", "first 20240304240000 in line 5"]),
         ([*SECONDS, *DAYS[:5]], SECONDS, ["dates such as 20240304 or 20240304165235 in time (5"]),
         (SECONDS, [2024030416], ["seconds since 1970 in time", "dates such as"]),
         (ISO, SECONDS, ["timestamps in time", "seconds since 1970 in as_of"]),

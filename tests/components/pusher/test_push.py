@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from components.command.program import entry_point
 
+from components.command.program import entry_point
 from components.contracts.manifest import Manifest
 from components.files.atomic import NotAFileError
 from components.model_version.folders import version_names

@@ -18,8 +18,8 @@ from tfx_bsl.tfxio.tensor_adapter import TensorAdapterConfig
 from tfx_bsl.tfxio.tensor_representation_util import InferTensorRepresentationsFromSchema
 
 from components.config import Beam
-from components.trainer.settings import Settings
-from components.transform.preprocessing import preprocessing_fn
+from components.trainer.network import TrainerSettings
+from components.transform.preprocessing import TransformSettings, preprocessing_fn
 from tests.components.transform.analysis import Columns, examples, raw_schema
 
 FEATURES: dict[str, Any] = {
@@ -76,8 +76,10 @@ def write_inputs(folder: Path, settings: dict[str, Any], *logs: Columns) -> FnAr
         splits["train"].schema, InferTensorRepresentationsFromSchema(schema)
     )
 
+    read = {name: settings[name] for name in TransformSettings.model_fields}
+
     def preprocess(inputs: Any) -> Any:
-        return preprocessing_fn(inputs, {"config": json.dumps(settings)})
+        return preprocessing_fn(inputs, {"config": json.dumps(read)})
 
     with beam.Pipeline(argv=Beam().options) as pipeline, tft_beam.Context(str(folder / "tmp")):
         raw = {
@@ -122,7 +124,7 @@ def fit(
     inputs.model_run_dir = str(folder / "run")
     inputs.base_model = base_model and str(base_model)
     inputs.custom_config = {
-        "config": Settings.model_validate(settings).model_dump_json(),
+        "config": TrainerSettings.model_validate(settings).model_dump_json(),
         "code_fingerprint": "abc",
     }
     run_fn(inputs)

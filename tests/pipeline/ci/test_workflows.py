@@ -1,4 +1,4 @@
-"""The examples for GitHub and GitLab: by their published schemas, and by the shell that reads their commands."""
+"""The examples for GitHub and GitLab follow the published schemas, and their commands parse."""
 
 from __future__ import annotations
 

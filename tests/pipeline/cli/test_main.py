@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import termios
+import tomllib
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
@@ -20,20 +21,13 @@ import pytest
 import typer
 
 from pipeline.cli import main as command_line
+from tests.serving.models.folders import write_version
 
 REPOSITORY = Path(__file__).parents[3]
 HEAVY = {
-    "tensorflow",
-    "tfx",
-    "apache_beam",
-    "polars",
-    "pyarrow",
-    "numpy",
-    "pydantic",
-    "yaml",
-    "rich",
-    "jinja2",
-}
+    "apache_beam", "fsspec", "grpc", "jinja2", "kfp", "numpy", "polars", "pyarrow", "pydantic",
+    "rich", "tensorflow", "tfx", "yaml",
+}  # fmt: skip
 
 
 def failing(
@@ -46,10 +40,154 @@ def failing(
     return ended.value.code, capsys.readouterr().err
 
 
-def test_help_imports_nothing_heavy() -> None:
-    code = f"import sys, pipeline.cli.main; print(sorted({HEAVY!r} & set(sys.modules)))"
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert ran.stdout.strip() == "[]"
+def test_no_help_imports_anything_heavy() -> None:
+    paths = ["", *command_line.GROUPS, *command_line.COMMANDS]
+    code = f"""
+import contextlib, io, sys
+from pipeline.cli import main
+for path in {paths!r}:
+    sys.argv = ["mastery", *path.split(), "--help"]
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+        main.main()
+    print(path, sorted({HEAVY!r} & set(sys.modules)), file=sys.stderr)
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY
+    )
+    assert ran.stderr.splitlines() == [f"{path} []" for path in paths]
+
+
+def test_a_command_is_imported_when_it_is_called() -> None:
+    code = (
+        "import sys; from pipeline.cli import main\n"
+        "sys.argv = ['mastery', 'runs', '--help']\n"
+        "try: main.main()\n"
+        "finally: print([m for m in sys.modules if m.endswith('_commands')], file=sys.stderr)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY
+    )
+    assert ran.stderr.strip() == "['pipeline.cli.run_commands']"
+
+
+def test_every_command_stands_in_a_panel_and_is_described_with_an_example() -> None:
+    listed = [name for names in command_line.PANELS.values() for name in names]
+    assert sorted(listed) == sorted({path.split()[0] for path in command_line.COMMANDS})
+    for path, command in every_command():
+        summary, *_ = command.help.split("\n\n")
+        assert len(summary) <= 78, path
+        assert f"\b\nExample:\n    mastery {path}" in command.help
+        assert all(param.help for param in command.params), path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        (["--help"], ["\nPrepare:\n  doctor ", "\nTrain and judge:\n  run ", "\nServe:\n"]),
+        (["models", "--help"], ["\nCommands:\n  list "]),
+        (["serve", "--help"], ["\nOptions:\n  --models ", "\nSecurity:\n", "\nLimits:\n"]),
+        (["report", "--help"], ["\nArguments:\n  [RUN] ", "\n  Example:\n      mastery report"]),
+    ],
+)  # fmt: skip
+def test_help_comes_in_panels(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    shown: list[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["mastery", *arguments])
+    with pytest.raises(SystemExit):
+        command_line.main()
+    text = capsys.readouterr().out
+    assert [part for part in shown if part not in text] == []
+
+
+def test_the_version_is_that_of_the_package(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["mastery", "--version"])
+    with pytest.raises(SystemExit) as ended:
+        command_line.main()
+    assert not ended.value.code
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    assert capsys.readouterr().out == f"mastery {project['version']}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["rnu"], "Error: No such command 'rnu'; did you mean run?\n"),
+        (["models", "promot"], "Error: No such command 'promot'; did you mean promote?\n"),
+        (["colour"], "Error: No such command 'colour'.\n"),
+        (["run", "--confg", "a.yaml"], "Error: No such option: --confg; did you mean --config?\n"),
+        (["models", "list", "--modles", "a"], "; did you mean --models?\n"),
+        (["--versoin"], "Error: No such option: --versoin; did you mean --version?\n"),
+        (["runs", "--colour"], "Error: No such option: --colour\n"),
+        (["runs", "-x"], "Error: No such option: -x\n"),
+    ],
+)
+def test_a_mistyped_command_or_option_is_answered_with_the_one_that_was_meant(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    says: str,
+) -> None:
+    code, text = failing(monkeypatch, capsys, *arguments)
+    assert code == 2
+    assert text.endswith(says)
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Path:
+    """A folder with two runs and a serving folder of two versions."""
+    for run in ("20261120-a", "20261121-b"):
+        (tmp_path / "runs" / "sample" / "runs" / run).mkdir(parents=True)
+    for number in (11, 12):
+        write_version(tmp_path / "runs" / "sample" / "serving", number)
+    return tmp_path
+
+
+SAMPLE_SERVING = "--models runs/sample/serving"
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("mod", ["models"]),
+        ("models r", ["rollback"]),
+        ("run --only", ["--only-new-data"]),
+        ("run --from Tr", ["Transform", "Trainer"]),
+        ("run --to Push", ["Pusher"]),
+        ("report 20", ["20261121-b", "20261120-a"]),
+        ("report --root elsewhere 20", []),
+        (f"models promote {SAMPLE_SERVING} ", ["12", "11"]),
+        (f"models show --config {REPOSITORY}/configs/sample.yaml 1", ["12", "11"]),
+        (f"models show {SAMPLE_SERVING} s", ["stable"]),
+        ("models promote --models s3://bucket/a 1", []),
+        ("models promote --config absent.yaml 1", []),
+        ("models promote 1", []),
+    ],
+)
+def test_the_shell_completes(work: Path, typed: str, offered: list[str]) -> None:
+    words = ["mastery", *typed.split(" ")]
+    ran = subprocess.run(
+        [sys.executable, "-m", "pipeline.cli.main"],
+        capture_output=True, text=True, check=True, cwd=work,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "_MASTERY_COMPLETE": "complete_bash",
+             "COMP_WORDS": " ".join(words), "COMP_CWORD": str(len(words) - 1)},
+    )  # fmt: skip
+    assert (ran.stdout.split(), ran.stderr) == (offered, "")
+
+
+def test_completion_is_installed_for_the_shell(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m pipeline.cli.main --install-completion; true"
+    ran = subprocess.run(
+        ["bash", "--norc", "-c", command], capture_output=True, text=True, check=True,
+        cwd=REPOSITORY, env={**os.environ, "HOME": str(tmp_path)},
+    )  # fmt: skip
+    assert "bash completion installed in" in ran.stdout
+    [script] = tmp_path.glob(".bash_completions/mastery.sh")
+    assert "_MASTERY_COMPLETE=complete_bash" in script.read_text()
 
 
 KUBEFLOW = [
@@ -194,7 +332,7 @@ def test_a_record_that_cannot_be_read_is_named(
     file.write_text("{")
     code, text = failing(monkeypatch, capsys, "runs", "--root", str(tmp_path))
     assert code == 2
-    assert f"{file}: expected run.json of Mastery; Invalid JSON" in text
+    assert f"{file}: expected run.json of Mastery; the text is not valid JSON" in text
     assert "remove its folder" in text
 
 
@@ -208,7 +346,11 @@ def test_a_record_that_cannot_be_read_is_named(
             "mastery: unexpected EOFError: Compressed file ended. The details are in",
         ),
         (KeyError("x"), 2, "mastery: unexpected KeyError: 'x'. The details are in"),
-        (BrokenPipeError(32, "Broken pipe"), 141, ""),
+        (
+            BrokenPipeError(32, "Broken pipe"),
+            2,
+            "mastery: connection closed by the other end. Check that it is still running",
+        ),
         (
             OSError(28, "No space left on device", "/x"),
             2,
@@ -235,10 +377,39 @@ def test_an_error_inside_of_a_command_ends_in_words(
     assert "Traceback" not in text
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        ("runs --root {root}", 0),
+        ("runs --json --root {root}", 0),
+        ("--help", 0),
+        ("--version", 0),
+        ("models list --models {root}", 0),
+        ("report --root {root}/absent", 2),
+        ("rnu", 2),
+    ],
+)
+@pytest.mark.parametrize("closed", [">&-", ">&- 2>&-"])
+def test_a_command_whose_output_is_closed_ends_in_a_line_or_quietly(
+    tmp_path: Path, arguments: str, code: int, closed: str
+) -> None:
+    record_run(tmp_path, "algebra", 1)
+    options = arguments.format(root=tmp_path)
+    ran = subprocess.run(
+        ["sh", "-c", f"exec {sys.executable} -m pipeline.cli.main {options} {closed}"],
+        capture_output=True, text=True, check=False, cwd=REPOSITORY,
+    )  # fmt: skip
+    assert ran.returncode == code
+    assert ran.stdout == ""
+    assert "Traceback" not in ran.stderr
+    assert "unexpected" not in ran.stderr
+
+
 def test_a_reader_that_goes_away_is_no_failed_gate(tmp_path: Path) -> None:
     for number in range(9):
         record_run(tmp_path, "algebra", number)
-    command = f"{sys.executable} -m pipeline.cli.main runs --json --root {tmp_path} | true; echo ${{PIPESTATUS[0]}}"
+    runs = f"{sys.executable} -m pipeline.cli.main runs --json --root {tmp_path}"
+    command = f"{runs} | true; echo ${{PIPESTATUS[0]}}"
     ran = subprocess.run(
         ["bash", "-c", command], capture_output=True, text=True, check=True, cwd=REPOSITORY
     )
@@ -278,16 +449,25 @@ def test_a_root_that_is_a_pattern_is_refused(
     assert not (tmp_path / name).exists()
 
 
+def every_command() -> list[tuple[str, Any]]:
+    """Returns every command with its path."""
+    root: Any = typer.main.get_command(command_line.app)
+    found = []
+    for path in command_line.COMMANDS:
+        command = root
+        for name in path.split():
+            command = command.get_command(None, name)
+        found.append((path, command))
+    return found
+
+
 def float_options() -> list[str]:
     """Every option of a command that is a number with a point, as `serve --poll-seconds`."""
     found = []
-    commands: list[Any] = [typer.main.get_command(command_line.app)]
-    while commands:
-        command = commands.pop()
-        commands += getattr(command, "commands", {}).values()
-        hints = get_type_hints(command.callback, include_extras=True) if command.callback else {}
+    for path, command in every_command():
+        hints = get_type_hints(command.callback, include_extras=True)
         found += [
-            f"{command.name} {next(iter(option.param_decls), option.default)}"
+            f"{path} {next(iter(option.param_decls), option.default)}"
             for hint in hints.values()
             if get_origin(hint) is Annotated
             and float in (hint.__origin__, *get_args(hint.__origin__))

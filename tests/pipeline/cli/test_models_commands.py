@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
 
 from pipeline.cli import main as command_line
+from serving.models.storage import Storage
 from tests.serving.models.folders import write_version
 
 REPOSITORY = Path(__file__).parents[3]
@@ -97,12 +99,59 @@ def test_what_cannot_be_done_is_told(
     assert (code, text in printed) == (2, True)
 
 
+def test_old_versions_go_and_a_canary_ends(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], root: Path
+) -> None:
+    where = ["--models", str(root / "sample" / "serving")]
+
+    def run(*arguments: str) -> tuple[int, str]:
+        return models(monkeypatch, capsys, *arguments, *where)
+
+    assert run("promote", "12")[0] == 0
+    assert run("prune", "--keep", "0", "--dry-run") == (0, f"would remove {where[1]}/11\n")
+    assert run("prune", "--keep", "0") == (0, f"removed {where[1]}/11\n")
+    assert run("canary", "13", "--force", "--reason", "a trial")[0] == 0
+    assert run("canary", "--stop") == (0, "stable 12 (revision 4)\n")
+
+
+@pytest.mark.parametrize("json_", [True, False])
+def test_versions_are_compared_on_another_log(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], root: Path, json_: bool
+) -> None:
+    compared = types.SimpleNamespace(model_dump=lambda **_: {"verdict": "better"})
+    asked = []
+
+    def compare_versions(storage: Storage, *arguments: object, **options: object) -> object:
+        asked.append((storage.address, arguments, options))
+        return compared
+
+    module = types.ModuleType("serving.models.compare")
+    module.compare_versions = compare_versions  # type: ignore[attr-defined]
+    module.print_comparison = lambda found, _: print(found is compared)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "serving.models.compare", module)
+
+    folder = str(root / "sample" / "serving")
+    log = ["--models", folder, "--events", "e.csv", "--outcomes", "o.csv", "--draws", "200"]
+    code, printed = models(monkeypatch, capsys, "compare", "11", "12", *log, *["--json"] * json_)
+    assert code == 0
+    assert asked == [
+        (folder, (11, 12, ["e.csv"], ["o.csv"]), {"metric": None, "draws": 200, "seed": 1})
+    ]
+    assert printed == ('{\n "verdict": "better"\n}\n' if json_ else "True\n")
+
+
 def test_promote_and_rollback_import_no_tensorflow(root: Path) -> None:
     """Which is what keeps them under a second."""
     code = (
-        "import sys; from serving.models import promotion; from serving.models.stores import open_storage; "
-        "s = open_storage(sys.argv[1]); promotion.promote(s, 11); promotion.promote(s, 12); promotion.roll_back(s); "
-        "print(sorted({'tensorflow', 'numpy', 'polars', 'rich', 'fsspec', 'yaml'} & set(sys.modules)))"
+        "import sys\n"
+        "from serving.models import promotion\n"
+        "from serving.models.stores import open_storage\n"
+        "storage = open_storage(sys.argv[1])\n"
+        "promotion.promote(storage, 11)\n"
+        "promotion.promote(storage, 12)\n"
+        "promotion.roll_back(storage)\n"
+        "heavy = {'tensorflow', 'numpy', 'polars', 'rich', 'fsspec', 'yaml'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
     )
     folder = str(root / "sample" / "serving")
     ran = subprocess.run(

@@ -1,4 +1,4 @@
-"""A stand-in for Kubeflow Pipelines, a compiler that writes a small pipeline, and the command line between them."""
+"""A stand-in for Kubeflow Pipelines, one for the compiler, and the command line in between."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def mastery(
 ) -> Mastery:
     """Runs `mastery kubeflow ...` and returns exit code, standard output and standard error."""
     assert compiled.is_file()
-    monkeypatch.setattr("pipeline.kubeflow.run.PAUSE", 0.0)
+    monkeypatch.setattr("pipeline.kubeflow.runs.PAUSE", 0.0)
     monkeypatch.setenv("COLUMNS", "200")
 
     def run(command: str, *arguments: str) -> tuple[int, str, str]:

@@ -1,4 +1,4 @@
-"""Stages of runs as Kubeflow Pipelines tells them: every task comes with steps around and inside it."""
+"""Stages of runs as Kubeflow Pipelines tells them: a task has steps around and inside it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import kfp_server_api as api
 
-from tests.pipeline.kubeflow.stand_in import START
+from tests.pipeline.kubeflow.stand_in import START, Stage
 
 NEVER = datetime.fromtimestamp(0, UTC)  # what KFP writes where a time is not known yet
 
@@ -14,7 +14,7 @@ NEVER = datetime.fromtimestamp(0, UTC)  # what KFP writes where a time is not kn
 def task(
     name: str, state: str, start: int, *, error: str | None = None
 ) -> list[api.V2beta1PipelineTaskDetail]:
-    """Returns what KFP has of a task that started `start` seconds into the run: itself, its driver, its executor."""
+    """Returns what KFP tells of a task that started `start` seconds into the run, and its steps."""
     started = START + timedelta(seconds=start)
     ended = started + timedelta(seconds=30) if state in ("SUCCEEDED", "FAILED") else NEVER
     reason = api.GoogleRpcStatus(code=2, message=error) if error else None
@@ -56,3 +56,31 @@ def tasks(*groups: list[api.V2beta1PipelineTaskDetail]) -> list[api.V2beta1Pipel
         for name in ("root", "root-driver", "algebra-x")
     ]
     return [*around, *(item for group in groups for item in group)]
+
+
+PASSED: list[Stage] = [
+    ("PENDING", []),
+    ("RUNNING", tasks(task("trainer", "RUNNING", 0))),
+    ("RUNNING", tasks(task("trainer", "SUCCEEDED", 0), task("gates", "RUNNING", 31))),
+    (
+        "SUCCEEDED",
+        tasks(
+            *(
+                task(name, "SUCCEEDED", 31 * at)
+                for at, name in enumerate(["trainer", "gates", "pusher"])
+            )
+        ),
+    ),
+]
+TRAINER_FAILED: list[Stage] = [
+    ("FAILED", tasks(task("trainer", "FAILED", 0, error="main: Error\n (exit code 137)")))
+]
+GATE_FAILED: list[Stage] = [
+    (
+        "FAILED",
+        tasks(
+            task("trainer", "SUCCEEDED", 0),
+            task("gates", "FAILED", 31, error="f1_macro 0.41 < 0.5"),
+        ),
+    )
+]

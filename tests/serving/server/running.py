@@ -16,7 +16,7 @@ import httpx
 from tensorflow_serving.apis.model_service_pb2_grpc import ModelServiceStub
 from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServiceStub
 
-from serving.server.embedded_server import Server
+from serving.server.embedded_server import EmbeddedServer
 from serving.server.server_settings import Limits, ServerSettings
 
 
@@ -24,7 +24,7 @@ from serving.server.server_settings import Limits, ServerSettings
 class Running:
     """A server that answers, and clients that ask it."""
 
-    server: Server
+    server: EmbeddedServer
     loop: asyncio.AbstractEventLoop
     rest: httpx.Client
     channel: grpc.Channel
@@ -66,8 +66,8 @@ def running(folder: Path, **options: Any) -> Iterator[Running]:
     def run(work: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(work, loop).result(60)
 
-    async def make() -> Server:
-        server = Server(settings)
+    async def make() -> EmbeddedServer:
+        server = EmbeddedServer(settings)
         await server.start()
         return server
 

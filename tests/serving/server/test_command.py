@@ -16,7 +16,7 @@ import httpx
 import pytest
 from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServiceStub
 
-from serving.server.embedded_server import Server, ServerError
+from serving.server.embedded_server import EmbeddedServer, ServerError
 from serving.server.server_settings import ServerSettings
 from tests.serving.server.tiny import steps, steps_request
 
@@ -69,7 +69,7 @@ def test_from_start_to_sigterm(folder: Path) -> None:
 
 
 async def start(settings: ServerSettings) -> None:
-    await Server(settings).start()
+    await EmbeddedServer(settings).start()
 
 
 def test_a_port_that_is_taken(folder: Path, server: object) -> None:
@@ -78,7 +78,7 @@ def test_a_port_that_is_taken(folder: Path, server: object) -> None:
         settings = ServerSettings(
             **{"models": folder, "name": "tiny", "rest_port": 0, "grpc_port": 0, option: port}
         )
-        with pytest.raises(ServerError, match=f"expected to listen on 127.0.0.1:{port}"):
+        with pytest.raises(ServerError, match=f"127.0.0.1:{port} cannot be used for"):
             asyncio.run(start(settings))
 
 
@@ -87,7 +87,7 @@ def test_a_host_that_is_none(folder: Path) -> None:
         models=folder, name="tiny", host="nowhere.invalid", rest_port=0, grpc_port=0
     )
     with pytest.raises(
-        ServerError, match=r"to listen on nowhere.invalid:0 for REST, found: (?!Unknown error)"
+        ServerError, match=r"nowhere.invalid:0 cannot be used for REST: (?!Unknown error)"
     ):
         asyncio.run(start(settings))
 
@@ -95,7 +95,9 @@ def test_a_host_that_is_none(folder: Path) -> None:
 @pytest.mark.parametrize("port", ["rest_port", "grpc_port"])
 def test_a_port_that_is_taken_while_the_model_is_loaded(folder: Path, port: str) -> None:
     async def main() -> None:
-        server = Server(ServerSettings(models=folder, name="tiny", rest_port=0, grpc_port=0))
+        server = EmbeddedServer(
+            ServerSettings(models=folder, name="tiny", rest_port=0, grpc_port=0)
+        )
         load = server.versions.poll
 
         async def load_slowly() -> None:
@@ -109,6 +111,6 @@ def test_a_port_that_is_taken_while_the_model_is_loaded(folder: Path, port: str)
 
     with (
         socket.socket() as other,
-        pytest.raises(ServerError, match=r"expected to listen on .* Address already in use"),
+        pytest.raises(ServerError, match=r"cannot be used for .*: Address already in use"),
     ):
         asyncio.run(main())

@@ -46,7 +46,7 @@ def settings(folder: Path, **options: object) -> ServerSettings:
 
 def test_nothing_is_there(tmp_path: Path) -> None:
     assert choose_engine("auto", settings(tmp_path)).kind == "embedded"
-    with pytest.raises(EngineError, match="expected tensorflow_model_server on the PATH"):
+    with pytest.raises(EngineError, match="tensorflow_model_server is not on the PATH"):
         choose_engine("binary", settings(tmp_path))
     with pytest.raises(EngineError, match="docker pull tensorflow/serving"):
         choose_engine("container", settings(tmp_path))
@@ -131,7 +131,7 @@ def test_the_binary_is_run(
     ):
         assert option in text
     assert 'path: "/monitoring/prometheus/metrics"' in text
-    assert "can be reached from elsewhere, with no $MASTERY_SERVE_TOKEN" in caplog.messages[0]
+    assert "can be reached from other machines, with no $MASTERY_SERVE_TOKEN" in caplog.messages[0]
     assert caplog.messages[1].startswith("Engine: binary (")
     assert "checks neither digests nor operations" in caplog.messages[2]
 
@@ -176,13 +176,14 @@ def test_sigterm_is_handed_on(programs: Path, tmp_path: Path) -> None:
     ("change", "reason"),
     [
         ({"models": Path("/nowhere")}, "found no such folder"),
+        ({"name": "a/b"}, "--name: expected a name without '/' and ':', found 'a/b'"),
         ({"tls_cert": Path("/a")}, "both --tls-cert and --tls-key"),
         ({"tls_cert": Path("/a"), "tls_key": Path("/a")}, "/a: expected a PEM file"),
         (
             {"host": "0.0.0.0"},
-            r"found no \$MASTERY_SERVE_TOKEN and neither --tls-cert nor --tls-key. With --allow-anon",
+            r"found no \$MASTERY_SERVE_TOKEN and neither --tls-cert nor --tls-key. Use --allow-anon",
         ),
-        ({"host": "192.0.2.1", "token": "a"}, "found neither --tls-cert nor --tls-key. With"),
+        ({"host": "192.0.2.1", "token": "a"}, "found neither --tls-cert nor --tls-key. Use"),
         ({"host": "example.com"}, "expected a token and TLS"),
         ({"host": ""}, "expected a token and TLS"),
         (

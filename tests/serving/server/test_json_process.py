@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -90,6 +91,27 @@ def test_it_comes_back_when_it_has_died(reader: JsonProcess) -> None:
         == "503 the process that reads large requests has ended; try again, or with less."
     )
     assert read(reader, RIGHT)[0] == ""
+
+
+def test_a_request_that_is_given_up_leaves_nothing_behind() -> None:
+    async def main() -> None:
+        reader, is_read = JsonProcess(max_request_bytes=2**20), threading.Event()
+        reader._ask = lambda body, *_: is_read.wait(30) and len(body)
+        waiting = bytes(2**20)
+        before = sys.getrefcount(waiting)
+        first = asyncio.create_task(reader.read(b"first", {}, read_request))
+        await asyncio.sleep(0)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(reader.read(waiting, {}, read_request), 0.01)
+        assert sys.getrefcount(waiting) == before, "its body is not kept until the first is read"
+
+        first.cancel()
+        third = asyncio.create_task(reader.read(b"third", {}, read_request))
+        is_read.set()
+        assert await third == 5, "the turn ends with the reading"
+        reader.close()
+
+    asyncio.run(main())
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is no such limit")

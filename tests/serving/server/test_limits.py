@@ -27,7 +27,7 @@ def test_requests_under_way_are_limited(folder: Path) -> None:
         refused = server.predict(ONE)
         assert (refused.status_code, refused.json()["error"]) == (
             429,
-            "1 requests are under way; try again later.",
+            "1 requests are in progress; try again later.",
         )
         with pytest.raises(grpc.RpcError, match="under way") as caught:
             server.prediction.Predict(steps_request(steps([1])))
@@ -54,7 +54,7 @@ def test_a_request_is_given_up_after_its_time(folder: Path) -> None:
     with running(folder, request_timeout=0.2) as server:
         slow = {"signature_name": "slow", "instances": [1.0]}
         late = server.predict(slow)
-        assert (late.status_code, late.json()["error"]) == (504, "the time for a request is over.")
+        assert (late.status_code, late.json()["error"]) == (504, "the request took too long.")
         with pytest.raises(grpc.RpcError) as caught:
             busy(server, 1.0).result()
         assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
@@ -89,7 +89,7 @@ def test_a_body_that_never_ends_is_given_up(folder: Path) -> None:
         response = server.rest.post("/v1/models/tiny:predict", content=body())
         assert (response.status_code, response.json()["error"]) == (
             408,
-            "expected the whole body within 0.2 s.",
+            "the whole body did not arrive within 0.2 s.",
         )
 
 

@@ -261,7 +261,7 @@ def test_refused_json(server: Running, body: object, reason: str) -> None:
         ("x", b"\0\0\x80?", "expected a number of bytes"),
         ("9999", b"\0\0\x80?", "expected at most the"),
         (None, b"\0\0\x80", "expected 4 raw bytes after the JSON, found 3"),
-        (None, b"\0\0\x80?\0", "by the sizes of the JSON and of the raw inputs"),
+        (None, b"\0\0\x80?\0", "the sum of the sizes of the JSON and of the raw inputs"),
     ],
 )
 def test_refused_raw_bytes(server: Running, header: str | None, tail: bytes, reason: str) -> None:
@@ -319,7 +319,7 @@ def test_not_ready_before_the_first_version(tmp_path: Path) -> None:
         refused = server.rest.get("/v2/health/ready")
         assert (refused.status_code, refused.json()["error"]) == (
             503,
-            "no version of tiny answers yet.",
+            "no version of tiny is available yet.",
         )
 
 

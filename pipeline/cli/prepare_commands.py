@@ -1,0 +1,130 @@
+"""Commands before the first run: `doctor`, `simulate`, `check-log` and `schema`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.options import NO_SETTINGS, ConfigOption, SetOption
+
+
+def doctor(
+    deep: Annotated[bool, typer.Option("--deep", help="Import TensorFlow and TFX too.")] = False,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config", metavar="FILE", help="Check what this configuration needs, such as a GPU."
+        ),
+    ] = None,
+    set_: SetOption = NO_SETTINGS,
+) -> None:
+    """Print what is installed here and what is wrong with it.
+
+    Exit code 0: nothing is wrong; 1: something is.
+
+    Example:
+        mastery doctor --deep
+    """
+    from pipeline.environment.doctor import doctor as examine
+
+    gpu_wanted = False
+    if config is not None:
+        # Only here, so that doctor also runs in an environment without Pydantic.
+        from components.config import load_config
+
+        gpu_wanted = load_config(config, set_).training.device == "gpu"
+    raise typer.Exit(examine(deep=deep, gpu_wanted=gpu_wanted))
+
+
+def simulate(
+    learners: Annotated[int, typer.Option("--learners", help="How many learners.")] = 4000,
+    seed: Annotated[int, typer.Option("--seed", help="Same seed, same log.")] = 1,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Folder for events and outcomes.")
+    ] = Path("sample"),
+    format_: Annotated[str, typer.Option("--format", help="parquet, csv or jsonl.")] = "parquet",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace another log that is in the folder.")
+    ] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Print the best macro F1 any model can reach.")
+    ] = False,
+) -> None:
+    """Write a sample log of a training platform.
+
+    The log is drawn from a model, so the best result that any other model can reach is known.
+
+    Example:
+        mastery simulate --learners 4000 --out sample --explain
+    """
+    from components.simulator.ceiling import explain as find_ceiling
+    from components.simulator.simulate import simulate as write_log
+
+    print(write_log(learners, seed, out, format=format_, overwrite=overwrite).describe())
+    if explain:
+        print(find_ceiling(seed).describe())
+
+
+def check_log(config: ConfigOption, set_: SetOption = NO_SETTINGS) -> None:
+    """Read a log, and print its contents or its problems.
+
+    Nothing is run or written.
+
+    Example:
+        mastery check-log --config configs/sample.yaml
+    """
+    from components.config import load_config
+    from components.event_log.log import check_log as check
+
+    print(check(load_config(config, set_)).describe())
+
+
+def infer(
+    config: ConfigOption,
+    set_: SetOption = NO_SETTINGS,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="Default: `schema` of the configuration."),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Overwrite a schema that is there.")
+    ] = False,
+) -> None:
+    """Write a first schema from the log.
+
+    Curate it by hand before you trust it.
+
+    Example:
+        mastery schema infer --config configs/my-log.yaml
+    """
+    from components.command.program import quiet_imports
+    from components.config import load_config
+
+    loaded = load_config(config, set_)  # before TensorFlow: a wrong value is reported at once
+    with quiet_imports():
+        from pipeline.schema import infer_schema, write_schema
+
+    path = out or Path(loaded.schema_)
+    print(write_schema(infer_schema(loaded), path, force=force))
+
+
+def diff(config: ConfigOption, set_: SetOption = NO_SETTINGS) -> None:
+    """Print what the log would change in the curated schema.
+
+    Exit code 0: nothing; 1: something.
+
+    Example:
+        mastery schema diff --config configs/my-log.yaml --set data.events=new.parquet
+    """
+    from components.command.program import quiet_imports
+    from components.config import load_config
+
+    loaded = load_config(config, set_)
+    with quiet_imports():
+        from pipeline.schema import diff_schema
+
+    lines = diff_schema(loaded)
+    print("\n".join(lines) if lines else "The log fits the schema.")
+    raise typer.Exit(1 if lines else 0)

@@ -1,0 +1,123 @@
+"""The metadata store's section: what the environment says wins, and what is missing is named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from components.config import Beam, Config, Metadata, load_config
+from components.errors import ConfigError
+
+SAMPLE = Path(__file__).parents[3] / "configs" / "sample.yaml"
+LOGIN = {"MASTERY_METADATA_PASSWORD": "not-4-plans"}
+FILE = Metadata(store="mysql", host="file.test", port=3307, database="file", user="file")
+
+
+def test_sqlite_needs_nothing() -> None:
+    assert Metadata().with_environment({}) == Metadata(store="sqlite")
+
+
+def test_the_environment_wins_over_the_file() -> None:
+    variables = {
+        "HOST": "env.test",
+        "PORT": "3308",
+        "DATABASE": "env",
+        "USER": "env",
+        "STORE": "mysql",
+    }
+    environment = LOGIN | {f"MASTERY_METADATA_{name}": value for name, value in variables.items()}
+    expected = Metadata(store="mysql", host="env.test", port=3308, database="env", user="env")
+    assert FILE.with_environment(environment) == expected
+    assert Metadata().with_environment(environment) == expected
+
+
+def test_an_empty_variable_says_nothing() -> None:
+    assert FILE.with_environment({**LOGIN, "MASTERY_METADATA_HOST": ""}) == FILE
+
+
+def test_every_missing_value_is_named_with_its_key_and_its_variable() -> None:
+    with pytest.raises(ConfigError) as caught:
+        Metadata(store="mysql").with_environment({})
+    for name in ("host", "database", "user"):
+        assert f"metadata.{name}: " in str(caught.value)
+        assert f"MASTERY_METADATA_{name.upper()}" in str(caught.value)
+    assert "MASTERY_METADATA_PASSWORD" in str(caught.value)
+
+
+def test_a_variable_that_does_not_fit_is_named() -> None:
+    with pytest.raises(
+        ConfigError, match=r"MASTERY_METADATA_PORT: expected a whole number, found 'many'"
+    ):
+        FILE.with_environment({**LOGIN, "MASTERY_METADATA_PORT": "many"})
+
+
+def test_an_authority_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"metadata.ssl_ca: expected .*ca.pem, found none"):
+        FILE.model_copy(update={"ssl_ca": str(tmp_path / "ca.pem")}).with_environment(LOGIN)
+
+
+def test_another_process_gets_the_same_store_without_the_password() -> None:
+    handed_on = FILE.as_environment()
+    assert Metadata().with_environment({**handed_on, **LOGIN}) == FILE
+    assert "MASTERY_METADATA_PASSWORD" not in handed_on
+
+
+def test_nothing_of_the_store_is_in_a_dump_or_a_fingerprint() -> None:
+    plain = load_config(SAMPLE)
+    store = [f"metadata.{key}={value}" for key, value in FILE.model_dump(exclude_none=True).items()]
+    shared = load_config(SAMPLE, store)
+    assert shared.metadata == FILE
+    assert shared.fingerprint == plain.fingerprint
+    assert shared.model_dump_json(by_alias=True) == plain.model_dump_json(by_alias=True)
+    assert Config.model_validate_json(shared.model_dump_json(by_alias=True)).metadata == Metadata()
+
+
+def test_the_authority_s_path_counts_from_the_file_s_folder(tmp_path: Path) -> None:
+    file = tmp_path / "deployment.yaml"
+    file.write_text(SAMPLE.read_text() + "\nmetadata: {ssl_ca: tls/ca.pem}\n")
+    assert load_config(file).metadata.ssl_ca == str(tmp_path / "tls" / "ca.pem")
+
+
+def test_beam_keeps_the_order_of_rows_unless_the_configuration_says_otherwise() -> None:
+    beam = Beam(args=["--runner=FlinkRunner"])
+    assert beam.options == ["--runner=FnApiRunner", "--runner=FlinkRunner"]
+    assert beam.node_options == ["--tfxio_use_byte_size_batching=true", *beam.options]
+
+
+EMAIL = {"host": "smtp", "sender": "a@b", "to": ["c@d"]}
+
+
+@pytest.mark.parametrize(
+    ("notify", "says"),
+    [
+        ({"webhook": {}}, "notify.webhook: expected one of url and url_env."),
+        (
+            {"webhook": {"url": "a.example/hook"}},
+            "notify.webhook.url: expected an address that starts with https:// or http://.",
+        ),
+        (
+            {"email": {**EMAIL, "user": "me"}},
+            "notify.email: expected both of user and password_env, or none of them.",
+        ),
+        (
+            {"email": {**EMAIL, "user": "me", "password_env": "P", "tls": "none"}},
+            "notify.email.tls: expected starttls or tls with a password, found none.",
+        ),
+        (
+            {"on": ["pased"]},
+            "notify.on[0]: expected 'passed', 'gates failed', 'failed', 'interrupted' or "
+            "'no new data', found 'pased'; did you mean passed?",
+        ),
+    ],
+)
+def test_a_notification_that_cannot_be_sent_is_an_error_of_its_key(
+    tmp_path: Path, notify: dict[str, object], says: str
+) -> None:
+    file = tmp_path / "algebra.yaml"
+    file.write_text(f"{SAMPLE.read_text()}\nnotify: {json.dumps(notify)}\n")
+    line = file.read_text().count("\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config(file, ["schema=a.pbtxt"])
+    assert str(caught.value) == f"{file}, line {line}, {says}"
