@@ -27,6 +27,7 @@ def exports(model: Path) -> dict[str, str]:
     for name, folder in named.items():
         if folder == HERE:
             continue
+
         try:
             path_below(model, folder)
         except UnsafePathError:
