@@ -5,12 +5,11 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-from components.contracts.model_card import GPU, PORTABLE, ModelCard
+from components.contracts.model_card import GPU, ModelCard
 from components.files.safe_paths import UnsafePathError, path_below
 from components.model_version.folders import SAVED_MODEL, version_names
 from components.model_version.verify import VersionError
 
-CARD = ModelCard.FILE
 HERE = "."  # the folder of the portable export: the model's own
 
 
@@ -28,6 +27,7 @@ def exports(model: Path) -> dict[str, str]:
     for name, folder in named.items():
         if folder == HERE:
             continue
+
         try:
             path_below(model, folder)
         except UnsafePathError:
@@ -73,6 +73,3 @@ def _remove_dead_links(links: Path) -> None:
     for link in links.iterdir():
         if link.is_symlink() and not link.exists():
             link.unlink(missing_ok=True)
-
-
-__all__ = ["CARD", "GPU", "PORTABLE", "exports", "link_gpu_exports"]

@@ -52,6 +52,7 @@ def push_version(model: Path, directory: Path, manifest: Manifest) -> tuple[int,
         raise PushError(
             f"{model}: expected a SavedModel, found no {SAVED_MODEL} in it. Nothing was pushed."
         )
+
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with _folder_beside(directory) as folder:

@@ -68,6 +68,7 @@ def measure_classes(
         rows = support.sum(axis=1)
         f1 = _ratio(2 * hits, support + confusion.sum(axis=1))
         recalls = _ratio(hits, support)
+
         return {
             "accuracy": hits.sum(axis=1) / rows,
             "f1_macro": np.nansum(f1, axis=1) / np.isfinite(f1).sum(axis=1),

@@ -306,6 +306,7 @@ def _compare_metric(
     metric, _, index = name.partition("/")
     first, second = (_defined(value[name]) for value in values)
     interval = intervals[name]
+
     return ComparedMetric(
         metric=metric,
         class_=label.classes[int(index)] if index else None,

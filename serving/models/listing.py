@@ -167,6 +167,7 @@ def resolve(storage: Storage, name: str) -> int:
             PREVIOUS: state.previous(storage.servable()),
         }
         number = labels.get(name)
+
     if number is None or number not in storage.versions():
         raise _no_such_version(storage, f"{name} (a number, or stable, canary, previous)")
     return number
@@ -260,6 +261,7 @@ def _describe(version: Version, state: ServedState, previous: int | None) -> Lis
     number = version.number
     manifest = version.manifest or Manifest()
     holders = {STABLE: state.stable, CANARY: state.canary, PREVIOUS: previous}
+
     return ListedVersion(
         version=number,
         labels=[label for label, holder in holders.items() if holder == number],
@@ -288,6 +290,7 @@ def _changes(entry: AuditEntry) -> list[str]:
     changes = [
         f"{label} {old or '–'} → {new or '–'}" for label, (old, new) in labels.items() if old != new
     ]
+
     if entry.action == "canary":
         changes.append(f"share {after.share} %")
     if entry.removed:

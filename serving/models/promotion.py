@@ -56,6 +56,7 @@ def promote(
     def decide(state: ServedState, revision: int) -> AuditEntry | None:
         if state.stable == version and base_path in (None, state.base_path):
             return None
+
         forced = _require_servable(checked, state, force=force, reason=reason)
         after = _with_name(storage, state, checked, base_path)
         if state.stable != version:
@@ -122,6 +123,7 @@ def start_canary(
     def decide(state: ServedState, revision: int) -> AuditEntry | None:
         if (state.canary, state.share) == (version, share):
             return None
+
         forced = _require_servable(checked, state, force=force, reason=reason)
         after = _give_canary(state, version, share, _available_with(storage, state, version))
         return AuditEntry(
@@ -224,6 +226,7 @@ def _require_servable(
         raise RefusedError(
             f"version {number}: a prune has begun to remove it; see `mastery models log`."
         )
+
     if problems and not force:
         raise RefusedError(
             f"version {number} is not for serving: {'; '.join(problems)}. Nothing was changed. "

@@ -206,13 +206,13 @@ def test_numbers_are_compared_on_outcomes_that_both_have_answered(
     assert "By rmse, 2 is better than 1." in text
 
 
-def test_what_is_undefined_has_no_value_and_no_interval(
+def test_a_metric_that_few_draws_define_has_no_interval(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    same = table("ab", [1.0, 1.0], [1.0, 1.0])  # labels do not vary: R² is undefined
+    same = table("ab", [1.0, 1.0], [1.0, 1.0])  # labels do not vary, and R² needs that they do
     compared = compare_tables(tmp_path, [same, same], monkeypatch)
     r2 = next(row for row in compared.metrics if row.metric == "r2")
-    assert (r2.a, r2.difference, r2.low, r2.verdict) == (None, None, None, "not distinguishable")
+    assert (r2.difference, r2.low, r2.verdict) == (0.0, None, "not distinguishable")
     console = PlainConsole(file=StringIO(), width=120)
     print_comparison(compared, console)
     assert "By rmse, 2 is not distinguishable from 1." in console.file.getvalue()

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Keeps /models/$MODEL like $BUCKET/$MODEL. The server loads what models.config names and nothing else; so the versions
-# are copied first, models.config after them and in one step, and what is gone from the bucket is removed last.
+# Keeps /models/$MODEL in step with $BUCKET/$MODEL. The server loads only what models.config names. So the versions are
+# copied first, then models.config in one step; what has left the bucket is removed last.
 set -eu
 case $MODEL in
 '' | .* | */*)
@@ -16,8 +16,8 @@ if [ -L "$folder" ]; then
 fi
 mkdir -p "$folder"
 
-# A bucket holds no links, so somebody placed one that is found in the copy: `aws` would write through it and, with
-# --delete, remove. Only those that are made below, in gpu/, stay. The image has no `find`.
+# A bucket holds no links, so others placed the ones that are found in the copy: `aws` would write through them and, with
+# --delete, remove files there. Only those that are made below, in gpu/, stay. The image has no `find`.
 remove_links() (
   for item in "$1"/* "$1"/.[!.]* "$1"/..?*; do
     if [ -L "$item" ]; then
@@ -29,7 +29,7 @@ remove_links() (
   done
 )
 
-# Read before the versions, so that it names none that is not in the bucket yet when these are copied.
+# Read before the versions, so that every version it names is in the bucket when the versions are copied.
 fetch_config() {
   aws s3 cp --only-show-errors "$bucket/models.config" "$folder/.models.config.new" || return
   ! aws s3 ls "$bucket/gpu/models.config" >/dev/null ||
@@ -46,7 +46,7 @@ link_versions() {
   done
 }
 
-# A key with `..` in it leads out of the folder, and not every release of `aws` notices; no version of ours has one.
+# A key with `..` in it leads out of the folder, which not every release of `aws` notices; none of our versions has one.
 sync_versions() {
   remove_links "$folder"
   aws s3 sync --only-show-errors --no-follow-symlinks "$@" \
