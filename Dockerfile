@@ -1,5 +1,5 @@
-# The pipeline in a container: the same lock file and the same set-up as on any machine, without compilers,
-# tests and development tools, run by a user without rights.
+# The pipeline in a container: the same lock file and the same set-up as on any machine, without
+# compilers, tests and development tools, run by a user without rights.
 #
 #   docker build --tag mastery .
 #   docker run --rm --volume mastery-sample:/app/sample mastery simulate --learners 4000 --overwrite
@@ -23,14 +23,14 @@ RUN apt-get update \
 COPY pyproject.toml requirements*.lock ./
 COPY pipeline/__init__.py pipeline/
 COPY pipeline/environment pipeline/environment
-# Headers for building TensorFlow's custom operations, and symbols for its debugging: a fifth of the image.
+# Without headers for custom operations of TensorFlow and symbols for debugging it: a fifth of the image.
 RUN UV_NO_CACHE=1 python3 -m pipeline.environment.setup --no-dev \
     && rm -r .venv/lib/python3.*/site-packages/tensorflow/include \
     && strip --strip-unneeded .venv/lib/python3.*/site-packages/tensorflow/libtensorflow_*.so.2
 
 FROM builder AS cuda
-# Headers and static libraries are for compilers, and the others here neither TensorFlow nor another one opens: a tenth
-# of it all. What stays is moved: a copy would count twice.
+# Without headers and static libraries, which only compilers need, and libraries that nothing here opens: a
+# tenth of CUDA. The rest is moved, because a copy would count twice.
 ARG GPU=0
 RUN mkdir /cuda \
     && if [ "$GPU" = 1 ]; then \
@@ -53,12 +53,12 @@ COPY serving serving
 RUN python3 -m compileall -q components pipeline serving
 ENV PATH=/app/.venv/bin:$PATH \
     TF_CPP_MIN_LOG_LEVEL=2
-# By numbers, which Kubernetes can tell from root without looking into the image.
+# By number: Kubernetes cannot tell a name from root.
 USER 1000:1000
 ENTRYPOINT ["mastery"]
 CMD ["--help"]
 
 FROM mastery
 COPY --from=cuda /cuda /
-# Of the driver, which NVIDIA's container runtime brings in. Which GPUs is for whoever starts the container to say.
+# What NVIDIA's container runtime adds of the driver. Whoever starts the container chooses the GPUs.
 ENV NVIDIA_DRIVER_CAPABILITIES=compute,utility

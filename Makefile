@@ -5,7 +5,7 @@ PYTEST_ARGS ?=
 IMAGE ?= mastery
 GPU ?=
 
-# GPU=1 adds CUDA's libraries to .venv, GPU=0 takes them out again; without it .venv stays as it is.
+# GPU=1 adds CUDA's libraries to .venv, GPU=0 removes them; without either, .venv stays as it is.
 GPU_OPTION := $(if $(GPU),$(or $(if $(filter 1,$(GPU)),--gpu),$(if $(filter 0,$(GPU)),--no-gpu), \
 	$(error Expected GPU=1 or GPU=0, found GPU=$(GPU))))
 
@@ -45,22 +45,22 @@ lint: setup  ## Check style, types and the direction of imports.
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: setup  ## Put the code into its style.
+format: setup  ## Format the code.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: setup  ## Write docs/configuration.md anew from the types.
+docs: setup  ## Rewrite docs/configuration.md from the types.
 	$(BIN)/python -m components.config.reference docs/configuration.md
 
-lock: setup  ## Write both lock files anew from pyproject.toml; versions stay where they can.
+lock: setup  ## Rewrite both lock files from pyproject.toml, keeping versions where possible.
 	$(COMPILE) --group dev --output-file requirements.lock
 	$(COMPILE) --extra gpu --constraints requirements.lock --output-file requirements-gpu.lock \
 		$$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' requirements.lock | sort -u)
-	sed -i.old '/^$$/,$$d' requirements-gpu.lock && rm requirements-gpu.lock.old  # a list of what is in the other
+	sed -i.old '/^$$/,$$d' requirements-gpu.lock && rm requirements-gpu.lock.old  # drops the list of what the other has
 
-image:  ## Build the container image (IMAGE=mastery); with GPU=1 the one for GPUs, IMAGE and -gpu.
+image:  ## Build the container image (IMAGE=mastery); with GPU=1 the one for GPUs (mastery-gpu).
 	docker build --tag $(IMAGE)$(if $(filter 1,$(GPU)),-gpu --build-arg GPU=1) .
 
-clean:  ## Remove the sample log and what the tools left; .venv and runs stay.
+clean:  ## Remove the sample log and the tools' caches; .venv and runs stay.
 	rm -rf sample build .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

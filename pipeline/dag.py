@@ -26,12 +26,13 @@ def create_pipeline(
 ) -> pipeline.Pipeline:
     """Returns the pipeline of a configuration: the same for every runner.
 
-    It names no metadata store: who launches a node says which.
+    It names no metadata store: the launcher of a node does.
 
     Args:
         config: what to run.
         layout: where artifacts and pushed models are kept.
-        enable_cache: whether a node whose inputs, configuration and code are unchanged is taken from an earlier run.
+        enable_cache: whether a node whose inputs, configuration and code are unchanged is taken
+            from an earlier run.
     """
     return pipeline.Pipeline(
         pipeline_name=layout.store_name,
@@ -58,7 +59,7 @@ def _nodes(config: Config, layout: Layout) -> list[BaseNode]:
         anomalies=validator.outputs["anomalies"], statistics=statistics_gen.outputs["statistics"]
     )
 
-    # Learns vocabularies, scales and priors on the train split; its graph is part of the served model.
+    # Learns vocabularies, scales and priors on the train split; its graph is served with the model.
     transform = make_transform(config, examples=examples, schema=schema)
     transform.add_upstream_node(data_gate)
 
@@ -108,7 +109,7 @@ def _nodes(config: Config, layout: Layout) -> list[BaseNode]:
         pushed_model=pusher.outputs["pushed_model"],
     )
     nodes = [
-        example_gen, statistics_gen, schema_gen, validator, data_gate, transform, warm_start, trainer,
-        baseline, evaluator, serving_check, pusher, report,
+        example_gen, statistics_gen, schema_gen, validator, data_gate, transform, warm_start,
+        trainer, baseline, evaluator, serving_check, pusher, report,
     ]  # fmt: skip
     return [node for node in nodes if node is not None]

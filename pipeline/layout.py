@@ -12,7 +12,7 @@ from components.errors import ConfigError, MasteryError
 
 @dataclass(frozen=True)
 class Layout:
-    """Paths of one pipeline below `root`; several pipelines may share a root and its metadata store.
+    """Paths of one pipeline below `root`; pipelines may share a root and its metadata store.
 
     ```
     root/metadata.sqlite                ML Metadata: every execution and artifact

@@ -1,1 +1,1 @@
-"""Which blessed model a run compares its candidate with, and which one its training starts from."""
+"""Which blessed model a run compares its candidate with, and which one it starts from."""

@@ -14,30 +14,35 @@ from components.baseline.strategy import (
     LatestModelOfOtherExamples,
     LatestOtherBlessedModel,
 )
+from components.node.names import Node
 
 
 def make_baseline_resolver(model: BaseChannel) -> Resolver:
-    """Returns the node `BaselineResolver`; its output `model` is for Evaluator's `baseline_model`, and may be empty.
+    """Returns the node that finds the baseline of a candidate.
+
+    Its output `model` is for Evaluator's `baseline_model`, and may be empty.
 
     Args:
-        model: the Trainer's `model`, the candidate that is to be compared.
+        model: the Trainer's `model`, the candidate that is compared.
     """
-    return _make_resolver(LatestOtherBlessedModel, CANDIDATE, model).with_id("BaselineResolver")
+    node = _make_resolver(LatestOtherBlessedModel, CANDIDATE, model)
+    return node.with_id(Node.BASELINE_RESOLVER.value)
 
 
 def make_warm_start_resolver(examples: BaseChannel) -> Resolver:
-    """Returns the node `WarmStartResolver`; its output `model` is for Trainer's `base_model`, and may be empty.
+    """Returns the node that finds the model to start training from.
+
+    Its output `model` is for Trainer's `base_model`, and may be empty.
 
     Args:
-        examples: ExampleGen's `examples`, which the run is going to be trained on.
+        examples: ExampleGen's `examples`, which the run trains on.
     """
-    return _make_resolver(LatestModelOfOtherExamples, EXAMPLES, examples).with_id(
-        "WarmStartResolver"
-    )
+    node = _make_resolver(LatestModelOfOtherExamples, EXAMPLES, examples)
+    return node.with_id(Node.WARM_START_RESOLVER.value)
 
 
 def _make_resolver(strategy: type[ResolverStrategy], key: str, channel: BaseChannel) -> Resolver:
-    """Returns a resolver over the models and blessings of all runs, and one channel of the current run."""
+    """Returns a resolver over models and blessings of all runs, and one channel of this run."""
     channels = {
         MODEL: Channel(type=standard_artifacts.Model),
         BLESSING: Channel(type=standard_artifacts.ModelBlessing),

@@ -76,7 +76,7 @@ def for_xml(text: str) -> str:
 
 
 def for_comment(text: str, *, lines: bool = False) -> str:
-    r"""Returns a text for comments on GitHub and GitLab: Markdown with HTML, in tables and tags too.
+    r"""Returns a text for comments on GitHub and GitLab: for Markdown, HTML, tables and tags.
 
     Marks become character references, which neither Markdown nor HTML interprets. GitHub and GitLab
     look for mentions (`@all`, `#1`) and addresses in the finished page, so a space of no width

@@ -1,15 +1,22 @@
-"""How every program of ours ends: with an exit code and words, never with a traceback.
+"""How every program of ours starts, prints and ends: an exit code and words, never a traceback.
 
-What nobody foresaw becomes one sentence; the traceback is for whoever mends it, and goes to a file that the
-sentence names.
+Everything that is printed goes through `entry_point`, which wraps standard output and standard
+error, so what `print`, logging, warnings and errors write never reaches a terminal raw. Tables and
+colours are Rich's, whose own escape sequences have to pass: `PlainConsole` (in
+`components.command.console`) escapes the text of others before it adds them.
+
+An unforeseen error becomes one sentence; its traceback, for developers, goes to a file that
+the sentence names.
 """
 
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import os
 import platform
+import select
 import sys
 import tempfile
 import threading
@@ -18,17 +25,58 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from components.command.escape import for_terminal
 from components.errors import MasteryError, explain, explain_foreseen
 
 FAILED = 2
 INTERRUPTED = 130
-MOST_FILES = 20  # with tracebacks of messages, that a process leaves
-BROKEN_PIPE = (
-    141  # as a shell has it for a program whose reader has gone; 1 would mean that a gate failed
-)
+BROKEN_PIPE = 141  # as shells report a program whose reader has gone; 1 would mean a failed gate
+MOST_FILES = 20  # with tracebacks of log messages, per process
+PRIVATE = 0o027  # umask: others get nothing, the group reads
+
+
+def start_process(name: str) -> None:
+    """Prepares a process of our own: anything can be printed, and no traceback is.
+
+    It changes the interpreter's hooks, and sets HOME if the user has no home.
+    """
+    _fill_closed_descriptors()
+    try:
+        Path.home()
+    except RuntimeError:  # a user unknown to the system, as in many containers; libraries then fail
+        os.environ["HOME"] = "/nonexistent"
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, ValueError):  # closed, or none at all
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+
+    def end_of_thread(ended: threading.ExceptHookArgs) -> None:
+        if ended.exc_value is not None and not isinstance(ended.exc_value, SystemExit):
+            _print_error(f"{name}: {explain_with_log(ended.exc_value)}")
+
+    threading.excepthook = end_of_thread
+    # Errors of destructors, mostly while the interpreter ends: nothing is lost.
+    sys.unraisablehook = lambda _: None
+
+    handler = logging.StreamHandler()
+    handler.setFormatter(_WithoutTraceback())
+    handler.addFilter(
+        lambda record: record.levelno >= logging.WARNING or record.name.startswith("mastery")
+    )
+    logging.getLogger().addHandler(handler)
+
+
+def _fill_closed_descriptors() -> None:
+    """Opens standard input, output and error to nowhere if the caller closed them.
+
+    Otherwise the next file that is opened takes such a number, and output ends up in that file.
+    """
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
 
 
 def run_program(
@@ -38,58 +86,83 @@ def run_program(
 
     Args:
         name: what begins a line about an error.
-        body: the program; what it returns is its exit code, None being 0.
-        log_folder: where the traceback of an unforeseen error goes; default: the folder for temporary files.
+        body: the program; it returns its exit code, None meaning 0.
+        log_folder: the folder for the traceback of an unforeseen error; default: the one for
+            temporary files.
     """
     with entry_point():
-        return _run_to_its_end(name, body, log_folder)
-
-
-def _run_to_its_end(name: str, body: Callable[[], int | None], log_folder: Path | None) -> int:
-    try:
-        code = _exit_code_of(body)
-        if sys.stdout is not None:  # it was closed before we began (`>&-`)
+        try:
+            code = _exit_code_of(body)
             sys.stdout.flush()
-    except KeyboardInterrupt:
-        _say(f"{name}: interrupted.")
-        return INTERRUPTED
-    except BrokenPipeError:
-        _close_output()
-        return BROKEN_PIPE
-    except MasteryError as error:
-        _say(f"{name}: {error}")
-        return error.exit_code
-    except BaseException as error:  # that of a panic in a library's Rust is no Exception
-        _say(f"{name}: {explain_with_log(error, log_folder)}")
-        return FAILED
-    return code
+        except KeyboardInterrupt:
+            _print_error(f"{name}: interrupted.")
+            return INTERRUPTED
+        except MasteryError as error:
+            _print_error(f"{name}: {error}")
+            return error.exit_code
+        except BaseException as error:  # a panic in a library's Rust code is no Exception
+            if isinstance(error, BrokenPipeError) and _reader_is_gone():
+                _discard_output()
+                return BROKEN_PIPE
+            _print_error(f"{name}: {explain_with_log(error, log_folder)}")
+            return FAILED
+        return code
 
 
 def _exit_code_of(body: Callable[[], int | None]) -> int:
     try:
         return body() or 0
-    except SystemExit as ended:  # of a parser of options, which has said what is wrong
-        return ended.code if isinstance(ended.code, int) else FAILED if ended.code else 0
+    except SystemExit as ended:  # raised by the parser of options, after its own message
+        if isinstance(ended.code, int):
+            return ended.code
+        return FAILED if ended.code else 0
+
+
+def _reader_is_gone() -> bool:
+    """Returns whether standard output's reader has closed its end, as `head` does.
+
+    A broken socket raises the same error, although the reader is still there.
+    """
+    poll = select.poll()
+    try:
+        poll.register(sys.stdout.fileno(), 0)
+    except (OSError, ValueError):  # no file at all
+        return False
+    return any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(0))
+
+
+def _discard_output() -> None:
+    """Sends unwritten output nowhere; the interpreter would complain about it at its end."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+
+
+def _print_error(text: str) -> None:
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # nobody may be listening
+        print(text, file=sys.stderr, flush=True)
 
 
 def explain_with_log(error: BaseException, log_folder: Path | None = None) -> str:
-    """Returns the text for the user; of an unforeseen error it ends in the path of a file with the traceback."""
+    """Returns the text for the user; for an unforeseen error it names a file with the traceback."""
     foreseen = explain_foreseen(error)
     if foreseen is not None:
         return foreseen
+
     log = write_traceback(error, log_folder)
-    where = (
-        f"The details are in {log}; please report it with that file."
-        if log
-        else f"It was raised {_place(error)}."
-    )
+    if log:
+        where = f"The details are in {log}; please report it with that file."
+    else:
+        where = f"It was raised {_place(error)}."
     return f"{explain(error).rstrip('.')}. {where}"
 
 
 def write_traceback(error: BaseException, log_folder: Path | None = None) -> Path | None:
-    """Writes an error's traceback to a new file that only this user reads; returns None where that is not possible."""
+    """Writes a traceback to a new file that only this user reads; None if no folder allows it."""
+    time, python = datetime.now(UTC).isoformat(), platform.python_version()
+    head = f"{time} Python {python} on {platform.platform()}\n"
     text = "".join(traceback.format_exception(error))
-    head = f"{datetime.now(UTC).isoformat()} Python {platform.python_version()} on {platform.platform()}\n"
+
     for folder in (log_folder, None):  # None: where temporary files go
         with contextlib.suppress(OSError):
             if folder:
@@ -101,39 +174,16 @@ def write_traceback(error: BaseException, log_folder: Path | None = None) -> Pat
     return None
 
 
-def start_process(name: str) -> None:
-    """Makes what this process prints printable, and keeps tracebacks of threads and libraries off the screen.
-
-    For a process of our own only: it changes the interpreter's hooks, and the environment where that has no home.
-    """
-    try:
-        Path.home()
-    except (
-        RuntimeError
-    ):  # a user that the system does not know, as in many a container; libraries fail without one
-        os.environ["HOME"] = "/nonexistent"
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(AttributeError, ValueError):  # closed, or none at all
-            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-
-    def end_of_thread(ended: threading.ExceptHookArgs) -> None:
-        if ended.exc_value is not None and not isinstance(ended.exc_value, SystemExit):
-            _say(f"{name}: {explain_with_log(ended.exc_value)}")
-
-    threading.excepthook = end_of_thread
-    sys.unraisablehook = lambda _: (
-        None
-    )  # of destructors, mostly while the interpreter ends: nothing is lost
-    handler = logging.StreamHandler()
-    handler.setFormatter(_WithoutTraceback())
-    handler.addFilter(
-        lambda record: record.levelno >= logging.WARNING or record.name.startswith("mastery")
-    )
-    logging.getLogger().addHandler(handler)
+def _place(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"in {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else "nowhere"
 
 
 class _WithoutTraceback(logging.Formatter):
-    """Writes a message, and its traceback to a file; to a few files, for a server may run into the same often."""
+    """Formats a message in words, and writes its traceback to a file.
+
+    Only so many files per process: a server may run into the same error often.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -144,6 +194,7 @@ class _WithoutTraceback(logging.Formatter):
         error = record.exc_info[1] if record.exc_info else None
         if error is None:
             return text
+
         text = f"{text.rstrip('.:')}: {explain(error)}"
         if explain_foreseen(error) is not None or not self._files_left:
             return text
@@ -152,36 +203,14 @@ class _WithoutTraceback(logging.Formatter):
         return f"{text} (details in {log})" if log else text
 
 
-def _place(error: BaseException) -> str:
-    frames = traceback.extract_tb(error.__traceback__)
-    return f"in {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else "nowhere"
-
-
-def _say(text: str) -> None:
-    with contextlib.suppress(
-        OSError, ValueError, AttributeError
-    ):  # nobody may be listening any more
-        print(text, file=sys.stderr, flush=True)
-
-
-def _close_output() -> None:
-    """Sends what is still unwritten nowhere; the interpreter would complain at its end."""
-    with contextlib.suppress(OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-
-
-PRIVATE = 0o027  # umask: others get nothing, the group reads
-
-
 class EscapingStream:
-    """A text stream that spells out control characters; all else is the stream's beneath.
+    """A text stream that spells out control characters, and passes on everything else.
 
     Attributes:
-        unguarded: the stream beneath.
+        unguarded: the stream it writes to.
     """
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: Any) -> None:
         self.unguarded = stream
 
     def write(self, text: str) -> int:
@@ -200,12 +229,13 @@ class EscapingStream:
 
 @contextmanager
 def entry_point() -> Iterator[None]:
-    """The block that a process of ours does all of its work in.
+    """The block in which a process of ours does all of its work.
 
     Inside, nothing that is printed reaches a terminal raw, and new files are for this user and its
     group only: logs, samples, answers and models hold what learners did. A stricter umask stays.
     """
-    before, streams = os.umask(0o777), (sys.stdout, sys.stderr)
+    streams = sys.stdout, sys.stderr
+    before = os.umask(0o777)
     os.umask(before | PRIVATE)
     sys.stdout, sys.stderr = map(_guarded, streams)
     try:
@@ -218,16 +248,24 @@ def entry_point() -> Iterator[None]:
         sys.stdout, sys.stderr = streams
 
 
+class _Nowhere(io.TextIOBase):
+    """A text stream that drops what is written."""
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+
 def _guarded(stream: Any) -> Any:
-    """Returns a stream's guard; of one that was closed before we began, which is None, nothing."""
-    return stream if stream is None else EscapingStream(stream)
+    """Returns a stream that escapes; for one that the caller closed, which is None, one to drop."""
+    return EscapingStream(_Nowhere() if stream is None else stream)
 
 
 def write_data(text: str) -> None:
-    """Writes data for programs to standard output: unchanged to files and pipes, escaped to a terminal."""
+    """Writes data for programs to standard output: unchanged to files and pipes.
+
+    To a terminal the text is escaped like any other.
+    """
     stream: Any = sys.stdout
-    if stream is None:
-        return
     if not stream.isatty():
         stream = getattr(stream, "unguarded", stream)
     stream.write(text)
@@ -235,9 +273,10 @@ def write_data(text: str) -> None:
 
 @contextmanager
 def quiet_imports() -> Iterator[None]:
-    """Drops what C++ writes to standard error inside the block; errors raised there are not touched.
+    """Drops what C++ writes to standard error inside the block, such as while TensorFlow imports.
 
-    TensorFlow logs before its own settings for logging are read, so no environment variable helps.
+    Python's errors pass. TensorFlow logs before its own settings for logging are read, so no
+    environment variable helps.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()

@@ -49,9 +49,9 @@ else:
 class Gate(Section):
     """One line of the gates: a metric, where it is looked at, and its bounds.
 
-    Every bound that is given has to hold. `min_change` and `max_change` compare with the blessed baseline
-    and hold when there is none yet. `max_gap` bounds the distance between the best and the worst value
-    of the metric over the slices of one column.
+    Every bound that is given has to hold. `min_change` and `max_change` compare with the blessed
+    baseline and hold when there is none yet. `max_gap` bounds the distance between the best and the
+    worst value of the metric over the slices of one column.
     """
 
     metric: MetricName = Field(description="name of the metric, as in the report")
@@ -102,19 +102,21 @@ class Gate(Section):
         return self
 
 
-class Evaluation(Section):
+class EvaluationRules(Section):
     """How the model is judged on the test split."""
 
     slices: list[list[str]] = Field(
         default_factory=list,
-        description="columns of outcomes to slice by; a list of columns slices by all of them at once",
+        description="columns of outcomes to slice by; a list of columns slices by all of them at "
+        "once",
     )
     min_slice_examples: int = Field(
         1, ge=1, description="slices with fewer examples are not reported"
     )
     baseline: Address | None = Field(
         None,
-        description="folder of a pushed version to compare with; default: the model blessed last in the run's root",
+        description="folder of a pushed version to compare with; default: the model blessed last "
+        "in the run's root",
     )
 
     @model_validator(mode="before")
@@ -127,7 +129,7 @@ class Evaluation(Section):
 
 
 def require_gates_fit(
-    gates: Sequence[Gate], label: Label, evaluation: Evaluation, *, keys: Sequence[str | int]
+    gates: Sequence[Gate], label: Label, evaluation: EvaluationRules, *, keys: Sequence[str | int]
 ) -> None:
     """Checks that gates ask for metrics, classes and slices that an evaluation has.
 

@@ -1,4 +1,4 @@
-"""How the pipeline runs on Kubeflow Pipelines: where, in which image, with which resources per node."""
+"""How the pipeline runs on Kubeflow Pipelines: where, in which image, with which resources."""
 
 from __future__ import annotations
 
@@ -180,8 +180,8 @@ class Kubeflow(Section):
     )
     tasks: Literal["grouped", "single"] = Field(
         "grouped",
-        description="grouped: light neighbours share a container, except those named under `nodes`; "
-        "single: one container per node",
+        description="grouped: light neighbours share a container, except those named under "
+        "`nodes`; single: one container per node",
     )
     common: Resources = Field(default_factory=_common, description="what every container gets")
     nodes: dict[str, Resources] = Field(

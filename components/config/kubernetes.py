@@ -1,4 +1,4 @@
-"""Names and amounts as Kubernetes takes them; anything else it would refuse when the first pod is made.
+"""Names and amounts as Kubernetes takes them; it would refuse others only when a pod starts.
 
 https://kubernetes.io/docs/concepts/overview/working-with-objects/names/ has the rules for names,
 https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/ those for labels.
@@ -16,7 +16,8 @@ _LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"
 _NAME = r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?"  # a label's own name, and a label's value
 _COMPONENT = r"[a-z0-9]+((\.|_{1,2}|-+)[a-z0-9]+)*"  # of an image's path
-_HOST = r"([A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?(\.[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?)*|\[[0-9a-fA-F:]+\])(:\d+)?"
+_HOST_PART = r"[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?"
+_HOST = rf"({_HOST_PART}(\.{_HOST_PART})*|\[[0-9a-fA-F:]+\])(:\d+)?"
 _IMAGE = re.compile(
     rf"(?P<name>({_HOST}/)?{_COMPONENT}(/{_COMPONENT})*)"
     r"(:(?P<tag>[A-Za-z0-9_][-A-Za-z0-9_.]*))?(@(?P<digest>[a-z0-9]+:[0-9a-fA-F]{32,}))?"
@@ -44,7 +45,8 @@ def _is_label_key(value: str) -> str:
     prefix, slash, name = value.rpartition("/")
     if slash:
         _is_subdomain(prefix)
-    what = f"letters, digits, -, _ and . in a label's name, such as {'disk' if not slash else prefix + '/disk'}"
+    example = f"{prefix}{slash}disk"
+    what = f"letters, digits, -, _ and . in a label's name, such as {example}"
     _check(name, _NAME, 63, what)
     return value
 
@@ -69,12 +71,14 @@ def _is_image(value: str) -> str:
     found = _IMAGE.fullmatch(value)
     if found is None:
         raise ValueError(
-            f"expected an image such as registry.example/team/mastery:1.2 (the name in small letters), found {value!r}"
+            "expected an image such as registry.example/team/mastery:1.2 (the name in lower case), "
+            f"found {value!r}"
         )
     for part, longest in (("name", 255), ("tag", 128)):
-        if len(found[part] or "") > longest:
+        length = len(found[part] or "")
+        if length > longest:
             raise ValueError(
-                f"expected at most {longest} characters in an image's {part}, found {len(found[part])}"
+                f"expected at most {longest} characters in an image's {part}, found {length}"
             )
     return value
 
@@ -82,7 +86,8 @@ def _is_image(value: str) -> str:
 def _is_absolute(value: str) -> str:
     if not value.startswith("/") or ".." in value.split("/") or set("*?[]\\") & set(value):
         raise ValueError(
-            f"expected an absolute path without .. and * ? [ ] \\, such as /mastery, found {value!r}"
+            "expected an absolute path without .. and * ? [ ] \\, such as /mastery, "
+            f"found {value!r}"
         )
     return posixpath.normpath("/" + value.lstrip("/"))
 
@@ -107,7 +112,8 @@ def _is_cpu(value: str) -> str:
 
 
 def _is_memory(value: str) -> str:
-    # Kubernetes knows `k` and Kubeflow's compiler `K`, so only `Ki` is left of these; no fractions in the latter.
+    # Kubernetes knows `k` and Kubeflow's compiler `K`, so only `Ki` is left of these; no fractions
+    # in the latter.
     if not re.fullmatch(r"\d{1,18}(Ki|[MGTPE]i?)?", value):
         raise ValueError(f"expected whole bytes such as 512Mi or 8Gi, found {value!r}")
     return _is_positive(value)
@@ -123,10 +129,10 @@ def _as_text(value: object) -> object:
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
-Label = Annotated[
-    str, AfterValidator(_is_label)
-]  # namespaces, and claims: the volume in a pod is called after it
-Subdomain = Annotated[str, AfterValidator(_is_subdomain)]  # most names of objects
+# Of namespaces, and of claims: the volume in a pod is named after its claim.
+Label = Annotated[str, AfterValidator(_is_label)]
+# Of most other objects.
+Subdomain = Annotated[str, AfterValidator(_is_subdomain)]
 LabelKey = Annotated[str, AfterValidator(_is_label_key)]
 LabelValue = Annotated[str, BeforeValidator(_as_text), AfterValidator(_is_label_value)]
 Resource = Annotated[str, AfterValidator(_is_resource)]

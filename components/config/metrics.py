@@ -1,4 +1,4 @@
-"""The table of metrics: what each one is called, which way is better, where it is measured, what it means.
+"""The table of metrics: name, meaning, which way is better, and what each is measured over.
 
 Gates, the Evaluator, the report, comparisons of versions and CI read it. A new metric needs a row
 here and a function in `components.evaluator.measures`.
@@ -98,7 +98,7 @@ _TABLE = (
         "auc",
         "AUC",
         "Chance that a learner of a class is ranked above one of another class: "
-        "0.5 is a coin, 1 is perfect.",
+        "0.5 is a coin toss, 1 is perfect.",
         levels=(Level.OVERALL, Level.CLASS),
         rank=3,
     ),

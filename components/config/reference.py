@@ -1,4 +1,7 @@
-"""The configuration reference, generated from the types: `python -m components.config.reference`."""
+"""Writes the configuration reference from the types: `python -m components.config.reference FILE`.
+
+`make docs` calls it.
+"""
 
 from __future__ import annotations
 
@@ -16,20 +19,22 @@ from components.config.section import Section, sections_in
 
 _INTRODUCTION = """# Configuration reference
 
-One YAML file describes one data set or deployment. It is validated whole before anything heavy is imported;
-an error names the file, the line, the key, what was found and what would do. Unknown keys are errors.
-Relative paths count from the file's own folder; in `--set key=value` they count from the current folder.
+One YAML file describes one data set or deployment. It is validated as a whole before anything heavy
+is imported; an error names the file, the line and the key, what was expected and what was found.
+Unknown keys are errors. Relative paths count from the file's own folder; in `--set key=value` they
+count from the current folder.
 
-Values are those of YAML 1.2: `no`, `off`, dates, `007` and `1:30` are text. A key that stands there twice, a tag such
-as `!!binary` and what nests deeper than 50 levels are errors. Numbers are finite, except the ends of `clip`; names for
-Kubernetes are held against its rules, also for runs on one machine.
+Values are those of YAML 1.2: `no`, `off`, dates, `007` and `1:30` are text. A key that occurs
+twice, a tag such as `!!binary`, and more than 50 nested levels are errors. Numbers are finite,
+except the ends of `clip`. Names for Kubernetes are checked against its rules, also for runs on one
+machine.
 
 This page is generated from the typed configuration by `make docs`.
 """
 
 
 def reference() -> str:
-    """Returns the reference as Markdown: a table for every section, in the order they are used."""
+    """Returns the reference as Markdown: one table per section, in the order of the file."""
     return "\n".join([_INTRODUCTION, *_tables(Config, "", "The file", set())])
 
 
@@ -43,9 +48,11 @@ def _tables(
     yield f"{_summary(section)}\n"
     yield "| key | type | default | meaning |\n|---|---|---|---|"
     for name, field in section.model_fields.items():
+        kind, meaning = _type(field.annotation), _cell(field.description or "")
         default = "**required**" if field.is_required() else f"`{_default(field)}`"
-        yield f"| `{field.alias or name}` | {_type(field.annotation)} | {default} | {_cell(field.description or '')} |"
+        yield f"| `{field.alias or name}` | {kind} | {default} | {meaning} |"
     yield ""
+
     for name, field in section.model_fields.items():
         for inner in sections_in(field.annotation):
             yield from _tables(

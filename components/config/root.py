@@ -13,7 +13,7 @@ from pydantic import Field, field_validator, model_validator
 from components.command.suggest import did_you_mean
 from components.config.data import Data, Label
 from components.config.gates import (
-    Evaluation,
+    EvaluationRules,
     Gate,
     require_gates_fit,
     require_metric_fits,
@@ -30,7 +30,7 @@ _RUNNER_SECTIONS = ("ci", "kubeflow", "notify")
 
 
 class Config(Section):
-    """One data set or deployment: a YAML file, validated once, before anything heavy is imported."""
+    """One data set or deployment: a YAML file, validated once before anything heavy is imported."""
 
     name: str = Field(description="name of the pipeline and of the served model")
     data: Data = Field(description="the behaviour log")
@@ -51,7 +51,9 @@ class Config(Section):
     prior: Prior = Field(default_factory=Prior, description="the answer for a cold start")
     model: Model = Field(default_factory=Model, description="the network")
     training: Training = Field(default_factory=Training, description="how it is fitted")
-    evaluation: Evaluation = Field(default_factory=Evaluation, description="how it is judged")
+    evaluation: EvaluationRules = Field(
+        default_factory=EvaluationRules, description="how it is judged"
+    )
     gates: list[Gate] = Field(
         description="what a model has to reach before it is pushed", min_length=1
     )
@@ -130,11 +132,12 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _protected_columns_only_slice(self) -> Config:
-        steps = [
-            (("steps", "features", name), name, it) for name, it in self.steps.features.items()
-        ]
-        context = [(("context", name), name, feature) for name, feature in self.context.items()]
-        for keys, name, feature in [*steps, *context]:
+        inputs: dict[Keys, Feature] = {
+            **{("steps", "features", name): item for name, item in self.steps.features.items()},
+            **{("context", name): item for name, item in self.context.items()},
+        }
+        for keys, feature in inputs.items():
+            name = keys[-1]
             if name in self.protected and not feature.allow_protected:
                 raise KeyedError(
                     keys,
@@ -180,7 +183,7 @@ class Config(Section):
         return [name for name in dict.fromkeys(names) if name not in keys]
 
     def section_json(self, *names: str) -> str:
-        """Returns the named sections as canonical JSON: the part of a cache key that is configuration."""
+        """Returns the named sections as canonical JSON, for cache keys."""
         return json.dumps(
             self.model_dump(mode="json", by_alias=True, include={*names}), sort_keys=True
         )

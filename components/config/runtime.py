@@ -1,4 +1,4 @@
-"""Everything around a model: Beam, pushes, metadata, notifications, and the small training of CI."""
+"""Everything around a model: Beam, pushes, metadata, notifications, and CI's small training."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def _check_mysql(metadata: Metadata, environment: Mapping[str, str]) -> None:
 
 
 class Webhook(Section):
-    """An address that takes JSON by POST: Slack, Mattermost, Microsoft Teams or your own service."""
+    """An address that takes JSON by POST: Slack, Mattermost, Microsoft Teams or a service."""
 
     url: Address | None = Field(None, description="the address, if it is no secret")
     url_env: Variable | None = Field(

@@ -1,4 +1,4 @@
-"""`verdict.json`: what DataGate found wrong with the examples and let pass."""
+"""`verdict.json`: the anomalies of a run's examples that DataGate let pass."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ class Anomaly(Part):
         split: name of the split.
         column: name of the column; `(examples)` for the split as a whole.
         stops: whether it stops the run; if not, TFDV's severity is WARNING.
-        expected: what the schema says.
-        found: what the examples hold, with counts wherever the statistics have them.
+        expected: the values that the schema allows.
+        found: the values of the examples, with counts if the statistics have them.
+
+    >>> print(Anomaly(split="train", column="x", stops=True, expected="numbers", found="text"))
+    train, x: expected numbers; found text.
     """
 
     split: str

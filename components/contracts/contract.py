@@ -12,11 +12,11 @@ from components.files.atomic import write_text
 
 
 class ContractError(MasteryError):
-    """A file does not hold what its contract says."""
+    """A file that Mastery wrote is missing or does not hold what its contract says."""
 
 
 class Part(BaseModel):
-    """A part of a contract's file; keys that are not known are passed over."""
+    """A part of a contract's file; unknown keys are ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True)
 
@@ -24,8 +24,8 @@ class Part(BaseModel):
 class Contract(BaseModel):
     r"""One JSON file: the writer dumps it, every reader loads it.
 
-    Keys that are not known are passed over, so that a newer writer may add one; what an older reader
-    would misread gets a new format number instead, and is refused.
+    Unknown keys are ignored, so that a newer writer may add some. A change that an older reader
+    would misread takes a new format number, which that reader refuses.
 
     >>> class Note(Contract):
     ...     FILE = "note.json"
@@ -36,7 +36,7 @@ class Contract(BaseModel):
     Attributes:
         FILE: the file's name, below the folder of the artifact or run.
         FORMAT: the newest format of the file that this code knows.
-        format: the format of this file; files without one were written before formats were counted.
+        format: the format of this file; a file without a number has format 1.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True)
@@ -99,10 +99,11 @@ class Contract(BaseModel):
         try:
             return cls.model_validate_json(content)
         except ValidationError as error:
-            raise ContractError(f"expected {cls.FILE} of Mastery; {_explain(error)}") from None
+            raise ContractError(f"expected {cls.FILE} of Mastery; {first_problem(error)}") from None
 
 
-def _explain(error: ValidationError) -> str:
+def first_problem(error: ValidationError) -> str:
+    """Returns the first thing that is wrong with a file, as a sentence that names the key."""
     first = error.errors(include_url=False)[0]
     place = ".".join(str(part) for part in first["loc"])
     text = as_sentence(explain_invalid(first))

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
+from components.config.metrics import Task
 from components.contracts.contract import Contract, Part
+from components.contracts.provenance import DataProvenance
 
 Counts = list[list[int]]  # [C, C]: true classes in rows, predicted ones in columns
 Bound = Literal["min", "max", "min_change", "max_change", "max_gap"]
+
+MISSING = "(missing)"  # how people read the slice of examples without a value
+
+
+def describe_slice(where: Mapping[str, str]) -> str:
+    """Returns the condition of a slice in one line.
+
+    >>> describe_slice({"gender": "f", "region": ""})
+    'gender=f, region=(missing)'
+    """
+    return ", ".join(f"{column}={value or MISSING}" for column, value in where.items())
 
 
 class GateVerdict(Part):
@@ -40,6 +54,25 @@ class GateVerdict(Part):
     passed: bool
     reason: str | None = None
 
+    @property
+    def is_change(self) -> bool:
+        """Whether the bound is on the change from the blessed model."""
+        return self.bound in ("min_change", "max_change")
+
+    @property
+    def is_floor(self) -> bool:
+        """Whether the threshold is the lowest number that passes, not the highest."""
+        return self.bound in ("min", "min_change")
+
+    @property
+    def measured(self) -> float | None:
+        """The number that is compared with the threshold: the value, or its change."""
+        if not self.is_change:
+            return self.value
+        if self.value is None or self.baseline is None:
+            return None
+        return self.value - self.baseline
+
 
 class ClassMetrics(Part):
     """Metrics of one class, each against all the others; undefined ones are None."""
@@ -60,7 +93,7 @@ class RocCurve(Part):
 
 
 class PrecisionRecallCurve(Part):
-    """Recall against precision, by threshold."""
+    """Recall against precision, by falling threshold."""
 
     recall: list[float]
     precision: list[float]
@@ -81,7 +114,7 @@ class Result(Part):
         metrics: values by name; see `components.config.metrics`.
         classes: values by class; empty for a regression.
         confusion: counts of true against predicted classes; empty for a regression.
-        curves: curves by class; on all examples only.
+        curves: curves by class; only for all examples of a classification.
     """
 
     examples: int
@@ -89,6 +122,20 @@ class Result(Part):
     classes: dict[str, ClassMetrics] = {}
     confusion: Counts = []
     curves: dict[str, ClassCurves] = {}
+
+    @model_serializer(mode="wrap")
+    def _leave_out_empty_curves(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = serialize(self)
+        if not self.curves:
+            values.pop("curves", None)
+        return values
+
+    def value_of(self, metric: str, class_: str | None = None) -> float | None:
+        """Returns a metric of one class, or of all; None if it is undefined or was not measured."""
+        if class_ is None:
+            return self.metrics.get(metric)
+        value: float | None = getattr(self.classes.get(class_), metric, None)
+        return value
 
 
 class SliceResult(Result):
@@ -102,6 +149,12 @@ class ModelResults(Part):
 
     overall: Result
     slices: list[SliceResult] = []
+
+    def at(self, where: Mapping[str, str]) -> Result | None:
+        """Returns the result of a slice, or for `{}` of all examples; None if there is none."""
+        if not where:
+            return self.overall
+        return next((result for result in self.slices if result.slice == where), None)
 
 
 class Evaluation(Contract):
@@ -121,7 +174,7 @@ class Evaluation(Contract):
 
     FILE: ClassVar[str] = "metrics.json"
 
-    task: Literal["classification", "regression"]
+    task: Task
     classes: list[str] = []
     blessed: bool | None = None
     gates: list[GateVerdict] = []
@@ -130,3 +183,22 @@ class Evaluation(Contract):
     slices: list[SliceResult] = []
     baseline: ModelResults | None = None
     baseline_note: str | None = None
+
+    @property
+    def failed_gates(self) -> list[GateVerdict]:
+        """The bounds that do not hold."""
+        return [gate for gate in self.gates if not gate.passed]
+
+
+class ReportMetrics(Evaluation):
+    """The `metrics.json` beside a report: the evaluation, and what run it belongs to.
+
+    Attributes:
+        run_id: id of the run.
+        pushed_version: number of the version that was pushed, as text; None if nothing was.
+        data: where the examples came from.
+    """
+
+    run_id: str | None = None
+    pushed_version: str | None = None
+    data: DataProvenance = DataProvenance()

@@ -1,4 +1,4 @@
-"""Names that cross a node's border: features, outputs of signatures, files beside the model."""
+"""Names that one node or process writes and another reads: of columns, features and signatures."""
 
 LEARNER = "learner_id"
 UNIT = "unit_id"
@@ -6,16 +6,21 @@ TIME = "time"
 EVENT_TYPE = "event_type"
 AS_OF = "as_of"
 
-# Step features that the point-in-time join adds, in the unit of `time` (seconds where it is a timestamp).
+# Step features that the point-in-time join adds, in the unit of `time` (seconds for timestamps).
 TIME_SINCE_PREVIOUS = "time_since_previous"
 TIME_TO_AS_OF = "time_to_as_of"
 DERIVED_STEPS = (TIME_SINCE_PREVIOUS, TIME_TO_AS_OF)
 
-NUM_STEPS = "num_steps"  # how many events stand behind an example, 0 for a cold start
+NUM_STEPS = "num_steps"  # how many events an example has, 0 for a cold start
 
 SPLITS = ("train", "eval", "test")
+PREDICTIONS_FILE = "predictions.parquet"  # below the evaluation, one row per example
 
-# Signatures of the served model and what they answer.
+# Transformed examples: what Transform writes and the Trainer reads.
+TRANSFORMED_LABEL = "label"  # int64 index of the class [B], or float32 [B]
+TRANSFORMED_PRIOR = "prior"  # float32 [B, C], or [B, 1]: the answer for a cold start
+
+# Signatures of the served model, their inputs and outputs.
 SERVING_DEFAULT = "serving_default"
 PREDICT_STEPS = "predict_steps"
 EXAMPLES = "examples"
@@ -28,7 +33,7 @@ BASIS_SEQUENCE = "sequence"
 BASIS_PRIOR = "prior"
 
 # Columns that are added to the rows of a log on their way to examples.
-ORDER = "_order"  # where an event stood in the log: file by file, row by row; settles equal times
+ORDER = "_order"  # place of an event in the log, file by file and row by row; breaks ties in time
 SPLIT = "_split"
 SPLIT_HASH = "_split_hash"
 PARTITION_HASH = "_partition_hash"
@@ -37,8 +42,31 @@ SEQUENCE = "_sequence"
 FINGERPRINT = "_fingerprint"
 ADDED = frozenset({ORDER, SPLIT, SPLIT_HASH, PARTITION_HASH, SAMPLE_HASH, SEQUENCE, FINGERPRINT})
 
-# Names that a column of a log cannot take: Transform, a signature or the join needs them.
+# Names that a column of a log cannot have: Transform, a signature or the join uses them.
 RESERVED = (
     frozenset({NUM_STEPS, EXAMPLES, CLASSES, PROBABILITIES, PREDICTED_CLASS, PREDICTION, BASIS})
     | ADDED
 )
+
+
+# Names of transformed features; prefixes keep them apart whatever the columns are called.
+
+
+def step_feature(column: str) -> str:
+    """Returns the name of a step feature's scaled values or ids: ragged [B, T]."""
+    return f"step_{column}"
+
+
+def step_is_missing(column: str) -> str:
+    """Returns the name of the indicator, 0.0 or 1.0, of missing step values: ragged [B, T]."""
+    return f"missing_step_{column}"
+
+
+def context_feature(column: str) -> str:
+    """Returns the name of a context column's scaled value or id: [B]."""
+    return f"context_{column}"
+
+
+def context_is_missing(column: str) -> str:
+    """Returns the name of the indicator, 0.0 or 1.0, of a missing context value: [B]."""
+    return f"missing_context_{column}"

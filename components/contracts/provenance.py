@@ -1,8 +1,8 @@
-"""Where examples came from: the custom properties that the driver puts on them, for the nodes after it and the run."""
+"""The custom properties of Examples: which data they are from, for later nodes and the run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
@@ -10,7 +10,7 @@ from pydantic import BaseModel
 if TYPE_CHECKING:
     from tfx.types.artifact import Artifact
 
-# Custom properties of Examples. The first three are TFX's own; its `span` has room for one number only.
+# The first three are TFX's own names; its `span` has room for one number only.
 FINGERPRINT = "input_fingerprint"
 SPAN = "span"
 VERSION = "version"
@@ -18,12 +18,18 @@ SPANS = "spans"
 
 
 class DataProvenance(BaseModel):
-    """What a run was given.
+    """The data of a run.
+
+    >>> data = DataProvenance(span=20777, spans=["2026-11-20"], version=1)
+    >>> data.describe()
+    '2026-11-20, version 1'
+    >>> DataProvenance.of(data.to_properties()) == data
+    True
 
     Attributes:
         fingerprint: of the contents of all files.
         span: TFX's number of the newest span that was read; 0 for a log without spans.
-        spans: what people call the spans, oldest first.
+        spans: names of the spans, oldest first.
         version: of the spans; None for a log without.
     """
 
@@ -34,7 +40,7 @@ class DataProvenance(BaseModel):
 
     @classmethod
     def of(cls, properties: Mapping[str, Any]) -> DataProvenance:
-        """Returns what custom properties say; what ExampleGen left unsaid is left out."""
+        """Returns the provenance in custom properties; the reverse of `to_properties`."""
         return cls(
             fingerprint=properties.get(FINGERPRINT),
             span=properties.get(SPAN),
@@ -42,8 +48,17 @@ class DataProvenance(BaseModel):
             version=properties.get(VERSION),
         )
 
+    def to_properties(self) -> dict[str, Any]:
+        """Returns the custom properties, None for those that are not set."""
+        return {
+            FINGERPRINT: self.fingerprint,
+            SPAN: self.span,
+            SPANS: ",".join(self.spans),
+            VERSION: self.version,
+        }
+
     def describe(self) -> str:
-        """Returns the spans and their version in a few words, nothing for a log without spans."""
+        """Returns the spans and their version in a few words, empty for a log without spans."""
         # Promoting a version reads manifests, and needs no configuration.
         from components.config.data import describe_spans
 
@@ -51,13 +66,8 @@ class DataProvenance(BaseModel):
         return f"{describe_spans(self.spans)}{version}" if self.spans else ""
 
 
-def join_names(spans: Iterable[str]) -> str:
-    """Returns the names of spans as one custom property holds them."""
-    return ",".join(spans)
-
-
 def describe_data(examples: Artifact) -> DataProvenance:
-    """Returns where examples came from."""
+    """Returns the provenance of examples."""
     held = examples.mlmd_artifact.custom_properties
     return DataProvenance.of(
         {name: getattr(value, value.WhichOneof("value")) for name, value in held.items()}

@@ -11,22 +11,23 @@ class TrainingHistory(Contract):
     """How a fit went.
 
     Attributes:
-        epochs: one entry per epoch: its number from 1 as `epoch`, and what Keras measured by name,
-            on the eval split as `val_...`.
+        epochs: one entry per epoch: its number from 1 as `epoch`, and what Keras measured, by name;
+            what it measured on the eval split is named `val_...`.
         best_epoch: number of the epoch whose weights were kept.
         stopped: why the fit ended.
         device: what it ran on, in words.
-        device_warning: what is wrong with that, if anything.
-        precision: the precision of its arithmetic, such as `float32`.
-        gpu_export: the folder of the export for GPUs, or why there is none; None where not asked for.
-        warm_start: where its first weights came from, or why they are fresh; None without a base.
+        device_warning: why a GPU of the machine was not used; None without a warning.
+        precision: what the layers computed in, such as `float32`.
+        gpu_export: the folder of the export for GPUs, or why there is none; None without
+            `training.gpu_export`.
+        warm_start: where the first weights came from, or why they are fresh; None without a base.
         parameters: how many weights the network has.
         seconds: how long fitting and exporting took.
     """
 
     FILE: ClassVar[str] = "history.json"
 
-    epochs: list[dict[str, float | None]] = []
+    epochs: list[dict[str, int | float | None]] = []
     best_epoch: int | None = None
     stopped: str | None = None
     device: str | None = None

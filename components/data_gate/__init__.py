@@ -1,1 +1,1 @@
-"""DataGate: stops a run whose examples do not fit the curated schema, before anything is trained."""
+"""DataGate: stops a run whose examples do not fit the curated schema, before training."""

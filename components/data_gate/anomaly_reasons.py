@@ -1,4 +1,4 @@
-"""What was expected and what was found, in words, for each kind of anomaly that TFDV knows."""
+"""Describes the expected and the found values for each kind of anomaly that TFDV knows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tensorflow_metadata.proto.v0.anomalies_pb2 import AnomalyInfo
 from tensorflow_metadata.proto.v0.schema_pb2 import Feature, FeatureType, Schema
 from tensorflow_metadata.proto.v0.statistics_pb2 import CommonStatistics, FeatureNameStatistics
 
-DATASET = "(examples)"  # stands where a column's name would, for what concerns a split as a whole
+DATASET = "(examples)"  # instead of a column's name, for a split as a whole
 SHOWN = 8  # values listed before "and n more"
 TYPES = {
     FeatureType.BYTES: "text",
@@ -28,43 +28,49 @@ FOUND_TYPES = {
 
 @dataclass(frozen=True)
 class Column:
-    """What is known of a column: its part of the schema, and what was counted in one split."""
+    """A column: its part of the schema, and its statistics in one split.
+
+    Attributes:
+        schema: the whole schema.
+        feature: the column's part; empty if the schema does not have the column.
+        statistics: of the column in the split.
+        examples: number of examples in the split.
+    """
 
     schema: Schema
-    feature: Feature  # empty where the schema does not have the column
+    feature: Feature
     statistics: FeatureNameStatistics | None
-    examples: int | None  # in the split
+    examples: int | None
 
     @property
     def common(self) -> CommonStatistics | None:
-        """The counts of examples and values, or None without statistics."""
-        if self.statistics is None or self.statistics.WhichOneof("stats") is None:
+        """The counts of examples and values, None without statistics."""
+        if self.statistics is None:
             return None
-        counts: CommonStatistics = getattr(
-            self.statistics, self.statistics.WhichOneof("stats")
-        ).common_stats
+        kind = self.statistics.WhichOneof("stats")
+        if kind is None:
+            return None
+        counts: CommonStatistics = getattr(self.statistics, kind).common_stats
         return counts
 
     @property
     def values(self) -> int:
-        """How many values the split has in this column, all examples together."""
+        """Number of values of this column in the split, over all examples."""
         return int(self.common.tot_num_values) if self.common else 0
 
 
-Pair = tuple[str, str]  # what was expected, what was found
+Pair = tuple[str, str]  # the expected and the found values in words
 
 
 def expected_and_found(reason: AnomalyInfo.Reason, column: Column) -> Pair:
-    """Returns what was expected and what was found; TFDV's own description where we know no better."""
+    """Returns the expected and the found values, by TFDV's own description for rare reasons."""
     kind = AnomalyInfo.Type.Name(reason.type)
-    known = REASONS.get(kind)
-    pair = known(column) if known else None
+    description = reason.description.strip()
     if kind.startswith("COMPARATOR_"):
-        pair = (
-            "values spread as before, within the schema's drift or skew threshold",
-            reason.description.strip(),
-        )
-    return pair or ("what the schema says", reason.description.strip())
+        return "a distribution within the schema's drift or skew threshold", description
+    describe = REASONS.get(kind)
+    pair = describe(column) if describe else None
+    return pair or ("what the schema says", description)
 
 
 def _unexpected_text(column: Column) -> Pair | None:
@@ -75,18 +81,16 @@ def _unexpected_text(column: Column) -> Pair | None:
     unknown = [
         (bucket.label, bucket.sample_count) for bucket in buckets if bucket.label not in domain
     ]
-    if not unknown:  # too rare to be among the counted ones
+    if not unknown:  # too rare to be in the statistics
         return None
+
+    expected = f"one of {_list(map(repr, domain))}"
+    mass = column.feature.distribution_constraints.min_domain_mass  # 1 by default
+    if mass != 1:
+        expected += f" in at least {100 * mass:g}% of the values"
+    values = _list(f"{label!r} ({count:,.0f})" for label, count in unknown)
     share = _share(sum(count for _, count in unknown), column.values, "values")
-    listed = _listed(f"{label!r} ({count:,.0f})" for label, count in unknown)
-    known = f"one of {_listed(map(repr, domain))}"
-    mass = (
-        column.feature.distribution_constraints.min_domain_mass
-    )  # 1 where the schema does not say
-    return (
-        known if mass == 1 else f"{known} in at least {100 * mass:g}% of the values",
-        f"{listed}: {share}",
-    )
+    return expected, f"{values}: {share}"
 
 
 def _text_domain(column: Column) -> list[str]:
@@ -112,12 +116,11 @@ def _out_of_range(column: Column) -> Pair | None:
         return None
     low, high = _bounds(column.feature)
     numbers = column.statistics.num_stats
-    outside = min(
-        (_at_most_outside(item.buckets, low, high) for item in numbers.histograms), default=0.0
-    )
     found = f"{numbers.min:g} to {numbers.max:g}"
-    if outside:
-        found += f", at most {_share(math.ceil(outside), column.values, 'values')} outside"
+    outside = [_at_most_outside(item.buckets, low, high) for item in numbers.histograms]
+    if most := min(outside, default=0.0):
+        found += f", at most {_share(math.ceil(most), column.values, 'values')} outside"
+
     if math.isinf(high):
         return f"numbers of at least {low:g}", found
     if math.isinf(low):
@@ -134,26 +137,27 @@ def _bounds(feature: Feature) -> tuple[float, float]:
 
 
 def _at_most_outside(buckets: Iterable[object], low: float, high: float) -> float:
-    """Counts the values of buckets that reach out of bounds: all we can know is that it is no more than these."""
+    """Returns the number of values in buckets that reach out of bounds, an upper limit."""
     outside = [bucket for bucket in buckets if bucket.low_value < low or bucket.high_value > high]  # type: ignore[attr-defined]
     return float(sum(bucket.sample_count for bucket in outside))  # type: ignore[attr-defined]
 
 
 def _missing_column(column: Column) -> Pair:
-    return "this column", "no value of it in any example" + (
-        f" (of {column.examples:,})" if column.examples else ""
-    )
+    examples = f" (of {column.examples:,})" if column.examples else ""
+    return "this column", f"no value of it in any example{examples}"
 
 
 def _too_few_present(column: Column) -> Pair | None:
     if column.common is None or not column.examples:
         return None
-    presence, present = column.feature.presence, int(column.common.num_non_missing)
-    expected = f"a value in at least {presence.min_fraction:.4g} of the examples"
-    if present >= presence.min_fraction * column.examples:
+    presence = column.feature.presence
+    present = int(column.common.num_non_missing)
+    if present < presence.min_fraction * column.examples:
+        expected = f"a value in at least {presence.min_fraction:.4g} of the examples"
+    else:
         expected = f"a value in at least {presence.min_count:,} examples"
-    missing = column.examples - present
-    return expected, f"none in {_share(missing, column.examples, 'examples')}"
+    missing = _share(column.examples - present, column.examples, "examples")
+    return expected, f"none in {missing}"
 
 
 def _number_of_values(column: Column) -> Pair | None:
@@ -189,28 +193,24 @@ def _new_column(column: Column) -> Pair:
 
 
 def _not_utf8(column: Column) -> Pair:
-    return (
-        "text in UTF-8",
-        f"other bytes{f', among {column.values:,} values' if column.values else ''}",
-    )
+    values = f", among {column.values:,} values" if column.values else ""
+    return "text in UTF-8", f"other bytes{values}"
 
 
 def _too_few_examples(column: Column) -> Pair | None:
     if column.examples is None:
         return None
-    return (
-        f"at least {column.schema.dataset_constraints.min_examples_count:,} examples",
-        f"{column.examples:,}",
-    )
+    least = column.schema.dataset_constraints.min_examples_count
+    return f"at least {least:,} examples", f"{column.examples:,}"
 
 
-def _share(part: float, whole: float, of: str) -> str:
+def _share(part: float, whole: float, unit: str) -> str:
     percent = 100 * part / whole if whole else 0.0
     shown = "less than 0.01%" if 0 < percent < 0.01 else f"{percent:.3g}%"
-    return f"{part:,.0f} of {whole:,.0f} {of} ({shown})"
+    return f"{part:,.0f} of {whole:,.0f} {unit} ({shown})"
 
 
-def _listed(items: Iterable[str]) -> str:
+def _list(items: Iterable[str]) -> str:
     texts = list(items)
     more = f" and {len(texts) - SHOWN:,} more" if len(texts) > SHOWN else ""
     return ", ".join(texts[:SHOWN]) + more

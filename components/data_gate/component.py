@@ -1,4 +1,4 @@
-"""DataGate: stops a run whose examples do not fit the curated schema, before anything is trained."""
+"""The node DataGate: its inputs, its output, and how it is made."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from components.node.cache_key import code_fingerprint
 
 
 class DataGateSpec(ComponentSpec):  # type: ignore[misc]
-    """What DataGate reads and writes."""
+    """DataGate's inputs and output; it has no part of the configuration."""
 
     PARAMETERS = {
-        "config": ExecutionParameter(type=str),
         "code_fingerprint": ExecutionParameter(type=str),
     }
     INPUTS = {
@@ -28,7 +27,7 @@ class DataGateSpec(ComponentSpec):  # type: ignore[misc]
 
 
 class DataGate(BaseComponent):  # type: ignore[misc]
-    """Fails on anomalies, with a list for people; writes `verdict.json` when the examples are clean."""
+    """Fails on anomalies, with a list for people; else writes `verdict.json`."""
 
     SPEC_CLASS = DataGateSpec
     EXECUTOR_SPEC = ExecutorClassSpec(Executor)

@@ -1,8 +1,8 @@
-"""Reads what ExampleValidator and StatisticsGen wrote, and stops the run on anomalies."""
+"""DataGate's executor: reads the anomalies and statistics of all splits, and stops on anomalies."""
 
 from __future__ import annotations
 
-import json
+from pathlib import Path
 from typing import Any
 
 from tensorflow_metadata.proto.v0.anomalies_pb2 import Anomalies
@@ -15,24 +15,23 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.types.artifact import Artifact
 
-from components.data_gate.tfdv_anomalies import Anomaly, judge_split, stop_on
-from components.files.atomic import write_text
+from components.contracts.anomalies import Anomaly, FoundAnomalies
+from components.data_gate.tfdv_anomalies import judge_split, stop_on
 
-VERDICT = "verdict.json"
-ANOMALIES_FILE = "SchemaDiff.pb"  # as ExampleValidator writes it, in a folder a split
-STATISTICS_FILE = "FeatureStats.pb"  # as StatisticsGen writes it
+ANOMALIES_FILE = "SchemaDiff.pb"  # of ExampleValidator, one folder per split
+STATISTICS_FILE = "FeatureStats.pb"  # of StatisticsGen, one folder per split
 
 
 class Executor(BaseExecutor):  # type: ignore[misc]
-    """Gathers the anomalies of all splits; with none that stops the run, writes the verdict."""
+    """Collects the anomalies of all splits; writes the verdict if none of them stops the run."""
 
     def Do(
         self,
         input_dict: dict[str, list[Artifact]],
         output_dict: dict[str, list[Artifact]],
-        exec_properties: dict[str, Any],  # noqa: ARG002 - part of what TFX calls
+        exec_properties: dict[str, Any],  # noqa: ARG002 - part of TFX's interface
     ) -> None:
-        """Writes `verdict.json`: {"anomalies": [...]}, empty or warnings only.
+        """Writes `verdict.json`; its list of anomalies is empty or has warnings only.
 
         Raises:
             AnomalyError: the examples do not fit the schema.
@@ -44,10 +43,10 @@ class Executor(BaseExecutor):  # type: ignore[misc]
             anomalies = Anomalies.FromString(_read(validated, split, ANOMALIES_FILE))
             statistics = _statistics(_read(counted, split, STATISTICS_FILE))
             found += judge_split(split, anomalies, statistics)
+
         stop_on(found)
         verdict = artifact_utils.get_single_instance(output_dict["verdict"])
-        content = {"anomalies": [anomaly.as_json() for anomaly in found]}
-        write_text(f"{verdict.uri}/{VERDICT}", json.dumps(content, indent=2) + "\n")
+        FoundAnomalies(anomalies=found).write(Path(verdict.uri))
 
 
 def _read(artifact: Artifact, split: str, name: str) -> bytes:
@@ -58,6 +57,6 @@ def _read(artifact: Artifact, split: str, name: str) -> bytes:
 
 
 def _statistics(content: bytes) -> DatasetFeatureStatistics:
-    """Returns the statistics of a split, unsliced; those of no examples at all where the file has none."""
+    """Returns the unsliced statistics of a split, empty if the file has none."""
     datasets = DatasetFeatureStatisticsList.FromString(content).datasets
     return datasets[0] if datasets else DatasetFeatureStatistics()

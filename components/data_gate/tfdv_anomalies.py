@@ -1,17 +1,18 @@
-"""Turns TFDV's anomalies into what a person can act on: one entry a column, expected and found, with counts."""
+"""Turns TFDV's anomalies into entries for people, and stops a run on them.
+
+There is one entry per column, with the expected and the found values and their counts.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
 
 from tensorflow_metadata.proto.v0.anomalies_pb2 import Anomalies, AnomalyInfo
-from tensorflow_metadata.proto.v0.schema_pb2 import Feature, Schema
-from tensorflow_metadata.proto.v0.statistics_pb2 import (
-    DatasetFeatureStatistics,
-    FeatureNameStatistics,
-)
+from tensorflow_metadata.proto.v0.path_pb2 import Path
+from tensorflow_metadata.proto.v0.schema_pb2 import Feature
+from tensorflow_metadata.proto.v0.statistics_pb2 import DatasetFeatureStatistics
 
+from components.contracts.anomalies import Anomaly
 from components.contracts.names import SPLITS
 from components.data_gate.anomaly_reasons import DATASET, Column, expected_and_found
 from components.errors import AnomalyError
@@ -19,87 +20,92 @@ from components.errors import AnomalyError
 TRAIN = SPLITS[0]
 
 
-@dataclass(frozen=True)
-class Anomaly:
-    """One column of one split that does not fit the schema."""
-
-    split: str
-    column: str  # "(examples)" for the split as a whole
-    stops: bool  # False: worth knowing, no reason to stop the run (TFDV's severity WARNING)
-    expected: str
-    found: str  # with how many values or examples, wherever the statistics tell
-
-    def __str__(self) -> str:
-        return f"{self.split}, {self.column}: expected {self.expected}; found {self.found}."
-
-    def as_json(self) -> dict[str, object]:
-        """Returns the fields by name, for `verdict.json`."""
-        return asdict(self)
-
-
 def judge_split(
     split: str, anomalies: Anomalies, statistics: DatasetFeatureStatistics
 ) -> list[Anomaly]:
-    """Returns all that is wrong with a split, one entry a column: TFDV's anomalies and what TFDV does not look for."""
+    """Returns all anomalies of a split: TFDV's, and columns without values, which TFDV misses."""
     found = describe_anomalies(anomalies, split=split, statistics=statistics)
-    if split != TRAIN:  # elsewhere a rare column may hold nothing by chance
+    if split != TRAIN:  # in smaller splits a rare column may be empty by chance
         return found
-    named = {anomaly.column for anomaly in found}
-    return found + [
-        anomaly
-        for anomaly in columns_without_values(split, statistics)
-        if anomaly.column not in named
-    ]
+    known = {anomaly.column for anomaly in found}
+    empty = columns_without_values(split, statistics)
+    return found + [anomaly for anomaly in empty if anomaly.column not in known]
 
 
 def describe_anomalies(
     anomalies: Anomalies, *, split: str = "", statistics: DatasetFeatureStatistics | None = None
 ) -> list[Anomaly]:
-    """Describes what TFDV found in one split, one entry a column, in the order of the schema.
+    """Describes TFDV's anomalies of one split, one entry per column, in the order of the schema.
 
     Args:
-        anomalies: what `tfdv.validate_statistics` answered; it carries the schema it compared with.
-        split: name of the split, for the reader.
-        statistics: those that were validated; without them TFDV's own words stand in for the counts.
+        anomalies: the result of `tfdv.validate_statistics`, which includes the schema.
+        split: name of the split.
+        statistics: those that were validated; without them entries have TFDV's own words instead
+            of counts.
     """
     schema = anomalies.baseline
     features = {feature.name: feature for feature in schema.feature}
-    observed = (
-        {_dotted(item.path.step) or item.name: item for item in statistics.features}
-        if statistics
-        else {}
-    )
-    examples = statistics.num_examples if statistics else None
-    described = []
-    infos = {_dotted(info.path.step) or name: info for name, info in anomalies.anomaly_info.items()}
+    observed = {}
+    examples = None
+    if statistics is not None:
+        observed = {_name_of(item.path, item.name): item for item in statistics.features}
+        examples = int(statistics.num_examples)
+
+    infos = {_name_of(info.path, name): info for name, info in anomalies.anomaly_info.items()}
     order = {name: position for position, name in enumerate(features)}
+    described = []
     for name in sorted(infos, key=lambda name: (order.get(name, len(order)), name)):
-        column = _column(schema, features.get(name), observed.get(name), examples)
+        column = Column(schema, features.get(name, Feature()), observed.get(name), examples)
         described.append(_describe(split, name, infos[name], column))
+
     if anomalies.HasField("dataset_anomaly_info"):
-        column = _column(schema, None, None, examples)
-        described.append(_describe(split, DATASET, anomalies.dataset_anomaly_info, column))
+        dataset = Column(schema, Feature(), None, examples)
+        described.append(_describe(split, DATASET, anomalies.dataset_anomaly_info, dataset))
     if anomalies.data_missing or examples == 0:
-        described.append(Anomaly(split, DATASET, True, "examples", "none"))
+        described.append(
+            Anomaly(split=split, column=DATASET, stops=True, expected="examples", found="none")
+        )
     return described
 
 
+def _describe(split: str, name: str, info: AnomalyInfo, column: Column) -> Anomaly:
+    pairs = [expected_and_found(reason, column) for reason in info.reason]
+    if not pairs:  # an anomaly without reasons still has a description
+        pairs = [("what the schema says", info.description)]
+    return Anomaly(
+        split=split,
+        column=name,
+        stops=info.severity != AnomalyInfo.WARNING,
+        expected=_join([expected for expected, _ in pairs]),
+        found=_join([found for _, found in pairs]),
+    )
+
+
+def _join(texts: Sequence[str]) -> str:
+    return ", and ".join(text.strip().rstrip(".") for text in dict.fromkeys(texts))
+
+
+def _name_of(path: Path, name: str) -> str:
+    return ".".join(path.step) or name
+
+
 def columns_without_values(split: str, statistics: DatasetFeatureStatistics) -> list[Anomaly]:
-    """Finds numeric columns that hold NaN only: TFDV takes NaN for a value, so it sees nothing missing."""
+    """Returns numeric columns of NaN only; TFDV counts NaN as a value, so it does not miss any."""
     found = []
     for item in statistics.features:
         values = item.num_stats.common_stats.tot_num_values
         missing = max((histogram.num_nan for histogram in item.num_stats.histograms), default=0)
-        if values and missing == values:
-            found.append(
-                Anomaly(
-                    split,
-                    _dotted(item.path.step) or item.name,
-                    True,
-                    "numbers",
-                    f"NaN only, in {values:,} values",
-                )
+        if not values or missing != values:
+            continue
+        found.append(
+            Anomaly(
+                split=split,
+                column=_name_of(item.path, item.name),
+                stops=True,
+                expected="numbers",
+                found=f"NaN only, in {values:,} values",
             )
+        )
     return found
 
 
@@ -107,48 +113,14 @@ def stop_on(anomalies: list[Anomaly]) -> None:
     """Does nothing unless one of `anomalies` stops the run.
 
     Raises:
-        AnomalyError: with one line a column, and what can be done about it.
+        AnomalyError: has one line per column, and advice.
     """
-    stopping = [anomaly for anomaly in anomalies if anomaly.stops]
+    stopping = [f"  - {anomaly}" for anomaly in anomalies if anomaly.stops]
     if not stopping:
         return
-    raise AnomalyError(
-        "\n".join(
-            [
-                "The examples do not fit the schema; nothing was trained:",
-                *(f"  - {anomaly}" for anomaly in stopping),
-                "Put the log right; or, if this is how the data is meant to be, change the schema file that the "
-                "configuration names (`mastery schema diff` shows which lines), and run again.",
-            ]
-        )
+    advice = (
+        "Correct the log. Or, if the data is right, change the schema file that the configuration "
+        "names (`mastery schema diff` shows which lines). Then run again."
     )
-
-
-def _describe(split: str, name: str, info: AnomalyInfo, column: Column) -> Anomaly:
-    pairs = [expected_and_found(reason, column) for reason in info.reason]
-    if not pairs:  # an anomaly without reasons still has a description
-        pairs = [("what the schema says", info.description)]
-    expected = dict.fromkeys(pair[0] for pair in pairs)
-    found = dict.fromkeys(pair[1] for pair in pairs)
-    return Anomaly(
-        split, name, info.severity != AnomalyInfo.WARNING, _joined(expected), _joined(found)
-    )
-
-
-def _joined(texts: dict[str, None]) -> str:
-    return ", and ".join(text.strip().rstrip(".") for text in texts)
-
-
-def _column(
-    schema: Schema,
-    feature: Feature | None,
-    statistics: FeatureNameStatistics | None,
-    examples: int | None,
-) -> Column:
-    return Column(
-        schema, feature or Feature(), statistics, int(examples) if examples is not None else None
-    )
-
-
-def _dotted(steps: Iterable[str]) -> str:
-    return ".".join(steps)
+    first = "The examples do not fit the schema; nothing was trained:"
+    raise AnomalyError("\n".join([first, *stopping, advice]))

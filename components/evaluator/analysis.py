@@ -1,8 +1,9 @@
-"""Metrics of predictions, overall and by slice: TFMA slices and combines on Beam, our metrics measure."""
+"""Metrics of predictions, overall and by slice: TFMA slices and combines on Beam, ours measure."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,17 +21,21 @@ from tensorflow_model_analysis.proto.config_pb2 import (
     ModelSpec,
     SlicingSpec,
 )
+from tensorflow_model_analysis.proto.metrics_for_slice_pb2 import MetricsForSlice
 
 from components.config.data import Label
+from components.config.gates import EvaluationRules
+from components.config.metrics import Level, metrics_of
+from components.contracts.evaluation import ClassMetrics, ModelResults, Result, SliceResult
 from components.contracts.names import PREDICTED_CLASS, PREDICTION, PROBABILITIES
 from components.evaluator import tfma_metrics
-from components.evaluator.answers import class_indices, probability_rows
-from components.evaluator.scoring import LABEL, as_text
+from components.evaluator.measures import SUPPORT
+from components.evaluator.scoring import LABEL, as_text, class_indices, probability_rows
 
 Blocks = Iterator[dict[str, Any]]
 Array = np.ndarray[Any, Any]
 
-_ROW = "\0row"  # no column of a log is called so
+_ROW = "\0row"  # no column of a log has this name
 
 
 def analyze(
@@ -40,13 +45,14 @@ def analyze(
     output: Path,
     beam_args: Sequence[str],
 ) -> None:
-    """Computes all metrics of some models on the same examples, into files that `tfma.load_eval_result` reads.
+    """Computes all metrics of some models on the same examples.
 
     Args:
-        predictions: a Parquet file for each model, by its name, with the same examples in the same row groups.
+        predictions: a Parquet file for each model, by its name, with the same examples in the same
+            row groups.
         label: what is predicted.
         slices: columns to slice by, each entry by all of its columns at once.
-        output: the folder for TFMA's files.
+        output: the folder for TFMA's files, which `load_results` and `tfma.load_eval_result` read.
         beam_args: options of Beam's runner.
     """
     paths = {
@@ -55,35 +61,51 @@ def analyze(
     }
     columns = sorted({column for names in slices for column in names})
     groups = pq.ParquetFile(next(iter(predictions.values()))).num_row_groups
+
     config = _eval_config([*paths], label, slices)
+    extractor = tfma.extractors.SliceKeyExtractor(eval_config=config, materialize=False)
+    files = {tfma.METRICS_KEY: str(output / tfma.METRICS_KEY)}
     writers = [
         tfma.writers.EvalConfigWriter(str(output), config),
-        tfma.writers.MetricsPlotsAndValidationsWriter(
-            {tfma.METRICS_KEY: str(output / tfma.METRICS_KEY)}, config
-        ),
+        tfma.writers.MetricsPlotsAndValidationsWriter(files, config),
     ]
+
     with beam.Pipeline(options=PipelineOptions([*beam_args])) as pipeline:
         _ = (
             pipeline
             | "RowGroups" >> beam.Create(range(groups))
-            | "ReadBlocks" >> beam.FlatMap(read_blocks, paths, label.classes, columns)
+            | "ReadBlocks" >> beam.FlatMap(read_slice_blocks, paths, label.classes, columns)
             | tfma.ExtractEvaluateAndWriteResults(
-                eval_config=config,
-                extractors=[
-                    tfma.extractors.SliceKeyExtractor(eval_config=config, materialize=False)
-                ],
-                writers=writers,
+                eval_config=config, extractors=[extractor], writers=writers
             )
         )
 
 
-def read_blocks(
+def _eval_config(
+    models: Sequence[str], label: Label, slices: Sequence[Sequence[str]]
+) -> EvalConfig:
+    if label.classes:
+        metric = tfma_metrics.ClassificationMetrics.__name__
+    else:
+        metric = tfma_metrics.RegressionMetrics.__name__
+    config = MetricConfig(class_name=metric, module=tfma_metrics.__name__, config=json.dumps({}))
+
+    return EvalConfig(
+        model_specs=[ModelSpec(name=model) for model in models],
+        metrics_specs=[MetricsSpec(metrics=[config], model_names=models)],
+        slicing_specs=[SlicingSpec(), *(SlicingSpec(feature_keys=names) for names in slices)],
+        options={"include_default_metrics": {"value": False}},
+    )
+
+
+def read_slice_blocks(
     group: int, paths: Mapping[str, str], classes: Sequence[str], slice_columns: Sequence[str]
 ) -> Blocks:
     """Reads one row group of predictions as blocks of rows that are in the same slices.
 
-    TFMA slices and combines extract by extract, in Python. With a block as an extract it does so once for every
-    combination of the columns' values instead of once for every row: 18,000 rows take seconds, not minutes.
+    TFMA slices and combines extract by extract, in Python. With a block as an extract it does so
+    once for every combination of the columns' values instead of once for every row: 18,000 rows
+    take seconds, not minutes.
 
     Args:
         group: index of the row group.
@@ -92,15 +114,17 @@ def read_blocks(
         slice_columns: the columns that slices are made of.
 
     Yields:
-        Extracts as `components.evaluator.tfma_metrics` takes them, with the columns' values as features.
+        Extracts as `components.evaluator.tfma_metrics` takes them, with the columns' values as
+        features.
     """
     tables = {
         model: pl.DataFrame(pq.ParquetFile(path).read_row_group(group))
         for model, path in paths.items()
     }
+    outputs = {model: _outputs(table, classes) for model, table in tables.items()}
     first = next(iter(tables.values()))
     labels = class_indices(first[LABEL], classes) if classes else first[LABEL].to_numpy()
-    outputs = {model: _outputs(table, classes) for model, table in tables.items()}
+
     for values, rows in _rows_by_slices(first, slice_columns):
         yield {
             tfma.constants.FEATURES_KEY: {
@@ -110,7 +134,7 @@ def read_blocks(
             },
             tfma.LABELS_KEY: labels[rows],
             tfma.PREDICTIONS_KEY: {
-                model: {name: values[rows] for name, values in columns.items()}
+                model: {name: column[rows] for name, column in columns.items()}
                 for model, columns in outputs.items()
             },
         }
@@ -136,16 +160,91 @@ def _outputs(table: pl.DataFrame, classes: Sequence[str]) -> dict[str, Array]:
     }
 
 
-def _eval_config(
-    models: Sequence[str], label: Label, slices: Sequence[Sequence[str]]
-) -> EvalConfig:
-    metric = tfma_metrics.ClassificationMetrics if label.classes else tfma_metrics.RegressionMetrics
-    config = MetricConfig(
-        class_name=metric.__name__, module=tfma_metrics.__name__, config=json.dumps({})
+def load_results(
+    folder: Path, models: Sequence[str], label: Label, rules: EvaluationRules
+) -> dict[str, ModelResults]:
+    """Reads what `analyze` wrote.
+
+    Args:
+        folder: the folder that `analyze` wrote to.
+        models: names of the models.
+        label: what was predicted.
+        rules: the order of the slices, and how many examples a reported one has at least.
+
+    Returns:
+        The metrics of each model, by its name; curves are not among them.
+    """
+    all_metrics = [
+        (
+            {key.column: key.bytes_value.decode() for key in metrics.slice_key.single_slice_keys},
+            metrics,
+        )
+        for metrics in tfma.load_metrics(str(folder))
+    ]
+    order = [sorted(columns) for columns in rules.slices]
+    all_metrics.sort(key=lambda item: _rank(item[0], order))
+
+    results = {}
+    for model, name in tfma_metrics.names_in_tfma(models).items():
+        overall, slices = None, []
+        for where, metrics in all_metrics:
+            result = _read_result(metrics, name, label.classes)
+            if not where:
+                overall = result
+            elif result.examples >= rules.min_slice_examples:
+                slices.append(SliceResult(slice=where, **dict(result)))
+        assert overall is not None  # TFMA always measures all examples
+        results[model] = ModelResults(overall=overall, slices=slices)
+    return results
+
+
+def _read_result(metrics: MetricsForSlice, model: str, classes: Sequence[str]) -> Result:
+    numbers: dict[tuple[str, int | None], float] = {}
+    confusion: list[list[int]] = []
+    for item in metrics.metric_keys_and_values:
+        key, value = item.key, item.value
+        if key.model_name != model:
+            continue
+        if key.name == tfma_metrics.CONFUSION:
+            counts = value.array_value
+            confusion = np.reshape(counts.int64_values, counts.shape).tolist()
+        else:
+            class_id = key.sub_key.class_id.value if key.HasField("sub_key") else None
+            numbers[key.name, class_id] = value.double_value.value
+
+    return Result(
+        examples=int(numbers[tfma_metrics.EXAMPLES, None]),
+        metrics={
+            name: _defined(numbers[name, None])
+            for name in metrics_of(Level.OVERALL if classes else Level.REGRESSION)
+        },
+        classes={name: _read_class(numbers, index) for index, name in enumerate(classes)},
+        confusion=confusion,
     )
-    return EvalConfig(
-        model_specs=[ModelSpec(name=model) for model in models],
-        metrics_specs=[MetricsSpec(metrics=[config], model_names=models)],
-        slicing_specs=[SlicingSpec(), *(SlicingSpec(feature_keys=names) for names in slices)],
-        options={"include_default_metrics": {"value": False}},
-    )
+
+
+def _read_class(numbers: Mapping[tuple[str, int | None], float], index: int) -> ClassMetrics:
+    values = {name: _defined(numbers[name, index]) for name in metrics_of(Level.CLASS)}
+    return ClassMetrics.model_validate({**values, SUPPORT: int(numbers[SUPPORT, index])})
+
+
+def _defined(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _rank(
+    where: dict[str, str], order: list[list[str]]
+) -> tuple[int, list[tuple[bool, float, str]]]:
+    """Sorts slices as configured, those of a column by value; numbers by size, before text."""
+    if not where:  # all examples
+        return -1, []
+    return order.index(sorted(where)), [_value_rank(where[column]) for column in sorted(where)]
+
+
+def _value_rank(value: str) -> tuple[bool, float, str]:
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    # "nan" reads as a number too, but has no place among the others.
+    return (False, number, value) if math.isfinite(number) else (True, 0.0, value)

@@ -9,10 +9,10 @@ from tfx.types.channel import BaseChannel, Channel
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
 from components.config import Config
-from components.evaluator.comparison import digest_baseline
+from components.evaluator.evaluator_settings import EvaluatorSettings, digest_baseline
 from components.evaluator.executor import Executor
-from components.evaluator.settings import Settings
 from components.node.cache_key import code_fingerprint
+from components.node.names import Node
 
 
 class EvaluatorSpec(ComponentSpec):  # type: ignore[misc]
@@ -35,7 +35,10 @@ class EvaluatorSpec(ComponentSpec):  # type: ignore[misc]
 
 
 class Evaluator(BaseComponent):  # type: ignore[misc]
-    """Writes predictions, metrics and verdicts of the gates into `evaluation`, whether all passed into `blessing`."""
+    """Writes predictions, metrics and the gates' verdicts to its output `evaluation`.
+
+    The output `blessing` says whether all gates passed.
+    """
 
     SPEC_CLASS = EvaluatorSpec
     EXECUTOR_SPEC = ExecutorClassSpec(Executor)
@@ -51,10 +54,11 @@ def make_evaluator(
     """Returns the node.
 
     Args:
-        config: the sections of `components.evaluator.settings.Settings` are in the cache key.
+        config: the sections of `EvaluatorSettings` are in the cache key.
         examples: ExampleGen's `examples`; the test split is used.
         model: the Trainer's `model`.
-        baseline_model: the blessed model to compare with, from `components.baseline`; may turn out empty.
+        baseline_model: the blessed model to compare with, from `components.baseline`; it may turn
+            out empty.
 
     Raises:
         MasteryError: `evaluation.baseline` is configured and holds no model.
@@ -65,9 +69,9 @@ def make_evaluator(
         baseline_model=baseline_model,
         evaluation=Channel(type=standard_artifacts.ModelEvaluation),
         blessing=Channel(type=standard_artifacts.ModelBlessing),
-        config=Settings.json_of(config),
+        config=EvaluatorSettings.of(config).to_property(),
         baseline_digest=digest_baseline(config.evaluation.baseline),
         code_fingerprint=code_fingerprint(Executor.__module__),
     )
-    node: Evaluator = Evaluator(spec=spec).with_id("Evaluator")
+    node: Evaluator = Evaluator(spec=spec).with_id(Node.EVALUATOR)
     return node

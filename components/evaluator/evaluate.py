@@ -1,39 +1,38 @@
-"""From a model and examples to metrics and a judgement: the same for a run's gates and for any other log."""
+"""From a model and examples to metrics and a judgement, for a run's gates and for any other log."""
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from components.config import Config
+from components.contracts.evaluation import ClassCurves, Evaluation, ModelResults
 from components.contracts.names import BASIS, BASIS_PRIOR, BASIS_SEQUENCE, PROBABILITIES
 from components.errors import MasteryError
-from components.evaluator.analysis import analyze
-from components.evaluator.answers import class_indices, probability_rows
-from components.evaluator.comparison import why_not_comparable
-from components.evaluator.curves import class_curves
-from components.evaluator.gates import NO_BASELINE, is_blessed, judge
-from components.evaluator.results import load_results
-from components.evaluator.scoring import LABEL, in_windows, read_windows, score
-from components.evaluator.settings import Settings
-from components.files.atomic import write_text
+from components.evaluator.analysis import analyze, load_results
+from components.evaluator.evaluator_settings import EvaluatorSettings, why_not_comparable
+from components.evaluator.judgement import NO_BASELINE, is_blessed, judge_gates
+from components.evaluator.measures import class_curves
+from components.evaluator.scoring import (
+    LABEL,
+    class_indices,
+    in_windows,
+    probability_rows,
+    windows_of_split,
+    write_predictions,
+)
 
-Json = dict[str, Any]
-
-METRICS_FILE = "metrics.json"
 PREDICTIONS_FILE = "predictions.parquet"
 BASELINE_FILE = "predictions_baseline.parquet"
 CANDIDATE = "candidate"
 BASELINE = "baseline"
 
 
-def evaluate_model(model: str | Path, examples: Iterable[bytes], config: Config) -> Json:
-    """Scores a model on any examples, by the code that the gates go by.
+def evaluate_model(model: str | Path, examples: Iterable[bytes], config: Config) -> Evaluation:
+    """Scores a model on any examples, by the code that the gates use.
 
     Args:
         model: a SavedModel with the signature `serving_default`.
@@ -41,104 +40,118 @@ def evaluate_model(model: str | Path, examples: Iterable[bytes], config: Config)
         config: label, slices and how Beam runs.
 
     Returns:
-        `metrics.json` without gates and baseline: {"task", "classes", "basis", "overall", "slices"}.
+        An evaluation without gates and baseline.
 
     Raises:
         MasteryError: there are no examples, or model and examples do not fit each other.
     """
-    settings = Settings.of(config)
+    settings = EvaluatorSettings.of(config)
     with tempfile.TemporaryDirectory(prefix="mastery-evaluate-") as folder:
         predictions = Path(folder, PREDICTIONS_FILE)
-        score(
-            Path(model), in_windows(examples), settings.label, settings.slice_columns, predictions
+        windows = in_windows(examples)
+        write_predictions(Path(model), windows, settings.label, settings.slice_columns, predictions)
+        results = _measure({CANDIDATE: predictions}, settings, Path(folder))[CANDIDATE]
+
+        return Evaluation(
+            task=settings.label.task,
+            classes=settings.label.classes,
+            basis=_count_basis(predictions),
+            overall=results.overall,
+            slices=results.slices,
         )
-        result = _analyze({CANDIDATE: predictions}, settings, Path(folder))[CANDIDATE]
-        return {**_head(settings), "basis": _count_basis(predictions), **result}
 
 
 def judge_model(
-    examples: Path, model: Path, baseline: Path | None, settings: Settings, evaluation: Path
-) -> Json:
+    examples: Path, model: Path, baseline: Path | None, settings: EvaluatorSettings, folder: Path
+) -> Evaluation:
     """Scores a model and the blessed one before it on the test split, and judges it by the gates.
 
     Args:
         examples: folder of the test split, TFRecord files of serialized `tf.Example`s.
         model: the candidate, a SavedModel.
-        baseline: the blessed model, if there is one; if it does not fit these examples, the evaluation says so and
-            goes on without it.
-        settings: the evaluator's part of the configuration.
-        evaluation: the folder to write predictions, TFMA's files and `metrics.json` to.
+        baseline: the blessed model, if there is one; if it does not fit these examples, the
+            evaluation says so and goes on without it.
+        settings: the Evaluator's part of the configuration.
+        folder: where predictions, TFMA's files and `metrics.json` are written.
 
     Returns:
-        The content of `metrics.json`.
+        The evaluation, as `metrics.json` holds it.
 
     Raises:
         MasteryError: there are no examples, or model and examples do not fit each other.
     """
-    predictions = {CANDIDATE: evaluation / PREDICTIONS_FILE}
-    score(
-        model,
-        read_windows(examples),
-        settings.label,
-        settings.slice_columns,
-        predictions[CANDIDATE],
+    predictions = {CANDIDATE: folder / PREDICTIONS_FILE}
+    windows = windows_of_split(examples)
+    write_predictions(
+        model, windows, settings.label, settings.slice_columns, predictions[CANDIDATE]
     )
-    no_baseline = _score_baseline(examples, baseline, settings, evaluation / BASELINE_FILE)
+
+    no_baseline = _score_baseline(examples, baseline, settings, folder / BASELINE_FILE)
     if no_baseline is None:
-        predictions[BASELINE] = evaluation / BASELINE_FILE
-    results = _analyze(predictions, settings, evaluation)
-    verdicts = judge(settings.gates, results[CANDIDATE], results.get(BASELINE), no_baseline or "")
-    metrics = {
-        **_head(settings),
-        "blessed": is_blessed(verdicts),
-        "gates": [verdict.as_json() for verdict in verdicts],
-        "basis": _count_basis(predictions[CANDIDATE]),
-        **results[CANDIDATE],
-        "baseline": results.get(BASELINE),
-        "baseline_note": no_baseline,
-    }
-    write_text(evaluation / METRICS_FILE, json.dumps(metrics, indent=2, allow_nan=False) + "\n")
-    return metrics
+        predictions[BASELINE] = folder / BASELINE_FILE
+
+    results = _measure(predictions, settings, folder)
+    candidate, before = results[CANDIDATE], results.get(BASELINE)
+    verdicts = judge_gates(settings.gates, candidate, before, no_baseline or "")
+
+    evaluation = Evaluation(
+        task=settings.label.task,
+        classes=settings.label.classes,
+        blessed=is_blessed(verdicts),
+        gates=verdicts,
+        basis=_count_basis(predictions[CANDIDATE]),
+        overall=candidate.overall,
+        slices=candidate.slices,
+        baseline=before,
+        baseline_note=no_baseline,
+    )
+    evaluation.write(folder)
+    return evaluation
 
 
 def _score_baseline(
-    examples: Path, baseline: Path | None, settings: Settings, predictions: Path
+    examples: Path, baseline: Path | None, settings: EvaluatorSettings, predictions: Path
 ) -> str | None:
-    """Scores the blessed model; returns why there is no baseline, if so."""
+    """Scores the blessed model; returns why there is no baseline, None if there is one."""
     if baseline is None:
         return NO_BASELINE
-    problem = why_not_comparable(baseline, settings)
-    if problem is None:
-        try:
-            score(
-                baseline,
-                read_windows(examples),
-                settings.label,
-                settings.slice_columns,
-                predictions,
+    try:
+        problem = why_not_comparable(baseline, settings)
+        if problem is None:
+            windows = windows_of_split(examples)
+            write_predictions(
+                baseline, windows, settings.label, settings.slice_columns, predictions
             )
-        except MasteryError as error:
-            problem = f"the blessed model {baseline} cannot be scored: {error}"
+    except MasteryError as error:
+        return f"the blessed model {baseline} cannot be scored: {error}"
     return problem
 
 
-def _analyze(predictions: Mapping[str, Path], settings: Settings, folder: Path) -> dict[str, Json]:
-    analyze(predictions, settings.label, settings.evaluation.slices, folder, settings.beam.options)
-    results = load_results(folder, [*predictions], settings.label, settings.evaluation)
-    for model, result in results.items():
-        if settings.label.classes:
-            result["overall"]["curves"] = _curves(predictions[model], settings.label.classes)
-    return results
+def _measure(
+    predictions: Mapping[str, Path], settings: EvaluatorSettings, folder: Path
+) -> dict[str, ModelResults]:
+    label, rules = settings.label, settings.evaluation
+    analyze(predictions, label, rules.slices, folder, settings.beam.options)
+    results = load_results(folder, [*predictions], label, rules)
+    if not label.classes:
+        return results
+    return {
+        model: _with_curves(result, predictions[model], label.classes)
+        for model, result in results.items()
+    }
 
 
-def _curves(predictions: Path, classes: list[str]) -> Json:
+def _with_curves(results: ModelResults, predictions: Path, classes: list[str]) -> ModelResults:
     table = pl.read_parquet(predictions, columns=[LABEL, PROBABILITIES])
+    labels = class_indices(table[LABEL], classes)
     probabilities = probability_rows(table[PROBABILITIES], len(classes))
-    return class_curves(class_indices(table[LABEL], classes), probabilities, classes)
 
-
-def _head(settings: Settings) -> Json:
-    return {"task": settings.label.task, "classes": settings.label.classes}
+    curves = {
+        name: ClassCurves.model_validate(curve)
+        for name, curve in class_curves(labels, probabilities, classes).items()
+    }
+    overall = results.overall.model_copy(update={"curves": curves})
+    return results.model_copy(update={"overall": overall})
 
 
 def _count_basis(predictions: Path) -> dict[str, int]:

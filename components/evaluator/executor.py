@@ -1,4 +1,4 @@
-"""Unwraps the artifacts of an evaluation, and blesses the model or does not."""
+"""Unwraps the artifacts of an evaluation, and blesses the model or not."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tfx.types import artifact_utils
 from tfx.types.artifact import Artifact
 from tfx.utils import path_utils
 
-from components.evaluator.settings import Settings
+from components.evaluator.evaluator_settings import EvaluatorSettings
 from components.files.atomic import write_text
 
 SPLIT = "test"
@@ -26,39 +26,49 @@ class Executor(BaseExecutor):  # type: ignore[misc]
         output_dict: dict[str, list[Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Writes the evaluation and the blessing. A gate that fails is no error here: the report is still to come.
+        """Writes the evaluation and the blessing.
+
+        A failed gate raises nothing here: the nodes after this one still report it.
 
         Raises:
             MasteryError: the test split is empty, or the candidate does not fit it.
         """
-        from components.evaluator.evaluate import (
-            judge_model,  # TensorFlow and TFMA: not for building the pipeline
-        )
+        # TensorFlow and TFMA, which building the pipeline does without.
+        from components.evaluator.evaluate import judge_model
 
-        model = artifact_utils.get_single_instance(input_dict["model"])
-        baselines = input_dict.get("baseline_model") or []
-        settings = Settings.model_validate_json(exec_properties["config"])
+        settings = EvaluatorSettings.from_property(exec_properties["config"])
         named = settings.evaluation.baseline
-        baseline = (
-            artifact_utils.get_single_instance(baselines) if baselines and not named else None
-        )
-        metrics = judge_model(
+        model = artifact_utils.get_single_instance(input_dict["model"])
+        baseline = None if named else _baseline_of(input_dict)
+        if named:
+            baseline_folder: Path | None = Path(named)
+        else:
+            baseline_folder = _saved_model(baseline) if baseline else None
+
+        evaluation = judge_model(
             examples=Path(artifact_utils.get_split_uri(input_dict["examples"], SPLIT)),
             model=_saved_model(model),
-            baseline=Path(named) if named else _saved_model(baseline) if baseline else None,
+            baseline=baseline_folder,
             settings=settings,
-            evaluation=Path(artifact_utils.get_single_uri(output_dict["evaluation"])),
+            folder=Path(artifact_utils.get_single_uri(output_dict["evaluation"])),
         )
+
         blessing = artifact_utils.get_single_instance(output_dict["blessing"])
-        bless(blessing, model, baseline, blessed=metrics["blessed"])
-        if named:  # no artifact of this store, but the model's manifest is to say what it was compared with
+        bless(blessing, model, baseline, blessed=bool(evaluation.blessed))
+        if named:
+            # It is no artifact of this store, but the manifest names what was compared with.
             blessing.set_string_custom_property(
                 constants.ARTIFACT_PROPERTY_BASELINE_MODEL_URI_KEY, named
             )
 
 
+def _baseline_of(inputs: dict[str, list[Artifact]]) -> Artifact | None:
+    found = inputs.get("baseline_model") or []
+    return artifact_utils.get_single_instance(found) if found else None
+
+
 def bless(blessing: Artifact, model: Artifact, baseline: Artifact | None, *, blessed: bool) -> None:
-    """Fills a ModelBlessing as TFX's own Evaluator does, so that its resolvers and Pusher understand it.
+    """Fills a ModelBlessing as TFX's own Evaluator does; its resolvers and Pusher understand it.
 
     Args:
         blessing: the artifact to fill.
@@ -77,9 +87,12 @@ def bless(blessing: Artifact, model: Artifact, baseline: Artifact | None, *, ble
         blessing.set_int_custom_property(
             constants.ARTIFACT_PROPERTY_BASELINE_MODEL_ID_KEY, baseline.id
         )
-    value = constants.BLESSED_VALUE if blessed else constants.NOT_BLESSED_VALUE
+
+    if blessed:
+        name, value = constants.BLESSED_FILE_NAME, constants.BLESSED_VALUE
+    else:
+        name, value = constants.NOT_BLESSED_FILE_NAME, constants.NOT_BLESSED_VALUE
     blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY, value)
-    name = constants.BLESSED_FILE_NAME if blessed else constants.NOT_BLESSED_FILE_NAME
     write_text(Path(blessing.uri, name), "")
 
 

@@ -1,27 +1,39 @@
-"""Metrics of predictions, in plain numpy; each equals scikit-learn's of the same name, also where it degenerates.
+"""Metrics and curves of predictions in plain NumPy, equal to scikit-learn's in edge cases too.
 
-None depends on the order of the rows, to the last bit: counts are whole numbers and sums are exact (`math.fsum`), so a
-distributed runner that merges rows as they come gives the same metrics every time.
+None depends on the order of the rows, to the last bit: counts are whole numbers and sums are exact
+(`math.fsum`), so a distributed runner that merges rows as they come gives the same metrics every
+time. `components.config.metrics` says what each metric means.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.floating]
 Ints = NDArray[np.integer]
+Curve = dict[str, list[float]]
 
 SUPPORT = "support"  # how many examples have a class
+MAX_POINTS = 200  # of a curve, enough to draw it
 
 
 def count_confusion(labels: Ints, predicted: Ints, classes: int) -> Ints:
-    """Counts predictions: labels [n] and predicted [n], as indices of classes, to [true, predicted] counts [C, C]."""
-    return np.bincount(labels * classes + predicted, minlength=classes * classes).reshape(
-        classes, classes
-    )
+    """Returns the confusion matrix, counts [C, C] of true classes in rows and predicted in columns.
+
+    Args:
+        labels: [n], indices of classes.
+        predicted: [n], indices of classes.
+        classes: C.
+
+    >>> count_confusion(np.array([0, 0, 1]), np.array([0, 1, 1]), 2).tolist()
+    [[1, 1], [0, 1]]
+    """
+    cells = np.bincount(labels * classes + predicted, minlength=classes * classes)
+    return cells.reshape(classes, classes)
 
 
 def class_metrics(confusion: Ints) -> dict[str, Floats]:
@@ -29,7 +41,9 @@ def class_metrics(confusion: Ints) -> dict[str, Floats]:
 
     A ratio without a case in its denominator is 0, as with scikit-learn's `zero_division=0`.
     """
-    hits, support, chosen = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
+    hits = np.diag(confusion)
+    support = confusion.sum(axis=1)
+    chosen = confusion.sum(axis=0)
     return {
         "precision": _ratio(hits, chosen),
         "recall": _ratio(hits, support),
@@ -41,13 +55,15 @@ def class_metrics(confusion: Ints) -> dict[str, Floats]:
 def averages(confusion: Ints) -> dict[str, float]:
     """Returns accuracy, and precision, recall and f1 as macro and support-weighted averages.
 
-    Macro averages go over the classes that an example has or was given, as in scikit-learn: a class that a slice
-    knows nothing of does not count as one that the model gets wrong.
+    Macro averages go over the classes that are true or predicted for at least one example, as in
+    scikit-learn: a class that is absent from a slice does not count as one that the model gets
+    wrong.
     """
     by_class = class_metrics(confusion)
     support = by_class.pop(SUPPORT)
     total = int(support.sum())
     occurs = (support > 0) | (confusion.sum(axis=0) > 0)
+
     result = {"accuracy": float(np.trace(confusion) / total)}
     for name, values in by_class.items():
         result[f"{name}_macro"] = float(values[occurs].mean())
@@ -56,7 +72,9 @@ def averages(confusion: Ints) -> dict[str, float]:
 
 
 def area_under_roc(positive: NDArray[np.bool_], scores: Floats) -> float:
-    """Returns the exact area under the ROC curve, ties counting one half; NaN unless both outcomes are there.
+    """Returns the exact area under the ROC curve; ties count one half.
+
+    It is NaN unless some examples are of the class and some are not.
 
     Args:
         positive: [n], whether an example is of the class.
@@ -66,7 +84,9 @@ def area_under_roc(positive: NDArray[np.bool_], scores: Floats) -> float:
     negatives = len(positive) - positives
     if not positives or not negatives:
         return math.nan
-    # The Mann-Whitney statistic: with tied scores sharing their mean rank, it is the trapezoidal area.
+
+    # The Mann-Whitney statistic: with tied scores sharing their mean rank, it is the trapezoidal
+    # area.
     _, group, sizes = np.unique(scores, return_inverse=True, return_counts=True)
     mean_rank = np.cumsum(sizes) - (sizes - 1) / 2
     rank_sum = float(mean_rank[group[positive]].sum())
@@ -74,10 +94,10 @@ def area_under_roc(positive: NDArray[np.bool_], scores: Floats) -> float:
 
 
 def one_vs_rest_auc(labels: Ints, probabilities: Floats) -> tuple[Floats, float]:
-    """Returns the area under the ROC curve of each class against all others, [C], and the one number for all of them.
+    """Returns the area under the ROC curve of each class against all others, [C], and one for all.
 
-    That number is the mean over classes, or with two classes the second one's, the positive class of scikit-learn.
-    Both are NaN where a class has no example, or all of them.
+    The latter is the mean over classes; with two classes it is the second one's, the positive class
+    of scikit-learn. Both are NaN where a class has no example, or all of them.
     """
     areas = np.array(
         [area_under_roc(labels == index, column) for index, column in enumerate(probabilities.T)]
@@ -88,23 +108,28 @@ def one_vs_rest_auc(labels: Ints, probabilities: Floats) -> tuple[Floats, float]
 def log_loss(labels: Ints, probabilities: Floats) -> float:
     """Returns the mean negative log probability of the true class.
 
-    As in scikit-learn, probabilities are kept one machine epsilon of their own type away from 0 and 1.
+    As in scikit-learn, probabilities are kept one machine epsilon of their own type away from 0
+    and 1.
     """
     true = probabilities[np.arange(len(labels)), labels]
     epsilon = np.finfo(true.dtype).eps
-    return math.fsum(-np.log(np.clip(true, epsilon, 1 - epsilon).astype(np.float64))) / len(labels)
+    clipped = np.clip(true, epsilon, 1 - epsilon).astype(np.float64)
+    return math.fsum(-np.log(clipped)) / len(labels)
 
 
 def regression_metrics(labels: Floats, predictions: Floats) -> dict[str, float]:
     """Returns mse, mae, rmse and r2 of labels [n] and predictions [n].
 
-    r2 is NaN for one example, and, as in scikit-learn, with equal labels 1 for perfect predictions and 0 for others.
+    r2 is NaN for one example. As in scikit-learn, with equal labels it is 1 for perfect predictions
+    and 0 for others.
     """
-    labels, errors = labels.astype(np.float64), predictions.astype(np.float64) - labels
+    errors = predictions.astype(np.float64) - labels
+    labels = labels.astype(np.float64)
     squares = math.fsum(errors**2)
     spread = math.fsum((labels - math.fsum(labels) / len(labels)) ** 2)
     mse = squares / len(labels)
     r2 = 1 - squares / spread if spread else float(squares == 0)
+
     return {
         "mse": mse,
         "mae": math.fsum(np.abs(errors)) / len(labels),
@@ -115,3 +140,63 @@ def regression_metrics(labels: Floats, predictions: Floats) -> dict[str, float]:
 
 def _ratio(numerator: Ints, denominator: Ints) -> Floats:
     return np.divide(numerator, denominator, out=np.zeros(len(numerator)), where=denominator > 0)
+
+
+def class_curves(
+    labels: NDArray[np.integer], probabilities: Floats, classes: Sequence[str]
+) -> dict[str, dict[str, Curve]]:
+    """Returns the ROC and precision-recall curves of each class against all others, for drawing.
+
+    Args:
+        labels: [n], indices of classes.
+        probabilities: [n, C].
+        classes: the C names.
+
+    Returns:
+        {class: {"roc": {"fpr", "tpr", "threshold"}, "pr": {"recall", "precision"}}} by falling
+        threshold, with at most `MAX_POINTS` points each, for the classes that some examples have
+        and some have not.
+    """
+    curves = {}
+    for index, name in enumerate(classes):
+        positive = labels == index
+        if positive.any() and not positive.all():
+            curves[name] = _curves(positive, probabilities[:, index])
+    return curves
+
+
+def _curves(positive: NDArray[np.bool_], scores: Floats) -> dict[str, Curve]:
+    order = np.argsort(-scores, kind="stable")
+    last_of_its_score = np.append(np.diff(scores[order]) != 0, True)
+    true = np.cumsum(positive[order])[last_of_its_score]
+    chosen = np.flatnonzero(last_of_its_score) + 1
+
+    recall = true / true[-1]
+    fpr = np.append(0, (chosen - true) / (len(positive) - true[-1]))
+    tpr = np.append(0, recall)
+    threshold = np.append(1.0, scores[order][last_of_its_score])
+    roc = _thin(fpr + tpr)
+
+    recall_from_0 = np.append(0, recall)
+    precision = np.append(1, true / chosen)
+    pr = _thin(recall_from_0)
+
+    return {
+        "roc": {
+            "fpr": fpr[roc].tolist(),
+            "tpr": tpr[roc].tolist(),
+            "threshold": threshold[roc].tolist(),
+        },
+        "pr": {"recall": recall_from_0[pr].tolist(), "precision": precision[pr].tolist()},
+    }
+
+
+def _thin(position: Floats) -> NDArray[np.intp]:
+    """Returns indices of at most `MAX_POINTS` points, both ends included.
+
+    They are spread evenly over `position`, which rises.
+    """
+    if len(position) <= MAX_POINTS:
+        return np.arange(len(position))
+    targets = np.linspace(position[0], position[-1], MAX_POINTS - 1)
+    return np.unique([*np.searchsorted(position, targets), len(position) - 1])

@@ -1,8 +1,12 @@
-"""Runs a SavedModel over serialized examples, once, and keeps its answers as a table of predictions."""
+"""Runs a SavedModel over serialized examples, once, and keeps its answers as a table.
+
+What a model answers, and what was true, are columns; anything but the contract of
+`serving_default` is an error.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import chain, islice
 from pathlib import Path
@@ -15,9 +19,19 @@ import tensorflow as tf
 from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
 from components.config.data import Label
-from components.contracts.names import AS_OF, EXAMPLES, LEARNER, SERVING_DEFAULT, UNIT
+from components.contracts.names import (
+    AS_OF,
+    BASIS,
+    CLASSES,
+    EXAMPLES,
+    LEARNER,
+    PREDICTED_CLASS,
+    PREDICTION,
+    PROBABILITIES,
+    SERVING_DEFAULT,
+    UNIT,
+)
 from components.errors import MasteryError
-from components.evaluator.answers import check_label, read_answers
 from components.event_log.column_kinds import digits
 from components.files.atomic import new_file
 from components.model_version.safe_graph import require_safe
@@ -25,19 +39,19 @@ from components.node.progress import report_progress
 
 BATCH = 1024  # examples that the model sees at once
 WINDOW = 16 * BATCH  # examples that are in memory, sorted by length and written at once
-LABEL = "label"  # the column of predictions that holds it, whatever the log calls it
+LABEL = "label"  # the column of predictions with the true value, whatever the log calls it
+SHOWN = 5  # labels that an error lists
 
 Predict = Callable[..., dict[str, Any]]
-Arrays = dict[str, np.ndarray[Any, Any]]
+Array = np.ndarray[Any, Any]
 
 
-def read_windows(folder: Path) -> Iterator[list[bytes]]:
-    """Reads the serialized examples of a split, from TFRecord files that may be gzipped, in windows."""
+def windows_of_split(folder: Path) -> Iterator[list[bytes]]:
+    """Reads the serialized examples of a split in windows, from TFRecord files, gzipped or not."""
     for file in sorted(path for path in folder.iterdir() if path.is_file()):
         compression = "GZIP" if file.suffix == ".gz" else ""
-        for window in (
-            tf.data.TFRecordDataset(str(file), compression).batch(WINDOW).as_numpy_iterator()
-        ):
+        records = tf.data.TFRecordDataset(str(file), compression)
+        for window in records.batch(WINDOW).as_numpy_iterator():
             yield window.tolist()
 
 
@@ -48,7 +62,7 @@ def in_windows(examples: Iterable[bytes]) -> Iterator[list[bytes]]:
         yield window
 
 
-def score(
+def write_predictions(
     model: Path,
     windows: Iterable[list[bytes]],
     label: Label,
@@ -57,9 +71,10 @@ def score(
 ) -> None:
     """Writes a model's predictions as one Parquet file, whole or not at all.
 
-    The file has a row an example, in their order: `learner_id`, `unit_id`, `as_of`, `label` (text or float64), the
-    slice columns as text ("" for a missing value; the keys among them as they are), then `probabilities` (list of
-    float32, in the order of the configured classes), `predicted_class` and `basis`, or `prediction` and `basis`.
+    The file has one row per example, in their order: `learner_id`, `unit_id`, `as_of`, `label`
+    (text or float64), the slice columns as text ("" for a missing value; the keys among them as
+    they are), then `probabilities` (list of float32, in the order of the configured classes),
+    `predicted_class` and `basis`, or `prediction` and `basis`.
 
     Args:
         model: a SavedModel with the signature `serving_default`.
@@ -69,8 +84,8 @@ def score(
         predictions: the file to write.
 
     Raises:
-        MasteryError: there are no examples; an example's label is missing or unknown; the model has other classes,
-            cannot read the examples, or answers something that is not a number.
+        MasteryError: there are no examples; an example's label is missing or unknown; the model has
+            other classes, cannot read the examples, or answers something that is not a number.
     """
     predict = _load(model)
     decoder = ExamplesToRecordBatchDecoder()
@@ -95,41 +110,86 @@ def _load(model: Path) -> Predict:
     return predict
 
 
-def _predict(predict: Predict, window: list[bytes], model: Path) -> Arrays:
+def _predict(predict: Predict, window: list[bytes], model: Path) -> dict[str, Array]:
     """Returns the model's answers, in the order of the window.
 
-    The model pads a batch to its longest sequence, so it sees examples of like length together; an example's length
-    in bytes says it well enough. On a log of mostly short sequences this is three times as fast.
+    The model pads a batch to its longest sequence, so examples of like length go together; their
+    length in bytes is a good enough measure. On a log of mostly short sequences this is three times
+    as fast.
     """
     order = np.argsort([len(example) for example in window], kind="stable")
     parts = []
     try:
         for start in range(0, len(window), BATCH):
             batch = tf.constant([window[row] for row in order[start : start + BATCH]])
-            parts.append(
-                {name: value.numpy() for name, value in predict(**{EXAMPLES: batch}).items()}
-            )
+            answers = predict(**{EXAMPLES: batch})
+            parts.append({name: value.numpy() for name, value in answers.items()})
     except (TypeError, tf.errors.OpError) as error:
         raise MasteryError(f"{model}: the model cannot read these examples. {error}") from error
+
     back = np.argsort(order)
     return {name: np.concatenate([part[name] for part in parts])[back] for name in parts[0]}
 
 
+def read_answers(answers: Mapping[str, Array], classes: Sequence[str]) -> pl.DataFrame:
+    """Returns the outputs of `serving_default` as columns.
+
+    Args:
+        answers: `probabilities` float [B, C], `classes` bytes [B, C], `predicted_class` and `basis`
+            bytes [B]; or `prediction` float [B] and `basis`.
+        classes: the configured ones, in whose order the probabilities are returned; none for a
+            regression.
+
+    Raises:
+        MasteryError: an output is missing, the classes differ, or an answer is not a finite number.
+    """
+    number = PROBABILITIES if classes else PREDICTION
+    expected = [number, BASIS, *([PREDICTED_CLASS, CLASSES] if classes else [])]
+    missing = [name for name in expected if name not in answers]
+    if missing:
+        raise MasteryError(
+            f"The model was made for another task: expected outputs {missing}, found {[*answers]}."
+        )
+
+    values = answers[number].astype(np.float32)
+    bad = int((~np.isfinite(values)).reshape(len(values), -1).any(axis=1).sum())
+    if bad:
+        raise MasteryError(
+            f"The model answers {bad} of {len(values)} examples with NaN or infinity; "
+            "train it again."
+        )
+
+    basis = _as_strings(answers[BASIS], BASIS)
+    if not classes:
+        return pl.DataFrame([pl.Series(PREDICTION, values), basis])
+    order = _class_order(answers[CLASSES], classes)
+    probabilities = pl.Series(PROBABILITIES, values[:, order]).arr.to_list()
+    predicted = _as_strings(answers[PREDICTED_CLASS], PREDICTED_CLASS)
+    return pl.DataFrame([probabilities, predicted, basis])
+
+
+def _as_strings(values: Array, name: str) -> pl.Series:
+    return pl.Series(name, values.tolist(), pl.Binary).cast(pl.String)
+
+
+def _class_order(rows: Array, classes: Sequence[str]) -> list[int]:
+    """Returns the place of each configured class among the model's."""
+    found = [name.decode() for name in rows[0]]
+    if sorted(found) != sorted(classes):
+        raise MasteryError(f"The model has other classes: expected {[*classes]}, found {found}.")
+    return [found.index(name) for name in classes]
+
+
 def _keys(features: pl.DataFrame, label: Label, slice_columns: Sequence[str]) -> pl.DataFrame:
-    """Returns the columns that say whose prediction a row is, what was true and which slices it is in."""
+    """Returns whose prediction each row is, what was true, and which slices the row is in."""
     keys = [_first(features, name).alias(name) for name in (LEARNER, UNIT, AS_OF)]
     true = check_label(_first(features, label.column), label).alias(LABEL)
-    there = {LEARNER, UNIT, AS_OF} | ({LABEL} & {label.column})
-    others = [name for name in slice_columns if name not in there]
-    return pl.DataFrame(
-        [*keys, true, *(as_text(_first(features, name)).alias(name) for name in others)]
-    )
 
-
-def as_text(column: pl.Series) -> pl.Series:
-    """Returns a column to slice by: text, whole numbers without a fraction, and "" for missing values."""
-    text = digits(column) if column.dtype.is_float() else column.cast(pl.String)
-    return text.fill_null("")
+    taken = {LEARNER, UNIT, AS_OF} | ({LABEL} & {label.column})
+    slices = [
+        as_text(_first(features, name)).alias(name) for name in slice_columns if name not in taken
+    ]
+    return pl.DataFrame([*keys, true, *slices])
 
 
 def _first(features: pl.DataFrame, name: str) -> pl.Series:
@@ -140,11 +200,51 @@ def _first(features: pl.DataFrame, name: str) -> pl.Series:
     return column.cast(pl.String) if column.dtype == pl.Binary else column
 
 
+def check_label(column: pl.Series, label: Label) -> pl.Series:
+    """Returns the labels of examples, as text or float64.
+
+    Raises:
+        MasteryError: a label is missing or is no configured class.
+    """
+    missing = column.null_count()
+    if missing:
+        found = f"none in {missing} of {len(column)}"
+        raise MasteryError(f"{label.column}: expected a label in every example, found {found}.")
+    if not label.classes:
+        return column.cast(pl.Float64)
+
+    text = column.cast(pl.String)
+    unknown = text.filter(~text.is_in(label.classes)).unique().sort().to_list()
+    if unknown:
+        found = ", ".join(unknown[:SHOWN])
+        raise MasteryError(f"{label.column}: expected one of {label.classes}, found {found}.")
+    return text
+
+
+def as_text(column: pl.Series) -> pl.Series:
+    """Returns a column to slice by as text; whole numbers have no fraction, missing ones are ""."""
+    text = digits(column) if column.dtype.is_float() else column.cast(pl.String)
+    return text.fill_null("")
+
+
+def probability_rows(column: pl.Series, classes: int) -> Array:
+    """Returns a column of lists of probabilities as an array [n, C]."""
+    return column.list.to_array(classes).to_numpy()
+
+
+def class_indices(names: pl.Series, classes: Sequence[str]) -> Array:
+    """Returns a column of class names as indices of the classes, [n]."""
+    indices: Array = names.cast(pl.Enum(classes)).to_physical().cast(pl.Int64).to_numpy()
+    return indices
+
+
 def _write(tables: Iterator[pl.DataFrame], path: Path) -> None:
     first = next(tables, None)
     if first is None:
         raise MasteryError("The model cannot be judged: expected labelled examples, found none.")
-    schema, done = first.to_arrow().schema, 0
+
+    schema = first.to_arrow().schema
+    done = 0
     with new_file(path) as beside, closing(pq.ParquetWriter(beside, schema)) as writer:
         for table in chain([first], tables):
             writer.write_table(table.to_arrow().cast(schema), row_group_size=WINDOW)

@@ -1,11 +1,12 @@
 """Our metrics as TFMA sees them: loaded by name from a `MetricConfig`, computed for every slice.
 
-TFMA's own precision, recall and F1 go by a threshold of 0.5 on each class, and its AUC is an approximation by 10,000
-thresholds; a gate has to judge the class that the model answers, exactly.
+TFMA's own precision, recall and F1 use a threshold of 0.5 on each class, and its AUC approximates
+with 10,000 thresholds. A gate has to judge the class that the model answers, exactly.
 
 One of TFMA's extracts is not one example here but a block of them, as columns:
     labels: [n], indices of classes, or numbers
-    predictions: {model: {"predicted_class": [n], "probabilities": [n, C]}} or {model: {"prediction": [n]}}
+    predictions: {model: {"predicted_class": [n], "probabilities": [n, C]}}, or of a regression
+        {model: {"prediction": [n]}}
 """
 
 from __future__ import annotations
@@ -35,18 +36,17 @@ from components.evaluator.measures import (
 
 EXAMPLES = "examples"
 CONFUSION = "confusion"
-Block = tuple[
-    np.ndarray[Any, Any], ...
-]  # columns of equal length: the labels, then the outputs of one model
+# Columns of equal length: the labels, then the outputs of one model.
+Block = tuple[np.ndarray[Any, Any], ...]
 
 
 def names_in_tfma(models: Sequence[str]) -> dict[str, str]:
-    """Returns what TFMA calls each of the models of an evaluation: a single one has the empty name."""
+    """Returns the names that TFMA uses for the models of an evaluation: a single one has none."""
     return dict(zip(models, models if len(models) > 1 else [""], strict=True))
 
 
 class _ColumnsCombineFn(beam.CombineFn):  # type: ignore[misc]
-    """Gathers the columns of a slice, for a metric that needs all of them: no smaller state gives an exact AUC."""
+    """Gathers the columns of a slice, as no smaller state gives an exact AUC."""
 
     outputs: tuple[str, ...]
 
@@ -81,7 +81,7 @@ class _ColumnsCombineFn(beam.CombineFn):  # type: ignore[misc]
 
 
 class ClassificationCombineFn(_ColumnsCombineFn):
-    """All metrics of a classification: numbers for the slice, numbers for each class, and the confusion matrix."""
+    """All metrics of a classification: of the slice, of each class, and the confusion matrix."""
 
     outputs = (PREDICTED_CLASS, PROBABILITIES)
 
@@ -90,8 +90,10 @@ class ClassificationCombineFn(_ColumnsCombineFn):
         labels, predicted, probabilities = columns
         confusion = count_confusion(labels, predicted, probabilities.shape[1])
         areas, area = one_vs_rest_auc(labels, probabilities)
+
         metrics = {**averages(confusion), "auc": area, "log_loss": log_loss(labels, probabilities)}
         by_class = {**class_metrics(confusion), "auc": areas}
+
         return {
             self.key(EXAMPLES): len(labels),
             self.key(CONFUSION): confusion,
@@ -117,21 +119,21 @@ class RegressionCombineFn(_ColumnsCombineFn):
 
 
 class ClassificationMetrics(Metric):  # type: ignore[misc]
-    """`MetricConfig(class_name="ClassificationMetrics", module="components.evaluator.tfma_metrics")`."""
+    """What a `MetricConfig` with this class's name and module loads for a classification."""
 
     def __init__(self, name: str = "classification") -> None:
         super().__init__(_computations_of(ClassificationCombineFn), name=name)
 
 
 class RegressionMetrics(Metric):  # type: ignore[misc]
-    """`MetricConfig(class_name="RegressionMetrics", module="components.evaluator.tfma_metrics")`."""
+    """What a `MetricConfig` with this class's name and module loads for a regression."""
 
     def __init__(self, name: str = "regression") -> None:
         super().__init__(_computations_of(RegressionCombineFn), name=name)
 
 
 def _computations_of(combine_fn: type[_ColumnsCombineFn]) -> Callable[..., list[MetricComputation]]:
-    # TFMA fills these arguments by name; the keys are what it tells computations apart by.
+    # TFMA fills these arguments by name, and tells computations apart by their keys.
     def computations(name: str, model_names: list[str]) -> list[MetricComputation]:
         keys = {model: [MetricKey(name, model_name=model)] for model in model_names}
         return [MetricComputation(key, None, combine_fn(model)) for model, key in keys.items()]

@@ -1,1 +1,1 @@
-"""The behaviour log: finding its files, reading them in chunks, and saying what is wrong with them."""
+"""The behaviour log: finding its files, reading and checking them; `log` shows the way of a row."""

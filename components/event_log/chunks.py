@@ -1,8 +1,9 @@
-"""What the readers of all formats share: the chunk they yield, and how text files are opened."""
+"""What the readers of all formats share: the chunk they yield, and how a text file is opened."""
 
 from __future__ import annotations
 
 import gzip
+import json
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -15,42 +16,8 @@ import polars as pl
 from components.event_log.problems import Place, Problem, describe
 from components.event_log.sources import LogFile
 
-
-@dataclass(frozen=True)
-class Chunk:
-    """Some rows of a file, as the file has them.
-
-    Attributes:
-        frame: the columns that were asked for and are there.
-        numbers: what the file calls each row: row numbers of Parquet, line numbers of text, both
-            from 1.
-        header: all columns of the file.
-        typed: whether the file says of which type its columns are; otherwise all of them are text.
-        lines: what the lines of a text file are that this chunk covers: `rows`, `header`, `blank`,
-            `within quotes`.
-    """
-
-    frame: pl.DataFrame
-    numbers: Sequence[int]
-    header: Sequence[str]
-    typed: bool
-    lines: Counter[str] = field(default_factory=Counter)
-
-
-def repeated_column(file: LogFile, header: Sequence[str], columns: Sequence[str]) -> Problem | None:
-    """Returns the problem of a file that has a wanted column twice: which one is meant?"""
-    names = [name for name in dict.fromkeys(columns) if header.count(name) > 1]
-    if not names:
-        return None
-    places = [number for number, name in enumerate(header, start=1) if name == names[0]]
-    found = f"{len(places)} of them, in the places {', '.join(map(str, places))}"
-    return Problem(
-        subject=file.path, column=names[0], expected="one column of this name", found=found
-    )
-
-
 BLOCK_BYTES = 16 << 20
-MAX_RECORD_BYTES = 64 << 20  # what goes on for longer without a line end is a broken file
+MAX_RECORD_BYTES = 64 << 20  # a file without a line end for longer than this is broken
 BOM = b"\xef\xbb\xbf"
 READ_ERRORS = (OSError, EOFError, zlib.error)
 
@@ -72,24 +39,81 @@ _SIGNATURES = {
 }  # fmt: skip
 
 
-class TextFault(Exception):
-    """A place where a text file is not what its name promises.
+@dataclass(frozen=True)
+class Chunk:
+    """Some rows of a file, unchanged.
 
     Attributes:
-        line: where it is, from 1.
-        found: what is there.
+        frame: the requested columns that the file has.
+        numbers: the number of each row in the file, from 1: rows of Parquet, lines of text.
+        header: all columns of the file.
+        typed: whether the file has typed columns; if not, all columns are text.
+        lines: number of lines of a text file in this chunk by kind: `rows`, `header`, `blank`,
+            `within quotes`.
+    """
+
+    frame: pl.DataFrame
+    numbers: Sequence[int]
+    header: Sequence[str]
+    typed: bool
+    lines: Counter[str] = field(default_factory=Counter)
+
+
+def repeated_column(file: LogFile, header: Sequence[str], columns: Sequence[str]) -> Problem | None:
+    """Returns the problem of a file that has a requested column twice, None if there is none."""
+    names = [name for name in dict.fromkeys(columns) if header.count(name) > 1]
+    if not names:
+        return None
+    places = [str(number) for number, name in enumerate(header, start=1) if name == names[0]]
+    return Problem(
+        subject=file.path,
+        column=names[0],
+        expected="one column of this name",
+        found=f"{len(places)}, in the places {', '.join(places)}",
+    )
+
+
+def may_be_nested(text: pl.Series) -> pl.Series:
+    """Returns which values begin as a JSON object or list does; null counts as no."""
+    return text.str.contains(r"^[{\[]").fill_null(False)
+
+
+def is_nested(text: pl.Series) -> pl.Series:
+    """Returns which values are a JSON object or list; a GUID in braces is not."""
+    candidates = may_be_nested(text)
+    if not candidates.any():
+        return candidates
+    nested = [item for item in text.filter(candidates).unique() if _is_json(item)]
+    return candidates & text.is_in(nested)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+class TextFault(Exception):
+    """A place where a text file is not in the format of its name.
+
+    Attributes:
+        line: its line, from 1.
+        found: the text there.
     """
 
     def __init__(self, line: int, found: str) -> None:
         super().__init__(f"line {line}: {found}")
-        self.line, self.found = line, found
+        self.line = line
+        self.found = found
 
 
 def open_text(path: str) -> BinaryIO:
-    """Opens a text file of a log for reading bytes, decompressed where its name ends in `.gz`."""
-    return (
-        cast("BinaryIO", gzip.open(path)) if path.lower().endswith(".gz") else Path(path).open("rb")
-    )
+    """Opens a text file of a log for reading bytes, decompressed if its name ends in `.gz`."""
+    if path.lower().endswith(".gz"):
+        return cast("BinaryIO", gzip.open(path))
+    return Path(path).open("rb")
 
 
 def read_blocks(source: BinaryIO) -> Iterator[bytes]:
@@ -105,7 +129,7 @@ def read_blocks(source: BinaryIO) -> Iterator[bytes]:
 
 
 def foreign_format(block: bytes) -> str | None:
-    """Returns what begins with these bytes, if it is one of those often taken for text.
+    """Returns which other format begins with these bytes, of those often mistaken for text.
 
     >>> foreign_format(b"PAR1...")
     "Parquet; let the file's name end in .parquet"
@@ -114,9 +138,8 @@ def foreign_format(block: bytes) -> str | None:
     nuls = max(start[::2].count(0), start[1::2].count(0))
     if len(start) > 3 and 3 * nuls >= len(start) and b"\0\0" not in start[:4]:
         return _UTF16  # without a byte order mark
-    return next(
-        (name for signature, name in _SIGNATURES.items() if start.startswith(signature)), None
-    )
+    names = (name for signature, name in _SIGNATURES.items() if start.startswith(signature))
+    return next(names, None)
 
 
 def excerpt(data: bytes | memoryview) -> str:
@@ -124,14 +147,15 @@ def excerpt(data: bytes | memoryview) -> str:
     return describe(b" ".join(bytes(data[:80]).splitlines()).decode(errors="replace"))
 
 
-def explain_unreadable(file: LogFile, error: Exception, expected: str) -> Problem:
+def explain_unreadable(file: LogFile, error: Exception) -> Problem:
     """Returns the problem behind one of `READ_ERRORS`."""
-    found = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    text = str(error).strip()
+    reason = text.splitlines()[0] if text else type(error).__name__
     if isinstance(error, gzip.BadGzipFile):
-        found = f"no gzip-compressed data in a file named .gz, or damaged data ({found})"
+        reason = f"named .gz, but not compressed with gzip, or damaged: {reason}"
     elif isinstance(error, EOFError | zlib.error):
-        found = f"compressed data that is damaged or cut off ({found}); write the file again"
-    return Problem(subject=file.path, expected=expected, found=found)
+        reason = f"compressed data is damaged or cut off: {reason}; write the file again"
+    return Problem(subject=file.path, failure=f"could not be read ({reason})")
 
 
 def find_not_utf8(text: bytes, line: int) -> Place | None:
@@ -145,7 +169,6 @@ def find_not_utf8(text: bytes, line: int) -> Place | None:
         try:
             content.decode()
         except UnicodeDecodeError as error:
-            return Place(
-                row=number, found=describe(content[max(error.start - 20, 0) : error.end + 20])
-            )
+            around = content[max(error.start - 20, 0) : error.end + 20]
+            return Place(row=number, found=describe(around))
     return None

@@ -1,4 +1,4 @@
-"""Times of a log: timestamps of any zone, dates written as numbers, or numbers of the log's own."""
+"""Reads times of a log: timestamps of any zone, dates written as numbers, or plain numbers."""
 
 from __future__ import annotations
 
@@ -13,29 +13,30 @@ import polars as pl
 
 TIMESTAMP = pl.Datetime("us", "UTC")
 DATE = "%Y-%m-%d"
-LAYOUTS = (  # the usual ones first: reading stops as soon as every row is read
+LAYOUTS = (  # the common ones first: reading stops as soon as every row is read
     "%Y-%m-%d %H:%M:%S%.f%#z", "%Y-%m-%d %H:%M%#z", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", DATE,
     "%Y%m%d %H%M%S%.f%#z", "%Y%m%d %H%M%#z", "%Y%m%d %H%M%S%.f", "%Y%m%d %H%M",
 )  # fmt: skip
 
 _DAY = 86_400_000_000  # in microseconds
-# A time in any zone of the years 1900 to 9999. Earlier ones are what systems write for "unknown"
-# (0001-01-01 in .NET, 1753 and 1899 elsewhere) or years of two digits.
-EARLIEST, LATEST = -2_208_988_800_000_000 - _DAY, 253_402_300_800_000_000 + _DAY
-_END = 253_402_300_799_999_999  # the last microsecond that Python's `datetime` has
+# The years 1900 to 9999 in any zone, in microseconds. Earlier times are how systems write "unknown"
+# (0001-01-01 in .NET, 1753 and 1899 elsewhere), or years of two digits.
+EARLIEST = -2_208_988_800_000_000 - _DAY
+LATEST = 253_402_300_800_000_000 + _DAY
+_END = 253_402_300_799_999_999  # the last microsecond of Python's `datetime`
 
-# Two numbers up to this differ by less than an int64 holds. pandas casts a missing time to the
+# The difference of two numbers up to this fits into an int64. pandas casts a missing time to the
 # smallest int64.
 LARGEST_NUMBER = 2**62
 
-# Dates written as a number: by the number of digits, what follows the day.
+# Dates written as a number: the layout after the day, by the number of digits.
 _COMPACT = {8: "", 10: " %H", 12: " %H%M", 14: " %H%M%S", 17: " %H%M%S%3f"}
 COMPACT_YEARS = (1900, 2099)
 HOURS_YEARS = (1990, 2030)  # ten digits are seconds of the years 2033 and 2034 too
 
 
 class Clock(StrEnum):
-    """What a log's times are."""
+    """The kind of a log's times."""
 
     TIMESTAMP = "timestamp"
     INTEGER = "integer"
@@ -44,9 +45,9 @@ class Clock(StrEnum):
     @property
     def dtype(self) -> pl.DataType:
         """The type of `time` and `as_of` inside the pipeline."""
-        return {Clock.TIMESTAMP: TIMESTAMP, Clock.INTEGER: pl.Int64(), Clock.FLOAT: pl.Float64()}[
-            self
-        ]
+        if self is Clock.TIMESTAMP:
+            return TIMESTAMP
+        return pl.Int64() if self is Clock.INTEGER else pl.Float64()
 
 
 @dataclass
@@ -54,14 +55,14 @@ class ClockRead:
     """A column of times after reading.
 
     Attributes:
-        values: UTC timestamps in microseconds, int64 or float64; null where there is no time.
-        numbers: the same length, int64 or float64 where a number was written, or None where there
-            is none.
-        faults: rows that hold no time, one boolean per row, and what was expected of them.
-        moved: rows with a date whose midnight the zone's clocks skipped; they stand for the day's
-            first moment.
-        twice: rows with a local time that the zone had twice; they stand for the first.
-        describe: returns what a row holds where Python cannot show the raw value.
+        values: UTC timestamps in microseconds, int64 or float64; null if there is no time.
+        numbers: of the same length, the rows that are numbers as int64 or float64; None if there
+            are none.
+        faults: rows that are not a time, one boolean per row, each with the expected value.
+        moved: rows with a date whose midnight the zone's clocks skipped; read as the day's first
+            moment.
+        twice: rows with a local time that the zone had twice; read as the first.
+        describe: returns the value of a row as text, if Python cannot show the raw value.
     """
 
     values: pl.Series
@@ -75,27 +76,27 @@ class ClockRead:
 def read_clock(values: pl.Series, timezone: str) -> ClockRead | None:
     """Reads a column of times.
 
-    Numbers stay numbers: what they count only shows over the whole log (see `timescales`). Where a
-    column holds both text that is a timestamp and text that is a number, numbers that are compact
-    dates become timestamps, others null.
+    Numbers stay numbers: only the whole log shows what they count (see `timescales`). If a column
+    of text has both timestamps and numbers, numbers that are compact dates become timestamps, and
+    other numbers null.
 
     Args:
-        values: timestamps, dates, numbers, or text that holds ISO 8601 or numbers.
-        timezone: the zone of timestamps that name none.
+        values: timestamps, dates, numbers, or text of ISO 8601 or numbers.
+        timezone: the zone of timestamps without one.
 
     Returns:
         None for any other type.
 
-    >>> read_clock(pl.Series(["2024-05-01", "2024-05-01T12:00+02:00"]), "UTC").values.dt.hour().to_list()
+    >>> read = read_clock(pl.Series(["2024-05-01", "2024-05-01T12:00+02:00"]), "UTC")
+    >>> read.values.dt.hour().to_list()
     [0, 10]
     """
     dtype = values.dtype
     if isinstance(dtype, pl.Date):
         return _read_typed(values, timezone, ticks=1 / _DAY)
     if isinstance(dtype, pl.Datetime):
-        return _read_typed(
-            values, timezone, ticks={"ms": 1e-3, "us": 1, "ns": 1e3}[dtype.time_unit]
-        )
+        ticks = {"ms": 1e-3, "us": 1, "ns": 1e3}[dtype.time_unit]
+        return _read_typed(values, timezone, ticks)
     if dtype.is_numeric() or isinstance(dtype, pl.Null):
         return _read_numbers(values)
     if isinstance(dtype, pl.String | pl.Categorical | pl.Enum):
@@ -104,25 +105,26 @@ def read_clock(values: pl.Series, timezone: str) -> ClockRead | None:
 
 
 def to_clock(values: pl.Series, clock: Clock, timezone: str) -> pl.Series:
-    """Returns times as the log's clock has them: numbers that are compact dates as timestamps."""
+    """Returns times in the type of the log's clock; compact dates become timestamps."""
     if clock is Clock.TIMESTAMP and values.dtype.is_numeric():
         values = read_compact(values, timezone)
     return values.cast(clock.dtype)
 
 
 def read_compact(numbers: pl.Series, timezone: str) -> pl.Series:
-    """Reads numbers such as 20240304 and 20240304165235 as dates; others as null."""
+    """Reads numbers such as 20240304 and 20240304165235 as dates, others as null."""
     return _localize(_compact_parts(numbers), timezone).values
 
 
 def format_moment(moment: float, clock: Clock) -> str:
     """Returns a time as people read it: ISO 8601 in UTC, up to the year 9999, or the number."""
-    if clock is not Clock.TIMESTAMP:
-        return str(moment) if clock is Clock.FLOAT else f"{moment:.0f}"
-    microseconds = np.datetime64(
-        min(int(moment), _END), "us"
-    )  # no year is beyond the system's C library
-    return datetime.fromisoformat(f"{microseconds.astype('datetime64[s]')}+00:00").isoformat()
+    if clock is Clock.FLOAT:
+        return str(moment)
+    if clock is Clock.INTEGER:
+        return f"{moment:.0f}"
+    # By numpy, because the system's C library does not know all of these years.
+    seconds = np.datetime64(min(int(moment), _END), "us").astype("datetime64[s]")
+    return datetime.fromisoformat(f"{seconds}+00:00").isoformat()
 
 
 @dataclass(frozen=True)
@@ -130,8 +132,8 @@ class _Parsed:
     """Times without a zone.
 
     Attributes:
-        naive: datetimes in microseconds, null where there is none.
-        dates: rows that hold a date only.
+        naive: datetimes in microseconds, null if there is none.
+        dates: rows with a date only.
     """
 
     naive: pl.Series
@@ -139,32 +141,43 @@ class _Parsed:
 
 
 def _read_typed(values: pl.Series, timezone: str, ticks: float) -> ClockRead:
-    """Reads dates and timestamps; bounds come first, since polars fails on years beyond its own."""
-    physical = values.to_physical()
-    # Compared as floats: a product of integers could overflow, and a bound has no need of its last
-    # digits.
-    possible = (physical.cast(pl.Float64) / ticks).is_between(EARLIEST, LATEST)
+    """Reads dates and timestamps.
+
+    Args:
+        values: of any type of time.
+        timezone: the zone of times without one.
+        ticks: units of the type per microsecond.
+    """
+    # Bounds come first, since Polars fails on years beyond its own. They are compared as floats,
+    # which cannot overflow and are exact enough.
+    possible = (values.to_physical().cast(pl.Float64) / ticks).is_between(EARLIEST, LATEST)
     impossible = ~possible.fill_null(True)
     kept = values.set(impossible, None) if impossible.any() else values
-    kept = kept.cast(pl.Datetime("us", getattr(values.dtype, "time_zone", None)))
-    if getattr(values.dtype, "time_zone", None) is None:
+
+    zone = getattr(values.dtype, "time_zone", None)
+    kept = kept.cast(pl.Datetime("us", zone))
+    if zone is None:
         is_date = pl.repeat(isinstance(values.dtype, pl.Date), len(values), eager=True)
         read = _localize(_Parsed(kept, is_date), timezone)
     else:
         read = ClockRead(_bounded(kept.dt.convert_time_zone("UTC")))
-    expected = "a time from 1900 to 9999"
-    read.faults = [(values.is_null(), "a time in every row"), (impossible, expected), *read.faults]
+
+    read.faults = [
+        *_no_time(values.is_null()),
+        (impossible, "a time from 1900 to 9999"),
+        *read.faults,
+    ]
     read.describe = lambda row: describe_time(values, row)
     return read
 
 
 def beyond_calendar(values: pl.Series) -> pl.Series:
-    """Says which times are of no year from 1 to 9999: polars and Python fail to show those."""
-    per_second = {"ms": 1e3, "us": 1e6, "ns": 1e9}
-    unit = (
-        per_second[values.dtype.time_unit] if isinstance(values.dtype, pl.Datetime) else 1 / 86_400
-    )
-    seconds = values.to_physical().cast(pl.Float64) / unit
+    """Returns which times are outside the years 1 to 9999, which Polars and Python cannot show."""
+    if isinstance(values.dtype, pl.Datetime):
+        per_second = {"ms": 1e3, "us": 1e6, "ns": 1e9}[values.dtype.time_unit]
+    else:
+        per_second = 1 / 86_400
+    seconds = values.to_physical().cast(pl.Float64) / per_second
     return ~seconds.is_between(-62_135_596_800, 253_402_300_800, closed="left").fill_null(True)
 
 
@@ -182,34 +195,35 @@ def describe_time(values: pl.Series, row: int) -> str:
 
 
 def _read_numbers(raw: pl.Series) -> ClockRead:
-    if (
-        raw.dtype.is_integer()
-        or isinstance(raw.dtype, pl.Null)
-        or getattr(raw.dtype, "scale", None) == 0
-    ):
+    dtype = raw.dtype
+    is_whole_decimal = getattr(dtype, "scale", None) == 0
+    if dtype.is_integer() or isinstance(dtype, pl.Null) or is_whole_decimal:
         values = raw.cast(pl.Int64, strict=False)
     else:
         values = raw.cast(pl.Float64)
         values = values.set(~values.is_finite(), None)
+
     read = _bounded_numbers(values, missing=raw.is_null())
     coarse = _too_coarse(raw) & values.is_not_null()
-    read.faults.append(
-        (coarse, "a number that was not rounded (write times as integers or 64-bit floats)")
-    )
+    expected = "a number that was not rounded (write times as integers or 64-bit floats)"
+    read.faults.append((coarse, expected))
     return read
 
 
 def _bounded_numbers(values: pl.Series, missing: pl.Series) -> ClockRead:
-    low, high = values.min(), values.max()
-    if low is not None and (low < -LARGEST_NUMBER or high > LARGEST_NUMBER):  # type: ignore[operator]
-        values = values.set((values < -LARGEST_NUMBER) | (values > LARGEST_NUMBER), None)
+    too_large = ~values.is_between(-LARGEST_NUMBER, LARGEST_NUMBER).fill_null(True)
+    if too_large.any():
+        values = values.set(too_large, None)
     expected = f"a number from {-LARGEST_NUMBER:.2g} to {LARGEST_NUMBER:.2g}"
-    faults = [(missing, "a time in every row"), (values.is_null() & ~missing, expected)]
+    faults = [*_no_time(missing), (values.is_null() & ~missing, expected)]
     return ClockRead(values, values, faults)
 
 
 def _too_coarse(raw: pl.Series) -> pl.Series:
-    """Says which numbers were rounded to whole ones or worse, having too few bits: seconds of today to two minutes."""
+    """Returns which numbers have too few bits for a fraction.
+
+    32 bits hold seconds since 1970 to two minutes.
+    """
     if raw.dtype == pl.Float16:
         exact = 2.0**11
     elif raw.dtype == pl.Float32:
@@ -222,28 +236,25 @@ def _too_coarse(raw: pl.Series) -> pl.Series:
 def _read_text(text: pl.Series, timezone: str) -> ClockRead:
     """Reads each row as a number or as a timestamp, whichever it is."""
     missing = text.is_null() | (text == "").fill_null(False)
+    if missing.all():
+        nothing = pl.Series(text.name, [None], pl.Int64).new_from_index(0, len(text))
+        return ClockRead(nothing, faults=_no_time(missing))
     floats = text.cast(pl.Float64, strict=False)
     floats = floats.set(~floats.is_finite(), None)
-    if missing.all():
-        return ClockRead(
-            pl.Series(text.name, [None], pl.Int64).new_from_index(0, len(text)),
-            faults=_no_time(missing),
-        )
     if floats.null_count() == missing.sum():
         return _bounded_numbers(_as_integers(text, floats), missing)
     if floats.null_count() == len(text):
         return _read_timestamps(text, missing, timezone)
 
-    numbers = _bounded_numbers(_as_integers(text, floats), floats.is_null())
-    read = _read_timestamps(
-        text.set(floats.is_not_null(), None), missing | floats.is_not_null(), timezone
-    )
-    if read.values.null_count() == len(text):  # the others are no time at all
+    # Both numbers and other text.
+    is_number = floats.is_not_null()
+    numbers = _bounded_numbers(_as_integers(text, floats), ~is_number)
+    read = _read_timestamps(text.set(is_number, None), missing | is_number, timezone)
+    if read.values.null_count() == len(text):  # the other text is not a time
         read.values = numbers.values
     else:
-        read.values = read.values.zip_with(
-            read.values.is_not_null(), read_compact(numbers.values, timezone)
-        )
+        compact = read_compact(numbers.values, timezone)
+        read.values = read.values.zip_with(read.values.is_not_null(), compact)
     read.numbers = numbers.values
     read.faults = [*_no_time(missing), *numbers.faults[1:], *read.faults[1:]]
     return read
@@ -259,9 +270,8 @@ def _no_time(missing: pl.Series) -> list[tuple[pl.Series, str]]:
 
 
 def _read_timestamps(text: pl.Series, missing: pl.Series, timezone: str) -> ClockRead:
-    rest = (
-        text.str.strip_chars().str.replace(" ?([Zz]|UTC|GMT)$", "+00:00").str.replace("[Tt]", " ")
-    )
+    rest = text.str.strip_chars().str.replace(" ?([Zz]|UTC|GMT)$", "+00:00")
+    rest = rest.str.replace("[Tt]", " ")
     utc = pl.Series(text.name, [None], dtype=TIMESTAMP).new_from_index(0, len(text))
     naive = utc.dt.replace_time_zone(None)
     dates = pl.repeat(False, len(text), eager=True)
@@ -281,20 +291,17 @@ def _read_timestamps(text: pl.Series, missing: pl.Series, timezone: str) -> Cloc
     read = _localize(_Parsed(_bounded(naive), dates), timezone)
     read.values = read.values.zip_with(read.values.is_not_null(), _bounded(utc))
     [(skipped, _)] = read.faults
+    unreadable = read.values.is_null() & ~missing & ~skipped
     expected = (
         f"a number, or a timestamp such as 2024-05-01T12:00:00+02:00 with a year of four digits "
         f"(without offset: {timezone} time)"
     )
-    read.faults = [
-        *_no_time(missing),
-        (read.values.is_null() & ~missing & ~skipped, expected),
-        *read.faults,
-    ]
+    read.faults = [*_no_time(missing), (unreadable, expected), *read.faults]
     return read
 
 
 def _bounded(values: pl.Series) -> pl.Series:
-    """Takes out times of impossible years: one of two digits is read as such."""
+    """Removes times of impossible years, such as a year of two digits."""
     physical = values.to_physical()
     possible = physical.is_between(EARLIEST, LATEST).fill_null(True)
     values = values if possible.all() else values.set(~possible, None)
@@ -303,7 +310,7 @@ def _bounded(values: pl.Series) -> pl.Series:
 
 
 def _localize(parsed: _Parsed, timezone: str) -> ClockRead:
-    """Gives local times their zone; of a time that was twice, the first."""
+    """Gives local times their zone; a time that the zone had twice becomes the first."""
     naive = parsed.naive
     local = naive.dt.replace_time_zone(timezone, ambiguous="null", non_existent="null")
     twice = None
@@ -311,6 +318,7 @@ def _localize(parsed: _Parsed, timezone: str) -> ClockRead:
         first = naive.dt.replace_time_zone(timezone, ambiguous="earliest", non_existent="null")
         twice = local.is_null() & first.is_not_null()
         local = first
+
     utc = local.dt.convert_time_zone("UTC")
     skipped = utc.is_null() & naive.is_not_null()
     moved = skipped & parsed.dates
@@ -319,41 +327,45 @@ def _localize(parsed: _Parsed, timezone: str) -> ClockRead:
             utc = utc.set(moved & (naive == midnight), _first_moment(midnight, timezone))
         moved = moved & utc.is_not_null()
         skipped = skipped & ~moved
-    expected = f"a time that {timezone} has had: its clocks skipped this hour, which does not exist (data.timezone)"
+
+    expected = f"a time that exists in {timezone}, whose clocks skipped this hour (data.timezone)"
     return ClockRead(_bounded(utc), faults=[(skipped, expected)], moved=moved, twice=twice)
 
 
 def _first_moment(midnight: datetime, timezone: str) -> datetime | None:
-    """Returns the first moment of a day without a midnight, None where all of it was skipped."""
+    """Returns the first moment of a day without a midnight, None if the whole day was skipped."""
     moment = midnight.replace(tzinfo=ZoneInfo(timezone)).astimezone(UTC)
     return moment if moment.astimezone(ZoneInfo(timezone)).date() == midnight.date() else None
 
 
 def _compact_parts(numbers: pl.Series) -> _Parsed:
-    """Reads the digits of each number as year, month, day and what follows."""
+    """Reads the digits of each number as year, month, day and time."""
     whole = numbers.cast(pl.Int64, strict=False)
     fraction = (numbers - whole).fill_null(0.0) if numbers.dtype.is_float() else None
     naive = pl.Series(numbers.name, [None], dtype=pl.Datetime("us")).new_from_index(0, len(numbers))
     dates = pl.repeat(False, len(numbers), eager=True)
-    for digits, rest in _COMPACT.items():
+    for digits, layout in _COMPACT.items():
         first, last = HOURS_YEARS if digits == 10 else COMPACT_YEARS
-        near = whole.is_between(
-            first * 10 ** (digits - 4), (last + 1) * 10 ** (digits - 4) - 1
-        ).fill_null(False)
+        unit = 10 ** (digits - 4)  # of a year
+        near = whole.is_between(first * unit, (last + 1) * unit - 1).fill_null(False)
         if digits != 14 and fraction is not None:
             near &= fraction == 0
         if not near.any():
             continue
-        text = whole.set(~near, None).cast(pl.String)
-        if digits == 10:
-            text, rest = text + "00", " %H%M"
-        spaced = text.str.slice(0, 8) + " " + text.str.slice(8)
-        found = spaced.str.strip_chars().str.to_datetime(
-            f"%Y%m%d{rest}", time_unit="us", strict=False
-        )
+
+        found = _parse_digits(whole.set(~near, None), layout)
         if digits == 14 and fraction is not None:
             found += ((fraction * 1e3).round() * 1e3).cast(pl.Int64).cast(pl.Duration("us"))
         naive = naive.zip_with(naive.is_not_null(), found)
         if digits == 8:
             dates = found.is_not_null()
     return _Parsed(naive, dates)
+
+
+def _parse_digits(whole: pl.Series, layout: str) -> pl.Series:
+    text = whole.cast(pl.String)
+    if layout == " %H":  # Polars reads no hours without minutes
+        text = text + "00"
+        layout = " %H%M"
+    spaced = (text.str.slice(0, 8) + " " + text.str.slice(8)).str.strip_chars()
+    return spaced.str.to_datetime(f"%Y%m%d{layout}", time_unit="us", strict=False)

@@ -1,23 +1,30 @@
-"""The kinds of columns that a table has, and how a column of each kind is read."""
+"""The kinds of columns of a table, and how a column of each kind is read."""
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 import polars as pl
 
+from components.event_log.chunks import is_nested
 from components.event_log.clocks import ClockRead, beyond_calendar, describe_time, read_clock
+
+FLOAT32_MAX = 3.4028235e38  # numbers become float32 in examples; a larger one would be infinite
+
+_NUMBER_OR_NOTHING = "a number, or nothing for a missing one"
+_IN_RANGE = f"a number from -{FLOAT32_MAX:.2g} to {FLOAT32_MAX:.2g}, which fits into 32 bits"
+_NO_NAN = "a number (leave it empty, or set data.nan_as_missing, for a missing one)"
+_LABEL = "a label in every row"
 
 
 class Kind(StrEnum):
-    """What a column holds, and so how it is read."""
+    """What a column holds, which decides how it is read."""
 
     KEY = "key"  # text, never missing
     CLOCK = "clock"  # timestamps or numbers, never missing
-    TEXT = "text"  # names; whole numbers among them as their digits
+    TEXT = "text"  # names; whole numbers become their digits
     NUMBER = "number"
     CLASS = "class"  # one of the configured classes
     SCORE = "score"  # a number, never missing
@@ -30,11 +37,11 @@ class Table:
 
     Attributes:
         name: `events` or `outcomes`.
-        kinds: the columns that are read, by their standard names.
-        sources: what the log calls those that it calls otherwise.
-        timezone: zone of timestamps that name none.
+        kinds: the columns to read, by their standard names.
+        sources: the log's own names of columns, if they differ.
+        timezone: zone of timestamps without one.
         nan_as_missing: whether NaN is a missing value instead of an error.
-        classes: what a column of kind `CLASS` may hold.
+        classes: the values of a column of kind `CLASS`.
     """
 
     name: str
@@ -46,25 +53,22 @@ class Table:
 
     @property
     def clock(self) -> str:
-        """The column that says when: `time` or `as_of`."""
+        """The column of times: `time` or `as_of`."""
         return next(name for name, kind in self.kinds.items() if kind is Kind.CLOCK)
 
     def source(self, name: str) -> str:
-        """Returns what the log calls a column."""
+        """Returns the log's own name of a column."""
         return self.sources.get(name, name)
 
 
-FLOAT32_MAX = 3.4028235e38  # numbers become float32 in examples: a larger one would be infinite
-
-
 @dataclass
-class Read:
+class ColumnRead:
     """A column after reading.
 
     Attributes:
         values: as long as the column in the file.
-        faults: rows that are not as expected, one boolean a row, and what was expected of them.
-        clock: more of a column of times.
+        faults: rows with a wrong value, one boolean per row, each with the expected value.
+        clock: more about a column of times.
     """
 
     values: pl.Series
@@ -72,39 +76,42 @@ class Read:
     clock: ClockRead | None = None
 
 
-def read_column(kind: Kind, raw: pl.Series, table: Table, *, typed: bool) -> Read | None:
+def read_column(kind: Kind, raw: pl.Series, table: Table, *, typed: bool) -> ColumnRead | None:
     """Reads a column of a file.
 
     Args:
         kind: what it should hold.
-        raw: what it holds.
+        raw: the values in the file.
         table: the table it belongs to.
-        typed: whether the file says that text is text; if not, text may be of any type.
+        typed: whether the file has typed columns; if not, text may stand for any type.
 
     Returns:
         Values and faults, or None for a type that cannot be read as `kind`.
     """
     match kind:
         case Kind.KEY:
-            return _key(raw)
+            return _read_key(raw)
         case Kind.CLOCK:
-            return _clock(raw, table.timezone)
+            return _read_clock(raw, table.timezone)
         case Kind.TEXT:
-            return _category(raw, nan_as_missing=table.nan_as_missing)
+            return _read_names(raw, nan_as_missing=table.nan_as_missing)
         case Kind.NUMBER:
-            return _number(raw, nan_as_missing=table.nan_as_missing)
+            return _read_numbers(raw, nan_as_missing=table.nan_as_missing)
         case Kind.CLASS:
-            return _class(raw, table.classes)
+            return _read_classes(raw, table.classes)
         case Kind.SCORE:
-            return _score(raw)
+            return _read_scores(raw)
         case Kind.ANY if typed:
-            return _any(raw, nan_as_missing=table.nan_as_missing)
+            return _read_any(raw, nan_as_missing=table.nan_as_missing)
         case Kind.ANY:
-            return _open_text(raw, nan_as_missing=table.nan_as_missing)
+            return _read_untyped(raw, nan_as_missing=table.nan_as_missing)
 
 
 def type_of(values: pl.Series, *, typed: bool) -> str | None:
-    """Returns which of `integer`, `float`, `text` a column of kind `ANY` is, None where it has no values."""
+    """Returns the type of a column of kind `ANY`: `integer`, `float` or `text`.
+
+    None if it has no values.
+    """
     if values.null_count() == len(values):
         return None
     if values.dtype.is_integer():
@@ -115,61 +122,64 @@ def type_of(values: pl.Series, *, typed: bool) -> str | None:
 
 
 def _type_of_text(text: pl.Series) -> str:
-    """Takes numbers for numbers, unless writing them as such would change them, as it would the area code 044."""
+    """Returns the type that a column of text stands for.
+
+    Numbers that would change if they were written as such, as the area code 044, are text.
+    """
     integers = text.cast(pl.Int64, strict=False)
     if (integers.cast(pl.String) == text).all() and integers.null_count() == text.null_count():
         return "integer"
+
     floats = text.cast(pl.Float64, strict=False)
     plain = ~text.str.contains(r"^[+-]?0\d").fill_null(False)
-    return "float" if plain.all() and floats.null_count() == text.null_count() else "text"
-
-
-def _key(raw: pl.Series) -> Read | None:
-    text = _text(raw)
-    if text is None:
-        return None
-    expected = "text or an integer; take one of its values for an id, with JSON the order of keys would matter"
-    return Read(
-        text, [((text == "").fill_null(True), "a value in every row"), (_is_nested(text), expected)]
-    )
-
-
-def _clock(raw: pl.Series, timezone: str) -> Read | None:
-    read = read_clock(raw, timezone)
-    return None if read is None else Read(read.values, read.faults, read)
-
-
-def _category(raw: pl.Series, *, nan_as_missing: bool) -> Read | None:
-    """Reads names, each written in one way whatever the file's type: 100, 100.0 and "100" are "100"."""
-    if raw.dtype.is_float():
-        read = _float(raw, nan_as_missing=nan_as_missing)
-        assert read is not None
-        return Read(digits(read.values), read.faults)
-    if isinstance(raw.dtype, pl.Date | pl.Datetime):
-        return _time_as_text(raw)
-    text = raw.cast(pl.String) if isinstance(raw.dtype, pl.Time | pl.Decimal) else _text(raw)
-    return None if text is None else Read(_written_once(text))
-
-
-def _time_as_text(raw: pl.Series) -> Read:
-    impossible = beyond_calendar(raw)
-    clock = ClockRead(raw, describe=lambda row: describe_time(raw, row))
-    return Read(
-        raw.set(impossible, None).cast(pl.String),
-        [(impossible, "a time of the years 1 to 9999")],
-        clock,
-    )
+    is_float = plain.all() and floats.null_count() == text.null_count()
+    return "float" if is_float else "text"
 
 
 def digits(values: pl.Series) -> pl.Series:
-    """Returns floats as text, whole ones without a fraction."""
+    """Returns floats as text, whole ones without a fraction.
+
+    >>> digits(pl.Series([100.0, 1.5])).to_list()
+    ['100', '1.5']
+    """
     integers = values.cast(pl.Int64, strict=False)
     is_whole = (integers == values) & (values.abs() < 2**53)
     return integers.cast(pl.String).zip_with(is_whole.fill_null(False), values.cast(pl.String))
 
 
-def _written_once(text: pl.Series) -> pl.Series:
-    """Returns names with whole numbers and booleans as files with types have them: 100 for 100.0, true for True."""
+def _read_key(raw: pl.Series) -> ColumnRead | None:
+    text = _as_text(raw)
+    if text is None:
+        return None
+    missing = (text == "").fill_null(True)
+    expected = (
+        "text or an integer; use one of its values as the id, "
+        "since with JSON the order of keys would matter"
+    )
+    return ColumnRead(text, [(missing, "a value in every row"), (is_nested(text), expected)])
+
+
+def _read_clock(raw: pl.Series, timezone: str) -> ColumnRead | None:
+    read = read_clock(raw, timezone)
+    return None if read is None else ColumnRead(read.values, read.faults, read)
+
+
+def _read_names(raw: pl.Series, *, nan_as_missing: bool) -> ColumnRead | None:
+    """Reads names, spelled the same in files of any type: 100, 100.0 and "100" become "100"."""
+    if raw.dtype.is_float():
+        read = _read_floats(raw, nan_as_missing=nan_as_missing)
+        assert read is not None
+        return ColumnRead(digits(read.values), read.faults)
+    if isinstance(raw.dtype, pl.Date | pl.Datetime):
+        return _read_times_as_text(raw)
+
+    is_other = isinstance(raw.dtype, pl.Time | pl.Decimal)
+    text = raw.cast(pl.String) if is_other else _as_text(raw)
+    return None if text is None else ColumnRead(_in_one_spelling(text))
+
+
+def _in_one_spelling(text: pl.Series) -> pl.Series:
+    """Spells whole numbers and booleans as typed files do: 100 for 100.0, true for True."""
     different = text.unique()
     odd = different.filter(different.str.contains(r"^(?:-?\d+\.0+|True|TRUE|False|FALSE)$"))
     if odd.is_empty():
@@ -177,130 +187,115 @@ def _written_once(text: pl.Series) -> pl.Series:
     return text.replace(odd, odd.str.replace(r"\.0+$", "").str.to_lowercase())
 
 
-def _is_nested(text: pl.Series) -> pl.Series:
-    """Says which rows hold a JSON object or list; a GUID in braces is none."""
-    maybe = (text.str.starts_with("{") | text.str.starts_with("[")).fill_null(False)
-    if not maybe.any():
-        return maybe
-    nested = [item for item in text.filter(maybe).unique() if _is_json(item)]
-    return maybe & text.is_in(nested)
+def _read_times_as_text(raw: pl.Series) -> ColumnRead:
+    impossible = beyond_calendar(raw)
+    text = raw.set(impossible, None).cast(pl.String)
+    clock = ClockRead(raw, describe=lambda row: describe_time(raw, row))
+    return ColumnRead(text, [(impossible, "a time of the years 1 to 9999")], clock)
 
 
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return False
-    return True
-
-
-def _text(raw: pl.Series) -> pl.Series | None:
+def _as_text(raw: pl.Series) -> pl.Series | None:
     dtype = raw.dtype
-    whole = dtype.is_integer() or (isinstance(dtype, pl.Decimal) and dtype.scale == 0)
-    if whole or isinstance(dtype, pl.String | pl.Categorical | pl.Enum | pl.Boolean | pl.Null):
+    is_whole = dtype.is_integer() or (isinstance(dtype, pl.Decimal) and dtype.scale == 0)
+    if is_whole or isinstance(dtype, pl.String | pl.Categorical | pl.Enum | pl.Boolean | pl.Null):
         return raw.cast(pl.String)
     return None
 
 
-def _number(raw: pl.Series, *, nan_as_missing: bool) -> Read | None:
-    read = _float(raw, nan_as_missing=nan_as_missing)
+def _read_numbers(raw: pl.Series, *, nan_as_missing: bool) -> ColumnRead | None:
+    read = _read_floats(raw, nan_as_missing=nan_as_missing)
     if read is not None:
         read.values = read.values.cast(pl.Float32)
     return read
 
 
-def _score(raw: pl.Series) -> Read | None:
-    read = _float(raw, nan_as_missing=False, required=True)
+def _read_scores(raw: pl.Series) -> ColumnRead | None:
+    read = _read_floats(raw, nan_as_missing=False, required=True)
     if read is not None:
-        read.faults.append((_is_missing(raw), "a label in every row"))
+        read.faults.append((_is_missing(raw), _LABEL))
     return read
 
 
-def _is_missing(raw: pl.Series) -> pl.Series:
-    """Says which rows hold nothing; with all fields quoted, CSV has an empty text for it."""
-    return (
-        raw.is_null() | (raw == "").fill_null(False)
-        if isinstance(raw.dtype, pl.String)
-        else raw.is_null()
-    )
-
-
-def _float(raw: pl.Series, *, nan_as_missing: bool, required: bool = False) -> Read | None:
-    """Reads numbers; where they are required, no message says how to leave one out."""
+def _read_floats(
+    raw: pl.Series, *, nan_as_missing: bool, required: bool = False
+) -> ColumnRead | None:
+    """Reads numbers; if they are required, no message says how to leave one out."""
     if isinstance(raw.dtype, pl.Categorical | pl.Enum):
         raw = raw.cast(pl.String)
     if not (raw.dtype.is_numeric() or isinstance(raw.dtype, pl.String | pl.Boolean | pl.Null)):
         return None
+
     missing = _is_missing(raw)
     values = raw.cast(pl.Float64, strict=False)
     if isinstance(raw.dtype, pl.String) and values.null_count() > missing.sum():
-        values = (
-            raw.str.to_lowercase()
-            .replace({"true": "1", "false": "0"})
-            .cast(pl.Float64, strict=False)
-        )
+        numbers = raw.str.to_lowercase().replace({"true": "1", "false": "0"})
+        values = numbers.cast(pl.Float64, strict=False)
+
     nan = values.is_nan().fill_null(False)
     infinite = values.is_infinite().fill_null(False)
-    too_large = ~nan & ~infinite & values.cast(pl.Float32).is_infinite().fill_null(False)
+    infinite_as_float32 = values.cast(pl.Float32).is_infinite().fill_null(False)
     faults = [
-        (
-            values.is_null() & ~missing,
-            "a number" if required else "a number, or nothing for a missing one",
-        ),
+        (values.is_null() & ~missing, "a number" if required else _NUMBER_OR_NOTHING),
         (infinite, "a finite number"),
-        (
-            too_large,
-            f"a number from -{FLOAT32_MAX:.2g} to {FLOAT32_MAX:.2g}, which fits into 32 bits",
-        ),
+        (~nan & ~infinite & infinite_as_float32, _IN_RANGE),
     ]
     if nan_as_missing:
-        return Read(values.set(nan, None), faults)
-    advice = " (leave it empty, or set data.nan_as_missing, for a missing one)"
-    return Read(values, [*faults, (nan, "a number" if required else f"a number{advice}")])
+        return ColumnRead(values.set(nan, None), faults)
+    return ColumnRead(values, [*faults, (nan, "a number" if required else _NO_NAN)])
 
 
-def _class(raw: pl.Series, classes: tuple[str, ...]) -> Read | None:
-    text = digits(raw) if raw.dtype.is_float() else _text(raw)
+def _is_missing(raw: pl.Series) -> pl.Series:
+    """Returns which rows are empty: null, or empty text, as in CSV files that quote all fields."""
+    if isinstance(raw.dtype, pl.String):
+        return raw.is_null() | (raw == "").fill_null(False)
+    return raw.is_null()
+
+
+def _read_classes(raw: pl.Series, classes: tuple[str, ...]) -> ColumnRead | None:
+    text = digits(raw) if raw.dtype.is_float() else _as_text(raw)
     if text is None:
         return None
     text = text.replace(_other_spellings(text, classes))
-    missing = _is_missing(text) & ~text.is_in(classes).fill_null(False)
-    unknown = ~text.is_in(classes) & ~missing
+    known = text.is_in(classes)
+    missing = _is_missing(text) & ~known.fill_null(False)
     expected = f"one of the classes {', '.join(classes)} (label.classes)"
-    return Read(text, [(missing, "a label in every row"), (unknown, expected)])
+    return ColumnRead(text, [(missing, _LABEL), (~known & ~missing, expected)])
 
 
 def _other_spellings(text: pl.Series, classes: tuple[str, ...]) -> dict[str, str]:
-    """Returns which class a file means by 1.0 and by True, where the configuration writes them otherwise."""
+    """Returns the class of values such as 1.0 and True that the configuration spells otherwise."""
     booleans = {name.lower(): name for name in classes if name.lower() in ("true", "false")}
     spellings = {}
     for item in text.unique().drop_nulls().head(1000):
         if item in classes:
             continue
-        digits = re.sub(r"\.0+$", "", item) if re.fullmatch(r"-?\d+\.0+", item) else item
-        if (name := booleans.get(item.lower(), digits)) in classes:
+        is_whole = re.fullmatch(r"-?\d+\.0+", item)
+        whole = item.partition(".")[0] if is_whole else item
+        if (name := booleans.get(item.lower(), whole)) in classes:
             spellings[item] = name
     return spellings
 
 
-def _any(raw: pl.Series, *, nan_as_missing: bool) -> Read | None:
+def _read_any(raw: pl.Series, *, nan_as_missing: bool) -> ColumnRead | None:
     dtype = raw.dtype
     if dtype.is_float() or dtype.is_decimal():
-        return _float(raw, nan_as_missing=nan_as_missing)
+        return _read_floats(raw, nan_as_missing=nan_as_missing)
     if dtype.is_integer():
         integers = raw.cast(pl.Int64, strict=False)
-        return Read(integers if integers.null_count() == raw.null_count() else raw.cast(pl.String))
+        fits = integers.null_count() == raw.null_count()
+        return ColumnRead(integers if fits else raw.cast(pl.String))
     if isinstance(dtype, pl.Date | pl.Datetime):
-        return _time_as_text(raw)
-    text = raw.cast(pl.String) if isinstance(dtype, pl.Time) else _text(raw)
-    return None if text is None else Read(text)
+        return _read_times_as_text(raw)
+
+    text = raw.cast(pl.String) if isinstance(dtype, pl.Time) else _as_text(raw)
+    return None if text is None else ColumnRead(text)
 
 
-def _open_text(raw: pl.Series, *, nan_as_missing: bool) -> Read:
-    """Keeps text as it is, since another chunk may show that it is no number after all; checks it as what it seems."""
+def _read_untyped(raw: pl.Series, *, nan_as_missing: bool) -> ColumnRead:
+    """Keeps text as it is, since another chunk may show that it is not a number; checks floats."""
     raw = raw.set(_is_missing(raw), None)
     if _type_of_text(raw) != "float":
-        return Read(raw)
-    read = _float(raw, nan_as_missing=nan_as_missing)
+        return ColumnRead(raw)
+    read = _read_floats(raw, nan_as_missing=nan_as_missing)
     assert read is not None
-    return Read(raw.set(read.values.is_null(), None), read.faults)
+    return ColumnRead(raw.set(read.values.is_null(), None), read.faults)

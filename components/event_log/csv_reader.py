@@ -1,4 +1,4 @@
-"""Reading CSV."""
+"""Reads CSV: `csv_records` finds where rows begin and end, Arrow parses them, both must agree."""
 
 from __future__ import annotations
 
@@ -29,11 +29,121 @@ from components.event_log.problems import SHOWN_PLACES, Place, Problem, describe
 from components.event_log.sources import LogFile
 
 HEADER_BYTES = 1 << 20
-_STRICT = "CSV as in RFC 4180 (quotes around a field that holds quotes or line breaks, and those in it doubled)"
+_STRICT = (
+    "CSV as in RFC 4180 (quotes around a field that holds quotes or line breaks, "
+    "and quotes inside it doubled)"
+)
+
+
+def read_csv(file: LogFile, columns: Sequence[str]) -> Iterator[Chunk | Problem]:
+    """Reads a CSV file as text: UTF-8, commas, a header, an empty field for a missing value.
+
+    Lines are counted as an editor counts them: blank lines and line breaks within quotes count. A
+    file that breaks RFC 4180 is read up to the first violation. See `readers.read_chunks`.
+    """
+    try:
+        with open_text(file.path) as source:
+            blocks = read_blocks(source)
+            start = next(blocks, b"")
+            if name := foreign_format(start):
+                yield Problem(subject=file.path, expected="CSV in UTF-8", found=name)
+            else:
+                yield from _read_records(file, split_records(chain([start], blocks)), columns)
+    except TextFault as fault:
+        yield _problem_at(file, _STRICT, Place(row=fault.line, found=fault.found))
+    except READ_ERRORS as error:
+        yield explain_unreadable(file, error)
+
+
+def _read_records(
+    file: LogFile, blocks: Iterator[Records], columns: Sequence[str]
+) -> Iterator[Chunk | Problem]:
+    first = next((records for records in blocks if records.lines), None)
+    if first is None:
+        return  # no rows, and no columns either
+
+    head, body = _split_header(first)
+    if len(head) > HEADER_BYTES:
+        found = f"a header of more than {HEADER_BYTES >> 20} MiB: {excerpt(head)}"
+        raise TextFault(first.line, found)
+    if place := find_not_utf8(head, first.line):
+        yield _problem_at(file, "UTF-8 text", place)
+        return
+    header = _parse_header(head)
+    if problem := repeated_column(file, header, columns):
+        yield problem
+        return
+
+    # A chunk without rows first: it names the columns, also of a file without rows.
+    known = [name for name in columns if name in header]
+    yield Chunk(pl.DataFrame(schema=dict.fromkeys(known, pl.String)), [], header, typed=False)
+
+    # Rows are counted even if none of the columns is requested: read the first one then.
+    for item in _read_rows(file, chain([body], blocks), header, known or header[:1]):
+        yield item if isinstance(item, Problem) or known else replace(item, frame=pl.DataFrame())
+
+
+def _split_header(first: Records) -> tuple[bytes, Records]:
+    """Returns the header with blank lines around it, and the other records of its block."""
+    head = bytes(first.content[: HEADER_BYTES + 1])
+    if len(first.lines) > 1:
+        head = b"".join(head.splitlines(keepends=True)[: first.lines[1] - first.line])
+    folded = [
+        (row - 1, start - len(head), stop - len(head)) for row, start, stop in first.folded if row
+    ]
+    body = replace(
+        first,
+        content=first.content[len(head) :],
+        line=first.line + len(head.splitlines()),
+        lines=first.lines[1:],
+        folded=tuple(folded),
+    )
+    return head, body
+
+
+def _parse_header(head: bytes) -> list[str]:
+    csv.field_size_limit(HEADER_BYTES)  # of the process; the module's own limit is an eighth of it
+    return next(csv.reader([head.decode().strip("\r\n")], strict=True))
+
+
+def _read_rows(
+    file: LogFile, blocks: Iterable[Records], header: list[str], known: list[str]
+) -> Iterator[Chunk | Problem]:
+    ragged = _RaggedRows(len(header))
+    lines = Counter({"header": 1})
+    for records in blocks:
+        check_folded(records, len(header))
+        try:
+            rows = _parse(records, header, known, ragged)
+        except pa.ArrowInvalid as error:
+            yield _explain_unparsable(file, records, error)
+            break
+        if places := _find_repeated_header(rows.frame, rows.numbers):
+            yield Problem(
+                subject=file.path,
+                expected="values in every row (were files joined end to end?)",
+                unit="line",
+                places=places[:SHOWN_PLACES],
+                count=len(places),
+            )
+            break
+
+        blank = records.blank + rows.blank
+        lines.update({"rows": rows.frame.height, "blank": blank, "within quotes": records.within})
+        yield Chunk(rows.frame, rows.numbers, header, typed=False, lines=lines)
+        lines = Counter()
+    if ragged.count:
+        yield ragged.explain(file)
+
+
+def _explain_unparsable(file: LogFile, records: Records, error: pa.ArrowInvalid) -> Problem:
+    if place := find_not_utf8(bytes(records.content), records.line):
+        return _problem_at(file, "UTF-8 text", place)
+    return Problem(subject=file.path, expected=_STRICT, found=str(error).splitlines()[0])
 
 
 @dataclass
-class _Ragged:
+class _RaggedRows:
     """Rows with more or fewer fields than the header."""
 
     expected: int
@@ -46,127 +156,40 @@ class _Ragged:
             self.places.append(Place(row=line, found=f"{row.actual_columns}: {describe(row.text)}"))
 
     def explain(self, file: LogFile) -> Problem:
-        expected = f"{self.expected} fields as in the header"
         return Problem(
             subject=file.path,
-            expected=expected,
+            expected=f"{self.expected} fields as in the header",
             unit="line",
             places=tuple(self.places),
             count=self.count,
         )
 
 
-def read_csv(file: LogFile, columns: Sequence[str]) -> Iterator[Chunk | Problem]:
-    """Reads a CSV file as text: UTF-8, commas, a header, an empty field for a missing value; see `readers.read_chunks`.
+@dataclass(frozen=True)
+class _Rows:
+    """The rows of some records that fit the header.
 
-    Lines are counted as an editor counts them: blank lines, and line breaks within quotes, are
-    lines. A file that breaks RFC 4180 is read up to there. What the parser reads is held against
-    what `csv_records` has seen.
+    Attributes:
+        frame: their values as text.
+        numbers: the line of each row.
+        blank: number of rows that are left out because they are blank.
     """
-    try:
-        with open_text(file.path) as source:
-            blocks = read_blocks(source)
-            start = next(blocks, b"")
-            if name := foreign_format(start):
-                yield Problem(subject=file.path, expected="CSV in UTF-8", found=name)
-            else:
-                yield from _read(file, split_records(chain([start], blocks)), columns)
-    except TextFault as fault:
-        yield _problem(file, _STRICT, Place(row=fault.line, found=fault.found))
-    except READ_ERRORS as error:
-        yield explain_unreadable(file, error, "a readable CSV file")
+
+    frame: pl.DataFrame
+    numbers: Sequence[int]
+    blank: int
 
 
-def _read(
-    file: LogFile, blocks: Iterator[Records], columns: Sequence[str]
-) -> Iterator[Chunk | Problem]:
-    first = next((records for records in blocks if records.lines), None)
-    if first is None:
-        return  # no rows, and no columns either
-    head, body = _split_header(first)
-    if len(head) > HEADER_BYTES:
-        raise TextFault(
-            first.line, f"a header of more than {HEADER_BYTES >> 20} MiB: {excerpt(head)}"
-        )
-    if place := find_not_utf8(head, first.line):
-        yield _problem(file, "UTF-8 text", place)
-        return
-
-    csv.field_size_limit(HEADER_BYTES)  # of the process; the module's own limit is an eighth of it
-    header = next(csv.reader([head.decode().strip("\r\n")], strict=True))
-    if problem := repeated_column(file, header, columns):
-        yield problem
-        return
-    known = [name for name in columns if name in header]
-    yield Chunk(pl.DataFrame(schema=dict.fromkeys(known, pl.String)), [], header, typed=False)
-    for item in _read_rows(file, chain([body], blocks), header, known or header[:1]):
-        yield item if isinstance(item, Problem) or known else replace(item, frame=pl.DataFrame())
-
-
-def _read_rows(
-    file: LogFile, blocks: Iterable[Records], header: list[str], known: list[str]
-) -> Iterator[Chunk | Problem]:
-    ragged = _Ragged(len(header))
-    lines = Counter({"header": 1})
-    for records in blocks:
-        check_folded(records, len(header))
-        try:
-            frame, numbers, blank = _parse(records, header, known, ragged)
-        except pa.ArrowInvalid as error:
-            place = find_not_utf8(bytes(records.content), records.line)
-            yield (
-                _problem(file, "UTF-8 text", place)
-                if place
-                else explain_unreadable(file, error, _STRICT)
-            )
-            break
-        if places := _header_again(frame, numbers):
-            expected = "values in every row (were files joined end to end?)"
-            yield Problem(
-                subject=file.path,
-                expected=expected,
-                unit="line",
-                places=places[:SHOWN_PLACES],
-                count=len(places),
-            )
-            break
-        lines.update(
-            {"rows": frame.height, "blank": records.blank + blank, "within quotes": records.within}
-        )
-        yield Chunk(frame, numbers, header, typed=False, lines=lines)
-        lines = Counter()
-    if ragged.count:
-        yield ragged.explain(file)
-
-
-def _split_header(first: Records) -> tuple[bytes, Records]:
-    """Returns the header with blank lines around it, and the other records of its block."""
-    head = bytes(first.content[: HEADER_BYTES + 1])
-    if len(first.lines) > 1:
-        head = b"".join(head.splitlines(keepends=True)[: first.lines[1] - first.line])
-    body = replace(
-        first,
-        content=first.content[len(head) :],
-        line=first.line + len(head.splitlines()),
-        lines=first.lines[1:],
-        folded=tuple(
-            (row - 1, start - len(head), stop - len(head))
-            for row, start, stop in first.folded
-            if row
-        ),
-    )
-    return head, body
-
-
-def _parse(
-    records: Records, header: list[str], known: list[str], ragged: _Ragged
-) -> tuple[pl.DataFrame, Sequence[int], int]:
-    """Returns the rows that fit the header, the line of each, and how many lines are blank.
+def _parse(records: Records, header: list[str], known: list[str], ragged: _RaggedRows) -> _Rows:
+    """Returns the rows that fit the header; the others are added to `ragged`.
 
     Raises:
-        pa.ArrowInvalid: a column that is wanted is not UTF-8.
-        TextFault: the parser takes other bytes for rows than `csv_records` does.
+        pa.ArrowInvalid: a requested column is not UTF-8.
+        TextFault: the parser finds other rows than `csv_records`.
     """
+    if not records.lines:
+        return _Rows(pl.DataFrame(schema=dict.fromkeys(known, pl.String)), [], blank=0)
+
     skipped: list[int] = []
     blank = 0
 
@@ -179,38 +202,47 @@ def _parse(
             blank += 1
         return "skip"
 
-    if not records.lines:
-        return pl.DataFrame(schema=dict.fromkeys(known, pl.String)), [], 0
-    places = {str(header.index(name)): name for name in known}
-    table = pc.read_csv(
-        pa.BufferReader(records.content),
-        # All of it is one block, so that the parser cuts no record, and counts the rows.
-        pc.ReadOptions(
-            use_threads=False,
-            block_size=len(records.content),
-            column_names=[*map(str, range(len(header)))],
-        ),
-        pc.ParseOptions(invalid_row_handler=skip),
-        pc.ConvertOptions(
-            column_types=dict.fromkeys(places, pa.string()),
-            include_columns=list(places),
-            null_values=[""],
-            strings_can_be_null=True,
-            quoted_strings_can_be_null=False,
-        ),
-    )
-    if len(table) + len(skipped) != len(records.lines):
-        found = f"{len(records.lines):,} rows by their line ends and {len(table) + len(skipped):,} by the parser"
+    table = _parse_columns(records, header, known, pc.ParseOptions(invalid_row_handler=skip))
+    parsed = len(table) + len(skipped)
+    if parsed != len(records.lines):
+        found = f"{len(records.lines):,} rows by their line ends and {parsed:,} by the parser"
         raise TextFault(records.line, found)
-    numbers = records.lines
-    if skipped:
-        left_out = set(skipped)
-        numbers = [line for row, line in enumerate(numbers) if row not in left_out]
-    frame = pl.DataFrame(table.rename_columns([*places.values()]))
+
+    numbers = _without(records.lines, set(skipped))
+    frame = pl.DataFrame(table)
     if empty := _empty_rows(frame, numbers, records):
         frame = frame.with_row_index("_row").filter(~pl.col("_row").is_in(empty)).drop("_row")
-        numbers = [line for row, line in enumerate(numbers) if row not in empty]
-    return frame, numbers, blank + len(empty)
+        numbers = _without(numbers, empty)
+    return _Rows(frame, numbers, blank + len(empty))
+
+
+def _parse_columns(
+    records: Records, header: list[str], known: list[str], options: pc.ParseOptions
+) -> pa.Table:
+    # Columns are read by their position, since columns that nobody requests may share a name.
+    names = {str(header.index(name)): name for name in known}
+    read_options = pc.ReadOptions(
+        use_threads=False,
+        # All of it is one block, so that the parser cuts no record, and counts the rows.
+        block_size=len(records.content),
+        column_names=[str(position) for position in range(len(header))],
+    )
+    convert_options = pc.ConvertOptions(
+        column_types=dict.fromkeys(names, pa.string()),
+        include_columns=list(names),
+        null_values=[""],
+        strings_can_be_null=True,
+        quoted_strings_can_be_null=False,
+    )
+    source = pa.BufferReader(records.content)
+    table = pc.read_csv(source, read_options, options, convert_options)
+    return table.rename_columns(list(names.values()))
+
+
+def _without(numbers: Sequence[int], left_out: set[int]) -> Sequence[int]:
+    if not left_out:
+        return numbers
+    return [number for row, number in enumerate(numbers) if row not in left_out]
 
 
 def _empty_rows(frame: pl.DataFrame, numbers: Sequence[int], records: Records) -> set[int]:
@@ -222,7 +254,7 @@ def _empty_rows(frame: pl.DataFrame, numbers: Sequence[int], records: Records) -
     return {row for row in rows if not lines[numbers[row] - records.line].strip(b", ")}
 
 
-def _header_again(frame: pl.DataFrame, numbers: Sequence[int]) -> tuple[Place, ...]:
+def _find_repeated_header(frame: pl.DataFrame, numbers: Sequence[int]) -> tuple[Place, ...]:
     """Returns the rows that hold the names of their columns, maybe with a byte order mark."""
     last = frame.columns[-1]
     if not (frame[last] == last).any():
@@ -234,5 +266,5 @@ def _header_again(frame: pl.DataFrame, numbers: Sequence[int]) -> tuple[Place, .
     return tuple(Place(row=numbers[row], found="the header again") for row in rows)
 
 
-def _problem(file: LogFile, expected: str, place: Place) -> Problem:
+def _problem_at(file: LogFile, expected: str, place: Place) -> Problem:
     return Problem(subject=file.path, expected=expected, unit="line", places=(place,), count=1)

@@ -1,14 +1,14 @@
-"""Where the rows of a CSV file begin and end, by RFC 4180 to the letter.
+"""Finds where the rows of a CSV file begin and end, strictly by RFC 4180.
 
-Parsers of CSV are lenient, each in its own way: a quote that is not closed eats the rest of a file,
-one that is escaped by a backslash swaps the cells of neighbouring rows, and nothing is said. Here
-every quote is looked at before a parser sees it. A field is quoted as a whole or not at all, and
-quotes inside it are doubled: so quotes alternate between opening and closing, an opening one
-follows a separator or a line end, a closing one precedes one, and two that touch are a doubled one.
-What does not fit is an error with its line.
+Parsers of CSV are lenient, each in its own way: a quote that is not closed silently swallows the
+rest of a file, and one that is escaped by a backslash swaps the cells of neighbouring rows. So
+every quote is checked before a parser sees it. A field is quoted as a whole or not at all, and
+quotes inside it are doubled. Hence quotes alternate between opening and closing; an opening quote
+follows a separator or a line end, a closing quote precedes one, and two adjacent quotes are a
+doubled one. A violation is an error with its line.
 
-It is done block by block, on arrays: one pass for each of three bytes, and little more where there
-are no quotes.
+The work is done block by block, on arrays: one pass for each of three bytes, and little more if
+there are no quotes.
 """
 
 from __future__ import annotations
@@ -39,8 +39,7 @@ class Records:
         lines: the line where each record begins; a blank line is no record.
         blank: number of blank lines.
         within: number of line breaks inside quoted fields.
-        folded: the records that go over several lines: position in `lines`, first byte, byte after
-            the last.
+        folded: the records of several lines: position in `lines`, first byte, byte after the last.
     """
 
     content: memoryview
@@ -52,16 +51,20 @@ class Records:
 
 
 def split_records(blocks: Iterable[bytes]) -> Iterator[Records]:
-    """Splits a file into whole records.
+    r"""Splits a file into whole records.
 
     Args:
         blocks: the file's content, in pieces of any size.
 
     Raises:
-        TextFault: a quote is where none may be, is never closed, or a line is longer than
+        TextFault: a quote is misplaced or never closed, or a line is longer than
             `MAX_RECORD_BYTES`.
+
+    >>> [records.lines for records in split_records([b'a,b\n1,"x\ny"\n2,z\n'])]
+    [[1, 2, 4]]
     """
-    line, rest = 1, b""
+    line = 1
+    rest = b""
     for block in blocks:
         data = rest + block
         marks = _Marks(data, line, last=False)
@@ -80,10 +83,10 @@ def split_records(blocks: Iterable[bytes]) -> Iterator[Records]:
 
 
 def check_folded(records: Records, columns: int) -> None:
-    """Checks that no record is several rows, made one by quotes that pair up by accident.
+    """Checks that no record is several rows that stray quotes have joined.
 
-    That is so where each line by itself has as many fields as the header, and the same of them
-    begin with digits.
+    A record is several rows if each of its lines has as many fields as the header, and one field
+    begins with digits in all of them.
 
     Args:
         records: as `split_records` yields them.
@@ -101,7 +104,7 @@ def check_folded(records: Records, columns: int) -> None:
             continue
         numbers = [[_NUMBER.match(field) is not None for field in row] for row in rows]
         if any(all(row[column] for row in numbers) for column in range(columns)):
-            found = f"a quoted field that goes on for {len(rows)} lines, each of which looks like a row: "
+            found = f"a quoted field of {len(rows)} lines, each of which looks like a row: "
             raise TextFault(records.lines[position], found + excerpt(record))
 
 
@@ -117,8 +120,11 @@ class _Marks:
             last: whether the file ends with it; if not, a carriage return at its end may be half a
                 line end.
         """
-        self.data, self.line, self.last = data, line, last
+        self.data = data
+        self.line = line
+        self.last = last
         self.bytes = np.frombuffer(data, np.uint8)
+
         self.quotes: Positions = self._find(_QUOTE)
         self.breaks: Positions = self._find(_LF)
         returns = self._find(_CR)
@@ -126,16 +132,18 @@ class _Marks:
             alone = self.bytes[np.minimum(returns + 1, len(data) - 1)] != _LF
             alone[-1] &= last or returns[-1] < len(data) - 1
             self.breaks = np.union1d(self.breaks, returns[alone])
+
         self.within = np.searchsorted(self.quotes, self.breaks) % 2 == 1
 
     def _find(self, mark: int) -> Positions:
         return np.flatnonzero(self.bytes == mark)
 
     def check_quotes(self) -> None:
-        """Raises a `TextFault` for the first quote that is where none may be."""
-        opening, closing = self.quotes[0::2], self.quotes[1::2]
-        # At the very start and the very end nothing is beside a quote, and the quote itself is
-        # looked at.
+        """Raises a `TextFault` for the first misplaced quote."""
+        opening = self.quotes[0::2]
+        closing = self.quotes[1::2]
+
+        # At the very start and the very end a quote has no neighbour, and is compared with itself.
         before = self.bytes[np.maximum(opening - 1, 0)]
         after = self.bytes[np.minimum(closing + 1, len(self.data) - 1)]
         stray = opening[~_BESIDE_QUOTES[before]][:1].tolist()
@@ -156,26 +164,26 @@ class _Marks:
             )
 
     def _explain(self, quote: int) -> TextFault:
-        """Returns the fault of a field whose next quote does not end it, where it begins."""
+        """Returns the fault of a field whose next quote does not end it, at its first line."""
         start = self.field_start(quote)
-        line, here = self.line_of(start), self.line_of(quote)
-        how = (
-            "it is closed in the middle"
-            if here == line
-            else f"the next quote, in line {here}, does not end it"
-        )
+        line = self.line_of(start)
+        end = self.line_of(quote)
+
+        if end == line:
+            reason = "it is closed in the middle"
+        else:
+            reason = f"the next quote, in line {end}, does not end it"
         if b'\\"' in self.data[start : quote + 1]:
-            how += "; a quote inside a field is doubled, not escaped by a backslash"
-        return TextFault(
-            line,
-            f"a quoted field that does not end where it should ({how}): {excerpt(self.data[start:])}",
-        )
+            reason += "; a quote inside a field is doubled, not escaped by a backslash"
+        found = f"a quoted field that does not end properly ({reason}): "
+        return TextFault(line, found + excerpt(self.data[start:]))
 
     def records(self) -> Records:
         """Returns the whole records: up to the last line end outside quotes, or the file's end."""
         ends = np.flatnonzero(~self.within)
-        stop = len(self.data) if self.last else int(self.breaks[ends[-1]]) + 1 if len(ends) else 0
-        breaks, within = self.breaks[self.breaks < stop], self.within[self.breaks < stop]
+        stop = len(self.data) if self.last else self._last_end(ends)
+        breaks = self.breaks[self.breaks < stop]
+        within = self.within[self.breaks < stop]
 
         # A record begins where the content does, and after every line end outside quotes.
         starts = np.concatenate([[0], breaks[ends] + 1])
@@ -197,8 +205,12 @@ class _Marks:
             content, self.line, numbers, int(blank.sum()), int(within.sum()), tuple(folded)
         )
 
+    def _last_end(self, ends: Positions) -> int:
+        """Returns the byte after the last line end outside quotes, 0 if there is none."""
+        return int(self.breaks[ends[-1]]) + 1 if len(ends) else 0
+
     def field_start(self, quote: int) -> int:
-        """Returns the quote that opens the field that a quote belongs to."""
+        """Returns the opening quote of the field that a quote belongs to."""
         index = int(np.searchsorted(self.quotes, quote)) // 2 * 2
         while index >= 2 and self.quotes[index] - 1 == self.quotes[index - 1]:
             index -= 2

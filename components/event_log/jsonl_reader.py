@@ -1,4 +1,4 @@
-"""Reading JSON lines."""
+"""Reads JSON lines: many lines at once, and doubtful ones one by one."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from components.event_log.chunks import (
     excerpt,
     explain_unreadable,
     foreign_format,
+    may_be_nested,
     open_text,
     read_blocks,
 )
@@ -32,14 +33,24 @@ _ONCE = "each key once in an object"
 _FLAT = "text, a number or a boolean (put a field of it into a column of its own)"
 _TEXT = "text in Unicode"
 
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9_ .:()-]+")  # written in one way only, but for escaped letters
-# Escapes of ASCII, which may hide a key, and of halves of characters.
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_ .:()-]+")  # has one spelling in JSON, escapes aside
+# Escapes of ASCII, which may hide a key, and of surrogates.
 _ESCAPED = re.compile(rb"\\u(?:00[2-7]|[dD][89a-fA-F])")
 _LONGEST_INTEGER = 38  # digits that the parser keeps
 
 
+class _LineFault(Exception):
+    """A line that cannot be used."""
+
+    def __init__(self, expected: str, found: str, column: str = "") -> None:
+        super().__init__(found)
+        self.expected = expected
+        self.found = found
+        self.column = column
+
+
 class _Faults:
-    """Lines that cannot be read, by what was expected of which column."""
+    """Lines that cannot be used, by column and expected value."""
 
     def __init__(self) -> None:
         self._places: dict[tuple[str, str], list[Place]] = {}
@@ -54,26 +65,25 @@ class _Faults:
     def explain(self, file: LogFile) -> Iterator[Problem]:
         for (column, expected), places in self._places.items():
             yield Problem(
-                subject=file.path, column=column, expected=expected, unit="line", places=tuple(places),
+                subject=file.path,
+                column=column,
+                expected=expected,
+                unit="line",
+                places=tuple(places),
                 count=self._counts[column, expected],
-            )  # fmt: skip
-
-
-class _LineFault(Exception):
-    def __init__(self, expected: str, found: str, column: str = "") -> None:
-        super().__init__(found)
-        self.expected, self.found, self.column = expected, found, column
+            )
 
 
 class _Pairs(list[tuple[str, Any]]):
-    """The keys and values of an object, keys that come twice included."""
+    """The keys and values of an object, repeated keys included."""
 
 
 def read_jsonl(file: LogFile, columns: Sequence[str]) -> Iterator[Chunk | Problem]:
-    """Reads JSON lines as text, one object a line, `null` or no key for a missing value; see `readers.read_chunks`.
+    """Reads JSON lines as text: one object per line, `null` or no key for a missing value.
 
-    Numbers and booleans become their text, so that lines that differ in type do not matter here. A
-    key that is wanted and comes twice in a line is an error, as are objects and lists in its place.
+    Numbers and booleans become their text, so lines may differ in type. A requested key that occurs
+    twice in a line is an error, and so is an object or list as its value. See
+    `readers.read_chunks`.
     """
     faults = _Faults()
     try:
@@ -83,15 +93,15 @@ def read_jsonl(file: LogFile, columns: Sequence[str]) -> Iterator[Chunk | Proble
             if name := foreign_format(start):
                 yield Problem(subject=file.path, expected="JSON lines in UTF-8", found=name)
             else:
-                yield from _read(_whole_lines(chain([start], blocks)), columns, faults)
+                yield from _read_lines(_whole_lines(chain([start], blocks)), columns, faults)
     except TextFault as fault:
         faults.add(fault.line, _LineFault(_OBJECT, fault.found))
     except READ_ERRORS as error:
-        yield explain_unreadable(file, error, "readable JSON lines")
+        yield explain_unreadable(file, error)
     yield from faults.explain(file)
 
 
-def _read(
+def _read_lines(
     blocks: Iterator[tuple[int, bytes]], columns: Sequence[str], faults: _Faults
 ) -> Iterator[Chunk]:
     header: list[str] | None = None
@@ -100,8 +110,9 @@ def _read(
         if header is None and not frame.height:
             if blank == _count_lines(block):
                 continue
-            return  # the faults of its lines say enough
+            return  # every line has a fault, which is reported
         header = _keys(frame, block) if header is None else header
+
         known = [name for name in columns if name in header]
         lines = Counter({"rows": frame.height, "blank": blank})
         yield Chunk(frame.select(known), numbers, header, typed=False, lines=lines)
@@ -113,18 +124,19 @@ def _whole_lines(blocks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
     Raises:
         TextFault: a line is longer than `MAX_RECORD_BYTES`.
     """
-    line, rest = 1, b""
+    line = 1
+    rest = b""
     for block in blocks:
         data = rest + block
         cut = data.rfind(b"\n") + 1
-        rest, whole = data[cut:], data[:cut]
+        whole = data[:cut]
+        rest = data[cut:]
         if whole:
             yield line, whole
             line += whole.count(b"\n")
         if len(rest) > MAX_RECORD_BYTES:
-            raise TextFault(
-                line, f"a line of more than {MAX_RECORD_BYTES >> 20} MiB: {excerpt(rest)}"
-            )
+            found = f"a line of more than {MAX_RECORD_BYTES >> 20} MiB: {excerpt(rest)}"
+            raise TextFault(line, found)
     if rest:
         yield line, rest
 
@@ -136,21 +148,28 @@ def _count_lines(block: bytes) -> int:
 def _parse(
     block: bytes, line: int, columns: Sequence[str], faults: _Faults
 ) -> tuple[pl.DataFrame, Sequence[int], int]:
-    """Returns a block's rows as text, the line of each, and how many lines are blank."""
+    """Returns a block's rows as text, the line of each, and the number of blank lines."""
     lines = _count_lines(block)
     frame = _parse_at_once(block, columns)
-    if frame is not None and frame.height == lines:
-        bad = set(
-            _find_faults(block, line, _doubtful_lines(block, frame, columns), columns, faults)
-        )
-        if not bad:
-            return frame, range(line, line + lines), 0
-        good = [row for row in range(lines) if row not in bad]
-        return frame[good], [line + row for row in good], 0
+    if frame is None or frame.height != lines:
+        return _parse_one_by_one(block, line, columns, faults)
 
-    # Some line is blank or no object: take each by itself, and what is wanted of it.
-    texts, numbers, blank = [], [], 0
-    for number, text in enumerate(block.split(b"\n", lines - 1), start=line):
+    doubtful = _doubtful_lines(block, frame, columns)
+    bad = set(_find_faults(block, line, doubtful, columns, faults))
+    if not bad:
+        return frame, range(line, line + lines), 0
+    good = [row for row in range(lines) if row not in bad]
+    return frame[good], [line + row for row in good], 0
+
+
+def _parse_one_by_one(
+    block: bytes, line: int, columns: Sequence[str], faults: _Faults
+) -> tuple[pl.DataFrame, Sequence[int], int]:
+    """Parses a block in which some line is blank or no object."""
+    texts: list[str] = []
+    numbers: list[int] = []
+    blank = 0
+    for number, text in enumerate(block.split(b"\n", _count_lines(block) - 1), start=line):
         if not text.strip():
             blank += 1
             continue
@@ -172,7 +191,7 @@ def _schema(columns: Sequence[str]) -> dict[str, type[pl.String]]:
 
 
 def _parse_at_once(block: bytes, columns: Sequence[str]) -> pl.DataFrame | None:
-    """Parses many lines; None where one of them cannot be parsed."""
+    """Parses many lines; returns None if one of them cannot be parsed."""
     try:
         return pl.read_ndjson(io.BytesIO(block), schema=_schema(columns))
     except pl.exceptions.PolarsError:
@@ -182,8 +201,7 @@ def _parse_at_once(block: bytes, columns: Sequence[str]) -> pl.DataFrame | None:
 def _doubtful_lines(block: bytes, frame: pl.DataFrame, columns: Sequence[str]) -> set[int]:
     """Returns the lines that may hold a key twice, an object as a value, or half a character.
 
-    The parser says nothing of these. It is fast to find the lines that may be so; they are few, and
-    read again.
+    The parser does not report these. The search is fast and returns few lines, to be parsed again.
     """
     if not all(_PLAIN_NAME.fullmatch(name) for name in columns):
         return set(range(frame.height))
@@ -196,18 +214,18 @@ def _doubtful_lines(block: bytes, frame: pl.DataFrame, columns: Sequence[str]) -
     doubtful = set(lines_of(_ESCAPED)) if b"\\u" in block else set()
     for name in columns:
         key = f'"{name}"'.encode()
-        # As often as there are values: then it is once in each line that has one, and in no other.
+        # If the key occurs as often as there are values, it occurs once in each line with a value.
         if block.count(key) != frame.height - frame[name].null_count():
             counts = Counter(lines_of(re.compile(re.escape(key))))
             doubtful.update(row for row, count in counts.items() if count > 1)
-        doubtful.update(frame[name].str.contains(r"^[{\[]").arg_true().to_list())
+        doubtful.update(may_be_nested(frame[name]).arg_true().to_list())
     return doubtful
 
 
 def _find_faults(
     block: bytes, line: int, rows: set[int], columns: Sequence[str], faults: _Faults
 ) -> Iterator[int]:
-    """Yields those of the rows that cannot be used, and notes why."""
+    """Yields which of the rows cannot be used, and adds the reasons to `faults`."""
     texts = block.split(b"\n") if rows else []
     for row in sorted(rows):
         try:
@@ -218,10 +236,10 @@ def _find_faults(
 
 
 def _parse_line(text: bytes, columns: Sequence[str]) -> dict[str, Any]:
-    """Returns what a line holds of the columns.
+    """Returns the values that a line has for the columns.
 
     Raises:
-        _LineFault: it is no object, or one that cannot be used.
+        _LineFault: it is not an object, or one that cannot be used.
     """
     pairs = _decode(text)
     values = dict(pairs)
@@ -229,9 +247,8 @@ def _parse_line(text: bytes, columns: Sequence[str]) -> dict[str, Any]:
     for name, value in wanted.items():
         given = [json.dumps(item) for key, item in pairs if key == name]
         if len(given) > 1:
-            raise _LineFault(
-                _ONCE, f"{name!r} {len(given)} times, with {describe(', '.join(given))}", name
-            )
+            found = f"{name!r} {len(given)} times, with {describe(', '.join(given))}"
+            raise _LineFault(_ONCE, found, name)
         if isinstance(value, list):
             kind = "an object" if isinstance(value, _Pairs) else "a list"
             raise _LineFault(_FLAT, f"{kind} in {excerpt(text)}", name)
@@ -247,23 +264,25 @@ def _decode(text: bytes) -> _Pairs:
         around = text[max(error.start - 20, 0) : error.end + 20]
         raise _LineFault(_OBJECT, f"{describe(around)}, which is not UTF-8") from None
     except json.JSONDecodeError as error:
-        raise _LineFault(
-            _OBJECT, f"{excerpt(text)} ({error.msg} at character {error.colno}{_advice(text)})"
-        ) from None
+        reason = f"{error.msg} at character {error.colno}"
+        if advice := _advice(text):
+            reason += f"; {advice}"
+        raise _LineFault(_OBJECT, f"{excerpt(text)} ({reason})") from None
     except RecursionError:
         raise _LineFault(_OBJECT, f"{excerpt(text)} (nested too deeply)") from None
     if not isinstance(value, _Pairs):
-        raise _LineFault(
-            _OBJECT, excerpt(text) + (f" ({_advice(text)[2:]})" if _advice(text) else "")
-        )
+        advice = _advice(text)
+        raise _LineFault(_OBJECT, f"{excerpt(text)} ({advice})" if advice else excerpt(text))
     return value
 
 
 def _advice(text: bytes) -> str:
-    """Says what helps against JSON that goes over several lines."""
+    """Returns advice against JSON of several lines, empty if the text is not of that kind."""
     if text.lstrip().startswith(b"["):
-        return "; make lines of an array with jq -c '.[]'"
-    return "; make one line of each object with jq -c ." if text.strip() == b"{" else ""
+        return "turn an array into lines with jq -c '.[]'"
+    if text.strip() == b"{":
+        return "put each object on one line with jq -c ."
+    return ""
 
 
 def _integer(text: str) -> int | str:
@@ -271,18 +290,18 @@ def _integer(text: str) -> int | str:
 
 
 def _float(text: str) -> float | str:
-    """Keeps the text of a number that is out of range, for the message about it."""
+    """Returns the number, or its text if it is out of range, for the message about it."""
     return float(text) if np.isfinite(float(text)) else text
 
 
-# Python's writers put NaN and Infinity, which are no JSON.
+# Python's writers use NaN and Infinity, which are not JSON.
 _DECODER = json.JSONDecoder(
     object_pairs_hook=_Pairs, parse_constant=str, parse_int=_integer, parse_float=_float
 )
 
 
 def _keys(frame: pl.DataFrame, block: bytes) -> list[str]:
-    """Returns the keys of the file's first block: those with a value, and those of its first object."""
+    """Returns the keys of the first block: those of its first object, and those with a value."""
     filled = [name for name in frame.columns if frame[name].null_count() < frame.height]
     for text in block.split(b"\n", 1000)[:1000]:
         try:

@@ -1,4 +1,11 @@
-"""Split, partition and sample of a learner, by a hash of the id."""
+"""Assigns learners to a split, a partition and a sample by a hash of their id.
+
+All rows of a learner go the same way, so no learner is in two splits or two partitions.
+
+A sample holds the learners with the k smallest hashes: a uniform draw of k learners, the same for
+rows in any order. It can be found part by part, since the k smallest of two parts are among the k
+smallest of each (a "bottom-k sketch", Cohen and Kaplan, 2007).
+"""
 
 from __future__ import annotations
 
@@ -17,6 +24,8 @@ from components.event_log.problems import Problem
 from components.event_log.readers import read_chunks
 from components.event_log.sources import LogFile
 
+Hashes = npt.NDArray[np.uint64]
+
 
 def hash_learners(learners: pl.Series, seed: str) -> pl.DataFrame:
     """Hashes every different learner once.
@@ -26,7 +35,8 @@ def hash_learners(learners: pl.Series, seed: str) -> pl.DataFrame:
         seed: put before each id: another seed, another draw.
 
     Returns:
-        `learner_id`, each once, with three uint64 that have no bit in common: parts of `sha256(seed + learner_id)`.
+        `learner_id`, each once, with three uint64 that share no bits: parts of
+        `sha256(seed + learner_id)`.
     """
     unique = learners.unique(maintain_order=True)
     digests = b"".join(
@@ -34,9 +44,8 @@ def hash_learners(learners: pl.Series, seed: str) -> pl.DataFrame:
     )
     words = np.frombuffer(digests, dtype=">u8").astype(np.uint64).reshape(-1, 3)
     names = (SPLIT_HASH, PARTITION_HASH, SAMPLE_HASH)
-    return pl.DataFrame(
-        {LEARNER: unique, **{name: words[:, index] for index, name in enumerate(names)}}
-    )
+    hashes = {name: words[:, index] for index, name in enumerate(names)}
+    return pl.DataFrame({LEARNER: unique, **hashes})
 
 
 def split_of(splits: Splits) -> pl.Expr:
@@ -52,16 +61,12 @@ def split_of(splits: Splits) -> pl.Expr:
 
 def partition(frame: pl.DataFrame, seed: str, partitions: int) -> dict[int, pl.DataFrame]:
     """Returns the rows of each partition that has any; all rows of a learner are in one."""
-    hashes = hash_learners(frame[LEARNER], seed).select(
-        LEARNER, (pl.col(PARTITION_HASH) % partitions).cast(pl.Int64).alias(PARTITION_HASH)
-    )
+    number = (pl.col(PARTITION_HASH) % partitions).cast(pl.Int64).alias(PARTITION_HASH)
+    hashes = hash_learners(frame[LEARNER], seed).select(LEARNER, number)
     parts = frame.join(hashes, on=LEARNER, maintain_order="left").partition_by(
         PARTITION_HASH, include_key=False, as_dict=True, maintain_order=True
     )
     return {int(number): rows for (number,), rows in parts.items()}
-
-
-Hashes = npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
@@ -70,23 +75,24 @@ class Sample:
 
     Attributes:
         seed: put before each id: another seed, another draw.
-        highest: the largest hash of a learner that is in it.
+        highest: the largest hash of a learner in the sample.
     """
 
     seed: str
     highest: int
 
     def of(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Returns the rows of learners that are in the sample, in their order."""
+        """Returns the rows of learners in the sample, in their order."""
         hashes = hash_learners(frame[LEARNER], self.seed)
         chosen = hashes.filter(pl.col(SAMPLE_HASH) <= pl.lit(self.highest, pl.UInt64))[LEARNER]
         return frame.filter(pl.col(LEARNER).is_in(chosen.implode()))
 
 
 def read_hashes(file: LogFile, table: Table, seed: str) -> Iterator[Hashes]:
-    """Yields the hashes of the learners in each chunk of a file, each once; what is wrong with it is passed over.
+    """Yields the hashes of the learners in each chunk of a file, each once.
 
-    Only the column of learners is read. Whoever reads the file for its rows says what is wrong with it.
+    Only the column of learners is read, and problems are ignored: they are reported when the rows
+    of the file are read.
     """
     source = table.source(LEARNER)
     for chunk in read_chunks(file, [source]):
@@ -99,7 +105,7 @@ def read_hashes(file: LogFile, table: Table, seed: str) -> Iterator[Hashes]:
 
 
 def smallest_hashes(parts: Iterable[Hashes], learners: int) -> Hashes:
-    """Returns the smallest different hashes of all parts, at most `learners`, in order of size."""
+    """Returns the smallest different hashes of all parts, at most `learners`, sorted."""
     known = np.empty(0, np.uint64)
     for part in parts:
         known = np.union1d(known, part)[:learners]
@@ -112,7 +118,7 @@ def choose_sample(hashes: Hashes, learners: int, seed: str) -> Sample:
     Args:
         hashes: what `smallest_hashes` returned for the whole log and the same `learners`.
         learners: how many are wanted.
-        seed: what the hashes were made with.
+        seed: of the hashes.
     """
     everybody = int(np.iinfo(np.uint64).max)
     return Sample(seed, everybody if len(hashes) < learners else int(hashes[-1]))

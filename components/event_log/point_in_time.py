@@ -1,4 +1,7 @@
-"""Which events each outcome may see, and what only shows when both tables are seen together."""
+"""Joins both tables of a log point in time: finds which events each outcome sees, and checks both.
+
+Here an outcome only gets the range of its events; `components.example_gen.examples` copies them.
+"""
 
 from __future__ import annotations
 
@@ -32,17 +35,22 @@ from components.event_log.timescales import common_clock
 
 Positions = npt.NDArray[np.int64]
 
+_KEYS = (LEARNER, UNIT)
+_TYPES = {"integer": pl.Int64(), "float": pl.Float64(), "text": pl.String()}
+
 
 @dataclass(frozen=True)
 class Windows:
     """For every outcome a range of rows of `events`.
 
     Attributes:
-        events: the events of every sequence that has an outcome, one sequence after the other, each in time order.
-        first: row of the sequence's first event, one per outcome.
-        start: row of the first event that is seen, after truncation to the last `max_steps`.
-        stop: row after the last event with `time < as_of`.
-        end: row after the sequence's last event, seen or not.
+        events: the events of every sequence that has an outcome, one sequence after the other, each
+            in time order.
+        first: `[outcomes]`, row of the sequence's first event.
+        start: `[outcomes]`, row of the first event that is seen, after truncation to the last
+            `max_steps`.
+        stop: `[outcomes]`, row after the last event with `time < as_of`.
+        end: `[outcomes]`, row after the sequence's last event, seen or not.
     """
 
     events: pl.DataFrame
@@ -53,64 +61,61 @@ class Windows:
 
     @property
     def num_steps(self) -> Positions:
-        """Number of events that are seen, one per outcome."""
+        """Number of events that are seen, `[outcomes]`."""
         return self.stop - self.start
 
 
 def find_windows(events: pl.DataFrame, outcomes: pl.DataFrame, max_steps: int) -> Windows:
-    """Finds for every outcome the last `max_steps` events of its learner and unit with `time < as_of`.
+    """Finds for every outcome the last `max_steps` events of its sequence with `time < as_of`.
 
-    Sequences are numbered, times replaced by their rank among all times and `as_of`s, and both packed into one
-    integer; two binary searches per outcome then do, whatever the clock (integer, float, timestamp).
+    A sequence is all events of a learner and unit. Sequences are numbered, times are replaced by
+    their rank among all times and moments, and both are packed into one integer. Then two binary
+    searches per outcome are enough, for any clock (integer, float, timestamp).
 
     Args:
-        events: columns `learner_id`, `unit_id`, `time`, `_order` and any others, in any order of rows.
-        outcomes: columns `learner_id`, `unit_id`, `as_of` (of the same type as `time`) and any others.
+        events: columns `learner_id`, `unit_id`, `time`, `_order` and any others, in any order of
+            rows.
+        outcomes: columns `learner_id`, `unit_id`, `as_of` (of the type of `time`) and any others.
         max_steps: how many of the last events are seen.
 
     Returns:
         One range per row of `outcomes`, in its order.
 
     Raises:
-        ValueError: `time` and `as_of` are of different types, and so cannot be compared.
+        ValueError: `time` and `as_of` are of different types, and cannot be compared.
     """
-    if events.schema[TIME] != outcomes.schema[AS_OF]:
-        raise ValueError(
-            f"expected {AS_OF} of the type of {TIME}, {events.schema[TIME]}, found {outcomes.schema[AS_OF]}"
-        )
-    keys = [LEARNER, UNIT]
-    sequences = outcomes.select(keys).unique(maintain_order=True).with_row_index(SEQUENCE)
-    of_outcome = outcomes.select(keys).join(sequences, on=keys, how="left", maintain_order="left")
-    seen = events.join(sequences, on=keys, how="inner").sort(SEQUENCE, TIME, ORDER)
+    expected = events.schema[TIME]
+    found = outcomes.schema[AS_OF]
+    if expected != found:
+        raise ValueError(f"expected {AS_OF} of the type of {TIME}, {expected}, found {found}")
 
+    sequences = outcomes.select(_KEYS).unique(maintain_order=True).with_row_index(SEQUENCE)
+    asked = outcomes.select(_KEYS).join(sequences, on=_KEYS, how="left", maintain_order="left")
+    seen = events.join(sequences, on=_KEYS, how="inner").sort(SEQUENCE, TIME, ORDER)
     event_sequence = seen[SEQUENCE].cast(pl.Int64).to_numpy()
-    outcome_sequence = of_outcome[SEQUENCE].cast(pl.Int64).to_numpy()
-    moments = np.concatenate(
-        [seen[TIME].to_physical().to_numpy(), outcomes[AS_OF].to_physical().to_numpy()]
-    )
-    distinct, rank = np.unique(moments, return_inverse=True)
-    span = len(distinct)
-    stop = np.searchsorted(
-        event_sequence * span + rank[: seen.height],
-        outcome_sequence * span + rank[seen.height :],
-        side="left",
-    )
+    outcome_sequence = asked[SEQUENCE].cast(pl.Int64).to_numpy()
+
+    times = seen[TIME].to_physical().to_numpy()
+    moments = outcomes[AS_OF].to_physical().to_numpy()
+    distinct, rank = np.unique(np.concatenate([times, moments]), return_inverse=True)
+    packed_events = event_sequence * len(distinct) + rank[: seen.height]
+    packed_outcomes = outcome_sequence * len(distinct) + rank[seen.height :]
+
+    stop = np.searchsorted(packed_events, packed_outcomes, side="left")
     first = np.searchsorted(event_sequence, outcome_sequence, side="left")
     end = np.searchsorted(event_sequence, outcome_sequence, side="right")
-    return Windows(seen.drop(SEQUENCE), first, np.maximum(stop - max_steps, first), stop, end)
-
-
-_TYPES = {"integer": pl.Int64(), "float": pl.Float64(), "text": pl.String()}
+    start = np.maximum(stop - max_steps, first)
+    return Windows(seen.drop(SEQUENCE), first, start, stop, end)
 
 
 @dataclass(frozen=True)
 class Part:
-    """A part of the log that holds all rows of some learners.
+    """A part of the log with all rows of some learners.
 
     Attributes:
-        outcomes: in an order that depends on nothing but their content, with their split as `_split`.
+        outcomes: in an order that depends only on their content, with their split as `_split`.
         windows: the events that each of them sees.
-        tally: what was counted.
+        tally: the counts over both.
     """
 
     outcomes: pl.DataFrame
@@ -125,46 +130,56 @@ def cross_check(
     read: Tally,
     files: Sequence[LogFile],
 ) -> Part:
-    """Finds every outcome's events and split, and counts.
+    """Finds the events and the split of every outcome, and counts both.
 
     Args:
-        events: chunks of events as `read_table` gives them.
+        events: chunks of events from `read_table`.
         outcomes: chunks of outcomes of the same learners, at least one.
         spec: how the log is read.
-        read: what was counted in reading the *whole* log: its one clock, and what its open columns are.
+        read: the counts of reading the *whole* log: its one clock, and the types of its columns.
         files: the files of outcomes, for messages.
     """
     clock = common_clock(read.clocks)
-    assert clock, "judge_reading comes first"
-    columns = [pl.col(name).cast(_type_of(name, spec, read)) for name in spec.outcome_columns]
-    rows = _sort(
-        pl.concat(_on_clock(chunk, AS_OF, clock, spec).with_columns(columns) for chunk in outcomes),
-        spec,
-    )
-    steps = {
-        name: pl.String if kind == "categorical" else pl.Float32
-        for name, kind in spec.features.items()
-    }
-    no_events = pl.DataFrame(
-        schema={LEARNER: pl.String, UNIT: pl.String, TIME: clock.dtype, **steps, ORDER: pl.Int64}
-    )
-    seen = (
-        pl.concat(_on_clock(chunk, TIME, clock, spec) for chunk in events) if events else no_events
-    )
+    assert clock is not None, "judge_reading refuses a log without one clock"
+    rows = _sort(_join_outcomes(outcomes, clock, spec, read), spec)
+    seen = _join_events(events, clock, spec)
     windows = find_windows(seen, rows, spec.max_steps)
+
     tally = _count(rows, windows, spec, files)
     tally.twins = {
         name: find_twins(candidates, [seen[name], rows[name]])
         for name, candidates in read.lookalikes.items()
     }
     tally.used_events = windows.events.height
-    tally.unused = _unused(seen, rows) if windows.events.height < seen.height else ""
-    tally.hints = [*_repeated(windows.events), *_without_hour(windows, rows, spec.timezone)]
+    tally.unused = _find_unused(seen, rows) if windows.events.height < seen.height else ""
+    tally.hints = [
+        *_hint_at_copies(windows.events),
+        *_hint_at_dates(windows, rows, spec.timezone),
+    ]
     return Part(rows, windows, tally)
 
 
+def _join_outcomes(
+    chunks: Sequence[pl.DataFrame], clock: Clock, spec: LogSpec, read: Tally
+) -> pl.DataFrame:
+    typed = [pl.col(name).cast(_type_of(name, spec, read)) for name in spec.outcome_columns]
+    return pl.concat(_on_clock(chunk, AS_OF, clock, spec).with_columns(typed) for chunk in chunks)
+
+
+def _join_events(chunks: Sequence[pl.DataFrame], clock: Clock, spec: LogSpec) -> pl.DataFrame:
+    if chunks:
+        return pl.concat(_on_clock(chunk, TIME, clock, spec) for chunk in chunks)
+    steps = {
+        name: pl.String if kind == "categorical" else pl.Float32
+        for name, kind in spec.features.items()
+    }
+    return pl.DataFrame(
+        schema={LEARNER: pl.String, UNIT: pl.String, TIME: clock.dtype, **steps, ORDER: pl.Int64}
+    )
+
+
 def _type_of(name: str, spec: LogSpec, read: Tally) -> pl.DataType:
-    """Returns the type of a column of outcomes: what the configuration says, or what the whole log has."""
+    """Returns the type of a column of outcomes: the configured one, or else that of the log."""
     if name in spec.inputs:
         return pl.String() if spec.inputs[name] == "categorical" else pl.Float32()
     return _TYPES[read.types.get(name, "text")]
@@ -175,12 +190,11 @@ def _on_clock(chunk: pl.DataFrame, column: str, clock: Clock, spec: LogSpec) -> 
 
 
 def _sort(outcomes: pl.DataFrame, spec: LogSpec) -> pl.DataFrame:
-    """Orders by the hash of the learner: mixed, as training wants it, and the same for rows in any order."""
+    """Sorts by the hash of the learner: shuffled for training, the same for rows in any order."""
     hashes = hash_learners(outcomes[LEARNER], spec.splits.seed)
-    hashed = outcomes.join(hashes, on=LEARNER, maintain_order="left").with_columns(
-        split_of(spec.splits).alias(SPLIT)
-    )
-    return hashed.sort(SPLIT_HASH, LEARNER, UNIT, AS_OF, ORDER)
+    hashed = outcomes.join(hashes, on=LEARNER, maintain_order="left")
+    split = split_of(spec.splits).alias(SPLIT)
+    return hashed.with_columns(split).sort(SPLIT_HASH, LEARNER, UNIT, AS_OF, ORDER)
 
 
 def _count(
@@ -190,97 +204,94 @@ def _count(
     classes: dict[str, Counter[str]] = {}
     for split, name, count in outcomes.group_by(SPLIT, label.alias("class")).len().iter_rows():
         classes.setdefault(split, Counter())[name] = count
-    unseen = (windows.num_steps == 0) & (windows.end > windows.first)
+
+    steps = pl.Series(windows.num_steps).value_counts()
+    too_late = (windows.num_steps == 0) & (windows.end > windows.first)
     return Tally(
         learners=outcomes[LEARNER].n_unique(),
         units=set(outcomes[UNIT].unique()),
         classes=classes,
-        steps=Counter(dict(pl.Series(windows.num_steps).value_counts().iter_rows())),
+        steps=Counter(dict(steps.iter_rows())),
         truncated=int((windows.start > windows.first).sum()),
-        too_late=int(unseen.sum()),
-        problems=_duplicates(outcomes, files),
+        too_late=int(too_late.sum()),
+        problems=_find_duplicates(outcomes, files),
     )
 
 
 def fingerprint(events: pl.DataFrame) -> pl.Series:
-    """Returns a hash of each event's features: what is left of them where only keys are kept."""
-    features = [name for name in events.columns if name not in (LEARNER, UNIT, TIME, ORDER)]
-    return (
-        events.select(features).hash_rows().alias(FINGERPRINT)
-        if features
-        else pl.Series(FINGERPRINT, [], pl.UInt64)
-    )
+    """Returns a hash of each event's features, which stands for them if only keys are kept."""
+    features = events.drop(LEARNER, UNIT, TIME, ORDER)
+    return features.hash_rows().alias(FINGERPRINT)
 
 
-def _unused(events: pl.DataFrame, outcomes: pl.DataFrame) -> str:
+def _find_unused(events: pl.DataFrame, outcomes: pl.DataFrame) -> str:
     """Returns the first learner and unit by name that have events and no outcome."""
-    keys = [LEARNER, UNIT]
-    others = events.select(keys).join(outcomes.select(keys), on=keys, how="anti")
-    learner, unit = others.unique().sort(keys).row(0)
+    others = events.select(_KEYS).join(outcomes.select(_KEYS), on=_KEYS, how="anti")
+    learner, unit = others.unique().sort(_KEYS).row(0)
     return f"learner {describe(learner)}, unit {describe(unit)}"
 
 
-def _repeated(events: pl.DataFrame) -> list[Hint]:
-    """Returns a hint at events that are like another in every column."""
+def _hint_at_copies(events: pl.DataFrame) -> list[Hint]:
+    """Returns a hint at events that equal another in every column."""
     hashes = events.drop(ORDER).hash_rows()
-    if not (count := len(hashes) - hashes.n_unique()):
+    count = len(hashes) - hashes.n_unique()
+    if not count:
         return []
-    [(learner, unit, time)] = (
-        events.filter(hashes.is_duplicated()).select(LEARNER, UNIT, TIME).sort(pl.all())[:1].rows()
-    )
+    copies = events.filter(hashes.is_duplicated()).select(LEARNER, UNIT, TIME)
+    learner, unit, time = copies.sort(pl.all()).row(0)
     example = f"learner {describe(learner)}, unit {describe(unit)}, {TIME} {time}"
-    return [
-        Hint(
-            text="events that are copies of another, alike in every column that is read",
-            count=count,
-            example=example,
-        )
-    ]
+    text = "events that are copies of another, equal in every column that is read"
+    return [Hint(text=text, count=count, example=example)]
 
 
-def _without_hour(windows: Windows, outcomes: pl.DataFrame, timezone: str) -> list[Hint]:
-    """Returns a hint at outcomes that see an event of the same day by its date: it may have been after them."""
+def _hint_at_dates(windows: Windows, outcomes: pl.DataFrame, timezone: str) -> list[Hint]:
+    """Returns a hint at outcomes whose last event is at midnight of their own day.
+
+    If that time is only a date, the event may have been later than the outcome.
+    """
     if not isinstance(outcomes.schema[AS_OF], pl.Datetime):
         return []
-    seen = pl.Series(windows.num_steps > 0)
-    last = windows.events[TIME].gather((windows.stop - 1)[seen.to_numpy()])
-    pairs = outcomes.filter(seen).select(LEARNER, UNIT, AS_OF, last)
-    time, as_of = (pl.col(name).dt.convert_time_zone(timezone) for name in (TIME, AS_OF))
-    found = pairs.filter((time.dt.time() == time_of_day()) & (time.dt.date() == as_of.dt.date()))
+    has_steps = windows.num_steps > 0
+    last = windows.events[TIME].gather((windows.stop - 1)[has_steps])
+    pairs = outcomes.filter(pl.Series(has_steps)).select(LEARNER, UNIT, AS_OF, last)
+
+    time = pl.col(TIME).dt.convert_time_zone(timezone)
+    as_of = pl.col(AS_OF).dt.convert_time_zone(timezone)
+    is_midnight = time.dt.time() == time_of_day()
+    found = pairs.filter(is_midnight & (time.dt.date() == as_of.dt.date()))
     if found.is_empty():
         return []
-    text = f"outcomes that see an event at midnight of their own day (where {TIME} is a date, later hours are seen)"
-    example = _moment(found.select(LEARNER, UNIT, AS_OF).sort(pl.all()).row(0))
+    text = (
+        "outcomes that see an event at midnight of their own day "
+        f"(if its {TIME} is only a date, it may have been later)"
+    )
+    example = _describe_key(found.select(LEARNER, UNIT, AS_OF).sort(pl.all()).row(0))
     return [Hint(text=text, count=len(found), example=example)]
 
 
-def _duplicates(outcomes: pl.DataFrame, files: Sequence[LogFile]) -> list[Problem]:
+def _find_duplicates(outcomes: pl.DataFrame, files: Sequence[LogFile]) -> list[Problem]:
+    """Returns a problem per file whose outcomes repeat an earlier one of the same key."""
     keys = [LEARNER, UNIT, AS_OF]
-    first = pl.col(ORDER).first().over(keys)
-    again = (
-        outcomes.select(*keys, ORDER, first.alias("first"))
-        .filter(pl.col(ORDER) != pl.col("first"))
-        .sort(ORDER)
-    )
+    first = pl.col(ORDER).first().over(keys).alias("first")
+    again = outcomes.select(*keys, ORDER, first)
+    again = again.filter(pl.col(ORDER) != pl.col("first")).sort(ORDER)
+
     problems = []
     for (index,), rows in again.group_by(pl.col(ORDER) // (1 << FILE_SHIFT), maintain_order=True):
-        file = files[index]
-        shown = rows.head(SHOWN_PLACES).iter_rows()
-        problems.append(
-            Problem(
-                subject=file.path,
-                expected="one row per learner, unit and as_of",
-                unit=file.unit,
-                places=tuple(
-                    Place(
-                        row=_row(order),
-                        found=f"{_moment(key)} again, after {_where(files, before)}",
-                    )
-                    for *key, order, before in shown
-                ),
-                count=len(rows),
+        places = [
+            Place(
+                row=_row(order), found=f"{_describe_key(key)} again, after {_where(files, before)}"
             )
+            for *key, order, before in rows.head(SHOWN_PLACES).iter_rows()
+        ]
+        problem = Problem(
+            subject=files[index].path,
+            expected="one row per learner, unit and as_of",
+            unit=files[index].unit,
+            places=tuple(places),
+            count=len(rows),
         )
+        problems.append(problem)
     return problems
 
 
@@ -293,6 +304,6 @@ def _where(files: Sequence[LogFile], order: int) -> str:
     return f"{file.unit} {_row(order)} of {file.path}"
 
 
-def _moment(key: Sequence[object]) -> str:
+def _describe_key(key: Sequence[object]) -> str:
     learner, unit, as_of = key
     return f"learner {describe(learner)}, unit {describe(unit)}, as_of {as_of}"

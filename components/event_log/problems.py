@@ -1,8 +1,10 @@
-"""What is wrong with a log, and what is odd in it."""
+"""Problems of a log, which stop a run, and hints at oddities, which do not.
+
+Both are collected while the log is read and reported together at the end.
+"""
 
 from __future__ import annotations
 
-import difflib
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -10,42 +12,61 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
+from components.command.escape import shorten
 from components.errors import LogError
 
 SHOWN_PLACES = 3
 SHOWN_FILES = 3
+SHOWN_LETTERS = 60
+
+# How systems write that there is no id.
+LOOKS_MISSING = frozenset(
+    {
+        "nan", "null", "none", "nil", "na", "n/a", "#n/a", "nat", "<na>", "<null>", "(null)",
+        "undefined", "\\n", "-", "?",
+    }
+)  # fmt: skip
+# Ids per column that are compared with the others: the first by name among the candidates.
+MAX_LOOKALIKES = 1000
+
+_PLAIN = r"^[\x21-\x7e]*$"
+_NUMBER = r"^(?:\+|(-))?0*(\d+)(?:\.0*)?$"
+# A number with a plus sign, leading zeros or an empty fraction.
+_REWRITTEN = r"^(?:\+\d+|-?0\d+|-?\d+\.0*)(?:\.0*)?$"
 
 
 class Place(BaseModel):
-    """A row of a file and what was found in it."""
+    """A row of a file and the value found there."""
 
     model_config = ConfigDict(frozen=True)
 
-    row: int  # data rows of Parquet count from 1, lines of text files too
+    row: int  # from 1: data rows of Parquet, lines of text files
     found: str
 
 
 class Problem(BaseModel):
-    """One kind of trouble in one column of one file, or in the log as a whole.
+    """One kind of error in one column of one file, or in the log as a whole.
 
     Attributes:
-        subject: the file, or what the problem is about.
-        column: the column as the file calls it; empty where the trouble is in no single column.
-        expected: what would do; may end in advice.
-        found: what was found, where that is the same for all rows.
+        subject: the file, or the part of the log or configuration that is wrong.
+        column: the column as the file calls it; empty if no single column is wrong.
+        expected: which values are accepted; may end in advice.
+        found: the value found, if it is the same for all rows.
+        failure: what failed, instead of `expected` and `found`, where no value is wrong.
         unit: what `places` counts, `row` or `line`.
-        places: the first few rows that have the trouble.
-        count: how many rows have it.
-        advice: what to do where several files have it.
+        places: the first few rows that are wrong.
+        count: number of rows that are wrong.
+        advice: what to do if several files have the problem.
         also: those other files, in words.
     """
 
     model_config = ConfigDict(frozen=True)
 
     subject: str
-    expected: str
+    expected: str = ""
     column: str = ""
     found: str = ""
+    failure: str = ""
     unit: str = "row"
     places: tuple[Place, ...] = ()
     count: int = 0
@@ -53,67 +74,71 @@ class Problem(BaseModel):
     also: str = ""
 
     def __str__(self) -> str:
-        """Returns one line: where, what was expected, what was found, and how often."""
+        """Returns one line: the place, the expected and the found value, and how often."""
+        found = self.places[0].found if self.places else self.found
+        text = self.failure or f"expected {self.expected}, found {found}"
+
+        others = [str(place.row) for place in self.places[1:]]
+        more = self.count - 1 - len(others)
+        if others:
+            text += f"; also in {self.unit} {', '.join(others)}"
+            text += f" and {more:,} more" if more else ""
+        if self.also:
+            text += f"; also in {self.also}{self.advice}"
+        return printable(f"{self._where()}: {text}")
+
+    def _where(self) -> str:
         where = self.subject
         if self.places:
             where += f", {self.unit} {self.places[0].row}"
         if self.column:
             where += f", column {self.column}"
-        text = f"{where}: expected {self.expected}, found {self.places[0].found if self.places else self.found}"
-        others = [str(place.row) for place in self.places[1:]]
-        if others:
-            more = self.count - 1 - len(others)
-            text += f"; so too in {self.unit} {', '.join(others)}" + (
-                f" and {more:,} more" if more else ""
-            )
-        if self.also:
-            text += f"; so too in {self.also}{self.advice}"
-        return printable(text)
+        return where
 
 
 def merge_problems(problems: Iterable[Problem]) -> list[Problem]:
-    """Returns the problems with those of the same kind, file and column made one, in order of file and row."""
-    merged: dict[tuple[str, str, str, str], Problem] = {}
+    """Merges problems of the same kind, file and column; sorts by file and row."""
+    merged: dict[tuple[str, ...], Problem] = {}
     for problem in problems:
-        key = (problem.subject, problem.column, problem.expected, problem.found)
-        if key in merged:
-            known = merged[key]
-            places = sorted({*known.places, *problem.places}, key=lambda place: place.row)[
-                :SHOWN_PLACES
-            ]
-            problem = known.model_copy(
-                update={"places": tuple(places), "count": known.count + problem.count}
-            )
-        merged[key] = problem
-    return sorted(
-        merged.values(),
-        key=lambda item: (item.subject, [place.row for place in item.places], item.column),
-    )
+        key = (problem.subject, problem.column, problem.expected, problem.found, problem.failure)
+        known = merged.get(key)
+        merged[key] = _add_places(known, problem) if known else problem
+
+    def order(problem: Problem) -> tuple[str, list[int], str]:
+        return problem.subject, [place.row for place in problem.places], problem.column
+
+    return sorted(merged.values(), key=order)
+
+
+def _add_places(known: Problem, other: Problem) -> Problem:
+    places = sorted({*known.places, *other.places}, key=lambda place: place.row)
+    count = known.count + other.count
+    return known.model_copy(update={"places": tuple(places[:SHOWN_PLACES]), "count": count})
 
 
 def join_files(problems: Sequence[Problem]) -> list[Problem]:
-    """Returns the problems; what more than a few files share is told once."""
-    of_cause: dict[tuple[str, ...], list[int]] = {}
+    """Reports a problem once that more than a few files share, at the first of them."""
+    by_cause: dict[tuple[str, ...], list[int]] = {}
     for index, problem in enumerate(problems):
         found = "" if problem.places else problem.found
-        of_cause.setdefault((problem.column, problem.expected, found, problem.advice), []).append(
-            index
-        )
+        cause = (problem.column, problem.expected, found, problem.failure, problem.advice)
+        by_cause.setdefault(cause, []).append(index)
 
     joined = dict(enumerate(problems))
-    for first, *others in of_cause.values():
-        if len(others) >= SHOWN_FILES:
-            files = _count_files([problems[index].subject for index in others])
-            joined[first] = problems[first].model_copy(update={"also": files})
-            for index in others:
-                del joined[index]
+    for first, *others in by_cause.values():
+        if len(others) < SHOWN_FILES:
+            continue
+        files = _count_files([problems[index].subject for index in others])
+        joined[first] = problems[first].model_copy(update={"also": files})
+        for index in others:
+            del joined[index]
     return list(joined.values())
 
 
 def _count_files(paths: Sequence[str]) -> str:
     names = ", ".join(path.rpartition("/")[2] for path in paths[:SHOWN_FILES])
     more = ", ..." if len(paths) > SHOWN_FILES else ""
-    return f"{len(paths):,} more {'file' if len(paths) == 1 else 'files'} ({names}{more})"
+    return f"{len(paths):,} more files ({names}{more})"
 
 
 def raise_if_any(problems: Iterable[Problem]) -> None:
@@ -135,10 +160,10 @@ def places_of(
     """Returns the first rows where `bad` is true, with the values found there.
 
     Args:
-        bad: one boolean a row.
+        bad: one boolean per row.
         values: the values as they were in the file.
-        numbers: what the file calls each row.
-        describe_row: says what a row holds, where Python cannot show the value.
+        numbers: the number of each row in the file.
+        describe_row: returns the value of a row as text, for values that Python cannot show.
     """
     rows = bad.arg_true().head(SHOWN_PLACES).to_list()
     found = describe_row or (lambda row: describe(values[row]))
@@ -150,11 +175,11 @@ def describe(value: object) -> str:
     if value is None:
         return "nothing"
     text = repr(value) if isinstance(value, str | bytes) else str(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return shorten(text, SHOWN_LETTERS)
 
 
 def printable(text: str) -> str:
-    r"""Returns text with escape sequences for what cannot be printed.
+    r"""Returns text with escape sequences for characters that cannot be printed.
 
     >>> print(printable("two\nlines"))
     two\nlines
@@ -164,50 +189,13 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
-def near_misses(names: Iterable[str], known: Iterable[str]) -> str:
-    """Returns ` (did you mean 'x', 'y'?)` with known names that are close to one of `names`."""
-    by_lower = {item.lower(): item for item in known}
-    found = (difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6) for name in names)
-    close = dict.fromkeys(repr(by_lower[match[0]]) for match in found if match)
-    return f" (did you mean {', '.join(close)}?)" if close else ""
-
-
-LOOKS_MISSING = frozenset(
-    {
-        "nan",
-        "null",
-        "none",
-        "nil",
-        "na",
-        "n/a",
-        "#n/a",
-        "nat",
-        "<na>",
-        "<null>",
-        "(null)",
-        "undefined",
-        "\\n",
-        "-",
-        "?",
-    }
-)
-MAX_LOOKALIKES = (
-    1000  # ids of one column that are looked for; the first by name of those that could be another
-)
-_PLAIN = r"^[\x21-\x7e]*$"
-_NUMBER = r"^(?:\+|(-))?0*(\d+)(?:\.0*)?$"
-_REWRITTEN = (
-    r"^(?:\+\d+|-?0\d+|-?\d+\.0*)(?:\.0*)?$"  # a number that is usually written in another way
-)
-
-
 class Hint(BaseModel):
-    """Something odd.
+    """An oddity.
 
     Attributes:
-        text: what it is, as the title of a list would say it.
-        count: how often.
-        example: one of them, and where.
+        text: a description without its count, such as `empty rows in events`.
+        count: how often it was found.
+        example: one of them, and its place.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -218,13 +206,12 @@ class Hint(BaseModel):
 
     def __str__(self) -> str:
         """Returns one line."""
-        return printable(
-            f"{self.text}: {self.count:,}" + (f", such as {self.example}" if self.example else "")
-        )
+        example = f", such as {self.example}" if self.example else ""
+        return printable(f"{self.text}: {self.count:,}{example}")
 
 
 def merge_hints(hints: Iterable[Hint]) -> list[Hint]:
-    """Returns the hints with those of one text made one, by text; the first example stays."""
+    """Merges hints of the same text; sorts by text, and keeps the first example by name."""
     merged: dict[str, Hint] = {}
     for hint in hints:
         if known := merged.get(hint.text):
@@ -237,21 +224,26 @@ def merge_hints(hints: Iterable[Hint]) -> list[Hint]:
 def hint_at(
     rows: pl.Series, raw: pl.Series, numbers: Sequence[int], *, text: str, path: str, unit: str
 ) -> list[Hint]:
-    """Returns a hint at rows of a chunk, none where there are none."""
-    if not (count := int(rows.sum())):
+    """Returns a hint about some rows of a chunk; an empty list if there are none.
+
+    Args:
+        rows: one boolean per row.
+        raw: the values of the column.
+        numbers: the number of each row in the file.
+        text: of the hint.
+        path: of the file.
+        unit: what `numbers` counts, `row` or `line`.
+    """
+    count = int(rows.sum())
+    if not count:
         return []
     first = int(rows.arg_max())  # type: ignore[arg-type]
-    return [
-        Hint(
-            text=text,
-            count=count,
-            example=f"{describe(raw[first])} in {path}, {unit} {numbers[first]}",
-        )
-    ]
+    example = f"{describe(raw[first])} in {path}, {unit} {numbers[first]}"
+    return [Hint(text=text, count=count, example=example)]
 
 
 def looks_missing(ids: pl.Series) -> pl.Series:
-    """Says of each id whether it is how some system writes that there is none."""
+    """Returns for each id whether it is how some system writes that there is no id."""
     return ids.str.to_lowercase().is_in(list(LOOKS_MISSING))
 
 
@@ -276,8 +268,16 @@ def _visible(character: str) -> str:
 
 
 def lookalikes(ids: pl.Series) -> dict[str, list[str]]:
-    """Returns those of different ids that people would take for another, by that other."""
-    is_plain, is_rewritten = ids.str.contains(_PLAIN), ids.str.contains(_REWRITTEN)
+    """Finds ids that people would read as another id.
+
+    Args:
+        ids: different ids.
+
+    Returns:
+        For each id as people would read it, how it is written.
+    """
+    is_plain = ids.str.contains(_PLAIN)
+    is_rewritten = ids.str.contains(_REWRITTEN)
 
     odd = ids.filter(~is_plain).unique()
     pairs = [(plain_id(item), item) for item in odd]
@@ -287,15 +287,14 @@ def lookalikes(ids: pl.Series) -> dict[str, list[str]]:
     numbers = pl.DataFrame([written, written.str.replace(_NUMBER, "${1}${2}").alias("plain")])
     numbers = numbers.filter(pl.col("plain") != pl.col("written"))
     first = numbers["plain"].unique().sort().head(MAX_LOOKALIKES)
-    pairs += (
-        numbers.filter(pl.col("plain").is_in(first.implode())).select("plain", "written").rows()
-    )
+    kept = numbers.filter(pl.col("plain").is_in(first.implode()))
+    pairs += kept.select("plain", "written").rows()
 
     return merge_lookalikes({plain: [item]} for plain, item in pairs if plain != item)
 
 
 def merge_lookalikes(parts: Iterable[Mapping[str, Sequence[str]]]) -> dict[str, list[str]]:
-    """Returns the first `MAX_LOOKALIKES` of all parts, with at most two ways to write each."""
+    """Returns the first `MAX_LOOKALIKES` of all parts, with at most two spellings of each."""
     merged: dict[str, set[str]] = {}
     for part in parts:
         for plain, written in part.items():
@@ -307,44 +306,38 @@ def find_twins(candidates: Mapping[str, Sequence[str]], ids: Iterable[pl.Series]
     """Returns which of the plain ids of `lookalikes` are ids of the log themselves."""
     if not candidates:
         return set()
-    wanted = pl.Series(list(candidates), dtype=pl.String)
-    return {
-        twin for column in ids for twin in column.filter(column.is_in(wanted.implode())).unique()
-    }
+    wanted = pl.Series(list(candidates), dtype=pl.String).implode()
+    return {twin for column in ids for twin in column.filter(column.is_in(wanted)).unique()}
 
 
 def describe_lookalikes(
     column: str, candidates: Mapping[str, Sequence[str]], twins: Iterable[str]
 ) -> list[Hint]:
-    """Returns hints at ids that differ by what nobody sees, or only in how a number is written.
+    """Returns hints at ids that differ by invisible characters, or only in how a number is written.
 
     Args:
-        column: what the log calls the column.
-        candidates: what `lookalikes` found in the whole log.
-        twins: what `find_twins` found of them.
+        column: its name in the log.
+        candidates: what `lookalikes` returned for the whole log.
+        twins: what `find_twins` returned for them.
     """
     known = set(twins)
     pairs = {plain: written[0] for plain, written in candidates.items() if plain in known}
-    pairs |= {
-        written[1]: written[0]
-        for plain, written in candidates.items()
-        if len(written) > 1 and plain not in pairs
-    }
-    numbers = {
-        plain: other
-        for plain, other in pairs.items()
-        if re.match(_REWRITTEN, other.strip(), re.ASCII)
-    }
+    for plain, written in candidates.items():
+        if len(written) > 1 and plain not in pairs:
+            pairs[written[1]] = written[0]
+
+    invisible: dict[str, str] = {}
+    numbers: dict[str, str] = {}
+    for one, other in pairs.items():
+        is_number = re.match(_REWRITTEN, other.strip(), re.ASCII)
+        (numbers if is_number else invisible)[one] = other
+
+    differences = {"by invisible characters": invisible, "in how a number is written": numbers}
     hints = []
-    for found, how in (
-        (
-            {plain: other for plain, other in pairs.items() if plain not in numbers},
-            "by characters that nobody sees",
-        ),
-        (numbers, "in how a number is written"),
-    ):
-        if found:
-            plain, other = min(found.items())
-            text = f"ids in {column} that differ from another only {how} (each is an id of its own)"
-            hints.append(Hint(text=text, count=len(found), example=f"{other!a} beside {plain!a}"))
+    for how, found in differences.items():
+        if not found:
+            continue
+        one, other = min(found.items())
+        text = f"ids in {column} that differ from another only {how} (each counts as its own id)"
+        hints.append(Hint(text=text, count=len(found), example=f"{other!a} beside {one!a}"))
     return hints

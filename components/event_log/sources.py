@@ -1,9 +1,8 @@
-"""Finding the files of a log: every real file once, and what is passed over is counted.
+"""Finds the files of a log: every real file once; files that are passed over are counted by reason.
 
 Files and folders whose name starts with `.` or `_` are never part of a log: markers (`_SUCCESS`),
-checksums (`.part-0.csv.crc`), what a writer has not finished (`_temporary`) or an editor keeps
-(`.ipynb_checkpoints`). Links are followed, and a file that is reached under two names is read once.
-What is passed over is counted by reason.
+checksums (`.part-0.csv.crc`), unfinished output (`_temporary`), an editor's copies
+(`.ipynb_checkpoints`). Links are followed, and a file that has two names is read once.
 """
 
 from __future__ import annotations
@@ -29,21 +28,24 @@ FORMATS = {
 }  # fmt: skip
 HIDDEN = (".", "_")
 
-_EXPECTED = "Parquet (.parquet, .pq), CSV (.csv) or JSON lines (.jsonl, .ndjson), the latter two maybe with .gz"
-_ESCAPED = re.compile(r"\[([*?[])\]")  # what glob.escape makes of a special character
+_EXPECTED = (
+    "Parquet (.parquet, .pq), CSV (.csv) or JSON lines (.jsonl, .ndjson), "
+    "the latter two optionally with .gz"
+)
+_ESCAPED = re.compile(r"\[([*?[])\]")  # a special character after glob.escape
 _PARTITION = re.compile(r"([^=]+)=(.*)", re.DOTALL)
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 
 class Reason(StrEnum):
-    """Why something that was found is not read."""
+    """Why a path that was found is not read."""
 
     HIDDEN = "hidden or starting with _"
-    AGAIN = "read already under another name"
+    AGAIN = "already read under another name"
     FORMAT = "of another format"
     EMPTY = "empty (0 bytes)"
-    DANGLING = "links to nothing"
-    SPECIAL = "neither file nor folder, but a pipe or the like"
+    DANGLING = "broken links"
+    SPECIAL = "neither files nor folders"
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class LogFile:
     Attributes:
         path: where it is.
         format: `parquet`, `csv` or `jsonl`.
-        index: its number among the files of its table; sets the order of events at the same time.
+        index: its number among the files of its table; orders events at the same time.
     """
 
     path: str
@@ -62,12 +64,12 @@ class LogFile:
 
     @property
     def unit(self) -> str:
-        """What an error message counts in this file: rows, or lines."""
+        """What an error message counts in this file: `row` or `line`."""
         return "row" if self.format == "parquet" else "line"
 
     @property
     def partition(self) -> dict[str, str | None]:
-        """Columns that the folders of the path hold, as Hive and Spark write them.
+        """Columns in the names of the path's folders, as Hive and Spark write them.
 
         >>> LogFile("log/unit_id=algebra%201/part-0.csv", "csv", 0).partition
         {'unit_id': 'algebra 1'}
@@ -82,9 +84,9 @@ class Listing:
     """The files of a table.
 
     Attributes:
-        files: pattern by pattern, each pattern's in order of name, none twice.
-        problems: what is wrong.
-        passed_over: what was found and is not read, by reason.
+        files: pattern by pattern, sorted by name within a pattern, none twice.
+        problems: files and patterns that cannot be read.
+        passed_over: paths that were found and are not read, by reason.
     """
 
     files: list[LogFile] = field(default_factory=list)
@@ -92,23 +94,27 @@ class Listing:
     passed_over: dict[Reason, list[str]] = field(default_factory=dict)
 
     def describe_passed_over(self, shown: int = 2) -> str:
-        """Returns one line: how much was passed over and why, with examples; empty for nothing."""
+        """Returns one line: how many paths were passed over and why, with `shown` examples each.
+
+        Empty if none were passed over.
+        """
         reasons = []
         for reason in Reason:
-            if paths := self.passed_over.get(reason):
-                more = ", ..." if len(paths) > shown else ""
-                names = ", ".join(
-                    printable("/".join(path.split("/")[-3:])) for path in paths[:shown]
-                )
-                reasons.append(f"{len(paths):,} {reason} ({names}{more})")
+            paths = self.passed_over.get(reason, [])
+            if not paths:
+                continue
+            endings = ["/".join(path.split("/")[-3:]) for path in paths[:shown]]
+            names = ", ".join(map(printable, endings))
+            more = ", ..." if len(paths) > shown else ""
+            reasons.append(f"{len(paths):,} {reason} ({names}{more})")
         return ", ".join(reasons)
 
 
 def find_files(table: str, patterns: Sequence[str]) -> Listing:
     """Finds the files behind paths, folders and glob patterns.
 
-    Folders, those that a pattern matches too, are searched at any depth. Names that start with `.`
-    or `_` count only where the path or pattern itself spells them out.
+    Folders are searched at any depth, also folders that a pattern matches. Names that start with
+    `.` or `_` are read only if the path or pattern itself spells them out.
 
     Args:
         table: `events` or `outcomes`, for messages.
@@ -126,15 +132,14 @@ def find_files(table: str, patterns: Sequence[str]) -> Listing:
     listing = Listing(problems=problems, passed_over=search.passed_over)
     listing.files = [LogFile(path, kind, index) for index, (path, kind) in enumerate(paths.items())]
     if not paths and not problems:
-        only = f"only {listing.describe_passed_over()}"
-        problems.append(
-            Problem(subject=f"data.{table}", expected="at least one file with rows", found=only)
-        )
+        expected = "at least one file with rows"
+        found = f"only {listing.describe_passed_over()}"
+        problems.append(Problem(subject=f"data.{table}", expected=expected, found=found))
     return listing
 
 
 def expand_pattern(pattern: str) -> list[str]:
-    """Returns what a pattern matches by the rules of `find_files`, in order of name.
+    """Returns the paths that a pattern matches by the rules of `find_files`, sorted.
 
     Raises:
         LogError: a folder on the way cannot be read.
@@ -146,21 +151,25 @@ def expand_pattern(pattern: str) -> list[str]:
 
 
 def format_of(path: str) -> str | None:
-    """Returns the format that a file's name promises, None for no known one."""
+    """Returns the format that a file's name stands for, None for an unknown one.
+
+    >>> format_of("log/2024.CSV.gz")
+    'csv'
+    """
     name = os.path.basename(path).lower()
     return next((kind for suffix, kind in FORMATS.items() if name.endswith(suffix)), None)
 
 
 @dataclass(frozen=True)
 class _Match:
-    """A path that was found, and how many links led to it: the fewer, the better the name."""
+    """A path that was found, and the number of links on the way: fewer links, better name."""
 
     path: str
     links: int = 0
 
 
 class _Search:
-    """Goes through folders; keeps what it passed over and what it could not read."""
+    """Searches folders; keeps the paths it passed over and those it could not read."""
 
     def __init__(self) -> None:
         self.passed_over: dict[Reason, list[str]] = {}
@@ -169,24 +178,23 @@ class _Search:
         self._counted: set[tuple[Reason, str]] = set()  # patterns that overlap find a path twice
 
     def match(self, pattern: str) -> Iterator[_Match]:
-        """Yields what a pattern matches, files and folders."""
+        """Yields the files and folders that a pattern matches."""
         path = Path(pattern)
-        yield from self._match(
-            _Match(path.anchor or "."), [part for part in path.parts if part != path.anchor]
-        )
+        parts = [part for part in path.parts if part != path.anchor]
+        yield from self._match(_Match(path.anchor or "."), parts)
 
     def files_below(self, folder: _Match) -> Iterator[_Match]:
-        """Yields everything at and below a folder that is no folder itself."""
+        """Yields all files below a folder, at any depth."""
         for below, entries in self._folders(folder):
             for entry in entries:
                 if not _is_folder(entry) and not self._is_hidden(entry):
                     yield _Match(str(Path(entry.path)), below.links + entry.is_symlink())
 
     def choose(self, found: Iterable[_Match]) -> dict[str, str]:
-        """Returns the paths that are read, with their formats: every real file once, by name.
+        """Returns the paths to read and their formats: every real file once, sorted.
 
-        Of several names of a file the one behind the fewest links is taken. Files that other
-        patterns have found before are left out.
+        Of several names of a file, the one behind the fewest links is taken. Files that earlier
+        patterns have found are left out.
         """
         chosen = {}
         links = {match.path: match.links for match in found}
@@ -196,66 +204,72 @@ class _Search:
         return dict(sorted(chosen.items()))
 
     def _judge(self, path: str) -> str | None:
-        """Returns the format of a file to read; else counts it, or notes what is wrong with it."""
+        """Returns the format of a file to read; None after counting it or noting its problem."""
         kind = format_of(path)
         try:
             status = os.stat(path)
         except OSError as error:
             if kind:
-                found = "a link to nothing" if os.path.islink(path) else error.strerror
-                self.problems.append(
-                    Problem(subject=path, expected="a file that can be read", found=found or "none")
-                )
+                self._note(path, "broken link" if os.path.islink(path) else error)
             else:
                 self._pass_over(Reason.DANGLING, path)
             return None
 
-        if not stat.S_ISREG(status.st_mode):
-            self._pass_over(Reason.SPECIAL, path)
-        elif not kind:
-            self._pass_over(Reason.FORMAT, path)
-        elif status.st_size == 0 and kind != "parquet":
-            self._pass_over(Reason.EMPTY, path)
-        # Some network file systems number files anew as they go: size and time have to be the same
-        # as well.
-        elif (first := self._known.setdefault(_identity(status, path), path)) != path:
-            self._pass_over(Reason.AGAIN, path)
-        elif not _is_utf8(first):
+        if reason := self._reason_to_skip(path, kind, status):
+            self._pass_over(reason, path)
+            return None
+        if not _is_utf8(path):
             expected = "a file name in UTF-8 (rename the file, or the folder it is in)"
-            self.problems.append(
-                Problem(subject=path, expected=expected, found=repr(os.fsencode(path)))
-            )
-        else:
-            return kind
-        return None
+            found = repr(os.fsencode(path))
+            self.problems.append(Problem(subject=path, expected=expected, found=found))
+            return None
+        return kind
+
+    def _reason_to_skip(self, path: str, kind: str | None, status: os.stat_result) -> Reason | None:
+        if not stat.S_ISREG(status.st_mode):
+            return Reason.SPECIAL
+        if not kind:
+            return Reason.FORMAT
+        if status.st_size == 0 and kind != "parquet":
+            return Reason.EMPTY
+        is_new = self._known.setdefault(_identity(status, path), path) == path
+        return None if is_new else Reason.AGAIN
 
     def _match(self, start: _Match, parts: Sequence[str]) -> Iterator[_Match]:
         if not parts:
             yield start
             return
-        part, rest = parts[0], parts[1:]
+        part, *rest = parts
 
         if part == "**":
             if not rest:
                 yield start
-            for folder, _ in self._folders(start) if rest else ():
+                return
+            for folder, _ in self._folders(start):
                 yield from self._match(folder, rest)
         elif glob.has_magic(part):
-            for entry in self._entries(start.path):
-                if not fnmatchcase(entry.name, part) or (rest and not _is_folder(entry)):
-                    continue
-                if entry.name[0] == part[0] or not self._is_hidden(entry):
-                    found = _Match(str(Path(entry.path)), start.links + entry.is_symlink())
-                    yield from self._match(found, rest)
+            for found in self._match_names(start, part, folders_only=bool(rest)):
+                yield from self._match(found, rest)
         else:
             path = str(Path(start.path, part))
             if os.path.lexists(path):
                 yield from self._match(_Match(path, start.links + os.path.islink(path)), rest)
 
+    def _match_names(self, start: _Match, part: str, *, folders_only: bool) -> Iterator[_Match]:
+        for entry in self._entries(start.path):
+            if not fnmatchcase(entry.name, part) or (folders_only and not _is_folder(entry)):
+                continue
+            if entry.name[0] == part[0] or not self._is_hidden(entry):
+                yield _Match(str(Path(entry.path)), start.links + entry.is_symlink())
+
     def _folders(self, top: _Match) -> Iterator[tuple[_Match, list[os.DirEntry[str]]]]:
-        """Yields a folder and all below it with their entries, each real folder once, links last."""
+        """Yields a folder and all folders below it with their entries.
+
+        Each real folder is yielded once, and those behind links last.
+        """
         seen: set[tuple[int, int]] = set()
-        folders, links = deque([top]), deque[_Match]()
+        folders = deque([top])
+        links = deque[_Match]()
         while folders or links:
             folder = folders.popleft() if folders else links.popleft()
             try:
@@ -296,37 +310,37 @@ class _Search:
             self._counted.add((reason, path))
             self.passed_over.setdefault(reason, []).append(path)
 
-    def _note(self, folder: str, error: OSError) -> None:
-        found = error.strerror or str(error)
-        self.problems.append(
-            Problem(subject=folder, expected="a folder that can be read", found=found)
-        )
+    def _note(self, path: str, error: OSError | str) -> None:
+        reason = error if isinstance(error, str) else error.strerror or str(error)
+        self.problems.append(Problem(subject=path, failure=f"could not be read ({reason})"))
 
 
 def _find(search: _Search, table: str, pattern: str) -> tuple[list[_Match], Problem | None]:
-    """Returns what is behind a pattern and is no folder, of any format; and what is wrong."""
+    """Returns the files of any format behind a pattern, or its problem."""
     if "://" in pattern:
-        advice = "a path; mount the bucket as a folder, or copy the log"
-        return [], Problem(subject=f"data.{table}", expected=advice, found=repr(pattern))
+        expected = "a path; mount the bucket as a folder, or copy the log"
+        return [], Problem(subject=f"data.{table}", expected=expected, found=repr(pattern))
+
+    # A path that exists is taken literally, whatever characters it has; but a file that is itself
+    # named `*.csv` is one match of its pattern among others.
     plain = _ESCAPED.sub(r"\1", pattern)
-    # What is there is meant as it is, whatever characters it has; but a file named `*.csv` is one of its own pattern.
     literal = not (glob.has_magic(pattern) and fnmatchcase(plain, pattern))
     if literal and os.path.isfile(plain):
-        known = format_of(plain)
-        return ([_Match(plain)], None) if known else ([], _none_in(plain, [plain]))
+        if format_of(plain):
+            return [_Match(plain)], None
+        return [], _wrong_format(plain, [plain])
 
-    matches = [_Match(plain)] if literal and os.path.exists(plain) else list(search.match(pattern))
+    is_path = literal and os.path.exists(plain)
+    matches = [_Match(plain)] if is_path else list(search.match(pattern))
     files: list[_Match] = []
     for match in matches:
         files += search.files_below(match) if os.path.isdir(match.path) else [match]
     if any(format_of(file.path) for file in files):
         return files, None
-    search.choose(files)  # counts them
+    search.choose(files)  # counts them as passed over
     if matches:
-        return [], _none_in(plain, [file.path for file in files] or _names_in(plain))
-    hidden = search.passed_over.get(Reason.HIDDEN, [])
-    found = f"only {Reason.HIDDEN}: {_shorten(hidden)}" if hidden else _nearest_folder(plain)
-    return [], Problem(subject=plain, expected=f"a file or folder of {table}", found=found)
+        return [], _wrong_format(plain, [file.path for file in files] or _names_in(plain))
+    return [], _no_match(plain, table, search.passed_over.get(Reason.HIDDEN, []))
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -337,31 +351,36 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _identity(status: os.stat_result, path: str) -> tuple[int, ...]:
+    # Some network file systems renumber files while they are read, so the number alone is not
+    # enough: size and time have to be the same too.
     number = status.st_ino or hash(os.path.realpath(path))
     return status.st_dev, number, status.st_size, status.st_mtime_ns
 
 
 def _is_utf8(path: str) -> bool:
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    return path.encode(errors="replace").decode() == path
 
 
-def _none_in(pattern: str, paths: Iterable[str]) -> Problem:
-    return Problem(subject=pattern, expected=_EXPECTED, found=_shorten(paths) or "nothing")
+def _wrong_format(pattern: str, paths: Iterable[str]) -> Problem:
+    return Problem(subject=pattern, expected=_EXPECTED, found=_list_names(paths) or "nothing")
+
+
+def _no_match(pattern: str, table: str, hidden: list[str]) -> Problem:
+    if hidden:
+        found = f"only files {Reason.HIDDEN}: {_list_names(hidden)}"
+    else:
+        found = _nearest_folder(pattern)
+    return Problem(subject=pattern, expected=f"a file or folder of {table}", found=found)
 
 
 def _nearest_folder(pattern: str) -> str:
-    """Says how far down the path exists, and what is there instead."""
+    """Describes how much of the path exists, and what is in its folder."""
     path = Path(pattern)
-    folder = next((parent for parent in path.parents if os.path.isdir(parent)), None)
-    if folder is None:
-        return "nothing"
+    folder = next((parent for parent in path.parents if os.path.isdir(parent)), path.parent)
     if folder != path.parent:
         return f"nothing: the folder {path.parent} does not exist"
-    return f"no such file; the folder has {_shorten(_names_in(str(folder))) or 'nothing'}"
+    names = _list_names(_names_in(str(folder)))
+    return f"none; the folder holds {names}" if names else "none; the folder is empty"
 
 
 def _names_in(folder: str) -> list[str]:
@@ -371,8 +390,7 @@ def _names_in(folder: str) -> list[str]:
         return []
 
 
-def _shorten(paths: Iterable[str], shown: int = 8) -> str:
+def _list_names(paths: Iterable[str], shown: int = 8) -> str:
     names = sorted(os.path.basename(path.rstrip(os.sep)) for path in paths)
-    return ", ".join(names[:shown]) + (
-        f" and {len(names) - shown} more" if len(names) > shown else ""
-    )
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + more

@@ -1,4 +1,4 @@
-"""Spans and versions: which of many deliveries of a log are read."""
+"""Chooses the spans and versions to read from the deliveries of a log."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TOKENS = re.compile(rf"({PLACEHOLDER.pattern}|\*\*/|\*|\?|\[!?\]?[^]]*\])")
 _WILDCARDS = {"**/": "(?:.*/)?", "*": "[^/]*", "?": "[^/]"}
 _DIGITS = {"YYYY": 4, "MM": 2, "DD": 2}
 
-# The versions of a span (None where the pattern has no {VERSION}), each with the pattern filled; by span.
+# By span and version (None if the pattern has no {VERSION}): the pattern with both filled in.
 Deliveries = dict[int, dict[int | None, list[str]]]
 
 
@@ -34,9 +34,9 @@ class Span:
     """A delivery of a log.
 
     Attributes:
-        number: at `{SPAN}`, or days since 1970 for `{YYYY}`, `{MM}` and `{DD}`.
+        number: the number at `{SPAN}`, or days since 1970 for `{YYYY}`, `{MM}` and `{DD}`.
         name: the date as ISO 8601, or the number.
-        version: the newest number at `{VERSION}`, None without one.
+        version: the newest number at `{VERSION}`, None without that placeholder.
     """
 
     number: int
@@ -49,8 +49,8 @@ class ChosenSpans:
     """The spans that are read.
 
     Attributes:
-        spans: oldest first; none where no pattern has a placeholder.
-        patterns: every pattern, with its placeholders filled for each of the spans, oldest first.
+        spans: oldest first; empty if no pattern has a placeholder.
+        patterns: for every pattern, its placeholders filled in for each span, oldest first.
     """
 
     spans: tuple[Span, ...]
@@ -58,69 +58,62 @@ class ChosenSpans:
 
     @property
     def names(self) -> list[str]:
-        """What people call the spans, oldest first."""
+        """Names of the spans, oldest first."""
         return [span.name for span in self.spans]
 
     def fill(self, patterns: Iterable[str]) -> list[str]:
-        """Returns some of the patterns with their placeholders filled, in their order."""
+        """Returns some of the patterns with their placeholders filled in, in their order."""
         return [path for pattern in patterns for path in self.patterns[pattern]]
 
 
 def choose_spans(patterns: Sequence[str], choice: str) -> ChosenSpans:
-    """Fills the placeholders of all patterns of a log.
+    """Fills in the placeholders of all patterns of a log.
 
-    A span exists where files match. The newest spans are those of all patterns together, and each of them has to
-    exist for every pattern that has placeholders: half a delivery is an error, not a reason to read an older one.
-    Of a span the newest version is taken, and has to be the same for every pattern with `{VERSION}`. Patterns without
-    placeholders are left as they are.
+    A span exists if files match. The newest spans are those of all patterns together, and each must
+    exist for every pattern that has placeholders: half a delivery is an error, not a reason to read
+    an older one. The newest version of a span is taken, and must be the same for every pattern with
+    `{VERSION}`. Patterns without placeholders are left as they are.
 
     Args:
         patterns: of events and outcomes.
-        choice: as `parse_span` reads it; `last:7` takes fewer where fewer exist.
+        choice: in the form of `parse_span`; `last:7` takes fewer if fewer exist.
 
     Raises:
-        LogError: a pattern has no match, or not all patterns have the spans, or the same versions of them.
+        LogError: a pattern has no match, or the patterns have different spans or versions.
     """
-    marked = _marked(patterns)
-    found = {pattern: _find_deliveries(pattern, kind) for pattern, kind in marked.items()}
-    raise_if_any(_nothing(pattern) for pattern, deliveries in found.items() if not deliveries)
+    kinds = _span_kinds(patterns)
+    found = {pattern: _find_deliveries(pattern, kind) for pattern, kind in kinds.items()}
+    raise_if_any(_no_match(pattern) for pattern, deliveries in found.items() if not deliveries)
+
     numbers = _pick(set().union(*found.values()), parse_span(choice))
-    kind: SpanKind = "date" if "date" in marked.values() else "number"
-    raise_if_any(_missing(numbers, found, kind))
-    spans = tuple(
-        Span(number, name_of(number, kind), _version(number, found, kind)) for number in numbers
-    )
-    filled = {
-        pattern: [
-            path
-            for number in numbers
-            for path in deliveries[number][max(deliveries[number], key=_rank)]
-        ]
-        for pattern, deliveries in found.items()
-    }
-    return ChosenSpans(spans, {pattern: filled.get(pattern, [pattern]) for pattern in patterns})
+    kind: SpanKind = "date" if "date" in kinds.values() else "number"
+    raise_if_any(_find_missing(numbers, found, kind))
+    spans = [
+        Span(number, name_of(number, kind), _newest_version(number, found, kind))
+        for number in numbers
+    ]
+
+    filled = {pattern: [pattern] for pattern in patterns}
+    for pattern, deliveries in found.items():
+        newest = [deliveries[number][_newest(deliveries[number])] for number in numbers]
+        filled[pattern] = [path for paths in newest for path in paths]
+    return ChosenSpans(tuple(spans), filled)
 
 
-def _marked(patterns: Sequence[str]) -> dict[str, SpanKind]:
-    """Returns the patterns with placeholders, and what marks their spans.
+def _span_kinds(patterns: Sequence[str]) -> dict[str, SpanKind]:
+    """Returns for each pattern with placeholders whether they are numbers or dates.
 
     Raises:
-        LogError: the placeholders make no sense; those of a configuration have been checked with it.
+        LogError: the placeholders make no sense.
     """
     try:
-        marked = {
-            pattern: kind
-            for pattern in patterns
-            if "://" not in pattern and (kind := span_kind(pattern))
-        }
+        kinds = {pattern: span_kind(pattern) for pattern in patterns if "://" not in pattern}
     except ValueError as error:
         raise LogError([str(error)]) from None
+    marked = {pattern: kind for pattern, kind in kinds.items() if kind}
     if len(set(marked.values())) > 1:
-        raise LogError(
-            [
-                "expected {SPAN} in all patterns with placeholders, or dates in all of them, found both"
-            ]
-        )
+        expected = "{SPAN} in all patterns with placeholders, or dates in all of them"
+        raise LogError([f"expected {expected}, found both"])
     return marked
 
 
@@ -129,26 +122,27 @@ def _pick(every: Iterable[int], choice: SpanChoice) -> list[int]:
 
 
 def _find_deliveries(pattern: str, kind: SpanKind) -> Deliveries:
-    """Finds what is there at the placeholders of a pattern.
+    """Finds the spans and versions at the placeholders of a pattern.
 
     Raises:
-        LogError: a path has numbers there that are no date.
+        LogError: a path has numbers there that are not a date.
     """
     wildcard, expression = _translate(pattern)
     deliveries: Deliveries = {}
     problems = []
     for path in expand_pattern(wildcard):
-        if (match := expression.fullmatch(path)) is None:
+        match = expression.fullmatch(path)
+        if match is None:
             continue
         texts = match.groupdict()
         try:
             number = _number(texts, kind)
         except ValueError:
-            text = "-".join(texts[name] for name in _DIGITS)
-            problems.append(
-                Problem(subject=path, expected="a date at {YYYY}, {MM} and {DD}", found=text)
-            )
+            expected = "a date at {YYYY}, {MM} and {DD}"
+            found = "-".join(texts[name] for name in _DIGITS)
+            problems.append(Problem(subject=path, expected=expected, found=found))
             continue
+
         version = int(texts["VERSION"]) if "VERSION" in texts else None
         filled = _fill(pattern, texts)
         variants = deliveries.setdefault(number, {}).setdefault(version, [])
@@ -162,12 +156,17 @@ def _fill(pattern: str, texts: Mapping[str, str]) -> str:
 
 
 def _translate(pattern: str) -> tuple[str, re.Pattern[str]]:
-    """Returns a pattern as a glob and as an expression with a group of digits for each placeholder."""
-    wildcard, expression, end = "", "", 0
+    """Returns a pattern as a glob, and as an expression with a group per placeholder."""
+    wildcard = ""
+    expression = ""
+    end = 0
     for token in _TOKENS.finditer(pattern):
-        literal, text = pattern[end : token.start()], token[0]
-        name, width, end = token[2], token[3], token.end()
-        wildcard, expression = wildcard + literal, expression + re.escape(literal)
+        literal = pattern[end : token.start()]
+        wildcard += literal
+        expression += re.escape(literal)
+        end = token.end()
+
+        text, _, name, width = token.group(0, 1, 2, 3)
         if name:
             digits = _DIGITS.get(name) or (int(width[1:]) if width else None)
             wildcard += "[0-9]" * digits if digits else "[0-9]*"
@@ -179,36 +178,34 @@ def _translate(pattern: str) -> tuple[str, re.Pattern[str]]:
 
 
 def _character_class(characters: str) -> str:
-    """Returns what is between the brackets of a glob as a regular expression."""
+    """Returns the characters between the brackets of a glob as a regular expression."""
     negated = characters.startswith("!")
     inside = re.sub(r"([\\\[\]^&|~])", r"\\\1", characters[negated:])
     return f"[{'^' if negated else ''}{inside}]"
 
 
 def _number(texts: Mapping[str, str], kind: SpanKind) -> int:
-    return (
-        number_of(date(*(int(texts[name]) for name in _DIGITS)))
-        if kind == "date"
-        else int(texts["SPAN"])
-    )
+    if kind == "number":
+        return int(texts["SPAN"])
+    year, month, day = (int(texts[name]) for name in _DIGITS)
+    return number_of(date(year, month, day))
 
 
-def _rank(version: int | None) -> int:
-    return -1 if version is None else version
+def _newest(versions: Iterable[int | None]) -> int | None:
+    return max(versions, key=lambda version: -1 if version is None else version)
 
 
-def _version(number: int, found: Mapping[str, Deliveries], kind: SpanKind) -> int | None:
+def _newest_version(number: int, found: Mapping[str, Deliveries], kind: SpanKind) -> int | None:
     """Returns the newest version of a span.
 
     Raises:
         LogError: it is not the same for all patterns that have versions.
     """
-    newest = {pattern: max(deliveries[number], key=_rank) for pattern, deliveries in found.items()}
+    newest = {pattern: _newest(deliveries[number]) for pattern, deliveries in found.items()}
     versions = {pattern: version for pattern, version in newest.items() if version is not None}
     if len(set(versions.values())) > 1:
-        expected = (
-            f"the same newest version of span {name_of(number, kind)} for events and outcomes"
-        )
+        span = name_of(number, kind)
+        expected = f"the same newest version of span {span} for events and outcomes"
         raise_if_any(
             Problem(subject=pattern, expected=expected, found=f"version {version}")
             for pattern, version in versions.items()
@@ -216,28 +213,35 @@ def _version(number: int, found: Mapping[str, Deliveries], kind: SpanKind) -> in
     return next(iter(versions.values()), None)
 
 
-def _nothing(pattern: str) -> Problem:
-    expected = "files that match, with digits for {SPAN} and {VERSION} or for {YYYY}, {MM}, {DD} and {VERSION}"
+def _no_match(pattern: str) -> Problem:
+    expected = (
+        "files that match, with digits for {SPAN} and {VERSION} "
+        "or for {YYYY}, {MM}, {DD} and {VERSION}"
+    )
     return Problem(subject=pattern, expected=expected, found="none")
 
 
-def _missing(numbers: list[int], found: Mapping[str, Deliveries], kind: SpanKind) -> list[Problem]:
-    """Returns which patterns lack which of the spans, and which they have."""
-    common = (
-        set.intersection(*(set(deliveries) for deliveries in found.values())) if found else set()
-    )
+def _find_missing(
+    numbers: list[int], found: Mapping[str, Deliveries], kind: SpanKind
+) -> list[Problem]:
+    """Returns a problem per pattern that lacks one of the spans."""
+    if not found:
+        return []
+    common = set.intersection(*(set(deliveries) for deliveries in found.values()))
+    advice = ""
+    if common:
+        newest = name_of(max(common), kind)
+        advice = f"; {newest} is the newest that all patterns have (data.span)"
+
     problems = []
     for pattern, deliveries in found.items():
-        if not (lacking := [number for number in numbers if number not in deliveries]):
+        missing = [number for number in numbers if number not in deliveries]
+        if not missing:
             continue
+        wanted = " and ".join(name_of(number, kind) for number in missing[:SHOWN_SPANS])
         names = [name_of(number, kind) for number in sorted(deliveries)]
         more = f"{len(names) - SHOWN_SPANS} more and " if len(names) > SHOWN_SPANS else ""
-        advice = (
-            f"; {name_of(max(common), kind)} is the newest that all patterns have (data.span)"
-            if common
-            else ""
-        )
-        wanted = " and ".join(name_of(number, kind) for number in lacking[:SHOWN_SPANS])
-        found_text = f"{more}{', '.join(names[-SHOWN_SPANS:])}{advice}"
-        problems.append(Problem(subject=pattern, expected=f"the span {wanted}", found=found_text))
+        shown = f"{more}{', '.join(names[-SHOWN_SPANS:])}"
+        expected = f"the span {wanted}"
+        problems.append(Problem(subject=pattern, expected=expected, found=f"{shown}{advice}"))
     return problems

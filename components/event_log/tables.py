@@ -1,41 +1,50 @@
-"""The two tables of a log: what they have to hold, and how a file becomes their rows."""
+"""The two tables of a log: which columns they must have, and how a file becomes their rows."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from dataclasses import dataclass
+from typing import Literal, Self
 
 import polars as pl
 
+from components.command.escape import shorten
+from components.command.suggest import did_you_mean
 from components.config import Config
 from components.config.data import Columns, Label, Splits
-from components.config.section import Section
 from components.contracts.names import AS_OF, DERIVED_STEPS, EVENT_TYPE, LEARNER, ORDER, TIME, UNIT
 from components.event_log.chunks import Chunk
 from components.event_log.clocks import describe_time
-from components.event_log.column_kinds import Kind, Read, Table, read_column, type_of
+from components.event_log.column_kinds import ColumnRead, Kind, Table, read_column, type_of
 from components.event_log.learners import Sample
 from components.event_log.problems import (
+    SHOWN_LETTERS,
     Problem,
     describe,
     hint_at,
     lookalikes,
     looks_missing,
-    near_misses,
     places_of,
 )
 from components.event_log.readers import read_chunks
 from components.event_log.sources import LogFile
 from components.event_log.tally import Tally
 from components.event_log.timescales import see
+from components.node.settings import NodeSettings
 
 FeatureType = Literal["categorical", "numeric"]
 
+FILE_SHIFT = 40  # bits of ORDER that count rows; those above count files
+SHOWN_COLUMNS = 30
 
-class LogSpec(Section):
-    """How a log is read, checked, joined and split; for the fields see the sections of `Config` they come from.
+
+class LogSpec(NodeSettings):
+    """How a log is read, checked, joined and split: ExampleGen's part of the configuration.
+
+    For the fields see the sections of `Config` they come from. How a feature is scaled, for
+    example, is not among them: examples do not depend on it.
 
     Attributes:
         features: the type of each step feature.
@@ -57,8 +66,8 @@ class LogSpec(Section):
     partitions: int
 
     @classmethod
-    def of(cls, config: Config) -> LogSpec:
-        """Returns the part of `config` that examples depend on; how a feature is scaled, say, is none of it."""
+    def of(cls, config: Config) -> Self:
+        """Returns the part of `config` that examples depend on."""
         data = config.data
         return cls(
             columns=data.columns,
@@ -76,50 +85,56 @@ class LogSpec(Section):
             partitions=config.beam.partitions,
         )
 
+    def to_property(self) -> str:
+        """Returns JSON in the order of the fields: that of the features is theirs in examples."""
+        return self.model_dump_json()
+
 
 def _inputs(config: Config) -> dict[str, FeatureType]:
-    """Returns how the model reads columns of outcomes: as names where it groups by them, unless they are numbers."""
+    """Returns the type of each column of outcomes that the model reads.
+
+    Columns that it groups by are names, unless the context declares them as numbers.
+    """
     groups: dict[str, FeatureType] = dict.fromkeys(config.prior.group_by, "categorical")
     return groups | {name: feature.type for name, feature in config.context.items()}
 
 
 def events_table(spec: LogSpec) -> Table:
-    """Returns what events have to hold: the keys, the time, and every step feature that is not computed."""
+    """Returns the columns of events: keys, time, and all step features that are not computed."""
     features = {
-        name: _kind(type_) for name, type_ in spec.features.items() if name not in DERIVED_STEPS
+        name: _kind_of(type_) for name, type_ in spec.features.items() if name not in DERIVED_STEPS
     }
     columns = spec.columns
     return Table(
         name="events",
         kinds={LEARNER: Kind.KEY, UNIT: Kind.KEY, TIME: Kind.CLOCK, **features},
         sources={
-            LEARNER: columns.learner_id, UNIT: columns.unit_id, TIME: columns.time, EVENT_TYPE: columns.event_type,
+            LEARNER: columns.learner_id,
+            UNIT: columns.unit_id,
+            TIME: columns.time,
+            EVENT_TYPE: columns.event_type,
         },
         timezone=spec.timezone,
         nan_as_missing=spec.nan_as_missing,
-    )  # fmt: skip
+    )
 
 
 def outcomes_table(spec: LogSpec) -> Table:
-    """Returns what outcomes have to hold: the keys, the moment, the label, and columns to group and slice by.
+    """Returns the columns of outcomes: keys, moment, label, and columns to group and slice by.
 
-    What a model reads has the type that the configuration says, so that a log of whole numbers is no other log.
+    Columns that the model reads have the type of the configuration, so that a log with whole
+    numbers gives the same schema.
     """
     label = Kind.SCORE if spec.label.task == "regression" else Kind.CLASS
     others = {
-        name: _kind(spec.inputs[name]) if name in spec.inputs else Kind.ANY
+        name: _kind_of(spec.inputs[name]) if name in spec.inputs else Kind.ANY
         for name in spec.outcome_columns
     }
+    keys = {LEARNER: Kind.KEY, UNIT: Kind.KEY, AS_OF: Kind.CLOCK}
     columns = spec.columns
     return Table(
         name="outcomes",
-        kinds={
-            LEARNER: Kind.KEY,
-            UNIT: Kind.KEY,
-            AS_OF: Kind.CLOCK,
-            spec.label.column: label,
-            **others,
-        },
+        kinds={**keys, spec.label.column: label, **others},
         sources={LEARNER: columns.learner_id, UNIT: columns.unit_id, AS_OF: columns.as_of},
         timezone=spec.timezone,
         nan_as_missing=spec.nan_as_missing,
@@ -127,14 +142,8 @@ def outcomes_table(spec: LogSpec) -> Table:
     )
 
 
-def _kind(feature: FeatureType) -> Kind:
+def _kind_of(feature: FeatureType) -> Kind:
     return Kind.TEXT if feature == "categorical" else Kind.NUMBER
-
-
-SHOWN_COLUMNS = 30
-SHOWN_LETTERS = (
-    60  # of a column's name: what is no table at all may have a first line of a megabyte
-)
 
 
 def read_table(
@@ -144,17 +153,16 @@ def read_table(
 
     Args:
         file: the file.
-        table: what it should hold.
-        sample: the learners whose rows are wanted, None for all. Rows of others are looked at for what is wrong with
-            them, and are neither yielded nor counted.
+        table: the columns it must have.
+        sample: the learners whose rows are returned, None for all. Rows of other learners are
+            checked, and neither yielded nor counted.
 
     Yields:
-        For every chunk its usable rows, if there are any, as `convert` describes them; and what was counted.
-        A missing column or one of a wrong type ends it.
+        For every chunk its usable rows, as `convert` returns them, or None if there are none; and
+        its counts. Reading ends at a missing column, or one of a wrong type.
     """
-    columns = list(
-        dict.fromkeys(table.source(name) for name in table.kinds)
-    )  # one may have two roles
+    # One source may have two roles, so names are made unique.
+    columns = list(dict.fromkeys(table.source(name) for name in table.kinds))
     for chunk in read_chunks(file, columns):
         if isinstance(chunk, Problem):
             yield None, Tally(problems=[chunk])
@@ -164,6 +172,7 @@ def read_table(
             return
         if chunk.lines:
             yield None, Tally(lines={table.name: chunk.lines})
+
         frame, tally = convert(file, table, chunk)
         if frame is None:
             yield None, tally
@@ -172,14 +181,17 @@ def read_table(
             frame = sample.of(frame)
         if frame.is_empty():
             yield None, tally
-        else:
-            tally.rows[table.name] = Counter({file.path: frame.height})
-            tally.types = {
-                name: type_
-                for name, kind in table.kinds.items()
-                if kind is Kind.ANY and (type_ := type_of(frame[name], typed=chunk.typed))
-            }
-            yield frame, tally
+            continue
+        tally.rows[table.name] = Counter({file.path: frame.height})
+        tally.types = _open_types(frame, table, typed=chunk.typed)
+        yield frame, tally
+
+
+def _open_types(frame: pl.DataFrame, table: Table, *, typed: bool) -> dict[str, str]:
+    """Returns the type of each column that the configuration leaves open, if it has values."""
+    names = [name for name, kind in table.kinds.items() if kind is Kind.ANY]
+    types = {name: type_of(frame[name], typed=typed) for name in names}
+    return {name: type_ for name, type_ in types.items() if type_}
 
 
 def _explain_missing(
@@ -187,63 +199,61 @@ def _explain_missing(
 ) -> Problem:
     """Returns one problem for all missing columns of a file, with its likely cause."""
     names = ", ".join(repr(name) for name in missing)
-    header = [
-        name if len(name) <= SHOWN_LETTERS else f"{name[:SHOWN_LETTERS]}..." for name in header
-    ]
-    expected = (
-        f"a column {names} in {table.name}"
-        if len(missing) == 1
-        else f"the columns {names} in {table.name}"
-    )
-    close = near_misses(missing, header)
-    more = f" and {len(header) - SHOWN_COLUMNS} more" if len(header) > SHOWN_COLUMNS else ""
-    found = (
-        f"the columns {', '.join(header[:SHOWN_COLUMNS])}{more}{close}" if header else "no columns"
+    expected = f"a column {names}" if len(missing) == 1 else f"the columns {names}"
+
+    found = "no columns"
+    if header:
+        header = [shorten(name, SHOWN_LETTERS) for name in header]
+        more = len(header) - SHOWN_COLUMNS
+        found = f"the columns {', '.join(header[:SHOWN_COLUMNS])}"
+        found += f" and {more} more" if more > 0 else ""
+        found += _likely_cause(file, missing, header)
+
+    keys = [name for name in missing if name in (table.source(LEARNER), table.source(UNIT))]
+    advice = ""
+    if keys:
+        ids = " and ".join(keys)
+        advice = f"; if {ids} is in the names of the files, write it into a column"
+    return Problem(
+        subject=file.path, expected=f"{expected} in {table.name}", found=found, advice=advice
     )
 
+
+def _likely_cause(file: LogFile, missing: list[str], header: Sequence[str]) -> str:
     if file.format == "csv":
         if header[0].startswith("sep="):
-            found += "; remove this line, which is Excel's own"
-        elif any(mark in name for name in header for mark in ";\t|") and len(missing) > 1:
-            found += "; separate the fields by commas"
-        elif len(missing) > 2 and any(
-            re.fullmatch(r"[+-]?\d[\d.:T Z/+-]*", name) for name in header
-        ):
-            found += "; the first line has to name the columns"
-    keys = [name for name in missing if name in (table.source(LEARNER), table.source(UNIT))]
-    advice = (
-        f"; if {' and '.join(keys)} is in the names of the files, write it into a column"
-        if keys
-        else ""
-    )
-    return Problem(subject=file.path, expected=expected, found=found, advice=advice)
-
-
-FILE_SHIFT = 40  # bits of ORDER that count rows; those above count files
+            return "; remove this line, which is Excel's own"
+        if len(missing) > 1 and any(mark in name for name in header for mark in ";\t|"):
+            return "; separate the fields by commas"
+        is_value = re.compile(r"[+-]?\d[\d.:T Z/+-]*").fullmatch
+        if len(missing) > 2 and any(is_value(name) for name in header):
+            return "; the first line has to name the columns"
+    suggestions = dict.fromkeys(did_you_mean(name, header) for name in missing)
+    return "".join(suggestions)
 
 
 def convert(file: LogFile, table: Table, chunk: Chunk) -> tuple[pl.DataFrame | None, Tally]:
-    """Reads the columns of a chunk as `table` has them.
+    """Reads the columns of a chunk as `table` describes them.
 
     Returns:
-        The rows that are as expected, with standard names and types and `_order` (a column of kind `ANY` keeps the
-        type it has, text where the file does not say; so do times that are numbers), or None where a column
-        is of a wrong type; and what was found on the way: problems, times by form, and what is odd.
+        The correct rows, with standard names and types and `_order`, or None if a column is of a
+        wrong type. A column of kind `ANY` keeps its type, which is text if the file has no types;
+        times that are numbers stay numbers. And the chunk's counts: problems, times by form, hints.
     """
     columns: dict[str, pl.Series] = {}
     tally = Tally()
     bad = pl.repeat(False, chunk.frame.height, eager=True)
     for name, kind in table.kinds.items():
-        source = table.source(name)
-        raw = chunk.frame[source]
+        raw = chunk.frame[table.source(name)]
         read = read_column(kind, raw, table, typed=chunk.typed)
         if read is None:
-            tally.problems += [_wrong_type(file, source, kind, raw)] if len(raw) else []
+            tally.problems += [_wrong_type(file, raw, kind)] if len(raw) else []
             continue
         columns[name] = read.values.alias(name)
-        bad |= _keep_faults(file, source, read, raw, chunk, tally)
+        source = _Source(file, table, name, raw, chunk.numbers)
+        bad |= source.add_faults(read, tally)
         if len(raw):
-            _keep_notes(file, table, name, read, raw, chunk, tally)
+            source.add_notes(read, tally)
 
     if len(columns) < len(table.kinds):
         return (None if tally.problems else pl.DataFrame()), tally
@@ -253,61 +263,100 @@ def convert(file: LogFile, table: Table, chunk: Chunk) -> tuple[pl.DataFrame | N
     return (frame.filter(~bad) if bad.any() else frame), tally
 
 
-def _keep_faults(
-    file: LogFile, source: str, read: Read, raw: pl.Series, chunk: Chunk, tally: Tally
-) -> pl.Series:
-    """Adds a column's faults to the problems; returns the rows that have one."""
-    bad = pl.repeat(False, len(raw), eager=True)
-    describe_row = read.clock.describe if read.clock else None
-    for fault, expected in read.faults:
-        if not (count := int(fault.sum())):
-            continue
-        places = places_of(fault, raw, chunk.numbers, describe_row)
-        where = {"subject": file.path, "column": source, "unit": file.unit}
-        tally.problems.append(Problem(**where, expected=expected, places=places, count=count))
-        bad |= fault
-    return bad
+@dataclass(frozen=True)
+class _Source:
+    """A column of a chunk, and where it is from."""
 
+    file: LogFile
+    table: Table
+    name: str
+    raw: pl.Series
+    numbers: Sequence[int]
 
-def _keep_notes(
-    file: LogFile, table: Table, name: str, read: Read, raw: pl.Series, chunk: Chunk, tally: Tally
-) -> None:
-    """Adds what only the whole log can judge, and what is odd."""
-    kind, source = table.kinds[name], table.source(name)
-    where = {"path": file.path, "unit": file.unit}
-    if kind is Kind.CLOCK and read.clock:
-        forms = see(read.clock, raw, chunk.numbers, timezone=table.timezone, column=source, **where)
-        tally.clocks[name] = forms
+    def add_faults(self, read: ColumnRead, tally: Tally) -> pl.Series:
+        """Adds the column's faults to the problems; returns the rows that have one."""
+        bad = pl.repeat(False, len(self.raw), eager=True)
+        describe_row = read.clock.describe if read.clock else None
+        for fault, expected in read.faults:
+            count = int(fault.sum())
+            if not count:
+                continue
+            problem = Problem(
+                subject=self.file.path,
+                column=self.raw.name,
+                unit=self.file.unit,
+                expected=expected,
+                places=places_of(fault, self.raw, self.numbers, describe_row),
+                count=count,
+            )
+            tally.problems.append(problem)
+            bad |= fault
+        return bad
+
+    def add_notes(self, read: ColumnRead, tally: Tally) -> None:
+        """Adds the hints of the column, and counts that are judged over the whole log."""
+        kind = self.table.kinds[self.name]
+        if kind is Kind.CLOCK and read.clock:
+            self._note_times(read, tally)
+        elif kind is Kind.KEY:
+            self._note_ids(read.values, tally)
+
+    def _note_times(self, read: ColumnRead, tally: Tally) -> None:
+        assert read.clock is not None
+        zone = self.table.timezone
+        where = {"path": self.file.path, "unit": self.file.unit, "column": self.raw.name}
+        tally.clocks[self.name] = see(read.clock, self.raw, self.numbers, timezone=zone, **where)
         if read.clock.moved is not None:
-            text = f"dates in {source} without a midnight, which {table.timezone} skipped (their first hour counts)"
-            tally.hints += hint_at(read.clock.moved, raw, chunk.numbers, text=text, **where)
+            text = (
+                f"dates in {self.raw.name} whose midnight was skipped by the clocks of {zone} "
+                "(read as the first moment of the day)"
+            )
+            self._hint(tally, text, read.clock.moved, self.raw)
         if read.clock.twice is not None:
-            text = f"times in {source} that {table.timezone} had twice, as its clocks went back (the first counts)"
-            tally.hints += hint_at(read.clock.twice, raw, chunk.numbers, text=text, **where)
-    elif kind is Kind.KEY:
-        text = f"{table.name} with a {source} that looks like a missing value (it is read as an id)"
-        different = read.values.unique()
-        if not (missing := different.filter(looks_missing(different))).is_empty():
-            rows = read.values.is_in(missing.implode())
-            tally.hints += hint_at(rows, read.values, chunk.numbers, text=text, **where)
-        if (of_folder := file.partition.get(source)) is not None:
-            text = f"{table.name} with another {source} than their folder is named after (the column counts)"
-            rows = (read.values != of_folder).fill_null(False)
-            tally.hints += hint_at(rows, read.values, chunk.numbers, text=text, **where)
+            text = (
+                f"times in {self.raw.name} that {zone} had twice, as its clocks went back "
+                "(read as the first)"
+            )
+            self._hint(tally, text, read.clock.twice, self.raw)
+
+    def _note_ids(self, ids: pl.Series, tally: Tally) -> None:
+        source = self.raw.name
+        different = ids.unique()
+        missing = different.filter(looks_missing(different))
+        if not missing.is_empty():
+            text = f"{self.table.name} whose {source} looks like a missing value (read as an id)"
+            self._hint(tally, text, ids.is_in(missing.implode()), ids)
+
+        of_folder = self.file.partition.get(source)
+        if of_folder is not None:
+            text = (
+                f"{self.table.name} whose {source} differs from the name of their folder "
+                "(the column counts)"
+            )
+            self._hint(tally, text, (ids != of_folder).fill_null(False), ids)
+
         if found := lookalikes(different):
-            tally.lookalikes[name] = found
+            tally.lookalikes[self.name] = found
+
+    def _hint(self, tally: Tally, text: str, rows: pl.Series, shown: pl.Series) -> None:
+        path, unit = self.file.path, self.file.unit
+        tally.hints += hint_at(rows, shown, self.numbers, text=text, path=path, unit=unit)
 
 
-def _wrong_type(file: LogFile, source: str, kind: Kind, raw: pl.Series) -> Problem:
-    expected = {
-        Kind.KEY: "text or integers", Kind.CLOCK: "timestamps or numbers", Kind.NUMBER: "numbers",
-        Kind.CLASS: "text, integers or booleans", Kind.SCORE: "numbers",
-    }.get(kind, "numbers, text, booleans or times")  # fmt: skip
+_EXPECTED_TYPES = {
+    Kind.KEY: "text or integers",
+    Kind.CLOCK: "timestamps or numbers",
+    Kind.NUMBER: "numbers",
+    Kind.CLASS: "text, integers or booleans",
+    Kind.SCORE: "numbers",
+}
+
+
+def _wrong_type(file: LogFile, raw: pl.Series, kind: Kind) -> Problem:
+    expected = _EXPECTED_TYPES.get(kind, "numbers, text, booleans or times")
+    found = str(raw.dtype)
     first = raw.head(100).drop_nulls().head(1)
-    is_time = isinstance(raw.dtype, pl.Date | pl.Datetime)
-    value = (
-        f", such as {describe_time(first, 0) if is_time else describe(first.to_list()[0])}"
-        if len(first)
-        else ""
-    )
-    return Problem(subject=file.path, column=source, expected=expected, found=f"{raw.dtype}{value}")
+    if len(first):
+        is_time = isinstance(raw.dtype, pl.Date | pl.Datetime)
+        found += f", such as {describe_time(first, 0) if is_time else describe(first.to_list()[0])}"
+    return Problem(subject=file.path, column=raw.name, expected=expected, found=found)

@@ -1,4 +1,4 @@
-"""What is counted over a log, whether it can be used, and its summary."""
+"""Counts of a log: made while it is read, added up over its parts, and summarised at the end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 
 from components.contracts.log_summary import LogSummary
 from components.contracts.names import AS_OF, SPLITS, TIME
-from components.event_log.clocks import format_moment
+from components.event_log.clocks import Clock, format_moment
 from components.event_log.problems import (
     Hint,
     Problem,
@@ -19,12 +19,10 @@ from components.event_log.problems import (
     merge_lookalikes,
     merge_problems,
 )
-from components.event_log.timescales import (
-    Sightings,
-    common_clock,
-    extent,
-    merge_sightings,
-)
+from components.event_log.timescales import Sightings, common_clock, extent, merge_sightings
+
+LINE_KINDS = ("rows", "header", "blank", "within quotes")
+QUANTILES = (0.0, 0.25, 0.5, 0.75, 0.95, 1.0)
 
 
 class Tally(BaseModel):
@@ -32,22 +30,22 @@ class Tally(BaseModel):
 
     Attributes:
         rows: rows per table and file.
-        lines: what the lines of text files are, per table: `rows`, `header`, `blank`, `within quotes`.
-        passed_over: what was found and is not read, per table, in words.
+        lines: number of lines of text files per table and kind; see `LINE_KINDS`.
+        passed_over: files that were found and not read, per table, in words.
         clocks: the times of `time` and `as_of`, by form.
-        types: of outcome columns, `integer`, `float` or `text`; the widest seen so far.
+        types: of outcome columns, `integer`, `float` or `text`; the widest so far.
         learners: learners with outcomes.
         units: units with outcomes.
         classes: outcomes per split and class (regression: one class named `""`).
-        steps: how many outcomes see how many events.
+        steps: number of outcomes by the number of events that they see.
         truncated: outcomes with more than `max_steps` events before `as_of`.
         too_late: outcomes whose events are all at or after `as_of`.
         used_events: events whose learner and unit have an outcome.
-        unused: the learner and unit of one that has none.
-        lookalikes: ids that people would take for another, by column; see `hints.lookalikes`.
-        twins: which of those others there are, by column.
-        hints: what is odd and does not matter to whoever meant it so.
-        problems: what is wrong.
+        unused: learner and unit of one event that has no outcome.
+        lookalikes: ids that people would read as another, by column; see `problems.lookalikes`.
+        twins: those other ids, if they are in the log, by column.
+        hints: oddities that do not stop a run.
+        problems: errors that do.
     """
 
     rows: dict[str, Counter[str]] = Field(default_factory=dict)
@@ -69,83 +67,88 @@ class Tally(BaseModel):
     problems: list[Problem] = Field(default_factory=list)
 
     def count_rows(self, table: str) -> int:
-        """Returns how many usable rows a table has."""
+        """Returns the number of usable rows of a table."""
         return self.rows.get(table, Counter()).total()
 
     def count_class(self, split: str, name: str) -> int:
-        """Returns how many outcomes of a split have a class."""
+        """Returns the number of outcomes of a class in a split."""
         return self.classes.get(split, Counter())[name]
 
 
 def merge_tallies(tallies: Iterable[Tally]) -> Tally:
-    """Returns the sum, the same in whatever order they come."""
+    """Returns the sum, which is the same in any order."""
     total = Tally()
     for tally in tallies:
-        for table, rows in tally.rows.items():
-            total.rows.setdefault(table, Counter()).update(rows)
-        for table, lines in tally.lines.items():
-            total.lines.setdefault(table, Counter()).update(lines)
-        total.passed_over.update(tally.passed_over)
-        for split, classes in tally.classes.items():
-            total.classes.setdefault(split, Counter()).update(classes)
-        total.clocks = merge_sightings(total.clocks, tally.clocks)
-        for column, type_ in tally.types.items():
-            total.types[column] = _wider(type_, total.types.get(column, type_))
-        total.learners += tally.learners
-        total.units |= tally.units
-        total.steps.update(tally.steps)
-        total.truncated += tally.truncated
-        total.too_late += tally.too_late
-        total.used_events += tally.used_events
-        total.unused = min(filter(None, (total.unused, tally.unused)), default="")
-        for column, candidates in tally.lookalikes.items():
-            total.lookalikes[column] = merge_lookalikes(
-                [total.lookalikes.get(column, {}), candidates]
-            )
-        for column, twins in tally.twins.items():
-            total.twins[column] = total.twins.get(column, set()) | twins
-        total.hints += tally.hints
-        total.problems += tally.problems
+        _add(total, tally)
     total.hints = merge_hints(total.hints)
     total.problems = merge_problems(total.problems)
     return total
+
+
+def _add(total: Tally, tally: Tally) -> None:
+    _add_counts(total.rows, tally.rows)
+    _add_counts(total.lines, tally.lines)
+    _add_counts(total.classes, tally.classes)
+    total.passed_over.update(tally.passed_over)
+    total.clocks = merge_sightings(total.clocks, tally.clocks)
+    for column, type_ in tally.types.items():
+        total.types[column] = _wider(type_, total.types.get(column, type_))
+
+    total.learners += tally.learners
+    total.units |= tally.units
+    total.steps.update(tally.steps)
+    total.truncated += tally.truncated
+    total.too_late += tally.too_late
+    total.used_events += tally.used_events
+    total.unused = min(filter(None, (total.unused, tally.unused)), default="")
+
+    for column, candidates in tally.lookalikes.items():
+        known = total.lookalikes.get(column, {})
+        total.lookalikes[column] = merge_lookalikes([known, candidates])
+    for column, twins in tally.twins.items():
+        total.twins[column] = total.twins.get(column, set()) | twins
+    total.hints += tally.hints
+    total.problems += tally.problems
+
+
+def _add_counts(total: dict[str, Counter[str]], counts: dict[str, Counter[str]]) -> None:
+    for key, added in counts.items():
+        total.setdefault(key, Counter()).update(added)
 
 
 def _wider(one: str, other: str) -> str:
     return max(one, other, key=("integer", "float", "text").index)
 
 
-LINE_KINDS = ("rows", "header", "blank", "within quotes")
-QUANTILES = (0.0, 0.25, 0.5, 0.75, 0.95, 1.0)
-
-
 def summarise(
     total: Tally, classes: list[str], *, spans: list[str] | None = None, version: int | None = None
 ) -> LogSummary:
-    """Returns the summary of a log that can be used.
+    """Returns the summary of a usable log.
 
     Args:
-        total: what was counted over all of it.
-        classes: the classes, in the order they are shown; none for a regression.
+        total: the counts over all of it.
+        classes: the classes, in the order they are shown; empty for a regression.
         spans: names of the spans that were read, oldest first.
         version: of the spans.
+
+    Raises:
+        ValueError: the log has no rows, or no common clock.
     """
     clock = common_clock(total.clocks)
-    times, moments = (
-        extent(total.clocks.get(column, {}), clock) if clock else None for column in (TIME, AS_OF)
-    )
-    if clock is None or times is None or moments is None:
-        raise ValueError("expected the counts of a usable log, which has rows and one clock")
+    if clock is None:
+        raise ValueError("expected the counts of a log with one clock")
+    first_event, last_event = _describe_extent(total, TIME, clock)
+    first_outcome, last_outcome = _describe_extent(total, AS_OF, clock)
     return LogSummary(
         events=total.count_rows("events"),
         outcomes=total.count_rows("outcomes"),
         learners=total.learners,
         units=len(total.units),
         clock=clock,
-        first_event=format_moment(times[0], clock),
-        last_event=format_moment(times[1], clock),
-        first_outcome=format_moment(moments[0], clock),
-        last_outcome=format_moment(moments[1], clock),
+        first_event=first_event,
+        last_event=last_event,
+        first_outcome=first_outcome,
+        last_outcome=last_outcome,
         cold_starts=total.steps[0],
         truncated=total.truncated,
         steps=_quantiles(total),
@@ -165,7 +168,16 @@ def summarise(
     )
 
 
+def _describe_extent(total: Tally, column: str, clock: Clock) -> tuple[str, str]:
+    """Returns the first and the last time of a column in words."""
+    times = extent(total.clocks.get(column, {}), clock)
+    if times is None:
+        raise ValueError(f"expected the counts of a log with rows, found no {column}")
+    return format_moment(times[0], clock), format_moment(times[1], clock)
+
+
 def _quantiles(total: Tally) -> dict[str, int]:
+    """Returns the number of events that outcomes see, at each of `QUANTILES`."""
     values = sorted(total.steps)
     ranks = list(accumulate(total.steps[value] for value in values))
     return {

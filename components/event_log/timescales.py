@@ -1,9 +1,9 @@
-"""What the numbers of a log's clock are: dates, seconds since 1970, milliseconds, or its own steps.
+"""Decides what the numbers of a log's clock count: dates, seconds since 1970, or its own steps.
 
-Nothing in a file says so, and a wrong guess lets the future in: `as_of` in milliseconds is after
-every `time` in seconds. So while the log goes by, times are counted by form, in parts that add up
-in any order; what they are is decided once, over both tables and all files. Numbers that fit no
-known scale are the log's own (weeks, minutes since the start) and stay as they are.
+No file states it, and a wrong guess leaks the future: `as_of` in milliseconds is after every `time`
+in seconds. So while the log is read, times are counted by form, in parts that add up in any order;
+what they count is decided once, over both tables and all files. Numbers that fit no known scale are
+the log's own (weeks, minutes since the start) and stay as they are.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -20,13 +21,12 @@ from components.contracts.names import AS_OF, TIME
 from components.event_log.clocks import HOURS_YEARS, Clock, ClockRead, read_compact
 from components.event_log.problems import Problem, describe
 
-# Forms. Numbers that are no date are counted by the interval between two of `_EDGES` that they lie
-# in.
+# Forms. Numbers that are not dates are counted by interval between two of `_EDGES`.
 TIMESTAMPS = "timestamps"
 COMPACT = "compact"  # 20240304, 202403041652, 20240304165235 or 20240304165235123
-EITHER = "either"  # 2024030416, an hour, which is a second of 2034 too
-NEARLY = "nearly"  # in the range of compact dates, such as 20241399, and none
-# Counted beside the other forms, since most numbers of six or twelve digits are no dates.
+EITHER = "either"  # 2024030416, an hour, which is also a second of 2034
+NEARLY = "nearly"  # in the range of compact dates but not one, such as 20241399
+# Counted in addition to the other forms, since most numbers of six or twelve digits are not dates.
 SHORT = "short"  # 240304 or 240304165235: a date whose year has two digits
 NEARLY_SHORT = "nearly short"
 NEGATIVE = "negative"
@@ -43,11 +43,11 @@ _NEAR = [(1900 * 10**rest, 2100 * 10**rest) for rest in (4, 8, 10, 13)]  # where
 _NEAR_SHORT = [(10 * 10**rest, 40 * 10**rest) for rest in (4, 10)]  # the years 2010 to 2039
 _HOURS = (HOURS_YEARS[0] * 10**6, (HOURS_YEARS[1] + 1) * 10**6)
 
-# Below its scale's years a counter has values, where times since 1970 have next to none: at least
-# this share.
+# A counter has at least this share of its values below the years of the scale; times since 1970
+# have fewer.
 _SHARE_BELOW = 0.03
-# What looks like a time since 1970 and is at least so many times as large as all of the other
-# column is one.
+# Numbers that look like times since 1970 are such times if they are at least this many times as
+# large as all numbers of the other column.
 _FAR = 30
 
 
@@ -56,7 +56,7 @@ class Scale:
     """What a number counts.
 
     Attributes:
-        name: as messages say it.
+        name: in messages.
         band: the interval of the years 1990 to 2100.
         fits: the intervals of the years 1973 to 9999.
     """
@@ -73,7 +73,7 @@ EPOCHS = (
     Scale("nanoseconds since 1970", 14, range(12, 16)),
 )
 DATES = Scale("dates such as 20240304 or 20240304165235", -1, range(0))
-NO_DATES = Scale("numbers that are no date, or whose hour the clocks skipped,", -1, range(0))
+NO_DATES = Scale("numbers that are not dates, or whose hour the clocks skipped,", -1, range(0))
 SHORT_DATES = Scale("numbers that look like dates with a year of two digits", -1, range(0))
 STAMPS = Scale("timestamps", -1, range(0))
 OWN = Scale("plain numbers", -1, range(0))
@@ -86,13 +86,13 @@ class Sighting(BaseModel):
         count: how many.
         low: the smallest; of timestamps in microseconds since 1970.
         high: the largest.
-        moments: of compact dates, the same as timestamps.
+        moments: for compact dates, the smallest and the largest as timestamps.
         whole: whether all of them are integers.
         path: the first file, by name, that has one.
-        row: the first row there; 0 where there are no rows.
+        row: its first row there; 0 if the source has no rows.
         unit: `row` or `line`.
-        column: what the log calls the column.
-        found: what is written there.
+        column: its name in the log.
+        found: the value there.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -109,28 +109,27 @@ class Sighting(BaseModel):
     moments: tuple[float, float] | None = None
 
     def __str__(self) -> str:
-        """Returns how many, and where the first is."""
+        """Returns their number, and the place of the first."""
         where = f"{self.unit} {self.row} of {self.path}" if self.row else self.path
         return f"in {self.column} ({self.count:,}, first {self.found} in {where})"
 
     def merge(self, other: Sighting) -> Sighting:
-        """Returns both as one."""
+        """Returns the sum of both."""
         first = min(self, other, key=lambda item: (item.path, item.row, item.found))
-        return first.model_copy(
-            update={
-                "count": self.count + other.count,
-                "low": min(self.low, other.low),
-                "high": max(self.high, other.high),
-                "whole": self.whole and other.whole,
-                "moments": hull(self.moments, other.moments),
-            }
-        )
+        total = {
+            "count": self.count + other.count,
+            "low": min(self.low, other.low),
+            "high": max(self.high, other.high),
+            "whole": self.whole and other.whole,
+            "moments": hull(self.moments, other.moments),
+        }
+        return first.model_copy(update=total)
 
 
 def hull(
     one: tuple[float, float] | None, other: tuple[float, float] | None
 ) -> tuple[float, float] | None:
-    """Returns the range that holds both."""
+    """Returns the smallest range that holds both."""
     if one is None or other is None:
         return one or other
     return min(one[0], other[0]), max(one[1], other[1])
@@ -156,9 +155,9 @@ def see(
     """Counts the times of a chunk by form.
 
     Args:
-        read: the column, read.
+        read: the column after reading.
         raw: the column as it was in the file.
-        numbers: what the file calls each row.
+        numbers: the number of each row in the file.
         timezone: the zone of compact dates.
         where: `path`, `unit` and `column` of the sightings.
     """
@@ -167,7 +166,8 @@ def see(
     def add(
         form: str, rows: pl.Series, values: pl.Series, moments: pl.Series | None = None
     ) -> None:
-        if not (count := int(rows.sum())):
+        count = int(rows.sum())
+        if not count:
             return
         first = int(rows.arg_max())  # type: ignore[arg-type]
         low, high = _range(values, rows)
@@ -201,41 +201,54 @@ def _range(values: pl.Series, rows: pl.Series) -> tuple[float, float]:
 def _sort_numbers(
     numbers: pl.Series, timezone: str
 ) -> Iterable[tuple[str, pl.Series, pl.Series | None]]:
-    """Yields each form that numbers have, with its rows; of dates, what they are as timestamps."""
-    low, high = numbers.min(), numbers.max()
-    if low is None:
+    """Yields each form of numbers with its rows, and the timestamps of those that are dates."""
+    if numbers.null_count() == len(numbers):
         return
+    low: Any = numbers.min()
+    high: Any = numbers.max()
+
+    def overlaps(*ranges: tuple[int, int]) -> bool:
+        return any(low < last and high >= first for first, last in ranges)
+
     rest = numbers.is_not_null()
-    if any(low < last and high >= first for first, last in (*_NEAR, _HOURS)):  # type: ignore[operator]
+    if overlaps(*_NEAR, _HOURS):
         moments = read_compact(numbers, timezone).to_physical()
-        dates, hours, near = (
-            moments.is_not_null(),
-            _within(numbers, _HOURS),
-            _within(numbers, *_NEAR),
-        )
+        dates = moments.is_not_null()
+        hours = _within(numbers, _HOURS)
+        near = _within(numbers, *_NEAR)
         yield COMPACT, dates & ~hours, moments
         yield EITHER, dates & hours, moments
         yield NEARLY, near & ~dates, None
         rest &= ~(dates | near)
-    if any(low < last and high >= first for first, last in _NEAR_SHORT):  # type: ignore[operator]
+
+    if overlaps(*_NEAR_SHORT):
         near = rest & _within(numbers, *_NEAR_SHORT)
         short = near & _has_short_date(numbers)
         yield SHORT, short, None
         yield NEARLY_SHORT, near & ~short, None
+
     yield NEGATIVE, rest & (numbers < 0).fill_null(False), None
     rest &= (numbers >= 0).fill_null(False)
-    if (place := bisect_right(_EDGES, max(float(low), 0.0))) == bisect_right(_EDGES, float(high)):  # type: ignore[arg-type]
-        yield str(place), rest, None
+    for interval, rows in _sort_by_interval(numbers, float(low), float(high)):
+        yield interval, rest & rows, None
+
+
+def _sort_by_interval(
+    numbers: pl.Series, low: float, high: float
+) -> Iterable[tuple[str, pl.Series]]:
+    """Yields each interval between two of `_EDGES` that has numbers, with its rows."""
+    lowest = bisect_right(_EDGES, max(low, 0.0))
+    if lowest == bisect_right(_EDGES, high):
+        yield str(lowest), numbers.is_not_null()
         return
-    places = pl.Series(
-        np.searchsorted(_EDGES, numbers.cast(pl.Float64).fill_null(0.0).to_numpy(), side="right")
-    )
-    for place in places.filter(rest).unique().sort():
-        yield str(place), rest & (places == place), None
+    values = numbers.cast(pl.Float64).fill_null(0.0).to_numpy()
+    intervals = pl.Series(np.searchsorted(_EDGES, values, side="right"))
+    for interval in intervals.unique().sort():
+        yield str(interval), intervals == interval
 
 
 def _has_short_date(numbers: pl.Series) -> pl.Series:
-    """Says which numbers of six or twelve digits are a date once their year has its century."""
+    """Returns which numbers of six or twelve digits are a date once their year has its century."""
     six = (numbers < 10**6).cast(pl.Int64)
     century = six * (20 * 10**6) + (1 - six) * (20 * 10**12)
     return read_compact(numbers + century, "UTC").is_not_null()
@@ -249,7 +262,7 @@ def _within(numbers: pl.Series, *ranges: tuple[int, int]) -> pl.Series:
 
 
 def common_clock(sightings: Sightings) -> Clock | None:
-    """Returns the log's clock: floats take in integers, dates are timestamps; None for a mixture."""
+    """Returns the log's clock, None for a mixture. Floats include integers, timestamps dates."""
     if judge_clock(sightings):
         return None
     forms = [form for forms in sightings.values() for form in forms]
@@ -260,7 +273,7 @@ def common_clock(sightings: Sightings) -> Clock | None:
 
 
 def judge_clock(sightings: Sightings) -> list[Problem]:
-    """Returns one problem where the times of a log are not all of one kind, however many rows it has.
+    """Returns one problem if the times of a log are not all of one kind.
 
     Args:
         sightings: of both tables and all files.
@@ -271,21 +284,19 @@ def judge_clock(sightings: Sightings) -> list[Problem]:
     scales = {scale for by_scale in groups.values() for scale in by_scale}
     if (len(scales) < 2 and SHORT_DATES not in scales) or _is_counter(groups):
         return []
-    found = [
-        f"{scale.name} {seen}"
-        for column in sorted(groups, reverse=True)
-        for scale, seen in sorted(
-            groups[column].items(), key=lambda item: (item[1].path, item[1].row)
-        )
-    ]
-    expected = f"one kind of time in {TIME} and {AS_OF}" + (
-        ", with years of four digits" if SHORT_DATES in scales else ""
-    )
+
+    found = []
+    for column in sorted(groups, reverse=True):
+        by_place = sorted(groups[column].items(), key=lambda item: (item[1].path, item[1].row))
+        found += [f"{scale.name} {seen}" for scale, seen in by_place]
+    expected = f"one kind of time in {TIME} and {AS_OF}"
+    if SHORT_DATES in scales:
+        expected += ", with years of four digits"
     return [Problem(subject="the log", expected=expected, found=" and ".join(found))]
 
 
 def extent(forms: Forms, clock: Clock) -> tuple[float, float] | None:
-    """Returns the first and last time of a column, None without any; timestamps in microseconds."""
+    """Returns the first and last time of a column, timestamps in microseconds; None without any."""
     total = None
     for seen in forms.values():
         moments = seen.moments if clock is Clock.TIMESTAMP else None
@@ -298,7 +309,7 @@ def _are_dates(forms: Iterable[str]) -> bool:
 
 
 def _by_scale(forms: Forms) -> dict[Scale, Sighting]:
-    """Returns the times of a column by what they count; those that do not fit as `OWN`."""
+    """Returns the times of a column by scale; times that fit none are on the scale `OWN`."""
     found: dict[Scale, Sighting] = {}
     main = _main_scale(forms)
     if main is SHORT_DATES:
@@ -328,42 +339,58 @@ def _scale_of(form: str, main: Scale) -> Scale:
 
 
 def _main_scale(forms: Forms) -> Scale:
-    """Returns the known scale that most numbers of a column are on, `OWN` without a sign of one.
+    """Returns the known scale of most numbers of a column, `OWN` if none is recognised.
 
-    A scale is there where times cluster: where more numbers of such a length are dates than not, or
-    where there are many from 1990 to 2100, next to none of the years before and not more of those
-    after, as a counter would have. A single value far from the others is no cluster: it may stand
-    for "never".
+    A scale is recognised by a cluster of times: more numbers of such a length are dates than not,
+    or many are in the years 1990 to 2100, almost none in the years before, and not more in those
+    after, as a counter would have. A single value far from the others is not a cluster: it may
+    stand for "never".
     """
-    numbers = {form: seen for form, seen in forms.items() if form != TIMESTAMPS}
-    total = sum(seen.count for form, seen in numbers.items() if form not in (SHORT, NEARLY_SHORT))
-    if not total:
+    counts = _FormCounts(forms)
+    if not counts.total:
         return OWN
 
-    def count(form: str | int) -> int:
-        return numbers[str(form)].count if str(form) in numbers else 0
-
-    def is_cluster(*names: str | int) -> bool:
-        seen = [numbers[str(name)] for name in names if str(name) in numbers]
-        several = len(seen) > 1 or any(item.low < item.high for item in seen)
-        return several or 2 * sum(item.count for item in seen) > total
-
     sizes = {}
-    if (count(COMPACT) > count(NEARLY) and is_cluster(COMPACT)) or count(EITHER) == total:
-        sizes[DATES] = count(COMPACT) + count(EITHER)
-    if count(SHORT) > count(NEARLY_SHORT) and is_cluster(SHORT):
-        sizes[SHORT_DATES] = count(SHORT)
+    if counts.has_dates():
+        sizes[DATES] = counts.of(COMPACT) + counts.of(EITHER)
+    if counts.of(SHORT) > counts.of(NEARLY_SHORT) and counts.is_cluster(SHORT):
+        sizes[SHORT_DATES] = counts.of(SHORT)
     for scale in EPOCHS:
-        names = (scale.band, EITHER) if scale is EPOCHS[0] and DATES not in sizes else (scale.band,)
-        size = sum(count(name) for name in names)
-        alone = count(scale.band - 1) < _SHARE_BELOW * size and count(scale.band + 1) < size
-        if alone and is_cluster(*names):
+        are_seconds = scale is EPOCHS[0] and DATES not in sizes
+        names = (scale.band, EITHER) if are_seconds else (scale.band,)
+        size = sum(counts.of(name) for name in names)
+        few_below = counts.of(scale.band - 1) < _SHARE_BELOW * size
+        if few_below and counts.of(scale.band + 1) < size and counts.is_cluster(*names):
             sizes[scale] = size
     return max(sizes, key=lambda scale: sizes[scale], default=OWN)
 
 
+class _FormCounts:
+    """How many numbers of a column have which form."""
+
+    def __init__(self, forms: Forms) -> None:
+        self._numbers = {form: seen for form, seen in forms.items() if form != TIMESTAMPS}
+        counted_again = (SHORT, NEARLY_SHORT)
+        self.total = sum(
+            seen.count for form, seen in self._numbers.items() if form not in counted_again
+        )
+
+    def of(self, form: str | int) -> int:
+        return self._numbers[str(form)].count if str(form) in self._numbers else 0
+
+    def is_cluster(self, *forms: str | int) -> bool:
+        """Returns whether there are several different numbers, or most are one."""
+        seen = [self._numbers[str(form)] for form in forms if str(form) in self._numbers]
+        several = len(seen) > 1 or any(item.low < item.high for item in seen)
+        return several or 2 * sum(item.count for item in seen) > self.total
+
+    def has_dates(self) -> bool:
+        mostly_dates = self.of(COMPACT) > self.of(NEARLY) and self.is_cluster(COMPACT)
+        return mostly_dates or self.of(EITHER) == self.total
+
+
 def _is_counter(groups: Mapping[str, Mapping[Scale, Sighting]]) -> bool:
-    """Says whether what looks like times since 1970 goes on from plain numbers in the other column."""
+    """Returns whether what look like times since 1970 continue the numbers of the other column."""
     if any(len(by_scale) > 1 for by_scale in groups.values()):
         return False
     pairs = [pair for by_scale in groups.values() for pair in by_scale.items()]

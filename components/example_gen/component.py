@@ -1,4 +1,4 @@
-"""The component: a file-based ExampleGen whose two inputs are events and outcomes."""
+"""ExampleGen: a file-based component whose two inputs are events and outcomes."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ from components.node.cache_key import code_fingerprint
 
 
 class ExampleGenSpec(ComponentSpec):  # type: ignore[misc]
-    """One input per pattern of files; spans, versions and the fingerprint are the driver's."""
+    """One input per pattern of files; the driver adds spans, version and fingerprint."""
 
     PARAMETERS = {
         "input_config": ExecutionParameter(type=example_gen_pb2.Input),
-        "spans": ExecutionParameter(
-            type=str
-        ),  # as `data.span` has it; the driver says what it came to
+        # `data.span`; the driver replaces it by the names of the chosen spans.
+        "spans": ExecutionParameter(type=str),
         "config": ExecutionParameter(type=str),
         "code_fingerprint": ExecutionParameter(type=str),
     }
@@ -39,13 +38,15 @@ class ExampleGen(BaseBeamComponent):  # type: ignore[misc]
 
 
 def make_example_gen(config: Config) -> ExampleGen:
-    """Returns the node `ExampleGen` of a configuration; its output `examples` has the splits train, eval and test."""
+    """Returns the node of a configuration.
+
+    Its output `examples` has the splits train, eval and test.
+    """
+    splits = input_splits(config.data.events, config.data.outcomes)
     spec = ExampleGenSpec(
-        input_config=example_gen_pb2.Input(
-            splits=input_splits(config.data.events, config.data.outcomes)
-        ),
+        input_config=example_gen_pb2.Input(splits=splits),
         spans=config.data.span,
-        config=LogSpec.of(config).model_dump_json(),
+        config=LogSpec.of(config).to_property(),
         code_fingerprint=code_fingerprint(Executor.__module__, LogDriver.__module__),
         examples=channel_utils.as_channel([standard_artifacts.Examples()]),
     )

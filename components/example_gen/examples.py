@@ -1,4 +1,7 @@
-"""From the rows of a log to examples: the point-in-time join, and the encoding."""
+"""Makes examples of a log: joins events to outcomes point in time, and encodes the rows.
+
+`examples_from_log` does it in memory, to score a model or to look at a log without a pipeline.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +31,37 @@ from components.event_log.tables import LogSpec
 STEPS_PER_BATCH = 1_000_000  # bounds the memory of one batch of joined rows
 
 
+def examples_from_log(config: Config) -> Iterator[bytes]:
+    """Yields a serialized `tf.Example` for every outcome of a log, of all splits.
+
+    Their bytes are those of ExampleGen, and so is their order: by the hash of the learner, then
+    unit and `as_of`.
+
+    ```python
+    examples = list(examples_from_log(load_config("configs/sample.yaml")))
+    ```
+
+    Args:
+        config: where the log is (`data.events`, `data.outcomes`) and how it is read.
+
+    Raises:
+        LogError: the log cannot be used; before the first example.
+    """
+    log = read_log(config, splits=False, keys_only=False)
+    return _encode_part(log.part, LogSpec.of(config))
+
+
+def _encode_part(part: Part, spec: LogSpec) -> Iterator[bytes]:
+    for batch in join_batches(part.windows, part.outcomes, list(spec.features)):
+        yield from encode(batch, feature_columns(spec))
+
+
+def feature_columns(spec: LogSpec) -> list[str]:
+    """Returns the names of an example's features: keys, label, columns of outcomes, steps."""
+    keys = [LEARNER, UNIT, AS_OF, NUM_STEPS]
+    return [*keys, spec.label.column, *spec.outcome_columns, *spec.features]
+
+
 def join(
     events: pl.DataFrame, outcomes: pl.DataFrame, features: Sequence[str], max_steps: int
 ) -> pl.DataFrame:
@@ -40,38 +74,40 @@ def join(
         max_steps: how many of the last events are kept.
 
     Returns:
-        `outcomes`, row by row, with `num_steps` and one list column per feature, each of `num_steps` values
-        in time order; events at the same time keep the order of the log.
+        `outcomes`, row by row, with `num_steps` and one list column per feature, each of
+        `num_steps` values in time order; events at the same time keep the order of the log.
     """
-    batches = list(join_batches(find_windows(events, outcomes, max_steps), outcomes, features))
-    return pl.concat(batches, rechunk=False)
+    windows = find_windows(events, outcomes, max_steps)
+    return pl.concat(join_batches(windows, outcomes, features), rechunk=False)
 
 
 def join_batches(
     windows: Windows, outcomes: pl.DataFrame, features: Sequence[str], steps: int = STEPS_PER_BATCH
 ) -> Iterator[pl.DataFrame]:
-    """Yields the joined rows in order, in batches of about `steps` steps; at least one batch, maybe empty."""
+    """Yields the joined rows in order, in batches of about `steps` steps.
+
+    There is at least one batch, which may be empty.
+    """
     events = windows.events
     if TIME_SINCE_PREVIOUS in features:
         events = events.with_columns(_time_since_previous(windows))
+
     cuts = np.cumsum(windows.num_steps) // steps
     bounds = [0, *(np.flatnonzero(np.diff(cuts)) + 1), outcomes.height]
     for low, high in pairwise(bounds):
-        yield _gather(
-            events, outcomes[low:high], windows.start[low:high], windows.stop[low:high], features
-        )
+        start = windows.start[low:high]
+        stop = windows.stop[low:high]
+        yield _gather(events, outcomes[low:high], start, stop, features)
 
 
 def _time_since_previous(windows: Windows) -> pl.Series:
-    """Returns the time since the event before it in the sequence, 0 for the sequence's first."""
+    """Returns the time since the previous event of the sequence, 0 for its first."""
     times = windows.events[TIME].to_physical().to_numpy()
     since = np.diff(times, prepend=times[:1])
-    since[windows.first[windows.first < len(since)]] = (
-        0  # an empty sequence's first row is the next one's
-    )
-    return pl.Series(
-        TIME_SINCE_PREVIOUS, since / _units_per_second(windows.events), dtype=pl.Float32
-    )
+    # The first row of an empty sequence is that of the next one, or beyond the last event.
+    since[windows.first[windows.first < len(since)]] = 0
+    seconds = since / _units_per_second(windows.events)
+    return pl.Series(TIME_SINCE_PREVIOUS, seconds, dtype=pl.Float32)
 
 
 def _gather(
@@ -81,57 +117,47 @@ def _gather(
     stop: Positions,
     features: Sequence[str],
 ) -> pl.DataFrame:
-    """Copies the rows `start` to `stop` of `events` behind each outcome, as lists."""
+    """Adds the rows `start` to `stop` of `events` to each outcome, as lists."""
     num_steps = stop - start
     offsets = np.concatenate([[0], np.cumsum(num_steps)])
     rows = np.arange(offsets[-1]) + np.repeat(start - offsets[:-1], num_steps)
     steps = events.select(TIME, *(name for name in features if name != TIME_TO_AS_OF))[rows]
+
     if TIME_TO_AS_OF in features:
         as_of = outcomes[AS_OF].to_physical().to_numpy().repeat(num_steps)
         left = (as_of - steps[TIME].to_physical().to_numpy()) / _units_per_second(events)
         steps = steps.with_columns(pl.Series(TIME_TO_AS_OF, left, dtype=pl.Float32))
-    lists = {name: _as_lists(offsets, steps[name]) for name in features}
+
+    lists = {name: _cut_into_lists(offsets, steps[name]) for name in features}
     return outcomes.with_columns(pl.Series(NUM_STEPS, num_steps), **lists)
 
 
-def _as_lists(offsets: Positions, values: pl.Series) -> pl.Series:
-    return pl.Series(
-        pl.from_arrow(pa.LargeListArray.from_arrays(pa.array(offsets), values.to_arrow()))
-    )
+def _cut_into_lists(offsets: Positions, values: pl.Series) -> pl.Series:
+    lists = pa.LargeListArray.from_arrays(pa.array(offsets), values.to_arrow())
+    return pl.Series(pl.from_arrow(lists))
 
 
 def _units_per_second(events: pl.DataFrame) -> float:
-    """Returns by what to divide: timestamps count microseconds and become seconds, numbers stay as they are."""
+    """Returns the divisor of times: timestamps in microseconds become seconds, numbers stay."""
     return 1e6 if isinstance(events.schema[TIME], pl.Datetime) else 1.0
-
-
-def feature_columns(spec: LogSpec) -> list[str]:
-    """Returns the names of an example's features: keys, label, columns of outcomes, steps."""
-    return [
-        LEARNER,
-        UNIT,
-        AS_OF,
-        NUM_STEPS,
-        spec.label.column,
-        *spec.outcome_columns,
-        *spec.features,
-    ]
 
 
 def encode(joined: pl.DataFrame, columns: Sequence[str]) -> list[bytes]:
     """Encodes the named columns of each row as one `tf.Example`.
 
-    tfx-bsl's coder writes a map's entries in an order that changes from process to process. So every column is
-    encoded alone and a row's parts are joined: concatenated messages are by definition of the format one merged
-    message, and TensorFlow's and tfx-bsl's parsers hold to it. Same rows, same bytes.
+    tfx-bsl's coder writes a map's entries in an order that changes from process to process. So
+    every column is encoded alone and a row's parts are joined: by definition of the format,
+    concatenated messages are one merged message, and TensorFlow's and tfx-bsl's parsers read them
+    so. The same rows give the same bytes.
 
     Args:
-        joined: text becomes bytes, timestamps int64 microseconds, integers int64, floats float32; a list column
-            becomes a feature of as many values (a null in it: `b""`, NaN), other columns features of one value.
+        joined: text becomes bytes, timestamps int64 microseconds, integers int64, floats float32; a
+            list column becomes a feature of as many values (a null in it: `b""`, NaN), other
+            columns features of one value.
         columns: which columns, in which order.
 
     Returns:
-        One message per row; a null that is no list element leaves its feature out.
+        One message per row; a null that is not in a list leaves its feature out.
     """
     coder = RecordBatchToExamplesEncoder()
     parts = [_encode_column(coder, name, joined[name]) for name in columns]
@@ -143,26 +169,25 @@ def _encode_column(
 ) -> list[bytes]:
     values = _feature_lists(column)
     encoded: list[bytes] = coder.encode(pa.RecordBatch.from_arrays([values], [name]))
-    if values.null_count:
-        return [
-            b"" if missing else part
-            for part, missing in zip(encoded, values.is_null().to_pylist(), strict=True)
-        ]
-    return encoded
+    if not values.null_count:
+        return encoded
+    missing = values.is_null().to_pylist()
+    return [b"" if absent else part for absent, part in zip(missing, encoded, strict=True)]
 
 
 def _feature_lists(column: pl.Series) -> pa.Array:
-    """Returns the column as lists of one of the three types that a feature can have."""
+    """Returns the column as lists of one of the three types of features."""
     array = column.to_arrow()
-    if isinstance(column.dtype, pl.List):
-        values = _feature_values(array.values)
-        if values.null_count:
-            values = pc.fill_null(
-                values, b"" if pa.types.is_large_binary(values.type) else float("nan")
-            )
-        return pa.LargeListArray.from_arrays(array.offsets, values)
-    offsets = pa.array(range(len(array) + 1), pa.int64())
-    return pa.LargeListArray.from_arrays(offsets, _feature_values(array), mask=array.is_null())
+    if not isinstance(column.dtype, pl.List):
+        offsets = pa.array(range(len(array) + 1), pa.int64())
+        mask = array.is_null()
+        return pa.LargeListArray.from_arrays(offsets, _feature_values(array), mask=mask)
+
+    values = _feature_values(array.values)
+    if values.null_count:
+        missing = b"" if pa.types.is_large_binary(values.type) else float("nan")
+        values = pc.fill_null(values, missing)
+    return pa.LargeListArray.from_arrays(array.offsets, values)
 
 
 def _feature_values(array: pa.Array) -> pa.Array:
@@ -171,23 +196,3 @@ def _feature_values(array: pa.Array) -> pa.Array:
     if pa.types.is_floating(array.type):
         return array.cast(pa.float32())
     return array.cast(pa.large_string()).cast(pa.large_binary())
-
-
-def examples_from_log(config: Config) -> Iterator[bytes]:
-    """Yields a serialized `tf.Example` for every outcome of a log, as ExampleGen writes them, of all splits.
-
-    The order is ExampleGen's too: by the hash of the learner, then unit and `as_of`.
-
-    Args:
-        config: where the log is (`data.events`, `data.outcomes`) and how it is read.
-
-    Raises:
-        LogError: the log cannot be used; before the first example.
-    """
-    part, _ = read_log(config, splits=False, keys_only=False)
-    return _encode(part, LogSpec.of(config))
-
-
-def _encode(part: Part, spec: LogSpec) -> Iterator[bytes]:
-    for batch in join_batches(part.windows, part.outcomes, list(spec.features)):
-        yield from encode(batch, feature_columns(spec))

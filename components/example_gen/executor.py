@@ -1,4 +1,4 @@
-"""The executor: the log through Beam, and a verdict on it."""
+"""ExampleGen's executor: runs a log through Beam and writes its examples and its summary."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ from tfx.utils import proto_utils
 from components.contracts.names import SPLITS
 from components.contracts.provenance import describe_data
 from components.event_log.log import conclude
+from components.event_log.sources import Listing
 from components.event_log.tables import LogSpec
 from components.event_log.tally import Tally, summarise
 from components.example_gen.driver import find_inputs
 from components.example_gen.transforms import ExamplesFromLog
 from components.files.atomic import write_text
-
-SUMMARY_FILE = "log_summary.json"
 
 
 class Executor(BaseBeamExecutor):  # type: ignore[misc]
@@ -39,36 +38,45 @@ class Executor(BaseBeamExecutor):  # type: ignore[misc]
         Args:
             input_dict: empty.
             output_dict: `examples`.
-            exec_properties: `input_config` with its placeholders filled, `config`.
+            exec_properties: `input_config` with its placeholders filled in, `config`.
 
         Raises:
-            LogError: the log cannot be used; with everything that is wrong with it.
+            LogError: the log cannot be used; lists all of its problems.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         examples = artifact_utils.get_single_instance(output_dict["examples"])
         examples.split_names = artifact_utils.encode_split_names(list(SPLITS))
         folders = {split: artifact_utils.get_split_uri([examples], split) for split in SPLITS}
-        spec = LogSpec.model_validate_json(exec_properties["config"])
+        spec = LogSpec.from_property(exec_properties["config"])
         input_config = proto_utils.json_to_proto(
             exec_properties["input_config"], example_gen_pb2.Input()
         )
 
         found = find_inputs(input_config.splits)
-        files = {table: listing.files for table, listing in found.items()}
         with TemporaryDirectory(dir=examples.uri) as folder:
-            read, joined = Path(folder, "read.json"), Path(folder, "joined.json")
-            with self._make_beam_pipeline() as pipeline:
-                tallies = pipeline | ExamplesFromLog(files, spec, folders)
-                tallies.read | "KeepRead" >> beam.Map(_write, str(read))
-                tallies.joined | "KeepJoined" >> beam.Map(_write, str(joined))
-            total = conclude(_load(read), _load(joined), spec, splits=True)
-        told = {table: listing.describe_passed_over() for table, listing in found.items()}
-        total.passed_over = {table: reasons for table, reasons in told.items() if reasons}
+            read, joined = self._run(found, spec, folders, Path(folder))
+        total = conclude(read, joined, spec, splits=True)
+
+        reasons = {table: listing.describe_passed_over() for table, listing in found.items()}
+        total.passed_over = {table: text for table, text in reasons.items() if text}
         data = describe_data(examples)
         summary = summarise(total, spec.label.classes, spans=data.spans, version=data.version)
-        write_text(Path(examples.uri, SUMMARY_FILE), summary.model_dump_json(indent=2))
+        summary.write(Path(examples.uri))
         examples_utils.set_payload_format(examples, example_gen_pb2.FORMAT_TF_EXAMPLE)
         examples_utils.set_file_format(examples, "tfrecords_gzip")
+
+    def _run(
+        self, found: dict[str, Listing], spec: LogSpec, folders: dict[str, str], folder: Path
+    ) -> tuple[Tally, Tally]:
+        """Writes the examples; returns the counts of reading and of joining."""
+        files = {table: listing.files for table, listing in found.items()}
+        read = folder / "read.json"
+        joined = folder / "joined.json"
+        with self._make_beam_pipeline() as pipeline:
+            tallies = pipeline | ExamplesFromLog(files, spec, folders)
+            tallies.read | "KeepRead" >> beam.Map(_write, str(read))
+            tallies.joined | "KeepJoined" >> beam.Map(_write, str(joined))
+        return _load(read), _load(joined)
 
 
 def _write(tally: Tally, path: str) -> None:

@@ -1,4 +1,8 @@
-"""Beam."""
+"""The Beam transforms of ExampleGen: read, shuffle by learner, join, encode and write, by column.
+
+Problems of a log travel as data beside the rows: an exception in a worker would reach the executor
+wrapped in the runner's own, and only the first of them.
+"""
 
 from __future__ import annotations
 
@@ -31,16 +35,19 @@ from components.files.atomic import new_file
 
 Rows = tuple[str, bytes]  # a table's name, some of its rows as Arrow IPC
 
+# Half the time of level 6, files a fifth larger.
+OPTIONS = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=3)
+
 
 class Tallies(NamedTuple):
-    """What was counted: in reading all files, and in joining all partitions."""
+    """The counts of reading all files, and of joining all partitions."""
 
     read: beam.PCollection
     joined: beam.PCollection
 
 
 class ExamplesFromLog(beam.PTransform):  # type: ignore[misc]
-    """Reads a log and writes its examples, a shard per split and partition, and what was counted on the way."""
+    """Reads a log, writes its examples, one shard per split and partition, and counts."""
 
     def __init__(
         self, files: dict[str, list[LogFile]], spec: LogSpec, folders: dict[str, str]
@@ -50,27 +57,27 @@ class ExamplesFromLog(beam.PTransform):  # type: ignore[misc]
         Args:
             files: the files of `events` and `outcomes`.
             spec: how the log is read.
-            folders: where each split goes.
+            folders: the folder of each split.
         """
         super().__init__()
-        self._files, self._spec, self._folders = files, spec, folders
+        self._files = files
+        self._spec = spec
+        self._folders = folders
 
     def expand(self, pipeline: beam.Pipeline) -> Tallies:
-        """Returns what was counted, two collections of one element; examples go to files."""
-        files = [(table, file) for table, of_table in self._files.items() for file in of_table]
+        """Returns the counts, two collections of one element; examples go to files."""
+        files = [(table, file) for table, group in self._files.items() for file in group]
+        reader = beam.ParDo(_ReadFile(self._spec), self._sample(pipeline))
         read = (
             pipeline
             | "Files" >> beam.Create(files, reshuffle=True)
-            | "Read"
-            >> beam.ParDo(_ReadFile(self._spec), self._sample(pipeline)).with_outputs(
-                "tallies", main="rows"
-            )
+            | "Read" >> reader.with_outputs("tallies", main="rows")
         )
         read_tally = read.tallies | "SumRead" >> beam.CombineGlobally(merge_tallies)
+
         # A partition without rows still writes its shards, so that their names are complete.
-        every = pipeline | "Partitions" >> beam.Create(
-            [(number, ("", b"")) for number in range(self._spec.partitions)]
-        )
+        empty = [(number, ("", b"")) for number in range(self._spec.partitions)]
+        every = pipeline | "Partitions" >> beam.Create(empty)
         join = _JoinPartition(self._spec, self._files["outcomes"], self._folders)
         joined_tally = (
             (read.rows, every)
@@ -82,8 +89,12 @@ class ExamplesFromLog(beam.PTransform):  # type: ignore[misc]
         return Tallies(read_tally, joined_tally)
 
     def _sample(self, pipeline: beam.Pipeline) -> beam.pvalue.AsSingleton | None:
-        """Chooses the learners, if not all of them, in a pass of its own: what they have not never gets shuffled."""
-        learners, seed = self._spec.sample_learners, self._spec.splits.seed
+        """Chooses the learners in a pass of its own, so that rows of others are never shuffled.
+
+        Returns None for all learners.
+        """
+        learners = self._spec.sample_learners
+        seed = self._spec.splits.seed
         if learners is None:
             return None
         return beam.pvalue.AsSingleton(
@@ -96,7 +107,7 @@ class ExamplesFromLog(beam.PTransform):  # type: ignore[misc]
 
 
 class _ReadFile(beam.DoFn):  # type: ignore[misc]
-    """Yields a file's rows by partition, and beside them what was counted."""
+    """Yields a file's rows by partition, and its counts beside them."""
 
     def __init__(self, spec: LogSpec) -> None:
         self._spec = spec
@@ -105,21 +116,24 @@ class _ReadFile(beam.DoFn):  # type: ignore[misc]
         self, element: tuple[str, LogFile], sample: Sample | None
     ) -> Iterator[tuple[int, Rows] | beam.pvalue.TaggedOutput]:
         name, file = element
-        table = events_table(self._spec) if name == "events" else outcomes_table(self._spec)
+        spec = self._spec
+        table = events_table(spec) if name == "events" else outcomes_table(spec)
         for frame, tally in read_table(file, table, sample):
             yield beam.pvalue.TaggedOutput("tallies", tally)
-            if frame is not None:
-                for number, rows in partition(
-                    frame, self._spec.splits.seed, self._spec.partitions
-                ).items():
-                    yield number, (name, _to_ipc(rows))
+            if frame is None:
+                continue
+            parts = partition(frame, spec.splits.seed, spec.partitions)
+            for number, rows in parts.items():
+                yield number, (name, _to_ipc(rows))
 
 
 class _JoinPartition(beam.DoFn):  # type: ignore[misc]
-    """Writes the examples of a partition, unless reading has already found the log unusable."""
+    """Writes the examples of a partition, unless reading has found problems of the log."""
 
     def __init__(self, spec: LogSpec, files: list[LogFile], folders: dict[str, str]) -> None:
-        self._spec, self._files, self._folders = spec, files, folders
+        self._spec = spec
+        self._files = files
+        self._folders = folders
 
     def process(self, element: tuple[int, Iterable[Rows]], read: Tally) -> Iterator[Tally]:
         number, rows = element
@@ -127,12 +141,40 @@ class _JoinPartition(beam.DoFn):  # type: ignore[misc]
         for table, ipc in rows:
             if table:
                 chunks[table].append(_from_ipc(ipc))
+
         part = None
         if chunks["outcomes"] and common_clock(read.clocks) is not None:
             part = cross_check(chunks["events"], chunks["outcomes"], self._spec, read, self._files)
             yield part.tally
         if not judge_reading(read):
             write_shards(part, self._spec, self._folders, number)
+
+
+def write_shards(part: Part | None, spec: LogSpec, folders: dict[str, str], number: int) -> None:
+    """Writes the examples of a partition, one compressed TFRecord file per split.
+
+    They are named `data_tfrecord-<number>-of-<partitions>.gz`. The same log gives the same bytes.
+
+    Args:
+        part: the log's rows in the partition; None writes empty shards.
+        spec: how the log is joined.
+        folders: the folder of each split.
+        number: of the partition.
+    """
+    name = f"data_tfrecord-{number:05d}-of-{spec.partitions:05d}.gz"
+    with ExitStack() as stack:
+        writers = {split: _open(stack, Path(folder, name)) for split, folder in folders.items()}
+        if part is None:
+            return
+        columns = feature_columns(spec)
+        for batch in join_batches(part.windows, part.outcomes, list(spec.features)):
+            for split, example in zip(batch[SPLIT], encode(batch, columns), strict=True):
+                writers[split].write(example)
+
+
+def _open(stack: ExitStack, path: Path) -> tf.io.TFRecordWriter:
+    beside = stack.enter_context(new_file(path))
+    return stack.enter_context(tf.io.TFRecordWriter(str(beside), OPTIONS))
 
 
 def _to_ipc(frame: pl.DataFrame) -> bytes:
@@ -143,34 +185,3 @@ def _to_ipc(frame: pl.DataFrame) -> bytes:
 
 def _from_ipc(content: bytes) -> pl.DataFrame:
     return pl.read_ipc(io.BytesIO(content))
-
-
-OPTIONS = tf.io.TFRecordOptions(
-    compression_type="GZIP", compression_level=3
-)  # half of level 6's time, a fifth larger
-
-
-def write_shards(part: Part | None, spec: LogSpec, folders: dict[str, str], number: int) -> None:
-    """Writes `data_tfrecord-<number>-of-<partitions>.gz` into the folder of each split; same log, same bytes.
-
-    Args:
-        part: the log's rows in the partition, None for none: its shards are empty.
-        spec: how the log is joined.
-        folders: where each split goes.
-        number: the partition's.
-    """
-    name = f"data_tfrecord-{number:05d}-of-{spec.partitions:05d}.gz"
-    with ExitStack() as stack:
-        writers = {split: _open(stack, Path(folder, name)) for split, folder in folders.items()}
-        if part is None:
-            return
-        for batch in join_batches(part.windows, part.outcomes, list(spec.features)):
-            for split, example in zip(
-                batch[SPLIT], encode(batch, feature_columns(spec)), strict=True
-            ):
-                writers[split].write(example)
-
-
-def _open(stack: ExitStack, path: Path) -> tf.io.TFRecordWriter:
-    beside = stack.enter_context(new_file(path))
-    return stack.enter_context(tf.io.TFRecordWriter(str(beside), OPTIONS))

@@ -1,6 +1,6 @@
 """Whole-or-nothing writing of files and folders: write beside, flush to the disk, rename.
 
-A reader sees the old content or the new one, never a part of it, also after a crash or a power cut.
+A reader sees the old content or the new one, never a part of it, even after a crash or power cut.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ class NotAFileError(MasteryError):
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
-    """Writes `content` to `path`, replacing what was there; missing parent folders are made."""
+    """Writes `content` to `path`, replacing an earlier file; makes missing parent folders."""
     with new_file(path) as beside:
         beside.write_bytes(content)
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Writes `text` to `path` as UTF-8, replacing what was there; missing parent folders are made."""
+    """Writes `text` to `path` as UTF-8, replacing an earlier file; makes missing parent folders."""
     write_bytes(path, text.encode())
 
 
 @contextmanager
 def new_file(path: str | Path) -> Iterator[Path]:
-    """Yields a hidden path beside `path` to write to, and renames it to `path` when the block ends well.
+    """Yields a hidden path beside `path` to write to, and renames it to `path` at the end.
 
-    When the block raises, `path` stays as it was and nothing is left beside it.
+    If the block raises, `path` stays as it was and nothing is left beside it.
     """
     target = Path(path)
     with _hidden_folder_beside(target) as folder:
@@ -50,12 +50,12 @@ def new_file(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def new_folder(path: str | Path) -> Iterator[Path]:
-    """Yields an empty folder to fill beside `path`, and renames it to `path` when the block ends well.
+    """Yields an empty folder beside `path` to fill, and renames it to `path` at the end.
 
-    When the block raises, nothing is left beside `path`.
+    If the block raises, nothing is left beside `path`.
 
     Raises:
-        FileExistsError: `path` is there and is not an empty folder.
+        FileExistsError: `path` exists and is not an empty folder.
     """
     target = Path(path)
     with _hidden_folder_beside(target) as folder:
@@ -69,13 +69,13 @@ def new_folder(path: str | Path) -> Iterator[Path]:
 
 
 def rename_to_new(folder: Path, target: Path) -> bool:
-    """Renames `folder` to `target` on the same file system, unless something is there already.
+    """Renames `folder` to `target` on the same file system, unless `target` exists.
 
-    The rename is one step of the file system, so of many processes that want the same name exactly one gets it.
-    (An empty folder called `target` counts as not there.)
+    The rename is one step of the file system: of several processes that want the same name, exactly
+    one gets it. (An empty folder called `target` counts as free.)
 
     Returns:
-        Whether `folder` is now `target`; False means that `target` was taken and nothing has changed.
+        Whether `folder` is now `target`; False if `target` exists, and nothing has changed.
     """
     try:
         folder.rename(target)
@@ -104,22 +104,22 @@ def sync(path: Path) -> None:
 
 
 def open_regular(path: Path) -> io.FileIO:
-    """Opens a file for locking, reading and appending; creates it when missing, never truncates.
+    """Opens a file for locking, reading and appending; creates it if missing, never truncates.
 
-    Links are not followed. Whoever may write to the folder could place one, and have a file elsewhere
-    changed with the rights of this process.
+    Links are not followed. Anybody who may write to the folder could place one, and have a file
+    elsewhere changed with the rights of this process.
 
     Args:
         path: the file. Links in the path of its folder are followed.
 
     Returns:
-        The file, unbuffered; what is written goes to its end.
+        The file, unbuffered; writing appends to it.
 
     Raises:
         NotAFileError: there is a link, or another thing that is no file.
         OSError: it cannot be opened.
     """
-    # O_NONBLOCK: a pipe without a reader would be waited for; it changes nothing for a file.
+    # O_NONBLOCK: without it, opening a pipe that has no reader would block; files ignore it.
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
     try:
         descriptor = os.open(path, flags, 0o666)
@@ -127,6 +127,7 @@ def open_regular(path: Path) -> io.FileIO:
         if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
             raise _not_a_file(path) from None
         raise
+
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise _not_a_file(path)
@@ -142,13 +143,13 @@ def _not_a_file(path: Path) -> NotAFileError:
 
 @contextmanager
 def _hidden_folder_beside(target: Path) -> Iterator[Path]:
-    """Yields a folder on `target`'s file system, of a name that nobody else has; it is removed in any case."""
+    """Yields a folder with a unique name on `target`'s file system, and removes it at the end."""
     target.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
         yield folder
     except OSError as error:
-        if error.errno and error.filename is None:  # of writing to a full disk: say where
+        if error.errno and error.filename is None:  # as when the disk is full: add the place
             error.filename = str(target)
         raise
     finally:

@@ -1,8 +1,8 @@
 """Names that others chose, as paths below a folder: keys of object stores, paths in databases.
 
-Whoever may write to a bucket chooses its keys, and a key may be any text: `../../etc/cron.d/x`,
-`/etc/passwd`, two names that one file system takes for one. Everything here maps such a name to a
-path that cannot leave its folder, or refuses.
+Anybody who may write to a bucket chooses its keys, and a key may be any text:
+`../../etc/cron.d/x`, `/etc/passwd`, two names that a file system takes for the same. The functions
+here map such a name to a path that cannot leave its folder, or refuse it.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
+from components.command.escape import shorten
 from components.errors import MasteryError
 
 LONGEST_PART = 255  # bytes of a file's name, on every file system in use
 LONGEST_PATH = 4095  # bytes of a path that Linux opens
-SHOWN = 80  # characters of a refused name in the error
 
 
 class UnsafePathError(MasteryError):
@@ -38,10 +38,11 @@ def path_below(folder: Path, name: str) -> Path:
 
     >>> str(path_below(Path("/models"), "7/variables/variables.index"))
     '/models/7/variables/variables.index'
-    >>> path_below(Path("/models"), "7/../../etc/passwd")
+    >>> path_below(Path("/models"), "/etc/passwd")
     Traceback (most recent call last):
-    components.files.safe_paths.UnsafePathError: '7/../../etc/passwd': expected the name of a file below
-    /models, found ...
+    components.files.safe_paths.UnsafePathError: '/etc/passwd': expected the name of a file below \
+/models, found an absolute path. Nothing was written. If the name is not yours, find out who may \
+write there.
     """
     parts = name.split("/")
     path = folder.joinpath(*parts)
@@ -54,10 +55,8 @@ def path_below(folder: Path, name: str) -> Path:
         raise _refused(folder, name, "an absolute path")
     if {"", ".", ".."} & set(parts):
         raise _refused(folder, name, "an empty part, . or .. in it")
-    if (
-        max(len(part.encode()) for part in parts) > LONGEST_PART
-        or len(os.fsencode(path)) > LONGEST_PATH
-    ):
+    longest = max(len(part.encode()) for part in parts)
+    if longest > LONGEST_PART or len(os.fsencode(path)) > LONGEST_PATH:
         raise _refused(folder, name, "a name that is too long for a file")
 
     refuse_links(folder, path)
@@ -65,19 +64,19 @@ def path_below(folder: Path, name: str) -> Path:
 
 
 def paths_below(folder: Path, names: Iterable[str]) -> dict[str, Path]:
-    """Returns the paths that names have below a folder, all of them different files.
+    """Returns the paths that names have below a folder, each a different file.
 
     Raises:
-        UnsafePathError: `path_below` refuses one; one is both a file and a folder; or the folder's
-            file system takes two of them for the same file, because they differ in case or in how
-            accents are written only.
+        UnsafePathError: `path_below` refuses a name; a name is both a file and a folder; or the
+            folder's file system takes two of them for the same file, because they differ only in
+            case or in how accents are written.
     """
     paths = {name: path_below(folder, name) for name in names}
 
     for name in paths:
         for parent in PurePosixPath(name).parents:
             if str(parent) in paths:
-                raise _refused(folder, str(parent), f"a file where {_shown(name)} wants a folder")
+                raise _refused(folder, str(parent), f"a file where {_shown(name)} needs a folder")
 
     alike = defaultdict(list)
     for name in sorted(paths):
@@ -94,22 +93,21 @@ def paths_below(folder: Path, names: Iterable[str]) -> dict[str, Path]:
 
 
 def refuse_links(folder: Path, path: Path) -> None:
-    """Makes sure that no part of `path` below `folder` is a link, so nothing outside is touched.
+    """Checks that no part of `path` below `folder` is a link, so that nothing outside is changed.
 
     Raises:
-        UnsafePathError: one of them is.
+        UnsafePathError: a part is a link.
     """
     for part in (path, *path.parents):
         if part == folder:
             return
         if part.is_symlink():
-            raise _refused(
-                folder, path.relative_to(folder).as_posix(), f"a link at {part}; remove it"
-            )
+            name = path.relative_to(folder).as_posix()
+            raise _refused(folder, name, f"a link at {part}; remove it")
 
 
 def takes_names_for_one(folder: Path, one: str, other: str) -> bool:
-    """Tells, by trying, whether the file system of `folder` takes both names for one file."""
+    """Returns whether the file system of `folder` takes both names for one file, by trying."""
     existing = next(parent for parent in (folder, *folder.parents) if parent.is_dir())
     with tempfile.TemporaryDirectory(prefix=".names-", dir=existing) as scratch:
         Path(scratch, one.replace("/", "_")[:LONGEST_PART]).touch()
@@ -118,10 +116,10 @@ def takes_names_for_one(folder: Path, one: str, other: str) -> bool:
 
 def _refused(folder: Path, name: str, found: str) -> UnsafePathError:
     return UnsafePathError(
-        f"{_shown(name)}: expected the name of a file below {folder}, found {found}. Nothing was written. "
-        "If it is none of yours, find out who may write there."
+        f"{_shown(name)}: expected the name of a file below {folder}, found {found}. "
+        "Nothing was written. If the name is not yours, find out who may write there."
     )
 
 
 def _shown(name: str) -> str:
-    return repr(name if len(name) <= SHOWN else f"{name[:SHOWN]}...")
+    return repr(shorten(name))

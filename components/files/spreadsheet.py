@@ -7,22 +7,23 @@ from __future__ import annotations
 
 import polars as pl
 
-_FORMULA = "=+\\-@\t\r\n＝＋－＠"  # what formulas begin with, the wide forms too
+_FORMULA = "=+\\-@\t\r\n＝＋－＠"  # the beginnings of formulas, also in wide forms
 _NUMBER = r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 
 
 def for_spreadsheet(table: pl.DataFrame) -> pl.DataFrame:
-    """Returns a table whose text a spreadsheet takes for text, to write it as CSV.
+    """Returns a table to write as CSV, whose text a spreadsheet reads as text.
 
     A cell that begins with `=`, `+`, `-`, `@`, a tab or a line break, after any number of
-    apostrophes, gets one apostrophe more, as OWASP advises. So does `=`, `+`, `-` or `@` right after
-    a `;`, tab or line break inside a cell, which begins a cell where `;` separates them. Numbers,
-    those that are text included, and the names of columns stay as they are.
+    apostrophes, gets one more apostrophe, as OWASP advises. So does `=`, `+`, `-` or `@` right
+    after a `;`, tab or line break inside a cell: it begins a cell if `;` separates cells. Numbers,
+    also those that are text, and the names of columns stay as they are.
 
     `from_spreadsheet` undoes it.
 
     >>> import polars as pl
-    >>> for_spreadsheet(pl.DataFrame({"learner_id": ["=1+1", "-5", "anna"], "score": [-1, 0, 1]})).rows()
+    >>> table = pl.DataFrame({"learner_id": ["=1+1", "-5", "anna"], "score": [-1, 0, 1]})
+    >>> for_spreadsheet(table).rows()
     [("'=1+1", -1), ('-5', 0), ('anna', 1)]
     """
     text = pl.selectors.string()
@@ -32,7 +33,7 @@ def for_spreadsheet(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def from_spreadsheet(table: pl.DataFrame) -> pl.DataFrame:
-    """Returns the table that was given to `for_spreadsheet`, from the CSV that was written of it.
+    """Returns the table that was given to `for_spreadsheet`, from the CSV written with it.
 
     >>> import polars as pl
     >>> from_spreadsheet(pl.DataFrame({"learner_id": ["'=1+1", "-5"]})).rows()

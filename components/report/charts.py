@@ -1,7 +1,7 @@
-"""Charts as inline SVG: small pure functions from numbers to markup, coloured by the page's style sheet.
+"""Charts as inline SVG: pure functions from numbers to markup, coloured by the page's style sheet.
 
-Everything textual is escaped. A chart is drawn at the width of a phone and never scaled down, so its
-letters stay readable; colours are classes (`s1` to `s6`), each with a dash pattern of its own.
+All text is escaped. A chart is drawn at the width of a phone and never scaled down, so its letters
+stay readable. Colours are classes (`s1` to `s6`), each with a dash pattern of its own.
 """
 
 from __future__ import annotations
@@ -12,9 +12,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from components.report.facts import Bars
 from components.report.formats import rough
-from components.report.scales import Scale, ticks, widen
 
 WIDTH, HEIGHT = 340, 240
 LEFT, RIGHT, TOP, BOTTOM = 46, 10, 10, 40
@@ -23,8 +21,76 @@ Domain = tuple[float, float]
 
 
 @dataclass(frozen=True)
+class AxisScale:
+    """Maps `low..high` linearly to `start..end` in pixels; of upright axes `start` is larger."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def __call__(self, value: float) -> float:
+        """Returns the place of a value, to a tenth of a pixel; the middle if `low` is `high`."""
+        width = self.high - self.low
+        share = (value - self.low) / width if width else 0.5
+        return round(self.start + share * (self.end - self.start), 1)
+
+
+def ticks(low: float, high: float, most: int = 6) -> list[float]:
+    """Returns at most `most` round numbers within `low..high`, for an axis.
+
+    They are 1, 2 or 5 times a power of ten apart.
+
+    >>> ticks(1, 17)
+    [5, 10, 15]
+    """
+    if not high > low:
+        return [low]
+
+    step = 10 ** math.floor(math.log10((high - low) / most))
+    while True:
+        for factor in (1, 2, 5):
+            width = step * factor
+            first = math.ceil(low / width - 1e-9)
+            last = math.floor(high / width + 1e-9)
+            if last - first < most:
+                return [round(index * width, 12) for index in range(first, last + 1)]
+        step *= 10
+
+
+def widen(values: Iterable[float | None]) -> tuple[float, float]:
+    """Returns a domain from round number to round number that holds all finite values.
+
+    >>> widen([0.2, 7.8, None])
+    (0, 8)
+    """
+    finite = [value for value in values if value is not None and math.isfinite(value)]
+    if not finite:
+        return 0.0, 1.0
+
+    low, high = min(finite), max(finite)
+    if low == high:
+        return low - 0.5, high + 0.5
+
+    marks = ticks(low, high)
+    step = marks[1] - marks[0] if len(marks) > 1 else high - low
+    return math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step
+
+
+@dataclass(frozen=True)
+class Bars:
+    """A histogram: `counts[i]` values lie between `edges[i]` and `edges[i + 1]`."""
+
+    edges: list[float]
+    counts: list[float]
+
+
+@dataclass(frozen=True)
 class Series:
-    """One line of a chart; `style` names its colour and dashes (1 to 6), 0 a faint line for reference."""
+    """One line of a chart.
+
+    `style` names its colour and dashes (1 to 6); 0 is a faint line for reference.
+    """
 
     name: str
     xs: Sequence[float]
@@ -33,7 +99,7 @@ class Series:
 
 
 def style_of(index: int) -> int:
-    """Returns the style of the series at `index`; after six they come round again."""
+    """Returns the style of the series at `index`; the seventh has the first one's."""
     return index % STYLES + 1
 
 
@@ -48,35 +114,43 @@ def line_chart(
     mark: float | None = None,
     whole_x: bool = False,
 ) -> Markup:
-    """Returns lines in a frame; `mark` puts an upright line at an x, `whole_x` numbers the x axis by whole steps."""
+    """Returns lines in a frame.
+
+    Args:
+        series: the lines.
+        title: for screen readers.
+        x_label: below the x axis.
+        y_label: beside the y axis.
+        x_domain: ends of the x axis; default: round numbers around the values.
+        y_domain: ends of the y axis; likewise.
+        mark: where to draw an upright line.
+        whole_x: whether the x axis is numbered by whole steps only.
+    """
     x_domain = x_domain or widen(x for line in series for x in line.xs)
     y_domain = y_domain or widen(y for line in series for y in line.ys)
     x, y = _frame(x_domain, y_domain)
+
     parts = [_axes(x, y, x_label, y_label, whole_x=whole_x)]
     if mark is not None:
-        parts.append(
-            Markup('<line class="mark" x1="{0}" x2="{0}" y1="{1}" y2="{2}"/>').format(
-                x(mark), TOP, HEIGHT - BOTTOM
-            )
-        )
+        upright = Markup('<line class="mark" x1="{0}" x2="{0}" y1="{1}" y2="{2}"/>')
+        parts.append(upright.format(x(mark), TOP, HEIGHT - BOTTOM))
     parts += [_line(line, x, y) for line in series]
     return _svg(title, parts, "chart")
 
 
-def _line(line: Series, x: Scale, y: Scale) -> Markup:
+def _line(line: Series, x: AxisScale, y: AxisScale) -> Markup:
     points = [
         (x(at), y(to))
         for at, to in zip(line.xs, line.ys, strict=True)
         if to is not None and math.isfinite(to)
     ]
     if len(points) == 1:
-        return Markup('<circle class="dot s{}" cx="{}" cy="{}" r="3"/>').format(
-            line.style, *points[0]
-        )
+        dot = Markup('<circle class="dot s{}" cx="{}" cy="{}" r="3"/>')
+        return dot.format(line.style, *points[0])
+
     path = "M" + "L".join(f"{px:g},{py:g}" for px, py in points) if points else "M0,0"
-    return Markup('<path class="line s{}" d="{}"><title>{}</title></path>').format(
-        line.style, path, line.name
-    )
+    drawn = Markup('<path class="line s{}" d="{}"><title>{}</title></path>')
+    return drawn.format(line.style, path, line.name)
 
 
 def histogram(bars: Bars, *, title: str, x_label: str, y_label: str) -> Markup:
@@ -87,19 +161,19 @@ def histogram(bars: Bars, *, title: str, x_label: str, y_label: str) -> Markup:
 
 def sparkline(bars: Bars, *, title: str, width: int = 72, height: int = 22) -> Markup:
     """Returns a histogram the size of a word."""
-    x = Scale(bars.edges[0], bars.edges[-1], 0, width)
-    y = Scale(0, max(bars.counts) or 1, height - 1, 1)
-    base = Markup('<line class="base" x1="0" x2="{0}" y1="{1}" y2="{1}"/>').format(
-        width, height - 0.5
-    )
+    x = AxisScale(bars.edges[0], bars.edges[-1], 0, width)
+    y = AxisScale(0, max(bars.counts) or 1, height - 1, 1)
+    line = Markup('<line class="base" x1="0" x2="{0}" y1="{1}" y2="{1}"/>')
+    base = line.format(width, height - 0.5)
     return _svg(title, [*_columns(bars, x, y), base], "spark", width, height)
 
 
-def _columns(bars: Bars, x: Scale, y: Scale) -> Iterable[Markup]:
+def _columns(bars: Bars, x: AxisScale, y: AxisScale) -> Iterable[Markup]:
+    column = Markup('<rect class="column" x="{}" y="{}" width="{}" height="{}"/>')
     for low, high, height in zip(bars.edges, bars.edges[1:], bars.counts, strict=False):
         if height > 0:
             left, right, top = x(low), x(high), y(height)
-            yield Markup('<rect class="column" x="{}" y="{}" width="{}" height="{}"/>').format(
+            yield column.format(
                 left,
                 min(top, y.start - 1),
                 _length(right - left - 0.6),
@@ -119,36 +193,29 @@ def bar(
     It repeats a number that stands beside it, so it is hidden from screen readers.
     """
     width, height = 110, 16
-    x = Scale(*domain, 0, width)
-    place = {
-        name: min(max(x(at), 0.0), float(width))
-        for name, at in _known(value=value, mark=mark).items()
-    }
+    x = AxisScale(*domain, 0, width)
+
+    def inside(at: float) -> float:
+        return min(max(x(at), 0.0), float(width))
+
     parts = [Markup('<rect class="track" x="0" y="4" width="{}" height="8"/>').format(width)]
-    if "value" in place:
-        zero = min(max(x(0), 0.0), float(width))
-        left, right = sorted((zero, place["value"]))
+    if value is not None and math.isfinite(value):
+        left, right = sorted((inside(0), inside(value)))
         filled = Markup('<rect class="bar" x="{}" y="4" width="{}" height="8"/>')
         parts.append(filled.format(left, _length(right - left)))
     if interval:
-        low, high = (min(max(x(end), 0.0), float(width)) for end in interval)
-        parts.append(
-            Markup('<path class="whisker" d="M{0},8H{1}M{0},5.5V10.5M{1},5.5V10.5"/>').format(
-                low, high
-            )
-        )
-    if "mark" in place:
-        parts.append(
-            Markup('<line class="mark" x1="{0}" x2="{0}" y1="1" y2="15"/>').format(place["mark"])
-        )
-    return Markup(
-        '<svg class="inline" viewBox="0 0 {0} {1}" width="{0}" height="{1}" preserveAspectRatio="none"'
-        ' aria-hidden="true">{2}</svg>'
-    ).format(width, height, Markup("").join(parts))
+        low, high = (inside(end) for end in interval)
+        whisker = Markup('<path class="whisker" d="M{0},8H{1}M{0},5.5V10.5M{1},5.5V10.5"/>')
+        parts.append(whisker.format(low, high))
+    if mark is not None and math.isfinite(mark):
+        tick = Markup('<line class="mark" x1="{0}" x2="{0}" y1="1" y2="15"/>')
+        parts.append(tick.format(inside(mark)))
 
-
-def _known(**places: float | None) -> dict[str, float]:
-    return {name: at for name, at in places.items() if at is not None and math.isfinite(at)}
+    svg = Markup(
+        '<svg class="inline" viewBox="0 0 {0} {1}" width="{0}" height="{1}"'
+        ' preserveAspectRatio="none" aria-hidden="true">{2}</svg>'
+    )
+    return svg.format(width, height, Markup("").join(parts))
 
 
 def swatch(style: int) -> Markup:
@@ -164,53 +231,58 @@ def heat_map(
 ) -> Markup:
     """Returns counts as cells, darker for more (by the root of the count), with the diagonal drawn.
 
-    `edges` of the cells are the same on both axes [N + 1]; `grid` [N, N] goes along x first, then up y.
+    Args:
+        edges: of the cells, the same on both axes [N + 1].
+        grid: counts [N, N], along x first, then up y.
+        title: for screen readers.
+        x_label: below the x axis.
+        y_label: beside the y axis.
     """
     domain = (edges[0], edges[-1])
     x, y = _frame(domain, domain)
-    top = max(map(max, grid)) or 1
+    diagonal = Series("predicted = actual", domain, domain, 0)
+    parts = [_axes(x, y, x_label, y_label), *_cells(edges, grid, x, y), _line(diagonal, x, y)]
+    return _svg(title, parts, "chart")
+
+
+def _cells(
+    edges: Sequence[float], grid: Sequence[Sequence[int]], x: AxisScale, y: AxisScale
+) -> Iterable[Markup]:
     square = Markup('<rect class="cell" x="{}" y="{}" width="{}" height="{}" opacity="{}"/>')
-    parts = []
+    most = max(map(max, grid)) or 1
     for i, column in enumerate(grid):
         for j, cell in enumerate(column):
             if cell:
-                left, right, low, high = x(edges[i]), x(edges[i + 1]), y(edges[j]), y(edges[j + 1])
-                shade = round(0.1 + 0.9 * math.sqrt(cell / top), 2)
-                parts.append(
-                    square.format(left, high, _length(right - left), _length(low - high), shade)
-                )
-    diagonal = Series("predicted = actual", domain, domain, 0)
-    return _svg(title, [_axes(x, y, x_label, y_label), *parts, _line(diagonal, x, y)], "chart")
+                left, right = x(edges[i]), x(edges[i + 1])
+                low, high = y(edges[j]), y(edges[j + 1])
+                shade = round(0.1 + 0.9 * math.sqrt(cell / most), 2)
+                yield square.format(left, high, _length(right - left), _length(low - high), shade)
 
 
-def _frame(x_domain: Domain, y_domain: Domain) -> tuple[Scale, Scale]:
-    return Scale(*x_domain, LEFT, WIDTH - RIGHT), Scale(*y_domain, HEIGHT - BOTTOM, TOP)
+def _frame(x_domain: Domain, y_domain: Domain) -> tuple[AxisScale, AxisScale]:
+    return AxisScale(*x_domain, LEFT, WIDTH - RIGHT), AxisScale(*y_domain, HEIGHT - BOTTOM, TOP)
 
 
-def _axes(x: Scale, y: Scale, x_label: str, y_label: str, *, whole_x: bool = False) -> Markup:
+def _axes(
+    x: AxisScale, y: AxisScale, x_label: str, y_label: str, *, whole_x: bool = False
+) -> Markup:
     parts = []
+    line = Markup('<line class="{}" x1="{}" x2="{}" y1="{}" y2="{}"/>')
+    number = Markup('<text class="{}" x="{}" y="{}">{}</text>')
     for value in ticks(y.low, y.high):
         at = y(value)
-        parts.append(
-            Markup('<line class="grid" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(
-                LEFT, WIDTH - RIGHT, at, at
-            )
-        )
-        parts.append(
-            Markup('<text class="y" x="{}" y="{}">{}</text>').format(LEFT - 6, at + 4, _tick(value))
-        )
-    marks = [value for value in ticks(x.low, x.high) if not whole_x or value == int(value)]
-    number = Markup('<text class="x" x="{}" y="{}">{}</text>')
-    parts += [number.format(x(value), HEIGHT - BOTTOM + 16, _tick(value)) for value in marks]
-    base = Markup('<line class="base" x1="{}" x2="{}" y1="{}" y2="{}"/>')
-    parts.append(base.format(LEFT, WIDTH - RIGHT, HEIGHT - BOTTOM, HEIGHT - BOTTOM))
+        parts.append(line.format("grid", LEFT, WIDTH - RIGHT, at, at))
+        parts.append(number.format("y", LEFT - 6, at + 4, _tick(value)))
+
+    for value in ticks(x.low, x.high):
+        if whole_x and value != int(value):
+            continue
+        parts.append(number.format("x", x(value), HEIGHT - BOTTOM + 16, _tick(value)))
+    parts.append(line.format("base", LEFT, WIDTH - RIGHT, HEIGHT - BOTTOM, HEIGHT - BOTTOM))
+
     middle_x, middle_y = (LEFT + WIDTH - RIGHT) / 2, (TOP + HEIGHT - BOTTOM) / 2
-    parts.append(
-        Markup('<text class="x label" x="{}" y="{}">{}</text>').format(
-            middle_x, HEIGHT - 6, x_label
-        )
-    )
     turned = Markup('<text class="x label" transform="translate(11 {}) rotate(-90)">{}</text>')
+    parts.append(number.format("x label", middle_x, HEIGHT - 6, x_label))
     parts.append(turned.format(middle_y, y_label))
     return Markup("").join(parts)
 
@@ -230,5 +302,6 @@ def _svg(
     title: str, parts: Iterable[Markup], kind: str, width: int = WIDTH, height: int = HEIGHT
 ) -> Markup:
     return Markup(
-        '<svg class="{0}" viewBox="0 0 {1} {2}" width="{1}" height="{2}" role="img" aria-label="{3}">{4}</svg>'
+        '<svg class="{0}" viewBox="0 0 {1} {2}" width="{1}" height="{2}" role="img"'
+        ' aria-label="{3}">{4}</svg>'
     ).format(kind, width, height, title, Markup("").join(parts))

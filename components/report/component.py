@@ -1,4 +1,4 @@
-"""Report: tells people, and machines, what a run came to."""
+"""Report: writes the results of a run, for people and for machines."""
 
 from __future__ import annotations
 
@@ -55,7 +55,19 @@ def make_report(
     blessing: BaseChannel,
     pushed_model: BaseChannel,
 ) -> Report:
-    """Returns the node `Report`, fed by the outputs of the nodes before it."""
+    """Returns the node.
+
+    Args:
+        config: shown whole, without the sections that only say where nodes run.
+        examples: ExampleGen's `examples`.
+        statistics: StatisticsGen's `statistics`.
+        schema: the curated `schema`.
+        anomalies: ExampleValidator's `anomalies`.
+        model_run: the Trainer's `model_run`.
+        evaluation: the Evaluator's `evaluation`.
+        blessing: the Evaluator's `blessing`.
+        pushed_model: the Pusher's `pushed_model`.
+    """
     spec = ReportSpec(
         config=json.dumps(config.recipe, sort_keys=True),
         code_fingerprint=code_fingerprint(Executor.__module__),

@@ -1,67 +1,105 @@
-"""What a report is made of: typed facts about one run, read from the artifacts of the nodes before it."""
+"""Everything that a report says about one run, read from the artifacts of the nodes before it."""
 
 from __future__ import annotations
 
+import platform
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, Literal
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
+import numpy as np
+import polars as pl
+
+from components.config import Config
+from components.contracts.anomalies import Anomaly
+from components.contracts.evaluation import Evaluation
+from components.contracts.log_summary import LogSummary
+from components.contracts.model_card import ModelCard
+from components.contracts.names import PREDICTION
 from components.contracts.provenance import DataProvenance
-from components.report.inputs import EvaluationFacts, LogFacts, NodeFacts, TrainingFacts
+from components.contracts.push_result import PushResult
+from components.contracts.run_record import NodeRecord, NodeRecords
+from components.contracts.training_history import TrainingHistory
+from components.errors import MasteryError
+from components.report.charts import Bars
+from components.report.split_statistics import (
+    FeatureFacts,
+    describe_features,
+    read_anomalies,
+    read_statistics,
+)
+
+PREDICTIONS_FILE = "predictions.parquet"
+PACKAGES = {
+    "TFX": "tfx",
+    "TensorFlow": "tensorflow",
+    "Keras": "keras",
+    "TFMA": "tensorflow-model-analysis",
+}
+GRID = 24  # cells along each axis of predicted against actual values
+RESIDUAL_BINS = 25
 
 
 @dataclass(frozen=True)
-class Bars:
-    """A histogram: `counts[i]` values lie between `edges[i]` and `edges[i + 1]`."""
+class Sources:
+    """The artifacts of a run, and what the metadata store says about them.
 
-    edges: list[float]
-    counts: list[float]
-
-
-@dataclass(frozen=True)
-class FeatureFacts:
-    """What TFDV saw of one feature in a split, a number or a category; None marks what has no meaning for it.
-
-    `missing` is the share of rows without the feature or, for features of steps, of steps without a value; `shares`
-    are those of a category's values among all values, most frequent first.
+    Attributes:
+        config: the run's configuration.
+        code_fingerprint: of the report's own code.
+        evaluation: folder of the Evaluator's artifact; the others likewise.
+        examples: of ExampleGen's.
+        statistics: of StatisticsGen's.
+        anomalies: of ExampleValidator's.
+        model_run: of the Trainer's.
+        push: what the Pusher did.
+        served_model: the SavedModel that was judged.
+        run_id: id of the run.
+        run_folder: where the runner keeps the states of the nodes.
+        data: where the examples came from.
+        paths: paths to print, by what they are of.
     """
 
-    name: str
-    kind: Literal["number", "category"]
-    missing: float | None
-    mean: float | None = None
-    deviation: float | None = None
-    low: float | None = None
-    median: float | None = None
-    high: float | None = None
-    zeros: float | None = None
-    histogram: Bars | None = None
-    different: int = 0
-    shares: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class AnomalyFacts:
-    """A feature of a split that does not fit the curated schema."""
-
-    split: str
-    feature: str
-    expected: str
-    found: str
+    config: Config
+    code_fingerprint: str
+    evaluation: Path
+    examples: Path
+    statistics: Path
+    anomalies: Path
+    model_run: Path
+    push: PushResult
+    served_model: Path | None = None
+    run_id: str | None = None
+    run_folder: Path | None = None
+    data: DataProvenance = field(default_factory=DataProvenance)
+    paths: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class DataFacts:
-    """The log, and what is in the splits."""
+    """The log, and what is in the splits.
 
-    log: LogFacts = field(default_factory=lambda: LogFacts())
-    features: dict[str, list[FeatureFacts]] = field(default_factory=dict)  # by split
-    anomalies: list[AnomalyFacts] | None = None  # None: nobody looked
+    Attributes:
+        log: what is in the log; None without a summary of it.
+        features: the features by split.
+        anomalies: what does not fit the schema; None if nothing was compared with it.
+    """
+
+    log: LogSummary | None = None
+    features: dict[str, list[FeatureFacts]] = field(default_factory=dict)
+    anomalies: list[Anomaly] | None = None
 
 
 @dataclass(frozen=True)
 class RegressionFacts:
-    """Predictions of a regression: a grid of counts [N, N], rows by rising actual value, and residuals."""
+    """Predictions of a regression as counts.
+
+    Attributes:
+        edges: edges of the grid's cells, on both axes, [N + 1].
+        grid: counts [N, N], rows by rising actual value, columns by rising prediction.
+        residuals: histogram of predicted minus actual values.
+    """
 
     edges: list[float]
     grid: list[list[int]]
@@ -69,23 +107,21 @@ class RegressionFacts:
 
 
 @dataclass(frozen=True)
-class PushFacts:
-    """What became of the model."""
-
-    pushed: bool
-    version: str | None = None
-    destination: str | None = None
-    reason: str | None = None  # why nothing was pushed
-
-
-@dataclass(frozen=True)
 class LineageFacts:
-    """What made this run, to make it again."""
+    """What it takes to repeat this run.
+
+    Attributes:
+        run_id: id of the run.
+        config: its configuration.
+        code: fingerprints of code, by what it makes.
+        data: where the examples came from.
+        versions: versions of Python and libraries, by name.
+        paths: paths of artifacts, by name.
+    """
 
     run_id: str | None
-    config: dict[str, Any]
-    config_fingerprint: str
-    code: dict[str, str]  # fingerprints by what they are of
+    config: Config
+    code: dict[str, str]
     data: DataProvenance = field(default_factory=DataProvenance)
     versions: dict[str, str] = field(default_factory=dict)
     paths: dict[str, str] = field(default_factory=dict)
@@ -97,10 +133,111 @@ class RunFacts:
 
     name: str
     written: datetime
-    evaluation: EvaluationFacts
-    push: PushFacts
+    evaluation: Evaluation
+    push: PushResult
     data: DataFacts
     lineage: LineageFacts
-    training: TrainingFacts | None = None
+    training: TrainingHistory | None = None
     regression: RegressionFacts | None = None
-    nodes: list[NodeFacts] = field(default_factory=list)
+    nodes: list[NodeRecord] = field(default_factory=list)
+
+
+def load_facts(sources: Sources) -> RunFacts:
+    """Returns all facts of a run; artifacts that are missing are left out.
+
+    Raises:
+        MasteryError: the evaluation has no metrics, without which there is nothing to report, or a
+            file cannot be read.
+    """
+    if not (sources.evaluation / Evaluation.FILE).exists():
+        raise MasteryError(
+            f"{sources.evaluation / Evaluation.FILE}: the Evaluator's metrics are missing; "
+            "run the node Evaluator first."
+        )
+    evaluation = Evaluation.read(sources.evaluation)
+    has_history = (sources.model_run / TrainingHistory.FILE).exists()
+    is_regression = evaluation.task == "regression"
+
+    return RunFacts(
+        name=sources.config.name,
+        written=datetime.now(UTC),
+        evaluation=evaluation,
+        push=sources.push,
+        data=_load_data(sources),
+        lineage=_load_lineage(sources),
+        training=TrainingHistory.read(sources.model_run) if has_history else None,
+        regression=read_residuals(sources.evaluation / PREDICTIONS_FILE) if is_regression else None,
+        nodes=_load_nodes(sources.run_folder),
+    )
+
+
+def _load_data(sources: Sources) -> DataFacts:
+    has_summary = (sources.examples / LogSummary.FILE).exists()
+    statistics = read_statistics(sources.statistics)
+    steps = frozenset(sources.config.steps.features)
+    label = sources.config.label.column
+
+    return DataFacts(
+        log=LogSummary.read(sources.examples) if has_summary else None,
+        features={
+            split: describe_features(dataset, steps, label) for split, dataset in statistics.items()
+        },
+        anomalies=read_anomalies(sources.anomalies, statistics),
+    )
+
+
+def _load_nodes(run_folder: Path | None) -> list[NodeRecord]:
+    if run_folder is None or not (run_folder / NodeRecords.FILE).exists():
+        return []
+    return NodeRecords.read(run_folder).nodes
+
+
+def _load_lineage(sources: Sources) -> LineageFacts:
+    code = {"report": sources.code_fingerprint}
+    model = sources.served_model
+    if model is not None and (model / ModelCard.FILE).exists():
+        code = {"model": ModelCard.read(model).code, **code}
+
+    return LineageFacts(
+        run_id=sources.run_id,
+        config=sources.config,
+        code={what: digest for what, digest in code.items() if digest},
+        data=sources.data,
+        versions={"Python": platform.python_version(), **_package_versions()},
+        paths=sources.paths,
+    )
+
+
+def _package_versions() -> dict[str, str]:
+    versions = {}
+    for name, package in PACKAGES.items():
+        try:
+            versions[name] = version(package)
+        except PackageNotFoundError:  # a build under another name, such as tensorflow-cpu
+            continue
+    return versions
+
+
+def read_residuals(predictions: Path) -> RegressionFacts | None:
+    """Returns a regression's predictions, binned coarsely enough to draw; None without any.
+
+    Args:
+        predictions: Parquet file with the columns `label` and `prediction`.
+    """
+    if not predictions.exists():
+        return None
+    frame = pl.read_parquet(predictions, columns=["label", PREDICTION]).drop_nulls()
+    if frame.is_empty():
+        return None
+
+    actual = frame["label"].to_numpy().astype(np.float64)
+    predicted = frame[PREDICTION].to_numpy().astype(np.float64)
+    edges = np.histogram_bin_edges(np.concatenate([actual, predicted]), bins=GRID)
+    grid, _, _ = np.histogram2d(actual, predicted, bins=(edges, edges))
+    counts, residual_edges = np.histogram(predicted - actual, bins=RESIDUAL_BINS)
+
+    return RegressionFacts(
+        edges=edges.tolist(),
+        grid=grid.astype(int).tolist(),
+        residuals=Bars(edges=residual_edges.tolist(), counts=counts.astype(float).tolist()),
+    )

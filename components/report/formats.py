@@ -1,34 +1,55 @@
-"""Numbers, durations and dates the way people write them."""
+"""Numbers, durations, dates and names as people write them."""
 
 from __future__ import annotations
 
 import math
 from datetime import datetime
 
+from components.command.escape import printable, shorten
+
 NOTHING = "–"
 MINUS = "\u2212"
 MOST_DECIMALS = 6
-MOST_CHARACTERS = 60
+MOST_CHARACTERS = 60  # of a value from a log
+
+_UNITS = (
+    # seconds of a unit, its name, seconds of the next smaller unit, its name
+    (86400, "d", 3600, "h"),
+    (3600, "h", 60, "min"),
+    (60, "min", 1, "s"),
+)
 
 
 def count(value: float | None) -> str:
-    """Returns a count with thousands separators, `–` for none."""
-    return NOTHING if _is_missing(value) else _sign(f"{value:,.0f}")
+    """Returns a count with thousands separators.
+
+    >>> count(18340), count(None)
+    ('18,340', '–')
+    """
+    known = _finite(value)
+    return NOTHING if known is None else _sign(f"{known:,.0f}")
 
 
 def number(value: float | None, *, decimals: int = 3) -> str:
-    """Returns a number with `decimals` decimals: fewer from 100 on, significant digits where all decimals are zero."""
-    if _is_missing(value):
+    """Returns a number with `decimals` decimals.
+
+    From 100 on it has fewer; where all decimals would be zero it has significant digits.
+
+    >>> number(0.8934), number(123.456), number(0.00012), number(None)
+    ('0.893', '123.5', '0.00012', '–')
+    """
+    known = _finite(value)
+    if known is None:
         return NOTHING
-    assert value is not None
-    size = abs(value)
+
+    size = abs(known)
     if size >= 1000:
-        return _sign(f"{value:,.0f}")
+        return _sign(f"{known:,.0f}")
     if size >= 100:
-        return _sign(f"{value:.1f}")
+        return _sign(f"{known:.1f}")
     if 0 < size < 0.5 * 10**-decimals:
-        return _sign(f"{value:.2g}")
-    return _sign(f"{value:.{decimals}f}")
+        return _sign(f"{known:.2g}")
+    return _sign(f"{known:.{decimals}f}")
 
 
 def exact(value: float) -> str:
@@ -37,19 +58,25 @@ def exact(value: float) -> str:
 
 
 def rough(value: float | None) -> str:
-    """Returns a number with three significant digits, whole from 100 on: `0.0123`, `3.56`, `33.1`, `84,076`."""
-    if _is_missing(value):
+    """Returns a number with three significant digits, whole from 100 on.
+
+    >>> rough(0.01234), rough(33.14), rough(84076.4)
+    ('0.0123', '33.1', '84,076')
+    """
+    known = _finite(value)
+    if known is None:
         return NOTHING
-    assert value is not None
-    return _sign(f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}")
+    return _sign(f"{known:,.0f}" if abs(known) >= 100 else f"{known:.3g}")
 
 
-def change(value: float | None) -> str:
+def signed(value: float | None) -> str:
     """Returns a number with its sign, `±0` where nothing changed."""
-    if _is_missing(value):
+    known = _finite(value)
+    if known is None:
         return NOTHING
-    assert value is not None
-    return "±0" if value == 0 else f"{'+' if value > 0 else ''}{number(value)}"
+    if known == 0:
+        return "±0"
+    return f"+{number(known)}" if known > 0 else number(known)
 
 
 def deviations(value: float) -> str:
@@ -63,7 +90,11 @@ def points(value: float) -> str:
 
 
 def told_apart(value: float | None, other: float | None) -> str:
-    """Returns `value` with as many decimals as it takes to look different from `other` where it is different."""
+    """Returns `value` with as many decimals as make it look different from a different `other`.
+
+    >>> told_apart(0.8796, 0.88)
+    '0.8796'
+    """
     if value is None or other is None or value == other:
         return number(value)
     for decimals in range(3, MOST_DECIMALS):
@@ -73,30 +104,33 @@ def told_apart(value: float | None, other: float | None) -> str:
 
 
 def percent(share: float | None) -> str:
-    """Returns a share of 1 as percent with a decimal; only nothing and all are round, and nothing else looks so."""
-    if _is_missing(share):
+    """Returns a share of 1 as percent with one decimal; only 0 and 1 are written without one.
+
+    >>> percent(0.1234), percent(1), percent(0.99999)
+    ('12.3%', '100%', '>99.9%')
+    """
+    known = _finite(share)
+    if known is None:
         return NOTHING
-    assert share is not None
-    if 0 < share < 0.0005:
+    if known in (0, 1):
+        return f"{100 * known:.0f}%"
+    if 0 < known < 0.0005:
         return "<0.1%"
-    if 0.9995 < share < 1:
+    if 0.9995 < known < 1:
         return ">99.9%"
-    return f"{100 * share:.0f}%" if share in (0, 1) else f"{100 * share:.1f}%"
+    return f"{100 * known:.1f}%"
 
 
 def duration(seconds: float | None) -> str:
-    """Returns seconds as people say them: `0.4 s`, `48 s`, `2 min 13 s`, `1 h 4 min`, `2 d 3 h`."""
-    if _is_missing(seconds):
+    """Returns seconds in the two largest units: `0.4 s`, `48 s`, `2 min 13 s`, `2 d 3 h`."""
+    known = _finite(seconds)
+    if known is None:
         return NOTHING
-    assert seconds is not None
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    for size, unit, smaller, part in (
-        (86400, "d", 3600, "h"),
-        (3600, "h", 60, "min"),
-        (60, "min", 1, "s"),
-    ):
+    if known < 9.95:
+        return f"{known:.1f} s"
+
+    whole = round(known)
+    for size, unit, smaller, part in _UNITS:
         if whole >= size:
             rest = whole % size // smaller
             return f"{whole // size} {unit} {rest} {part}" if rest else f"{whole // size} {unit}"
@@ -117,17 +151,17 @@ def category(value: str) -> str:
     >>> print(category("video\nplayed"), category("quiz "), category("Grüezi"))
     video\nplayed "quiz " Grüezi
     """
-    cut = value if len(value) <= MOST_CHARACTERS else f"{value[: MOST_CHARACTERS - 1]}…"
-    shown = "".join(map(_visible, cut))
+    shown = printable(shorten(value, MOST_CHARACTERS))
     return shown if shown == shown.strip() else f'"{shown}"'
 
 
-def _visible(letter: str) -> str:
-    return letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+def sentence_case(text: str) -> str:
+    """Returns the text with its first letter in upper case, the rest as it is."""
+    return text[:1].upper() + text[1:]
 
 
-def _is_missing(value: float | None) -> bool:
-    return value is None or not math.isfinite(value)
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else value
 
 
 def _sign(text: str) -> str:

@@ -1,6 +1,6 @@
-"""Confidence hints: how far a metric may be off because the test split is only so large.
+"""Confidence intervals: how far a metric may be off because the test split is limited.
 
-All are 95% intervals, and rough ones: rows are counted as independent, though a learner may have several.
+All are rough 95% intervals: rows count as independent, though a learner may have several.
 """
 
 from __future__ import annotations
@@ -15,7 +15,12 @@ Interval = tuple[float, float]
 def wilson(hits: float, trials: float) -> Interval | None:
     """Returns Wilson's score interval of the proportion `hits / trials`; None without trials.
 
-    E. B. Wilson, Probable inference, the law of succession, and statistical inference, JASA 22, 1927.
+    E. B. Wilson, Probable inference, the law of succession, and statistical inference, JASA 22,
+    1927.
+
+    >>> low, high = wilson(8, 10)
+    >>> round(low, 2), round(high, 2)
+    (0.49, 0.94)
     """
     if trials <= 0:
         return None
@@ -26,9 +31,13 @@ def wilson(hits: float, trials: float) -> Interval | None:
 
 
 def f1_interval(both: float, either: float) -> Interval | None:
-    """Returns an interval of F1, from rows that are true *and* predicted, and true *or* predicted, of the class.
+    """Returns an interval of the F1 of a class; None if no row is of the class or predicted as it.
 
     F1 = 2J / (1 + J) grows with the proportion J = both / either, so J's interval carries over.
+
+    Args:
+        both: how many rows are of the class *and* predicted as it.
+        either: how many rows are of the class *or* predicted as it.
     """
     jaccard = wilson(both, either)
     return None if jaccard is None else (_f1(jaccard[0]), _f1(jaccard[1]))
@@ -50,7 +59,11 @@ def mean_interval(values: Sequence[float], intervals: Sequence[Interval]) -> Int
 
 
 def macro_f1_interval(confusion: Sequence[Sequence[int]]) -> Interval | None:
-    """Returns an interval of macro F1 from counts [C, C]; a class neither present nor predicted does not count."""
+    """Returns an interval of macro F1; classes neither present nor predicted do not count.
+
+    Args:
+        confusion: counts [C, C], true classes in rows, predicted ones in columns.
+    """
     values, intervals = [], []
     for index, row in enumerate(confusion):
         both = row[index]
@@ -64,7 +77,8 @@ def macro_f1_interval(confusion: Sequence[Sequence[int]]) -> Interval | None:
 
 def class_intervals(confusion: Sequence[Sequence[int]], index: int) -> dict[str, Interval | None]:
     """Returns intervals of precision, recall and F1 of class `index` from counts [C, C]."""
-    both, true = confusion[index][index], sum(confusion[index])
+    both = confusion[index][index]
+    true = sum(confusion[index])
     predicted = sum(row[index] for row in confusion)
     return {
         "precision": wilson(both, predicted),

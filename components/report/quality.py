@@ -1,24 +1,30 @@
-"""Rows and charts about how good the model is: metrics, classes, confusion, curves."""
+"""Rows and charts about how good the model is: metrics, classes, confusion, curves, slices."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar
 
 from markupsafe import Markup
 
+from components.config.metrics import Metric, describe_metric, foremost_metrics, main_metric_of
+from components.contracts.evaluation import MISSING, ClassMetrics, Evaluation, Result, SliceResult
 from components.report.charts import Series, bar, line_chart, style_of
-from components.report.inputs import ClassFacts, EvaluationFacts
-from components.report.intervals import Interval, class_intervals
-from components.report.wording import FOREMOST, MAIN_METRIC, MetricWords, metric_words
+from components.report.formats import category
+from components.report.intervals import Interval, class_intervals, macro_f1_interval
 
 CLASS_BARS = ("precision", "recall", "f1")
+FEW_EXAMPLES = 30  # below this a slice says little
+MOST_SLICES = 30  # rows of a table; the rest is in metrics.json
+MOST_RECALLS = 4  # with more classes, recalls by slice would not fit a page
 
 
 @dataclass(frozen=True)
 class MetricRow:
     """A metric of the model beside the blessed model's."""
 
-    words: MetricWords
+    words: Metric
     value: float | None
     baseline: float | None
 
@@ -37,35 +43,44 @@ class MetricRow:
         return "better" if (self.change > 0) == self.words.more_is_better else "worse"
 
 
-def metric_rows(evaluation: EvaluationFacts) -> list[MetricRow]:
-    """Returns the overall metrics, in the evaluator's order."""
-    return [_metric_row(evaluation, name) for name in evaluation.overall.metrics]
+def metric_row(
+    name: str, result: Result, before: Result | None, class_: str | None = None
+) -> MetricRow:
+    """Returns a metric over all classes, or of one, beside the same of an earlier model.
+
+    Args:
+        name: the metric's name.
+        result: the model's metrics.
+        before: the earlier model's, or None.
+        class_: the class the metric is taken for.
+    """
+    words = describe_metric(name)
+    if class_ is not None:
+        words = replace(words, short=f"{words.short} of {class_}")
+    value = result.value_of(name, class_)
+    return MetricRow(words, value, before.value_of(name, class_) if before else None)
 
 
-def main_metric(evaluation: EvaluationFacts) -> MetricRow:
-    """Returns the metric that stands for the whole model: macro F1, or RMSE."""
-    return _metric_row(evaluation, MAIN_METRIC[evaluation.task])
+def metric_rows(evaluation: Evaluation) -> list[MetricRow]:
+    """Returns the overall metrics, in the Evaluator's order."""
+    before = evaluation.baseline.overall if evaluation.baseline else None
+    return [metric_row(name, evaluation.overall, before) for name in evaluation.overall.metrics]
 
 
-def comparison_rows(evaluation: EvaluationFacts) -> list[MetricRow]:
-    """Returns what a change of model is judged by: the foremost metrics, and the recall of every class."""
+def main_metric_row(evaluation: Evaluation) -> MetricRow:
+    """Returns the metric that stands for the whole model."""
+    before = evaluation.baseline.overall if evaluation.baseline else None
+    return metric_row(main_metric_of(evaluation.task), evaluation.overall, before)
+
+
+def comparison_rows(evaluation: Evaluation) -> list[MetricRow]:
+    """Returns the rows that compare two models: the foremost metrics, and every class's recall."""
     if evaluation.baseline is None:
         return []
-    before, recall = evaluation.baseline.overall.classes, metric_words("recall")
-    recalls = [
-        MetricRow(
-            replace(recall, name=f"recall of {name}"),
-            metrics.recall,
-            before.get(name, ClassFacts()).recall,
-        )
-        for name, metrics in evaluation.overall.classes.items()
-    ]
-    return [_metric_row(evaluation, name) for name in FOREMOST[evaluation.task]] + recalls
-
-
-def _metric_row(evaluation: EvaluationFacts, name: str) -> MetricRow:
-    before = evaluation.baseline.overall.metrics.get(name) if evaluation.baseline else None
-    return MetricRow(metric_words(name), evaluation.overall.metrics.get(name), before)
+    result, before = evaluation.overall, evaluation.baseline.overall
+    foremost = [metric_row(name, result, before) for name in foremost_metrics(evaluation.task)]
+    recalls = [metric_row("recall", result, before, class_) for class_ in result.classes]
+    return foremost + recalls
 
 
 @dataclass(frozen=True)
@@ -73,29 +88,30 @@ class ClassRow:
     """Metrics of a class; `bars` show precision, recall and F1 with their intervals."""
 
     name: str
-    metrics: ClassFacts
+    metrics: ClassMetrics
     share: float | None
     intervals: dict[str, Interval | None]
     bars: dict[str, Markup]
 
 
-def class_rows(evaluation: EvaluationFacts) -> list[ClassRow]:
+def class_rows(evaluation: Evaluation) -> list[ClassRow]:
     """Returns the classes, in the configured order."""
-    result, rows = evaluation.overall, []
-    for index, name in enumerate(evaluation.classes):
-        metrics = result.classes.get(name, ClassFacts())
-        intervals = (
-            class_intervals(result.confusion, index)
-            if result.confusion
-            else dict.fromkeys(CLASS_BARS)
-        )
-        bars = {
-            metric: bar(getattr(metrics, metric), interval=intervals[metric])
-            for metric in CLASS_BARS
-        }
-        share = metrics.support / result.examples if result.examples else None
-        rows.append(ClassRow(name, metrics, share, intervals, bars))
-    return rows
+    return [
+        _class_row(evaluation.overall, index, name) for index, name in enumerate(evaluation.classes)
+    ]
+
+
+def _class_row(result: Result, index: int, name: str) -> ClassRow:
+    metrics = result.classes.get(name, ClassMetrics())
+    intervals: dict[str, Interval | None] = dict.fromkeys(CLASS_BARS)
+    if result.confusion:
+        intervals = class_intervals(result.confusion, index)
+
+    bars = {
+        metric: bar(getattr(metrics, metric), interval=intervals[metric]) for metric in CLASS_BARS
+    }
+    share = metrics.support / result.examples if result.examples else None
+    return ClassRow(name, metrics, share, intervals, bars)
 
 
 @dataclass(frozen=True)
@@ -107,63 +123,183 @@ class ConfusionRow:
     total: int
 
 
-def confusion_rows(evaluation: EvaluationFacts) -> list[ConfusionRow]:
+def confusion_rows(evaluation: Evaluation) -> list[ConfusionRow]:
     """Returns the confusion matrix with row shares, in the configured order."""
-    return [
-        ConfusionRow(name, [(cell, cell / max(1, sum(row))) for cell in row], sum(row))
-        for name, row in zip(evaluation.classes, evaluation.overall.confusion, strict=False)
-    ]
+    rows = []
+    for name, counts in zip(evaluation.classes, evaluation.overall.confusion, strict=False):
+        total = sum(counts)
+        cells = [(cell, cell / max(1, total)) for cell in counts]
+        rows.append(ConfusionRow(name, cells, total))
+    return rows
 
 
 @dataclass(frozen=True)
 class CurveCharts:
-    """Both curves of all classes, and what each line is."""
+    """Both curves of all classes, and what each line is.
+
+    Attributes:
+        roc: the ROC curves.
+        precision_recall: the precision-recall curves.
+        legend: for each line its style, class, AUC, and the class's share of examples.
+    """
 
     roc: Markup
     precision_recall: Markup
-    legend: list[tuple[int, str, float | None, float]]  # style, class, AUC, share of the class
+    legend: list[tuple[int, str, float | None, float]]
 
 
-def curve_charts(evaluation: EvaluationFacts) -> CurveCharts | None:
+def curve_charts(evaluation: Evaluation) -> CurveCharts | None:
     """Returns ROC and precision-recall curves; None where there are none."""
-    curves = evaluation.overall.curves
-    names = [name for name in evaluation.classes if name in curves]
+    result = evaluation.overall
+    names = [name for name in evaluation.classes if name in result.curves]
     if not names:
         return None
-    roc = [Series("a coin", (0, 1), (0, 1), 0)]
+
+    roc = [Series("a coin toss", (0, 1), (0, 1), 0)]
     precision_recall, legend = [], []
     for name in names:
         style = style_of(evaluation.classes.index(name))
-        curve, metrics = curves[name], evaluation.overall.classes.get(name, ClassFacts())
-        if curve.roc:
-            roc.append(Series(name, curve.roc.fpr, curve.roc.tpr, style))
-        if curve.pr:
-            found = [
-                (x, y) for x, y in zip(curve.pr.recall, curve.pr.precision, strict=True) if x > 0
-            ]
-            precision_recall.append(
-                Series(name, [x for x, _ in found], [y for _, y in found], style)
-            )
-        legend.append(
-            (style, name, metrics.auc, metrics.support / max(1, evaluation.overall.examples))
-        )
-    unit = (0.0, 1.0)
+        curves, metrics = result.curves[name], result.classes.get(name, ClassMetrics())
+        if curves.roc:
+            roc.append(Series(name, curves.roc.fpr, curves.roc.tpr, style))
+        if curves.pr:
+            pairs = zip(curves.pr.recall, curves.pr.precision, strict=True)
+            found = [(recall, precision) for recall, precision in pairs if recall > 0]
+            xs, ys = [x for x, _ in found], [y for _, y in found]
+            precision_recall.append(Series(name, xs, ys, style))
+        legend.append((style, name, metrics.auc, metrics.support / max(1, result.examples)))
+
     return CurveCharts(
-        roc=line_chart(
-            roc,
-            title="ROC curves by class",
-            x_label="false positive rate",
-            y_label="true positive rate",
-            x_domain=unit,
-            y_domain=unit,
-        ),
-        precision_recall=line_chart(
-            precision_recall,
-            title="Precision-recall curves by class",
-            x_label="recall",
-            y_label="precision",
-            x_domain=unit,
-            y_domain=unit,
+        roc=_unit_chart(roc, "ROC curves by class", "false positive rate", "true positive rate"),
+        precision_recall=_unit_chart(
+            precision_recall, "Precision-recall curves by class", "recall", "precision"
         ),
         legend=legend,
     )
+
+
+def _unit_chart(lines: list[Series], title: str, x_label: str, y_label: str) -> Markup:
+    unit = (0.0, 1.0)
+    return line_chart(
+        lines, title=title, x_label=x_label, y_label=y_label, x_domain=unit, y_domain=unit
+    )
+
+
+@dataclass(frozen=True)
+class SliceRow:
+    """Metrics of one slice; `bar` shows the first metric with its interval."""
+
+    value: str
+    examples: int
+    metrics: list[float | None]
+    recalls: list[float | None]
+    bar: Markup
+    interval: Interval | None
+
+    @property
+    def few(self) -> bool:
+        """Whether there are too few examples to say much."""
+        return self.examples < FEW_EXAMPLES
+
+
+@dataclass(frozen=True)
+class Gap:
+    """How far the best and the worst slice lie apart in the first metric."""
+
+    size: float
+    best: SliceRow
+    worst: SliceRow
+
+
+@dataclass(frozen=True)
+class SliceTable:
+    """The slices of one column, in the Evaluator's order.
+
+    Attributes:
+        column: the column, or several.
+        metrics: the metrics that have a column in the table.
+        recalls: the classes whose recall has one.
+        rows: the slices, without the smallest where there are many.
+        left_out: how many are left out.
+        gap: how far the slices lie apart; None where that cannot be known.
+    """
+
+    column: str
+    metrics: list[Metric]
+    recalls: list[str]
+    rows: list[SliceRow]
+    left_out: int
+    gap: Gap | None
+
+
+def slice_tables(evaluation: Evaluation) -> list[SliceTable]:
+    """Returns a table for every column (or combination of columns) that was sliced by."""
+    groups: dict[tuple[str, ...], list[SliceResult]] = {}
+    for item in evaluation.slices:
+        groups.setdefault(tuple(item.slice), []).append(item)
+    return [_slice_table(evaluation, columns, slices) for columns, slices in groups.items()]
+
+
+def _slice_table(
+    evaluation: Evaluation, columns: tuple[str, ...], slices: list[SliceResult]
+) -> SliceTable:
+    names = foremost_metrics(evaluation.task)
+    recalls = evaluation.classes if len(evaluation.classes) <= MOST_RECALLS else []
+    overall = evaluation.overall.value_of(names[0])
+
+    top = 1.0
+    if evaluation.task == "regression":
+        values = [overall, *(item.value_of(names[0]) for item in slices)]
+        top = max((value for value in values if value is not None), default=1.0)
+
+    rows = []
+    for item in slices:
+        metrics = [item.value_of(name) for name in names]
+        interval = macro_f1_interval(item.confusion) if item.confusion else None
+        row = SliceRow(
+            value=" × ".join(category(item.slice[column]) or MISSING for column in columns),
+            examples=item.examples,
+            metrics=metrics,
+            recalls=[_recall(item, name) for name in recalls],
+            bar=bar(metrics[0], domain=(0, top), interval=interval, mark=overall),
+            interval=interval,
+        )
+        rows.append(row)
+
+    return SliceTable(
+        column=" × ".join(columns),
+        metrics=[describe_metric(name) for name in names],
+        recalls=recalls,
+        rows=keep_largest(rows, MOST_SLICES),
+        left_out=max(0, len(rows) - MOST_SLICES),
+        gap=_find_gap(rows, describe_metric(names[0])),
+    )
+
+
+def _recall(item: SliceResult, name: str) -> float | None:
+    found = item.classes.get(name, ClassMetrics())
+    return found.recall if found.support else None  # recall is undefined without support
+
+
+class _HasExamples(Protocol):
+    @property
+    def examples(self) -> int: ...
+
+
+Row = TypeVar("Row", bound=_HasExamples)
+
+
+def keep_largest(rows: Sequence[Row], most: int) -> list[Row]:
+    """Returns the `most` rows with the most examples, in their order."""
+    by_size = sorted(range(len(rows)), key=lambda index: -rows[index].examples)
+    return [rows[index] for index in sorted(by_size[:most])]
+
+
+def _find_gap(rows: list[SliceRow], words: Metric) -> Gap | None:
+    """Compares slices that are large enough to say something; None with fewer than two of them."""
+    known = [(row.metrics[0], row) for row in rows if not row.few and row.metrics[0] is not None]
+    if len(known) < 2:
+        return None
+    ordered = sorted(known, key=lambda item: item[0], reverse=words.more_is_better)
+    (best, best_row), (worst, worst_row) = ordered[0], ordered[-1]
+    return Gap(abs(best - worst), best_row, worst_row)

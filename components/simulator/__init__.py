@@ -1,1 +1,1 @@
-"""`mastery simulate`: a sample log drawn from a known model of learners, and the best score it allows."""
+"""`mastery simulate`: a log drawn from a known model of learners, and its best reachable score."""

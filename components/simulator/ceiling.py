@@ -1,4 +1,8 @@
-"""How well anything can do on the simulated log: the score of the Bayes-optimal answers."""
+"""The best reachable score on the simulated log: that of the Bayes-optimal answers.
+
+The forward algorithm gives the exact probability of each class from the events before `as_of`;
+`best_answers` turns the probabilities into the answers with the highest macro F1.
+"""
 
 from __future__ import annotations
 
@@ -14,47 +18,59 @@ from components.simulator.sequences import CHUNK, Sequences, check_request, draw
 
 @dataclass(frozen=True)
 class Score:
-    """Macro F1 of a way to answer, its standard error, and the recall of each class."""
+    """Macro F1 of some answers, its standard error, and the recall of each class."""
 
     f1_macro: float
     standard_error: float
     recall: tuple[float, ...]
 
+    def __str__(self) -> str:
+        """Returns macro F1 and its standard error."""
+        return f"{self.f1_macro:.4f} (standard error {self.standard_error:.4f})"
+
 
 @dataclass(frozen=True)
 class Ceiling:
-    """What the best answers reach on fresh learners."""
+    """The score of the best answers on fresh learners.
+
+    Attributes:
+        learners: number of learners.
+        outcomes: number of their outcomes.
+        seed: of the draw.
+        cold_start_share: share of outcomes without events.
+        best: of the answers that maximise macro F1.
+        argmax: of the most probable class.
+        drawn: of the most probable class, counted on the labels drawn: a check of the other two.
+        recorded: of the most probable class, without cold starts.
+    """
 
     learners: int
     outcomes: int
     seed: int
     cold_start_share: float
-    best: Score  # the answers that maximise macro F1
-    argmax: Score  # the most probable class
-    drawn: Score  # the most probable class, counted on the labels drawn: a check of the two above
-    recorded: Score  # the most probable class, cold starts left out
+    best: Score
+    argmax: Score
+    drawn: Score
+    recorded: Score
 
     def describe(self) -> str:
-        """Returns the ceiling, and how it was found, as text for a terminal."""
-        recalls = ", ".join(
+        """Returns the ceiling, and how it was estimated, as text for a terminal."""
+        recalls = [
             f"{name} {value:.3f}"
             for name, value in zip(model.CLASSES, self.best.recall, strict=True)
-        )
-        return "\n".join(
-            [
-                f"Best reachable macro F1: {_plus_minus(self.best)}",
-                f"  its recall of each class:    {recalls}",
-                f"  the most probable class:     {_plus_minus(self.argmax)}",
-                f"  ... on the labels drawn:     {_plus_minus(self.drawn)}",
-                f"  ... without cold starts:     {_plus_minus(self.recorded)}",
-                f"Estimated on {self.outcomes:,} outcomes of {self.learners:,} simulated learners (seed {self.seed}), "
-                f"{self.cold_start_share:.1%} of them cold starts.",
-                "A simulated learner is a hidden Markov chain: the forward algorithm gives the exact probability of",
-                "each class from the events before `as_of` and the job level, and a cold start its job level's mean.",
-                "The best answer is the class with the highest (p - F1 / 2) / (true share + answered share).",
-                "A model above this by more than chance has seen what it must not see. More in docs/simulator.md.",
-            ]
-        )
+        ]
+        return f"""\
+Best reachable macro F1: {self.best}
+  its recall of each class:    {", ".join(recalls)}
+  the most probable class:     {self.argmax}
+  ... on the labels drawn:     {self.drawn}
+  ... without cold starts:     {self.recorded}
+Estimated on {self.outcomes:,} outcomes of {self.learners:,} simulated learners \
+(seed {self.seed}), {self.cold_start_share:.1%} of them cold starts.
+A simulated learner is a hidden Markov chain: the forward algorithm gives the exact probability of
+each class from the events before `as_of` and the job level; a cold start gets the mean of its job
+level. The best answer is the class with the highest (p - F1 / 2) / (true share + answered share).
+A model that is above this by more than chance has seen the future. More in docs/simulator.md."""
 
 
 def explain(seed: int = 0, learners: int = 8 * CHUNK) -> Ceiling:
@@ -73,11 +89,12 @@ def explain(seed: int = 0, learners: int = 8 * CHUNK) -> Ceiling:
     belief, label, recorded, job_level = (
         np.concatenate(parts) for parts in zip(*drawn, strict=True)
     )
-    for level in np.unique(
-        job_level
-    ):  # the mean of the posteriors is the prior of those nobody has seen
+
+    # The mean of the posteriors is the prior of learners without events.
+    for level in np.unique(job_level):
         group = job_level == level
         belief[group & ~recorded] = belief[group & recorded].mean(axis=0)
+
     most_probable = belief.argmax(axis=1)
     return Ceiling(
         learners=chunks * CHUNK,
@@ -91,13 +108,23 @@ def explain(seed: int = 0, learners: int = 8 * CHUNK) -> Ceiling:
     )
 
 
-def best_answers(belief: Floats) -> Integers:
-    """Returns the answers, `[B]`, that maximise macro F1 where `belief`, `[B, class]`, is the truth's probability.
+def _beliefs(sequences: Sequences) -> tuple[Floats, Integers, NDArray[np.bool_], Integers]:
+    """Returns posterior, label, whether events were recorded, and job level of sequences."""
+    job_level = sequences.attributes["job_level"]
+    return posterior(sequences), sequences.label, sequences.recorded, job_level
 
-    Moving one example into class c changes the sum of 2 TP / (true + answered) over the classes in proportion to
-    (2 p(c) - F1(c)) / (true(c) + answered(c)), so at the optimum every example is where that is highest: a fixed
-    point, reached from the most probable class in a few rounds. (Narasimhan et al., Consistent multiclass
-    algorithms for complex performance measures, 2015, treat metrics of this kind.)
+
+def best_answers(belief: Floats) -> Integers:
+    """Returns the answers, `[B]`, that maximise expected macro F1.
+
+    Moving one example into class c changes the sum of 2 TP / (true + answered) over the classes in
+    proportion to (2 p(c) - F1(c)) / (true(c) + answered(c)), so at the optimum every example is in
+    the class where that is highest. This fixed point is reached from the most probable class in a
+    few rounds. (Narasimhan et al., Consistent multiclass algorithms for complex performance
+    measures, 2015, treat metrics of this kind.)
+
+    Args:
+        belief: probability of each class, `[B, class]`.
     """
     classes = np.arange(belief.shape[1])
     answers: Integers = belief.argmax(axis=1)
@@ -113,43 +140,34 @@ def best_answers(belief: Floats) -> Integers:
 
 
 def score(truth: Floats, answers: Integers) -> Score:
-    """Scores `answers`, `[B]`, against `truth`, `[B, class]`: probabilities of the classes, or labels as 0 and 1.
+    """Scores answers.
 
-    With exact probabilities the counts of the confusion matrix are expected counts, which vary less than drawn
-    ones. The standard error is the delta method's, over examples.
+    With exact probabilities the counts of the confusion matrix are expected counts, which vary less
+    than drawn ones. The standard error is that of the delta method over examples.
+
+    Args:
+        truth: probabilities of the classes, or labels as 0 and 1, `[B, class]`.
+        answers: classes, `[B]`.
     """
     answered = np.eye(truth.shape[1])[answers]
     share = truth.T @ answered / len(truth)  # [true, answered]
     total = share.sum(axis=1) + share.sum(axis=0)
     f1 = 2 * share.diagonal() / total
-    slope = (np.diag(2 / total) - (f1 / total)[:, None] - f1 / total) / len(
-        f1
-    )  # of macro F1 in every cell
-    influence = np.einsum("bi,ij,bj->b", truth, slope, answered)
     recall = share.diagonal() / share.sum(axis=1)
-    return Score(
-        float(f1.mean()), float(influence.std() / np.sqrt(len(truth))), tuple(recall.tolist())
-    )
 
-
-def _beliefs(sequences: Sequences) -> tuple[Floats, Integers, NDArray[np.bool_], Integers]:
-    return (
-        posterior(sequences),
-        sequences.label,
-        sequences.recorded,
-        sequences.attributes["job_level"],
-    )
-
-
-def _plus_minus(score: Score) -> str:
-    return f"{score.f1_macro:.4f} (standard error {score.standard_error:.4f})"
+    # The derivative of macro F1 by every cell of `share`.
+    slope = (np.diag(2 / total) - (f1 / total)[:, None] - f1 / total) / len(f1)
+    influence = np.einsum("bi,ij,bj->b", truth, slope, answered)
+    standard_error = influence.std() / np.sqrt(len(truth))
+    return Score(float(f1.mean()), float(standard_error), tuple(recall.tolist()))
 
 
 def posterior(sequences: Sequences) -> Floats:
-    """Returns `p(class at as_of | events before as_of, job level)`, `[B, class]`, as if every sequence were recorded.
+    """Returns `p(class at as_of | events before as_of, job level)`, `[B, class]`.
 
-    Lengths, times and components do not depend on the class, so they enter only through learning, forgetting and
-    difficulty. Values lost at random drop out of the product. The one approximation is that dwell counts as
+    It is computed as if the events of every sequence were recorded. Lengths, times and components
+    do not depend on the class, so they enter only through learning, forgetting and difficulty.
+    Values lost at random drop out of the product. The one approximation is that dwell counts as
     continuous though it is rounded to a tenth of a second.
     """
     likelihood = np.exp(_log_likelihood(sequences))
@@ -158,47 +176,53 @@ def posterior(sequences: Sequences) -> Floats:
     for step in range(model.EVENTS_BEFORE[1]):
         seen = belief * likelihood[:, step]
         seen /= seen.sum(axis=1, keepdims=True)
+
         gap = sequences.wait[:, step]
-        moved = _rise(seen, model.rises(sequences.event_type[:, step], since_previous))
-        moved = _rise(moved[:, ::-1], model.falls(gap))[:, ::-1]
-        belief = np.where((step < sequences.before)[:, None], moved, belief)
+        rise = model.rises(sequences.event_type[:, step], since_previous)
+        moved = _raise_class(seen, rise)
+        moved = _raise_class(moved[:, ::-1], model.falls(gap))[:, ::-1]
+
+        happened = (step < sequences.before)[:, None]
+        belief = np.where(happened, moved, belief)
         since_previous = gap
     return belief
 
 
-def _rise(belief: Floats, chance: Floats) -> Floats:
+def _raise_class(belief: Floats, chance: Floats) -> Floats:
     """Moves the share `chance`, `[B]`, of every class but the last up by one."""
     moving = belief[:, :-1] * chance[:, None]
     return belief + np.pad(moving, ((0, 0), (1, 0))) - np.pad(moving, ((0, 0), (0, 1)))
 
 
 def _log_likelihood(sequences: Sequences) -> Floats:
-    """Returns `log p(event | class)` up to a constant per event, `[B, T, class]`, steps before `as_of` only."""
+    """Returns `log p(event | class)` up to a constant per event, `[B, T, class]`.
+
+    Only the steps that can be before `as_of` are included.
+    """
     steps = slice(model.EVENTS_BEFORE[1])
-    kind, completed = sequences.event_type[:, steps], sequences.completed[:, steps]
-    correct, speed, dwell = (
-        sequences.correct[:, steps],
-        sequences.speed[:, steps],
-        sequences.dwell[:, steps],
-    )
+    kind = sequences.event_type[:, steps]
+    component = sequences.component[:, steps]
+    dwell = sequences.dwell[:, steps]
+    speed = sequences.speed[:, steps]
+
     typical = model.DWELL_MEDIAN[kind][..., None] * model.DWELL_FACTOR
     deviation = (np.log(dwell)[..., None] - np.log(typical)) / model.DWELL_SIGMA
-    terms = (
+    completed = np.broadcast_to(model.COMPLETED, deviation.shape)
+    speed_index = np.searchsorted(model.SPEEDS, speed) % len(model.SPEEDS)  # NaN gets any
+    of_speed = np.log(model.SPEED.T)[speed_index]
+    terms = [
         -0.5 * np.square(deviation),
-        _log_bernoulli(completed, np.broadcast_to(model.COMPLETED, deviation.shape)),
-        _log_bernoulli(correct, model.KNOWS.T[sequences.component[:, steps]]),
-        np.where(
-            np.isnan(speed)[..., None],
-            0.0,
-            np.log(model.SPEED.T)[np.searchsorted(model.SPEEDS, speed) % 5],
-        ),
-    )
+        _log_bernoulli(sequences.completed[:, steps], completed),
+        _log_bernoulli(sequences.correct[:, steps], model.KNOWS.T[component]),
+        np.where(np.isnan(speed)[..., None], 0.0, of_speed),
+    ]
+
     total = np.log(model.TYPE.T)[kind]
     for term in terms:
-        total += np.nan_to_num(term)  # a missing value says nothing
+        total += np.nan_to_num(term)  # a missing value tells nothing about the class
     return total
 
 
 def _log_bernoulli(value: Floats, chance: Floats) -> Floats:
-    """Returns `log p(value)`, `[B, T, class]`; NaN where `value`, `[B, T]`, is missing."""
+    """Returns `log p(value)`, `[B, T, class]`; NaN if `value`, `[B, T]`, is missing."""
     return np.log(np.where(value[..., None] == 1, chance, 1 - chance)) + 0 * value[..., None]

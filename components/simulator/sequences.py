@@ -1,4 +1,4 @@
-"""Draws sequences from the model of learners, thousands at a time."""
+"""Draws sequences of events from the model of learners, thousands at a time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ MOST_EVENTS = model.EVENTS_BEFORE[1] + model.EVENTS_AFTER[1]
 
 @dataclass(frozen=True)
 class Sequences:
-    """`B` sequences, a learner in a unit each, of up to `T` events; steps past a sequence's last event are void."""
+    """`B` sequences, each of a learner in a unit, of up to `T` events.
+
+    Steps after a sequence's last event hold arbitrary values.
+    """
 
     learner: Integers  # [B], ascending
     attributes: dict[str, Integers]  # by column [B], index into the keys of `ATTRIBUTES[column]`
@@ -39,7 +42,7 @@ class Sequences:
 
 @dataclass(frozen=True)
 class _Walk:
-    """How classes, and the events that depend on them, followed one another."""
+    """The classes over time, and the events that depend on them."""
 
     label: Integers  # [B]
     level: Integers  # [B, T], the hidden class at each event
@@ -49,7 +52,7 @@ class _Walk:
 
 
 def check_request(learners: int, seed: int) -> None:
-    """Raises MasteryError unless there are learners to draw, from a seed that numpy takes."""
+    """Raises MasteryError if there are no learners to draw, or numpy does not take the seed."""
     if learners < 1:
         raise MasteryError(f"Expected one learner or more, found {learners}.")
     if seed < 0:
@@ -57,7 +60,10 @@ def check_request(learners: int, seed: int) -> None:
 
 
 def draw(seed: int, chunk: int) -> Sequences:
-    """Draws the sequences of learners `chunk * CHUNK` up to `(chunk + 1) * CHUNK`; same arguments, same sequences."""
+    """Draws the sequences of learners `chunk * CHUNK` up to `(chunk + 1) * CHUNK`.
+
+    The same arguments give the same sequences.
+    """
     rng = np.random.default_rng([seed, chunk])
     people = {
         name: _pick(np.array([*shares.values()]), rng.random(CHUNK))
@@ -65,23 +71,24 @@ def draw(seed: int, chunk: int) -> Sequences:
     }
     recorded = rng.random(CHUNK) >= model.COLD_START
     learner, unit = _enrolments(rng)
+
     count = len(learner)
     before = rng.integers(*model.EVENTS_BEFORE, size=count, endpoint=True)
+    last = (np.arange(count), before - 1)  # the last event before `as_of`
     ends_session = rng.random((count, MOST_EVENTS)) < model.BREAK
-    ends_session[np.arange(count), before - 1] = True
+    ends_session[last] = True
     resume = _pause(rng, np.ones(count, dtype=bool))
     walk = _walk(rng, model.START[people["job_level"][learner]], before, ends_session, resume)
 
-    sessions: Integers = (
-        np.cumsum(ends_session, axis=1) - ends_session
-    )  # finished before each event
-    component = (rng.integers(len(model.DIFFICULTY), size=(count, 1)) + sessions) % len(
-        model.DIFFICULTY
-    )
+    # Each session practises the next component of the unit.
+    finished: Integers = np.cumsum(ends_session, axis=1) - ends_session
+    first = rng.integers(len(model.DIFFICULTY), size=(count, 1))
+    component = (first + finished) % len(model.DIFFICULTY)
     completed, correct, speed = _answers(rng, walk, component)
+
     start = np.floor(rng.random((count, 1)) * model.START_DAYS * 86400)
     time = start + np.cumsum(walk.wait, axis=1) - walk.wait
-    as_of = time[np.arange(count), before - 1] + walk.wait[np.arange(count), before - 1]
+    as_of = time[last] + walk.wait[last]
     time += resume[:, None] * (np.arange(MOST_EVENTS) >= before[:, None])
     return Sequences(
         learner=learner + chunk * CHUNK,
@@ -104,7 +111,7 @@ def draw(seed: int, chunk: int) -> Sequences:
 
 
 def _enrolments(rng: np.random.Generator) -> tuple[Integers, Integers]:
-    """Returns learner and unit of every sequence: some learners take several units, none takes one twice."""
+    """Returns learner and unit of every sequence: some learners take several different units."""
     units = _pick(model.UNITS_PER_LEARNER, rng.random(CHUNK)) + 1
     order = rng.permuted(np.tile(np.arange(len(model.CATALOGUE)), (CHUNK, 1)), axis=1)
     learner, place = np.nonzero(np.arange(order.shape[1]) < units[:, None])
@@ -118,38 +125,48 @@ def _walk(
     ends_session: NDArray[np.bool_],
     resume: Floats,
 ) -> _Walk:
-    """Lets every learner live through `T` events from a class drawn from `start`, `[B, class]`."""
+    """Draws the classes and events of every sequence over `T` events.
+
+    Args:
+        rng: the source of randomness.
+        start: probability of the first class, `[B, class]`.
+        before: number of events before `as_of`, `[B]`.
+        ends_session: whether an event ends a session, `[B, T]`.
+        resume: seconds from `as_of` to the next event, `[B]`.
+    """
     shape = ends_session.shape
     chance_type, chance_rise, chance_fall = rng.random((3, *shape))
     stretch = np.exp(model.DWELL_SIGMA * rng.standard_normal(shape))
     unseen = ends_session & (rng.random(shape) < model.MISSING_DWELL)
     pause = _pause(rng, ends_session)
     chance_resume = rng.random(shape[0])
+
     level = _pick(start, rng.random(len(start)))
-    since_previous = np.zeros(shape[0])
     label = level.copy()
-    levels, event_type = np.empty(shape, np.int64), np.empty(shape, np.int64)
-    dwell, wait = np.empty(shape), np.empty(shape)
+    since_previous = np.zeros(shape[0])
+    levels = np.empty(shape, np.int64)
+    event_type = np.empty(shape, np.int64)
+    dwell = np.empty(shape)
+    wait = np.empty(shape)
     for step in range(shape[1]):
         kind = _pick(model.TYPE[level], chance_type[:, step])
-        seconds = np.round(
-            model.DWELL_MEDIAN[kind] * model.DWELL_FACTOR[level] * stretch[:, step], 1
-        )
+        median = model.DWELL_MEDIAN[kind] * model.DWELL_FACTOR[level]
+        seconds = np.round(median * stretch[:, step], 1)
         gap = pause[:, step] + np.where(unseen[:, step], 0.0, seconds)
-        levels[:, step], event_type[:, step], dwell[:, step], wait[:, step] = (
-            level,
-            kind,
-            seconds,
-            gap,
-        )
-        level = np.minimum(
-            level + (chance_rise[:, step] < model.rises(kind, since_previous)),
-            len(model.CLASSES) - 1,
-        )
-        level = np.maximum(level - (chance_fall[:, step] < model.falls(gap)), 0)
+        levels[:, step] = level
+        event_type[:, step] = kind
+        dwell[:, step] = seconds
+        wait[:, step] = gap
+
+        rises = chance_rise[:, step] < model.rises(kind, since_previous)
+        level = np.minimum(level + rises, len(model.CLASSES) - 1)
+        falls = chance_fall[:, step] < model.falls(gap)
+        level = np.maximum(level - falls, 0)
+
         judged = before == step + 1
         label = np.where(judged, level, label)
-        level = np.maximum(level - (judged & (chance_resume < model.falls(resume))), 0)
+        falls_later = judged & (chance_resume < model.falls(resume))
+        level = np.maximum(level - falls_later, 0)
         since_previous = gap + np.where(judged, resume, 0.0)
     return _Walk(label, levels, event_type, np.where(unseen, np.nan, dwell), wait)
 
@@ -157,7 +174,7 @@ def _walk(
 def _answers(
     rng: np.random.Generator, walk: _Walk, component: Integers
 ) -> tuple[Floats, Floats, Floats]:
-    """Draws what exercises, quizzes and videos leave behind: `completed`, `correct` and `speed`, each `[B, T]`."""
+    """Draws `completed`, `correct` and `speed` of exercises, quizzes and videos, each `[B, T]`."""
     shape = walk.level.shape
     completed = rng.random(shape) < model.COMPLETED[walk.level]
     exercise = walk.event_type == model.EXERCISE
@@ -174,16 +191,20 @@ def _answers(
 
 
 def _pause(rng: np.random.Generator, long: NDArray[np.bool_]) -> Floats:
-    """Draws whole seconds between two events: a rest where `long`, else a pause within a session."""
-    median, sigma = (
-        np.where(long, rest, pause) for rest, pause in zip(model.REST, model.PAUSE, strict=True)
-    )
+    """Draws whole seconds between two events: a rest if `long`, else a pause within a session."""
+    median = np.where(long, model.REST[0], model.PAUSE[0])
+    sigma = np.where(long, model.REST[1], model.PAUSE[1])
     seconds: Floats = np.ceil(median * np.exp(sigma * rng.standard_normal(long.shape)))
     return seconds
 
 
 def _pick(shares: Floats, chance: Floats) -> Integers:
-    """Returns, for each of `chance` in [0, 1), the index it falls on among `shares` (the last axis; sums to 1)."""
+    """Returns for each of `chance` in [0, 1) the index where it falls among `shares`.
+
+    Args:
+        shares: of each index; the last axis sums to 1.
+        chance: uniform random numbers.
+    """
     edges = np.cumsum(shares, axis=-1)[..., :-1]
     index: Integers = np.sum(chance[..., None] >= edges, axis=-1)
     return index

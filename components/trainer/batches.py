@@ -1,25 +1,66 @@
-"""From transformed examples on disk to padded batches, without touching single examples in Python."""
+"""From transformed examples on disk to padded, weighted batches; no example is read in Python."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import tensorflow as tf
 
-from components.contracts.names import NUM_STEPS
+from components.config import Label, Training
+from components.contracts.names import NUM_STEPS, TRANSFORMED_LABEL
 from components.errors import TrainingError
+from components.trainer.network import NetworkInputs, TrainerSettings
 
-WINDOW_BATCHES = (
-    100  # batches that are sorted by length together: little padding, still well shuffled
-)
+WINDOW_BATCHES = 100  # batches sorted by length together: little padding, still well shuffled
 SHUFFLE_WINDOWS = 8  # windows' worth of examples that are shuffled once, in the order of the files
 CACHE_BYTES = 2 << 30  # transformed examples above this size are read again every epoch
+EVALUATION_BATCH = 1024
 
 Spec = Mapping[str, object]  # features of tf.io.parse_example, by name
-Batch = tuple[
-    dict[str, tf.Tensor], tf.Tensor, tf.Tensor
-]  # inputs, label, weight, as Keras takes them
+Batch = tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]  # inputs, label, weight, as Keras has it
 Columns = dict[str, tf.Tensor | tf.RaggedTensor]
+
+
+def read_batches(
+    train_files: Sequence[str],
+    eval_files: Sequence[str],
+    settings: TrainerSettings,
+    inputs: NetworkInputs,
+    spec: Spec,
+    replicas: int,
+) -> tuple[tf.data.Dataset, tf.data.Dataset]:
+    """Returns batches of (inputs, label, weight) for fitting, and for early stopping.
+
+    Args:
+        train_files: patterns of gzipped TFRecords of transformed examples.
+        eval_files: the same, for early stopping.
+        settings: batches, seed, classes and their weights.
+        inputs: of the network.
+        spec: how examples are parsed.
+        replicas: how many devices share a batch.
+
+    Raises:
+        TrainingError: a split has no example with events, or training has none of a class.
+    """
+    training = settings.training
+    size = WINDOW_BATCHES * training.batch_size
+    train, evaluation = (
+        read_windows(files, spec, size, settings.steps.min_steps, training.seed)
+        for files in (train_files, eval_files)
+    )
+    weights = class_weights(train, settings.label, training)
+
+    def for_keras(batch: dict[str, tf.Tensor]) -> Batch:
+        label = batch[TRANSFORMED_LABEL]
+        weight = tf.ones_like(label, tf.float32) if weights is None else tf.gather(weights, label)
+        return fill_up((inputs.pick(batch), label, weight), replicas)
+
+    options = tf.data.Options()
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    shuffled = training_batches(train, training.batch_size, training.seed).map(for_keras)
+    ordered = evaluation_batches(evaluation, EVALUATION_BATCH).map(for_keras)
+    return shuffled.prefetch(2).with_options(options), ordered.prefetch(2).with_options(options)
 
 
 def read_windows(
@@ -34,7 +75,7 @@ def read_windows(
         files: patterns of gzipped TFRecords of transformed examples.
         spec: how they are parsed.
         size: examples in a window, before cold starts are left out.
-        min_steps: what the model answers for.
+        min_steps: the fewest events that the model answers for.
         seed: of the shuffle.
     """
     paths = sorted(path for pattern in files for path in tf.io.gfile.glob(pattern))
@@ -43,37 +84,34 @@ def read_windows(
     windows = records.batch(size).map(
         lambda batch: _without_cold_starts(tf.io.parse_example(batch, spec), min_steps)
     )
+
     bytes_unpacked = 10 * sum(tf.io.gfile.stat(path).length for path in paths)
     return windows.cache() if bytes_unpacked <= CACHE_BYTES else windows
 
 
 def training_batches(windows: tf.data.Dataset, batch_size: int, seed: int) -> tf.data.Dataset:
-    """Returns batches of examples of similar length, in another order every epoch, the same for the same seed.
+    """Returns batches of examples of similar length, in another order every epoch.
 
-    Steps are padded with zeros on the right, to the longest sequence of the batch.
+    The same seed gives the same batches. Steps are padded with zeros on the right, to the longest
+    sequence of the batch.
     """
-    seeds = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).batch(
-        2, drop_remainder=True
-    )
+    seeds = tf.data.Dataset.random(seed, rerandomize_each_iteration=True)
+    pairs = seeds.batch(2, drop_remainder=True)
     shuffled = windows.shuffle(SHUFFLE_WINDOWS, seed=seed, reshuffle_each_iteration=True)
-    batches = tf.data.Dataset.zip(shuffled, seeds).flat_map(
-        lambda window, window_seed: _split(window, batch_size, window_seed)
+    batches = tf.data.Dataset.zip(shuffled, pairs).flat_map(
+        lambda window, pair: _split(window, batch_size, pair)
     )
-    return batches.apply(
-        tf.data.experimental.assert_cardinality(_count_batches(windows, batch_size))
-    )
+    return _with_length(batches, windows, batch_size)
 
 
 def evaluation_batches(windows: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:
-    """Returns batches of examples of similar length, in the same order every time, padded alike."""
+    """Returns batches of examples of similar length, padded too, in the same order every time."""
     batches = windows.flat_map(lambda window: _split(window, batch_size, None))
-    return batches.apply(
-        tf.data.experimental.assert_cardinality(_count_batches(windows, batch_size))
-    )
+    return _with_length(batches, windows, batch_size)
 
 
 def fill_up(batch: Batch, replicas: int) -> Batch:
-    """Fills a batch up with rows of no weight until every replica gets as many; Keras refuses uneven shares.
+    """Adds rows without weight until every replica gets equally many; Keras refuses uneven shares.
 
     Args:
         batch: inputs [B, ...] by name, label [B], weight [B], with at least one row.
@@ -81,6 +119,7 @@ def fill_up(batch: Batch, replicas: int) -> Batch:
     """
     if replicas == 1:
         return batch
+
     inputs, label, weight = batch
     size = tf.size(weight)
     places = tf.range(size + tf.math.floormod(-size, replicas))
@@ -89,15 +128,50 @@ def fill_up(batch: Batch, replicas: int) -> Batch:
     return inputs, tf.gather(label, rows), tf.where(places < size, tf.gather(weight, rows), 0.0)
 
 
-def _count_batches(windows: tf.data.Dataset, batch_size: int) -> int:
-    """Counts what `_split` will yield, so that Keras knows the length of an epoch beforehand."""
-    batches = sum(-(-len(window[NUM_STEPS]) // batch_size) for window in windows)
-    if batches == 0:
+def class_weights(windows: tf.data.Dataset, label: Label, training: Training) -> np.ndarray | None:
+    """Returns the weight of each class in the loss, float32 [C]; None for a regression.
+
+    Balanced weights are N / (C * count of the class), as in scikit-learn; their mean over examples
+    is one.
+
+    Raises:
+        TrainingError: training has no example with events, or none of a class.
+    """
+    classes = label.classes or [label.column]
+    counts = np.zeros(len(classes), np.int64)
+    for window in windows:
+        labels = window[TRANSFORMED_LABEL].numpy()
+        ids = labels if label.classes else np.zeros(len(labels), np.int64)
+        counts += np.bincount(ids, minlength=len(classes))
+
+    absent = [name for name, count in zip(classes, counts, strict=True) if count == 0]
+    if absent:
         raise TrainingError(
-            "expected examples with events to fit to and to stop by, found none in the train or the eval split. "
+            f"label.column {label.column}: expected training examples with events for "
+            f"{', '.join(classes)}, found none for {', '.join(absent)}. "
             "Add outcomes, or lower steps.min_steps."
         )
-    return batches
+    if label.task == "regression":
+        return None
+    if isinstance(training.class_weights, dict):
+        return np.array([training.class_weights[name] for name in classes], np.float32)
+    if training.class_weights == "none":
+        return np.ones(len(classes), np.float32)
+    balanced: np.ndarray = counts.sum() / (len(classes) * counts)
+    return balanced.astype(np.float32)
+
+
+def _with_length(
+    batches: tf.data.Dataset, windows: tf.data.Dataset, batch_size: int
+) -> tf.data.Dataset:
+    """Lets Keras know the length of an epoch beforehand: how many batches `_split` will yield."""
+    count = sum(-(-len(window[NUM_STEPS]) // batch_size) for window in windows)
+    if count == 0:
+        raise TrainingError(
+            "expected examples with events to fit to and to stop by, found none in the train or "
+            "the eval split. Add outcomes, or lower steps.min_steps."
+        )
+    return batches.apply(tf.data.experimental.assert_cardinality(count))
 
 
 def _without_cold_starts(window: Columns, min_steps: int) -> Columns:
@@ -106,7 +180,7 @@ def _without_cold_starts(window: Columns, min_steps: int) -> Columns:
 
 
 def _split(window: Columns, batch_size: int, seed: tf.Tensor | None) -> tf.data.Dataset:
-    """Cuts a window into batches by length; with a seed lengths are blurred and the batches shuffled."""
+    """Cuts a window into batches by length; a seed blurs lengths and shuffles the batches."""
     length = tf.cast(window[NUM_STEPS], tf.float32)
     starts = tf.range(0, tf.size(length), batch_size)
     if seed is not None:
@@ -114,6 +188,7 @@ def _split(window: Columns, batch_size: int, seed: tf.Tensor | None) -> tf.data.
         blur = tf.random.stateless_uniform(tf.shape(length), tf.bitcast(seed, tf.int64), 0.95, 1.05)
         length = length * blur
         starts = tf.random.experimental.stateless_shuffle(starts, tf.bitcast(seed, tf.int64))
+
     order = tf.argsort(length, stable=True)
     batches = tf.data.Dataset.from_tensor_slices(starts)
     return batches.map(lambda start: _padded(window, order[start : start + batch_size]))

@@ -9,9 +9,9 @@ from tfx.types import BaseChannel
 from components.config import Config
 from components.contracts.names import SPLITS
 from components.node.cache_key import code_fingerprint
-from components.trainer.settings import SECTIONS
+from components.trainer.network import TrainerSettings
 
-RUN_FN = "components.trainer.run.run_fn"  # loaded by TFX
+RUN_FN = "components.trainer.run.run_fn"  # TFX loads it by name
 
 
 def make_trainer(
@@ -23,10 +23,10 @@ def make_trainer(
     """Returns the node that fits the model and exports it.
 
     Args:
-        config: of which the sections `SECTIONS` matter; they are part of the cache key and go into the model.
+        config: the sections of `TrainerSettings` are part of the cache key and of the card.
         examples: transformed examples, splits train and eval.
-        transform_graph: what Transform learned.
-        base_model: the model to start from, for `training.warm_start`.
+        transform_graph: Transform's `transform_graph`.
+        base_model: the model to start from, for `training.warm_start`; may turn out empty.
     """
     train, evaluation, _ = SPLITS
     return Trainer(
@@ -37,7 +37,7 @@ def make_trainer(
         train_args=trainer_pb2.TrainArgs(splits=[train]),
         eval_args=trainer_pb2.EvalArgs(splits=[evaluation]),
         custom_config={
-            "config": config.section_json(*SECTIONS),
+            "config": TrainerSettings.of(config).to_property(),
             "code_fingerprint": code_fingerprint(RUN_FN),
         },
     )

@@ -1,33 +1,131 @@
-"""Fits the network: class weights, early stopping, learning curves."""
+"""Fits the network: on which devices, reproducibly, until the eval loss stops improving."""
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
-from tensorflow.python.framework.config import (
-    disable_op_determinism,  # TensorFlow has no public way back
-)
+
+# TensorFlow has no public function for it.
+from tensorflow.python.framework.config import disable_op_determinism
 
 from components.config import Label, Training
 from components.errors import TrainingError
+from components.gpu import gpus, why_unseen
 from components.node.progress import report_progress
-from components.transform import names
 
 LOGS = "logs"  # TensorBoard's folder inside the model run, with a folder for each fit
+
+_NO_GPU_HERE = (
+    "this machine or container has none. Start a container with `docker run --gpus all`; on "
+    "Kubernetes ask for `nvidia.com/gpu`, as `kubeflow.nodes` does"
+)
+
+
+@dataclass(frozen=True)
+class Devices:
+    """Where a fit computes.
+
+    Attributes:
+        names: TensorFlow's names of the devices that share the work, e.g. `["/device:GPU:0"]`.
+        described: for people, e.g. `2 GPUs (NVIDIA A10)` or `CPU`.
+        warning: why a GPU of the machine is not used; None where there is nothing to warn of.
+    """
+
+    names: list[str]
+    described: str
+    warning: str | None = None
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the devices are GPUs."""
+        return any("GPU" in name for name in self.names)
+
+    def strategy(self) -> tf.distribute.Strategy:
+        """Returns the strategy that places variables; networks are built inside its scope.
+
+        It is a mirrored one for several devices, one for a single device where TensorFlow would
+        choose another, and TensorFlow's default otherwise.
+        """
+        if len(self.names) > 1:
+            return tf.distribute.MirroredStrategy(self.names)
+        if not self.on_gpu and tf.config.list_logical_devices("GPU"):
+            return tf.distribute.OneDeviceStrategy(self.names[0])
+        return tf.distribute.get_strategy()
+
+
+def choose_devices(training: Training) -> Devices:
+    """Returns the devices of `training.device`; warns where a GPU is there and cannot be used.
+
+    Raises:
+        TrainingError: `training.device` is gpu and TensorFlow sees none, or `training.precision`
+            needs one.
+    """
+    if training.device == "cpu":
+        # Refused where this process has used TensorFlow before; OneDeviceStrategy then does it.
+        with contextlib.suppress(RuntimeError):
+            tf.config.set_visible_devices([], "GPU")
+        return Devices(_device_names("CPU"), "CPU")
+
+    if seen := _device_names("GPU"):
+        models = dict.fromkeys(map(_model, tf.config.list_physical_devices("GPU")))
+        count = "1 GPU" if len(seen) == 1 else f"{len(seen)} GPUs"
+        return Devices(seen, f"{count} ({', '.join(models)})")
+
+    unseen = _why_not_seen()
+    if training.device == "gpu":
+        raise TrainingError(
+            "training.device: expected a GPU that TensorFlow sees, found none: "
+            f"{unseen or _NO_GPU_HERE}."
+        )
+    if training.precision == "mixed_float16":
+        raise TrainingError(
+            "training.precision: mixed_float16 needs a GPU, and TensorFlow sees none: "
+            f"{unseen or _NO_GPU_HERE}. Use mixed_bfloat16 or float32 on a CPU."
+        )
+    if unseen is None:
+        return Devices(_device_names("CPU"), "CPU")
+
+    remedy = "To have the run fail instead: training.device: gpu"
+    warning = f"fitted on the CPU, although {unseen}. {remedy}"
+    logging.getLogger(__name__).warning("%s", warning)
+    report_progress(warning)
+    return Devices(_device_names("CPU"), "CPU", warning)
+
+
+def _device_names(kind: str) -> list[str]:
+    return [device.name for device in tf.config.list_logical_devices(kind)]
+
+
+def _why_not_seen() -> str | None:
+    """Returns why a GPU of this machine is not used; None where there is none."""
+    found = gpus()
+    if not found:
+        return None
+
+    unseen = f"a GPU is here ({', '.join(found)}), TensorFlow does not see it"
+    if reasons := why_unseen():
+        return f"{unseen}, because {'; '.join(reasons)}"
+    return f"{unseen}; this node's log has the reason, in its lines about GPU devices"
+
+
+def _model(device: tf.config.PhysicalDevice) -> str:
+    details = tf.config.experimental.get_device_details(device)
+    return str(details.get("device_name", "unknown model"))
 
 
 @contextmanager
 def reproducible(seed: int) -> Iterator[None]:
-    """Seeds every generator, and has TensorFlow run operations that give the same result every time, inside the block.
+    """Seeds every generator and makes TensorFlow's operations deterministic, inside the block.
 
-    Left on, determinism would forbid other code of the process a good many operations, the clock among them.
+    Left on, determinism would forbid other code of the process many operations, such as the clock.
     """
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
@@ -37,45 +135,13 @@ def reproducible(seed: int) -> Iterator[None]:
         disable_op_determinism()
 
 
-def class_weights(windows: tf.data.Dataset, label: Label, training: Training) -> np.ndarray | None:
-    """Returns the weight of each class in the loss, float32 [C]; None for a regression.
-
-    Balanced weights are N / (C * count of the class), as scikit-learn has them; the mean over examples is one.
-
-    Raises:
-        TrainingError: training has no example with events, or a class has none.
-    """
-    classes = label.classes or [label.column]
-    counts = np.zeros(len(classes), np.int64)
-    for window in windows:
-        ids = (
-            window[names.LABEL].numpy()
-            if label.classes
-            else np.zeros(len(window[names.LABEL]), np.int64)
-        )
-        counts += np.bincount(ids, minlength=len(classes))
-    absent = [name for name, count in zip(classes, counts, strict=True) if count == 0]
-    if absent:
-        raise TrainingError(
-            f"label.column {label.column}: expected training examples with events for {', '.join(classes)}, "
-            f"found none for {', '.join(absent)}. Add outcomes, or lower steps.min_steps."
-        )
-    if label.task == "regression":
-        return None
-    if isinstance(training.class_weights, dict):
-        return np.array([training.class_weights[name] for name in classes], np.float32)
-    if training.class_weights == "none":
-        return np.ones(len(classes), np.float32)
-    balanced: np.ndarray = counts.sum() / (len(classes) * counts)
-    return balanced.astype(np.float32)
-
-
 def compile_network(network: keras.Model, label: Label, training: Training) -> None:
     """Gives the network its loss, optimizer and the metrics of the learning curves."""
-    classification = label.task == "classification"
     optimizer = keras.optimizers.Adam(training.learning_rate)
     if training.precision == "mixed_float16":  # small gradients would be zero in it
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+
+    classification = label.task == "classification"
     network.compile(
         optimizer=optimizer,
         loss="sparse_categorical_crossentropy" if classification else "mse",
@@ -85,13 +151,22 @@ def compile_network(network: keras.Model, label: Label, training: Training) -> N
     )
 
 
+@dataclass(frozen=True)
+class Fit:
+    """How a fit went; see `TrainingHistory`."""
+
+    epochs: list[dict[str, int | float | None]]
+    best_epoch: int
+    stopped: str
+
+
 def fit_network(
     network: keras.Model,
     train: tf.data.Dataset,
     evaluation: tf.data.Dataset,
     training: Training,
     logs: Path,
-) -> dict[str, Any]:
+) -> Fit:
     """Fits until the eval loss stops improving and leaves the best epoch's weights in the network.
 
     Args:
@@ -101,65 +176,72 @@ def fit_network(
         training: epochs, patience and decay.
         logs: a new folder for TensorBoard.
 
-    Returns:
-        `epochs`: a dictionary per epoch; `best_epoch`: from 1; `stopped`: why.
-
     Raises:
-        TrainingError: the loss is no finite number.
+        TrainingError: the loss is not a finite number.
     """
+    epochs = EpochLog(training.epochs)
     stopping = keras.callbacks.EarlyStopping(patience=training.patience, restore_best_weights=True)
-    slower = max(1, training.patience // 2)
-    # Keras refuses a factor of 1.
-    decay = (
-        [keras.callbacks.ReduceLROnPlateau(factor=training.decay, patience=slower)]
-        if training.decay < 1
-        else []
-    )
     curves = keras.callbacks.TensorBoard(
         str(logs), histogram_freq=int(training.histograms), write_graph=False, profile_batch=0
     )
-    epochs = EpochLog(training.epochs)
+    callbacks = [epochs, *_decay(training), stopping, curves]
     network.fit(
         train,
         validation_data=evaluation,
         epochs=training.epochs,
-        callbacks=[epochs, *decay, stopping, curves],
+        callbacks=callbacks,
         verbose=0,
         shuffle=False,
     )
-    best = min(range(len(epochs.epochs)), key=lambda index: epochs.epochs[index]["val_loss"])
-    early = f"no better eval loss for {training.patience} epochs"
-    stopped = early if stopping.stopped_epoch else f"after the {training.epochs} epochs configured"
-    return {"epochs": epochs.epochs, "best_epoch": best + 1, "stopped": stopped}
+
+    best = epochs.losses.index(min(epochs.losses))
+    stopped = f"after the {training.epochs} epochs configured"
+    if stopping.stopped_epoch:
+        stopped = f"no better eval loss for {training.patience} epochs"
+    return Fit(epochs.epochs, best + 1, stopped)
+
+
+def _decay(training: Training) -> list[keras.callbacks.Callback]:
+    """Returns the callback that lowers the learning rate; Keras refuses one with a factor of 1."""
+    if training.decay >= 1:
+        return []
+    patience = max(1, training.patience // 2)
+    return [keras.callbacks.ReduceLROnPlateau(factor=training.decay, patience=patience)]
 
 
 class EpochLog(keras.callbacks.Callback):  # type: ignore[misc]
-    """Keeps and reports every epoch's losses and metrics, and stops a fit that has gone astray.
+    """Keeps and reports the losses and metrics of every epoch; stops a fit that diverges.
 
     Attributes:
-        epochs: so far; each with `epoch`, from 1, and what Keras measured.
+        most: how many epochs there are at most.
+        epochs: those so far; each with `epoch`, from 1, and what Keras measured.
+        losses: the eval loss of each.
     """
 
     def __init__(self, most: int) -> None:
         super().__init__()
         self.most = most
-        self.epochs: list[dict[str, float]] = []
+        self.epochs: list[dict[str, int | float | None]] = []
+        self.losses: list[float] = []
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Records an epoch; raises TrainingError when a loss is no finite number."""
+        """Records an epoch.
+
+        Raises:
+            TrainingError: a loss is not a finite number.
+        """
         values = {name: float(value) for name, value in (logs or {}).items()}
-        wrong = {
-            name: value
-            for name, value in values.items()
-            if "loss" in name and not math.isfinite(value)
-        }
-        if wrong:
-            found = ", ".join(f"{name} {value}" for name, value in wrong.items())
+        losses = {name: value for name, value in values.items() if "loss" in name}
+        infinite = [f"{name} {value}" for name, value in losses.items() if not math.isfinite(value)]
+        if infinite:
             raise TrainingError(
-                f"epoch {epoch + 1}: expected finite losses, found {found}. Lower training.learning_rate, "
-                "set training.precision to float32 where it is not, "
-                "or look for huge values in the features: `clip`, `log: true` or `scale: z_score` tame them."
+                f"epoch {epoch + 1}: expected finite losses, found {', '.join(infinite)}. "
+                "Lower training.learning_rate, set training.precision to float32 where it is not, "
+                "or look for huge values in the features: `clip`, `log: true` or "
+                "`scale: z_score` tame them."
             )
+
         self.epochs.append({"epoch": epoch + 1, **values})
+        self.losses.append(values["val_loss"])
         figures = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
         report_progress(f"epoch {epoch + 1}/{self.most}  {figures}")

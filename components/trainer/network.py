@@ -1,70 +1,158 @@
-"""The sequence model: embeddings, stacked LSTMs, dense layers, one answer per example."""
+"""The sequence model: its settings, its inputs as Transform left them, and its layers."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import keras
 import tensorflow as tf
+import tensorflow_transform as tft
+from pydantic import Field
 
-from components.contracts.names import NUM_STEPS
-from components.trainer.features import Embedded, Layout
-from components.trainer.settings import Settings
+from components.config import Categorical, Feature, Label, Model, Prior, Steps, Training
+from components.config.training import InputName
+from components.contracts.names import (
+    NUM_STEPS,
+    TRANSFORMED_LABEL,
+    context_feature,
+    context_is_missing,
+    step_feature,
+    step_is_missing,
+)
+from components.node.settings import NodeSettings
+from components.transform.learned import OUT_OF_VOCABULARY_IDS, read_vocabulary
+
+
+class TrainerSettings(NodeSettings):
+    """The part of the configuration that makes a model."""
+
+    name: str = Field(description="name of the served model")
+    label: Label = Field(description="what is predicted")
+    steps: Steps = Field(description="the sequence the model reads")
+    context: dict[InputName, Feature] = Field(description="inputs beside the sequence")
+    prior: Prior = Field(description="the answer for a cold start")
+    model: Model = Field(description="the network")
+    training: Training = Field(description="how it is fitted")
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Ids that get an embedding.
+
+    Attributes:
+        size: number of ids, from 0.
+        width: of the embedding.
+        tokens: the words that the ids stand for, in order, for a warm start; None for buckets.
+    """
+
+    size: int
+    width: int
+    tokens: tuple[bytes, ...] | None = None
+
+
+@dataclass(frozen=True)
+class NetworkInputs:
+    """The inputs of the network by their transformed names; None is a number, read as it is."""
+
+    steps: Mapping[str, Embedded | None]
+    context: Mapping[str, Embedded | None]
+
+    @property
+    def vocabularies(self) -> dict[str, tuple[bytes, ...]]:
+        """The words of each embedded feature that has a vocabulary, in the order of their ids."""
+        features = {**self.steps, **self.context}
+        return {
+            name: embedded.tokens
+            for name, embedded in features.items()
+            if embedded is not None and embedded.tokens is not None
+        }
+
+    def pick(self, features: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Returns the inputs of the network from a dictionary that may hold more."""
+        return {name: features[name] for name in (*self.steps, *self.context, NUM_STEPS)}
+
+    def parse_spec(self, transform: tft.TFTransformOutput) -> dict[str, object]:
+        """Returns how transformed examples are parsed: the inputs of the network, and the label."""
+        spec = transform.transformed_feature_spec()
+        names = (*self.steps, *self.context, NUM_STEPS, TRANSFORMED_LABEL)
+        return {name: spec[name] for name in names}
+
+
+def read_network_inputs(
+    settings: TrainerSettings, transform: tft.TFTransformOutput
+) -> NetworkInputs:
+    """Returns the configured features, with the vocabularies that Transform learned."""
+    steps = _inputs(settings.steps.features, step_feature, step_is_missing, transform)
+    context = _inputs(settings.context, context_feature, context_is_missing, transform)
+    return NetworkInputs(steps, context)
+
+
+def _inputs(
+    features: Mapping[str, Feature],
+    name_of: Callable[[str], str],
+    missing_of: Callable[[str], str],
+    transform: tft.TFTransformOutput,
+) -> dict[str, Embedded | None]:
+    inputs: dict[str, Embedded | None] = {}
+    for column, feature in features.items():
+        name = name_of(column)
+        if isinstance(feature, Categorical):
+            tokens = tuple(read_vocabulary(transform, name))
+            size = 1 + len(tokens) + OUT_OF_VOCABULARY_IDS
+            inputs[name] = Embedded(size, feature.embedding, tokens)
+            continue
+
+        buckets = feature.scale == "buckets"
+        inputs[name] = Embedded(1 + feature.buckets, feature.embedding) if buckets else None
+        inputs[missing_of(column)] = None
+    return inputs
 
 
 def build_network(
-    settings: Settings, layout: Layout, *, cudnn: bool = False, precision: str = "float32"
+    settings: TrainerSettings,
+    inputs: NetworkInputs,
+    *,
+    cudnn: bool = False,
+    precision: str = "float32",
 ) -> keras.Model:
     """Returns the untrained network.
 
-    Its inputs are a dictionary: every step feature of the layout as [B, T], right-padded; every context feature
-    as [B]; `num_steps` int64 [B], how many of the T steps are real. Its output is float32 [B, C]: class
-    probabilities, or [B, 1], the predicted number.
+    Its inputs are a dictionary: every step feature as [B, T], right-padded; every context feature
+    as [B]; `num_steps` int64 [B], how many of the T steps are real. Its output is float32 [B, C],
+    class probabilities, or [B, 1], the predicted number.
 
     Args:
         settings: what it is made of.
-        layout: what it reads.
-        cudnn: whether the LSTMs use cuDNN's fused kernel where TensorFlow sees a GPU; Keras decides that whenever a
-            graph is traced. Weights are the same ones in the same order either way, so they move by `set_weights`.
-        precision: Keras' name of what layers compute in; weights and the answer are float32 in any case.
+        inputs: what it reads.
+        cudnn: whether the LSTMs use cuDNN's fused kernel where TensorFlow sees a GPU; Keras
+            decides that whenever a graph is traced. The weights are the same in the same order
+            either way, so `set_weights` copies them.
+        precision: Keras' name of what layers compute in; weights and the answer are float32 in
+            any case.
     """
     dtype = keras.DTypePolicy(precision)
-    steps = {name: _input(name, embedded, (None,)) for name, embedded in layout.steps.items()}
-    context = {name: _input(name, embedded, ()) for name, embedded in layout.context.items()}
+    steps = {name: _input(name, embedded, (None,)) for name, embedded in inputs.steps.items()}
+    context = {name: _input(name, embedded, ()) for name, embedded in inputs.context.items()}
     num_steps = keras.Input((), name=NUM_STEPS, dtype="int64")
-    state = _join(
-        [_read(name, layout.steps[name], value, dtype) for name, value in steps.items()], dtype
-    )
+
+    read = [_read(name, inputs.steps[name], value, dtype) for name, value in steps.items()]
+    state = _join(read, dtype)
     mask = StepMask(name="mask")([num_steps, next(iter(steps.values()))])
-    for index, units in enumerate(settings.model.lstm):
-        last = index == len(settings.model.lstm) - 1
-        use_cudnn = "auto" if cudnn else False
-        lstm = keras.layers.LSTM(
-            units, return_sequences=not last, use_cudnn=use_cudnn, dtype=dtype, name=f"lstm_{index}"
-        )
-        state = lstm(state, mask=mask)
-    columns = (_read(name, layout.context[name], value, dtype) for name, value in context.items())
+    state = _lstms(settings.model, state, mask, dtype, cudnn=cudnn)
+
+    columns = (_read(name, inputs.context[name], value, dtype) for name, value in context.items())
     state = _join([state, *columns], dtype)
-    for index, units in enumerate(settings.model.dense):
-        state = keras.layers.Dense(units, activation="relu", dtype=dtype, name=f"dense_{index}")(
-            state
-        )
-        state = keras.layers.Dropout(settings.model.dropout, dtype=dtype, name=f"dropout_{index}")(
-            state
-        )
-    if settings.label.task == "classification":
-        answer = keras.layers.Dense(
-            len(settings.label.classes), activation="softmax", dtype="float32", name="answer"
-        )(state)
-    else:
-        answer = keras.layers.Dense(1, dtype="float32", name="answer")(state)
+    state = _dense_layers(settings.model, state, dtype)
+
+    answer = _answer(settings.label, state)
     return keras.Model({**steps, **context, NUM_STEPS: num_steps}, answer, name=settings.name)
 
 
 class StepMask(keras.layers.Layer):  # type: ignore[misc]
     """Marks the real steps: (num_steps [B], steps [B, T]) to bool [B, T], the first in any case.
 
-    cuDNN refuses a sequence without any step. The answer for one is the prior, whatever the network says.
+    cuDNN refuses a sequence without any step. The prior answers such a one, not the network.
     """
 
     def call(self, inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
@@ -79,6 +167,16 @@ class StepMask(keras.layers.Layer):  # type: ignore[misc]
         return input_shape[1]
 
 
+def embedding_name(name: str) -> str:
+    """Returns the name of the layer that embeds a feature."""
+    return f"embedding_{name}"
+
+
+def count_parameters(network: keras.Model) -> int:
+    """Returns the number of trained weights."""
+    return int(sum(weight.numpy().size for weight in network.trainable_weights))
+
+
 def _input(
     name: str, embedded: Embedded | None, shape: tuple[int | None, ...]
 ) -> keras.KerasTensor:
@@ -88,28 +186,52 @@ def _input(
 def _read(
     name: str, embedded: Embedded | None, value: keras.KerasTensor, dtype: keras.DTypePolicy
 ) -> keras.KerasTensor:
-    """Ids to embeddings, numbers to a last axis of one."""
+    """Embeds ids; gives numbers a last axis of one."""
     if embedded is None:
         return keras.ops.expand_dims(value, -1)
-    return keras.layers.Embedding(
+    layer = keras.layers.Embedding(
         embedded.size, embedded.width, dtype=dtype, name=embedding_name(name)
-    )(value)
-
-
-def embedding_name(name: str) -> str:
-    """Returns the name of the layer that embeds a feature."""
-    return f"embedding_{name}"
+    )
+    return layer(value)
 
 
 def _join(parts: list[keras.KerasTensor], dtype: keras.DTypePolicy) -> keras.KerasTensor:
     return parts[0] if len(parts) == 1 else keras.layers.Concatenate(dtype=dtype)(parts)
 
 
-def count_parameters(network: keras.Model) -> int:
-    """Returns the number of trained weights."""
-    return int(sum(weight.numpy().size for weight in network.trainable_weights))
+def _lstms(
+    model: Model,
+    state: keras.KerasTensor,
+    mask: keras.KerasTensor,
+    dtype: keras.DTypePolicy,
+    *,
+    cudnn: bool,
+) -> keras.KerasTensor:
+    """Stacks the LSTMs on steps [B, T, F]; the last one returns its final state [B, units]."""
+    for index, units in enumerate(model.lstm):
+        lstm = keras.layers.LSTM(
+            units,
+            return_sequences=index < len(model.lstm) - 1,
+            use_cudnn="auto" if cudnn else False,
+            dtype=dtype,
+            name=f"lstm_{index}",
+        )
+        state = lstm(state, mask=mask)
+    return state
 
 
-def network_inputs(layout: Layout, features: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """Picks the inputs of the network from a dictionary that may hold more."""
-    return {name: features[name] for name in (*layout.steps, *layout.context, NUM_STEPS)}
+def _dense_layers(
+    model: Model, state: keras.KerasTensor, dtype: keras.DTypePolicy
+) -> keras.KerasTensor:
+    for index, units in enumerate(model.dense):
+        dense = keras.layers.Dense(units, activation="relu", dtype=dtype, name=f"dense_{index}")
+        dropout = keras.layers.Dropout(model.dropout, dtype=dtype, name=f"dropout_{index}")
+        state = dropout(dense(state))
+    return state
+
+
+def _answer(label: Label, state: keras.KerasTensor) -> keras.KerasTensor:
+    if label.task == "regression":
+        return keras.layers.Dense(1, dtype="float32", name="answer")(state)
+    classes = len(label.classes)
+    return keras.layers.Dense(classes, activation="softmax", dtype="float32", name="answer")(state)

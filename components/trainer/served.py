@@ -1,8 +1,12 @@
-"""The served model: Transform's graph, the network and the prior behind two signatures."""
+"""The served model: Transform's graph, the network and the prior behind two signatures.
+
+`export_model` writes it, whole or not at all; on demand a second one for GPUs.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -10,6 +14,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from components.config import Categorical, Label
+from components.contracts.model_card import GPU, PORTABLE, ModelCard
 from components.contracts.names import (
     BASIS,
     BASIS_PRIOR,
@@ -22,13 +27,89 @@ from components.contracts.names import (
     PREDICTION,
     PROBABILITIES,
     SERVING_DEFAULT,
+    TRANSFORMED_PRIOR,
 )
-from components.trainer.features import Layout
-from components.trainer.network import network_inputs
-from components.trainer.settings import Settings
-from components.transform import names
+from components.files.atomic import new_folder
+from components.model_version.operations import operations, without_cpu_kernel
+from components.trainer.network import NetworkInputs, TrainerSettings, build_network
+from components.trainer.warm_start import write_weights
+
+NO_GPU = (
+    "none: training.gpu_export is true, but TensorFlow traced no cuDNN kernel; it does so where it "
+    "sees a GPU only"
+)
 
 Answers = dict[str, tf.Tensor]
+
+
+def export_model(
+    network: keras.Model,
+    inputs: NetworkInputs,
+    transform: tft.TFTransformOutput,
+    settings: TrainerSettings,
+    *,
+    code_fingerprint: str,
+    folder: Path,
+) -> str | None:
+    """Writes a SavedModel with both signatures, its card, and what a warm start needs.
+
+    Args:
+        network: fitted; may use cuDNN, and compute in less than float32.
+        inputs: of the network.
+        transform: its graph becomes part of the model.
+        settings: go into the card, and decide the inputs and outputs of the signatures.
+        code_fingerprint: of the code that made the model, for the card.
+        folder: where the model goes; must not exist, or be empty.
+
+    Returns:
+        The folder of the export for GPUs in `folder`, or why there is none; None without
+        `training.gpu_export`.
+    """
+    # Keras picks kernels when a graph is traced, and a graph with cuDNN's does not run on a CPU.
+    portable = _float32_copy(network, settings, inputs, cudnn=False)
+    gpu = None
+    if settings.training.gpu_export:
+        fast = _float32_copy(network, settings, inputs, cudnn=True)
+        gpu = ServedModel(fast, inputs, transform, settings)
+    fused = gpu is not None and needs_gpu(gpu.functions)
+
+    card = ModelCard(
+        name=settings.name,
+        task=settings.label.task,
+        classes=settings.label.classes,
+        config=settings.model_dump(mode="json", by_alias=True),
+        code=code_fingerprint,
+        exports={PORTABLE: ".", **({GPU: GPU} if fused else {})},
+    )
+    with new_folder(folder) as draft:
+        _save(ServedModel(portable, inputs, transform, settings), card, draft)
+        write_weights(network, inputs, draft)
+        if gpu is not None and fused:
+            _save(gpu, card, draft / GPU)
+
+    if gpu is None:
+        return None
+    return GPU if fused else NO_GPU
+
+
+def needs_gpu(functions: Mapping[str, Callable[..., Any]]) -> bool:
+    """Returns whether a traced function holds an operation that has no kernel for a CPU."""
+    graphs = [function.graph.as_graph_def() for function in functions.values()]  # type: ignore[attr-defined]
+    return any(without_cpu_kernel(operations(graph)) for graph in graphs)
+
+
+def _float32_copy(
+    network: keras.Model, settings: TrainerSettings, inputs: NetworkInputs, *, cudnn: bool
+) -> keras.Model:
+    """Returns the network that is served: its answers do not depend on the precision of the fit."""
+    copy = build_network(settings, inputs, cudnn=cudnn)
+    copy.set_weights(network.get_weights())
+    return copy
+
+
+def _save(served: ServedModel, card: ModelCard, folder: Path) -> None:
+    tf.saved_model.save(served, str(folder), signatures=served.functions)
+    card.write(folder)
 
 
 class ServedModel(tf.Module):  # type: ignore[misc]
@@ -41,24 +122,28 @@ class ServedModel(tf.Module):  # type: ignore[misc]
     def __init__(
         self,
         network: keras.Model,
-        layout: Layout,
+        inputs: NetworkInputs,
         transform: tft.TFTransformOutput,
-        settings: Settings,
+        settings: TrainerSettings,
     ) -> None:
         super().__init__()
-        # Held apart: were the Keras model tracked, each weight would be exported twice, and the copy that the
-        # signatures read is never restored by a loader of graphs, which TensorFlow Serving is.
-        self._call_network: Callable[[dict[str, tf.Tensor]], tf.Tensor] = lambda inputs: network(
-            inputs, training=False
-        )
+
+        # Not tracked as a Keras model: each weight would be exported twice, and loaders of graphs,
+        # such as TensorFlow Serving, never restore the copy that the signatures read.
+        def call_network(features: dict[str, tf.Tensor]) -> tf.Tensor:
+            return network(features, training=False)
+
+        self._call_network = call_network
         self._weights = [weight.value for weight in network.weights]
-        self._layout = layout
+        self._inputs = inputs
         self._settings = settings
         self._transform = transform.transform_features_layer()
+
         spec = transform.raw_feature_spec()
         columns = dict.fromkeys([*settings.context, *settings.prior.group_by])
         self._column_specs = {name: spec[name] for name in columns}
         self._num_steps_spec = spec[NUM_STEPS]
+
         self.functions: dict[str, Callable[..., Answers]] = {
             SERVING_DEFAULT: self._serving_default.get_concrete_function(
                 tf.TensorSpec([None], tf.string, name=EXAMPLES)
@@ -68,7 +153,7 @@ class ServedModel(tf.Module):  # type: ignore[misc]
 
     @tf.function(autograph=False)  # type: ignore[untyped-decorator]
     def _serving_default(self, examples: tf.Tensor) -> Answers:
-        """Serialized examples [B]; the label, keys and slices may be there and are not read."""
+        """Takes serialized examples [B]; a label, keys and slices in them are not read."""
         spec = {
             name: tf.io.RaggedFeature(dtype, row_splits_dtype=tf.int64)
             for name, dtype in self._step_dtypes().items()
@@ -84,7 +169,7 @@ class ServedModel(tf.Module):  # type: ignore[misc]
 
     @tf.function(autograph=False)  # type: ignore[untyped-decorator]
     def _predict_steps(self, inputs: Mapping[str, tf.Tensor]) -> Answers:
-        """Padded steps [B, T], `num_steps` [B] and columns [B]; NaN and "" are missing."""
+        """Takes padded steps [B, T], `num_steps` [B], columns [B]; NaN and "" are missing."""
         some_step = inputs[next(iter(self._settings.steps.features))]
         lengths = tf.clip_by_value(inputs[NUM_STEPS], 0, tf.shape(some_step, tf.int64)[1])
         steps = {
@@ -96,28 +181,24 @@ class ServedModel(tf.Module):  # type: ignore[misc]
     def _answer(
         self, steps: Mapping[str, tf.RaggedTensor], columns: Mapping[str, tf.RaggedTensor]
     ) -> Answers:
-        """Truncates, transforms, pads and answers; the prior where there are fewer events than `min_steps`."""
+        """Truncates, transforms, pads and answers; below `min_steps` events with the prior."""
         last = slice(-self._settings.steps.max_steps, None)
         steps = {name: values[:, last] for name, values in _equally_long(steps).items()}
         num_steps = next(iter(steps.values())).row_lengths()
+
         raw = {name: _as_spec(values, self._column_specs[name]) for name, values in columns.items()}
         raw[NUM_STEPS] = _as_spec(_present(num_steps), self._num_steps_spec)
         features = self._transform({**steps, **raw})
-        longest = tf.reduce_max(
-            tf.concat([num_steps, [1]], axis=0)
-        )  # an LSTM needs one step, if padding
-        padded = {
-            name: value.to_tensor(shape=tf.stack([-1, longest]))
-            if isinstance(value, tf.RaggedTensor)
-            else value
-            for name, value in network_inputs(self._layout, features).items()
-        }
+
+        # An LSTM needs a step, if only padding.
+        longest = tf.reduce_max(tf.concat([num_steps, [1]], axis=0))
+        padded = _padded(self._inputs.pick(features), longest)
+
         is_cold = num_steps < self._settings.steps.min_steps
-        answer = tf.where(is_cold[:, tf.newaxis], features[names.PRIOR], self._call_network(padded))
-        return {
-            **_named(answer, self._settings.label),
-            BASIS: tf.where(is_cold, BASIS_PRIOR, BASIS_SEQUENCE),
-        }
+        prior = features[TRANSFORMED_PRIOR]
+        answer = tf.where(is_cold[:, tf.newaxis], prior, self._call_network(padded))
+        basis = tf.where(is_cold, BASIS_PRIOR, BASIS_SEQUENCE)
+        return {**_named(answer, self._settings.label), BASIS: basis}
 
     def _step_dtypes(self) -> dict[str, tf.DType]:
         features = self._settings.steps.features
@@ -139,31 +220,39 @@ class ServedModel(tf.Module):  # type: ignore[misc]
 
 
 def _equally_long(steps: Mapping[str, tf.RaggedTensor]) -> dict[str, tf.RaggedTensor]:
-    """Returns the steps as they are; the request fails unless all features have as many values."""
+    """Returns the steps as they are; a request fails unless all have equally many values."""
     (first, lengths), *others = [(name, values.row_lengths()) for name, values in steps.items()]
-    checks = [
-        tf.debugging.assert_equal(
-            length, lengths, f"expected as many values of {name} as of {first}"
-        )
-        for name, length in others
-    ]
+    checks = []
+    for name, length in others:
+        message = f"expected as many values of {name} as of {first}"
+        checks.append(tf.debugging.assert_equal(length, lengths, message))
     with tf.control_dependencies(checks):
         return {name: tf.identity(values) for name, values in steps.items()}
 
 
+def _padded(
+    features: Mapping[str, tf.Tensor | tf.RaggedTensor], longest: tf.Tensor
+) -> dict[str, tf.Tensor]:
+    """Pads ragged steps on the right, to `longest` steps; leaves other features as they are."""
+    padded = {}
+    for name, value in features.items():
+        is_ragged = isinstance(value, tf.RaggedTensor)
+        padded[name] = value.to_tensor(shape=tf.stack([-1, longest])) if is_ragged else value
+    return padded
+
+
 def _present(values: tf.Tensor) -> tf.RaggedTensor:
     """Turns one value per row into a list per row, empty where the value is missing."""
-    is_text = values.dtype == tf.string
-    present = (
-        tf.not_equal(values, "") if is_text else tf.math.is_finite(tf.cast(values, tf.float32))
-    )
-    return tf.RaggedTensor.from_row_lengths(
-        tf.boolean_mask(values, present), tf.cast(present, tf.int64)
-    )
+    if values.dtype == tf.string:
+        present = tf.not_equal(values, "")
+    else:
+        present = tf.math.is_finite(tf.cast(values, tf.float32))
+    kept, lengths = tf.boolean_mask(values, present), tf.cast(present, tf.int64)
+    return tf.RaggedTensor.from_row_lengths(kept, lengths)
 
 
 def _as_spec(values: tf.RaggedTensor, spec: Any) -> tf.Tensor | tf.SparseTensor | tf.RaggedTensor:
-    """Brings a column into the representation that the schema, and so Transform's graph, has for it."""
+    """Brings a column into the representation that the schema, and so Transform's graph, has."""
     if isinstance(spec, tf.io.RaggedFeature):
         return values
     if isinstance(spec, tf.io.VarLenFeature):

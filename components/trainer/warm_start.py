@@ -1,94 +1,89 @@
-"""Starts a fit from the weights of a model served before, also when vocabularies have changed."""
+"""Starts a fit from the weights of an earlier model, also when vocabularies have changed."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from components.trainer.features import Layout
-from components.trainer.network import embedding_name
-
-WEIGHTS = "assets.extra/weights.npz"  # by path, such as lstm_0/lstm_cell/kernel
-VOCABULARIES = (
-    "assets.extra/vocabularies.json"  # words of each embedded feature, in the order of their rows
-)
+from components.contracts.contract import ContractError
+from components.contracts.model_card import WEIGHTS, Vocabularies
+from components.trainer.network import NetworkInputs, embedding_name
 
 
-def write_weights(network: keras.Model, layout: Layout, model: Path) -> None:
+def write_weights(network: keras.Model, inputs: NetworkInputs, model: Path) -> None:
     """Writes what a later warm start needs beside a SavedModel: weights and vocabularies."""
     (model / WEIGHTS).parent.mkdir(exist_ok=True)
     np.savez(model / WEIGHTS, **{weight.path: weight.numpy() for weight in network.weights})
-    words = {
-        name: [_text(token) for token in tokens] for name, tokens in _vocabularies(layout).items()
-    }
-    (model / VOCABULARIES).write_text(json.dumps(words), encoding="utf-8")
+
+    words = {name: [*tokens] for name, tokens in inputs.vocabularies.items()}
+    Vocabularies(words=words).write(model)
 
 
-def warm_start(network: keras.Model, layout: Layout, base: Path) -> str:
+def warm_start(network: keras.Model, inputs: NetworkInputs, base: Path) -> str:
     """Copies the weights of a served model into the network.
 
-    Rows of embeddings are found by their words; a new word keeps its fresh row. All weights are copied, or,
-    when the architectures differ, none.
+    Rows of embeddings are found by their words; a new word keeps its fresh row. Where the
+    architectures differ, no weight is copied.
 
     Args:
         network: freshly initialised.
-        layout: of the network.
+        inputs: of the network.
         base: the SavedModel to start from.
 
     Returns:
-        What was done, for the model run: where the weights come from, or why they were left.
+        What was done, for the history: where the weights come from, or why they are fresh.
     """
     try:
         old = dict(np.load(base / WEIGHTS))
-        words = json.loads((base / VOCABULARIES).read_text(encoding="utf-8"))
+        words = Vocabularies.read(base).words
     except OSError as error:
         return f"fresh weights: {base} has none to start from ({error.strerror})"
-    old = {name: _moved_rows(name, weight, network, layout, words) for name, weight in old.items()}
-    new = {weight.path: tuple(weight.shape) for weight in network.weights}
-    differences = sorted(
-        f"{name} was {old[name].shape if name in old else 'absent'}, is {new.get(name, 'absent')}"
-        for name in {*old, *new}
-        if name not in old or old[name].shape != new.get(name)
-    )
-    if differences:
+    except ContractError as error:
+        return f"fresh weights: {error}"
+
+    old = {name: _reordered(name, weight, network, inputs, words) for name, weight in old.items()}
+    if differences := _differences(old, network):
         return f"fresh weights: the architecture differs from {base}: {'; '.join(differences)}"
+
     for weight in network.weights:
         weight.assign(old[weight.path])
     return f"weights of {base}"
 
 
-def _moved_rows(
-    name: str, old: np.ndarray, network: keras.Model, layout: Layout, words: dict[str, list[str]]
+def _differences(old: Mapping[str, np.ndarray], network: keras.Model) -> list[str]:
+    """Lists weights that have another shape in the network, or are only on one side."""
+    before = {name: weight.shape for name, weight in old.items()}
+    now = {weight.path: tuple(weight.shape) for weight in network.weights}
+    return [
+        f"{name} was {before.get(name, 'absent')}, is {now.get(name, 'absent')}"
+        for name in sorted({*before, *now})
+        if before.get(name) != now.get(name)
+    ]
+
+
+def _reordered(
+    name: str,
+    old: np.ndarray,
+    network: keras.Model,
+    inputs: NetworkInputs,
+    words: Mapping[str, list[bytes]],
 ) -> np.ndarray:
     """Returns an embedding's rows in the order of the new vocabulary; other weights as they are."""
-    feature = next(
-        (key for key in _vocabularies(layout) if name.startswith(embedding_name(key) + "/")), None
-    )
+    layers = {f"{embedding_name(feature)}/": feature for feature in inputs.vocabularies}
+    feature = next((layers[layer] for layer in layers if name.startswith(layer)), None)
     if feature is None or feature not in words:
         return old
     fresh = network.get_layer(embedding_name(feature)).get_weights()[0]
     if fresh.shape[1:] != old.shape[1:]:
         return old
+
     rows = {word: row for row, word in enumerate(words[feature], start=1)}
     moved: np.ndarray = fresh.copy()
     moved[0], moved[-1] = old[0], old[-1]  # missing, out of vocabulary
-    for row, token in enumerate(_vocabularies(layout)[feature], start=1):
-        if (place := rows.get(_text(token))) is not None:
+    for row, token in enumerate(inputs.vocabularies[feature], start=1):
+        if (place := rows.get(token)) is not None:
             moved[row] = old[place]
     return moved
-
-
-def _vocabularies(layout: Layout) -> dict[str, tuple[bytes, ...]]:
-    features = {**layout.steps, **layout.context}
-    return {
-        name: item.tokens
-        for name, item in features.items()
-        if item is not None and item.tokens is not None
-    }
-
-
-def _text(token: bytes) -> str:
-    return token.decode("utf-8", "surrogateescape")

@@ -1,1 +1,1 @@
-"""Transform: what the model reads, computed once on the training split and served as the same graph."""
+"""Transform: scales features as the train split says, in a graph that is also served."""

@@ -1,10 +1,10 @@
-"""Analyses of the training split whose results do not depend on the order of its rows.
+"""Analyses of the train split whose results do not depend on the order of its rows.
 
-Beam hands rows over in batches and bundles whose sizes depend on how busy the machine is, and
-merges what was found in them as it comes. Sums of floats come out different in every such order,
-in their last bits; a model trained on them comes out different altogether. So sums are kept as
-whole numbers, which add up exactly, and quantiles come from counts of values: same rows, same
-result, on every runner. Each result is the exact one, rounded once.
+Beam processes rows in batches and bundles whose sizes depend on how busy the machine is, and
+merges the results in any order. Sums of floats then differ in their last bits from run to run,
+and so does a model that is fitted to them. So sums are kept as whole numbers, which add up
+exactly, and quantiles come from counts of values: the same rows give the same result on every
+runner. Each result is exact and rounded once.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ Cell = tuple[int, int]  # a column, and the high bits of the keys of some of its
 Counts = tuple[Ints, Ints]  # distinct low bits in order [V], how many values have them [V]
 
 MANTISSA = 53  # bits of a float64
-HALF = 27  # of them are summed apart, so that a float64 holds the sum of a chunk exactly
+HALF = 27  # of these are summed separately, so that a float64 holds the sum of a chunk exactly
 CHUNK = 1 << 20  # values summed at once; up to 2 ** (MANTISSA - HALF) would be exact
 POINT = 1126  # every float64 is a whole number of units of 2 ** -POINT
 ONE = 1 << POINT
-LOW_BITS = 20  # of a value's 32: a cell holds a million distinct values at most
+LOW_BITS = 20  # of the 32 of a value: a cell holds a million distinct values at most
 
 
 def exact_sums(values: Floats, groups: Ints, count: int) -> Exact:
@@ -170,7 +170,7 @@ class Quantiles(beam.PTransform):  # type: ignore[misc]
     out; without any, the bounds are 0. Those of all columns follow each other.
 
     Distinct values are counted in cells of at most a million, and only the sizes of the cells
-    come together in one place, so what a worker has to hold does not grow with the log.
+    are gathered in one place, so the memory of a worker does not grow with the log.
     """
 
     def __init__(self, parts: Sequence[int]) -> None:

@@ -9,17 +9,17 @@ from tfx.types import BaseChannel
 from components.config import Config
 from components.contracts.names import SPLITS
 from components.node.cache_key import code_fingerprint
+from components.transform.preprocessing import TransformSettings
 
-PREPROCESSING_FN = "components.transform.preprocessing.preprocessing_fn"  # loaded by TFX
-SECTIONS = ("steps", "context", "prior", "label")
+PREPROCESSING_FN = "components.transform.preprocessing.preprocessing_fn"  # TFX loads it by name
 
 
 def make_transform(config: Config, examples: BaseChannel, schema: BaseChannel) -> Transform:
-    """Returns the node that scales features on the training split and transforms train and eval.
+    """Returns the node that learns from the train split and transforms train and eval.
 
     Args:
-        config: of which steps, context, prior and label matter, and are part of the cache key.
-        examples: what ExampleGen wrote.
+        config: the sections of `TransformSettings` are part of the cache key.
+        examples: ExampleGen's `examples`.
         schema: the curated schema.
     """
     train, evaluation, _ = SPLITS
@@ -29,9 +29,9 @@ def make_transform(config: Config, examples: BaseChannel, schema: BaseChannel) -
         preprocessing_fn=PREPROCESSING_FN,
         splits_config=transform_pb2.SplitsConfig(analyze=[train], transform=[train, evaluation]),
         disable_analyzer_cache=True,
-        disable_statistics=True,  # StatisticsGen has looked at the examples already
+        disable_statistics=True,  # StatisticsGen has made them already
         custom_config={
-            "config": config.section_json(*SECTIONS),
+            "config": TransformSettings.of(config).to_property(),
             "code_fingerprint": code_fingerprint(PREPROCESSING_FN),
         },
     )

@@ -1,22 +1,41 @@
-"""The preprocessing function: runs in Transform on the log, and inside the served model on requests."""
+"""The preprocessing function: runs in Transform on the log, and in the served model on requests."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import tensorflow as tf
-from pydantic import TypeAdapter
 
-from components.config import Categorical, Feature, Label, Prior, Steps
-from components.contracts.names import NUM_STEPS
-from components.transform import names
-from components.transform.columns import Column, ragged, scalar
-from components.transform.prior import group_prior
-from components.transform.scaling import is_missing, scaled_numbers, vocabulary_ids
+from components.config import Categorical, Feature, Label, Numeric, Prior, Steps
+from components.config.training import InputName
+from components.contracts.names import (
+    NUM_STEPS,
+    TRANSFORMED_LABEL,
+    TRANSFORMED_PRIOR,
+    context_feature,
+    context_is_missing,
+    step_feature,
+    step_is_missing,
+)
+from components.node.settings import NodeSettings
+from components.transform.learned import (
+    group_prior,
+    is_missing,
+    scaled_numbers,
+    vocabulary_ids,
+)
 
-CONTEXT: TypeAdapter[dict[str, Feature]] = TypeAdapter(dict[str, Feature])
+Column: TypeAlias = tf.Tensor | tf.SparseTensor | tf.RaggedTensor
+
+
+class TransformSettings(NodeSettings):
+    """The part of the configuration that Transform reads."""
+
+    steps: Steps
+    context: dict[InputName, Feature]
+    prior: Prior
+    label: Label
 
 
 def preprocessing_fn(
@@ -25,38 +44,38 @@ def preprocessing_fn(
     """Transforms a batch of examples.
 
     Args:
-        inputs: the columns of ExampleGen, by name; context columns may be absent in single examples.
-        custom_config: `config`: the sections steps, context, prior and label as JSON.
+        inputs: the columns of ExampleGen, by name; single examples may lack context columns.
+        custom_config: `config` holds the `TransformSettings`.
 
     Returns:
-        Under the names of `components.transform.names`: ragged step features [B, T], context [B],
-        the label [B], the prior [B, C], and the number of events [B] as int64.
+        By the names in `components.contracts.names`: ragged step features [B, T], context [B], the
+        label [B], the prior [B, C], and the number of events [B] as int64.
     """
-    sections = json.loads(custom_config["config"])
-    steps = Steps.model_validate(sections["steps"])
-    prior = Prior.model_validate(sections["prior"])
-    label, one_hot = _label(inputs, Label.model_validate(sections["label"]))
+    settings = TransformSettings.from_property(custom_config["config"])
+    steps, prior = settings.steps, settings.prior
+
+    label, one_hot = _label(inputs, settings.label)
     num_steps = tf.cast(scalar(inputs[NUM_STEPS], missing=0.0), tf.int64)
-    outputs = {NUM_STEPS: num_steps, names.LABEL: label}
-    outputs |= _step_outputs(
-        steps.features, {name: ragged(inputs[name]) for name in steps.features}
-    )
-    outputs |= _context_outputs(CONTEXT.validate_python(sections["context"]), inputs)
+    outputs = {NUM_STEPS: num_steps, TRANSFORMED_LABEL: label}
+
+    columns = {name: ragged(inputs[name]) for name in steps.features}
+    outputs |= _step_outputs(steps.features, columns)
+    outputs |= _context_outputs(settings.context, inputs)
+
     groups = [scalar(inputs[name], missing="") for name in prior.group_by]
-    outputs[names.PRIOR] = group_prior(
-        groups, one_hot, num_steps < steps.min_steps, prior.smoothing
-    )
+    is_cold = num_steps < steps.min_steps
+    outputs[TRANSFORMED_PRIOR] = group_prior(groups, one_hot, is_cold, prior.smoothing)
     return outputs
 
 
 def _label(inputs: Mapping[str, Column], label: Label) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the label as the loss wants it [B], and as a row whose mean is the prior [B, C]."""
+    """Returns the label as the loss reads it [B], and as a row whose mean is the prior [B, C]."""
     if label.task == "regression":
         value = scalar(inputs[label.column], missing=0.0)
         return value, value[:, tf.newaxis]
-    is_class = tf.equal(
-        scalar(inputs[label.column], missing="")[:, tf.newaxis], tf.constant([label.classes])
-    )
+
+    words = scalar(inputs[label.column], missing="")
+    is_class = tf.equal(words[:, tf.newaxis], tf.constant([label.classes]))
     one_hot = tf.cast(is_class, tf.float32)
     return tf.argmax(one_hot, axis=1), one_hot
 
@@ -64,16 +83,20 @@ def _label(inputs: Mapping[str, Column], label: Label) -> tuple[tf.Tensor, tf.Te
 def _step_outputs(
     features: Mapping[str, Feature], columns: Mapping[str, tf.RaggedTensor]
 ) -> dict[str, tf.RaggedTensor]:
-    outputs, numeric = {}, {}
+    outputs: dict[str, tf.Tensor] = {}
+    numeric: dict[str, Numeric] = {}
     for name, feature in features.items():
         flat = columns[name].flat_values
         if isinstance(feature, Categorical):
-            outputs[names.step(name)] = vocabulary_ids(flat, feature, names.step(name))
+            outputs[step_feature(name)] = vocabulary_ids(flat, feature, step_feature(name))
         else:
-            outputs[names.step_missing(name)] = is_missing(flat)
+            outputs[step_is_missing(name)] = is_missing(flat)
             numeric[name] = feature
-    scaled = scaled_numbers({name: columns[name].flat_values for name in numeric}, numeric)
-    outputs |= {names.step(name): values for name, values in scaled.items()}
+
+    numbers = {name: columns[name].flat_values for name in numeric}
+    for name, values in scaled_numbers(numbers, numeric).items():
+        outputs[step_feature(name)] = values
+
     like = next(iter(columns.values()))  # all step features of an example are equally long
     return {name: like.with_flat_values(values) for name, values in outputs.items()}
 
@@ -81,16 +104,48 @@ def _step_outputs(
 def _context_outputs(
     features: Mapping[str, Feature], inputs: Mapping[str, Column]
 ) -> dict[str, tf.Tensor]:
-    outputs, numeric = {}, {}
+    outputs: dict[str, tf.Tensor] = {}
+    numeric: dict[str, Numeric] = {}
     for name, feature in features.items():
         if isinstance(feature, Categorical):
             words = scalar(inputs[name], missing="")
-            outputs[names.context(name)] = vocabulary_ids(words, feature, names.context(name))
+            outputs[context_feature(name)] = vocabulary_ids(words, feature, context_feature(name))
         else:
             numeric[name] = feature
-    columns = {name: scalar(inputs[name], missing=float("nan")) for name in numeric}
-    outputs |= {names.context_missing(name): is_missing(values) for name, values in columns.items()}
-    outputs |= {
-        names.context(name): values for name, values in scaled_numbers(columns, numeric).items()
-    }
+
+    numbers = {name: scalar(inputs[name], missing=float("nan")) for name in numeric}
+    for name, values in numbers.items():
+        outputs[context_is_missing(name)] = is_missing(values)
+    for name, values in scaled_numbers(numbers, numeric).items():
+        outputs[context_feature(name)] = values
     return outputs
+
+
+def ragged(column: Column) -> tf.RaggedTensor:
+    """Returns the list of each example as ragged [B, T]."""
+    if isinstance(column, tf.SparseTensor):
+        return tf.RaggedTensor.from_sparse(column)
+    return column if isinstance(column, tf.RaggedTensor) else tf.RaggedTensor.from_tensor(column)
+
+
+def scalar(column: Column, missing: float | str) -> tf.Tensor:
+    """Returns one value per example [B], `missing` where the feature is absent.
+
+    Integers become float32 where `missing` is a number, and digits where it is a string.
+    """
+    if isinstance(column, tf.RaggedTensor):
+        column = column.to_sparse()
+    if not isinstance(column, tf.SparseTensor):
+        return _converted(tf.reshape(column, [-1]), missing)
+
+    is_first = tf.equal(column.indices[:, 1], 0)
+    rows = tf.boolean_mask(column.indices[:, :1], is_first)
+    values = _converted(tf.boolean_mask(column.values, is_first), missing)
+    absent = tf.fill([column.dense_shape[0]], tf.constant(missing, values.dtype))
+    return tf.tensor_scatter_nd_update(absent, rows, values)
+
+
+def _converted(values: tf.Tensor, missing: float | str) -> tf.Tensor:
+    if isinstance(missing, str):
+        return values if values.dtype == tf.string else tf.strings.as_string(values)
+    return tf.cast(values, tf.float32)

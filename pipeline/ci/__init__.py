@@ -1,1 +1,1 @@
-"""The small training that a change is judged by, and what people and machines read of it."""
+"""The small training that judges a change, and its results for people and machines."""

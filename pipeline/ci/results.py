@@ -1,20 +1,44 @@
-"""What a small training came to, read from its run's record and metrics."""
+"""The results of a small training: read from its run, written for CI servers and pull requests."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
+from junitparser.junitparser import FinalResult
+from markupsafe import Markup
+
+from components.command.escape import for_comment, for_xml
 from components.config import Config
-from components.contracts.run_record import RunRecord
-from components.report.inputs import ClassFacts, EvaluationFacts, GateFacts, ResultFacts
-from components.report.quality import MetricRow
-from components.report.wording import metric_words, say_slice
+from components.contracts.evaluation import (
+    Evaluation,
+    GateVerdict,
+    ModelResults,
+    Result,
+    describe_slice,
+)
+from components.contracts.run_record import NodeRecord, RunRecord
+from components.files.atomic import new_file
+from components.report import formats
+from components.report.quality import MetricRow, keep_largest, metric_row
+from components.report.sentences import gate_sentence, gate_words
+
+MOST_SLICES = 40  # a comment may hold 65,536 characters; the rest is in metrics.json
+
+_HEADLINES = {
+    "passed": "passed",
+    "gates failed": "a gate failed",
+    "failed": "the run failed",
+    "interrupted": "interrupted",
+}
 
 
 @dataclass(frozen=True)
-class SliceRow:
-    """The main metric on a part of the test split."""
+class SliceChange:
+    """The main metric on a slice, before and after."""
 
     where: str
     examples: int
@@ -33,17 +57,17 @@ class Results:
 
     record: RunRecord
     config: Config
-    evaluation: EvaluationFacts | None
+    evaluation: Evaluation | None
 
     @property
-    def gates(self) -> list[GateFacts]:
+    def gates(self) -> list[GateVerdict]:
         """The gates and how they went, the one on the main metric last."""
         return self.evaluation.gates if self.evaluation else []
 
     @property
     def main(self) -> MetricRow | None:
         """The main metric over all examples, before and after."""
-        return self._main_of(self.evaluation.overall, self._before({})) if self.evaluation else None
+        return self._main_of(self.evaluation.overall, {}) if self.evaluation else None
 
     @property
     def metrics(self) -> list[MetricRow]:
@@ -51,54 +75,154 @@ class Results:
         if self.evaluation is None:
             return []
         after, before = self.evaluation.overall, self._before({})
-        return [
-            *(_row(name, None, after, before) for name in after.metrics),
-            *(_row("recall", name, after, before) for name in self.evaluation.classes),
-        ]
+        overall = [metric_row(name, after, before) for name in after.metrics]
+        classes = self.evaluation.classes
+        return overall + [metric_row("recall", after, before, class_) for class_ in classes]
 
     @property
-    def slices(self) -> list[SliceRow]:
-        """The main metric in every slice, in the evaluator's order."""
+    def slices(self) -> list[SliceChange]:
+        """The main metric in every slice, in the Evaluator's order."""
+        if self.evaluation is None:
+            return []
         return [
-            SliceRow(
-                say_slice(item.slice), item.examples, self._main_of(item, self._before(item.slice))
+            SliceChange(
+                describe_slice(result.slice), result.examples, self._main_of(result, result.slice)
             )
-            for item in (self.evaluation.slices if self.evaluation else [])
+            for result in self.evaluation.slices
         ]
 
-    def _before(self, where: dict[str, str]) -> ResultFacts | None:
-        """Returns the baseline's result at a slice, `{}` for all examples."""
-        baseline = self.evaluation.baseline if self.evaluation else None
-        if baseline is None or not where:
-            return baseline.overall if baseline else None
-        return next((item for item in baseline.slices if item.slice == where), None)
-
-    def _main_of(self, after: ResultFacts, before: ResultFacts | None) -> MetricRow:
+    def _main_of(self, after: Result, where: Mapping[str, str]) -> MetricRow:
         gate = self.config.gates[-1]
-        return _row(gate.metric, gate.class_, after, before)
+        return metric_row(gate.metric, after, self._before(where), gate.class_)
+
+    def _before(self, where: Mapping[str, str]) -> Result | None:
+        """Returns the baseline's result at a slice, `{}` for all examples."""
+        baseline: ModelResults | None = self.evaluation.baseline if self.evaluation else None
+        return baseline.at(where) if baseline else None
 
 
 def read_results(record: RunRecord, config: Config) -> Results:
-    """Returns the results of a run of `config`."""
-    metrics = Path(record.metrics).read_bytes() if record.metrics else None
-    return Results(
-        record, config, EvaluationFacts.model_validate_json(metrics) if metrics else None
+    """Returns the results of a run of `config`.
+
+    Raises:
+        ContractError: the Evaluator's metrics cannot be read.
+    """
+    evaluation = Evaluation.read_file(Path(record.metrics)) if record.metrics else None
+    return Results(record, config, evaluation)
+
+
+def write_junit(results: Results, path: Path) -> None:
+    """Writes JUnit XML with one test case per gate and one per node, whole or not at all.
+
+    Names of test cases say what a gate asks for, never what was measured: a CI server follows a
+    case by its name.
+    """
+    xml = JUnitXml()  # type: ignore[no-untyped-call]
+    xml.add_testsuite(_gate_cases(results))
+    xml.add_testsuite(_node_cases(results.record))
+    with new_file(path) as beside:
+        xml.write(str(beside), pretty=True)
+
+
+def _gate_cases(results: Results) -> TestSuite:
+    suite = TestSuite("gates")  # type: ignore[no-untyped-call]
+    for gate in results.gates:
+        case = TestCase(for_xml(gate_sentence(gate)), f"mastery.{results.record.name}.gates")
+        text = for_xml(f"{gate.text}; {gate.reason}" if gate.reason else gate.text)
+        if gate.passed:
+            case.system_out = text
+        else:
+            case.result = [_with_text(Failure(for_xml(gate.text), "gate"), text)]
+        suite.add_testcase(case)
+    return suite
+
+
+def _node_cases(record: RunRecord) -> TestSuite:
+    suite = TestSuite("nodes")  # type: ignore[no-untyped-call]
+    for node in record.nodes:
+        suite.add_testcase(_node_case(node, record))
+
+    run_failed = record.state in ("failed", "interrupted")
+    if run_failed and not any(_has_failed(node) for node in record.nodes):
+        suite.add_testcase(_node_case(NodeRecord(id="start", state="failed"), record))
+    return suite
+
+
+def _node_case(node: NodeRecord, record: RunRecord) -> TestCase:
+    case = TestCase(node.id, f"mastery.{record.name}.nodes", round(node.seconds or 0.0, 1))
+    if _has_failed(node):
+        text = for_xml(record.error or "The run was interrupted.")
+        case.result = [_with_text(Error(text.splitlines()[0], "error"), text)]
+    elif node.state == "waiting":
+        case.result = [Skipped("The run ended before it.")]
+    elif node.state == "cached":
+        case.system_out = "from the cache"
+    return case
+
+
+def _has_failed(node: NodeRecord) -> bool:
+    return node.state in ("failed", "interrupted")
+
+
+def _with_text(result: FinalResult, text: str) -> FinalResult:
+    """Returns the result with the whole text as its body, for servers that show nothing else."""
+    result.text = text
+    return result
+
+
+def render_summary(results: Results, root: Path) -> str:
+    """Returns the Markdown for a pull request; its first line marks the comment to write it into.
+
+    Args:
+        results: of the run. Everything that came from a log or a configuration is escaped.
+        root: where the run keeps everything.
+    """
+    evaluation = results.evaluation
+    slices = keep_largest(results.slices, MOST_SLICES)
+    latest = f"the latest other blessed model in {root}"
+
+    page = _environment().get_template("summary.md.j2")
+    return page.render(
+        results=results,
+        slices=slices,
+        left_out=len(results.slices) - len(slices),
+        headline=_HEADLINES[results.record.state],
+        gates=[gate_words(gate, evaluation.slices) for gate in results.gates] if evaluation else [],
+        baseline=results.config.evaluation.baseline or latest,
+        no_baseline=evaluation.baseline_note if evaluation else None,
+        pushed=_pushed(results.record),
+        cached=sum(node.state == "cached" for node in results.record.nodes),
     )
 
 
-def _row(
-    metric: str, class_: str | None, after: ResultFacts, before: ResultFacts | None
-) -> MetricRow:
-    words = metric_words(metric)
-    if class_ is not None:
-        words = replace(words, name=f"{words.name} of {class_}")
-    return MetricRow(
-        words, _value(after, metric, class_), _value(before, metric, class_) if before else None
+def _pushed(record: RunRecord) -> str:
+    if record.state == "passed":
+        return record.pushed_version or "nothing"
+    return "nothing, because a gate failed" if record.state == "gates failed" else "nothing"
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        undefined=StrictUndefined,
+        finalize=_escape,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
 
+    environment.filters["lines"] = lambda text: Markup(for_comment(text, lines=True))
+    environment.globals |= {
+        "signed": formats.signed,
+        "count": formats.count,
+        "duration": formats.duration,
+        "number": formats.number,
+        "sentence_case": formats.sentence_case,
+        "told_apart": formats.told_apart,
+    }
+    return environment
 
-def _value(result: ResultFacts, metric: str, class_: str | None) -> float | None:
-    if class_ is None:
-        return result.metrics.get(metric)
-    found: float | None = getattr(result.classes.get(class_, ClassFacts()), metric)
-    return found
+
+def _escape(value: object) -> object:
+    """Escapes what Markdown, its tables and HTML would interpret, and mentions of people."""
+    return for_comment(value) if isinstance(value, str) and not isinstance(value, Markup) else value

@@ -121,8 +121,7 @@ def compare(
     storage = _open_folder(models, config, set_, root)
     numbers = resolve(storage, a), resolve(storage, b)
     with quiet_imports():
-        from serving.models.compare import compare_versions
-    from serving.models.compare import print_comparison
+        from serving.models.compare import compare_versions, print_comparison
 
     compared = compare_versions(
         storage, *numbers, events, outcomes, metric=metric, draws=draws, seed=seed

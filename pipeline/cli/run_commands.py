@@ -162,17 +162,14 @@ def evaluate(
     Example:
         mastery evaluate --model serving/1795328170 --events e.csv --outcomes o.csv
     """
-    import json
-
-    from components.contracts.evaluation import Evaluation
-    from pipeline.evaluate import evaluate_log
+    from pipeline.evaluate_log import evaluate_log
     from pipeline.run.display import print_metrics
 
-    metrics = evaluate_log(model, events, outcomes)
+    evaluation = evaluate_log(model, events, outcomes)
     if json_:
-        print(json.dumps(metrics, indent=1))
+        print(evaluation.model_dump_json(by_alias=True, exclude_unset=True, indent=1))
     else:
-        print_metrics(Evaluation.model_validate(metrics))
+        print_metrics(evaluation)
 
 
 def ci(
@@ -215,7 +212,7 @@ def ci(
     from components.command.console import PlainConsole
     from components.config import load_config
     from components.errors import MasteryError
-    from pipeline.ci.train import train_small
+    from pipeline.ci.small_training import train_small
     from pipeline.run.display import print_summary
     from pipeline.run.ending import exit_code
     from pipeline.run.notify import Notification, notification_of, notify

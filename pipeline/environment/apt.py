@@ -78,7 +78,7 @@ def mirror() -> str:
     if match := re.search(f"^'(.+/)dists/{re.escape(codename)}/main/binary-", listed, re.MULTILINE):
         return match[1]
     raise SetupError(
-        f"Expected a package source for `{codename} main` in apt's configuration, to fetch a newer C "
-        "library from; found none. Add the distribution's own source, or build the Docker image: "
+        f"Expected a package source for `{codename} main` in apt's configuration, to fetch a newer "
+        "C library from; found none. Add the distribution's own source, or build the Docker image: "
         "docker build -t mastery ."
     )

@@ -1,4 +1,4 @@
-"""`mastery doctor`: looks at the environment and the machine, and says what to do about what is wrong."""
+"""`mastery doctor`: examines the environment and the machine, and says how to repair them."""
 
 from __future__ import annotations
 
@@ -115,7 +115,9 @@ def c_library() -> Finding:
 
 
 def packages(lock: Path, gpu_lock: Path) -> Finding:
-    """Compares what is installed with the locks; what is for other platforms, tests or GPUs may be missing.
+    """Compares what is installed with the locks.
+
+    Packages that only other platforms, tests or GPUs need may be missing.
 
     Args:
         lock: the lock file.
@@ -159,7 +161,7 @@ def _installed_pins(lock: Path, installed: dict[str, str]) -> list[Pin]:
 
 
 def bytecode() -> Finding:
-    """Looks whether the biggest packages are compiled; else every start takes three times as long."""
+    """Looks whether the biggest packages are compiled; else a start takes three times as long."""
     missing = [name for name in IMPORTED_MOST if not _is_compiled(name)]
     if missing:
         found = f"not compiled: {', '.join(missing)}"

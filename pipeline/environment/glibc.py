@@ -19,8 +19,8 @@ from pipeline.environment.machine import (
 )
 
 PACKAGES = ["libc6", "libstdc++6", "libgcc-s1"]
-# Loaded first, by the interpreter itself: a wheel with a run path of its own would find the system's,
-# and two versions of these do not go together.
+# Loaded first, by the interpreter itself: a wheel with a run path of its own would find the
+# system's, and two versions of these do not go together.
 LOADED_FIRST = (
     "libstdc++.so.6",
     "libdl.so.2",
@@ -52,9 +52,9 @@ def give_own_glibc(venv: Path, interpreter: Path, patchelf: Path, workspace: Pat
     if release is None:
         here = _dotted(glibc_version() or ())
         raise SetupError(
-            f"TFX's wheels need glibc {_dotted(GLIBC)}, this system has {here} and no apt to fetch a newer "
-            "one with.\nBuild the Docker image instead (docker build -t mastery .), or use Debian 13, "
-            "Ubuntu 24.04, macOS on Apple silicon, or newer."
+            f"TFX's wheels need glibc {_dotted(GLIBC)}, this system has {here} and no apt to fetch "
+            "a newer one with.\nBuild the Docker image instead (docker build -t mastery .), or use "
+            "Debian 13, Ubuntu 24.04, macOS on Apple silicon, or newer."
         )
 
     apt.unpack_packages(release, PACKAGES, workspace / "root", workspace)
@@ -69,7 +69,7 @@ def give_own_glibc(venv: Path, interpreter: Path, patchelf: Path, workspace: Pat
 
 
 def _gather_libraries(root: Path, into: Path) -> Path:
-    """Copies the libraries of unpacked packages (`usr/lib/x86_64-linux-gnu`, ...) into one folder."""
+    """Copies the libraries of unpacked packages (`usr/lib/*-linux-gnu`) into one folder."""
     for library in [*root.glob("usr/lib/*-linux-gnu*"), *root.glob("lib/*-linux-gnu*")]:
         shutil.copytree(library, into, symlinks=True, dirs_exist_ok=True)
     return into

@@ -1,7 +1,7 @@
 """uv, the installer, and the lock files it installs from.
 
-It is the uv on the machine, or the locked one in a temporary folder. A lock file says which version of
-what, and pins it by hash.
+It is the uv on the machine, or the locked one in a temporary folder. A lock file says which version
+of what, and pins it by hash.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class Uv:
         self._environment.update(index_of_pip(self._environment))
 
     def __call__(self, *arguments: str | Path, cwd: Path) -> None:
-        """Runs `uv arguments...`; its errors go to the terminal, its progress if somebody watches.
+        """Runs `uv arguments...`; prints its errors, and its progress on a terminal.
 
         Raises:
             SetupError: uv failed.
@@ -100,13 +100,13 @@ class Uv:
         if done.returncode:
             raise SetupError(
                 f"`uv {arguments[0]} {arguments[1]}` failed (see above). Check the network and the "
-                "package index that pip or uv is set up with, then run `make setup` again: it starts "
-                "over where needed."
+                "package index that pip or uv is set up with, then run `make setup` again: it "
+                "starts over where needed."
             )
 
 
 def find_uv(lock: Path, workspace: Path) -> Uv:
-    """Returns the uv on PATH, else the one that the lock names, installed into `workspace` with pip.
+    """Returns the uv on PATH, else the one that the lock names, installed into `workspace`.
 
     Raises:
         SetupError: pip could not install it.

@@ -23,7 +23,7 @@ GPU_DISK_BYTES = 8 * 10**9  # more, for CUDA's libraries
 
 
 class SetupError(Exception):
-    """The environment cannot be made; the text says what was expected, what was found, what to do."""
+    """The environment cannot be made; the text says what was expected and found, what to do."""
 
 
 def output_of(*command: str | Path, problem: str, cwd: Path | None = None) -> str:
@@ -110,7 +110,7 @@ def disk_problems(root: Path, needed: int) -> list[str]:
 
 
 def compiler_problems() -> list[str]:
-    """Returns what is missing to build `pyfarmhash`, which TFDV needs and which comes as source only."""
+    """Returns what is missing to build `pyfarmhash`, which TFDV needs and which has no wheels."""
     problems = []
     compiler = (os.environ.get("CXX") or sysconfig.get_config_var("CXX") or "c++").split()[0]
     if not shutil.which(compiler):

@@ -1,7 +1,7 @@
 """Makes the environment in `.venv`: `python3 -m pipeline.environment.setup`, or `make setup`.
 
-Runs on a bare Python, so it imports the standard library only. What is there and up to date stays; a
-set-up that was interrupted starts over.
+Runs on a bare Python, so it imports the standard library only. What is there and up to date stays;
+a set-up that was interrupted starts over.
 """
 
 from __future__ import annotations
@@ -33,15 +33,16 @@ from pipeline.environment.machine import (
 ROOT = Path(__file__).resolve().parents[2]
 # In the environment: what it was made from. Only a finished one has all of it.
 STAMP = "mastery-setup.json"
-RECIPE = ("apt.py", "glibc.py", "setup.py")  # an edit to these makes the environment anew
+RECIPE = ("apt.py", "glibc.py", "setup.py")  # an edit to one of these rebuilds the environment
 
-# A library is opened by its name alone, in the folders that the library which opens it has as its run
-# path. Two wheels' folders are missing there. A link in a folder that is on the path does: a run path
-# counts from the place that a library was opened at, and all wheels have their libraries at the same depth.
+# A library is opened by its name alone, in the folders that the library which opens it has as its
+# run path. Two wheels' folders are missing there. A link in a folder that is on the path does: a
+# run path counts from the place that a library was opened at, and all wheels have their libraries
+# at the same depth.
 _CUDA_LINKS = (
-    # TensorFlow opens cuSOLVER, knows cuSPARSE's folder, and takes no GPU if one library is missing.
+    # TensorFlow opens cuSOLVER, knows cuSPARSE's folder, and uses no GPU if one is missing.
     ("cusparse", "cusolver", "libcusolver.so.*"),
-    # cuBLAS opens the compiler for kernels that it makes at run time, and knows its own folder only.
+    # cuBLAS opens the compiler for kernels made at run time, and knows its own folder only.
     ("cublas", "cuda_nvrtc", "libnvrtc*.so.*"),
 )
 
@@ -75,7 +76,7 @@ def main() -> int:
 
 
 def set_up(root: Path, *, dev: bool, gpu: bool | None = None) -> None:
-    """Brings `root/.venv` up to date with the lock files, the interpreter and the recipe in this module.
+    """Brings `root/.venv` up to date with the lock files, the interpreter and this recipe.
 
     Args:
         root: the repository.
@@ -172,7 +173,7 @@ def _install(root: Path, venv: Path, uv: Uv, *, dev: bool, gpu: bool) -> None:
 
 
 def link_libraries(venv: Path) -> None:
-    """Links CUDA's libraries to where they are looked for; removes the links where there are none."""
+    """Links CUDA's libraries to where they are looked for, and removes links without a library."""
     for nvidia in venv.glob("lib/python3.*/site-packages/nvidia"):
         for opener, owner, pattern in _CUDA_LINKS:
             for stale in nvidia.glob(f"{opener}/lib/{pattern}"):

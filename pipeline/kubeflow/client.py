@@ -1,6 +1,6 @@
 """The connection to Kubeflow Pipelines, and what goes wrong on it, in words.
 
-KFP's own client stands in `pipeline.kubeflow.sdk`, which takes a second to import: a wrong address is
+KFP's own client is in `pipeline.kubeflow.sdk`, which takes a second to import: a wrong address is
 refused before that.
 """
 
@@ -99,7 +99,7 @@ class Cluster:
 def filter_by_name(name: str) -> str:
     """Returns the filter of a list request for items that are called `name`.
 
-    The server's comparison takes capitals for small letters: compare the names of its answer as well.
+    The server ignores case: compare the names of its answer as well.
     """
     predicate = {"operation": "EQUALS", "key": "display_name", "stringValue": name}
     return json.dumps({"predicates": [predicate]})
@@ -168,7 +168,7 @@ def translate_errors(host: str, token_env: str | None) -> Iterator[None]:
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # it warns of every retry
     try:
         with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-            # KFP greets every new client with one, and its generated part calls old names of urllib3.
+            # KFP greets new clients with one, and its generated part uses old names of urllib3.
             warnings.simplefilter("ignore", FutureWarning)
             warnings.simplefilter("ignore", DeprecationWarning)
             yield
@@ -207,8 +207,8 @@ def _check_address(host: str | None) -> str:
     if hide_userinfo(host) != host:
         raise ConfigError(
             "kubeflow.host: expected an address without user name and password, found "
-            f"{hide_userinfo(host)}. Put a bearer token into an environment variable and name it in "
-            "kubeflow.token_env."
+            f"{hide_userinfo(host)}. Put a bearer token into an environment variable and name it "
+            "in kubeflow.token_env."
         )
     if not host.startswith(("http://", "https://")):
         raise ConfigError(
@@ -251,8 +251,8 @@ def _refused(host: str, token_env: str | None, status: int, reason: str) -> str:
         )
     if status == _UNAUTHENTICATED:
         return (
-            f"{host}: authentication required ({answer}). Name the environment variable that holds a "
-            "bearer token in `kubeflow.token_env`."
+            f"{host}: authentication required ({answer}). Name the environment variable that "
+            "holds a bearer token in `kubeflow.token_env`."
         )
     if status == _FORBIDDEN:
         return (
@@ -286,15 +286,16 @@ def _unreachable(host: str, error: Exception) -> str:
         "ProtocolError": "the connection was closed",
     }.get(kind, kind)
     return (
-        f"{host}: could not reach Kubeflow Pipelines ({why}). Check the address in `kubeflow.host` or "
-        f"${HOST}; for a cluster without a public address, is `kubectl port-forward` running?"
+        f"{host}: could not reach Kubeflow Pipelines ({why}). Check the address in "
+        f"`kubeflow.host` or ${HOST}; for a cluster without a public address, is "
+        "`kubectl port-forward` running?"
     )
 
 
 def _no_api(host: str) -> KubeflowError:
     return KubeflowError(
-        f"{host}: the API of Kubeflow Pipelines 2 (/apis/v2beta1) was not found. Either the address is "
-        "wrong (for a whole Kubeflow it ends in /pipeline), or Kubeflow Pipelines is older than 2.0: "
-        "update it.",
+        f"{host}: the API of Kubeflow Pipelines 2 (/apis/v2beta1) was not found. Either the "
+        "address is wrong (for a whole Kubeflow it ends in /pipeline), or Kubeflow Pipelines is "
+        "older than 2.0: update it.",
         NOT_FOUND,
     )

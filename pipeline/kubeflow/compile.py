@@ -6,6 +6,8 @@ cache, spans and blessings are the same as on one machine.
 https://www.kubeflow.org/docs/components/pipelines/user-guides/
 """
 
+from __future__ import annotations
+
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -46,78 +48,6 @@ _ARTIFACTS: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True)
-class _TaskFactory:
-    """Makes the tasks of one pipeline while Kubeflow's SDK collects them.
-
-    Attributes:
-        config: what to run.
-        arguments: what every container that runs nodes starts with.
-        apply: asks for what a container gets.
-        parameters: of the pipeline, by name, as the SDK passes them.
-    """
-
-    config: Config
-    arguments: list[str]
-    apply: Apply
-    parameters: Mapping[str, Any]
-
-    def node_task(self, task: Task) -> dsl.PipelineTask:
-        """Returns the task that runs the nodes of `task`."""
-        component = _component(
-            task.name,
-            [*self.arguments, "--nodes", ",".join(task.nodes)],
-            task.image,
-            inputs=self._input_types(),
-            parameters=parameters_of(task),
-            artifacts=outputs_of(task, self.config),
-        )
-        return self._place(component(**self.parameters), task.resources, ", ".join(task.nodes))
-
-    def finish_task(self) -> dsl.PipelineTask:
-        """Returns the exit handler, which runs whatever happened."""
-        component = _component(
-            FINISH_TASK,
-            [*self.arguments, "--finish"],
-            self._light_image(),
-            inputs=self._input_types(),
-            artifacts={"run_summary": "Markdown"},
-        )
-        return self._place(component(**self.parameters), self._light(), "How the run ended")
-
-    def gates_task(self, failed_gates: Any) -> dsl.PipelineTask:
-        """Returns the task that fails when a gate did.
-
-        Args:
-            failed_gates: the output of Evaluator's task.
-        """
-        component = _component(
-            GATES_TASK,
-            [],
-            self._light_image(),
-            inputs={FAILED_GATES: str},
-            module="pipeline.kubeflow.gates_task",
-        )
-        return self._place(component(**{FAILED_GATES: failed_gates}), self._light(), "Gates")
-
-    def _place(self, task: dsl.PipelineTask, resources: Resources, title: str) -> dsl.PipelineTask:
-        task = task.set_caching_options(False).set_display_name(title)
-        self.apply(task, resources, self.config.kubeflow)
-        return task
-
-    def _light(self) -> Resources:
-        """Returns what a task without nodes gets."""
-        return self.config.kubeflow.common.model_copy(
-            update={"cpu": "500m", "memory": "1Gi", "gpu": None, "retry": None}
-        )
-
-    def _light_image(self) -> str:
-        return self.config.kubeflow.common.image or self.config.kubeflow.image
-
-    def _input_types(self) -> dict[str, type]:
-        return {parameter.name: parameter.type for parameter in PARAMETERS}
-
-
 def compile_pipeline(
     config: Config,
     config_file: Path,
@@ -138,7 +68,8 @@ def compile_pipeline(
     Raises:
         MasteryError: `output` has another ending, or the tasks would run a node before one that it
             needs.
-        ConfigError: `kubeflow.nodes` names an unknown node, or a setting holds the address of a webhook
+        ConfigError: `kubeflow.nodes` names an unknown node, or a setting holds the address of a
+            webhook
             or would not reach the containers unchanged.
     """
     if output.suffix not in (".yaml", ".yml"):
@@ -155,7 +86,7 @@ def compile_pipeline(
 
 
 def dag_of(config: Config) -> dict[str, set[str]]:
-    """Returns the DAG as TFX compiles it, warm start included: every node to those it runs after."""
+    """Returns the DAG as TFX compiles it, warm start included: each node to those before it."""
     with quiet_imports():
         from pipeline.dag import create_pipeline
         from pipeline.run.launch import compile_plan
@@ -174,8 +105,8 @@ def _refuse_secrets(settings: Sequence[str]) -> None:
         key, _, value = setting.partition("=")
         if key.startswith("notify") and "://" in value:
             raise ConfigError(
-                f"--set {key}: expected no address here, as all settings stand in the compiled "
-                "pipeline. Put it into a secret of kubeflow.secrets, and name its variable in "
+                f"--set {key}: expected no address here, because the compiled pipeline shows all "
+                "settings. Put it into a secret of kubeflow.secrets, and name its variable in "
                 "notify.webhook.url_env."
             )
 
@@ -217,7 +148,7 @@ def _define(config: Config, tasks: Sequence[Task], arguments: list[str], apply: 
 
 
 def _chain(tasks: Sequence[Task], factory: _TaskFactory) -> None:
-    """Chains the tasks of a pipeline: those with nodes one after the other, then the one for gates."""
+    """Chains the tasks of a pipeline: those with nodes in their order, then that of the gates."""
     first, *others = tasks
     with dsl.ExitHandler(factory.finish_task(), name="run"):
         last = factory.node_task(first)
@@ -230,6 +161,78 @@ def _chain(tasks: Sequence[Task], factory: _TaskFactory) -> None:
                     failed_gates = last.outputs[FAILED_GATES]
             # Fails only after the report is written: what depends on a failed task is skipped.
             factory.gates_task(failed_gates).after(last)
+
+
+@dataclass(frozen=True)
+class _TaskFactory:
+    """Makes the tasks of one pipeline while Kubeflow's SDK collects them.
+
+    Attributes:
+        config: what to run.
+        arguments: what every container that runs nodes starts with.
+        apply: asks for what a container gets.
+        parameters: of the pipeline, by name, as the SDK passes them.
+    """
+
+    config: Config
+    arguments: list[str]
+    apply: Apply
+    parameters: Mapping[str, Any]
+
+    def node_task(self, task: Task) -> dsl.PipelineTask:
+        """Returns the task that runs the nodes of `task`."""
+        component = _component(
+            task.name,
+            [*self.arguments, "--nodes", ",".join(task.nodes)],
+            task.image,
+            inputs=self._input_types(),
+            parameters=parameters_of(task),
+            artifacts=outputs_of(task, self.config),
+        )
+        return self._place(component(**self.parameters), task.resources, ", ".join(task.nodes))
+
+    def finish_task(self) -> dsl.PipelineTask:
+        """Returns the exit handler, which runs after a failure as well."""
+        component = _component(
+            FINISH_TASK,
+            [*self.arguments, "--finish"],
+            self._light_image(),
+            inputs=self._input_types(),
+            artifacts={"run_summary": "Markdown"},
+        )
+        return self._place(component(**self.parameters), self._light(), "How the run ended")
+
+    def gates_task(self, failed_gates: Any) -> dsl.PipelineTask:
+        """Returns the task that fails when a gate did.
+
+        Args:
+            failed_gates: the output of Evaluator's task.
+        """
+        component = _component(
+            GATES_TASK,
+            [],
+            self._light_image(),
+            inputs={FAILED_GATES: str},
+            module="pipeline.kubeflow.gates_task",
+        )
+        return self._place(component(**{FAILED_GATES: failed_gates}), self._light(), "Gates")
+
+    def _place(self, task: dsl.PipelineTask, resources: Resources, title: str) -> dsl.PipelineTask:
+        task = task.set_caching_options(False).set_display_name(title)
+        self.apply(task, resources, self.config.kubeflow)
+        return task
+
+    def _light(self) -> Resources:
+        """Returns what a task without nodes gets."""
+        return self.config.kubeflow.common.model_copy(
+            update={"cpu": "500m", "memory": "1Gi", "gpu": None, "retry": None}
+        )
+
+    def _light_image(self) -> str:
+        return self.config.kubeflow.common.image or self.config.kubeflow.image
+
+    def _input_types(self) -> dict[str, type]:
+        return {parameter.name: parameter.type for parameter in PARAMETERS}
 
 
 def _component(
@@ -274,10 +277,11 @@ def _argument(
 def apply_for_kubeflow(task: dsl.PipelineTask, resources: Resources, kubeflow: Kubeflow) -> None:
     """Asks for what a container gets in Kubernetes' terms.
 
-    Placement, volumes, secrets and rights stand in the file's second document, which open-source
-    Kubeflow reads. Of a container's rights it takes the user only: from its release 2.16 on Kubeflow
-    itself withholds new privileges, all capabilities and all but the runtime's seccomp profile. No
-    number stands here for the user: the image has one, and some clusters give each namespace its own.
+    Placement, volumes, secrets and rights are in the file's second document, which open-source
+    Kubeflow reads. Of a container's rights it takes the user only: from its release 2.16 on
+    Kubeflow itself withholds new privileges, all capabilities and all but the runtime's seccomp
+    profile. No number stands here for the user: the image has one, and some clusters give each
+    namespace its own.
     """
     _apply_common(task, resources)
     if resources.gpu:
@@ -305,7 +309,7 @@ def apply_for_kubeflow(task: dsl.PipelineTask, resources: Resources, kubeflow: K
 
 
 def apply_for_vertex(task: dsl.PipelineTask, resources: Resources, kubeflow: Kubeflow) -> None:
-    """Asks for CPU, memory, GPUs and retries, by which Vertex AI picks a machine; it has no more."""
+    """Asks for CPU, memory, GPUs and retries; Vertex AI picks a machine by them."""
     del kubeflow
     _apply_common(task, resources)
     if resources.gpu:

@@ -14,12 +14,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from components.command.program import (
-    FAILED,
-    explain_with_log,
-    run_program,
-    start_process,
-)
+from components.command.program import FAILED, explain_with_log, run_program, start_process
 from components.config import Config, load_config
 from components.contracts.run_record import RunPlan, RunResult
 from components.node.names import Node
@@ -115,6 +110,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         description="Runs nodes of the pipeline in a container.",
     )
     add = parser.add_argument
+
     add("--config", type=Path, required=True, help="the configuration, a YAML file")
     add(
         "--set",
@@ -129,6 +125,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--nodes", type=_node_list, default=[], help="nodes to run, in order")
     add("--finish", action="store_true", help="finish the run, instead of running nodes")
     add("--executor-input", help="Kubeflow's JSON: the pipeline's parameters, where outputs go")
+
     return parser.parse_args(arguments)
 
 
@@ -137,7 +134,7 @@ def _node_list(text: str) -> list[Node]:
 
 
 if __name__ == "__main__":
-    # TFX warns at every node that ML Metadata has no SQL filters; what is worth reading is an error.
+    # TFX warns at every node that ML Metadata has no SQL filters; only errors are worth reading.
     warnings.simplefilter("ignore")
     logging.getLogger("absl").setLevel(logging.ERROR)
     start_process("pipeline.kubeflow.container")

@@ -1,6 +1,8 @@
-"""The task that fails when a gate did: `python -m pipeline.kubeflow.gates_task --executor-input JSON`.
+"""The task that fails when a gate did: it runs after the report is written, and runs no node.
 
-It runs after the report is written, and starts at once: it imports next to nothing.
+    python -m pipeline.kubeflow.gates_task --executor-input JSON
+
+It starts at once, because it imports next to nothing.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from components.contracts.evaluation import Evaluation
 from components.contracts.log_summary import LogSummary
 from components.contracts.push_result import PushResult
 from components.contracts.training_history import TrainingHistory
-from components.evaluator.verdicts import gate_error
+from components.evaluator.judgement import gate_error
 from components.files.atomic import write_text
 from components.node.names import Node
 from pipeline.kubeflow.tasks import FAILED_GATES, roc_name, summary_name
@@ -50,7 +50,7 @@ class TaskOutputs:
         self._parameters[name] = value
 
     def show_text(self, name: str, text: str, metadata: Mapping[str, str] | None = None) -> None:
-        """Fills an artifact that is a file (Markdown, HTML); does nothing if it is not asked for."""
+        """Fills an artifact that is a file (Markdown, HTML), if it is asked for."""
         artifact = self._make(name)
         if artifact is None:
             return
@@ -133,8 +133,8 @@ def show_node(result: NodeResult, outputs: TaskOutputs, mirror: Mirror | None) -
     elif result.node is Node.EVALUATOR:
         evaluation = Evaluation.from_json(text)
         outputs.show_evaluation(evaluation)
-        gates = [gate.model_dump(by_alias=True) for gate in evaluation.gates]
-        outputs.set_parameter(FAILED_GATES, "" if evaluation.blessed else str(gate_error(gates)))
+        failed = "" if evaluation.blessed else str(gate_error(evaluation.gates))
+        outputs.set_parameter(FAILED_GATES, failed)
     elif result.node is Node.PUSHER:
         push = PushResult.from_json(text)
         version = {"version": str(push.version), "path": str(push.destination)}
@@ -154,6 +154,7 @@ def summarise_node(result: NodeResult, text: str | None) -> str:
     is_resolver = result.node in (Node.BASELINE_RESOLVER, Node.WARM_START_RESOLVER)
     if is_resolver and not any(result.outputs.values()):
         facts = ["Found no blessed model."]
+
     places = [
         f"- {name}: {for_markdown(item.uri)}"
         for name, items in sorted(result.outputs.items())
@@ -168,6 +169,7 @@ def _describe_log(text: str) -> list[str]:
         f"| {for_markdown(split)} | {sum(classes.values()):,} |"
         for split, classes in log.splits.items()
     ]
+
     return [
         f"{log.events:,} events, {log.outcomes:,} outcomes of {log.learners:,} learners in "
         f"{log.units:,} units; {log.cold_starts:,} cold starts.",
@@ -199,6 +201,7 @@ def _describe_fit(text: str) -> list[str]:
         )
         epochs = f"{len(history.epochs)} epochs, best {history.best_epoch}"
         lines.append(f"{epochs}: {figures}; stopped: {history.stopped}.")
+
     start = for_markdown(history.warm_start or "fresh weights")
     lines.append(f"Started from {start}; fitted on: {for_markdown(history.device or 'unknown')}.")
     if history.device_warning:
@@ -209,11 +212,13 @@ def _describe_fit(text: str) -> list[str]:
 def _describe_evaluation(text: str) -> list[str]:
     evaluation = Evaluation.from_json(text)
     failed = "**A gate failed: nothing is pushed.**"
+    blessed = "**All gates passed.**" if evaluation.blessed else failed
     gates = [f"| {for_markdown(gate.text)} |" for gate in evaluation.gates]
     overall = evaluation.overall
     values = [f"| {name} | {_format(value, '.4f')} |" for name, value in overall.metrics.items()]
+
     return [
-        "**All gates passed.**" if evaluation.blessed else failed,
+        blessed,
         "",
         "| gate |",
         "|---|",

@@ -1,7 +1,7 @@
 """The parameters of a run: one table, and how their values are read and checked.
 
-A person fills them in when starting a run, in Kubeflow's user interface or with `--param`. A container
-turns those that stand for a key of the configuration into `--set`.
+A person fills them in when starting a run, in Kubeflow's user interface or with `--param`. A
+container turns those that stand for a key of the configuration into `--set`.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ class Parameter:
     """One parameter of the pipeline.
 
     Attributes:
-        name: how people and Kubeflow call it.
-        type: of its value.
-        description: the words beside it in Kubeflow's user interface.
-        overrides: the key of the configuration that it overrides; None: it is no part of it.
-        written_as: how a text is read, as it stands or as YAML.
+        name: the name in Kubeflow and for `--param`.
+        type: the type of its value.
+        description: the text beside it in Kubeflow's user interface.
+        overrides: the key of the configuration that it overrides; None: it overrides none.
+        written_as: whether a text is used as it is, or read as YAML.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Parameter:
     written_as: Literal["text", "yaml"] = "text"
 
     def default(self, config: Config) -> Value:
-        """Returns the value where nobody gives one: what `config` says, an empty text for texts."""
+        """Returns the value if none is given: an empty text, or for flags what `config` says."""
         if self.type is str:
             return ""
         return bool(attrgetter(self.overrides)(config)) if self.overrides else False
@@ -50,7 +50,7 @@ class Parameter:
         """Returns the value that `text` stands for.
 
         Raises:
-            MasteryError: it is neither `true` nor `false`, and the parameter is one of the two.
+            MasteryError: the parameter is a flag, and `text` is neither `true` nor `false`.
         """
         if self.type is str:
             return text
@@ -59,7 +59,7 @@ class Parameter:
         return text == "true"
 
     def setting(self, value: Value) -> str | None:
-        """Returns `key=value` as `--set` takes it, None where the configuration stays as it is."""
+        """Returns `key=value` for `--set`, None if the value changes nothing."""
         if self.overrides is None or value == "":
             return None
         if isinstance(value, bool):
@@ -132,10 +132,12 @@ def settings_of(values: Mapping[str, Value]) -> list[str]:
 def read_parameters(given: Iterable[str]) -> dict[str, Value]:
     """Returns the values of `name=value` texts, with the types that the pipeline declares.
 
-    Kubeflow accepts a value of the wrong type and lets the run fail much later, so it is refused here.
+    Kubeflow accepts a value of the wrong type and lets the run fail much later, so it is refused
+    here.
 
     Raises:
-        MasteryError: a text is not `name=value`, or names no parameter, or its value has another type.
+        MasteryError: a text is not `name=value`, or names no parameter, or its value has another
+            type.
     """
     return dict(_read(text) for text in given)
 

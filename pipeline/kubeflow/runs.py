@@ -111,8 +111,8 @@ def start_run(
 def follow_run(cluster: Cluster, run_id: str, file: Path, console: PlainConsole) -> RunStatus:
     """Prints a line whenever a task's state changes, until the run has ended, and returns its end.
 
-    `kfp.Client.wait_for_run_completion` would wait for ever for a run that is cancelled, and give up at
-    the first request that fails.
+    `kfp.Client.wait_for_run_completion` would wait for ever for a run that is cancelled, and give
+    up at the first request that fails.
 
     Args:
         cluster: where the run is.
@@ -121,7 +121,8 @@ def follow_run(cluster: Cluster, run_id: str, file: Path, console: PlainConsole)
         console: what to print on.
 
     Raises:
-        KubeflowError: the cluster refused, or did not answer `PATIENCE` looks; the run itself goes on.
+        KubeflowError: the cluster refused, or did not answer `PATIENCE` looks; the run itself goes
+            on.
     """
     names = task_names(next(yaml.safe_load_all(file.read_text(encoding="utf-8"))))
     printed: dict[str, RuntimeState] = {}

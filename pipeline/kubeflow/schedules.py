@@ -1,8 +1,9 @@
 """Schedules: one of each name, never two runs of it at once, no catching up; and their cron.
 
-Kubeflow parses cron with version 1 of github.com/robfig/cron: the first field is the second, the last
-may be left out, and Sunday is 0 only. A usual `0 3 * * *` is therefore valid there, but means the third
-minute of *every* hour. Here the usual five fields are checked and turned into Kubeflow's six.
+Kubeflow parses cron with version 1 of github.com/robfig/cron: the first field is the second, the
+last may be left out, and Sunday is 0 only. A usual `0 3 * * *` is therefore valid there, but means
+the third minute of *every* hour. Here the usual five fields are checked and turned into Kubeflow's
+six.
 """
 
 from __future__ import annotations
@@ -105,8 +106,8 @@ def put_schedule(
             _delete(cluster, old)
         except KubeflowError as error:
             raise MasteryError(
-                f"Schedule {made.recurring_run_id} was made, but the one before it, {old.id}, could not "
-                f"be deleted, so both run. Give the same command again.\n{error}"
+                f"Schedule {made.recurring_run_id} was made, but the one before it, {old.id}, "
+                f"could not be deleted, so both run. Give the same command again.\n{error}"
             ) from None
     return _read_schedule(made), before
 
@@ -156,8 +157,8 @@ def _find_schedules(cluster: Cluster, config: Config, name: str) -> list[Schedul
     found = list_schedules(cluster, pipeline_id, name) if pipeline_id else []
     if not found:
         raise MasteryError(
-            f"There is no schedule {name!r} of pipeline {pipeline_name(config.name)} on {cluster.host}; "
-            "`mastery kubeflow list` has the schedules."
+            f"There is no schedule {name!r} of pipeline {pipeline_name(config.name)} on "
+            f"{cluster.host}; `mastery kubeflow list` has the schedules."
         )
     return found
 
@@ -248,14 +249,16 @@ def convert_cron(expression: str, *, zone: str, cluster_zone: str, now: datetime
     '0 0 22 * * *'
 
     Args:
-        expression: minute, hour, day of month, month, day of week; names such as MON, lists, ranges and
+        expression: minute, hour, day of month, month, day of week; names such as MON, lists, ranges
+            and
             steps work.
         zone: the time zone that `expression` is meant in.
         cluster_zone: the time zone in which the cluster reads cron expressions.
         now: the moment, with a time zone, whose offset between the two zones is used.
 
     Raises:
-        MasteryError: the expression is not valid, never matches, or cannot be written in the cluster's
+        MasteryError: the expression is not valid, never matches, or cannot be written in the
+            cluster's
             time zone.
     """
     texts = expression.split()
@@ -340,7 +343,7 @@ def _wrong(text: str, field: _Field) -> MasteryError:
 
 
 def _write(values: frozenset[int], before: str, field: _Field) -> str:
-    """Returns a field for `values`: as it was written, unless that means something else to Kubeflow."""
+    """Returns a field for `values`, as it was written if Kubeflow reads that the same way."""
     if before == "*" or (not field.is_weekday and values == _parse(before, field)):
         return before
     return "*" if values == field.all else ",".join(str(value) for value in sorted(values))

@@ -19,10 +19,10 @@ TIMEOUT = (10, 120)  # seconds to connect, and to wait for an answer; KFP itself
 
 
 class Client(kfp.Client):  # type: ignore[misc]
-    """`kfp.Client` that goes by its arguments only, gives up soon on an unreachable host, never hangs.
+    """`kfp.Client` that uses its arguments only, gives up early and never hangs.
 
-    The original looks for a namespace and cookies in `~/.config/kfp/context.json`, tries a host that
-    does not answer five times with pauses, and sends requests without a time limit.
+    The original looks for a namespace and cookies in `~/.config/kfp/context.json`, tries a host
+    that does not answer five times with pauses, and sends requests without a time limit.
     """
 
     _LOCAL_KFP_CONTEXT = ""  # no such file
@@ -40,13 +40,13 @@ class Client(kfp.Client):  # type: ignore[misc]
             self.set_user_namespace(namespace)
 
     def get_kfp_healthz(self, sleep_duration: int = 0) -> kfp_server_api.V2beta1GetHealthzResponse:  # noqa: ARG002
-        """Asks once whether the API is there; has to be the first request, as it sets the time limits."""
+        """Asks once whether the API is there; the first request, as it sets the time limits."""
         rest = self._healthz_api.api_client.rest_client  # one for all services
         rest.request = functools.partial(_request, type(rest).request, rest)
         return self._healthz_api.healthz_service_get_healthz()
 
     def set_user_namespace(self, namespace: str) -> None:
-        """Sets the namespace of this client; the original writes it into the user's home as well."""
+        """Sets the namespace of this client; the original also writes it into the user's home."""
         self._context_setting["namespace"] = namespace.strip()
 
     def _load_config(self, *arguments: Any, **options: Any) -> kfp_server_api.Configuration:
@@ -70,8 +70,9 @@ def _request(send: Callable[..., Any], rest: Any, method: str, url: str, **optio
     content_type = answer.getheader("content-type") or ""
     if "json" not in content_type:
         raise KubeflowError(
-            f"{url.partition('/apis/')[0]}: answered with {content_type or 'no content type'}, not with "
-            "the API's JSON; most likely a login page. Name the environment variable that holds a bearer "
-            "token in `kubeflow.token_env`, or go round the login with `kubectl port-forward`."
+            f"{url.partition('/apis/')[0]}: answered with {content_type or 'no content type'}, not "
+            "with the API's JSON; most likely a login page. Name the environment variable that "
+            "holds a bearer token in `kubeflow.token_env`, or go round the login with "
+            "`kubectl port-forward`."
         )
     return answer

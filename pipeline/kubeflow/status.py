@@ -107,7 +107,7 @@ class RunStatus(BaseModel):
 
     @property
     def exit_code(self) -> int:
-        """What `mastery run` would exit with: 0 after a success, 1 if only a gate failed, else 2."""
+        """The exit code of `mastery run`: 0 after a success, 1 if only a gate failed, else 2."""
         if self.state == RuntimeState.SUCCEEDED:
             return _PASSED
         failed = self.failed_tasks
@@ -121,7 +121,8 @@ def read_status(cluster: Cluster, run_id: str, names: dict[str, str] | None = No
     Args:
         cluster: where it runs.
         run_id: the run's ID.
-        names: the pipeline's tasks, as `task_names` returns them; default: those of the pipeline that
+        names: the pipeline's tasks, as `task_names` returns them; default: those of the pipeline
+            that
             the cluster has.
 
     Raises:
@@ -257,7 +258,7 @@ def _read_task(key: str, name: str, detail: Any, details: list[Any]) -> TaskStat
 
 
 def _steps_of(detail: Any, details: list[Any]) -> list[Any]:
-    """Returns the steps inside a task, outermost first; the innermost has the reason of a failure."""
+    """Returns the steps inside a task, outermost first; the innermost says why it failed."""
     by_id = {item.task_id: item for item in details}
     found: list[Any] = []
     waiting = [detail]

@@ -62,7 +62,7 @@ def compiled_pipeline(config: Config, config_file: Path, settings: Sequence[str]
 
 
 def pipeline_name(name: str) -> str:
-    """Returns the name on the cluster of a configuration's pipeline: Kubernetes takes no underscore.
+    """Returns the name of a configuration's pipeline: Kubernetes takes no underscore.
 
     >>> pipeline_name("algebra_2005")
     'algebra-2005'
@@ -147,7 +147,7 @@ def _find_version(cluster: Cluster, pipeline_id: str, version: str) -> str | Non
 
 
 def _create_pipeline(cluster: Cluster, name: str) -> str:
-    """Creates a pipeline without a version; KFP's own upload would give the first version its name."""
+    """Creates a pipeline without a version; KFP's own upload would name the first one after it."""
     import kfp_server_api
 
     body = kfp_server_api.V2beta1Pipeline(

@@ -33,7 +33,7 @@ _WHERE = "pipeline/kubeflow/tasks.py"
 GATES_TASK = "gates"
 FINISH_TASK = "finish"
 
-# What later tasks go by: the parameters that the containers of ExampleGen and Evaluator hand on.
+# Output parameters of the tasks with ExampleGen and Evaluator; later tasks read them.
 NEW_DATA = "new_data"
 FAILED_GATES = "failed_gates"
 
@@ -58,11 +58,12 @@ class Task:
 def plan_tasks(config: Config) -> list[Task]:
     """Returns the containers of a configuration, in the order they run.
 
-    With `kubeflow.tasks: grouped` light neighbours share one; a node that `kubeflow.nodes` names has
-    its own.
+    With `kubeflow.tasks: grouped` light neighbours share one; a node that `kubeflow.nodes` names
+    has its own.
 
     Raises:
-        ConfigError: `kubeflow.nodes` names a node that the pipeline does not have, or a task asks for a
+        ConfigError: `kubeflow.nodes` names a node that the pipeline does not have, or a task asks
+            for a
             GPU and there is no image with CUDA for it.
     """
     kubeflow = config.kubeflow
@@ -108,7 +109,7 @@ def check_order(tasks: Sequence[Task], upstream: Mapping[str, Iterable[str]]) ->
 
 
 def outputs_of(task: Task, config: Config) -> dict[str, str]:
-    """Returns the artifacts a container shows in Kubeflow's user interface: name to Kubeflow's kind."""
+    """Returns the artifacts a container shows in Kubeflow's user interface: name to kind."""
     outputs = {summary_name(node): "Markdown" for node in task.nodes}
     if Node.EVALUATOR in task.nodes:
         outputs["metrics"] = "Metrics"
@@ -124,7 +125,7 @@ def outputs_of(task: Task, config: Config) -> dict[str, str]:
 
 
 def parameters_of(task: Task) -> dict[str, type]:
-    """Returns the values that a container hands to later ones: name to type."""
+    """Returns the output parameters of a container, which later tasks read: name to type."""
     parameters: dict[str, type] = {}
     if Node.EXAMPLE_GEN in task.nodes:
         parameters[NEW_DATA] = bool
@@ -166,16 +167,16 @@ def _check_names(kubeflow: Kubeflow) -> None:
 
 
 def _image(task: str, resources: Resources, kubeflow: Kubeflow) -> str:
-    """Returns the image of a task: its own, the one with CUDA where it asks for a GPU, or the common."""
+    """Returns the image of a task: its own, or that for GPUs if it asks for one, or the common."""
     if resources.image or not resources.gpu:
         return resources.image or kubeflow.image
     if kubeflow.gpu_image:
         return kubeflow.gpu_image
     if "@" in kubeflow.image:
         raise ConfigError(
-            f"kubeflow.gpu_image: expected the image for task {task}, which asks for a GPU, found none; "
-            f"it cannot be derived from kubeflow.image, a digest ({kubeflow.image}). Name the image that "
-            "`make image GPU=1` made, or train on CPUs: kubeflow.nodes: {}"
+            f"kubeflow.gpu_image: expected the image for task {task}, which asks for a GPU, found "
+            f"none; it cannot be derived from kubeflow.image, a digest ({kubeflow.image}). Name "
+            "the image that `make image GPU=1` made, or train on CPUs: kubeflow.nodes: {}"
         )
     return f"{kubeflow.image}-gpu"
 

@@ -184,6 +184,7 @@ def _gate_table(gates: Sequence[GateVerdict]) -> Table:
     table = Table(
         "Gate", "Threshold", "Value", "", title="Gates", title_justify="left", title_style="bold"
     )
+
     for gate in gates:
         passed = Text("passed", "green") if gate.passed else Text("FAILED", "bold red")
         reason = f" ({gate.reason})" if gate.reason else ""
@@ -193,6 +194,7 @@ def _gate_table(gates: Sequence[GateVerdict]) -> Table:
             _format(gate.value, ".4f"),
             Text.assemble(passed, for_terminal(reason)),
         )
+
     return table
 
 

@@ -34,18 +34,24 @@ def note_result(result: RunResult, node: NodeResult, mirror: Mirror | None = Non
         node: how the node ended.
         mirror: holds the node's files if they are not on this machine.
     """
-    file = local_file(node, mirror)
     if node.node is Node.EXAMPLE_GEN and node.outputs:
         result.data = DataProvenance.of(node.outputs["examples"][0].properties)
-    elif node.node is Node.TRAINER and file:
-        warning = TrainingHistory.read_file(file).device_warning
-        result.warnings += [warning] if warning else []
-    elif node.node is Node.EVALUATOR and file:
-        result.metrics = str(file)
     elif node.node is Node.PUSHER:
         result.pushed_version = node.pushed_version
-    elif node.node is Node.REPORT and file:
+    elif node.node in (Node.TRAINER, Node.EVALUATOR, Node.REPORT):
+        file = local_file(node, mirror)
+        if file:
+            _note_file(result, node.node, file)
+
+
+def _note_file(result: RunResult, node: Node, file: Path) -> None:
+    if node is Node.EVALUATOR:
+        result.metrics = str(file)
+    elif node is Node.REPORT:
         result.report = str(file)
+    else:
+        warning = TrainingHistory.read_file(file).device_warning
+        result.warnings += [warning] if warning else []
 
 
 def local_file(node: NodeResult, mirror: Mirror | None) -> Path | None:
@@ -86,7 +92,7 @@ def end_run(record: RunRecord, nodes: Sequence[NodeRecord], result: RunResult) -
 
 
 def judge_run(nodes: Sequence[NodeRecord], result: RunResult) -> RunState:
-    """Returns how a run ended that nobody interrupted.
+    """Returns how a run ended that was not interrupted.
 
     A run that was asked to stop before the Evaluator has no gates, and so passes.
 

@@ -141,22 +141,27 @@ def _run_worker(folder: Path, store: Metadata, scratch: Path, console: PlainCons
         "TMPDIR": str(scratch),
         "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "1"),
     }
-    with (folder / _START_UP).open("wb") as first_words, _terminate_as_interrupt():
+
+    with (
+        (folder / _START_UP).open("wb") as start_up,
+        _terminate_as_interrupt(),
         # A session of its own: Ctrl-C reaches only us, and we can stop the whole group.
-        worker = subprocess.Popen(
+        subprocess.Popen(
             [*WORKER, str(folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
-            stderr=first_words,
+            stderr=start_up,
             env=environment,
             start_new_session=True,
             cwd=Path(__file__).parents[2],
-        )
+        ) as worker,
+    ):
         try:
             with RunDisplay(console) as display:
                 _follow(worker, folder, display)
         finally:
             _stop(worker)
+
     return worker.returncode
 
 

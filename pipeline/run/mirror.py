@@ -208,9 +208,8 @@ class Mirror:
             return {path: None}
         if content is None:
             raise ObjectStoreError(
-                f"{self._address(path)}: expected a folder that was pushed whole, found none. The "
-                "node that makes it was cut off or its output was removed; run that node again "
-                "without the cache."
+                f"{self._address(path)}: the store has no complete copy of it. The node that makes "
+                "it was cut off, or its output was removed; run that node again without the cache."
             )
         sizes = self._read_listing(path, content).files
         return {file: sizes[name] for name, file in paths_below(path, sizes).items()}

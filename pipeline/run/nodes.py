@@ -78,9 +78,10 @@ def run_nodes(
     """
     layout = Layout(plan.root, plan.config.name)
     store = connection_config(plan.config.metadata, layout)
-    # TFX takes long to load; a wrong password or a lost store is reported before.
+    # TFX takes long to load; a wrong password or a lost store is reported before that.
     check_lineage(connect(store), layout.store_name, layout.nodes.glob("*"))
     compiled = _compile(plan, layout, quiet=quiet)
+    # After `_compile`, which imports TFX.
     from pipeline.run.freshness import stop_if_seen
     from pipeline.run.launch import launch_node
 

@@ -261,5 +261,5 @@ def _describe_status(status: int) -> str:
 def _secret(variable: str | None) -> str:
     value = os.environ.get(variable or "", "").strip()
     if not value:
-        raise UndeliveredError(f"expected the environment variable {variable}, found none")
+        raise UndeliveredError(f"the environment variable {variable} is not set or empty")
     return value

@@ -71,6 +71,7 @@ def lock_root(root: Path) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise MasteryError(f"--root {root}: expected a writable folder ({reason}).") from None
+
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -162,6 +163,6 @@ def cancel_unfinished(store: MetadataStore, layout: Layout, run_id: str) -> list
 
 
 def _remove_outputs(node: Path, execution_id: int) -> None:
-    # TFX writes to <node>/<output>/<execution> and keeps its own in <node>/.system/<kind>/<execution>.
+    # TFX writes to <node>/<output>/<execution> and <node>/.system/<kind>/<execution>.
     for folder in (*node.glob(f"*/{execution_id}"), *node.glob(f".system/*/{execution_id}")):
         shutil.rmtree(folder, ignore_errors=True)

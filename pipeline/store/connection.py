@@ -21,7 +21,7 @@ from pipeline.layout import Layout
 START_UP = 30.0  # seconds to wait for a server that does not answer: it may still be starting
 LOG_IN = 5.0  # seconds to wait for a server that answers and refuses: full, or making its tables
 BUSY = 5.0  # seconds to wait for a locked SQLite file; ML Metadata's own steps take milliseconds
-_FULL = 2**16  # bytes; SQLite's errors do not name a full disk, so one with less free counts as it
+_FULL = 2**16  # bytes; a disk with less free space counts as full, which SQLite may not say
 _PAUSE = 1.0  # seconds between two attempts to connect
 _PROBE = 5.0  # seconds to wait for an open port
 
@@ -147,15 +147,19 @@ def _explain_file(file: Path, reason: str) -> str:
         who = f"process {', '.join(holders)}" if holders else elsewhere
         what, advice = f"the metadata store is locked by {who}", "Wait for it or end it"
         return f"{file}: {what}. {advice}, then run the command again."
+
     if "full" in reason or shutil.disk_usage(file.parent).free < _FULL:
         what = "no space left on the disk of the metadata store"
         return f"{file}: {what}. Make room, then run the command again."
+
     if "readonly" in reason or "unable to open" in reason:
         what = f"expected a file that can be written, found: {reason}"
         return f"{file}: {what}. Give this user the right to write it."
+
     if "not a database" in reason or "malformed" in reason:
         what = f"expected ML Metadata's file, found: {reason}"
         return f"{file}: {what}. Restore a good copy, or give another --root."
+
     return f"{file}: the metadata store failed ({reason})."
 
 
@@ -208,6 +212,7 @@ def _explain_server(
             "correct metadata.host and metadata.port (MASTERY_METADATA_HOST, "
             "MASTERY_METADATA_PORT)."
         )
+
     return (
         f"metadata.user: {address} refused {mysql.user} access to the database {mysql.database}. "
         f"Check metadata.user, metadata.database and the password in {PASSWORD}. The user needs "

@@ -161,6 +161,7 @@ class RunHistory:
         [kind] = self._store.get_execution_types_by_id([execution.type_id])
         if kind.name != _RESOLVER:
             return False
+
         node = self._node_context(execution)
         earlier = [
             item

@@ -25,7 +25,6 @@ from components.contracts.names import (
     UNIT,
 )
 from components.errors import MasteryError
-from components.evaluator.answers import class_indices, probability_rows
 from components.evaluator.measures import (
     averages,
     class_metrics,
@@ -34,7 +33,13 @@ from components.evaluator.measures import (
     one_vs_rest_auc,
 )
 from components.evaluator.measures import regression_metrics as number_metrics
-from components.evaluator.scoring import LABEL, in_windows, score
+from components.evaluator.scoring import (
+    LABEL,
+    class_indices,
+    in_windows,
+    probability_rows,
+    write_predictions,
+)
 from components.example_gen.examples import examples_from_log
 from components.model_version.pushed_version import config_for_log
 from serving.models.bootstrap import (
@@ -230,7 +235,7 @@ def _common_label(configs: list[Config], versions: tuple[int, int]) -> Label:
 def _predict(model: Path, config: Config, label: Label) -> pl.DataFrame:
     with tempfile.TemporaryDirectory(prefix="mastery-compare-") as folder:
         predictions = Path(folder, "predictions.parquet")
-        score(model, in_windows(examples_from_log(config)), label, (), predictions)
+        write_predictions(model, in_windows(examples_from_log(config)), label, (), predictions)
         return pl.read_parquet(predictions, memory_map=False)
 
 

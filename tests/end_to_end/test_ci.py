@@ -18,7 +18,7 @@ SMALL = ["--set", "ci={learners: 500, epochs: 2, gates: [{metric: f1_macro, min:
 
 @pytest.fixture(scope="module")
 def jobs(sample: list[str], tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Two jobs of the same commit on machines of their own, at the same time; returns the folder of each."""
+    """Two jobs of the same commit, each in a folder of its own, at the same time."""
     folders = [tmp_path_factory.mktemp(name) for name in ("one", "two")]
     jobs = [
         subprocess.Popen(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from components.contracts.run_record import NodeRecords
 from tests.end_to_end.conftest import COMMAND, Mastery, environment
 
 pytestmark = pytest.mark.slow
@@ -22,10 +23,8 @@ def wait_for(node: str, root: Path, process: subprocess.Popen[str]) -> None:
     while time.monotonic() < deadline:
         assert process.poll() is None, process.communicate()
         for file in root.glob("sample/runs/*/nodes.json"):
-            if any(
-                item["id"] == node and item["state"] == "running"
-                for item in json.loads(file.read_text())
-            ):
+            nodes = NodeRecords.read_file(file).nodes
+            if any(item.id == node and item.state == "running" for item in nodes):
                 return
         time.sleep(0.1)
     raise AssertionError(f"{node} did not start within {PATIENCE} s")

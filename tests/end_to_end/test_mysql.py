@@ -103,7 +103,7 @@ def test_a_wrong_password_ends_the_run_before_its_first_node(
     ran = mastery("run", *sample, *OPTIONS, "--root", tmp_path)
     assert ran.returncode == 2
     assert "The run failed." in ran.stdout
-    assert f"to let {USER} into the database {DATABASE}" in " ".join(ran.stdout.split())
+    assert f"refused {USER} access to the database {DATABASE}" in " ".join(ran.stdout.split())
     assert "a-wrong-one" not in ran.stdout + ran.stderr
     assert not list(tmp_path.glob("sample/nodes/*"))
 

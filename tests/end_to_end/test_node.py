@@ -1,4 +1,4 @@
-"""What a container of the pipeline runs, as a process on this machine: the commands of the compiled file."""
+"""What a container of the pipeline runs, as a process on this machine."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(
     *arguments: str | Path, outputs: Path | None = None, **parameters: Any
 ) -> subprocess.CompletedProcess[str]:
-    """Runs `python -m pipeline.kubeflow.container`, with Kubeflow's executor input for the summaries of the data nodes."""
+    """Runs the container's program, with Kubeflow's executor input for some summaries."""
     artifacts = {}
     for name in ("example_gen_summary", "data_gate_summary", "run_summary"):
         artifact = {
@@ -50,7 +50,8 @@ def run(
 
 def test_nodes_run_and_show_what_they_did(sample: list[str], root: Path, tmp_path: Path) -> None:
     ran = run(
-        *sample, "--root", root, "--run", "first", "--nodes", ",".join([*DATA, "WarmStartResolver"]),
+        *sample, "--root", root, "--run", "first",
+        "--nodes", ",".join([*DATA, "WarmStartResolver"]),
         outputs=tmp_path, events="", gates="", only_new_data=True,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stdout + ran.stderr

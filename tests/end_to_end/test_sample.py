@@ -14,8 +14,8 @@ from tests.pipeline.receivers import webhook
 pytestmark = pytest.mark.slow
 
 NODES = [
-    "ExampleGen", "StatisticsGen", "ImportSchemaGen", "ExampleValidator", "DataGate", "Transform", "Trainer",
-    "BaselineResolver", "Evaluator", "ServingCheck", "Pusher", "Report",
+    "ExampleGen", "StatisticsGen", "ImportSchemaGen", "ExampleValidator", "DataGate", "Transform",
+    "Trainer", "BaselineResolver", "Evaluator", "ServingCheck", "Pusher", "Report",
 ]  # fmt: skip
 
 
@@ -151,4 +151,4 @@ def test_a_node_can_be_the_last_and_another_the_first_anew(
     }  # fmt: skip
     wrong = mastery("run", *sample, "--root", root, "--from", "Nowhere")
     assert wrong.returncode == 2
-    assert "expected one of ExampleGen" in wrong.stdout
+    assert "--from Nowhere: expected one of ExampleGen" in wrong.stderr

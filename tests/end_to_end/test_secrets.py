@@ -1,4 +1,4 @@
-"""Canaries in every secret that the product is given, and a look for them in everything that it leaves behind."""
+"""Canaries in every secret that is given, and a search for them in everything that is left."""
 
 from __future__ import annotations
 
@@ -50,7 +50,8 @@ class Trial:
     def run(self, *arguments: object, code: int, **more: str) -> str:
         """Runs `mastery ...` and returns what it printed."""
         ran = subprocess.run(
-            [*COMMAND, *map(str, arguments)], capture_output=True, text=True, cwd="/", env=self.environment | more,
+            [*COMMAND, *map(str, arguments)],
+            capture_output=True, text=True, cwd="/", env=self.environment | more,
             check=False,
         )  # fmt: skip
         self.printed.append(ran.stdout + ran.stderr)
@@ -234,7 +235,8 @@ def test_a_server_with_a_token_and_a_key(trial: Trial, tls: tuple[Path, Path]) -
     key = tls[1].read_text().splitlines()[1]
     trial.canaries["TLS key"] = key[:40]
     command = [
-        *COMMAND, "serve", "--engine", "embedded", "--models", str(trial.folder / "runs/sample/serving"),
+        *COMMAND, "serve", "--engine", "embedded",
+        "--models", str(trial.folder / "runs/sample/serving"),
         "--rest-port", "0", "--grpc-port", "0", "--tls-cert", str(tls[0]), "--tls-key", str(tls[1]),
     ]  # fmt: skip
     context = ssl.create_default_context(cafile=tls[0])

@@ -1,7 +1,13 @@
-"""The S3 server's bucket, for tests here."""
+"""`sys.modules` for the time of a test."""
 
 from __future__ import annotations
 
-from tests.s3 import Bucket
+import pytest
 
-__all__ = ["Bucket"]
+from tests.pipeline.run.fake_nodes import Modules
+
+
+@pytest.fixture
+def modules(monkeypatch: pytest.MonkeyPatch) -> Modules:
+    """Modules that are put here stand in `sys.modules` until the test is over."""
+    return Modules(monkeypatch)

@@ -123,7 +123,7 @@ def mail_server(
 
 
 def make_certificate(folder: Path) -> tuple[Path, Path]:
-    """Writes a certificate of localhost that is its own authority; returns the paths of it and its key."""
+    """Writes a self-signed certificate of localhost; returns the paths of it and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
     now = datetime.now(UTC)

@@ -28,12 +28,14 @@ BASE: dict[str, Any] = {
 }
 Place = tuple[tuple[str, ...], FieldInfo]
 
-# Text that passes one check or another, beside any text at all: characters beyond the BMP, line ends of every kind,
-# signs that mean something to YAML, JSON, shells, Kubeflow and Kubernetes.
+# Text that passes one check or another, beside any text at all: characters beyond the BMP, line
+# ends of every kind, signs with a meaning in YAML, JSON, shells, Kubeflow and Kubernetes.
 _TEXTS = [
     "a", "mastery", "Europe/Zurich", "https://cluster.example/pipeline", "s3://bucket/folder", "gs://bucket",
-    "500m", "8Gi", "/mnt/data", "nvidia.com/gpu", "registry.example:5000/team/mastery:1.2", "a@b.example", "A_B",
-    "😀 🇨🇭", "\u2028\u2029\x85", "a\nb\r\n\tc", "'\"\\", "{{$.inputs}}", "$(HOME)", "010", "no", "null", "1e3",
+    "500m", "8Gi", "/mnt/data", "nvidia.com/gpu", "registry.example:5000/team/mastery:1.2",
+    "a@b.example", "A_B",
+    "😀 🇨🇭", "\u2028\u2029\x85", "a\nb\r\n\tc", "'\"\\", "{{$.inputs}}", "$(HOME)", "010", "no",
+    "null", "1e3",
     "#: - ?", "\x7f\x9f\ufeff\u200b", "2026-11-20", "last:7", "{SPAN}", "",
 ]  # fmt: skip
 

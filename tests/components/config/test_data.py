@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from components.config import load_config
-from components.config.data import SpanChoice, parse_span
+from components.config.data import SpanChoice, describe_spans, name_of, number_of, parse_span
 from components.errors import ConfigError
 
 CONFIG = Path(__file__).parents[3] / "configs" / "sample.yaml"
@@ -43,14 +43,21 @@ def test_every_way_to_write_a_choice(text: str, choice: SpanChoice, canonical: s
 
 
 @pytest.mark.parametrize(
-    "value", ["oldest", "last:0", "last:-1", "-3", "2026-02-30", "", True, None, 1.5, {"last": "x"}, {"first": 1},
-              datetime(2026, 11, 20)],  # noqa: DTZ001
+    "value", ["oldest", "last:0", "last:-1", "-3", "2026-02-30", "", True, None, 1.5,
+              {"last": "x"}, {"first": 1}, datetime(2026, 11, 20)],  # noqa: DTZ001
 )  # fmt: skip
 def test_anything_else_is_refused(value: object) -> None:
     with pytest.raises(
         ValueError, match="expected newest, a date such as 2026-11-20, a number, or last: 7"
     ):
         parse_span(value)
+
+
+def test_dates_have_tfx_s_numbers_and_names_of_their_own() -> None:
+    day = date(2026, 11, 20)
+    assert number_of(day) == SpanChoice(given=day).number == 20777
+    assert (name_of(20777, "date"), name_of(42, "number")) == ("2026-11-20", "42")
+    assert describe_spans(["42"]) == "42"
 
 
 @pytest.mark.parametrize(

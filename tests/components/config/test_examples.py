@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[3]
-MODULES = ("components.config", "components.config.data", "components.config.load",
-           "components.config.section", "components.config.strict_yaml", "components.errors")  # fmt: skip
+MODULES = (
+    "components.config", "components.config.data", "components.config.load",
+    "components.config.section", "components.config.strict_yaml", "components.errors",
+    "components.files.safe_paths",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("module", MODULES)

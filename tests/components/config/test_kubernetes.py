@@ -68,6 +68,11 @@ def refused(folder: Path, setting: str) -> str:
             "tolerations[0].value: expected one with operator: Equal",
         ),
         (
+            "common.tolerations=[{operator: Equal, value: x}]",
+            "tolerations[0].key: expected one with operator: Equal, found none",
+        ),
+        ("timezone=Zurich", "kubeflow.timezone: expected a time zone such as Europe/Zurich"),
+        (
             "common.gpu={type: gpu}",
             "kubeflow.common.gpu.type: expected a resource with its vendor in front",
         ),

@@ -181,7 +181,7 @@ def test_errors_name_line_and_key(tmp_path: Path) -> None:
         ({"gates": [{"metric": "auc", "max_gap": 0.5}]}, "expected `slice: COLUMN`"),
         (
             {"context": {"gender": {"type": "categorical"}}},
-            "algebra.yaml, line 20, context.gender: gender is listed in `protected` and cannot be an input",
+            "line 20, context.gender: gender is listed in `protected` and cannot be an input",
         ),
         (
             {"prior": {"group_by": ["region"]}},
@@ -238,6 +238,37 @@ def test_rules_across_sections(tmp_path: Path, changes: dict[str, object], expec
     text = message(tmp_path, **changes)
     assert expected in text
     assert "algebra.yaml, line " in text
+
+
+@pytest.mark.parametrize(
+    ("training", "says"),
+    [
+        (
+            {"device": "cpu", "precision": "mixed_float16"},
+            "training.precision: expected float32 or mixed_bfloat16 with device: cpu, found",
+        ),
+        (
+            {"device": "cpu", "gpu_export": True},
+            "training.gpu_export: expected false with device: cpu, found true",
+        ),
+        ({"device": "gpus"}, "expected 'auto', 'cpu' or 'gpu', found 'gpus'; did you mean gpu?"),
+    ],
+)
+def test_what_needs_a_gpu_is_refused_on_a_cpu(
+    tmp_path: Path, training: dict[str, object], says: str
+) -> None:
+    assert says in message(tmp_path, training=training)
+
+
+def test_a_feature_of_an_unknown_type_is_named(tmp_path: Path) -> None:
+    mistyped = {"features": {"correct": {"type": "numerc"}}}
+    assert (
+        "steps.features.correct: expected 'type' to be one of 'categorical', 'numeric', "
+        "found 'numerc'; did you mean numeric?"
+    ) in message(tmp_path, steps=mistyped)
+    assert ("steps.features.correct: expected a mapping with the key 'type', found {}.") in message(
+        tmp_path, steps={"features": {"correct": {}}}
+    )
 
 
 def test_a_protected_column_is_an_input_only_in_so_many_words(tmp_path: Path) -> None:
@@ -327,7 +358,7 @@ def test_a_section_that_an_alias_stands_for_is_a_copy(tmp_path: Path) -> None:
     assert (config.gates[0].min, config.ci.gates[0].min) == (0.9, 0.5)
 
 
-def test_the_home_of_nobody_is_named(tmp_path: Path) -> None:
+def test_the_home_of_an_unknown_user_is_named(tmp_path: Path) -> None:
     assert "schema: expected a path, found '~nobody-at-all/x'" in message(
         tmp_path, schema="~nobody-at-all/x"
     )

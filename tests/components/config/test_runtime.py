@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from components.config import Config, Metadata, load_config
+from components.config import Beam, Config, Metadata, load_config
 from components.errors import ConfigError
 
 SAMPLE = Path(__file__).parents[3] / "configs" / "sample.yaml"
@@ -77,3 +78,52 @@ def test_the_authority_s_path_counts_from_the_file_s_folder(tmp_path: Path) -> N
     file = tmp_path / "deployment.yaml"
     file.write_text(SAMPLE.read_text() + "\nmetadata: {ssl_ca: tls/ca.pem}\n")
     assert load_config(file).metadata.ssl_ca == str(tmp_path / "tls" / "ca.pem")
+
+
+def test_beam_keeps_the_order_of_rows_unless_the_configuration_says_otherwise() -> None:
+    beam = Beam(args=["--runner=FlinkRunner"])
+    assert beam.options == ["--runner=FnApiRunner", "--runner=FlinkRunner"]
+    assert beam.node_options == ["--tfxio_use_byte_size_batching=true", *beam.options]
+
+
+def test_a_secret_address_of_a_webhook_comes_from_the_environment() -> None:
+    config = load_config(SAMPLE, ["notify.webhook.url_env=CHAT_ADDRESS"])
+    assert config.notify.webhook is not None
+    assert (config.notify.webhook.url, config.notify.webhook.url_env) == (None, "CHAT_ADDRESS")
+
+
+EMAIL = {"host": "smtp", "sender": "a@b", "to": ["c@d"]}
+
+
+@pytest.mark.parametrize(
+    ("notify", "says"),
+    [
+        ({"webhook": {}}, "notify.webhook: expected one of url and url_env."),
+        (
+            {"webhook": {"url": "a.example/hook"}},
+            "notify.webhook.url: expected an address that starts with https:// or http://.",
+        ),
+        (
+            {"email": {**EMAIL, "user": "me"}},
+            "notify.email: expected both of user and password_env, or none of them.",
+        ),
+        (
+            {"email": {**EMAIL, "user": "me", "password_env": "P", "tls": "none"}},
+            "notify.email.tls: expected starttls or tls with a password, found none.",
+        ),
+        (
+            {"on": ["pased"]},
+            "notify.on[0]: expected 'passed', 'gates failed', 'failed', 'interrupted' or "
+            "'no new data', found 'pased'; did you mean passed?",
+        ),
+    ],
+)
+def test_a_notification_that_cannot_be_sent_is_an_error_of_its_key(
+    tmp_path: Path, notify: dict[str, object], says: str
+) -> None:
+    file = tmp_path / "algebra.yaml"
+    file.write_text(f"{SAMPLE.read_text()}\nnotify: {json.dumps(notify)}\n")
+    line = file.read_text().count("\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config(file, ["schema=a.pbtxt"])
+    assert str(caught.value) == f"{file}, line {line}, {says}"

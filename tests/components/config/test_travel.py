@@ -18,7 +18,7 @@ from components.config.section import Bound, Section
 from components.config.strict_yaml import read_yaml
 from components.contracts.run_record import RunPlan
 from components.errors import ConfigError
-from components.evaluator.settings import Settings
+from components.evaluator.evaluator_settings import EvaluatorSettings
 from components.event_log.tables import LogSpec
 from pipeline.kubeflow.parameters import settings_of
 from tests.components.config.any_config import BASE, configs, places, put, sections
@@ -51,7 +51,8 @@ def test_cache_keys_and_manifests_hold_what_was_configured(config: Config) -> No
     )
     assert Config.model_validate(recipe).recipe == config.recipe
     assert Config.model_validate(recipe).fingerprint == config.fingerprint
-    assert Settings.of(config).model_dump() == config.model_dump(include={*Settings.model_fields})
+    of_evaluator = config.model_dump(include={*EvaluatorSettings.model_fields})
+    assert EvaluatorSettings.of(config).model_dump() == of_evaluator
     spec = LogSpec.of(config)
     assert LogSpec.model_validate_json(spec.model_dump_json()) == spec
 
@@ -116,8 +117,11 @@ def _origin(annotation: Any) -> Any:
 
 def test_the_sections_with_numbers_are_all_there() -> None:
     found = {(section.__name__, name) for section in sections() for name in floats_of(section)}
-    assert {("Gate", "min"), ("Gate", "max_gap"), ("Training", "learning_rate"), ("Training", "class_weights"),
-            ("Prior", "smoothing"), ("Ci", "tolerance"), ("Retry", "backoff_factor")} <= found  # fmt: skip
+    assert {
+        ("Gate", "min"), ("Gate", "max_gap"), ("Training", "learning_rate"),
+        ("Training", "class_weights"), ("Prior", "smoothing"), ("Ci", "tolerance"),
+        ("Retry", "backoff_factor"),
+    } <= found  # fmt: skip
 
 
 @pytest.mark.parametrize("text", [".inf", "-.inf", ".nan", "1e400", "true"])

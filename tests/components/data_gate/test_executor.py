@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,12 +14,15 @@ from tfx.components.example_validator.executor import Executor as ExampleValidat
 from tfx.types import standard_artifacts
 from tfx.types.channel import Channel
 
+from components.contracts.anomalies import FoundAnomalies
 from components.data_gate.component import make_data_gate
 from components.data_gate.executor import Executor
 from components.errors import AnomalyError
 from components.node.artifacts import DataVerdict
 
-SCHEMA = 'feature { name: "num_steps" type: INT int_domain { min: 0 max: 10 } presence { min_fraction: 1 } }'
+SCHEMA = """
+feature { name: "num_steps" type: INT int_domain { min: 0 max: 10 } presence { min_fraction: 1 } }
+"""
 
 
 def _validated(folder: Path, test_values: list[int]) -> dict[str, list[object]]:
@@ -65,7 +67,7 @@ def test_clean_examples_get_an_empty_verdict(tmp_path: Path) -> None:
 
     Executor().Do(_validated(tmp_path, [4, 5]), {"verdict": [verdict]}, {})
 
-    assert json.loads(Path(verdict.uri, "verdict.json").read_text()) == {"anomalies": []}
+    assert FoundAnomalies.read(Path(verdict.uri)).anomalies == []
 
 
 def test_an_anomaly_in_any_split_stops_the_run_without_a_verdict(tmp_path: Path) -> None:

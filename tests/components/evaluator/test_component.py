@@ -21,8 +21,8 @@ from tfx.types import standard_artifacts
 from components.baseline.component import make_baseline_resolver
 from components.config import Config
 from components.errors import MasteryError
-from components.evaluator.comparison import digest_baseline
 from components.evaluator.component import make_evaluator
+from components.evaluator.evaluator_settings import digest_baseline
 
 Json = dict[str, Any]
 CLASSES = ["low", "high"]

@@ -1,4 +1,4 @@
-"""From a SavedModel and examples to `metrics.json`, through TFMA, against scikit-learn on the predictions written."""
+"""From a SavedModel and examples to `metrics.json`, compared with scikit-learn."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sklearn import metrics as sk
 
 from components.config import Config
 from components.evaluator.evaluate import evaluate_model, judge_model
-from components.evaluator.settings import Settings
+from components.evaluator.evaluator_settings import EvaluatorSettings
 
 Json = dict[str, Any]
 
@@ -71,21 +71,30 @@ def evaluation(
     save_model: Callable[..., Path],
     write_split: Callable[..., Path],
 ) -> Path:
-    """What the evaluator writes of a candidate and a baseline, whose classes stand in another order."""
+    """The evaluation of a candidate, and of a baseline whose classes have another order."""
     folder = tmp_path_factory.mktemp("evaluator")
     split = write_split(folder / "Split-test", examples)
     config = _config()
-    card = {"config": config.model_dump(mode="json", by_alias=True)}
+    card = {
+        "name": "small",
+        "task": "classification",
+        "config": config.model_dump(mode="json", by_alias=True),
+    }
     model = save_model(folder / "model", CLASSES, card)
     baseline = save_model(folder / "baseline", ["mid", "high", "low"], card)
     (folder / "evaluation").mkdir()
-    judge_model(split, model, baseline, Settings.of(config), folder / "evaluation")
+    judge_model(split, model, baseline, EvaluatorSettings.of(config), folder / "evaluation")
     return folder / "evaluation"
 
 
 def _metrics(evaluation: Path) -> Json:
     content: Json = json.loads((evaluation / "metrics.json").read_text())
     return content
+
+
+def _evaluate(*arguments: Any) -> Json:
+    """Returns what `evaluate_model` measured, as JSON."""
+    return evaluate_model(*arguments).model_dump(mode="json", by_alias=True, exclude_unset=True)
 
 
 def _check(result: Json, rows: pl.DataFrame) -> None:
@@ -183,7 +192,10 @@ def test_the_gates_are_judged_and_the_model_is_blessed(evaluation: Path) -> None
 def test_the_rest_of_the_metrics_file(evaluation: Path) -> None:
     metrics = _metrics(evaluation)
     assert (metrics["task"], metrics["classes"]) == ("classification", CLASSES)
+    assert metrics["format"] == 1
     assert metrics["basis"] == {"sequence": 270, "prior": 30}
+    assert [*metrics["overall"]] == ["examples", "metrics", "classes", "confusion", "curves"]
+    assert not any("curves" in result for result in metrics["slices"])
     curves = metrics["overall"]["curves"]
     assert curves.keys() == set(CLASSES)
     for name, curve in curves.items():
@@ -207,7 +219,7 @@ def test_another_log_is_scored_by_the_same_code(
         evaluation={"slices": ["week"], "min_slice_examples": 100},
         gates=[{"metric": "auc", "min": 0}],
     )
-    result = evaluate_model(save_model(tmp_path / "model", CLASSES), iter(examples), config)
+    result = _evaluate(save_model(tmp_path / "model", CLASSES), iter(examples), config)
     judged = _metrics(evaluation)
     assert result == {
         **{key: judged[key] for key in ("task", "classes", "basis", "overall")},
@@ -237,7 +249,7 @@ def test_a_regression_is_judged_by_its_own_metrics(
         evaluation={"slices": ["unit_id"]},
         gates=[{"metric": "mae", "max": 10}],
     )
-    result = evaluate_model(save_model(tmp_path / "model", []), rows, config)
+    result = _evaluate(save_model(tmp_path / "model", []), rows, config)
     assert (result["task"], result["classes"]) == ("regression", [])
     places = [slice(None), slice(0, None, 3), slice(1, None, 3), slice(2, None, 3)]
     for found, chosen in zip([result["overall"], *result["slices"]], places, strict=True):
@@ -288,8 +300,38 @@ def test_every_text_is_a_slice_of_its_own(
         for index in range(6 * len(regions))
     ]
     config = _config(evaluation={"slices": ["region"]}, gates=[{"metric": "accuracy", "min": 0.1}])
-    result = evaluate_model(save_model(tmp_path / "model", CLASSES), examples, config)
+    result = _evaluate(save_model(tmp_path / "model", CLASSES), examples, config)
     found = [(item["slice"]["region"], item["examples"]) for item in result["slices"]]
     numbers = ["-1", "01", "1", "1.0"]
     texts = sorted({*regions} - {*numbers})
     assert found == [(region, 6) for region in (*numbers, *texts)]
+
+
+def test_a_baseline_that_does_not_fit_is_left_out_and_the_reason_given(
+    tmp_path: Path,
+    make_example: Callable[..., bytes],
+    save_model: Callable[..., Path],
+    write_split: Callable[..., Path],
+) -> None:
+    example = make_example(
+        learner_id="a", unit_id="u", as_of=1, mastery="low", num_steps=1, answer=[0.5, 0.3, 0.2]
+    )
+    split = write_split(tmp_path / "Split-test", [example])
+    settings = EvaluatorSettings.of(_config(evaluation={}, gates=[{"metric": "auc", "max": 1}]))
+    model = save_model(tmp_path / "model", CLASSES)
+    other = save_model(tmp_path / "other", ["low", "top"])
+
+    def judge(baseline: Path) -> Json:
+        judge_model(split, model, baseline, settings, tmp_path)
+        return _metrics(tmp_path)
+
+    found = judge(other)
+    assert found["baseline"] is None
+    assert found["baseline_note"].startswith(f"the blessed model {other} cannot be scored: ")
+
+    newer = save_model(
+        tmp_path / "newer",
+        CLASSES,
+        {"format": 99, "name": "small", "task": "classification", "config": {}},
+    )
+    assert "update this one" in judge(newer)["baseline_note"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import math
 import warnings
 
@@ -12,10 +13,12 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 from sklearn.exceptions import UndefinedMetricWarning
 
-from components.evaluator.curves import MAX_POINTS, class_curves
+from components.evaluator import measures
 from components.evaluator.measures import (
+    MAX_POINTS,
     area_under_roc,
     averages,
+    class_curves,
     class_metrics,
     count_confusion,
     log_loss,
@@ -28,7 +31,7 @@ Case = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 @st.composite
 def classifications(draw: st.DrawFn) -> Case:
-    """Labels, predicted classes and probabilities; few rows and few different numbers, so ties and gaps abound."""
+    """Labels, predicted classes and probabilities, with many ties and absent classes."""
     classes, rows = draw(st.integers(2, 4)), draw(st.integers(1, 25))
     parts = st.lists(st.integers(0, 4), min_size=classes, max_size=classes).filter(any)
     weights = np.array(draw(st.lists(parts, min_size=rows, max_size=rows)), np.float32)
@@ -172,3 +175,9 @@ def test_long_curves_are_thinned_and_keep_their_ends_and_their_area() -> None:
     assert sk.auc(roc["fpr"], roc["tpr"]) == pytest.approx(
         sk.roc_auc_score(labels, second), abs=2e-3
     )
+
+
+def test_the_examples_are_right() -> None:
+    results = doctest.testmod(measures)
+    assert results.attempted
+    assert not results.failed

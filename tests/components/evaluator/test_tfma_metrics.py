@@ -16,7 +16,7 @@ LABELS = RANDOM.integers(0, 3, 40)
 PROBABILITIES = RANDOM.dirichlet([1, 1, 1], 40).astype(np.float32)
 NUMBERS = RANDOM.normal(size=40)
 
-# Sizes of blocks, in which of three accumulators each goes, and a shuffle of the rows before all that.
+# Sizes of blocks and the accumulator (of three) that each goes to, and an order of the rows.
 splits = st.tuples(
     st.lists(st.tuples(st.integers(0, 15), st.integers(0, 2)), max_size=8),
     st.permutations(range(40)),

@@ -1,4 +1,4 @@
-"""A small log of forty learners, whole; each test spoils what it is about."""
+"""A small correct log of forty learners; each test spoils one aspect of it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,12 @@ import polars as pl
 import pytest
 
 from components.config import Config
+from components.errors import LogError
+from components.event_log.chunks import Chunk
+from components.event_log.log import check_log
+from components.event_log.problems import Problem
+from components.event_log.readers import read_chunks
+from components.event_log.sources import LogFile, format_of
 
 LEARNERS = 40
 CLASSES = ["low", "high"]
@@ -32,7 +38,7 @@ def events() -> pl.DataFrame:
 
 @pytest.fixture
 def outcomes() -> pl.DataFrame:
-    """Both classes for every learner, as of 2 and 4."""
+    """Two outcomes for every learner, one of each class, as of 2 and 4."""
     rows = LEARNERS * 2
     return pl.DataFrame(
         {
@@ -47,7 +53,7 @@ def outcomes() -> pl.DataFrame:
 
 @pytest.fixture
 def configure(tmp_path: Path) -> Callable[..., Config]:
-    """Returns a function from changes, `section={...}`, to a configuration of the log in the test's folder."""
+    """Returns a function that configures the log in the test's folder, with changed sections."""
 
     def build(**changes: dict[str, Any]) -> Config:
         sections: dict[str, dict[str, Any]] = {
@@ -82,3 +88,37 @@ def write(tmp_path: Path, events: pl.DataFrame, outcomes: pl.DataFrame) -> Calla
         outcomes.write_parquet(tmp_path / "outcomes.parquet")
 
     return write_log
+
+
+@pytest.fixture
+def refuse(configure: Callable[..., Config], tmp_path: Path) -> Callable[..., list[str]]:
+    """Returns a function that checks a log and returns its problems, with paths in the folder."""
+
+    def check(**changes: dict[str, Any]) -> list[str]:
+        with pytest.raises(LogError) as error:
+            check_log(configure(**changes))
+        return [problem.replace(f"{tmp_path}/", "") for problem in error.value.problems]
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def read() -> Callable[..., tuple[pl.DataFrame, list[int], list[str]]]:
+    """Returns a function that reads columns of a file.
+
+    It returns all rows, their numbers, and the problems without the folder.
+    """
+
+    def read_file(path: Path, *columns: str) -> tuple[pl.DataFrame, list[int], list[str]]:
+        file = LogFile(str(path), format_of(str(path)) or "", 0)
+        frames, numbers, problems = [], [], []
+        for item in read_chunks(file, columns):
+            if isinstance(item, Chunk):
+                frames.append(item.frame)
+                numbers += list(item.numbers)
+            else:
+                assert isinstance(item, Problem)
+                problems.append(str(item).replace(f"{path.parent}/", ""))
+        return pl.concat(frames) if frames else pl.DataFrame(), numbers, problems
+
+    return read_file

@@ -1,9 +1,10 @@
-"""Spans through the driver and ExampleGen, with a real metadata store: what is read, and which version it is."""
+"""The driver with a real metadata store: which spans are read, their fingerprint and version."""
 
 from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -18,10 +19,15 @@ from ml_metadata.proto import metadata_store_pb2
 
 from components.config import Config
 from components.errors import LogError
-from components.example_gen.driver import next_version
+from components.event_log.sources import LogFile
+from components.example_gen.driver import digest_files, next_version
 
 Configure = Callable[..., Config]
+
+
 Run = Callable[[Config], Path]
+
+
 DATED = {table: f"{{YYYY}}-{{MM}}-{{DD}}/{table}.parquet" for table in ("events", "outcomes")}
 
 
@@ -103,7 +109,7 @@ def test_what_is_passed_over_is_in_the_log_of_the_run_and_in_the_summary(
     told = summary(run(configure(events=str(log / "exports"))))
     reasons = (
         "1 hidden or starting with _ (exports/course=c/_SUCCESS), "
-        "1 read already under another name (exports/course=c/latest.parquet)"
+        "1 already read under another name (exports/course=c/latest.parquet)"
     )
     assert told["passed_over"] == {"events": reasons}
     assert told["events"] == 600
@@ -171,3 +177,32 @@ def test_versions_count_contents(deliveries: list[str]) -> None:
         known.append((fingerprint, next_version(known, fingerprint)))
     first_seen = list(dict.fromkeys(deliveries))
     assert known == [(fingerprint, first_seen.index(fingerprint)) for fingerprint in deliveries]
+
+
+def test_depends_on_what_is_in_the_files_and_nothing_else(tmp_path: Path) -> None:
+    first, second = tmp_path / "a.csv", tmp_path / "b.csv"
+    first.write_text("a")
+    second.write_text("b")
+    files = [LogFile(str(first), "csv", 0), LogFile(str(second), "csv", 1)]
+    digest = digest_files([("events", files)])
+
+    os.utime(first, (1, 1))
+    assert digest_files([("events", files)]) == digest
+    assert digest_files([("events", files[::-1])]) != digest
+    assert digest_files([("outcomes", files)]) != digest
+
+    before = first.stat()
+    first.write_text("c")
+    os.utime(first, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert digest_files([("events", files)]) != digest
+
+
+def test_depends_on_what_the_folders_say_of_the_files(tmp_path: Path) -> None:
+    digests = set()
+    for folder in ("unit_id=a", "unit_id=b", "plain", "other"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "e.csv").write_text("a")
+        digests.add(
+            digest_files([("events", [LogFile(str(tmp_path / folder / "e.csv"), "csv", 0)])])
+        )
+    assert len(digests) == 3

@@ -158,5 +158,6 @@ def test_what_is_written_is_for_those_whom_the_umask_lets_read(tmp_path: Path) -
         str(path.relative_to(tmp_path)): path.stat().st_mode & 0o777 for path in tmp_path.rglob("*")
     }
     assert modes == {
-        "made": 0o750, "made/answers.csv": 0o640, "model": 0o750, "model/data": 0o640, ".lock": 0o640,
+        "made": 0o750, "made/answers.csv": 0o640, "model": 0o750, "model/data": 0o640,
+        ".lock": 0o640,
     }  # fmt: skip

@@ -22,11 +22,16 @@ from components.files.safe_paths import (
 @pytest.mark.parametrize(
     ("name", "found"),
     [
-        ("../x", r"\.\. in it"), ("a/../../x", r"\.\. in it"), ("a/..", r"\.\. in it"), ("./a", r"\. or \.\. in it"),
-        ("/etc/passwd", "an absolute path"), ("//etc/passwd", "an absolute path"), ("a//b", "an empty part"),
-        ("", "an empty part"), ("a/", "an empty part"), ("..\\x", "a backslash"), ("C:\\x", "a backslash"),
-        ("a\x00b", "a control character"), ("a\nb", "a control character"), ("\x1b]0;x\x07", "a control character"),
-        ("a\x9bb", "a control character"), ("\udcff", "no UTF-8"), ("x" * 256, "too long"), ("é" * 128, "too long"),
+        ("../x", r"\.\. in it"), ("a/../../x", r"\.\. in it"), ("a/..", r"\.\. in it"),
+        ("./a", r"\. or \.\. in it"),
+        ("/etc/passwd", "an absolute path"), ("//etc/passwd", "an absolute path"),
+        ("a//b", "an empty part"),
+        ("", "an empty part"), ("a/", "an empty part"), ("..\\x", "a backslash"),
+        ("C:\\x", "a backslash"),
+        ("a\x00b", "a control character"), ("a\nb", "a control character"),
+        ("\x1b]0;x\x07", "a control character"),
+        ("a\x9bb", "a control character"), ("\udcff", "no UTF-8"), ("x" * 256, "too long"),
+        ("é" * 128, "too long"),
         ("/".join(["x" * 200] * 21), "too long"),
     ],
 )  # fmt: skip
@@ -35,10 +40,10 @@ def test_a_name_that_leads_out_or_is_no_file_is_refused(
 ) -> None:
     with pytest.raises(
         UnsafePathError, match=rf"expected the name of a file below {tmp_path}, found .*{found}"
-    ) as told:
+    ) as caught:
         path_below(tmp_path, name)
-    assert str(told.value).isprintable()
-    assert len(str(told.value)) < 600
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 600
 
 
 @pytest.mark.parametrize(
@@ -79,7 +84,7 @@ def test_a_link_on_the_way_is_refused(tmp_path: Path) -> None:
 
 def test_a_name_that_is_file_and_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
-        UnsafePathError, match=r"'a/b': .* found a file where 'a/b/c/d' wants a folder"
+        UnsafePathError, match=r"'a/b': .* found a file where 'a/b/c/d' needs a folder"
     ):
         paths_below(tmp_path, ["a/b", "a/b/c/d"])
     assert [*paths_below(tmp_path, ["a/b", "a/bc", "a/c/d"])] == ["a/b", "a/bc", "a/c/d"]

@@ -27,10 +27,13 @@ def test_the_examples_are_right() -> None:
 @pytest.mark.parametrize(
     ("text", "written"),
     [
-        ("=1+1", "'=1+1"), ("+cmd|' /C calc'!A0", "'+cmd|' /C calc'!A0"), ("-2+3", "'-2+3"), ("@SUM(A1)", "'@SUM(A1)"),
-        ("\t=1", "'\t'=1"), ("\r=1", "'\r'=1"), ("\tanna", "'\tanna"), ("＝1+1", "'＝1+1"), ("'=1", "''=1"),
+        ("=1+1", "'=1+1"), ("+cmd|' /C calc'!A0", "'+cmd|' /C calc'!A0"), ("-2+3", "'-2+3"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("\t=1", "'\t'=1"), ("\r=1", "'\r'=1"), ("\tanna", "'\tanna"), ("＝1+1", "'＝1+1"),
+        ("'=1", "''=1"),
         ("a;=1+1", "a;'=1+1"), ("a\n=1", "a\n'=1"), ('x";=1', 'x";\'=1'),
-        ("'t Hooft", "'t Hooft"), ("a-b", "a-b"), ("a = b", "a = b"), ("anna@example.org", "anna@example.org"),
+        ("'t Hooft", "'t Hooft"), ("a-b", "a-b"), ("a = b", "a = b"),
+        ("anna@example.org", "anna@example.org"),
         ("-5", "-5"), ("+41.5e-3", "+41.5e-3"), ("-5+1", "'-5+1"), ("-", "'-"), ("", ""),
     ],
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""A run's artifacts as the nodes before Report leave them, made small; the statistics are TFDV's own."""
+"""Small artifacts of a run, as the nodes before Report write them; the statistics are TFDV's."""
 
 from __future__ import annotations
 
@@ -14,16 +14,18 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
+from components.config import Config
 from components.contracts.log_summary import LogSummary
 from components.contracts.names import SPLITS
 from components.contracts.provenance import DataProvenance
-from components.report.facts import PushFacts
-from components.report.load import Sources
+from components.contracts.push_result import PushResult
+from components.report.facts import Sources
 from tests.components.report.evaluations import CLASSES
 
 CONFIG: dict[str, Any] = {
     "name": "campus",
     "data": {"events": ["logs/events.parquet"], "outcomes": ["logs/outcomes.parquet"]},
+    "schema": "campus.pbtxt",
     "label": {"column": "mastery", "task": "classification", "classes": [*CLASSES]},
     "steps": {
         "max_steps": 100,
@@ -60,7 +62,7 @@ def make_run(tmp_path: Path) -> Callable[..., Sources]:
         if predictions is not None:
             predictions.write_parquet(places["evaluation"] / "predictions.parquet")
         if not bare:
-            (tmp_path / "nodes.json").write_text(json.dumps(NODES))
+            (tmp_path / "nodes.json").write_text(json.dumps({"nodes": NODES}))
             (places["model_run"] / "history.json").write_text(json.dumps(history()))
             (places["examples"] / "log_summary.json").write_text(
                 log_summary(evaluation["classes"]).model_dump_json()
@@ -71,13 +73,15 @@ def make_run(tmp_path: Path) -> Callable[..., Sources]:
                 (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
                 (tmp_path / name).write_bytes(content)
         label = CONFIG["label"] | {"task": evaluation["task"], "classes": evaluation["classes"]}
-        pushed = PushFacts(
-            pushed=True, version="1732251600", destination="serving/campus/1732251600"
+        is_regression = evaluation["task"] == "regression"
+        gates = [{"metric": "rmse", "max": 0.9}] if is_regression else CONFIG["gates"]
+        pushed = PushResult(
+            pushed=True, version=1732251600, destination="serving/campus/1732251600"
         )
         sources = Sources(
-            config=CONFIG | {"label": label},
+            config=Config.model_validate(CONFIG | {"label": label, "gates": gates}),
             code_fingerprint="0f1e2d3c4b5a6978",
-            push=pushed if evaluation["blessed"] else PushFacts(pushed=False),
+            push=pushed if evaluation["blessed"] else PushResult(pushed=False),
             run_id="20261122-041205-3fa2b1",
             run_folder=tmp_path,
             data=DataProvenance(
@@ -146,9 +150,10 @@ def log_summary(classes: list[str]) -> LogSummary:
 
 @functools.cache
 def statistics(classes: tuple[str, ...], *, surprise: bool = False) -> dict[str, bytes]:
-    """Files with the statistics of three splits and what TFDV holds against them, by path.
+    """Files with TFDV's statistics and anomalies of three splits, by path.
 
-    The test split's `dwell` is three times the others', so it drifts; `surprise` gives it a column that train has not.
+    The test split's `dwell` is three times the others', so it drifts; `surprise` gives it a column
+    that the train split does not have.
     """
     import tensorflow_data_validation as tfdv
     from tensorflow_data_validation.statistics.stats_impl import generate_statistics_in_memory

@@ -12,7 +12,8 @@ import polars as pl
 from sklearn import metrics as sk
 
 from components.config.gates import Gate
-from components.evaluator.gates import is_blessed, judge
+from components.contracts.evaluation import ModelResults
+from components.evaluator.judgement import is_blessed, judge_gates
 
 CLASSES = ("not_mastered", "partial", "proficient")
 SIZE = 1834
@@ -25,7 +26,10 @@ def classification(
     floor: float = 0.88,
     regions: tuple[str, ...] = ("north", "south", "overseas"),
 ) -> dict[str, Any]:
-    """Returns the `metrics.json` of a classification; `floor` is what the first gate asks of macro F1 (it is 0.905)."""
+    """Returns the `metrics.json` of a classification.
+
+    The first gate asks for a macro F1 of `floor`; it is 0.905.
+    """
     return copy.deepcopy(_classification(classes, regions, baseline=baseline, floor=floor))
 
 
@@ -66,12 +70,16 @@ def _classification(
         lowest | {"max_gap": 0.06},
     ]
     gates.append({"metric": "f1_macro", "min_change": -0.005})
-    verdicts = judge([Gate.model_validate(gate) for gate in gates], candidate, blessed)
+    verdicts = judge_gates(
+        [Gate.model_validate(gate) for gate in gates],
+        ModelResults.model_validate(candidate),
+        ModelResults.model_validate(blessed) if blessed else None,
+    )
     return {
         "task": "classification",
         "classes": [*classes],
         "blessed": is_blessed(verdicts),
-        "gates": [verdict.as_json() for verdict in verdicts],
+        "gates": [verdict.model_dump(by_alias=True) for verdict in verdicts],
         "basis": {"sequence": SIZE - 44, "prior": 44},
         **candidate,
         "baseline": blessed,
@@ -136,7 +144,9 @@ def regression() -> tuple[dict[str, Any], pl.DataFrame]:
         {"slice": {"year": "2018"}} | _errors(frame[500:]),
     ]
     candidate = {"overall": _errors(frame), "slices": halves}
-    verdicts = judge([Gate(metric="rmse", max=0.9)], candidate, None)
+    verdicts = judge_gates(
+        [Gate(metric="rmse", max=0.9)], ModelResults.model_validate(candidate), None
+    )
     rest = {
         "task": "regression",
         "classes": [],
@@ -144,7 +154,7 @@ def regression() -> tuple[dict[str, Any], pl.DataFrame]:
         "basis": {"sequence": 880, "prior": 20},
     }
     return rest | candidate | {
-        "gates": [verdict.as_json() for verdict in verdicts],
+        "gates": [verdict.model_dump(by_alias=True) for verdict in verdicts],
         "baseline": None,
     }, frame
 

@@ -1,4 +1,4 @@
-"""Looks at the report as a browser lays it out: nothing sticks out of a phone, no labels lie on each other."""
+"""The report as a browser lays it out: it fits a phone, and no labels overlap."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from components.report.load import Sources, load_facts
+from components.report.facts import Sources, load_facts
 from components.report.render import render_report
 from tests.chromium import Browser
 from tests.components.report.evaluations import classification, regression
@@ -19,14 +19,17 @@ PROBE = """
 const sticksOut = e => !e.closest('.scroll, pre, .hidden, thead')
   && e.getBoundingClientRect().right > document.documentElement.clientWidth + 1;
 const overlaps = svg => {
-  const labels = [...svg.querySelectorAll('text')].map(t => [t.textContent, t.getBoundingClientRect()]);
+  const labels = [...svg.querySelectorAll('text')].map(
+    t => [t.textContent, t.getBoundingClientRect()]);
   return labels.flatMap(([a, p], i) => labels.slice(i + 1).filter(([b, q]) =>
-    p.left < q.right && q.left < p.right && p.top < q.bottom && q.top < p.bottom).map(([b]) => [a, b]));
+    p.left < q.right && q.left < p.right && p.top < q.bottom && q.top < p.bottom
+  ).map(([b]) => [a, b]));
 };
 parent.seen.push({
   window: innerWidth,
   page: document.documentElement.scrollWidth,
-  out: [...document.querySelectorAll('body *')].filter(sticksOut).map(e => e.outerHTML.slice(0, 80)),
+  out: [...document.querySelectorAll('body *')].filter(sticksOut).map(
+    e => e.outerHTML.slice(0, 80)),
   overlaps: [...document.querySelectorAll('svg.chart')].flatMap(overlaps),
 });
 parent.document.title = JSON.stringify(parent.seen);

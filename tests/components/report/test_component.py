@@ -11,11 +11,12 @@ from tfx.types.artifact import Artifact
 from tfx.types.channel import Channel
 
 from components.config import Config
+from components.contracts.evaluation import Evaluation
 from components.node import cache_key
 from components.node.artifacts import RunReport
 from components.report.component import ReportSpec, make_report
 from components.report.executor import Executor
-from components.report.load import Sources
+from components.report.facts import Sources
 from tests.components.report.evaluations import classification
 
 TYPES = {name: parameter.type for name, parameter in ReportSpec.INPUTS.items()}
@@ -88,7 +89,7 @@ def test_the_executor_writes_page_and_metrics(
     Executor(context).Do(
         inputs,
         {"report": [report]},
-        {"config": json.dumps(sources.config), "code_fingerprint": "c0de"},
+        {"config": json.dumps(sources.config.recipe), "code_fingerprint": "c0de"},
     )
 
     assert sorted(file.name for file in Path(report.uri).iterdir()) == [
@@ -97,7 +98,7 @@ def test_the_executor_writes_page_and_metrics(
     ]
     page = (tmp_path / "report/report.html").read_text(encoding="utf-8")
     assert ("Pushed as version 42" in page) is pushed
-    for told in (
+    for text in (
         "20261122-<wbr>041205-<wbr>3fa2b1",
         "sum:1234",
         "2026-11-20, version 2",
@@ -105,9 +106,9 @@ def test_the_executor_writes_page_and_metrics(
         "nodes/<wbr>Trainer/<wbr>model/<wbr>5",
         "Blessed before",
     ):
-        assert told in page
+        assert text in page
     metrics = json.loads((tmp_path / "report/metrics.json").read_text(encoding="utf-8"))
-    assert metrics == content | {
+    assert metrics == json.loads(Evaluation.model_validate(content).to_json()) | {
         "run_id": "20261122-041205-3fa2b1",
         "pushed_version": "42" if pushed else None,
         "data": {"fingerprint": "sum:1234", "span": 20777, "spans": ["2026-11-20"], "version": 2},

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import doctest
 import math
 from datetime import UTC, datetime
 
@@ -7,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from components.report import formats
 from components.report.formats import (
     category,
-    change,
     count,
     deviations,
     duration,
@@ -19,6 +20,7 @@ from components.report.formats import (
     percent,
     points,
     rough,
+    signed,
     told_apart,
 )
 
@@ -26,10 +28,20 @@ from components.report.formats import (
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        (0.8934, "0.893"), (0.0, "0.000"), (1.0, "1.000"), (-0.0447, "−0.045"), (12.3456, "12.346"), (123.456, "123.5"),
-        (84_076.2, "84,076"), (0.00012, "0.00012"), (-0.0, "0.000"), (None, "–"), (math.nan, "–"), (math.inf, "–"),
+        (0.8934, "0.893"),
+        (0.0, "0.000"),
+        (1.0, "1.000"),
+        (-0.0447, "−0.045"),
+        (12.3456, "12.346"),
+        (123.456, "123.5"),
+        (84_076.2, "84,076"),
+        (0.00012, "0.00012"),
+        (-0.0, "0.000"),
+        (None, "–"),
+        (math.nan, "–"),
+        (math.inf, "–"),
     ],
-)  # fmt: skip
+)
 def test_number(value: float | None, text: str) -> None:
     assert number(value) == text
 
@@ -37,10 +49,20 @@ def test_number(value: float | None, text: str) -> None:
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
-        (0.0, "0.0 s"), (0.44, "0.4 s"), (9.94, "9.9 s"), (9.96, "10 s"), (48.2, "48 s"), (59.6, "1 min"),
-        (60, "1 min"), (133.2, "2 min 13 s"), (3599.7, "1 h"), (3840, "1 h 4 min"), (183_600, "2 d 3 h"), (None, "–"),
+        (0.0, "0.0 s"),
+        (0.44, "0.4 s"),
+        (9.94, "9.9 s"),
+        (9.96, "10 s"),
+        (48.2, "48 s"),
+        (59.6, "1 min"),
+        (60, "1 min"),
+        (133.2, "2 min 13 s"),
+        (3599.7, "1 h"),
+        (3840, "1 h 4 min"),
+        (183_600, "2 d 3 h"),
+        (None, "–"),
     ],
-)  # fmt: skip
+)
 def test_duration(seconds: float | None, text: str) -> None:
     assert duration(seconds) == text
 
@@ -86,7 +108,7 @@ def test_exact_keeps_the_digits_that_somebody_wrote() -> None:
 
 
 def test_change_has_a_sign() -> None:
-    assert [change(value) for value in (0.0123, -0.2, 0.0, None)] == ["+0.012", "−0.200", "±0", "–"]
+    assert [signed(value) for value in (0.0123, -0.2, 0.0, None)] == ["+0.012", "−0.200", "±0", "–"]
 
 
 def test_differences_of_splits() -> None:
@@ -121,9 +143,22 @@ def test_values_a_hundred_thousandth_apart_never_look_equal(value: float, other:
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        ("quiz", "quiz"), ("Übung 3", "Übung 3"), ("video\nplayed", "video\\nplayed"), ("a\0b", "a\\x00b"),
-        ("quiz ", '"quiz "'), (" ", '" "'), ("\u202eevil", "\\u202eevil"), ("", ""), ("ü" * 3000, "ü" * 59 + "…"),
+        ("quiz", "quiz"),
+        ("Übung 3", "Übung 3"),
+        ("video\nplayed", "video\\nplayed"),
+        ("a\0b", "a\\x00b"),
+        ("quiz ", '"quiz "'),
+        (" ", '" "'),
+        ("\u202eevil", "\\u202eevil"),
+        ("", ""),
+        ("ü" * 3000, "ü" * 59 + "…"),
     ],
-)  # fmt: skip
+)
 def test_every_character_of_a_category_can_be_seen(value: str, text: str) -> None:
     assert category(value) == text
+
+
+def test_the_examples_are_right() -> None:
+    results = doctest.testmod(formats)
+    assert results.attempted
+    assert not results.failed

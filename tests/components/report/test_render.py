@@ -11,8 +11,8 @@ import pytest
 from lxml import html
 
 from components.contracts.provenance import DataProvenance
-from components.report.facts import PushFacts
-from components.report.load import Sources, load_facts
+from components.contracts.push_result import PushResult
+from components.report.facts import Sources, load_facts
 from components.report.render import render_report
 from tests.components.report.evaluations import CLASSES, classification, regression
 
@@ -132,13 +132,13 @@ def test_small_slices_are_marked_and_out_of_the_gap(make_run: MakeRun) -> None:
     }
     assert small == {""}
     marked = {row[0] for row in _rows(tree, "Metrics by gender") if row[1].endswith("few")}
-    assert marked == {"(none)"}
+    assert marked == {"(missing)"}
     gap = next(
         _text(p)
         for p in tree.get_element_by_id("slices").iter("p")
         if "Largest gap" in p.text_content()
     )
-    assert "(none)" not in gap
+    assert "(missing)" not in gap
 
 
 def test_many_slices_are_cut_to_the_largest(make_run: MakeRun) -> None:
@@ -224,8 +224,8 @@ def test_a_run_that_left_nothing_but_metrics(make_run: MakeRun) -> None:
     )
     _, tree = _page(sources)
     assert _sections(tree) == [name for name in SECTIONS if name != "nodes"]
-    assert "The trainer left no history" in _text(tree)
-    assert "The splits were not held against the schema" in _text(tree)
+    assert "There is no history of the training" in _text(tree)
+    assert "The splits were not compared with the schema" in _text(tree)
 
 
 def test_what_it_was_fitted_on_is_said_with_what_was_left_unused(make_run: MakeRun) -> None:
@@ -246,7 +246,7 @@ def test_passed_but_not_pushed(make_run: MakeRun) -> None:
         make_run(
             classification(),
             bare=True,
-            push=PushFacts(pushed=False, reason="push.enabled is false"),
+            push=PushResult(pushed=False, reason="push.enabled is false"),
         )
     )
     assert _text(tree.find(".//h1")) == "✗ Not pushed"

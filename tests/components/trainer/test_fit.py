@@ -1,42 +1,161 @@
+"""What a model is fitted on, and in which precision."""
+
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from sklearn.utils.class_weight import compute_class_weight
+from pydantic import ValidationError
+from tfx.components.trainer.fn_args_utils import FnArgs
 
 from components.config import Label, Training
+from components.contracts.model_card import WEIGHTS
 from components.errors import TrainingError
-from components.trainer.fit import class_weights
+from components.trainer import fit as fitting
+from components.trainer.fit import choose_devices, compile_network
+from components.trainer.network import TrainerSettings, build_network
+from tests.components.trainer.test_gpu_export import INPUTS, NETWORK_INPUTS
+from tests.components.trainer.tiny_log import SETTINGS, fit
 
-LABEL = Label(column="mastery", classes=["low", "mid", "high"])
-IDS = np.array([0, 0, 0, 0, 0, 1, 1, 2, 2, 2])
+# Keras converts variables the way NumPy 1 wanted it.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
-
-def windows(ids: np.ndarray) -> tf.data.Dataset:
-    return tf.data.Dataset.from_tensor_slices({"label": ids}).batch(4)
-
-
-def test_balanced_weights_are_those_of_scikit_learn() -> None:
-    expected = compute_class_weight("balanced", classes=np.arange(3), y=IDS)
-    assert class_weights(windows(IDS), LABEL, Training()) == pytest.approx(expected)
+REASON = "CUDA's libraries are not installed. Do this"
 
 
-def test_weights_can_be_given_or_left_out() -> None:
-    given = Training(class_weights={"high": 3.0, "low": 1.0, "mid": 2.0})
-    assert class_weights(windows(IDS), LABEL, given).tolist() == [1.0, 2.0, 3.0]
-    assert class_weights(windows(IDS), LABEL, Training(class_weights="none")).tolist() == [
-        1.0,
-        1.0,
-        1.0,
+@pytest.fixture
+def unseen_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with a GPU that TensorFlow does not see."""
+    monkeypatch.setattr(fitting, "gpus", lambda: ["NVIDIA A10"])
+    monkeypatch.setattr(fitting, "why_unseen", lambda: [REASON])
+
+
+@pytest.fixture
+def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fitting, "gpus", list)
+
+
+def training(**values: Any) -> dict[str, Any]:
+    return {**SETTINGS, "training": {**SETTINGS["training"], "epochs": 1, **values}}
+
+
+@pytest.mark.usefixtures("no_gpu")
+def test_without_a_gpu_there_is_nothing_to_warn_of() -> None:
+    chosen = choose_devices(Training())
+    assert (chosen.described, chosen.warning, chosen.on_gpu) == ("CPU", None, False)
+
+
+@pytest.mark.usefixtures("unseen_gpu")
+def test_a_gpu_that_tensorflow_does_not_see_is_told_to_whoever_watches_and_reads(
+    inputs: FnArgs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MASTERY_PROGRESS", str(tmp_path / "progress"))
+    folder = fit(inputs, tmp_path, training())
+    record = json.loads((folder / "run" / "history.json").read_text())
+    warning = f"a GPU is here (NVIDIA A10), TensorFlow does not see it, because {REASON}"
+    assert record["device"] == "CPU"
+    assert warning in record["device_warning"]
+    assert warning in (tmp_path / "progress").read_text().splitlines()[0]
+
+
+@pytest.mark.usefixtures("unseen_gpu")
+def test_a_gpu_that_was_asked_for_and_is_not_seen_ends_the_run_before_the_fit(
+    inputs: FnArgs, tmp_path: Path
+) -> None:
+    with pytest.raises(
+        TrainingError, match=rf"training\.device: expected a GPU .*NVIDIA A10.*because {REASON}"
+    ):
+        fit(inputs, tmp_path, training(device="gpu"))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.usefixtures("no_gpu")
+def test_a_gpu_that_was_asked_for_and_is_not_there_ends_with_how_to_get_one() -> None:
+    with pytest.raises(
+        TrainingError, match=r"training\.device: .*has none.*--gpus all.*nvidia\.com/gpu"
+    ):
+        choose_devices(Training(device="gpu"))
+
+
+@pytest.mark.usefixtures("unseen_gpu")
+def test_whoever_asks_for_the_cpu_is_not_warned() -> None:
+    assert choose_devices(Training(device="cpu")).warning is None
+
+
+@pytest.mark.usefixtures("no_gpu")
+def test_float16_is_refused_on_a_cpu() -> None:
+    with pytest.raises(
+        TrainingError, match=r"training\.precision: mixed_float16 needs a GPU.*Use mixed_bfloat16"
+    ):
+        choose_devices(Training(precision="mixed_float16"))
+
+
+@pytest.mark.parametrize("values", [{"precision": "mixed_float16"}, {"gpu_export": True}])
+def test_what_needs_a_gpu_does_not_go_with_the_cpu(values: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="with device: cpu"):
+        Training(device="cpu", **values)
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_layers_compute_in_less_and_weights_and_answers_are_float32(precision: str) -> None:
+    network = build_network(
+        TrainerSettings.model_validate(SETTINGS), NETWORK_INPUTS, precision=precision
+    )
+    less = precision.removeprefix("mixed_")
+    assert {weight.dtype for weight in network.weights} == {"float32"}
+    computed = {layer.name: layer.compute_dtype for layer in network.layers if layer.weights}
+    assert computed.pop("answer") == "float32"
+    assert {*computed.values()} == {less}
+    assert network(INPUTS).dtype == tf.float32
+    inside = keras.Model(network.inputs, network.get_layer("lstm_1").output)
+    assert inside(INPUTS).dtype == tf.as_dtype(less)
+
+
+def test_float16_scales_the_loss_and_the_learning_rate_still_decays() -> None:
+    network = build_network(
+        TrainerSettings.model_validate(SETTINGS), NETWORK_INPUTS, precision="mixed_float16"
+    )
+    compile_network(
+        network,
+        Label(column="mastery", classes=["low", "mid", "high"]),
+        Training(precision="mixed_float16"),
+    )
+    assert isinstance(network.optimizer, keras.optimizers.LossScaleOptimizer)
+    decay = keras.callbacks.ReduceLROnPlateau(monitor="loss", factor=0.5, patience=1, min_delta=1e9)
+    network.fit(INPUTS, tf.constant([0, 1, 2]), epochs=3, verbose=0, callbacks=[decay])
+    assert float(network.optimizer.learning_rate) == pytest.approx(1e-3 / 4)
+    assert all(np.isfinite(weight).all() for weight in network.get_weights())
+
+
+def test_a_fit_in_bfloat16_is_close_to_one_in_float32_and_is_served_in_float32(
+    inputs: FnArgs, fitted: Path, tmp_path: Path
+) -> None:
+    folder = fit(inputs, tmp_path, training(precision="mixed_bfloat16", epochs=2))
+    record = json.loads((folder / "run" / "history.json").read_text())
+    assert record["precision"] == "mixed_bfloat16"
+    [whole, less] = [
+        json.loads((path / "run" / "history.json").read_text())["epochs"]
+        for path in (fitted, folder)
     ]
+    assert less[-1]["val_loss"] == pytest.approx(whole[-1]["val_loss"], rel=0.05)
+    assert less[-1]["val_loss"] != whole[-1]["val_loss"]
 
-
-def test_a_number_has_no_classes_to_weigh() -> None:
-    label = Label(column="score", task="regression")
-    assert class_weights(windows(np.array([0.5, 0.1], np.float32)), label, Training()) is None
-
-
-def test_a_class_without_examples_is_an_error() -> None:
-    with pytest.raises(TrainingError, match=r"label.column mastery: .* found none for mid"):
-        class_weights(windows(IDS[IDS != 1]), LABEL, Training())
+    served = tf.saved_model.load(str(folder / "model"))
+    graph = served.signatures["predict_steps"].graph.as_graph_def()
+    nodes = [
+        *graph.node,
+        *(node for function in graph.library.function for node in function.node_def),
+    ]
+    assert not [
+        node.name
+        for node in nodes
+        if any(value.type == tf.bfloat16.as_datatype_enum for value in node.attr.values())
+    ]
+    assert {weight.dtype for weight in np.load(folder / "model" / WEIGHTS).values()} == {
+        np.dtype("float32")
+    }

@@ -1,7 +1,7 @@
 """The export for GPUs and the one for any machine, on a machine that has no GPU.
 
-cuDNN's kernel cannot run here. That Keras would use it can be seen: told that there is a GPU, it traces the graph
-that it traces on one.
+cuDNN's kernel cannot run here. Whether Keras would use it can be seen: made to believe in a GPU, it
+traces the graph that it traces on one.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from components.model_version.exports import exports
 from components.model_version.operations import operations, without_cpu_kernel
-from components.trainer.export import NO_GPU
-from components.trainer.features import Embedded, Layout
-from components.trainer.network import build_network
-from components.trainer.settings import Settings
+from components.trainer.fit import Fit
+from components.trainer.network import Embedded, NetworkInputs, TrainerSettings, build_network
+from components.trainer.served import NO_GPU
 from tests.components.trainer.tiny_log import SETTINGS, fit
 
 # Keras converts variables the way NumPy 1 wanted it.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 ASKED = {**SETTINGS, "training": {**SETTINGS["training"], "epochs": 1, "gpu_export": True}}
-LAYOUT = Layout({"step_kind": Embedded(4, 3), "step_x": None}, {"context_h": None})
+NETWORK_INPUTS = NetworkInputs({"step_kind": Embedded(4, 3), "step_x": None}, {"context_h": None})
 INPUTS = {
     "step_kind": tf.constant([[1, 2, 3], [1, 0, 0], [0, 0, 0]], tf.int64),
     "step_x": tf.constant([[0.1, 0.2, 0.3], [0.5, 0.0, 0.0], [0.0, 0.0, 0.0]]),
@@ -38,9 +38,12 @@ INPUTS = {
 }
 
 
+def saved_graph(model: Path) -> MetaGraphDef:
+    return SavedModel.FromString((model / "saved_model.pb").read_bytes()).meta_graphs[0]
+
+
 def graph_operations(model: Path) -> set[str]:
-    saved = SavedModel.FromString((model / "saved_model.pb").read_bytes())
-    return operations(saved.meta_graphs[0].graph_def)
+    return operations(saved_graph(model).graph_def)
 
 
 @pytest.fixture
@@ -60,8 +63,8 @@ def test_tensorflow_says_which_operations_need_a_gpu() -> None:
 
 
 def test_weights_and_answers_are_the_same_with_and_without_cudnn() -> None:
-    settings = Settings.model_validate(SETTINGS)
-    one, other = (build_network(settings, LAYOUT, cudnn=cudnn) for cudnn in (True, False))
+    settings = TrainerSettings.model_validate(SETTINGS)
+    one, other = (build_network(settings, NETWORK_INPUTS, cudnn=cudnn) for cudnn in (True, False))
     assert [weight.path for weight in one.weights] == [weight.path for weight in other.weights]
     other.set_weights(one.get_weights())
     assert np.array_equal(one(INPUTS), other(INPUTS))
@@ -70,7 +73,7 @@ def test_weights_and_answers_are_the_same_with_and_without_cudnn() -> None:
 @pytest.mark.usefixtures("gpu")
 @pytest.mark.parametrize("cudnn", [True, False])
 def test_only_a_network_that_may_use_cudnn_does(cudnn: bool) -> None:
-    network = build_network(Settings.model_validate(SETTINGS), LAYOUT, cudnn=cudnn)
+    network = build_network(TrainerSettings.model_validate(SETTINGS), NETWORK_INPUTS, cudnn=cudnn)
     traced = tf.function(lambda inputs: network(inputs, training=False)).get_concrete_function(
         INPUTS
     )
@@ -79,7 +82,7 @@ def test_only_a_network_that_may_use_cudnn_does(cudnn: bool) -> None:
 
 
 def test_cudnn_is_never_given_a_sequence_without_steps() -> None:
-    network = build_network(Settings.model_validate(SETTINGS), LAYOUT, cudnn=True)
+    network = build_network(TrainerSettings.model_validate(SETTINGS), NETWORK_INPUTS, cudnn=True)
     mask = network.get_layer("mask")([INPUTS["num_steps"], INPUTS["step_x"]])
     assert mask.numpy().tolist() == [[True, True, True], [True, False, False], [True, False, False]]
 
@@ -105,9 +108,9 @@ def test_a_model_that_was_traced_for_a_gpu_has_both_exports(
 ) -> None:
     from components.trainer import run
 
-    def fit_without(*_: Any) -> dict[str, Any]:  # cuDNN's kernel cannot be run here
+    def fit_without(*_: Any) -> Fit:  # cuDNN's kernel cannot be run here
         request.getfixturevalue("gpu")
-        return {"epochs": [], "best_epoch": 0, "stopped": "not fitted"}
+        return Fit([], best_epoch=0, stopped="not fitted")
 
     monkeypatch.setattr(run, "fit_network", fit_without)
     folder = fit(inputs, tmp_path, ASKED)
@@ -116,8 +119,7 @@ def test_a_model_that_was_traced_for_a_gpu_has_both_exports(
     assert exports(model) == exports(model / "gpu") == {"portable": ".", "gpu": "gpu"}
     assert without_cpu_kernel(graph_operations(model)) == []
     assert without_cpu_kernel(graph_operations(model / "gpu")) == ["CudnnRNNV3"]
-    portable, gpu = (SavedModel.FromString((path / "saved_model.pb").read_bytes()).meta_graphs[0].signature_def
-                     for path in (model, model / "gpu"))  # fmt: skip
+    portable, gpu = (saved_graph(path).signature_def for path in (model, model / "gpu"))
     for name in ("serving_default", "predict_steps"):
         assert set(portable[name].inputs) == set(gpu[name].inputs)
         assert set(portable[name].outputs) == set(gpu[name].outputs)

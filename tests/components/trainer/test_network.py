@@ -4,19 +4,23 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.trainer.features import Embedded, Layout
-from components.trainer.network import build_network, count_parameters
-from components.trainer.settings import Settings
+from components.trainer.network import (
+    Embedded,
+    NetworkInputs,
+    TrainerSettings,
+    build_network,
+    count_parameters,
+)
 from tests.components.trainer.tiny_log import SETTINGS
 
-LAYOUT = Layout(
+NETWORK_INPUTS = NetworkInputs(
     {"step_kind": Embedded(4, 3), "step_x": None},
     {"context_unit": Embedded(3, 2), "context_h": None},
 )
 
 
 def test_what_stands_in_padding_is_not_seen() -> None:
-    network = build_network(Settings.model_validate(SETTINGS), LAYOUT)
+    network = build_network(TrainerSettings.model_validate(SETTINGS), NETWORK_INPUTS)
     context = {"context_unit": tf.constant([1, 2], tf.int64), "context_h": tf.constant([0.5, -0.5])}
     steps = {"num_steps": tf.constant([1, 3], tf.int64)}
     kinds, numbers = (
@@ -37,7 +41,8 @@ def test_what_stands_in_padding_is_not_seen() -> None:
 def test_the_default_is_two_lstms_a_dense_layer_and_a_softmax() -> None:
     defaults = {name: value for name, value in SETTINGS.items() if name != "model"}
     network = build_network(
-        Settings.model_validate({**defaults, "model": {}}), Layout({"step_x": None}, {})
+        TrainerSettings.model_validate({**defaults, "model": {}}),
+        NetworkInputs({"step_x": None}, {}),
     )
     kinds = [
         (type(layer).__name__, getattr(layer, "units", None))

@@ -10,10 +10,15 @@ import pytest
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from components.trainer.features import Embedded, Layout, read_layout
-from components.trainer.network import build_network, network_inputs
-from components.trainer.settings import Settings
-from components.trainer.warm_start import WEIGHTS, warm_start
+from components.contracts.model_card import WEIGHTS
+from components.trainer.network import (
+    Embedded,
+    NetworkInputs,
+    TrainerSettings,
+    build_network,
+    read_network_inputs,
+)
+from components.trainer.warm_start import warm_start
 from tests.components.trainer.tiny_log import SETTINGS, fit, tiny_log, write_inputs
 from tests.components.transform.analysis import Columns, apply, examples
 
@@ -58,8 +63,8 @@ def transform(folder: Path) -> tft.TFTransformOutput:
 
 
 @pytest.fixture(scope="module")
-def layout(transform: tft.TFTransformOutput) -> Layout:
-    return read_layout(Settings.model_validate(SETTINGS_ODD), transform)
+def network_inputs(transform: tft.TFTransformOutput) -> NetworkInputs:
+    return read_network_inputs(TrainerSettings.model_validate(SETTINGS_ODD), transform)
 
 
 @pytest.fixture(scope="module")
@@ -67,13 +72,15 @@ def transformed(transform: tft.TFTransformOutput) -> dict[str, list[Any]]:
     return apply(transform, examples(log([*WORDS, STRANGER, b""], seed=3)))
 
 
-def test_each_word_has_its_own_id(layout: Layout, transformed: dict[str, list[Any]]) -> None:
+def test_each_word_has_its_own_id(
+    network_inputs: NetworkInputs, transformed: dict[str, list[Any]]
+) -> None:
     of_steps = [row[0] for row in transformed["step_event_type"]]
     for name, ids in (
         ("step_event_type", of_steps),
         ("context_unit_id", transformed["context_unit_id"]),
     ):
-        embedded = (layout.steps | layout.context)[name]
+        embedded = (network_inputs.steps | network_inputs.context)[name]
         assert embedded is not None
         assert embedded.tokens is not None
         assert sorted(embedded.tokens) == sorted(WORDS)
@@ -83,13 +90,13 @@ def test_each_word_has_its_own_id(layout: Layout, transformed: dict[str, list[An
 
 
 def test_the_served_model_gives_words_the_ids_of_training(
-    folder: Path, layout: Layout, transformed: dict[str, list[Any]]
+    folder: Path, network_inputs: NetworkInputs, transformed: dict[str, list[Any]]
 ) -> None:
-    network = build_network(Settings.model_validate(SETTINGS_ODD), layout)
-    assert warm_start(network, layout, folder / "fitted" / "model").startswith("weights of")
-    inputs = (*layout.steps, *layout.context, "num_steps")
+    network = build_network(TrainerSettings.model_validate(SETTINGS_ODD), network_inputs)
+    assert warm_start(network, network_inputs, folder / "fitted" / "model").startswith("weights of")
+    inputs = (*network_inputs.steps, *network_inputs.context, "num_steps")
     features = {name: tf.constant(transformed[name]) for name in inputs}
-    expected = network(network_inputs(layout, features), training=False).numpy()
+    expected = network(network_inputs.pick(features), training=False).numpy()
     assert len({row.tobytes() for row in expected}) == len(expected)
 
     asked = request([*WORDS, STRANGER, b""])
@@ -101,13 +108,15 @@ def test_the_served_model_gives_words_the_ids_of_training(
     )
 
 
-def test_a_warm_start_finds_each_word(folder: Path, layout: Layout) -> None:
-    step = layout.steps["step_event_type"]
+def test_a_warm_start_finds_each_word(folder: Path, network_inputs: NetworkInputs) -> None:
+    step = network_inputs.steps["step_event_type"]
     assert step is not None
     assert step.tokens is not None
     backwards = Embedded(step.size, step.width, step.tokens[::-1])
-    turned = Layout({**layout.steps, "step_event_type": backwards}, layout.context)
-    network = build_network(Settings.model_validate(SETTINGS_ODD), turned)
+    turned = NetworkInputs(
+        {**network_inputs.steps, "step_event_type": backwards}, network_inputs.context
+    )
+    network = build_network(TrainerSettings.model_validate(SETTINGS_ODD), turned)
     warm_start(network, turned, folder / "fitted" / "model")
     rows = network.get_layer("embedding_step_event_type").get_weights()[0]
     with np.load(folder / "fitted" / "model" / WEIGHTS) as weights:

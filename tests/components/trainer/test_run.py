@@ -13,8 +13,8 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tfx.components.trainer.fn_args_utils import FnArgs
 
+from components.contracts.model_card import WEIGHTS
 from components.errors import TrainingError
-from components.trainer.warm_start import WEIGHTS
 from tests.components.trainer.tiny_log import REGRESSION, SETTINGS, fit, write_inputs
 
 # Keras converts variables the way NumPy 1 wanted it.
@@ -124,11 +124,12 @@ import tensorflow as tf
 (cpu,) = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from components.config import Training
-from components.trainer.devices import choose_devices
+from components.trainer.fit import choose_devices
 from tests.components.trainer.tiny_log import SETTINGS, fit
 from tfx.components.trainer.fn_args_utils import FnArgs
 folder = Path(sys.argv[1])
-inputs = FnArgs(train_files=[sys.argv[2]], eval_files=[sys.argv[3]], transform_graph_path=sys.argv[4])
+train, evaluation, graph = sys.argv[2:]
+inputs = FnArgs(train_files=[train], eval_files=[evaluation], transform_graph_path=graph)
 fit(inputs, folder, SETTINGS)
 strategy = choose_devices(Training()).strategy()
 print(type(strategy).__name__, strategy.num_replicas_in_sync)

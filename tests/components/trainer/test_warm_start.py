@@ -7,34 +7,35 @@ import keras
 import numpy as np
 import pytest
 
-from components.trainer.features import Embedded, Layout
-from components.trainer.network import build_network
-from components.trainer.settings import Settings
+from components.trainer.network import Embedded, NetworkInputs, TrainerSettings, build_network
 from components.trainer.warm_start import warm_start, write_weights
 from tests.components.trainer.tiny_log import SETTINGS
 
 
-def layout(*words: bytes) -> Layout:
-    return Layout({"step_event_type": Embedded(len(words) + 2, 3, words), "step_correct": None}, {})
+def inputs(*words: bytes) -> NetworkInputs:
+    return NetworkInputs(
+        {"step_event_type": Embedded(len(words) + 2, 3, words), "step_correct": None}, {}
+    )
 
 
-def network(layout: Layout, seed: int, **model: Any) -> keras.Model:
+def network(inputs: NetworkInputs, seed: int, **model: Any) -> keras.Model:
     keras.utils.set_random_seed(seed)
     return build_network(
-        Settings.model_validate({**SETTINGS, "model": {**SETTINGS["model"], **model}}), layout
+        TrainerSettings.model_validate({**SETTINGS, "model": {**SETTINGS["model"], **model}}),
+        inputs,
     )
 
 
 @pytest.fixture
 def base(tmp_path: Path) -> tuple[keras.Model, Path]:
-    old = network(layout(b"quiz", b"video"), seed=1)
-    write_weights(old, layout(b"quiz", b"video"), tmp_path)
+    old = network(inputs(b"quiz", b"video"), seed=1)
+    write_weights(old, inputs(b"quiz", b"video"), tmp_path)
     return old, tmp_path
 
 
 def test_rows_follow_their_words(base: tuple[keras.Model, Path]) -> None:
     old, folder = base
-    now = layout(b"forum", b"video", b"quiz")
+    now = inputs(b"forum", b"video", b"quiz")
     new = network(now, seed=2)
     fresh = new.get_layer("embedding_step_event_type").get_weights()[0]
     assert warm_start(new, now, folder) == f"weights of {folder}"
@@ -48,7 +49,7 @@ def test_rows_follow_their_words(base: tuple[keras.Model, Path]) -> None:
 
 
 def test_another_architecture_starts_afresh_and_says_why(base: tuple[keras.Model, Path]) -> None:
-    words = layout(b"quiz", b"video")
+    words = inputs(b"quiz", b"video")
     new = network(words, seed=2, lstm=[8, 5])
     before = new.get_weights()
     said = warm_start(new, words, base[1])
@@ -60,7 +61,7 @@ def test_another_architecture_starts_afresh_and_says_why(base: tuple[keras.Model
 
 
 def test_a_model_that_is_not_ours_starts_afresh(tmp_path: Path) -> None:
-    words = layout(b"quiz")
+    words = inputs(b"quiz")
     assert warm_start(network(words, seed=1), words, tmp_path).startswith(
         f"fresh weights: {tmp_path} has none"
     )

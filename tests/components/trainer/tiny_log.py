@@ -18,8 +18,8 @@ from tfx_bsl.tfxio.tensor_adapter import TensorAdapterConfig
 from tfx_bsl.tfxio.tensor_representation_util import InferTensorRepresentationsFromSchema
 
 from components.config import Beam
-from components.trainer.settings import Settings
-from components.transform.preprocessing import preprocessing_fn
+from components.trainer.network import TrainerSettings
+from components.transform.preprocessing import TransformSettings, preprocessing_fn
 from tests.components.transform.analysis import Columns, examples, raw_schema
 
 FEATURES: dict[str, Any] = {
@@ -68,7 +68,7 @@ def tiny_log(rows: int, seed: int) -> Columns:
 
 
 def write_inputs(folder: Path, settings: dict[str, Any], *logs: Columns) -> FnArgs:
-    """Runs Transform, on tiny logs or others, and returns what TFX's Trainer would hand to the run function."""
+    """Runs Transform, on tiny logs or others, and returns the arguments of the run function."""
     train, evaluation = logs or (tiny_log(160, seed=1), tiny_log(60, seed=2))
     splits = {"train": examples(train), "eval": examples(evaluation)}
     schema = raw_schema(splits["train"])
@@ -76,8 +76,10 @@ def write_inputs(folder: Path, settings: dict[str, Any], *logs: Columns) -> FnAr
         splits["train"].schema, InferTensorRepresentationsFromSchema(schema)
     )
 
+    read = {name: settings[name] for name in TransformSettings.model_fields}
+
     def preprocess(inputs: Any) -> Any:
-        return preprocessing_fn(inputs, {"config": json.dumps(settings)})
+        return preprocessing_fn(inputs, {"config": json.dumps(read)})
 
     with beam.Pipeline(argv=Beam().options) as pipeline, tft_beam.Context(str(folder / "tmp")):
         raw = {
@@ -122,7 +124,7 @@ def fit(
     inputs.model_run_dir = str(folder / "run")
     inputs.base_model = base_model and str(base_model)
     inputs.custom_config = {
-        "config": Settings.model_validate(settings).model_dump_json(),
+        "config": TrainerSettings.model_validate(settings).model_dump_json(),
         "code_fingerprint": "abc",
     }
     run_fn(inputs)

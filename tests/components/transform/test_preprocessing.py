@@ -132,7 +132,7 @@ def test_what_training_never_saw_is_answered_without_a_label(output: tft.TFTrans
 def test_columns_may_be_sparse_or_dense_in_the_schema() -> None:
     import tensorflow as tf
 
-    from components.transform.columns import ragged, scalar
+    from components.transform.preprocessing import ragged, scalar
 
     rows: list[list[float]] = [[1.0, 2.0], [], [3.0]]
     lists = tf.ragged.constant(rows, dtype=tf.float32)

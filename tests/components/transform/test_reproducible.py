@@ -17,7 +17,7 @@ from tfx.components.transform.executor import Executor
 from tfx_bsl.coders.batch_util import GetBatchElementsKwargs
 
 from components.config import Beam
-from components.transform.scaling import VECTOR, _log1p
+from components.transform.learned import VECTOR, _log1p
 from tests.components.transform.analysis import analyse, apply, examples, sections
 
 ROWS = 150

@@ -1,4 +1,4 @@
-"""A configuration and what a small training of it came to, without training anything."""
+"""A configuration and the results of a small training of it, without training anything."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ import pytest
 
 from components.config import Config
 from components.config.gates import Gate
+from components.contracts.evaluation import ModelResults
 from components.contracts.run_record import NodeRecord, RunRecord
-from components.evaluator.gates import judge
+from components.evaluator.judgement import judge_gates
 from pipeline.ci.results import Results, read_results
-from pipeline.ci.small import small_config
+from pipeline.ci.small_training import small_config
 
 CONFIG: dict[str, Any] = {
     "name": "algebra",
@@ -69,13 +70,21 @@ def finish(tmp_path: Path, configure: Callable[..., Config]) -> Callable[..., Re
                     "slices": [{"slice": {"team": "a|b"}, **result(0, 1, 9)}],
                 }
             gates = [Gate.model_validate(gate.model_dump(by_alias=True)) for gate in config.gates]
-            verdicts = judge(gates, candidate, baseline)
+            verdicts = judge_gates(
+                gates,
+                ModelResults.model_validate(candidate),
+                ModelResults.model_validate(baseline) if baseline else None,
+            )
             state = "passed" if all(verdict.passed for verdict in verdicts) else "gates failed"
             metrics = {
-                "task": "classification", "classes": ["no", "yes"], "blessed": state == "passed",
-                "gates": [verdict.as_json() for verdict in verdicts], **candidate, "baseline": baseline,
+                "task": "classification",
+                "classes": ["no", "yes"],
+                "blessed": state == "passed",
+                "gates": [verdict.model_dump(by_alias=True) for verdict in verdicts],
+                **candidate,
+                "baseline": baseline,
                 "baseline_note": None if baseline else "there is none",
-            }  # fmt: skip
+            }
             (tmp_path / "metrics.json").write_text(json.dumps(metrics))
             record["metrics"] = str(tmp_path / "metrics.json")
         nodes = [

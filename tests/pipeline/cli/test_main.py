@@ -21,6 +21,7 @@ import pytest
 import typer
 
 from pipeline.cli import main as command_line
+from tests.pipeline.cli.typed import mastery
 from tests.serving.models.folders import write_version
 
 REPOSITORY = Path(__file__).parents[3]
@@ -33,11 +34,7 @@ HEAVY = {
 def failing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str
 ) -> tuple[int, str]:
-    monkeypatch.setattr(sys, "argv", ["mastery", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        command_line.main()
-    assert isinstance(ended.value.code, int)
-    return ended.value.code, capsys.readouterr().err
+    return mastery(monkeypatch, *arguments), capsys.readouterr().err
 
 
 def test_no_help_imports_anything_heavy() -> None:
@@ -95,9 +92,7 @@ def test_help_comes_in_panels(
     arguments: list[str],
     shown: list[str],
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["mastery", *arguments])
-    with pytest.raises(SystemExit):
-        command_line.main()
+    assert mastery(monkeypatch, *arguments) == 0
     text = capsys.readouterr().out
     assert [part for part in shown if part not in text] == []
 
@@ -105,10 +100,7 @@ def test_help_comes_in_panels(
 def test_the_version_is_that_of_the_package(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["mastery", "--version"])
-    with pytest.raises(SystemExit) as ended:
-        command_line.main()
-    assert not ended.value.code
+    assert mastery(monkeypatch, "--version") == 0
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     assert capsys.readouterr().out == f"mastery {project['version']}\n"
 
@@ -214,7 +206,7 @@ def test_a_wrong_path_is_an_error_for_people(
     assert "absent.yaml: expected a configuration file, found none" in text
 
 
-def test_a_missing_log_is_told_before_anything_is_started(
+def test_a_missing_log_is_an_error_before_anything_is_started(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     absent, root = tmp_path / "absent.parquet", tmp_path / "runs"
@@ -259,10 +251,7 @@ def test_no_report_yet(
 def test_runs_of_an_empty_root_are_an_empty_list(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["mastery", "runs", "--json", "--root", str(tmp_path)])
-    with pytest.raises(SystemExit) as ended:
-        command_line.main()
-    assert not ended.value.code
+    assert mastery(monkeypatch, "runs", "--json", "--root", str(tmp_path)) == 0
     assert json.loads(capsys.readouterr().out) == []
 
 
@@ -316,7 +305,7 @@ def on_a_terminal(command: list[str], columns: int) -> str:
     ) as run:
         os.close(theirs)
         shown = b""
-        with contextlib.suppress(OSError):  # how a terminal says that nobody is there any more
+        with contextlib.suppress(OSError):  # raised once the other end is closed
             while part := os.read(ours, 65536):
                 shown += part
     os.close(ours)
@@ -346,7 +335,11 @@ def test_a_record_that_cannot_be_read_is_named(
             "mastery: unexpected EOFError: Compressed file ended. The details are in",
         ),
         (KeyError("x"), 2, "mastery: unexpected KeyError: 'x'. The details are in"),
-        (BrokenPipeError(32, "Broken pipe"), 141, ""),
+        (
+            BrokenPipeError(32, "Broken pipe"),
+            2,
+            "mastery: connection closed by the other end. Check that it is still running",
+        ),
         (
             OSError(28, "No space left on device", "/x"),
             2,
@@ -373,10 +366,39 @@ def test_an_error_inside_of_a_command_ends_in_words(
     assert "Traceback" not in text
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        ("runs --root {root}", 0),
+        ("runs --json --root {root}", 0),
+        ("--help", 0),
+        ("--version", 0),
+        ("models list --models {root}", 0),
+        ("report --root {root}/absent", 2),
+        ("rnu", 2),
+    ],
+)
+@pytest.mark.parametrize("closed", [">&-", ">&- 2>&-"])
+def test_a_command_whose_output_is_closed_ends_in_a_line_or_quietly(
+    tmp_path: Path, arguments: str, code: int, closed: str
+) -> None:
+    record_run(tmp_path, "algebra", 1)
+    options = arguments.format(root=tmp_path)
+    ran = subprocess.run(
+        ["sh", "-c", f"exec {sys.executable} -m pipeline.cli.main {options} {closed}"],
+        capture_output=True, text=True, check=False, cwd=REPOSITORY,
+    )  # fmt: skip
+    assert ran.returncode == code
+    assert ran.stdout == ""
+    assert "Traceback" not in ran.stderr
+    assert "unexpected" not in ran.stderr
+
+
 def test_a_reader_that_goes_away_is_no_failed_gate(tmp_path: Path) -> None:
     for number in range(9):
         record_run(tmp_path, "algebra", number)
-    command = f"{sys.executable} -m pipeline.cli.main runs --json --root {tmp_path} | true; echo ${{PIPESTATUS[0]}}"
+    runs = f"{sys.executable} -m pipeline.cli.main runs --json --root {tmp_path}"
+    command = f"{runs} | true; echo ${{PIPESTATUS[0]}}"
     ran = subprocess.run(
         ["bash", "-c", command], capture_output=True, text=True, check=True, cwd=REPOSITORY
     )

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
 
-from pipeline.cli import main as command_line
+from pipeline.cli.options import RUNS, pushed_to
+from serving.models.storage import Storage
+from tests.pipeline.cli.typed import mastery
 from tests.serving.models.folders import write_version
 
 REPOSITORY = Path(__file__).parents[3]
@@ -26,11 +29,9 @@ def root(tmp_path: Path) -> Path:
 def models(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str
 ) -> tuple[int, str]:
-    monkeypatch.setattr(sys, "argv", ["mastery", "models", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        command_line.main()
+    code = mastery(monkeypatch, "models", *arguments)
     printed = capsys.readouterr()
-    return int(ended.value.code or 0), printed.out + printed.err
+    return code, printed.out + printed.err
 
 
 def test_a_version_s_life(
@@ -87,7 +88,7 @@ def test_a_version_s_life(
         ),
     ],
 )
-def test_what_cannot_be_done_is_told(
+def test_a_change_that_is_not_possible_is_an_error(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     arguments: list[str],
@@ -97,12 +98,59 @@ def test_what_cannot_be_done_is_told(
     assert (code, text in printed) == (2, True)
 
 
+def test_old_versions_go_and_a_canary_ends(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], root: Path
+) -> None:
+    where = ["--models", str(root / "sample" / "serving")]
+
+    def run(*arguments: str) -> tuple[int, str]:
+        return models(monkeypatch, capsys, *arguments, *where)
+
+    assert run("promote", "12")[0] == 0
+    assert run("prune", "--keep", "0", "--dry-run") == (0, f"would remove {where[1]}/11\n")
+    assert run("prune", "--keep", "0") == (0, f"removed {where[1]}/11\n")
+    assert run("canary", "13", "--force", "--reason", "a trial")[0] == 0
+    assert run("canary", "--stop") == (0, "stable 12 (revision 4)\n")
+
+
+@pytest.mark.parametrize("json_", [True, False])
+def test_versions_are_compared_on_another_log(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], root: Path, json_: bool
+) -> None:
+    compared = types.SimpleNamespace(model_dump=lambda **_: {"verdict": "better"})
+    asked = []
+
+    def compare_versions(storage: Storage, *arguments: object, **options: object) -> object:
+        asked.append((storage.address, arguments, options))
+        return compared
+
+    module = types.ModuleType("serving.models.compare")
+    module.compare_versions = compare_versions  # type: ignore[attr-defined]
+    module.print_comparison = lambda found, _: print(found is compared)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "serving.models.compare", module)
+
+    folder = str(root / "sample" / "serving")
+    log = ["--models", folder, "--events", "e.csv", "--outcomes", "o.csv", "--draws", "200"]
+    code, printed = models(monkeypatch, capsys, "compare", "11", "12", *log, *["--json"] * json_)
+    assert code == 0
+    assert asked == [
+        (folder, (11, 12, ["e.csv"], ["o.csv"]), {"metric": None, "draws": 200, "seed": 1})
+    ]
+    assert printed == ('{\n "verdict": "better"\n}\n' if json_ else "True\n")
+
+
 def test_promote_and_rollback_import_no_tensorflow(root: Path) -> None:
     """Which is what keeps them under a second."""
     code = (
-        "import sys; from serving.models import promotion; from serving.models.stores import open_storage; "
-        "s = open_storage(sys.argv[1]); promotion.promote(s, 11); promotion.promote(s, 12); promotion.roll_back(s); "
-        "print(sorted({'tensorflow', 'numpy', 'polars', 'rich', 'fsspec', 'yaml'} & set(sys.modules)))"
+        "import sys\n"
+        "from serving.models import promotion\n"
+        "from serving.models.stores import open_storage\n"
+        "storage = open_storage(sys.argv[1])\n"
+        "promotion.promote(storage, 11)\n"
+        "promotion.promote(storage, 12)\n"
+        "promotion.roll_back(storage)\n"
+        "heavy = {'tensorflow', 'numpy', 'polars', 'rich', 'fsspec', 'yaml'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
     )
     folder = str(root / "sample" / "serving")
     ran = subprocess.run(
@@ -113,3 +161,8 @@ def test_promote_and_rollback_import_no_tensorflow(root: Path) -> None:
         cwd=REPOSITORY,
     )
     assert ran.stdout.strip() == "[]"
+
+
+def test_a_configured_place_in_an_object_store_is_where_runs_push_to() -> None:
+    config = REPOSITORY / "configs" / "sample.yaml"
+    assert pushed_to(config, ["push.directory=s3://bucket/a"], RUNS) == "s3://bucket/a"

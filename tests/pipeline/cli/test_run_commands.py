@@ -1,24 +1,21 @@
-"""`mastery run`, `report`, `ci` and `notify`, before anything is trained."""
+"""`mastery run`, `report`, `evaluate`, `ci` and `notify`, without a training."""
 
 from __future__ import annotations
 
-import sys
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from pipeline.cli import main as command_line
+from components.config import Config
+from components.contracts.evaluation import Evaluation
+from components.contracts.run_record import RunRecord
 from pipeline.run import notify as delivery
+from tests.pipeline.cli.typed import mastery
 from tests.pipeline.receivers import webhook
 
 CONFIG = Path(__file__).parents[3] / "configs" / "sample.yaml"
-
-
-def mastery(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["mastery", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        command_line.main()
-    return int(ended.value.code or 0)
 
 
 def test_a_test_message(
@@ -58,7 +55,7 @@ def test_nowhere_to_send_to(
     assert "expected notify.webhook or notify.email, found neither" in capsys.readouterr().err
 
 
-def test_a_run_that_cannot_start_is_told_of(
+def test_a_run_that_cannot_start_is_notified(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     with webhook() as chat:
@@ -107,3 +104,94 @@ def test_a_small_training_that_cannot_start_leaves_no_results(
     assert mastery(monkeypatch, "ci", "--config", str(CONFIG), *options) == 2
     assert expected in capsys.readouterr().err
     assert not (tmp_path / "ci").exists()
+
+
+def ended(state: str = "passed", **changes: object) -> RunRecord:
+    values = {"run": "20261120-a", "name": "sample", "state": state, "started": "2026-11-20T08:00Z"}
+    return RunRecord.model_validate({**values, **changes})
+
+
+def test_a_run_gets_its_options_and_ends_with_its_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def run_pipeline(config: Config, root: Path, **options: Any) -> RunRecord:
+        asked.update(options, span=config.data.span, root=root)
+        return ended("gates failed", report=f"{root}/report.html")
+
+    monkeypatch.setattr("pipeline.run.local.run_pipeline", run_pipeline)
+    numbered = [f"--set=data.{table}=log/{{SPAN}}/a.csv" for table in ("events", "outcomes")]
+    options = ["--from", "Trainer", "--to", "Pusher", "--no-cache", "--only-new-data"]
+    where = ["--config", str(CONFIG), "--root", str(tmp_path), "--span", "42"]
+    assert mastery(monkeypatch, "run", *where, *numbered, *options) == 1
+    asked.pop("console")
+    assert asked == {
+        "use_cache": False, "from_node": "Trainer", "to_node": "Pusher", "only_new_data": True,
+        "span": "42", "root": tmp_path,
+    }  # fmt: skip
+    assert f"{tmp_path}/report.html" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("metrics", "written"),
+    [("metrics.json", "summary.md, junit.xml, metrics.json"), (None, "summary.md, junit.xml")],
+)
+def test_a_small_training_lists_what_it_has_written(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    metrics: str | None,
+    written: str,
+) -> None:
+    def train_small(*_: object, **__: object) -> RunRecord:
+        return ended(metrics=metrics)
+
+    monkeypatch.setattr("pipeline.ci.small_training.train_small", train_small)
+    monkeypatch.setattr("pipeline.run.display.print_summary", lambda *_: None)
+    monkeypatch.setattr("pipeline.run.notify.notification_of", lambda _: None)
+    monkeypatch.setattr("pipeline.run.notify.notify", lambda *_: None)
+    assert mastery(monkeypatch, "ci", "--config", str(CONFIG)) == 0
+    assert capsys.readouterr().out == f"Written  ci/{written}\n"
+
+
+def test_metrics_of_another_log_are_json_or_a_table(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    printed = []
+    values = {"task": "regression", "overall": {"examples": 9, "metrics": {"rmse": 0.25}}}
+    evaluation = Evaluation.model_validate(values)
+    monkeypatch.setattr("pipeline.evaluate_log.evaluate_log", lambda *_: evaluation)
+    monkeypatch.setattr("pipeline.run.display.print_metrics", printed.append)
+
+    options = ["evaluate", "--model", "m", "--events", "e.csv", "--outcomes", "o.csv"]
+    assert mastery(monkeypatch, *options, "--json") == 0
+    assert json.loads(capsys.readouterr().out) == values
+    assert mastery(monkeypatch, *options) == 0
+    assert printed == [evaluation]
+
+
+def write_record(root: Path, run: str, report: str | None) -> None:
+    folder = root / "sample" / "runs" / run
+    folder.mkdir(parents=True)
+    ended(run=run, report=report).write(folder)
+
+
+def test_the_latest_report_is_printed_and_opened(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("typer.launch", opened.append)
+    for run, report in (("20261119-a", "a.html"), ("20261120-b", "b.html"), ("20261121-c", None)):
+        write_record(tmp_path, run, report)
+
+    root = ["--root", str(tmp_path)]
+    assert mastery(monkeypatch, "report", *root) == 0
+    assert mastery(monkeypatch, "report", "20261119-a", "--open", *root) == 0
+    assert capsys.readouterr().out == "b.html\na.html\n"
+    assert opened == ["a.html"]
+
+    assert mastery(monkeypatch, "report", "20261119-b", *root) == 2
+    assert capsys.readouterr().err == (
+        f"mastery: expected run 20261119-b with a report below {tmp_path}, found none; "
+        "did you mean 20261119-a? `mastery runs` lists all runs.\n"
+    )

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A release `trixie` with one package, `greeting`, and apt set up with it as the system's own source."""
+    """A release `trixie` with one package, `greeting`, which apt takes for the system's source."""
     monkeypatch.setenv("LC_ALL", "C")
     folder = tmp_path / "repository"
     architecture = subprocess.check_output(["dpkg", "--print-architecture"], text=True).strip()
@@ -27,7 +27,8 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     index = folder / "dists" / "trixie" / "main" / f"binary-{architecture}" / "Packages"
     index.parent.mkdir(parents=True)
     index.write_text(
-        f"Package: greeting\nVersion: 1.0\nArchitecture: {architecture}\nFilename: {package.relative_to(folder)}\n"
+        f"Package: greeting\nVersion: 1.0\nArchitecture: {architecture}\n"
+        f"Filename: {package.relative_to(folder)}\n"
         f"Size: {package.stat().st_size}\nSHA256: {_sha256(package)}\nDescription: says hello\n"
     )
     release = folder / "dists" / "trixie" / "Release"

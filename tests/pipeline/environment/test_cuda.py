@@ -1,7 +1,8 @@
-"""Every CUDA library that TensorFlow opens, and those that they open, in the environment's own C library; no GPU.
+"""Every CUDA library that TensorFlow opens, and those that they open in turn; without a GPU.
 
-The wheels are those of `requirements-gpu.lock`: of this environment where `make setup GPU=1` made it, else fetched
-once into pytest's cache (2.8 GB, a minute), beside a link to the TensorFlow of this environment.
+The wheels are those of `requirements-gpu.lock`: of this environment where `make setup GPU=1` made
+it, else fetched once into pytest's cache (2.8 GB, a minute), beside a link to the TensorFlow of
+this environment.
 """
 
 from __future__ import annotations
@@ -32,9 +33,16 @@ pytestmark = [
 ]
 
 OPENED = {
-    "libcudart.so.12", "libcublas.so.12", "libcublasLt.so.12", "libcufft.so.11", "libcusolver.so.11",
-    "libcusparse.so.12", "libcudnn.so.9", "libcupti.so.12", "libnccl.so.2",
-}  # fmt: skip
+    "libcublas.so.12",
+    "libcublasLt.so.12",
+    "libcudart.so.12",
+    "libcudnn.so.9",
+    "libcufft.so.11",
+    "libcupti.so.12",
+    "libcusolver.so.11",
+    "libcusparse.so.12",
+    "libnccl.so.2",
+}
 LOAD = """
 import ctypes, sys
 for path in sys.argv[1:]:
@@ -43,20 +51,24 @@ for path in sys.argv[1:]:
     except OSError as error:
         print(error)
 """
-# TensorFlow's own search for the assembler of kernels and the library of mathematics that XLA compiles in.
+# TensorFlow's own search for the assembler of kernels and the library of mathematics that XLA
+# compiles in.
 FIND = """
 import ctypes, importlib.util, pathlib
 package = pathlib.Path(importlib.util.find_spec("tensorflow").origin).parent
 library = ctypes.CDLL(str(package / "libtensorflow_cc.so.2"))
+VIEW = "ESt17basic_string_viewIcSt11char_traitsIcEE"
 for symbol, start in (
-    ("_ZN15stream_executor19FindPtxAsExecutableB5cxx11ESt17basic_string_viewIcSt11char_traitsIcEE", 1),
-    ("_ZN3xla3gpu5nvptx13LibDevicePathB5cxx11ESt17basic_string_viewIcSt11char_traitsIcEE", 0),
+    ("_ZN15stream_executor19FindPtxAsExecutableB5cxx11" + VIEW, 1),
+    ("_ZN3xla3gpu5nvptx13LibDevicePathB5cxx11" + VIEW, 0),
 ):
     place = (ctypes.c_uint64 * 5)()  # a StatusOr<string>, a string
     find = library[symbol]
     find.restype = None
     find(ctypes.byref(place), ctypes.c_uint64(0), b"")
-    print(ctypes.string_at(place[start], place[start + 1]).decode() if start == 0 or place[0] == 1 else "not found")
+    is_found = start == 0 or place[0] == 1
+    text = ctypes.string_at(place[start], place[start + 1]).decode() if is_found else "not found"
+    print(text)
 """
 
 
@@ -143,7 +155,7 @@ def test_the_libraries_find_what_they_open_themselves(packages: Path, tmp_path: 
 
 
 def stand_in_for_the_driver(libraries: list[Path], folder: Path) -> Path:
-    """Compiles a `libcuda.so.1` with every function of the driver's that a library wants to be there when loaded."""
+    """Compiles a `libcuda.so.1` with every function of the driver that a library needs to load."""
     listed = subprocess.check_output(["nm", "--dynamic", "--undefined-only", *libraries], text=True)
     functions = sorted(set(re.findall(r" U (cu[A-Z]\w*)$", listed, re.MULTILINE)))
     assert "cuModuleLoadData" in functions

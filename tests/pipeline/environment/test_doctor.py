@@ -11,6 +11,7 @@ import pytest
 from pipeline.cli import main as command_line
 from pipeline.environment import doctor as findings
 from pipeline.environment.doctor import doctor
+from tests.pipeline.environment.scripts import program
 
 LOCK = Path(__file__).resolve().parents[3] / "requirements.lock"
 
@@ -27,7 +28,10 @@ def test_this_environment_is_well(
 
 
 def test_a_look_does_not_import_tensorflow() -> None:
-    code = "import sys; from pipeline.environment.doctor import doctor; doctor(); print('tensorflow' in sys.modules)"
+    code = (
+        "import sys; from pipeline.environment.doctor import doctor; doctor(); "
+        "print('tensorflow' in sys.modules)"
+    )
     printed = subprocess.check_output([sys.executable, "-c", code], cwd=LOCK.parent, text=True)
     assert printed.splitlines()[-1] == "False"
 
@@ -47,7 +51,8 @@ def test_what_is_wrong_is_counted_with_what_to_do(
 def test_packages_for_other_platforms_and_of_development_may_be_missing(tmp_path: Path) -> None:
     lock = tmp_path / "requirements.lock"
     lock.write_text(
-        "pytest-never==1.0 \\\n    --hash=sha256:aa\ntfx==0.1 ; sys_platform == 'win32' \\\n    --hash=sha256:aa\n"
+        "pytest-never==1.0 \\\n    --hash=sha256:aa\n"
+        "tfx==0.1 ; sys_platform == 'win32' \\\n    --hash=sha256:aa\n"
     )
     gpu_lock = tmp_path / "requirements-gpu.lock"
     gpu_lock.write_text("cuda-never==1.0 ; platform_machine == 'x86_64' \\\n    --hash=sha256:aa\n")
@@ -142,3 +147,62 @@ def test_an_old_glibc_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     found = findings.c_library()
     assert found.state == "FAIL"
     assert "glibc 2.36" in found.found
+
+
+def test_a_platform_without_wheels_fails_before_all_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(findings, "platform_problems", lambda: ["Platform: expected Linux."])
+    found = findings.python()
+    assert (found.state, found.advice) == ("FAIL", "Platform: expected Linux.")
+
+
+def test_another_c_library_is_none_of_glibc_s_versions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(findings, "glibc_version", lambda: None)
+    assert findings.c_library() == findings.Finding("ok", "C library", "not glibc")
+
+
+def test_of_many_wrong_packages_five_are_named(tmp_path: Path) -> None:
+    lock = tmp_path / "requirements.lock"
+    names = ("tfx", "keras", "tensorflow", "apache-beam", "numpy", "pydantic", "rich")
+    lock.write_text("".join(f"{name}==0.0.1 \\\n    --hash=sha256:aa\n" for name in names))
+    found = findings.packages(lock, tmp_path / "requirements-gpu.lock").found
+    assert found.count("instead of 0.0.1") == 5
+    assert found.endswith("; and 2 more")
+
+
+def test_a_missing_compiler_is_well_once_the_environment_is_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(findings, "compiler_problems", lambda: ["C++ compiler: found none."])
+    assert findings.compiler().found == "not complete; only make setup needs it"
+
+
+def test_a_gpu_that_tensorflow_can_use_is_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("components.gpu.gpus", lambda: ["NVIDIA A10", "NVIDIA A10"])
+    monkeypatch.setattr("components.gpu.why_unseen", list)
+    found = findings.gpu(wanted=True)
+    assert found.state == "ok"
+    assert found.found.startswith("NVIDIA A10, NVIDIA A10; CUDA's driver")
+
+
+@pytest.mark.parametrize(
+    ("script", "gpu_wanted", "state", "says"),
+    [
+        ("echo 2.21.0 /device:CPU:0", False, "ok", "2.21.0 /device:CPU:0"),
+        ("echo 2.21.0 /device:CPU:0", True, "FAIL", "2.21.0 /device:CPU:0"),
+        ("echo 2.21.0 /device:GPU:0", True, "ok", "2.21.0 /device:GPU:0"),
+        ("echo first >&2; echo ImportError: no >&2; exit 1", False, "FAIL", "ImportError: no"),
+        ("exit 139", False, "FAIL", "crashed"),
+    ],
+)
+def test_tensorflow_is_asked_for_its_devices(
+    script: str,
+    gpu_wanted: bool,
+    state: str,
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    python = program(tmp_path / "python", script)
+    monkeypatch.setattr(sys, "executable", str(python))
+    found = findings.tensorflow(gpu_wanted=gpu_wanted)
+    assert (found.state, found.found) == (state, says)

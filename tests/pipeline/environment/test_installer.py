@@ -1,4 +1,4 @@
-"""Which uv is taken and which package index it uses; the lock files, as pip, uv and we read them."""
+"""Which uv is taken, which package index it uses, and what the lock files hold."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from pipeline.environment.installer import (
     read_lock,
 )
 from pipeline.environment.machine import SetupError
-from tests.pipeline.environment.test_machine import program
+from tests.pipeline.environment.scripts import program
 
 ROOT = Path(__file__).resolve().parents[3]
 LOCK, GPU_LOCK = ROOT / "requirements.lock", ROOT / "requirements-gpu.lock"
 SHA256 = re.compile(r"--hash=sha256:[0-9a-f]{64}\b")
 
 
-def test_a_python_that_can_make_no_environment_is_told_in_its_own_words(
+def test_the_error_about_a_python_without_venv_has_its_own_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     python = program(tmp_path / "python", "echo 'ensurepip is not available'; exit 1")

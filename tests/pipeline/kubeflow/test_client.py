@@ -15,6 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from pipeline.kubeflow.client import LONGEST, KubeflowError, message_of
 from tests.pipeline.kubeflow.conftest import Mastery
 from tests.pipeline.kubeflow.stand_in import RefusedError, StandIn
 from tests.pipeline.kubeflow.stand_in_server import Server
@@ -54,6 +55,41 @@ def test_no_host_at_all(mastery: Mastery) -> None:
     assert "begins with http:// or https://, found 'cluster:8888'" in refused(
         mastery, "--host", "cluster:8888"
     )
+
+
+@pytest.mark.usefixtures("no_host")
+@pytest.mark.parametrize(
+    ("host", "says"),
+    [
+        ("https://jane:s3cr3t-t0ken@kfp.test", "an address without user name and password"),
+        ("http://[::1", "expected an address such as http://localhost:8080, found 'http://[::1'"),
+        ("http://kfp.test:0", "expected an address such as http://localhost:8080"),
+        ("http://kfp.test:web", "expected an address such as http://localhost:8080"),
+    ],
+)
+def test_an_address_that_cannot_be_right(mastery: Mastery, host: str, says: str) -> None:
+    assert says in refused(mastery, "--host", host)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ('{"error_message": "a\\n b", "message": "c"}', "a b"),
+        ('{"code": 3}', ""),
+        ("upstream   connect error", "upstream connect error"),
+        ("<html>Bad gateway</html>", ""),
+        (None, ""),
+        ("x" * 700, "x" * (LONGEST - 1) + "…"),
+    ],
+)
+def test_the_message_of_an_answer_is_one_line(body: str | None, message: str) -> None:
+    assert message_of(body) == message
+
+
+def test_only_what_may_pass_is_tried_again() -> None:
+    statuses = [0, 400, 401, 404, 408, 409, 429, 500, 503]
+    temporary = [status for status in statuses if KubeflowError("", status).is_temporary]
+    assert temporary == [0, 408, 429, 500, 503]
 
 
 @pytest.mark.usefixtures("no_host")
@@ -172,6 +208,9 @@ def test_certificates_that_are_not_there(mastery: Mastery) -> None:
 
 
 def test_help_does_not_wait_for_kfp() -> None:
-    code = "import sys, pipeline.cli.kubeflow_commands; print('kfp' in sys.modules, 'pydantic' in sys.modules)"
+    code = (
+        "import sys, pipeline.cli.kubeflow_commands; "
+        "print('kfp' in sys.modules, 'pydantic' in sys.modules)"
+    )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.split() == ["False", "False"]

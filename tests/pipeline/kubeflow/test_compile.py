@@ -27,7 +27,8 @@ SETTINGS = (
     "kubeflow.volumes=[{claim: mastery-runs, path: /mastery}]",
     "kubeflow.secrets=[{name: metadata, variables: {password: MASTERY_METADATA_PASSWORD}}]",
     "kubeflow.common={cpu: 2, memory: 4Gi, timeout_seconds: 3600, retry: {attempts: 3}}",
-    "kubeflow.nodes={Trainer: {gpu: {count: 2}, node_selector: {pool: gpu}, tolerations: [{key: nvidia.com/gpu}]}}",
+    "kubeflow.nodes={Trainer: {gpu: {count: 2}, node_selector: {pool: gpu}, "
+    "tolerations: [{key: nvidia.com/gpu}]}}",
 )
 
 
@@ -140,15 +141,32 @@ def test_volumes_secrets_time_limits_and_retries_are_asked_for(tmp_path: Path) -
     assert "retryPolicy" not in tasks["gates"]  # a failed gate fails again
 
 
+def test_what_is_not_asked_for_is_left_to_the_cluster(tmp_path: Path) -> None:
+    bare = ("kubeflow.common={cpu: null, memory: null, retry: null}", "kubeflow.nodes={}")
+    documents = compiled(tmp_path, *bare, "kubeflow.image_pull_secrets=[registry]")
+    assert "resources" not in containers_of(documents[0])["data"]
+    assert "retryPolicy" not in tasks_of(documents[0])["data"]
+    for config in platform_of(documents).values():
+        assert config["imagePullSecret"][0]["secretName"] == "registry"
+
+
+def test_without_a_volume_containers_go_by_the_object_store(tmp_path: Path) -> None:
+    settings = ("kubeflow.storage=s3://bucket/mastery", "metadata.store=mysql")
+    [spec, *_] = compiled(tmp_path, *settings)
+    arguments = containers_of(spec)["data"]["args"]
+    assert arguments[arguments.index("--storage") + 1] == "s3://bucket/mastery"
+
+
 def test_no_container_runs_as_root(tmp_path: Path) -> None:
     platform = platform_of(compiled(tmp_path))
     assert len(platform) == 7
     for config in platform.values():
-        # The image has a user by number; a number here would clash with clusters that give namespaces theirs.
+        # The image has a user by number; a number here would clash with clusters that give
+        # namespaces theirs.
         assert config["securityContext"] == {"runAsNonRoot": True}
 
 
-def test_the_report_is_written_before_a_failed_gate_turns_red_and_the_end_is_always_told(
+def test_the_report_is_written_before_a_failed_gate_turns_red_and_the_exit_handler_always_runs(
     tmp_path: Path,
 ) -> None:
     [spec, *_] = compiled(tmp_path)
@@ -220,9 +238,9 @@ def test_an_address_of_a_webhook_does_not_get_into_the_file(tmp_path: Path) -> N
     ):
         with pytest.raises(
             ConfigError, match=r"--set notify[^ ]*: expected no address here"
-        ) as told:
+        ) as error:
             compile_pipeline(load_config(SAMPLE, [setting]), SAMPLE, file, settings=[setting])
-        assert "canary" not in str(told.value)
+        assert "canary" not in str(error.value)
     assert not file.exists()
 
 

@@ -1,4 +1,4 @@
-"""The parameters of a run: what is refused before anything is sent, and the settings they become."""
+"""The parameters of a run: what is refused at once, and the settings they become."""
 
 from __future__ import annotations
 
@@ -84,9 +84,9 @@ def test_a_wrong_parameter_starts_nothing(
             "gates=[{metric: auc, class: maybe, min: 0.5}]",
             "gates[0].class: expected one of no, yes, found 'maybe'",
         ),
-        ("gates=[]", "--param gates: list should have at least 1 item"),
+        ("gates=[]", "--param gates: expected at least 1 of them, found []"),
         ("span=last:0", "--param span: expected newest"),
-        ("span=2026-11-20", "span 2026-11-20: expected {SPAN} or"),
+        ("span=2026-11-20", "--param span: expected {SPAN} or"),
     ],
 )
 @pytest.mark.parametrize(

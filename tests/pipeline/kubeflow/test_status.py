@@ -55,7 +55,8 @@ def test_the_status_has_tasks_and_the_reason(mastery: Mastery, cluster: StandIn)
     code, out, _ = mastery("status", run_id)
     assert code == 0
     assert [line.split() for line in out.splitlines()[:3]] == [
-        ["✗", "failed", "30.0", "s", "trainer"], ["–", "skipped", "gates"], ["–", "skipped", "pusher"]
+        ["✗", "failed", "30.0", "s", "trainer"], ["–", "skipped", "gates"], ["–", "skipped",
+        "pusher"]
     ]  # fmt: skip
     assert "trainer: failed: main: Error (exit code 137)" in out
     assert f"/#/runs/details/{run_id}" in out
@@ -117,7 +118,8 @@ def test_a_file_of_kfp_s_own_compiler_is_read(
     mastery: Mastery, cluster: StandIn, compiled: Path
 ) -> None:
     compiler.Compiler().compile(algebra, str(compiled))
-    # The trainer by its key in the file, the others by their names: Kubeflow's versions differ in which they tell.
+    # The trainer by its key in the file, the others by their names: Kubeflow's versions differ in
+    # which they tell.
     started = ["node-2", "Pusher", "Finish"]
     waits = ("RUNNING", tasks())
     cluster.stages = [

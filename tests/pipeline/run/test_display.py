@@ -1,22 +1,23 @@
-"""What is printed at the end of a run."""
+"""What is printed while a run goes on, at its end, and of many runs."""
 
 from __future__ import annotations
 
 import io
 import json
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from components.command.console import PlainConsole
+from components.contracts.evaluation import Evaluation
 from components.contracts.run_record import NodeRecord, RunRecord
-from pipeline.run.display import print_summary
-from pipeline.run.ending import exit_code
+from pipeline.run.display import RunDisplay, print_metrics, print_runs, print_summary
 
 GATE = {
-    "text": "", "metric": "recall", "class": "partial", "slice": {"gender": "F"}, "bound": "min", "threshold": 0.85,
-    "value": 0.8214, "baseline": None, "passed": False, "reason": "",
+    "text": "", "metric": "recall", "class": "partial", "slice": {"gender": "F"}, "bound": "min",
+    "threshold": 0.85, "value": 0.8214, "baseline": None, "passed": False, "reason": "",
 }  # fmt: skip
 EVALUATION = {
     "task": "classification",
@@ -97,9 +98,81 @@ def test_a_warning_is_the_last_thing_said_before_the_run() -> None:
     assert lines[-2] == "Warning  fitted on the CPU, although a GPU is here"
 
 
-@pytest.mark.parametrize(
-    ("state", "code"),
-    [("passed", 0), ("no new data", 0), ("gates failed", 1), ("failed", 2), ("interrupted", 130)],
-)
-def test_exit_codes(state: str, code: int) -> None:
-    assert exit_code(record(state=state)) == code
+def test_a_gate_on_every_slice_names_the_column_and_a_missing_value_is_a_dash(
+    tmp_path: Path,
+) -> None:
+    gates = [{**GATE, "slice": "gender", "value": None, "reason": "no examples"}]
+    (tmp_path / "metrics.json").write_text(json.dumps({**EVALUATION, "gates": gates}))
+    text = printed(record(state="gates failed", metrics=str(tmp_path / "metrics.json")))
+    assert "recall of partial where gender" in text
+    assert "–" in text
+    assert "FAILED (no examples)" in text
+
+
+def test_a_run_that_may_not_push_says_so() -> None:
+    text = printed(record(state="passed", report="/x/report.html"))
+    assert "Pushed   nothing: push.enabled is false" in text
+    assert "completed after 3.0 s (0 nodes, 0 of them from the cache)" in text
+    assert "Pushed" not in printed(record(state="interrupted"))
+
+
+def test_metrics_are_printed_overall_and_by_class(capsys: pytest.CaptureFixture[str]) -> None:
+    overall = {
+        "examples": 1234,
+        "metrics": {"f1_macro": 0.81234, "auc": None},
+        "classes": {"low": {"precision": 0.5, "support": 17}},
+    }
+    print_metrics(Evaluation.model_validate({"task": "classification", "overall": overall}))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:3] == [
+        "1,234 examples",
+        "  f1_macro            0.8123",
+        "  auc                 –",
+    ]
+    assert lines[3].startswith("  low                 precision 0.5  recall –")
+    assert lines[3].endswith("support 17")
+
+
+def test_runs_are_listed_whole_where_nobody_reads_standard_output(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_runs([])
+    assert capsys.readouterr().out == "No runs here yet.\n"
+    print_runs([record(state="passed", pushed_version="/serving/17")])
+    assert "│ 3.0 │ 17 " in " ".join(capsys.readouterr().out.split())
+    with monkeypatch.context() as closed:
+        closed.setattr(sys, "stdout", None)
+        print_runs([record(state="running", seconds=None)])
+
+
+NODES = [
+    NodeRecord(id="ExampleGen", state="done", seconds=1.5),
+    NodeRecord(id="Trainer", state="running"),
+    NodeRecord(id="Report", state="waiting"),
+]
+
+
+def test_without_a_terminal_a_node_that_ends_is_one_line() -> None:
+    screen = io.StringIO()
+    with RunDisplay(PlainConsole(file=screen, width=80)) as display:
+        display.update([], "", 0.0)
+        display.update(NODES, "epoch 1/2", 3.0)
+        display.update(NODES, "epoch 2/2", 4.0)  # too soon after the line before
+        failed = [NODES[0], NodeRecord(id="Trainer", state="failed", seconds=9.0)]
+        display.update(failed, "epoch 2/2", 5.0)
+    assert screen.getvalue().splitlines() == [
+        "✓ ExampleGen        done         1.5 s",
+        "    epoch 1/2",
+        "✗ Trainer           failed       9.0 s",
+    ]
+
+
+def test_on_a_terminal_all_nodes_are_shown_with_the_progress_of_the_running_one() -> None:
+    screen = io.StringIO()
+    console = PlainConsole(file=screen, width=80, force_terminal=True)
+    with RunDisplay(console) as display:
+        display.update([], "", 2.0)
+        display.update(NODES, "epoch 1/2", 3.0)
+    text = screen.getvalue()
+    for part in ("ExampleGen", "1.5 s", "Trainer", "running", "3.0 s", "epoch 1/2", "waiting"):
+        assert part in text

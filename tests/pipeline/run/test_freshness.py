@@ -31,7 +31,7 @@ def config() -> Config:
 
 @pytest.fixture
 def start(tmp_path: Path, config: Config) -> Started:
-    """Returns a function that puts a run into the store as TFX's launcher does, and returns its plan."""
+    """Returns a function that puts a run into the store, and returns the run's plan."""
 
     def put(
         run_id: str,

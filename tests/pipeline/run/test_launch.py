@@ -1,4 +1,4 @@
-"""Nodes as containers run them: an empty root each, an object store between them, metadata elsewhere."""
+"""Nodes as containers run them: an empty root each, and an object store between them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from components.errors import MasteryError
 from pipeline.layout import Layout
 from pipeline.run.mirror import Mirror
 from pipeline.store.connection import connect, connection_config
-from tests.pipeline.conftest import Bucket
+from tests.s3 import Bucket
 
 pytestmark = pytest.mark.slow
 
@@ -49,7 +49,7 @@ def test_nodes_find_what_others_wrote_and_a_cached_one_moves_nothing(
     def launch(
         node_id: str, run: str, *, use_cache: bool = True, store: Any = store
     ) -> tuple[str, set[str]]:
-        """Runs a node with an empty root; returns its state and the nodes of which there are files afterwards."""
+        """Runs a node with an empty root; returns its state and the nodes with files afterwards."""
         shutil.rmtree(layout.root)
         layout.root.mkdir()
         plan = compile_plan(create_pipeline(config, layout), run)
@@ -75,7 +75,7 @@ def test_nodes_find_what_others_wrote_and_a_cached_one_moves_nothing(
     ]
     bucket.client.delete_object(Bucket=bucket.name, Key=whole)
     with pytest.raises(
-        MasteryError, match=rf"{mirror.url}/{config.name}/nodes/ExampleGen/examples/1: expected"
+        MasteryError, match=rf"{mirror.url}/{config.name}/nodes/ExampleGen/examples/1: the store"
     ):
         launch("StatisticsGen", "third", use_cache=False)
     failed = connect(store).get_executions()[-1]

@@ -93,7 +93,7 @@ def test_what_is_here_already_is_not_moved_again(
 def test_a_folder_that_was_not_pushed_is_an_error_that_names_it(there: Mirror) -> None:
     with pytest.raises(
         ObjectStoreError,
-        match=rf"{there.url}/nodes/Gen/examples/8: expected a folder .*, found none",
+        match=rf"{there.url}/nodes/Gen/examples/8: the store has no complete copy",
     ):
         there.pull([there.root / "nodes/Gen/examples/8"])
 
@@ -116,7 +116,7 @@ def test_an_upload_that_was_cut_off_is_the_same_as_none(
     assert [key for key in bucket.names() if key.endswith("0.gz")]
     there.outline(there.root / "nodes")
     assert not (there.root / folder).exists()
-    with pytest.raises(ObjectStoreError, match="found none"):
+    with pytest.raises(ObjectStoreError, match="no complete copy"):
         there.pull([there.root / folder])
 
 
@@ -327,3 +327,21 @@ def test_an_address_with_a_password_is_refused_without_it(tmp_path: Path) -> Non
     ) as told:
         Mirror("s3://key:canary@bucket/a", tmp_path)
     assert "canary" not in str(told.value)
+
+
+def test_a_list_of_files_of_before_is_read_and_of_a_newer_version_refused(
+    here: Mirror, there: Mirror, bucket: Bucket
+) -> None:
+    write(here.root, FOLDER)
+    folder = "nodes/Gen/examples/7"
+    here.push([here.root / folder])
+    key = f"deployment/{folder}/.complete"
+    listed = json.loads(bucket.client.get_object(Bucket=bucket.name, Key=key)["Body"].read())
+    assert listed == {"format": 1, "files": {"Split-train/0.gz": 1000, "summary.json": 0}}
+    for content in ({"files": listed["files"]}, {**listed, "format": 2}):
+        body = json.dumps(content).encode()
+        bucket.client.put_object(Bucket=bucket.name, Key=key, Body=body)
+        if "format" not in content:
+            there.pull([there.root / folder])
+    with pytest.raises(ObjectStoreError, match="found 2: a newer version of Mastery wrote it"):
+        there.pull([there.root / folder])

@@ -1,8 +1,8 @@
-"""Notifications to real servers: what arrives, what is tried again, and what is said when nothing does."""
+"""Notifications to real servers: what arrives, what is tried again, and what failures say."""
 
 from __future__ import annotations
 
-import json
+import smtplib
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from components.config.runtime import Notify
-from components.contracts.evaluation import GateVerdict
+from components.contracts.evaluation import Evaluation, GateVerdict, Result
 from components.contracts.run_record import RunRecord
 from pipeline.run import notify as delivery
 from pipeline.run.notify import Notification, deliver, notification_of, notify
@@ -22,6 +22,7 @@ SECRET = "s3cret-word"
 GATE = GateVerdict(
     text="recall of low >= 0.85: 0.821 FAILED (0.029 below)",
     metric="recall",
+    class_="low",
     bound="min",
     threshold=0.85,
     value=0.821,
@@ -111,11 +112,20 @@ def test_nobody_there_is_one_line_without_the_address(
     ]
 
 
-@pytest.mark.parametrize("value", ["", f"ftp://{SECRET}", f"{SECRET}"])
-def test_a_variable_that_holds_no_address(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("", "the environment variable CHAT is not set or empty"),
+        (f"ftp://{SECRET}", "expected an address that starts with https:// or http://"),
+        (SECRET, "expected an address that starts with https:// or http://"),
+    ],
+)
+def test_a_variable_that_holds_no_address(
+    monkeypatch: pytest.MonkeyPatch, value: str, says: str
+) -> None:
     monkeypatch.setenv("CHAT", value)
     [problem] = deliver(Notify.model_validate({"webhook": {"url_env": "CHAT"}}), FAILED)
-    assert problem.startswith("notify.webhook: expected ")
+    assert problem.startswith(f"notify.webhook: {says}")
     assert SECRET not in problem
 
 
@@ -171,11 +181,10 @@ def test_only_what_is_asked_for_is_told() -> None:
 
 
 def test_the_notification_of_a_run_names_its_gates_or_its_error(tmp_path: Path) -> None:
-    metrics = tmp_path / "metrics.json"
-    held = {**GATE.model_dump(), "passed": True, "class": None}
-    metrics.write_text(
-        json.dumps({"gates": [held, {**GATE.model_dump(), "passed": False, "class": "low"}]})
-    )
+    held = GATE.model_copy(update={"passed": True})
+    overall = Result(examples=9, metrics={})
+    found = Evaluation(task="classification", blessed=False, gates=[held, GATE], overall=overall)
+    metrics = found.write(tmp_path)
     shared = {"run": FAILED.run, "name": "algebra", "started": datetime.now(UTC)}
     gated = RunRecord.model_validate(
         {**shared, "state": "gates failed", "metrics": str(metrics), "report": "/runs/report.html"}
@@ -197,11 +206,11 @@ def by(*changes: str) -> dict[str, Any]:
     ("section", "message"),
     [
         ({"webhook": {}}, "expected one of url and url_env"),
-        ({"webhook": {"url": "https://a.example", "url_env": "A"}}, "expected one of url and url_env"),
+        ({"webhook": {"url": "https://a.example", "url_env": "A"}}, "one of url and url_env"),
         ({"webhook": {"url": "a.example/hook"}}, "expected an address that starts with https://"),
-        ({"webhook": {"url": "https://me:word@a.example"}}, "expected an address without user name and password"),
+        ({"webhook": {"url": "https://me:word@a.example"}}, "expected an address without user"),
         (by("user", "me"), "expected both of user and password_env"),
-        (by("user", "me", "password_env", "P", "tls", "none"), "expected starttls or tls with a password"),
+        (by("user", "me", "password_env", "P", "tls", "none"), "expected starttls or tls with"),
         (by("sender", "nobody"), "String should match"),
         ({"on": ["sometimes"]}, "Input should be"),
     ],
@@ -251,3 +260,41 @@ def test_the_words_of_a_server_are_not_repeated() -> None:
         assert deliver(by_webhook(chat.url), FAILED) == [
             "notify.webhook: expected an answer 2xx, found 404 Not Found"
         ]
+
+
+def test_an_error_that_nobody_foresaw_is_named_without_its_text(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError(SECRET)
+
+    monkeypatch.setattr(delivery, "post", fail)
+    assert deliver(by_webhook("https://chat.example"), FAILED) == [
+        "notify.webhook: an unexpected ValueError"
+    ]
+
+
+def test_addresses_that_the_mail_server_refuses_are_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(smtplib.SMTP, "send_message", lambda *_: {"owner@example.org": (550, b"")})
+    with mail_server() as mailbox:
+        assert deliver(by_mail(mailbox.port, "127.0.0.1"), FAILED) == [
+            "notify.email: the server refused 1 of 2 addresses"
+        ]
+
+
+def test_a_mail_server_that_does_not_speak_tls_gets_no_mail() -> None:
+    with mail_server() as mailbox:
+        [problem] = deliver(by_mail(mailbox.port, "127.0.0.1", tls="tls"), FAILED)
+    assert problem.startswith("notify.email: the server could not be reached (")
+    assert mailbox.mails == []
+
+
+def test_a_mail_server_without_starttls_gets_no_mail() -> None:
+    with mail_server() as mailbox:
+        config = by_mail(mailbox.port, "127.0.0.1", tls="starttls")
+        assert deliver(config, FAILED) == [
+            "notify.email: the server refused it (SMTPNotSupportedError)"
+        ]
+    assert mailbox.mails == []

@@ -8,19 +8,20 @@ import pytest
 from ml_metadata import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from components.config import Metadata
-from components.errors import MasteryError
+from components.config import Metadata, load_config
+from components.errors import ConfigError, MasteryError
 from components.files.atomic import NotAFileError
 from components.files.safe_paths import UnsafePathError
 from pipeline.layout import Layout
-from pipeline.run.prepare import cancel_unfinished, lock_root
+from pipeline.run.prepare import cancel_unfinished, lock_root, read_schema, snapshot_schema
 from pipeline.store.connection import connect, connection_config
 
+SAMPLE = Path(__file__).parents[3] / "configs" / "sample.yaml"
 RUN = "20260101-000000-abcdef"
 
 
 def execution(store: MetadataStore, layout: Layout, node: str, state: int, run: str = RUN) -> int:
-    """Puts an execution into the store as TFX's launcher does, with output folders as it makes them."""
+    """Puts an execution into the store, with output folders as TFX's launcher makes them."""
     kinds = {
         name: store.put_context_type(mlmd.ContextType(name=name))
         for name in ("pipeline_run", "node")
@@ -95,3 +96,50 @@ def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
     ):
         pass
     assert not (tmp_path / "made").exists()
+
+
+def test_a_root_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    root = tmp_path / "file" / "root"
+    with (
+        pytest.raises(MasteryError, match=rf"--root {root}: expected a writable folder \(Not a"),
+        lock_root(root),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (None, r"schema: .*algebra\.pbtxt could not be read \(No such file"),
+        (
+            b"\xff",
+            r"algebra\.pbtxt: expected a TFDV schema as text, found bytes that are not UTF-8",
+        ),
+        (b"feature {\n  nam: 1\n}", r"expected a TFDV schema as text; line:column and .*2:3"),
+    ],
+)
+def test_a_schema_that_cannot_be_used_is_named(
+    tmp_path: Path, content: bytes | None, says: str
+) -> None:
+    file = tmp_path / "algebra.pbtxt"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(ConfigError, match=says):
+        read_schema(file)
+
+
+def test_the_schema_is_kept_under_a_name_made_of_its_content(tmp_path: Path) -> None:
+    schema = tmp_path / "algebra.pbtxt"
+    schema.write_text('feature { name: "a" }')
+    config = load_config(SAMPLE, [f"schema={schema}"])
+    layout = Layout(tmp_path / "root", "algebra")
+    snapshot_schema(config, layout)
+    snapshot_schema(config, layout)
+    schema.write_text('feature { name: "b" }')
+    snapshot_schema(config, layout)
+    kept = {file.read_text() for file in (layout.root / "algebra" / "schemas").iterdir()}
+    assert kept == {'feature { name: "a" }', 'feature { name: "b" }'}
+    schema.unlink()
+    with pytest.raises(ConfigError, match=r"found none .*`mastery schema infer"):
+        snapshot_schema(config, layout)

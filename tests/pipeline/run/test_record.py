@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from components.contracts.run_record import NodeRecord, RunRecord
+import pytest
+
+from components.contracts.run_record import NodeRecord, NodeRecords, RunRecord
+from components.errors import MasteryError
 from pipeline.layout import Layout
 from pipeline.run.record import new_run_id, read_records
 
@@ -49,3 +53,58 @@ def test_run_ids_never_collide_and_sort_by_time() -> None:
     ids = [new_run_id() for _ in range(100)]
     assert len(set(ids)) == 100
     assert sorted(item[:15] for item in ids) == [item[:15] for item in ids]
+
+
+OLD = {
+    "run": "20251120-040000-abc123", "name": "algebra", "state": "gates failed",
+    "started": "2025-11-20T04:00:00Z", "seconds": 90.5, "pid": None,
+    "nodes": [{"id": "ExampleGen", "state": "cached", "seconds": 0.5}],
+    "data": {"fingerprint": "xyz", "span": 3, "spans": ["3"], "version": 1},
+    "seen_before": None, "metrics": "/runs/metrics.json", "report": "/runs/report.html",
+    "pushed_version": None, "warnings": [], "error": None,
+}  # fmt: skip
+
+
+def write(root: Path, content: object) -> Path:
+    file = Layout(root, "algebra").run(str(OLD["run"])) / "run.json"
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps(content))
+    return file
+
+
+def test_a_record_from_before_formats_were_counted_is_read(tmp_path: Path) -> None:
+    write(tmp_path, OLD)
+    [record] = read_records(tmp_path)
+    assert record.format == 1
+    assert record.model_dump(mode="json", exclude={"format"}) == OLD
+
+
+def test_a_record_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    file = write(tmp_path, {**OLD, "format": 2})
+    with pytest.raises(MasteryError, match="found 2: a newer version of Mastery wrote it") as told:
+        read_records(tmp_path)
+    assert str(told.value).startswith(f"{file}: ")
+
+
+def test_a_record_that_is_damaged_is_named(tmp_path: Path) -> None:
+    file = write(tmp_path, "half")
+    with pytest.raises(MasteryError, match="If the file is damaged, remove its folder") as told:
+        read_records(tmp_path)
+    assert str(told.value).startswith(f"{file}: expected run.json of Mastery")
+
+
+def test_the_process_of_another_user_is_alive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: int) -> None:
+        raise PermissionError
+
+    record(Layout(tmp_path, "algebra"), state="running", pid=1)
+    monkeypatch.setattr(os, "kill", refuse)
+    assert read_records(tmp_path)[0].state == "running"
+
+
+def test_states_of_nodes_are_read_from_the_list_of_before_too() -> None:
+    node = {"id": "Trainer", "state": "running", "seconds": None}
+    now = NodeRecords.from_json(json.dumps({"format": 1, "nodes": [node]}))
+    assert NodeRecords.from_json(json.dumps([node])) == now

@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from components.config import load_config
+from components.contracts.run_record import NodeRecords, RunPlan, RunResult
+
 REPOSITORY = Path(__file__).parents[3]
 SAMPLE = REPOSITORY / "configs" / "sample.yaml"
 PATIENCE = 120  # seconds until a worker must have begun, on a machine with other things to do
@@ -86,5 +89,59 @@ def test_a_plan_that_cannot_be_read_is_no_death(tmp_path: Path) -> None:
     ) as worker:  # fmt: skip
         assert worker.wait(PATIENCE) == 1
     result = json.loads((tmp_path / "result.json").read_text())
-    assert result["error"].startswith("unexpected ValidationError: ")
+    plan = tmp_path / "plan.json"
+    assert result["error"].startswith(f"{plan}: expected plan.json of Mastery; config.")
     assert "Traceback" in Path(result["log"]).read_text()
+
+
+def start(folder: Path, **environment: str) -> subprocess.Popen[bytes]:
+    """Starts the worker, with nodes that need no TFX, on the plan of a sample."""
+    plan = RunPlan(run="r", root=folder / "root", config=load_config(SAMPLE))
+    plan.write(folder)
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.pipeline.run.fake_nodes", str(folder)],
+        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        cwd=REPOSITORY, env={**os.environ, **environment},
+    )  # fmt: skip
+
+
+def states(folder: Path) -> dict[str, str]:
+    return {node.id: node.state for node in NodeRecords.read(folder).nodes}
+
+
+def test_every_node_has_a_log_and_the_result_says_where_things_are(tmp_path: Path) -> None:
+    with start(tmp_path) as worker:
+        assert worker.wait(PATIENCE) == 0
+    assert set(states(tmp_path).values()) == {"done"}
+    for node in states(tmp_path):
+        assert (tmp_path / "logs" / f"{node}.log").read_text() == f"{node} prints this\n"
+    result = RunResult.read(tmp_path)
+    assert (result.error, result.log) == (None, None)
+    assert (result.report, result.pushed_version) == (f"{tmp_path}/report.html", "/serving/18")
+
+
+def test_a_node_that_raises_is_the_error_of_the_run_and_its_log_has_the_traceback(
+    tmp_path: Path,
+) -> None:
+    with start(tmp_path, MASTERY_FAILING="Transform") as worker:
+        assert worker.wait(PATIENCE) == 1
+    result = RunResult.read(tmp_path)
+    assert result.error == "unexpected RuntimeError: Transform is broken"
+    assert result.log == f"{tmp_path}/logs/Transform.log"
+    assert "Traceback" in Path(result.log).read_text()
+    assert states(tmp_path)["Transform"] == "failed"
+    assert states(tmp_path)["Trainer"] == "waiting"
+    assert result.data is not None  # of ExampleGen, which was done
+
+
+def test_a_worker_ends_with_the_command_that_started_it(tmp_path: Path) -> None:
+    with start(tmp_path, MASTERY_SLOW="ExampleGen") as worker:
+        deadline = time.monotonic() + PATIENCE
+        while not (tmp_path / "nodes.json").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert worker.stdin is not None
+        worker.stdin.close()
+        assert worker.wait(PATIENCE) == 1
+    assert states(tmp_path)["ExampleGen"] == "running"
+    assert not (tmp_path / "result.json").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import threading
@@ -9,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from ml_metadata import errors
 from ml_metadata.proto import metadata_store_pb2
 
 from components.config import Metadata
@@ -147,3 +149,65 @@ def test_a_folder_in_the_file_s_place_is_an_error(tmp_path: Path) -> None:
         MetadataError, match=r"metadata\.sqlite: expected a file that can be written, found: unable"
     ):
         connect(connection_config(Metadata(), layout))
+
+
+def test_encryption_needs_the_certificate_of_the_authority_only(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    authority = tmp_path / "ca.pem"
+    authority.touch()
+    absent = MariaDB(free_port(), Path())
+    connection = connection_to(absent, "algebra", monkeypatch, SSL_CA=str(authority))
+    assert connection.mysql.ssl_options.ca == str(authority)
+    assert not connection.mysql.ssl_options.verify_server_cert
+
+
+@pytest.mark.parametrize(
+    ("reason", "says"),
+    [
+        ("Concurrent writes aborted", "is locked by another process, perhaps on another machine"),
+        ("database or disk is full", "no space left on the disk of the metadata store. Make room"),
+        ("attempt to write a readonly database", "found: attempt to write a readonly database."),
+        ("database disk image is malformed", "expected ML Metadata's file, found: database disk"),
+        ("\n something odd.\n more", r"the metadata store failed (something odd)."),
+        ("", r"the metadata store failed (no reason given)."),
+    ],
+)
+def test_what_the_file_refuses_is_explained(tmp_path: Path, reason: str, says: str) -> None:
+    connection = connection_config(Metadata(), Layout(tmp_path, "algebra"))
+    with pytest.raises(MetadataError) as caught, explained(connection):
+        raise errors.AbortedError(reason)
+    assert str(caught.value).startswith(f"{tmp_path}/metadata.sqlite: ")
+    assert says in str(caught.value)
+
+
+def test_a_disk_without_room_is_a_full_one_whatever_sqlite_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1))
+    connection = connection_config(Metadata(), Layout(tmp_path, "algebra"))
+    with pytest.raises(MetadataError, match="no space left"), explained(connection):
+        raise errors.InternalError("disk I/O error")
+
+
+def test_what_a_server_refuses_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = MariaDB(free_port(), Path())
+    connection = connection_to(server, "algebra", monkeypatch)
+    says = (
+        rf"127\.0\.0\.1:{server.port}, database algebra: the metadata store failed \(gone away\)\."
+    )
+    with pytest.raises(MetadataError, match=says), explained(connection):
+        raise errors.UnavailableError("gone away")
+
+
+def test_a_file_that_ml_metadata_does_not_open_is_explained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: object) -> None:
+        raise RuntimeError("schema version 99 is not supported")
+
+    monkeypatch.setattr("pipeline.store.connection.MetadataStore", refuse)
+    connection = connection_config(Metadata(), Layout(tmp_path, "algebra"))
+    with pytest.raises(MetadataError, match=r"failed \(schema version 99 is not supported\)"):
+        connect(connection)

@@ -1,4 +1,4 @@
-"""A store that does not know what lies below the root is refused before anything there is touched."""
+"""What is looked up in ML Metadata, and a store that does not know what lies below the root."""
 
 from __future__ import annotations
 
@@ -11,12 +11,22 @@ from pathlib import Path
 import pytest
 from ml_metadata import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
+from ml_metadata.proto.metadata_store_pb2 import Event
+from ml_metadata.proto.metadata_store_pb2 import Execution as State
 
 from components.config import Metadata
+from components.node.names import Node
 from pipeline.layout import Layout
 from pipeline.store.connection import MetadataError, connect, connection_config
-from pipeline.store.lookups import check_lineage
+from pipeline.store.lookups import (
+    REPEATS,
+    NodeResult,
+    RunHistory,
+    StoredArtifact,
+    check_lineage,
+)
 from tests.mariadb import MariaDB
+from tests.pipeline.stored_runs import RESOLVER, StoredRuns
 
 REPOSITORY = Path(__file__).parents[3]
 SAMPLE = REPOSITORY / "configs" / "sample.yaml"
@@ -56,7 +66,7 @@ def contents(folder: Path) -> dict[str, str]:
 
 @pytest.fixture
 def layout(tmp_path: Path) -> Layout:
-    """A root in which three executions have left something; a fourth came from the cache and left nothing."""
+    """A root with folders of three executions; a fourth came from the cache and left none."""
     layout = Layout(tmp_path / "root", "algebra")
     store = store_of(layout)
     for node in ("ExampleGen", "Trainer", "Trainer"):
@@ -135,7 +145,8 @@ def test_a_run_on_a_lost_store_changes_nothing_and_says_what_to_do(
     ]
     ran = subprocess.run(
         [
-            sys.executable, "-m", "pipeline.cli.main", "run", "--config", str(SAMPLE), "--root", str(layout.root),
+            sys.executable, "-m", "pipeline.cli.main", "run",
+            "--config", str(SAMPLE), "--root", str(layout.root),
             *(part for option in options for part in ("--set", option)),
         ],
         capture_output=True, text=True, check=False, cwd=REPOSITORY, env={**os.environ},
@@ -146,3 +157,83 @@ def test_a_run_on_a_lost_store_changes_nothing_and_says_what_to_do(
         in ran.stdout
     )
     assert contents(layout.nodes) == before
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> StoredRuns:
+    return StoredRuns(tmp_path / "root")
+
+
+def history_of(runs: StoredRuns) -> RunHistory:
+    return RunHistory(runs.store, runs.layout.store_name)
+
+
+def test_a_run_that_is_not_known_has_nothing(runs: StoredRuns) -> None:
+    runs.execute("first", "ExampleGen")
+    history = history_of(runs)
+    assert history.run("second") is None
+    assert history.latest_executions("second") == {}
+    assert history.unfinished_executions("second") == []
+    assert history.repeats("second") is None
+    assert history.executions_of_node(Node.TRAINER) == []
+
+
+def test_outputs_come_in_order_with_their_properties(runs: StoredRuns) -> None:
+    artifacts = [runs.artifact(f"/x/{number}", number=number) for number in range(3)]
+    other = runs.artifact("/y", note="y")
+    done = runs.execute("r", "Trainer", outputs={"model": artifacts, "model_run": [other]})
+    result = history_of(runs).result_of(done)
+    assert (result.node, result.state) == (Node.TRAINER, "done")
+    assert result.outputs == {
+        "model": [StoredArtifact(f"/x/{number}", {"number": number}) for number in range(3)],
+        "model_run": [StoredArtifact("/y", {"note": "y"})],
+    }
+    assert result.file == Path("/y/history.json")
+    assert NodeResult(Node.TRANSFORM, "done", 1.0).file is None
+
+
+@pytest.mark.parametrize("state", [State.FAILED, State.CANCELED, State.RUNNING])
+def test_an_execution_that_did_not_succeed_has_failed_and_no_outputs(
+    runs: StoredRuns, state: int
+) -> None:
+    execution = runs.execute("r", "Trainer", state, {"model": [runs.artifact("/x")]})
+    result = history_of(runs).result_of(execution)
+    assert (result.state, result.outputs) == ("failed", {})
+
+
+def test_of_a_task_that_was_retried_the_last_execution_counts(runs: StoredRuns) -> None:
+    runs.execute("r", "Trainer", State.FAILED)
+    last = runs.execute("r", "Trainer")
+    assert history_of(runs).latest_executions("r") == {"Trainer": last}
+
+
+def test_runs_are_listed_newest_first(runs: StoredRuns) -> None:
+    for run in ("1", "2", "3"):
+        runs.execute(run, "ExampleGen")
+    assert [context.name for context, _ in history_of(runs).runs()] == ["3", "2", "1"]
+
+
+def test_a_resolver_is_cached_when_it_gives_the_same_answer(runs: StoredRuns) -> None:
+    def resolve(run: str, uri: str) -> bool:
+        outputs = {"model": [runs.artifact(uri)]}
+        execution = runs.execute(
+            run, "BaselineResolver", outputs=outputs, kind=RESOLVER, event=Event.INTERNAL_OUTPUT
+        )
+        return history_of(runs).is_cached(execution)
+
+    assert [resolve("1", "/a"), resolve("2", "/a"), resolve("3", "/b")] == [False, True, False]
+
+
+def test_an_executed_node_is_cached_only_if_the_store_says_so(runs: StoredRuns) -> None:
+    history = history_of(runs)
+    outputs = {"model": [runs.artifact("/x")]}
+    assert not history.is_cached(runs.execute("1", "Trainer", outputs=outputs))
+    assert not history.is_cached(runs.execute("2", "Trainer", outputs=outputs))
+    assert history.is_cached(runs.execute("3", "Trainer", State.CACHED, outputs))
+
+
+def test_a_run_without_new_data_names_the_run_it_would_have_repeated(runs: StoredRuns) -> None:
+    runs.execute("2", "ExampleGen")
+    assert history_of(runs).repeats("2") is None
+    runs.set_property("2", REPEATS, "1")
+    assert history_of(runs).repeats("2") == "1"

@@ -1,0 +1,46 @@
+"""`simulation.json`: what a simulated log was made with, beside its tables."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from pydantic import Field, model_validator
+
+from components.contracts.contract import Contract
+
+
+class Simulation(Contract):
+    """A simulated log.
+
+    Attributes:
+        learners: number of learners.
+        seed: of the draw.
+        table_format: `parquet`, `csv` or `jsonl`.
+        code: fingerprint of the simulator's code.
+        events: rows of events.
+        classes: rows of outcomes per class.
+        sizes: bytes of each file.
+    """
+
+    FILE: ClassVar[str] = "simulation.json"
+
+    learners: int
+    seed: int
+    table_format: str
+    code: str
+    events: int
+    classes: dict[str, int]
+    sizes: dict[str, int] = Field(alias="bytes")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_first_format(cls, values: Any) -> Any:
+        # Files without a format number have the format of the tables under its key.
+        if isinstance(values, dict) and isinstance(values.get("format"), str):
+            return {**values, "format": 1, "table_format": values["format"]}
+        return values
+
+    def is_made_like(self, other: Simulation) -> bool:
+        """Returns whether both were made by the same code from the same arguments."""
+        made_with = {"learners", "seed", "table_format", "code"}
+        return self.model_dump(include=made_with) == other.model_dump(include=made_with)

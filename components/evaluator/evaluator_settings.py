@@ -1,0 +1,91 @@
+"""The Evaluator's part of the configuration, and which model can be the baseline under it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from components.config.data import Label
+from components.config.gates import EvaluationRules, Gate
+from components.config.runtime import Beam
+from components.config.training import Feature, Prior, Steps
+from components.contracts.model_card import ModelCard
+from components.errors import MasteryError
+from components.model_version.verify import model_digest
+from components.node.settings import NodeSettings
+
+
+class EvaluatorSettings(NodeSettings):
+    """The sections that the Evaluator reads."""
+
+    label: Label
+    steps: Steps
+    context: dict[str, Feature]
+    prior: Prior
+    evaluation: EvaluationRules
+    gates: list[Gate]
+    beam: Beam
+
+    @property
+    def slice_columns(self) -> list[str]:
+        """All columns that slices are made of, each once."""
+        return [*dict.fromkeys(name for names in self.evaluation.slices for name in names)]
+
+    @property
+    def input_columns(self) -> set[str]:
+        """All columns that the configured model reads."""
+        return {*self.steps.features, *self.context, *self.prior.group_by}
+
+
+def digest_baseline(folder: str | None) -> str:
+    """Returns the digest of the model in `evaluation.baseline`, "" if none is configured.
+
+    It is part of the cache key: a new model at the same path is compared with again.
+
+    Raises:
+        MasteryError: the folder holds no model.
+    """
+    if folder is None:
+        return ""
+    if not Path(folder, "saved_model.pb").is_file():
+        raise MasteryError(
+            "evaluation.baseline: expected a pushed version such as "
+            f"runs/NAME/serving/1234567890, found no saved_model.pb in {folder}."
+        )
+    return model_digest(Path(folder))
+
+
+def why_not_comparable(model: Path, settings: EvaluatorSettings) -> str | None:
+    """Returns why a blessed model cannot be the baseline for these examples, or None if it can.
+
+    A model of other classes has other metrics. One that reads columns which the examples no longer
+    have would be judged by answers that it never gave. A model without a card is not checked.
+    """
+    if not (model / ModelCard.FILE).exists():
+        return None
+    config = ModelCard.read(model).config
+
+    expected = _describe_label(settings.label.model_dump())
+    found = _describe_label(config["label"])
+    for key, value in expected.items():
+        if found[key] != value:
+            return (
+                "the blessed model was made for another label: "
+                f"expected {key} {value}, found {found[key]}"
+            )
+
+    inputs = {*config["steps"]["features"], *config["context"], *config["prior"]["group_by"]}
+    gone = sorted(inputs - settings.input_columns)
+    if gone:
+        return f"the blessed model reads columns that are no longer inputs: {', '.join(gone)}"
+    return None
+
+
+def _describe_label(label: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what two comparable models have in common; the order of classes does not matter."""
+    return {
+        "column": label["column"],
+        "task": label["task"],
+        "classes": sorted(label["classes"]),
+    }

@@ -1,0 +1,136 @@
+"""The contract of a served model's graph: signatures, their tensors, operations for any machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import tensorflow as tf
+from google.protobuf.message import DecodeError
+from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef, SignatureDef, TensorInfo
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+from components.contracts.model_card import ModelCard
+from components.contracts.names import (
+    BASIS,
+    CLASSES,
+    EXAMPLES,
+    NUM_STEPS,
+    PREDICT_STEPS,
+    PREDICTED_CLASS,
+    PREDICTION,
+    PROBABILITIES,
+    SERVING_DEFAULT,
+)
+from components.model_version.operations import operations, without_cpu_kernel
+from components.model_version.safe_graph import graph_problems
+from components.serving_check.questions import ModelInputs
+
+SERVE = "serve"  # the tag that TensorFlow Serving loads
+Shape = tuple[int | None, ...]
+Spec = Mapping[str, tuple[set[str], Shape]]  # possible dtypes, and the shape, by name
+
+
+def read_graph(model: Path) -> MetaGraphDef | None:
+    """Returns the part of a SavedModel that a server loads; None where there is none."""
+    try:
+        saved = SavedModel.FromString((model / "saved_model.pb").read_bytes())
+    except (OSError, DecodeError):
+        return None
+    return next((graph for graph in saved.meta_graphs if SERVE in graph.meta_info_def.tags), None)
+
+
+def contract_problems(graph: MetaGraphDef, card: ModelCard) -> list[str]:
+    """Lists how signatures and operations differ from what clients and servers rely on.
+
+    Operations that could do more than compute are among them: no server of ours would load the
+    model.
+    """
+    outputs = _outputs(card)
+    problems = [*_gpu_only_operations(graph), *graph_problems(graph)]
+    inputs = {SERVING_DEFAULT: _EXAMPLES, PREDICT_STEPS: _dense_inputs(ModelInputs.of(card))}
+    for name, wanted in inputs.items():
+        if name not in graph.signature_def:
+            found = ", ".join(sorted(graph.signature_def)) or "none"
+            problems.append(f"expected a signature {name}, found {found}")
+            continue
+
+        signature = graph.signature_def[name]
+        problems += _differences(f"{name}, input", signature.inputs, wanted)
+        problems += _differences(f"{name}, output", signature.outputs, outputs)
+    return problems
+
+
+def input_dtypes(signature: SignatureDef) -> dict[str, str]:
+    """Returns the dtype of each input, such as `float32`."""
+    return {name: _dtype(tensor) for name, tensor in signature.inputs.items()}
+
+
+_EXAMPLES: Spec = {EXAMPLES: ({"string"}, (None,))}
+
+
+def _dense_inputs(inputs: ModelInputs) -> Spec:
+    steps = {name: ({"string", "float32"}, (None, None)) for name in inputs.steps}
+    outcomes = {name: ({"string", "float32", "int64"}, (None,)) for name in inputs.outcomes}
+    return {**steps, **outcomes, NUM_STEPS: ({"int64"}, (None,))}
+
+
+def _outputs(card: ModelCard) -> Spec:
+    basis = {BASIS: ({"string"}, (None,))}
+    if card.task == "regression":
+        return {PREDICTION: ({"float32"}, (None,)), **basis}
+
+    count = len(card.classes)
+    return {
+        CLASSES: ({"string"}, (None, count)),
+        PROBABILITIES: ({"float32"}, (None, count)),
+        PREDICTED_CLASS: ({"string"}, (None,)),
+        **basis,
+    }
+
+
+def _differences(where: str, tensors: Mapping[str, TensorInfo], wanted: Spec) -> Iterator[str]:
+    for name in sorted(set(tensors) - set(wanted)):
+        yield f"{where} {name}: expected none of this name"
+    for name, (dtypes, shape) in wanted.items():
+        if name not in tensors:
+            yield f"{where} {name}: expected {_text(dtypes, shape)}, found none of this name"
+        elif _dtype(tensors[name]) not in dtypes or not _fits(_shape(tensors[name]), shape):
+            found = _text({_dtype(tensors[name])}, _shape(tensors[name]))
+            yield f"{where} {name}: expected {_text(dtypes, shape)}, found {found}"
+
+
+def _fits(found: Shape | None, wanted: Shape) -> bool:
+    """Returns whether a shape takes any batch and any number of steps.
+
+    The number of classes may be left open.
+    """
+    if found is None:
+        return True
+    if len(found) != len(wanted):
+        return False
+    return all(size in (None, expected) for size, expected in zip(found, wanted, strict=True))
+
+
+def _shape(tensor: TensorInfo) -> Shape | None:
+    shape = tf.TensorShape(tensor.tensor_shape)
+    return tuple(shape.as_list()) if shape.rank is not None else None
+
+
+def _dtype(tensor: TensorInfo) -> str:
+    name: str = tf.dtypes.as_dtype(tensor.dtype).name
+    return name
+
+
+def _text(dtypes: set[str], shape: Shape | None) -> str:
+    sizes = "..."
+    if shape is not None:
+        sizes = ", ".join("?" if size is None else str(size) for size in shape)
+    return f"{' or '.join(sorted(dtypes))} [{sizes}]"
+
+
+def _gpu_only_operations(graph: MetaGraphDef) -> Iterator[str]:
+    found = without_cpu_kernel(operations(graph.graph_def))
+    if found:
+        names = ", ".join(found)
+        yield f"expected operations that run on any machine, found {names}; export without cuDNN"

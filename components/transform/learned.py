@@ -1,0 +1,203 @@
+"""What is learned from the train split: vocabularies, scales, bucket bounds and priors.
+
+The functions here build the graph of Transform, which is part of the served model as well. Those
+of features take flat tensors of values [N], so that steps and context share them.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from components.config import Categorical, Numeric
+from components.transform.analyzers import GroupSums, Moments, Quantiles
+
+MISSING_ID = 0  # id of a missing value; padding holds it too
+OUT_OF_VOCABULARY_IDS = 1
+VECTOR = 64  # a multiple of how many numbers a processor computes at once
+
+
+def vocabulary_ids(values: tf.Tensor, feature: Categorical, name: str) -> tf.Tensor:
+    """Returns ids of words: 0 missing, 1..V the vocabulary by frequency, V + 1 out of vocabulary.
+
+    A word is any bytes except none: it may have line breaks or blanks around it, any length, and
+    need not be UTF-8. The vocabulary's file has one word per line, and words that do not fit into
+    a line would get the id for unknown ones, so the file holds all words in base64.
+
+    Args:
+        values: string [N]; "" is missing.
+        feature: how many words are kept.
+        name: file name of the vocabulary in the transform graph, for `read_vocabulary`.
+
+    Returns:
+        int64 [N].
+    """
+    ids = tft.compute_and_apply_vocabulary(
+        tf.io.encode_base64(values),
+        top_k=feature.vocabulary,
+        num_oov_buckets=OUT_OF_VOCABULARY_IDS,
+        vocab_filename=name,
+    )
+    return tf.where(tf.equal(values, ""), tf.constant(MISSING_ID, tf.int64), ids + 1)
+
+
+def read_vocabulary(transform: tft.TFTransformOutput, name: str) -> list[bytes]:
+    """Returns the words with the ids 1..V in a vocabulary that `vocabulary_ids` made."""
+    entries = transform.vocabulary_by_name(name)
+    return [base64.urlsafe_b64decode(entry + b"=" * (-len(entry) % 4)) for entry in entries]
+
+
+def scaled_numbers(
+    columns: Mapping[str, tf.Tensor], features: Mapping[str, Numeric]
+) -> dict[str, tf.Tensor]:
+    """Scales columns of numbers by what the train split holds.
+
+    Args:
+        columns: float32 [N] by name; NaN is missing.
+        features: by the same names; clip comes first, then log, then z-score, buckets or nothing.
+
+    Returns:
+        By name: bucket ids int64 [N] (0 missing, then 1..buckets), or scaled values float32 [N] (0
+        where missing, which is the mean after a z-score).
+    """
+    tamed = {name: _tamed(columns[name], feature) for name, feature in features.items()}
+    scaled = {name: _or_zero(values) for name, values in tamed.items()}
+
+    # All columns at once: each analysis costs Beam seconds.
+    if centred := [name for name, feature in features.items() if feature.scale == "z_score"]:
+        scores = _or_zero(_z_scores(tf.stack([tamed[name] for name in centred], axis=1)))
+        scaled |= dict(zip(centred, tf.unstack(scores, axis=1), strict=True))
+
+    if cut := [name for name, feature in features.items() if feature.scale == "buckets"]:
+        parts = [features[name].buckets for name in cut]
+        ids = _bucket_ids(tf.stack([tamed[name] for name in cut], axis=1), parts)
+        scaled |= dict(zip(cut, tf.unstack(ids, axis=1), strict=True))
+    return scaled
+
+
+def is_missing(values: tf.Tensor) -> tf.Tensor:
+    """Returns the missing indicator, 0.0 or 1.0."""
+    return tf.cast(tf.math.is_nan(values), tf.float32)
+
+
+def _tamed(values: tf.Tensor, feature: Numeric) -> tf.Tensor:
+    if feature.clip is not None:
+        values = tf.clip_by_value(values, *feature.clip)
+    return tf.sign(values) * _log1p(tf.abs(values)) if feature.log else values
+
+
+def _log1p(values: tf.Tensor) -> tf.Tensor:
+    """Computes log(1 + x) [N]; the same x gives the same result at every place in a batch.
+
+    TensorFlow computes whole vectors of numbers by one formula, and the remainder at the end of a
+    tensor by another, whose last bits differ. So the tensor is padded to whole vectors.
+    """
+    size = tf.size(values)
+    padded = tf.pad(values, [[0, tf.math.floormod(-size, VECTOR)]])
+    return tf.math.log1p(padded)[:size]
+
+
+def _z_scores(values: tf.Tensor) -> tf.Tensor:
+    """Centres [N, K] and divides by the standard deviations.
+
+    A constant or absent column becomes zeros, not NaN.
+    """
+    columns = values.shape[1]
+    moments = Moments(columns)
+    [found] = tft.experimental.ptransform_analyzer([values], moments, [tf.float64], [[2, columns]])
+
+    mean, deviation = tf.unstack(found)
+    scores = (tf.cast(values, tf.float64) - mean) / tf.where(deviation > 0, deviation, 1.0)
+    return tf.cast(scores, tf.float32)
+
+
+def _bucket_ids(values: tf.Tensor, parts: Sequence[int]) -> tf.Tensor:
+    """Returns the quantile bucket of each value [N, K], from 1; 0 where it is missing.
+
+    Args:
+        values: float32 [N, K].
+        parts: how many buckets each column has.
+    """
+    inner = [count - 1 for count in parts]
+    shape = [sum(inner)]
+    quantiles = Quantiles(parts)
+    [bounds] = tft.experimental.ptransform_analyzer([values], quantiles, [tf.float32], [shape])
+
+    ids = [
+        1 + tf.searchsorted(bound, column, side="right", out_type=tf.int64)
+        for column, bound in zip(tf.unstack(values, axis=1), tf.split(bounds, inner), strict=True)
+    ]
+    missing = tf.math.is_nan(values)
+    return tf.where(missing, tf.constant(MISSING_ID, tf.int64), tf.stack(ids, axis=1))
+
+
+def _or_zero(values: tf.Tensor) -> tf.Tensor:
+    return tf.where(tf.math.is_nan(values), tf.zeros_like(values), values)
+
+
+def group_prior(
+    columns: Sequence[tf.Tensor], label: tf.Tensor, is_cold: tf.Tensor, smoothing: float
+) -> tf.Tensor:
+    """Returns the prior of each example's group: the answer for a cold start.
+
+    To have no events is informative in itself, so the prior has two levels: the mean label of the
+    group, mixed with `smoothing` examples of the whole split; and the mean label of the group's
+    cold starts, mixed with `smoothing` examples of the first level. Without cold starts in the
+    train split the two are equal. A group that is not in the train split gets the same from the
+    whole split.
+
+    Args:
+        columns: the values that make a group, string [B] each, "" for missing; none makes one
+            group of all examples.
+        label: float32 [B, C]: one-hot classes, or the number with C = 1. Not read when serving.
+        is_cold: bool [B]: examples with fewer events than the model answers for.
+        smoothing: how many examples of the wider level are mixed in.
+
+    Returns:
+        float32 [B, C].
+    """
+    width = label.shape[1] + 1
+    hashes = tf.strings.to_hash_bucket_fast(_group_key(columns, tf.shape(is_cold)[0]), 2**62)
+
+    # Each row counts itself, then sums its label: once for all examples, once for cold starts.
+    counted = tf.cast(tf.concat([tf.ones_like(label[:, :1]), label], axis=1), tf.float64)
+    cold_only = tf.where(is_cold[:, tf.newaxis], counted, tf.zeros_like(counted))
+    counted = tf.concat([counted, cold_only], axis=1)
+    groups, sums = tft.experimental.ptransform_analyzer(
+        [hashes, counted], GroupSums(2 * width), [tf.int64, tf.float64], [[None], [None, 2 * width]]
+    )
+
+    place = tf.minimum(tf.searchsorted(groups, hashes), tf.size(groups) - 1)
+    known = tf.equal(tf.gather(groups, place), hashes)[:, tf.newaxis]
+    own = tf.where(known, tf.gather(sums, place), tf.zeros([1, 2 * width], tf.float64))
+
+    split = sums[-1:]
+    split_mean = split[:, 1:width] / split[:, :1]
+    group_mean = _mixed(own[:, :width], split_mean, smoothing)
+    cold_mean = _mixed(split[:, width:], split_mean, smoothing)
+    prior = tf.where(known, _mixed(own[:, width:], group_mean, smoothing), cold_mean)
+    return tf.cast(prior, tf.float32)
+
+
+def _group_key(columns: Sequence[tf.Tensor], batch: tf.Tensor) -> tf.Tensor:
+    """Joins columns to one string [B]; lengths keep two values apart from one that looks alike."""
+    parts = [tf.fill([batch], "")]
+    for column in columns:
+        parts += [tf.strings.as_string(tf.strings.length(column)), tf.constant(":"), column]
+    return tf.strings.join(parts)
+
+
+def _mixed(counted: tf.Tensor, wider: tf.Tensor, smoothing: float) -> tf.Tensor:
+    """Returns the mean of counted examples and of `smoothing` examples of the wider level.
+
+    Args:
+        counted: count, then sums of the label [B, 1 + C].
+        wider: the wider level's mean [B, C].
+        smoothing: how many of its examples are mixed in.
+    """
+    count = counted[:, :1] + smoothing
+    mixed = (counted[:, 1:] + smoothing * wider) / tf.maximum(count, 1e-9)
+    return tf.where(count > 0, mixed, wider)

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import doctest
+from typing import Any
+
+import pytest
+
+from components.contracts.evaluation import Evaluation, GateVerdict, SliceResult
+from components.contracts.push_result import PushResult
+from components.report import sentences
+from components.report.sentences import gate_words, headline
+from tests.components.report.evaluations import classification
+
+
+def _gate(bound: str, threshold: float, **values: Any) -> GateVerdict:
+    return GateVerdict.model_validate(
+        {"metric": "recall", "bound": bound, "threshold": threshold, "passed": True} | values
+    )
+
+
+@pytest.mark.parametrize(
+    ("gate", "asks"),
+    [
+        (_gate("min", 0.88), "Recall is at least 0.88"),
+        (_gate("max", 12_000, metric="mse"), "MSE is at most 12,000"),
+        (
+            _gate("min", 0.8, **{"class": "low"}, slice="gender"),
+            "Recall of low is at least 0.8 in every slice of gender",
+        ),
+        (
+            _gate("min", 0.8, slice={"a": "x", "b": ""}),
+            "Recall is at least 0.8 where a=x, b=(missing)",
+        ),
+        (
+            _gate("max_gap", 0.05, slice="age"),
+            "Recall differs by at most 0.05 between slices of age",
+        ),
+        (_gate("min_change", -0.005), "Recall is at most 0.005 below the blessed model's"),
+        (_gate("min_change", 0.01), "Recall is at least 0.01 above the blessed model's"),
+        (_gate("min_change", 0), "Recall is not below the blessed model's"),
+        (_gate("max_change", 0.01), "Recall is at most 0.01 above the blessed model's"),
+        (_gate("max_change", -0.01), "Recall is at least 0.01 below the blessed model's"),
+        (_gate("max_change", 0, metric="log_loss"), "Log loss is not above the blessed model's"),
+    ],
+)
+def test_a_gate_is_said_in_plain_words(gate: GateVerdict, asks: str) -> None:
+    assert gate_words(gate).asks == asks
+
+
+@pytest.mark.parametrize(
+    ("gate", "shown"),
+    [
+        (_gate("min", 0.88, value=0.8796, passed=False), ("≥ 0.88", "0.8796", "−0.0004")),
+        (_gate("min", 0.88, value=0.91), ("≥ 0.88", "0.910", "+0.030")),
+        (_gate("max", 0.5, value=0.4, metric="log_loss"), ("≤ 0.5", "0.400", "+0.100")),
+        (_gate("max_gap", 0.05, value=0.07, passed=False), ("≤ 0.05", "0.070", "−0.020")),
+        (
+            _gate("min_change", -0.005, value=0.865, baseline=0.87),
+            ("≥ −0.005", "−0.005 (0.865 against 0.870)", "±0"),
+        ),
+        (
+            _gate("max_change", 0.1, value=0.5, baseline=0.45),
+            ("≤ +0.1", "+0.050 (0.500 against 0.450)", "+0.050"),
+        ),
+        (_gate("min_change", -0.005, value=0.9), ("≥ −0.005", "0.900", "–")),
+        (_gate("min", 0.5, passed=False), ("≥ 0.5", "–", "–")),
+    ],
+)
+def test_distance_is_the_room_left(gate: GateVerdict, shown: tuple[str, str, str]) -> None:
+    words = gate_words(gate)
+    assert (words.threshold, words.value, words.distance) == shown
+
+
+def test_a_gate_on_every_slice_names_the_one_that_decided() -> None:
+    slices = [
+        SliceResult(slice={"gender": value}, examples=50, metrics={"f1_macro": score})
+        for value, score in (("f", 0.7), ("m", 0.9))
+    ]
+    gate = _gate(
+        "min",
+        0.8,
+        metric="f1_macro",
+        slice="gender",
+        value=0.7,
+        passed=False,
+        reason="1 of 2 slices fail",
+    )
+    assert gate_words(gate, slices).reason == "decided by gender=f; 1 of 2 slices fail"
+
+
+@pytest.mark.parametrize(
+    ("floor", "push", "text"),
+    [
+        (0.8, PushResult(pushed=True, version=12), "Pushed as version 12"),
+        (0.8, PushResult(pushed=False), "Not pushed"),
+        (0.95, PushResult(pushed=False), "Not pushed: 1 of 4 gates failed"),
+    ],
+)
+def test_headline(floor: float, push: PushResult, text: str) -> None:
+    found = headline(Evaluation.model_validate(classification(floor=floor)), push)
+    assert found.text == text
+    assert found.good is push.pushed
+
+
+def test_the_verdict_compares_with_the_blessed_model_in_the_metric_s_own_direction() -> None:
+    def say(task: str, metric: str, value: float, before: float) -> str:
+        result = {"examples": 10, "metrics": {metric: value}}
+        baseline = {"overall": {"examples": 10, "metrics": {metric: before}}}
+        content = {"task": task, "blessed": True, "overall": result, "baseline": baseline}
+        return headline(Evaluation.model_validate(content), PushResult(pushed=True)).explanation[1]
+
+    assert "0.910: 0.010 better than" in say("classification", "f1_macro", 0.91, 0.90)
+    assert "0.910: 0.010 worse than" in say("regression", "rmse", 0.91, 0.90)
+    assert "the same as the blessed model" in say("classification", "f1_macro", 0.9, 0.9)
+
+
+def test_a_single_gate_is_not_counted() -> None:
+    one = {"metric": "f1_macro", "bound": "min", "threshold": 0.5, "passed": False}
+    result = {"examples": 10, "metrics": {"f1_macro": None}}
+    content = {"task": "classification", "blessed": False, "overall": result, "gates": [one]}
+    found = headline(Evaluation.model_validate(content), PushResult(pushed=False))
+    assert found.text == "Not pushed: the gate failed"
+    assert found.explanation[1].endswith("its macro F1 is –.")
+
+
+def test_an_evaluation_without_gates_blesses_nothing() -> None:
+    result = {"examples": 10, "metrics": {"rmse": 0.5}}
+    content = {"task": "regression", "blessed": False, "overall": result}
+    found = headline(Evaluation.model_validate(content), PushResult(pushed=False))
+    assert found.text == "Not pushed: the model was not blessed"
+    assert found.explanation[0].startswith("The evaluation did not bless the model;")
+
+
+def test_the_examples_are_right() -> None:
+    results = doctest.testmod(sentences)
+    assert results.attempted
+    assert not results.failed

@@ -1,0 +1,164 @@
+"""The results of a small training, read back from JUnit XML and Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from junitparser import JUnitXml, TestCase
+
+from pipeline.ci.results import Results, render_summary, write_junit
+
+Finish = Callable[..., Results]
+ROOT = Path("ci/runs")
+
+
+def cases(results: Results, path: Path) -> dict[str, TestCase]:
+    write_junit(results, path)
+    return {case.name: case for suite in JUnitXml.fromfile(str(path)) for case in suite}
+
+
+def test_a_case_a_gate_and_one_a_node(finish: Finish, tmp_path: Path) -> None:
+    found = cases(finish(0.55, 0.7), tmp_path / "ci" / "junit.xml")
+    assert list(found) == [
+        "Macro F1 is at least 0.6",
+        "Macro F1 is not below the blessed model's",
+        "ExampleGen",
+        "Trainer",
+    ]
+    least, worse, cached, trained = found.values()
+    assert (
+        least.result[0].message
+        == least.result[0].text
+        == "f1_macro >= 0.6: 0.550 FAILED (0.050 below)"
+    )
+    assert worse.result[0].message == "change of f1_macro >= +0: -0.150 FAILED (0.150 below)"
+    assert cached.is_passed
+    assert cached.system_out == "from the cache"
+    assert trained.is_passed
+
+
+def test_names_do_not_follow_what_was_found(finish: Finish, tmp_path: Path) -> None:
+    assert [*cases(finish(0.55, 0.7), tmp_path / "1.xml")] == [
+        *cases(finish(0.9, 0.7), tmp_path / "2.xml")
+    ]
+
+
+def test_a_node_that_failed_is_an_error_with_its_text(finish: Finish, tmp_path: Path) -> None:
+    nodes = [
+        {"id": "ExampleGen", "state": "failed", "seconds": 1},
+        {"id": "Trainer", "state": "waiting"},
+    ]
+    first, second = cases(
+        finish(None, nodes=nodes, error="no such column\nLog: x"), tmp_path / "1.xml"
+    ).values()
+    assert (first.result[0].message, first.result[0].text) == (
+        "no such column",
+        "no such column\nLog: x",
+    )
+    assert second.is_skipped
+
+
+def test_a_run_that_never_got_to_a_node_is_an_error_too(finish: Finish, tmp_path: Path) -> None:
+    write_junit(finish(None, nodes=[], error="out of memory?"), tmp_path / "1.xml")
+    assert JUnitXml.fromfile(str(tmp_path / "1.xml")).errors == 1
+
+
+def test_control_characters_of_others_leave_it_well_formed(finish: Finish, tmp_path: Path) -> None:
+    nodes = [{"id": "ExampleGen", "state": "failed", "seconds": 1}]
+    error = "learner \x00\x1b[31m\ufffe \udcff </failure> & ]]>\nLog: x"
+    [case] = cases(finish(None, nodes=nodes, error=error), tmp_path / "1.xml").values()
+    shown = "learner \\u0000\\u001b[31m\\ufffe \\udcff </failure> & ]]>"
+    assert (case.result[0].message, case.result[0].text) == (shown, f"{shown}\nLog: x")
+
+
+def rows(text: str) -> list[list[str]]:
+    return [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in text.splitlines()
+        if line.startswith("|")
+    ]
+
+
+def test_metrics_before_and_after_with_the_change(finish: Finish) -> None:
+    text = render_summary(finish(0.75, 0.7, pushed_version="/ci/runs/algebra/serving/3"), ROOT)
+    assert text.startswith("<!-- mastery ci: algebra -->\n### ✅ algebra: passed\n")
+    assert "**Macro F1 0.700 → 0.750** (+0.050, better) on 40 test examples, against" in text
+    assert "against the latest other blessed model in ci/runs." in text
+    assert ["Macro F1", "0.700", "0.750", "+0.050", "better"] in rows(text)
+    assert ["Log loss", "0.300", "0.250", "−0.050", "better"] in rows(text)
+    assert ["Recall of yes", "0.500", "0.500", "±0", "same"] in rows(text)
+    assert ["team=a&#124;b", "9", "0.000", "1.000", "+1.000", "better"] in rows(text)
+    assert ["ExampleGen", "cached", "0.1 s"] in rows(text)
+    assert "2 nodes, 1 from the cache" in text
+    assert "Pushed: /ci/runs/algebra/serving/3." in text
+
+
+def test_every_table_is_whole(finish: Finish) -> None:
+    widths: list[int] = []
+    for line in render_summary(finish(0.75, 0.7), ROOT).splitlines():
+        if not line.startswith("|"):
+            widths.clear()
+            continue
+        widths.append(line.count("|"))
+        assert len(set(widths)) == 1, line
+
+
+def test_a_model_that_got_worse_is_stopped(finish: Finish) -> None:
+    text = render_summary(finish(0.69, 0.7), ROOT)
+    assert "### ❌ algebra: a gate failed" in text
+    assert [
+        "Macro F1 is not below the blessed model&#39;s",
+        "≥ 0",
+        "−0.010 (0.690 against 0.700)",
+        "**failed**",
+    ] in rows(text)
+    assert "Pushed: nothing, because a gate failed." in text
+
+
+def test_without_a_baseline_it_says_so(finish: Finish) -> None:
+    text = render_summary(finish(0.75), ROOT)
+    assert "**Macro F1 0.750** on 40 test examples. Not compared: there is none." in text
+    assert ["Macro F1", "–", "0.750", "–", ""] in rows(text)
+
+
+def test_a_run_that_failed_has_its_error_and_no_markdown_of_others(finish: Finish) -> None:
+    text = render_summary(finish(None, error="class <b>x</b> @everybody `|`\nLog: a.log"), ROOT)
+    assert "### ❌ algebra: the run failed" in text
+    assert (
+        "class &#60;b&#62;x&#60;/b&#62; @\u200beverybody &#96;&#124;&#96;\nLog: a.log\n</pre>"
+        in text
+    )
+    assert "Metric" not in text
+
+
+def test_a_comment_has_room_for_the_largest_slices(finish: Finish) -> None:
+    results = finish(0.75, 0.7)
+    assert results.evaluation is not None
+    [first] = results.evaluation.slices
+    many = [
+        first.model_copy(update={"slice": {"team": f"t{index}"}, "examples": index})
+        for index in range(500)
+    ]
+    evaluation = results.evaluation.model_copy(update={"slices": many})
+    text = render_summary(Results(results.record, results.config, evaluation), ROOT)
+    assert "Macro F1 in 40 slices, the 460 smallest left out" in text
+    assert [row[0] for row in rows(text) if row[0].startswith("team=")] == [
+        f"team=t{n}" for n in range(460, 500)
+    ]
+
+
+def test_names_of_others_are_text_in_the_comment(finish: Finish) -> None:
+    results = finish(0.75, 0.7)
+    assert results.evaluation is not None
+    [first] = results.evaluation.slices
+    hostile = "x\n\n| forged | row |\n@everybody #1 <img src=x> [a](b) \x1b[2J"
+    named = first.model_copy(update={"slice": {"team": hostile}})
+    evaluation = results.evaluation.model_copy(update={"slices": [named]})
+    text = render_summary(Results(results.record, results.config, evaluation), ROOT)
+    [row] = [line for line in text.splitlines() if line.startswith("| team=")]
+    assert row.count("|") == text.splitlines()[text.splitlines().index(row) - 1].count("|")
+    assert "x &#124; forged &#124; row &#124; @\u200beverybody #\u200b1 " in row
+    assert "#\u200b1 &#60;img src=x&#62; &#91;a&#93;(b)" in row
+    assert "\x1b" not in text
+    assert "<img" not in text

@@ -1,0 +1,107 @@
+"""Nodes that run without TFX, for tests of the loop; as a program, the worker with such nodes."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import MutableMapping
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from components.contracts.evaluation import Evaluation, Result
+from components.contracts.run_record import REPORT_FILE, SeenBefore
+from components.contracts.training_history import TrainingHistory
+from components.node.names import Node
+from pipeline.store.lookups import NodeResult, StoredArtifact
+
+SEEN = SeenBefore(run="20260101-000000-before", pushed_version="/serving/17")
+
+
+class Modules(dict[str, Any]):
+    """`sys.modules` for the time of a test."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__()
+        self._monkeypatch = monkeypatch
+
+    def __setitem__(self, name: str, module: Any) -> None:
+        self._monkeypatch.setitem(sys.modules, name, module)
+
+
+def install(
+    modules: MutableMapping[str, Any],
+    folder: Path,
+    *,
+    failing: str = "",
+    slow: str = "",
+    seen: SeenBefore | None = None,
+) -> list[tuple[str, bool]]:
+    """Puts modules in the place of those that import TFX.
+
+    Args:
+        modules: `sys.modules`.
+        folder: where the nodes write their files.
+        failing: the node that raises.
+        slow: the node that never ends.
+        seen: the run that ExampleGen's data are known from.
+
+    Returns:
+        A list that gets the nodes that are launched, each with whether the cache may be used.
+    """
+    launched: list[tuple[str, bool]] = []
+
+    def launch_node(_: object, node: str, *, use_cache: bool, **__: object) -> NodeResult:
+        launched.append((node, use_cache))
+        print(f"{node} prints this", flush=True)
+        if node == failing:
+            raise RuntimeError(f"{node} is broken")
+        while node == slow:
+            time.sleep(0.05)
+        return NodeResult(Node(node), "done", 1.5, _outputs(Node(node), folder))
+
+    fakes = {
+        "pipeline.dag": {"create_pipeline": lambda *_, **__: SimpleNamespace()},
+        "pipeline.run.launch": {"compile_plan": lambda *_: None, "launch_node": launch_node},
+        "pipeline.run.freshness": {"stop_if_seen": lambda *_: seen},
+    }
+    for name, content in fakes.items():
+        module = ModuleType(name)
+        vars(module).update(content)
+        modules[name] = module
+    return launched
+
+
+def _outputs(node: Node, folder: Path) -> dict[str, list[StoredArtifact]]:
+    if node is Node.EXAMPLE_GEN:
+        return {"examples": [StoredArtifact(str(folder), {"spans": "3,4", "version": 1})]}
+    if node is Node.TRAINER:
+        TrainingHistory(device_warning="a GPU is idle").write(folder)
+        return {"model_run": [StoredArtifact(str(folder))]}
+    if node is Node.EVALUATOR:
+        overall = Result(examples=9, metrics={"f1_macro": 0.8})
+        Evaluation(task="classification", blessed=True, overall=overall).write(folder)
+        return {"evaluation": [StoredArtifact(str(folder))]}
+    if node is Node.PUSHER:
+        pushed = {"pushed": 1, "pushed_destination": "/serving/18"}
+        return {"pushed_model": [StoredArtifact(str(folder), pushed)]}
+    if node is Node.REPORT:
+        (folder / REPORT_FILE).touch()
+        return {"report": [StoredArtifact(str(folder))]}
+    return {}
+
+
+if __name__ == "__main__":
+    from pipeline.run import worker
+
+    run = Path(sys.argv[1])
+    install(
+        sys.modules,
+        run,
+        failing=os.environ.get("MASTERY_FAILING", ""),
+        slow=os.environ.get("MASTERY_SLOW", ""),
+    )
+    sys.exit(worker.main(run))
