@@ -137,7 +137,7 @@ def test_compressed_bodies(server: Running) -> None:
     ("coding", "content", "status", "reason"),
     [
         ("br", b"x", 415, "expected gzip, deflate or none, found 'br'"),
-        ("gzip, gzip", b"x", 415, "found gzip, gzip"),
+        ("gzip, gzip", b"x", 415, "found 'gzip, gzip'"),
         ("gzip", b'{"instances": [""]}', 400, "expected a body in gzip, found"),
         (
             "gzip",
@@ -203,7 +203,7 @@ def test_a_number_beyond_every_double(server: Running, number: str) -> None:
     for content in (number, f'{number}, "note": Infinity'):
         body = f'{{"signature_name": "single", "inputs": {content}}}'
         response = server.rest.post("/v1/models/tiny:predict", content=body)
-        assert (response.status_code, "found " + number[:80] in response.json()["error"]) == (
+        assert (response.status_code, "found " + number[:79] in response.json()["error"]) == (
             400,
             True,
         )

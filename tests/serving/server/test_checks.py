@@ -171,7 +171,7 @@ def test_a_labels_version_that_cannot_be_loaded(folder: Path, thrice: Path) -> N
     write_config(folder, [1, 2], canary=2)
     with running(folder) as server:
         refused = server.predict({"instances": [""]}, "/labels/canary")
-        assert "which does not answer: OSError: Cannot parse file" in refused.json()["error"]
+        assert "is not available: OSError: Cannot parse file" in refused.json()["error"]
 
 
 def preflight(server: Running, origin: str) -> httpx.Response:

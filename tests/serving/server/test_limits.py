@@ -29,7 +29,7 @@ def test_requests_under_way_are_limited(folder: Path) -> None:
             429,
             "1 requests are in progress; try again later.",
         )
-        with pytest.raises(grpc.RpcError, match="under way") as caught:
+        with pytest.raises(grpc.RpcError, match="in progress") as caught:
             server.prediction.Predict(steps_request(steps([1])))
         assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert not first.done()
