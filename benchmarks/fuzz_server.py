@@ -167,6 +167,7 @@ def main(models: Path, name: str, minutes: float, seed: int) -> None:
     for request in asked:
         request.model_spec.name = name
         request.model_spec.ClearField("version_choice")
+
     with serving(models, name) as server:
         fuzzer = ServerFuzzer(asked, name, server.ports, seed)
         first = fuzzer.behave()
@@ -176,6 +177,7 @@ def main(models: Path, name: str, minutes: float, seed: int) -> None:
                 random.choice([fuzzer.http, fuzzer.json, fuzzer.protobuf])()
             if fuzzer.behave() != first:
                 raise SystemExit("the client that behaves got another answer than at the beginning")
+
         for kind, count in sorted(fuzzer.seen.items()):
             print(f"{count:8} {kind}")
         print("None was 5xx or internal; the client that behaves always got the same answers.")

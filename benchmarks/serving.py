@@ -60,7 +60,10 @@ def serving(
     ]  # fmt: skip
     if descriptors:
         command = ["bash", "-c", f'ulimit -n {descriptors} && exec "$@"', "-", *command]
-    environment = {**os.environ, **({"MASTERY_SERVE_TOKEN": token} if token else {})}
+    environment = dict(os.environ)
+    if token:
+        environment["MASTERY_SERVE_TOKEN"] = token
+
     with (
         tempfile.TemporaryFile("w+") as log,
         subprocess.Popen(command, stderr=log, stdout=log, env=environment) as process,
@@ -152,6 +155,7 @@ class Bench:
         asking = threading.Thread(target=lambda: answered.update(self.measure("gRPC", clients)))
         answered: dict[str, Times] = {}
         asking.start()
+
         pushed = 0
         while asking.is_alive():
             beside = self._version.with_name(".push")
@@ -159,6 +163,7 @@ class Bench:
             beside.rename(self._version.with_name(str(newest + pushed + 1)))
             pushed += 1
             asking.join(self._seconds / versions)
+
         if not answered:
             raise SystemExit("a request was lost")
         p99 = percentile(answered["gRPC"], 0.99)

@@ -1,6 +1,6 @@
 """Clients of `benchmarks.serving`, in a process of their own; prints the seconds per call as JSON.
 
-Every request is one learner, as `predict_steps` or as a serialized example, from the model's warm-up
+Every request is one learner, as `predict_steps` or as a serialized example, from the warm-up
 requests. Each client sends a request, waits for the answer, and sends the next.
 """
 

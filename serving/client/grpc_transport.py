@@ -101,10 +101,12 @@ class GrpcTransport:
         self._address = address
         self._target = target
         self._metadata = [("authorization", f"Bearer {token}")] if token else None
+
         if secure:
             self._channel = grpc.secure_channel(address, grpc.ssl_channel_credentials(), OPTIONS)
         else:
             self._channel = grpc.insecure_channel(address, OPTIONS)
+
         self._predict = self._channel.unary_unary(
             PREDICT,
             request_serializer=PredictRequest.SerializeToString,

@@ -91,6 +91,7 @@ class Connections:
         self._most_descriptors = most_descriptors
         self._seconds = seconds
         self._settled = settled or {}
+
         self._phases: dict[Connection, Phase | None] = {}
         self._waiting: dict[Phase, OrderedDict[Connection, float]] = {
             phase: OrderedDict() for phase in Phase
@@ -202,6 +203,7 @@ class Connections:
             "%d connections are open, the most allowed: the longest waiting give way to new ones.",
             len(self),
         )
+
         for group in _GIVE_WAY:
             longest = [found for phase in group if (found := self._longest(phase, address))]
             if not longest:

@@ -82,6 +82,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._raw = transport
         self.address = client_of(transport.get_extra_info("peername"))
         has_place = self._table.add(self)
+
         if self._tls is None:
             self._begin(transport)
             if not has_place:

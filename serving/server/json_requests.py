@@ -106,6 +106,7 @@ def parse_examples_request(body: bytes) -> str:
     """
     text, document = _parse_object(body)
     quoted = f"JSON Value: {shorten(text, 500)}"
+
     name = document.get("signature_name", "")
     if not isinstance(name, str):
         raise invalid(

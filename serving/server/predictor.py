@@ -70,6 +70,7 @@ class Predictor:
         """
         started = time.perf_counter()
         status = StatusCode.OK
+
         try:
             with self.admission.admit():
                 self.metrics.requests_under_way = self.admission.count

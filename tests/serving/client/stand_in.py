@@ -1,6 +1,6 @@
-"""A server of one SavedModel for the tests of the client: TensorFlow Serving's two interfaces, run in this process.
+"""A server of one SavedModel for the tests of the client: TensorFlow Serving's two interfaces.
 
-It takes requests with the official stubs and answers from TensorFlow itself, so nothing of the client is in it.
+It uses the official stubs and answers from TensorFlow itself, so it shares no code with the client.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Server:
     Attributes:
         rest: its address, as the client takes it.
         grpc: the same for gRPC.
-        refuse: how the next requests are refused: a status of REST, or a name of gRPC's codes; then it answers.
+        refuse: how the next requests are refused: a status of REST, or a name of gRPC's codes.
         tokens: the header Authorization of each request, None for none.
         asked: what has been asked, oldest first: the path of REST, or the ModelSpec of gRPC.
     """

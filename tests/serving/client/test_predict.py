@@ -181,7 +181,8 @@ def test_the_table_has_three_forms() -> None:
     ]  # fmt: skip
     assert json.loads(format_answers(answers, "jsonl")) == answers.row(0, named=True)
     assert [line.split() for line in format_answers(answers, "table").splitlines()] == [
-        ["learner_id", "as_of", "predicted_class", "probability_low", "basis"], ["a", "12", "low", "0.75", "prior"],
+        ["learner_id", "as_of", "predicted_class", "probability_low", "basis"],
+        ["a", "12", "low", "0.75", "prior"],
     ]  # fmt: skip
 
 
@@ -220,7 +221,8 @@ def test_the_command_writes_what_was_answered(
     assert (server.asked[-1].name, server.asked[-1].version.value) == ("small", 7)
     rest, grpc = pl.read_csv(printed.encode()), pl.read_csv(out)
     assert rest.columns == [
-        *KEYS, "predicted_class", "probability_low", "probability_middle", "probability_high", "basis",
+        *KEYS, "predicted_class", "probability_low", "probability_middle", "probability_high",
+        "basis",
     ]  # fmt: skip
     assert rest["as_of"][0] == "2026-03-03T00:00:00Z"
     assert rest.drop("^probability.*$").equals(grpc.drop("^probability.*$"))

@@ -1,4 +1,4 @@
-"""Two saved models that differ in their weight, and a server of the first for tests that change nothing."""
+"""Two saved models that differ in their weight, and a server of the first for read-only tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What attackers do to a server: it is bounded in size and time, and the others are answered meanwhile."""
+"""Attacks on a server are bounded in size and time, and others are answered meanwhile."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def _send(line: socket.socket, sent: bytes) -> None:
 
 
 def test_what_has_no_end_is_ended(folder: Path) -> None:
-    """A head that does not come, one that goes on for ever, a body that does, and a client that asks no more."""
+    """A missing head, an endless head, an endless body, and an idle client."""
     with running(folder, header_timeout=0.4, idle_timeout=0.4, request_timeout=0.6) as server:
         rest, by_grpc = server.server.rest_port, server.server.grpc_port
         with (
@@ -303,7 +303,8 @@ def test_tls_that_is_not_gone_through_with(folder: Path, certificate: dict[str, 
 def test_a_thousand_connections_and_few_descriptors(folder: Path) -> None:
     """The number that stopped both ports, and filled the disk with lines of the log."""
     serve = [
-        sys.executable, "-m", "pipeline.cli.main", "serve", "--engine", "embedded", "--models", str(folder),
+        sys.executable, "-m", "pipeline.cli.main", "serve", "--engine", "embedded",
+        "--models", str(folder),
         "--rest-port", "0", "--grpc-port", "0",
     ]  # fmt: skip
     limited = ["bash", "-c", 'ulimit -n 1024 && exec "$@"', "-", *serve]

@@ -1,4 +1,4 @@
-"""What is served is what was pushed: a server refuses versions that are not, says why, and goes on with the others."""
+"""A server refuses versions that are not what was pushed, says why, and serves the others."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from components.model_version.verify import combined_digest, file_digests
 from tests.serving.server.running import Running, running
-from tests.serving.server.test_reload import answering, write_config
+from tests.serving.server.test_served_versions import answering, write_config
 from tests.serving.server.tiny import push
 
 WARMUP = Path("assets.extra", "tf_serving_warmup_requests")
@@ -132,7 +132,8 @@ def test_what_is_passed_over_is_said_once(
         said = [text for text in caplog.messages if "skipped" in text]
         assert sorted(said) == [
             f"{folder}/7: skipped, because there is no saved_model.pb in it.",
-            f"{folder}/9223372036854775808: skipped, because its name is not a whole number of at most 64 bits.",
+            f"{folder}/9223372036854775808: skipped, "
+            "because its name is not a whole number of at most 64 bits.",
             f"{folder}/v2: skipped, because its name is not a whole number of at most 64 bits.",
         ]
         shutil.rmtree(folder / "v2")
@@ -152,8 +153,8 @@ def test_versions_and_labels_asked_for_in_vain(
         refused = server.predict({"instances": [""]}, "/labels/canary")
         assert refused.status_code == 400
         assert refused.json()["error"] == (
-            "Unrecognized servable version label: canary; its version 9 is not available: it is not among "
-            "the versions that exist and are chosen."
+            "Unrecognized servable version label: canary; its version 9 is not available: "
+            "it is not among the versions that exist and are chosen."
         )
         missing = server.predict({"instances": [""]}, "/versions/7")
         assert missing.status_code == 404
@@ -170,7 +171,7 @@ def test_a_labels_version_that_cannot_be_loaded(folder: Path, thrice: Path) -> N
     write_config(folder, [1, 2], canary=2)
     with running(folder) as server:
         refused = server.predict({"instances": [""]}, "/labels/canary")
-        assert "which does not answer: OSError: Cannot parse file" in refused.json()["error"]
+        assert "is not available: OSError: Cannot parse file" in refused.json()["error"]
 
 
 def preflight(server: Running, origin: str) -> httpx.Response:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import resource
+import sys
 
 import pytest
 from grpc import StatusCode
@@ -10,7 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.server.bounds import SMALL_BODY, ByteBudget
-from serving.server.connections import Connections, Phase
+from serving.server.connections import (
+    Connections,
+    Phase,
+    Quiet,
+    client_of,
+    descriptors_possible,
+    raise_descriptor_limit,
+)
 from serving.server.request_error import RequestError
 
 MOST, MOST_PER_ADDRESS, MOST_DESCRIPTORS = 5, 2, 8
@@ -169,3 +179,65 @@ def test_a_body_that_takes_too_long() -> None:
     with pytest.raises(RequestError, match=r"within 0\.01 s") as caught:
         asyncio.run(main())
     assert caught.value.http_status == 408
+
+
+def test_an_end_to_all_and_to_the_oldest() -> None:
+    table = Connections(MOST, MOST_PER_ADDRESS, MOST_DESCRIPTORS, {})
+    first, second = Line("10.0.0.1"), Line("10.0.0.2")
+    assert table.add(first)
+    assert table.add(second)
+    assert not table.end_oldest(Phase.ANSWER)
+    assert table.end_oldest(Phase.HEAD)
+    assert (first.ended, second.ended) == ([None], [])
+    table.end_all()
+    assert second.ended == [None]
+    assert len(table) == 0
+
+
+def test_no_descriptors_are_left_for_a_connection() -> None:
+    table = Connections(MOST, MOST, 2, {})
+    lines = [Line("10.0.0.1"), Line("10.0.0.2"), Line("10.0.0.3")]
+    for line in lines[:2]:
+        assert table.add(line)
+        table.busy(line)
+    assert not table.add(lines[2]), "those being answered never give way"
+
+
+def test_descriptors_that_have_run_out_are_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    quiet, passed_on = Quiet(), []
+
+    class Loop:
+        def default_exception_handler(self, context: object) -> None:
+            passed_on.append(context)
+
+    for _ in range(3):
+        quiet.loop_error(Loop(), {"exception": OSError(errno.EMFILE, "Too many open files")})
+    other = {"exception": ValueError("another")}
+    quiet.loop_error(Loop(), other)
+    assert caplog.messages == [
+        "File descriptors have run out (Too many open files); new connections wait."
+    ]
+    assert passed_on == [other]
+
+
+def test_limits_on_open_files(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: object) -> None:
+        raise ValueError("not permitted")
+
+    monkeypatch.setattr(resource, "setrlimit", refuse)
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (1000, 2000))
+    raise_descriptor_limit()
+    assert descriptors_possible(600) == 600
+    assert descriptors_possible(601) == 600
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY, -1))
+    assert descriptors_possible(10**9) == sys.maxsize
+    assert caplog.messages == [
+        "The limit on open files could not be raised to 2000: not permitted.",
+        "This process may open 1000 files, too few for 601 connections: raise `ulimit -n`.",
+    ]
+
+
+def test_clients_of_a_socket_without_addresses_count_as_one() -> None:
+    assert client_of(None) == client_of("") == ""

@@ -1,4 +1,4 @@
-"""Overload is answered at once, large requests are refused, and without the token nobody gets in."""
+"""Overload is answered at once; large requests and those without the token are refused."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_requests_under_way_are_limited(folder: Path) -> None:
             429,
             "1 requests are in progress; try again later.",
         )
-        with pytest.raises(grpc.RpcError, match="under way") as caught:
+        with pytest.raises(grpc.RpcError, match="in progress") as caught:
             server.prediction.Predict(steps_request(steps([1])))
         assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert not first.done()
@@ -130,8 +130,9 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     files = {"tls_cert": folder / "cert.pem", "tls_key": folder / "key.pem"}
     subprocess.run(
         [
-            openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
-            "-addext", "subjectAltName=IP:127.0.0.1", "-addext", "keyUsage=digitalSignature,keyCertSign",
+            openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+            "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1",
+            "-addext", "keyUsage=digitalSignature,keyCertSign",
             "-keyout", files["tls_key"], "-out", files["tls_cert"],
         ],
         check=True,

@@ -13,10 +13,14 @@ import tritonclient.http as triton_http
 from google.protobuf import descriptor_pb2
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tensorflow.core.framework import types_pb2
 from tritonclient.grpc import service_pb2
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
-from serving.server.open_inference_grpc import MESSAGES
+from serving.server.model_signatures import Signature, TensorSpec
+from serving.server.open_inference import decode_infer_inputs
+from serving.server.open_inference_grpc import MESSAGES, read_message
+from serving.server.request_error import RequestError
 from tests.serving.server.running import Running, running
 from tests.serving.server.tiny import example, expected_scores, steps
 
@@ -348,3 +352,40 @@ def test_the_messages_are_those_of_triton() -> None:
     assert {
         method.name: (method.input_type, method.output_type) for method in ours.service[0].method
     }.items() <= (methods.items())
+
+
+def infer_message(**fields: object) -> object:
+    tensor = {"name": "a", "datatype": fields.pop("datatype", "INT8"), "shape": [2]}
+    contents = fields.pop("contents", None)
+    if contents:
+        tensor["contents"] = contents
+    return MESSAGES.classes["ModelInferRequest"](inputs=[tensor], **fields)
+
+
+@pytest.mark.parametrize(
+    ("enum", "fields", "reason"),
+    [
+        (types_pb2.DT_INT8, {"raw_input_contents": [b"", b""]}, "expected one for each of 1"),
+        (types_pb2.DT_INT8, {"raw_input_contents": [b"ab"], "contents": {"int_contents": [1]}},
+         "expected raw contents or others, found both"),
+        (types_pb2.DT_INT8, {"contents": {"fp32_contents": [1, 2]}},
+         "expected its values in int_contents"),
+        (types_pb2.DT_INT8, {"contents": {"int_contents": [1, 300]}}, "out of the range of INT8"),
+        (types_pb2.DT_HALF, {"contents": {"fp32_contents": [1, 2]}, "datatype": "FP16"},
+         "expected its values in raw_input_contents"),
+    ],
+)  # fmt: skip
+def test_contents_of_a_message_that_do_not_fit(
+    enum: int, fields: dict[str, object], reason: str
+) -> None:
+    signature = Signature("one", {"a": TensorSpec("a", "a:0", enum, (None,))}, {})
+    with pytest.raises(RequestError, match=reason):
+        decode_infer_inputs(read_message(infer_message(**fields)), signature)
+
+
+def test_contents_of_a_message() -> None:
+    spec = TensorSpec("a", "a:0", types_pb2.DT_INT8, (None,))
+    message = infer_message(contents={"int_contents": [1, -2]})
+    found = decode_infer_inputs(read_message(message), Signature("one", {"a": spec}, {}))
+    assert found["a"].tolist() == [1, -2]
+    assert found["a"].dtype == np.int8

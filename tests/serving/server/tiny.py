@@ -1,4 +1,4 @@
-"""A tiny served model: both signatures, an answer that padding would spoil, and a slow signature."""
+"""A tiny served model: both signatures, answers that padding would change, a slow signature."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def push(source: Path, folder: Path, version: int) -> Path:
 
 
 def steps(lengths: list[int], seed: int = 0, width: int | None = None) -> Steps:
-    """Returns the inputs of `predict_steps` for rows of these lengths; what padding there is would be seen."""
+    """Returns the inputs of `predict_steps` for rows of these lengths, with visible padding."""
     draw = np.random.default_rng(seed)
     shape = (len(lengths), max(lengths) if width is None else width)
     return {

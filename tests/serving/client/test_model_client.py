@@ -56,8 +56,8 @@ def test_at_last_it_gives_up_and_says_what_it_heard(
 
 @pytest.mark.parametrize(
     ("way", "refusal"),
-    [("rest", 400), ("rest", 404), ("rest", 500), ("grpc", "INVALID_ARGUMENT"), ("grpc", "NOT_FOUND"),
-     ("grpc", "INTERNAL")],
+    [("rest", 400), ("rest", 404), ("rest", 500),
+     ("grpc", "INVALID_ARGUMENT"), ("grpc", "NOT_FOUND"), ("grpc", "INTERNAL")],
 )  # fmt: skip
 def test_a_request_that_is_wrong_is_sent_once(
     server: Server, example: bytes, way: str, refusal: Any

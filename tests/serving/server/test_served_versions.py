@@ -275,14 +275,14 @@ def test_a_reload_request_sets_versions_and_labels(folder: Path, thrice: Path) -
         ([config([1, 7])], "FAILED_PRECONDITION", "7: it is not among the versions"),
         ([config([], stable=7)], "FAILED_PRECONDITION", "7: it is not among the versions"),
         ([], "INVALID_ARGUMENT", "found none"),
-        ([{**config([1]), "name": "other"}], "INVALID_ARGUMENT", "expected the one model tiny"),
+        ([{**config([1]), "name": "other"}], "INVALID_ARGUMENT", "only this server's model tiny"),
         ([{**config([1]), "base_path": "/etc"}], "INVALID_ARGUMENT", "base_path"),
         ([{**config([1]), "base_path": "FOLDER/../elsewhere"}], "INVALID_ARGUMENT", "base_path"),
         ([{**config([1]), "base_path": "FOLDER/1"}], "INVALID_ARGUMENT", "base_path"),
         (
             [config(list(range(10, 100_000)))],
             "FAILED_PRECONDITION",
-            "19: not among .*; and 99980 more",
+            "19: it is not among .*; and 99980 more",
         ),
         (
             [{**config([1]), "model_version_policy": {"specific": {}}}],

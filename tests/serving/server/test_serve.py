@@ -181,7 +181,7 @@ def test_sigterm_is_handed_on(programs: Path, tmp_path: Path) -> None:
         ({"tls_cert": Path("/a"), "tls_key": Path("/a")}, "/a: expected a PEM file"),
         (
             {"host": "0.0.0.0"},
-            r"found no \$MASTERY_SERVE_TOKEN and neither --tls-cert nor --tls-key. Use --allow-anon",
+            r"found no \$MASTERY_SERVE_TOKEN and neither --tls-cert nor --tls-key. Use --allow-a",
         ),
         ({"host": "192.0.2.1", "token": "a"}, "found neither --tls-cert nor --tls-key. Use"),
         ({"host": "example.com"}, "expected a token and TLS"),
@@ -243,5 +243,8 @@ def test_the_name_is_that_of_the_newest_manifest(tmp_path: Path) -> None:
 
 
 def test_help_is_light() -> None:
-    code = "import sys; import pipeline.cli.serve_commands; sys.exit('tensorflow' in sys.modules or 'grpc' in sys.modules)"
+    code = (
+        "import sys; import pipeline.cli.serve_commands; "
+        "sys.exit('tensorflow' in sys.modules or 'grpc' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -22,7 +22,7 @@ from serving.server.json_requests import JsonProcess, Read, read_request
 from serving.server.model_signatures import Signature
 from serving.server.open_inference import read_question
 from serving.server.request_error import RequestError
-from tests.serving.server.test_json_codec import anything, spec
+from tests.serving.server.test_json_tensors import anything, spec
 
 SIGNATURES = {
     "serving_default": Signature(
@@ -117,8 +117,10 @@ def test_a_request_that_is_given_up_leaves_nothing_behind() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is no such limit")
 def test_it_keeps_a_limit_of_memory_that_was_set_before() -> None:
     script = (
-        "import asyncio, resource; from serving.server.json_requests import JsonProcess, read_request; "
-        "reader = JsonProcess(2**20); asyncio.run(reader.read(b'{\"inputs\": 1}', {}, read_request)); "
+        "import asyncio, resource; "
+        "from serving.server.json_requests import JsonProcess, read_request; "
+        "reader = JsonProcess(2**20); "
+        "asyncio.run(reader.read(b'{\"inputs\": 1}', {}, read_request)); "
         "print(resource.prlimit(reader.pid, resource.RLIMIT_DATA)[1])"
     )
     command = ["bash", "-c", f'ulimit -d {2**23} && exec "$@"', "-", sys.executable, "-c", script]
@@ -143,7 +145,8 @@ def test_it_is_light(reader: JsonProcess) -> None:
 def test_it_ends_with_the_server() -> None:
     script = (
         "import asyncio, os; from serving.server.json_requests import JsonProcess, read_request; "
-        "reader = JsonProcess(2**20); asyncio.run(reader.read(b'{\"inputs\": 1}', {}, read_request)); "
+        "reader = JsonProcess(2**20); "
+        "asyncio.run(reader.read(b'{\"inputs\": 1}', {}, read_request)); "
         "print(reader.pid, flush=True); os.kill(os.getpid(), 9)"
     )
     command = [sys.executable, "-c", script]

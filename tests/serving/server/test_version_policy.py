@@ -40,8 +40,8 @@ def test_labels(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("model_config_list {", "expected a ModelServerConfig as text"),
-        (HEAD + "} }", "expected a model called other, found tiny; say which with --name"),
+        ("model_config_list {", "expected a ModelServerConfig in text format"),
+        (HEAD + "} }", "expected a model called other, found tiny; choose one with --name"),
         ("", "found none"),
         (
             HEAD.replace("tiny", "other") + "model_version_policy { specific { } } } }",

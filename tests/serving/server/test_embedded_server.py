@@ -1,4 +1,4 @@
-"""`mastery serve` as a process: one server, REST and gRPC, and an end on SIGTERM that loses no request."""
+"""`mastery serve` as a process: REST and gRPC, and a stop by SIGTERM that loses no request."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ ROOT = Path(__file__).parents[3]
 
 def test_from_start_to_sigterm(folder: Path) -> None:
     command = [
-        sys.executable, "-m", "pipeline.cli.main", "serve", "--engine", "embedded", "--models", str(folder),
+        sys.executable, "-m", "pipeline.cli.main", "serve", "--engine", "embedded",
+        "--models", str(folder),
         "--rest-port", "0", "--grpc-port", "0", "--poll-seconds", "0.1",
     ]  # fmt: skip
     with subprocess.Popen(

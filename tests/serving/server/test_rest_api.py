@@ -1,4 +1,4 @@
-"""The REST API as TensorFlow Serving has it: status, metadata, predict in rows and columns, errors."""
+"""TensorFlow Serving's REST API: status, metadata, predict in rows and columns, errors."""
 
 from __future__ import annotations
 
@@ -186,7 +186,10 @@ def test_unknown_paths(server: Running, method: str, path: str, status: int) -> 
     body=st.binary(max_size=200) | st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
         lambda items: st.lists(items) | st.dictionaries(
-            st.sampled_from(["instances", "inputs", "signature_name", "b64", "examples", "correct", "value"]), items
+            st.sampled_from(
+                ["instances", "inputs", "signature_name", "b64", "examples", "correct", "value"]
+            ),
+            items,
         ),
     ).map(lambda item: json.dumps(item).encode()),
 )  # fmt: skip
