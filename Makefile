@@ -49,10 +49,10 @@ format: setup  ## Format the code.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: setup  ## Write docs/configuration.md anew from the types.
+docs: setup  ## Rewrite docs/configuration.md from the types.
 	$(BIN)/python -m components.config.reference docs/configuration.md
 
-lock: setup  ## Write both lock files anew from pyproject.toml, keeping versions where possible.
+lock: setup  ## Rewrite both lock files from pyproject.toml, keeping versions where possible.
 	$(COMPILE) --group dev --output-file requirements.lock
 	$(COMPILE) --extra gpu --constraints requirements.lock --output-file requirements-gpu.lock \
 		$$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' requirements.lock | sort -u)

@@ -1,4 +1,4 @@
-"""Gives the command line configurations that nobody should write, for some seconds.
+"""Gives the command line configurations that are wrong in odd ways, for some seconds.
 
 .venv/bin/python -m benchmarks.fuzz_config [--seconds 60] [--seed 1] [--commands 20]
 
@@ -54,10 +54,11 @@ TEXTS = [
 
 
 class Fuzzer:
-    """Draws configurations and looks at what comes of them."""
+    """Draws configurations, and checks what becomes of them."""
 
     def __init__(self, folder: Path, seed: int) -> None:
-        self._draw, self._file = random.Random(seed), folder / "fuzzed.yaml"
+        self._draw = random.Random(seed)
+        self._file = folder / "fuzzed.yaml"
         self._text = SAMPLE.read_text(encoding="utf-8")
         self._values = yaml.safe_load(self._text)
         self._keys = [*_keys(Config, ())]
@@ -65,9 +66,8 @@ class Fuzzer:
 
     def draw(self) -> list[str]:
         """Writes a file and returns settings for it."""
-        self._file.write_bytes(
-            self._draw.choice([self._changed_values, self._changed_text, self._changed_bytes])()
-        )
+        change = self._draw.choice([self._changed_values, self._changed_text, self._changed_bytes])
+        self._file.write_bytes(change())
         return [self._setting() for _ in range(self._draw.choice([0, 0, 1, 3]))]
 
     def load(self, settings: list[str]) -> None:
@@ -79,9 +79,8 @@ class Fuzzer:
             self.seen["refused" if str(error) else "refused without a word"] += 1
         else:
             sent = RunPlan(run="r", root=Path("/r"), config=config).model_dump_json(by_alias=True)
-            kept = {
-                name: getattr(config, name) for name in Config.model_fields if name != "metadata"
-            }
+            names = [name for name in Config.model_fields if name != "metadata"]
+            kept = {name: getattr(config, name) for name in names}
             arrived = RunPlan.model_validate_json(sent).config
             assert kept == {name: getattr(arrived, name) for name in kept}, "changed on the way"
             self.seen["taken"] += 1
@@ -90,25 +89,19 @@ class Fuzzer:
     def run(self, settings: list[str]) -> None:
         """Gives the file to the real command."""
         given = [part for setting in settings for part in ("--set", setting) if "\0" not in setting]
-        given = [
-            part.encode("utf-8", "surrogatepass") for part in given
-        ]  # bytes that are no UTF-8, too
-        command = [
-            sys.executable,
-            "-m",
-            "pipeline.cli.main",
-            "notify",
-            "--config",
-            str(self._file),
-            "--test",
-        ]
+        # Also bytes that are no UTF-8.
+        arguments = [part.encode("utf-8", "surrogatepass") for part in given]
+        command = [sys.executable, "-m", "pipeline.cli.main", "notify", "--test"]
         ended = subprocess.run(
-            [*command, *given], capture_output=True, check=False, cwd=SAMPLE.parents[1]
+            [*command, "--config", str(self._file), *arguments],
+            capture_output=True,
+            check=False,
+            cwd=SAMPLE.parents[1],
         )
-        said = (ended.stdout + ended.stderr).decode(errors="replace")
-        assert ended.returncode == 2, f"exit code {ended.returncode}: {said}"
-        assert "Traceback" not in said, said
-        assert "unexpected" not in said, said
+        printed = (ended.stdout + ended.stderr).decode(errors="replace")
+        assert ended.returncode == 2, f"exit code {ended.returncode}: {printed}"
+        assert "Traceback" not in printed, printed
+        assert "unexpected" not in printed, printed
         self.seen["by the command"] += 1
 
     def describe(self, settings: list[str]) -> str:
@@ -124,9 +117,8 @@ class Fuzzer:
                 section = section.setdefault(parent, {}) if isinstance(section, dict) else {}
             if isinstance(section, dict):
                 section[self._draw.choice([key, key, key, key + "s", ""])] = self._draw.choice(ODD)
-        return yaml.dump(values, allow_unicode=self._draw.random() < 0.5).encode(
-            "utf-8", "surrogatepass"
-        )
+        text = yaml.dump(values, allow_unicode=self._draw.random() < 0.5)
+        return text.encode("utf-8", "surrogatepass")
 
     def _changed_text(self) -> bytes:
         lines = self._text.splitlines(keepends=True)
@@ -152,35 +144,22 @@ class Fuzzer:
 
     def _setting(self) -> str:
         key = ".".join(self._draw.choice(self._keys))
-        odd = self._draw.choice(
-            [yaml.dump(self._draw.choice(ODD)).strip(), self._draw.choice(TEXTS)]
-        )
-        return self._draw.choice(
-            [
-                f"{key}={odd}",
-                f"{key}s={odd}",
-                f"{key}.0={odd}",
-                f"{key}.x.y={odd}",
-                key,
-                "=",
-                odd,
-                f".{key}=1",
-            ]
-        )
+        value = yaml.dump(self._draw.choice(ODD)).strip()
+        odd = self._draw.choice([value, self._draw.choice(TEXTS)])
+        keys = [key, f"{key}s", f"{key}.0", f"{key}.x.y"]
+        return self._draw.choice([*[f"{name}={odd}" for name in keys], key, "=", odd, f".{key}=1"])
 
 
 def _keys(section: Any, above: tuple[str, ...]) -> list[tuple[str, ...]]:
-    """Returns every key of the schema, inside lists and mappings by a made-up name."""
+    """Returns every key of a section; items of lists and mappings get a made-up one."""
     found: list[tuple[str, ...]] = []
     for name, field in section.model_fields.items():
         path = (*above, field.alias or name)
         found.append(path)
         for inner in sections_in(field.annotation):
-            below = (
-                path
-                if inner is field.annotation
-                else (*path, "0" if "list" in str(field.annotation) else "correct")
-            )
+            below = path
+            if inner is not field.annotation:
+                below = (*path, "0" if "list" in str(field.annotation) else "correct")
             found += _keys(inner, below)
     return found
 

@@ -1,10 +1,10 @@
-"""Sends the embedded server what no client should, for some minutes, beside a client that behaves.
+"""Sends the embedded server broken requests for some minutes, beside a client that behaves.
 
 .venv/bin/python -m benchmarks.fuzz_server --models runs/sample/serving [--minutes 3] [--seed 1]
 
-Real requests are mutated at three levels: bytes on the wire of HTTP, JSON values, and bytes and fields of a
-PredictRequest. It ends with an error when the server ends, answers with a 5xx or an internal status, stops answering,
-or answers the well-behaved client otherwise than at the beginning.
+Real requests are mutated at three levels: bytes of HTTP, JSON values, and bytes and fields of a
+PredictRequest. It ends with an error if the server ends, answers with a 5xx or an internal status,
+stops answering, or gives the client that behaves other answers than at the beginning.
 """
 
 from __future__ import annotations
@@ -30,46 +30,30 @@ from benchmarks.serving_clients import as_json, requests_of
 
 OWN_FAULT = {"INTERNAL", "UNKNOWN", "UNAVAILABLE", "DATA_LOSS", "DEADLINE_EXCEEDED"}
 ODD = [
-    None,
-    True,
-    -1,
-    0,
-    2**63,
-    10**400,
-    1e308,
-    float("nan"),
-    "",
-    "\ud800",
-    "x" * 5000,
-    [],
-    {},
-    [[]],
-    {"b64": "?"},
-    [1],
-]
+    None, True, -1, 0, 2**63, 10**400, 1e308, float("nan"), "", "\ud800", "x" * 5000,
+    [], {}, [[]], {"b64": "?"}, [1],
+]  # fmt: skip
 
 
-class Fuzzer:
-    """Draws requests and looks at the answers."""
+class ServerFuzzer:
+    """Draws requests and checks the answers."""
 
     def __init__(
         self, asked: list[PredictRequest], name: str, ports: tuple[int, int], seed: int
     ) -> None:
-        self._draw, self._asked, self._name, (self._rest, self._grpc) = (
-            random.Random(seed),
-            asked,
-            name,
-            ports,
-        )
-        self._channel = grpc.insecure_channel(f"127.0.0.1:{self._grpc}")
+        self._draw = random.Random(seed)
+        self._asked = asked
+        self._name = name
+        self._rest = ports[0]
+        self._channel = grpc.insecure_channel(f"127.0.0.1:{ports[1]}")
         self._bodies = [as_json(request) for request in asked]
         self.seen: collections.Counter[str] = collections.Counter()
 
     def http(self) -> None:
         """Mutates the bytes of an HTTP request."""
         body = self._draw.choice(self._bodies)
-        head = f"POST /v1/models/{self._name}:predict HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n"
-        self._send(self._mutate(head.encode() + body, self._draw.randint(1, 8)))
+        raw = self._head(":predict", body) + body
+        self._send(self._mutate(raw, self._draw.randint(1, 8)))
 
     def json(self) -> None:
         """Replaces values somewhere in a JSON request."""
@@ -82,8 +66,7 @@ class Fuzzer:
         path = self._draw.choice(
             [":predict"] * 8 + ["/versions/1:predict", "/labels/\u00e9:predict", "/metadata", ""]
         )
-        head = f"POST /v1/models/{self._name}{path} HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n"
-        self._send(head.encode() + body)
+        self._send(self._head(path, body) + body)
 
     def protobuf(self) -> None:
         """Mutates the bytes or the fields of a PredictRequest."""
@@ -94,10 +77,10 @@ class Fuzzer:
         raw = request.SerializeToString()
         if self._draw.random() < 0.5:
             raw = self._mutate(raw, self._draw.randint(1, 5))
+
+        call = self._channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
         try:
-            self._channel.unary_unary("/tensorflow.serving.PredictionService/Predict")(
-                raw, timeout=20
-            )
+            call(raw, timeout=20)
             self.seen["gRPC OK"] += 1
         except grpc.RpcError as error:
             self.seen[f"gRPC {error.code().name}"] += 1
@@ -105,13 +88,19 @@ class Fuzzer:
                 raise SystemExit(f"{error.code().name}: {error.details()} for {raw!r}") from error
 
     def behave(self) -> list[Any]:
-        """Asks as a client should, and returns the answers."""
+        """Sends valid requests, and returns the answers."""
         stub = PredictionServiceStub(self._channel)
         answers = [stub.Predict(request, timeout=20).outputs for request in self._asked]
         return [
             {name: tf.make_ndarray(value).tolist() for name, value in outputs.items()}
             for outputs in answers
         ]
+
+    def _head(self, path: str, body: bytes) -> bytes:
+        return (
+            f"POST /v1/models/{self._name}{path} HTTP/1.1\r\nHost: a\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n"
+        ).encode()
 
     def _send(self, raw: bytes) -> None:
         with socket.create_connection(("127.0.0.1", self._rest), timeout=20) as connection:
@@ -131,7 +120,8 @@ class Fuzzer:
     def _mutate(self, raw: bytes, times: int) -> bytes:
         changed = bytearray(raw)
         for _ in range(times):
-            at, size = self._draw.randrange(len(changed) + 1), self._draw.choice([0, 1, 1, 4, 50])
+            at = self._draw.randrange(len(changed) + 1)
+            size = self._draw.choice([0, 1, 1, 4, 50])
             changed[at : at + size] = self._draw.randbytes(self._draw.choice([0, 1, 1, 4, 50]))
         return bytes(changed)
 
@@ -162,9 +152,8 @@ class Fuzzer:
             del request.inputs[name]
         elif kind == 5:
             shape = [self._draw.randrange(6) for _ in range(self._draw.randrange(4))]
-            tensor.CopyFrom(
-                tf.make_tensor_proto(np.full(shape, self._draw.choice([-(2**40), 0, 2**40])))
-            )
+            values = np.full(shape, self._draw.choice([-(2**40), 0, 2**40]))
+            tensor.CopyFrom(tf.make_tensor_proto(values))
         else:
             request.model_spec.signature_name = self._draw.choice(
                 ["", "predict_steps", "serving_default", "\0"]
@@ -172,25 +161,24 @@ class Fuzzer:
 
 
 def main(models: Path, name: str, minutes: float, seed: int) -> None:
-    """Fuzzes, and prints how often there was which answer."""
+    """Fuzzes, and prints how often each kind of answer occurred."""
     version = newest_version(models)
     asked = requests_of(version)
     for request in asked:
         request.model_spec.name = name
         request.model_spec.ClearField("version_choice")
     with serving(models, name) as server:
-        fuzzer = Fuzzer(asked, name, server.ports, seed)
-        first, end = fuzzer.behave(), time.monotonic() + minutes * 60
+        fuzzer = ServerFuzzer(asked, name, server.ports, seed)
+        first = fuzzer.behave()
+        end = time.monotonic() + minutes * 60
         while time.monotonic() < end:
             for _ in range(100):
                 random.choice([fuzzer.http, fuzzer.json, fuzzer.protobuf])()
             if fuzzer.behave() != first:
-                raise SystemExit("the well-behaved client got another answer than at the beginning")
+                raise SystemExit("the client that behaves got another answer than at the beginning")
         for kind, count in sorted(fuzzer.seen.items()):
             print(f"{count:8} {kind}")
-        print(
-            "none of them 5xx or internal; the well-behaved client got the same answers throughout"
-        )
+        print("None was 5xx or internal; the client that behaves always got the same answers.")
 
 
 if __name__ == "__main__":

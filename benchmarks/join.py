@@ -1,4 +1,4 @@
-"""The columnar point-in-time join beside one that goes row by row, on the same simulated log, in one run.
+"""Compares the columnar point-in-time join with one by row, on the same simulated log.
 
 .venv/bin/python benchmarks/join.py [LEARNERS]
 """
@@ -23,7 +23,7 @@ MAX_STEPS = 32
 
 
 def row_by_row(events: pl.DataFrame, outcomes: pl.DataFrame) -> list[dict[str, list[object]]]:
-    """The join as one would write it first: a dictionary of sequences, a slice for each outcome."""
+    """Joins in the obvious way: a dictionary of sequences, and a slice for each outcome."""
     sequences = defaultdict(list)
     for event in events.sort(TIME, ORDER).iter_rows(named=True):
         sequences[event[LEARNER], event[UNIT]].append(event)
@@ -37,18 +37,21 @@ def row_by_row(events: pl.DataFrame, outcomes: pl.DataFrame) -> list[dict[str, l
 
 
 def main(learners: int) -> None:
-    """Prints seconds, and their ratio."""
+    """Prints the seconds of both joins, and their ratio."""
     with tempfile.TemporaryDirectory() as folder:
         simulate(learners, 1, Path(folder))
         events = pl.read_parquet(Path(folder, "events.parquet")).with_row_index(ORDER)
         outcomes = pl.read_parquet(Path(folder, "outcomes.parquet"))
+
     started = time.perf_counter()
     rows = row_by_row(events, outcomes)
     between = time.perf_counter()
     columns = join(events, outcomes, FEATURES, MAX_STEPS)
     ended = time.perf_counter()
+
     assert columns[NUM_STEPS].to_list() == [len(row[FEATURES[0]]) for row in rows]
-    slow, fast = between - started, ended - between
+    slow = between - started
+    fast = ended - between
     print(f"{events.height:,} events, {outcomes.height:,} outcomes")
     print(f"row by row {slow:.2f} s, columnar {fast:.2f} s: {slow / fast:.0f} times as fast")
 

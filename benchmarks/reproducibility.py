@@ -1,10 +1,10 @@
-"""Whole runs of one commit under load: do they come out the same to the last bit?
+"""Whole runs of one commit under load: are their results the same to the last bit?
 
 .venv/bin/python benchmarks/reproducibility.py [--runs 20] [--at-once 3] [--learners 1000]
 
-Every run has a root and a process of its own and takes nothing from a cache; `--at-once` of them
-share the machine, which changes the pace of each. Prints how many different examples, statistics,
-models and metrics there are, and exits with 1 if there is more than one of any.
+Every run has its own root and process and uses no cache; `--at-once` of them share the machine,
+which changes the pace of each. Prints how many different examples, statistics, models and metrics
+there are, and exits with 1 if there is more than one of any.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+
+from components.contracts.model_card import WEIGHTS
 
 REPOSITORY = Path(__file__).parents[1]
 MASTERY = [sys.executable, "-m", "pipeline.cli.main"]
@@ -59,7 +61,7 @@ def main() -> int:
 def hash_run(root: Path) -> Hashes:
     """Returns a digest of every kind of result of the one run in a root, by name."""
     nodes = root / "sample" / "nodes"
-    [weights] = nodes.glob("Trainer/model/*/Format-Serving/assets.extra/weights.npz")
+    [weights] = nodes.glob(f"Trainer/model/*/Format-Serving/{WEIGHTS}")
     return {
         "examples (bytes)": _digest(_files(nodes / "ExampleGen" / "examples", "*.gz")),
         "statistics (bytes)": _digest(_files(nodes / "StatisticsGen", "FeatureStats.pb")),
@@ -81,7 +83,7 @@ def _files(folder: Path, pattern: str) -> Iterator[bytes]:
 
 
 def _transformed(folder: Path) -> Iterator[bytes]:
-    """Yields the transformed examples; TFX's encoder writes the features of one in any order."""
+    """Yields the transformed examples, each with its features in order of their names."""
     for file in sorted(folder.rglob("transformed_examples-*.gz")):
         for record in tf.data.TFRecordDataset(str(file), "GZIP").as_numpy_iterator():
             yield tf.train.Example.FromString(record).SerializeToString(deterministic=True)
@@ -99,7 +101,7 @@ def _digest(parts: Iterable[bytes]) -> str:
     for part in parts:
         digest.update(len(part).to_bytes(8) + part)
         count += 1
-    assert count, "expected something to compare, found nothing"
+    assert count, "expected files to compare, found none"
     return digest.hexdigest()
 
 

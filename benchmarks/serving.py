@@ -1,10 +1,12 @@
 """The embedded server beside a direct call of the SavedModel, on the same machine, in one run.
 
-.venv/bin/python benchmarks/serving.py --models runs/sample/serving [--seconds 5] [--clients 1 16 64] [--repeat 3]
+.venv/bin/python -m benchmarks.serving --models runs/sample/serving [--seconds 5]
+    [--clients 1 16 64] [--repeat 3]
 
-First one client makes each request directly, by gRPC and by REST, one after the other, so that whatever else the
-machine does hits all three alike. Then 1, 16 and 64 clients ask all the time. Last, new versions are pushed while 64
-clients ask: a single request that fails ends the run. The machine's load stands beside the figures.
+First, one client makes each request directly, by gRPC and by REST, one after another, so that other
+load on the machine affects all three alike. Then 1, 16 and 64 clients ask all the time. Last, new
+versions are pushed while 64 clients ask: a single failed request ends the run. The machine's load
+is printed with the figures.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ class Served:
     Attributes:
         ports: of REST and gRPC.
         pid: of the process.
-        log: the file that it logs to.
+        log: file that it logs to.
     """
 
     ports: tuple[int, int]
@@ -51,10 +53,10 @@ class Served:
 def serving(
     models: Path, name: str, descriptors: int | None = None, token: str | None = None
 ) -> Iterator[Served]:
-    """Yields a server; `descriptors` is its limit of open files, `token` what it asks of its callers."""
+    """Yields a server; `descriptors` limits its open files, `token` is required from callers."""
     command = [
-        sys.executable, "-m", "pipeline.cli.main", "serve", "--engine", "embedded", "--models", str(models),
-        "--name", name, "--rest-port", "0", "--grpc-port", "0",
+        sys.executable, "-m", "pipeline.cli.main", "serve", "--engine", "embedded",
+        "--models", str(models), "--name", name, "--rest-port", "0", "--grpc-port", "0",
     ]  # fmt: skip
     if descriptors:
         command = ["bash", "-c", f'ulimit -n {descriptors} && exec "$@"', "-", *command]
@@ -85,36 +87,30 @@ def _ports(process: subprocess.Popen[bytes], log: Any) -> tuple[int, int]:
 
 
 def percentile(times: Times, share: float) -> float:
-    """Returns it in milliseconds."""
+    """Returns a percentile in milliseconds."""
     return sorted(times)[min(len(times) - 1, int(len(times) * share))] * 1e3
 
 
 class Bench:
-    """One server, and what is asked of it."""
+    """One server, and the measurements of it."""
 
     def __init__(self, version: Path, name: str, seconds: float, ports: tuple[int, int]) -> None:
-        self._version, self._name, self._seconds, self._ports = version, name, seconds, ports
+        self._version = version
+        self._name = name
+        self._seconds = seconds
+        self._ports = ports
 
     def measure(self, kind: str, count: int) -> dict[str, Times]:
         """Returns the seconds of each call, by kind."""
         ports = [str(port) for port in self._ports]
-        command = [
-            sys.executable,
-            str(CLIENTS),
-            kind,
-            str(self._version),
-            str(self._seconds),
-            *ports,
-            self._name,
-        ]
+        model = [str(self._version), str(self._seconds), *ports, self._name]
+        command = [sys.executable, str(CLIENTS), kind, *model, str(count)]
         environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
-        done = subprocess.run(
-            [*command, str(count)], check=True, stdout=subprocess.PIPE, env=environment
-        )
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment)
         return dict(json.loads(done.stdout))
 
     def one_client(self, repeat: int) -> None:
-        """Prints the ratios to a direct call."""
+        """Prints the ratios to a direct call of the SavedModel."""
         parts = [self.measure("in turn", 1) for _ in range(repeat)]
         print(f"one client, in turn   p50 ms  p99 ms  p50/direct   (load {os.getloadavg()[0]:.1f})")
         for kind in parts[0]:
@@ -128,9 +124,10 @@ class Bench:
             print(f"{kind:20} {p50:7.2f} {p99:7.2f} {ratio:11.2f}", flush=True)
 
     def many_clients(self, clients: Sequence[int], repeat: int) -> None:
-        """Prints what many clients get beside what one gets."""
+        """Prints times and rates of many clients beside those of one."""
+        load = os.getloadavg()[0]
         print(
-            f"clients              p50 ms  p99 ms  predictions/s  of one client   (load {os.getloadavg()[0]:.1f})"
+            f"clients              p50 ms  p99 ms  predictions/s  of one client   (load {load:.1f})"
         )
         for kind in ("gRPC", "REST"):
             parts = {
@@ -146,13 +143,11 @@ class Bench:
                     for share in (0.5, 0.99)
                 )
                 of_one = rates[count] / rates[clients[0]]
-                print(
-                    f"{count:4} {kind:15} {p50:7.2f} {p99:7.2f} {rates[count]:14.0f} {of_one:14.1f}",
-                    flush=True,
-                )
+                row = f"{count:4} {kind:15} {p50:7.2f} {p99:7.2f}"
+                print(f"{row} {rates[count]:14.0f} {of_one:14.1f}", flush=True)
 
     def reload(self, clients: int, versions: int) -> None:
-        """Pushes versions while clients ask; raises where one of their requests fails."""
+        """Pushes versions while clients ask; ends the run if a request fails."""
         newest = int(self._version.name)
         asking = threading.Thread(target=lambda: answered.update(self.measure("gRPC", clients)))
         answered: dict[str, Times] = {}
@@ -167,9 +162,8 @@ class Bench:
         if not answered:
             raise SystemExit("a request was lost")
         p99 = percentile(answered["gRPC"], 0.99)
-        print(
-            f"{pushed} versions pushed under load: {len(answered['gRPC'])} requests, none lost, p99 {p99:.0f} ms"
-        )
+        count = len(answered["gRPC"])
+        print(f"{pushed} versions pushed under load: {count} requests, none lost, p99 {p99:.0f} ms")
 
 
 def newest_version(models: Path) -> Path:
@@ -178,7 +172,7 @@ def newest_version(models: Path) -> Path:
 
 
 def main(models: Path, name: str, seconds: float, clients: Sequence[int], repeat: int) -> None:
-    """Prints milliseconds and ratios; the model is copied, for versions are pushed."""
+    """Prints milliseconds and ratios; uses a copy of the model, as it pushes versions."""
     newest = newest_version(models)
     with tempfile.TemporaryDirectory() as folder:
         version = Path(shutil.copytree(newest, Path(folder, newest.name)))

@@ -1,7 +1,7 @@
-"""Clients of `benchmarks/serving.py`, in a process of their own; prints the seconds of each call as JSON.
+"""Clients of `benchmarks.serving`, in a process of their own; prints the seconds per call as JSON.
 
-Every request is one learner, as `predict_steps` or as a serialized example, taken from the model's warm-up requests.
-Each client asks, waits for the answer, and asks again.
+Every request is one learner, as `predict_steps` or as a serialized example, from the model's warm-up
+requests. Each client sends a request, waits for the answer, and sends the next.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def requests_of(version: Path) -> list[Any]:
 def in_turn(
     version: Path, seconds: float, rest_port: int, grpc_port: int, name: str
 ) -> dict[str, Times]:
-    """Seconds of a direct call, a call by gRPC and one by REST, of the same request, one after the other."""
+    """Returns the seconds of the same request made directly, by gRPC and by REST, in turn."""
     import http.client
 
     import grpc
@@ -41,15 +41,12 @@ def in_turn(
 
     model = tf.saved_model.load(str(version))
     channel = grpc.insecure_channel(f"127.0.0.1:{grpc_port}")
-    stub, connection = (
-        PredictionServiceStub(channel),
-        http.client.HTTPConnection("127.0.0.1", rest_port),
-    )
+    stub = PredictionServiceStub(channel)
+    connection = http.client.HTTPConnection("127.0.0.1", rest_port)
 
     def directly(function: Any, arrays: dict[str, Any]) -> None:
-        for value in function(
-            **{key: tf.constant(array) for key, array in arrays.items()}
-        ).values():
+        tensors = {key: tf.constant(array) for key, array in arrays.items()}
+        for value in function(**tensors).values():
             value.numpy()
 
     def by_rest(body: bytes) -> None:
@@ -61,7 +58,8 @@ def in_turn(
 
     asked = []
     for request in requests_of(version):
-        function, arrays = model.signatures[request.model_spec.signature_name], _arrays(request)
+        function = model.signatures[request.model_spec.signature_name]
+        arrays = _arrays(request)
         request.model_spec.name = name
         request.model_spec.ClearField("version_choice")
         asked.append(
@@ -71,8 +69,10 @@ def in_turn(
                 "REST": partial(by_rest, as_json(request)),
             }
         )
+
     times: dict[str, Times] = {kind: [] for kind in asked[0]}
-    begun, at = time.perf_counter(), 0
+    begun = time.perf_counter()
+    at = 0
     while at < 50 or time.perf_counter() < begun + seconds:
         for kind, call in asked[at % len(asked)].items():
             started = time.perf_counter()
@@ -85,7 +85,7 @@ def in_turn(
 
 
 async def grpc_clients(port: int, name: str, version: Path, clients: int, seconds: float) -> Times:
-    """Seconds of calls by the official stubs."""
+    """Returns the seconds of calls by the official stubs."""
     import grpc
     from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServiceStub
 
@@ -109,7 +109,7 @@ async def grpc_clients(port: int, name: str, version: Path, clients: int, second
 
 
 async def rest_clients(port: int, name: str, version: Path, clients: int, seconds: float) -> Times:
-    """Seconds of calls over connections that stay open, written by hand so that the client is not what is measured."""
+    """Returns the seconds of calls over open connections, by hand: an HTTP library costs more."""
     bodies = [as_json(request) for request in requests_of(version)]
     head = f"POST /v1/models/{name}:predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: "
     asked = [f"{head}{len(body)}\r\n\r\n".encode() + body for body in bodies]
@@ -151,7 +151,7 @@ async def _closed_loop(
 
 
 def as_json(request: Any) -> bytes:
-    """Returns the body of the same request in columns; bytes that are no text as base64."""
+    """Returns the body of the same request in columns; serialized examples as base64."""
     import base64
 
     import numpy as np
@@ -163,16 +163,12 @@ def as_json(request: Any) -> bytes:
             return [{"b64": base64.b64encode(value).decode()} for value in values]
         if values.dtype != object:
             return values.tolist()
-        return (
-            np.array([value.decode() for value in values.ravel()], object)
-            .reshape(values.shape)
-            .tolist()
-        )
+        texts = np.array([value.decode() for value in values.ravel()], object)
+        return texts.reshape(values.shape).tolist()
 
     inputs = {name: column(name, tensor) for name, tensor in request.inputs.items()}
-    return json.dumps(
-        {"signature_name": request.model_spec.signature_name, "inputs": inputs}
-    ).encode()
+    document = {"signature_name": request.model_spec.signature_name, "inputs": inputs}
+    return json.dumps(document).encode()
 
 
 def _arrays(request: Any) -> dict[str, Any]:
@@ -184,7 +180,7 @@ def _arrays(request: Any) -> dict[str, Any]:
 def main(
     kind: str, version: Path, seconds: float, rest_port: int, grpc_port: int, name: str, count: int
 ) -> None:
-    """Asks and prints."""
+    """Measures one kind of client and prints the seconds."""
     if kind == "in turn":
         found = in_turn(version, seconds, rest_port, grpc_port, name)
     elif kind == "gRPC":

@@ -68,10 +68,10 @@ _ADVICE = {
     errno.ENOSPC: ("No space left on device", "Make room there"),
     errno.EDQUOT: ("Disk quota exceeded", "Make room there"),
     errno.EROFS: ("Read-only file system", "Name a folder that can be written"),
-    errno.EACCES: ("Permission denied", "Give this user the right to it, or name another place"),
+    errno.EACCES: ("Permission denied", "Give this user permission, or name another place"),
     errno.EPERM: (
         "Operation not permitted",
-        "Give this user the right to it, or name another place",
+        "Give this user permission, or name another place",
     ),
     errno.EEXIST: ("File exists", "Name another place"),
     errno.ENOTDIR: ("Not a directory", "Name a folder"),
@@ -100,8 +100,8 @@ def explain(error: BaseException) -> str:
     if foreseen is not None:
         return foreseen
     lines = str(error).strip().splitlines()
-    text = f"{type(error).__name__}: {lines[0][:_UNFORESEEN]}" if lines else type(error).__name__
-    return f"unexpected {text}"
+    kind = type(error).__name__
+    return f"unexpected {kind}: {shorten(lines[0], _UNFORESEEN)}" if lines else f"unexpected {kind}"
 
 
 def explain_foreseen(error: BaseException) -> str | None:

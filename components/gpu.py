@@ -1,8 +1,9 @@
 """NVIDIA GPUs as the system shows them, and why TensorFlow sees none.
 
-TensorFlow says little about a GPU that it cannot use, and trains on the CPU. What is looked at here needs neither
-TensorFlow nor a GPU: device files, the driver, and the CUDA libraries, which TensorFlow's own loader opens in a
-process apart. `python -m components.gpu` prints all of it. Standard library only.
+TensorFlow says little about a GPU that it cannot use, and trains on the CPU. The checks here need
+neither TensorFlow in this process nor a GPU: they look at device files and the driver, and have
+TensorFlow's own loader open the CUDA libraries in a separate process. `python -m components.gpu`
+prints all of it. Standard library only.
 """
 
 from __future__ import annotations
@@ -18,24 +19,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-NEEDED_CUDA = (
-    12,
-    0,
-)  # the driver's; libraries of CUDA 12.x run on every driver for CUDA 12, which are 525 and newer
-GET_LIBRARIES = "Set it up with `make setup GPU=1`, or take the image that `docker build --build-arg GPU=1` makes"
+# What the driver has to support: libraries of CUDA 12.x run on every driver from 525 on.
+NEEDED_CUDA = (12, 0)
+GET_LIBRARIES = (
+    "Set it up with `make setup GPU=1`, or take the image that `docker build --build-arg GPU=1` "
+    "makes"
+)
 # What TensorFlow opens: `tsl::internal::DsoLoader::Get<name>DsoHandle()`.
 _LIBRARIES = (
     "CudaRuntime", "Cublas", "CublasLt", "Cufft", "Cusolver", "Cusparse", "Cudnn", "Cupti", "Nccl",
 )  # fmt: skip
-_ON_DEMAND = (
-    "libcupti",
-    "libnccl",
-)  # for the profiler, for several GPUs; without one of the others it takes no GPU
+# For the profiler, and for several GPUs; without one of the others TensorFlow uses no GPU.
+_ON_DEMAND = ("libcupti", "libnccl")
 _OPENED = re.compile(r"Successfully opened dynamic library (\S+)")
 _NOT_OPENED = re.compile(r"Could not load dynamic library '(.+)'; dlerror: (.+)")
 _NO_DEVICE, _UNKNOWN = 100, 999  # CUDA_ERROR_NO_DEVICE, CUDA_ERROR_UNKNOWN
-_PATIENCE = 60  # seconds; a GPU that hangs has its driver hang
-_WSL = Path("dev/dxg")  # the GPU of Windows, in its Linux
+_PATIENCE = 60  # seconds; when a GPU hangs, its driver hangs too
+_WSL = Path("dev/dxg")  # the GPU of Windows, in the Windows Subsystem for Linux
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,10 @@ class Cuda:
     """What a process found when it opened CUDA's driver and libraries as TensorFlow does.
 
     Attributes:
-        driver: the newest CUDA that the driver knows, e.g. (12, 4); None where there is none that works.
-        driver_problem: why it does not work, "" where it does.
-        result: the driver's number for that, None where it could not be loaded.
-        libraries: file names of CUDA's libraries; "" where one was opened, else the system's words.
+        driver: the newest CUDA that the driver knows, e.g. (12, 4); None without a working driver.
+        driver_problem: why the driver does not work; "" where it does.
+        result: the error code of the driver; None where it could not be loaded.
+        libraries: by file name, the system's error; "" where the library was opened.
     """
 
     driver: tuple[int, int] | None
@@ -56,16 +56,16 @@ class Cuda:
 
 
 def gpus(root: Path = Path("/")) -> list[str]:
-    """Returns the NVIDIA GPUs that this machine, or this container, has; drivers are asked nothing.
+    """Returns the NVIDIA GPUs of this machine or container, without a call to any driver.
 
-    A container is often shown the bus of its whole machine, so a GPU without a device file counts outside of
-    containers only: there it is one without a driver.
+    A container often sees the PCI bus of its whole machine, so a GPU without a device file counts
+    only outside containers, where it is one without a driver.
 
     Args:
         root: the root of the file system.
 
     Returns:
-        A name for each: the model where the driver tells it, else the device.
+        A name for each: the model where the driver shows it, otherwise the device.
     """
     models = [_model(file) for file in sorted(root.glob("proc/driver/nvidia/gpus/*/information"))]
     devices = sorted(
@@ -79,7 +79,7 @@ def gpus(root: Path = Path("/")) -> list[str]:
 
 
 def in_container(root: Path = Path("/")) -> bool:
-    """Says whether this is a container, as far as the usual engines and Kubernetes let one know."""
+    """Returns whether this is a container of a usual engine or of Kubernetes."""
     marks = (root / ".dockerenv", root / "run" / ".containerenv")
     return any(mark.exists() for mark in marks) or "KUBERNETES_SERVICE_HOST" in os.environ
 
@@ -87,7 +87,7 @@ def in_container(root: Path = Path("/")) -> bool:
 def why_unseen() -> list[str]:
     """Returns why TensorFlow does not see a GPU that is there, each reason with what to do.
 
-    Empty where everything that it needs was opened: then TensorFlow sees it, or says itself why not.
+    Empty where everything that it needs was opened: then TensorFlow sees it, or logs why not.
 
     Example:
         >>> for reason in why_unseen():  # doctest: +SKIP
@@ -100,7 +100,7 @@ def why_unseen() -> list[str]:
 
 
 def open_cuda() -> Cuda:
-    """Opens CUDA's driver and libraries in a process apart, the libraries by TensorFlow's own loader."""
+    """Opens CUDA's driver, and its libraries by TensorFlow's own loader, in a separate process."""
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "0", "TF_CPP_MAX_VLOG_LEVEL": "1"}
     command = [sys.executable, "-P", __file__, "--open"]
     try:
@@ -116,19 +116,19 @@ def open_cuda() -> Cuda:
     except subprocess.TimeoutExpired:
         return Cuda(None, f"it does not answer within {_PATIENCE} s", _UNKNOWN, {})
 
-    libraries = dict.fromkeys(_OPENED.findall(done.stderr), "") | dict(
-        _NOT_OPENED.findall(done.stderr)
-    )
+    libraries = dict.fromkeys(_OPENED.findall(done.stderr), "")
+    libraries |= dict(_NOT_OPENED.findall(done.stderr))
     if done.returncode:
-        words = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        libraries["libtensorflow_framework.so.2"] = words
-    result, problem, version = _told(done.stdout)
+        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        libraries["libtensorflow_framework.so.2"] = lines[-1]
+
+    result, problem, version = _read_start(done.stdout)
     driver = (version // 1000, version % 1000 // 10) if version else None
     return Cuda(driver, problem, result, libraries)
 
 
-def _told(printed: str) -> tuple[int | None, str, int | None]:
-    """Reads what `_start_driver` returned in the other process."""
+def _read_start(printed: str) -> tuple[int | None, str, int | None]:
+    """Returns what `_start_driver` returned in the other process."""
     if not printed.strip():
         return None, "a process that opens it ends at once", None
     result, problem, version = json.loads(printed.splitlines()[0])
@@ -136,49 +136,59 @@ def _told(printed: str) -> tuple[int | None, str, int | None]:
 
 
 def _hidden(result: int | None) -> str:
-    """A value that ends the list of devices hides all of them; others do where the driver then sees none."""
+    """Returns that a variable hides the GPUs, if it does.
+
+    An empty value and a negative number hide all of them; any other value does where the driver
+    then finds none.
+    """
     value = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if value is None or (
-        result != _NO_DEVICE and value.strip() and not value.strip().startswith("-")
-    ):
+    if value is None:
+        return ""
+    hides_all = not value.strip() or value.strip().startswith("-")
+    if not hides_all and result != _NO_DEVICE:
         return ""
     return f"the variable CUDA_VISIBLE_DEVICES hides it: its value is {value!r}. Unset it"
 
 
 def _driver_reason(cuda: Cuda) -> str:
     if cuda.result == _NO_DEVICE and "CUDA_VISIBLE_DEVICES" in os.environ:
-        return ""  # said already
+        return ""  # `_hidden` is the reason
     if cuda.result is None:
-        container = (
-            "NVIDIA's container runtime has to bring it in: `docker run --gpus all`, and "
-            "NVIDIA_DRIVER_CAPABILITIES with `compute`"
-        )
-        advice = container if in_container() else "Install NVIDIA's driver"
+        advice = "Install NVIDIA's driver"
+        if in_container():
+            advice = (
+                "NVIDIA's container runtime has to bring it in: `docker run --gpus all`, and "
+                "NVIDIA_DRIVER_CAPABILITIES with `compute`"
+            )
         return f"the driver's library cannot be loaded ({cuda.driver_problem}). {advice}"
     if cuda.driver_problem:
-        return f"the driver does not start: {cuda.driver_problem}. Try `nvidia-smi`; after an update of it, restart"
+        return (
+            f"the driver does not start: {cuda.driver_problem}. Try `nvidia-smi`; after an update "
+            "of the driver, restart"
+        )
     if cuda.driver is not None and cuda.driver < NEEDED_CUDA:
         found, needed = (".".join(map(str, version)) for version in (cuda.driver, NEEDED_CUDA))
-        return f"the driver is too old: it knows CUDA {found}, expected {needed}. Install NVIDIA's driver 525 or newer"
+        return (
+            f"the driver is too old: it knows CUDA {found}, expected {needed}. Install NVIDIA's "
+            "driver 525 or newer"
+        )
     return ""
 
 
 def _libraries_reason(libraries: Mapping[str, str]) -> str:
-    missing = {
-        name: words
-        for name, words in libraries.items()
-        if words and not name.startswith(_ON_DEMAND)
-    }
+    errors = {name: error for name, error in libraries.items() if error}
+    missing = [name for name in errors if not name.startswith(_ON_DEMAND)]
     if not missing:
         return ""
     if not has_wheels():
         return f"CUDA's libraries are not installed. {GET_LIBRARIES}"
-    words = "; ".join(dict.fromkeys(missing.values()))
-    return f"{', '.join(missing)} cannot be loaded ({words}). {GET_LIBRARIES}"
+
+    different = "; ".join(dict.fromkeys(errors[name] for name in missing))
+    return f"{', '.join(missing)} cannot be loaded ({different}). {GET_LIBRARIES}"
 
 
 def has_wheels() -> bool:
-    """Says whether CUDA's libraries are installed as wheels beside TensorFlow."""
+    """Returns whether CUDA's libraries are installed as wheels beside TensorFlow."""
     package = _tensorflow()
     return package is not None and (package.parent / "nvidia" / "cuda_runtime").is_dir()
 
@@ -206,52 +216,56 @@ def _on_the_bus(root: Path) -> list[str]:
 def _read(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8", errors="replace")
-    except OSError:  # a sandbox may show a file and not let it be read
+    except OSError:  # a sandbox may list a file that cannot be read
         return ""
 
 
 def _open_here() -> None:
-    """Opens everything in this process: prints what the driver said, and has TensorFlow log the rest."""
+    """Opens everything in this process: prints the driver's result; TensorFlow logs the rest."""
     print(json.dumps(_start_driver()), flush=True)
     package = _tensorflow()
     if package is None:
         sys.exit("TensorFlow is not installed")
+
     loader = ctypes.CDLL(str(package / "libtensorflow_framework.so.2"))
     for name in _LIBRARIES:
         function = f"Get{name}DsoHandle"
-        opened = (
-            ctypes.c_void_p * 2
-        )()  # an absl::StatusOr<void*>, which the caller makes room for
-        open_library: Callable[..., None] = loader[
-            f"_ZN3tsl8internal9DsoLoader{len(function)}{function}Ev"
-        ]
+        mangled = f"_ZN3tsl8internal9DsoLoader{len(function)}{function}Ev"
+        open_library: Callable[..., None] = loader[mangled]
+        opened = (ctypes.c_void_p * 2)()  # an absl::StatusOr<void*>, which the caller allocates
         open_library(ctypes.byref(opened))
 
 
 def _start_driver() -> tuple[int | None, str, int | None]:
-    """Returns CUDA's result of starting the driver, what is wrong with it, and the CUDA it knows, 12040 for 12.4."""
+    """Returns CUDA's result of starting the driver, its problem, and the CUDA that it knows.
+
+    A version is a number such as 12040 for 12.4.
+    """
     try:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError as error:
         return None, str(error), None
-    result, version, words = driver.cuInit(0), ctypes.c_int(), ctypes.c_char_p()
+
+    result = int(driver.cuInit(0))
+    version = ctypes.c_int()
     driver.cuDriverGetVersion(ctypes.byref(version))
-    if result:
-        driver.cuGetErrorString(result, ctypes.byref(words))
-    problem = (
-        f"{(words.value or b'unknown error').decode()} (CUDA's error {result})" if result else ""
-    )
-    return int(result), problem, version.value or None
+    if not result:
+        return result, "", version.value or None
+
+    text = ctypes.c_char_p()
+    driver.cuGetErrorString(result, ctypes.byref(text))
+    problem = (text.value or b"unknown error").decode()
+    return result, f"{problem} (CUDA's error {result})", version.value or None
 
 
 def main() -> int:
-    """Prints GPUs, driver and libraries; the exit code is 1 where a library could not be opened."""
+    """Prints GPUs, driver and libraries; the exit code is 1 if a library could not be opened."""
     cuda = open_cuda()
     version = ".".join(map(str, cuda.driver or ())) or "none"
     print("GPUs:", ", ".join(gpus()) or "none")
     print("Driver's CUDA:", version, f"({cuda.driver_problem})" if cuda.driver_problem else "")
-    for name, words in cuda.libraries.items():
-        print(f"{name}: {words or 'opened'}")
+    for name, error in cuda.libraries.items():
+        print(f"{name}: {error or 'opened'}")
     return int(not cuda.libraries or any(cuda.libraries.values()))
 
 

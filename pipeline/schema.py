@@ -1,4 +1,4 @@
-"""What `mastery schema` does: reads the configured log and holds it against the curated schema."""
+"""The code of `mastery schema`: infers a schema from the configured log, or compares the two."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BATCH = 5000  # examples decoded at a time
 
 
 def infer_schema(config: Config) -> schema_pb2.Schema:
-    """Returns a first schema of the log that `config` names.
+    """Returns a first schema of the log of `config`.
 
     Raises:
         LogError: the log cannot be used.
@@ -28,25 +28,28 @@ def infer_schema(config: Config) -> schema_pb2.Schema:
 
 
 def write_schema(schema: schema_pb2.Schema, path: Path, *, force: bool) -> str:
-    """Writes a schema as text and returns a line that says so.
+    """Writes a schema as text and returns a line for the terminal.
 
     Raises:
-        MasteryError: there is a file already and `force` is not given; it may have been curated by hand.
+        MasteryError: the file exists and `force` is false; it may have been curated by hand.
     """
     if path.exists() and not force:
         raise MasteryError(
-            f"{path} is there already. Give --out another file, or --force to overwrite it."
+            f"{path} already exists. Choose another file with --out, or overwrite it with --force."
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, infer.to_text(schema))
-    return f"Wrote {path} with {len(schema.feature)} features. Read it, and add ranges and domains by hand."
+    return (
+        f"Wrote {path} with {len(schema.feature)} features. "
+        "Read it, and add ranges and domains by hand."
+    )
 
 
 def diff_schema(config: Config) -> list[str]:
-    """Returns what in the log does not fit the curated schema, and the lines that would make it; none if it fits.
+    """Compares the configured log with the curated schema; see `schema_changes`.
 
     Raises:
-        ConfigError: the curated schema is missing or no TFDV schema.
+        ConfigError: the curated schema is missing, or not a TFDV schema.
         LogError: the log cannot be used.
     """
     return infer.schema_changes(read_schema(Path(config.schema_)), _statistics(config))

@@ -1,1 +1,1 @@
-"""After the push: versions of a model, the server that answers with them, and the client that asks."""
+"""After the push: versions of a model, the server that answers with them, and its client."""

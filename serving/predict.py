@@ -1,4 +1,4 @@
-"""What `mastery predict` does: events in, a table of answers out."""
+"""From events to a table of answers, as `mastery predict` and notebooks need it."""
 
 from __future__ import annotations
 
@@ -27,15 +27,24 @@ from components.example_gen.examples import encode, join_batches
 from components.files.spreadsheet import for_spreadsheet
 from serving.client import Answer, Client
 
+Format = Literal["table", "csv", "jsonl"]
+
+_FORMATS: dict[str, Format] = {
+    ".csv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".txt": "table",
+}
+
 
 @dataclass(frozen=True)
 class Questions:
-    """What is asked, about whom.
+    """Whom to predict for, and the requests for it.
 
     Attributes:
-        keys: `learner_id`, `unit_id`, `as_of`, one row a question, in the order in which they were asked.
-        examples: a serialized `tf.Example` for each, with the inputs of the model only: a server need not know
-            who is asked about.
+        keys: `learner_id`, `unit_id`, `as_of`, one row per question, in the order asked.
+        examples: a serialized `tf.Example` per question. It holds only the inputs of the model: a
+            server need not know the learner.
     """
 
     keys: pl.DataFrame
@@ -45,12 +54,12 @@ class Questions:
 def questions_from_log(
     config: Config, events: Sequence[str], outcomes: Sequence[str] = (), *, as_of: str | None = None
 ) -> Questions:
-    """Joins events and questions point in time, by the code that made the model's own training examples.
+    """Joins events and questions point in time, by the code that made the training examples.
 
     Args:
-        config: the one that the model was made with.
+        config: the one of the model's training.
         events: files, folders or patterns.
-        outcomes: the same for the table of questions; labels may be in it and are not read.
+        outcomes: the same for the table of questions; labels in it are not read.
         as_of: instead of `outcomes`, one moment for every learner and unit in the events.
 
     Raises:
@@ -62,70 +71,68 @@ def questions_from_log(
     inputs = dict.fromkeys([NUM_STEPS, *config.context, *config.prior.group_by, *spec.features])
     batches = join_batches(part.windows, part.outcomes, list(spec.features))
     examples = [example for batch in batches for example in encode(batch, list(inputs))]
+
     order = part.outcomes[ORDER].arg_sort()
     keys = part.outcomes.select(LEARNER, UNIT, AS_OF)[order]
     return Questions(keys, [examples[place] for place in order])
 
 
-Format = Literal["table", "csv", "jsonl"]
-
-
 def predict_questions(client: Client, questions: Questions) -> pl.DataFrame:
-    """Returns a row for each question, in their order.
+    """Returns a row per question, in their order.
 
-    Columns: `learner_id`, `unit_id`, `as_of`, then `predicted_class` and a `probability_<class>` for each class, or
-    `prediction`; then `basis`.
+    Columns: `learner_id`, `unit_id`, `as_of`; then `predicted_class` and a `probability_<class>`
+    per class, or `prediction`; then `basis`.
 
     Raises:
         PredictError: the server did not answer.
+
+    >>> from serving.client import connect
+    >>> keys = {"learner_id": ["ann"], "unit_id": ["algebra"], "as_of": [7]}
+    >>> with connect(SERVER, model="sample") as client:
+    ...     answers = predict_questions(client, Questions(pl.DataFrame(keys), EXAMPLES))
+    >>> answers.select("learner_id", "predicted_class", "basis").row(0)
+    ('ann', 'high', 'prior')
     """
     answers = client.predict(questions.examples)
-    columns = [
-        *_answered(answers),
-        pl.Series(BASIS, [answer.basis for answer in answers], pl.String),
-    ]
-    return questions.keys.hstack(columns)
+    basis = pl.Series(BASIS, [answer.basis for answer in answers], pl.String)
+    return questions.keys.hstack([*_predictions(answers), basis])
 
 
-def _answered(answers: list[Answer]) -> list[pl.Series]:
+def _predictions(answers: list[Answer]) -> list[pl.Series]:
     if answers and answers[0].prediction is not None:
         return [pl.Series(PREDICTION, [answer.prediction for answer in answers], pl.Float32)]
+
+    classes = [answer.predicted_class for answer in answers]
     probabilities = pl.DataFrame([answer.probabilities for answer in answers])
     columns = [
         column.cast(pl.Float32).alias(f"probability_{column.name}") for column in probabilities
     ]
-    return [
-        pl.Series(PREDICTED_CLASS, [answer.predicted_class for answer in answers], pl.String),
-        *columns,
-    ]
+    return [pl.Series(PREDICTED_CLASS, classes, pl.String), *columns]
 
 
-def output_format(out: Path | None, asked: Format | None) -> Format:
-    """Returns the format: the one asked for, else by the file's name, else a table for people.
+def output_format(out: Path | None, requested: Format | None) -> Format:
+    """Returns the format: the requested one, else by the file's name, else a table for people.
 
     Raises:
-        MasteryError: a file is named whose ending says nothing.
+        MasteryError: the file's name does not decide.
+
+    >>> output_format(Path("answers.csv"), None), output_format(None, None)
+    ('csv', 'table')
     """
-    if asked or out is None:
-        return asked or "table"
-    formats: dict[str, Format] = {
-        ".csv": "csv",
-        ".jsonl": "jsonl",
-        ".ndjson": "jsonl",
-        ".txt": "table",
-    }
-    if out.suffix not in formats:
+    if requested or out is None:
+        return requested or "table"
+    if out.suffix not in _FORMATS:
         raise MasteryError(
             f"--out {out}: expected a name that ends in .csv, .jsonl or .txt, or --format."
         )
-    return formats[out.suffix]
+    return _FORMATS[out.suffix]
 
 
 def format_answers(answers: pl.DataFrame, format_: Format) -> str:
-    """Returns the table as text; `as_of` in ISO 8601 where it is a timestamp.
+    """Returns the table as text; `as_of` in ISO 8601 if it is a timestamp.
 
-    Ids and classes are made harmless for what reads that form: CSV for a spreadsheet
-    (`components.files.spreadsheet`), the table for a terminal. JSON lines have them as they are.
+    Ids and classes are made harmless for the reader of the format: CSV for a spreadsheet
+    (`components.files.spreadsheet`), the table for a terminal. JSON lines keep them as they are.
     """
     times = [name for name, dtype in answers.schema.items() if isinstance(dtype, pl.Datetime)]
     plain = answers.with_columns(
@@ -139,13 +146,11 @@ def format_answers(answers: pl.DataFrame, format_: Format) -> str:
 
 
 def _table(answers: pl.DataFrame) -> str:
-    """Aligns columns, numbers with four digits."""
+    """Returns aligned columns, numbers with four digits."""
     floats = [name for name, dtype in answers.schema.items() if dtype.is_float()]
-    text = (
-        answers.with_columns(pl.col(name).round(4).cast(pl.String) for name in floats)
-        .cast(pl.String)
-        .fill_null("")
-    )
+    rounded = answers.with_columns(pl.col(name).round(4).cast(pl.String) for name in floats)
+    text = rounded.cast(pl.String).fill_null("")
+
     rows = [[in_one_line(value) for value in row] for row in (text.columns, *text.rows())]
     widths = [max(len(row[place]) for row in rows) for place in range(len(text.columns))]
     lines = (

@@ -5,7 +5,7 @@ error, so what `print`, logging, warnings and errors write never reaches a termi
 colours are Rich's, whose own escape sequences have to pass: `PlainConsole` (in
 `components.command.console`) escapes the text of others before it adds them.
 
-An unforeseen error becomes one sentence; its traceback, for whoever fixes it, goes to a file that
+An unforeseen error becomes one sentence; its traceback, for developers, goes to a file that
 the sentence names.
 """
 
@@ -121,7 +121,7 @@ def _exit_code_of(body: Callable[[], int | None]) -> int:
 def _reader_is_gone() -> bool:
     """Returns whether standard output's reader has closed its end, as `head` does.
 
-    A socket that broke raises the same error, which is none of the reader's doing.
+    A broken socket raises the same error, although the reader is still there.
     """
     poll = select.poll()
     try:

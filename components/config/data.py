@@ -231,7 +231,7 @@ def parse_span(value: object) -> SpanChoice:
     'last:7'
 
     Raises:
-        ValueError: it is none of them; the text lists what is accepted.
+        ValueError: it is another value; the text lists what is accepted.
     """
     if type(value) is date:  # not a datetime, which is a date too
         return SpanChoice(given=value)

@@ -239,7 +239,10 @@ def _index_of(section: Any, index: str, key: str) -> int:
 
 
 def _meant(keys: list[str]) -> str | None:
-    """Returns a known key like an unknown one in the same section, or the same one elsewhere."""
+    """Returns the known key that an unknown one was probably meant to be.
+
+    It is one like it in the same section, or one of the same name in another section.
+    """
     *section, unknown = keys
     close = closest(unknown, _known_keys(section))
     if close is not None:

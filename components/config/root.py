@@ -132,11 +132,12 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _protected_columns_only_slice(self) -> Config:
-        steps = [
-            (("steps", "features", name), name, it) for name, it in self.steps.features.items()
-        ]
-        context = [(("context", name), name, feature) for name, feature in self.context.items()]
-        for keys, name, feature in [*steps, *context]:
+        inputs: dict[Keys, Feature] = {
+            **{("steps", "features", name): item for name, item in self.steps.features.items()},
+            **{("context", name): item for name, item in self.context.items()},
+        }
+        for keys, feature in inputs.items():
+            name = keys[-1]
             if name in self.protected and not feature.allow_protected:
                 raise KeyedError(
                     keys,

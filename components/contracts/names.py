@@ -14,6 +14,7 @@ DERIVED_STEPS = (TIME_SINCE_PREVIOUS, TIME_TO_AS_OF)
 NUM_STEPS = "num_steps"  # how many events an example has, 0 for a cold start
 
 SPLITS = ("train", "eval", "test")
+PREDICTIONS_FILE = "predictions.parquet"  # below the evaluation, one row per example
 
 # Transformed examples: what Transform writes and the Trainer reads.
 TRANSFORMED_LABEL = "label"  # int64 index of the class [B], or float32 [B]

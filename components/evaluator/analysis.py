@@ -74,7 +74,7 @@ def analyze(
         _ = (
             pipeline
             | "RowGroups" >> beam.Create(range(groups))
-            | "ReadBlocks" >> beam.FlatMap(read_blocks, paths, label.classes, columns)
+            | "ReadBlocks" >> beam.FlatMap(read_slice_blocks, paths, label.classes, columns)
             | tfma.ExtractEvaluateAndWriteResults(
                 eval_config=config, extractors=[extractor], writers=writers
             )
@@ -98,7 +98,7 @@ def _eval_config(
     )
 
 
-def read_blocks(
+def read_slice_blocks(
     group: int, paths: Mapping[str, str], classes: Sequence[str], slice_columns: Sequence[str]
 ) -> Blocks:
     """Reads one row group of predictions as blocks of rows that are in the same slices.

@@ -14,15 +14,15 @@ from components.contracts.names import BASIS, BASIS_PRIOR, BASIS_SEQUENCE, PROBA
 from components.errors import MasteryError
 from components.evaluator.analysis import analyze, load_results
 from components.evaluator.evaluator_settings import EvaluatorSettings, why_not_comparable
-from components.evaluator.judgement import NO_BASELINE, is_blessed, judge
+from components.evaluator.judgement import NO_BASELINE, is_blessed, judge_gates
 from components.evaluator.measures import class_curves
 from components.evaluator.scoring import (
     LABEL,
     class_indices,
     in_windows,
     probability_rows,
-    read_windows,
-    score,
+    windows_of_split,
+    write_predictions,
 )
 
 PREDICTIONS_FILE = "predictions.parquet"
@@ -49,8 +49,9 @@ def evaluate_model(model: str | Path, examples: Iterable[bytes], config: Config)
     with tempfile.TemporaryDirectory(prefix="mastery-evaluate-") as folder:
         predictions = Path(folder, PREDICTIONS_FILE)
         windows = in_windows(examples)
-        score(Path(model), windows, settings.label, settings.slice_columns, predictions)
+        write_predictions(Path(model), windows, settings.label, settings.slice_columns, predictions)
         results = _measure({CANDIDATE: predictions}, settings, Path(folder))[CANDIDATE]
+
         return Evaluation(
             task=settings.label.task,
             classes=settings.label.classes,
@@ -80,8 +81,10 @@ def judge_model(
         MasteryError: there are no examples, or model and examples do not fit each other.
     """
     predictions = {CANDIDATE: folder / PREDICTIONS_FILE}
-    windows = read_windows(examples)
-    score(model, windows, settings.label, settings.slice_columns, predictions[CANDIDATE])
+    windows = windows_of_split(examples)
+    write_predictions(
+        model, windows, settings.label, settings.slice_columns, predictions[CANDIDATE]
+    )
 
     no_baseline = _score_baseline(examples, baseline, settings, folder / BASELINE_FILE)
     if no_baseline is None:
@@ -89,7 +92,7 @@ def judge_model(
 
     results = _measure(predictions, settings, folder)
     candidate, before = results[CANDIDATE], results.get(BASELINE)
-    verdicts = judge(settings.gates, candidate, before, no_baseline or "")
+    verdicts = judge_gates(settings.gates, candidate, before, no_baseline or "")
 
     evaluation = Evaluation(
         task=settings.label.task,
@@ -115,8 +118,10 @@ def _score_baseline(
     try:
         problem = why_not_comparable(baseline, settings)
         if problem is None:
-            windows = read_windows(examples)
-            score(baseline, windows, settings.label, settings.slice_columns, predictions)
+            windows = windows_of_split(examples)
+            write_predictions(
+                baseline, windows, settings.label, settings.slice_columns, predictions
+            )
     except MasteryError as error:
         return f"the blessed model {baseline} cannot be scored: {error}"
     return problem

@@ -41,7 +41,7 @@ class EvaluatorSettings(NodeSettings):
 def digest_baseline(folder: str | None) -> str:
     """Returns the digest of the model in `evaluation.baseline`, "" if none is configured.
 
-    It is part of the cache key: another model at the same path is judged anew.
+    It is part of the cache key: a new model at the same path is compared with again.
 
     Raises:
         MasteryError: the folder holds no model.

@@ -28,7 +28,7 @@ NO_BASELINE = "there is no blessed model to compare with yet"
 TOLERANCE = 1e-9
 
 
-def judge(
+def judge_gates(
     gates: Sequence[Gate],
     candidate: ModelResults,
     baseline: ModelResults | None,

@@ -46,7 +46,7 @@ Predict = Callable[..., dict[str, Any]]
 Array = np.ndarray[Any, Any]
 
 
-def read_windows(folder: Path) -> Iterator[list[bytes]]:
+def windows_of_split(folder: Path) -> Iterator[list[bytes]]:
     """Reads the serialized examples of a split in windows, from TFRecord files, gzipped or not."""
     for file in sorted(path for path in folder.iterdir() if path.is_file()):
         compression = "GZIP" if file.suffix == ".gz" else ""
@@ -62,7 +62,7 @@ def in_windows(examples: Iterable[bytes]) -> Iterator[list[bytes]]:
         yield window
 
 
-def score(
+def write_predictions(
     model: Path,
     windows: Iterable[list[bytes]],
     label: Label,
@@ -204,7 +204,7 @@ def check_label(column: pl.Series, label: Label) -> pl.Series:
     """Returns the labels of examples, as text or float64.
 
     Raises:
-        MasteryError: a label is missing, or is none of the classes.
+        MasteryError: a label is missing or is no configured class.
     """
     missing = column.null_count()
     if missing:

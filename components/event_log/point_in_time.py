@@ -220,10 +220,8 @@ def _count(
 
 def fingerprint(events: pl.DataFrame) -> pl.Series:
     """Returns a hash of each event's features, which stands for them if only keys are kept."""
-    features = [name for name in events.columns if name not in (LEARNER, UNIT, TIME, ORDER)]
-    if not features:
-        return pl.Series(FINGERPRINT, [], pl.UInt64)
-    return events.select(features).hash_rows().alias(FINGERPRINT)
+    features = events.drop(LEARNER, UNIT, TIME, ORDER)
+    return features.hash_rows().alias(FINGERPRINT)
 
 
 def _find_unused(events: pl.DataFrame, outcomes: pl.DataFrame) -> str:

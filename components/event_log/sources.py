@@ -376,9 +376,7 @@ def _no_match(pattern: str, table: str, hidden: list[str]) -> Problem:
 def _nearest_folder(pattern: str) -> str:
     """Describes how much of the path exists, and what is in its folder."""
     path = Path(pattern)
-    folder = next((parent for parent in path.parents if os.path.isdir(parent)), None)
-    if folder is None:
-        return "nothing"
+    folder = next((parent for parent in path.parents if os.path.isdir(parent)), path.parent)
     if folder != path.parent:
         return f"nothing: the folder {path.parent} does not exist"
     names = _list_names(_names_in(str(folder)))

@@ -21,7 +21,7 @@ Domain = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Scale:
+class AxisScale:
     """Maps `low..high` linearly to `start..end` in pixels; of upright axes `start` is larger."""
 
     low: float
@@ -138,7 +138,7 @@ def line_chart(
     return _svg(title, parts, "chart")
 
 
-def _line(line: Series, x: Scale, y: Scale) -> Markup:
+def _line(line: Series, x: AxisScale, y: AxisScale) -> Markup:
     points = [
         (x(at), y(to))
         for at, to in zip(line.xs, line.ys, strict=True)
@@ -161,14 +161,14 @@ def histogram(bars: Bars, *, title: str, x_label: str, y_label: str) -> Markup:
 
 def sparkline(bars: Bars, *, title: str, width: int = 72, height: int = 22) -> Markup:
     """Returns a histogram the size of a word."""
-    x = Scale(bars.edges[0], bars.edges[-1], 0, width)
-    y = Scale(0, max(bars.counts) or 1, height - 1, 1)
+    x = AxisScale(bars.edges[0], bars.edges[-1], 0, width)
+    y = AxisScale(0, max(bars.counts) or 1, height - 1, 1)
     line = Markup('<line class="base" x1="0" x2="{0}" y1="{1}" y2="{1}"/>')
     base = line.format(width, height - 0.5)
     return _svg(title, [*_columns(bars, x, y), base], "spark", width, height)
 
 
-def _columns(bars: Bars, x: Scale, y: Scale) -> Iterable[Markup]:
+def _columns(bars: Bars, x: AxisScale, y: AxisScale) -> Iterable[Markup]:
     column = Markup('<rect class="column" x="{}" y="{}" width="{}" height="{}"/>')
     for low, high, height in zip(bars.edges, bars.edges[1:], bars.counts, strict=False):
         if height > 0:
@@ -193,7 +193,7 @@ def bar(
     It repeats a number that stands beside it, so it is hidden from screen readers.
     """
     width, height = 110, 16
-    x = Scale(*domain, 0, width)
+    x = AxisScale(*domain, 0, width)
 
     def inside(at: float) -> float:
         return min(max(x(at), 0.0), float(width))
@@ -246,7 +246,7 @@ def heat_map(
 
 
 def _cells(
-    edges: Sequence[float], grid: Sequence[Sequence[int]], x: Scale, y: Scale
+    edges: Sequence[float], grid: Sequence[Sequence[int]], x: AxisScale, y: AxisScale
 ) -> Iterable[Markup]:
     square = Markup('<rect class="cell" x="{}" y="{}" width="{}" height="{}" opacity="{}"/>')
     most = max(map(max, grid)) or 1
@@ -259,11 +259,13 @@ def _cells(
                 yield square.format(left, high, _length(right - left), _length(low - high), shade)
 
 
-def _frame(x_domain: Domain, y_domain: Domain) -> tuple[Scale, Scale]:
-    return Scale(*x_domain, LEFT, WIDTH - RIGHT), Scale(*y_domain, HEIGHT - BOTTOM, TOP)
+def _frame(x_domain: Domain, y_domain: Domain) -> tuple[AxisScale, AxisScale]:
+    return AxisScale(*x_domain, LEFT, WIDTH - RIGHT), AxisScale(*y_domain, HEIGHT - BOTTOM, TOP)
 
 
-def _axes(x: Scale, y: Scale, x_label: str, y_label: str, *, whole_x: bool = False) -> Markup:
+def _axes(
+    x: AxisScale, y: AxisScale, x_label: str, y_label: str, *, whole_x: bool = False
+) -> Markup:
     parts = []
     line = Markup('<line class="{}" x1="{}" x2="{}" y1="{}" y2="{}"/>')
     number = Markup('<text class="{}" x="{}" y="{}">{}</text>')

@@ -69,7 +69,7 @@ def rough(value: float | None) -> str:
     return _sign(f"{known:,.0f}" if abs(known) >= 100 else f"{known:.3g}")
 
 
-def change(value: float | None) -> str:
+def signed(value: float | None) -> str:
     """Returns a number with its sign, `±0` where nothing changed."""
     known = _finite(value)
     if known is None:

@@ -88,6 +88,7 @@ def _regression_charts(regression: RegressionFacts) -> tuple[Markup, Markup]:
         x_label="actual",
         y_label="predicted",
     )
+
     residuals = histogram(
         regression.residuals,
         title="Histogram of the errors",
@@ -105,16 +106,18 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
     environment.filters |= {
         "count": formats.count,
         "number": formats.number,
-        "change": formats.change,
+        "signed": formats.signed,
         "percent": formats.percent,
         "duration": formats.duration,
         "moment": formats.moment,
         "sentence": formats.sentence_case,
         "breakable": _breakable,
     }
+
     environment.globals |= {"swatch": swatch, "words": describe_metric}
     return environment
 

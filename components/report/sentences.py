@@ -15,11 +15,11 @@ from components.contracts.evaluation import (
 from components.contracts.push_result import PushResult
 from components.report.formats import (
     NOTHING,
-    change,
     count,
     exact,
     number,
     sentence_case,
+    signed,
     told_apart,
 )
 
@@ -98,7 +98,7 @@ def gate_words(gate: GateVerdict, slices: Sequence[SliceResult] = ()) -> GateWor
     measured = gate.measured
     if measured is not None:
         room = measured - gate.threshold if gate.is_floor else gate.threshold - measured
-        distance = change(round(room, 9))  # beyond that it is rounding
+        distance = signed(round(room, 9))  # beyond that it is rounding
 
     reasons = [_decisive_slice(gate, slices), gate.reason]
     return GateWords(
@@ -116,7 +116,7 @@ def _value_words(gate: GateVerdict) -> str:
         return told_apart(gate.value, gate.threshold)
     if gate.measured is None:
         return number(gate.value)
-    return f"{change(gate.measured)} ({number(gate.value)} against {number(gate.baseline)})"
+    return f"{signed(gate.measured)} ({number(gate.value)} against {number(gate.baseline)})"
 
 
 def _decisive_slice(gate: GateVerdict, slices: Sequence[SliceResult]) -> str:
@@ -148,6 +148,7 @@ def headline(evaluation: Evaluation, push: PushResult) -> Headline:
     """Returns what happened to the model, in a headline and a few sentences."""
     failed, total = len(evaluation.failed_gates), len(evaluation.gates)
     gates = "the gate" if total == 1 else f"all {total} gates"
+
     if push.pushed:
         text = f"Pushed as version {push.version}" if push.version else "Pushed"
         why = f"The model passed {gates} and the serving check, and is ready to be served."
@@ -162,6 +163,7 @@ def headline(evaluation: Evaluation, push: PushResult) -> Headline:
     else:
         text = "Not pushed: the model was not blessed"
         why = "The evaluation did not bless the model; the one served before is still served."
+
     return Headline(push.pushed, text, [why, _main_metric_sentence(evaluation)])
 
 

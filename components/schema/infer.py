@@ -1,4 +1,4 @@
-"""A first schema from a log's statistics, and the difference a new log would make."""
+"""Infers a first schema from a log's statistics, and compares a schema with those of a new log."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from components.config import Config
 from components.contracts.names import AS_OF, LEARNER, NUM_STEPS, UNIT
 from components.data_gate.tfdv_anomalies import describe_anomalies
 
-# A column with more different values than this is free text or a key: any value may come.
+# A column with more different values than this is free text or a key, and has no domain.
 MAX_DOMAIN = 50
 _OPEN = (LEARNER, UNIT, AS_OF)
 
@@ -29,7 +29,7 @@ def statistics_of(
 
     Args:
         batches: examples as Arrow record batches of list columns.
-        config: says how Beam runs.
+        config: of Beam.
     """
     with tempfile.TemporaryDirectory() as folder:
         file = str(Path(folder, "statistics.pb"))
@@ -48,37 +48,41 @@ def infer_schema(
 ) -> schema_pb2.Schema:
     """Returns a first schema for a human to curate.
 
-    Steps become ragged tensors, all else sparse ones. Columns with few different values get a domain that
-    allows one value in a hundred to be new; keys get none. What every example has is required.
+    Steps become ragged tensors, all other columns sparse ones. Columns with few different values
+    get a domain that allows one value in a hundred to be new; keys get none. Columns that every
+    example has are required.
     """
     schema = tfdv.infer_schema(
         statistics, infer_feature_shape=False, max_string_domain_size=MAX_DOMAIN
     )
+    # Once one feature has a representation, TFX requires one for every feature that it reads.
+    representations = schema.tensor_representation_group[""].tensor_representation
     for feature in schema.feature:
         feature.ClearField("value_count")
         if feature.name in _OPEN:
             feature.ClearField("domain")
         elif feature.HasField("domain"):
             feature.distribution_constraints.min_domain_mass = 0.99
-        # Once one feature has a representation, TFX wants it of every one that it reads.
-        representation = schema.tensor_representation_group[""].tensor_representation[feature.name]
+
+        representation = representations[feature.name]
         if feature.name in config.steps.features:
             representation.ragged_tensor.feature_path.step.append(feature.name)
             _as_steps(schema, feature)
             continue
         representation.varlen_sparse_tensor.column_name = feature.name
         if feature.name == NUM_STEPS:
-            feature.int_domain.min, feature.int_domain.max = 0, config.steps.max_steps
+            feature.int_domain.min = 0
+            feature.int_domain.max = config.steps.max_steps
     _drop_unused_domains(schema)
     return schema
 
 
 def _as_steps(schema: schema_pb2.Schema, feature: schema_pb2.Feature) -> None:
-    # A cold start has no steps, so presence says nothing about the log.
+    # A cold start has no steps, so the share of examples with steps is not checked.
     feature.presence.Clear()
     feature.presence.min_count = 1
     if feature.HasField("domain"):
-        # A missing value stands as an empty string.
+        # A missing value is an empty string.
         domain = next(item for item in schema.string_domain if item.name == feature.domain)
         if "" not in domain.value:
             domain.value.append("")
@@ -92,14 +96,17 @@ def _drop_unused_domains(schema: schema_pb2.Schema) -> None:
 
 
 def to_text(schema: schema_pb2.Schema) -> str:
-    """Returns a schema as text protocol buffer, the form that is curated by hand."""
+    """Returns a schema as a text protocol buffer, the form that is curated by hand."""
     return str(text_format.MessageToString(schema, as_utf8=True))
 
 
 def _with_types_of(
     statistics: statistics_pb2.DatasetFeatureStatisticsList, schema: schema_pb2.Schema
 ) -> schema_pb2.Schema:
-    """Returns the schema with the types that the log has: TFDV would deprecate a column of another type."""
+    """Returns the schema with the types of the log.
+
+    TFDV would deprecate a column of another type instead of changing it.
+    """
     kinds = statistics_pb2.FeatureNameStatistics
     types = {
         kinds.STRING: schema_pb2.BYTES,
@@ -110,6 +117,7 @@ def _with_types_of(
         item.name or ".".join(item.path.step): types.get(item.type)
         for item in statistics.datasets[0].features
     }
+
     typed = schema_pb2.Schema()
     typed.CopyFrom(schema)
     for feature in typed.feature:
@@ -124,11 +132,17 @@ def _with_types_of(
 def schema_changes(
     schema: schema_pb2.Schema, statistics: statistics_pb2.DatasetFeatureStatisticsList
 ) -> list[str]:
-    """Returns what does not fit the schema, in words, then the lines that would make it fit; nothing if all fits."""
-    anomalies = describe_anomalies(
-        tfdv.validate_statistics(statistics, schema), split="log", statistics=statistics.datasets[0]
-    )
+    """Compares a schema with the statistics of a log.
+
+    Returns:
+        The anomalies in words, then the lines of the schema that would have to change, as a diff;
+        empty if the log fits.
+    """
+    found = tfdv.validate_statistics(statistics, schema)
+    anomalies = describe_anomalies(found, split="log", statistics=statistics.datasets[0])
+
     widened = tfdv.update_schema(_with_types_of(statistics, schema), statistics)
-    before, after = to_text(schema).splitlines(), to_text(widened).splitlines()
+    before = to_text(schema).splitlines()
+    after = to_text(widened).splitlines()
     changes = difflib.unified_diff(before, after, "schema", "schema for this log", lineterm="", n=4)
     return [*map(str, anomalies), *changes]

@@ -1,1 +1,1 @@
-"""ServingCheck: what a server would answer is what was evaluated, or nothing is pushed."""
+"""ServingCheck: compares the answers of the served model with its evaluation."""

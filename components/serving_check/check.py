@@ -1,100 +1,231 @@
-"""Replays test examples against a SavedModel and finds out whether a server would answer what was evaluated."""
+"""Replays test examples against a SavedModel and compares the answers with the evaluation."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+import tensorflow as tf
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
-from tensorflow_serving.apis.predict_pb2 import PredictRequest
+from tensorflow_serving.apis.predict_pb2 import PredictRequest, PredictResponse
 
-from components.contracts.names import BASIS, BASIS_PRIOR, PREDICT_STEPS
-from components.model_version.exports import CARD, exports
-from components.model_version.safe_graph import graph_problems
-from components.serving_check.comparison import (
-    TOLERANCE,
-    compare,
-    describe,
-    expected_answers,
-    unusable,
+from components.contracts.model_card import ModelCard
+from components.contracts.names import (
+    AS_OF,
+    BASIS,
+    BASIS_PRIOR,
+    CLASSES,
+    LEARNER,
+    PREDICT_STEPS,
+    PREDICTED_CLASS,
+    PREDICTION,
+    PROBABILITIES,
+    UNIT,
 )
-from components.serving_check.contract import contract_problems, input_dtypes, read_graph
-from components.serving_check.questions import Interview, Question
-from components.serving_check.requests import Inputs, cold_start, decode, only_inputs, wrong_types
-from components.serving_check.server import Answers, ServingError, ask
+from components.model_version.exports import exports
+from components.model_version.safe_graph import graph_problems
+from components.serving_check.graph_contract import contract_problems, input_dtypes, read_graph
+from components.serving_check.questions import (
+    Interview,
+    ModelInputs,
+    Question,
+    cold_start,
+    decode,
+    only_inputs,
+    wrong_types,
+)
+from components.serving_check.replay import ServingError, replay
 
 ALONE = 6  # examples, at least, that are sent alone as well as in a batch with all others
+TOLERANCE = 1e-5  # of a probability; of a regression's answer, relative to it where it is above one
+WORST = 10  # differences that are listed
+
+Array = np.ndarray[Any, Any]
+Answers = dict[str, Array]  # values by the output's name, [n] or [n, classes]; text as str
 
 
 def check_serving(
     model: Path, chosen: pl.DataFrame, examples: Sequence[bytes], warmup: int
 ) -> list[PredictRequest]:
-    """Checks a model against its evaluation, and returns `warmup` of the requests that it answered well.
+    """Checks a model against its evaluation; returns `warmup` requests that it answered well.
 
     Args:
-        model: a SavedModel with our signatures and `assets.extra/mastery.json`.
+        model: a SavedModel with our signatures and its card.
         chosen: the Evaluator's predictions for n examples.
         examples: those n, serialized, in the same order.
-        warmup: how many requests to return, of both signatures in turn; fewer when there are fewer examples.
+        warmup: how many requests to return, of both signatures in turn; fewer when there are fewer
+            examples.
 
     Raises:
-        ServingError: the model breaks the contract, does not load, or answers otherwise than evaluated.
+        ContractError: the model's card is missing or cannot be used.
+        ServingError: the model breaks the contract, does not load, or its answers differ from the
+            evaluation.
     """
-    config, signature = _notes_and_signature(model)
-    inputs, classes = Inputs.of(config), config["label"]["classes"]
-    known, dtypes = only_inputs(examples, inputs), input_dtypes(signature)
+    card, signature = _card_and_signature(model)
+    inputs, dtypes = ModelInputs.of(card), input_dtypes(signature)
+    known = only_inputs(examples, inputs)
     _fail_on(wrong_types(decode(known), inputs, dtypes), model)
-    interview = Interview(config["name"], inputs, dtypes)
-    rows = np.unique(
-        np.linspace(0, len(known) - 1, max(ALONE, -(-warmup // 2))).round().astype(np.int64)
-    )
+
+    interview = Interview(card.name, inputs, dtypes)
+    few = max(ALONE, -(-warmup // 2))
+    rows = np.unique(np.linspace(0, len(known) - 1, few).round().astype(np.int64))
     alone = interview.alone(known, rows)
     questions = [*interview.together(known), *alone]
     cold = interview.together([cold_start(known[0], inputs)])
+
     answers = ask(model, [*questions, *cold])
-    asked = zip([*questions, *cold], answers, strict=True)
-    problems = [line for question, found in asked for line in unusable(question, found, classes)]
-    _fail_on([*problems, *_cold_start_problems(cold, answers[len(questions) :], classes)], model)
-    _fail_on_skew(questions, answers[: len(questions)], chosen, classes)
+    warm_answers, cold_answers = answers[: len(questions)], answers[len(questions) :]
+    problems: list[str] = []
+    for question, found in zip([*questions, *cold], answers, strict=True):
+        problems += unusable(question, found, card.classes)
+    problems += _cold_start_problems(cold, cold_answers, card.classes)
+    _fail_on(problems, model)
+    _fail_on_skew(questions, warm_answers, chosen, card.classes)
+
     in_turn = chain.from_iterable(zip_longest(*(question.requests for question in alone)))
     return [request for request in in_turn if request is not None][:warmup]
 
 
-def _notes_and_signature(model: Path) -> tuple[dict[str, Any], SignatureDef]:
-    """Returns the model's configuration and its signature `predict_steps`, if its graph keeps the contract."""
+def ask(model: Path, questions: Sequence[Question]) -> list[Answers]:
+    """Returns the answers to each question, in the order of its rows.
+
+    Raises:
+        ServingError: the model cannot be loaded in a fresh process, or fails on a request there.
+    """
+    requests = [request for question in questions for request in question.requests]
+    responses = iter(replay(model, requests))
+    return [_joined([next(responses) for _ in question.requests]) for question in questions]
+
+
+def expected_answers(predictions: pl.DataFrame, classes: Sequence[str]) -> Answers:
+    """Returns the Evaluator's predictions in the form of a server's answers."""
+    if not classes:
+        return {name: predictions[name].to_numpy() for name in (PREDICTION, BASIS)}
+
+    row = pl.Array(pl.Float64, len(classes))
+    return {
+        PREDICTED_CLASS: predictions[PREDICTED_CLASS].to_numpy(),
+        BASIS: predictions[BASIS].to_numpy(),
+        PROBABILITIES: predictions[PROBABILITIES].cast(row).to_numpy(),
+        CLASSES: np.array([list(classes)] * len(predictions), dtype=object),
+    }
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One row for which an output is not as expected.
+
+    Attributes:
+        row: of the examples.
+        where: signature, and how it was asked.
+        output: name of the output.
+        expected: its value in the evaluation, as text.
+        found: its value in the answer, as text.
+        size: how far off, for the order in a list.
+    """
+
+    row: int
+    where: str
+    output: str
+    expected: str
+    found: str
+    size: float
+
+
+def compare(
+    question: Question, expected: Answers, found: Answers, classes: Sequence[str]
+) -> Iterator[Difference]:
+    """Yields the rows that differ by more than the tolerance, output by output.
+
+    Args:
+        question: what was asked.
+        expected: answers for all rows of the examples.
+        found: answers to the question's rows.
+        classes: the label's classes in the order of the probabilities; none for a regression.
+    """
+    wanted = {name: values[question.rows] for name, values in expected.items()}
+    for output, distance in _distances(wanted, found, classes).items():
+        for place in np.flatnonzero(distance > TOLERANCE):
+            yield Difference(
+                int(question.rows[place]),
+                question.where,
+                output,
+                _shown(wanted[output][place]),
+                _shown(found[output][place]),
+                float(distance[place]),
+            )
+
+
+def unusable(question: Question, found: Answers, classes: Sequence[str]) -> Iterator[str]:
+    """Yields what a client cannot use: numbers that are not finite, probabilities that are none."""
+    numbers = found[PROBABILITIES] if classes else found[PREDICTION][:, None]
+    finite = np.asarray(np.isfinite(numbers).all(axis=1))
+    if not finite.all():
+        rows = f"{(~finite).sum()} of {len(finite)} rows"
+        yield f"{question.where}: expected finite numbers, found NaN or infinite ones in {rows}"
+    if not classes:
+        return
+
+    off = np.abs(numbers[finite].sum(axis=1) - 1)
+    if (off > TOLERANCE).any():
+        worst = numbers[finite].sum(axis=1)[off.argmax()]
+        yield f"{question.where}: expected probabilities that add up to 1, found {worst:.6f}"
+    if not most_probable(numbers[finite], found[PREDICTED_CLASS][finite], classes).all():
+        yield (
+            f"{question.where}: expected the most probable class as {PREDICTED_CLASS}, "
+            "found another"
+        )
+
+
+def most_probable(probabilities: Array, named: Array, classes: Sequence[str]) -> Array:
+    """Returns which rows name the most probable class, or one within the tolerance of it."""
+    is_named = named[:, None] == np.array(classes, dtype=object)
+    own = np.where(is_named, probabilities, -np.inf).max(axis=1)
+    return np.asarray(own >= probabilities.max(axis=1) - 2 * TOLERANCE)
+
+
+def describe(differences: Sequence[Difference], chosen: pl.DataFrame) -> list[str]:
+    """Returns a line for each of the worst differences, with the keys of its row."""
+    keys = chosen.select(LEARNER, UNIT, AS_OF).rows()
+    lines = []
+    for item in sorted(differences, key=lambda item: (-item.size, item.row))[:WORST]:
+        learner, unit, as_of = keys[item.row]
+        lines.append(
+            f"learner {learner}, unit {unit}, as_of {as_of}, {item.where}, {item.output}: "
+            f"expected {item.expected}, found {item.found}"
+        )
+    return lines
+
+
+def _card_and_signature(model: Path) -> tuple[ModelCard, SignatureDef]:
+    """Returns a model's card and its signature `predict_steps`, if its graphs keep the contract."""
     graph = read_graph(model)
     if graph is None:
         raise ServingError(f"{model}: expected a SavedModel that a server can load, found none.")
-    notes = model / CARD
-    if not notes.is_file():
-        raise ServingError(
-            f"{notes}: expected the Trainer's notes on how the model is fed, found no such file."
-        )
-    config: dict[str, Any] = json.loads(notes.read_text(encoding="utf-8"))["config"]
-    _fail_on(contract_problems(graph, config), model)
+    card = ModelCard.read(model)
+    _fail_on(contract_problems(graph, card), model)
 
     for folder in set(exports(model).values()) - {"."}:  # those for GPUs cannot be asked here
         other = read_graph(model / folder)
-        _fail_on(
-            [f"no SavedModel in {folder}"] if other is None else graph_problems(other),
-            model / folder,
-        )
-    return config, graph.signature_def[PREDICT_STEPS]
+        missing = [f"no SavedModel in {folder}"]
+        _fail_on(missing if other is None else graph_problems(other), model / folder)
+    return card, graph.signature_def[PREDICT_STEPS]
 
 
 def _cold_start_problems(
     questions: Sequence[Question], answers: Sequence[Answers], classes: Sequence[str]
 ) -> Iterator[str]:
     for question, found in zip(questions, answers, strict=True):
+        where = f"{question.where}, no events"
         if found[BASIS].tolist() != [BASIS_PRIOR]:
-            yield f"{question.where}, no events: expected basis {BASIS_PRIOR}, found {', '.join(found[BASIS])}"
+            yield f"{where}: expected basis {BASIS_PRIOR}, found {', '.join(found[BASIS])}"
         for item in compare(question, answers[0], found, classes):
-            yield f"{question.where}, no events, {item.output}: expected {item.expected}, found {item.found}"
+            yield f"{where}, {item.output}: expected {item.expected}, found {item.found}"
 
 
 def _fail_on(problems: Sequence[str], model: Path) -> None:
@@ -109,24 +240,71 @@ def _fail_on_skew(
     chosen: pl.DataFrame,
     classes: Sequence[str],
 ) -> None:
-    """Compares every answer with the evaluation; if all are well, with the first question's, which has all rows."""
-    evaluated, served = expected_answers(chosen, classes), answers[0]
-    asked = list(zip(questions, answers, strict=True))
-    for expected, by in ((evaluated, "the Evaluator"), (served, questions[0].where)):
-        differences = [
-            item
-            for question, found in asked
-            for item in compare(question, expected, found, classes)
-        ]
-        if differences:
-            rows = len({item.row for item in differences})
-            raise ServingError(
-                "\n".join(
-                    [
-                        f"The served model answers {rows} of {chosen.height} test examples otherwise than {by} "
-                        f"(tolerance {TOLERANCE:g}); the worst:",
-                        *(f"  - {line}" for line in describe(differences, chosen)),
-                        "The graph that is served differs from the one that was judged; nothing is pushed.",
-                    ]
-                )
-            )
+    """Compares all answers with the evaluation, then with those to the first question.
+
+    The first question has all rows in one batch.
+    """
+    references = (
+        (expected_answers(chosen, classes), "the Evaluator"),
+        (answers[0], questions[0].where),
+    )
+    for expected, by in references:
+        differences: list[Difference] = []
+        for question, found in zip(questions, answers, strict=True):
+            differences += compare(question, expected, found, classes)
+        if not differences:
+            continue
+
+        rows = len({item.row for item in differences})
+        lines = "\n".join(f"  - {line}" for line in describe(differences, chosen))
+        raise ServingError(
+            f"For {rows} of {chosen.height} test examples the served model's answer differs from "
+            f"that of {by} (tolerance {TOLERANCE:g}); the worst:\n{lines}\n"
+            "The graph that is served differs from the one that was judged; nothing is pushed."
+        )
+
+
+def _distances(wanted: Answers, found: Answers, classes: Sequence[str]) -> Answers:
+    """Returns how far each row [n] is off, by output; 0 or infinite for text."""
+    basis = _unless(wanted[BASIS] == found[BASIS])
+    if not classes:
+        scale = np.maximum(np.abs(wanted[PREDICTION]), 1.0)
+        return {BASIS: basis, PREDICTION: _distance(wanted[PREDICTION], found[PREDICTION]) / scale}
+
+    probable = most_probable(wanted[PROBABILITIES], found[PREDICTED_CLASS], classes)
+    return {
+        BASIS: basis,
+        CLASSES: _unless((wanted[CLASSES] == found[CLASSES]).all(axis=1)),
+        PROBABILITIES: _distance(wanted[PROBABILITIES], found[PROBABILITIES]).max(axis=1),
+        PREDICTED_CLASS: _unless(probable),
+    }
+
+
+def _unless(equal: Array) -> Array:
+    return np.where(equal, 0.0, np.inf)
+
+
+def _distance(expected: Array, found: Array) -> Array:
+    distance = np.abs(expected.astype(np.float64) - found.astype(np.float64))
+    return np.where(np.isnan(distance), np.inf, distance)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        return f"[{', '.join(_shown(item) for item in value)}]"
+    return f"{value:.6f}" if isinstance(value, float | np.floating) else str(value)
+
+
+def _joined(responses: Sequence[PredictResponse]) -> Answers:
+    outputs = [
+        {name: tf.make_ndarray(tensor) for name, tensor in item.outputs.items()}
+        for item in responses
+    ]
+    return {name: _as_text(np.concatenate([item[name] for item in outputs])) for name in outputs[0]}
+
+
+def _as_text(values: Array) -> Array:
+    """Decodes text, which arrives as bytes; leaves numbers as they are."""
+    if values.dtype != object:
+        return values
+    return np.array([item.decode() for item in values.ravel()], dtype=object).reshape(values.shape)

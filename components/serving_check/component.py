@@ -1,8 +1,6 @@
-"""ServingCheck: what a server would answer is what was evaluated, or nothing is pushed."""
+"""The node ServingCheck: a server answers what was evaluated, or nothing is pushed."""
 
 from __future__ import annotations
-
-import json
 
 from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
@@ -12,7 +10,7 @@ from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionP
 
 from components.config import Config
 from components.node.cache_key import code_fingerprint
-from components.serving_check.executor import Executor
+from components.serving_check.executor import Executor, ServingCheckSettings
 
 
 class ServingCheckSpec(ComponentSpec):  # type: ignore[misc]
@@ -34,7 +32,7 @@ class ServingCheckSpec(ComponentSpec):  # type: ignore[misc]
 
 
 class ServingCheck(BaseComponent):  # type: ignore[misc]
-    """Replays test examples in a fresh process, compares, and adds warm-up requests to a copy of the model."""
+    """Replays test examples in a fresh process and adds warm-up requests to a copy of the model."""
 
     SPEC_CLASS = ServingCheckSpec
     EXECUTOR_SPEC = ExecutorClassSpec(Executor)
@@ -46,19 +44,18 @@ def make_serving_check(
     """Returns the node.
 
     Args:
-        config: how many examples are replayed, and how many requests written; where to push is not looked at.
+        config: the values of `ServingCheckSettings` are part of the cache key.
         examples: ExampleGen's `examples`.
         model: the Trainer's `model`.
         evaluation: the Evaluator's `evaluation` of that model.
     """
-    push = config.push.model_dump(mode="json", include={"check_examples", "warmup_requests"})
     spec = ServingCheckSpec(
         examples=examples,
         trained_model=model,
         evaluation=evaluation,
         model=Channel(type=standard_artifacts.Model),
         blessing=Channel(type=standard_artifacts.InfraBlessing),
-        config=json.dumps({"push": push}, sort_keys=True),
+        config=ServingCheckSettings.of(config).to_property(),
         code_fingerprint=code_fingerprint(Executor.__module__),
     )
     return ServingCheck(spec=spec)

@@ -1,23 +1,209 @@
-"""The questions that a model is asked: the same examples in one batch and alone, through both signatures."""
+"""From test examples to the requests that a client would send, for both signatures.
+
+`choose` and `find_examples` pick the examples that are replayed; `Interview` asks about them in one
+batch and one by one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import polars as pl
+import pyarrow as pa
+import tensorflow as tf
+from tensorflow_metadata.proto.v0.schema_pb2 import BYTES, FLOAT, INT, Feature, Schema
 from tensorflow_serving.apis.predict_pb2 import PredictRequest
+from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
-from components.contracts.names import EXAMPLES, PREDICT_STEPS, SERVING_DEFAULT
-from components.serving_check.requests import Inputs, decode, dense, expressible, predict_request
+from components.contracts.model_card import ModelCard
+from components.contracts.names import (
+    AS_OF,
+    BASIS,
+    BASIS_PRIOR,
+    EXAMPLES,
+    LEARNER,
+    NUM_STEPS,
+    PREDICT_STEPS,
+    SERVING_DEFAULT,
+    UNIT,
+)
 
+KEYS = [LEARNER, UNIT, AS_OF]
+COLD_SHARE = 5  # one in this many is a cold start, where there are that many
+BATCH = 4096  # records decoded at a time
+# int64 has no missing value: see `expressible`.
+MISSING: dict[str, object] = {"string": b"", "float32": np.nan, "int64": 0}
+PADDING: dict[str, object] = {"string": b"", "float32": 0.0}
+
+Array = np.ndarray[Any, Any]
 Rows = np.ndarray[Any, np.dtype[np.int64]]
+Tensors = dict[str, Array]
+
+
+def choose(predictions: pl.DataFrame, count: int) -> pl.DataFrame:
+    """Returns `count` rows of the Evaluator's predictions, or all when there are fewer.
+
+    Cold starts come first; there is at least one, when the split has any. Both kinds are spread
+    evenly over the rows in order of their keys, so the choice does not depend on how the split was
+    written.
+    """
+    ordered = predictions.sort(KEYS)
+    cold = ordered.filter(pl.col(BASIS) == BASIS_PRIOR)
+    warm = ordered.filter(pl.col(BASIS) != BASIS_PRIOR)
+
+    some = min(cold.height, -(-count // COLD_SHARE))
+    others = min(warm.height, count - some)
+    return pl.concat([_spread(cold, min(cold.height, count - others)), _spread(warm, others)])
+
+
+def find_examples(files: Sequence[str], chosen: pl.DataFrame) -> list[bytes | None]:
+    """Finds the serialized example of each chosen row in a split's TFRecords; None where missing.
+
+    The records are read once, and only their keys are decoded.
+    """
+    wanted = chosen.select(KEYS).with_row_index("row")
+    if not wanted.schema[AS_OF].is_integer():
+        wanted = wanted.with_columns(pl.col(AS_OF).cast(pl.Float32))  # what a tf.Example can hold
+
+    decoder = ExamplesToRecordBatchDecoder(_key_schema(wanted).SerializeToString())
+    found: dict[int, bytes] = {}
+    for records in _batches(files):
+        columns = decoder.DecodeBatch(records)
+        keys = pl.DataFrame({name: pl.Series(columns.column(name)).list.first() for name in KEYS})
+        keys = keys.with_columns(
+            pl.col(LEARNER, UNIT).cast(pl.String), pl.col(AS_OF).cast(wanted.schema[AS_OF])
+        )
+        matches = keys.with_row_index("record").join(wanted, on=KEYS).select("row", "record")
+        found |= {row: records[record] for row, record in matches.iter_rows()}
+        if len(found) == wanted.height:
+            break
+    return [found.get(row) for row in range(wanted.height)]
+
+
+@dataclass(frozen=True)
+class ModelInputs:
+    """What a model reads.
+
+    Attributes:
+        steps: features with a value per step.
+        outcomes: columns with one value: context, and the groups of the prior.
+    """
+
+    steps: tuple[str, ...]
+    outcomes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, card: ModelCard) -> ModelInputs:
+        """Returns the inputs that the configuration of a model names."""
+        config = card.config
+        outcomes = dict.fromkeys([*config["context"], *config["prior"]["group_by"]])
+        return cls(tuple(config["steps"]["features"]), tuple(outcomes))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All of them, `num_steps` first."""
+        return (NUM_STEPS, *self.steps, *self.outcomes)
+
+
+def only_inputs(examples: Sequence[bytes], inputs: ModelInputs) -> list[bytes]:
+    """Removes from serialized examples what is no input: label, learner, slices.
+
+    A client does not know the label, and names of learners do not belong into a model's folder.
+    """
+    stripped = []
+    for serialized in examples:
+        example = tf.train.Example.FromString(serialized)
+        for name in set(example.features.feature) - set(inputs.names):
+            del example.features.feature[name]
+        stripped.append(example.SerializeToString(deterministic=True))
+    return stripped
+
+
+def cold_start(example: bytes, inputs: ModelInputs) -> bytes:
+    """Returns the serialized example as it would be without any event."""
+    emptied = tf.train.Example.FromString(example)
+    for name in inputs.steps:
+        feature = emptied.features.feature[name]
+        if feature.WhichOneof("kind"):
+            del getattr(feature, feature.WhichOneof("kind")).value[:]
+    emptied.features.feature[NUM_STEPS].int64_list.value[:] = [0]
+    serialized: bytes = emptied.SerializeToString(deterministic=True)
+    return serialized
+
+
+def decode(examples: Sequence[bytes]) -> pa.RecordBatch:
+    """Decodes serialized examples into columns of lists, without features that no example has."""
+    return ExamplesToRecordBatchDecoder().DecodeBatch(list(examples))
+
+
+def dense(batch: pa.RecordBatch, inputs: ModelInputs, dtypes: Mapping[str, str]) -> Tensors:
+    """Turns decoded examples into the tensors of `predict_steps`.
+
+    Args:
+        batch: B examples.
+        inputs: what the model reads.
+        dtypes: string, float32 or int64, for every name of `inputs`, as the signature has them.
+
+    Returns:
+        [B, T] for features of steps, right-padded to the longest of the B sequences; [B] for the
+        others.
+    """
+    tensors = {name: _padded(batch, name, dtypes[name]) for name in inputs.steps}
+    for name in (NUM_STEPS, *inputs.outcomes):
+        tensors[name] = _single(batch, name, dtypes[name])
+    return tensors
+
+
+def expressible(batch: pa.RecordBatch, inputs: ModelInputs, dtypes: Mapping[str, str]) -> Array:
+    """Returns which examples `predict_steps` can be asked about, bool [B].
+
+    An example without the value of an integer column is not: a tensor has no missing integer.
+    """
+    possible = np.ones(batch.num_rows, dtype=bool)
+    for name in inputs.outcomes:
+        if dtypes[name] == "int64":
+            possible &= _lists(batch, name)[0] > 0
+    return possible
+
+
+def wrong_types(batch: pa.RecordBatch, inputs: ModelInputs, dtypes: Mapping[str, str]) -> list[str]:
+    """Lists inputs of `predict_steps` that are text where the examples hold numbers, or reverse."""
+    problems = []
+    for name in set(inputs.names) & set(batch.schema.names):
+        found = batch.column(batch.schema.get_field_index(name)).type
+        if pa.types.is_null(found):
+            continue
+        is_text = pa.types.is_large_binary(found.value_type)
+        if is_text != (dtypes[name] == "string"):
+            expected = found.value_type
+            problems.append(
+                f"predict_steps, input {name}: expected {expected}, found {dtypes[name]}"
+            )
+    return sorted(problems)
+
+
+def predict_request(model_name: str, signature: str, tensors: Tensors) -> PredictRequest:
+    """Packs tensors into the request that TensorFlow Serving takes."""
+    request = PredictRequest()
+    request.model_spec.name = model_name
+    request.model_spec.signature_name = signature
+    for name, tensor in sorted(tensors.items()):
+        request.inputs[name].CopyFrom(tf.make_tensor_proto(tensor, shape=tensor.shape))
+    return request
 
 
 @dataclass(frozen=True)
 class Question:
-    """Requests to one signature, and the rows that their answers stand for, in order."""
+    """Requests to one signature.
+
+    Attributes:
+        where: the signature and how it is asked, for messages.
+        requests: in order.
+        rows: the examples that the answers stand for, in order.
+    """
 
     where: str
     requests: list[PredictRequest]
@@ -26,52 +212,98 @@ class Question:
 
 @dataclass(frozen=True)
 class Interview:
-    """Makes questions of serialized examples, for one model."""
+    """Makes questions of serialized examples, for one model.
+
+    Attributes:
+        model_name: the served name.
+        inputs: what the model reads.
+        dtypes: of the inputs of `predict_steps`.
+    """
 
     model_name: str
-    inputs: Inputs
-    dtypes: Mapping[str, str]  # of the inputs of `predict_steps`
+    inputs: ModelInputs
+    dtypes: Mapping[str, str]
 
     def together(self, examples: Sequence[bytes]) -> list[Question]:
         """Asks each signature about all examples at once."""
-        rows, possible = np.arange(len(examples)), self._expressible(examples)
-        return [
-            Question(f"{SERVING_DEFAULT} in a batch", [self._default(examples)], rows),
-            *self._unless_empty(
-                f"{PREDICT_STEPS} in a batch", examples, [possible] if possible.size else []
-            ),
-        ]
+        requests = [self._default(examples)]
+        questions = [Question(f"{SERVING_DEFAULT} in a batch", requests, np.arange(len(examples)))]
+
+        possible = self._expressible(examples)
+        if possible.size:
+            questions.append(self._about_steps("in a batch", examples, [possible]))
+        return questions
 
     def alone(self, examples: Sequence[bytes], rows: Rows) -> list[Question]:
-        """Asks each signature about some rows of the examples, one row a request."""
+        """Asks each signature about some rows of the examples, one row per request."""
+        requests = [self._default([examples[row]]) for row in rows]
+        questions = [Question(f"{SERVING_DEFAULT} alone", requests, rows)]
+
         possible = np.intersect1d(rows, self._expressible(examples))
-        return [
-            Question(
-                f"{SERVING_DEFAULT} alone", [self._default([examples[row]]) for row in rows], rows
-            ),
-            *self._unless_empty(
-                f"{PREDICT_STEPS} alone", examples, [possible[[at]] for at in range(possible.size)]
-            ),
-        ]
+        if possible.size:
+            single = [possible[[place]] for place in range(possible.size)]
+            questions.append(self._about_steps("alone", examples, single))
+        return questions
 
     def _expressible(self, examples: Sequence[bytes]) -> Rows:
         return np.flatnonzero(expressible(decode(examples), self.inputs, self.dtypes))
 
-    def _unless_empty(
-        self, where: str, examples: Sequence[bytes], requests: Sequence[Rows]
-    ) -> list[Question]:
-        """Asks `predict_steps` about rows, each item of `requests` one request; nothing when there is none."""
-        if not requests:
-            return []
+    def _about_steps(
+        self, how: str, examples: Sequence[bytes], requests: Sequence[Rows]
+    ) -> Question:
+        """Asks `predict_steps`; each item of `requests` holds the rows of one request."""
         asked = [self._steps([examples[row] for row in rows]) for rows in requests]
-        return [Question(where, asked, np.concatenate(requests))]
+        return Question(f"{PREDICT_STEPS} {how}", asked, np.concatenate(requests))
 
     def _default(self, examples: Sequence[bytes]) -> PredictRequest:
-        return predict_request(
-            self.model_name, SERVING_DEFAULT, {EXAMPLES: np.array(examples, dtype=object)}
-        )
+        tensors = {EXAMPLES: np.array(examples, dtype=object)}
+        return predict_request(self.model_name, SERVING_DEFAULT, tensors)
 
     def _steps(self, examples: Sequence[bytes]) -> PredictRequest:
-        return predict_request(
-            self.model_name, PREDICT_STEPS, dense(decode(examples), self.inputs, self.dtypes)
-        )
+        tensors = dense(decode(examples), self.inputs, self.dtypes)
+        return predict_request(self.model_name, PREDICT_STEPS, tensors)
+
+
+def _spread(rows: pl.DataFrame, count: int) -> pl.DataFrame:
+    return rows[np.linspace(0, max(rows.height - 1, 0), count).round().astype(np.int64)]
+
+
+def _key_schema(wanted: pl.DataFrame) -> Schema:
+    as_of = INT if wanted.schema[AS_OF].is_integer() else FLOAT
+    types = {LEARNER: BYTES, UNIT: BYTES, AS_OF: as_of}
+    return Schema(feature=[Feature(name=name, type=kind) for name, kind in types.items()])
+
+
+def _batches(files: Sequence[str]) -> Iterator[list[bytes]]:
+    compression = "GZIP" if all(name.endswith(".gz") for name in files) else ""
+    records = tf.data.TFRecordDataset(sorted(files), compression_type=compression)
+    for batch in records.batch(BATCH).as_numpy_iterator():
+        yield batch.tolist()
+
+
+def _padded(batch: pa.RecordBatch, name: str, dtype: str) -> Array:
+    lengths, values = _lists(batch, name)
+    padded = np.full((len(lengths), lengths.max(initial=0)), PADDING[dtype], dtype=_numpy(dtype))
+    padded[np.arange(padded.shape[1]) < lengths[:, None]] = values
+    return padded
+
+
+def _single(batch: pa.RecordBatch, name: str, dtype: str) -> Array:
+    lengths, values = _lists(batch, name)
+    single: Array = np.full(len(lengths), MISSING[dtype], dtype=_numpy(dtype))
+    single[lengths > 0] = values
+    return single
+
+
+def _lists(batch: pa.RecordBatch, name: str) -> tuple[Array, Array]:
+    """Returns how many values each example has, [B], and all values one after the other."""
+    position = batch.schema.get_field_index(name)
+    if position < 0 or pa.types.is_null(batch.column(position).type):
+        return np.zeros(batch.num_rows, dtype=np.int64), np.empty(0)
+    column = batch.column(position)
+    lengths = column.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
+    return lengths, column.flatten().to_numpy(zero_copy_only=False)
+
+
+def _numpy(dtype: str) -> type:
+    return object if dtype == "string" else np.dtype(dtype).type

@@ -23,7 +23,7 @@ def make_trainer(
     """Returns the node that fits the model and exports it.
 
     Args:
-        config: the sections of `TrainerSettings` are part of the cache key, and of the model's card.
+        config: the sections of `TrainerSettings` are part of the cache key and of the card.
         examples: transformed examples, splits train and eval.
         transform_graph: Transform's `transform_graph`.
         base_model: the model to start from, for `training.warm_start`; may turn out empty.

@@ -180,6 +180,7 @@ def render_summary(results: Results, root: Path) -> str:
     evaluation = results.evaluation
     slices = keep_largest(results.slices, MOST_SLICES)
     latest = f"the latest other blessed model in {root}"
+
     page = _environment().get_template("summary.md.j2")
     return page.render(
         results=results,
@@ -209,9 +210,10 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+
     environment.filters["lines"] = lambda text: Markup(for_comment(text, lines=True))
     environment.globals |= {
-        "change": formats.change,
+        "signed": formats.signed,
         "count": formats.count,
         "duration": formats.duration,
         "number": formats.number,

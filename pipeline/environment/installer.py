@@ -88,7 +88,7 @@ class Uv:
         self._environment.update(index_of_pip(self._environment))
 
     def __call__(self, *arguments: str | Path, cwd: Path) -> None:
-        """Runs `uv arguments...`; its errors go to the terminal, its progress if somebody watches.
+        """Runs `uv arguments...`; prints its errors, and its progress on a terminal.
 
         Raises:
             SetupError: uv failed.

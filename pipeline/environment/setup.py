@@ -33,7 +33,7 @@ from pipeline.environment.machine import (
 ROOT = Path(__file__).resolve().parents[2]
 # In the environment: what it was made from. Only a finished one has all of it.
 STAMP = "mastery-setup.json"
-RECIPE = ("apt.py", "glibc.py", "setup.py")  # an edit to these makes the environment anew
+RECIPE = ("apt.py", "glibc.py", "setup.py")  # an edit to one of these rebuilds the environment
 
 # A library is opened by its name alone, in the folders that the library which opens it has as its
 # run path. Two wheels' folders are missing there. A link in a folder that is on the path does: a

@@ -1,7 +1,7 @@
 """The connection to Kubeflow Pipelines, and what goes wrong on it, in words.
 
-KFP's own client stands in `pipeline.kubeflow.sdk`, which takes a second to import: a wrong address
-is refused before that.
+KFP's own client is in `pipeline.kubeflow.sdk`, which takes a second to import: a wrong address is
+refused before that.
 """
 
 from __future__ import annotations

@@ -105,8 +105,8 @@ def _refuse_secrets(settings: Sequence[str]) -> None:
         key, _, value = setting.partition("=")
         if key.startswith("notify") and "://" in value:
             raise ConfigError(
-                f"--set {key}: expected no address here, as all settings stand in the compiled "
-                "pipeline. Put it into a secret of kubeflow.secrets, and name its variable in "
+                f"--set {key}: expected no address here, because the compiled pipeline shows all "
+                "settings. Put it into a secret of kubeflow.secrets, and name its variable in "
                 "notify.webhook.url_env."
             )
 
@@ -192,7 +192,7 @@ class _TaskFactory:
         return self._place(component(**self.parameters), task.resources, ", ".join(task.nodes))
 
     def finish_task(self) -> dsl.PipelineTask:
-        """Returns the exit handler, which runs whatever happened."""
+        """Returns the exit handler, which runs after a failure as well."""
         component = _component(
             FINISH_TASK,
             [*self.arguments, "--finish"],
@@ -277,7 +277,7 @@ def _argument(
 def apply_for_kubeflow(task: dsl.PipelineTask, resources: Resources, kubeflow: Kubeflow) -> None:
     """Asks for what a container gets in Kubernetes' terms.
 
-    Placement, volumes, secrets and rights stand in the file's second document, which open-source
+    Placement, volumes, secrets and rights are in the file's second document, which open-source
     Kubeflow reads. Of a container's rights it takes the user only: from its release 2.16 on
     Kubeflow itself withholds new privileges, all capabilities and all but the runtime's seccomp
     profile. No number stands here for the user: the image has one, and some clusters give each

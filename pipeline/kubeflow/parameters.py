@@ -27,11 +27,11 @@ class Parameter:
     """One parameter of the pipeline.
 
     Attributes:
-        name: how people and Kubeflow call it.
-        type: of its value.
-        description: the words beside it in Kubeflow's user interface.
-        overrides: the key of the configuration that it overrides; None: it is no part of it.
-        written_as: how a text is read, as it stands or as YAML.
+        name: the name in Kubeflow and for `--param`.
+        type: the type of its value.
+        description: the text beside it in Kubeflow's user interface.
+        overrides: the key of the configuration that it overrides; None: it overrides none.
+        written_as: whether a text is used as it is, or read as YAML.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Parameter:
     written_as: Literal["text", "yaml"] = "text"
 
     def default(self, config: Config) -> Value:
-        """Returns the value where nobody gives one: what `config` says, an empty text for texts."""
+        """Returns the value if none is given: an empty text, or for flags what `config` says."""
         if self.type is str:
             return ""
         return bool(attrgetter(self.overrides)(config)) if self.overrides else False
@@ -50,7 +50,7 @@ class Parameter:
         """Returns the value that `text` stands for.
 
         Raises:
-            MasteryError: it is neither `true` nor `false`, and the parameter is one of the two.
+            MasteryError: the parameter is a flag, and `text` is neither `true` nor `false`.
         """
         if self.type is str:
             return text
@@ -59,7 +59,7 @@ class Parameter:
         return text == "true"
 
     def setting(self, value: Value) -> str | None:
-        """Returns `key=value` as `--set` takes it, None where the configuration stays as it is."""
+        """Returns `key=value` for `--set`, None if the value changes nothing."""
         if self.overrides is None or value == "":
             return None
         if isinstance(value, bool):

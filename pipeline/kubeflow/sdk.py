@@ -19,7 +19,7 @@ TIMEOUT = (10, 120)  # seconds to connect, and to wait for an answer; KFP itself
 
 
 class Client(kfp.Client):  # type: ignore[misc]
-    """`kfp.Client` that goes by its arguments only, gives up early and never hangs.
+    """`kfp.Client` that uses its arguments only, gives up early and never hangs.
 
     The original looks for a namespace and cookies in `~/.config/kfp/context.json`, tries a host
     that does not answer five times with pauses, and sends requests without a time limit.

@@ -33,7 +33,7 @@ _WHERE = "pipeline/kubeflow/tasks.py"
 GATES_TASK = "gates"
 FINISH_TASK = "finish"
 
-# What later tasks go by: the parameters that the containers of ExampleGen and Evaluator hand on.
+# Output parameters of the tasks with ExampleGen and Evaluator; later tasks read them.
 NEW_DATA = "new_data"
 FAILED_GATES = "failed_gates"
 
@@ -125,7 +125,7 @@ def outputs_of(task: Task, config: Config) -> dict[str, str]:
 
 
 def parameters_of(task: Task) -> dict[str, type]:
-    """Returns the values that a container hands to later ones: name to type."""
+    """Returns the output parameters of a container, which later tasks read: name to type."""
     parameters: dict[str, type] = {}
     if Node.EXAMPLE_GEN in task.nodes:
         parameters[NEW_DATA] = bool

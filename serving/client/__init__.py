@@ -1,11 +1,10 @@
-"""Asks a served model: REST or gRPC, without TensorFlow.
+"""Asks a served model, by REST or gRPC, without TensorFlow.
 
-```python
-from serving.client import connect
-
-with connect("grpc://localhost:8500", model="sample") as client:
-    answers = client.predict(examples)  # serialized tf.Examples, see serving.predict
-```
+>>> from serving.client import connect
+>>> with connect(SERVER, model="sample") as client:  # such as grpc://localhost:8500
+...     answers = client.predict(EXAMPLES)  # serialized tf.Examples, see serving.predict
+>>> answers[0].predicted_class, answers[0].basis
+('high', 'prior')
 """
 
 from serving.client.calls import PredictError, Retry, Target

@@ -10,16 +10,18 @@ from typing import TypeVar
 
 from components.errors import MasteryError
 
+Result = TypeVar("Result")
+
 
 class PredictError(MasteryError):
-    """The server could not be asked, or did not answer as a model of ours does."""
+    """The server did not answer, refused the request, or sent something other than predictions."""
 
 
 class Transient(Exception):
-    """The server may answer if it is asked again.
+    """The server may answer if it is called again.
 
     Attributes:
-        after: seconds that the server wants to be left alone, 0 where it has no wish.
+        after: seconds that the server asks to wait; 0 if it does not say.
     """
 
     def __init__(self, message: str, after: float = 0.0) -> None:
@@ -33,8 +35,14 @@ class Target:
 
     Attributes:
         model: its name.
-        version: number of a version; None for the server's choice, which is the highest it has loaded.
+        version: number of a version; None for the server's choice, the highest it has loaded.
         label: a version label such as `stable` or `canary`, instead of a number.
+
+    Raises:
+        MasteryError: both a version and a label are given.
+
+    >>> Target("sample", label="stable").describe()
+    'model sample, label stable'
     """
 
     model: str
@@ -44,7 +52,8 @@ class Target:
     def __post_init__(self) -> None:
         if self.version is not None and self.label is not None:
             raise MasteryError(
-                f"expected a version or a label, found both: version {self.version}, label {self.label}."
+                f"expected a version or a label, found both: version {self.version}, "
+                f"label {self.label}."
             )
 
     def describe(self) -> str:
@@ -54,19 +63,19 @@ class Target:
         return f"model {self.model}, label {self.label}" if self.label else f"model {self.model}"
 
 
-Result = TypeVar("Result")
-
-
 @dataclass(frozen=True)
 class Retry:
     """How often and how long to try.
 
     Attributes:
-        attempts: at most so many requests for one answer.
-        deadline: seconds from the first request on; none is sent, waited for or answered later.
-        first_wait: seconds before the second request; each further wait is twice as long. Half of a wait is chance,
-            so that clients of a server that comes back do not all come at once.
+        attempts: requests for one answer, at most.
+        deadline: seconds from the first request, for all attempts and waits together.
+        first_wait: seconds before the second request; each further wait is twice as long. Half of
+            a wait is random, so that the clients of a restarted server do not all come at once.
         longest_wait: seconds.
+
+    >>> Retry(attempts=2, deadline=5.0).call(lambda seconds: f"{seconds:.0f} s left")
+    '5 s left'
     """
 
     attempts: int = 5
@@ -81,15 +90,15 @@ class Retry:
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> Result:
-        """Returns what `request` returns, called again whenever it raises Transient.
+        """Returns what `request` returns; calls it again whenever it raises Transient.
 
         Args:
             request: takes the seconds that are left for it.
             sleep: waits.
-            clock: seconds from some moment on.
+            clock: returns seconds since any fixed moment.
 
         Raises:
-            PredictError: attempts or time have run out; with what the server said last.
+            PredictError: no attempts or no time are left; says what the server answered last.
         """
         end = clock() + self.deadline
         for attempt in range(1, self.attempts + 1):
@@ -100,10 +109,10 @@ class Retry:
                 if attempt == self.attempts or clock() + wait >= end:
                     tried = "once" if attempt == 1 else f"{attempt} times"
                     raise PredictError(
-                        f"{error} Tried {tried} within a deadline of {self.deadline:g} s; is the server up, and is "
-                        "the address right?"
+                        f"{error} Tried {tried} within a deadline of {self.deadline:g} s; "
+                        "is the server up, and is the address right?"
                     ) from error
-                sleep(wait)
+            sleep(wait)
         raise AssertionError("the last attempt returns or raises")
 
     def _wait(self, attempt: int) -> float:

@@ -1,4 +1,11 @@
-"""Calls by gRPC, with the messages of Predict described here."""
+"""Calls by gRPC, with TensorFlow Serving's messages but without its package.
+
+Its generated modules import TensorFlow: ten seconds and half a gigabyte to send a request. The few
+fields that are needed are described here, by their numbers in the public .proto files
+(tensorflow_serving/apis/{model,predict}.proto, tensorflow/core/framework/
+{tensor,tensor_shape,types}.proto), in a descriptor pool of their own, so that both can be in one
+process. Other fields are ignored.
+"""
 
 from __future__ import annotations
 
@@ -15,24 +22,30 @@ from components.contracts.names import EXAMPLES, SERVING_DEFAULT
 from serving.client.calls import PredictError, Target, Transient
 from serving.messages import describe
 
-DT_FLOAT, DT_DOUBLE, DT_INT32, DT_STRING, DT_INT64, DT_BOOL = (
-    1,
-    2,
-    3,
-    7,
-    9,
-    10,
-)  # of tensorflow.DataType
-
-
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
 
+# Numbers of tensorflow.DataType.
+DT_FLOAT = 1
+DT_DOUBLE = 2
+DT_INT32 = 3
+DT_STRING = 7
+DT_INT64 = 9
+DT_BOOL = 10
+
+# By type: the field that holds values one by one, and the type code of bytes in `tensor_content`.
+_NUMBERS = {
+    DT_FLOAT: ("float_val", "f"),
+    DT_DOUBLE: ("double_val", "d"),
+    DT_INT32: ("int_val", "i"),
+    DT_INT64: ("int64_val", "q"),
+    DT_BOOL: ("bool_val", "b"),
+}
 
 _MESSAGES: dict[str, dict[str, tuple[int, str]]] = {
     "Dim": {"size": (1, "int64"), "name": (2, "string")},
     "TensorShapeProto": {"dim": (2, "repeated Dim"), "unknown_rank": (3, "bool")},
     "TensorProto": {
-        "dtype": (1, "int32"),  # an enum, which is the same on the wire
+        "dtype": (1, "int32"),  # an enum, which has the same encoding
         "tensor_shape": (2, "TensorShapeProto"),
         "version_number": (3, "int32"),
         "tensor_content": (4, "bytes"),
@@ -56,76 +69,14 @@ _MESSAGES: dict[str, dict[str, tuple[int, str]]] = {
     },
     "PredictResponse": {"outputs": (1, "map TensorProto"), "model_spec": (2, "ModelSpec")},
 }
-
-
-_classes = describe(
+_CLASSES = describe(
     "mastery_wire.proto", "mastery.wire", _MESSAGES, dependencies=(wrappers_pb2,)
 ).classes
+TensorProto = _CLASSES["TensorProto"]
+PredictRequest = _CLASSES["PredictRequest"]
+PredictResponse = _CLASSES["PredictResponse"]
 
-
-TensorProto = _classes["TensorProto"]
-
-
-PredictRequest = _classes["PredictRequest"]
-
-
-PredictResponse = _classes["PredictResponse"]
-
-
-# For each type: the field that holds its values one by one, and the code of its bytes in `tensor_content`.
-_NUMBERS = {
-    DT_FLOAT: ("float_val", "f"),
-    DT_DOUBLE: ("double_val", "d"),
-    DT_INT32: ("int_val", "i"),
-    DT_INT64: ("int64_val", "q"),
-    DT_BOOL: ("bool_val", "b"),
-}
-
-
-def text_tensor(values: Sequence[bytes]) -> Any:
-    """Returns a TensorProto of strings, [B]."""
-    tensor = TensorProto(dtype=DT_STRING, string_val=values)
-    tensor.tensor_shape.dim.add(size=len(values))
-    return tensor
-
-
-def to_lists(tensor: Any) -> list[Any]:
-    """Returns the values of a TensorProto of one or two dimensions, nested as it is; text as str.
-
-    Raises:
-        PredictError: it has another type or rank, or not as many values as its shape says.
-    """
-    sizes = [dim.size for dim in tensor.tensor_shape.dim]
-    values = _values(tensor, math.prod(sizes))
-    if len(sizes) not in (1, 2) or len(values) != math.prod(sizes):
-        raise PredictError(
-            f"expected a tensor of one or two dimensions, found {len(values)} values of shape {sizes}."
-        )
-    if len(sizes) == 1:
-        return values
-    rows, width = sizes
-    return [values[row * width : (row + 1) * width] for row in range(rows)]
-
-
-def _values(tensor: Any, size: int) -> list[Any]:
-    if tensor.dtype == DT_STRING:
-        return [value.decode() for value in tensor.string_val]
-    if tensor.dtype not in _NUMBERS:
-        raise PredictError(
-            f"expected numbers or text, found a tensor of type {tensor.dtype} (tensorflow.DataType)."
-        )
-    field, code = _NUMBERS[tensor.dtype]
-    if tensor.tensor_content:
-        content = array.array(code, tensor.tensor_content)
-        if sys.byteorder == "big":
-            content.byteswap()
-        return content.tolist()
-    values = list(getattr(tensor, field))
-    # Trailing values that repeat the last one may be left out.
-    return values + values[-1:] * (size - len(values))
-
-
-# One connection to each address behind a name, in turn; gRPC's own retries are off, as Retry does them.
+# One connection per address of a name, in turn. gRPC's own retries are off: `Retry` makes them.
 OPTIONS = [
     ("grpc.lb_policy_name", "round_robin"),
     ("grpc.enable_retries", 0),
@@ -134,20 +85,21 @@ OPTIONS = [
 
 
 class GrpcTransport:
-    """Sends Predict requests over one channel, which is kept open."""
+    """Sends Predict requests over one channel, which stays open."""
 
     def __init__(
         self, address: str, target: Target, *, secure: bool, token: str | None = None
     ) -> None:
-        """Binds the transport; nothing is sent yet.
+        """Prepares the transport; sends nothing yet.
 
         Args:
-            address: host and port, or any other of gRPC's names, such as `dns:///serving-pods:8500`.
+            address: host and port, or another name of gRPC's, such as `dns:///serving-pods:8500`.
             target: the model.
-            secure: whether the server speaks TLS.
-            token: what the server wants to be shown, if anything; use TLS with one.
+            secure: whether to use TLS.
+            token: sent to the server; use TLS with one.
         """
-        self._address, self._target = address, target
+        self._address = address
+        self._target = target
         self._metadata = [("authorization", f"Bearer {token}")] if token else None
         if secure:
             self._channel = grpc.secure_channel(address, grpc.ssl_channel_credentials(), OPTIONS)
@@ -163,18 +115,20 @@ class GrpcTransport:
         """Returns the outputs for serialized examples.
 
         Raises:
-            Transient: the server is not there or takes no request now.
-            PredictError: it refuses the request, or has not answered in `timeout` seconds.
+            Transient: the server cannot be reached or is busy.
+            PredictError: it refuses the request, does not answer within `timeout` seconds, or
+                answers with tensors of an unknown form.
         """
+        request = build_predict_request(self._target, examples)
         try:
-            request = build_predict_request(self._target, examples)
             response = self._predict(request, timeout=timeout, metadata=self._metadata)
         except grpc.RpcError as error:
-            code, text = error.code(), str(error.details()).rstrip(".")
-            found = f"{self._address}, {self._target.describe()}: expected answers, found {code.name}: {text}."
-            if code == grpc.StatusCode.UNAVAILABLE:
-                raise Transient(found) from error
-            raise PredictError(found) from error
+            where = f"{self._address}, {self._target.describe()}"
+            text = str(error.details()).rstrip(".")
+            message = f"{where}: the call failed with {error.code().name}: {text}."
+            if error.code() == grpc.StatusCode.UNAVAILABLE:
+                raise Transient(message) from error
+            raise PredictError(message) from error
         return {name: to_lists(tensor) for name, tensor in response.outputs.items()}
 
     def close(self) -> None:
@@ -183,7 +137,7 @@ class GrpcTransport:
 
 
 def build_predict_request(target: Target, examples: Sequence[bytes]) -> Any:
-    """Returns the PredictRequest about serialized examples."""
+    """Returns the PredictRequest for serialized examples."""
     request = PredictRequest()
     request.model_spec.name = target.model
     request.model_spec.signature_name = SERVING_DEFAULT
@@ -193,3 +147,53 @@ def build_predict_request(target: Target, examples: Sequence[bytes]) -> Any:
         request.model_spec.version_label = target.label
     request.inputs[EXAMPLES].CopyFrom(text_tensor(examples))
     return request
+
+
+def text_tensor(values: Sequence[bytes]) -> Any:
+    """Returns a TensorProto of strings, [B]."""
+    tensor = TensorProto(dtype=DT_STRING, string_val=values)
+    tensor.tensor_shape.dim.add(size=len(values))
+    return tensor
+
+
+def to_lists(tensor: Any) -> list[Any]:
+    """Returns the values of a TensorProto of one or two dimensions as nested lists; text as str.
+
+    Raises:
+        PredictError: it has another type or rank, or its number of values does not fit its shape.
+
+    >>> to_lists(text_tensor([b"low", b"high"]))
+    ['low', 'high']
+    """
+    sizes = [dim.size for dim in tensor.tensor_shape.dim]
+    values = _values(tensor, math.prod(sizes))
+    if len(sizes) not in (1, 2) or len(values) != math.prod(sizes):
+        raise PredictError(
+            f"expected a tensor of one or two dimensions, found {len(values)} values of shape "
+            f"{sizes}."
+        )
+
+    if len(sizes) == 1:
+        return values
+    rows, width = sizes
+    return [values[row * width : (row + 1) * width] for row in range(rows)]
+
+
+def _values(tensor: Any, size: int) -> list[Any]:
+    if tensor.dtype == DT_STRING:
+        return [value.decode() for value in tensor.string_val]
+    if tensor.dtype not in _NUMBERS:
+        raise PredictError(
+            "expected numbers or text, "
+            f"found a tensor of type {tensor.dtype} (tensorflow.DataType)."
+        )
+
+    field, code = _NUMBERS[tensor.dtype]
+    if tensor.tensor_content:
+        content = array.array(code, tensor.tensor_content)
+        if sys.byteorder == "big":
+            content.byteswap()
+        return content.tolist()
+    values = list(getattr(tensor, field))
+    # Trailing values that repeat the last one may be missing.
+    return values + values[-1:] * (size - len(values))

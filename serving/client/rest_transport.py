@@ -1,4 +1,4 @@
-"""Asking by REST."""
+"""Calls by REST."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import httpx
 
+from components.command.escape import shorten
 from components.contracts.names import EXAMPLES, SERVING_DEFAULT
 from serving.client.calls import PredictError, Target, Transient
 
@@ -16,47 +17,62 @@ BUSY = (429, 503)
 
 
 class RestTransport:
-    """Sends predict requests over connections that are kept open."""
+    """Sends predict requests over connections that stay open."""
 
     def __init__(self, address: str, target: Target, *, token: str | None = None) -> None:
-        """Binds the transport; nothing is sent yet.
+        """Prepares the transport; sends nothing yet.
 
         Args:
-            address: such as `http://localhost:8501`, maybe with a path in front of `/v1`.
+            address: such as `http://localhost:8501`, maybe with a path before `/v1`.
             target: the model.
-            token: what the server wants to be shown, if anything; use https with one.
+            token: sent to the server; use https with one.
         """
         self._url = f"{address.rstrip('/')}/v1/models/{_path(target)}:predict"
-        self._target = target
         self._client = httpx.Client(headers={"Authorization": f"Bearer {token}"} if token else None)
 
     def predict(self, examples: Sequence[bytes], timeout: float) -> dict[str, list[Any]]:
         """Returns the outputs for serialized examples.
 
         Raises:
-            Transient: the server is not there, breaks off, or takes no request now.
-            PredictError: it refuses the request, or has not answered in `timeout` seconds.
+            Transient: the server cannot be reached, breaks the connection, or is busy.
+            PredictError: it refuses the request, does not answer within `timeout` seconds, or
+                answers with something other than predictions.
         """
         encoded = [{"b64": base64.b64encode(example).decode()} for example in examples]
         body = {"signature_name": SERVING_DEFAULT, "inputs": {EXAMPLES: encoded}}
         try:
             response = self._client.post(self._url, json=body, timeout=timeout)
         except httpx.TimeoutException as error:
-            raise PredictError(
-                f"{self._url}: expected an answer within {timeout:.3g} s, found none."
-            ) from error
+            raise PredictError(f"{self._url}: no answer within {timeout:.3g} s.") from error
         except httpx.TransportError as error:
-            raise Transient(f"{self._url}: expected a server, found none ({error}).") from error
+            raise Transient(f"{self._url}: the server cannot be reached ({error}).") from error
+
         if response.status_code in BUSY:
-            raise Transient(_describe(self._url, response), _retry_after(response))
+            raise Transient(self._refusal(response), _retry_after(response))
         if response.status_code != httpx.codes.OK:
-            raise PredictError(_describe(self._url, response))
-        outputs: dict[str, list[Any]] = response.json()["outputs"]
-        return outputs
+            raise PredictError(self._refusal(response))
+        return self._outputs(response)
 
     def close(self) -> None:
         """Closes the connections."""
         self._client.close()
+
+    def _refusal(self, response: httpx.Response) -> str:
+        try:
+            text = response.json()["error"]
+        except (ValueError, KeyError, TypeError):
+            text = shorten(response.text, 200)
+        status = f"{response.status_code} {response.reason_phrase}"
+        return f"{self._url}: the server answered {status}: {str(text).rstrip('.')}."
+
+    def _outputs(self, response: httpx.Response) -> dict[str, list[Any]]:
+        try:
+            outputs: dict[str, list[Any]] = response.json()["outputs"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise PredictError(
+                f"{self._url}: expected JSON with 'outputs', found {shorten(response.text, 200)!r}."
+            ) from error
+        return outputs
 
 
 def _path(target: Target) -> str:
@@ -66,16 +82,7 @@ def _path(target: Target) -> str:
     return f"{name}/labels/{quote(target.label, safe='')}" if target.label else name
 
 
-def _describe(url: str, response: httpx.Response) -> str:
-    try:
-        text = response.json()["error"]
-    except (ValueError, KeyError, TypeError):
-        text = response.text[:200]
-    found = f"{response.status_code} {response.reason_phrase}: {str(text).rstrip('.')}"
-    return f"{url}: expected answers, found {found}."
-
-
 def _retry_after(response: httpx.Response) -> float:
-    """Returns the server's wish in seconds; it may also be a date, which is not worth reading."""
-    wish = response.headers.get("Retry-After", "")
-    return float(wish) if wish.isdecimal() else 0.0
+    """Returns the seconds that the server asks to wait; 0 for a date, which is rare."""
+    value = response.headers.get("Retry-After", "")
+    return float(value) if value.isascii() and value.isdecimal() else 0.0

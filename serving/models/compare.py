@@ -38,7 +38,7 @@ from components.evaluator.scoring import (
     class_indices,
     in_windows,
     probability_rows,
-    score,
+    write_predictions,
 )
 from components.example_gen.examples import examples_from_log
 from components.model_version.pushed_version import config_for_log
@@ -235,7 +235,7 @@ def _common_label(configs: list[Config], versions: tuple[int, int]) -> Label:
 def _predict(model: Path, config: Config, label: Label) -> pl.DataFrame:
     with tempfile.TemporaryDirectory(prefix="mastery-compare-") as folder:
         predictions = Path(folder, "predictions.parquet")
-        score(model, in_windows(examples_from_log(config)), label, (), predictions)
+        write_predictions(model, in_windows(examples_from_log(config)), label, (), predictions)
         return pl.read_parquet(predictions, memory_map=False)
 
 

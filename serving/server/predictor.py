@@ -115,7 +115,7 @@ class Predictor:
             return await servable.batcher(signature.name).submit(inputs, rows)
 
     def refuse(self, choice: ModelChoice, signature_name: str, method: str) -> RequestError:
-        """Returns TensorFlow Serving's answer to Classify or Regress for another method's signature.
+        """Returns TensorFlow Serving's refusal to classify or regress with such a signature.
 
         Args:
             choice: the model.

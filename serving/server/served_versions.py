@@ -228,7 +228,7 @@ class ServedVersions:
             await self.on_change()
 
     def _log_missing(self) -> None:
-        """Logs skipped folders and missing versions and labels, each once for as long as it holds."""
+        """Logs skipped folders, missing versions and labels; each once as long as it holds."""
         folder, policy, paths = self._settings.models, self._policy, self._folders.paths
         notes = [
             f"{folder / name}: skipped, because {why}."

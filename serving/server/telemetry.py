@@ -1,7 +1,14 @@
-"""Metrics under the names of TensorFlow Serving, so that its dashboards and alerts work.
+"""Metrics for Prometheus and traces by OpenTelemetry.
 
-prometheus-client's own counters end in `_total` and would not be found under these names; so the numbers are kept
-here and handed over as families of samples. Counters are of the type `untyped` in the output for the same reason.
+Metrics have the names of TensorFlow Serving, so that its dashboards and alerts work.
+prometheus-client's own counters end in `_total` and would not be found under these names. So the
+numbers are kept here and exported as families of samples; for the same reason, counters have the
+type `untyped` in the output.
+
+Traces have a span per request, and one for its time in the model, if an endpoint is configured. A
+caller's `traceparent` (W3C Trace Context) becomes the parent. A thread of the library sends spans
+by OTLP over HTTP, in batches; the library's environment variables (`OTEL_SERVICE_NAME`,
+`OTEL_TRACES_SAMPLER`, ...) apply. Spans hold names, sizes and status codes, but no inputs.
 """
 
 from __future__ import annotations
@@ -23,19 +30,25 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
+log = logging.getLogger("mastery.serving")
+
 METRICS_PATH = "/monitoring/prometheus/metrics"
-
-
 METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-
-
-_MICROSECONDS = tuple(
-    10 * 1.8**power for power in range(32)
-)  # TensorFlow Serving's: 10 µs to about 20 minutes
-
-
+# TensorFlow Serving's buckets: 10 µs to about 20 minutes.
+_MICROSECONDS = tuple(10 * 1.8**power for power in range(32))
 _COUNTS = tuple(float(2**power) for power in range(14))
 
+SCOPE = "mastery.serving"
+EXPORT_SECONDS = 2.0  # for a batch of spans with all retries; also the longest wait at the end
+# Status codes that the conventions for RPC count as a server's error, not the caller's.
+_SERVER_ERRORS = {
+    StatusCode.UNKNOWN,
+    StatusCode.DEADLINE_EXCEEDED,
+    StatusCode.UNIMPLEMENTED,
+    StatusCode.INTERNAL,
+    StatusCode.UNAVAILABLE,
+    StatusCode.DATA_LOSS,
+}
 
 Labels = tuple[str, ...]
 
@@ -54,11 +67,11 @@ class _Histogram:
 
     def family(self) -> Metric:
         family = HistogramMetricFamily(self._name, self._text, labels=self._labels)
+        bounds = [*(f"{bound:g}" for bound in self._bounds), "+Inf"]
         for labels, counts in self._counts.items():
-            total, buckets = 0, []
-            for bound, count in zip(
-                [*(f"{bound:g}" for bound in self._bounds), "+Inf"], counts, strict=True
-            ):
+            total = 0
+            buckets = []
+            for bound, count in zip(bounds, counts, strict=True):
                 total += count
                 buckets.append((bound, total))
             family.add_metric(labels, buckets, self._sums[labels])
@@ -81,43 +94,50 @@ class _Counter:
 
 
 class ServerMetrics(Collector):
-    """What the server counts; belongs to one event loop. Durations are in microseconds, as TensorFlow Serving's."""
+    """The server's metrics; belongs to one event loop.
+
+    Durations are in microseconds, as in TensorFlow Serving.
+
+    Attributes:
+        requests_under_way: unanswered requests to predict.
+        versions_available: numbers of the available versions.
+    """
 
     def __init__(self, model: str) -> None:
         self._model = model
-        self._requests = _Counter(
-            ":tensorflow:serving:request_count", "Requests.", ["model_name", "status"]
-        )
-        self._latency = _Histogram(
-            ":tensorflow:serving:request_latency",
-            "Microseconds of a request.",
-            ["model_name", "API", "entrypoint"],
-        )
+        self.requests_under_way = 0
+        self.versions_available: list[int] = []
+
+        serving = ":tensorflow:serving:"
+        entry = ["model_name", "API", "entrypoint"]
+        self._requests = _Counter(f"{serving}request_count", "Requests.", ["model_name", "status"])
+        self._latency = _Histogram(f"{serving}request_latency", "Microseconds per request.", entry)
         self._runtime = _Histogram(
-            ":tensorflow:serving:runtime_latency",
+            f"{serving}runtime_latency",
             "Microseconds in TensorFlow.",
             ["model_name", "API", "runtime"],
         )
         self._rows = _Histogram(
-            ":tensorflow:serving:request_example_counts",
-            "Rows of a request.",
-            ["model"],
-            bounds=_COUNTS,
+            f"{serving}request_example_counts", "Rows per request.", ["model"], bounds=_COUNTS
         )
         self._row_total = _Counter(
-            ":tensorflow:serving:request_example_count_total", "Rows of all requests.", ["model"]
+            f"{serving}request_example_count_total", "Rows of all requests.", ["model"]
         )
         self._queuing = _Histogram(
-            ":tensorflow:serving:batching_session:queuing_latency",
-            "Microseconds of waiting for a batch.",
-            [],
+            f"{serving}batching_session:queuing_latency", "Microseconds of waiting for a batch.", []
         )
+        self._batch_rows = _Histogram(
+            ":mastery:serving:batch_rows", "Rows per batch.", ["model_name"], bounds=_COUNTS
+        )
+        self._add_counters_of_the_graph()
+
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(self)
+
+    def _add_counters_of_the_graph(self) -> None:
         self._runs = _Counter(":tensorflow:core:graph_runs", "Calls of the graph: batches.", [])
         self._run_time = _Counter(
             ":tensorflow:core:graph_run_time_usecs", "Microseconds in the graph.", []
-        )
-        self._batch_rows = _Histogram(
-            ":mastery:serving:batch_rows", "Rows of a batch.", ["model_name"], bounds=_COUNTS
         )
         self._loads = _Counter(
             ":tensorflow:cc:saved_model:load_attempt_count",
@@ -129,10 +149,6 @@ class ServerMetrics(Collector):
             "Microseconds of loading, warm-up included.",
             ["model_path"],
         )
-        self.requests_under_way = 0
-        self.versions_available: list[int] = []
-        self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(self)
 
     def request(self, seconds: float, status: str, entrypoint: str) -> None:
         """Counts a request that was answered or refused.
@@ -151,7 +167,7 @@ class ServerMetrics(Collector):
         self._row_total.add(rows, self._model)
 
     def batch(self, seconds: float, requests: int, rows: int, waits: Sequence[float]) -> None:  # noqa: ARG002
-        """Counts a batch, and the seconds for which its requests had waited."""
+        """Counts a batch, and the seconds that its requests had waited."""
         self._runs.add(1)
         self._run_time.add(seconds * 1e6)
         self._runtime.add(seconds * 1e6, self._model, "Predict", "TF1")
@@ -167,18 +183,21 @@ class ServerMetrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yields all families."""
         for item in (
-            self._requests, self._latency, self._runtime, self._rows, self._row_total, self._queuing, self._runs,
-            self._run_time, self._batch_rows, self._loads, self._load_time,
+            self._requests, self._latency, self._runtime, self._rows, self._row_total,
+            self._queuing, self._runs, self._run_time, self._batch_rows, self._loads,
+            self._load_time,
         ):  # fmt: skip
             yield item.family()
+
         under_way = GaugeMetricFamily(
-            ":mastery:serving:requests_under_way", "Requests not answered yet.", labels=[]
+            ":mastery:serving:requests_under_way", "Unanswered requests.", labels=[]
         )
         under_way.add_metric([], self.requests_under_way)
         yield under_way
+
         available = GaugeMetricFamily(
             ":mastery:serving:version_available",
-            "1 for each version that answers.",
+            "1 for each available version.",
             labels=["model_name", "version"],
         )
         for number in self.versions_available:
@@ -186,40 +205,22 @@ class ServerMetrics(Collector):
         yield available
 
     def page(self) -> bytes:
-        """Returns all of it in Prometheus' text format."""
+        """Returns all metrics in Prometheus' text format."""
         return bytes(generate_latest(self._registry))
 
 
-log = logging.getLogger("mastery.serving")
-
-
-SCOPE = "mastery.serving"
-
-
-EXPORT_SECONDS = (
-    2.0  # for a batch of spans, tries and waits in all; a server that ends waits as long
-)
-
-
-# What the conventions for RPC count as a server's error; anything else is the caller's.
-_SERVER_ERRORS = {
-    StatusCode.UNKNOWN, StatusCode.DEADLINE_EXCEEDED, StatusCode.UNIMPLEMENTED, StatusCode.INTERNAL,
-    StatusCode.UNAVAILABLE, StatusCode.DATA_LOSS,
-}  # fmt: skip
-
-
 class RequestSpan(Protocol):
-    """A span that is under way."""
+    """A span in progress."""
 
     def set_attribute(self, key: str, value: Any) -> None:
-        """Notes something."""
+        """Adds an attribute."""
 
 
 class Tracing:
-    """Starts spans; without an endpoint there are none, and nothing of the library is imported."""
+    """Starts spans; without an endpoint, it starts none and imports nothing of the library."""
 
     def __init__(self, endpoint: str | None) -> None:
-        """Makes one.
+        """Connects to nothing yet.
 
         Args:
             endpoint: of a collector, such as `http://localhost:4318`.
@@ -231,11 +232,11 @@ class Tracing:
     def request(
         self, name: str, headers: Mapping[str, str], attributes: Mapping[str, Any]
     ) -> Iterator[RequestSpan | None]:
-        """Yields the span of a request, a child of its caller's; None where there are no traces.
+        """Yields the span of a request, a child of its caller's; None without traces.
 
         Args:
-            name: with a low number of different values: a route or a method.
-            headers: the request's, by names in small letters.
+            name: one of few values: a route or a method.
+            headers: the request's, by lower-case names.
             attributes: by OpenTelemetry's conventions.
         """
         if self._tracer is None:
@@ -257,31 +258,31 @@ class Tracing:
 
     @contextmanager
     def step(self, name: str, attributes: Mapping[str, Any]) -> Iterator[None]:
-        """Makes the block a span of its own, within the request's."""
+        """Traces the block as a span within the request's."""
         if self._tracer is None:
             yield
             return
-        # An exception's text may quote the request.
+        # An exception's text may quote the request, so it is not recorded.
         with self._tracer.start_as_current_span(
             name, attributes=dict(attributes), record_exception=False, set_status_on_exception=False
         ):
             yield
 
     def close(self) -> None:
-        """Sends what there is, and ends the library's thread."""
+        """Sends the remaining spans, and ends the library's thread."""
         if self._provider is not None:
             self._provider.shutdown()
 
 
 def note_http_status(span: RequestSpan | None, status: int) -> None:
-    """Notes how a REST request ended."""
+    """Adds the result of a REST request to its span."""
     if span is not None:
         span.set_attribute("http.response.status_code", status)
         _note_error(span, str(status) if status >= 500 else None)
 
 
 def note_grpc_status(span: RequestSpan | None, code: StatusCode) -> None:
-    """Notes how a call of gRPC ended."""
+    """Adds the result of a gRPC call to its span."""
     if span is not None:
         span.set_attribute("rpc.grpc.status_code", code.value[0])
         _note_error(span, code.name if code in _SERVER_ERRORS else None)
@@ -301,36 +302,35 @@ def _provider(endpoint: str) -> Any:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-    logging.getLogger("opentelemetry").setLevel(
-        logging.CRITICAL
-    )  # it prints tracebacks; we say it in one line
+    # It prints tracebacks; `_logging_once` logs one line instead.
+    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
     resource = Resource.create({"service.name": "mastery", "service.version": version("mastery")})
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     url = f"{endpoint.rstrip('/')}/v1/traces"
     exporter = OTLPSpanExporter(url, timeout=EXPORT_SECONDS)
-    provider.add_span_processor(BatchSpanProcessor(_said_once(exporter, url)))
+    provider.add_span_processor(BatchSpanProcessor(_logging_once(exporter, url)))
     return provider
 
 
-def _said_once(exporter: SpanExporter, url: str) -> SpanExporter:
+def _logging_once(exporter: SpanExporter, url: str) -> SpanExporter:
     """Returns an exporter that logs when sending begins to fail, and when it works again."""
     from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-    class SaidOnce(SpanExporter):
+    class LoggingOnce(SpanExporter):
         works = True
 
         def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
             try:
                 result = exporter.export(spans)
-            except Exception:  # of requests or urllib3; the spans are lost in any case
+            except Exception:  # of requests or urllib3; the spans are lost anyway
                 result = SpanExportResult.FAILURE
-            if self.works and result is not SpanExportResult.SUCCESS:
-                log.warning(
-                    "%s: traces cannot be sent there; requests are answered all the same.", url
-                )
-            elif not self.works and result is SpanExportResult.SUCCESS:
+
+            works = result is SpanExportResult.SUCCESS
+            if self.works and not works:
+                log.warning("%s: traces cannot be sent; requests are answered as before.", url)
+            elif works and not self.works:
                 log.info("%s: traces are sent again.", url)
-            self.works = result is SpanExportResult.SUCCESS
+            self.works = works
             return result
 
         def shutdown(self) -> None:
@@ -339,4 +339,4 @@ def _said_once(exporter: SpanExporter, url: str) -> SpanExporter:
         def force_flush(self, timeout_millis: int = 30_000) -> bool:
             return exporter.force_flush(timeout_millis)
 
-    return SaidOnce()
+    return LoggingOnce()

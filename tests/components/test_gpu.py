@@ -1,7 +1,7 @@
-"""GPUs as a system shows them, and why TensorFlow does not see them: told apart without a GPU.
+"""GPUs as a system shows them, and why TensorFlow does not see them, on machines without a GPU.
 
-The driver is a real library, compiled here, that answers as the test says; CUDA's libraries are opened by
-TensorFlow's own loader, in the processes that `components.gpu` starts for it.
+The driver is a real library, compiled here, that answers as the test says. TensorFlow's own loader
+opens CUDA's libraries, in the processes that `components.gpu` starts for it.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def test_a_driver_that_hangs_is_not_waited_for_for_ever(monkeypatch: pytest.Monk
 
 @pytest.fixture
 def ask(tmp_path: Path) -> Ask:
-    """Returns the reasons that a process gives which finds the driver `result` and `version` make; or none at all."""
+    """Returns a function that asks a process for its reasons, with a driver made here or none."""
 
     def run(result: int | None = 0, version: int = 12040, **variables: str) -> list[str]:
         if result is not None:

@@ -1,4 +1,4 @@
-"""A small pipeline, run by the real launcher, that asks which model a run is compared with and started from."""
+"""A small pipeline on the real launcher: which model a run is compared with and starts from."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ class Runs:
         self.count = 0
 
     def __call__(self, data: str, setting: str, gate: str = "pass") -> dict[str, Any]:
-        """Returns ids of the run's model, its baseline and its base, and which nodes were taken from the cache."""
+        """Returns the ids of the run's model, baseline and base, and the nodes that were cached."""
         self.count += 1
         plan = compiler.Compiler().compile(self._pipeline(data, setting, gate))
         runtime_parameter_utils.substitute_runtime_parameter(

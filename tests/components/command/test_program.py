@@ -55,7 +55,7 @@ def ended(capsys: pytest.CaptureFixture[str], error: BaseException | None) -> tu
             "mastery: connection closed by the other end. Check that it is still running, and",
         ),
         (SystemExit(2), 2, ""),
-        (SystemExit("told already"), 2, ""),
+        (SystemExit("printed already"), 2, ""),
         (SystemExit(), 0, ""),
         (
             MemoryError(),
@@ -86,7 +86,7 @@ class Panic(BaseException):
     "error",
     [KeyError("learner"), ZeroDivisionError("x"), EOFError("cut off"), RecursionError(), Panic()],
 )
-def test_what_nobody_foresaw_is_one_sentence_and_a_file(
+def test_an_unforeseen_error_is_one_sentence_and_a_file(
     capsys: pytest.CaptureFixture[str], temporary: Path, error: BaseException
 ) -> None:
     code, text = ended(capsys, error)

@@ -358,7 +358,7 @@ def test_a_section_that_an_alias_stands_for_is_a_copy(tmp_path: Path) -> None:
     assert (config.gates[0].min, config.ci.gates[0].min) == (0.9, 0.5)
 
 
-def test_the_home_of_nobody_is_named(tmp_path: Path) -> None:
+def test_the_home_of_an_unknown_user_is_named(tmp_path: Path) -> None:
     assert "schema: expected a path, found '~nobody-at-all/x'" in message(
         tmp_path, schema="~nobody-at-all/x"
     )

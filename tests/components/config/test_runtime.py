@@ -86,6 +86,12 @@ def test_beam_keeps_the_order_of_rows_unless_the_configuration_says_otherwise() 
     assert beam.node_options == ["--tfxio_use_byte_size_batching=true", *beam.options]
 
 
+def test_a_secret_address_of_a_webhook_comes_from_the_environment() -> None:
+    config = load_config(SAMPLE, ["notify.webhook.url_env=CHAT_ADDRESS"])
+    assert config.notify.webhook is not None
+    assert (config.notify.webhook.url, config.notify.webhook.url_env) == (None, "CHAT_ADDRESS")
+
+
 EMAIL = {"host": "smtp", "sender": "a@b", "to": ["c@d"]}
 
 

@@ -17,10 +17,10 @@ CANARY = "canary-4711"
 
 
 def refusal(setting: str) -> str:
-    with pytest.raises(ConfigError) as told:
+    with pytest.raises(ConfigError) as caught:
         load_config(SAMPLE, [setting])
-    assert CANARY not in str(told.value)
-    return str(told.value)
+    assert CANARY not in str(caught.value)
+    return str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -39,9 +39,9 @@ def refusal(setting: str) -> str:
     ],
 )
 def test_a_password_in_an_address_is_refused_by_its_key(key: str, value: str) -> None:
-    told = refusal(f"{key}={value}")
-    assert re.search(rf" {re.escape(key)}(\[\d\])?: ", told)
-    assert "expected an address without user name and password" in told
+    text = refusal(f"{key}={value}")
+    assert re.search(rf" {re.escape(key)}(\[\d\])?: ", text)
+    assert "expected an address without user name and password" in text
 
 
 @pytest.mark.parametrize(
@@ -99,17 +99,17 @@ def test_the_line_is_named_in_a_file(tmp_path: Path) -> None:
     line = file.read_text().splitlines().index(f"    url: https://me:{CANARY}@chat.example") + 1
     with pytest.raises(
         ConfigError, match=rf"algebra.yaml, line {line}, notify.webhook.url: expected an address"
-    ) as told:
+    ) as caught:
         load_config(file)
-    assert CANARY not in str(told.value)
+    assert CANARY not in str(caught.value)
 
 
 def test_the_environment_s_addresses_are_looked_at_too() -> None:
     with pytest.raises(
         ConfigError, match="MASTERY_METADATA_HOST: expected the name or address"
-    ) as told:
+    ) as caught:
         Metadata().with_environment({"MASTERY_METADATA_HOST": f"me:{CANARY}@host"})
-    assert CANARY not in str(told.value)
+    assert CANARY not in str(caught.value)
 
 
 def test_addresses_and_options_without_secrets_are_taken() -> None:

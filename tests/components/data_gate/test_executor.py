@@ -20,7 +20,9 @@ from components.data_gate.executor import Executor
 from components.errors import AnomalyError
 from components.node.artifacts import DataVerdict
 
-SCHEMA = 'feature { name: "num_steps" type: INT int_domain { min: 0 max: 10 } presence { min_fraction: 1 } }'
+SCHEMA = """
+feature { name: "num_steps" type: INT int_domain { min: 0 max: 10 } presence { min_fraction: 1 } }
+"""
 
 
 def _validated(folder: Path, test_values: list[int]) -> dict[str, list[object]]:

@@ -22,7 +22,8 @@ from components.errors import AnomalyError
 
 SCHEMA = text_format.Parse(
     """
-    feature { name: "event_type" type: BYTES domain: "event_type" presence { min_fraction: 1 min_count: 1 } }
+    feature { name: "event_type" type: BYTES domain: "event_type"
+              presence { min_fraction: 1 min_count: 1 } }
     feature { name: "dwell" type: FLOAT presence { min_fraction: 1 }
               float_domain { min: 0 max: 100 disallow_inf: true } }
     feature { name: "speed" type: FLOAT }
@@ -71,7 +72,8 @@ def test_a_new_value_is_named_and_counted() -> None:
     )
 
     assert _judged(event_type=column) == [
-        "train, event_type: expected one of 'video', 'quiz'; found 'forum' (3), 'quizz' (2): 5 of 200 values (2.5%)."
+        "train, event_type: expected one of 'video', 'quiz'; found 'forum' (3), 'quizz' (2): 5 of "
+        "200 values (2.5%)."
     ]
 
 
@@ -141,14 +143,17 @@ def test_a_range_open_above() -> None:
 
 def test_too_many_missing() -> None:
     assert _judged(gender=pa.array([[b"f"]] * 10 + [None] * 90, TEXT)) == [
-        "train, gender: expected a value in at least 0.5 of the examples; found none in 90 of 100 examples (90%)."
+        "train, gender: expected a value in at least 0.5 of the examples; found none in 90 of 100 "
+        "examples (90%)."
     ]
 
 
 def test_several_reasons_make_one_line() -> None:
     assert _judged(gender=pa.array([[b"f", b"x"]] * 20 + [None] * 80, TEXT)) == [
-        "train, gender: expected 1 to 1 values in an example, and a value in at least 0.5 of the examples, "
-        "and one of 'f', 'm'; found 2 to 2, and none in 80 of 100 examples (80%), and 'x' (20): 20 of 40 values (50%)."
+        "train, gender: expected 1 to 1 values in an example, and a value in at least 0.5 of the "
+        "examples, "
+        "and one of 'f', 'm'; found 2 to 2, and none in 80 of 100 examples (80%), and 'x' (20): 20 "
+        "of 40 values (50%)."
     ]
 
 

@@ -17,7 +17,7 @@ WriteSplit = Callable[[Path, list[bytes]], Path]
 
 @pytest.fixture(scope="session")
 def save_model() -> SaveModel:
-    """Writes a model that answers what an example holds as its feature `answer`."""
+    """Writes a model whose answer for an example is the example's feature `answer`."""
     import tensorflow as tf  # 7 seconds that the tests of plain functions do without
 
     class LookupModel(tf.Module):  # type: ignore[misc]

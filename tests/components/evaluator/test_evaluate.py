@@ -93,7 +93,7 @@ def _metrics(evaluation: Path) -> Json:
 
 
 def _evaluate(*arguments: Any) -> Json:
-    """Returns what `evaluate_model` measured, as it stands in JSON."""
+    """Returns what `evaluate_model` measured, as JSON."""
     return evaluate_model(*arguments).model_dump(mode="json", by_alias=True, exclude_unset=True)
 
 
@@ -305,3 +305,33 @@ def test_every_text_is_a_slice_of_its_own(
     numbers = ["-1", "01", "1", "1.0"]
     texts = sorted({*regions} - {*numbers})
     assert found == [(region, 6) for region in (*numbers, *texts)]
+
+
+def test_a_baseline_that_does_not_fit_is_left_out_and_the_reason_given(
+    tmp_path: Path,
+    make_example: Callable[..., bytes],
+    save_model: Callable[..., Path],
+    write_split: Callable[..., Path],
+) -> None:
+    example = make_example(
+        learner_id="a", unit_id="u", as_of=1, mastery="low", num_steps=1, answer=[0.5, 0.3, 0.2]
+    )
+    split = write_split(tmp_path / "Split-test", [example])
+    settings = EvaluatorSettings.of(_config(evaluation={}, gates=[{"metric": "auc", "max": 1}]))
+    model = save_model(tmp_path / "model", CLASSES)
+    other = save_model(tmp_path / "other", ["low", "top"])
+
+    def judge(baseline: Path) -> Json:
+        judge_model(split, model, baseline, settings, tmp_path)
+        return _metrics(tmp_path)
+
+    found = judge(other)
+    assert found["baseline"] is None
+    assert found["baseline_note"].startswith(f"the blessed model {other} cannot be scored: ")
+
+    newer = save_model(
+        tmp_path / "newer",
+        CLASSES,
+        {"format": 99, "name": "small", "task": "classification", "config": {}},
+    )
+    assert "update this one" in judge(newer)["baseline_note"]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from components.config.gates import Gate
 from components.contracts.evaluation import GateVerdict, ModelResults
-from components.evaluator.judgement import gate_error, is_blessed, judge
+from components.evaluator.judgement import gate_error, is_blessed, judge_gates
 
 Json = dict[str, Any]
 
@@ -36,7 +36,7 @@ def _metrics(
 def _judge(
     metrics: ModelResults, baseline: ModelResults | None = None, /, **gate: Any
 ) -> GateVerdict:
-    [verdict] = judge([Gate.model_validate(gate)], metrics, baseline)
+    [verdict] = judge_gates([Gate.model_validate(gate)], metrics, baseline)
     return verdict
 
 
@@ -80,7 +80,7 @@ def test_a_verdict_reads_as_one_line(gate: Json, text: str) -> None:
 
 def test_every_bound_of_a_gate_has_a_verdict() -> None:
     gate = Gate.model_validate({"metric": "f1_macro", "min": 0.5, "max": 0.9, "min_change": -0.1})
-    assert [verdict.bound for verdict in judge([gate], _metrics(_result()), None)] == [
+    assert [verdict.bound for verdict in judge_gates([gate], _metrics(_result()), None)] == [
         "min",
         "max",
         "min_change",
@@ -203,7 +203,7 @@ def test_the_error_lists_failed_gates_with_threshold_and_value() -> None:
         {**LOW, "min": 0.85},
         {"metric": "auc", "min": 0.7},
     ]
-    verdicts = judge([Gate.model_validate(gate) for gate in gates], _metrics(_result()), None)
+    verdicts = judge_gates([Gate.model_validate(gate) for gate in gates], _metrics(_result()), None)
     assert str(gate_error(verdicts)).splitlines() == [
         "The model failed 2 gates; nothing was pushed:",
         "  - f1_macro >= 0.88: 0.861 FAILED (0.019 below)",
@@ -264,6 +264,6 @@ def test_one_more_gate_never_turns_a_failure_into_a_pass(
         for bound, limit in [*some, more]
     ]
     before = _metrics(_result(f1=0.65))
-    assert is_blessed(judge(gates, metrics, before)) <= is_blessed(
-        judge(gates[:-1], metrics, before)
+    assert is_blessed(judge_gates(gates, metrics, before)) <= is_blessed(
+        judge_gates(gates[:-1], metrics, before)
     )

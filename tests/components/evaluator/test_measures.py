@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import math
 import warnings
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 from sklearn.exceptions import UndefinedMetricWarning
 
+from components.evaluator import measures
 from components.evaluator.measures import (
     MAX_POINTS,
     area_under_roc,
@@ -173,3 +175,9 @@ def test_long_curves_are_thinned_and_keep_their_ends_and_their_area() -> None:
     assert sk.auc(roc["fpr"], roc["tpr"]) == pytest.approx(
         sk.roc_auc_score(labels, second), abs=2e-3
     )
+
+
+def test_the_examples_are_right() -> None:
+    results = doctest.testmod(measures)
+    assert results.attempted
+    assert not results.failed

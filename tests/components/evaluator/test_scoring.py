@@ -12,7 +12,12 @@ import pytest
 from components.config.data import Label
 from components.errors import MasteryError
 from components.evaluator import scoring
-from components.evaluator.scoring import in_windows, read_answers, read_windows, score
+from components.evaluator.scoring import (
+    in_windows,
+    read_answers,
+    windows_of_split,
+    write_predictions,
+)
 
 LABEL = Label(column="mastery", classes=["low", "high"])
 SLICES = ["gender", "year", "score", "as_of"]
@@ -43,7 +48,7 @@ def examples(make_example: Callable[..., bytes]) -> list[bytes]:
 def test_predictions_have_a_row_an_example_in_their_order(
     tmp_path: Path, examples: list[bytes], save_model: Callable[..., Path]
 ) -> None:
-    score(
+    write_predictions(
         save_model(tmp_path / "model", LABEL.classes),
         [examples],
         LABEL,
@@ -72,7 +77,9 @@ def test_a_regression_has_numbers(
 ) -> None:
     label = Label(column="grade", task="regression")
     rows = [make_example(learner_id="a", unit_id="u", as_of=0.5, grade=4.25, answer=[4.5])]
-    score(save_model(tmp_path / "model", []), [rows], label, [], tmp_path / "predictions.parquet")
+    write_predictions(
+        save_model(tmp_path / "model", []), [rows], label, [], tmp_path / "predictions.parquet"
+    )
     [row] = pl.read_parquet(tmp_path / "predictions.parquet").to_dicts()
     assert row == {
         "learner_id": "a",
@@ -95,11 +102,13 @@ def test_batches_and_windows_change_nothing(
         save_model(tmp_path / "model", LABEL.classes),
         write_split(tmp_path / "Split-test", examples * 5),
     )
-    score(model, read_windows(split), LABEL, SLICES, tmp_path / "whole.parquet")
+    write_predictions(model, windows_of_split(split), LABEL, SLICES, tmp_path / "whole.parquet")
     monkeypatch.setattr(scoring, "BATCH", 2)
     monkeypatch.setattr(scoring, "WINDOW", 4)
-    score(model, read_windows(split), LABEL, SLICES, tmp_path / "read.parquet")
-    score(model, in_windows(iter(examples * 5)), LABEL, SLICES, tmp_path / "given.parquet")
+    write_predictions(model, windows_of_split(split), LABEL, SLICES, tmp_path / "read.parquet")
+    write_predictions(
+        model, in_windows(iter(examples * 5)), LABEL, SLICES, tmp_path / "given.parquet"
+    )
     whole = pl.read_parquet(tmp_path / "whole.parquet")
     assert len(whole) == 15
     assert whole.equals(pl.read_parquet(tmp_path / "read.parquet"))
@@ -145,7 +154,7 @@ def test_what_does_not_fit_is_an_error_and_leaves_no_file(
     }
     model = save_model(tmp_path / "model", LABEL.classes)
     with pytest.raises(MasteryError, match=problem):
-        score(
+        write_predictions(
             model,
             [[make_example(**fine | change)]],
             LABEL,
@@ -157,7 +166,7 @@ def test_what_does_not_fit_is_an_error_and_leaves_no_file(
 
 def test_no_examples_is_an_error(tmp_path: Path, save_model: Callable[..., Path]) -> None:
     with pytest.raises(MasteryError, match="expected labelled examples, found none"):
-        score(
+        write_predictions(
             save_model(tmp_path / "model", LABEL.classes),
             [],
             LABEL,
@@ -173,7 +182,7 @@ def test_a_model_of_other_classes_is_an_error(
     with pytest.raises(
         MasteryError, match=r"other classes: expected \['low', 'high'\], found \['low', 'top'\]"
     ):
-        score(model, [examples], LABEL, [], tmp_path / "predictions.parquet")
+        write_predictions(model, [examples], LABEL, [], tmp_path / "predictions.parquet")
 
 
 def test_a_model_of_another_task_is_an_error(
@@ -184,9 +193,9 @@ def test_a_model_of_another_task_is_an_error(
         save_model(tmp_path / "model", LABEL.classes),
     )
     with pytest.raises(MasteryError, match="made for another task"):
-        score(model, [examples[:1]], label, [], tmp_path / "predictions.parquet")
+        write_predictions(model, [examples[:1]], label, [], tmp_path / "predictions.parquet")
 
 
 def test_a_folder_without_a_model_is_an_error(tmp_path: Path, examples: list[bytes]) -> None:
     with pytest.raises(MasteryError, match="expected a SavedModel, found"):
-        score(tmp_path, [examples], LABEL, [], tmp_path / "predictions.parquet")
+        write_predictions(tmp_path, [examples], LABEL, [], tmp_path / "predictions.parquet")

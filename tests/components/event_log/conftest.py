@@ -1,4 +1,4 @@
-"""A small log of forty learners, whole; each test spoils what it is about."""
+"""A small correct log of forty learners; each test spoils one aspect of it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def events() -> pl.DataFrame:
 
 @pytest.fixture
 def outcomes() -> pl.DataFrame:
-    """Both classes for every learner, as of 2 and 4."""
+    """Two outcomes for every learner, one of each class, as of 2 and 4."""
     rows = LEARNERS * 2
     return pl.DataFrame(
         {
@@ -53,7 +53,7 @@ def outcomes() -> pl.DataFrame:
 
 @pytest.fixture
 def configure(tmp_path: Path) -> Callable[..., Config]:
-    """Returns a function from changes, `section={...}`, to a configuration of the log in the test's folder."""
+    """Returns a function that configures the log in the test's folder, with changed sections."""
 
     def build(**changes: dict[str, Any]) -> Config:
         sections: dict[str, dict[str, Any]] = {
@@ -92,7 +92,7 @@ def write(tmp_path: Path, events: pl.DataFrame, outcomes: pl.DataFrame) -> Calla
 
 @pytest.fixture
 def refuse(configure: Callable[..., Config], tmp_path: Path) -> Callable[..., list[str]]:
-    """Returns a function that checks a log and returns its problems, with the test's folder left out of paths."""
+    """Returns a function that checks a log and returns its problems, with paths in the folder."""
 
     def check(**changes: dict[str, Any]) -> list[str]:
         with pytest.raises(LogError) as error:

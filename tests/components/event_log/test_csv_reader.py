@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from components.event_log import chunks
+from components.event_log import chunks, csv_reader
 from components.event_log.chunks import Chunk
 from components.event_log.readers import read_chunks
 from components.event_log.sources import LogFile
@@ -147,3 +147,21 @@ def test_a_header_may_be_long(read: Read, tmp_path: Path) -> None:
     (tmp_path / "log.csv").write_text("x" * 500_000 + ",a," + "y" * 500_000 + "\n1,2,3\n")
     frame, numbers, problems = read(tmp_path / "log.csv", "a")
     assert (frame.rows(), numbers, problems) == ([("2",)], [2], [])
+
+
+def test_a_file_named_gz_that_is_not_compressed(read: Read, tmp_path: Path) -> None:
+    (tmp_path / "log.csv.gz").write_bytes(b"a,b\n1,2\n")
+    _, _, (problem,) = read(tmp_path / "log.csv.gz", "a")
+    assert problem.startswith("log.csv.gz: could not be read (named .gz, but not compressed")
+
+
+def test_a_parser_that_finds_other_rows_is_not_trusted(
+    read: Read, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text("a,b\n1,2\n3,4\n")
+    parse = csv_reader._parse_columns
+    monkeypatch.setattr(csv_reader, "_parse_columns", lambda *args: parse(*args)[:1])
+    frame, _, (problem,) = read(path, "a")
+    assert frame.is_empty()
+    assert problem.endswith("found 2 rows by their line ends and 1 by the parser")

@@ -1,4 +1,4 @@
-"""Where CSV rows begin and end, held against RFC 4180 read character by character."""
+"""Where CSV rows begin and end, compared with RFC 4180 read character by character."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ from components.event_log.csv_records import check_folded, split_records
 
 
 def by_the_letter(text: str) -> list[tuple[int, str]]:
-    """Returns every record that is no blank line, and its line; a ValueError for what RFC 4180 does not allow."""
+    """Returns the records that are not blank, each with its line.
+
+    Raises:
+        ValueError: the text violates RFC 4180.
+    """
     records: list[tuple[int, str]] = []
     line, place = 1, 0
     while place < len(text):

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.event_log import chunks
+from components.event_log import chunks, jsonl_reader
 
 Read = Callable[..., tuple[pl.DataFrame, list[int], list[str]]]
 
@@ -79,7 +79,8 @@ BAD_JSON = [
     ('{"a": 1', ": expected a JSON object in UTF-8 on each line"),
     (
         "[1]",
-        ": expected a JSON object in UTF-8 on each line, found '[1]' (turn an array into lines with jq",
+        ": expected a JSON object in UTF-8 on each line, found '[1]' (turn an array into lines "
+        "with jq",
     ),
 ]
 
@@ -122,7 +123,8 @@ def test_numbers_of_json_keep_their_digits(read: Read, tmp_path: Path) -> None:
     for gap in ("", "\n"):
         path = tmp_path / "log.jsonl"
         path.write_text(
-            f'{{"a": 12345678901234567890123}}\n{gap}{{"a": {long}}}\n{{"a": 1E400}}\n{{"a": 1.50}}\n'
+            f'{{"a": 12345678901234567890123}}\n{gap}{{"a": {long}}}\n'
+            '{"a": 1E400}\n{"a": 1.50}\n'
         )
         assert read(path, "a")[0]["a"].to_list() == [
             "12345678901234567890123",
@@ -159,3 +161,23 @@ def test_a_blank_line_changes_nothing(read: Read, rows: list[dict[str, object]])
     assert whole.equals(other)
     assert others == [2 * number - 1 for number in numbers]
     assert len(problems) == len(more)
+
+
+def test_a_line_without_end_is_an_error(
+    read: Read, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chunks, "BLOCK_BYTES", 10)
+    monkeypatch.setattr(jsonl_reader, "MAX_RECORD_BYTES", 50)
+    path = tmp_path / "log.jsonl"
+    path.write_text('{"a": 1}\n{"a": "' + "x" * 100 + '"}\n')
+    frame, _, (problem,) = read(path, "a")
+    assert frame["a"].to_list() == ["1"]
+    assert problem.startswith("log.jsonl, line 2: expected a JSON object in UTF-8 on each line")
+
+
+def test_a_key_with_several_spellings_in_json(read: Read, tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_text('{"é": 1}\n{"é": 2, "\\u00e9": 3}\n', encoding="utf-8")
+    frame, numbers, (problem,) = read(path, "é")
+    assert (frame["é"].to_list(), numbers) == (["1"], [1])
+    assert "column é: expected each key once in an object" in problem

@@ -89,8 +89,10 @@ def test_lines_are_held_against_rows_and_what_is_passed_over_is_told(
     told = summary.describe().splitlines()
     assert "lines              261   of events: 160 rows, 1 header, 100 within quotes" in told
     assert (
-        "not read  of events: 2 hidden or starting with _ (days/unit_id=u/.1.csv.crc, days/unit_id=u/_SUCCESS), "
-        "1 already read under another name (days/unit_id=u/2b.jsonl), 1 empty (0 bytes) (days/unit_id=u/3.csv)"
+        "not read  of events: 2 hidden or starting with _ (days/unit_id=u/.1.csv.crc, "
+        "days/unit_id=u/_SUCCESS), "
+        "1 already read under another name (days/unit_id=u/2b.jsonl), 1 empty (0 bytes) "
+        "(days/unit_id=u/3.csv)"
     ) in told
 
 

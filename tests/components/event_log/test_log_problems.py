@@ -23,7 +23,8 @@ def test_missing_file(write: Write, refuse: Callable[..., list[str]], tmp_path: 
     write()
     (tmp_path / "events.parquet").unlink()
     assert refuse() == [
-        "events.parquet: expected a file or folder of events, found none; the folder holds outcomes.parquet"
+        "events.parquet: expected a file or folder of events, found none; the folder holds "
+        "outcomes.parquet"
     ]
 
 
@@ -45,7 +46,8 @@ def test_renamed_columns_are_told_by_the_names_the_log_uses(
     write(events.rename({"time": "ts"}).with_columns(ts=pl.lit(None, dtype=pl.Int64)))
     problem = refuse(data={"columns": {"time": "ts"}})[0]
     assert problem == (
-        "events.parquet, row 1, column ts: expected a time in every row, found nothing; also in row 2, 3 and 157 more"
+        "events.parquet, row 1, column ts: expected a time in every row, found nothing; also in "
+        "row 2, 3 and 157 more"
     )
 
 
@@ -64,7 +66,8 @@ def test_a_number_that_is_a_time_of_an_impossible_year(
 ) -> None:
     write(events.with_columns(dwell=pl.lit(1709571155000000).cast(pl.Datetime("ms"))))
     assert refuse() == [
-        "events.parquet, column dwell: expected numbers, found Datetime(time_unit='ms', time_zone=None), "
+        "events.parquet, column dwell: expected numbers, found Datetime(time_unit='ms', "
+        "time_zone=None), "
         "such as a time of the year 56144 (1709571155000000 in ms)"
     ]
 
@@ -74,7 +77,8 @@ def test_wrong_type_of_a_value(
 ) -> None:
     write(events.with_columns(dwell=pl.col("dwell").cast(pl.String).replace("7.0", "seven")))
     assert refuse() == [
-        "events.parquet, row 8, column dwell: expected a number, or nothing for a missing one, found 'seven'"
+        "events.parquet, row 8, column dwell: expected a number, or nothing for a missing one, "
+        "found 'seven'"
     ]
 
 
@@ -83,8 +87,10 @@ def test_unparsable_time(
 ) -> None:
     write(events.with_columns(time=pl.col("time").cast(pl.String).replace("3", "yesterday")))
     assert refuse() == [
-        "events.parquet, row 4, column time: expected a number, or a timestamp such as 2024-05-01T12:00:00+02:00 "
-        "with a year of four digits (without offset: UTC time), found 'yesterday'; also in row 8, 12 and 37 more"
+        "events.parquet, row 4, column time: expected a number, or a timestamp such as "
+        "2024-05-01T12:00:00+02:00 "
+        "with a year of four digits (without offset: UTC time), found 'yesterday'; also in row 8, "
+        "12 and 37 more"
     ]
 
 
@@ -113,7 +119,8 @@ def test_two_kinds_of_clock(
     assert refuse() == [
         "the log: expected one kind of time in time and as_of, "
         "found plain numbers in time (160, first 0 in row 1 of events.parquet) "
-        "and timestamps in as_of (80, first 2024-01-01T00:00:00.000000 in row 1 of outcomes.parquet)"
+        "and timestamps in as_of (80, first 2024-01-01T00:00:00.000000 in row 1 of "
+        "outcomes.parquet)"
     ]
 
 
@@ -133,7 +140,8 @@ def test_events_after_as_of_only(
 ) -> None:
     write(events.with_columns(pl.col("time") + 1000))
     assert refuse(data={"max_cold_start_share": 1.0}) == [
-        "the log: expected events before as_of for at least some outcomes, found none for any of the 80 outcomes; "
+        "the log: expected events before as_of for at least some outcomes, found none for any of "
+        "the 80 outcomes; "
         "80 of them have events, but all at or after as_of: "
         "do time and as_of use the same clock, and is data.timezone (UTC) right?"
     ]
@@ -161,7 +169,8 @@ def test_label_outside_the_classes_and_null_label(
     labels = pl.Series("mastery", ["High", None, *outcomes["mastery"][2:]])
     write(outcomes=outcomes.with_columns(labels))
     assert refuse() == [
-        "outcomes.parquet, row 1, column mastery: expected one of the classes low, high (label.classes), found 'High'",
+        "outcomes.parquet, row 1, column mastery: expected one of the classes low, high "
+        "(label.classes), found 'High'",
         "outcomes.parquet, row 2, column mastery: expected a label in every row, found nothing",
     ]
 
@@ -192,8 +201,10 @@ def test_class_with_too_few_examples_for_a_split(
     counts = check_log(configure()).splits
     problems = refuse(data={"min_class_examples": 20})
     assert problems == [
-        "the log: expected at least 20 examples of every class in every split (data.min_class_examples), "
-        f"found {counts['eval']['low']} of 'low' in eval, {counts['eval']['high']} of 'high' in eval, "
+        "the log: expected at least 20 examples of every class in every split "
+        "(data.min_class_examples), "
+        f"found {counts['eval']['low']} of 'low' in eval, {counts['eval']['high']} of 'high' in "
+        "eval, "
         f"{counts['test']['low']} of 'low' in test, {counts['test']['high']} of 'high' in test; "
         "use a longer log, other shares or another seed (data.splits)"
     ]
@@ -222,14 +233,16 @@ def test_one_cause_is_told_once_however_many_files_have_it(
     for (learner,), rows in events.group_by("learner_id"):
         rows.drop("learner_id").write_csv(tmp_path / "many" / f"{learner}.csv")
     assert refuse(data={"events": str(tmp_path / "many")}) == [
-        "many/l0.csv: expected a column 'learner_id' in events, found the columns unit_id, time, event_type, dwell; "
+        "many/l0.csv: expected a column 'learner_id' in events, found the columns unit_id, time, "
+        "event_type, dwell; "
         "also in 39 more files (l1.csv, l10.csv, l11.csv, ...); "
         "if learner_id is in the names of the files, write it into a column"
     ]
     for file in (tmp_path / "many").iterdir():
         file.write_text("learner_id,unit_id,time,event_type,dwell\nl0,u,1,quiz,much\n")
     assert refuse(data={"events": str(tmp_path / "many")}) == [
-        "many/l0.csv, line 2, column dwell: expected a number, or nothing for a missing one, found 'much'; "
+        "many/l0.csv, line 2, column dwell: expected a number, or nothing for a missing one, found "
+        "'much'; "
         "also in 39 more files (l1.csv, l10.csv, l11.csv, ...)"
     ]
 
@@ -250,9 +263,13 @@ def test_one_cause_is_told_once_however_many_files_have_it(
     ],
 )
 def test_all_missing_columns_are_one_problem_with_its_cause(
-    spoil: Callable[[str], str], advice: str, write: Write, refuse: Callable[..., list[str]], events: pl.DataFrame,
+    spoil: Callable[[str], str],
+    advice: str,
+    write: Write,
+    refuse: Callable[..., list[str]],
+    events: pl.DataFrame,
     tmp_path: Path,
-) -> None:  # fmt: skip
+) -> None:
     write()
     (tmp_path / "events.csv").write_text(spoil(events.write_csv()))
     (problem,) = refuse(data={"events": str(tmp_path / "events.csv")})
@@ -319,7 +336,8 @@ def test_a_number_of_the_context_that_is_none_is_named(
     )
     [problem] = refuse(context={"level": {"type": "numeric"}})
     assert problem.startswith(
-        "outcomes.parquet, row 4, column level: expected a number, or nothing for a missing one, found '--'; also in"
+        "outcomes.parquet, row 4, column level: expected a number, or nothing for a missing one, "
+        "found '--'; also in"
     )
 
 
@@ -343,5 +361,15 @@ def test_a_number_that_would_be_infinite_as_float32_is_named(
         label={"task": "regression", "classes": []}, context={"level": {"type": "numeric"}}
     )
     assert problem.endswith(
-        f"row 5, column {name}: expected a number from -3.4e+38 to 3.4e+38, which fits into 32 bits, found -1e+39"
+        f"row 5, column {name}: expected a number from -3.4e+38 to 3.4e+38, which fits into 32 "
+        "bits, found -1e+39"
     )
+
+
+def test_only_some_of_many_columns_are_listed(
+    write: Write, refuse: Callable[..., list[str]], events: pl.DataFrame
+) -> None:
+    extra = [pl.lit(0).alias(f"extra_{number}") for number in range(40)]
+    write(events.drop("dwell").with_columns(*extra, pl.lit(0).alias("x" * 200)))
+    [problem] = refuse()
+    assert problem.endswith("extra_24, extra_25 and 15 more")

@@ -37,13 +37,16 @@ def test_warns_of_ids_that_are_not_what_they_seem(
     warnings = check_log(configure(data={"max_cold_start_share": 0.5})).warnings
     assert [warning.rpartition("/tmp")[0] or warning for warning in warnings][1:] == [
         "events whose learner_id looks like a missing value (read as an id): 4, such as 'NULL' in ",
-        "ids in learner_id that differ from another only by invisible characters (each counts as its own id): 1, "
+        "ids in learner_id that differ from another only by invisible characters (each counts as "
+        "its own id): 1, "
         "such as 'l3\\xa0' beside 'l3'",
-        "ids in learner_id that differ from another only in how a number is written (each counts as its own id): 1, "
+        "ids in learner_id that differ from another only in how a number is written (each counts "
+        "as its own id): 1, "
         "such as '5.0' beside '5'",
     ]
     assert warnings[0] == (
-        "events whose learner and unit have no outcome (not used): 12, such as learner '5.0', unit 'u'"
+        "events whose learner and unit have no outcome (not used): 12, "
+        "such as learner '5.0', unit 'u'"
     )
 
 
@@ -111,9 +114,11 @@ def test_warns_of_hours_that_were_twice(
     )
     summary = check_log(configure(data={"timezone": "Europe/Zurich"}))
     assert [warning.replace(f"{tmp_path}/", "") for warning in summary.warnings] == [
-        "times in as_of that Europe/Zurich had twice, as its clocks went back (read as the first): 40, "
+        "times in as_of that Europe/Zurich had twice, as its clocks went back (read as the first): "
+        "40, "
         "such as '2024-10-27 02:00:00' in outcomes.parquet, row 1",
-        "times in time that Europe/Zurich had twice, as its clocks went back (read as the first): 40, "
+        "times in time that Europe/Zurich had twice, as its clocks went back (read as the first): "
+        "40, "
         "such as '2024-10-27 02:30:00' in events.parquet, row 3",
     ]
 
@@ -139,6 +144,7 @@ def test_says_why_learners_have_no_events(
     write(events.with_columns(learner_id=pl.col("learner_id") + " "))
     [problem] = refuse()
     assert problem.endswith(
-        "do both tables spell learner_id and unit_id the same?; ids in learner_id that differ from another only by "
+        "do both tables spell learner_id and unit_id the same?; ids in learner_id that differ from "
+        "another only by "
         "invisible characters (each counts as its own id): 40, such as 'l0 ' beside 'l0'"
     )

@@ -33,11 +33,23 @@ def hints(*parts: list[str]) -> list[str]:
 @pytest.mark.parametrize(
     ("text", "plain"),
     [
-        ("S1", "S1"), (" S1\t", "S1"), ("S\u00a01", "S 1"), ("S1\u200b", "S1"), ("\ufeffS1", "S1"),
-        ("e\u0301", "\u00e9"), ("123.0", "123"), ("0123", "123"), ("+123", "123"), ("000", "0"), ("-01.0", "-1"),
-        ("1.5", "1.5"), ("12a", "12a"), ("0x1", "0x1"), ("\u0661", "\u0661"),
+        ("S1", "S1"),
+        (" S1\t", "S1"),
+        ("S\u00a01", "S 1"),
+        ("S1\u200b", "S1"),
+        ("\ufeffS1", "S1"),
+        ("e\u0301", "\u00e9"),
+        ("123.0", "123"),
+        ("0123", "123"),
+        ("+123", "123"),
+        ("000", "0"),
+        ("-01.0", "-1"),
+        ("1.5", "1.5"),
+        ("12a", "12a"),
+        ("0x1", "0x1"),
+        ("\u0661", "\u0661"),
     ],
-)  # fmt: skip
+)
 def test_an_id_as_people_read_it(text: str, plain: str) -> None:
     assert plain_id(text) == plain
 
@@ -61,14 +73,16 @@ def test_parts_and_their_order_change_nothing(
 
 def test_the_twin_may_be_in_another_part() -> None:
     assert hints(["S1\u200b", "S2"], ["S1"]) == [
-        "ids in user that differ from another only by invisible characters (each counts as its own id): 1, "
+        "ids in user that differ from another only by invisible characters (each counts as its own "
+        "id): 1, "
         "such as 'S1\\u200b' beside 'S1'"
     ]
 
 
 def test_negative_numbers_are_written_in_several_ways_too() -> None:
     assert hints(["-1.0"], ["-1"]) == [
-        "ids in user that differ from another only in how a number is written (each counts as its own id): 1, "
+        "ids in user that differ from another only in how a number is written (each counts as its "
+        "own id): 1, "
         "such as '-1.0' beside '-1'"
     ]
 

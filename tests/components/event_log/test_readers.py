@@ -87,7 +87,8 @@ def test_parquet_decimals_that_are_too_long_are_named(read: Read, tmp_path: Path
     frame, _, problems = read(tmp_path / "x.parquet", "a", "b")
     assert frame.is_empty()
     assert problems == [
-        "x.parquet, column b: expected decimals of at most 38 digits, found a longer one in decimal256(76, 0)"
+        "x.parquet, column b: expected decimals of at most 38 digits, found a longer one in "
+        "decimal256(76, 0)"
     ]
 
 

@@ -1,4 +1,4 @@
-"""Which files of a folder or pattern are a log's: every real one once, and what is passed over is counted."""
+"""Which files of a folder or pattern are read: every real one once; the others are counted."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def touch(folder: Path, *names: str, content: str = "x") -> None:
 
 
 def listed(folder: Path, *patterns: str) -> tuple[list[str], dict[Reason, list[str]]]:
-    """Returns the files behind patterns and what was passed over, relative to the folder; nothing may be wrong."""
+    """Returns the files behind patterns without problems, and the paths that are passed over."""
     listing = find_files("events", [str(folder / pattern) for pattern in patterns])
     assert listing.problems == []
     assert [file.index for file in listing.files] == list(range(len(listing.files)))
@@ -92,7 +92,8 @@ def test_counts_what_it_passes_over(folder: Path) -> None:
     }
     told = find_files("events", [str(folder)]).describe_passed_over()
     assert told.startswith(f"6 hidden or starting with _ ({folder.parent.name}/log/.hidden.csv, ")
-    assert told.endswith("1 of another format (" + f"{folder.parent.name}/log/notes.txt), 2 empty (0 bytes) (" + (
+    assert told.endswith("1 of another format (" + f"{folder.parent.name}/log/notes.txt), 2 empty "
+                                                   "(0 bytes) (" + (
         f"{folder.parent.name}/log/empty.csv, {folder.parent.name}/log/empty.jsonl)"
     ))  # fmt: skip
 
@@ -164,7 +165,8 @@ def test_a_pattern_reads_folders_that_it_matches(tmp_path: Path) -> None:
         ("no/x.csv", "found nothing: the folder no does not exist"),
         (
             "sub/*.csv",
-            "sub/*.csv: expected a file or folder of events, found only files hidden or starting with _: _e.csv",
+            "sub/*.csv: expected a file or folder of events, found only files hidden or starting "
+            "with _: _e.csv",
         ),
         ("sub/*.parquet", "found none; the folder holds _e.csv, c.jsonl.gz"),
     ],
@@ -215,3 +217,23 @@ def test_buckets_are_mounted() -> None:
 def test_columns_in_the_path() -> None:
     file = LogFile("log/unit_id=a%2Fb=c/day=__HIVE_DEFAULT_PARTITION__/x=y.csv", "csv", 0)
     assert file.partition == {"unit_id": "a/b=c", "day": None}
+
+
+def test_a_folder_that_cannot_be_read_is_a_problem(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: str) -> None:
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    problems = find_files("events", [str(folder)]).problems
+    assert f"{folder}: could not be read (Permission denied)" in map(str, problems)
+
+
+def test_a_folder_without_files_is_a_problem(tmp_path: Path) -> None:
+    [problem] = find_files("events", [str(tmp_path / "x.csv")]).problems
+    assert str(problem).endswith(
+        "expected a file or folder of events, found none; the folder is empty"
+    )
+    [problem] = find_files("events", [str(tmp_path)]).problems
+    assert str(problem).endswith("found nothing")

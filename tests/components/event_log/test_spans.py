@@ -25,7 +25,7 @@ def touch(folder: Path, *names: str) -> None:
 
 
 def deliver(folder: Path, *spans: str) -> tuple[str, str]:
-    """Puts both tables into a folder a span; returns their patterns, with dates where the spans are dates."""
+    """Creates both tables in one folder per span; returns their patterns."""
     touch(folder, *(f"{span}/{table}.csv" for span in spans for table in ("events", "outcomes")))
     place = DAYS if "-" in spans[0] else "{SPAN}"
     return f"{folder}/{place}/events.csv", f"{folder}/{place}/outcomes.csv"
@@ -183,3 +183,13 @@ def test_a_window_is_the_newest_that_exist(offsets: set[int], last: int) -> None
         assert choose_spans(patterns, str(days[0])).names == [str(days[0])]
         for newest in (str(days[-1]), "last:1"):
             assert choose_spans(patterns, newest) == choose_spans(patterns, NEWEST)
+
+
+def test_numbers_and_dates_do_not_mix(tmp_path: Path) -> None:
+    with pytest.raises(LogError, match="or dates in all of them, found both"):
+        choose_spans([f"{tmp_path}/{DAYS}/e.csv", f"{tmp_path}/{{SPAN}}/o.csv"], NEWEST)
+
+
+def test_a_path_that_only_the_glob_matches_is_no_span(tmp_path: Path) -> None:
+    touch(tmp_path, "12x/e.csv", "3/e.csv")
+    assert choose_spans([f"{tmp_path}/{{SPAN}}/e.csv"], NEWEST).names == ["3"]

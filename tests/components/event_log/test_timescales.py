@@ -1,4 +1,4 @@
-"""What the numbers of a clock are, over a whole log: whichever way it is cut into files and chunks."""
+"""What the numbers of a log's clock count, however the log is cut into files and chunks."""
 
 from __future__ import annotations
 
@@ -77,7 +77,11 @@ def sightings(
         ([*WEEKS, 2147483647], WEEKS, Clock.INTEGER),
         (SINCE_START, SINCE_START[-1:], Clock.INTEGER),
         (SINCE_START, [14 * 86_400_000], Clock.INTEGER),
-        ([value * 1000 for value in SINCE_START], [value * 1000 for value in SINCE_START[-2:]], Clock.INTEGER),
+        (
+            [value * 1000 for value in SINCE_START],
+            [value * 1000 for value in SINCE_START[-2:]],
+            Clock.INTEGER,
+        ),
         ([step * 10_007 for step in range(3000)], [30_020_000], Clock.INTEGER),  # seconds of a year
         ([-5, -3, 0, 5], [0], Clock.INTEGER),
         (EXCEL, EXCEL[:1], Clock.FLOAT),
@@ -89,7 +93,7 @@ def sightings(
         (ISO, ISO, Clock.TIMESTAMP),
         ([float(day) for day in DAYS], DAYS, Clock.TIMESTAMP),
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("parts", [1, 7])
 def test_a_log_of_one_scale(
     time: list[object], as_of: list[object], clock: Clock, parts: int
@@ -103,32 +107,81 @@ def test_a_log_of_one_scale(
     ("time", "as_of", "scales"),
     [
         (SECONDS, MILLISECONDS, ["seconds since 1970 in time", "milliseconds since 1970 in as_of"]),
-        (MILLISECONDS, SECONDS[:1], ["milliseconds since 1970 in time", "seconds since 1970 in as_of"]),
-        (NANOSECONDS, MICROSECONDS, ["nanoseconds since 1970 in time", "microseconds since 1970 in as_of"]),
+        (
+            MILLISECONDS,
+            SECONDS[:1],
+            ["milliseconds since 1970 in time", "seconds since 1970 in as_of"],
+        ),
+        (
+            NANOSECONDS,
+            MICROSECONDS,
+            ["nanoseconds since 1970 in time", "microseconds since 1970 in as_of"],
+        ),
         ([*SECONDS, *MILLISECONDS[:1]], SECONDS, ["milliseconds since 1970 in time (1, first"]),
-        (SECONDS, [*SECONDS, MILLISECONDS[3]], ["milliseconds since 1970 in as_of (1, first 1709543258000"]),
+        (
+            SECONDS,
+            [*SECONDS, MILLISECONDS[3]],
+            ["milliseconds since 1970 in as_of (1, first 1709543258000"],
+        ),
         (WEEKS, SECONDS[:1], ["plain numbers in time", "seconds since 1970 in as_of"]),
         (EXCEL, SECONDS[:1], ["plain numbers in time", "seconds since 1970 in as_of"]),
-        ([moment // 60 for moment in SECONDS], SECONDS, ["plain numbers in time", "seconds since 1970 in as_of"]),
+        (
+            [moment // 60 for moment in SECONDS],
+            SECONDS,
+            ["plain numbers in time", "seconds since 1970 in as_of"],
+        ),
         ([*SECONDS, 0], SECONDS, ["plain numbers in time (1, first 0 in line 42 of time.csv)"]),
         ([*SECONDS, -1], SECONDS, ["plain numbers in time (1, first -1"]),
-        ([*WEEKS, *SECONDS[:15]], WEEKS, ["plain numbers in time (40", "seconds since 1970 in time (15"]),
-        (DAYS, SECONDS, ["dates such as 20240304 or 20240304165235 in time", "seconds since 1970 in as_of"]),
-        (SECONDS, DAYS[:1], ["seconds since 1970 in time", "dates such as 20240304 or 20240304165235 in as_of"]),
-        (WEEKS, DAYS[:1], ["plain numbers in time", "dates such as 20240304 or 20240304165235 in as_of"]),
-        ([*STAMPS, 20240304240000], STAMPS, ["numbers that are not dates", "first 20240304240000 in line 5"]),
+        (
+            [*WEEKS, *SECONDS[:15]],
+            WEEKS,
+            ["plain numbers in time (40", "seconds since 1970 in time (15"],
+        ),
+        (
+            DAYS,
+            SECONDS,
+            ["dates such as 20240304 or 20240304165235 in time", "seconds since 1970 in as_of"],
+        ),
+        (
+            SECONDS,
+            DAYS[:1],
+            ["seconds since 1970 in time", "dates such as 20240304 or 20240304165235 in as_of"],
+        ),
+        (
+            WEEKS,
+            DAYS[:1],
+            ["plain numbers in time", "dates such as 20240304 or 20240304165235 in as_of"],
+        ),
+        (
+            [*STAMPS, 20240304240000],
+            STAMPS,
+            ["numbers that are not dates", "first 20240304240000 in line 5"],
+        ),
         ([*SECONDS, *DAYS[:5]], SECONDS, ["dates such as 20240304 or 20240304165235 in time (5"]),
         (SECONDS, [2024030416], ["seconds since 1970 in time", "dates such as"]),
         (ISO, SECONDS, ["timestamps in time", "seconds since 1970 in as_of"]),
-        ([*ISO, *map(str, MILLISECONDS)], ISO, ["timestamps in time (2, first '2024-03-04T16:52:35Z' in line 2",
-                                               "milliseconds since 1970 in time (40, first '1709540327000' in line 4"]),
+        (
+            [*ISO, *map(str, MILLISECONDS)],
+            ISO,
+            [
+                "timestamps in time (2, first '2024-03-04T16:52:35Z' in line 2",
+                "milliseconds since 1970 in time (40, first '1709540327000' in line 4",
+            ],
+        ),
         ([*ISO, "0"], ISO, ["timestamps in time", "plain numbers in time (1, first '0' in line 4"]),
-        ([240301 + day for day in range(20)], [240306], ["dates with a year of two digits in time (20, first 240301"]),
-        ([240304165235, 240305101010], [240306000000, 240307000000],
-         ["with years of four digits", "dates with a year of two digits in as_of"]),
+        (
+            [240301 + day for day in range(20)],
+            [240306],
+            ["dates with a year of two digits in time (20, first 240301"],
+        ),
+        (
+            [240304165235, 240305101010],
+            [240306000000, 240307000000],
+            ["with years of four digits", "dates with a year of two digits in as_of"],
+        ),
         (ISO, WEEKS, ["timestamps in time", "plain numbers in as_of"]),
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("parts", [1, 3, 50])
 def test_a_log_of_several_scales_is_one_problem_that_says_which_is_which(
     time: list[object], as_of: list[object], scales: list[str], parts: int

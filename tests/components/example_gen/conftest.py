@@ -1,4 +1,4 @@
-"""A log of sixty learners with everything in it: gaps in the data, cold starts, several units and moments."""
+"""A log of sixty learners with missing values, cold starts, and several units and moments."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def outcomes() -> pl.DataFrame:
 
 @pytest.fixture
 def configure(tmp_path: Path) -> Callable[..., Config]:
-    """Returns a function from changes of `data` to a configuration; the log is in the test's folder, as Parquet."""
+    """Returns a function that configures the log in the test's folder, with changes of `data`."""
 
     def build(**data: Any) -> Config:
         tables = {table: str(tmp_path / f"{table}.parquet") for table in ("events", "outcomes")}
@@ -87,7 +87,7 @@ def configure(tmp_path: Path) -> Callable[..., Config]:
                 "context": {"unit_id": {"type": "categorical"}},
                 "evaluation": {"slices": ["region", "year", "height", "as_of"]},
                 "gates": [{"metric": "accuracy", "min": 0}],
-                # An image for workers, of which there are none: else TFX packs itself for them, at every start.
+                # Without the name of an image TFX would pack itself for workers at every start.
                 "beam": {
                     "partitions": 3,
                     "args": ["--direct_running_mode=in_memory", "--sdk_container_image=none"],
@@ -108,7 +108,7 @@ def log(tmp_path: Path, events: pl.DataFrame, outcomes: pl.DataFrame) -> Path:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Callable[[Config], Path]:
-    """Returns a function that runs the node, cached as in a run, and returns the folder of its output."""
+    """Returns a function that runs the node, with cache, and returns its output folder."""
 
     def run_node(config: Config) -> Path:
         database = metadata.sqlite_metadata_connection_config(str(tmp_path / "metadata.sqlite"))

@@ -91,7 +91,8 @@ def test_what_only_the_whole_log_shows_is_the_same_through_beam_and_in_memory(
     assert [warning.split(":")[0] for warning in summary["warnings"]] == [
         "events that are copies of another, equal in every column that is read",
         "events whose learner and unit have no outcome (not used)",
-        "ids in learner_id that differ from another only by invisible characters (each counts as its own id)",
+        "ids in learner_id that differ from another only by invisible characters (each counts as "
+        "its own id)",
     ]
 
 
@@ -169,8 +170,10 @@ def test_a_bad_log_leaves_no_output(
     with pytest.raises(LogError) as error:
         run(configure())
     assert [problem.replace(f"{log}/", "") for problem in error.value.problems] == [
-        "events.parquet, row 1, column dwell: expected a finite number, found inf; also in row 2, 3 and 597 more",
-        "outcomes.parquet, row 241: expected one row per learner, unit and as_of, found learner 'l0', unit 'u0', "
+        "events.parquet, row 1, column dwell: expected a finite number, found inf; also in row 2, "
+        "3 and 597 more",
+        "outcomes.parquet, row 241: expected one row per learner, unit and as_of, found learner "
+        "'l0', unit 'u0', "
         "as_of 2024-03-05 00:00:00+00:00 again, after row 1 of outcomes.parquet",
     ]
     assert list((log / "root").rglob("*.gz")) == []

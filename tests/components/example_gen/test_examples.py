@@ -57,10 +57,15 @@ def test_an_example_is_as_the_contract_says(log: Path, configure: Configure) -> 
     ).write_parquet(log / "events.parquet")
     pl.DataFrame(
         {
-            "learner_id": ["anna"], "unit_id": ["u"], "as_of": [start + timedelta(hours=1)], "mastery": ["low"],
-            "region": ["north, south"], "year": [2020], "height": pl.Series([None], dtype=pl.Float64),
+            "learner_id": ["anna"],
+            "unit_id": ["u"],
+            "as_of": [start + timedelta(hours=1)],
+            "mastery": ["low"],
+            "region": ["north, south"],
+            "year": [2020],
+            "height": pl.Series([None], dtype=pl.Float64),
         }
-    ).write_parquet(log / "outcomes.parquet")  # fmt: skip
+    ).write_parquet(log / "outcomes.parquet")
     config = configure()
     config = config.model_copy(update={"steps": config.steps.model_copy(update={"max_steps": 3})})
 

@@ -40,10 +40,10 @@ def test_a_name_that_leads_out_or_is_no_file_is_refused(
 ) -> None:
     with pytest.raises(
         UnsafePathError, match=rf"expected the name of a file below {tmp_path}, found .*{found}"
-    ) as told:
+    ) as caught:
         path_below(tmp_path, name)
-    assert str(told.value).isprintable()
-    assert len(str(told.value)) < 600
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 600
 
 
 @pytest.mark.parametrize(

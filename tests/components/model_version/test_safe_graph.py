@@ -295,3 +295,26 @@ def test_no_model(tmp_path: Path) -> None:
     assert "found no saved_model.pb that can be read" in refusal(tmp_path)
     (tmp_path / "saved_model.pb").write_bytes(b"nonsense")
     assert "found no saved_model.pb that can be read" in refusal(tmp_path)
+
+
+def test_many_problems_are_counted(tmp_path: Path) -> None:
+    model = save(tmp_path, HARMFUL["ReadFile"])
+
+    def add(saved: SavedModel) -> None:
+        for number in range(12):
+            saved.meta_graphs[0].graph_def.node.add(name=f"n{number}", op=f"Unknown{number:02}")
+
+    text = refusal(change(model, add))
+    assert "operation Unknown08" in text
+    assert "Unknown09" not in text
+    assert text.endswith("; and 3 more. Nothing was loaded.")
+
+
+def test_checkpoints_are_not_written_while_variables_load(tmp_path: Path) -> None:
+    model = save(tmp_path, lambda x: tf.identity(x), weight=tf.Variable(1.0))
+
+    def write(saved: SavedModel) -> None:
+        saver = saved.meta_graphs[0].saver_def
+        saver.restore_op_name = saver.save_tensor_name.partition(":")[0]
+
+    assert "which the loading of variables would run" in refusal(change(model, write))

@@ -130,3 +130,33 @@ def test_pipes_are_not_opened(tmp_path: Path) -> None:
 
 def test_no_such_version(tmp_path: Path) -> None:
     assert "No such file" in refusal(tmp_path / "1", tmp_path)
+
+
+def test_a_message_names_some_of_many_files(tmp_path: Path) -> None:
+    made = version(tmp_path)
+    for number in range(7):
+        (made / f"more{number}").touch()
+    text = refusal(made, tmp_path)
+    assert "never pushed: more0, more1, more2, more3, more4, and 2 more)" in text
+
+
+def test_a_manifest_of_an_unknown_format_is_refused(tmp_path: Path) -> None:
+    made = version(tmp_path, format=2)
+    assert refusal(made, tmp_path) == (
+        f"{made}/manifest.json: expected manifest.json of Mastery; expected format 1 or earlier, "
+        "found 2: a newer version of Mastery wrote it; update this one."
+    )
+
+
+def test_a_folder_that_cannot_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = version(tmp_path)
+
+    def fail(folder: str) -> None:
+        raise PermissionError(13, "Permission denied", f"{folder}/assets")
+
+    monkeypatch.setattr("os.scandir", fail)
+    assert refusal(made, tmp_path) == (
+        f"{made}: could not be read: Permission denied ({made / 'assets'})."
+    )

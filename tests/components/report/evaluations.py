@@ -13,7 +13,7 @@ from sklearn import metrics as sk
 
 from components.config.gates import Gate
 from components.contracts.evaluation import ModelResults
-from components.evaluator.judgement import is_blessed, judge
+from components.evaluator.judgement import is_blessed, judge_gates
 
 CLASSES = ("not_mastered", "partial", "proficient")
 SIZE = 1834
@@ -70,7 +70,7 @@ def _classification(
         lowest | {"max_gap": 0.06},
     ]
     gates.append({"metric": "f1_macro", "min_change": -0.005})
-    verdicts = judge(
+    verdicts = judge_gates(
         [Gate.model_validate(gate) for gate in gates],
         ModelResults.model_validate(candidate),
         ModelResults.model_validate(blessed) if blessed else None,
@@ -144,7 +144,9 @@ def regression() -> tuple[dict[str, Any], pl.DataFrame]:
         {"slice": {"year": "2018"}} | _errors(frame[500:]),
     ]
     candidate = {"overall": _errors(frame), "slices": halves}
-    verdicts = judge([Gate(metric="rmse", max=0.9)], ModelResults.model_validate(candidate), None)
+    verdicts = judge_gates(
+        [Gate(metric="rmse", max=0.9)], ModelResults.model_validate(candidate), None
+    )
     rest = {
         "task": "regression",
         "classes": [],

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import doctest
 import re
 from xml.etree import ElementTree as ET
 
@@ -7,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from components.report import charts
 from components.report.charts import (
     STYLES,
+    AxisScale,
     Bars,
-    Scale,
     Series,
     bar,
     heat_map,
@@ -108,12 +110,12 @@ def test_styles_come_round_again() -> None:
 
 
 def test_a_scale_maps_ends_to_ends() -> None:
-    upright = Scale(0.0, 2.0, 200, 10)
+    upright = AxisScale(0.0, 2.0, 200, 10)
     assert [upright(value) for value in (0, 1, 2)] == [200, 105, 10]
 
 
 def test_a_domain_of_one_value_maps_to_the_middle() -> None:
-    assert Scale(3, 3, 0, 100)(3) == 50
+    assert AxisScale(3, 3, 0, 100)(3) == 50
 
 
 @pytest.mark.parametrize(
@@ -142,3 +144,9 @@ def test_widening_goes_to_round_numbers() -> None:
     assert widen([0.23, 0.88, None, float("nan")]) == pytest.approx((0.2, 0.9))
     assert widen([]) == (0, 1)
     assert widen([2, 2]) == (1.5, 2.5)
+
+
+def test_the_examples_are_right() -> None:
+    results = doctest.testmod(charts)
+    assert results.attempted
+    assert not results.failed

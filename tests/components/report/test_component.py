@@ -98,7 +98,7 @@ def test_the_executor_writes_page_and_metrics(
     ]
     page = (tmp_path / "report/report.html").read_text(encoding="utf-8")
     assert ("Pushed as version 42" in page) is pushed
-    for told in (
+    for text in (
         "20261122-<wbr>041205-<wbr>3fa2b1",
         "sum:1234",
         "2026-11-20, version 2",
@@ -106,7 +106,7 @@ def test_the_executor_writes_page_and_metrics(
         "nodes/<wbr>Trainer/<wbr>model/<wbr>5",
         "Blessed before",
     ):
-        assert told in page
+        assert text in page
     metrics = json.loads((tmp_path / "report/metrics.json").read_text(encoding="utf-8"))
     assert metrics == json.loads(Evaluation.model_validate(content).to_json()) | {
         "run_id": "20261122-041205-3fa2b1",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import doctest
 import math
 from datetime import UTC, datetime
 
@@ -7,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from components.report import formats
 from components.report.formats import (
     category,
-    change,
     count,
     deviations,
     duration,
@@ -19,6 +20,7 @@ from components.report.formats import (
     percent,
     points,
     rough,
+    signed,
     told_apart,
 )
 
@@ -106,7 +108,7 @@ def test_exact_keeps_the_digits_that_somebody_wrote() -> None:
 
 
 def test_change_has_a_sign() -> None:
-    assert [change(value) for value in (0.0123, -0.2, 0.0, None)] == ["+0.012", "−0.200", "±0", "–"]
+    assert [signed(value) for value in (0.0123, -0.2, 0.0, None)] == ["+0.012", "−0.200", "±0", "–"]
 
 
 def test_differences_of_splits() -> None:
@@ -154,3 +156,9 @@ def test_values_a_hundred_thousandth_apart_never_look_equal(value: float, other:
 )
 def test_every_character_of_a_category_can_be_seen(value: str, text: str) -> None:
     assert category(value) == text
+
+
+def test_the_examples_are_right() -> None:
+    results = doctest.testmod(formats)
+    assert results.attempted
+    assert not results.failed

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import doctest
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from components.report import intervals
 from components.report.intervals import (
     class_intervals,
     f1_interval,
@@ -66,3 +69,9 @@ def test_an_interval_holds_its_own_value(confusion: list[list[int]]) -> None:
         assert not scores
     else:
         assert interval[0] - 1e-9 <= sum(scores) / len(scores) <= interval[1] + 1e-9
+
+
+def test_the_examples_are_right() -> None:
+    results = doctest.testmod(intervals)
+    assert results.attempted
+    assert not results.failed

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import doctest
 from typing import Any
 
 import pytest
 
 from components.contracts.evaluation import Evaluation, GateVerdict, SliceResult
 from components.contracts.push_result import PushResult
+from components.report import sentences
 from components.report.sentences import gate_words, headline
 from tests.components.report.evaluations import classification
 
@@ -110,3 +112,26 @@ def test_the_verdict_compares_with_the_blessed_model_in_the_metric_s_own_directi
     assert "0.910: 0.010 better than" in say("classification", "f1_macro", 0.91, 0.90)
     assert "0.910: 0.010 worse than" in say("regression", "rmse", 0.91, 0.90)
     assert "the same as the blessed model" in say("classification", "f1_macro", 0.9, 0.9)
+
+
+def test_a_single_gate_is_not_counted() -> None:
+    one = {"metric": "f1_macro", "bound": "min", "threshold": 0.5, "passed": False}
+    result = {"examples": 10, "metrics": {"f1_macro": None}}
+    content = {"task": "classification", "blessed": False, "overall": result, "gates": [one]}
+    found = headline(Evaluation.model_validate(content), PushResult(pushed=False))
+    assert found.text == "Not pushed: the gate failed"
+    assert found.explanation[1].endswith("its macro F1 is –.")
+
+
+def test_an_evaluation_without_gates_blesses_nothing() -> None:
+    result = {"examples": 10, "metrics": {"rmse": 0.5}}
+    content = {"task": "regression", "blessed": False, "overall": result}
+    found = headline(Evaluation.model_validate(content), PushResult(pushed=False))
+    assert found.text == "Not pushed: the model was not blessed"
+    assert found.explanation[0].startswith("The evaluation did not bless the model;")
+
+
+def test_the_examples_are_right() -> None:
+    results = doctest.testmod(sentences)
+    assert results.attempted
+    assert not results.failed

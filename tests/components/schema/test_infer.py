@@ -57,9 +57,12 @@ def test_steps_are_ragged_keys_are_open_and_the_rest_has_domains(config: Config)
     tensors = schema.tensor_representation_group[""].tensor_representation
     kinds = {name: tensors[name].WhichOneof("kind") for name in tensors}
     assert kinds == {
-        "correct": "ragged_tensor", "event_type": "ragged_tensor",
-        "learner_id": "varlen_sparse_tensor", "mastery": "varlen_sparse_tensor", "num_steps": "varlen_sparse_tensor",
-    }  # fmt: skip
+        "correct": "ragged_tensor",
+        "event_type": "ragged_tensor",
+        "learner_id": "varlen_sparse_tensor",
+        "mastery": "varlen_sparse_tensor",
+        "num_steps": "varlen_sparse_tensor",
+    }
     assert tensors["correct"].ragged_tensor.feature_path.step == ["correct"]
     domains = {domain.name: sorted(domain.value) for domain in schema.string_domain}
     assert domains == {"mastery": ["no", "yes"], "event_type": ["", "quiz", "video"]}

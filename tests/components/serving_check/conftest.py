@@ -1,4 +1,4 @@
-"""A small SavedModel with both signatures, examples, and what an evaluator would have written about them."""
+"""A small SavedModel with both signatures, examples, and an evaluator's predictions for them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class SmallModel(tf.Module):
         super().__init__()
         self.flaw = flaw
         self.level = level  # the type of that column in examples
-        # TensorFlow Serving does not restore Keras' variables unless the tf.Variable in them is held, too.
+        # TensorFlow Serving restores a variable of Keras only if its tf.Variable is held, too.
         self.weight = keras.Variable(2.0) if flaw == "forgets its weights" else tf.Variable(2.0)
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
@@ -114,7 +114,7 @@ def _cudnn(values: Any) -> Any:
 
 @pytest.fixture(scope="session")
 def save_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Returns a function that saves the model, with a flaw if one is named, and gives its folder."""
+    """Returns a function that saves the model, with or without a flaw, and returns its folder."""
 
     def save(flaw: Flaw = None) -> Path:
         folder = tmp_path_factory.mktemp("model") / "Format-Serving"

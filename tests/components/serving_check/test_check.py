@@ -1,28 +1,44 @@
-"""A model that answers what was evaluated passes; each kind of skew does not."""
+"""A model passes if it answers what was evaluated; how answers are compared."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 import tensorflow as tf
 
-from components.serving_check.check import check_serving
-from components.serving_check.server import ServingError
+from components.serving_check.check import (
+    Difference,
+    check_serving,
+    compare,
+    describe,
+    expected_answers,
+    unusable,
+)
+from components.serving_check.questions import Question
+from components.serving_check.replay import ServingError
 
 SaveModel = Callable[..., Path]
 
-# What is wrong with a model, and what is said about it: seen in its answers, or in its graph already.
+# Messages by what is wrong with a model: seen in its answers, or in its graph already.
+IN_A_FRESH_PROCESS = r"(?s)answers in a fresh process without a GPU, found "
 ANSWERS = {
-    "signatures differ": r"learner-\d+, unit unit-\d, as_of \d, predict_steps in a batch, probabilities: expected \[0",
-    "needs the label": r"(?s)answers in a fresh process without a GPU, found \(exit code 1\).*mastery",
-    "forgets its weights": r"(?s)answers in a fresh process without a GPU, found .*Could not find variable",
-    "leaks NaN": r"(?s)found NaN or infinite ones in \d+ of 60 rows.*no events: expected basis prior, found sequence",
+    "signatures differ": (
+        r"learner-\d+, unit unit-\d, as_of \d, predict_steps in a batch, "
+        r"probabilities: expected \[0"
+    ),
+    "needs the label": IN_A_FRESH_PROCESS + r"\(exit code 1\).*mastery",
+    "forgets its weights": IN_A_FRESH_PROCESS + ".*Could not find variable",
+    "leaks NaN": (
+        r"(?s)found NaN or infinite ones in \d+ of 60 rows"
+        r".*no events: expected basis prior, found sequence"
+    ),
 }
 GRAPHS = {
-    "has no basis": r"serving_default, output basis: expected string \[\?\], found none of this name",
+    "has no basis": r"serving_default, output basis: expected string \[\?\], found none of this",
     "wants a GPU": "found CudnnRNNV3; export without cuDNN",
 }
 
@@ -68,3 +84,106 @@ def test_a_folder_without_a_model_is_named(
         ServingError, match="expected a SavedModel that a server can load, found none"
     ):
         check_serving(tmp_path, predictions, examples, 0)
+
+
+CLASSES = ["low", "high"]
+EVALUATED = pl.DataFrame(
+    {
+        "learner_id": ["ann", "ben", "cem"],
+        "unit_id": ["u", "u", "v"],
+        "as_of": [1, 2, 3],
+        "probabilities": [[0.7, 0.3], [0.2, 0.8], [0.5, 0.5]],
+        "predicted_class": ["low", "high", "low"],
+        "basis": ["sequence", "sequence", "prior"],
+        "prediction": [0.5, -2000.0, 3.0],
+    }
+)
+ALL = Question("serving_default in a batch", [], np.arange(3))
+
+
+def _served(**changed: object) -> dict[str, np.ndarray]:
+    answers = {
+        "classes": np.array([CLASSES] * 3, dtype=object),
+        "probabilities": np.float32([[0.7, 0.3], [0.2, 0.8], [0.5, 0.5]]),
+        "predicted_class": np.array(["low", "high", "low"], dtype=object),
+        "basis": np.array(["sequence", "sequence", "prior"], dtype=object),
+    }
+    return {
+        **answers,
+        **{name: np.array(value, answers[name].dtype) for name, value in changed.items()},
+    }
+
+
+def _differences(**changed: object) -> list[tuple[int, str]]:
+    found = compare(ALL, expected_answers(EVALUATED, CLASSES), _served(**changed), CLASSES)
+    return [(item.row, item.output) for item in found]
+
+
+def test_rounding_is_no_difference() -> None:
+    assert _differences() == []
+    assert _differences(probabilities=[[0.700004, 0.299996], [0.2, 0.8], [0.5, 0.5]]) == []
+
+
+@pytest.mark.parametrize("off", [2e-5, float("nan")])
+def test_a_probability_beyond_the_tolerance_or_none_at_all_is_a_difference(off: float) -> None:
+    assert _differences(probabilities=[[0.7, 0.3], [0.2 + off, 0.8], [0.5, 0.5]]) == [
+        (1, "probabilities")
+    ]
+
+
+def test_basis_classes_and_predicted_class_have_to_be_the_same() -> None:
+    assert _differences(basis=["sequence", "prior", "prior"]) == [(1, "basis")]
+    assert _differences(classes=[CLASSES, CLASSES, CLASSES[::-1]]) == [(2, "classes")]
+    assert _differences(predicted_class=["low", "low", "low"]) == [(1, "predicted_class")]
+    assert _differences(predicted_class=["low", "unknown", "low"]) == [(1, "predicted_class")]
+
+
+def test_either_of_two_equally_probable_classes_is_right() -> None:
+    assert _differences(predicted_class=["low", "high", "high"]) == []
+
+
+def test_rows_are_those_of_the_question() -> None:
+    second = Question("predict_steps alone", [], np.array([1]))
+    found = {
+        name: values[[1]] for name, values in _served(basis=["sequence", "prior", "prior"]).items()
+    }
+
+    (difference,) = compare(second, expected_answers(EVALUATED, CLASSES), found, CLASSES)
+
+    assert difference == Difference(1, "predict_steps alone", "basis", "sequence", "prior", np.inf)
+
+
+def test_a_regression_is_compared_relative_to_its_size() -> None:
+    expected = expected_answers(EVALUATED, [])
+    served = {"prediction": np.float32([0.5, -2000.01, 3.1]), "basis": _served()["basis"]}
+
+    assert [(item.row, item.output) for item in compare(ALL, expected, served, [])] == [
+        (2, "prediction")
+    ]
+    assert list(unusable(ALL, served, [])) == []
+    assert list(unusable(ALL, {**served, "prediction": np.float32([1, np.inf, 2])}, [])) == [
+        "serving_default in a batch: expected finite numbers, "
+        "found NaN or infinite ones in 1 of 3 rows"
+    ]
+
+
+def test_answers_that_a_client_cannot_use() -> None:
+    assert list(unusable(ALL, _served(), CLASSES)) == []
+    assert list(
+        unusable(ALL, _served(probabilities=[[0.7, 0.3], [0.2, 0.9], [0.5, 0.5]]), CLASSES)
+    ) == ["serving_default in a batch: expected probabilities that add up to 1, found 1.100000"]
+    assert list(unusable(ALL, _served(predicted_class=["low", "low", "low"]), CLASSES)) == [
+        "serving_default in a batch: expected the most probable class as predicted_class, "
+        "found another"
+    ]
+
+
+def test_the_worst_differences_are_told_first_and_no_more_than_ten() -> None:
+    differences = [
+        Difference(row % 3, "here", "prediction", "1", "2", size=row / 100) for row in range(20)
+    ]
+
+    lines = describe(differences, EVALUATED)
+
+    assert len(lines) == 10
+    assert lines[0] == "learner ben, unit u, as_of 2, here, prediction: expected 1, found 2"

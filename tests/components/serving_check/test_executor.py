@@ -17,9 +17,9 @@ from tfx.types.channel import Channel
 from components.config import Config
 from components.serving_check.component import make_serving_check
 from components.serving_check.executor import Executor
-from components.serving_check.server import ServingError
+from components.serving_check.replay import ServingError
 
-CONFIG = '{"push": {"check_examples": 40, "warmup_requests": 5}}'
+CONFIG = '{"check_examples": 40, "warmup_requests": 5}'
 
 
 @pytest.fixture

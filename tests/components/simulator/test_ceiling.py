@@ -102,7 +102,7 @@ LEVELS = range(len(model.CLASSES))
 
 
 def likelihood(event: dict[str, Any], level: int) -> float:
-    """p(row of the log | class), spelled out for one event; the density of dwell without what all classes share."""
+    """Returns p(row of the log | class) of one event, up to a factor that all classes share."""
     kind = model.EVENT_TYPES.index(event["event_type"])
     unit, name = event["knowledge_component"].split("/")
     result = float(model.TYPE[level, kind])

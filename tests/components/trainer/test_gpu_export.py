@@ -1,7 +1,7 @@
 """The export for GPUs and the one for any machine, on a machine that has no GPU.
 
-cuDNN's kernel cannot run here. That Keras would use it can be seen: told that there is a GPU, it traces the graph
-that it traces on one.
+cuDNN's kernel cannot run here. Whether Keras would use it can be seen: made to believe in a GPU, it
+traces the graph that it traces on one.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tfx.components.trainer.fn_args_utils import FnArgs
 
@@ -37,9 +38,12 @@ INPUTS = {
 }
 
 
+def saved_graph(model: Path) -> MetaGraphDef:
+    return SavedModel.FromString((model / "saved_model.pb").read_bytes()).meta_graphs[0]
+
+
 def graph_operations(model: Path) -> set[str]:
-    saved = SavedModel.FromString((model / "saved_model.pb").read_bytes())
-    return operations(saved.meta_graphs[0].graph_def)
+    return operations(saved_graph(model).graph_def)
 
 
 @pytest.fixture
@@ -115,8 +119,7 @@ def test_a_model_that_was_traced_for_a_gpu_has_both_exports(
     assert exports(model) == exports(model / "gpu") == {"portable": ".", "gpu": "gpu"}
     assert without_cpu_kernel(graph_operations(model)) == []
     assert without_cpu_kernel(graph_operations(model / "gpu")) == ["CudnnRNNV3"]
-    portable, gpu = (SavedModel.FromString((path / "saved_model.pb").read_bytes()).meta_graphs[0].signature_def
-                     for path in (model, model / "gpu"))  # fmt: skip
+    portable, gpu = (saved_graph(path).signature_def for path in (model, model / "gpu"))
     for name in ("serving_default", "predict_steps"):
         assert set(portable[name].inputs) == set(gpu[name].inputs)
         assert set(portable[name].outputs) == set(gpu[name].outputs)

@@ -128,7 +128,8 @@ from components.trainer.fit import choose_devices
 from tests.components.trainer.tiny_log import SETTINGS, fit
 from tfx.components.trainer.fn_args_utils import FnArgs
 folder = Path(sys.argv[1])
-inputs = FnArgs(train_files=[sys.argv[2]], eval_files=[sys.argv[3]], transform_graph_path=sys.argv[4])
+train, evaluation, graph = sys.argv[2:]
+inputs = FnArgs(train_files=[train], eval_files=[evaluation], transform_graph_path=graph)
 fit(inputs, folder, SETTINGS)
 strategy = choose_devices(Training()).strategy()
 print(type(strategy).__name__, strategy.num_replicas_in_sync)

@@ -43,7 +43,7 @@ def serialized(columns: Columns, row: int) -> bytes:
 
 
 def dense(columns: Columns, padding: int = 0) -> dict[str, tf.Tensor]:
-    """The same examples for `predict_steps`, with `padding` more columns of nonsense on the right."""
+    """The same examples for `predict_steps`, with `padding` columns of nonsense on the right."""
     width = max(len(steps) for steps in columns["correct"]) + padding
     tensors = {"num_steps": tf.constant([len(steps) for steps in columns["correct"]], tf.int64)}
     for name in STEPS:
@@ -206,7 +206,8 @@ def test_a_fresh_process_loads_it_without_our_code(
     code = (
         "import sys, tensorflow as tf\n"
         "model = tf.saved_model.load(sys.argv[1])\n"
-        "answer = model.signatures['serving_default'](examples=tf.constant([open(sys.argv[2], 'rb').read()]))\n"
+        "example = open(sys.argv[2], 'rb').read()\n"
+        "answer = model.signatures['serving_default'](examples=tf.constant([example]))\n"
         "print(answer['probabilities'].numpy().tolist()[0])\n"
     )
     process = subprocess.run(

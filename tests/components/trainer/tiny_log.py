@@ -68,7 +68,7 @@ def tiny_log(rows: int, seed: int) -> Columns:
 
 
 def write_inputs(folder: Path, settings: dict[str, Any], *logs: Columns) -> FnArgs:
-    """Runs Transform, on tiny logs or others, and returns what TFX's Trainer would hand to the run function."""
+    """Runs Transform, on tiny logs or others, and returns the arguments of the run function."""
     train, evaluation = logs or (tiny_log(160, seed=1), tiny_log(60, seed=2))
     splits = {"train": examples(train), "eval": examples(evaluation)}
     schema = raw_schema(splits["train"])

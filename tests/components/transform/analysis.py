@@ -29,7 +29,7 @@ DTYPES = {"string": tf.string, "binary": tf.string, "int64": tf.int64, "float": 
 
 
 def sections(features: dict[str, Any], **others: Any) -> dict[str, Any]:
-    """Returns the sections of a configuration that Transform reads, three classes unless told otherwise."""
+    """Returns the sections of a configuration that Transform reads, with three classes."""
     label = {"column": "mastery", "classes": ["low", "mid", "high"]}
     prior = {"group_by": ["unit_id"], "smoothing": 2.0}
     steps = {"features": features, "min_steps": others.pop("min_steps", 1)}
@@ -73,7 +73,7 @@ def examples(columns: Columns) -> pa.RecordBatch:
 
 
 def apply(output: tft.TFTransformOutput, batch: pa.RecordBatch) -> dict[str, list[Any]]:
-    """Applies what was analysed to other examples, as the served model does; lists by transformed name."""
+    """Transforms other examples, as the served model does; returns lists by transformed name."""
     inputs = {
         name: tf.ragged.constant(
             batch.column(name).to_pylist(), DTYPES[str(batch.column(name).type.value_type)], 1

@@ -69,7 +69,7 @@ def run(transform: beam.PTransform, batches: list[Any], folder: Path) -> list[np
 
 
 def everywhere(transform: Any, columns: Sequence[np.ndarray], folder: Path) -> list[np.ndarray]:
-    """Runs a transform on rows in three orders and batchings, and returns the one result of all three."""
+    """Runs a transform on rows in three orders and batchings; returns their common result."""
     rng, rows = np.random.default_rng(5), len(columns[0])
     orders = [
         (np.arange(rows), []),

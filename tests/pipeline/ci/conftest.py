@@ -14,7 +14,7 @@ from components.config import Config
 from components.config.gates import Gate
 from components.contracts.evaluation import ModelResults
 from components.contracts.run_record import NodeRecord, RunRecord
-from components.evaluator.judgement import judge
+from components.evaluator.judgement import judge_gates
 from pipeline.ci.results import Results, read_results
 from pipeline.ci.small_training import small_config
 
@@ -70,7 +70,7 @@ def finish(tmp_path: Path, configure: Callable[..., Config]) -> Callable[..., Re
                     "slices": [{"slice": {"team": "a|b"}, **result(0, 1, 9)}],
                 }
             gates = [Gate.model_validate(gate.model_dump(by_alias=True)) for gate in config.gates]
-            verdicts = judge(
+            verdicts = judge_gates(
                 gates,
                 ModelResults.model_validate(candidate),
                 ModelResults.model_validate(baseline) if baseline else None,

@@ -128,8 +128,8 @@ def test_on_gitlab_the_code_of_a_merge_request_has_no_rights() -> None:
     }
     assert everywhere - guarded == {"check", "try"}
     for name in ("check", "try"):
-        said = yaml.safe_dump(jobs[name])
-        assert not re.search(r"docker (login|push)|TOKEN|PASSWORD|WEBHOOK|unprotect", said)
+        text = yaml.safe_dump(jobs[name])
+        assert not re.search(r"docker (login|push)|TOKEN|PASSWORD|WEBHOOK|unprotect", text)
     assert jobs["try"]["cache"]["policy"] == "pull"
 
 

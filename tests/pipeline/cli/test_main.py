@@ -21,6 +21,7 @@ import pytest
 import typer
 
 from pipeline.cli import main as command_line
+from tests.pipeline.cli.typed import mastery
 from tests.serving.models.folders import write_version
 
 REPOSITORY = Path(__file__).parents[3]
@@ -33,11 +34,7 @@ HEAVY = {
 def failing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str
 ) -> tuple[int, str]:
-    monkeypatch.setattr(sys, "argv", ["mastery", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        command_line.main()
-    assert isinstance(ended.value.code, int)
-    return ended.value.code, capsys.readouterr().err
+    return mastery(monkeypatch, *arguments), capsys.readouterr().err
 
 
 def test_no_help_imports_anything_heavy() -> None:
@@ -95,9 +92,7 @@ def test_help_comes_in_panels(
     arguments: list[str],
     shown: list[str],
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["mastery", *arguments])
-    with pytest.raises(SystemExit):
-        command_line.main()
+    assert mastery(monkeypatch, *arguments) == 0
     text = capsys.readouterr().out
     assert [part for part in shown if part not in text] == []
 
@@ -105,10 +100,7 @@ def test_help_comes_in_panels(
 def test_the_version_is_that_of_the_package(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["mastery", "--version"])
-    with pytest.raises(SystemExit) as ended:
-        command_line.main()
-    assert not ended.value.code
+    assert mastery(monkeypatch, "--version") == 0
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     assert capsys.readouterr().out == f"mastery {project['version']}\n"
 
@@ -214,7 +206,7 @@ def test_a_wrong_path_is_an_error_for_people(
     assert "absent.yaml: expected a configuration file, found none" in text
 
 
-def test_a_missing_log_is_told_before_anything_is_started(
+def test_a_missing_log_is_an_error_before_anything_is_started(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     absent, root = tmp_path / "absent.parquet", tmp_path / "runs"
@@ -259,10 +251,7 @@ def test_no_report_yet(
 def test_runs_of_an_empty_root_are_an_empty_list(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["mastery", "runs", "--json", "--root", str(tmp_path)])
-    with pytest.raises(SystemExit) as ended:
-        command_line.main()
-    assert not ended.value.code
+    assert mastery(monkeypatch, "runs", "--json", "--root", str(tmp_path)) == 0
     assert json.loads(capsys.readouterr().out) == []
 
 
@@ -316,7 +305,7 @@ def on_a_terminal(command: list[str], columns: int) -> str:
     ) as run:
         os.close(theirs)
         shown = b""
-        with contextlib.suppress(OSError):  # how a terminal says that nobody is there any more
+        with contextlib.suppress(OSError):  # raised once the other end is closed
             while part := os.read(ours, 65536):
                 shown += part
     os.close(ours)

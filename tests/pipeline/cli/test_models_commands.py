@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cli import main as command_line
+from pipeline.cli.options import RUNS, pushed_to
 from serving.models.storage import Storage
+from tests.pipeline.cli.typed import mastery
 from tests.serving.models.folders import write_version
 
 REPOSITORY = Path(__file__).parents[3]
@@ -28,11 +29,9 @@ def root(tmp_path: Path) -> Path:
 def models(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str
 ) -> tuple[int, str]:
-    monkeypatch.setattr(sys, "argv", ["mastery", "models", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        command_line.main()
+    code = mastery(monkeypatch, "models", *arguments)
     printed = capsys.readouterr()
-    return int(ended.value.code or 0), printed.out + printed.err
+    return code, printed.out + printed.err
 
 
 def test_a_version_s_life(
@@ -89,7 +88,7 @@ def test_a_version_s_life(
         ),
     ],
 )
-def test_what_cannot_be_done_is_told(
+def test_a_change_that_is_not_possible_is_an_error(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     arguments: list[str],
@@ -162,3 +161,8 @@ def test_promote_and_rollback_import_no_tensorflow(root: Path) -> None:
         cwd=REPOSITORY,
     )
     assert ran.stdout.strip() == "[]"
+
+
+def test_a_configured_place_in_an_object_store_is_where_runs_push_to() -> None:
+    config = REPOSITORY / "configs" / "sample.yaml"
+    assert pushed_to(config, ["push.directory=s3://bucket/a"], RUNS) == "s3://bucket/a"

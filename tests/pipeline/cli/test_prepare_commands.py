@@ -8,17 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cli import main as command_line
 from pipeline.environment import doctor as examination
+from tests.pipeline.cli.typed import mastery
 
 CONFIG = Path(__file__).parents[3] / "configs" / "sample.yaml"
-
-
-def mastery(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["mastery", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        command_line.main()
-    return int(ended.value.code or 0)
 
 
 def test_a_simulated_log_can_be_checked(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +11,11 @@ import pytest
 from components.config import Config
 from components.contracts.evaluation import Evaluation
 from components.contracts.run_record import RunRecord
-from pipeline.cli import main as command_line
 from pipeline.run import notify as delivery
+from tests.pipeline.cli.typed import mastery
 from tests.pipeline.receivers import webhook
 
 CONFIG = Path(__file__).parents[3] / "configs" / "sample.yaml"
-
-
-def mastery(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["mastery", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        command_line.main()
-    return int(ended.value.code or 0)
 
 
 def test_a_test_message(
@@ -63,7 +55,7 @@ def test_nowhere_to_send_to(
     assert "expected notify.webhook or notify.email, found neither" in capsys.readouterr().err
 
 
-def test_a_run_that_cannot_start_is_told_of(
+def test_a_run_that_cannot_start_is_notified(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     with webhook() as chat:

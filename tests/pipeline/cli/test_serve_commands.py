@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipeline.cli import main as command_line
 from serving.server import serve as serving
 from serving.server.server_settings import Limits, ServerSettings
+from tests.pipeline.cli.typed import mastery
 from tests.serving.models.folders import write_version
 
 CONFIG = Path(__file__).parents[3] / "configs" / "sample.yaml"
 Served = tuple[ServerSettings, str]
-
-
-def mastery(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["mastery", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        command_line.main()
-    return int(ended.value.code or 0)
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ LOCK, GPU_LOCK = ROOT / "requirements.lock", ROOT / "requirements-gpu.lock"
 SHA256 = re.compile(r"--hash=sha256:[0-9a-f]{64}\b")
 
 
-def test_a_python_that_can_make_no_environment_is_told_in_its_own_words(
+def test_the_error_about_a_python_without_venv_has_its_own_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     python = program(tmp_path / "python", "echo 'ensurepip is not available'; exit 1")

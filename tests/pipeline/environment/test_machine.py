@@ -65,7 +65,7 @@ def test_platforms_without_wheels_are_named(
     ("system", "processor", "problems"),
     [("linux", "x86_64", 0), ("linux", "aarch64", 1), ("darwin", "arm64", 1)],
 )
-def test_platforms_that_tensorflow_has_no_cuda_for_are_told_so(
+def test_platforms_without_cuda_wheels_are_named(
     system: str, processor: str, problems: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "platform", system)

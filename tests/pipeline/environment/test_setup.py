@@ -34,7 +34,7 @@ class Machine:
         program.chmod(0o755)
 
     def set_up(self, *, dev: bool = True, gpu: bool | None = None) -> list[str]:
-        """Runs the set-up and returns what uv was told."""
+        """Runs the set-up and returns the arguments of every call of uv."""
         self.calls.write_text("")
         setup.set_up(self.root, dev=dev, gpu=gpu)
         return [" ".join(line.split()) for line in self.calls.read_text().splitlines()]
@@ -81,7 +81,7 @@ def test_cuda_s_libraries_come_from_a_lock_of_their_own(machine: Machine) -> Non
     assert install.endswith("--extra gpu")
 
 
-def test_an_environment_keeps_cuda_s_libraries_until_told_otherwise(machine: Machine) -> None:
+def test_an_environment_keeps_cuda_s_libraries_until_they_are_removed(machine: Machine) -> None:
     machine.set_up(gpu=True)
     assert machine.set_up() == []
     with (machine.root / "requirements.lock").open("a") as lock:
@@ -130,7 +130,7 @@ def test_an_edited_tool_section_changes_nothing(machine: Machine) -> None:
     assert machine.set_up() == []
 
 
-def test_another_interpreter_makes_the_environment_anew(
+def test_another_interpreter_rebuilds_the_environment(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine.set_up()
@@ -175,7 +175,7 @@ def test_a_machine_that_lacks_something_keeps_its_environment(
     assert (machine.root / ".venv" / setup.STAMP).exists()
 
 
-def test_an_older_python_is_told_its_version(
+def test_an_older_python_is_refused_by_its_version(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "version_info", (3, 9, 0, "final", 0))

@@ -166,7 +166,7 @@ def test_no_container_runs_as_root(tmp_path: Path) -> None:
         assert config["securityContext"] == {"runAsNonRoot": True}
 
 
-def test_the_report_is_written_before_a_failed_gate_turns_red_and_the_end_is_always_told(
+def test_the_report_is_written_before_a_failed_gate_turns_red_and_the_exit_handler_always_runs(
     tmp_path: Path,
 ) -> None:
     [spec, *_] = compiled(tmp_path)
@@ -238,9 +238,9 @@ def test_an_address_of_a_webhook_does_not_get_into_the_file(tmp_path: Path) -> N
     ):
         with pytest.raises(
             ConfigError, match=r"--set notify[^ ]*: expected no address here"
-        ) as told:
+        ) as error:
             compile_pipeline(load_config(SAMPLE, [setting]), SAMPLE, file, settings=[setting])
-        assert "canary" not in str(told.value)
+        assert "canary" not in str(error.value)
     assert not file.exists()
 
 

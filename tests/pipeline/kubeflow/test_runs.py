@@ -80,12 +80,12 @@ def title(compiled: Path, key: str, name: str) -> None:
     compiled.write_text(text.replace(f"taskInfo: {{name: {key}}}", f"taskInfo: {{name: {name}}}"))
 
 
-@pytest.mark.parametrize("told", ["gates", "Quality"], ids=["by key", "by title"])
+@pytest.mark.parametrize("shown", ["gates", "Quality"], ids=["by key", "by title"])
 def test_a_failed_gate_is_known_whatever_its_task_is_called(
-    mastery: Mastery, cluster: StandIn, compiled: Path, told: str
+    mastery: Mastery, cluster: StandIn, compiled: Path, shown: str
 ) -> None:
     title(compiled, "gates", "Quality")
-    cluster.stages = [("FAILED", tasks(task(told, "FAILED", 31, error="f1_macro 0.41 < 0.5")))]
+    cluster.stages = [("FAILED", tasks(task(shown, "FAILED", 31, error="f1_macro 0.41 < 0.5")))]
     code, out, _ = mastery("run", "--wait")
     assert code == 1
     assert "Quality: a gate failed: f1_macro 0.41 < 0.5" in out
@@ -197,7 +197,7 @@ def test_runs_of_other_pipelines_are_passed_over_page_after_page(
     for _ in range(5):
         mastery("run")
     for run_id in [*cluster.runs][1:]:
-        cluster.runs[run_id].pipeline_version_reference.pipeline_id = "somebody-else-s"
+        cluster.runs[run_id].pipeline_version_reference.pipeline_id = "another-pipeline"
     listing = json.loads(mastery("list", "--json")[1])
     assert [item["id"] for item in listing["runs"]] == [*cluster.runs][:1]
 

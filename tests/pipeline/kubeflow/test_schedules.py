@@ -78,7 +78,7 @@ def test_other_names_and_other_pipelines_are_left_alone(mastery: Mastery, cluste
     mastery("schedule", "--cron", "0 3 * * *")
     mastery("schedule", "--cron", "0 5 * * *", "--name", "Algebra")
     [first, _] = cluster.schedules.values()
-    first.pipeline_version_reference.pipeline_id = "somebody-else-s"
+    first.pipeline_version_reference.pipeline_id = "another-pipeline"
     mastery("schedule", "--cron", "0 4 * * *")
     assert sorted(item.trigger.cron_schedule.cron for item in cluster.schedules.values()) == [
         "0 0 3 * * *", "0 0 4 * * *", "0 0 5 * * *"
@@ -123,7 +123,7 @@ def test_a_time_zone_is_moved_to_the_cluster_s(mastery: Mastery, cluster: StandI
         ([], "expected one of --cron"),
     ],
 )
-def test_what_is_wrong_is_told_before_anything_is_asked(
+def test_wrong_arguments_are_refused_before_any_request(
     mastery: Mastery, cluster: StandIn, arguments: list[str], says: str
 ) -> None:
     code, _, err = mastery("schedule", *arguments)

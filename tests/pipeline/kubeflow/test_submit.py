@@ -51,7 +51,7 @@ def test_a_pipeline_that_differs_in_capitals_is_another(mastery: Mastery, cluste
     assert [item.display_name for item in cluster.pipelines.values()] == ["Algebra", "algebra"]
 
 
-def test_somebody_who_uploads_the_same_at_once_is_no_error(
+def test_a_concurrent_upload_of_the_same_content_is_no_error(
     mastery: Mastery, cluster: StandIn
 ) -> None:
     mastery("submit")
@@ -68,7 +68,9 @@ def test_somebody_who_uploads_the_same_at_once_is_no_error(
     )
 
 
-def test_a_refused_file_is_told_in_the_server_s_words(mastery: Mastery, cluster: StandIn) -> None:
+def test_the_error_about_a_refused_file_has_the_server_s_words(
+    mastery: Mastery, cluster: StandIn
+) -> None:
     cluster.refuse = lambda name: (
         RefusedError(400, "Unknown template format") if "upload" in name else None
     )

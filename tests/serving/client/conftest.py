@@ -53,7 +53,7 @@ def running(small_model: Path) -> Iterator[Server]:
 def addresses(
     request: pytest.FixtureRequest, small_model: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, str]]:
-    """Servers of `small_model`: where each is asked by `rest` and by `grpc`, and what `model` is called there."""
+    """Addresses of a server of `small_model`, by `rest` and `grpc`, and the name of its `model`."""
     if request.param == "stand-in":
         standing = request.getfixturevalue("running")
         yield {"rest": standing.rest, "grpc": standing.grpc, "model": "small"}
@@ -75,8 +75,19 @@ def server(running: Server) -> Server:
 
 
 @pytest.fixture(scope="session")
+def example() -> bytes:
+    """A serialized example without steps."""
+    number = tf.train.Feature(int64_list=tf.train.Int64List(value=[0]))
+    return bytes(
+        tf.train.Example(
+            features=tf.train.Features(feature={"num_steps": number})
+        ).SerializeToString()
+    )
+
+
+@pytest.fixture(scope="session")
 def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `events.csv`, `outcomes.csv` (with labels) and `questions.csv` (without, in another order)."""
+    """A folder with events.csv, outcomes.csv (with labels) and questions.csv (none, reversed)."""
     folder = tmp_path_factory.mktemp("log")
     start = datetime(2026, 3, 1, tzinfo=UTC)
     events = pl.DataFrame(

@@ -18,18 +18,6 @@ from tests.serving.client.stand_in import Server
 QUICK = Retry(attempts=3, first_wait=0.001)
 
 
-@pytest.fixture(scope="session")
-def example() -> bytes:
-    import tensorflow as tf
-
-    number = tf.train.Feature(int64_list=tf.train.Int64List(value=[0]))
-    return bytes(
-        tf.train.Example(
-            features=tf.train.Features(feature={"num_steps": number})
-        ).SerializeToString()
-    )
-
-
 @pytest.mark.parametrize(
     ("way", "refusals"),
     [
@@ -81,6 +69,15 @@ def test_a_request_that_is_wrong_is_sent_once(
     ):
         client.predict([example])
     assert len(server.asked) == 1
+
+
+def test_an_answer_without_outputs_is_refused(server: Server, example: bytes) -> None:
+    server.refuse.append(200)
+    with (
+        connect(server.rest, "small") as client,
+        pytest.raises(PredictError, match=r"expected JSON with 'outputs', found .*not now"),
+    ):
+        client.predict([example])
 
 
 @pytest.mark.parametrize("scheme", ["http", "grpc"])

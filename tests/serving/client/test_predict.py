@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from components.config import Config
 from components.errors import LogError, MasteryError
-from components.evaluator.scoring import in_windows, score
+from components.evaluator.scoring import in_windows, write_predictions
 from components.example_gen.examples import examples_from_log
 from pipeline.cli.main import app
 from serving.client import connect
@@ -31,7 +31,7 @@ def evaluated(
     update = {"events": [str(log / "events.csv")], "outcomes": [str(log / "outcomes.csv")]}
     config = CONFIG.model_copy(update={"data": CONFIG.data.model_copy(update=update)})
     file = tmp_path_factory.mktemp("evaluation") / "predictions.parquet"
-    score(small_model, in_windows(examples_from_log(config)), config.label, [], file)
+    write_predictions(small_model, in_windows(examples_from_log(config)), config.label, [], file)
     return pl.read_parquet(file)
 
 

@@ -10,11 +10,13 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from components.contracts.served_versions import Routing, ServedState, whoami
 from components.errors import MasteryError
 from serving.models import changes, promotion
 from serving.models.changes import current_state, read_entries
@@ -80,6 +82,7 @@ def test_a_line_of_the_log_without_its_end_counts_as_not_written(folder: Path) -
 
 FULL = """
 import resource, sys
+from components.contracts.served_versions import Routing, ServedState, whoami
 from components.errors import MasteryError
 from serving.models import promotion
 from serving.models.stores import open_storage
@@ -157,6 +160,123 @@ def test_a_file_edited_by_hand_is_taken_over_and_recorded(
         "adopt",
         "canary",
     ]
+
+
+class Outrun(Storage):
+    """A storage in which another process takes the number of the first entry that is added."""
+
+    def __init__(self, storage: Storage) -> None:
+        self.storage, self.quicker = storage, True
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in ("storage", "quicker", "append"):
+            return object.__getattribute__(self, name)
+        return getattr(self.storage, name)
+
+    def append(self, revision: int, entry: bytes) -> bool:
+        if self.quicker:
+            self.quicker = False
+            return False
+        return self.storage.append(revision, entry)
+
+
+Outrun.__abstractmethods__ = frozenset()
+
+
+def test_taking_over_an_edited_file_starts_again_when_another_process_is_quicker(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changes, "SETTLING", 0.0)
+    promotion.promote(storage, 1)
+    promotion.promote(storage, 2)
+    text = (storage.read("models.config") or b"").replace(b"value: 2", b"value: 1")
+    storage.replace("models.config", text)
+    promotion.start_canary(Outrun(storage), 4, 10)
+    actions = [entry.action for entry in read_entries(storage)]
+    assert actions == ["promote", "promote", "adopt", "canary"]
+
+
+MADE_BY_HAND = (
+    'model_config_list { config { name: "%s" base_path: "/models/x" model_platform: "tensorflow" '
+    'version_labels { key: "stable" value: 2 } '
+    "model_version_policy { specific { versions: 2 } } } %s }"
+)
+
+
+@pytest.mark.parametrize("manifest", [None, "{", "{}"])
+def test_the_first_change_continues_a_file_made_by_hand(folder: Path, manifest: str | None) -> None:
+    (folder / "models.config").write_text(MADE_BY_HAND % ("algebra", ""))
+    file = folder / "4" / "manifest.json"
+    file.unlink()
+    if manifest is not None:
+        file.write_text(manifest)
+    storage = open_storage(str(folder))
+    assert current_state(storage)[0].stable == 2
+    promotion.start_canary(storage, 1, 10)
+    assert (served(storage).name, labels(storage)) == ("algebra", {"stable": 2, "canary": 1})
+
+
+def test_a_file_made_by_hand_without_versions(tmp_path: Path) -> None:
+    (tmp_path / "models.config").write_text(MADE_BY_HAND % ("algebra", ""))
+    assert current_state(open_storage(str(tmp_path)))[0].name == "algebra"
+
+
+def test_models_of_other_names_are_not_this_one(folder: Path) -> None:
+    another = 'config { name: "geometry" base_path: "/models/y" }'
+    (folder / "models.config").write_text(MADE_BY_HAND % ("algebra", another))
+    storage = open_storage(str(folder))
+    assert current_state(storage) == (ServedState(), None)
+    (folder / "gpu").mkdir()
+    promotion.promote(storage, 1)
+    for file in ("models.config", "gpu/models.config"):
+        text = (folder / file).read_text()
+        assert [name in text for name in ("algebra", "geometry", "sample")] == [True] * 3
+    assert '"/models/x"' in (folder / "gpu" / "models.config").read_text()
+
+
+def test_a_label_of_another_tool_goes_with_its_version(folder: Path) -> None:
+    storage = open_storage(str(folder))
+    promotion.promote(storage, 1)
+    text = (folder / "models.config").read_text()
+    label = 'version_labels { key: "tried" value: 1 } version_labels { key: "stable"'
+    (folder / "models.config").write_text(
+        text.replace('version_labels {\n      key: "stable"', label)
+    )
+    assert labels(storage) == {"stable": 1, "tried": 1}
+    promotion.promote(storage, 2)
+    assert labels(storage) == {"stable": 2, "tried": 1}
+    promotion.promote(storage, 4)
+    assert labels(storage) == {"stable": 4}
+
+
+def test_an_entry_of_an_unknown_format_is_refused_and_nothing_is_changed(storage: Storage) -> None:
+    promotion.promote(storage, 1)
+    before = storage.read("models.config")
+    newer = storage.entries()[0].replace(b'"format":1', b'"format":2')
+    storage.append(2, newer.replace(b'"revision":1', b'"revision":2'))
+    with pytest.raises(
+        MasteryError,
+        match=r"the audit log has an entry that cannot be used, .*: expected audit\.jsonl of "
+        r"Mastery; expected format 1 or earlier, found 2: a newer version of Mastery wrote it",
+    ):
+        promotion.promote(storage, 2)
+    assert storage.read("models.config") == before
+
+
+def test_a_routing_that_cannot_be_used_is_written_again(storage: Storage) -> None:
+    promotion.promote(storage, 1)
+    storage.replace("routing.json", b"{")
+    promotion.promote(storage, 2)
+    routing = Routing.from_json(storage.read("routing.json") or b"")
+    assert (routing.revision, routing.routes[0].version) == (2, 2)
+
+
+def test_a_user_without_a_name_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> str:
+        raise KeyError("getpwuid(): uid not found: 4711")
+
+    monkeypatch.setattr("getpass.getuser", fail)
+    assert whoami().startswith("unknown@")
 
 
 def test_a_deleted_file_is_written_anew(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,14 @@ import polars as pl
 import pytest
 import tensorflow as tf
 
+from components.command.console import PlainConsole
 from components.config import load_config
+from components.contracts.manifest import Manifest
 from components.errors import MasteryError
 from components.model_version.verify import VersionError, file_digests
 from components.simulator.simulate import simulate
-from serving.models.compare import compare_versions
+from serving.models import compare as comparing
+from serving.models.compare import Comparison, compare_versions, print_comparison
 from serving.models.stores import open_storage
 
 REPOSITORY = Path(__file__).parents[3]
@@ -141,3 +145,85 @@ def test_a_version_that_is_not_what_was_pushed(serving: Path, log: Path, tmp_pat
     (changed / "2" / "more").touch()
     with pytest.raises(VersionError, match=r"found others \(never pushed: more\)"):
         compare(changed, log, 1, 2)
+
+
+def test_a_comparison_is_printed(serving: Path, log: Path) -> None:
+    storage = open_storage(str(serving))
+    events, outcomes = [str(log / "events.parquet")], [str(log / "outcomes.parquet")]
+    compared = compare_versions(storage, 1, 2, events, outcomes, draws=100)
+    console = PlainConsole(file=StringIO(), width=120)
+    print_comparison(compared, console)
+    lines = console.file.getvalue().splitlines()
+    outcomes_of = f"{compared.examples} outcomes of {compared.learners} learners"
+    assert lines[0] == f"A is 1, B is 2: {outcomes_of}"
+    assert lines[1].split() == ["Metric", "A", "B", "B", "−", "A", "95%", "interval", "B", "is"]
+    assert lines[-1] == "By f1_macro, 2 is better than 1."
+
+
+def table(learners: str, answers: list[float], labels: list[float]) -> pl.DataFrame:
+    """Returns predictions of numbers, one outcome per learner."""
+    rows = len(learners)
+    return pl.DataFrame(
+        {
+            "learner_id": list(learners),
+            "unit_id": ["u"] * rows,
+            "as_of": [0.0] * rows,
+            "label": labels,
+            "prediction": answers,
+        }
+    )
+
+
+def compare_tables(
+    folder: Path, tables: list[pl.DataFrame], monkeypatch: pytest.MonkeyPatch
+) -> Comparison:
+    """Compares two versions of a regression that answered with these tables."""
+    config = load_config(REPOSITORY / "configs" / "sample.yaml").recipe
+    config |= {"label": {"column": "score", "task": "regression"}}
+    config |= {"gates": [{"metric": "rmse", "max": 1}]}
+    for number in (1, 2):
+        Manifest(config=config).write(folder / str(number))
+    answers = iter(tables)
+    monkeypatch.setattr(comparing, "_predict", lambda *_: next(answers))
+    return compare_versions(open_storage(str(folder)), 1, 2, ["e"], ["o"], draws=100)
+
+
+def test_numbers_are_compared_on_outcomes_that_both_have_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = table("abcdx", [2.0, 3.0, 4.0, 6.0, 9.0], [1.0, 2.0, 3.0, 5.0, 8.0])
+    second = table("dcba", [5.0, 3.0, 2.0, 1.0], [5.0, 3.0, 2.0, 1.0])
+    compared = compare_tables(tmp_path, [first, second], monkeypatch)
+    assert (compared.metric, compared.verdict, compared.examples) == ("rmse", "better", 4)
+    assert (compared.unpaired.a, compared.unpaired.b) == (1, 0)
+    rmse = next(row for row in compared.metrics if row.metric == "rmse")
+    assert (rmse.a, rmse.b, rmse.difference, rmse.verdict) == (1.0, 0.0, -1.0, "better")
+
+    console = PlainConsole(file=StringIO(), width=120)
+    print_comparison(compared, console)
+    text = console.file.getvalue()
+    assert "Left out, because the other version has no answer: 1 of A, 0 of B" in text
+    assert "By rmse, 2 is better than 1." in text
+
+
+def test_what_is_undefined_has_no_value_and_no_interval(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    same = table("ab", [1.0, 1.0], [1.0, 1.0])  # labels do not vary: R² is undefined
+    compared = compare_tables(tmp_path, [same, same], monkeypatch)
+    r2 = next(row for row in compared.metrics if row.metric == "r2")
+    assert (r2.a, r2.difference, r2.low, r2.verdict) == (None, None, None, "not distinguishable")
+    console = PlainConsole(file=StringIO(), width=120)
+    print_comparison(compared, console)
+    assert "By rmse, 2 is not distinguishable from 1." in console.file.getvalue()
+
+
+def test_outcomes_that_cannot_be_paired_are_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = table("ab", [1.0, 2.0], [1.0, 2.0])
+    twice = table("aab", [1.0, 1.0, 2.0], [1.0, 1.0, 2.0])
+    with pytest.raises(MasteryError, match="expected one outcome per learner_id, unit_id, as_of"):
+        compare_tables(tmp_path, [first, twice], monkeypatch)
+    with pytest.raises(MasteryError, match="expected outcomes that both versions can answer"):
+        compare_tables(tmp_path, [first, table("yz", [1.0, 2.0], [1.0, 2.0])], monkeypatch)

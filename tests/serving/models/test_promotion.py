@@ -10,11 +10,11 @@ import pytest
 from components.errors import MasteryError
 from serving.models import promotion
 from serving.models.changes import read_entries
-from serving.models.listing import describe_log
+from serving.models.listing import Version, check_version, describe_log
 from serving.models.promotion import RefusedError
 from serving.models.storage import Storage
 from serving.models.stores import open_storage
-from tests.serving.models.folders import labels, loaded, served
+from tests.serving.models.folders import labels, loaded, served, write_version
 
 
 def routes(storage: Storage) -> dict[str, tuple[int, int]]:
@@ -181,3 +181,58 @@ def test_a_reason_cannot_pass_for_another_entry(folder: Path) -> None:
         reason
         == "      reason: first\\u000a   2  2026-11-20 10:00:00  root@vm  promote: stable 1 → 4"
     )
+
+
+def test_a_version_that_is_removed_during_a_promotion_is_named(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promotion.promote(storage, 1)
+
+    def remove_after_check(storage: Storage, number: int) -> Version:
+        checked = check_version(storage, number)
+        storage.remove(number)
+        return checked
+
+    monkeypatch.setattr(promotion, "check_version", remove_after_check)
+    with pytest.raises(MasteryError, match=r"version 2 was removed just now\. Nothing was changed"):
+        promotion.promote(storage, 2)
+    assert labels(storage) == {"stable": 1}
+
+
+def test_only_the_path_of_the_stable_version_changes(storage: Storage) -> None:
+    promotion.promote(storage, 1)
+    entry = promotion.promote(storage, 1, base_path="/models/sample")
+    assert entry is not None
+    assert entry.after == entry.before.model_copy(update={"base_path": "/models/sample"})
+    assert served(storage).base_path == "/models/sample"
+
+
+def test_the_same_canary_again_changes_nothing(storage: Storage) -> None:
+    promotion.promote(storage, 1)
+    promotion.start_canary(storage, 2, 10)
+    assert promotion.start_canary(storage, 2, 10) is None
+    promotion.start_canary(storage, 2, 20)
+    assert routes(storage) == {"stable": (1, 80), "canary": (2, 20)}
+
+
+def test_a_change_is_described(storage: Storage) -> None:
+    first = promotion.promote(storage, 3, force=True, reason="the gate was wrong")
+    assert promotion.describe_change(first) == (
+        "stable 3 (revision 1)\noverruled: a gate failed: f1_macro >= 0.88: 0.912"
+    )
+    canary = promotion.start_canary(storage, 2, 10)
+    assert promotion.describe_change(canary) == (
+        "stable 3; canary 2, to get 10 % of the requests (revision 2)"
+    )
+    assert promotion.describe_change(None) == "It is so already; nothing was changed."
+
+
+@pytest.mark.parametrize(("path", "name"), [("algebra/serving", "algebra"), ("algebra", "algebra")])
+def test_a_model_without_a_manifest_is_named_after_its_folder(
+    tmp_path: Path, path: str, name: str
+) -> None:
+    write_version(tmp_path / path, 1)
+    (tmp_path / path / "1" / "manifest.json").unlink()
+    storage = open_storage(str(tmp_path / path))
+    promotion.promote(storage, 1, force=True, reason="made by hand")
+    assert served(storage).name == name

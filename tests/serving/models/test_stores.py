@@ -1,15 +1,18 @@
-"""Links that somebody laid into a serving folder."""
+"""A serving folder on this machine: links that others placed in it, locks, disks that are full."""
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
+from components.errors import MasteryError
 from components.files.atomic import NotAFileError
 from components.files.safe_paths import UnsafePathError
-from serving.models import promotion
-from serving.models.stores import LocalStorage
+from serving.models import promotion, stores
+from serving.models.stores import LocalStorage, open_storage
 from tests.serving.models.folders import labels
 
 
@@ -61,3 +64,88 @@ def test_a_version_that_is_a_link_is_removed_and_not_what_it_links_to(
     LocalStorage(folder).remove(5)
     assert precious.exists()
     assert not (folder / "5").is_symlink()
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(MasteryError) as caught:
+        open_storage(str(tmp_path / "serving"))
+    assert str(caught.value) == (
+        f"{tmp_path}/serving: expected the folder that versions are pushed to, found none. "
+        "`mastery run` makes it with the first push; --models DIR_OR_URL names another one."
+    )
+
+
+def test_a_change_waits_for_another_one_and_gives_up(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stores, "PATIENCE", 0.05)
+    with (
+        LocalStorage(folder).exclusive(),
+        pytest.raises(MasteryError, match=r"another `mastery models` has been changing it for 0 s"),
+    ):
+        promotion.promote(LocalStorage(folder), 1)
+    promotion.promote(LocalStorage(folder), 1)
+    assert labels(LocalStorage(folder)) == {"stable": 1}
+
+
+def test_a_number_of_the_log_is_taken_once(folder: Path) -> None:
+    storage = LocalStorage(folder)
+    assert storage.append(1, b"{}")
+    assert not storage.append(1, b"{}")
+    assert storage.append(2, b"{}")
+    assert storage.entries() == [b"{}", b"{}"]
+
+
+@pytest.mark.parametrize(
+    ("number", "reason"),
+    [
+        (errno.ENOSPC, "No space left on device; make room and try again."),
+        (errno.EACCES, "Permission denied; give this user the right to write and try again."),
+    ],
+)
+def test_what_the_system_refuses_is_explained(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, number: int, reason: str
+) -> None:
+    storage = LocalStorage(folder)
+    storage.append(1, b"{}")
+
+    def refuse(_: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("os.fsync", refuse)
+    with pytest.raises(MasteryError) as caught:
+        storage.append(2, b"{}")
+    assert str(caught.value) == f"{folder}: could not write there: {reason}"
+    assert storage.entries() == [b"{}"]
+
+
+def test_half_a_line_on_a_full_disk_is_taken_back(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full:
+        def __init__(self, path: Path) -> None:
+            self.file = path.open("ab+")
+
+        def __enter__(self) -> Full:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self.file.close()
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self.file, name)
+
+        def readall(self) -> bytes:
+            return self.file.read()
+
+        def write(self, line: bytes) -> int:
+            self.file.write(line[:5])
+            self.file.flush()
+            return 5
+
+    storage = LocalStorage(folder)
+    storage.append(1, b"{}")
+    monkeypatch.setattr(stores, "open_regular", Full)
+    with pytest.raises(MasteryError, match="No space left on device; make room"):
+        storage.append(2, b'{"revision": 2}')
+    assert (folder / "audit.jsonl").read_bytes() == b"{}\n"

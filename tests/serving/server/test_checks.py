@@ -129,19 +129,17 @@ def test_what_is_passed_over_is_said_once(
     with running(folder) as server:
         server.poll()
         assert answering(server) == 1
-        said = [text for text in caplog.messages if "passed over" in text]
+        said = [text for text in caplog.messages if "skipped" in text]
         assert sorted(said) == [
-            f"{folder}/7: passed over, because there is no saved_model.pb in it.",
-            f"{folder}/9223372036854775808: passed over, because its name is not a whole number of at most 64 bits.",
-            f"{folder}/v2: passed over, because its name is not a whole number of at most 64 bits.",
+            f"{folder}/7: skipped, because there is no saved_model.pb in it.",
+            f"{folder}/9223372036854775808: skipped, because its name is not a whole number of at most 64 bits.",
+            f"{folder}/v2: skipped, because its name is not a whole number of at most 64 bits.",
         ]
         shutil.rmtree(folder / "v2")
         server.poll()
         shutil.copytree(thrice, folder / "v2")
         server.poll()
-    assert len([text for text in caplog.messages if "/v2: passed over" in text]) == 2, (
-        "it came anew"
-    )
+    assert len([text for text in caplog.messages if "/v2: skipped" in text]) == 2, "it came anew"
 
 
 def test_versions_and_labels_asked_for_in_vain(
@@ -154,15 +152,15 @@ def test_versions_and_labels_asked_for_in_vain(
         refused = server.predict({"instances": [""]}, "/labels/canary")
         assert refused.status_code == 400
         assert refused.json()["error"] == (
-            "Unrecognized servable version label: canary; it stands for version 9, which does not answer: not among "
-            "the versions that are there and chosen."
+            "Unrecognized servable version label: canary; its version 9 is not available: it is not among "
+            "the versions that exist and are chosen."
         )
         missing = server.predict({"instances": [""]}, "/versions/7")
         assert missing.status_code == 404
-        assert "Specific version 7 of tiny; not among the versions" in missing.json()["error"]
+        assert "Specific version 7 of tiny; it is not among the versions" in missing.json()["error"]
     for text in (
-        f"{folder}: version 7 is asked for, and there is no such version.",
-        f"{folder}: label canary stands for version 9, and there is no such version.",
+        f"{folder}: version 7 is configured but does not exist.",
+        f"{folder}: label canary is configured for version 9, which does not exist.",
     ):
         assert caplog.messages.count(text) == 1
 

@@ -272,8 +272,8 @@ def test_a_reload_request_sets_versions_and_labels(folder: Path, thrice: Path) -
 @pytest.mark.parametrize(
     ("models", "code", "reason"),
     [
-        ([config([1, 7])], "FAILED_PRECONDITION", "7: not among the versions"),
-        ([config([], stable=7)], "FAILED_PRECONDITION", "7: not among the versions"),
+        ([config([1, 7])], "FAILED_PRECONDITION", "7: it is not among the versions"),
+        ([config([], stable=7)], "FAILED_PRECONDITION", "7: it is not among the versions"),
         ([], "INVALID_ARGUMENT", "found none"),
         ([{**config([1]), "name": "other"}], "INVALID_ARGUMENT", "expected the one model tiny"),
         ([{**config([1]), "base_path": "/etc"}], "INVALID_ARGUMENT", "base_path"),

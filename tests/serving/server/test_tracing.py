@@ -164,7 +164,7 @@ def test_a_collector_that_is_not_there_is_said_once(
             server.server._predictor.tracing._provider.force_flush(1000)
     said = [text for text in caplog.messages if "traces cannot be sent" in text]
     assert said == [
-        f"{endpoint}/v1/traces: traces cannot be sent there; requests are answered all the same."
+        f"{endpoint}/v1/traces: traces cannot be sent; requests are answered as before."
     ]
     assert not any(record.exc_info for record in caplog.records)
 

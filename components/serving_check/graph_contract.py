@@ -1,16 +1,16 @@
-"""What the graph of a served model has to look like: signatures, their tensors, and no operation for GPUs only."""
+"""The contract of a served model's graph: signatures, their tensors, operations for any machine."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef, SignatureDef, TensorInfo
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
+from components.contracts.model_card import ModelCard
 from components.contracts.names import (
     BASIS,
     CLASSES,
@@ -24,15 +24,15 @@ from components.contracts.names import (
 )
 from components.model_version.operations import operations, without_cpu_kernel
 from components.model_version.safe_graph import graph_problems
-from components.serving_check.requests import Inputs
+from components.serving_check.questions import ModelInputs
 
 SERVE = "serve"  # the tag that TensorFlow Serving loads
 Shape = tuple[int | None, ...]
-Spec = Mapping[str, tuple[set[str], Shape]]  # dtypes that will do, and the shape, by name
+Spec = Mapping[str, tuple[set[str], Shape]]  # possible dtypes, and the shape, by name
 
 
 def read_graph(model: Path) -> MetaGraphDef | None:
-    """Returns the part of a SavedModel that a server loads, or None when there is none."""
+    """Returns the part of a SavedModel that a server loads; None where there is none."""
     try:
         saved = SavedModel.FromString((model / "saved_model.pb").read_bytes())
     except (OSError, DecodeError):
@@ -40,20 +40,21 @@ def read_graph(model: Path) -> MetaGraphDef | None:
     return next((graph for graph in saved.meta_graphs if SERVE in graph.meta_info_def.tags), None)
 
 
-def contract_problems(graph: MetaGraphDef, config: Mapping[str, Any]) -> list[str]:
-    """Lists how signatures and operations depart from what clients and servers count on, one line each.
+def contract_problems(graph: MetaGraphDef, card: ModelCard) -> list[str]:
+    """Lists how signatures and operations differ from what clients and servers rely on.
 
-    Operations that could do more than compute are among them: no server of ours would load the model.
+    Operations that could do more than compute are among them: no server of ours would load the
+    model.
     """
-    inputs = Inputs.of(config)
-    outputs = _outputs(config["label"])
+    outputs = _outputs(card)
     problems = [*_gpu_only_operations(graph), *graph_problems(graph)]
-    for name, wanted in ((SERVING_DEFAULT, _EXAMPLES), (PREDICT_STEPS, _dense_inputs(inputs))):
+    inputs = {SERVING_DEFAULT: _EXAMPLES, PREDICT_STEPS: _dense_inputs(ModelInputs.of(card))}
+    for name, wanted in inputs.items():
         if name not in graph.signature_def:
-            problems.append(
-                f"expected a signature {name}, found {', '.join(sorted(graph.signature_def)) or 'none'}"
-            )
+            found = ", ".join(sorted(graph.signature_def)) or "none"
+            problems.append(f"expected a signature {name}, found {found}")
             continue
+
         signature = graph.signature_def[name]
         problems += _differences(f"{name}, input", signature.inputs, wanted)
         problems += _differences(f"{name}, output", signature.outputs, outputs)
@@ -68,17 +69,18 @@ def input_dtypes(signature: SignatureDef) -> dict[str, str]:
 _EXAMPLES: Spec = {EXAMPLES: ({"string"}, (None,))}
 
 
-def _dense_inputs(inputs: Inputs) -> Spec:
+def _dense_inputs(inputs: ModelInputs) -> Spec:
     steps = {name: ({"string", "float32"}, (None, None)) for name in inputs.steps}
     outcomes = {name: ({"string", "float32", "int64"}, (None,)) for name in inputs.outcomes}
     return {**steps, **outcomes, NUM_STEPS: ({"int64"}, (None,))}
 
 
-def _outputs(label: Mapping[str, Any]) -> Spec:
+def _outputs(card: ModelCard) -> Spec:
     basis = {BASIS: ({"string"}, (None,))}
-    if label["task"] == "regression":
+    if card.task == "regression":
         return {PREDICTION: ({"float32"}, (None,)), **basis}
-    count = len(label["classes"])
+
+    count = len(card.classes)
     return {
         CLASSES: ({"string"}, (None, count)),
         PROBABILITIES: ({"float32"}, (None, count)),
@@ -99,12 +101,15 @@ def _differences(where: str, tensors: Mapping[str, TensorInfo], wanted: Spec) ->
 
 
 def _fits(found: Shape | None, wanted: Shape) -> bool:
-    """Says whether a shape takes any batch and any number of steps; how many classes may be left open."""
+    """Returns whether a shape takes any batch and any number of steps.
+
+    The number of classes may be left open.
+    """
     if found is None:
         return True
-    return len(found) == len(wanted) and all(
-        size is None or size == expected for size, expected in zip(found, wanted, strict=True)
-    )
+    if len(found) != len(wanted):
+        return False
+    return all(size in (None, expected) for size, expected in zip(found, wanted, strict=True))
 
 
 def _shape(tensor: TensorInfo) -> Shape | None:
@@ -118,15 +123,14 @@ def _dtype(tensor: TensorInfo) -> str:
 
 
 def _text(dtypes: set[str], shape: Shape | None) -> str:
-    sizes = (
-        ", ".join("?" if size is None else str(size) for size in shape)
-        if shape is not None
-        else "..."
-    )
+    sizes = "..."
+    if shape is not None:
+        sizes = ", ".join("?" if size is None else str(size) for size in shape)
     return f"{' or '.join(sorted(dtypes))} [{sizes}]"
 
 
 def _gpu_only_operations(graph: MetaGraphDef) -> Iterator[str]:
     found = without_cpu_kernel(operations(graph.graph_def))
     if found:
-        yield f"expected operations that run on any machine, found {', '.join(found)}; export without cuDNN"
+        names = ", ".join(found)
+        yield f"expected operations that run on any machine, found {names}; export without cuDNN"

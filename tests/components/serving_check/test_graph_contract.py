@@ -8,14 +8,15 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef
 
-from components.serving_check.contract import contract_problems, input_dtypes
+from components.contracts.model_card import ModelCard
+from components.serving_check.graph_contract import contract_problems, input_dtypes
 
 CONFIG: dict[str, Any] = {
-    "label": {"task": "classification", "classes": ["low", "high"]},
     "steps": {"features": {"correct": {}}},
     "context": {},
     "prior": {"group_by": ["unit_id"]},
 }
+CARD = ModelCard(name="small", task="classification", classes=["low", "high"], config=CONFIG)
 OUTPUTS = {
     "classes": (tf.string, [None, 2]),
     "probabilities": (tf.float32, [None, None]),
@@ -45,8 +46,8 @@ def _graph(steps: Tensors = STEPS, outputs: Tensors = OUTPUTS) -> MetaGraphDef:
 
 
 def test_a_graph_that_keeps_the_contract_has_no_problems() -> None:
-    assert contract_problems(_graph(), CONFIG) == []
-    regression = {**CONFIG, "label": {"task": "regression", "classes": []}}
+    assert contract_problems(_graph(), CARD) == []
+    regression = ModelCard(name="small", task="regression", config=CONFIG)
     assert (
         contract_problems(
             _graph(outputs={"prediction": (tf.float32, [None]), "basis": OUTPUTS["basis"]}),
@@ -76,7 +77,7 @@ def test_a_graph_that_keeps_the_contract_has_no_problems() -> None:
     ],
 )
 def test_an_input_of_another_kind_is_a_problem(changed: Tensors, problem: str) -> None:
-    assert contract_problems(_graph({**STEPS, **changed}), CONFIG) == [
+    assert contract_problems(_graph({**STEPS, **changed}), CARD) == [
         f"predict_steps, input {problem}"
     ]
 
@@ -84,7 +85,7 @@ def test_an_input_of_another_kind_is_a_problem(changed: Tensors, problem: str) -
 def test_another_number_of_classes_is_a_problem_of_both_signatures() -> None:
     graph = _graph(outputs={**OUTPUTS, "classes": (tf.string, [None, 3])})
 
-    assert contract_problems(graph, CONFIG) == [
+    assert contract_problems(graph, CARD) == [
         f"{name}, output classes: expected string [?, 2], found string [?, 3]"
         for name in ("serving_default", "predict_steps")
     ]
@@ -94,7 +95,7 @@ def test_a_missing_signature_is_a_problem() -> None:
     graph = _graph()
     del graph.signature_def["predict_steps"]
 
-    assert contract_problems(graph, CONFIG) == [
+    assert contract_problems(graph, CARD) == [
         "expected a signature predict_steps, found serving_default"
     ]
 
@@ -103,7 +104,7 @@ def test_operations_are_looked_for_in_functions_too() -> None:
     graph = _graph()
     graph.graph_def.library.function.add().node_def.add().op = "CudnnRNNV3"
 
-    assert contract_problems(graph, CONFIG) == [
+    assert contract_problems(graph, CARD) == [
         "expected operations that run on any machine, found CudnnRNNV3; export without cuDNN"
     ]
 
@@ -114,7 +115,7 @@ def test_operations_that_do_more_than_compute_are_not_pushed() -> None:
     function.signature.name = "helper"
     function.node_def.add().op = "WriteFile"
 
-    assert contract_problems(graph, CONFIG) == [
+    assert contract_problems(graph, CARD) == [
         "operation WriteFile in function helper, which may touch files or run code"
     ]
 
