@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ml_metadata.proto.metadata_store_pb2 import Execution
 
 from components.config import Config, Metadata, load_config
 from components.errors import MasteryError
 from pipeline.layout import Layout
 from pipeline.run.mirror import Mirror
 from pipeline.store.connection import connect, connection_config
+from tests.pipeline.stored_runs import StoredRuns
 from tests.s3 import Bucket
-
-pytestmark = pytest.mark.slow
 
 SAMPLE = Path(__file__).parents[3] / "configs" / "sample.yaml"
 NODES = ["ExampleGen", "StatisticsGen", "ImportSchemaGen", "ExampleValidator"]
@@ -32,6 +33,7 @@ def config(tmp_path: Path) -> Config:
     return load_config(SAMPLE, [*tables, "beam.partitions=1"])
 
 
+@pytest.mark.slow
 def test_nodes_find_what_others_wrote_and_a_cached_one_moves_nothing(
     config: Config, bucket: Bucket, tmp_path: Path
 ) -> None:
@@ -87,3 +89,34 @@ def test_nodes_find_what_others_wrote_and_a_cached_one_moves_nothing(
     with pytest.raises(MasteryError, match="does not know StatisticsGen/statistics/"):
         launch("StatisticsGen", "fifth", store=lost)
     assert bucket.names() == before
+
+
+@pytest.mark.parametrize(
+    ("state", "says"),
+    [
+        (None, "Trainer was not started: one of its inputs is missing."),
+        (Execution.FAILED, "Trainer failed: one of its inputs could not be resolved."),
+    ],
+)
+def test_a_node_that_fails_without_raising_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: int | None, says: str
+) -> None:
+    from pipeline.dag import create_pipeline
+    from pipeline.run import launch
+
+    class FakeLauncher:
+        """Publishes an execution in a state, or none, as TFX's launcher does."""
+
+        def __init__(self, **_: object) -> None:
+            pass
+
+        def launch(self) -> SimpleNamespace:
+            number = None if state is None else runs.execute("r", "Trainer", state).id
+            return SimpleNamespace(execution_id=number)
+
+    sample = load_config(SAMPLE)
+    runs = StoredRuns(tmp_path / "root")
+    plan = launch.compile_plan(create_pipeline(sample, runs.layout), "r")
+    monkeypatch.setattr(launch.launcher, "Launcher", FakeLauncher)
+    with pytest.raises(launch.NodeFailedError, match=says):
+        launch.launch_node(plan, "Trainer", store=connection_config(sample.metadata, runs.layout))
