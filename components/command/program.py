@@ -28,7 +28,8 @@ from pathlib import Path
 from typing import Any
 
 from components.command.escape import for_terminal
-from components.errors import MasteryError, explain, explain_foreseen
+from components.command.explain import explain, explain_foreseen
+from components.errors import MasteryError
 
 FAILED = 2
 INTERRUPTED = 130

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from components.command.escape import for_error, shorten
+from components.command.explain import LONGEST, as_sentence, explain_invalid
 from components.command.suggest import closest
 from components.config.data import PLACEHOLDER
 from components.config.root import Config
@@ -24,7 +25,7 @@ from components.config.strict_yaml import (
     read_text,
     read_yaml,
 )
-from components.errors import LONGEST, ConfigError, as_sentence, explain_invalid
+from components.errors import ConfigError
 
 PATHS = (
     ("data", "events"), ("data", "outcomes"), ("schema",), ("push", "directory"),

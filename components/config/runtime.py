@@ -9,9 +9,10 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 
+from components.command.explain import as_sentence, explain_invalid
 from components.config.gates import Gate, OverallMetricName
 from components.config.section import Address, Host, KeyedError, Option, Section, Variable
-from components.errors import ConfigError, as_sentence, explain_invalid
+from components.errors import ConfigError
 
 VARIABLES = "MASTERY_METADATA_"  # prefix of the environment variables that override the file
 PASSWORD = VARIABLES + "PASSWORD"

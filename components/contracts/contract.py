@@ -7,7 +7,8 @@ from typing import ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from components.errors import MasteryError, as_sentence, explain_invalid
+from components.command.explain import as_sentence, explain_invalid
+from components.errors import MasteryError
 from components.files.atomic import write_text
 
 

@@ -128,8 +128,9 @@ def report(
     Example:
         mastery report --open
     """
+    from components.command.explain import as_sentence
     from components.command.suggest import did_you_mean
-    from components.errors import MasteryError, as_sentence
+    from components.errors import MasteryError
     from pipeline.run.record import read_records
 
     records = [record for record in read_records(root) if record.report]

@@ -15,9 +15,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from components.command.explain import explain
 from components.command.program import run_program
 from components.contracts.run_record import NodeRecords, RunPlan, RunResult
-from components.errors import explain
 
 if TYPE_CHECKING:
     from pipeline.run.nodes import NodeChange

@@ -13,15 +13,9 @@ from typing import Literal
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from components.command.explain import explain, explain_foreseen, explain_invalid
 from components.command.program import run_program
-from components.errors import (
-    ConfigError,
-    GateError,
-    LogError,
-    explain,
-    explain_foreseen,
-    explain_invalid,
-)
+from components.errors import ConfigError, GateError, LogError
 
 ROOT = Path(__file__).parents[3]
 

@@ -22,7 +22,6 @@ TIMES = dict.fromkeys(("first_event", "last_event", "first_outcome", "last_outco
 # The least that each file holds, without a format number: as files were before these were counted.
 CONTENTS: dict[str, dict[str, Any]] = {
     "assets.extra/mastery.json": {"name": "small", "task": "classification", "config": {}},
-    "assets.extra/vocabularies.json": {"step_event_type": ["quiz"]},
     "audit.jsonl": {"revision": 1, "action": "promote", "before": {}, "after": {"stable": 7}},
     "history.json": {"epochs": [{"epoch": 1, "loss": 0.5}]},
     "log_summary.json": {
