@@ -8,11 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from components.contracts.anomalies import Anomaly
-from components.contracts.names import LEARNER, SPLITS
+from components.contracts.names import ANOMALIES_FILE, LEARNER, SPLITS, STATISTICS_FILE
 from components.report.charts import Bars
-
-STATISTICS_FILE = "FeatureStats.pb"
-ANOMALIES_FILE = "SchemaDiff.pb"
 
 # In standard deviations; the bound of D. B. Rubin, Health Services & Outcomes Research Methodology
 # 2, 2001.
