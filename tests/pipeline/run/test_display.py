@@ -93,9 +93,9 @@ def test_a_run_without_new_data_says_which_one_it_goes_back_to() -> None:
 
 def test_a_warning_is_the_last_thing_said_before_the_run() -> None:
     lines = printed(
-        record(state="passed", warnings=["fitted on the CPU, although a GPU is here"])
+        record(state="passed", warnings=["fitted on the CPU, although this machine has a GPU"])
     ).splitlines()
-    assert lines[-2] == "Warning  fitted on the CPU, although a GPU is here"
+    assert lines[-2] == "Warning  fitted on the CPU, although this machine has a GPU"
 
 
 def test_a_gate_on_every_slice_names_the_column_and_a_missing_value_is_a_dash(
