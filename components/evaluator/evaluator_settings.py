@@ -12,6 +12,7 @@ from components.config.runtime import Beam
 from components.config.training import Feature, Prior, Steps
 from components.contracts.model_card import ModelCard
 from components.errors import MasteryError
+from components.model_version.folders import SAVED_MODEL
 from components.model_version.verify import model_digest
 from components.node.settings import NodeSettings
 
@@ -48,10 +49,10 @@ def digest_baseline(folder: str | None) -> str:
     """
     if folder is None:
         return ""
-    if not Path(folder, "saved_model.pb").is_file():
+    if not Path(folder, SAVED_MODEL).is_file():
         raise MasteryError(
             "evaluation.baseline: expected a pushed version such as "
-            f"runs/NAME/serving/1234567890, found no saved_model.pb in {folder}."
+            f"runs/NAME/serving/1234567890, found no {SAVED_MODEL} in {folder}."
         )
     return model_digest(Path(folder))
 

@@ -22,6 +22,7 @@ from components.contracts.names import (
     PROBABILITIES,
     SERVING_DEFAULT,
 )
+from components.model_version.folders import SAVED_MODEL
 from components.model_version.operations import operations, without_cpu_kernel
 from components.model_version.safe_graph import graph_problems
 from components.serving_check.questions import ModelInputs
@@ -37,7 +38,7 @@ Spec = Mapping[str, tuple[set[str], Shape]]  # possible dtypes, and the shape, b
 def read_graph(model: Path) -> MetaGraphDef | None:
     """Returns the part of a SavedModel that a server loads; None where there is none."""
     try:
-        saved = SavedModel.FromString((model / "saved_model.pb").read_bytes())
+        saved = SavedModel.FromString((model / SAVED_MODEL).read_bytes())
     except (OSError, DecodeError):
         return None
     return next((graph for graph in saved.meta_graphs if SERVE in graph.meta_info_def.tags), None)
