@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 WORKER = (sys.executable, "-m", "pipeline.run.worker")
 _GRACE = 0.5  # seconds between asking the worker to end and killing it
-_REFRESH = 0.1  # seconds between two looks at the worker
+_REFRESH = 0.1  # seconds between two checks of the worker
 _START_UP = "start-up.txt"  # what the worker prints before it has a log
 
 
@@ -59,8 +59,8 @@ def run_pipeline(
 ) -> RunRecord:
     """Runs the pipeline of `config` below `root` and returns how it ended.
 
-    A run that is interrupted leaves no half-written output behind; the same call later takes the
-    finished nodes from the cache and goes on from there.
+    A run that is interrupted leaves no half-written output behind. The same call later takes the
+    finished nodes from the cache and runs the others.
 
     Args:
         config: what to run.

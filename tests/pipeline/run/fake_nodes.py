@@ -47,10 +47,10 @@ def install(
         folder: where the nodes write their files.
         failing: the node that raises.
         slow: the node that never ends.
-        seen: the run that ExampleGen's data are known from.
+        seen: the run that this one would only repeat.
 
     Returns:
-        A list that gets the nodes that are launched, each with whether the cache may be used.
+        A list that receives each launched node, with whether the cache may be used.
     """
     launched: list[tuple[str, bool]] = []
 

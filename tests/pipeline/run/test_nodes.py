@@ -96,9 +96,7 @@ def test_nodes_from_one_on_are_executed_anew_and_none_after_the_last(
     ]  # fmt: skip
 
 
-def test_a_container_runs_the_nodes_it_was_given_but_those_that_the_run_has_not(
-    config: Config, tmp_path: Path
-) -> None:
+def test_a_container_skips_nodes_that_the_run_does_not_have(config: Config, tmp_path: Path) -> None:
     asked = [Node.TRANSFORM, Node.WARM_START_RESOLVER]
     plan = RunPlan(run="r", root=tmp_path, config=config, nodes=asked)
     assert planned_nodes(plan) == [Node.TRANSFORM]
