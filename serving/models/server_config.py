@@ -42,7 +42,7 @@ def parse(content: bytes, address: str) -> ModelServerConfig:
 
 
 def read_state(config: ModelServerConfig, name: str) -> ServedState:
-    """Returns what a `models.config` says of a model, or of its only one; an empty state if none.
+    """Returns the state of a model in a `models.config`, or of its only one; empty if it has none.
 
     Args:
         config: the file's content.

@@ -103,7 +103,7 @@ class LocalStorage(Storage):
                 return None
 
     def replace(self, name: str, content: bytes) -> None:
-        """Writes beside, flushes, renames.
+        """Writes a temporary file beside it, flushes that, and renames it.
 
         Raises:
             UnsafePathError: a folder in the path is a link.
@@ -135,7 +135,7 @@ class LocalStorage(Storage):
                 shutil.rmtree(folder, ignore_errors=True)
 
     def append(self, revision: int, entry: bytes) -> bool:
-        """Adds a line. It is called in `exclusive`, so the number is free."""
+        """Adds a line; call it inside `exclusive`, so that no other process takes the number."""
         line = entry + b"\n"
         with self._explained("write"), open_regular(self.folder / AuditEntry.FILE) as log:
             log.seek(0)
