@@ -15,9 +15,8 @@ from tests import postgresql as postgres
 from tests.gcs import serve_gcs
 from tests.s3 import Bucket
 
-os.environ.setdefault(
-    "TF_CPP_MIN_LOG_LEVEL", "3"
-)  # TensorFlow's greetings do not belong into a failed test's output
+# TensorFlow's greetings do not belong into a failed test's output.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 settings.register_profile("mastery", deadline=None)  # a busy machine is no failure
 settings.load_profile("mastery")
@@ -27,7 +26,7 @@ settings.load_profile("mastery")
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Turns a skip into a failure in CI, where what can be had has to be there."""
+    """Turns a skip in CI into a failure, unless `tests/skips.py` allows it."""
     report = yield
     if report.skipped and not hasattr(report, "wasxfail") and skips.is_failure(item.nodeid):
         report.outcome = "failed"
@@ -51,7 +50,7 @@ def pytest_make_collect_report(
 def mariadb(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[maria.MariaDB]:
-    """A MariaDB server for the metadata store; skips, with the reason, where none can be had."""
+    """A MariaDB server for the metadata store; skips, with the reason, where there is none."""
     server = maria.find_server(request.config.cache.mkdir("mariadb"))
     with maria.serve(server, tmp_path_factory.mktemp("mariadb")) as running:
         yield running
@@ -61,7 +60,7 @@ def mariadb(
 def postgresql(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[postgres.PostgreSQL]:
-    """A PostgreSQL server; skips, with the reason, where none can be had."""
+    """A PostgreSQL server; skips, with the reason, where there is none."""
     programs = postgres.find_programs(request.config.cache.mkdir("postgresql"))
     with postgres.serve(programs, tmp_path_factory.mktemp("postgresql")) as running:
         yield running
@@ -69,7 +68,7 @@ def postgresql(
 
 @pytest.fixture(scope="session")
 def browser(request: pytest.FixtureRequest) -> chromium.Browser:
-    """A browser without a window; skips, with the reason, where none can be had."""
+    """A browser without a window; skips, with the reason, where there is none."""
     return chromium.find_browser(request.config.cache.mkdir("chromium"))
 
 
@@ -110,7 +109,7 @@ def gcs_endpoint() -> Iterator[str]:
 
 @pytest.fixture
 def gcs_bucket(gcs_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The address of a new bucket; its server is in the environment, and wants no credentials."""
+    """The address of a new bucket; its server is in the environment and needs no credentials."""
     import gcsfs
 
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", gcs_endpoint)

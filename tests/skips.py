@@ -1,4 +1,4 @@
-"""What may be skipped in CI, and why; any other skip there is a failure."""
+"""The tests that may be skipped in CI, and why; any other skip there is a failure."""
 
 from __future__ import annotations
 

@@ -229,5 +229,5 @@ def test_the_command_writes_what_was_answered(
 
 
 def test_the_command_needs_to_know_how_events_are_read(log: Path, server: Server) -> None:
-    with pytest.raises(MasteryError, match="expected --config or --model"):
+    with pytest.raises(MasteryError, match="expected either --config or --model"):
         _run("--events", str(log / "events.csv"), "--server", server.rest, "--as-of", "2026-03-02")

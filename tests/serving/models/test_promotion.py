@@ -224,7 +224,7 @@ def test_a_change_is_described(storage: Storage) -> None:
     assert promotion.describe_change(canary) == (
         "stable 3; canary 2, to get 10 % of the requests (revision 2)"
     )
-    assert promotion.describe_change(None) == "It is so already; nothing was changed."
+    assert promotion.describe_change(None) == "Nothing was changed: this is already so."
 
 
 @pytest.mark.parametrize(("path", "name"), [("algebra/serving", "algebra"), ("algebra", "algebra")])

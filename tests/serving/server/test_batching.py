@@ -37,7 +37,7 @@ def busy(server: Running, seconds: float) -> grpc.Future:
     request.model_spec.signature_name = "slow"
     request.inputs["seconds"].CopyFrom(tf.make_tensor_proto([seconds], tf.float32))
     future = server.prediction.Predict.future(request)
-    while server.server.requests_under_way == 0:
+    while server.server.requests_in_progress == 0:
         time.sleep(0.001)
     return future
 

@@ -151,7 +151,7 @@ def test_a_connection_that_is_being_answered_does_not_give_way(folder: Path) -> 
         ]
         for thread in asking:
             thread.start()
-        while server.server.requests_under_way < 3:
+        while server.server.requests_in_progress < 3:
             time.sleep(0.01)
         refused = httpx.get(server.rest.base_url, timeout=20, trust_env=False)
         assert (refused.status_code, "too many connections" in refused.json()["error"]) == (
@@ -227,7 +227,7 @@ def test_answers_that_nobody_reads_share_what_there_is(folder: Path) -> None:
         connected(server.server.rest_port, 8, ask),
     ):
         deadline = time.monotonic() + 30
-        while server.server.requests_under_way or server.server.open_connections > 5:
+        while server.server.requests_in_progress or server.server.open_connections > 5:
             assert time.monotonic() < deadline
             time.sleep(0.05)
         assert is_answered(server)

@@ -61,7 +61,7 @@ def test_from_start_to_sigterm(folder: Path) -> None:
         process.send_signal(signal.SIGTERM)
         asking.join()
         assert [answer.status_code for answer in answers] == [200], (
-            "the request under way was answered"
+            "the request in progress was answered"
         )
         assert process.wait(10) == 0
         rest_of_it = "".join(lines)
