@@ -83,7 +83,7 @@ def test_a_port_that_is_taken(folder: Path, server: object) -> None:
             asyncio.run(start(settings))
 
 
-def test_a_host_that_is_none(folder: Path) -> None:
+def test_an_unknown_host_is_refused(folder: Path) -> None:
     settings = ServerSettings(
         models=folder, name="tiny", host="nowhere.invalid", rest_port=0, grpc_port=0
     )
