@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from components.config import Config
 from components.config.section import Section
+
+if TYPE_CHECKING:
+    from components.config import Config
 
 
 class NodeSettings(Section):
