@@ -27,7 +27,7 @@ import yaml
 
 from components.config import Config, load_config
 from components.config.section import sections_in
-from components.contracts.run_record import RunPlan
+from components.contracts.run_plan import RunPlan
 from components.errors import ConfigError
 
 SAMPLE = Path(__file__).parents[1] / "configs" / "sample.yaml"

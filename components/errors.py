@@ -50,3 +50,7 @@ class GateError(MasteryError):
     """A gate failed; nothing was pushed."""
 
     exit_code = 1
+
+
+class VersionError(MasteryError):
+    """The version must not be loaded."""

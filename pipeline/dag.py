@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from tfx.components.example_validator.component import ExampleValidator
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.components.statistics_gen.component import StatisticsGen
@@ -9,7 +11,6 @@ from tfx.dsl.components.base.base_node import BaseNode
 from tfx.orchestration import pipeline
 
 from components.baseline.component import make_baseline_resolver, make_warm_start_resolver
-from components.config import Config
 from components.data_gate.component import make_data_gate
 from components.evaluator.component import make_evaluator
 from components.example_gen.component import make_example_gen
@@ -18,7 +19,10 @@ from components.report.component import make_report
 from components.serving_check.component import make_serving_check
 from components.trainer.component import make_trainer
 from components.transform.component import make_transform
-from pipeline.layout import Layout
+
+if TYPE_CHECKING:
+    from components.config import Config
+    from pipeline.layout import Layout
 
 
 def create_pipeline(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from components.command.program import quiet_imports
-from components.contracts.evaluation import Evaluation
 from components.model_version.pushed_version import config_for_log
+
+if TYPE_CHECKING:
+    from components.contracts.evaluation import Evaluation
 
 
 def evaluate_log(model: Path, events: list[str], outcomes: list[str]) -> Evaluation:

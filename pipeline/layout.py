@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from components.config import Config
 from components.errors import ConfigError, MasteryError
+
+if TYPE_CHECKING:
+    from components.config import Config
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
-from components.config import Config
 from components.errors import MasteryError
 from components.files.atomic import write_text
 from components.schema import infer
 from pipeline.run.prepare import read_schema
+
+if TYPE_CHECKING:
+    from components.config import Config
 
 _BATCH = 5000  # examples decoded at a time
 

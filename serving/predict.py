@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import polars as pl
 
 from components.command.escape import in_one_line
-from components.config import Config
 from components.contracts.names import (
     AS_OF,
     BASIS,
@@ -26,7 +25,10 @@ from components.event_log.log import read_questions
 from components.event_log.log_spec import question_spec
 from components.example_gen.encoding import encode, join_batches
 from components.files.spreadsheet import for_spreadsheet
-from serving.client import Answer, Client
+
+if TYPE_CHECKING:
+    from components.config import Config
+    from serving.client import Answer, Client
 
 Format = Literal["table", "csv", "jsonl"]
 

@@ -9,9 +9,11 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from components.command.escape import shorten
 from components.command.suggest import did_you_mean
-from components.config.data import Label
 from components.config.metrics import METRICS, Level, metrics_of, metrics_of_task
 from components.config.section import Address, KeyedError, Section
+
+if TYPE_CHECKING:
+    from components.config.data import Label
 
 GateBound = Literal["min", "max", "min_change", "max_change", "max_gap"]
 BOUNDS: tuple[GateBound, ...] = get_args(GateBound)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from pydantic import ConfigDict
 
 from components.contracts.contract import Contract, Part
-from components.contracts.model_card import PORTABLE
+from components.contracts.names import PORTABLE
 from components.contracts.provenance import DataProvenance
 
 

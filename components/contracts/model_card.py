@@ -8,9 +8,8 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import ValidationError
 
 from components.contracts.contract import Contract, ContractError, first_problem
+from components.contracts.names import PORTABLE
 
-PORTABLE = "portable"  # the export that runs on any machine
-GPU = "gpu"  # the export that holds operations for GPUs only; also the name of its folder
 WEIGHTS = "assets.extra/weights.npz"  # arrays by path in Keras, such as lstm_0/lstm_cell/kernel
 
 

@@ -70,3 +70,8 @@ def context_feature(column: str) -> str:
 def context_is_missing(column: str) -> str:
     """Returns the name of the indicator, 0.0 or 1.0, of a missing context value: [B]."""
     return f"missing_context_{column}"
+
+
+# Exports of a model.
+PORTABLE = "portable"  # the export that runs on any machine
+GPU = "gpu"  # the export that holds operations for GPUs only; also the name of its folder

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import apache_beam as beam
 import numpy as np
@@ -23,14 +23,16 @@ from tensorflow_model_analysis.proto.config_pb2 import (
 )
 from tensorflow_model_analysis.proto.metrics_for_slice_pb2 import MetricsForSlice
 
-from components.config.data import Label
-from components.config.gates import EvaluationRules
 from components.config.metrics import Level, metrics_of
 from components.contracts.evaluation import ClassMetrics, ModelResults, Result, SliceResult
 from components.contracts.names import PREDICTED_CLASS, PREDICTION, PROBABILITIES
 from components.evaluator import tfma_metrics
 from components.evaluator.measures import SUPPORT
 from components.evaluator.scoring import LABEL, as_text, class_indices, probability_rows
+
+if TYPE_CHECKING:
+    from components.config.data import Label
+    from components.config.gates import EvaluationRules
 
 Blocks = Iterator[dict[str, Any]]
 Array = np.ndarray[Any, Any]

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
 from tfx.types import standard_artifacts
 from tfx.types.channel import BaseChannel, Channel
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
-from components.config import Config
 from components.evaluator.evaluator_settings import EvaluatorSettings, digest_baseline
 from components.evaluator.executor import Executor
 from components.node.cache_key import code_fingerprint
 from components.node.names import Node
+
+if TYPE_CHECKING:
+    from components.config import Config
 
 
 class EvaluatorSpec(ComponentSpec):  # type: ignore[misc]

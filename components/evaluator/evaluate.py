@@ -5,10 +5,10 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
-from components.config import Config
 from components.contracts.evaluation import ClassCurves, Evaluation, ModelResults
 from components.contracts.names import BASIS, BASIS_PRIOR, BASIS_SEQUENCE, PROBABILITIES
 from components.errors import MasteryError
@@ -24,6 +24,9 @@ from components.evaluator.scoring import (
     windows_of_split,
     write_predictions,
 )
+
+if TYPE_CHECKING:
+    from components.config import Config
 
 PREDICTIONS_FILE = "predictions.parquet"
 BASELINE_FILE = "predictions_baseline.parquet"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -18,7 +18,6 @@ import pyarrow.parquet as pq
 import tensorflow as tf
 from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
-from components.config.data import Label
 from components.contracts.names import (
     AS_OF,
     BASIS,
@@ -36,6 +35,9 @@ from components.event_log.column_kinds import digits
 from components.files.atomic import new_file
 from components.model_version.safe_graph import require_safe
 from components.node.progress import report_progress
+
+if TYPE_CHECKING:
+    from components.config.data import Label
 
 BATCH = 1024  # examples that the model sees at once
 WINDOW = 16 * BATCH  # examples that are in memory, sorted by length and written at once

@@ -5,10 +5,11 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-from components.contracts.model_card import GPU, ModelCard
+from components.contracts.model_card import ModelCard
+from components.contracts.names import GPU
+from components.errors import VersionError
 from components.files.safe_paths import UnsafePathError, path_below
 from components.model_version.folders import SAVED_MODEL, version_names
-from components.model_version.verify import VersionError
 
 HERE = "."  # the folder of the portable export: the model's own
 

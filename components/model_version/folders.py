@@ -26,7 +26,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.contracts.model_card import GPU
+from components.contracts.names import GPU
 
 SAVED_MODEL = "saved_model.pb"
 LARGEST = 2**63 - 1

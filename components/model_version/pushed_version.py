@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
@@ -11,14 +12,16 @@ from components.config import Config
 from components.config.data import NEWEST
 from components.config.load import absolute_pattern
 from components.contracts.contract import ContractError
-from components.contracts.evaluation import Evaluation
 from components.contracts.manifest import Manifest, RecordedGate
 from components.contracts.model_card import ModelCard
-from components.contracts.provenance import DataProvenance
 from components.errors import MasteryError
 from components.model_version.exports import exports
 from components.model_version.folders import find_versions
 from components.model_version.verify import combined_digest, file_digests, verify_version
+
+if TYPE_CHECKING:
+    from components.contracts.evaluation import Evaluation
+    from components.contracts.provenance import DataProvenance
 
 
 def describe_push(

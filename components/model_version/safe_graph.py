@@ -21,10 +21,10 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tensorflow.python.framework import op_def_registry
 
 from components.command.escape import shorten
+from components.errors import VersionError
 from components.model_version.folders import SAVED_MODEL
 from components.model_version.graph_walk import MAIN, GraphWalk, node_name
 from components.model_version.operations import CHECKPOINTS, COMPUTING, READS_ASSET
-from components.model_version.verify import VersionError
 
 _SHOWN = 10  # problems in one message
 _LONGEST_NAME = 100  # characters of a name in it

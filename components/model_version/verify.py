@@ -11,15 +11,11 @@ from pathlib import Path
 from components.command.escape import shorten
 from components.contracts.contract import ContractError
 from components.contracts.manifest import Manifest
-from components.contracts.model_card import GPU
-from components.errors import MasteryError
+from components.contracts.names import GPU
+from components.errors import VersionError
 
 _SHOWN = 5  # files that a message names
 _LONGEST_NAME = 200  # characters of each
-
-
-class VersionError(MasteryError):
-    """The version must not be loaded."""
 
 
 def file_digests(folder: Path) -> dict[str, str]:

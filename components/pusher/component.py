@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
@@ -10,9 +11,11 @@ from tfx.types import standard_artifacts
 from tfx.types.channel import BaseChannel, Channel
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
-from components.config import Config
 from components.node.cache_key import code_fingerprint
 from components.pusher.executor import Executor
+
+if TYPE_CHECKING:
+    from components.config import Config
 
 
 class PusherSpec(ComponentSpec):  # type: ignore[misc]

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
 from components.config.data import describe_spans
 from components.config.metrics import describe_metric
-from components.contracts.log_summary import LogSummary
 from components.contracts.names import AS_OF, SPLITS
-from components.contracts.run_record import NodeRecord
-from components.contracts.training_history import TrainingHistory
 from components.report.charts import Series, bar, line_chart, sparkline
-from components.report.facts import DataFacts
 from components.report.formats import NOTHING, category, count, deviations, percent, points, rough
 from components.report.split_statistics import Drift, FeatureFacts, measure_drift
+
+if TYPE_CHECKING:
+    from components.contracts.log_summary import LogSummary
+    from components.contracts.run_record import NodeRecord
+    from components.contracts.training_history import TrainingHistory
+    from components.report.facts import DataFacts
 
 EVAL_PREFIX = "val_"
 MOST_CURVES = 3

@@ -7,18 +7,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
-from components.config import Config
-from components.contracts.anomalies import Anomaly
 from components.contracts.evaluation import Evaluation
 from components.contracts.log_summary import LogSummary
 from components.contracts.model_card import ModelCard
 from components.contracts.names import PREDICTION
 from components.contracts.provenance import DataProvenance
-from components.contracts.push_result import PushResult
 from components.contracts.run_record import NodeRecord, NodeRecords
 from components.contracts.training_history import TrainingHistory
 from components.errors import MasteryError
@@ -29,6 +27,11 @@ from components.report.split_statistics import (
     read_anomalies,
     read_statistics,
 )
+
+if TYPE_CHECKING:
+    from components.config import Config
+    from components.contracts.anomalies import Anomaly
+    from components.contracts.push_result import PushResult
 
 PREDICTIONS_FILE = "predictions.parquet"
 PACKAGES = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -19,7 +19,6 @@ from components.report.data_and_training import (
     node_rows,
     split_rows,
 )
-from components.report.facts import RegressionFacts, RunFacts
 from components.report.quality import (
     FEW_EXAMPLES,
     class_rows,
@@ -31,6 +30,9 @@ from components.report.quality import (
     slice_tables,
 )
 from components.report.sentences import gate_words, headline
+
+if TYPE_CHECKING:
+    from components.report.facts import RegressionFacts, RunFacts
 
 TEMPLATES = Path(__file__).parent / "templates"
 

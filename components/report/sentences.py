@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from components.config.metrics import describe_metric, main_metric_of
 from components.contracts.evaluation import (
@@ -12,7 +13,6 @@ from components.contracts.evaluation import (
     SliceResult,
     describe_slice,
 )
-from components.contracts.push_result import PushResult
 from components.report.formats import (
     NOTHING,
     count,
@@ -22,6 +22,9 @@ from components.report.formats import (
     signed,
     told_apart,
 )
+
+if TYPE_CHECKING:
+    from components.contracts.push_result import PushResult
 
 
 def gate_sentence(gate: GateVerdict) -> str:

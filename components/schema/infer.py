@@ -6,6 +6,7 @@ import difflib
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import apache_beam as beam
 import pyarrow as pa
@@ -13,9 +14,11 @@ import tensorflow_data_validation as tfdv
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
-from components.config import Config
 from components.contracts.names import AS_OF, LEARNER, NUM_STEPS, UNIT
 from components.data_gate.tfdv_anomalies import describe_anomalies
+
+if TYPE_CHECKING:
+    from components.config import Config
 
 # A column with more different values than this is free text or a key, and has no domain.
 MAX_DOMAIN = 50

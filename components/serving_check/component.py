@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
 from tfx.types import standard_artifacts
 from tfx.types.channel import BaseChannel, Channel
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
-from components.config import Config
 from components.node.cache_key import code_fingerprint
 from components.serving_check.executor import Executor, ServingCheckSettings
+
+if TYPE_CHECKING:
+    from components.config import Config
 
 
 class ServingCheckSpec(ComponentSpec):  # type: ignore[misc]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import polars as pl
 from pydantic import Field
@@ -13,7 +13,6 @@ from tfx.types import artifact_utils
 from tfx.types.artifact import Artifact
 from tfx.utils import path_utils
 
-from components.config import Config
 from components.contracts.names import PREDICTIONS_FILE, SPLITS
 from components.files.atomic import write_text
 from components.model_version.exports import exports
@@ -21,6 +20,9 @@ from components.node.settings import NodeSettings
 from components.serving_check.check import check_serving
 from components.serving_check.questions import choose, find_examples
 from components.serving_check.replay import ServingError, write_requests
+
+if TYPE_CHECKING:
+    from components.config import Config
 
 BLESSED = "INFRA_BLESSED"  # the file and the property by which TFX knows an infra blessing
 TEST = SPLITS[-1]

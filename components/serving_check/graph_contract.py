@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef, SignatureDef, TensorInfo
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
-from components.contracts.model_card import ModelCard
 from components.contracts.names import (
     BASIS,
     CLASSES,
@@ -25,6 +25,9 @@ from components.contracts.names import (
 from components.model_version.operations import operations, without_cpu_kernel
 from components.model_version.safe_graph import graph_problems
 from components.serving_check.questions import ModelInputs
+
+if TYPE_CHECKING:
+    from components.contracts.model_card import ModelCard
 
 SERVE = "serve"  # the tag that TensorFlow Serving loads
 Shape = tuple[int | None, ...]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -18,7 +18,6 @@ from tensorflow_metadata.proto.v0.schema_pb2 import BYTES, FLOAT, INT, Feature, 
 from tensorflow_serving.apis.predict_pb2 import PredictRequest
 from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
-from components.contracts.model_card import ModelCard
 from components.contracts.names import (
     AS_OF,
     BASIS,
@@ -30,6 +29,9 @@ from components.contracts.names import (
     SERVING_DEFAULT,
     UNIT,
 )
+
+if TYPE_CHECKING:
+    from components.contracts.model_card import ModelCard
 
 KEYS = [LEARNER, UNIT, AS_OF]
 COLD_SHARE = 5  # one in this many is a cold start, where there are that many

@@ -7,13 +7,16 @@ The forward algorithm gives the exact probability of each class from the events 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from components.simulator import learner_model as model
-from components.simulator.learner_model import Floats, Integers
 from components.simulator.sequences import CHUNK, Sequences, check_request, draw
+
+if TYPE_CHECKING:
+    from components.simulator.learner_model import Floats, Integers
 
 
 @dataclass(frozen=True)

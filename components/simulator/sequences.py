@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from components.errors import MasteryError
 from components.simulator import learner_model as model
-from components.simulator.learner_model import Floats, Integers
+
+if TYPE_CHECKING:
+    from components.simulator.learner_model import Floats, Integers
 
 CHUNK = 5000  # learners drawn at once; part of the definition of a log: another size, another log
 MOST_EVENTS = model.EVENTS_BEFORE[1] + model.EVENTS_AFTER[1]

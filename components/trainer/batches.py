@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
 
-from components.config import Label, Training
 from components.contracts.names import NUM_STEPS, TRANSFORMED_LABEL
 from components.errors import TrainingError
-from components.trainer.network import NetworkInputs, TrainerSettings
+
+if TYPE_CHECKING:
+    from components.config import Label, Training
+    from components.trainer.network import NetworkInputs, TrainerSettings
 
 WINDOW_BATCHES = 100  # batches sorted by length together: little padding, still well shuffled
 SHUFFLE_WINDOWS = 8  # windows' worth of examples that are shuffled once, in the order of the files

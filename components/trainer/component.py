@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from tfx.components.trainer.component import Trainer
 from tfx.proto import trainer_pb2
 from tfx.types import BaseChannel
 
-from components.config import Config
 from components.contracts.names import SPLITS
 from components.node.cache_key import code_fingerprint
 from components.trainer.network import TrainerSettings
+
+if TYPE_CHECKING:
+    from components.config import Config
 
 RUN_FN = "components.trainer.run.run_fn"  # TFX loads it by name
 

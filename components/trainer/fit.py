@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import keras
 import tensorflow as tf
@@ -16,10 +17,12 @@ import tensorflow as tf
 # TensorFlow has no public function for it.
 from tensorflow.python.framework.config import disable_op_determinism
 
-from components.config import Label, Training
 from components.errors import TrainingError
 from components.gpu import gpus, why_unseen
 from components.node.progress import report_progress
+
+if TYPE_CHECKING:
+    from components.config import Label, Training
 
 LOGS = "logs"  # TensorBoard's folder inside the model run, with a folder for each fit
 

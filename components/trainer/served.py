@@ -14,14 +14,16 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from components.config import Categorical, Label
-from components.contracts.model_card import GPU, PORTABLE, ModelCard
+from components.contracts.model_card import ModelCard
 from components.contracts.names import (
     BASIS,
     BASIS_PRIOR,
     BASIS_SEQUENCE,
     CLASSES,
     EXAMPLES,
+    GPU,
     NUM_STEPS,
+    PORTABLE,
     PREDICT_STEPS,
     PREDICTED_CLASS,
     PREDICTION,

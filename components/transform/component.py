@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from tfx.components.transform.component import Transform
 from tfx.proto import transform_pb2
 from tfx.types import BaseChannel
 
-from components.config import Config
 from components.contracts.names import SPLITS
 from components.node.cache_key import code_fingerprint
 from components.transform.preprocessing import TransformSettings
+
+if TYPE_CHECKING:
+    from components.config import Config
 
 PREPROCESSING_FN = "components.transform.preprocessing.preprocessing_fn"  # TFX loads it by name
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from components.config import Categorical, Numeric
 from components.transform.analyzers import GroupSums, Moments, Quantiles
+
+if TYPE_CHECKING:
+    from components.config import Categorical, Numeric
 
 MISSING_ID = 0  # id of a missing value; padding holds it too
 OUT_OF_VOCABULARY_IDS = 1

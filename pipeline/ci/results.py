@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
@@ -12,7 +13,6 @@ from junitparser.junitparser import FinalResult
 from markupsafe import Markup
 
 from components.command.escape import for_comment, for_xml
-from components.config import Config
 from components.contracts.evaluation import (
     Evaluation,
     GateVerdict,
@@ -25,6 +25,9 @@ from components.files.atomic import new_file
 from components.report import formats
 from components.report.quality import MetricRow, keep_largest, metric_row
 from components.report.sentences import gate_sentence, gate_words
+
+if TYPE_CHECKING:
+    from components.config import Config
 
 MOST_SLICES = 40  # a comment may hold 65,536 characters; the rest is in metrics.json
 

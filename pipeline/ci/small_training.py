@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from components.command.console import PlainConsole
 from components.config import Config, Gate
 from components.config.metrics import METRICS
 from components.contracts.evaluation import Evaluation
-from components.contracts.run_record import RunRecord
 from components.errors import MasteryError
 from components.files.atomic import new_file, write_text
 from pipeline.ci.results import read_results, render_summary, write_junit
 from pipeline.run.local import run_pipeline
+
+if TYPE_CHECKING:
+    from components.command.console import PlainConsole
+    from components.contracts.run_record import RunRecord
 
 JUNIT = "junit.xml"
 SUMMARY = "summary.md"

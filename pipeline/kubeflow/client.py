@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from components.command.escape import hide_userinfo, shorten
-from components.config import Kubeflow
 from components.errors import ConfigError, MasteryError
 
 if TYPE_CHECKING:
+    from components.config import Kubeflow
     from pipeline.kubeflow.sdk import Client
 
 HOST = "MASTERY_KUBEFLOW_HOST"  # environment variable: the address; wins over the configuration

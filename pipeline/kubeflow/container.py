@@ -16,7 +16,8 @@ from pathlib import Path
 
 from components.command.program import FAILED, explain_with_log, run_program, start_process
 from components.config import Config, load_config
-from components.contracts.run_record import RunPlan, RunResult
+from components.contracts.run_plan import RunPlan
+from components.contracts.run_record import RunResult
 from components.node.names import Node
 from pipeline.kubeflow.outputs import TaskOutputs, show_node
 from pipeline.kubeflow.parameters import ONLY_NEW_DATA, settings_of

@@ -6,23 +6,26 @@ It works whatever happened to the run's containers. It does not import TFX, whic
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from ml_metadata import MetadataStore
 
 from components.command.console import PlainConsole
 from components.command.escape import for_markdown
-from components.config import Config
 from components.contracts.run_record import NodeRecord, RunRecord, RunResult, SeenBefore
 from components.node.names import Node
-from pipeline.kubeflow.outputs import TaskOutputs
-from pipeline.layout import Layout
 from pipeline.run.display import print_summary
 from pipeline.run.ending import end_run, explain_unfinished, note_result
-from pipeline.run.mirror import Mirror
 from pipeline.run.notify import notification_of, notify
 from pipeline.run.prepare import cancel_unfinished, nodes_of
 from pipeline.store.connection import connect, connection_config
 from pipeline.store.lookups import NodeResult, RunHistory
+
+if TYPE_CHECKING:
+    from components.config import Config
+    from pipeline.kubeflow.outputs import TaskOutputs
+    from pipeline.layout import Layout
+    from pipeline.run.mirror import Mirror
 
 SUMMARY = "run_summary"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from components.command.escape import for_markdown
 from components.contracts.anomalies import FoundAnomalies
@@ -18,8 +18,10 @@ from components.files.atomic import write_text
 from components.node.names import Node
 from pipeline.kubeflow.tasks import FAILED_GATES, roc_name, summary_name
 from pipeline.run.ending import local_file
-from pipeline.run.mirror import Mirror
-from pipeline.store.lookups import NodeResult
+
+if TYPE_CHECKING:
+    from pipeline.run.mirror import Mirror
+    from pipeline.store.lookups import NodeResult
 
 Json = dict[str, Any]  # of Kubeflow's own messages
 

@@ -7,15 +7,13 @@ import time
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 from pydantic import BaseModel, Field
 from rich.table import Table
 
-from components.command.console import PlainConsole
-from components.config import Config
 from pipeline.kubeflow.client import Cluster, KubeflowError
-from pipeline.kubeflow.parameters import Value
 from pipeline.kubeflow.schedules import Schedule, list_schedules
 from pipeline.kubeflow.status import (
     RunStatus,
@@ -32,6 +30,11 @@ from pipeline.kubeflow.submit import (
     pipeline_name,
 )
 from pipeline.run.record import new_run_id
+
+if TYPE_CHECKING:
+    from components.command.console import PlainConsole
+    from components.config import Config
+    from pipeline.kubeflow.parameters import Value
 
 PAUSE = 5.0  # seconds between two looks at a run
 PATIENCE = 24  # looks in a row that may fail before following ends

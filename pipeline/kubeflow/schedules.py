@@ -13,21 +13,23 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel
 
-from components.config import Config
 from components.errors import MasteryError
 from pipeline.kubeflow.client import NOT_FOUND, Cluster, KubeflowError, filter_by_name
-from pipeline.kubeflow.parameters import Value
 from pipeline.kubeflow.submit import (
     Submission,
     find_or_create_experiment,
     find_pipeline,
     pipeline_name,
 )
+
+if TYPE_CHECKING:
+    from components.config import Config
+    from pipeline.kubeflow.parameters import Value
 
 EXAMPLE = 'such as "0 3 * * *", every day at 03:00'
 _MONTHS = {name.upper(): number for number, name in enumerate(calendar.month_abbr) if name}

@@ -8,10 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from components.config import Config
 from pipeline.kubeflow.client import CONFLICT, Cluster, KubeflowError, filter_by_name
+
+if TYPE_CHECKING:
+    from components.config import Config
 
 _DIGITS = (
     12  # hexadecimal, of the content's digest: 16 million versions before two may well collide

@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from components.command.suggest import did_you_mean
-from components.config import Config, Kubeflow
-from components.config.kubeflow import Resources
 from components.errors import ConfigError, MasteryError
 from components.node.names import Node
+
+if TYPE_CHECKING:
+    from components.config import Config, Kubeflow
+    from components.config.kubeflow import Resources
 
 # Light neighbours share a container; the groups are in the order they run.
 _GROUPS = {

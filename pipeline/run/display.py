@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from rich.live import Live
 from rich.table import Table
@@ -15,7 +16,9 @@ from rich.text import Text
 from components.command.console import PlainConsole
 from components.command.escape import for_terminal
 from components.contracts.evaluation import Evaluation, GateVerdict
-from components.contracts.run_record import NodeRecord, NodeState, RunRecord
+
+if TYPE_CHECKING:
+    from components.contracts.run_record import NodeRecord, NodeState, RunRecord
 
 _PAUSE = 1.0  # seconds between two lines of progress where a line cannot be overwritten
 _PIPE = 1000  # columns of a table that goes into a pipe, which has no width

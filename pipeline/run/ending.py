@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from components.contracts.evaluation import Evaluation
 from components.contracts.provenance import DataProvenance
-from components.contracts.run_record import NodeRecord, RunRecord, RunResult, RunState
 from components.contracts.training_history import TrainingHistory
 from components.node.names import Node
 
 if TYPE_CHECKING:
+    from components.contracts.run_record import NodeRecord, RunRecord, RunResult, RunState
     from pipeline.run.mirror import Mirror
     from pipeline.store.lookups import NodeResult
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ml_metadata.proto import metadata_store_pb2
 from tfx.components.evaluator.constants import ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY
@@ -25,9 +25,11 @@ from tfx.proto.orchestration import execution_result_pb2, pipeline_pb2
 
 from components.model_version.folders import version_names
 from pipeline.run.freshness import sign_plan
-from pipeline.run.mirror import Mirror
 from pipeline.store.connection import connect, explained
 from pipeline.store.lookups import NodeResult, RunHistory, check_lineage
+
+if TYPE_CHECKING:
+    from pipeline.run.mirror import Mirror
 
 SCHEMA_FILE = "schema_file"  # property of ImportSchemaGen: the snapshot of the curated schema
 DIRECTORY = "directory"  # property of Pusher: the folder that TensorFlow Serving watches

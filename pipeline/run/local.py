@@ -12,14 +12,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from components.command.console import PlainConsole
-from components.config import Config, Metadata
+from components.contracts.run_plan import RunPlan
 from components.contracts.run_record import (
     RUN_FOLDER,
     NodeRecord,
     NodeRecords,
-    RunPlan,
     RunRecord,
     RunResult,
 )
@@ -37,6 +36,10 @@ from pipeline.run.prepare import (
     snapshot_schema,
 )
 from pipeline.run.record import new_run_id, read_records
+
+if TYPE_CHECKING:
+    from components.command.console import PlainConsole
+    from components.config import Config, Metadata
 
 WORKER = (sys.executable, "-m", "pipeline.run.worker")
 _GRACE = 0.5  # seconds between asking the worker to end and killing it

@@ -10,17 +10,19 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from components.command.program import quiet_imports
-from components.contracts.run_record import NodeRecord, RunPlan, RunResult, SeenBefore
+from components.contracts.run_record import NodeRecord, RunResult, SeenBefore
 from components.node.names import Node
 from pipeline.layout import Layout
 from pipeline.run.ending import note_result
-from pipeline.run.mirror import Mirror
 from pipeline.run.prepare import nodes_of
 from pipeline.store.connection import connect, connection_config
 from pipeline.store.lookups import NodeResult, check_lineage
 
 if TYPE_CHECKING:
     from tfx.proto.orchestration import pipeline_pb2
+
+    from components.contracts.run_plan import RunPlan
+    from pipeline.run.mirror import Mirror
 
 
 @dataclass(frozen=True)

@@ -18,14 +18,16 @@ from collections.abc import Callable
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel
 
 from components.command.escape import for_chat, for_terminal, in_one_line, shorten
-from components.config.runtime import Email, Notify, Webhook
 from components.contracts.evaluation import Evaluation, GateVerdict
 from components.contracts.run_record import RunRecord, RunState
+
+if TYPE_CHECKING:
+    from components.config.runtime import Email, Notify, Webhook
 
 PAUSES = (1.0, 4.0, 10.0)  # seconds before the second, third and fourth attempt
 _SHOWN_ERROR = 2000  # characters of an error in a message; the run's record has all of it

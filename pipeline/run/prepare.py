@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.command.suggest import did_you_mean
-from components.config import Config
 from components.errors import ConfigError, MasteryError
 from components.files.atomic import open_regular, write_bytes
 from components.node.names import Node
@@ -19,6 +18,8 @@ from pipeline.layout import Layout, read_schema_text
 if TYPE_CHECKING:
     from ml_metadata import MetadataStore
     from tensorflow_metadata.proto.v0 import schema_pb2
+
+    from components.config import Config
 
 
 def nodes_of(config: Config) -> list[Node]:

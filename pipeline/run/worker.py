@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 from components.command.explain import explain
 from components.command.program import run_program
-from components.contracts.run_record import NodeRecords, RunPlan, RunResult
+from components.contracts.run_plan import RunPlan
+from components.contracts.run_record import NodeRecords, RunResult
 
 if TYPE_CHECKING:
     from pipeline.run.nodes import NodeChange

@@ -10,13 +10,16 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ml_metadata import MetadataStore, errors
 from ml_metadata.proto import metadata_store_pb2
 
 from components.config.runtime import PASSWORD, Metadata
 from components.errors import MasteryError
-from pipeline.layout import Layout
+
+if TYPE_CHECKING:
+    from pipeline.layout import Layout
 
 START_UP = 30.0  # seconds to wait for a server that does not answer: it may still be starting
 LOG_IN = 5.0  # seconds to wait for a server that answers and refuses: full, or making its tables

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from components.command.escape import shorten
 from components.contracts.contract import ContractError
@@ -27,7 +28,9 @@ from serving.models.server_config import (
     read_state,
     render,
 )
-from serving.models.storage import Storage
+
+if TYPE_CHECKING:
+    from serving.models.storage import Storage
 
 TRIES = 20  # how often to start over when others are quicker; each time one of them has got through
 SETTLING = 1.0  # seconds; without a lock, another process may be between two of its writes

@@ -12,8 +12,6 @@ import numpy as np
 import polars as pl
 from pydantic import Field
 
-from components.config import Config
-from components.config.data import Label
 from components.config.metrics import METRICS, main_metric_of
 from components.contracts.contract import Part
 from components.contracts.names import (
@@ -53,10 +51,12 @@ from serving.models.bootstrap import (
     measure_numbers,
 )
 from serving.models.listing import format_number
-from serving.models.storage import Storage
 
 if TYPE_CHECKING:
     from components.command.console import PlainConsole
+    from components.config import Config
+    from components.config.data import Label
+    from serving.models.storage import Storage
 
 Values = dict[str, float]
 Array = np.ndarray[Any, Any]

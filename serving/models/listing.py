@@ -14,10 +14,10 @@ from components.errors import MasteryError
 from components.model_version.folders import SAVED_MODEL, version_number
 from components.model_version.verify import difference
 from serving.models.changes import current_state
-from serving.models.storage import Storage
 
 if TYPE_CHECKING:
     from components.command.console import PlainConsole
+    from serving.models.storage import Storage
 
 PREVIOUS = "previous"  # names the version that a rollback goes back to; servers know no such label
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from components.contracts.manifest import Manifest
-from components.contracts.model_card import GPU
+from components.contracts.names import GPU
 from components.files.object_store import create_object, explain_store_errors, open_store
 from components.files.safe_paths import paths_below
 from components.model_version.folders import SAVED_MODEL, index_versions

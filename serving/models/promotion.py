@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 from components.contracts.served_versions import AuditEntry, ServedState
 from components.errors import MasteryError
 from serving.models.changes import change, current_state
 from serving.models.listing import Version, check_version
-from serving.models.storage import Storage
+
+if TYPE_CHECKING:
+    from serving.models.storage import Storage
 
 REMEMBERED = 50  # stable versions that rollbacks may go back through
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 from google.protobuf import text_format
 from tensorflow_serving.config.model_server_config_pb2 import ModelConfig, ModelServerConfig
 
-from components.contracts.model_card import GPU
+from components.contracts.names import GPU
 from components.contracts.served_versions import CANARY, STABLE, ServedState
 from components.errors import MasteryError
 

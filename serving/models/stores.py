@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
-from components.contracts.model_card import GPU
+from components.contracts.names import GPU
 from components.contracts.served_versions import AuditEntry
 from components.errors import MasteryError
 from components.files.atomic import open_regular, sync, write_bytes

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from grpc import StatusCode
@@ -22,7 +22,9 @@ from grpc import StatusCode
 from components.contracts.names import NUM_STEPS
 from serving.server.model_signatures import Array, Arrays, Signature
 from serving.server.request_error import RequestError
-from serving.server.server_settings import Limits
+
+if TYPE_CHECKING:
+    from serving.server.server_settings import Limits
 
 FEW_ROWS = 8  # of a lone request that may be computed in the event loop
 # Seconds: a batch as fast as this is computed in the event loop; a change of threads and back takes

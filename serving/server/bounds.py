@@ -12,12 +12,15 @@ import zlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 from grpc import StatusCode
 from starlette.requests import Request
 
 from serving.server.request_error import RequestError, invalid, quoted
-from serving.server.server_settings import Limits
+
+if TYPE_CHECKING:
+    from serving.server.server_settings import Limits
 
 RELOAD_HEADER = "x-mastery-reload-token"  # metadata of a call that wants to reload
 # Bytes: smaller bodies are not counted; as many as there may be connections fit into memory.

@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import uvicorn
@@ -36,8 +36,10 @@ from serving.server.http_protocol import BoundedHttp
 from serving.server.predictor import Predictor
 from serving.server.rest_api import RestApi
 from serving.server.served_versions import ServedVersions
-from serving.server.server_settings import ServerSettings
 from serving.server.telemetry import ServerMetrics
+
+if TYPE_CHECKING:
+    from serving.server.server_settings import ServerSettings
 
 log = logging.getLogger("mastery.serving")
 

@@ -10,14 +10,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
 from serving.server.bounds import RELOAD_HEADER, ByteBudget, Share, check_reload_token, check_token
 from serving.server.connections import MOST_DESCRIPTORS, Connections, Phase, client_of
 from serving.server.request_error import RequestError, invalid
-from serving.server.server_settings import Limits
+
+if TYPE_CHECKING:
+    from serving.server.server_settings import Limits
 
 GREETING = 256  # bytes: longer than HTTP/2's preface and settings, so a request has begun
 LATE_SECONDS = 1.0  # after which an incomplete message counts as a large one

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 import grpc
 from google.protobuf import descriptor_pb2, descriptor_pool
@@ -36,7 +36,6 @@ from tensorflow_serving.config.model_server_config_pb2 import ModelConfig
 
 from components.command.escape import shorten
 from serving.server.grpc_front import receive_message
-from serving.server.model_signatures import Arrays, Signature
 from serving.server.open_inference_grpc import MESSAGES, SERVICE, OpenInferenceGrpc
 from serving.server.predictor import (
     SMALL,
@@ -48,10 +47,13 @@ from serving.server.predictor import (
 )
 from serving.server.protobuf_tensors import check_fields, decode_tensors, encode_tensor
 from serving.server.request_error import RequestError, invalid, listed
-from serving.server.served_versions import ServedVersions
 from serving.server.server_settings import RELOAD_TOKEN
 from serving.server.telemetry import note_grpc_status
 from serving.server.version_policy import ModelConfigError, policy_of
+
+if TYPE_CHECKING:
+    from serving.server.model_signatures import Arrays, Signature
+    from serving.server.served_versions import ServedVersions
 
 log = logging.getLogger("mastery.serving")
 

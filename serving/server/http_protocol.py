@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
@@ -19,7 +19,9 @@ from serving.server.bounds import ByteBudget, Share
 from serving.server.connections import Connections, Phase, client_of
 from serving.server.json_tensors import encode_error
 from serving.server.request_error import RequestError
-from serving.server.server_settings import Limits
+
+if TYPE_CHECKING:
+    from serving.server.server_settings import Limits
 
 MAX_URL = 8 * 2**10  # bytes
 MAX_PIPELINED = 16  # requests that wait on a connection while an earlier one is answered

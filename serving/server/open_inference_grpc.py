@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from components.command.escape import shorten
 from serving.messages import describe
-from serving.server.model_signatures import Array, Arrays, Signature, TensorSpec
 from serving.server.open_inference import (
     SIGNATURE_NAME,
     InferRequest,
@@ -26,7 +25,7 @@ from serving.server.open_inference import (
     refuse_extensions,
     text_array,
 )
-from serving.server.open_inference_rest import (
+from serving.server.open_inference_metadata import (
     model_choice,
     model_metadata,
     requested_outputs,
@@ -35,6 +34,9 @@ from serving.server.open_inference_rest import (
 )
 from serving.server.predictor import SMALL, SMALL_ANSWER, Predictor, in_thread_if
 from serving.server.request_error import QUOTED, RequestError, invalid
+
+if TYPE_CHECKING:
+    from serving.server.model_signatures import Array, Arrays, Signature, TensorSpec
 
 SERVICE = "inference.GRPCInferenceService"
 

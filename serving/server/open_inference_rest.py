@@ -8,104 +8,43 @@ import re
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from functools import partial
-from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from grpc import StatusCode
 from starlette.requests import Request
 from starlette.responses import Response
 
 from components.command.escape import shorten
-from components.model_version.folders import version_number
-from serving.server.json_requests import JsonProcess
 from serving.server.json_tensors import encode_json
-from serving.server.model_signatures import Array, Arrays, Signature, TensorSpec
 from serving.server.open_inference import (
     HEADER_LENGTH,
     SIGNATURE_NAME,
     InferQuestion,
-    InferRequest,
     datatype,
     json_length,
     read_question,
-    wire_shape,
+)
+from serving.server.open_inference_metadata import (
+    model_choice,
+    model_metadata,
+    requested_outputs,
+    server_metadata,
+    to_raw,
 )
 from serving.server.predictor import SMALL, SMALL_ANSWER, ModelChoice, Predictor, in_thread_if
-from serving.server.request_error import RequestError, invalid, listed
-from serving.server.servable import Servable
+from serving.server.request_error import RequestError
+
+if TYPE_CHECKING:
+    from serving.server.json_requests import JsonProcess
+    from serving.server.model_signatures import Arrays, Signature
+    from serving.server.servable import Servable
 
 LIVE, READY = "/v2/health/live", "/v2/health/ready"  # for probes, which have no token
-PLATFORM = "tensorflow_savedmodel"
-EXTENSIONS = ("binary_tensor_data",)
 
 _MODEL = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?(?:/(ready|infer))?")
 _ACTIONS = {("GET", None), ("GET", "ready"), ("POST", "infer")}
 
 Body = Callable[[Request], AbstractAsyncContextManager[bytes]]
-
-
-def model_choice(name: str, version_or_label: str) -> ModelChoice:
-    """Returns the model of a request; versions are texts, so a label may stand for one.
-
-    >>> model_choice("sample", "12").version, model_choice("sample", "stable").label
-    (12, 'stable')
-    """
-    if not version_or_label:
-        return ModelChoice(name)
-    number = version_number(version_or_label)
-    if number is None:
-        return ModelChoice(name, label=version_or_label)
-    return ModelChoice(name, number)
-
-
-def server_metadata() -> dict[str, Any]:
-    """Returns the server's name and version, and its extensions of the protocol."""
-    return {"name": "mastery", "version": version("mastery"), "extensions": list(EXTENSIONS)}
-
-
-def model_metadata(
-    servable: Servable, name: str, available: list[int], signature_name: str = ""
-) -> dict[str, Any]:
-    """Returns the tensors of a signature; `serving_default` if none is named.
-
-    Raises:
-        RequestError: there is no such signature, or the protocol has no name for a dtype.
-    """
-    signature = servable.model.signature(signature_name)
-    return {
-        "name": name,
-        "versions": [str(number) for number in available],
-        "platform": PLATFORM,
-        "inputs": [_tensor_metadata(spec) for spec in signature.inputs.values()],
-        "outputs": [_tensor_metadata(spec) for spec in signature.outputs.values()],
-    }
-
-
-def _tensor_metadata(spec: TensorSpec) -> dict[str, Any]:
-    return {"name": spec.name, "datatype": datatype(spec), "shape": wire_shape(spec)}
-
-
-def requested_outputs(request: InferRequest, signature: Signature) -> dict[str, bool]:
-    """Returns the outputs that a request asks for, and whether as raw bytes.
-
-    Raises:
-        RequestError: there is no such output.
-    """
-    unknown = sorted(request.outputs.keys() - signature.outputs.keys())
-    if unknown:
-        raise invalid(
-            f"outputs: expected some of {', '.join(signature.outputs)}; found {listed(unknown)}; "
-            f"the signature is {signature.name}."
-        )
-    return dict(request.outputs) or dict.fromkeys(signature.outputs, request.is_raw)
-
-
-def to_raw(values: Array) -> bytes:
-    """Returns an array's raw bytes."""
-    if values.dtype == object:
-        texts = values.ravel().tolist()
-        return b"".join(len(text).to_bytes(4, "little") + text for text in texts)
-    return values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
 def encode_infer_answer(

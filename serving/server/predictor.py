@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import tensorflow as tf
 from grpc import StatusCode
@@ -20,10 +20,12 @@ from components.contracts.names import SERVING_DEFAULT
 from serving.server.bounds import Admission, ByteBudget
 from serving.server.model_signatures import Arrays, Signature, method_mismatch
 from serving.server.request_error import QUOTED, RequestError, invalid, quoted
-from serving.server.servable import Servable
-from serving.server.served_versions import ServedVersions, status_response
-from serving.server.server_settings import ServerSettings
 from serving.server.telemetry import ServerMetrics, Tracing
+
+if TYPE_CHECKING:
+    from serving.server.servable import Servable
+    from serving.server.served_versions import ServedVersions
+    from serving.server.server_settings import ServerSettings
 
 SMALL = 64 * 2**10  # bytes: reading such a message takes under 2 ms, so the event loop does it
 SMALL_ANSWER = 4 * 2**10  # values: the same for writing outputs
@@ -158,7 +160,7 @@ class Predictor:
             raise RequestError(
                 StatusCode.NOT_FOUND, f"Could not find {which} of model {choice.name}."
             )
-        return status_response(statuses)
+        return self.versions.status_response(statuses)
 
     def metadata(self, choice: ModelChoice) -> GetModelMetadataResponse:
         """Returns the signatures of a version.

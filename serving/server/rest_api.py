@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from google.protobuf.json_format import MessageToDict
@@ -27,7 +28,6 @@ from components.model_version.folders import version_number
 from serving.server.bounds import body_of, check_token
 from serving.server.json_requests import JsonProcess, Read, parse_examples_request, read_request
 from serving.server.json_tensors import encode_error, encode_outputs
-from serving.server.model_signatures import Arrays, Signature
 from serving.server.open_inference import HEADER_LENGTH
 from serving.server.open_inference_rest import LIVE, READY, OpenInferenceRest
 from serving.server.predictor import (
@@ -39,8 +39,11 @@ from serving.server.predictor import (
     in_thread_if,
 )
 from serving.server.request_error import RequestError, invalid
-from serving.server.servable import Servable
 from serving.server.telemetry import METRICS_CONTENT_TYPE, METRICS_PATH, note_http_status
+
+if TYPE_CHECKING:
+    from serving.server.model_signatures import Arrays, Signature
+    from serving.server.servable import Servable
 
 log = logging.getLogger("mastery.serving")
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
@@ -30,8 +30,10 @@ from serving.server.batching import Batcher
 from serving.server.model_signatures import Array, Arrays, Signature
 from serving.server.protobuf_tensors import decode_tensors
 from serving.server.request_error import RequestError, invalid, quoted
-from serving.server.server_settings import ServerSettings
-from serving.server.telemetry import ServerMetrics
+
+if TYPE_CHECKING:
+    from serving.server.server_settings import ServerSettings
+    from serving.server.telemetry import ServerMetrics
 
 WARMUP = "assets.extra/tf_serving_warmup_requests"
 MAX_WARMUP = 1000  # TensorFlow Serving's limit

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from grpc import StatusCode
 from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusResponse, ModelVersionStatus
@@ -21,9 +22,11 @@ from components.model_version.folders import VersionFolders, find_versions
 from components.model_version.verify import verify_version
 from serving.server.request_error import QUOTED, RequestError, invalid, listed
 from serving.server.servable import LoadedModel, Servable, load_warm
-from serving.server.server_settings import ServerSettings
-from serving.server.telemetry import ServerMetrics
 from serving.server.version_policy import ModelConfigError, VersionPolicy, read_policy
+
+if TYPE_CHECKING:
+    from serving.server.server_settings import ServerSettings
+    from serving.server.telemetry import ServerMetrics
 
 log = logging.getLogger("mastery.serving")
 
@@ -49,16 +52,6 @@ class VersionStatus:
     message: str = ""
 
 
-def status_response(statuses: dict[int, VersionStatus]) -> GetModelStatusResponse:
-    """Returns the answer to GetModelStatus, newest version first."""
-    response = GetModelStatusResponse()
-    for version, status in sorted(statuses.items(), reverse=True):
-        item = response.model_version_status.add(version=version, state=status.state.value)
-        item.status.error_code = status.code.value[0]
-        item.status.error_message = status.message
-    return response
-
-
 class ServedVersions:
     """The versions of one model; belongs to one event loop.
 
@@ -69,6 +62,16 @@ class ServedVersions:
         status: of each version that was ever loaded, newest last.
         on_change: called after each look at the folder, when all versions are loaded.
     """
+
+    @staticmethod
+    def status_response(statuses: dict[int, VersionStatus]) -> GetModelStatusResponse:
+        """Returns the answer to GetModelStatus, newest version first."""
+        response = GetModelStatusResponse()
+        for version, status in sorted(statuses.items(), reverse=True):
+            item = response.model_version_status.add(version=version, state=status.state.value)
+            item.status.error_code = status.code.value[0]
+            item.status.error_message = status.message
+        return response
 
     def __init__(
         self, settings: ServerSettings, executor: Executor, metrics: ServerMetrics

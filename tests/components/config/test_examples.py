@@ -11,7 +11,7 @@ import pytest
 REPOSITORY = Path(__file__).parents[3]
 MODULES = (
     "components.config", "components.config.data", "components.config.load",
-    "components.config.section", "components.config.strict_yaml", "components.errors",
+    "components.command.explain", "components.config.section", "components.config.strict_yaml",
     "components.files.safe_paths",
 )  # fmt: skip
 

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from components.config import Config, Metadata, load_config
 from components.config.section import Bound, Section
 from components.config.strict_yaml import read_yaml
-from components.contracts.run_record import RunPlan
+from components.contracts.run_plan import RunPlan
 from components.errors import ConfigError
 from components.evaluator.evaluator_settings import EvaluatorSettings
 from components.event_log.log_spec import LogSpec

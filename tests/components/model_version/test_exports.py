@@ -8,8 +8,8 @@ import pytest
 
 from components.contracts.contract import ContractError
 from components.contracts.model_card import ModelCard
+from components.errors import VersionError
 from components.model_version.exports import exports, link_gpu_exports
-from components.model_version.verify import VersionError
 
 
 def write_card(model: Path, **more: object) -> None:

@@ -8,9 +8,9 @@ import pytest
 
 from components.config import Config, load_config
 from components.contracts.manifest import Manifest
-from components.errors import MasteryError
+from components.errors import MasteryError, VersionError
 from components.model_version.pushed_version import config_for_log, config_of, model_name
-from components.model_version.verify import VersionError, file_digests
+from components.model_version.verify import file_digests
 
 REPOSITORY = Path(__file__).parents[3]
 EXPECTED = "version 7: expected a pushed version such as runs/NAME/serving/1234567890"

@@ -9,8 +9,8 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
+from components.errors import VersionError
 from components.model_version.safe_graph import require_safe
-from components.model_version.verify import VersionError
 
 TEXT = tf.TensorSpec([None], tf.string, name="x")
 Function = Callable[[tf.Tensor], object]

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from components.errors import VersionError
 from components.model_version.exports import link_gpu_exports
 from components.model_version.verify import (
-    VersionError,
     combined_digest,
     file_digests,
     model_digest,

@@ -17,7 +17,8 @@ import pytest
 from components.command.console import PlainConsole
 from components.config import Config, load_config
 from components.contracts.contract import ContractError
-from components.contracts.run_record import RunPlan, RunRecord
+from components.contracts.run_plan import RunPlan
+from components.contracts.run_record import RunRecord
 from components.errors import LogError, MasteryError
 from components.node.names import Node
 from pipeline.layout import Layout

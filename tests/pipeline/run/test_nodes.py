@@ -8,7 +8,8 @@ import pytest
 
 from components.config import Config, load_config
 from components.contracts.provenance import DataProvenance
-from components.contracts.run_record import RunPlan, RunResult, SeenBefore
+from components.contracts.run_plan import RunPlan
+from components.contracts.run_record import RunResult, SeenBefore
 from components.node.names import Node
 from pipeline.run.nodes import NodeChange, planned_nodes, run_nodes
 from pipeline.run.prepare import nodes_of

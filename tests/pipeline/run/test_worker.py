@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from components.config import load_config
-from components.contracts.run_record import NodeRecords, RunPlan, RunResult
+from components.contracts.run_plan import RunPlan
+from components.contracts.run_record import NodeRecords, RunResult
 
 REPOSITORY = Path(__file__).parents[3]
 SAMPLE = REPOSITORY / "configs" / "sample.yaml"

@@ -15,8 +15,8 @@ import tensorflow as tf
 from components.command.console import PlainConsole
 from components.config import load_config
 from components.contracts.manifest import Manifest
-from components.errors import MasteryError
-from components.model_version.verify import VersionError, file_digests
+from components.errors import MasteryError, VersionError
+from components.model_version.verify import file_digests
 from components.simulator.simulate import simulate
 from serving.models import compare as comparing
 from serving.models.compare import Comparison, compare_versions, print_comparison

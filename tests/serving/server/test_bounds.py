@@ -99,7 +99,7 @@ def _send(line: socket.socket, sent: bytes) -> None:
 
 def test_what_has_no_end_is_ended(folder: Path) -> None:
     """A missing head, an endless head, an endless body, and an idle client."""
-    with running(folder, header_timeout=0.4, idle_timeout=0.4, request_timeout=0.6) as server:
+    with running(folder, header_timeout=0.4, idle_timeout=0.4, request_timeout=2.0) as server:
         rest, by_grpc = server.server.rest_port, server.server.grpc_port
         with (
             connected(rest, 1) as (silent,),
@@ -290,7 +290,7 @@ def test_large_json_is_a_request_like_any(folder: Path) -> None:
 
 
 def test_tls_that_is_not_gone_through_with(folder: Path, certificate: dict[str, Path]) -> None:  # noqa: F811
-    with running(folder, header_timeout=0.5, max_connections=10, **certificate) as server:
+    with running(folder, header_timeout=1.5, max_connections=10, **certificate) as server:
         for port in (server.server.rest_port, server.server.grpc_port):
             with connected(port, 30), connected(port, 1, b"GET / HTTP/1.1\r\n\r\n") as (plain,):
                 told(plain)
