@@ -27,7 +27,7 @@ from components.example_gen.encoding import encode, join_batches
 from components.files.spreadsheet import for_spreadsheet
 
 if TYPE_CHECKING:
-    from components.config import Config
+    from components.config.root import Config
     from serving.client import Answer, Client
 
 Format = Literal["table", "csv", "jsonl"]

@@ -16,7 +16,7 @@ from components.node.cache_key import code_fingerprint
 from components.node.names import Node
 
 if TYPE_CHECKING:
-    from components.config import Config
+    from components.config.root import Config
 
 
 class EvaluatorSpec(ComponentSpec):  # type: ignore[misc]

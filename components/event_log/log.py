@@ -43,7 +43,7 @@ from components.event_log.tally import Tally, merge_tallies
 from components.event_log.timescales import common_clock, see
 
 if TYPE_CHECKING:
-    from components.config import Config
+    from components.config.root import Config
     from components.contracts.log_summary import LogSummary
     from components.event_log.clocks import ClockRead
     from components.event_log.column_kinds import Table

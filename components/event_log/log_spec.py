@@ -9,7 +9,7 @@ from components.contracts.names import AS_OF, LEARNER, UNIT
 from components.node.settings import NodeSettings
 
 if TYPE_CHECKING:
-    from components.config import Config
+    from components.config.root import Config
 
 FeatureType = Literal["categorical", "numeric"]
 

@@ -16,7 +16,7 @@ from components.example_gen.executor import Executor
 from components.node.cache_key import code_fingerprint
 
 if TYPE_CHECKING:
-    from components.config import Config
+    from components.config.root import Config
 
 
 class ExampleGenSpec(ComponentSpec):  # type: ignore[misc]

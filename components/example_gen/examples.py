@@ -16,7 +16,7 @@ from components.event_log.point_in_time import find_windows
 from components.example_gen.encoding import encode, feature_columns, join_batches
 
 if TYPE_CHECKING:
-    from components.config import Config
+    from components.config.root import Config
     from components.event_log.point_in_time import Part
 
 
