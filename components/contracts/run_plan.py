@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from components.config.root import Config
 from components.contracts.contract import Contract
-from components.node.names import Node
+from components.node.node_id import Node
 
 
 class RunPlan(Contract):

@@ -13,7 +13,7 @@ from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionP
 from components.evaluator.evaluator_settings import EvaluatorSettings, digest_baseline
 from components.evaluator.executor import Executor
 from components.node.cache_key import code_fingerprint
-from components.node.names import Node
+from components.node.node_id import Node
 
 if TYPE_CHECKING:
     from components.config.root import Config
