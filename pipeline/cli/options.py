@@ -37,7 +37,7 @@ def parse_version_number(text: str) -> int:
 
 def complete_nodes(incomplete: str) -> list[str]:
     """Returns the ids of nodes that begin with `incomplete`."""
-    from components.node.names import Node
+    from components.node.node_id import Node
 
     return [node.value for node in Node if node.value.startswith(incomplete)]
 
