@@ -1,4 +1,4 @@
-"""Errors in words for the person who reads them: ours, the system's, Pydantic's, unforeseen ones."""
+"""Errors in words for the person who reads them: Mastery's, the system's, Pydantic's, unforeseen."""
 
 from __future__ import annotations
 

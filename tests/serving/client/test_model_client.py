@@ -178,9 +178,7 @@ def test_outputs_of_different_lengths_are_refused() -> None:
 
 
 @pytest.mark.parametrize("way", ["rest", "grpc"])
-def test_many_examples_are_split_into_requests(
-    server: Server, example: bytes, way: str
-) -> None:
+def test_many_examples_are_split_into_requests(server: Server, example: bytes, way: str) -> None:
     with connect(getattr(server, way), "small", batch=10) as client:
         assert len(client.predict([example] * 44)) == 44
     assert len(server.asked) == 5

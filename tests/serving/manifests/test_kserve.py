@@ -1,4 +1,4 @@
-"""The manifest for KServe has only fields that KServe documents, whose schema is not part of the tests."""
+"""The manifest for KServe has only fields that KServe documents."""
 
 from __future__ import annotations
 

@@ -135,7 +135,9 @@ def test_versions_with_other_classes_and_unknown_metrics_are_refused(
         compare(serving, log, 2, 2, metric="f2")
 
 
-def test_a_version_changed_since_it_was_pushed_is_refused(serving: Path, log: Path, tmp_path: Path) -> None:
+def test_a_version_changed_since_it_was_pushed_is_refused(
+    serving: Path, log: Path, tmp_path: Path
+) -> None:
     changed = shutil.copytree(serving, tmp_path / "serving")
     manifest = json.loads((changed / "2" / "manifest.json").read_text())
     (changed / "2" / "manifest.json").write_text(

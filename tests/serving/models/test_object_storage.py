@@ -85,7 +85,9 @@ def test_a_put_whose_answer_was_lost_is_recognized_as_the_own_one(url: str) -> N
     assert not storage.append(1, b"another's")
 
 
-def test_a_change_that_others_always_precede_is_an_error(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_change_that_others_always_precede_is_an_error(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     storage = ObjectStorage(url)
     monkeypatch.setattr(storage, "append", lambda *_: False)
     with pytest.raises(

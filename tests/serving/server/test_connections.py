@@ -1,4 +1,4 @@
-"""The table of connections and the budget of bytes: which connections give way, and which never do."""
+"""The table of connections and the budget of bytes: which connections give way."""
 
 from __future__ import annotations
 

@@ -296,7 +296,9 @@ def test_signatures_of_another_method(
         ('{"signature_name": 1}', 400, "'signature_name' key must be a string value."),
     ],
 )
-def test_bodies_that_do_not_fit_the_method_are_refused(server: Running, body: str, status: int, reason: str) -> None:
+def test_bodies_that_do_not_fit_the_method_are_refused(
+    server: Running, body: str, status: int, reason: str
+) -> None:
     refused = server.rest.post("/v1/models/tiny/versions/1:classify", content=body)
     assert refused.status_code == status
     assert reason in refused.json()["error"]

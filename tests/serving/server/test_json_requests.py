@@ -60,7 +60,9 @@ def test_valid_requests_are_read(reader: JsonProcess) -> None:
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(anything)
-def test_invalid_requests_are_refused_as_in_this_process(reader: JsonProcess, content: object) -> None:
+def test_invalid_requests_are_refused_as_in_this_process(
+    reader: JsonProcess, content: object
+) -> None:
     body = json.dumps({"instances": content}).encode()
     try:
         here: object = read_request(body, SIGNATURES)[2].keys()

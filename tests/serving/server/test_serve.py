@@ -196,7 +196,7 @@ def test_sigterm_reaches_the_started_program(programs: Path, tmp_path: Path) -> 
         ({"otlp_endpoint": "http://["}, "--otlp-endpoint: expected the URL"),
     ],
 )
-def test_folders_that_cannot_be_served_are_refused(tmp_path: Path, change: dict, reason: str) -> None:
+def test_unusable_settings_are_refused(tmp_path: Path, change: dict, reason: str) -> None:
     with pytest.raises(MasteryError, match=reason):
         serve_model(ServerSettings(**{"models": tmp_path, "name": "tiny", **change}), "embedded")
 

@@ -180,7 +180,9 @@ def test_requests_become_spans(folder: Path, collector: tuple[Collector, str]) -
     )
 
 
-def test_no_span_contains_values_of_a_request(folder: Path, collector: tuple[Collector, str]) -> None:
+def test_no_span_contains_values_of_a_request(
+    folder: Path, collector: tuple[Collector, str]
+) -> None:
     found, endpoint = collector
     with running(folder, otlp_endpoint=endpoint) as server:
         server.predict({"signature_name": "canary-signature", "instances": ["canary-value"]})
@@ -192,9 +194,7 @@ def test_no_span_contains_values_of_a_request(folder: Path, collector: tuple[Col
     assert "canary" not in str(found.spans)
 
 
-def test_a_missing_collector_is_logged_once(
-    folder: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_missing_collector_is_logged_once(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     with collecting() as (_, endpoint):
         pass
     with running(folder, otlp_endpoint=endpoint) as server:
