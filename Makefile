@@ -62,5 +62,5 @@ image:  ## Build the container image (IMAGE=mastery); with GPU=1 the one for GPU
 	docker build --tag $(IMAGE)$(if $(filter 1,$(GPU)),-gpu --build-arg GPU=1) .
 
 clean:  ## Remove the sample log and the tools' caches; .venv and runs stay.
-	rm -rf sample build .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf sample build .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -21,12 +21,13 @@ from components.contracts.names import (
     UNIT,
 )
 from components.errors import MasteryError
-from components.event_log.log import question_spec, read_questions
-from components.example_gen.examples import encode, join_batches
+from components.event_log.log import read_questions
+from components.event_log.log_spec import question_spec
+from components.example_gen.encoding import encode, join_batches
 from components.files.spreadsheet import for_spreadsheet
 
 if TYPE_CHECKING:
-    from components.config import Config
+    from components.config.root import Config
     from serving.client import Answer, Client
 
 Format = Literal["table", "csv", "jsonl"]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import glob
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Literal
 from zoneinfo import ZoneInfo
 
@@ -298,3 +300,23 @@ def describe_spans(names: Sequence[str]) -> str:
     '2026-11-19 to 2026-11-20 (2 spans)'
     """
     return f"{names[0]} to {names[-1]} ({len(names)} spans)" if len(names) > 1 else "".join(names)
+
+
+def absolute_pattern(pattern: str, folder: Path) -> str:
+    """Returns a path or pattern of a log that does not depend on the current folder.
+
+    Args:
+        pattern: what the user wrote; one with `://` is returned unchanged.
+        folder: the folder it counts from; no character of its name is taken as a wildcard.
+
+    >>> absolute_pattern("day-*/events.csv", Path("/logs [old]"))
+    '/logs [[]old]/day-*/events.csv'
+    """
+    if "://" in pattern:
+        return pattern
+
+    parts = Path(pattern).expanduser().parts
+    is_special = [glob.has_magic(part) or PLACEHOLDER.search(part) is not None for part in parts]
+    first = is_special.index(True) if any(is_special) else len(parts)
+    start = str(Path(folder, *parts[:first]).resolve())
+    return str(Path(glob.escape(start), *parts[first:])) if first < len(parts) else start

@@ -26,7 +26,7 @@ from components.evaluator.scoring import (
 )
 
 if TYPE_CHECKING:
-    from components.config import Config
+    from components.config.root import Config
 
 PREDICTIONS_FILE = "predictions.parquet"
 BASELINE_FILE = "predictions_baseline.parquet"

@@ -21,7 +21,7 @@ def finite(value: float) -> float:
 
 def complete_nodes(incomplete: str) -> list[str]:
     """Returns the ids of nodes that begin so."""
-    from components.node.names import Node
+    from components.node.node_id import Node
 
     return [node.value for node in Node if node.value.startswith(incomplete)]
 

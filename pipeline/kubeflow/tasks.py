@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from components.command.suggest import did_you_mean
 from components.errors import ConfigError, MasteryError
-from components.node.names import Node
+from components.node.node_id import Node
 
 if TYPE_CHECKING:
     from components.config import Config, Kubeflow

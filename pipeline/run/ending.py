@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from components.contracts.evaluation import Evaluation
 from components.contracts.provenance import DataProvenance
 from components.contracts.training_history import TrainingHistory
-from components.node.names import Node
+from components.node.node_id import Node
 
 if TYPE_CHECKING:
     from components.contracts.run_record import NodeRecord, RunRecord, RunResult, RunState

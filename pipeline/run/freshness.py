@@ -14,7 +14,7 @@ from ml_metadata import MetadataStore
 from ml_metadata.proto.metadata_store_pb2 import Context
 
 from components.contracts.run_record import SeenBefore
-from components.node.names import Node
+from components.node.node_id import Node
 from pipeline.store.lookups import PLAN_FINGERPRINT, REPEATS, RunHistory
 
 if TYPE_CHECKING:

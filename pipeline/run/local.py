@@ -39,7 +39,8 @@ from pipeline.run.record import new_run_id, read_records
 
 if TYPE_CHECKING:
     from components.command.console import PlainConsole
-    from components.config import Config, Metadata
+    from components.config.root import Config
+    from components.config.runtime import Metadata
 
 WORKER = (sys.executable, "-m", "pipeline.run.worker")
 _GRACE = 0.5  # seconds between asking the worker to end and killing it

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from components.command.suggest import did_you_mean
 from components.errors import ConfigError, MasteryError
 from components.files.atomic import open_regular, write_bytes
-from components.node.names import Node
+from components.node.node_id import Node
 from pipeline.layout import Layout, read_schema_text
 
 if TYPE_CHECKING:

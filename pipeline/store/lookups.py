@@ -20,7 +20,7 @@ from components.contracts.log_summary import LogSummary
 from components.contracts.push_result import PushResult
 from components.contracts.run_record import REPORT_FILE, NodeState
 from components.contracts.training_history import TrainingHistory
-from components.node.names import Node
+from components.node.node_id import Node
 from pipeline.store.connection import MetadataError
 
 # Custom properties of a run's context.

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from components.command.escape import shorten
 from components.contracts.contract import ContractError
-from components.contracts.served_versions import AuditEntry, Routing, ServedState
+from components.contracts.serving_state import AuditEntry, Routing, ServedState
 from components.errors import MasteryError
 from serving.models.server_config import (
     GPU_MODELS_CONFIG,

@@ -54,8 +54,8 @@ from serving.models.listing import format_number
 
 if TYPE_CHECKING:
     from components.command.console import PlainConsole
-    from components.config import Config
     from components.config.data import Label
+    from components.config.root import Config
     from serving.models.storage import Storage
 
 Values = dict[str, float]

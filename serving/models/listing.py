@@ -9,7 +9,7 @@ from components.command.escape import in_one_line
 from components.contracts.contract import ContractError, Part
 from components.contracts.manifest import Manifest, RecordedGate
 from components.contracts.provenance import DataProvenance
-from components.contracts.served_versions import CANARY, STABLE, AuditEntry, ServedState
+from components.contracts.serving_state import CANARY, STABLE, AuditEntry, ServedState
 from components.errors import MasteryError
 from components.model_version.folders import SAVED_MODEL, version_number
 from components.model_version.verify import difference

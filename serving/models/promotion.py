@@ -11,7 +11,7 @@ from collections.abc import Set as AbstractSet
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from components.contracts.served_versions import AuditEntry, ServedState
+from components.contracts.serving_state import AuditEntry, ServedState
 from components.errors import MasteryError
 from serving.models.changes import change, current_state
 from serving.models.listing import Version, check_version

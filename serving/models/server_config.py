@@ -18,7 +18,7 @@ from google.protobuf import text_format
 from tensorflow_serving.config.model_server_config_pb2 import ModelConfig, ModelServerConfig
 
 from components.contracts.names import GPU
-from components.contracts.served_versions import CANARY, STABLE, ServedState
+from components.contracts.serving_state import CANARY, STABLE, ServedState
 from components.errors import MasteryError
 
 MODELS_CONFIG = "models.config"

@@ -13,7 +13,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from components.contracts.names import GPU
-from components.contracts.served_versions import AuditEntry
+from components.contracts.serving_state import AuditEntry
 from components.errors import MasteryError
 from components.files.atomic import open_regular, sync, write_bytes
 from components.files.safe_paths import refuse_links

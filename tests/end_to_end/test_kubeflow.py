@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from components.contracts.run_record import RunRecord
-from components.node.names import Node
+from components.node.node_id import Node
 from tests.end_to_end.conftest import REPOSITORY, Mastery
 
 docker = pytest.importorskip("docker")

@@ -86,7 +86,7 @@ def test_without_a_uv_the_locked_one_is_installed_by_hash(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pip = program(tmp_path / "pip", f'echo "$@" > "{tmp_path}/called"')
-    make = f'mkdir -p "$3/bin" && cp "{pip}" "$3/bin/python"'  # called as `-m venv FOLDER`
+    make = f'[ "$2" != venv ] || {{ mkdir -p "$3/bin" && cp "{pip}" "$3/bin/python"; }}'
     python = program(tmp_path / "python", make)
     monkeypatch.setattr(sys, "executable", str(python))
     monkeypatch.setenv("PATH", "/usr/bin:/bin")

@@ -15,7 +15,7 @@ from kfp.pipeline_spec import pipeline_spec_pb2
 
 from components.config import load_config
 from components.errors import ConfigError, MasteryError
-from components.node.names import Node
+from components.node.node_id import Node
 from pipeline.kubeflow import tasks as kubeflow_tasks
 from pipeline.kubeflow.compile import Target, compile_pipeline
 from pipeline.kubeflow.parameters import PARAMETERS

@@ -13,7 +13,7 @@ from kfp.pipeline_spec import pipeline_spec_pb2
 
 from components.contracts.evaluation import Evaluation
 from components.contracts.run_record import RunRecord
-from components.node.names import Node
+from components.node.node_id import Node
 from pipeline.kubeflow import gates_task
 from pipeline.kubeflow.finish import summarise_run
 from pipeline.kubeflow.outputs import TaskOutputs, show_node, summarise_node

@@ -9,7 +9,7 @@ import pytest
 
 from components.config import Config, load_config
 from components.errors import ConfigError, MasteryError
-from components.node.names import Node
+from components.node.node_id import Node
 from pipeline.kubeflow.tasks import NODES, Task, check_order, plan_tasks, task_name
 
 SAMPLE = Path(__file__).parents[3] / "configs" / "sample.yaml"

@@ -15,7 +15,7 @@ import pytest
 from components.contracts.evaluation import Evaluation, Result
 from components.contracts.run_record import REPORT_FILE, SeenBefore
 from components.contracts.training_history import TrainingHistory
-from components.node.names import Node
+from components.node.node_id import Node
 from pipeline.store.lookups import NodeResult, StoredArtifact
 
 SEEN = SeenBefore(run="20260101-000000-before", pushed_version="/serving/17")

@@ -18,7 +18,7 @@ from components.contracts.run_record import (
     RunState,
     SeenBefore,
 )
-from components.node.names import Node
+from components.node.node_id import Node
 from pipeline.run.ending import (
     end_run,
     exit_code,

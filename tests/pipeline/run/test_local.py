@@ -20,7 +20,7 @@ from components.contracts.contract import ContractError
 from components.contracts.run_plan import RunPlan
 from components.contracts.run_record import RunRecord
 from components.errors import LogError, MasteryError
-from components.node.names import Node
+from components.node.node_id import Node
 from pipeline.layout import Layout
 from pipeline.run import local
 from pipeline.run.local import run_pipeline

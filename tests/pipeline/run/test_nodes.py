@@ -10,7 +10,7 @@ from components.config import Config, load_config
 from components.contracts.provenance import DataProvenance
 from components.contracts.run_plan import RunPlan
 from components.contracts.run_record import RunResult, SeenBefore
-from components.node.names import Node
+from components.node.node_id import Node
 from pipeline.run.nodes import NodeChange, planned_nodes, run_nodes
 from pipeline.run.prepare import nodes_of
 from tests.pipeline.run.fake_nodes import SEEN, Modules, install

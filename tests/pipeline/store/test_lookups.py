@@ -15,7 +15,7 @@ from ml_metadata.proto.metadata_store_pb2 import Event
 from ml_metadata.proto.metadata_store_pb2 import Execution as State
 
 from components.config import Metadata
-from components.node.names import Node
+from components.node.node_id import Node
 from pipeline.layout import Layout
 from pipeline.store.connection import MetadataError, connect, connection_config
 from pipeline.store.lookups import (

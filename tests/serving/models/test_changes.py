@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.contracts.served_versions import Routing, ServedState, whoami
+from components.contracts.serving_state import Routing, ServedState, whoami
 from components.errors import MasteryError
 from serving.models import changes, promotion
 from serving.models.changes import current_state, read_entries
@@ -82,7 +82,7 @@ def test_a_line_of_the_log_without_its_end_counts_as_not_written(folder: Path) -
 
 FULL = """
 import resource, sys
-from components.contracts.served_versions import Routing, ServedState, whoami
+from components.contracts.serving_state import Routing, ServedState, whoami
 from components.errors import MasteryError
 from serving.models import promotion
 from serving.models.stores import open_storage
