@@ -58,9 +58,9 @@ class Splits(Section):
     """Shares of learners in train, eval and test; a learner is in one of them only."""
 
     train: int = Field(8, ge=1, description="parts of the learners that the model is fitted to")
-    eval: int = Field(1, ge=1, description="parts that stop the training")
+    eval: int = Field(1, ge=1, description="parts that decide when training stops")
     test: int = Field(1, ge=1, description="parts that the gates judge by")
-    seed: str = Field("mastery", description="another seed, another draw")
+    seed: str = Field("mastery", description="another seed draws other splits")
 
 
 class Data(Section):

@@ -50,7 +50,7 @@ else:
 
 
 class Gate(Section):
-    """One line of the gates: a metric, where it is looked at, and its bounds.
+    """A gate: a metric, the class or slice it is taken for, and its bounds.
 
     Every bound that is given has to hold. `min_change` and `max_change` compare with the blessed
     baseline and hold when there is none yet. `max_gap` bounds the distance between the best and the

@@ -131,7 +131,7 @@ class Kubeflow(Section):
     host: Address | None = Field(
         None,
         description="address of Kubeflow Pipelines, e.g. http://localhost:8080; "
-        "the environment variable MASTERY_KUBEFLOW_HOST wins over it",
+        "the environment variable MASTERY_KUBEFLOW_HOST overrides it",
     )
     namespace: Label | None = Field(
         None, description="namespace of the user's profile, where Kubeflow serves several users"
