@@ -50,7 +50,7 @@ class LatestOtherBlessedModel(ResolverStrategy):  # type: ignore[misc]
 
 
 class LatestModelOfOtherExamples(ResolverStrategy):  # type: ignore[misc]
-    """Finds where training starts: the model blessed last that has not seen the run's examples.
+    """Finds the model to start from: the last blessed one that has not seen the run's examples.
 
     A model that was started from one fitted to these examples has seen them as well.
     """

@@ -101,7 +101,7 @@ def run_program(
         except MasteryError as error:
             _print_error(f"{name}: {error}")
             return error.exit_code
-        except BaseException as error:  # a panic in a library's Rust code is no Exception
+        except BaseException as error:  # a panic in a library's Rust code is not an Exception
             if isinstance(error, BrokenPipeError) and _reader_is_gone():
                 _discard_output()
                 return BROKEN_PIPE

@@ -44,7 +44,7 @@ class Config(Section):
     )
     protected: list[str] = Field(
         default_factory=lambda: ["gender", "age", "age_band", "region"],
-        description="columns that may slice, but are no inputs unless the feature has "
+        description="columns to slice by that may not be inputs, unless the feature has "
         "`allow_protected: true`",
     )
     prior: Prior = Field(default_factory=Prior, description="the answer for a cold start")
@@ -84,7 +84,7 @@ class Config(Section):
             if name in taken or name in RESERVED:
                 raise KeyedError(
                     keys,
-                    "expected a column that is no key, step, label or reserved name, "
+                    "expected a column that is not a key, a step, the label or a reserved name, "
                     f"found {name!r}; rename the column in the log",
                 )
         return self

@@ -172,7 +172,7 @@ def _check_mysql(metadata: Metadata, environment: Mapping[str, str]) -> None:
 class Webhook(Section):
     """An address that takes JSON by POST: Slack, Mattermost, Microsoft Teams or a service."""
 
-    url: Address | None = Field(None, description="the address, if it is no secret")
+    url: Address | None = Field(None, description="the address, if it is not a secret")
     url_env: Variable | None = Field(
         None,
         description="name of the environment variable that holds the address; chat services' "

@@ -1,8 +1,8 @@
 """Reads YAML as people mean it: the values of YAML 1.2, every key once, within bounds.
 
 PyYAML reads YAML 1.1, where a class called `no` is false, `010` is eight, `1:30` is ninety and a
-date is no text. If a key occurs twice, it silently takes the last value. And a few bytes of aliases
-or brackets can stand for more values than memory holds, or nest deeper than Python can follow.
+date is not text. If a key occurs twice, it silently takes the last value. And a few bytes of
+aliases or brackets can hold more values than memory does, or nest deeper than Python can follow.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class YamlError(Exception):
 
 
 class YamlSyntaxError(YamlError):
-    """The text is no YAML at all."""
+    """The text is not YAML at all."""
 
 
 class _Loader(yaml.SafeLoader):

@@ -44,7 +44,7 @@ class Numeric(Section):
     type: Literal["numeric"] = Field(description="a column of numbers")
     scale: Literal["z_score", "buckets", "none"] = Field(
         "z_score",
-        description="z-score, quantile buckets with an embedding each, or the number as it is",
+        description="z-score, quantile buckets with an embedding each, or the number unchanged",
     )
     buckets: int = Field(10, ge=2, description="number of quantile buckets, with `scale: buckets`")
     embedding: int = Field(

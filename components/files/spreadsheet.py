@@ -17,7 +17,7 @@ def for_spreadsheet(table: pl.DataFrame) -> pl.DataFrame:
     A cell that begins with `=`, `+`, `-`, `@`, a tab or a line break, after any number of
     apostrophes, gets one more apostrophe, as OWASP advises. So does `=`, `+`, `-` or `@` right
     after a `;`, tab or line break inside a cell: it begins a cell if `;` separates cells. Numbers,
-    also those that are text, and the names of columns stay as they are.
+    also those that are text, and the names of columns stay unchanged.
 
     `from_spreadsheet` undoes it.
 

@@ -96,7 +96,7 @@ class VersionFolders:
 
 
 def find_versions(folder: Path) -> VersionFolders:
-    """Lists the versions in a model's folder; none where there is no such folder.
+    """Lists the versions in a model's folder; none if there is no such folder.
 
     Raises:
         OSError: the folder cannot be read.

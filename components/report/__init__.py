@@ -1,1 +1,1 @@
-"""Report: one self-contained HTML file a run, and the same numbers as JSON."""
+"""Report: one self-contained HTML file per run, and the same numbers as JSON."""

@@ -1,7 +1,7 @@
 """Charts as inline SVG: pure functions from numbers to markup, coloured by the page's style sheet.
 
 All text is escaped. A chart is drawn at the width of a phone and never scaled down, so its letters
-stay readable. Colours are classes (`s1` to `s6`), each with a dash pattern of its own.
+stay readable. Colours are CSS classes (`s1` to `s6`), each with its own dash pattern.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Domain = tuple[float, float]
 
 @dataclass(frozen=True)
 class AxisScale:
-    """Maps `low..high` linearly to `start..end` in pixels; of upright axes `start` is larger."""
+    """A linear map from `low..high` to `start..end` in pixels; on y axes `start` is the larger."""
 
     low: float
     high: float
@@ -123,8 +123,8 @@ def line_chart(
         y_label: beside the y axis.
         x_domain: ends of the x axis; default: round numbers around the values.
         y_domain: ends of the y axis; likewise.
-        mark: where to draw an upright line.
-        whole_x: whether the x axis is numbered by whole steps only.
+        mark: where to draw a vertical line.
+        whole_x: whether the x axis has whole numbers only.
     """
     x_domain = x_domain or widen(x for line in series for x in line.xs)
     y_domain = y_domain or widen(y for line in series for y in line.ys)
@@ -132,8 +132,8 @@ def line_chart(
 
     parts = [_axes(x, y, x_label, y_label, whole_x=whole_x)]
     if mark is not None:
-        upright = Markup('<line class="mark" x1="{0}" x2="{0}" y1="{1}" y2="{2}"/>')
-        parts.append(upright.format(x(mark), TOP, HEIGHT - BOTTOM))
+        vertical = Markup('<line class="mark" x1="{0}" x2="{0}" y1="{1}" y2="{2}"/>')
+        parts.append(vertical.format(x(mark), TOP, HEIGHT - BOTTOM))
     parts += [_line(line, x, y) for line in series]
     return _svg(title, parts, "chart")
 
@@ -229,11 +229,11 @@ def swatch(style: int) -> Markup:
 def heat_map(
     edges: Sequence[float], grid: Sequence[Sequence[int]], *, title: str, x_label: str, y_label: str
 ) -> Markup:
-    """Returns counts as cells, darker for more (by the root of the count), with the diagonal drawn.
+    """Returns counts as cells, darker by the square root of the count, and the diagonal.
 
     Args:
-        edges: of the cells, the same on both axes [N + 1].
-        grid: counts [N, N], along x first, then up y.
+        edges: edges of the cells, the same on both axes, [N + 1].
+        grid: counts [N, N], by x, then y.
         title: for screen readers.
         x_label: below the x axis.
         y_label: beside the y axis.
@@ -289,7 +289,7 @@ def _axes(
 
 def _tick(value: float) -> str:
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= max(size, 1e4):  # 2500 is shorter than 2.5k is clear
+        if abs(value) >= max(size, 1e4):  # 2500 is short enough as it is
             return f"{rough(value / size)}{unit}"
     return rough(value)
 

@@ -40,7 +40,7 @@ class ReportSpec(ComponentSpec):  # type: ignore[misc]
 
 
 class Report(BaseComponent):  # type: ignore[misc]
-    """Writes `report.html` for people and `metrics.json` for machines into its output `report`."""
+    """The node that writes `report.html` for people and `metrics.json` for machines."""
 
     SPEC_CLASS = ReportSpec
     EXECUTOR_SPEC = ExecutorClassSpec(Executor)
@@ -61,7 +61,7 @@ def make_report(
     """Returns the node.
 
     Args:
-        config: shown whole, without the sections that only say where nodes run.
+        config: shown in the report, without the sections that only set where nodes run.
         examples: ExampleGen's `examples`.
         statistics: StatisticsGen's `statistics`.
         schema: the curated `schema`.

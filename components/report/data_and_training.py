@@ -102,7 +102,7 @@ class FeatureRow:
         zeros: the share of zeros.
         top: the most frequent values of a category, and their shares.
         others: how many more values it has.
-        drift: for each other split its name, how far it is, and whether that is far.
+        drift: for each other split its name, its distance in words, and whether that is large.
     """
 
     name: str
@@ -131,6 +131,7 @@ def feature_rows(data: DataFacts) -> list[FeatureRow]:
             if name in features:
                 found = measure_drift(feature, features[name])
                 drift.append((split, _drift_words(found), found.is_far))
+
         rows.append(_feature_row(feature, drift, is_moment=has_timestamps and name == AS_OF))
     return rows
 
@@ -177,7 +178,7 @@ def _numbers(feature: FeatureFacts) -> list[str]:
 
 
 def _moments(feature: FeatureFacts) -> list[str]:
-    """Returns the same of times in microseconds: days, and the deviation as a number of days."""
+    """Returns `_numbers` for times in microseconds: dates, and the deviation in days."""
     days = None if feature.deviation is None else feature.deviation / MICROSECONDS_PER_DAY
     mean, *rest = map(_day, (feature.mean, feature.low, feature.median, feature.high))
     return [mean, f"{rough(days)} d", *rest]
@@ -203,21 +204,17 @@ def log_rows(log: LogSummary) -> list[LogRow]:
     version = "" if log.version is None else f"version {log.version}"
     cold = _share_words(log.cold_starts, log.outcomes, "no event before as_of")
     cut = _share_words(log.truncated, log.outcomes, "more events than are kept")
+    spans = "Spans" if len(log.spans) > 1 else "Span"
+    half = count(log.steps.get("50%"))
     most = count(log.steps.get("100%"))
 
     rows = [
-        LogRow(
-            "Spans" if len(log.spans) > 1 else "Span", describe_spans(log.spans) or NOTHING, version
-        ),
+        LogRow(spans, describe_spans(log.spans) or NOTHING, version),
         LogRow("Events", count(log.events), _range_words(log.first_event, log.last_event)),
         LogRow("Outcomes", count(log.outcomes), _range_words(log.first_outcome, log.last_outcome)),
         LogRow("Learners", count(log.learners)),
         LogRow("Units", count(log.units)),
-        LogRow(
-            "Events per outcome",
-            count(log.steps.get("50%")),
-            f"half have more; at most {most}",
-        ),
+        LogRow("Events per outcome", half, f"half have more; at most {most}"),
         LogRow("Cold starts", count(log.cold_starts), cold),
         LogRow("Cut short", count(log.truncated), cut),
     ]
@@ -229,7 +226,7 @@ def _range_words(first: str, last: str) -> str:
 
 
 def _moment_words(moment: str) -> str:
-    """Writes a timestamp as its day, `5 Jan 2026`; other clocks as they are."""
+    """Returns a timestamp as its day, `5 Jan 2026`; a moment of another clock unchanged."""
     if "T" not in moment:
         return moment
     day = datetime.fromisoformat(moment)
@@ -242,7 +239,7 @@ def _share_words(part: int, whole: int, what: str) -> str:
 
 @dataclass(frozen=True)
 class NodeRow:
-    """A node of the run, with a bar for its time, the longest being full."""
+    """A node of the run, with a bar for its time; the longest time fills the bar."""
 
     node: NodeRecord
     bar: Markup

@@ -1,4 +1,4 @@
-"""Unwraps the artifacts for Report and writes the report."""
+"""Report's executor: reads the run's artifacts and writes the report."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _find_sources(
 
 
 def _read_push(pushed: Artifact) -> PushResult:
-    # The Pusher leaves an artifact whether it pushed or not.
+    # The Pusher leaves an artifact whether or not it pushed.
     if not pushed.get_int_custom_property("pushed"):
         return PushResult(pushed=False, reason=_text(pushed, "reason"))
     version = _text(pushed, "pushed_version")

@@ -49,18 +49,18 @@ class Sources:
 
     Attributes:
         config: the run's configuration.
-        code_fingerprint: of the report's own code.
-        evaluation: folder of the Evaluator's artifact; the others likewise.
-        examples: of ExampleGen's.
-        statistics: of StatisticsGen's.
-        anomalies: of ExampleValidator's.
-        model_run: of the Trainer's.
+        code_fingerprint: fingerprint of the report's own code.
+        evaluation: folder of the Evaluator's artifact.
+        examples: folder of ExampleGen's artifact.
+        statistics: folder of StatisticsGen's artifact.
+        anomalies: folder of ExampleValidator's artifact.
+        model_run: folder of the Trainer's artifact.
         push: what the Pusher did.
         served_model: the SavedModel that was judged.
         run_id: id of the run.
         run_folder: where the runner keeps the states of the nodes.
         data: where the examples came from.
-        paths: paths to print, by what they are of.
+        paths: paths to print, by name of the artifact.
     """
 
     config: Config
@@ -221,7 +221,7 @@ def _package_versions() -> dict[str, str]:
 
 
 def read_residuals(predictions: Path) -> RegressionFacts | None:
-    """Returns a regression's predictions, binned coarsely enough to draw; None without any.
+    """Returns counts of a regression's predictions, binned for drawing; None without predictions.
 
     Args:
         predictions: Parquet file with the columns `label` and `prediction`.

@@ -33,7 +33,7 @@ def count(value: float | None) -> str:
 def number(value: float | None, *, decimals: int = 3) -> str:
     """Returns a number with `decimals` decimals.
 
-    From 100 on it has fewer; where all decimals would be zero it has significant digits.
+    A number from 100 on has fewer; one whose decimals would all be zero has two significant digits.
 
     >>> number(0.8934), number(123.456), number(0.00012), number(None)
     ('0.893', '123.5', '0.00012', '–')
@@ -53,7 +53,7 @@ def number(value: float | None, *, decimals: int = 3) -> str:
 
 
 def exact(value: float) -> str:
-    """Returns a number as somebody wrote it, with all its digits: `0.88`, `12,000`, `−0.005`."""
+    """Returns a number with all its digits, up to ten: `0.88`, `12,000`, `−0.005`."""
     return _sign(f"{value:,.10g}")
 
 
@@ -90,7 +90,7 @@ def points(value: float) -> str:
 
 
 def told_apart(value: float | None, other: float | None) -> str:
-    """Returns `value` with as many decimals as make it look different from a different `other`.
+    """Returns `value` with enough decimals to differ from a different `other`.
 
     >>> told_apart(0.8796, 0.88)
     '0.8796'
@@ -145,8 +145,8 @@ def moment(value: datetime) -> str:
 def category(value: str) -> str:
     r"""Returns a value from a log so that every character of it can be seen.
 
-    Line breaks and the like are written as escapes, blanks at the ends make quotes show, and a
-    long value is cut.
+    Line breaks and the like are written as escapes, a value with blanks at its ends is quoted, and
+    a long one is cut.
 
     >>> print(category("video\nplayed"), category("quiz "), category("Grüezi"))
     video\nplayed "quiz " Grüezi
@@ -156,7 +156,7 @@ def category(value: str) -> str:
 
 
 def sentence_case(text: str) -> str:
-    """Returns the text with its first letter in upper case, the rest as it is."""
+    """Returns the text with its first letter in upper case."""
     return text[:1].upper() + text[1:]
 
 
@@ -165,5 +165,5 @@ def _finite(value: float | None) -> float | None:
 
 
 def _sign(text: str) -> str:
-    """Writes the minus sign as typographers do, and never before a zero."""
+    """Returns a number with a typographic minus sign; zero has no sign."""
     return text.replace("-", MINUS) if text.strip("-0.,") else text.removeprefix("-")

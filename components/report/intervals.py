@@ -24,20 +24,22 @@ def wilson(hits: float, trials: float) -> Interval | None:
     """
     if trials <= 0:
         return None
-    share, spread = hits / trials, Z * Z / trials
+
+    share = hits / trials
+    spread = Z * Z / trials
     middle = (share + spread / 2) / (1 + spread)
     half = math.sqrt(share * (1 - share) * spread + spread * spread / 4) / (1 + spread)
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def f1_interval(both: float, either: float) -> Interval | None:
-    """Returns an interval of the F1 of a class; None if no row is of the class or predicted as it.
+    """Returns an interval of a class's F1; None if no row is of the class or predicted to be.
 
     F1 = 2J / (1 + J) grows with the proportion J = both / either, so J's interval carries over.
 
     Args:
-        both: how many rows are of the class *and* predicted as it.
-        either: how many rows are of the class *or* predicted as it.
+        both: how many rows are of the class *and* predicted to be.
+        either: how many rows are of the class *or* predicted to be.
     """
     jaccard = wilson(both, either)
     return None if jaccard is None else (_f1(jaccard[0]), _f1(jaccard[1]))

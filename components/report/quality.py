@@ -15,7 +15,7 @@ from components.report.formats import category
 from components.report.intervals import Interval, class_intervals, macro_f1_interval
 
 CLASS_BARS = ("precision", "recall", "f1")
-FEW_EXAMPLES = 30  # below this a slice says little
+FEW_EXAMPLES = 30  # a slice with fewer is marked
 MOST_SLICES = 30  # rows of a table; the rest is in metrics.json
 MOST_RECALLS = 4  # with more classes, recalls by slice would not fit a page
 
@@ -31,7 +31,9 @@ class MetricRow:
     @property
     def change(self) -> float | None:
         """How much higher the model's value is."""
-        return None if self.value is None or self.baseline is None else self.value - self.baseline
+        if self.value is None or self.baseline is None:
+            return None
+        return self.value - self.baseline
 
     @property
     def direction(self) -> str:
@@ -46,13 +48,13 @@ class MetricRow:
 def metric_row(
     name: str, result: Result, before: Result | None, class_: str | None = None
 ) -> MetricRow:
-    """Returns a metric over all classes, or of one, beside the same of an earlier model.
+    """Returns a metric of the model beside that of an earlier one.
 
     Args:
         name: the metric's name.
         result: the model's metrics.
         before: the earlier model's, or None.
-        class_: the class the metric is taken for.
+        class_: the class the metric is taken for; None for all classes.
     """
     words = describe_metric(name)
     if class_ is not None:
@@ -68,7 +70,7 @@ def metric_rows(evaluation: Evaluation) -> list[MetricRow]:
 
 
 def main_metric_row(evaluation: Evaluation) -> MetricRow:
-    """Returns the metric that stands for the whole model."""
+    """Returns the one metric that models are ranked by."""
     before = evaluation.baseline.overall if evaluation.baseline else None
     return metric_row(main_metric_of(evaluation.task), evaluation.overall, before)
 
@@ -135,7 +137,7 @@ def confusion_rows(evaluation: Evaluation) -> list[ConfusionRow]:
 
 @dataclass(frozen=True)
 class CurveCharts:
-    """Both curves of all classes, and what each line is.
+    """Both curves of all classes, and their legend.
 
     Attributes:
         roc: the ROC curves.
@@ -149,7 +151,7 @@ class CurveCharts:
 
 
 def curve_charts(evaluation: Evaluation) -> CurveCharts | None:
-    """Returns ROC and precision-recall curves; None where there are none."""
+    """Returns ROC and precision-recall curves; None if no class has any."""
     result = evaluation.overall
     names = [name for name in evaluation.classes if name in result.curves]
     if not names:
@@ -159,15 +161,19 @@ def curve_charts(evaluation: Evaluation) -> CurveCharts | None:
     precision_recall, legend = [], []
     for name in names:
         style = style_of(evaluation.classes.index(name))
-        curves, metrics = result.curves[name], result.classes.get(name, ClassMetrics())
+        curves = result.curves[name]
         if curves.roc:
             roc.append(Series(name, curves.roc.fpr, curves.roc.tpr, style))
         if curves.pr:
             pairs = zip(curves.pr.recall, curves.pr.precision, strict=True)
             found = [(recall, precision) for recall, precision in pairs if recall > 0]
-            xs, ys = [x for x, _ in found], [y for _, y in found]
-            precision_recall.append(Series(name, xs, ys, style))
-        legend.append((style, name, metrics.auc, metrics.support / max(1, result.examples)))
+            recalls = [recall for recall, _ in found]
+            precisions = [precision for _, precision in found]
+            precision_recall.append(Series(name, recalls, precisions, style))
+
+        metrics = result.classes.get(name, ClassMetrics())
+        share = metrics.support / max(1, result.examples)
+        legend.append((style, name, metrics.auc, share))
 
     return CurveCharts(
         roc=_unit_chart(roc, "ROC curves by class", "false positive rate", "true positive rate"),
@@ -216,12 +222,12 @@ class SliceTable:
     """The slices of one column, in the Evaluator's order.
 
     Attributes:
-        column: the column, or several.
+        column: the name of the column, or of several.
         metrics: the metrics that have a column in the table.
-        recalls: the classes whose recall has one.
-        rows: the slices, without the smallest where there are many.
+        recalls: the classes whose recall has a column in the table.
+        rows: the slices; the smallest are left out if there are many.
         left_out: how many are left out.
-        gap: how far the slices lie apart; None where that cannot be known.
+        gap: how far the slices lie apart; None with fewer than two large enough slices.
     """
 
     column: str
@@ -290,16 +296,17 @@ Row = TypeVar("Row", bound=_HasExamples)
 
 
 def keep_largest(rows: Sequence[Row], most: int) -> list[Row]:
-    """Returns the `most` rows with the most examples, in their order."""
+    """Returns the `most` rows with the most examples, in the order of `rows`."""
     by_size = sorted(range(len(rows)), key=lambda index: -rows[index].examples)
     return [rows[index] for index in sorted(by_size[:most])]
 
 
 def _find_gap(rows: list[SliceRow], words: Metric) -> Gap | None:
-    """Compares slices that are large enough to say something; None with fewer than two of them."""
+    """Compares the slices with enough examples; None with fewer than two of them."""
     known = [(row.metrics[0], row) for row in rows if not row.few and row.metrics[0] is not None]
     if len(known) < 2:
         return None
+
     ordered = sorted(known, key=lambda item: item[0], reverse=words.more_is_better)
     (best, best_row), (worst, worst_row) = ordered[0], ordered[-1]
     return Gap(abs(best - worst), best_row, worst_row)

@@ -1,4 +1,4 @@
-"""Renders the facts of a run as one HTML file that needs nothing else."""
+"""Renders the facts of a run as one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def render_report(facts: RunFacts) -> str:
 
 
 def _quality(facts: RunFacts) -> dict[str, Any]:
-    """Returns what the page says about the model."""
+    """Returns the page's variables about the model."""
     evaluation = facts.evaluation
     return {
         "evaluation": evaluation,
@@ -69,7 +69,7 @@ def _quality(facts: RunFacts) -> dict[str, Any]:
 
 
 def _background(facts: RunFacts) -> dict[str, Any]:
-    """Returns what the page says about how the model was made."""
+    """Returns the page's variables about how the model was made."""
     log = facts.data.log
     config = facts.lineage.config.recipe
     return {

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def gate_sentence(gate: GateVerdict) -> str:
-    """Returns what a gate asks for, without a full stop.
+    """Returns what a gate requires, without a full stop.
 
     >>> gate = {"metric": "recall", "class": "low", "bound": "min", "threshold": 0.85}
     >>> gate_sentence(GateVerdict.model_validate({**gate, "slice": "gender", "passed": True}))
@@ -68,15 +68,15 @@ def _where_words(where: str | dict[str, str] | None) -> str:
 
 @dataclass(frozen=True)
 class GateWords:
-    """A gate, ready to be read.
+    """A gate as text for the report.
 
     Attributes:
-        asks: what it asks for.
+        asks: what it requires.
         threshold: the bound, with its relation.
         value: what was measured.
-        distance: room to the threshold; negative where it is missed.
+        distance: distance to the threshold; negative if the threshold is missed.
         passed: whether the bound holds.
-        reason: what the numbers do not say.
+        reason: an explanation beside the numbers.
     """
 
     asks: str
@@ -88,7 +88,7 @@ class GateWords:
 
 
 def gate_words(gate: GateVerdict, slices: Sequence[SliceResult] = ()) -> GateWords:
-    """Returns a gate in words; different numbers have enough decimals to look different.
+    """Returns a gate in words; numbers have enough decimals to differ from their thresholds.
 
     Args:
         gate: the gate.
@@ -100,8 +100,8 @@ def gate_words(gate: GateVerdict, slices: Sequence[SliceResult] = ()) -> GateWor
     distance = NOTHING
     measured = gate.measured
     if measured is not None:
-        room = measured - gate.threshold if gate.is_floor else gate.threshold - measured
-        distance = signed(round(room, 9))  # beyond that it is rounding
+        margin = measured - gate.threshold if gate.is_floor else gate.threshold - measured
+        distance = signed(round(margin, 9))  # further digits are rounding errors
 
     reasons = [_decisive_slice(gate, slices), gate.reason]
     return GateWords(
@@ -161,7 +161,7 @@ def headline(evaluation: Evaluation, push: PushResult) -> Headline:
         why = "The model was held back; what was served before this run is still served."
     elif evaluation.blessed:
         text = "Not pushed"
-        reason = push.reason or "something else went wrong"
+        reason = push.reason or "of an unknown reason"
         why = f"The model passed {gates}; it was not pushed, because {reason}."
     else:
         text = "Not pushed: the model was not blessed"

@@ -23,20 +23,20 @@ FAR_SHARE = 0.1
 class FeatureFacts:
     """What TFDV found in one feature of a split, a number or a category.
 
-    None and empty stand for what has no meaning for the feature.
+    An attribute that does not apply to the feature is None or empty.
 
     Attributes:
         name: its name.
         kind: what its values are.
         missing: share of rows without the feature; of a feature of steps, share of steps without a
             value.
-        mean: of the numbers; the next four likewise.
-        deviation: standard deviation.
-        low: the smallest.
-        median: the median.
-        high: the largest.
+        mean: mean of the numbers.
+        deviation: their standard deviation.
+        low: the smallest number.
+        median: their median.
+        high: the largest number.
         zeros: share of zeros.
-        histogram: of the numbers.
+        histogram: histogram of the numbers.
         different: how many different values a category has.
         shares: shares of a category's values among all values, most frequent first.
     """
@@ -64,7 +64,7 @@ def read_statistics(folder: Path) -> dict[str, Any]:
 
 
 def _find_splits(folder: Path, name: str) -> dict[str, Path]:
-    """Returns the files of that name by split, in the usual order of splits."""
+    """Returns the files called `name` by split, in the usual order of splits."""
     files = {
         file.parent.name.removeprefix("Split-"): file for file in folder.glob(f"Split-*/{name}")
     }
@@ -73,7 +73,7 @@ def _find_splits(folder: Path, name: str) -> dict[str, Path]:
 
 
 def describe_features(dataset: Any, steps: frozenset[str], label: str) -> list[FeatureFacts]:
-    """Returns the features of a split: those of steps, then the rest; no learner, no label.
+    """Returns the features of a split, without learner and label: first of steps, then the others.
 
     Args:
         dataset: TFDV's statistics of the split.
@@ -85,6 +85,7 @@ def describe_features(dataset: Any, steps: frozenset[str], label: str) -> list[F
         name = feature.path.step[0]
         if name in (LEARNER, label):
             continue
+
         if feature.HasField("num_stats"):
             facts.append(_describe_number(name, feature.num_stats, is_step=name in steps))
         elif feature.HasField("string_stats"):
@@ -147,10 +148,10 @@ def _bars(histogram: Any) -> Bars:
 
 
 def read_anomalies(folder: Path, statistics: dict[str, Any]) -> list[Anomaly] | None:
-    """Returns what ExampleValidator found wrong with the splits; None if it did not look.
+    """Returns the anomalies that ExampleValidator found; None if it did not check the splits.
 
     Args:
-        folder: of the artifact `anomalies`.
+        folder: folder of the artifact `anomalies`.
         statistics: TFDV's statistics by split, for the counts.
     """
     from tensorflow_metadata.proto.v0.anomalies_pb2 import Anomalies
@@ -170,11 +171,11 @@ def read_anomalies(folder: Path, statistics: dict[str, Any]) -> list[Anomaly] | 
 
 @dataclass(frozen=True)
 class Drift:
-    """How a feature differs in another split; None where a measure has no meaning.
+    """How a feature differs in another split.
 
     Attributes:
-        mean: of numbers: change of the mean, in standard deviations of the train split.
-        share: of categories: the largest change of a value's share.
+        mean: change of the mean, in standard deviations of the train split; None for a category.
+        share: the largest change of a value's share; None for a number.
         missing: change of the share that is missing.
     """
 
@@ -184,7 +185,7 @@ class Drift:
 
     @property
     def is_far(self) -> bool:
-        """Whether it is large enough to be looked at."""
+        """Whether it is large enough to be marked in the report."""
         is_shifted = abs(self.mean or 0) >= FAR_MEAN
         is_mixed_differently = (self.share or 0) >= FAR_SHARE
         return is_shifted or is_mixed_differently or self.misses_differently
@@ -198,8 +199,8 @@ class Drift:
 def measure_drift(train: FeatureFacts, other: FeatureFacts) -> Drift:
     """Compares a feature's values in the train split and in another one.
 
-    Not by TFDV's Jensen-Shannon divergence, which finds splits of one log far apart where values
-    are missing or tails are long.
+    TFDV's Jensen-Shannon divergence is not used: it finds splits of one log far apart if values are
+    missing or tails are long.
     """
     names = {*train.shares, *other.shares}
     changes = [abs(other.shares.get(name, 0.0) - train.shares.get(name, 0.0)) for name in names]

@@ -41,8 +41,8 @@ from components.serving_check.questions import (
 )
 from components.serving_check.replay import ServingError, replay
 
-ALONE = 6  # examples, at least, that are sent alone as well as in a batch with all others
-TOLERANCE = 1e-5  # of a probability; of a regression's answer, relative to it where it is above one
+ALONE = 6  # the fewest examples that are also sent alone, besides in a batch with all others
+TOLERANCE = 1e-5  # of a probability, or of a regression's answer; relative for answers above 1
 WORST = 10  # differences that are listed
 
 Array = np.ndarray[Any, Any]
@@ -52,14 +52,14 @@ Answers = dict[str, Array]  # values by the output's name, [n] or [n, classes]; 
 def check_serving(
     model: Path, chosen: pl.DataFrame, examples: Sequence[bytes], warmup: int
 ) -> list[PredictRequest]:
-    """Checks a model against its evaluation; returns `warmup` requests that it answered well.
+    """Checks a model against its evaluation; returns requests to warm up a server with.
 
     Args:
         model: a SavedModel with our signatures and its card.
         chosen: the Evaluator's predictions for n examples.
-        examples: those n, serialized, in the same order.
-        warmup: how many requests to return, of both signatures in turn; fewer when there are fewer
-            examples.
+        examples: those n examples, serialized, in the same order.
+        warmup: how many requests to return, alternating between the signatures; fewer if there are
+            fewer examples.
 
     Raises:
         ContractError: the model's card is missing or cannot be used.
@@ -67,7 +67,8 @@ def check_serving(
             evaluation.
     """
     card, signature = _card_and_signature(model)
-    inputs, dtypes = ModelInputs.of(card), input_dtypes(signature)
+    inputs = ModelInputs.of(card)
+    dtypes = input_dtypes(signature)
     known = only_inputs(examples, inputs)
     _fail_on(wrong_types(decode(known), inputs, dtypes), model)
 
@@ -79,7 +80,8 @@ def check_serving(
     cold = interview.together([cold_start(known[0], inputs)])
 
     answers = ask(model, [*questions, *cold])
-    warm_answers, cold_answers = answers[: len(questions)], answers[len(questions) :]
+    warm_answers = answers[: len(questions)]
+    cold_answers = answers[len(questions) :]
     problems: list[str] = []
     for question, found in zip([*questions, *cold], answers, strict=True):
         problems += unusable(question, found, card.classes)
@@ -121,12 +123,12 @@ class Difference:
     """One row for which an output is not as expected.
 
     Attributes:
-        row: of the examples.
-        where: signature, and how it was asked.
+        row: index of the example.
+        where: the signature, and how it was asked.
         output: name of the output.
         expected: its value in the evaluation, as text.
         found: its value in the answer, as text.
-        size: how far off, for the order in a list.
+        size: how far apart the two are, to sort by.
     """
 
     row: int
@@ -162,7 +164,7 @@ def compare(
 
 
 def unusable(question: Question, found: Answers, classes: Sequence[str]) -> Iterator[str]:
-    """Yields what a client cannot use: numbers that are not finite, probabilities that are none."""
+    """Yields what a client cannot use, such as NaN, or probabilities that do not add up to 1."""
     numbers = found[PROBABILITIES] if classes else found[PREDICTION][:, None]
     finite = np.asarray(np.isfinite(numbers).all(axis=1))
     if not finite.all():
@@ -183,7 +185,13 @@ def unusable(question: Question, found: Answers, classes: Sequence[str]) -> Iter
 
 
 def most_probable(probabilities: Array, named: Array, classes: Sequence[str]) -> Array:
-    """Returns which rows name the most probable class, or one within the tolerance of it."""
+    """Returns which rows name the most probable class, or one that is as probable within tolerance.
+
+    Args:
+        probabilities: [n, C].
+        named: the class that each row names, [n].
+        classes: the C names.
+    """
     is_named = named[:, None] == np.array(classes, dtype=object)
     own = np.where(is_named, probabilities, -np.inf).max(axis=1)
     return np.asarray(own >= probabilities.max(axis=1) - 2 * TOLERANCE)
@@ -203,17 +211,18 @@ def describe(differences: Sequence[Difference], chosen: pl.DataFrame) -> list[st
 
 
 def _card_and_signature(model: Path) -> tuple[ModelCard, SignatureDef]:
-    """Returns a model's card and its signature `predict_steps`, if its graphs keep the contract."""
+    """Returns a model's card and its signature `predict_steps`; fails on graphs out of contract."""
     graph = read_graph(model)
     if graph is None:
         raise ServingError(f"{model}: expected a SavedModel that a server can load, found none.")
+
     card = ModelCard.read(model)
     _fail_on(contract_problems(graph, card), model)
 
-    for folder in set(exports(model).values()) - {"."}:  # those for GPUs cannot be asked here
+    for folder in set(exports(model).values()) - {"."}:  # an export for GPUs cannot run here
         other = read_graph(model / folder)
-        missing = [f"no SavedModel in {folder}"]
-        _fail_on(missing if other is None else graph_problems(other), model / folder)
+        problems = [f"no SavedModel in {folder}"] if other is None else graph_problems(other)
+        _fail_on(problems, model / folder)
     return card, graph.signature_def[PREDICT_STEPS]
 
 
@@ -240,7 +249,7 @@ def _fail_on_skew(
     chosen: pl.DataFrame,
     classes: Sequence[str],
 ) -> None:
-    """Compares all answers with the evaluation, then with those to the first question.
+    """Compares all answers with the evaluation, then with the answer to the first question.
 
     The first question has all rows in one batch.
     """
@@ -248,7 +257,7 @@ def _fail_on_skew(
         (expected_answers(chosen, classes), "the Evaluator"),
         (answers[0], questions[0].where),
     )
-    for expected, by in references:
+    for expected, source in references:
         differences: list[Difference] = []
         for question, found in zip(questions, answers, strict=True):
             differences += compare(question, expected, found, classes)
@@ -259,14 +268,14 @@ def _fail_on_skew(
         lines = "\n".join(f"  - {line}" for line in describe(differences, chosen))
         raise ServingError(
             f"For {rows} of {chosen.height} test examples the served model's answer differs from "
-            f"that of {by} (tolerance {TOLERANCE:g}); the worst:\n{lines}\n"
+            f"that of {source} (tolerance {TOLERANCE:g}); the worst:\n{lines}\n"
             "The graph that is served differs from the one that was judged; nothing is pushed."
         )
 
 
 def _distances(wanted: Answers, found: Answers, classes: Sequence[str]) -> Answers:
     """Returns how far each row [n] is off, by output; 0 or infinite for text."""
-    basis = _unless(wanted[BASIS] == found[BASIS])
+    basis = _zero_if(wanted[BASIS] == found[BASIS])
     if not classes:
         scale = np.maximum(np.abs(wanted[PREDICTION]), 1.0)
         return {BASIS: basis, PREDICTION: _distance(wanted[PREDICTION], found[PREDICTION]) / scale}
@@ -274,13 +283,14 @@ def _distances(wanted: Answers, found: Answers, classes: Sequence[str]) -> Answe
     probable = most_probable(wanted[PROBABILITIES], found[PREDICTED_CLASS], classes)
     return {
         BASIS: basis,
-        CLASSES: _unless((wanted[CLASSES] == found[CLASSES]).all(axis=1)),
+        CLASSES: _zero_if((wanted[CLASSES] == found[CLASSES]).all(axis=1)),
         PROBABILITIES: _distance(wanted[PROBABILITIES], found[PROBABILITIES]).max(axis=1),
-        PREDICTED_CLASS: _unless(probable),
+        PREDICTED_CLASS: _zero_if(probable),
     }
 
 
-def _unless(equal: Array) -> Array:
+def _zero_if(equal: Array) -> Array:
+    """Returns the distance of text: 0 if it is equal, else infinite."""
     return np.where(equal, 0.0, np.inf)
 
 
@@ -304,7 +314,7 @@ def _joined(responses: Sequence[PredictResponse]) -> Answers:
 
 
 def _as_text(values: Array) -> Array:
-    """Decodes text, which arrives as bytes; leaves numbers as they are."""
+    """Decodes text, which arrives as bytes; returns numbers unchanged."""
     if values.dtype != object:
         return values
     return np.array([item.decode() for item in values.ravel()], dtype=object).reshape(values.shape)

@@ -1,4 +1,4 @@
-"""The node ServingCheck: a server answers what was evaluated, or nothing is pushed."""
+"""The node ServingCheck: nothing is pushed unless a server gives the evaluated answers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ServingCheckSpec(ComponentSpec):  # type: ignore[misc]
 
 
 class ServingCheck(BaseComponent):  # type: ignore[misc]
-    """Replays test examples in a fresh process and adds warm-up requests to a copy of the model."""
+    """The node that replays test examples in a fresh process, and writes warm-up requests."""
 
     SPEC_CLASS = ServingCheckSpec
     EXECUTOR_SPEC = ExecutorClassSpec(Executor)

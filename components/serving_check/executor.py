@@ -29,7 +29,7 @@ TEST = SPLITS[-1]
 
 
 class ServingCheckSettings(NodeSettings):
-    """What ServingCheck reads of the section `push`; where a model is pushed is left out."""
+    """The keys of the section `push` that ServingCheck reads; a new folder does not rerun it."""
 
     check_examples: int = Field(description="test examples that are replayed")
     warmup_requests: int = Field(description="requests written into the model")
@@ -42,7 +42,7 @@ class ServingCheckSettings(NodeSettings):
 
 
 class Executor(BaseExecutor):  # type: ignore[misc]
-    """Fails when the served model would answer otherwise than it was evaluated."""
+    """Fails if the served model would give other answers than the evaluated ones."""
 
     def Do(
         self,
@@ -50,7 +50,7 @@ class Executor(BaseExecutor):  # type: ignore[misc]
         output_dict: dict[str, list[Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Writes the model with its warm-up requests, and the blessing as TFX's InfraValidator.
+        """Writes the model with its warm-up requests, and a blessing like TFX's InfraValidator.
 
         Raises:
             ServingError: the model breaks the contract, does not load, or its answers differ from
@@ -91,7 +91,7 @@ def _examples(artifact: Artifact, chosen: pl.DataFrame) -> list[bytes]:
     found = [example for example in examples if example is not None]
     if not found or len(found) < len(examples):
         raise ServingError(
-            f"Expected the examples that the Evaluator judged in the split {TEST}, found "
-            f"{len(found)} of {len(examples)}; both have to come from the same examples."
+            f"The split {TEST} has {len(found)} of the {len(examples)} examples to replay; "
+            "evaluation and examples have to come from the same run."
         )
     return found

@@ -1,4 +1,4 @@
-"""The contract of a served model's graph: signatures, their tensors, operations for any machine."""
+"""The contract of a served graph: its signatures and tensors, and operations for any machine."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Spec = Mapping[str, tuple[set[str], Shape]]  # possible dtypes, and the shape, b
 
 
 def read_graph(model: Path) -> MetaGraphDef | None:
-    """Returns the part of a SavedModel that a server loads; None where there is none."""
+    """Returns the graph of a SavedModel that a server loads; None if there is none."""
     try:
         saved = SavedModel.FromString((model / SAVED_MODEL).read_bytes())
     except (OSError, DecodeError):
@@ -47,12 +47,13 @@ def read_graph(model: Path) -> MetaGraphDef | None:
 def contract_problems(graph: MetaGraphDef, card: ModelCard) -> list[str]:
     """Lists how signatures and operations differ from what clients and servers rely on.
 
-    Operations that could do more than compute are among them: no server of ours would load the
-    model.
+    Operations that could do more than compute are listed as well: our server would refuse to load
+    the model.
     """
-    outputs = _outputs(card)
     problems = [*_gpu_only_operations(graph), *graph_problems(graph)]
+    outputs = _outputs(card)
     inputs = {SERVING_DEFAULT: _EXAMPLES, PREDICT_STEPS: _dense_inputs(ModelInputs.of(card))}
+
     for name, wanted in inputs.items():
         if name not in graph.signature_def:
             found = ", ".join(sorted(graph.signature_def)) or "none"
@@ -95,19 +96,19 @@ def _outputs(card: ModelCard) -> Spec:
 
 def _differences(where: str, tensors: Mapping[str, TensorInfo], wanted: Spec) -> Iterator[str]:
     for name in sorted(set(tensors) - set(wanted)):
-        yield f"{where} {name}: expected none of this name"
+        yield f"{where} {name}: not in the contract"
     for name, (dtypes, shape) in wanted.items():
         if name not in tensors:
-            yield f"{where} {name}: expected {_text(dtypes, shape)}, found none of this name"
+            yield f"{where} {name}: expected {_text(dtypes, shape)}, found no such tensor"
         elif _dtype(tensors[name]) not in dtypes or not _fits(_shape(tensors[name]), shape):
             found = _text({_dtype(tensors[name])}, _shape(tensors[name]))
             yield f"{where} {name}: expected {_text(dtypes, shape)}, found {found}"
 
 
 def _fits(found: Shape | None, wanted: Shape) -> bool:
-    """Returns whether a shape takes any batch and any number of steps.
+    """Returns whether a shape accepts every batch and number of steps that the contract allows.
 
-    The number of classes may be left open.
+    The number of classes may be open.
     """
     if found is None:
         return True

@@ -1,4 +1,4 @@
-"""From test examples to the requests that a client would send, for both signatures.
+"""Turns test examples into the requests that a client would send, for both signatures.
 
 `choose` and `find_examples` pick the examples that are replayed; `Interview` asks about them in one
 batch and one by one.
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from components.contracts.model_card import ModelCard
 
 KEYS = [LEARNER, UNIT, AS_OF]
-COLD_SHARE = 5  # one in this many is a cold start, where there are that many
+COLD_SHARE = 5  # one in this many is a cold start, if the split has enough
 BATCH = 4096  # records decoded at a time
 # int64 has no missing value: see `expressible`.
 MISSING: dict[str, object] = {"string": b"", "float32": np.nan, "int64": 0}
@@ -48,8 +48,8 @@ Tensors = dict[str, Array]
 def choose(predictions: pl.DataFrame, count: int) -> pl.DataFrame:
     """Returns `count` rows of the Evaluator's predictions, or all when there are fewer.
 
-    Cold starts come first; there is at least one, when the split has any. Both kinds are spread
-    evenly over the rows in order of their keys, so the choice does not depend on how the split was
+    Cold starts come first; there is at least one if the split has any. Both kinds are spread evenly
+    over the rows in the order of their keys, so the choice does not depend on how the split was
     written.
     """
     ordered = predictions.sort(KEYS)
@@ -111,9 +111,9 @@ class ModelInputs:
 
 
 def only_inputs(examples: Sequence[bytes], inputs: ModelInputs) -> list[bytes]:
-    """Removes from serialized examples what is no input: label, learner, slices.
+    """Removes the features that are not inputs from serialized examples: label, learner, slices.
 
-    A client does not know the label, and names of learners do not belong into a model's folder.
+    A client does not know the label, and names of learners do not belong in a model's folder.
     """
     stripped = []
     for serialized in examples:
@@ -125,7 +125,7 @@ def only_inputs(examples: Sequence[bytes], inputs: ModelInputs) -> list[bytes]:
 
 
 def cold_start(example: bytes, inputs: ModelInputs) -> bytes:
-    """Returns the serialized example as it would be without any event."""
+    """Returns a serialized example without its events."""
     emptied = tf.train.Example.FromString(example)
     for name in inputs.steps:
         feature = emptied.features.feature[name]
@@ -147,7 +147,7 @@ def dense(batch: pa.RecordBatch, inputs: ModelInputs, dtypes: Mapping[str, str])
     Args:
         batch: B examples.
         inputs: what the model reads.
-        dtypes: string, float32 or int64, for every name of `inputs`, as the signature has them.
+        dtypes: dtypes in the signature, string, float32 or int64, for every name of `inputs`.
 
     Returns:
         [B, T] for features of steps, right-padded to the longest of the B sequences; [B] for the
@@ -160,9 +160,9 @@ def dense(batch: pa.RecordBatch, inputs: ModelInputs, dtypes: Mapping[str, str])
 
 
 def expressible(batch: pa.RecordBatch, inputs: ModelInputs, dtypes: Mapping[str, str]) -> Array:
-    """Returns which examples `predict_steps` can be asked about, bool [B].
+    """Returns which examples can be sent to `predict_steps`, bool [B].
 
-    An example without the value of an integer column is not: a tensor has no missing integer.
+    An example without a value in an integer column cannot: a tensor has no missing integer.
     """
     possible = np.ones(batch.num_rows, dtype=bool)
     for name in inputs.outcomes:
@@ -172,7 +172,7 @@ def expressible(batch: pa.RecordBatch, inputs: ModelInputs, dtypes: Mapping[str,
 
 
 def wrong_types(batch: pa.RecordBatch, inputs: ModelInputs, dtypes: Mapping[str, str]) -> list[str]:
-    """Lists inputs of `predict_steps` that are text where the examples hold numbers, or reverse."""
+    """Lists inputs of `predict_steps` that are text but numbers in the examples, or reversed."""
     problems = []
     for name in set(inputs.names) & set(batch.schema.names):
         found = batch.column(batch.schema.get_field_index(name)).type
@@ -181,10 +181,8 @@ def wrong_types(batch: pa.RecordBatch, inputs: ModelInputs, dtypes: Mapping[str,
 
         is_text = pa.types.is_large_binary(found.value_type)
         if is_text != (dtypes[name] == "string"):
-            expected = found.value_type
-            problems.append(
-                f"predict_steps, input {name}: expected {expected}, found {dtypes[name]}"
-            )
+            where = f"{PREDICT_STEPS}, input {name}"
+            problems.append(f"{where}: expected {found.value_type}, found {dtypes[name]}")
     return sorted(problems)
 
 
@@ -204,8 +202,8 @@ class Question:
 
     Attributes:
         where: the signature and how it is asked, for messages.
-        requests: in order.
-        rows: the examples that the answers stand for, in order.
+        requests: the requests, in order.
+        rows: the examples that they ask about, in order.
     """
 
     where: str
@@ -215,12 +213,12 @@ class Question:
 
 @dataclass(frozen=True)
 class Interview:
-    """Makes questions of serialized examples, for one model.
+    """The questions that can be asked of one model about serialized examples.
 
     Attributes:
         model_name: the served name.
         inputs: what the model reads.
-        dtypes: of the inputs of `predict_steps`.
+        dtypes: dtypes of the inputs of `predict_steps`.
     """
 
     model_name: str
@@ -299,7 +297,7 @@ def _single(batch: pa.RecordBatch, name: str, dtype: str) -> Array:
 
 
 def _lists(batch: pa.RecordBatch, name: str) -> tuple[Array, Array]:
-    """Returns how many values each example has, [B], and all values one after the other."""
+    """Returns how many values each example has, [B], and all values in one array."""
     position = batch.schema.get_field_index(name)
     if position < 0 or pa.types.is_null(batch.column(position).type):
         return np.zeros(batch.num_rows, dtype=np.int64), np.empty(0)

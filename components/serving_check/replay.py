@@ -2,8 +2,7 @@
 
 `python -m components.serving_check.replay MODEL REQUESTS ANSWERS` reads a TFRecord of
 `PredictionLog` with requests and writes one with requests and responses. The model is loaded as
-TensorFlow Serving loads it, from its graph and signatures alone: no Python code of the model is
-needed, or would be found.
+TensorFlow Serving loads it, from its graph and signatures alone, without Python code of the model.
 """
 
 from __future__ import annotations
@@ -45,10 +44,10 @@ def replay(model: Path, requests: Sequence[PredictRequest]) -> list[PredictRespo
         )
         if finished.returncode:
             lines = [line for line in finished.stderr.splitlines() if line.strip()]
+            output = "\n".join(f"  {line}" for line in lines[-5:])
             raise ServingError(
-                f"{model}: expected a model that answers in a fresh process without a GPU, found "
-                f"(exit code {finished.returncode}):\n"
-                + "\n".join(f"  {line}" for line in lines[-5:])
+                f"{model}: the model failed in a fresh process without a GPU (exit code "
+                f"{finished.returncode}), and nothing is pushed. Its last output:\n{output}"
             )
 
         records = tf.data.TFRecordDataset(str(answered)).as_numpy_iterator()
@@ -96,7 +95,7 @@ def _answer(
 
 
 def _environment() -> dict[str, str]:
-    """Returns this process's environment, in which our packages are found and GPUs are not."""
+    """Returns this process's environment, extended to find our packages and to hide GPUs."""
     root = Path(components.__file__).parents[1]
     path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
     return {
@@ -110,5 +109,5 @@ def _environment() -> dict[str, str]:
 if __name__ == "__main__":
     try:
         answer_all(*sys.argv[1:])
-    except Exception as error:  # the process that started this one shows it to the user
+    except Exception as error:  # the parent process shows it to the user
         sys.exit(f"{type(error).__name__}: {error}")

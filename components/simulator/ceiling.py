@@ -39,12 +39,12 @@ class Ceiling:
     Attributes:
         learners: number of learners.
         outcomes: number of their outcomes.
-        seed: of the draw.
+        seed: seed of the random numbers.
         cold_start_share: share of outcomes without events.
-        best: of the answers that maximise macro F1.
-        argmax: of the most probable class.
-        drawn: of the most probable class, counted on the labels drawn: a check of the other two.
-        recorded: of the most probable class, without cold starts.
+        best: score of the answers that maximise macro F1.
+        argmax: score of the most probable class.
+        drawn: score of the most probable class, counted on drawn labels; it checks the other two.
+        recorded: score of the most probable class, without cold starts.
     """
 
     learners: int
@@ -222,7 +222,7 @@ def _log_likelihood(sequences: Sequences) -> Floats:
 
     total = np.log(model.TYPE.T)[kind]
     for term in terms:
-        total += np.nan_to_num(term)  # a missing value tells nothing about the class
+        total += np.nan_to_num(term)  # a missing value carries no information about the class
     return total
 
 

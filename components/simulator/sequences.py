@@ -14,7 +14,7 @@ from components.simulator import learner_model as model
 if TYPE_CHECKING:
     from components.simulator.learner_model import Floats, Integers
 
-CHUNK = 5000  # learners drawn at once; part of the definition of a log: another size, another log
+CHUNK = 5000  # learners drawn at once; another size would change the log
 MOST_EVENTS = model.EVENTS_BEFORE[1] + model.EVENTS_AFTER[1]
 
 
@@ -55,7 +55,11 @@ class _Walk:
 
 
 def check_request(learners: int, seed: int) -> None:
-    """Raises MasteryError if there are no learners to draw, or numpy does not take the seed."""
+    """Checks how many learners to draw, and the seed.
+
+    Raises:
+        MasteryError: there are no learners to draw, or the seed is negative.
+    """
     if learners < 1:
         raise MasteryError(f"Expected one learner or more, found {learners}.")
     if seed < 0:

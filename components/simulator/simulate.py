@@ -154,7 +154,7 @@ def simulate(
         return SimulatedLog(folder, _write(folder, request, on_progress), written=True)
     except OSError as error:
         raise MasteryError(
-            f"{folder}: could not be written ({error.strerror}). Choose another --out."
+            f"{folder}: the log could not be written ({error.strerror}). Choose another --out."
         ) from error
 
 
@@ -236,18 +236,22 @@ def _read_simulation(folder: Path) -> Simulation | None:
 
 
 def _is_whole(folder: Path, simulation: Simulation) -> bool:
-    """Returns whether the files are as long as they were when they were written."""
+    """Returns whether the files have the sizes with which they were written."""
     files = [(folder / name, size) for name, size in simulation.sizes.items()]
     return all(path.is_file() and path.stat().st_size == size for path, size in files)
 
 
 def _check_free(folder: Path, found: Simulation | None) -> None:
-    """Raises MasteryError if another log, simulated or not, is in the folder."""
+    """Checks that no other log, simulated or not, is in the folder.
+
+    Raises:
+        MasteryError: there is one.
+    """
     remedy = "Choose another --out, or add --overwrite to replace it."
     if found is not None:
         raise MasteryError(
             f"{folder} holds another log: {found.learners} learners, seed {found.seed}, "
-            f"{found.table_format}, or made by another version of the simulator. {remedy}"
+            f"{found.table_format}, possibly of another version of the simulator. {remedy}"
         )
     names = [f"{table}.{suffix}" for table in TABLES for suffix in FORMATS]
     taken = [name for name in names if (folder / name).exists()]
@@ -256,7 +260,7 @@ def _check_free(folder: Path, found: Simulation | None) -> None:
 
 
 class TableFile:
-    """Appends Arrow tables to one new file, whose suffix is its format.
+    """A new file that Arrow tables are appended to; its suffix is its format.
 
     It is a context manager; the file is complete when the block ends.
     """

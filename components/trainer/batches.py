@@ -1,4 +1,4 @@
-"""From transformed examples on disk to padded, weighted batches; no example is read in Python."""
+"""Reads transformed examples as padded, weighted batches, without Python code for each example."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from components.config.training import Training
     from components.trainer.network import NetworkInputs, TrainerSettings
 
-WINDOW_BATCHES = 100  # batches sorted by length together: little padding, still well shuffled
-SHUFFLE_WINDOWS = 8  # windows' worth of examples that are shuffled once, in the order of the files
+WINDOW_BATCHES = 100  # batches that are sorted by length together: little padding, well shuffled
+SHUFFLE_WINDOWS = 8  # windows that the buffers of the shuffles hold
 CACHE_BYTES = 2 << 30  # transformed examples above this size are read again every epoch
 EVALUATION_BATCH = 1024
 
@@ -40,12 +40,12 @@ def read_batches(
         train_files: patterns of gzipped TFRecords of transformed examples.
         eval_files: the same, for early stopping.
         settings: batches, seed, classes and their weights.
-        inputs: of the network.
+        inputs: the inputs of the network.
         spec: how examples are parsed.
         replicas: how many devices share a batch.
 
     Raises:
-        TrainingError: a split has no example with events, or training has none of a class.
+        TrainingError: a split has no example with events, or the train split has none of a class.
     """
     training = settings.training
     size = WINDOW_BATCHES * training.batch_size
@@ -79,8 +79,8 @@ def read_windows(
         files: patterns of gzipped TFRecords of transformed examples.
         spec: how they are parsed.
         size: examples in a window, before cold starts are left out.
-        min_steps: the fewest events that the model answers for.
-        seed: of the shuffle.
+        min_steps: the fewest events that the model needs for an answer.
+        seed: seed of the shuffle.
     """
     paths = sorted(path for pattern in files for path in tf.io.gfile.glob(pattern))
     records = tf.data.TFRecordDataset(paths, compression_type="GZIP")
@@ -115,7 +115,7 @@ def evaluation_batches(windows: tf.data.Dataset, batch_size: int) -> tf.data.Dat
 
 
 def fill_up(batch: Batch, replicas: int) -> Batch:
-    """Adds rows without weight until every replica gets equally many; Keras refuses uneven shares.
+    """Adds rows with weight 0 until all replicas get equally many; Keras refuses uneven shares.
 
     Args:
         batch: inputs [B, ...] by name, label [B], weight [B], with at least one row.
@@ -139,7 +139,7 @@ def class_weights(windows: tf.data.Dataset, label: Label, training: Training) ->
     is one.
 
     Raises:
-        TrainingError: training has no example with events, or none of a class.
+        TrainingError: the train split has no example with events, or none of a class.
     """
     classes = label.classes or [label.column]
     counts = np.zeros(len(classes), np.int64)
@@ -168,12 +168,12 @@ def class_weights(windows: tf.data.Dataset, label: Label, training: Training) ->
 def _with_length(
     batches: tf.data.Dataset, windows: tf.data.Dataset, batch_size: int
 ) -> tf.data.Dataset:
-    """Lets Keras know the length of an epoch beforehand: how many batches `_split` will yield."""
+    """Sets the length of an epoch, which Keras reads: how many batches `_split` will yield."""
     count = sum(-(-len(window[NUM_STEPS]) // batch_size) for window in windows)
     if count == 0:
         raise TrainingError(
-            "expected examples with events to fit to and to stop by, found none in the train or "
-            "the eval split. Add outcomes, or lower steps.min_steps."
+            "The train split or the eval split has no example with events. Add outcomes, or lower "
+            "steps.min_steps."
         )
     return batches.apply(tf.data.experimental.assert_cardinality(count))
 
@@ -188,7 +188,7 @@ def _split(window: Columns, batch_size: int, seed: tf.Tensor | None) -> tf.data.
     length = tf.cast(window[NUM_STEPS], tf.float32)
     starts = tf.range(0, tf.size(length), batch_size)
     if seed is not None:
-        # A tenth of blur gives a batch other neighbours every epoch, for a tenth of padding.
+        # Lengths blurred by a tenth mix other examples every epoch, for a tenth more padding.
         blur = tf.random.stateless_uniform(tf.shape(length), tf.bitcast(seed, tf.int64), 0.95, 1.05)
         length = length * blur
         starts = tf.random.experimental.stateless_shuffle(starts, tf.bitcast(seed, tf.int64))

@@ -30,7 +30,7 @@ def make_trainer(
         config: the sections of `TrainerSettings` are part of the cache key and of the card.
         examples: transformed examples, splits train and eval.
         transform_graph: Transform's `transform_graph`.
-        base_model: the model to start from, for `training.warm_start`; may turn out empty.
+        base_model: the model to start from, for `training.warm_start`; may be empty.
     """
     train, evaluation, _ = SPLITS
     return Trainer(

@@ -1,4 +1,4 @@
-"""Fits the network: on which devices, reproducibly, until the eval loss stops improving."""
+"""Fits the network: chooses devices, and fits reproducibly until the eval loss stops improving."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Devices:
     Attributes:
         names: TensorFlow's names of the devices that share the work, e.g. `["/device:GPU:0"]`.
         described: for people, e.g. `2 GPUs (NVIDIA A10)` or `CPU`.
-        warning: why a GPU of the machine is not used; None where there is nothing to warn of.
+        warning: why a GPU of the machine is not used; None without a reason to warn.
     """
 
     names: list[str]
@@ -55,8 +55,8 @@ class Devices:
     def strategy(self) -> tf.distribute.Strategy:
         """Returns the strategy that places variables; networks are built inside its scope.
 
-        It is a mirrored one for several devices, one for a single device where TensorFlow would
-        choose another, and TensorFlow's default otherwise.
+        Several devices get a mirrored strategy. A CPU beside visible GPUs gets one for a single
+        device, because TensorFlow would choose a GPU. Otherwise TensorFlow's default is right.
         """
         if len(self.names) > 1:
             return tf.distribute.MirroredStrategy(self.names)
@@ -66,14 +66,14 @@ class Devices:
 
 
 def choose_devices(training: Training) -> Devices:
-    """Returns the devices of `training.device`; warns where a GPU is there and cannot be used.
+    """Returns the devices of `training.device`; warns if there is a GPU that cannot be used.
 
     Raises:
-        TrainingError: `training.device` is gpu and TensorFlow sees none, or `training.precision`
+        TrainingError: TensorFlow sees no GPU, and `training.device` is gpu or `training.precision`
             needs one.
     """
     if training.device == "cpu":
-        # Refused where this process has used TensorFlow before; OneDeviceStrategy then does it.
+        # Fails if this process has used TensorFlow before; OneDeviceStrategy then avoids the GPU.
         with contextlib.suppress(RuntimeError):
             tf.config.set_visible_devices([], "GPU")
         return Devices(_device_names("CPU"), "CPU")
@@ -109,15 +109,15 @@ def _device_names(kind: str) -> list[str]:
 
 
 def _why_not_seen() -> str | None:
-    """Returns why a GPU of this machine is not used; None where there is none."""
+    """Returns why a GPU of this machine is not used; None if the machine has none."""
     found = gpus()
     if not found:
         return None
 
-    unseen = f"a GPU is here ({', '.join(found)}), TensorFlow does not see it"
+    unseen = f"this machine has a GPU ({', '.join(found)}) that TensorFlow does not see"
     if reasons := why_unseen():
         return f"{unseen}, because {'; '.join(reasons)}"
-    return f"{unseen}; this node's log has the reason, in its lines about GPU devices"
+    return f"{unseen}; the log of this node has the reason, in its lines about GPU devices"
 
 
 def _model(device: tf.config.PhysicalDevice) -> str:
@@ -129,7 +129,7 @@ def _model(device: tf.config.PhysicalDevice) -> str:
 def reproducible(seed: int) -> Iterator[None]:
     """Seeds every generator and makes TensorFlow's operations deterministic, inside the block.
 
-    Left on, determinism would forbid other code of the process many operations, such as the clock.
+    It is switched off again, because it forbids many operations to other code of the process.
     """
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
@@ -142,7 +142,7 @@ def reproducible(seed: int) -> Iterator[None]:
 def compile_network(network: keras.Model, label: Label, training: Training) -> None:
     """Gives the network its loss, optimizer and the metrics of the learning curves."""
     optimizer = keras.optimizers.Adam(training.learning_rate)
-    if training.precision == "mixed_float16":  # small gradients would be zero in it
+    if training.precision == "mixed_float16":  # without scaling, small gradients become zero
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
 
     classification = label.task == "classification"
@@ -174,7 +174,7 @@ def fit_network(
     """Fits until the eval loss stops improving and leaves the best epoch's weights in the network.
 
     Args:
-        network: compiled.
+        network: the compiled network.
         train: batches of (inputs, label, weight).
         evaluation: the same, for early stopping.
         training: epochs, patience and decay.
@@ -217,9 +217,9 @@ class EpochLog(keras.callbacks.Callback):  # type: ignore[misc]
     """Keeps and reports the losses and metrics of every epoch; stops a fit that diverges.
 
     Attributes:
-        most: how many epochs there are at most.
-        epochs: those so far; each with `epoch`, from 1, and what Keras measured.
-        losses: the eval loss of each.
+        most: the largest number of epochs.
+        epochs: the epochs so far; each with `epoch`, from 1, and what Keras measured.
+        losses: the eval loss of each epoch.
     """
 
     def __init__(self, most: int) -> None:

@@ -1,4 +1,4 @@
-"""The sequence model: its settings, its inputs as Transform left them, and its layers."""
+"""The sequence model: its settings, its inputs from Transform, and its layers."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ class Embedded:
 
     Attributes:
         size: number of ids, from 0.
-        width: of the embedding.
-        tokens: the words that the ids stand for, in order, for a warm start; None for buckets.
+        width: width of the embedding.
+        tokens: the words behind the ids, in order, for a warm start; None for buckets.
     """
 
     size: int
@@ -61,7 +61,7 @@ class Embedded:
 
 @dataclass(frozen=True)
 class NetworkInputs:
-    """The inputs of the network by their transformed names; None is a number, read as it is."""
+    """The inputs of the network by their transformed names; None for numbers, used unchanged."""
 
     steps: Mapping[str, Embedded | None]
     context: Mapping[str, Embedded | None]
@@ -131,13 +131,13 @@ def build_network(
     class probabilities, or [B, 1], the predicted number.
 
     Args:
-        settings: what it is made of.
+        settings: its layers, features and label.
         inputs: what it reads.
-        cudnn: whether the LSTMs use cuDNN's fused kernel where TensorFlow sees a GPU; Keras
-            decides that whenever a graph is traced. The weights are the same in the same order
-            either way, so `set_weights` copies them.
-        precision: Keras' name of what layers compute in; weights and the answer are float32 in
-            any case.
+        cudnn: whether the LSTMs use cuDNN's fused kernel if TensorFlow sees a GPU; Keras decides
+            that whenever a graph is traced. The weights and their order are the same either way, so
+            `set_weights` copies them.
+        precision: Keras' name of the type that layers compute in; weights and the answer are always
+            float32.
     """
     dtype = keras.DTypePolicy(precision)
     steps = {name: _input(name, embedded, (None,)) for name, embedded in inputs.steps.items()}
@@ -158,9 +158,10 @@ def build_network(
 
 
 class StepMask(keras.layers.Layer):  # type: ignore[misc]
-    """Marks the real steps: (num_steps [B], steps [B, T]) to bool [B, T], the first in any case.
+    """Marks the real steps: (num_steps [B], steps [B, T]) to bool [B, T].
 
-    cuDNN refuses a sequence without any step. The prior answers such a one, not the network.
+    The first step is always marked, because cuDNN refuses a sequence without any. For such a
+    sequence the prior answers, not the network.
     """
 
     def call(self, inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:

@@ -1,4 +1,4 @@
-"""What TFX's Trainer runs: from transformed examples to a SavedModel and the history of its fit."""
+"""What TFX's Trainer runs: turns transformed examples into a SavedModel and a training history."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def run_fn(fn_args: FnArgs) -> None:
     The history goes to `fn_args.model_run_dir`.
 
     Raises:
-        TrainingError: the configured device is not there, the examples cannot be learned from, or
-            the loss is not a finite number.
+        TrainingError: the configured device is missing, a split lacks examples, or the loss is not
+            a finite number.
     """
     settings = TrainerSettings.from_property(fn_args.custom_config["config"])
     with reproducible(settings.training.seed):

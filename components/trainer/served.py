@@ -1,6 +1,6 @@
 """The served model: Transform's graph, the network and the prior behind two signatures.
 
-`export_model` writes it, whole or not at all; on demand a second one for GPUs.
+`export_model` writes it, whole or not at all, and on request a second one for GPUs.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from components.config.data import Label
 
 NO_GPU = (
-    "none: training.gpu_export is true, but TensorFlow traced no cuDNN kernel; it does so where it "
-    "sees a GPU only"
+    "none: training.gpu_export is true, but TensorFlow traced no cuDNN kernel; it does so only if "
+    "it sees a GPU"
 )
 
 Answers = dict[str, tf.Tensor]
@@ -59,12 +59,12 @@ def export_model(
     """Writes a SavedModel with both signatures, its card, and what a warm start needs.
 
     Args:
-        network: fitted; may use cuDNN, and compute in less than float32.
-        inputs: of the network.
+        network: the fitted network; may use cuDNN and a lower precision than float32.
+        inputs: the inputs of the network.
         transform: its graph becomes part of the model.
-        settings: go into the card, and decide the inputs and outputs of the signatures.
-        code_fingerprint: of the code that made the model, for the card.
-        folder: where the model goes; must not exist, or be empty.
+        settings: written into the card; they also set the inputs and outputs of the signatures.
+        code_fingerprint: fingerprint of the code that made the model, for the card.
+        folder: the folder for the model, missing or empty.
 
     Returns:
         The folder of the export for GPUs in `folder`, or why there is none; None without
@@ -77,6 +77,7 @@ def export_model(
         fast = _float32_copy(network, settings, inputs, cudnn=True)
         gpu = ServedModel(fast, inputs, transform, settings)
     fused = gpu is not None and needs_gpu(gpu.functions)
+    folders = {PORTABLE: ".", GPU: GPU} if fused else {PORTABLE: "."}
 
     card = ModelCard(
         name=settings.name,
@@ -84,7 +85,7 @@ def export_model(
         classes=settings.label.classes,
         config=settings.model_dump(mode="json", by_alias=True),
         code=code_fingerprint,
-        exports={PORTABLE: ".", **({GPU: GPU} if fused else {})},
+        exports=folders,
     )
     with new_folder(folder) as draft:
         _save(ServedModel(portable, inputs, transform, settings), card, draft)
@@ -97,16 +98,16 @@ def export_model(
     return GPU if fused else NO_GPU
 
 
-def needs_gpu(functions: Mapping[str, Callable[..., Any]]) -> bool:
+def needs_gpu(functions: Mapping[str, Any]) -> bool:
     """Returns whether a traced function holds an operation that has no kernel for a CPU."""
-    graphs = [function.graph.as_graph_def() for function in functions.values()]  # type: ignore[attr-defined]
+    graphs = [function.graph.as_graph_def() for function in functions.values()]
     return any(without_cpu_kernel(operations(graph)) for graph in graphs)
 
 
 def _float32_copy(
     network: keras.Model, settings: TrainerSettings, inputs: NetworkInputs, *, cudnn: bool
 ) -> keras.Model:
-    """Returns the network that is served: its answers do not depend on the precision of the fit."""
+    """Returns a copy to serve, whose answers do not depend on the precision of the fit."""
     copy = build_network(settings, inputs, cudnn=cudnn)
     copy.set_weights(network.get_weights())
     return copy
@@ -158,8 +159,8 @@ class ServedModel(tf.Module):  # type: ignore[misc]
 
     @tf.function(autograph=False)  # type: ignore[untyped-decorator]
     def _serving_default(self, examples: tf.Tensor) -> Answers:
-        """Takes serialized examples [B]; a label, keys and slices in them are not read."""
-        spec = {
+        """Answers for serialized examples [B]; a label, keys and slices in them are ignored."""
+        steps = {
             name: tf.io.RaggedFeature(dtype, row_splits_dtype=tf.int64)
             for name, dtype in self._step_dtypes().items()
         }
@@ -167,14 +168,14 @@ class ServedModel(tf.Module):  # type: ignore[misc]
             name: tf.io.RaggedFeature(item.dtype, row_splits_dtype=tf.int64)
             for name, item in self._column_specs.items()
         }
-        parsed = tf.io.parse_example(examples, {**spec, **columns})
+        parsed = tf.io.parse_example(examples, {**steps, **columns})
         return self._answer(
-            {name: parsed[name] for name in spec}, {name: parsed[name] for name in columns}
+            {name: parsed[name] for name in steps}, {name: parsed[name] for name in columns}
         )
 
     @tf.function(autograph=False)  # type: ignore[untyped-decorator]
     def _predict_steps(self, inputs: Mapping[str, tf.Tensor]) -> Answers:
-        """Takes padded steps [B, T], `num_steps` [B], columns [B]; NaN and "" are missing."""
+        """Answers for padded steps [B, T], `num_steps` [B], columns [B]; NaN and "" are missing."""
         some_step = inputs[next(iter(self._settings.steps.features))]
         lengths = tf.clip_by_value(inputs[NUM_STEPS], 0, tf.shape(some_step, tf.int64)[1])
         steps = {
@@ -186,7 +187,7 @@ class ServedModel(tf.Module):  # type: ignore[misc]
     def _answer(
         self, steps: Mapping[str, tf.RaggedTensor], columns: Mapping[str, tf.RaggedTensor]
     ) -> Answers:
-        """Truncates, transforms, pads and answers; below `min_steps` events with the prior."""
+        """Truncates, transforms, pads and answers; with the prior for fewer than `min_steps`."""
         last = slice(-self._settings.steps.max_steps, None)
         steps = {name: values[:, last] for name, values in _equally_long(steps).items()}
         num_steps = next(iter(steps.values())).row_lengths()
@@ -195,7 +196,7 @@ class ServedModel(tf.Module):  # type: ignore[misc]
         raw[NUM_STEPS] = _as_spec(_present(num_steps), self._num_steps_spec)
         features = self._transform({**steps, **raw})
 
-        # An LSTM needs a step, if only padding.
+        # An LSTM needs at least one step, even if it is padding.
         longest = tf.reduce_max(tf.concat([num_steps, [1]], axis=0))
         padded = _padded(self._inputs.pick(features), longest)
 
@@ -225,7 +226,7 @@ class ServedModel(tf.Module):  # type: ignore[misc]
 
 
 def _equally_long(steps: Mapping[str, tf.RaggedTensor]) -> dict[str, tf.RaggedTensor]:
-    """Returns the steps as they are; a request fails unless all have equally many values."""
+    """Returns the steps unchanged; a request fails unless all have equally many values."""
     (first, lengths), *others = [(name, values.row_lengths()) for name, values in steps.items()]
     checks = []
     for name, length in others:
@@ -238,7 +239,7 @@ def _equally_long(steps: Mapping[str, tf.RaggedTensor]) -> dict[str, tf.RaggedTe
 def _padded(
     features: Mapping[str, tf.Tensor | tf.RaggedTensor], longest: tf.Tensor
 ) -> dict[str, tf.Tensor]:
-    """Pads ragged steps on the right, to `longest` steps; leaves other features as they are."""
+    """Pads ragged steps on the right, to `longest` steps; returns other features unchanged."""
     padded = {}
     for name, value in features.items():
         is_ragged = isinstance(value, tf.RaggedTensor)
@@ -252,12 +253,12 @@ def _present(values: tf.Tensor) -> tf.RaggedTensor:
         present = tf.not_equal(values, "")
     else:
         present = tf.math.is_finite(tf.cast(values, tf.float32))
-    kept, lengths = tf.boolean_mask(values, present), tf.cast(present, tf.int64)
-    return tf.RaggedTensor.from_row_lengths(kept, lengths)
+    kept = tf.boolean_mask(values, present)
+    return tf.RaggedTensor.from_row_lengths(kept, tf.cast(present, tf.int64))
 
 
 def _as_spec(values: tf.RaggedTensor, spec: Any) -> tf.Tensor | tf.SparseTensor | tf.RaggedTensor:
-    """Brings a column into the representation that the schema, and so Transform's graph, has."""
+    """Returns a column in the representation of the schema, which Transform's graph reads."""
     if isinstance(spec, tf.io.RaggedFeature):
         return values
     if isinstance(spec, tf.io.VarLenFeature):

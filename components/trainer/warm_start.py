@@ -25,22 +25,22 @@ def write_weights(network: keras.Model, inputs: NetworkInputs, model: Path) -> N
 def warm_start(network: keras.Model, inputs: NetworkInputs, base: Path) -> str:
     """Copies the weights of a served model into the network.
 
-    Rows of embeddings are found by their words; a new word keeps its fresh row. Where the
+    Rows of embeddings are matched by their words; a new word keeps its fresh row. If the
     architectures differ, no weight is copied.
 
     Args:
         network: freshly initialised.
-        inputs: of the network.
+        inputs: the inputs of the network.
         base: the SavedModel to start from.
 
     Returns:
-        What was done, for the history: where the weights come from, or why they are fresh.
+        A note for the history: where the weights come from, or why they are fresh.
     """
     try:
         old = dict(np.load(base / WEIGHTS))
         words = Vocabularies.read(base).words
     except OSError as error:
-        return f"fresh weights: {base} has none to start from ({error.strerror})"
+        return f"fresh weights: those of {base} could not be read ({error.strerror})"
     except ContractError as error:
         return f"fresh weights: {error}"
 
@@ -71,11 +71,12 @@ def _reordered(
     inputs: NetworkInputs,
     words: Mapping[str, list[bytes]],
 ) -> np.ndarray:
-    """Returns an embedding's rows in the order of the new vocabulary; other weights as they are."""
+    """Returns an embedding's rows in the order of the new vocabulary; other weights unchanged."""
     layers = {f"{embedding_name(feature)}/": feature for feature in inputs.vocabularies}
     feature = next((layers[layer] for layer in layers if name.startswith(layer)), None)
     if feature is None or feature not in words:
         return old
+
     fresh = network.get_layer(embedding_name(feature)).get_weights()[0]
     if fresh.shape[1:] != old.shape[1:]:
         return old

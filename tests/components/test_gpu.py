@@ -67,7 +67,7 @@ ON_THE_BUS = {
         ({"dev/dxg": "", "usr/lib/wsl/lib/libcuda.so.1": ""}, ["the GPU of Windows"]),
         ({"dev/dxg": ""}, []),
         (ON_THE_BUS, ["NVIDIA's device 0000:01:00.0 on the PCI bus"]),
-        # A container sees the bus of its machine; a GPU is its own where it has the device.
+        # A container sees its machine's bus, but may use only GPUs that it has a device file for.
         ({**ON_THE_BUS, "run/.containerenv": ""}, []),
         ({**ON_THE_BUS, **DEVICES, ".dockerenv": ""}, ["/dev/nvidia0"]),
     ],
@@ -79,7 +79,7 @@ def test_gpus_are_found_without_tensorflow(
 
 
 @pytest.mark.usefixtures("outside_containers")
-def test_what_cannot_be_read_is_no_fault(tmp_path: Path) -> None:
+def test_unreadable_files_are_skipped(tmp_path: Path) -> None:
     (tmp_path / "proc/driver/nvidia/gpus/0000:01:00.0/information").mkdir(
         parents=True
     )  # a folder cannot
@@ -87,7 +87,7 @@ def test_what_cannot_be_read_is_no_fault(tmp_path: Path) -> None:
     assert gpu.gpus(tmp_path) == ["0000:01:00.0"]
 
 
-def test_a_driver_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hanging_driver_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu, "_PATIENCE", 0.001)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     [reason] = gpu.why_unseen()
@@ -136,12 +136,12 @@ def about_the_driver(reasons: list[str]) -> list[str]:
     return [reason for reason in reasons if not reason.startswith("CUDA's libraries")]
 
 
-def test_a_driver_that_works_and_is_new_enough_is_no_reason(ask: Ask) -> None:
+def test_a_working_driver_is_not_a_reason(ask: Ask) -> None:
     assert about_the_driver(ask()) == []
     assert about_the_driver(ask(version=12000)) == []
 
 
-def test_a_driver_that_is_too_old_is_named_with_what_it_knows(ask: Ask) -> None:
+def test_a_too_old_driver_is_named_with_its_cuda_version(ask: Ask) -> None:
     [reason] = about_the_driver(ask(version=11040))
     assert (
         "it supports CUDA 11.4, and 12.0 is needed. Install NVIDIA's driver 525 or newer" in reason
@@ -156,7 +156,7 @@ def test_a_driver_that_does_not_start_is_reported_in_its_own_words(ask: Ask) -> 
 @pytest.mark.parametrize(
     ("container", "advice"), [(False, "Install NVIDIA's driver"), (True, "docker run --gpus all")]
 )
-def test_without_a_driver_the_advice_is_for_the_place(
+def test_the_advice_without_a_driver_fits_machine_or_container(
     container: bool, advice: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gpu, "in_container", lambda: container)
@@ -176,7 +176,7 @@ def test_a_variable_that_hides_every_gpu_is_named(ask: Ask, value: str) -> None:
     assert f"CUDA_VISIBLE_DEVICES hides the GPU: its value is {value!r}" in reason
 
 
-def test_a_variable_that_names_a_gpu_is_a_reason_only_where_none_is_left(ask: Ask) -> None:
+def test_a_variable_is_a_reason_only_if_it_hides_every_gpu(ask: Ask) -> None:
     assert about_the_driver(ask(CUDA_VISIBLE_DEVICES="0")) == []
     [reason] = about_the_driver(ask(result=100, CUDA_VISIBLE_DEVICES="7"))
     assert "its value is '7'" in reason

@@ -28,14 +28,14 @@ def test_a_candidate_is_compared_with_the_model_blessed_before_it(run: Runs) -> 
     assert run("monday", "b") == second | {"cached": EVERYTHING}
 
 
-def test_a_model_that_failed_is_no_baseline(run: Runs) -> None:
+def test_a_failed_model_is_not_a_baseline(run: Runs) -> None:
     good = run("monday", "a")
     bad = run("monday", "b", gate="fail")
     assert bad["baseline"] == good["model"]
     assert run("monday", "c")["baseline"] == good["model"]
 
 
-def test_a_model_that_cannot_be_served_is_no_baseline_and_no_start_until_it_can(run: Runs) -> None:
+def test_a_model_that_cannot_be_served_is_neither_baseline_nor_start(run: Runs) -> None:
     good = run("monday", "a")
     with pytest.raises(NotServableError):
         run("tuesday", "b", gate="not servable")
@@ -45,13 +45,13 @@ def test_a_model_that_cannot_be_served_is_no_baseline_and_no_start_until_it_can(
     assert run("thursday", "d")["baseline"] == servable["model"]
 
 
-def test_an_older_model_that_comes_back_is_held_against_the_newer_one(run: Runs) -> None:
+def test_a_returning_older_model_is_compared_with_the_newer_one(run: Runs) -> None:
     old, new = run("monday", "a"), run("monday", "b")
     back = run("monday", "a")
     assert (back["model"], back["baseline"]) == (old["model"], new["model"])
     assert back["cached"] == {"Gen", "Trainer"}
     assert run("monday", "a") == back | {"cached": EVERYTHING}
-    # it was blessed again, and so it is what the next one has to hold against
+    # it was blessed again, so the next one is compared with it
     assert run("monday", "c")["baseline"] == old["model"]
 
 
@@ -64,7 +64,7 @@ def test_training_starts_from_a_model_of_other_examples(run: Runs) -> None:
     assert run("tuesday", "b")["base"] == monday["model"]
 
 
-def test_a_model_started_from_one_of_these_examples_has_seen_them(run: Runs) -> None:
+def test_a_model_has_seen_the_examples_of_its_warm_start(run: Runs) -> None:
     monday = run("monday", "a")
     run("tuesday", "a")
     back = run("monday", "a")

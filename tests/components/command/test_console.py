@@ -63,7 +63,7 @@ def test_an_error_of_the_command_line_is_harmless() -> None:
     assert "\x1b" not in ran.stderr
 
 
-def test_a_process_whose_output_is_closed_goes_on() -> None:
+def test_a_process_with_closed_output_continues() -> None:
     code = (
         "from components.command.program import entry_point, write_data\n"
         "with entry_point():\n"
@@ -106,7 +106,7 @@ def test_progress_on_a_terminal_is_harmless() -> None:
     assert "\x1b]" not in out.getvalue()
 
 
-def test_a_console_inside_goes_round_the_guard(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_console_writes_to_the_unguarded_stream(capsys: pytest.CaptureFixture[str]) -> None:
     with entry_point():
         console = PlainConsole(force_terminal=True, color_system="standard")
         console.print("red", style="red")

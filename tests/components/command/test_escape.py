@@ -45,7 +45,7 @@ def test_no_control_character_reaches_a_terminal(code: int) -> None:
     assert for_terminal(f"a{chr(code)}b") == f"a\\u{code:04x}b"
 
 
-def test_what_is_no_control_character_stays() -> None:
+def test_printable_characters_are_unchanged() -> None:
     for text in ("tab\tand\nline", "Zürich 日本 \U0001f600 \u200d", "\\x1b", ""):
         assert for_terminal(text) == text
     assert in_one_line("a\tb\nc") == "a\\u0009b\\u000ac"
@@ -86,7 +86,7 @@ def test_a_comment_shows_text_and_does_nothing(text: str, shown: str) -> None:
     assert for_comment(text) == shown
 
 
-def test_lines_stay_only_where_that_is_asked_for() -> None:
+def test_line_breaks_are_kept_only_on_request() -> None:
     assert for_comment("a\n</pre>\nb", lines=True) == "a\n&#60;/pre&#62;\nb"
 
 
@@ -112,7 +112,7 @@ def test_markdown_is_one_line_in_which_every_mark_is_escaped(text: str) -> None:
         ("two\nlines", "two\nlines"),
     ],
 )
-def test_a_chat_gets_no_orders(text: str, shown: str) -> None:
+def test_chat_commands_and_links_are_disarmed(text: str, shown: str) -> None:
     assert for_chat(text) == shown
 
 

@@ -58,7 +58,7 @@ def ended(capsys: pytest.CaptureFixture[str], error: BaseException | None) -> tu
         ),
     ],
 )
-def test_an_ending_has_its_code_and_words(
+def test_every_ending_has_an_exit_code_and_a_message(
     capsys: pytest.CaptureFixture[str],
     temporary: Path,
     error: BaseException | None,
@@ -94,7 +94,7 @@ def test_an_unforeseen_error_is_one_sentence_and_a_file(
     assert log.stat().st_mode & 0o077 == 0
 
 
-def test_the_place_is_said_where_no_file_can_be_written(
+def test_the_place_is_named_if_no_log_can_be_written(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "absent"))
@@ -103,7 +103,7 @@ def test_the_place_is_said_where_no_file_can_be_written(
     assert "unexpected KeyError: 'learner'. It was raised in test_program.py, line " in text
 
 
-def test_the_first_words_among_causes_are_the_user_s() -> None:
+def test_the_first_error_for_users_among_causes_is_shown() -> None:
     error = RuntimeError("while running [ReadLog]")
     error.__cause__ = LogError(["events.csv: row 3: expected a time, found 'x'"])
     assert (
@@ -112,7 +112,7 @@ def test_the_first_words_among_causes_are_the_user_s() -> None:
     )
 
 
-def test_what_an_error_was_cut_off_from_is_not_its_cause() -> None:
+def test_a_suppressed_context_is_not_a_cause() -> None:
     error = ValueError("a number is wrong")
     error.__context__ = PermissionError(13, "Permission denied", "/x/y")
     assert explain(error).startswith("/x/y: permission denied.")
@@ -120,7 +120,7 @@ def test_what_an_error_was_cut_off_from_is_not_its_cause() -> None:
     assert explain(error) == "unexpected ValueError: a number is wrong"
 
 
-def test_what_pydantic_finds_is_said_in_our_words() -> None:
+def test_pydantic_errors_are_reworded() -> None:
     class Part(BaseModel):
         model_config = ConfigDict(extra="forbid")
         size: int = Field(ge=1)
@@ -148,7 +148,7 @@ def problems_of(model: type[BaseModel], value: object) -> list[str]:
     return [explain_invalid(problem) for problem in caught.value.errors()]
 
 
-def test_what_the_system_refuses_is_said_with_what_to_do() -> None:
+def test_system_errors_come_with_advice() -> None:
     full = "no space left on device. Make room there, and run the same command again."
     assert explain(OSError(28, "No space left on device")) == full
     assert explain(OSError(28, "No space left on device", "/x/y")) == f"/x/y: {full}"
@@ -194,7 +194,7 @@ def test_threads_destructors_and_loggers_show_no_traceback(tmp_path: Path) -> No
     assert all("Traceback" in log.read_text() for log in logs)
 
 
-def test_a_logger_leaves_few_files_and_none_for_what_was_foreseen(tmp_path: Path) -> None:
+def test_a_logger_writes_a_bounded_number_of_traceback_files(tmp_path: Path) -> None:
     ran = in_a_process(
         "import logging\n"
         "def body():\n"
@@ -226,7 +226,7 @@ def test_a_log_shows_its_first_twenty_problems() -> None:
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
-def test_whatever_is_printed_can_be(encoding: str) -> None:
+def test_every_text_can_be_printed(encoding: str) -> None:
     ran = in_a_process("print('✓ grün 😀 \\ud800')", PYTHONIOENCODING=encoding)
     assert ran.returncode == 0, ran.stderr
 
@@ -250,9 +250,7 @@ def test_a_reader_that_goes_away_ends_the_program_quietly() -> None:
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
-def test_no_file_takes_the_place_of_a_stream_that_the_caller_closed(
-    tmp_path: Path, closed: str
-) -> None:
+def test_no_file_takes_the_descriptor_of_a_closed_stream(tmp_path: Path, closed: str) -> None:
     program = (
         "import os, sys; from components.command.program import *\n"
         "start_process('mastery')\n"
@@ -269,14 +267,14 @@ def test_no_file_takes_the_place_of_a_stream_that_the_caller_closed(
     assert file.read_text() == "True"
 
 
-def test_a_process_without_standard_output_ends_well() -> None:
+def test_a_process_without_standard_output_succeeds() -> None:
     ran = in_a_process(
         "sys.stdout = None\nsys.exit(run_program('mastery', lambda: print('unheard')))"
     )
     assert (ran.returncode, ran.stderr) == (0, "")
 
 
-def test_a_user_whom_the_system_does_not_know_has_a_home() -> None:
+def test_an_unknown_user_gets_a_home() -> None:
     ran = in_a_process(
         "import pwd\n"
         "def unknown(_): raise KeyError\n"

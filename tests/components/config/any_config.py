@@ -1,4 +1,4 @@
-"""Configurations of every kind, drawn from the types: a new field is among them by itself."""
+"""Random configurations, drawn from the types, so that new fields are included automatically."""
 
 from __future__ import annotations
 

@@ -94,9 +94,7 @@ def refused(folder: Path, setting: str) -> str:
         ),
     ],
 )
-def test_what_would_be_refused_is_named_with_its_key(
-    tmp_path: Path, setting: str, says: str
-) -> None:
+def test_names_invalid_in_kubernetes_are_refused(tmp_path: Path, setting: str, says: str) -> None:
     assert says in refused(tmp_path, setting)
 
 
@@ -128,7 +126,7 @@ def test_what_would_be_refused_is_named_with_its_key(
         {"root": "/mastery/", "config": "/app/configs/a.yaml", "storage": "gs://bucket/a/b"},
     ],
 )
-def test_what_kubernetes_takes_is_taken(kubeflow: dict[str, object]) -> None:
+def test_names_valid_in_kubernetes_are_accepted(kubeflow: dict[str, object]) -> None:
     Config.model_validate({**BASE, "kubeflow": kubeflow})
 
 

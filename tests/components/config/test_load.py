@@ -26,7 +26,7 @@ BASE = {
 }
 
 
-TAKEN = "expected a column that is no key, step, label or reserved name, found"
+TAKEN = "expected a column that is not a key, a step, the label or a reserved name, found"
 
 
 def write(folder: Path, **changes: object) -> Path:
@@ -59,7 +59,7 @@ def test_paths_in_an_override_count_from_the_current_folder(
     assert config.data.outcomes == [str(tmp_path / "elsewhere/a.csv"), "s3://bucket/b.csv"]
 
 
-def test_the_folder_of_the_configuration_is_no_pattern(
+def test_the_configuration_s_folder_is_not_taken_as_a_pattern(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "logs [2024]*"
@@ -124,7 +124,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         ("\xff", "expected"),
     ],
 )
-def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str, expected: str) -> None:
+def test_a_file_that_is_not_a_mapping_is_refused(tmp_path: Path, text: str, expected: str) -> None:
     file = tmp_path / "broken.yaml"
     file.write_bytes(text.encode("latin-1"))
     with pytest.raises(ConfigError, match=expected):
@@ -272,7 +272,7 @@ def test_a_feature_of_an_unknown_type_is_named(tmp_path: Path) -> None:
     )
 
 
-def test_a_protected_column_is_an_input_only_in_so_many_words(tmp_path: Path) -> None:
+def test_a_protected_column_is_an_input_only_if_allowed_explicitly(tmp_path: Path) -> None:
     feature = {"gender": {"type": "categorical", "allow_protected": True}}
     assert "gender" in load_config(write(tmp_path, context=feature)).context
 
@@ -282,7 +282,7 @@ def test_an_override_that_fits_nowhere_is_refused(tmp_path: Path, override: str)
     assert "--set" in message(tmp_path, override)
 
 
-def test_where_it_runs_is_no_part_of_what_a_model_depends_on(tmp_path: Path) -> None:
+def test_runner_sections_do_not_change_the_recipe(tmp_path: Path) -> None:
     here = load_config(write(tmp_path))
     there = load_config(
         write(tmp_path, kubeflow={"host": "https://cluster.example", "ca_cert": "ca.pem"})
@@ -299,7 +299,7 @@ def test_an_unknown_time_zone_is_named(tmp_path: Path) -> None:
     )
 
 
-def test_a_key_that_is_mistyped_is_answered_with_the_one_that_was_meant(tmp_path: Path) -> None:
+def test_a_mistyped_key_gets_a_suggestion(tmp_path: Path) -> None:
     assert "epoch: this key is not known; did you mean training.epochs?" in message(
         tmp_path, "training.epoch=5"
     )
@@ -314,7 +314,7 @@ def test_a_key_that_is_mistyped_is_answered_with_the_one_that_was_meant(tmp_path
     )
 
 
-def test_a_wrong_value_of_set_is_said_to_be_one(tmp_path: Path) -> None:
+def test_a_wrong_override_names_its_option(tmp_path: Path) -> None:
     assert message(tmp_path, "training.epochs=many").startswith("--set training.epochs: ")
     assert message(tmp_path, "gates=[{metric: f2, min: 1}]").startswith(
         "--set gates, gates[0].metric: "
@@ -327,7 +327,7 @@ def test_a_wrong_value_of_set_is_said_to_be_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "override", ["=1", "a..b=1", ".a=1", "gates.-1.min=1", "gates.\u0661.min=1"]
 )
-def test_a_key_of_set_that_is_none_is_refused(tmp_path: Path, override: str) -> None:
+def test_an_override_without_a_key_is_refused(tmp_path: Path, override: str) -> None:
     assert message(tmp_path, override).startswith("--set ")
 
 
@@ -351,7 +351,7 @@ def test_a_long_value_is_cut(tmp_path: Path) -> None:
     assert len(message(tmp_path, gates=[{"metric": "x" * 10_000, "min": 1}])) < 1000
 
 
-def test_a_section_that_an_alias_stands_for_is_a_copy(tmp_path: Path) -> None:
+def test_a_section_behind_an_alias_is_a_copy(tmp_path: Path) -> None:
     file = write(tmp_path)
     file.write_text(file.read_text().replace("gates:", "gates: &gates") + "ci: {gates: *gates}\n")
     config = load_config(file, ["gates.0.min=0.9"])
@@ -366,7 +366,7 @@ def test_the_home_of_an_unknown_user_is_named(tmp_path: Path) -> None:
     assert "--set schema: expected a path" in message(tmp_path, "schema=~nobody-at-all/x")
 
 
-def test_true_is_no_number(tmp_path: Path) -> None:
+def test_true_is_not_a_number(tmp_path: Path) -> None:
     assert "training.epochs: expected a value other than true or false, found True" in message(
         tmp_path, training={"epochs": True}
     )
@@ -379,7 +379,7 @@ def test_true_is_no_number(tmp_path: Path) -> None:
     assert load_config(write(tmp_path, push={"enabled": "off"})).push.enabled is False
 
 
-def test_digits_of_classes_are_digits_in_their_weights(tmp_path: Path) -> None:
+def test_integer_classes_have_weights_by_their_digits(tmp_path: Path) -> None:
     label = {"column": "level", "classes": [0, 1]}
     config = load_config(write(tmp_path, label=label, training={"class_weights": {0: 1, 1: 3}}))
     assert config.training.class_weights == {"0": 1.0, "1": 3.0}
@@ -403,14 +403,14 @@ VALUES = st.recursive(
     )
 )
 @settings(max_examples=150, deadline=None)
-def test_whatever_stands_in_a_file_it_loads_or_is_a_problem_in_words(
+def test_random_configurations_load_or_are_explained(
     tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[tuple[str, ...], object]]
 ) -> None:
     values = BASE
     for path, value in changes:
         try:
             values = put(values, path, value)
-        except (AttributeError, TypeError):  # below what is no section any more
+        except (AttributeError, TypeError):  # below a value
             continue
     file = tmp_path_factory.getbasetemp() / "odd.yaml"
     file.write_text(yaml.dump(values), encoding="utf-8")
@@ -425,7 +425,7 @@ def test_whatever_stands_in_a_file_it_loads_or_is_a_problem_in_words(
 
 @given(st.binary(max_size=200) | st.text(max_size=100).map(str.encode))
 @settings(max_examples=150, deadline=None)
-def test_whatever_bytes_a_file_has_it_is_a_problem_in_words(
+def test_random_bytes_load_or_are_explained(
     tmp_path_factory: pytest.TempPathFactory, content: bytes
 ) -> None:
     file = tmp_path_factory.getbasetemp() / "bytes.yaml"

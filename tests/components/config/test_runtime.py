@@ -1,4 +1,4 @@
-"""The metadata store's section: what the environment says wins, and what is missing is named."""
+"""The metadata store's section: the environment overrides the file, and missing values are named."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_sqlite_needs_nothing() -> None:
     assert Metadata().with_environment({}) == Metadata(store="sqlite")
 
 
-def test_the_environment_wins_over_the_file() -> None:
+def test_the_environment_overrides_the_file() -> None:
     variables = {
         "HOST": "env.test",
         "PORT": "3308",
@@ -33,7 +33,7 @@ def test_the_environment_wins_over_the_file() -> None:
     assert Metadata().with_environment(environment) == expected
 
 
-def test_an_empty_variable_says_nothing() -> None:
+def test_an_empty_variable_is_ignored() -> None:
     assert FILE.with_environment({**LOGIN, "MASTERY_METADATA_HOST": ""}) == FILE
 
 

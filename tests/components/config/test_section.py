@@ -87,7 +87,7 @@ def test_a_secret_in_the_wrong_place_is_refused_and_not_repeated(
     assert expected in refusal(setting)
 
 
-def test_names_of_classes_are_text_unless_they_are_neither_list_nor_mapping() -> None:
+def test_class_names_become_text_in_lists_and_mappings() -> None:
     assert integers_as_digits("balanced") == "balanced"
 
 

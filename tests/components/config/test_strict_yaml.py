@@ -69,7 +69,7 @@ def test_a_problem_has_its_line(text: str, line: int | None, says: str) -> None:
     assert caught.value.line == line
 
 
-def test_an_alias_s_value_is_its_own() -> None:
+def test_values_behind_aliases_are_separate() -> None:
     _, values = read_yaml("a: &x [1]\nb: *x")
     values["a"][0] = 2
     assert values["b"] == [1]

@@ -29,7 +29,7 @@ HIDDEN = {"metadata": Metadata()}  # the store's address travels by the environm
 
 def strict_json(text: str) -> Any:
     def refuse(constant: str) -> None:
-        raise AssertionError(f"{constant} is no JSON")
+        raise AssertionError(f"{constant} is not JSON")
 
     return json.loads(text, parse_constant=refuse)
 
@@ -59,7 +59,7 @@ def test_cache_keys_and_manifests_hold_what_was_configured(config: Config) -> No
 
 @given(configs())
 @FEW
-def test_a_file_gives_what_was_written_into_it(
+def test_a_file_is_loaded_with_its_values(
     tmp_path_factory: pytest.TempPathFactory, config: Config
 ) -> None:
     file = tmp_path_factory.getbasetemp() / "any.yaml"
@@ -81,7 +81,7 @@ def test_a_file_gives_what_was_written_into_it(
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
 @settings(max_examples=200, deadline=None)
-def test_a_parameter_in_a_container_is_the_text_that_was_given(text: str) -> None:
+def test_a_container_gets_parameters_unchanged(text: str) -> None:
     for name in ("events", "outcomes", "span"):
         [setting] = settings_of({name: text})
         setting.encode("ascii")
@@ -102,7 +102,9 @@ def _types(annotation: Any) -> list[Any]:
 
 @pytest.mark.parametrize("section", sections(), ids=lambda section: section.__name__)
 @pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
-def test_no_number_of_any_section_is_infinite_or_none(section: type[Section], value: float) -> None:
+def test_nan_and_infinity_are_refused_in_every_section(
+    section: type[Section], value: float
+) -> None:
     for name in floats_of(section):
         field = section.model_fields[name]
         given = {"x": value} if dict in map(_origin, _types(field.annotation)) else value
@@ -115,7 +117,7 @@ def _origin(annotation: Any) -> Any:
     return getattr(annotation, "__origin__", None)
 
 
-def test_the_sections_with_numbers_are_all_there() -> None:
+def test_every_section_with_numbers_is_tested() -> None:
     found = {(section.__name__, name) for section in sections() for name in floats_of(section)}
     assert {
         ("Gate", "min"), ("Gate", "max_gap"), ("Training", "learning_rate"),
@@ -157,7 +159,7 @@ def test_an_open_range_is_natural(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [2**31, -(2**31), 2**63, 2**64, 10**29])
-def test_a_number_that_some_part_cannot_hold_is_named(tmp_path: Path, number: int) -> None:
+def test_a_number_beyond_32_bits_is_refused(tmp_path: Path, number: int) -> None:
     file = tmp_path / "algebra.yaml"
     for path, field in places():
         if field.annotation is int:
@@ -167,7 +169,7 @@ def test_a_number_that_some_part_cannot_hold_is_named(tmp_path: Path, number: in
 
 
 @pytest.mark.parametrize("text", ['"a\\0b"', '"\\ud800"', '"\\udcff"'])
-def test_text_that_no_file_could_hold_is_named(tmp_path: Path, text: str) -> None:
+def test_text_that_is_not_unicode_is_refused(tmp_path: Path, text: str) -> None:
     file = tmp_path / "algebra.yaml"
     file.write_text(yaml.safe_dump(BASE))
     with pytest.raises(ConfigError, match=r"--set label.column: expected"):

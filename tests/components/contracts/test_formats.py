@@ -19,7 +19,7 @@ RUN = {"run": "20261126-181302-7bd695", "name": "small", "started": "2026-11-26T
 COUNTS = dict.fromkeys(("events", "outcomes", "learners", "units", "cold_starts", "truncated"), 1)
 TIMES = dict.fromkeys(("first_event", "last_event", "first_outcome", "last_outcome"), "2026-01-01")
 
-# The least that each file holds, without a format number: as files were before these were counted.
+# The required keys of each file, without a format number, as the first versions wrote them.
 CONTENTS: dict[str, dict[str, Any]] = {
     "assets.extra/mastery.json": {"name": "small", "task": "classification", "config": {}},
     "audit.jsonl": {"revision": 1, "action": "promote", "before": {}, "after": {"stable": 7}},
@@ -85,7 +85,9 @@ class TestEveryFile:
         assert json.loads(written)["format"] == kind.FORMAT
         assert kind.from_json(written).to_json() == written
 
-    def test_a_file_without_a_number_is_of_the_first_format(self, kind: type[Contract]) -> None:
+    def test_a_file_without_a_format_number_has_the_first_format(
+        self, kind: type[Contract]
+    ) -> None:
         assert kind.from_json(json.dumps(content(kind))).format == 1
 
     def test_an_unknown_format_is_refused_in_one_sentence(

@@ -171,7 +171,7 @@ def test_text_that_is_not_utf8() -> None:
     ]
 
 
-def test_a_column_of_nothing_but_nan_stops_the_train_split_only() -> None:
+def test_a_column_of_nan_only_stops_the_train_split() -> None:
     nothing = pa.array([[float("nan")] * 2] * EXAMPLES, NUMBER)
 
     assert _judged("train", speed=nothing) == [

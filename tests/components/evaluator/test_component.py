@@ -176,7 +176,7 @@ def test_a_run_is_compared_with_the_blessed_one_before_it_and_a_failed_gate_is_n
     assert not cached
 
 
-def test_a_named_baseline_has_to_be_a_model(tmp_path: Path) -> None:
+def test_a_configured_baseline_has_to_be_a_model(tmp_path: Path) -> None:
     assert digest_baseline(None) == ""
     with pytest.raises(MasteryError, match=r"evaluation\.baseline: expected a pushed version"):
         digest_baseline(str(tmp_path))

@@ -56,7 +56,7 @@ def _write_card(folder: Path, **sections: Any) -> Path:
         ({"prior": {"group_by": ["company"]}}, "no longer inputs: company"),
     ],
 )
-def test_a_model_of_another_label_or_of_columns_that_are_gone_is_no_baseline(
+def test_a_model_of_another_label_or_of_removed_columns_is_not_a_baseline(
     tmp_path: Path, sections: dict[str, Any], problem: str | None
 ) -> None:
     found = why_not_comparable(
@@ -65,5 +65,5 @@ def test_a_model_of_another_label_or_of_columns_that_are_gone_is_no_baseline(
     assert (found is None) if problem is None else (found is not None and problem in found)
 
 
-def test_a_model_without_a_card_is_taken_on_trust(tmp_path: Path) -> None:
+def test_a_model_without_a_card_is_not_checked(tmp_path: Path) -> None:
     assert why_not_comparable(tmp_path, EvaluatorSettings.of(Config.model_validate(VALUES))) is None

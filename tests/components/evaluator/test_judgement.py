@@ -98,7 +98,7 @@ def test_a_change_is_measured_against_the_blessed_model() -> None:
     assert not _judge(_metrics(_result(f1=0.9)), before, metric="f1_macro", max_change=0.01).passed
 
 
-def test_a_change_holds_without_a_baseline_and_says_so() -> None:
+def test_a_change_passes_without_a_baseline_with_a_reason() -> None:
     verdict = _judge(_metrics(_result()), metric="f1_macro", min_change=0.1)
     assert verdict.passed
     assert verdict.text == "change of f1_macro >= +0.1: no baseline, passed"
@@ -162,7 +162,7 @@ def test_small_slices_of_a_column_are_left_out_and_counted() -> None:
         ),
     ],
 )
-def test_what_cannot_be_judged_fails_and_says_why(gate: Json, reason: str) -> None:
+def test_what_cannot_be_judged_fails_with_a_reason(gate: Json, reason: str) -> None:
     verdict = _judge(_metrics(_result(), BY_GENDER), **LOW, **gate)
     assert not verdict.passed
     assert (verdict.reason or "").startswith(reason)
@@ -176,7 +176,7 @@ def test_one_undefined_slice_fails_a_gate_on_all_of_them() -> None:
         assert "recall is undefined where gender=m, on 100 examples" in (verdict.reason or "")
 
 
-def test_a_gap_names_both_ends() -> None:
+def test_a_gap_names_the_best_and_worst_slice() -> None:
     verdict = _judge(_metrics(_result(), BY_GENDER), **LOW, slice="gender", max_gap=0.07)
     assert verdict.passed
     assert verdict.reason == (

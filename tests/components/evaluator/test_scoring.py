@@ -45,7 +45,7 @@ def examples(make_example: Callable[..., bytes]) -> list[bytes]:
     ]
 
 
-def test_predictions_have_a_row_an_example_in_their_order(
+def test_predictions_have_one_row_per_example_in_order(
     tmp_path: Path, examples: list[bytes], save_model: Callable[..., Path]
 ) -> None:
     write_predictions(
@@ -72,7 +72,7 @@ def test_predictions_have_a_row_an_example_in_their_order(
     assert table.schema["as_of"] == pl.Int64
 
 
-def test_a_regression_has_numbers(
+def test_a_regression_is_evaluated_by_errors(
     tmp_path: Path, make_example: Callable[..., bytes], save_model: Callable[..., Path]
 ) -> None:
     label = Label(column="grade", task="regression")
@@ -137,7 +137,7 @@ def test_the_order_of_the_model_s_classes_does_not_matter() -> None:
         ({"answer": None}, "the model cannot read these examples"),
     ],
 )
-def test_what_does_not_fit_is_an_error_and_leaves_no_file(
+def test_unusable_examples_are_an_error_and_leave_no_file(
     tmp_path: Path,
     make_example: Callable[..., bytes],
     save_model: Callable[..., Path],

@@ -88,14 +88,14 @@ def test_an_object_is_created_once() -> None:
     assert store.objects == {"a": b"1"}
 
 
-def test_an_object_that_is_there_stays() -> None:
+def test_an_existing_object_is_not_replaced() -> None:
     store = Store(FileExistsError("a"))
     store.objects["a"] = b"1"
     assert not create_object(store, "a", b"2")
     assert store.objects == {"a": b"1"}
 
 
-def test_a_write_whose_answer_was_lost_succeeded() -> None:
+def test_a_write_with_a_lost_response_counts_as_done() -> None:
     assert create_object(Store(TimeoutError(), writes_first=True), "a", b"1")
 
 

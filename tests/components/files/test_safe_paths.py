@@ -35,9 +35,7 @@ from components.files.safe_paths import (
         ("/".join(["x" * 200] * 21), "too long"),
     ],
 )  # fmt: skip
-def test_a_name_that_leads_out_or_is_no_file_is_refused(
-    tmp_path: Path, name: str, found: str
-) -> None:
+def test_unsafe_names_are_refused(tmp_path: Path, name: str, found: str) -> None:
     with pytest.raises(
         UnsafePathError, match=rf"expected the name of a file below {tmp_path}, found .*{found}"
     ) as caught:
@@ -49,14 +47,14 @@ def test_a_name_that_leads_out_or_is_no_file_is_refused(
 @pytest.mark.parametrize(
     "name", ["saved_model.pb", "a/b c/ü.txt", "..a/b..", "...", "a:b", "~", "-rf", "'\"$(x)"]
 )
-def test_a_name_that_is_only_unusual_is_a_path(tmp_path: Path, name: str) -> None:
+def test_unusual_names_are_accepted(tmp_path: Path, name: str) -> None:
     assert path_below(tmp_path, name) == tmp_path / name
 
 
 @given(
     st.text(alphabet=st.sampled_from(["a", ".", "/", "\\", "~", "\n", "\0", "é", "‮"]), max_size=12)
 )
-def test_no_name_leads_out(name: str) -> None:
+def test_no_name_leads_out_of_the_folder(name: str) -> None:
     folder = Path("/nowhere/models")
     try:
         path = path_below(folder, name)
@@ -78,7 +76,7 @@ def test_a_link_on_the_way_is_refused(tmp_path: Path) -> None:
             path_below(folder, name)
     linked = tmp_path / "linked"
     linked.symlink_to(folder)
-    assert path_below(linked, "x") == linked / "x"  # where the folder is, is its owner's business
+    assert path_below(linked, "x") == linked / "x"  # links in the folder's own path are allowed
     refuse_links(folder, folder)
 
 
@@ -90,7 +88,7 @@ def test_a_name_that_is_file_and_folder_is_refused(tmp_path: Path) -> None:
     assert [*paths_below(tmp_path, ["a/b", "a/bc", "a/c/d"])] == ["a/b", "a/bc", "a/c/d"]
 
 
-def test_two_spellings_are_refused_where_they_are_one_file(
+def test_two_spellings_of_one_file_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = ["x/Level", "x/level", "y/caf\u00e9", "y/cafe\u0301"]

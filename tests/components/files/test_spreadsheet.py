@@ -50,7 +50,7 @@ def test_numbers_stay_numbers() -> None:
 @given(
     st.lists(st.text(st.sampled_from("=+-@'\t\r\n;,\"a1. ＝"), max_size=8), min_size=1, max_size=5)
 )
-def test_what_was_written_is_read_back(values: list[str]) -> None:
+def test_escaped_tables_are_read_back_unchanged(values: list[str]) -> None:
     table = pl.DataFrame({"a": values, "b": [*reversed(values)]})
     written = for_spreadsheet(table).write_csv()
     header, *rows = csv.reader(io.StringIO(written, newline=""), strict=True)

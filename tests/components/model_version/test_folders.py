@@ -39,7 +39,7 @@ def test_whole_numbers_of_64_bits_and_no_others(number: int, zeros: int) -> None
     assert found == (number if -(2**63) <= number < 2**63 else None)
 
 
-def test_of_two_names_the_last_one_is_the_version() -> None:
+def test_the_last_of_two_names_is_the_version() -> None:
     assert index_versions(["1", "007", "7", "+7", "gpu"]) == {1: "1", 7: "7"}
 
 
@@ -76,7 +76,7 @@ def test_folders_that_are_not_versions_are_explained(tmp_path: Path) -> None:
     assert list(find_versions(tmp_path / "nowhere").paths) == []
 
 
-def test_a_push_comes_after_all_of_them(tmp_path: Path) -> None:
+def test_a_new_version_is_greater_than_all_others(tmp_path: Path) -> None:
     for name in ("00000123", "٣", "7"):
         (tmp_path / name).mkdir()
     assert version_names(tmp_path) == {7: "7", 123: "00000123"}

@@ -63,7 +63,7 @@ def test_an_input_that_is_not_there_is_unknown(text: str) -> None:
     assert origins(walk(f'node {{ name: "read" op: "ReadFile" {text} }}')) == {"?"}
 
 
-def test_a_loop_of_values_ends() -> None:
+def test_a_cycle_of_values_ends() -> None:
     graph = walk("""
         node { name: "a" op: "Identity" input: "b" }
         node { name: "b" op: "Identity" input: "a" }
@@ -100,7 +100,7 @@ def test_a_variable_of_two_nodes_is_unknown() -> None:
     assert origins(walk(f'{text} node {{ name: "twin" {shared} }}')) == {"?"}
 
 
-def test_a_variable_that_is_not_one_is_unknown() -> None:
+def test_a_node_that_is_not_a_variable_is_unknown() -> None:
     assert origins(walk(VARIABLE.replace("VarHandleOp", "Placeholder"))) == {"?"}
 
 
@@ -149,7 +149,7 @@ def test_a_value_made_inside_a_function_is_unknown() -> None:
     assert origins(walk(READ.replace('input: "path" }', 'input: "nowhere" }'))) == {"?"}
 
 
-def test_what_runs_is_all_that_a_node_needs_and_calls() -> None:
+def test_reachable_yields_inputs_and_called_functions() -> None:
     graph = walk(f"""
         node {{ name: "a" op: "Const" input: "^first" }}
         node {{ name: "first" op: "NoOp" }}

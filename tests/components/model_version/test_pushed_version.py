@@ -1,4 +1,4 @@
-"""What a pushed version says of itself."""
+"""The manifest of a pushed version, written and read."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_configuration_that_cannot_be_used_is_named(tmp_path: Path, config: Co
     assert "model.lstm" in text
 
 
-def test_another_log_is_read_as_the_version_was_trained(
+def test_another_log_is_read_with_the_version_s_configuration(
     tmp_path: Path, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = tmp_path / "7"

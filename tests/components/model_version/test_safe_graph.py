@@ -71,11 +71,11 @@ def test_operations_that_do_more_than_compute(tmp_path: Path, operation: str) ->
     assert text.startswith(f"{tmp_path}: expected a graph that only computes")
 
 
-def test_what_somebody_vouches_for(tmp_path: Path) -> None:
+def test_operations_that_the_user_allows_are_accepted(tmp_path: Path) -> None:
     require_safe(save(tmp_path, HARMFUL["MatchingFiles"]), also_allowed={"MatchingFiles"})
 
 
-def test_files_that_are_no_assets(tmp_path: Path) -> None:
+def test_files_that_are_not_assets_are_refused(tmp_path: Path) -> None:
     def lookup(x: tf.Tensor) -> tf.Tensor:
         table = tf.raw_ops.HashTableV2(key_dtype=tf.string, value_dtype=tf.int64)
         tf.raw_ops.InitializeTableFromTextFileV2(
@@ -125,7 +125,7 @@ def test_vocabularies_come_from_assets(tmp_path: Path) -> None:
     )
 
 
-def test_an_asset_that_a_request_could_name(tmp_path: Path) -> None:
+def test_an_asset_named_by_a_request_is_refused(tmp_path: Path) -> None:
     table = vocabulary(tmp_path)
     model = save(tmp_path / "model", lambda x: table.lookup(x), table=table)
 
@@ -137,7 +137,7 @@ def test_an_asset_that_a_request_could_name(tmp_path: Path) -> None:
     assert "which reads a file that is not an asset" in refusal(change(model, feed))
 
 
-def test_an_asset_that_has_another_value_when_it_is_asked_for(tmp_path: Path) -> None:
+def test_an_asset_with_another_value_in_requests_is_refused(tmp_path: Path) -> None:
     table = vocabulary(tmp_path)
     model = save(tmp_path / "model", lambda x: table.lookup(x), table=table)
 
@@ -155,7 +155,7 @@ def test_an_asset_that_has_another_value_when_it_is_asked_for(tmp_path: Path) ->
     assert "which reads a file that is not an asset" in refusal(change(model, reload))
 
 
-def test_an_asset_that_is_no_longer_one(tmp_path: Path) -> None:
+def test_an_overwritten_asset_is_refused(tmp_path: Path) -> None:
     table = vocabulary(tmp_path)
     model = save(tmp_path / "model", lambda x: table.lookup(x), table=table)
     assert "not an asset of the model" in refusal(

@@ -37,7 +37,7 @@ def refusal(made: Path, within: Path, **options: bool) -> str:
     return str(caught.value)
 
 
-def test_what_was_pushed(tmp_path: Path) -> None:
+def test_pushed_files_are_verified(tmp_path: Path) -> None:
     made = version(tmp_path)
     assert verify_version(made, within=tmp_path, require_manifest=True) is None
     assert json.loads((made / "manifest.json").read_text())["model_sha256"] == model_digest(made)
@@ -59,7 +59,7 @@ def test_a_manifest_of_one_digest(tmp_path: Path) -> None:
     assert "the digest differs from its manifest's" in refusal(made, tmp_path)
 
 
-def test_without_digests_nobody_knows(tmp_path: Path) -> None:
+def test_a_version_without_digests_gets_a_warning(tmp_path: Path) -> None:
     made = version(tmp_path)
     for content, found in (
         (None, "no manifest.json"),
@@ -83,7 +83,7 @@ def test_a_manifest_that_cannot_be_read(tmp_path: Path, content: str) -> None:
 def test_links_stay_inside(tmp_path: Path) -> None:
     made = version(tmp_path)
     secret = tmp_path / "secret"
-    secret.write_text("assets/words")  # the same content: the digest alone would not tell
+    secret.write_text("assets/words")  # the same content, which the digest alone cannot detect
     for target in (secret, Path("../secret"), Path("/etc"), tmp_path / "nowhere"):
         (made / "assets" / "words").unlink()
         (made / "assets" / "words").symlink_to(target)
@@ -91,7 +91,7 @@ def test_links_stay_inside(tmp_path: Path) -> None:
     (made / "assets" / "words").unlink()
     (made / "assets" / "real").write_text("assets/words")
     (made / "assets" / "words").symlink_to("real")
-    assert "never pushed: assets/real" in refusal(made, tmp_path), "the link itself is no problem"
+    assert "never pushed: assets/real" in refusal(made, tmp_path), "the link itself is allowed"
 
 
 def test_a_version_that_is_a_link(tmp_path: Path) -> None:

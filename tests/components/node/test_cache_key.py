@@ -73,7 +73,7 @@ def test_an_edit_of_any_file_that_a_node_runs_changes_its_key(tree: Path, node: 
 
 
 @MANY
-def test_an_edit_of_any_other_file_does_not(tree: Path, node: Node) -> None:
+def test_an_edit_of_any_other_file_does_not_change_the_key(tree: Path, node: Node) -> None:
     key = code_fingerprint(*ROOTS[node], root=tree)
     inside = {tree / name for name in read_code(*ROOTS[node], root=tree)}
     outside = [path for path in tree.rglob("*") if path.is_file() and path not in inside]
@@ -111,7 +111,7 @@ def test_the_walk_misses_nothing_that_an_executor_really_imports() -> None:
         assert imported <= python_files(node), node
 
 
-def test_every_node_of_ours_has_the_key_of_what_it_runs(tmp_path: Path) -> None:
+def test_every_node_has_the_fingerprint_of_its_code(tmp_path: Path) -> None:
     config = Config.model_validate(
         {
             "name": "campus",
@@ -190,7 +190,7 @@ def test_data_beside_a_module_counts(small: Path) -> None:
         'FUNCTION = "components.shared.names.NAME"',
     ],
 )
-def test_a_module_counts_however_it_is_named(small: Path, source: str) -> None:
+def test_every_way_to_import_a_module_counts(small: Path, source: str) -> None:
     write(small, "components/node/executor.py", source)
     assert {*read_code("components.node.executor", root=small)} == BEFORE | SHARED
 
@@ -205,7 +205,7 @@ def test_a_module_counts_however_it_is_named(small: Path, source: str) -> None:
         "import os\nfrom pathlib import Path",
     ],
 )
-def test_what_is_never_imported_does_not_count(small: Path, source: str) -> None:
+def test_modules_that_are_never_imported_do_not_count(small: Path, source: str) -> None:
     write(small, "components/node/executor.py", source)
     assert {*read_code("components.node.executor", root=small)} == BEFORE
 

@@ -54,6 +54,6 @@ def test_progress_is_one_line_per_report(tmp_path: Path, monkeypatch: pytest.Mon
     assert (tmp_path / "progress").read_text() == "epoch 1/2\nepoch 2/2 val_loss 0.4\n"
 
 
-def test_without_a_runner_progress_goes_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_is_dropped_without_a_runner(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(PROGRESS_FILE, raising=False)
     report_progress("epoch 1/2")

@@ -215,7 +215,7 @@ def test_the_node_has_configuration_code_and_folder_in_its_cache_key() -> None:
     assert node.exec_properties["code_fingerprint"]
 
 
-def test_a_push_that_is_turned_off_says_so(inputs: dict[str, list[Any]], tmp_path: Path) -> None:
+def test_a_disabled_push_has_a_reason(inputs: dict[str, list[Any]], tmp_path: Path) -> None:
     off = CONFIG.model_copy(update={"push": CONFIG.push.model_copy(update={"enabled": False})})
     pushed, written = _push(inputs, tmp_path / "serving", tmp_path, off)
     assert (written["pushed"], written["reason"]) == (False, "push.enabled is false")

@@ -71,7 +71,7 @@ def test_a_version_is_the_model_and_its_manifest(model: Path, tmp_path: Path) ->
     assert sorted(item.name for item in folder.parent.iterdir()) == [".push.lock", str(version)]
 
 
-def test_versions_count_on_when_the_clock_is_behind(model: Path, tmp_path: Path) -> None:
+def test_versions_increase_even_if_the_clock_is_behind(model: Path, tmp_path: Path) -> None:
     (tmp_path / "serving" / "99999999999").mkdir(parents=True)
 
     pushed = [push_version(model, tmp_path / "serving", Manifest())[0] for _ in range(2)]
@@ -110,7 +110,7 @@ def test_the_server_may_be_another_user(model: Path, tmp_path: Path) -> None:
         assert readable.stat().st_mode & 0o777 == 0o777 & ~umask
 
 
-def test_many_pushers_at_once_get_a_version_each(model: Path, tmp_path: Path) -> None:
+def test_concurrent_pushers_get_different_versions(model: Path, tmp_path: Path) -> None:
     serving, pushers, rounds = tmp_path / "serving", 12, 4
     start = time.time() + 1.5
     program = f"""
@@ -169,7 +169,7 @@ push_version(model, directory, Manifest())
     assert list(serving.glob(".push-*")) == []
 
 
-def test_what_a_live_push_prepares_is_left_alone(model: Path, tmp_path: Path) -> None:
+def test_the_draft_of_a_running_push_is_kept(model: Path, tmp_path: Path) -> None:
     with _folder_beside(tmp_path) as live:
         (live / "model").mkdir()
 

@@ -58,7 +58,7 @@ def _look(browser: Browser, pages: list[str], folder: Path) -> list[dict[str, An
     return seen
 
 
-def test_nothing_sticks_out_and_no_labels_overlap(
+def test_nothing_overflows_and_no_labels_overlap(
     make_run: Callable[..., Sources], browser: Browser, tmp_path: Path
 ) -> None:
     long_names = (

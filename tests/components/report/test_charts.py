@@ -69,7 +69,7 @@ def test_a_single_point_is_a_dot() -> None:
     assert '<circle class="dot s1" cx="188.0" cy="105.0"' in _lines([None, 0.5, None])
 
 
-def test_the_mark_stands_at_its_value() -> None:
+def test_the_mark_is_drawn_at_its_value() -> None:
     assert '<line class="mark" x1="188.0" x2="188.0"' in _lines([0, 0, 0])
 
 
@@ -105,7 +105,7 @@ def test_epochs_are_whole() -> None:
     assert re.findall(r'<text class="x" [^>]+>([^<]+)</text>', svg) == ["1", "2", "3"]
 
 
-def test_styles_come_round_again() -> None:
+def test_styles_repeat() -> None:
     assert [style_of(index) for index in (0, STYLES - 1, STYLES)] == [1, STYLES, 1]
 
 

@@ -44,7 +44,7 @@ def test_statistics_are_those_of_the_train_split(facts: RunFacts) -> None:
     assert gender.missing == pytest.approx(0.1, abs=0.03)  # rows without a value
 
 
-def test_anomalies_are_said_by_split(facts: RunFacts) -> None:
+def test_anomalies_are_read_by_split(facts: RunFacts) -> None:
     assert facts.data.anomalies is not None
     assert [(found.split, found.column) for found in facts.data.anomalies] == [("test", "surprise")]
 
@@ -72,7 +72,7 @@ def test_the_model_s_code_is_read_from_its_card(make_run: MakeRun, tmp_path: Pat
     assert load_facts(sources).lineage.code == {"model": "abc123", "report": "0f1e2d3c4b5a6978"}
 
 
-def test_what_is_not_there_is_left_out(make_run: MakeRun) -> None:
+def test_missing_artifacts_are_left_out(make_run: MakeRun) -> None:
     facts = load_facts(make_run(classification(), bare=True, run_folder=None))
     assert (facts.training, facts.nodes, facts.data.features, facts.data.anomalies) == (
         None,

@@ -98,7 +98,7 @@ def test_rough(value: float, text: str) -> None:
     assert rough(value) == text
 
 
-def test_exact_keeps_the_digits_that_somebody_wrote() -> None:
+def test_exact_keeps_all_digits() -> None:
     assert [exact(value) for value in (0.88, 0.8765432, 12_000, -0.005)] == [
         "0.88",
         "0.8765432",
@@ -107,7 +107,7 @@ def test_exact_keeps_the_digits_that_somebody_wrote() -> None:
     ]
 
 
-def test_change_has_a_sign() -> None:
+def test_changes_have_a_sign() -> None:
     assert [signed(value) for value in (0.0123, -0.2, 0.0, None)] == ["+0.012", "−0.200", "±0", "–"]
 
 

@@ -31,7 +31,7 @@ def test_wilson_has_the_published_values(hits: int, trials: int, low: float, hig
     assert wilson(hits, trials) == pytest.approx((low, high), abs=1e-4)
 
 
-def test_nothing_is_known_without_trials() -> None:
+def test_no_interval_without_trials() -> None:
     assert wilson(0, 0) is None
     assert f1_interval(0, 0) is None
 
@@ -51,7 +51,7 @@ def test_class_intervals_count_rows_for_recall_and_columns_for_precision() -> No
     assert intervals["f1"] == f1_interval(8, 10)
 
 
-def test_a_class_neither_there_nor_predicted_does_not_count() -> None:
+def test_a_class_neither_present_nor_predicted_does_not_count() -> None:
     assert macro_f1_interval([[5, 1, 0], [2, 7, 0], [0, 0, 0]]) == macro_f1_interval(
         [[5, 1], [2, 7]]
     )

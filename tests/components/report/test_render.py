@@ -57,7 +57,7 @@ def test_every_section_is_there_and_in_the_contents(make_run: MakeRun) -> None:
     ]
 
 
-def test_the_page_stands_alone_and_is_small(make_run: MakeRun) -> None:
+def test_the_page_is_self_contained_and_small(make_run: MakeRun) -> None:
     content = classification(tuple(f"level {index}" for index in range(9)))
     _add_slices(content, 200)
     page, tree = _page(make_run(content))
@@ -162,14 +162,14 @@ def test_features_of_a_split_that_differs_are_marked(make_run: MakeRun) -> None:
     assert re.fullmatch(r"eval \d\.\d pts ?test \d\.\d pts", drift["event_type"])
 
 
-def test_recall_of_a_class_that_a_slice_has_not_is_a_dash(make_run: MakeRun) -> None:
+def test_recall_of_a_class_missing_from_a_slice_is_a_dash(make_run: MakeRun) -> None:
     content = classification()
     content["slices"][0]["classes"][CLASSES[0]] |= {"support": 0, "recall": 0.0}
     _, tree = _page(make_run(content, bare=True))
     assert _rows(tree, "Metrics by gender")[0][6] == "–"
 
 
-def test_failed_gates_are_loud(make_run: MakeRun) -> None:
+def test_failed_gates_are_prominent(make_run: MakeRun) -> None:
     content = classification(floor=0.95)
     _, tree = _page(make_run(content))
     assert _text(tree.find(".//h1")) == "✗ Not pushed: 1 of 4 gates failed"
@@ -218,7 +218,7 @@ def test_parts_of_an_evaluation_may_be_missing(
     assert expected in _text(tree)
 
 
-def test_a_run_that_left_nothing_but_metrics(make_run: MakeRun) -> None:
+def test_a_report_needs_metrics_only(make_run: MakeRun) -> None:
     sources = make_run(
         classification(), bare=True, run_folder=None, run_id=None, data=DataProvenance()
     )
@@ -228,11 +228,11 @@ def test_a_run_that_left_nothing_but_metrics(make_run: MakeRun) -> None:
     assert "The splits were not compared with the schema" in _text(tree)
 
 
-def test_what_it_was_fitted_on_is_said_with_what_was_left_unused(make_run: MakeRun) -> None:
+def test_the_device_and_its_warning_are_shown(make_run: MakeRun) -> None:
     sources = make_run(classification())
     [history] = sources.model_run.glob("history.json")
     facts = json.loads(history.read_text())
-    warning = "fitted on the CPU, although a GPU is here"
+    warning = "fitted on the CPU, although this machine has a GPU"
     history.write_text(
         json.dumps(
             {**facts, "device": "CPU", "device_warning": warning, "precision": "mixed_bfloat16"}
@@ -284,7 +284,7 @@ def test_names_from_a_log_are_text_and_never_markup(make_run: MakeRun, tmp_path:
     assert HOSTILE in tree.text_content()
 
 
-def test_the_whole_configuration_is_at_hand(make_run: MakeRun) -> None:
+def test_the_report_has_the_whole_configuration(make_run: MakeRun) -> None:
     _, tree = _page(make_run(classification()))
     [code] = tree.iterfind(".//pre/code")
     assert "max_steps: 100" in code.text_content()

@@ -43,7 +43,7 @@ def _gate(bound: str, threshold: float, **values: Any) -> GateVerdict:
         (_gate("max_change", 0, metric="log_loss"), "Log loss is not above the blessed model's"),
     ],
 )
-def test_a_gate_is_said_in_plain_words(gate: GateVerdict, asks: str) -> None:
+def test_a_gate_is_described_in_plain_words(gate: GateVerdict, asks: str) -> None:
     assert gate_words(gate).asks == asks
 
 
@@ -66,7 +66,9 @@ def test_a_gate_is_said_in_plain_words(gate: GateVerdict, asks: str) -> None:
         (_gate("min", 0.5, passed=False), ("≥ 0.5", "–", "–")),
     ],
 )
-def test_distance_is_the_room_left(gate: GateVerdict, shown: tuple[str, str, str]) -> None:
+def test_distance_is_measured_to_the_threshold(
+    gate: GateVerdict, shown: tuple[str, str, str]
+) -> None:
     words = gate_words(gate)
     assert (words.threshold, words.value, words.distance) == shown
 

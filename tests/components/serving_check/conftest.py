@@ -160,7 +160,7 @@ def _example(number: int) -> bytes:
         "event_type": tf.train.Feature(bytes_list=tf.train.BytesList(value=events.tolist())),
         "correct": tf.train.Feature(float_list=tf.train.FloatList(value=correct)),
     }
-    if number % 7:  # the others have no level, which only serving_default can be told
+    if number % 7:  # the others have no level, which only serving_default can express
         features["level"] = tf.train.Feature(
             int64_list=tf.train.Int64List(value=[int(draw.integers(0, 5))])
         )

@@ -44,14 +44,14 @@ GRAPHS = {
 
 
 @pytest.mark.parametrize("flaw", ANSWERS)
-def test_a_flaw_is_found(
+def test_every_broken_model_is_found(
     save_model: SaveModel, predictions: pl.DataFrame, examples: list[bytes], flaw: str
 ) -> None:
     with pytest.raises(ServingError, match=ANSWERS[flaw]):
         check_serving(save_model(flaw), predictions, examples, 0)
 
 
-def test_an_answer_that_depends_on_the_batch_is_found_even_if_evaluated_so(
+def test_answers_that_depend_on_the_batch_are_found(
     save_model: SaveModel, predictions: pl.DataFrame, examples: list[bytes]
 ) -> None:
     flawed = save_model("counts padding")
@@ -125,7 +125,7 @@ def test_rounding_is_no_difference() -> None:
 
 
 @pytest.mark.parametrize("off", [2e-5, float("nan")])
-def test_a_probability_beyond_the_tolerance_or_none_at_all_is_a_difference(off: float) -> None:
+def test_probabilities_beyond_the_tolerance_and_nan_are_differences(off: float) -> None:
     assert _differences(probabilities=[[0.7, 0.3], [0.2 + off, 0.8], [0.5, 0.5]]) == [
         (1, "probabilities")
     ]
@@ -167,7 +167,7 @@ def test_a_regression_is_compared_relative_to_its_size() -> None:
     ]
 
 
-def test_answers_that_a_client_cannot_use() -> None:
+def test_unusable_answers_are_found() -> None:
     assert list(unusable(ALL, _served(), CLASSES)) == []
     assert list(
         unusable(ALL, _served(probabilities=[[0.7, 0.3], [0.2, 0.9], [0.5, 0.5]]), CLASSES)

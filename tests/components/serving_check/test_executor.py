@@ -138,7 +138,7 @@ def test_examples_that_were_not_evaluated_are_an_error(
     assert list(Path(outputs["blessing"][0].uri).iterdir()) == []
 
 
-def test_where_to_push_does_not_make_the_node_run_again() -> None:
+def test_another_push_folder_does_not_rerun_the_node() -> None:
     def properties(**push: object) -> dict[str, Any]:
         features = {"correct": {"type": "numeric"}}
         config = Config.model_validate(

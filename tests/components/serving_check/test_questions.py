@@ -155,7 +155,7 @@ def test_one_example_is_a_cold_start_if_there_is_one(predictions: pl.DataFrame) 
     assert choose(warm, 20).height == 20
 
 
-def test_the_choice_does_not_hang_on_the_order_of_the_predictions(
+def test_the_choice_does_not_depend_on_the_order_of_the_predictions(
     predictions: pl.DataFrame,
 ) -> None:
     shuffled = predictions.sample(fraction=1, shuffle=True, seed=1)
@@ -187,7 +187,7 @@ def test_examples_are_found_in_the_order_of_the_choice(
     assert found == [examples[number] for number in numbers]
 
 
-def test_an_example_that_is_not_there_is_none(
+def test_a_missing_example_is_none(
     tmp_path: Path, predictions: pl.DataFrame, examples: list[bytes]
 ) -> None:
     files = [_write(tmp_path / "a", examples[:59])]
@@ -197,7 +197,7 @@ def test_an_example_that_is_not_there_is_none(
     assert found.count(None) == 1
 
 
-def test_a_clock_of_fractions_is_matched_as_float32(tmp_path: Path) -> None:
+def test_fractional_clocks_are_matched_as_float32(tmp_path: Path) -> None:
     example = tf.train.Example()
     example.features.feature["learner_id"].bytes_list.value[:] = [b"ann"]
     example.features.feature["unit_id"].bytes_list.value[:] = ["fünf".encode()]

@@ -86,7 +86,7 @@ def test_counting_the_last_answers_stays_far_below(
     assert max(score(truth, answers).f1_macro for answers in rules) < ceiling.best.f1_macro - 0.05
 
 
-def test_it_is_described_for_a_person(ceiling: Ceiling) -> None:
+def test_the_ceiling_is_described_in_words(ceiling: Ceiling) -> None:
     text = ceiling.describe()
     assert f"Best reachable macro F1: {ceiling.best.f1_macro:.4f} (standard error 0.00" in text
     assert "simulated learners (seed 0)" in text
@@ -166,7 +166,7 @@ def test_it_equals_the_sum_over_all_paths_of_what_the_log_shows(
     np.testing.assert_allclose(posterior(sequences)[row], expected, rtol=1e-4, atol=1e-9)
 
 
-def test_classes_come_as_often_as_it_says(sequences: Sequences) -> None:
+def test_classes_are_as_frequent_as_described(sequences: Sequences) -> None:
     belief = posterior(sequences)
     np.testing.assert_allclose(belief.sum(axis=1), 1)
     for level in LEVELS:

@@ -80,6 +80,6 @@ def test_only_the_job_level_has_to_do_with_mastery(sequences: Sequences) -> None
 @pytest.mark.parametrize(
     ("learners", "seed", "text"), [(0, 1, "one learner or more, found 0"), (1, -1, "found -1")]
 )
-def test_a_request_that_cannot_be_drawn_says_why(learners: int, seed: int, text: str) -> None:
+def test_an_invalid_request_is_explained(learners: int, seed: int, text: str) -> None:
     with pytest.raises(MasteryError, match=text):
         check_request(learners, seed)

@@ -58,7 +58,7 @@ def test_the_first_learners_are_the_same_however_many_follow(large: Path, tmp_pa
         assert_frame_equal(first(large / name, 30), pl.read_parquet(tmp_path / name))
 
 
-def test_a_log_is_written_a_chunk_at_a_time(large: Path) -> None:
+def test_a_log_is_written_chunk_by_chunk(large: Path) -> None:
     events, outcomes = (
         pq.ParquetFile(large / name) for name in ("events.parquet", "outcomes.parquet")
     )
@@ -100,7 +100,7 @@ def test_text_formats_hold_the_same_log(tmp_path: Path) -> None:
             assert_frame_equal(found.cast(dict(expected.schema)), expected)
 
 
-def test_the_same_request_again_changes_nothing(tmp_path: Path) -> None:
+def test_repeating_a_request_changes_nothing(tmp_path: Path) -> None:
     before = simulate(20, 5, tmp_path)
     stamps = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     again = simulate(20, 5, tmp_path)
@@ -109,7 +109,7 @@ def test_the_same_request_again_changes_nothing(tmp_path: Path) -> None:
     assert "already holds" in again.describe()
 
 
-def test_a_log_that_was_cut_short_is_not_taken_for_whole(tmp_path: Path) -> None:
+def test_a_truncated_log_is_not_taken_as_complete(tmp_path: Path) -> None:
     simulate(20, 5, tmp_path)
     whole = (tmp_path / "events.parquet").read_bytes()
     (tmp_path / "events.parquet").write_bytes(whole[:1000])
@@ -127,7 +127,7 @@ def test_another_log_is_replaced_only_with_overwrite(tmp_path: Path) -> None:
     assert names(tmp_path) == {"events.csv", "outcomes.csv", Simulation.FILE}
 
 
-def test_a_log_of_somebody_else_is_not_touched(tmp_path: Path) -> None:
+def test_another_log_is_not_touched(tmp_path: Path) -> None:
     (tmp_path / "outcomes.csv").write_text("learner_id\n")
     with pytest.raises(MasteryError, match=r"holds another log: outcomes\.csv"):
         simulate(20, 5, tmp_path)
@@ -152,7 +152,7 @@ def test_an_interruption_leaves_nothing_behind(tmp_path: Path, *, present: bool)
     assert {path: path.read_bytes() for path in out.glob("*")} == before
 
 
-def test_what_cannot_be_written_says_why(tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_explained(tmp_path: Path) -> None:
     with pytest.raises(MasteryError, match=r"one of the formats parquet, csv, jsonl, found 'xlsx'"):
         simulate(20, 5, tmp_path, format="xlsx")
     (tmp_path / "file").write_text("")
@@ -180,7 +180,7 @@ def test_columns_have_their_types_and_keys_no_nulls(
     assert {name for name in outcomes.columns if outcomes[name].null_count()} == {"gender"}
 
 
-def test_values_are_of_the_model(events: pl.DataFrame, outcomes: pl.DataFrame) -> None:
+def test_values_follow_the_learner_model(events: pl.DataFrame, outcomes: pl.DataFrame) -> None:
     assert set(events["event_type"]) == set(model.EVENT_TYPES)
     assert set(outcomes["mastery"]) == set(model.CLASSES)
     assert set(events["playback_speed"].drop_nulls()) == set(model.SPEEDS)
@@ -192,7 +192,7 @@ def test_values_are_of_the_model(events: pl.DataFrame, outcomes: pl.DataFrame) -
     assert events["dwell_seconds"].min() > 0  # type: ignore[operator]
 
 
-def test_what_is_null_is_what_cannot_be_known(events: pl.DataFrame) -> None:
+def test_unknown_values_are_null(events: pl.DataFrame) -> None:
     kind = pl.col("event_type")
     completed, correct = pl.col("exercise_completed"), pl.col("correct")
     assert (events.select(completed.is_null() == (kind != "exercise")).to_series()).all()
@@ -206,7 +206,7 @@ def test_what_is_null_is_what_cannot_be_known(events: pl.DataFrame) -> None:
     assert 0.02 < events["dwell_seconds"].is_null().mean() < 0.15  # type: ignore[operator]
 
 
-def test_events_are_in_the_order_of_time_whoever_they_are_of(events: pl.DataFrame) -> None:
+def test_events_are_sorted_by_time_over_all_learners(events: pl.DataFrame) -> None:
     assert events["time"].is_sorted()
     assert not events["learner_id"].is_sorted()
 
@@ -259,7 +259,7 @@ def test_a_log_of_a_later_format_is_not_touched(tmp_path: Path) -> None:
         simulate(20, 5, tmp_path)
 
 
-def test_an_interruption_while_moving_the_files_leaves_none(
+def test_an_interruption_while_moving_leaves_no_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rename = Path.rename

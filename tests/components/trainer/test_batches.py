@@ -41,7 +41,7 @@ def rows(batches: tf.data.Dataset) -> list[list[int]]:
     return [batch["row"].numpy().tolist() for batch in batches]
 
 
-def test_every_example_with_events_comes_once_an_epoch(windows: tf.data.Dataset) -> None:
+def test_every_example_with_events_occurs_once_per_epoch(windows: tf.data.Dataset) -> None:
     batches = training_batches(windows, batch_size=8, seed=5)
     for _ in range(2):
         assert (
@@ -59,7 +59,7 @@ def test_epochs_differ_and_seeds_repeat(windows: tf.data.Dataset) -> None:
     assert rows(training_batches(windows, batch_size=8, seed=6)) != epochs[0]
 
 
-def test_steps_are_padded_on_the_right_and_little(windows: tf.data.Dataset) -> None:
+def test_steps_are_right_padded_with_little_padding(windows: tf.data.Dataset) -> None:
     padded = 0
     for batch in training_batches(windows, batch_size=8, seed=5):
         lengths, steps = batch["num_steps"].numpy(), batch["step_x"].numpy()
@@ -123,7 +123,7 @@ def test_weights_can_be_given_or_left_out() -> None:
     ]
 
 
-def test_a_number_has_no_classes_to_weigh() -> None:
+def test_a_regression_has_no_class_weights() -> None:
     label = Label(column="score", task="regression")
     assert class_weights(windows_of(np.array([0.5, 0.1], np.float32)), label, Training()) is None
 

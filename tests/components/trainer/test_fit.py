@@ -45,7 +45,7 @@ def training(**values: Any) -> dict[str, Any]:
 
 
 @pytest.mark.usefixtures("no_gpu")
-def test_without_a_gpu_there_is_nothing_to_warn_of() -> None:
+def test_without_a_gpu_there_is_no_warning() -> None:
     chosen = choose_devices(Training())
     assert (chosen.described, chosen.warning, chosen.on_gpu) == ("CPU", None, False)
 
@@ -57,14 +57,14 @@ def test_a_gpu_that_tensorflow_does_not_see_is_in_progress_and_history(
     monkeypatch.setenv("MASTERY_PROGRESS", str(tmp_path / "progress"))
     folder = fit(inputs, tmp_path, training())
     record = json.loads((folder / "run" / "history.json").read_text())
-    warning = f"a GPU is here (NVIDIA A10), TensorFlow does not see it, because {REASON}"
+    warning = f"this machine has a GPU (NVIDIA A10) that TensorFlow does not see, because {REASON}"
     assert record["device"] == "CPU"
     assert warning in record["device_warning"]
     assert warning in (tmp_path / "progress").read_text().splitlines()[0]
 
 
 @pytest.mark.usefixtures("unseen_gpu")
-def test_a_gpu_that_was_asked_for_and_is_not_seen_ends_the_run_before_the_fit(
+def test_a_required_but_unseen_gpu_stops_the_run_before_the_fit(
     inputs: FnArgs, tmp_path: Path
 ) -> None:
     with pytest.raises(
@@ -75,21 +75,23 @@ def test_a_gpu_that_was_asked_for_and_is_not_seen_ends_the_run_before_the_fit(
 
 
 @pytest.mark.usefixtures("no_gpu")
-def test_a_gpu_that_was_asked_for_and_is_not_there_ends_with_how_to_get_one() -> None:
+def test_a_required_but_missing_gpu_stops_with_advice() -> None:
     with pytest.raises(
         TrainingError, match=r"training\.device: .*has none.*--gpus all.*nvidia\.com/gpu"
     ):
         choose_devices(Training(device="gpu"))
 
 
-def test_a_gpu_that_nothing_hides_has_its_reason_in_the_log(
+def test_an_unexplained_unseen_gpu_points_to_the_log(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(fitting, "gpus", lambda: ["NVIDIA A10"])
     monkeypatch.setattr(fitting, "why_unseen", list)
     warning = choose_devices(Training()).warning
     assert warning is not None
-    assert "(NVIDIA A10), TensorFlow does not see it; this node's log has the reason" in warning
+    assert (
+        "(NVIDIA A10) that TensorFlow does not see; the log of this node has the reason" in warning
+    )
 
 
 @pytest.fixture
@@ -133,13 +135,13 @@ def test_float16_is_refused_on_a_cpu() -> None:
 
 
 @pytest.mark.parametrize("values", [{"precision": "mixed_float16"}, {"gpu_export": True}])
-def test_what_needs_a_gpu_does_not_go_with_the_cpu(values: dict[str, Any]) -> None:
+def test_settings_for_gpus_are_refused_with_the_cpu(values: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match="with device: cpu"):
         Training(device="cpu", **values)
 
 
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
-def test_layers_compute_in_less_and_weights_and_answers_are_float32(precision: str) -> None:
+def test_layers_use_the_precision_while_weights_and_answers_are_float32(precision: str) -> None:
     network = build_network(
         TrainerSettings.model_validate(SETTINGS), NETWORK_INPUTS, precision=precision
     )

@@ -72,7 +72,7 @@ def test_weights_and_answers_are_the_same_with_and_without_cudnn() -> None:
 
 @pytest.mark.usefixtures("gpu")
 @pytest.mark.parametrize("cudnn", [True, False])
-def test_only_a_network_that_may_use_cudnn_does(cudnn: bool) -> None:
+def test_cudnn_is_used_only_if_allowed(cudnn: bool) -> None:
     network = build_network(TrainerSettings.model_validate(SETTINGS), NETWORK_INPUTS, cudnn=cudnn)
     traced = tf.function(lambda inputs: network(inputs, training=False)).get_concrete_function(
         INPUTS
@@ -87,16 +87,14 @@ def test_cudnn_is_never_given_a_sequence_without_steps() -> None:
     assert mask.numpy().tolist() == [[True, True, True], [True, False, False], [True, False, False]]
 
 
-def test_what_was_fitted_here_runs_on_any_machine(fitted: Path) -> None:
+def test_the_portable_export_runs_on_any_machine(fitted: Path) -> None:
     found = graph_operations(fitted / "model")
     assert {"While", "ParseExampleV2"} & found
     assert without_cpu_kernel(found) == []
     assert exports(fitted / "model") == {"portable": "."}
 
 
-def test_without_a_gpu_there_is_no_second_export_and_the_run_says_so(
-    inputs: FnArgs, tmp_path: Path
-) -> None:
+def test_without_a_gpu_the_missing_gpu_export_is_reported(inputs: FnArgs, tmp_path: Path) -> None:
     folder = fit(inputs, tmp_path, ASKED)
     assert json.loads((folder / "run" / "history.json").read_text())["gpu_export"] == NO_GPU
     assert exports(folder / "model") == {"portable": "."}
@@ -123,7 +121,7 @@ def test_a_model_that_was_traced_for_a_gpu_has_both_exports(
     for name in ("serving_default", "predict_steps"):
         assert set(portable[name].inputs) == set(gpu[name].inputs)
         assert set(portable[name].outputs) == set(gpu[name].outputs)
-    # The portable one answers, also while Keras believes in a GPU: it was traced without cuDNN.
+    # The portable export answers even while Keras assumes a GPU: it was traced without cuDNN.
     answer = tf.saved_model.load(str(model)).signatures["serving_default"](
         examples=tf.zeros([0], tf.string)
     )

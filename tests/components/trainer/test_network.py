@@ -19,7 +19,7 @@ NETWORK_INPUTS = NetworkInputs(
 )
 
 
-def test_what_stands_in_padding_is_not_seen() -> None:
+def test_values_in_padding_are_ignored() -> None:
     network = build_network(TrainerSettings.model_validate(SETTINGS), NETWORK_INPUTS)
     context = {"context_unit": tf.constant([1, 2], tf.int64), "context_h": tf.constant([0.5, -0.5])}
     steps = {"num_steps": tf.constant([1, 3], tf.int64)}

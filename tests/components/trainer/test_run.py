@@ -56,14 +56,14 @@ def test_the_run_is_recorded(fitted: Path) -> None:
     assert record["parameters"] == sum(weight.size for weight in weights(fitted).values())
 
 
-def test_tensorboard_gets_a_folder_a_fit_with_histograms(fitted: Path) -> None:
+def test_tensorboard_gets_one_folder_per_fit_with_histograms(fitted: Path) -> None:
     (folder,) = (fitted / "run" / "logs").iterdir()
     events = EventAccumulator(str(folder / "train"), size_guidance={"tensors": 0})
     events.Reload()
     assert any("lstm_0" in tag and "kernel" in tag for tag in events.Tags()["tensors"])
 
 
-def test_the_model_says_how_it_is_fed(fitted: Path) -> None:
+def test_the_model_card_describes_the_inputs(fitted: Path) -> None:
     card = json.loads((fitted / "model" / "assets.extra" / "mastery.json").read_text())
     assert card["name"] == "tiny"
     assert card["task"] == "classification"
@@ -72,7 +72,7 @@ def test_the_model_says_how_it_is_fed(fitted: Path) -> None:
     assert list(card["config"]["steps"]["features"]) == ["event_type", "correct", "mean_dwell"]
 
 
-def test_a_warm_start_continues_and_says_from_where(
+def test_a_warm_start_continues_and_records_its_base(
     inputs: FnArgs, fitted: Path, tmp_path: Path
 ) -> None:
     slow = training(warm_start=True, learning_rate=1e-9, epochs=1)
@@ -89,7 +89,7 @@ def test_a_base_model_is_left_alone_unless_asked_for(
     assert history(fresh)["warm_start"] is None
 
 
-def test_a_loss_that_is_no_number_stops_with_advice(inputs: FnArgs, tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_stops_with_advice(inputs: FnArgs, tmp_path: Path) -> None:
     with pytest.raises(
         TrainingError,
         match=r"epoch 1: expected finite losses, found .*Lower training.learning_rate",
@@ -98,7 +98,7 @@ def test_a_loss_that_is_no_number_stops_with_advice(inputs: FnArgs, tmp_path: Pa
     assert not (tmp_path / "model").exists()
 
 
-def test_a_number_is_predicted_with_one_output(tmp_path: Path) -> None:
+def test_a_regression_has_one_output(tmp_path: Path) -> None:
     folder = fit(write_inputs(tmp_path / "inputs", REGRESSION), tmp_path / "fitted", REGRESSION)
     assert {"loss", "val_loss", "mae", "val_mae"} <= history(folder)["epochs"][0].keys()
     model = tf.saved_model.load(str(folder / "model"))

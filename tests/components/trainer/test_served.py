@@ -101,7 +101,7 @@ def test_padding_changes_nothing(served: Any, log: Columns, padding: int) -> Non
     assert other == pytest.approx(one, abs=1e-6)
 
 
-def test_an_answer_does_not_depend_on_who_else_is_asked_for(served: Any, log: Columns) -> None:
+def test_an_answer_does_not_depend_on_the_batch(served: Any, log: Columns) -> None:
     together = by_example(served, log)["probabilities"]
     alone = [
         by_example(served, {name: [rows[row]] for name, rows in log.items()}) for row in range(10)
@@ -122,7 +122,7 @@ def test_only_the_last_max_steps_are_seen(served: Any, log: Columns) -> None:
     )
 
 
-def test_too_few_events_get_the_prior_and_the_answer_says_so(served: Any, log: Columns) -> None:
+def test_too_few_events_get_the_prior_with_its_basis(served: Any, log: Columns) -> None:
     answer = by_example(served, log)
     lengths = np.array([len(row) for row in log["correct"]])
     assert answer["basis"].tolist() == [
@@ -163,7 +163,7 @@ def test_missing_values_and_unknown_words_are_answered(served: Any) -> None:
 
 
 @pytest.mark.parametrize("learners", [0, 2])
-def test_no_learner_and_no_step_at_all(served: Any, learners: int) -> None:
+def test_empty_batches_and_empty_sequences_are_answered(served: Any, learners: int) -> None:
     tensors = {
         "event_type": tf.zeros([learners, 0], tf.string),
         "correct": tf.zeros([learners, 0]),

@@ -49,7 +49,7 @@ def test_rows_follow_their_words(base: tuple[keras.Model, Path]) -> None:
     )
 
 
-def test_another_architecture_starts_afresh_and_says_why(base: tuple[keras.Model, Path]) -> None:
+def test_another_architecture_starts_afresh_with_a_reason(base: tuple[keras.Model, Path]) -> None:
     words = inputs(b"quiz", b"video")
     new = network(words, seed=2, lstm=[8, 5])
     before = new.get_weights()

@@ -39,7 +39,7 @@ def test_a_sum_is_rounded_once(values: list[float]) -> None:
 
 
 @given(st.lists(st.tuples(ANY_FLOAT32, st.integers(0, 4))))
-def test_groups_are_summed_apart(rows: list[tuple[float, int]]) -> None:
+def test_every_group_has_its_own_sum(rows: list[tuple[float, int]]) -> None:
     values, groups = (
         np.array([row[0] for row in rows]),
         np.array([row[1] for row in rows], np.int64),
@@ -153,7 +153,7 @@ def test_quantiles_are_values_at_their_ranks(values: list[float], parts: int, ra
     assert analyzers._arrange_bounds(picked, [parts]).tolist() == expected
 
 
-def test_quantiles_of_several_columns_follow_each_other_in_any_order(
+def test_quantiles_of_several_columns_do_not_depend_on_the_order(
     columns: np.ndarray, tmp_path: Path
 ) -> None:
     [bounds] = everywhere(Quantiles([4, 2, 3, 3]), [columns], tmp_path)

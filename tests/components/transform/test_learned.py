@@ -60,7 +60,7 @@ def test_a_prior_is_the_smoothed_mean_of_the_group(tmp_path: Path, smoothing: fl
         assert sum(row) == pytest.approx(1.0)
 
 
-def test_a_number_has_a_prior_too_and_one_group_will_do(tmp_path: Path) -> None:
+def test_a_regression_has_a_prior_even_without_groups(tmp_path: Path) -> None:
     prior: dict[str, Any] = {"group_by": [], "smoothing": 0.0}
     label = {"column": "mastery", "task": "regression"}
     output = analyse(

@@ -56,7 +56,7 @@ def transformed(output: tft.TFTransformOutput) -> dict[str, list[Any]]:
     return apply(output, examples(TRAIN))
 
 
-def test_a_z_score_is_over_values_that_are_there(transformed: dict[str, list[Any]]) -> None:
+def test_a_z_score_ignores_missing_values(transformed: dict[str, list[Any]]) -> None:
     there = np.array([1.0, 2.0, 3.0, 4.0, 6.0, 7.0, 7.0])
     expected = (np.array([4.0, there.mean(), 6.0, 7.0, 7.0]) - there.mean()) / there.std()
     assert transformed["step_dwell"][1] == pytest.approx(expected, abs=1e-6)
@@ -95,7 +95,7 @@ def test_a_vocabulary_is_bounded_and_by_frequency(transformed: dict[str, list[An
     ]  # forum is out of vocabulary
 
 
-def test_context_is_one_value_a_row_missing_or_not(transformed: dict[str, list[Any]]) -> None:
+def test_context_has_one_value_per_row(transformed: dict[str, list[Any]]) -> None:
     assert transformed["context_unit_id"] == [1, 1, 2]
     assert transformed["context_horizon"] == [1, 1, 0]
     assert transformed["context_share"] == [-1.0, 0.0, 1.0]
@@ -106,7 +106,7 @@ def test_labels_are_places_in_the_configured_order(transformed: dict[str, list[A
     assert transformed["label"] == [0, 2, 2]
 
 
-def test_what_training_never_saw_is_answered_without_a_label(output: tft.TFTransformOutput) -> None:
+def test_unseen_values_are_answered_without_a_label(output: tft.TFTransformOutput) -> None:
     new = {
         "event_type": [["game", "", "quiz"]],
         "dwell": [[1000.0, NAN, 1.0]],

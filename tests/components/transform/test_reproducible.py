@@ -104,7 +104,7 @@ def test_a_logarithm_does_not_depend_on_the_place_in_the_tensor() -> None:
         assert np.array_equal(_log1p(tf.constant(values[start:])).numpy(), whole[start:])
 
 
-def test_batches_have_a_size_that_no_clock_changes() -> None:
+def test_batch_sizes_do_not_depend_on_the_clock() -> None:
     with flagsaver.flagsaver(tfxio_use_byte_size_batching=False):
         by_time = GetBatchElementsKwargs(None)
         assert by_time["min_batch_size"] < by_time["max_batch_size"]

@@ -86,9 +86,9 @@ def test_a_run_without_new_data_names_the_earlier_run() -> None:
 
 def test_warnings_are_printed_right_before_the_last_line() -> None:
     lines = printed(
-        record(state="passed", warnings=["fitted on the CPU, although a GPU is here"])
+        record(state="passed", warnings=["fitted on the CPU, although this machine has a GPU"])
     ).splitlines()
-    assert lines[-2] == "Warning  fitted on the CPU, although a GPU is here"
+    assert lines[-2] == "Warning  fitted on the CPU, although this machine has a GPU"
 
 
 def test_a_gate_on_every_slice_names_the_column_and_a_missing_value_is_a_dash(

@@ -58,7 +58,7 @@ def test_the_inference_service_has_the_fields_that_kserve_knows() -> None:
     assert {*service["metadata"]["labels"].values()} == {"cluster-local"}
     assert (
         "--port=0" in predictor["model"]["args"]
-    )  # else KServe's runtime opens gRPC to whoever reaches the pod
+    )  # else KServe's runtime opens gRPC to every client of the pod
     assert 0 < predictor["canaryTrafficPercent"] < 100
     # What KServe hands on to the pod fits the pod's schema.
     pod = {

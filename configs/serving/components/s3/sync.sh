@@ -21,7 +21,7 @@ mkdir -p "$folder"
 remove_links() (
   for item in "$1"/* "$1"/.[!.]* "$1"/..?*; do
     if [ -L "$item" ]; then
-      echo "$item: removed, as it is a link and none of ours." >&2
+      echo "$item: removed, because it is a link that this script did not make." >&2
       rm -f "$item"
     elif [ -d "$item" ] && [ "$item" != "$folder/gpu" ]; then
       remove_links "$item"
