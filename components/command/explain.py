@@ -1,4 +1,4 @@
-"""Errors in words for the person who reads them: Mastery's, the system's, Pydantic's, unforeseen."""
+"""Errors in words for the person who reads them: Mastery's, the system's, Pydantic's, others."""
 
 from __future__ import annotations
 
