@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class MasteryError(Exception):
-    """Something the user can fix; the text says what was expected, what was found and what to do.
+    """Something the user can fix; the text says what happened, to what, and what to do.
 
     The command line prints such an error without a traceback and exits with `exit_code`.
     """
@@ -20,8 +20,8 @@ class LogError(MasteryError):
     """The behaviour log cannot be used.
 
     Attributes:
-        problems: one line per problem, each naming file, row or column, what was expected and
-            what was found; the text of the error lists the first twenty.
+        problems: one line per problem, with its file, row or column, and what is wrong there; the
+            text of the error lists the first twenty.
     """
 
     SHOWN = 20

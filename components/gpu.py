@@ -19,10 +19,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-# What the driver has to support: libraries of CUDA 12.x run on every driver from 525 on.
+# The oldest CUDA that the driver may have: libraries of CUDA 12.x run on every driver from 525 on.
 NEEDED_CUDA = (12, 0)
 GET_LIBRARIES = (
-    "Set it up with `make setup GPU=1`, or take the image that `docker build --build-arg GPU=1` "
+    "Install them with `make setup GPU=1`, or use the image that `docker build --build-arg GPU=1` "
     "makes"
 )
 # What TensorFlow opens: `tsl::internal::DsoLoader::Get<name>DsoHandle()`.
@@ -44,9 +44,9 @@ class Cuda:
 
     Attributes:
         driver: the newest CUDA that the driver knows, e.g. (12, 4); None without a working driver.
-        driver_problem: why the driver does not work; "" where it does.
-        result: the error code of the driver; None where it could not be loaded.
-        libraries: by file name, the system's error; "" where the library was opened.
+        driver_problem: why the driver does not work; "" if it works.
+        result: the error code of the driver; None if it could not be loaded.
+        libraries: the system's error by file name; "" if the library was opened.
     """
 
     driver: tuple[int, int] | None
@@ -58,14 +58,14 @@ class Cuda:
 def gpus(root: Path = Path("/")) -> list[str]:
     """Returns the NVIDIA GPUs of this machine or container, without a call to any driver.
 
-    A container often sees the PCI bus of its whole machine, so a GPU without a device file counts
-    only outside containers, where it is one without a driver.
+    A container often sees the PCI bus of its whole machine, so a GPU without a device file is
+    listed only outside containers: there, its driver is missing.
 
     Args:
         root: the root of the file system.
 
     Returns:
-        A name for each: the model where the driver shows it, otherwise the device.
+        A name for each: the model if the driver shows it, otherwise the device.
     """
     models = [_model(file) for file in sorted(root.glob("proc/driver/nvidia/gpus/*/information"))]
     devices = sorted(
@@ -75,7 +75,9 @@ def gpus(root: Path = Path("/")) -> list[str]:
         return [*models, *devices[len(models) :]]
     if (root / _WSL).exists() and any(root.glob("usr/lib/wsl/lib/libcuda.so*")):
         return ["the GPU of Windows"]
-    return [] if in_container(root) else [*models] or _on_the_bus(root)
+    if in_container(root):
+        return []
+    return models or _on_the_bus(root)
 
 
 def in_container(root: Path = Path("/")) -> bool:
@@ -87,12 +89,13 @@ def in_container(root: Path = Path("/")) -> bool:
 def why_unseen() -> list[str]:
     """Returns why TensorFlow does not see a GPU that is there, each reason with what to do.
 
-    Empty where everything that it needs was opened: then TensorFlow sees it, or logs why not.
+    It is empty if everything that TensorFlow needs was opened: then it sees the GPU, or logs why
+    not.
 
     Example:
         >>> for reason in why_unseen():  # doctest: +SKIP
         ...     print(reason)
-        CUDA's libraries are not installed. Set it up with `make setup GPU=1`, or take the image ...
+        CUDA's libraries are not installed. Install them with `make setup GPU=1`, or use the ...
     """
     cuda = open_cuda()
     reasons = [_hidden(cuda.result), _driver_reason(cuda), _libraries_reason(cuda.libraries)]
@@ -114,7 +117,7 @@ def open_cuda() -> Cuda:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return Cuda(None, f"it does not answer within {_PATIENCE} s", _UNKNOWN, {})
+        return Cuda(None, f"no answer within {_PATIENCE} s", _UNKNOWN, {})
 
     libraries = dict.fromkeys(_OPENED.findall(done.stderr), "")
     libraries |= dict(_NOT_OPENED.findall(done.stderr))
@@ -130,15 +133,15 @@ def open_cuda() -> Cuda:
 def _read_start(printed: str) -> tuple[int | None, str, int | None]:
     """Returns what `_start_driver` returned in the other process."""
     if not printed.strip():
-        return None, "a process that opens it ends at once", None
+        return None, "the process that opened it crashed", None
     result, problem, version = json.loads(printed.splitlines()[0])
     return result, problem, version
 
 
 def _hidden(result: int | None) -> str:
-    """Returns that a variable hides the GPUs, if it does.
+    """Returns the reason if CUDA_VISIBLE_DEVICES hides the GPUs; otherwise an empty text.
 
-    An empty value and a negative number hide all of them; any other value does where the driver
+    An empty value and a negative number hide all of them; any other value hides them if the driver
     then finds none.
     """
     value = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -147,32 +150,37 @@ def _hidden(result: int | None) -> str:
     hides_all = not value.strip() or value.strip().startswith("-")
     if not hides_all and result != _NO_DEVICE:
         return ""
-    return f"the variable CUDA_VISIBLE_DEVICES hides it: its value is {value!r}. Unset it"
+    return f"the variable CUDA_VISIBLE_DEVICES hides the GPU: its value is {value!r}. Unset it"
 
 
 def _driver_reason(cuda: Cuda) -> str:
     if cuda.result == _NO_DEVICE and "CUDA_VISIBLE_DEVICES" in os.environ:
         return ""  # `_hidden` is the reason
+
     if cuda.result is None:
         advice = "Install NVIDIA's driver"
         if in_container():
             advice = (
-                "NVIDIA's container runtime has to bring it in: `docker run --gpus all`, and "
+                "Have NVIDIA's container runtime mount it: `docker run --gpus all`, and "
                 "NVIDIA_DRIVER_CAPABILITIES with `compute`"
             )
         return f"the driver's library cannot be loaded ({cuda.driver_problem}). {advice}"
+
     if cuda.driver_problem:
         return (
             f"the driver does not start: {cuda.driver_problem}. Try `nvidia-smi`; after an update "
             "of the driver, restart"
         )
     if cuda.driver is not None and cuda.driver < NEEDED_CUDA:
-        found, needed = (".".join(map(str, version)) for version in (cuda.driver, NEEDED_CUDA))
         return (
-            f"the driver is too old: it knows CUDA {found}, expected {needed}. Install NVIDIA's "
-            "driver 525 or newer"
+            f"the driver is too old: it supports CUDA {_dotted(cuda.driver)}, and "
+            f"{_dotted(NEEDED_CUDA)} is needed. Install NVIDIA's driver 525 or newer"
         )
     return ""
+
+
+def _dotted(version: tuple[int, int]) -> str:
+    return ".".join(map(str, version))
 
 
 def _libraries_reason(libraries: Mapping[str, str]) -> str:
@@ -261,7 +269,7 @@ def _start_driver() -> tuple[int | None, str, int | None]:
 def main() -> int:
     """Prints GPUs, driver and libraries; the exit code is 1 if a library could not be opened."""
     cuda = open_cuda()
-    version = ".".join(map(str, cuda.driver or ())) or "none"
+    version = _dotted(cuda.driver) if cuda.driver else "none"
     print("GPUs:", ", ".join(gpus()) or "none")
     print("Driver's CUDA:", version, f"({cuda.driver_problem})" if cuda.driver_problem else "")
     for name, error in cuda.libraries.items():

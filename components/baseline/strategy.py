@@ -1,4 +1,4 @@
-"""Resolver strategies that find a blessed model: the same one as long as nothing has changed.
+"""Resolver strategies that find a blessed model, and find the same one again in a repeated run.
 
 TFX's own `LatestBlessedModelStrategy` would find the model of the first run when that run is
 repeated. Evaluator and Trainer would then have other inputs than before, and an unchanged run
@@ -37,7 +37,7 @@ class LatestOtherBlessedModel(ResolverStrategy):  # type: ignore[misc]
     The candidate is left out so that an unchanged rerun, whose candidate is blessed by now, keeps
     its baseline. What counts is the last blessing, not the last training: when an older model comes
     from the cache again, because the configuration was set back, it is compared with the model that
-    is served now; once it is blessed again, it is the baseline of the next.
+    is served now; once it is blessed again, it is the baseline of the next candidate.
     """
 
     def resolve_artifacts(self, store: mlmd.MetadataStore, input_dict: Artifacts) -> Artifacts:

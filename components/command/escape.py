@@ -15,7 +15,7 @@ _UNSEEN = re.compile(
     "\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters, except tab and line break
     "\u2028\u2029"  # further ends of lines
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # reverse the text, to disguise a name
-    "\ud800-\udfff\ufffe\uffff"  # halves of characters, and code points that are none
+    "\ud800-\udfff\ufffe\uffff"  # halves of characters, and code points that are not characters
     "]"
 )
 _BREAKS = re.compile(r"[\t\n]")
@@ -42,7 +42,7 @@ def for_terminal(text: str) -> str:
 
 
 def in_one_line(text: str) -> str:
-    r"""Returns the same with tabs and line breaks spelled out too: one value, one line.
+    r"""Returns a text in one line: control characters, tabs and line breaks are spelled out.
 
     >>> print(in_one_line("unit-1\nunit-2 passed"))
     unit-1\u000aunit-2 passed
@@ -51,7 +51,7 @@ def in_one_line(text: str) -> str:
 
 
 def shorten(text: str, most: int = 80) -> str:
-    """Returns `text`, cut to at most `most` characters; `…` stands for what was cut.
+    """Returns `text`, cut to at most `most` characters; a cut text ends in `…`.
 
     >>> shorten("2026-11-20T08:00:00"), shorten("2026-11-20T08:00:00", most=11)
     ('2026-11-20T08:00:00', '2026-11-20…')
@@ -60,7 +60,7 @@ def shorten(text: str, most: int = 80) -> str:
 
 
 def printable(text: str) -> str:
-    r"""Returns a text in which every character can be seen: what has no print is spelled out.
+    r"""Returns a text in which every character can be seen: unprintable ones are spelled out.
 
     Stricter than `in_one_line`, for values that people compare by eye.
 
@@ -71,7 +71,7 @@ def printable(text: str) -> str:
 
 
 def for_xml(text: str) -> str:
-    """Returns a text of characters that XML 1.0 allows; `<` and `&` are the writer's to escape."""
+    """Returns a text of characters that XML 1.0 allows; the writer still escapes `<` and `&`."""
     return for_terminal(text)
 
 
@@ -137,8 +137,9 @@ def for_error(value: object) -> str:
         return f"a {type(value).__name__} with an address in it"
 
     scheme, _, rest = value.partition("://")
-    host, *more = re.split(r"[/?#]", rest, maxsplit=1)
-    return repr(f"{scheme}://{host.rpartition('@')[2]}{'/...' if any(more) else ''}")
+    host, *path = re.split(r"[/?#]", rest, maxsplit=1)
+    hidden = "/..." if any(path) else ""
+    return repr(f"{scheme}://{host.rpartition('@')[2]}{hidden}")
 
 
 def _spelled(match: re.Match[str]) -> str:

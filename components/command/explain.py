@@ -1,4 +1,4 @@
-"""Errors in words for the person who reads them: Mastery's, the system's, Pydantic's, others."""
+"""Errors in words for the reader: Mastery's, the system's, Pydantic's and unforeseen ones."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def explain_foreseen(error: BaseException) -> str | None:
         if isinstance(cause, MemoryError):
             return (
                 "out of memory. Lower steps.max_steps or training.batch_size, "
-                "or use a machine with more."
+                "or use a machine with more memory."
             )
         if refused := _refused(cause):
             return refused
@@ -111,7 +111,7 @@ def as_sentence(text: str) -> str:
     return text if text.endswith("?") else f"{text.rstrip('.')}."
 
 
-# Pydantic's types of errors in our words; `{...}` stands for what Pydantic says about the limit.
+# Pydantic's types of errors in our words; `{...}` is filled in from the error's context.
 _COMPLETE = {
     "extra_forbidden": "this key is not known",
     "json_invalid": "the text is not valid JSON ({error})",
@@ -139,7 +139,7 @@ _EXPECTED = {
     "model_type": "a mapping of keys to values",
     "string_type": "text (a number or date that is meant as text stands in quotes)",
     "string_unicode": "Unicode text",
-    "too_short": "at least {min_length} of them",
+    "too_short": "a length of at least {min_length}",
     "tuple_type": "a list",
     "union_tag_invalid": "{discriminator} to be one of {expected_tags}",
     "union_tag_not_found": "a mapping with the key {discriminator}",
@@ -153,8 +153,9 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     while cause is not None and id(cause) not in seen:
         seen.add(id(cause))
         yield cause
-        # `raise ... from None` says that what came before is not the cause.
-        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+        # `raise ... from None` hides the error that was being handled.
+        context = None if cause.__suppress_context__ else cause.__context__
+        cause = cause.__cause__ or context
 
 
 def _refused(error: BaseException) -> str | None:
@@ -162,9 +163,9 @@ def _refused(error: BaseException) -> str | None:
     if isinstance(error, OSError) and error.errno in _ADVICE:
         text, advice = _ADVICE[error.errno]
         where = f"{error.filename2 or error.filename}: " if error.filename else ""
-        return f"{where}{text.lower()}. {advice}, and give the same command again."
+        return f"{where}{text.lower()}. {advice}, and run the same command again."
 
-    full = _ADVICE[errno.ENOSPC]
-    if full[0] in str(error):  # of C++ code, which raises errors of its own
-        return f"{full[0].lower()}. {full[1]}, and give the same command again."
+    text, advice = _ADVICE[errno.ENOSPC]
+    if text in str(error):  # raised by C++ code, as another type
+        return f"{text.lower()}. {advice}, and run the same command again."
     return None

@@ -34,14 +34,14 @@ from components.errors import MasteryError
 FAILED = 2
 INTERRUPTED = 130
 BROKEN_PIPE = 141  # as shells report a program whose reader has gone; 1 would mean a failed gate
-MOST_FILES = 20  # with tracebacks of log messages, per process
+MOST_FILES = 20  # files with tracebacks of log messages, per process
 PRIVATE = 0o027  # umask: others get nothing, the group reads
 
 
 def start_process(name: str) -> None:
-    """Prepares a process of our own: anything can be printed, and no traceback is.
+    """Prepares a process: any text can be printed, and errors are explained without a traceback.
 
-    It changes the interpreter's hooks, and sets HOME if the user has no home.
+    It changes the interpreter's hooks, and sets HOME if the user has no home folder.
     """
     _fill_closed_descriptors()
     try:
@@ -86,9 +86,9 @@ def run_program(
     """Runs a program to its end and returns its exit code: 2 after an error, 130 after Ctrl-C.
 
     Args:
-        name: what begins a line about an error.
+        name: the program's name, which begins every error line.
         body: the program; it returns its exit code, None meaning 0.
-        log_folder: the folder for the traceback of an unforeseen error; default: the one for
+        log_folder: the folder for the traceback of an unforeseen error; default: the folder for
             temporary files.
     """
     with entry_point():
@@ -140,7 +140,7 @@ def _discard_output() -> None:
 
 
 def _print_error(text: str) -> None:
-    with contextlib.suppress(OSError, ValueError, AttributeError):  # nobody may be listening
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # standard error may be closed
         print(text, file=sys.stderr, flush=True)
 
 
@@ -154,14 +154,14 @@ def explain_with_log(error: BaseException, log_folder: Path | None = None) -> st
     if log:
         where = f"The details are in {log}; please report it with that file."
     else:
-        where = f"It was raised {_place(error)}."
+        where = f"It was raised in {_place(error)}."
     return f"{explain(error).rstrip('.')}. {where}"
 
 
 def write_traceback(error: BaseException, log_folder: Path | None = None) -> Path | None:
     """Writes a traceback to a new file that only this user reads; None if no folder allows it."""
-    time, python = datetime.now(UTC).isoformat(), platform.python_version()
-    head = f"{time} Python {python} on {platform.platform()}\n"
+    time = datetime.now(UTC).isoformat()
+    head = f"{time} Python {platform.python_version()} on {platform.platform()}\n"
     text = "".join(traceback.format_exception(error))
 
     for folder in (log_folder, None):  # None: where temporary files go
@@ -177,13 +177,15 @@ def write_traceback(error: BaseException, log_folder: Path | None = None) -> Pat
 
 def _place(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
-    return f"in {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else "nowhere"
+    if not frames:
+        return "an unknown place"
+    return f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}"
 
 
 class _WithoutTraceback(logging.Formatter):
     """Formats a message in words, and writes its traceback to a file.
 
-    Only so many files per process: a server may run into the same error often.
+    At most `MOST_FILES` files are written per process: a server may meet the same error often.
     """
 
     def __init__(self) -> None:
@@ -230,10 +232,10 @@ class EscapingStream:
 
 @contextmanager
 def entry_point() -> Iterator[None]:
-    """The block in which a process of ours does all of its work.
+    """Guards the block in which a process does all of its work.
 
-    Inside, nothing that is printed reaches a terminal raw, and new files are for this user and its
-    group only: logs, samples, answers and models hold what learners did. A stricter umask stays.
+    Inside, everything that is printed is escaped, and new files are for this user and its group
+    only: logs, samples, answers and models hold what learners did. A stricter umask stays.
     """
     streams = sys.stdout, sys.stderr
     before = os.umask(0o777)
@@ -257,7 +259,7 @@ class _Nowhere(io.TextIOBase):
 
 
 def _guarded(stream: Any) -> Any:
-    """Returns a stream that escapes; for one that the caller closed, which is None, one to drop."""
+    """Returns a stream that escapes what is written to `stream`; if that is closed, drops it."""
     return EscapingStream(_Nowhere() if stream is None else stream)
 
 

@@ -27,20 +27,19 @@ _LAST = re.compile(r"last: *(\d+)")
 class Columns(Section):
     """What the log calls the columns that every log has."""
 
-    learner_id: str = Field("learner_id", description="who, in both tables")
+    learner_id: str = Field("learner_id", description="the learner, in both tables")
     unit_id: str = Field("unit_id", description="what mastery is judged for, in both tables")
-    time: str = Field("time", description="when an event was, in events")
-    event_type: str = Field("event_type", description="what kind of event, in events")
+    time: str = Field("time", description="when an event happened, in events")
+    event_type: str = Field("event_type", description="the kind of an event, in events")
     as_of: str = Field(
         "as_of", description="the moment of judgement, in outcomes: only events before it are seen"
     )
 
     @model_validator(mode="after")
     def _one_role_each(self) -> Columns:
-        for table in (
-            ("learner_id", "unit_id", "time", "event_type"),
-            ("learner_id", "unit_id", "as_of"),
-        ):
+        events = ("learner_id", "unit_id", "time", "event_type")
+        outcomes = ("learner_id", "unit_id", "as_of")
+        for table in (events, outcomes):
             roles: dict[str, str] = {}
             for role in table:
                 column = getattr(self, role)
@@ -58,9 +57,9 @@ class Splits(Section):
     """Shares of learners in train, eval and test; a learner is in one of them only."""
 
     train: int = Field(8, ge=1, description="parts of the learners that the model is fitted to")
-    eval: int = Field(1, ge=1, description="parts that stop the training")
+    eval: int = Field(1, ge=1, description="parts that decide when training stops")
     test: int = Field(1, ge=1, description="parts that the gates judge by")
-    seed: str = Field("mastery", description="another seed, another draw")
+    seed: str = Field("mastery", description="decides which learners are in which split")
 
 
 class Data(Section):
@@ -68,7 +67,7 @@ class Data(Section):
 
     events: list[Address] = Field(
         description="Parquet, CSV or JSON lines: a file, a folder, a pattern (`{SPAN}`, `{YYYY}`, "
-        "`{MM}`, `{DD}`, `{VERSION}` stand for numbers; see `span`), or a list of them",
+        "`{MM}`, `{DD}`, `{VERSION}` match numbers; see `span`), or a list of these",
         min_length=1,
     )
     outcomes: list[Address] = Field(description="the same for the table of outcomes", min_length=1)
@@ -161,9 +160,7 @@ def check_timezone(name: str) -> str:
     try:
         ZoneInfo(name)
     except (KeyError, ValueError, OSError):
-        raise ValueError(
-            f"expected a time zone such as UTC or Europe/Zurich, found {name!r}"
-        ) from None
+        raise ValueError(f"expected a time zone such as Europe/Zurich, found {name!r}") from None
     return name
 
 
@@ -258,7 +255,7 @@ def parse_span(value: object) -> SpanChoice:
 
 
 def span_kind(pattern: str) -> SpanKind | None:
-    """Returns whether a pattern's placeholders stand for a number or a date; None without any.
+    """Returns whether a pattern's placeholders match a number or a date; None without any.
 
     >>> span_kind("logs/{YYYY}-{MM}-{DD}/events.csv"), span_kind("logs/events.csv")
     ('date', None)
@@ -299,7 +296,9 @@ def describe_spans(names: Sequence[str]) -> str:
     >>> describe_spans(["2026-11-19", "2026-11-20"])
     '2026-11-19 to 2026-11-20 (2 spans)'
     """
-    return f"{names[0]} to {names[-1]} ({len(names)} spans)" if len(names) > 1 else "".join(names)
+    if len(names) > 1:
+        return f"{names[0]} to {names[-1]} ({len(names)} spans)"
+    return names[0] if names else ""
 
 
 def absolute_pattern(pattern: str, folder: Path) -> str:

@@ -50,7 +50,7 @@ else:
 
 
 class Gate(Section):
-    """One line of the gates: a metric, where it is looked at, and its bounds.
+    """One gate: a metric, on which examples it is measured, and its bounds.
 
     Every bound that is given has to hold. `min_change` and `max_change` compare with the blessed
     baseline and hold when there is none yet. `max_gap` bounds the distance between the best and the
@@ -88,7 +88,7 @@ class Gate(Section):
             raise ValueError(f"expected at least one of {', '.join(BOUNDS)}; found none")
         if self.max_gap is not None and not isinstance(self.slice, str):
             raise ValueError(
-                "max_gap: expected `slice: COLUMN` beside it, to say between which slices"
+                "max_gap: expected `slice: COLUMN` in the same gate, to name the slices to compare"
             )
         return self
 
@@ -101,7 +101,9 @@ class Gate(Section):
             )
         if self.class_ is not None and Level.CLASS not in levels:
             known = ", ".join(metrics_of(Level.CLASS))
-            raise ValueError(f"class: expected with one of {known} only, found with {self.metric}")
+            raise ValueError(
+                f"metric: expected one of {known} beside `class:`, found {self.metric}"
+            )
         return self
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import zoneinfo
 from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
+from components.config.data import check_timezone
 from components.config.kubernetes import (
     AbsolutePath,
     Cpu,
@@ -37,7 +37,9 @@ class Toleration(Section):
     """A taint that a container's pod tolerates."""
 
     key: LabelKey | None = Field(None, description="the taint's key; none: every one")
-    operator: Literal["Exists", "Equal"] = Field("Exists", description="whether the value counts")
+    operator: Literal["Exists", "Equal"] = Field(
+        "Exists", description="Exists: the key has to match; Equal: the value as well"
+    )
     value: LabelValue | None = Field(None, description="the taint's value, with `operator: Equal`")
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(
         None, description="the taint's effect; none: every one"
@@ -46,8 +48,11 @@ class Toleration(Section):
     @model_validator(mode="after")
     def _value_goes_with_equal(self) -> Toleration:
         if (self.value is None) == (self.operator == "Equal"):
-            text = "expected one with operator: Equal and none with Exists"
-            raise KeyedError("value", f"{text}, found {self.value!r}")
+            raise KeyedError(
+                "value",
+                "expected one with operator: Equal and none with operator: Exists, "
+                f"found {self.value!r}",
+            )
         if self.key is None and self.operator == "Equal":
             raise KeyedError("key", "expected one with operator: Equal, found none")
         return self
@@ -66,8 +71,11 @@ class Retry(Section):
     @model_validator(mode="after")
     def _waits_fit(self) -> Retry:
         if self.backoff_seconds > self.backoff_max_seconds:
-            text = f"expected at most backoff_max_seconds ({self.backoff_max_seconds})"
-            raise KeyedError("backoff_seconds", f"{text}, found {self.backoff_seconds}")
+            raise KeyedError(
+                "backoff_seconds",
+                f"expected at most backoff_max_seconds ({self.backoff_max_seconds}), "
+                f"found {self.backoff_seconds}",
+            )
         return self
 
 
@@ -131,7 +139,7 @@ class Kubeflow(Section):
     host: Address | None = Field(
         None,
         description="address of Kubeflow Pipelines, e.g. http://localhost:8080; "
-        "the environment variable MASTERY_KUBEFLOW_HOST wins over it",
+        "the environment variable MASTERY_KUBEFLOW_HOST overrides it",
     )
     namespace: Label | None = Field(
         None, description="namespace of the user's profile, where Kubeflow serves several users"
@@ -161,7 +169,7 @@ class Kubeflow(Section):
     gpu_image: Image | None = Field(
         None,
         description="the image of tasks that ask for a GPU, made by `make image GPU=1`; default: "
-        "`image` with `-gpu` appended, which is no name for an image pinned by digest",
+        "`image` with `-gpu` appended, which does not work for an image pinned by digest",
     )
     config: AbsolutePath | None = Field(
         None,
@@ -180,7 +188,7 @@ class Kubeflow(Section):
     )
     tasks: Literal["grouped", "single"] = Field(
         "grouped",
-        description="grouped: light neighbours share a container, except those named under "
+        description="grouped: consecutive small nodes share a container, except those named under "
         "`nodes`; single: one container per node",
     )
     common: Resources = Field(default_factory=_common, description="what every container gets")
@@ -207,12 +215,7 @@ class Kubeflow(Section):
     @field_validator("timezone")
     @classmethod
     def _timezone_is_known(cls, value: str) -> str:
-        try:
-            zoneinfo.ZoneInfo(value)
-        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-            text = f"expected a time zone such as Europe/Zurich, found {value!r}"
-            raise ValueError(text) from None
-        return value
+        return check_timezone(value)
 
     @model_validator(mode="after")
     def _nothing_is_given_twice(self) -> Kubeflow:

@@ -1,4 +1,4 @@
-"""Names and amounts as Kubernetes takes them; it would refuse others only when a pod starts.
+"""Names and amounts that Kubernetes accepts; it would refuse others only when a pod starts.
 
 https://kubernetes.io/docs/concepts/overview/working-with-objects/names/ has the rules for names,
 https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/ those for labels.
@@ -112,8 +112,8 @@ def _is_cpu(value: str) -> str:
 
 
 def _is_memory(value: str) -> str:
-    # Kubernetes knows `k` and Kubeflow's compiler `K`, so only `Ki` is left of these; no fractions
-    # in the latter.
+    # Kubernetes writes thousands as `k`, Kubeflow's compiler as `K`, so only `Ki` works in both.
+    # The compiler takes no fractions.
     if not re.fullmatch(r"\d{1,18}(Ki|[MGTPE]i?)?", value):
         raise ValueError(f"expected whole bytes such as 512Mi or 8Gi, found {value!r}")
     return _is_positive(value)
@@ -121,7 +121,7 @@ def _is_memory(value: str) -> str:
 
 def _is_positive(value: str) -> str:
     if not re.search(r"[1-9]", value):
-        raise ValueError(f"expected more than nothing, found {value!r}")
+        raise ValueError(f"expected more than 0, found {value!r}")
     return value
 
 

@@ -45,7 +45,7 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
     (3, ['not_mastered', 'partial', 'proficient'])
 
     Raises:
-        ConfigError: the file is missing, is no YAML mapping, or a value does not fit; the text
+        ConfigError: the file is missing, is not a YAML mapping, or a value does not fit; the text
             names the file, the line and the key, what was expected and what was found.
     """
     file = Path(path)
@@ -76,7 +76,7 @@ class _Source:
     values: dict[str, Any]
 
     def __post_init__(self) -> None:
-        self._overrides: list[tuple[list[str], str]] = []  # keys, and how to call them
+        self._overrides: list[tuple[list[str], str]] = []  # keys, and the option for messages
 
     def resolve_paths(self) -> None:
         """Makes the file's relative paths absolute."""
@@ -92,7 +92,7 @@ class _Source:
                 section[key] = _absolute(section[key], folder, where, is_pattern=is_pattern)
 
     def override(self, text: str) -> None:
-        """Puts in the value of a `--set key=value`."""
+        """Sets the value of a `--set key=value`."""
         key, separator, given = text.partition("=")
         keys = key.split(".")
         if not separator or not all(keys):
@@ -115,10 +115,12 @@ class _Source:
 
     def _explain(self, problem: ErrorDetails) -> str:
         """Returns one of Pydantic's errors as `file, line n, key: expected ..., found ...`."""
-        keys, reason = self._keys_of(problem), explain_invalid(problem)
+        keys = self._keys_of(problem)
+        reason = explain_invalid(problem)
         cause = problem.get("ctx", {}).get("error")
         if isinstance(cause, KeyedError):
-            keys, reason = [*keys, *cause.keys], cause.reason
+            keys += cause.keys
+            reason = cause.reason
 
         text = as_sentence(f"{self._place(keys)}: {reason}")
         if problem["type"] != "extra_forbidden":
@@ -175,7 +177,7 @@ def _absolute(value: Any, folder: Path, where: str, *, is_pattern: bool) -> Any:
             return absolute_pattern(value, folder)
         return str(Path(folder, Path(value).expanduser()).resolve())
     except (RuntimeError, OSError, ValueError) as error:
-        # The home of an unknown user, links in a circle, or no Unicode text.
+        # The home of an unknown user, links in a circle, or text that is not Unicode.
         found = shorten(for_error(value), LONGEST)
         raise ConfigError(f"{where}: expected a path, found {found} ({error}).") from None
 
@@ -194,9 +196,9 @@ def _put(values: dict[str, Any], keys: Sequence[str], value: Any, override: str)
     section: Any = values
     for index, parent in enumerate(parents):
         if isinstance(section, dict):
-            inner = section.get(parent)
-            section[parent] = inner = {} if inner is None else inner
-            section = inner
+            if section.get(parent) is None:
+                section[parent] = {}
+            section = section[parent]
         else:
             section = section[_index_of(section, parent, ".".join(parents[: index + 1]))]
 
@@ -246,7 +248,7 @@ def _known_keys(keys: Sequence[str]) -> list[str]:
             for name, field in section.model_fields.items()
             if key in (field.alias, name)
         ]
-        if fields:  # otherwise a list's number or a mapping's name: still the same sections
+        if fields:  # otherwise the key is a list's number or a mapping's name
             sections = [inner for field in fields for inner in sections_in(field.annotation)]
     return [
         field.alias or name for section in sections for name, field in section.model_fields.items()

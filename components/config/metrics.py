@@ -176,7 +176,7 @@ def foremost_metrics(task: Task) -> tuple[str, ...]:
 
 
 def main_metric_of(task: Task) -> str:
-    """Returns the name of the metric that stands for the whole model.
+    """Returns the name of the one metric that models are ranked by.
 
     >>> main_metric_of("classification"), main_metric_of("regression")
     ('f1_macro', 'rmse')

@@ -25,8 +25,7 @@ from components.config.training import Feature, InputName, Model, Prior, Steps, 
 from components.contracts.names import AS_OF, DERIVED_STEPS, LEARNER, RESERVED, TIME, UNIT
 
 Keys = tuple[str | int, ...]  # the way from the file's top to a value
-# They configure where nodes run and who is notified.
-_RUNNER_SECTIONS = ("ci", "kubeflow", "notify")
+_RUNNER_SECTIONS = ("ci", "kubeflow", "notify")  # where nodes run and who is notified
 
 
 class Config(Section):

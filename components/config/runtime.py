@@ -158,13 +158,12 @@ def _check_mysql(metadata: Metadata, environment: Mapping[str, str]) -> None:
     ]
     if PASSWORD not in environment:
         problems.append(
-            f"{PASSWORD}: expected the metadata store's password in this variable, "
-            "which is not set."
+            f"{PASSWORD} is not set; put the password of the metadata store into this variable."
         )
     if metadata.ssl_ca and not Path(metadata.ssl_ca).is_file():
         problems.append(
-            "metadata.ssl_ca: expected a certificate authority's file at "
-            f"{metadata.ssl_ca}, found none."
+            f"metadata.ssl_ca: there is no file {metadata.ssl_ca}; name the file of the "
+            "certificate authority."
         )
     if problems:
         raise ConfigError("\n".join(problems))

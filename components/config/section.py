@@ -59,7 +59,7 @@ def dotted(keys: Sequence[str]) -> str:
 class Section(BaseModel):
     """A part of the configuration: unknown keys are errors, values never change after loading.
 
-    Numbers with a point are finite unless their type is `Bound`, without further settings.
+    Floats have to be finite, except those of the type `Bound`.
     """
 
     model_config = ConfigDict(
@@ -76,7 +76,7 @@ class Section(BaseModel):
             key = field.alias or name
             if _holds_bool(values.get(key)) and not _takes_bool(field.annotation):
                 found = shorten(for_error(values[key]), 80)
-                raise KeyedError(key, f"expected no true or false, found {found}")
+                raise KeyedError(key, f"expected a value other than true or false, found {found}")
         return values
 
     @field_validator("*", mode="after")

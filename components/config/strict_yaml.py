@@ -16,7 +16,7 @@ import yaml
 from yaml.constructor import SafeConstructor
 
 MOST_BYTES = 2**20  # of a file
-MOST_VALUES = 100_000  # with those that aliases stand for
+MOST_VALUES = 100_000  # with those behind aliases
 DEEPEST = 50  # levels of lists and mappings
 MOST_DIGITS = 30  # of a whole number
 _TAG = "tag:yaml.org,2002:"
@@ -29,7 +29,7 @@ _FLOAT = re.compile(
     re.VERBOSE,
 )
 _BREAKS = re.compile("[\x85\u2028\u2029]")  # which PyYAML would turn into blanks
-# Kind of value, its form, and the characters it may start with. All else is text, also a date.
+# Kind of value, its form, and the characters it may start with. Everything else is text, dates too.
 _KINDS = (
     ("null", re.compile(r"~|null|Null|NULL|"), ["~", "n", "N", ""]),
     ("bool", re.compile(r"true|True|TRUE|false|False|FALSE"), [*"tTfF"]),
@@ -40,7 +40,7 @@ _KINDS = (
 
 
 class YamlError(Exception):
-    """The text is no YAML that can be used; the error says why, in one line.
+    """The text cannot be used as YAML; the error says why, in one line.
 
     Attributes:
         line: where, counted from 1; None if unknown.
@@ -76,11 +76,15 @@ def read_text(file: Path) -> str:
     """Returns the text of a small file.
 
     Raises:
-        YamlError: it is missing, cannot be read, is no ordinary file, no UTF-8 text or too large.
+        YamlError: it is missing, cannot be read, is not an ordinary file or UTF-8 text, or is too
+            large.
     """
     try:
+        if not file.exists():
+            raise YamlError("there is no such file; name a configuration file")
         if not file.is_file():  # reading a named pipe could block, a device has no end
-            raise YamlError(f"expected a configuration file, found {_kind_of(file)}")
+            found = "a folder" if file.is_dir() else "something else"
+            raise YamlError(f"expected a configuration file, found {found}")
         size = file.stat().st_size
         if size > MOST_BYTES:
             raise YamlError(f"expected a file of at most {MOST_BYTES:,} bytes, found {size:,}")
@@ -92,23 +96,17 @@ def read_text(file: Path) -> str:
         ) from None
     except (OSError, ValueError) as error:  # a path with NUL in it is a ValueError
         reason = getattr(error, "strerror", None) or str(error)
-        raise YamlError(f"expected a configuration file, found none ({reason})") from None
-
-
-def _kind_of(file: Path) -> str:
-    if file.is_dir():
-        return "a folder"
-    return "something else" if file.exists() else "none"
+        raise YamlError(f"could not be read ({reason}); name a configuration file") from None
 
 
 def read_yaml(text: str) -> tuple[yaml.Node | None, Any]:
-    """Returns the value that a text stands for, and its nodes, which know their lines.
+    """Returns the root node of a YAML text, which knows its lines, and the value of the text.
 
     >>> read_yaml("classes: [no, 007, 2024-01-31, 1e-3]")[1]
     {'classes': ['no', '007', '2024-01-31', '1e-3']}
 
     Raises:
-        YamlError: it is no YAML, has a key twice, holds other than plain values, or is beyond the
+        YamlError: it is not YAML, has a key twice, holds other than plain values, or exceeds the
             bounds.
     """
     if odd := _BREAKS.search(text):
@@ -194,9 +192,9 @@ class _Counter:
         self._open: set[int] = set()
 
     def count(self, node: yaml.Node) -> tuple[int, int]:
-        """Returns how many values a node stands for, and in how many levels."""
+        """Returns how many values a node holds, also behind aliases, and in how many levels."""
         if id(node) in self._open:
-            raise YamlError("an alias stands for a value that contains it", _line(node))
+            raise YamlError("an alias refers to a value that contains it", _line(node))
         if id(node) in self._sizes:
             return self._sizes[id(node)]
 
@@ -208,9 +206,7 @@ class _Counter:
         depth = 1 + max((levels for _, levels in counted), default=0)
         if size > MOST_VALUES or depth > DEEPEST + 1:
             limit = f"{MOST_VALUES:,} values" if size > MOST_VALUES else f"{DEEPEST} levels"
-            raise YamlError(
-                f"expected at most {limit}, found more, those of aliases counted", _line(node)
-            )
+            raise YamlError(f"expected at most {limit}, found more (aliases included)", _line(node))
         self._sizes[id(node)] = size, depth
         return size, depth
 

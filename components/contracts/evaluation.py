@@ -32,15 +32,15 @@ class GateVerdict(Part):
     Attributes:
         text: the whole verdict in one line.
         metric: name of the metric.
-        class_: the class the metric is taken for, if it is taken for one.
+        class_: the class the metric is taken for; None for a metric over all classes.
         slice: a column, for every one of its slices; `{column: value}` for that slice.
         bound: which bound of the gate this is.
         threshold: the bound's value.
-        value: the metric of the candidate; the gap with `max_gap`; of a gate on every slice of a
-            column, that of the slice that decides.
-        baseline: the metric of the blessed model at the same place.
+        value: the candidate's metric; with `max_gap` the gap; for a gate on every slice of a
+            column, the metric of the slice that decides.
+        baseline: the blessed model's metric on the same slice.
         passed: whether the bound holds.
-        reason: what the numbers do not say, such as why there is none.
+        reason: an explanation beside the numbers, such as why there is no value.
     """
 
     text: str = ""
@@ -139,7 +139,7 @@ class Result(Part):
 
 
 class SliceResult(Result):
-    """The same on the examples where columns have the given values."""
+    """Metrics of a model on the examples where columns have the given values."""
 
     slice: dict[str, str]
 

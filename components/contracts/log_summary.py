@@ -31,7 +31,7 @@ class LogSummary(Contract):
         passed_over: files that were found and not read, per table, in words.
         spans: names of the spans that were read, oldest first; empty if no pattern has
             placeholders.
-        version: of the spans.
+        version: version of the spans.
         warnings: oddities of the log that do not stop a run, one line each.
     """
 

@@ -12,7 +12,7 @@ from components.contracts.provenance import DataProvenance
 
 
 class RecordedGate(Part):
-    """How one gate went; what else the Evaluator recorded about it is kept as it is.
+    """How one gate went; further keys that the Evaluator recorded are kept unchanged.
 
     Attributes:
         text: the whole verdict in one line.
@@ -29,17 +29,18 @@ class Manifest(Contract):
     """What made a pushed version, and the digests of its files.
 
     The Pusher writes every field. A version that somebody copied or made by other means may lack
-    any of them, so none is required to read a manifest; what a missing one prevents is said below.
+    any of them, so a manifest can be read without them; where a missing one prevents something, the
+    attribute says so.
 
     Attributes:
-        version: the version's number; a manifest that names another one speaks against serving it.
+        version: the version's number; promoting a folder of another number has to be forced.
         name: the model's name; the server and `models.config` use it.
         run: id of the run that pushed it.
         pushed_at: when, ISO 8601 in UTC.
         data: where the examples came from.
         code: fingerprint of the code that made the model.
-        config: the whole configuration, without what only says where nodes run; needed to compare
-            the version, evaluate it on another log, or send requests to it.
+        config: the configuration, without the sections that only set where nodes run; needed to
+            compare the version, evaluate it on another log, or send requests to it.
         config_fingerprint: digest of `config`.
         metrics: metrics on all test examples, by name.
         gates: how the gates went; without it, promoting the version has to be forced.

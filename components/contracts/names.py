@@ -14,7 +14,11 @@ DERIVED_STEPS = (TIME_SINCE_PREVIOUS, TIME_TO_AS_OF)
 NUM_STEPS = "num_steps"  # how many events an example has, 0 for a cold start
 
 SPLITS = ("train", "eval", "test")
-PREDICTIONS_FILE = "predictions.parquet"  # below the evaluation, one row per example
+
+# Files in artifacts.
+PREDICTIONS_FILE = "predictions.parquet"  # of the Evaluator, one row per example
+STATISTICS_FILE = "FeatureStats.pb"  # of StatisticsGen, one folder per split
+ANOMALIES_FILE = "SchemaDiff.pb"  # of ExampleValidator, one folder per split
 
 # Transformed examples: what Transform writes and the Trainer reads.
 TRANSFORMED_LABEL = "label"  # int64 index of the class [B], or float32 [B]
@@ -49,9 +53,7 @@ RESERVED = (
 )
 
 
-# Names of transformed features; prefixes keep them distinct whatever the columns are called.
-
-
+# Names of transformed features: the prefixes keep steps and context of the same name apart.
 def step_feature(column: str) -> str:
     """Returns the name of a step feature's scaled values or ids: ragged [B, T]."""
     return f"step_{column}"

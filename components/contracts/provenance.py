@@ -1,4 +1,4 @@
-"""The custom properties of Examples: which data they are from, for later nodes and the run."""
+"""The custom properties of Examples: which data they were read from, for later nodes and runs."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class DataProvenance(BaseModel):
     True
 
     Attributes:
-        fingerprint: of the contents of all files.
+        fingerprint: digest of the contents of all files.
         span: TFX's number of the newest span that was read; 0 for a log without spans.
         spans: names of the spans, oldest first.
-        version: of the spans; None for a log without.
+        version: version of the spans; None for a log without versions.
     """
 
     fingerprint: str | None = None
@@ -59,7 +59,7 @@ class DataProvenance(BaseModel):
 
     def describe(self) -> str:
         """Returns the spans and their version in a few words, empty for a log without spans."""
-        # Promoting a version reads manifests, and needs no configuration.
+        # Imported here, because promoting a version reads manifests and needs no configuration.
         from components.config.data import describe_spans
 
         version = "" if self.version is None else f", version {self.version}"

@@ -1,4 +1,4 @@
-"""What a run leaves in its folder: its record, and what its processes tell each other."""
+"""What a run leaves in its folder: its record, and the files that its processes exchange."""
 
 from __future__ import annotations
 

@@ -114,8 +114,8 @@ class Routing(Contract):
     """`routing.json`: how a gateway or a client splits the requests among the labels.
 
     Attributes:
-        revision: of the audit entry that it shows.
-        time: of that entry.
+        revision: revision of the audit entry that it was made from.
+        time: time of that entry.
         model: the model's name.
         routes: the labels and their shares; empty while no version is stable.
     """

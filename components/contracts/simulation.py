@@ -14,7 +14,7 @@ class Simulation(Contract):
 
     Attributes:
         learners: number of learners.
-        seed: of the draw.
+        seed: seed of the random numbers.
         table_format: `parquet`, `csv` or `jsonl`.
         code: fingerprint of the simulator's code.
         events: rows of events.

@@ -8,7 +8,11 @@ from dataclasses import dataclass
 
 from tensorflow_metadata.proto.v0.anomalies_pb2 import AnomalyInfo
 from tensorflow_metadata.proto.v0.schema_pb2 import Feature, FeatureType, Schema
-from tensorflow_metadata.proto.v0.statistics_pb2 import CommonStatistics, FeatureNameStatistics
+from tensorflow_metadata.proto.v0.statistics_pb2 import (
+    CommonStatistics,
+    FeatureNameStatistics,
+    Histogram,
+)
 
 DATASET = "(examples)"  # instead of a column's name, for a split as a whole
 SHOWN = 8  # values listed before "and n more"
@@ -63,7 +67,7 @@ Pair = tuple[str, str]  # the expected and the found values in words
 
 
 def expected_and_found(reason: AnomalyInfo.Reason, column: Column) -> Pair:
-    """Returns the expected and the found values, by TFDV's own description for rare reasons."""
+    """Returns the expected and the found values in words; TFDV's own words for rare reasons."""
     kind = AnomalyInfo.Type.Name(reason.type)
     description = reason.description.strip()
     if kind.startswith("COMPARATOR_"):
@@ -136,10 +140,10 @@ def _bounds(feature: Feature) -> tuple[float, float]:
     )
 
 
-def _at_most_outside(buckets: Iterable[object], low: float, high: float) -> float:
-    """Returns the number of values in buckets that reach out of bounds, an upper limit."""
-    outside = [bucket for bucket in buckets if bucket.low_value < low or bucket.high_value > high]  # type: ignore[attr-defined]
-    return float(sum(bucket.sample_count for bucket in outside))  # type: ignore[attr-defined]
+def _at_most_outside(buckets: Iterable[Histogram.Bucket], low: float, high: float) -> float:
+    """Returns an upper limit for the number of values out of bounds, by buckets that reach out."""
+    outside = [bucket for bucket in buckets if bucket.low_value < low or bucket.high_value > high]
+    return float(sum(bucket.sample_count for bucket in outside))
 
 
 def _missing_column(column: Column) -> Pair:
@@ -166,7 +170,7 @@ def _number_of_values(column: Column) -> Pair | None:
     bounds = column.feature.value_count
     if column.feature.HasField("shape"):
         sizes = math.prod(dim.size for dim in column.feature.shape.dim)
-        expected = f"{sizes} in every example"
+        expected = f"{sizes} values in every example"
     else:
         highest = f"{bounds.max}" if bounds.HasField("max") else "any number of"
         expected = f"{bounds.min} to {highest} values in an example"

@@ -27,7 +27,7 @@ class DataGateSpec(ComponentSpec):  # type: ignore[misc]
 
 
 class DataGate(BaseComponent):  # type: ignore[misc]
-    """Fails on anomalies, with a list for people; else writes `verdict.json`."""
+    """The node that fails on anomalies, with a list for people; otherwise writes `verdict.json`."""
 
     SPEC_CLASS = DataGateSpec
     EXECUTOR_SPEC = ExecutorClassSpec(Executor)

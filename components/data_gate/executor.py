@@ -16,10 +16,8 @@ from tfx.types import artifact_utils
 from tfx.types.artifact import Artifact
 
 from components.contracts.anomalies import Anomaly, FoundAnomalies
+from components.contracts.names import ANOMALIES_FILE, STATISTICS_FILE
 from components.data_gate.tfdv_anomalies import judge_split, stop_on
-
-ANOMALIES_FILE = "SchemaDiff.pb"  # of ExampleValidator, one folder per split
-STATISTICS_FILE = "FeatureStats.pb"  # of StatisticsGen, one folder per split
 
 
 class Executor(BaseExecutor):  # type: ignore[misc]
@@ -38,6 +36,7 @@ class Executor(BaseExecutor):  # type: ignore[misc]
         """
         validated = artifact_utils.get_single_instance(input_dict["anomalies"])
         counted = artifact_utils.get_single_instance(input_dict["statistics"])
+
         found: list[Anomaly] = []
         for split in validated.splits:
             anomalies = Anomalies.FromString(_read(validated, split, ANOMALIES_FILE))

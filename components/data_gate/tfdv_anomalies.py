@@ -27,6 +27,7 @@ def judge_split(
     found = describe_anomalies(anomalies, split=split, statistics=statistics)
     if split != TRAIN:  # in smaller splits a rare column may be empty by chance
         return found
+
     known = {anomaly.column for anomaly in found}
     empty = columns_without_values(split, statistics)
     return found + [anomaly for anomaly in empty if anomaly.column not in known]
@@ -40,8 +41,8 @@ def describe_anomalies(
     Args:
         anomalies: the result of `tfdv.validate_statistics`, which includes the schema.
         split: name of the split.
-        statistics: those that were validated; without them entries have TFDV's own words instead
-            of counts.
+        statistics: the statistics that were validated; without them, entries have TFDV's own words
+            instead of counts.
     """
     schema = anomalies.baseline
     features = {feature.name: feature for feature in schema.feature}
@@ -110,17 +111,18 @@ def columns_without_values(split: str, statistics: DatasetFeatureStatistics) -> 
 
 
 def stop_on(anomalies: list[Anomaly]) -> None:
-    """Does nothing unless one of `anomalies` stops the run.
+    """Stops the run if one of `anomalies` does not fit the schema and is not a mere warning.
 
     Raises:
-        AnomalyError: has one line per column, and advice.
+        AnomalyError: there is such an anomaly; the text has one line for each, and advice.
     """
     stopping = [f"  - {anomaly}" for anomaly in anomalies if anomaly.stops]
     if not stopping:
         return
+
+    first = "The examples do not fit the schema; nothing was trained:"
     advice = (
         "Correct the log. Or, if the data is right, change the schema file that the configuration "
         "names (`mastery schema diff` shows which lines). Then run again."
     )
-    first = "The examples do not fit the schema; nothing was trained:"
     raise AnomalyError("\n".join([first, *stopping, advice]))

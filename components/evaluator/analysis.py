@@ -1,4 +1,4 @@
-"""Metrics of predictions, overall and by slice: TFMA slices and combines on Beam, ours measure."""
+"""Metrics of predictions, overall and by slice: computed by our functions inside TFMA, on Beam."""
 
 from __future__ import annotations
 
@@ -176,15 +176,9 @@ def load_results(
     Returns:
         The metrics of each model, by its name; curves are not among them.
     """
-    all_metrics = [
-        (
-            {key.column: key.bytes_value.decode() for key in metrics.slice_key.single_slice_keys},
-            metrics,
-        )
-        for metrics in tfma.load_metrics(str(folder))
-    ]
     order = [sorted(columns) for columns in rules.slices]
-    all_metrics.sort(key=lambda item: _rank(item[0], order))
+    all_metrics = [(_read_slice(item), item) for item in tfma.load_metrics(str(folder))]
+    all_metrics.sort(key=lambda pair: _rank(pair[0], order))
 
     results = {}
     for model, name in tfma_metrics.names_in_tfma(models).items():
@@ -200,6 +194,11 @@ def load_results(
     return results
 
 
+def _read_slice(metrics: MetricsForSlice) -> dict[str, str]:
+    """Returns the values of the columns that make a slice; empty for all examples."""
+    return {key.column: key.bytes_value.decode() for key in metrics.slice_key.single_slice_keys}
+
+
 def _read_result(metrics: MetricsForSlice, model: str, classes: Sequence[str]) -> Result:
     numbers: dict[tuple[str, int | None], float] = {}
     confusion: list[list[int]] = []
@@ -207,6 +206,7 @@ def _read_result(metrics: MetricsForSlice, model: str, classes: Sequence[str]) -
         key, value = item.key, item.value
         if key.model_name != model:
             continue
+
         if key.name == tfma_metrics.CONFUSION:
             counts = value.array_value
             confusion = np.reshape(counts.int64_values, counts.shape).tolist()
@@ -237,7 +237,7 @@ def _defined(value: float) -> float | None:
 def _rank(
     where: dict[str, str], order: list[list[str]]
 ) -> tuple[int, list[tuple[bool, float, str]]]:
-    """Sorts slices as configured, those of a column by value; numbers by size, before text."""
+    """Returns the sort key of a slice: columns as configured, then values, numbers before text."""
     if not where:  # all examples
         return -1, []
     return order.index(sorted(where)), [_value_rank(where[column]) for column in sorted(where)]

@@ -1,4 +1,4 @@
-"""Evaluator: judges a model on learners it has never seen, and blesses it or does not."""
+"""Evaluator: judges a model on learners it has never seen, and blesses it if all gates pass."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class EvaluatorSpec(ComponentSpec):  # type: ignore[misc]
 
 
 class Evaluator(BaseComponent):  # type: ignore[misc]
-    """Writes predictions, metrics and the gates' verdicts to its output `evaluation`.
+    """The node that writes predictions, metrics and the gates' verdicts to `evaluation`.
 
     The output `blessing` says whether all gates passed.
     """
@@ -58,11 +58,10 @@ def make_evaluator(
     """Returns the node.
 
     Args:
-        config: the sections of `EvaluatorSettings` are in the cache key.
+        config: the sections of `EvaluatorSettings` are part of the cache key.
         examples: ExampleGen's `examples`; the test split is used.
         model: the Trainer's `model`.
-        baseline_model: the blessed model to compare with, from `components.baseline`; it may turn
-            out empty.
+        baseline_model: the blessed model to compare with, from `components.baseline`; may be empty.
 
     Raises:
         MasteryError: `evaluation.baseline` is configured and holds no model.

@@ -1,4 +1,4 @@
-"""From a model and examples to metrics and a judgement, for a run's gates and for any other log."""
+"""Measures a model on examples and judges it: for the gates of a run, and on any other log."""
 
 from __future__ import annotations
 
@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from components.contracts.evaluation import ClassCurves, Evaluation, ModelResults
-from components.contracts.names import BASIS, BASIS_PRIOR, BASIS_SEQUENCE, PROBABILITIES
+from components.contracts.names import (
+    BASIS,
+    BASIS_PRIOR,
+    BASIS_SEQUENCE,
+    PREDICTIONS_FILE,
+    PROBABILITIES,
+)
 from components.errors import MasteryError
 from components.evaluator.analysis import analyze, load_results
 from components.evaluator.evaluator_settings import EvaluatorSettings, why_not_comparable
@@ -28,7 +34,6 @@ from components.evaluator.scoring import (
 if TYPE_CHECKING:
     from components.config.root import Config
 
-PREDICTIONS_FILE = "predictions.parquet"
 BASELINE_FILE = "predictions_baseline.parquet"
 CANDIDATE = "candidate"
 BASELINE = "baseline"
@@ -73,7 +78,7 @@ def judge_model(
         examples: folder of the test split, TFRecord files of serialized `tf.Example`s.
         model: the candidate, a SavedModel.
         baseline: the blessed model, if there is one; if it does not fit these examples, the
-            evaluation says so and goes on without it.
+            evaluation has no baseline and a note says why.
         settings: the Evaluator's part of the configuration.
         folder: where predictions, TFMA's files and `metrics.json` are written.
 

@@ -60,8 +60,9 @@ def digest_baseline(folder: str | None) -> str:
 def why_not_comparable(model: Path, settings: EvaluatorSettings) -> str | None:
     """Returns why a blessed model cannot be the baseline for these examples, or None if it can.
 
-    A model of other classes has other metrics. One that reads columns which the examples no longer
-    have would be judged by answers that it never gave. A model without a card is not checked.
+    A model of other classes has other metrics. A model that reads columns which the examples no
+    longer have would answer without them, and be judged by that. A model without a card is not
+    checked.
     """
     if not (model / ModelCard.FILE).exists():
         return None

@@ -1,4 +1,4 @@
-"""Unwraps the artifacts of an evaluation, and blesses the model or not."""
+"""The Evaluator's executor: judges the model in its artifact, and records the blessing."""
 
 from __future__ import annotations
 
@@ -33,38 +33,40 @@ class Executor(BaseExecutor):  # type: ignore[misc]
         Raises:
             MasteryError: the test split is empty, or the candidate does not fit it.
         """
-        # TensorFlow and TFMA, which building the pipeline does without.
+        # Imports TensorFlow and TFMA, which building the pipeline does not need.
         from components.evaluator.evaluate import judge_model
 
         settings = EvaluatorSettings.from_property(exec_properties["config"])
-        named = settings.evaluation.baseline
         model = artifact_utils.get_single_instance(input_dict["model"])
-        baseline = None if named else _baseline_of(input_dict)
-        if named:
-            baseline_folder: Path | None = Path(named)
-        else:
-            baseline_folder = _saved_model(baseline) if baseline else None
+        configured = settings.evaluation.baseline
+        baseline = None if configured else _resolved_baseline(input_dict)
 
         evaluation = judge_model(
             examples=Path(artifact_utils.get_split_uri(input_dict["examples"], SPLIT)),
             model=_saved_model(model),
-            baseline=baseline_folder,
+            baseline=_baseline_folder(configured, baseline),
             settings=settings,
             folder=Path(artifact_utils.get_single_uri(output_dict["evaluation"])),
         )
 
         blessing = artifact_utils.get_single_instance(output_dict["blessing"])
         bless(blessing, model, baseline, blessed=bool(evaluation.blessed))
-        if named:
-            # It is no artifact of this store, but the manifest names what was compared with.
+        if configured:
+            # It is not an artifact of this store, but the manifest names the baseline.
             blessing.set_string_custom_property(
-                constants.ARTIFACT_PROPERTY_BASELINE_MODEL_URI_KEY, named
+                constants.ARTIFACT_PROPERTY_BASELINE_MODEL_URI_KEY, configured
             )
 
 
-def _baseline_of(inputs: dict[str, list[Artifact]]) -> Artifact | None:
+def _resolved_baseline(inputs: dict[str, list[Artifact]]) -> Artifact | None:
     found = inputs.get("baseline_model") or []
     return artifact_utils.get_single_instance(found) if found else None
+
+
+def _baseline_folder(configured: str | None, baseline: Artifact | None) -> Path | None:
+    if configured:
+        return Path(configured)
+    return _saved_model(baseline) if baseline else None
 
 
 def bless(blessing: Artifact, model: Artifact, baseline: Artifact | None, *, blessed: bool) -> None:

@@ -1,7 +1,7 @@
 """Judges a model by the configured gates: one verdict for every bound of every gate.
 
 A verdict is the `GateVerdict` of `metrics.json`: its numbers, one line for people, and a reason
-where the numbers do not speak for themselves.
+where the numbers need one.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def judge_gates(
 
     Returns:
         A verdict for every bound of every gate, in their order. What cannot be judged (an
-        undefined metric, a slice that is missing or too small) fails and says why.
+        undefined metric, a slice that is missing or too small) fails, with the reason.
     """
     bounds = [
         _BoundOfGate(gate, name, getattr(gate, name))
@@ -54,7 +54,7 @@ def judge_gates(
 
 
 def is_blessed(verdicts: Sequence[GateVerdict]) -> bool:
-    """Whether a model with these verdicts may be pushed: there is at least one, and all passed."""
+    """Returns whether a model with these verdicts may be pushed: there are some, and all passed."""
     return bool(verdicts) and all(verdict.passed for verdict in verdicts)
 
 
@@ -95,8 +95,8 @@ class _BoundOfGate:
         value = result.value_of(self.gate.metric, self.gate.class_)
         return value if value is not None and math.isfinite(value) else None
 
-    def room(self, measured: float) -> float:
-        """Returns how far a number is on the right side of the threshold; negative: it misses."""
+    def margin(self, measured: float) -> float:
+        """Returns how far a number is on the right side of the threshold; negative if it misses."""
         return measured - self.threshold if self.is_floor else self.threshold - measured
 
     def subject(self) -> str:
@@ -131,21 +131,21 @@ class _Reading:
         value: the candidate's; the gap between slices for `max_gap`.
         baseline: the blessed model's.
         measured: what is compared with the threshold: the value, its change, or the gap.
-        room: how far that is on the right side of the threshold; minus infinity where there is
+        margin: how far that is on the right side of the threshold; minus infinity where there is
             nothing to measure.
-        reason: what the numbers do not say.
+        reason: an explanation beside the numbers.
     """
 
     where: dict[str, str]
     value: float | None = None
     baseline: float | None = None
     measured: float | None = None
-    room: float = -math.inf
+    margin: float = -math.inf
     reason: str | None = None
 
     @property
     def passed(self) -> bool:
-        return self.room >= -TOLERANCE
+        return self.margin >= -TOLERANCE
 
 
 def _judge_bound(
@@ -161,12 +161,12 @@ def _judge_bound(
         readings = [_read_value(bound, place) for place in places]
 
     if readings:
-        decisive = min(readings, key=lambda reading: reading.room)
+        decisive = min(readings, key=lambda reading: reading.margin)
     else:
         decisive = _Reading({}, reason=_why_no_place(gate, left_out))
 
     return GateVerdict(
-        text=_say_verdict(bound, decisive),
+        text=_describe_verdict(bound, decisive),
         metric=gate.metric,
         class_=gate.class_,
         slice=gate.slice,
@@ -198,7 +198,7 @@ def _read_value(bound: _BoundOfGate, place: _Place) -> _Reading:
     value = bound.value_of(place.result)
     if value is None:
         return _undefined(bound, place)
-    return _Reading(place.where, value, measured=value, room=bound.room(value))
+    return _Reading(place.where, value, measured=value, margin=bound.margin(value))
 
 
 def _read_change(
@@ -209,7 +209,7 @@ def _read_change(
         return _undefined(bound, place)
     if baseline is None:
         reason = f"holds, because {no_baseline}"
-        return _Reading(place.where, value, room=math.inf, reason=reason)
+        return _Reading(place.where, value, margin=math.inf, reason=reason)
 
     same = baseline.at(place.where)
     before = None if same is None else bound.value_of(same)
@@ -218,7 +218,7 @@ def _read_change(
         return _Reading(place.where, value, reason=reason)
 
     change = value - before
-    return _Reading(place.where, value, before, measured=change, room=bound.room(change))
+    return _Reading(place.where, value, before, measured=change, margin=bound.margin(change))
 
 
 def _read_gap(bound: _BoundOfGate, places: list[_Place]) -> _Reading:
@@ -239,7 +239,7 @@ def _read_gap(bound: _BoundOfGate, places: list[_Place]) -> _Reading:
     high, highest = max(known)
     gap = high - low
     reason = f"from {low:.3f} at {lowest} to {high:.3f} at {highest}"
-    return _Reading({}, gap, measured=gap, room=bound.room(gap), reason=reason)
+    return _Reading({}, gap, measured=gap, margin=bound.margin(gap), reason=reason)
 
 
 def _undefined(bound: _BoundOfGate, place: _Place) -> _Reading:
@@ -262,7 +262,7 @@ def _why_no_place(gate: Gate, left_out: list[_Place]) -> str:
 def _remarks(
     gate: Gate, decisive: _Reading, readings: list[_Reading], left_out: list[_Place]
 ) -> list[str]:
-    """Returns what the number does not say: why it is so, how many slices fail or are left out."""
+    """Returns remarks beside the number: its reason, how many slices fail or are left out."""
     remarks = [decisive.reason] if decisive.reason else []
 
     failed = sum(not reading.passed for reading in readings)
@@ -275,28 +275,28 @@ def _remarks(
     return remarks
 
 
-def _say_verdict(bound: _BoundOfGate, decisive: _Reading) -> str:
+def _describe_verdict(bound: _BoundOfGate, decisive: _Reading) -> str:
     """Returns one line: `recall of low in every gender >= 0.85: 0.83 at gender=f FAILED (...)`."""
     sign = "+" if bound.is_change else ""
     relation = ">=" if bound.is_floor else "<="
-    asked = f"{bound.subject()} {relation} {bound.threshold:{sign}g}"
+    rule = f"{bound.subject()} {relation} {bound.threshold:{sign}g}"
 
     measured = decisive.measured
     if measured is None:
-        return f"{asked}: no baseline, passed" if decisive.passed else f"{asked}: no value, FAILED"
+        return f"{rule}: no baseline, passed" if decisive.passed else f"{rule}: no value, FAILED"
 
     found = _tell_apart(measured, bound.threshold, sign=sign)
     if isinstance(bound.gate.slice, str) and decisive.where:
         found += f" at {describe_slice(decisive.where)}"
     if decisive.passed:
-        return f"{asked}: {found} passed"
+        return f"{rule}: {found} passed"
 
     side = "below" if measured < bound.threshold else "above"
-    return f"{asked}: {found} FAILED ({_round(abs(measured - bound.threshold))} {side})"
+    return f"{rule}: {found} FAILED ({_round(abs(measured - bound.threshold))} {side})"
 
 
 def _tell_apart(value: float, threshold: float, *, sign: str) -> str:
-    """Rounds to three decimals, or as many as make it look different from a threshold it misses."""
+    """Returns a value with three decimals, or as many as show that it misses the threshold."""
     missed = abs(value - threshold) > TOLERANCE
     for decimals in range(3, 10):
         text = f"{value:{sign}.{decimals}f}"

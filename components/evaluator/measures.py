@@ -120,8 +120,8 @@ def log_loss(labels: Ints, probabilities: Floats) -> float:
 def regression_metrics(labels: Floats, predictions: Floats) -> dict[str, float]:
     """Returns mse, mae, rmse and r2 of labels [n] and predictions [n].
 
-    r2 is NaN for one example. As in scikit-learn, with equal labels it is 1 for perfect predictions
-    and 0 for others.
+    r2 is NaN for one example. Where all labels are equal it is, as in scikit-learn, 1 for perfect
+    predictions and 0 for others.
     """
     errors = predictions.astype(np.float64) - labels
     labels = labels.astype(np.float64)

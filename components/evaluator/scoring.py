@@ -115,9 +115,9 @@ def _load(model: Path) -> Predict:
 def _predict(predict: Predict, window: list[bytes], model: Path) -> dict[str, Array]:
     """Returns the model's answers, in the order of the window.
 
-    The model pads a batch to its longest sequence, so examples of like length go together; their
-    length in bytes is a good enough measure. On a log of mostly short sequences this is three times
-    as fast.
+    The model pads a batch to its longest sequence, so examples of similar length share a batch;
+    their length in bytes is a good enough measure. On a log of mostly short sequences this is three
+    times as fast.
     """
     order = np.argsort([len(example) for example in window], kind="stable")
     parts = []
@@ -146,7 +146,9 @@ def read_answers(answers: Mapping[str, Array], classes: Sequence[str]) -> pl.Dat
         MasteryError: an output is missing, the classes differ, or an answer is not a finite number.
     """
     number = PROBABILITIES if classes else PREDICTION
-    expected = [number, BASIS, *([PREDICTED_CLASS, CLASSES] if classes else [])]
+    expected = [number, BASIS]
+    if classes:
+        expected += [PREDICTED_CLASS, CLASSES]
     missing = [name for name in expected if name not in answers]
     if missing:
         raise MasteryError(
@@ -183,11 +185,13 @@ def _class_order(rows: Array, classes: Sequence[str]) -> list[int]:
 
 
 def _keys(features: pl.DataFrame, label: Label, slice_columns: Sequence[str]) -> pl.DataFrame:
-    """Returns whose prediction each row is, what was true, and which slices the row is in."""
+    """Returns the keys of each row, its label, and the columns to slice by."""
     keys = [_first(features, name).alias(name) for name in (LEARNER, UNIT, AS_OF)]
     true = check_label(_first(features, label.column), label).alias(LABEL)
 
-    taken = {LEARNER, UNIT, AS_OF} | ({LABEL} & {label.column})
+    taken = {LEARNER, UNIT, AS_OF}
+    if label.column == LABEL:
+        taken.add(LABEL)
     slices = [
         as_text(_first(features, name)).alias(name) for name in slice_columns if name not in taken
     ]
@@ -206,7 +210,7 @@ def check_label(column: pl.Series, label: Label) -> pl.Series:
     """Returns the labels of examples, as text or float64.
 
     Raises:
-        MasteryError: a label is missing or is no configured class.
+        MasteryError: a label is missing or is not a configured class.
     """
     missing = column.null_count()
     if missing:

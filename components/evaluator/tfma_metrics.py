@@ -41,7 +41,7 @@ Block = tuple[np.ndarray[Any, Any], ...]
 
 
 def names_in_tfma(models: Sequence[str]) -> dict[str, str]:
-    """Returns the names that TFMA uses for the models of an evaluation: a single one has none."""
+    """Returns TFMA's name for each model of an evaluation; a single model has an empty name."""
     return dict(zip(models, models if len(models) > 1 else [""], strict=True))
 
 

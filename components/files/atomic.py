@@ -19,7 +19,7 @@ from components.errors import MasteryError
 
 
 class NotAFileError(MasteryError):
-    """Something else stands where a file of ours should be: a link, a pipe, a device."""
+    """A link, a pipe or a device has the name of a file that Mastery writes."""
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
@@ -64,7 +64,7 @@ def new_folder(path: str | Path) -> Iterator[Path]:
         yield beside
         sync_tree(beside)
         if not rename_to_new(beside, target):
-            raise FileExistsError(f"expected no {target} yet, found one")
+            raise FileExistsError(f"{target} exists and is not an empty folder")
     sync(target.parent)
 
 
@@ -116,7 +116,7 @@ def open_regular(path: Path) -> io.FileIO:
         The file, unbuffered; writing appends to it.
 
     Raises:
-        NotAFileError: there is a link, or another thing that is no file.
+        NotAFileError: there is a link, or something else that is not a file.
         OSError: it cannot be opened.
     """
     # O_NONBLOCK: without it, opening a pipe that has no reader would block; files ignore it.
@@ -137,7 +137,7 @@ def open_regular(path: Path) -> io.FileIO:
 def _not_a_file(path: Path) -> NotAFileError:
     found = "a link" if path.is_symlink() else "something else"
     return NotAFileError(
-        f"{path}: expected a file of ours, found {found}. Nothing was changed; remove it."
+        f"{path}: expected a regular file, found {found}. Nothing was changed; remove it."
     )
 
 

@@ -58,8 +58,8 @@ def explain_store_errors(url: str, verb: str) -> Iterator[None]:
     """Turns every error of a store's library into one for the reader; each library has its own.
 
     Args:
-        url: the address that is worked on.
-        verb: what is being done there: read, write, list, remove.
+        url: the address.
+        verb: what the block does there: read, write, list or remove.
 
     Raises:
         ObjectStoreError: in place of any error but a MasteryError.
@@ -87,9 +87,8 @@ def create_object(store: Any, path: str, content: bytes) -> bool:
     """
     try:
         store.pipe_file(path, content, mode="create")
-    except (
-        Exception
-    ):  # an existing object: FileExistsError in one library, an HTTP error in another
+    except Exception:
+        # For an existing object one library raises FileExistsError, another an HTTP error.
         if not store.exists(path):
             raise
         return bool(store.cat_file(path) == content)

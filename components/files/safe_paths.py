@@ -48,7 +48,7 @@ write there.
     path = folder.joinpath(*parts)
 
     if any(unicodedata.category(character) in ("Cc", "Cs") for character in name):
-        raise _refused(folder, name, "a control character, or bytes that are no UTF-8")
+        raise _refused(folder, name, "a control character, or bytes that are not UTF-8")
     if "\\" in name:
         raise _refused(folder, name, "a backslash")
     if name.startswith("/"):

@@ -43,15 +43,14 @@ def link_gpu_exports(directory: Path) -> None:
     """Makes `directory/gpu/<version>` a link for every version, once one has an export for GPUs.
 
     A server loads folders of versions; it does not look for exports inside a version. So servers
-    with a GPU watch `directory/gpu`. A link leads to the version's export for GPUs, or to the
-    portable one where there is no other, so that every version that is promoted can be loaded
-    there too. Links are made after the push, because the version's folder is what appears in one
-    step; a link that is missing because a push was killed is made by the next push. Links to
-    versions that are gone are removed.
+    with a GPU watch `directory/gpu`. A link leads to the version's export for GPUs, or else to the
+    portable one, so that every version that is promoted can be loaded there too. Links are made
+    after the push, because only the version's folder appears in one step; if a push is killed
+    before it makes a link, the next push makes it. Links to versions that are gone are removed.
 
     Args:
-        directory: the folder with the versions; `gpu` is made in it when there is an export for
-            GPUs to link to.
+        directory: the folder with the versions; `gpu` is made in it as soon as a version has an
+            export for GPUs.
     """
     links = directory / GPU
     _remove_dead_links(links)

@@ -1,9 +1,9 @@
-"""Which folders are versions: TensorFlow Serving's rule. No other module decides that.
+"""Which folders are versions, by TensorFlow Serving's rule; no other module decides that.
 
 TensorFlow Serving takes every child of a model's folder whose whole name reads as a signed 64-bit
 integer (`absl::SimpleAtoi<int64_t>`): leading zeros, a sign and white space around it are allowed,
-digits other than those of ASCII are not. Where two names stand for the same number, the one that
-sorts last by its bytes is the version.
+digits other than those of ASCII are not. If two names read as the same number, the one that sorts
+last by its bytes is the version.
 
 ```
 <model's folder>/
@@ -37,7 +37,7 @@ _LEAST = -(2**63)
 
 
 def version_number(name: str) -> int | None:
-    """Returns the version that a folder's name stands for, or None where it stands for none.
+    """Returns the number of the version that a folder's name reads as, or None.
 
     >>> version_number("1700000000"), version_number("00000123")
     (1700000000, 123)
@@ -70,7 +70,7 @@ def index_versions(names: Iterable[str]) -> dict[int, str]:
 def version_names(folder: Path) -> dict[int, str]:
     """Returns the name of every version in a model's folder, complete or not, oldest version first.
 
-    Files count as well, because their numbers are taken. There are none where there is no folder.
+    Files count as well, because their numbers are taken. Without such a folder there are none.
 
     Raises:
         OSError: the folder cannot be read.
@@ -115,7 +115,7 @@ def find_versions(folder: Path) -> VersionFolders:
             if (folder / name).is_dir():
                 passed_over[name] = "its name is not a whole number of at most 64 bits"
         elif by_number[number] != name:
-            passed_over[name] = f"{by_number[number]} stands for the same version"
+            passed_over[name] = f"{by_number[number]} is the same version"
         elif not (folder / name / SAVED_MODEL).is_file():
             passed_over[name] = f"there is no {SAVED_MODEL} in it"
         else:

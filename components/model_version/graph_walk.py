@@ -1,7 +1,7 @@
-"""A graph and its functions, to walk through: what runs when a node does, where a value comes from.
+"""Walks through a graph and its functions: what runs with a node, and where a value comes from.
 
 Both questions are answered without running anything, and on the safe side: `reachable` may yield
-more than really runs, and `origins` says `UNKNOWN` for what cannot be followed.
+more than really runs, and `origins` returns `UNKNOWN` for a value that cannot be followed.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class GraphWalk:
     Attributes:
         graph_def: the graph with its functions.
         fed: nodes of the graph whose values come with a request.
-        bound: by function that can be called from Python, what its last arguments are bound to:
-            "asset", "variable", "constant" and so on.
+        bound: what the last arguments of a function are bound to ("asset", "variable", "constant"
+            and so on), by the name of each function that Python can call.
         functions: functions by name.
     """
 
@@ -86,7 +86,7 @@ class GraphWalk:
     ) -> Iterator[tuple[str, NodeDef]]:
         """Yields what runs when nodes of the graph, or functions, are computed.
 
-        Of a function that runs, every node counts.
+        Every node of a function that runs is assumed to run.
 
         Args:
             names: nodes of the graph.
@@ -171,13 +171,10 @@ class GraphWalk:
         return []
 
     def _assigned_values(self, variable: str, found: set[str]) -> list[Place]:
-        """Returns what a variable of the graph is set to; the name of an asset goes through one."""
+        """Returns what a variable of the graph is set to, such as the name of an asset."""
         handle = self._nodes[MAIN].get(variable)
-        if (
-            handle is None
-            or handle.op != "VarHandleOp"
-            or _shared_name(handle) in self._names_used_twice
-        ):
+        is_variable = handle is not None and handle.op == "VarHandleOp"
+        if not is_variable or _shared_name(handle) in self._names_used_twice:
             found.add(UNKNOWN)
             return []
 
@@ -194,7 +191,7 @@ class GraphWalk:
 
     @cached_property
     def _names_used_twice(self) -> set[str]:
-        """Names of variables that more than one node stands for."""
+        """Names of variables that more than one node refers to."""
         handles = [node for _, node in self.all_nodes() if node.op == "VarHandleOp"]
         counts = Counter(_shared_name(handle) for handle in handles)
         return {name for name, count in counts.items() if count > 1}
@@ -221,7 +218,7 @@ class GraphWalk:
         return values
 
     def _is_bound_to_asset(self, function: str, place: int, arguments: int) -> bool:
-        """Whether Python always calls a function with an asset as this argument."""
+        """Returns whether Python always calls a function with an asset as this argument."""
         bound = self.bound[function]
         free = arguments - len(bound)
         return free >= 0 and place >= free and bound[place - free] == "asset"

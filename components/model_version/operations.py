@@ -1,6 +1,6 @@
-"""Operations of graphs: which a graph holds, which a served one may hold, which need a GPU.
+"""Operations of graphs: which ones a graph holds, may hold when it is served, or needs a GPU for.
 
-What a served graph may hold is an allow-list, because a SavedModel is a program: TensorFlow has
+A served graph is checked against an allow-list, because a SavedModel is a program: TensorFlow has
 operations that read and write any file (`ReadFile`, `WriteFile`, `PrintV2` to a file,
 `ImmutableConst`), run code (`PyFunc`) or end the process (`Abort`), and every release adds some.
 The list has what our models need and what Keras and TensorFlow generate for inference: layers,
@@ -153,8 +153,8 @@ _GROUPS = (
 # These only compute.
 COMPUTING = frozenset(" ".join(_GROUPS).split())
 
-# These read the file that an input names, by the place of that input. They are allowed where the
-# name is that of an asset of the model.
+# These read the file that an input names; the value is the place of that input. They are allowed if
+# the file is an asset of the model.
 READS_ASSET = {
     "InitializeTableFromTextFile": 1,
     "InitializeTableFromTextFileV2": 1,
@@ -179,10 +179,10 @@ def operations(graph: GraphDef) -> set[str]:
 
 
 def without_cpu_kernel(names: Iterable[str]) -> list[str]:
-    """Returns, sorted, the operations that this TensorFlow has no CPU kernel for, as `CudnnRNNV3`.
+    """Returns the operations that this TensorFlow has no CPU kernel for, sorted, e.g. `CudnnRNNV3`.
 
-    TensorFlow's own packages register the kernels for GPUs also on machines without a GPU. A build
-    without CUDA does not: there, an operation for GPUs only has no kernel at all.
+    TensorFlow's own packages register the kernels for GPUs even on machines without a GPU. A build
+    without CUDA does not: there, an operation that runs on GPUs only has no kernel at all.
     """
     return sorted(name for name in set(names) if not _devices(name) & ANYWHERE)
 

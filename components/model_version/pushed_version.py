@@ -1,4 +1,4 @@
-"""What a pushed version says of itself: the contents of its manifest, written and read."""
+"""Writes and reads the manifest of a pushed version."""
 
 from __future__ import annotations
 
@@ -83,6 +83,7 @@ def config_of(model: Path, *, name: str) -> Config:
         config = Manifest.read(model).config
     except ContractError as error:
         raise MasteryError(f"{expected}. {error}") from None
+
     if config is None:
         raise MasteryError(f"{expected}, found no configuration in its {Manifest.FILE}.")
 

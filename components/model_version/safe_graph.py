@@ -1,4 +1,4 @@
-"""Finds what a SavedModel's graph could do beside computing: operations on files, or that run code.
+"""Finds what a SavedModel's graph could do besides computing: touch files or run code.
 
 A SavedModel is a program that runs with the rights of the process that loads it. So its graph is
 read before it is loaded:
@@ -27,8 +27,8 @@ from components.model_version.graph_walk import MAIN, GraphWalk, node_name
 from components.model_version.operations import CHECKPOINTS, COMPUTING, READS_ASSET
 
 _SHOWN = 10  # problems in one message
-_LONGEST_NAME = 100  # characters of a name in it
-_LONGEST_PATH = 200
+_LONGEST_NAME = 100  # characters of a name in a message
+_LONGEST_PATH = 200  # characters of a path in a message
 _INIT_COLLECTIONS = ("saved_model_main_op", "legacy_init_op")
 _ASSET_COLLECTION = "saved_model_assets"
 _INIT_SIGNATURE = "__saved_model_init_op"  # which no server answers
@@ -50,6 +50,7 @@ def require_safe(model: Path, *, also_allowed: Collection[str] = ()) -> None:
         raise VersionError(
             f"{model}: expected a SavedModel, found no {SAVED_MODEL} that can be read."
         ) from error
+
     for meta_graph in saved.meta_graphs:
         require_safe_graph(meta_graph, str(model), also_allowed=also_allowed)
 
@@ -70,6 +71,7 @@ def require_safe_graph(
     problems = graph_problems(meta_graph, also_allowed=also_allowed)
     if not problems:
         return
+
     shown = problems[:_SHOWN]
     if len(problems) > _SHOWN:
         shown.append(f"and {len(problems) - _SHOWN} more")
@@ -80,7 +82,7 @@ def require_safe_graph(
 
 
 def graph_problems(meta_graph: MetaGraphDef, *, also_allowed: Collection[str] = ()) -> list[str]:
-    """Returns what a graph could do beside computing, each as a part of a sentence.
+    """Returns what a graph could do besides computing, each as a part of a sentence.
 
     Args:
         meta_graph: the graph with its functions, signatures and assets.
@@ -104,7 +106,7 @@ def graph_problems(meta_graph: MetaGraphDef, *, also_allowed: Collection[str] = 
 def _disguised_operations(graph: GraphWalk) -> Iterator[str]:
     for name in sorted(graph.functions):
         if op_def_registry.get(name) is not None:
-            yield f"a function called like the operation {name}"
+            yield f"a function with the name of the operation {name}"
 
 
 def _unknown_operations(graph: GraphWalk, also_allowed: set[str]) -> Iterator[str]:
@@ -126,21 +128,21 @@ def _assets_elsewhere(meta_graph: MetaGraphDef) -> Iterator[str]:
 def _served_checkpoints(
     graph: GraphWalk, meta_graph: MetaGraphDef, also_allowed: set[str]
 ) -> Iterator[str]:
-    """Yields operations on checkpoints that a request, or the start of the model, would run."""
+    """Yields operations on checkpoints that a request, or loading the model, would run."""
     served = [*_computed_by_requests(meta_graph), *_run_at_the_start(meta_graph)]
     from_python = list(meta_graph.object_graph_def.concrete_functions)
     for scope, node in graph.reachable(served, from_python):
         if node.op in CHECKPOINTS - also_allowed:
             yield (
-                f"operation {node.op} in {_describe(scope)}, which a request or the start of the "
-                "model would run"
+                f"operation {node.op} in {_describe(scope)}, which a request or loading the model "
+                "would run"
             )
 
 
 def _loaded_checkpoints(
     graph: GraphWalk, meta_graph: MetaGraphDef, also_allowed: set[str]
 ) -> Iterator[str]:
-    """Yields what loading the variables would do beside reading the model's own checkpoint."""
+    """Yields what loading the variables would do besides reading the model's own checkpoint."""
     saver = meta_graph.saver_def
     if not saver.restore_op_name:
         return
@@ -149,7 +151,7 @@ def _loaded_checkpoints(
     for scope, node in graph.reachable([node_name(saver.restore_op_name)]):
         operation = f"operation {node.op} in {_describe(scope)}"
         if node.op in CHECKPOINTS - {"RestoreV2"} - also_allowed:
-            yield f"{operation}, which the loading of variables would run"
+            yield f"{operation}, which loading the variables would run"
         if node.op == "RestoreV2" and graph.origins(scope, node, 0) != {file_name}:
             yield f"{operation}, which reads another file than the model's variables"
 
@@ -159,8 +161,8 @@ def _other_files(
 ) -> Iterator[str]:
     """Yields operations that read a file other than the model's assets."""
     assets = {node_name(asset.tensor_info.name) for asset in _assets(meta_graph)}
-    # An asset's node has the asset's path while the model loads, and its own value when a request
-    # runs it.
+    # While the model loads, an asset's node holds the path of the asset; when a request runs the
+    # node, it holds the value in the graph, which may be any path.
     for scope, node in graph.reachable(_computed_by_requests(meta_graph)):
         if scope == MAIN and node.op != "Placeholder":
             assets.discard(node.name)
@@ -180,7 +182,7 @@ def _other_files(
 def _assets(meta_graph: MetaGraphDef) -> list[AssetFileDef]:
     """Returns the model's assets.
 
-    TensorFlow 1 has them in a collection, which counts where there are no others.
+    TensorFlow 1 keeps them in a collection, which is read if there are no others.
     """
     if meta_graph.asset_file_def or _ASSET_COLLECTION not in meta_graph.collection_def:
         return list(meta_graph.asset_file_def)
@@ -188,7 +190,7 @@ def _assets(meta_graph: MetaGraphDef) -> list[AssetFileDef]:
     found = []
     for packed in meta_graph.collection_def[_ASSET_COLLECTION].any_list.value:
         asset = AssetFileDef()
-        with suppress(DecodeError):  # without a name, it is refused
+        with suppress(DecodeError):  # stays without a name, and is refused for that
             packed.Unpack(asset)
         found.append(asset)
     return found
@@ -205,7 +207,7 @@ def _computed_by_requests(meta_graph: MetaGraphDef) -> list[str]:
 
 
 def _run_at_the_start(meta_graph: MetaGraphDef) -> list[str]:
-    """Returns the nodes that loading the model computes, beside its variables."""
+    """Returns the nodes that loading the model computes, besides its variables."""
     names: list[str] = []
     for collection in _INIT_COLLECTIONS:
         if collection in meta_graph.collection_def:

@@ -1,4 +1,4 @@
-"""Checks a version before it is loaded: its files are those that were pushed, no link leads out."""
+"""Checks a version before it is loaded: its files are the pushed ones, and no link leads out."""
 
 from __future__ import annotations
 
@@ -93,12 +93,12 @@ def verify_version(folder: Path, *, within: Path, require_manifest: bool = False
     Args:
         folder: the version's folder, such as `runs/sample/serving/1700000000`; it may be a link to
             a folder in `within`.
-        within: the model's folder. For one called `gpu`, which holds links to the exports in the
-            versions beside it, the folder above counts.
+        within: the model's folder. A folder called `gpu` holds links to the exports in the versions
+            beside it, so its parent is taken.
         require_manifest: whether a version without digests in a manifest is refused.
 
     Returns:
-        A warning, as a sentence, where there is nothing to check the files against; else None.
+        A warning, as a sentence, if there is nothing to check the files against; else None.
 
     Raises:
         VersionError: a link leads elsewhere, something is neither file nor folder, the manifest

@@ -12,6 +12,6 @@ class DataVerdict(Artifact):  # type: ignore[misc]
 
 
 class RunReport(Artifact):  # type: ignore[misc]
-    """What a person and a machine read after a run: `report.html` and `metrics.json`."""
+    """The results of a run: `report.html` for people and `metrics.json` for machines."""
 
     TYPE_NAME = "RunReport"

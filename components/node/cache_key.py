@@ -1,8 +1,8 @@
 """Fingerprints of our own code, because TFX's cache key does not see a function's source.
 
-What counts is derived from the sources themselves: the modules that a node runs, all modules of
-ours that they import, directly or indirectly, at the top or inside functions, and the data files
-beside them. An edit of any of these runs the node again; an edit elsewhere does not.
+A fingerprint covers the modules that a node runs, all modules of ours that they import, directly or
+indirectly, at the top or inside functions, and the data files beside them. An edit of any of these
+runs the node again; an edit elsewhere does not.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _QUOTED = re.compile(rf"""(["'])({PACKAGE}(?:\.\w+)+)\1""")
 
 
 def code_fingerprint(*modules: str, root: Path = ROOT) -> str:
-    """Returns a short digest of the code that some modules are, import and load.
+    """Returns a short digest of the code of some modules, and of what they import and load.
 
     Args:
         modules: names such as `"components.pusher.executor"`, also of something in a module, such
@@ -89,7 +89,7 @@ def _check(name: str, files: Mapping[str, Path]) -> None:
     holder = files.get(name.rpartition(".")[0])
     is_in_module = holder is not None and holder.name != INIT
     if name == PACKAGE or not (is_in_module or name in files):
-        raise ModuleNotFoundError(f"no module of ours is named {name}", name=name)
+        raise ModuleNotFoundError(f"there is no module {name} in {PACKAGE}", name=name)
 
 
 def _prefixes(name: str) -> list[str]:
@@ -98,7 +98,7 @@ def _prefixes(name: str) -> list[str]:
     return [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
 
 
-@functools.cache  # by content, so that each file is parsed once, whoever imports it
+@functools.cache  # by content: each file is parsed once, however many modules import it
 def _imports(source: bytes, module: str, *, is_package: bool) -> frozenset[str]:
     """Returns the names of ours that a source imports or quotes: modules, and what they hold."""
     text = source.decode("utf-8")
@@ -160,7 +160,7 @@ def _data_files(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def _without_garbage_collection() -> Iterator[None]:
-    """Pauses the collector, which would visit the many objects of a syntax tree in vain."""
+    """Pauses the collector: it would visit the many objects of a syntax tree and free none."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

@@ -9,7 +9,7 @@ PROGRESS_FILE = "MASTERY_PROGRESS"  # environment variable: the file a runner re
 
 
 def report_progress(text: str) -> None:
-    """Adds a line to the progress of the current node; does nothing where no runner reads it.
+    """Adds a line to the progress of the current node; does nothing if no runner reads it.
 
     Args:
         text: such as `epoch 3/30, val_loss 0.412`; line breaks become blanks.

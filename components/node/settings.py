@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 class NodeSettings(Section):
-    """Sections of the configuration under their own names; a change in others runs no node again.
+    """The sections of the configuration that a node reads; a change of others does not rerun it.
 
-    A node declares the sections it reads as fields. They reach its executor as one property:
+    A node declares the sections as fields. They reach its executor as one property:
 
     ```python
     class LabelSettings(NodeSettings):

@@ -37,7 +37,7 @@ class PusherSpec(ComponentSpec):  # type: ignore[misc]
 
 
 class Pusher(BaseComponent):  # type: ignore[misc]
-    """Adds a blessed model, with a manifest, to the folder that TensorFlow Serving watches."""
+    """The node that adds a blessed model, with a manifest, to TensorFlow Serving's folder."""
 
     SPEC_CLASS = PusherSpec
     EXECUTOR_SPEC = ExecutorClassSpec(Executor)

@@ -23,7 +23,7 @@ NOT_ENABLED = "push.enabled is false"
 
 
 class Executor(BaseExecutor):  # type: ignore[misc]
-    """Pushes one version when both blessings are there, and nothing otherwise."""
+    """Pushes one version if the model has both blessings, and nothing otherwise."""
 
     def Do(
         self,
@@ -64,6 +64,7 @@ class Executor(BaseExecutor):  # type: ignore[misc]
                 f"push.directory: expected a folder on this machine, found {directory}; nothing "
                 "was pushed."
             )
+
         model = Path(path_utils.serving_model_path(inputs["model"].uri))
         run = self._context.pipeline_run_id if self._context else None
         baseline = inputs["model_blessing"].get_string_custom_property("baseline_model")

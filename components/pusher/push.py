@@ -32,8 +32,8 @@ class PushError(MasteryError):
 def push_version(model: Path, directory: Path, manifest: Manifest) -> tuple[int, Path]:
     """Copies a SavedModel to `directory/<version>`, with its manifest beside `saved_model.pb`.
 
-    Any number of processes may push into one `directory` at the same time: each gets a version of
-    its own.
+    Any number of processes may push into one `directory` at the same time; each gets its own
+    version.
 
     Args:
         model: the SavedModel's folder.

@@ -15,7 +15,7 @@ import polars as pl
 from components.contracts.evaluation import Evaluation
 from components.contracts.log_summary import LogSummary
 from components.contracts.model_card import ModelCard
-from components.contracts.names import PREDICTION
+from components.contracts.names import PREDICTION, PREDICTIONS_FILE
 from components.contracts.provenance import DataProvenance
 from components.contracts.run_record import NodeRecord, NodeRecords
 from components.contracts.training_history import TrainingHistory
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from components.contracts.anomalies import Anomaly
     from components.contracts.push_result import PushResult
 
-PREDICTIONS_FILE = "predictions.parquet"
 PACKAGES = {
     "TFX": "tfx",
     "TensorFlow": "tensorflow",

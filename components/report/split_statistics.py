@@ -7,14 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from components.contracts.names import LEARNER, SPLITS
+from components.contracts.names import ANOMALIES_FILE, LEARNER, SPLITS, STATISTICS_FILE
 from components.report.charts import Bars
 
 if TYPE_CHECKING:
     from components.contracts.anomalies import Anomaly
-
-STATISTICS_FILE = "FeatureStats.pb"
-ANOMALIES_FILE = "SchemaDiff.pb"
 
 # In standard deviations; the bound of D. B. Rubin, Health Services & Outcomes Research Methodology
 # 2, 2001.

@@ -32,7 +32,7 @@ def statistics_of(
 
     Args:
         batches: examples as Arrow record batches of list columns.
-        config: of Beam.
+        config: its options for Beam are used.
     """
     with tempfile.TemporaryDirectory() as folder:
         file = str(Path(folder, "statistics.pb"))
@@ -58,6 +58,7 @@ def infer_schema(
     schema = tfdv.infer_schema(
         statistics, infer_feature_shape=False, max_string_domain_size=MAX_DOMAIN
     )
+
     # Once one feature has a representation, TFX requires one for every feature that it reads.
     representations = schema.tensor_representation_group[""].tensor_representation
     for feature in schema.feature:
@@ -76,6 +77,7 @@ def infer_schema(
         if feature.name == NUM_STEPS:
             feature.int_domain.min = 0
             feature.int_domain.max = config.steps.max_steps
+
     _drop_unused_domains(schema)
     return schema
 

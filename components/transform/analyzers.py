@@ -25,11 +25,11 @@ Cell = tuple[int, int]  # a column, and the high bits of the keys of some of its
 Counts = tuple[Ints, Ints]  # distinct low bits in order [V], how many values have them [V]
 
 MANTISSA = 53  # bits of a float64
-HALF = 27  # of these are summed separately, so that a float64 holds the sum of a chunk exactly
+HALF = 27  # bits of these that are summed separately: a float64 holds a chunk's sum exactly
 CHUNK = 1 << 20  # values summed at once; up to 2 ** (MANTISSA - HALF) would be exact
 POINT = 1126  # every float64 is a whole number of units of 2 ** -POINT
 ONE = 1 << POINT
-LOW_BITS = 20  # of the 32 of a value: a cell holds a million distinct values at most
+LOW_BITS = 20  # of a value's 32 bits; a cell holds at most 2 ** LOW_BITS distinct values
 
 
 def exact_sums(values: Floats, groups: Ints, count: int) -> Exact:
@@ -123,8 +123,8 @@ def _moments(sums: Exact) -> Floats:
 class GroupSums(beam.PTransform):  # type: ignore[misc]
     """Sums rows by group: batches of (groups [B], rows [B, K]) to two arrays.
 
-    They are the groups in order, int64 [G], and their sums, float64 [G + 1, K]; the last row of
-    the sums is that of all groups together.
+    The first has the groups in order, int64 [G], the second their sums, float64 [G + 1, K]; its
+    last row is the sum over all groups.
     """
 
     def __init__(self, columns: int) -> None:
@@ -167,7 +167,8 @@ class Quantiles(beam.PTransform):  # type: ignore[misc]
 
     The bounds of a column with `parts` parts are `parts - 1` of its values, float32: the ones at
     ranks `n * i // parts` of its n values in order, from 0. Values that are not finite are left
-    out; without any, the bounds are 0. Those of all columns follow each other.
+    out; the bounds of a column without values are 0. The array has the bounds of the first column,
+    then those of the second, and so on.
 
     Distinct values are counted in cells of at most a million, and only the sizes of the cells
     are gathered in one place, so the memory of a worker does not grow with the log.

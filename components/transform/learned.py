@@ -1,7 +1,7 @@
 """What is learned from the train split: vocabularies, scales, bucket bounds and priors.
 
-The functions here build the graph of Transform, which is part of the served model as well. Those
-of features take flat tensors of values [N], so that steps and context share them.
+The functions here build the graph of Transform, which is also part of the served model. The ones
+for features take flat tensors of values [N], so that steps and context share them.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 MISSING_ID = 0  # id of a missing value; padding holds it too
 OUT_OF_VOCABULARY_IDS = 1
-VECTOR = 64  # a multiple of how many numbers a processor computes at once
+VECTOR = 64  # a multiple of the length of every processor's vectors
 
 
 def vocabulary_ids(values: tf.Tensor, feature: Categorical, name: str) -> tf.Tensor:
     """Returns ids of words: 0 missing, 1..V the vocabulary by frequency, V + 1 out of vocabulary.
 
-    A word is any bytes except none: it may have line breaks or blanks around it, any length, and
-    need not be UTF-8. The vocabulary's file has one word per line, and words that do not fit into
-    a line would get the id for unknown ones, so the file holds all words in base64.
+    A word is a non-empty string of any bytes and any length: it may contain line breaks, and need
+    not be UTF-8. The vocabulary's file has one word per line, in base64: a word with a line break
+    would otherwise be split and get the id of unknown words.
 
     Args:
         values: string [N]; "" is missing.
@@ -146,17 +146,17 @@ def group_prior(
 ) -> tf.Tensor:
     """Returns the prior of each example's group: the answer for a cold start.
 
-    To have no events is informative in itself, so the prior has two levels: the mean label of the
+    Having no events is informative in itself, so the prior has two levels: the mean label of the
     group, mixed with `smoothing` examples of the whole split; and the mean label of the group's
     cold starts, mixed with `smoothing` examples of the first level. Without cold starts in the
-    train split the two are equal. A group that is not in the train split gets the same from the
-    whole split.
+    train split the two are equal. A group that is not in the train split gets the prior of the
+    whole split's cold starts.
 
     Args:
         columns: the values that make a group, string [B] each, "" for missing; none makes one
             group of all examples.
         label: float32 [B, C]: one-hot classes, or the number with C = 1. Not read when serving.
-        is_cold: bool [B]: examples with fewer events than the model answers for.
+        is_cold: bool [B]: whether an example has fewer events than the model needs for an answer.
         smoothing: how many examples of the wider level are mixed in.
 
     Returns:

@@ -44,7 +44,7 @@ def preprocessing_fn(
     """Transforms a batch of examples.
 
     Args:
-        inputs: the columns of ExampleGen, by name; single examples may lack context columns.
+        inputs: the columns of ExampleGen, by name; an example may lack context columns.
         custom_config: `config` holds the `TransformSettings`.
 
     Returns:

@@ -132,7 +132,7 @@ def test_what_pydantic_finds_is_said_in_our_words() -> None:
     assert problems_of(Part, given) == [
         "expected at least 1, found 0",
         "expected 'cpu' or 'gpu', found 'gup'; did you mean gpu?",
-        "expected at least 1 of them, found []",
+        "expected a length of at least 1, found []",
         "expected text (a number or date that is meant as text stands in quotes), found 7",
         "this key is not known",
     ]
@@ -149,7 +149,7 @@ def problems_of(model: type[BaseModel], value: object) -> list[str]:
 
 
 def test_what_the_system_refuses_is_said_with_what_to_do() -> None:
-    full = "no space left on device. Make room there, and give the same command again."
+    full = "no space left on device. Make room there, and run the same command again."
     assert explain(OSError(28, "No space left on device")) == full
     assert explain(OSError(28, "No space left on device", "/x/y")) == f"/x/y: {full}"
     assert explain(RuntimeError("RESOURCE_EXHAUSTED: /x/y; No space left on device")) == full

@@ -76,7 +76,7 @@ def refused(folder: Path, setting: str) -> str:
             "common.gpu={type: gpu}",
             "kubeflow.common.gpu.type: expected a resource with its vendor in front",
         ),
-        ("common.cpu=0", "kubeflow.common.cpu: expected more than nothing"),
+        ("common.cpu=0", "kubeflow.common.cpu: expected more than 0"),
         ("common.cpu=0.0001", "expected cores such as"),
         ("common.memory=1.5Gi", "kubeflow.common.memory: expected whole bytes such as"),
         ("common.memory=4K", "expected whole bytes"),

@@ -111,9 +111,7 @@ def test_ci_changes_no_artifact(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(
-        ConfigError, match=r"absent\.yaml: expected a configuration file, found none"
-    ):
+    with pytest.raises(ConfigError, match=r"absent\.yaml: there is no such file"):
         load_config(tmp_path / "absent.yaml")
 
 
@@ -159,7 +157,10 @@ def test_errors_name_line_and_key(tmp_path: Path) -> None:
             {"gates": [{"metric": "recall", "class": "yess", "min": 0.5}]},
             "line 29, gates[0].class: expected one of no, yes, found 'yess'; did you mean yes?",
         ),
-        ({"gates": [{"metric": "f1_macro", "class": "no", "min": 0.5}]}, "found with f1_macro"),
+        (
+            {"gates": [{"metric": "f1_macro", "class": "no", "min": 0.5}]},
+            "beside `class:`, found f1_macro",
+        ),
         (
             {"gates": [{"metric": "rmse", "max": 1}]},
             "gates[0].metric: expected one of accuracy, precision_macro",
@@ -366,13 +367,15 @@ def test_the_home_of_an_unknown_user_is_named(tmp_path: Path) -> None:
 
 
 def test_true_is_no_number(tmp_path: Path) -> None:
-    assert "training.epochs: expected no true or false, found True" in message(
+    assert "training.epochs: expected a value other than true or false, found True" in message(
         tmp_path, training={"epochs": True}
     )
-    assert "gates[0].min: expected no true or false" in message(
+    assert "gates[0].min: expected a value other than true or false" in message(
         tmp_path, gates=[{"metric": "auc", "min": True}]
     )
-    assert "model.lstm: expected no true or false" in message(tmp_path, model={"lstm": [True]})
+    assert "model.lstm: expected a value other than true or false" in message(
+        tmp_path, model={"lstm": [True]}
+    )
     assert load_config(write(tmp_path, push={"enabled": "off"})).push.enabled is False
 
 

@@ -54,7 +54,7 @@ def test_a_variable_that_does_not_fit_is_named() -> None:
 
 
 def test_an_authority_that_is_not_there_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"metadata.ssl_ca: expected .*ca.pem, found none"):
+    with pytest.raises(ConfigError, match=r"metadata.ssl_ca: there is no file .*ca.pem"):
         FILE.model_copy(update={"ssl_ca": str(tmp_path / "ca.pem")}).with_environment(LOGIN)
 
 

@@ -51,7 +51,7 @@ def test_values_are_what_they_look_like(text: str, value: object) -> None:
         ("a: !!timestamp 2024-99-99", 1, "found the tag !!timestamp"),
         ("a: !mine {}", 1, "found the tag !mine"),
         ("a: !!int x", None, "does not fit the tag"),
-        ("a: &a\n  b: *a", 1, "an alias stands for a value that contains it"),
+        ("a: &a\n  b: *a", 1, "an alias refers to a value that contains it"),
         ("[" * 3000, None, "expected at most 50 levels"),
         (CHAIN, 51, "expected at most 50 levels"),
         (BOMB, 5, "expected at most 100,000 values"),
@@ -75,7 +75,7 @@ def test_an_alias_s_value_is_its_own() -> None:
     assert values["b"] == [1]
 
 
-def test_what_is_no_file_of_text_is_named(tmp_path: Path) -> None:
+def test_a_file_that_is_not_utf8_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "latin").write_bytes(b"name: a\nlabel: gr\xfcn\n")
     (tmp_path / "large").write_bytes(b"#" * (MOST_BYTES + 1))
     os.mkfifo(tmp_path / "pipe")
@@ -84,10 +84,10 @@ def test_what_is_no_file_of_text_is_named(tmp_path: Path) -> None:
         ("large", "expected a file of at most 1,048,576 bytes", None),
         ("pipe", "expected a configuration file, found something else", None),
         (".", "expected a configuration file, found a folder", None),
-        ("absent", "expected a configuration file, found none", None),
-        ("latin/x", "expected a configuration file, found none", None),
-        ("x" * 300, "expected a configuration file, found none", None),
-        ("a\0b", "expected a configuration file, found none", None),
+        ("absent", "name a configuration file", None),
+        ("latin/x", "name a configuration file", None),
+        ("x" * 300, "name a configuration file", None),
+        ("a\0b", "name a configuration file", None),
     ]:
         with pytest.raises(YamlError, match=says) as caught:
             read_text(tmp_path / name)

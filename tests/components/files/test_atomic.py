@@ -137,7 +137,7 @@ def test_what_is_no_file_is_not_opened(tmp_path: Path, kind: str) -> None:
         lock.mkdir()
 
     found = "a link" if "link" in kind else "something else"
-    with pytest.raises(NotAFileError, match=rf"{lock}: expected a file of ours, found {found}"):
+    with pytest.raises(NotAFileError, match=rf"{lock}: expected a regular file, found {found}"):
         open_regular(lock)
 
     assert elsewhere.exists() == (kind == "link")

@@ -30,7 +30,7 @@ from components.files.safe_paths import (
         ("C:\\x", "a backslash"),
         ("a\x00b", "a control character"), ("a\nb", "a control character"),
         ("\x1b]0;x\x07", "a control character"),
-        ("a\x9bb", "a control character"), ("\udcff", "no UTF-8"), ("x" * 256, "too long"),
+        ("a\x9bb", "a control character"), ("\udcff", "not UTF-8"), ("x" * 256, "too long"),
         ("é" * 128, "too long"),
         ("/".join(["x" * 200] * 21), "too long"),
     ],

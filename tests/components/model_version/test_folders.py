@@ -69,7 +69,7 @@ def test_folders_that_are_not_versions_are_explained(tmp_path: Path) -> None:
     assert found.passed_over == {
         "v2": "its name is not a whole number of at most 64 bits",
         "٣": "its name is not a whole number of at most 64 bits",
-        "07": "7 stands for the same version",
+        "07": "7 is the same version",
         "5": "there is no saved_model.pb in it",
         "6": "there is no saved_model.pb in it",
     }

@@ -216,9 +216,7 @@ def test_checkpoints_are_not_for_requests(tmp_path: Path) -> None:
         node = meta.saver_def.save_tensor_name.partition(":")[0]
         meta.collection_def["saved_model_main_op"].node_list.value[:] = [node]
 
-    assert "which a request or the start of the model would run" in refusal(
-        change(model, at_the_start)
-    )
+    assert "which a request or loading the model would run" in refusal(change(model, at_the_start))
 
 
 def test_variables_of_another_model(tmp_path: Path) -> None:
@@ -242,7 +240,7 @@ def test_a_function_cannot_take_an_operations_name(tmp_path: Path) -> None:
     def hide(saved: SavedModel) -> None:
         saved.meta_graphs[0].graph_def.library.function.add().signature.name = "ReadFile"
 
-    assert "a function called like the operation ReadFile" in refusal(change(model, hide))
+    assert "a function with the name of the operation ReadFile" in refusal(change(model, hide))
 
 
 def test_models_of_keras_are_safe(tmp_path: Path) -> None:
@@ -317,4 +315,4 @@ def test_checkpoints_are_not_written_while_variables_load(tmp_path: Path) -> Non
         saver = saved.meta_graphs[0].saver_def
         saver.restore_op_name = saver.save_tensor_name.partition(":")[0]
 
-    assert "which the loading of variables would run" in refusal(change(model, write))
+    assert "which loading the variables would run" in refusal(change(model, write))

@@ -234,5 +234,5 @@ def test_a_file_under_another_name_changes_the_key(small: Path) -> None:
     ],
 )
 def test_a_name_that_leads_to_no_module_is_an_error(small: Path, name: str) -> None:
-    with pytest.raises(ModuleNotFoundError, match=f"no module of ours is named {name}"):
+    with pytest.raises(ModuleNotFoundError, match=f"there is no module {name} in components"):
         code_fingerprint(name, root=small)

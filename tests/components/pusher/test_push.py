@@ -238,7 +238,7 @@ def test_a_lock_that_is_a_link_is_not_emptied(model: Path, tmp_path: Path) -> No
     precious.write_text("precious")
     (tmp_path / "serving").mkdir()
     (tmp_path / "serving" / ".push.lock").symlink_to(precious)
-    with pytest.raises(NotAFileError, match=r"\.push\.lock: expected a file of ours, found a link"):
+    with pytest.raises(NotAFileError, match=r"\.push\.lock: expected a regular file, found a link"):
         push_version(model, tmp_path / "serving", Manifest())
     assert precious.read_text() == "precious"
     assert version_names(tmp_path / "serving") == {}

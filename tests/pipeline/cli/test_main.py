@@ -203,7 +203,7 @@ def test_a_wrong_path_is_an_error_for_people(
     )
     assert code == 2
     assert text.startswith("mastery: ")
-    assert "absent.yaml: expected a configuration file, found none" in text
+    assert "absent.yaml: there is no such file; name a configuration file" in text
 
 
 def test_a_missing_log_is_an_error_before_anything_is_started(

@@ -84,7 +84,7 @@ def test_a_wrong_parameter_starts_nothing(
             "gates=[{metric: auc, class: maybe, min: 0.5}]",
             "gates[0].class: expected one of no, yes, found 'maybe'",
         ),
-        ("gates=[]", "--param gates: expected at least 1 of them, found []"),
+        ("gates=[]", "--param gates: expected a length of at least 1, found []"),
         ("span=last:0", "--param span: expected newest"),
         ("span=2026-11-20", "--param span: expected {SPAN} or"),
     ],

@@ -91,7 +91,7 @@ def test_a_second_run_is_kept_out(tmp_path: Path) -> None:
 def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / ".lock").symlink_to(tmp_path / "made")
     with (
-        pytest.raises(NotAFileError, match=r"\.lock: expected a file of ours, found a link"),
+        pytest.raises(NotAFileError, match=r"\.lock: expected a regular file, found a link"),
         lock_root(tmp_path),
     ):
         pass

@@ -26,7 +26,7 @@ def precious(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("name", [".models.lock", "audit.jsonl"])
 def test_a_link_is_neither_emptied_nor_written_to(folder: Path, precious: Path, name: str) -> None:
     (folder / name).symlink_to(precious)
-    with pytest.raises(NotAFileError, match=rf"{name}: expected a file of ours, found a link"):
+    with pytest.raises(NotAFileError, match=rf"{name}: expected a regular file, found a link"):
         promotion.promote(LocalStorage(folder), 1)
     assert precious.read_text() == "precious, and no line's end"
     assert not (folder / "models.config").exists()
