@@ -71,9 +71,8 @@ def test_one_moment_predicts_for_every_learner_in_the_events(log: Path) -> None:
     config = CONFIG.model_copy(update={"context": {}})
     questions = questions_from_log(config, [str(log / "events.csv")], as_of="2026-03-02")
     events = pl.read_csv(log / "events.csv")
-    assert questions.keys.select("learner_id", "unit_id").rows() == events.unique(
-        ["learner_id", "unit_id"], keep="first", maintain_order=True
-    ).select("learner_id", "unit_id").rows()  # fmt: skip
+    pairs = events.select("learner_id", "unit_id").unique(keep="first", maintain_order=True)
+    assert questions.keys.select("learner_id", "unit_id").rows() == pairs.rows()
     for key, example in zip(questions.keys.iter_rows(named=True), questions.examples, strict=True):
         seen = events.filter(
             (pl.col("learner_id") == key["learner_id"])

@@ -120,7 +120,7 @@ def test_a_folder_with_zeros_in_front(tmp_path: Path, twice: Path, thrice: Path)
         assert answering(server) == 2
 
 
-def test_a_skipped_version_is_logged_once(
+def test_an_ignored_folder_is_logged_once(
     folder: Path, thrice: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     for name in ("v2", "9223372036854775808"):
