@@ -1,5 +1,5 @@
-# The pipeline in a container: the same lock file and the same set-up as on any machine, without
-# compilers, tests and development tools, run by a user without rights.
+# The pipeline in a container, with the lock file and set-up of every machine, but without
+# compilers, tests and development tools, and run by a user without special rights.
 #
 #   docker build --tag mastery .
 #   docker run --rm --volume mastery-sample:/app/sample mastery simulate --learners 4000 --overwrite
@@ -23,14 +23,14 @@ RUN apt-get update \
 COPY pyproject.toml requirements*.lock ./
 COPY pipeline/__init__.py pipeline/
 COPY pipeline/environment pipeline/environment
-# Without headers for custom operations of TensorFlow and symbols for debugging it: a fifth of the image.
+# TensorFlow's headers and debugging symbols are a fifth of the image, and nothing here needs them.
 RUN UV_NO_CACHE=1 python3 -m pipeline.environment.setup --no-dev \
     && rm -r .venv/lib/python3.*/site-packages/tensorflow/include \
     && strip --strip-unneeded .venv/lib/python3.*/site-packages/tensorflow/libtensorflow_*.so.2
 
 FROM builder AS cuda
-# Without headers and static libraries, which only compilers need, and libraries that nothing here opens: a
-# tenth of CUDA. The rest is moved, because a copy would count twice.
+# Headers and static libraries, which only compilers need, and libraries that nothing here opens are a
+# tenth of CUDA and are removed. The rest is moved, because a copy would be stored twice.
 ARG GPU=0
 RUN mkdir /cuda \
     && if [ "$GPU" = 1 ]; then \
@@ -53,12 +53,12 @@ COPY serving serving
 RUN python3 -m compileall -q components pipeline serving
 ENV PATH=/app/.venv/bin:$PATH \
     TF_CPP_MIN_LOG_LEVEL=2
-# By number: Kubernetes cannot tell a name from root.
+# By number, because Kubernetes cannot check that a name is not root.
 USER 1000:1000
 ENTRYPOINT ["mastery"]
 CMD ["--help"]
 
 FROM mastery
 COPY --from=cuda /cuda /
-# What NVIDIA's container runtime adds of the driver. Whoever starts the container chooses the GPUs.
+# The parts of the driver that NVIDIA's container runtime adds; `docker run --gpus` chooses the GPUs.
 ENV NVIDIA_DRIVER_CAPABILITIES=compute,utility

@@ -9,16 +9,16 @@ GPU ?=
 GPU_OPTION := $(if $(GPU),$(or $(if $(filter 1,$(GPU)),--gpu),$(if $(filter 0,$(GPU)),--no-gpu), \
 	$(error Expected GPU=1 or GPU=0, found GPU=$(GPU))))
 
-# The Python that .venv was made from, else the first on PATH that Mastery runs on.
+# The Python that .venv was made from, or else the first on PATH that Mastery supports.
 IS_SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PYTHON ?= $(or $(shell for python in "$$(sed -n 's/^executable = //p' .venv/pyvenv.cfg 2>/dev/null)" python3 python3.13 python3.12 python3.11; do \
 	"$$python" -c '$(IS_SUPPORTED)' 2>/dev/null && echo "$$python" && break; done), \
-	$(error Expected Python 3.11, 3.12 or 3.13 on PATH, found none. Install one, or name it: make setup PYTHON=/path/to/python3))
+	$(error Expected Python 3.11, 3.12 or 3.13 on PATH, found none. Install one, or give its path: make setup PYTHON=/path/to/python3))
 BIN := .venv/bin
 COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --no-config --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
-# As many processes as cores, at most four; a test file stays in one of them.
+# As many processes as cores, at most four; all tests of a file run in the same process.
 EVERY_TEST := --numprocesses auto --maxprocesses 4 --dist loadscope --cov
 
 .DEFAULT_GOAL := help
@@ -56,11 +56,11 @@ lock: setup  ## Rewrite both lock files from pyproject.toml, keeping versions wh
 	$(COMPILE) --group dev --output-file requirements.lock
 	$(COMPILE) --extra gpu --constraints requirements.lock --output-file requirements-gpu.lock \
 		$$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' requirements.lock | sort -u)
-	sed -i.old '/^$$/,$$d' requirements-gpu.lock && rm requirements-gpu.lock.old  # drops the list of what the other has
+	sed -i.old '/^$$/,$$d' requirements-gpu.lock && rm requirements-gpu.lock.old  # drops the list of packages left to requirements.lock
 
 image:  ## Build the container image (IMAGE=mastery); with GPU=1 the one for GPUs (mastery-gpu).
 	docker build --tag $(IMAGE)$(if $(filter 1,$(GPU)),-gpu --build-arg GPU=1) .
 
 clean:  ## Remove the sample log and the tools' caches; .venv and runs stay.
-	rm -rf sample build .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf sample build .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

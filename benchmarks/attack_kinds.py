@@ -30,8 +30,8 @@ class AttackedServer:
         self.until = time.monotonic() + seconds
 
     @property
-    def goes_on(self) -> bool:
-        """Whether time is left."""
+    def has_time_left(self) -> bool:
+        """Whether the attack goes on."""
         return time.monotonic() < self.until
 
     def connect(self, port: int) -> socket.socket:
@@ -62,15 +62,15 @@ class AttackedServer:
 
         Args:
             port: of the server.
-            count: open connections.
-            sent: at once on each connection.
-            more: then, again and again.
-            every: seconds between two times.
+            count: how many connections to hold open.
+            sent: bytes to send at once on each connection.
+            more: bytes to send again and again after that.
+            every: seconds between two sends.
             reads: whether to read what the server sends.
         """
         lines: list[socket.socket] = []
-        while self.goes_on:
-            while len(lines) < count and self.goes_on:
+        while self.has_time_left:
+            while len(lines) < count and self.has_time_left:
                 with contextlib.suppress(OSError):
                     line = self.connect(port)
                     line.sendall(sent)
@@ -85,14 +85,12 @@ class AttackedServer:
             line.close()
 
     def ask(self, port: int, sent: bytes, *, reads: bool = True) -> None:
-        """Sends the same on one new connection after another, and reads the answers."""
-        while self.goes_on:
+        """Sends the same on one new connection after another, and reads the first answer."""
+        while self.has_time_left:
             with contextlib.suppress(OSError), self.connect(port) as line:
                 line.sendall(sent)
-                while reads and line.recv(2**20):
-                    if not self.goes_on:
-                        return
-                    break
+                if reads:
+                    line.recv(2**20)
 
 
 def _is_open(line: socket.socket, more: bytes, *, reads: bool = True) -> bool:
@@ -134,7 +132,7 @@ def large_slow_bodies(target: AttackedServer) -> None:
 
 def large_heads(target: AttackedServer) -> None:
     """Headers and URLs of a megabyte."""
-    while target.goes_on:
+    while target.has_time_left:
         for sent in (b"GET /" + b"x" * 2**20, b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 2**17):
             with contextlib.suppress(OSError), target.connect(target.rest) as line:
                 line.sendall(sent)
@@ -161,9 +159,8 @@ def deep_lists(target: AttackedServer) -> None:
 
 def tiny_chunks(target: AttackedServer) -> None:
     """A body of chunks of one byte."""
-    target.ask(
-        target.rest, target.head(None, "Transfer-Encoding: chunked\r\n") + b"1\r\n \r\n" * 2**20
-    )
+    head = target.head(None, "Transfer-Encoding: chunked\r\n")
+    target.ask(target.rest, head + b"1\r\n \r\n" * 2**20)
 
 
 def pipelining(target: AttackedServer) -> None:
@@ -184,7 +181,7 @@ def unread_answers(target: AttackedServer) -> None:
 def oversize(target: AttackedServer) -> None:
     """Bodies four times as large as allowed, with and without a declared length."""
     body = b" " * (4 * LARGEST)
-    while target.goes_on:
+    while target.has_time_left:
         for head in (
             target.head(len(body)),
             target.head(None, "Transfer-Encoding: chunked\r\n") + b"4000000\r\n",
@@ -196,7 +193,7 @@ def oversize(target: AttackedServer) -> None:
 def garbage(target: AttackedServer) -> None:
     """Random bytes, and a TLS handshake, on both ports."""
     draw = random.Random(1)
-    while target.goes_on:
+    while target.has_time_left:
         for port in (target.rest, target.grpc):
             for sent in (draw.randbytes(2000), HELLO):
                 with contextlib.suppress(OSError), target.connect(port) as line:
@@ -247,18 +244,14 @@ def _grpc_messages(target: AttackedServer, message: bytes, token: str) -> None:
     metadata = (("authorization", f"Bearer {token}"),)
     with grpc.insecure_channel(f"127.0.0.1:{target.grpc}") as channel:
         call = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
-        while target.goes_on:
+        while target.has_time_left:
             with contextlib.suppress(grpc.RpcError):
                 call(message, metadata=metadata, timeout=max(0.1, target.until - time.monotonic()))
 
 
 def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
-    return (
-        struct.pack(">I", len(payload))[1:]
-        + bytes([kind, flags])
-        + struct.pack(">I", stream)
-        + payload
-    )
+    length = struct.pack(">I", len(payload))[1:]
+    return length + bytes([kind, flags]) + struct.pack(">I", stream) + payload
 
 
 def _headers(stream: int) -> bytes:
@@ -267,16 +260,14 @@ def _headers(stream: int) -> bytes:
     def literal(name: str, value: str) -> bytes:
         return b"\0" + bytes([len(name)]) + name.encode() + bytes([len(value)]) + value.encode()
 
-    block = b"\x83\x86" + b"".join(
-        literal(name, value)
-        for name, value in {
-            ":path": "/tensorflow.serving.PredictionService/Predict",
-            ":authority": "a",
-            "te": "trailers",
-            "content-type": "application/grpc",
-            "authorization": f"Bearer {TOKEN}",
-        }.items()
-    )
+    headers = {
+        ":path": "/tensorflow.serving.PredictionService/Predict",
+        ":authority": "a",
+        "te": "trailers",
+        "content-type": "application/grpc",
+        "authorization": f"Bearer {TOKEN}",
+    }
+    block = b"\x83\x86" + b"".join(literal(name, value) for name, value in headers.items())
     return _frame(1, 4, stream, block)
 
 
@@ -285,7 +276,7 @@ def _frames(
 ) -> None:
     """Sends HTTP/2 frames for one stream after another, on new connections as old ones end."""
     held: list[socket.socket] = []
-    while target.goes_on:
+    while target.has_time_left:
         with contextlib.suppress(OSError):
             line = target.connect(target.grpc)
             line.sendall(PREFACE)
@@ -293,7 +284,7 @@ def _frames(
             line.settimeout(1)
             for number in range(0, limit, 10):
                 line.sendall(b"".join(made(2 * at + 1) for at in range(number, number + 10)))
-                if not target.goes_on:
+                if not target.has_time_left:
                     break
             if hold:
                 held.append(line)

@@ -1,12 +1,12 @@
-"""What attackers on this machine can do to the embedded server, beside a client that behaves.
+"""Measures what attackers on this machine can do to the embedded server and its other clients.
 
 .venv/bin/python -m benchmarks.attacks --models runs/sample/serving [--seconds 8] [--only silent]
 
-For each attack: the milliseconds of the client that behaves before and during the attack, how many
-of its requests failed, and the most memory that the server takes, together with the process that
-reads JSON, beyond what it took before the first attack. The server may open 1,024 files. Attacks
-run at the lowest priority, so they take what time the server leaves. On a busy machine, ratios say
-little: the load is printed with them.
+For each attack it prints the latency of a well-behaved client before and during the attack, how
+many of its requests failed, and the most memory that the server takes, together with the process
+that reads JSON, beyond what it took before the first attack. The server may open 1,024 files.
+Attacks run at the lowest priority, so they get the time that the server leaves. On a busy machine,
+ratios say little: the load is printed with them.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def main(models: Path, name: str, seconds: float, only: Sequence[str]) -> None:
 
 
 def _start_client(version: Path, name: str, server: Served) -> subprocess.Popen[bytes]:
-    """Starts the client that behaves, and waits until it sends requests."""
+    """Starts the well-behaved client, and waits until it sends requests."""
     ports = map(str, server.ports)
     command = [sys.executable, "-m", "benchmarks.behaving_client", str(version), name, *ports]
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -127,8 +127,8 @@ def _print_figures(attack: str, window: Window, asked: Sequence[Asked]) -> None:
     times = [took for took, _ in during]
     errors = [error for _, error in during if error]
 
-    quiet50, quiet99 = percentile(before, 0.5), percentile(before, 0.99)
-    attack50, attack99 = percentile(times, 0.5), percentile(times, 0.99)
+    quiet50, quiet99 = (percentile(before, share) for share in (0.5, 0.99))
+    attack50, attack99 = (percentile(times, share) for share in (0.5, 0.99))
     print(
         f"{attack:22} {quiet50:8.1f} {quiet99:6.1f} {attack50:10.1f} {attack99:6.1f} "
         f"{attack99 / quiet99:6.1f} {len(errors):4} of {len(times):3} "

@@ -1,6 +1,6 @@
-"""The client that behaves, beside the attacks of `benchmarks.attacks`, in a process of its own.
+"""The well-behaved client beside the attacks of `benchmarks.attacks`, in a process of its own.
 
-It asks 40 times a second, by REST and by gRPC, on connections that it keeps and on new ones.
+It sends 40 requests a second, by REST and by gRPC, on connections that it keeps and on new ones.
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ def main(version: Path, name: str, rest: int, by_grpc: int) -> None:
     Each is [time, seconds, error or null].
     """
     asked = requests_of(version)
-    asking = [one for at in range(10_000) for one in _ways(asked, name, rest, by_grpc, at)]
+    calls = [call for at in range(10_000) for call in _calls(asked, name, rest, by_grpc, at)]
     stop = threading.Event()
     threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
+
     found: list[Any] = []
     print("asking", flush=True)
     begun = time.monotonic()
-    for number, call in enumerate(asking):
+    for number, call in enumerate(calls):
         if stop.wait(max(0.0, begun + number / ASKS_EACH_SECOND - time.monotonic())):
             break
 
@@ -45,7 +46,7 @@ def main(version: Path, name: str, rest: int, by_grpc: int) -> None:
     print(json.dumps(found))
 
 
-def _ways(
+def _calls(
     asked: list[Any], name: str, rest: int, by_grpc: int, at: int
 ) -> Iterator[Callable[[], None]]:
     """Yields a call by REST and one by gRPC; every tenth opens a connection of its own."""

@@ -1,9 +1,9 @@
-"""Gives the command line configurations that are wrong in odd ways, for some seconds.
+"""Fuzzes the configuration: gives the command line odd and broken ones for some seconds.
 
 .venv/bin/python -m benchmarks.fuzz_config [--seconds 60] [--seed 1] [--commands 20]
 
 It changes values of every key, whole sections, and the bytes of the file, and makes up settings of
-`--set`. A configuration must either load, and then survive the way to the worker, or end in a
+`--set`. A configuration must either load, and then reach the worker unchanged, or raise a
 `ConfigError`. Some go through the real command, which must exit with 2 and show no traceback. The
 script stops at the first that does not.
 """
@@ -54,7 +54,7 @@ TEXTS = [
 
 
 class Fuzzer:
-    """Draws configurations, and checks what becomes of them."""
+    """Draws configurations, and checks that they load or are refused."""
 
     def __init__(self, folder: Path, seed: int) -> None:
         self._draw = random.Random(seed)
@@ -89,7 +89,7 @@ class Fuzzer:
     def run(self, settings: list[str]) -> None:
         """Gives the file to the real command."""
         given = [part for setting in settings for part in ("--set", setting) if "\0" not in setting]
-        # Also bytes that are no UTF-8.
+        # Also bytes that are not UTF-8.
         arguments = [part.encode("utf-8", "surrogatepass") for part in given]
         command = [sys.executable, "-m", "pipeline.cli.main", "notify", "--test"]
         ended = subprocess.run(
@@ -175,7 +175,8 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="mastery-fuzz-") as folder:
         fuzzer = Fuzzer(Path(folder), options.seed)
-        end, drawn = time.monotonic() + options.seconds, 0
+        end = time.monotonic() + options.seconds
+        drawn = 0
         while time.monotonic() < end or fuzzer.seen["by the command"] < options.commands:
             settings = fuzzer.draw()
             try:

@@ -1,10 +1,10 @@
-"""Sends the embedded server broken requests for some minutes, beside a client that behaves.
+"""Fuzzes the embedded server: sends it broken requests for some minutes, beside valid ones.
 
 .venv/bin/python -m benchmarks.fuzz_server --models runs/sample/serving [--minutes 3] [--seed 1]
 
 Real requests are mutated at three levels: bytes of HTTP, JSON values, and bytes and fields of a
 PredictRequest. It ends with an error if the server ends, answers with a 5xx or an internal status,
-stops answering, or gives the client that behaves other answers than at the beginning.
+stops answering, or answers valid requests differently than at the beginning.
 """
 
 from __future__ import annotations
@@ -63,9 +63,8 @@ class ServerFuzzer:
         for _ in range(self._draw.randint(1, 4)):
             document = self._replace(document)
         body = json.dumps(document).encode()
-        path = self._draw.choice(
-            [":predict"] * 8 + ["/versions/1:predict", "/labels/\u00e9:predict", "/metadata", ""]
-        )
+        odd_paths = ["/versions/1:predict", "/labels/\u00e9:predict", "/metadata", ""]
+        path = self._draw.choice([":predict"] * 8 + odd_paths)
         self._send(self._head(path, body) + body)
 
     def protobuf(self) -> None:
@@ -155,9 +154,8 @@ class ServerFuzzer:
             values = np.full(shape, self._draw.choice([-(2**40), 0, 2**40]))
             tensor.CopyFrom(tf.make_tensor_proto(values))
         else:
-            request.model_spec.signature_name = self._draw.choice(
-                ["", "predict_steps", "serving_default", "\0"]
-            )
+            names = ["", "predict_steps", "serving_default", "\0"]
+            request.model_spec.signature_name = self._draw.choice(names)
 
 
 def main(models: Path, name: str, minutes: float, seed: int) -> None:
@@ -176,11 +174,11 @@ def main(models: Path, name: str, minutes: float, seed: int) -> None:
             for _ in range(100):
                 random.choice([fuzzer.http, fuzzer.json, fuzzer.protobuf])()
             if fuzzer.behave() != first:
-                raise SystemExit("the client that behaves got another answer than at the beginning")
+                raise SystemExit("valid requests got other answers than at the beginning")
 
         for kind, count in sorted(fuzzer.seen.items()):
             print(f"{count:8} {kind}")
-        print("None was 5xx or internal; the client that behaves always got the same answers.")
+        print("None was 5xx or internal; valid requests always got the same answers.")
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ def row_by_row(events: pl.DataFrame, outcomes: pl.DataFrame) -> list[dict[str, l
     sequences = defaultdict(list)
     for event in events.sort(TIME, ORDER).iter_rows(named=True):
         sequences[event[LEARNER], event[UNIT]].append(event)
+
     joined = []
     for outcome in outcomes.iter_rows(named=True):
         sequence = sequences[outcome[LEARNER], outcome[UNIT]]

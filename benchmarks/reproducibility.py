@@ -1,4 +1,4 @@
-"""Whole runs of one commit under load: are their results the same to the last bit?
+"""Repeats whole runs of one commit under load, and checks that their results are the same bytes.
 
 .venv/bin/python benchmarks/reproducibility.py [--runs 20] [--at-once 3] [--learners 1000]
 
@@ -97,7 +97,8 @@ def _arrays(file: Path) -> Iterator[bytes]:
 
 
 def _digest(parts: Iterable[bytes]) -> str:
-    digest, count = hashlib.sha256(), 0
+    digest = hashlib.sha256()
+    count = 0
     for part in parts:
         digest.update(len(part).to_bytes(8) + part)
         count += 1

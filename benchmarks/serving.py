@@ -1,12 +1,12 @@
-"""The embedded server beside a direct call of the SavedModel, on the same machine, in one run.
+"""Measures the embedded server beside a direct call of the SavedModel, on the same machine.
 
 .venv/bin/python -m benchmarks.serving --models runs/sample/serving [--seconds 5]
     [--clients 1 16 64] [--repeat 3]
 
 First, one client makes each request directly, by gRPC and by REST, one after another, so that other
-load on the machine affects all three alike. Then 1, 16 and 64 clients ask all the time. Last, new
-versions are pushed while 64 clients ask: a single failed request ends the run. The machine's load
-is printed with the figures.
+load on the machine affects all three alike. Then 1, 16 and 64 clients send requests all the time.
+Last, new versions are pushed meanwhile: a single failed request ends the run. The machine's load is
+printed with the figures.
 """
 
 from __future__ import annotations
@@ -121,17 +121,14 @@ class Bench:
                 statistics.median(percentile(part[kind], share) for part in parts)
                 for share in (0.5, 0.99)
             )
-            ratio = statistics.median(
-                percentile(p[kind], 0.5) / percentile(p["direct"], 0.5) for p in parts
-            )
+            ratios = (percentile(p[kind], 0.5) / percentile(p["direct"], 0.5) for p in parts)
+            ratio = statistics.median(ratios)
             print(f"{kind:20} {p50:7.2f} {p99:7.2f} {ratio:11.2f}", flush=True)
 
     def many_clients(self, clients: Sequence[int], repeat: int) -> None:
         """Prints times and rates of many clients beside those of one."""
-        load = os.getloadavg()[0]
-        print(
-            f"clients              p50 ms  p99 ms  predictions/s  of one client   (load {load:.1f})"
-        )
+        columns = "clients              p50 ms  p99 ms  predictions/s  of one client"
+        print(f"{columns}   (load {os.getloadavg()[0]:.1f})")
         for kind in ("gRPC", "REST"):
             parts = {
                 count: [self.measure(kind, count)[kind] for _ in range(repeat)] for count in clients

@@ -121,9 +121,8 @@ async def rest_clients(port: int, name: str, version: Path, clients: int, second
         answer = await reader.readuntil(b"\r\n\r\n")
         if not answer.startswith(b"HTTP/1.1 200"):
             raise RuntimeError(answer.decode())
-        length = next(
-            line for line in answer.lower().split(b"\r\n") if line.startswith(b"content-length:")
-        )
+        lines = answer.lower().split(b"\r\n")
+        length = next(line for line in lines if line.startswith(b"content-length:"))
         await reader.readexactly(int(length.partition(b":")[2]))
 
     times = await _closed_loop(ask, clients, seconds)
@@ -136,7 +135,7 @@ async def _closed_loop(
     ask: Callable[[int, int], Awaitable[None]], clients: int, seconds: float
 ) -> Times:
     times: Times = []
-    begun = time.perf_counter() + 1.0  # of which the first second is not counted
+    begun = time.perf_counter() + 1.0  # calls of the first second are not counted
 
     async def client(number: int) -> None:
         at = 0

@@ -52,7 +52,7 @@ def _nodes(config: Config, layout: Layout) -> list[BaseNode]:
     example_gen = make_example_gen(config)
     examples = example_gen.outputs["examples"]
 
-    # Describes every split, and holds it against the curated schema.
+    # Describes every split, and compares it with the curated schema.
     statistics_gen = StatisticsGen(examples=examples)
     schema_gen = ImportSchemaGen(schema_file=str(layout.schema_snapshot(config)))
     schema = schema_gen.outputs["schema"]
@@ -89,7 +89,7 @@ def _nodes(config: Config, layout: Layout) -> list[BaseNode]:
         config, examples=examples, model=model, evaluation=evaluation
     )
 
-    # Adds one version to the folder that TensorFlow Serving watches, if both said yes.
+    # Adds one version to the folder that TensorFlow Serving watches, if both blessed the model.
     pusher = make_pusher(
         config,
         directory=str(layout.serving(config)),
@@ -100,7 +100,7 @@ def _nodes(config: Config, layout: Layout) -> list[BaseNode]:
         evaluation=evaluation,
     )
 
-    # Tells people what happened.
+    # Writes the run down for people.
     report = make_report(
         config,
         examples=examples,

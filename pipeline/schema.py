@@ -1,4 +1,4 @@
-"""The code of `mastery schema`: infers a schema from the configured log, or compares the two."""
+"""`mastery schema`: infers a schema from the configured log, or compares the two."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def write_schema(schema: schema_pb2.Schema, path: Path, *, force: bool) -> str:
     write_text(path, infer.to_text(schema))
     return (
         f"Wrote {path} with {len(schema.feature)} features. "
-        "Read it, and add ranges and domains by hand."
+        "Review it, and add ranges and domains by hand."
     )
 
 

@@ -1,1 +1,1 @@
-"""After the push: versions of a model, the server that answers with them, and its client."""
+"""After the push: the versions of a model, the server that serves them, and its client."""

@@ -1,4 +1,4 @@
-"""From events to a table of answers, as `mastery predict` and notebooks need it."""
+"""From events to a table of answers, for `mastery predict` and notebooks."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ from components.contracts.names import (
     UNIT,
 )
 from components.errors import MasteryError
-from components.event_log.log import question_spec, read_questions
-from components.example_gen.examples import encode, join_batches
+from components.event_log.log import read_questions
+from components.event_log.log_spec import question_spec
+from components.example_gen.encoding import encode, join_batches
 from components.files.spreadsheet import for_spreadsheet
 
 if TYPE_CHECKING:
-    from components.config import Config
+    from components.config.root import Config
     from serving.client import Answer, Client
 
 Format = Literal["table", "csv", "jsonl"]
@@ -41,7 +42,7 @@ _FORMATS: dict[str, Format] = {
 
 @dataclass(frozen=True)
 class Questions:
-    """Whom to predict for, and the requests for it.
+    """The learners and units to predict for, and the requests to send.
 
     Attributes:
         keys: `learner_id`, `unit_id`, `as_of`, one row per question, in the order asked.
@@ -59,7 +60,7 @@ def questions_from_log(
     """Joins events and questions point in time, by the code that made the training examples.
 
     Args:
-        config: the one of the model's training.
+        config: the configuration that the model was trained with.
         events: files, folders or patterns.
         outcomes: the same for the table of questions; labels in it are not read.
         as_of: instead of `outcomes`, one moment for every learner and unit in the events.
@@ -106,9 +107,7 @@ def _predictions(answers: list[Answer]) -> list[pl.Series]:
 
     classes = [answer.predicted_class for answer in answers]
     probabilities = pl.DataFrame([answer.probabilities for answer in answers])
-    columns = [
-        column.cast(pl.Float32).alias(f"probability_{column.name}") for column in probabilities
-    ]
+    columns = [item.cast(pl.Float32).alias(f"probability_{item.name}") for item in probabilities]
     return [pl.Series(PREDICTED_CLASS, classes, pl.String), *columns]
 
 
@@ -116,7 +115,7 @@ def output_format(out: Path | None, requested: Format | None) -> Format:
     """Returns the format: the requested one, else by the file's name, else a table for people.
 
     Raises:
-        MasteryError: the file's name does not decide.
+        MasteryError: the file's name has another ending.
 
     >>> output_format(Path("answers.csv"), None), output_format(None, None)
     ('csv', 'table')

@@ -39,7 +39,7 @@ class Browser:
 
 
 def find_browser(cache: Path) -> Browser:
-    """Returns a browser; skips, with the reason, where there is none to be had.
+    """Returns a browser; skips, with the reason, where none can be found or fetched.
 
     Args:
         cache: a folder of the tests' own, for the unpacked packages.

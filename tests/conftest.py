@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Generator, Iterator
+from typing import TypeVar
 
 import pytest
 from hypothesis import settings
@@ -15,35 +16,38 @@ from tests import postgresql as postgres
 from tests.gcs import serve_gcs
 from tests.s3 import Bucket
 
-os.environ.setdefault(
-    "TF_CPP_MIN_LOG_LEVEL", "3"
-)  # TensorFlow's greetings do not belong into a failed test's output
+# TensorFlow's greetings do not belong into a failed test's output.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 settings.register_profile("mastery", deadline=None)  # a busy machine is no failure
 settings.load_profile("mastery")
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Item,
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Turns a skip into a failure in CI, where what can be had has to be there."""
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turns a skip into a failure in CI, unless its reason is accepted there."""
     report = yield
-    if report.skipped and not hasattr(report, "wasxfail") and skips.is_failure(item.nodeid):
-        report.outcome = "failed"
-        report.longrepr = f"skipped in CI, and not listed in tests/skips.py: {report.longrepr}"
-    return report
+    return _without_skip_in_ci(report)
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_make_collect_report(
-    collector: pytest.Collector,
-) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
     """Does the same for a whole file that is skipped."""
     report = yield
-    if report.skipped and skips.is_failure(collector.nodeid):
+    return _without_skip_in_ci(report)
+
+
+def _without_skip_in_ci(report: Report) -> Report:
+    if not report.skipped or hasattr(report, "wasxfail"):
+        return report
+
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    reason = reason.removeprefix("Skipped: ")
+    if skips.is_failure(reason):
         report.outcome = "failed"
-        report.longrepr = f"skipped in CI, and not listed in tests/skips.py: {report.longrepr}"
+        report.longrepr = f"skipped in CI for a reason that tests/skips.py does not list: {reason}"
     return report
 
 
@@ -51,7 +55,7 @@ def pytest_make_collect_report(
 def mariadb(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[maria.MariaDB]:
-    """A MariaDB server for the metadata store; skips, with the reason, where none can be had."""
+    """A MariaDB server for the metadata store; skips, with the reason, where there is none."""
     server = maria.find_server(request.config.cache.mkdir("mariadb"))
     with maria.serve(server, tmp_path_factory.mktemp("mariadb")) as running:
         yield running
@@ -61,7 +65,7 @@ def mariadb(
 def postgresql(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[postgres.PostgreSQL]:
-    """A PostgreSQL server; skips, with the reason, where none can be had."""
+    """A PostgreSQL server; skips, with the reason, where there is none."""
     programs = postgres.find_programs(request.config.cache.mkdir("postgresql"))
     with postgres.serve(programs, tmp_path_factory.mktemp("postgresql")) as running:
         yield running
@@ -69,7 +73,7 @@ def postgresql(
 
 @pytest.fixture(scope="session")
 def browser(request: pytest.FixtureRequest) -> chromium.Browser:
-    """A browser without a window; skips, with the reason, where none can be had."""
+    """A browser without a window; skips, with the reason, where there is none."""
     return chromium.find_browser(request.config.cache.mkdir("chromium"))
 
 
@@ -110,7 +114,7 @@ def gcs_endpoint() -> Iterator[str]:
 
 @pytest.fixture
 def gcs_bucket(gcs_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The address of a new bucket; its server is in the environment, and wants no credentials."""
+    """The address of a new bucket; its server is in the environment and needs no credentials."""
     import gcsfs
 
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", gcs_endpoint)

@@ -21,7 +21,7 @@ STATUS = Path("/var/lib/dpkg/status")
 
 
 def unpacked(cache: Path, release: str, packages: list[str], *, why: str) -> Path:
-    """Returns the folder that has the packages' files, from the cache where they are there already.
+    """Returns the folder with the packages' files, from the cache if they are there already.
 
     Args:
         cache: a folder for these packages only.
@@ -73,19 +73,19 @@ def library_path(root: Path) -> str:
 
 @contextmanager
 def _one_process(cache: Path) -> Iterator[None]:
-    """Lets one process of the suite unpack; the others wait and find its work."""
+    """Lets one process of the suite unpack; the others wait and use what it unpacked."""
     with (cache / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
 def codename() -> str:
-    """Returns the release's name, e.g. `bookworm`; an empty text where it has none."""
+    """Returns the release's name, e.g. `bookworm`; an empty text if it has none."""
     return platform.freedesktop_os_release().get("VERSION_CODENAME", "")
 
 
 def _download(packages: list[str], workspace: Path) -> str | None:
-    """Fetches packages and what they need, on folders of our own; returns what went wrong."""
+    """Fetches packages and what they need, into folders of our own; returns apt's error, if any."""
     for name in ("state/lists/partial", "cache/archives/partial"):
         (workspace / name).mkdir(parents=True)
     settings = {

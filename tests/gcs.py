@@ -1,4 +1,4 @@
-"""A server that speaks Google Cloud Storage's API, but for preconditions: who comes second is not told."""
+"""A server with Google Cloud Storage's API, except preconditions, which it ignores."""
 
 from __future__ import annotations
 

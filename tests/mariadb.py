@@ -1,4 +1,4 @@
-"""A MariaDB server of the tests' own: a free port, a temporary folder, the user who runs the tests."""
+"""A MariaDB server for tests, on a free port and a temporary folder."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class MariaDB:
     log: Path
 
     def environment(self, database: str) -> dict[str, str]:
-        """The variables by which Mastery finds a database on it."""
+        """Returns the variables that point Mastery at a database on it."""
         return {
             "MASTERY_METADATA_HOST": "127.0.0.1",
             "MASTERY_METADATA_PORT": str(self.port),
@@ -43,7 +43,7 @@ class MariaDB:
 
 
 def find_server(cache: Path) -> Path:
-    """Returns `mariadbd`: the installed one, or one unpacked into `cache` from the distribution's packages."""
+    """Returns `mariadbd`: the installed one, else one from packages, unpacked into `cache`."""
     installed = shutil.which("mariadbd", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
     if installed:
         return Path(installed)
@@ -59,33 +59,29 @@ def find_server(cache: Path) -> Path:
 def serve(mariadbd: Path, folder: Path, port: int | None = None) -> Iterator[MariaDB]:
     """Runs a server on an empty folder until the block ends."""
     usr = mariadbd.resolve().parent.parent
-    libraries = [
-        str(path) for path in (*usr.glob("lib/*-linux-gnu*"), *usr.parent.glob("lib/*-linux-gnu*"))
-    ]
-    # Its own process, so the system's C library; only what was unpacked beside it is added.
-    environment = (
-        {**os.environ, "LD_LIBRARY_PATH": ":".join(libraries)}
-        if usr != Path("/usr")
-        else {**os.environ}
-    )
-    scripts = (
-        usr
-        / "share"
-        / ("mysql" if (usr / "share" / "mysql" / "mysql_system_tables.sql").exists() else "mariadb")
-    )
+    environment = dict(os.environ)
+    if usr != Path("/usr"):
+        # Its own process, so the system's C library; only what was unpacked beside it is added.
+        found = (*usr.glob("lib/*-linux-gnu*"), *usr.parent.glob("lib/*-linux-gnu*"))
+        environment["LD_LIBRARY_PATH"] = ":".join(map(str, found))
+
+    has_mysql = (usr / "share" / "mysql" / "mysql_system_tables.sql").exists()
+    scripts = usr / "share" / ("mysql" if has_mysql else "mariadb")
     command = [
-        str(mariadbd), "--no-defaults", f"--datadir={folder / 'data'}", f"--lc-messages-dir={scripts}",
-        f"--basedir={usr}", "--innodb-log-file-size=8M", "--innodb-flush-log-at-trx-commit=0",
-        *(["--user=root"] if os.geteuid() == 0 else []),
+        str(mariadbd), "--no-defaults", f"--datadir={folder / 'data'}",
+        f"--lc-messages-dir={scripts}", f"--basedir={usr}", "--innodb-log-file-size=8M",
+        "--innodb-flush-log-at-trx-commit=0", *(["--user=root"] if os.geteuid() == 0 else []),
     ]  # fmt: skip
     (folder / "data").mkdir()
     _make_system_tables(command, scripts, environment)
+
     accounts = folder / "accounts.sql"
     accounts.write_text(
         f"CREATE USER '{USER}'@'%' IDENTIFIED BY '{PASSWORD}';\nGRANT ALL ON *.* TO '{USER}'@'%';\n"
     )
-    port, log = port or free_port(), folder / "server.log"
-    # Socket files have short paths only; this one is for nobody.
+    port = port or free_port()
+    log = folder / "server.log"
+    # Paths of socket files must be short; nobody uses this one.
     options = [
         f"--port={port}",
         "--bind-address=127.0.0.1",

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the tests' own: the installed one, or one unpacked from packages."""
+"""A PostgreSQL server for tests: the installed one, or one unpacked from packages."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Programs:
 
 @dataclass(frozen=True)
 class PostgreSQL:
-    """A running server, which takes `USER` at its word."""
+    """A running server, which lets `USER` in without a password."""
 
     port: int
     programs: Programs
@@ -67,7 +67,8 @@ def serve(programs: Programs, folder: Path) -> Iterator[PostgreSQL]:
         _hand_over(folder, owner)
     environment = {**os.environ, "LC_ALL": "C", "LD_LIBRARY_PATH": programs.libraries}
 
-    data, port = folder / "data", free_port()
+    data = folder / "data"
+    port = free_port()
     initialise = [
         programs.folder / "initdb", "--pgdata", data, "--username", USER, "--auth", "trust",
         "--encoding", "UTF8", "--no-sync",
@@ -104,7 +105,7 @@ def serve(programs: Programs, folder: Path) -> Iterator[PostgreSQL]:
 
 
 def _unprivileged_user() -> str | None:
-    """PostgreSQL refuses to run as root; returns who runs it there."""
+    """Returns the user to run PostgreSQL as instead of root, which it refuses."""
     return "nobody" if os.geteuid() == 0 else None
 
 

@@ -1,4 +1,4 @@
-"""A real S3 server, for what moves files to an object store and back."""
+"""A bucket on a real S3 server, for tests of object stores."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Bucket:
-    """An empty bucket, and a client that is not ours to look into it with."""
+    """An empty bucket, and a client independent of our code to inspect it with."""
 
     name: str
     client: Any
 
     def names(self) -> list[str]:
-        return [
-            item["Key"]
-            for item in self.client.list_objects_v2(Bucket=self.name).get("Contents", [])
-        ]
+        listed = self.client.list_objects_v2(Bucket=self.name)
+        return [item["Key"] for item in listed.get("Contents", [])]

@@ -1,4 +1,4 @@
-"""The servers and programs that tests bring along do answer."""
+"""The servers and programs that tests fetch start and answer."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from components.baseline.strategy import (
     LatestModelOfOtherExamples,
     LatestOtherBlessedModel,
 )
-from components.node.names import Node
+from components.node.node_id import Node
 
 
 def make_baseline_resolver(model: BaseChannel) -> Resolver:

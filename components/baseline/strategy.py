@@ -20,7 +20,7 @@ from tfx.dsl.components.common.resolver import ResolverStrategy
 from tfx.orchestration.portable.mlmd.execution_lib import is_execution_successful
 from tfx.types.artifact import Artifact
 
-from components.node.names import Node
+from components.node.node_id import Node
 
 Artifacts = dict[str, list[Artifact]]
 

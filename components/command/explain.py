@@ -1,4 +1,4 @@
-"""Explains errors to the user: ours, the system's, Pydantic's and unforeseen ones."""
+"""Errors in words for the reader: Mastery's, the system's, Pydantic's and unforeseen ones."""
 
 from __future__ import annotations
 

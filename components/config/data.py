@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import glob
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Literal
 from zoneinfo import ZoneInfo
 
@@ -55,7 +57,7 @@ class Splits(Section):
     """Shares of learners in train, eval and test; a learner is in one of them only."""
 
     train: int = Field(8, ge=1, description="parts of the learners that the model is fitted to")
-    eval: int = Field(1, ge=1, description="parts that stop the training")
+    eval: int = Field(1, ge=1, description="parts that decide when training stops")
     test: int = Field(1, ge=1, description="parts that the gates judge by")
     seed: str = Field("mastery", description="decides which learners are in which split")
 
@@ -297,3 +299,23 @@ def describe_spans(names: Sequence[str]) -> str:
     if len(names) > 1:
         return f"{names[0]} to {names[-1]} ({len(names)} spans)"
     return names[0] if names else ""
+
+
+def absolute_pattern(pattern: str, folder: Path) -> str:
+    """Returns a path or pattern of a log that does not depend on the current folder.
+
+    Args:
+        pattern: what the user wrote; one with `://` is returned unchanged.
+        folder: the folder it counts from; no character of its name is taken as a wildcard.
+
+    >>> absolute_pattern("day-*/events.csv", Path("/logs [old]"))
+    '/logs [[]old]/day-*/events.csv'
+    """
+    if "://" in pattern:
+        return pattern
+
+    parts = Path(pattern).expanduser().parts
+    is_special = [glob.has_magic(part) or PLACEHOLDER.search(part) is not None for part in parts]
+    first = is_special.index(True) if any(is_special) else len(parts)
+    start = str(Path(folder, *parts[:first]).resolve())
+    return str(Path(glob.escape(start), *parts[first:])) if first < len(parts) else start

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from pydantic_core import ErrorDetails
 from components.command.escape import for_error, shorten
 from components.command.explain import LONGEST, as_sentence, explain_invalid
 from components.command.suggest import closest
-from components.config.data import PLACEHOLDER
+from components.config.data import absolute_pattern
 from components.config.root import Config
 from components.config.section import KeyedError, Section, dotted, sections_in
 from components.config.strict_yaml import (
@@ -181,26 +180,6 @@ def _absolute(value: Any, folder: Path, where: str, *, is_pattern: bool) -> Any:
         # The home of an unknown user, links in a circle, or text that is not Unicode.
         found = shorten(for_error(value), LONGEST)
         raise ConfigError(f"{where}: expected a path, found {found} ({error}).") from None
-
-
-def absolute_pattern(pattern: str, folder: Path) -> str:
-    """Returns a path or pattern of a log that does not depend on the current folder.
-
-    Args:
-        pattern: what the user wrote; one with `://` is returned unchanged.
-        folder: the folder it counts from; no character of its name is taken as a wildcard.
-
-    >>> absolute_pattern("day-*/events.csv", Path("/logs [old]"))
-    '/logs [[]old]/day-*/events.csv'
-    """
-    if "://" in pattern:
-        return pattern
-
-    parts = Path(pattern).expanduser().parts
-    is_special = [glob.has_magic(part) or PLACEHOLDER.search(part) is not None for part in parts]
-    first = is_special.index(True) if any(is_special) else len(parts)
-    start = str(Path(folder, *parts[:first]).resolve())
-    return str(Path(glob.escape(start), *parts[first:])) if first < len(parts) else start
 
 
 def _value_of(text: str, override: str) -> Any:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from components.config import Config
+from components.config.root import Config
 from components.contracts.contract import Contract
-from components.node.names import Node
+from components.node.node_id import Node
 
 
 class RunPlan(Contract):

@@ -13,10 +13,10 @@ from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionP
 from components.evaluator.evaluator_settings import EvaluatorSettings, digest_baseline
 from components.evaluator.executor import Executor
 from components.node.cache_key import code_fingerprint
-from components.node.names import Node
+from components.node.node_id import Node
 
 if TYPE_CHECKING:
-    from components.config import Config
+    from components.config.root import Config
 
 
 class EvaluatorSpec(ComponentSpec):  # type: ignore[misc]

@@ -32,7 +32,7 @@ from components.evaluator.scoring import (
 )
 
 if TYPE_CHECKING:
-    from components.config import Config
+    from components.config.root import Config
 
 BASELINE_FILE = "predictions_baseline.parquet"
 CANDIDATE = "candidate"

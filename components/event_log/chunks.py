@@ -1,4 +1,7 @@
-"""What the readers of all formats share: the chunk they yield, and how a text file is opened."""
+"""What the readers of all formats share: the chunk they yield, and how a text file is opened.
+
+How they word what is wrong with a file is in `problems`.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,9 @@ from typing import BinaryIO, cast
 
 import polars as pl
 
-from components.event_log.problems import Place, Problem, describe
-
 BLOCK_BYTES = 16 << 20
 MAX_RECORD_BYTES = 64 << 20  # a file without a line end for longer than this is broken
+FILE_SHIFT = 40  # bits of the column ORDER that count rows; those above count files
 BOM = b"\xef\xbb\xbf"
 READ_ERRORS = (OSError, EOFError, zlib.error)
 
@@ -58,20 +60,6 @@ class Chunk:
     lines: Counter[str] = field(default_factory=Counter)
 
 
-def repeated_column(path: str, header: Sequence[str], columns: Sequence[str]) -> Problem | None:
-    """Returns the problem of a file that has a requested column twice, None if there is none."""
-    names = [name for name in dict.fromkeys(columns) if header.count(name) > 1]
-    if not names:
-        return None
-    places = [str(number) for number, name in enumerate(header, start=1) if name == names[0]]
-    return Problem(
-        subject=path,
-        column=names[0],
-        expected="one column of this name",
-        found=f"{len(places)}, in the places {', '.join(places)}",
-    )
-
-
 def may_be_nested(text: pl.Series) -> pl.Series:
     """Returns which values begin as a JSON object or list does; null counts as no."""
     return text.str.contains(r"^[{\[]").fill_null(False)
@@ -99,13 +87,16 @@ class TextFault(Exception):
 
     Attributes:
         line: its line, from 1.
-        found: the text there.
+        reason: what is wrong there.
+        text: the bytes that show it; empty if the reason is enough. `problems.describe_fault` cuts
+            them to what a message shows.
     """
 
-    def __init__(self, line: int, found: str) -> None:
-        super().__init__(f"line {line}: {found}")
+    def __init__(self, line: int, reason: str, text: bytes | memoryview = b"") -> None:
+        super().__init__(f"line {line}: {reason}")
         self.line = line
-        self.found = found
+        self.reason = reason
+        self.text = text
 
 
 def open_text(path: str) -> BinaryIO:
@@ -139,35 +130,3 @@ def foreign_format(block: bytes) -> str | None:
         return _UTF16  # without a byte order mark
     names = (name for signature, name in _SIGNATURES.items() if start.startswith(signature))
     return next(names, None)
-
-
-def excerpt(data: bytes | memoryview) -> str:
-    """Returns the beginning of some bytes as an error message shows it, on one line."""
-    return describe(b" ".join(bytes(data[:80]).splitlines()).decode(errors="replace"))
-
-
-def explain_unreadable(path: str, error: Exception) -> Problem:
-    """Returns the problem behind one of `READ_ERRORS`."""
-    text = str(error).strip()
-    reason = text.splitlines()[0] if text else type(error).__name__
-    if isinstance(error, gzip.BadGzipFile):
-        reason = f"named .gz, but not compressed with gzip, or damaged: {reason}"
-    elif isinstance(error, EOFError | zlib.error):
-        reason = f"compressed data is damaged or cut off: {reason}; write the file again"
-    return Problem(subject=path, failure=f"could not be read ({reason})")
-
-
-def find_not_utf8(text: bytes, line: int) -> Place | None:
-    """Returns the first line that is not UTF-8.
-
-    Args:
-        text: some lines.
-        line: the number of the first.
-    """
-    for number, content in enumerate(text.splitlines(), start=line):
-        try:
-            content.decode()
-        except UnicodeDecodeError as error:
-            around = content[max(error.start - 20, 0) : error.end + 20]
-            return Place(row=number, found=describe(around))
-    return None

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
+from typing import TYPE_CHECKING
 
 import polars as pl
 import pyarrow as pa
@@ -16,17 +17,24 @@ from components.event_log.chunks import (
     READ_ERRORS,
     Chunk,
     TextFault,
-    excerpt,
-    explain_unreadable,
-    find_not_utf8,
     foreign_format,
     open_text,
     read_blocks,
-    repeated_column,
 )
 from components.event_log.csv_records import Records, check_folded, split_records
-from components.event_log.problems import SHOWN_PLACES, Place, Problem, describe
-from components.event_log.sources import LogFile
+from components.event_log.problems import (
+    SHOWN_PLACES,
+    Place,
+    Problem,
+    describe,
+    describe_fault,
+    explain_unreadable,
+    find_not_utf8,
+    repeated_column,
+)
+
+if TYPE_CHECKING:
+    from components.event_log.sources import LogFile
 
 HEADER_BYTES = 1 << 20
 _STRICT = (
@@ -50,7 +58,7 @@ def read_csv(file: LogFile, columns: Sequence[str]) -> Iterator[Chunk | Problem]
             else:
                 yield from _read_records(file, split_records(chain([start], blocks)), columns)
     except TextFault as fault:
-        yield _problem_at(file, _STRICT, Place(row=fault.line, found=fault.found))
+        yield _problem_at(file, _STRICT, Place(row=fault.line, found=describe_fault(fault)))
     except READ_ERRORS as error:
         yield explain_unreadable(file.path, error)
 
@@ -64,8 +72,7 @@ def _read_records(
 
     head, body = _split_header(first)
     if len(head) > HEADER_BYTES:
-        found = f"a header of more than {HEADER_BYTES >> 20} MiB: {excerpt(head)}"
-        raise TextFault(first.line, found)
+        raise TextFault(first.line, f"a header of more than {HEADER_BYTES >> 20} MiB", head)
     if place := find_not_utf8(head, first.line):
         yield _problem_at(file, "UTF-8 text", place)
         return
@@ -205,8 +212,8 @@ def _parse(records: Records, header: list[str], known: list[str], ragged: _Ragge
     table = _parse_columns(records, header, known, pc.ParseOptions(invalid_row_handler=skip))
     parsed = len(table) + len(skipped)
     if parsed != len(records.lines):
-        found = f"{len(records.lines):,} rows by their line ends and {parsed:,} by the parser"
-        raise TextFault(records.line, found)
+        reason = f"{len(records.lines):,} rows by their line ends and {parsed:,} by the parser"
+        raise TextFault(records.line, reason)
 
     numbers = _without(records.lines, set(skipped))
     frame = pl.DataFrame(table)

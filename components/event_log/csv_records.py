@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from components.event_log.chunks import MAX_RECORD_BYTES, TextFault, excerpt
+from components.event_log.chunks import MAX_RECORD_BYTES, TextFault
 
 Positions = npt.NDArray[np.int64]
 
@@ -104,8 +104,8 @@ def check_folded(records: Records, columns: int) -> None:
             continue
         numbers = [[_NUMBER.match(field) is not None for field in row] for row in rows]
         if any(all(row[column] for row in numbers) for column in range(columns)):
-            found = f"a quoted field of {len(rows)} lines, each of which looks like a row: "
-            raise TextFault(records.lines[position], found + excerpt(record))
+            reason = f"a quoted field of {len(rows)} lines, each of which looks like a row"
+            raise TextFault(records.lines[position], reason, record)
 
 
 class _Marks:
@@ -151,17 +151,15 @@ class _Marks:
 
         if stray and (not unescaped or stray < unescaped):
             begin = max(self.data.rfind(b"\n", 0, stray[0]) + 1, stray[0] - 30)
-            text = excerpt(self.data[begin : stray[0] + 30])
-            raise TextFault(
-                self.line_of(stray[0]), f"a quote inside a field that is not quoted: {text}"
-            )
+            text = self.data[begin : stray[0] + 30]
+            reason = "a quote inside a field that is not quoted"
+            raise TextFault(self.line_of(stray[0]), reason, text)
         if unescaped:
             raise self._explain(unescaped[0])
         if self.last and len(self.quotes) % 2:
             start = self.field_start(int(self.quotes[-1]))
-            raise TextFault(
-                self.line_of(start), f"a quote that is never closed: {excerpt(self.data[start:])}"
-            )
+            reason = "a quote that is never closed"
+            raise TextFault(self.line_of(start), reason, self.data[start:])
 
     def _explain(self, quote: int) -> TextFault:
         """Returns the fault of a field whose next quote does not end it, at its first line."""
@@ -170,13 +168,13 @@ class _Marks:
         end = self.line_of(quote)
 
         if end == line:
-            reason = "it is closed in the middle"
+            cause = "it is closed in the middle"
         else:
-            reason = f"the next quote, in line {end}, does not end it"
+            cause = f"the next quote, in line {end}, does not end it"
         if b'\\"' in self.data[start : quote + 1]:
-            reason += "; a quote inside a field is doubled, not escaped by a backslash"
-        found = f"a quoted field that does not end properly ({reason}): "
-        return TextFault(line, found + excerpt(self.data[start:]))
+            cause += "; a quote inside a field is doubled, not escaped by a backslash"
+        reason = f"a quoted field that does not end properly ({cause})"
+        return TextFault(line, reason, self.data[start:])
 
     def records(self) -> Records:
         """Returns the whole records: up to the last line end outside quotes, or the file's end."""
@@ -225,8 +223,7 @@ def _too_long(data: bytes, line: int) -> TextFault:
     limit = f"{MAX_RECORD_BYTES >> 20} MiB"
     marks = _Marks(data, line, last=False)
     if not len(marks.quotes):
-        return TextFault(line, f"a line of more than {limit}: {excerpt(data)}")
+        return TextFault(line, f"a line of more than {limit}", data)
     start = marks.field_start(int(marks.quotes[-1]))
-    return TextFault(
-        marks.line_of(start), f"a quote that is not closed within {limit}: {excerpt(data[start:])}"
-    )
+    reason = f"a quote that is not closed within {limit}"
+    return TextFault(marks.line_of(start), reason, data[start:])

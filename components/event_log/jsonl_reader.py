@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -18,15 +18,23 @@ from components.event_log.chunks import (
     READ_ERRORS,
     Chunk,
     TextFault,
-    excerpt,
-    explain_unreadable,
     foreign_format,
     may_be_nested,
     open_text,
     read_blocks,
 )
-from components.event_log.problems import SHOWN_PLACES, Place, Problem, describe
-from components.event_log.sources import LogFile
+from components.event_log.problems import (
+    SHOWN_PLACES,
+    Place,
+    Problem,
+    describe,
+    describe_fault,
+    excerpt,
+    explain_unreadable,
+)
+
+if TYPE_CHECKING:
+    from components.event_log.sources import LogFile
 
 _OBJECT = "a JSON object in UTF-8 on each line"
 _ONCE = "each key once in an object"
@@ -95,7 +103,7 @@ def read_jsonl(file: LogFile, columns: Sequence[str]) -> Iterator[Chunk | Proble
             else:
                 yield from _read_lines(_whole_lines(chain([start], blocks)), columns, faults)
     except TextFault as fault:
-        faults.add(fault.line, _LineFault(_OBJECT, fault.found))
+        faults.add(fault.line, _LineFault(_OBJECT, describe_fault(fault)))
     except READ_ERRORS as error:
         yield explain_unreadable(file.path, error)
     yield from faults.explain(file)
@@ -135,8 +143,7 @@ def _whole_lines(blocks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
             yield line, whole
             line += whole.count(b"\n")
         if len(rest) > MAX_RECORD_BYTES:
-            found = f"a line of more than {MAX_RECORD_BYTES >> 20} MiB: {excerpt(rest)}"
-            raise TextFault(line, found)
+            raise TextFault(line, f"a line of more than {MAX_RECORD_BYTES >> 20} MiB", rest)
     if rest:
         yield line, rest
 

@@ -12,13 +12,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from components.config.data import Splits
 from components.contracts.names import LEARNER, PARTITION_HASH, SAMPLE_HASH, SPLIT_HASH, SPLITS
+
+if TYPE_CHECKING:
+    from components.config.data import Splits
 
 Hashes = npt.NDArray[np.uint64]
 

@@ -6,15 +6,15 @@ The way of one row, a quiz in line 7 of `exports/2024-05.csv.gz`:
    finds the file.
 2. `readers.read_chunks` gives the file to the reader of its format. `csv_records` finds where the
    row begins and ends, `csv_reader` parses it: it is now text in a `chunks.Chunk`, with its line.
-3. `tables.read_table` reads each column by its kind (`column_kinds`, times in `clocks`). A wrong
-   value becomes a `problems.Problem` with file, line and column, and the row is left out. Whatever
-   only the whole log can decide, as the scale of times (`timescales`), is counted in a
-   `tally.Tally`.
+3. `tables.read_table` reads the columns that a `log_spec.LogSpec` names, each by its kind
+   (`column_kinds`, times in `clocks`). A wrong value becomes a `problems.Problem` with file, line
+   and column, and the row is left out. Whatever only the whole log can decide, as the scale of
+   times (`timescales`), is counted in a `tally.Tally`.
 4. `learners.Sample` leaves the row out if its learner is not in the sample.
 5. `point_in_time.cross_check` brings the times of the log to one clock and finds the outcomes that
    see the row.
-6. `conclude` decides from the counts whether the log can be used; if so, `tally.summarise`
-   describes it.
+6. `conclusion.conclude` decides from the counts whether the log can be used; if so,
+   `conclusion.summarise` describes it.
 
 ExampleGen takes the same way through Beam, in parts (`components.example_gen.transforms`).
 """
@@ -24,35 +24,32 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import polars as pl
 
-from components.config import Config, Label
-from components.contracts.log_summary import LogSummary
-from components.contracts.names import AS_OF, LEARNER, ORDER, SPLITS, TIME, UNIT
+from components.contracts.names import AS_OF, LEARNER, ORDER, UNIT
 from components.errors import MasteryError
-from components.event_log.clocks import ClockRead, read_clock
-from components.event_log.column_kinds import Table
-from components.event_log.learners import Sample, choose_sample, smallest_hashes
-from components.event_log.point_in_time import Part, cross_check, fingerprint
-from components.event_log.problems import (
-    Hint,
-    Problem,
-    describe_lookalikes,
-    merge_hints,
-    raise_if_any,
-)
-from components.event_log.sources import LogFile, find_files
+from components.event_log.clocks import read_clock
+from components.event_log.conclusion import conclude, judge_reading, summarise
+from components.event_log.learners import choose_sample, smallest_hashes
+from components.event_log.log_spec import LogSpec, question_spec
+from components.event_log.point_in_time import cross_check, fingerprint
+from components.event_log.problems import raise_if_any
+from components.event_log.sources import find_files
 from components.event_log.spans import choose_spans
-from components.event_log.tables import (
-    LogSpec,
-    events_table,
-    outcomes_table,
-    read_hashes,
-    read_table,
-)
-from components.event_log.tally import Tally, merge_tallies, summarise
-from components.event_log.timescales import common_clock, judge_clock, see
+from components.event_log.tables import events_table, outcomes_table, read_hashes, read_table
+from components.event_log.tally import Tally, merge_tallies
+from components.event_log.timescales import common_clock, see
+
+if TYPE_CHECKING:
+    from components.config.root import Config
+    from components.contracts.log_summary import LogSummary
+    from components.event_log.clocks import ClockRead
+    from components.event_log.column_kinds import Table
+    from components.event_log.learners import Sample
+    from components.event_log.point_in_time import Part
+    from components.event_log.sources import LogFile
 
 
 @dataclass(frozen=True)
@@ -200,14 +197,6 @@ def read_questions(
     return part
 
 
-def question_spec(config: Config) -> LogSpec:
-    """Returns how a log without labels is read: without classes and columns that only slice."""
-    inputs = dict.fromkeys([*config.context, *config.prior.group_by])
-    label = Label(column=config.label.column, task="regression")
-    columns = [name for name in inputs if name not in (LEARNER, UNIT, AS_OF)]
-    return LogSpec.of(config).model_copy(update={"label": label, "outcome_columns": columns})
-
-
 def _questions_table(spec: LogSpec) -> Table:
     """Returns the columns of outcomes without the label."""
     table = outcomes_table(spec)
@@ -244,109 +233,3 @@ def _read_moment(raw: pl.Series, timezone: str) -> ClockRead:
         expected = next(expected for fault, expected in read.faults if fault.any())
         raise MasteryError(f"as_of: expected {expected}, found {raw[0]!r}.")
     return read
-
-
-def conclude(read: Tally, joined: Tally, spec: LogSpec, *, splits: bool) -> Tally:
-    """Returns the counts over a log that can be used.
-
-    Shares and class counts are judged only if every row could be read: with rows left out they
-    mislead.
-
-    Args:
-        read: the counts of reading it.
-        joined: the counts over its outcomes and their events.
-        spec: what it must hold.
-        splits: whether its splits will be used, and so must be large enough.
-
-    Raises:
-        LogError: it cannot be used; lists all of its problems.
-    """
-    total = merge_tallies([read, joined])
-    alike = _find_lookalikes(total, spec)
-    total.hints = merge_hints([*total.hints, *alike, *_count_unused_events(total)])
-
-    problems = judge_reading(read)
-    if not problems:
-        problems += _judge_cold_starts(total, spec, alike)
-        problems += _judge_splits(total, spec) if splits else []
-    raise_if_any([*problems, *joined.problems])
-    return total
-
-
-def judge_reading(read: Tally) -> list[Problem]:
-    """Returns the problems of reading a log; if there are any, joining it is useless.
-
-    Args:
-        read: the counts of reading it, its own problems included.
-    """
-    problems = [*read.problems, *judge_clock(read.clocks)]
-    if problems:
-        return problems
-    return [
-        Problem(subject=f"data.{table}", expected="at least one row", found="none")
-        for table in ("events", "outcomes")
-        if not read.count_rows(table)
-    ]
-
-
-def _find_lookalikes(total: Tally, spec: LogSpec) -> list[Hint]:
-    sources = {LEARNER: spec.columns.learner_id, UNIT: spec.columns.unit_id}
-    hints = []
-    for column, candidates in total.lookalikes.items():
-        twins = total.twins.get(column, ())
-        hints += describe_lookalikes(sources[column], candidates, twins)
-    return hints
-
-
-def _count_unused_events(total: Tally) -> list[Hint]:
-    count = total.count_rows("events") - total.used_events
-    text = "events whose learner and unit have no outcome (not used)"
-    return [Hint(text=text, count=count, example=total.unused)] if count else []
-
-
-def _judge_cold_starts(total: Tally, spec: LogSpec, alike: list[Hint]) -> list[Problem]:
-    outcomes = total.steps.total()
-    cold = total.steps[0]
-    if cold < outcomes and cold <= spec.max_cold_start_share * outcomes:
-        return []
-
-    if cold == outcomes:
-        expected = f"events before {AS_OF} for at least some outcomes"
-        found = [f"none for any of the {outcomes:,} outcomes"]
-    else:
-        most = f"{spec.max_cold_start_share:.1%}"
-        expected = f"at most {most} of outcomes without events (data.max_cold_start_share)"
-        share = f"{cold:,} of {outcomes:,} ({cold / outcomes:.1%})"
-        found = [f"{share} with no event of their learner and unit before {AS_OF}"]
-
-    if total.too_late:
-        found.append(
-            f"{total.too_late:,} of them have events, but all at or after {AS_OF}: do {TIME} and "
-            f"{AS_OF} use the same clock, and is data.timezone ({spec.timezone}) right?"
-        )
-    if total.too_late < cold:
-        without = f"{cold - total.too_late:,} have no event at all"
-        found.append(f"{without}: do both tables spell learner_id and unit_id the same?")
-    found += [str(hint) for hint in alike]
-    return [Problem(subject="the log", expected=expected, found="; ".join(found))]
-
-
-def _judge_splits(total: Tally, spec: LogSpec) -> list[Problem]:
-    few = []
-    for split in SPLITS:
-        for name in spec.label.classes or [""]:
-            count = total.count_class(split, name)
-            if count < spec.min_class_examples:
-                few.append(f"{count} of {name!r} in {split}" if name else f"{count} in {split}")
-    if not few:
-        return []
-
-    least = f"at least {spec.min_class_examples} examples of every class in every split"
-    advice = "use a longer log, other shares or another seed (data.splits)"
-    return [
-        Problem(
-            subject="the log",
-            expected=f"{least} (data.min_class_examples)",
-            found=f"{', '.join(few)}; {advice}",
-        )
-    ]

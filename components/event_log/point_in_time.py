@@ -1,6 +1,6 @@
 """Joins both tables of a log point in time: finds which events each outcome sees, and checks both.
 
-Here an outcome only gets the range of its events; `components.example_gen.examples` copies them.
+Here an outcome only gets the range of its events; `components.example_gen.encoding` copies them.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import time as time_of_day
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -25,13 +26,18 @@ from components.contracts.names import (
     TIME,
     UNIT,
 )
-from components.event_log.clocks import Clock, to_clock
+from components.event_log.chunks import FILE_SHIFT
+from components.event_log.clocks import to_clock
 from components.event_log.learners import hash_learners, split_of
-from components.event_log.problems import SHOWN_PLACES, Hint, Place, Problem, describe, find_twins
-from components.event_log.sources import LogFile
-from components.event_log.tables import FILE_SHIFT, LogSpec
+from components.event_log.odd_ids import find_twins
+from components.event_log.problems import SHOWN_PLACES, Hint, Place, Problem, describe
 from components.event_log.tally import Tally
 from components.event_log.timescales import common_clock
+
+if TYPE_CHECKING:
+    from components.event_log.clocks import Clock
+    from components.event_log.log_spec import LogSpec
+    from components.event_log.sources import LogFile
 
 Positions = npt.NDArray[np.int64]
 

@@ -6,16 +6,19 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.event_log.chunks import Chunk, repeated_column
+from components.event_log.chunks import Chunk
 from components.event_log.csv_reader import read_csv
 from components.event_log.jsonl_reader import read_jsonl
-from components.event_log.problems import Problem, describe
-from components.event_log.sources import LogFile
+from components.event_log.problems import Problem, describe, repeated_column
+
+if TYPE_CHECKING:
+    from components.event_log.sources import LogFile
 
 CHUNK_ROWS = 1_000_000
 

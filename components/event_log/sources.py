@@ -19,7 +19,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from urllib.parse import unquote
 
-from components.event_log.problems import Problem, printable, raise_if_any
+from components.command.escape import printable
+from components.event_log.problems import Problem, raise_if_any
 
 FORMATS = {
     ".parquet": "parquet", ".pq": "parquet",

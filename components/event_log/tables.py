@@ -6,14 +6,12 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from components.command.escape import shorten
 from components.command.suggest import did_you_mean
-from components.config import Config
-from components.config.data import Columns, Label, Splits
 from components.contracts.names import (
     AS_OF,
     DERIVED_STEPS,
@@ -24,88 +22,24 @@ from components.contracts.names import (
     TIME,
     UNIT,
 )
-from components.event_log.chunks import Chunk
+from components.event_log.chunks import FILE_SHIFT
 from components.event_log.clocks import describe_time
-from components.event_log.column_kinds import ColumnRead, Kind, Table, read_column, type_of
-from components.event_log.learners import Hashes, Sample, hash_learners
-from components.event_log.problems import (
-    SHOWN_LETTERS,
-    Problem,
-    describe,
-    hint_at,
-    lookalikes,
-    looks_missing,
-    places_of,
-)
+from components.event_log.column_kinds import Kind, Table, read_column, type_of
+from components.event_log.learners import hash_learners
+from components.event_log.odd_ids import lookalikes, looks_missing
+from components.event_log.problems import SHOWN_LETTERS, Problem, describe, hint_at, places_of
 from components.event_log.readers import read_chunks
-from components.event_log.sources import LogFile
 from components.event_log.tally import Tally
 from components.event_log.timescales import see
-from components.node.settings import NodeSettings
 
-FeatureType = Literal["categorical", "numeric"]
+if TYPE_CHECKING:
+    from components.event_log.chunks import Chunk
+    from components.event_log.column_kinds import ColumnRead
+    from components.event_log.learners import Hashes, Sample
+    from components.event_log.log_spec import FeatureType, LogSpec
+    from components.event_log.sources import LogFile
 
-FILE_SHIFT = 40  # bits of ORDER that count rows; those above count files
 SHOWN_COLUMNS = 30
-
-
-class LogSpec(NodeSettings):
-    """How a log is read, checked, joined and split: ExampleGen's part of the configuration.
-
-    For the fields see the sections of `Config` they come from. How a feature is scaled, for
-    example, is not among them: examples do not depend on it.
-
-    Attributes:
-        features: the type of each step feature.
-        inputs: the type of each column of outcomes that the model reads.
-    """
-
-    columns: Columns
-    timezone: str
-    max_cold_start_share: float
-    nan_as_missing: bool
-    min_class_examples: int
-    splits: Splits
-    sample_learners: int | None
-    label: Label
-    max_steps: int
-    features: dict[str, FeatureType]
-    outcome_columns: list[str]
-    inputs: dict[str, FeatureType]
-    partitions: int
-
-    @classmethod
-    def of(cls, config: Config) -> Self:
-        """Returns the part of `config` that examples depend on."""
-        data = config.data
-        return cls(
-            columns=data.columns,
-            timezone=data.timezone,
-            max_cold_start_share=data.max_cold_start_share,
-            nan_as_missing=data.nan_as_missing,
-            min_class_examples=data.min_class_examples,
-            splits=data.splits,
-            sample_learners=data.sample_learners,
-            label=config.label,
-            max_steps=config.steps.max_steps,
-            features={name: feature.type for name, feature in config.steps.features.items()},
-            outcome_columns=config.outcome_columns,
-            inputs=_inputs(config),
-            partitions=config.beam.partitions,
-        )
-
-    def to_property(self) -> str:
-        """Returns JSON in the order of the fields: that of the features is theirs in examples."""
-        return self.model_dump_json()
-
-
-def _inputs(config: Config) -> dict[str, FeatureType]:
-    """Returns the type of each column of outcomes that the model reads.
-
-    Columns that it groups by are names, unless the context declares them as numbers.
-    """
-    groups: dict[str, FeatureType] = dict.fromkeys(config.prior.group_by, "categorical")
-    return groups | {name: feature.type for name, feature in config.context.items()}
 
 
 def events_table(spec: LogSpec) -> Table:

@@ -1,28 +1,15 @@
-"""Counts of a log: made while it is read, added up over its parts, and summarised at the end."""
+"""Counts of a log: made while it is read, and added up over its parts in any order."""
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable
-from itertools import accumulate
 
 from pydantic import BaseModel, Field
 
-from components.contracts.log_summary import LogSummary
-from components.contracts.names import AS_OF, SPLITS, TIME
-from components.event_log.clocks import Clock, format_moment
-from components.event_log.problems import (
-    Hint,
-    Problem,
-    merge_hints,
-    merge_lookalikes,
-    merge_problems,
-)
-from components.event_log.timescales import Sightings, common_clock, extent, merge_sightings
-
-LINE_KINDS = ("rows", "header", "blank", "within quotes")
-QUANTILES = (0.0, 0.25, 0.5, 0.75, 0.95, 1.0)
+from components.event_log.odd_ids import merge_lookalikes
+from components.event_log.problems import Hint, Problem, merge_hints, merge_problems
+from components.event_log.timescales import Sightings, merge_sightings
 
 
 class Tally(BaseModel):
@@ -30,7 +17,7 @@ class Tally(BaseModel):
 
     Attributes:
         rows: rows per table and file.
-        lines: number of lines of text files per table and kind; see `LINE_KINDS`.
+        lines: number of lines of text files per table and kind; see `conclusion.LINE_KINDS`.
         passed_over: files that were found and not read, per table, in words.
         clocks: the times of `time` and `as_of`, by form.
         types: of outcome columns, `integer`, `float` or `text`; the widest so far.
@@ -42,7 +29,7 @@ class Tally(BaseModel):
         too_late: outcomes whose events are all at or after `as_of`.
         used_events: events whose learner and unit have an outcome.
         unused: learner and unit of one event that has no outcome.
-        lookalikes: ids that people would read as another, by column; see `problems.lookalikes`.
+        lookalikes: ids that people would read as another, by column; see `odd_ids.lookalikes`.
         twins: those other ids, if they are in the log, by column.
         hints: oddities that do not stop a run.
         problems: errors that do.
@@ -118,69 +105,3 @@ def _add_counts(total: dict[str, Counter[str]], counts: dict[str, Counter[str]])
 
 def _wider(one: str, other: str) -> str:
     return max(one, other, key=("integer", "float", "text").index)
-
-
-def summarise(
-    total: Tally, classes: list[str], *, spans: list[str] | None = None, version: int | None = None
-) -> LogSummary:
-    """Returns the summary of a usable log.
-
-    Args:
-        total: the counts over all of it.
-        classes: the classes, in the order they are shown; empty for a regression.
-        spans: names of the spans that were read, oldest first.
-        version: of the spans.
-
-    Raises:
-        ValueError: the log has no rows, or no common clock.
-    """
-    clock = common_clock(total.clocks)
-    if clock is None:
-        raise ValueError("expected the counts of a log with one clock")
-    first_event, last_event = _describe_extent(total, TIME, clock)
-    first_outcome, last_outcome = _describe_extent(total, AS_OF, clock)
-    return LogSummary(
-        events=total.count_rows("events"),
-        outcomes=total.count_rows("outcomes"),
-        learners=total.learners,
-        units=len(total.units),
-        clock=clock,
-        first_event=first_event,
-        last_event=last_event,
-        first_outcome=first_outcome,
-        last_outcome=last_outcome,
-        cold_starts=total.steps[0],
-        truncated=total.truncated,
-        steps=_quantiles(total),
-        splits={
-            split: {name: total.count_class(split, name) for name in classes or [""]}
-            for split in SPLITS
-        },
-        files={table: dict(sorted(rows.items())) for table, rows in sorted(total.rows.items())},
-        lines={
-            table: {kind: kinds[kind] for kind in LINE_KINDS if kinds[kind]}
-            for table, kinds in sorted(total.lines.items())
-        },
-        passed_over=dict(sorted(total.passed_over.items())),
-        spans=spans or [],
-        version=version,
-        warnings=[str(hint) for hint in total.hints],
-    )
-
-
-def _describe_extent(total: Tally, column: str, clock: Clock) -> tuple[str, str]:
-    """Returns the first and the last time of a column in words."""
-    times = extent(total.clocks.get(column, {}), clock)
-    if times is None:
-        raise ValueError(f"expected the counts of a log with rows, found no {column}")
-    return format_moment(times[0], clock), format_moment(times[1], clock)
-
-
-def _quantiles(total: Tally) -> dict[str, int]:
-    """Returns the number of events that outcomes see, at each of `QUANTILES`."""
-    values = sorted(total.steps)
-    ranks = list(accumulate(total.steps[value] for value in values))
-    return {
-        f"{quantile:.0%}": values[bisect_left(ranks, quantile * ranks[-1])]
-        for quantile in QUANTILES
-    }

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from tfx.dsl.components.base.base_beam_component import BaseBeamComponent
 from tfx.dsl.components.base.executor_spec import BeamExecutorSpec
 from tfx.proto import example_gen_pb2
 from tfx.types import channel_utils, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
-from components.config import Config
-from components.event_log.tables import LogSpec
+from components.event_log.log_spec import LogSpec
 from components.example_gen.driver import LogDriver, input_splits
 from components.example_gen.executor import Executor
 from components.node.cache_key import code_fingerprint
+
+if TYPE_CHECKING:
+    from components.config.root import Config
 
 
 class ExampleGenSpec(ComponentSpec):  # type: ignore[misc]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import apache_beam as beam
 from tfx.components.util import examples_utils
@@ -15,13 +15,15 @@ from tfx.utils import proto_utils
 
 from components.contracts.names import SPLITS
 from components.contracts.provenance import describe_data
-from components.event_log.log import conclude
-from components.event_log.sources import Listing
-from components.event_log.tables import LogSpec
-from components.event_log.tally import Tally, summarise
+from components.event_log.conclusion import conclude, summarise
+from components.event_log.log_spec import LogSpec
+from components.event_log.tally import Tally
 from components.example_gen.driver import find_inputs
 from components.example_gen.transforms import ExamplesFromLog
 from components.files.atomic import write_text
+
+if TYPE_CHECKING:
+    from components.event_log.sources import Listing
 
 
 class Executor(BaseBeamExecutor):  # type: ignore[misc]

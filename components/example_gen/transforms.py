@@ -10,33 +10,28 @@ import io
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import apache_beam as beam
 import polars as pl
 import tensorflow as tf
 
 from components.contracts.names import SPLIT
-from components.event_log.learners import (
-    Sample,
-    choose_sample,
-    partition,
-    smallest_hashes,
-)
-from components.event_log.log import judge_reading
-from components.event_log.point_in_time import Part, cross_check
-from components.event_log.sources import LogFile
-from components.event_log.tables import (
-    LogSpec,
-    events_table,
-    outcomes_table,
-    read_hashes,
-    read_table,
-)
-from components.event_log.tally import Tally, merge_tallies
+from components.event_log.conclusion import judge_reading
+from components.event_log.learners import choose_sample, partition, smallest_hashes
+from components.event_log.point_in_time import cross_check
+from components.event_log.tables import events_table, outcomes_table, read_hashes, read_table
+from components.event_log.tally import merge_tallies
 from components.event_log.timescales import common_clock
-from components.example_gen.examples import encode, feature_columns, join_batches
+from components.example_gen.encoding import encode, feature_columns, join_batches
 from components.files.atomic import new_file
+
+if TYPE_CHECKING:
+    from components.event_log.learners import Sample
+    from components.event_log.log_spec import LogSpec
+    from components.event_log.point_in_time import Part
+    from components.event_log.sources import LogFile
+    from components.event_log.tally import Tally
 
 Rows = tuple[str, bytes]  # a table's name, some of its rows as Arrow IPC
 

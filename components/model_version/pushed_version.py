@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from components.config import Config
-from components.config.data import NEWEST
-from components.config.load import absolute_pattern
+from components.config.data import NEWEST, absolute_pattern
+from components.config.root import Config
 from components.contracts.contract import ContractError
 from components.contracts.manifest import Manifest, RecordedGate
 from components.contracts.model_card import ModelCard

@@ -11,8 +11,9 @@ import ast
 import functools
 import gc
 import hashlib
+import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -49,8 +50,9 @@ def read_code(*modules: str, root: Path = ROOT) -> dict[str, bytes]:
     Raises:
         ModuleNotFoundError: a name does not lead to a module of ours.
     """
+    files = _module_files(root)
     for name in modules:
-        _check(name, root)
+        _check(name, files)
 
     found: dict[Path, bytes] = {}
     seen: set[str] = set()
@@ -58,9 +60,9 @@ def read_code(*modules: str, root: Path = ROOT) -> dict[str, bytes]:
     with _without_garbage_collection():
         while waiting:
             for name in _prefixes(waiting.pop()):
-                file = None if name in seen else _find(name, root)
-                seen.add(name)
-                if file is not None:
+                if name in files and name not in seen:
+                    seen.add(name)
+                    file = files[name]
                     found[file] = file.read_bytes()
                     waiting += _imports(found[file], name, is_package=file.name == INIT)
 
@@ -69,11 +71,24 @@ def read_code(*modules: str, root: Path = ROOT) -> dict[str, bytes]:
     return {file.relative_to(root).as_posix(): found[file] for file in sorted(found)}
 
 
-def _check(name: str, root: Path) -> None:
+def _module_files(root: Path) -> dict[str, Path]:
+    """Returns the files of all modules of ours, by the name of the module."""
+    files = {}
+    for folder, _, names in os.walk(root / PACKAGE):
+        package = ".".join(Path(folder).relative_to(root).parts)
+        for name in names:
+            if name == INIT:
+                files[package] = Path(folder, name)
+            elif name.endswith(".py"):
+                files[f"{package}.{name.removesuffix('.py')}"] = Path(folder, name)
+    return files
+
+
+def _check(name: str, files: Mapping[str, Path]) -> None:
     """Raises ModuleNotFoundError unless a name is a module of ours, or of something in one."""
-    holder = _find(name.rpartition(".")[0], root)
+    holder = files.get(name.rpartition(".")[0])
     is_in_module = holder is not None and holder.name != INIT
-    if name == PACKAGE or not (is_in_module or _find(name, root)):
+    if name == PACKAGE or not (is_in_module or name in files):
         raise ModuleNotFoundError(f"there is no module {name} in {PACKAGE}", name=name)
 
 
@@ -81,13 +96,6 @@ def _prefixes(name: str) -> list[str]:
     """Returns a dotted name and the packages that Python imports before it: a, a.b, a.b.c."""
     parts = name.split(".")
     return [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
-
-
-def _find(module: str, root: Path) -> Path | None:
-    """Returns a module's file; None for the name of what a module holds, such as a function."""
-    path = root / module.replace(".", "/")
-    files = (path / INIT, path.with_name(f"{path.name}.py"))
-    return next((file for file in files if file.is_file()), None)
 
 
 @functools.cache  # by content: each file is parsed once, however many modules import it

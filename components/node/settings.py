@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 from components.config.section import Section
 
 if TYPE_CHECKING:
-    from components.config import Config
+    from components.config.root import Config
 
 
 class NodeSettings(Section):

@@ -15,7 +15,7 @@ from components.node.cache_key import code_fingerprint
 from components.pusher.executor import Executor
 
 if TYPE_CHECKING:
-    from components.config import Config
+    from components.config.root import Config
 
 
 class PusherSpec(ComponentSpec):  # type: ignore[misc]

@@ -11,7 +11,7 @@ from tfx.types import artifact_utils
 from tfx.types.artifact import Artifact
 from tfx.utils import path_utils
 
-from components.config import Config
+from components.config.root import Config
 from components.contracts.evaluation import Evaluation
 from components.contracts.provenance import describe_data
 from components.contracts.push_result import PushResult

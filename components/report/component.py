@@ -16,7 +16,7 @@ from components.node.cache_key import code_fingerprint
 from components.report.executor import Executor
 
 if TYPE_CHECKING:
-    from components.config import Config
+    from components.config.root import Config
 
 
 class ReportSpec(ComponentSpec):  # type: ignore[misc]

@@ -10,7 +10,7 @@ from tfx.dsl.components.base.base_executor import BaseExecutor
 from tfx.types.artifact import Artifact
 from tfx.types.artifact_utils import get_single_instance
 
-from components.config import Config
+from components.config.root import Config
 from components.contracts.evaluation import ReportMetrics
 from components.contracts.provenance import describe_data
 from components.contracts.push_result import PushResult

@@ -29,7 +29,7 @@ from components.report.split_statistics import (
 )
 
 if TYPE_CHECKING:
-    from components.config import Config
+    from components.config.root import Config
     from components.contracts.anomalies import Anomaly
     from components.contracts.push_result import PushResult
 

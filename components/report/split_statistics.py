@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from components.contracts.anomalies import Anomaly
 from components.contracts.names import ANOMALIES_FILE, LEARNER, SPLITS, STATISTICS_FILE
 from components.report.charts import Bars
+
+if TYPE_CHECKING:
+    from components.contracts.anomalies import Anomaly
 
 # In standard deviations; the bound of D. B. Rubin, Health Services & Outcomes Research Methodology
 # 2, 2001.
@@ -163,8 +165,7 @@ def read_anomalies(folder: Path, statistics: dict[str, Any]) -> list[Anomaly] | 
     found: list[Anomaly] = []
     for split, file in files.items():
         anomalies = Anomalies.FromString(file.read_bytes())
-        described = describe_anomalies(anomalies, split=split, statistics=statistics.get(split))
-        found += [Anomaly.model_validate(item, from_attributes=True) for item in described]
+        found += describe_anomalies(anomalies, split=split, statistics=statistics.get(split))
     return found
 
 

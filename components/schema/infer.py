@@ -18,7 +18,7 @@ from components.contracts.names import AS_OF, LEARNER, NUM_STEPS, UNIT
 from components.data_gate.tfdv_anomalies import describe_anomalies
 
 if TYPE_CHECKING:
-    from components.config import Config
+    from components.config.root import Config
 
 # A column with more different values than this is free text or a key, and has no domain.
 MAX_DOMAIN = 50

@@ -14,7 +14,7 @@ from components.node.cache_key import code_fingerprint
 from components.serving_check.executor import Executor, ServingCheckSettings
 
 if TYPE_CHECKING:
-    from components.config import Config
+    from components.config.root import Config
 
 
 class ServingCheckSpec(ComponentSpec):  # type: ignore[misc]

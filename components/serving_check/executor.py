@@ -22,7 +22,7 @@ from components.serving_check.questions import choose, find_examples
 from components.serving_check.replay import ServingError, write_requests
 
 if TYPE_CHECKING:
-    from components.config import Config
+    from components.config.root import Config
 
 BLESSED = "INFRA_BLESSED"  # the file and the property by which TFX knows an infra blessing
 TEST = SPLITS[-1]

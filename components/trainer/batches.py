@@ -12,7 +12,8 @@ from components.contracts.names import NUM_STEPS, TRANSFORMED_LABEL
 from components.errors import TrainingError
 
 if TYPE_CHECKING:
-    from components.config import Label, Training
+    from components.config.data import Label
+    from components.config.training import Training
     from components.trainer.network import NetworkInputs, TrainerSettings
 
 WINDOW_BATCHES = 100  # batches that are sorted by length together: little padding, well shuffled

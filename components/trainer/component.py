@@ -13,7 +13,7 @@ from components.node.cache_key import code_fingerprint
 from components.trainer.network import TrainerSettings
 
 if TYPE_CHECKING:
-    from components.config import Config
+    from components.config.root import Config
 
 RUN_FN = "components.trainer.run.run_fn"  # TFX loads it by name
 

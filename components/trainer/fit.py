@@ -22,7 +22,8 @@ from components.gpu import gpus, why_unseen
 from components.node.progress import report_progress
 
 if TYPE_CHECKING:
-    from components.config import Label, Training
+    from components.config.data import Label
+    from components.config.training import Training
 
 LOGS = "logs"  # TensorBoard's folder inside the model run, with a folder for each fit
 

@@ -10,8 +10,16 @@ import tensorflow as tf
 import tensorflow_transform as tft
 from pydantic import Field
 
-from components.config import Categorical, Feature, Label, Model, Prior, Steps, Training
-from components.config.training import InputName
+from components.config.data import Label
+from components.config.training import (
+    Categorical,
+    Feature,
+    InputName,
+    Model,
+    Prior,
+    Steps,
+    Training,
+)
 from components.contracts.names import (
     NUM_STEPS,
     TRANSFORMED_LABEL,

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from components.config import Categorical, Label
+from components.config.training import Categorical
 from components.contracts.model_card import ModelCard
 from components.contracts.names import (
     BASIS,
@@ -35,6 +35,9 @@ from components.files.atomic import new_folder
 from components.model_version.operations import operations, without_cpu_kernel
 from components.trainer.network import NetworkInputs, TrainerSettings, build_network
 from components.trainer.warm_start import write_weights
+
+if TYPE_CHECKING:
+    from components.config.data import Label
 
 NO_GPU = (
     "none: training.gpu_export is true, but TensorFlow traced no cuDNN kernel; it does so only if "

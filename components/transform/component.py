@@ -13,7 +13,7 @@ from components.node.cache_key import code_fingerprint
 from components.transform.preprocessing import TransformSettings
 
 if TYPE_CHECKING:
-    from components.config import Config
+    from components.config.root import Config
 
 PREPROCESSING_FN = "components.transform.preprocessing.preprocessing_fn"  # TFX loads it by name
 

@@ -16,7 +16,7 @@ import tensorflow_transform as tft
 from components.transform.analyzers import GroupSums, Moments, Quantiles
 
 if TYPE_CHECKING:
-    from components.config import Categorical, Numeric
+    from components.config.training import Categorical, Numeric
 
 MISSING_ID = 0  # id of a missing value; padding holds it too
 OUT_OF_VOCABULARY_IDS = 1

@@ -7,8 +7,8 @@ from typing import Any, TypeAlias
 
 import tensorflow as tf
 
-from components.config import Categorical, Feature, Label, Numeric, Prior, Steps
-from components.config.training import InputName
+from components.config.data import Label
+from components.config.training import Categorical, Feature, InputName, Numeric, Prior, Steps
 from components.contracts.names import (
     NUM_STEPS,
     TRANSFORMED_LABEL,

@@ -87,12 +87,11 @@ class Results:
         """The main metric in every slice, in the Evaluator's order."""
         if self.evaluation is None:
             return []
-        return [
-            SliceChange(
-                describe_slice(result.slice), result.examples, self._main_of(result, result.slice)
-            )
-            for result in self.evaluation.slices
-        ]
+        changes = []
+        for result in self.evaluation.slices:
+            metric = self._main_of(result, result.slice)
+            changes.append(SliceChange(describe_slice(result.slice), result.examples, metric))
+        return changes
 
     def _main_of(self, after: Result, where: Mapping[str, str]) -> MetricRow:
         gate = self.config.gates[-1]
@@ -199,9 +198,11 @@ def render_summary(results: Results, root: Path) -> str:
 
 
 def _pushed(record: RunRecord) -> str:
-    if record.state == "passed":
-        return record.pushed_version or "nothing"
-    return "nothing, because a gate failed" if record.state == "gates failed" else "nothing"
+    if record.state == "gates failed":
+        return "nothing, because a gate failed"
+    if record.state == "passed" and record.pushed_version:
+        return record.pushed_version
+    return "nothing"
 
 
 def _environment() -> Environment:

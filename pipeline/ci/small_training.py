@@ -1,4 +1,4 @@
-"""What `mastery ci` does: a small training through the DAG and runner of any run, and its files."""
+"""`mastery ci`: trains on few learners, with the DAG of any run, and writes the results."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from components.config.metrics import METRICS
 from components.contracts.evaluation import Evaluation
 from components.errors import MasteryError
 from components.files.atomic import new_file, write_text
+from components.model_version.folders import SAVED_MODEL
 from pipeline.ci.results import read_results, render_summary, write_junit
 from pipeline.run.local import run_pipeline
 
@@ -31,10 +32,10 @@ def train_small(
     push: bool = False,
     console: PlainConsole,
 ) -> RunRecord:
-    """Trains small, judges, and writes the results to `out`.
+    """Trains on few learners, judges the model, and writes the results to `out`.
 
     Args:
-        config: what `mastery run` would run; its section `ci` says how small.
+        config: what `mastery run` would run; its section `ci` says how many learners to take.
         root: where the run keeps everything. The model blessed last there is the baseline.
         out: the folder for `junit.xml`, `summary.md` and, if there are any, the Evaluator's
             `metrics.json`.
@@ -46,7 +47,7 @@ def train_small(
         MasteryError: the run could not start; nothing was written.
     """
     small = small_config(config, baseline=baseline, push=push)
-    # A run that dies must not leave the files of the one before it to be read as its own.
+    # If this run dies, the files of an earlier one must not be mistaken for its own.
     for name in (JUNIT, SUMMARY, Evaluation.FILE):
         (out / name).unlink(missing_ok=True)
 
@@ -66,7 +67,7 @@ def small_config(config: Config, *, baseline: Path | None = None, push: bool = F
 
     It has fewer learners and epochs, no warm start (which depends on what was trained before), and
     the gates of `ci` plus one: the main metric must not be worse than the baseline's. The Evaluator
-    judges that gate as any other. Metadata stay in the run's root: a configured server is for the
+    judges that gate as any other. Metadata stays in the run's root: a configured server is for the
     models that are served.
 
     Args:
@@ -91,7 +92,8 @@ def small_config(config: Config, *, baseline: Path | None = None, push: bool = F
     if not push:
         values["push"]["directory"] = None
 
-    del values["ci"]  # and `metadata`, which no dump holds, has its default
+    del values["ci"]
+    # No dump holds `metadata`, so it gets its default: SQLite in the run's root.
     return Config.model_validate(values)
 
 
@@ -102,7 +104,9 @@ def no_worse_gate(config: Config) -> Gate:
     """
     ci = config.ci
     first = (ci.gates or config.gates)[0]
-    metric, class_ = (ci.metric, None) if ci.metric else (first.metric, first.class_)
+    metric = ci.metric or first.metric
+    class_ = None if ci.metric else first.class_
+
     if METRICS[metric].more_is_better:
         bound = {"min_change": 0.0 - ci.tolerance}
     else:
@@ -111,10 +115,10 @@ def no_worse_gate(config: Config) -> Gate:
 
 
 def _require_version(folder: Path) -> Path:
-    """Checks before anything is trained; the Evaluator checks again."""
-    if not (folder / "saved_model.pb").is_file():
+    """Checks the baseline before anything is trained; the Evaluator checks again."""
+    if not (folder / SAVED_MODEL).is_file():
         raise MasteryError(
             f"--baseline {folder}: expected a pushed version such as "
-            "runs/NAME/serving/1234567890, found no saved_model.pb in it."
+            f"runs/NAME/serving/1234567890, found no {SAVED_MODEL} in it."
         )
     return folder.resolve()

@@ -136,9 +136,8 @@ def list_(
     from pipeline.kubeflow.runs import list_pipeline, print_listing
 
     loaded = load_config(config, set_)
-    listing = list_pipeline(
-        connect_to_cluster(loaded.kubeflow, host=host, namespace=namespace), loaded
-    )
+    cluster = connect_to_cluster(loaded.kubeflow, host=host, namespace=namespace)
+    listing = list_pipeline(cluster, loaded)
     if json_:
         print(listing.model_dump_json(indent=1))
     else:
@@ -152,7 +151,7 @@ def status(
     config: Annotated[
         Path | None,
         typer.Option(
-            "--config", metavar="FILE", help="The configuration; says where the cluster is."
+            "--config", metavar="FILE", help="The configuration, for the cluster's address."
         ),
     ] = None,
     set_: SetOption = NO_SETTINGS,
@@ -205,7 +204,7 @@ def schedule(
     """Submit the pipeline and run it on a schedule.
 
     A schedule of the same name is replaced. Two runs of a schedule never overlap. After a pause
-    only the latest of the missed runs is made up for.
+    only the latest of the missed runs is started.
 
     Example:
         mastery kubeflow schedule --config configs/sample.yaml --cron "0 3 * * *"
@@ -227,9 +226,9 @@ def schedule(
         _put(cluster, loaded, config, name, converted, param, set_)
         if converted.shifts_on:
             print(
-                f"Kubeflow reads times in {loaded.kubeflow.timezone} only. From "
-                f"{converted.shifts_on} on, when clocks change, these runs start at another hour "
-                f"of {timezone}; give this command again then."
+                f"Kubeflow reads times in {loaded.kubeflow.timezone} only. Clocks change on "
+                f"{converted.shifts_on}: from then on these runs start at another hour in "
+                f"{timezone}. Run this command again on that day."
             )
     elif pause:
         _report("Paused", schedules.pause_schedule(cluster, loaded, name))

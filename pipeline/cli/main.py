@@ -20,7 +20,7 @@ from typer.core import TyperCommand, TyperGroup
 from components.command.program import run_program, start_process
 from components.command.suggest import did_you_mean
 
-# Of every command the module in this folder and the function.
+# Each command's module in this folder, and the function in it.
 COMMANDS = {
     "doctor": "prepare_commands:doctor",
     "simulate": "prepare_commands:simulate",
@@ -66,7 +66,7 @@ _Context = Any  # Typer keeps its copy of Click private
 
 
 class _EscapedError(Exception):
-    """Carries an error past Typer, which ends some with 1, our exit code for a failed gate."""
+    """An error on its way past Typer, which exits with 1 for some: our code for a failed gate."""
 
     def __init__(self, error: BaseException) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class _EscapedError(Exception):
 
 @contextmanager
 def _suggesting(command: _Command, ctx: _Context) -> Iterator[None]:
-    """Adds the option that was meant to the error about an unknown one."""
+    """Adds a suggestion to the error about an unknown option."""
     try:
         yield
     except Exception as error:
@@ -88,7 +88,7 @@ def _suggesting(command: _Command, ctx: _Context) -> Iterator[None]:
 
 
 def _with_light_flags(params: list[Any]) -> list[Any]:
-    """Returns parameters whose flags default to False: for None, Typer would import Pydantic."""
+    """Replaces flags' default None by False: for None, Typer would import Pydantic."""
     for param in params:
         if getattr(param, "is_flag", False) and param.default is None:
             param.default = False
@@ -108,7 +108,7 @@ class LeafCommand(TyperCommand):
             return super().parse_args(ctx, args)
 
     def format_options(self, ctx: _Context, formatter: Any) -> None:
-        """Writes arguments and options, those with a panel of their own under its title."""
+        """Writes arguments and options under the titles of their panels."""
         panels: dict[str, list[tuple[str, str]]] = {}
         for param in self.get_params(ctx):
             record = param.get_help_record(ctx)
@@ -148,7 +148,7 @@ class LazyGroup(TyperGroup):
     def resolve_command(
         self, ctx: _Context, args: list[str]
     ) -> tuple[str | None, Any | None, list[str]]:
-        """Finds the command that arguments name; of an unknown one the error suggests another."""
+        """Finds the command that arguments name; an unknown one is an error with a suggestion."""
         name = args[0]
         if not name.startswith("-") and self.get_command(ctx, name) is None:
             hint = did_you_mean(name, self.list_commands(ctx))
@@ -196,6 +196,7 @@ def _build(path: tuple[str, ...]) -> _Command:
     single = typer.Typer(
         add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
     )
+
     single.command(path[-1], cls=LeafCommand, help=_help_of(callback))(callback)
     return typer.main.get_command(single)  # type: ignore[return-value]
 
@@ -248,7 +249,7 @@ def main() -> None:
 
 
 def program() -> None:
-    """Does what `main` does, as a process of its own."""
+    """Runs `main` as the program of this process: the entry point `mastery`."""
     start_process("mastery")
     main()
 

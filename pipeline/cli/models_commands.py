@@ -20,6 +20,7 @@ from pipeline.cli.options import (
     SetOption,
     VersionArgument,
     complete_versions,
+    parse_version_number,
     pushed_to,
 )
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from serving.models.storage import Storage
 
 ForceOption = Annotated[
-    bool, typer.Option("--force", help="Also a version that is not for serving; with --reason.")
+    bool, typer.Option("--force", help="Allow a version not to be served; needs --reason.")
 ]
 ReasonOption = Annotated[
     str | None, typer.Option("--reason", metavar="TEXT", help="Why, for the log.")
@@ -96,7 +97,7 @@ def compare(
         typer.Option("--metric", metavar="NAME", help="What decides; default: f1_macro, or rmse."),
     ] = None,
     draws: Annotated[
-        int, typer.Option("--draws", min=100, help="How often learners are drawn.")
+        int, typer.Option("--draws", min=100, help="How many bootstrap samples to draw.")
     ] = 1000,
     seed: Annotated[int, typer.Option("--seed", help="Same seed, same intervals.")] = 1,
     models: ModelsOption = None,
@@ -145,8 +146,8 @@ def promote(
         typer.Option(
             "--base-path",
             metavar="PATH",
-            help="The folder's path in TensorFlow Serving, if that is another one; kept from "
-            "then on.",
+            help="The folder's path in TensorFlow Serving, if it differs; kept for later "
+            "promotions.",
         ),
     ] = None,
 ) -> None:
@@ -189,7 +190,7 @@ def canary(
         int | None,
         typer.Argument(
             metavar="[VERSION]",
-            min=0,
+            parser=parse_version_number,
             help="The version to try.",
             autocompletion=complete_versions,
         ),
@@ -217,9 +218,7 @@ def canary(
     from serving.models import promotion
 
     if (version is None) != stop:
-        raise MasteryError(
-            "mastery models canary: expected a version, or --stop, found both or neither."
-        )
+        raise MasteryError("expected either a version or --stop.")
 
     storage = _open_folder(models, config, set_, root)
     if version is None:
@@ -231,7 +230,7 @@ def canary(
 
 def prune(
     keep: Annotated[
-        int, typer.Option("--keep", min=0, help="How many of the newest are kept in any case.")
+        int, typer.Option("--keep", min=0, help="How many of the newest versions to keep.")
     ],
     models: ModelsOption = None,
     config: OptionalConfigOption = None,
@@ -252,10 +251,11 @@ def prune(
     from serving.models import promotion
 
     storage = _open_folder(models, config, set_, root)
+    verb = "would remove" if dry_run else "removed"
     if dry_run:
-        verb, removed = "would remove", promotion.plan_prune(storage, keep)
+        removed = promotion.plan_prune(storage, keep)
     else:
-        verb, removed = "removed", promotion.prune(storage, keep, reason)
+        removed = promotion.prune(storage, keep, reason)
 
     for version in removed:
         print(f"{verb} {storage.address}/{version}")
@@ -306,8 +306,8 @@ def _open_folder(models: str | None, config: Path | None, set_: list[str], root:
     from components.errors import MasteryError
     from serving.models.stores import open_storage
 
-    if models is None and config is None:
+    if models is not None:
+        return open_storage(models)
+    if config is None:
         raise MasteryError("expected --config FILE or --models DIR_OR_URL, found neither.")
-    if models is None and config is not None:
-        models = pushed_to(config, set_, root)
-    return open_storage(str(models))
+    return open_storage(pushed_to(config, set_, root))

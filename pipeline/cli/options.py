@@ -19,24 +19,40 @@ def finite(value: float) -> float:
     return value
 
 
+def parse_version_number(text: str) -> int:
+    """Returns the version that an argument names, by the rule that folders of versions follow.
+
+    Raises:
+        typer.BadParameter: it is not the number of a version.
+    """
+    from components.model_version.folders import version_number
+
+    number = version_number(text)
+    if number is None or number < 0:
+        raise typer.BadParameter(
+            f"expected a number that `mastery models list` shows, found {text!r}"
+        )
+    return number
+
+
 def complete_nodes(incomplete: str) -> list[str]:
-    """Returns the ids of nodes that begin so."""
-    from components.node.names import Node
+    """Returns the ids of nodes that begin with `incomplete`."""
+    from components.node.node_id import Node
 
     return [node.value for node in Node if node.value.startswith(incomplete)]
 
 
 def complete_runs(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Returns the ids of runs below `--root` that begin so, latest first."""
+    """Returns the ids of runs below `--root` that begin with `incomplete`, latest first."""
     root = Path(ctx.params.get("root") or RUNS)
     names = {folder.name for folder in root.glob("*/runs/*")}
     return sorted((name for name in names if name.startswith(incomplete)), reverse=True)
 
 
 def complete_versions(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Returns the versions in the serving folder that begin so, newest first.
+    """Returns the versions in the serving folder that begin with `incomplete`, newest first.
 
-    Folders in object stores are not listed: that takes longer than a person waits for a key.
+    Folders in object stores are not listed, because that would keep the shell waiting.
     """
     from components.errors import MasteryError
     from components.model_version.folders import find_versions
@@ -50,7 +66,7 @@ def complete_versions(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 def complete_version_names(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Returns labels and versions that begin so."""
+    """Returns labels and versions that begin with `incomplete`."""
     labels = [name for name in ("stable", "canary", "previous") if name.startswith(incomplete)]
     return labels + complete_versions(ctx, incomplete)
 
@@ -59,9 +75,8 @@ def _serving_folder(options: dict[str, Any]) -> str:
     if options.get("models"):
         return str(options["models"])
     if options.get("config"):
-        return pushed_to(
-            Path(options["config"]), options.get("set_") or [], Path(options.get("root") or RUNS)
-        )
+        root = Path(options.get("root") or RUNS)
+        return pushed_to(Path(options["config"]), options.get("set_") or [], root)
     return ""
 
 
@@ -137,7 +152,7 @@ VersionArgument = Annotated[
     int,
     typer.Argument(
         metavar="VERSION",
-        min=0,
+        parser=parse_version_number,
         help="As `mastery models list` shows it.",
         autocompletion=complete_versions,
     ),

@@ -46,7 +46,7 @@ def simulate(
     ] = Path("sample"),
     format_: Annotated[str, typer.Option("--format", help="parquet, csv or jsonl.")] = "parquet",
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace another log that is in the folder.")
+        bool, typer.Option("--overwrite", help="Replace a log that is in the folder already.")
     ] = False,
     explain: Annotated[
         bool, typer.Option("--explain", help="Print the best macro F1 any model can reach.")
@@ -88,9 +88,7 @@ def infer(
         Path | None,
         typer.Option("--out", metavar="FILE", help="Default: `schema` of the configuration."),
     ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Overwrite a schema that is there.")
-    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing schema.")] = False,
 ) -> None:
     """Write a first schema from the log.
 

@@ -138,10 +138,8 @@ def report(
     if not wanted:
         what = f"run {run_id}" if run_id else "a run"
         hint = did_you_mean(run_id or "", [record.run for record in records])
-        raise MasteryError(
-            as_sentence(f"expected {what} with a report below {root}, found none{hint}")
-            + " `mastery runs` lists all runs."
-        )
+        sentence = as_sentence(f"expected {what} with a report below {root}, found none{hint}")
+        raise MasteryError(f"{sentence} `mastery runs` lists all runs.")
 
     print(wanted[-1].report)
     if open_:
@@ -187,7 +185,7 @@ def ci(
         typer.Option(
             "--baseline",
             metavar="DIR",
-            help="Compare with this pushed version, not with the root's last one.",
+            help="Compare with this pushed version; default: the latest blessed one in the root.",
         ),
     ] = None,
     out: Annotated[
@@ -200,9 +198,9 @@ def ci(
         bool, typer.Option("--push", help="Push to push.directory, not below the root.")
     ] = False,
 ) -> None:
-    """Train small, and compare with the latest blessed model.
+    """Train on few learners, and compare with the latest blessed model.
 
-    The configuration's section `ci` says how small, and what may not get worse.
+    The configuration's section `ci` says how many learners, and what may not get worse.
 
     Exit code 0: every gate passed and nothing got worse; 1: a gate failed; 2: an error;
     130: interrupted.
@@ -237,7 +235,7 @@ def notify(
     config: ConfigOption,
     set_: SetOption = NO_SETTINGS,
     test: Annotated[
-        bool, typer.Option("--test", help="Send a test message by every configured way.")
+        bool, typer.Option("--test", help="Send a test message by webhook and mail, if configured.")
     ] = False,
 ) -> None:
     """Try the notifications that runs send when they end.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -14,8 +14,17 @@ from pipeline.cli.options import (
     RootOption,
     SetOption,
     finite,
+    parse_version_number,
     pushed_to,
 )
+
+if TYPE_CHECKING:
+    from components.config import Config
+
+
+MAX_REQUEST_BYTES = 16 * 2**20
+MAX_INFLIGHT_BYTES = 64 * 2**20
+MAX_HEADER_BYTES = 16 * 2**10
 
 
 def _limit(name: str, meaning: str, least: float = 1) -> Any:
@@ -45,7 +54,7 @@ def serve(
     config: Annotated[
         Path | None,
         typer.Option(
-            "--config", metavar="FILE", help="Or the configuration of the run that pushed."
+            "--config", metavar="FILE", help="Instead: the configuration of the run that pushed."
         ),
     ] = None,
     set_: SetOption = NO_SETTINGS,
@@ -88,7 +97,7 @@ def serve(
     ] = None,
     allow_anonymous: Annotated[
         bool,
-        _security("--allow-anonymous", "Beyond this machine, without a token, or without TLS."),
+        _security("--allow-anonymous", "Serve other machines without a token, or without TLS."),
     ] = False,
     tls_cert: Annotated[
         Path | None, _security("--tls-cert", "Certificate chain, PEM.", "FILE")
@@ -106,11 +115,12 @@ def serve(
         list[str] | None,
         _security("--allow-operation", "Let a model hold this operation; repeatable.", "NAME"),
     ] = None,
-    max_request_bytes: Annotated[int, _limit("--max-request-bytes", "Bytes of one request.")] = 16
-    * 2**20,
+    max_request_bytes: Annotated[
+        int, _limit("--max-request-bytes", "Bytes of one request.")
+    ] = MAX_REQUEST_BYTES,
     max_rows: Annotated[int, _limit("--max-rows", "Rows of one request.")] = 4096,
     max_requests: Annotated[
-        int, _limit("--max-requests", "Requests under way at once; more are refused.")
+        int, _limit("--max-requests", "Requests handled at once; more are refused.")
     ] = 512,
     max_queue_rows: Annotated[
         int, _limit("--max-queue-rows", "Rows that wait; more are refused.")
@@ -129,11 +139,11 @@ def serve(
         float, _limit("--drain-timeout", "Seconds to finish requests before the end.", 0.0)
     ] = 5.0,
     max_inflight_bytes: Annotated[
-        int, _limit("--max-inflight-bytes", "Bytes of all large requests under way together.")
-    ] = 64 * 2**20,
+        int, _limit("--max-inflight-bytes", "Bytes of all large requests handled at once.")
+    ] = MAX_INFLIGHT_BYTES,
     max_header_bytes: Annotated[
         int, _limit("--max-header-bytes", "Bytes of one request's headers.", 1024)
-    ] = 16 * 2**10,
+    ] = MAX_HEADER_BYTES,
     max_connections: Annotated[
         int, _limit("--max-connections", "Connections; beyond it, idle ones are closed.")
     ] = 1024,
@@ -225,7 +235,7 @@ def _folder(models: Path | None, config: Path | None, set_: list[str], root: Pat
         return models
     if config is not None and models is None:
         return Path(pushed_to(config, set_, root))
-    raise MasteryError("expected either --models or --config, to know what to serve.")
+    raise MasteryError("expected either --models or --config, which say what to serve.")
 
 
 def predict(
@@ -242,7 +252,7 @@ def predict(
         list[str] | None,
         typer.Option(
             "--outcomes",
-            help="For which learners, units and moments (as_of); with context.",
+            help="The learners, units and moments (as_of) to ask about, with context.",
         ),
     ] = None,
     as_of: Annotated[
@@ -262,7 +272,9 @@ def predict(
         ),
     ] = None,
     set_: SetOption = NO_SETTINGS,
-    version: Annotated[int | None, typer.Option("--version", help="Ask this version.")] = None,
+    version: Annotated[
+        int | None, typer.Option("--version", parser=parse_version_number, help="Ask this version.")
+    ] = None,
     label: Annotated[
         str | None, typer.Option("--label", help="Ask the version of this label: stable, canary.")
     ] = None,
@@ -300,10 +312,7 @@ def predict(
     import os
 
     from components.command.program import write_data
-    from components.config import load_config
-    from components.errors import MasteryError
     from components.files.atomic import write_text
-    from components.model_version.pushed_version import config_of
     from serving.client import Retry, connect
     from serving.predict import (
         format_answers,
@@ -313,11 +322,7 @@ def predict(
     )
     from serving.server.server_settings import TOKEN, read_token
 
-    if (config is None) == (model is None):
-        raise MasteryError(
-            "expected --config or --model: how the events are read is part of the model."
-        )
-    made_with = load_config(config, set_) if config else config_of(model, name=str(model))  # type: ignore[arg-type]
+    made_with = _config_made_with(config, model, set_)
     form = output_format(out, format_)
     retry = Retry(attempts=attempts, deadline=deadline)
     token = read_token(os.environ, TOKEN)
@@ -332,6 +337,7 @@ def predict(
     ) as client:
         questions = questions_from_log(made_with, events, outcomes or [], as_of=as_of)
         text = format_answers(predict_questions(client, questions), form)
+
     if out:
         write_text(out, text)
         print(f"{len(questions.examples)} answers in {out}")
@@ -339,3 +345,16 @@ def predict(
         print(text, end="")
     else:
         write_data(text)
+
+
+def _config_made_with(config: Path | None, model: Path | None, set_: list[str]) -> Config:
+    """Returns the configuration that says how the events are read."""
+    from components.config import load_config
+    from components.errors import MasteryError
+    from components.model_version.pushed_version import config_of
+
+    if config is not None and model is None:
+        return load_config(config, set_)
+    if model is not None and config is None:
+        return config_of(model, name=str(model))
+    raise MasteryError("expected either --config or --model, which say how the model reads events.")

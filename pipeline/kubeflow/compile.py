@@ -69,8 +69,7 @@ def compile_pipeline(
         MasteryError: `output` has another ending, or the tasks would run a node before one that it
             needs.
         ConfigError: `kubeflow.nodes` names an unknown node, or a setting holds the address of a
-            webhook
-            or would not reach the containers unchanged.
+            webhook or would not reach the containers unchanged.
     """
     if output.suffix not in (".yaml", ".yml"):
         raise MasteryError(f"{output}: expected a name that ends in .yaml.")
@@ -128,7 +127,7 @@ def _container_arguments(config: Config, config_file: Path, settings: Sequence[s
 
 
 def _define(config: Config, tasks: Sequence[Task], arguments: list[str], apply: Apply) -> Any:
-    """Returns the pipeline as Kubeflow's SDK has it, with the parameters of `PARAMETERS`."""
+    """Returns the pipeline, made with Kubeflow's SDK, with the parameters of `PARAMETERS`."""
 
     def pipeline(*values: Any) -> None:
         names = [parameter.name for parameter in PARAMETERS]
@@ -170,7 +169,7 @@ class _TaskFactory:
     Attributes:
         config: what to run.
         arguments: what every container that runs nodes starts with.
-        apply: asks for what a container gets.
+        apply: sets the resources of a task.
         parameters: of the pipeline, by name, as the SDK passes them.
     """
 
@@ -275,13 +274,13 @@ def _argument(
 
 
 def apply_for_kubeflow(task: dsl.PipelineTask, resources: Resources, kubeflow: Kubeflow) -> None:
-    """Asks for what a container gets in Kubernetes' terms.
+    """Sets the resources of a task in Kubernetes' terms.
 
     Placement, volumes, secrets and rights are in the file's second document, which open-source
     Kubeflow reads. Of a container's rights it takes the user only: from its release 2.16 on
     Kubeflow itself withholds new privileges, all capabilities and all but the runtime's seccomp
-    profile. No number stands here for the user: the image has one, and some clusters give each
-    namespace its own.
+    profile. The user's number is not set: the image has one, and some clusters give each namespace
+    its own.
     """
     _apply_common(task, resources)
     if resources.gpu:
@@ -309,7 +308,7 @@ def apply_for_kubeflow(task: dsl.PipelineTask, resources: Resources, kubeflow: K
 
 
 def apply_for_vertex(task: dsl.PipelineTask, resources: Resources, kubeflow: Kubeflow) -> None:
-    """Asks for CPU, memory, GPUs and retries; Vertex AI picks a machine by them."""
+    """Sets CPU, memory, GPUs and retries of a task; Vertex AI picks a machine by them."""
     del kubeflow
     _apply_common(task, resources)
     if resources.gpu:

@@ -18,7 +18,7 @@ from components.command.program import FAILED, explain_with_log, run_program, st
 from components.config import Config, load_config
 from components.contracts.run_plan import RunPlan
 from components.contracts.run_record import RunResult
-from components.node.names import Node
+from components.node.node_id import Node
 from pipeline.kubeflow.outputs import TaskOutputs, show_node
 from pipeline.kubeflow.parameters import ONLY_NEW_DATA, settings_of
 from pipeline.kubeflow.tasks import NEW_DATA

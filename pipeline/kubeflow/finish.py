@@ -13,7 +13,7 @@ from ml_metadata import MetadataStore
 from components.command.console import PlainConsole
 from components.command.escape import for_markdown
 from components.contracts.run_record import NodeRecord, RunRecord, RunResult, SeenBefore
-from components.node.names import Node
+from components.node.node_id import Node
 from pipeline.run.display import print_summary
 from pipeline.run.ending import end_run, explain_unfinished, note_result
 from pipeline.run.notify import notification_of, notify

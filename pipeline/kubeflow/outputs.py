@@ -15,7 +15,7 @@ from components.contracts.push_result import PushResult
 from components.contracts.training_history import TrainingHistory
 from components.evaluator.judgement import gate_error
 from components.files.atomic import write_text
-from components.node.names import Node
+from components.node.node_id import Node
 from pipeline.kubeflow.tasks import FAILED_GATES, roc_name, summary_name
 from pipeline.run.ending import local_file
 

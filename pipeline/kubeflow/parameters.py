@@ -1,7 +1,7 @@
 """The parameters of a run: one table, and how their values are read and checked.
 
 A person fills them in when starting a run, in Kubeflow's user interface or with `--param`. A
-container turns those that stand for a key of the configuration into `--set`.
+container turns those that override a key of the configuration into `--set`.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ PARAMETERS = (
     Parameter(
         ONLY_NEW_DATA,
         bool,
-        "Whether a run that would only repeat the one before it ends early.",
+        "Whether a run that would only repeat the run before it ends early.",
     ),
 )
 _BY_NAME = {parameter.name: parameter for parameter in PARAMETERS}

@@ -1,4 +1,4 @@
-"""Starts runs on the cluster, follows them, lists a pipeline, and prints all that for people."""
+"""Runs on the cluster: starts them, follows them, and prints them and the pipeline for people."""
 
 from __future__ import annotations
 
@@ -231,7 +231,7 @@ def print_status(run: RunStatus, console: PlainConsole) -> None:
 def print_listing(listing: PipelineListing, console: PlainConsole) -> None:
     """Prints tables of a pipeline's versions, schedules and latest runs."""
     if listing.pipeline_id is None:
-        console.print(f"{listing.pipeline} was not submitted here yet.")
+        console.print(f"{listing.pipeline} has not been submitted here yet.")
         return
 
     versions = _table("Versions", "Version", "ID", "Uploaded")

@@ -1,4 +1,4 @@
-"""Schedules: one of each name, never two runs of it at once, no catching up; and their cron.
+"""Schedules of a pipeline, one per name, and the cron expressions that they run by.
 
 Kubeflow parses cron with version 1 of github.com/robfig/cron: the first field is the second, the
 last may be left out, and Sunday is 0 only. A usual `0 3 * * *` is therefore valid there, but means
@@ -45,7 +45,7 @@ class Schedule(BaseModel):
 
     Attributes:
         id: KFP's ID.
-        name: as people see it.
+        name: the name that people see.
         cron: six fields; the first is seconds.
         enabled: False while it is paused.
         version: ID of the pipeline's version.
@@ -96,7 +96,7 @@ def put_schedule(
             name,
             cron_expression=cron,
             max_concurrency=1,  # a run that is due while the last one is running waits for it
-            no_catchup=True,  # after a pause only the latest missed run is made up for
+            no_catchup=True,  # after a pause only the latest missed run is started
             params=dict(parameters),
             pipeline_id=submission.pipeline_id,
             version_id=submission.version_id,
@@ -109,7 +109,7 @@ def put_schedule(
         except KubeflowError as error:
             raise MasteryError(
                 f"Schedule {made.recurring_run_id} was made, but the one before it, {old.id}, "
-                f"could not be deleted, so both run. Give the same command again.\n{error}"
+                f"could not be deleted, so both run. Run the same command again.\n{error}"
             ) from None
     return _read_schedule(made), before
 
@@ -160,7 +160,7 @@ def _find_schedules(cluster: Cluster, config: Config, name: str) -> list[Schedul
     if not found:
         raise MasteryError(
             f"There is no schedule {name!r} of pipeline {pipeline_name(config.name)} on "
-            f"{cluster.host}; `mastery kubeflow list` has the schedules."
+            f"{cluster.host}; `mastery kubeflow list` lists the schedules."
         )
     return found
 
@@ -217,7 +217,7 @@ class KubeflowCron:
 
 @dataclass(frozen=True)
 class _Field:
-    """What one field of cron may hold."""
+    """The values that one field of cron may hold."""
 
     name: str
     first: int
@@ -252,16 +252,14 @@ def convert_cron(expression: str, *, zone: str, cluster_zone: str, now: datetime
 
     Args:
         expression: minute, hour, day of month, month, day of week; names such as MON, lists, ranges
-            and
-            steps work.
+            and steps work.
         zone: the time zone that `expression` is meant in.
         cluster_zone: the time zone in which the cluster reads cron expressions.
         now: the moment, with a time zone, whose offset between the two zones is used.
 
     Raises:
         MasteryError: the expression is not valid, never matches, or cannot be written in the
-            cluster's
-            time zone.
+            cluster's time zone.
     """
     texts = expression.split()
     if len(texts) != len(_FIELDS):

@@ -1,4 +1,4 @@
-"""The state of a run on the cluster: its tasks, why it failed, the exit code it stands for."""
+"""The state of a run on the cluster: its tasks, why it failed, and its exit code."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PLUMBING = re.compile(r"root|executor(\(\d+\))?|.*-driver(\(\d+\))?")
 
 
 class RuntimeState(StrEnum):
-    """State of a run or a task, as KFP has it."""
+    """State of a run or a task, in KFP's words."""
 
     UNSPECIFIED = "RUNTIME_STATE_UNSPECIFIED"
     PENDING = "PENDING"
@@ -51,7 +51,7 @@ class TaskStatus(BaseModel):
 
     Attributes:
         key: of the task in the compiled pipeline; empty where that is no longer on the cluster.
-        name: as people see it.
+        name: the name that people see.
         state: of its last attempt.
         started: when its last attempt started, None before that.
         seconds: how long that took, None before its end.
@@ -78,9 +78,9 @@ class RunStatus(BaseModel):
 
     Attributes:
         id: KFP's ID.
-        name: as people see it.
+        name: the name that people see.
         state: of the run as a whole.
-        created: when it was asked for.
+        created: when it was created.
         seconds: how long it took, None before its end.
         error: why it failed, in KFP's words.
         version: ID of the pipeline's version.
@@ -122,8 +122,7 @@ def read_status(cluster: Cluster, run_id: str, names: dict[str, str] | None = No
         cluster: where it runs.
         run_id: the run's ID.
         names: the pipeline's tasks, as `task_names` returns them; default: those of the pipeline
-            that
-            the cluster has.
+            that the cluster has.
 
     Raises:
         MasteryError: there is no such run.
@@ -137,7 +136,7 @@ def read_status(cluster: Cluster, run_id: str, names: dict[str, str] | None = No
             raise
         raise MasteryError(
             f"{run_id}: there is no run with this ID on {cluster.host}; "
-            "`mastery kubeflow list` has the IDs."
+            "`mastery kubeflow list` lists the IDs."
         ) from None
 
     if names is None:
@@ -204,7 +203,7 @@ def _spec_of(cluster: Cluster, run: Any) -> dict[str, Any]:
         spec = version.pipeline_spec
 
     spec = spec or {}
-    # Where the file has a second document, the first one stands beside it.
+    # If the file has two documents, the API returns each under a key.
     found: dict[str, Any] = spec.get("pipeline_spec", spec)
     return found
 
@@ -234,7 +233,7 @@ def _read_tasks(run: Any, names: dict[str, str]) -> list[TaskStatus]:
 
 
 def _is_own(detail: Any, names: dict[str, str]) -> bool:
-    """Says whether something that KFP lists is a task of the pipeline, not a step inside of one."""
+    """Returns whether an item of KFP's list is a task of the pipeline, not a step inside one."""
     shown = detail.display_name or ""
     if names:
         return shown in names or shown in names.values()
@@ -258,7 +257,7 @@ def _read_task(key: str, name: str, detail: Any, details: list[Any]) -> TaskStat
 
 
 def _steps_of(detail: Any, details: list[Any]) -> list[Any]:
-    """Returns the steps inside a task, outermost first; the innermost says why it failed."""
+    """Returns the steps inside a task, outermost first; the innermost knows why it failed."""
     by_id = {item.task_id: item for item in details}
     found: list[Any] = []
     waiting = [detail]

@@ -15,9 +15,7 @@ from pipeline.kubeflow.client import CONFLICT, Cluster, KubeflowError, filter_by
 if TYPE_CHECKING:
     from components.config import Config
 
-_DIGITS = (
-    12  # hexadecimal, of the content's digest: 16 million versions before two may well collide
-)
+_DIGITS = 12  # of the content's digest: two of 16 million versions may collide
 
 
 @dataclass(frozen=True)

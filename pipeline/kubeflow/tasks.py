@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from components.command.suggest import did_you_mean
 from components.errors import ConfigError, MasteryError
-from components.node.names import Node
+from components.node.node_id import Node
 
 if TYPE_CHECKING:
     from components.config import Config, Kubeflow
@@ -46,7 +46,7 @@ class Task:
     """One container.
 
     Attributes:
-        name: lower-case letters, digits and `-`, as Kubernetes takes it.
+        name: lower-case letters, digits and `-`, as Kubernetes requires.
         nodes: those it runs, in this order.
         resources: what it gets.
         image: what it is started from.
@@ -66,8 +66,7 @@ def plan_tasks(config: Config) -> list[Task]:
 
     Raises:
         ConfigError: `kubeflow.nodes` names a node that the pipeline does not have, or a task asks
-            for a
-            GPU and there is no image with CUDA for it.
+            for a GPU and there is no image with CUDA for it.
     """
     kubeflow = config.kubeflow
     _check_names(kubeflow)
@@ -156,7 +155,7 @@ def summary_name(node: str) -> str:
 
 
 def roc_name(index: int) -> str:
-    """Returns the name of a class's ROC curve: by number, as a class may be called anything."""
+    """Returns the name of a class's ROC curve, by number: a class's name may be any text."""
     return f"roc_class_{index}"
 
 
@@ -170,7 +169,7 @@ def _check_names(kubeflow: Kubeflow) -> None:
 
 
 def _image(task: str, resources: Resources, kubeflow: Kubeflow) -> str:
-    """Returns the image of a task: its own, or that for GPUs if it asks for one, or the common."""
+    """Returns the image of a task: its own, that for GPUs if it asks for one, or the common one."""
     if resources.image or not resources.gpu:
         return resources.image or kubeflow.image
     if kubeflow.gpu_image:

@@ -1,4 +1,4 @@
-"""What a person sees of runs: progress while one goes on, its summary at the end, lists of runs."""
+"""Shows runs to people: the progress of a run, its summary at the end, lists of runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rich.text import Text
 
 from components.command.console import PlainConsole
 from components.command.escape import for_terminal
-from components.contracts.evaluation import Evaluation, GateVerdict
+from components.contracts.evaluation import Evaluation, GateVerdict, describe_slice
 
 if TYPE_CHECKING:
     from components.contracts.run_record import NodeRecord, NodeState, RunRecord
@@ -34,7 +34,7 @@ _ENDINGS = {
     "passed": "completed",
     "gates failed": "completed, but a gate failed,",
     "failed": "failed",
-    "interrupted": "was interrupted; the same command goes on from here;",
+    "interrupted": "was interrupted; the same command resumes it;",
 }
 
 
@@ -206,9 +206,11 @@ def _describe_gate(gate: GateVerdict) -> str:
     if gate.class_:
         parts.append(f"of {gate.class_}")
     if isinstance(gate.slice, dict):
-        parts.append(f"where {', '.join(f'{key} = {item}' for key, item in gate.slice.items())}")
+        parts.append(f"where {describe_slice(gate.slice)}")
+    elif gate.slice and gate.bound == "max_gap":
+        parts.append(f"between slices of {gate.slice}")
     elif gate.slice:
-        parts.append(f"where {gate.slice}")
+        parts.append(f"in every slice of {gate.slice}")
     return " ".join(parts)
 
 

@@ -1,6 +1,6 @@
 """How a run ended: its results, state, error and exit code, from what its nodes left.
 
-One machine and Kubeflow share it, so that both say the same of the same run.
+Runs on one machine and on Kubeflow share it, so that both describe the same run in the same way.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from components.contracts.evaluation import Evaluation
 from components.contracts.provenance import DataProvenance
 from components.contracts.training_history import TrainingHistory
-from components.node.names import Node
+from components.node.node_id import Node
 
 if TYPE_CHECKING:
     from components.contracts.run_record import NodeRecord, RunRecord, RunResult, RunState
@@ -135,8 +135,8 @@ def explain_death(code: int, last_line: str | None) -> str:
             "steps.max_steps or training.batch_size, or use a machine with more memory."
         )
     if code < 0:
-        return f"The worker was ended by {_signal_name(-code)}, inside of a library."
-    return f"The worker ended with {code}: {last_line or 'it printed nothing'}"
+        return f"The worker was ended by {_signal_name(-code)} inside a library."
+    return f"The worker ended with exit code {code}: {last_line or 'it printed nothing'}"
 
 
 def explain_unfinished(nodes: Sequence[NodeRecord], cancelled: Sequence[str]) -> str | None:
@@ -150,9 +150,9 @@ def explain_unfinished(nodes: Sequence[NodeRecord], cancelled: Sequence[str]) ->
         names = ", ".join(cancelled)
         return f"{names} did not finish: the container ran out of memory or time."
     if any(node.state == "failed" for node in nodes):
-        return "The log of the node's container says why."
+        return "See the log of the node's container for the reason."
     waiting = next((node.id for node in nodes if node.state == "waiting"), None)
-    return f"{waiting} was never started; Kubeflow says why." if waiting else None
+    return f"{waiting} was never started; see Kubeflow for the reason." if waiting else None
 
 
 def _signal_name(number: int) -> str:

@@ -1,8 +1,8 @@
 """Whether a run would only repeat the one before it: the same plan on the same data.
 
-ML Metadata holds all that this needs, because the containers of a run share nothing else. The
-context of every run has the fingerprint of its plan, and the run that it would have repeated if it
-stopped for that reason.
+All that this needs is in ML Metadata, because the containers of a run share nothing else. The
+context of every run holds the fingerprint of its plan and, if the run stopped because it would have
+repeated another, the id of that one.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ml_metadata import MetadataStore
 from ml_metadata.proto.metadata_store_pb2 import Context
 
 from components.contracts.run_record import SeenBefore
-from components.node.names import Node
+from components.node.node_id import Node
 from pipeline.store.lookups import PLAN_FINGERPRINT, REPEATS, RunHistory
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def seen_before(store: MetadataStore, plan: pipeline_pb2.Pipeline) -> SeenBefore
 
 
 def stop_if_seen(store: MetadataStore, plan: pipeline_pb2.Pipeline) -> SeenBefore | None:
-    """Returns what `seen_before` does; if that is a run, stores that this one stops here."""
+    """Returns what `seen_before` does; if that is a run, records that this one stops here."""
     seen = seen_before(store, plan)
     own = RunHistory(store, plan.pipeline_info.id).run(_run_id(plan))
     if seen and own:

@@ -132,9 +132,8 @@ def launch_node(
         ObjectStoreError: an input is not in the object store, or an output cannot be written to it.
         Exception: whatever the node's executor raised.
     """
-    [node] = [
-        item.pipeline_node for item in plan.nodes if item.pipeline_node.node_info.id == node_id
-    ]
+    nodes = (item.pipeline_node for item in plan.nodes)
+    [node] = [item for item in nodes if item.node_info.id == node_id]
     node.execution_options.caching_options.enable_cache &= use_cache
     deployment = runner_utils.extract_local_deployment_config(plan)
     handle = StoreHandle(store)

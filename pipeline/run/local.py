@@ -39,11 +39,12 @@ from pipeline.run.record import new_run_id, read_records
 
 if TYPE_CHECKING:
     from components.command.console import PlainConsole
-    from components.config import Config, Metadata
+    from components.config.root import Config
+    from components.config.runtime import Metadata
 
 WORKER = (sys.executable, "-m", "pipeline.run.worker")
 _GRACE = 0.5  # seconds between asking the worker to end and killing it
-_REFRESH = 0.1  # seconds between two looks at the worker
+_REFRESH = 0.1  # seconds between two checks of the worker
 _START_UP = "start-up.txt"  # what the worker prints before it has a log
 
 
@@ -59,8 +60,8 @@ def run_pipeline(
 ) -> RunRecord:
     """Runs the pipeline of `config` below `root` and returns how it ended.
 
-    A run that is interrupted leaves no half-written output behind; the same call later takes the
-    finished nodes from the cache and goes on from there.
+    A run that is interrupted leaves no half-written output behind. The same call later takes the
+    finished nodes from the cache and runs the others.
 
     Args:
         config: what to run.

@@ -27,7 +27,7 @@ from components.files.object_store import (
     open_store,
 )
 from components.files.safe_paths import UnsafePathError, path_below, paths_below, refuse_links
-from components.model_version.folders import version_number
+from components.model_version.folders import SAVED_MODEL, version_number
 
 CLAIMS = ".claims"  # beside pushed versions: one object per number that is taken
 
@@ -100,7 +100,7 @@ class Mirror:
                 be written to.
         """
         self._claim(version)
-        last = [version / Manifest.FILE, version / "saved_model.pb"]
+        last = [version / Manifest.FILE, version / SAVED_MODEL]
         self._put(sorted(set(_files(version)) - set(last)))
         for file in last:
             self._put([file])
@@ -118,12 +118,9 @@ class Mirror:
 
         missing = [file for file, size in wanted.items() if not _is_here(file, size)]
         if missing:
-            remote, local = (
-                [self._remote(file) for file in missing],
-                [str(file) for file in missing],
-            )
+            remote = [self._remote(file) for file in missing]
             with self._explained("read"):
-                self._store.get(remote, local)
+                self._store.get(remote, [str(file) for file in missing])
 
         for file, size in wanted.items():
             if not _is_here(file, size):

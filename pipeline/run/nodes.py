@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from components.command.program import quiet_imports
 from components.contracts.run_record import NodeRecord, RunResult, SeenBefore
-from components.node.names import Node
+from components.node.node_id import Node
 from pipeline.layout import Layout
 from pipeline.run.ending import note_result
 from pipeline.run.prepare import nodes_of

@@ -39,7 +39,7 @@ class UndeliveredError(Exception):
 
 
 class _TemporaryError(UndeliveredError):
-    """Another attempt may succeed."""
+    """A message was not delivered, but another attempt may succeed."""
 
 
 class Notification(BaseModel):
@@ -122,10 +122,10 @@ def notify(config: Notify, notification: Notification) -> None:
 
 
 def deliver(config: Notify, notification: Notification) -> list[str]:
-    """Sends a notification by every way that is configured.
+    """Sends a notification by webhook and by mail, where they are configured.
 
     Returns:
-        One line per way that failed; without secrets.
+        One line per failed delivery, without secrets.
     """
     ways: list[tuple[str, Callable[[], None]]] = []
     webhook, email = config.webhook, config.email
@@ -134,7 +134,8 @@ def deliver(config: Notify, notification: Notification) -> list[str]:
         payload = {"text": for_chat(notification.text), **fields}
         ways.append(("notify.webhook", lambda: post(webhook, payload)))
     if email:
-        title, text = in_one_line(notification.title), for_terminal(notification.text)
+        title = in_one_line(notification.title)
+        text = for_terminal(notification.text)
         ways.append(("notify.email", lambda: send_mail(email, title, text)))
 
     problems = []
@@ -149,7 +150,7 @@ def deliver(config: Notify, notification: Notification) -> list[str]:
 
 
 def post(webhook: Webhook, payload: dict[str, Any]) -> None:
-    """Sends JSON by POST, with retries if the server is away, busy or fails itself.
+    """Sends JSON by POST; tries again if the server is unreachable, busy or fails itself.
 
     A redirection is not followed, because the message may be for that server only. Only the status
     of an answer is read.
@@ -169,7 +170,7 @@ def post(webhook: Webhook, payload: dict[str, Any]) -> None:
                 status = answer.status_code
         except (httpx.InvalidURL, httpx.UnsupportedProtocol):
             raise UndeliveredError(
-                "expected an address that starts with https:// or http://, found another"
+                "expected an address that starts with https:// or http://"
             ) from None
         except httpx.TransportError as error:
             raise _TemporaryError(
@@ -186,7 +187,7 @@ def post(webhook: Webhook, payload: dict[str, Any]) -> None:
 
 
 def send_mail(email: Email, subject: str, text: str) -> None:
-    """Sends a mail of plain text, with retries if the server is away or temporarily unable.
+    """Sends a mail of plain text; tries again if the server is unreachable or busy.
 
     Raises:
         UndeliveredError: the server refuses it, or cannot be reached.
@@ -263,5 +264,5 @@ def _describe_status(status: int) -> str:
 def _secret(variable: str | None) -> str:
     value = os.environ.get(variable or "", "").strip()
     if not value:
-        raise UndeliveredError(f"the environment variable {variable} is not set or empty")
+        raise UndeliveredError(f"the environment variable {variable} is missing or empty")
     return value

@@ -1,4 +1,4 @@
-"""Before the first node, without TFX: names, lock, log, schema, and what a dead run has left."""
+"""The steps before the first node, without TFX: checks, the root's lock, cleaning up dead runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from components.command.suggest import did_you_mean
 from components.errors import ConfigError, MasteryError
 from components.files.atomic import open_regular, write_bytes
-from components.node.names import Node
+from components.node.node_id import Node
 from pipeline.layout import Layout, read_schema_text
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def find_node(config: Config, option: str, name: str | None) -> Node | None:
     Args:
         config: what to run.
         option: `--from` or `--to`, for the error.
-        name: what was given; None for nothing.
+        name: the option's value; None if it is not given.
 
     Raises:
         MasteryError: the configuration has no such node.
@@ -87,7 +87,7 @@ def find_log(config: Config) -> None:
     """Looks for the files of the log, so that a wrong path is an error before TFX is loaded.
 
     Raises:
-        LogError: files are missing, or the span that is asked for.
+        LogError: files are missing, or there is no such span.
     """
     from components.event_log.problems import raise_if_any
     from components.event_log.sources import find_files
@@ -112,11 +112,11 @@ def read_schema(path: Path) -> schema_pb2.Schema:
     except OSError as error:
         raise ConfigError(f"schema: {path} could not be read ({error.strerror}).") from None
     except UnicodeDecodeError:
-        found = "found bytes that are not UTF-8"
-        raise ConfigError(f"{path}: expected a TFDV schema as text, {found}.") from None
+        expected = "expected a TFDV schema as text"
+        raise ConfigError(f"{path}: {expected}, found bytes that are not UTF-8.") from None
     except text_format.ParseError as error:
-        problem = f"line:column and problem: {error}"
-        raise ConfigError(f"{path}: expected a TFDV schema as text; {problem}") from None
+        expected = "expected a TFDV schema as text"
+        raise ConfigError(f"{path}: {expected}; line:column and problem: {error}") from None
 
 
 def snapshot_schema(config: Config, layout: Layout) -> None:

@@ -28,7 +28,7 @@ def read_records(root: Path, name: str | None = None) -> list[RunRecord]:
     """
     files = root.glob(f"{name or '*'}/runs/*/{RunRecord.FILE}")
     by_run = sorted(files, key=lambda file: file.parent.name)
-    return [_as_it_stands(_read(file)) for file in by_run]
+    return [_mark_if_dead(_read(file)) for file in by_run]
 
 
 def _read(file: Path) -> RunRecord:
@@ -38,7 +38,8 @@ def _read(file: Path) -> RunRecord:
         raise MasteryError(f"{error} If the file is damaged, remove its folder.") from None
 
 
-def _as_it_stands(record: RunRecord) -> RunRecord:
+def _mark_if_dead(record: RunRecord) -> RunRecord:
+    """Returns the record, as interrupted if its process ended without writing how."""
     if record.state != "running" or record.alive:
         return record
     return record.model_copy(update={"state": "interrupted", "pid": None})

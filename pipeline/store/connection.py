@@ -37,7 +37,7 @@ def connection_config(settings: Metadata, layout: Layout) -> metadata_store_pb2.
     """Returns how ML Metadata connects.
 
     Args:
-        settings: the section `metadata` as the file has it; values of the environment are added.
+        settings: the section `metadata` of the configuration; values of the environment are added.
         layout: where the SQLite file is.
 
     Raises:
@@ -99,7 +99,7 @@ def connect(
 
 @contextmanager
 def explained(connection: metadata_store_pb2.ConnectionConfig) -> Iterator[None]:
-    """Returns a block in which errors of ML Metadata become a `MetadataError` for people.
+    """Turns errors of ML Metadata inside the block into a `MetadataError`.
 
     Raises:
         MetadataError: the store is locked, full, not writable or not reachable any more.

@@ -20,14 +20,14 @@ from components.contracts.log_summary import LogSummary
 from components.contracts.push_result import PushResult
 from components.contracts.run_record import REPORT_FILE, NodeState
 from components.contracts.training_history import TrainingHistory
-from components.node.names import Node
+from components.node.node_id import Node
 from pipeline.store.connection import MetadataError
 
 # Custom properties of a run's context.
 PLAN_FINGERPRINT = "plan_fingerprint"
 REPEATS = "repeats"  # the run that this one would have repeated, and therefore stopped
 
-# The output of a node, and the file in it, that says how the node went.
+# The output of each node that holds its results, and the file in that output.
 RESULT_FILES = {
     Node.EXAMPLE_GEN: ("examples", LogSummary.FILE),
     Node.DATA_GATE: ("verdict", FoundAnomalies.FILE),
@@ -70,7 +70,7 @@ class NodeResult:
 
     @property
     def file(self) -> Path | None:
-        """The file that says how the node went; None for a node without one."""
+        """The file with the node's results; None for a node without one."""
         output, name = RESULT_FILES.get(self.node, ("", ""))
         artifacts = self.outputs.get(output)
         return Path(artifacts[0].uri, name) if artifacts else None
@@ -138,7 +138,7 @@ class RunHistory:
         return next(found, None)
 
     def node_of(self, execution: Execution) -> str:
-        """Returns the id of the node that an execution is of."""
+        """Returns the id of the node that was executed."""
         return str(self._node_context(execution).name).removeprefix(f"{self._pipeline}.")
 
     def result_of(self, execution: Execution) -> NodeResult:

@@ -1,4 +1,4 @@
-"""One call of a server: the model that is called, how often to try, and what can go wrong."""
+"""One call to a server: the model that is called, how often to try, and the errors."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class Retry:
 
         Args:
             request: takes the seconds that are left for it.
-            sleep: waits.
+            sleep: waits for a number of seconds.
             clock: returns seconds since any fixed moment.
 
         Raises:

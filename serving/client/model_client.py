@@ -67,7 +67,7 @@ def parse_answers(outputs: Mapping[str, Sequence[Any]], count: int) -> list[Answ
 
 
 class Transport(Protocol):
-    """A way to a server."""
+    """The connection to a server, by REST or gRPC."""
 
     def predict(self, examples: Sequence[bytes], timeout: float) -> dict[str, list[Any]]:
         """Returns the outputs for serialized examples."""

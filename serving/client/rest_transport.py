@@ -28,7 +28,8 @@ class RestTransport:
             token: sent to the server; use https with one.
         """
         self._url = f"{address.rstrip('/')}/v1/models/{_path(target)}:predict"
-        self._client = httpx.Client(headers={"Authorization": f"Bearer {token}"} if token else None)
+        headers = {"Authorization": f"Bearer {token}"} if token else None
+        self._client = httpx.Client(headers=headers)
 
     def predict(self, examples: Sequence[bytes], timeout: float) -> dict[str, list[Any]]:
         """Returns the outputs for serialized examples.

@@ -1,1 +1,1 @@
-"""Versions of a model after the push: what is there, what is served, and who changed that when."""
+"""Versions of a model after the push: the folder, what is served, and the log of changes."""

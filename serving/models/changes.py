@@ -7,7 +7,7 @@ last, `routing.json` are replaced, each in one step.
 
 `routing.json` names the revision it shows. So a change that was cut off is noticed and finished by
 the next one. A `models.config` that differs from the log although no change was cut off was edited
-by hand: what it says is what is served, so the log takes it over.
+by hand. Servers follow the file, so the log takes it over.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from components.command.escape import shorten
 from components.contracts.contract import ContractError
-from components.contracts.served_versions import AuditEntry, Routing, ServedState
+from components.contracts.serving_state import AuditEntry, Routing, ServedState
 from components.errors import MasteryError
 from serving.models.server_config import (
     GPU_MODELS_CONFIG,
@@ -32,7 +32,7 @@ from serving.models.server_config import (
 if TYPE_CHECKING:
     from serving.models.storage import Storage
 
-TRIES = 20  # how often to start over when others are quicker; each time one of them has got through
+TRIES = 20  # attempts; each failed one means that another process has made its change
 SETTLING = 1.0  # seconds; without a lock, another process may be between two of its writes
 
 _SHOWN = 80  # characters of an entry in an error
@@ -88,8 +88,9 @@ def change(storage: Storage, decide: Decide) -> AuditEntry | None:
 
     Args:
         storage: the serving folder.
-        decide: from what is served, and the revision the change would have, to the entry; None for
-            nothing to do. It may be called again, after a change that another process made.
+        decide: takes what is served, and the revision that the change would have; returns the
+            entry, or None if there is nothing to do. It may be called again, after a change that
+            another process made.
 
     Returns:
         The entry as recorded, when `models.config` shows it.
@@ -166,7 +167,7 @@ def _settle(storage: Storage, last: AuditEntry | None) -> AuditEntry | None:
 
 
 def _publish(storage: Storage, entry: AuditEntry) -> None:
-    """Writes what an entry says, and then what later entries say that were added meanwhile.
+    """Writes the files that an entry stands for, and then those of entries added meanwhile.
 
     Without a lock a slower process may write after a quicker one. The process that writes last also
     reads the log last, so in the end the files show the newest entry.
@@ -225,7 +226,7 @@ def _differs(served: ServedState | None, last: AuditEntry) -> bool:
 
 
 def _take_over(recorded: ServedState, served: ServedState) -> ServedState:
-    """Returns what an edited file serves, with the history that the log has."""
+    """Returns the state in an edited file, with the history in the log."""
     was_replaced = recorded.stable is not None and served.stable != recorded.stable
     earlier = (*recorded.earlier, recorded.stable) if was_replaced else recorded.earlier
     return served.model_copy(

@@ -1,4 +1,4 @@
-"""Two versions on the same log, metric by metric, and whether the second one is better."""
+"""Compares two versions on the same log, metric by metric: is the second one better?"""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ from serving.models.listing import format_number
 
 if TYPE_CHECKING:
     from components.command.console import PlainConsole
-    from components.config import Config
     from components.config.data import Label
+    from components.config.root import Config
     from serving.models.storage import Storage
 
 Values = dict[str, float]
@@ -193,7 +193,7 @@ def compare_versions(
 
 
 def print_comparison(compared: Comparison, console: PlainConsole) -> None:
-    """Prints one line per metric, and what the one that decides says."""
+    """Prints one line per metric, and the verdict of the metric that decides."""
     from rich.table import Table
     from rich.text import Text
 
@@ -250,7 +250,7 @@ def _pair(a: pl.DataFrame, b: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]
         both = a.join(renamed, on=KEYS, how="inner", validate="1:1", maintain_order="left")
     except pl.exceptions.ComputeError:
         raise MasteryError(
-            f"expected one outcome per {', '.join(KEYS)}, found several; remove the others."
+            f"expected one outcome per {', '.join(KEYS)}, found several; remove the duplicates."
         ) from None
     if both.is_empty():
         raise MasteryError("expected outcomes that both versions can answer, found none.")

@@ -1,4 +1,4 @@
-"""What is known of the versions: manifests, labels, what speaks against serving them, the log."""
+"""Lists the versions: their manifests, their labels, the reasons not to serve them, the log."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from components.command.escape import in_one_line
 from components.contracts.contract import ContractError, Part
 from components.contracts.manifest import Manifest, RecordedGate
 from components.contracts.provenance import DataProvenance
-from components.contracts.served_versions import CANARY, STABLE, AuditEntry, ServedState
+from components.contracts.serving_state import CANARY, STABLE, AuditEntry, ServedState
 from components.errors import MasteryError
 from components.model_version.folders import SAVED_MODEL, version_number
 from components.model_version.verify import difference
@@ -35,7 +35,7 @@ class Version:
         number: the number that the folder's name stands for.
         servable: whether there is a `saved_model.pb`.
         manifest: its manifest; None where it has none that can be used.
-        problems: what speaks against serving it, each a sentence's part.
+        problems: reasons not to serve it, each a part of a sentence.
     """
 
     number: int
@@ -53,7 +53,7 @@ class ListedVersion(Part):
         share: percent of the requests that it is to get as canary.
         loaded: whether servers are to hold it in memory.
         servable: whether a server can load it.
-        problems: what speaks against serving it.
+        problems: reasons not to serve it.
     """
 
     version: int
@@ -78,7 +78,7 @@ class Listing(Part):
 
     Attributes:
         address: the folder's path or URL.
-        model: the model's name, where that is decided.
+        model: the model's name; None before the first promotion.
         note: what is unfinished or was edited by hand.
         versions: oldest first. The version of a label is listed even when its files are gone.
     """
@@ -111,7 +111,7 @@ def read_version(storage: Storage, number: int, *, servable: bool) -> Version:
 
 
 def check_version(storage: Storage, number: int) -> Version:
-    """Returns the same after reading all files: whether they are those that were pushed.
+    """Returns what `read_version` does, after comparing all files with those that were pushed.
 
     Raises:
         MasteryError: there is no such version.
@@ -182,9 +182,8 @@ def print_versions(listing: Listing, console: PlainConsole) -> None:
         console.print(f"No versions in {listing.address} yet.", soft_wrap=True)
         return
 
-    known = [
-        name for name in SHOWN_METRICS if any(name in version.metrics for version in versions)
-    ][:2]
+    measured = {name for version in versions for name in version.metrics}
+    known = [name for name in SHOWN_METRICS if name in measured][:2]
     columns = ("Version", "Label", *known, "Pushed", "Run")
     table = Table(*columns, box=None, padding=(0, 2, 0, 0), header_style="bold")
     for column in table.columns:
@@ -287,9 +286,10 @@ def _changes(entry: AuditEntry) -> list[str]:
         STABLE: (before.stable, after.stable),
         CANARY: (before.canary, after.canary),
     }
-    changes = [
-        f"{label} {old or '–'} → {new or '–'}" for label, (old, new) in labels.items() if old != new
-    ]
+    changes = []
+    for label, (old, new) in labels.items():
+        if old != new:
+            changes.append(f"{label} {old or '–'} → {new or '–'}")
 
     if entry.action == "canary":
         changes.append(f"share {after.share} %")

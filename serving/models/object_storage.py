@@ -96,7 +96,7 @@ class ObjectStorage(Storage):
             yield copy
 
     def remove(self, version: int) -> None:
-        """Deletes `saved_model.pb` first: nothing takes what is left for a model."""
+        """Deletes `saved_model.pb` first, so that no server takes the rest for a model."""
         with explain_store_errors(self.address, "remove versions"):
             remote = self._path(self.folder_of(version))
             for first in (SAVED_MODEL, Manifest.FILE):
@@ -108,9 +108,8 @@ class ObjectStorage(Storage):
     def append(self, revision: int, entry: bytes) -> bool:
         """Writes the entry's object, unless there is one of that number."""
         with explain_store_errors(self.address, "write"):
-            return create_object(
-                self._store, self._path(f"{AUDIT}/{revision:0{DIGITS}}.json"), entry
-            )
+            path = self._path(f"{AUDIT}/{revision:0{DIGITS}}.json")
+            return create_object(self._store, path, entry)
 
     def entries(self, last: int | None = None) -> list[bytes]:
         """Returns the entries; only those that are returned are fetched."""

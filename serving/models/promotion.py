@@ -1,7 +1,7 @@
-"""Promote, roll back, canary, prune: what each makes of what is served, and the commands.
+"""Changes what is served: promotions, rollbacks, canaries, and the removal of old versions.
 
-Each command is one change with its entry in the audit log. What a change makes of the state is a
-pure function, without files.
+Each change has an entry in the audit log. The state after a change is computed by a pure function,
+without files.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Set as AbstractSet
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from components.contracts.served_versions import AuditEntry, ServedState
+from components.contracts.serving_state import AuditEntry, ServedState
 from components.errors import MasteryError
 from serving.models.changes import change, current_state
 from serving.models.listing import Version, check_version
@@ -51,7 +51,7 @@ def promote(
         The entry in the audit log; None when the version is stable already.
 
     Raises:
-        RefusedError: something speaks against the version; nothing was changed.
+        RefusedError: there is a reason not to serve the version; nothing was changed.
         MasteryError: there is no such version, or the storage cannot be written to.
     """
     checked = check_version(storage, version)
@@ -117,8 +117,8 @@ def start_canary(
         The entry in the audit log; None when nothing changes.
 
     Raises:
-        RefusedError: something speaks against the version, or there is no stable one; nothing was
-            changed.
+        RefusedError: there is a reason not to serve the version, or no version is stable; nothing
+            was changed.
         MasteryError: there is no such version, or the storage cannot be written to.
     """
     checked = check_version(storage, version)
@@ -205,7 +205,7 @@ def prune(storage: Storage, keep: int, reason: str | None = None) -> list[int]:
 def describe_change(entry: AuditEntry | None) -> str:
     """Returns what is served after a change, for a person."""
     if entry is None:
-        return "It is so already; nothing was changed."
+        return "Nothing was changed: this is already so."
     state = entry.after
     served = f"stable {state.stable}"
     if state.canary is not None:
@@ -217,12 +217,13 @@ def describe_change(entry: AuditEntry | None) -> str:
 def _require_servable(
     version: Version, state: ServedState, *, force: bool, reason: str | None
 ) -> tuple[str, ...]:
-    """Returns what speaks against a version where that is overruled.
+    """Returns the reasons not to serve a version, all of them overruled by `force`.
 
     Raises:
-        RefusedError: it is not overruled, or cannot be.
+        RefusedError: there are reasons that `force` does not or cannot overrule.
     """
-    number, problems = version.number, version.problems
+    number = version.number
+    problems = version.problems
     if not version.servable:
         raise RefusedError(f"version {number}: {problems[0]}, so no server can load it.")
     if number in state.removing:
@@ -241,12 +242,12 @@ def _require_servable(
 
 
 def _available(storage: Storage, state: ServedState) -> frozenset[int]:
-    """Returns what a server can load, now and after a prune that may still be at work."""
+    """Returns the versions that a server can load and that no prune is removing."""
     return storage.servable() - set(state.removing)
 
 
 def _available_with(storage: Storage, state: ServedState, version: int) -> frozenset[int]:
-    """Returns the same, and requires a version to be among it.
+    """Returns what `_available` does, and checks that a version is among it.
 
     Raises:
         MasteryError: it was removed after it was checked.
@@ -262,7 +263,7 @@ def _available_with(storage: Storage, state: ServedState, version: int) -> froze
 def _with_name(
     storage: Storage, state: ServedState, version: Version, base_path: str | None
 ) -> ServedState:
-    """Returns the state with the model's name and path, which the first promotion decides on."""
+    """Returns the state with the model's name and path, which the first promotion sets."""
     folder = PurePosixPath(storage.address)
     fallback = folder.parent.name if folder.name == "serving" else folder.name
     named = version.manifest.name if version.manifest else None
@@ -282,7 +283,7 @@ def _make_stable(state: ServedState, version: int, available: AbstractSet[int]) 
 
 
 def _make_previous_stable(state: ServedState, available: AbstractSet[int]) -> ServedState:
-    """Makes the version stable that was before; done again, it goes further back, never forth.
+    """Makes the previous stable version stable again; each further call goes one version back.
 
     Raises:
         RefusedError: there is none.
@@ -338,24 +339,23 @@ def _to_prune(
 ) -> list[int]:
     """Returns the versions to remove, oldest first.
 
+    These stay: the newest `keep`; those that are served, or were until now; the target of a
+    rollback; and those newer than the stable version, which nobody has decided on yet. Versions
+    that an earlier prune has left are removed. Without a stable version the newest one stays,
+    because a server without a `models.config` serves that.
+
     Args:
         state: what is served.
         versions: all versions, complete or not.
         available: those that can be served.
         keep: how many of the newest stay in any case.
-
-    Returns:
-        All but the newest `keep`, what is served or was until now, the target of a rollback and
-        what is newer than the stable version (pushed, and not decided on); also what an earlier
-        prune did not get to. Without a stable version the newest one stays, because a server
-        without a `models.config` serves that.
     """
     protected = {state.stable, state.canary, state.previous(available), *state.loaded}
     kept = max(keep, 1 if state.stable is None else 0)
     newest = set(sorted(versions, reverse=True)[:kept])
-    undecided = {
-        version for version in versions if state.stable is not None and version > state.stable
-    }
+    undecided: set[int] = set()
+    if state.stable is not None:
+        undecided = {version for version in versions if version > state.stable}
 
     unfinished = set(state.removing) & set(versions)
     return sorted((set(versions) - newest - undecided | unfinished) - protected)

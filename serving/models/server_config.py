@@ -18,7 +18,7 @@ from google.protobuf import text_format
 from tensorflow_serving.config.model_server_config_pb2 import ModelConfig, ModelServerConfig
 
 from components.contracts.names import GPU
-from components.contracts.served_versions import CANARY, STABLE, ServedState
+from components.contracts.serving_state import CANARY, STABLE, ServedState
 from components.errors import MasteryError
 
 MODELS_CONFIG = "models.config"
@@ -42,7 +42,7 @@ def parse(content: bytes, address: str) -> ModelServerConfig:
 
 
 def read_state(config: ModelServerConfig, name: str) -> ServedState:
-    """Returns what a `models.config` says of a model, or of its only one; an empty state if none.
+    """Returns the state of a model in a `models.config`, or of its only one; empty if it has none.
 
     Args:
         config: the file's content.

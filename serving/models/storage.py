@@ -1,12 +1,12 @@
-"""Where the versions of a model are kept: a folder or a place in an object store, as one interface.
+"""The interface of a serving folder, on this machine or in an object store.
 
 ```
 <version>/         a pushed SavedModel with its manifest.json
 models.config      what TensorFlow Serving polls
 gpu/               where a version has an export for GPUs: a models.config for servers with GPUs
 routing.json       the same for gateways and clients that split the requests
-audit.jsonl        who did what when, one line per entry; in an object store audit/<revision>.json,
-                   one object per entry
+audit.jsonl        who changed what and when, one line per entry; in an object store
+                   audit/<revision>.json, one object per entry
 ```
 """
 
@@ -34,7 +34,7 @@ class Storage(ABC):
 
     @abstractmethod
     def exclusive(self) -> AbstractContextManager[None]:
-        """Returns a block that one process at a time is in, if the storage `locks`.
+        """Returns a block that admits one process at a time, if the storage `locks`.
 
         Raises:
             MasteryError: another process stays in its block for too long.
@@ -96,7 +96,7 @@ class Storage(ABC):
 
     @abstractmethod
     def remove(self, version: int) -> None:
-        """Removes a version, which from the first moment on no server can take for a whole one."""
+        """Removes a version; at no moment can a server take the rest for a whole version."""
 
     @abstractmethod
     def append(self, revision: int, entry: bytes) -> bool:

@@ -13,7 +13,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from components.contracts.names import GPU
-from components.contracts.served_versions import AuditEntry
+from components.contracts.serving_state import AuditEntry
 from components.errors import MasteryError
 from components.files.atomic import open_regular, sync, write_bytes
 from components.files.safe_paths import refuse_links
@@ -103,7 +103,7 @@ class LocalStorage(Storage):
                 return None
 
     def replace(self, name: str, content: bytes) -> None:
-        """Writes beside, flushes, renames.
+        """Writes a temporary file beside it, flushes that, and renames it.
 
         Raises:
             UnsafePathError: a folder in the path is a link.
@@ -135,7 +135,7 @@ class LocalStorage(Storage):
                 shutil.rmtree(folder, ignore_errors=True)
 
     def append(self, revision: int, entry: bytes) -> bool:
-        """Adds a line. It is called in `exclusive`, so the number is free."""
+        """Adds a line; call it inside `exclusive`, so that no other process takes the number."""
         line = entry + b"\n"
         with self._explained("write"), open_regular(self.folder / AuditEntry.FILE) as log:
             log.seek(0)

@@ -40,6 +40,8 @@ Observe = Callable[[float, int, int, list[float]], None]
 
 @dataclass(eq=False, slots=True)
 class _Waiting:
+    """A request in the queue."""
+
     inputs: Arrays
     rows: int
     kind: Hashable  # requests of one kind can share a call
@@ -63,12 +65,12 @@ class Batcher:
         """Makes an empty queue.
 
         Args:
-            signature: has checked the requests.
+            signature: the signature that has checked the requests.
             run: computes a batch, in a thread.
             executor: the threads.
             limits: sizes and the timeout.
-            threads: batches at the same time.
-            is_alone: tells whether exactly one request is in progress in the whole server.
+            threads: how many batches are computed at the same time.
+            is_alone: returns whether exactly one request is in progress in the whole server.
             observe: called after each batch with its seconds, requests, rows, and the seconds that
                 each request had waited.
         """
@@ -85,8 +87,8 @@ class Batcher:
         self._running: set[asyncio.Future[Any]] = set()
         self._timer: asyncio.TimerHandle | None = None
 
-        # What the last batch says about the next one.
-        self._expected = 1  # its requests
+        # Learned from the last batch, for the next one.
+        self._expected = 1  # how many requests to wait for
         self._is_quick = False
         self._crowded_until = 0.0
         self._answered_here = 0.0  # when the loop last computed, and could not count arrivals

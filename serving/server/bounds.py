@@ -22,7 +22,7 @@ from serving.server.request_error import RequestError, invalid, quoted
 if TYPE_CHECKING:
     from serving.server.server_settings import Limits
 
-RELOAD_HEADER = "x-mastery-reload-token"  # metadata of a call that wants to reload
+RELOAD_HEADER = "x-mastery-reload-token"  # metadata of a call to reload
 # Bytes: smaller bodies are not counted; as many as there may be connections fit into memory.
 SMALL_BODY = 64 * 2**10
 UNPACKED_STEP = 256 * 2**10  # bytes that are unpacked at a time

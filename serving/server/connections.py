@@ -46,7 +46,7 @@ class Connection(Protocol):
     """A connection that can be ended.
 
     Attributes:
-        address: of the client, as `client_of` has it.
+        address: of the client, as `client_of` returns it.
         descriptors: file descriptors that it takes.
     """
 
@@ -160,7 +160,7 @@ class Connections:
         return True
 
     def busy(self, connection: Connection) -> None:
-        """Notes that it is the server's turn: the connection waits, not the server."""
+        """Notes that the server does not wait for the connection: it is the server's turn."""
         phase = self._phases.get(connection)
         if phase is not None:
             del self._waiting[phase][connection]

@@ -115,9 +115,9 @@ class EmbeddedServer:
         self.rest_port = self.grpc_port = 0
 
     @property
-    def requests_under_way(self) -> int:
+    def requests_in_progress(self) -> int:
         """Number of unanswered requests to predict."""
-        return self._metrics.requests_under_way
+        return self._metrics.requests_in_progress
 
     @property
     def open_connections(self) -> int:
@@ -137,7 +137,7 @@ class EmbeddedServer:
         if not self.versions.status:
             log.warning("%s: no version yet; waiting for one.", self._settings.models)
         gc.collect()
-        gc.freeze()  # TensorFlow's modules are never garbage; a collection is 10 times as fast so
+        gc.freeze()  # TensorFlow's modules are never garbage; collecting is 10x faster without them
 
         await self._health.add_to(self._grpc)
         self.versions.on_change = self._health.refresh
@@ -177,12 +177,9 @@ class EmbeddedServer:
             # A folder that only this user can enter.
             folder = tempfile.TemporaryDirectory(prefix="mastery-grpc-")
             library_socket = str(Path(undo.enter_context(folder), "socket"))
-            for_rest = undo.enter_context(
-                _bind(settings.host, settings.rest_port, "REST", "--rest-port")
-            )
-            for_grpc = undo.enter_context(
-                _bind(settings.host, settings.grpc_port, "gRPC", "--grpc-port")
-            )
+            host = settings.host
+            for_rest = undo.enter_context(_bind(host, settings.rest_port, "REST", "--rest-port"))
+            for_grpc = undo.enter_context(_bind(host, settings.grpc_port, "gRPC", "--grpc-port"))
             self.rest_port = for_rest.getsockname()[1]
             self.grpc_port = for_grpc.getsockname()[1]
 

@@ -1,4 +1,4 @@
-"""What stands between the gRPC library and its clients: connections, tokens, and message sizes.
+"""The limits between the gRPC library and its clients: connections, tokens, and message sizes.
 
 grpcio cannot limit connections. So it listens on a local socket that only this user can reach, and
 each client's connection is forwarded to it, byte by byte, which costs about 0.15 ms per call. The
@@ -25,7 +25,7 @@ GREETING = 256  # bytes: longer than HTTP/2's preface and settings, so a request
 LATE_SECONDS = 1.0  # after which an incomplete message counts as a large one
 PING_SECONDS = 60
 METADATA_BYTES = 16 * 2**10
-LOOKAHEAD_BYTES = 64 * 2**10  # of a message that nothing has asked to read yet
+LOOKAHEAD_BYTES = 64 * 2**10  # of a message that the library takes before a handler reads it
 HEALTH = "/grpc.health.v1.Health/"
 OPEN_METHODS = {f"/inference.GRPCInferenceService/{name}" for name in ("ServerLive", "ServerReady")}
 RELOAD = "/tensorflow.serving.ModelService/HandleReloadConfigRequest"

@@ -1,7 +1,7 @@
 """The gRPC services: TensorFlow Serving's, the Open Inference Protocol's, health and reflection.
 
 The methods are registered by hand, under the names of the official stubs. So a request is parsed
-here, and bytes that are no message are the caller's error; the library would report them as the
+here, and bytes that cannot be decoded are the caller's error; the library would report them as the
 server's. The methods are registered as streams of requests, of which each call sends one. So a
 message is read only after its token and the free memory have been checked.
 """
@@ -289,7 +289,7 @@ def add_reflection(server: grpc.aio.Server) -> None:
 
 
 def _tensorflow_serving() -> descriptor_pool.DescriptorPool:
-    """Returns the services' descriptors: today's protobuf cannot import their generated modules."""
+    """Returns the services' descriptors; current protobuf cannot import their generated modules."""
     pool = descriptor_pool.DescriptorPool()
 
     def add(file: Any) -> None:

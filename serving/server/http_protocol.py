@@ -1,4 +1,4 @@
-"""HTTP/1.1 by uvicorn, with the limits that it leaves to a proxy: on heads, time, and unread bytes.
+"""HTTP/1.1 by uvicorn, with limits that it leaves to a proxy: on headers, time, and unread bytes.
 
 uvicorn's parser (llhttp) is fast and strict, but keeps a header of any length for any time. Here,
 each connection is in the table of `connections` and updates its phase after every event.
@@ -67,7 +67,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._tls = tls
         self._raw: asyncio.Transport | None = None
         self._handshake: asyncio.Task[None] | None = None
-        self._early = b""  # bytes after the end of the handshake, before `_start_tls` goes on
+        self._early = b""  # bytes after the end of the handshake, before `_start_tls` continues
         self._is_ready = False  # whether bytes can be parsed; with TLS, after its handshake
 
         self._expects = Phase.HEAD
@@ -178,7 +178,7 @@ class BoundedHttp(HttpToolsProtocol):
         """Takes a part of the body.
 
         The application is woken for large parts and at the end, not for each byte of a slow body.
-        Of a body that was answered before its end, twice the allowed size is read and dropped.
+        If a body was answered before its end, up to twice the allowed size is read and dropped.
         """
         self._body_bytes += len(body)
         if not self.cycle.response_complete:
@@ -193,7 +193,8 @@ class BoundedHttp(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """Ends a request."""
         if not self.parser.should_upgrade():
-            self._expects, self._head_bytes = Phase.IDLE, 0
+            self._expects = Phase.IDLE
+            self._head_bytes = 0
             super().on_message_complete()
 
     def on_response_complete(self) -> None:
@@ -255,7 +256,8 @@ class BoundedHttp(HttpToolsProtocol):
         if upgraded is None or self._is_gone:
             return
         self._begin(upgraded)
-        early, self._early = self._early, b""
+        early = self._early
+        self._early = b""
         if early:
             self.data_received(early)
 
@@ -334,7 +336,7 @@ class BoundedHttp(HttpToolsProtocol):
             self.transport.close()
 
     def _has_read(self) -> bool:
-        """Tells whether the client has read some of its answer since the last check."""
+        """Returns whether the client has read some of its answer since the last check."""
         before = self._unsent
         self._unsent = self.transport.get_write_buffer_size()
         return 0 < self._unsent < before

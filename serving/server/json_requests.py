@@ -1,7 +1,7 @@
-"""Predict requests as JSON, in rows (`instances`) or columns (`inputs`); large ones are read apart.
+"""Predict requests as JSON, in rows (`instances`) or columns (`inputs`).
 
-Python's parser keeps the interpreter for as long as it reads: 1.3 s for 16 MiB of `[[],[],...]`,
-which take 360 MiB then. So large requests are read in another process, and others are answered
+Python's parser holds the interpreter for as long as it reads: 1.3 s for 16 MiB of `[[],[],...]`,
+which then take 360 MiB. So large requests are read in another process, and others are answered
 meanwhile. It starts with the first large request, has a memory limit, and ends with the server.
 """
 
@@ -68,7 +68,7 @@ def read_request(body: bytes, signatures: Mapping[str, Signature]) -> Read:
     """Reads a request to `:predict`.
 
     Raises:
-        RequestError: it is no valid request for its signature.
+        RequestError: it is not a valid request for its signature.
     """
     request = parse_request(body)
     signature = signatures.get(request.signature_name or SERVING_DEFAULT)
@@ -285,9 +285,9 @@ class JsonProcess:
 
 
 def _light(signatures: Mapping[str, Signature]) -> dict[str, Signature]:
-    """Returns the signatures without outputs, and with what the process could not find out.
+    """Returns the signatures without outputs, ready for a process without TensorFlow.
 
-    The specs look up their dtypes in TensorFlow and keep them; the process has no TensorFlow.
+    The specs look up their dtypes in TensorFlow and keep them.
     """
     for signature in signatures.values():
         for spec in signature.inputs.values():

@@ -45,7 +45,7 @@ def json_excerpt(value: Any) -> str:
 
 
 def is_b64(value: Any) -> bool:
-    """Tells whether a value is `{"b64": "..."}`."""
+    """Returns whether a value is `{"b64": "..."}`."""
     return type(value) is dict and value.keys() == {B64} and type(value[B64]) is str
 
 
@@ -152,7 +152,7 @@ _ACCEPTED: dict[str, tuple[frozenset[type], Convert]] = {
 def refuse_overflow(text: str, arrays: Arrays) -> None:
     """Refuses numbers such as `1e400`, which a double cannot hold; `Infinity` is a valid value.
 
-    Python reads both as the same. So the text is read a second time if some value is infinite.
+    Python reads both as infinity. So the text is read a second time if some value is infinite.
 
     Args:
         text: JSON.

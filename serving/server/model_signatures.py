@@ -69,7 +69,7 @@ class TensorSpec:
         return str(types_pb2.DataType.Name(self.enum))
 
     def fits(self, shape: tuple[int, ...]) -> bool:
-        """Tells whether an array of this shape can be fed."""
+        """Returns whether an array of this shape can be fed."""
         if self.shape is None:
             return True
         return len(shape) == len(self.shape) and all(

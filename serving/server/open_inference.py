@@ -257,7 +257,7 @@ def json_length(body: bytes, header_length: str | None) -> int:
         header_length: value of the header `Inference-Header-Content-Length`; None if all is JSON.
 
     Raises:
-        RequestError: the header is no number, or larger than the body.
+        RequestError: the header is not a number, or larger than the body.
     """
     if header_length is None:
         return len(body)
@@ -283,7 +283,7 @@ def parse_infer_request(body: bytes, header_length: str | None) -> InferRequest:
         header_length: see `json_length`.
 
     Raises:
-        RequestError: it is no such request.
+        RequestError: it is not such a request.
     """
     end = json_length(body, header_length)
     try:

@@ -1,4 +1,4 @@
-"""What the Open Inference Protocol says of models and tensors, the same by REST and by gRPC."""
+"""Models and tensors as the Open Inference Protocol describes them, by REST and by gRPC."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What REST and gRPC share: from a request's tensors to the answer's, and from errors to codes."""
+"""The steps that REST and gRPC share: from a request's tensors to the answer's, errors to codes."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Predictor:
 
         try:
             with self.admission.admit():
-                self.metrics.requests_under_way = self.admission.count
+                self.metrics.requests_in_progress = self.admission.count
                 yield
         except asyncio.CancelledError:
             status = StatusCode.CANCELLED
@@ -85,7 +85,7 @@ class Predictor:
             status = known.code
             raise known from error
         finally:
-            self.metrics.requests_under_way = self.admission.count
+            self.metrics.requests_in_progress = self.admission.count
             self.metrics.request(time.perf_counter() - started, status.name, entrypoint)
 
     @contextmanager
@@ -210,10 +210,7 @@ def as_request_error(error: Exception) -> RequestError:
 
 def _reason(message: str) -> str:
     """Strips what means nothing to a caller: the heading, and the names of nodes."""
-    lines = [line.strip() for line in message.splitlines()]
-    telling = [
-        line
-        for line in lines
-        if line and line != "Graph execution error:" and not line.startswith("[[{{")
-    ]
-    return shorten(telling[-1] if telling else message, 2000)
+    lines = (line.strip() for line in message.splitlines())
+    named = (line for line in lines if line and line != "Graph execution error:")
+    useful = [line for line in named if not line.startswith("[[{{")]
+    return shorten(useful[-1] if useful else message, 2000)

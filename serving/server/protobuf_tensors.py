@@ -135,14 +135,15 @@ def encode_tensor(values: Array, enum: int) -> TensorProto:
     tensor = TensorProto(dtype=enum)
     for size in values.shape:
         tensor.tensor_shape.dim.add(size=size)
-    flat, target = values.ravel(), getattr(tensor, field)
+    flat = values.ravel()
+    target = getattr(tensor, field)
     for at in range(0, flat.size, STEP):
         target.extend(flat[at : at + STEP].tolist())
     return tensor
 
 
 def check_fields(raw: bytes, descriptor: Any) -> None:
-    """Counts the fields of a message; whether it is one at all, the parser finds out.
+    """Counts the fields of a message; bytes that are not a message are left to the parser.
 
     Args:
         raw: the message.
@@ -191,7 +192,8 @@ def _varint(raw: bytes, at: int) -> tuple[int, int]:
     if byte < 128:
         return byte, at + 1
 
-    value, shift = byte & 127, 7
+    value = byte & 127
+    shift = 7
     while byte >= 128:
         at += 1
         byte = raw[at]

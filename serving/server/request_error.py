@@ -1,4 +1,4 @@
-"""Why a request is refused: one code for both protocols, and a reason for the caller."""
+"""The refusal of a request: one code for both protocols, and a reason for the caller."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ class Servable:
                 executor,
                 settings.limits,
                 settings.threads,
-                lambda: metrics.requests_under_way == 1,
+                lambda: metrics.requests_in_progress == 1,
                 metrics.batch,
             )
             for name, signature in model.signatures.items()

@@ -1,7 +1,7 @@
 """Serves a folder of versions: by TensorFlow Serving if this machine has it, else embedded.
 
-TensorFlow Serving is taken as a binary or as an image of a container engine. What it cannot do
-(tokens, TLS for REST, checks, traces) decides for the embedded server.
+TensorFlow Serving is taken as a binary or as an image of a container engine. The embedded server is
+taken where settings ask for what TensorFlow Serving lacks: tokens, TLS for REST, checks, traces.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _STOPPED = (-signal.SIGTERM, -signal.SIGINT, 128 + signal.SIGTERM, 128 + signal.
 
 
 class EngineError(MasteryError):
-    """The requested engine is not installed, or cannot do what was asked for."""
+    """The requested engine is not installed, or lacks a requested feature."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def serve_model(settings: ServerSettings, engine: str) -> None:
 
 
 def choose_engine(wanted: str, settings: ServerSettings) -> Engine:
-    """Chooses the engine: TensorFlow Serving where it is installed and can do what is asked for.
+    """Chooses the engine: TensorFlow Serving where it is installed and has what is requested.
 
     Args:
         wanted: one of `ENGINES`.
@@ -95,7 +95,7 @@ def choose_engine(wanted: str, settings: ServerSettings) -> Engine:
             or `::`.
 
     Raises:
-        EngineError: another word, or the requested engine is missing or cannot do it.
+        EngineError: there is no such engine, or it is not installed or lacks a requested feature.
     """
     if wanted not in ENGINES:
         raise EngineError(f"--engine: expected one of {', '.join(ENGINES)}; found {wanted}.")

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("mastery.serving")
 
 RETRY_SECONDS = 30.0  # until loading a version that has failed is tried again
-MOST_NOTES = 20  # lines on missing versions that one look at the folder may log
+MOST_NOTES = 20  # lines on missing versions that one poll may log
 
 
 class VersionState(Enum):
@@ -60,7 +60,7 @@ class ServedVersions:
 
     Attributes:
         status: of each version that was ever loaded, newest last.
-        on_change: called after each look at the folder, when all versions are loaded.
+        on_change: called after each poll, when all versions are loaded.
     """
 
     @staticmethod
@@ -131,7 +131,7 @@ class ServedVersions:
         raise invalid(f"Unrecognized servable version label: {shorten(label, QUOTED)}; {why}.")
 
     async def poll(self) -> None:
-        """Looks at the folder once, then loads and closes versions."""
+        """Reads the folder once, then loads and closes versions."""
         async with self._polling:
             self._read_policy()
             try:
@@ -252,7 +252,7 @@ class ServedVersions:
         for note in new[:MOST_NOTES]:
             log.warning("%s", note)
         if len(new) > MOST_NOTES:
-            log.warning("%s: and %d more of the kind.", folder, len(new) - MOST_NOTES)
+            log.warning("%s: and %d more such notes.", folder, len(new) - MOST_NOTES)
         self._logged = set(notes)
 
     def _labelled(self, label: str, version: int) -> int | None:

@@ -77,7 +77,7 @@ class ServerSettings:
         host: address to listen on.
         rest_port: port of the REST API; 0 for any free one.
         grpc_port: port of the gRPC API; 0 for any free one.
-        poll_seconds: seconds between two looks at the folder.
+        poll_seconds: seconds between two polls of the folder.
         limits: see `Limits`.
         token: what callers must send as `Authorization: Bearer`; None lets everybody in.
         tls_cert: certificate chain (PEM) for both ports; None for no TLS.
@@ -202,10 +202,10 @@ def _is_plain_url(text: str) -> bool:
 
 
 def _check_exposure(settings: ServerSettings) -> None:
-    """Refuses an address that other machines reach, without a token or with one sent in clear.
+    """Refuses to serve other machines without a token, or with one that is sent in clear.
 
     Raises:
-        MasteryError: that is so, and `allow_anonymous` is off.
+        MasteryError: that would happen, and `allow_anonymous` is off.
     """
     if _is_loopback(settings.host):
         return

@@ -54,10 +54,15 @@ Labels = tuple[str, ...]
 
 
 class _Histogram:
+    """Counts of values by bucket, per set of labels."""
+
     def __init__(
         self, name: str, text: str, labels: Sequence[str], bounds: Sequence[float] = _MICROSECONDS
     ) -> None:
-        self._name, self._text, self._labels, self._bounds = name, text, labels, bounds
+        self._name = name
+        self._text = text
+        self._labels = labels
+        self._bounds = bounds
         self._counts: dict[Labels, list[int]] = defaultdict(lambda: [0] * (len(bounds) + 1))
         self._sums: dict[Labels, float] = defaultdict(float)
 
@@ -79,8 +84,12 @@ class _Histogram:
 
 
 class _Counter:
+    """A sum per set of labels."""
+
     def __init__(self, name: str, text: str, labels: Sequence[str]) -> None:
-        self._name, self._text, self._labels = name, text, labels
+        self._name = name
+        self._text = text
+        self._labels = labels
         self._values: dict[Labels, float] = defaultdict(float)
 
     def add(self, value: float, *labels: str) -> None:
@@ -99,13 +108,13 @@ class ServerMetrics(Collector):
     Durations are in microseconds, as in TensorFlow Serving.
 
     Attributes:
-        requests_under_way: unanswered requests to predict.
+        requests_in_progress: unanswered requests to predict.
         versions_available: numbers of the available versions.
     """
 
     def __init__(self, model: str) -> None:
         self._model = model
-        self.requests_under_way = 0
+        self.requests_in_progress = 0
         self.versions_available: list[int] = []
 
         serving = ":tensorflow:serving:"
@@ -189,11 +198,11 @@ class ServerMetrics(Collector):
         ):  # fmt: skip
             yield item.family()
 
-        under_way = GaugeMetricFamily(
+        unanswered = GaugeMetricFamily(
             ":mastery:serving:requests_under_way", "Unanswered requests.", labels=[]
         )
-        under_way.add_metric([], self.requests_under_way)
-        yield under_way
+        unanswered.add_metric([], self.requests_in_progress)
+        yield unanswered
 
         available = GaugeMetricFamily(
             ":mastery:serving:version_available",

@@ -48,7 +48,7 @@ def read_policy(folder: Path, name: str) -> VersionPolicy:
     """Reads `models.config` in the folder of versions; without one, the newest version is served.
 
     Raises:
-        ModelConfigError: it is no ModelServerConfig, or has no model of this name.
+        ModelConfigError: it is not a ModelServerConfig, or has no model of this name.
     """
     path = folder / MODELS_CONFIG
     try:

@@ -1,4 +1,4 @@
-"""The timer files: what they say, what systemd says to them, and that the commands in them are the command line's."""
+"""The timer files: their settings, systemd's verdict, and that their commands exist."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MASTERY = "/opt/mastery/.venv/bin/mastery"
 
 
 def unit(name: str) -> dict[str, dict[str, str]]:
-    """Returns the sections of a unit; a key that is there twice is an error."""
+    """Returns the sections of a unit; a key that occurs twice is an error."""
     parser = configparser.ConfigParser(interpolation=None, delimiters="=", comment_prefixes="#")
     parser.optionxform = str  # type: ignore[assignment]
     parser.read(SCHEDULE / name)
@@ -28,16 +28,13 @@ def unit(name: str) -> dict[str, dict[str, str]]:
 
 def cron_command() -> tuple[list[str], str, str]:
     """Returns the five fields of the time, the account and the command."""
-    [line] = [
-        line
-        for line in (SCHEDULE / "mastery.cron").read_text().splitlines()
-        if line.startswith("0 4")
-    ]
+    lines = (SCHEDULE / "mastery.cron").read_text().splitlines()
+    [line] = [line for line in lines if line.startswith("0 4")]
     *time, account, command = line.split(maxsplit=6)
     return time, account, command
 
 
-def test_the_service_runs_once_and_writes_nowhere_but_to_its_root() -> None:
+def test_the_service_runs_once_and_writes_only_to_its_root() -> None:
     service = unit("mastery-retrain.service")["Service"]
     assert service["Type"] == "oneshot"
     assert service["User"] == "mastery"
@@ -50,12 +47,11 @@ def test_the_service_runs_once_and_writes_nowhere_but_to_its_root() -> None:
         assert service[right] == "yes"
     assert service["CapabilityBoundingSet"] == ""
     assert "MemoryDenyWriteExecute" not in service  # XLA compiles while it runs
-    assert (
-        service["KillMode"] == "mixed"
-    )  # the run stops its own worker, and says that it was interrupted
+    # The run stops its own worker, and prints that it was interrupted.
+    assert service["KillMode"] == "mixed"
 
 
-def test_the_timer_makes_up_for_a_night_that_was_missed() -> None:
+def test_the_timer_starts_a_missed_run_later() -> None:
     timer = unit("mastery-retrain.timer")
     assert timer["Timer"]["Persistent"] == "true"
     assert (SCHEDULE / timer["Timer"]["Unit"]).is_file()
@@ -65,9 +61,7 @@ def test_the_timer_makes_up_for_a_night_that_was_missed() -> None:
 def test_systemd_accepts_both_units(tmp_path: Path) -> None:
     analyze = shutil.which("systemd-analyze")
     if analyze is None:
-        pytest.skip(
-            "systemd-analyze is not here, so the units were only parsed: expected it on PATH (package systemd)"
-        )
+        pytest.skip("the units were only parsed: systemd-analyze (package systemd) is not on PATH")
     stub = tmp_path / "mastery"
     stub.touch(mode=0o755)
     for name in ("mastery-retrain.service", "mastery-retrain.timer"):
@@ -78,16 +72,14 @@ def test_systemd_accepts_both_units(tmp_path: Path) -> None:
     )
     assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
     night = unit("mastery-retrain.timer")["Timer"]["OnCalendar"]
-    assert (
-        subprocess.run([analyze, "calendar", night], capture_output=True, check=False).returncode
-        == 0
-    )
+    read = subprocess.run([analyze, "calendar", night], capture_output=True, check=False)
+    assert read.returncode == 0
 
 
 @pytest.mark.parametrize(
     "command", [unit("mastery-retrain.service")["Service"]["ExecStart"], cron_command()[2]]
 )
-def test_the_command_is_one_of_the_command_line(
+def test_the_command_line_accepts_the_command(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
     arguments = shlex.split(command)
@@ -97,12 +89,12 @@ def test_the_command_is_one_of_the_command_line(
     assert "/etc/mastery/retrain.yaml: there is no such file" in capsys.readouterr().err
 
 
-def test_cron_starts_it_every_night_with_its_secrets_and_never_twice(tmp_path: Path) -> None:
+def test_cron_starts_the_command_every_night_with_secrets_and_never_twice(tmp_path: Path) -> None:
     time, account, command = cron_command()
     assert (time, account) == (["0", "4", "*", "*", "*"], "mastery")
     assert "%" not in command  # a newline, to cron
     if shutil.which("flock") is None:
-        pytest.skip("flock (util-linux) is not here: expected it on PATH")
+        pytest.skip("flock (package util-linux) is not on PATH")
     stub = tmp_path / "mastery"
     stub.write_text(f'#!/bin/sh\necho "$CHAT" "$@" >> {tmp_path}/started\n')
     stub.chmod(0o755)

@@ -50,8 +50,5 @@ def sample(mastery: Mastery, tmp_path_factory: pytest.TempPathFactory) -> list[s
         "training.epochs": 2,
         "gates": "[{metric: f1_macro, min: 0.2}]",
     }
-    config = ["--config", str(REPOSITORY / "configs" / "sample.yaml")]
-    return [
-        *config,
-        *(part for key, value in options.items() for part in ("--set", f"{key}={value}")),
-    ]
+    settings = [part for key, value in options.items() for part in ("--set", f"{key}={value}")]
+    return ["--config", str(REPOSITORY / "configs" / "sample.yaml"), *settings]

@@ -53,9 +53,8 @@ def test_its_runs_are_listed(mastery: Mastery, home: Path) -> None:
 
 
 def test_its_versions_are_listed_and_shown(mastery: Mastery, home: Path) -> None:
-    listing = json.loads(
-        output(mastery, home, "models", "list", "--config", "small.yaml", "--json")
-    )
+    listed = output(mastery, home, "models", "list", "--config", "small.yaml", "--json")
+    listing = json.loads(listed)
     versions = listing["versions"]
     assert (listing["model"], listing["note"]) == ("small", None)
     assert [version["version"] for version in versions] == [FIRST, SECOND]
@@ -113,7 +112,6 @@ def test_its_model_is_the_baseline_and_the_start_of_a_new_run(
     warm_start = TrainingHistory.read(newest).warm_start
     assert warm_start is not None
     assert "Trainer/model/19/" in warm_start
-    listing = json.loads(
-        output(mastery, copy, "models", "list", "--config", "small.yaml", "--json")
-    )
+    listed = output(mastery, copy, "models", "list", "--config", "small.yaml", "--json")
+    listing = json.loads(listed)
     assert [version["labels"] for version in listing["versions"]] == [["previous"], ["stable"], []]

@@ -15,7 +15,7 @@ from components.contracts.run_record import NodeRecords
 from tests.end_to_end.conftest import COMMAND, Mastery, environment
 
 pytestmark = pytest.mark.slow
-PATIENCE = 600  # seconds until the Trainer must have started, on a machine with other things to do
+PATIENCE = 600  # seconds until the Trainer must have started, even on a busy machine
 
 
 def wait_for(node: str, root: Path, process: subprocess.Popen[str]) -> None:
@@ -37,7 +37,7 @@ def children(pid: int) -> list[int]:
     return [int(line) for line in listed.stdout.split()]
 
 
-def test_ctrl_c_leaves_nothing_half_written_and_the_next_run_goes_on(
+def test_ctrl_c_leaves_nothing_half_written_and_the_next_run_resumes(
     mastery: Mastery, sample: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scratch = tmp_path / "scratch"

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from components.contracts.run_record import RunRecord
-from components.node.names import Node
+from components.node.node_id import Node
 from tests.end_to_end.conftest import REPOSITORY, Mastery
 
 docker = pytest.importorskip("docker")
@@ -36,7 +36,7 @@ SETTINGS = [
     f"kubeflow.image={IMAGE}",
     f"kubeflow.gpu_image={IMAGE}",
 ]
-NEW_WITH_OTHER_GATES = {  # and the one that is only there with a warm start
+NEW_WITH_OTHER_GATES = {  # and the node that exists only with a warm start
     Node.EVALUATOR,
     Node.SERVING_CHECK,
     Node.PUSHER,
@@ -48,7 +48,7 @@ LOG = ("--seed", "3", "--out")
 
 @dataclass
 class Cluster:
-    """Stands in for one: a folder as volume claim, one with the log, Kubeflow's local runner."""
+    """A stand-in for a cluster: a folder as volume, one with the log, Kubeflow's local runner."""
 
     folder: Path
     pipeline: Path
@@ -76,7 +76,7 @@ class Cluster:
         run(events="/log/events.parquet", outcomes="/log/outcomes.parquet", **parameters)
 
     def records(self) -> list[RunRecord]:
-        """Returns the records of the runs that came to their exit handler, oldest first."""
+        """Returns the records of the runs that reached their exit handler, oldest first."""
         files = sorted(self.root.glob("runs/*/run.json"), key=lambda file: file.stat().st_mtime)
         return [RunRecord.read(file.parent) for file in files]
 
@@ -112,8 +112,7 @@ def image() -> str:
 def exit_codes_count() -> Iterator[None]:
     """Keeps containers until their end is known.
 
-    Kubeflow's runner has the engine remove each as it ends, and takes one that is gone already for
-    a success.
+    Kubeflow's runner lets the engine remove each as it ends, and takes a removed one for a success.
     """
     collection = docker.models.containers.ContainerCollection
     run = collection.run
@@ -170,7 +169,7 @@ def test_from_events_to_a_pushed_version_and_a_report(cluster: Cluster) -> None:
     assert "passed" in cluster.shown("run_summary")[0]
 
 
-def test_a_gate_set_too_high_ends_red_pushes_nothing_and_trains_nothing_anew(
+def test_a_failed_gate_fails_the_run_pushes_nothing_and_trains_nothing_anew(
     cluster: Cluster, capfd: pytest.CaptureFixture[str]
 ) -> None:
     before = cluster.versions()
@@ -185,7 +184,7 @@ def test_a_gate_set_too_high_ends_red_pushes_nothing_and_trains_nothing_anew(
         assert f"{node:<20} cached after" in printed, node
 
 
-def test_new_events_are_learned_from_the_blessed_model_on(
+def test_a_warm_start_trains_the_blessed_model_on_new_events(
     cluster: Cluster, mastery: Mastery
 ) -> None:
     log = (*LOG, cluster.folder / "log", "--overwrite")

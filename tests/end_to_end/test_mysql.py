@@ -41,7 +41,7 @@ def latest(mastery: Mastery, root: Path) -> dict[str, Any]:
 
 
 def ids(store: MetadataStore, run: str, *kinds: int) -> set[int]:
-    """The artifacts that a run's executions have an event of one of these kinds with."""
+    """Returns the artifacts in the events of some kinds of a run's executions."""
     context = store.get_context_by_type_and_name("pipeline_run", run)
     executions = [item.id for item in store.get_executions_by_context(context.id)]
     return {
@@ -69,9 +69,8 @@ def test_two_runs_at_once_share_a_database_and_nothing_else(
     assert len(places) == len({*places.values()}) == 2 * len(NODES)
     for root in roots:
         record = latest(mastery, root)
-        assert {node["id"]: node["state"] for node in record["nodes"]} == dict.fromkeys(
-            NODES, "done"
-        )
+        states = {node["id"]: node["state"] for node in record["nodes"]}
+        assert states == dict.fromkeys(NODES, "done")
         made = ids(store, record["run"], mlmd.Event.OUTPUT)
         assert len(made) == len(NODES)
         assert all(places[item].is_dir() and places[item].is_relative_to(root) for item in made)
@@ -108,7 +107,7 @@ def test_a_wrong_password_ends_the_run_before_its_first_node(
     assert not list(tmp_path.glob("sample/nodes/*"))
 
 
-def test_a_missing_value_is_told_before_anything_is_started(
+def test_a_missing_value_is_reported_before_anything_is_started(
     mastery: Mastery, sample: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("MASTERY_METADATA_HOST")

@@ -1,4 +1,4 @@
-"""What a container of the pipeline runs, as a process on this machine."""
+"""The program of the pipeline's containers, run as a process on this machine."""
 
 from __future__ import annotations
 
@@ -62,20 +62,18 @@ def test_nodes_run_and_show_what_they_did(sample: list[str], root: Path, tmp_pat
     ]
     assert "600 learners" in (tmp_path / "example_gen_summary").read_text(encoding="utf-8")
     assert "No anomalies" in (tmp_path / "data_gate_summary").read_text(encoding="utf-8")
-    assert json.loads((tmp_path / "output.json").read_text())["parameterValues"] == {
-        "new_data": True
-    }
+    output = json.loads((tmp_path / "output.json").read_text())
+    assert output["parameterValues"] == {"new_data": True}
 
 
-def test_the_end_is_told_by_the_metadata_store(
+def test_the_exit_handler_reads_the_end_from_the_metadata_store(
     sample: list[str], root: Path, tmp_path: Path
 ) -> None:
     ended = run(*sample, "--root", root, "--run", "first", "--finish", outputs=tmp_path)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "Transform was never started" in ended.stdout
-    record = json.loads(
-        (root / "sample" / "runs" / "first" / "run.json").read_text(encoding="utf-8")
-    )
+    file = root / "sample" / "runs" / "first" / "run.json"
+    record = json.loads(file.read_text(encoding="utf-8"))
     states = {node["id"]: node["state"] for node in record["nodes"]}
     assert record["state"] == "failed"
     assert {states[node] for node in DATA} == {"done"}
@@ -83,7 +81,7 @@ def test_the_end_is_told_by_the_metadata_store(
     assert "| DataGate | done |" in (tmp_path / "run_summary").read_text(encoding="utf-8")
 
 
-def test_a_parameter_that_does_not_fit_is_told_before_anything_runs(
+def test_a_parameter_that_does_not_fit_is_reported_before_anything_runs(
     sample: list[str], root: Path, tmp_path: Path
 ) -> None:
     absent = tmp_path / "absent.parquet"

@@ -51,9 +51,8 @@ def test_a_log_becomes_a_pushed_model(mastery: Mastery, sample: list[str], root:
     assert record["pushed_version"] in ran.stdout
     assert record["report"] in ran.stdout
     assert Path(record["report"]).read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
-    manifest = json.loads(
-        Path(record["pushed_version"], "manifest.json").read_text(encoding="utf-8")
-    )
+    file = Path(record["pushed_version"], "manifest.json")
+    manifest = json.loads(file.read_text(encoding="utf-8"))
     assert manifest["run"] == record["run"]
 
 
@@ -68,15 +67,15 @@ def test_the_same_command_again_takes_every_node_from_the_cache(
     assert versions(root) == before
 
 
-def test_without_new_data_a_run_ends_after_looking_at_them(
+def test_without_new_data_a_run_ends_after_example_gen(
     mastery: Mastery, sample: list[str], root: Path
 ) -> None:
     before = latest(mastery, root)
-    for _ in range(2):  # the second time past a run that has itself ended so
+    ending = f"no new data since run {before['run']}, which pushed {before['pushed_version']}"
+    for _ in range(2):  # the second time after a run that ended for the same reason
         ran = mastery("run", *sample, "--root", root, "--only-new-data")
         assert ran.returncode == 0, ran.stdout + ran.stderr
-        told = f"no new data since run {before['run']}, which pushed {before['pushed_version']}"
-        assert told in ran.stdout.splitlines()[-1]
+        assert ending in ran.stdout.splitlines()[-1]
         record = latest(mastery, root)
         assert record["state"] == "no new data"
         assert states(record) == {"ExampleGen": "cached"}
@@ -87,19 +86,16 @@ def test_without_new_data_a_run_ends_after_looking_at_them(
     assert "no new data" in mastery("runs", "--root", root).stdout
 
 
-def test_a_gate_that_fails_pushes_nothing_trains_nothing_anew_and_tells_the_owner(
+def test_a_failed_gate_pushes_nothing_trains_nothing_anew_and_notifies_the_owner(
     mastery: Mastery, sample: list[str], root: Path
 ) -> None:
     before = versions(root)
     with webhook(500, 200) as chat:
-        told = [
-            "--set",
-            f"notify.webhook.url={chat.url}",
-            "--only-new-data",
-        ]  # new gates: something to do
-        ran = mastery(
-            "run", *sample, "--set", "gates=[{metric: f1_macro, min: 0.999}]", *told, "--root", root
-        )
+        notify = ["--set", f"notify.webhook.url={chat.url}"]
+        gates = ["--set", "gates=[{metric: f1_macro, min: 0.999}]"]
+        # New gates are something to do, even without new data.
+        options = [*notify, *gates, "--only-new-data"]
+        ran = mastery("run", *sample, *options, "--root", root)
     assert ran.returncode == 1, ran.stdout + ran.stderr
     assert "f1_macro" in ran.stdout
     assert "0.999" in ran.stdout
@@ -109,11 +105,8 @@ def test_a_gate_that_fails_pushes_nothing_trains_nothing_anew_and_tells_the_owne
     assert record["pushed_version"] is None
     assert record["report"] is not None
     message = chat.received[-1]
-    assert (len(chat.received), message["run"], message["state"]) == (
-        2,
-        record["run"],
-        "gates failed",
-    )
+    assert len(chat.received) == 2
+    assert (message["run"], message["state"]) == (record["run"], "gates failed")
     assert message["report"] == record["report"]
     [gate] = message["gates_failed"]
     assert (gate["metric"], gate["threshold"]) == ("f1_macro", 0.999)

@@ -25,7 +25,7 @@ from tests.ports import free_port
 
 @dataclass
 class Chat:
-    """A webhook: answers with the given codes, the last one for ever."""
+    """A webhook: answers with the given codes in turn, and then always with the last one."""
 
     url: str
     answers: list[int]
@@ -39,9 +39,9 @@ def webhook(
     """Runs a server that takes JSON by POST.
 
     Args:
-        answers: codes it answers with.
-        reason: the words beside them; default: those of HTTP.
-        location: where it sends the caller on to.
+        answers: status codes to answer with.
+        reason: the words after the codes; default: those of HTTP.
+        location: where to redirect the caller to.
     """
 
     class Handler(BaseHTTPRequestHandler):

@@ -28,7 +28,7 @@ class StoredRuns:
         self.store: MetadataStore = connect(connection_config(Metadata(), self.layout))
 
     def artifact(self, uri: str, **properties: str | int) -> mlmd.Artifact:
-        """Returns an artifact, the one that is known if the address is."""
+        """Returns the artifact with an address: the stored one if there is one, else a new one."""
         known = self.store.get_artifacts_by_uri(uri)
         if known:
             return known[0]
@@ -49,7 +49,7 @@ class StoredRuns:
         kind: str = "",
         event: int = mlmd.Event.OUTPUT,
     ) -> mlmd.Execution:
-        """Puts an execution of a node in a run, and returns it as the store has it."""
+        """Puts an execution of a node in a run, and returns it as stored."""
         contexts = [
             mlmd.Context(type_id=self._kind("pipeline_run"), name=run),
             mlmd.Context(type_id=self._kind("node"), name=f"{self.layout.store_name}.{node}"),

@@ -1,4 +1,4 @@
-"""Names and places below a root."""
+"""Names and paths below a root."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_pipelines_of_one_name_in_two_roots_are_two_pipelines_in_the_metadata_st
     assert Layout(Path("/a"), "algebra").store_name == Layout(Path("/a"), "algebra").store_name
 
 
-def test_a_serving_folder_of_its_own_wins(tmp_path: Path) -> None:
+def test_a_configured_serving_folder_wins(tmp_path: Path) -> None:
     layout = Layout(tmp_path, "sample")
     assert layout.serving(load_config(SAMPLE)) == tmp_path / "sample" / "serving"
     own = load_config(SAMPLE, ["push.directory=/models/sample"])

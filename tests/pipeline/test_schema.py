@@ -1,4 +1,4 @@
-"""What `mastery schema` writes, and what it refuses to overwrite."""
+"""`mastery schema`: what it writes, and what it refuses to overwrite."""
 
 from __future__ import annotations
 

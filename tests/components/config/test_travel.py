@@ -19,7 +19,7 @@ from components.config.strict_yaml import read_yaml
 from components.contracts.run_plan import RunPlan
 from components.errors import ConfigError
 from components.evaluator.evaluator_settings import EvaluatorSettings
-from components.event_log.tables import LogSpec
+from components.event_log.log_spec import LogSpec
 from pipeline.kubeflow.parameters import settings_of
 from tests.components.config.any_config import BASE, configs, places, put, sections
 

@@ -14,7 +14,7 @@ from components.contracts.model_card import ModelCard, Vocabularies
 from components.contracts.training_history import TrainingHistory
 
 EXAMPLES = (
-    "components.contracts.contract", "components.contracts.model_card", "components.node.names",
+    "components.contracts.contract", "components.contracts.model_card", "components.node.node_id",
 )  # fmt: skip
 WORDS = [b"quiz", b"quiz\n", "ünï\u2028".encode(), b"\xff\xfe", b"\0", b" "]
 

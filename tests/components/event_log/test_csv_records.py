@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from components.event_log import csv_records
 from components.event_log.chunks import TextFault
 from components.event_log.csv_records import check_folded, split_records
+from components.event_log.problems import describe_fault
 
 
 def by_the_letter(text: str) -> list[tuple[int, str]]:
@@ -118,7 +119,7 @@ def test_a_fault_names_the_line_and_the_cause(text: str, line: int, found: str) 
     with pytest.raises(TextFault) as fault:
         list(split_records([text.encode()]))
     assert fault.value.line == line
-    assert found in fault.value.found
+    assert found in describe_fault(fault.value)
 
 
 @pytest.mark.parametrize(("text", "line"), [("x" * 90, 3), ("x,y\n" * 9 + '"' + "x" * 90, 12)])

@@ -14,7 +14,7 @@ import pytest
 from components.config import Config
 from components.errors import LogError
 from components.event_log.log import check_log, read_log
-from components.event_log.tables import LogSpec
+from components.event_log.log_spec import LogSpec
 
 Configure = Callable[..., Config]
 

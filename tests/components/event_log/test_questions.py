@@ -12,7 +12,8 @@ import pytest
 from components.config import Config
 from components.contracts.names import ORDER
 from components.errors import LogError, MasteryError
-from components.event_log.log import question_spec, read_questions
+from components.event_log.log import read_questions
+from components.event_log.log_spec import question_spec
 
 Configure = Callable[..., Config]
 Write = Callable[..., None]

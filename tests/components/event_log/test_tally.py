@@ -2,13 +2,11 @@ from __future__ import annotations
 
 from collections import Counter
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.contracts.names import AS_OF, TIME
 from components.event_log.problems import Hint, Place, Problem
-from components.event_log.tally import Tally, merge_tallies, summarise
+from components.event_log.tally import Tally, merge_tallies
 from components.event_log.timescales import Sighting
 
 NAMES = st.sampled_from(["a", "b"])
@@ -71,14 +69,3 @@ def test_the_sum_does_not_depend_on_order_or_grouping(
 @given(TALLIES)
 def test_travels_as_json(tally: Tally) -> None:
     assert Tally.model_validate_json(tally.model_dump_json()) == tally
-
-
-def test_only_a_log_with_rows_and_one_clock_is_summarised() -> None:
-    with pytest.raises(ValueError, match="a log with rows, found no time"):
-        summarise(Tally(), [])
-    seen = Sighting(
-        count=1, low=0, high=1, whole=True, path="a", row=1, unit="row", column="x", found="0"
-    )
-    clocks = {TIME: {"timestamps": seen}, AS_OF: {"0": seen}}
-    with pytest.raises(ValueError, match="a log with one clock"):
-        summarise(Tally(clocks=clocks), [])

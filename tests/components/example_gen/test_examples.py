@@ -28,7 +28,8 @@ from components.contracts.names import (
 )
 from components.errors import LogError
 from components.event_log.point_in_time import find_windows
-from components.example_gen.examples import examples_from_log, join, join_batches
+from components.example_gen.encoding import join_batches
+from components.example_gen.examples import examples_from_log, join
 
 Configure = Callable[..., Config]
 

@@ -13,7 +13,7 @@ import pytest
 
 from components.config import Config
 from components.node.cache_key import PACKAGE, ROOT, code_fingerprint, read_code
-from components.node.names import Node
+from components.node.node_id import Node
 from pipeline.dag import create_pipeline
 from pipeline.layout import Layout
 

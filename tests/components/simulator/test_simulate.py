@@ -243,8 +243,8 @@ def test_a_log_of_the_first_format_is_recognised(tmp_path: Path) -> None:
     simulate(20, 5, tmp_path)
     path = tmp_path / Simulation.FILE
     content = json.loads(path.read_text())
-    first_format = {**content, "format": content.pop("table_format")}
-    path.write_text(json.dumps(first_format))
+    content["format"] = content.pop("table_format")
+    path.write_text(json.dumps(content))
     assert not simulate(20, 5, tmp_path).written
     assert Simulation.read(tmp_path).table_format == "parquet"
 

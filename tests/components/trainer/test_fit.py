@@ -17,7 +17,7 @@ from components.config import Label, Training
 from components.contracts.model_card import WEIGHTS
 from components.errors import TrainingError
 from components.trainer import fit as fitting
-from components.trainer.fit import choose_devices, compile_network
+from components.trainer.fit import choose_devices, compile_network, fit_network
 from components.trainer.network import TrainerSettings, build_network
 from tests.components.trainer.test_gpu_export import INPUTS, NETWORK_INPUTS
 from tests.components.trainer.tiny_log import SETTINGS, fit
@@ -169,6 +169,25 @@ def test_float16_scales_the_loss_and_the_learning_rate_still_decays() -> None:
     network.fit(INPUTS, tf.constant([0, 1, 2]), epochs=3, verbose=0, callbacks=[decay])
     assert float(network.optimizer.learning_rate) == pytest.approx(1e-3 / 4)
     assert all(np.isfinite(weight).all() for weight in network.get_weights())
+
+
+@pytest.mark.parametrize(
+    ("patience", "stopped"),
+    [(1, "no better eval loss for 1 epochs"), (9, "after the 3 epochs configured")],
+)
+def test_a_fit_ends_early_when_the_eval_loss_gets_no_better(
+    patience: int, stopped: str, tmp_path: Path
+) -> None:
+    training = Training(epochs=3, patience=patience, learning_rate=1e-30, decay=1.0)
+    network = build_network(TrainerSettings.model_validate(SETTINGS), NETWORK_INPUTS)
+    compile_network(network, Label(column="mastery", classes=["low", "mid", "high"]), training)
+    batch = (INPUTS, tf.constant([0, 1, 2]), tf.ones([3]))
+    batches = tf.data.Dataset.from_tensors(batch)
+
+    done = fit_network(network, batches, batches, training, tmp_path)
+
+    assert (done.best_epoch, done.stopped) == (1, stopped)
+    assert [epoch["epoch"] for epoch in done.epochs] == [1, 2, 3][: patience + 1]
 
 
 def test_a_fit_in_bfloat16_is_close_to_one_in_float32_and_is_served_in_float32(

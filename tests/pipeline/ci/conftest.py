@@ -53,7 +53,7 @@ def result(f1: float, recall: float, examples: int) -> dict[str, Any]:
 
 @pytest.fixture
 def finish(tmp_path: Path, configure: Callable[..., Config]) -> Callable[..., Results]:
-    """Returns a function from macro F1 after and before to results, judged by the real gates."""
+    """Returns a function from macro F1, after and before, to results judged by the real gates."""
 
     def run(after: float | None, before: float | None = None, **record: Any) -> Results:
         config = small_config(configure())

@@ -18,7 +18,7 @@ def cases(results: Results, path: Path) -> dict[str, TestCase]:
     return {case.name: case for suite in JUnitXml.fromfile(str(path)) for case in suite}
 
 
-def test_a_case_a_gate_and_one_a_node(finish: Finish, tmp_path: Path) -> None:
+def test_every_gate_and_every_node_has_a_test_case(finish: Finish, tmp_path: Path) -> None:
     found = cases(finish(0.55, 0.7), tmp_path / "ci" / "junit.xml")
     assert list(found) == [
         "Macro F1 is at least 0.6",
@@ -27,18 +27,15 @@ def test_a_case_a_gate_and_one_a_node(finish: Finish, tmp_path: Path) -> None:
         "Trainer",
     ]
     least, worse, cached, trained = found.values()
-    assert (
-        least.result[0].message
-        == least.result[0].text
-        == "f1_macro >= 0.6: 0.550 FAILED (0.050 below)"
-    )
+    text = "f1_macro >= 0.6: 0.550 FAILED (0.050 below)"
+    assert (least.result[0].message, least.result[0].text) == (text, text)
     assert worse.result[0].message == "change of f1_macro >= +0: -0.150 FAILED (0.150 below)"
     assert cached.is_passed
     assert cached.system_out == "from the cache"
     assert trained.is_passed
 
 
-def test_names_do_not_follow_what_was_found(finish: Finish, tmp_path: Path) -> None:
+def test_names_of_test_cases_do_not_depend_on_the_results(finish: Finish, tmp_path: Path) -> None:
     assert [*cases(finish(0.55, 0.7), tmp_path / "1.xml")] == [
         *cases(finish(0.9, 0.7), tmp_path / "2.xml")
     ]
@@ -49,22 +46,18 @@ def test_a_node_that_failed_is_an_error_with_its_text(finish: Finish, tmp_path: 
         {"id": "ExampleGen", "state": "failed", "seconds": 1},
         {"id": "Trainer", "state": "waiting"},
     ]
-    first, second = cases(
-        finish(None, nodes=nodes, error="no such column\nLog: x"), tmp_path / "1.xml"
-    ).values()
-    assert (first.result[0].message, first.result[0].text) == (
-        "no such column",
-        "no such column\nLog: x",
-    )
+    error = "no such column\nLog: x"
+    first, second = cases(finish(None, nodes=nodes, error=error), tmp_path / "1.xml").values()
+    assert (first.result[0].message, first.result[0].text) == ("no such column", error)
     assert second.is_skipped
 
 
-def test_a_run_that_never_got_to_a_node_is_an_error_too(finish: Finish, tmp_path: Path) -> None:
+def test_a_run_that_fails_before_its_first_node_is_an_error(finish: Finish, tmp_path: Path) -> None:
     write_junit(finish(None, nodes=[], error="out of memory?"), tmp_path / "1.xml")
     assert JUnitXml.fromfile(str(tmp_path / "1.xml")).errors == 1
 
 
-def test_control_characters_of_others_leave_it_well_formed(finish: Finish, tmp_path: Path) -> None:
+def test_control_characters_leave_the_xml_well_formed(finish: Finish, tmp_path: Path) -> None:
     nodes = [{"id": "ExampleGen", "state": "failed", "seconds": 1}]
     error = "learner \x00\x1b[31m\ufffe \udcff </failure> & ]]>\nLog: x"
     [case] = cases(finish(None, nodes=nodes, error=error), tmp_path / "1.xml").values()
@@ -94,7 +87,7 @@ def test_metrics_before_and_after_with_the_change(finish: Finish) -> None:
     assert "Pushed: /ci/runs/algebra/serving/3." in text
 
 
-def test_every_table_is_whole(finish: Finish) -> None:
+def test_every_row_of_a_table_has_the_same_columns(finish: Finish) -> None:
     widths: list[int] = []
     for line in render_summary(finish(0.75, 0.7), ROOT).splitlines():
         if not line.startswith("|"):
@@ -116,23 +109,21 @@ def test_a_model_that_got_worse_is_stopped(finish: Finish) -> None:
     assert "Pushed: nothing, because a gate failed." in text
 
 
-def test_without_a_baseline_it_says_so(finish: Finish) -> None:
+def test_without_a_baseline_the_summary_says_so(finish: Finish) -> None:
     text = render_summary(finish(0.75), ROOT)
     assert "**Macro F1 0.750** on 40 test examples. Not compared: there is none." in text
     assert ["Macro F1", "–", "0.750", "–", ""] in rows(text)
 
 
-def test_a_run_that_failed_has_its_error_and_no_markdown_of_others(finish: Finish) -> None:
+def test_the_summary_of_a_failed_run_has_its_error_escaped(finish: Finish) -> None:
     text = render_summary(finish(None, error="class <b>x</b> @everybody `|`\nLog: a.log"), ROOT)
     assert "### ❌ algebra: the run failed" in text
-    assert (
-        "class &#60;b&#62;x&#60;/b&#62; @\u200beverybody &#96;&#124;&#96;\nLog: a.log\n</pre>"
-        in text
-    )
+    escaped = "class &#60;b&#62;x&#60;/b&#62; @\u200beverybody &#96;&#124;&#96;\nLog: a.log\n</pre>"
+    assert escaped in text
     assert "Metric" not in text
 
 
-def test_a_comment_has_room_for_the_largest_slices(finish: Finish) -> None:
+def test_a_comment_shows_the_largest_slices_only(finish: Finish) -> None:
     results = finish(0.75, 0.7)
     assert results.evaluation is not None
     [first] = results.evaluation.slices
@@ -148,7 +139,7 @@ def test_a_comment_has_room_for_the_largest_slices(finish: Finish) -> None:
     ]
 
 
-def test_names_of_others_are_text_in_the_comment(finish: Finish) -> None:
+def test_names_of_slices_are_escaped_in_the_comment(finish: Finish) -> None:
     results = finish(0.75, 0.7)
     assert results.evaluation is not None
     [first] = results.evaluation.slices

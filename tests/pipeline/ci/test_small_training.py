@@ -1,4 +1,4 @@
-"""What a small training runs, and the files that it writes."""
+"""The configuration of a small training, and the files that it writes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pipeline.ci.small_training import no_worse_gate, small_config, train_small
 Configure = Callable[..., Config]
 
 
-def test_it_is_small_and_stays_so_where_the_configuration_is_smaller(configure: Configure) -> None:
+def test_the_smaller_numbers_of_learners_and_epochs_win(configure: Configure) -> None:
     small = small_config(configure(ci={"learners": 50, "epochs": 2}))
     assert (small.data.sample_learners, small.training.epochs) == (50, 2)
     data = {"events": "e.csv", "outcomes": "o.csv", "sample_learners": 20}
@@ -32,18 +32,8 @@ def test_it_is_small_and_stays_so_where_the_configuration_is_smaller(configure: 
 def test_nothing_of_the_configuration_is_lost(configure: Configure) -> None:
     config = configure(model={"lstm": [3], "dense": []}, push={"check_examples": 7})
     small = small_config(config)
-    for section in (
-        "name",
-        "schema_",
-        "label",
-        "steps",
-        "context",
-        "protected",
-        "prior",
-        "model",
-        "evaluation",
-        "beam",
-    ):
+    sections = "name schema_ label steps context protected prior model evaluation beam"
+    for section in sections.split():
         assert getattr(small, section) == getattr(config, section)
     assert small.push == config.push
 
@@ -54,16 +44,16 @@ def test_nothing_is_pushed_to_where_models_are_served(configure: Configure) -> N
     assert small_config(config, push=True).push.directory == "/models/algebra"
 
 
-def test_its_metadata_are_its_own(configure: Configure) -> None:
+def test_metadata_stays_in_the_run_s_root(configure: Configure) -> None:
     server = {"store": "mysql", "host": "db", "database": "mlmd", "user": "mastery"}
     assert small_config(configure(metadata=server)).metadata.store == "sqlite"
 
 
-def test_what_was_trained_before_has_no_part_in_it(configure: Configure) -> None:
+def test_there_is_no_warm_start(configure: Configure) -> None:
     assert not small_config(configure(training={"warm_start": True})).training.warm_start
 
 
-def test_it_has_gates_of_its_own_and_one_against_getting_worse(configure: Configure) -> None:
+def test_the_gates_are_those_of_ci_and_one_against_getting_worse(configure: Configure) -> None:
     first, last = small_config(configure()).gates
     assert (first.metric, first.min) == ("f1_macro", 0.6)
     assert (last.metric, last.class_, last.min_change) == ("f1_macro", None, 0.0)
@@ -104,7 +94,7 @@ def test_a_baseline_has_to_be_a_model(configure: Configure, tmp_path: Path) -> N
         ({"gates": []}, "at least 1 item"),
     ],
 )
-def test_a_wrong_section_is_told_when_it_is_read(
+def test_a_wrong_section_is_reported_when_it_is_read(
     configure: Configure, ci: dict[str, Any], expected: str
 ) -> None:
     with pytest.raises(ValueError, match=expected):
@@ -112,7 +102,7 @@ def test_a_wrong_section_is_told_when_it_is_read(
 
 
 @pytest.mark.parametrize("after", [0.75, None])
-def test_the_files_are_those_of_this_run(
+def test_files_of_an_earlier_run_are_removed(
     configure: Configure,
     finish: Callable[..., Results],
     tmp_path: Path,

@@ -23,7 +23,7 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def commands() -> Iterator[tuple[str, str]]:
-    """Yields the shell commands of both, each with where it stands."""
+    """Yields the shell commands of both, each with its place."""
     for name, job in load(GITHUB)["jobs"].items():
         for index, step in enumerate(job["steps"]):
             if "run" in step:
@@ -40,7 +40,7 @@ COMMANDS = dict(commands())
 @pytest.mark.parametrize(
     ("path", "schema"), [(GITHUB, "vendor.github-workflows"), (GITLAB, "vendor.gitlab-ci")]
 )
-def test_it_is_as_its_schema_says(path: Path, schema: str) -> None:
+def test_the_workflow_follows_its_schema(path: Path, schema: str) -> None:
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema, str(path)]
     checked = subprocess.run(command, capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stdout + checked.stderr
@@ -137,10 +137,8 @@ def test_on_gitlab_what_is_deployed_reads_a_cache_that_no_merge_request_writes()
     workflow = load(GITLAB)
     own, copy = workflow["train"]["cache"]
     assert "unprotect" not in own
-    assert (copy["unprotect"], copy["policy"]) == (
-        True,
-        "push",
-    )  # written for merge requests, never read
+    # Written for merge requests, never read.
+    assert (copy["unprotect"], copy["policy"]) == (True, "push")
     assert copy["key"] == workflow["try"]["cache"]["key"] != own["key"]
 
 

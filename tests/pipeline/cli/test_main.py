@@ -1,4 +1,4 @@
-"""The command line: quick to start, and errors without tracebacks."""
+"""The command line: it starts quickly, and its errors have no tracebacks."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_command_is_imported_when_it_is_called() -> None:
     assert ran.stderr.strip() == "['pipeline.cli.run_commands']"
 
 
-def test_every_command_stands_in_a_panel_and_is_described_with_an_example() -> None:
+def test_every_command_is_in_a_panel_and_has_an_example() -> None:
     listed = [name for names in command_line.PANELS.values() for name in names]
     assert sorted(listed) == sorted({path.split()[0] for path in command_line.COMMANDS})
     for path, command in every_command():
@@ -118,7 +118,7 @@ def test_the_version_is_that_of_the_package(
         (["runs", "-x"], "Error: No such option: -x\n"),
     ],
 )
-def test_a_mistyped_command_or_option_is_answered_with_the_one_that_was_meant(
+def test_the_error_about_a_mistyped_command_or_option_suggests_another(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     arguments: list[str],
@@ -210,12 +210,8 @@ def test_a_missing_log_is_an_error_before_anything_is_started(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     absent, root = tmp_path / "absent.parquet", tmp_path / "runs"
-    config = [
-        "--config",
-        str(REPOSITORY / "configs" / "sample.yaml"),
-        "--set",
-        f"data.events={absent}",
-    ]
+    config = ["--config", str(REPOSITORY / "configs" / "sample.yaml")]
+    config += ["--set", f"data.events={absent}"]
     code, text = failing(monkeypatch, capsys, "run", *config, "--root", str(root))
     assert code == 2
     assert f"{absent}: expected a file or folder of events" in text
@@ -225,22 +221,13 @@ def test_a_missing_log_is_an_error_before_anything_is_started(
 def test_a_folder_without_a_model_is_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    code, text = failing(
-        monkeypatch,
-        capsys,
-        "evaluate",
-        "--model",
-        str(tmp_path),
-        "--events",
-        "e.csv",
-        "--outcomes",
-        "o.csv",
-    )
+    log = ["--events", "e.csv", "--outcomes", "o.csv"]
+    code, text = failing(monkeypatch, capsys, "evaluate", "--model", str(tmp_path), *log)
     assert code == 2
     assert f"--model {tmp_path}: expected a pushed version" in text
 
 
-def test_no_report_yet(
+def test_without_a_report_the_error_says_what_was_expected(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     code, text = failing(monkeypatch, capsys, "report", "--root", str(tmp_path))
@@ -347,7 +334,7 @@ def test_a_record_that_cannot_be_read_is_named(
         ),
     ],
 )
-def test_an_error_inside_of_a_command_ends_in_words(
+def test_an_error_inside_a_command_is_one_message_without_a_traceback(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
@@ -394,7 +381,7 @@ def test_a_command_whose_output_is_closed_ends_in_a_line_or_quietly(
     assert "unexpected" not in ran.stderr
 
 
-def test_a_reader_that_goes_away_is_no_failed_gate(tmp_path: Path) -> None:
+def test_a_closed_pipe_does_not_exit_as_a_failed_gate_does(tmp_path: Path) -> None:
     for number in range(9):
         record_run(tmp_path, "algebra", number)
     runs = f"{sys.executable} -m pipeline.cli.main runs --json --root {tmp_path}"
@@ -402,7 +389,7 @@ def test_a_reader_that_goes_away_is_no_failed_gate(tmp_path: Path) -> None:
     ran = subprocess.run(
         ["bash", "-c", command], capture_output=True, text=True, check=True, cwd=REPOSITORY
     )
-    assert ran.stdout.strip() in ("141", "0")  # 0: all of it was in the pipe before its reader went
+    assert ran.stdout.strip() in ("141", "0")  # 0: all was in the pipe before its reader ended
     assert ran.stderr == ""
 
 
@@ -421,12 +408,8 @@ def test_a_root_that_is_a_pattern_is_refused(
 ) -> None:
     for table in ("events", "outcomes"):
         (tmp_path / f"{table}.csv").write_text("a\n1\n")
-    config = [
-        "--config",
-        str(REPOSITORY / "configs" / "sample.yaml"),
-        "--root",
-        str(tmp_path / name),
-    ]
+    config = ["--config", str(REPOSITORY / "configs" / "sample.yaml")]
+    config += ["--root", str(tmp_path / name)]
     tables = [
         part
         for table in ("events", "outcomes")
@@ -451,7 +434,7 @@ def every_command() -> list[tuple[str, Any]]:
 
 
 def float_options() -> list[str]:
-    """Every option of a command that is a number with a point, as `serve --poll-seconds`."""
+    """Returns every option that is a number with a point, such as `serve --poll-seconds`."""
     found = []
     for path, command in every_command():
         hints = get_type_hints(command.callback, include_extras=True)
@@ -467,7 +450,7 @@ def float_options() -> list[str]:
 
 @pytest.mark.parametrize("option", float_options())
 @pytest.mark.parametrize("value", ["nan", "inf", "1e400"])
-def test_no_number_of_an_option_is_infinite_or_none(
+def test_no_option_takes_nan_or_infinity(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], option: str, value: str
 ) -> None:
     code, text = failing(monkeypatch, capsys, *option.split(), value)

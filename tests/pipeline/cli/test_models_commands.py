@@ -1,4 +1,4 @@
-"""`mastery models` as it is typed."""
+"""`mastery models`, as people type it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def models(
     return code, printed.out + printed.err
 
 
-def test_a_version_s_life(
+def test_a_version_is_promoted_compared_and_rolled_back(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], root: Path
 ) -> None:
     where = ["--config", str(REPOSITORY / "configs" / "sample.yaml"), "--root", str(root)]
@@ -48,11 +48,9 @@ def test_a_version_s_life(
         "stable 11; canary 12, to get 20 % of the requests"
     )
     code, listed = run("list")
-    assert (code, "canary 20 %" in listed, "13 is not for serving: a gate failed" in listed) == (
-        0,
-        True,
-        True,
-    )
+    assert code == 0
+    assert "canary 20 %" in listed
+    assert "13 is not for serving: a gate failed" in listed
     content = json.loads(run("list", "--json")[1])
     assert [version["labels"] for version in content["versions"]] == [["stable"], ["canary"], []]
     assert json.loads(run("show", "canary", "--json")[1])["metrics"]["f1_macro"] == 0.9
@@ -81,7 +79,10 @@ def test_a_version_s_life(
             "absent: expected the folder that versions are pushed to, found none",
         ),
         (["list", "--models", "ftq://host/a"], "expected an address such as s3://bucket/folder"),
-        (["canary", "--models", "."], "expected a version, or --stop"),
+        (["canary", "--models", "."], "expected either a version or --stop"),
+        (["promote", "٣", "--models", "."], "expected a number that `mastery models list` shows"),
+        (["canary", "1.0", "--models", "."], "expected a number that `mastery models list` shows"),
+        (["promote", "--models", ".", "--", "-5"], "shows, found '-5'"),
         (
             ["show", "7", "--models", "."],
             r"expected a version 7 (a number, or stable, canary, previous), found none",
@@ -98,7 +99,7 @@ def test_a_change_that_is_not_possible_is_an_error(
     assert (code, text in printed) == (2, True)
 
 
-def test_old_versions_go_and_a_canary_ends(
+def test_old_versions_are_pruned_and_a_canary_ends(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], root: Path
 ) -> None:
     where = ["--models", str(root / "sample" / "serving")]
@@ -140,7 +141,7 @@ def test_versions_are_compared_on_another_log(
 
 
 def test_promote_and_rollback_import_no_tensorflow(root: Path) -> None:
-    """Which is what keeps them under a second."""
+    """That keeps both commands under a second."""
     code = (
         "import sys\n"
         "from serving.models import promotion\n"

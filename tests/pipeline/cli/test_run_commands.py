@@ -18,7 +18,7 @@ from tests.pipeline.receivers import webhook
 CONFIG = Path(__file__).parents[3] / "configs" / "sample.yaml"
 
 
-def test_a_test_message(
+def test_a_test_message_is_sent_by_webhook(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with webhook() as chat:
@@ -30,25 +30,18 @@ def test_a_test_message(
     assert sent["text"].startswith("Mastery, sample: this is a test\n")
 
 
-def test_a_test_message_that_does_not_arrive(
+def test_a_test_message_that_cannot_be_delivered_is_an_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(delivery, "PAUSES", ())
     with webhook(500) as chat:
-        code = mastery(
-            monkeypatch,
-            "notify",
-            "--config",
-            str(CONFIG),
-            "--test",
-            "--set",
-            f"notify.webhook.url={chat.url}",
-        )
+        options = ["notify", "--config", str(CONFIG), "--set", f"notify.webhook.url={chat.url}"]
+        code = mastery(monkeypatch, *options, "--test")
     assert code == 2
     assert "mastery: notify.webhook: expected an answer 2xx, found 500" in capsys.readouterr().err
 
 
-def test_nowhere_to_send_to(
+def test_without_a_configured_receiver_notify_is_an_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert mastery(monkeypatch, "notify", "--config", str(CONFIG), "--test") == 2
@@ -59,14 +52,8 @@ def test_a_run_that_cannot_start_is_notified(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     with webhook() as chat:
-        options = [
-            "--config",
-            str(CONFIG),
-            "--root",
-            str(tmp_path),
-            "--set",
-            f"notify.webhook.url={chat.url}",
-        ]
+        options = ["--config", str(CONFIG), "--root", str(tmp_path)]
+        options += ["--set", f"notify.webhook.url={chat.url}"]
         dated = f"data.events={tmp_path}/{{YYYY}}-{{MM}}-{{DD}}/events.csv"
         code = mastery(monkeypatch, "run", *options, "--set", dated, "--span", "last:7")
     assert code == 2
@@ -76,7 +63,7 @@ def test_a_run_that_cannot_start_is_notified(
     assert "expected files that match" in capsys.readouterr().err
 
 
-def test_only_new_data_does_not_go_with_nodes_to_execute_anew(
+def test_only_new_data_cannot_be_combined_with_nodes_to_execute_anew(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     options = ["run", "--config", str(CONFIG), "--root", str(tmp_path), "--only-new-data"]

@@ -1,4 +1,4 @@
-"""`mastery serve` and `mastery predict`: what is typed reaches the server and the client."""
+"""`mastery serve` and `mastery predict`: their options reach the server and the client."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_a_configuration_names_the_folder_that_its_runs_push_to(
 
 
 @pytest.mark.parametrize("options", [[], ["--models", "a", "--config", "b.yaml"]])
-def test_one_of_folder_and_configuration_says_what_to_serve(
+def test_serve_takes_either_a_folder_or_a_configuration(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     served: list[Served],
@@ -106,9 +106,9 @@ def test_one_of_folder_and_configuration_says_what_to_serve(
 
 
 @pytest.mark.parametrize("options", [[], ["--config", str(CONFIG), "--model", "a"]])
-def test_one_of_configuration_and_version_says_how_events_are_read(
+def test_predict_takes_either_a_configuration_or_a_version(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], options: list[str]
 ) -> None:
     questions = ["--events", "e.csv", "--server", "http://localhost:1"]
     assert mastery(monkeypatch, "predict", *questions, *options) == 2
-    assert "expected --config or --model: how the events are read" in capsys.readouterr().err
+    assert "expected either --config or --model, which say how" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The command line as it is typed, in the process of the test."""
+"""The command line as people type it, in the process of the test."""
 
 from __future__ import annotations
 

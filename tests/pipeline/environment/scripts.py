@@ -1,4 +1,4 @@
-"""Programs that tests put in the place of real ones."""
+"""Programs that stand in for real ones in tests."""
 
 from __future__ import annotations
 

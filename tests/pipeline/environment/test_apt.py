@@ -74,12 +74,8 @@ def workspace(tmp_path: Path) -> Path:
 def test_a_package_is_unpacked_and_not_installed(tmp_path: Path, workspace: Path) -> None:
     apt.unpack_packages("trixie", ["greeting"], tmp_path / "root", workspace)
     assert (tmp_path / "root" / "usr" / "lib" / "hello.txt").read_text() == "hello"
-    assert (
-        subprocess.run(
-            ["dpkg", "--status", "greeting"], capture_output=True, check=False
-        ).returncode
-        == 1
-    )
+    status = ["dpkg", "--status", "greeting"]
+    assert subprocess.run(status, capture_output=True, check=False).returncode == 1
 
 
 def test_a_package_that_is_not_what_the_index_says_is_refused(
@@ -112,7 +108,9 @@ def test_a_release_without_a_signature_is_refused(
 
 
 @pytest.mark.usefixtures("repository")
-def test_a_release_that_is_not_there_says_what_to_do(tmp_path: Path, workspace: Path) -> None:
+def test_the_error_about_an_unknown_release_says_what_to_do(
+    tmp_path: Path, workspace: Path
+) -> None:
     with pytest.raises(SetupError, match="Check the network and apt's sources"):
         apt.unpack_packages("forky", ["greeting"], tmp_path / "root", workspace)
 

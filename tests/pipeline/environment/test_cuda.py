@@ -1,8 +1,8 @@
-"""Every CUDA library that TensorFlow opens, and those that they open in turn; without a GPU.
+"""Opens every CUDA library that TensorFlow opens, and those that they open in turn, without a GPU.
 
-The wheels are those of `requirements-gpu.lock`: of this environment where `make setup GPU=1` made
-it, else fetched once into pytest's cache (2.8 GB, a minute), beside a link to the TensorFlow of
-this environment.
+The wheels are those of `requirements-gpu.lock`: this environment's, if `make setup GPU=1` made
+it, else fetched once into pytest's cache (2.8 GB, a minute), beside a link to this environment's
+TensorFlow.
 """
 
 from __future__ import annotations
@@ -84,26 +84,15 @@ def packages(request: pytest.FixtureRequest) -> Path:
 
     cache = request.config.cache.mkdir("cuda")
     venv = cache / hashlib.sha256(LOCK.read_bytes()).hexdigest()[:12]
-    target = (
-        venv / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
-    )
+    python = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    target = venv / "lib" / python / "site-packages"
     if not (target / "tensorflow").exists():
         for old in cache.iterdir():
             shutil.rmtree(old)
         uv = Uv(Path(sys.executable).parent / "uv")
-        python = ("--python", sys.executable)
-        uv(
-            "pip",
-            "install",
-            *python,
-            "--target",
-            target,
-            "--no-deps",
-            "--require-hashes",
-            "-r",
-            LOCK,
-            cwd=ROOT,
-        )
+        options = ("--no-deps", "--require-hashes", "-r", LOCK)
+        where = ("--python", sys.executable, "--target", target)
+        uv("pip", "install", *where, *options, cwd=ROOT)
         (target / "tensorflow").mkdir()  # itself no link: `tensorflow/..` has to be this folder
         for part in tensorflow.iterdir():
             (target / "tensorflow" / part.name).symlink_to(part)

@@ -1,4 +1,4 @@
-"""What the doctor sees, on this environment and on broken ones."""
+"""The doctor's findings, in this environment and in broken ones."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.pipeline.environment.scripts import program
 LOCK = Path(__file__).resolve().parents[3] / "requirements.lock"
 
 
-def test_this_environment_is_well(
+def test_the_doctor_finds_no_problem_here(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -27,7 +27,7 @@ def test_this_environment_is_well(
     assert printed.endswith("Everything needed is there.\n")
 
 
-def test_a_look_does_not_import_tensorflow() -> None:
+def test_the_doctor_does_not_import_tensorflow() -> None:
     code = (
         "import sys; from pipeline.environment.doctor import doctor; doctor(); "
         "print('tensorflow' in sys.modules)"
@@ -36,7 +36,7 @@ def test_a_look_does_not_import_tensorflow() -> None:
     assert printed.splitlines()[-1] == "False"
 
 
-def test_what_is_wrong_is_counted_with_what_to_do(
+def test_problems_are_counted_and_shown_with_advice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "requirements.lock").write_text("tfx==9.9.9 \\\n    --hash=sha256:aa\n")
@@ -45,7 +45,7 @@ def test_what_is_wrong_is_counted_with_what_to_do(
     printed = capsys.readouterr().out
     assert "FAIL  packages    tfx 1.21.0 instead of 9.9.9\n" in printed
     assert "-> make setup installs what requirements.lock says" in printed
-    assert printed.endswith("To put right: 1, marked FAIL.\n")
+    assert printed.endswith("To fix: 1, marked FAIL.\n")
 
 
 def test_packages_for_other_platforms_and_of_development_may_be_missing(tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_packages_for_other_platforms_and_of_development_may_be_missing(tmp_path
     assert findings.packages(lock, gpu_lock).state == "ok"
 
 
-def test_a_library_of_cuda_in_another_version_is_seen(tmp_path: Path) -> None:
+def test_another_version_of_a_cuda_library_is_a_failure(tmp_path: Path) -> None:
     lock, gpu_lock = tmp_path / "requirements.lock", tmp_path / "requirements-gpu.lock"
     lock.write_text("")
     gpu_lock.write_text("keras==0.1 ; platform_machine == 'x86_64' \\\n    --hash=sha256:aa\n")
@@ -69,7 +69,7 @@ def test_a_library_of_cuda_in_another_version_is_seen(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("wanted", "state"), [(False, "warn"), (True, "FAIL")])
-def test_a_gpu_that_tensorflow_does_not_see_is_said_with_the_reason(
+def test_a_gpu_that_tensorflow_does_not_see_is_reported_with_the_reason(
     wanted: bool, state: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("components.gpu.gpus", lambda: ["NVIDIA A10"])
@@ -81,7 +81,7 @@ def test_a_gpu_that_tensorflow_does_not_see_is_said_with_the_reason(
     assert found.advice == "CUDA's libraries are not installed. Do this"
 
 
-def test_a_machine_without_a_gpu_is_well_unless_the_configuration_asks_for_one(
+def test_a_machine_without_a_gpu_is_fine_unless_the_configuration_needs_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("components.gpu.gpus", list)
@@ -91,7 +91,7 @@ def test_a_machine_without_a_gpu_is_well_unless_the_configuration_asks_for_one(
     assert "training.device" in found.advice
 
 
-def test_the_command_asks_the_configuration_whether_a_gpu_has_to_be_there(
+def test_the_command_reads_from_the_configuration_whether_a_gpu_is_needed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("components.gpu.gpus", list)
@@ -106,7 +106,7 @@ def test_the_command_asks_the_configuration_whether_a_gpu_has_to_be_there(
     assert "FAIL  GPU" in capsys.readouterr().out
 
 
-def test_uncompiled_packages_are_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_uncompiled_packages_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = tmp_path / "slow_to_import"
     package.mkdir()
     (package / "__init__.py").touch()
@@ -126,7 +126,7 @@ def test_a_folder_that_cannot_be_written_to_fails(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("bounds", "state"), [((0, 0), "ok"), ((0, 1e18), "warn"), ((1e18, 2e18), "FAIL")]
 )
-def test_little_disk_or_memory_is_said(
+def test_little_disk_or_memory_is_reported(
     bounds: tuple[float, float], state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(findings, "DISK_BYTES", bounds)
@@ -149,18 +149,18 @@ def test_an_old_glibc_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "glibc 2.36" in found.found
 
 
-def test_a_platform_without_wheels_fails_before_all_else(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_platform_without_wheels_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(findings, "platform_problems", lambda: ["Platform: expected Linux."])
     found = findings.python()
     assert (found.state, found.advice) == ("FAIL", "Platform: expected Linux.")
 
 
-def test_another_c_library_is_none_of_glibc_s_versions(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_c_library_than_glibc_is_fine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(findings, "glibc_version", lambda: None)
     assert findings.c_library() == findings.Finding("ok", "C library", "not glibc")
 
 
-def test_of_many_wrong_packages_five_are_named(tmp_path: Path) -> None:
+def test_at_most_five_wrong_packages_are_named(tmp_path: Path) -> None:
     lock = tmp_path / "requirements.lock"
     names = ("tfx", "keras", "tensorflow", "apache-beam", "numpy", "pydantic", "rich")
     lock.write_text("".join(f"{name}==0.0.1 \\\n    --hash=sha256:aa\n" for name in names))
@@ -169,14 +169,14 @@ def test_of_many_wrong_packages_five_are_named(tmp_path: Path) -> None:
     assert found.endswith("; and 2 more")
 
 
-def test_a_missing_compiler_is_well_once_the_environment_is_made(
+def test_a_missing_compiler_is_fine_once_the_environment_is_made(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(findings, "compiler_problems", lambda: ["C++ compiler: found none."])
     assert findings.compiler().found == "not complete; only make setup needs it"
 
 
-def test_a_gpu_that_tensorflow_can_use_is_well(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_that_tensorflow_can_use_is_fine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("components.gpu.gpus", lambda: ["NVIDIA A10", "NVIDIA A10"])
     monkeypatch.setattr("components.gpu.why_unseen", list)
     found = findings.gpu(wanted=True)

@@ -29,7 +29,7 @@ def test_child_processes_of_the_environment_have_a_new_enough_glibc() -> None:
         assert parse_version(printed) >= GLIBC
 
 
-def test_without_apt_it_says_what_else_would_do(
+def test_without_apt_the_error_names_other_ways(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))

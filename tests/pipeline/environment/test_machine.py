@@ -1,4 +1,4 @@
-"""What is missing on a machine, listed before anything is downloaded."""
+"""Problems of a machine, listed before anything is downloaded."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.pipeline.environment.scripts import program
 @pytest.mark.parametrize(
     ("uv", "ensurepip", "problems"), [(True, False, 0), (False, True, 0), (False, False, 1)]
 )
-def test_either_uv_or_pip_has_to_be_there(
+def test_either_uv_or_pip_is_required(
     uv: bool, ensurepip: bool, problems: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if uv:

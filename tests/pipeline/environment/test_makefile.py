@@ -1,4 +1,4 @@
-"""The commands people type."""
+"""The Makefile's commands, as people type them."""
 
 from __future__ import annotations
 
@@ -33,12 +33,11 @@ def test_the_set_up_keeps_the_python_of_the_environment() -> None:
 
 
 def test_an_explicit_python_is_taken() -> None:
-    assert (
-        _make("--dry-run", "setup", "PYTHON=mine").stdout == "mine -m pipeline.environment.setup\n"
-    )
+    printed = _make("--dry-run", "setup", "PYTHON=mine").stdout
+    assert printed == "mine -m pipeline.environment.setup\n"
 
 
-def test_a_gpu_is_set_up_for_and_no_longer() -> None:
+def test_gpu_1_adds_cuda_and_gpu_0_removes_it() -> None:
     for value, option in (("1", "--gpu"), ("0", "--no-gpu")):
         command = _make("--dry-run", "setup", "PYTHON=mine", f"GPU={value}").stdout
         assert command == f"mine -m pipeline.environment.setup {option}\n"
@@ -54,5 +53,5 @@ def test_the_image_for_gpus_is_named_after_the_other_one() -> None:
     assert built == "docker build --tag registry.example/mastery:1.0-gpu --build-arg GPU=1 .\n"
 
 
-def test_ci_does_what_people_do() -> None:
+def test_ci_runs_make_test() -> None:
     assert (ROOT / ".ci" / "run").read_text().splitlines()[-1] == "exec make test"

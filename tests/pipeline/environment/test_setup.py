@@ -64,10 +64,8 @@ def test_without_development_only_dependencies_of_the_project_are_installed(
     machine: Machine,
 ) -> None:
     install = machine.set_up(dev=False)[0]
-    assert (
-        f"pip install --python {machine.root / '.venv' / 'bin' / 'python'} --require-hashes"
-        in install
-    )
+    python = machine.root / ".venv" / "bin" / "python"
+    assert f"pip install --python {python} --require-hashes" in install
     assert install.endswith(f"--constraints {machine.root / 'requirements.lock'} -r pyproject.toml")
 
 
@@ -99,7 +97,7 @@ def test_a_set_up_for_a_gpu_that_failed_is_finished_as_one(machine: Machine) -> 
     assert "requirements-gpu.lock" in machine.set_up()[0]
 
 
-def test_an_edited_lock_of_cuda_s_libraries_is_of_no_interest_without_them(
+def test_an_edited_lock_of_cuda_changes_nothing_without_a_gpu(
     machine: Machine,
 ) -> None:
     machine.set_up()

@@ -27,7 +27,7 @@ CONFIG = {
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    """A running stand-in; the test fails where any request was not as the published API has it."""
+    """A running stand-in; the test fails if the published API does not describe a request."""
     with Server() as running:
         monkeypatch.setenv("MASTERY_KUBEFLOW_HOST", running.url)
         yield running
@@ -41,7 +41,7 @@ def cluster(server: Server) -> StandIn:
 
 @pytest.fixture
 def compiled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """The file that compiling gives in the test; the compiler has tests of its own."""
+    """The file that compiling writes in the test; the compiler has tests of its own."""
     source = tmp_path / "compiled.yaml"
     source.write_bytes(Path(__file__).with_name("compiled.yaml").read_bytes())
 

@@ -1,4 +1,4 @@
-"""The API of Kubeflow Pipelines as its published client has it: operations, and their checks.
+"""The API of Kubeflow Pipelines as its published client describes it: operations and checks.
 
 `kfp_server_api` is generated from the API's OpenAPI description and is the only form of it that is
 installed. Methods and paths, query parameters and types are read from its classes, so a request
@@ -81,7 +81,7 @@ def find_operation(method: str, path: str) -> tuple[Operation, tuple[str, ...]]:
 
 
 def read_model(content: Any, kind: str) -> Any:
-    """Returns the model called `kind` that JSON stands for; unknown fields are violations."""
+    """Returns JSON as the model called `kind`; unknown fields are violations."""
     _check(content, kind, kind)
     return _api_client().deserialize(_Body(json.dumps(content)), kind)
 
@@ -100,7 +100,7 @@ def read_filter(text: str) -> dict[str, str]:
         predicate["operation"] = _OPERATIONS.get(predicate["operation"], predicate["operation"])
     [predicate] = read_model(content, "V2beta1Filter").predicates
     if predicate.operation != "EQUALS":
-        raise ViolationError(f"filter: {predicate.operation} is not played by the stand-in")
+        raise ViolationError(f"filter: the stand-in does not support {predicate.operation}")
     return {predicate.key: predicate.string_value}
 
 
@@ -114,9 +114,8 @@ def _check(content: Any, kind: str, where: str) -> None:
         for key, item in content.items():
             _check(item, kind[5:-1].split(", ")[1], f"{where}.{key}")
     elif kind in _SCALARS:
-        _expect(
-            content, _SCALARS[kind] + ((int,) if where.rpartition(".")[2] in _INT64 else ()), where
-        )
+        is_int64 = where.rpartition(".")[2] in _INT64
+        _expect(content, (*_SCALARS[kind], *([int] if is_int64 else [])), where)
     elif kind != "object":
         _check_model(content, getattr(kfp_server_api, kind), where)
 

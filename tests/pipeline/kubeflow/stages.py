@@ -1,4 +1,4 @@
-"""Stages of runs as Kubeflow Pipelines tells them: a task has steps around and inside it."""
+"""Stages of runs as Kubeflow Pipelines reports them: a task has steps around and inside it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NEVER = datetime.fromtimestamp(0, UTC)  # what KFP writes where a time is not kn
 def task(
     name: str, state: str, start: int, *, error: str | None = None
 ) -> list[api.V2beta1PipelineTaskDetail]:
-    """Returns what KFP tells of a task that started `start` seconds into the run, and its steps."""
+    """Returns KFP's report of a task that started `start` seconds into the run, and its steps."""
     started = START + timedelta(seconds=start)
     ended = started + timedelta(seconds=30) if state in ("SUCCEEDED", "FAILED") else NEVER
     reason = api.GoogleRpcStatus(code=2, message=error) if error else None

@@ -3,8 +3,8 @@
 Its server (`stand_in_server`) speaks HTTP and checks every request against the published API
 (`published_api`), the models that KFP's own client is generated with. Compiled pipelines are
 checked against the published schema, everything is kept in memory, and runs go through the stages
-that a test lays out, one stage a look. That a request is well-formed is all that it can show; what
-Kubeflow makes of it, only a cluster does.
+that a test lays out, one stage per request for their state. It can show that a request is
+well-formed; only a cluster shows what Kubeflow does with it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Stage = tuple[str, list[api.V2beta1PipelineTaskDetail]]  # a run's state, and it
 
 
 class RefusedError(Exception):
-    """An answer that is no success: status, and the message in its body."""
+    """An answer that is an error: its status, and the message in its body."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -34,14 +34,13 @@ class RefusedError(Exception):
 
 
 class StandIn:
-    """What is stored, what was asked, and how to answer."""
+    """The stored objects, the requests so far, and how to answer."""
 
     def __init__(self) -> None:
-        self.token: str | None = None  # what requests have to bring
+        self.token: str | None = None  # that requests have to bring
         self.multi_user = False
-        self.refuse: Callable[[str], RefusedError | None] = lambda _: (
-            None
-        )  # by the operation's name
+        # By the operation's name.
+        self.refuse: Callable[[str], RefusedError | None] = lambda _: None
         self.page: bytes | None = None  # answered to everything, as a login page would be
         self.stages: list[Stage] = [("SUCCEEDED", [])]
         self.asked: list[str] = []  # names of operations, in order
@@ -61,9 +60,8 @@ class StandIn:
         refusal = self.refuse(operation.name)
         if refusal:
             raise refusal
-        return getattr(self, operation.name)(
-            *place, **({"body": body} if body is not None else {}), **query
-        )
+        options = query if body is None else {"body": body, **query}
+        return getattr(self, operation.name)(*place, **options)
 
     def healthz_service_get_healthz(self) -> Any:
         return api.V2beta1GetHealthzResponse(multi_user=self.multi_user, pipeline_store="database")
@@ -89,23 +87,22 @@ class StandIn:
 
     def upload_pipeline_version(self, body: bytes, name: str, pipelineid: str) -> Any:
         self._get(self.pipelines, pipelineid)
-        if any(
-            (item.pipeline_id, item.name) == (pipelineid, name) for item in self.versions.values()
-        ):
+        taken = {(item.pipeline_id, item.name) for item in self.versions.values()}
+        if (pipelineid, name) in taken:
             raise RefusedError(409, "Failed to create a pipeline version")
         spec, *platforms = yaml.safe_load_all(body)
         json_format.ParseDict(spec, pipeline_spec_pb2.PipelineSpec())
         for platform in platforms:
             json_format.ParseDict(platform, pipeline_spec_pb2.PlatformSpec())
+
+        both = {"pipeline_spec": spec, "platform_spec": platforms[0]} if platforms else spec
         version = api.V2beta1PipelineVersion(
             pipeline_id=pipelineid,
             pipeline_version_id=self._id("version"),
             name=name,
             display_name=name,
             created_at=self._now(),
-            pipeline_spec={"pipeline_spec": spec, "platform_spec": platforms[0]}
-            if platforms
-            else spec,
+            pipeline_spec=both,
         )
         self.versions[version.pipeline_version_id] = version
         return version
@@ -144,9 +141,8 @@ class StandIn:
 
     def recurring_run_service_create_recurring_run(self, body: Any) -> Any:
         self._references(body)
-        if not 1 <= int(body.max_concurrency) <= 10 or len(
-            body.trigger.cron_schedule.cron.split()
-        ) not in (5, 6):
+        fields = body.trigger.cron_schedule.cron.split()
+        if not 1 <= int(body.max_concurrency) <= 10 or len(fields) not in (5, 6):
             raise RefusedError(400, "Invalid input error")
         body.recurring_run_id, body.created_at = self._id("schedule"), self._now()
         body.max_concurrency, body.status = str(body.max_concurrency), f"{body.mode}D"
@@ -168,7 +164,7 @@ class StandIn:
     def recurring_run_service_enable_recurring_run(self, schedule_id: str) -> Any:
         self._get(self.schedules, schedule_id).status = "ENABLED"
 
-    # What several of them need
+    # Shared by several operations
 
     def _references(self, body: Any) -> None:
         self._get(self.experiments, body.experiment_id)
@@ -183,15 +179,14 @@ class StandIn:
     def _page(self, answer: Any, field: str, items: dict[str, Any], query: dict[str, str]) -> Any:
         if self.multi_user and field != "pipeline_versions" and not query.get("namespace"):
             raise RefusedError(400, "Invalid input error: A namespace is needed in multi-user mode")
-        wanted = read_filter(query["filter"]) if query.get("filter") else {}
-        found = [
-            item
-            for item in reversed(items.values())
-            if all(
-                getattr(item, key).lower() == value.lower() for key, value in wanted.items()
-            )  # as MySQL compares
-        ]
-        start, size = int(query.get("page_token") or 0), int(query.get("page_size") or 20)
+        found = [*reversed(items.values())]
+        if query.get("filter"):
+            for key, value in read_filter(query["filter"]).items():
+                # Without regard to case, as MySQL compares.
+                found = [item for item in found if getattr(item, key).lower() == value.lower()]
+
+        start = int(query.get("page_token") or 0)
+        size = int(query.get("page_size") or 20)
         following = str(start + size) if start + size < len(found) else None
         return answer(
             **{field: found[start : start + size]}, total_size=len(found), next_page_token=following

@@ -1,4 +1,4 @@
-"""Connecting: where the address comes from, and what is said where it does not work."""
+"""Connecting: where the address comes from, and the errors when it does not work."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_the_option_wins_over_the_environment_and_that_over_the_file(
 
 
 @pytest.mark.usefixtures("no_host")
-def test_no_host_at_all(mastery: Mastery) -> None:
+def test_a_missing_or_incomplete_host_is_an_error(mastery: Mastery) -> None:
     assert "kubeflow.host: expected the address of Kubeflow Pipelines" in refused(mastery)
     assert "begins with http:// or https://, found 'cluster:8888'" in refused(
         mastery, "--host", "cluster:8888"
@@ -67,7 +67,7 @@ def test_no_host_at_all(mastery: Mastery) -> None:
         ("http://kfp.test:web", "expected an address such as http://localhost:8080"),
     ],
 )
-def test_an_address_that_cannot_be_right(mastery: Mastery, host: str, says: str) -> None:
+def test_an_invalid_address_is_refused(mastery: Mastery, host: str, says: str) -> None:
     assert says in refused(mastery, "--host", host)
 
 
@@ -86,14 +86,14 @@ def test_the_message_of_an_answer_is_one_line(body: str | None, message: str) ->
     assert message_of(body) == message
 
 
-def test_only_what_may_pass_is_tried_again() -> None:
+def test_only_temporary_errors_are_tried_again() -> None:
     statuses = [0, 400, 401, 404, 408, 409, 429, 500, 503]
     temporary = [status for status in statuses if KubeflowError("", status).is_temporary]
     assert temporary == [0, 408, 429, 500, 503]
 
 
 @pytest.mark.usefixtures("no_host")
-def test_a_host_that_nothing_answers_at(mastery: Mastery) -> None:
+def test_a_host_that_does_not_answer_is_an_error(mastery: Mastery) -> None:
     with socket.socket() as taken:  # bound, but nobody listens
         taken.bind(("127.0.0.1", 0))
         text = refused(mastery, "--host", f"http://127.0.0.1:{taken.getsockname()[1]}")
@@ -119,7 +119,7 @@ def test_a_token_is_sent_and_never_shown(
     )
 
 
-def test_what_is_not_allowed(mastery: Mastery, cluster: StandIn) -> None:
+def test_a_forbidden_request_is_explained(mastery: Mastery, cluster: StandIn) -> None:
     cluster.refuse = lambda name: (
         RefusedError(403, "no list on pipelines") if name.endswith("pipelines") else None
     )
@@ -129,12 +129,12 @@ def test_what_is_not_allowed(mastery: Mastery, cluster: StandIn) -> None:
     )
 
 
-def test_an_older_or_another_server(mastery: Mastery, cluster: StandIn) -> None:
+def test_a_server_without_the_api_is_explained(mastery: Mastery, cluster: StandIn) -> None:
     cluster.refuse = lambda _: RefusedError(404, "Not Found")
     assert "older than 2.0: update it" in refused(mastery)
 
 
-def test_a_login_page(mastery: Mastery, cluster: StandIn) -> None:
+def test_a_login_page_instead_of_the_api_is_explained(mastery: Mastery, cluster: StandIn) -> None:
     cluster.page = b"<!doctype html><title>Log in</title>"
     assert (
         "answered with text/html; charset=utf-8, not with the API's JSON; most likely a login"
@@ -142,7 +142,7 @@ def test_a_login_page(mastery: Mastery, cluster: StandIn) -> None:
     )
 
 
-def test_a_server_of_several_users_wants_a_namespace(mastery: Mastery, cluster: StandIn) -> None:
+def test_a_server_of_several_users_requires_a_namespace(mastery: Mastery, cluster: StandIn) -> None:
     cluster.multi_user = True
     assert "kubeflow.namespace:" in refused(mastery)
     assert mastery("schedule", "--cron", "0 3 * * *", "--namespace", "team-a")[0] == 0
@@ -201,7 +201,7 @@ def self_signed(folder: Path) -> Path:
     return file
 
 
-def test_certificates_that_are_not_there(mastery: Mastery) -> None:
+def test_a_missing_file_of_certificates_is_an_error(mastery: Mastery) -> None:
     assert "kubeflow.ca_cert: expected a file of certificates" in refused(
         mastery, "--host", "https://127.0.0.1:1", "--set", "kubeflow.ca_cert=absent.pem"
     )

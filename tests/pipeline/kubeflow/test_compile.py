@@ -15,7 +15,7 @@ from kfp.pipeline_spec import pipeline_spec_pb2
 
 from components.config import load_config
 from components.errors import ConfigError, MasteryError
-from components.node.names import Node
+from components.node.node_id import Node
 from pipeline.kubeflow import tasks as kubeflow_tasks
 from pipeline.kubeflow.compile import Target, compile_pipeline
 from pipeline.kubeflow.parameters import PARAMETERS
@@ -58,7 +58,7 @@ def platform_of(documents: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("settings", [SETTINGS, ("kubeflow.tasks=single",)])
-def test_both_documents_are_what_kubeflow_s_protos_know(
+def test_both_documents_parse_as_kubeflow_s_protos(
     tmp_path: Path, settings: tuple[str, ...]
 ) -> None:
     documents = compiled(tmp_path, *settings)
@@ -76,7 +76,7 @@ def test_compiling_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     assert len(files[0].read_bytes()) < 50_000
 
 
-def test_a_person_finds_the_parameters_explained(tmp_path: Path) -> None:
+def test_every_parameter_has_its_description(tmp_path: Path) -> None:
     [spec, *_] = compiled(tmp_path, "training.warm_start=true")
     parameters = spec["root"]["inputDefinitions"]["parameters"]
     assert sorted(parameters) == sorted(parameter.name for parameter in PARAMETERS)
@@ -98,7 +98,7 @@ def test_tasks_have_legal_names_and_kubeflow_s_cache_is_off(tmp_path: Path) -> N
     assert not any(task["cachingOptions"].get("enableCache") for task in leaves)
 
 
-def test_every_container_runs_its_nodes_from_the_image_and_the_run_s_id(tmp_path: Path) -> None:
+def test_every_container_has_an_image_its_nodes_and_the_run_s_id(tmp_path: Path) -> None:
     [spec, *_] = compiled(tmp_path, *SETTINGS)
     containers = containers_of(spec)
     images = {name: container["image"] for name, container in containers.items()}
@@ -141,7 +141,7 @@ def test_volumes_secrets_time_limits_and_retries_are_asked_for(tmp_path: Path) -
     assert "retryPolicy" not in tasks["gates"]  # a failed gate fails again
 
 
-def test_what_is_not_asked_for_is_left_to_the_cluster(tmp_path: Path) -> None:
+def test_settings_that_are_not_given_are_left_to_the_cluster(tmp_path: Path) -> None:
     bare = ("kubeflow.common={cpu: null, memory: null, retry: null}", "kubeflow.nodes={}")
     documents = compiled(tmp_path, *bare, "kubeflow.image_pull_secrets=[registry]")
     assert "resources" not in containers_of(documents[0])["data"]
@@ -150,7 +150,7 @@ def test_what_is_not_asked_for_is_left_to_the_cluster(tmp_path: Path) -> None:
         assert config["imagePullSecret"][0]["secretName"] == "registry"
 
 
-def test_without_a_volume_containers_go_by_the_object_store(tmp_path: Path) -> None:
+def test_without_a_volume_containers_use_the_object_store(tmp_path: Path) -> None:
     settings = ("kubeflow.storage=s3://bucket/mastery", "metadata.store=mysql")
     [spec, *_] = compiled(tmp_path, *settings)
     arguments = containers_of(spec)["data"]["args"]
@@ -166,7 +166,7 @@ def test_no_container_runs_as_root(tmp_path: Path) -> None:
         assert config["securityContext"] == {"runAsNonRoot": True}
 
 
-def test_the_report_is_written_before_a_failed_gate_turns_red_and_the_exit_handler_always_runs(
+def test_gates_fail_after_the_report_and_the_exit_handler_always_runs(
     tmp_path: Path,
 ) -> None:
     [spec, *_] = compiled(tmp_path)
@@ -181,7 +181,7 @@ def test_the_report_is_written_before_a_failed_gate_turns_red_and_the_exit_handl
     assert tasks["finish"]["triggerPolicy"]["strategy"] == "ALL_UPSTREAM_TASKS_COMPLETED"
 
 
-def test_what_a_person_sees_has_kubeflow_s_own_kinds(tmp_path: Path) -> None:
+def test_artifacts_have_kubeflow_s_own_kinds(tmp_path: Path) -> None:
     [spec, *_] = compiled(tmp_path)
     kinds = {
         name: artifact["artifactType"]["schemaTitle"].removeprefix("system.")
@@ -230,7 +230,7 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
         compile_pipeline(load_config(SAMPLE), SAMPLE, tmp_path / "pipeline.json")
 
 
-def test_an_address_of_a_webhook_does_not_get_into_the_file(tmp_path: Path) -> None:
+def test_the_address_of_a_webhook_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "pipeline.yaml"
     for setting in (
         "notify.webhook.url=https://chat/canary",
@@ -244,7 +244,7 @@ def test_an_address_of_a_webhook_does_not_get_into_the_file(tmp_path: Path) -> N
     assert not file.exists()
 
 
-def test_what_others_would_fill_in_is_refused(tmp_path: Path) -> None:
+def test_placeholders_of_kubeflow_and_kubernetes_are_refused(tmp_path: Path) -> None:
     config = load_config(SAMPLE)
     for setting in ("data.splits.seed={{$.pipeline_job_uuid}}", "data.splits.seed=$(HOSTNAME)"):
         with pytest.raises(ConfigError, match=r"expected no .* in an argument of containers"):

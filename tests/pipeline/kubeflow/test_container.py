@@ -1,4 +1,4 @@
-"""What a container does, in this process and without TFX."""
+"""The program of a container, run in this process and without TFX."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def parameters_of(folder: Path) -> dict[str, Any]:
     return values
 
 
-def test_nodes_run_one_after_the_other_and_hand_on_that_there_is_new_data(
+def test_nodes_run_in_order_and_new_data_is_an_output_parameter(
     tmp_path: Path, log: list[str], modules: Modules, capfd: pytest.CaptureFixture[str]
 ) -> None:
     launched = install(modules, tmp_path)
@@ -60,7 +60,7 @@ def test_nodes_run_one_after_the_other_and_hand_on_that_there_is_new_data(
     assert [*(tmp_path / "root" / "sample" / "schemas").iterdir()]
 
 
-def test_without_new_data_later_tasks_are_told_and_no_other_node_runs(
+def test_without_new_data_the_output_parameter_is_false_and_no_other_node_runs(
     tmp_path: Path, log: list[str], modules: Modules, capfd: pytest.CaptureFixture[str]
 ) -> None:
     launched = install(modules, tmp_path, seen=SEEN)
@@ -70,7 +70,7 @@ def test_without_new_data_later_tasks_are_told_and_no_other_node_runs(
     assert parameters_of(tmp_path) == {"new_data": False}
 
 
-def test_a_node_that_fails_is_named_and_nothing_is_handed_on(
+def test_a_node_that_fails_is_named_and_no_outputs_are_written(
     tmp_path: Path, log: list[str], modules: Modules, capfd: pytest.CaptureFixture[str]
 ) -> None:
     install(modules, tmp_path, failing="StatisticsGen")
@@ -81,7 +81,7 @@ def test_a_node_that_fails_is_named_and_nothing_is_handed_on(
     assert not (tmp_path / "output.json").exists()
 
 
-def test_a_container_of_nodes_that_the_run_has_not_loads_nothing(
+def test_a_container_whose_nodes_are_not_part_of_the_run_loads_nothing(
     tmp_path: Path, log: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert run(tmp_path, log, "--nodes", "WarmStartResolver") == 0
@@ -112,7 +112,8 @@ def test_the_exit_handler_writes_how_the_run_ended(
     tmp_path: Path, log: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert run(tmp_path, log, "--finish", gates="") == 0
-    assert "ExampleGen was never started; Kubeflow says why." in capfd.readouterr().out
+    never = "ExampleGen was never started; see Kubeflow for the reason."
+    assert never in capfd.readouterr().out
     record = json.loads((tmp_path / "root" / "sample" / "runs" / "first" / "run.json").read_text())
     assert (record["format"], record["state"]) == (1, "failed")
     assert parameters_of(tmp_path) == {}

@@ -38,14 +38,14 @@ def runs(tmp_path: Path) -> StoredRuns:
 def run_nodes(
     runs: StoredRuns, config: Config, *, blessed: bool, files: Path, place: Path | None = None
 ) -> None:
-    """Puts every node of a run into the store, with the files that say how they went.
+    """Puts every node of a run into the store, with the files of their results.
 
     Args:
-        runs: where to.
+        runs: the store.
         config: what was run.
         blessed: whether the gates passed.
         files: where the files are written.
-        place: where the store says they are.
+        place: their path in the store; default: `files`.
     """
     overall = Result(examples=9, metrics={"f1_macro": 0.8})
     Evaluation(task="classification", blessed=blessed, overall=overall).write(files / "evaluation")
@@ -95,7 +95,7 @@ def test_a_run_whose_nodes_all_ended_well_has_passed(
     assert f"Run      {RUN} completed after" in capsys.readouterr().out
 
 
-def test_a_failed_gate_is_told_to_the_owner(
+def test_the_owner_is_notified_of_a_failed_gate(
     runs: StoredRuns, config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
@@ -122,12 +122,12 @@ def test_a_run_without_new_data_goes_back_to_an_earlier_one(
 @pytest.mark.parametrize(
     ("state", "says"),
     [
-        (Execution.FAILED, "The log of the node's container says why."),
+        (Execution.FAILED, "See the log of the node's container for the reason."),
         (Execution.RUNNING, "Trainer did not finish: the container ran out of memory or time."),
-        (Execution.COMPLETE, "Evaluator was never started; Kubeflow says why."),
+        (Execution.COMPLETE, "Evaluator was never started; see Kubeflow for the reason."),
     ],
 )
-def test_a_run_that_did_not_get_to_its_end_has_failed(
+def test_a_run_that_did_not_finish_has_failed(
     runs: StoredRuns, config: Config, state: int, says: str
 ) -> None:
     for node in nodes_of(config):
@@ -138,12 +138,10 @@ def test_a_run_that_did_not_get_to_its_end_has_failed(
     assert (record.state, record.error) == ("failed", says)
 
 
-def test_a_run_of_which_nothing_started_has_failed(runs: StoredRuns, config: Config) -> None:
+def test_a_run_without_a_started_node_has_failed(runs: StoredRuns, config: Config) -> None:
     record = finish(runs, config)
-    assert (record.state, record.error) == (
-        "failed",
-        "ExampleGen was never started; Kubeflow says why.",
-    )
+    assert record.state == "failed"
+    assert record.error == "ExampleGen was never started; see Kubeflow for the reason."
 
 
 def test_a_run_of_empty_containers_is_finished_from_the_object_store(

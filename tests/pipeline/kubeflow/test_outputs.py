@@ -1,4 +1,4 @@
-"""What a container hands back: read again as Kubeflow reads it."""
+"""The outputs of a container, read as Kubeflow reads them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kfp.pipeline_spec import pipeline_spec_pb2
 
 from components.contracts.evaluation import Evaluation
 from components.contracts.run_record import RunRecord
-from components.node.names import Node
+from components.node.node_id import Node
 from pipeline.kubeflow import gates_task
 from pipeline.kubeflow.finish import summarise_run
 from pipeline.kubeflow.outputs import TaskOutputs, show_node, summarise_node
@@ -42,7 +42,7 @@ METRICS: dict[str, Any] = {
 
 
 def executor_input(folder: Path, kinds: dict[str, str]) -> str:
-    """What Kubeflow's launcher gives to a container, by its proto."""
+    """Returns what Kubeflow's launcher gives to a container, by its proto."""
     artifacts = {
         name: {
             "artifacts": [
@@ -109,7 +109,7 @@ def test_a_text_lands_in_the_file_that_kubeflow_asked_for(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("failed", "code"), [("", 0), ("The model failed 1 gate; nothing was pushed:\n  - f1", 1)]
 )
-def test_the_reason_is_the_first_line_of_a_red_task(
+def test_the_first_line_of_the_gates_task_is_the_reason(
     failed: str, code: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = json.dumps({"inputs": {"parameterValues": {"failed_gates": failed}}})
@@ -143,7 +143,7 @@ def anomaly(text: str) -> dict[str, Any]:
         (Node.PUSHER, {"pushed": True, "destination": HOSTILE}, f"Pushed {SHOWN}."),
     ],
 )
-def test_what_others_chose_is_text_in_the_summary_of_a_node(
+def test_texts_from_outside_are_escaped_in_the_summary_of_a_node(
     node: Node, content: dict[str, object], line: str
 ) -> None:
     result = NodeResult(node, "done", 1.0, {"output": [StoredArtifact("/mastery/`x`")]})
@@ -152,7 +152,7 @@ def test_what_others_chose_is_text_in_the_summary_of_a_node(
     assert "- output: /mastery/\\`x\\`" in lines
 
 
-def test_the_error_of_a_run_is_text() -> None:
+def test_the_error_of_a_run_is_escaped_in_its_summary() -> None:
     record = RunRecord(
         run="r1", name="algebra", started=datetime.now(UTC), state="failed", error=HOSTILE
     )

@@ -17,11 +17,9 @@ def test_a_run_has_its_parameters_experiment_and_version(
 ) -> None:
     account = ("--set", "kubeflow.service_account=trainer")
     code, out, err = mastery("run", "--param", "push=false", "--param", "events=2 of 3", *account)
-    [run], [version], [experiment] = (
-        cluster.runs.values(),
-        cluster.versions.values(),
-        cluster.experiments.values(),
-    )
+    [run] = cluster.runs.values()
+    [version] = cluster.versions.values()
+    [experiment] = cluster.experiments.values()
     assert (code, err) == (0, "")
     assert run.runtime_config.parameters == {"push": False, "events": "2 of 3"}
     assert run.pipeline_version_reference.pipeline_version_id == version.pipeline_version_id
@@ -64,7 +62,7 @@ def test_a_run_is_followed_to_its_success(mastery: Mastery, cluster: StandIn) ->
         ([("CANCELED", [])], 2, "was cancelled"),
     ],
 )
-def test_how_a_run_ends_is_the_exit_code(
+def test_the_exit_code_depends_on_how_the_run_ends(
     mastery: Mastery, cluster: StandIn, stages: list[Stage], code: int, says: str
 ) -> None:
     cluster.stages = [*PASSED[:2], *stages]
@@ -91,7 +89,7 @@ def test_a_failed_gate_is_known_whatever_its_task_is_called(
     assert "Quality: a gate failed: f1_macro 0.41 < 0.5" in out
 
 
-def test_another_task_called_gates_is_no_gate(
+def test_another_task_with_the_title_gates_is_not_the_gates_task(
     mastery: Mastery, cluster: StandIn, compiled: Path
 ) -> None:
     title(compiled, "trainer", "Gates")
@@ -109,7 +107,7 @@ def test_a_gate_beside_another_failure_is_an_error(mastery: Mastery, cluster: St
     assert "pusher: failed: Kubeflow Pipelines gives no reason; look into the task's log" in out
 
 
-def test_following_gives_up_when_the_server_stays_away(
+def test_following_ends_when_the_server_stays_unreachable(
     mastery: Mastery, cluster: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pipeline.kubeflow.runs.PATIENCE", 2)
@@ -135,7 +133,7 @@ def test_following_outlives_a_server_that_restarts(mastery: Mastery, cluster: St
     assert mastery("run", "--wait")[0] == 0
 
 
-def test_following_ends_where_the_token_does(mastery: Mastery, cluster: StandIn) -> None:
+def test_following_ends_when_the_token_expires(mastery: Mastery, cluster: StandIn) -> None:
     cluster.refuse = lambda name: (
         RefusedError(401, "expired") if name == "run_service_get_run" else None
     )
@@ -159,7 +157,7 @@ def test_an_interrupt_leaves_the_run_alone(
     assert out.endswith(f"The run goes on: mastery kubeflow status {run_id}\n")
 
 
-def test_versions_schedules_and_runs_the_newest_first(
+def test_versions_schedules_and_runs_are_listed_newest_first(
     mastery: Mastery, cluster: StandIn, compiled: Path
 ) -> None:
     mastery("schedule", "--cron", "0 3 * * *")
@@ -202,7 +200,9 @@ def test_runs_of_other_pipelines_are_passed_over_page_after_page(
     assert [item["id"] for item in listing["runs"]] == [*cluster.runs][:1]
 
 
-def test_a_pipeline_that_is_not_there_yet(mastery: Mastery, cluster: StandIn) -> None:
-    assert mastery("list") == (0, "algebra was not submitted here yet.\n", "")
+def test_a_pipeline_that_was_never_submitted_has_an_empty_listing(
+    mastery: Mastery, cluster: StandIn
+) -> None:
+    assert mastery("list") == (0, "algebra has not been submitted here yet.\n", "")
     assert json.loads(mastery("list", "--json")[1])["pipeline_id"] is None
     assert not cluster.pipelines

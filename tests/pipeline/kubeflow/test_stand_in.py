@@ -1,4 +1,4 @@
-"""The stand-in itself: what the published API does not describe does not pass."""
+"""The stand-in itself: it refuses requests that the published API does not describe."""
 
 from __future__ import annotations
 

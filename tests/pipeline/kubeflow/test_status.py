@@ -1,4 +1,4 @@
-"""How a run stands on the cluster: its tasks by key and name, and why it failed."""
+"""The status of a run on the cluster: its tasks by key and name, and why it failed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def run_status(state: str, **failed: str) -> RunStatus:
         (run_status("RUNNING"), 2),
     ],
 )
-def test_the_exit_code_hangs_on_states_and_keys(run: RunStatus, code: int) -> None:
+def test_the_exit_code_depends_on_states_and_keys(run: RunStatus, code: int) -> None:
     assert run.exit_code == code
 
 
@@ -87,14 +87,14 @@ def test_the_status_of_a_version_that_is_gone_has_the_tasks_that_started(
     assert "executor" not in [item["name"] for item in status["tasks"]]
 
 
-def test_the_status_of_no_run(mastery: Mastery, cluster: StandIn) -> None:
+def test_the_status_of_an_unknown_run_is_an_error(mastery: Mastery, cluster: StandIn) -> None:
     code, _, err = mastery("status", "run-99")
     assert code == 2
     assert "run-99: there is no run with this ID on http://127.0.0.1" in err
     assert not cluster.runs
 
 
-def test_a_version_that_cannot_be_asked_for_is_an_error(mastery: Mastery, cluster: StandIn) -> None:
+def test_a_version_that_cannot_be_read_is_an_error(mastery: Mastery, cluster: StandIn) -> None:
     mastery("run")
     cluster.refuse = lambda name: (
         RefusedError(403, "no get on versions") if name.endswith("get_pipeline_version") else None
@@ -104,7 +104,7 @@ def test_a_version_that_cannot_be_asked_for_is_an_error(mastery: Mastery, cluste
     assert "403: no get on versions" in err
 
 
-def test_a_run_that_cannot_be_asked_for_is_an_error(mastery: Mastery, cluster: StandIn) -> None:
+def test_a_run_that_cannot_be_read_is_an_error(mastery: Mastery, cluster: StandIn) -> None:
     mastery("run")
     cluster.refuse = lambda name: (
         RefusedError(403, "no get on runs") if name == "run_service_get_run" else None
@@ -118,8 +118,7 @@ def test_a_file_of_kfp_s_own_compiler_is_read(
     mastery: Mastery, cluster: StandIn, compiled: Path
 ) -> None:
     compiler.Compiler().compile(algebra, str(compiled))
-    # The trainer by its key in the file, the others by their names: Kubeflow's versions differ in
-    # which they tell.
+    # The trainer by its key in the file, the others by their names: versions of Kubeflow differ.
     started = ["node-2", "Pusher", "Finish"]
     waits = ("RUNNING", tasks())
     cluster.stages = [

@@ -1,4 +1,4 @@
-"""One pipeline a configuration, one version a content."""
+"""One pipeline per configuration, one version per content."""
 
 from __future__ import annotations
 
@@ -23,10 +23,8 @@ def test_an_unchanged_pipeline_is_not_uploaded_again(mastery: Mastery, cluster: 
     cluster.asked.clear()
     code, out, _ = mastery("submit")
     [version] = cluster.versions.values()
-    assert (code, out) == (
-        0,
-        f"Unchanged: version {version.name} of pipeline algebra is there already.\n",
-    )
+    assert code == 0
+    assert out == f"Unchanged: version {version.name} of pipeline algebra is there already.\n"
     assert "upload_pipeline_version" not in cluster.asked
 
 
@@ -62,10 +60,8 @@ def test_a_concurrent_upload_of_the_same_content_is_no_error(
         lambda *place, **query: hidden.pop() if hidden else listed(*place, **query)
     )
     code, out, _ = mastery("submit")
-    assert (code, out) == (
-        0,
-        f"Unchanged: version {version.name} of pipeline algebra is there already.\n",
-    )
+    assert code == 0
+    assert out == f"Unchanged: version {version.name} of pipeline algebra is there already.\n"
 
 
 def test_the_error_about_a_refused_file_has_the_server_s_words(
@@ -79,7 +75,7 @@ def test_the_error_about_a_refused_file_has_the_server_s_words(
     assert "refused the request (400: Unknown template format)" in err
 
 
-def test_compiling_says_which_file_and_how_large(mastery: Mastery, tmp_path: Path) -> None:
+def test_compiling_prints_the_file_and_its_size(mastery: Mastery, tmp_path: Path) -> None:
     target = tmp_path / "out.yaml"
     code, out, _ = mastery("compile", "-o", str(target), "--target", "vertex")
     assert (code, out) == (0, f"Wrote {target} ({target.stat().st_size:,} bytes).\n")

@@ -9,7 +9,7 @@ import pytest
 
 from components.config import Config, load_config
 from components.errors import ConfigError, MasteryError
-from components.node.names import Node
+from components.node.node_id import Node
 from pipeline.kubeflow.tasks import NODES, Task, check_order, plan_tasks, task_name
 
 SAMPLE = Path(__file__).parents[3] / "configs" / "sample.yaml"
@@ -47,7 +47,7 @@ def test_a_task_that_asks_for_a_gpu_gets_the_image_with_cuda() -> None:
     assert images(f"kubeflow.gpu_image=other@{DIGEST}")["trainer"] == f"other@{DIGEST}"
 
 
-def test_an_image_of_its_own_wins_and_without_a_gpu_there_is_one_image() -> None:
+def test_a_node_s_own_image_wins_and_without_a_gpu_there_is_one_image() -> None:
     own = images("kubeflow.nodes={Trainer: {gpu: {}, image: mine}}", "kubeflow.gpu_image=other")
     assert own["trainer"] == "mine"
     assert set(images("kubeflow.nodes={}").values()) == {"mastery"}
@@ -56,7 +56,7 @@ def test_an_image_of_its_own_wins_and_without_a_gpu_there_is_one_image() -> None
     }
 
 
-def test_after_a_digest_no_image_for_gpus_can_be_named() -> None:
+def test_no_image_for_gpus_can_be_derived_from_a_digest() -> None:
     with pytest.raises(
         ConfigError,
         match=r"kubeflow\.gpu_image: expected the image for task trainer.*mastery@sha256",
@@ -64,7 +64,7 @@ def test_after_a_digest_no_image_for_gpus_can_be_named() -> None:
         images(f"kubeflow.image=mastery@{DIGEST}")
 
 
-def test_a_container_a_node_by_configuration() -> None:
+def test_every_node_has_its_own_container_if_configured() -> None:
     tasks = plan_tasks(configure("kubeflow.tasks=single"))
     assert [task.nodes for task in tasks] == [(node,) for node in NODES]
     assert [task.name for task in tasks][:2] == ["example-gen", "statistics-gen"]
@@ -99,7 +99,7 @@ def test_an_unknown_node_is_named() -> None:
         plan_tasks(configure("kubeflow.nodes={Trianer: {cpu: 1}}"))
 
 
-def test_names_are_those_kubernetes_takes() -> None:
+def test_names_of_tasks_follow_kubernetes_rules() -> None:
     assert task_name("ImportSchemaGen") == "import-schema-gen"
 
 

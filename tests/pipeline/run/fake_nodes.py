@@ -15,7 +15,7 @@ import pytest
 from components.contracts.evaluation import Evaluation, Result
 from components.contracts.run_record import REPORT_FILE, SeenBefore
 from components.contracts.training_history import TrainingHistory
-from components.node.names import Node
+from components.node.node_id import Node
 from pipeline.store.lookups import NodeResult, StoredArtifact
 
 SEEN = SeenBefore(run="20260101-000000-before", pushed_version="/serving/17")
@@ -47,10 +47,10 @@ def install(
         folder: where the nodes write their files.
         failing: the node that raises.
         slow: the node that never ends.
-        seen: the run that ExampleGen's data are known from.
+        seen: the run that this one would only repeat.
 
     Returns:
-        A list that gets the nodes that are launched, each with whether the cache may be used.
+        A list that receives each launched node, with whether the cache may be used.
     """
     launched: list[tuple[str, bool]] = []
 

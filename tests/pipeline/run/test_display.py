@@ -1,4 +1,4 @@
-"""What is printed while a run goes on, at its end, and of many runs."""
+"""The printed progress of a run, its summary, and the list of runs."""
 
 from __future__ import annotations
 
@@ -36,15 +36,8 @@ def printed(record: RunRecord) -> str:
 
 
 def record(**changes: object) -> RunRecord:
-    return RunRecord.model_validate(
-        {
-            "run": "20260101-000000-abc",
-            "name": "algebra",
-            "started": datetime.now(UTC),
-            "seconds": 3.0,
-            **changes,
-        }
-    )
+    values = {"run": "20260101-000000-abc", "name": "algebra", "started": datetime.now(UTC)}
+    return RunRecord.model_validate({**values, "seconds": 3.0, **changes})
 
 
 def test_a_failed_gate_is_named_with_threshold_and_value(tmp_path: Path) -> None:
@@ -52,7 +45,7 @@ def test_a_failed_gate_is_named_with_threshold_and_value(tmp_path: Path) -> None
     metrics.write_text(json.dumps(EVALUATION))
     text = printed(record(state="gates failed", metrics=str(metrics), report="/x/report.html"))
     for part in (
-        "recall of partial where gender = F",
+        "recall of partial where gender=F",
         "min 0.85",
         "0.8214",
         "FAILED",
@@ -72,13 +65,13 @@ def test_a_failed_node_is_named_with_its_error() -> None:
     assert "/x/DataGate.log" in text
 
 
-def test_a_pushed_version_that_is_gone_is_said_to_be(tmp_path: Path) -> None:
+def test_a_pushed_version_that_was_removed_is_reported(tmp_path: Path) -> None:
     gone = printed(record(state="passed", pushed_version=str(tmp_path / "1")))
     assert "no longer there" in gone
     assert "no longer there" not in printed(record(state="passed", pushed_version=str(tmp_path)))
 
 
-def test_a_run_without_new_data_says_which_one_it_goes_back_to() -> None:
+def test_a_run_without_new_data_names_the_earlier_run() -> None:
     for version, what in (
         ("/serving/17", "which pushed /serving/17"),
         (None, "which pushed nothing"),
@@ -91,7 +84,7 @@ def test_a_run_without_new_data_says_which_one_it_goes_back_to() -> None:
         assert "3 to 4 (2 spans), version 1" in text
 
 
-def test_a_warning_is_the_last_thing_said_before_the_run() -> None:
+def test_warnings_are_printed_right_before_the_last_line() -> None:
     lines = printed(
         record(state="passed", warnings=["fitted on the CPU, although this machine has a GPU"])
     ).splitlines()
@@ -104,12 +97,19 @@ def test_a_gate_on_every_slice_names_the_column_and_a_missing_value_is_a_dash(
     gates = [{**GATE, "slice": "gender", "value": None, "reason": "no examples"}]
     (tmp_path / "metrics.json").write_text(json.dumps({**EVALUATION, "gates": gates}))
     text = printed(record(state="gates failed", metrics=str(tmp_path / "metrics.json")))
-    assert "recall of partial where gender" in text
+    assert "recall of partial in every slice of gender" in text
     assert "–" in text
     assert "FAILED (no examples)" in text
 
 
-def test_a_run_that_may_not_push_says_so() -> None:
+def test_a_gap_between_slices_is_named_as_one(tmp_path: Path) -> None:
+    gates = [{**GATE, "slice": "gender", "bound": "max_gap"}]
+    (tmp_path / "metrics.json").write_text(json.dumps({**EVALUATION, "gates": gates}))
+    text = printed(record(state="gates failed", metrics=str(tmp_path / "metrics.json")))
+    assert "recall of partial between slices of gender" in text
+
+
+def test_a_run_with_push_disabled_says_so() -> None:
     text = printed(record(state="passed", report="/x/report.html"))
     assert "Pushed   nothing: push.enabled is false" in text
     assert "completed after 3.0 s (0 nodes, 0 of them from the cache)" in text
@@ -133,7 +133,7 @@ def test_metrics_are_printed_overall_and_by_class(capsys: pytest.CaptureFixture[
     assert lines[3].endswith("support 17")
 
 
-def test_runs_are_listed_whole_where_nobody_reads_standard_output(
+def test_runs_are_listed_whole_even_with_standard_output_closed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     print_runs([])

@@ -1,4 +1,4 @@
-"""One judge of how a run ended, for one machine and for containers."""
+"""How a run ended, judged in the same way on one machine and in containers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from components.contracts.run_record import (
     RunState,
     SeenBefore,
 )
-from components.node.names import Node
+from components.node.node_id import Node
 from pipeline.run.ending import (
     end_run,
     exit_code,
@@ -44,11 +44,11 @@ def evaluated(folder: Path, *, blessed: bool | None) -> str:
     return str(Evaluation(task="classification", blessed=blessed, overall=overall).write(folder))
 
 
-def test_an_error_comes_before_everything_else() -> None:
+def test_an_error_wins_over_everything_else() -> None:
     assert judge_run([], RunResult(error="broken", seen_before=SEEN)) == "failed"
 
 
-def test_without_new_data_the_nodes_that_wait_do_not_matter() -> None:
+def test_without_new_data_waiting_nodes_do_not_matter() -> None:
     waiting = nodes(EXAMPLE_GEN="cached", TRAINER="waiting")
     assert judge_run(waiting, RunResult(seen_before=SEEN)) == "no new data"
     assert judge_run(waiting, RunResult()) == "failed"
@@ -68,7 +68,7 @@ def test_the_evaluator_says_whether_the_gates_passed(
     assert judge_run(nodes(EVALUATOR="done", REPORT="done"), result) == state
 
 
-def test_metrics_that_are_gone_pass_no_gate(tmp_path: Path) -> None:
+def test_missing_metrics_pass_no_gate(tmp_path: Path) -> None:
     assert judge_run(nodes(EVALUATOR="done"), RunResult()) == "gates failed"
     with pytest.raises(ContractError, match="could not be read"):
         judge_run(nodes(EVALUATOR="done"), RunResult(metrics=str(tmp_path / "metrics.json")))
@@ -93,10 +93,10 @@ def test_exit_codes(state: RunState, code: int) -> None:
 
 
 def test_a_signal_without_a_name_is_a_number() -> None:
-    assert explain_death(-11, None) == "The worker was ended by SIGSEGV, inside of a library."
-    assert explain_death(-40, None) == "The worker was ended by signal 40, inside of a library."
-    assert explain_death(7, "no module x") == "The worker ended with 7: no module x"
-    assert explain_death(7, None) == "The worker ended with 7: it printed nothing"
+    assert explain_death(-11, None) == "The worker was ended by SIGSEGV inside a library."
+    assert explain_death(-40, None) == "The worker was ended by signal 40 inside a library."
+    assert explain_death(7, "no module x") == "The worker ended with exit code 7: no module x"
+    assert explain_death(7, None) == "The worker ended with exit code 7: it printed nothing"
 
 
 def test_containers_that_were_stopped_or_never_started_are_named() -> None:
@@ -104,9 +104,10 @@ def test_containers_that_were_stopped_or_never_started_are_named() -> None:
     assert explain_unfinished(failed, ["Trainer"]) == (
         "Trainer did not finish: the container ran out of memory or time."
     )
-    assert explain_unfinished(failed, []) == "The log of the node's container says why."
+    assert explain_unfinished(failed, []) == "See the log of the node's container for the reason."
     waiting = nodes(EXAMPLE_GEN="done", REPORT="waiting")
-    assert explain_unfinished(waiting, []) == "Report was never started; Kubeflow says why."
+    never = "Report was never started; see Kubeflow for the reason."
+    assert explain_unfinished(waiting, []) == never
     assert explain_unfinished(nodes(REPORT="cached"), []) is None
 
 

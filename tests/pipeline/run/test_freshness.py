@@ -1,4 +1,4 @@
-"""What the metadata store knows of earlier runs decides whether there is anything to do."""
+"""Whether a run would only repeat the one before it, by what the metadata store holds."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def start(tmp_path: Path, config: Config) -> Started:
 
 
 def open_metadata(plan: pipeline_pb2.Pipeline) -> StoreHandle:
-    """The SQLite store of the root that the plan is for."""
+    """Returns the SQLite store of the root that the plan is for."""
     root = Path(plan.runtime_spec.pipeline_root.field_value.string_value).parents[1]
     return StoreHandle(connection_config(Metadata(), Layout(root, "sample")))  # type: ignore[call-arg]
 
@@ -96,9 +96,9 @@ def test_the_first_run_has_everything_to_do(start: Started) -> None:
     assert seen(start("1", "a", report=None)) is None
 
 
-def test_the_same_data_again_goes_back_to_the_run_that_used_it(start: Started) -> None:
+def test_the_same_data_again_repeats_the_run_that_used_it(start: Started) -> None:
     start("1", "a", pushed="/serving/17")
-    for run_id in ("2", "3"):  # the second time past a run that has itself ended so
+    for run_id in ("2", "3"):  # the second time after a run that stopped for the same reason
         plan = start(run_id, "a", report=None)
         assert seen(plan) == SeenBefore(run="1", pushed_version="/serving/17")
         end(plan)

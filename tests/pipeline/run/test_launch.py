@@ -1,4 +1,4 @@
-"""Nodes as containers run them: an empty root each, and an object store between them."""
+"""Nodes as containers run them: each with an empty root, and with an object store between them."""
 
 from __future__ import annotations
 
@@ -72,9 +72,8 @@ def test_nodes_find_what_others_wrote_and_a_cached_one_moves_nothing(
         assert launch(node_id, "second") == ("cached", set())
 
     assert launch("ExampleGen", "third") == ("cached", set())
-    [whole] = [
-        name for name in bucket.names() if "/ExampleGen/" in name and name.endswith(".complete")
-    ]
+    complete = [name for name in bucket.names() if name.endswith(".complete")]
+    [whole] = [name for name in complete if "/ExampleGen/" in name]
     bucket.client.delete_object(Bucket=bucket.name, Key=whole)
     with pytest.raises(
         MasteryError, match=rf"{mirror.url}/{config.name}/nodes/ExampleGen/examples/1: the store"

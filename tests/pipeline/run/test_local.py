@@ -1,4 +1,4 @@
-"""A run from the outside: how it starts, how it is stopped, and what its worker's end means."""
+"""A run on one machine: how it starts, how it is stopped, and how it ends with its worker."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from components.contracts.contract import ContractError
 from components.contracts.run_plan import RunPlan
 from components.contracts.run_record import RunRecord
 from components.errors import LogError, MasteryError
-from components.node.names import Node
+from components.node.node_id import Node
 from pipeline.layout import Layout
 from pipeline.run import local
 from pipeline.run.local import run_pipeline
@@ -48,7 +48,7 @@ def screen() -> io.StringIO:
 def run(
     tmp_path: Path, config: Config, screen: io.StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> Run:
-    """Runs the sample's pipeline in a worker that does what it is told, and nothing else."""
+    """Returns a function that runs the sample's pipeline with a fake worker, given its order."""
     fake = (sys.executable, str(Path(__file__).with_name("fake_worker.py")))
     monkeypatch.setattr(local, "WORKER", fake)
 
@@ -81,7 +81,7 @@ def test_a_worker_that_ends_well_has_passed(run: Run, tmp_path: Path, screen: io
     assert "epoch 2/2" in screen.getvalue()
 
 
-def test_a_plan_says_what_was_asked_for_and_no_secret(run: Run, tmp_path: Path) -> None:
+def test_a_plan_holds_the_options_and_no_secret(run: Run, tmp_path: Path) -> None:
     run("pass", from_node="Trainer", to_node="Evaluator", use_cache=False)
     folder = only_run(tmp_path / "root")
     plan = RunPlan.read(folder)
@@ -99,11 +99,11 @@ def test_an_error_of_the_worker_is_that_of_the_run(run: Run) -> None:
     ("order", "says"),
     [
         (f"die {signal.SIGKILL}", "The worker was killed, as the system does when memory runs out"),
-        (f"die {signal.SIGABRT}", "The worker was ended by SIGABRT, inside of a library."),
-        (f"die {signal.SIGRTMIN + 1}", f"The worker was ended by signal {signal.SIGRTMIN + 1}, in"),
+        (f"die {signal.SIGABRT}", "The worker was ended by SIGABRT inside a library."),
+        (f"die {signal.SIGRTMIN + 1}", f"The worker was ended by signal {signal.SIGRTMIN + 1} in"),
     ],
 )
-def test_a_worker_that_is_killed_has_failed_where_it_was(
+def test_the_error_about_a_killed_worker_names_its_last_log(
     run: Run, tmp_path: Path, order: str, says: str
 ) -> None:
     record = run(order)
@@ -116,8 +116,8 @@ def test_a_worker_that_is_killed_has_failed_where_it_was(
 @pytest.mark.parametrize(
     ("order", "says"),
     [
-        ("exit 3", "The worker ended with 3: it printed nothing"),
-        ("say no such module", "The worker ended with 1: no such module"),
+        ("exit 3", "The worker ended with exit code 3: it printed nothing"),
+        ("say no such module", "The worker ended with exit code 1: no such module"),
     ],
 )
 def test_a_worker_without_a_result_has_failed(
@@ -143,9 +143,7 @@ def test_a_signal_interrupts_the_run_and_ends_its_worker(
     assert signal.getsignal(signal.SIGTERM) == before
 
 
-def test_a_result_that_cannot_be_read_leaves_a_run_that_the_next_tidies_up(
-    run: Run, tmp_path: Path
-) -> None:
+def test_a_result_that_cannot_be_read_leaves_an_interrupted_run(run: Run, tmp_path: Path) -> None:
     with pytest.raises(ContractError, match=r"result\.json: expected result\.json of Mastery"):
         run("pass {")
     [record] = read_records(tmp_path / "root")
@@ -196,7 +194,7 @@ def test_a_missing_log_is_refused_before_anything_is_written(run: Run, tmp_path:
     assert not (tmp_path / "root").exists()
 
 
-def test_a_root_that_stands_for_a_pattern_is_refused(
+def test_a_root_with_characters_of_patterns_is_refused(
     config: Config, tmp_path: Path, screen: io.StringIO
 ) -> None:
     with pytest.raises(MasteryError, match=r"expected a path without \* \["):

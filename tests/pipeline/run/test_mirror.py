@@ -76,7 +76,7 @@ def test_a_folder_without_files_arrives(here: Mirror, there: Mirror) -> None:
     there.pull([there.root / "empty"])
 
 
-def test_what_is_here_already_is_not_moved_again(
+def test_files_that_are_here_already_are_not_pulled_again(
     here: Mirror, there: Mirror, bucket: Bucket
 ) -> None:
     write(here.root, FOLDER)
@@ -108,9 +108,8 @@ def test_an_upload_that_was_cut_off_is_the_same_as_none(
     def cut_off(*_: Any, **__: Any) -> None:
         raise ConnectionResetError("the container was stopped")
 
-    monkeypatch.setattr(
-        here._store, "pipe_file", cut_off
-    )  # the list of files is what a push ends with
+    # A push ends with the list of files.
+    monkeypatch.setattr(here._store, "pipe_file", cut_off)
     with pytest.raises(ObjectStoreError, match="the container was stopped"):
         here.push([here.root / folder])
     assert [key for key in bucket.names() if key.endswith("0.gz")]
@@ -201,7 +200,7 @@ def test_an_outline_of_versions_has_every_number(here: Mirror, there: Mirror) ->
 
 
 @pytest.mark.usefixtures("bucket")
-def test_a_bucket_that_is_not_there_and_a_wrong_address_are_told(tmp_path: Path) -> None:
+def test_a_missing_bucket_and_a_wrong_address_are_errors(tmp_path: Path) -> None:
     write(tmp_path, {"file": b"x"})
     with pytest.raises(
         ObjectStoreError,
@@ -239,7 +238,7 @@ def test_a_list_of_files_cannot_name_one_elsewhere(
     "content",
     [b"[]", b"{}", b'{"files": [1]}', b'{"files": {"a": "1"}}', b'{"files": {"a": true}}'],
 )
-def test_a_list_of_files_that_is_none_is_told(
+def test_an_invalid_list_of_files_is_an_error(
     there: Mirror, bucket: Bucket, content: bytes
 ) -> None:
     bucket.client.put_object(
@@ -324,12 +323,12 @@ def test_nobody_else_may_read_what_is_pushed(here: Mirror, bucket: Bucket) -> No
 def test_an_address_with_a_password_is_refused_without_it(tmp_path: Path) -> None:
     with pytest.raises(
         ObjectStoreError, match=r"s3://\.\.\.@bucket/a: expected an address without user"
-    ) as told:
+    ) as caught:
         Mirror("s3://key:canary@bucket/a", tmp_path)
-    assert "canary" not in str(told.value)
+    assert "canary" not in str(caught.value)
 
 
-def test_a_list_of_files_of_before_is_read_and_of_a_newer_version_refused(
+def test_an_older_list_of_files_is_read_and_a_newer_one_refused(
     here: Mirror, there: Mirror, bucket: Bucket
 ) -> None:
     write(here.root, FOLDER)

@@ -10,7 +10,7 @@ from components.config import Config, load_config
 from components.contracts.provenance import DataProvenance
 from components.contracts.run_plan import RunPlan
 from components.contracts.run_record import RunResult, SeenBefore
-from components.node.names import Node
+from components.node.node_id import Node
 from pipeline.run.nodes import NodeChange, planned_nodes, run_nodes
 from pipeline.run.prepare import nodes_of
 from tests.pipeline.run.fake_nodes import SEEN, Modules, install
@@ -96,9 +96,7 @@ def test_nodes_from_one_on_are_executed_anew_and_none_after_the_last(
     ]  # fmt: skip
 
 
-def test_a_container_runs_the_nodes_it_was_given_but_those_that_the_run_has_not(
-    config: Config, tmp_path: Path
-) -> None:
+def test_a_container_skips_nodes_that_the_run_does_not_have(config: Config, tmp_path: Path) -> None:
     asked = [Node.TRANSFORM, Node.WARM_START_RESOLVER]
     plan = RunPlan(run="r", root=tmp_path, config=config, nodes=asked)
     assert planned_nodes(plan) == [Node.TRANSFORM]

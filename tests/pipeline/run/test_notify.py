@@ -1,4 +1,4 @@
-"""Notifications to real servers: what arrives, what is tried again, and what failures say."""
+"""Notifications to real servers: what arrives, what is tried again, and how failures read."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_a_refusal_is_not_tried_again() -> None:
     assert len(chat.received) == 1
 
 
-def test_nobody_there_is_one_line_without_the_address(
+def test_an_unreachable_server_is_reported_in_one_line_without_the_address(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("CHAT", f"http://127.0.0.1:{free_port()}/{SECRET}")
@@ -104,9 +104,9 @@ def test_nobody_there_is_one_line_without_the_address(
         {"webhook": {"url_env": "CHAT"}, "email": by_mail(free_port()).email}
     )
     notify(config, FAILED)
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert told.err.splitlines() == [
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.splitlines() == [
         "mastery: notify.webhook: the server could not be reached (ConnectError)",
         "mastery: notify.email: the server could not be reached (Connection refused)",
     ]
@@ -115,12 +115,12 @@ def test_nobody_there_is_one_line_without_the_address(
 @pytest.mark.parametrize(
     ("value", "says"),
     [
-        ("", "the environment variable CHAT is not set or empty"),
+        ("", "the environment variable CHAT is missing or empty"),
         (f"ftp://{SECRET}", "expected an address that starts with https:// or http://"),
         (SECRET, "expected an address that starts with https:// or http://"),
     ],
 )
-def test_a_variable_that_holds_no_address(
+def test_a_variable_without_an_address_is_an_error(
     monkeypatch: pytest.MonkeyPatch, value: str, says: str
 ) -> None:
     monkeypatch.setenv("CHAT", value)
@@ -149,7 +149,7 @@ def test_a_mail_by_starttls_and_login(tmp_path: Path, monkeypatch: pytest.Monkey
     assert refused == "notify.email: the server refused it (SMTPAuthenticationError, 535)"
 
 
-def test_a_server_that_nobody_vouches_for_gets_no_password(
+def test_a_server_with_an_untrusted_certificate_gets_no_password(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WORD", SECRET)
@@ -167,7 +167,7 @@ def test_a_relay_without_encryption_or_login() -> None:
     assert len(mailbox.mails) == 1
 
 
-def test_only_what_is_asked_for_is_told() -> None:
+def test_only_configured_states_are_notified() -> None:
     with webhook() as chat:
         for state in ("passed", "no new data", "gates failed", "failed", "interrupted"):
             notify(by_webhook(chat.url), FAILED.model_copy(update={"state": state}))
@@ -215,7 +215,7 @@ def by(*changes: str) -> dict[str, Any]:
         ({"on": ["sometimes"]}, "Input should be"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_told_before_the_run(section: dict[str, Any], message: str) -> None:
+def test_a_wrong_section_is_an_error_before_the_run(section: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         Notify.model_validate(section)
 
@@ -227,7 +227,7 @@ HOSTILE = Notification(
 )
 
 
-def test_a_chat_gets_no_orders_and_a_program_gets_the_text_as_it_is() -> None:
+def test_a_chat_gets_escaped_text_and_a_program_the_original() -> None:
     with webhook() as chat:
         assert deliver(by_webhook(chat.url), HOSTILE) == []
     [sent] = chat.received
@@ -262,7 +262,7 @@ def test_the_words_of_a_server_are_not_repeated() -> None:
         ]
 
 
-def test_an_error_that_nobody_foresaw_is_named_without_its_text(
+def test_an_unexpected_error_is_named_without_its_text(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def fail(*_: object) -> None:

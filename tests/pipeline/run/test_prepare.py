@@ -1,4 +1,4 @@
-"""What happens before the first node: names, lock, schema, and what a killed run has left."""
+"""The steps before the first node: the lock, the schema, and cleaning up a dead run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The record of a run: whole on disk, and honest about runs whose process is gone."""
+"""The record of a run: whole on disk, and `interrupted` once the run's process is gone."""
 
 from __future__ import annotations
 
@@ -81,16 +81,17 @@ def test_a_record_from_before_formats_were_counted_is_read(tmp_path: Path) -> No
 
 def test_a_record_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     file = write(tmp_path, {**OLD, "format": 2})
-    with pytest.raises(MasteryError, match="found 2: a newer version of Mastery wrote it") as told:
+    newer = "found 2: a newer version of Mastery wrote it"
+    with pytest.raises(MasteryError, match=newer) as caught:
         read_records(tmp_path)
-    assert str(told.value).startswith(f"{file}: ")
+    assert str(caught.value).startswith(f"{file}: ")
 
 
 def test_a_record_that_is_damaged_is_named(tmp_path: Path) -> None:
     file = write(tmp_path, "half")
-    with pytest.raises(MasteryError, match="If the file is damaged, remove its folder") as told:
+    with pytest.raises(MasteryError, match="If the file is damaged, remove its folder") as caught:
         read_records(tmp_path)
-    assert str(told.value).startswith(f"{file}: expected run.json of Mastery")
+    assert str(caught.value).startswith(f"{file}: expected run.json of Mastery")
 
 
 def test_the_process_of_another_user_is_alive(
@@ -104,7 +105,7 @@ def test_the_process_of_another_user_is_alive(
     assert read_records(tmp_path)[0].state == "running"
 
 
-def test_states_of_nodes_are_read_from_the_list_of_before_too() -> None:
+def test_states_of_nodes_are_read_from_an_older_list_too() -> None:
     node = {"id": "Trainer", "state": "running", "seconds": None}
     now = NodeRecords.from_json(json.dumps({"format": 1, "nodes": [node]}))
     assert NodeRecords.from_json(json.dumps([node])) == now

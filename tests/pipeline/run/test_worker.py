@@ -1,4 +1,4 @@
-"""A worker that ends before its time: what the user reads then, and where the details are."""
+"""The worker: the files that it leaves, and the errors when it ends too early."""
 
 from __future__ import annotations
 
@@ -18,25 +18,17 @@ from components.contracts.run_record import NodeRecords, RunResult
 
 REPOSITORY = Path(__file__).parents[3]
 SAMPLE = REPOSITORY / "configs" / "sample.yaml"
-PATIENCE = 120  # seconds until a worker must have begun, on a machine with other things to do
+PATIENCE = 120  # seconds until a worker must have begun, even on a busy machine
 
 
 @pytest.fixture
 def running(tmp_path: Path) -> subprocess.Popen[str]:
-    """A run on a log of nothing, just begun; its worker is still loading TFX."""
+    """A run on an empty log that has just begun; its worker is still loading TFX."""
     options = [f"data.{table}={tmp_path}/{table}.csv" for table in ("events", "outcomes")]
     for table in ("events", "outcomes"):
         (tmp_path / f"{table}.csv").write_text("learner_id,unit_id\n")
-    command = [
-        sys.executable,
-        "-m",
-        "pipeline.cli.main",
-        "run",
-        "--config",
-        str(SAMPLE),
-        "--root",
-        f"{tmp_path}/root",
-    ]
+    where = ["--config", str(SAMPLE), "--root", f"{tmp_path}/root"]
+    command = [sys.executable, "-m", "pipeline.cli.main", "run", *where]
     run = subprocess.Popen(
         [*command, *(part for option in options for part in ("--set", option))],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=REPOSITORY,
@@ -64,10 +56,10 @@ def worker_of(run: subprocess.Popen[str]) -> int:
             signal.SIGKILL,
             "The worker was killed, as the system does when memory runs out. Lower steps.max_steps",
         ),
-        (signal.SIGSEGV, "The worker was ended by SIGSEGV, inside of a library."),
+        (signal.SIGSEGV, "The worker was ended by SIGSEGV inside a library."),
     ],
 )
-def test_a_worker_that_was_killed_is_said_to_be(
+def test_the_error_names_the_signal_that_ended_the_worker(
     running: subprocess.Popen[str], tmp_path: Path, sent: signal.Signals, says: str
 ) -> None:
     os.kill(worker_of(running), sent)
@@ -80,7 +72,7 @@ def test_a_worker_that_was_killed_is_said_to_be(
     assert json.loads(record.read_text())["state"] == "failed"
 
 
-def test_a_plan_that_cannot_be_read_is_no_death(tmp_path: Path) -> None:
+def test_a_plan_that_cannot_be_read_is_reported_by_the_worker(tmp_path: Path) -> None:
     (tmp_path / "plan.json").write_text(
         '{"run": "r", "root": "/r", "config": {"name": "a", "gates": [{"min": null}]}}'
     )

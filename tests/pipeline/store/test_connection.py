@@ -54,7 +54,7 @@ def test_what_one_connection_puts_another_gets(
     assert connect(connection).get_artifact_type("Model").id == kind
 
 
-def test_a_wrong_password_is_told_without_any_password(
+def test_the_error_about_a_wrong_password_holds_no_password(
     mariadb: MariaDB, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connection = connection_to(mariadb, "algebra", monkeypatch, PASSWORD="a-wrong-one")
@@ -117,7 +117,7 @@ sys.stdin.read()
 
 
 @pytest.mark.parametrize("kind", ["IMMEDIATE", "EXCLUSIVE"])
-def test_a_locked_file_is_said_to_be_locked_and_by_whom(
+def test_the_error_about_a_locked_file_names_the_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     monkeypatch.setattr("pipeline.store.connection.BUSY", 0.1)
@@ -173,7 +173,7 @@ def test_encryption_needs_the_certificate_of_the_authority_only(
         ("", r"the metadata store failed (no reason given)."),
     ],
 )
-def test_what_the_file_refuses_is_explained(tmp_path: Path, reason: str, says: str) -> None:
+def test_errors_of_the_file_are_explained(tmp_path: Path, reason: str, says: str) -> None:
     connection = connection_config(Metadata(), Layout(tmp_path, "algebra"))
     with pytest.raises(MetadataError) as caught, explained(connection):
         raise errors.AbortedError(reason)
@@ -191,7 +191,7 @@ def test_a_disk_without_room_is_a_full_one_whatever_sqlite_says(
         raise errors.InternalError("disk I/O error")
 
 
-def test_what_a_server_refuses_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_of_a_server_name_it(monkeypatch: pytest.MonkeyPatch) -> None:
     server = MariaDB(free_port(), Path())
     connection = connection_to(server, "algebra", monkeypatch)
     says = (

@@ -1,4 +1,4 @@
-"""What is looked up in ML Metadata, and a store that does not know what lies below the root."""
+"""Look-ups in ML Metadata, and stores that do not know the folders below the root."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ml_metadata.proto.metadata_store_pb2 import Event
 from ml_metadata.proto.metadata_store_pb2 import Execution as State
 
 from components.config import Metadata
-from components.node.names import Node
+from components.node.node_id import Node
 from pipeline.layout import Layout
 from pipeline.store.connection import MetadataError, connect, connection_config
 from pipeline.store.lookups import (
@@ -72,13 +72,12 @@ def layout(tmp_path: Path) -> Layout:
     for node in ("ExampleGen", "Trainer", "Trainer"):
         execute(store, layout, node)
     execute(store, layout, "Trainer", folder=False)
-    (
-        layout.nodes / "Trainer" / ".system" / "stateful_working_dir" / "20260101-000000-abcdef"
-    ).mkdir(parents=True)
+    working_dir = layout.nodes / "Trainer" / ".system" / "stateful_working_dir"
+    (working_dir / "20260101-000000-abcdef").mkdir(parents=True)
     return layout
 
 
-def test_a_store_that_knows_everything_is_fine(layout: Layout) -> None:
+def test_a_store_that_knows_every_folder_is_accepted(layout: Layout) -> None:
     check(layout)
     shutil.rmtree(layout.nodes / "Trainer" / "model" / "2")  # what people remove to save room
     check(layout)
@@ -114,7 +113,7 @@ def test_a_store_of_others_with_the_same_numbers_is_refused(layout: Layout) -> N
         check(layout)
 
 
-def test_a_root_that_was_moved_with_its_store_is_fine(layout: Layout, tmp_path: Path) -> None:
+def test_a_root_that_was_moved_with_its_store_is_accepted(layout: Layout, tmp_path: Path) -> None:
     moved = Layout(tmp_path / "elsewhere", layout.name)
     shutil.move(layout.root, moved.root)
     check(moved)
@@ -152,10 +151,8 @@ def test_a_run_on_a_lost_store_changes_nothing_and_says_what_to_do(
         capture_output=True, text=True, check=False, cwd=REPOSITORY, env={**os.environ},
     )  # fmt: skip
     assert ran.returncode == 2, ran.stdout + ran.stderr
-    assert (
-        f"metadata: expected the store of {layout.nodes}, found one that does not know"
-        in ran.stdout
-    )
+    says = f"metadata: expected the store of {layout.nodes}, found one that does not know"
+    assert says in ran.stdout
     assert contents(layout.nodes) == before
 
 
@@ -193,7 +190,7 @@ def test_outputs_come_in_order_with_their_properties(runs: StoredRuns) -> None:
 
 
 @pytest.mark.parametrize("state", [State.FAILED, State.CANCELED, State.RUNNING])
-def test_an_execution_that_did_not_succeed_has_failed_and_no_outputs(
+def test_an_unsuccessful_execution_counts_as_failed_without_outputs(
     runs: StoredRuns, state: int
 ) -> None:
     execution = runs.execute("r", "Trainer", state, {"model": [runs.artifact("/x")]})
@@ -201,7 +198,7 @@ def test_an_execution_that_did_not_succeed_has_failed_and_no_outputs(
     assert (result.state, result.outputs) == ("failed", {})
 
 
-def test_of_a_task_that_was_retried_the_last_execution_counts(runs: StoredRuns) -> None:
+def test_the_last_execution_of_a_retried_task_counts(runs: StoredRuns) -> None:
     runs.execute("r", "Trainer", State.FAILED)
     last = runs.execute("r", "Trainer")
     assert history_of(runs).latest_executions("r") == {"Trainer": last}

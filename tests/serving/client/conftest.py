@@ -1,4 +1,4 @@
-"""A model, a log that it was made for, and a server that has it."""
+"""A model, a log that fits it, and a server of the model."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def running(small_model: Path) -> Iterator[Server]:
-    """The stand-in, which can be told to refuse."""
+    """A running stand-in that can be set to refuse requests."""
     with serve(small_model) as server:
         yield server
 
@@ -53,7 +53,7 @@ def running(small_model: Path) -> Iterator[Server]:
 def addresses(
     request: pytest.FixtureRequest, small_model: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, str]]:
-    """Addresses of a server of `small_model`, by `rest` and `grpc`, and the name of its `model`."""
+    """Addresses of a server of `small_model` (`rest`, `grpc`) and the name of its `model`."""
     if request.param == "stand-in":
         standing = request.getfixturevalue("running")
         yield {"rest": standing.rest, "grpc": standing.grpc, "model": "small"}
@@ -67,7 +67,7 @@ def addresses(
 
 @pytest.fixture
 def server(running: Server) -> Server:
-    """The server, having been asked nothing yet."""
+    """The server, with its records of requests cleared."""
     running.refuse.clear()
     running.asked.clear()
     running.tokens.clear()

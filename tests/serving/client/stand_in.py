@@ -27,11 +27,11 @@ class Server:
     """A running server.
 
     Attributes:
-        rest: its address, as the client takes it.
-        grpc: the same for gRPC.
+        rest: the address of REST, as `connect` expects it.
+        grpc: the address of gRPC, as `connect` expects it.
         refuse: how the next requests are refused: a status of REST, or a name of gRPC's codes.
         tokens: the header Authorization of each request, None for none.
-        asked: what has been asked, oldest first: the path of REST, or the ModelSpec of gRPC.
+        asked: the requests, oldest first: the path of REST, or the ModelSpec of gRPC.
     """
 
     rest: str = ""

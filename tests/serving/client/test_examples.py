@@ -13,7 +13,7 @@ from tests.serving.client.stand_in import Server
 MODULES = ("serving.client", "serving.client.calls", "serving.client.grpc_transport",
            "serving.client.model_client", "serving.messages", "serving.predict",
            "serving.server.connections",
-           "serving.server.open_inference_rest", "serving.server.request_error",
+           "serving.server.open_inference_metadata", "serving.server.request_error",
            "serving.server.server_settings", "serving.server.version_policy")  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The client's messages are TensorFlow Serving's: read by the official ones, and the other way."""
+"""The client's messages and TensorFlow Serving's official ones read each other."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def _one_by_one(value: np.ndarray) -> TensorProto:
 
 
 @pytest.mark.parametrize("value", [tf.constant(1.0), tf.zeros([1, 1, 1]), tf.constant([1j])])
-def test_what_no_model_of_ours_answers_is_refused(value: tf.Tensor) -> None:
+def test_an_answer_of_another_type_is_refused(value: tf.Tensor) -> None:
     tensor = wire.TensorProto.FromString(tf.make_tensor_proto(value).SerializeToString())
     with pytest.raises(
         PredictError, match=r"expected a tensor of one or two|expected numbers or text"

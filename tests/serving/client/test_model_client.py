@@ -1,4 +1,4 @@
-"""Asking again, giving up, and what is never asked again."""
+"""Retries: which requests are repeated, and when the client gives up."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_busy_server_is_asked_again(
 
 
 @pytest.mark.parametrize(("way", "refusal"), [("rest", 503), ("grpc", "UNAVAILABLE")])
-def test_at_last_it_gives_up_and_says_what_it_heard(
+def test_the_last_answer_is_in_the_error_after_the_last_attempt(
     server: Server, example: bytes, way: str, refusal: Any
 ) -> None:
     server.refuse.extend([refusal] * 9)
@@ -81,7 +81,7 @@ def test_an_answer_without_outputs_is_refused(server: Server, example: bytes) ->
 
 
 @pytest.mark.parametrize("scheme", ["http", "grpc"])
-def test_where_no_server_is_the_address_is_named(scheme: str, example: bytes) -> None:
+def test_an_address_without_a_server_is_named_in_the_error(scheme: str, example: bytes) -> None:
     address = f"127.0.0.1:{free_port()}"
     with (
         connect(f"{scheme}://{address}", "small", retry=QUICK) as client,
@@ -91,7 +91,7 @@ def test_where_no_server_is_the_address_is_named(scheme: str, example: bytes) ->
 
 
 @pytest.mark.parametrize("scheme", ["http", "grpc"])
-def test_a_server_that_never_answers_is_left_at_the_deadline(scheme: str, example: bytes) -> None:
+def test_a_request_without_an_answer_ends_at_the_deadline(scheme: str, example: bytes) -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
@@ -104,7 +104,7 @@ def test_a_server_that_never_answers_is_left_at_the_deadline(scheme: str, exampl
 
 
 class Time:
-    """A clock that only waiting moves."""
+    """A clock that advances only by `sleep`."""
 
     def __init__(self) -> None:
         self.now, self.waits, self.given = 0.0, [], []
@@ -132,13 +132,13 @@ def test_waits_grow_and_stay_below_the_longest() -> None:
     assert time.given == pytest.approx([100 - sum(time.waits[:number]) for number in range(7)])
 
 
-def test_the_servers_wish_is_kept_to() -> None:
+def test_retry_after_is_respected() -> None:
     time = Time()
     Retry(deadline=100).call(time.request(1, after=30), sleep=time.sleep, clock=lambda: time.now)
     assert time.waits == [30]
 
 
-def test_nothing_is_waited_for_beyond_the_deadline() -> None:
+def test_no_wait_goes_beyond_the_deadline() -> None:
     time = Time()
     with pytest.raises(PredictError, match="Tried once within a deadline of 20 s"):
         Retry(deadline=20).call(time.request(9, after=30), sleep=time.sleep, clock=lambda: time.now)
@@ -146,31 +146,31 @@ def test_nothing_is_waited_for_beyond_the_deadline() -> None:
 
 
 @pytest.mark.parametrize("address", ["localhost:8501", "ftp://host", "grpc://host", "http://"])
-def test_an_address_that_is_none_is_refused(address: str) -> None:
+def test_an_invalid_address_is_refused(address: str) -> None:
     with pytest.raises(MasteryError, match="expected an address such as http://localhost:8501"):
         connect(address, "small")
 
 
 @pytest.mark.parametrize("way", ["rest", "grpc"])
-def test_a_token_is_shown(server: Server, example: bytes, way: str) -> None:
+def test_the_token_is_sent(server: Server, example: bytes, way: str) -> None:
     for token in ("s3cret", None):
         with connect(getattr(server, way), "small", token=token) as client:
             client.predict([example])
     assert server.tokens == ["Bearer s3cret", None]
 
 
-def test_a_version_and_a_label_are_one_too_many() -> None:
+def test_a_version_and_a_label_together_are_refused() -> None:
     with pytest.raises(MasteryError, match="expected a version or a label, found both"):
         Target("small", 3, "canary")
 
 
-def test_a_number_is_an_answer_too() -> None:
+def test_answers_of_numbers_are_parsed() -> None:
     assert parse_answers({"prediction": [0.5], "basis": ["prior"]}, 1) == [
         Answer("prior", prediction=0.5)
     ]
 
 
-def test_an_answer_that_is_not_whole_is_refused() -> None:
+def test_outputs_of_different_lengths_are_refused() -> None:
     with pytest.raises(
         PredictError, match="expected 2 answers in each of prediction, basis, found"
     ):
@@ -178,15 +178,13 @@ def test_an_answer_that_is_not_whole_is_refused() -> None:
 
 
 @pytest.mark.parametrize("way", ["rest", "grpc"])
-def test_many_examples_go_in_requests_that_a_server_takes(
-    server: Server, example: bytes, way: str
-) -> None:
+def test_many_examples_are_split_into_requests(server: Server, example: bytes, way: str) -> None:
     with connect(getattr(server, way), "small", batch=10) as client:
         assert len(client.predict([example] * 44)) == 44
     assert len(server.asked) == 5
 
 
-def test_nothing_is_asked_about_nobody(server: Server) -> None:
+def test_no_examples_need_no_request(server: Server) -> None:
     with connect(server.rest, "small") as client:
         assert client.predict([]) == []
     assert server.asked == []

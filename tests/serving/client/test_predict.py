@@ -1,4 +1,4 @@
-"""From events to answers, over the wire: what the Evaluator says of the same learners."""
+"""From events to answers over the wire: the same predictions as the Evaluator's."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_server_answers_what_was_evaluated(
         assert both[f"probability_{name}"].to_list() == pytest.approx(expected, abs=1e-6)
 
 
-def test_a_server_is_told_nothing_that_the_model_does_not_read(log: Path) -> None:
+def test_only_columns_that_the_model_reads_are_sent(log: Path) -> None:
     questions = questions_from_log(CONFIG, [str(log / "events.csv")], [str(log / "outcomes.csv")])
     sent = {
         name
@@ -67,13 +67,12 @@ def test_a_server_is_told_nothing_that_the_model_does_not_read(log: Path) -> Non
     assert sent == {"num_steps", "event_type", "correct", "level", "unit_id"}
 
 
-def test_one_moment_asks_about_everybody_in_the_events(log: Path) -> None:
+def test_one_moment_predicts_for_every_learner_in_the_events(log: Path) -> None:
     config = CONFIG.model_copy(update={"context": {}})
     questions = questions_from_log(config, [str(log / "events.csv")], as_of="2026-03-02")
     events = pl.read_csv(log / "events.csv")
-    assert questions.keys.select("learner_id", "unit_id").rows() == events.unique(
-        ["learner_id", "unit_id"], keep="first", maintain_order=True
-    ).select("learner_id", "unit_id").rows()  # fmt: skip
+    pairs = events.select("learner_id", "unit_id").unique(keep="first", maintain_order=True)
+    assert questions.keys.select("learner_id", "unit_id").rows() == pairs.rows()
     for key, example in zip(questions.keys.iter_rows(named=True), questions.examples, strict=True):
         seen = events.filter(
             (pl.col("learner_id") == key["learner_id"])
@@ -86,14 +85,14 @@ def test_one_moment_asks_about_everybody_in_the_events(log: Path) -> None:
         assert steps == min(seen.height, 4)
 
 
-def test_columns_that_events_have_not_are_asked_for(log: Path) -> None:
+def test_columns_missing_from_the_events_are_named(log: Path) -> None:
     with pytest.raises(
         MasteryError, match=r"this model also reads level, which events do not have\. Give a table"
     ):
         questions_from_log(CONFIG, [str(log / "events.csv")], as_of="2026-03-02")
 
 
-def test_a_moment_that_is_none_is_refused(log: Path) -> None:
+def test_an_invalid_moment_is_refused(log: Path) -> None:
     config = CONFIG.model_copy(update={"context": {}})
     with pytest.raises(
         MasteryError, match=r"as_of: expected a number, or a timestamp .* found 'soon'"
@@ -142,7 +141,7 @@ def test_a_moment_in_another_unit_than_the_events_is_refused(log: Path, tmp_path
     ("kind", "whole", "fractional"),
     [("numeric", ["1", "2"], ["1.0", "2.0"]), ("categorical", ["100", "7"], ["100.0", "7.0"])],
 )
-def test_whole_numbers_are_those_that_training_had_with_a_fraction(
+def test_whole_numbers_match_categories_trained_as_floats(
     kind: str, whole: list[str], fractional: list[str], log: Path, tmp_path: Path
 ) -> None:
     context = {"level": {"type": kind}}
@@ -156,7 +155,7 @@ def test_whole_numbers_are_those_that_training_had_with_a_fraction(
     assert examples[0] == examples[1]
 
 
-def test_everything_that_is_wrong_with_the_questions_is_told(log: Path, tmp_path: Path) -> None:
+def test_all_problems_of_the_questions_are_reported_at_once(log: Path, tmp_path: Path) -> None:
     (tmp_path / "asked.csv").write_text(
         "learner_id,unit_id,as_of,level\nl1,unit-0,never,1\nl2,,2026-03-02,x\n"
     )
@@ -194,7 +193,7 @@ def _run(*options: str) -> str:
 
 @pytest.fixture
 def version(tmp_path: Path) -> Path:
-    """A pushed version, as far as the command looks at one."""
+    """A pushed version with what the command reads of one."""
     (tmp_path / "version").mkdir()
     (tmp_path / "version" / "manifest.json").write_text(json.dumps({"config": CONFIG.recipe}))
     return tmp_path / "version"
@@ -228,6 +227,6 @@ def test_the_command_writes_what_was_answered(
     assert rest.drop("^probability.*$").equals(grpc.drop("^probability.*$"))
 
 
-def test_the_command_needs_to_know_how_events_are_read(log: Path, server: Server) -> None:
-    with pytest.raises(MasteryError, match="expected --config or --model"):
+def test_the_command_requires_a_config_or_a_model(log: Path, server: Server) -> None:
+    with pytest.raises(MasteryError, match="expected either --config or --model"):
         _run("--events", str(log / "events.csv"), "--server", server.rest, "--as-of", "2026-03-02")

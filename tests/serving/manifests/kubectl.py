@@ -17,7 +17,7 @@ WHY = "the manifests are validated as they are rendered: kubectl is not on PATH"
 
 
 def find_kubectl(cache: Path) -> Path:
-    """Returns a kubectl that knows components; skips the test, with the reason, without one."""
+    """Returns a kubectl that supports components; skips the test if there is none."""
     installed = shutil.which("kubectl")
     if installed and _knows_components(Path(installed)):
         return Path(installed)

@@ -1,4 +1,4 @@
-"""The files of the base as they stand: what can be known of them where nothing can be rendered."""
+"""The base's files, checked without rendering them."""
 
 from __future__ import annotations
 
@@ -22,6 +22,6 @@ def test_every_file_fits_the_published_schemas(name: str) -> None:
         kubernetes_validate.validate(item, "1.29", strict=True)
 
 
-def test_every_file_is_part_of_it() -> None:
+def test_the_base_lists_every_file_of_its_folder() -> None:
     files = {file.name for file in BASE.glob("*.yaml")} - {"kustomization.yaml"}
     assert files == set(RESOURCES)

@@ -1,4 +1,4 @@
-"""The manifest for KServe has only fields that KServe documents; its own schema is not at hand."""
+"""The manifest for KServe has only fields that KServe documents."""
 
 from __future__ import annotations
 

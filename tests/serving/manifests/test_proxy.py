@@ -141,7 +141,7 @@ def test_nothing_else_reaches_the_server(
     assert behind.called == []
 
 
-def test_a_path_that_only_looks_like_a_question_is_no_method_of_a_server(
+def test_the_proxy_passes_the_path_as_it_was_sent(
     behind: Recorder, call: Callable[..., bytes]
 ) -> None:
     """nginx decides by the normalised path and passes the original; gRPC servers compare that."""
@@ -159,7 +159,7 @@ def test_a_large_question_is_passed_and_a_huge_one_is_not(
     assert behind.bytes == [3 << 20]
 
 
-def test_without_a_server_behind_it_a_client_is_told_to_try_again(
+def test_without_a_server_behind_it_the_proxy_asks_to_try_again(
     call: Callable[..., bytes],
 ) -> None:
     with pytest.raises(grpc.RpcError) as refused:

@@ -115,7 +115,7 @@ def test_a_field_that_is_not_known_is_refused() -> None:
         text_format.Parse("max_batch_sise { value: 3 }", TYPES["BatchingParameters"]())
 
 
-def test_the_example_of_models_config_is_one() -> None:
+def test_the_example_of_models_config_is_valid() -> None:
     [model] = read(SERVING / "models.config", ModelServerConfig).model_config_list.config
     assert (model.name, model.base_path, model.model_platform) == (
         "sample",

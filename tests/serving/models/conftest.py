@@ -1,4 +1,4 @@
-"""Pushed versions as a folder has them; what is in the models' files does not matter here."""
+"""Folders of pushed versions, whose model files have arbitrary content."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes versions, and looks at what is served."""
+"""Writes versions and reads what `models.config` serves."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GATE = {"text": "f1_macro >= 0.88: 0.912", "passed": True}
 
 
 def write_version(serving: Path, number: int, *, failed: bool = False) -> None:
-    """Writes a version as Pusher does; one that failed is what somebody copied there by hand."""
+    """Writes a version as Pusher does, or one that failed a gate, as if copied by hand."""
     folder = serving / str(number)
     (folder / "variables").mkdir(parents=True)
     (folder / "saved_model.pb").write_bytes(b"graph %d" % number)
@@ -63,7 +63,7 @@ def loaded(storage: Storage) -> list[int]:
 
 
 class CrashError(BaseException):
-    """The process is gone; nothing catches this."""
+    """Stands for the end of a process; nothing catches it."""
 
 
 class Crashing(LocalStorage):

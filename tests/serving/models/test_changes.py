@@ -1,4 +1,4 @@
-"""Changes that are cut off, made at once, or made by hand: none leaves a wrong file."""
+"""Changes that are interrupted, concurrent or made by hand never leave a wrong file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.contracts.served_versions import Routing, ServedState, whoami
+from components.contracts.serving_state import Routing, ServedState, whoami
 from components.errors import MasteryError
 from serving.models import changes, promotion
 from serving.models.changes import current_state, read_entries
@@ -82,7 +82,7 @@ def test_a_line_of_the_log_without_its_end_counts_as_not_written(folder: Path) -
 
 FULL = """
 import resource, sys
-from components.contracts.served_versions import Routing, ServedState, whoami
+from components.contracts.serving_state import Routing, ServedState, whoami
 from components.errors import MasteryError
 from serving.models import promotion
 from serving.models.stores import open_storage
@@ -134,7 +134,7 @@ def test_processes_that_promote_at_once_do_so_one_after_the_other(folder: Path) 
     assert current_state(storage) == (entries[-1].after, None)
 
 
-def test_an_entry_that_is_none_is_shown(storage: Storage) -> None:
+def test_an_invalid_entry_of_the_log_is_quoted_in_the_error(storage: Storage) -> None:
     storage.append(1, b'{"revision": 1, "action": "dance"}')
     with pytest.raises(
         MasteryError,
@@ -305,7 +305,7 @@ def test_other_models_and_settings_of_the_file_stay(folder: Path) -> None:
     assert 'base_path: "/models/sample"' in text
 
 
-def test_a_file_that_is_no_such_message_is_told_and_left_alone(folder: Path) -> None:
+def test_a_file_that_is_no_models_config_is_refused_and_left_alone(folder: Path) -> None:
     (folder / "models.config").write_text("models: [")
     with pytest.raises(
         MasteryError, match=r"models\.config: expected a ModelServerConfig in text format"

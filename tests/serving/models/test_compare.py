@@ -27,7 +27,7 @@ CLASSES = ["not_mastered", "partial", "proficient"]
 
 
 class Rule(tf.Module):
-    """Judges by the share of right answers, sharply or (a small `weight`) hardly."""
+    """Predicts from the share of correct answers; a small `weight` makes it uncertain."""
 
     def __init__(self, weight: float) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def serving(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Version 1 errs, 2 is right, 3 is 2 with fewer steps, and 4 has another label."""
+    """Version 1 is poor, 2 is good, 3 is 2 with fewer steps, and 4 has another label."""
     folder = tmp_path_factory.mktemp("serving")
     config = load_config(REPOSITORY / "configs" / "sample.yaml").recipe
     fewer = config | {"steps": config["steps"] | {"max_steps": 8}}
@@ -86,7 +86,7 @@ def compare(serving: Path, log: Path, a: int, b: int, **options: object) -> dict
     return compared.model_dump(mode="json", by_alias=True)
 
 
-def test_the_better_version_is_called_so_and_the_other_way_round(serving: Path, log: Path) -> None:
+def test_the_better_version_is_found_in_either_order(serving: Path, log: Path) -> None:
     there, back = compare(serving, log, 1, 2), compare(serving, log, 2, 1)
     assert (there["verdict"], back["verdict"]) == ("better", "worse")
     rows = {(row["metric"], row["class"]): row for row in there["metrics"]}
@@ -126,7 +126,7 @@ def test_a_version_against_itself_is_not_distinguishable(serving: Path, log: Pat
     )
 
 
-def test_versions_of_other_classes_and_metrics_that_are_none_are_told(
+def test_versions_with_other_classes_and_unknown_metrics_are_refused(
     serving: Path, log: Path
 ) -> None:
     with pytest.raises(MasteryError, match="expected versions that predict the same"):
@@ -135,7 +135,9 @@ def test_versions_of_other_classes_and_metrics_that_are_none_are_told(
         compare(serving, log, 2, 2, metric="f2")
 
 
-def test_a_version_that_is_not_what_was_pushed(serving: Path, log: Path, tmp_path: Path) -> None:
+def test_a_version_changed_since_it_was_pushed_is_refused(
+    serving: Path, log: Path, tmp_path: Path
+) -> None:
     changed = shutil.copytree(serving, tmp_path / "serving")
     manifest = json.loads((changed / "2" / "manifest.json").read_text())
     (changed / "2" / "manifest.json").write_text(

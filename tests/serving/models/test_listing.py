@@ -1,4 +1,4 @@
-"""What is known of the versions, as data and as people read it."""
+"""What `mastery models list` and `show` print of versions, as tables and as JSON."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_a_labelled_version_is_listed_when_its_files_are_gone(folder: Path) -> N
     assert gone.problems[0] == "it is incomplete: there is no saved_model.pb"
 
 
-def test_what_a_manifest_lacks_speaks_against_a_version(folder: Path) -> None:
+def test_missing_parts_of_a_manifest_are_problems_of_the_version(folder: Path) -> None:
     assert problems(folder, 1) == ()
     edit(folder, 1, gates=None)
     assert problems(folder, 1) == ("its manifest.json does not say whether it passed its gates",)
@@ -153,7 +153,7 @@ def test_the_manifest_of_a_folder_with_zeros_before_its_number(folder: Path) -> 
     assert version.manifest.run == "run-1"
 
 
-def test_files_that_cannot_be_read_speak_against_a_version(
+def test_unreadable_files_are_problems_of_the_version(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
@@ -165,7 +165,7 @@ def test_files_that_cannot_be_read_speak_against_a_version(
 
 
 @pytest.mark.parametrize("name", ["9", "canary", "newest", "٣"])
-def test_a_name_of_no_version_is_answered_with_those_there_are(storage: Storage, name: str) -> None:
+def test_an_unknown_version_is_refused_with_the_known_ones(storage: Storage, name: str) -> None:
     promotion.promote(storage, 1)
     with pytest.raises(MasteryError) as caught:
         resolve(storage, name)

@@ -78,14 +78,16 @@ def test_a_version_lives_on_google_cloud_storage_too(folder: Path, gcs_bucket: s
     assert actions == ["promote", "canary", "promote", "promote", "prune", "rollback"]
 
 
-def test_a_put_whose_answer_was_lost_is_no_other_s(url: str) -> None:
+def test_a_put_whose_answer_was_lost_is_recognized_as_the_own_one(url: str) -> None:
     storage = ObjectStorage(url)
     assert storage.append(1, b"ours")
     assert storage.append(1, b"ours")
     assert not storage.append(1, b"another's")
 
 
-def test_who_is_never_quick_enough_is_told(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_change_that_others_always_precede_is_an_error(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     storage = ObjectStorage(url)
     monkeypatch.setattr(storage, "append", lambda *_: False)
     with pytest.raises(
@@ -115,7 +117,7 @@ def test_a_version_s_keys_cannot_lead_out_of_its_copy(
     assert ObjectStorage(url).read("models.config") is None
 
 
-def test_an_empty_folder_s_key_is_no_file(url: str, bucket: Bucket) -> None:
+def test_the_key_of_an_empty_folder_is_not_copied(url: str, bucket: Bucket) -> None:
     bucket.client.put_object(Bucket=bucket.name, Key="serving/2/assets/", Body=b"")
     with ObjectStorage(url).local_copy(2) as copy:
         assert sorted(item.name for item in copy.iterdir()) == [

@@ -57,7 +57,7 @@ def test_a_version_s_link_for_gpus_goes_with_it(folder: Path) -> None:
     assert sorted(item.name for item in (folder / "gpu").iterdir()) == ["4", "models.config"]
 
 
-def test_rollback_goes_back_and_further_back_but_not_forth(storage: Storage) -> None:
+def test_repeated_rollbacks_go_further_back(storage: Storage) -> None:
     for version in (1, 2, 4):
         promotion.promote(storage, version)
     assert loaded(storage) == [2, 4]  # so that going back is instant
@@ -89,7 +89,7 @@ def test_a_version_stays_loaded_in_the_change_that_takes_its_label(storage: Stor
     assert (labels(storage), loaded(storage)) == ({"stable": 4}, [1, 4])
 
 
-def test_a_canary_wants_a_stable_version_beside_it(storage: Storage) -> None:
+def test_a_canary_without_a_stable_version_is_refused(storage: Storage) -> None:
     with pytest.raises(RefusedError, match="expected a stable version for the other requests"):
         promotion.start_canary(storage, 1, 10)
     promotion.promote(storage, 1)
@@ -121,13 +121,13 @@ def test_a_version_that_failed_a_gate_is_refused_and_can_be_forced_with_a_reason
     )
 
 
-def test_nothing_is_changed_or_recorded_where_it_is_so_already(storage: Storage) -> None:
+def test_a_change_without_effect_is_not_recorded(storage: Storage) -> None:
     promotion.promote(storage, 1)
     assert promotion.promote(storage, 1) is None
     assert len(read_entries(storage)) == 1
 
 
-def test_a_version_that_is_not_there_is_named_with_those_that_are(storage: Storage) -> None:
+def test_promoting_an_unknown_version_names_the_known_ones(storage: Storage) -> None:
     with pytest.raises(MasteryError, match="expected a version 9, found 1, 2, 3, 4"):
         promotion.promote(storage, 9)
 
@@ -224,7 +224,7 @@ def test_a_change_is_described(storage: Storage) -> None:
     assert promotion.describe_change(canary) == (
         "stable 3; canary 2, to get 10 % of the requests (revision 2)"
     )
-    assert promotion.describe_change(None) == "It is so already; nothing was changed."
+    assert promotion.describe_change(None) == "Nothing was changed: this is already so."
 
 
 @pytest.mark.parametrize(("path", "name"), [("algebra/serving", "algebra"), ("algebra", "algebra")])

@@ -1,4 +1,4 @@
-"""A serving folder on this machine: links that others placed in it, locks, disks that are full."""
+"""A serving folder on this machine: links that others placed in it, locks, full disks."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_a_change_waits_for_another_one_and_gives_up(
     assert labels(LocalStorage(folder)) == {"stable": 1}
 
 
-def test_a_number_of_the_log_is_taken_once(folder: Path) -> None:
+def test_two_entries_cannot_have_the_same_number(folder: Path) -> None:
     storage = LocalStorage(folder)
     assert storage.append(1, b"{}")
     assert not storage.append(1, b"{}")
@@ -103,7 +103,7 @@ def test_a_number_of_the_log_is_taken_once(folder: Path) -> None:
         (errno.EACCES, "Permission denied; give this user the right to write and try again."),
     ],
 )
-def test_what_the_system_refuses_is_explained(
+def test_errors_of_the_operating_system_are_explained(
     folder: Path, monkeypatch: pytest.MonkeyPatch, number: int, reason: str
 ) -> None:
     storage = LocalStorage(folder)
@@ -119,7 +119,7 @@ def test_what_the_system_refuses_is_explained(
     assert storage.entries() == [b"{}"]
 
 
-def test_half_a_line_on_a_full_disk_is_taken_back(
+def test_a_half_written_line_is_removed_when_the_disk_is_full(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Full:

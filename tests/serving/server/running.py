@@ -22,7 +22,7 @@ from serving.server.server_settings import Limits, ServerSettings
 
 @dataclass
 class Running:
-    """A server that answers, and clients that ask it."""
+    """A running server and its clients."""
 
     server: EmbeddedServer
     loop: asyncio.AbstractEventLoop
@@ -38,11 +38,11 @@ class Running:
         return ModelServiceStub(self.channel)
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
-        """Runs something in the server's loop."""
+        """Runs a coroutine in the server's loop."""
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(60)
 
     def poll(self) -> None:
-        """Makes the server look at its folder now."""
+        """Makes the server read its folder now."""
         self.run(self.server.versions.poll())
 
     def predict(self, body: object, where: str = "", **options: Any) -> httpx.Response:

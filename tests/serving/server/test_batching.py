@@ -1,4 +1,4 @@
-"""Requests that share a call of the graph get the answers that they would have got alone."""
+"""Requests that share a call of the graph get the same answers as alone."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ SIGNATURE = Signature(
 
 
 def busy(server: Running, seconds: float) -> grpc.Future:
-    """Occupies the only thread that computes."""
+    """Keeps the only computing thread busy."""
     request = PredictRequest()
     request.model_spec.name = "tiny"
     request.model_spec.signature_name = "slow"
     request.inputs["seconds"].CopyFrom(tf.make_tensor_proto([seconds], tf.float32))
     future = server.prediction.Predict.future(request)
-    while server.server.requests_under_way == 0:
+    while server.server.requests_in_progress == 0:
         time.sleep(0.001)
     return future
 
@@ -84,7 +84,7 @@ rows = st.lists(st.integers(0, 12), min_size=1, max_size=4)
 
 @given(st.lists(st.tuples(rows, st.integers(0, 10)), min_size=1, max_size=6))
 def test_joined_requests_mean_what_they_meant_alone(requests: list[tuple[list[int], int]]) -> None:
-    """Also where a request says that it has more steps than it has."""
+    """Also if a request declares more steps than it has."""
     asked: list[Steps] = [
         steps(lengths, seed, width) for seed, (lengths, width) in enumerate(requests)
     ]

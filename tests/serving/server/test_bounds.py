@@ -34,7 +34,7 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
 
 @contextlib.contextmanager
 def connected(port: int, count: int, sent: bytes = b"") -> Iterator[list[socket.socket]]:
-    """Opens connections and sends each of them the same."""
+    """Opens connections and sends the same bytes on each."""
     with contextlib.ExitStack() as stack:
         opened = []
         for _ in range(count):
@@ -45,8 +45,8 @@ def connected(port: int, count: int, sent: bytes = b"") -> Iterator[list[socket.
         yield opened
 
 
-def told(line: socket.socket) -> bytes:
-    """Returns what the server says until it closes; raises TimeoutError where it does not."""
+def received(line: socket.socket) -> bytes:
+    """Returns what the server sends until it closes; raises TimeoutError if it does not."""
     answer = b""
     with contextlib.suppress(ConnectionError):
         while part := line.recv(65536):
@@ -55,7 +55,7 @@ def told(line: socket.socket) -> bytes:
 
 
 def is_answered(server: Running) -> bool:
-    """Says whether a client is answered on a new connection and on those that it has."""
+    """Returns whether a client is answered on a new connection and on its open ones."""
     base = server.rest.base_url
     new = httpx.post(base.join(PATH), json=ONE, timeout=20, trust_env=False)
     kept = server.rest.post(PATH, json=ONE)
@@ -80,7 +80,7 @@ def is_answered(server: Running) -> bool:
         (HEAD + b"Content-Length: 100001\r\n\r\n", 413),
     ],
 )
-def test_what_no_client_sends(server: Running, sent: bytes, status: int) -> None:
+def test_malformed_requests_get_an_answer(server: Running, sent: bytes, status: int) -> None:
     with connected(server.server.rest_port, 1) as (line,):
         threading.Thread(target=_send, args=(line, sent)).start()
         answer = line.recv(65536)
@@ -97,7 +97,7 @@ def _send(line: socket.socket, sent: bytes) -> None:
         line.sendall(sent)
 
 
-def test_what_has_no_end_is_ended(folder: Path) -> None:
+def test_connections_that_send_too_slowly_are_ended(folder: Path) -> None:
     """A missing head, an endless head, an endless body, and an idle client."""
     with running(folder, header_timeout=0.4, idle_timeout=0.4, request_timeout=2.0) as server:
         rest, by_grpc = server.server.rest_port, server.server.grpc_port
@@ -109,12 +109,12 @@ def test_what_has_no_end_is_ended(folder: Path) -> None:
             connected(by_grpc, 1) as (silent_by_grpc,),
             connected(by_grpc, 1, PREFACE) as (idle_by_grpc,),
         ):
-            assert told(silent) == b""
-            assert told(slow).startswith(b"HTTP/1.1 408 ")
-            assert told(trickling).startswith(b"HTTP/1.1 408 ")
-            assert told(idle).startswith(b"HTTP/1.1 200 ")
-            assert told(silent_by_grpc) == b""
-            told(idle_by_grpc)
+            assert received(silent) == b""
+            assert received(slow).startswith(b"HTTP/1.1 408 ")
+            assert received(trickling).startswith(b"HTTP/1.1 408 ")
+            assert received(idle).startswith(b"HTTP/1.1 200 ")
+            assert received(silent_by_grpc) == b""
+            received(idle_by_grpc)
         assert is_answered(server)
 
 
@@ -123,7 +123,7 @@ def test_what_has_no_end_is_ended(folder: Path) -> None:
     [b"", HEAD, HEAD + b"Content-Length: 9\r\n\r\n{", PREFACE, PREFACE + b"\0\0\4\1\4\0\0\0\1"],
 )
 @pytest.mark.parametrize("per_address", [20, 8])
-def test_connections_that_wait_give_way(folder: Path, sent: bytes, per_address: int) -> None:
+def test_idle_connections_give_way(folder: Path, sent: bytes, per_address: int) -> None:
     bounds = {"max_connections": 20, "max_connections_per_address": per_address}
     with running(folder, **bounds) as server:
         assert is_answered(server)
@@ -151,7 +151,7 @@ def test_a_connection_that_is_being_answered_does_not_give_way(folder: Path) -> 
         ]
         for thread in asking:
             thread.start()
-        while server.server.requests_under_way < 3:
+        while server.server.requests_in_progress < 3:
             time.sleep(0.01)
         refused = httpx.get(server.rest.base_url, timeout=20, trust_env=False)
         assert (refused.status_code, "too many connections" in refused.json()["error"]) == (
@@ -172,21 +172,21 @@ def test_a_body_takes_a_place_when_it_has_arrived(folder: Path) -> None:
         assert is_answered(server)
 
 
-def test_large_bodies_share_what_there_is(folder: Path) -> None:
+def test_large_bodies_share_one_limit_of_memory(folder: Path) -> None:
     part = b" " * 300_000
     head = HEAD + b"Content-Length: 400000\r\n\r\n"
     with (
         running(folder, max_inflight_bytes=1_000_000) as server,
         connected(server.server.rest_port, 4, head + part) as lines,
     ):
-        assert told_status(lines[0]) == b"429"
+        assert received_status(lines[0]) == b"429"
         assert is_answered(server)
         body = json.dumps(ONE).encode().ljust(200_000)
         assert server.rest.post(PATH, content=body).status_code == 200
-        assert told_status(lines[1]) == b"429"
+        assert received_status(lines[1]) == b"429"
 
 
-def told_status(line: socket.socket) -> bytes:
+def received_status(line: socket.socket) -> bytes:
     return line.recv(65536)[9:12]
 
 
@@ -197,11 +197,11 @@ def test_many_requests_at_once_on_a_connection(server: Running) -> None:
         while answer.count(b"HTTP/1.1 200 OK") < 16:
             answer += line.recv(65536)
     with connected(server.server.rest_port, 1, one * 5000) as (line,):
-        assert told(line).count(b"HTTP/1.1 200 OK") <= 20
+        assert received(line).count(b"HTTP/1.1 200 OK") <= 20
     assert is_answered(server)
 
 
-def test_an_answer_that_nobody_reads(folder: Path) -> None:
+def test_a_client_that_reads_no_answer_is_disconnected(folder: Path) -> None:
     rows = json.dumps({"signature_name": "wide", "inputs": 1_200_000}).encode()  # 12 MB
     ask = HEAD + b"Content-Length: %d\r\n\r\n%b" % (len(rows), rows)
     with (
@@ -217,7 +217,7 @@ def test_an_answer_that_nobody_reads(folder: Path) -> None:
         assert is_answered(server)
 
 
-def test_answers_that_nobody_reads_share_what_there_is(folder: Path) -> None:
+def test_unread_answers_share_one_limit_of_memory(folder: Path) -> None:
     rows = json.dumps(
         {"signature_name": "wide", "inputs": 1_200_000}
     ).encode()  # 12 MB, of which the system takes half
@@ -227,7 +227,7 @@ def test_answers_that_nobody_reads_share_what_there_is(folder: Path) -> None:
         connected(server.server.rest_port, 8, ask),
     ):
         deadline = time.monotonic() + 30
-        while server.server.requests_under_way or server.server.open_connections > 5:
+        while server.server.requests_in_progress or server.server.open_connections > 5:
             assert time.monotonic() < deadline
             time.sleep(0.05)
         assert is_answered(server)
@@ -249,7 +249,7 @@ def test_the_token_comes_before_the_message(folder: Path) -> None:
         ended.set()
 
 
-def test_how_much_one_connection_of_grpc_may_ask(server: Running) -> None:
+def test_grpc_announces_its_limits_per_connection(server: Running) -> None:
     with connected(server.server.grpc_port, 1, PREFACE) as (line,):
         frame = line.recv(9, socket.MSG_WAITALL)
         length, kind = int.from_bytes(frame[:3], "big"), frame[3]
@@ -289,15 +289,15 @@ def test_large_json_is_a_request_like_any(folder: Path) -> None:
         assert server.rest.post(PATH, content=body).status_code == 200
 
 
-def test_tls_that_is_not_gone_through_with(folder: Path, certificate: dict[str, Path]) -> None:  # noqa: F811
+def test_an_unfinished_tls_handshake_is_ended(folder: Path, certificate: dict[str, Path]) -> None:  # noqa: F811
     with running(folder, header_timeout=1.5, max_connections=10, **certificate) as server:
         for port in (server.server.rest_port, server.server.grpc_port):
             with connected(port, 30), connected(port, 1, b"GET / HTTP/1.1\r\n\r\n") as (plain,):
-                told(plain)
+                received(plain)
                 assert server.predict(ONE).status_code == 200
                 assert server.prediction.Predict(steps_request(steps([1])), timeout=20)
             with connected(port, 1) as (silent,):
-                assert told(silent) == b""
+                assert received(silent) == b""
 
 
 def test_a_thousand_connections_and_few_descriptors(folder: Path) -> None:
@@ -329,7 +329,7 @@ def test_a_thousand_connections_and_few_descriptors(folder: Path) -> None:
                 == 200
             )
         process.send_signal(signal.SIGTERM)
-        said = "".join(lines)
+        logged = "".join(lines)
         assert process.wait(20) == 0
-    assert len(said) < 2000
-    assert "Traceback" not in said
+    assert len(logged) < 2000
+    assert "Traceback" not in logged

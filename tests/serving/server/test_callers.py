@@ -96,7 +96,7 @@ def upgrade(body: bytes, extra: bytes = b"") -> bytes:
 
 
 @pytest.mark.parametrize("cut", [10, 150, 250, 300])
-def test_a_wish_for_http_2_in_parts_and_in_a_row(server: Running, cut: int) -> None:
+def test_upgrades_to_http_2_may_arrive_in_parts(server: Running, cut: int) -> None:
     two = upgrade(json.dumps(ONE).encode()) * 2
     answer = talk(server, two[:cut], two[cut:])
     assert answer.count(b"HTTP/1.1 200 OK") == 2
@@ -181,7 +181,7 @@ def test_base64_as_it_is_wrapped_by_mail_and_stripped_by_urls(
 
 
 @pytest.mark.parametrize("text", ["a", "YQ=", "YQ===", "YW=E", "YQ-_", "Y\u00a0Q=="])
-def test_what_is_no_base64(text: str) -> None:
+def test_invalid_base64_is_refused(text: str) -> None:
     with pytest.raises(RequestError):
         decode_json([{"b64": text}], TEXTS)
 
@@ -212,7 +212,7 @@ def test_a_number_beyond_every_double(server: Running, number: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["a/b", "a:b", ""])
-def test_a_name_that_no_path_can_have(folder: Path, name: str) -> None:
+def test_a_name_that_no_path_can_contain_is_refused(folder: Path, name: str) -> None:
     with pytest.raises(MasteryError, match="--name: expected a name without '/' and ':', found"):
         serve_model(ServerSettings(models=folder, name=name), "embedded")
 
@@ -229,7 +229,7 @@ def test_a_client_that_hangs_up_has_cancelled(
     slow = json.dumps({"signature_name": "slow", "instances": [5.0]}).encode()
     head = b"POST /v1/models/tiny:predict HTTP/1.1\r\nHost: a\r\nContent-Length: "
     with caplog.at_level(logging.WARNING), running(folder) as server:
-        caplog.clear()  # what was said of the versions
+        caplog.clear()  # messages about the versions
         first = busy(server, 0.7)
         for sent in (b"%d\r\n\r\n%b" % (len(slow), slow), b"100\r\n\r\n{"):
             with socket.create_connection(("127.0.0.1", server.server.rest_port)) as connection:
@@ -254,7 +254,7 @@ def test_a_caller_by_grpc_that_hangs_up_in_the_middle(
         yield from ()
 
     with caplog.at_level(logging.WARNING), running(folder) as server:
-        caplog.clear()  # what was said of the versions
+        caplog.clear()  # messages about the versions
         call = server.channel.stream_unary("/tensorflow.serving.PredictionService/Predict")
         waiting = call.future(no_message())
         time.sleep(0.2)

@@ -33,13 +33,13 @@ def status(server: Running, version: int) -> tuple[str, str, str]:
     return found["state"], found["status"]["error_code"], found["status"]["error_message"]
 
 
-def test_what_was_pushed_is_served(tmp_path: Path, pushed: Path) -> None:
+def test_a_pushed_version_is_served(tmp_path: Path, pushed: Path) -> None:
     push(pushed, tmp_path, 2)
     with running(tmp_path, require_manifest=True) as server:
         assert answering(server) == 2
 
 
-def test_changed_files_are_not(
+def test_a_version_with_changed_files_is_not_served(
     folder: Path, pushed: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     version = push(pushed, folder, 2)
@@ -53,7 +53,7 @@ def test_changed_files_are_not(
     assert message in caplog.text
 
 
-def test_without_a_manifest_it_is_said_or_refused(
+def test_a_version_without_a_manifest_is_logged_or_refused(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with running(folder) as server:
@@ -120,7 +120,7 @@ def test_a_folder_with_zeros_in_front(tmp_path: Path, twice: Path, thrice: Path)
         assert answering(server) == 2
 
 
-def test_what_is_passed_over_is_said_once(
+def test_an_ignored_folder_is_logged_once(
     folder: Path, thrice: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     for name in ("v2", "9223372036854775808"):
@@ -129,8 +129,8 @@ def test_what_is_passed_over_is_said_once(
     with running(folder) as server:
         server.poll()
         assert answering(server) == 1
-        said = [text for text in caplog.messages if "skipped" in text]
-        assert sorted(said) == [
+        messages = [text for text in caplog.messages if "skipped" in text]
+        assert sorted(messages) == [
             f"{folder}/7: skipped, because there is no saved_model.pb in it.",
             f"{folder}/9223372036854775808: skipped, "
             "because its name is not a whole number of at most 64 bits.",
@@ -143,7 +143,7 @@ def test_what_is_passed_over_is_said_once(
     assert len([text for text in caplog.messages if "/v2: skipped" in text]) == 2, "it came anew"
 
 
-def test_versions_and_labels_asked_for_in_vain(
+def test_missing_versions_and_labels_are_explained(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     write_config(folder, [1, 7], stable=1, canary=9)

@@ -1,4 +1,4 @@
-"""The table of connections and the budget of bytes: who gives way, and who never does."""
+"""The table of connections and the budget of bytes: which connections give way."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_whatever_happens_the_bounds_hold_and_the_busy_stay(
             assert sum(other.address == address for other in inside) <= MOST_PER_ADDRESS
 
 
-def test_who_was_waited_for_longest_gives_way() -> None:
+def test_the_connection_idle_for_longest_gives_way() -> None:
     table = Connections(3, 3, 9, {})
     answered, first, second, new, newer = (Line("a") for _ in range(5))
     for line in (answered, first, second):
@@ -90,7 +90,7 @@ def test_who_was_waited_for_longest_gives_way() -> None:
     assert [line.ended for line in (answered, first, second)] == [[], [None], [None]]
 
 
-def test_of_those_that_ask_the_slowest_gives_way_not_the_newest() -> None:
+def test_the_slowest_sender_gives_way_instead_of_the_newest() -> None:
     table = Connections(3, 3, 9, {})
     answered, body, head = (Line("a") for _ in range(3))
     for line, phase in ((answered, Phase.IDLE), (body, Phase.BODY), (head, Phase.HEAD)):
@@ -100,7 +100,7 @@ def test_of_those_that_ask_the_slowest_gives_way_not_the_newest() -> None:
     assert [line.ended for line in (answered, body, head)] == [[], [None], []]
 
 
-def test_where_all_are_busy_a_new_one_is_refused() -> None:
+def test_a_new_connection_is_refused_while_all_are_busy() -> None:
     table = Connections(2, 2, 9, {})
     for line in (Line("a"), Line("b")):
         table.add(line)
@@ -108,7 +108,7 @@ def test_where_all_are_busy_a_new_one_is_refused() -> None:
     assert not table.add(Line("c"))
 
 
-def test_a_connection_with_calls_has_its_time() -> None:
+def test_a_quiet_connection_does_not_give_way_before_its_time() -> None:
     table = Connections(1, 1, 9, {}, settled={Phase.QUIET: 60.0})
     line = Line("a")
     table.add(line)
@@ -116,7 +116,7 @@ def test_a_connection_with_calls_has_its_time() -> None:
     assert not table.add(Line("a"))
 
 
-def test_those_that_are_late_are_ended_once() -> None:
+def test_late_connections_are_ended_once() -> None:
     table = Connections(9, 9, 9, {Phase.HEAD: 0.0})
     late, idle = Line("a"), Line("a")
     table.add(late)
@@ -181,7 +181,7 @@ def test_a_body_that_takes_too_long() -> None:
     assert caught.value.http_status == 408
 
 
-def test_an_end_to_all_and_to_the_oldest() -> None:
+def test_all_connections_or_the_oldest_can_be_ended() -> None:
     table = Connections(MOST, MOST_PER_ADDRESS, MOST_DESCRIPTORS, {})
     first, second = Line("10.0.0.1"), Line("10.0.0.2")
     assert table.add(first)

@@ -61,7 +61,7 @@ def test_from_start_to_sigterm(folder: Path) -> None:
         process.send_signal(signal.SIGTERM)
         asking.join()
         assert [answer.status_code for answer in answers] == [200], (
-            "the request under way was answered"
+            "the request in progress was answered"
         )
         assert process.wait(10) == 0
         rest_of_it = "".join(lines)
@@ -83,7 +83,7 @@ def test_a_port_that_is_taken(folder: Path, server: object) -> None:
             asyncio.run(start(settings))
 
 
-def test_a_host_that_is_none(folder: Path) -> None:
+def test_an_unknown_host_is_refused(folder: Path) -> None:
     settings = ServerSettings(
         models=folder, name="tiny", host="nowhere.invalid", rest_port=0, grpc_port=0
     )

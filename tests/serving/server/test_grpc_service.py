@@ -145,7 +145,7 @@ def test_metadata_has_one_field(server: Running) -> None:
 @settings(max_examples=60)
 @given(raw=st.binary(max_size=100), size=st.integers(0, 2000), at=st.integers(0, 2000))
 def test_no_message_is_the_servers_fault(server: Running, raw: bytes, size: int, at: int) -> None:
-    """Parts of a request are replaced by noise, on the wire."""
+    """Parts of a serialized request are replaced by noise."""
     whole = steps_request(steps([3, 1])).SerializeToString(deterministic=True)
     body = whole[:at] + raw + whole[at + size :]
     call = server.channel.unary_unary(
@@ -160,7 +160,7 @@ def test_no_message_is_the_servers_fault(server: Running, raw: bytes, size: int,
             raise
 
 
-def test_what_tensorflow_serving_has_and_this_server_not(server: Running) -> None:
+def test_multi_inference_is_not_implemented(server: Running) -> None:
     found, _ = refusal(server.prediction.MultiInference, MultiInferenceRequest())
     assert found is grpc.StatusCode.UNIMPLEMENTED
 
@@ -296,13 +296,15 @@ def test_signatures_of_another_method(
         ('{"signature_name": 1}', 400, "'signature_name' key must be a string value."),
     ],
 )
-def test_bodies_that_no_method_takes(server: Running, body: str, status: int, reason: str) -> None:
+def test_bodies_that_do_not_fit_the_method_are_refused(
+    server: Running, body: str, status: int, reason: str
+) -> None:
     refused = server.rest.post("/v1/models/tiny/versions/1:classify", content=body)
     assert refused.status_code == status
     assert reason in refused.json()["error"]
 
 
-def test_models_that_are_not_there(server: Running) -> None:
+def test_unknown_models_are_refused(server: Running) -> None:
     body = {"examples": [{}]}
     assert server.rest.post("/v1/models/other:classify", json=body).status_code == 404
     with pytest.raises(grpc.RpcError, match="Missing ModelSpec"):

@@ -1,4 +1,4 @@
-"""The process that reads large JSON: the same answers as here, a limit of memory, and an end."""
+"""The process that reads large JSON: its results, its limit of memory and its end."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def reader() -> Iterator[JsonProcess]:
 
 
 def read(reader: JsonProcess, body: bytes) -> Read | str:
-    """Returns what the process has read, or why it has not."""
+    """Returns what the process has read, or its error."""
     try:
         return asyncio.run(reader.read(body, SIGNATURES, read_request))
     except RequestError as error:
         return f"{error.http_status} {error.reason}"
 
 
-def test_it_reads_what_is_right(reader: JsonProcess) -> None:
+def test_valid_requests_are_read(reader: JsonProcess) -> None:
     name, in_rows, arrays = read(reader, RIGHT)
     assert (name, in_rows) == ("", False)
     assert arrays["a"].dtype == np.float32
@@ -60,7 +60,9 @@ def test_it_reads_what_is_right(reader: JsonProcess) -> None:
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(anything)
-def test_it_refuses_as_we_do_here(reader: JsonProcess, content: object) -> None:
+def test_invalid_requests_are_refused_as_in_this_process(
+    reader: JsonProcess, content: object
+) -> None:
     body = json.dumps({"instances": content}).encode()
     try:
         here: object = read_request(body, SIGNATURES)[2].keys()
@@ -78,12 +80,12 @@ def test_it_refuses_as_we_do_here(reader: JsonProcess, content: object) -> None:
         ("[" + '"x",' * 250_000 + '"x"]', "413 the request takes too much memory"),
     ],
 )
-def test_what_is_large_and_worth_nothing(reader: JsonProcess, content: str, reason: str) -> None:
+def test_large_invalid_requests_are_refused(reader: JsonProcess, content: str, reason: str) -> None:
     assert str(read(reader, f'{{"inputs": {{"b": [{content}]}}}}'.encode())).startswith(reason)
     assert read(reader, RIGHT)[0] == ""
 
 
-def test_it_comes_back_when_it_has_died(reader: JsonProcess) -> None:
+def test_the_reader_restarts_after_it_was_killed(reader: JsonProcess) -> None:
     read(reader, RIGHT)
     os.kill(reader.pid, signal.SIGKILL)
     assert (
@@ -115,7 +117,7 @@ def test_a_request_that_is_given_up_leaves_nothing_behind() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is no such limit")
-def test_it_keeps_a_limit_of_memory_that_was_set_before() -> None:
+def test_the_reader_keeps_an_earlier_limit_of_memory() -> None:
     script = (
         "import asyncio, resource; "
         "from serving.server.json_requests import JsonProcess, read_request; "
@@ -131,7 +133,7 @@ def test_it_keeps_a_limit_of_memory_that_was_set_before() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_it_is_light(reader: JsonProcess) -> None:
+def test_the_reader_imports_no_tensorflow(reader: JsonProcess) -> None:
     read(reader, RIGHT)
     item = {"name": "a", "datatype": "FP32", "shape": [1], "data": [1.5]}
     signatures = {"only": Signature("only", {"a": SIGNATURES["serving_default"].inputs["a"]}, {})}
@@ -142,7 +144,7 @@ def test_it_is_light(reader: JsonProcess) -> None:
     assert "tensorflow" not in Path(f"/proc/{reader.pid}/maps").read_text()
 
 
-def test_it_ends_with_the_server() -> None:
+def test_the_reader_ends_with_the_server() -> None:
     script = (
         "import asyncio, os; from serving.server.json_requests import JsonProcess, read_request; "
         "reader = JsonProcess(2**20); "

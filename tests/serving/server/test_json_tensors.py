@@ -1,4 +1,4 @@
-"""JSON and tensors: what goes in comes out, and what is no tensor is refused with a reason."""
+"""JSON and tensors: values survive the conversion, and what is no tensor is refused."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from tests.serving.server.tiny import steps, steps_request
 ONE = {"instances": [""]}
 
 
-def test_requests_under_way_are_limited(folder: Path) -> None:
+def test_requests_in_progress_are_limited(folder: Path) -> None:
     with running(folder, max_requests=1) as server:
         first = busy(server, 2.0)
         started = time.perf_counter()
@@ -63,7 +63,7 @@ def test_a_request_is_given_up_after_its_time(folder: Path) -> None:
 def test_a_caller_that_goes_frees_its_place(folder: Path) -> None:
     with running(folder, max_requests=1) as server:
         busy(server, 0.5).cancel()
-        while server.server.requests_under_way:
+        while server.server.requests_in_progress:
             time.sleep(0.01)
         assert server.predict(ONE).status_code == 200
 

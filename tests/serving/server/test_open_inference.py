@@ -1,4 +1,4 @@
-"""The Open Inference Protocol, asked by Triton's own clients."""
+"""The Open Inference Protocol, tested with Triton's own clients."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ def test_no_such_model_version_signature_or_output(client: object) -> None:
 
 
 def test_json_forms_of_values(server: Running) -> None:
-    """Nested lists, texts that are no UTF-8, and numbers that JSON has not."""
+    """Nested lists, texts that are not UTF-8, and numbers that JSON lacks."""
     body = {
         "inputs": [
             {"name": "correct", "datatype": "FP32", "shape": [1, 2], "data": [[1, float("nan")]]},
@@ -282,7 +282,7 @@ def test_refused_raw_bytes(server: Running, header: str | None, tail: bytes, rea
 @settings(max_examples=50)
 @given(raw=st.binary(max_size=60))
 def test_texts_as_raw_bytes(server: Running, raw: bytes) -> None:
-    """Any bytes are texts by their lengths, or are refused; the server goes on."""
+    """Any bytes are read as texts with their lengths or refused; the server keeps running."""
     item = {
         "name": "examples",
         "datatype": "BYTES",
@@ -307,7 +307,7 @@ def test_paths(server: Running) -> None:
         assert (answer.status_code, "error" in answer.json()) == (404, True), path
 
 
-def test_health_needs_no_token_and_says_nothing_else(folder: Path) -> None:
+def test_health_needs_no_token_but_metadata_does(folder: Path) -> None:
     with running(folder, token="sesame") as server:
         assert server.rest.get("/v2/health/ready").status_code == 200
         assert server.rest.get("/v2/health/live").content == b""
@@ -328,7 +328,7 @@ def test_not_ready_before_the_first_version(tmp_path: Path) -> None:
 
 
 def test_the_messages_are_those_of_triton() -> None:
-    """Every field that we describe has the number, type and name that Triton's own has."""
+    """Every field has the number, type and name that it has in Triton's own messages."""
     ours = descriptor_pb2.FileDescriptorProto()
     MESSAGES.pool.FindFileByName("open_inference_grpc.proto").CopyToProto(ours)
     theirs = descriptor_pb2.FileDescriptorProto.FromString(service_pb2.DESCRIPTOR.serialized_pb)

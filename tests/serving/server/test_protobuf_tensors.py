@@ -110,7 +110,7 @@ def shape(*sizes: int) -> dict[str, object]:
         (TensorProto(dtype=10**6), "found dtype number 1000000"),
     ],
 )
-def test_what_lies_is_refused(tensor: TensorProto, reason: str) -> None:
+def test_tensors_with_contradicting_sizes_are_refused(tensor: TensorProto, reason: str) -> None:
     with pytest.raises(RequestError, match=reason):
         decode_tensor(tensor, spec(tf.float32))
 
@@ -123,7 +123,7 @@ def test_strings_have_no_packed_content() -> None:
         decode_tensor(tensor, spec(tf.string))
 
 
-def test_a_half_cannot_ask_for_more_than_it_brings() -> None:
+def test_a_half_tensor_cannot_declare_more_values_than_it_has() -> None:
     tensor = TensorProto(dtype=tf.float16.as_datatype_enum, tensor_shape=shape(10**9), half_val=[1])
     with pytest.raises(RequestError, match="expected 1000000000 values"):
         decode_tensor(tensor, spec(tf.float16))
@@ -154,7 +154,7 @@ def test_the_count_is_exact(count: int, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @given(st.binary(max_size=200), st.integers(0, 300))
-def test_no_bytes_are_too_strange_to_count(raw: bytes, cut: int) -> None:
+def test_values_are_counted_in_any_bytes(raw: bytes, cut: int) -> None:
     whole = steps_request(steps([3, 1])).SerializeToString()
     check_fields(raw, PredictRequest.DESCRIPTOR)
     check_fields(whole[:cut] + raw + whole[cut:], PredictRequest.DESCRIPTOR)
@@ -176,7 +176,7 @@ def test_messages_in_messages() -> None:
     assert is_refused(b"\x12" + bytes([len(entry) % 128 | 128, len(entry) // 128]) + entry)
 
 
-def test_a_large_message_of_nothing(folder: Path) -> None:
+def test_a_large_message_of_empty_fields(folder: Path) -> None:
     with running(folder) as server:
         call = server.channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
         with pytest.raises(grpc.RpcError, match="at most 1048576 fields") as caught:

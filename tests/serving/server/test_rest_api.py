@@ -19,7 +19,7 @@ from tests.serving.server.tiny import Steps, example, expected_scores, steps
 
 
 def columns(inputs: Steps) -> dict[str, object]:
-    """Returns inputs as JSON has them."""
+    """Returns inputs as JSON values."""
     texts = [[item.decode() for item in row] for row in inputs["event_type"]]
     return {
         name: texts if name == "event_type" else values.tolist() for name, values in inputs.items()
@@ -87,7 +87,7 @@ def test_rows_of_steps(server: Running) -> None:
     np.testing.assert_allclose(scores, expected_scores(inputs, 2.0), rtol=1e-5)
 
 
-def test_one_output_goes_without_its_name(server: Running) -> None:
+def test_a_single_output_is_answered_without_its_name(server: Running) -> None:
     assert server.predict({"signature_name": "single", "inputs": 2}).json() == {"outputs": 4.0}
     assert server.predict({"signature_name": "single", "inputs": {"value": 2.5}}).json() == {
         "outputs": 5.0
@@ -205,7 +205,7 @@ def test_no_path_is_the_servers_fault(server: Running, path: str) -> None:
     assert server.rest.get(f"/v1/models/{quote(path, safe='/:')}").status_code in (200, 400, 404)
 
 
-def test_a_host_that_is_none(server: Running) -> None:
+def test_an_invalid_host_header_is_ignored(server: Running) -> None:
     request = (
         b"POST /v1/models/tiny:predict HTTP/1.1\r\nHost: a]\xc5[\r\nContent-Length: 21\r\n\r\n"
     )

@@ -1,4 +1,4 @@
-"""A version that has gone leaves nothing behind, without the garbage collector's help."""
+"""A removed version frees its memory without the garbage collector."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST = 12 * 2**20  # bytes in all; the graph and the weights of one `big` versio
 
 @pytest.fixture(scope="module")
 def big(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model that would be missed: a constant of 4 MiB in its graph."""
+    """A model with a constant of 4 MiB in its graph, so that a leak shows."""
     import numpy as np
     import tensorflow as tf
 
@@ -37,7 +37,7 @@ def big(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def no_collector():
-    """The garbage collector is off, and what there is already is none of its business."""
+    """Turns the garbage collector off and freezes the objects that exist."""
     gc.collect()
     gc.disable()
     yield

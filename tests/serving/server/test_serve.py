@@ -1,4 +1,4 @@
-"""Which engine is taken, and how TensorFlow Serving is called; programs of ours stand in for it."""
+"""The choice of engine and the call of TensorFlow Serving, with scripts in its place."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from serving.server.server_settings import RELOAD_TOKEN, TOKEN, ServerSettings, 
 
 @pytest.fixture(autouse=True)
 def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A PATH on which there is nothing but what the test puts there."""
+    """A folder that is all of PATH and only has programs that the test writes."""
     folder = tmp_path / "bin"
     folder.mkdir()
     monkeypatch.setenv("PATH", str(folder))
@@ -44,7 +44,7 @@ def settings(folder: Path, **options: object) -> ServerSettings:
     return ServerSettings(models=folder, name="tiny", **options)
 
 
-def test_nothing_is_there(tmp_path: Path) -> None:
+def test_no_binary_and_no_container_engine_is_an_error(tmp_path: Path) -> None:
     assert choose_engine("auto", settings(tmp_path)).kind == "embedded"
     with pytest.raises(EngineError, match="tensorflow_model_server is not on the PATH"):
         choose_engine("binary", settings(tmp_path))
@@ -89,7 +89,7 @@ def test_what_tensorflow_serving_lacks(
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "192.0.2.1"])
-def test_no_engine_opens_addresses_that_nobody_asked_for(
+def test_container_engines_publish_on_the_given_host_only(
     programs: Path, tmp_path: Path, host: str
 ) -> None:
     program(programs, "tensorflow_model_server", "")
@@ -108,12 +108,12 @@ def test_no_engine_opens_addresses_that_nobody_asked_for(
 def test_the_binary_is_run(
     programs: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    said = tmp_path / "said"
+    printed = tmp_path / "printed"
     read = "Path(next(a for a in sys.argv if 'monitoring' in a).split('=')[1]).read_text()"
     program(
         programs,
         "tensorflow_model_server",
-        f"Path({str(said)!r}).write_text(' '.join(sys.argv[1:]) + {read})",
+        f"Path({str(printed)!r}).write_text(' '.join(sys.argv[1:]) + {read})",
     )
     with caplog.at_level(logging.INFO, "mastery.serving"):
         serve_model(
@@ -122,7 +122,7 @@ def test_the_binary_is_run(
             ),
             "auto",
         )
-    text = said.read_text()
+    text = printed.read_text()
     for option in (
         "--port=5678",
         "--rest_api_port=1234",
@@ -136,7 +136,7 @@ def test_the_binary_is_run(
     assert "checks neither digests nor operations" in caplog.messages[2]
 
 
-def test_models_config_is_handed_on(tmp_path: Path) -> None:
+def test_models_config_is_passed_to_the_binary(tmp_path: Path) -> None:
     (tmp_path / "models.config").touch()
     monitoring = Path("/somewhere/monitoring.config")
     command = container_command("docker", settings(tmp_path, host="::1"), tmp_path, monitoring)
@@ -152,7 +152,7 @@ def test_a_program_that_fails_is_an_error(programs: Path, tmp_path: Path) -> Non
         serve_model(settings(tmp_path, host="::", allow_anonymous=True), "binary")
 
 
-def test_sigterm_is_handed_on(programs: Path, tmp_path: Path) -> None:
+def test_sigterm_reaches_the_started_program(programs: Path, tmp_path: Path) -> None:
     started = tmp_path / "started"
     program(
         programs,
@@ -196,13 +196,13 @@ def test_sigterm_is_handed_on(programs: Path, tmp_path: Path) -> None:
         ({"otlp_endpoint": "http://["}, "--otlp-endpoint: expected the URL"),
     ],
 )
-def test_what_cannot_be_served(tmp_path: Path, change: dict, reason: str) -> None:
+def test_unusable_settings_are_refused(tmp_path: Path, change: dict, reason: str) -> None:
     with pytest.raises(MasteryError, match=reason):
         serve_model(ServerSettings(**{"models": tmp_path, "name": "tiny", **change}), "embedded")
 
 
 @pytest.mark.parametrize("token", ["", " ", "two words", "ü", "a\n", "\x00"])
-def test_a_token_that_nobody_could_present(token: str) -> None:
+def test_a_token_that_no_header_can_contain_is_refused(token: str) -> None:
     with pytest.raises(MasteryError, match=r"\$MASTERY_SERVE_TOKEN: expected a token") as caught:
         read_token({TOKEN: token}, TOKEN)
     assert repr(token) not in str(caught.value)
@@ -227,7 +227,7 @@ def test_an_empty_token_stops_the_server(tmp_path: Path) -> None:
         assert f"${name}: expected a token of printable" in found.stderr
 
 
-def test_a_single_version_is_no_folder_of_versions(tmp_path: Path) -> None:
+def test_the_folder_of_a_single_version_is_refused(tmp_path: Path) -> None:
     (tmp_path / "saved_model.pb").touch()
     with pytest.raises(MasteryError, match="give the folder above"):
         serve_model(settings(tmp_path), "embedded")
@@ -242,7 +242,7 @@ def test_the_name_is_that_of_the_newest_manifest(tmp_path: Path) -> None:
     assert model_name(tmp_path) == "new"
 
 
-def test_help_is_light() -> None:
+def test_help_imports_no_tensorflow() -> None:
     code = (
         "import sys; import pipeline.cli.serve_commands; "
         "sys.exit('tensorflow' in sys.modules or 'grpc' in sys.modules)"

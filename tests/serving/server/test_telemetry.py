@@ -63,7 +63,7 @@ TRACEPARENT = f"00-{TRACE}-{PARENT}-01"
 
 
 class Collector:
-    """Keeps the spans that it is sent."""
+    """Keeps the spans that it receives."""
 
     def __init__(self) -> None:
         self.spans: list[dict[str, Any]] = []
@@ -107,7 +107,7 @@ def collecting(port: int = 0) -> Iterator[tuple[Collector, str]]:
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """Says nothing."""
+            """Logs nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", port), Handler) as server:
         thread = threading.Thread(target=server.serve_forever)
@@ -180,7 +180,9 @@ def test_requests_become_spans(folder: Path, collector: tuple[Collector, str]) -
     )
 
 
-def test_what_is_sent_in_is_in_no_span(folder: Path, collector: tuple[Collector, str]) -> None:
+def test_no_span_contains_values_of_a_request(
+    folder: Path, collector: tuple[Collector, str]
+) -> None:
     found, endpoint = collector
     with running(folder, otlp_endpoint=endpoint) as server:
         server.predict({"signature_name": "canary-signature", "instances": ["canary-value"]})
@@ -192,23 +194,21 @@ def test_what_is_sent_in_is_in_no_span(folder: Path, collector: tuple[Collector,
     assert "canary" not in str(found.spans)
 
 
-def test_a_collector_that_is_not_there_is_said_once(
-    folder: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_missing_collector_is_logged_once(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     with collecting() as (_, endpoint):
         pass
     with running(folder, otlp_endpoint=endpoint) as server:
         for _ in range(2):
             assert server.predict({"instances": [""]}).status_code == 200
             server.server._predictor.tracing._provider.force_flush(1000)
-    said = [text for text in caplog.messages if "traces cannot be sent" in text]
-    assert said == [
+    messages = [text for text in caplog.messages if "traces cannot be sent" in text]
+    assert messages == [
         f"{endpoint}/v1/traces: traces cannot be sent; requests are answered as before."
     ]
     assert not any(record.exc_info for record in caplog.records)
 
 
-def test_without_an_endpoint_nothing_of_it_is_imported() -> None:
+def test_without_an_endpoint_opentelemetry_is_not_imported() -> None:
     code = (
         "import sys; from serving.server.telemetry import Tracing; Tracing(None).close(); "
         "sys.exit(any(name.startswith('opentelemetry') for name in sys.modules))"

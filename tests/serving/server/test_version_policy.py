@@ -1,4 +1,4 @@
-"""`models.config`: which versions are served, and what is said about one that cannot be used."""
+"""`models.config`: which versions are served, and the errors of one that is invalid."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_labels(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_cannot_be_used(tmp_path: Path, text: str, reason: str) -> None:
+def test_invalid_models_configs_are_refused(tmp_path: Path, text: str, reason: str) -> None:
     (tmp_path / "models.config").write_text(text)
     with pytest.raises(ModelConfigError, match=reason):
         read_policy(tmp_path, "other")

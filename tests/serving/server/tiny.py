@@ -105,7 +105,7 @@ def steps(lengths: list[int], seed: int = 0, width: int | None = None) -> Steps:
 
 
 def expected_scores(inputs: Steps, weight: float) -> np.ndarray:
-    """The model's formula once more, a row at a time."""
+    """The model's formula, a row at a time."""
     values = inputs["correct"] + (inputs["event_type"] == b"quiz")
     lengths = np.clip(inputs["num_steps"], 0, values.shape[1])
     means = [

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.event_log.problems import (
+from components.event_log.odd_ids import (
     MAX_LOOKALIKES,
     describe_lookalikes,
     find_twins,

@@ -1,0 +1,195 @@
+"""What the counts say about a log: whether it can be used, and the summary of one that can."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+from components.contracts.log_summary import LogSummary
+from components.contracts.names import AS_OF, LEARNER, SPLITS, TIME, UNIT
+from components.event_log.clocks import format_moment
+from components.event_log.odd_ids import describe_lookalikes
+from components.event_log.problems import Hint, Problem, merge_hints, raise_if_any
+from components.event_log.tally import merge_tallies
+from components.event_log.timescales import common_clock, extent, judge_clock
+
+if TYPE_CHECKING:
+    from components.event_log.clocks import Clock
+    from components.event_log.log_spec import LogSpec
+    from components.event_log.tally import Tally
+
+LINE_KINDS = ("rows", "header", "blank", "within quotes")
+QUANTILES = (0.0, 0.25, 0.5, 0.75, 0.95, 1.0)
+
+
+def conclude(read: Tally, joined: Tally, spec: LogSpec, *, splits: bool) -> Tally:
+    """Returns the counts over a log that can be used.
+
+    Shares and class counts are judged only if every row could be read: with rows left out they
+    mislead.
+
+    Args:
+        read: the counts of reading it.
+        joined: the counts over its outcomes and their events.
+        spec: what it must hold.
+        splits: whether its splits will be used, and so must be large enough.
+
+    Raises:
+        LogError: it cannot be used; lists all of its problems.
+    """
+    total = merge_tallies([read, joined])
+    alike = _find_lookalikes(total, spec)
+    total.hints = merge_hints([*total.hints, *alike, *_count_unused_events(total)])
+
+    problems = judge_reading(read)
+    if not problems:
+        problems += _judge_cold_starts(total, spec, alike)
+        problems += _judge_splits(total, spec) if splits else []
+    raise_if_any([*problems, *joined.problems])
+    return total
+
+
+def judge_reading(read: Tally) -> list[Problem]:
+    """Returns the problems of reading a log; if there are any, joining it is useless.
+
+    Args:
+        read: the counts of reading it, its own problems included.
+    """
+    problems = [*read.problems, *judge_clock(read.clocks)]
+    if problems:
+        return problems
+    return [
+        Problem(subject=f"data.{table}", expected="at least one row", found="none")
+        for table in ("events", "outcomes")
+        if not read.count_rows(table)
+    ]
+
+
+def _find_lookalikes(total: Tally, spec: LogSpec) -> list[Hint]:
+    sources = {LEARNER: spec.columns.learner_id, UNIT: spec.columns.unit_id}
+    hints = []
+    for column, candidates in total.lookalikes.items():
+        twins = total.twins.get(column, ())
+        hints += describe_lookalikes(sources[column], candidates, twins)
+    return hints
+
+
+def _count_unused_events(total: Tally) -> list[Hint]:
+    count = total.count_rows("events") - total.used_events
+    text = "events whose learner and unit have no outcome (not used)"
+    return [Hint(text=text, count=count, example=total.unused)] if count else []
+
+
+def _judge_cold_starts(total: Tally, spec: LogSpec, alike: list[Hint]) -> list[Problem]:
+    outcomes = total.steps.total()
+    cold = total.steps[0]
+    if cold < outcomes and cold <= spec.max_cold_start_share * outcomes:
+        return []
+
+    if cold == outcomes:
+        expected = f"events before {AS_OF} for at least some outcomes"
+        found = [f"none for any of the {outcomes:,} outcomes"]
+    else:
+        most = f"{spec.max_cold_start_share:.1%}"
+        expected = f"at most {most} of outcomes without events (data.max_cold_start_share)"
+        share = f"{cold:,} of {outcomes:,} ({cold / outcomes:.1%})"
+        found = [f"{share} with no event of their learner and unit before {AS_OF}"]
+
+    if total.too_late:
+        found.append(
+            f"{total.too_late:,} of them have events, but all at or after {AS_OF}: do {TIME} and "
+            f"{AS_OF} use the same clock, and is data.timezone ({spec.timezone}) right?"
+        )
+    if total.too_late < cold:
+        without = f"{cold - total.too_late:,} have no event at all"
+        found.append(f"{without}: do both tables spell learner_id and unit_id the same?")
+    found += [str(hint) for hint in alike]
+    return [Problem(subject="the log", expected=expected, found="; ".join(found))]
+
+
+def _judge_splits(total: Tally, spec: LogSpec) -> list[Problem]:
+    few = []
+    for split in SPLITS:
+        for name in spec.label.classes or [""]:
+            count = total.count_class(split, name)
+            if count < spec.min_class_examples:
+                few.append(f"{count} of {name!r} in {split}" if name else f"{count} in {split}")
+    if not few:
+        return []
+
+    least = f"at least {spec.min_class_examples} examples of every class in every split"
+    advice = "use a longer log, other shares or another seed (data.splits)"
+    return [
+        Problem(
+            subject="the log",
+            expected=f"{least} (data.min_class_examples)",
+            found=f"{', '.join(few)}; {advice}",
+        )
+    ]
+
+
+def summarise(
+    total: Tally, classes: list[str], *, spans: list[str] | None = None, version: int | None = None
+) -> LogSummary:
+    """Returns the summary of a usable log.
+
+    Args:
+        total: the counts over all of it.
+        classes: the classes, in the order they are shown; empty for a regression.
+        spans: names of the spans that were read, oldest first.
+        version: of the spans.
+
+    Raises:
+        ValueError: the log has no rows, or no common clock.
+    """
+    clock = common_clock(total.clocks)
+    if clock is None:
+        raise ValueError("expected the counts of a log with one clock")
+    first_event, last_event = _describe_extent(total, TIME, clock)
+    first_outcome, last_outcome = _describe_extent(total, AS_OF, clock)
+    return LogSummary(
+        events=total.count_rows("events"),
+        outcomes=total.count_rows("outcomes"),
+        learners=total.learners,
+        units=len(total.units),
+        clock=clock,
+        first_event=first_event,
+        last_event=last_event,
+        first_outcome=first_outcome,
+        last_outcome=last_outcome,
+        cold_starts=total.steps[0],
+        truncated=total.truncated,
+        steps=_quantiles(total),
+        splits={
+            split: {name: total.count_class(split, name) for name in classes or [""]}
+            for split in SPLITS
+        },
+        files={table: dict(sorted(rows.items())) for table, rows in sorted(total.rows.items())},
+        lines={
+            table: {kind: kinds[kind] for kind in LINE_KINDS if kinds[kind]}
+            for table, kinds in sorted(total.lines.items())
+        },
+        passed_over=dict(sorted(total.passed_over.items())),
+        spans=spans or [],
+        version=version,
+        warnings=[str(hint) for hint in total.hints],
+    )
+
+
+def _describe_extent(total: Tally, column: str, clock: Clock) -> tuple[str, str]:
+    """Returns the first and the last time of a column in words."""
+    times = extent(total.clocks.get(column, {}), clock)
+    if times is None:
+        raise ValueError(f"expected the counts of a log with rows, found no {column}")
+    return format_moment(times[0], clock), format_moment(times[1], clock)
+
+
+def _quantiles(total: Tally) -> dict[str, int]:
+    """Returns the number of events that outcomes see, at each of `QUANTILES`."""
+    values = sorted(total.steps)
+    ranks = list(accumulate(total.steps[value] for value in values))
+    return {
+        f"{quantile:.0%}": values[bisect_left(ranks, quantile * ranks[-1])]
+        for quantile in QUANTILES
+    }

@@ -1,0 +1,81 @@
+"""The part of the configuration that says how a log is read, checked, joined and split."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, Self
+
+from components.config.data import Columns, Label, Splits
+from components.contracts.names import AS_OF, LEARNER, UNIT
+from components.node.settings import NodeSettings
+
+if TYPE_CHECKING:
+    from components.config.root import Config
+
+FeatureType = Literal["categorical", "numeric"]
+
+
+class LogSpec(NodeSettings):
+    """ExampleGen's part of the configuration.
+
+    For the fields see the sections of `Config` they come from. How a feature is scaled, for
+    example, is not among them: examples do not depend on it.
+
+    Attributes:
+        features: the type of each step feature.
+        inputs: the type of each column of outcomes that the model reads.
+    """
+
+    columns: Columns
+    timezone: str
+    max_cold_start_share: float
+    nan_as_missing: bool
+    min_class_examples: int
+    splits: Splits
+    sample_learners: int | None
+    label: Label
+    max_steps: int
+    features: dict[str, FeatureType]
+    outcome_columns: list[str]
+    inputs: dict[str, FeatureType]
+    partitions: int
+
+    @classmethod
+    def of(cls, config: Config) -> Self:
+        """Returns the part of `config` that examples depend on."""
+        data = config.data
+        return cls(
+            columns=data.columns,
+            timezone=data.timezone,
+            max_cold_start_share=data.max_cold_start_share,
+            nan_as_missing=data.nan_as_missing,
+            min_class_examples=data.min_class_examples,
+            splits=data.splits,
+            sample_learners=data.sample_learners,
+            label=config.label,
+            max_steps=config.steps.max_steps,
+            features={name: feature.type for name, feature in config.steps.features.items()},
+            outcome_columns=config.outcome_columns,
+            inputs=_inputs(config),
+            partitions=config.beam.partitions,
+        )
+
+    def to_property(self) -> str:
+        """Returns JSON in the order of the fields: that of the features is theirs in examples."""
+        return self.model_dump_json()
+
+
+def question_spec(config: Config) -> LogSpec:
+    """Returns how a log without labels is read: without classes and columns that only slice."""
+    inputs = dict.fromkeys([*config.context, *config.prior.group_by])
+    label = Label(column=config.label.column, task="regression")
+    columns = [name for name in inputs if name not in (LEARNER, UNIT, AS_OF)]
+    return LogSpec.of(config).model_copy(update={"label": label, "outcome_columns": columns})
+
+
+def _inputs(config: Config) -> dict[str, FeatureType]:
+    """Returns the type of each column of outcomes that the model reads.
+
+    Columns that it groups by are names, unless the context declares them as numbers.
+    """
+    groups: dict[str, FeatureType] = dict.fromkeys(config.prior.group_by, "categorical")
+    return groups | {name: feature.type for name, feature in config.context.items()}
