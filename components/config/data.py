@@ -211,7 +211,7 @@ class SpanChoice:
 
     @property
     def number(self) -> int | None:
-        """TFX's number of the given span."""
+        """The number that TFX gives the span."""
         return number_of(self.given) if isinstance(self.given, date) else self.given
 
     def __str__(self) -> str:

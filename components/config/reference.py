@@ -44,6 +44,7 @@ def _tables(
     if section in seen:
         return
     seen.add(section)
+
     yield f"## `{path}`: {title}\n" if path else f"## {title}\n"
     yield f"{_summary(section)}\n"
     yield "| key | type | default | meaning |\n|---|---|---|---|"
@@ -54,10 +55,9 @@ def _tables(
     yield ""
 
     for name, field in section.model_fields.items():
+        inner_path = f"{path}.{field.alias or name}".lstrip(".")
         for inner in sections_in(field.annotation):
-            yield from _tables(
-                inner, f"{path}.{field.alias or name}".lstrip("."), inner.__name__, seen
-            )
+            yield from _tables(inner, inner_path, inner.__name__, seen)
 
 
 def _summary(section: type[Section]) -> str:
@@ -71,23 +71,28 @@ def _default(field: FieldInfo) -> str:
         return "see below"
     if value is PydanticUndefined or value is None:
         return "none"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value)
 
 
 def _type(annotation: Any) -> str:
-    origin, arguments = get_origin(annotation), get_args(annotation)
+    origin = get_origin(annotation)
+    arguments = get_args(annotation)
     if origin is Annotated:
         return _type(arguments[0])
     if origin is Literal:
         return ", ".join(f"`{item}`" for item in arguments)
     if origin in (Union, types.UnionType):
         return " or ".join(_type(item) for item in arguments if item is not type(None))
+
     if origin is list:
         return f"list of {_type(arguments[0])}"
     if origin is dict:
         return f"mapping of {_type(arguments[0])} to {_type(arguments[1])}"
     if origin is tuple:
         return f"[{', '.join(_type(item) for item in arguments)}]"
+
     names = {str: "text", int: "integer", float: "number", bool: "true or false"}
     return names.get(annotation) or str(annotation.__name__)
 

@@ -156,6 +156,7 @@ def _check_mysql(metadata: Metadata, environment: Mapping[str, str]) -> None:
         for name in ("host", "database", "user")
         if not getattr(metadata, name)
     ]
+
     if PASSWORD not in environment:
         problems.append(
             f"{PASSWORD} is not set; put the password of the metadata store into this variable."
@@ -165,6 +166,7 @@ def _check_mysql(metadata: Metadata, environment: Mapping[str, str]) -> None:
             f"metadata.ssl_ca: there is no file {metadata.ssl_ca}; name the file of the "
             "certificate authority."
         )
+
     if problems:
         raise ConfigError("\n".join(problems))
 

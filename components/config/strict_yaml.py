@@ -85,6 +85,7 @@ def read_text(file: Path) -> str:
         if not file.is_file():  # reading a named pipe could block, a device has no end
             found = "a folder" if file.is_dir() else "something else"
             raise YamlError(f"expected a configuration file, found {found}")
+
         size = file.stat().st_size
         if size > MOST_BYTES:
             raise YamlError(f"expected a file of at most {MOST_BYTES:,} bytes, found {size:,}")
@@ -217,11 +218,13 @@ def _children(node: yaml.Node) -> list[yaml.Node]:
         raise YamlError(
             f"expected text, a number, a list or a mapping, found the tag {tag}", _line(node)
         )
+
     if isinstance(node, yaml.SequenceNode):
         return list(node.value)
     if isinstance(node, yaml.MappingNode):
         _check_keys(node)
         return [part for pair in node.value for part in pair]
+
     if node.tag == f"{_TAG}int" and len(node.value) > MOST_DIGITS:
         raise YamlError(
             f"expected a number of at most {MOST_DIGITS} digits, found {len(node.value)}",

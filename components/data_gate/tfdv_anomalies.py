@@ -98,15 +98,15 @@ def columns_without_values(split: str, statistics: DatasetFeatureStatistics) -> 
         missing = max((histogram.num_nan for histogram in item.num_stats.histograms), default=0)
         if not values or missing != values:
             continue
-        found.append(
-            Anomaly(
-                split=split,
-                column=_name_of(item.path, item.name),
-                stops=True,
-                expected="numbers",
-                found=f"NaN only, in {values:,} values",
-            )
+
+        anomaly = Anomaly(
+            split=split,
+            column=_name_of(item.path, item.name),
+            stops=True,
+            expected="numbers",
+            found=f"NaN only, in {values:,} values",
         )
+        found.append(anomaly)
     return found
 
 

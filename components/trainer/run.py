@@ -63,10 +63,7 @@ def _fit_and_export(fn_args: FnArgs, settings: TrainerSettings) -> TrainingHisto
     )
 
     with strategy.scope():
-        network = build_network(
-            settings, inputs, cudnn=devices.on_gpu, precision=training.precision
-        )
-        compile_network(network, settings.label, training)
+        network = _build(settings, inputs, cudnn=devices.on_gpu)
     start = _start(network, settings, inputs, fn_args.base_model)
 
     logs = Path(fn_args.model_run_dir, LOGS, f"{datetime.now(UTC):%Y%m%d-%H%M%S-%f}")
@@ -92,6 +89,14 @@ def _fit_and_export(fn_args: FnArgs, settings: TrainerSettings) -> TrainingHisto
         parameters=count_parameters(network),
         seconds=round(time.monotonic() - started, 1),
     )
+
+
+def _build(settings: TrainerSettings, inputs: NetworkInputs, *, cudnn: bool) -> keras.Model:
+    """Returns the compiled network, untrained."""
+    training = settings.training
+    network = build_network(settings, inputs, cudnn=cudnn, precision=training.precision)
+    compile_network(network, settings.label, training)
+    return network
 
 
 def _start(

@@ -190,12 +190,14 @@ class Quantiles(beam.PTransform):  # type: ignore[misc]
             | "CountBatch" >> beam.FlatMap(lambda batch: _count_values(batch[0]))
             | "CountCell" >> beam.CombinePerKey(_merge_counts)
         )
+
         ranks = (
             cells
             | "Size" >> beam.MapTuple(lambda cell, counts: (cell, int(counts[1].sum())))
             | "Sizes" >> beam.combiners.ToList()
             | "Ranks" >> beam.Map(_rank_cells)
         )
+
         return (
             cells
             | "Pick" >> beam.FlatMap(_pick_bounds, self._parts, beam.pvalue.AsSingleton(ranks))

@@ -23,14 +23,14 @@ from components.serving_check.replay import ServingError
 
 SaveModel = Callable[..., Path]
 
-# Messages by what is wrong with a model: seen in its answers, or in its graph already.
-IN_A_FRESH_PROCESS = r"(?s)answers in a fresh process without a GPU, found "
+# Messages by flaw of a model: found in its answers, or already in its graph.
+IN_A_FRESH_PROCESS = r"(?s)failed in a fresh process without a GPU "
 ANSWERS = {
     "signatures differ": (
         r"learner-\d+, unit unit-\d, as_of \d, predict_steps in a batch, "
         r"probabilities: expected \[0"
     ),
-    "needs the label": IN_A_FRESH_PROCESS + r"\(exit code 1\).*mastery",
+    "needs the label": IN_A_FRESH_PROCESS + r"\(exit code 1\), .*mastery",
     "forgets its weights": IN_A_FRESH_PROCESS + ".*Could not find variable",
     "leaks NaN": (
         r"(?s)found NaN or infinite ones in \d+ of 60 rows"
@@ -38,7 +38,7 @@ ANSWERS = {
     ),
 }
 GRAPHS = {
-    "has no basis": r"serving_default, output basis: expected string \[\?\], found none of this",
+    "has no basis": r"serving_default, output basis: expected string \[\?\], found no such tensor",
     "wants a GPU": "found CudnnRNNV3; export without cuDNN",
 }
 

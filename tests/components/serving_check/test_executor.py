@@ -130,7 +130,7 @@ def test_examples_that_were_not_evaluated_are_an_error(
         writer.write(examples[1])
 
     with pytest.raises(
-        ServingError, match="the Evaluator judged in the split test, found 1 of 40; both have"
+        ServingError, match="The split test has 1 of the 40 examples to replay; evaluation and"
     ):
         Executor().Do(inputs, outputs, {"config": CONFIG})
 

@@ -83,5 +83,5 @@ def test_an_embedding_of_another_width_is_another_architecture(
 def test_a_model_that_is_not_ours_starts_afresh(tmp_path: Path) -> None:
     words = inputs(b"quiz")
     assert warm_start(network(words, seed=1), words, tmp_path).startswith(
-        f"fresh weights: {tmp_path} has none"
+        f"fresh weights: those of {tmp_path} could not be read"
     )
