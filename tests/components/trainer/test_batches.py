@@ -81,9 +81,7 @@ def test_evaluation_keeps_its_order(windows: tf.data.Dataset) -> None:
 
 
 def test_no_example_with_events_is_an_error(windows: tf.data.Dataset) -> None:
-    with pytest.raises(
-        TrainingError, match=r"no example with events.*steps.min_steps"
-    ):
+    with pytest.raises(TrainingError, match=r"no example with events.*steps.min_steps"):
         evaluation_batches(windows.take(0), batch_size=8)
 
 
