@@ -16,7 +16,6 @@ from typing import Any, Literal
 
 from kfp import compiler, dsl, kubernetes
 
-from components.command.program import quiet_imports
 from components.config import Config, Kubeflow
 from components.config.kubeflow import Resources
 from components.errors import ConfigError, MasteryError
@@ -29,12 +28,10 @@ from pipeline.kubeflow.tasks import (
     GATES_TASK,
     NEW_DATA,
     Task,
-    check_order,
     outputs_of,
     parameters_of,
     plan_tasks,
 )
-from pipeline.layout import Layout
 
 Target = Literal["kubeflow", "vertex"]
 Component = Callable[..., dsl.PipelineTask]
@@ -66,8 +63,7 @@ def compile_pipeline(
         settings: `key=value` of `--set`, which the containers apply too.
 
     Raises:
-        MasteryError: `output` has another ending, or the tasks would run a node before one that it
-            needs.
+        MasteryError: `output` has another ending.
         ConfigError: `kubeflow.nodes` names an unknown node, or a setting holds the address of a
             webhook or would not reach the containers unchanged.
     """
@@ -76,26 +72,11 @@ def compile_pipeline(
     _refuse_secrets(settings)
     arguments = _container_arguments(config, config_file, settings)
     tasks = plan_tasks(config)
-    check_order(tasks, dag_of(config))
 
     apply = apply_for_kubeflow if target == "kubeflow" else apply_for_vertex
     pipeline = _define(config, tasks, arguments, apply)
     with new_file(output.resolve()) as file:
         compiler.Compiler().compile(pipeline, str(file))
-
-
-def dag_of(config: Config) -> dict[str, set[str]]:
-    """Returns the DAG as TFX compiles it, warm start included: each node to those before it."""
-    with quiet_imports():
-        from pipeline.dag import create_pipeline
-        from pipeline.run.launch import compile_plan
-
-    training = config.training.model_copy(update={"warm_start": True})  # a parameter of the run
-    whole = config.model_copy(update={"training": training})
-    layout = Layout(Path(config.kubeflow.root), config.name)
-    plan = compile_plan(create_pipeline(whole, layout), "compile")
-    nodes = [node.pipeline_node for node in plan.nodes]
-    return {node.node_info.id: set(node.upstream_nodes) for node in nodes}
 
 
 def _refuse_secrets(settings: Sequence[str]) -> None:

@@ -18,7 +18,7 @@ from pipeline.run.display import print_summary
 from pipeline.run.ending import end_run, explain_unfinished, note_result
 from pipeline.run.notify import notification_of, notify
 from pipeline.run.prepare import cancel_unfinished, nodes_of
-from pipeline.store.connection import connect, connection_config
+from pipeline.store.connection import connect_to_store, connection_config
 from pipeline.store.lookups import NodeResult, RunHistory
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def finish_run(
         outputs: of this task; None outside of Kubeflow.
         mirror: where the run's files are kept; None where the root itself lasts.
     """
-    store = connect(connection_config(config.metadata, layout))
+    store = connect_to_store(connection_config(config.metadata, layout))
     cancelled = cancel_unfinished(store, layout, run)
     record = read_run(store, config, layout, run, cancelled=cancelled, mirror=mirror)
     folder = layout.run(run)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from components.command.suggest import did_you_mean
-from components.errors import ConfigError, MasteryError
+from components.errors import ConfigError
 from components.node.node_id import Node
 
 if TYPE_CHECKING:
@@ -30,7 +29,6 @@ _GROUPS = {
     "deliver": (Node.PUSHER, Node.REPORT),
 }
 NODES = tuple(node for nodes in _GROUPS.values() for node in nodes)  # with a warm start
-_WHERE = "pipeline/kubeflow/tasks.py"
 
 # Tasks that run no node: the one that fails when a gate did, and the exit handler.
 GATES_TASK = "gates"
@@ -80,34 +78,6 @@ def plan_tasks(config: Config) -> list[Task]:
             resources = kubeflow.resources(nodes[0])
             tasks.append(Task(name, nodes, resources, _image(name, resources, kubeflow)))
     return tasks
-
-
-def check_order(tasks: Sequence[Task], upstream: Mapping[str, Iterable[str]]) -> None:
-    """Makes sure that tasks, run one after the other, run the DAG.
-
-    Args:
-        tasks: in the order they run.
-        upstream: of every node of the DAG, the nodes that have to run before it.
-
-    Raises:
-        MasteryError: a node is missing, runs twice or is unknown, or runs before one that it needs.
-    """
-    order: list[str] = [node for task in tasks for node in task.nodes]
-    problems: dict[str, set[str]] = {
-        "missing": set(upstream) - set(order),
-        "unknown": set(order) - set(upstream),
-        "more than once": {node for node in order if order.count(node) > 1},
-    }
-    found = [f"{what}: {', '.join(sorted(nodes))}" for what, nodes in problems.items() if nodes]
-    if found:
-        raise MasteryError(f"{_WHERE}: expected every node of the DAG once; {'; '.join(found)}.")
-
-    done: set[str] = set()
-    for node in order:
-        early = sorted(set(upstream[node]) - done)
-        if early:
-            raise MasteryError(f"{_WHERE}: {node} runs before {', '.join(early)}, which it needs.")
-        done.add(node)
 
 
 def outputs_of(task: Task, config: Config) -> dict[str, str]:

@@ -25,7 +25,7 @@ from tfx.proto.orchestration import execution_result_pb2, pipeline_pb2
 
 from components.model_version.folders import version_names
 from pipeline.run.freshness import sign_plan
-from pipeline.store.connection import connect, explained
+from pipeline.store.connection import connect_to_store, explained
 from pipeline.store.lookups import NodeResult, RunHistory, check_lineage
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class StoreHandle(metadata.Metadata):  # type: ignore[misc]
         Raises:
             MetadataError: the store cannot be used.
         """
-        connect(self.connection_config)
+        connect_to_store(self.connection_config)
         super().__enter__()
         return self
 
@@ -153,7 +153,7 @@ def launch_node(
         if mirror:
             # TFX reuses outputs of earlier runs only where their folders exist.
             mirror.outline(folder)
-        check_lineage(connect(store), plan.pipeline_info.id, [folder])
+        check_lineage(connect_to_store(store), plan.pipeline_info.id, [folder])
         info = ready.launch()
         if info is None or info.execution_id is None:
             raise NodeFailedError(f"{node_id} was not started: one of its inputs is missing.")

@@ -249,10 +249,10 @@ def _interrupted(
 ) -> RunRecord:
     """Returns the record of an interrupted run, after removing what it left half written."""
     if store.store == "mysql" or layout.metadata.exists():
-        from pipeline.store.connection import connect, connection_config
+        from pipeline.store.connection import connect_to_store, connection_config
 
         connection = connection_config(store, layout)
-        cancel_unfinished(connect(connection, patience=patience), layout, record.run)
+        cancel_unfinished(connect_to_store(connection, patience=patience), layout, record.run)
 
     nodes = _read_nodes(folder)
     for node in nodes:

@@ -15,7 +15,7 @@ from components.node.node_id import Node
 from pipeline.layout import Layout
 from pipeline.run.ending import note_result
 from pipeline.run.prepare import nodes_of
-from pipeline.store.connection import connect, connection_config
+from pipeline.store.connection import connect_to_store, connection_config
 from pipeline.store.lookups import NodeResult, check_lineage
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def run_nodes(
     layout = Layout(plan.root, plan.config.name)
     store = connection_config(plan.config.metadata, layout)
     # TFX takes long to load; a wrong password or a lost store is reported before that.
-    check_lineage(connect(store), layout.store_name, layout.nodes.glob("*"))
+    check_lineage(connect_to_store(store), layout.store_name, layout.nodes.glob("*"))
     compiled = _compile(plan, layout, quiet=quiet)
     # After `_compile`, which imports TFX.
     from pipeline.run.freshness import stop_if_seen
@@ -98,7 +98,7 @@ def run_nodes(
         note_result(result, ended, mirror)
 
         if plan.only_new_data and record.id == Node.EXAMPLE_GEN:
-            result.seen_before = stop_if_seen(connect(store), compiled)
+            result.seen_before = stop_if_seen(connect_to_store(store), compiled)
             if result.seen_before:
                 observe(NodeChange(records[: index + 1], record, repeats=result.seen_before))
                 return

@@ -66,7 +66,7 @@ def connection_config(settings: Metadata, layout: Layout) -> metadata_store_pb2.
     return metadata_store_pb2.ConnectionConfig(mysql=mysql)
 
 
-def connect(
+def connect_to_store(
     connection: metadata_store_pb2.ConnectionConfig, *, patience: float | None = None
 ) -> MetadataStore:
     """Connects to the store; waits for a server that is still starting.

@@ -13,7 +13,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.config import Metadata
 from pipeline.layout import Layout
-from pipeline.store.connection import connect, connection_config
+from pipeline.store.connection import connect_to_store, connection_config
 from tests.end_to_end.conftest import COMMAND, Mastery, environment
 from tests.mariadb import PASSWORD, USER, MariaDB
 
@@ -64,7 +64,7 @@ def test_two_runs_at_once_share_a_database_and_nothing_else(
     outputs = [run.communicate()[0] for run in runs]
     assert [run.returncode for run in runs] == [0, 0], outputs
 
-    store = connect(connection_config(Metadata(store="mysql"), Layout(roots[0], "sample")))
+    store = connect_to_store(connection_config(Metadata(store="mysql"), Layout(roots[0], "sample")))
     places = {item.id: Path(item.uri) for item in store.get_artifacts()}
     assert len(places) == len({*places.values()}) == 2 * len(NODES)
     for root in roots:

@@ -10,7 +10,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.config import Metadata
 from pipeline.layout import Layout
-from pipeline.store.connection import connect, connection_config
+from pipeline.store.connection import connect_to_store, connection_config
 
 RESOLVER = "tfx.dsl.components.common.resolver.Resolver"
 
@@ -25,7 +25,7 @@ class StoredRuns:
 
     def __init__(self, root: Path, name: str = "sample") -> None:
         self.layout = Layout(root, name)
-        self.store: MetadataStore = connect(connection_config(Metadata(), self.layout))
+        self.store: MetadataStore = connect_to_store(connection_config(Metadata(), self.layout))
 
     def artifact(self, uri: str, **properties: str | int) -> mlmd.Artifact:
         """Returns the artifact with an address: the stored one if there is one, else a new one."""

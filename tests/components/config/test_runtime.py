@@ -1,4 +1,4 @@
-"""The metadata store's section: the environment overrides the file; missing values are named."""
+"""The section of the metadata store: the environment overrides it, missing values are named."""
 
 from __future__ import annotations
 

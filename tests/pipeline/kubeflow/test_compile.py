@@ -15,8 +15,6 @@ from kfp.pipeline_spec import pipeline_spec_pb2
 
 from components.config import load_config
 from components.errors import ConfigError, MasteryError
-from components.node.node_id import Node
-from pipeline.kubeflow import tasks as kubeflow_tasks
 from pipeline.kubeflow.compile import Target, compile_pipeline
 from pipeline.kubeflow.parameters import PARAMETERS
 from pipeline.kubeflow.tasks import FINISH_TASK, GATES_TASK
@@ -203,26 +201,6 @@ def test_a_file_for_vertex_ai_comes_from_the_same_dag(tmp_path: Path) -> None:
     assert {*tasks_of(spec)} == {*tasks_of(compiled(tmp_path, *SETTINGS)[0])}
     accelerator = containers_of(spec)["trainer"]["resources"]["accelerator"]
     assert (accelerator["type"], accelerator["count"]) == ("NVIDIA_TESLA_T4", "2")
-
-
-def test_tasks_that_run_a_node_too_early_are_not_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    groups = dict(reversed(kubeflow_tasks._GROUPS.items()))
-    monkeypatch.setattr(kubeflow_tasks, "_GROUPS", groups)
-    with pytest.raises(MasteryError, match=r"Pusher runs before Evaluator, .*which it needs"):
-        compiled(tmp_path)
-    assert not [*tmp_path.iterdir()]
-
-
-def test_tasks_that_leave_a_node_out_are_not_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    groups = kubeflow_tasks._GROUPS | {"deliver": (Node.PUSHER,)}
-    monkeypatch.setattr(kubeflow_tasks, "_GROUPS", groups)
-    with pytest.raises(MasteryError, match=r"missing: Report"):
-        compiled(tmp_path)
-    assert not [*tmp_path.iterdir()]
 
 
 def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from components.config import Config, Metadata, load_config
 from components.errors import MasteryError
 from pipeline.layout import Layout
 from pipeline.run.mirror import Mirror
-from pipeline.store.connection import connect, connection_config
+from pipeline.store.connection import connect_to_store, connection_config
 from tests.pipeline.stored_runs import StoredRuns
 from tests.s3 import Bucket
 
@@ -79,7 +79,7 @@ def test_nodes_find_what_others_wrote_and_a_cached_one_moves_nothing(
         MasteryError, match=rf"{mirror.url}/{config.name}/nodes/ExampleGen/examples/1: the store"
     ):
         launch("StatisticsGen", "third", use_cache=False)
-    failed = connect(store).get_executions()[-1]
+    failed = connect_to_store(store).get_executions()[-1]
     assert failed.last_known_state == failed.FAILED
     assert launch("ExampleGen", "fourth") == ("done", {"ExampleGen"})
 

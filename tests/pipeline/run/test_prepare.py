@@ -14,7 +14,7 @@ from components.files.atomic import NotAFileError
 from components.files.safe_paths import UnsafePathError
 from pipeline.layout import Layout
 from pipeline.run.prepare import cancel_unfinished, lock_root, read_schema, snapshot_schema
-from pipeline.store.connection import connect, connection_config
+from pipeline.store.connection import connect_to_store, connection_config
 
 SAMPLE = Path(__file__).parents[3] / "configs" / "sample.yaml"
 RUN = "20260101-000000-abcdef"
@@ -45,7 +45,7 @@ def execution(store: MetadataStore, layout: Layout, node: str, state: int, run: 
 
 def test_only_the_unfinished_of_that_run_are_cancelled(tmp_path: Path) -> None:
     layout = Layout(tmp_path, "algebra")
-    store = connect(connection_config(Metadata(), layout))
+    store = connect_to_store(connection_config(Metadata(), layout))
     done = execution(store, layout, "ExampleGen", mlmd.Execution.COMPLETE)
     half = execution(store, layout, "Trainer", mlmd.Execution.RUNNING)
     other = execution(store, layout, "Trainer", mlmd.Execution.RUNNING, run="another")
@@ -70,7 +70,7 @@ def test_only_the_unfinished_of_that_run_are_cancelled(tmp_path: Path) -> None:
 
 def test_a_node_of_a_shared_store_cannot_lead_out_of_its_folder(tmp_path: Path) -> None:
     layout = Layout(tmp_path / "root", "algebra")
-    store = connect(connection_config(Metadata(), layout))
+    store = connect_to_store(connection_config(Metadata(), layout))
     number = execution(store, layout, "../../../outside", mlmd.Execution.RUNNING)
     with pytest.raises(UnsafePathError, match="outside"):
         cancel_unfinished(store, layout, RUN)

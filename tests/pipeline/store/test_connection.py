@@ -15,7 +15,7 @@ from ml_metadata.proto import metadata_store_pb2
 
 from components.config import Metadata
 from pipeline.layout import Layout
-from pipeline.store.connection import MetadataError, connect, connection_config, explained
+from pipeline.store.connection import MetadataError, connect_to_store, connection_config, explained
 from tests.mariadb import PASSWORD, MariaDB, find_server, serve
 from tests.ports import free_port
 
@@ -34,7 +34,7 @@ def connection_to(
 
 def test_sqlite_is_a_file_in_the_root(tmp_path: Path) -> None:
     layout = Layout(tmp_path / "new", "algebra")
-    connect(connection_config(Metadata(), layout))
+    connect_to_store(connection_config(Metadata(), layout))
     assert layout.metadata.is_file()
 
 
@@ -42,7 +42,7 @@ def test_a_file_that_is_no_database_is_an_error(tmp_path: Path) -> None:
     layout = Layout(tmp_path, "algebra")
     layout.metadata.write_text("no database " * 100)
     with pytest.raises(MetadataError, match=r"metadata\.sqlite: expected ML Metadata's file"):
-        connect(connection_config(Metadata(), layout))
+        connect_to_store(connection_config(Metadata(), layout))
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
@@ -50,8 +50,10 @@ def test_what_one_connection_puts_another_gets(
     mariadb: MariaDB, monkeypatch: pytest.MonkeyPatch, host: str
 ) -> None:
     connection = connection_to(mariadb, f"both_{len(host)}", monkeypatch, HOST=host)
-    kind = connect(connection).put_artifact_type(metadata_store_pb2.ArtifactType(name="Model"))
-    assert connect(connection).get_artifact_type("Model").id == kind
+    kind = connect_to_store(connection).put_artifact_type(
+        metadata_store_pb2.ArtifactType(name="Model")
+    )
+    assert connect_to_store(connection).get_artifact_type("Model").id == kind
 
 
 def test_the_error_about_a_wrong_password_holds_no_password(
@@ -59,7 +61,7 @@ def test_the_error_about_a_wrong_password_holds_no_password(
 ) -> None:
     connection = connection_to(mariadb, "algebra", monkeypatch, PASSWORD="a-wrong-one")
     with pytest.raises(MetadataError) as caught:
-        connect(connection, patience=0)
+        connect_to_store(connection, patience=0)
     text = str(caught.value)
     assert f"127.0.0.1:{mariadb.port} refused mastery access to the database algebra" in text
     assert "MASTERY_METADATA_PASSWORD" in text
@@ -78,7 +80,7 @@ def test_a_host_that_does_not_answer_is_named(
         MetadataError,
         match=rf"no answer from {host}:{absent.port} within \d s \(.*({reason}).*\); .* algebra\.",
     ) as caught:
-        connect(connection_to(absent, "algebra", monkeypatch, HOST=host), patience=0)
+        connect_to_store(connection_to(absent, "algebra", monkeypatch, HOST=host), patience=0)
     assert PASSWORD not in str(caught.value)
 
 
@@ -90,7 +92,7 @@ def test_a_database_that_is_starting_is_waited_for(
     late = MariaDB(free_port(), tmp_path)
     connection = connection_to(late, "algebra", monkeypatch)
     with pytest.raises(MetadataError):
-        connect(connection, patience=0)
+        connect_to_store(connection, patience=0)
     over = threading.Event()
 
     def start_late() -> None:
@@ -101,7 +103,7 @@ def test_a_database_that_is_starting_is_waited_for(
     thread = threading.Thread(target=start_late)
     thread.start()
     try:
-        assert connect(connection, patience=120).get_artifacts() == []
+        assert connect_to_store(connection, patience=120).get_artifacts() == []
     finally:
         over.set()
         thread.join()
@@ -123,7 +125,7 @@ def test_the_error_about_a_locked_file_names_the_process(
     monkeypatch.setattr("pipeline.store.connection.BUSY", 0.1)
     layout = Layout(tmp_path, "algebra")
     connection = connection_config(Metadata(), layout)
-    store = connect(connection)
+    store = connect_to_store(connection)
     with subprocess.Popen(
         [sys.executable, "-c", HOLD, str(layout.metadata), kind],
         stdin=subprocess.PIPE,
@@ -134,12 +136,12 @@ def test_the_error_about_a_locked_file_names_the_process(
         assert holder.stdout.readline() == b"held\n"
         locked = rf"metadata\.sqlite: the metadata store is locked by process {holder.pid} \("
         with pytest.raises(MetadataError, match=locked):
-            connect(connection)
+            connect_to_store(connection)
         if kind == "IMMEDIATE":  # in the middle of a run, where ML Metadata's own word is "aborted"
             with pytest.raises(MetadataError, match=locked), explained(connection):
                 store.put_artifact_type(metadata_store_pb2.ArtifactType(name="Model"))
         holder.stdin.close()
-    assert connect(connection).get_artifacts() == []
+    assert connect_to_store(connection).get_artifacts() == []
 
 
 def test_a_folder_in_the_file_s_place_is_an_error(tmp_path: Path) -> None:
@@ -148,7 +150,7 @@ def test_a_folder_in_the_file_s_place_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(
         MetadataError, match=r"metadata\.sqlite: expected a file that can be written, found: unable"
     ):
-        connect(connection_config(Metadata(), layout))
+        connect_to_store(connection_config(Metadata(), layout))
 
 
 def test_encryption_needs_the_certificate_of_the_authority_only(
@@ -210,4 +212,4 @@ def test_a_file_that_ml_metadata_does_not_open_is_explained(
     monkeypatch.setattr("pipeline.store.connection.MetadataStore", refuse)
     connection = connection_config(Metadata(), Layout(tmp_path, "algebra"))
     with pytest.raises(MetadataError, match=r"failed \(schema version 99 is not supported\)"):
-        connect(connection)
+        connect_to_store(connection)

@@ -17,7 +17,7 @@ from ml_metadata.proto.metadata_store_pb2 import Execution as State
 from components.config import Metadata
 from components.node.node_id import Node
 from pipeline.layout import Layout
-from pipeline.store.connection import MetadataError, connect, connection_config
+from pipeline.store.connection import MetadataError, connect_to_store, connection_config
 from pipeline.store.lookups import (
     REPEATS,
     NodeResult,
@@ -33,7 +33,7 @@ SAMPLE = REPOSITORY / "configs" / "sample.yaml"
 
 
 def store_of(layout: Layout) -> MetadataStore:
-    return connect(connection_config(Metadata(), layout))
+    return connect_to_store(connection_config(Metadata(), layout))
 
 
 def execute(store: MetadataStore, layout: Layout, node: str, *, folder: bool = True) -> int:
@@ -127,7 +127,7 @@ def test_another_kind_of_store_is_refused(
     for name, value in mariadb.environment("switched").items():
         monkeypatch.setenv(name, value)
     with pytest.raises(MetadataError, match=r"or metadata\.store was changed"):
-        check(layout, connect(connection_config(Metadata(store="mysql"), layout)))
+        check(layout, connect_to_store(connection_config(Metadata(store="mysql"), layout)))
 
 
 def test_a_run_on_a_lost_store_changes_nothing_and_says_what_to_do(
