@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -47,14 +47,17 @@ class Contract(BaseModel):
 
     format: int = Field(1, ge=1)
 
-    @model_validator(mode="after")
-    def _format_is_known(self) -> Self:
-        if self.format > self.FORMAT:
+    @model_validator(mode="before")
+    @classmethod
+    def _format_is_known(cls, values: Any) -> Any:
+        # Before the fields, which may have other types in a newer format.
+        found = values.get("format", 1) if isinstance(values, dict) else 1
+        if isinstance(found, int) and found > cls.FORMAT:
             raise ValueError(
-                f"expected format {self.FORMAT} or earlier, found {self.format}: "
+                f"expected format {cls.FORMAT} or earlier, found {found}: "
                 "a newer version of Mastery wrote it; update this one"
             )
-        return self
+        return values
 
     def to_json(self) -> str:
         """Returns the file's text."""

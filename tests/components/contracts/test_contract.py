@@ -52,6 +52,11 @@ def test_a_file_of_a_newer_format_is_refused_with_its_place(tmp_path: Path) -> N
         TrainingHistory.read(tmp_path)
 
 
+def test_a_newer_format_is_refused_for_its_number_whatever_its_fields_are() -> None:
+    with pytest.raises(ContractError, match=r"expected format 1 or earlier, found 2"):
+        TrainingHistory.from_json('{"format": 2, "epochs": "in another file"}')
+
+
 def test_a_value_of_another_type_is_named_by_its_key() -> None:
     with pytest.raises(ContractError, match=r"of Mastery; best_epoch: expected .*'many'"):
         TrainingHistory.from_json('{"best_epoch": "many"}')
