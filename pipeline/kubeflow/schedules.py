@@ -14,10 +14,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel
 
+from components.config.data import check_timezone
 from components.errors import MasteryError
 from pipeline.kubeflow.client import NOT_FOUND, Cluster, KubeflowError, filter_by_name
 from pipeline.kubeflow.submit import (
@@ -300,11 +301,9 @@ def _next_change(now: datetime, zone: str, cluster_zone: str) -> date | None:
 
 def _zone(name: str) -> ZoneInfo:
     try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise MasteryError(
-            f"--timezone: expected a time zone such as Europe/Zurich, found {name!r}."
-        ) from None
+        return ZoneInfo(check_timezone(name))
+    except ValueError as error:
+        raise MasteryError(f"--timezone: {error}.") from None
 
 
 def _parse(text: str, field: _Field) -> frozenset[int]:
