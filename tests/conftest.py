@@ -25,6 +25,12 @@ settings.register_profile("mastery", deadline=None)  # a busy machine is no fail
 settings.load_profile("mastery")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Starts with the files of slow tests, so that no process is left alone with them at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Turns a skip into a failure in CI, unless its reason is accepted there."""
