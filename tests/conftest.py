@@ -26,7 +26,7 @@ settings.load_profile("mastery")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Starts with the files of slow tests, so that no process is left alone with them at the end."""
+    """Starts with the files of slow tests, so that no process ends the suite alone."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
 
