@@ -157,7 +157,13 @@ class _Source:
             if keys[: len(path)] == path:
                 return f"{shorten(given, LONGEST)}, {dotted(keys)}"
 
-        where = _at(self.file, line_of(self.root, keys))
+        line = line_of(self.root, keys)
+        if line is None:  # not in the file; an override may have made the section
+            for path, given in reversed(self._overrides):
+                if keys and path[: len(keys)] == keys:
+                    return f"{shorten(given, LONGEST)}, {dotted(keys)}"
+
+        where = _at(self.file, line)
         return f"{where}, {dotted(keys)}" if keys else where
 
 

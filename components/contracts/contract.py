@@ -45,7 +45,7 @@ class Contract(BaseModel):
     FILE: ClassVar[str]
     FORMAT: ClassVar[int] = 1
 
-    format: int = Field(1, ge=1)
+    format: int = Field(1, ge=1, strict=True)  # "9" would pass the check below, and be read as 9
 
     @model_validator(mode="before")
     @classmethod

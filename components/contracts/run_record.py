@@ -73,11 +73,11 @@ class RunRecord(Contract, frozen=False):
     @property
     def alive(self) -> bool:
         """Whether the process that runs it still exists."""
-        if self.state != "running" or self.pid is None:
+        if self.state != "running" or self.pid is None or self.pid < 1:
             return False
         try:
             os.kill(self.pid, 0)
-        except ProcessLookupError:
+        except (ProcessLookupError, OverflowError):  # too large for any process
             return False
         except PermissionError:
             return True

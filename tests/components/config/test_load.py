@@ -304,6 +304,9 @@ def test_a_mistyped_key_gets_a_suggestion(tmp_path: Path) -> None:
         tmp_path, "training.epoch=5"
     )
     assert "did you mean training?" in message(tmp_path, trainig={"epochs": 5})
+    assert message(tmp_path, "trainig.epochs=5").startswith(
+        "--set trainig.epochs, trainig: this key is not known; did you mean training?"
+    )
     assert "did you mean training.epochs?" in message(tmp_path, "epochs=5")
     assert "did you mean gates[0].metric?" in message(
         tmp_path, gates=[{"metrik": "auc", "metric": "auc", "min": 0.5}]

@@ -57,6 +57,12 @@ def test_a_newer_format_is_refused_for_its_number_whatever_its_fields_are() -> N
         TrainingHistory.from_json('{"format": 2, "epochs": "in another file"}')
 
 
+@pytest.mark.parametrize("number", ['"9"', "9.0", "true", "null", "0"])
+def test_a_format_that_is_no_whole_number_above_zero_is_refused(number: str) -> None:
+    with pytest.raises(ContractError, match=r"expected history\.json of Mastery; .*expected"):
+        TrainingHistory.from_json(f'{{"format": {number}}}')
+
+
 def test_a_value_of_another_type_is_named_by_its_key() -> None:
     with pytest.raises(ContractError, match=r"of Mastery; best_epoch: expected .*'many'"):
         TrainingHistory.from_json('{"best_epoch": "many"}')

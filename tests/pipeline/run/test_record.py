@@ -105,6 +105,14 @@ def test_the_process_of_another_user_is_alive(
     assert read_records(tmp_path)[0].state == "running"
 
 
+@pytest.mark.parametrize("pid", [0, -1, 10**30])
+def test_a_number_that_no_process_can_have_is_of_a_run_that_is_over(
+    tmp_path: Path, pid: int
+) -> None:
+    record(Layout(tmp_path, "algebra"), state="running", pid=pid)
+    assert read_records(tmp_path)[0].state == "interrupted"
+
+
 def test_states_of_nodes_are_read_from_an_older_list_too() -> None:
     node = {"id": "Trainer", "state": "running", "seconds": None}
     now = NodeRecords.from_json(json.dumps({"format": 1, "nodes": [node]}))
