@@ -34,7 +34,7 @@ _ENDINGS = {
     "passed": "completed",
     "gates failed": "completed, but a gate failed,",
     "failed": "failed",
-    "interrupted": "was interrupted; the same command resumes it;",
+    "interrupted": "was interrupted",
 }
 
 
@@ -180,7 +180,8 @@ def _describe_ending(record: RunRecord) -> str:
 
     cached = sum(node.state == "cached" for node in record.nodes)
     nodes = f"{len(record.nodes)} nodes, {cached} of them from the cache"
-    return f"{_ENDINGS[record.state]} after {seconds} ({nodes})"
+    hint = "; the same command resumes it" if record.state == "interrupted" else ""
+    return f"{_ENDINGS[record.state]} after {seconds} ({nodes}){hint}"
 
 
 def _gate_table(gates: Sequence[GateVerdict]) -> Table:

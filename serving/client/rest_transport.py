@@ -64,7 +64,8 @@ class RestTransport:
         except (ValueError, KeyError, TypeError):
             text = shorten(response.text, 200)
         status = f"{response.status_code} {response.reason_phrase}"
-        return f"{self._url}: the server answered {status}: {str(text).rstrip('.')}."
+        reason = str(text).strip().rstrip(".")
+        return f"{self._url}: the server answered {status}{f': {reason}' if reason else ''}."
 
     def _outputs(self, response: httpx.Response) -> dict[str, list[Any]]:
         try:

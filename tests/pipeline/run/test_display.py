@@ -116,6 +116,14 @@ def test_a_run_with_push_disabled_says_so() -> None:
     assert "Pushed" not in printed(record(state="interrupted"))
 
 
+def test_an_interrupted_run_is_resumed_by_the_same_command() -> None:
+    last = printed(record(state="interrupted")).splitlines()[-1]
+    assert last.endswith(
+        "was interrupted after 3.0 s (0 nodes, 0 of them from the cache); "
+        "the same command resumes it"
+    )
+
+
 def test_metrics_are_printed_overall_and_by_class(capsys: pytest.CaptureFixture[str]) -> None:
     overall = {
         "examples": 1234,

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import pytest
 
 from components.errors import MasteryError
@@ -69,6 +70,15 @@ def test_a_request_that_is_wrong_is_sent_once(
     ):
         client.predict([example])
     assert len(server.asked) == 1
+
+
+def test_a_refusal_without_a_reason_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(httpx.Client, "post", lambda *_, **__: httpx.Response(404))
+    with (
+        connect("http://localhost:8501", "small") as client,
+        pytest.raises(PredictError, match=r":predict: the server answered 404 Not Found\.$"),
+    ):
+        client.predict([b""])
 
 
 def test_an_answer_without_outputs_is_refused(server: Server, example: bytes) -> None:
