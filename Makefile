@@ -19,7 +19,7 @@ COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --no-config --universal -
 	--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 # As many processes as cores, at most four; all tests of a file run in the same process.
-EVERY_TEST := --numprocesses auto --maxprocesses 4 --dist loadscope --cov
+EVERY_TEST := --numprocesses auto --maxprocesses 4 --dist loadscope --no-loadscope-reorder --cov
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run sample test lint format docs lock image clean
