@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,10 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.debian import codename, unpacked
-from tests.ports import free_port
+from tests.ports import free_port, wait_for_port
 
 USER, PASSWORD = "mastery", "not-4-plans"
-START = 60  # seconds until the server must have started
 # The library for asynchronous disk access was renamed when its time became 64 bits wide.
 ASYNCHRONOUS_IO = {"bookworm": "libaio1", "jammy": "libaio1"}
 PACKAGES = ("mariadb-server-core", "liburing2", "libnuma1")
@@ -93,7 +90,7 @@ def serve(mariadbd: Path, folder: Path, port: int | None = None) -> Iterator[Mar
             [*command, *options], stdout=output, stderr=output, env=environment
         )
     try:
-        _wait_for(port, server, log)
+        wait_for_port(port, server, log)
         yield MariaDB(port, log)
     finally:
         server.terminate()
@@ -108,16 +105,3 @@ def _make_system_tables(command: list[str], scripts: Path, environment: dict[str
         env=environment, text=True, capture_output=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-def _wait_for(port: int, server: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + START
-    while time.monotonic() < deadline:
-        assert server.poll() is None, log.read_text(errors="replace")
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.1)
-    raise AssertionError(
-        f"mariadbd did not start within {START} s: {log.read_text(errors='replace')}"
-    )

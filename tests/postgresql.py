@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,10 +14,9 @@ from pathlib import Path
 import pytest
 
 from tests.debian import codename, library_path, unpacked_with_dependencies
-from tests.ports import free_port
+from tests.ports import free_port, wait_for_port
 
 USER = "mastery"
-START = 60  # seconds until the server must have started
 VERSIONS = {"bookworm": 15, "trixie": 17, "jammy": 14, "noble": 16}
 INSTALLED = "/usr/lib/postgresql"
 
@@ -97,7 +94,7 @@ def serve(programs: Programs, folder: Path) -> Iterator[PostgreSQL]:
             stderr=output,
         )
     try:
-        _wait_for(port, server, log)
+        wait_for_port(port, server, log)
         yield PostgreSQL(port, programs)
     finally:
         server.terminate()
@@ -115,16 +112,3 @@ def _hand_over(folder: Path, owner: str) -> None:
     for parent in folder.parents:  # a folder of pytest's is closed to others
         if parent.stat().st_mode & 0o001 == 0:
             parent.chmod(parent.stat().st_mode | 0o011)
-
-
-def _wait_for(port: int, server: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + START
-    while time.monotonic() < deadline:
-        assert server.poll() is None, log.read_text(errors="replace")
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.1)
-    raise AssertionError(
-        f"postgres did not start within {START} s: {log.read_text(errors='replace')}"
-    )

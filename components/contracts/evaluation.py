@@ -26,6 +26,15 @@ def describe_slice(where: Mapping[str, str]) -> str:
     return ", ".join(f"{column}={value or MISSING}" for column, value in where.items())
 
 
+def format_metric(value: float | None, digits: str) -> str:
+    """Returns a metric as text; a dash for an undefined one.
+
+    >>> format_metric(0.87654, ".4f"), format_metric(None, ".4f")
+    ('0.8765', '–')
+    """
+    return "–" if value is None else format(value, digits)
+
+
 class GateVerdict(Part):
     """How one bound of a gate went.
 

@@ -9,6 +9,7 @@ from typing import Any
 from tfx.dsl.components.base.base_executor import BaseExecutor
 from tfx.types.artifact import Artifact
 from tfx.types.artifact_utils import get_single_instance
+from tfx.utils import path_utils
 
 from components.config.root import Config
 from components.contracts.evaluation import ReportMetrics
@@ -63,7 +64,7 @@ def _find_sources(
         anomalies=Path(inputs["anomalies"].uri),
         model_run=Path(inputs["model_run"].uri),
         push=_read_push(inputs["pushed_model"]),
-        served_model=Path(model, "Format-Serving") if model else None,
+        served_model=Path(path_utils.serving_model_path(model)) if model else None,
         run_id=run_id,
         run_folder=Path(run_folder) if run_folder else None,
         data=describe_data(inputs["examples"]),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.command.escape import for_markdown
 from components.contracts.anomalies import FoundAnomalies
-from components.contracts.evaluation import Evaluation
+from components.contracts.evaluation import Evaluation, format_metric
 from components.contracts.log_summary import LogSummary
 from components.contracts.push_result import PushResult
 from components.contracts.training_history import TrainingHistory
@@ -199,7 +199,9 @@ def _describe_fit(text: str) -> list[str]:
     if history.best_epoch:
         best = history.epochs[history.best_epoch - 1]
         figures = ", ".join(
-            f"{name} {_format(value, '.4g')}" for name, value in best.items() if name != "epoch"
+            f"{name} {format_metric(value, '.4g')}"
+            for name, value in best.items()
+            if name != "epoch"
         )
         epochs = f"{len(history.epochs)} epochs, best {history.best_epoch}"
         lines.append(f"{epochs}: {figures}; stopped: {history.stopped}.")
@@ -217,7 +219,9 @@ def _describe_evaluation(text: str) -> list[str]:
     blessed = "**All gates passed.**" if evaluation.blessed else failed
     gates = [f"| {for_markdown(gate.text)} |" for gate in evaluation.gates]
     overall = evaluation.overall
-    values = [f"| {name} | {_format(value, '.4f')} |" for name, value in overall.metrics.items()]
+    values = [
+        f"| {name} | {format_metric(value, '.4f')} |" for name, value in overall.metrics.items()
+    ]
 
     return [
         blessed,
@@ -239,10 +243,6 @@ def _describe_push(text: str) -> list[str]:
     if push.pushed:
         return [f"Pushed {for_markdown(str(push.destination))}."]
     return [f"Pushed nothing: {for_markdown(push.reason or 'no reason given')}."]
-
-
-def _format(value: float | None, digits: str) -> str:
-    return "–" if value is None else format(value, digits)
 
 
 _FACTS: dict[Node, Callable[[str], list[str]]] = {

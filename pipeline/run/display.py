@@ -15,7 +15,12 @@ from rich.text import Text
 
 from components.command.console import PlainConsole
 from components.command.escape import for_terminal
-from components.contracts.evaluation import Evaluation, GateVerdict, describe_slice
+from components.contracts.evaluation import (
+    Evaluation,
+    GateVerdict,
+    describe_slice,
+    format_metric,
+)
 
 if TYPE_CHECKING:
     from components.contracts.run_record import NodeRecord, NodeState, RunRecord
@@ -115,10 +120,10 @@ def print_metrics(evaluation: Evaluation) -> None:
     overall = evaluation.overall
     console.print(f"{overall.examples:,} examples")
     for name, value in overall.metrics.items():
-        console.print(f"  {name:<20}{_format(value, '.4f')}")
+        console.print(f"  {name:<20}{format_metric(value, '.4f')}")
     for name, of_class in overall.classes.items():
         values = of_class.model_dump().items()
-        numbers = "  ".join(f"{key} {_format(value, '.4g')}" for key, value in values)
+        numbers = "  ".join(f"{key} {format_metric(value, '.4g')}" for key, value in values)
         console.print(f"  {name:<20}{numbers}")
 
 
@@ -195,7 +200,7 @@ def _gate_table(gates: Sequence[GateVerdict]) -> Table:
         table.add_row(
             _describe_gate(gate),
             f"{gate.bound} {gate.threshold:g}",
-            _format(gate.value, ".4f"),
+            format_metric(gate.value, ".4f"),
             Text.assemble(passed, for_terminal(reason)),
         )
 
@@ -213,7 +218,3 @@ def _describe_gate(gate: GateVerdict) -> str:
     elif gate.slice:
         parts.append(f"in every slice of {gate.slice}")
     return " ".join(parts)
-
-
-def _format(value: float | None, digits: str) -> str:
-    return "–" if value is None else format(value, digits)
