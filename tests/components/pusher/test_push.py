@@ -183,11 +183,13 @@ def test_a_full_disk_is_a_clear_error_and_no_version(model: Path, tmp_path: Path
     program = """
 import resource
 from components.pusher.push import PushError
-resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+before = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
 try:
     push_version(model, directory, Manifest())
 except PushError as error:
     print(error)
+resource.setrlimit(resource.RLIMIT_FSIZE, before)  # coverage writes at the end
 """
     output, error = _start(program, model, tmp_path / "serving", "full").communicate(timeout=60)
 

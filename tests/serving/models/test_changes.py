@@ -87,11 +87,13 @@ from components.errors import MasteryError
 from serving.models import promotion
 from serving.models.stores import open_storage
 limit = int(sys.argv[2])
-resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+before = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
 try:
     promotion.promote(open_storage(sys.argv[1]), 2)
 except MasteryError as error:
     print(error)
+resource.setrlimit(resource.RLIMIT_FSIZE, before)  # coverage writes at the end
 """
 
 
