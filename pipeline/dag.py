@@ -63,14 +63,13 @@ def _nodes(config: Config, layout: Layout) -> list[BaseNode]:
         ExampleValidator, statistics=statistics_gen.outputs["statistics"], schema=schema
     )
 
-    # Stops the run on anomalies, before anything is trained.
+    # Stops the run on anomalies, before anything is trained; Transform need not wait for that.
     data_gate = make_data_gate(
         anomalies=validator.outputs["anomalies"], statistics=statistics_gen.outputs["statistics"]
     )
 
     # Learns vocabularies, scales and priors on the train split; its graph is served with the model.
     transform = make_transform(config, examples=examples, schema=schema)
-    transform.add_upstream_node(data_gate)
 
     # Fits the sequence model, from scratch or from the latest blessed one.
     warm_start = make_warm_start_resolver(examples) if config.training.warm_start else None
@@ -80,6 +79,7 @@ def _nodes(config: Config, layout: Layout) -> list[BaseNode]:
         transform_graph=transform.outputs["transform_graph"],
         base_model=warm_start.outputs["model"] if warm_start else None,
     )
+    trainer.add_upstream_node(data_gate)
     model = trainer.outputs["model"]
 
     # Judges it on the test split, by the gates and against the latest blessed model before it.

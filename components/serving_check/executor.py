@@ -19,6 +19,7 @@ from components.node.settings import ServingCheckSettings
 from components.serving_check.check import check_serving
 from components.serving_check.questions import choose, find_examples
 from components.serving_check.replay import ServingError, write_requests
+from components.serving_check.standby import AnsweringProcess
 
 BLESSED = "INFRA_BLESSED"  # the file and the property by which TFX knows an infra blessing
 TEST = SPLITS[-1]
@@ -39,6 +40,17 @@ class Executor(BaseExecutor):  # type: ignore[misc]
             ServingError: the model breaks the contract, does not load, or its answers differ from
                 the evaluation.
         """
+        # Imports TensorFlow while we read examples.
+        with AnsweringProcess() as process:
+            self._check(process, input_dict, output_dict, exec_properties)
+
+    def _check(
+        self,
+        process: AnsweringProcess,
+        input_dict: dict[str, list[Artifact]],
+        output_dict: dict[str, list[Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
         settings = ServingCheckSettings.from_property(exec_properties["config"])
         inputs = {
             name: artifact_utils.get_single_instance(found) for name, found in input_dict.items()
@@ -48,7 +60,7 @@ class Executor(BaseExecutor):  # type: ignore[misc]
         examples = _examples(inputs["examples"], chosen)
 
         source = Path(path_utils.serving_model_path(inputs["trained_model"].uri))
-        warmup = check_serving(source, chosen, examples, settings.warmup_requests)
+        warmup = check_serving(source, chosen, examples, settings.warmup_requests, process)
 
         checked = artifact_utils.get_single_uri(output_dict["model"])
         target = Path(path_utils.serving_model_path(checked))

@@ -23,6 +23,7 @@ from components.contracts.names import (
     step_feature,
     step_is_missing,
 )
+from components.trainer.lstm import FusedLSTM
 from components.transform.learned import OUT_OF_VOCABULARY_IDS, read_vocabulary
 
 if TYPE_CHECKING:
@@ -109,6 +110,7 @@ def build_network(
     *,
     cudnn: bool = False,
     precision: str = "float32",
+    parts: int = 1,
 ) -> keras.Model:
     """Returns the untrained network.
 
@@ -124,6 +126,7 @@ def build_network(
             `set_weights` copies them.
         precision: Keras' name of the type that layers compute in; weights and the answer are always
             float32.
+        parts: into how many parts `FusedLSTM` cuts a batch, to fit on several cores.
     """
     dtype = keras.DTypePolicy(precision)
     steps = {name: _input(name, embedded, (None,)) for name, embedded in inputs.steps.items()}
@@ -133,7 +136,7 @@ def build_network(
     read = [_read(name, inputs.steps[name], value, dtype) for name, value in steps.items()]
     state = _join(read, dtype)
     mask = StepMask(name="mask")([num_steps, next(iter(steps.values()))])
-    state = _lstms(settings.model, state, mask, dtype, cudnn=cudnn)
+    state = _lstms(settings.model, state, mask, dtype, cudnn=cudnn, parts=parts)
 
     columns = (_read(name, inputs.context[name], value, dtype) for name, value in context.items())
     state = _join([state, *columns], dtype)
@@ -201,16 +204,22 @@ def _lstms(
     dtype: keras.DTypePolicy,
     *,
     cudnn: bool,
+    parts: int,
 ) -> keras.KerasTensor:
     """Stacks the LSTMs on steps [B, T, F]; the last one returns its final state [B, units]."""
+    fused = not cudnn and dtype.compute_dtype == "float32"
     for index, units in enumerate(model.lstm):
-        lstm = keras.layers.LSTM(
-            units,
-            return_sequences=index < len(model.lstm) - 1,
-            use_cudnn="auto" if cudnn else False,
-            dtype=dtype,
-            name=f"lstm_{index}",
-        )
+        sequences, name = index < len(model.lstm) - 1, f"lstm_{index}"
+        if fused:
+            lstm = FusedLSTM(units, return_sequences=sequences, parts=parts, name=name)
+        else:
+            lstm = keras.layers.LSTM(
+                units,
+                return_sequences=sequences,
+                use_cudnn="auto" if cudnn else False,
+                dtype=dtype,
+                name=name,
+            )
         state = lstm(state, mask=mask)
     return state
 

@@ -20,6 +20,7 @@ from components.trainer.fit import (
     fit_network,
     reproducible,
 )
+from components.trainer.lstm import parts_of
 from components.trainer.network import (
     NetworkInputs,
     build_network,
@@ -94,7 +95,13 @@ def _fit_and_export(fn_args: FnArgs, settings: TrainerSettings) -> TrainingHisto
 def _build(settings: TrainerSettings, inputs: NetworkInputs, *, cudnn: bool) -> keras.Model:
     """Returns the compiled network, untrained."""
     training = settings.training
-    network = build_network(settings, inputs, cudnn=cudnn, precision=training.precision)
+    network = build_network(
+        settings,
+        inputs,
+        cudnn=cudnn,
+        precision=training.precision,
+        parts=parts_of(training.batch_size),
+    )
     compile_network(network, settings.label, training)
     return network
 
