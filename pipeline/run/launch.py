@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ml_metadata.proto import metadata_store_pb2
 from tfx.components.evaluator.constants import ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY
@@ -17,12 +17,13 @@ from tfx.orchestration import metadata
 from tfx.orchestration.local import runner_utils
 from tfx.orchestration.pipeline import Pipeline
 from tfx.orchestration.portable import (
+    base_executor_operator,
     data_types,
     launcher,
     outputs_utils,
     runtime_parameter_utils,
 )
-from tfx.proto.orchestration import execution_result_pb2, pipeline_pb2
+from tfx.proto.orchestration import executable_spec_pb2, execution_result_pb2, pipeline_pb2
 
 from components.model_version.folders import version_names
 from components.node.node_id import Node
@@ -72,6 +73,25 @@ class StoreHandle(metadata.Metadata):  # type: ignore[misc]
         super().__exit__(*error)
         if not self._users:
             self._turn.close()
+
+
+class LateOperator(base_executor_operator.BaseExecutorOperator):  # type: ignore[misc]
+    """Imports an executor when it is about to run, not to find out that the cache will do."""
+
+    SUPPORTED_EXECUTOR_SPEC_TYPE = [
+        executable_spec_pb2.PythonClassExecutableSpec,
+        executable_spec_pb2.BeamExecutableSpec,
+    ]
+    SUPPORTED_PLATFORM_CONFIG_TYPE: ClassVar[list[type]] = []
+
+    def run_executor(
+        self, execution_info: data_types.ExecutionInfo
+    ) -> execution_result_pb2.ExecutorOutput:
+        """Runs the executor by TFX's own operator."""
+        make_operator = launcher.DEFAULT_EXECUTOR_OPERATORS[type(self._executor_spec)]
+        operator = make_operator(executor_spec=self._executor_spec)
+        operator.with_execution_watcher(self._execution_watcher_address)
+        return operator.run_executor(execution_info)
 
 
 class NodeLauncher(launcher.Launcher):  # type: ignore[misc]
@@ -185,6 +205,9 @@ def launch_node(
         pipeline_runtime_spec=plan.runtime_spec,
         executor_spec=runner_utils.extract_executor_spec(deployment, node_id),
         custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, node_id),
+        custom_executor_operators=dict.fromkeys(
+            LateOperator.SUPPORTED_EXECUTOR_SPEC_TYPE, LateOperator
+        ),
     )
 
     started = time.monotonic()

@@ -16,10 +16,12 @@ from components.node.progress import (
     latest_progress,
     report_progress,
 )
-from components.node.settings import NodeSettings
-from components.serving_check.executor import ServingCheckSettings
-from components.trainer.network import TrainerSettings
-from components.transform.preprocessing import TransformSettings
+from components.node.settings import (
+    NodeSettings,
+    ServingCheckSettings,
+    TrainerSettings,
+    TransformSettings,
+)
 
 
 class LabelSettings(NodeSettings):
