@@ -137,6 +137,11 @@ class Schedule:
             if record.state == "waiting" and not pending & self._needed[Node(record.id)]
         ]
 
+    def follows_execution(self, node: Node) -> bool:
+        """Returns whether a node that this one needs was executed, not taken from the cache."""
+        needed = self._needed[node]
+        return any(item.state == "done" for item in self.records if item.id in needed)
+
     @property
     def in_vain(self) -> list[NodeRecord]:
         """The nodes that run although one before them has failed."""
@@ -177,7 +182,10 @@ class _Run:
         """
         try:
             while self._start_nodes(processes):
-                self._note_end(processes.wait())
+                outcome = processes.wait()
+                if outcome is None:
+                    continue
+                self._note_end(outcome)
                 for record in self.schedule.in_vain:
                     processes.end(Node(record.id))
                     self.leaves_pieces = True
@@ -192,15 +200,18 @@ class _Run:
             raise self.errors[failed]
 
     def _start_nodes(self, processes: Processes) -> bool:
-        """Starts nodes that may; returns whether any node runs."""
+        """Starts nodes that may; returns whether there is one to wait for."""
         if self.result.seen_before:
             return False
-        free = processes.capacity - len(self.schedule.running)
-        for record in self.schedule.ready[:free]:
-            record.started = datetime.now(UTC)
-            self._change(record, "running")
-            processes.start(Node(record.id), partial(self._launch, Node(record.id)))
-        return bool(self.schedule.running)
+        for record in self.schedule.ready:
+            node = Node(record.id)
+            executes = self.schedule.follows_execution(node) or node in _nodes_anew(self.plan)
+            is_free = len(self.schedule.running) < processes.capacity
+            if is_free and processes.may_start(node, executes=executes):
+                record.started = datetime.now(UTC)
+                self._change(record, "running")
+                processes.start(node, partial(self._launch, node))
+        return bool(self.schedule.running or self.schedule.ready)
 
     def _launch(self, node: Node, note_execution: Callable[[], None]) -> NodeResult:
         """Runs a node; in the process of the node."""

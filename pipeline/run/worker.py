@@ -10,7 +10,10 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import tempfile
 import traceback
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,19 +22,21 @@ from components.command.explain import explain
 from components.command.program import run_program
 from components.contracts.run_plan import RunPlan
 from components.contracts.run_record import NodeRecords, RunResult
+from components.node.node_id import Node
 from components.node.progress import keep_progress
+from components.serving_check.standby import start_standby
 from pipeline.run.ending import explain_death, last_line
 from pipeline.run.processes import (
     IS_LINUX,
     ForkedProcesses,
     NodeDeathError,
+    Observe,
     Processes,
     ThisProcess,
     end_with_parent,
 )
 
 if TYPE_CHECKING:
-    from components.node.node_id import Node
     from pipeline.run.nodes import NodeChange
 
 
@@ -43,10 +48,13 @@ def main(folder: Path) -> int:
     records = _Records(folder)
     try:
         # Imported here so that a broken installation is reported as a failed run.
-        from pipeline.run.nodes import run_nodes
+        from pipeline.run.nodes import planned_nodes, run_nodes
 
         plan = RunPlan.read(folder)
-        run_nodes(plan, result, records.note, processes=_processes(plan, folder))
+        nodes = planned_nodes(plan)
+        with _StandbyForServing(nodes) as standby:
+            processes = _processes(nodes, partial(_enter_node, folder), standby.start_for)
+            run_nodes(plan, result, records.note, processes=processes)
     except Exception as error:
         traceback.print_exc()
         log = records.failed_log() or folder / "logs" / "start.log"
@@ -75,16 +83,54 @@ class _Records:
         return _log_of(self._folder, node) if node else None
 
 
-def _processes(plan: RunPlan, folder: Path) -> Processes:
-    """Returns where the nodes of a plan run; forking is not safe with the libraries of macOS."""
-    from pipeline.run.imports import IMPORTS
-    from pipeline.run.nodes import planned_nodes
+class _StandbyForServing:
+    """The process that answers ServingCheck's requests; it loads TensorFlow while Trainer runs.
 
-    enter = partial(_enter_node, folder)
+    Without it, ServingCheck starts a process of its own.
+
+    Args:
+        nodes: those of the run.
+    """
+
+    def __init__(self, nodes: Sequence[Node]) -> None:
+        self._is_of_use = Node.SERVING_CHECK in nodes
+        self._process = ExitStack()
+
+    def __enter__(self) -> _StandbyForServing:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.close()
+
+    def start_for(self, executed: Node) -> None:
+        """Starts the process when the Trainer is executed: there will be a model to check."""
+        if executed is Node.TRAINER and self._is_of_use:
+            with suppress(OSError):
+                standby = start_standby(Path(tempfile.gettempdir()))
+                self._process.enter_context(standby)
+                os.environ.update(standby.environment)
+
+
+def _processes(nodes: Sequence[Node], enter: Observe, note_execution: Observe) -> Processes:
+    """Returns where the nodes of a run are run; forking is not safe with macOS's libraries."""
     if not IS_LINUX:
-        return ThisProcess(enter)
-    modules = [module for node in planned_nodes(plan) for module in IMPORTS[node]]
-    return ForkedProcesses(enter, dict.fromkeys(modules))
+        return ThisProcess(enter, note_execution)
+    return ForkedProcesses(enter, note_execution, modules=modules_before_fork(nodes))
+
+
+def modules_before_fork(nodes: Sequence[Node]) -> dict[Node, list[str]]:
+    """Returns what to import before each node is forked.
+
+    Polars is not among it, because it starts threads when it is imported; nor are modules of ours,
+    which import it.
+    """
+    from pipeline.run.imports import IMPORTS
+
+    later = ("components", "polars")
+    return {
+        node: [name for name in IMPORTS[node] if name.partition(".")[0] not in later]
+        for node in nodes
+    }
 
 
 def _log_of(folder: Path, node: str) -> Path:
