@@ -69,6 +69,11 @@ class Beam(Section):
         return ["--runner=FnApiRunner", *self.args]
 
     @property
+    def runs_here(self) -> bool:
+        """Whether Beam runs in the node's process: `args` name no other runner."""
+        return not any(option.startswith("--runner") for option in self.args)
+
+    @property
     def node_options(self) -> list[str]:
         """Options for the nodes of TFX, which read flags of its own among those of Beam.
 
