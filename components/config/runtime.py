@@ -17,6 +17,8 @@ from components.errors import ConfigError
 VARIABLES = "MASTERY_METADATA_"  # prefix of the environment variables that override the file
 PASSWORD = VARIABLES + "PASSWORD"
 
+RUNNER = "components.node.in_memory_runner.make_runner"  # Beam loads it by this name
+
 Occasion = Literal["passed", "gates failed", "failed", "interrupted", "no new data"]
 Mailbox = Annotated[
     str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*[^@\s]@[^@\s\x00-\x1f\x7f]+$")
@@ -52,12 +54,12 @@ class Beam(Section):
 
     @property
     def options(self) -> list[str]:
-        """Options for a Beam pipeline of ours: `args`, after a runner that keeps the order of rows.
+        """Options for a Beam pipeline of ours: `args`, after a runner for this process.
 
         The runner that Beam would download and start by default returns rows in any order, and so
         changes the order in which numbers add up. `args` overrides it.
         """
-        return ["--runner=FnApiRunner", *self.args]
+        return [f"--runner={RUNNER}", *self.args]
 
     @property
     def node_options(self) -> list[str]:
