@@ -1,21 +1,29 @@
-"""The Transform node: TFX's own, with our preprocessing function."""
+"""The Transform node: TFX's own, with our preprocessing function and executor."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tfx.components.transform.component import Transform
+from tfx.components.transform.component import Transform as TfxTransform
+from tfx.dsl.components.base.executor_spec import BeamExecutorSpec
 from tfx.proto import transform_pb2
 from tfx.types import BaseChannel
 
 from components.contracts.names import SPLITS
 from components.node.cache_key import code_fingerprint
+from components.transform.executor import Executor
 from components.transform.preprocessing import TransformSettings
 
 if TYPE_CHECKING:
     from components.config.root import Config
 
-PREPROCESSING_FN = "components.transform.preprocessing.preprocessing_fn"  # TFX loads it by name
+PREPROCESSING_FN = "components.transform.preprocessing.preprocessing_fn"
+
+
+class Transform(TfxTransform):  # type: ignore[misc]
+    """TFX's node, run by our executor."""
+
+    EXECUTOR_SPEC = BeamExecutorSpec(Executor)
 
 
 def make_transform(config: Config, examples: BaseChannel, schema: BaseChannel) -> Transform:
@@ -36,6 +44,6 @@ def make_transform(config: Config, examples: BaseChannel, schema: BaseChannel) -
         disable_statistics=True,  # StatisticsGen has made them already
         custom_config={
             "config": TransformSettings.of(config).to_property(),
-            "code_fingerprint": code_fingerprint(PREPROCESSING_FN),
+            "code_fingerprint": code_fingerprint(Executor.__module__),
         },
     )

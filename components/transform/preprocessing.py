@@ -38,6 +38,12 @@ class TransformSettings(NodeSettings):
     label: Label
 
 
+def input_columns(settings: TransformSettings) -> list[str]:
+    """Returns the names of the columns that `preprocessing_fn` reads."""
+    features = [*settings.steps.features, *settings.context, *settings.prior.group_by]
+    return sorted({NUM_STEPS, settings.label.column, *features})
+
+
 def preprocessing_fn(
     inputs: Mapping[str, Column], custom_config: Mapping[str, Any]
 ) -> dict[str, Column]:
