@@ -1,24 +1,19 @@
-"""The sequence model: its settings, its inputs from Transform, and its layers."""
+"""The sequence model: its inputs from Transform, and its layers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import keras
 import tensorflow as tf
 import tensorflow_transform as tft
-from pydantic import Field
 
-from components.config.data import Label
 from components.config.training import (
     Categorical,
     Feature,
-    InputName,
     Model,
-    Prior,
-    Steps,
-    Training,
 )
 from components.contracts.names import (
     NUM_STEPS,
@@ -28,21 +23,12 @@ from components.contracts.names import (
     step_feature,
     step_is_missing,
 )
-from components.node.settings import NodeSettings
 from components.trainer.lstm import FusedLSTM
 from components.transform.learned import OUT_OF_VOCABULARY_IDS, read_vocabulary
 
-
-class TrainerSettings(NodeSettings):
-    """The part of the configuration that makes a model."""
-
-    name: str = Field(description="name of the served model")
-    label: Label = Field(description="what is predicted")
-    steps: Steps = Field(description="the sequence the model reads")
-    context: dict[InputName, Feature] = Field(description="inputs beside the sequence")
-    prior: Prior = Field(description="the answer for a cold start")
-    model: Model = Field(description="the network")
-    training: Training = Field(description="how it is fitted")
+if TYPE_CHECKING:
+    from components.config.data import Label
+    from components.node.settings import TrainerSettings
 
 
 @dataclass(frozen=True)

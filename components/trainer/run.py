@@ -11,6 +11,7 @@ import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from components.contracts.training_history import TrainingHistory
+from components.node.settings import TrainerSettings
 from components.trainer.batches import read_batches
 from components.trainer.fit import (
     LOGS,
@@ -22,7 +23,6 @@ from components.trainer.fit import (
 from components.trainer.lstm import parts_of
 from components.trainer.network import (
     NetworkInputs,
-    TrainerSettings,
     build_network,
     count_parameters,
     read_network_inputs,

@@ -4,13 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.trainer.network import (
-    Embedded,
-    NetworkInputs,
-    TrainerSettings,
-    build_network,
-    count_parameters,
-)
+from components.node.settings import TrainerSettings
+from components.trainer.network import Embedded, NetworkInputs, build_network, count_parameters
 from tests.components.trainer.tiny_log import SETTINGS
 
 NETWORK_INPUTS = NetworkInputs(
