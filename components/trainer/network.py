@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import keras
 import tensorflow as tf
@@ -29,7 +30,10 @@ from components.contracts.names import (
     step_is_missing,
 )
 from components.node.settings import NodeSettings
+from components.trainer.block_lstm import BlockLSTMs
 from components.transform.learned import OUT_OF_VOCABULARY_IDS, read_vocabulary
+
+LstmKernel: TypeAlias = Literal["loop", "cudnn", "block"]
 
 
 class TrainerSettings(NodeSettings):
@@ -121,7 +125,7 @@ def build_network(
     settings: TrainerSettings,
     inputs: NetworkInputs,
     *,
-    cudnn: bool = False,
+    lstm: LstmKernel = "loop",
     precision: str = "float32",
 ) -> keras.Model:
     """Returns the untrained network.
@@ -133,9 +137,10 @@ def build_network(
     Args:
         settings: its layers, features and label.
         inputs: what it reads.
-        cudnn: whether the LSTMs use cuDNN's fused kernel if TensorFlow sees a GPU; Keras decides
-            that whenever a graph is traced. The weights and their order are the same either way, so
-            `set_weights` copies them.
+        lstm: what the LSTMs compute with: `loop`, operations for each step, which run anywhere;
+            `cudnn`, cuDNN's fused kernel if TensorFlow sees a GPU, which Keras decides whenever a
+            graph is traced; `block`, one operation for all steps, which runs anywhere and is the
+            fastest on a CPU, but cannot be trained. `copy_weights` copies between them.
         precision: Keras' name of the type that layers compute in; weights and the answer are always
             float32.
     """
@@ -146,8 +151,11 @@ def build_network(
 
     read = [_read(name, inputs.steps[name], value, dtype) for name, value in steps.items()]
     state = _join(read, dtype)
-    mask = StepMask(name="mask")([num_steps, next(iter(steps.values()))])
-    state = _lstms(settings.model, state, mask, dtype, cudnn=cudnn)
+    if lstm == "block":
+        state = BlockLSTMs(settings.model.lstm, name="lstms")([state, num_steps])
+    else:
+        mask = StepMask(name="mask")([num_steps, next(iter(steps.values()))])
+        state = _lstms(settings.model, state, mask, dtype, cudnn=lstm == "cudnn")
 
     columns = (_read(name, inputs.context[name], value, dtype) for name, value in context.items())
     state = _join([state, *columns], dtype)
@@ -155,6 +163,20 @@ def build_network(
 
     answer = _answer(settings.label, state)
     return keras.Model({**steps, **context, NUM_STEPS: num_steps}, answer, name=settings.name)
+
+
+def copy_weights(source: keras.Model, target: keras.Model) -> None:
+    """Copies the weights of a network into one of the same settings.
+
+    Args:
+        source: its LSTMs are layers of Keras.
+        target: any network of `build_network`.
+    """
+    for layer in target.layers:
+        if isinstance(layer, BlockLSTMs):
+            layer.copy_weights([source.get_layer(_lstm_name(i)) for i in range(layer.depth)])
+        elif layer.weights:
+            layer.set_weights(source.get_layer(layer.name).get_weights())
 
 
 class StepMask(keras.layers.Layer):  # type: ignore[misc]
@@ -184,6 +206,10 @@ def embedding_name(name: str) -> str:
 def count_parameters(network: keras.Model) -> int:
     """Returns the number of trained weights."""
     return int(sum(weight.numpy().size for weight in network.trainable_weights))
+
+
+def _lstm_name(index: int) -> str:
+    return f"lstm_{index}"
 
 
 def _input(
@@ -223,7 +249,7 @@ def _lstms(
             return_sequences=index < len(model.lstm) - 1,
             use_cudnn="auto" if cudnn else False,
             dtype=dtype,
-            name=f"lstm_{index}",
+            name=_lstm_name(index),
         )
         state = lstm(state, mask=mask)
     return state

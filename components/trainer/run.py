@@ -12,6 +12,7 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 
 from components.contracts.training_history import TrainingHistory
 from components.trainer.batches import read_batches
+from components.trainer.export import export_model
 from components.trainer.fit import (
     LOGS,
     choose_devices,
@@ -20,13 +21,13 @@ from components.trainer.fit import (
     reproducible,
 )
 from components.trainer.network import (
+    LstmKernel,
     NetworkInputs,
     TrainerSettings,
     build_network,
     count_parameters,
     read_network_inputs,
 )
-from components.trainer.served import export_model
 from components.trainer.warm_start import warm_start
 
 
@@ -63,7 +64,7 @@ def _fit_and_export(fn_args: FnArgs, settings: TrainerSettings) -> TrainingHisto
     )
 
     with strategy.scope():
-        network = _build(settings, inputs, cudnn=devices.on_gpu)
+        network = _build(settings, inputs, "cudnn" if devices.on_gpu else "loop")
     start = _start(network, settings, inputs, fn_args.base_model)
 
     logs = Path(fn_args.model_run_dir, LOGS, f"{datetime.now(UTC):%Y%m%d-%H%M%S-%f}")
@@ -91,10 +92,10 @@ def _fit_and_export(fn_args: FnArgs, settings: TrainerSettings) -> TrainingHisto
     )
 
 
-def _build(settings: TrainerSettings, inputs: NetworkInputs, *, cudnn: bool) -> keras.Model:
+def _build(settings: TrainerSettings, inputs: NetworkInputs, lstm: LstmKernel) -> keras.Model:
     """Returns the compiled network, untrained."""
     training = settings.training
-    network = build_network(settings, inputs, cudnn=cudnn, precision=training.precision)
+    network = build_network(settings, inputs, lstm=lstm, precision=training.precision)
     compile_network(network, settings.label, training)
     return network
 
