@@ -1,14 +1,15 @@
 """Writes the served model, whole or not at all, and on request a second one for GPUs.
 
-The portable export has its LSTMs as `BlockLSTMs`; its answers are compared with those of Keras'
-layers before anything is written.
+Before anything is written, the answers of the portable network are compared with those of Keras'
+own LSTMs. The Evaluator and ServingCheck both ask the export, so neither would notice if it
+computed something else than Keras does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -20,17 +21,18 @@ from components.contracts.names import GPU, NUM_STEPS, PORTABLE
 from components.errors import TrainingError
 from components.files.atomic import new_folder
 from components.model_version.operations import operations, without_cpu_kernel
-from components.trainer.block_lstm import BLOCK_LSTM
 from components.trainer.network import (
     Embedded,
     LstmKernel,
     NetworkInputs,
-    TrainerSettings,
     build_network,
     copy_weights,
 )
 from components.trainer.served import ServedModel
 from components.trainer.warm_start import write_weights
+
+if TYPE_CHECKING:
+    from components.node.settings import TrainerSettings
 
 NO_GPU = (
     "none: training.gpu_export is true, but TensorFlow traced no cuDNN kernel; it does so only if "
@@ -67,7 +69,7 @@ def export_model(
     Raises:
         TrainingError: the network to serve gives other answers than the fitted one.
     """
-    portable = float32_copy(network, settings, inputs, "block")
+    portable = float32_copy(network, settings, inputs, "served")
     reference = float32_copy(network, settings, inputs, "loop")
     require_same_answers(portable, reference, probes(settings, inputs))
 
@@ -142,7 +144,7 @@ def require_same_answers(
     raise TrainingError(
         f"The network to serve answers {found[row].tolist()} where the fitted one answers "
         f"{expected[row].tolist()} (tolerance {TOLERANCE:g}), so nothing was exported. TensorFlow "
-        f"{tf.__version__} computes {BLOCK_LSTM} in another way than its LSTM layers on this "
+        f"{tf.__version__} computes BlockLSTMV2 in another way than Keras' LSTM layers on this "
         "machine; install the versions of requirements.lock."
     )
 

@@ -27,7 +27,8 @@ from components.contracts.names import (
 
 if TYPE_CHECKING:
     from components.config.data import Label
-    from components.trainer.network import NetworkInputs, TrainerSettings
+    from components.node.settings import TrainerSettings
+    from components.trainer.network import NetworkInputs
 
 Answers = dict[str, tf.Tensor]
 

@@ -20,13 +20,13 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 
 from components.model_version.exports import exports
 from components.model_version.operations import operations, without_cpu_kernel
+from components.node.settings import TrainerSettings
 from components.trainer.export import NO_GPU
 from components.trainer.fit import Fit
 from components.trainer.network import (
     Embedded,
     LstmKernel,
     NetworkInputs,
-    TrainerSettings,
     build_network,
     copy_weights,
 )
@@ -78,7 +78,7 @@ def test_weights_and_answers_are_the_same_with_and_without_cudnn() -> None:
 
 
 @pytest.mark.usefixtures("gpu")
-@pytest.mark.parametrize("lstm", ["cudnn", "loop", "block"])
+@pytest.mark.parametrize("lstm", ["cudnn", "fused", "loop", "served"])
 def test_cudnn_is_used_only_if_allowed(lstm: LstmKernel) -> None:
     network = build_network(TrainerSettings.model_validate(SETTINGS), NETWORK_INPUTS, lstm=lstm)
     traced = tf.function(lambda inputs: network(inputs, training=False)).get_concrete_function(

@@ -17,9 +17,10 @@ from components.config.load import load_config
 from components.config.training import Categorical, Feature
 from components.contracts.names import context_feature, step_feature
 from components.errors import TrainingError
-from components.trainer.block_lstm import BlockLSTMs
+from components.node.settings import TrainerSettings
 from components.trainer.export import float32_copy, probes, require_same_answers
-from components.trainer.network import Embedded, NetworkInputs, TrainerSettings, build_network
+from components.trainer.lstm import ServedLSTMs
+from components.trainer.network import Embedded, NetworkInputs, build_network
 from tests.components.trainer.tiny_log import SETTINGS
 
 # Keras converts variables the way NumPy 1 wanted it.
@@ -45,7 +46,7 @@ def with_random_weights(
 def answers(trainer: TrainerSettings, inputs: NetworkInputs, features: Inputs) -> list[np.ndarray]:
     """What the network answers, with the LSTMs of the export and with those of Keras."""
     network = with_random_weights(trainer, inputs)
-    copies = (float32_copy(network, trainer, inputs, lstm) for lstm in ("block", "loop"))
+    copies = (float32_copy(network, trainer, inputs, lstm) for lstm in ("served", "loop"))
     return [np.asarray(copy(features, training=False)) for copy in copies]
 
 
@@ -125,7 +126,7 @@ def test_any_network_answers_any_batch_as_with_keras(
 ) -> None:
     trainer, inputs, features = case
     if len(features["num_steps"]) == 0:  # Keras' layers refuse an empty batch outside of a graph
-        network = float32_copy(with_random_weights(trainer, inputs), trainer, inputs, "block")
+        network = float32_copy(with_random_weights(trainer, inputs), trainer, inputs, "served")
         assert network(features, training=False).shape[0] == 0
         return
 
@@ -139,7 +140,7 @@ def test_the_precision_of_the_fit_does_not_change_the_copy(precision: str) -> No
     inputs = configured_inputs(trainer)
     features = made_up(inputs, [0, 3, 6], 6, seed=1)
     network = with_random_weights(trainer, inputs, precision)
-    found = float32_copy(network, trainer, inputs, "block")(features, training=False)
+    found = float32_copy(network, trainer, inputs, "served")(features, training=False)
     expected = with_random_weights(trainer, inputs)(features, training=False)
     assert found.dtype == tf.float32
     assert found.numpy() == pytest.approx(expected.numpy(), abs=TOLERANCE)
@@ -149,7 +150,7 @@ def test_the_weights_are_stored_once() -> None:
     trainer = TrainerSettings.model_validate(SETTINGS)
     inputs = configured_inputs(trainer)
     network = with_random_weights(trainer, inputs)
-    copy = float32_copy(network, trainer, inputs, "block")
+    copy = float32_copy(network, trainer, inputs, "served")
     assert copy.count_params() == network.count_params()
 
 
@@ -162,9 +163,9 @@ def gradient(function: Callable[[tf.Tensor], tf.Tensor], value: tf.Tensor) -> tf
 
 
 def test_a_gradient_through_the_layer_is_refused() -> None:
-    layer = BlockLSTMs([5, 2], name="lstms")
+    layer = ServedLSTMs([5, 2], name="lstms")
     num_steps = tf.constant([3, 1], tf.int64)
-    with pytest.raises(LookupError, match="differentiate a network of Keras layers"):
+    with pytest.raises(LookupError, match="a served model cannot be differentiated"):
         gradient(lambda steps: layer([steps, num_steps]), tf.ones([2, 3, 4]))
 
 
@@ -181,7 +182,7 @@ def test_a_gradient_through_a_loaded_export_is_refused(served: Any) -> None:
         answers = served.signatures["predict_steps"](correct=correct, **others)
         return answers["probabilities"]
 
-    with pytest.raises(LookupError, match="differentiate a network of Keras layers"):
+    with pytest.raises(LookupError, match="a served model cannot be differentiated"):
         gradient(answer, tf.ones([1, 3]))
 
 
@@ -189,7 +190,7 @@ def test_an_export_that_answers_otherwise_is_not_written() -> None:
     trainer = TrainerSettings.model_validate(SETTINGS)
     inputs = configured_inputs(trainer)
     network = with_random_weights(trainer, inputs)
-    same, other = (float32_copy(network, trainer, inputs, "block") for _ in range(2))
+    same, other = (float32_copy(network, trainer, inputs, "served") for _ in range(2))
     features = probes(trainer, inputs)
     assert {0, 1, trainer.steps.max_steps} <= set(features["num_steps"].tolist())
     require_same_answers(same, network, features)
