@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any
 
 import polars as pl
-from pydantic import Field
 from tfx.dsl.components.base.base_executor import BaseExecutor
 from tfx.types import artifact_utils
 from tfx.types.artifact import Artifact
@@ -16,30 +15,14 @@ from tfx.utils import path_utils
 from components.contracts.names import PREDICTIONS_FILE, SPLITS
 from components.files.atomic import write_text
 from components.model_version.exports import exports
-from components.node.settings import NodeSettings
+from components.node.settings import ServingCheckSettings
 from components.serving_check.check import check_serving
 from components.serving_check.questions import choose, find_examples
 from components.serving_check.replay import ServingError, write_requests
 from components.serving_check.standby import AnsweringProcess
 
-if TYPE_CHECKING:
-    from components.config.root import Config
-
 BLESSED = "INFRA_BLESSED"  # the file and the property by which TFX knows an infra blessing
 TEST = SPLITS[-1]
-
-
-class ServingCheckSettings(NodeSettings):
-    """The keys of the section `push` that ServingCheck reads; a new folder does not rerun it."""
-
-    check_examples: int = Field(description="test examples that are replayed")
-    warmup_requests: int = Field(description="requests written into the model")
-
-    @classmethod
-    def of(cls, config: Config) -> Self:
-        """Returns the node's part of `config`."""
-        push = config.push
-        return cls(check_examples=push.check_examples, warmup_requests=push.warmup_requests)
 
 
 class Executor(BaseExecutor):  # type: ignore[misc]
