@@ -1,24 +1,19 @@
-"""The sequence model: its settings, its inputs from Transform, and its layers."""
+"""The sequence model: its inputs from Transform, and its layers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import keras
 import tensorflow as tf
 import tensorflow_transform as tft
-from pydantic import Field
 
-from components.config.data import Label
 from components.config.training import (
     Categorical,
     Feature,
-    InputName,
     Model,
-    Prior,
-    Steps,
-    Training,
 )
 from components.contracts.names import (
     NUM_STEPS,
@@ -28,20 +23,12 @@ from components.contracts.names import (
     step_feature,
     step_is_missing,
 )
-from components.node.settings import NodeSettings
+from components.trainer.lstm import FusedLSTM
 from components.transform.learned import OUT_OF_VOCABULARY_IDS, read_vocabulary
 
-
-class TrainerSettings(NodeSettings):
-    """The part of the configuration that makes a model."""
-
-    name: str = Field(description="name of the served model")
-    label: Label = Field(description="what is predicted")
-    steps: Steps = Field(description="the sequence the model reads")
-    context: dict[InputName, Feature] = Field(description="inputs beside the sequence")
-    prior: Prior = Field(description="the answer for a cold start")
-    model: Model = Field(description="the network")
-    training: Training = Field(description="how it is fitted")
+if TYPE_CHECKING:
+    from components.config.data import Label
+    from components.node.settings import TrainerSettings
 
 
 @dataclass(frozen=True)
@@ -123,6 +110,7 @@ def build_network(
     *,
     cudnn: bool = False,
     precision: str = "float32",
+    parts: int = 1,
 ) -> keras.Model:
     """Returns the untrained network.
 
@@ -138,6 +126,7 @@ def build_network(
             `set_weights` copies them.
         precision: Keras' name of the type that layers compute in; weights and the answer are always
             float32.
+        parts: into how many parts `FusedLSTM` cuts a batch, to fit on several cores.
     """
     dtype = keras.DTypePolicy(precision)
     steps = {name: _input(name, embedded, (None,)) for name, embedded in inputs.steps.items()}
@@ -147,7 +136,7 @@ def build_network(
     read = [_read(name, inputs.steps[name], value, dtype) for name, value in steps.items()]
     state = _join(read, dtype)
     mask = StepMask(name="mask")([num_steps, next(iter(steps.values()))])
-    state = _lstms(settings.model, state, mask, dtype, cudnn=cudnn)
+    state = _lstms(settings.model, state, mask, dtype, cudnn=cudnn, parts=parts)
 
     columns = (_read(name, inputs.context[name], value, dtype) for name, value in context.items())
     state = _join([state, *columns], dtype)
@@ -215,16 +204,22 @@ def _lstms(
     dtype: keras.DTypePolicy,
     *,
     cudnn: bool,
+    parts: int,
 ) -> keras.KerasTensor:
     """Stacks the LSTMs on steps [B, T, F]; the last one returns its final state [B, units]."""
+    fused = not cudnn and dtype.compute_dtype == "float32"
     for index, units in enumerate(model.lstm):
-        lstm = keras.layers.LSTM(
-            units,
-            return_sequences=index < len(model.lstm) - 1,
-            use_cudnn="auto" if cudnn else False,
-            dtype=dtype,
-            name=f"lstm_{index}",
-        )
+        sequences, name = index < len(model.lstm) - 1, f"lstm_{index}"
+        if fused:
+            lstm = FusedLSTM(units, return_sequences=sequences, parts=parts, name=name)
+        else:
+            lstm = keras.layers.LSTM(
+                units,
+                return_sequences=sequences,
+                use_cudnn="auto" if cudnn else False,
+                dtype=dtype,
+                name=name,
+            )
         state = lstm(state, mask=mask)
     return state
 

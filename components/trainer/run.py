@@ -11,6 +11,7 @@ import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from components.contracts.training_history import TrainingHistory
+from components.node.settings import TrainerSettings
 from components.trainer.batches import read_batches
 from components.trainer.fit import (
     LOGS,
@@ -19,9 +20,9 @@ from components.trainer.fit import (
     fit_network,
     reproducible,
 )
+from components.trainer.lstm import parts_of
 from components.trainer.network import (
     NetworkInputs,
-    TrainerSettings,
     build_network,
     count_parameters,
     read_network_inputs,
@@ -94,7 +95,13 @@ def _fit_and_export(fn_args: FnArgs, settings: TrainerSettings) -> TrainingHisto
 def _build(settings: TrainerSettings, inputs: NetworkInputs, *, cudnn: bool) -> keras.Model:
     """Returns the compiled network, untrained."""
     training = settings.training
-    network = build_network(settings, inputs, cudnn=cudnn, precision=training.precision)
+    network = build_network(
+        settings,
+        inputs,
+        cudnn=cudnn,
+        precision=training.precision,
+        parts=parts_of(training.batch_size),
+    )
     compile_network(network, settings.label, training)
     return network
 

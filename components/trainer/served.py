@@ -33,11 +33,12 @@ from components.contracts.names import (
 )
 from components.files.atomic import new_folder
 from components.model_version.operations import operations, without_cpu_kernel
-from components.trainer.network import NetworkInputs, TrainerSettings, build_network
+from components.trainer.network import NetworkInputs, build_network
 from components.trainer.warm_start import write_weights
 
 if TYPE_CHECKING:
     from components.config.data import Label
+    from components.node.settings import TrainerSettings
 
 NO_GPU = (
     "none: training.gpu_export is true, but TensorFlow traced no cuDNN kernel; it does so only if "

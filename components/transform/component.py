@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tfx.components.transform.component import Transform
+from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.proto import transform_pb2
 from tfx.types import BaseChannel
 
 from components.contracts.names import SPLITS
 from components.node.cache_key import code_fingerprint
-from components.transform.preprocessing import TransformSettings
+from components.node.definitions import Transform, make_node
+from components.node.settings import TransformSettings
 
 if TYPE_CHECKING:
     from components.config.root import Config
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 PREPROCESSING_FN = "components.transform.preprocessing.preprocessing_fn"  # TFX loads it by name
 
 
-def make_transform(config: Config, examples: BaseChannel, schema: BaseChannel) -> Transform:
+def make_transform(config: Config, examples: BaseChannel, schema: BaseChannel) -> BaseComponent:
     """Returns the node that learns from the train split and transforms train and eval.
 
     Args:
@@ -27,7 +28,8 @@ def make_transform(config: Config, examples: BaseChannel, schema: BaseChannel) -
         schema: the curated schema.
     """
     train, evaluation, _ = SPLITS
-    return Transform(
+    node: BaseComponent = make_node(
+        Transform,
         examples=examples,
         schema=schema,
         preprocessing_fn=PREPROCESSING_FN,
@@ -39,3 +41,4 @@ def make_transform(config: Config, examples: BaseChannel, schema: BaseChannel) -
             "code_fingerprint": code_fingerprint(PREPROCESSING_FN),
         },
     )
+    return node

@@ -20,8 +20,9 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 
 from components.model_version.exports import exports
 from components.model_version.operations import operations, without_cpu_kernel
+from components.node.settings import TrainerSettings
 from components.trainer.fit import Fit
-from components.trainer.network import Embedded, NetworkInputs, TrainerSettings, build_network
+from components.trainer.network import Embedded, NetworkInputs, build_network
 from components.trainer.served import NO_GPU
 from tests.components.trainer.tiny_log import SETTINGS, fit
 
