@@ -57,8 +57,8 @@ class Beam(Section):
     workers: int = Field(
         1,
         ge=1,
-        description="processes of this machine in which ExampleGen reads files and joins "
-        "partitions; the results are the same for any number",
+        description="threads in which ExampleGen reads files and joins partitions on this machine, "
+        "each with a part of the log in memory; the results are the same for any number",
     )
 
     @property
