@@ -1,4 +1,4 @@
-"""Clients of `benchmarks.serving`, in a process of their own; prints the seconds per call as JSON.
+"""Clients of `benchmarks.serving`, in a process of their own; prints what they measured as JSON.
 
 Every request is one learner, as `predict_steps` or as a serialized example, from the warm-up
 requests. Each client sends a request, waits for the answer, and sends the next.
@@ -15,9 +15,25 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks.grpc_by_hand import BlockingClient, ConcurrentClient
+
 WARMUP = "assets.extra/tf_serving_warmup_requests"
 CLIENTS_OF_A_CHANNEL = 8
+WARM = 20  # calls in turn that are not counted
 Times = list[float]
+
+
+class Measure:
+    """Seconds of calls, and the CPU seconds that this process took meanwhile."""
+
+    def __init__(self) -> None:
+        self.times: Times = []
+        self.calls = 0
+        self.cpu = 0.0
+
+    def document(self) -> dict[str, Any]:
+        """Returns the figures."""
+        return {"times": self.times, "calls": self.calls, "cpu": self.cpu}
 
 
 def requests_of(version: Path) -> list[Any]:
@@ -31,8 +47,8 @@ def requests_of(version: Path) -> list[Any]:
 
 def in_turn(
     version: Path, seconds: float, rest_port: int, grpc_port: int, name: str
-) -> dict[str, Times]:
-    """Returns the seconds of the same request made directly, by gRPC and by REST, in turn."""
+) -> dict[str, Measure]:
+    """Measures the same request made directly, by gRPC and by REST, in turn."""
     import http.client
 
     import grpc
@@ -43,6 +59,7 @@ def in_turn(
     channel = grpc.insecure_channel(f"127.0.0.1:{grpc_port}")
     stub = PredictionServiceStub(channel)
     connection = http.client.HTTPConnection("127.0.0.1", rest_port)
+    by_hand = BlockingClient(grpc_port)
 
     def directly(function: Any, arrays: dict[str, Any]) -> None:
         tensors = {key: tf.constant(array) for key, array in arrays.items()}
@@ -65,26 +82,33 @@ def in_turn(
         asked.append(
             {
                 "direct": partial(directly, function, arrays),
-                "gRPC": partial(stub.Predict, request),
+                "gRPC": partial(stub.Predict, request, timeout=30),
+                "gRPC by hand": partial(by_hand.predict, request.SerializeToString()),
                 "REST": partial(by_rest, as_json(request)),
             }
         )
 
-    times: dict[str, Times] = {kind: [] for kind in asked[0]}
+    found = {kind: Measure() for kind in asked[0]}
     begun = time.perf_counter()
     at = 0
     while at < 50 or time.perf_counter() < begun + seconds:
         for kind, call in asked[at % len(asked)].items():
-            started = time.perf_counter()
+            cpu, started = time.process_time(), time.perf_counter()
             call()
-            times[kind].append(time.perf_counter() - started)
+            if at >= WARM:
+                found[kind].times.append(time.perf_counter() - started)
+                found[kind].cpu += time.process_time() - cpu
+            found[kind].calls += at >= WARM
         at += 1
     channel.close()
     connection.close()
-    return {kind: found[20:] for kind, found in times.items()}
+    by_hand.close()
+    return found
 
 
-async def grpc_clients(port: int, name: str, version: Path, clients: int, seconds: float) -> Times:
+async def grpc_clients(
+    port: int, name: str, version: Path, clients: int, seconds: float
+) -> Measure:
     """Returns the seconds of calls by the official stubs."""
     import grpc
     from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServiceStub
@@ -103,12 +127,39 @@ async def grpc_clients(port: int, name: str, version: Path, clients: int, second
     async def ask(client: int, at: int) -> None:
         await stubs[client % len(stubs)].Predict(asked[(client + at) % len(asked)], timeout=30)
 
-    times = await _closed_loop(ask, clients, seconds)
+    found = await _closed_loop(ask, clients, seconds)
     await asyncio.gather(*(channel.close() for channel in channels))
-    return times
+    return found
 
 
-async def rest_clients(port: int, name: str, version: Path, clients: int, seconds: float) -> Times:
+async def clients_by_hand(
+    port: int, name: str, version: Path, clients: int, seconds: float
+) -> Measure:
+    """Returns the seconds of calls by gRPC, over frames by hand."""
+    asked = []
+    for request in requests_of(version):
+        request.model_spec.name = name
+        request.model_spec.ClearField("version_choice")
+        asked.append(request.SerializeToString())
+
+    loop = asyncio.get_running_loop()
+    connections = []
+    for _ in range(-(-clients // CLIENTS_OF_A_CHANNEL)):
+        opened = await loop.create_connection(lambda: ConcurrentClient(port), "127.0.0.1", port)
+        connections.append(opened[1])
+
+    async def ask(client: int, at: int) -> None:
+        await connections[client % len(connections)].predict(asked[(client + at) % len(asked)])
+
+    found = await _closed_loop(ask, clients, seconds)
+    for connection in connections:
+        connection.close()
+    return found
+
+
+async def rest_clients(
+    port: int, name: str, version: Path, clients: int, seconds: float
+) -> Measure:
     """Returns the seconds of calls over open connections, by hand: an HTTP library costs more."""
     bodies = [as_json(request) for request in requests_of(version)]
     head = f"POST /v1/models/{name}:predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: "
@@ -125,16 +176,17 @@ async def rest_clients(port: int, name: str, version: Path, clients: int, second
         length = next(line for line in lines if line.startswith(b"content-length:"))
         await reader.readexactly(int(length.partition(b":")[2]))
 
-    times = await _closed_loop(ask, clients, seconds)
+    found = await _closed_loop(ask, clients, seconds)
     for _, writer in connections:
         writer.close()
-    return times
+    return found
 
 
 async def _closed_loop(
     ask: Callable[[int, int], Awaitable[None]], clients: int, seconds: float
-) -> Times:
-    times: Times = []
+) -> Measure:
+    found = Measure()
+    cpu = time.process_time()
     begun = time.perf_counter() + 1.0  # calls of the first second are not counted
 
     async def client(number: int) -> None:
@@ -142,11 +194,13 @@ async def _closed_loop(
         while (started := time.perf_counter()) < begun + seconds:
             await ask(number, at)
             at += 1
+            found.calls += 1
             if started > begun:
-                times.append(time.perf_counter() - started)
+                found.times.append(time.perf_counter() - started)
 
     await asyncio.gather(*(client(number) for number in range(clients)))
-    return times
+    found.cpu = time.process_time() - cpu
+    return found
 
 
 def as_json(request: Any) -> bytes:
@@ -182,11 +236,14 @@ def main(
     """Measures one kind of client and prints the seconds."""
     if kind == "in turn":
         found = in_turn(version, seconds, rest_port, grpc_port, name)
-    elif kind == "gRPC":
-        found = {kind: asyncio.run(grpc_clients(grpc_port, name, version, count, seconds))}
     else:
-        found = {kind: asyncio.run(rest_clients(rest_port, name, version, count, seconds))}
-    print(json.dumps(found))
+        clients, port = {
+            "gRPC by grpcio": (grpc_clients, grpc_port),
+            "gRPC by hand": (clients_by_hand, grpc_port),
+            "REST by hand": (rest_clients, rest_port),
+        }[kind]
+        found = {kind: asyncio.run(clients(port, name, version, count, seconds))}
+    print(json.dumps({kind: measure.document() for kind, measure in found.items()}))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ VARIABLES = "MASTERY_METADATA_"  # prefix of the environment variables that over
 PASSWORD = VARIABLES + "PASSWORD"
 _WORKERS = "--mastery_workers"  # an option of ours among those of Beam, which ignores it
 
+RUNNER = "components.node.in_memory_runner.make_runner"  # Beam loads it by this name
+
 Occasion = Literal["passed", "gates failed", "failed", "interrupted", "no new data"]
 Mailbox = Annotated[
     str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*[^@\s]@[^@\s\x00-\x1f\x7f]+$")
@@ -55,18 +57,18 @@ class Beam(Section):
     workers: int = Field(
         1,
         ge=1,
-        description="processes of this machine in which ExampleGen reads files and joins "
-        "partitions; the results are the same for any number",
+        description="threads in which ExampleGen reads files and joins partitions on this machine, "
+        "each with a part of the log in memory; the results are the same for any number",
     )
 
     @property
     def options(self) -> list[str]:
-        """Options for a Beam pipeline of ours: `args`, after a runner that keeps the order of rows.
+        """Options for a Beam pipeline of ours: `args`, after a runner for this process.
 
         The runner that Beam would download and start by default returns rows in any order, and so
         changes the order in which numbers add up. `args` overrides it.
         """
-        return ["--runner=FnApiRunner", *self.args]
+        return [f"--runner={RUNNER}", *self.args]
 
     @property
     def node_options(self) -> list[str]:

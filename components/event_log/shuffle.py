@@ -3,16 +3,16 @@
 While the log is read, its rows are appended to *runs*: Arrow files with one batch per part. Then a
 part is the batch of its number in every run, and one part at a time is in memory.
 
-Learners are divided into shards, and each shard into ranges of the hash that outcomes are sorted by.
-So the ranges of a shard, one after the other, are the shard in its order: how many ranges there are
-changes memory, and no result.
+Learners are divided into shards, and each shard into ranges of the hash that outcomes are sorted
+by. So the ranges of a shard, one after the other, are the shard in its order: how many ranges there
+are changes memory, and no result.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -25,9 +25,14 @@ import pyarrow.parquet as pq
 
 from components.contracts.names import LEARNER
 from components.event_log.learners import number_parts
+from components.event_log.point_in_time import cross_check
+from components.event_log.timescales import common_clock
 
 if TYPE_CHECKING:
+    from components.event_log.log_spec import LogSpec
+    from components.event_log.point_in_time import Part
     from components.event_log.sources import LogFile
+    from components.event_log.tally import Tally
 
 ROWS_PER_PART = 500_000  # about 300 MB while a part is joined
 ROWS_PER_RUN = 500_000
@@ -154,9 +159,10 @@ def _write_run(path: Path, rows: pl.DataFrame, parts: Parts) -> None:
 
     A runner that loses a worker has the same rows written again, maybe by two workers at once.
     """
-    numbers = number_parts(rows[LEARNER], parts.seed, parts.shards, parts.ranges)
-    order = numbers.arg_sort()
-    bounds = np.searchsorted(numbers.gather(order), np.arange(parts.count + 1))
+    learners = number_parts(rows[LEARNER], parts.seed, parts.shards, parts.ranges)
+    numbers = learners.shrink_dtype().to_numpy()  # NumPy sorts short integers fastest
+    order = np.argsort(numbers, kind="stable")
+    bounds = np.searchsorted(numbers[order], np.arange(parts.count + 1))
     table = rows[order].to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks()
 
     handle, beside = tempfile.mkstemp(dir=path.parent)
@@ -168,6 +174,28 @@ def _write_run(path: Path, rows: pl.DataFrame, parts: Parts) -> None:
         for start, stop in pairwise(bounds.tolist()):
             run.write_batch(batch.slice(start, stop - start))
     Path(beside).replace(path)
+
+
+def join_parts(
+    folder: Path, numbers: Iterable[int], spec: LogSpec, read: Tally, files: Sequence[LogFile]
+) -> Iterator[Part]:
+    """Yields parts with the events of every outcome found, one at a time in memory.
+
+    There are none if the times of the log are of several kinds, or it has no outcomes.
+
+    Args:
+        folder: of all runs.
+        numbers: of the parts, in order.
+        spec: how the log is read.
+        read: the counts of reading all of it.
+        files: the files of outcomes, for messages.
+    """
+    if common_clock(read.clocks) is None or not read.count_rows("outcomes"):
+        return
+    for number in numbers:
+        events = read_part(folder, "events", number)
+        outcomes = read_part(folder, "outcomes", number)
+        yield cross_check(events, outcomes, spec, read, files)
 
 
 def read_part(folder: Path, table: str, number: int) -> list[pl.DataFrame]:

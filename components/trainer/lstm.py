@@ -1,14 +1,23 @@
-"""An LSTM for CPUs: one operation per sequence instead of a loop over steps."""
+"""LSTMs for CPUs: one operation per sequence instead of a loop over steps.
+
+`FusedLSTM` is fitted; `ServedLSTMs` are what an export has in its place.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 ROWS = 64  # rows up to which one core is faster than several that share every product of matrices
+
+_NO_GRADIENT = (
+    "a served model cannot be differentiated; build its network for training, with the weights of "
+    "the version, and differentiate that"
+)
 
 
 class FusedLSTM(keras.layers.LSTM):  # type: ignore[misc]
@@ -60,6 +69,66 @@ class FusedLSTM(keras.layers.LSTM):  # type: ignore[misc]
 
         lasts = _cut(_last_steps(sequences, mask), self.parts)
         return _join([_at(outputs, last) for outputs, last in zip(parts, lasts, strict=True)])
+
+
+class ServedLSTMs(keras.layers.Layer):  # type: ignore[misc]
+    """Stacked LSTMs: (steps [B, T, F], num_steps [B]) to the last one's final state [B, U].
+
+    They answer as `FusedLSTM`s or layers of Keras do, with fewer operations beside the block ones.
+
+    Steps are padded on the right, where an LSTM comes last: padding changes no state before it, so
+    the state after the last real step is the answer. A sequence without steps is read as one step
+    of padding.
+
+    The layer refuses gradients. A gradient that is defined in Python, as that of `FusedLSTM`, does
+    not travel with a SavedModel, and TensorFlow's own one for the operation is wrong.
+    """
+
+    def __init__(self, units: Sequence[int], name: str) -> None:
+        super().__init__(name=name, dtype="float32")
+        self._units = list(units)
+
+    @property
+    def depth(self) -> int:
+        """How many LSTMs are stacked."""
+        return len(self._units)
+
+    def build(self, input_shape: Sequence[tuple[int, ...]]) -> None:
+        """Makes the kernel [F + U, 4U] and the bias [4U] of each LSTM; `copy_weights` sets them."""
+        width = input_shape[0][-1]
+        self._cells = []
+        for index, units in enumerate(self._units):
+            shape = (width + units, 4 * units)
+            kernel = self.add_weight(shape=shape, initializer="zeros", name=f"kernel_{index}")
+            bias = self.add_weight(shape=shape[1:], initializer="zeros", name=f"bias_{index}")
+            self._cells.append((kernel, bias))
+            width = units
+
+    def copy_weights(self, lstms: Sequence[keras.layers.LSTM]) -> None:
+        """Takes the weights of as many LSTMs of Keras, which have two kernels each."""
+        for (kernel, bias), lstm in zip(self._cells, lstms, strict=True):
+            of_input, of_state, added = lstm.get_weights()
+            kernel.assign(np.concatenate([of_input, of_state]))
+            bias.assign(added)
+
+    def call(self, inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+        """Returns the final state."""
+        steps, num_steps = inputs
+        states = tf.transpose(steps, [1, 0, 2])  # [T, B, F]
+        for kernel, bias in self._cells:
+            operands = _operands(states, tf.convert_to_tensor(kernel), tf.convert_to_tensor(bias))
+            states = tf.raw_ops.BlockLSTMV2(**operands, cell_clip=0.0, use_peephole=False).h
+
+        last = tf.maximum(num_steps, 1) - 1
+        rows = tf.range(tf.size(last, tf.int64))
+        final = tf.gather_nd(states, tf.stack([last, rows], axis=1))
+        return tf.raw_ops.PreventGradient(input=final, message=_NO_GRADIENT)
+
+    def compute_output_shape(
+        self, input_shape: Sequence[tuple[int | None, ...]]
+    ) -> tuple[int | None, ...]:
+        """Returns the shape of the final state."""
+        return (input_shape[0][0], self._units[-1])
 
 
 def parts_of(batch_size: int) -> int:
@@ -125,20 +194,7 @@ def _block_lstm(
         weights: [F + U, 4 * U], gates in Keras' order.
         bias: [4 * U].
     """
-    units = weights.shape[1] // 4
-    state = tf.zeros([tf.shape(steps)[1], units])
-    no_peephole = tf.zeros([units])
-    inputs = {
-        "seq_len_max": tf.shape(steps, tf.int64)[0],
-        "x": steps,
-        "cs_prev": state,
-        "h_prev": state,
-        "w": weights,
-        "wci": no_peephole,
-        "wcf": no_peephole,
-        "wco": no_peephole,
-        "b": bias,
-    }
+    inputs = _operands(steps, weights, bias)
     outputs = tf.raw_ops.BlockLSTMV2(**inputs, cell_clip=0.0, use_peephole=False)
 
     def gradient(of_outputs: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -158,3 +214,21 @@ def _block_lstm(
         return gradients.x_grad, of_weights, of_bias
 
     return outputs.h, gradient
+
+
+def _operands(steps: tf.Tensor, weights: tf.Tensor, bias: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Returns the inputs of the block operation, which starts from zeros, without peepholes."""
+    units = weights.shape[1] // 4
+    state = tf.zeros([tf.shape(steps)[1], units])
+    no_peephole = tf.zeros([units])
+    return {
+        "seq_len_max": tf.shape(steps, tf.int64)[0],
+        "x": steps,
+        "cs_prev": state,
+        "h_prev": state,
+        "w": weights,
+        "wci": no_peephole,
+        "wcf": no_peephole,
+        "wco": no_peephole,
+        "b": bias,
+    }

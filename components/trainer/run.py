@@ -16,6 +16,7 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 from components.contracts.training_history import TrainingHistory
 from components.node.settings import TrainerSettings
 from components.trainer.batches import read_batches
+from components.trainer.export import export_model
 from components.trainer.fit import (
     LOGS,
     choose_devices,
@@ -25,12 +26,12 @@ from components.trainer.fit import (
 )
 from components.trainer.lstm import parts_of
 from components.trainer.network import (
+    LstmKernel,
     NetworkInputs,
     build_network,
     count_parameters,
     read_network_inputs,
 )
-from components.trainer.served import export_model
 from components.trainer.warm_start import warm_start
 
 
@@ -69,9 +70,8 @@ def _fit_and_export(fn_args: FnArgs, settings: TrainerSettings) -> TrainingHisto
             scratch,
         )
         with strategy.scope():
-            network = _build(settings, inputs, cudnn=devices.on_gpu)
+            network = _build(settings, inputs, "cudnn" if devices.on_gpu else "fused")
         start = _start(network, settings, inputs, fn_args.base_model)
-
         logs = run / LOGS / f"{datetime.now(UTC):%Y%m%d-%H%M%S-%f}"
         fit = fit_network(network, train, evaluation, training, logs)
 
@@ -106,13 +106,13 @@ def _scratch_folder(run: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _build(settings: TrainerSettings, inputs: NetworkInputs, *, cudnn: bool) -> keras.Model:
+def _build(settings: TrainerSettings, inputs: NetworkInputs, lstm: LstmKernel) -> keras.Model:
     """Returns the compiled network, untrained."""
     training = settings.training
     network = build_network(
         settings,
         inputs,
-        cudnn=cudnn,
+        lstm=lstm,
         precision=training.precision,
         parts=parts_of(training.batch_size),
     )

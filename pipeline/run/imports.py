@@ -137,8 +137,12 @@ def _add_light_package(name: str) -> None:
     def fill(attribute: str) -> Any:
         if attribute.startswith("__"):
             raise AttributeError(attribute)
-        vars(package).pop("__getattr__", None)
-        loader.exec_module(package)
+        del vars(package)["__getattr__"]
+        try:
+            loader.exec_module(package)
+        except BaseException:  # the next one who asks tries again, as with any import
+            vars(package)["__getattr__"] = fill
+            raise
         return getattr(package, attribute)
 
     vars(package)["__getattr__"] = fill
