@@ -93,7 +93,7 @@ def check_log(config: Config) -> LogSummary:
     """
     spec = LogSpec.of(config)
     found = _find_log(config)
-    parts = divide(found.files, spec.splits.seed, shards=1)
+    parts = divide(found.files, len(events_table(spec).kinds), spec.splits.seed, shards=1)
     if parts.count == 1:
         total = _read_whole(found, spec, splits=True, keys_only=True).total
     else:

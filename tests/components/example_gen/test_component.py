@@ -205,7 +205,7 @@ def test_a_bad_log_leaves_no_output(
         "'l0', unit 'u0', "
         "as_of 2024-03-05 00:00:00+00:00 again, after row 1 of outcomes.parquet",
     ]
-    assert list((log / "root").rglob("*.gz")) == []
+    assert [path for path in (log / "root").rglob("*") if path.is_file()] == []
 
 
 def test_a_missing_file_is_reported_before_anything_runs(

@@ -51,8 +51,8 @@ def make_job(log: Path, configure: Configure) -> MakeJob:
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Divides sixty learners as if they were millions."""
-    monkeypatch.setattr(shuffle, "ROWS_PER_PART", 40)
-    monkeypatch.setattr(shuffle, "ROWS_PER_RUN", 50)
+    monkeypatch.setattr(shuffle, "VALUES_PER_PART", 240)
+    monkeypatch.setattr(shuffle, "VALUES_PER_RUN", 300)
     monkeypatch.setattr(shuffle, "GROUP_BYTES", 1)
 
 
