@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from components.command.program import quiet_imports
+from components.config.runtime import WORKERS
 from components.contracts.run_record import NodeRecord, NodeState, RunResult, SeenBefore
 from components.node.node_id import Node
 from pipeline.layout import Layout
@@ -86,6 +88,7 @@ def run_nodes(
         MetadataError: the metadata store cannot be used, or does not know an earlier run.
         Exception: whatever the first node, in the order, raised that has failed.
     """
+    os.environ[WORKERS] = str(plan.config.beam.workers)
     layout = Layout(plan.root, plan.config.name)
     store = connection_config(plan.config.metadata, layout)
     # TFX takes long to load; a wrong password or a lost store is reported before that.
