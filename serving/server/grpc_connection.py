@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from grpc import StatusCode
 from h2.config import H2Configuration
-from h2.connection import ConnectionState, H2Connection
+from h2.connection import ConnectionInputs, H2Connection, H2ConnectionStateMachine
 from h2.errors import ErrorCodes
 from h2.events import (
     ConnectionTerminated,
     DataReceived,
+    Event,
     PingAckReceived,
     RemoteSettingsChanged,
     RequestReceived,
@@ -66,6 +67,18 @@ _CONFIG = H2Configuration(
 )
 
 
+class OpenStates(H2ConnectionStateMachine):
+    """The states of a connection whose calls in progress are answered after a goodbye.
+
+    By HTTP/2's rules, a goodbye refuses new calls only. h2 also gives up those in progress, whose
+    answers Java's clients expect.
+    """
+
+    def process_input(self, input_: ConnectionInputs) -> list[Event]:
+        """Moves to the next state."""
+        return [] if input_ is ConnectionInputs.RECV_GOAWAY else super().process_input(input_)
+
+
 class GrpcConnection(asyncio.Protocol):
     """One connection of a client."""
 
@@ -93,6 +106,7 @@ class GrpcConnection(asyncio.Protocol):
         self._early = b""  # bytes after the end of the handshake, before `_upgrade` continues
 
         self._h2 = H2Connection(_CONFIG)
+        self._h2.state_machine = OpenStates()
         self._calls: dict[int, GrpcCall] = {}
         self._new: list[GrpcCall] = []
         self._has_called = False
@@ -333,8 +347,7 @@ class GrpcConnection(asyncio.Protocol):
         self._frames += 1
 
     def _on_goodbye(self, _: ConnectionTerminated) -> None:
-        """Answers the calls in progress, which h2 would give up."""
-        self._h2.state_machine.state = ConnectionState.SERVER_OPEN
+        """Closes the connection after the calls in progress."""
         self._is_draining, self._is_pinged = True, False
 
     def _on_other(self, _: object) -> None:
