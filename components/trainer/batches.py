@@ -14,7 +14,8 @@ from components.errors import TrainingError
 if TYPE_CHECKING:
     from components.config.data import Label
     from components.config.training import Training
-    from components.trainer.network import NetworkInputs, TrainerSettings
+    from components.node.settings import TrainerSettings
+    from components.trainer.network import NetworkInputs
 
 WINDOW_BATCHES = 100  # batches that are sorted by length together: little padding, well shuffled
 SHUFFLE_WINDOWS = 8  # windows that the buffers of the shuffles hold

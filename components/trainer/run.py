@@ -11,7 +11,9 @@ import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from components.contracts.training_history import TrainingHistory
+from components.node.settings import TrainerSettings
 from components.trainer.batches import read_batches
+from components.trainer.export import export_model
 from components.trainer.fit import (
     LOGS,
     choose_devices,
@@ -19,14 +21,14 @@ from components.trainer.fit import (
     fit_network,
     reproducible,
 )
+from components.trainer.lstm import parts_of
 from components.trainer.network import (
+    LstmKernel,
     NetworkInputs,
-    TrainerSettings,
     build_network,
     count_parameters,
     read_network_inputs,
 )
-from components.trainer.served import export_model
 from components.trainer.warm_start import warm_start
 
 
@@ -63,7 +65,7 @@ def _fit_and_export(fn_args: FnArgs, settings: TrainerSettings) -> TrainingHisto
     )
 
     with strategy.scope():
-        network = _build(settings, inputs, cudnn=devices.on_gpu)
+        network = _build(settings, inputs, "cudnn" if devices.on_gpu else "fused")
     start = _start(network, settings, inputs, fn_args.base_model)
 
     logs = Path(fn_args.model_run_dir, LOGS, f"{datetime.now(UTC):%Y%m%d-%H%M%S-%f}")
@@ -91,10 +93,16 @@ def _fit_and_export(fn_args: FnArgs, settings: TrainerSettings) -> TrainingHisto
     )
 
 
-def _build(settings: TrainerSettings, inputs: NetworkInputs, *, cudnn: bool) -> keras.Model:
+def _build(settings: TrainerSettings, inputs: NetworkInputs, lstm: LstmKernel) -> keras.Model:
     """Returns the compiled network, untrained."""
     training = settings.training
-    network = build_network(settings, inputs, cudnn=cudnn, precision=training.precision)
+    network = build_network(
+        settings,
+        inputs,
+        lstm=lstm,
+        precision=training.precision,
+        parts=parts_of(training.batch_size),
+    )
     compile_network(network, settings.label, training)
     return network
 

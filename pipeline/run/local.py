@@ -23,10 +23,10 @@ from components.contracts.run_record import (
     RunResult,
 )
 from components.errors import MasteryError
-from components.node.progress import PROGRESS_FILE
+from components.node.progress import latest_progress
 from pipeline.layout import Layout, check_root
 from pipeline.run.display import RunDisplay
-from pipeline.run.ending import end_run, explain_death
+from pipeline.run.ending import end_run, explain_death, last_line
 from pipeline.run.prepare import (
     cancel_unfinished,
     check_range,
@@ -139,7 +139,6 @@ def _run_worker(folder: Path, store: Metadata, scratch: Path, console: PlainCons
     environment = {
         **os.environ,
         **store.as_environment(),
-        PROGRESS_FILE: str(folder / "progress.txt"),
         RUN_FOLDER: str(folder),
         "PYTHONHASHSEED": "0",
         "TMPDIR": str(scratch),
@@ -171,28 +170,21 @@ def _run_worker(folder: Path, store: Metadata, scratch: Path, console: PlainCons
 
 def _follow(worker: subprocess.Popen[bytes], folder: Path, display: RunDisplay) -> None:
     """Shows the states of the nodes until the worker has ended."""
-    shown = ""
-    since = time.monotonic()
     while worker.poll() is None:
-        nodes = _read_nodes(folder)
-        running = next((node.id for node in nodes if node.state == "running"), "")
-        if running != shown:
-            shown = running
-            since = time.monotonic()
-        display.update(nodes, _read_progress(folder), time.monotonic() - since)
+        _show(folder, display)
         time.sleep(_REFRESH)
-    display.update(_read_nodes(folder), _read_progress(folder), 0.0)
+    _show(folder, display)
+
+
+def _show(folder: Path, display: RunDisplay) -> None:
+    nodes = _read_nodes(folder)
+    running = (node.id for node in nodes if node.state == "running")
+    display.update(nodes, {node: latest_progress(folder, node) for node in running})
 
 
 def _read_nodes(folder: Path) -> list[NodeRecord]:
     written = (folder / NodeRecords.FILE).exists()
     return NodeRecords.read(folder).nodes if written else []
-
-
-def _read_progress(folder: Path) -> str:
-    file = folder / "progress.txt"
-    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-    return lines[-1] if lines else ""
 
 
 def _read_result(folder: Path, code: int) -> RunResult:
@@ -201,9 +193,7 @@ def _read_result(folder: Path, code: int) -> RunResult:
         return RunResult.read(folder)
 
     log = _last_log(folder)
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    last_line = next(filter(None, reversed(lines)), None)
-    return RunResult(error=explain_death(code, last_line), log=str(log))
+    return RunResult(error=explain_death(code, last_line(log)), log=str(log))
 
 
 def _last_log(folder: Path) -> Path:

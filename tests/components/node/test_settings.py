@@ -11,10 +11,12 @@ from components.config import Config, load_config
 from components.config.data import Label
 from components.node.cache_key import ROOT
 from components.node.progress import PROGRESS_FILE, report_progress
-from components.node.settings import NodeSettings
-from components.serving_check.executor import ServingCheckSettings
-from components.trainer.network import TrainerSettings
-from components.transform.preprocessing import TransformSettings
+from components.node.settings import (
+    NodeSettings,
+    ServingCheckSettings,
+    TrainerSettings,
+    TransformSettings,
+)
 
 
 class LabelSettings(NodeSettings):
