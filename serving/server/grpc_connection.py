@@ -34,7 +34,7 @@ from h2.settings import SettingCodes, Settings
 from hyperframe.frame import GoAwayFrame
 
 from serving.server.connections import Connections, Phase, client_of, start_tls
-from serving.server.grpc_call import AT_ONCE, GrpcCall
+from serving.server.grpc_call import AT_ONCE, GrpcCall, Header
 from serving.server.request_error import RequestError
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ class GrpcConnection(asyncio.Protocol):
         """Ends the connection, see `connections.Connection`."""
         if phase is Phase.IDLE and not self._is_draining:
             self.drain()
-            self._table.wait(self, Phase.CLOSING)
+            self.update_phase()
         elif phase is Phase.QUIET and not self._is_pinged:
             self._ping()
             self._table.wait(self, Phase.QUIET, anew=True)
@@ -219,9 +219,10 @@ class GrpcConnection(asyncio.Protocol):
             self._close()
         elif self._is_paused:
             self._table.wait(self, Phase.ANSWER)
+        elif not self._calls and self._is_draining:
+            self._table.wait(self, Phase.CLOSING)
         elif not self._calls:
-            if not self._is_draining:
-                self._table.wait(self, Phase.IDLE if self._has_called else Phase.HEAD)
+            self._table.wait(self, Phase.IDLE if self._has_called else Phase.HEAD)
         elif any(not (call.is_waiting or call.is_stream) for call in self._calls.values()):
             self._table.busy(self)
         elif any(call.is_stream for call in self._calls.values()):
@@ -265,16 +266,14 @@ class GrpcConnection(asyncio.Protocol):
         self._frames = max(0, self._frames - USEFUL)  # the client's updates of its windows
         self._flush()
 
-    def send_status(
-        self, stream: int, trailers: Sequence[tuple[str, str]], *, has_begun: bool
-    ) -> None:
+    def send_status(self, stream: int, trailers: Sequence[Header], *, has_begun: bool) -> None:
         """Ends an answer, or answers with a status only."""
         try:
             self._finish(stream, [*([] if has_begun else _HEADERS[:2]), *trailers])
         except ProtocolError:  # the stream has ended meanwhile
             self.update_phase()
 
-    def _finish(self, stream: int, trailers: Sequence[tuple[str, str]]) -> None:
+    def _finish(self, stream: int, trailers: Sequence[Header]) -> None:
         self._h2.send_headers(stream, trailers, end_stream=True)
         call = self._calls.get(stream)
         if call is not None and not call.has_ended:  # what it still sends is not needed
