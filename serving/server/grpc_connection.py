@@ -49,6 +49,7 @@ PING_SECONDS = 60
 # each answered call. Parsing as many takes 20 ms.
 MAX_FRAMES = 1000
 USEFUL = 10
+RESET = 5  # frames that count for a call that is cancelled
 SMALL_FRAME = 256  # bytes of data: smaller ones count
 ALL_STREAMS = 2**31 - 1
 
@@ -329,7 +330,7 @@ class GrpcConnection(asyncio.Protocol):
             call.receive_end()
 
     def _on_reset(self, event: StreamReset) -> None:
-        self._frames += 1
+        self._frames += RESET
         call = self._calls.pop(event.stream_id, None)
         if call is not None:
             call.cancel()
