@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
-import importlib
 import os
 import signal
 import sys
@@ -28,6 +27,8 @@ from components.command.explain import explain
 from components.errors import MasteryError
 from components.node.node_id import Node
 from pipeline.run.ending import explain_death
+from pipeline.run.imports import import_early
+from pipeline.run.imports import import_early
 
 if TYPE_CHECKING:
     from pipeline.store.lookups import NodeResult
@@ -199,7 +200,8 @@ class ForkedProcesses:
         began, scheduler = time.monotonic(), os.getpid()
         pid = os.fork()
         if pid == 0:
-            _run_child(sender, partial(self._enter, node), launch, began, scheduler)
+            missing = self._modules.get(node, [])
+            _run_child(sender, partial(self._enter, node), launch, missing, began, scheduler)
 
         sender.close()
         self._modules.pop(node, None)
@@ -271,7 +273,7 @@ class ForkedProcesses:
     def _import(self, module: str) -> None:
         """Imports a module; if that fails, the node that needs it fails and says why."""
         with contextlib.suppress(Exception):
-            importlib.import_module(module)
+            import_early(module)
         for names in self._modules.values():
             names[:] = [name for name in names if name not in sys.modules and name != module]
 
@@ -280,6 +282,7 @@ def _run_child(
     sender: Connection,
     enter: Callable[[], None],
     launch: Launch,
+    missing: list[str],
     began: float,
     scheduler: int,
 ) -> NoReturn:
@@ -288,7 +291,7 @@ def _run_child(
     try:
         end_with_parent(scheduler)
         enter()
-        sender.send(_launch(launch, partial(sender.send, _EXECUTES), began))
+        sender.send(_launch(launch, partial(_begin_execution, sender, missing), began))
         sys.stdout.flush()
         sys.stderr.flush()
         code = 0
@@ -296,6 +299,14 @@ def _run_child(
         traceback.print_exc()
     finally:
         os._exit(code)
+
+
+def _begin_execution(sender: Connection, missing: list[str]) -> None:
+    """Says that a node is executed, and imports what it needs and the scheduler has not yet."""
+    sender.send(_EXECUTES)
+    for module in missing:
+        with contextlib.suppress(Exception):  # raised again by whoever imports it to use it
+            import_early(module)
 
 
 def _launch(

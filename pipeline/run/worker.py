@@ -37,6 +37,7 @@ from pipeline.run.processes import (
 )
 
 if TYPE_CHECKING:
+    from components.config.runtime import Beam
     from pipeline.run.nodes import NodeChange
 
 
@@ -51,9 +52,8 @@ def main(folder: Path) -> int:
         from pipeline.run.nodes import planned_nodes, run_nodes
 
         plan = RunPlan.read(folder)
-        nodes = planned_nodes(plan)
-        with _StandbyForServing(nodes) as standby:
-            processes = _processes(nodes, partial(_enter_node, folder), standby.start_for)
+        with _StandbyForServing(planned_nodes(plan)) as standby:
+            processes = _processes(plan, partial(_enter_node, folder), standby.start_for)
             run_nodes(plan, result, records.note, processes=processes)
     except Exception as error:
         traceback.print_exc()
@@ -111,24 +111,27 @@ class _StandbyForServing:
                 os.environ.update(standby.environment)
 
 
-def _processes(nodes: Sequence[Node], enter: Observe, note_execution: Observe) -> Processes:
-    """Returns where the nodes of a run are run; forking is not safe with macOS's libraries."""
+def _processes(plan: RunPlan, enter: Observe, note_execution: Observe) -> Processes:
+    """Returns where the nodes of a plan run; forking is not safe with the libraries of macOS."""
+    from pipeline.run.nodes import planned_nodes
+
     if not IS_LINUX:
         return ThisProcess(enter, note_execution)
-    return ForkedProcesses(enter, note_execution, modules=modules_before_fork(nodes))
+    modules = modules_before_fork(planned_nodes(plan), plan.config.beam)
+    return ForkedProcesses(enter, note_execution, modules=modules)
 
 
-def modules_before_fork(nodes: Sequence[Node]) -> dict[Node, list[str]]:
+def modules_before_fork(nodes: Sequence[Node], beam: Beam) -> dict[Node, list[str]]:
     """Returns what to import before each node is forked.
 
     Polars is not among it, because it starts threads when it is imported; nor are modules of ours,
     which import it.
     """
-    from pipeline.run.imports import IMPORTS
+    from pipeline.run.imports import modules_of
 
     later = ("components", "polars")
     return {
-        node: [name for name in IMPORTS[node] if name.partition(".")[0] not in later]
+        node: [name for name in modules_of(node, beam) if name.partition(".")[0] not in later]
         for node in nodes
     }
 

@@ -147,16 +147,16 @@ def test_in_one_process_the_error_is_the_one_that_was_raised() -> None:
 
 def test_what_is_imported_before_a_fork_starts_no_thread_of_python_and_leaves_polars_out() -> None:
     code = """
-import importlib, sys, threading
-from pipeline.run.imports import lean_tfx
-from pipeline.run.prepare import nodes_of
+import sys, threading
+from components.config.runtime import Beam
+from pipeline.run.imports import import_early, lean_tfx
 from pipeline.run.worker import modules_before_fork
 from components.node.node_id import Node
 with lean_tfx():
     import pipeline.dag, pipeline.run.launch
-for names in modules_before_fork(list(Node)).values():
+for names in modules_before_fork(list(Node), Beam()).values():
     for name in names:
-        importlib.import_module(name)
+        import_early(name)
 assert {"tensorflow", "apache_beam", "tensorflow_transform"} <= set(sys.modules)
 assert "polars" not in sys.modules
 assert threading.active_count() == 1, threading.enumerate()
