@@ -28,7 +28,6 @@ from components.errors import MasteryError
 from components.node.node_id import Node
 from pipeline.run.ending import explain_death
 from pipeline.run.imports import import_early
-from pipeline.run.imports import import_early
 
 if TYPE_CHECKING:
     from pipeline.store.lookups import NodeResult
