@@ -208,13 +208,23 @@ class _Run:
             return False
         for record in self.schedule.ready:
             node = Node(record.id)
-            executes = self.schedule.follows_execution(node) or node in _nodes_anew(self.plan)
             is_free = len(self.schedule.running) < processes.capacity
-            if is_free and processes.may_start(node, executes=executes):
+            if is_free and processes.may_start(node, executes=self._executes(node)):
                 record.started = datetime.now(UTC)
                 self._change(record, "running")
                 processes.start(node, partial(self._launch, node))
         return bool(self.schedule.running or self.schedule.ready)
+
+    def _executes(self, node: Node) -> bool:
+        """Returns whether a node surely does not come from the cache."""
+        is_first_time = not (self.layout.nodes / node).exists()
+        return is_first_time or self._is_anew(node) or self.schedule.follows_execution(node)
+
+    def _is_anew(self, node: Node) -> bool:
+        """Returns whether a node is executed even if an earlier run's outputs would do."""
+        order = nodes_of(self.plan.config)
+        first = self.plan.from_node
+        return not self.plan.use_cache or bool(first and order.index(node) >= order.index(first))
 
     def _launch(self, node: Node, note_execution: Callable[[], None]) -> NodeResult:
         """Runs a node; in the process of the node."""
@@ -230,7 +240,7 @@ class _Run:
             node,
             store=self.store,
             mirror=self.mirror,
-            use_cache=node not in _nodes_anew(self.plan),
+            use_cache=not self._is_anew(node),
             note_execution=prepare,
         )
 
@@ -268,11 +278,3 @@ def _compile(plan: RunPlan, layout: Layout, *, quiet: bool) -> pipeline_pb2.Pipe
 
     pipeline = create_pipeline(plan.config, layout, enable_cache=plan.use_cache)
     return compile_plan(pipeline, plan.run)
-
-
-def _nodes_anew(plan: RunPlan) -> set[Node]:
-    """Returns the nodes that are executed even if an earlier run's outputs would do."""
-    if plan.from_node is None:
-        return set()
-    nodes = nodes_of(plan.config)
-    return set(nodes[nodes.index(plan.from_node) :])
