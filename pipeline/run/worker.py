@@ -52,7 +52,7 @@ def main(folder: Path) -> int:
         from pipeline.run.nodes import planned_nodes, run_nodes
 
         plan = RunPlan.read(folder)
-        with _StandbyForServing(planned_nodes(plan)) as standby:
+        with StandbyForServing(planned_nodes(plan)) as standby:
             processes = _processes(plan, partial(_enter_node, folder), standby.start_for)
             run_nodes(plan, result, records.note, processes=processes)
     except Exception as error:
@@ -83,8 +83,8 @@ class _Records:
         return _log_of(self._folder, node) if node else None
 
 
-class _StandbyForServing:
-    """The process that answers ServingCheck's requests; it loads TensorFlow while Trainer runs.
+class StandbyForServing:
+    """The process that answers ServingCheck's requests, and loads TensorFlow long before.
 
     Without it, ServingCheck starts a process of its own.
 
@@ -93,18 +93,23 @@ class _StandbyForServing:
     """
 
     def __init__(self, nodes: Sequence[Node]) -> None:
-        self._is_of_use = Node.SERVING_CHECK in nodes
+        self._is_due = Node.SERVING_CHECK in nodes
         self._process = ExitStack()
 
-    def __enter__(self) -> _StandbyForServing:
+    def __enter__(self) -> StandbyForServing:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._process.close()
 
     def start_for(self, executed: Node) -> None:
-        """Starts the process when the Trainer is executed: there will be a model to check."""
-        if executed is Node.TRAINER and self._is_of_use:
+        """Starts the process when a node is executed from which a new model to check will follow.
+
+        With DataGate, after which a core is idle while Transform goes on; with the Trainer if
+        DataGate comes from the cache.
+        """
+        if self._is_due and executed in (Node.DATA_GATE, Node.TRAINER):
+            self._is_due = False
             with suppress(OSError):
                 standby = start_standby(Path(tempfile.gettempdir()))
                 self._process.enter_context(standby)

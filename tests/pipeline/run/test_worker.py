@@ -16,7 +16,10 @@ import pytest
 from components.config import load_config
 from components.contracts.run_plan import RunPlan
 from components.contracts.run_record import NodeRecords, RunResult
+from components.node.node_id import Node
 from components.node.progress import latest_progress
+from components.serving_check.standby import Standby
+from pipeline.run.worker import StandbyForServing
 
 REPOSITORY = Path(__file__).parents[3]
 SAMPLE = REPOSITORY / "configs" / "sample.yaml"
@@ -208,6 +211,27 @@ def test_an_end_of_the_worker_ends_its_nodes(tmp_path: Path, number: signal.Sign
         worker.send_signal(number)
     with os.fdopen(read, "rb", buffering=0) as held:
         assert select.select([held], [], [], PATIENCE)[0]
+
+
+def test_the_process_for_serving_check_starts_once_and_only_for_a_new_model(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started: list[Path] = []
+
+    def start_standby(folder: Path) -> Standby:
+        started.append(folder)
+        return Standby()
+
+    monkeypatch.setattr("pipeline.run.worker.start_standby", start_standby)
+    with StandbyForServing([Node.TRAINER]) as standby:
+        standby.start_for(Node.TRAINER)
+    assert started == []
+    with StandbyForServing(list(Node)) as standby:
+        standby.start_for(Node.TRANSFORM)
+        assert started == []
+        standby.start_for(Node.DATA_GATE)
+        standby.start_for(Node.TRAINER)
+    assert len(started) == 1
 
 
 def test_where_processes_do_not_end_with_their_parent_its_closed_pipe_ends_them(
