@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 WRITTEN_FOR = {
     "apache-beam": "2.77.0",
     "keras": "3.15.1",
+    "tensorboard": "2.21.0",
     "tensorflow-data-validation": "1.21.0",
     "tensorflow-model-analysis": "0.52.0",
     "tfx": "1.21.0",
@@ -53,8 +54,8 @@ _LEAN = (
     "tfx.components.schema_gen.import_schema_gen.executor",
 )
 
-# Optional libraries by who imports them: Beam for files and runners in a cloud, Keras for wrappers
-# in the style of scikit-learn. Without them both work, except for these.
+# Optional libraries by who imports them: Beam and TensorBoard for files and runners in a cloud,
+# Keras for wrappers in the style of scikit-learn. Without them they work, except for these.
 _OPTIONAL = {
     "apache_beam": (
         "boto3",
@@ -64,10 +65,17 @@ _OPTIONAL = {
         "google.cloud.pubsub",
         "google.cloud.storage",
     ),
+    "tensorboard.summary.v2": ("boto3", "fsspec"),
     "tensorflow": ("sklearn",),
 }
 
-_BEAM = ("polars", "pyarrow", "apache_beam")
+_BEAM = (
+    "polars",
+    "pyarrow.pandas_compat",
+    "apache_beam",
+    "components.node.in_memory_runner",
+    f"{_OPERATORS}.beam_executor_operator",
+)
 _TENSORFLOW = ("tensorflow", "tensorflow_data_validation")
 
 # The modules of each node, those of several nodes first.
@@ -81,21 +89,22 @@ IMPORTS: dict[Node, tuple[str, ...]] = {
         *_BEAM,
         *_TENSORFLOW,
         "tensorflow_transform.beam",
-        "tfx.components.transform.executor",
-        "components.transform.preprocessing",
+        "components.transform.executor",
     ),
     Node.WARM_START_RESOLVER: ("components.baseline.strategy",),
     Node.TRAINER: (
         *_TENSORFLOW,
         "tensorflow_transform",
         "tfx.components.trainer.executor",
+        "tensorboard.summary.v2",
         "components.trainer.run",
     ),
     Node.BASELINE_RESOLVER: ("components.baseline.strategy",),
     Node.EVALUATOR: (
         *_BEAM,
         "tensorflow",
-        "tensorflow_model_analysis.api.model_eval_lib",
+        "tensorflow_model_analysis.api.dataframe",
+        "tensorflow_model_analysis.api.verifier_lib",
         "components.evaluator.executor",
         "components.evaluator.evaluate",
     ),
