@@ -139,7 +139,8 @@ def import_early(name: str) -> None:
         for optional in _OPTIONAL.get(name, ())
         if optional not in sys.modules and _is_known_version()
     ]
-    sys.modules.update(dict.fromkeys(left_out))  # None: Python raises ModuleNotFoundError
+    absent: Any = None  # Python raises ModuleNotFoundError for it
+    sys.modules.update(dict.fromkeys(left_out, absent))
     try:
         import_module(name)
     finally:
