@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache, partial
 from importlib import import_module
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec, module_from_spec
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -171,9 +171,9 @@ def lean_tfx() -> Iterator[None]:
         name: _StandIn(name, named) for name, named in _DEFERRED.items() if name not in sys.modules
     }
     sys.modules.update(stand_ins)
-    for name, modules in _LIGHT_PACKAGES.items():
-        _add_light_package(name, modules)
     try:
+        for name, modules in _LIGHT_PACKAGES.items():
+            _add_light_package(name, modules)
         yield
         for name in _LEAN:
             import_module(name)
@@ -187,7 +187,10 @@ def lean_tfx() -> Iterator[None]:
 
 @cache
 def _is_known_version() -> bool:
-    return all(version(name) == known for name, known in WRITTEN_FOR.items())
+    try:
+        return all(version(name) == known for name, known in WRITTEN_FOR.items())
+    except PackageNotFoundError:
+        return False
 
 
 class _StandIn(ModuleType):
