@@ -64,7 +64,7 @@ def run(
     ) -> tuple[RunResult, Observer, list[tuple[str, bool]], Exception | None]:
         launched = install(modules, tmp_path, **(nodes or {}))
         plan = RunPlan(run="r", root=tmp_path, config=config, **options)
-        processes = ForkedProcesses(lambda _: None, capacity=lanes) if lanes else None
+        processes = ForkedProcesses(capacity=lanes) if lanes else None
         result, observer = RunResult(), Observer()
         try:
             run_nodes(plan, result, observer, processes=processes)
@@ -173,7 +173,7 @@ def test_no_process_outlives_a_scheduler_that_fails(
         if change.node.id == "Transform":
             raise OSError("no space left")
 
-    processes = ForkedProcesses(lambda _: None, capacity=2)
+    processes = ForkedProcesses(capacity=2)
     with pytest.raises(OSError, match="no space left"):
         run_nodes(
             RunPlan(run="r", root=tmp_path, config=config), RunResult(), refuse, processes=processes
