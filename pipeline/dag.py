@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tfx.components.example_validator.component import ExampleValidator
-from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
-from tfx.components.statistics_gen.component import StatisticsGen
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.orchestration import pipeline
 
@@ -14,6 +11,12 @@ from components.baseline.component import make_baseline_resolver, make_warm_star
 from components.data_gate.component import make_data_gate
 from components.evaluator.component import make_evaluator
 from components.example_gen.component import make_example_gen
+from components.node.definitions import (
+    ExampleValidator,
+    ImportSchemaGen,
+    StatisticsGen,
+    make_node,
+)
 from components.pusher.component import make_pusher
 from components.report.component import make_report
 from components.serving_check.component import make_serving_check
@@ -53,19 +56,20 @@ def _nodes(config: Config, layout: Layout) -> list[BaseNode]:
     examples = example_gen.outputs["examples"]
 
     # Describes every split, and compares it with the curated schema.
-    statistics_gen = StatisticsGen(examples=examples)
-    schema_gen = ImportSchemaGen(schema_file=str(layout.schema_snapshot(config)))
+    statistics_gen = make_node(StatisticsGen, examples=examples)
+    schema_gen = make_node(ImportSchemaGen, schema_file=str(layout.schema_snapshot(config)))
     schema = schema_gen.outputs["schema"]
-    validator = ExampleValidator(statistics=statistics_gen.outputs["statistics"], schema=schema)
+    validator = make_node(
+        ExampleValidator, statistics=statistics_gen.outputs["statistics"], schema=schema
+    )
 
-    # Stops the run on anomalies, before anything is trained.
+    # Stops the run on anomalies, before anything is trained; Transform need not wait for that.
     data_gate = make_data_gate(
         anomalies=validator.outputs["anomalies"], statistics=statistics_gen.outputs["statistics"]
     )
 
     # Learns vocabularies, scales and priors on the train split; its graph is served with the model.
     transform = make_transform(config, examples=examples, schema=schema)
-    transform.add_upstream_node(data_gate)
 
     # Fits the sequence model, from scratch or from the latest blessed one.
     warm_start = make_warm_start_resolver(examples) if config.training.warm_start else None
@@ -75,6 +79,7 @@ def _nodes(config: Config, layout: Layout) -> list[BaseNode]:
         transform_graph=transform.outputs["transform_graph"],
         base_model=warm_start.outputs["model"] if warm_start else None,
     )
+    trainer.add_upstream_node(data_gate)
     model = trainer.outputs["model"]
 
     # Judges it on the test split, by the gates and against the latest blessed model before it.

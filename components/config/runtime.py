@@ -16,6 +16,7 @@ from components.errors import ConfigError
 
 VARIABLES = "MASTERY_METADATA_"  # prefix of the environment variables that override the file
 PASSWORD = VARIABLES + "PASSWORD"
+WORKERS = "MASTERY_WORKERS"  # tells nodes `beam.workers`: options of Beam are part of cache keys
 
 # Beam loads the runner by its name. It changes no result, so it is no part of a cache key. Types of
 # elements say how they are encoded for workers; here nothing is.
@@ -51,7 +52,15 @@ class Beam(Section):
         "runs in the node's process",
     )
     partitions: int = Field(
-        8, ge=1, description="parts the log is shuffled into, by a hash of the learner"
+        8,
+        ge=1,
+        description="files that the examples of a split are written to, by a hash of the learner",
+    )
+    workers: int = Field(
+        1,
+        ge=1,
+        description="threads in which ExampleGen reads files and joins partitions on this machine, "
+        "each with a part of the log in memory; the results are the same for any number",
     )
 
     @property
@@ -64,6 +73,11 @@ class Beam(Section):
         if any(option.startswith("--runner") for option in self.args):
             return [*self.args]
         return [*IN_PROCESS, *self.args]
+
+    @property
+    def runs_here(self) -> bool:
+        """Whether Beam runs in the node's process: `args` name no other runner."""
+        return not any(option.startswith("--runner") for option in self.args)
 
     @property
     def node_options(self) -> list[str]:

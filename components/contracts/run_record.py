@@ -19,11 +19,21 @@ NodeState = Literal["waiting", "running", "done", "cached", "failed", "interrupt
 
 
 class NodeRecord(BaseModel):
-    """One node of a run."""
+    """One node of a run.
+
+    Attributes:
+        id: the node's id.
+        state: whether it waits or runs, or how it ended.
+        started: when it began; None while it waits, and in records of before this was noted.
+        seconds: how long it took; None until it has ended.
+        peak_mib: the most memory that its process had in use, in MiB; None if that is unknown.
+    """
 
     id: str
     state: NodeState = "waiting"
+    started: datetime | None = None
     seconds: float | None = None
+    peak_mib: int | None = None
 
 
 class SeenBefore(BaseModel):

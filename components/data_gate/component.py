@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from tfx.dsl.components.base.base_component import BaseComponent
-from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
 from tfx.types import standard_artifacts
 from tfx.types.channel import BaseChannel, Channel
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
-from components.data_gate.executor import Executor
 from components.node.artifacts import DataVerdict
 from components.node.cache_key import code_fingerprint
+from components.node.definitions import NamedExecutor
+
+EXECUTOR = "components.data_gate.executor.Executor"
 
 
 class DataGateSpec(ComponentSpec):  # type: ignore[misc]
@@ -30,7 +31,7 @@ class DataGate(BaseComponent):  # type: ignore[misc]
     """The node that fails on anomalies, with a list for people; otherwise writes `verdict.json`."""
 
     SPEC_CLASS = DataGateSpec
-    EXECUTOR_SPEC = ExecutorClassSpec(Executor)
+    EXECUTOR_SPEC = NamedExecutor(EXECUTOR)
 
 
 def make_data_gate(*, anomalies: BaseChannel, statistics: BaseChannel) -> DataGate:
@@ -45,6 +46,6 @@ def make_data_gate(*, anomalies: BaseChannel, statistics: BaseChannel) -> DataGa
         statistics=statistics,
         verdict=Channel(type=DataVerdict),
         config="{}",
-        code_fingerprint=code_fingerprint(Executor.__module__),
+        code_fingerprint=code_fingerprint(EXECUTOR),
     )
     return DataGate(spec=spec)

@@ -5,18 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tfx.dsl.components.base.base_component import BaseComponent
-from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
 from tfx.types import standard_artifacts
 from tfx.types.channel import BaseChannel, Channel
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
 from components.evaluator.evaluator_settings import EvaluatorSettings, digest_baseline
-from components.evaluator.executor import Executor
 from components.node.cache_key import code_fingerprint
+from components.node.definitions import NamedExecutor
 from components.node.node_id import Node
 
 if TYPE_CHECKING:
     from components.config.root import Config
+
+EXECUTOR = "components.evaluator.executor.Executor"
 
 
 class EvaluatorSpec(ComponentSpec):  # type: ignore[misc]
@@ -45,7 +46,7 @@ class Evaluator(BaseComponent):  # type: ignore[misc]
     """
 
     SPEC_CLASS = EvaluatorSpec
-    EXECUTOR_SPEC = ExecutorClassSpec(Executor)
+    EXECUTOR_SPEC = NamedExecutor(EXECUTOR)
 
 
 def make_evaluator(
@@ -74,7 +75,7 @@ def make_evaluator(
         blessing=Channel(type=standard_artifacts.ModelBlessing),
         config=EvaluatorSettings.of(config).to_property(),
         baseline_digest=digest_baseline(config.evaluation.baseline),
-        code_fingerprint=code_fingerprint(Executor.__module__),
+        code_fingerprint=code_fingerprint(EXECUTOR),
     )
     node: Evaluator = Evaluator(spec=spec).with_id(Node.EVALUATOR)
     return node

@@ -1,6 +1,6 @@
-"""Assigns learners to a split, a partition and a sample by a hash of their id.
+"""Assigns learners to a split, a part of the log and a sample by a hash of their id.
 
-All rows of a learner go the same way, so no learner is in two splits or two partitions.
+All rows of a learner go the same way, so no learner is in two splits or two parts.
 
 A sample holds the learners with the k smallest hashes: a uniform draw of k learners, the same for
 rows in any order. It can be found part by part, since the k smallest of two parts are among the k
@@ -58,14 +58,22 @@ def split_of(splits: Splits) -> pl.Expr:
     )  # fmt: skip
 
 
-def partition(frame: pl.DataFrame, seed: str, partitions: int) -> dict[int, pl.DataFrame]:
-    """Returns the rows of each partition that has any; all rows of a learner are in one."""
-    number = (pl.col(PARTITION_HASH) % partitions).cast(pl.Int64).alias(PARTITION_HASH)
-    hashes = hash_learners(frame[LEARNER], seed).select(LEARNER, number)
-    parts = frame.join(hashes, on=LEARNER, maintain_order="left").partition_by(
-        PARTITION_HASH, include_key=False, as_dict=True, maintain_order=True
-    )
-    return {int(number): rows for (number,), rows in parts.items()}
+def number_parts(learners: pl.Series, seed: str, shards: int, ranges: int = 1) -> pl.Series:
+    """Returns the number of each learner's part: `shard * ranges + range`.
+
+    Args:
+        learners: learner ids, with repetitions.
+        seed: put before each id.
+        shards: how many; the shard is a remainder of `_partition_hash`.
+        ranges: how many per shard. The range grows with `_split_hash`, so a shard's ranges, one
+            after the other, are in the order of that hash.
+    """
+    shard = pl.col(PARTITION_HASH) % shards
+    half = 2**32  # the product of the upper half and a number of ranges fits into 64 bits
+    within = pl.col(SPLIT_HASH) // half * ranges // half
+    number = (shard * ranges + within).cast(pl.Int64).alias("part")
+    hashes = hash_learners(learners, seed).select(LEARNER, number)
+    return learners.to_frame(LEARNER).join(hashes, on=LEARNER, maintain_order="left")["part"]
 
 
 @dataclass(frozen=True)

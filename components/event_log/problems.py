@@ -10,13 +10,14 @@ import zlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-import polars as pl
 from pydantic import BaseModel, ConfigDict
 
 from components.command.escape import printable, shorten
 from components.errors import LogError
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from components.event_log.chunks import TextFault
 
 SHOWN_PLACES = 3

@@ -5,18 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tfx.dsl.components.base.base_beam_component import BaseBeamComponent
-from tfx.dsl.components.base.executor_spec import BeamExecutorSpec
 from tfx.proto import example_gen_pb2
 from tfx.types import channel_utils, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
 from components.event_log.log_spec import LogSpec
 from components.example_gen.driver import LogDriver, input_splits
-from components.example_gen.executor import Executor
 from components.node.cache_key import code_fingerprint
+from components.node.definitions import NamedBeamExecutor
 
 if TYPE_CHECKING:
     from components.config.root import Config
+
+EXECUTOR = "components.example_gen.executor.Executor"
 
 
 class ExampleGenSpec(ComponentSpec):  # type: ignore[misc]
@@ -37,7 +38,7 @@ class ExampleGen(BaseBeamComponent):  # type: ignore[misc]
     """Joins events and outcomes point in time, and splits the examples by learner."""
 
     SPEC_CLASS = ExampleGenSpec
-    EXECUTOR_SPEC = BeamExecutorSpec(Executor)
+    EXECUTOR_SPEC = NamedBeamExecutor(EXECUTOR)
     DRIVER_CLASS = LogDriver
 
 
@@ -51,7 +52,7 @@ def make_example_gen(config: Config) -> ExampleGen:
         input_config=example_gen_pb2.Input(splits=splits),
         spans=config.data.span,
         config=LogSpec.of(config).to_property(),
-        code_fingerprint=code_fingerprint(Executor.__module__, LogDriver.__module__),
+        code_fingerprint=code_fingerprint(EXECUTOR, LogDriver.__module__),
         examples=channel_utils.as_channel([standard_artifacts.Examples()]),
     )
     return ExampleGen(spec=spec)

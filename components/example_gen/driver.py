@@ -10,26 +10,32 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ml_metadata.proto import metadata_store_pb2
-from tfx.components.example_gen import driver
+from tfx.dsl.components.base import base_driver
 from tfx.orchestration import data_types_utils
+from tfx.orchestration.portable.base_driver import BaseDriver
 from tfx.orchestration.portable.data_types import ExecutionInfo
 from tfx.proto import example_gen_pb2
 from tfx.proto.orchestration import driver_output_pb2
-from tfx.types.standard_component_specs import EXAMPLES_KEY, INPUT_CONFIG_KEY
 from tfx.utils import proto_utils
 
-from components.contracts.provenance import FINGERPRINT, SPANS, VERSION, DataProvenance
+from components.contracts.provenance import FINGERPRINT, SPAN, SPANS, VERSION, DataProvenance
 from components.event_log.problems import raise_if_any
 from components.event_log.sources import Listing, LogFile, find_files
 from components.event_log.spans import ChosenSpans, choose_spans
 
 TABLES = ("events", "outcomes")
 
+# TFX's own names; the module that has them imports TFMA.
+INPUT_CONFIG_KEY = "input_config"
+EXAMPLES_KEY = "examples"
+
 log = logging.getLogger("mastery.example_gen")
 
 
-class LogDriver(driver.Driver):  # type: ignore[misc]
+class LogDriver(BaseDriver, base_driver.BaseDriver):  # type: ignore[misc]
     """Resolves the patterns of a log to files, and computes the fingerprint of their contents.
+
+    The launcher runs it as the first base class; the definition of a node demands the second.
 
     TFX's own driver reads one span only, and its fingerprint is made of sizes and times of writing:
     copying a log would run the pipeline again, and an edit within the second would not.
@@ -106,8 +112,9 @@ def _output(
             data_types_utils.set_metadata_value(result.exec_properties[name], value)
 
     examples = copy.deepcopy(execution_info.output_dict[EXAMPLES_KEY][0].mlmd_artifact)
-    driver.update_output_artifact(properties, examples)
-    examples.custom_properties[SPANS].string_value = properties[SPANS]
+    for name in (FINGERPRINT, SPAN, SPANS, VERSION):
+        if properties[name] is not None:
+            data_types_utils.set_metadata_value(examples.custom_properties[name], properties[name])
     result.output_artifacts[EXAMPLES_KEY].artifacts.append(examples)
     return result
 

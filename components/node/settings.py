@@ -1,11 +1,15 @@
-"""The part of the configuration that a node reads."""
+"""The part of the configuration that a node reads, without what the node imports to execute."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Self
 
+from pydantic import Field
+
+from components.config.data import Label
 from components.config.section import Section
+from components.config.training import Feature, InputName, Model, Prior, Steps, Training
 
 if TYPE_CHECKING:
     from components.config.root import Config
@@ -38,3 +42,37 @@ class NodeSettings(Section):
     def to_property(self) -> str:
         """Returns canonical JSON: the same text for the same settings, as a cache key needs it."""
         return json.dumps(self.model_dump(mode="json", by_alias=True), sort_keys=True)
+
+
+class TransformSettings(NodeSettings):
+    """The part of the configuration that Transform reads."""
+
+    steps: Steps
+    context: dict[InputName, Feature]
+    prior: Prior
+    label: Label
+
+
+class TrainerSettings(NodeSettings):
+    """The part of the configuration that makes a model."""
+
+    name: str = Field(description="name of the served model")
+    label: Label = Field(description="what is predicted")
+    steps: Steps = Field(description="the sequence the model reads")
+    context: dict[InputName, Feature] = Field(description="inputs beside the sequence")
+    prior: Prior = Field(description="the answer for a cold start")
+    model: Model = Field(description="the network")
+    training: Training = Field(description="how it is fitted")
+
+
+class ServingCheckSettings(NodeSettings):
+    """The keys of the section `push` that ServingCheck reads; a new folder does not rerun it."""
+
+    check_examples: int = Field(description="test examples that are replayed")
+    warmup_requests: int = Field(description="requests written into the model")
+
+    @classmethod
+    def of(cls, config: Config) -> Self:
+        """Returns the node's part of `config`."""
+        push = config.push
+        return cls(check_examples=push.check_examples, warmup_requests=push.warmup_requests)

@@ -6,16 +6,17 @@ import json
 from typing import TYPE_CHECKING
 
 from tfx.dsl.components.base.base_component import BaseComponent
-from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
 from tfx.types import standard_artifacts
 from tfx.types.channel import BaseChannel, Channel
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
 from components.node.cache_key import code_fingerprint
-from components.pusher.executor import Executor
+from components.node.definitions import NamedExecutor
 
 if TYPE_CHECKING:
     from components.config.root import Config
+
+EXECUTOR = "components.pusher.executor.Executor"
 
 
 class PusherSpec(ComponentSpec):  # type: ignore[misc]
@@ -40,7 +41,7 @@ class Pusher(BaseComponent):  # type: ignore[misc]
     """The node that adds a blessed model, with a manifest, to TensorFlow Serving's folder."""
 
     SPEC_CLASS = PusherSpec
-    EXECUTOR_SPEC = ExecutorClassSpec(Executor)
+    EXECUTOR_SPEC = NamedExecutor(EXECUTOR)
 
 
 def make_pusher(
@@ -72,7 +73,7 @@ def make_pusher(
         evaluation=evaluation,
         pushed_model=Channel(type=standard_artifacts.PushedModel),
         config=json.dumps(config.recipe, sort_keys=True),
-        code_fingerprint=code_fingerprint(Executor.__module__),
+        code_fingerprint=code_fingerprint(EXECUTOR),
         directory=directory,
     )
     return Pusher(spec=spec)

@@ -6,17 +6,18 @@ import json
 from typing import TYPE_CHECKING
 
 from tfx.dsl.components.base.base_component import BaseComponent
-from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
 from tfx.types import standard_artifacts
 from tfx.types.channel import BaseChannel, Channel
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
 from components.node.artifacts import RunReport
 from components.node.cache_key import code_fingerprint
-from components.report.executor import Executor
+from components.node.definitions import NamedExecutor
 
 if TYPE_CHECKING:
     from components.config.root import Config
+
+EXECUTOR = "components.report.executor.Executor"
 
 
 class ReportSpec(ComponentSpec):  # type: ignore[misc]
@@ -43,7 +44,7 @@ class Report(BaseComponent):  # type: ignore[misc]
     """The node that writes `report.html` for people and `metrics.json` for machines."""
 
     SPEC_CLASS = ReportSpec
-    EXECUTOR_SPEC = ExecutorClassSpec(Executor)
+    EXECUTOR_SPEC = NamedExecutor(EXECUTOR)
 
 
 def make_report(
@@ -73,7 +74,7 @@ def make_report(
     """
     spec = ReportSpec(
         config=json.dumps(config.recipe, sort_keys=True),
-        code_fingerprint=code_fingerprint(Executor.__module__),
+        code_fingerprint=code_fingerprint(EXECUTOR),
         examples=examples,
         statistics=statistics,
         schema=schema,

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -41,6 +41,9 @@ from components.serving_check.questions import (
 )
 from components.serving_check.replay import ServingError, replay
 
+if TYPE_CHECKING:
+    from components.serving_check.standby import AnsweringProcess
+
 ALONE = 6  # the fewest examples that are also sent alone, besides in a batch with all others
 TOLERANCE = 1e-5  # of a probability, or of a regression's answer; relative for answers above 1
 WORST = 10  # differences that are listed
@@ -50,7 +53,11 @@ Answers = dict[str, Array]  # values by the output's name, [n] or [n, classes]; 
 
 
 def check_serving(
-    model: Path, chosen: pl.DataFrame, examples: Sequence[bytes], warmup: int
+    model: Path,
+    chosen: pl.DataFrame,
+    examples: Sequence[bytes],
+    warmup: int,
+    process: AnsweringProcess,
 ) -> list[PredictRequest]:
     """Checks a model against its evaluation; returns requests to warm up a server with.
 
@@ -60,6 +67,7 @@ def check_serving(
         examples: those n examples, serialized, in the same order.
         warmup: how many requests to return, alternating between the signatures; fewer if there are
             fewer examples.
+        process: answers as a server would.
 
     Raises:
         ContractError: the model's card is missing or cannot be used.
@@ -79,7 +87,7 @@ def check_serving(
     questions = [*interview.together(known), *alone]
     cold = interview.together([cold_start(known[0], inputs)])
 
-    answers = ask(model, [*questions, *cold])
+    answers = ask(process, model, [*questions, *cold])
     warm_answers = answers[: len(questions)]
     cold_answers = answers[len(questions) :]
     problems: list[str] = []
@@ -93,14 +101,14 @@ def check_serving(
     return [request for request in in_turn if request is not None][:warmup]
 
 
-def ask(model: Path, questions: Sequence[Question]) -> list[Answers]:
+def ask(process: AnsweringProcess, model: Path, questions: Sequence[Question]) -> list[Answers]:
     """Returns the answers to each question, in the order of its rows.
 
     Raises:
         ServingError: the model cannot be loaded in a fresh process, or fails on a request there.
     """
     requests = [request for question in questions for request in question.requests]
-    responses = iter(replay(model, requests))
+    responses = iter(replay(process, model, requests))
     return [_joined([next(responses) for _ in question.requests]) for question in questions]
 
 

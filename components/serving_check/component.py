@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tfx.dsl.components.base.base_component import BaseComponent
-from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
 from tfx.types import standard_artifacts
 from tfx.types.channel import BaseChannel, Channel
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
 from components.node.cache_key import code_fingerprint
-from components.serving_check.executor import Executor, ServingCheckSettings
+from components.node.definitions import NamedExecutor
+from components.node.settings import ServingCheckSettings
 
 if TYPE_CHECKING:
     from components.config.root import Config
+
+EXECUTOR = "components.serving_check.executor.Executor"
 
 
 class ServingCheckSpec(ComponentSpec):  # type: ignore[misc]
@@ -39,7 +41,7 @@ class ServingCheck(BaseComponent):  # type: ignore[misc]
     """The node that replays test examples in a fresh process, and writes warm-up requests."""
 
     SPEC_CLASS = ServingCheckSpec
-    EXECUTOR_SPEC = ExecutorClassSpec(Executor)
+    EXECUTOR_SPEC = NamedExecutor(EXECUTOR)
 
 
 def make_serving_check(
@@ -60,6 +62,6 @@ def make_serving_check(
         model=Channel(type=standard_artifacts.Model),
         blessing=Channel(type=standard_artifacts.InfraBlessing),
         config=ServingCheckSettings.of(config).to_property(),
-        code_fingerprint=code_fingerprint(Executor.__module__),
+        code_fingerprint=code_fingerprint(EXECUTOR),
     )
     return ServingCheck(spec=spec)

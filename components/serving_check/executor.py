@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any
 
 import polars as pl
-from pydantic import Field
 from tfx.dsl.components.base.base_executor import BaseExecutor
 from tfx.types import artifact_utils
 from tfx.types.artifact import Artifact
@@ -16,29 +15,14 @@ from tfx.utils import path_utils
 from components.contracts.names import PREDICTIONS_FILE, SPLITS
 from components.files.atomic import write_text
 from components.model_version.exports import exports
-from components.node.settings import NodeSettings
+from components.node.settings import ServingCheckSettings
 from components.serving_check.check import check_serving
 from components.serving_check.questions import choose, find_examples
 from components.serving_check.replay import ServingError, write_requests
-
-if TYPE_CHECKING:
-    from components.config.root import Config
+from components.serving_check.standby import AnsweringProcess
 
 BLESSED = "INFRA_BLESSED"  # the file and the property by which TFX knows an infra blessing
 TEST = SPLITS[-1]
-
-
-class ServingCheckSettings(NodeSettings):
-    """The keys of the section `push` that ServingCheck reads; a new folder does not rerun it."""
-
-    check_examples: int = Field(description="test examples that are replayed")
-    warmup_requests: int = Field(description="requests written into the model")
-
-    @classmethod
-    def of(cls, config: Config) -> Self:
-        """Returns the node's part of `config`."""
-        push = config.push
-        return cls(check_examples=push.check_examples, warmup_requests=push.warmup_requests)
 
 
 class Executor(BaseExecutor):  # type: ignore[misc]
@@ -56,16 +40,28 @@ class Executor(BaseExecutor):  # type: ignore[misc]
             ServingError: the model breaks the contract, does not load, or its answers differ from
                 the evaluation.
         """
+        # It imports TensorFlow and loads the model while examples are read here.
+        with AnsweringProcess() as process:
+            self._check(process, input_dict, output_dict, exec_properties)
+
+    def _check(
+        self,
+        process: AnsweringProcess,
+        input_dict: dict[str, list[Artifact]],
+        output_dict: dict[str, list[Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
         settings = ServingCheckSettings.from_property(exec_properties["config"])
         inputs = {
             name: artifact_utils.get_single_instance(found) for name, found in input_dict.items()
         }
+        source = Path(path_utils.serving_model_path(inputs["trained_model"].uri))
+        process.prepare(source)
+
         predictions = pl.read_parquet(Path(inputs["evaluation"].uri, PREDICTIONS_FILE))
         chosen = choose(predictions, settings.check_examples)
         examples = _examples(inputs["examples"], chosen)
-
-        source = Path(path_utils.serving_model_path(inputs["trained_model"].uri))
-        warmup = check_serving(source, chosen, examples, settings.warmup_requests)
+        warmup = check_serving(source, chosen, examples, settings.warmup_requests, process)
 
         checked = artifact_utils.get_single_uri(output_dict["model"])
         target = Path(path_utils.serving_model_path(checked))

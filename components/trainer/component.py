@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tfx.components.trainer.component import Trainer
+from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.proto import trainer_pb2
 from tfx.types import BaseChannel
 
 from components.contracts.names import SPLITS
 from components.node.cache_key import code_fingerprint
-from components.trainer.network import TrainerSettings
+from components.node.definitions import Trainer, make_node
+from components.node.settings import TrainerSettings
 
 if TYPE_CHECKING:
     from components.config.root import Config
@@ -23,7 +24,7 @@ def make_trainer(
     examples: BaseChannel,
     transform_graph: BaseChannel,
     base_model: BaseChannel | None = None,
-) -> Trainer:
+) -> BaseComponent:
     """Returns the node that fits the model and exports it.
 
     Args:
@@ -33,7 +34,8 @@ def make_trainer(
         base_model: the model to start from, for `training.warm_start`; may be empty.
     """
     train, evaluation, _ = SPLITS
-    return Trainer(
+    node: BaseComponent = make_node(
+        Trainer,
         run_fn=RUN_FN,
         examples=examples,
         transform_graph=transform_graph,
@@ -45,3 +47,4 @@ def make_trainer(
             "code_fingerprint": code_fingerprint(RUN_FN),
         },
     )
+    return node

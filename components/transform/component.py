@@ -4,29 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tfx.components.transform.component import Transform as TfxTransform
-from tfx.dsl.components.base.executor_spec import BeamExecutorSpec
+from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.proto import transform_pb2
 from tfx.types import BaseChannel
 
 from components.contracts.names import SPLITS
 from components.node.cache_key import code_fingerprint
-from components.transform.executor import Executor
-from components.transform.preprocessing import TransformSettings
+from components.node.definitions import Transform, make_node
+from components.node.settings import TransformSettings
 
 if TYPE_CHECKING:
     from components.config.root import Config
 
+EXECUTOR = "components.transform.executor"
 PREPROCESSING_FN = "components.transform.preprocessing.preprocessing_fn"
 
 
-class Transform(TfxTransform):  # type: ignore[misc]
-    """TFX's node, run by our executor."""
-
-    EXECUTOR_SPEC = BeamExecutorSpec(Executor)
-
-
-def make_transform(config: Config, examples: BaseChannel, schema: BaseChannel) -> Transform:
+def make_transform(config: Config, examples: BaseChannel, schema: BaseChannel) -> BaseComponent:
     """Returns the node that learns from the train split and transforms train and eval.
 
     Args:
@@ -35,7 +29,8 @@ def make_transform(config: Config, examples: BaseChannel, schema: BaseChannel) -
         schema: the curated schema.
     """
     train, evaluation, _ = SPLITS
-    return Transform(
+    node: BaseComponent = make_node(
+        Transform,
         examples=examples,
         schema=schema,
         preprocessing_fn=PREPROCESSING_FN,
@@ -44,6 +39,7 @@ def make_transform(config: Config, examples: BaseChannel, schema: BaseChannel) -
         disable_statistics=True,  # StatisticsGen has made them already
         custom_config={
             "config": TransformSettings.of(config).to_property(),
-            "code_fingerprint": code_fingerprint(Executor.__module__),
+            "code_fingerprint": code_fingerprint(EXECUTOR, PREPROCESSING_FN),
         },
     )
+    return node

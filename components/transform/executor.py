@@ -26,7 +26,8 @@ from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 from tfx_bsl.tfxio.tfxio import TFXIO
 
 from components.contracts.names import SPLITS
-from components.transform.preprocessing import TransformSettings, input_columns, preprocessing_fn
+from components.node.settings import TransformSettings
+from components.transform.preprocessing import input_columns, preprocessing_fn
 
 TRAIN, EVAL, _ = SPLITS
 TEMPORARY = ".temp_path"  # below the transform graph, as TFX has it

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import tensorflow as tf
 
-from components.config.data import Label
-from components.config.training import Categorical, Feature, InputName, Numeric, Prior, Steps
+from components.config.training import Categorical, Feature, Numeric
 from components.contracts.names import (
     NUM_STEPS,
     TRANSFORMED_LABEL,
@@ -18,7 +17,7 @@ from components.contracts.names import (
     step_feature,
     step_is_missing,
 )
-from components.node.settings import NodeSettings
+from components.node.settings import TransformSettings
 from components.transform.learned import (
     group_prior,
     is_missing,
@@ -26,16 +25,10 @@ from components.transform.learned import (
     vocabulary_ids,
 )
 
+if TYPE_CHECKING:
+    from components.config.data import Label
+
 Column: TypeAlias = tf.Tensor | tf.SparseTensor | tf.RaggedTensor
-
-
-class TransformSettings(NodeSettings):
-    """The part of the configuration that Transform reads."""
-
-    steps: Steps
-    context: dict[InputName, Feature]
-    prior: Prior
-    label: Label
 
 
 def input_columns(settings: TransformSettings) -> list[str]:

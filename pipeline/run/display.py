@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from components.contracts.run_record import NodeRecord, NodeState, RunRecord
 
 _PAUSE = 1.0  # seconds between two lines of progress where a line cannot be overwritten
+_NEVER = datetime.max.replace(tzinfo=UTC)
 _PIPE = 1000  # columns of a table that goes into a pipe, which has no width
 _MARKS: dict[NodeState, tuple[str, str]] = {
     "waiting": ("·", "dim"),
@@ -49,8 +51,9 @@ class RunDisplay:
     def __init__(self, console: PlainConsole) -> None:
         self._console = console
         self._live = Live(console=console, refresh_per_second=8) if console.is_terminal else None
+        self._began = time.monotonic()
         self._printed: dict[str, NodeState] = {}
-        self._progress = ""
+        self._progress: dict[str, str] = {}
         self._quiet_until = 0.0
 
     def __enter__(self) -> RunDisplay:
@@ -67,31 +70,33 @@ class RunDisplay:
         if self._live:
             self._live.stop()
 
-    def update(self, nodes: Sequence[NodeRecord], progress: str, elapsed: float) -> None:
+    def update(self, nodes: Sequence[NodeRecord], progress: Mapping[str, str]) -> None:
         """Shows the nodes' states.
 
         Args:
             nodes: the nodes of the run; none while TFX is loading.
-            progress: the latest line of the running node.
-            elapsed: for how many seconds it has been running.
+            progress: the latest line of each node that runs, empty if there is none.
         """
         if self._live:
-            self._live.update(_progress_table(nodes, progress, elapsed))
+            loading = time.monotonic() - self._began
+            self._live.update(_progress_table(nodes, progress, loading))
         else:
             self._print_news(nodes, progress)
 
-    def _print_news(self, nodes: Sequence[NodeRecord], progress: str) -> None:
-        for node in nodes:
+    def _print_news(self, nodes: Sequence[NodeRecord], progress: Mapping[str, str]) -> None:
+        for node in sorted(nodes, key=_end_of):
             if node.state in ("waiting", "running") or self._printed.get(node.id) == node.state:
                 continue
             self._printed[node.id] = node.state
             mark, _ = _MARKS[node.state]
             self._console.print(f"{mark} {node.id:<18}{node.state:<8}{node.seconds or 0:>8.1f} s")
 
-        if progress != self._progress and time.monotonic() > self._quiet_until:
-            self._progress = progress
+        news = {node: line for node, line in progress.items() if line != self._progress.get(node)}
+        if any(news.values()) and time.monotonic() > self._quiet_until:
+            self._progress |= news
             self._quiet_until = time.monotonic() + _PAUSE
-            self._console.print(f"    {progress}", soft_wrap=True)
+            for line in filter(None, news.values()):
+                self._console.print(f"    {line}", soft_wrap=True)
 
 
 def print_summary(record: RunRecord, console: PlainConsole) -> None:
@@ -149,18 +154,28 @@ def print_runs(records: Sequence[RunRecord]) -> None:
     console.print("`mastery report RUN` prints the path of a run's report.")
 
 
-def _progress_table(nodes: Sequence[NodeRecord], progress: str, elapsed: float) -> Table:
+def _progress_table(
+    nodes: Sequence[NodeRecord], progress: Mapping[str, str], loading: float
+) -> Table:
     table = Table.grid(padding=(0, 2))
     if not nodes:
-        table.add_row(Text("▶", "bold cyan"), "loading TFX", "", f"{elapsed:.0f} s")
+        table.add_row(Text("▶", "bold cyan"), "loading TFX", "", f"{loading:.0f} s")
     for node in nodes:
         mark, style = _MARKS[node.state]
-        running = node.state == "running"
-        seconds = elapsed if running else node.seconds
+        seconds = node.seconds
+        if node.state == "running" and node.started:
+            seconds = (datetime.now(UTC) - node.started).total_seconds()
         spent = "" if seconds is None else f"{seconds:.1f} s"
-        note = progress if running else ""
+        note = progress.get(node.id, "")
         table.add_row(Text(mark, style), Text(node.id, style), node.state, f"{spent:>8}", note)
     return table
+
+
+def _end_of(node: NodeRecord) -> datetime:
+    """Returns when a node ended; for one that has not, or is of an older run, a late date."""
+    if node.started is None or node.seconds is None:
+        return _NEVER
+    return node.started + timedelta(seconds=node.seconds)
 
 
 def _print_pushed(record: RunRecord, console: PlainConsole) -> None:

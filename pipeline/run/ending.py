@@ -122,21 +122,28 @@ def exit_code(record: RunRecord) -> int:
     return _EXIT_CODES[record.state]
 
 
-def explain_death(code: int, last_line: str | None) -> str:
-    """Returns why a worker has left no result.
+def explain_death(code: int, last_line: str | None, who: str = "The worker") -> str:
+    """Returns why a process has left no result.
 
     Args:
         code: its exit code; below 0 the number of the signal that ended it.
         last_line: the last line that it printed.
+        who: what the process is: the worker, or a node.
     """
     if code == -signal.SIGKILL:
         return (
-            "The worker was killed, as the system does when memory runs out. Lower "
+            f"{who} was killed, as the system does when memory runs out. Lower "
             "steps.max_steps or training.batch_size, or use a machine with more memory."
         )
     if code < 0:
-        return f"The worker was ended by {_signal_name(-code)} inside a library."
-    return f"The worker ended with exit code {code}: {last_line or 'it printed nothing'}"
+        return f"{who} was ended by {_signal_name(-code)} inside a library."
+    return f"{who} ended with exit code {code}: {last_line or 'it printed nothing'}"
+
+
+def last_line(log: Path) -> str | None:
+    """Returns the last line of a log that is not empty; None if nothing was written."""
+    text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+    return next(filter(None, reversed(text.splitlines())), None)
 
 
 def explain_unfinished(nodes: Sequence[NodeRecord], cancelled: Sequence[str]) -> str | None:

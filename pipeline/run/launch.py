@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ml_metadata.proto import metadata_store_pb2
 from tfx.components.evaluator.constants import ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY
@@ -16,16 +17,18 @@ from tfx.orchestration import metadata
 from tfx.orchestration.local import runner_utils
 from tfx.orchestration.pipeline import Pipeline
 from tfx.orchestration.portable import (
+    base_executor_operator,
     data_types,
     launcher,
     outputs_utils,
     runtime_parameter_utils,
 )
-from tfx.proto.orchestration import execution_result_pb2, pipeline_pb2
+from tfx.proto.orchestration import executable_spec_pb2, execution_result_pb2, pipeline_pb2
 
 from components.model_version.folders import version_names
+from components.node.node_id import Node
 from pipeline.run.freshness import sign_plan
-from pipeline.store.connection import connect_to_store, explained
+from pipeline.store.connection import connect_to_store, explained, take_turn
 from pipeline.store.lookups import NodeResult, RunHistory, check_lineage
 
 if TYPE_CHECKING:
@@ -43,28 +46,81 @@ class StoreHandle(metadata.Metadata):  # type: ignore[misc]
     """TFX's handle on the metadata store, which waits for a database that is starting.
 
     The launcher connects again at every step, so a node that ran for hours outlives a restart of
-    the database.
+    the database. While one handle is open on a SQLite file, those of other processes wait.
     """
 
+    def __init__(self, connection: metadata_store_pb2.ConnectionConfig) -> None:
+        super().__init__(connection)
+        self._turn = ExitStack()
+
     def __enter__(self) -> StoreHandle:
-        """Connects.
+        """Connects, unless this handle is connected.
 
         Raises:
             MetadataError: the store cannot be used.
         """
-        connect_to_store(self.connection_config)
-        super().__enter__()
+        if not self._users:
+            connection = self.connection_config
+            with ExitStack() as turn:
+                turn.enter_context(take_turn(connection))
+                self._store = connect_to_store(connection)
+                self._turn = turn.pop_all()
+        self._users += 1
         return self
 
+    def __exit__(self, *error: Any) -> None:
+        """Disconnects, if nothing else inside this process uses the handle."""
+        super().__exit__(*error)
+        if not self._users:
+            self._turn.close()
 
-class MirroredLauncher(launcher.Launcher):  # type: ignore[misc]
-    """TFX's launcher where an object store, and not a disk, keeps artifacts between nodes.
+
+class LateOperator(base_executor_operator.BaseExecutorOperator):  # type: ignore[misc]
+    """Imports an executor when it is about to run, not to find out that the cache will do."""
+
+    SUPPORTED_EXECUTOR_SPEC_TYPE = [
+        executable_spec_pb2.PythonClassExecutableSpec,
+        executable_spec_pb2.BeamExecutableSpec,
+    ]
+    SUPPORTED_PLATFORM_CONFIG_TYPE: ClassVar[list[type]] = []
+
+    def run_executor(
+        self, execution_info: data_types.ExecutionInfo
+    ) -> execution_result_pb2.ExecutorOutput:
+        """Runs the executor by TFX's own operator."""
+        make_operator = launcher.DEFAULT_EXECUTOR_OPERATORS[type(self._executor_spec)]
+        operator = make_operator(executor_spec=self._executor_spec)
+        operator.with_execution_watcher(self._execution_watcher_address)
+        return operator.run_executor(execution_info)
+
+
+class NodeLauncher(launcher.Launcher):  # type: ignore[misc]
+    """TFX's launcher, which says when it executes a node instead of taking it from the cache.
+
+    Args:
+        note_execution: is called right before the executor runs.
+        arguments: TFX's.
+    """
+
+    def __init__(self, *, note_execution: Callable[[], None], **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._note_execution = note_execution
+
+    def _run_executor(
+        self, execution_info: data_types.ExecutionInfo
+    ) -> execution_result_pb2.ExecutorOutput:
+        self._note_execution()
+        return super()._run_executor(execution_info)
+
+
+class MirroredLauncher(NodeLauncher):
+    """A launcher where an object store, and not a disk, keeps artifacts between nodes.
 
     It pulls what an executor reads right before it runs, and pushes what it wrote before the node
     counts as done. A node that comes from the cache moves nothing: the store is only listed.
     """
 
-    def __init__(self, mirror: Mirror, **arguments: Any) -> None:
+    def __init__(self, *, mirror: Mirror, **arguments: Any) -> None:
         super().__init__(**arguments)
         self._mirror = mirror
 
@@ -104,9 +160,10 @@ def compile_plan(pipeline: Pipeline, run_id: str) -> pipeline_pb2.Pipeline:
     return plan
 
 
-def node_ids(plan: pipeline_pb2.Pipeline) -> list[str]:
-    """Returns the ids of the plan's nodes, each after the nodes that it needs."""
-    return [node.pipeline_node.node_info.id for node in plan.nodes]
+def upstream_nodes(plan: pipeline_pb2.Pipeline) -> dict[Node, set[Node]]:
+    """Returns for each node of the plan the nodes that have to end well before it starts."""
+    nodes = (item.pipeline_node for item in plan.nodes)
+    return {Node(node.node_info.id): {*map(Node, node.upstream_nodes)} for node in nodes}
 
 
 def launch_node(
@@ -116,15 +173,17 @@ def launch_node(
     store: metadata_store_pb2.ConnectionConfig,
     mirror: Mirror | None = None,
     use_cache: bool = True,
+    note_execution: Callable[[], None] = lambda: None,
 ) -> NodeResult:
     """Runs one node: resolves its inputs, executes it or takes it from the cache, publishes it.
 
     Args:
         plan: what `compile_plan` returned.
-        node_id: one of `node_ids(plan)`.
+        node_id: one of the plan's nodes.
         store: the connection to ML Metadata (see `pipeline.store.connection`).
         mirror: where artifacts are kept beyond this machine; None where the root itself lasts.
         use_cache: False executes the node even if an earlier run's outputs would do.
+        note_execution: is called when the node is executed, and not if it comes from the cache.
 
     Raises:
         NodeFailedError: the node could not start or was published as failed.
@@ -137,14 +196,18 @@ def launch_node(
     node.execution_options.caching_options.enable_cache &= use_cache
     deployment = runner_utils.extract_local_deployment_config(plan)
     handle = StoreHandle(store)
-    make_launcher = partial(MirroredLauncher, mirror) if mirror else launcher.Launcher
+    make_launcher = partial(MirroredLauncher, mirror=mirror) if mirror else NodeLauncher
     ready = make_launcher(
+        note_execution=note_execution,
         pipeline_node=node,
         mlmd_connection=handle,
         pipeline_info=plan.pipeline_info,
         pipeline_runtime_spec=plan.runtime_spec,
         executor_spec=runner_utils.extract_executor_spec(deployment, node_id),
         custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, node_id),
+        custom_executor_operators=dict.fromkeys(
+            LateOperator.SUPPORTED_EXECUTOR_SPEC_TYPE, LateOperator
+        ),
     )
 
     started = time.monotonic()
@@ -153,7 +216,8 @@ def launch_node(
         if mirror:
             # TFX reuses outputs of earlier runs only where their folders exist.
             mirror.outline(folder)
-        check_lineage(connect_to_store(store), plan.pipeline_info.id, [folder])
+        with handle as opened:
+            check_lineage(opened.store, plan.pipeline_info.id, [folder])
         info = ready.launch()
         if info is None or info.execution_id is None:
             raise NodeFailedError(f"{node_id} was not started: one of its inputs is missing.")

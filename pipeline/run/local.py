@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -23,10 +24,10 @@ from components.contracts.run_record import (
     RunResult,
 )
 from components.errors import MasteryError
-from components.node.progress import PROGRESS_FILE
+from components.node.progress import latest_progress
 from pipeline.layout import Layout, check_root
 from pipeline.run.display import RunDisplay
-from pipeline.run.ending import end_run, explain_death
+from pipeline.run.ending import end_run, explain_death, last_line
 from pipeline.run.prepare import (
     cancel_unfinished,
     check_range,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
 WORKER = (sys.executable, "-m", "pipeline.run.worker")
 _GRACE = 0.5  # seconds between asking the worker to end and killing it
+_GRACE_OF_NODES = 10.0  # seconds to wait for the nodes' processes, which end with the worker
 _REFRESH = 0.1  # seconds between two checks of the worker
 _START_UP = "start-up.txt"  # what the worker prints before it has a log
 
@@ -116,6 +118,8 @@ def _run(plan: RunPlan, layout: Layout, store: Metadata, console: PlainConsole) 
             prefix="mastery-run-", ignore_cleanup_errors=True
         ) as scratch:
             code = _run_worker(folder, store, Path(scratch), console)
+        if not (folder / RunResult.FILE).exists():
+            _remove_pieces(layout, store, plan.run)
         record = end_run(record, _read_nodes(folder), _read_result(folder, code))
     except KeyboardInterrupt:
         record = _interrupted(record, folder, layout, store, patience=0)
@@ -139,14 +143,16 @@ def _run_worker(folder: Path, store: Metadata, scratch: Path, console: PlainCons
     environment = {
         **os.environ,
         **store.as_environment(),
-        PROGRESS_FILE: str(folder / "progress.txt"),
         RUN_FOLDER: str(folder),
         "PYTHONHASHSEED": "0",
         "TMPDIR": str(scratch),
         "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "1"),
     }
 
+    # Each process of a node inherits one end, so the other is at its end when all have ended.
+    lifeline, of_nodes = os.pipe()
     with (
+        os.fdopen(lifeline, "rb", buffering=0) as nodes_ended,
         (folder / _START_UP).open("wb") as start_up,
         _terminate_as_interrupt(),
         # A session of its own: Ctrl-C reaches only us, and we can stop the whole group.
@@ -155,44 +161,40 @@ def _run_worker(folder: Path, store: Metadata, scratch: Path, console: PlainCons
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=start_up,
+            pass_fds=[of_nodes],
             env=environment,
             start_new_session=True,
             cwd=Path(__file__).parents[2],
         ) as worker,
     ):
         try:
+            os.close(of_nodes)
             with RunDisplay(console) as display:
                 _follow(worker, folder, display)
         finally:
             _stop(worker)
+            select.select([nodes_ended], [], [], _GRACE_OF_NODES)
 
     return worker.returncode
 
 
 def _follow(worker: subprocess.Popen[bytes], folder: Path, display: RunDisplay) -> None:
     """Shows the states of the nodes until the worker has ended."""
-    shown = ""
-    since = time.monotonic()
     while worker.poll() is None:
-        nodes = _read_nodes(folder)
-        running = next((node.id for node in nodes if node.state == "running"), "")
-        if running != shown:
-            shown = running
-            since = time.monotonic()
-        display.update(nodes, _read_progress(folder), time.monotonic() - since)
+        _show(folder, display)
         time.sleep(_REFRESH)
-    display.update(_read_nodes(folder), _read_progress(folder), 0.0)
+    _show(folder, display)
+
+
+def _show(folder: Path, display: RunDisplay) -> None:
+    nodes = _read_nodes(folder)
+    running = (node.id for node in nodes if node.state == "running")
+    display.update(nodes, {node: latest_progress(folder, node) for node in running})
 
 
 def _read_nodes(folder: Path) -> list[NodeRecord]:
     written = (folder / NodeRecords.FILE).exists()
     return NodeRecords.read(folder).nodes if written else []
-
-
-def _read_progress(folder: Path) -> str:
-    file = folder / "progress.txt"
-    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-    return lines[-1] if lines else ""
 
 
 def _read_result(folder: Path, code: int) -> RunResult:
@@ -201,9 +203,7 @@ def _read_result(folder: Path, code: int) -> RunResult:
         return RunResult.read(folder)
 
     log = _last_log(folder)
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    last_line = next(filter(None, reversed(lines)), None)
-    return RunResult(error=explain_death(code, last_line), log=str(log))
+    return RunResult(error=explain_death(code, last_line(log)), log=str(log))
 
 
 def _last_log(folder: Path) -> Path:
@@ -248,17 +248,23 @@ def _interrupted(
     patience: float | None = None,
 ) -> RunRecord:
     """Returns the record of an interrupted run, after removing what it left half written."""
-    if store.store == "mysql" or layout.metadata.exists():
-        from pipeline.store.connection import connect_to_store, connection_config
-
-        connection = connection_config(store, layout)
-        cancel_unfinished(connect_to_store(connection, patience=patience), layout, record.run)
-
+    _remove_pieces(layout, store, record.run, patience=patience)
     nodes = _read_nodes(folder)
     for node in nodes:
         if node.state == "running":
             node.state = "interrupted"
     return record.model_copy(update={"state": "interrupted", "nodes": nodes})
+
+
+def _remove_pieces(
+    layout: Layout, store: Metadata, run: str, *, patience: float | None = None
+) -> None:
+    """Removes what nodes of a run left half written when their processes were ended."""
+    if store.store == "mysql" or layout.metadata.exists():
+        from pipeline.store.connection import connect_to_store, connection_config
+
+        connection = connection_config(store, layout)
+        cancel_unfinished(connect_to_store(connection, patience=patience), layout, run)
 
 
 def _recover(layout: Layout, store: Metadata) -> None:

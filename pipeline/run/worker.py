@@ -1,7 +1,8 @@
 """The process that runs the nodes of a local run: `python -m pipeline.run.worker RUN_FOLDER`.
 
 It is separate from the command line so that TFX's output goes to log files, and so that the command
-line can stop it at any moment, whatever C++ code it is in.
+line can stop it at any moment, whatever C++ code it is in. It compiles the plan, then schedules:
+nodes run in processes forked from it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import threading
 import traceback
 from functools import partial
 from pathlib import Path
@@ -19,37 +19,91 @@ from components.command.explain import explain
 from components.command.program import run_program
 from components.contracts.run_plan import RunPlan
 from components.contracts.run_record import NodeRecords, RunResult
+from components.node.progress import keep_progress
+from pipeline.run.ending import explain_death, last_line
+from pipeline.run.processes import (
+    IS_LINUX,
+    ForkedProcesses,
+    NodeDeathError,
+    Processes,
+    ThisProcess,
+    end_with_parent,
+)
 
 if TYPE_CHECKING:
+    from components.node.node_id import Node
     from pipeline.run.nodes import NodeChange
 
 
 def main(folder: Path) -> int:
     """Runs the plan in `folder`; returns 0, or 1 if a node failed."""
-    _end_with_parent()
-    _log_to(folder / "logs" / "start.log")
+    end_with_parent(os.getppid())
+    _send_output(folder / "logs" / "start.log")
     result = RunResult()
+    records = _Records(folder)
     try:
         # Imported here so that a broken installation is reported as a failed run.
         from pipeline.run.nodes import run_nodes
 
-        run_nodes(RunPlan.read(folder), result, partial(_write_change, folder))
+        plan = RunPlan.read(folder)
+        run_nodes(plan, result, records.note, processes=_processes(plan, folder))
     except Exception as error:
         traceback.print_exc()
-        result.error = explain(error)
-        result.log = str(_current_log(folder))
+        log = records.failed_log() or folder / "logs" / "start.log"
+        result.error = _explain(error, log)
+        result.log = str(log)
     result.write(folder)
     return 1 if result.error else 0
 
 
-def _write_change(folder: Path, change: NodeChange) -> None:
-    """Writes the nodes' states to the run's folder, and gives each node a log of its own there."""
-    if change.node.state == "running":
-        _log_to(folder / "logs" / f"{change.node.id}.log")
-    NodeRecords(nodes=change.nodes).write(folder)
+class _Records:
+    """Writes the nodes' states to the run's folder whenever one changes."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._records = NodeRecords()
+
+    def note(self, change: NodeChange) -> None:
+        """Writes the states of the nodes."""
+        self._records = NodeRecords(nodes=change.nodes)
+        self._records.write(self._folder)
+
+    def failed_log(self) -> Path | None:
+        """Returns the log of the first node, in the order, that failed."""
+        failed = (node.id for node in self._records.nodes if node.state == "failed")
+        node = next(failed, None)
+        return _log_of(self._folder, node) if node else None
 
 
-def _log_to(path: Path) -> None:
+def _processes(plan: RunPlan, folder: Path) -> Processes:
+    """Returns where the nodes of a plan run; forking is not safe with the libraries of macOS."""
+    from pipeline.run.imports import modules_of
+    from pipeline.run.nodes import planned_nodes
+
+    enter = partial(_enter_node, folder)
+    if not IS_LINUX:
+        return ThisProcess(enter)
+    modules = [name for node in planned_nodes(plan) for name in modules_of(node, plan.config.beam)]
+    return ForkedProcesses(enter, dict.fromkeys(modules))
+
+
+def _log_of(folder: Path, node: str) -> Path:
+    return folder / "logs" / f"{node}.log"
+
+
+def _enter_node(folder: Path, node: Node) -> None:
+    """Sends what this process prints and reports to the files of a node."""
+    keep_progress(folder, node)
+    _send_output(_log_of(folder, node))
+
+
+def _explain(error: Exception, log: Path) -> str:
+    if isinstance(error, NodeDeathError):
+        return explain_death(error.code, last_line(log), who=error.node)
+    return explain(error)
+
+
+def _send_output(path: Path) -> None:
     """Sends everything this process prints, C++ included, to `path`."""
     path.parent.mkdir(exist_ok=True)
     sys.stdout.flush()
@@ -58,22 +112,6 @@ def _log_to(path: Path) -> None:
     os.dup2(target, sys.stdout.fileno())
     os.dup2(target, sys.stderr.fileno())
     os.close(target)
-
-
-def _current_log(folder: Path) -> Path:
-    return max((folder / "logs").iterdir(), key=lambda file: file.stat().st_mtime_ns)
-
-
-def _end_with_parent() -> None:
-    """Ends this process when the command line does: that closes our standard input."""
-
-    def wait() -> None:
-        # Not by `sys.stdin`: its lock would be held while the interpreter ends, which aborts.
-        while os.read(0, 4096):
-            pass
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True, name="end-with-parent").start()
 
 
 if __name__ == "__main__":

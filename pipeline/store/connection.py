@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import socket
@@ -17,10 +18,12 @@ from ml_metadata.proto import metadata_store_pb2
 
 from components.config.runtime import PASSWORD, Metadata
 from components.errors import MasteryError
+from components.files.atomic import open_regular
 
 if TYPE_CHECKING:
     from pipeline.layout import Layout
 
+LOCK = ".metadata.lock"  # beside the SQLite file: who holds it uses that file
 START_UP = 30.0  # seconds to wait for a server that does not answer: it may still be starting
 LOG_IN = 5.0  # seconds to wait for a server that answers and refuses: full, or making its tables
 BUSY = 5.0  # seconds to wait for a locked SQLite file; ML Metadata's own steps take milliseconds
@@ -108,6 +111,29 @@ def explained(connection: metadata_store_pb2.ConnectionConfig) -> Iterator[None]
         yield
     except errors.StatusError as error:
         raise MetadataError(_explain_status(connection, str(error))) from error
+
+
+@contextmanager
+def take_turn(connection: metadata_store_pb2.ConnectionConfig) -> Iterator[None]:
+    """Keeps other processes of a run off the store inside the block; does nothing for a server.
+
+    SQLite lets one process write at a time, and ML Metadata gives up after a few attempts.
+
+    Raises:
+        MetadataError: the file of the lock cannot be written.
+    """
+    if connection.HasField("mysql"):
+        yield
+        return
+
+    store = Path(connection.sqlite.filename_uri)
+    try:
+        file = open_regular(store.with_name(LOCK))
+    except OSError as error:
+        raise MetadataError(_explain_file(store, str(error))) from None
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _open_file(connection: metadata_store_pb2.ConnectionConfig) -> MetadataStore:

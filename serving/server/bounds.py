@@ -255,11 +255,18 @@ def _too_large(limits: Limits) -> RequestError:
     )
 
 
-class _Unpacker:
+class Unpacker:
     """Unpacks a compressed body part by part."""
 
-    def __init__(self, coding: str) -> None:
+    def __init__(self, coding: str, header: str) -> None:
+        """Begins a body.
+
+        Args:
+            coding: how it is compressed.
+            header: where the caller says so.
+        """
         self._coding = coding
+        self._header = header
         self._members = 1
         self._stream = zlib.decompressobj(_CODINGS[coding])
         self._has_begun = False
@@ -298,16 +305,16 @@ class _Unpacker:
             raise self._invalid("only its beginning")
 
     def _invalid(self, found: str) -> RequestError:
-        return invalid(f"Content-Encoding: expected a body in {self._coding}, found {found}.")
+        return invalid(f"{self._header}: expected a body in {self._coding}, found {found}.")
 
 
-def _unpacker(codings: str) -> _Unpacker | None:
+def _unpacker(codings: str) -> Unpacker | None:
     names = [name.strip().lower() for name in codings.split(",")]
     names = [name for name in names if name not in ("", "identity")]
     if not names:
         return None
     if len(names) == 1 and names[0] in _CODINGS:
-        return _Unpacker(names[0])
+        return Unpacker(names[0], "Content-Encoding")
     raise RequestError(
         StatusCode.INVALID_ARGUMENT,
         f"Content-Encoding: expected gzip, deflate or none, found {quoted(codings, 100)}.",

@@ -7,11 +7,12 @@ way. A connection whose request is being answered never does.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import ipaddress
 import logging
 import resource
-import sys
+import ssl
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Mapping
@@ -21,7 +22,6 @@ from typing import Any, Protocol
 log = logging.getLogger("mastery.serving")
 
 SPARE_DESCRIPTORS = 400  # for the model's files, listening sockets, and the backlog once accepted
-MOST_DESCRIPTORS = 3  # of one connection
 BACKLOG = 128  # connections that the kernel holds until they are accepted, all at once
 QUIET_SECONDS = 60.0  # between two equal lines in the log
 
@@ -33,7 +33,7 @@ class Phase(Enum):
     HEAD = "a request's head, or a greeting"
     BODY = "a request's body"
     IDLE = "a further request"
-    QUIET = "a further frame of HTTP/2"
+    QUIET = "nothing: a call of gRPC that can last for hours"
     ANSWER = "the client to read its answer"
 
 
@@ -47,11 +47,9 @@ class Connection(Protocol):
 
     Attributes:
         address: of the client, as `client_of` returns it.
-        descriptors: file descriptors that it takes.
     """
 
     address: str
-    descriptors: int
 
     def end(self, phase: Phase | None) -> None:
         """Ends the connection.
@@ -64,7 +62,7 @@ class Connection(Protocol):
 class Connections:
     """The open connections; belongs to one event loop.
 
-    >>> table = Connections(most=2, most_per_address=2, most_descriptors=6, seconds={})
+    >>> table = Connections(most=2, most_per_address=2, seconds={})
     >>> len(table)
     0
     """
@@ -73,31 +71,24 @@ class Connections:
         self,
         most: int,
         most_per_address: int,
-        most_descriptors: int,
         seconds: Mapping[Phase, float],
-        settled: Mapping[Phase, float] | None = None,
     ) -> None:
         """Makes an empty table.
 
         Args:
             most: open connections.
             most_per_address: open connections from one address.
-            most_descriptors: file descriptors that all of them may take.
             seconds: longest time in a phase; unlimited where none is given.
-            settled: shortest time in a phase before a connection can give way; default 0.
         """
         self._most = most
         self._most_per_address = most_per_address
-        self._most_descriptors = most_descriptors
         self._seconds = seconds
-        self._settled = settled or {}
 
         self._phases: dict[Connection, Phase | None] = {}
         self._waiting: dict[Phase, OrderedDict[Connection, float]] = {
             phase: OrderedDict() for phase in Phase
         }
         self._of_address: Counter[str] = Counter()
-        self._descriptors = 0
         self._quiet = Quiet()
 
     def __len__(self) -> int:
@@ -110,24 +101,11 @@ class Connections:
             return False
         if len(self._phases) >= self._most and not self._make_room():
             return False
-        if not self._make_descriptors(connection.descriptors):
-            return False
 
         self._phases[connection] = None
         self._of_address[address] += 1
-        self._descriptors += connection.descriptors
         self.wait(connection, Phase.HEAD)
         return True
-
-    def enlarge(self, connection: Connection, descriptors: int) -> bool:
-        """Lets a connection take more descriptors; False if no other can give way."""
-        self.busy(connection)
-        more = descriptors - connection.descriptors
-        if connection not in self._phases or not self._make_descriptors(more):
-            return False
-        connection.descriptors = descriptors
-        self._descriptors += more
-        return self.wait(connection, Phase.HEAD)
 
     def remove(self, connection: Connection) -> None:
         """Removes a connection that has ended; does nothing if it is not in the table."""
@@ -135,7 +113,6 @@ class Connections:
             return
         self.busy(connection)
         del self._phases[connection]
-        self._descriptors -= connection.descriptors
         self._of_address[connection.address] -= 1
         if not self._of_address[connection.address]:
             del self._of_address[connection.address]
@@ -191,12 +168,6 @@ class Connections:
             self.remove(connection)
             connection.end(None)
 
-    def _make_descriptors(self, more: int) -> bool:
-        while self._descriptors + more > self._most_descriptors:
-            if not self._make_room():
-                return False
-        return True
-
     def _make_room(self, address: str | None = None) -> bool:
         """Ends the longest waiting connection, of an address or of any; False if there is none."""
         self._quiet.warning(
@@ -220,10 +191,7 @@ class Connections:
         Returns:
             Since when, a number that breaks ties, and the connection; None if there is none.
         """
-        latest = time.monotonic() - self._settled.get(phase, 0.0)
         for connection, since in self._waiting[phase].items():
-            if since > latest:
-                return None
             if address is None or connection.address == address:
                 return since, id(connection), connection
         return None
@@ -256,6 +224,35 @@ class Quiet:
             loop.default_exception_handler(context)
 
 
+async def start_tls(
+    transport: asyncio.Transport, protocol: asyncio.Protocol, tls: ssl.SSLContext, seconds: float
+) -> asyncio.Transport | None:
+    """Makes the server's side of a TLS handshake.
+
+    Args:
+        transport: of the connection.
+        protocol: takes what arrives afterwards.
+        tls: the server's certificate and key.
+        seconds: for the handshake.
+
+    Returns:
+        The transport to use from now on; None if the handshake failed. Then the connection has
+        ended.
+    """
+    try:
+        return await asyncio.get_running_loop().start_tls(
+            transport,
+            protocol,
+            tls,
+            server_side=True,
+            ssl_handshake_timeout=seconds,
+            ssl_shutdown_timeout=seconds,
+        )
+    except OSError:  # too slow, not a TLS handshake, or the client has gone
+        transport.abort()
+        return None
+
+
 def client_of(address: Any) -> str:
     """Returns the address under which a client is counted: for IPv6, its whole /64 network.
 
@@ -284,16 +281,16 @@ def raise_descriptor_limit() -> None:
         log.warning("The limit on open files could not be raised to %d: %s.", hard, error)
 
 
-def descriptors_possible(connections: int) -> int:
-    """Returns how many file descriptors connections may take; warns if these are too few."""
+def possible_connections(wanted: int) -> int:
+    """Returns how many connections there may be; warns if these are too few."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
-        return sys.maxsize
-    possible = max(MOST_DESCRIPTORS, soft - SPARE_DESCRIPTORS)
-    if possible < connections:
+        return wanted
+    possible = max(1, soft - SPARE_DESCRIPTORS)
+    if possible < wanted:
         log.warning(
             "This process may open %d files, too few for %d connections: raise `ulimit -n`.",
             soft,
-            connections,
+            wanted,
         )
-    return possible
+    return min(wanted, possible)

@@ -12,13 +12,10 @@ import signal
 import socket
 import ssl
 import sys
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import grpc
 import uvicorn
 
 from components.errors import MasteryError
@@ -27,10 +24,11 @@ from serving.server.connections import (
     Connections,
     Phase,
     Quiet,
-    descriptors_possible,
+    possible_connections,
     raise_descriptor_limit,
 )
-from serving.server.grpc_front import PING_SECONDS, GrpcFront, TokenCheck, channel_options
+from serving.server.grpc_connection import PING_SECONDS
+from serving.server.grpc_server import GrpcServer
 from serving.server.grpc_service import GrpcApi, Health, add_reflection
 from serving.server.http_protocol import BoundedHttp
 from serving.server.predictor import Predictor
@@ -131,7 +129,7 @@ class EmbeddedServer:
             ServerError: a port is in use, or the certificate cannot be used.
         """
         asyncio.get_running_loop().set_exception_handler(Quiet().loop_error)
-        for_rest, for_grpc, library_socket = self._prepare()
+        for_rest, for_grpc, tls = self._prepare()
 
         await self.versions.poll()
         if not self.versions.status:
@@ -141,11 +139,9 @@ class EmbeddedServer:
 
         await self._health.add_to(self._grpc)
         self.versions.on_change = self._health.refresh
-        await self._grpc.start()
         try:
-            await self._listen(for_rest, for_grpc, library_socket)
+            await self._listen(for_rest, for_grpc, tls)
         except ServerError:
-            await self._grpc.stop(None)
             await self._release()
             raise
         self._watching = asyncio.create_task(self.versions.watch())
@@ -156,7 +152,7 @@ class EmbeddedServer:
         self._watching.cancel()
         await self._health.stop()
         self._rest.should_exit = True
-        self._front.close()
+        self._accepting.close()
 
         grace = self._settings.limits.drain_timeout
         await asyncio.gather(self._serving, self._grpc.stop(grace))
@@ -166,32 +162,31 @@ class EmbeddedServer:
         self._sweeping.cancel()
         await self._release()
 
-    def _prepare(self) -> tuple[socket.socket, socket.socket, str]:
+    def _prepare(self) -> tuple[socket.socket, socket.socket, ssl.SSLContext | None]:
         """Binds both ports and builds both servers; frees everything if that fails.
 
         Returns:
-            The sockets of REST and gRPC, and the path of the gRPC library's own socket.
+            The sockets of REST and gRPC, and the certificate for gRPC.
         """
         settings = self._settings
         with contextlib.ExitStack() as undo:
-            # A folder that only this user can enter.
-            folder = tempfile.TemporaryDirectory(prefix="mastery-grpc-")
-            library_socket = str(Path(undo.enter_context(folder), "socket"))
             host = settings.host
             for_rest = undo.enter_context(_bind(host, settings.rest_port, "REST", "--rest-port"))
             for_grpc = undo.enter_context(_bind(host, settings.grpc_port, "gRPC", "--grpc-port"))
             self.rest_port = for_rest.getsockname()[1]
             self.grpc_port = for_grpc.getsockname()[1]
 
-            tls = _tls(settings)
-            self._grpc = self._make_grpc(library_socket)
+            self._grpc = GrpcServer(settings, self._predictor.budget)
+            GrpcApi(self._predictor).add_to(self._grpc)
+            add_reflection(self._grpc)
             self._api = RestApi(self._predictor)
-            self._rest = _Uvicorn(self._rest_config(tls))
+            self._rest = _Uvicorn(self._rest_config(_tls(settings)))
+            tls = _tls(settings, "h2")
             self._held = undo.pop_all()
-        return for_rest, for_grpc, library_socket
+        return for_rest, for_grpc, tls
 
     async def _listen(
-        self, for_rest: socket.socket, for_grpc: socket.socket, library_socket: str
+        self, for_rest: socket.socket, for_grpc: socket.socket, tls: ssl.SSLContext | None
     ) -> None:
         """Begins to accept connections.
 
@@ -199,10 +194,10 @@ class EmbeddedServer:
             ServerError: another process has taken a port since it was bound here.
         """
         host = self._settings.host
-        front = functools.partial(GrpcFront, self._connections, library_socket)
+        protocol = functools.partial(self._grpc.accept, self._connections, tls)
         loop = asyncio.get_running_loop()
         try:
-            self._front = await loop.create_server(front, sock=for_grpc, backlog=BACKLOG)
+            self._accepting = await loop.create_server(protocol, sock=for_grpc, backlog=BACKLOG)
         except OSError as error:
             raise _port_error(host, self.grpc_port, "gRPC", "--grpc-port", error) from error
 
@@ -211,7 +206,7 @@ class EmbeddedServer:
             await asyncio.sleep(0.01)
         failure = self._serving.exception() if self._serving.done() else None
         if isinstance(failure, OSError):
-            self._front.close()
+            self._accepting.close()
             raise _port_error(host, self.rest_port, "REST", "--rest-port", failure) from failure
 
     async def _release(self) -> None:
@@ -226,21 +221,6 @@ class EmbeddedServer:
         while True:
             await asyncio.sleep(min(1.0, self._settings.limits.header_timeout / 2))
             self._connections.end_late()
-
-    def _make_grpc(self, path: str) -> grpc.aio.Server:
-        settings = self._settings
-        has_token = settings.token or settings.reload_token
-        checks = [TokenCheck(settings.token, settings.reload_token)] if has_token else []
-        server = grpc.aio.server(options=channel_options(settings.limits), interceptors=checks)
-        GrpcApi(self._predictor).add_to(server)
-        add_reflection(server)
-
-        if settings.tls_cert and settings.tls_key:
-            pair = (settings.tls_key.read_bytes(), settings.tls_cert.read_bytes())
-            server.add_secure_port(f"unix:{path}", grpc.ssl_server_credentials([pair]))
-        else:
-            server.add_insecure_port(f"unix:{path}")
-        return server
 
     def _rest_config(self, tls: ssl.SSLContext | None) -> uvicorn.Config:
         limits = self._settings.limits
@@ -276,20 +256,18 @@ def _connections(settings: ServerSettings) -> Connections:
         Phase.HEAD: limits.header_timeout,
         Phase.BODY: limits.request_timeout + LINGER_SECONDS,  # after the refusal of the request
         Phase.IDLE: limits.idle_timeout,
-        Phase.QUIET: max(limits.idle_timeout, 2.0 * PING_SECONDS) + limits.request_timeout,
+        Phase.QUIET: PING_SECONDS,
         Phase.ANSWER: limits.request_timeout,
     }
     return Connections(
-        limits.max_connections,
+        possible_connections(limits.max_connections),
         limits.max_connections_per_address,
-        descriptors_possible(limits.max_connections),
         seconds,
-        settled={Phase.QUIET: limits.request_timeout},  # until then, a call may be in progress
     )
 
 
-def _tls(settings: ServerSettings) -> ssl.SSLContext | None:
-    """Returns the server's certificate and key; None without TLS.
+def _tls(settings: ServerSettings, protocol: str = "http/1.1") -> ssl.SSLContext | None:
+    """Returns the server's certificate and key, for one protocol; None without TLS.
 
     Raises:
         ServerError: they cannot be used.
@@ -298,6 +276,7 @@ def _tls(settings: ServerSettings) -> ssl.SSLContext | None:
         return None
 
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.set_alpn_protocols([protocol])
     try:
         context.load_cert_chain(settings.tls_cert, settings.tls_key)
     except OSError as error:

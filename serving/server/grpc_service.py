@@ -1,9 +1,7 @@
 """The gRPC services: TensorFlow Serving's, the Open Inference Protocol's, health and reflection.
 
 The methods are registered by hand, under the names of the official stubs. So a request is parsed
-here, and bytes that cannot be decoded are the caller's error; the library would report them as the
-server's. The methods are registered as streams of requests, of which each call sends one. So a
-message is read only after its token and the free memory have been checked.
+here: a large one in a thread, and bytes that cannot be decoded are the caller's error.
 """
 
 from __future__ import annotations
@@ -11,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
 from google.protobuf import descriptor_pb2, descriptor_pool
 from google.protobuf.message import DecodeError, Message
 from grpc import StatusCode
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from tensorflow_serving.apis.classification_pb2 import ClassificationRequest, ClassificationResponse
 from tensorflow_serving.apis.get_model_metadata_pb2 import (
     GetModelMetadataRequest,
@@ -35,7 +33,6 @@ from tensorflow_serving.apis.regression_pb2 import RegressionRequest, Regression
 from tensorflow_serving.config.model_server_config_pb2 import ModelConfig
 
 from components.command.escape import shorten
-from serving.server.grpc_front import receive_message
 from serving.server.open_inference_grpc import MESSAGES, SERVICE, OpenInferenceGrpc
 from serving.server.predictor import (
     SMALL,
@@ -52,6 +49,8 @@ from serving.server.telemetry import note_grpc_status
 from serving.server.version_policy import ModelConfigError, policy_of
 
 if TYPE_CHECKING:
+    from serving.server.grpc_call import GrpcCall
+    from serving.server.grpc_server import GrpcServer
     from serving.server.model_signatures import Arrays, Signature
     from serving.server.served_versions import ServedVersions
 
@@ -75,7 +74,6 @@ _METHODS = {
     },
 }
 
-Context: TypeAlias = Any  # grpc.aio.ServicerContext, which has no types
 Method = Callable[[Any], Awaitable[Message]]
 
 
@@ -85,7 +83,7 @@ class GrpcApi:
     def __init__(self, predictor: Predictor) -> None:
         self._predictor = predictor
 
-    def add_to(self, server: grpc.aio.Server) -> None:
+    def add_to(self, server: GrpcServer) -> None:
         """Registers TensorFlow Serving's services and the Open Inference Protocol's."""
         own = {
             "Predict": self.predict,
@@ -103,11 +101,10 @@ class GrpcApi:
 
         for service, methods in services.items():
             handlers = {
-                name: self._handler(service, name, request, method)
+                name: self._handler(f"{service}/{name}", request, method)
                 for name, (request, method) in methods.items()
             }
-            generic = grpc.method_handlers_generic_handler(service, handlers)
-            server.add_generic_rpc_handlers([generic])
+            server.add_registered_method_handlers(service, handlers)
 
     async def predict(self, request: PredictRequest) -> PredictResponse:
         """Answers with the outputs of a signature."""
@@ -158,7 +155,7 @@ class GrpcApi:
 
     async def reload(self, request: ReloadConfigRequest) -> ReloadConfigResponse:
         """Applies another version policy and other labels."""
-        if self._predictor.settings.reload_token is None:  # a token was checked by `TokenCheck`
+        if self._predictor.settings.reload_token is None:  # a token was checked by `GrpcServer`
             raise RequestError(
                 StatusCode.PERMISSION_DENIED,
                 f"reloading by gRPC is off: the server was started without ${RELOAD_TOKEN}. Write "
@@ -196,35 +193,26 @@ class GrpcApi:
             raise invalid("base_path: expected the folder of this server, found another.")
         return models[0]
 
-    def _handler(
-        self, service: str, name: str, kind: type[Message], method: Method
-    ) -> grpc.RpcMethodHandler:
-        attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": name}
+    def _handler(self, name: str, kind: type[Message], method: Method) -> grpc.RpcMethodHandler:
+        service, _, short = name.partition("/")
+        attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": short}
 
-        async def answer(_: object, context: Context) -> bytes:
-            """Reads and parses a message, and turns exceptions into status codes."""
-            predictor = self._predictor
-            metadata = context.invocation_metadata() or ()
-            headers = {key: value for key, value in metadata if isinstance(value, str)}
-            limits, budget = predictor.settings.limits, predictor.budget
-
-            with predictor.tracing.request(f"{service}/{name}", headers, attributes) as span:
+        async def answer(raw: bytes, call: GrpcCall) -> bytes:
+            """Parses a message, and turns exceptions into status codes."""
+            with self._predictor.tracing.request(name, call.headers, attributes) as span:
                 try:
-                    async with receive_message(context, limits, budget) as raw:
-                        request = await in_thread_if(len(raw) > SMALL, _parsed, raw, kind)
-                        response = await method(request)
-                        note_grpc_status(span, StatusCode.OK)
-                        return bytes(response.SerializeToString())
+                    request = await in_thread_if(len(raw) > SMALL, _parsed, raw, kind)
+                    response = await method(request)
+                    note_grpc_status(span, StatusCode.OK)
+                    return bytes(response.SerializeToString())
                 except Exception as error:
                     known = as_request_error(error)
                     if known.code in (StatusCode.INTERNAL, StatusCode.UNKNOWN):
                         log.exception("gRPC: %s", kind.__name__)
                     note_grpc_status(span, known.code)
+                    raise known from None
 
-            await context.abort(known.code, known.reason)
-            raise AssertionError("abort raises")
-
-        return grpc.stream_unary_rpc_method_handler(answer)
+        return grpc.unary_unary_rpc_method_handler(answer)
 
 
 def _parsed(raw: bytes, kind: type[Message]) -> Message:
@@ -264,7 +252,7 @@ class Health:
         self._versions = versions
         self._servicer = health.aio.HealthServicer()
 
-    async def add_to(self, server: grpc.aio.Server) -> None:
+    async def add_to(self, server: GrpcServer) -> None:
         """Registers the service."""
         health_pb2_grpc.add_HealthServicer_to_server(self._servicer, server)
         await self.refresh()
@@ -281,11 +269,12 @@ class Health:
         await self._servicer.enter_graceful_shutdown()
 
 
-def add_reflection(server: grpc.aio.Server) -> None:
+def add_reflection(server: GrpcServer) -> None:
     """Registers the service that lists services and describes their messages."""
     names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
     pools = _Pools(MESSAGES.pool, _tensorflow_serving(), descriptor_pool.Default())
-    reflection.enable_server_reflection(names, server, pools)
+    servicer = reflection.aio.ReflectionServicer(names, pools)
+    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, server)
 
 
 def _tensorflow_serving() -> descriptor_pool.DescriptorPool:

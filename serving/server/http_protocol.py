@@ -16,7 +16,7 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from serving.server.bounds import ByteBudget, Share
-from serving.server.connections import Connections, Phase, client_of
+from serving.server.connections import Connections, Phase, client_of, start_tls
 from serving.server.json_tensors import encode_error
 from serving.server.request_error import RequestError
 
@@ -37,7 +37,7 @@ class _Stop(Exception):
 class BoundedHttp(HttpToolsProtocol):
     """One connection of a client."""
 
-    address, descriptors = "", 1
+    address = ""
 
     def __init__(
         self,
@@ -238,22 +238,9 @@ class BoundedHttp(HttpToolsProtocol):
 
     async def _start_tls(self, transport: asyncio.Transport, tls: ssl.SSLContext) -> None:
         """Makes the handshake, then begins as uvicorn does."""
-        seconds = self._limits.header_timeout
-        try:
-            upgraded = await self.loop.start_tls(
-                transport,
-                self,
-                tls,
-                server_side=True,
-                ssl_handshake_timeout=seconds,
-                ssl_shutdown_timeout=seconds,
-            )
-        except OSError:  # too slow, not a TLS handshake, or the client has gone
-            transport.abort()
-            self._table.remove(self)
-            return
-
+        upgraded = await start_tls(transport, self, tls, self._limits.header_timeout)
         if upgraded is None or self._is_gone:
+            self._table.remove(self)
             return
         self._begin(upgraded)
         early = self._early

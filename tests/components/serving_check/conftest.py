@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import numpy as np
 import polars as pl
 import pytest
 import tensorflow as tf
+
+from components.serving_check.standby import AnsweringProcess
 
 CLASSES = ["low", "middle", "high"]
 CONFIG = {
@@ -133,6 +136,20 @@ def save_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         return folder
 
     return save
+
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A folder that leaves room for the name of a socket."""
+    with tempfile.TemporaryDirectory(prefix="check-", dir="/tmp") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def process() -> Iterator[AnsweringProcess]:
+    """What answers requests as a server would."""
+    with AnsweringProcess() as process:
+        yield process
 
 
 @pytest.fixture(scope="session")

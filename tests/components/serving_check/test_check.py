@@ -20,6 +20,7 @@ from components.serving_check.check import (
 )
 from components.serving_check.questions import Question
 from components.serving_check.replay import ServingError
+from components.serving_check.standby import AnsweringProcess
 
 SaveModel = Callable[..., Path]
 
@@ -45,14 +46,21 @@ GRAPHS = {
 
 @pytest.mark.parametrize("flaw", ANSWERS)
 def test_every_broken_model_is_found(
-    save_model: SaveModel, predictions: pl.DataFrame, examples: list[bytes], flaw: str
+    save_model: SaveModel,
+    predictions: pl.DataFrame,
+    examples: list[bytes],
+    flaw: str,
+    process: AnsweringProcess,
 ) -> None:
     with pytest.raises(ServingError, match=ANSWERS[flaw]):
-        check_serving(save_model(flaw), predictions, examples, 0)
+        check_serving(save_model(flaw), predictions, examples, 0, process)
 
 
 def test_answers_that_depend_on_the_batch_are_found(
-    save_model: SaveModel, predictions: pl.DataFrame, examples: list[bytes]
+    save_model: SaveModel,
+    predictions: pl.DataFrame,
+    examples: list[bytes],
+    process: AnsweringProcess,
 ) -> None:
     flawed = save_model("counts padding")
     served = tf.saved_model.load(str(flawed)).signatures["serving_default"](
@@ -64,26 +72,32 @@ def test_answers_that_depend_on_the_batch_are_found(
     predicted = pl.Series("predicted_class", served["predicted_class"].numpy().astype(str))
 
     with pytest.raises(ServingError, match=r"serving_default alone, probabilities: expected \[0"):
-        check_serving(flawed, predictions.with_columns(probabilities, predicted), examples, 0)
+        check_serving(
+            flawed, predictions.with_columns(probabilities, predicted), examples, 0, process
+        )
 
 
 @pytest.mark.parametrize("flaw", GRAPHS)
 def test_a_graph_that_breaks_the_contract_is_not_even_loaded(
-    save_model: SaveModel, predictions: pl.DataFrame, examples: list[bytes], flaw: str
+    save_model: SaveModel,
+    predictions: pl.DataFrame,
+    examples: list[bytes],
+    flaw: str,
+    process: AnsweringProcess,
 ) -> None:
     with pytest.raises(ServingError, match=GRAPHS[flaw]):
-        check_serving(save_model(flaw), predictions, examples, 0)
+        check_serving(save_model(flaw), predictions, examples, 0, process)
 
 
 def test_a_folder_without_a_model_is_named(
-    tmp_path: Path, predictions: pl.DataFrame, examples: list[bytes]
+    tmp_path: Path, predictions: pl.DataFrame, examples: list[bytes], process: AnsweringProcess
 ) -> None:
     (tmp_path / "saved_model.pb").write_bytes(b"\xff\xff")
 
     with pytest.raises(
         ServingError, match="expected a SavedModel that a server can load, found none"
     ):
-        check_serving(tmp_path, predictions, examples, 0)
+        check_serving(tmp_path, predictions, examples, 0, process)
 
 
 CLASSES = ["low", "high"]

@@ -16,9 +16,10 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 from components.config import Label, Training
 from components.contracts.model_card import WEIGHTS
 from components.errors import TrainingError
+from components.node.settings import TrainerSettings
 from components.trainer import fit as fitting
 from components.trainer.fit import choose_devices, compile_network, fit_network
-from components.trainer.network import TrainerSettings, build_network
+from components.trainer.network import build_network
 from tests.components.trainer.test_gpu_export import INPUTS, NETWORK_INPUTS
 from tests.components.trainer.tiny_log import SETTINGS, fit
 

@@ -4,13 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.trainer.network import (
-    Embedded,
-    NetworkInputs,
-    TrainerSettings,
-    build_network,
-    count_parameters,
-)
+from components.node.settings import TrainerSettings
+from components.trainer.network import Embedded, NetworkInputs, build_network, count_parameters
 from tests.components.trainer.tiny_log import SETTINGS
 
 NETWORK_INPUTS = NetworkInputs(
@@ -49,7 +44,7 @@ def test_the_default_is_two_lstms_a_dense_layer_and_a_softmax() -> None:
         for layer in network.layers
         if layer.weights
     ]
-    assert kinds == [("LSTM", 64), ("LSTM", 32), ("Dense", 64), ("Dense", 3)]
+    assert kinds == [("FusedLSTM", 64), ("FusedLSTM", 32), ("Dense", 64), ("Dense", 3)]
     assert network.get_layer("dropout_0").rate == 0.5
     assert (
         count_parameters(network)

@@ -11,13 +11,8 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from components.contracts.model_card import WEIGHTS
-from components.trainer.network import (
-    Embedded,
-    NetworkInputs,
-    TrainerSettings,
-    build_network,
-    read_network_inputs,
-)
+from components.node.settings import TrainerSettings
+from components.trainer.network import Embedded, NetworkInputs, build_network, read_network_inputs
 from components.trainer.warm_start import warm_start
 from tests.components.trainer.tiny_log import SETTINGS, fit, tiny_log, write_inputs
 from tests.components.transform.analysis import Columns, apply, examples

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from components.contracts.model_card import Vocabularies
-from components.trainer.network import Embedded, NetworkInputs, TrainerSettings, build_network
+from components.node.settings import TrainerSettings
+from components.trainer.network import Embedded, NetworkInputs, build_network
 from components.trainer.warm_start import warm_start, write_weights
 from tests.components.trainer.tiny_log import SETTINGS
 

@@ -18,8 +18,8 @@ from tfx_bsl.tfxio.tensor_adapter import TensorAdapterConfig
 from tfx_bsl.tfxio.tensor_representation_util import InferTensorRepresentationsFromSchema
 
 from components.config import Beam
-from components.trainer.network import TrainerSettings
-from components.transform.preprocessing import TransformSettings, preprocessing_fn
+from components.node.settings import TrainerSettings, TransformSettings
+from components.transform.preprocessing import preprocessing_fn
 from tests.components.transform.analysis import Columns, examples, raw_schema
 
 FEATURES: dict[str, Any] = {

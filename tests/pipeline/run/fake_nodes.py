@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -16,8 +17,27 @@ from components.contracts.evaluation import Evaluation, Result
 from components.contracts.run_record import REPORT_FILE, SeenBefore
 from components.contracts.training_history import TrainingHistory
 from components.node.node_id import Node
+from components.node.progress import report_progress
 from pipeline.store.lookups import NodeResult, StoredArtifact
 
+# What each node needs; `test_nodes.py` compares it with the compiled plan.
+UPSTREAM = {
+    Node.EXAMPLE_GEN: set(),
+    Node.IMPORT_SCHEMA_GEN: set(),
+    Node.STATISTICS_GEN: {Node.EXAMPLE_GEN},
+    Node.EXAMPLE_VALIDATOR: {Node.STATISTICS_GEN, Node.IMPORT_SCHEMA_GEN},
+    Node.DATA_GATE: {Node.STATISTICS_GEN, Node.EXAMPLE_VALIDATOR},
+    Node.TRANSFORM: {Node.EXAMPLE_GEN, Node.IMPORT_SCHEMA_GEN},
+    Node.TRAINER: {Node.TRANSFORM, Node.DATA_GATE},
+    Node.BASELINE_RESOLVER: {Node.TRAINER},
+    Node.EVALUATOR: {Node.EXAMPLE_GEN, Node.TRAINER, Node.BASELINE_RESOLVER},
+    Node.SERVING_CHECK: {Node.EXAMPLE_GEN, Node.TRAINER, Node.EVALUATOR},
+    Node.PUSHER: {Node.EXAMPLE_GEN, Node.EVALUATOR, Node.SERVING_CHECK},
+    Node.REPORT: {
+        Node.EXAMPLE_GEN, Node.STATISTICS_GEN, Node.IMPORT_SCHEMA_GEN, Node.EXAMPLE_VALIDATOR,
+        Node.TRAINER, Node.EVALUATOR, Node.PUSHER,
+    },
+}  # fmt: skip
 SEEN = SeenBefore(run="20260101-000000-before", pushed_version="/serving/17")
 
 
@@ -38,6 +58,8 @@ def install(
     *,
     failing: str = "",
     slow: str = "",
+    killed: str = "",
+    together: Sequence[str] = (),
     seen: SeenBefore | None = None,
 ) -> list[tuple[str, bool]]:
     """Puts modules in the place of those that import TFX.
@@ -45,8 +67,10 @@ def install(
     Args:
         modules: `sys.modules`.
         folder: where the nodes write their files.
-        failing: the node that raises.
-        slow: the node that never ends.
+        failing: the nodes that raise, separated by blanks.
+        slow: the nodes that never end, separated by blanks.
+        killed: the node whose process is killed.
+        together: nodes each of which waits until all of them run.
         seen: the run that this one would only repeat.
 
     Returns:
@@ -57,15 +81,25 @@ def install(
     def launch_node(_: object, node: str, *, use_cache: bool, **__: object) -> NodeResult:
         launched.append((node, use_cache))
         print(f"{node} prints this", flush=True)
-        if node == failing:
+        report_progress(f"{node} reports this")
+        (folder / f"{node}.runs").touch()
+        while node in together and not all((folder / f"{one}.runs").exists() for one in together):
+            time.sleep(0.01)
+        if node in failing.split():
             raise RuntimeError(f"{node} is broken")
-        while node == slow:
+        if node == killed:
+            os.kill(os.getpid(), signal.SIGKILL)
+        while node in slow.split():
             time.sleep(0.05)
         return NodeResult(Node(node), "done", 1.5, _outputs(Node(node), folder))
 
     fakes = {
         "pipeline.dag": {"create_pipeline": lambda *_, **__: SimpleNamespace()},
-        "pipeline.run.launch": {"compile_plan": lambda *_: None, "launch_node": launch_node},
+        "pipeline.run.launch": {
+            "compile_plan": lambda *_: None,
+            "launch_node": launch_node,
+            "upstream_nodes": lambda _: UPSTREAM,
+        },
         "pipeline.run.freshness": {"stop_if_seen": lambda *_: seen},
     }
     for name, content in fakes.items():
@@ -95,13 +129,18 @@ def _outputs(node: Node, folder: Path) -> dict[str, list[StoredArtifact]]:
 
 
 if __name__ == "__main__":
-    from pipeline.run import worker
+    from pipeline.run import processes, worker
 
+    processes.usable_cores = lambda: 2
+    if os.environ.get("MASTERY_LINUX") == "no":
+        processes.IS_LINUX = worker.IS_LINUX = False
     run = Path(sys.argv[1])
     install(
         sys.modules,
         run,
         failing=os.environ.get("MASTERY_FAILING", ""),
         slow=os.environ.get("MASTERY_SLOW", ""),
+        killed=os.environ.get("MASTERY_KILLED", ""),
+        together=os.environ.get("MASTERY_TOGETHER", "").split(),
     )
     sys.exit(worker.main(run))

@@ -1,0 +1,153 @@
+"""The work of ExampleGen in tasks that depend on nothing but files: read some files, join a shard.
+
+The tasks run in this process, in several (`components.example_gen.workers`), or on the workers of
+Beam's runner (`components.example_gen.transforms`). What they hand to each other are small counts;
+rows go by way of a scratch folder below the examples, which all workers reach, since they write the
+examples beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tensorflow as tf
+
+from components.contracts.names import SPLIT
+from components.event_log.conclusion import judge_reading
+from components.event_log.learners import choose_sample, smallest_hashes
+from components.event_log.shuffle import (
+    FileGroup,
+    Parts,
+    RunWriter,
+    divide,
+    group_files,
+    join_parts,
+)
+from components.event_log.tables import events_table, outcomes_table, read_hashes, read_table
+from components.event_log.tally import Tally, merge_tallies
+from components.example_gen.encoding import encode, feature_columns, join_batches
+from components.files.atomic import new_file
+
+if TYPE_CHECKING:
+    from components.event_log.learners import Hashes, Sample
+    from components.event_log.log_spec import LogSpec
+    from components.event_log.point_in_time import Part
+    from components.event_log.sources import LogFile
+
+# Half the time of level 6, files a fifth larger.
+OPTIONS = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=3)
+
+Writers = dict[str, tf.io.TFRecordWriter]  # by split
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to read and where to write; travels to the workers.
+
+    Attributes:
+        files: the files of `events` and `outcomes`.
+        spec: how the log is read.
+        folders: the folder of each split.
+        scratch: a folder for rows on their way, empty at the beginning.
+        parts: how the learners are divided.
+    """
+
+    files: dict[str, list[LogFile]]
+    spec: LogSpec
+    folders: dict[str, str]
+    scratch: str
+    parts: Parts
+
+    @classmethod
+    def of(
+        cls, files: dict[str, list[LogFile]], spec: LogSpec, folders: dict[str, str], scratch: str
+    ) -> Job:
+        """Returns the job of a log.
+
+        Args:
+            files: see `Job`, as the others.
+            spec: its `partitions` are the shards that are written.
+            folders: of the splits.
+            scratch: exists.
+        """
+        every = [file for group in files.values() for file in group]
+        columns = len(events_table(spec).kinds)
+        parts = divide(every, columns, spec.splits.seed, spec.partitions)
+        return cls(files, spec, folders, scratch, parts)
+
+    def groups(self, *tables: str) -> list[tuple[int, FileGroup]]:
+        """Returns the numbered groups of files of some tables, each a task of reading."""
+        groups = [group for table in tables for group in group_files(table, self.files[table])]
+        return list(enumerate(groups))
+
+    def hash_learners(self, task: tuple[int, FileGroup]) -> Hashes:
+        """Returns the smallest hashes of learners in a group of files of outcomes."""
+        assert self.spec.sample_learners is not None, "only a sample needs hashes"
+        table = outcomes_table(self.spec)
+        seed = self.spec.splits.seed
+        parts = (part for file in task[1].files for part in read_hashes(file, table, seed))
+        return smallest_hashes(parts, self.spec.sample_learners)
+
+    def choose_sample(self, hashes: Hashes) -> Sample:
+        """Returns the sample, from the smallest hashes of all outcomes."""
+        assert self.spec.sample_learners is not None, "only a sample is chosen"
+        return choose_sample(hashes, self.spec.sample_learners, self.spec.splits.seed)
+
+    def read(self, task: tuple[int, FileGroup], sample: Sample | None) -> Tally:
+        """Reads a group of files into runs, and returns its counts."""
+        number, group = task
+        make_table = events_table if group.table == "events" else outcomes_table
+        table = make_table(self.spec)
+        writer = RunWriter(Path(self.scratch), f"{group.table}-{number:05d}", self.parts)
+        tallies = []
+        for file in group.files:
+            for frame, tally in read_table(file, table, sample):
+                tallies.append(tally)
+                if frame is not None:
+                    writer.add(frame)
+        writer.flush()
+        return merge_tallies(tallies)
+
+    def join(self, shard: int, read: Tally) -> Tally:
+        """Writes the examples of a shard, unless reading has found problems; returns its counts.
+
+        Args:
+            shard: its number.
+            read: the counts of reading the whole log.
+        """
+        parts = join_parts(
+            Path(self.scratch), self.parts.of_shard(shard), self.spec, read, self.files["outcomes"]
+        )
+        if judge_reading(read):
+            return merge_tallies(part.tally for part in parts)
+        with _open_shard(self.spec, self.folders, shard) as writers:
+            return merge_tallies(_write_part(part, self.spec, writers) for part in parts)
+
+
+def _write_part(part: Part, spec: LogSpec, writers: Writers) -> Tally:
+    columns = feature_columns(spec)
+    for batch in join_batches(part.windows, part.outcomes, list(spec.features)):
+        for split, example in zip(batch[SPLIT], encode(batch, columns), strict=True):
+            writers[split].write(example)
+    return part.tally
+
+
+@contextmanager
+def _open_shard(spec: LogSpec, folders: dict[str, str], shard: int) -> Iterator[Writers]:
+    """Opens one compressed TFRecord file per split; the same log gives the same bytes.
+
+    They are named `data_tfrecord-<shard>-of-<partitions>.gz`, and are there at the end, or not at
+    all.
+    """
+    name = f"data_tfrecord-{shard:05d}-of-{spec.partitions:05d}.gz"
+    with ExitStack() as stack:
+        yield {split: _open(stack, Path(folder, name)) for split, folder in folders.items()}
+
+
+def _open(stack: ExitStack, path: Path) -> tf.io.TFRecordWriter:
+    beside = stack.enter_context(new_file(path))
+    return stack.enter_context(tf.io.TFRecordWriter(str(beside), OPTIONS))
