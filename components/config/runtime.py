@@ -70,9 +70,7 @@ class Beam(Section):
         The runner that Beam would download and start by default returns rows in any order, and so
         changes the order in which numbers add up.
         """
-        if any(option.startswith("--runner") for option in self.args):
-            return [*self.args]
-        return [*IN_PROCESS, *self.args]
+        return [*IN_PROCESS, *self.args] if self.runs_here else [*self.args]
 
     @property
     def runs_here(self) -> bool:

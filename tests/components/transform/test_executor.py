@@ -18,9 +18,10 @@ from tfx.types import standard_artifacts
 from tfx.utils import proto_utils
 
 from components.config import Beam
+from components.node.settings import TransformSettings
 from components.transform.component import PREPROCESSING_FN
 from components.transform.executor import Executor
-from components.transform.preprocessing import TransformSettings, input_columns, preprocessing_fn
+from components.transform.preprocessing import input_columns, preprocessing_fn
 from tests.components.transform.analysis import sections
 
 SECTIONS = sections(
