@@ -28,8 +28,8 @@ def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
 
 
 def greeting() -> bytes:
-    """Returns a client's first bytes: headers without a table, and a window that lasts."""
-    settings = struct.pack(">HIHI", 1, 0, 4, 2**30)
+    """Returns a client's first bytes, with a window that lasts."""
+    settings = struct.pack(">HI", 4, 2**30)
     window = struct.pack(">I", 2**30)
     return (
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -38,27 +38,26 @@ def greeting() -> bytes:
     )
 
 
-def headers(authority: str) -> bytes:
-    """Returns the headers of a call, as grpcio sends them, in a form that needs no table."""
+def headers(authority: str) -> tuple[bytes, bytes]:
+    """Returns the headers of a connection's first call, and of all others, as grpcio sends them."""
     fields = {
         ":method": "POST", ":scheme": "http", ":path": PREDICT, ":authority": authority,
         "te": "trailers", "content-type": "application/grpc", "user-agent": "by hand",
         "grpc-accept-encoding": "identity, deflate, gzip", "grpc-timeout": "30S",
     }  # fmt: skip
     encoder = hpack.Encoder()
-    encoder.header_table_size = 0
-    return bytes(encoder.encode(fields.items()))
+    return encoder.encode(fields.items()), encoder.encode(fields.items())
 
 
 class Frames:
     """One side of a connection: what to send for a call, and which calls have been answered."""
 
     def __init__(self, port: int) -> None:
-        self._headers = headers(f"127.0.0.1:{port}")
+        self._first, self._others = headers(f"127.0.0.1:{port}")
         self._buffer = b""
         self._next = 1
         self._has_answer: set[int] = set()
-        self._trailers: set[bytes] = set()  # that say OK
+        self._decoder = hpack.Decoder()
         self.replies = b""  # to the server's settings and pings
 
     def call(self, message: bytes) -> tuple[int, bytes]:
@@ -66,7 +65,7 @@ class Frames:
         stream = self._next
         self._next += 2
         body = struct.pack(">BI", 0, len(message)) + message
-        sent = [frame(HEADERS, END_HEADERS, stream, self._headers)]
+        sent = [frame(HEADERS, END_HEADERS, stream, self._first if stream == 1 else self._others)]
         for at in range(0, len(body), 2**14):
             is_last = at + 2**14 >= len(body)
             sent.append(frame(DATA, END_STREAM if is_last else 0, stream, body[at : at + 2**14]))
@@ -81,9 +80,11 @@ class Frames:
         for kind, flags, stream, payload in self._frames(data):
             if kind == DATA and payload:
                 self._has_answer.add(stream)
-            elif kind == HEADERS and flags & END_STREAM:
-                self._check(stream, payload)
-                yield stream
+            elif kind == HEADERS:
+                found = dict(self._decoder.decode(payload))
+                if flags & END_STREAM:
+                    self._check(stream, found)
+                    yield stream
             elif kind == SETTINGS and not flags & ACK:
                 self.replies += frame(SETTINGS, ACK, 0, b"")
             elif kind == PING and not flags & ACK:
@@ -103,12 +104,9 @@ class Frames:
             at = end
         self._buffer = buffer[at:]
 
-    def _check(self, stream: int, trailers: bytes) -> None:
-        if trailers not in self._trailers:
-            found = dict(hpack.Decoder().decode(trailers))
-            if found.get("grpc-status") != "0":
-                raise RuntimeError(str(found))
-            self._trailers.add(trailers)
+    def _check(self, stream: int, trailers: dict[str, str]) -> None:
+        if trailers.get("grpc-status") != "0":
+            raise RuntimeError(str(trailers))
         if stream not in self._has_answer:
             raise RuntimeError("expected an answer, found a status only")
         self._has_answer.discard(stream)

@@ -114,24 +114,42 @@ class Measured:
 class Bench:
     """One server, and the measurements of it."""
 
-    def __init__(self, version: Path, name: str, seconds: float, server: Served) -> None:
+    def __init__(
+        self, version: Path, name: str, seconds: float, server: Served, requests: Path
+    ) -> None:
+        """Prepares the requests.
+
+        Args:
+            version: folder of the version that answers.
+            name: of the model.
+            seconds: of each measurement.
+            server: the server.
+            requests: empty folder for the requests.
+        """
+        _clients("prepare", version, name, requests)
+        self._requests = requests
         self._version = version
         self._name = name
         self._seconds = seconds
         self._server = server
 
-    def measure(self, kind: str, count: int) -> dict[str, Measured]:
-        """Makes calls, and returns what was measured by kind."""
+    def measure_in_turn(self) -> dict[str, Measured]:
+        """Makes each request in all ways, one after another, and returns what was measured."""
         ports = [str(port) for port in self._server.ports]
-        model = [str(self._version), str(self._seconds), *ports, self._name]
-        command = [sys.executable, "-m", "benchmarks.serving_clients", kind, *model, str(count)]
-        environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+        return self._measure("in turn", self._version, self._seconds, *ports, self._name)
 
+    def measure(self, kind: str, count: int) -> Measured:
+        """Makes calls of one kind by several clients, and returns what was measured."""
+        rest, grpc = self._server.ports
+        port = rest if kind.startswith("REST") else grpc
+        return self._measure(kind, self._seconds, port, self._requests, count)[kind]
+
+    def _measure(self, *given: object) -> dict[str, Measured]:
         before = cpu_seconds(self._server.pid)
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment)
+        output = _clients(*given)
         used = cpu_seconds(self._server.pid) - before
 
-        found = json.loads(done.stdout)
+        found = json.loads(output)
         calls = sum(part["calls"] for part in found.values())
         return {
             name: Measured(part["times"], part["cpu"] / part["calls"], used / calls)
@@ -140,7 +158,7 @@ class Bench:
 
     def one_client(self, repeat: int) -> None:
         """Prints times beside a direct call of the SavedModel."""
-        parts = [self.measure("in turn", 1) for _ in range(repeat)]
+        parts = [self.measure_in_turn() for _ in range(repeat)]
         _print_row("one client, in turn", "p50 ms", "p99 ms", "above direct", "client CPU ms")
         _print_row("---", *["--:"] * 4)
         for kind in parts[0]:
@@ -168,7 +186,7 @@ class Bench:
         parts: dict[tuple[str, int], list[Measured]] = {}
         for count in clients:
             for kind in kinds * repeat:
-                parts.setdefault((kind, count), []).append(self.measure(kind, count)[kind])
+                parts.setdefault((kind, count), []).append(self.measure(kind, count))
 
         for kind in kinds:
             one = self._rate(parts[kind, clients[0]])
@@ -197,9 +215,10 @@ class Bench:
     def reload(self, clients: int, versions: int) -> None:
         """Pushes versions while clients ask; ends the run if a request fails."""
         newest = int(self._version.name)
-        kind = "gRPC by hand"
-        asking = threading.Thread(target=lambda: answered.update(self.measure(kind, clients)))
-        answered: dict[str, Measured] = {}
+        answered: list[Measured] = []
+        asking = threading.Thread(
+            target=lambda: answered.append(self.measure("gRPC by hand", clients))
+        )
         asking.start()
 
         pushed = 0
@@ -212,8 +231,8 @@ class Bench:
 
         if not answered:
             raise SystemExit("a request was lost")
-        p99 = percentile(answered[kind].times, 0.99)
-        count = len(answered[kind].times)
+        p99 = percentile(answered[0].times, 0.99)
+        count = len(answered[0].times)
         print(f"{pushed} versions pushed under load: {count} requests, none lost, p99 {p99:.0f} ms")
 
 
@@ -221,6 +240,16 @@ def cpu_seconds(pid: int) -> float:
     """Returns the CPU seconds that a process has taken (Linux)."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _clients(*given: object) -> bytes:
+    """Returns what `benchmarks.serving_clients` prints, in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.serving_clients", *map(str, given)]
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(command, capture_output=True, env=environment)
+    if done.returncode:
+        raise RuntimeError(done.stderr.decode())
+    return done.stdout
 
 
 def _print_row(*cells: str) -> None:
@@ -242,10 +271,10 @@ def newest_version(models: Path) -> Path:
 def main(models: Path, name: str, seconds: float, clients: Sequence[int], repeat: int) -> None:
     """Prints milliseconds and ratios; uses a copy of the model, as it pushes versions."""
     newest = newest_version(models)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as requests:
         version = Path(shutil.copytree(newest, Path(folder, newest.name)))
         with serving(Path(folder), name) as server:
-            bench = Bench(version, name, seconds, server)
+            bench = Bench(version, name, seconds, server, Path(requests))
             _print_machine()
             bench.one_client(repeat)
             bench.many_clients(clients, repeat)

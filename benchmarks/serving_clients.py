@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import pickle
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from benchmarks.grpc_by_hand import BlockingClient, ConcurrentClient
 
 WARMUP = "assets.extra/tf_serving_warmup_requests"
 CLIENTS_OF_A_CHANNEL = 8
+GRPC, REST = "grpc.pickle", "rest.pickle"  # files of requests
 WARM = 20  # calls in turn that are not counted
 Times = list[float]
 
@@ -106,26 +108,21 @@ def in_turn(
     return found
 
 
-async def grpc_clients(
-    port: int, name: str, version: Path, clients: int, seconds: float
-) -> Measure:
-    """Returns the seconds of calls by the official stubs."""
+async def grpc_clients(port: int, asked: Sequence[bytes], clients: int, seconds: float) -> Measure:
+    """Measures calls by grpcio, the official library."""
     import grpc
-    from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServiceStub
 
-    asked = requests_of(version)
-    for request in asked:
-        request.model_spec.name = name
-        request.model_spec.ClearField("version_choice")
+    from benchmarks.grpc_by_hand import PREDICT
+
     options = [("grpc.use_local_subchannel_pool", 1)]
     channels = [
         grpc.aio.insecure_channel(f"127.0.0.1:{port}", options)
         for _ in range(-(-clients // CLIENTS_OF_A_CHANNEL))
     ]
-    stubs = [PredictionServiceStub(channel) for channel in channels]
+    calls = [channel.unary_unary(PREDICT) for channel in channels]
 
     async def ask(client: int, at: int) -> None:
-        await stubs[client % len(stubs)].Predict(asked[(client + at) % len(asked)], timeout=30)
+        await calls[client % len(calls)](asked[(client + at) % len(asked)], timeout=30)
 
     found = await _closed_loop(ask, clients, seconds)
     await asyncio.gather(*(channel.close() for channel in channels))
@@ -133,15 +130,9 @@ async def grpc_clients(
 
 
 async def clients_by_hand(
-    port: int, name: str, version: Path, clients: int, seconds: float
+    port: int, asked: Sequence[bytes], clients: int, seconds: float
 ) -> Measure:
-    """Returns the seconds of calls by gRPC, over frames by hand."""
-    asked = []
-    for request in requests_of(version):
-        request.model_spec.name = name
-        request.model_spec.ClearField("version_choice")
-        asked.append(request.SerializeToString())
-
+    """Measures calls by gRPC, over frames by hand."""
     loop = asyncio.get_running_loop()
     connections = []
     for _ in range(-(-clients // CLIENTS_OF_A_CHANNEL)):
@@ -157,13 +148,8 @@ async def clients_by_hand(
     return found
 
 
-async def rest_clients(
-    port: int, name: str, version: Path, clients: int, seconds: float
-) -> Measure:
-    """Returns the seconds of calls over open connections, by hand: an HTTP library costs more."""
-    bodies = [as_json(request) for request in requests_of(version)]
-    head = f"POST /v1/models/{name}:predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: "
-    asked = [f"{head}{len(body)}\r\n\r\n".encode() + body for body in bodies]
+async def rest_clients(port: int, asked: Sequence[bytes], clients: int, seconds: float) -> Measure:
+    """Measures calls by REST, over open connections, by hand: an HTTP library costs more."""
     connections = [await asyncio.open_connection("127.0.0.1", port) for _ in range(clients)]
 
     async def ask(client: int, at: int) -> None:
@@ -230,22 +216,40 @@ def _arrays(request: Any) -> dict[str, Any]:
     return {name: tf.make_ndarray(tensor) for name, tensor in request.inputs.items()}
 
 
-def main(
-    kind: str, version: Path, seconds: float, rest_port: int, grpc_port: int, name: str, count: int
-) -> None:
-    """Measures one kind of client and prints the seconds."""
-    if kind == "in turn":
-        found = in_turn(version, seconds, rest_port, grpc_port, name)
-    else:
-        clients, port = {
-            "gRPC by grpcio": (grpc_clients, grpc_port),
-            "gRPC by hand": (clients_by_hand, grpc_port),
-            "REST by hand": (rest_clients, rest_port),
-        }[kind]
-        found = {kind: asyncio.run(clients(port, name, version, count, seconds))}
+def prepare(version: Path, name: str, folder: Path) -> None:
+    """Writes the bytes of all requests, so that the processes of clients need no TensorFlow."""
+    messages, bodies = [], []
+    for request in requests_of(version):
+        request.model_spec.name = name
+        request.model_spec.ClearField("version_choice")
+        messages.append(request.SerializeToString())
+        body = as_json(request)
+        head = f"POST /v1/models/{name}:predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: "
+        bodies.append(f"{head}{len(body)}\r\n\r\n".encode() + body)
+    (folder / GRPC).write_bytes(pickle.dumps(messages))
+    (folder / REST).write_bytes(pickle.dumps(bodies))
+
+
+def main(kind: str, seconds: float, port: int, folder: Path, count: int) -> None:
+    """Measures one kind of client and prints the figures."""
+    clients, file = {
+        "gRPC by grpcio": (grpc_clients, GRPC),
+        "gRPC by hand": (clients_by_hand, GRPC),
+        "REST by hand": (rest_clients, REST),
+    }[kind]
+    asked = pickle.loads((folder / file).read_bytes())
+    _print({kind: asyncio.run(clients(port, asked, count, seconds))})
+
+
+def _print(found: dict[str, Measure]) -> None:
     print(json.dumps({kind: measure.document() for kind, measure in found.items()}))
 
 
 if __name__ == "__main__":
-    kind, version, seconds, rest_port, grpc_port, name, count = sys.argv[1:]
-    main(kind, Path(version), float(seconds), int(rest_port), int(grpc_port), name, int(count))
+    what, *given = sys.argv[1:]
+    if what == "prepare":
+        prepare(Path(given[0]), given[1], Path(given[2]))
+    elif what == "in turn":
+        _print(in_turn(Path(given[0]), float(given[1]), int(given[2]), int(given[3]), given[4]))
+    else:
+        main(what, float(given[0]), int(given[1]), Path(given[2]), int(given[3]))
