@@ -61,16 +61,14 @@ class FusedLSTM(keras.layers.LSTM):  # type: ignore[misc]
 
         weights = tf.concat([self.cell.kernel, self.cell.recurrent_kernel], axis=0)
         bias = tf.convert_to_tensor(self.cell.bias)
-        steps = tf.transpose(sequences, [1, 0, 2])
-        outputs = [_block_lstm(part, weights, bias) for part in _cut(steps, self.parts)]
-        joined = outputs[0] if len(outputs) == 1 else tf.concat(outputs, axis=1)
-
+        parts = [
+            _block_lstm(_swap_axes(part), weights, bias) for part in _cut(sequences, self.parts)
+        ]
         if self.return_sequences:
-            return tf.transpose(joined, [1, 0, 2])
-        if mask is None:
-            return joined[-1]
-        last = tf.reduce_sum(tf.cast(mask, tf.int32), axis=1) - 1
-        return tf.gather_nd(joined, tf.stack([last, tf.range(tf.size(last))], axis=1))
+            return _join([_swap_axes(outputs) for outputs in parts])
+
+        lasts = _cut(_last_steps(sequences, mask), self.parts)
+        return _join([_at(outputs, last) for outputs, last in zip(parts, lasts, strict=True)])
 
 
 class ServedLSTMs(keras.layers.Layer):  # type: ignore[misc]
@@ -141,13 +139,45 @@ def parts_of(batch_size: int) -> int:
     return max(2, -(-batch_size // ROWS))
 
 
-def _cut(steps: tf.Tensor, parts: int) -> list[tf.Tensor]:
-    """Cuts steps [T, B, F] along the rows, nearly evenly."""
+def _cut(rows: tf.Tensor, parts: int) -> list[tf.Tensor]:
+    """Cuts a tensor [B, ...] into parts of nearly equally many rows; some may have none."""
     if parts == 1:
-        return [steps]
-    rows = tf.shape(steps)[1]
-    bounds = [rows * part // parts for part in range(parts + 1)]
-    return [steps[:, start:end] for start, end in pairwise(bounds)]
+        return [rows]
+    count = tf.shape(rows)[0]
+    bounds = [count * part // parts for part in range(parts + 1)]
+    sizes = [end - start for start, end in pairwise(bounds)]
+    cut: list[tf.Tensor] = tf.split(rows, tf.stack(sizes), num=parts)
+    return cut
+
+
+def _join(parts: list[tf.Tensor]) -> tf.Tensor:
+    return parts[0] if len(parts) == 1 else tf.concat(parts, axis=0)
+
+
+def _last_steps(sequences: tf.Tensor, mask: tf.Tensor | None) -> tf.Tensor:
+    """Returns the place of the last step before the padding, int32 [B]."""
+    if mask is None:
+        rows, steps = tf.unstack(tf.shape(sequences)[:2])
+        return tf.fill([rows], steps - 1)
+    return tf.reduce_sum(tf.cast(mask, tf.int32), axis=1) - 1
+
+
+def _at(outputs: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
+    """Returns the outputs [B, U] at one step of each sequence of outputs [T, B, U]."""
+    return tf.gather_nd(outputs, tf.stack([last, tf.range(tf.size(last))], axis=1))
+
+
+@tf.custom_gradient  # type: ignore[untyped-decorator]
+def _swap_axes(values: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+    """Turns [A, B, F] into [B, A, F]: by copying rows, ten times as fast as oneDNN transposes."""
+    return _swapped(values), _swapped
+
+
+def _swapped(values: tf.Tensor) -> tf.Tensor:
+    first, second, width = tf.unstack(tf.shape(values))
+    order = tf.transpose(tf.reshape(tf.range(first * second), [first, second]))
+    rows = tf.gather(tf.reshape(values, [first * second, width]), tf.reshape(order, [-1]))
+    return tf.reshape(rows, tf.stack([second, first, values.shape[2]]))
 
 
 @tf.custom_gradient  # type: ignore[untyped-decorator]
