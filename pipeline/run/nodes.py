@@ -101,7 +101,7 @@ def run_nodes(
     if plan.only_new_data:  # whether there is anything to do is known after ExampleGen
         needed = {node: {Node.EXAMPLE_GEN, *others} - {node} for node, others in needed.items()}
     schedule = Schedule(planned_nodes(plan), needed)
-    run = _Run(plan, layout, store, compiled, mirror, observe, result, schedule)
+    run = _Run(plan, layout, store, compiled, mirror, observe, result, schedule, quiet)
     run.to_end(processes or ThisProcess())
 
 
@@ -174,6 +174,7 @@ class _Run:
     observe: Observer
     result: RunResult
     schedule: Schedule
+    quiet: bool
     errors: dict[str, Exception] = field(default_factory=dict)
     leaves_pieces: bool = False
 
@@ -232,8 +233,9 @@ class _Run:
 
         def prepare() -> None:
             note_execution()
-            for name in modules_of(node, self.plan.config.beam):
-                import_early(name)
+            with quiet_imports() if self.quiet else nullcontext():
+                for name in modules_of(node, self.plan.config.beam):
+                    import_early(name)
 
         return launch_node(
             self.compiled,
