@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -16,7 +16,9 @@ from components.errors import ConfigError
 
 VARIABLES = "MASTERY_METADATA_"  # prefix of the environment variables that override the file
 PASSWORD = VARIABLES + "PASSWORD"
-_WORKERS = "--mastery_workers"  # an option of ours among those of Beam, which ignores it
+WORKERS = "MASTERY_WORKERS"  # tells nodes `beam.workers`: options of Beam are part of cache keys
+
+RUNNER = "components.node.in_memory_runner.make_runner"  # Beam loads it by this name
 
 Occasion = Literal["passed", "gates failed", "failed", "interrupted", "no new data"]
 Mailbox = Annotated[
@@ -55,18 +57,23 @@ class Beam(Section):
     workers: int = Field(
         1,
         ge=1,
-        description="processes of this machine in which ExampleGen reads files and joins "
-        "partitions; the results are the same for any number",
+        description="threads in which ExampleGen reads files and joins partitions on this machine, "
+        "each with a part of the log in memory; the results are the same for any number",
     )
 
     @property
     def options(self) -> list[str]:
-        """Options for a Beam pipeline of ours: `args`, after a runner that keeps the order of rows.
+        """Options for a Beam pipeline of ours: `args`, after a runner for this process.
 
         The runner that Beam would download and start by default returns rows in any order, and so
         changes the order in which numbers add up. `args` overrides it.
         """
-        return ["--runner=FnApiRunner", *self.args]
+        return [f"--runner={RUNNER}", *self.args]
+
+    @property
+    def runs_here(self) -> bool:
+        """Whether Beam runs in the node's process: `args` name no other runner."""
+        return not any(option.startswith("--runner") for option in self.args)
 
     @property
     def node_options(self) -> list[str]:
@@ -74,20 +81,7 @@ class Beam(Section):
 
         Without this flag tfx-bsl would fit the size of its batches to how busy the machine is.
         """
-        workers = [f"{_WORKERS}={self.workers}"] if self.workers > 1 else []
-        return ["--tfxio_use_byte_size_batching=true", *workers, *self.options]
-
-
-def workers_of(node_options: Iterable[str]) -> int:
-    """Returns `beam.workers` from `Beam.node_options`.
-
-    It travels among the options of Beam, since a property of a node would be part of its cache key.
-
-    >>> workers_of(Beam(workers=2).node_options), workers_of(Beam().node_options)
-    (2, 1)
-    """
-    options = (option.partition("=") for option in node_options)
-    return next((int(value) for name, _, value in options if name == _WORKERS), 1)
+        return ["--tfxio_use_byte_size_batching=true", *self.options]
 
 
 class Ci(Section):

@@ -1,4 +1,4 @@
-"""Reads a whole log into memory and checks it: the entry to this package.
+"""Reads a whole log and checks it: the entry to this package.
 
 The way of one row, a quiz in line 7 of `exports/2024-05.csv.gz`:
 
@@ -16,14 +16,18 @@ The way of one row, a quiz in line 7 of `exports/2024-05.csv.gz`:
 6. `conclusion.conclude` decides from the counts whether the log can be used; if so,
    `conclusion.summarise` describes it.
 
-ExampleGen takes the same way through Beam, in parts (`components.example_gen.transforms`).
+In between, the rows of a log that is too large for memory go by way of the disk (`shuffle`).
+ExampleGen takes the same way (`components.example_gen.job`).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -36,6 +40,7 @@ from components.event_log.learners import choose_sample, smallest_hashes
 from components.event_log.log_spec import LogSpec, question_spec
 from components.event_log.point_in_time import cross_check, fingerprint
 from components.event_log.problems import raise_if_any
+from components.event_log.shuffle import RunWriter, divide, join_parts
 from components.event_log.sources import find_files
 from components.event_log.spans import choose_spans
 from components.event_log.tables import events_table, outcomes_table, read_hashes, read_table
@@ -49,7 +54,8 @@ if TYPE_CHECKING:
     from components.event_log.column_kinds import Table
     from components.event_log.learners import Sample
     from components.event_log.point_in_time import Part
-    from components.event_log.sources import LogFile
+    from components.event_log.shuffle import Parts
+    from components.event_log.sources import Listing, LogFile
 
 
 @dataclass(frozen=True)
@@ -79,15 +85,24 @@ class TableRead:
 def check_log(config: Config) -> LogSummary:
     """Reads a log as ExampleGen would, and summarises it.
 
+    A log that is large goes by way of a temporary folder; see `shuffle`.
+
     Raises:
         LogError: the log cannot be used; lists all of its problems.
+        MasteryError: the temporary folder cannot be written to.
     """
-    log = read_log(config, splits=True, keys_only=True)
-    return summarise(log.total, config.label.classes, spans=log.spans)
+    spec = LogSpec.of(config)
+    found = _find_log(config)
+    parts = divide(found.files, len(events_table(spec).kinds), spec.splits.seed, shards=1)
+    if parts.count == 1:
+        total = _read_whole(found, spec, splits=True, keys_only=True).total
+    else:
+        total = _check_by_parts(found, spec, parts)
+    return summarise(total, config.label.classes, spans=found.spans)
 
 
 def read_log(config: Config, *, splits: bool, keys_only: bool) -> CheckedLog:
-    """Reads and checks a log.
+    """Reads a log into memory, and checks it.
 
     Args:
         config: where it is, and what it must hold.
@@ -98,13 +113,36 @@ def read_log(config: Config, *, splits: bool, keys_only: bool) -> CheckedLog:
         LogError: the log cannot be used; lists all of its problems.
     """
     spec = LogSpec.of(config)
-    chosen = choose_spans([*config.data.events, *config.data.outcomes], config.data.span)
-    event_patterns = chosen.fill(config.data.events)
-    outcome_patterns = chosen.fill(config.data.outcomes)
+    return _read_whole(_find_log(config), spec, splits=splits, keys_only=keys_only)
 
-    sample = _choose_learners(spec, outcome_patterns)
-    events = read_files(events_table(spec), event_patterns, sample, keys_only=keys_only)
-    outcomes = read_files(outcomes_table(spec), outcome_patterns, sample)
+
+@dataclass(frozen=True)
+class _FoundLog:
+    """Where a log is: its files, and the names of its spans, oldest first."""
+
+    events: Listing
+    outcomes: Listing
+    spans: list[str]
+
+    @property
+    def files(self) -> list[LogFile]:
+        """The files of both tables."""
+        return [*self.events.files, *self.outcomes.files]
+
+
+def _find_log(config: Config) -> _FoundLog:
+    data = config.data
+    chosen = choose_spans([*data.events, *data.outcomes], data.span)
+    events = find_files("events", chosen.fill(data.events))
+    outcomes = find_files("outcomes", chosen.fill(data.outcomes))
+    return _FoundLog(events, outcomes, chosen.names)
+
+
+def _read_whole(found: _FoundLog, spec: LogSpec, *, splits: bool, keys_only: bool) -> CheckedLog:
+    """Reads a log into memory, and checks it."""
+    sample = _choose_learners(spec, found.outcomes.files)
+    events = read_files(events_table(spec), found.events, sample, keys_only=keys_only)
+    outcomes = read_files(outcomes_table(spec), found.outcomes, sample)
     read = merge_tallies([*events.tallies, *outcomes.tallies])
 
     part = None
@@ -112,42 +150,82 @@ def read_log(config: Config, *, splits: bool, keys_only: bool) -> CheckedLog:
         part = cross_check(events.chunks, outcomes.chunks, spec, read, outcomes.files)
     total = conclude(read, part.tally if part else Tally(), spec, splits=splits)
     assert part is not None, "conclude refuses a log without outcomes or without one clock"
-    return CheckedLog(part, total, chosen.names)
+    return CheckedLog(part, total, found.spans)
 
 
-def _choose_learners(spec: LogSpec, patterns: list[str]) -> Sample | None:
+def _check_by_parts(found: _FoundLog, spec: LogSpec, parts: Parts) -> Tally:
+    """Checks a log with one part of its learners in memory at a time; returns the counts."""
+    sample = _choose_learners(spec, found.outcomes.files)
+    with _scratch_folder() as folder:
+        runs = RunWriter(folder, "events", parts)
+        events = read_files(events_table(spec), found.events, sample, runs, keys_only=True)
+        runs = RunWriter(folder, "outcomes", parts)
+        outcomes = read_files(outcomes_table(spec), found.outcomes, sample, runs)
+        read = merge_tallies([*events.tallies, *outcomes.tallies])
+
+        joined = merge_tallies(
+            part.tally for part in join_parts(folder, parts.of_shard(0), spec, read, outcomes.files)
+        )
+    return conclude(read, joined, spec, splits=True)
+
+
+@contextmanager
+def _scratch_folder() -> Iterator[Path]:
+    """Yields a temporary folder, which is removed at the end.
+
+    Raises:
+        MasteryError: the system has none, or it is full.
+    """
+    try:
+        with TemporaryDirectory(prefix="mastery-log-") as folder:
+            yield Path(folder)
+    except OSError as error:
+        raise MasteryError(
+            f"No temporary folder can hold the rows of the log ({error.strerror or error}). "
+            "Name one with more room in the environment variable TMPDIR."
+        ) from error
+
+
+def _choose_learners(spec: LogSpec, outcomes: list[LogFile]) -> Sample | None:
     """Returns the sample of the learners in outcomes, None for all learners."""
     if spec.sample_learners is None:
         return None
     table = outcomes_table(spec)
     seed = spec.splits.seed
-    files = find_files("outcomes", patterns).files
-    parts = (part for file in files for part in read_hashes(file, table, seed))
+    parts = (part for file in outcomes for part in read_hashes(file, table, seed))
     hashes = smallest_hashes(parts, spec.sample_learners)
     return choose_sample(hashes, spec.sample_learners, seed)
 
 
 def read_files(
-    table: Table, patterns: list[str], sample: Sample | None = None, *, keys_only: bool = False
+    table: Table,
+    found: Listing,
+    sample: Sample | None = None,
+    runs: RunWriter | None = None,
+    *,
+    keys_only: bool = False,
 ) -> TableRead:
-    """Reads all files behind the patterns of a table.
+    """Reads all files of a table.
 
     Args:
         table: the columns they must have.
-        patterns: without placeholders for spans.
+        found: the files.
         sample: the learners whose rows are returned, None for all.
+        runs: where rows go instead of the result.
         keys_only: whether to keep only keys, time and order, and a hash of the other columns.
     """
-    found = find_files(table.name, patterns)
     reasons = found.describe_passed_over()
     passed_over = {table.name: reasons} if reasons else {}
     result = TableRead(found.files)
     result.tallies.append(Tally(problems=found.problems, passed_over=passed_over))
+    keep = result.chunks.append if runs is None else runs.add
     for file in found.files:
         for frame, tally in read_table(file, table, sample):
             result.tallies.append(tally)
             if frame is not None:
-                result.chunks.append(_keys_of(frame, table) if keys_only else frame)
+                keep(_keys_of(frame, table) if keys_only else frame)
+    if runs is not None:
+        runs.flush()
     return result
 
 
@@ -184,9 +262,9 @@ def read_questions(
             "expected either outcomes or as_of: whose answers are wanted, and for which moments."
         )
     spec = question_spec(config)
-    read = read_files(events_table(spec), list(events))
+    read = read_files(events_table(spec), find_files("events", events))
     if as_of is None:
-        asked = read_files(_questions_table(spec), list(outcomes))
+        asked = read_files(_questions_table(spec), find_files("outcomes", outcomes))
     else:
         asked = _ask_about_everybody(read, spec, as_of)
 

@@ -3,16 +3,16 @@
 While the log is read, its rows are appended to *runs*: Arrow files with one batch per part. Then a
 part is the batch of its number in every run, and one part at a time is in memory.
 
-Learners are divided into shards, and each shard into ranges of the hash that outcomes are sorted by.
-So the ranges of a shard, one after the other, are the shard in its order: how many ranges there are
-changes memory, and no result.
+Learners are divided into shards, and each shard into ranges of the hash that outcomes are sorted
+by. So the ranges of a shard, one after the other, are the shard in its order: how many ranges there
+are changes memory, and no result.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -25,12 +25,17 @@ import pyarrow.parquet as pq
 
 from components.contracts.names import LEARNER
 from components.event_log.learners import number_parts
+from components.event_log.point_in_time import cross_check
+from components.event_log.timescales import common_clock
 
 if TYPE_CHECKING:
+    from components.event_log.log_spec import LogSpec
+    from components.event_log.point_in_time import Part
     from components.event_log.sources import LogFile
+    from components.event_log.tally import Tally
 
-ROWS_PER_PART = 500_000  # about 300 MB while a part is joined
-ROWS_PER_RUN = 500_000
+VALUES_PER_PART = 5_000_000  # cells of a table; about 300 MB while a part is joined
+VALUES_PER_RUN = 5_000_000
 BYTES_PER_ROW = 50  # of text, rather too few: too many parts cost less than parts too large
 GZIP_RATIO = 8
 GROUP_BYTES = 64 << 20
@@ -63,16 +68,17 @@ class Parts:
         return self.shards * self.ranges
 
 
-def divide(files: Iterable[LogFile], seed: str, shards: int) -> Parts:
+def divide(files: Iterable[LogFile], columns: int, seed: str, shards: int) -> Parts:
     """Returns parts of which each fits into memory, with its rows joined.
 
     Args:
-        files: of the larger table, events.
+        files: of both tables.
+        columns: how many are read of a table.
         seed: put before each id that is hashed.
         shards: number of shards.
     """
-    rows = sum(map(estimate_rows, files))
-    return Parts(seed, shards, max(1, round(rows / (shards * ROWS_PER_PART))))
+    values = columns * sum(map(estimate_rows, files))
+    return Parts(seed, shards, max(1, round(values / (shards * VALUES_PER_PART))))
 
 
 def estimate_rows(file: LogFile) -> int:
@@ -135,7 +141,7 @@ class RunWriter:
         if self._waiting and self._waiting[0].schema != rows.schema:
             self.flush()
         self._waiting.append(rows)
-        if sum(frame.height for frame in self._waiting) >= ROWS_PER_RUN:
+        if sum(frame.height * frame.width for frame in self._waiting) >= VALUES_PER_RUN:
             self.flush()
 
     def flush(self) -> None:
@@ -154,9 +160,10 @@ def _write_run(path: Path, rows: pl.DataFrame, parts: Parts) -> None:
 
     A runner that loses a worker has the same rows written again, maybe by two workers at once.
     """
-    numbers = number_parts(rows[LEARNER], parts.seed, parts.shards, parts.ranges)
-    order = numbers.arg_sort()
-    bounds = np.searchsorted(numbers.gather(order), np.arange(parts.count + 1))
+    learners = number_parts(rows[LEARNER], parts.seed, parts.shards, parts.ranges)
+    numbers = learners.shrink_dtype().to_numpy()  # NumPy sorts short integers fastest
+    order = np.argsort(numbers, kind="stable")
+    bounds = np.searchsorted(numbers[order], np.arange(parts.count + 1))
     table = rows[order].to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks()
 
     handle, beside = tempfile.mkstemp(dir=path.parent)
@@ -168,6 +175,28 @@ def _write_run(path: Path, rows: pl.DataFrame, parts: Parts) -> None:
         for start, stop in pairwise(bounds.tolist()):
             run.write_batch(batch.slice(start, stop - start))
     Path(beside).replace(path)
+
+
+def join_parts(
+    folder: Path, numbers: Iterable[int], spec: LogSpec, read: Tally, files: Sequence[LogFile]
+) -> Iterator[Part]:
+    """Yields parts with the events of every outcome found, one at a time in memory.
+
+    There are none if the times of the log are of several kinds, or it has no outcomes.
+
+    Args:
+        folder: of all runs.
+        numbers: of the parts, in order.
+        spec: how the log is read.
+        read: the counts of reading all of it.
+        files: the files of outcomes, for messages.
+    """
+    if common_clock(read.clocks) is None or not read.count_rows("outcomes"):
+        return
+    for number in numbers:
+        events = read_part(folder, "events", number)
+        outcomes = read_part(folder, "outcomes", number)
+        yield cross_check(events, outcomes, spec, read, files)
 
 
 def read_part(folder: Path, table: str, number: int) -> list[pl.DataFrame]:

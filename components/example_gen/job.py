@@ -19,11 +19,16 @@ import tensorflow as tf
 from components.contracts.names import SPLIT
 from components.event_log.conclusion import judge_reading
 from components.event_log.learners import choose_sample, smallest_hashes
-from components.event_log.point_in_time import cross_check
-from components.event_log.shuffle import FileGroup, Parts, RunWriter, divide, group_files, read_part
+from components.event_log.shuffle import (
+    FileGroup,
+    Parts,
+    RunWriter,
+    divide,
+    group_files,
+    join_parts,
+)
 from components.event_log.tables import events_table, outcomes_table, read_hashes, read_table
 from components.event_log.tally import Tally, merge_tallies
-from components.event_log.timescales import common_clock
 from components.example_gen.encoding import encode, feature_columns, join_batches
 from components.files.atomic import new_file
 
@@ -70,7 +75,9 @@ class Job:
             scratch: exists.
         """
         every = [file for group in files.values() for file in group]
-        return cls(files, spec, folders, scratch, divide(every, spec.splits.seed, spec.partitions))
+        columns = len(events_table(spec).kinds)
+        parts = divide(every, columns, spec.splits.seed, spec.partitions)
+        return cls(files, spec, folders, scratch, parts)
 
     def groups(self, *tables: str) -> list[tuple[int, FileGroup]]:
         """Returns the numbered groups of files of some tables, each a task of reading."""
@@ -112,22 +119,13 @@ class Job:
             shard: its number.
             read: the counts of reading the whole log.
         """
-        parts = self._load(shard, read)
+        parts = join_parts(
+            Path(self.scratch), self.parts.of_shard(shard), self.spec, read, self.files["outcomes"]
+        )
         if judge_reading(read):
             return merge_tallies(part.tally for part in parts)
-
         with _open_shard(self.spec, self.folders, shard) as writers:
             return merge_tallies(_write_part(part, self.spec, writers) for part in parts)
-
-    def _load(self, shard: int, read: Tally) -> Iterator[Part]:
-        """Yields the parts of a shard in the order of their outcomes, one at a time in memory."""
-        if common_clock(read.clocks) is None or not read.count_rows("outcomes"):
-            return
-        scratch = Path(self.scratch)
-        for number in self.parts.of_shard(shard):
-            events = read_part(scratch, "events", number)
-            outcomes = read_part(scratch, "outcomes", number)
-            yield cross_check(events, outcomes, self.spec, read, self.files["outcomes"])
 
 
 def _write_part(part: Part, spec: LogSpec, writers: Writers) -> Tally:

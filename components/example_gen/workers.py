@@ -1,14 +1,13 @@
-"""ExampleGen on this machine: the tasks of a job one after the other, or in several processes."""
+"""ExampleGen on this machine: runs the tasks of a job one after the other, or in several threads.
+
+Threads are enough: Polars, tfx-bsl's coder and TensorFlow's writer do most of the work, and let
+other threads run meanwhile. Processes would first import them, which takes longer than it saves.
+"""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -28,7 +27,7 @@ def run_job(job: Job, workers: int) -> tuple[Tally, Tally]:
 
     Args:
         job: what to do.
-        workers: number of processes; 1 is this one. The results do not depend on it.
+        workers: number of threads. The results do not depend on it.
     """
     sample = None
     if job.spec.sample_learners is not None:
@@ -43,42 +42,13 @@ def run_job(job: Job, workers: int) -> tuple[Tally, Tally]:
 
 def _run_all(
     function: Callable[[Task], Result], tasks: Sequence[Task], workers: int
-) -> Iterable[Result]:
-    """Yields the result of each task, in their order."""
-    if min(workers, len(tasks)) < 2:
+) -> Iterator[Result]:
+    """Yields the result of each task, in their order; after an error no other task begins."""
+    if workers == 1:
         yield from map(function, tasks)
         return
-    with _processes(min(workers, len(tasks))) as pool:
-        yield from pool.map(function, tasks)
-
-
-@contextmanager
-def _processes(number: int) -> Iterator[ProcessPoolExecutor]:
-    """Yields a pool of fresh processes, which end with the block, or at once if it raises.
-
-    Fresh, since Polars and TensorFlow do not survive a fork of a process that has used them.
-    """
-    others = set(multiprocessing.active_children())
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(number, context, _begin_worker)
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="example-gen")
     try:
-        yield pool
-    except BaseException:
-        for child in set(multiprocessing.active_children()) - others:
-            child.terminate()
-        raise
+        yield from pool.map(function, tasks)
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _begin_worker() -> None:
-    """Ends this process with the one that started it, which alone is told of Ctrl-C."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    assert parent is not None, "a worker has a parent"
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True, name="end-with-parent").start()

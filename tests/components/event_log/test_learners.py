@@ -19,7 +19,7 @@ from components.errors import LogError
 from components.event_log.learners import (
     choose_sample,
     hash_learners,
-    partition,
+    number_parts,
     smallest_hashes,
     split_of,
 )
@@ -44,14 +44,19 @@ def test_no_learner_is_in_two_splits(
 
 
 @settings(deadline=None)
-@given(IDS, st.integers(1, 9))
-def test_partitions_keep_learners_and_rows_together(ids: list[str], partitions: int) -> None:
-    rows = pl.DataFrame({"learner_id": ids, "row": range(len(ids))})
-    parts = partition(rows, "seed", partitions)
-    assert set(parts) <= set(range(partitions))
-    assert sorted(row for part in parts.values() for row in part["row"]) == list(range(len(ids)))
-    assert sum(part["learner_id"].n_unique() for part in parts.values()) == len(set(ids))
-    assert all(part["row"].is_sorted() for part in parts.values())
+@given(IDS, st.integers(1, 9), st.integers(1, 9))
+def test_a_learner_is_in_one_part_and_its_ranges_are_in_the_order_of_the_hash(
+    ids: list[str], shards: int, ranges: int
+) -> None:
+    learners = pl.Series("learner_id", [*ids, *ids])
+    numbers = number_parts(learners, "seed", shards, ranges)
+    assert numbers.to_list() == [*numbers[: len(ids)]] * 2
+    assert (numbers // ranges).to_list() == number_parts(learners, "seed", shards).to_list()
+
+    for learner, number in zip(learners, numbers, strict=True):
+        word = int.from_bytes(hashlib.sha256(f"seed{learner}".encode()).digest()[:8])
+        assert number % ranges == (word >> 32) * ranges >> 32
+        assert 0 <= number < shards * ranges
 
 
 def test_the_split_is_the_sha256_of_seed_and_learner() -> None:
@@ -61,10 +66,11 @@ def test_the_split_is_the_sha256_of_seed_and_learner() -> None:
     assert hashed[SPLIT_HASH].item() == word
 
 
-def test_shares_are_about_as_configured_in_every_partition() -> None:
+def test_shares_are_about_as_configured_in_every_shard() -> None:
     rows = pl.DataFrame({"learner_id": [f"learner {number}" for number in range(20_000)]})
     splits = Splits.model_validate({})
-    for part in partition(rows, splits.seed, 5).values():
+    shards = number_parts(rows["learner_id"], splits.seed, 5).alias("shard")
+    for part in rows.with_columns(shards).partition_by("shard"):
         hashed = hash_learners(part["learner_id"], splits.seed).select(
             split_of(splits).alias("split")
         )
