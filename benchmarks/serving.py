@@ -4,9 +4,12 @@
     [--clients 1 16 64] [--repeat 3]
 
 First, one client makes each request directly, by gRPC and by REST, one after another, so that other
-load on the machine affects all three alike. Then 1, 16 and 64 clients send requests all the time.
-Last, new versions are pushed meanwhile: a single failed request ends the run. The machine's load is
-printed with the figures.
+load on the machine affects all alike. Then 1, 16 and 64 clients send requests all the time. Last,
+new versions are pushed meanwhile: a single failed request ends the run.
+
+It prints Markdown, medians of the repetitions. Clients and server share the machine, so the CPU
+time of both is printed, too: what a client takes, the server cannot have. Clients "by hand" take
+little; "grpcio" is the official client.
 """
 
 from __future__ import annotations
@@ -30,7 +33,6 @@ from typing import Any
 
 from components.model_version.folders import find_versions
 
-CLIENTS = Path(__file__).with_name("serving_clients.py")
 Times = list[float]
 
 
@@ -94,63 +96,129 @@ def percentile(times: Times, share: float) -> float:
     return sorted(times)[min(len(times) - 1, int(len(times) * share))] * 1e3
 
 
+@dataclass(frozen=True)
+class Measured:
+    """Calls of one kind.
+
+    Attributes:
+        times: seconds of each.
+        client: CPU seconds of the clients' process per call.
+        server: CPU seconds of the server per call; of all kinds together, if they came in turn.
+    """
+
+    times: Times
+    client: float
+    server: float
+
+
 class Bench:
     """One server, and the measurements of it."""
 
-    def __init__(self, version: Path, name: str, seconds: float, ports: tuple[int, int]) -> None:
+    def __init__(
+        self, version: Path, name: str, seconds: float, server: Served, requests: Path
+    ) -> None:
+        """Prepares the requests.
+
+        Args:
+            version: folder of the version that answers.
+            name: of the model.
+            seconds: of each measurement.
+            server: the server.
+            requests: empty folder for the requests.
+        """
+        _clients("prepare", version, name, requests)
+        self._requests = requests
         self._version = version
         self._name = name
         self._seconds = seconds
-        self._ports = ports
+        self._server = server
 
-    def measure(self, kind: str, count: int) -> dict[str, Times]:
-        """Returns the seconds of each call, by kind."""
-        ports = [str(port) for port in self._ports]
-        model = [str(self._version), str(self._seconds), *ports, self._name]
-        command = [sys.executable, str(CLIENTS), kind, *model, str(count)]
-        environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment)
-        return dict(json.loads(done.stdout))
+    def measure_in_turn(self) -> dict[str, Measured]:
+        """Makes each request in all ways, one after another, and returns what was measured."""
+        ports = [str(port) for port in self._server.ports]
+        return self._measure("in turn", self._version, self._seconds, *ports, self._name)
+
+    def measure(self, kind: str, count: int) -> Measured:
+        """Makes calls of one kind by several clients, and returns what was measured."""
+        rest, grpc = self._server.ports
+        port = rest if kind.startswith("REST") else grpc
+        return self._measure(kind, self._seconds, port, self._requests, count)[kind]
+
+    def _measure(self, *given: object) -> dict[str, Measured]:
+        before = cpu_seconds(self._server.pid)
+        output = _clients(*given)
+        used = cpu_seconds(self._server.pid) - before
+
+        found = json.loads(output)
+        calls = sum(part["calls"] for part in found.values())
+        return {
+            name: Measured(part["times"], part["cpu"] / part["calls"], used / calls)
+            for name, part in found.items()
+        }
 
     def one_client(self, repeat: int) -> None:
-        """Prints the ratios to a direct call of the SavedModel."""
-        parts = [self.measure("in turn", 1) for _ in range(repeat)]
-        print(f"one client, in turn   p50 ms  p99 ms  p50/direct   (load {os.getloadavg()[0]:.1f})")
+        """Prints times beside a direct call of the SavedModel."""
+        parts = [self.measure_in_turn() for _ in range(repeat)]
+        _print_row("one client, in turn", "p50 ms", "p99 ms", "above direct", "client CPU ms")
+        _print_row("---", *["--:"] * 4)
         for kind in parts[0]:
             p50, p99 = (
-                statistics.median(percentile(part[kind], share) for part in parts)
+                statistics.median(percentile(part[kind].times, share) for part in parts)
                 for share in (0.5, 0.99)
             )
-            ratios = (percentile(p[kind], 0.5) / percentile(p["direct"], 0.5) for p in parts)
-            ratio = statistics.median(ratios)
-            print(f"{kind:20} {p50:7.2f} {p99:7.2f} {ratio:11.2f}", flush=True)
+            above = statistics.median(
+                percentile(part[kind].times, 0.5) - percentile(part["direct"].times, 0.5)
+                for part in parts
+            )
+            client = statistics.median(part[kind].client * 1e3 for part in parts)
+            _print_row(kind, f"{p50:.2f}", f"{p99:.2f}", f"{above:+.2f}", f"{client:.2f}")
+        print(flush=True)
 
     def many_clients(self, clients: Sequence[int], repeat: int) -> None:
         """Prints times and rates of many clients beside those of one."""
-        columns = "clients              p50 ms  p99 ms  predictions/s  of one client"
-        print(f"{columns}   (load {os.getloadavg()[0]:.1f})")
-        for kind in ("gRPC", "REST"):
-            parts = {
-                count: [self.measure(kind, count)[kind] for _ in range(repeat)] for count in clients
-            }
-            rates = {
-                count: statistics.median(len(part) / self._seconds for part in parts[count])
-                for count in clients
-            }
+        _print_row(
+            "clients", "", "p50 ms", "p99 ms", "predictions/s", "of one client",
+            "client CPU ms", "server CPU ms",
+        )  # fmt: skip
+        _print_row("--:", "---", *["--:"] * 6)
+        kinds = ("gRPC by hand", "REST by hand", "gRPC by grpcio")
+        # In turn, so that other load on the machine affects all kinds alike.
+        parts: dict[tuple[str, int], list[Measured]] = {}
+        for count in clients:
+            for kind in kinds * repeat:
+                parts.setdefault((kind, count), []).append(self.measure(kind, count))
+
+        for kind in kinds:
+            one = self._rate(parts[kind, clients[0]])
             for count in clients:
-                p50, p99 = (
-                    statistics.median(percentile(part, share) for part in parts[count])
-                    for share in (0.5, 0.99)
-                )
-                of_one = rates[count] / rates[clients[0]]
-                row = f"{count:4} {kind:15} {p50:7.2f} {p99:7.2f}"
-                print(f"{row} {rates[count]:14.0f} {of_one:14.1f}", flush=True)
+                found = parts[kind, count]
+                p50, p99, client, server = map(statistics.median, zip(
+                    *(
+                        (
+                            percentile(part.times, 0.5), percentile(part.times, 0.99),
+                            part.client * 1e3, part.server * 1e3,
+                        )
+                        for part in found
+                    ),
+                    strict=True,
+                ))  # fmt: skip
+                rate = self._rate(found)
+                _print_row(
+                    str(count), kind, f"{p50:.2f}", f"{p99:.2f}", f"{rate:,.0f}",
+                    f"{rate / one:.1f}", f"{client:.2f}", f"{server:.2f}",
+                )  # fmt: skip
+        print(flush=True)
+
+    def _rate(self, parts: Sequence[Measured]) -> float:
+        return statistics.median(len(part.times) / self._seconds for part in parts)
 
     def reload(self, clients: int, versions: int) -> None:
         """Pushes versions while clients ask; ends the run if a request fails."""
         newest = int(self._version.name)
-        asking = threading.Thread(target=lambda: answered.update(self.measure("gRPC", clients)))
-        answered: dict[str, Times] = {}
+        answered: list[Measured] = []
+        asking = threading.Thread(
+            target=lambda: answered.append(self.measure("gRPC by hand", clients))
+        )
         asking.start()
 
         pushed = 0
@@ -163,9 +231,36 @@ class Bench:
 
         if not answered:
             raise SystemExit("a request was lost")
-        p99 = percentile(answered["gRPC"], 0.99)
-        count = len(answered["gRPC"])
+        p99 = percentile(answered[0].times, 0.99)
+        count = len(answered[0].times)
         print(f"{pushed} versions pushed under load: {count} requests, none lost, p99 {p99:.0f} ms")
+
+
+def cpu_seconds(pid: int) -> float:
+    """Returns the CPU seconds that a process has taken (Linux)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _clients(*given: object) -> bytes:
+    """Returns what `benchmarks.serving_clients` prints, in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.serving_clients", *map(str, given)]
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(command, capture_output=True, env=environment)
+    if done.returncode:
+        raise RuntimeError(done.stderr.decode())
+    return done.stdout
+
+
+def _print_row(*cells: str) -> None:
+    print(f"| {' | '.join(cells)} |", flush=True)
+
+
+def _print_machine() -> None:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line.split(": ")[1] for line in lines if line.startswith("model name")), "")
+    today, load = time.strftime("%Y-%m-%d"), os.getloadavg()[0]
+    print(f"{today}, {os.cpu_count()} cores of {model or 'an unknown CPU'}, load {load:.1f}\n")
 
 
 def newest_version(models: Path) -> Path:
@@ -176,10 +271,11 @@ def newest_version(models: Path) -> Path:
 def main(models: Path, name: str, seconds: float, clients: Sequence[int], repeat: int) -> None:
     """Prints milliseconds and ratios; uses a copy of the model, as it pushes versions."""
     newest = newest_version(models)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as requests:
         version = Path(shutil.copytree(newest, Path(folder, newest.name)))
         with serving(Path(folder), name) as server:
-            bench = Bench(version, name, seconds, server.ports)
+            bench = Bench(version, name, seconds, server, Path(requests))
+            _print_machine()
             bench.one_client(repeat)
             bench.many_clients(clients, repeat)
             bench.reload(max(clients), 3)

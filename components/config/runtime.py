@@ -18,6 +18,8 @@ VARIABLES = "MASTERY_METADATA_"  # prefix of the environment variables that over
 PASSWORD = VARIABLES + "PASSWORD"
 WORKERS = "MASTERY_WORKERS"  # tells nodes `beam.workers`: options of Beam are part of cache keys
 
+RUNNER = "components.node.in_memory_runner.make_runner"  # Beam loads it by this name
+
 Occasion = Literal["passed", "gates failed", "failed", "interrupted", "no new data"]
 Mailbox = Annotated[
     str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*[^@\s]@[^@\s\x00-\x1f\x7f]+$")
@@ -61,12 +63,17 @@ class Beam(Section):
 
     @property
     def options(self) -> list[str]:
-        """Options for a Beam pipeline of ours: `args`, after a runner that keeps the order of rows.
+        """Options for a Beam pipeline of ours: `args`, after a runner for this process.
 
         The runner that Beam would download and start by default returns rows in any order, and so
         changes the order in which numbers add up. `args` overrides it.
         """
-        return ["--runner=FnApiRunner", *self.args]
+        return [f"--runner={RUNNER}", *self.args]
+
+    @property
+    def runs_here(self) -> bool:
+        """Whether Beam runs in the node's process: `args` name no other runner."""
+        return not any(option.startswith("--runner") for option in self.args)
 
     @property
     def node_options(self) -> list[str]:

@@ -148,7 +148,7 @@ class Transform(_NodeOfTfx, BaseBeamComponent):  # type: ignore[misc]
 
     TFX_CLASS = "tfx.components.transform.component.Transform"
     SPEC_CLASS = _TransformSpec
-    EXECUTOR_SPEC = NamedBeamExecutor("tfx.components.transform.executor.Executor")
+    EXECUTOR_SPEC = NamedBeamExecutor("components.transform.executor.Executor")
 
     def __init__(
         self,

@@ -40,7 +40,7 @@ class Executor(BaseExecutor):  # type: ignore[misc]
             ServingError: the model breaks the contract, does not load, or its answers differ from
                 the evaluation.
         """
-        # Imports TensorFlow while we read examples.
+        # It imports TensorFlow and loads the model while examples are read here.
         with AnsweringProcess() as process:
             self._check(process, input_dict, output_dict, exec_properties)
 
@@ -55,11 +55,12 @@ class Executor(BaseExecutor):  # type: ignore[misc]
         inputs = {
             name: artifact_utils.get_single_instance(found) for name, found in input_dict.items()
         }
+        source = Path(path_utils.serving_model_path(inputs["trained_model"].uri))
+        process.prepare(source)
+
         predictions = pl.read_parquet(Path(inputs["evaluation"].uri, PREDICTIONS_FILE))
         chosen = choose(predictions, settings.check_examples)
         examples = _examples(inputs["examples"], chosen)
-
-        source = Path(path_utils.serving_model_path(inputs["trained_model"].uri))
         warmup = check_serving(source, chosen, examples, settings.warmup_requests, process)
 
         checked = artifact_utils.get_single_uri(output_dict["model"])

@@ -7,6 +7,8 @@ it, or if it has died, ServingCheck starts such a process itself:
     with start_standby(scratch) as standby:
         run_nodes(environment={**os.environ, **standby.environment})
 
+As soon as the Trainer has ended, `Standby.prepare` lets the process load its model, too.
+
 This module imports no library beyond Python's own: it is for processes that have to be quick.
 """
 
@@ -59,6 +61,16 @@ class Standby:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+    def prepare(self, model: Path) -> None:
+        """Has a model loaded as soon as it is there, long before ServingCheck asks for it.
+
+        It returns at once. A model that cannot be loaded is ServingCheck's to find.
+        """
+        connection = _connect(self.environment.get(STANDBY_SOCKET))
+        if connection:
+            with connection, suppress(OSError):
+                connection.sendall(_as_line([str(model.absolute())]))
 
     def stop(self) -> None:
         """Ends the process, whatever it is doing, and removes its socket; may be called again."""
@@ -129,17 +141,16 @@ class FreshProcess:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def answer(self, request: list[str]) -> Ending:
-        """Sends the paths of a model, its requests and their answers, and waits for the end."""
-        self.send(request)
-        return self.wait()
-
-    def send(self, request: list[str]) -> None:
-        """Sends the request without waiting for its answer."""
+    def send(self, paths: list[str]) -> None:
+        """Sends a model to get ready, or a request: the paths of model, requests and answers."""
         assert self._process.stdin
         with suppress(BrokenPipeError):  # it has ended; its exit code says more
-            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+            self._process.stdin.write(_as_line(paths))
             self._process.stdin.flush()
+
+    def has_ended(self) -> bool:
+        """Returns whether it can take no more requests."""
+        return self._process.poll() is not None
 
     def fileno(self) -> int:
         """Returns a descriptor that can be read when the process has ended."""
@@ -183,6 +194,15 @@ class AnsweringProcess:
         if self._own:
             self._own.close()
 
+    def prepare(self, model: Path) -> None:
+        """Has a model loaded, without waiting for it; one that cannot be loaded fails later."""
+        paths = [str(model.absolute())]
+        if self._connection:
+            with suppress(OSError):
+                self._connection.sendall(_as_line(paths))
+        if self._own:
+            self._own.send(paths)
+
     def answer(self, model: Path, requests: Path, answers: Path) -> Ending:
         """Has the requests of a file answered into another, and waits for that.
 
@@ -191,13 +211,14 @@ class AnsweringProcess:
             requests: a TFRecord of `PredictionLog`.
             answers: the file to write.
         """
-        request = [str(path.absolute()) for path in (model, requests, answers)]
+        paths = [str(path.absolute()) for path in (model, requests, answers)]
         if self._connection:
-            ending = _ask(self._connection, request)
+            ending = _ask(self._connection, paths)
             if ending:
                 return ending
         self._own = self._own or FreshProcess()
-        return self._own.answer(request)
+        self._own.send(paths)
+        return self._own.wait()
 
 
 def _connect(address: str | None) -> socket.socket | None:
@@ -217,10 +238,10 @@ def _connect(address: str | None) -> socket.socket | None:
     return None
 
 
-def _ask(connection: socket.socket, request: list[str]) -> Ending | None:
+def _ask(connection: socket.socket, paths: list[str]) -> Ending | None:
     """Returns how a standby's process ended, None if it has gone without saying so."""
     try:
-        connection.sendall(json.dumps(request).encode() + b"\n")
+        connection.sendall(_as_line(paths))
         with connection.makefile("rb") as file:
             reply = file.readline()
     except OSError:
@@ -228,34 +249,43 @@ def _ask(connection: socket.socket, request: list[str]) -> Ending | None:
     return Ending(**json.loads(reply)) if reply.endswith(b"\n") else None
 
 
-def stand_by(listener: socket.socket, parent: int) -> None:
-    """Answers the first request that comes.
+def _as_line(value: object) -> bytes:
+    return json.dumps(value).encode() + b"\n"
 
-    Ends without an answer when the process that was to answer has ended before, or when who asked,
-    or who started this process, has gone.
+
+def stand_by(listener: socket.socket, parent: int) -> None:
+    """Passes on models and the request to a fresh process, and its ending back; then ends.
+
+    Ends without an answer when that process has ended before, or when who asked, or who started
+    this process, has gone.
 
     Args:
-        listener: where requests come in.
+        listener: where connections come in.
         parent: the process that started this one.
     """
-    with FreshProcess() as process:
-        with listener:
-            if _wait_for_one(listener, process, parent=parent) is not listener:
-                return
+    with FreshProcess() as process, listener:
+        while _wait_for_one(process, listener, parent=parent) is listener:
             connection, _ = listener.accept()
+            with connection:
+                connection.sendall(_HELLO)
+                if _serve(connection, process, parent):
+                    return
 
-        with connection, connection.makefile("rb") as file:
-            connection.sendall(_HELLO)
-            if _wait_for_one(process, connection, parent=parent) is not connection:
-                return
-            line = file.readline()
-            if not line:
-                return
 
-            process.send(json.loads(line))
-            if _wait_for_one(process, connection, parent=parent) is process:
-                reply = json.dumps(asdict(process.wait()))
-                connection.sendall(reply.encode() + b"\n")
+def _serve(connection: socket.socket, process: FreshProcess, parent: int) -> bool:
+    """Passes on the lines of a connection; returns whether the request was among them."""
+    with connection.makefile("rb") as lines:
+        for line in lines:
+            if process.has_ended():
+                return True
+            paths = json.loads(line)
+            process.send(paths)
+            if len(paths) > answering.READY:
+                # Who asked says no more: what can be read is the end of the connection.
+                if _wait_for_one(process, connection, parent=parent) is process:
+                    connection.sendall(_as_line(asdict(process.wait())))
+                return True
+    return False
 
 
 def _wait_for_one(*sources: Source, parent: int) -> Source | None:

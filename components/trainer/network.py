@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import keras
 import tensorflow as tf
@@ -23,12 +23,14 @@ from components.contracts.names import (
     step_feature,
     step_is_missing,
 )
-from components.trainer.lstm import FusedLSTM
+from components.trainer.lstm import FusedLSTM, ServedLSTMs
 from components.transform.learned import OUT_OF_VOCABULARY_IDS, read_vocabulary
 
 if TYPE_CHECKING:
     from components.config.data import Label
     from components.node.settings import TrainerSettings
+
+LstmKernel: TypeAlias = Literal["fused", "cudnn", "loop", "served"]
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ def build_network(
     settings: TrainerSettings,
     inputs: NetworkInputs,
     *,
-    cudnn: bool = False,
+    lstm: LstmKernel = "fused",
     precision: str = "float32",
     parts: int = 1,
 ) -> keras.Model:
@@ -121,9 +123,10 @@ def build_network(
     Args:
         settings: its layers, features and label.
         inputs: what it reads.
-        cudnn: whether the LSTMs use cuDNN's fused kernel if TensorFlow sees a GPU; Keras decides
-            that whenever a graph is traced. The weights and their order are the same either way, so
-            `set_weights` copies them.
+        lstm: what the LSTMs compute with: `fused`, `FusedLSTM`, or Keras' loop in another precision
+            than float32; `cudnn`, cuDNN's kernel if TensorFlow sees a GPU, which Keras decides
+            whenever a graph is traced; `loop`, Keras' loop, to compare with; `served`,
+            `ServedLSTMs`, which cannot be trained. `copy_weights` copies between all of them.
         precision: Keras' name of the type that layers compute in; weights and the answer are always
             float32.
         parts: into how many parts `FusedLSTM` cuts a batch, to fit on several cores.
@@ -135,8 +138,11 @@ def build_network(
 
     read = [_read(name, inputs.steps[name], value, dtype) for name, value in steps.items()]
     state = _join(read, dtype)
-    mask = StepMask(name="mask")([num_steps, next(iter(steps.values()))])
-    state = _lstms(settings.model, state, mask, dtype, cudnn=cudnn, parts=parts)
+    if lstm == "served":
+        state = ServedLSTMs(settings.model.lstm, name="lstms")([state, num_steps])
+    else:
+        mask = StepMask(name="mask")([num_steps, next(iter(steps.values()))])
+        state = _lstms(settings.model, state, mask, dtype, lstm=lstm, parts=parts)
 
     columns = (_read(name, inputs.context[name], value, dtype) for name, value in context.items())
     state = _join([state, *columns], dtype)
@@ -144,6 +150,20 @@ def build_network(
 
     answer = _answer(settings.label, state)
     return keras.Model({**steps, **context, NUM_STEPS: num_steps}, answer, name=settings.name)
+
+
+def copy_weights(source: keras.Model, target: keras.Model) -> None:
+    """Copies the weights of a network into one with the same settings and inputs.
+
+    Args:
+        source: a network whose LSTMs are layers of their own.
+        target: any network of `build_network`.
+    """
+    for layer in target.layers:
+        if isinstance(layer, ServedLSTMs):
+            layer.copy_weights([source.get_layer(_lstm_name(i)) for i in range(layer.depth)])
+        elif layer.weights:
+            layer.set_weights(source.get_layer(layer.name).get_weights())
 
 
 class StepMask(keras.layers.Layer):  # type: ignore[misc]
@@ -175,6 +195,10 @@ def count_parameters(network: keras.Model) -> int:
     return int(sum(weight.numpy().size for weight in network.trainable_weights))
 
 
+def _lstm_name(index: int) -> str:
+    return f"lstm_{index}"
+
+
 def _input(
     name: str, embedded: Embedded | None, shape: tuple[int | None, ...]
 ) -> keras.KerasTensor:
@@ -203,24 +227,24 @@ def _lstms(
     mask: keras.KerasTensor,
     dtype: keras.DTypePolicy,
     *,
-    cudnn: bool,
+    lstm: LstmKernel,
     parts: int,
 ) -> keras.KerasTensor:
     """Stacks the LSTMs on steps [B, T, F]; the last one returns its final state [B, units]."""
-    fused = not cudnn and dtype.compute_dtype == "float32"
+    fused = lstm == "fused" and dtype.compute_dtype == "float32"
     for index, units in enumerate(model.lstm):
-        sequences, name = index < len(model.lstm) - 1, f"lstm_{index}"
+        sequences, name = index < len(model.lstm) - 1, _lstm_name(index)
         if fused:
-            lstm = FusedLSTM(units, return_sequences=sequences, parts=parts, name=name)
+            layer = FusedLSTM(units, return_sequences=sequences, parts=parts, name=name)
         else:
-            lstm = keras.layers.LSTM(
+            layer = keras.layers.LSTM(
                 units,
                 return_sequences=sequences,
-                use_cudnn="auto" if cudnn else False,
+                use_cudnn="auto" if lstm == "cudnn" else False,
                 dtype=dtype,
                 name=name,
             )
-        state = lstm(state, mask=mask)
+        state = layer(state, mask=mask)
     return state
 
 

@@ -1,12 +1,8 @@
-"""The served model: Transform's graph, the network and the prior behind two signatures.
-
-`export_model` writes it, whole or not at all, and on request a second one for GPUs.
-"""
+"""The served model: Transform's graph, the network and the prior behind two signatures."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -14,16 +10,13 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from components.config.training import Categorical
-from components.contracts.model_card import ModelCard
 from components.contracts.names import (
     BASIS,
     BASIS_PRIOR,
     BASIS_SEQUENCE,
     CLASSES,
     EXAMPLES,
-    GPU,
     NUM_STEPS,
-    PORTABLE,
     PREDICT_STEPS,
     PREDICTED_CLASS,
     PREDICTION,
@@ -31,92 +24,13 @@ from components.contracts.names import (
     SERVING_DEFAULT,
     TRANSFORMED_PRIOR,
 )
-from components.files.atomic import new_folder
-from components.model_version.operations import operations, without_cpu_kernel
-from components.trainer.network import NetworkInputs, build_network
-from components.trainer.warm_start import write_weights
 
 if TYPE_CHECKING:
     from components.config.data import Label
     from components.node.settings import TrainerSettings
-
-NO_GPU = (
-    "none: training.gpu_export is true, but TensorFlow traced no cuDNN kernel; it does so only if "
-    "it sees a GPU"
-)
+    from components.trainer.network import NetworkInputs
 
 Answers = dict[str, tf.Tensor]
-
-
-def export_model(
-    network: keras.Model,
-    inputs: NetworkInputs,
-    transform: tft.TFTransformOutput,
-    settings: TrainerSettings,
-    *,
-    code_fingerprint: str,
-    folder: Path,
-) -> str | None:
-    """Writes a SavedModel with both signatures, its card, and what a warm start needs.
-
-    Args:
-        network: the fitted network; may use cuDNN and a lower precision than float32.
-        inputs: the inputs of the network.
-        transform: its graph becomes part of the model.
-        settings: written into the card; they also set the inputs and outputs of the signatures.
-        code_fingerprint: fingerprint of the code that made the model, for the card.
-        folder: the folder for the model, missing or empty.
-
-    Returns:
-        The folder of the export for GPUs in `folder`, or why there is none; None without
-        `training.gpu_export`.
-    """
-    # Keras picks kernels when a graph is traced, and a graph with cuDNN's does not run on a CPU.
-    portable = _float32_copy(network, settings, inputs, cudnn=False)
-    gpu = None
-    if settings.training.gpu_export:
-        fast = _float32_copy(network, settings, inputs, cudnn=True)
-        gpu = ServedModel(fast, inputs, transform, settings)
-    fused = gpu is not None and needs_gpu(gpu.functions)
-    folders = {PORTABLE: ".", GPU: GPU} if fused else {PORTABLE: "."}
-
-    card = ModelCard(
-        name=settings.name,
-        task=settings.label.task,
-        classes=settings.label.classes,
-        config=settings.model_dump(mode="json", by_alias=True),
-        code=code_fingerprint,
-        exports=folders,
-    )
-    with new_folder(folder) as draft:
-        _save(ServedModel(portable, inputs, transform, settings), card, draft)
-        write_weights(network, inputs, draft)
-        if gpu is not None and fused:
-            _save(gpu, card, draft / GPU)
-
-    if gpu is None:
-        return None
-    return GPU if fused else NO_GPU
-
-
-def needs_gpu(functions: Mapping[str, Any]) -> bool:
-    """Returns whether a traced function holds an operation that has no kernel for a CPU."""
-    graphs = [function.graph.as_graph_def() for function in functions.values()]
-    return any(without_cpu_kernel(operations(graph)) for graph in graphs)
-
-
-def _float32_copy(
-    network: keras.Model, settings: TrainerSettings, inputs: NetworkInputs, *, cudnn: bool
-) -> keras.Model:
-    """Returns a copy to serve, whose answers do not depend on the precision of the fit."""
-    copy = build_network(settings, inputs, cudnn=cudnn)
-    copy.set_weights(network.get_weights())
-    return copy
-
-
-def _save(served: ServedModel, card: ModelCard, folder: Path) -> None:
-    tf.saved_model.save(served, str(folder), signatures=served.functions)
-    card.write(folder)
 
 
 class ServedModel(tf.Module):  # type: ignore[misc]
@@ -161,40 +75,33 @@ class ServedModel(tf.Module):  # type: ignore[misc]
     @tf.function(autograph=False)  # type: ignore[untyped-decorator]
     def _serving_default(self, examples: tf.Tensor) -> Answers:
         """Answers for serialized examples [B]; a label, keys and slices in them are ignored."""
-        steps = {
+        lists = {
             name: tf.io.RaggedFeature(dtype, row_splits_dtype=tf.int64)
-            for name, dtype in self._step_dtypes().items()
+            for name, dtype in (*self._step_dtypes().items(), *self._column_dtypes().items())
         }
-        columns = {
-            name: tf.io.RaggedFeature(item.dtype, row_splits_dtype=tf.int64)
-            for name, item in self._column_specs.items()
-        }
-        parsed = tf.io.parse_example(examples, {**steps, **columns})
-        return self._answer(
-            {name: parsed[name] for name in steps}, {name: parsed[name] for name in columns}
-        )
+        parsed = tf.io.parse_example(examples, lists)
+
+        steps = {name: parsed[name] for name in self._step_dtypes()}
+        columns = {name: parsed[name] for name in self._column_specs}
+        return self._answer(_last_steps(steps, self._settings.steps.max_steps), columns)
 
     @tf.function(autograph=False)  # type: ignore[untyped-decorator]
     def _predict_steps(self, inputs: Mapping[str, tf.Tensor]) -> Answers:
         """Answers for padded steps [B, T], `num_steps` [B], columns [B]; NaN and "" are missing."""
-        some_step = inputs[next(iter(self._settings.steps.features))]
+        steps = {name: inputs[name] for name in self._step_dtypes()}
+        some_step = next(iter(steps.values()))
         lengths = tf.clip_by_value(inputs[NUM_STEPS], 0, tf.shape(some_step, tf.int64)[1])
-        steps = {
-            name: tf.RaggedTensor.from_tensor(inputs[name], lengths) for name in self._step_dtypes()
-        }
         columns = {name: _present(inputs[name]) for name in self._column_specs}
-        return self._answer(steps, columns)
+        last_steps = _last_dense_steps(steps, lengths, self._settings.steps.max_steps)
+        return self._answer(last_steps, columns)
 
     def _answer(
         self, steps: Mapping[str, tf.RaggedTensor], columns: Mapping[str, tf.RaggedTensor]
     ) -> Answers:
-        """Truncates, transforms, pads and answers; with the prior for fewer than `min_steps`."""
-        last = slice(-self._settings.steps.max_steps, None)
-        steps = {name: values[:, last] for name, values in _equally_long(steps).items()}
+        """Transforms, pads and answers; with the prior for fewer than `min_steps`."""
         num_steps = next(iter(steps.values())).row_lengths()
-
         raw = {name: _as_spec(values, self._column_specs[name]) for name, values in columns.items()}
-        raw[NUM_STEPS] = _as_spec(_present(num_steps), self._num_steps_spec)
+        raw[NUM_STEPS] = _as_spec(_one_per_row(num_steps), self._num_steps_spec)
         features = self._transform({**steps, **raw})
 
         # An LSTM needs at least one step, even if it is padding.
@@ -206,6 +113,9 @@ class ServedModel(tf.Module):  # type: ignore[misc]
         answer = tf.where(is_cold[:, tf.newaxis], prior, self._call_network(padded))
         basis = tf.where(is_cold, BASIS_PRIOR, BASIS_SEQUENCE)
         return {**_named(answer, self._settings.label), BASIS: basis}
+
+    def _column_dtypes(self) -> dict[str, tf.DType]:
+        return {name: spec.dtype for name, spec in self._column_specs.items()}
 
     def _step_dtypes(self) -> dict[str, tf.DType]:
         features = self._settings.steps.features
@@ -226,36 +136,84 @@ class ServedModel(tf.Module):  # type: ignore[misc]
         return {**steps, **columns, NUM_STEPS: tf.TensorSpec([None], tf.int64, NUM_STEPS)}
 
 
-def _equally_long(steps: Mapping[str, tf.RaggedTensor]) -> dict[str, tf.RaggedTensor]:
-    """Returns the steps unchanged; a request fails unless all have equally many values."""
-    (first, lengths), *others = [(name, values.row_lengths()) for name, values in steps.items()]
-    checks = []
-    for name, length in others:
-        message = f"expected as many values of {name} as of {first}"
-        checks.append(tf.debugging.assert_equal(length, lengths, message))
-    with tf.control_dependencies(checks):
-        return {name: tf.identity(values) for name, values in steps.items()}
+def _last_steps(steps: Mapping[str, tf.RaggedTensor], max_steps: int) -> dict[str, tf.RaggedTensor]:
+    """Returns the last `max_steps` of each row; a request fails unless all are equally long."""
+    splits = _common_splits({name: values.row_splits for name, values in steps.items()})
+    ends = splits[1:]
+    kept = tf.ragged.range(tf.maximum(splits[:-1], ends - max_steps), ends)
+    return {
+        name: kept.with_values(tf.gather(values.values, kept.values))
+        for name, values in steps.items()
+    }
+
+
+def _common_splits(row_splits: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    """Returns the row splits [B + 1] that all steps share; a request fails unless they do."""
+    (first, splits), *others = row_splits.items()
+    if not others:
+        return splits
+
+    def name_the_longer() -> tf.Operation:
+        checks = [
+            tf.debugging.assert_equal(
+                other, splits, f"expected as many values of {name} as of {first}"
+            )
+            for name, other in others
+        ]
+        return tf.group(checks)
+
+    # One comparison for all, because each check costs as much as a layer at a batch of one.
+    are_equal = tf.reduce_all(tf.equal(tf.stack([other for _, other in others]), splits))
+    check = tf.cond(are_equal, tf.no_op, name_the_longer)
+    with tf.control_dependencies([check]):
+        return tf.identity(splits)
+
+
+def _last_dense_steps(
+    steps: Mapping[str, tf.Tensor], lengths: tf.Tensor, max_steps: int
+) -> dict[str, tf.RaggedTensor]:
+    """Returns the last `max_steps` of the first `lengths` [B] values of each row [B, T]."""
+    width = tf.shape(next(iter(steps.values())))[1]
+    is_step = tf.sequence_mask(lengths, width)
+    is_earlier = tf.sequence_mask(lengths - max_steps, width)
+    places = tf.where(is_step & ~is_earlier)
+
+    first, *others = steps
+    kept = tf.RaggedTensor.from_row_lengths(
+        tf.gather_nd(steps[first], places), tf.minimum(lengths, max_steps), validate=False
+    )
+    return {
+        first: kept,
+        **{name: kept.with_values(tf.gather_nd(steps[name], places)) for name in others},
+    }
 
 
 def _padded(
     features: Mapping[str, tf.Tensor | tf.RaggedTensor], longest: tf.Tensor
 ) -> dict[str, tf.Tensor]:
     """Pads ragged steps on the right, to `longest` steps; returns other features unchanged."""
-    padded = {}
-    for name, value in features.items():
-        is_ragged = isinstance(value, tf.RaggedTensor)
-        padded[name] = value.to_tensor(shape=tf.stack([-1, longest])) if is_ragged else value
-    return padded
+    shape = tf.stack([-1, longest])
+    return {
+        name: value.to_tensor(shape=shape) if isinstance(value, tf.RaggedTensor) else value
+        for name, value in features.items()
+    }
 
 
 def _present(values: tf.Tensor) -> tf.RaggedTensor:
     """Turns one value per row into a list per row, empty where the value is missing."""
-    if values.dtype == tf.string:
-        present = tf.not_equal(values, "")
-    else:
-        present = tf.math.is_finite(tf.cast(values, tf.float32))
-    kept = tf.boolean_mask(values, present)
-    return tf.RaggedTensor.from_row_lengths(kept, tf.cast(present, tf.int64))
+    if values.dtype.is_integer:
+        return _one_per_row(values)
+    is_present = (
+        tf.not_equal(values, "") if values.dtype == tf.string else tf.math.is_finite(values)
+    )
+    return tf.RaggedTensor.from_row_lengths(
+        tf.boolean_mask(values, is_present), tf.cast(is_present, tf.int64), validate=False
+    )
+
+
+def _one_per_row(values: tf.Tensor) -> tf.RaggedTensor:
+    splits = tf.range(tf.size(values, tf.int64) + 1)
+    return tf.RaggedTensor.from_row_splits(values, splits, validate=False)
 
 
 def _as_spec(values: tf.RaggedTensor, spec: Any) -> tf.Tensor | tf.SparseTensor | tf.RaggedTensor:
@@ -272,7 +230,7 @@ def _named(answer: tf.Tensor, label: Label) -> Answers:
         return {PREDICTION: answer[:, 0]}
     classes = tf.constant(label.classes)
     return {
-        CLASSES: tf.repeat(classes[tf.newaxis], tf.shape(answer)[0], axis=0),
+        CLASSES: tf.broadcast_to(classes, tf.shape(answer)),
         PROBABILITIES: answer,
         PREDICTED_CLASS: tf.gather(classes, tf.argmax(answer, axis=1)),
     }

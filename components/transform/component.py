@@ -1,4 +1,4 @@
-"""The Transform node: TFX's own, with our preprocessing function."""
+"""The Transform node: TFX's own, with our preprocessing function and executor."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from components.node.settings import TransformSettings
 if TYPE_CHECKING:
     from components.config.root import Config
 
-PREPROCESSING_FN = "components.transform.preprocessing.preprocessing_fn"  # TFX loads it by name
+EXECUTOR = "components.transform.executor"
+PREPROCESSING_FN = "components.transform.preprocessing.preprocessing_fn"
 
 
 def make_transform(config: Config, examples: BaseChannel, schema: BaseChannel) -> BaseComponent:
@@ -38,7 +39,7 @@ def make_transform(config: Config, examples: BaseChannel, schema: BaseChannel) -
         disable_statistics=True,  # StatisticsGen has made them already
         custom_config={
             "config": TransformSettings.of(config).to_property(),
-            "code_fingerprint": code_fingerprint(PREPROCESSING_FN),
+            "code_fingerprint": code_fingerprint(EXECUTOR, PREPROCESSING_FN),
         },
     )
     return node

@@ -31,6 +31,12 @@ if TYPE_CHECKING:
 Column: TypeAlias = tf.Tensor | tf.SparseTensor | tf.RaggedTensor
 
 
+def input_columns(settings: TransformSettings) -> list[str]:
+    """Returns the names of the columns that `preprocessing_fn` reads."""
+    features = [*settings.steps.features, *settings.context, *settings.prior.group_by]
+    return sorted({NUM_STEPS, settings.label.column, *features})
+
+
 def preprocessing_fn(
     inputs: Mapping[str, Column], custom_config: Mapping[str, Any]
 ) -> dict[str, Column]:

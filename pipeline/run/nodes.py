@@ -16,7 +16,7 @@ from components.contracts.run_record import NodeRecord, NodeState, RunResult, Se
 from components.node.node_id import Node
 from pipeline.layout import Layout
 from pipeline.run.ending import note_result
-from pipeline.run.imports import lean_tfx
+from pipeline.run.imports import import_early, lean_tfx, modules_of
 from pipeline.run.prepare import cancel_unfinished, nodes_of
 from pipeline.run.processes import NodeDeathError, Outcome, Processes, ThisProcess
 from pipeline.store.connection import connect_to_store, connection_config
@@ -209,13 +209,18 @@ class _Run:
         """Runs a node; in the process of the node."""
         from pipeline.run.launch import launch_node
 
+        def prepare() -> None:
+            note_execution()
+            for name in modules_of(node, self.plan.config.beam):
+                import_early(name)
+
         return launch_node(
             self.compiled,
             node,
             store=self.store,
             mirror=self.mirror,
             use_cache=node not in _nodes_anew(self.plan),
-            note_execution=note_execution,
+            note_execution=prepare,
         )
 
     def _note_end(self, outcome: Outcome) -> None:

@@ -12,13 +12,14 @@ import re
 import struct
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 from urllib.parse import quote
 
 import grpc
 from google.protobuf.message import DecodeError
 from grpc import StatusCode
 from h2.exceptions import ProtocolError
+from hpack import HeaderTuple, NeverIndexedHeaderTuple
 
 from serving.server.bounds import ByteBudget, Share, Unpacker
 from serving.server.request_error import RequestError, invalid, quoted
@@ -38,7 +39,7 @@ _UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 _TIMEOUT = re.compile(r"([0-9]{1,8})([HMSmun])", re.ASCII)
 _PRINTABLE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 
-Headers = list[tuple[str, str]]
+Header: TypeAlias = tuple[str, str] | HeaderTuple
 
 
 class GrpcCall:
@@ -119,7 +120,7 @@ class GrpcCall:
 
     # What a handler calls, under the names of `grpc.aio.ServicerContext`.
 
-    def invocation_metadata(self) -> Headers:
+    def invocation_metadata(self) -> list[tuple[str, str]]:
         """Returns the request's headers."""
         return list(self.headers.items())
 
@@ -301,9 +302,11 @@ class GrpcCall:
                 left = left[room:]
 
     def _end(self, code: StatusCode, reason: str) -> None:
-        trailers = [("grpc-status", str(code.value[0]))]
+        trailers: list[Header] = [("grpc-status", str(code.value[0]))]
         if reason:
-            trailers.append(("grpc-message", quote(reason[:MAX_REASON], safe=_PRINTABLE)))
+            # Not kept in the table of headers, whose size the client chooses.
+            text = quote(reason[:MAX_REASON], safe=_PRINTABLE)
+            trailers.append(NeverIndexedHeaderTuple("grpc-message", text))
         self._connection.send_status(self._stream, trailers, has_begun=self._has_begun)
 
 

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from grpc import StatusCode
 from h2.config import H2Configuration
-from h2.connection import ConnectionState, H2Connection
+from h2.connection import ConnectionInputs, H2Connection, H2ConnectionStateMachine
 from h2.errors import ErrorCodes
 from h2.events import (
     ConnectionTerminated,
     DataReceived,
+    Event,
     PingAckReceived,
     RemoteSettingsChanged,
     RequestReceived,
@@ -33,7 +34,7 @@ from h2.settings import SettingCodes, Settings
 from hyperframe.frame import GoAwayFrame
 
 from serving.server.connections import Connections, Phase, client_of, start_tls
-from serving.server.grpc_call import AT_ONCE, GrpcCall
+from serving.server.grpc_call import AT_ONCE, GrpcCall, Header
 from serving.server.request_error import RequestError
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ PING_SECONDS = 60
 # each answered call. Parsing as many takes 20 ms.
 MAX_FRAMES = 1000
 USEFUL = 10
+RESET = 5  # frames that count for a call that is cancelled
 SMALL_FRAME = 256  # bytes of data: smaller ones count
 ALL_STREAMS = 2**31 - 1
 
@@ -64,6 +66,18 @@ _CONFIG = H2Configuration(
     normalize_outbound_headers=False,
     normalize_inbound_headers=False,
 )
+
+
+class OpenStates(H2ConnectionStateMachine):
+    """The states of a connection whose calls in progress are answered after a goodbye.
+
+    By HTTP/2's rules, a goodbye refuses new calls only. h2 also gives up those in progress, whose
+    answers Java's clients expect.
+    """
+
+    def process_input(self, input_: ConnectionInputs) -> list[Event]:
+        """Moves to the next state."""
+        return [] if input_ is ConnectionInputs.RECV_GOAWAY else super().process_input(input_)
 
 
 class GrpcConnection(asyncio.Protocol):
@@ -93,6 +107,7 @@ class GrpcConnection(asyncio.Protocol):
         self._early = b""  # bytes after the end of the handshake, before `_upgrade` continues
 
         self._h2 = H2Connection(_CONFIG)
+        self._h2.state_machine = OpenStates()
         self._calls: dict[int, GrpcCall] = {}
         self._new: list[GrpcCall] = []
         self._has_called = False
@@ -170,7 +185,7 @@ class GrpcConnection(asyncio.Protocol):
         """Ends the connection, see `connections.Connection`."""
         if phase is Phase.IDLE and not self._is_draining:
             self.drain()
-            self._table.wait(self, Phase.CLOSING)
+            self.update_phase()
         elif phase is Phase.QUIET and not self._is_pinged:
             self._ping()
             self._table.wait(self, Phase.QUIET, anew=True)
@@ -205,9 +220,10 @@ class GrpcConnection(asyncio.Protocol):
             self._close()
         elif self._is_paused:
             self._table.wait(self, Phase.ANSWER)
+        elif not self._calls and self._is_draining:
+            self._table.wait(self, Phase.CLOSING)
         elif not self._calls:
-            if not self._is_draining:
-                self._table.wait(self, Phase.IDLE if self._has_called else Phase.HEAD)
+            self._table.wait(self, Phase.IDLE if self._has_called else Phase.HEAD)
         elif any(not (call.is_waiting or call.is_stream) for call in self._calls.values()):
             self._table.busy(self)
         elif any(call.is_stream for call in self._calls.values()):
@@ -251,16 +267,14 @@ class GrpcConnection(asyncio.Protocol):
         self._frames = max(0, self._frames - USEFUL)  # the client's updates of its windows
         self._flush()
 
-    def send_status(
-        self, stream: int, trailers: Sequence[tuple[str, str]], *, has_begun: bool
-    ) -> None:
+    def send_status(self, stream: int, trailers: Sequence[Header], *, has_begun: bool) -> None:
         """Ends an answer, or answers with a status only."""
         try:
             self._finish(stream, [*([] if has_begun else _HEADERS[:2]), *trailers])
         except ProtocolError:  # the stream has ended meanwhile
             self.update_phase()
 
-    def _finish(self, stream: int, trailers: Sequence[tuple[str, str]]) -> None:
+    def _finish(self, stream: int, trailers: Sequence[Header]) -> None:
         self._h2.send_headers(stream, trailers, end_stream=True)
         call = self._calls.get(stream)
         if call is not None and not call.has_ended:  # what it still sends is not needed
@@ -316,7 +330,7 @@ class GrpcConnection(asyncio.Protocol):
             call.receive_end()
 
     def _on_reset(self, event: StreamReset) -> None:
-        self._frames += 1
+        self._frames += RESET
         call = self._calls.pop(event.stream_id, None)
         if call is not None:
             call.cancel()
@@ -333,8 +347,7 @@ class GrpcConnection(asyncio.Protocol):
         self._frames += 1
 
     def _on_goodbye(self, _: ConnectionTerminated) -> None:
-        """Answers the calls in progress, which h2 would give up."""
-        self._h2.state_machine.state = ConnectionState.SERVER_OPEN
+        """Closes the connection after the calls in progress."""
         self._is_draining, self._is_pinged = True, False
 
     def _on_other(self, _: object) -> None:

@@ -13,11 +13,12 @@ from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
+from tensorflow.core.protobuf import config_pb2
 from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef, SignatureDef
 from tensorflow.python.framework.ops import dismantle_graph
 from tensorflow.python.saved_model.loader_impl import SavedModelLoader
@@ -148,11 +149,7 @@ class LoadedModel:
             name: Signature.of(name, item) for name, item in self.definitions.items()
         }
         self._calls: dict[str, Callable[..., list[Any]]] = {
-            name: self._session.make_callable(
-                [spec.graph_name for spec in item.outputs.values()],
-                [spec.graph_name for spec in item.inputs.values()],
-            )
-            for name, item in self.signatures.items()
+            name: _callable(self._session, item) for name, item in self.signatures.items()
         }
 
     def signature(self, name: str) -> Signature:
@@ -194,6 +191,21 @@ class LoadedModel:
         self._calls = {}
         self._session.close()
         dismantle_graph(self._graph)
+
+
+def _callable(session: tf.compat.v1.Session, signature: Signature) -> Callable[..., list[Any]]:
+    """Returns a function from inputs to outputs, both in the signature's order."""
+    inputs = [spec.graph_name for spec in signature.inputs.values()]
+    outputs = [spec.graph_name for spec in signature.outputs.values()]
+    prepare = getattr(session, "_make_callable_from_options", None)
+    if prepare is None:
+        return cast("Callable[..., list[Any]]", session.make_callable(outputs, inputs))
+
+    # Keras calls graphs so, too. Feeds and fetches are looked up once, which saves 0.2 ms or more
+    # per call, and the calling thread computes, without a change of threads.
+    options = config_pb2.CallableOptions(feed=inputs, fetch=outputs)
+    options.run_options.inter_op_thread_pool = -1
+    return cast("Callable[..., list[Any]]", prepare(options))
 
 
 def _as_array(value: Any) -> Array:

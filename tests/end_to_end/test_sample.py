@@ -67,6 +67,26 @@ def test_the_same_command_again_takes_every_node_from_the_cache(
     assert versions(root) == before
 
 
+def test_a_run_from_the_cache_imports_no_library_of_an_executor(
+    mastery: Mastery, sample: list[str], root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")  # every process lists what it imports
+    ran = mastery("run", *sample, "--root", root)
+    assert ran.returncode == 0, ran.stderr
+    record = latest(mastery, root)
+    assert set(states(record).values()) == {"cached"}
+
+    folder = root / "sample" / "runs" / record["run"]
+    logs = [folder / "start-up.txt", *folder.glob("logs/*.log")]
+    lines = [line for log in logs for line in log.read_text(encoding="utf-8").splitlines()]
+    imported = {line.rpartition("|")[2].strip() for line in lines if "import time:" in line}
+    assert "pipeline.run.launch" in imported
+    assert not imported & {
+        "apache_beam", "polars", "tensorflow", "tensorflow_data_validation",
+        "tensorflow_model_analysis", "tensorflow_transform", "components.report.executor",
+    }  # fmt: skip
+
+
 def test_without_new_data_a_run_ends_after_example_gen(
     mastery: Mastery, sample: list[str], root: Path
 ) -> None:

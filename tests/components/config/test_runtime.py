@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from components.config import Beam, Config, Metadata, load_config
+from components.config.runtime import RUNNER
 from components.errors import ConfigError
 
 SAMPLE = Path(__file__).parents[3] / "configs" / "sample.yaml"
@@ -82,7 +83,7 @@ def test_the_authority_s_path_counts_from_the_file_s_folder(tmp_path: Path) -> N
 
 def test_beam_keeps_the_order_of_rows_unless_the_configuration_says_otherwise() -> None:
     beam = Beam(args=["--runner=FlinkRunner"])
-    assert beam.options == ["--runner=FnApiRunner", "--runner=FlinkRunner"]
+    assert beam.options == [f"--runner={RUNNER}", "--runner=FlinkRunner"]
     assert beam.node_options == ["--tfxio_use_byte_size_batching=true", *beam.options]
 
 

@@ -20,11 +20,12 @@ DTYPES = {
 CODE = """
 import sys
 from components.serving_check import lean_tensorflow
-from components.serving_check.answering import answer_all
+from components.serving_check.answering import LoadedModel, answer_all
 
-version, *paths = sys.argv[1:]
+version, model, *paths = sys.argv[1:]
 lean_tensorflow.WRITTEN_FOR = version or lean_tensorflow.WRITTEN_FOR
-answer_all(lean_tensorflow.import_runtime(), *paths)
+runtime = lean_tensorflow.import_runtime()
+answer_all(runtime, LoadedModel(runtime, model), *paths)
 print(*sorted({"keras", "scipy", "tfx_bsl", "tensorflow_transform"} & {*sys.modules}))
 """
 

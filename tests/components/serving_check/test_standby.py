@@ -9,11 +9,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+import tensorflow as tf
 
 from components.serving_check import standby as standby_module
 from components.serving_check.check import check_serving
@@ -86,6 +88,43 @@ def test_a_model_that_fails_has_the_same_error_in_a_standby(
     assert len(started) == 1  # the second time
     assert errors[0][0] == errors[1][0]
     assert errors[0][-1] == errors[1][-1]
+
+
+@pytest.mark.parametrize("flaw", [None, "needs the label", "forgets its weights"])
+def test_a_prepared_model_answers_or_fails_as_any_other(
+    standby: Standby,
+    started: list[object],
+    save_model: SaveModel,
+    predictions: pl.DataFrame,
+    examples: list[bytes],
+    flaw: str | None,
+) -> None:
+    model = save_model(flaw)
+    outcome = pytest.raises(ServingError, match="in a fresh process") if flaw else nullcontext()
+
+    standby.prepare(model)
+    with AnsweringProcess() as process, outcome:
+        process.prepare(model)
+        check_serving(model, predictions, examples, 0, process)
+
+    assert started == []
+
+
+def test_a_model_that_could_write_files_is_not_loaded(tmp_path: Path) -> None:
+    writer = tf.Module()
+    writer.serve = tf.function(
+        lambda x: [tf.io.write_file(str(tmp_path / "written"), "x"), {"y": tf.identity(x)}][1],
+        input_signature=[tf.TensorSpec([None], tf.string)],
+    )
+    tf.saved_model.save(writer, str(tmp_path / "model"), {"serving_default": writer.serve})
+
+    with AnsweringProcess() as process:
+        process.prepare(tmp_path / "model")
+        ending = process.answer(tmp_path / "model", tmp_path / "requests", tmp_path / "answers")
+
+    assert ending.code == 1
+    assert "expected a graph that only computes, found: operation WriteFile" in ending.lines[-1]
+    assert not (tmp_path / "written").exists()
 
 
 def test_a_standby_that_has_died_is_replaced(

@@ -21,9 +21,15 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 from components.model_version.exports import exports
 from components.model_version.operations import operations, without_cpu_kernel
 from components.node.settings import TrainerSettings
+from components.trainer.export import NO_GPU
 from components.trainer.fit import Fit
-from components.trainer.network import Embedded, NetworkInputs, build_network
-from components.trainer.served import NO_GPU
+from components.trainer.network import (
+    Embedded,
+    LstmKernel,
+    NetworkInputs,
+    build_network,
+    copy_weights,
+)
 from tests.components.trainer.tiny_log import SETTINGS, fit
 
 # Keras converts variables the way NumPy 1 wanted it.
@@ -65,32 +71,33 @@ def test_tensorflow_says_which_operations_need_a_gpu() -> None:
 
 def test_weights_and_answers_are_the_same_with_and_without_cudnn() -> None:
     settings = TrainerSettings.model_validate(SETTINGS)
-    one, other = (build_network(settings, NETWORK_INPUTS, cudnn=cudnn) for cudnn in (True, False))
+    one, other = (build_network(settings, NETWORK_INPUTS, lstm=lstm) for lstm in ("cudnn", "loop"))
     assert [weight.path for weight in one.weights] == [weight.path for weight in other.weights]
-    other.set_weights(one.get_weights())
+    copy_weights(one, other)
     assert np.array_equal(one(INPUTS), other(INPUTS))
 
 
 @pytest.mark.usefixtures("gpu")
-@pytest.mark.parametrize("cudnn", [True, False])
-def test_cudnn_is_used_only_if_allowed(cudnn: bool) -> None:
-    network = build_network(TrainerSettings.model_validate(SETTINGS), NETWORK_INPUTS, cudnn=cudnn)
+@pytest.mark.parametrize("lstm", ["cudnn", "fused", "loop", "served"])
+def test_cudnn_is_used_only_if_allowed(lstm: LstmKernel) -> None:
+    network = build_network(TrainerSettings.model_validate(SETTINGS), NETWORK_INPUTS, lstm=lstm)
     traced = tf.function(lambda inputs: network(inputs, training=False)).get_concrete_function(
         INPUTS
     )
     found = without_cpu_kernel(operations(traced.graph.as_graph_def()))
-    assert found == (["CudnnRNNV3"] if cudnn else [])
+    assert found == (["CudnnRNNV3"] if lstm == "cudnn" else [])
 
 
 def test_cudnn_is_never_given_a_sequence_without_steps() -> None:
-    network = build_network(TrainerSettings.model_validate(SETTINGS), NETWORK_INPUTS, cudnn=True)
+    network = build_network(TrainerSettings.model_validate(SETTINGS), NETWORK_INPUTS, lstm="cudnn")
     mask = network.get_layer("mask")([INPUTS["num_steps"], INPUTS["step_x"]])
     assert mask.numpy().tolist() == [[True, True, True], [True, False, False], [True, False, False]]
 
 
 def test_the_portable_export_runs_on_any_machine(fitted: Path) -> None:
     found = graph_operations(fitted / "model")
-    assert {"While", "ParseExampleV2"} & found
+    assert {"BlockLSTMV2", "ParseExampleV2"} <= found
+    assert "While" not in found
     assert without_cpu_kernel(found) == []
     assert exports(fitted / "model") == {"portable": "."}
 

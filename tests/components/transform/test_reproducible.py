@@ -11,12 +11,12 @@ import tensorflow as tf
 import tensorflow_transform as tft
 from absl.testing import flagsaver
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
-from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import create_runner
 from tfx.components.transform.executor import Executor
 from tfx_bsl.coders.batch_util import GetBatchElementsKwargs
 
 from components.config import Beam
+from components.node.in_memory_runner import InMemoryRunner
 from components.transform.learned import VECTOR, _log1p
 from tests.components.transform.analysis import analyse, apply, examples, sections
 
@@ -119,5 +119,5 @@ def test_beam_runs_in_this_process_unless_configured_otherwise() -> None:
     def runner(beam: Beam) -> Any:
         return PipelineOptions(beam.options).view_as(StandardOptions).runner
 
-    assert type(create_runner(runner(Beam()))) is FnApiRunner
+    assert type(create_runner(runner(Beam()))) is InMemoryRunner
     assert runner(Beam(args=["--runner=FlinkRunner"])) == "FlinkRunner"

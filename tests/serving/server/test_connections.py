@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import resource
-import sys
 
 import pytest
 from grpc import StatusCode
@@ -18,19 +17,19 @@ from serving.server.connections import (
     Phase,
     Quiet,
     client_of,
-    descriptors_possible,
+    possible_connections,
     raise_descriptor_limit,
 )
 from serving.server.request_error import RequestError
 
-MOST, MOST_PER_ADDRESS, MOST_DESCRIPTORS = 5, 2, 8
+MOST, MOST_PER_ADDRESS = 5, 2
 
 
 class Line:
     """A connection that remembers how it was ended."""
 
     def __init__(self, address: str) -> None:
-        self.address, self.descriptors = address, 1
+        self.address = address
         self.ended: list[Phase | None] = []
 
     def end(self, phase: Phase | None) -> None:
@@ -38,7 +37,7 @@ class Line:
 
 
 moves = st.lists(
-    st.tuples(st.integers(0, 9), st.sampled_from(["add", "remove", "busy", "enlarge", *Phase])),
+    st.tuples(st.integers(0, 9), st.sampled_from(["add", "remove", "busy", *Phase])),
     min_size=1,
     max_size=60,
 )
@@ -48,14 +47,14 @@ moves = st.lists(
 def test_whatever_happens_the_bounds_hold_and_the_busy_stay(
     steps: list[tuple[int, str | Phase]],
 ) -> None:
-    table = Connections(MOST, MOST_PER_ADDRESS, MOST_DESCRIPTORS, {})
+    table = Connections(MOST, MOST_PER_ADDRESS, {})
     lines = [Line(f"10.0.0.{number % 3}") for number in range(10)]
     inside: set[Line] = set()
     busy: set[Line] = set()
     for number, move in steps:
         line = lines[number]
         if move == "add" and line not in inside:
-            line.ended, line.descriptors = [], 1
+            line.ended = []
             has_place = table.add(line)
             inside = {other for other in inside if not other.ended}
             if has_place:
@@ -65,22 +64,17 @@ def test_whatever_happens_the_bounds_hold_and_the_busy_stay(
             inside.discard(line)
         elif move == "busy":
             table.busy(line)
-        elif move == "enlarge":
-            is_larger = table.enlarge(line, 3)
-            inside = {other for other in inside if not other.ended}
-            assert not is_larger or line in inside
         elif isinstance(move, Phase):
             assert table.wait(line, move) is (line in inside)
         busy = (busy | {line} if move == "busy" else busy - {line}) & inside
         assert all(not other.ended for other in busy)
         assert len(table) == len(inside) <= MOST
-        assert sum(other.descriptors for other in inside) <= MOST_DESCRIPTORS
         for address in {other.address for other in inside}:
             assert sum(other.address == address for other in inside) <= MOST_PER_ADDRESS
 
 
 def test_the_connection_idle_for_longest_gives_way() -> None:
-    table = Connections(3, 3, 9, {})
+    table = Connections(3, 3, {})
     answered, first, second, new, newer = (Line("a") for _ in range(5))
     for line in (answered, first, second):
         assert table.add(line)
@@ -91,7 +85,7 @@ def test_the_connection_idle_for_longest_gives_way() -> None:
 
 
 def test_the_slowest_sender_gives_way_instead_of_the_newest() -> None:
-    table = Connections(3, 3, 9, {})
+    table = Connections(3, 3, {})
     answered, body, head = (Line("a") for _ in range(3))
     for line, phase in ((answered, Phase.IDLE), (body, Phase.BODY), (head, Phase.HEAD)):
         table.add(line)
@@ -101,23 +95,15 @@ def test_the_slowest_sender_gives_way_instead_of_the_newest() -> None:
 
 
 def test_a_new_connection_is_refused_while_all_are_busy() -> None:
-    table = Connections(2, 2, 9, {})
+    table = Connections(2, 2, {})
     for line in (Line("a"), Line("b")):
         table.add(line)
         table.busy(line)
     assert not table.add(Line("c"))
 
 
-def test_a_quiet_connection_does_not_give_way_before_its_time() -> None:
-    table = Connections(1, 1, 9, {}, settled={Phase.QUIET: 60.0})
-    line = Line("a")
-    table.add(line)
-    table.wait(line, Phase.QUIET)
-    assert not table.add(Line("a"))
-
-
 def test_late_connections_are_ended_once() -> None:
-    table = Connections(9, 9, 9, {Phase.HEAD: 0.0})
+    table = Connections(9, 9, {Phase.HEAD: 0.0})
     late, idle = Line("a"), Line("a")
     table.add(late)
     table.add(idle)
@@ -182,7 +168,7 @@ def test_a_body_that_takes_too_long() -> None:
 
 
 def test_all_connections_or_the_oldest_can_be_ended() -> None:
-    table = Connections(MOST, MOST_PER_ADDRESS, MOST_DESCRIPTORS, {})
+    table = Connections(MOST, MOST_PER_ADDRESS, {})
     first, second = Line("10.0.0.1"), Line("10.0.0.2")
     assert table.add(first)
     assert table.add(second)
@@ -192,15 +178,6 @@ def test_all_connections_or_the_oldest_can_be_ended() -> None:
     table.end_all()
     assert second.ended == [None]
     assert len(table) == 0
-
-
-def test_no_descriptors_are_left_for_a_connection() -> None:
-    table = Connections(MOST, MOST, 2, {})
-    lines = [Line("10.0.0.1"), Line("10.0.0.2"), Line("10.0.0.3")]
-    for line in lines[:2]:
-        assert table.add(line)
-        table.busy(line)
-    assert not table.add(lines[2]), "those being answered never give way"
 
 
 def test_descriptors_that_have_run_out_are_logged_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -229,10 +206,10 @@ def test_limits_on_open_files(
     monkeypatch.setattr(resource, "setrlimit", refuse)
     monkeypatch.setattr(resource, "getrlimit", lambda _: (1000, 2000))
     raise_descriptor_limit()
-    assert descriptors_possible(600) == 600
-    assert descriptors_possible(601) == 600
+    assert possible_connections(600) == 600
+    assert possible_connections(601) == 600
     monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY, -1))
-    assert descriptors_possible(10**9) == sys.maxsize
+    assert possible_connections(10**9) == 10**9
     assert caplog.messages == [
         "The limit on open files could not be raised to 2000: not permitted.",
         "This process may open 1000 files, too few for 601 connections: raise `ulimit -n`.",

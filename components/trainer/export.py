@@ -1,0 +1,160 @@
+"""Writes the served model, whole or not at all, and on request a second one for GPUs.
+
+Before anything is written, the answers of the portable network are compared with those of Keras'
+own LSTMs. The Evaluator and ServingCheck both ask the export, so neither would notice if it
+computed something else than Keras does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from components.contracts.model_card import ModelCard
+from components.contracts.names import GPU, NUM_STEPS, PORTABLE
+from components.errors import TrainingError
+from components.files.atomic import new_folder
+from components.model_version.operations import operations, without_cpu_kernel
+from components.trainer.network import (
+    Embedded,
+    LstmKernel,
+    NetworkInputs,
+    build_network,
+    copy_weights,
+)
+from components.trainer.served import ServedModel
+from components.trainer.warm_start import write_weights
+
+if TYPE_CHECKING:
+    from components.node.settings import TrainerSettings
+
+NO_GPU = (
+    "none: training.gpu_export is true, but TensorFlow traced no cuDNN kernel; it does so only if "
+    "it sees a GPU"
+)
+TOLERANCE = 1e-5  # of a probability, or of a regression's answer; relative for answers above 1
+PROBES = 64  # sequences whose answers are compared
+PROBE_STEPS = 64  # steps of the longest of them at most; Keras computes them one by one
+
+
+def export_model(
+    network: keras.Model,
+    inputs: NetworkInputs,
+    transform: tft.TFTransformOutput,
+    settings: TrainerSettings,
+    *,
+    code_fingerprint: str,
+    folder: Path,
+) -> str | None:
+    """Writes a SavedModel with both signatures, its card, and what a warm start needs.
+
+    Args:
+        network: the fitted network; may use cuDNN and a lower precision than float32.
+        inputs: the inputs of the network.
+        transform: its graph becomes part of the model.
+        settings: written into the card; they also set the inputs and outputs of the signatures.
+        code_fingerprint: fingerprint of the code that made the model, for the card.
+        folder: the folder for the model, missing or empty.
+
+    Returns:
+        The folder of the export for GPUs in `folder`, or why there is none; None without
+        `training.gpu_export`.
+
+    Raises:
+        TrainingError: the network to serve gives other answers than the fitted one.
+    """
+    portable = float32_copy(network, settings, inputs, "served")
+    reference = float32_copy(network, settings, inputs, "loop")
+    require_same_answers(portable, reference, probes(settings, inputs))
+
+    # Keras picks kernels when a graph is traced, and a graph with cuDNN's does not run on a CPU.
+    gpu = None
+    if settings.training.gpu_export:
+        fast = float32_copy(network, settings, inputs, "cudnn")
+        gpu = ServedModel(fast, inputs, transform, settings)
+    fused = gpu is not None and needs_gpu(gpu.functions)
+    folders = {PORTABLE: ".", GPU: GPU} if fused else {PORTABLE: "."}
+
+    card = ModelCard(
+        name=settings.name,
+        task=settings.label.task,
+        classes=settings.label.classes,
+        config=settings.model_dump(mode="json", by_alias=True),
+        code=code_fingerprint,
+        exports=folders,
+    )
+    with new_folder(folder) as draft:
+        _save(ServedModel(portable, inputs, transform, settings), card, draft)
+        write_weights(network, inputs, draft)
+        if gpu is not None and fused:
+            _save(gpu, card, draft / GPU)
+
+    if gpu is None:
+        return None
+    return GPU if fused else NO_GPU
+
+
+def float32_copy(
+    network: keras.Model, settings: TrainerSettings, inputs: NetworkInputs, lstm: LstmKernel
+) -> keras.Model:
+    """Returns a copy to serve, whose answers do not depend on the precision of the fit."""
+    copy = build_network(settings, inputs, lstm=lstm)
+    copy_weights(network, copy)
+    return copy
+
+
+def probes(settings: TrainerSettings, inputs: NetworkInputs) -> dict[str, np.ndarray]:
+    """Returns made-up inputs of a network: sequences of every length up to `PROBE_STEPS`."""
+    longest = min(settings.steps.max_steps, PROBE_STEPS)
+    draw = np.random.default_rng(0)
+
+    def some(embedded: Embedded | None, shape: tuple[int, ...]) -> np.ndarray:
+        if embedded is None:
+            return draw.normal(size=shape).astype(np.float32)
+        return draw.integers(0, embedded.size, shape)
+
+    steps = {name: some(item, (PROBES, longest)) for name, item in inputs.steps.items()}
+    context = {name: some(item, (PROBES,)) for name, item in inputs.context.items()}
+    lengths = np.linspace(0, longest, PROBES).round().astype(np.int64)
+    return {**steps, **context, NUM_STEPS: lengths}
+
+
+def require_same_answers(
+    exported: keras.Model, reference: keras.Model, features: Mapping[str, np.ndarray]
+) -> None:
+    """Compares a network that will be served with one that computes as the fitted one does.
+
+    Raises:
+        TrainingError: an answer differs by more than the tolerance, or is not a number.
+    """
+    found, expected = (
+        np.asarray(network(features, training=False)) for network in (exported, reference)
+    )
+    distance = np.abs(found - expected) / np.maximum(np.abs(expected), 1.0)
+    if (distance <= TOLERANCE).all():
+        return
+
+    row = int(np.nan_to_num(distance, nan=np.inf).max(axis=1).argmax())
+    raise TrainingError(
+        f"The network to serve answers {found[row].tolist()} where the fitted one answers "
+        f"{expected[row].tolist()} (tolerance {TOLERANCE:g}), so nothing was exported. TensorFlow "
+        f"{tf.__version__} computes BlockLSTMV2 in another way than Keras' LSTM layers on this "
+        "machine; install the versions of requirements.lock."
+    )
+
+
+def needs_gpu(functions: Mapping[str, Any]) -> bool:
+    """Returns whether a traced function holds an operation that has no kernel for a CPU."""
+    graphs = [function.graph.as_graph_def() for function in functions.values()]
+    return any(without_cpu_kernel(operations(graph)) for graph in graphs)
+
+
+def _save(served: ServedModel, card: ModelCard, folder: Path) -> None:
+    tf.saved_model.save(served, str(folder), signatures=served.functions)
+    card.write(folder)

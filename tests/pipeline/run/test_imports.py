@@ -1,0 +1,192 @@
+"""TFX without its libraries: what is imported, that it is the same TFX, and each node's modules."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.node.node_id import Node
+from pipeline.run.imports import IMPORTS
+
+REPOSITORY = Path(__file__).parents[3]
+HEAVY = (
+    "apache_beam", "docker", "keras", "pandas", "polars", "pyarrow", "tensorflow",
+    "tensorflow_data_validation", "tensorflow_model_analysis", "tensorflow_transform",
+)  # fmt: skip
+
+LEAN = """
+import sys
+from pipeline.run.imports import lean_tfx
+with lean_tfx():
+    from pipeline.dag import create_pipeline
+    from pipeline.run.launch import compile_plan, launcher
+"""
+
+COMPILE = """
+import sys
+from pathlib import Path
+from components.config import load_config
+from pipeline.layout import Layout
+config = load_config(Path("configs/sample.yaml"), ["training.warm_start=true"])
+plan = compile_plan(create_pipeline(config, Layout(Path("/root"), config.name)), "run")
+"""
+
+
+def run(code: str, *arguments: str) -> str:
+    ran = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True, text=True, cwd=REPOSITORY, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
+
+
+def test_a_plan_is_compiled_and_a_launcher_ready_without_heavy_libraries() -> None:
+    code = f"print([name for name in {HEAVY} if name in sys.modules])"
+    assert run(LEAN + COMPILE + code).strip() == "[]"
+
+
+def test_the_plan_is_that_of_plain_imports_and_tfx_s_own_classes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from google.protobuf import any_pb2
+    from tfx.proto.orchestration import pipeline_pb2
+
+    from components.config import load_config
+    from components.node import definitions
+    from pipeline.dag import create_pipeline
+    from pipeline.layout import Layout
+    from pipeline.run.launch import compile_plan
+
+    def parts(plan: Any) -> tuple[bytes, Any]:
+        """The plan without its deployment, whose maps TFX packs in any order; and those maps."""
+        deployment = pipeline_pb2.IntermediateDeploymentConfig()
+        any_pb2.Any(
+            type_url=plan.deployment_config.type_url, value=plan.deployment_config.value
+        ).Unpack(deployment)
+        plan.ClearField("deployment_config")
+        return plan.SerializeToString(deterministic=True), deployment
+
+    file = tmp_path / "plan"
+    run(f"{LEAN}{COMPILE}Path(sys.argv[1]).write_bytes(plan.SerializeToString())", str(file))
+
+    monkeypatch.setattr(definitions, "WRITTEN_FOR", "of another version")
+    config = load_config(REPOSITORY / "configs" / "sample.yaml", ["training.warm_start=true"])
+    pipeline = create_pipeline(config, Layout(Path("/root"), config.name))
+    classes = {type(node).__module__ for node in pipeline.components}
+    assert "tfx.components.transform.component" in classes
+
+    plain = parts(compile_plan(pipeline, "run"))
+    assert parts(pipeline_pb2.Pipeline.FromString(file.read_bytes())) == plain
+
+
+def test_a_stand_in_is_the_whole_library_as_soon_as_it_is_used() -> None:
+    code = """
+import threading
+from tfx.dsl.io.plugins import tensorflow_gfile
+
+assert "tensorflow" not in sys.modules
+found = []
+threads = [threading.Thread(target=lambda: found.append(tensorflow_gfile.tf.io.gfile.GFile))
+           for _ in range(4)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+import tensorflow
+assert type(tensorflow) is not type(tensorflow_gfile.tf)
+assert found == [tensorflow.io.gfile.GFile] * 4
+
+class Own(tensorflow_gfile.tf.Module): pass
+assert issubclass(Own, tensorflow.Module)
+assert isinstance(tensorflow_gfile.tf.constant(1), tensorflow.Tensor)
+print("whole")
+"""
+    assert run(LEAN + code).strip() == "whole"
+
+
+def test_a_forked_process_gets_the_whole_library_as_well() -> None:
+    code = """
+import os
+from tfx.dsl.io.plugins import tensorflow_gfile
+
+pid = os.fork()
+if pid == 0:
+    try:
+        whole = tensorflow_gfile.tf.add(1, 2).numpy() == 3 and "tensorflow" in sys.modules
+    finally:
+        os._exit(0 if whole else 1)
+assert os.waitpid(pid, 0)[1] == 0
+print("tensorflow" in sys.modules)
+"""
+    assert run(LEAN + code).strip() == "False"
+
+
+def test_tfx_s_components_and_operators_are_there_when_they_are_asked_for() -> None:
+    code = """
+import inspect
+from tfx.proto.orchestration import executable_spec_pb2
+import tfx.components.evaluator.constants
+assert "tensorflow_model_analysis" not in sys.modules
+
+spec = executable_spec_pb2.BeamExecutableSpec()
+spec.python_executor_spec.class_path = "tfx.components.statistics_gen.executor.Executor"
+operator = launcher.DEFAULT_EXECUTOR_OPERATORS[type(spec)](executor_spec=spec)
+from tfx.orchestration.portable import beam_executor_operator
+assert type(operator) is beam_executor_operator.BeamExecutorOperator
+assert inspect.ismodule(beam_executor_operator) and beam_executor_operator.__file__
+
+from tfx.components import Trainer
+from tfx.components.trainer import component
+assert Trainer is component.Trainer
+print("same")
+"""
+    assert run(LEAN + code).strip() == "same"
+
+
+def test_local_files_need_no_tensorflow_and_other_addresses_still_have_it(tmp_path: Path) -> None:
+    code = """
+from tfx.dsl.io import fileio, filesystem_registry
+from tfx.dsl.io.plugins.tensorflow_gfile import TensorflowFilesystem
+fileio.makedirs(sys.argv[1] + "/a/b")
+with fileio.open(sys.argv[1] + "/a/b/c", "w") as file: file.write("text")
+assert fileio.exists(sys.argv[1] + "/a/b/c")
+assert "tensorflow" not in sys.modules
+registry = filesystem_registry.DEFAULT_FILESYSTEM_REGISTRY
+print(registry.get_filesystem_for_path("gs://bucket/file") is TensorflowFilesystem)
+"""
+    assert run(LEAN + code, str(tmp_path)).strip() == "True"
+    assert (tmp_path / "a" / "b" / "c").read_text(encoding="utf-8") == "text"
+
+
+def test_another_version_of_tfx_is_imported_plainly() -> None:
+    code = """
+import sys
+from pipeline.run import imports
+imports.WRITTEN_FOR = "of another version"
+with imports.lean_tfx():
+    print([name for name in sys.modules if "operator" in name and name.startswith("tfx.")],
+          "tensorflow" in sys.modules, "tfx.components" in sys.modules)
+"""
+    assert run(code).strip() == "[] False False"
+
+
+def test_a_process_that_has_tfx_keeps_it_as_it_is() -> None:
+    code = """
+import sys
+import tfx
+from pipeline.run.imports import lean_tfx
+before = dict(sys.modules)
+with lean_tfx():
+    print(sorted(set(sys.modules) - set(before)))
+"""
+    assert run(code).strip() == "[]"
+
+
+def test_every_node_has_modules_and_each_is_there() -> None:
+    from importlib.util import find_spec
+
+    assert set(IMPORTS) == set(Node)
+    assert all(find_spec(name) for names in IMPORTS.values() for name in names)
