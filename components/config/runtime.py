@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -16,7 +16,7 @@ from components.errors import ConfigError
 
 VARIABLES = "MASTERY_METADATA_"  # prefix of the environment variables that override the file
 PASSWORD = VARIABLES + "PASSWORD"
-_WORKERS = "--mastery_workers"  # an option of ours among those of Beam, which ignores it
+WORKERS = "MASTERY_WORKERS"  # tells nodes `beam.workers`: options of Beam are part of cache keys
 
 RUNNER = "components.node.in_memory_runner.make_runner"  # Beam loads it by this name
 
@@ -71,25 +71,17 @@ class Beam(Section):
         return [f"--runner={RUNNER}", *self.args]
 
     @property
+    def runs_here(self) -> bool:
+        """Whether Beam runs in the node's process: `args` name no other runner."""
+        return not any(option.startswith("--runner") for option in self.args)
+
+    @property
     def node_options(self) -> list[str]:
         """Options for the nodes of TFX, which read flags of its own among those of Beam.
 
         Without this flag tfx-bsl would fit the size of its batches to how busy the machine is.
         """
-        workers = [f"{_WORKERS}={self.workers}"] if self.workers > 1 else []
-        return ["--tfxio_use_byte_size_batching=true", *workers, *self.options]
-
-
-def workers_of(node_options: Iterable[str]) -> int:
-    """Returns `beam.workers` from `Beam.node_options`.
-
-    It travels among the options of Beam, since a property of a node would be part of its cache key.
-
-    >>> workers_of(Beam(workers=2).node_options), workers_of(Beam().node_options)
-    (2, 1)
-    """
-    options = (option.partition("=") for option in node_options)
-    return next((int(value) for name, _, value in options if name == _WORKERS), 1)
+        return ["--tfxio_use_byte_size_batching=true", *self.options]
 
 
 class Ci(Section):

@@ -16,7 +16,8 @@ The way of one row, a quiz in line 7 of `exports/2024-05.csv.gz`:
 6. `conclusion.conclude` decides from the counts whether the log can be used; if so,
    `conclusion.summarise` describes it.
 
-ExampleGen takes the same way through Beam, in parts (`components.example_gen.transforms`).
+In between, the rows of a log that is too large for memory go by way of the disk (`shuffle`).
+ExampleGen takes the same way (`components.example_gen.job`).
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ def check_log(config: Config) -> LogSummary:
     """
     spec = LogSpec.of(config)
     found = _find_log(config)
-    parts = divide(found.files, spec.splits.seed, shards=1)
+    parts = divide(found.files, len(events_table(spec).kinds), spec.splits.seed, shards=1)
     if parts.count == 1:
         total = _read_whole(found, spec, splits=True, keys_only=True).total
     else:

@@ -20,7 +20,7 @@ from components.event_log.problems import Problem, describe, repeated_column
 if TYPE_CHECKING:
     from components.event_log.sources import LogFile
 
-CHUNK_ROWS = 1_000_000
+CHUNK_VALUES = 5_000_000  # of Parquet; text is read in blocks of bytes
 
 
 def read_chunks(file: LogFile, columns: Sequence[str]) -> Iterator[Chunk | Problem]:
@@ -102,7 +102,8 @@ def _batches(source: pq.ParquetFile, columns: list[str]) -> Iterator[pa.RecordBa
     schema = pa.schema([source.schema_arrow.field(name) for name in columns])
     yield pa.RecordBatch.from_pylist([], schema=schema)
     if source.num_row_groups:
-        yield from source.iter_batches(CHUNK_ROWS, columns=columns)
+        rows = max(1, CHUNK_VALUES // len(columns)) if columns else CHUNK_VALUES
+        yield from source.iter_batches(rows, columns=columns)
 
 
 class _UnsupportedType(Exception):

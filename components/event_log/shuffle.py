@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from components.event_log.sources import LogFile
     from components.event_log.tally import Tally
 
-ROWS_PER_PART = 500_000  # about 300 MB while a part is joined
-ROWS_PER_RUN = 500_000
+VALUES_PER_PART = 5_000_000  # cells of a table; about 300 MB while a part is joined
+VALUES_PER_RUN = 5_000_000
 BYTES_PER_ROW = 50  # of text, rather too few: too many parts cost less than parts too large
 GZIP_RATIO = 8
 GROUP_BYTES = 64 << 20
@@ -68,16 +68,17 @@ class Parts:
         return self.shards * self.ranges
 
 
-def divide(files: Iterable[LogFile], seed: str, shards: int) -> Parts:
+def divide(files: Iterable[LogFile], columns: int, seed: str, shards: int) -> Parts:
     """Returns parts of which each fits into memory, with its rows joined.
 
     Args:
-        files: of the larger table, events.
+        files: of both tables.
+        columns: how many are read of a table.
         seed: put before each id that is hashed.
         shards: number of shards.
     """
-    rows = sum(map(estimate_rows, files))
-    return Parts(seed, shards, max(1, round(rows / (shards * ROWS_PER_PART))))
+    values = columns * sum(map(estimate_rows, files))
+    return Parts(seed, shards, max(1, round(values / (shards * VALUES_PER_PART))))
 
 
 def estimate_rows(file: LogFile) -> int:
@@ -140,7 +141,7 @@ class RunWriter:
         if self._waiting and self._waiting[0].schema != rows.schema:
             self.flush()
         self._waiting.append(rows)
-        if sum(frame.height for frame in self._waiting) >= ROWS_PER_RUN:
+        if sum(frame.height * frame.width for frame in self._waiting) >= VALUES_PER_RUN:
             self.flush()
 
     def flush(self) -> None:

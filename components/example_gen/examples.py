@@ -1,6 +1,6 @@
 """Makes the examples of a whole log in memory: to score a model, or to look at a log.
 
-ExampleGen makes the same ones in parts (`components.example_gen.transforms`).
+ExampleGen makes the same ones in parts (`components.example_gen.job`).
 """
 
 from __future__ import annotations

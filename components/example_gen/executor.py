@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,7 +15,7 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 from tfx.utils import proto_utils
 
-from components.config.runtime import workers_of
+from components.config.runtime import WORKERS
 from components.contracts.names import SPLITS
 from components.contracts.provenance import describe_data
 from components.event_log.conclusion import conclude, summarise
@@ -79,7 +80,7 @@ class Executor(BaseBeamExecutor):  # type: ignore[misc]
         """Writes the examples; returns the counts of reading and of joining."""
         options = PipelineOptions(self._beam_pipeline_args).view_as(StandardOptions)
         if (options.runner or "DirectRunner") in LOCAL_RUNNERS:
-            return run_job(job, workers_of(self._beam_pipeline_args))
+            return run_job(job, int(os.environ.get(WORKERS, "1")))
 
         read = Path(job.scratch, "read.json")
         joined = Path(job.scratch, "joined.json")

@@ -75,7 +75,9 @@ class Job:
             scratch: exists.
         """
         every = [file for group in files.values() for file in group]
-        return cls(files, spec, folders, scratch, divide(every, spec.splits.seed, spec.partitions))
+        columns = len(events_table(spec).kinds)
+        parts = divide(every, columns, spec.splits.seed, spec.partitions)
+        return cls(files, spec, folders, scratch, parts)
 
     def groups(self, *tables: str) -> list[tuple[int, FileGroup]]:
         """Returns the numbered groups of files of some tables, each a task of reading."""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import keras
 import tensorflow_transform as tft
@@ -55,21 +58,23 @@ def _fit_and_export(fn_args: FnArgs, settings: TrainerSettings) -> TrainingHisto
 
     devices = choose_devices(training)
     strategy = devices.strategy()
-    train, evaluation = read_batches(
-        fn_args.train_files,
-        fn_args.eval_files,
-        settings,
-        inputs,
-        inputs.parse_spec(transform),
-        strategy.num_replicas_in_sync,
-    )
+    run = Path(fn_args.model_run_dir)
+    with _scratch_folder(run) as scratch:
+        train, evaluation = read_batches(
+            fn_args.train_files,
+            fn_args.eval_files,
+            settings,
+            inputs,
+            inputs.parse_spec(transform),
+            strategy.num_replicas_in_sync,
+            scratch,
+        )
+        with strategy.scope():
+            network = _build(settings, inputs, "cudnn" if devices.on_gpu else "fused")
+        start = _start(network, settings, inputs, fn_args.base_model)
+        logs = run / LOGS / f"{datetime.now(UTC):%Y%m%d-%H%M%S-%f}"
+        fit = fit_network(network, train, evaluation, training, logs)
 
-    with strategy.scope():
-        network = _build(settings, inputs, "cudnn" if devices.on_gpu else "fused")
-    start = _start(network, settings, inputs, fn_args.base_model)
-
-    logs = Path(fn_args.model_run_dir, LOGS, f"{datetime.now(UTC):%Y%m%d-%H%M%S-%f}")
-    fit = fit_network(network, train, evaluation, training, logs)
     gpu_export = export_model(
         network,
         inputs,
@@ -91,6 +96,14 @@ def _fit_and_export(fn_args: FnArgs, settings: TrainerSettings) -> TrainingHisto
         parameters=count_parameters(network),
         seconds=round(time.monotonic() - started, 1),
     )
+
+
+@contextmanager
+def _scratch_folder(run: Path) -> Iterator[Path]:
+    """Makes a folder for parsed examples, where there is room: beside what the node writes."""
+    run.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".examples-", dir=run) as folder:
+        yield Path(folder)
 
 
 def _build(settings: TrainerSettings, inputs: NetworkInputs, lstm: LstmKernel) -> keras.Model:

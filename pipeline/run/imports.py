@@ -1,60 +1,141 @@
 """What is imported when: TFX's definitions without its libraries, and each node's modules early.
 
 A plan is compiled, and a node that comes from the cache is launched, without TensorFlow and Beam:
-see `lean_tfx`. What a node needs to execute is in `IMPORTS`.
+see `lean_tfx`. What a node needs to execute is in `IMPORTS`, and may be imported before it is due.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from importlib import import_module
+from importlib.metadata import version
 from importlib.util import find_spec, module_from_spec
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from components.node.node_id import Node
 
-WRITTEN_FOR = "1.21.0"  # version of TFX; under others `lean_tfx` changes nothing
+if TYPE_CHECKING:
+    from components.config.runtime import Beam
+
+# Versions that this was written for; under others TFX and its libraries are imported plainly.
+WRITTEN_FOR = {
+    "apache-beam": "2.77.0",
+    "keras": "3.15.1",
+    "tensorflow-data-validation": "1.21.0",
+    "tensorflow-model-analysis": "0.52.0",
+    "tfx": "1.21.0",
+}
 
 _OPERATORS = "tfx.orchestration.portable"
-# Modules that TFX's compiler and launcher import and do not need, with the classes that they name.
+# Modules that TFX imports and does not need, with what it names of them while it is imported.
 _DEFERRED = {
     "tensorflow": (),
+    "tensorflow_data_validation": ("DatasetListView",),
     f"{_OPERATORS}.beam_executor_operator": ("BeamExecutorOperator",),
     f"{_OPERATORS}.docker_executor_operator": ("DockerExecutorOperator",),
 }
+# Packages of which TFX needs single modules, and modules to import with them.
+_LIGHT_PACKAGES = {
+    "tfx.components": (),
+    "tensorflow_model_analysis": (
+        "google.protobuf.wrappers_pb2",  # the next one needs it, and does not import it
+        "tensorflow_model_analysis.sdk",  # asked of the package itself
+    ),
+}
+# What is worth importing while the stand-ins are there: an executor that only copies a file, and
+# names that all executors of TFX use.
+_LEAN = (
+    "tfx.types.standard_component_specs",
+    "tfx.components.schema_gen.import_schema_gen.executor",
+)
+
+# Optional libraries by who imports them: Beam for files and runners in a cloud, Keras for wrappers
+# in the style of scikit-learn. Without them both work, except for these.
+_OPTIONAL = {
+    "apache_beam": (
+        "boto3",
+        "google.cloud.bigquery",
+        "google.cloud.bigquery_storage_v1",
+        "google.cloud.dataflow",
+        "google.cloud.pubsub",
+        "google.cloud.storage",
+    ),
+    "tensorflow": ("sklearn",),
+}
 
 _BEAM = ("polars", "pyarrow", "apache_beam")
-_TFX_EXECUTORS = ("tensorflow", "tensorflow_data_validation", "tfx.types.standard_component_specs")
-_TRANSFORM = ("tensorflow_transform.beam", "tfx.components.transform.executor")
-_KERAS = ("keras", "tensorflow_transform", "tfx.components.trainer.executor")
+_TENSORFLOW = ("tensorflow", "tensorflow_data_validation")
 
-# The modules of each node; what several nodes need comes first.
-#
-# The process that nodes are forked from imports them one after the other while earlier nodes run,
-# and forks only between two imports, by the thread that imports: a child then has every module
-# whole or not at all. An import under way in another thread would stay half done in the child.
+# The modules of each node, those of several nodes first.
 IMPORTS: dict[Node, tuple[str, ...]] = {
-    Node.EXAMPLE_GEN: (*_BEAM, "components.example_gen.executor"),
-    Node.IMPORT_SCHEMA_GEN: (
-        *_TFX_EXECUTORS,
-        "tfx.components.schema_gen.import_schema_gen.executor",
-    ),
-    Node.STATISTICS_GEN: (*_BEAM, *_TFX_EXECUTORS, "tfx.components.statistics_gen.executor"),
-    Node.EXAMPLE_VALIDATOR: (*_TFX_EXECUTORS, "tfx.components.example_validator.executor"),
+    Node.EXAMPLE_GEN: (*_BEAM, "tensorflow", "components.example_gen.executor"),
+    Node.IMPORT_SCHEMA_GEN: ("tfx.components.schema_gen.import_schema_gen.executor",),
+    Node.STATISTICS_GEN: (*_BEAM, *_TENSORFLOW, "tfx.components.statistics_gen.executor"),
+    Node.EXAMPLE_VALIDATOR: (*_TENSORFLOW, "tfx.components.example_validator.executor"),
     Node.DATA_GATE: ("components.data_gate.executor",),
-    Node.TRANSFORM: (*_BEAM, *_TFX_EXECUTORS, *_TRANSFORM, "components.transform.preprocessing"),
+    Node.TRANSFORM: (
+        *_BEAM,
+        *_TENSORFLOW,
+        "tensorflow_transform.beam",
+        "tfx.components.transform.executor",
+        "components.transform.preprocessing",
+    ),
     Node.WARM_START_RESOLVER: ("components.baseline.strategy",),
-    Node.TRAINER: (*_KERAS, "components.trainer.run"),
+    Node.TRAINER: (
+        *_TENSORFLOW,
+        "tensorflow_transform",
+        "tfx.components.trainer.executor",
+        "components.trainer.run",
+    ),
     Node.BASELINE_RESOLVER: ("components.baseline.strategy",),
-    Node.EVALUATOR: ("components.evaluator.executor", "components.evaluator.evaluate"),
-    Node.SERVING_CHECK: ("components.serving_check.executor",),
+    Node.EVALUATOR: (
+        *_BEAM,
+        "tensorflow",
+        "tensorflow_model_analysis.api.model_eval_lib",
+        "components.evaluator.executor",
+        "components.evaluator.evaluate",
+    ),
+    Node.SERVING_CHECK: ("polars", "tensorflow", "components.serving_check.executor"),
     Node.PUSHER: ("components.pusher.executor",),
-    Node.REPORT: ("components.report.executor",),
+    Node.REPORT: ("polars", "components.report.executor"),
 }
+
+
+def modules_of(node: Node, beam: Beam) -> tuple[str, ...]:
+    """Returns what a node imports to execute, each for `import_early`, in a good order.
+
+    The process that nodes are forked from imports these while earlier nodes run. It forks only
+    between two imports, by the thread that imports: a child then has every module whole or not at
+    all. An import under way in another thread would stay half done in the child.
+
+    Args:
+        node: which node.
+        beam: how Beam runs; another runner than that in the node's process may need a cloud.
+    """
+    clouds = () if beam.runs_here else _OPTIONAL["apache_beam"]
+    return (*clouds, *IMPORTS[node])
+
+
+def import_early(name: str) -> None:
+    """Imports a module, without the optional libraries that it would import and nobody here uses.
+
+    Those that are imported already stay; once they are asked for, they are imported as ever.
+    """
+    left_out = [
+        optional
+        for optional in _OPTIONAL.get(name, ())
+        if optional not in sys.modules and _is_known_version()
+    ]
+    sys.modules.update(dict.fromkeys(left_out))  # None: Python raises ModuleNotFoundError
+    try:
+        import_module(name)
+    finally:
+        for optional in left_out:
+            del sys.modules[optional]
 
 
 @contextmanager
@@ -65,26 +146,27 @@ def lean_tfx() -> Iterator[None]:
     it is used, by Python's own import, so no module is ever seen half loaded. After the block no
     stand-in is left in `sys.modules`: whoever imports TensorFlow gets TensorFlow. Two things stay:
 
-    - The package `tfx.components`, which imports all of its components and their libraries, does so
-      only when something is asked of the package itself; its submodules are imported as ever.
+    - The packages `tfx.components` and `tensorflow_model_analysis`, which import all they have, do
+      so only when something is asked of the package itself; their modules are imported as ever.
     - TFX reads and writes local files by Python, not by TensorFlow; other addresses as before.
 
-    The block does nothing if TFX is there already, or is of another version than `WRITTEN_FOR`. No
+    The block does nothing if TFX is there already, or with other versions than `WRITTEN_FOR`. No
     other thread may import while it runs.
     """
-    if "tfx" in sys.modules or _tfx_version() != WRITTEN_FOR:
+    if "tfx" in sys.modules or not _is_known_version():
         yield
         return
 
     stand_ins = {
-        name: _StandIn(name, classes)
-        for name, classes in _DEFERRED.items()
-        if name not in sys.modules
+        name: _StandIn(name, named) for name, named in _DEFERRED.items() if name not in sys.modules
     }
     sys.modules.update(stand_ins)
-    _add_light_package("tfx.components")
+    for name, modules in _LIGHT_PACKAGES.items():
+        _add_light_package(name, modules)
     try:
         yield
+        for name in _LEAN:
+            import_module(name)
         if "tensorflow" in stand_ins:
             _prefer_local_files()
     finally:
@@ -93,17 +175,22 @@ def lean_tfx() -> Iterator[None]:
                 del sys.modules[name]
 
 
+@cache
+def _is_known_version() -> bool:
+    return all(version(name) == known for name, known in WRITTEN_FOR.items())
+
+
 class _StandIn(ModuleType):
     """Stands for a module, and imports it when something in it is used.
 
     Args:
         name: of the module.
-        classes: those that are named, but not used, while TFX is imported.
+        named: its classes that are named, but not used, while TFX is imported.
     """
 
-    def __init__(self, name: str, classes: tuple[str, ...] = ()) -> None:
+    def __init__(self, name: str, named: Iterable[str] = ()) -> None:
         super().__init__(name)
-        for made in classes:
+        for made in named:
             setattr(self, made, partial(self._make, made))
 
     def __getattr__(self, name: str) -> Any:
@@ -120,14 +207,13 @@ class _StandIn(ModuleType):
         return getattr(self._load(), name)(*arguments, **named)
 
 
-def _tfx_version() -> str:
-    from tfx.version import __version__
+def _add_light_package(name: str, modules: Iterable[str]) -> None:
+    """Adds a package whose `__init__.py` runs when something is asked of the package itself.
 
-    return str(__version__)
-
-
-def _add_light_package(name: str) -> None:
-    """Adds a package whose `__init__.py` runs when something is asked of the package itself."""
+    Args:
+        name: of the package.
+        modules: what to import with it.
+    """
     spec = find_spec(name)
     if spec is None or spec.loader is None or name in sys.modules:
         return
@@ -148,7 +234,10 @@ def _add_light_package(name: str) -> None:
     vars(package)["__getattr__"] = fill
     sys.modules[name] = package
     parent, _, child = name.rpartition(".")
-    setattr(sys.modules[parent], child, package)
+    if parent:
+        setattr(sys.modules[parent], child, package)
+    for module in modules:
+        import_module(module)
 
 
 def _prefer_local_files() -> None:

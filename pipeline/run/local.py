@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
 WORKER = (sys.executable, "-m", "pipeline.run.worker")
 _GRACE = 0.5  # seconds between asking the worker to end and killing it
+_GRACE_OF_NODES = 10.0  # seconds to wait for the nodes' processes, which end with the worker
 _REFRESH = 0.1  # seconds between two checks of the worker
 _START_UP = "start-up.txt"  # what the worker prints before it has a log
 
@@ -116,6 +118,8 @@ def _run(plan: RunPlan, layout: Layout, store: Metadata, console: PlainConsole) 
             prefix="mastery-run-", ignore_cleanup_errors=True
         ) as scratch:
             code = _run_worker(folder, store, Path(scratch), console)
+        if not (folder / RunResult.FILE).exists():
+            _remove_pieces(layout, store, plan.run)
         record = end_run(record, _read_nodes(folder), _read_result(folder, code))
     except KeyboardInterrupt:
         record = _interrupted(record, folder, layout, store, patience=0)
@@ -145,7 +149,10 @@ def _run_worker(folder: Path, store: Metadata, scratch: Path, console: PlainCons
         "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "1"),
     }
 
+    # Each process of a node inherits one end, so the other is at its end when all have ended.
+    lifeline, of_nodes = os.pipe()
     with (
+        os.fdopen(lifeline, "rb", buffering=0) as nodes_ended,
         (folder / _START_UP).open("wb") as start_up,
         _terminate_as_interrupt(),
         # A session of its own: Ctrl-C reaches only us, and we can stop the whole group.
@@ -154,16 +161,19 @@ def _run_worker(folder: Path, store: Metadata, scratch: Path, console: PlainCons
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=start_up,
+            pass_fds=[of_nodes],
             env=environment,
             start_new_session=True,
             cwd=Path(__file__).parents[2],
         ) as worker,
     ):
         try:
+            os.close(of_nodes)
             with RunDisplay(console) as display:
                 _follow(worker, folder, display)
         finally:
             _stop(worker)
+            select.select([nodes_ended], [], [], _GRACE_OF_NODES)
 
     return worker.returncode
 
@@ -238,17 +248,23 @@ def _interrupted(
     patience: float | None = None,
 ) -> RunRecord:
     """Returns the record of an interrupted run, after removing what it left half written."""
-    if store.store == "mysql" or layout.metadata.exists():
-        from pipeline.store.connection import connect_to_store, connection_config
-
-        connection = connection_config(store, layout)
-        cancel_unfinished(connect_to_store(connection, patience=patience), layout, record.run)
-
+    _remove_pieces(layout, store, record.run, patience=patience)
     nodes = _read_nodes(folder)
     for node in nodes:
         if node.state == "running":
             node.state = "interrupted"
     return record.model_copy(update={"state": "interrupted", "nodes": nodes})
+
+
+def _remove_pieces(
+    layout: Layout, store: Metadata, run: str, *, patience: float | None = None
+) -> None:
+    """Removes what nodes of a run left half written when their processes were ended."""
+    if store.store == "mysql" or layout.metadata.exists():
+        from pipeline.store.connection import connect_to_store, connection_config
+
+        connection = connection_config(store, layout)
+        cancel_unfinished(connect_to_store(connection, patience=patience), layout, run)
 
 
 def _recover(layout: Layout, store: Metadata) -> None:

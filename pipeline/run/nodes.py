@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -10,11 +11,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from components.command.program import quiet_imports
+from components.config.runtime import WORKERS
 from components.contracts.run_record import NodeRecord, NodeState, RunResult, SeenBefore
 from components.node.node_id import Node
 from pipeline.layout import Layout
 from pipeline.run.ending import note_result
-from pipeline.run.imports import lean_tfx
+from pipeline.run.imports import import_early, lean_tfx, modules_of
 from pipeline.run.prepare import cancel_unfinished, nodes_of
 from pipeline.run.processes import NodeDeathError, Outcome, Processes, ThisProcess
 from pipeline.store.connection import connect_to_store, connection_config
@@ -86,6 +88,7 @@ def run_nodes(
         MetadataError: the metadata store cannot be used, or does not know an earlier run.
         Exception: whatever the first node, in the order, raised that has failed.
     """
+    os.environ[WORKERS] = str(plan.config.beam.workers)
     layout = Layout(plan.root, plan.config.name)
     store = connection_config(plan.config.metadata, layout)
     # TFX takes long to load; a wrong password or a lost store is reported before that.
@@ -206,13 +209,18 @@ class _Run:
         """Runs a node; in the process of the node."""
         from pipeline.run.launch import launch_node
 
+        def prepare() -> None:
+            note_execution()
+            for name in modules_of(node, self.plan.config.beam):
+                import_early(name)
+
         return launch_node(
             self.compiled,
             node,
             store=self.store,
             mirror=self.mirror,
             use_cache=node not in _nodes_anew(self.plan),
-            note_execution=note_execution,
+            note_execution=prepare,
         )
 
     def _note_end(self, outcome: Outcome) -> None:

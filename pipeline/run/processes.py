@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
-import importlib
 import os
 import signal
 import sys
@@ -28,6 +27,7 @@ from components.command.explain import explain
 from components.errors import MasteryError
 from components.node.node_id import Node
 from pipeline.run.ending import explain_death
+from pipeline.run.imports import import_early
 
 if TYPE_CHECKING:
     from pipeline.store.lookups import NodeResult
@@ -238,7 +238,7 @@ class ForkedProcesses:
     def _import_next(self) -> None:
         """Imports a module; if that fails, the node that needs it fails and says why."""
         with contextlib.suppress(Exception):
-            importlib.import_module(self._modules.pop(0))
+            import_early(self._modules.pop(0))
 
 
 def _run_child(

@@ -77,13 +77,13 @@ class _Records:
 
 def _processes(plan: RunPlan, folder: Path) -> Processes:
     """Returns where the nodes of a plan run; forking is not safe with the libraries of macOS."""
-    from pipeline.run.imports import IMPORTS
+    from pipeline.run.imports import modules_of
     from pipeline.run.nodes import planned_nodes
 
     enter = partial(_enter_node, folder)
     if not IS_LINUX:
         return ThisProcess(enter)
-    modules = [module for node in planned_nodes(plan) for module in IMPORTS[node]]
+    modules = [name for node in planned_nodes(plan) for name in modules_of(node, plan.config.beam)]
     return ForkedProcesses(enter, dict.fromkeys(modules))
 
 

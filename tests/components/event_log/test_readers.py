@@ -47,7 +47,7 @@ def test_half_written_parquet(
 
 
 def test_parquet_in_chunks(read: Read, whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(readers, "CHUNK_ROWS", 300)
+    monkeypatch.setattr(readers, "CHUNK_VALUES", 600)
     frame, numbers, problems = read(whole, "b", "a", "missing")
     assert frame.columns == ["b", "a"]
     assert frame["a"].to_list() == list(range(1000))

@@ -93,10 +93,11 @@ def test_the_number_of_ranges_grows_with_the_log(
         LogFile(str(tmp_path / "broken.parquet"), "parquet", 2),
         LogFile(str(tmp_path / "missing.csv"), "csv", 3),
     ]
-    assert divide(files, "s", 8) == Parts("s", 8, 1)
-    monkeypatch.setattr(shuffle, "ROWS_PER_PART", 50)
-    assert divide(files[:1], "s", 2) == Parts("s", 2, 10)
-    assert divide(files, "s", 2) == Parts("s", 2, 12)
+    assert divide(files, 9, "s", 8) == Parts("s", 8, 1)
+    monkeypatch.setattr(shuffle, "VALUES_PER_PART", 450)
+    assert divide(files[:1], 9, "s", 2) == Parts("s", 2, 10)
+    assert divide(files[:1], 90, "s", 2) == Parts("s", 2, 100)
+    assert divide(files, 9, "s", 2) == Parts("s", 2, 12)
 
 
 def test_small_files_are_read_together_and_large_ones_alone(
@@ -117,8 +118,8 @@ def test_small_files_are_read_together_and_large_ones_alone(
 @pytest.fixture
 def by_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Has logs of a few rows checked in parts."""
-    monkeypatch.setattr(shuffle, "ROWS_PER_PART", 30)
-    monkeypatch.setattr(shuffle, "ROWS_PER_RUN", 50)
+    monkeypatch.setattr(shuffle, "VALUES_PER_PART", 150)
+    monkeypatch.setattr(shuffle, "VALUES_PER_RUN", 250)
 
 
 def test_a_log_in_parts_has_the_same_summary(

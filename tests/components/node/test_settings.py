@@ -10,7 +10,12 @@ import pytest
 from components.config import Config, load_config
 from components.config.data import Label
 from components.node.cache_key import ROOT
-from components.node.progress import PROGRESS_FILE, report_progress
+from components.node.progress import (
+    PROGRESS_FILE,
+    keep_progress,
+    latest_progress,
+    report_progress,
+)
 from components.node.settings import (
     NodeSettings,
     ServingCheckSettings,
@@ -50,10 +55,17 @@ def test_a_change_of_another_section_changes_no_property(config: Config) -> None
 
 
 def test_progress_is_one_line_per_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(PROGRESS_FILE, str(tmp_path / "progress"))
+    monkeypatch.setenv(PROGRESS_FILE, "of another test")
+    keep_progress(tmp_path, "Trainer")
+    assert latest_progress(tmp_path, "Trainer") == ""
     report_progress("epoch 1/2")
     report_progress("epoch 2/2\nval_loss 0.4")
-    assert (tmp_path / "progress").read_text() == "epoch 1/2\nepoch 2/2 val_loss 0.4\n"
+    keep_progress(tmp_path, "Evaluator")
+    report_progress("35 examples scored")
+    file = tmp_path / "progress" / "Trainer.txt"
+    assert file.read_text() == "epoch 1/2\nepoch 2/2 val_loss 0.4\n"
+    assert latest_progress(tmp_path, "Trainer") == "epoch 2/2 val_loss 0.4"
+    assert latest_progress(tmp_path, "Evaluator") == "35 examples scored"
 
 
 def test_progress_is_dropped_without_a_runner(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,6 +56,15 @@ def test_the_run_is_recorded(fitted: Path) -> None:
     assert record["parameters"] == sum(weight.size for weight in weights(fitted).values())
 
 
+def test_parsed_examples_are_on_disk_during_the_fit_only(
+    inputs: FnArgs, fitted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("components.trainer.batches.MEMORY_BYTES", 0)
+    stored = weights(fit(inputs, tmp_path, SETTINGS))
+    assert all(np.array_equal(value, stored[name]) for name, value in weights(fitted).items())
+    assert not [*(tmp_path / "run").glob(".examples-*")]
+
+
 def test_tensorboard_gets_one_folder_per_fit_with_histograms(fitted: Path) -> None:
     (folder,) = (fitted / "run" / "logs").iterdir()
     events = EventAccumulator(str(folder / "train"), size_guidance={"tensors": 0})

@@ -24,7 +24,8 @@ def write_nodes(nodes: list[dict[str, object]]) -> None:
 
 
 if order == "pass":
-    (folder / "progress.txt").write_text("epoch 1/2\nepoch 2/2\n")
+    (folder / "progress").mkdir()
+    (folder / "progress" / "Trainer.txt").write_text("epoch 1/2\nepoch 2/2\n")
     write_nodes(NODES)
     time.sleep(0.3)
     write_nodes([{**node, "state": "done", "seconds": 2.0} for node in NODES])

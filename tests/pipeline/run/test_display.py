@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -153,9 +154,11 @@ def test_runs_are_listed_whole_even_with_standard_output_closed(
         print_runs([record(state="running", seconds=None)])
 
 
+NOW = datetime.now(UTC)
 NODES = [
     NodeRecord(id="ExampleGen", state="done", seconds=1.5),
-    NodeRecord(id="Trainer", state="running"),
+    NodeRecord(id="Transform", state="running", started=NOW - timedelta(seconds=70_000)),
+    NodeRecord(id="Trainer", state="running", started=NOW - timedelta(seconds=300_000)),
     NodeRecord(id="Report", state="waiting"),
 ]
 
@@ -163,11 +166,11 @@ NODES = [
 def test_without_a_terminal_a_node_that_ends_is_one_line() -> None:
     screen = io.StringIO()
     with RunDisplay(PlainConsole(file=screen, width=80)) as display:
-        display.update([], "", 0.0)
-        display.update(NODES, "epoch 1/2", 3.0)
-        display.update(NODES, "epoch 2/2", 4.0)  # too soon after the line before
+        display.update([], {})
+        display.update(NODES, {"Trainer": "epoch 1/2", "Transform": ""})
+        display.update(NODES, {"Trainer": "epoch 2/2"})  # too soon after the line before
         failed = [NODES[0], NodeRecord(id="Trainer", state="failed", seconds=9.0)]
-        display.update(failed, "epoch 2/2", 5.0)
+        display.update(failed, {})
     assert screen.getvalue().splitlines() == [
         "✓ ExampleGen        done         1.5 s",
         "    epoch 1/2",
@@ -175,12 +178,30 @@ def test_without_a_terminal_a_node_that_ends_is_one_line() -> None:
     ]
 
 
-def test_on_a_terminal_all_nodes_are_shown_with_the_progress_of_the_running_one() -> None:
+def test_nodes_are_printed_in_the_order_they_ended() -> None:
+    screen = io.StringIO()
+    ended = [("StatisticsGen", 5, 2.0), ("Transform", 5, 1.0), ("ExampleGen", 9, 0.5)]
+    nodes = [
+        NodeRecord(id=node, state="done", started=NOW - timedelta(seconds=ago), seconds=seconds)
+        for node, ago, seconds in ended
+    ]
+    with RunDisplay(PlainConsole(file=screen, width=80)) as display:
+        display.update(nodes, {})
+    printed = [line.split()[1] for line in screen.getvalue().splitlines()]
+    assert printed == ["ExampleGen", "Transform", "StatisticsGen"]
+
+
+def test_on_a_terminal_each_running_node_has_its_own_time_and_progress() -> None:
     screen = io.StringIO()
     console = PlainConsole(file=screen, width=80, force_terminal=True)
     with RunDisplay(console) as display:
-        display.update([], "", 2.0)
-        display.update(NODES, "epoch 1/2", 3.0)
-    text = screen.getvalue()
-    for part in ("ExampleGen", "1.5 s", "Trainer", "running", "3.0 s", "epoch 1/2", "waiting"):
-        assert part in text
+        display.update(NODES, {"Transform": "half of it", "Trainer": "epoch 1/2"})
+    text = re.sub("\x1b\\[[0-9;?]*[A-Za-z]", "", screen.getvalue())
+    rows = [" ".join(line.split()) for line in text.splitlines()]
+    for parts in (
+        ("ExampleGen", "done", "1.5 s"),
+        ("Transform", "running", " 700", "half of it"),
+        ("Trainer", "running", " 3000", "epoch 1/2"),
+        ("Report", "waiting"),
+    ):
+        assert any(all(part in row for part in parts) for row in rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -15,9 +16,11 @@ import pytest
 from components.config import load_config
 from components.contracts.run_plan import RunPlan
 from components.contracts.run_record import NodeRecords, RunResult
+from components.node.progress import latest_progress
 
 REPOSITORY = Path(__file__).parents[3]
 SAMPLE = REPOSITORY / "configs" / "sample.yaml"
+WORKER = [sys.executable, "-m", "tests.pipeline.run.fake_nodes"]
 PATIENCE = 120  # seconds until a worker must have begun, even on a busy machine
 
 
@@ -87,13 +90,19 @@ def test_a_plan_that_cannot_be_read_is_reported_by_the_worker(tmp_path: Path) ->
     assert "Traceback" in Path(result["log"]).read_text()
 
 
-def start(folder: Path, **environment: str) -> subprocess.Popen[bytes]:
+def plan(folder: Path) -> None:
+    """Writes the plan of a run on a sample."""
+    RunPlan(run="r", root=folder / "root", config=load_config(SAMPLE)).write(folder)
+
+
+def start(
+    folder: Path, *, stdin: int = subprocess.PIPE, **environment: str
+) -> subprocess.Popen[bytes]:
     """Starts the worker, with nodes that need no TFX, on the plan of a sample."""
-    plan = RunPlan(run="r", root=folder / "root", config=load_config(SAMPLE))
-    plan.write(folder)
+    plan(folder)
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.pipeline.run.fake_nodes", str(folder)],
-        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        [*WORKER, str(folder)],
+        stdin=stdin, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         cwd=REPOSITORY, env={**os.environ, **environment},
     )  # fmt: skip
 
@@ -127,10 +136,87 @@ def test_a_node_that_raises_is_the_error_of_the_run_and_its_log_has_the_tracebac
     assert result.data is not None  # of ExampleGen, which was done
 
 
-def test_a_worker_ends_with_the_command_that_started_it(tmp_path: Path) -> None:
-    with start(tmp_path, MASTERY_SLOW="ExampleGen") as worker:
+def test_a_node_whose_process_is_killed_is_named_with_its_log(tmp_path: Path) -> None:
+    with start(tmp_path, MASTERY_KILLED="Trainer") as worker:
+        assert worker.wait(PATIENCE) == 1
+    result = RunResult.read(tmp_path)
+    assert result.error is not None
+    assert result.error.startswith("Trainer was killed, as the system does when memory runs out.")
+    assert result.log == f"{tmp_path}/logs/Trainer.log"
+    assert states(tmp_path)["Trainer"] == "failed"
+
+
+def test_the_error_is_that_of_the_first_node_and_not_of_the_fastest(tmp_path: Path) -> None:
+    with start(tmp_path, MASTERY_FAILING="Transform DataGate") as worker:
+        assert worker.wait(PATIENCE) == 1
+    result = RunResult.read(tmp_path)
+    assert result.error == "unexpected RuntimeError: DataGate is broken"
+    assert result.log == f"{tmp_path}/logs/DataGate.log"
+
+
+def test_the_record_of_a_node_has_its_time_and_its_memory(tmp_path: Path) -> None:
+    with start(tmp_path) as worker:
+        assert worker.wait(PATIENCE) == 0
+    nodes = NodeRecords.read(tmp_path).nodes
+    starts = [node.started for node in nodes if node.started]
+    assert len(starts) == len(nodes)
+    assert starts[0] == min(starts)
+    for node in nodes:
+        assert node.seconds is not None
+        assert node.peak_mib is not None
+        assert 10 < node.peak_mib < 10_000
+
+
+def test_every_node_reports_its_own_progress(tmp_path: Path) -> None:
+    with start(tmp_path) as worker:
+        assert worker.wait(PATIENCE) == 0
+    for node in states(tmp_path):
+        assert latest_progress(tmp_path, node) == f"{node} reports this"
+
+
+def test_all_processes_end_with_the_command_that_started_them(tmp_path: Path) -> None:
+    nodes = ["StatisticsGen", "Transform"]
+    plan(tmp_path)
+    script = "import subprocess, sys; subprocess.run(sys.argv[1:])"
+    read, write = os.pipe()  # each process inherits one end as its standard input
+    with subprocess.Popen(
+        [sys.executable, "-c", script, *WORKER, str(tmp_path)], stdin=write, cwd=REPOSITORY,
+        env={**os.environ, "MASTERY_SLOW": " ".join(nodes)},
+    ) as command:  # fmt: skip
+        os.close(write)
         deadline = time.monotonic() + PATIENCE
-        while not (tmp_path / "nodes.json").exists():
+        while not all((tmp_path / f"{node}.runs").exists() for node in nodes):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        command.kill()
+    with os.fdopen(read, "rb", buffering=0) as held:
+        assert select.select([held], [], [], PATIENCE)[0]
+        assert held.read() == b""
+    assert [states(tmp_path)[node] for node in nodes] == ["running", "running"]
+    assert not (tmp_path / "result.json").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_an_end_of_the_worker_ends_its_nodes(tmp_path: Path, number: signal.Signals) -> None:
+    read, write = os.pipe()
+    with start(tmp_path, stdin=write, MASTERY_SLOW="StatisticsGen Transform") as worker:
+        os.close(write)
+        deadline = time.monotonic() + PATIENCE
+        while not (tmp_path / "Transform.runs").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        worker.send_signal(number)
+    with os.fdopen(read, "rb", buffering=0) as held:
+        assert select.select([held], [], [], PATIENCE)[0]
+
+
+def test_where_processes_do_not_end_with_their_parent_its_closed_pipe_ends_them(
+    tmp_path: Path,
+) -> None:
+    """Runs the worker as on macOS: nodes run in its own process, and it watches its input."""
+    with start(tmp_path, MASTERY_SLOW="ExampleGen", MASTERY_LINUX="no") as worker:
+        deadline = time.monotonic() + PATIENCE
+        while not (tmp_path / "ExampleGen.runs").exists():
             assert time.monotonic() < deadline
             time.sleep(0.02)
         assert worker.stdin is not None
@@ -138,3 +224,14 @@ def test_a_worker_ends_with_the_command_that_started_it(tmp_path: Path) -> None:
         assert worker.wait(PATIENCE) == 1
     assert states(tmp_path)["ExampleGen"] == "running"
     assert not (tmp_path / "result.json").exists()
+
+
+def test_without_forks_the_worker_leaves_the_same_files(tmp_path: Path) -> None:
+    with start(tmp_path, MASTERY_FAILING="Trainer", MASTERY_LINUX="no") as worker:
+        assert worker.wait(PATIENCE) == 1
+    assert RunResult.read(tmp_path).log == f"{tmp_path}/logs/Trainer.log"
+    assert RunResult.read(tmp_path).error == "unexpected RuntimeError: Trainer is broken"
+    assert "Traceback" in (tmp_path / "logs" / "Trainer.log").read_text()
+    assert (tmp_path / "logs" / "Transform.log").read_text() == "Transform prints this\n"
+    assert latest_progress(tmp_path, "Transform") == "Transform reports this"
+    assert {node.peak_mib for node in NodeRecords.read(tmp_path).nodes} == {None}
