@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 STEP = 16 * 2**10  # bytes that are parsed before the limit on frames is checked
 TLS_BUFFER = 256 * 2**10  # bytes that can arrive together with the end of a handshake
 PING_SECONDS = 60
+ALIVE, GOODBYE = b"alive?..", b"goodbye."  # contents of pings: eight bytes
 SMALL_FRAME = 256  # bytes of data: smaller ones count
 
 _HEADERS = [
@@ -84,6 +85,7 @@ class GrpcConnection(asyncio.Protocol):
         self._idle_frames = IdleFrames()
         self._is_pinged = False  # whether an answer to a ping is missing
         self._is_draining = self._is_closed = False
+        self._has_read_goodbye = False  # whether the client makes no further calls
         self._aging: asyncio.TimerHandle | None = None
         self._handlers: dict[type, Callable[[Any], None]] = {
             RequestReceived: self._on_request,
@@ -153,7 +155,8 @@ class GrpcConnection(asyncio.Protocol):
             self.drain()
             self.update_phase()
         elif phase is Phase.QUIET and not self._is_pinged:
-            self._ping()
+            self._is_pinged = True
+            self._ping(ALIVE)
             self._table.wait(self, Phase.QUIET, anew=True)
         elif self._raw is not None:
             self._raw.abort()
@@ -177,11 +180,11 @@ class GrpcConnection(asyncio.Protocol):
             self._is_draining = True
             self._flush()
             self._transport.write(goodbye())
-            self._ping()
+            self._ping(GOODBYE)
 
     def update_phase(self) -> None:
         """Notes in the table what the server waits for."""
-        if self._is_draining and not self._is_pinged and not self._calls and not self._is_paused:
+        if self._has_read_goodbye and not self._calls and not self._is_paused:
             self._close()
         elif self._is_paused:
             self._table.wait(self, Phase.ANSWER)
@@ -307,13 +310,15 @@ class GrpcConnection(asyncio.Protocol):
         if self._change is not None and not self._change.done():
             self._change.set_result(None)
 
-    def _on_ping_ack(self, _: PingAckReceived) -> None:
+    def _on_ping_ack(self, event: PingAckReceived) -> None:
         self._is_pinged = False
+        if event.ping_data == GOODBYE:
+            self._has_read_goodbye = True
         self._idle_frames.add()
 
     def _on_goodbye(self, _: ConnectionTerminated) -> None:
         """Closes the connection after the calls in progress."""
-        self._is_draining, self._is_pinged = True, False
+        self._is_draining = self._has_read_goodbye = True
 
     def _on_other(self, _: object) -> None:
         self._idle_frames.add()
@@ -344,9 +349,8 @@ class GrpcConnection(asyncio.Protocol):
         self.drain()
         self._aging = self._loop.call_later(2 * self._limits.request_timeout, self.end, None)
 
-    def _ping(self) -> None:
-        self._is_pinged = True
-        self._h2.ping(b"mastery.")
+    def _ping(self, content: bytes) -> None:
+        self._h2.ping(content)
         self._flush()
 
     def _flush_soon(self) -> None:
