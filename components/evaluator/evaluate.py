@@ -139,7 +139,7 @@ def _measure(
     predictions: Mapping[str, Path], settings: EvaluatorSettings, folder: Path
 ) -> dict[str, ModelResults]:
     label, rules = settings.label, settings.evaluation
-    analyze(predictions, label, rules.slices, folder, settings.beam.options)
+    analyze(predictions, label, rules.slices, folder, settings.beam)
     results = load_results(folder, [*predictions], label, rules)
     if not label.classes:
         return results

@@ -13,6 +13,7 @@ from tfx.utils import path_utils
 
 from components.evaluator.evaluator_settings import EvaluatorSettings
 from components.files.atomic import write_text
+from components.serving_check.standby import prepare_model
 
 SPLIT = "test"
 
@@ -38,6 +39,8 @@ class Executor(BaseExecutor):  # type: ignore[misc]
 
         settings = EvaluatorSettings.from_property(exec_properties["config"])
         model = artifact_utils.get_single_instance(input_dict["model"])
+        prepare_model(_saved_model(model))  # ServingCheck comes next
+
         configured = settings.evaluation.baseline
         baseline = None if configured else _resolved_baseline(input_dict)
 

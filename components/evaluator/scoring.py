@@ -6,8 +6,8 @@ What a model answers, and what was true, are columns; anything but the contract 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,7 @@ from components.contracts.names import (
     UNIT,
 )
 from components.errors import MasteryError
+from components.evaluator.loaded_signature import Predict, load_signature
 from components.event_log.column_kinds import digits
 from components.files.atomic import new_file
 from components.model_version.safe_graph import require_safe
@@ -44,17 +45,21 @@ WINDOW = 16 * BATCH  # examples that are in memory, sorted by length and written
 LABEL = "label"  # the column of predictions with the true value, whatever the log calls it
 SHOWN = 5  # labels that an error lists
 
-Predict = Callable[..., dict[str, Any]]
 Array = np.ndarray[Any, Any]
 
 
 def windows_of_split(folder: Path) -> Iterator[list[bytes]]:
     """Reads the serialized examples of a split in windows, from TFRecord files, gzipped or not."""
-    for file in sorted(path for path in folder.iterdir() if path.is_file()):
-        compression = "GZIP" if file.suffix == ".gz" else ""
-        records = tf.data.TFRecordDataset(str(file), compression)
-        for window in records.batch(WINDOW).as_numpy_iterator():
-            yield window.tolist()
+    files = [str(file) for file in sorted(folder.iterdir()) if file.is_file()]
+    compressions = ["GZIP" if file.endswith(".gz") else "" for file in files]
+
+    # One data set for all files: to make one takes longer than to read a small file.
+    texts = (tf.constant(files, tf.string), tf.constant(compressions, tf.string))
+    windows = tf.data.Dataset.from_tensor_slices(texts).flat_map(
+        lambda file, compression: tf.data.TFRecordDataset(file, compression).batch(WINDOW)
+    )
+    for window in windows.as_numpy_iterator():
+        yield window.tolist()
 
 
 def in_windows(examples: Iterable[bytes]) -> Iterator[list[bytes]]:
@@ -89,27 +94,29 @@ def write_predictions(
         MasteryError: there are no examples; an example's label is missing or unknown; the model has
             other classes, cannot read the examples, or answers something that is not a number.
     """
-    predict = _load(model)
     decoder = ExamplesToRecordBatchDecoder()
 
-    def tables() -> Iterator[pl.DataFrame]:
+    def tables(predict: Predict) -> Iterator[pl.DataFrame]:
         for window in windows:
             features = pl.DataFrame(decoder.DecodeBatch(window))
             answers = read_answers(_predict(predict, window, model), label.classes)
             yield _keys(features, label, slice_columns).hstack(answers)
 
-    _write(tables(), predictions)
+    with _load(model) as predict:
+        _write(tables(predict), predictions)
 
 
-def _load(model: Path) -> Predict:
+@contextmanager
+def _load(model: Path) -> Iterator[Predict]:
     require_safe(model)
-    try:
-        predict: Predict = tf.saved_model.load(str(model)).signatures[SERVING_DEFAULT]
-    except (OSError, KeyError, tf.errors.OpError) as error:
-        raise MasteryError(
-            f"{model}: expected a SavedModel with a signature {SERVING_DEFAULT}. {error}"
-        ) from error
-    return predict
+    with ExitStack() as stack:
+        try:
+            predict = stack.enter_context(load_signature(model, SERVING_DEFAULT))
+        except (OSError, KeyError, ValueError, tf.errors.OpError) as error:
+            raise MasteryError(
+                f"{model}: expected a SavedModel with a signature {SERVING_DEFAULT}. {error}"
+            ) from error
+        yield predict
 
 
 def _predict(predict: Predict, window: list[bytes], model: Path) -> dict[str, Array]:
@@ -123,9 +130,8 @@ def _predict(predict: Predict, window: list[bytes], model: Path) -> dict[str, Ar
     parts = []
     try:
         for start in range(0, len(window), BATCH):
-            batch = tf.constant([window[row] for row in order[start : start + BATCH]])
-            answers = predict(**{EXAMPLES: batch})
-            parts.append({name: value.numpy() for name, value in answers.items()})
+            batch = [window[row] for row in order[start : start + BATCH]]
+            parts.append(predict({EXAMPLES: np.array(batch, object)}))
     except (TypeError, tf.errors.OpError) as error:
         raise MasteryError(f"{model}: the model cannot read these examples. {error}") from error
 

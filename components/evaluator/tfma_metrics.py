@@ -118,6 +118,11 @@ class RegressionCombineFn(_ColumnsCombineFn):
         return {self.key(name): value for name, value in metrics.items()}
 
 
+def combine_fn(task: str) -> type[_ColumnsCombineFn]:
+    """Returns what computes the metrics of a classification or a regression."""
+    return RegressionCombineFn if task == "regression" else ClassificationCombineFn
+
+
 class ClassificationMetrics(Metric):  # type: ignore[misc]
     """What a `MetricConfig` with this class's name and module loads for a classification."""
 

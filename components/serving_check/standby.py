@@ -7,7 +7,7 @@ it, or if it has died, ServingCheck starts such a process itself:
     with start_standby(scratch) as standby:
         run_nodes(environment={**os.environ, **standby.environment})
 
-As soon as the Trainer has ended, `Standby.prepare` lets the process load its model, too.
+The Evaluator calls `prepare_model`, so that the model is loaded before ServingCheck runs, too.
 
 This module imports no library beyond Python's own: it is for processes that have to be quick.
 """
@@ -62,16 +62,6 @@ class Standby:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def prepare(self, model: Path) -> None:
-        """Has a model loaded as soon as it is there, long before ServingCheck asks for it.
-
-        It returns at once. A model that cannot be loaded is ServingCheck's to find.
-        """
-        connection = _connect(self.environment.get(STANDBY_SOCKET))
-        if connection:
-            with connection, suppress(OSError):
-                connection.sendall(_as_line([str(model.absolute())]))
-
     def stop(self) -> None:
         """Ends the process, whatever it is doing, and removes its socket; may be called again."""
         if self._process:
@@ -107,6 +97,17 @@ def start_standby(folder: Path) -> Standby:
             command, stdin=listener.fileno(), stdout=subprocess.DEVNULL, env=_environment()
         )
     return Standby(process, address)
+
+
+def prepare_model(model: Path) -> None:
+    """Has the standby of this run load a model, without waiting for it; does nothing without one.
+
+    A model that cannot be loaded is ServingCheck's to report.
+    """
+    connection = _connect(os.environ.get(STANDBY_SOCKET))
+    if connection:
+        with connection, suppress(OSError):
+            connection.sendall(_as_line([str(model.absolute())]))
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from components.serving_check.standby import (
     STANDBY_SOCKET,
     AnsweringProcess,
     Standby,
+    prepare_model,
     start_standby,
 )
 
@@ -90,9 +91,9 @@ def test_a_model_that_fails_has_the_same_error_in_a_standby(
     assert errors[0][-1] == errors[1][-1]
 
 
+@pytest.mark.usefixtures("standby")
 @pytest.mark.parametrize("flaw", [None, "needs the label", "forgets its weights"])
 def test_a_prepared_model_answers_or_fails_as_any_other(
-    standby: Standby,
     started: list[object],
     save_model: SaveModel,
     predictions: pl.DataFrame,
@@ -102,7 +103,7 @@ def test_a_prepared_model_answers_or_fails_as_any_other(
     model = save_model(flaw)
     outcome = pytest.raises(ServingError, match="in a fresh process") if flaw else nullcontext()
 
-    standby.prepare(model)
+    prepare_model(model)
     with AnsweringProcess() as process, outcome:
         process.prepare(model)
         check_serving(model, predictions, examples, 0, process)
@@ -151,6 +152,16 @@ def test_without_a_standby_a_process_starts_at_once(
 
     with AnsweringProcess():
         assert len(started) == 1
+
+
+def test_without_a_standby_nothing_is_prepared(
+    monkeypatch: pytest.MonkeyPatch, started: list[object], model: Path
+) -> None:
+    monkeypatch.delenv(STANDBY_SOCKET, raising=False)
+
+    prepare_model(model)
+
+    assert started == []
 
 
 def test_only_this_user_can_ask(standby: Standby) -> None:

@@ -1,0 +1,82 @@
+"""TFMA's files are the same whether TFMA's pipeline writes them or we do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import tensorflow_model_analysis as tfma
+
+from components.config.data import Label
+from components.config.runtime import Beam
+from components.evaluator.analysis import analyze
+
+ON_BEAM = Beam(args=["--runner=FnApiRunner", "--direct_running_mode=in_memory"])
+CLASSES = ["low", "middle", "high"]
+SLICES = [["gender"], ["band", "gender"], ["gender"], ["a\0"]]
+LABELS = [
+    Label(column="mastery", classes=CLASSES),
+    Label(column="grade", task="regression"),
+]
+
+
+def _write_predictions(path: Path, label: Label, seed: int) -> Path:
+    """Writes 60 rows in three row groups; slices are the same for every seed."""
+    slices = np.random.default_rng(1)
+    draw = np.random.default_rng(seed)
+    columns: dict[str, object] = {
+        "gender": slices.choice(["f", "m", ""], 60),
+        "band": slices.choice(["10", "9", "é", "nan"], 60),
+        "a\0": [["x", "x\0"][index] for index in slices.integers(0, 2, 60)],
+    }
+    if label.classes:
+        probabilities = draw.dirichlet([1, 1, 1], 60).astype(np.float32)
+        columns |= {
+            "label": slices.choice(CLASSES[: 2 + seed % 2], 60),
+            "probabilities": probabilities.tolist(),
+            "predicted_class": [CLASSES[index] for index in probabilities.argmax(axis=1)],
+        }
+    else:
+        columns |= {"label": slices.normal(size=60), "prediction": draw.normal(size=60)}
+    pl.DataFrame(columns).write_parquet(path, row_group_size=20)
+    return path
+
+
+@pytest.mark.parametrize("label", LABELS, ids=lambda label: label.task)
+@pytest.mark.parametrize("models", [["candidate"], ["candidate", "baseline"]], ids=len)
+def test_files_are_those_of_tfma(tmp_path: Path, label: Label, models: list[str]) -> None:
+    predictions = {
+        model: _write_predictions(tmp_path / f"{model}.parquet", label, seed)
+        for seed, model in enumerate(models)
+    }
+    found = {}
+    for runner in (Beam(), ON_BEAM):
+        folder = tmp_path / str(len(found))
+        folder.mkdir()
+
+        analyze(predictions, label, SLICES, folder, runner)
+
+        records = [str(record) for record in tfma.load_metrics(str(folder))]
+        config = (folder / "eval_config.json").read_text()
+        found[folder] = (
+            sorted(path.name for path in folder.iterdir()), sorted(records), config,
+        )  # fmt: skip
+
+    here, on_beam = found.values()
+    assert here == on_beam
+    # All examples, 3 genders, 4 bands of each, and 2 values of the last column.
+    assert len(here[1]) == 1 + 3 + 12 + 2
+
+
+def test_tfma_loads_the_result(tmp_path: Path) -> None:
+    path = _write_predictions(tmp_path / "p.parquet", LABELS[0], 1)
+
+    analyze({"candidate": path}, LABELS[0], [["gender"]], tmp_path, Beam())
+
+    result = tfma.load_eval_result(str(tmp_path))
+    overall = result.get_metrics_for_slice(())
+    assert overall["examples"]["doubleValue"] == 60
+    assert result.get_metrics_for_slice((("gender", "f"),)) is not None
+    assert len(result.slicing_metrics) == 4
