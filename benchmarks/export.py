@@ -46,7 +46,7 @@ REPOSITORY = Path(__file__).parents[1]
 MASTERY = [sys.executable, "-m", "pipeline.cli.main"]
 ENDINGS = (0, 1)  # pushed, or a gate failed, as so small a log has slices too small to compare
 LENGTHS = (32, 100)
-BATCHES = {1: 300, 8: 300, 64: 60, 1024: 8}  # how often each batch is sent in one repetition
+BATCHES = {1: 300, 8: 200, 64: 50, 1024: 5}  # how often each batch is sent in one repetition
 WARM_UP = 5  # calls before the clock starts
 KERNELS: tuple[LstmKernel, ...] = ("loop", "served")
 
