@@ -255,11 +255,13 @@ def _panel(
 
 
 class _Logarithmic:
-    """A logarithmic axis around some values, from `start` to `end` in pixels."""
+    """A logarithmic axis around some values, at least a decade, from `start` to `end` in pixels."""
 
     def __init__(self, values: Iterable[float], start: float, end: float) -> None:
         finite = [value for value in values if math.isfinite(value)]
-        self._low, self._high = min(finite) / 1.3, max(finite) * 1.3
+        low, high = min(finite), max(finite)
+        room = max(1.3, math.sqrt(10 * low / high))
+        self._low, self._high = low / room, high * room
         self._scale = AxisScale(math.log(self._low), math.log(self._high), start, end)
 
     def __call__(self, value: float) -> float:

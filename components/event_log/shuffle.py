@@ -171,7 +171,7 @@ def _write_run(path: Path, rows: pl.DataFrame, parts: Parts) -> None:
         os.fdopen(handle, "wb") as file,
         pa.ipc.new_file(file, table.schema, options=_OPTIONS) as run,
     ):
-        [batch] = table.to_batches() or [pa.RecordBatch.from_pylist([], table.schema)]
+        [batch] = table.to_batches()
         for start, stop in pairwise(bounds.tolist()):
             run.write_batch(batch.slice(start, stop - start))
     Path(beside).replace(path)

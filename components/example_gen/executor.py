@@ -27,7 +27,7 @@ from components.example_gen.transforms import ExamplesFromLog
 from components.example_gen.workers import run_job
 from components.files.atomic import write_text
 
-# Runners on this machine: without Beam the same tasks take half a second less, and N processes.
+# Runners on this machine. Without Beam the same tasks take half a second less, and may use threads.
 LOCAL_RUNNERS = ("FnApiRunner", "DirectRunner", "BundleBasedDirectRunner", "PrismRunner")
 
 

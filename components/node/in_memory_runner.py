@@ -29,16 +29,17 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pipeline import AppliedPTransform, PipelineVisitor
 from apache_beam.portability import common_urns
 from apache_beam.pvalue import AsSideInput, PCollection
-from apache_beam.runners.common import DoFnRunner, DoFnSignature, Receiver
+from apache_beam.runners.common import DoFnRunner, Receiver
 from apache_beam.runners.runner import PipelineResult, PipelineRunner, PipelineState
 from apache_beam.transforms.combiners import curry_combine_fn
 from apache_beam.transforms.core import Windowing
 from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
+from components.node.beam_patches import WRITTEN_FOR, patch_beam
+
 Accept: TypeAlias = Callable[[WindowedValue], None]
 
-WRITTEN_FOR = "2.77."  # versions of Beam whose `DoFnRunner` is called as here
 SOURCES = (beam.Impulse, beam.Create, Read)
 GROUPINGS = (beam.GroupByKey, beam.CombinePerKey)
 GLOBAL = GlobalWindows.windowed_value(None)
@@ -47,6 +48,7 @@ GLOBAL = GlobalWindows.windowed_value(None)
 def make_runner() -> PipelineRunner:
     """Returns the runner for this process; Beam's own with versions of Beam that are not known."""
     if beam.__version__.startswith(WRITTEN_FOR):
+        patch_beam()
         return InMemoryRunner()
 
     from apache_beam.runners.portability.fn_api_runner import FnApiRunner
@@ -157,7 +159,7 @@ def _check(step: _Step) -> None:
     transform = step.transform
     lacking = None
     if isinstance(transform, beam.ParDo):
-        signature = DoFnSignature(transform.fn)
+        signature = transform._signature  # Beam's `DoFnSignature` of the function
         if signature.is_stateful_dofn() or signature.is_splittable_dofn():
             lacking = "state, timers and splittable functions"
         elif isinstance(transform, beam.WindowInto) and (

@@ -29,6 +29,7 @@ from components.trainer.network import (
     copy_weights,
 )
 from components.trainer.served import ServedModel
+from components.trainer.transform_graph import TransformGraph
 from components.trainer.warm_start import write_weights
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ NO_GPU = (
     "it sees a GPU"
 )
 TOLERANCE = 1e-5  # of a probability, or of a regression's answer; relative for answers above 1
-PROBES = 64  # sequences whose answers are compared
-PROBE_STEPS = 64  # steps of the longest of them at most; Keras computes them one by one
+PROBES = 32  # sequences whose answers are compared
+PROBE_STEPS = 16  # steps of the longest of them at most; Keras computes them one by one
 
 
 def export_model(
@@ -73,11 +74,12 @@ def export_model(
     reference = float32_copy(network, settings, inputs, "loop")
     require_same_answers(portable, reference, probes(settings, inputs))
 
+    graph = TransformGraph(transform)
     # Keras picks kernels when a graph is traced, and a graph with cuDNN's does not run on a CPU.
     gpu = None
     if settings.training.gpu_export:
         fast = float32_copy(network, settings, inputs, "cudnn")
-        gpu = ServedModel(fast, inputs, transform, settings)
+        gpu = ServedModel(fast, inputs, graph, settings)
     fused = gpu is not None and needs_gpu(gpu.functions)
     folders = {PORTABLE: ".", GPU: GPU} if fused else {PORTABLE: "."}
 
@@ -90,7 +92,7 @@ def export_model(
         exports=folders,
     )
     with new_folder(folder) as draft:
-        _save(ServedModel(portable, inputs, transform, settings), card, draft)
+        _save(ServedModel(portable, inputs, graph, settings), card, draft)
         write_weights(network, inputs, draft)
         if gpu is not None and fused:
             _save(gpu, card, draft / GPU)

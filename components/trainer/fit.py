@@ -146,13 +146,17 @@ def compile_network(network: keras.Model, label: Label, training: Training) -> N
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
 
     classification = label.task == "classification"
+    accuracy, error = keras.metrics.SparseCategoricalAccuracy, keras.metrics.MeanAbsoluteError
     network.compile(
         optimizer=optimizer,
         loss="sparse_categorical_crossentropy" if classification else "mse",
-        metrics=["accuracy"] if classification else ["mae"],
+        metrics=[accuracy(name="accuracy") if classification else error(name="mae")],
         weighted_metrics=[],
         jit_compile=False,  # measured on CPUs: XLA compiles for a minute and every step is slower
     )
+    # A step that makes variables is traced twice: here are those of the optimizer, in `compile`
+    # those of the metric, because it is an object instead of a name.
+    optimizer.build(network.trainable_variables)
 
 
 @dataclass(frozen=True)

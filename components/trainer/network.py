@@ -56,6 +56,11 @@ class NetworkInputs:
     context: Mapping[str, Embedded | None]
 
     @property
+    def names(self) -> list[str]:
+        """The names of all inputs."""
+        return [*self.steps, *self.context, NUM_STEPS]
+
+    @property
     def vocabularies(self) -> dict[str, tuple[bytes, ...]]:
         """The words of each embedded feature that has a vocabulary, in the order of their ids."""
         features = {**self.steps, **self.context}
@@ -67,13 +72,12 @@ class NetworkInputs:
 
     def pick(self, features: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Returns the inputs of the network from a dictionary that may hold more."""
-        return {name: features[name] for name in (*self.steps, *self.context, NUM_STEPS)}
+        return {name: features[name] for name in self.names}
 
     def parse_spec(self, transform: tft.TFTransformOutput) -> dict[str, object]:
         """Returns how transformed examples are parsed: the inputs of the network, and the label."""
         spec = transform.transformed_feature_spec()
-        names = (*self.steps, *self.context, NUM_STEPS, TRANSFORMED_LABEL)
-        return {name: spec[name] for name in names}
+        return {name: spec[name] for name in (*self.names, TRANSFORMED_LABEL)}
 
 
 def read_network_inputs(

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 import tensorflow as tf
-import tensorflow_transform as tft
 
 from components.config.training import Categorical
 from components.contracts.names import (
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from components.config.data import Label
     from components.node.settings import TrainerSettings
     from components.trainer.network import NetworkInputs
+    from components.trainer.transform_graph import TransformGraph
 
 Answers = dict[str, tf.Tensor]
 
@@ -44,7 +44,7 @@ class ServedModel(tf.Module):  # type: ignore[misc]
         self,
         network: keras.Model,
         inputs: NetworkInputs,
-        transform: tft.TFTransformOutput,
+        transform: TransformGraph,
         settings: TrainerSettings,
     ) -> None:
         super().__init__()
@@ -58,21 +58,20 @@ class ServedModel(tf.Module):  # type: ignore[misc]
         self._weights = [weight.value for weight in network.weights]
         self._inputs = inputs
         self._settings = settings
-        self._transform = transform.transform_features_layer()
+        self._transform = transform
 
-        spec = transform.raw_feature_spec()
+        spec = transform.raw_feature_spec
         columns = dict.fromkeys([*settings.context, *settings.prior.group_by])
         self._column_specs = {name: spec[name] for name in columns}
         self._num_steps_spec = spec[NUM_STEPS]
 
+        # Only traced functions are attributes: TensorFlow traces others anew when it saves them.
+        examples = tf.TensorSpec([None], tf.string, name=EXAMPLES)
         self.functions: dict[str, Callable[..., Answers]] = {
-            SERVING_DEFAULT: self._serving_default.get_concrete_function(
-                tf.TensorSpec([None], tf.string, name=EXAMPLES)
-            ),
-            PREDICT_STEPS: self._predict_steps.get_concrete_function(self._dense_specs()),
+            SERVING_DEFAULT: _traced(self._serving_default, examples),
+            PREDICT_STEPS: _traced(self._predict_steps, self._dense_specs()),
         }
 
-    @tf.function(autograph=False)  # type: ignore[untyped-decorator]
     def _serving_default(self, examples: tf.Tensor) -> Answers:
         """Answers for serialized examples [B]; a label, keys and slices in them are ignored."""
         lists = {
@@ -85,7 +84,6 @@ class ServedModel(tf.Module):  # type: ignore[misc]
         columns = {name: parsed[name] for name in self._column_specs}
         return self._answer(_last_steps(steps, self._settings.steps.max_steps), columns)
 
-    @tf.function(autograph=False)  # type: ignore[untyped-decorator]
     def _predict_steps(self, inputs: Mapping[str, tf.Tensor]) -> Answers:
         """Answers for padded steps [B, T], `num_steps` [B], columns [B]; NaN and "" are missing."""
         steps = {name: inputs[name] for name in self._step_dtypes()}
@@ -102,7 +100,8 @@ class ServedModel(tf.Module):  # type: ignore[misc]
         num_steps = next(iter(steps.values())).row_lengths()
         raw = {name: _as_spec(values, self._column_specs[name]) for name, values in columns.items()}
         raw[NUM_STEPS] = _as_spec(_one_per_row(num_steps), self._num_steps_spec)
-        features = self._transform({**steps, **raw})
+        wanted = [*self._inputs.names, TRANSFORMED_PRIOR]
+        features = self._transform({**steps, **raw}, wanted)
 
         # An LSTM needs at least one step, even if it is padding.
         longest = tf.reduce_max(tf.concat([num_steps, [1]], axis=0))
@@ -134,6 +133,12 @@ class ServedModel(tf.Module):  # type: ignore[misc]
             for name, spec in self._column_specs.items()
         }
         return {**steps, **columns, NUM_STEPS: tf.TensorSpec([None], tf.int64, NUM_STEPS)}
+
+
+def _traced(method: Callable[..., Answers], signature: Any) -> Callable[..., Answers]:
+    function = tf.function(method, autograph=False)
+    concrete: Callable[..., Answers] = function.get_concrete_function(signature)
+    return concrete
 
 
 def _last_steps(steps: Mapping[str, tf.RaggedTensor], max_steps: int) -> dict[str, tf.RaggedTensor]:

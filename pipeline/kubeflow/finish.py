@@ -1,6 +1,6 @@
 """The exit handler: reads from the metadata store how a run ended, and passes it on.
 
-It works whatever happened to the run's containers. It does not import TFX, which takes ten seconds.
+It works whatever happened to the run's containers. It does not import TFX.
 """
 
 from __future__ import annotations

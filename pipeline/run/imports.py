@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache, partial
 from importlib import import_module
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec, module_from_spec
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 WRITTEN_FOR = {
     "apache-beam": "2.77.0",
     "keras": "3.15.1",
+    "tensorboard": "2.21.0",
     "tensorflow-data-validation": "1.21.0",
     "tensorflow-model-analysis": "0.52.0",
     "tfx": "1.21.0",
@@ -53,8 +54,8 @@ _LEAN = (
     "tfx.components.schema_gen.import_schema_gen.executor",
 )
 
-# Optional libraries by who imports them: Beam for files and runners in a cloud, Keras for wrappers
-# in the style of scikit-learn. Without them both work, except for these.
+# Optional libraries by who imports them: Beam and TensorBoard for files and runners in a cloud,
+# Keras for wrappers in the style of scikit-learn. Without them they work, except for these.
 _OPTIONAL = {
     "apache_beam": (
         "boto3",
@@ -64,10 +65,17 @@ _OPTIONAL = {
         "google.cloud.pubsub",
         "google.cloud.storage",
     ),
+    "tensorboard.summary.v2": ("boto3", "fsspec"),
     "tensorflow": ("sklearn",),
 }
 
-_BEAM = ("polars", "pyarrow", "apache_beam")
+_BEAM = (
+    "polars",
+    "pyarrow.pandas_compat",
+    "apache_beam",
+    "components.node.in_memory_runner",
+    f"{_OPERATORS}.beam_executor_operator",
+)
 _TENSORFLOW = ("tensorflow", "tensorflow_data_validation")
 
 # The modules of each node, those of several nodes first.
@@ -81,21 +89,22 @@ IMPORTS: dict[Node, tuple[str, ...]] = {
         *_BEAM,
         *_TENSORFLOW,
         "tensorflow_transform.beam",
-        "tfx.components.transform.executor",
-        "components.transform.preprocessing",
+        "components.transform.executor",
     ),
     Node.WARM_START_RESOLVER: ("components.baseline.strategy",),
     Node.TRAINER: (
         *_TENSORFLOW,
         "tensorflow_transform",
         "tfx.components.trainer.executor",
+        "tensorboard.summary.v2",
         "components.trainer.run",
     ),
     Node.BASELINE_RESOLVER: ("components.baseline.strategy",),
     Node.EVALUATOR: (
         *_BEAM,
         "tensorflow",
-        "tensorflow_model_analysis.api.model_eval_lib",
+        "tensorflow_model_analysis.api.dataframe",
+        "tensorflow_model_analysis.api.verifier_lib",
         "components.evaluator.executor",
         "components.evaluator.evaluate",
     ),
@@ -130,7 +139,8 @@ def import_early(name: str) -> None:
         for optional in _OPTIONAL.get(name, ())
         if optional not in sys.modules and _is_known_version()
     ]
-    sys.modules.update(dict.fromkeys(left_out))  # None: Python raises ModuleNotFoundError
+    absent: Any = None  # Python raises ModuleNotFoundError for it
+    sys.modules.update(dict.fromkeys(left_out, absent))
     try:
         import_module(name)
     finally:
@@ -161,9 +171,9 @@ def lean_tfx() -> Iterator[None]:
         name: _StandIn(name, named) for name, named in _DEFERRED.items() if name not in sys.modules
     }
     sys.modules.update(stand_ins)
-    for name, modules in _LIGHT_PACKAGES.items():
-        _add_light_package(name, modules)
     try:
+        for name, modules in _LIGHT_PACKAGES.items():
+            _add_light_package(name, modules)
         yield
         for name in _LEAN:
             import_module(name)
@@ -177,7 +187,10 @@ def lean_tfx() -> Iterator[None]:
 
 @cache
 def _is_known_version() -> bool:
-    return all(version(name) == known for name, known in WRITTEN_FOR.items())
+    try:
+        return all(version(name) == known for name, known in WRITTEN_FOR.items())
+    except PackageNotFoundError:
+        return False
 
 
 class _StandIn(ModuleType):

@@ -101,7 +101,7 @@ def run_nodes(
     if plan.only_new_data:  # whether there is anything to do is known after ExampleGen
         needed = {node: {Node.EXAMPLE_GEN, *others} - {node} for node, others in needed.items()}
     schedule = Schedule(planned_nodes(plan), needed)
-    run = _Run(plan, layout, store, compiled, mirror, observe, result, schedule)
+    run = _Run(plan, layout, store, compiled, mirror, observe, result, schedule, quiet)
     run.to_end(processes or ThisProcess())
 
 
@@ -140,6 +140,11 @@ class Schedule:
             if record.state == "waiting" and not pending & self._needed[Node(record.id)]
         ]
 
+    def follows_execution(self, node: Node) -> bool:
+        """Returns whether a node that this one needs was executed, not taken from the cache."""
+        needed = self._needed[node]
+        return any(item.state == "done" for item in self.records if item.id in needed)
+
     @property
     def in_vain(self) -> list[NodeRecord]:
         """The nodes that run although one before them has failed."""
@@ -169,6 +174,7 @@ class _Run:
     observe: Observer
     result: RunResult
     schedule: Schedule
+    quiet: bool
     errors: dict[str, Exception] = field(default_factory=dict)
     leaves_pieces: bool = False
 
@@ -180,7 +186,10 @@ class _Run:
         """
         try:
             while self._start_nodes(processes):
-                self._note_end(processes.wait())
+                outcome = processes.wait()
+                if outcome is None:
+                    continue
+                self._note_end(outcome)
                 for record in self.schedule.in_vain:
                     processes.end(Node(record.id))
                     self.leaves_pieces = True
@@ -195,15 +204,28 @@ class _Run:
             raise self.errors[failed]
 
     def _start_nodes(self, processes: Processes) -> bool:
-        """Starts nodes that may; returns whether any node runs."""
+        """Starts nodes that may; returns whether there is one to wait for."""
         if self.result.seen_before:
             return False
-        free = processes.capacity - len(self.schedule.running)
-        for record in self.schedule.ready[:free]:
-            record.started = datetime.now(UTC)
-            self._change(record, "running")
-            processes.start(Node(record.id), partial(self._launch, Node(record.id)))
-        return bool(self.schedule.running)
+        for record in self.schedule.ready:
+            node = Node(record.id)
+            is_free = len(self.schedule.running) < processes.capacity
+            if is_free and processes.may_start(node, executes=self._executes(node)):
+                record.started = datetime.now(UTC)
+                self._change(record, "running")
+                processes.start(node, partial(self._launch, node))
+        return bool(self.schedule.running or self.schedule.ready)
+
+    def _executes(self, node: Node) -> bool:
+        """Returns whether a node surely does not come from the cache."""
+        is_first_time = not (self.layout.nodes / node).exists()
+        return is_first_time or self._is_anew(node) or self.schedule.follows_execution(node)
+
+    def _is_anew(self, node: Node) -> bool:
+        """Returns whether a node is executed even if an earlier run's outputs would do."""
+        order = nodes_of(self.plan.config)
+        first = self.plan.from_node
+        return not self.plan.use_cache or bool(first and order.index(node) >= order.index(first))
 
     def _launch(self, node: Node, note_execution: Callable[[], None]) -> NodeResult:
         """Runs a node; in the process of the node."""
@@ -211,15 +233,16 @@ class _Run:
 
         def prepare() -> None:
             note_execution()
-            for name in modules_of(node, self.plan.config.beam):
-                import_early(name)
+            with quiet_imports() if self.quiet else nullcontext():
+                for name in modules_of(node, self.plan.config.beam):
+                    import_early(name)
 
         return launch_node(
             self.compiled,
             node,
             store=self.store,
             mirror=self.mirror,
-            use_cache=node not in _nodes_anew(self.plan),
+            use_cache=not self._is_anew(node),
             note_execution=prepare,
         )
 
@@ -257,11 +280,3 @@ def _compile(plan: RunPlan, layout: Layout, *, quiet: bool) -> pipeline_pb2.Pipe
 
     pipeline = create_pipeline(plan.config, layout, enable_cache=plan.use_cache)
     return compile_plan(pipeline, plan.run)
-
-
-def _nodes_anew(plan: RunPlan) -> set[Node]:
-    """Returns the nodes that are executed even if an earlier run's outputs would do."""
-    if plan.from_node is None:
-        return set()
-    nodes = nodes_of(plan.config)
-    return set(nodes[nodes.index(plan.from_node) :])

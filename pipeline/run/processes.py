@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import Pipe
@@ -32,7 +32,7 @@ from pipeline.run.imports import import_early
 if TYPE_CHECKING:
     from pipeline.store.lookups import NodeResult
 
-Enter = Callable[[Node], None]  # prepares the process that runs a node: its log, its progress
+Observe = Callable[[Node], None]  # is called with a node
 Launch = Callable[[Callable[[], None]], "NodeResult"]  # gets what to call when an executor starts
 
 IS_LINUX = sys.platform == "linux"
@@ -81,11 +81,19 @@ class Processes(Protocol):
 
     capacity: int
 
+    def may_start(self, node: Node, *, executes: bool) -> bool:
+        """Returns whether a node had better start now than later.
+
+        Args:
+            node: the node.
+            executes: whether it is known that it cannot come from the cache.
+        """
+
     def start(self, node: Node, launch: Launch) -> None:
         """Starts a node."""
 
-    def wait(self) -> Outcome:
-        """Returns how the next of the started nodes has ended."""
+    def wait(self) -> Outcome | None:
+        """Returns how the next node has ended, None if more nodes may start before one has."""
 
     def end(self, node: Node) -> None:
         """Ends a node at once; its outputs are left half written."""
@@ -99,13 +107,21 @@ class ThisProcess:
 
     Args:
         enter: is called before a node is launched.
+        note_execution: is called when a node is executed, not taken from the cache.
     """
 
     capacity = 1
 
-    def __init__(self, enter: Enter = lambda _: None) -> None:
+    def __init__(
+        self, enter: Observe = lambda _: None, note_execution: Observe = lambda _: None
+    ) -> None:
         self._enter = enter
+        self._note_execution = note_execution
         self._started: list[tuple[Node, Launch]] = []
+
+    def may_start(self, node: Node, *, executes: bool) -> bool:  # noqa: ARG002
+        """Returns True: there is nothing to wait for."""
+        return True
 
     def start(self, node: Node, launch: Launch) -> None:
         """Keeps a node for `wait`, which runs it."""
@@ -117,7 +133,7 @@ class ThisProcess:
         self._enter(node)
         began = time.monotonic()
         try:
-            result = launch(lambda: None)
+            result = launch(partial(self._note_execution, node))
         except Exception as error:
             return Outcome(node, error, time.monotonic() - began)
         return Outcome(node, result, result.seconds)
@@ -142,27 +158,39 @@ class _Child:
 class ForkedProcesses:
     """Runs each node in a process forked from this one.
 
-    While the nodes compute, this process imports what later ones need, a module at a time. As long
-    as a node may still come from the cache it waits instead: a run that has nothing to do imports
-    nothing.
+    While nodes compute, this process imports what later ones need, a module at a time, so that
+    they need not do it twice. A node that will be executed waits for that. One that may come from
+    the cache waits only if others run, and nothing is imported before these are executed either: a
+    run that has nothing to do imports nothing.
 
     This process must have a single Python thread, and must not have used TensorFlow, Polars or
     Beam: a fork takes over the locks of a pool of threads, but not the threads that release them.
 
     Args:
         enter: is called in the process of a node before the node is launched.
-        modules: what to import, in the order in which nodes need it.
+        note_execution: is called in this process when a node is executed, not taken from the cache.
+        modules: what to import before each node, in the order in which they run.
         capacity: how many nodes run at the same time; default: one per core that may be used.
     """
 
     def __init__(
-        self, enter: Enter, modules: Iterable[str] = (), *, capacity: int | None = None
+        self,
+        enter: Observe = lambda _: None,
+        note_execution: Observe = lambda _: None,
+        *,
+        modules: Mapping[Node, Iterable[str]] | None = None,
+        capacity: int | None = None,
     ) -> None:
         self.capacity = capacity or usable_cores()
         self._enter = enter
-        self._modules = list(modules)
+        self._note_execution = note_execution
+        self._modules = {node: list(names) for node, names in (modules or {}).items()}
         self._children: dict[Connection, _Child] = {}
         self._undecided: set[Connection] = set()  # of nodes that may still come from the cache
+
+    def may_start(self, node: Node, *, executes: bool) -> bool:
+        """Returns whether the node's modules are there, or it may do without and nothing runs."""
+        return not self._modules.get(node) or not (executes or self._children)
 
     def start(self, node: Node, launch: Launch) -> None:
         """Forks a process that launches a node."""
@@ -171,28 +199,30 @@ class ForkedProcesses:
         began, scheduler = time.monotonic(), os.getpid()
         pid = os.fork()
         if pid == 0:
-            _run_child(sender, partial(self._enter, node), launch, began, scheduler)
+            missing = self._modules.get(node, [])
+            _run_child(sender, partial(self._enter, node), launch, missing, began, scheduler)
 
         sender.close()
+        self._modules.pop(node, None)
         self._children[receiver] = _Child(pid, node, began)
         self._undecided.add(receiver)
 
-    def wait(self) -> Outcome:
-        """Returns how the next node has ended, and imports modules until one has."""
+    def wait(self) -> Outcome | None:
+        """Returns how the next node has ended, None after importing a module."""
         while True:
-            may_import = bool(self._modules) and not self._undecided
-            ready = wait([*self._children], 0 if may_import else _LOOK)
+            module = None if self._undecided else self._next_module()
+            ready = wait([*self._children], 0 if module else _LOOK)
             for receiver in [held for held in self._children if held in ready]:
                 outcome = self._receive(receiver)
                 if outcome:
                     return outcome
 
-            if may_import and not ready:
-                self._import_next()
-            elif not ready:
-                dead = next(filter(self._is_dead, self._children), None)
-                if dead:
-                    return self._conclude(dead, None)
+            if module and not ready:
+                self._import(module)
+                return None
+            dead = next(filter(self._is_dead, self._children), None)
+            if dead and not ready:
+                return self._conclude(dead, None)
 
     def end(self, node: Node) -> None:
         """Kills the process of a node."""
@@ -214,6 +244,7 @@ class ForkedProcesses:
             message = receiver.recv()
         if message == _EXECUTES:
             self._undecided.discard(receiver)
+            self._note_execution(self._children[receiver].node)
             return None
         return self._conclude(receiver, message)
 
@@ -235,16 +266,22 @@ class ForkedProcesses:
         ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         return ended is not None and not receiver.poll()
 
-    def _import_next(self) -> None:
+    def _next_module(self) -> str | None:
+        return next((names[0] for names in self._modules.values() if names), None)
+
+    def _import(self, module: str) -> None:
         """Imports a module; if that fails, the node that needs it fails and says why."""
         with contextlib.suppress(Exception):
-            import_early(self._modules.pop(0))
+            import_early(module)
+        for names in self._modules.values():
+            names[:] = [name for name in names if name not in sys.modules and name != module]
 
 
 def _run_child(
     sender: Connection,
     enter: Callable[[], None],
     launch: Launch,
+    missing: list[str],
     began: float,
     scheduler: int,
 ) -> NoReturn:
@@ -253,7 +290,7 @@ def _run_child(
     try:
         end_with_parent(scheduler)
         enter()
-        sender.send(_launch(launch, partial(sender.send, _EXECUTES), began))
+        sender.send(_launch(launch, partial(_begin_execution, sender, missing), began))
         sys.stdout.flush()
         sys.stderr.flush()
         code = 0
@@ -261,6 +298,14 @@ def _run_child(
         traceback.print_exc()
     finally:
         os._exit(code)
+
+
+def _begin_execution(sender: Connection, missing: list[str]) -> None:
+    """Says that a node is executed, and imports what it needs and the scheduler has not yet."""
+    sender.send(_EXECUTES)
+    for module in missing:
+        with contextlib.suppress(Exception):  # raised again by whoever imports it to use it
+            import_early(module)
 
 
 def _launch(

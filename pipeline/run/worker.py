@@ -10,7 +10,10 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import tempfile
 import traceback
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,19 +22,22 @@ from components.command.explain import explain
 from components.command.program import run_program
 from components.contracts.run_plan import RunPlan
 from components.contracts.run_record import NodeRecords, RunResult
+from components.node.node_id import Node
 from components.node.progress import keep_progress
+from components.serving_check.standby import start_standby
 from pipeline.run.ending import explain_death, last_line
 from pipeline.run.processes import (
     IS_LINUX,
     ForkedProcesses,
     NodeDeathError,
+    Observe,
     Processes,
     ThisProcess,
     end_with_parent,
 )
 
 if TYPE_CHECKING:
-    from components.node.node_id import Node
+    from components.config.runtime import Beam
     from pipeline.run.nodes import NodeChange
 
 
@@ -43,10 +49,12 @@ def main(folder: Path) -> int:
     records = _Records(folder)
     try:
         # Imported here so that a broken installation is reported as a failed run.
-        from pipeline.run.nodes import run_nodes
+        from pipeline.run.nodes import planned_nodes, run_nodes
 
         plan = RunPlan.read(folder)
-        run_nodes(plan, result, records.note, processes=_processes(plan, folder))
+        with _StandbyForServing(planned_nodes(plan)) as standby:
+            processes = _processes(plan, partial(_enter_node, folder), standby.start_for)
+            run_nodes(plan, result, records.note, processes=processes)
     except Exception as error:
         traceback.print_exc()
         log = records.failed_log() or folder / "logs" / "start.log"
@@ -75,16 +83,57 @@ class _Records:
         return _log_of(self._folder, node) if node else None
 
 
-def _processes(plan: RunPlan, folder: Path) -> Processes:
+class _StandbyForServing:
+    """The process that answers ServingCheck's requests; it loads TensorFlow while Trainer runs.
+
+    Without it, ServingCheck starts a process of its own.
+
+    Args:
+        nodes: those of the run.
+    """
+
+    def __init__(self, nodes: Sequence[Node]) -> None:
+        self._is_of_use = Node.SERVING_CHECK in nodes
+        self._process = ExitStack()
+
+    def __enter__(self) -> _StandbyForServing:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.close()
+
+    def start_for(self, executed: Node) -> None:
+        """Starts the process when the Trainer is executed: there will be a model to check."""
+        if executed is Node.TRAINER and self._is_of_use:
+            with suppress(OSError):
+                standby = start_standby(Path(tempfile.gettempdir()))
+                self._process.enter_context(standby)
+                os.environ.update(standby.environment)
+
+
+def _processes(plan: RunPlan, enter: Observe, note_execution: Observe) -> Processes:
     """Returns where the nodes of a plan run; forking is not safe with the libraries of macOS."""
-    from pipeline.run.imports import modules_of
     from pipeline.run.nodes import planned_nodes
 
-    enter = partial(_enter_node, folder)
     if not IS_LINUX:
-        return ThisProcess(enter)
-    modules = [name for node in planned_nodes(plan) for name in modules_of(node, plan.config.beam)]
-    return ForkedProcesses(enter, dict.fromkeys(modules))
+        return ThisProcess(enter, note_execution)
+    modules = modules_before_fork(planned_nodes(plan), plan.config.beam)
+    return ForkedProcesses(enter, note_execution, modules=modules)
+
+
+def modules_before_fork(nodes: Sequence[Node], beam: Beam) -> dict[Node, list[str]]:
+    """Returns what to import before each node is forked.
+
+    Polars is not among it, because it starts threads when it is imported; nor are modules of ours,
+    which import it.
+    """
+    from pipeline.run.imports import modules_of
+
+    later = ("components", "polars")
+    return {
+        node: [name for name in modules_of(node, beam) if name.partition(".")[0] not in later]
+        for node in nodes
+    }
 
 
 def _log_of(folder: Path, node: str) -> Path:

@@ -1,6 +1,6 @@
 """Everything that is looked up in ML Metadata: runs of a pipeline, their executions and outputs.
 
-It imports ml_metadata and not TFX, which takes ten seconds to load.
+It imports ml_metadata and not TFX: commands that only look something up answer at once.
 """
 
 from __future__ import annotations

@@ -10,18 +10,14 @@ from __future__ import annotations
 import asyncio
 import random
 import ssl
-import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from grpc import StatusCode
-from h2.config import H2Configuration
-from h2.connection import ConnectionInputs, H2Connection, H2ConnectionStateMachine
 from h2.errors import ErrorCodes
 from h2.events import (
     ConnectionTerminated,
     DataReceived,
-    Event,
     PingAckReceived,
     RemoteSettingsChanged,
     RequestReceived,
@@ -30,28 +26,20 @@ from h2.events import (
     WindowUpdated,
 )
 from h2.exceptions import ProtocolError
-from h2.settings import SettingCodes, Settings
-from hyperframe.frame import GoAwayFrame
 
 from serving.server.connections import Connections, Phase, client_of, start_tls
 from serving.server.grpc_call import AT_ONCE, GrpcCall, Header
+from serving.server.http2 import RESET, IdleFrames, goodbye, greeted_connection
 from serving.server.request_error import RequestError
 
 if TYPE_CHECKING:
     from serving.server.grpc_server import GrpcServer
 
 STEP = 16 * 2**10  # bytes that are parsed before the limit on frames is checked
-WINDOW = 2**20  # bytes that a client may send ahead of the server
-METADATA_BYTES = 16 * 2**10
 TLS_BUFFER = 256 * 2**10  # bytes that can arrive together with the end of a handshake
 PING_SECONDS = 60
-# Frames that ask for nothing, such as pings and resets, within a second and beyond `USEFUL` for
-# each answered call. Parsing as many takes 20 ms.
-MAX_FRAMES = 1000
-USEFUL = 10
-RESET = 5  # frames that count for a call that is cancelled
+ALIVE, GOODBYE = b"alive?..", b"goodbye."  # contents of pings: eight bytes
 SMALL_FRAME = 256  # bytes of data: smaller ones count
-ALL_STREAMS = 2**31 - 1
 
 _HEADERS = [
     (":status", "200"),
@@ -59,25 +47,6 @@ _HEADERS = [
     ("grpc-accept-encoding", "identity, deflate, gzip"),
 ]
 _OK = [("grpc-status", "0")]
-_CONFIG = H2Configuration(
-    client_side=False,
-    header_encoding=None,
-    validate_outbound_headers=False,  # they are those above
-    normalize_outbound_headers=False,
-    normalize_inbound_headers=False,
-)
-
-
-class OpenStates(H2ConnectionStateMachine):
-    """The states of a connection whose calls in progress are answered after a goodbye.
-
-    By HTTP/2's rules, a goodbye refuses new calls only. h2 also gives up those in progress, whose
-    answers Java's clients expect.
-    """
-
-    def process_input(self, input_: ConnectionInputs) -> list[Event]:
-        """Moves to the next state."""
-        return [] if input_ is ConnectionInputs.RECV_GOAWAY else super().process_input(input_)
 
 
 class GrpcConnection(asyncio.Protocol):
@@ -106,18 +75,17 @@ class GrpcConnection(asyncio.Protocol):
         self._handshake: asyncio.Task[None] | None = None
         self._early = b""  # bytes after the end of the handshake, before `_upgrade` continues
 
-        self._h2 = H2Connection(_CONFIG)
-        self._h2.state_machine = OpenStates()
+        self._h2 = greeted_connection(server.limits.max_streams)
         self._calls: dict[int, GrpcCall] = {}
         self._new: list[GrpcCall] = []
         self._has_called = False
         self._is_paused = False  # whether the client leaves its answers unread
         self._is_flushing = False
         self._change: asyncio.Future[None] | None = None  # of windows, or of `_is_paused`
-        self._frames = 0  # that asked for nothing
-        self._frames_since = 0.0
+        self._idle_frames = IdleFrames()
         self._is_pinged = False  # whether an answer to a ping is missing
         self._is_draining = self._is_closed = False
+        self._has_read_goodbye = False  # whether the client makes no further calls
         self._aging: asyncio.TimerHandle | None = None
         self._handlers: dict[type, Callable[[Any], None]] = {
             RequestReceived: self._on_request,
@@ -187,7 +155,8 @@ class GrpcConnection(asyncio.Protocol):
             self.drain()
             self.update_phase()
         elif phase is Phase.QUIET and not self._is_pinged:
-            self._ping()
+            self._is_pinged = True
+            self._ping(ALIVE)
             self._table.wait(self, Phase.QUIET, anew=True)
         elif self._raw is not None:
             self._raw.abort()
@@ -210,13 +179,12 @@ class GrpcConnection(asyncio.Protocol):
         if not self._is_draining and not self._is_closed:
             self._is_draining = True
             self._flush()
-            goodbye = GoAwayFrame(0, last_stream_id=ALL_STREAMS, error_code=ErrorCodes.NO_ERROR)
-            self._transport.write(goodbye.serialize())
-            self._ping()
+            self._transport.write(goodbye())
+            self._ping(GOODBYE)
 
     def update_phase(self) -> None:
         """Notes in the table what the server waits for."""
-        if self._is_draining and not self._is_pinged and not self._calls and not self._is_paused:
+        if self._has_read_goodbye and not self._calls and not self._is_paused:
             self._close()
         elif self._is_paused:
             self._table.wait(self, Phase.ANSWER)
@@ -234,7 +202,7 @@ class GrpcConnection(asyncio.Protocol):
     def forget(self, stream: int) -> None:
         """Removes a call that is over."""
         self._calls.pop(stream, None)
-        self._frames = max(0, self._frames - USEFUL)
+        self._idle_frames.excuse()
 
     # What a call sends.
 
@@ -264,7 +232,7 @@ class GrpcConnection(asyncio.Protocol):
     def send_data(self, stream: int, data: bytes) -> None:
         """Sends a part of an answer, for which there is room."""
         self._h2.send_data(stream, data)
-        self._frames = max(0, self._frames - USEFUL)  # the client's updates of its windows
+        self._idle_frames.excuse()
         self._flush()
 
     def send_status(self, stream: int, trailers: Sequence[Header], *, has_begun: bool) -> None:
@@ -300,7 +268,7 @@ class GrpcConnection(asyncio.Protocol):
         for call in new:
             self._server.open(call)
 
-        if self._frames > MAX_FRAMES and self._has_too_many_frames():
+        if self._idle_frames.are_too_many():
             self._h2.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
             self._close()
         else:
@@ -319,7 +287,7 @@ class GrpcConnection(asyncio.Protocol):
         if event.flow_controlled_length:
             self._h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
         if event.flow_controlled_length < SMALL_FRAME and event.stream_ended is None:
-            self._frames += 1
+            self._idle_frames.add()
         call = self._calls.get(event.stream_id)
         if call is not None:
             call.receive(event.data)
@@ -330,7 +298,7 @@ class GrpcConnection(asyncio.Protocol):
             call.receive_end()
 
     def _on_reset(self, event: StreamReset) -> None:
-        self._frames += RESET
+        self._idle_frames.add(RESET)
         call = self._calls.pop(event.stream_id, None)
         if call is not None:
             call.cancel()
@@ -338,28 +306,22 @@ class GrpcConnection(asyncio.Protocol):
 
     def _on_window(self, event: object) -> None:
         if event is not None:
-            self._frames += 1
+            self._idle_frames.add()
         if self._change is not None and not self._change.done():
             self._change.set_result(None)
 
-    def _on_ping_ack(self, _: PingAckReceived) -> None:
+    def _on_ping_ack(self, event: PingAckReceived) -> None:
         self._is_pinged = False
-        self._frames += 1
+        if event.ping_data == GOODBYE:
+            self._has_read_goodbye = True
+        self._idle_frames.add()
 
     def _on_goodbye(self, _: ConnectionTerminated) -> None:
         """Closes the connection after the calls in progress."""
-        self._is_draining, self._is_pinged = True, False
+        self._is_draining = self._has_read_goodbye = True
 
     def _on_other(self, _: object) -> None:
-        self._frames += 1
-
-    def _has_too_many_frames(self) -> bool:
-        """Returns whether the last frames came within a second; counts anew if not."""
-        now = time.monotonic()
-        if now - self._frames_since < 1.0:
-            return True
-        self._frames, self._frames_since = 0, now
-        return False
+        self._idle_frames.add()
 
     # The connection itself.
 
@@ -377,19 +339,6 @@ class GrpcConnection(asyncio.Protocol):
         """Sends the server's greeting."""
         self._transport = transport
         self._server.connections.add(self)
-        self._frames_since = time.monotonic()
-        h2 = self._h2
-        h2.local_settings = Settings(
-            client=False,
-            initial_values={
-                SettingCodes.MAX_CONCURRENT_STREAMS: self._limits.max_streams,
-                SettingCodes.INITIAL_WINDOW_SIZE: WINDOW,
-                SettingCodes.MAX_HEADER_LIST_SIZE: METADATA_BYTES,
-            },
-        )
-        h2.decoder.max_header_list_size = METADATA_BYTES
-        h2.initiate_connection()
-        h2.increment_flow_control_window(WINDOW - 2**16 + 1)
         self._flush()
 
         # Not all clients that have come at once shall come again at once.
@@ -400,9 +349,8 @@ class GrpcConnection(asyncio.Protocol):
         self.drain()
         self._aging = self._loop.call_later(2 * self._limits.request_timeout, self.end, None)
 
-    def _ping(self) -> None:
-        self._is_pinged = True
-        self._h2.ping(b"mastery.")
+    def _ping(self, content: bytes) -> None:
+        self._h2.ping(content)
         self._flush()
 
     def _flush_soon(self) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from components.config import Beam, Config, Metadata, load_config
-from components.config.runtime import RUNNER
+from components.config.runtime import IN_PROCESS
 from components.errors import ConfigError
 
 SAMPLE = Path(__file__).parents[3] / "configs" / "sample.yaml"
@@ -81,9 +81,11 @@ def test_the_authority_s_path_counts_from_the_file_s_folder(tmp_path: Path) -> N
     assert load_config(file).metadata.ssl_ca == str(tmp_path / "tls" / "ca.pem")
 
 
-def test_beam_keeps_the_order_of_rows_unless_the_configuration_says_otherwise() -> None:
+def test_beam_runs_in_the_process_unless_the_configuration_names_a_runner() -> None:
+    beam = Beam(args=["--sdk_container_image=none"])
+    assert beam.options == [*IN_PROCESS, *beam.args]
     beam = Beam(args=["--runner=FlinkRunner"])
-    assert beam.options == [f"--runner={RUNNER}", "--runner=FlinkRunner"]
+    assert beam.options == ["--runner=FlinkRunner"]
     assert beam.node_options == ["--tfxio_use_byte_size_batching=true", *beam.options]
 
 

@@ -20,7 +20,7 @@ from pipeline.layout import Layout
 ROOTS = {
     Node.EXAMPLE_GEN: ["components.example_gen.executor", "components.example_gen.driver"],
     Node.DATA_GATE: ["components.data_gate.executor"],
-    Node.TRANSFORM: ["components.transform.preprocessing.preprocessing_fn"],
+    Node.TRANSFORM: ["components.transform.executor"],
     Node.TRAINER: ["components.trainer.run.run_fn"],
     Node.EVALUATOR: ["components.evaluator.executor"],
     Node.SERVING_CHECK: ["components.serving_check.executor"],
@@ -45,7 +45,7 @@ print(json.dumps(found))
 
 
 def modules(node: Node) -> list[str]:
-    return [name.removesuffix(".run_fn").removesuffix(".preprocessing_fn") for name in ROOTS[node]]
+    return [name.removesuffix(".run_fn") for name in ROOTS[node]]
 
 
 def python_files(node: Node) -> set[str]:

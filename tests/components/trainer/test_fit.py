@@ -191,6 +191,31 @@ def test_a_fit_ends_early_when_the_eval_loss_gets_no_better(
     assert [epoch["epoch"] for epoch in done.epochs] == [1, 2, 3][: patience + 1]
 
 
+@pytest.mark.parametrize(
+    "label",
+    [
+        Label(column="mastery", classes=["low", "mid", "high"]),
+        Label(column="score", task="regression"),
+    ],
+)
+def test_a_training_step_is_traced_once(label: Label, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = TrainerSettings.model_validate({**SETTINGS, "label": label.model_dump()})
+    network = build_network(settings, NETWORK_INPUTS)
+    compile_network(network, label, settings.training)
+    traces: list[object] = []
+    step = network.train_step
+
+    def counted(batch: object) -> object:
+        traces.append(batch)
+        return step(batch)
+
+    monkeypatch.setattr(network, "train_step", counted)
+    targets = tf.constant([0, 1, 2]) if label.classes else tf.constant([0.0, 1.0, 2.0])
+    batches = tf.data.Dataset.from_tensors((INPUTS, targets, tf.ones([3])))
+    network.fit(batches, epochs=2, verbose=0, shuffle=False)
+    assert len(traces) == 1
+
+
 def test_a_fit_in_bfloat16_is_close_to_one_in_float32_and_is_served_in_float32(
     inputs: FnArgs, fitted: Path, tmp_path: Path
 ) -> None:

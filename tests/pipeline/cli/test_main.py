@@ -14,12 +14,14 @@ import sys
 import tempfile
 import termios
 import tomllib
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import pytest
 import typer
 
+from components.contracts.run_record import RunRecord
 from pipeline.cli import main as command_line
 from tests.pipeline.cli.typed import mastery
 from tests.serving.models.folders import write_version
@@ -52,6 +54,31 @@ for path in {paths!r}:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY
     )
     assert ran.stderr.splitlines() == [f"{path} []" for path in paths]
+
+
+@pytest.mark.parametrize("command", ["runs", "doctor"])
+def test_a_command_that_answers_at_once_imports_no_heavy_library(
+    command: str, tmp_path: Path
+) -> None:
+    arguments = [command, "--root", str(tmp_path)] if command == "runs" else [command]
+    record = RunRecord(
+        run="20261126-214016-319ab9", name="sample", state="passed", started=datetime.now(UTC)
+    )
+    record.write(tmp_path / "sample" / "runs" / record.run)
+    needed = {"rich", "yaml", "pydantic", "jinja2"}
+    code = f"""
+import contextlib, sys
+from pipeline.cli import main
+sys.argv = ["mastery", *{arguments!r}]
+with contextlib.suppress(SystemExit):
+    main.main()
+print(sorted({HEAVY - needed!r} & set(sys.modules)), file=sys.stderr)
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY
+    )
+    assert ran.stdout
+    assert ran.stderr.splitlines()[-1] == "[]"
 
 
 def test_a_command_is_imported_when_it_is_called() -> None:

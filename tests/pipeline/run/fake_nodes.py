@@ -132,6 +132,7 @@ if __name__ == "__main__":
     from pipeline.run import processes, worker
 
     processes.usable_cores = lambda: 2
+    worker.modules_before_fork = lambda *_: {}
     if os.environ.get("MASTERY_LINUX") == "no":
         processes.IS_LINUX = worker.IS_LINUX = False
     run = Path(sys.argv[1])

@@ -15,7 +15,7 @@ from pipeline.run.imports import IMPORTS
 REPOSITORY = Path(__file__).parents[3]
 HEAVY = (
     "apache_beam", "docker", "keras", "pandas", "polars", "pyarrow", "tensorflow",
-    "tensorflow_data_validation", "tensorflow_model_analysis", "tensorflow_transform",
+    "tensorflow_data_validation", "tensorflow_model_analysis.metrics", "tensorflow_transform",
 )  # fmt: skip
 
 LEAN = """
@@ -53,8 +53,7 @@ def test_a_plan_is_compiled_and_a_launcher_ready_without_heavy_libraries() -> No
 def test_the_plan_is_that_of_plain_imports_and_tfx_s_own_classes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from google.protobuf import any_pb2
-    from tfx.proto.orchestration import pipeline_pb2
+    from tfx.proto.orchestration import executable_spec_pb2, pipeline_pb2
 
     from components.config import load_config
     from components.node import definitions
@@ -65,10 +64,12 @@ def test_the_plan_is_that_of_plain_imports_and_tfx_s_own_classes(
     def parts(plan: Any) -> tuple[bytes, Any]:
         """The plan without its deployment, whose maps TFX packs in any order; and those maps."""
         deployment = pipeline_pb2.IntermediateDeploymentConfig()
-        any_pb2.Any(
-            type_url=plan.deployment_config.type_url, value=plan.deployment_config.value
-        ).Unpack(deployment)
+        plan.deployment_config.Unpack(deployment)
         plan.ClearField("deployment_config")
+        executor = executable_spec_pb2.BeamExecutableSpec()
+        deployment.executor_specs[Node.TRANSFORM].Unpack(executor)
+        executor.python_executor_spec.class_path = "TFX's, or ours in its place"
+        deployment.executor_specs[Node.TRANSFORM].Pack(executor)
         return plan.SerializeToString(deterministic=True), deployment
 
     file = tmp_path / "plan"
@@ -129,7 +130,6 @@ def test_tfx_s_components_and_operators_are_there_when_they_are_asked_for() -> N
 import inspect
 from tfx.proto.orchestration import executable_spec_pb2
 import tfx.components.evaluator.constants
-assert "tensorflow_model_analysis" not in sys.modules
 
 spec = executable_spec_pb2.BeamExecutableSpec()
 spec.python_executor_spec.class_path = "tfx.components.statistics_gen.executor.Executor"
@@ -137,6 +137,12 @@ operator = launcher.DEFAULT_EXECUTOR_OPERATORS[type(spec)](executor_spec=spec)
 from tfx.orchestration.portable import beam_executor_operator
 assert type(operator) is beam_executor_operator.BeamExecutorOperator
 assert inspect.ismodule(beam_executor_operator) and beam_executor_operator.__file__
+
+assert "tensorflow_model_analysis.metrics" not in sys.modules
+import tensorflow_model_analysis as tfma
+from tfx.types import standard_component_specs
+assert standard_component_specs.tfma is tfma.sdk
+assert tfma.run_model_analysis and "tensorflow_model_analysis.metrics" in sys.modules
 
 from tfx.components import Trainer
 from tfx.components.trainer import component
@@ -165,12 +171,13 @@ def test_another_version_of_tfx_is_imported_plainly() -> None:
     code = """
 import sys
 from pipeline.run import imports
-imports.WRITTEN_FOR = "of another version"
+imports.WRITTEN_FOR["tfx"] = "of another version"
 with imports.lean_tfx():
-    print([name for name in sys.modules if "operator" in name and name.startswith("tfx.")],
-          "tensorflow" in sys.modules, "tfx.components" in sys.modules)
+    print([name for name in sys.modules if name.startswith(("tfx", "tensorflow"))])
+imports.import_early("apache_beam")
+print("google.cloud.bigquery" in sys.modules)
 """
-    assert run(code).strip() == "[] False False"
+    assert run(code).split() == ["[]", "True"]
 
 
 def test_a_process_that_has_tfx_keeps_it_as_it_is() -> None:
@@ -185,8 +192,36 @@ with lean_tfx():
     assert run(code).strip() == "[]"
 
 
-def test_every_node_has_modules_and_each_is_there() -> None:
-    from importlib.util import find_spec
+def test_optional_libraries_are_left_out_and_are_whole_when_they_are_asked_for() -> None:
+    code = """
+import sys
+from pipeline.run.imports import import_early
+import_early("apache_beam")
+optional = ("boto3", "google.cloud.bigquery", "google.cloud.storage")
+print([name for name in optional if name in sys.modules])
+import boto3, google.cloud.storage
+print(boto3.client.__name__, google.cloud.storage.Client.__name__)
 
+from apache_beam.io.filesystems import FileSystems
+print(FileSystems.exists(sys.argv[1]))
+"""
+    assert run(code, str(REPOSITORY)).splitlines() == ["[]", "client Client", "True"]
+
+
+def test_a_runner_of_its_own_gets_the_whole_of_beam() -> None:
+    code = """
+import sys
+from components.config.runtime import Beam
+from components.node.node_id import Node
+from pipeline.run.imports import import_early, modules_of
+for name in modules_of(Node.EXAMPLE_GEN, Beam(args=["--runner=DataflowRunner"])):
+    if name.startswith("components."): break
+    import_early(name)
+from apache_beam.io.filesystems import FileSystems
+print(FileSystems.get_filesystem("gs://bucket/file").scheme())
+"""
+    assert run(code).strip() == "gs"
+
+
+def test_every_node_has_modules() -> None:
     assert set(IMPORTS) == set(Node)
-    assert all(find_spec(name) for names in IMPORTS.values() for name in names)

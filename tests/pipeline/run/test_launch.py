@@ -116,6 +116,6 @@ def test_a_node_that_fails_without_raising_is_named(
     sample = load_config(SAMPLE)
     runs = StoredRuns(tmp_path / "root")
     plan = launch.compile_plan(create_pipeline(sample, runs.layout), "r")
-    monkeypatch.setattr(launch.launcher, "Launcher", FakeLauncher)
+    monkeypatch.setattr(launch, "NodeLauncher", FakeLauncher)
     with pytest.raises(launch.NodeFailedError, match=says):
         launch.launch_node(plan, "Trainer", store=connection_config(sample.metadata, runs.layout))

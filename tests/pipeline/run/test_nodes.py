@@ -11,6 +11,7 @@ import pytest
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.config import Config, load_config
+from components.config.runtime import WORKERS
 from components.contracts.provenance import DataProvenance
 from components.contracts.run_plan import RunPlan
 from components.contracts.run_record import RunResult, SeenBefore
@@ -64,7 +65,7 @@ def run(
     ) -> tuple[RunResult, Observer, list[tuple[str, bool]], Exception | None]:
         launched = install(modules, tmp_path, **(nodes or {}))
         plan = RunPlan(run="r", root=tmp_path, config=config, **options)
-        processes = ForkedProcesses(lambda _: None, capacity=lanes) if lanes else None
+        processes = ForkedProcesses(capacity=lanes) if lanes else None
         result, observer = RunResult(), Observer()
         try:
             run_nodes(plan, result, observer, processes=processes)
@@ -164,6 +165,17 @@ def test_a_node_whose_process_is_killed_has_failed_and_leaves_nothing(
     assert not half.parent.exists()
 
 
+def test_nodes_are_told_how_many_threads_to_use(
+    config: Config, tmp_path: Path, modules: Modules, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(WORKERS, raising=False)
+    install(modules, tmp_path)
+    beam = config.beam.model_copy(update={"workers": 3})
+    plan = RunPlan(run="r", root=tmp_path, config=config.model_copy(update={"beam": beam}))
+    run_nodes(plan, RunResult(), Observer())
+    assert os.environ.pop(WORKERS) == "3"
+
+
 def test_no_process_outlives_a_scheduler_that_fails(
     config: Config, tmp_path: Path, modules: Modules
 ) -> None:
@@ -173,7 +185,7 @@ def test_no_process_outlives_a_scheduler_that_fails(
         if change.node.id == "Transform":
             raise OSError("no space left")
 
-    processes = ForkedProcesses(lambda _: None, capacity=2)
+    processes = ForkedProcesses(capacity=2)
     with pytest.raises(OSError, match="no space left"):
         run_nodes(
             RunPlan(run="r", root=tmp_path, config=config), RunResult(), refuse, processes=processes

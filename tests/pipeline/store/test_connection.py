@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -15,7 +18,14 @@ from ml_metadata.proto import metadata_store_pb2
 
 from components.config import Metadata
 from pipeline.layout import Layout
-from pipeline.store.connection import MetadataError, connect_to_store, connection_config, explained
+from pipeline.store.connection import (
+    LOCK,
+    MetadataError,
+    connect_to_store,
+    connection_config,
+    explained,
+    take_turn,
+)
 from tests.mariadb import PASSWORD, MariaDB, find_server, serve
 from tests.ports import free_port
 
@@ -43,6 +53,36 @@ def test_a_file_that_is_no_database_is_an_error(tmp_path: Path) -> None:
     layout.metadata.write_text("no database " * 100)
     with pytest.raises(MetadataError, match=r"metadata\.sqlite: expected ML Metadata's file"):
         connect_to_store(connection_config(Metadata(), layout))
+
+
+def test_one_process_at_a_time_uses_a_file_and_the_death_of_one_lets_the_next(
+    tmp_path: Path,
+) -> None:
+    connection = connection_config(Metadata(), Layout(tmp_path, "algebra"))
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        with take_turn(connection):
+            os.write(write, b"!")
+            time.sleep(60)
+        os._exit(0)
+    assert os.read(read, 1) == b"!"
+    with (tmp_path / LOCK).open("rb") as file:
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    with take_turn(connection):
+        pass
+    os.close(read)
+    os.close(write)
+
+
+def test_a_server_is_used_by_several_at_a_time() -> None:
+    connection = metadata_store_pb2.ConnectionConfig()
+    connection.mysql.host = "nowhere"
+    with take_turn(connection), take_turn(connection):
+        pass
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])

@@ -32,7 +32,7 @@ from hyperframe.frame import GoAwayFrame, PingFrame
 from tensorflow_serving.apis.predict_pb2 import PredictRequest, PredictResponse
 
 from serving.server import embedded_server
-from serving.server.grpc_connection import OpenStates
+from serving.server.http2 import OpenStates
 from tests.serving.server.running import Running, running
 from tests.serving.server.tiny import steps, steps_request
 
