@@ -22,7 +22,7 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any
 
-from components.serving_check.lean_tensorflow import Runtime, import_runtime
+from components.serving_check.lean_tensorflow import Runtime, import_runtime, make_function
 
 SERVE = "serve"  # the tag that TensorFlow Serving loads
 READY = 1  # paths in a line that asks to get a model ready; a request has more
@@ -35,9 +35,7 @@ class LoadedModel:
     """
 
     def __init__(self, runtime: Runtime, model: str) -> None:
-        # After the runtime: these import `tensorflow`.
-        from tensorflow.core.protobuf.config_pb2 import CallableOptions
-
+        # After the runtime: this imports `tensorflow`.
         from components.model_version.safe_graph import require_safe
 
         require_safe(Path(model))
@@ -49,11 +47,10 @@ class LoadedModel:
 
         self._signatures = signatures
         self._run = {
-            name: session._make_callable_from_options(
-                CallableOptions(
-                    feed=[tensor.name for tensor in signature.inputs.values()],
-                    fetch=[tensor.name for tensor in signature.outputs.values()],
-                )
+            name: make_function(
+                session,
+                [tensor.name for tensor in signature.inputs.values()],
+                [tensor.name for tensor in signature.outputs.values()],
             )
             for name, signature in signatures.items()
             if signature.inputs

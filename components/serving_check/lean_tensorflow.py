@@ -11,6 +11,7 @@ For a process of its own: what is imported here cannot be followed by `import te
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
 from importlib.metadata import version
@@ -52,6 +53,29 @@ def import_runtime() -> Runtime:
         sys.modules["tensorflow"] = _empty_package(spec)
         return _import_parts()
     return _import_whole()
+
+
+def make_function(
+    session: Any, inputs: Sequence[str], outputs: Sequence[str]
+) -> Callable[..., Any]:
+    """Returns a function that runs a part of a session's graph.
+
+    The graph is optimized now, which takes longer than to run it. `Session.run`, and what
+    `Session.make_callable` returns, do so when they are first called; the method that does it at
+    once is not public, so a session without it is run as usual.
+
+    Args:
+        session: holds the graph.
+        inputs: names of the tensors that the function takes, in its order.
+        outputs: names of the tensors that it returns as a list.
+    """
+    from tensorflow.core.protobuf.config_pb2 import CallableOptions
+
+    make = getattr(session, "_make_callable_from_options", None)
+    if make is None:
+        return lambda *values: session.run([*outputs], dict(zip(inputs, values, strict=True)))
+    function: Callable[..., Any] = make(CallableOptions(feed=inputs, fetch=outputs))
+    return function
 
 
 def _empty_package(spec: ModuleSpec) -> ModuleType:

@@ -10,8 +10,9 @@ import pytest
 import tensorflow_model_analysis as tfma
 
 from components.config.data import Label
+from components.config.gates import EvaluationRules
 from components.config.runtime import Beam
-from components.evaluator.analysis import analyze
+from components.evaluator.analysis import analyze, load_results
 
 ON_BEAM = Beam(args=["--runner=FnApiRunner", "--direct_running_mode=in_memory"])
 CLASSES = ["low", "middle", "high"]
@@ -68,6 +69,20 @@ def test_files_are_those_of_tfma(tmp_path: Path, label: Label, models: list[str]
     assert here == on_beam
     # All examples, 3 genders, 4 bands of each, and 2 values of the last column.
     assert len(here[1]) == 1 + 3 + 12 + 2
+
+
+def test_no_library_prints_notices(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    path = _write_predictions(tmp_path / "p.parquet", LABELS[0], 1)
+    rules = EvaluationRules(slices=[["gender"]], min_slice_examples=1)
+
+    analyze({"candidate": path}, LABELS[0], rules.slices, tmp_path, Beam())
+    results = load_results(tmp_path, ["candidate"], LABELS[0], rules)
+
+    assert results["candidate"].overall.examples == 60
+    assert caplog.messages == []
+    assert capfd.readouterr().err == ""
 
 
 def test_tfma_loads_the_result(tmp_path: Path) -> None:

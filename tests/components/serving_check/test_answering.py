@@ -6,9 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
+from components.serving_check.lean_tensorflow import make_function
 from components.serving_check.questions import Interview, ModelInputs
 from components.serving_check.replay import write_requests
 from tests.components.serving_check.conftest import CONFIG
@@ -36,6 +38,20 @@ def _answers(version: str, model: Path, requests: Path) -> tuple[list[Prediction
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     records = tf.data.TFRecordDataset(str(answers)).as_numpy_iterator()
     return [PredictionLog.FromString(record) for record in records], done.stdout.split()
+
+
+def test_a_session_that_cannot_optimize_in_advance_answers_the_same() -> None:
+    class Session(tf.compat.v1.Session):
+        _make_callable_from_options = None
+
+    for kind in (tf.compat.v1.Session, Session):
+        with tf.Graph().as_default(), kind() as session:
+            number = tf.compat.v1.placeholder(tf.float32, [], "number")
+            twice = tf.multiply(number, 2.0, "twice")
+            square = tf.square(number, "square")
+            function = make_function(session, [number.name], [twice.name, square.name])
+
+            assert function(np.float32(3)) == [6.0, 9.0]
 
 
 def test_a_part_of_tensorflow_answers_as_the_whole(
