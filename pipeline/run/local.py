@@ -157,7 +157,7 @@ def _run_worker(folder: Path, store: Metadata, scratch: Path, console: PlainCons
         _terminate_as_interrupt(),
         # A session of its own: Ctrl-C reaches only us, and we can stop the whole group.
         subprocess.Popen(
-            [*WORKER, str(folder)],
+            [*WORKER, str(folder), str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=start_up,

@@ -1,4 +1,4 @@
-"""The process that runs the nodes of a local run: `python -m pipeline.run.worker RUN_FOLDER`.
+"""The process that runs a local run's nodes: `python -m pipeline.run.worker RUN_FOLDER PARENT`.
 
 It is separate from the command line so that TFX's output goes to log files, and so that the command
 line can stop it at any moment, whatever C++ code it is in. It compiles the plan, then schedules:
@@ -41,9 +41,17 @@ if TYPE_CHECKING:
     from pipeline.run.nodes import NodeChange
 
 
-def main(folder: Path) -> int:
-    """Runs the plan in `folder`; returns 0, or 1 if a node failed."""
-    end_with_parent(os.getppid())
+def main(folder: Path, parent: int) -> int:
+    """Runs the plan in a folder, and ends when its parent does.
+
+    Args:
+        folder: the run's.
+        parent: the process number of the command line, which may have ended already.
+
+    Returns:
+        0, or 1 if a node failed.
+    """
+    end_with_parent(parent)
     _send_output(folder / "logs" / "start.log")
     result = RunResult()
     records = _Records(folder)
@@ -170,4 +178,4 @@ def _send_output(path: Path) -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO)
-    sys.exit(run_program("mastery", lambda: main(Path(sys.argv[1]))))
+    sys.exit(run_program("mastery", lambda: main(Path(sys.argv[1]), int(sys.argv[2]))))

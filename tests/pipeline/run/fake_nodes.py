@@ -144,4 +144,4 @@ if __name__ == "__main__":
         killed=os.environ.get("MASTERY_KILLED", ""),
         together=os.environ.get("MASTERY_TOGETHER", "").split(),
     )
-    sys.exit(worker.main(run))
+    sys.exit(worker.main(run, os.getppid()))

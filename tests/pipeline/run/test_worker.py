@@ -83,7 +83,7 @@ def test_a_plan_that_cannot_be_read_is_reported_by_the_worker(tmp_path: Path) ->
         '{"run": "r", "root": "/r", "config": {"name": "a", "gates": [{"min": null}]}}'
     )
     with subprocess.Popen(
-        [sys.executable, "-m", "pipeline.run.worker", str(tmp_path)],
+        [sys.executable, "-m", "pipeline.run.worker", str(tmp_path), str(os.getpid())],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=REPOSITORY,
     ) as worker:  # fmt: skip
         assert worker.wait(PATIENCE) == 1
@@ -196,6 +196,16 @@ def test_all_processes_end_with_the_command_that_started_them(tmp_path: Path) ->
         assert select.select([held], [], [], PATIENCE)[0]
         assert held.read() == b""
     assert [states(tmp_path)[node] for node in nodes] == ["running", "running"]
+    assert not (tmp_path / "result.json").exists()
+
+
+def test_a_worker_whose_parent_ended_before_it_began_runs_nothing(tmp_path: Path) -> None:
+    plan(tmp_path)
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    assert ended.wait(PATIENCE) == 0
+    command = [sys.executable, "-m", "pipeline.run.worker", str(tmp_path), str(ended.pid)]
+    assert subprocess.run(command, cwd=REPOSITORY, timeout=PATIENCE, check=False).returncode == 1
+    assert not (tmp_path / "logs").exists()
     assert not (tmp_path / "result.json").exists()
 
 
