@@ -31,6 +31,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.machine import describe_machine
 from components.model_version.folders import find_versions
 
 Times = list[float]
@@ -257,10 +258,7 @@ def _print_row(*cells: str) -> None:
 
 
 def _print_machine() -> None:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    model = next((line.split(": ")[1] for line in lines if line.startswith("model name")), "")
-    today, load = time.strftime("%Y-%m-%d"), os.getloadavg()[0]
-    print(f"{today}, {os.cpu_count()} cores of {model or 'an unknown CPU'}, load {load:.1f}\n")
+    print(f"{describe_machine()}, load {os.getloadavg()[0]:.1f}\n")
 
 
 def newest_version(models: Path) -> Path:
