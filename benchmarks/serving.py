@@ -193,16 +193,10 @@ class Bench:
             one = self._rate(parts[kind, clients[0]])
             for count in clients:
                 found = parts[kind, count]
-                p50, p99, client, server = map(statistics.median, zip(
-                    *(
-                        (
-                            percentile(part.times, 0.5), percentile(part.times, 0.99),
-                            part.client * 1e3, part.server * 1e3,
-                        )
-                        for part in found
-                    ),
-                    strict=True,
-                ))  # fmt: skip
+                p50 = statistics.median(percentile(part.times, 0.5) for part in found)
+                p99 = statistics.median(percentile(part.times, 0.99) for part in found)
+                client = statistics.median(part.client * 1e3 for part in found)
+                server = statistics.median(part.server * 1e3 for part in found)
                 rate = self._rate(found)
                 _print_row(
                     str(count), kind, f"{p50:.2f}", f"{p99:.2f}", f"{rate:,.0f}",
