@@ -86,7 +86,7 @@ class Processes(Protocol):
 
         Args:
             node: the node.
-            executes: whether it is known that it cannot come from the cache.
+            executes: whether it is expected to be executed, not taken from the cache.
         """
 
     def start(self, node: Node, launch: Launch) -> None:
