@@ -4,7 +4,7 @@
 
 Each size is measured on one simulated log, run and plain script in turn, each in a new process and
 a new root, by the clock and by the seconds of all processors. Prints a Markdown table of medians,
-one of where a run's seconds go, and how long the same run takes when nothing has changed. `--plain`
+one of where the seconds of a run go, and how long it takes again with nothing changed. `--plain`
 names another script to compare with; it is called with a log, a folder and the number of epochs.
 """
 
@@ -79,7 +79,8 @@ def main() -> None:
         sizes = [measure(learners, Path(folder), options) for learners in options.learners]
 
     print(f"\n{describe_machine()}; {options.runs} runs each, medians; {options.epochs} epochs.\n")
-    print("\n".join([*ratio_table(sizes), "", *node_table(sizes)]))
+    tables = [ratio_table(sizes), *map(timeline_table, sizes)]
+    print("\n\n".join("\n".join(lines) for lines in tables))
 
 
 def measure(learners: int, folder: Path, options: argparse.Namespace) -> Size:
@@ -124,21 +125,26 @@ def ratio_table(sizes: Iterable[Size]) -> list[str]:
     return lines
 
 
-def node_table(sizes: Sequence[Size]) -> list[str]:
-    """Returns the lines of the table of where a run's seconds go; nodes may overlap."""
-    heads = [f"{size.learners:,}" for size in sizes]
+def timeline_table(size: Size) -> list[str]:
+    """Returns the lines of the table of where the seconds of runs of one size go.
+
+    Nodes overlap; each starts once those that it needs have ended and its modules are imported.
+    """
     lines = [
-        f"| node, s | {' | '.join(heads)} |",
-        f"|---|{'---:|' * len(heads)}",
+        f"| {size.learners:,} learners | starts after, s | takes, s | peak, MiB |",
+        "|---|---:|---:|---:|",
     ]
-    for place, node in enumerate(sizes[0].records[0].nodes):
-        taken = [
-            median(record.nodes[place].seconds or 0.0 for record in size.records) for size in sizes
+    for nodes in zip(*(record.nodes for record in size.records), strict=True):
+        starts = [
+            (node.started - record.started).total_seconds()
+            for node, record in zip(nodes, size.records, strict=True)
+            if node.started
         ]
-        cells = [f"{seconds:.1f}" for seconds in taken]
-        lines.append(f"| {node.id} | {' | '.join(cells)} |")
-    whole = [f"{_wall(size.ours):.1f}" for size in sizes]
-    lines.append(f"| the whole command | {' | '.join(whole)} |")
+        peaks = [node.peak_mib for node in nodes if node.peak_mib]
+        peak = f"{max(peaks):,}" if peaks else "–"
+        taken = median(node.seconds or 0.0 for node in nodes)
+        lines.append(f"| {nodes[0].id} | {median(starts):.2f} | {taken:.2f} | {peak} |")
+    lines.append(f"| the whole command | | {_wall(size.ours):.2f} | |")
     return lines
 
 

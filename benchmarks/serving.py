@@ -31,6 +31,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.machine import describe_machine
 from components.model_version.folders import find_versions
 
 Times = list[float]
@@ -192,16 +193,10 @@ class Bench:
             one = self._rate(parts[kind, clients[0]])
             for count in clients:
                 found = parts[kind, count]
-                p50, p99, client, server = map(statistics.median, zip(
-                    *(
-                        (
-                            percentile(part.times, 0.5), percentile(part.times, 0.99),
-                            part.client * 1e3, part.server * 1e3,
-                        )
-                        for part in found
-                    ),
-                    strict=True,
-                ))  # fmt: skip
+                p50 = statistics.median(percentile(part.times, 0.5) for part in found)
+                p99 = statistics.median(percentile(part.times, 0.99) for part in found)
+                client = statistics.median(part.client * 1e3 for part in found)
+                server = statistics.median(part.server * 1e3 for part in found)
                 rate = self._rate(found)
                 _print_row(
                     str(count), kind, f"{p50:.2f}", f"{p99:.2f}", f"{rate:,.0f}",
@@ -257,10 +252,7 @@ def _print_row(*cells: str) -> None:
 
 
 def _print_machine() -> None:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    model = next((line.split(": ")[1] for line in lines if line.startswith("model name")), "")
-    today, load = time.strftime("%Y-%m-%d"), os.getloadavg()[0]
-    print(f"{today}, {os.cpu_count()} cores of {model or 'an unknown CPU'}, load {load:.1f}\n")
+    print(f"{describe_machine()}, load {os.getloadavg()[0]:.1f}\n")
 
 
 def newest_version(models: Path) -> Path:

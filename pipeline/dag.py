@@ -11,6 +11,7 @@ from components.baseline.component import make_baseline_resolver, make_warm_star
 from components.data_gate.component import make_data_gate
 from components.evaluator.component import make_evaluator
 from components.example_gen.component import make_example_gen
+from components.node.cache_key import code_fingerprint
 from components.node.definitions import (
     ExampleValidator,
     ImportSchemaGen,
@@ -25,7 +26,10 @@ from components.transform.component import make_transform
 
 if TYPE_CHECKING:
     from components.config import Config
+    from components.config.runtime import Beam
     from pipeline.layout import Layout
+
+RUNNER = "components.node.in_memory_runner"  # of Beam, in a node's process
 
 
 def create_pipeline(
@@ -46,8 +50,19 @@ def create_pipeline(
         pipeline_root=str(layout.nodes),
         components=_nodes(config, layout),
         enable_cache=enable_cache,
-        beam_pipeline_args=config.beam.node_options,
+        beam_pipeline_args=_beam_options(config.beam),
     )
+
+
+def _beam_options(beam: Beam) -> list[str]:
+    """Returns the options of the nodes' Beam pipelines, which are part of their cache keys.
+
+    The runner in a node's process decides results as the node's own code does, and StatisticsGen
+    has no property for a fingerprint. Here a job's name has no other effect.
+    """
+    if not beam.runs_here:
+        return beam.node_options
+    return [f"--job_name=mastery-{code_fingerprint(RUNNER)}", *beam.node_options]
 
 
 def _nodes(config: Config, layout: Layout) -> list[BaseNode]:

@@ -18,8 +18,8 @@ VARIABLES = "MASTERY_METADATA_"  # prefix of the environment variables that over
 PASSWORD = VARIABLES + "PASSWORD"
 WORKERS = "MASTERY_WORKERS"  # tells nodes `beam.workers`: options of Beam are part of cache keys
 
-# Beam loads the runner by its name. It changes no result, so it is no part of a cache key. Types of
-# elements say how they are encoded for workers; here nothing is.
+# Beam loads the runner by its name; `pipeline.dag` adds its code to cache keys. Types of elements
+# say how they are encoded for workers; here nothing is.
 IN_PROCESS = ["--runner=components.node.in_memory_runner.make_runner", "--no_pipeline_type_check"]
 
 Occasion = Literal["passed", "gates failed", "failed", "interrupted", "no new data"]

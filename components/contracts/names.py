@@ -24,7 +24,8 @@ ANOMALIES_FILE = "SchemaDiff.pb"  # of ExampleValidator, one folder per split
 TRANSFORMED_LABEL = "label"  # int64 index of the class [B], or float32 [B]
 TRANSFORMED_PRIOR = "prior"  # float32 [B, C], or [B, 1]: the answer for a cold start
 
-# Signatures of the served model, their inputs and outputs.
+# The tag of the graph that TensorFlow Serving loads; its signatures, their inputs and outputs.
+SERVE = "serve"
 SERVING_DEFAULT = "serving_default"
 PREDICT_STEPS = "predict_steps"
 EXAMPLES = "examples"

@@ -78,10 +78,10 @@ def analyze(
         for model, name in tfma_metrics.names_in_tfma([*predictions]).items()
     }
     config = _eval_config([*paths], label, slices)
-    if any(option.startswith("--runner") for option in runner.args):
-        _analyze_on_beam(paths, label, slices, output, config, runner.options)
-    else:
+    if runner.runs_here:
         _analyze_here(paths, label, slices, output, config)
+    else:
+        _analyze_on_beam(paths, label, slices, output, config, runner.options)
 
 
 def _analyze_here(

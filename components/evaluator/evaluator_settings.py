@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 from components.config.data import Label
 from components.config.gates import EvaluationRules, Gate
@@ -15,6 +15,9 @@ from components.errors import MasteryError
 from components.model_version.folders import SAVED_MODEL
 from components.model_version.verify import model_digest
 from components.node.settings import NodeSettings
+
+if TYPE_CHECKING:
+    from components.config.root import Config
 
 
 class EvaluatorSettings(NodeSettings):
@@ -27,6 +30,11 @@ class EvaluatorSettings(NodeSettings):
     evaluation: EvaluationRules
     gates: list[Gate]
     beam: Beam
+
+    @classmethod
+    def of(cls, config: Config) -> Self:
+        """Returns the Evaluator's part of `config`; of the section `beam` only `args`."""
+        return super().of(config.model_copy(update={"beam": Beam(args=config.beam.args)}))
 
     @property
     def slice_columns(self) -> list[str]:

@@ -19,13 +19,13 @@ from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef, SignatureDef
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
+from components.contracts.names import SERVE
 from components.model_version.folders import SAVED_MODEL
 from components.model_version.graph_walk import MAIN, GraphWalk, node_name
 
 Array = np.ndarray[Any, Any]
 Predict = Callable[[dict[str, Array]], dict[str, Array]]  # outputs by name, of inputs by name
 
-SERVE = "serve"  # the tag that TensorFlow Serving loads
 _INIT = "__saved_model_init_op"  # the signature, and its output, that fills tables
 
 
@@ -49,7 +49,7 @@ def load_signature(model: Path, name: str) -> Iterator[Predict]:
         raise KeyError(name)
 
     part = tf.Graph()
-    with part.as_default():  # only here: who reads examples between answers is not in this graph
+    with part.as_default():  # only here: between answers, examples are read outside of this graph
         tf.import_graph_def(_part_of(graph, name), name="")
     session = tf.compat.v1.Session(graph=part)
     try:

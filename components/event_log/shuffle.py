@@ -35,10 +35,10 @@ if TYPE_CHECKING:
     from components.event_log.tally import Tally
 
 VALUES_PER_PART = 5_000_000  # cells of a table; about 300 MB while a part is joined
-VALUES_PER_RUN = 5_000_000
+VALUES_PER_RUN = 5_000_000  # cells that are collected before they are written
 BYTES_PER_ROW = 50  # of text, rather too few: too many parts cost less than parts too large
-GZIP_RATIO = 8
-GROUP_BYTES = 64 << 20
+GZIP_RATIO = 8  # bytes of text per compressed byte
+GROUP_BYTES = 64 << 20  # of small files that one task reads into the same runs
 
 _SUFFIX = ".arrow"
 _OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")

@@ -1,9 +1,9 @@
 """The work of ExampleGen in tasks that depend on nothing but files: read some files, join a shard.
 
-The tasks run in this process, in several (`components.example_gen.workers`), or on the workers of
-Beam's runner (`components.example_gen.transforms`). What they hand to each other are small counts;
-rows go by way of a scratch folder below the examples, which all workers reach, since they write the
-examples beside it.
+The tasks run in this process, in one thread or several (`components.example_gen.workers`), or on
+the workers of Beam's runner (`components.example_gen.transforms`). What they hand to each other are
+small counts; rows go by way of a scratch folder below the examples, which all workers reach, since
+they write the examples beside it.
 """
 
 from __future__ import annotations

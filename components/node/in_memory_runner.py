@@ -15,34 +15,39 @@ Windows other than the global one, state, timers and splittable functions are no
 
 from __future__ import annotations
 
-import pickle
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import apache_beam as beam
 from apache_beam.internal import pickler
 from apache_beam.io.iobase import BoundedSource, Read
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pipeline import AppliedPTransform, PipelineVisitor
-from apache_beam.portability import common_urns
 from apache_beam.pvalue import AsSideInput, PCollection
-from apache_beam.runners.common import DoFnRunner, Receiver
 from apache_beam.runners.runner import PipelineResult, PipelineRunner, PipelineState
 from apache_beam.transforms.combiners import curry_combine_fn
-from apache_beam.transforms.core import Windowing
 from apache_beam.transforms.window import GlobalWindows
-from apache_beam.utils.windowed_value import WindowedValue
 
+from components.node.beam_operations import (
+    GLOBAL,
+    Accept,
+    Call,
+    Combine,
+    Forward,
+    Group,
+    Grouping,
+    Operation,
+    Outlet,
+    View,
+    read,
+)
 from components.node.beam_patches import WRITTEN_FOR, patch_beam
-
-Accept: TypeAlias = Callable[[WindowedValue], None]
 
 SOURCES = (beam.Impulse, beam.Create, Read)
 GROUPINGS = (beam.GroupByKey, beam.CombinePerKey)
-GLOBAL = GlobalWindows.windowed_value(None)
 
 
 def make_runner() -> PipelineRunner:
@@ -231,27 +236,13 @@ def _take_early(steps: list[_Step], givers: dict[PCollection, _Step]) -> None:
             step.gives = max(step.gives, step.takes + 1) if step.is_grouping else step.takes
 
 
-class _Outlet(Receiver):  # type: ignore[misc]
-    """Passes the elements of a collection on to everything that takes them in this round."""
-
-    def __init__(self) -> None:
-        self.targets: list[Accept] = []
-
-    def receive(self, windowed_value: WindowedValue) -> None:
-        for target in self.targets:
-            target(windowed_value)
-
-    def flush(self) -> None:
-        """Does nothing: no element waits here."""
-
-
 class _Run:
     """One run of a plan."""
 
     def __init__(self, plan: _Plan) -> None:
         self._plan = plan
         self._kept: dict[PCollection, list[Any]] = {}  # elements that later rounds need, in order
-        self._groups: dict[_Step, _Grouping] = {}  # those that have not given their output yet
+        self._groups: dict[_Step, Grouping] = {}  # those that have not given their output yet
         self._used: set[int] = set()  # ids of the functions that a step has used
 
     def run(self) -> None:
@@ -263,10 +254,10 @@ class _Run:
                 del self._kept[item]
 
     def _run_round(self, number: int) -> None:
-        outlets: dict[PCollection, _Outlet] = defaultdict(_Outlet)
+        outlets: dict[PCollection, Outlet] = defaultdict(Outlet)
         giving = [step for step in self._plan.steps if step.gives == number]
         taking = [step for step in self._plan.steps if step.takes == number and not step.is_source]
-        operations: list[_Operation] = []
+        operations: list[Operation] = []
 
         with ExitStack() as stack:
             for step in taking:
@@ -279,18 +270,21 @@ class _Run:
             self._replay(number, taking, operations)
             for step in giving:
                 if step.is_source or step.is_grouping:
-                    elements = self._groups.pop(step).results() if step.is_grouping else _read(step)
-                    _pass_on(elements, outlets[step.outputs[None]])
+                    _pass_on(self._made_by(step), outlets[step.outputs[None]])
             for operation in operations:
                 operation.finish()
+
+    def _made_by(self, step: _Step) -> Iterable[Any]:
+        """Returns the elements of a source, or what a grouping has come to."""
+        return self._groups.pop(step).results() if step.is_grouping else read(step.transform)
 
     def _connect(
         self,
         number: int,
         giving: list[_Step],
         taking: list[_Step],
-        operations: list[_Operation],
-        outlets: dict[PCollection, _Outlet],
+        operations: list[Operation],
+        outlets: dict[PCollection, Outlet],
     ) -> None:
         """Connects the collections given in this round with what takes or keeps them."""
         for step, operation in zip(taking, operations, strict=True):
@@ -304,7 +298,7 @@ class _Run:
                     kept = self._kept[output] = []
                     outlets[output].targets.append(_keep_in(kept))
 
-    def _replay(self, number: int, taking: list[_Step], operations: list[_Operation]) -> None:
+    def _replay(self, number: int, taking: list[_Step], operations: list[Operation]) -> None:
         """Gives what earlier rounds have kept to the steps of this one."""
         for step, operation in zip(taking, operations, strict=True):
             for item in step.inputs:
@@ -312,21 +306,21 @@ class _Run:
                     for element in self._kept[item]:
                         operation.process(GLOBAL.with_value(element))
 
-    def _operation(self, step: _Step, outlets: dict[PCollection, _Outlet]) -> _Operation:
+    def _operation(self, step: _Step, outlets: dict[PCollection, Outlet]) -> Operation:
         transform = step.transform
-        receivers = defaultdict(_Outlet, {tag: outlets[item] for tag, item in step.outputs.items()})
+        receivers = defaultdict(Outlet, {tag: outlets[item] for tag, item in step.outputs.items()})
         if isinstance(transform, beam.ParDo):
-            views = [_View(view, self._kept[view.pvalue]) for view in step.views]
-            return _Call(transform, self._own(transform.fn), views, receivers)
+            views = [View(view, self._kept[view.pvalue]) for view in step.views]
+            return Call(transform, self._own(transform.fn), views, receivers)
         if isinstance(transform, beam.Flatten):
-            return _Forward(receivers[None])
+            return Forward(receivers[None])
 
-        grouping: _Grouping
+        grouping: Grouping
         if isinstance(transform, beam.CombinePerKey):
             combine = curry_combine_fn(self._own(transform.fn), transform.args, transform.kwargs)
-            grouping = _Combine(combine)
+            grouping = Combine(combine)
         else:
-            grouping = _Group()
+            grouping = Group()
         self._groups[step] = grouping
         return grouping
 
@@ -342,152 +336,6 @@ def _keep_in(kept: list[Any]) -> Accept:
     return lambda element: kept.append(element.value)
 
 
-def _pass_on(elements: Iterable[Any], outlet: _Outlet) -> None:
+def _pass_on(elements: Iterable[Any], outlet: Outlet) -> None:
     for element in elements:
         outlet.receive(GLOBAL.with_value(element))
-
-
-def _read(step: _Step) -> Iterator[Any]:
-    """Yields the elements of a source."""
-    transform = step.transform
-    if isinstance(transform, beam.Impulse):
-        yield b""
-    elif isinstance(transform, beam.Create):
-        coder = transform._coder  # a copy of each, as the pipeline may run again
-        yield from (coder.decode(coder.encode(value)) for value in transform.values)
-    else:
-        source = transform.source
-        yield from source.read(source.get_range_tracker(None, None))
-
-
-class _View:
-    """A side input: what a function reads instead of a collection, by the window of an element."""
-
-    def __init__(self, view: AsSideInput, elements: list[Any]) -> None:
-        data = view._side_input_data()
-        if data.access_pattern == common_urns.side_inputs.MULTIMAP.urn:
-            groups = defaultdict(list)
-            for key, value in elements:
-                groups[key].append(value)
-            self._value = data.view_fn(groups)
-        else:
-            self._value = data.view_fn(elements)
-
-    def __getitem__(self, window: Any) -> Any:
-        return self._value
-
-    def is_globally_windowed(self) -> bool:
-        return True
-
-
-class _Operation:
-    """What a step does in the round in which it takes its input."""
-
-    def start(self) -> None:
-        """Prepares; the base class has nothing to prepare."""
-
-    def process(self, windowed_value: WindowedValue) -> None:
-        """Takes an element."""
-        raise NotImplementedError
-
-    def finish(self) -> None:
-        """Gives what is left after the last element."""
-
-    def teardown(self) -> None:
-        """Frees what `start` made, also after an exception."""
-
-
-class _Forward(_Operation):
-    """Merges collections."""
-
-    def __init__(self, outlet: _Outlet) -> None:
-        self.process = outlet.receive  # type: ignore[method-assign]
-
-
-class _Call(_Operation):
-    """Calls a function."""
-
-    def __init__(
-        self,
-        transform: beam.ParDo,
-        function: beam.DoFn,
-        views: list[_View],
-        receivers: dict[str | None, _Outlet],
-    ) -> None:
-        self._runner = DoFnRunner(
-            function,
-            transform.args,
-            transform.kwargs,
-            views,
-            Windowing(GlobalWindows()),
-            receivers,
-        )
-        self.process = self._runner.process  # type: ignore[method-assign]
-        self.teardown = self._runner.teardown  # type: ignore[method-assign]
-        self.finish = self._runner.finish  # type: ignore[method-assign]
-
-    def start(self) -> None:
-        self._runner.setup()
-        self._runner.start()
-
-
-class _Grouping(_Operation):
-    """Collects elements by key; gives one element per key in a later round."""
-
-    def results(self) -> Iterator[tuple[Any, Any]]:
-        """Yields the groups in the order of their first elements; frees each."""
-        raise NotImplementedError
-
-
-class _Group(_Grouping):
-    def __init__(self) -> None:
-        self._groups: dict[Any, tuple[Any, list[Any]]] = {}
-
-    def process(self, windowed_value: WindowedValue) -> None:
-        key, value = windowed_value.value
-        self._groups.setdefault(_identity(key), (key, []))[1].append(value)
-
-    def results(self) -> Iterator[tuple[Any, Any]]:
-        for identity in [*self._groups]:
-            yield self._groups.pop(identity)
-
-
-class _Combine(_Grouping):
-    """Adds every element to what its group has come to so far, so that no element is kept."""
-
-    def __init__(self, combine: beam.CombineFn) -> None:
-        self._combine = combine
-        self._groups: dict[Any, list[Any]] = {}  # key, accumulator
-
-    def start(self) -> None:
-        self._combine.setup()
-
-    def process(self, windowed_value: WindowedValue) -> None:
-        key, value = windowed_value.value
-        identity = _identity(key)
-        group = self._groups.get(identity)
-        if group is None:
-            group = self._groups[identity] = [key, self._combine.create_accumulator()]
-        group[1] = self._combine.add_input(group[1], value)
-
-    def results(self) -> Iterator[tuple[Any, Any]]:
-        self._combine.setup()
-        try:
-            for identity in [*self._groups]:
-                key, accumulator = self._groups.pop(identity)
-                merged = self._combine.merge_accumulators([self._combine.compact(accumulator)])
-                yield key, self._combine.extract_output(merged)
-        finally:
-            self._combine.teardown()
-
-    def teardown(self) -> None:
-        self._combine.teardown()
-
-
-def _identity(key: Any) -> Any:
-    """Returns what tells keys apart: 1, 1.0 and True are different ones."""
-    try:
-        hash(key)
-    except TypeError:
-        return pickle.dumps(key)
-    return type(key), key

@@ -22,9 +22,9 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any
 
+from components.contracts.names import SERVE
 from components.serving_check.lean_tensorflow import Runtime, import_runtime, make_function
 
-SERVE = "serve"  # the tag that TensorFlow Serving loads
 READY = 1  # paths in a line that asks to get a model ready; a request has more
 
 
@@ -97,7 +97,7 @@ def answer_request(lines: SimpleQueue[list[str]]) -> None:
 
 
 def _read_lines(lines: SimpleQueue[list[str]]) -> None:
-    """Passes lines on; ends this process when nobody can send more."""
+    """Passes lines on; ends this process when its standard input is closed."""
     # Not by `sys.stdin`: its lock would be held while the interpreter ends, which aborts.
     rest = b""
     while part := os.read(0, 4096):
@@ -123,7 +123,7 @@ def main() -> None:
     Thread(target=_read_lines, args=(lines,), daemon=True, name="lines").start()
     try:
         answer_request(lines)
-    except Exception as error:  # who started this process shows it to the user
+    except Exception as error:  # ServingCheck shows it to the user
         sys.exit(f"{type(error).__name__}: {error}")
 
 

@@ -20,6 +20,7 @@ from components.contracts.names import (
     PREDICTED_CLASS,
     PREDICTION,
     PROBABILITIES,
+    SERVE,
     SERVING_DEFAULT,
 )
 from components.model_version.folders import SAVED_MODEL
@@ -30,7 +31,6 @@ from components.serving_check.questions import ModelInputs
 if TYPE_CHECKING:
     from components.contracts.model_card import ModelCard
 
-SERVE = "serve"  # the tag that TensorFlow Serving loads
 Shape = tuple[int | None, ...]
 Spec = Mapping[str, tuple[set[str], Shape]]  # possible dtypes, and the shape, by name
 

@@ -33,11 +33,11 @@ from components.serving_check import answering
 
 STANDBY_SOCKET = "MASTERY_STANDBY"  # environment variable: where a waiting process listens
 PROCESS = "components.serving_check.standby"
-_HELLO = b"\n"  # what a standby sends to who connects
+_HELLO = b"\n"  # what a standby sends to a client that connects
 _LONGEST_ADDRESS = 103  # bytes of a socket's path that every system allows
 _LAST_LINES = 5  # of a process's output that are shown if it fails
 _PATIENCE = 10.0  # seconds for a process that listens to say so, on a machine that is busy
-_LOOK = 0.5  # seconds between two looks at whether the process that started us lives
+_LOOK = 0.5  # seconds between two checks that the process that started this one lives
 
 
 class Standby:
@@ -150,7 +150,7 @@ class FreshProcess:
             self._process.stdin.flush()
 
     def has_ended(self) -> bool:
-        """Returns whether it can take no more requests."""
+        """Returns whether the process has ended, and takes no more requests."""
         return self._process.poll() is not None
 
     def fileno(self) -> int:
@@ -257,8 +257,8 @@ def _as_line(value: object) -> bytes:
 def stand_by(listener: socket.socket, parent: int) -> None:
     """Passes on models and the request to a fresh process, and its ending back; then ends.
 
-    Ends without an answer when that process has ended before, or when who asked, or who started
-    this process, has gone.
+    Ends without an answer if that process has ended before the request, or if the client or the
+    process that started this one has gone.
 
     Args:
         listener: where connections come in.
@@ -282,7 +282,7 @@ def _serve(connection: socket.socket, process: FreshProcess, parent: int) -> boo
             paths = json.loads(line)
             process.send(paths)
             if len(paths) > answering.READY:
-                # Who asked says no more: what can be read is the end of the connection.
+                # The client sends no more: its connection can be read when it is closed.
                 if _wait_for_one(process, connection, parent=parent) is process:
                     connection.sendall(_as_line(asdict(process.wait())))
                 return True
@@ -312,5 +312,5 @@ def _environment() -> dict[str, str]:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # ends quietly when Ctrl-C ends the run
-    with suppress(BrokenPipeError, ConnectionResetError):  # who asked has gone
+    with suppress(BrokenPipeError, ConnectionResetError):  # the client has gone
         stand_by(socket.socket(fileno=sys.stdin.fileno()), int(sys.argv[1]))

@@ -54,8 +54,8 @@ _LEAN = (
     "tfx.components.schema_gen.import_schema_gen.executor",
 )
 
-# Optional libraries by who imports them: Beam and TensorBoard for files and runners in a cloud,
-# Keras for wrappers in the style of scikit-learn. Without them they work, except for these.
+# Optional libraries by the module that imports them: Beam and TensorBoard for files and runners in
+# a cloud, Keras for wrappers in the style of scikit-learn. Everything else works without them.
 _OPTIONAL = {
     "apache_beam": (
         "boto3",
@@ -130,9 +130,9 @@ def modules_of(node: Node, beam: Beam) -> tuple[str, ...]:
 
 
 def import_early(name: str) -> None:
-    """Imports a module, without the optional libraries that it would import and nobody here uses.
+    """Imports a module, without the optional libraries that it would import and Mastery never uses.
 
-    Those that are imported already stay; once they are asked for, they are imported as ever.
+    Those that are imported already stay, and any of them can still be imported later.
     """
     left_out = [
         optional
@@ -154,7 +154,7 @@ def lean_tfx() -> Iterator[None]:
 
     Inside, modules of TFX get a stand-in for these. It imports the real one as soon as anything in
     it is used, by Python's own import, so no module is ever seen half loaded. After the block no
-    stand-in is left in `sys.modules`: whoever imports TensorFlow gets TensorFlow. Two things stay:
+    stand-in is left in `sys.modules`: `import tensorflow` then imports TensorFlow. Two things stay:
 
     - The packages `tfx.components` and `tensorflow_model_analysis`, which import all they have, do
       so only when something is asked of the package itself; their modules are imported as ever.
@@ -239,7 +239,7 @@ def _add_light_package(name: str, modules: Iterable[str]) -> None:
         del vars(package)["__getattr__"]
         try:
             loader.exec_module(package)
-        except BaseException:  # the next one who asks tries again, as with any import
+        except BaseException:  # the next access tries again, as an import would
             vars(package)["__getattr__"] = fill
             raise
         return getattr(package, attribute)

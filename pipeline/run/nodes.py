@@ -217,7 +217,7 @@ class _Run:
         return bool(self.schedule.running or self.schedule.ready)
 
     def _executes(self, node: Node) -> bool:
-        """Returns whether a node surely does not come from the cache."""
+        """Returns whether a node will hardly come from the cache; a wrong guess only costs time."""
         is_first_time = not (self.layout.nodes / node).exists()
         return is_first_time or self._is_anew(node) or self.schedule.follows_execution(node)
 

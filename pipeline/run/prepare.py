@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def nodes_of(config: Config) -> list[Node]:
-    """Returns the nodes of a configuration in the order they run."""
+    """Returns the nodes of a configuration in the order of the DAG."""
     absent = set() if config.training.warm_start else {Node.WARM_START_RESOLVER}
     return [node for node in Node if node not in absent]
 

@@ -1,7 +1,7 @@
 """Where nodes run: each in a process forked from one that goes on importing, or in this process.
 
 The scheduler in `pipeline.run.nodes` starts a node and waits for one to end; it does not know
-which of the two it uses. A fork costs milliseconds, because what a node needs is imported already,
+which of the two it is. A fork costs milliseconds, because what a node needs is imported already,
 and every node starts from the same state, whatever ran before it or runs beside it.
 """
 
@@ -38,7 +38,7 @@ Launch = Callable[[Callable[[], None]], "NodeResult"]  # gets what to call when 
 IS_LINUX = sys.platform == "linux"
 _PARENT_DEATH_SIGNAL = 1  # option of prctl: the signal that comes when the parent has ended
 _EXECUTES = "executes"  # what a node's process sends when it needs more than the cache
-_LOOK = 1.0  # seconds between two looks for a process that died while others held its pipe
+_LOOK = 1.0  # seconds between two checks for a dead process whose pipe others hold
 
 
 class NodeError(MasteryError):
@@ -86,7 +86,7 @@ class Processes(Protocol):
 
         Args:
             node: the node.
-            executes: whether it is known that it cannot come from the cache.
+            executes: whether it is expected to be executed, not taken from the cache.
         """
 
     def start(self, node: Node, launch: Launch) -> None:
@@ -139,7 +139,7 @@ class ThisProcess:
         return Outcome(node, result, result.seconds)
 
     def end(self, node: Node) -> None:
-        """Does nothing: whoever calls it is not running a node."""
+        """Does nothing: no node runs outside of `wait`."""
 
     def close(self) -> bool:
         """Returns False: no node runs."""
@@ -195,7 +195,7 @@ class ForkedProcesses:
     def start(self, node: Node, launch: Launch) -> None:
         """Forks a process that launches a node."""
         receiver, sender = Pipe(duplex=False)
-        gc.freeze()  # a collection in the new process would copy every page that it looks at
+        gc.freeze()  # a collection in the new process would copy every page that it visits
         began, scheduler = time.monotonic(), os.getpid()
         pid = os.fork()
         if pid == 0:
@@ -304,7 +304,7 @@ def _begin_execution(sender: Connection, missing: list[str]) -> None:
     """Says that a node is executed, and imports what it needs and the scheduler has not yet."""
     sender.send(_EXECUTES)
     for module in missing:
-        with contextlib.suppress(Exception):  # raised again by whoever imports it to use it
+        with contextlib.suppress(Exception):  # raised again where the module is used
             import_early(module)
 
 

@@ -23,7 +23,7 @@ from components.files.atomic import open_regular
 if TYPE_CHECKING:
     from pipeline.layout import Layout
 
-LOCK = ".metadata.lock"  # beside the SQLite file: who holds it uses that file
+LOCK = ".metadata.lock"  # beside the SQLite file: its holder alone uses that file
 START_UP = 30.0  # seconds to wait for a server that does not answer: it may still be starting
 LOG_IN = 5.0  # seconds to wait for a server that answers and refuses: full, or making its tables
 BUSY = 5.0  # seconds to wait for a locked SQLite file; ML Metadata's own steps take milliseconds

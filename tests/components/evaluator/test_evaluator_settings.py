@@ -67,3 +67,12 @@ def test_a_model_of_another_label_or_of_removed_columns_is_not_a_baseline(
 
 def test_a_model_without_a_card_is_not_checked(tmp_path: Path) -> None:
     assert why_not_comparable(tmp_path, EvaluatorSettings.of(Config.model_validate(VALUES))) is None
+
+
+def test_of_beam_only_its_options_evaluate_again() -> None:
+    def settings(beam: dict[str, Any]) -> str:
+        config = Config.model_validate({**VALUES, "beam": beam})
+        return EvaluatorSettings.of(config).to_property()
+
+    assert settings({"workers": 3, "partitions": 2}) == settings({})
+    assert settings({"args": ["--runner=FlinkRunner"]}) != settings({})

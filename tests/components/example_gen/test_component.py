@@ -14,10 +14,11 @@ import pytest
 import tensorflow as tf
 
 from components.config import Config, load_config
-from components.config.runtime import WORKERS
+from components.config.runtime import WORKERS, Beam
 from components.errors import LogError
 from components.event_log.log import check_log
 from components.example_gen.examples import examples_from_log
+from components.example_gen.executor import runs_on_this_machine
 
 Configure = Callable[..., Config]
 REAL_LOG = Path(__file__).parents[4] / "shared" / "data" / "epfl"
@@ -131,6 +132,19 @@ def test_touching_the_log_is_cached_and_editing_it_is_not(
     rewritten = run(config)
     assert rewritten not in (first, edited)
     assert digest(rewritten) == digest(first)
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        (Beam().args, True),
+        (["--runner=DirectRunner"], True),
+        (["--runner=FlinkRunner"], False),
+    ],
+    ids=["default", "direct", "flink"],
+)
+def test_beam_is_used_only_for_a_runner_elsewhere(args: list[str], expected: bool) -> None:
+    assert runs_on_this_machine(Beam(args=args).node_options) is expected
 
 
 @pytest.mark.usefixtures("log")

@@ -111,8 +111,9 @@ def test_the_walk_misses_nothing_that_an_executor_really_imports() -> None:
         assert imported <= python_files(node), node
 
 
-def test_every_node_has_the_fingerprint_of_its_code(tmp_path: Path) -> None:
-    config = Config.model_validate(
+@pytest.fixture
+def config() -> Config:
+    return Config.model_validate(
         {
             "name": "campus",
             "data": {"events": "e.parquet", "outcomes": "o.parquet"},
@@ -122,6 +123,9 @@ def test_every_node_has_the_fingerprint_of_its_code(tmp_path: Path) -> None:
             "gates": [{"metric": "f1_macro", "min": 0.5}],
         }
     )
+
+
+def test_every_node_has_the_fingerprint_of_its_code(tmp_path: Path, config: Config) -> None:
     keys = {}
     for node in create_pipeline(config, Layout(tmp_path, config.name)).components:
         text = node.exec_properties.get("custom_config")
@@ -129,6 +133,24 @@ def test_every_node_has_the_fingerprint_of_its_code(tmp_path: Path) -> None:
         keys[node.id] = properties.get("code_fingerprint")
     found = {node: key for node, key in keys.items() if key is not None}
     assert found == {node: code_fingerprint(*ROOTS[node]) for node in ROOTS}
+
+
+@pytest.mark.parametrize("args", [[], ["--runner=FlinkRunner"]], ids=["here", "elsewhere"])
+def test_the_code_of_our_runner_is_in_the_key_of_what_runs_on_it(
+    tmp_path: Path, config: Config, args: list[str]
+) -> None:
+    beam = config.beam.model_copy(update={"args": args})
+    pipeline = create_pipeline(
+        config.model_copy(update={"beam": beam}), Layout(tmp_path, config.name)
+    )
+    key = code_fingerprint("components.node.in_memory_runner")
+    keyed = {
+        node.id
+        for node in pipeline.components
+        if any(key in option for option in getattr(node.executor_spec, "beam_pipeline_args", []))
+    }
+    on_beam = {Node.EXAMPLE_GEN, Node.STATISTICS_GEN, Node.TRANSFORM}
+    assert keyed == (set() if args else on_beam)
 
 
 def test_the_templates_of_the_report_are_code() -> None:

@@ -147,15 +147,6 @@ def test_it_gives_what_beams_own_runner_gives(name: str, tmp_path: Path) -> None
     assert ours == elements(InMemoryRunner(), PIPELINES[name], tmp_path / "again")
 
 
-@pytest.mark.parametrize(
-    "group", [beam.GroupByKey(), beam.CombinePerKey(beam.combiners.ToListCombineFn())]
-)
-def test_keys_of_other_types_are_other_keys(group: Any, tmp_path: Path) -> None:
-    pairs = [(1, "a"), (True, "b"), (1.0, "c"), (None, "d"), (1, "e")]
-    found = elements(InMemoryRunner(), lambda pipe: given(pipe, pairs) | group, tmp_path / "out")
-    assert found == ["(1, ['a', 'e'])", "(True, ['b'])", "(1.0, ['c'])", "(None, ['d'])"]
-
-
 def test_it_reads_and_writes_files(tmp_path: Path) -> None:
     records = [bytes([number]) * number for number in range(20)]
     with beam.Pipeline(runner=InMemoryRunner()) as pipeline:
