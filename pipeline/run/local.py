@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -113,11 +114,8 @@ def _run(plan: RunPlan, layout: Layout, store: Metadata, console: PlainConsole) 
 
     started = time.monotonic()
     try:
-        # Beam and Transform leave their temporary folders behind.
-        with tempfile.TemporaryDirectory(
-            prefix="mastery-run-", ignore_cleanup_errors=True
-        ) as scratch:
-            code = _run_worker(folder, store, Path(scratch), console)
+        with _scratch(folder) as scratch:
+            code = _run_worker(folder, store, scratch, console)
         if not (folder / RunResult.FILE).exists():
             _remove_pieces(layout, store, plan.run)
         record = end_run(record, _read_nodes(folder), _read_result(folder, code))
@@ -129,6 +127,22 @@ def _run(plan: RunPlan, layout: Layout, store: Metadata, console: PlainConsole) 
             record.seconds = time.monotonic() - started
         record.write(folder)
     return record
+
+
+@contextmanager
+def _scratch(run: Path) -> Iterator[Path]:
+    """Yields a folder for a run's temporary files; Beam and Transform leave theirs behind."""
+    folder = _scratch_path(run)
+    try:
+        folder.mkdir(mode=0o700)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _scratch_path(run: Path) -> Path:
+    """Returns where a run keeps temporary files; the next run removes those of a dead one."""
+    return Path(tempfile.gettempdir()) / f"mastery-{run.name}"
 
 
 def _run_worker(folder: Path, store: Metadata, scratch: Path, console: PlainConsole) -> int:
@@ -272,6 +286,7 @@ def _recover(layout: Layout, store: Metadata) -> None:
     for record in read_records(layout.root, layout.name):
         if record.state == "interrupted" and record.seconds is None:
             folder = layout.run(record.run)
+            shutil.rmtree(_scratch_path(folder), ignore_errors=True)
             record = _interrupted(record, folder, layout, store)
             record.seconds = 0.0
             record.write(folder)

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -158,11 +159,18 @@ def test_a_worker_that_ignores_the_request_is_killed(run: Run, tmp_path: Path) -
         os.kill(int((only_run(tmp_path / "root") / "pid").read_text()), 0)
 
 
-def test_a_run_whose_process_died_is_tidied_up_by_the_next(run: Run, tmp_path: Path) -> None:
+def test_a_run_whose_process_died_is_tidied_up_by_the_next(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     layout = Layout(tmp_path / "root", "sample")
     dead = RunRecord(run="20260101-000000-dead", name="sample", started=datetime.now(UTC))
     dead.write(layout.run(dead.run))
+    scratch = tmp_path / "scratch"
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    (scratch / f"mastery-{dead.run}" / "beam-temp").mkdir(parents=True)
+    (scratch / "mastery-of-another-run").mkdir()
     run("pass")
+    assert [item.name for item in scratch.iterdir()] == ["mastery-of-another-run"]
     [first, second] = read_records(tmp_path / "root")
     assert (first.run, first.state, first.seconds) == (dead.run, "interrupted", 0.0)
     assert second.state == "passed"
