@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -235,7 +235,8 @@ class _Run:
             note_execution()
             with quiet_imports() if self.quiet else nullcontext():
                 for name in modules_of(node, self.plan.config.beam):
-                    import_early(name)
+                    with suppress(Exception):  # raised again where the module is used
+                        import_early(name)
 
         return launch_node(
             self.compiled,

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -61,6 +61,7 @@ def install(
     killed: str = "",
     together: Sequence[str] = (),
     seen: SeenBefore | None = None,
+    imports: bool = False,
 ) -> list[tuple[str, bool]]:
     """Puts modules in the place of those that import TFX.
 
@@ -72,14 +73,19 @@ def install(
         killed: the node whose process is killed.
         together: nodes each of which waits until all of them run.
         seen: the run that this one would only repeat.
+        imports: whether nodes import what they need to execute.
 
     Returns:
         A list that receives each launched node, with whether the cache may be used.
     """
     launched: list[tuple[str, bool]] = []
 
-    def launch_node(_: object, node: str, *, use_cache: bool, **__: object) -> NodeResult:
+    def launch_node(
+        _: object, node: str, *, use_cache: bool, note_execution: Callable[[], None], **__: object
+    ) -> NodeResult:
         launched.append((node, use_cache))
+        if imports:
+            note_execution()
         print(f"{node} prints this", flush=True)
         report_progress(f"{node} reports this")
         (folder / f"{node}.runs").touch()

@@ -16,6 +16,7 @@ from components.contracts.provenance import DataProvenance
 from components.contracts.run_plan import RunPlan
 from components.contracts.run_record import RunResult, SeenBefore
 from components.node.node_id import Node
+from pipeline.run import nodes as scheduler
 from pipeline.run.nodes import NodeChange, Schedule, planned_nodes, run_nodes
 from pipeline.run.prepare import nodes_of
 from pipeline.run.processes import ForkedProcesses, NodeDeathError, NodeError
@@ -102,6 +103,16 @@ def test_what_nodes_have_produced_is_noted_wherever_they_run(
         data=DataProvenance(spans=["3", "4"], version=1),
         warnings=["a GPU is idle"],
     )
+
+
+@pytest.mark.parametrize("lanes", [None, 1])
+def test_a_library_that_is_missing_fails_no_node_that_never_uses_it(
+    run: Run, monkeypatch: pytest.MonkeyPatch, lanes: int | None
+) -> None:
+    monkeypatch.setattr(scheduler, "modules_of", lambda *_: ["no.such.module"])
+    _, observer, _, error = run(lanes=lanes, nodes={"imports": True})
+    assert error is None
+    assert set(observer.states.values()) == {"done"}
 
 
 def test_nodes_that_do_not_need_each_other_run_at_the_same_time(run: Run) -> None:
