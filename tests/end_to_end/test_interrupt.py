@@ -58,7 +58,7 @@ def test_ctrl_c_leaves_nothing_half_written_and_the_next_run_resumes(
     wait_for("Trainer", tmp_path, process)
     [worker] = children(process.pid)
     process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=2)
+    output, errors = process.communicate(timeout=20)
     assert process.returncode == 130, output + errors
     with pytest.raises(ProcessLookupError):
         os.kill(worker, 0)
