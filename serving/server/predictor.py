@@ -39,6 +39,7 @@ _INPUT_ERRORS = (
     tf.errors.OutOfRangeError,
     tf.errors.FailedPreconditionError,
 )
+_UNPARSED = "Could not parse example input"
 
 
 @dataclass(frozen=True)
@@ -210,6 +211,11 @@ def as_request_error(error: Exception) -> RequestError:
 
 def _reason(message: str) -> str:
     """Strips what means nothing to a caller: the heading, and the names of nodes."""
+    _, unparsed, value = message.partition(_UNPARSED)
+    if unparsed:  # the value is the caller's, and most serialized examples hold line breaks
+        value = value.partition("\n\t [[{{")[0]
+        return shorten(" ".join(f"{unparsed}{value}".split()), 2000)
+
     lines = (line.strip() for line in message.splitlines())
     named = (line for line in lines if line and line != "Graph execution error:")
     useful = [line for line in named if not line.startswith("[[{{")]

@@ -157,8 +157,8 @@ def test_runs_are_listed_whole_even_with_standard_output_closed(
 NOW = datetime.now(UTC)
 NODES = [
     NodeRecord(id="ExampleGen", state="done", seconds=1.5),
-    NodeRecord(id="Transform", state="running", started=NOW - timedelta(seconds=70_000)),
-    NodeRecord(id="Trainer", state="running", started=NOW - timedelta(seconds=300_000)),
+    NodeRecord(id="Transform", state="running", started=NOW - timedelta(seconds=7_000_000)),
+    NodeRecord(id="Trainer", state="running", started=NOW - timedelta(seconds=3_000_000)),
     NodeRecord(id="Report", state="waiting"),
 ]
 
@@ -201,7 +201,7 @@ def test_on_a_terminal_each_running_node_has_its_own_time_and_progress() -> None
     for parts in (
         ("ExampleGen", "done", "1.5 s"),
         ("Transform", "running", " 700", "half of it"),
-        ("Trainer", "running", " 3000", "epoch 1/2"),
+        ("Trainer", "running", " 300", "epoch 1/2"),
         ("Report", "waiting"),
     ):
         assert any(all(part in row for part in parts) for row in rows)

@@ -15,6 +15,7 @@ from components.errors import LogError
 from components.node.node_id import Node
 from pipeline.run.processes import ForkedProcesses, NodeDeathError, Outcome, ThisProcess
 from pipeline.store.lookups import NodeResult
+from tests.pipeline.run.conftest import Forks
 
 REPOSITORY = Path(__file__).parents[3]
 DONE = NodeResult(Node.TRAINER, "done", 1.5)
@@ -121,7 +122,7 @@ def test_nothing_is_imported_for_nodes_that_come_from_the_cache() -> None:
     assert "colorsys" not in sys.modules
 
 
-def test_a_node_that_is_ended_leaves_no_process() -> None:
+def test_a_node_that_is_ended_leaves_no_process(forks: Forks) -> None:
     def never_end(_: Callable[[], None]) -> NodeResult:
         while True:
             time.sleep(0.05)
@@ -131,8 +132,8 @@ def test_a_node_that_is_ended_leaves_no_process() -> None:
     processes.start(Node.TRANSFORM, never_end)
     processes.end(Node.TRAINER)
     assert processes.close() is True
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+    assert len(forks) == 2
+    assert forks.have_ended()
 
 
 def test_in_one_process_the_error_is_the_one_that_was_raised() -> None:

@@ -112,6 +112,7 @@ def test_a_missing_step_is_nan(server: Running) -> None:
         ({"instances": [1]}, "", 400, "expected DT_STRING, found a number 1"),
         ({"instances": ["no example"]}, "", 400, "Could not parse example input"),
         ({"instances": [{"b64": "zMw="}]}, "", 400, "Could not parse example input"),
+        ({"instances": ["no\nexample"]}, "", 400, "Could not parse example input, value: 'no ex"),
         (
             {"signature_name": "nothing", "instances": [1]},
             "",
