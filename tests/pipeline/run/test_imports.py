@@ -208,6 +208,22 @@ print(FileSystems.exists(sys.argv[1]))
     assert run(code, str(REPOSITORY)).splitlines() == ["[]", "client Client", "True"]
 
 
+def test_libraries_for_notebooks_and_hdf5_are_left_out_without_a_word() -> None:
+    code = """
+import contextlib, gc, io, sys
+from pipeline.run.imports import import_early
+notices = io.StringIO()
+with contextlib.redirect_stderr(notices):
+    for name in ("tensorflow", "tensorflow_data_validation", "tensorflow_transform.beam"):
+        import_early(name)
+print([name for name in ("IPython", "h5py", "scipy", "sklearn") if name in sys.modules])
+print(repr(notices.getvalue()), gc.isenabled())
+import scipy.sparse, tensorflow
+print(scipy.sparse.eye(2).nnz, tensorflow.add(1, 2).numpy())
+"""
+    assert run(code).splitlines() == ["[]", "'' True", "2 3"]
+
+
 def test_a_runner_of_its_own_gets_the_whole_of_beam() -> None:
     code = """
 import sys
