@@ -87,7 +87,7 @@ _TENSORFLOW = ("tensorflow", "tensorflow_data_validation")
 
 # The modules of each node, those of several nodes first.
 IMPORTS: dict[Node, tuple[str, ...]] = {
-    Node.EXAMPLE_GEN: (*_BEAM, "tensorflow", "components.example_gen.executor"),
+    Node.EXAMPLE_GEN: (*_BEAM, "pyarrow.csv", "components.example_gen.executor"),
     Node.IMPORT_SCHEMA_GEN: ("tfx.components.schema_gen.import_schema_gen.executor",),
     Node.STATISTICS_GEN: (*_BEAM, *_TENSORFLOW, "tfx.components.statistics_gen.executor"),
     Node.EXAMPLE_VALIDATOR: (*_TENSORFLOW, "tfx.components.example_validator.executor"),
@@ -118,7 +118,7 @@ IMPORTS: dict[Node, tuple[str, ...]] = {
     ),
     Node.SERVING_CHECK: ("polars", "tensorflow", "components.serving_check.executor"),
     Node.PUSHER: ("components.pusher.executor",),
-    Node.REPORT: ("polars", "components.report.executor"),
+    Node.REPORT: ("polars", "jinja2", "components.report.executor"),
 }
 
 

@@ -239,5 +239,14 @@ print(FileSystems.get_filesystem("gs://bucket/file").scheme())
     assert run(code).strip() == "gs"
 
 
+def test_example_gen_needs_no_tensorflow() -> None:
+    code = """
+from pipeline.run.imports import IMPORTS, import_early
+for name in IMPORTS["ExampleGen"]: import_early(name)
+print("tensorflow" in sys.modules)
+"""
+    assert run(LEAN + code).strip() == "False"
+
+
 def test_every_node_has_modules() -> None:
     assert set(IMPORTS) == set(Node)
