@@ -17,9 +17,14 @@ import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 import tensorflow as tf
-import tensorflow_model_analysis as tfma
 from apache_beam.options.pipeline_options import PipelineOptions
 from google.protobuf import json_format
+from tensorflow_model_analysis.constants import (
+    FEATURES_KEY,
+    LABELS_KEY,
+    METRICS_KEY,
+    PREDICTIONS_KEY,
+)
 from tensorflow_model_analysis.proto.config_pb2 import (
     EvalConfig,
     EvalRun,
@@ -29,6 +34,7 @@ from tensorflow_model_analysis.proto.config_pb2 import (
     SlicingSpec,
 )
 from tensorflow_model_analysis.proto.metrics_for_slice_pb2 import MetricsForSlice
+from tensorflow_model_analysis.version import VERSION
 from tensorflow_model_analysis.writers.metrics_plots_and_validations_writer import (
     convert_slice_metrics_to_proto,
 )
@@ -50,7 +56,7 @@ Blocks = Iterator[dict[str, Any]]
 Array = np.ndarray[Any, Any]
 
 # The names that TFMA's writers give their files.
-_METRICS_FILE = f"{tfma.METRICS_KEY}-00000-of-00001.tfrecord"
+_METRICS_FILE = f"{METRICS_KEY}-00000-of-00001.tfrecord"
 _CONFIG_FILE = "eval_config.json"
 
 _ROW = "\0row"  # no column of a log has this name
@@ -115,7 +121,7 @@ def _analyze_here(
 
     run = EvalRun(
         eval_config=config,
-        version=tfma.version.VERSION,
+        version=VERSION,
         data_location="<user provided PCollection>",
         file_format="<unknown>",
         model_locations={"": "<unknown>"},
@@ -131,11 +137,13 @@ def _analyze_on_beam(
     config: EvalConfig,
     beam_args: Sequence[str],
 ) -> None:
+    import tensorflow_model_analysis as tfma  # all of it, widgets for notebooks included
+
     columns = sorted({column for names in slices for column in names})
     groups = pq.ParquetFile(next(iter(paths.values()))).num_row_groups
 
     extractor = tfma.extractors.SliceKeyExtractor(eval_config=config, materialize=False)
-    files = {tfma.METRICS_KEY: str(output / tfma.METRICS_KEY)}
+    files = {METRICS_KEY: str(output / METRICS_KEY)}
     writers = [
         tfma.writers.EvalConfigWriter(str(output), config),
         tfma.writers.MetricsPlotsAndValidationsWriter(files, config),
@@ -198,13 +206,13 @@ def read_slice_blocks(
 
     for values, rows in _rows_by_slices(first, slice_columns):
         yield {
-            tfma.constants.FEATURES_KEY: {
+            FEATURES_KEY: {
                 # As objects: NumPy's own strings lose NULs at the end, and with them a slice.
                 name: np.array([value], object)
                 for name, value in zip(slice_columns, values, strict=True)
             },
-            tfma.LABELS_KEY: labels[rows],
-            tfma.PREDICTIONS_KEY: {
+            LABELS_KEY: labels[rows],
+            PREDICTIONS_KEY: {
                 model: {name: column[rows] for name, column in columns.items()}
                 for model, columns in outputs.items()
             },
@@ -254,7 +262,7 @@ def load_results(
         The metrics of each model, by its name; curves are not among them.
     """
     order = [sorted(columns) for columns in rules.slices]
-    files = sorted(str(file) for file in folder.glob(f"{tfma.METRICS_KEY}-*"))
+    files = sorted(str(file) for file in folder.glob(f"{METRICS_KEY}-*"))
     records = tf.data.TFRecordDataset(files).as_numpy_iterator()
     found = (MetricsForSlice.FromString(record) for record in records)
     all_metrics = [(_read_slice(item), item) for item in found]

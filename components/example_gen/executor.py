@@ -10,7 +10,6 @@ from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
-from tfx.components.util import examples_utils
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
@@ -74,8 +73,9 @@ class Executor(BaseBeamExecutor):  # type: ignore[misc]
         data = describe_data(examples)
         summary = summarise(total, spec.label.classes, spans=data.spans, version=data.version)
         summary.write(Path(examples.uri))
-        examples_utils.set_payload_format(examples, example_gen_pb2.FORMAT_TF_EXAMPLE)
-        examples_utils.set_file_format(examples, "tfrecords_gzip")
+        # As TFX's `examples_utils`, which imports TensorFlow.
+        examples.set_string_custom_property("payload_format", "FORMAT_TF_EXAMPLE")
+        examples.set_string_custom_property("file_format", "tfrecords_gzip")
 
     def _run(self, job: Job) -> tuple[Tally, Tally]:
         """Writes the examples; returns the counts of reading and of joining."""

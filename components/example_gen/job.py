@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import tensorflow as tf
-
 from components.contracts.names import SPLIT
 from components.event_log.conclusion import judge_reading
 from components.event_log.learners import choose_sample, smallest_hashes
@@ -30,6 +28,7 @@ from components.event_log.shuffle import (
 from components.event_log.tables import events_table, outcomes_table, read_hashes, read_table
 from components.event_log.tally import Tally, merge_tallies
 from components.example_gen.encoding import encode, feature_columns, join_batches
+from components.example_gen.records import RecordWriter, open_records
 from components.files.atomic import new_file
 
 if TYPE_CHECKING:
@@ -38,10 +37,7 @@ if TYPE_CHECKING:
     from components.event_log.point_in_time import Part
     from components.event_log.sources import LogFile
 
-# Half the time of level 6, files a fifth larger.
-OPTIONS = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=3)
-
-Writers = dict[str, tf.io.TFRecordWriter]  # by split
+Writers = dict[str, RecordWriter]  # by split
 
 
 @dataclass(frozen=True)
@@ -148,6 +144,6 @@ def _open_shard(spec: LogSpec, folders: dict[str, str], shard: int) -> Iterator[
         yield {split: _open(stack, Path(folder, name)) for split, folder in folders.items()}
 
 
-def _open(stack: ExitStack, path: Path) -> tf.io.TFRecordWriter:
+def _open(stack: ExitStack, path: Path) -> RecordWriter:
     beside = stack.enter_context(new_file(path))
-    return stack.enter_context(tf.io.TFRecordWriter(str(beside), OPTIONS))
+    return stack.enter_context(open_records(beside))

@@ -1,7 +1,7 @@
 """ExampleGen on this machine: runs the tasks of a job one after the other, or in several threads.
 
-Threads are enough: Polars, tfx-bsl's coder and TensorFlow's writer do most of the work, and let
-other threads run meanwhile. Processes would first import them, which takes longer than it saves.
+Threads are enough: Polars, tfx-bsl's coder and zlib do most of the work, and let other threads run
+meanwhile. Processes would first import them, which takes longer than it saves.
 """
 
 from __future__ import annotations

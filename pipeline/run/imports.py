@@ -6,13 +6,15 @@ see `lean_tfx`. What a node needs to execute is in `IMPORTS`, and may be importe
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stderr
 from functools import cache, partial
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec, module_from_spec
+from io import StringIO
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -54,8 +56,9 @@ _LEAN = (
     "tfx.components.schema_gen.import_schema_gen.executor",
 )
 
-# Optional libraries by the module that imports them: Beam and TensorBoard for files and runners in
-# a cloud, Keras for wrappers in the style of scikit-learn. Everything else works without them.
+# Optional libraries by the module that imports them: Beam and TensorBoard for files, databases and
+# runners elsewhere, Keras for wrappers in the style of scikit-learn and HDF5, Keras and TFDV for
+# notebooks. Everything else works without them.
 _OPTIONAL = {
     "apache_beam": (
         "boto3",
@@ -64,9 +67,13 @@ _OPTIONAL = {
         "google.cloud.dataflow",
         "google.cloud.pubsub",
         "google.cloud.storage",
+        "pymongo",
     ),
     "tensorboard.summary.v2": ("boto3", "fsspec"),
-    "tensorflow": ("sklearn",),
+    "tensorflow": ("IPython", "h5py", "scipy", "sklearn"),
+    "tensorflow_data_validation": ("IPython",),
+    "tensorflow_transform": ("h5py", "scipy"),
+    "tensorflow_transform.beam": ("h5py", "scipy"),
 }
 
 _BEAM = (
@@ -80,7 +87,7 @@ _TENSORFLOW = ("tensorflow", "tensorflow_data_validation")
 
 # The modules of each node, those of several nodes first.
 IMPORTS: dict[Node, tuple[str, ...]] = {
-    Node.EXAMPLE_GEN: (*_BEAM, "tensorflow", "components.example_gen.executor"),
+    Node.EXAMPLE_GEN: (*_BEAM, "pyarrow.csv", "components.example_gen.executor"),
     Node.IMPORT_SCHEMA_GEN: ("tfx.components.schema_gen.import_schema_gen.executor",),
     Node.STATISTICS_GEN: (*_BEAM, *_TENSORFLOW, "tfx.components.statistics_gen.executor"),
     Node.EXAMPLE_VALIDATOR: (*_TENSORFLOW, "tfx.components.example_validator.executor"),
@@ -103,14 +110,15 @@ IMPORTS: dict[Node, tuple[str, ...]] = {
     Node.EVALUATOR: (
         *_BEAM,
         "tensorflow",
-        "tensorflow_model_analysis.api.dataframe",
-        "tensorflow_model_analysis.api.verifier_lib",
+        "pyarrow.parquet",
+        "tensorflow_model_analysis.metrics",
+        "tensorflow_model_analysis.writers.metrics_plots_and_validations_writer",
         "components.evaluator.executor",
         "components.evaluator.evaluate",
     ),
     Node.SERVING_CHECK: ("polars", "tensorflow", "components.serving_check.executor"),
     Node.PUSHER: ("components.pusher.executor",),
-    Node.REPORT: ("polars", "components.report.executor"),
+    Node.REPORT: ("polars", "jinja2", "components.report.executor"),
 }
 
 
@@ -132,7 +140,8 @@ def modules_of(node: Node, beam: Beam) -> tuple[str, ...]:
 def import_early(name: str) -> None:
     """Imports a module, without the optional libraries that it would import and Mastery never uses.
 
-    Those that are imported already stay, and any of them can still be imported later.
+    Those that are imported already stay, and any of them can still be imported later. What a module
+    prints about a missing one is dropped.
     """
     left_out = [
         optional
@@ -141,11 +150,31 @@ def import_early(name: str) -> None:
     ]
     absent: Any = None  # Python raises ModuleNotFoundError for it
     sys.modules.update(dict.fromkeys(left_out, absent))
+    notices = redirect_stderr(StringIO()) if left_out else nullcontext()
     try:
-        import_module(name)
+        with no_collection(), notices:
+            import_module(name)
     finally:
         for optional in left_out:
             del sys.modules[optional]
+
+
+@contextmanager
+def no_collection() -> Iterator[None]:
+    """Imports in the block run without garbage collection, which would take a quarter of the time.
+
+    Modules stay, and what they consist of is not looked at by later collections either.
+    """
+    if not gc.isenabled():
+        yield
+        return
+
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from components.contracts.run_record import NodeRecord, NodeState, RunResult, Se
 from components.node.node_id import Node
 from pipeline.layout import Layout
 from pipeline.run.ending import note_result
-from pipeline.run.imports import import_early, lean_tfx, modules_of
+from pipeline.run.imports import import_early, lean_tfx, modules_of, no_collection
 from pipeline.run.prepare import cancel_unfinished, nodes_of
 from pipeline.run.processes import NodeDeathError, Outcome, Processes, ThisProcess
 from pipeline.store.connection import connect_to_store, connection_config
@@ -275,7 +275,7 @@ class _Run:
 
 def _compile(plan: RunPlan, layout: Layout, *, quiet: bool) -> pipeline_pb2.Pipeline:
     # Imported here so that a broken installation is reported as a failed run.
-    with quiet_imports() if quiet else nullcontext(), lean_tfx():
+    with quiet_imports() if quiet else nullcontext(), no_collection(), lean_tfx():
         from pipeline.dag import create_pipeline
         from pipeline.run.launch import compile_plan
 

@@ -208,6 +208,22 @@ print(FileSystems.exists(sys.argv[1]))
     assert run(code, str(REPOSITORY)).splitlines() == ["[]", "client Client", "True"]
 
 
+def test_libraries_for_notebooks_and_hdf5_are_left_out_without_a_word() -> None:
+    code = """
+import contextlib, gc, io, sys
+from pipeline.run.imports import import_early
+notices = io.StringIO()
+with contextlib.redirect_stderr(notices):
+    for name in ("tensorflow", "tensorflow_data_validation", "tensorflow_transform.beam"):
+        import_early(name)
+print([name for name in ("IPython", "h5py", "scipy", "sklearn") if name in sys.modules])
+print(repr(notices.getvalue()), gc.isenabled())
+import scipy.sparse, tensorflow
+print(scipy.sparse.eye(2).nnz, tensorflow.add(1, 2).numpy())
+"""
+    assert run(code).splitlines() == ["[]", "'' True", "2 3"]
+
+
 def test_a_runner_of_its_own_gets_the_whole_of_beam() -> None:
     code = """
 import sys
@@ -221,6 +237,15 @@ from apache_beam.io.filesystems import FileSystems
 print(FileSystems.get_filesystem("gs://bucket/file").scheme())
 """
     assert run(code).strip() == "gs"
+
+
+def test_example_gen_needs_no_tensorflow() -> None:
+    code = """
+from pipeline.run.imports import IMPORTS, import_early
+for name in IMPORTS["ExampleGen"]: import_early(name)
+print("tensorflow" in sys.modules)
+"""
+    assert run(LEAN + code).strip() == "False"
 
 
 def test_every_node_has_modules() -> None:

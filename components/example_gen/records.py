@@ -1,0 +1,65 @@
+"""Writes compressed TFRecord files without TensorFlow, which takes seconds to import.
+
+The format, of which readers check both sums:
+    length: uint64, little endian
+    masked CRC32C of the length: uint32
+    record: `length` bytes
+    masked CRC32C of the record: uint32
+
+The bytes are those of `tf.io.TFRecordWriter`, if Python's zlib is the one that TensorFlow is built
+with; any other writes the same records. A test compares the two.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import google_crc32c
+
+_LEVEL = 3  # half the time of level 6, files a fifth larger
+_GZIP = 16 + zlib.MAX_WBITS
+_MEMORY = 9  # as TensorFlow; zlib's default is 8, and gives other bytes
+_MASK = 0xA282EAD8
+_UINT32 = 0xFFFFFFFF
+
+
+class RecordWriter:
+    """Writes records into one GZIP file.
+
+    Args:
+        file: where to write.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._compressor = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP, _MEMORY)
+
+    def write(self, record: bytes) -> None:
+        """Adds a record."""
+        length = struct.pack("<Q", len(record))
+        framed = b"".join((length, _checksum(length), record, _checksum(record)))
+        self._file.write(self._compressor.compress(framed))
+
+    def flush(self) -> None:
+        """Writes the end of the compressed file; no record may follow."""
+        self._file.write(self._compressor.flush())
+
+
+@contextmanager
+def open_records(path: Path) -> Iterator[RecordWriter]:
+    """Opens a new file of records, which is complete after the block."""
+    with path.open("wb") as file:
+        writer = RecordWriter(file)
+        yield writer
+        writer.flush()
+
+
+def _checksum(content: bytes) -> bytes:
+    crc = google_crc32c.value(content)
+    rotated = (crc >> 15 | crc << 17) & _UINT32
+    return struct.pack("<I", (rotated + _MASK) & _UINT32)
