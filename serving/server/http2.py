@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 from h2.config import H2Configuration
 from h2.connection import ConnectionInputs, H2Connection, H2ConnectionStateMachine
@@ -11,6 +12,9 @@ from h2.events import Event
 from h2.frame_buffer import FrameBuffer
 from h2.settings import SettingCodes, Settings
 from hyperframe.frame import Frame, GoAwayFrame
+
+if TYPE_CHECKING:
+    from h2._typing import Buffer
 
 WINDOW = 2**20  # bytes that a client may send ahead of the server
 METADATA_BYTES = 16 * 2**10
@@ -99,12 +103,12 @@ class ServerConnection(H2Connection):
         self.initiate_connection()
         self.increment_flow_control_window(WINDOW - self.inbound_flow_control_window)
 
-    def receive_data(self, data: bytes) -> list[Event]:
+    def receive_data(self, data: Buffer) -> list[Event]:
         """Parses bytes, and returns what they mean."""
         before = self._frames.count
         events = super().receive_data(data)
         frames = self._frames.count - before
-        self.ignored = max(0, frames - len(events) - len(data) // SMALL_FRAME)
+        self.ignored = max(0, frames - len(events) - memoryview(data).nbytes // SMALL_FRAME)
         return events
 
     def is_overfull(self) -> bool:
