@@ -105,8 +105,15 @@ class Share:
         counted: the same; 0 if so few that they are not counted.
     """
 
-    def __init__(self, budget: ByteBudget) -> None:
+    def __init__(self, budget: ByteBudget, small: int = SMALL_BODY) -> None:
+        """Takes nothing yet.
+
+        Args:
+            budget: of all requests.
+            small: bytes; as few are not counted.
+        """
         self._budget = budget
+        self._small = small
         self.size = self.counted = 0
         self._arriving: asyncio.Timeout | None = None
         self._has_given_way = False
@@ -120,6 +127,8 @@ class Share:
         """
         try:
             async with asyncio.timeout(seconds) as self._arriving:
+                if self.counted:  # a part that came before
+                    self._budget.arriving.setdefault(self)
                 yield
         except TimeoutError as error:
             if self._has_given_way:
@@ -139,7 +148,7 @@ class Share:
         Raises:
             RequestError: there are not enough, and no other arriving body can give way.
         """
-        counted = size if size > SMALL_BODY else 0
+        counted = size if size > self._small else 0
         if counted > self.counted:
             self._budget.make_room(counted - self.counted, self)
 

@@ -13,7 +13,7 @@ import struct
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
-from urllib.parse import quote
+from urllib.parse import quote, unquote_to_bytes
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -21,7 +21,7 @@ from grpc import StatusCode
 from h2.exceptions import ProtocolError
 from hpack import HeaderTuple, NeverIndexedHeaderTuple
 
-from serving.server.bounds import ByteBudget, Share, Unpacker
+from serving.server.bounds import SMALL_BODY, Share, Unpacker
 from serving.server.request_error import RequestError, invalid, quoted
 
 if TYPE_CHECKING:
@@ -33,10 +33,11 @@ log = logging.getLogger("mastery.serving")
 PREFIX = struct.Struct(">BI")  # of a message: whether it is compressed, and its size
 AT_ONCE = 16 * 2**10  # bytes: a message as small fits into one frame of every client
 MAX_QUEUED = 64  # messages of a streaming call that its handler has not taken yet
-MAX_REASON = 4000  # characters of a status' text; clients limit the size of trailers
+MAX_REASON = 4000  # bytes of a status' text, encoded; clients limit the size of trailers
 ENCODINGS = ("gzip", "deflate")
 _UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 _TIMEOUT = re.compile(r"([0-9]{1,8})([HMSmun])", re.ASCII)
+_CUT_ESCAPE = re.compile(r"%[0-9A-F]?\Z")
 _PRINTABLE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 
 Header: TypeAlias = tuple[str, str] | HeaderTuple
@@ -57,14 +58,22 @@ class GrpcCall:
         stream: int,
         headers: Mapping[str, str],
         limits: Limits,
-        budget: ByteBudget,
+        share: Share,
     ) -> None:
-        """Takes a stream whose headers have arrived."""
+        """Takes a stream whose headers have arrived.
+
+        Args:
+            connection: the client's.
+            stream: its number.
+            headers: of the request.
+            limits: of messages and time.
+            share: of the budget of bytes.
+        """
         self._connection = connection
         self._stream = stream
         self.headers = headers
         self._limits = limits
-        self._share = Share(budget)
+        self._share = share
 
         self._handler: grpc.RpcMethodHandler | None = None
         self._task: asyncio.Task[None] | None = None
@@ -73,6 +82,7 @@ class GrpcCall:
         self._arrival: asyncio.Future[None] | None = None  # of a message that a handler waits for
         self._failure: RequestError | None = None
         self._stopped: RequestError | None = None
+        self._has_request = False  # whether the only message has been taken
         self.has_ended = False  # whether the client has sent its last byte
         self._has_begun = False  # whether the answer's headers have been sent
         self.is_waiting = True
@@ -85,8 +95,8 @@ class GrpcCall:
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     def receive(self, data: bytes) -> None:
-        """Takes bytes from the client; those of a message that is too large are dropped."""
-        if self._failure is not None:
+        """Takes bytes from the client; drops those of a message too large or one too many."""
+        if self._failure is not None or self._has_request:
             return
         self._buffer += data
         try:
@@ -110,6 +120,7 @@ class GrpcCall:
 
     def refuse(self, error: RequestError) -> None:
         """Answers in place of a handler."""
+        self._share.resize(0)
         self._end(error.code, error.reason)
 
     def stop(self, error: RequestError) -> None:
@@ -231,6 +242,10 @@ class GrpcCall:
             await self._arrival
 
         is_compressed, raw = self._messages.popleft()
+        if self._handler is not None and not self._handler.request_streaming:
+            self._has_request = True
+            self._messages.clear()
+            self._buffer.clear()
         return await self._unpacked(raw) if is_compressed else raw
 
     async def _unpacked(self, raw: bytes) -> bytes:
@@ -273,6 +288,8 @@ class GrpcCall:
 
     def _check_size(self, size: int) -> None:
         most = self._limits.max_request_bytes
+        if self._handler is not None and self._handler.request_streaming:
+            most = min(most, SMALL_BODY)  # it may stay incomplete for hours
         if size > most:
             raise RequestError(
                 StatusCode.RESOURCE_EXHAUSTED, f"expected a message of at most {most} bytes."
@@ -295,19 +312,37 @@ class GrpcCall:
         self._share.resize(len(raw))
 
         left = memoryview(PREFIX.pack(False, len(raw)) + raw)
-        async with asyncio.timeout(self._limits.request_timeout):
-            while left:
-                room = await connection.room(self._stream)
-                connection.send_data(self._stream, bytes(left[:room]))
-                left = left[room:]
+        seconds = self._limits.request_timeout
+        try:
+            async with asyncio.timeout(seconds):
+                while left:
+                    room = await connection.room(self._stream)
+                    connection.send_data(self._stream, bytes(left[:room]))
+                    left = left[room:]
+        except TimeoutError as error:
+            raise RequestError(
+                StatusCode.DEADLINE_EXCEEDED, f"the answer was not read within {seconds:g} s."
+            ) from error
 
     def _end(self, code: StatusCode, reason: str) -> None:
         trailers: list[Header] = [("grpc-status", str(code.value[0]))]
         if reason:
             # Not kept in the table of headers, whose size the client chooses.
-            text = quote(reason[:MAX_REASON], safe=_PRINTABLE)
-            trailers.append(NeverIndexedHeaderTuple("grpc-message", text))
+            trailers.append(NeverIndexedHeaderTuple("grpc-message", _encoded(reason)))
         self._connection.send_status(self._stream, trailers, has_begun=self._has_begun)
+
+
+def _encoded(reason: str) -> str:
+    """Returns a text as `grpc-message` has it, cut to `MAX_REASON`, but not inside a character.
+
+    >>> _encoded("Größe: 5%")
+    'Gr%C3%B6%C3%9Fe: 5%25'
+    """
+    text = quote(reason[:MAX_REASON], safe=_PRINTABLE, errors="replace")
+    if len(text) <= MAX_REASON:
+        return text
+    whole = unquote_to_bytes(_CUT_ESCAPE.sub("", text[:MAX_REASON])).decode(errors="ignore")
+    return quote(whole, safe=_PRINTABLE)
 
 
 def _seconds(timeout: str | None) -> float | None:

@@ -27,9 +27,10 @@ from h2.events import (
 )
 from h2.exceptions import ProtocolError
 
+from serving.server.bounds import SMALL_BODY, Share
 from serving.server.connections import Connections, Phase, client_of, start_tls
 from serving.server.grpc_call import AT_ONCE, GrpcCall, Header
-from serving.server.http2 import RESET, IdleFrames, goodbye, greeted_connection
+from serving.server.http2 import RESET, SMALL_FRAME, IdleFrames, ServerConnection, goodbye
 from serving.server.request_error import RequestError
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ STEP = 16 * 2**10  # bytes that are parsed before the limit on frames is checked
 TLS_BUFFER = 256 * 2**10  # bytes that can arrive together with the end of a handshake
 PING_SECONDS = 60
 ALIVE, GOODBYE = b"alive?..", b"goodbye."  # contents of pings: eight bytes
-SMALL_FRAME = 256  # bytes of data: smaller ones count
+SMALL_MESSAGE = 4 * 2**10  # bytes that are not counted of a message beside other calls
 
 _HEADERS = [
     (":status", "200"),
@@ -75,7 +76,7 @@ class GrpcConnection(asyncio.Protocol):
         self._handshake: asyncio.Task[None] | None = None
         self._early = b""  # bytes after the end of the handshake, before `_upgrade` continues
 
-        self._h2 = greeted_connection(server.limits.max_streams)
+        self._h2 = ServerConnection(server.limits.max_streams)
         self._calls: dict[int, GrpcCall] = {}
         self._new: list[GrpcCall] = []
         self._has_called = False
@@ -184,7 +185,9 @@ class GrpcConnection(asyncio.Protocol):
 
     def update_phase(self) -> None:
         """Notes in the table what the server waits for."""
-        if self._has_read_goodbye and not self._calls and not self._is_paused:
+        if self._is_closed:
+            self._table.wait(self, Phase.CLOSING)
+        elif self._has_read_goodbye and not self._calls and not self._is_paused:
             self._close()
         elif self._is_paused:
             self._table.wait(self, Phase.ANSWER)
@@ -203,6 +206,7 @@ class GrpcConnection(asyncio.Protocol):
         """Removes a call that is over."""
         self._calls.pop(stream, None)
         self._idle_frames.excuse()
+        self.update_phase()
 
     # What a call sends.
 
@@ -240,16 +244,15 @@ class GrpcConnection(asyncio.Protocol):
         try:
             self._finish(stream, [*([] if has_begun else _HEADERS[:2]), *trailers])
         except ProtocolError:  # the stream has ended meanwhile
-            self.update_phase()
+            self.forget(stream)
 
     def _finish(self, stream: int, trailers: Sequence[Header]) -> None:
         self._h2.send_headers(stream, trailers, end_stream=True)
         call = self._calls.get(stream)
         if call is not None and not call.has_ended:  # what it still sends is not needed
             self._h2.reset_stream(stream, ErrorCodes.NO_ERROR)
-        self.forget(stream)
         self._flush_soon()
-        self.update_phase()
+        self.forget(stream)
 
     # What h2 reports.
 
@@ -261,6 +264,7 @@ class GrpcConnection(asyncio.Protocol):
             self._close()
             return
 
+        self._idle_frames.add(self._h2.ignored)
         for event in events:
             handler = self._handlers.get(type(event), self._on_other)
             handler(event)
@@ -268,7 +272,7 @@ class GrpcConnection(asyncio.Protocol):
         for call in new:
             self._server.open(call)
 
-        if self._idle_frames.are_too_many():
+        if self._idle_frames.are_too_many() or self._h2.is_overfull():
             self._h2.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
             self._close()
         else:
@@ -278,7 +282,9 @@ class GrpcConnection(asyncio.Protocol):
         headers: dict[str, str] = {}
         for name, value in event.headers or ():
             headers.setdefault(name.decode(errors="replace"), value.decode(errors="replace"))
-        call = GrpcCall(self, event.stream_id, headers, self._limits, self._server.budget)
+        # A client with many calls may not keep 64 KiB of each without being counted.
+        share = Share(self._server.budget, SMALL_MESSAGE if self._calls else SMALL_BODY)
+        call = GrpcCall(self, event.stream_id, headers, self._limits, share)
         self._calls[event.stream_id] = call
         self._new.append(call)
         self._has_called = True
@@ -319,6 +325,7 @@ class GrpcConnection(asyncio.Protocol):
     def _on_goodbye(self, _: ConnectionTerminated) -> None:
         """Closes the connection after the calls in progress."""
         self._is_draining = self._has_read_goodbye = True
+        self._idle_frames.add()
 
     def _on_other(self, _: object) -> None:
         self._idle_frames.add()

@@ -56,7 +56,7 @@ class GrpcServer:
         return GrpcConnection(self, table, tls)
 
     def open(self, call: GrpcCall) -> None:
-        """Begins to answer a call, or refuses it before any byte of its message is kept."""
+        """Begins to answer a call, or refuses it."""
         try:
             handler = self._handler(call.headers)
         except RequestError as error:

@@ -204,3 +204,16 @@ def test_an_export_that_answers_otherwise_is_not_written() -> None:
     other.get_layer("answer").bias.assign([np.nan] * 3)
     with pytest.raises(TrainingError, match=r"answers \[nan, nan, nan\] where"):
         require_same_answers(other, network, features)
+
+
+def test_small_answers_of_large_terms_are_as_exact_as_their_terms() -> None:
+    expected = np.array([[30_000.0], [0.5]], np.float32)
+
+    def answering(answers: np.ndarray) -> Callable[..., np.ndarray]:
+        return lambda _, **__: answers
+
+    near = expected + np.array([[0.0], [0.02]], np.float32)
+    require_same_answers(answering(near), answering(expected), {})
+    far = expected + np.array([[0.0], [0.5]], np.float32)
+    with pytest.raises(TrainingError, match="so nothing was exported"):
+        require_same_answers(answering(far), answering(expected), {})

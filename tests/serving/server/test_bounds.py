@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -21,6 +22,8 @@ import pytest
 from tensorflow_serving.apis.predict_pb2 import PredictRequest
 from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServiceStub
 
+from serving.server.bounds import ByteBudget, Share
+from serving.server.request_error import RequestError
 from tests.serving.server.running import Running, running
 from tests.serving.server.test_limits import certificate  # noqa: F401 (a fixture)
 from tests.serving.server.tiny import steps, steps_request
@@ -333,3 +336,16 @@ def test_a_thousand_connections_and_few_descriptors(folder: Path) -> None:
         assert process.wait(20) == 0
     assert len(logged) < 2000
     assert "Traceback" not in logged
+
+
+def test_a_body_whose_first_part_came_early_can_give_way() -> None:
+    async def refused() -> None:
+        budget = ByteBudget(200_000)
+        early, late = Share(budget), Share(budget)
+        early.resize(150_000)
+        async with early.arriving(20):
+            late.resize(100_000)
+            await asyncio.sleep(20)
+
+    with pytest.raises(RequestError, match="try again later"):
+        asyncio.run(refused())

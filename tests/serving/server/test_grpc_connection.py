@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import struct
 import threading
@@ -10,6 +11,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from urllib.parse import unquote
 
 import grpc
 import pytest
@@ -22,17 +24,23 @@ from h2.events import (
     ConnectionTerminated,
     DataReceived,
     Event,
+    PingAckReceived,
     PingReceived,
     ResponseReceived,
     StreamEnded,
     StreamReset,
     TrailersReceived,
 )
-from hyperframe.frame import GoAwayFrame, PingFrame
+from hyperframe.frame import GoAwayFrame, PingFrame, RstStreamFrame, WindowUpdateFrame
 from tensorflow_serving.apis.predict_pb2 import PredictRequest, PredictResponse
 
 from serving.server import embedded_server
+from serving.server.bounds import ByteBudget
+from serving.server.connections import Connections, Phase
+from serving.server.grpc_call import MAX_REASON, _encoded
+from serving.server.grpc_server import GrpcServer
 from serving.server.http2 import OpenStates
+from serving.server.server_settings import Limits, ServerSettings
 from tests.serving.server.running import Running, running
 from tests.serving.server.tiny import steps, steps_request
 
@@ -231,6 +239,38 @@ def test_a_client_that_opens_no_window_does_not_keep_its_answer(folder: Path) ->
         assert server.predict({"instances": [""]}).status_code == 200
 
 
+def settings_of_no_meaning() -> bytes:
+    """Returns frames with 60,000 settings that HTTP/2 does not define."""
+    numbers = [struct.pack(">HI", number, 1) for number in range(100, 60_100)]
+    bodies = [b"".join(numbers[start : start + 2000]) for start in range(0, 60_000, 2000)]
+    return b"".join(len(body).to_bytes(3) + b"\x04\0\0\0\0\0" + body for body in bodies)
+
+
+FLOODS = {
+    "settings": settings_of_no_meaning(),
+    "resets of an ended call": RstStreamFrame(1).serialize() * 5000,
+    "windows of an ended call": WindowUpdateFrame(1, window_increment=1).serialize() * 5000,
+    "data of an ended call": struct.pack(">HBBBI", 0, 0, 0, 0, 1) * 5000,
+    "a huge frame": b"\xff\xff\xff\0\0\0\0\0\x03" + bytes(200_000),
+    "goodbyes": GoAwayFrame(0).serialize() * 5000,
+    "endless headers": struct.pack(">HBBBI", 0, 5, 1, 0, 7)
+    + b"\0\1a\1b"
+    + (struct.pack(">HBBBI", 0x27, 0x10, 9, 0, 7) + b"\0" * 10_000) * 10,
+}
+
+
+@pytest.mark.parametrize("kind", FLOODS)
+def test_a_flood_that_h2_ignores_ends_the_connection(server: Running, kind: str) -> None:
+    with wired(server) as wire:
+        wire.code(wire.call(STEPS))
+        wire.call(slow(1.0))  # keeps the connection from being closed for other reasons
+        threading.Thread(target=_send, args=(wire.socket, FLOODS[kind])).start()
+        with suppress(ConnectionError):  # closed while bytes were on their way
+            ended = wire.read_until(lambda event: isinstance(event, ConnectionTerminated))
+            assert ended.error_code == ErrorCodes.ENHANCE_YOUR_CALM
+    assert server.prediction.Predict(steps_request(steps([1])), timeout=20)
+
+
 @pytest.mark.parametrize("kind", ["pings", "resets", "empty data"])
 def test_a_flood_of_frames_ends_the_connection(server: Running, kind: str) -> None:
     with wired(server) as wire:
@@ -318,3 +358,90 @@ def test_a_stop_ends_watchers_and_answers_calls(folder: Path) -> None:
             assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
             stopping.join()
         assert time.monotonic() - begun < 4, "well before --drain-timeout"
+
+
+def test_bytes_after_the_only_message_take_no_room(server: Running) -> None:
+    """A watcher of health needs no token and can stay for hours."""
+    request = health_pb2.HealthCheckRequest(service="tiny").SerializeToString()
+    with wired(server) as wire:
+        stream = wire.begin(WATCH)
+        wire.h2.send_data(stream, packed(request))
+        wire.send()
+        wire.read_until(lambda event: isinstance(event, DataReceived))
+        for part in (struct.pack(">BI", 0, 90_000), *[bytes(16_000)] * 5):
+            wire.h2.send_data(stream, part)
+        wire.send()
+        assert wire.code(wire.call(STEPS)) == "OK", "all has arrived"
+        assert server.server._predictor.budget.used == 0
+
+
+def test_messages_beside_other_calls_are_counted_early(server: Running) -> None:
+    budget = server.server._predictor.budget
+    with wired(server) as wire:
+        for used in (0, 10_005):  # the first one may be larger before it counts
+            stream = wire.begin()
+            wire.h2.send_data(stream, struct.pack(">BI", 0, 50_000) + bytes(10_000))
+            wire.h2.ping(b"arrived?")
+            wire.send()
+            wire.read_until(lambda event: isinstance(event, PingAckReceived))
+            assert budget.used == used
+    while budget.used:
+        time.sleep(0.01)
+
+
+def test_a_status_text_is_cut_between_characters() -> None:
+    text = _encoded("€" * 4000)
+    assert len(text) <= MAX_REASON
+    assert unquote(text, errors="strict") == "€" * (MAX_REASON // 9)
+    assert _encoded("\ud800") == "?"
+
+
+def test_a_broken_connection_waits_for_its_end_only() -> None:
+    """Although a call is in progress, and a client that reads nothing keeps it open."""
+
+    async def phase() -> Phase | None:
+        limits = Limits()
+        settings = ServerSettings(
+            models=Path(), name="tiny", rest_port=0, grpc_port=0, limits=limits
+        )
+        server = GrpcServer(settings, ByteBudget(1000))
+        server.add_registered_method_handlers("a", {"b": unanswered()})
+        table = Connections(9, 9, {})
+        connection = server.accept(table, None)
+        connection.connection_made(Transport())
+        client = H2Connection()
+        client.initiate_connection()
+        client.send_headers(1, [
+            (":method", "POST"), (":scheme", "http"), (":path", "/a/b"), (":authority", "a"),
+            ("content-type", "application/grpc"),
+        ])  # fmt: skip
+        client.send_data(1, packed(b""), end_stream=True)
+        connection.data_received(client.data_to_send())
+        await asyncio.sleep(0.01)
+        assert table._phases[connection] is None, "busy"
+        connection.data_received(b"\0\0\0\x08\0\0\0\0\0")
+        found = table._phases[connection]
+        connection.connection_lost(None)
+        return found
+
+    assert asyncio.run(phase()) is Phase.CLOSING
+
+
+def unanswered() -> grpc.RpcMethodHandler:
+    """Returns a method that never answers."""
+
+    async def answer(_: bytes, __: object) -> bytes:
+        await asyncio.Event().wait()
+        return b""
+
+    return grpc.unary_unary_rpc_method_handler(answer)
+
+
+class Transport(asyncio.Transport):
+    """A transport whose client reads nothing."""
+
+    def write(self, data: bytes) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
