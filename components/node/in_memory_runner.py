@@ -198,14 +198,16 @@ class _Plan:
 def _plan_rounds(steps: list[_Step]) -> _Plan:
     """Puts each step into the earliest round possible, but has sources and groupings give late.
 
-    What a source gives to functions that still wait for side inputs would have to be kept.
+    What a source gives to functions that still wait for side inputs would have to be kept. A
+    function whose output nobody takes, such as one that only counts, can wait to the end.
     """
     givers = {output: step for step in steps for output in step.outputs.values()}
     _take_early(steps, givers)
 
+    last_round = max((step.gives for step in steps), default=0)
     latest: dict[_Step, int] = {}
     for step in reversed(steps):
-        last_give = latest.get(step, step.gives)
+        last_give = latest.get(step, last_round)
         if step.is_source or step.is_grouping:
             step.gives = last_give
         last_take = step.takes if step.is_grouping else last_give

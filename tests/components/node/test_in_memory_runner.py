@@ -172,6 +172,17 @@ def test_an_element_flows_to_the_end_before_the_next_is_made() -> None:
     assert SEEN == [("read", 1), ("added", 8), ("read", 2), ("added", 9)]
 
 
+def test_a_function_that_only_counts_does_not_make_a_source_give_early() -> None:
+    with beam.Pipeline(runner=InMemoryRunner()) as pipeline:
+        later = given(pipeline, [7], "Later") | beam.CombineGlobally(sum)
+        read = given(pipeline, [1, 2]) | "Read" >> beam.Map(note, "read")
+        _ = read | "Count" >> beam.Map(note, "counted")
+        added = read | beam.Map(lambda number, more: number + more, AsSingleton(later))
+        _ = added | "Added" >> beam.Map(note, "added")
+    assert SEEN[:3] == [("read", 1), ("counted", 1), ("added", 8)]
+    assert SEEN[3:] == [("read", 2), ("counted", 2), ("added", 9)]
+
+
 def test_a_source_that_is_needed_early_and_late_is_read_once() -> None:
     with beam.Pipeline(runner=InMemoryRunner()) as pipeline:
         numbers = given(pipeline, [4, 6]) | "Read" >> beam.Map(note)
