@@ -1,22 +1,26 @@
-"""What Beam computes again and again while it builds a pipeline, computed once.
+"""What Beam does again and again while it builds a pipeline, done once or not at all.
 
-Beam has no switch for either. A node of TFX applies some hundred transforms. For each, Beam parses
-the options of the pipeline several times, and inspects every method of the function six times for
-state and timers; that took longer than reading, transforming and writing a small log.
+Beam has no switch for any of it. A node of TFX applies some hundred transforms. For each, Beam
+parses the options of the pipeline several times, and inspects every method of the function six
+times for state and timers; that took longer than reading, transforming and writing a small log.
+Before the first, Beam imports IPython, if it is installed, to find out whether this is a notebook.
 
 Only the versions of Beam that this was written for are patched. Everything works without it.
 """
 
 from __future__ import annotations
 
+import sys
 import types
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
 import apache_beam as beam
+from apache_beam import pipeline as beam_pipeline
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.transforms import userstate
 from apache_beam.transforms.core import CallableWrapperDoFn
+from apache_beam.utils import interactive_utils
 
 WRITTEN_FOR = "2.77."
 
@@ -24,15 +28,18 @@ Specs: TypeAlias = tuple[set[Any], set[Any]]  # of state, of timers
 
 _view_as = PipelineOptions.view_as
 _get_dofn_specs = userstate.get_dofn_specs
+_is_in_ipython = interactive_utils.is_in_ipython
 _specs: WeakKeyDictionary[type, Specs] = WeakKeyDictionary()
 _views: WeakKeyDictionary[PipelineOptions, dict[type, PipelineOptions]] = WeakKeyDictionary()
 
 
 def patch_beam() -> None:
-    """Replaces the two functions, if Beam's version is known; a second call changes nothing."""
+    """Replaces the functions, if Beam's version is known; a second call changes nothing."""
     if beam.__version__.startswith(WRITTEN_FOR):
         PipelineOptions.view_as = view_as
         userstate.get_dofn_specs = get_dofn_specs
+        for module in (interactive_utils, beam_pipeline):
+            module.is_in_ipython = is_in_ipython
 
 
 def view_as(options: PipelineOptions, kind: type[PipelineOptions]) -> PipelineOptions:
@@ -65,3 +72,8 @@ def get_dofn_specs(function: beam.DoFn) -> Specs:
     if kind not in _specs:
         _specs[kind] = _get_dofn_specs(function)
     return _specs[kind]
+
+
+def is_in_ipython() -> bool:
+    """Returns whether the process belongs to IPython, which then has been imported."""
+    return "IPython" in sys.modules and bool(_is_in_ipython())

@@ -51,8 +51,9 @@ def test_cache_keys_and_manifests_hold_what_was_configured(config: Config) -> No
     )
     assert Config.model_validate(recipe).recipe == config.recipe
     assert Config.model_validate(recipe).fingerprint == config.fingerprint
-    of_evaluator = config.model_dump(include={*EvaluatorSettings.model_fields})
-    assert EvaluatorSettings.of(config).model_dump() == of_evaluator
+    read = dict.fromkeys(EvaluatorSettings.model_fields, True) | {"beam": {"args"}}
+    of_evaluator = EvaluatorSettings.of(config).model_dump(include=read)
+    assert of_evaluator == config.model_dump(include=read)
     spec = LogSpec.of(config)
     assert LogSpec.model_validate_json(spec.model_dump_json()) == spec
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sys
+import types
 from collections.abc import Iterator
 from typing import Any
 
@@ -81,3 +83,20 @@ def test_only_a_known_version_of_beam_is_patched(monkeypatch: pytest.MonkeyPatch
     patch_beam()
     assert PipelineOptions.view_as is view_as
     assert userstate.get_dofn_specs is get_dofn_specs
+
+
+def test_a_pipeline_is_built_without_ipython(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "IPython", raising=False)
+    patch_beam()
+    with beam.Pipeline(runner="components.node.in_memory_runner.make_runner") as pipeline:
+        _ = pipeline | beam.Create([1]) | beam.Map(str)
+    assert "IPython" not in sys.modules
+
+
+def test_a_notebook_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    notebook = types.ModuleType("IPython")
+    notebook.get_ipython = lambda: "the shell"  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "IPython", notebook)
+    assert beam_patches.is_in_ipython()
+    monkeypatch.setattr(notebook, "get_ipython", lambda: None)
+    assert not beam_patches.is_in_ipython()
