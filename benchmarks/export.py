@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -27,6 +26,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from benchmarks.machine import describe_machine, warn_if_busy
+from benchmarks.sample import PUSHED_OR_NOT, run_sample, simulate
 from components.config.training import Categorical
 from components.contracts.model_card import ModelCard
 from components.contracts.names import EXAMPLES, NUM_STEPS, PREDICT_STEPS, SERVING_DEFAULT
@@ -42,9 +42,6 @@ from components.trainer.served import ServedModel
 from components.trainer.transform_graph import TransformGraph
 from components.trainer.warm_start import warm_start
 
-REPOSITORY = Path(__file__).parents[1]
-MASTERY = [sys.executable, "-m", "pipeline.cli.main"]
-ENDINGS = (0, 1)  # pushed, or a gate failed, as so small a log has slices too small to compare
 LENGTHS = (32, 100)
 BATCHES = {1: 300, 8: 200, 64: 50, 1024: 5}  # how often each batch is sent in one repetition
 WARM_UP = 5  # calls before the clock starts
@@ -79,23 +76,8 @@ def main(learners: int, repeat: int) -> None:
 def fit(folder: Path, learners: int) -> Fitted:
     """Runs the sample pipeline for one epoch on a simulated log."""
     log, root = folder / "log", folder / "root"
-    subprocess.run(
-        [*MASTERY, "simulate", "--learners", str(learners), "--seed", "1", "--out", str(log)],
-        cwd=REPOSITORY,
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
-    command = [*MASTERY, "run", "--config", "configs/sample.yaml", "--root", str(root)]
-    changes = {
-        "data.events": log / "events.parquet",
-        "data.outcomes": log / "outcomes.parquet",
-        "training.epochs": 1,
-    }
-    for key, value in changes.items():
-        command += ["--set", f"{key}={value}"]
-    done = subprocess.run(command, cwd=REPOSITORY, check=False, stdout=subprocess.DEVNULL)
-    if done.returncode not in ENDINGS:
-        raise SystemExit(f"the pipeline ended with exit code {done.returncode}")
+    simulate(learners, log)
+    run_sample(log, root, {"training.epochs": 1}, endings=PUSHED_OR_NOT)
 
     [model] = root.glob("sample/nodes/Trainer/model/*/Format-Serving")
     [graph] = root.glob("sample/nodes/Transform/transform_graph/*")

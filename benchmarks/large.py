@@ -14,26 +14,26 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
-import subprocess
 import sys
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 from markupsafe import Markup
 
 from benchmarks.machine import describe_machine, warn_if_busy
-from components.contracts.run_record import NodeRecord, RunRecord
+from benchmarks.sample import latest_record, run_sample, simulate
 from components.report.charts import AxisScale
 
-REPOSITORY = Path(__file__).parents[1]
-MASTERY = [sys.executable, "-m", "pipeline.cli.main"]
-CONFIG = REPOSITORY / "configs" / "sample.yaml"
+if TYPE_CHECKING:
+    from components.contracts.run_record import NodeRecord
+
 CHART = Path(__file__).with_suffix(".svg")
 LAST = "Transform"
 LIMIT = 3.0  # GB, of memory
@@ -90,50 +90,22 @@ def _folder(keep: Path | None) -> Iterator[Path]:
 def measure(learners: int, folder: Path, options: argparse.Namespace) -> Measured:
     """Simulates a log of so many learners, and runs the pipeline on it up to `LAST`."""
     log = folder / f"log-{learners}"
-    simulated, _, _ = _start(
-        [*MASTERY, "simulate", "--learners", str(learners), "--seed", "1", "--out", str(log)]
-    )
+    simulated = simulate(learners, log).seconds
     root = Path(tempfile.mkdtemp(prefix=f"root-{learners}-", dir=folder))
-    command = [*MASTERY, "run", "--config", str(CONFIG), "--root", str(root), "--to", LAST]
-    for setting in (
-        f"data.events={log / 'events.parquet'}",
-        f"data.outcomes={log / 'outcomes.parquet'}",
-        *options.set,
-    ):
-        command += ["--set", setting]
-
-    seconds, cpu, peak = _start(command)
-    [record] = [RunRecord.read_file(path) for path in root.glob(f"*/runs/*/{RunRecord.FILE}")]
+    settings = dict(setting.split("=", 1) for setting in options.set)
+    peaks: list[float] = []
+    ended = run_sample(log, root, settings, "--to", LAST, watch=partial(_watched, peaks))
+    peak = max(peaks, default=None)
+    nodes = latest_record(root).nodes
     events = pq.read_metadata(log / "events.parquet").num_rows
-    run = Measured(learners, events, simulated, seconds, cpu, peak, record.nodes)
-    print(f"{learners:,} learners: {seconds:.1f} s, {_gb(peak)}", file=sys.stderr, flush=True)
+    run = Measured(learners, events, simulated, ended.seconds, ended.cpu, peak, nodes)
+    print(f"{learners:,} learners: {ended.seconds:.1f} s, {_gb(peak)}", file=sys.stderr, flush=True)
     return run
 
 
-def _start(command: Sequence[str]) -> tuple[float, float, float | None]:
-    """Runs a command to its end; returns its seconds, those of all processors, and peak GB."""
-    before = os.times()
-    with (
-        tempfile.TemporaryFile() as output,
-        subprocess.Popen(command, cwd=REPOSITORY, stdout=output, stderr=output) as process,
-        _watched(process.pid) as peak,
-    ):
-        code = process.wait()
-        if code:
-            output.seek(0)
-            text = output.read().decode(errors="replace")
-            sys.exit(f"{' '.join(command)}\nended with {code}:\n{text}")
-    after = os.times()
-
-    user = after.children_user - before.children_user
-    system = after.children_system - before.children_system
-    return after.elapsed - before.elapsed, user + system, max(peak, default=None)
-
-
 @contextmanager
-def _watched(process: int) -> Iterator[list[float]]:
-    """Yields a list that gets the GB in use by a process and its descendants, again and again."""
-    seen: list[float] = []
+def _watched(seen: list[float], process: int) -> Iterator[None]:
+    """Adds the GB in use by a process and its descendants to a list, again and again."""
     ended = threading.Event()
 
     def watch() -> None:
@@ -144,7 +116,7 @@ def _watched(process: int) -> Iterator[list[float]]:
     thread = threading.Thread(target=watch)
     thread.start()
     try:
-        yield seen
+        yield
     finally:
         ended.set()
         thread.join()

@@ -12,24 +12,22 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import TYPE_CHECKING
 
 from benchmarks.machine import describe_machine, warn_if_busy
+from benchmarks.sample import PUSHED_OR_NOT, latest_record, run_command, run_sample, simulate
 from components.contracts.evaluation import Evaluation
-from components.contracts.run_record import RunRecord
 
-REPOSITORY = Path(__file__).parents[1]
-MASTERY = [sys.executable, "-m", "pipeline.cli.main"]
+if TYPE_CHECKING:
+    from components.contracts.run_record import RunRecord
+
 PLAIN = Path(__file__).with_name("plain.py")
-CONFIG = REPOSITORY / "configs" / "sample.yaml"
-ENDINGS = (0, 1)  # pushed, or a gate failed, as small logs have slices too small to compare
 
 
 @dataclass(frozen=True)
@@ -86,20 +84,20 @@ def main() -> None:
 def measure(learners: int, folder: Path, options: argparse.Namespace) -> Size:
     """Runs both in turn on a log of so many learners."""
     log = folder / f"log-{learners}"
-    _start([*MASTERY, "simulate", "--learners", str(learners), "--seed", "1", "--out", str(log)])
+    simulate(learners, log)
 
     size = Size(learners, [], [], [], [])
     for number in range(options.runs):
         out = folder / f"plain-{learners}-{number}"
         out.mkdir()
         plain = [sys.executable, str(options.plain), str(log), str(out), str(options.epochs)]
-        wall, cpu = _start(plain)
+        ended = run_command(plain)
         f1 = json.loads((out / "metrics.json").read_text())["f1_macro"]
-        size.plain.append(Timing(wall, cpu, f1))
+        size.plain.append(Timing(ended.seconds, ended.cpu, f1))
 
         root = folder / f"root-{learners}-{number}"
         size.ours.append(_run(log, root, options.epochs))
-        size.records.append(_record(root))
+        size.records.append(latest_record(root))
         size.again.append(_run(log, root, options.epochs))
         _report_progress(size)
     return size
@@ -149,37 +147,11 @@ def timeline_table(size: Size) -> list[str]:
 
 
 def _run(log: Path, root: Path, epochs: int) -> Timing:
-    command = [*MASTERY, "run", "--config", str(CONFIG), "--root", str(root)]
-    settings = {
-        "data.events": log / "events.parquet",
-        "data.outcomes": log / "outcomes.parquet",
-        "training.epochs": epochs,
-    }
-    for key, value in settings.items():
-        command += ["--set", f"{key}={value}"]
-
-    wall, cpu = _start(command, ENDINGS)
-    metrics = _record(root).metrics
+    ended = run_sample(log, root, {"training.epochs": epochs}, endings=PUSHED_OR_NOT)
+    metrics = latest_record(root).metrics
     assert metrics is not None
-    return Timing(wall, cpu, Evaluation.read_file(Path(metrics)).overall.metrics["f1_macro"] or 0.0)
-
-
-def _record(root: Path) -> RunRecord:
-    """Returns the record of the latest run below a root."""
-    return RunRecord.read_file(max(root.glob(f"*/runs/*/{RunRecord.FILE}")))
-
-
-def _start(command: Sequence[str], endings: Sequence[int] = (0,)) -> tuple[float, float]:
-    """Runs a command to its end; returns its seconds by the clock, and those of all processors."""
-    before = os.times()
-    ran = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
-    after = os.times()
-    if ran.returncode not in endings:
-        sys.exit(f"{' '.join(command)}\nended with {ran.returncode}:\n{ran.stderr or ran.stdout}")
-
-    user = after.children_user - before.children_user
-    system = after.children_system - before.children_system
-    return after.elapsed - before.elapsed, user + system
+    f1 = Evaluation.read_file(Path(metrics)).overall.metrics["f1_macro"]
+    return Timing(ended.seconds, ended.cpu, f1 or 0.0)
 
 
 def _report_progress(size: Size) -> None:

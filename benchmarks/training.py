@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,10 +20,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.machine import describe_machine, warn_if_busy
-
-REPOSITORY = Path(__file__).parents[1]
-MASTERY = [sys.executable, "-m", "pipeline.cli.main"]
-CONFIG = REPOSITORY / "configs" / "sample.yaml"
+from benchmarks.sample import CONFIG, run_command, run_sample, simulate
 
 Fit = Callable[[int], None]  # fits for so many epochs
 
@@ -69,11 +64,8 @@ def main() -> None:
 def _measure(learners: int, folder: Path, options: argparse.Namespace) -> None:
     """Prints the rows of one size."""
     log, root = folder / "log", folder / "root"
-    _start([*MASTERY, "simulate", "--learners", str(learners), "--seed", "1", "--out", str(log)])
-    files = [f"data.{name}={log / name}.parquet" for name in ("events", "outcomes")]
-    settings = [word for file in files for word in ("--set", file)]
-    run = [*MASTERY, "run", "--config", str(CONFIG), "--root", str(root), "--to", "Transform"]
-    _start([*run, *settings])
+    simulate(learners, log)
+    run_sample(log, root, None, "--to", "Transform")
 
     sources = {"plain": log, "Trainer": root}
     paces: dict[str, list[Pace]] = {kind: [] for kind in sources}
@@ -91,8 +83,8 @@ def _measure(learners: int, folder: Path, options: argparse.Namespace) -> None:
 def _pace(kind: str, source: Path, epochs: int) -> Pace:
     """Fits for one epoch, and for more, and returns what the difference says."""
     fit = [sys.executable, "-m", "benchmarks.training", "--fit", kind, "--source", str(source)]
-    short = json.loads(_start([*fit, "--epochs", "1"]))
-    long = json.loads(_start([*fit, "--epochs", str(1 + epochs)]))
+    short = json.loads(run_command([*fit, "--epochs", "1"]).output)
+    long = json.loads(run_command([*fit, "--epochs", str(1 + epochs)]).output)
     each = (long["seconds"] - short["seconds"]) / epochs
     return Pace(short["examples"], short["seconds"], each)
 
@@ -155,16 +147,6 @@ def _prepare_trainer(root: Path, out: Path) -> tuple[int, Fit]:
             fit_network(network, train, evaluation, training, out / "logs")
 
     return sum(LogSummary.read(log).splits["train"].values()), fit
-
-
-def _start(command: list[str]) -> str:
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}
-    ran = subprocess.run(
-        command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False
-    )
-    if ran.returncode:
-        sys.exit(f"{' '.join(command)}\nended with {ran.returncode}:\n{ran.stderr or ran.stdout}")
-    return ran.stdout
 
 
 def _parse() -> argparse.Namespace:
