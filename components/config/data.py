@@ -14,7 +14,13 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, field_validator, model_validator
 
 from components.command.suggest import did_you_mean
-from components.config.section import Address, KeyedError, Section, integers_as_digits
+from components.config.section import (
+    Address,
+    InputName,
+    KeyedError,
+    Section,
+    integers_as_digits,
+)
 
 PLACEHOLDER = re.compile(r"\{(SPAN|VERSION|YYYY|MM|DD)(:\d+)?\}")
 NEWEST = "newest"
@@ -54,12 +60,38 @@ class Columns(Section):
 
 
 class Splits(Section):
-    """Shares of learners in train, eval and test; a learner is in one of them only."""
+    """Shares of learners, or of units, in train, eval and test; each is in one of them only."""
 
+    by: Literal["learner", "unit"] = Field(
+        "learner",
+        description="what is held out: learners, whose other units may be known; or whole units, "
+        "to measure how the model does in courses that it has never seen",
+    )
     train: int = Field(8, ge=1, description="parts of the learners that the model is fitted to")
     eval: int = Field(1, ge=1, description="parts that decide when training stops")
-    test: int = Field(1, ge=1, description="parts that the gates judge by")
+    test: int = Field(1, ge=1, description="parts that the gates judge by; not read with `folds`")
     seed: str = Field("mastery", description="decides which learners are in which split")
+    folds: int | None = Field(
+        None,
+        ge=2,
+        le=100,
+        description="number of equal parts, each the test split of one run of `mastery "
+        "cross-validate`; train and eval share the others",
+    )
+    fold: int = Field(0, ge=0, description="which of the `folds` is the test split, from 0")
+    column: InputName | None = Field(
+        None,
+        description="column of outcomes with the number of the fold, from 0; default: by a hash",
+    )
+
+    @model_validator(mode="after")
+    def _fold_is_one_of_the_folds(self) -> Splits:
+        if self.folds is None and (self.fold or self.column is not None):
+            key = "fold" if self.fold else "column"
+            raise KeyedError(key, f"expected none without folds, found {getattr(self, key)}")
+        if self.folds is not None and self.fold >= self.folds:
+            raise KeyedError("fold", f"expected 0 to {self.folds - 1}, found {self.fold}")
+        return self
 
 
 class Data(Section):

@@ -15,8 +15,14 @@ from components.config.section import Address, KeyedError, Section
 if TYPE_CHECKING:
     from components.config.data import Label
 
-GateBound = Literal["min", "max", "min_change", "max_change", "max_gap"]
+GateBound = Literal[
+    "min", "max", "min_change", "max_change", "max_gap", "min_gain_over", "max_spread"
+]
 BOUNDS: tuple[GateBound, ...] = get_args(GateBound)
+
+# What people would use instead of the network, fitted on the same train split: `linear` takes the
+# place of `logistic` in a regression.
+SimpleModel = Literal["prior", "rule", "logistic", "linear", "trees"]
 
 
 def require_known(name: str, known: Sequence[str]) -> None:
@@ -54,7 +60,11 @@ class Gate(Section):
 
     Every bound that is given has to hold. `min_change` and `max_change` compare with the blessed
     baseline and hold when there is none yet. `max_gap` bounds the distance between the best and the
-    worst value of the metric over the slices of one column.
+    worst value of the metric over the slices of one column. `min_gain_over` compares with a simple
+    model on the same examples, `max_spread` bounds the difference between fits with several seeds.
+
+    With `confidence` a bound has to hold at the worse end of the number's interval, so that a model
+    that passes does so on any machine and with any seed, and not by luck.
     """
 
     metric: MetricName = Field(description="name of the metric, as in the report")
@@ -72,6 +82,27 @@ class Gate(Section):
     )
     max_gap: float | None = Field(
         None, description="highest passing distance between slices of a column"
+    )
+    min_gain_over: SimpleModel | None = Field(
+        None,
+        description="a simple model that has to be beaten on the same examples: prior, rule, "
+        "logistic (linear in a regression) or trees",
+    )
+    min_gain: float = Field(
+        0.0, description="by how much the model has to be better, with `min_gain_over`"
+    )
+    max_spread: float | None = Field(
+        None,
+        ge=0,
+        description="highest passing difference between the best and the worst of the fits of "
+        "`evaluation.seeds`",
+    )
+    confidence: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="0.95: the bound has to hold at both ends of the metric's 95% interval, which "
+        "comes from drawing learners with replacement; default: for the metric itself",
     )
     min_examples: int = Field(30, ge=1, description="slices with fewer examples are left out")
 
@@ -93,6 +124,14 @@ class Gate(Section):
         return self
 
     @model_validator(mode="after")
+    def _options_fit_the_bound(self) -> Gate:
+        if self.min_gain and self.min_gain_over is None:
+            raise KeyedError("min_gain", "expected min_gain_over in the same gate, found none")
+        if self.max_spread is not None and self.slice is not None:
+            raise KeyedError("slice", "expected none with max_spread, which is over all examples")
+        return self
+
+    @model_validator(mode="after")
     def _class_fits_the_metric(self) -> Gate:
         levels = METRICS[self.metric].levels
         if self.class_ is None and levels == (Level.CLASS,):
@@ -105,6 +144,15 @@ class Gate(Section):
                 f"metric: expected one of {known} beside `class:`, found {self.metric}"
             )
         return self
+
+
+class Rule(Section):
+    """A rule of thumb: one class where a summary of the sequence is above a number, or another."""
+
+    summary: str = Field(description="name of the summary, such as `time_to_as_of.last`")
+    above: float = Field(description="where it is above this number, the answer is `class`")
+    class_: str = Field(alias="class", description="the class answered above it")
+    otherwise: str = Field(description="the class answered everywhere else")
 
 
 class EvaluationRules(Section):
@@ -122,6 +170,28 @@ class EvaluationRules(Section):
         None,
         description="folder of a pushed version to compare with; default: the model blessed last "
         "in the run's root",
+    )
+    simple_models: list[SimpleModel] = Field(
+        default_factory=list,
+        description="what people would use instead, fitted on the same train split and measured "
+        "beside the model: prior, rule, logistic (linear in a regression), trees",
+    )
+    rule: Rule | None = Field(None, description="the rule of thumb that `rule` means")
+    confidence: float = Field(
+        0.95, gt=0, lt=1, description="confidence of the intervals that are reported"
+    )
+    draws: int = Field(
+        1000,
+        ge=0,
+        le=100_000,
+        description="how often learners are drawn with replacement for intervals; 0: no intervals",
+    )
+    seeds: int = Field(
+        1,
+        ge=1,
+        le=20,
+        description="how many models are fitted, each from another seed, to see how much the "
+        "metrics move; the first is the one that is pushed",
     )
 
     @model_validator(mode="before")
@@ -152,6 +222,7 @@ def require_gates_fit(
         require_metric_fits(gate.metric, label, keys=(*keys, index, "metric"))
         if gate.class_ is not None:
             _require_known_at((*keys, index, "class"), gate.class_, label.classes)
+        _require_measured(gate, evaluation, keys=(*keys, index))
 
         columns = [gate.slice] if isinstance(gate.slice, str) else sorted(gate.slice or {})
         if columns and columns not in sliced:
@@ -161,6 +232,51 @@ def require_gates_fit(
                 (*keys, index, "slice"),
                 f"{' with '.join(columns)} is not in evaluation.slices; add it there{hint}",
             )
+
+
+def _require_measured(
+    gate: Gate, evaluation: EvaluationRules, *, keys: Sequence[str | int]
+) -> None:
+    """Checks that the evaluation measures what a gate compares with.
+
+    Raises:
+        KeyedError: it does not.
+    """
+    name = gate.min_gain_over
+    if name is not None and name not in evaluation.simple_models:
+        raise KeyedError(
+            (*keys, "min_gain_over"), f"{name} is not in evaluation.simple_models; add it there"
+        )
+    if gate.max_spread is not None and evaluation.seeds < 2:
+        raise KeyedError(
+            (*keys, "max_spread"),
+            f"expected evaluation.seeds of 2 or more, found {evaluation.seeds}",
+        )
+    if gate.confidence is not None and not evaluation.draws:
+        raise KeyedError((*keys, "confidence"), "expected evaluation.draws above 0, found 0")
+
+
+def require_simple_models_fit(evaluation: EvaluationRules, label: Label) -> None:
+    """Checks that simple models are of the label's task, and that the rule names its classes.
+
+    Raises:
+        KeyedError: one is of another task, or the rule is missing or does not fit.
+    """
+    regression = label.task == "regression"
+    for index, name in enumerate(evaluation.simple_models):
+        keys = ("evaluation", "simple_models", index)
+        if name == ("logistic" if regression else "linear"):
+            instead = "linear" if regression else "logistic"
+            raise KeyedError(keys, f"expected {instead} for a {label.task}, found {name}")
+        if name == "rule" and regression:
+            raise KeyedError(keys, "expected a classification for a rule, found a regression")
+        if name == "rule" and evaluation.rule is None:
+            raise KeyedError(keys, "expected evaluation.rule beside it, found none")
+
+    if evaluation.rule is not None:
+        rule = evaluation.rule
+        for key, class_ in (("class", rule.class_), ("otherwise", rule.otherwise)):
+            _require_known_at(("evaluation", "rule", key), class_, label.classes)
 
 
 def require_metric_fits(metric: str, label: Label, *, keys: Sequence[str | int]) -> None:

@@ -28,7 +28,8 @@ from components.errors import ConfigError
 
 PATHS = (
     ("data", "events"), ("data", "outcomes"), ("schema",), ("push", "directory"),
-    ("evaluation", "baseline"), ("kubeflow", "ca_cert"), ("metadata", "ssl_ca"),
+    ("evaluation", "baseline"), ("training", "start_from"), ("kubeflow", "ca_cert"),
+    ("metadata", "ssl_ca"),
 )  # fmt: skip
 PATTERNS = (("data", "events"), ("data", "outcomes"))  # the paths that may be patterns
 SHOWN = 20  # problems of one configuration

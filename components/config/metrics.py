@@ -110,6 +110,14 @@ _TABLE = (
         rank=4,
     ),
     Metric(
+        "ece",
+        "calibration error",
+        "How far probabilities are from what happens: of answers given 80%, how many are not 80% "
+        "right, averaged over fifteen bins. 0 is perfect.",
+        levels=(Level.OVERALL, Level.CLASS),
+        more_is_better=False,
+    ),
+    Metric(
         "mse",
         "MSE",
         "Mean of the squared errors; large errors cost most. 0 is perfect.",

@@ -17,11 +17,12 @@ from components.config.gates import (
     Gate,
     require_gates_fit,
     require_metric_fits,
+    require_simple_models_fit,
 )
 from components.config.kubeflow import Kubeflow
 from components.config.runtime import Beam, Ci, Metadata, Notify, Push
-from components.config.section import Address, KeyedError, Section
-from components.config.training import Feature, InputName, Model, Prior, Steps, Training
+from components.config.section import Address, InputName, KeyedError, Section
+from components.config.training import Feature, Model, Prior, Steps, Training
 from components.contracts.names import AS_OF, DERIVED_STEPS, LEARNER, RESERVED, TIME, UNIT
 
 Keys = tuple[str | int, ...]  # the way from the file's top to a value
@@ -157,6 +158,7 @@ class Config(Section):
     def _gates_fit_the_task(self) -> Config:
         if self.ci.metric is not None:
             require_metric_fits(self.ci.metric, self.label, keys=("ci", "metric"))
+        require_simple_models_fit(self.evaluation, self.label)
         require_gates_fit(self.gates, self.label, self.evaluation, keys=("gates",))
         require_gates_fit(self.ci.gates or [], self.label, self.evaluation, keys=("ci", "gates"))
         return self

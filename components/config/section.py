@@ -214,3 +214,16 @@ Address = Annotated[str, BeforeValidator(_without_userinfo)]  # a URL; or a path
 Host = Annotated[str, BeforeValidator(_host)]  # of a server, without a scheme
 Variable = Annotated[str, BeforeValidator(_variable)]  # an environment variable with a secret
 Option = Annotated[str, BeforeValidator(_option)]  # of a runner
+
+
+def _is_plain(name: str) -> str:
+    # It becomes the name of a tensor in the served model, and tensors allow little else.
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        raise ValueError(
+            f"expected letters, digits and _ in the name of an input, found {name!r}; "
+            "rename the column"
+        )
+    return name
+
+
+InputName = Annotated[str, AfterValidator(_is_plain)]

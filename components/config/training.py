@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, PositiveInt, field_validator, model_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
-from components.config.section import Bound, KeyedError, Section, integers_as_digits
+from components.config.section import (
+    Address,
+    Bound,
+    InputName,
+    KeyedError,
+    Section,
+    integers_as_digits,
+)
+from components.contracts.names import OUTCOME_STEPS, SAME_UNIT, STEP_UNIT
 
-
-def _is_plain(name: str) -> str:
-    # It becomes the name of a tensor in the served model, and tensors allow little else.
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-        raise ValueError(
-            f"expected letters, digits and _ in the name of an input, found {name!r}; "
-            "rename the column"
-        )
-    return name
-
-
-InputName = Annotated[str, AfterValidator(_is_plain)]
 Weight = Annotated[float, Field(gt=0)]
 
 
@@ -32,6 +27,14 @@ class Categorical(Section):
         1000, ge=1, description="most frequent words kept; the rest share out-of-vocabulary ids"
     )
     embedding: int = Field(16, ge=1, description="width of the embedding")
+    mask: float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="share of training examples that read an unknown word in place of their own, "
+        "so that the answer to words never seen is learned; default: .05 for context and "
+        "`step_unit`, 0 for other steps",
+    )
     allow_protected: bool = Field(
         False,
         description="must be true for a column listed in `protected` to be an input of the model",
@@ -75,6 +78,17 @@ Feature = Annotated[Categorical | Numeric, Field(discriminator="type")]
 class Steps(Section):
     """The sequence: which columns of the events are inputs, and how much of the past is seen."""
 
+    history: Literal["unit", "learner"] = Field(
+        "unit",
+        description="whose events are seen: of the learner in the outcome's unit, or of the "
+        "learner in any unit; the latter needs a clock that all units share",
+    )
+    shared: bool = Field(
+        False,
+        description="fit to one sequence for all outcomes along it, read in one pass, instead of "
+        "one for each; for learners with many outcomes. No feature may depend on the outcome, as "
+        "`time_to_as_of` and `same_unit` do",
+    )
     max_steps: int = Field(
         100, ge=1, le=10_000, description="how many of the last events before `as_of` are seen"
     )
@@ -84,7 +98,9 @@ class Steps(Section):
         description="with fewer events than this the answer is the prior of the learner's group",
     )
     features: dict[InputName, Feature] = Field(
-        description="columns of events, plus `time_since_previous` and `time_to_as_of`, by name",
+        description="columns of events, plus `time_since_previous`, `time_to_as_of` and, with "
+        "`history: learner`, `step_unit` (the unit of the event) and `same_unit` (1 where it is "
+        "the outcome's, otherwise 0), by name",
         min_length=1,
     )
 
@@ -97,6 +113,31 @@ class Steps(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _features_fit_the_history(self) -> Steps:
+        for name, kind in ((STEP_UNIT, "categorical"), (SAME_UNIT, "numeric")):
+            feature = self.features.get(name)
+            if feature is None:
+                continue
+            if self.history == "unit":
+                raise KeyedError(
+                    ("features", name),
+                    "expected it with `history: learner` only; with `history: unit` all events "
+                    "are of the outcome's unit",
+                )
+            if feature.type != kind:
+                raise KeyedError(
+                    ("features", name, "type"), f"expected {kind}, found {feature.type}"
+                )
+
+        found = [name for name in OUTCOME_STEPS if name in self.features]
+        if self.shared and found:
+            raise KeyedError(
+                ("features", found[0]),
+                "expected no feature that differs from outcome to outcome with `shared: true`",
+            )
+        return self
+
 
 class Prior(Section):
     """The answer for a cold start: the smoothed mean label of cold starts in the learner's group.
@@ -106,7 +147,9 @@ class Prior(Section):
 
     group_by: list[InputName] = Field(
         default_factory=lambda: ["unit_id"],
-        description="columns of outcomes that make a group; [] for one prior",
+        description="columns of outcomes that make a group, the most open one first: a group that "
+        "is not in the training split gets the prior of its columns without the first, and so on; "
+        "[] for one prior",
     )
     smoothing: float = Field(
         20.0,
@@ -119,13 +162,45 @@ class Prior(Section):
     )
 
 
-class Model(Section):
-    """The sequence model: stacked LSTMs, dense layers, dropout, softmax (or one linear output)."""
+class Transformer(Section):
+    """Layers of causal self-attention, whose weights depend on how many steps lie between."""
 
+    width: int = Field(64, ge=1, description="width of a step's state; a multiple of `heads`")
+    heads: int = Field(4, ge=1, description="parts that attend to different steps")
+    layers: int = Field(2, ge=1, description="how many layers, one on top of the other")
+
+    @model_validator(mode="after")
+    def _heads_divide_the_width(self) -> Transformer:
+        if self.width % self.heads:
+            raise KeyedError(
+                "width", f"expected a multiple of heads ({self.heads}), found {self.width}"
+            )
+        return self
+
+
+class Model(Section):
+    """The sequence model: LSTMs or a transformer, dense layers, softmax (or one linear output)."""
+
+    kind: Literal["lstm", "transformer"] = Field(
+        "lstm", description="what reads the sequence: stacked LSTMs, or a causal transformer"
+    )
     lstm: list[PositiveInt] = Field(
         default_factory=lambda: [64, 32],
         description="units of each LSTM; all but the last return sequences",
         min_length=1,
+    )
+    transformer: Transformer = Field(
+        default_factory=lambda: Transformer(), description="its layers, with `kind: transformer`"
+    )
+    pooling: Literal["last", "attention"] = Field(
+        "last",
+        description="what is answered from: the state after the last step, or that state beside a "
+        "mean of all states, weighted by attention",
+    )
+    summaries: bool = Field(
+        False,
+        description="read counts, rates and recent values of the sequence beside its state: those "
+        "that the simple models read",
     )
     dense: list[PositiveInt] = Field(
         default_factory=lambda: [64], description="units of each dense layer"
@@ -173,6 +248,16 @@ class Training(Section):
         description="start from the latest blessed model that was fitted to other data than this "
         "run's",
     )
+    start_from: Address | None = Field(
+        None,
+        description="folder of a pushed version to start from, also of another log: weights are "
+        "taken over layer by layer and word by word where they fit",
+    )
+    calibration: Literal["temperature", "none"] = Field(
+        "temperature",
+        description="divides the logits by a temperature that is fitted on the eval split, so that "
+        "probabilities are neither too bold nor too timid; the classes answered do not change",
+    )
     gpu_export: bool = Field(
         False,
         description="export the model a second time, for servers with a GPU, with cuDNN's fused "
@@ -201,4 +286,10 @@ class Training(Section):
                 "gpu_export",
                 "expected false with device: cpu, found true; that export is made on a GPU",
             )
+        return self
+
+    @model_validator(mode="after")
+    def _one_start(self) -> Training:
+        if self.warm_start and self.start_from is not None:
+            raise KeyedError("start_from", "expected none with warm_start: true, found both")
         return self

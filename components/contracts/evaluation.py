@@ -13,6 +13,7 @@ from components.contracts.contract import Contract, Part
 from components.contracts.provenance import DataProvenance
 
 Counts = list[list[int]]  # [C, C]: true classes in rows, predicted ones in columns
+Interval = tuple[float, float]  # lower and upper end
 
 MISSING = "(missing)"  # how people read the slice of examples without a value
 
@@ -47,7 +48,11 @@ class GateVerdict(Part):
         threshold: the bound's value.
         value: the candidate's metric; with `max_gap` the gap; for a gate on every slice of a
             column, the metric of the slice that decides.
-        baseline: the blessed model's metric on the same slice.
+        baseline: the metric of what is compared with on the same slice: the blessed model, or the
+            simple model of `over`.
+        over: the simple model that has to be beaten; None for other bounds.
+        interval: of the number that is compared with the threshold; None where none was computed.
+        confidence: of the gate; None where the number itself is compared.
         passed: whether the bound holds.
         reason: an explanation beside the numbers, such as why there is no value.
     """
@@ -60,6 +65,9 @@ class GateVerdict(Part):
     threshold: float
     value: float | None = None
     baseline: float | None = None
+    over: str | None = None
+    interval: Interval | None = None
+    confidence: float | None = None
     passed: bool
     reason: str | None = None
 
@@ -71,7 +79,7 @@ class GateVerdict(Part):
     @property
     def is_floor(self) -> bool:
         """Whether the threshold is the lowest number that passes, not the highest."""
-        return self.bound in ("min", "min_change")
+        return self.bound in ("min", "min_change", "min_gain_over")
 
     @property
     def measured(self) -> float | None:
@@ -84,13 +92,19 @@ class GateVerdict(Part):
 
 
 class ClassMetrics(Part):
-    """Metrics of one class, each against all the others; undefined ones are None."""
+    """Metrics of one class, each against all the others; undefined ones are None.
+
+    Attributes:
+        intervals: by the name of a metric; empty where none were computed.
+    """
 
     precision: float | None = None
     recall: float | None = None
     f1: float | None = None
     auc: float | None = None
+    ece: float | None = None
     support: int = 0
+    intervals: dict[str, Interval] = {}
 
 
 class RocCurve(Part):
@@ -122,6 +136,8 @@ class Result(Part):
         examples: how many examples.
         metrics: values by name; see `components.config.metrics`.
         classes: values by class; empty for a regression.
+        intervals: of the metrics, by name; empty where none were computed. They come from drawing
+            learners with replacement, at the confidence of `evaluation.confidence`.
         confusion: counts of true against predicted classes; empty for a regression.
         curves: curves by class; only for all examples of a classification.
     """
@@ -129,6 +145,7 @@ class Result(Part):
     examples: int
     metrics: dict[str, float | None]
     classes: dict[str, ClassMetrics] = {}
+    intervals: dict[str, Interval] = {}
     confusion: Counts = []
     curves: dict[str, ClassCurves] = {}
 
@@ -166,6 +183,49 @@ class ModelResults(Part):
         return next((result for result in self.slices if result.slice == where), None)
 
 
+class Gain(Part):
+    """How much better the candidate is than a simple model, in one metric.
+
+    Attributes:
+        value: the difference, positive where the candidate is better, whichever way the metric
+            goes; None where one of the two is undefined.
+        interval: of the difference, from drawing learners with replacement.
+    """
+
+    value: float | None = None
+    interval: Interval | None = None
+
+
+class SimpleModelResults(ModelResults):
+    """A simple model on the same examples.
+
+    Attributes:
+        name: which one, as in `evaluation.simple_models`.
+        meaning: what it is, in a sentence.
+        gains: of the candidate over it on all examples, by the metric's name.
+        slice_gains: the same for each of `slices`, in their order.
+    """
+
+    name: str
+    meaning: str
+    gains: dict[str, Gain] = {}
+    slice_gains: list[dict[str, Gain]] = []
+
+
+class SeedResults(Part):
+    """How much the metrics move from one seed to another.
+
+    Attributes:
+        seeds: of the fits; the first is the candidate's.
+        metrics: the value of each fit by the metric's name, in the order of the seeds.
+        classes: the same by class.
+    """
+
+    seeds: list[int]
+    metrics: dict[str, list[float | None]]
+    classes: dict[str, dict[str, list[float | None]]] = {}
+
+
 class Evaluation(Contract):
     """What the Evaluator found out about the candidate, and about the blessed model before it.
 
@@ -179,6 +239,9 @@ class Evaluation(Contract):
         slices: metrics by slice.
         baseline: the blessed model on the same examples.
         baseline_note: why there is no baseline.
+        confidence: of all intervals; None where none were computed.
+        simple_models: what people would use instead, on the same examples.
+        seeds: fits with other seeds on the same examples; None with one seed.
     """
 
     FILE: ClassVar[str] = "metrics.json"
@@ -192,6 +255,9 @@ class Evaluation(Contract):
     slices: list[SliceResult] = []
     baseline: ModelResults | None = None
     baseline_note: str | None = None
+    confidence: float | None = None
+    simple_models: list[SimpleModelResults] = []
+    seeds: SeedResults | None = None
 
     @property
     def failed_gates(self) -> list[GateVerdict]:

@@ -9,7 +9,10 @@ AS_OF = "as_of"
 # Step features that the point-in-time join adds, in the unit of `time` (seconds for timestamps).
 TIME_SINCE_PREVIOUS = "time_since_previous"
 TIME_TO_AS_OF = "time_to_as_of"
-DERIVED_STEPS = (TIME_SINCE_PREVIOUS, TIME_TO_AS_OF)
+STEP_UNIT = "step_unit"  # the unit of the event, where the sequence has several
+SAME_UNIT = "same_unit"  # 1.0 where that is the unit of the outcome, otherwise 0.0
+DERIVED_STEPS = (TIME_SINCE_PREVIOUS, TIME_TO_AS_OF, STEP_UNIT, SAME_UNIT)
+OUTCOME_STEPS = (TIME_TO_AS_OF, SAME_UNIT)  # differ between outcomes that see the same event
 
 NUM_STEPS = "num_steps"  # how many events an example has, 0 for a cold start
 

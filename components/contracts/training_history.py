@@ -21,6 +21,8 @@ class TrainingHistory(Contract):
         gpu_export: the folder of the export for GPUs, or why there is none; None without
             `training.gpu_export`.
         warm_start: where the first weights came from, or why they are fresh; None without a base.
+        temperature: what the logits are divided by; None without calibration.
+        seeds: the seeds of the models that were fitted, the exported one's first.
         parameters: how many weights the network has.
         seconds: how long fitting and exporting took.
     """
@@ -35,5 +37,7 @@ class TrainingHistory(Contract):
     precision: str | None = None
     gpu_export: str | None = None
     warm_start: str | None = None
+    temperature: float | None = None
+    seeds: list[int] = []
     parameters: int | None = None
     seconds: float | None = None

@@ -18,6 +18,7 @@ Ints = NDArray[np.integer]
 Curve = dict[str, list[float]]
 
 SUPPORT = "support"  # how many examples have a class
+CALIBRATION_BINS = 15
 MAX_POINTS = 200  # of a curve, enough to draw it
 
 
@@ -115,6 +116,35 @@ def log_loss(labels: Ints, probabilities: Floats) -> float:
     epsilon = np.finfo(true.dtype).eps
     clipped = np.clip(true, epsilon, 1 - epsilon).astype(np.float64)
     return math.fsum(-np.log(clipped)) / len(labels)
+
+
+def calibration_error(labels: Ints, probabilities: Floats) -> tuple[Floats, float]:
+    """Returns how far probabilities are from what happens: of each class [C], and of the answers.
+
+    Probabilities fall into `CALIBRATION_BINS` bins of equal width. In each bin the mean probability
+    is compared with the share of examples where the class is the true one; the result is the mean
+    distance, weighted by examples. The second number does so for the highest probability of each
+    example and whether that class is the true one.
+
+    M. P. Naeini, G. F. Cooper and M. Hauskrecht, AAAI 2015; C. Guo et al., ICML 2017.
+    """
+    classes = probabilities.shape[1]
+    is_true = labels[:, np.newaxis] == np.arange(classes)
+    by_class = [
+        _bin_distance(column, true) for column, true in zip(probabilities.T, is_true.T, strict=True)
+    ]
+    answered = probabilities.argmax(axis=1)
+    rows = np.arange(len(labels))
+    answers = _bin_distance(probabilities[rows, answered], labels == answered)
+    return np.array(by_class), answers
+
+
+def _bin_distance(probabilities: Floats, is_true: NDArray[np.bool_]) -> float:
+    scaled = probabilities.astype(np.float64) * CALIBRATION_BINS
+    bins = np.minimum(scaled.astype(np.int64), CALIBRATION_BINS - 1)
+    gaps = probabilities.astype(np.float64) - is_true
+    distances = [abs(math.fsum(gaps[bins == place])) for place in np.unique(bins)]
+    return math.fsum(distances) / len(probabilities)
 
 
 def regression_metrics(labels: Floats, predictions: Floats) -> dict[str, float]:

@@ -27,6 +27,7 @@ from tensorflow_model_analysis.metrics.metric_types import (
 from components.contracts.names import PREDICTED_CLASS, PREDICTION, PROBABILITIES
 from components.evaluator.measures import (
     averages,
+    calibration_error,
     class_metrics,
     count_confusion,
     log_loss,
@@ -91,8 +92,11 @@ class ClassificationCombineFn(_ColumnsCombineFn):
         confusion = count_confusion(labels, predicted, probabilities.shape[1])
         areas, area = one_vs_rest_auc(labels, probabilities)
 
-        metrics = {**averages(confusion), "auc": area, "log_loss": log_loss(labels, probabilities)}
-        by_class = {**class_metrics(confusion), "auc": areas}
+        errors, error = calibration_error(labels, probabilities)
+
+        loss = log_loss(labels, probabilities)
+        metrics = {**averages(confusion), "auc": area, "log_loss": loss, "ece": error}
+        by_class = {**class_metrics(confusion), "auc": areas, "ece": errors}
 
         return {
             self.key(EXAMPLES): len(labels),

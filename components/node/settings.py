@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Self
 from pydantic import Field
 
 from components.config.data import Label
-from components.config.section import Section
-from components.config.training import Feature, InputName, Model, Prior, Steps, Training
+from components.config.section import InputName, Section
+from components.config.training import Feature, Model, Prior, Steps, Training
 
 if TYPE_CHECKING:
     from components.config.root import Config
