@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import tensorflow as tf
 
+from components.config.summaries import counts_words
 from components.config.training import Categorical, Feature, Numeric
 from components.contracts.names import (
     NUM_STEPS,
+    SUMMARIES,
     TRANSFORMED_LABEL,
     TRANSFORMED_PRIOR,
+    UNIT,
     context_feature,
     context_is_missing,
     step_feature,
@@ -23,7 +26,9 @@ from components.transform.learned import (
     is_missing,
     scaled_numbers,
     vocabulary_ids,
+    z_scores,
 )
+from components.transform.summaries import SummaryPlan, squashed, summarise, word_hashes
 
 if TYPE_CHECKING:
     from components.config.data import Label
@@ -48,7 +53,8 @@ def preprocessing_fn(
 
     Returns:
         By the names in `components.contracts.names`: ragged step features [B, T], context [B], the
-        label [B], the prior [B, C], and the number of events [B] as int64.
+        label [B], the prior [B, C], the number of events [B] as int64, and summaries [B, S] where
+        the network reads them.
     """
     settings = TransformSettings.from_property(custom_config["config"])
     steps, prior = settings.steps, settings.prior
@@ -60,6 +66,8 @@ def preprocessing_fn(
     columns = {name: ragged(inputs[name]) for name in steps.features}
     outputs |= _step_outputs(steps.features, columns)
     outputs |= _context_outputs(settings.context, inputs)
+    if settings.summaries:
+        outputs[SUMMARIES] = _scaled_summaries(settings, columns, inputs, outputs)
 
     groups = [scalar(inputs[name], missing="") for name in prior.group_by]
     is_cold = num_steps < steps.min_steps
@@ -118,6 +126,34 @@ def _context_outputs(
     for name, values in scaled_numbers(numbers, numeric).items():
         outputs[context_feature(name)] = values
     return outputs
+
+
+def _scaled_summaries(
+    settings: TransformSettings,
+    columns: Mapping[str, tf.RaggedTensor],
+    inputs: Mapping[str, Column],
+    outputs: Mapping[str, Column],
+) -> tf.Tensor:
+    """Returns the summaries of each example [B, S], in logarithms where they have tails, z-scored.
+
+    Args:
+        settings: the features.
+        columns: the steps as they are in the log, ragged [B, T].
+        inputs: the columns of ExampleGen.
+        outputs: transformed steps, with the ids of words.
+    """
+    plan = SummaryPlan.by_place(settings.steps, settings.context)
+    steps = dict(columns)
+    for name, feature in settings.steps.features.items():
+        if counts_words(name, feature):
+            steps[name] = outputs[step_feature(name)]
+        elif isinstance(feature, Categorical):
+            steps[name] = columns[name].with_flat_values(word_hashes(columns[name].flat_values))
+
+    lengths = next(iter(columns.values())).row_lengths()
+    unit = word_hashes(scalar(inputs[UNIT], missing="")) if plan.asks_for_unit else None
+    found = summarise(plan, steps, tf.range(tf.size(lengths, tf.int64)), lengths, unit)
+    return z_scores(squashed(plan, found))
 
 
 def ragged(column: Column) -> tf.RaggedTensor:
