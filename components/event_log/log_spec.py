@@ -34,6 +34,7 @@ class LogSpec(NodeSettings):
     sample_learners: int | None
     label: Label
     max_steps: int
+    shared: bool
     features: dict[str, FeatureType]
     outcome_columns: list[str]
     inputs: dict[str, FeatureType]
@@ -53,11 +54,17 @@ class LogSpec(NodeSettings):
             sample_learners=data.sample_learners,
             label=config.label,
             max_steps=config.steps.max_steps,
+            shared=config.steps.shared,
             features={name: feature.type for name, feature in config.steps.features.items()},
             outcome_columns=config.outcome_columns,
             inputs=_inputs(config),
             partitions=config.beam.partitions,
         )
+
+    @property
+    def sequence_keys(self) -> tuple[str, ...]:
+        """The columns that an outcome has in common with the events that it may see."""
+        return (LEARNER, UNIT)
 
     def to_property(self) -> str:
         """Returns JSON in the order of the fields: that of the features is theirs in examples."""
