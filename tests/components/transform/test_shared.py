@@ -1,4 +1,4 @@
-"""Columns of outcomes are transformed alike, whether outcomes share an example or have their own."""
+"""Outcomes that share an example are transformed as if each had its own."""
 
 from __future__ import annotations
 
@@ -49,9 +49,16 @@ def one_by_one() -> dict[str, list[list[Any]]]:
             if name in STEPS:
                 alone[name] += [values[:count] for count in seen]
             else:
-                alone[name] += [[] if value in ("", None) or value != value else [value]  # noqa: PLR0124
-                                for value in values]  # fmt: skip
-    return alone
+                alone[name] += [[value] for value in values]
+    # Missing values of examples of their own are left out.
+    return {
+        name: rows if name in STEPS else [[item for item in row if known(item)] for row in rows]
+        for name, rows in alone.items()
+    }
+
+
+def known(value: Any) -> bool:
+    return bool(value != "" and value == value)
 
 
 @pytest.fixture(scope="module")
