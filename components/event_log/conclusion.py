@@ -40,7 +40,7 @@ def conclude(read: Tally, joined: Tally, spec: LogSpec, *, splits: bool) -> Tall
     """
     total = merge_tallies([read, joined])
     alike = _find_lookalikes(total, spec)
-    total.hints = merge_hints([*total.hints, *alike, *_count_unused_events(total)])
+    total.hints = merge_hints([*total.hints, *alike, *_count_unused_events(total, spec)])
 
     problems = judge_reading(read)
     if not problems:
@@ -75,9 +75,10 @@ def _find_lookalikes(total: Tally, spec: LogSpec) -> list[Hint]:
     return hints
 
 
-def _count_unused_events(total: Tally) -> list[Hint]:
+def _count_unused_events(total: Tally, spec: LogSpec) -> list[Hint]:
     count = total.count_rows("events") - total.used_events
-    text = "events whose learner and unit have no outcome (not used)"
+    verb = "have" if spec.history == "unit" else "has"
+    text = f"events whose {spec.sequence_owner} {verb} no outcome (not used)"
     return [Hint(text=text, count=count, example=total.unused)] if count else []
 
 
@@ -94,7 +95,7 @@ def _judge_cold_starts(total: Tally, spec: LogSpec, alike: list[Hint]) -> list[P
         most = f"{spec.max_cold_start_share:.1%}"
         expected = f"at most {most} of outcomes without events (data.max_cold_start_share)"
         share = f"{cold:,} of {outcomes:,} ({cold / outcomes:.1%})"
-        found = [f"{share} with no event of their learner and unit before {AS_OF}"]
+        found = [f"{share} with no event of their {spec.sequence_owner} before {AS_OF}"]
 
     if total.too_late:
         found.append(

@@ -33,7 +33,9 @@ class LogSpec(NodeSettings):
     splits: Splits
     sample_learners: int | None
     label: Label
+    history: Literal["unit", "learner"]
     max_steps: int
+    shared: bool
     features: dict[str, FeatureType]
     outcome_columns: list[str]
     inputs: dict[str, FeatureType]
@@ -52,12 +54,24 @@ class LogSpec(NodeSettings):
             splits=data.splits,
             sample_learners=data.sample_learners,
             label=config.label,
+            history=config.steps.history,
             max_steps=config.steps.max_steps,
+            shared=config.steps.shared,
             features={name: feature.type for name, feature in config.steps.features.items()},
             outcome_columns=config.outcome_columns,
             inputs=_inputs(config),
             partitions=config.beam.partitions,
         )
+
+    @property
+    def sequence_keys(self) -> tuple[str, ...]:
+        """The columns that an outcome has in common with the events that it may see."""
+        return (LEARNER, UNIT) if self.history == "unit" else (LEARNER,)
+
+    @property
+    def sequence_owner(self) -> str:
+        """Whose events an outcome may see, in words."""
+        return "learner and unit" if self.history == "unit" else "learner"
 
     def to_property(self) -> str:
         """Returns JSON in the order of the fields: that of the features is theirs in examples."""

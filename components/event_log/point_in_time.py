@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 
 Positions = npt.NDArray[np.int64]
 
-_KEYS = (LEARNER, UNIT)
 _TYPES = {"integer": pl.Int64(), "float": pl.Float64(), "text": pl.String()}
 
 
@@ -71,10 +70,15 @@ class Windows:
         return self.stop - self.start
 
 
-def find_windows(events: pl.DataFrame, outcomes: pl.DataFrame, max_steps: int) -> Windows:
+def find_windows(
+    events: pl.DataFrame,
+    outcomes: pl.DataFrame,
+    max_steps: int,
+    keys: Sequence[str] = (LEARNER, UNIT),
+) -> Windows:
     """Finds for every outcome the last `max_steps` events of its sequence with `time < as_of`.
 
-    A sequence is all events of a learner and unit. Sequences are numbered, times are replaced by
+    A sequence is all events with the same `keys`. Sequences are numbered, times are replaced by
     their rank among all times and moments, and both are packed into one integer. Then two binary
     searches per outcome are enough, for any clock (integer, float, timestamp).
 
@@ -83,6 +87,7 @@ def find_windows(events: pl.DataFrame, outcomes: pl.DataFrame, max_steps: int) -
             rows.
         outcomes: columns `learner_id`, `unit_id`, `as_of` (of the type of `time`) and any others.
         max_steps: how many of the last events are seen.
+        keys: columns of both tables that make a sequence.
 
     Returns:
         One range per row of `outcomes`, in its order.
@@ -95,9 +100,9 @@ def find_windows(events: pl.DataFrame, outcomes: pl.DataFrame, max_steps: int) -
     if expected != found:
         raise ValueError(f"expected {AS_OF} of the type of {TIME}, {expected}, found {found}")
 
-    sequences = outcomes.select(_KEYS).unique(maintain_order=True).with_row_index(SEQUENCE)
-    asked = outcomes.select(_KEYS).join(sequences, on=_KEYS, how="left", maintain_order="left")
-    seen = events.join(sequences, on=_KEYS, how="inner").sort(SEQUENCE, TIME, ORDER)
+    sequences = outcomes.select(keys).unique(maintain_order=True).with_row_index(SEQUENCE)
+    asked = outcomes.select(keys).join(sequences, on=keys, how="left", maintain_order="left")
+    seen = events.join(sequences, on=keys, how="inner").sort(SEQUENCE, TIME, ORDER)
     event_sequence = seen[SEQUENCE].cast(pl.Int64).to_numpy()
     outcome_sequence = asked[SEQUENCE].cast(pl.Int64).to_numpy()
 
@@ -149,7 +154,7 @@ def cross_check(
     assert clock is not None, "judge_reading refuses a log without one clock"
     rows = _sort(_join_outcomes(outcomes, clock, spec, read), spec)
     seen = _join_events(events, clock, spec)
-    windows = find_windows(seen, rows, spec.max_steps)
+    windows = find_windows(seen, rows, spec.max_steps, spec.sequence_keys)
 
     tally = _count(rows, windows, spec, files)
     tally.twins = {
@@ -157,7 +162,7 @@ def cross_check(
         for name, candidates in read.lookalikes.items()
     }
     tally.used_events = windows.events.height
-    tally.unused = _find_unused(seen, rows) if windows.events.height < seen.height else ""
+    tally.unused = _find_unused(seen, rows, spec) if windows.events.height < seen.height else ""
     tally.hints = [
         *_hint_at_copies(windows.events),
         *_hint_at_dates(windows, rows, spec.timezone),
@@ -230,11 +235,12 @@ def fingerprint(events: pl.DataFrame) -> pl.Series:
     return features.hash_rows().alias(FINGERPRINT)
 
 
-def _find_unused(events: pl.DataFrame, outcomes: pl.DataFrame) -> str:
-    """Returns the first learner and unit by name that have events and no outcome."""
-    others = events.select(_KEYS).join(outcomes.select(_KEYS), on=_KEYS, how="anti")
-    learner, unit = others.unique().sort(_KEYS).row(0)
-    return f"learner {describe(learner)}, unit {describe(unit)}"
+def _find_unused(events: pl.DataFrame, outcomes: pl.DataFrame, spec: LogSpec) -> str:
+    """Returns the first learner, or learner and unit, by name that has events and no outcome."""
+    keys = spec.sequence_keys
+    others = events.select(keys).join(outcomes.select(keys), on=keys, how="anti")
+    learner, *unit = others.unique().sort(keys).row(0)
+    return ", ".join([f"learner {describe(learner)}", *(f"unit {describe(name)}" for name in unit)])
 
 
 def _hint_at_copies(events: pl.DataFrame) -> list[Hint]:

@@ -27,8 +27,8 @@ class Tally(BaseModel):
         steps: number of outcomes by the number of events that they see.
         truncated: outcomes with more than `max_steps` events before `as_of`.
         too_late: outcomes whose events are all at or after `as_of`.
-        used_events: events whose learner and unit have an outcome.
-        unused: learner and unit of one event that has no outcome.
+        used_events: events of learners, or of learners and units, that have an outcome.
+        unused: learner, or learner and unit, of one event without an outcome.
         lookalikes: ids that people would read as another, by column; see `odd_ids.lookalikes`.
         twins: those other ids, if they are in the log, by column.
         hints: oddities that do not stop a run.

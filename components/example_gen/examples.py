@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from components.contracts.names import LEARNER, UNIT
 from components.event_log.log import read_log
 from components.event_log.log_spec import LogSpec
 from components.event_log.point_in_time import find_windows
@@ -46,19 +47,24 @@ def _encode_part(part: Part, spec: LogSpec) -> Iterator[bytes]:
 
 
 def join(
-    events: pl.DataFrame, outcomes: pl.DataFrame, features: Sequence[str], max_steps: int
+    events: pl.DataFrame,
+    outcomes: pl.DataFrame,
+    features: Sequence[str],
+    max_steps: int,
+    keys: Sequence[str] = (LEARNER, UNIT),
 ) -> pl.DataFrame:
     """Joins every outcome with its last `max_steps` events before `as_of`.
 
     Args:
         events: `learner_id`, `unit_id`, `time`, `_order` and the columns in `features`.
         outcomes: `learner_id`, `unit_id`, `as_of` and any others.
-        features: names of step features; `time_since_previous` and `time_to_as_of` are computed.
+        features: names of step features; `names.DERIVED_STEPS` are computed.
         max_steps: how many of the last events are kept.
+        keys: columns that make a sequence; the learner alone for `steps.history: learner`.
 
     Returns:
         `outcomes`, row by row, with `num_steps` and one list column per feature, each of
         `num_steps` values in time order; events at the same time keep the order of the log.
     """
-    windows = find_windows(events, outcomes, max_steps)
+    windows = find_windows(events, outcomes, max_steps, keys)
     return pl.concat(join_batches(windows, outcomes, features), rechunk=False)

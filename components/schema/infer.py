@@ -14,7 +14,7 @@ import tensorflow_data_validation as tfdv
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
-from components.contracts.names import AS_OF, LEARNER, NUM_STEPS, UNIT
+from components.contracts.names import AS_OF, LEARNER, NUM_STEPS, STEP_UNIT, UNIT
 from components.data_gate.tfdv_anomalies import describe_anomalies
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # A column with more different values than this is free text or a key, and has no domain.
 MAX_DOMAIN = 50
-_OPEN = (LEARNER, UNIT, AS_OF)
+_OPEN = (LEARNER, UNIT, AS_OF, STEP_UNIT)
 
 
 def statistics_of(
