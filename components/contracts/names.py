@@ -27,6 +27,7 @@ ANOMALIES_FILE = "SchemaDiff.pb"  # of ExampleValidator, one folder per split
 # Transformed examples: what Transform writes and the Trainer reads.
 TRANSFORMED_LABEL = "label"  # int64 index of the class [B], or float32 [B]
 TRANSFORMED_PRIOR = "prior"  # float32 [B, C], or [B, 1]: the answer for a cold start
+SUMMARIES = "summaries"  # float32 [B, S]: scaled counts, rates and recent values of the sequence
 
 # The tag of the graph that TensorFlow Serving loads; its signatures, their inputs and outputs.
 SERVE = "serve"
