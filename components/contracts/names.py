@@ -15,6 +15,7 @@ DERIVED_STEPS = (TIME_SINCE_PREVIOUS, TIME_TO_AS_OF, STEP_UNIT, SAME_UNIT)
 OUTCOME_STEPS = (TIME_TO_AS_OF, SAME_UNIT)  # differ between outcomes that see the same event
 
 NUM_STEPS = "num_steps"  # how many events an example has, 0 for a cold start
+ASKED_ROW = "asked_row"  # which sequence of a batch an outcome is asked of, where they are shared
 
 SPLITS = ("train", "eval", "test")
 

@@ -35,6 +35,7 @@ class LogSpec(NodeSettings):
     label: Label
     history: Literal["unit", "learner"]
     max_steps: int
+    shared: bool
     features: dict[str, FeatureType]
     outcome_columns: list[str]
     inputs: dict[str, FeatureType]
@@ -55,6 +56,7 @@ class LogSpec(NodeSettings):
             label=config.label,
             history=config.steps.history,
             max_steps=config.steps.max_steps,
+            shared=config.steps.shared,
             features={name: feature.type for name, feature in config.steps.features.items()},
             outcome_columns=config.outcome_columns,
             inputs=_inputs(config),

@@ -46,7 +46,8 @@ def join_batches(
 ) -> Iterator[pl.DataFrame]:
     """Yields the joined rows in order, in batches of about `steps` steps.
 
-    There is at least one batch, which may be empty.
+    There is at least one batch, which may be empty. Rows that have no `num_steps` get the number of
+    their steps.
     """
     events = windows.events
     if TIME_SINCE_PREVIOUS in features:
@@ -95,7 +96,9 @@ def _gather(
         steps = steps.with_columns(same.cast(pl.Float32).alias(SAME_UNIT))
 
     lists = {name: _cut_into_lists(offsets, steps[name]) for name in features}
-    return outcomes.with_columns(pl.Series(NUM_STEPS, num_steps), **lists)
+    if NUM_STEPS not in outcomes.columns:
+        outcomes = outcomes.with_columns(pl.Series(NUM_STEPS, num_steps))
+    return outcomes.with_columns(**lists)
 
 
 def _cut_into_lists(offsets: Positions, values: pl.Series) -> pl.Series:

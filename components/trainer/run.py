@@ -57,6 +57,8 @@ def _fit_and_export(fn_args: FnArgs, settings: TrainerSettings) -> TrainingHisto
     inputs = read_network_inputs(settings, transform)
 
     devices = choose_devices(training)
+    if settings.steps.shared:
+        devices = devices.first()
     strategy = devices.strategy()
     run = Path(fn_args.model_run_dir)
     with _scratch_folder(run) as scratch:
@@ -115,6 +117,7 @@ def _build(settings: TrainerSettings, inputs: NetworkInputs, lstm: LstmKernel) -
         lstm=lstm,
         precision=training.precision,
         parts=parts_of(training.batch_size),
+        shared=settings.steps.shared,
     )
     compile_network(network, settings.label, training)
     return network
