@@ -45,12 +45,15 @@ BASIS_PRIOR = "prior"
 # Columns that are added to the rows of a log on their way to examples.
 ORDER = "_order"  # place of an event in the log, file by file and row by row; breaks ties in time
 SPLIT = "_split"
+FOLD = "_fold"
 SPLIT_HASH = "_split_hash"
 PARTITION_HASH = "_partition_hash"
 SAMPLE_HASH = "_sample_hash"
 SEQUENCE = "_sequence"
 FINGERPRINT = "_fingerprint"
-ADDED = frozenset({ORDER, SPLIT, SPLIT_HASH, PARTITION_HASH, SAMPLE_HASH, SEQUENCE, FINGERPRINT})
+ADDED = frozenset(
+    {ORDER, SPLIT, FOLD, SPLIT_HASH, PARTITION_HASH, SAMPLE_HASH, SEQUENCE, FINGERPRINT}
+)
 
 # Names that a column of a log cannot have: Transform, a signature or the join uses them.
 RESERVED = (
