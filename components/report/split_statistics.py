@@ -28,8 +28,8 @@ class FeatureFacts:
     Attributes:
         name: its name.
         kind: what its values are.
-        missing: share of rows without the feature; of a feature of steps, share of steps without a
-            value.
+        missing: share of outcomes without the feature; of a feature of steps, share of steps
+            without a value.
         mean: mean of the numbers.
         deviation: their standard deviation.
         low: the smallest number.
