@@ -202,7 +202,10 @@ def _scaled_summaries(
 def ragged(column: Column) -> tf.RaggedTensor:
     """Returns the list of each example as ragged [B, T]."""
     if isinstance(column, tf.SparseTensor):
-        return tf.RaggedTensor.from_sparse(column)
+        # Unlike `from_sparse` without an assertion, on which every feature of a request would wait.
+        return tf.RaggedTensor.from_value_rowids(
+            column.values, column.indices[:, 0], column.dense_shape[0], validate=False
+        )
     return column if isinstance(column, tf.RaggedTensor) else tf.RaggedTensor.from_tensor(column)
 
 
