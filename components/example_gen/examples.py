@@ -26,7 +26,7 @@ def examples_from_log(config: Config) -> Iterator[bytes]:
     """Yields a serialized `tf.Example` for every outcome of a log, of all splits.
 
     Their bytes are those of ExampleGen, and so is their order: by the hash of the learner, then
-    unit and `as_of`.
+    unit and `as_of`. No unit is held out, so all events of the past are seen.
 
     ```python
     examples = list(examples_from_log(load_config("configs/sample.yaml")))

@@ -160,7 +160,9 @@ def build_network(
         mask = StepMask(name="mask")([num_steps, next(iter(steps.values()))])
         state = _lstms(settings.model, state, mask, dtype, lstm=lstm, parts=parts)
 
-    known = (_read(name, inputs.context[name], value, dtype) for name, value in context.items())
+    known = [_read(name, inputs.context[name], value, dtype) for name, value in context.items()]
+    if settings.model.interaction and known:
+        known.append(_interaction(state, _join(known, dtype), dtype))
     state = _join([state, *known], dtype)
     state = _dense_layers(settings.model, state, dtype)
 
@@ -289,6 +291,18 @@ def _lstms(
             )
         state = layer(state, mask=mask)
     return state
+
+
+def _interaction(
+    state: keras.KerasTensor, context: keras.KerasTensor, dtype: keras.DTypePolicy
+) -> keras.KerasTensor:
+    """Multiplies the state [N, U] by what the context [N, C] makes of each of its numbers.
+
+    A network that knows a learner's state in every unit can so be asked about one of them, as deep
+    knowledge tracing is by its output for each skill (Piech et al., NeurIPS 2015).
+    """
+    weights = keras.layers.Dense(state.shape[-1], dtype=dtype, name="interaction")(context)
+    return keras.layers.Multiply(dtype=dtype, name="product")([state, weights])
 
 
 def _dense_layers(
