@@ -203,6 +203,11 @@ class Model(Section):
         description="read counts, rates and recent values of the sequence beside its state: those "
         "that the simple models read",
     )
+    interaction: bool = Field(
+        False,
+        description="answer also from the product of the state and the context, number by number, "
+        "so that a context as `unit_id` can choose what of the state matters to it",
+    )
     dense: list[PositiveInt] = Field(
         default_factory=lambda: [64], description="units of each dense layer"
     )

@@ -45,12 +45,23 @@ class NodeSettings(Section):
 
 
 class TransformSettings(NodeSettings):
-    """The part of the configuration that Transform reads."""
+    """The part of the configuration that Transform reads.
+
+    Attributes:
+        summaries: whether the network reads summaries; of the section `model` only this.
+    """
 
     steps: Steps
     context: dict[InputName, Feature]
     prior: Prior
     label: Label
+    summaries: bool = False
+
+    @classmethod
+    def of(cls, config: Config) -> Self:
+        """Returns the node's part of `config`."""
+        sections = {name: getattr(config, name) for name in ("steps", "context", "prior", "label")}
+        return cls(**sections, summaries=config.model.summaries)
 
 
 class TrainerSettings(NodeSettings):

@@ -7,7 +7,7 @@ import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,6 +51,18 @@ class Devices:
     def on_gpu(self) -> bool:
         """Whether the devices are GPUs."""
         return any("GPU" in name for name in self.names)
+
+    def first(self) -> Devices:
+        """Returns one of the devices: batches of shared sequences cannot be cut by outcomes.
+
+        A strategy would cut each input into as many parts, and an outcome's sequence would be in
+        another part.
+        """
+        if len(self.names) == 1:
+            return self
+        return replace(
+            self, names=self.names[:1], described=f"one of {self.described}: sequences are shared"
+        )
 
     def strategy(self) -> tf.distribute.Strategy:
         """Returns the strategy that places variables; networks are built inside its scope.

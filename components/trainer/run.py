@@ -55,6 +55,8 @@ def run_fn(fn_args: FnArgs) -> None:
     started = time.monotonic()
     settings = TrainerSettings.from_property(fn_args.custom_config["config"])
     devices = choose_devices(settings.training)
+    if settings.steps.shared:
+        devices = devices.first()
 
     first, *others = seeds = seeds_of(settings)
     history = _fit_and_export(fn_args, settings, devices, first, Path(fn_args.serving_model_dir))
@@ -167,6 +169,7 @@ def _build(settings: TrainerSettings, inputs: NetworkInputs, lstm: LstmKernel) -
         lstm=lstm,
         precision=training.precision,
         parts=parts_of(training.batch_size),
+        shared=settings.steps.shared,
     )
     compile_network(network, settings.label, training)
     return network

@@ -100,7 +100,8 @@ def _parts_of(tensors: Sequence[keras.KerasTensor]) -> Parts:
     for tensor in tensors:
         source = tensor._keras_history.operation
         if isinstance(source, keras.layers.InputLayer):
-            parts.append((source.name, 1 if len(tensor.shape) < 3 else tensor.shape[-1]))
+            is_row = len(tensor.shape) > 1 and tensor.shape[-1] is not None
+            parts.append((source.name, tensor.shape[-1] if is_row else 1))
         elif getattr(source, "weights", None):
             parts.append((source.name, tensor.shape[-1]))
         else:

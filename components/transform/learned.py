@@ -66,17 +66,17 @@ def scaled_numbers(
         By name: bucket ids int64 [N] (0 missing, then 1..buckets), or scaled values float32 [N] (0
         where missing, which is the mean after a z-score).
     """
-    tamed = {name: _tamed(columns[name], feature) for name, feature in features.items()}
-    scaled = {name: _or_zero(values) for name, values in tamed.items()}
+    clean = {name: tamed(columns[name], feature) for name, feature in features.items()}
+    scaled = {name: _or_zero(values) for name, values in clean.items()}
 
     # All columns at once: each analysis costs Beam seconds.
     if centred := [name for name, feature in features.items() if feature.scale == "z_score"]:
-        scores = _or_zero(_z_scores(tf.stack([tamed[name] for name in centred], axis=1)))
+        scores = z_scores(tf.stack([clean[name] for name in centred], axis=1))
         scaled |= dict(zip(centred, tf.unstack(scores, axis=1), strict=True))
 
     if cut := [name for name, feature in features.items() if feature.scale == "buckets"]:
         parts = [features[name].buckets for name in cut]
-        ids = _bucket_ids(tf.stack([tamed[name] for name in cut], axis=1), parts)
+        ids = _bucket_ids(tf.stack([clean[name] for name in cut], axis=1), parts)
         scaled |= dict(zip(cut, tf.unstack(ids, axis=1), strict=True))
     return scaled
 
@@ -86,10 +86,16 @@ def is_missing(values: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.math.is_nan(values), tf.float32)
 
 
-def _tamed(values: tf.Tensor, feature: Numeric) -> tf.Tensor:
+def tamed(values: tf.Tensor, feature: Numeric) -> tf.Tensor:
+    """Returns numbers [N], clipped and in logarithms as the feature says; NaN stays NaN."""
     if feature.clip is not None:
         values = tf.clip_by_value(values, *feature.clip)
-    return tf.sign(values) * _log1p(tf.abs(values)) if feature.log else values
+    return signed_log(values) if feature.log else values
+
+
+def signed_log(values: tf.Tensor) -> tf.Tensor:
+    """Returns sign(x) * log(1 + |x|) of float32 [N]."""
+    return tf.sign(values) * _log1p(tf.abs(values))
 
 
 def _log1p(values: tf.Tensor) -> tf.Tensor:
@@ -103,8 +109,8 @@ def _log1p(values: tf.Tensor) -> tf.Tensor:
     return tf.math.log1p(padded)[:size]
 
 
-def _z_scores(values: tf.Tensor) -> tf.Tensor:
-    """Centres [N, K] and divides by the standard deviations.
+def z_scores(values: tf.Tensor) -> tf.Tensor:
+    """Centres float32 [N, K] and divides by the standard deviations; what is missing becomes 0.
 
     A constant or absent column becomes zeros, not NaN.
     """
@@ -114,7 +120,7 @@ def _z_scores(values: tf.Tensor) -> tf.Tensor:
 
     mean, deviation = tf.unstack(found)
     scores = (tf.cast(values, tf.float64) - mean) / tf.where(deviation > 0, deviation, 1.0)
-    return tf.cast(scores, tf.float32)
+    return _or_zero(tf.cast(scores, tf.float32))
 
 
 def _bucket_ids(values: tf.Tensor, parts: Sequence[int]) -> tf.Tensor:

@@ -31,6 +31,7 @@ COMMANDS = {
     "runs": "run_commands:runs",
     "report": "run_commands:report",
     "evaluate": "run_commands:evaluate",
+    "cross-validate": "validate_commands:cross_validate",
     "ci": "run_commands:ci",
     "notify": "run_commands:notify",
     "kubeflow compile": "kubeflow_commands:compile_",
@@ -57,9 +58,11 @@ GROUPS = {
 }
 PANELS = {
     "Prepare": ("doctor", "simulate", "check-log", "schema"),
-    "Train and judge": ("run", "runs", "report", "evaluate", "ci", "notify", "kubeflow"),
+    "Train and judge": (
+        "run", "runs", "report", "evaluate", "cross-validate", "ci", "notify", "kubeflow",
+    ),
     "Serve": ("models", "serve", "predict"),
-}
+}  # fmt: skip
 
 _Command = TyperCommand | TyperGroup
 _Context = Any  # Typer keeps its copy of Click private
