@@ -66,7 +66,7 @@ def _beam_options(beam: Beam) -> list[str]:
 
 
 def _nodes(config: Config, layout: Layout) -> list[BaseNode]:
-    # Joins events and outcomes point in time; splits by learner.
+    # Joins events and outcomes point in time; splits by learner or unit.
     example_gen = make_example_gen(config)
     examples = example_gen.outputs["examples"]
 
