@@ -20,7 +20,9 @@ from components.contracts.names import (
 from components.errors import MasteryError
 from components.evaluator.analysis import analyze, load_results
 from components.evaluator.evaluator_settings import EvaluatorSettings, why_not_comparable
-from components.evaluator.judgement import NO_BASELINE, is_blessed, judge_gates
+from components.evaluator.gate_readings import NO_BASELINE
+from components.evaluator.intervals import BASELINE, CANDIDATE, MeasuredModels, add_intervals
+from components.evaluator.judgement import is_blessed, judge_gates
 from components.evaluator.measures import class_curves
 from components.evaluator.scoring import (
     LABEL,
@@ -30,13 +32,12 @@ from components.evaluator.scoring import (
     windows_of_split,
     write_predictions,
 )
+from components.node.progress import report_progress
 
 if TYPE_CHECKING:
     from components.config.root import Config
 
 BASELINE_FILE = "predictions_baseline.parquet"
-CANDIDATE = "candidate"
-BASELINE = "baseline"
 
 
 def evaluate_model(model: str | Path, examples: Iterable[bytes], config: Config) -> Evaluation:
@@ -58,7 +59,8 @@ def evaluate_model(model: str | Path, examples: Iterable[bytes], config: Config)
         predictions = Path(folder, PREDICTIONS_FILE)
         windows = in_windows(examples)
         write_predictions(Path(model), windows, settings.label, settings.slice_columns, predictions)
-        results = _measure({CANDIDATE: predictions}, settings, Path(folder))[CANDIDATE]
+        measured = _measure({CANDIDATE: predictions}, settings, Path(folder))
+        results = measured.results[CANDIDATE]
 
         return Evaluation(
             task=settings.label.task,
@@ -66,6 +68,7 @@ def evaluate_model(model: str | Path, examples: Iterable[bytes], config: Config)
             basis=_count_basis(predictions),
             overall=results.overall,
             slices=results.slices,
+            confidence=_confidence(settings),
         )
 
 
@@ -98,9 +101,11 @@ def judge_model(
     if no_baseline is None:
         predictions[BASELINE] = folder / BASELINE_FILE
 
-    results = _measure(predictions, settings, folder)
-    candidate, before = results[CANDIDATE], results.get(BASELINE)
-    verdicts = judge_gates(settings.gates, candidate, before, no_baseline or "")
+    measured = _measure(predictions, settings, folder)
+    candidate, before = measured.results[CANDIDATE], measured.results.get(BASELINE)
+    verdicts = judge_gates(
+        settings.gates, candidate, before, no_baseline or "", drawn=measured.drawn
+    )
 
     evaluation = Evaluation(
         task=settings.label.task,
@@ -112,6 +117,7 @@ def judge_model(
         slices=candidate.slices,
         baseline=before,
         baseline_note=no_baseline,
+        confidence=_confidence(settings),
     )
     evaluation.write(folder)
     return evaluation
@@ -137,16 +143,22 @@ def _score_baseline(
 
 def _measure(
     predictions: Mapping[str, Path], settings: EvaluatorSettings, folder: Path
-) -> dict[str, ModelResults]:
+) -> MeasuredModels:
     label, rules = settings.label, settings.evaluation
     analyze(predictions, label, rules.slices, folder, settings.beam)
     results = load_results(folder, [*predictions], label, rules)
-    if not label.classes:
-        return results
-    return {
-        model: _with_curves(result, predictions[model], label.classes)
-        for model, result in results.items()
-    }
+    if label.classes:
+        results = {
+            model: _with_curves(result, predictions[model], label.classes)
+            for model, result in results.items()
+        }
+
+    report_progress("drawing learners for intervals")
+    return add_intervals(predictions, results, settings)
+
+
+def _confidence(settings: EvaluatorSettings) -> float | None:
+    return settings.evaluation.confidence if settings.evaluation.draws else None
 
 
 def _with_curves(results: ModelResults, predictions: Path, classes: list[str]) -> ModelResults:
