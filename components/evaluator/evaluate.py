@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from components.contracts.evaluation import ClassCurves, Evaluation, ModelResults
+from components.contracts.evaluation import (
+    ClassCurves,
+    Evaluation,
+    ModelResults,
+    SimpleModelResults,
+)
 from components.contracts.names import (
     BASIS,
     BASIS_PRIOR,
@@ -32,6 +37,7 @@ from components.evaluator.scoring import (
     windows_of_split,
     write_predictions,
 )
+from components.evaluator.seeds import measure_seeds
 from components.node.progress import report_progress
 
 if TYPE_CHECKING:
@@ -73,7 +79,14 @@ def evaluate_model(model: str | Path, examples: Iterable[bytes], config: Config)
 
 
 def judge_model(
-    examples: Path, model: Path, baseline: Path | None, settings: EvaluatorSettings, folder: Path
+    examples: Path,
+    model: Path,
+    baseline: Path | None,
+    settings: EvaluatorSettings,
+    folder: Path,
+    *,
+    fitted_to: Mapping[str, Path] | None = None,
+    model_run: Path | None = None,
 ) -> Evaluation:
     """Scores a model and the blessed one before it on the test split, and judges it by the gates.
 
@@ -84,6 +97,8 @@ def judge_model(
             evaluation has no baseline and a note says why.
         settings: the Evaluator's part of the configuration.
         folder: where predictions, TFMA's files and `metrics.json` are written.
+        fitted_to: folders of the splits train and eval, for simple models, if any are configured.
+        model_run: the Trainer's folder with the models of further seeds, if any were fitted.
 
     Returns:
         The evaluation, as `metrics.json` holds it.
@@ -101,10 +116,26 @@ def judge_model(
     if no_baseline is None:
         predictions[BASELINE] = folder / BASELINE_FILE
 
+    simple: dict[str, tuple[Path, str]] = {}
+    if settings.evaluation.simple_models and fitted_to is not None:
+        # Imports scikit-learn, which other evaluations do without.
+        from components.evaluator.comparison import write_simple_predictions
+
+        splits = {**fitted_to, "test": examples}
+        simple = write_simple_predictions(splits, settings, predictions[CANDIDATE], folder)
+        predictions |= {name: path for name, (path, _) in simple.items()}
+
     measured = _measure(predictions, settings, folder)
     candidate, before = measured.results[CANDIDATE], measured.results.get(BASELINE)
+    seeds = measure_seeds(model_run, examples, settings, candidate.overall)
     verdicts = judge_gates(
-        settings.gates, candidate, before, no_baseline or "", drawn=measured.drawn
+        settings.gates,
+        candidate,
+        before,
+        no_baseline or "",
+        simple_models={name: measured.results[name] for name in simple},
+        seeds=seeds,
+        drawn=measured.drawn,
     )
 
     evaluation = Evaluation(
@@ -118,6 +149,10 @@ def judge_model(
         baseline=before,
         baseline_note=no_baseline,
         confidence=_confidence(settings),
+        simple_models=[
+            _describe_simple_model(name, meaning, measured) for name, (_, meaning) in simple.items()
+        ],
+        seeds=seeds,
     )
     evaluation.write(folder)
     return evaluation
@@ -139,6 +174,19 @@ def _score_baseline(
     except MasteryError as error:
         return f"the blessed model {baseline} cannot be scored: {error}"
     return problem
+
+
+def _describe_simple_model(name: str, meaning: str, measured: MeasuredModels) -> SimpleModelResults:
+    """Returns a simple model's metrics, with the candidate's gains over it."""
+    results, (gains, *slice_gains) = measured.results[name], measured.gains[name]
+    return SimpleModelResults(
+        name=name,
+        meaning=meaning,
+        overall=results.overall,
+        slices=results.slices,
+        gains=gains,
+        slice_gains=slice_gains,
+    )
 
 
 def _measure(

@@ -16,6 +16,7 @@ from components.config.training import (
     Model,
 )
 from components.contracts.names import (
+    ASKED_ROW,
     NUM_STEPS,
     TRANSFORMED_LABEL,
     context_feature,
@@ -29,6 +30,8 @@ from components.transform.learned import OUT_OF_VOCABULARY_IDS, read_vocabulary
 if TYPE_CHECKING:
     from components.config.data import Label
     from components.node.settings import TrainerSettings
+
+ANSWER = "answer"  # the last layer
 
 LstmKernel: TypeAlias = Literal["fused", "cudnn", "loop", "served"]
 
@@ -117,12 +120,17 @@ def build_network(
     lstm: LstmKernel = "fused",
     precision: str = "float32",
     parts: int = 1,
+    shared: bool = False,
 ) -> keras.Model:
     """Returns the untrained network.
 
     Its inputs are a dictionary: every step feature as [B, T], right-padded; every context feature
     as [B]; `num_steps` int64 [B], how many of the T steps are real. Its output is float32 [B, C],
     class probabilities, or [B, 1], the predicted number.
+
+    With `shared`, N outcomes are asked of the B sequences, each of which is read once: context and
+    `num_steps` are [N], and so is one more input, `asked_row` int64 [N]. The answer to an outcome
+    [N, C] comes from the state after step `num_steps` of sequence `asked_row`.
 
     Args:
         settings: its layers, features and label.
@@ -134,26 +142,35 @@ def build_network(
         precision: Keras' name of the type that layers compute in; weights and the answer are always
             float32.
         parts: into how many parts `FusedLSTM` cuts a batch, to fit on several cores.
+        shared: whether outcomes share sequences; for fitting only.
     """
     dtype = keras.DTypePolicy(precision)
     steps = {name: _input(name, embedded, (None,)) for name, embedded in inputs.steps.items()}
     context = {name: _input(name, embedded, ()) for name, embedded in inputs.context.items()}
     num_steps = keras.Input((), name=NUM_STEPS, dtype="int64")
+    asked = {ASKED_ROW: keras.Input((), name=ASKED_ROW, dtype="int64")} if shared else {}
 
     read = [_read(name, inputs.steps[name], value, dtype) for name, value in steps.items()]
     state = _join(read, dtype)
     if lstm == "served":
         state = ServedLSTMs(settings.model.lstm, name="lstms")([state, num_steps])
+    elif shared:
+        # States before the padding do not depend on it, so no step has to be masked.
+        states = _lstms(settings.model, state, None, dtype, lstm=lstm, parts=parts)
+        state = StatesAsked(name="asked")([states, asked[ASKED_ROW], num_steps])
     else:
         mask = StepMask(name="mask")([num_steps, next(iter(steps.values()))])
         state = _lstms(settings.model, state, mask, dtype, lstm=lstm, parts=parts)
 
-    columns = (_read(name, inputs.context[name], value, dtype) for name, value in context.items())
-    state = _join([state, *columns], dtype)
+    known = [_read(name, inputs.context[name], value, dtype) for name, value in context.items()]
+    if settings.model.interaction and known:
+        known.append(_interaction(state, _join(known, dtype), dtype))
+    state = _join([state, *known], dtype)
     state = _dense_layers(settings.model, state, dtype)
 
     answer = _answer(settings.label, state)
-    return keras.Model({**steps, **context, NUM_STEPS: num_steps}, answer, name=settings.name)
+    columns = {**context, NUM_STEPS: num_steps, **asked}
+    return keras.Model({**steps, **columns}, answer, name=settings.name)
 
 
 def copy_weights(source: keras.Model, target: keras.Model) -> None:
@@ -187,6 +204,28 @@ class StepMask(keras.layers.Layer):  # type: ignore[misc]
     ) -> tuple[int | None, ...]:
         """Returns the shape of the mask."""
         return input_shape[1]
+
+
+class StatesAsked(keras.layers.Layer):  # type: ignore[misc]
+    """Takes the states that outcomes are answered from, out of those of all sequences.
+
+    Its inputs are states [B, T, U], `asked_row` [N] and `num_steps` [N]; it returns the states
+    [N, U] after that many steps. An outcome without steps gets the state after the first.
+    """
+
+    def call(self, inputs: tuple[tf.Tensor, tf.Tensor, tf.Tensor]) -> tf.Tensor:
+        """Returns the states."""
+        states, rows, num_steps = inputs
+        steps = tf.shape(states, tf.int64)[1]
+        places = rows * steps + tf.maximum(num_steps, 1) - 1
+        return tf.gather(tf.reshape(states, [-1, states.shape[2]]), places)
+
+    def compute_output_shape(
+        self, input_shape: tuple[tuple[int | None, ...], ...]
+    ) -> tuple[int | None, ...]:
+        """Returns the shape of the states."""
+        states, rows, _ = input_shape
+        return (rows[0], states[-1])
 
 
 def embedding_name(name: str) -> str:
@@ -228,16 +267,20 @@ def _join(parts: list[keras.KerasTensor], dtype: keras.DTypePolicy) -> keras.Ker
 def _lstms(
     model: Model,
     state: keras.KerasTensor,
-    mask: keras.KerasTensor,
+    mask: keras.KerasTensor | None,
     dtype: keras.DTypePolicy,
     *,
     lstm: LstmKernel,
     parts: int,
 ) -> keras.KerasTensor:
-    """Stacks the LSTMs on steps [B, T, F]; the last one returns its final state [B, units]."""
+    """Stacks the LSTMs on steps [B, T, F]; the last one returns its final state [B, units].
+
+    Without a mask it returns the states after all steps [B, T, units].
+    """
     fused = lstm == "fused" and dtype.compute_dtype == "float32"
     for index, units in enumerate(model.lstm):
-        sequences, name = index < len(model.lstm) - 1, _lstm_name(index)
+        name = _lstm_name(index)
+        sequences = mask is None or index < len(model.lstm) - 1
         if fused:
             layer = FusedLSTM(units, return_sequences=sequences, parts=parts, name=name)
         else:
@@ -252,6 +295,18 @@ def _lstms(
     return state
 
 
+def _interaction(
+    state: keras.KerasTensor, context: keras.KerasTensor, dtype: keras.DTypePolicy
+) -> keras.KerasTensor:
+    """Multiplies the state [N, U] by what the context [N, C] makes of each of its numbers.
+
+    A network that knows a learner's state in every unit can so be asked about one of them, as deep
+    knowledge tracing is by its output for each skill (Piech et al., NeurIPS 2015).
+    """
+    weights = keras.layers.Dense(state.shape[-1], dtype=dtype, name="interaction")(context)
+    return keras.layers.Multiply(dtype=dtype, name="product")([state, weights])
+
+
 def _dense_layers(
     model: Model, state: keras.KerasTensor, dtype: keras.DTypePolicy
 ) -> keras.KerasTensor:
@@ -264,6 +319,6 @@ def _dense_layers(
 
 def _answer(label: Label, state: keras.KerasTensor) -> keras.KerasTensor:
     if label.task == "regression":
-        return keras.layers.Dense(1, dtype="float32", name="answer")(state)
+        return keras.layers.Dense(1, dtype="float32", name=ANSWER)(state)
     classes = len(label.classes)
-    return keras.layers.Dense(classes, activation="softmax", dtype="float32", name="answer")(state)
+    return keras.layers.Dense(classes, activation="softmax", dtype="float32", name=ANSWER)(state)
