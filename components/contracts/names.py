@@ -24,6 +24,8 @@ PREDICTIONS_FILE = "predictions.parquet"  # of the Evaluator, one row per exampl
 STATISTICS_FILE = "FeatureStats.pb"  # of StatisticsGen, one folder per split
 ANOMALIES_FILE = "SchemaDiff.pb"  # of ExampleValidator, one folder per split
 
+SEEDS = "seeds"  # in the Trainer's model run: a SavedModel per further seed, by its number
+
 # Transformed examples: what Transform writes and the Trainer reads.
 TRANSFORMED_LABEL = "label"  # int64 index of the class [B], or float32 [B]
 TRANSFORMED_PRIOR = "prior"  # float32 [B, C], or [B, 1]: the answer for a cold start

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from components.contracts.evaluation import ClassCurves, Evaluation, ModelResults
+from components.config.metrics import METRICS
+from components.contracts.evaluation import (
+    ClassCurves,
+    Evaluation,
+    Gain,
+    ModelResults,
+    Result,
+    SimpleModelResults,
+)
 from components.contracts.names import (
     BASIS,
     BASIS_PRIOR,
@@ -70,7 +78,13 @@ def evaluate_model(model: str | Path, examples: Iterable[bytes], config: Config)
 
 
 def judge_model(
-    examples: Path, model: Path, baseline: Path | None, settings: EvaluatorSettings, folder: Path
+    examples: Path,
+    model: Path,
+    baseline: Path | None,
+    settings: EvaluatorSettings,
+    folder: Path,
+    *,
+    fitted_to: Mapping[str, Path] | None = None,
 ) -> Evaluation:
     """Scores a model and the blessed one before it on the test split, and judges it by the gates.
 
@@ -81,6 +95,7 @@ def judge_model(
             evaluation has no baseline and a note says why.
         settings: the Evaluator's part of the configuration.
         folder: where predictions, TFMA's files and `metrics.json` are written.
+        fitted_to: folders of the splits train and eval, for simple models, if any are configured.
 
     Returns:
         The evaluation, as `metrics.json` holds it.
@@ -98,6 +113,15 @@ def judge_model(
     if no_baseline is None:
         predictions[BASELINE] = folder / BASELINE_FILE
 
+    simple: dict[str, tuple[Path, str]] = {}
+    if settings.evaluation.simple_models and fitted_to is not None:
+        # Imports scikit-learn, which other evaluations do without.
+        from components.evaluator.comparison import write_simple_predictions
+
+        splits = {**fitted_to, "test": examples}
+        simple = write_simple_predictions(splits, settings, predictions[CANDIDATE], folder)
+        predictions |= {name: path for name, (path, _) in simple.items()}
+
     results = _measure(predictions, settings, folder)
     candidate, before = results[CANDIDATE], results.get(BASELINE)
     verdicts = judge_gates(settings.gates, candidate, before, no_baseline or "")
@@ -112,6 +136,10 @@ def judge_model(
         slices=candidate.slices,
         baseline=before,
         baseline_note=no_baseline,
+        simple_models=[
+            _describe_simple_model(name, meaning, results[name], candidate)
+            for name, (_, meaning) in simple.items()
+        ],
     )
     evaluation.write(folder)
     return evaluation
@@ -133,6 +161,33 @@ def _score_baseline(
     except MasteryError as error:
         return f"the blessed model {baseline} cannot be scored: {error}"
     return problem
+
+
+def _describe_simple_model(
+    name: str, meaning: str, results: ModelResults, candidate: ModelResults
+) -> SimpleModelResults:
+    """Returns a simple model's metrics, with the candidate's gains over it."""
+    return SimpleModelResults(
+        name=name,
+        meaning=meaning,
+        overall=results.overall,
+        slices=results.slices,
+        gains=_gains(candidate.overall, results.overall),
+        slice_gains=[
+            _gains(own, other) for own, other in zip(candidate.slices, results.slices, strict=True)
+        ],
+    )
+
+
+def _gains(candidate: Result, other: Result) -> dict[str, Gain]:
+    return {name: Gain(value=_gain(name, candidate, other)) for name in candidate.metrics}
+
+
+def _gain(metric: str, candidate: Result, other: Result) -> float | None:
+    own, simple = candidate.metrics[metric], other.metrics[metric]
+    if own is None or simple is None:
+        return None
+    return own - simple if METRICS[metric].more_is_better else simple - own
 
 
 def _measure(

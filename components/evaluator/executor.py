@@ -11,11 +11,12 @@ from tfx.types import artifact_utils
 from tfx.types.artifact import Artifact
 from tfx.utils import path_utils
 
+from components.contracts.names import SPLITS
 from components.evaluator.evaluator_settings import EvaluatorSettings
 from components.files.atomic import write_text
 from components.serving_check.standby import prepare_model
 
-SPLIT = "test"
+TRAIN, EVAL, TEST = SPLITS
 
 
 class Executor(BaseExecutor):  # type: ignore[misc]
@@ -45,11 +46,15 @@ class Executor(BaseExecutor):  # type: ignore[misc]
         baseline = None if configured else _resolved_baseline(input_dict)
 
         evaluation = judge_model(
-            examples=Path(artifact_utils.get_split_uri(input_dict["examples"], SPLIT)),
+            examples=Path(artifact_utils.get_split_uri(input_dict["examples"], TEST)),
             model=_saved_model(model),
             baseline=_baseline_folder(configured, baseline),
             settings=settings,
             folder=Path(artifact_utils.get_single_uri(output_dict["evaluation"])),
+            fitted_to={
+                split: Path(artifact_utils.get_split_uri(input_dict["examples"], split))
+                for split in (TRAIN, EVAL)
+            },
         )
 
         blessing = artifact_utils.get_single_instance(output_dict["blessing"])

@@ -74,6 +74,13 @@ class TrainerSettings(NodeSettings):
     prior: Prior = Field(description="the answer for a cold start")
     model: Model = Field(description="the network")
     training: Training = Field(description="how it is fitted")
+    seeds: int = Field(1, description="how many models are fitted, each from another seed")
+
+    @classmethod
+    def of(cls, config: Config) -> Self:
+        """Returns the node's part of `config`; of the section `evaluation` only `seeds`."""
+        sections = json.loads(config.section_json(*cls.model_fields))
+        return cls.model_validate({**sections, "seeds": config.evaluation.seeds})
 
 
 class ServingCheckSettings(NodeSettings):

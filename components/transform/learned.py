@@ -152,15 +152,19 @@ def group_prior(
 ) -> tf.Tensor:
     """Returns the prior of each example's group: the answer for a cold start.
 
-    Having no events is informative in itself, so the prior has two levels: the mean label of the
-    group, mixed with `smoothing` examples of the whole split; and the mean label of the group's
-    cold starts, mixed with `smoothing` examples of the first level. Without cold starts in the
-    train split the two are equal. A group that is not in the train split gets the prior of the
-    whole split's cold starts.
+    Groups have levels: by all columns, by all but the first, and so on, to the whole split. A
+    group's mean label is mixed with `smoothing` examples of the next wider level's mean, which is
+    mixed in the same way; that of the whole split is not mixed.
+
+    Having no events is informative in itself, so the prior is the mean label of the cold starts of
+    a group, mixed with `smoothing` examples of that group's mean. The group is the narrowest one
+    that is in the train split: a group that is not there gets the prior of its columns without the
+    first, and so on, in the end that of the whole split. Without cold starts in the train split,
+    the prior is the group's mean.
 
     Args:
-        columns: the values that make a group, string [B] each, "" for missing; none makes one
-            group of all examples.
+        columns: the values that make a group, string [B] each, "" for missing, the most open one
+            first; none makes one group of all examples.
         label: float32 [B, C]: one-hot classes, or the number with C = 1. Not read when serving.
         is_cold: bool [B]: whether an example has fewer events than the model needs for an answer.
         smoothing: how many examples of the wider level are mixed in.
@@ -168,27 +172,48 @@ def group_prior(
     Returns:
         float32 [B, C].
     """
-    width = label.shape[1] + 1
-    hashes = tf.strings.to_hash_bucket_fast(_group_key(columns, tf.shape(is_cold)[0]), 2**62)
+    levels = [columns[start:] for start in range(len(columns) + 1)]
+    batch = tf.shape(is_cold)[0]
+    keys = tf.stack([_group_key(level, batch) for level in levels], axis=1)
+    groups = tf.strings.to_hash_bucket_fast(keys, 2**62)  # [B, L], the narrowest level first
 
     # Each row counts itself, then sums its label: once for all examples, once for cold starts.
     counted = tf.cast(tf.concat([tf.ones_like(label[:, :1]), label], axis=1), tf.float64)
     cold_only = tf.where(is_cold[:, tf.newaxis], counted, tf.zeros_like(counted))
-    counted = tf.concat([counted, cold_only], axis=1)
-    groups, sums = tft.experimental.ptransform_analyzer(
-        [hashes, counted], GroupSums(2 * width), [tf.int64, tf.float64], [[None], [None, 2 * width]]
-    )
+    width = label.shape[1] + 1
+    known, sums = _group_sums(groups, tf.concat([counted, cold_only], axis=1), 2 * width)
 
-    place = tf.minimum(tf.searchsorted(groups, hashes), tf.size(groups) - 1)
-    known = tf.equal(tf.gather(groups, place), hashes)[:, tf.newaxis]
-    own = tf.where(known, tf.gather(sums, place), tf.zeros([1, 2 * width], tf.float64))
-
-    split = sums[-1:]
-    split_mean = split[:, 1:width] / split[:, :1]
-    group_mean = _mixed(own[:, :width], split_mean, smoothing)
-    cold_mean = _mixed(split[:, width:], split_mean, smoothing)
-    prior = tf.where(known, _mixed(own[:, width:], group_mean, smoothing), cold_mean)
+    split = sums[:, -1]
+    mean = split[:, 1:width] / split[:, :1]
+    prior = _mixed(split[:, width:], mean, smoothing)
+    for level in reversed(range(len(columns))):
+        own = sums[:, level]
+        mean = _mixed(own[:, :width], mean, smoothing)
+        cold_mean = _mixed(own[:, width:], mean, smoothing)
+        prior = tf.where(known[:, level, tf.newaxis], cold_mean, prior)
     return tf.cast(prior, tf.float32)
+
+
+def _group_sums(groups: tf.Tensor, counted: tf.Tensor, width: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """Looks up the groups [B, L] of each row, with what the train split's rows in them sum up to.
+
+    Args:
+        groups: int64 [B, L]; the groups of the narrowest level lie within those of the others.
+        counted: the rows that are summed, float64 [B, W].
+        width: W.
+
+    Returns:
+        Which groups are in the train split, bool [B, L]; the sums, float64 [B, L, W], with zeros
+        for the others.
+    """
+    known, sums = tft.experimental.ptransform_analyzer(
+        [groups, counted], GroupSums(width), [tf.int64, tf.float64], [[None], [None, width]]
+    )
+    place = tf.searchsorted(known, tf.reshape(groups, [-1]))
+    place = tf.reshape(tf.minimum(place, tf.size(known) - 1), tf.shape(groups))
+    is_known = tf.equal(tf.gather(known, place), groups)
+    found = tf.where(is_known[..., tf.newaxis], tf.gather(sums, place), tf.zeros([], tf.float64))
+    return is_known, found
 
 
 def _group_key(columns: Sequence[tf.Tensor], batch: tf.Tensor) -> tf.Tensor:

@@ -76,7 +76,7 @@ def _read_split(folder: Path, split: str, spec: LogSpec) -> pl.DataFrame:
     ]
     rows = decoded.with_columns(absent).select(columns)
 
-    if getattr(spec, "shared", False) and split != SPLITS[-1]:
+    if spec.shared and split != SPLITS[-1]:
         rows = _text(_unshare(rows, [*spec.features]))
         contents = encode(rows, columns)
     else:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import glob
+import math
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,9 +16,8 @@ from components.contracts.names import AS_OF, LEARNER, ORDER, TIME, UNIT
 from components.event_log.clocks import to_clock
 from components.event_log.conclusion import judge_reading
 from components.event_log.log import read_files
-from components.event_log.log_spec import LogSpec
 from components.event_log.problems import raise_if_any
-from components.event_log.sources import find_files
+from components.event_log.sources import Listing, find_files
 from components.event_log.spans import choose_spans
 from components.event_log.tables import events_table, outcomes_table
 from components.event_log.tally import merge_tallies
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from components.config.root import Config
+    from components.event_log.log_spec import LogSpec
     from components.event_log.sources import LogFile
 
 Files = dict[str, list["LogFile"]]  # by table
@@ -34,6 +35,7 @@ Files = dict[str, list["LogFile"]]  # by table
 MARK = "altered by the audit"
 _CUT = "_cut"
 _RANK = "_rank"
+FOLD = "_fold"
 
 
 def files_of(config: Config) -> Files:
@@ -67,123 +69,34 @@ class Log:
     spec: LogSpec
 
     @classmethod
-    def read(cls, config: Config) -> Log:
-        """Reads a configured log, with all of its learners.
+    def read(cls, files: Files, spec: LogSpec) -> Log:
+        """Reads a log, with all of its learners.
 
         Raises:
             LogError: it cannot be used.
         """
-        spec = LogSpec.of(config)
-        data = config.data
-        chosen = choose_spans([*data.events, *data.outcomes], data.span)
-        events = read_files(events_table(spec), find_files("events", chosen.fill(data.events)))
-        outcomes = read_files(
-            outcomes_table(spec), find_files("outcomes", chosen.fill(data.outcomes))
-        )
-        tally = merge_tallies([*events.tallies, *outcomes.tallies])
+        tables = {
+            table.name: read_files(table, Listing(files[table.name]))
+            for table in (events_table(spec), outcomes_table(spec))
+        }
+        tally = merge_tallies([item for table in tables.values() for item in table.tallies])
         raise_if_any(judge_reading(tally))
-
         clock = common_clock(tally.clocks)
         assert clock is not None, "judge_reading refuses a log without one clock"
-        tables = [
-            pl.concat(
-                [
-                    chunk.with_columns(to_clock(chunk[name], clock, spec.timezone))
-                    for chunk in table.chunks
-                ],
-                how="vertical_relaxed",
-            ).sort(ORDER)
-            for table, name in ((events, TIME), (outcomes, AS_OF))
-        ]
-        return cls(*tables, spec)
+
+        def join(name: str, time: str) -> pl.DataFrame:
+            chunks = [
+                chunk.with_columns(to_clock(chunk[time], clock, spec.timezone))
+                for chunk in tables[name].chunks
+            ]
+            return pl.concat(chunks, how="vertical_relaxed").sort(ORDER)
+
+        return cls(join("events", TIME), join("outcomes", AS_OF), spec)
 
     def of_learners(self, learners: pl.Series) -> Log:
         """Returns the rows of some learners."""
         is_one = pl.col(LEARNER).is_in(learners.unique().implode())
         return Log(self.events.filter(is_one), self.outcomes.filter(is_one), self.spec)
-
-    def write(self, folder: Path) -> Files:
-        """Writes both tables for `written_spec` to read, and returns their files."""
-        sources = outcomes_table(self.spec).sources
-        fold = self.spec.splits.column
-        outcomes = self.outcomes.rename(
-            {name: fold for name, source in sources.items() if source == fold and name != fold}
-            if fold is not None and fold not in self.outcomes.columns
-            else {}
-        )
-        for name, table in (("events", self.events), ("outcomes", outcomes)):
-            (folder / name).mkdir(parents=True)
-            table.drop(ORDER).write_parquet(folder / name / "all.parquet", compression="lz4")
-        return {
-            name: find_files(name, [str(folder / name / "all.parquet")]).files
-            for name in ("events", "outcomes")
-        }
-
-    @property
-    def written_spec(self) -> LogSpec:
-        """How the log is read after it was written: the same, but with names and zone as here."""
-        return self.spec.model_copy(
-            update={
-                "columns": Columns(),
-                "timezone": "UTC",
-                "sample_learners": None,
-                "max_cold_start_share": 1.0,
-            }
-        )
-
-    @property
-    def sequence_keys(self) -> list[str]:
-        """The columns that an outcome shares with the events that it may see."""
-        return [LEARNER] if getattr(self.spec, "history", "unit") == "learner" else [LEARNER, UNIT]
-
-    @cached_property
-    def _ranked(self) -> pl.DataFrame:
-        """The outcomes, those of a sequence numbered in an order without meaning."""
-        drawn = pl.struct(LEARNER, UNIT, AS_OF).hash(seed=1)
-        rank = drawn.rank("ordinal").over(self.sequence_keys) - 1
-        return self.outcomes.with_columns(rank.alias(_RANK))
-
-    def rounds(self, most: int) -> Iterator[Log]:
-        """Yields logs that ask each sequence once, of the sequences that have more to ask.
-
-        Each outcome is in one of them, if `most` allows. The events are those of their sequences.
-
-        Args:
-            most: how many logs.
-        """
-        last = min(most - 1, int(self._ranked[_RANK].max() or 0))  # type: ignore[arg-type]
-        for rank in range(last + 1):
-            chosen = self._ranked.filter(pl.col(_RANK) == rank).drop(_RANK)
-            events = self.events.join(
-                chosen.select(self.sequence_keys), on=self.sequence_keys, how="semi"
-            )
-            yield Log(events.sort(ORDER), chosen, self.spec)
-
-    def with_other_future(self) -> Log:
-        """Returns the log with all that happens from `as_of` on altered, for one ask a sequence.
-
-        Every event at or after the outcome's `as_of` gets other values and comes one moment later;
-        its original stays, as an event that is added; and there is an event at `as_of` itself.
-        """
-        events = self._with_cut()
-        later = events.filter(pl.col(TIME) >= pl.col(_CUT))
-        moved = self._mark(later.with_columns(_moved(pl.col(TIME), later.schema[TIME], 1)))
-        tables = [events, moved, self._ask(0)]
-        return self._replace_events(pl.concat([table.select(events.columns) for table in tables]))
-
-    def with_step_before(self) -> Log:
-        """Returns the log with one event of each outcome's future moved before its `as_of`.
-
-        It is the first one at or after `as_of`, with other values; one that has no future gets an
-        event.
-        """
-        events = self._with_cut()
-        later = pl.col(TIME) >= pl.col(_CUT)
-        first = pl.col(TIME).filter(later).min().over(self.sequence_keys)
-        stay = events.filter(~(later & (pl.col(TIME) == first)).fill_null(value=False))
-        return self._replace_events(
-            pl.concat([stay, self._ask(-1).select(stay.columns)], how="vertical")
-        )
 
     def with_labels(self, labels: pl.Series) -> Log:
         """Returns the log with other labels, in the order of `outcomes`."""
@@ -191,55 +104,135 @@ class Log:
         typed = labels.cast(self.outcomes.schema[column]).alias(column)
         return Log(self.events, self.outcomes.with_columns(typed), self.spec)
 
-    def _with_cut(self) -> pl.DataFrame:
-        cuts = self.outcomes.select(*self.sequence_keys, pl.col(AS_OF).alias(_CUT))
-        return self.events.join(cuts, on=self.sequence_keys, how="left", maintain_order="left")
+    def write(self, folder: Path) -> Files:
+        """Writes both tables to a new folder, for `written_spec` to read; returns their files."""
+        fold = self.spec.splits.column
+        outcomes = self.outcomes
+        if fold is not None:
+            outcomes = outcomes.with_columns(pl.col(FOLD).alias(fold)).drop(FOLD)
+        files = {}
+        for name, table in (("events", self.events), ("outcomes", outcomes)):
+            path = folder / name / "all.parquet"
+            path.parent.mkdir(parents=True)
+            table.drop(ORDER).write_parquet(path, compression="lz4")
+            files[name] = find_files(name, [glob.escape(str(path))]).files
+        return files
 
-    def _ask(self, steps: int) -> pl.DataFrame:
-        """Returns one marked event per outcome, some moments from its `as_of`."""
-        asked = self.outcomes.select(
-            LEARNER,
-            UNIT,
-            _moved(pl.col(AS_OF), self.outcomes.schema[AS_OF], steps).alias(TIME),
-            pl.col(AS_OF).alias(_CUT),
-            pl.lit(0, pl.Int64).alias(ORDER),
-        )
+    @property
+    def written_spec(self) -> LogSpec:
+        """How the log is read after it was written: the same, but with names and zone as here."""
+        update = {"columns": Columns(), "timezone": "UTC", "sample_learners": None}
+        return self.spec.model_copy(update=update)
+
+    def rounds(self, most: int) -> Iterator[Round]:
+        """Yields rounds that ask each sequence once, of the sequences that have more to ask.
+
+        Each outcome is in one of them, if `most` allows, in an order without meaning.
+        """
+        keys = _sequence_keys(self.spec)
+        rank = pl.struct(LEARNER, UNIT, AS_OF).hash(seed=1).rank("ordinal").over(keys) - 1
+        ranked = self.outcomes.with_columns(rank.alias(_RANK))
+        ranks = ranked[_RANK].unique().sort().head(most)
+
+        for number in ranks:
+            asked = ranked.filter(pl.col(_RANK) == number).drop(_RANK)
+            others = self.outcomes.clear()
+            if self.spec.splits.by == "unit":  # a column may say which fold a unit is in
+                others = self.outcomes.join(asked, on=UNIT, how="anti").unique(UNIT)
+            events = self.events.join(asked.select(keys), on=keys, how="semi").sort(ORDER)
+            log = Log(events, pl.concat([asked, others]).sort(ORDER), self.spec)
+            yield Round(log, asked)
+
+
+@dataclass(frozen=True)
+class Round:
+    """A log in which one outcome of each sequence is asked about.
+
+    Attributes:
+        log: the sequences of these outcomes.
+        asked: the outcomes.
+    """
+
+    log: Log
+    asked: pl.DataFrame
+
+    def with_other_future(self) -> Log:
+        """Returns the log with all that happens from `as_of` on altered.
+
+        Every event at or after the `as_of` of the sequence's outcome gets other values and comes
+        one moment later; its original stays, as an event that is added; and there is a new one at
+        `as_of` itself.
+        """
+        events = self._with_cut()
+        later = events.filter(pl.col(TIME) >= pl.col(_CUT))
+        moved = later.with_columns(_moved(pl.col(TIME), later.schema[TIME], 1))
+        return self._replace_events(events, self._mark(moved), self._new_events(0))
+
+    def with_step_before(self) -> Log:
+        """Returns the log with an event of each outcome's future moved to just before its `as_of`.
+
+        It is the first at or after `as_of`, and gets other values; where there is none, it is a new
+        event.
+        """
+        events = self._with_cut()
+        is_later = pl.col(TIME) >= pl.col(_CUT)
+        first = pl.col(TIME).filter(is_later).min().over(_sequence_keys(self.log.spec))
+        stay = events.filter((pl.col(TIME) != first).fill_null(value=True))
+        return self._replace_events(stay, self._new_events(-1))
+
+    def _with_cut(self) -> pl.DataFrame:
+        """Returns the events with the `as_of` of their sequence's outcome."""
+        keys = _sequence_keys(self.log.spec)
+        cuts = self.asked.select(*keys, pl.col(AS_OF).alias(_CUT))
+        return self.log.events.join(cuts, on=keys, how="left", maintain_order="left")
+
+    def _new_events(self, moments: int) -> pl.DataFrame:
+        """Returns one event for each outcome, in its unit, some moments after its `as_of`."""
+        time = _moved(pl.col(AS_OF), self.asked.schema[AS_OF], moments).alias(TIME)
+        new = self.asked.select(LEARNER, UNIT, time)
         values = [
             pl.lit(None, dtype).alias(name)
-            for name, dtype in self.events.schema.items()
-            if name not in asked.columns
+            for name, dtype in self.log.events.schema.items()
+            if name not in new.columns
         ]
-        return self._mark(asked.with_columns(values))
+        return self._mark(new.with_columns(values))
 
     def _mark(self, events: pl.DataFrame) -> pl.DataFrame:
         """Returns events with values that no event of the log has."""
-        keys = {LEARNER, UNIT, TIME, ORDER, _CUT}
-        marks = []
-        for name, dtype in events.schema.items():
-            if name in keys:
-                continue
-            if dtype == pl.String:
-                marks.append(pl.lit(MARK).alias(name))
-            else:
-                highest = self.events[name].fill_nan(None).max()
-                number = 1.0 if highest is None else float(highest) * 2 + 1  # type: ignore[arg-type]
-                marks.append(pl.lit(abs(number), dtype).alias(name))
-        return events.with_columns(marks)
-
-    def _replace_events(self, events: pl.DataFrame) -> Log:
-        order = pl.int_range(pl.len(), dtype=pl.Int64).alias(ORDER)
-        return Log(events.drop(_CUT).with_columns(order), self.outcomes, self.spec)
-
-
-def _moved(time: pl.Expr, dtype: pl.DataType, steps: int) -> pl.Expr:
-    """Returns a time some moments later, the shortest that the clock can tell apart."""
-    if dtype.is_float():
-        way = np.copysign(np.inf, steps)
-        return (
-            time
-            if not steps
-            else time.map_batches(
-                lambda values: pl.Series(np.nextafter(values.to_numpy(), way)), return_dtype=dtype
-            )
+        return events.with_columns(
+            _mark_for(column)
+            for column in self.log.events.iter_columns()
+            if column.name not in (LEARNER, UNIT, TIME, ORDER)
         )
-    return (time.to_physical() + steps).cast(dtype)
+
+    def _replace_events(self, *tables: pl.DataFrame) -> Log:
+        columns = self.log.events.columns
+        events = pl.concat([table.select(columns) for table in tables])
+        order = pl.int_range(pl.len(), dtype=pl.Int64).alias(ORDER)
+        return Log(events.with_columns(order), self.log.outcomes, self.log.spec)
+
+
+def _sequence_keys(spec: LogSpec) -> list[str]:
+    """Returns the columns that an outcome shares with the events that it may see."""
+    return [LEARNER, UNIT] if spec.history == "unit" else [LEARNER]
+
+
+def _mark_for(column: pl.Series) -> pl.Expr:
+    """Returns a value that a column does not have."""
+    if column.dtype == pl.String:
+        return pl.lit(MARK).alias(column.name)
+    highest = column.abs().fill_nan(None).max()
+    number = 2 * float(highest) + 1 if isinstance(highest, int | float) else 1.0
+    return pl.lit(number, column.dtype).alias(column.name)
+
+
+def _moved(time: pl.Expr, dtype: pl.DataType, moments: int) -> pl.Expr:
+    """Returns a time some moments later, each the shortest that the clock can tell apart."""
+    if not dtype.is_float():
+        return (time.to_physical() + moments).cast(dtype)
+    if moments == 0:
+        return time
+    way = math.copysign(math.inf, moments)
+    return time.map_batches(
+        lambda values: pl.Series(np.nextafter(values.to_numpy(), way)), return_dtype=dtype
+    )

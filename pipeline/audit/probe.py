@@ -22,9 +22,11 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 
-MOST_ROWS = 20_000  # that the probe is fitted to
+MOST_ROWS = 5_000  # that the probe is fitted to
 MOST_WORDS = 10  # of a categorical step that are counted one by one
-_LEAVES, _SMALLEST = 32, 20
+_TREES, _SMALLEST_LEAF = 20, 5
+_MISSING = -1e9  # trees can tell it from any other
+_FEWEST = 20  # shuffles
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class ProbeTable:
 
     Attributes:
         names: of the columns.
-        values: float32 [N, F]; NaN where a value is missing.
+        values: float32 [N, F]; `_MISSING` where a value is missing.
         labels: int [N], the classes by their number; a regression's are 1 above the median.
         classes: how many.
         learners: int [N], the learners by number.
@@ -56,10 +58,10 @@ class ProbeTable:
         split = rows[SPLIT]
         return cls(
             names=table.columns,
-            values=table.cast(pl.Float32).to_numpy(),
+            values=np.nan_to_num(table.cast(pl.Float32).to_numpy(), nan=_MISSING),
             labels=class_numbers(rows[spec.label.column], spec),
             classes=max(2, len(spec.label.classes)),
-            learners=rows[LEARNER].rank("dense").to_numpy() - 1,
+            learners=rows[LEARNER].rank("dense").cast(pl.Int64).to_numpy() - 1,
             is_train=(split == SPLITS[0]).to_numpy(),
             is_test=(split == SPLITS[-1]).to_numpy(),
         )
@@ -98,24 +100,22 @@ def _columns(rows: pl.DataFrame, spec: LogSpec) -> Iterator[pl.Expr]:
 
 
 def score_probe(table: ProbeTable, labels: Array) -> float:
-    """Returns the AUC on the test split of a tree fitted to the train split; .5 is a coin toss.
+    """Returns the AUC on the test split of trees fitted to the train split; .5 is a coin toss.
 
     With several classes it is the mean over them, each against all others.
 
     Args:
-        table: what the tree reads.
-        labels: int [N], what it is to say.
+        table: what the trees read.
+        labels: int [N], what they are to say.
     """
-    from sklearn.tree import DecisionTreeClassifier
+    from sklearn.ensemble import ExtraTreesClassifier
 
     rows = np.flatnonzero(table.is_train)
     rows = rows[:: -(-len(rows) // MOST_ROWS)]
-    tree = DecisionTreeClassifier(
-        max_leaf_nodes=_LEAVES, min_samples_leaf=_SMALLEST, random_state=0
-    )
-    tree.fit(table.values[rows], labels[rows])
-    scores = tree.predict_proba(table.values[table.is_test])
-    return mean_auc(labels[table.is_test], scores, tree.classes_)
+    trees = ExtraTreesClassifier(_TREES, min_samples_leaf=_SMALLEST_LEAF, random_state=0)
+    trees.fit(table.values[rows], labels[rows])
+    scores = trees.predict_proba(table.values[table.is_test])
+    return mean_auc(labels[table.is_test], scores, trees.classes_)
 
 
 def mean_auc(labels: Array, scores: Array, classes: Sequence[int]) -> float:
@@ -136,21 +136,67 @@ def mean_auc(labels: Array, scores: Array, classes: Sequence[int]) -> float:
     return float(np.mean(values)) if values else math.nan
 
 
-def shuffle_labels(table: ProbeTable, seed: int) -> Array:
-    """Returns labels in which each learner has those of another, in another order.
+def shuffle(learners: Array, seed: int) -> Array:
+    """Returns for each row the row whose label it gets: one of another learner's.
 
-    Whatever the labels of a learner have in common they keep, so a learner in two splits shows.
-    Nothing that the examples hold says which learner they were taken from.
+    A learner's labels all come from one other learner, so whatever they have in common they keep,
+    and a learner in two splits would show. They come in another order, and nothing that examples
+    hold says whose they are: nobody can do better than a coin.
+
+    Args:
+        learners: int [N], the learners by number, from 0.
+        seed: another seed, another draw.
     """
     generator = np.random.default_rng(seed)
-    drawn = generator.permutation(len(table.labels))
-    by_learner = drawn[np.argsort(table.learners[drawn], kind="stable")]
-    counts = np.bincount(table.learners)
+    drawn = generator.permutation(len(learners))
+    by_learner = drawn[np.argsort(learners[drawn], kind="stable")]
+    counts = np.bincount(learners)
     starts = np.cumsum(counts) - counts
 
-    donors = generator.permutation(len(counts))[table.learners]
-    # The place of each outcome among those of its learner, in an order drawn anew.
-    place = np.empty(len(drawn), np.int64)
-    place[by_learner] = np.arange(len(drawn)) - np.repeat(starts, counts)
-    source = by_learner[starts[donors] + place % counts[donors]]
-    return table.labels[source]
+    place = np.empty_like(by_learner)  # of a row among those of its learner
+    place[by_learner] = np.arange(len(learners)) - np.repeat(starts, counts)
+    donors = generator.permutation(len(counts))[learners]
+    rows: Array = by_learner[starts[donors] + place % counts[donors]]
+    return rows
+
+
+@dataclass(frozen=True)
+class Shuffles:
+    """What the probe scored on shuffled labels.
+
+    Attributes:
+        scores: AUC of each shuffle.
+    """
+
+    scores: list[float]
+
+    @property
+    def mean(self) -> float:
+        """The mean AUC."""
+        return float(np.mean(self.scores))
+
+    @property
+    def deviation(self) -> float:
+        """How much a score differs from shuffle to shuffle: the size of the log decides."""
+        return float(np.std(self.scores, ddof=1))
+
+    @property
+    def error(self) -> float:
+        """The standard error of the mean."""
+        return self.deviation / math.sqrt(len(self.scores))
+
+
+def score_shuffles(table: ProbeTable, first: float, error: float, most: int) -> Shuffles:
+    """Scores as many shuffles as it takes for the mean to be known well enough.
+
+    Args:
+        table: what the probe reads.
+        first: the score of a shuffle that was scored already, of seed 0.
+        error: the standard error that the mean is to have; a smaller log takes more shuffles.
+        most: how many at most.
+    """
+    scores = [first]
+    while len(scores) < _FEWEST or (Shuffles(scores).error > error and len(scores) < most):
+        labels = table.labels[shuffle(table.learners, seed=len(scores))]
+        scores.append(score_probe(table, labels))
+    return Shuffles(scores)

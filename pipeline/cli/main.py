@@ -25,6 +25,7 @@ COMMANDS = {
     "doctor": "prepare_commands:doctor",
     "simulate": "prepare_commands:simulate",
     "check-log": "prepare_commands:check_log",
+    "audit": "validate_commands:audit",
     "schema infer": "prepare_commands:infer",
     "schema diff": "prepare_commands:diff",
     "run": "run_commands:run",
@@ -57,7 +58,7 @@ GROUPS = {
     "models": "List a model's versions, and decide which one is served.",
 }
 PANELS = {
-    "Prepare": ("doctor", "simulate", "check-log", "schema"),
+    "Prepare": ("doctor", "simulate", "check-log", "audit", "schema"),
     "Train and judge": (
         "run", "runs", "report", "evaluate", "cross-validate", "ci", "notify", "kubeflow",
     ),

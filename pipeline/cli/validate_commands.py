@@ -1,4 +1,4 @@
-"""Commands that test a whole configuration: `cross-validate`."""
+"""Commands that put a configuration to the test: `cross-validate` and `audit`."""
 
 from __future__ import annotations
 
@@ -54,3 +54,45 @@ def cross_validate(
     print_table(result)
     folder = Layout(root.resolve(), loaded.name).cross_validation
     console.print(f"Written  {folder / MARKDOWN}, {result.FILE}", soft_wrap=True)
+
+
+def audit(
+    config: ConfigOption,
+    set_: SetOption = NO_SETTINGS,
+    rounds: Annotated[
+        int,
+        typer.Option(
+            "--rounds", metavar="N", help="Outcomes of a sequence whose future is altered."
+        ),
+    ] = 32,
+    json_: JsonOption = False,
+) -> None:
+    """Prove on a log that no example shows anything of what is predicted.
+
+    Runs ExampleGen on the log and on altered copies of it: with other events from each `as_of` on,
+    other labels, and labels shuffled among learners, on which a model must find nothing.
+
+    Exit code 0: all is well; 1: something is not; 2: an error.
+
+    Example:
+        mastery audit --config configs/sample.yaml
+    """
+    from components.config import load_config
+
+    loaded = load_config(config, set_)  # before Polars: a wrong value is reported at once
+
+    import json
+
+    from components.command.console import PlainConsole
+    from pipeline.audit.audit import audit as find
+
+    console = PlainConsole(stderr=json_)
+    findings = []
+    for finding in find(loaded, rounds=rounds):
+        findings.append(finding)
+        mark, style = ("✓", "green") if finding.passed else ("✗", "bold red")
+        console.print(f"{mark} {finding.name}", style=style)
+        console.print(f"    {finding.text}", soft_wrap=True)
+    if json_:
+        print(json.dumps([finding.model_dump() for finding in findings], indent=1))
+    raise typer.Exit(0 if all(finding.passed for finding in findings) else 1)

@@ -111,6 +111,7 @@ IMPORTS: dict[Node, tuple[str, ...]] = {
         *_BEAM,
         "tensorflow",
         "pyarrow.parquet",
+        "scipy.sparse",
         "tensorflow_model_analysis.metrics",
         "tensorflow_model_analysis.writers.metrics_plots_and_validations_writer",
         "components.evaluator.executor",
