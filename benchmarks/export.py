@@ -39,6 +39,7 @@ from components.trainer.network import (
     read_network_inputs,
 )
 from components.trainer.served import ServedModel
+from components.trainer.start_from import read_start
 from components.trainer.transform_graph import TransformGraph
 from components.trainer.warm_start import warm_start
 
@@ -85,7 +86,7 @@ def fit(folder: Path, learners: int) -> Fitted:
     transform = tft.TFTransformOutput(str(graph))
     inputs = read_network_inputs(settings, transform)
     network = build_network(settings, inputs)
-    warm_start(network, inputs, model)
+    warm_start(network, inputs, settings, read_start(model))
     return Fitted(network, inputs, transform, settings)
 
 

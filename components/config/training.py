@@ -154,8 +154,9 @@ class Prior(Section):
     smoothing: float = Field(
         20.0,
         ge=0,
-        description="how many examples of the wider level are mixed into each mean: of the whole "
-        "training split into a group's, of the group into its cold starts'",
+        description="how many examples of the next wider level are mixed into each mean: of the "
+        "group without its first column, or the whole training split, into a group's; of the "
+        "group into its cold starts'",
     )
     allow_protected: bool = Field(
         False, description="must be true to group by a column listed in `protected`"

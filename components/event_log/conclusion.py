@@ -11,6 +11,7 @@ from components.contracts.names import AS_OF, LEARNER, SPLITS, TIME, UNIT
 from components.event_log.clocks import format_moment
 from components.event_log.odd_ids import describe_lookalikes
 from components.event_log.problems import Hint, Problem, merge_hints, raise_if_any
+from components.event_log.splits import judge_folds
 from components.event_log.tally import merge_tallies
 from components.event_log.timescales import common_clock, extent, judge_clock
 
@@ -45,7 +46,7 @@ def conclude(read: Tally, joined: Tally, spec: LogSpec, *, splits: bool) -> Tall
     problems = judge_reading(read)
     if not problems:
         problems += _judge_cold_starts(total, spec, alike)
-        problems += _judge_splits(total, spec) if splits else []
+        problems += (judge_folds(total, spec) or _judge_splits(total, spec)) if splits else []
     raise_if_any([*problems, *joined.problems])
     return total
 

@@ -22,6 +22,7 @@ from components.errors import TrainingError
 from components.files.atomic import new_folder
 from components.model_version.operations import operations, without_cpu_kernel
 from components.trainer.network import (
+    ANSWER,
     Embedded,
     LstmKernel,
     NetworkInputs,
@@ -50,6 +51,7 @@ def export_model(
     transform: tft.TFTransformOutput,
     settings: TrainerSettings,
     *,
+    temperature: float | None = None,
     code_fingerprint: str,
     folder: Path,
 ) -> str | None:
@@ -60,6 +62,9 @@ def export_model(
         inputs: the inputs of the network.
         transform: its graph becomes part of the model.
         settings: written into the card; they also set the inputs and outputs of the signatures.
+        temperature: what the exported networks divide their logits by. The weights for a warm start
+            are those of the fit: were they divided, a chain of warm starts would divide again and
+            again.
         code_fingerprint: fingerprint of the code that made the model, for the card.
         folder: the folder for the model, missing or empty.
 
@@ -70,15 +75,15 @@ def export_model(
     Raises:
         TrainingError: the network to serve gives other answers than the fitted one.
     """
-    portable = float32_copy(network, settings, inputs, "served")
-    reference = float32_copy(network, settings, inputs, "loop")
+    portable = float32_copy(network, settings, inputs, "served", temperature)
+    reference = float32_copy(network, settings, inputs, "loop", temperature)
     require_same_answers(portable, reference, probes(settings, inputs))
 
     graph = TransformGraph(transform)
     # Keras picks kernels when a graph is traced, and a graph with cuDNN's does not run on a CPU.
     gpu = None
     if settings.training.gpu_export:
-        fast = float32_copy(network, settings, inputs, "cudnn")
+        fast = float32_copy(network, settings, inputs, "cudnn", temperature)
         gpu = ServedModel(fast, inputs, graph, settings)
     fused = gpu is not None and needs_gpu(gpu.functions)
     folders = {PORTABLE: ".", GPU: GPU} if fused else {PORTABLE: "."}
@@ -87,7 +92,7 @@ def export_model(
         name=settings.name,
         task=settings.label.task,
         classes=settings.label.classes,
-        config=settings.model_dump(mode="json", by_alias=True),
+        config=settings.model_dump(mode="json", by_alias=True, exclude={"seeds"}),
         code=code_fingerprint,
         exports=folders,
     )
@@ -103,11 +108,21 @@ def export_model(
 
 
 def float32_copy(
-    network: keras.Model, settings: TrainerSettings, inputs: NetworkInputs, lstm: LstmKernel
+    network: keras.Model,
+    settings: TrainerSettings,
+    inputs: NetworkInputs,
+    lstm: LstmKernel,
+    temperature: float | None = None,
 ) -> keras.Model:
-    """Returns a copy to serve, whose answers do not depend on the precision of the fit."""
+    """Returns a copy to serve, whose answers do not depend on the precision of the fit.
+
+    Its last layer holds the weights divided by the temperature, so its logits are divided by it.
+    """
     copy = build_network(settings, inputs, lstm=lstm)
     copy_weights(network, copy)
+    if temperature is not None:
+        answer = copy.get_layer(ANSWER)
+        answer.set_weights([weight / temperature for weight in answer.get_weights()])
     return copy
 
 

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from components.config.data import Label
     from components.node.settings import TrainerSettings
 
+ANSWER = "answer"  # the last layer
+
 LstmKernel: TypeAlias = Literal["fused", "cudnn", "loop", "served"]
 
 
@@ -317,6 +319,6 @@ def _dense_layers(
 
 def _answer(label: Label, state: keras.KerasTensor) -> keras.KerasTensor:
     if label.task == "regression":
-        return keras.layers.Dense(1, dtype="float32", name="answer")(state)
+        return keras.layers.Dense(1, dtype="float32", name=ANSWER)(state)
     classes = len(label.classes)
-    return keras.layers.Dense(classes, activation="softmax", dtype="float32", name="answer")(state)
+    return keras.layers.Dense(classes, activation="softmax", dtype="float32", name=ANSWER)(state)

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import tensorflow as tf
 
+from components.config.summaries import counts_words
 from components.config.training import Categorical, Feature, Numeric
 from components.contracts.names import (
     NUM_STEPS,
+    SUMMARIES,
     TRANSFORMED_LABEL,
     TRANSFORMED_PRIOR,
+    UNIT,
     context_feature,
     context_is_missing,
     step_feature,
@@ -24,7 +27,9 @@ from components.transform.learned import (
     is_missing,
     scaled_numbers,
     vocabulary_ids,
+    z_scores,
 )
+from components.transform.summaries import SummaryPlan, squashed, summarise, word_hashes
 
 if TYPE_CHECKING:
     from components.config.data import Label
@@ -49,8 +54,9 @@ def preprocessing_fn(
 
     Returns:
         By the names in `components.contracts.names`: ragged step features [B, T], context [B], the
-        label [B], the prior [B, C], and the number of events [B] as int64. With `steps.shared` an
-        example has K outcomes, and all but the steps is ragged: [B, K], the prior [B, K, C].
+        label [B], the prior [B, C], the number of events [B] as int64, and summaries [B, S] where
+        the network reads them. With `steps.shared` an example has K outcomes, and all but the steps
+        is ragged: [B, K], the prior [B, K, C].
     """
     settings = TransformSettings.from_property(custom_config["config"])
     steps, prior = settings.steps, settings.prior
@@ -62,6 +68,8 @@ def preprocessing_fn(
     by_step = _step_outputs(steps.features, columns)
     by_outcome = {NUM_STEPS: num_steps, TRANSFORMED_LABEL: label}
     by_outcome |= _context_outputs(settings.context, outcomes)
+    if settings.summaries:
+        by_outcome[SUMMARIES] = _scaled_summaries(settings, columns, by_step, outcomes, num_steps)
 
     groups = [outcomes.values(name, missing="") for name in prior.group_by]
     is_cold = num_steps < steps.min_steps
@@ -99,6 +107,13 @@ class Outcomes:
         filler = tf.constant(missing, values.dtype)
         filled = found.with_flat_values(values).to_tensor(filler, shape=self.lists.bounding_shape())
         return tf.RaggedTensor.from_tensor(filled, self.lists.row_lengths()).flat_values
+
+    @property
+    def rows(self) -> tf.Tensor:
+        """The example that each outcome belongs to, int64 [N]."""
+        if self.lists is not None:
+            return self.lists.value_rowids()
+        return tf.range(tf.size(scalar(self.inputs[NUM_STEPS], missing=0.0), tf.int64))
 
     def by_example(self, values: tf.Tensor) -> tf.Tensor | tf.RaggedTensor:
         """Returns values of outcomes [N, ...] as a transformed feature of the B examples."""
@@ -156,10 +171,41 @@ def _context_outputs(features: Mapping[str, Feature], outcomes: Outcomes) -> dic
     return outputs
 
 
+def _scaled_summaries(
+    settings: TransformSettings,
+    columns: Mapping[str, tf.RaggedTensor],
+    transformed: Mapping[str, tf.RaggedTensor],
+    outcomes: Outcomes,
+    num_steps: tf.Tensor,
+) -> tf.Tensor:
+    """Returns the summaries of each outcome [N, S], in logarithms where they have tails, z-scored.
+
+    Args:
+        settings: the features.
+        columns: the steps as they are in the log, ragged [B, T].
+        transformed: the transformed steps, with the ids of words.
+        outcomes: the N outcomes of the examples.
+        num_steps: how many steps each outcome sees, int64 [N].
+    """
+    plan = SummaryPlan.by_place(settings.steps, settings.context)
+    steps = dict(columns)
+    for name, feature in settings.steps.features.items():
+        if counts_words(name, feature):
+            steps[name] = transformed[step_feature(name)]
+        elif isinstance(feature, Categorical):
+            steps[name] = columns[name].with_flat_values(word_hashes(columns[name].flat_values))
+
+    unit = word_hashes(outcomes.values(UNIT, missing="")) if plan.asks_for_unit else None
+    return z_scores(squashed(plan, summarise(plan, steps, outcomes.rows, num_steps, unit)))
+
+
 def ragged(column: Column) -> tf.RaggedTensor:
     """Returns the list of each example as ragged [B, T]."""
     if isinstance(column, tf.SparseTensor):
-        return tf.RaggedTensor.from_sparse(column)
+        # Unlike `from_sparse` without an assertion, on which every feature of a request would wait.
+        return tf.RaggedTensor.from_value_rowids(
+            column.values, column.indices[:, 0], column.dense_shape[0], validate=False
+        )
     return column if isinstance(column, tf.RaggedTensor) else tf.RaggedTensor.from_tensor(column)
 
 

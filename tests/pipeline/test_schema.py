@@ -41,7 +41,8 @@ def test_the_log_fits_the_schema_that_was_inferred_from_it(config: Config) -> No
     assert diff_schema(config) == []
 
 
-def test_units_of_steps_are_open_as_units_are(config: Config, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("config")
+def test_units_of_steps_are_open_as_units_are(tmp_path: Path) -> None:
     """A new unit in a later log is no anomaly."""
     content = yaml.safe_load((tmp_path / "algebra.yaml").read_text())
     content["steps"]["history"] = "learner"

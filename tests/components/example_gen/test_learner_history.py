@@ -204,3 +204,42 @@ def test_too_many_cold_starts_are_those_of_learners(
     events.filter(pl.col("learner_id") < "l3").write_parquet(log / "events.parquet")
     with pytest.raises(LogError, match="with no event of their learner before as_of"):
         check_log(configure_learner())
+
+
+def test_units_that_are_held_out_are_in_no_step_of_the_splits_before(
+    log: Path, configure_learner: Configure
+) -> None:
+    row = pl.int_range(pl.len())
+    number = (row + row // 60) % 12  # each of the sixty learners has several
+    for table in ("events", "outcomes"):
+        rows = pl.read_parquet(log / f"{table}.parquet")
+        units = rows.with_columns(unit_id=pl.format("u{}", number), part=number % 3)
+        units.write_parquet(log / f"{table}.parquet")
+    splits = {"by": "unit", "folds": 3, "fold": 2, "column": "part", "train": 2}
+    config = configure_learner(splits=splits)
+    folders = {split: str(log / split) for split in SPLITS}
+    (log / "scratch").mkdir()
+    files = {
+        table: find_files(table, [str(log / f"{table}.parquet")]).files
+        for table in ("events", "outcomes")
+    }
+    run_job(Job.of(files, LogSpec.of(config), folders, str(log / "scratch")), 1)
+
+    units, seen = {}, {}
+    for split, folder in folders.items():
+        paths = [str(path) for path in Path(folder).iterdir()]
+        examples = [
+            features(record)
+            for record in tf.data.TFRecordDataset(paths, "GZIP").as_numpy_iterator()
+        ]
+        units[split] = {example["unit_id"][0] for example in examples}
+        seen[split] = {unit for example in examples for unit in example["step_unit"]}
+        assert "part" not in examples[0]
+    assert units["test"] == {b"u2", b"u5", b"u8", b"u11"}
+    assert len(units["train"] | units["eval"] | units["test"]) == 12
+    assert sum(map(len, units.values())) == 12
+    assert seen == {
+        "train": units["train"],
+        "eval": units["train"] | units["eval"],
+        "test": units["train"] | units["eval"] | units["test"],
+    }
