@@ -138,8 +138,8 @@ def build_network(
     """Returns the untrained network.
 
     Its inputs are a dictionary: every step feature as [B, T], right-padded; every context feature
-    as [B]; summaries as [B, S], if they are read; `num_steps` int64 [B], how many of the T steps are real. Its output is float32 [B, C],
-    class probabilities, or [B, 1], the predicted number.
+    as [B]; summaries as [B, S], if they are read; `num_steps` int64 [B], how many of the T steps
+    are real. Its output is float32 [B, C], class probabilities, or [B, 1], the predicted number.
 
     With `shared`, N outcomes are asked of the B sequences, each of which is read once: context and
     `num_steps` are [N], and so is one more input, `asked_row` int64 [N]. The answer to an outcome
