@@ -151,6 +151,8 @@ def build_network(
     asked = {ASKED_ROW: keras.Input((), name=ASKED_ROW, dtype="int64")} if shared else {}
 
     read = [_read(name, inputs.steps[name], value, dtype) for name, value in steps.items()]
+    if settings.model.interaction:
+        read += _step_products(inputs, dict(zip(steps, read, strict=True)), dtype)
     state = _join(read, dtype)
     if lstm == "served":
         state = ServedLSTMs(settings.model.lstm, name="lstms")([state, num_steps])
@@ -293,6 +295,27 @@ def _lstms(
             )
         state = layer(state, mask=mask)
     return state
+
+
+def _step_products(
+    inputs: NetworkInputs, read: Mapping[str, keras.KerasTensor], dtype: keras.DTypePolicy
+) -> list[keras.KerasTensor]:
+    """Multiplies what happened in a step by how it went, [B, T, E]; none unless steps hold both.
+
+    A right answer then means something else in every unit.
+    """
+    words = [value for name, value in read.items() if inputs.steps[name] is not None]
+    numbers = [value for name, value in read.items() if inputs.steps[name] is None]
+    if not words or not numbers:
+        return []
+
+    embedded = _join(words, dtype)
+    width = embedded.shape[-1]
+    factors = [
+        keras.layers.Dense(width, dtype=dtype, name=f"step_product_{name}")(value)
+        for name, value in (("words", embedded), ("numbers", _join(numbers, dtype)))
+    ]
+    return [keras.layers.Multiply(dtype=dtype, name="step_product")(factors)]
 
 
 def _interaction(
