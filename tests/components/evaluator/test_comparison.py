@@ -184,12 +184,12 @@ def test_the_prior_is_smoothed_level_by_level(
     train = logs["train"]
     share = float(np.mean([row["mastery"] == "high" for row in train]))
     for row, answer in zip(logs["test"], answers["probabilities"].to_list(), strict=True):
-        alike = [other for other in train if (other["num_steps"] < 1) == (row["num_steps"] < 1)]
-        expected = smoothed(alike, share)
+        group, mean = train, share
         if row["unit_id"] != "unseen":
-            same = [other for other in alike if other["unit_id"] == row["unit_id"]]
-            expected = smoothed(same, expected)
-        assert answer[1] == pytest.approx(expected, abs=1e-6)
+            group = [other for other in train if other["unit_id"] == row["unit_id"]]
+            mean = smoothed(group, share)
+        alike = [other for other in group if (other["num_steps"] < 1) == (row["num_steps"] < 1)]
+        assert answer[1] == pytest.approx(smoothed(alike, mean), abs=1e-6)
 
 
 def _equal(found: dict[str, Any], others: dict[str, Any]) -> None:
