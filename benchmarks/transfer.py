@@ -71,27 +71,31 @@ def _compare(
     name: str, log: Log, starts: Mapping[str, Path | None], seeds: int, folds: int = 1
 ) -> None:
     """Prints a row for each start, and one for the difference to fresh weights."""
-    runs = [(fold, seed) for fold in range(folds) for seed in range(7, 7 + seeds)]
     fresh: list[dict[str, float]] = []
     for start, model in starts.items():
-        found = [_metrics(log, seed, fold if folds > 1 else None, model) for fold, seed in runs]
-        fresh = fresh or found
+        found: list[dict[str, float]] = []
+        for fold in range(folds):
+            found += _metrics(log, seeds, fold if folds > 1 else None, model)
         _print_row(name, start, found)
+
+        fresh = fresh or found
         if model is not None:
             pairs = zip(found, fresh, strict=True)
             gains = [{key: now[key] - then[key] for key in METRICS} for now, then in pairs]
-            _print_row("", "difference to fresh, run by run", gains)
+            _print_row("", "difference to fresh, fit by fit", gains)
 
 
 def _print_row(name: str, start: str, found: list[dict[str, float]]) -> None:
-    columns = ([run[metric] for run in found] for metric in METRICS)
+    columns = ([fit[metric] for fit in found] for metric in METRICS)
     cells = (f"{mean(values):.4f} ± {stdev(values):.4f}" for values in columns)
     print(f"| {name} | {start} | {' | '.join(cells)} |", flush=True)
 
 
-def _metrics(log: Log, seed: int, fold: int | None, start: Path | None) -> dict[str, float]:
-    """Fits a model and returns its metrics on the test split."""
-    settings: dict[str, object] = {"training.seed": seed}
+def _metrics(
+    log: Log, seeds: int, fold: int | None, start: Path | None
+) -> Iterator[dict[str, float]]:
+    """Fits a model from each seed and yields their metrics on the test split."""
+    settings: dict[str, object] = {"evaluation.seeds": seeds}
     if fold is not None:
         settings["data.splits.fold"] = fold
     if start is not None:
@@ -100,8 +104,10 @@ def _metrics(log: Log, seed: int, fold: int | None, start: Path | None) -> dict[
 
     path = latest_record(log.root).metrics
     assert path is not None
-    metrics = Evaluation.read_file(Path(path)).overall.metrics
-    return {name: metrics[name] or 0.0 for name in METRICS}
+    measured = Evaluation.read_file(Path(path)).seeds
+    assert measured is not None
+    for place in range(seeds):
+        yield {name: measured.metrics[name][place] or 0.0 for name in METRICS}
 
 
 def _model(log: Log) -> Path:
@@ -239,7 +245,7 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--learners", type=int, default=300)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=3, help="two or more")
     parser.add_argument("--folder", type=Path, help="keeps logs and runs, to go on from the cache")
     return parser.parse_args()
 
