@@ -17,7 +17,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from components.contracts.model_card import ModelCard
-from components.contracts.names import GPU, NUM_STEPS, PORTABLE
+from components.contracts.names import GPU, NUM_STEPS, PORTABLE, SUMMARIES
 from components.errors import TrainingError
 from components.files.atomic import new_folder
 from components.model_version.operations import operations, without_cpu_kernel
@@ -138,6 +138,8 @@ def probes(settings: TrainerSettings, inputs: NetworkInputs) -> dict[str, np.nda
 
     steps = {name: some(item, (PROBES, longest)) for name, item in inputs.steps.items()}
     context = {name: some(item, (PROBES,)) for name, item in inputs.context.items()}
+    if inputs.summaries:
+        context[SUMMARIES] = some(None, (PROBES, inputs.summaries))
     lengths = np.linspace(0, longest, PROBES).round().astype(np.int64)
     return {**steps, **context, NUM_STEPS: lengths}
 

@@ -18,6 +18,7 @@ from components.config.training import (
 from components.contracts.names import (
     ASKED_ROW,
     NUM_STEPS,
+    SUMMARIES,
     TRANSFORMED_LABEL,
     context_feature,
     context_is_missing,
@@ -26,6 +27,7 @@ from components.contracts.names import (
 )
 from components.trainer.lstm import FusedLSTM, ServedLSTMs
 from components.transform.learned import OUT_OF_VOCABULARY_IDS, read_vocabulary
+from components.transform.summaries import SummaryPlan
 
 if TYPE_CHECKING:
     from components.config.data import Label
@@ -53,15 +55,23 @@ class Embedded:
 
 @dataclass(frozen=True)
 class NetworkInputs:
-    """The inputs of the network by their transformed names; None for numbers, used unchanged."""
+    """The inputs of the network by their transformed names; None for numbers, used unchanged.
+
+    Attributes:
+        steps: the features of steps.
+        context: the features beside the sequence.
+        summaries: how many summaries of the sequence there are; 0 if they are not read.
+    """
 
     steps: Mapping[str, Embedded | None]
     context: Mapping[str, Embedded | None]
+    summaries: int = 0
 
     @property
     def names(self) -> list[str]:
         """The names of all inputs."""
-        return [*self.steps, *self.context, NUM_STEPS]
+        summaries = [SUMMARIES] if self.summaries else []
+        return [*self.steps, *self.context, *summaries, NUM_STEPS]
 
     @property
     def vocabularies(self) -> dict[str, tuple[bytes, ...]]:
@@ -89,7 +99,10 @@ def read_network_inputs(
     """Returns the configured features, with the vocabularies that Transform learned."""
     steps = _inputs(settings.steps.features, step_feature, step_is_missing, transform)
     context = _inputs(settings.context, context_feature, context_is_missing, transform)
-    return NetworkInputs(steps, context)
+    if not settings.model.summaries:
+        return NetworkInputs(steps, context)
+    plan = SummaryPlan.by_place(settings.steps, settings.context)
+    return NetworkInputs(steps, context, len(plan.names))
 
 
 def _inputs(
@@ -125,8 +138,8 @@ def build_network(
     """Returns the untrained network.
 
     Its inputs are a dictionary: every step feature as [B, T], right-padded; every context feature
-    as [B]; `num_steps` int64 [B], how many of the T steps are real. Its output is float32 [B, C],
-    class probabilities, or [B, 1], the predicted number.
+    as [B]; summaries as [B, S], if they are read; `num_steps` int64 [B], how many of the T steps
+    are real. Its output is float32 [B, C], class probabilities, or [B, 1], the predicted number.
 
     With `shared`, N outcomes are asked of the B sequences, each of which is read once: context and
     `num_steps` are [N], and so is one more input, `asked_row` int64 [N]. The answer to an outcome
@@ -148,9 +161,14 @@ def build_network(
     steps = {name: _input(name, embedded, (None,)) for name, embedded in inputs.steps.items()}
     context = {name: _input(name, embedded, ()) for name, embedded in inputs.context.items()}
     num_steps = keras.Input((), name=NUM_STEPS, dtype="int64")
+    columns = {**context, NUM_STEPS: num_steps}
+    if inputs.summaries:
+        columns[SUMMARIES] = keras.Input((inputs.summaries,), name=SUMMARIES, dtype="float32")
     asked = {ASKED_ROW: keras.Input((), name=ASKED_ROW, dtype="int64")} if shared else {}
 
     read = [_read(name, inputs.steps[name], value, dtype) for name, value in steps.items()]
+    if settings.model.interaction:
+        read += _step_products(inputs, dict(zip(steps, read, strict=True)), dtype)
     state = _join(read, dtype)
     if lstm == "served":
         state = ServedLSTMs(settings.model.lstm, name="lstms")([state, num_steps])
@@ -165,12 +183,13 @@ def build_network(
     known = [_read(name, inputs.context[name], value, dtype) for name, value in context.items()]
     if settings.model.interaction and known:
         known.append(_interaction(state, _join(known, dtype), dtype))
+    if inputs.summaries:
+        known.append(columns[SUMMARIES])
     state = _join([state, *known], dtype)
     state = _dense_layers(settings.model, state, dtype)
 
     answer = _answer(settings.label, state)
-    columns = {**context, NUM_STEPS: num_steps, **asked}
-    return keras.Model({**steps, **columns}, answer, name=settings.name)
+    return keras.Model({**steps, **columns, **asked}, answer, name=settings.name)
 
 
 def copy_weights(source: keras.Model, target: keras.Model) -> None:
@@ -293,6 +312,27 @@ def _lstms(
             )
         state = layer(state, mask=mask)
     return state
+
+
+def _step_products(
+    inputs: NetworkInputs, read: Mapping[str, keras.KerasTensor], dtype: keras.DTypePolicy
+) -> list[keras.KerasTensor]:
+    """Multiplies what happened in a step by how it went, [B, T, E]; none unless steps hold both.
+
+    A right answer then means something else in every unit.
+    """
+    words = [value for name, value in read.items() if inputs.steps[name] is not None]
+    numbers = [value for name, value in read.items() if inputs.steps[name] is None]
+    if not words or not numbers:
+        return []
+
+    embedded = _join(words, dtype)
+    width = embedded.shape[-1]
+    factors = [
+        keras.layers.Dense(width, dtype=dtype, name=f"step_product_{name}")(value)
+        for name, value in (("words", embedded), ("numbers", _join(numbers, dtype)))
+    ]
+    return [keras.layers.Multiply(dtype=dtype, name="step_product")(factors)]
 
 
 def _interaction(
