@@ -300,9 +300,13 @@ def _window(
 
 
 def _as_lists(column: tf.Tensor | tf.RaggedTensor) -> tf.RaggedTensor:
-    """Returns the values of outcomes by example [B, K]; one each if they are not shared."""
+    """Returns the values of outcomes by example [B, K, ...]; one each if they are not shared."""
     if isinstance(column, tf.RaggedTensor):
-        return column
+        if column.ragged_rank == 1:
+            return column
+        # Rows of numbers of one width are parsed as ragged, too.
+        width = column.values.uniform_row_length
+        return column.with_values(tf.reshape(column.flat_values, tf.stack([-1, width])))
     return tf.RaggedTensor.from_uniform_row_length(column, 1)
 
 

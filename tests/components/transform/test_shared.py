@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import tensorflow_transform as tft
 
-from tests.components.transform.analysis import analyse, apply, examples, sections
+from tests.components.transform.analysis import analyse, apply, examples, one_by_one, sections
 
 FEATURES: dict[str, Any] = {
     "kind": {"type": "categorical"},
@@ -37,28 +37,7 @@ SHARED: dict[str, list[list[Any]]] = {
     "third": [[1.0, NAN, 3.0, 4.0], [5.0, 6.0], [NAN]],
     "mastery": [["low", "mid", "high", "high"], ["mid", "low"], ["high"]],
 }
-STEPS = ("kind", "plain")
-
-
-def one_by_one() -> dict[str, list[list[Any]]]:
-    """Returns the same outcomes, each in an example of its own with the events that it sees."""
-    counts = SHARED["num_steps"]
-    alone: dict[str, list[list[Any]]] = {name: [] for name in SHARED}
-    for name, lists in SHARED.items():
-        for values, seen in zip(lists, counts, strict=True):
-            if name in STEPS:
-                alone[name] += [values[:count] for count in seen]
-            else:
-                alone[name] += [[value] for value in values]
-    # Missing values of examples of their own are left out.
-    return {
-        name: rows if name in STEPS else [[item for item in row if known(item)] for row in rows]
-        for name, rows in alone.items()
-    }
-
-
-def known(value: Any) -> bool:
-    return bool(value != "" and value == value)
+ALONE = one_by_one(SHARED, FEATURES)
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +49,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> tft.TFTransformOutput:
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> tft.TFTransformOutput:
     """Learned from the same outcomes, one by one."""
-    return learned(tmp_path_factory.mktemp("alone"), one_by_one(), shared=False)
+    return learned(tmp_path_factory.mktemp("alone"), ALONE, shared=False)
 
 
 def learned(folder: Path, columns: Any, *, shared: bool) -> tft.TFTransformOutput:
@@ -87,7 +66,7 @@ def test_outcomes_are_transformed_as_if_each_had_its_example(
     shared: tft.TFTransformOutput, alone: tft.TFTransformOutput
 ) -> None:
     found = by_outcome(apply(shared, examples(SHARED)))
-    expected = by_outcome(apply(alone, examples(one_by_one())))
+    expected = by_outcome(apply(alone, examples(ALONE)))
     assert sorted(found) == sorted(expected)
     for name, values in expected.items():
         assert [len(row) for row in found[name]] == [4, 2, 1], name
@@ -105,6 +84,6 @@ def test_steps_are_there_once(shared: tft.TFTransformOutput) -> None:
 def test_a_request_with_one_outcome_may_lack_columns(
     shared: tft.TFTransformOutput, alone: tft.TFTransformOutput
 ) -> None:
-    found = by_outcome(apply(shared, examples(one_by_one())))
-    expected = by_outcome(apply(alone, examples(one_by_one())))
+    found = by_outcome(apply(shared, examples(ALONE)))
+    expected = by_outcome(apply(alone, examples(ALONE)))
     assert found == {name: [[value] for value in values] for name, values in expected.items()}
