@@ -206,8 +206,9 @@ class Model(Section):
     )
     interaction: bool = Field(
         False,
-        description="answer also from the product of the state and the context, number by number, "
-        "so that a context as `unit_id` can choose what of the state matters to it",
+        description="read products too: of the words and the numbers of a step, so that a right "
+        "answer can mean something else in every unit; and of the state and the context, so that "
+        "`unit_id` can choose what of the state matters to it",
     )
     dense: list[PositiveInt] = Field(
         default_factory=lambda: [64], description="units of each dense layer"

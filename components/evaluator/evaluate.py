@@ -9,13 +9,10 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from components.config.metrics import METRICS
 from components.contracts.evaluation import (
     ClassCurves,
     Evaluation,
-    Gain,
     ModelResults,
-    Result,
     SimpleModelResults,
 )
 from components.contracts.names import (
@@ -27,8 +24,11 @@ from components.contracts.names import (
 )
 from components.errors import MasteryError
 from components.evaluator.analysis import analyze, load_results
+from components.evaluator.draws import BASELINE, CANDIDATE
 from components.evaluator.evaluator_settings import EvaluatorSettings, why_not_comparable
-from components.evaluator.judgement import NO_BASELINE, is_blessed, judge_gates
+from components.evaluator.gate_readings import NO_BASELINE
+from components.evaluator.intervals import MeasuredModels, add_intervals
+from components.evaluator.judgement import is_blessed, judge_gates
 from components.evaluator.measures import class_curves
 from components.evaluator.scoring import (
     LABEL,
@@ -38,13 +38,13 @@ from components.evaluator.scoring import (
     windows_of_split,
     write_predictions,
 )
+from components.evaluator.seeds import measure_seeds
+from components.node.progress import report_progress
 
 if TYPE_CHECKING:
     from components.config.root import Config
 
 BASELINE_FILE = "predictions_baseline.parquet"
-CANDIDATE = "candidate"
-BASELINE = "baseline"
 
 
 def evaluate_model(model: str | Path, examples: Iterable[bytes], config: Config) -> Evaluation:
@@ -66,7 +66,8 @@ def evaluate_model(model: str | Path, examples: Iterable[bytes], config: Config)
         predictions = Path(folder, PREDICTIONS_FILE)
         windows = in_windows(examples)
         write_predictions(Path(model), windows, settings.label, settings.slice_columns, predictions)
-        results = _measure({CANDIDATE: predictions}, settings, Path(folder))[CANDIDATE]
+        measured = _measure({CANDIDATE: predictions}, settings, Path(folder))
+        results = measured.results[CANDIDATE]
 
         return Evaluation(
             task=settings.label.task,
@@ -74,6 +75,7 @@ def evaluate_model(model: str | Path, examples: Iterable[bytes], config: Config)
             basis=_count_basis(predictions),
             overall=results.overall,
             slices=results.slices,
+            confidence=_confidence(settings),
         )
 
 
@@ -85,6 +87,7 @@ def judge_model(
     folder: Path,
     *,
     fitted_to: Mapping[str, Path] | None = None,
+    model_run: Path | None = None,
 ) -> Evaluation:
     """Scores a model and the blessed one before it on the test split, and judges it by the gates.
 
@@ -96,6 +99,7 @@ def judge_model(
         settings: the Evaluator's part of the configuration.
         folder: where predictions, TFMA's files and `metrics.json` are written.
         fitted_to: folders of the splits train and eval, for simple models, if any are configured.
+        model_run: the Trainer's folder with the models of further seeds, if any were fitted.
 
     Returns:
         The evaluation, as `metrics.json` holds it.
@@ -122,9 +126,18 @@ def judge_model(
         simple = write_simple_predictions(splits, settings, predictions[CANDIDATE], folder)
         predictions |= {name: path for name, (path, _) in simple.items()}
 
-    results = _measure(predictions, settings, folder)
-    candidate, before = results[CANDIDATE], results.get(BASELINE)
-    verdicts = judge_gates(settings.gates, candidate, before, no_baseline or "")
+    measured = _measure(predictions, settings, folder)
+    candidate, before = measured.results[CANDIDATE], measured.results.get(BASELINE)
+    seeds = measure_seeds(model_run, examples, settings, candidate.overall)
+    verdicts = judge_gates(
+        settings.gates,
+        candidate,
+        before,
+        no_baseline or "",
+        simple_models={name: measured.results[name] for name in simple},
+        seeds=seeds,
+        drawn=measured.drawn,
+    )
 
     evaluation = Evaluation(
         task=settings.label.task,
@@ -136,10 +149,11 @@ def judge_model(
         slices=candidate.slices,
         baseline=before,
         baseline_note=no_baseline,
+        confidence=_confidence(settings),
         simple_models=[
-            _describe_simple_model(name, meaning, results[name], candidate)
-            for name, (_, meaning) in simple.items()
+            _describe_simple_model(name, meaning, measured) for name, (_, meaning) in simple.items()
         ],
+        seeds=seeds,
     )
     evaluation.write(folder)
     return evaluation
@@ -163,45 +177,37 @@ def _score_baseline(
     return problem
 
 
-def _describe_simple_model(
-    name: str, meaning: str, results: ModelResults, candidate: ModelResults
-) -> SimpleModelResults:
+def _describe_simple_model(name: str, meaning: str, measured: MeasuredModels) -> SimpleModelResults:
     """Returns a simple model's metrics, with the candidate's gains over it."""
+    results, (gains, *slice_gains) = measured.results[name], measured.gains[name]
     return SimpleModelResults(
         name=name,
         meaning=meaning,
         overall=results.overall,
         slices=results.slices,
-        gains=_gains(candidate.overall, results.overall),
-        slice_gains=[
-            _gains(own, other) for own, other in zip(candidate.slices, results.slices, strict=True)
-        ],
+        gains=gains,
+        slice_gains=slice_gains,
     )
-
-
-def _gains(candidate: Result, other: Result) -> dict[str, Gain]:
-    return {name: Gain(value=_gain(name, candidate, other)) for name in candidate.metrics}
-
-
-def _gain(metric: str, candidate: Result, other: Result) -> float | None:
-    own, simple = candidate.metrics[metric], other.metrics[metric]
-    if own is None or simple is None:
-        return None
-    return own - simple if METRICS[metric].more_is_better else simple - own
 
 
 def _measure(
     predictions: Mapping[str, Path], settings: EvaluatorSettings, folder: Path
-) -> dict[str, ModelResults]:
+) -> MeasuredModels:
     label, rules = settings.label, settings.evaluation
     analyze(predictions, label, rules.slices, folder, settings.beam)
     results = load_results(folder, [*predictions], label, rules)
-    if not label.classes:
-        return results
-    return {
-        model: _with_curves(result, predictions[model], label.classes)
-        for model, result in results.items()
-    }
+    if label.classes:
+        results = {
+            model: _with_curves(result, predictions[model], label.classes)
+            for model, result in results.items()
+        }
+
+    report_progress("drawing learners for intervals")
+    return add_intervals(predictions, results, settings)
+
+
+def _confidence(settings: EvaluatorSettings) -> float | None:
+    return settings.evaluation.confidence if settings.evaluation.draws else None
 
 
 def _with_curves(results: ModelResults, predictions: Path, classes: list[str]) -> ModelResults:

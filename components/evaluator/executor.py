@@ -55,6 +55,7 @@ class Executor(BaseExecutor):  # type: ignore[misc]
                 split: Path(artifact_utils.get_split_uri(input_dict["examples"], split))
                 for split in (TRAIN, EVAL)
             },
+            model_run=_model_run(input_dict),
         )
 
         blessing = artifact_utils.get_single_instance(output_dict["blessing"])
@@ -69,6 +70,11 @@ class Executor(BaseExecutor):  # type: ignore[misc]
 def _resolved_baseline(inputs: dict[str, list[Artifact]]) -> Artifact | None:
     found = inputs.get("baseline_model") or []
     return artifact_utils.get_single_instance(found) if found else None
+
+
+def _model_run(inputs: dict[str, list[Artifact]]) -> Path | None:
+    found = inputs.get("model_run") or []
+    return Path(artifact_utils.get_single_uri(found)) if found else None
 
 
 def _baseline_folder(configured: str | None, baseline: Artifact | None) -> Path | None:

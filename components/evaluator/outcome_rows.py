@@ -138,8 +138,8 @@ class OutcomeReader:
             parts.append(rows if share == 1 else rows.take(_is_sampled(rows.keys, share)))
 
         rows = OutcomeRows.join(parts)
-        order = rows.keys.select(pl.arg_sort_by(pl.all())).to_series().to_numpy()
-        return rows.take(order)
+        order = pl.arg_sort_by(rows.keys.columns, maintain_order=True)
+        return rows.take(rows.keys.select(order).to_series().to_numpy())
 
     def read(self, window: list[bytes], *, shared: bool = False) -> OutcomeRows:
         """Reads serialized examples; the outcomes of an example stand one after the other.

@@ -17,7 +17,6 @@ import polars as pl
 from numpy.typing import NDArray
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
@@ -72,10 +71,11 @@ class _MostProbable:
 
 
 class GroupPrior(_MostProbable):
-    """The mean label of the group that an outcome is in, smoothed by those of wider groups.
+    """The mean label of the group that an outcome is in, of cold starts and of others apart.
 
-    Groups are made by `prior.group_by` and by whether an outcome is a cold start; a group that is
-    not in the train split gets the answer of its columns without the first, and so on.
+    As in the served model: a group's mean is smoothed by that of the next wider one, which lacks
+    the first of the columns, and the mean of its cold starts by that of the group. An outcome gets
+    the answer of the narrowest of its groups that is in the train split.
 
     Args:
         rows: the train split.
@@ -91,33 +91,56 @@ class GroupPrior(_MostProbable):
         )
         one_hot = _one_hot(rows.labels, classes)
         self._mean = np.array([math.fsum(column) / len(column) for column in one_hot.T])
+        self._levels: list[tuple[pl.DataFrame, pl.DataFrame]] = []
 
         # From wide to narrow; the first of the columns is the most open one.
-        columns = [*prior.group_by, IS_COLD]
-        self._levels: list[pl.DataFrame] = []
-        for start in reversed(range(len(columns))):
-            keys, sums, counts = _grouped(rows.groups.select(columns[start:]), one_hot)
-            wider = self._of_groups(keys)
-            means = (sums + prior.smoothing * wider) / (counts + prior.smoothing)
-            self._levels.append(keys.with_columns(pl.Series(_MEAN, means)))
+        means = pl.DataFrame({_ALL: [True], _MEAN: [self._mean]})
+        for start in reversed(range(len(prior.group_by) + 1)):
+            columns = [_ALL, *prior.group_by[start:]]
+            if start < len(prior.group_by):
+                means = _smoothed(rows.groups, one_hot, columns, means, prior.smoothing)
+            states = _smoothed(rows.groups, one_hot, [*columns, IS_COLD], means, prior.smoothing)
+            self._levels.append((means, states))
 
     def answer(self, rows: OutcomeRows) -> Floats:
         """Returns the prior of each row, [n, C]."""
-        answers: Floats = self._of_groups(rows.groups).astype(np.float32)
-        return answers
-
-    def _of_groups(self, groups: pl.DataFrame) -> Floats:
-        answers = np.broadcast_to(self._mean, (len(groups), len(self._mean))).copy()
-        for level in self._levels:
-            keys = [name for name in level.columns if name != _MEAN]
-            found = groups.select(keys).join(level, on=keys, how="left", maintain_order="left")
-            known = found[_MEAN].is_not_null().to_numpy()
-            if known.any():
-                answers[known] = found[_MEAN].filter(known).to_numpy()
-        return answers
+        answers = np.broadcast_to(self._mean, (len(rows.groups), len(self._mean))).copy()
+        for tables in self._levels:
+            for table in tables:
+                found = _looked_up(rows.groups, table)
+                known = found.is_not_null().to_numpy()
+                if known.any():
+                    answers[known] = _stacked(found.drop_nulls())
+        priors: Floats = answers.astype(np.float32)
+        return priors
 
 
-_MEAN = "\0mean"
+_ALL, _MEAN = "\0all", "\0mean"  # no column of a log has these names
+
+
+def _smoothed(
+    groups: pl.DataFrame, one_hot: Floats, columns: list[str], wider: pl.DataFrame, smoothing: float
+) -> pl.DataFrame:
+    """Returns the mean label of each group, mixed with `smoothing` examples of the wider mean."""
+    keys, sums, counts = _grouped(_with_all(groups).select(columns), one_hot)
+    mixed = sums + smoothing * _stacked(_looked_up(keys, wider))
+    return keys.with_columns(pl.Series(_MEAN, [*(mixed / (counts + smoothing))]))
+
+
+def _looked_up(groups: pl.DataFrame, table: pl.DataFrame) -> pl.Series:
+    """Returns the mean of each row's group in a table of groups; null where it is not there."""
+    keys = [name for name in table.columns if name != _MEAN]
+    found = _with_all(groups).select(keys)
+    return found.join(table, on=keys, how="left", maintain_order="left")[_MEAN]
+
+
+def _with_all(groups: pl.DataFrame) -> pl.DataFrame:
+    return groups.with_columns(pl.lit(True).alias(_ALL))
+
+
+def _stacked(means: pl.Series) -> Floats:
+    rows: Floats = np.stack(means.to_list())
+    return rows
 
 
 def _grouped(keys: pl.DataFrame, one_hot: Floats) -> tuple[pl.DataFrame, Floats, Floats]:
@@ -222,8 +245,8 @@ def _linear(penalty: float, classes: int, inputs: Any, labels: NDArray[Any]) -> 
     if not classes:
         return Ridge(alpha=1 / penalty).fit(inputs, labels)
     with warnings.catch_warnings():
-        # A step more would change the last digits of a probability.
-        warnings.simplefilter("ignore", ConvergenceWarning)
+        # It may stop before the last digit, and it passes SciPy an option that is going away.
+        warnings.simplefilter("ignore")
         return LogisticRegression(C=penalty, max_iter=LINEAR_STEPS).fit(inputs, labels)
 
 

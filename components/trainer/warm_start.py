@@ -9,7 +9,8 @@ Weights have meaning through what they are connected to, so they move by name, n
 
 Rows that read something fresh stay fresh, because what they have learned was about other numbers.
 Numbers are taken for the same if their columns have the same name: that they were scaled by the
-mean and deviation of another log is not noticed.
+mean and deviation of another log is not noticed. Summaries have no names, so they are the same only
+if all features are.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import keras
 import numpy as np
 
 from components.contracts.model_card import WEIGHTS, NetworkLayout, Vocabularies
+from components.contracts.names import SUMMARIES
 from components.trainer.network import (
     ANSWER,
     NetworkInputs,
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from components.node.settings import TrainerSettings
     from components.trainer.start_from import Parts, Start
 
+JOINED = "+"  # in the name of numbers that are made of several, such as a sum
 Rows = tuple[list[int], list[int]]  # of a weight, and of the earlier one, in the same order
 
 
@@ -63,18 +66,19 @@ def warm_start(
     Returns:
         A note for the history, of a few lines: what was taken over, what not, and why.
     """
-    layout = layer_inputs(network)
-    before = start.inputs
-    if before is None:
-        if not _same_features(settings, start.card.config):
-            return f"fresh weights: {start.folder} does not say which of its weights read what"
+    layout, before = layer_inputs(network), start.inputs
+    same_features = _same_features(settings, start.card.config)
+    if before is None and same_features and _same_layers(settings, start.card.config):
         before = layout
+    if before is None:
+        return f"fresh weights: {start.folder} does not say which of its weights read what"
 
-    move = _Move(start, before, inputs, layout, settings.label.classes)
+    same = {*inputs.names} if same_features else {*inputs.names} - {SUMMARIES}
+    transfer = _Transfer(start, before, inputs, layout, settings.label.classes, same)
     for layer in network.layers:
         if layer.weights:
-            move.layer(layer)
-    return move.note(network)
+            transfer.copy_layer(layer)
+    return transfer.describe(network)
 
 
 def layer_inputs(network: keras.Model) -> dict[str, Parts]:
@@ -114,7 +118,7 @@ def _read_through(source: keras.Operation, tensor: keras.KerasTensor) -> Parts:
     parts = _parts_of(_first_argument(source))
     if sum(width for _, width in parts) == tensor.shape[-1]:
         return parts
-    return [("+".join(name for name, _ in parts), tensor.shape[-1])]  # such as a sum of two
+    return [(JOINED.join(name for name, _ in parts), tensor.shape[-1])]  # such as a sum of two
 
 
 def _same_features(settings: TrainerSettings, card: Mapping[str, Any]) -> bool:
@@ -128,12 +132,18 @@ def _same_features(settings: TrainerSettings, card: Mapping[str, Any]) -> bool:
     return names(now) == names(card)
 
 
+def _same_layers(settings: TrainerSettings, card: Mapping[str, Any]) -> bool:
+    """Returns whether a model had the same layers, as far as its card says."""
+    now = settings.model.model_dump(mode="json")
+    return all(now.get(name) == value for name, value in card["model"].items())
+
+
 class _DoesNotFitError(Exception):
     """Why a layer stays fresh."""
 
 
 @dataclass
-class _Move:
+class _Transfer:
     """Moves weights layer by layer, in the order in which layers read each other.
 
     Attributes:
@@ -142,7 +152,8 @@ class _Move:
         inputs: of the new network.
         layout: what the layers of the new network read.
         classes: of the new model, in order.
-        moved: layers whose output means what it meant in the earlier model.
+        moved: numbers that mean what they meant in the earlier model: inputs with the same name,
+            and the output of layers that were moved.
         taken: how many numbers were taken over.
         words: of how many words of a feature the earlier model knew, and how many there are.
         fresh: what stayed fresh, with the reason.
@@ -153,12 +164,12 @@ class _Move:
     inputs: NetworkInputs
     layout: Mapping[str, Parts]
     classes: Sequence[str]
-    moved: set[str] = field(default_factory=set)
+    moved: set[str]
     taken: int = 0
     words: dict[str, tuple[int, int]] = field(default_factory=dict)
     fresh: list[str] = field(default_factory=list)
 
-    def layer(self, layer: keras.layers.Layer) -> None:
+    def copy_layer(self, layer: keras.layers.Layer) -> None:
         """Copies what fits of a layer's weights, or notes why nothing does."""
         embeds = isinstance(layer, keras.layers.Embedding)
         try:
@@ -190,6 +201,8 @@ class _Move:
         classes = self.start.card.classes
         if sorted(classes) != sorted(self.classes):
             raise _DoesNotFitError("other classes")
+        if any(old.shape[-1:] != (len(classes),) for old in olds.values()):
+            raise _DoesNotFitError("it does not have a column for each class")
         columns = [classes.index(name) for name in self.classes]
         return {path: old[..., columns] for path, old in olds.items()}
 
@@ -217,7 +230,11 @@ class _Move:
         """Returns the rows of a layer's kernel that read the same in both models."""
         kernel = _weight_by_rows(layer)
         parts, before = self.layout[layer.name], self.before.get(layer.name, [])
-        same = [part for part in parts if part in before and self._means_the_same(part[0])]
+        same = [
+            part
+            for part in parts
+            if part in before and self.moved.issuperset(part[0].split(JOINED))
+        ]
         others = [name for name, width in parts if (name, width) not in same]
         if not same:
             raise _DoesNotFitError("what it reads is fresh")
@@ -234,13 +251,9 @@ class _Move:
             [row for part in same for row in then[part]],
         )
 
-    def _means_the_same(self, source: str) -> bool:
-        """Returns whether a layer's output, or a number of the examples, is what it was."""
-        return all(name in self.moved or name in self.inputs.names for name in source.split("+"))
-
-    def note(self, network: keras.Model) -> str:
+    def describe(self, network: keras.Model) -> str:
         """Returns what was done, for people."""
-        if not self.moved:
+        if not self.taken:
             return f"fresh weights: nothing of {self.start.folder} fits; {'; '.join(self.fresh)}"
 
         total = count_parameters(network)

@@ -235,8 +235,8 @@ def _judge_shuffles(shuffles: Shuffles) -> Finding:
         f"{shuffles.error:.4f}; expected 0.5 within {TOLERANCE}."
     )
     passed = abs(shuffles.mean - 0.5) <= TOLERANCE
-    first = shuffles.scores[0]
-    if abs(first - 0.5) > _DEVIATIONS * max(shuffles.deviation, TOLERANCE / _DEVIATIONS):
+    first, *others = shuffles.scores
+    if abs(first - 0.5) > max(TOLERANCE, _DEVIATIONS * Shuffles(others).deviation):
         passed = False
         text += f" {first:.4f} where the labels of the log itself were shuffled."
     return Finding(name="shuffled labels cannot be found", passed=passed, text=text)

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from components.config.data import Columns
-from components.contracts.names import AS_OF, LEARNER, ORDER, TIME, UNIT
+from components.contracts.names import AS_OF, FOLD, LEARNER, ORDER, TIME, UNIT
 from components.event_log.clocks import to_clock
 from components.event_log.conclusion import judge_reading
 from components.event_log.log import read_files
@@ -35,7 +35,6 @@ Files = dict[str, list["LogFile"]]  # by table
 MARK = "altered by the audit"
 _CUT = "_cut"
 _RANK = "_rank"
-FOLD = "_fold"
 
 
 def files_of(config: Config) -> Files:

@@ -35,7 +35,7 @@ store = connection_config(config.metadata, layout)
 plan = compile_plan(create_pipeline(config, layout), "run")
 late = {}
 for node in nodes_of(config):
-    for name in modules_of(node, config.beam):
+    for name in modules_of(node, config):
         import_early(name)
     before = set(sys.modules)
     launch_node(plan, node, store=store)

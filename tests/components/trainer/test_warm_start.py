@@ -186,8 +186,9 @@ def test_a_model_from_before_layouts_moves_if_its_features_are_the_same(
 
     steps = {**SETTINGS["steps"], "features": dict(reversed(SETTINGS["steps"]["features"].items()))}
     turned = TrainerSettings.model_validate({**SETTINGS, "steps": steps})
-    _, _, note = start(folder, inputs(*WORDS), turned)
-    assert note == f"fresh weights: {folder} does not say which of its weights read what"
+    for other in (turned, settings(lstm=[8, 6])):
+        _, _, note = start(folder, inputs(*WORDS), other)
+        assert note == f"fresh weights: {folder} does not say which of its weights read what"
 
 
 def test_a_layout_that_does_not_fit_the_weights_moves_nothing_of_that_layer(
