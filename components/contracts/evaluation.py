@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from components.config.gates import GateBound
-from components.config.metrics import Task
+from components.config.metrics import Task, describe_metric
 from components.contracts.contract import Contract, Part
 from components.contracts.provenance import DataProvenance
 
@@ -83,12 +83,21 @@ class GateVerdict(Part):
 
     @property
     def measured(self) -> float | None:
-        """The number that is compared with the threshold: the value, or its change."""
-        if not self.is_change:
+        """The number that is compared with the threshold: the value, its change, or its gain."""
+        if not self.is_change and self.over is None:
             return self.value
         if self.value is None or self.baseline is None:
             return None
-        return self.value - self.baseline
+        difference = self.value - self.baseline
+        is_loss = self.over is not None and not describe_metric(self.metric).more_is_better
+        return -difference if is_loss else difference
+
+    @property
+    def decisive(self) -> float | None:
+        """What has to hold the bound: with a confidence the worse end of the interval."""
+        if self.confidence is None or self.interval is None:
+            return self.measured
+        return self.interval[0 if self.is_floor else 1]
 
 
 class ClassMetrics(Part):
@@ -122,11 +131,26 @@ class PrecisionRecallCurve(Part):
     precision: list[float]
 
 
+class ReliabilityCurve(Part):
+    """What is said against what happens, by rising probability.
+
+    Attributes:
+        probability: mean probability of the class in each bin that has examples.
+        share: share of the bin's examples that are of the class.
+        examples: how many examples are in the bin.
+    """
+
+    probability: list[float]
+    share: list[float]
+    examples: list[int]
+
+
 class ClassCurves(Part):
-    """Both curves of one class."""
+    """The curves of one class."""
 
     roc: RocCurve | None = None
     pr: PrecisionRecallCurve | None = None
+    calibration: ReliabilityCurve | None = None
 
 
 class Result(Part):
@@ -162,6 +186,13 @@ class Result(Part):
             return self.metrics.get(metric)
         value: float | None = getattr(self.classes.get(class_), metric, None)
         return value
+
+    def interval_of(self, metric: str, class_: str | None = None) -> Interval | None:
+        """Returns the interval of a metric of one class, or of all; None if none was computed."""
+        if class_ is None:
+            return self.intervals.get(metric)
+        of_class = self.classes.get(class_)
+        return of_class.intervals.get(metric) if of_class else None
 
 
 class SliceResult(Result):
