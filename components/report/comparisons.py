@@ -162,8 +162,6 @@ def simpler_models(evaluation: Evaluation) -> SimplerModels | None:
 
     metric = claim_metric(evaluation)
     names = foremost_metrics(evaluation.task)
-    gains = [simple.gains.get(metric, Gain()) for simple in simple_models]
-    domain = _domain_of(gains)
     claims = [claim_against(simple, evaluation) for simple in simple_models]
 
     return SimplerModels(
@@ -176,19 +174,19 @@ def simpler_models(evaluation: Evaluation) -> SimplerModels | None:
                 name=simple_model(simple.name),
                 meaning=simple.meaning,
                 values=[simple.overall.value_of(name) for name in names],
-                gain=_gain_cell(gain, domain),
-                gains=_gains_of_all(simple, names),
+                gain=_gain_of_all(simple, metric),
+                gains=[_gain_of_all(simple, name) for name in names],
             )
-            for simple, gain in zip(simple_models, gains, strict=True)
+            for simple in simple_models
         ],
         by_slice=_slice_gains(evaluation, metric),
     )
 
 
-def _gains_of_all(simple: SimpleModelResults, names: Sequence[str]) -> list[GainCell]:
-    """Returns the gains by several metrics; each has a scale of its own."""
-    gains = [simple.gains.get(name, Gain()) for name in names]
-    return [_gain_cell(gain, _domain_of([gain])) for gain in gains]
+def _gain_of_all(simple: SimpleModelResults, name: str) -> GainCell:
+    """Returns the gain on all examples, on a scale of its own: a large one would hide the rest."""
+    gain = simple.gains.get(name, Gain())
+    return _gain_cell(gain, _domain_of([gain]))
 
 
 def _slice_gains(evaluation: Evaluation, metric: str) -> list[SliceGains]:
@@ -209,12 +207,12 @@ def _column_gains(
     metric: str,
 ) -> SliceGains:
     gains = [[_gain_at(simple, item, metric) for simple in simple_models] for item in slices]
-    domain = _domain_of([gain for row in gains for gain in row])
+    domains = [_domain_of(of_model) for of_model in zip(*gains, strict=True)]
     rows = [
         SliceGainsRow(
             value=slice_name(item, columns),
             examples=item.examples,
-            gains=[_gain_cell(gain, domain) for gain in row],
+            gains=[_gain_cell(*pair) for pair in zip(row, domains, strict=True)],
         )
         for item, row in zip(slices, gains, strict=True)
     ]
