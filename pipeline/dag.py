@@ -66,7 +66,7 @@ def _beam_options(beam: Beam) -> list[str]:
 
 
 def _nodes(config: Config, layout: Layout) -> list[BaseNode]:
-    # Joins events and outcomes point in time; splits by learner.
+    # Joins events and outcomes point in time; splits by learner or unit.
     example_gen = make_example_gen(config)
     examples = example_gen.outputs["examples"]
 
@@ -100,7 +100,11 @@ def _nodes(config: Config, layout: Layout) -> list[BaseNode]:
     # Judges it on the test split, by the gates and against the latest blessed model before it.
     baseline = make_baseline_resolver(model)
     evaluator = make_evaluator(
-        config, examples=examples, model=model, baseline_model=baseline.outputs["model"]
+        config,
+        examples=examples,
+        model=model,
+        model_run=trainer.outputs["model_run"],
+        baseline_model=baseline.outputs["model"],
     )
     evaluation, blessing = evaluator.outputs["evaluation"], evaluator.outputs["blessing"]
 

@@ -23,6 +23,7 @@ class Layout:
     root/<name>/runs/<run>/             a run's record and logs
     root/<name>/schemas/<digest>.pbtxt  the curated schema as a run saw it
     root/<name>/serving/<version>/      pushed models
+    root/<name>/cross-validation/       tables over folds, and below it a root for each fold
     ```
     """
 
@@ -58,6 +59,15 @@ class Layout:
     def run(self, run_id: str) -> Path:
         """The folder of a run."""
         return self.runs / run_id
+
+    @property
+    def cross_validation(self) -> Path:
+        """The folder with the tables over folds."""
+        return self.root / self.name / "cross-validation"
+
+    def fold(self, number: int) -> Path:
+        """The root in which a fold of a cross-validation runs."""
+        return self.cross_validation / f"fold-{number}"
 
     def serving(self, config: Config) -> Path:
         """The folder that TensorFlow Serving watches."""

@@ -65,9 +65,9 @@ def _statistics(config: Config) -> statistics_pb2.DatasetFeatureStatisticsList:
 def _batches(config: Config) -> Iterator[pa.RecordBatch]:
     from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
-    from components.example_gen.examples import examples_from_log
+    from components.example_gen.examples import examples_as_written
 
     decoder = ExamplesToRecordBatchDecoder()
-    examples = iter(examples_from_log(config))
+    examples = examples_as_written(config)
     while batch := list(islice(examples, _BATCH)):
         yield decoder.DecodeBatch(batch)

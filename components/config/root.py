@@ -22,6 +22,7 @@ from components.config.gates import (
 from components.config.kubeflow import Kubeflow
 from components.config.runtime import Beam, Ci, Metadata, Notify, Push
 from components.config.section import Address, InputName, KeyedError, Section
+from components.config.summaries import require_summary
 from components.config.training import Feature, Model, Prior, Steps, Training
 from components.contracts.names import AS_OF, DERIVED_STEPS, LEARNER, RESERVED, TIME, UNIT
 
@@ -159,6 +160,8 @@ class Config(Section):
         if self.ci.metric is not None:
             require_metric_fits(self.ci.metric, self.label, keys=("ci", "metric"))
         require_simple_models_fit(self.evaluation, self.label)
+        if self.evaluation.rule is not None:
+            require_summary(self.evaluation.rule.summary, self.steps, self.context)
         require_gates_fit(self.gates, self.label, self.evaluation, keys=("gates",))
         require_gates_fit(self.ci.gates or [], self.label, self.evaluation, keys=("ci", "gates"))
         return self

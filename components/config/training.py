@@ -154,8 +154,9 @@ class Prior(Section):
     smoothing: float = Field(
         20.0,
         ge=0,
-        description="how many examples of the wider level are mixed into each mean: of the whole "
-        "training split into a group's, of the group into its cold starts'",
+        description="how many examples of the next wider level are mixed into each mean: of the "
+        "group without its first column, or the whole training split, into a group's; of the "
+        "group into its cold starts'",
     )
     allow_protected: bool = Field(
         False, description="must be true to group by a column listed in `protected`"
@@ -201,6 +202,12 @@ class Model(Section):
         False,
         description="read counts, rates and recent values of the sequence beside its state: those "
         "that the simple models read",
+    )
+    interaction: bool = Field(
+        False,
+        description="read products too: of the words and the numbers of a step, so that a right "
+        "answer can mean something else in every unit; and of the state and the context, so that "
+        "`unit_id` can choose what of the state matters to it",
     )
     dense: list[PositiveInt] = Field(
         default_factory=lambda: [64], description="units of each dense layer"

@@ -36,6 +36,15 @@ def format_metric(value: float | None, digits: str) -> str:
     return "–" if value is None else format(value, digits)
 
 
+def format_confidence(confidence: float | None) -> str:
+    """Returns a confidence as a percentage; nothing for none.
+
+    >>> format_confidence(0.95), format_confidence(0.999), format_confidence(None)
+    ('95%', '99.9%', '')
+    """
+    return "" if confidence is None else f"{confidence * 100:.10g}%"
+
+
 class GateVerdict(Part):
     """How one bound of a gate went.
 
@@ -46,8 +55,8 @@ class GateVerdict(Part):
         slice: a column, for every one of its slices; `{column: value}` for that slice.
         bound: which bound of the gate this is.
         threshold: the bound's value.
-        value: the candidate's metric; with `max_gap` the gap; for a gate on every slice of a
-            column, the metric of the slice that decides.
+        value: the candidate's metric; with `max_gap` and `max_spread` the distance; for a gate on
+            every slice of a column, the metric of the slice that decides.
         baseline: the metric of what is compared with on the same slice: the blessed model, or the
             simple model of `over`.
         over: the simple model that has to be beaten; None for other bounds.
@@ -83,14 +92,14 @@ class GateVerdict(Part):
 
     @property
     def measured(self) -> float | None:
-        """The number that is compared with the threshold: the value, its change, or its gain."""
-        if not self.is_change and self.over is None:
+        """The number that is compared with the threshold: the value, its change, or the gain."""
+        is_gain = self.bound == "min_gain_over"
+        if not self.is_change and not is_gain:
             return self.value
         if self.value is None or self.baseline is None:
             return None
-        difference = self.value - self.baseline
-        is_loss = self.over is not None and not describe_metric(self.metric).more_is_better
-        return -difference if is_loss else difference
+        change = self.value - self.baseline
+        return -change if is_gain and not describe_metric(self.metric).more_is_better else change
 
     @property
     def decisive(self) -> float | None:

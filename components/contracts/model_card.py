@@ -1,4 +1,4 @@
-"""Files in a SavedModel's `assets.extra`: its card, and what a warm start reads."""
+"""Files in a SavedModel's `assets.extra`: its card, and what a later fit reads to start from it."""
 
 from __future__ import annotations
 
@@ -35,8 +35,25 @@ class ModelCard(Contract):
     exports: dict[str, str] = {PORTABLE: "."}
 
 
+class NetworkLayout(Contract):
+    """Which rows of a layer's kernel read what, to move rows into a network with other inputs.
+
+    >>> layout = NetworkLayout(inputs={"dense_0": [("lstm_1", 32), ("context_unit_id", 8)]})
+    >>> NetworkLayout.from_json(layout.to_json()) == layout
+    True
+
+    Attributes:
+        inputs: what a layer reads, by its name: the layers and inputs whose numbers are joined, in
+            order, each with how many numbers it has.
+    """
+
+    FILE: ClassVar[str] = "assets.extra/layout.json"
+
+    inputs: dict[str, list[tuple[str, int]]]
+
+
 class Vocabularies(Contract):
-    r"""The words that each embedded feature knows, for a later warm start.
+    r"""The words that each embedded feature knows, for a later fit that starts from it.
 
     The file has one key per feature beside `format`. Words may be any bytes; those that are not
     UTF-8 are written as lone surrogates, which `json` keeps and Pydantic refuses.

@@ -15,6 +15,7 @@ DERIVED_STEPS = (TIME_SINCE_PREVIOUS, TIME_TO_AS_OF, STEP_UNIT, SAME_UNIT)
 OUTCOME_STEPS = (TIME_TO_AS_OF, SAME_UNIT)  # differ between outcomes that see the same event
 
 NUM_STEPS = "num_steps"  # how many events an example has, 0 for a cold start
+ASKED_ROW = "asked_row"  # which sequence of a batch an outcome is asked of, where they are shared
 
 SPLITS = ("train", "eval", "test")
 
@@ -23,9 +24,12 @@ PREDICTIONS_FILE = "predictions.parquet"  # of the Evaluator, one row per exampl
 STATISTICS_FILE = "FeatureStats.pb"  # of StatisticsGen, one folder per split
 ANOMALIES_FILE = "SchemaDiff.pb"  # of ExampleValidator, one folder per split
 
+SEEDS = "seeds"  # in the Trainer's model run: a SavedModel per further seed, by its number
+
 # Transformed examples: what Transform writes and the Trainer reads.
 TRANSFORMED_LABEL = "label"  # int64 index of the class [B], or float32 [B]
 TRANSFORMED_PRIOR = "prior"  # float32 [B, C], or [B, 1]: the answer for a cold start
+SUMMARIES = "summaries"  # float32 [B, S]: scaled counts, rates and recent values of the sequence
 
 # The tag of the graph that TensorFlow Serving loads; its signatures, their inputs and outputs.
 SERVE = "serve"
@@ -43,12 +47,15 @@ BASIS_PRIOR = "prior"
 # Columns that are added to the rows of a log on their way to examples.
 ORDER = "_order"  # place of an event in the log, file by file and row by row; breaks ties in time
 SPLIT = "_split"
+FOLD = "_fold"
 SPLIT_HASH = "_split_hash"
 PARTITION_HASH = "_partition_hash"
 SAMPLE_HASH = "_sample_hash"
 SEQUENCE = "_sequence"
 FINGERPRINT = "_fingerprint"
-ADDED = frozenset({ORDER, SPLIT, SPLIT_HASH, PARTITION_HASH, SAMPLE_HASH, SEQUENCE, FINGERPRINT})
+ADDED = frozenset(
+    {ORDER, SPLIT, FOLD, SPLIT_HASH, PARTITION_HASH, SAMPLE_HASH, SEQUENCE, FINGERPRINT}
+)
 
 # Names that a column of a log cannot have: Transform, a signature or the join uses them.
 RESERVED = (

@@ -20,8 +20,9 @@ class TrainingHistory(Contract):
         precision: what the layers computed in, such as `float32`.
         gpu_export: the folder of the export for GPUs, or why there is none; None without
             `training.gpu_export`.
-        warm_start: where the first weights came from, or why they are fresh; None without a base.
-        temperature: what the logits are divided by; None without calibration.
+        warm_start: what was taken over of an earlier model's weights, what not and why, in lines;
+            None without an earlier model.
+        temperature: what the exported logits are divided by; None without calibration.
         seeds: the seeds of the models that were fitted, the exported one's first.
         parameters: how many weights the network has.
         seconds: how long fitting and exporting took.

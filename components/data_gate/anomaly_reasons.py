@@ -93,7 +93,7 @@ def _unexpected_text(column: Column) -> Pair | None:
     if mass != 1:
         expected += f" in at least {100 * mass:g}% of the values"
     values = _list(f"{label!r} ({count:,.0f})" for label, count in unknown)
-    share = _share(sum(count for _, count in unknown), column.values, "values")
+    share = describe_share(sum(count for _, count in unknown), column.values, "values")
     return expected, f"{values}: {share}"
 
 
@@ -123,7 +123,7 @@ def _out_of_range(column: Column) -> Pair | None:
     found = f"{numbers.min:g} to {numbers.max:g}"
     outside = [_at_most_outside(item.buckets, low, high) for item in numbers.histograms]
     if most := min(outside, default=0.0):
-        found += f", at most {_share(math.ceil(most), column.values, 'values')} outside"
+        found += f", at most {describe_share(math.ceil(most), column.values, 'values')} outside"
 
     if math.isinf(high):
         return f"numbers of at least {low:g}", found
@@ -160,7 +160,7 @@ def _too_few_present(column: Column) -> Pair | None:
         expected = f"a value in at least {presence.min_fraction:.4g} of the examples"
     else:
         expected = f"a value in at least {presence.min_count:,} examples"
-    missing = _share(column.examples - present, column.examples, "examples")
+    missing = describe_share(column.examples - present, column.examples, "examples")
     return expected, f"none in {missing}"
 
 
@@ -181,7 +181,7 @@ def _not_a_number(column: Column) -> Pair | None:
     if column.statistics is None:
         return None
     missing = max((item.num_nan for item in column.statistics.num_stats.histograms), default=0)
-    return "no NaN", f"NaN in {_share(missing, column.values, 'values')}"
+    return "no NaN", f"NaN in {describe_share(missing, column.values, 'values')}"
 
 
 def _infinite(column: Column) -> Pair | None:
@@ -208,7 +208,8 @@ def _too_few_examples(column: Column) -> Pair | None:
     return f"at least {least:,} examples", f"{column.examples:,}"
 
 
-def _share(part: float, whole: float, unit: str) -> str:
+def describe_share(part: float, whole: float, unit: str) -> str:
+    """Returns a count, what it is out of, and the percentage in words."""
     percent = 100 * part / whole if whole else 0.0
     shown = "less than 0.01%" if 0 < percent < 0.01 else f"{percent:.3g}%"
     return f"{part:,.0f} of {whole:,.0f} {unit} ({shown})"

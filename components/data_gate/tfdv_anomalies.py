@@ -15,6 +15,7 @@ from tensorflow_metadata.proto.v0.statistics_pb2 import DatasetFeatureStatistics
 from components.contracts.anomalies import Anomaly
 from components.contracts.names import SPLITS
 from components.data_gate.anomaly_reasons import DATASET, Column, expected_and_found
+from components.data_gate.outcomes import outcomes_without_values
 from components.errors import AnomalyError
 
 TRAIN = SPLITS[0]
@@ -23,8 +24,9 @@ TRAIN = SPLITS[0]
 def judge_split(
     split: str, anomalies: Anomalies, statistics: DatasetFeatureStatistics
 ) -> list[Anomaly]:
-    """Returns all anomalies of a split: TFDV's, and columns without values, which TFDV misses."""
+    """Returns all anomalies of a split: TFDV's, and values that are missing unseen by TFDV."""
     found = describe_anomalies(anomalies, split=split, statistics=statistics)
+    found += outcomes_without_values(split, anomalies.baseline, statistics)
     if split != TRAIN:  # in smaller splits a rare column may be empty by chance
         return found
 

@@ -108,7 +108,7 @@ def _analyze_here(
 
     with tf.io.TFRecordWriter(str(output / _METRICS_FILE)) as writer:
         for columns in dict.fromkeys([(), *(tuple(sorted(names)) for names in slices)]):
-            for values, rows in _rows_by_slices(first, columns):
+            for values, rows in rows_by_slices(first, columns):
                 metrics: dict[Any, Any] = {}
                 for model, found in outputs.items():
                     combine_fn = tfma_metrics.combine_fn(label.task)(model)
@@ -204,7 +204,7 @@ def read_slice_blocks(
     first = next(iter(tables.values()))
     labels = _labels(first, classes)
 
-    for values, rows in _rows_by_slices(first, slice_columns):
+    for values, rows in rows_by_slices(first, slice_columns):
         yield {
             FEATURES_KEY: {
                 # As objects: NumPy's own strings lose NULs at the end, and with them a slice.
@@ -219,9 +219,10 @@ def read_slice_blocks(
         }
 
 
-def _rows_by_slices(
+def rows_by_slices(
     table: pl.DataFrame, columns: Sequence[str]
 ) -> Iterator[tuple[Sequence[str], Array]]:
+    """Yields the columns' values in a slice, and the indices of its rows, slice by slice."""
     if not columns:
         yield (), np.arange(len(table))
         return

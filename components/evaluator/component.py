@@ -31,6 +31,7 @@ class EvaluatorSpec(ComponentSpec):  # type: ignore[misc]
     INPUTS = {
         "examples": ChannelParameter(type=standard_artifacts.Examples),
         "model": ChannelParameter(type=standard_artifacts.Model),
+        "model_run": ChannelParameter(type=standard_artifacts.ModelRun, optional=True),
         "baseline_model": ChannelParameter(type=standard_artifacts.Model, optional=True),
     }
     OUTPUTS = {
@@ -54,6 +55,7 @@ def make_evaluator(
     *,
     examples: BaseChannel,
     model: BaseChannel,
+    model_run: BaseChannel | None = None,
     baseline_model: BaseChannel | None = None,
 ) -> Evaluator:
     """Returns the node.
@@ -62,6 +64,7 @@ def make_evaluator(
         config: the sections of `EvaluatorSettings` are part of the cache key.
         examples: ExampleGen's `examples`; the test split is used.
         model: the Trainer's `model`.
+        model_run: the Trainer's `model_run`, with the models of further seeds.
         baseline_model: the blessed model to compare with, from `components.baseline`; may be empty.
 
     Raises:
@@ -70,6 +73,7 @@ def make_evaluator(
     spec = EvaluatorSpec(
         examples=examples,
         model=model,
+        model_run=model_run,
         baseline_model=baseline_model,
         evaluation=Channel(type=standard_artifacts.ModelEvaluation),
         blessing=Channel(type=standard_artifacts.ModelBlessing),

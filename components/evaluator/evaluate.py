@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from components.contracts.evaluation import ClassCurves, Evaluation, ModelResults
+from components.contracts.evaluation import (
+    ClassCurves,
+    Evaluation,
+    ModelResults,
+    SimpleModelResults,
+)
 from components.contracts.names import (
     BASIS,
     BASIS_PRIOR,
@@ -19,8 +24,11 @@ from components.contracts.names import (
 )
 from components.errors import MasteryError
 from components.evaluator.analysis import analyze, load_results
+from components.evaluator.draws import BASELINE, CANDIDATE
 from components.evaluator.evaluator_settings import EvaluatorSettings, why_not_comparable
-from components.evaluator.judgement import NO_BASELINE, is_blessed, judge_gates
+from components.evaluator.gate_readings import NO_BASELINE
+from components.evaluator.intervals import MeasuredModels, add_intervals
+from components.evaluator.judgement import is_blessed, judge_gates
 from components.evaluator.measures import class_curves
 from components.evaluator.scoring import (
     LABEL,
@@ -30,13 +38,13 @@ from components.evaluator.scoring import (
     windows_of_split,
     write_predictions,
 )
+from components.evaluator.seeds import measure_seeds
+from components.node.progress import report_progress
 
 if TYPE_CHECKING:
     from components.config.root import Config
 
 BASELINE_FILE = "predictions_baseline.parquet"
-CANDIDATE = "candidate"
-BASELINE = "baseline"
 
 
 def evaluate_model(model: str | Path, examples: Iterable[bytes], config: Config) -> Evaluation:
@@ -58,7 +66,8 @@ def evaluate_model(model: str | Path, examples: Iterable[bytes], config: Config)
         predictions = Path(folder, PREDICTIONS_FILE)
         windows = in_windows(examples)
         write_predictions(Path(model), windows, settings.label, settings.slice_columns, predictions)
-        results = _measure({CANDIDATE: predictions}, settings, Path(folder))[CANDIDATE]
+        measured = _measure({CANDIDATE: predictions}, settings, Path(folder))
+        results = measured.results[CANDIDATE]
 
         return Evaluation(
             task=settings.label.task,
@@ -66,11 +75,19 @@ def evaluate_model(model: str | Path, examples: Iterable[bytes], config: Config)
             basis=_count_basis(predictions),
             overall=results.overall,
             slices=results.slices,
+            confidence=_confidence(settings),
         )
 
 
 def judge_model(
-    examples: Path, model: Path, baseline: Path | None, settings: EvaluatorSettings, folder: Path
+    examples: Path,
+    model: Path,
+    baseline: Path | None,
+    settings: EvaluatorSettings,
+    folder: Path,
+    *,
+    fitted_to: Mapping[str, Path] | None = None,
+    model_run: Path | None = None,
 ) -> Evaluation:
     """Scores a model and the blessed one before it on the test split, and judges it by the gates.
 
@@ -81,6 +98,8 @@ def judge_model(
             evaluation has no baseline and a note says why.
         settings: the Evaluator's part of the configuration.
         folder: where predictions, TFMA's files and `metrics.json` are written.
+        fitted_to: folders of the splits train and eval, for simple models, if any are configured.
+        model_run: the Trainer's folder with the models of further seeds, if any were fitted.
 
     Returns:
         The evaluation, as `metrics.json` holds it.
@@ -98,9 +117,27 @@ def judge_model(
     if no_baseline is None:
         predictions[BASELINE] = folder / BASELINE_FILE
 
-    results = _measure(predictions, settings, folder)
-    candidate, before = results[CANDIDATE], results.get(BASELINE)
-    verdicts = judge_gates(settings.gates, candidate, before, no_baseline or "")
+    simple: dict[str, tuple[Path, str]] = {}
+    if settings.evaluation.simple_models and fitted_to is not None:
+        # Imports scikit-learn, which other evaluations do without.
+        from components.evaluator.comparison import write_simple_predictions
+
+        splits = {**fitted_to, "test": examples}
+        simple = write_simple_predictions(splits, settings, predictions[CANDIDATE], folder)
+        predictions |= {name: path for name, (path, _) in simple.items()}
+
+    measured = _measure(predictions, settings, folder)
+    candidate, before = measured.results[CANDIDATE], measured.results.get(BASELINE)
+    seeds = measure_seeds(model_run, examples, settings, candidate.overall)
+    verdicts = judge_gates(
+        settings.gates,
+        candidate,
+        before,
+        no_baseline or "",
+        simple_models={name: measured.results[name] for name in simple},
+        seeds=seeds,
+        drawn=measured.drawn,
+    )
 
     evaluation = Evaluation(
         task=settings.label.task,
@@ -112,6 +149,11 @@ def judge_model(
         slices=candidate.slices,
         baseline=before,
         baseline_note=no_baseline,
+        confidence=_confidence(settings),
+        simple_models=[
+            _describe_simple_model(name, meaning, measured) for name, (_, meaning) in simple.items()
+        ],
+        seeds=seeds,
     )
     evaluation.write(folder)
     return evaluation
@@ -135,18 +177,37 @@ def _score_baseline(
     return problem
 
 
+def _describe_simple_model(name: str, meaning: str, measured: MeasuredModels) -> SimpleModelResults:
+    """Returns a simple model's metrics, with the candidate's gains over it."""
+    results, (gains, *slice_gains) = measured.results[name], measured.gains[name]
+    return SimpleModelResults(
+        name=name,
+        meaning=meaning,
+        overall=results.overall,
+        slices=results.slices,
+        gains=gains,
+        slice_gains=slice_gains,
+    )
+
+
 def _measure(
     predictions: Mapping[str, Path], settings: EvaluatorSettings, folder: Path
-) -> dict[str, ModelResults]:
+) -> MeasuredModels:
     label, rules = settings.label, settings.evaluation
     analyze(predictions, label, rules.slices, folder, settings.beam)
     results = load_results(folder, [*predictions], label, rules)
-    if not label.classes:
-        return results
-    return {
-        model: _with_curves(result, predictions[model], label.classes)
-        for model, result in results.items()
-    }
+    if label.classes:
+        results = {
+            model: _with_curves(result, predictions[model], label.classes)
+            for model, result in results.items()
+        }
+
+    report_progress("drawing learners for intervals")
+    return add_intervals(predictions, results, settings)
+
+
+def _confidence(settings: EvaluatorSettings) -> float | None:
+    return settings.evaluation.confidence if settings.evaluation.draws else None
 
 
 def _with_curves(results: ModelResults, predictions: Path, classes: list[str]) -> ModelResults:

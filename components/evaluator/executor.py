@@ -11,11 +11,12 @@ from tfx.types import artifact_utils
 from tfx.types.artifact import Artifact
 from tfx.utils import path_utils
 
+from components.contracts.names import SPLITS
 from components.evaluator.evaluator_settings import EvaluatorSettings
 from components.files.atomic import write_text
 from components.serving_check.standby import prepare_model
 
-SPLIT = "test"
+TRAIN, EVAL, TEST = SPLITS
 
 
 class Executor(BaseExecutor):  # type: ignore[misc]
@@ -45,11 +46,16 @@ class Executor(BaseExecutor):  # type: ignore[misc]
         baseline = None if configured else _resolved_baseline(input_dict)
 
         evaluation = judge_model(
-            examples=Path(artifact_utils.get_split_uri(input_dict["examples"], SPLIT)),
+            examples=Path(artifact_utils.get_split_uri(input_dict["examples"], TEST)),
             model=_saved_model(model),
             baseline=_baseline_folder(configured, baseline),
             settings=settings,
             folder=Path(artifact_utils.get_single_uri(output_dict["evaluation"])),
+            fitted_to={
+                split: Path(artifact_utils.get_split_uri(input_dict["examples"], split))
+                for split in (TRAIN, EVAL)
+            },
+            model_run=_model_run(input_dict),
         )
 
         blessing = artifact_utils.get_single_instance(output_dict["blessing"])
@@ -64,6 +70,11 @@ class Executor(BaseExecutor):  # type: ignore[misc]
 def _resolved_baseline(inputs: dict[str, list[Artifact]]) -> Artifact | None:
     found = inputs.get("baseline_model") or []
     return artifact_utils.get_single_instance(found) if found else None
+
+
+def _model_run(inputs: dict[str, list[Artifact]]) -> Path | None:
+    found = inputs.get("model_run") or []
+    return Path(artifact_utils.get_single_uri(found)) if found else None
 
 
 def _baseline_folder(configured: str | None, baseline: Artifact | None) -> Path | None:

@@ -108,15 +108,19 @@ def one_vs_rest_auc(labels: Ints, probabilities: Floats) -> tuple[Floats, float]
 
 
 def log_loss(labels: Ints, probabilities: Floats) -> float:
-    """Returns the mean negative log probability of the true class.
+    """Returns the mean negative log probability of the true class."""
+    return math.fsum(log_losses(labels, probabilities)) / len(labels)
+
+
+def log_losses(labels: Ints, probabilities: Floats) -> Floats:
+    """Returns the negative log probability of the true class, [n], of probabilities [n, C].
 
     As in scikit-learn, probabilities are kept one machine epsilon of their own type away from 0
     and 1.
     """
     true = probabilities[np.arange(len(labels)), labels]
     epsilon = np.finfo(true.dtype).eps
-    clipped = np.clip(true, epsilon, 1 - epsilon).astype(np.float64)
-    return math.fsum(-np.log(clipped)) / len(labels)
+    return -np.log(np.clip(true, epsilon, 1 - epsilon).astype(np.float64))
 
 
 def calibration_error(labels: Ints, probabilities: Floats) -> tuple[Floats, float]:
@@ -129,15 +133,28 @@ def calibration_error(labels: Ints, probabilities: Floats) -> tuple[Floats, floa
 
     M. P. Naeini, G. F. Cooper and M. Hauskrecht, AAAI 2015; C. Guo et al., ICML 2017.
     """
-    classes = probabilities.shape[1]
-    is_true = labels[:, np.newaxis] == np.arange(classes)
-    by_class = [
-        _bin_distance(column, true) for column, true in zip(probabilities.T, is_true.T, strict=True)
-    ]
-    answered = probabilities.argmax(axis=1)
+    bins, gaps = calibration_gaps(labels, probabilities)
+    errors = [_bin_distance(*columns) for columns in zip(bins.T, gaps.T, strict=True)]
+    return np.array(errors[:-1]), errors[-1]
+
+
+def calibration_gaps(labels: Ints, probabilities: Floats) -> tuple[Ints, Floats]:
+    """Returns the bin of each probability, and the probability minus what happened (1 or 0).
+
+    Both are [n, C + 1]; the last column is that of the class with the highest probability. A bin
+    holds its lower end, and the last one 1 too.
+
+    >>> bins, gaps = calibration_gaps(np.array([1]), np.array([[0.25, 0.75]]))
+    >>> bins.tolist(), gaps.tolist()
+    ([[3, 11, 11]], [[0.25, -0.25, -0.25]])
+    """
     rows = np.arange(len(labels))
-    answers = _bin_distance(probabilities[rows, answered], labels == answered)
-    return np.array(by_class), answers
+    answered = probabilities.argmax(axis=1)
+    is_true = labels[:, np.newaxis] == np.arange(probabilities.shape[1])
+    happened = np.column_stack([is_true, labels == answered])
+    exact = np.column_stack([probabilities, probabilities[rows, answered]]).astype(np.float64)
+
+    return _bin_of(exact), exact - happened
 
 
 def reliability_curve(is_true: NDArray[np.bool_], probabilities: Floats) -> Bins:
@@ -154,7 +171,7 @@ def reliability_curve(is_true: NDArray[np.bool_], probabilities: Floats) -> Bins
     >>> reliability_curve(np.array([False, True, True]), said)
     {'probability': [0.1, 0.9], 'share': [0.5, 1.0], 'examples': [2, 1]}
     """
-    bins = _calibration_bins(probabilities)
+    bins = _bin_of(probabilities)
     inside = [bins == place for place in np.unique(bins)]
     said = probabilities.astype(np.float64)
     examples = [int(rows.sum()) for rows in inside]
@@ -166,16 +183,15 @@ def reliability_curve(is_true: NDArray[np.bool_], probabilities: Floats) -> Bins
     }
 
 
-def _calibration_bins(probabilities: Floats) -> Ints:
+def _bin_of(probabilities: Floats) -> Ints:
+    """Returns the bin of each probability, of the same shape; 1 is in the last bin."""
     scaled = probabilities.astype(np.float64) * CALIBRATION_BINS
     return np.minimum(scaled.astype(np.int64), CALIBRATION_BINS - 1)
 
 
-def _bin_distance(probabilities: Floats, is_true: NDArray[np.bool_]) -> float:
-    bins = _calibration_bins(probabilities)
-    gaps = probabilities.astype(np.float64) - is_true
+def _bin_distance(bins: Ints, gaps: Floats) -> float:
     distances = [abs(math.fsum(gaps[bins == place])) for place in np.unique(bins)]
-    return math.fsum(distances) / len(probabilities)
+    return math.fsum(distances) / len(gaps)
 
 
 def regression_metrics(labels: Floats, predictions: Floats) -> dict[str, float]:

@@ -28,6 +28,7 @@ class Kind(StrEnum):
     NUMBER = "number"
     CLASS = "class"  # one of the configured classes
     SCORE = "score"  # a number, never missing
+    FOLD = "fold"  # a whole number from 0, never missing
     ANY = "any"  # integers, floats or text, whichever the log has
 
 
@@ -42,6 +43,8 @@ class Table:
         timezone: zone of timestamps without one.
         nan_as_missing: whether NaN is a missing value instead of an error.
         classes: the values of a column of kind `CLASS`.
+        folds: values of a column of kind `FOLD` are below this.
+        units_have_folds: whether the folds are of units, otherwise of learners.
     """
 
     name: str
@@ -50,6 +53,8 @@ class Table:
     timezone: str = "UTC"
     nan_as_missing: bool = False
     classes: tuple[str, ...] = ()
+    folds: int = 0
+    units_have_folds: bool = False
 
     @property
     def clock(self) -> str:
@@ -101,6 +106,8 @@ def read_column(kind: Kind, raw: pl.Series, table: Table, *, typed: bool) -> Col
             return _read_classes(raw, table.classes)
         case Kind.SCORE:
             return _read_scores(raw)
+        case Kind.FOLD:
+            return _read_folds(raw, table.folds)
         case Kind.ANY if typed:
             return _read_any(raw, nan_as_missing=table.nan_as_missing)
         case Kind.ANY:
@@ -214,6 +221,16 @@ def _read_scores(raw: pl.Series) -> ColumnRead | None:
     if read is not None:
         read.faults.append((_is_missing(raw), _LABEL))
     return read
+
+
+def _read_folds(raw: pl.Series, folds: int) -> ColumnRead | None:
+    read = _read_floats(raw, nan_as_missing=True)
+    if read is None:
+        return None
+    whole = read.values.cast(pl.Int64, strict=False)
+    is_fold = (whole == read.values) & whole.is_between(0, folds - 1)
+    expected = f"a whole number from 0 to {folds - 1} in every row (data.splits.folds)"
+    return ColumnRead(whole, [(~is_fold.fill_null(False), expected)])
 
 
 def _read_floats(

@@ -11,6 +11,7 @@ from components.contracts.names import AS_OF, LEARNER, SPLITS, TIME, UNIT
 from components.event_log.clocks import format_moment
 from components.event_log.odd_ids import describe_lookalikes
 from components.event_log.problems import Hint, Problem, merge_hints, raise_if_any
+from components.event_log.splits import judge_folds
 from components.event_log.tally import merge_tallies
 from components.event_log.timescales import common_clock, extent, judge_clock
 
@@ -40,12 +41,12 @@ def conclude(read: Tally, joined: Tally, spec: LogSpec, *, splits: bool) -> Tall
     """
     total = merge_tallies([read, joined])
     alike = _find_lookalikes(total, spec)
-    total.hints = merge_hints([*total.hints, *alike, *_count_unused_events(total)])
+    total.hints = merge_hints([*total.hints, *alike, *_count_unused_events(total, spec)])
 
     problems = judge_reading(read)
     if not problems:
         problems += _judge_cold_starts(total, spec, alike)
-        problems += _judge_splits(total, spec) if splits else []
+        problems += (judge_folds(total, spec) or _judge_splits(total, spec)) if splits else []
     raise_if_any([*problems, *joined.problems])
     return total
 
@@ -75,9 +76,10 @@ def _find_lookalikes(total: Tally, spec: LogSpec) -> list[Hint]:
     return hints
 
 
-def _count_unused_events(total: Tally) -> list[Hint]:
+def _count_unused_events(total: Tally, spec: LogSpec) -> list[Hint]:
     count = total.count_rows("events") - total.used_events
-    text = "events whose learner and unit have no outcome (not used)"
+    verb = "have" if spec.history == "unit" else "has"
+    text = f"events whose {spec.sequence_owner} {verb} no outcome (not used)"
     return [Hint(text=text, count=count, example=total.unused)] if count else []
 
 
@@ -94,7 +96,7 @@ def _judge_cold_starts(total: Tally, spec: LogSpec, alike: list[Hint]) -> list[P
         most = f"{spec.max_cold_start_share:.1%}"
         expected = f"at most {most} of outcomes without events (data.max_cold_start_share)"
         share = f"{cold:,} of {outcomes:,} ({cold / outcomes:.1%})"
-        found = [f"{share} with no event of their learner and unit before {AS_OF}"]
+        found = [f"{share} with no event of their {spec.sequence_owner} before {AS_OF}"]
 
     if total.too_late:
         found.append(

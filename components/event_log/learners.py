@@ -1,6 +1,7 @@
-"""Assigns learners to a split, a part of the log and a sample by a hash of their id.
+"""Hashes ids, and by the hash assigns learners to a part of the log and to a sample.
 
-All rows of a learner go the same way, so no learner is in two splits or two parts.
+All rows of a learner go the same way, so no learner is in two parts. Splits are by the same hash
+(`components.event_log.splits`).
 
 A sample holds the learners with the k smallest hashes: a uniform draw of k learners, the same for
 rows in any order. It can be found part by part, since the k smallest of two parts are among the k
@@ -12,50 +13,33 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from components.contracts.names import LEARNER, PARTITION_HASH, SAMPLE_HASH, SPLIT_HASH, SPLITS
-
-if TYPE_CHECKING:
-    from components.config.data import Splits
+from components.contracts.names import LEARNER, PARTITION_HASH, SAMPLE_HASH, SPLIT_HASH
 
 Hashes = npt.NDArray[np.uint64]
 
 
-def hash_learners(learners: pl.Series, seed: str) -> pl.DataFrame:
-    """Hashes every different learner once.
+def hash_ids(ids: pl.Series, seed: str) -> pl.DataFrame:
+    """Hashes every different id once.
 
     Args:
-        learners: learner ids, with repetitions.
+        ids: of learners or units, with repetitions.
         seed: put before each id: another seed, another draw.
 
     Returns:
-        `learner_id`, each once, with three uint64 that share no bits: parts of
-        `sha256(seed + learner_id)`.
+        The column `ids`, each once, with three uint64 that share no bits: parts of
+        `sha256(seed + id)`.
     """
-    unique = learners.unique(maintain_order=True)
-    digests = b"".join(
-        hashlib.sha256(f"{seed}{learner}".encode()).digest()[:24] for learner in unique
-    )
+    unique = ids.unique(maintain_order=True)
+    digests = b"".join(hashlib.sha256(f"{seed}{name}".encode()).digest()[:24] for name in unique)
     words = np.frombuffer(digests, dtype=">u8").astype(np.uint64).reshape(-1, 3)
     names = (SPLIT_HASH, PARTITION_HASH, SAMPLE_HASH)
     hashes = {name: words[:, index] for index, name in enumerate(names)}
-    return pl.DataFrame({LEARNER: unique, **hashes})
-
-
-def split_of(splits: Splits) -> pl.Expr:
-    """Returns the name of a row's split from its `_split_hash`, in the shares of `splits`."""
-    shares = np.cumsum([getattr(splits, name) for name in SPLITS])
-    bucket = pl.col(SPLIT_HASH) % int(shares[-1])
-    return (
-        pl.when(bucket < int(shares[0])).then(pl.lit(SPLITS[0]))
-        .when(bucket < int(shares[1])).then(pl.lit(SPLITS[1]))
-        .otherwise(pl.lit(SPLITS[2]))
-    )  # fmt: skip
+    return pl.DataFrame({unique.name: unique, **hashes})
 
 
 def number_parts(learners: pl.Series, seed: str, shards: int, ranges: int = 1) -> pl.Series:
@@ -72,7 +56,7 @@ def number_parts(learners: pl.Series, seed: str, shards: int, ranges: int = 1) -
     half = 2**32  # the product of the upper half and a number of ranges fits into 64 bits
     within = pl.col(SPLIT_HASH) // half * ranges // half
     number = (shard * ranges + within).cast(pl.Int64).alias("part")
-    hashes = hash_learners(learners, seed).select(LEARNER, number)
+    hashes = hash_ids(learners.alias(LEARNER), seed).select(LEARNER, number)
     return learners.to_frame(LEARNER).join(hashes, on=LEARNER, maintain_order="left")["part"]
 
 
@@ -90,7 +74,7 @@ class Sample:
 
     def of(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Returns the rows of learners in the sample, in their order."""
-        hashes = hash_learners(frame[LEARNER], self.seed)
+        hashes = hash_ids(frame[LEARNER], self.seed)
         chosen = hashes.filter(pl.col(SAMPLE_HASH) <= pl.lit(self.highest, pl.UInt64))[LEARNER]
         return frame.filter(pl.col(LEARNER).is_in(chosen.implode()))
 

@@ -106,13 +106,14 @@ def read_log(config: Config, *, splits: bool, keys_only: bool) -> CheckedLog:
 
     Args:
         config: where it is, and what it must hold.
-        splits: whether each split must have enough examples too.
+        splits: whether it is divided into splits, of which each must have enough examples;
+            otherwise the column of folds is not read, and outcomes see all events of the past.
         keys_only: whether to forget the step features after checking them, to save memory.
 
     Raises:
         LogError: the log cannot be used; lists all of its problems.
     """
-    spec = LogSpec.of(config)
+    spec = LogSpec.of(config) if splits else LogSpec.of(config).without_splits()
     return _read_whole(_find_log(config), spec, splits=splits, keys_only=keys_only)
 
 

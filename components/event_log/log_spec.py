@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, Self
 
 from components.config.data import Columns, Label, Splits
-from components.contracts.names import AS_OF, LEARNER, UNIT
+from components.contracts.names import AS_OF, LEARNER, SPLIT, UNIT
 from components.node.settings import NodeSettings
 
 if TYPE_CHECKING:
@@ -33,7 +33,9 @@ class LogSpec(NodeSettings):
     splits: Splits
     sample_learners: int | None
     label: Label
+    history: Literal["unit", "learner"]
     max_steps: int
+    shared: bool
     features: dict[str, FeatureType]
     outcome_columns: list[str]
     inputs: dict[str, FeatureType]
@@ -52,12 +54,35 @@ class LogSpec(NodeSettings):
             splits=data.splits,
             sample_learners=data.sample_learners,
             label=config.label,
+            history=config.steps.history,
             max_steps=config.steps.max_steps,
+            shared=config.steps.shared,
             features={name: feature.type for name, feature in config.steps.features.items()},
             outcome_columns=config.outcome_columns,
             inputs=_inputs(config),
             partitions=config.beam.partitions,
         )
+
+    @property
+    def sequence_keys(self) -> tuple[str, ...]:
+        """The columns that an outcome has in common with the events that it may see."""
+        if self.history == "unit":
+            return (LEARNER, UNIT)
+        return (LEARNER, SPLIT) if self.hides_units else (LEARNER,)
+
+    @property
+    def hides_units(self) -> bool:
+        """Whether outcomes do not see all events of their learner; see `splits.show_events`."""
+        return self.history == "learner" and self.splits.by == "unit"
+
+    def without_splits(self) -> Self:
+        """Returns how a log is read that is only asked about: no unit in it is held out."""
+        return self.model_copy(update={"splits": Splits(seed=self.splits.seed)})
+
+    @property
+    def sequence_owner(self) -> str:
+        """Whose events an outcome may see, in words."""
+        return "learner and unit" if self.history == "unit" else "learner"
 
     def to_property(self) -> str:
         """Returns JSON in the order of the fields: that of the features is theirs in examples."""
@@ -65,11 +90,12 @@ class LogSpec(NodeSettings):
 
 
 def question_spec(config: Config) -> LogSpec:
-    """Returns how a log without labels is read: without classes and columns that only slice."""
+    """Returns how a log without labels is read: without classes, slices and splits."""
     inputs = dict.fromkeys([*config.context, *config.prior.group_by])
     label = Label(column=config.label.column, task="regression")
     columns = [name for name in inputs if name not in (LEARNER, UNIT, AS_OF)]
-    return LogSpec.of(config).model_copy(update={"label": label, "outcome_columns": columns})
+    spec = LogSpec.of(config).without_splits()
+    return spec.model_copy(update={"label": label, "outcome_columns": columns})
 
 
 def _inputs(config: Config) -> dict[str, FeatureType]:

@@ -18,6 +18,7 @@ import polars as pl
 from components.contracts.names import (
     AS_OF,
     FINGERPRINT,
+    FOLD,
     LEARNER,
     ORDER,
     SEQUENCE,
@@ -28,9 +29,10 @@ from components.contracts.names import (
 )
 from components.event_log.chunks import FILE_SHIFT
 from components.event_log.clocks import to_clock
-from components.event_log.learners import hash_learners, split_of
+from components.event_log.learners import hash_ids
 from components.event_log.odd_ids import find_twins
 from components.event_log.problems import SHOWN_PLACES, Hint, Place, Problem, describe
+from components.event_log.splits import assign_splits, learner_in_two_folds, show_events
 from components.event_log.tally import Tally
 from components.event_log.timescales import common_clock
 
@@ -41,7 +43,6 @@ if TYPE_CHECKING:
 
 Positions = npt.NDArray[np.int64]
 
-_KEYS = (LEARNER, UNIT)
 _TYPES = {"integer": pl.Int64(), "float": pl.Float64(), "text": pl.String()}
 
 
@@ -71,10 +72,15 @@ class Windows:
         return self.stop - self.start
 
 
-def find_windows(events: pl.DataFrame, outcomes: pl.DataFrame, max_steps: int) -> Windows:
+def find_windows(
+    events: pl.DataFrame,
+    outcomes: pl.DataFrame,
+    max_steps: int,
+    keys: Sequence[str] = (LEARNER, UNIT),
+) -> Windows:
     """Finds for every outcome the last `max_steps` events of its sequence with `time < as_of`.
 
-    A sequence is all events of a learner and unit. Sequences are numbered, times are replaced by
+    A sequence is all events with the same `keys`. Sequences are numbered, times are replaced by
     their rank among all times and moments, and both are packed into one integer. Then two binary
     searches per outcome are enough, for any clock (integer, float, timestamp).
 
@@ -83,6 +89,7 @@ def find_windows(events: pl.DataFrame, outcomes: pl.DataFrame, max_steps: int) -
             rows.
         outcomes: columns `learner_id`, `unit_id`, `as_of` (of the type of `time`) and any others.
         max_steps: how many of the last events are seen.
+        keys: columns of both tables that make a sequence.
 
     Returns:
         One range per row of `outcomes`, in its order.
@@ -95,9 +102,9 @@ def find_windows(events: pl.DataFrame, outcomes: pl.DataFrame, max_steps: int) -
     if expected != found:
         raise ValueError(f"expected {AS_OF} of the type of {TIME}, {expected}, found {found}")
 
-    sequences = outcomes.select(_KEYS).unique(maintain_order=True).with_row_index(SEQUENCE)
-    asked = outcomes.select(_KEYS).join(sequences, on=_KEYS, how="left", maintain_order="left")
-    seen = events.join(sequences, on=_KEYS, how="inner").sort(SEQUENCE, TIME, ORDER)
+    sequences = outcomes.select(keys).unique(maintain_order=True).with_row_index(SEQUENCE)
+    asked = outcomes.select(keys).join(sequences, on=keys, how="left", maintain_order="left")
+    seen = events.join(sequences, on=keys, how="inner").sort(SEQUENCE, TIME, ORDER)
     event_sequence = seen[SEQUENCE].cast(pl.Int64).to_numpy()
     outcome_sequence = asked[SEQUENCE].cast(pl.Int64).to_numpy()
 
@@ -149,17 +156,21 @@ def cross_check(
     assert clock is not None, "judge_reading refuses a log without one clock"
     rows = _sort(_join_outcomes(outcomes, clock, spec, read), spec)
     seen = _join_events(events, clock, spec)
-    windows = find_windows(seen, rows, spec.max_steps)
+    shown = show_events(seen, rows, spec.splits, read.folds) if spec.hides_units else seen
+    windows = find_windows(shown, rows, spec.max_steps, spec.sequence_keys)
+    used = windows.events
+    if spec.hides_units:  # an event may be in several sequences, or hidden from all
+        used = seen.join(rows.select(LEARNER).unique(), on=LEARNER, how="semi")
 
     tally = _count(rows, windows, spec, files)
     tally.twins = {
         name: find_twins(candidates, [seen[name], rows[name]])
         for name, candidates in read.lookalikes.items()
     }
-    tally.used_events = windows.events.height
-    tally.unused = _find_unused(seen, rows) if windows.events.height < seen.height else ""
+    tally.used_events = used.height
+    tally.unused = _find_unused(seen, rows, spec) if used.height < seen.height else ""
     tally.hints = [
-        *_hint_at_copies(windows.events),
+        *_hint_at_copies(used),
         *_hint_at_dates(windows, rows, spec.timezone),
     ]
     return Part(rows, windows, tally)
@@ -197,9 +208,9 @@ def _on_clock(chunk: pl.DataFrame, column: str, clock: Clock, spec: LogSpec) -> 
 
 def _sort(outcomes: pl.DataFrame, spec: LogSpec) -> pl.DataFrame:
     """Sorts by the hash of the learner: shuffled for training, the same for rows in any order."""
-    hashes = hash_learners(outcomes[LEARNER], spec.splits.seed)
+    hashes = hash_ids(outcomes[LEARNER], spec.splits.seed)
     hashed = outcomes.join(hashes, on=LEARNER, maintain_order="left")
-    split = split_of(spec.splits).alias(SPLIT)
+    split = assign_splits(hashed, spec.splits)
     return hashed.with_columns(split).sort(SPLIT_HASH, LEARNER, UNIT, AS_OF, ORDER)
 
 
@@ -211,6 +222,7 @@ def _count(
     for split, name, count in outcomes.group_by(SPLIT, label.alias("class")).len().iter_rows():
         classes.setdefault(split, Counter())[name] = count
 
+    has_folds = FOLD in outcomes.columns and spec.splits.by == "learner"
     steps = pl.Series(windows.num_steps).value_counts()
     too_late = (windows.num_steps == 0) & (windows.end > windows.first)
     return Tally(
@@ -218,6 +230,7 @@ def _count(
         units=set(outcomes[UNIT].unique()),
         classes=classes,
         steps=Counter(dict(steps.iter_rows())),
+        folds=learner_in_two_folds(outcomes) if has_folds else {},
         truncated=int((windows.start > windows.first).sum()),
         too_late=int(too_late.sum()),
         problems=_find_duplicates(outcomes, files),
@@ -230,11 +243,12 @@ def fingerprint(events: pl.DataFrame) -> pl.Series:
     return features.hash_rows().alias(FINGERPRINT)
 
 
-def _find_unused(events: pl.DataFrame, outcomes: pl.DataFrame) -> str:
-    """Returns the first learner and unit by name that have events and no outcome."""
-    others = events.select(_KEYS).join(outcomes.select(_KEYS), on=_KEYS, how="anti")
-    learner, unit = others.unique().sort(_KEYS).row(0)
-    return f"learner {describe(learner)}, unit {describe(unit)}"
+def _find_unused(events: pl.DataFrame, outcomes: pl.DataFrame, spec: LogSpec) -> str:
+    """Returns the first learner, or learner and unit, by name that has events and no outcome."""
+    keys = (LEARNER, UNIT) if spec.history == "unit" else (LEARNER,)
+    others = events.select(keys).join(outcomes.select(keys), on=keys, how="anti")
+    learner, *unit = others.unique().sort(keys).row(0)
+    return ", ".join([f"learner {describe(learner)}", *(f"unit {describe(name)}" for name in unit)])
 
 
 def _hint_at_copies(events: pl.DataFrame) -> list[Hint]:

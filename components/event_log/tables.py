@@ -16,6 +16,7 @@ from components.contracts.names import (
     AS_OF,
     DERIVED_STEPS,
     EVENT_TYPE,
+    FOLD,
     LEARNER,
     ORDER,
     SAMPLE_HASH,
@@ -25,10 +26,11 @@ from components.contracts.names import (
 from components.event_log.chunks import FILE_SHIFT
 from components.event_log.clocks import describe_time
 from components.event_log.column_kinds import Kind, Table, read_column, type_of
-from components.event_log.learners import hash_learners
+from components.event_log.learners import hash_ids
 from components.event_log.odd_ids import lookalikes, looks_missing
 from components.event_log.problems import SHOWN_LETTERS, Problem, describe, hint_at, places_of
 from components.event_log.readers import read_chunks
+from components.event_log.splits import folds_of_units
 from components.event_log.tally import Tally
 from components.event_log.timescales import see
 
@@ -63,7 +65,7 @@ def events_table(spec: LogSpec) -> Table:
 
 
 def outcomes_table(spec: LogSpec) -> Table:
-    """Returns the columns of outcomes: keys, moment, label, and columns to group and slice by.
+    """Returns the columns of outcomes: keys, moment, label, columns to group and slice by, fold.
 
     Columns that the model reads have the type of the configuration, so that a log with whole
     numbers gives the same schema.
@@ -75,13 +77,19 @@ def outcomes_table(spec: LogSpec) -> Table:
     }
     keys = {LEARNER: Kind.KEY, UNIT: Kind.KEY, AS_OF: Kind.CLOCK}
     columns = spec.columns
+    sources = {LEARNER: columns.learner_id, UNIT: columns.unit_id, AS_OF: columns.as_of}
+    if spec.splits.column is not None:
+        others[FOLD] = Kind.FOLD
+        sources[FOLD] = spec.splits.column
     return Table(
         name="outcomes",
         kinds={**keys, spec.label.column: label, **others},
-        sources={LEARNER: columns.learner_id, UNIT: columns.unit_id, AS_OF: columns.as_of},
+        sources=sources,
         timezone=spec.timezone,
         nan_as_missing=spec.nan_as_missing,
         classes=tuple(spec.label.classes),
+        folds=spec.splits.folds or 0,
+        units_have_folds=spec.splits.by == "unit",
     )
 
 
@@ -127,6 +135,8 @@ def read_table(
             continue
         tally.rows[table.name] = Counter({file.path: frame.height})
         tally.types = _open_types(frame, table, typed=chunk.typed)
+        if FOLD in frame.columns and table.units_have_folds:
+            tally.folds = folds_of_units(frame)
         yield frame, tally
 
 
@@ -143,7 +153,7 @@ def read_hashes(file: LogFile, table: Table, seed: str) -> Iterator[Hashes]:
         column = read_column(table.kinds[LEARNER], chunk.frame[source], table, typed=chunk.typed)
         if column is not None:
             learners = column.values.alias(LEARNER).drop_nulls()
-            yield hash_learners(learners, seed)[SAMPLE_HASH].to_numpy()
+            yield hash_ids(learners, seed)[SAMPLE_HASH].to_numpy()
 
 
 def _open_types(frame: pl.DataFrame, table: Table, *, typed: bool) -> dict[str, str]:
@@ -308,6 +318,7 @@ _EXPECTED_TYPES = {
     Kind.NUMBER: "numbers",
     Kind.CLASS: "text, integers or booleans",
     Kind.SCORE: "numbers",
+    Kind.FOLD: "whole numbers",
 }
 
 

@@ -24,11 +24,13 @@ class Tally(BaseModel):
         learners: learners with outcomes.
         units: units with outcomes.
         classes: outcomes per split and class (regression: one class named `""`).
+        folds: with `data.splits.column`, the folds of every unit with outcomes; or, if learners are
+            held out, of learners that have several.
         steps: number of outcomes by the number of events that they see.
         truncated: outcomes with more than `max_steps` events before `as_of`.
         too_late: outcomes whose events are all at or after `as_of`.
-        used_events: events whose learner and unit have an outcome.
-        unused: learner and unit of one event that has no outcome.
+        used_events: events of learners, or of learners and units, that have an outcome.
+        unused: learner, or learner and unit, of one event without an outcome.
         lookalikes: ids that people would read as another, by column; see `odd_ids.lookalikes`.
         twins: those other ids, if they are in the log, by column.
         hints: oddities that do not stop a run.
@@ -43,6 +45,7 @@ class Tally(BaseModel):
     learners: int = 0
     units: set[str] = Field(default_factory=set)
     classes: dict[str, Counter[str]] = Field(default_factory=dict)
+    folds: dict[str, set[int]] = Field(default_factory=dict)
     steps: Counter[int] = Field(default_factory=Counter)
     truncated: int = 0
     too_late: int = 0
@@ -80,6 +83,9 @@ def _add(total: Tally, tally: Tally) -> None:
     total.clocks = merge_sightings(total.clocks, tally.clocks)
     for column, type_ in tally.types.items():
         total.types[column] = _wider(type_, total.types.get(column, type_))
+
+    for name, folds in tally.folds.items():
+        total.folds[name] = total.folds.get(name, set()) | folds
 
     total.learners += tally.learners
     total.units |= tally.units

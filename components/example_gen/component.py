@@ -35,7 +35,7 @@ class ExampleGenSpec(ComponentSpec):  # type: ignore[misc]
 
 
 class ExampleGen(BaseBeamComponent):  # type: ignore[misc]
-    """Joins events and outcomes point in time, and splits the examples by learner."""
+    """Joins events and outcomes point in time, and splits the examples by learner or unit."""
 
     SPEC_CLASS = ExampleGenSpec
     EXECUTOR_SPEC = NamedBeamExecutor(EXECUTOR)

@@ -19,6 +19,9 @@ from components.contracts.names import (
     AS_OF,
     LEARNER,
     NUM_STEPS,
+    OUTCOME_STEPS,
+    SAME_UNIT,
+    STEP_UNIT,
     TIME,
     TIME_SINCE_PREVIOUS,
     TIME_TO_AS_OF,
@@ -43,11 +46,14 @@ def join_batches(
 ) -> Iterator[pl.DataFrame]:
     """Yields the joined rows in order, in batches of about `steps` steps.
 
-    There is at least one batch, which may be empty.
+    There is at least one batch, which may be empty. Rows that have no `num_steps` get the number of
+    their steps.
     """
     events = windows.events
     if TIME_SINCE_PREVIOUS in features:
         events = events.with_columns(_time_since_previous(windows))
+    if STEP_UNIT in features:
+        events = events.with_columns(pl.col(UNIT).alias(STEP_UNIT))
 
     cuts = np.cumsum(windows.num_steps) // steps
     bounds = [0, *(np.flatnonzero(np.diff(cuts)) + 1), outcomes.height]
@@ -78,15 +84,21 @@ def _gather(
     num_steps = stop - start
     offsets = np.concatenate([[0], np.cumsum(num_steps)])
     rows = np.arange(offsets[-1]) + np.repeat(start - offsets[:-1], num_steps)
-    steps = events.select(TIME, *(name for name in features if name != TIME_TO_AS_OF))[rows]
+    steps = events.select(TIME, *(name for name in features if name not in OUTCOME_STEPS))[rows]
 
     if TIME_TO_AS_OF in features:
         as_of = outcomes[AS_OF].to_physical().to_numpy().repeat(num_steps)
         left = (as_of - steps[TIME].to_physical().to_numpy()) / _units_per_second(events)
         steps = steps.with_columns(pl.Series(TIME_TO_AS_OF, left, dtype=pl.Float32))
+    if SAME_UNIT in features:
+        asked = np.repeat(np.arange(outcomes.height), num_steps)
+        same = events[UNIT].gather(rows) == outcomes[UNIT].gather(asked)
+        steps = steps.with_columns(same.cast(pl.Float32).alias(SAME_UNIT))
 
     lists = {name: _cut_into_lists(offsets, steps[name]) for name in features}
-    return outcomes.with_columns(pl.Series(NUM_STEPS, num_steps), **lists)
+    if NUM_STEPS not in outcomes.columns:
+        outcomes = outcomes.with_columns(pl.Series(NUM_STEPS, num_steps))
+    return outcomes.with_columns(**lists)
 
 
 def _cut_into_lists(offsets: Positions, values: pl.Series) -> pl.Series:

@@ -29,6 +29,7 @@ from components.event_log.tables import events_table, outcomes_table, read_hashe
 from components.event_log.tally import Tally, merge_tallies
 from components.example_gen.encoding import encode, feature_columns, join_batches
 from components.example_gen.records import RecordWriter, open_records
+from components.example_gen.sharing import examples_of
 from components.files.atomic import new_file
 
 if TYPE_CHECKING:
@@ -126,9 +127,10 @@ class Job:
 
 def _write_part(part: Part, spec: LogSpec, writers: Writers) -> Tally:
     columns = feature_columns(spec)
-    for batch in join_batches(part.windows, part.outcomes, list(spec.features)):
-        for split, example in zip(batch[SPLIT], encode(batch, columns), strict=True):
-            writers[split].write(example)
+    for windows, rows in examples_of(part, spec):
+        for batch in join_batches(windows, rows, list(spec.features)):
+            for split, example in zip(batch[SPLIT], encode(batch, columns), strict=True):
+                writers[split].write(example)
     return part.tally
 
 

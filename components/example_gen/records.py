@@ -1,4 +1,4 @@
-"""Writes compressed TFRecord files without TensorFlow, which takes seconds to import.
+"""Writes and reads compressed TFRecord files without TensorFlow, which takes seconds to import.
 
 The format, of which readers check both sums:
     length: uint64, little endian
@@ -12,6 +12,7 @@ with; any other writes the same records. A test compares the two.
 
 from __future__ import annotations
 
+import gzip
 import struct
 import zlib
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ _GZIP = 16 + zlib.MAX_WBITS
 _MEMORY = 9  # as TensorFlow; zlib's default is 8, and gives other bytes
 _MASK = 0xA282EAD8
 _UINT32 = 0xFFFFFFFF
+_HEADER, _SUM = 12, 4  # bytes of length and its sum, and of the record's sum
 
 
 class RecordWriter:
@@ -63,3 +65,12 @@ def _checksum(content: bytes) -> bytes:
     crc = google_crc32c.value(content)
     rotated = (crc >> 15 | crc << 17) & _UINT32
     return struct.pack("<I", (rotated + _MASK) & _UINT32)
+
+
+def read_records(path: Path) -> Iterator[bytes]:
+    """Yields the records of a GZIP file; sums are not checked, GZIP has one of its own."""
+    with gzip.open(path) as file:
+        while header := file.read(_HEADER):
+            (length,) = struct.unpack_from("<Q", header)
+            yield file.read(length)
+            file.read(_SUM)

@@ -45,12 +45,23 @@ class NodeSettings(Section):
 
 
 class TransformSettings(NodeSettings):
-    """The part of the configuration that Transform reads."""
+    """The part of the configuration that Transform reads.
+
+    Attributes:
+        summaries: whether the network reads summaries; of the section `model` only this.
+    """
 
     steps: Steps
     context: dict[InputName, Feature]
     prior: Prior
     label: Label
+    summaries: bool = False
+
+    @classmethod
+    def of(cls, config: Config) -> Self:
+        """Returns the node's part of `config`."""
+        sections = {name: getattr(config, name) for name in ("steps", "context", "prior", "label")}
+        return cls(**sections, summaries=config.model.summaries)
 
 
 class TrainerSettings(NodeSettings):
@@ -63,6 +74,13 @@ class TrainerSettings(NodeSettings):
     prior: Prior = Field(description="the answer for a cold start")
     model: Model = Field(description="the network")
     training: Training = Field(description="how it is fitted")
+    seeds: int = Field(1, description="how many models are fitted, each from another seed")
+
+    @classmethod
+    def of(cls, config: Config) -> Self:
+        """Returns the node's part of `config`; of the section `evaluation` only `seeds`."""
+        sections = json.loads(config.section_json(*cls.model_fields))
+        return cls.model_validate({**sections, "seeds": config.evaluation.seeds})
 
 
 class ServingCheckSettings(NodeSettings):

@@ -15,7 +15,7 @@ import polars as pl
 from components.contracts.evaluation import Evaluation
 from components.contracts.log_summary import LogSummary
 from components.contracts.model_card import ModelCard
-from components.contracts.names import PREDICTION, PREDICTIONS_FILE
+from components.contracts.names import PREDICTION, PREDICTIONS_FILE, SPLITS
 from components.contracts.provenance import DataProvenance
 from components.contracts.run_record import NodeRecord, NodeRecords
 from components.contracts.training_history import TrainingHistory
@@ -39,6 +39,7 @@ PACKAGES = {
     "Keras": "keras",
     "TFMA": "tensorflow-model-analysis",
 }
+TEST = SPLITS[-1]
 GRID = 24  # cells along each axis of predicted against actual values
 RESIDUAL_BINS = 25
 
@@ -178,12 +179,17 @@ def _load_data(sources: Sources) -> DataFacts:
     statistics = read_statistics(sources.statistics)
     steps = frozenset(sources.config.steps.features)
     label = sources.config.label.column
+    features = {
+        split: describe_features(dataset, steps, label) for split, dataset in statistics.items()
+    }
+    if sources.config.steps.shared and TEST in features:
+        # Steps of the test split cannot be compared: there, an event counts once for every outcome
+        # that sees it, in the other splits once.
+        features[TEST] = [feature for feature in features[TEST] if feature.name not in steps]
 
     return DataFacts(
         log=LogSummary.read(sources.examples) if has_summary else None,
-        features={
-            split: describe_features(dataset, steps, label) for split, dataset in statistics.items()
-        },
+        features=features,
         anomalies=read_anomalies(sources.anomalies, statistics),
     )
 

@@ -115,11 +115,6 @@ def span(interval: tuple[float, float] | None, *, decimals: int = 3) -> str:
     return f"{low} to {high}"
 
 
-def certainty(confidence: float) -> str:
-    """Returns a confidence as percent, with no more digits than it has: `95%`, `99.5%`."""
-    return f"{100 * confidence:.10g}%"
-
-
 def percent(share: float | None) -> str:
     """Returns a share of 1 as percent with one decimal; only 0 and 1 are written without one.
 

@@ -14,10 +14,10 @@ from components.contracts.evaluation import (
     SimpleModelResults,
     SliceResult,
     describe_slice,
+    format_confidence,
 )
 from components.report.formats import (
     NOTHING,
-    certainty,
     count,
     exact,
     number,
@@ -72,7 +72,7 @@ def gate_sentence(gate: GateVerdict) -> str:
         limit = "at least" if gate.is_floor else "at most"
         text = f"{subject} is {limit} {bound}{where}"
 
-    sure = f", with {certainty(gate.confidence)} confidence" if gate.confidence else ""
+    sure = f", with {format_confidence(gate.confidence)} confidence" if gate.confidence else ""
     return sentence_case(f"{text}{sure}")
 
 
@@ -172,7 +172,7 @@ def interval_sentence(evaluation: Evaluation) -> str:
     """Returns what an interval is; nothing where none was computed."""
     if evaluation.confidence is None:
         return ""
-    sure = certainty(evaluation.confidence)
+    sure = format_confidence(evaluation.confidence)
     return (
         f"A range such as 0.89 to 0.92 is a {sure} interval: how far chance reaches. The learners "
         "of the test split were drawn again and again, with replacement, and the metric was "
@@ -224,7 +224,7 @@ def _claim(rival: str, metric: str, gain: Gain, confidence: float | None) -> Cla
         return Claim(metric, gain, "open", f"Not known to be better than {rival}: {found}.")
 
     low, high = gain.interval
-    name = f"{certainty(confidence)} interval" if confidence else "interval"
+    name = f"{format_confidence(confidence)} interval" if confidence else "interval"
     if low <= 0 <= high:
         found = f"{signed(gain.value)} in {words}, {name} {span(gain.interval)}"
         text = f"Not better than {rival}: the interval includes 0 ({found})."

@@ -28,8 +28,8 @@ class FeatureFacts:
     Attributes:
         name: its name.
         kind: what its values are.
-        missing: share of rows without the feature; of a feature of steps, share of steps without a
-            value.
+        missing: share of outcomes without the feature; of a feature of steps, share of steps
+            without a value.
         mean: mean of the numbers.
         deviation: their standard deviation.
         low: the smallest number.
@@ -80,24 +80,32 @@ def describe_features(dataset: Any, steps: frozenset[str], label: str) -> list[F
         steps: names of the features that have one value per step.
         label: name of the label.
     """
+    from components.data_gate.outcomes import count_missing, count_outcomes
+
     facts = []
     for feature in dataset.features:
         name = feature.path.step[0]
         if name in (LEARNER, label):
             continue
 
+        is_step = name in steps
+        missing = None
+        if not is_step:
+            missing = _share(count_missing(feature, dataset), count_outcomes(dataset))
         if feature.HasField("num_stats"):
-            facts.append(_describe_number(name, feature.num_stats, is_step=name in steps))
+            facts.append(_describe_number(name, feature.num_stats, missing, is_step=is_step))
         elif feature.HasField("string_stats"):
-            facts.append(_describe_category(name, feature.string_stats, is_step=name in steps))
+            facts.append(_describe_category(name, feature.string_stats, missing, is_step=is_step))
     return sorted(facts, key=lambda fact: (fact.name not in steps, fact.name))
 
 
-def _describe_number(name: str, stats: Any, *, is_step: bool) -> FeatureFacts:
+def _describe_number(
+    name: str, stats: Any, missing: float | None, *, is_step: bool
+) -> FeatureFacts:
     values = stats.common_stats.tot_num_values
     unknown = stats.histograms[0].num_nan if stats.histograms else 0
-    missing = _share(unknown, values) if is_step else _missing_rows(stats.common_stats)
-    zeros = _share(stats.num_zeros, values)
+    missing = _share(unknown, values) if is_step else missing
+    zeros = _share(stats.num_zeros, values if is_step else values - unknown)
 
     drawn = (item for item in stats.histograms if item.type == item.STANDARD and item.buckets)
     histogram = next(drawn, None)
@@ -119,22 +127,21 @@ def _describe_number(name: str, stats: Any, *, is_step: bool) -> FeatureFacts:
     )
 
 
-def _describe_category(name: str, stats: Any, *, is_step: bool) -> FeatureFacts:
+def _describe_category(
+    name: str, stats: Any, missing: float | None, *, is_step: bool
+) -> FeatureFacts:
     values = stats.common_stats.tot_num_values
     counts = {bucket.label: bucket.sample_count for bucket in stats.rank_histogram.buckets}
-    empty = counts.pop("", 0)  # a missing step is an empty string
+    empty = counts.pop("", 0)  # in a list, a missing value is an empty string
+    whole = values if is_step else values - empty
 
     return FeatureFacts(
         name=name,
         kind="category",
-        missing=_share(empty, values) if is_step else _missing_rows(stats.common_stats),
+        missing=_share(empty, values) if is_step else missing,
         different=stats.unique - bool(empty),
-        shares={value: count / values for value, count in counts.items()},
+        shares={value: count / whole for value, count in counts.items()},
     )
-
-
-def _missing_rows(common: Any) -> float | None:
-    return _share(common.num_missing, common.num_missing + common.num_non_missing)
 
 
 def _share(part: float, whole: float) -> float | None:

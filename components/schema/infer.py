@@ -14,7 +14,8 @@ import tensorflow_data_validation as tfdv
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
-from components.contracts.names import AS_OF, LEARNER, NUM_STEPS, UNIT
+from components.contracts.names import AS_OF, LEARNER, NUM_STEPS, STEP_UNIT, UNIT
+from components.data_gate.outcomes import count_missing
 from components.data_gate.tfdv_anomalies import describe_anomalies
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 # A column with more different values than this is free text or a key, and has no domain.
 MAX_DOMAIN = 50
-_OPEN = (LEARNER, UNIT, AS_OF)
+_OPEN = (LEARNER, UNIT, AS_OF, STEP_UNIT)
 
 
 def statistics_of(
@@ -53,7 +54,7 @@ def infer_schema(
 
     Steps become ragged tensors, all other columns sparse ones. Columns with few different values
     get a domain that allows one value in a hundred to be new; keys get none. Columns that every
-    example has are required.
+    outcome has are required.
     """
     schema = tfdv.infer_schema(
         statistics, infer_feature_shape=False, max_string_domain_size=MAX_DOMAIN
@@ -74,6 +75,8 @@ def infer_schema(
             _as_steps(schema, feature)
             continue
         representation.varlen_sparse_tensor.column_name = feature.name
+        if config.steps.shared and feature.name in config.outcome_columns:
+            _allow_missing_in_lists(schema, feature, statistics)
         if feature.name == NUM_STEPS:
             feature.int_domain.min = 0
             feature.int_domain.max = config.steps.max_steps
@@ -86,8 +89,26 @@ def _as_steps(schema: schema_pb2.Schema, feature: schema_pb2.Feature) -> None:
     # A cold start has no steps, so the share of examples with steps is not checked.
     feature.presence.Clear()
     feature.presence.min_count = 1
+    _allow_empty(schema, feature)
+
+
+def _allow_missing_in_lists(
+    schema: schema_pb2.Schema,
+    feature: schema_pb2.Feature,
+    statistics: statistics_pb2.DatasetFeatureStatisticsList,
+) -> None:
+    """Requires a column of outcomes that share examples only if no outcome lacks it."""
+    dataset = statistics.datasets[0]
+    [found] = [item for item in dataset.features if item.path.step[0] == feature.name]
+    if count_missing(found, dataset):
+        feature.presence.Clear()
+        feature.presence.min_count = 1
+        _allow_empty(schema, feature)
+
+
+def _allow_empty(schema: schema_pb2.Schema, feature: schema_pb2.Feature) -> None:
+    """Adds the empty string, which is a missing value in a list, to the domain of a column."""
     if feature.HasField("domain"):
-        # A missing value is an empty string.
         domain = next(item for item in schema.string_domain if item.name == feature.domain)
         if "" not in domain.value:
             domain.value.append("")

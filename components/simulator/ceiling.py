@@ -1,18 +1,20 @@
 """The best reachable score on the simulated log: that of the Bayes-optimal answers.
 
-The forward algorithm gives the exact probability of each class from the events before `as_of`;
-`best_answers` turns the probabilities into the answers with the highest macro F1.
+`posterior` gives the exact probability of each class from the events before `as_of`, in the unit or
+in all of the learner's; `best_answers` turns the probabilities into the answers with the highest
+macro F1.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from components.simulator import learner_model as model
+from components.simulator.posterior import LearnerBeliefs, beliefs_of_learner, posterior
 from components.simulator.sequences import CHUNK, Sequences, check_request, draw
 
 if TYPE_CHECKING:
@@ -45,6 +47,10 @@ class Ceiling:
         argmax: score of the most probable class.
         drawn: score of the most probable class, counted on drawn labels; it checks the other two.
         recorded: score of the most probable class, without cold starts.
+        learner: score of the best answers from the events of the learner in all units.
+        newcomers: outcomes without events in their unit whose learner has some in others before.
+        newcomers_by_unit: on these, the score of the best answers from the unit alone.
+        newcomers_by_learner: the same from all units.
     """
 
     learners: int
@@ -55,6 +61,10 @@ class Ceiling:
     argmax: Score
     drawn: Score
     recorded: Score
+    learner: Score
+    newcomers: int
+    newcomers_by_unit: Score
+    newcomers_by_learner: Score
 
     def describe(self) -> str:
         """Returns the ceiling, and how it was estimated, as text for a terminal."""
@@ -68,11 +78,16 @@ Best reachable macro F1: {self.best}
   the most probable class:     {self.argmax}
   ... on the labels drawn:     {self.drawn}
   ... without cold starts:     {self.recorded}
+With steps.history: learner:   {self.learner}
+  of newcomers to a unit:      {self.newcomers_by_learner}
+  ... with history: unit:      {self.newcomers_by_unit}
 Estimated on {self.outcomes:,} outcomes of {self.learners:,} simulated learners \
 (seed {self.seed}), {self.cold_start_share:.1%} of them cold starts.
 A simulated learner is a hidden Markov chain: the forward algorithm gives the exact probability of
 each class from the events before `as_of` and the job level; a cold start gets the mean of its job
-level. The best answer is the class with the highest (p - F1 / 2) / (true share + answered share).
+level. With history: learner they are summed over the learner's ability. Newcomers have events in
+other units only: {self.newcomers:,} outcomes. The best answer is the class with the highest
+(p - F1 / 2) / (true share + answered share).
 A model that is above this by more than chance has seen the future. More in docs/simulator.md."""
 
 
@@ -89,32 +104,68 @@ def explain(seed: int = 0, learners: int = 8 * CHUNK) -> Ceiling:
     check_request(learners, seed)
     chunks = -(-learners // CHUNK)
     drawn = [_beliefs(draw(seed, chunk)) for chunk in range(chunks)]
-    belief, label, recorded, job_level = (
-        np.concatenate(parts) for parts in zip(*drawn, strict=True)
-    )
-
-    # The mean of the posteriors is the prior of learners without events.
-    for level in np.unique(job_level):
-        group = job_level == level
-        belief[group & ~recorded] = belief[group & recorded].mean(axis=0)
-
+    known = _Known(*(np.concatenate(parts) for parts in zip(*drawn, strict=True)))
+    belief = known.by_unit()
+    of_learner = known.by_learner()
     most_probable = belief.argmax(axis=1)
+    newcomer = ~known.recorded & (known.other_events > 0)
     return Ceiling(
         learners=chunks * CHUNK,
-        outcomes=len(label),
+        outcomes=len(known.label),
         seed=seed,
-        cold_start_share=1 - float(recorded.mean()),
+        cold_start_share=1 - float(known.recorded.mean()),
         best=score(belief, best_answers(belief)),
         argmax=score(belief, most_probable),
-        drawn=score(np.eye(len(model.CLASSES))[label], most_probable),
-        recorded=score(belief[recorded], most_probable[recorded]),
+        drawn=score(np.eye(len(model.CLASSES))[known.label], most_probable),
+        recorded=score(belief[known.recorded], most_probable[known.recorded]),
+        learner=score(of_learner, best_answers(of_learner)),
+        newcomers=int(newcomer.sum()),
+        newcomers_by_unit=score(of_learner[newcomer], best_answers(belief[newcomer])),
+        newcomers_by_learner=score(of_learner[newcomer], best_answers(of_learner[newcomer])),
     )
 
 
-def _beliefs(sequences: Sequences) -> tuple[Floats, Integers, NDArray[np.bool_], Integers]:
-    """Returns posterior, label, whether events were recorded, and job level of sequences."""
-    job_level = sequences.attributes["job_level"]
-    return posterior(sequences), sequences.label, sequences.recorded, job_level
+class _Known(NamedTuple):
+    """What is known of sequences, see `Sequences` and `LearnerBeliefs`."""
+
+    posterior: Floats
+    label: Integers
+    recorded: NDArray[np.bool_]
+    job_level: Integers
+    given_ability: Floats
+    own: Floats
+    others: Floats
+    other_events: Integers
+
+    def by_unit(self) -> Floats:
+        """Returns the probability of each class with `history: unit`, `[B, class]`.
+
+        The mean of the posteriors is the prior of sequences without events.
+        """
+        belief = self.posterior.copy()
+        for level in np.unique(self.job_level):
+            group = self.job_level == level
+            belief[group & ~self.recorded] = belief[group & self.recorded].mean(axis=0)
+        return belief
+
+    def by_learner(self) -> Floats:
+        """Returns the same with `history: learner`."""
+        beliefs = LearnerBeliefs(self.given_ability, self.own, self.others, self.other_events)
+        return beliefs.without_own_events(self.recorded, self.job_level).combine()
+
+
+def _beliefs(sequences: Sequences) -> _Known:
+    beliefs = beliefs_of_learner(sequences)
+    return _Known(
+        posterior(sequences),
+        sequences.label,
+        sequences.recorded,
+        sequences.attributes["job_level"],
+        beliefs.given_ability,
+        beliefs.own,
+        beliefs.others,
+        beliefs.other_events,
+    )
 
 
 def best_answers(belief: Floats) -> Integers:
@@ -163,69 +214,3 @@ def score(truth: Floats, answers: Integers) -> Score:
     influence = np.einsum("bi,ij,bj->b", truth, slope, answered)
     standard_error = influence.std() / np.sqrt(len(truth))
     return Score(float(f1.mean()), float(standard_error), tuple(recall.tolist()))
-
-
-def posterior(sequences: Sequences) -> Floats:
-    """Returns `p(class at as_of | events before as_of, job level)`, `[B, class]`.
-
-    It is computed as if the events of every sequence were recorded. Lengths, times and components
-    do not depend on the class, so they enter only through learning, forgetting and difficulty.
-    Values lost at random drop out of the product. The one approximation is that dwell counts as
-    continuous though it is rounded to a tenth of a second.
-    """
-    likelihood = np.exp(_log_likelihood(sequences))
-    belief = model.START[sequences.attributes["job_level"]]
-    since_previous = np.zeros(len(belief))
-    for step in range(model.EVENTS_BEFORE[1]):
-        seen = belief * likelihood[:, step]
-        seen /= seen.sum(axis=1, keepdims=True)
-
-        gap = sequences.wait[:, step]
-        rise = model.rises(sequences.event_type[:, step], since_previous)
-        moved = _raise_class(seen, rise)
-        moved = _raise_class(moved[:, ::-1], model.falls(gap))[:, ::-1]
-
-        happened = (step < sequences.before)[:, None]
-        belief = np.where(happened, moved, belief)
-        since_previous = gap
-    return belief
-
-
-def _raise_class(belief: Floats, chance: Floats) -> Floats:
-    """Moves the share `chance`, `[B]`, of every class but the last up by one."""
-    moving = belief[:, :-1] * chance[:, None]
-    return belief + np.pad(moving, ((0, 0), (1, 0))) - np.pad(moving, ((0, 0), (0, 1)))
-
-
-def _log_likelihood(sequences: Sequences) -> Floats:
-    """Returns `log p(event | class)` up to a constant per event, `[B, T, class]`.
-
-    Only the steps that can be before `as_of` are included.
-    """
-    steps = slice(model.EVENTS_BEFORE[1])
-    kind = sequences.event_type[:, steps]
-    component = sequences.component[:, steps]
-    dwell = sequences.dwell[:, steps]
-    speed = sequences.speed[:, steps]
-
-    typical = model.DWELL_MEDIAN[kind][..., None] * model.DWELL_FACTOR
-    deviation = (np.log(dwell)[..., None] - np.log(typical)) / model.DWELL_SIGMA
-    completed = np.broadcast_to(model.COMPLETED, deviation.shape)
-    speed_index = np.searchsorted(model.SPEEDS, speed) % len(model.SPEEDS)  # NaN gets any
-    of_speed = np.log(model.SPEED.T)[speed_index]
-    terms = [
-        -0.5 * np.square(deviation),
-        _log_bernoulli(sequences.completed[:, steps], completed),
-        _log_bernoulli(sequences.correct[:, steps], model.KNOWS.T[component]),
-        np.where(np.isnan(speed)[..., None], 0.0, of_speed),
-    ]
-
-    total = np.log(model.TYPE.T)[kind]
-    for term in terms:
-        total += np.nan_to_num(term)  # a missing value carries no information about the class
-    return total
-
-
-def _log_bernoulli(value: Floats, chance: Floats) -> Floats:
-    """Returns `log p(value)`, `[B, T, class]`; NaN if `value`, `[B, T]`, is missing."""
-    return np.log(np.where(value[..., None] == 1, chance, 1 - chance)) + 0 * value[..., None]

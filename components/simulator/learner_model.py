@@ -4,7 +4,8 @@ A learner in a unit is a hidden Markov chain over the three mastery classes. Eac
 given the learner's class at that moment. Then the learner may rise a class (learning, which is more
 likely after a break) and, while time passes, fall one (forgetting). The label is the class at
 `as_of`. This is Bayesian knowledge tracing (Corbett and Anderson, 1994) with three levels instead
-of two, forgetting, and more observations than answers. docs/simulator.md explains the choices.
+of two, forgetting, and more observations than answers. What a learner's units have in common is an
+ability, on which the first class depends. docs/simulator.md explains the choices.
 """
 
 from __future__ import annotations
@@ -43,6 +44,28 @@ START: Floats = np.array(  # [job level, class]: probability of the first class 
     [[0.48, 0.30, 0.22], [0.42, 0.32, 0.26], [0.36, 0.34, 0.30], [0.30, 0.36, 0.34]]
 )
 
+# What carries over from unit to unit. A learner has one ability: low, middle or high, each in a
+# third of the learners of every job level. With the chance `ABILITY_COUNTS` it decides where in
+# `START` the learner's first class is: in the lowest, middle or highest third of the distribution.
+# Otherwise the class is drawn from all of `START`. So `START` is the mean over abilities, and one
+# unit alone looks as if there were none.
+ABILITIES = ("low", "middle", "high")
+ABILITY_COUNTS = 0.9
+
+
+def _start_by_ability() -> Floats:
+    """Returns the probability of the first class, `[job level, ability, class]`."""
+    edges = np.pad(np.cumsum(START, axis=1), ((0, 0), (1, 0)))
+    thirds = np.arange(len(ABILITIES))[:, None] / len(ABILITIES)
+    low = np.maximum(edges[:, None, :-1], thirds)
+    high = np.minimum(edges[:, None, 1:], thirds + 1 / len(ABILITIES))
+    within = np.maximum(high - low, 0.0) * len(ABILITIES)
+    mixed: Floats = ABILITY_COUNTS * within + (1 - ABILITY_COUNTS) * START[:, None]
+    return mixed
+
+
+START_BY_ABILITY: Floats = _start_by_ability()
+
 # Observations, given the class.
 TYPE: Floats = np.array(  # [class, event type]
     [[0.22, 0.36, 0.16, 0.20, 0.06], [0.22, 0.42, 0.08, 0.13, 0.15], [0.16, 0.42, 0.03, 0.07, 0.32]]
@@ -75,7 +98,7 @@ EVENTS_AFTER = (0, 6)  # events after `as_of`, which a model must not see
 BREAK = 0.16  # an event ends a session; the last one before `as_of` always does
 PAUSE = (25.0, 0.8)  # within a session: median seconds and sigma of the logarithm
 REST = (30 * 3600.0, 0.8)  # between sessions
-COLD_START = 0.02  # learners without recorded events
+COLD_START = 0.02  # sequences without recorded events
 MISSING_CORRECT = 0.03  # answers lost at random
 MISSING_SPEED = 0.10  # speeds lost at random
 MISSING_DWELL = 0.4  # dwell lost at the end of a session: the page was not seen to close

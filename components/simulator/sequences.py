@@ -26,6 +26,7 @@ class Sequences:
     """
 
     learner: Integers  # [B], ascending
+    ability: Integers  # [B], index into `ABILITIES`: the learner's, which the log does not show
     attributes: dict[str, Integers]  # by column [B], index into the keys of `ATTRIBUTES[column]`
     unit: Integers  # [B], index into the keys of `CATALOGUE`
     label: Integers  # [B], class at `as_of`
@@ -47,6 +48,7 @@ class Sequences:
 class _Walk:
     """The classes over time, and the events that depend on them."""
 
+    ability: Integers  # [B]
     label: Integers  # [B]
     level: Integers  # [B, T], the hidden class at each event
     event_type: Integers  # [B, T]
@@ -79,13 +81,21 @@ def draw(seed: int, chunk: int) -> Sequences:
     recorded = rng.random(CHUNK) >= model.COLD_START
     learner, unit = _enrolments(rng)
 
+    # What a learner's units have to do with each other has a stream of its own, so that the first
+    # unit of each learner is what it would be without.
+    common = np.random.default_rng([seed, chunk, 1])
+    beginners = _Beginners(learner, people["job_level"][learner], common.random(CHUNK))
+    recorded = np.where(
+        beginners.is_first, recorded[learner], common.random(len(learner)) >= model.COLD_START
+    )
+
     count = len(learner)
     before = rng.integers(*model.EVENTS_BEFORE, size=count, endpoint=True)
     last = (np.arange(count), before - 1)  # the last event before `as_of`
     ends_session = rng.random((count, MOST_EVENTS)) < model.BREAK
     ends_session[last] = True
     resume = _pause(rng, np.ones(count, dtype=bool))
-    walk = _walk(rng, model.START[people["job_level"][learner]], before, ends_session, resume)
+    walk = _walk(rng, beginners, before, ends_session, resume)
 
     # Each session practises the next component of the unit.
     finished: Integers = np.cumsum(ends_session, axis=1) - ends_session
@@ -99,10 +109,11 @@ def draw(seed: int, chunk: int) -> Sequences:
     time += resume[:, None] * (np.arange(MOST_EVENTS) >= before[:, None])
     return Sequences(
         learner=learner + chunk * CHUNK,
+        ability=walk.ability,
         attributes={name: values[learner] for name, values in people.items()},
         unit=unit,
         label=walk.label,
-        recorded=recorded[learner],
+        recorded=recorded,
         before=before,
         events=before + rng.integers(*model.EVENTS_AFTER, size=count, endpoint=True),
         time=time,
@@ -125,9 +136,43 @@ def _enrolments(rng: np.random.Generator) -> tuple[Integers, Integers]:
     return learner, order[learner, place]
 
 
+@dataclass(frozen=True)
+class _Beginners:
+    """Who begins which sequence: what the first classes depend on."""
+
+    learner: Integers  # [B], ascending from 0
+    job_level: Integers  # [B]
+    ability_chance: Floats  # [learners], uniform
+
+    @property
+    def is_first(self) -> NDArray[np.bool_]:
+        """Which sequences are the first of their learner, `[B]`."""
+        first: NDArray[np.bool_] = np.diff(self.learner, prepend=-1) > 0
+        return first
+
+    def first_classes(self, chance: Floats) -> tuple[Integers, Integers]:
+        """Draws the first class and the learner's ability of every sequence, each `[B]`.
+
+        The class of a learner's first sequence is drawn from `START`, then the ability given that
+        class, then the classes of the other sequences given the ability. That is the same as to
+        draw the ability first; but a learner of one unit takes no notice of it.
+
+        Args:
+            chance: a uniform random number for each class.
+        """
+        first, others = self.is_first, ~self.is_first
+        level = _pick(model.START[self.job_level], chance)
+        joint = model.START_BY_ABILITY[self.job_level[first], :, level[first]]
+        ability = _pick(joint / joint.sum(axis=1, keepdims=True), self.ability_chance)[self.learner]
+
+        start = model.START_BY_ABILITY[self.job_level[others], ability[others]]
+        level[others] = _pick(start, chance[others])
+        return level, ability
+
+
 def _walk(
     rng: np.random.Generator,
-    start: Floats,
+    beginners: _Beginners,
     before: Integers,
     ends_session: NDArray[np.bool_],
     resume: Floats,
@@ -136,7 +181,7 @@ def _walk(
 
     Args:
         rng: the source of randomness.
-        start: probability of the first class, `[B, class]`.
+        beginners: the learners of the sequences.
         before: number of events before `as_of`, `[B]`.
         ends_session: whether an event ends a session, `[B, T]`.
         resume: seconds from `as_of` to the next event, `[B]`.
@@ -148,7 +193,7 @@ def _walk(
     pause = _pause(rng, ends_session)
     chance_resume = rng.random(shape[0])
 
-    level = _pick(start, rng.random(len(start)))
+    level, ability = beginners.first_classes(rng.random(shape[:1]))
     label = level.copy()
     since_previous = np.zeros(shape[0])
     levels = np.empty(shape, np.int64)
@@ -175,7 +220,7 @@ def _walk(
         falls_later = judged & (chance_resume < model.falls(resume))
         level = np.maximum(level - falls_later, 0)
         since_previous = gap + np.where(judged, resume, 0.0)
-    return _Walk(label, levels, event_type, np.where(unseen, np.nan, dwell), wait)
+    return _Walk(ability, label, levels, event_type, np.where(unseen, np.nan, dwell), wait)
 
 
 def _answers(

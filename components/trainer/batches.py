@@ -2,19 +2,23 @@
 
 Memory does not grow with the examples: they are parsed once, in windows of some thousands, and
 large splits are kept on disk from then on, parsed.
+
+An example is a sequence with its outcome or, with `steps.shared`, with several. A batch holds some
+sequences, and all their outcomes one after the other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from components.contracts.names import NUM_STEPS, TRANSFORMED_LABEL
+from components.contracts.names import ASKED_ROW, NUM_STEPS, TRANSFORMED_LABEL
 from components.errors import TrainingError
+from components.trainer.masking import hide_words, masked_shares
 
 if TYPE_CHECKING:
     from components.config.data import Label
@@ -26,23 +30,38 @@ WINDOW_BATCHES = 100  # batches that are sorted by length together: little paddi
 SHUFFLE_WINDOWS = 8  # windows that the buffers of the shuffles hold
 MEMORY_BYTES = 256 << 20  # parsed splits above this size are kept on disk
 EVALUATION_BATCH = 1024
+EVALUATION_SHARED = 256  # shared sequences, of which all states are kept
 
 Spec = Mapping[str, object]  # features of tf.io.parse_example, by name
 Batch = tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]  # inputs, label, weight, as Keras has it
 
 
 class Window(NamedTuple):
-    """Parsed examples, W of them.
+    """Parsed examples: W sequences with N outcomes.
 
     Attributes:
-        steps: all steps of all examples, one after the other [S], by the name of the feature.
-        bounds: where the steps of each example start, and the last ones end, int64 [W + 1].
-        columns: features with one value per example [W], by name.
+        steps: all steps of all sequences, one after the other [S], by the name of the feature.
+        bounds: where the steps of each sequence start, and the last ones end, int64 [W + 1].
+        columns: features with one value per outcome [N], by name, in the order of the sequences.
+        asked: where the outcomes of each sequence start, and the last ones end, int64 [W + 1].
     """
 
     steps: dict[str, tf.Tensor]
     bounds: tf.Tensor
     columns: dict[str, tf.Tensor]
+    asked: tf.Tensor
+
+
+class Outcomes(NamedTuple):
+    """The outcomes of a window.
+
+    Attributes:
+        labels: their labels [N].
+        counts: how many each sequence has [W], at least one.
+    """
+
+    labels: np.ndarray
+    counts: np.ndarray
 
 
 def read_batches(
@@ -68,25 +87,39 @@ def read_batches(
     Raises:
         TrainingError: a split has no example with events, or the train split has none of a class.
     """
-    training = settings.training
+    training, shared = settings.training, settings.steps.shared
     size = WINDOW_BATCHES * training.batch_size
     train, evaluation = (
-        read_windows(files, spec, size, settings.steps.min_steps, training.seed, scratch / name)
+        read_windows(
+            files,
+            spec,
+            size,
+            settings.steps.min_steps,
+            training.seed,
+            scratch / name,
+            steps=inputs.steps,
+        )
         for name, files in (("train", train_files), ("eval", eval_files))
     )
-    train_labels, eval_labels = labels_of(train), labels_of(evaluation)
-    weights = class_weights(np.concatenate(train_labels), settings.label, training)
+    to_train, to_evaluate = outcomes_of(train), outcomes_of(evaluation)
+    labels = np.concatenate([window.labels for window in to_train])
+    weights = class_weights(labels, settings.label, training)
 
     @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
     def for_keras(batch: dict[str, tf.Tensor]) -> Batch:
         label = batch[TRANSFORMED_LABEL]
         weight = tf.ones_like(label, tf.float32) if weights is None else tf.gather(weights, label)
-        return fill_up((inputs.pick(batch), label, weight), replicas)
+        picked = inputs.pick(batch)
+        if shared:
+            picked[ASKED_ROW] = batch[ASKED_ROW]
+        return fill_up((picked, label, weight), replicas)
 
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    shuffled = training_batches(train, train_labels, training.batch_size, training.seed)
-    ordered = evaluation_batches(evaluation, eval_labels, EVALUATION_BATCH)
+    shuffled = training_batches(train, to_train, training.batch_size, training.seed)
+    shuffled = hide_words(shuffled, inputs, masked_shares(settings), training.seed)
+    evaluated = EVALUATION_SHARED if shared else EVALUATION_BATCH
+    ordered = evaluation_batches(evaluation, to_evaluate, evaluated)
     shuffled, ordered = (
         batches.map(for_keras).prefetch(2).with_options(options) for batches in (shuffled, ordered)
     )
@@ -94,7 +127,14 @@ def read_batches(
 
 
 def read_windows(
-    files: Sequence[str], spec: Spec, size: int, min_steps: int, seed: int, stored: Path
+    files: Sequence[str],
+    spec: Spec,
+    size: int,
+    min_steps: int,
+    seed: int,
+    stored: Path,
+    *,
+    steps: Collection[str],
 ) -> tf.data.Dataset:
     """Returns the examples as `Window`s, which the first pass over them parses and keeps.
 
@@ -108,6 +148,7 @@ def read_windows(
         min_steps: the fewest events that the model needs for an answer.
         seed: seed of the shuffle.
         stored: the start of the names of the files on disk.
+        steps: names of the features of steps; the others have one value per outcome.
     """
     paths = sorted(path for pattern in files for path in tf.io.gfile.glob(pattern))
     records = tf.data.TFRecordDataset(paths, compression_type="GZIP")
@@ -115,35 +156,47 @@ def read_windows(
 
     @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
     def parse(batch: tf.Tensor) -> Window:
-        return _window(tf.io.parse_example(batch, spec), min_steps)
+        return _window(tf.io.parse_example(batch, spec), steps, min_steps)
 
     windows = records.batch(size).map(parse)
     bytes_unpacked = 10 * sum(tf.io.gfile.stat(path).length for path in paths)
     return windows.cache("" if bytes_unpacked <= MEMORY_BYTES else str(stored))
 
 
-def labels_of(windows: tf.data.Dataset) -> list[np.ndarray]:
-    """Returns the labels of each window, in order.
+def outcomes_of(windows: tf.data.Dataset) -> list[Outcomes]:
+    """Returns the outcomes of each window, in order.
 
     Raises:
-        TrainingError: there is no example.
+        TrainingError: there is none.
     """
-    labels = [window.columns[TRANSFORMED_LABEL].numpy() for window in windows]
-    if not any(map(len, labels)):
+    outcomes = [
+        Outcomes(window.columns[TRANSFORMED_LABEL].numpy(), np.diff(window.asked.numpy()))
+        for window in windows
+    ]
+    if not any(len(window.labels) for window in outcomes):
         raise TrainingError(
             "The train split or the eval split has no example with events. Add outcomes, or lower "
             "steps.min_steps."
         )
-    return labels
+    return outcomes
 
 
 def training_batches(
-    windows: tf.data.Dataset, labels: Sequence[np.ndarray], batch_size: int, seed: int
+    windows: tf.data.Dataset, outcomes: Sequence[Outcomes], batch_size: int, seed: int
 ) -> tf.data.Dataset:
-    """Returns batches of examples of similar length, in another order every epoch.
+    """Returns batches of sequences of similar length, in another order every epoch.
 
-    The same seed gives the same batches. Steps are padded with zeros on the right, to the longest
-    sequence of the batch. `labels` are those of the windows.
+    The same seed gives the same batches. Steps [B, T] are padded with zeros on the right, to the
+    longest sequence of the batch. Outcomes are flat [N]; `asked_row` has their places among the B
+    sequences.
+
+    Args:
+        windows: the examples.
+        outcomes: of the windows.
+        batch_size: how many sequences a batch holds on average. A batch of short sequences, with
+            few outcomes each, holds more: the loss is a mean over each batch, and every outcome is
+            to have the same part in it.
+        seed: of the order.
     """
     seeds = tf.data.Dataset.random(seed, rerandomize_each_iteration=True)
     pairs = seeds.batch(2, drop_remainder=True)
@@ -154,19 +207,19 @@ def training_batches(
         return _split(window, batch_size, pair)
 
     batches = tf.data.Dataset.zip(shuffled, pairs).flat_map(split)
-    return _with_length(batches, labels, batch_size)
+    return _with_length(batches, outcomes, batch_size)
 
 
 def evaluation_batches(
-    windows: tf.data.Dataset, labels: Sequence[np.ndarray], batch_size: int
+    windows: tf.data.Dataset, outcomes: Sequence[Outcomes], batch_size: int
 ) -> tf.data.Dataset:
-    """Returns batches of examples of similar length, padded too, in the same order every time."""
+    """Returns batches of sequences of similar length, padded too, in the same order every time."""
 
     @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
     def split(window: Window) -> tf.data.Dataset:
         return _split(window, batch_size, None)
 
-    return _with_length(windows.flat_map(split), labels, batch_size)
+    return _with_length(windows.flat_map(split), outcomes, batch_size)
 
 
 def fill_up(batch: Batch, replicas: int) -> Batch:
@@ -218,48 +271,86 @@ def class_weights(labels: np.ndarray, label: Label, training: Training) -> np.nd
 
 
 def _with_length(
-    batches: tf.data.Dataset, labels: Sequence[np.ndarray], batch_size: int
+    batches: tf.data.Dataset, outcomes: Sequence[Outcomes], batch_size: int
 ) -> tf.data.Dataset:
     """Sets the length of an epoch, which Keras reads: how many batches `_split` will yield."""
-    count = sum(-(-len(window) // batch_size) for window in labels)
-    return batches.apply(tf.data.experimental.assert_cardinality(count))
+    counts = (window.counts for window in outcomes if len(window.counts))
+    numbers = (int(_number_batches(count, batch_size)[-1]) + 1 for count in counts)
+    return batches.apply(tf.data.experimental.assert_cardinality(sum(numbers)))
 
 
-def _window(parsed: Mapping[str, tf.Tensor | tf.RaggedTensor], min_steps: int) -> Window:
+def _window(
+    parsed: Mapping[str, tf.Tensor | tf.RaggedTensor], steps: Collection[str], min_steps: int
+) -> Window:
     """Returns parsed examples without cold starts."""
-    kept = tf.where(parsed[NUM_STEPS] >= min_steps)[:, 0]
-    examples = {name: tf.gather(column, kept) for name, column in parsed.items()}
+    columns = {name: _as_lists(item) for name, item in parsed.items() if name not in steps}
+    is_warm = columns[NUM_STEPS] >= min_steps
+    columns = {name: tf.ragged.boolean_mask(item, is_warm) for name, item in columns.items()}
 
-    ragged = {name: item for name, item in examples.items() if isinstance(item, tf.RaggedTensor)}
-    columns = {name: item for name, item in examples.items() if name not in ragged}
-    bounds = next(iter(ragged.values())).row_splits
-    same = [tf.debugging.assert_equal(item.row_splits, bounds) for item in ragged.values()]
+    kept = tf.where(columns[NUM_STEPS].row_lengths() > 0)[:, 0]
+    sequences = {name: tf.gather(parsed[name], kept) for name in steps}
+    asked = tf.gather(columns[NUM_STEPS], kept).row_splits
+
+    bounds = next(iter(sequences.values())).row_splits
+    same = [tf.debugging.assert_equal(item.row_splits, bounds) for item in sequences.values()]
     with tf.control_dependencies(same):
         bounds = tf.identity(bounds)
-    return Window({name: item.values for name, item in ragged.items()}, bounds, columns)
+    values = {name: item.values for name, item in columns.items()}
+    return Window({name: item.values for name, item in sequences.items()}, bounds, values, asked)
+
+
+def _as_lists(column: tf.Tensor | tf.RaggedTensor) -> tf.RaggedTensor:
+    """Returns the values of outcomes by example [B, K, ...]; one each if they are not shared."""
+    if isinstance(column, tf.RaggedTensor):
+        if column.ragged_rank == 1:
+            return column
+        # Rows of numbers of one width are parsed as ragged, too.
+        width = column.values.uniform_row_length
+        return column.with_values(tf.reshape(column.flat_values, tf.stack([-1, width])))
+    return tf.RaggedTensor.from_uniform_row_length(column, 1)
 
 
 def _split(window: Window, batch_size: int, seed: tf.Tensor | None) -> tf.data.Dataset:
     """Cuts a window into batches by length; a seed blurs lengths and shuffles the batches."""
-    length = tf.cast(window.columns[NUM_STEPS], tf.float32)
-    starts = tf.range(0, tf.size(length), batch_size)
+    length = tf.cast(window.bounds[1:] - window.bounds[:-1], tf.float32)
     if seed is not None:
         # Lengths blurred by a tenth mix other examples every epoch, for a tenth more padding.
         blur = tf.random.stateless_uniform(tf.shape(length), tf.bitcast(seed, tf.int64), 0.95, 1.05)
         length = length * blur
-        starts = tf.random.experimental.stateless_shuffle(starts, tf.bitcast(seed, tf.int64))
 
     order = tf.argsort(length, stable=True)
+    counts = tf.gather(window.asked[1:] - window.asked[:-1], order)
+    batches = tf.RaggedTensor.from_value_rowids(order, _number_batches(counts, batch_size))
+    places = tf.range(batches.nrows())
+    if seed is not None:
+        places = tf.random.experimental.stateless_shuffle(places, tf.bitcast(seed, tf.int64))
 
     @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
-    def batch(start: tf.Tensor) -> dict[str, tf.Tensor]:
-        return _padded(window, order[start : start + batch_size])
+    def batch(place: tf.Tensor) -> dict[str, tf.Tensor]:
+        return _padded(window, batches[place])
 
-    return tf.data.Dataset.from_tensor_slices(starts).map(batch)
+    return tf.data.Dataset.from_tensor_slices(places).map(batch)
+
+
+def _number_batches(counts: tf.Tensor, batch_size: int) -> tf.Tensor:
+    """Returns the number of each sequence's batch, int64 [W] from 0.
+
+    A batch has as many outcomes as `batch_size` sequences have on average, as nearly as whole
+    sequences allow; but never fewer than the longest list, so that no number is left out. With one
+    outcome each, it has `batch_size` sequences.
+
+    Args:
+        counts: how many outcomes each sequence has, int64 [W], in the order of the batches.
+        batch_size: sequences in a batch on average.
+    """
+    sequences = tf.size(counts, tf.int64)
+    # Counts and sizes times the number of sequences, to compute with whole numbers.
+    size = tf.maximum(tf.reduce_sum(counts) * batch_size, tf.reduce_max(counts) * sequences)
+    return (tf.cumsum(counts) - 1) * sequences // tf.maximum(size, 1)
 
 
 def _padded(window: Window, rows: tf.Tensor) -> dict[str, tf.Tensor]:
-    """Returns some examples of a window: steps [B, T], padded with zeros; columns [B]."""
+    """Returns some sequences of a window: steps [B, T], padded with zeros; their outcomes [N]."""
     first = tf.gather(window.bounds, rows)
     length = tf.gather(window.bounds, rows + 1) - first
     places = tf.range(tf.reduce_max(length))
@@ -270,4 +361,6 @@ def _padded(window: Window, rows: tf.Tensor) -> dict[str, tf.Tensor]:
         name: tf.where(is_real, tf.gather(values, taken), tf.zeros([], values.dtype))
         for name, values in window.steps.items()
     }
-    return steps | {name: tf.gather(column, rows) for name, column in window.columns.items()}
+    asked = tf.ragged.range(tf.gather(window.asked, rows), tf.gather(window.asked, rows + 1))
+    columns = {name: tf.gather(item, asked.values) for name, item in window.columns.items()}
+    return steps | columns | {ASKED_ROW: asked.value_rowids()}

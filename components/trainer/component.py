@@ -12,6 +12,7 @@ from components.contracts.names import SPLITS
 from components.node.cache_key import code_fingerprint
 from components.node.definitions import Trainer, make_node
 from components.node.settings import TrainerSettings
+from components.trainer.start_from import digest_start
 
 if TYPE_CHECKING:
     from components.config.root import Config
@@ -32,6 +33,9 @@ def make_trainer(
         examples: transformed examples, splits train and eval.
         transform_graph: Transform's `transform_graph`.
         base_model: the model to start from, for `training.warm_start`; may be empty.
+
+    Raises:
+        MasteryError: `training.start_from` is configured and holds no model to start from.
     """
     train, evaluation, _ = SPLITS
     node: BaseComponent = make_node(
@@ -45,6 +49,7 @@ def make_trainer(
         custom_config={
             "config": TrainerSettings.of(config).to_property(),
             "code_fingerprint": code_fingerprint(RUN_FN),
+            "start_digest": digest_start(config.training.start_from, config.label.task),
         },
     )
     return node

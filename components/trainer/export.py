@@ -1,8 +1,8 @@
 """Writes the served model, whole or not at all, and on request a second one for GPUs.
 
 Before anything is written, the answers of the portable network are compared with those of Keras'
-own LSTMs. The Evaluator and ServingCheck both ask the export, so neither would notice if it
-computed something else than Keras does.
+own LSTMs, or of a transformer that computes the states after all steps. The Evaluator and
+ServingCheck both ask the export, so neither would notice if it computed something else.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from components.contracts.model_card import ModelCard
-from components.contracts.names import GPU, NUM_STEPS, PORTABLE
+from components.contracts.names import GPU, NUM_STEPS, PORTABLE, SUMMARIES
 from components.errors import TrainingError
 from components.files.atomic import new_folder
 from components.model_version.operations import operations, without_cpu_kernel
 from components.trainer.network import (
+    ANSWER,
     Embedded,
-    LstmKernel,
     NetworkInputs,
     build_network,
     copy_weights,
@@ -34,11 +34,13 @@ from components.trainer.warm_start import write_weights
 
 if TYPE_CHECKING:
     from components.node.settings import TrainerSettings
+    from components.trainer.states import LstmKernel
 
 NO_GPU = (
     "none: training.gpu_export is true, but TensorFlow traced no cuDNN kernel; it does so only if "
     "it sees a GPU"
 )
+NOT_NEEDED = "none: a transformer's portable export computes on GPUs as it is"
 TOLERANCE = 1e-5  # of a probability; of a regression, relative to its largest answer above 1
 PROBES = 32  # sequences whose answers are compared
 PROBE_STEPS = 16  # steps of the longest of them at most; Keras computes them one by one
@@ -50,6 +52,7 @@ def export_model(
     transform: tft.TFTransformOutput,
     settings: TrainerSettings,
     *,
+    temperature: float | None = None,
     code_fingerprint: str,
     folder: Path,
 ) -> str | None:
@@ -60,6 +63,9 @@ def export_model(
         inputs: the inputs of the network.
         transform: its graph becomes part of the model.
         settings: written into the card; they also set the inputs and outputs of the signatures.
+        temperature: what the exported networks divide their logits by. The weights for a warm start
+            are those of the fit: were they divided, a chain of warm starts would divide again and
+            again.
         code_fingerprint: fingerprint of the code that made the model, for the card.
         folder: the folder for the model, missing or empty.
 
@@ -70,15 +76,15 @@ def export_model(
     Raises:
         TrainingError: the network to serve gives other answers than the fitted one.
     """
-    portable = float32_copy(network, settings, inputs, "served")
-    reference = float32_copy(network, settings, inputs, "loop")
+    portable = float32_copy(network, settings, inputs, "served", temperature)
+    reference = float32_copy(network, settings, inputs, "loop", temperature)
     require_same_answers(portable, reference, probes(settings, inputs))
 
     graph = TransformGraph(transform)
     # Keras picks kernels when a graph is traced, and a graph with cuDNN's does not run on a CPU.
     gpu = None
-    if settings.training.gpu_export:
-        fast = float32_copy(network, settings, inputs, "cudnn")
+    if settings.training.gpu_export and settings.model.kind == "lstm":
+        fast = float32_copy(network, settings, inputs, "cudnn", temperature)
         gpu = ServedModel(fast, inputs, graph, settings)
     fused = gpu is not None and needs_gpu(gpu.functions)
     folders = {PORTABLE: ".", GPU: GPU} if fused else {PORTABLE: "."}
@@ -87,7 +93,7 @@ def export_model(
         name=settings.name,
         task=settings.label.task,
         classes=settings.label.classes,
-        config=settings.model_dump(mode="json", by_alias=True),
+        config=settings.model_dump(mode="json", by_alias=True, exclude={"seeds"}),
         code=code_fingerprint,
         exports=folders,
     )
@@ -97,17 +103,29 @@ def export_model(
         if gpu is not None and fused:
             _save(gpu, card, draft / GPU)
 
-    if gpu is None:
+    if not settings.training.gpu_export:
         return None
+    if gpu is None:
+        return NOT_NEEDED
     return GPU if fused else NO_GPU
 
 
 def float32_copy(
-    network: keras.Model, settings: TrainerSettings, inputs: NetworkInputs, lstm: LstmKernel
+    network: keras.Model,
+    settings: TrainerSettings,
+    inputs: NetworkInputs,
+    lstm: LstmKernel,
+    temperature: float | None = None,
 ) -> keras.Model:
-    """Returns a copy to serve, whose answers do not depend on the precision of the fit."""
+    """Returns a copy to serve, whose answers do not depend on the precision of the fit.
+
+    Its last layer holds the weights divided by the temperature, so its logits are divided by it.
+    """
     copy = build_network(settings, inputs, lstm=lstm)
     copy_weights(network, copy)
+    if temperature is not None:
+        answer = copy.get_layer(ANSWER)
+        answer.set_weights([weight / temperature for weight in answer.get_weights()])
     return copy
 
 
@@ -123,6 +141,8 @@ def probes(settings: TrainerSettings, inputs: NetworkInputs) -> dict[str, np.nda
 
     steps = {name: some(item, (PROBES, longest)) for name, item in inputs.steps.items()}
     context = {name: some(item, (PROBES,)) for name, item in inputs.context.items()}
+    if inputs.summaries:
+        context[SUMMARIES] = some(None, (PROBES, inputs.summaries))
     lengths = np.linspace(0, longest, PROBES).round().astype(np.int64)
     return {**steps, **context, NUM_STEPS: lengths}
 
@@ -147,8 +167,9 @@ def require_same_answers(
     raise TrainingError(
         f"The network to serve answers {found[row].tolist()} where the fitted one answers "
         f"{expected[row].tolist()} (tolerance {TOLERANCE:g}), so nothing was exported. TensorFlow "
-        f"{tf.__version__} computes BlockLSTMV2 in another way than Keras' LSTM layers on this "
-        "machine; install the versions of requirements.lock."
+        f"{tf.__version__} computes the operations of an export (BlockLSTMV2 in place of Keras' "
+        "LSTM layers, attention of the last step alone) in another way on this machine; install "
+        "the versions of requirements.lock."
     )
 
 

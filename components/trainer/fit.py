@@ -7,7 +7,7 @@ import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,6 +51,18 @@ class Devices:
     def on_gpu(self) -> bool:
         """Whether the devices are GPUs."""
         return any("GPU" in name for name in self.names)
+
+    def first(self) -> Devices:
+        """Returns one of the devices: batches of shared sequences cannot be cut by outcomes.
+
+        A strategy would cut each input into as many parts, and an outcome's sequence would be in
+        another part.
+        """
+        if len(self.names) == 1:
+            return self
+        return replace(
+            self, names=self.names[:1], described=f"one of {self.described}: sequences are shared"
+        )
 
     def strategy(self) -> tf.distribute.Strategy:
         """Returns the strategy that places variables; networks are built inside its scope.
@@ -174,6 +186,7 @@ def fit_network(
     evaluation: tf.data.Dataset,
     training: Training,
     logs: Path,
+    name: str = "",
 ) -> Fit:
     """Fits until the eval loss stops improving and leaves the best epoch's weights in the network.
 
@@ -183,11 +196,12 @@ def fit_network(
         evaluation: the same, for early stopping.
         training: epochs, patience and decay.
         logs: a new folder for TensorBoard.
+        name: of the fit among several, for progress.
 
     Raises:
         TrainingError: the loss is not a finite number.
     """
-    epochs = EpochLog(training.epochs)
+    epochs = EpochLog(training.epochs, name)
     stopping = keras.callbacks.EarlyStopping(patience=training.patience, restore_best_weights=True)
     curves = keras.callbacks.TensorBoard(
         str(logs), histogram_freq=int(training.histograms), write_graph=False, profile_batch=0
@@ -222,13 +236,15 @@ class EpochLog(keras.callbacks.Callback):  # type: ignore[misc]
 
     Attributes:
         most: the largest number of epochs.
+        name: of the fit among several; empty for the only one.
         epochs: the epochs so far; each with `epoch`, from 1, and what Keras measured.
         losses: the eval loss of each epoch.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, name: str = "") -> None:
         super().__init__()
         self.most = most
+        self.name = name
         self.epochs: list[dict[str, int | float | None]] = []
         self.losses: list[float] = []
 
@@ -252,4 +268,5 @@ class EpochLog(keras.callbacks.Callback):  # type: ignore[misc]
         self.epochs.append({"epoch": epoch + 1, **values})
         self.losses.append(values["val_loss"])
         figures = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
-        report_progress(f"epoch {epoch + 1}/{self.most}  {figures}")
+        fit = f"{self.name}  " if self.name else ""
+        report_progress(f"{fit}epoch {epoch + 1}/{self.most}  {figures}")

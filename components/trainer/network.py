@@ -4,33 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING
 
 import keras
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from components.config.training import (
-    Categorical,
-    Feature,
-    Model,
-)
+from components.config.training import Categorical, Feature, Model
 from components.contracts.names import (
+    ASKED_ROW,
     NUM_STEPS,
+    SUMMARIES,
     TRANSFORMED_LABEL,
     context_feature,
     context_is_missing,
     step_feature,
     step_is_missing,
 )
-from components.trainer.lstm import FusedLSTM, ServedLSTMs
+from components.trainer.lstm import ServedLSTMs
+from components.trainer.states import Asked, LstmKernel, lstm_name, state_of_sequences
 from components.transform.learned import OUT_OF_VOCABULARY_IDS, read_vocabulary
+from components.transform.summaries import SummaryPlan
 
 if TYPE_CHECKING:
     from components.config.data import Label
     from components.node.settings import TrainerSettings
 
-LstmKernel: TypeAlias = Literal["fused", "cudnn", "loop", "served"]
+ANSWER = "answer"  # the last layer
 
 
 @dataclass(frozen=True)
@@ -50,15 +50,23 @@ class Embedded:
 
 @dataclass(frozen=True)
 class NetworkInputs:
-    """The inputs of the network by their transformed names; None for numbers, used unchanged."""
+    """The inputs of the network by their transformed names; None for numbers, used unchanged.
+
+    Attributes:
+        steps: features of steps.
+        context: columns beside the sequence.
+        summaries: how many summaries of the sequence there are; 0 if they are not read.
+    """
 
     steps: Mapping[str, Embedded | None]
     context: Mapping[str, Embedded | None]
+    summaries: int = 0
 
     @property
     def names(self) -> list[str]:
         """The names of all inputs."""
-        return [*self.steps, *self.context, NUM_STEPS]
+        summaries = [SUMMARIES] if self.summaries else []
+        return [*self.steps, *self.context, *summaries, NUM_STEPS]
 
     @property
     def vocabularies(self) -> dict[str, tuple[bytes, ...]]:
@@ -86,7 +94,10 @@ def read_network_inputs(
     """Returns the configured features, with the vocabularies that Transform learned."""
     steps = _inputs(settings.steps.features, step_feature, step_is_missing, transform)
     context = _inputs(settings.context, context_feature, context_is_missing, transform)
-    return NetworkInputs(steps, context)
+    if not settings.model.summaries:
+        return NetworkInputs(steps, context)
+    plan = SummaryPlan.by_place(settings.steps, settings.context)
+    return NetworkInputs(steps, context, len(plan.names))
 
 
 def _inputs(
@@ -117,12 +128,17 @@ def build_network(
     lstm: LstmKernel = "fused",
     precision: str = "float32",
     parts: int = 1,
+    shared: bool = False,
 ) -> keras.Model:
     """Returns the untrained network.
 
     Its inputs are a dictionary: every step feature as [B, T], right-padded; every context feature
-    as [B]; `num_steps` int64 [B], how many of the T steps are real. Its output is float32 [B, C],
-    class probabilities, or [B, 1], the predicted number.
+    as [B]; `num_steps` int64 [B], how many of the T steps are real; `summaries` [B, S], where they
+    are read. Its output is float32 [B, C], class probabilities, or [B, 1], the predicted number.
+
+    With `shared`, N outcomes are asked of the B sequences, each of which is read once: context,
+    summaries and `num_steps` are [N], and so is one more input, `asked_row` int64 [N]. The answer
+    to an outcome [N, C] comes from the state after step `num_steps` of sequence `asked_row`.
 
     Args:
         settings: its layers, features and label.
@@ -130,30 +146,44 @@ def build_network(
         lstm: what the LSTMs compute with: `fused`, `FusedLSTM`, or Keras' loop in another precision
             than float32; `cudnn`, cuDNN's kernel if TensorFlow sees a GPU, which Keras decides
             whenever a graph is traced; `loop`, Keras' loop, to compare with; `served`,
-            `ServedLSTMs`, which cannot be trained. `copy_weights` copies between all of them.
+            `ServedLSTMs`, which cannot be trained. `copy_weights` copies between all of them. A
+            transformer and attention pooling compute with the same operations in all; but with
+            `loop` they do so at all steps, also where only the last one is asked for.
         precision: Keras' name of the type that layers compute in; weights and the answer are always
             float32.
         parts: into how many parts `FusedLSTM` cuts a batch, to fit on several cores.
+        shared: whether outcomes share sequences; for fitting only.
     """
     dtype = keras.DTypePolicy(precision)
     steps = {name: _input(name, embedded, (None,)) for name, embedded in inputs.steps.items()}
     context = {name: _input(name, embedded, ()) for name, embedded in inputs.context.items()}
     num_steps = keras.Input((), name=NUM_STEPS, dtype="int64")
+    asked = {ASKED_ROW: keras.Input((), name=ASKED_ROW, dtype="int64")} if shared else {}
 
     read = [_read(name, inputs.steps[name], value, dtype) for name, value in steps.items()]
-    state = _join(read, dtype)
-    if lstm == "served":
-        state = ServedLSTMs(settings.model.lstm, name="lstms")([state, num_steps])
-    else:
-        mask = StepMask(name="mask")([num_steps, next(iter(steps.values()))])
-        state = _lstms(settings.model, state, mask, dtype, lstm=lstm, parts=parts)
+    if settings.model.interaction:
+        read += _step_products(inputs, dict(zip(steps, read, strict=True)), dtype)
+    state = state_of_sequences(
+        settings.model,
+        _join(read, dtype),
+        Asked(num_steps, asked.get(ASKED_ROW)),
+        dtype,
+        lstm=lstm,
+        parts=parts,
+    )
 
-    columns = (_read(name, inputs.context[name], value, dtype) for name, value in context.items())
-    state = _join([state, *columns], dtype)
+    known = [_read(name, inputs.context[name], value, dtype) for name, value in context.items()]
+    if settings.model.interaction and known:
+        known.append(_interaction(state, _join(known, dtype), dtype))
+    summaries = {}
+    if inputs.summaries:
+        summaries[SUMMARIES] = keras.Input((inputs.summaries,), name=SUMMARIES, dtype="float32")
+    state = _join([state, *known, *summaries.values()], dtype)
     state = _dense_layers(settings.model, state, dtype)
 
     answer = _answer(settings.label, state)
-    return keras.Model({**steps, **context, NUM_STEPS: num_steps}, answer, name=settings.name)
+    columns = {**context, **summaries, NUM_STEPS: num_steps, **asked}
+    return keras.Model({**steps, **columns}, answer, name=settings.name)
 
 
 def copy_weights(source: keras.Model, target: keras.Model) -> None:
@@ -165,28 +195,9 @@ def copy_weights(source: keras.Model, target: keras.Model) -> None:
     """
     for layer in target.layers:
         if isinstance(layer, ServedLSTMs):
-            layer.copy_weights([source.get_layer(_lstm_name(i)) for i in range(layer.depth)])
+            layer.copy_weights([source.get_layer(lstm_name(i)) for i in range(layer.depth)])
         elif layer.weights:
             layer.set_weights(source.get_layer(layer.name).get_weights())
-
-
-class StepMask(keras.layers.Layer):  # type: ignore[misc]
-    """Marks the real steps: (num_steps [B], steps [B, T]) to bool [B, T].
-
-    The first step is always marked, because cuDNN refuses a sequence without any. For such a
-    sequence the prior answers, not the network.
-    """
-
-    def call(self, inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
-        """Returns the mask."""
-        num_steps, steps = inputs
-        return tf.sequence_mask(tf.maximum(num_steps, 1), tf.shape(steps)[1])
-
-    def compute_output_shape(
-        self, input_shape: tuple[tuple[int | None, ...], ...]
-    ) -> tuple[int | None, ...]:
-        """Returns the shape of the mask."""
-        return input_shape[1]
 
 
 def embedding_name(name: str) -> str:
@@ -197,10 +208,6 @@ def embedding_name(name: str) -> str:
 def count_parameters(network: keras.Model) -> int:
     """Returns the number of trained weights."""
     return int(sum(weight.numpy().size for weight in network.trainable_weights))
-
-
-def _lstm_name(index: int) -> str:
-    return f"lstm_{index}"
 
 
 def _input(
@@ -225,31 +232,37 @@ def _join(parts: list[keras.KerasTensor], dtype: keras.DTypePolicy) -> keras.Ker
     return parts[0] if len(parts) == 1 else keras.layers.Concatenate(dtype=dtype)(parts)
 
 
-def _lstms(
-    model: Model,
-    state: keras.KerasTensor,
-    mask: keras.KerasTensor,
-    dtype: keras.DTypePolicy,
-    *,
-    lstm: LstmKernel,
-    parts: int,
+def _step_products(
+    inputs: NetworkInputs, read: Mapping[str, keras.KerasTensor], dtype: keras.DTypePolicy
+) -> list[keras.KerasTensor]:
+    """Multiplies what happened in a step by how it went, [B, T, E]; none unless steps hold both.
+
+    A right answer then means something else in every unit.
+    """
+    words = [value for name, value in read.items() if inputs.steps[name] is not None]
+    numbers = [value for name, value in read.items() if inputs.steps[name] is None]
+    if not words or not numbers:
+        return []
+
+    embedded = _join(words, dtype)
+    width = embedded.shape[-1]
+    factors = [
+        keras.layers.Dense(width, dtype=dtype, name=f"step_product_{name}")(value)
+        for name, value in (("words", embedded), ("numbers", _join(numbers, dtype)))
+    ]
+    return [keras.layers.Multiply(dtype=dtype, name="step_product")(factors)]
+
+
+def _interaction(
+    state: keras.KerasTensor, context: keras.KerasTensor, dtype: keras.DTypePolicy
 ) -> keras.KerasTensor:
-    """Stacks the LSTMs on steps [B, T, F]; the last one returns its final state [B, units]."""
-    fused = lstm == "fused" and dtype.compute_dtype == "float32"
-    for index, units in enumerate(model.lstm):
-        sequences, name = index < len(model.lstm) - 1, _lstm_name(index)
-        if fused:
-            layer = FusedLSTM(units, return_sequences=sequences, parts=parts, name=name)
-        else:
-            layer = keras.layers.LSTM(
-                units,
-                return_sequences=sequences,
-                use_cudnn="auto" if lstm == "cudnn" else False,
-                dtype=dtype,
-                name=name,
-            )
-        state = layer(state, mask=mask)
-    return state
+    """Multiplies the state [N, U] by what the context [N, C] makes of each of its numbers.
+
+    A network that knows a learner's state in every unit can so be asked about one of them, as deep
+    knowledge tracing is by its output for each skill (Piech et al., NeurIPS 2015).
+    """
+    weights = keras.layers.Dense(state.shape[-1], dtype=dtype, name="interaction")(context)
+    return keras.layers.Multiply(dtype=dtype, name="product")([state, weights])
 
 
 def _dense_layers(
@@ -264,6 +277,6 @@ def _dense_layers(
 
 def _answer(label: Label, state: keras.KerasTensor) -> keras.KerasTensor:
     if label.task == "regression":
-        return keras.layers.Dense(1, dtype="float32", name="answer")(state)
+        return keras.layers.Dense(1, dtype="float32", name=ANSWER)(state)
     classes = len(label.classes)
-    return keras.layers.Dense(classes, activation="softmax", dtype="float32", name="answer")(state)
+    return keras.layers.Dense(classes, activation="softmax", dtype="float32", name=ANSWER)(state)

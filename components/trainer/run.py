@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import keras
+import tensorflow as tf
 import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
+from components.contracts.names import SEEDS
 from components.contracts.training_history import TrainingHistory
+from components.errors import TrainingError
 from components.node.settings import TrainerSettings
 from components.trainer.batches import read_batches
+from components.trainer.calibration import fit_temperature
 from components.trainer.export import export_model
 from components.trainer.fit import (
     LOGS,
+    Devices,
     choose_devices,
     compile_network,
     fit_network,
@@ -26,37 +33,89 @@ from components.trainer.fit import (
 )
 from components.trainer.lstm import parts_of
 from components.trainer.network import (
-    LstmKernel,
     NetworkInputs,
     build_network,
     count_parameters,
     read_network_inputs,
 )
+from components.trainer.start_from import read_start
 from components.trainer.warm_start import warm_start
+
+if TYPE_CHECKING:
+    from components.trainer.states import LstmKernel
 
 
 def run_fn(fn_args: FnArgs) -> None:
     """Fits the model, exports it to `fn_args.serving_model_dir`, and writes its history.
 
-    The history goes to `fn_args.model_run_dir`.
+    The history goes to `fn_args.model_run_dir`, and so do the models of further seeds, which are
+    fitted one after the other: each as it would be alone, with that seed.
 
     Raises:
-        TrainingError: the configured device is missing, a split lacks examples, or the loss is not
-            a finite number.
+        TrainingError: the configured device is missing, a split lacks examples, the loss is not a
+            finite number, or the model to start from cannot be read.
     """
-    settings = TrainerSettings.from_property(fn_args.custom_config["config"])
-    with reproducible(settings.training.seed):
-        history = _fit_and_export(fn_args, settings)
-    history.write(Path(fn_args.model_run_dir))
-
-
-def _fit_and_export(fn_args: FnArgs, settings: TrainerSettings) -> TrainingHistory:
     started = time.monotonic()
-    training = settings.training
-    transform = tft.TFTransformOutput(fn_args.transform_graph_path)
-    inputs = read_network_inputs(settings, transform)
+    settings = TrainerSettings.from_property(fn_args.custom_config["config"])
+    devices = choose_devices(settings.training)
+    if settings.steps.shared:
+        devices = devices.first()
 
-    devices = choose_devices(training)
+    first, *others = seeds = seeds_of(settings)
+    history = _fit_and_export(fn_args, settings, devices, first, Path(fn_args.serving_model_dir))
+    for seed in others:
+        _free_memory()
+        folder = Path(fn_args.model_run_dir, SEEDS, str(seed))
+        _fit_and_export(fn_args, settings, devices, seed, folder)
+
+    whole = {"seeds": seeds, "seconds": round(time.monotonic() - started, 1)}
+    history.model_copy(update=whole).write(Path(fn_args.model_run_dir))
+
+
+def seeds_of(settings: TrainerSettings) -> list[int]:
+    """Returns the seeds of all models, the exported one's first."""
+    return [settings.training.seed + index for index in range(settings.seeds)]
+
+
+def _fit_and_export(
+    fn_args: FnArgs, settings: TrainerSettings, devices: Devices, seed: int, folder: Path
+) -> TrainingHistory:
+    """Fits one model and exports it to a folder; returns how it went.
+
+    The model of the first seed is served; that of another is only measured, on any machine.
+    """
+    is_first = seed == settings.training.seed
+    update = {"seed": seed} if is_first else {"seed": seed, "gpu_export": False}
+    training = settings.training.model_copy(update=update)
+    settings = settings.model_copy(update={"training": training})
+    name = "" if settings.seeds == 1 else f"seed {seed}"
+
+    with reproducible(seed):
+        transform = tft.TFTransformOutput(fn_args.transform_graph_path)
+        inputs = read_network_inputs(settings, transform)
+        network, history = _fit(fn_args, settings, devices, transform, inputs, name)
+        gpu_export = export_model(
+            network,
+            inputs,
+            transform,
+            settings,
+            temperature=history.temperature,
+            code_fingerprint=fn_args.custom_config["code_fingerprint"],
+            folder=folder,
+        )
+    return history.model_copy(update={"gpu_export": gpu_export})
+
+
+def _fit(
+    fn_args: FnArgs,
+    settings: TrainerSettings,
+    devices: Devices,
+    transform: tft.TFTransformOutput,
+    inputs: NetworkInputs,
+    name: str,
+) -> tuple[keras.Model, TrainingHistory]:
+    """Returns the fitted network, not yet calibrated, and how the fit went."""
+    training = settings.training
     strategy = devices.strategy()
     run = Path(fn_args.model_run_dir)
     with _scratch_folder(run) as scratch:
@@ -72,30 +131,28 @@ def _fit_and_export(fn_args: FnArgs, settings: TrainerSettings) -> TrainingHisto
         with strategy.scope():
             network = _build(settings, inputs, "cudnn" if devices.on_gpu else "fused")
         start = _start(network, settings, inputs, fn_args.base_model)
-        logs = run / LOGS / f"{datetime.now(UTC):%Y%m%d-%H%M%S-%f}"
-        fit = fit_network(network, train, evaluation, training, logs)
+        logs = _logs_folder(run, name)
+        fit = fit_network(network, train, evaluation, training, logs, name)
+        temperature = _calibrate(network, settings, evaluation)
 
-    gpu_export = export_model(
-        network,
-        inputs,
-        transform,
-        settings,
-        code_fingerprint=fn_args.custom_config["code_fingerprint"],
-        folder=Path(fn_args.serving_model_dir),
-    )
-
-    return TrainingHistory(
+    history = TrainingHistory(
         epochs=fit.epochs,
         best_epoch=fit.best_epoch,
         stopped=fit.stopped,
         device=devices.described,
         device_warning=devices.warning,
         precision=training.precision,
-        gpu_export=gpu_export,
         warm_start=start,
+        temperature=temperature,
         parameters=count_parameters(network),
-        seconds=round(time.monotonic() - started, 1),
     )
+    return network, history
+
+
+def _logs_folder(run: Path, name: str) -> Path:
+    """Returns a new folder for TensorBoard, which shows the name of a fit among several."""
+    folder = f"{datetime.now(UTC):%Y%m%d-%H%M%S-%f} {name}".strip().replace(" ", "-")
+    return run / LOGS / folder
 
 
 @contextmanager
@@ -115,6 +172,7 @@ def _build(settings: TrainerSettings, inputs: NetworkInputs, lstm: LstmKernel) -
         lstm=lstm,
         precision=training.precision,
         parts=parts_of(training.batch_size),
+        shared=settings.steps.shared,
     )
     compile_network(network, settings.label, training)
     return network
@@ -123,7 +181,32 @@ def _build(settings: TrainerSettings, inputs: NetworkInputs, lstm: LstmKernel) -
 def _start(
     network: keras.Model, settings: TrainerSettings, inputs: NetworkInputs, base: str | None
 ) -> str | None:
-    """Copies the weights of the base model, if there is one; returns what was done."""
-    if not settings.training.warm_start or not base:
+    """Copies what fits of an earlier model's weights, if there is one; returns what was done.
+
+    Raises:
+        TrainingError: the model of `training.start_from` cannot be read.
+    """
+    training = settings.training
+    if training.start_from is not None:
+        return warm_start(network, inputs, settings, read_start(Path(training.start_from)))
+    if not training.warm_start or not base:
         return None
-    return warm_start(network, inputs, Path(base))
+    try:
+        return warm_start(network, inputs, settings, read_start(Path(base)))
+    except TrainingError as error:
+        return f"fresh weights: {error}"
+
+
+def _calibrate(
+    network: keras.Model, settings: TrainerSettings, evaluation: tf.data.Dataset
+) -> float | None:
+    """Returns the temperature of a classifier; None without calibration."""
+    if settings.label.task == "regression" or settings.training.calibration == "none":
+        return None
+    return fit_temperature(network, evaluation)
+
+
+def _free_memory() -> None:
+    """Frees what the last fit left: its graphs, and the examples that it kept in memory."""
+    keras.backend.clear_session()
+    gc.collect()

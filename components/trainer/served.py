@@ -102,6 +102,8 @@ class ServedModel(tf.Module):  # type: ignore[misc]
         raw[NUM_STEPS] = _as_spec(_one_per_row(num_steps), self._num_steps_spec)
         wanted = [*self._inputs.names, TRANSFORMED_PRIOR]
         features = self._transform({**steps, **raw}, wanted)
+        if self._settings.steps.shared:
+            features = _one_outcome_each(features, set(self._inputs.steps))
 
         # An LSTM needs at least one step, even if it is padding.
         longest = tf.reduce_max(tf.concat([num_steps, [1]], axis=0))
@@ -191,6 +193,13 @@ def _last_dense_steps(
         first: kept,
         **{name: kept.with_values(tf.gather_nd(steps[name], places)) for name in others},
     }
+
+
+def _one_outcome_each(
+    features: Mapping[str, tf.Tensor | tf.RaggedTensor], steps: set[str]
+) -> dict[str, tf.Tensor | tf.RaggedTensor]:
+    """Returns features of examples that could have several outcomes, each of which has one."""
+    return {name: value if name in steps else value.flat_values for name, value in features.items()}
 
 
 def _padded(

@@ -121,10 +121,11 @@ def _moments(sums: Exact) -> Floats:
 
 
 class GroupSums(beam.PTransform):  # type: ignore[misc]
-    """Sums rows by group: batches of (groups [B], rows [B, K]) to two arrays.
+    """Sums rows by group: batches of (groups [B, L], rows [B, K]) to two arrays.
 
-    The first has the groups in order, int64 [G], the second their sums, float64 [G + 1, K]; its
-    last row is the sum over all groups.
+    Each row is in L groups, the narrowest first: rows that share their first group share all of
+    them. The first array has the groups of all levels in order, int64 [G], the second their sums,
+    float64 [G, K].
     """
 
     def __init__(self, columns: int) -> None:
@@ -149,17 +150,23 @@ class GroupSums(beam.PTransform):  # type: ignore[misc]
 
 
 def _sum_groups(batch: tuple[Ints, Floats]) -> Iterator[tuple[int, Exact]]:
-    groups, places = np.unique(batch[0], return_inverse=True)
-    sums = [exact_sums(column, places, len(groups)) for column in batch[1].T]
-    yield from zip(groups.tolist(), np.stack(sums, axis=1), strict=True)
+    """Yields the groups of a batch with their sums; the wider ones add up their narrowest ones."""
+    groups, rows = batch
+    _, first, places = np.unique(groups[:, 0], return_index=True, return_inverse=True)
+    narrowest = np.stack([exact_sums(column, places, len(first)) for column in rows.T], axis=1)
+
+    for level in groups[first].T:
+        names, places = np.unique(level, return_inverse=True)
+        sums = np.zeros((len(names), rows.shape[1]), object)
+        np.add.at(sums, places, narrowest)
+        yield from zip(names.tolist(), sums, strict=True)
 
 
 def _sorted_groups(pairs: list[tuple[int, Exact]], columns: int) -> tuple[Ints, Floats]:
     pairs = sorted(pairs, key=lambda pair: pair[0])
-    rows = [row for _, row in pairs]
-    rows.append(sum(rows, start=np.zeros(columns, object)))
     groups = np.array([group for group, _ in pairs], np.int64)
-    return groups, np.array([[total / ONE for total in row] for row in rows])
+    sums = [[total / ONE for total in row] for _, row in pairs]
+    return groups, np.array(sums, np.float64).reshape(-1, columns)
 
 
 class Quantiles(beam.PTransform):  # type: ignore[misc]

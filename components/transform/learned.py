@@ -66,17 +66,17 @@ def scaled_numbers(
         By name: bucket ids int64 [N] (0 missing, then 1..buckets), or scaled values float32 [N] (0
         where missing, which is the mean after a z-score).
     """
-    tamed = {name: _tamed(columns[name], feature) for name, feature in features.items()}
-    scaled = {name: _or_zero(values) for name, values in tamed.items()}
+    clean = {name: tamed(columns[name], feature) for name, feature in features.items()}
+    scaled = {name: _or_zero(values) for name, values in clean.items()}
 
     # All columns at once: each analysis costs Beam seconds.
     if centred := [name for name, feature in features.items() if feature.scale == "z_score"]:
-        scores = _or_zero(_z_scores(tf.stack([tamed[name] for name in centred], axis=1)))
+        scores = z_scores(tf.stack([clean[name] for name in centred], axis=1))
         scaled |= dict(zip(centred, tf.unstack(scores, axis=1), strict=True))
 
     if cut := [name for name, feature in features.items() if feature.scale == "buckets"]:
         parts = [features[name].buckets for name in cut]
-        ids = _bucket_ids(tf.stack([tamed[name] for name in cut], axis=1), parts)
+        ids = _bucket_ids(tf.stack([clean[name] for name in cut], axis=1), parts)
         scaled |= dict(zip(cut, tf.unstack(ids, axis=1), strict=True))
     return scaled
 
@@ -86,10 +86,16 @@ def is_missing(values: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.math.is_nan(values), tf.float32)
 
 
-def _tamed(values: tf.Tensor, feature: Numeric) -> tf.Tensor:
+def tamed(values: tf.Tensor, feature: Numeric) -> tf.Tensor:
+    """Returns numbers [N], clipped and in logarithms as the feature says; NaN stays NaN."""
     if feature.clip is not None:
         values = tf.clip_by_value(values, *feature.clip)
-    return tf.sign(values) * _log1p(tf.abs(values)) if feature.log else values
+    return signed_log(values) if feature.log else values
+
+
+def signed_log(values: tf.Tensor) -> tf.Tensor:
+    """Returns sign(x) * log(1 + |x|) of float32 [N]."""
+    return tf.sign(values) * _log1p(tf.abs(values))
 
 
 def _log1p(values: tf.Tensor) -> tf.Tensor:
@@ -103,8 +109,8 @@ def _log1p(values: tf.Tensor) -> tf.Tensor:
     return tf.math.log1p(padded)[:size]
 
 
-def _z_scores(values: tf.Tensor) -> tf.Tensor:
-    """Centres [N, K] and divides by the standard deviations.
+def z_scores(values: tf.Tensor) -> tf.Tensor:
+    """Centres float32 [N, K] and divides by the standard deviations; what is missing becomes 0.
 
     A constant or absent column becomes zeros, not NaN.
     """
@@ -114,7 +120,7 @@ def _z_scores(values: tf.Tensor) -> tf.Tensor:
 
     mean, deviation = tf.unstack(found)
     scores = (tf.cast(values, tf.float64) - mean) / tf.where(deviation > 0, deviation, 1.0)
-    return tf.cast(scores, tf.float32)
+    return _or_zero(tf.cast(scores, tf.float32))
 
 
 def _bucket_ids(values: tf.Tensor, parts: Sequence[int]) -> tf.Tensor:
@@ -146,15 +152,19 @@ def group_prior(
 ) -> tf.Tensor:
     """Returns the prior of each example's group: the answer for a cold start.
 
-    Having no events is informative in itself, so the prior has two levels: the mean label of the
-    group, mixed with `smoothing` examples of the whole split; and the mean label of the group's
-    cold starts, mixed with `smoothing` examples of the first level. Without cold starts in the
-    train split the two are equal. A group that is not in the train split gets the prior of the
-    whole split's cold starts.
+    Groups have levels: by all columns, by all but the first, and so on, to the whole split. A
+    group's mean label is mixed with `smoothing` examples of the next wider level's mean, which is
+    mixed in the same way; that of the whole split is not mixed.
+
+    Having no events is informative in itself, so the prior is the mean label of the cold starts of
+    a group, mixed with `smoothing` examples of that group's mean. The group is the narrowest one
+    that is in the train split: a group that is not there gets the prior of its columns without the
+    first, and so on, in the end that of the whole split. Without cold starts in the train split,
+    the prior is the group's mean.
 
     Args:
-        columns: the values that make a group, string [B] each, "" for missing; none makes one
-            group of all examples.
+        columns: the values that make a group, string [B] each, "" for missing, the most open one
+            first; none makes one group of all examples.
         label: float32 [B, C]: one-hot classes, or the number with C = 1. Not read when serving.
         is_cold: bool [B]: whether an example has fewer events than the model needs for an answer.
         smoothing: how many examples of the wider level are mixed in.
@@ -162,27 +172,48 @@ def group_prior(
     Returns:
         float32 [B, C].
     """
-    width = label.shape[1] + 1
-    hashes = tf.strings.to_hash_bucket_fast(_group_key(columns, tf.shape(is_cold)[0]), 2**62)
+    levels = [columns[start:] for start in range(len(columns) + 1)]
+    batch = tf.shape(is_cold)[0]
+    keys = tf.stack([_group_key(level, batch) for level in levels], axis=1)
+    groups = tf.strings.to_hash_bucket_fast(keys, 2**62)  # [B, L], the narrowest level first
 
     # Each row counts itself, then sums its label: once for all examples, once for cold starts.
     counted = tf.cast(tf.concat([tf.ones_like(label[:, :1]), label], axis=1), tf.float64)
     cold_only = tf.where(is_cold[:, tf.newaxis], counted, tf.zeros_like(counted))
-    counted = tf.concat([counted, cold_only], axis=1)
-    groups, sums = tft.experimental.ptransform_analyzer(
-        [hashes, counted], GroupSums(2 * width), [tf.int64, tf.float64], [[None], [None, 2 * width]]
-    )
+    width = label.shape[1] + 1
+    known, sums = _group_sums(groups, tf.concat([counted, cold_only], axis=1), 2 * width)
 
-    place = tf.minimum(tf.searchsorted(groups, hashes), tf.size(groups) - 1)
-    known = tf.equal(tf.gather(groups, place), hashes)[:, tf.newaxis]
-    own = tf.where(known, tf.gather(sums, place), tf.zeros([1, 2 * width], tf.float64))
-
-    split = sums[-1:]
-    split_mean = split[:, 1:width] / split[:, :1]
-    group_mean = _mixed(own[:, :width], split_mean, smoothing)
-    cold_mean = _mixed(split[:, width:], split_mean, smoothing)
-    prior = tf.where(known, _mixed(own[:, width:], group_mean, smoothing), cold_mean)
+    split = sums[:, -1]
+    mean = split[:, 1:width] / split[:, :1]
+    prior = _mixed(split[:, width:], mean, smoothing)
+    for level in reversed(range(len(columns))):
+        own = sums[:, level]
+        mean = _mixed(own[:, :width], mean, smoothing)
+        cold_mean = _mixed(own[:, width:], mean, smoothing)
+        prior = tf.where(known[:, level, tf.newaxis], cold_mean, prior)
     return tf.cast(prior, tf.float32)
+
+
+def _group_sums(groups: tf.Tensor, counted: tf.Tensor, width: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """Looks up the groups [B, L] of each row, with what the train split's rows in them sum up to.
+
+    Args:
+        groups: int64 [B, L]; the groups of the narrowest level lie within those of the others.
+        counted: the rows that are summed, float64 [B, W].
+        width: W.
+
+    Returns:
+        Which groups are in the train split, bool [B, L]; the sums, float64 [B, L, W], with zeros
+        for the others.
+    """
+    known, sums = tft.experimental.ptransform_analyzer(
+        [groups, counted], GroupSums(width), [tf.int64, tf.float64], [[None], [None, width]]
+    )
+    place = tf.searchsorted(known, tf.reshape(groups, [-1]))
+    place = tf.reshape(tf.minimum(place, tf.size(known) - 1), tf.shape(groups))
+    is_known = tf.equal(tf.gather(known, place), groups)
+    found = tf.where(is_known[..., tf.newaxis], tf.gather(sums, place), tf.zeros([], tf.float64))
+    return is_known, found
 
 
 def _group_key(columns: Sequence[tf.Tensor], batch: tf.Tensor) -> tf.Tensor:

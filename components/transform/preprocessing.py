@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import tensorflow as tf
 
+from components.config.summaries import counts_words
 from components.config.training import Categorical, Feature, Numeric
 from components.contracts.names import (
     NUM_STEPS,
+    SUMMARIES,
     TRANSFORMED_LABEL,
     TRANSFORMED_PRIOR,
+    UNIT,
     context_feature,
     context_is_missing,
     step_feature,
@@ -23,7 +27,9 @@ from components.transform.learned import (
     is_missing,
     scaled_numbers,
     vocabulary_ids,
+    z_scores,
 )
+from components.transform.summaries import SummaryPlan, squashed, summarise, word_hashes
 
 if TYPE_CHECKING:
     from components.config.data import Label
@@ -48,32 +54,79 @@ def preprocessing_fn(
 
     Returns:
         By the names in `components.contracts.names`: ragged step features [B, T], context [B], the
-        label [B], the prior [B, C], and the number of events [B] as int64.
+        label [B], the prior [B, C], the number of events [B] as int64, and summaries [B, S] where
+        the network reads them. With `steps.shared` an example has K outcomes, and all but the steps
+        is ragged: [B, K], the prior [B, K, C].
     """
     settings = TransformSettings.from_property(custom_config["config"])
     steps, prior = settings.steps, settings.prior
-
-    label, one_hot = _label(inputs, settings.label)
-    num_steps = tf.cast(scalar(inputs[NUM_STEPS], missing=0.0), tf.int64)
-    outputs = {NUM_STEPS: num_steps, TRANSFORMED_LABEL: label}
-
+    outcomes = Outcomes.of(inputs, shared=steps.shared)
     columns = {name: ragged(inputs[name]) for name in steps.features}
-    outputs |= _step_outputs(steps.features, columns)
-    outputs |= _context_outputs(settings.context, inputs)
 
-    groups = [scalar(inputs[name], missing="") for name in prior.group_by]
+    label, one_hot = _label(outcomes, settings.label)
+    num_steps = tf.cast(outcomes.values(NUM_STEPS, missing=0.0), tf.int64)
+    by_step = _step_outputs(steps.features, columns)
+    by_outcome = {NUM_STEPS: num_steps, TRANSFORMED_LABEL: label}
+    by_outcome |= _context_outputs(settings.context, outcomes)
+    if settings.summaries:
+        by_outcome[SUMMARIES] = _scaled_summaries(settings, columns, by_step, outcomes, num_steps)
+
+    groups = [outcomes.values(name, missing="") for name in prior.group_by]
     is_cold = num_steps < steps.min_steps
-    outputs[TRANSFORMED_PRIOR] = group_prior(groups, one_hot, is_cold, prior.smoothing)
-    return outputs
+    by_outcome[TRANSFORMED_PRIOR] = group_prior(groups, one_hot, is_cold, prior.smoothing)
+    return by_step | {name: outcomes.by_example(item) for name, item in by_outcome.items()}
 
 
-def _label(inputs: Mapping[str, Column], label: Label) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the label as the loss reads it [B], and as a row whose mean is the prior [B, C]."""
+@dataclass(frozen=True)
+class Outcomes:
+    """The columns of outcomes of a batch of examples, which have one outcome each or several.
+
+    Attributes:
+        inputs: the columns of the examples, by name.
+        lists: how the N outcomes are divided among the B examples, ragged [B, K]; None for one
+            outcome each.
+    """
+
+    inputs: Mapping[str, Column]
+    lists: tf.RaggedTensor | None
+
+    @classmethod
+    def of(cls, inputs: Mapping[str, Column], *, shared: bool) -> Outcomes:
+        """Returns the outcomes of examples, each of which has a `num_steps`."""
+        return cls(inputs, ragged(inputs[NUM_STEPS]) if shared else None)
+
+    def values(self, name: str, missing: float | str) -> tf.Tensor:
+        """Returns a column, one value per outcome [N]: `missing` where an example has too few.
+
+        Shared examples have a value for every outcome. A request has one outcome and may lack it.
+        """
+        if self.lists is None:
+            return scalar(self.inputs[name], missing)
+        found = ragged(self.inputs[name])
+        values = _converted(found.flat_values, missing)
+        filler = tf.constant(missing, values.dtype)
+        filled = found.with_flat_values(values).to_tensor(filler, shape=self.lists.bounding_shape())
+        return tf.RaggedTensor.from_tensor(filled, self.lists.row_lengths()).flat_values
+
+    @property
+    def rows(self) -> tf.Tensor:
+        """The example that each outcome belongs to, int64 [N]."""
+        if self.lists is not None:
+            return self.lists.value_rowids()
+        return tf.range(tf.size(scalar(self.inputs[NUM_STEPS], missing=0.0), tf.int64))
+
+    def by_example(self, values: tf.Tensor) -> tf.Tensor | tf.RaggedTensor:
+        """Returns values of outcomes [N, ...] as a transformed feature of the B examples."""
+        return values if self.lists is None else self.lists.with_flat_values(values)
+
+
+def _label(outcomes: Outcomes, label: Label) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the label as the loss reads it [N], and as a row whose mean is the prior [N, C]."""
     if label.task == "regression":
-        value = scalar(inputs[label.column], missing=0.0)
+        value = outcomes.values(label.column, missing=0.0)
         return value, value[:, tf.newaxis]
 
-    words = scalar(inputs[label.column], missing="")
+    words = outcomes.values(label.column, missing="")
     is_class = tf.equal(words[:, tf.newaxis], tf.constant([label.classes]))
     one_hot = tf.cast(is_class, tf.float32)
     return tf.argmax(one_hot, axis=1), one_hot
@@ -100,19 +153,17 @@ def _step_outputs(
     return {name: like.with_flat_values(values) for name, values in outputs.items()}
 
 
-def _context_outputs(
-    features: Mapping[str, Feature], inputs: Mapping[str, Column]
-) -> dict[str, tf.Tensor]:
+def _context_outputs(features: Mapping[str, Feature], outcomes: Outcomes) -> dict[str, tf.Tensor]:
     outputs: dict[str, tf.Tensor] = {}
     numeric: dict[str, Numeric] = {}
     for name, feature in features.items():
         if isinstance(feature, Categorical):
-            words = scalar(inputs[name], missing="")
+            words = outcomes.values(name, missing="")
             outputs[context_feature(name)] = vocabulary_ids(words, feature, context_feature(name))
         else:
             numeric[name] = feature
 
-    numbers = {name: scalar(inputs[name], missing=float("nan")) for name in numeric}
+    numbers = {name: outcomes.values(name, missing=float("nan")) for name in numeric}
     for name, values in numbers.items():
         outputs[context_is_missing(name)] = is_missing(values)
     for name, values in scaled_numbers(numbers, numeric).items():
@@ -120,10 +171,41 @@ def _context_outputs(
     return outputs
 
 
+def _scaled_summaries(
+    settings: TransformSettings,
+    columns: Mapping[str, tf.RaggedTensor],
+    transformed: Mapping[str, tf.RaggedTensor],
+    outcomes: Outcomes,
+    num_steps: tf.Tensor,
+) -> tf.Tensor:
+    """Returns the summaries of each outcome [N, S], in logarithms where they have tails, z-scored.
+
+    Args:
+        settings: the features.
+        columns: the steps as they are in the log, ragged [B, T].
+        transformed: the transformed steps, with the ids of words.
+        outcomes: the N outcomes of the examples.
+        num_steps: how many steps each outcome sees, int64 [N].
+    """
+    plan = SummaryPlan.by_place(settings.steps, settings.context)
+    steps = dict(columns)
+    for name, feature in settings.steps.features.items():
+        if counts_words(name, feature):
+            steps[name] = transformed[step_feature(name)]
+        elif isinstance(feature, Categorical):
+            steps[name] = columns[name].with_flat_values(word_hashes(columns[name].flat_values))
+
+    unit = word_hashes(outcomes.values(UNIT, missing="")) if plan.asks_for_unit else None
+    return z_scores(squashed(plan, summarise(plan, steps, outcomes.rows, num_steps, unit)))
+
+
 def ragged(column: Column) -> tf.RaggedTensor:
     """Returns the list of each example as ragged [B, T]."""
     if isinstance(column, tf.SparseTensor):
-        return tf.RaggedTensor.from_sparse(column)
+        # Unlike `from_sparse` without an assertion, on which every feature of a request would wait.
+        return tf.RaggedTensor.from_value_rowids(
+            column.values, column.indices[:, 0], column.dense_shape[0], validate=False
+        )
     return column if isinstance(column, tf.RaggedTensor) else tf.RaggedTensor.from_tensor(column)
 
 

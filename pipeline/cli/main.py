@@ -25,12 +25,14 @@ COMMANDS = {
     "doctor": "prepare_commands:doctor",
     "simulate": "prepare_commands:simulate",
     "check-log": "prepare_commands:check_log",
+    "audit": "validate_commands:audit",
     "schema infer": "prepare_commands:infer",
     "schema diff": "prepare_commands:diff",
     "run": "run_commands:run",
     "runs": "run_commands:runs",
     "report": "run_commands:report",
     "evaluate": "run_commands:evaluate",
+    "cross-validate": "validate_commands:cross_validate",
     "ci": "run_commands:ci",
     "notify": "run_commands:notify",
     "kubeflow compile": "kubeflow_commands:compile_",
@@ -56,10 +58,12 @@ GROUPS = {
     "models": "List a model's versions, and decide which one is served.",
 }
 PANELS = {
-    "Prepare": ("doctor", "simulate", "check-log", "schema"),
-    "Train and judge": ("run", "runs", "report", "evaluate", "ci", "notify", "kubeflow"),
+    "Prepare": ("doctor", "simulate", "check-log", "audit", "schema"),
+    "Train and judge": (
+        "run", "runs", "report", "evaluate", "cross-validate", "ci", "notify", "kubeflow",
+    ),
     "Serve": ("models", "serve", "predict"),
-}
+}  # fmt: skip
 
 _Command = TyperCommand | TyperGroup
 _Context = Any  # Typer keeps its copy of Click private

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from components.node.node_id import Node
 
 if TYPE_CHECKING:
-    from components.config.runtime import Beam
+    from components.config import Config
 
 # Versions that this was written for; under others TFX and its libraries are imported plainly.
 WRITTEN_FOR = {
@@ -111,6 +111,7 @@ IMPORTS: dict[Node, tuple[str, ...]] = {
         *_BEAM,
         "tensorflow",
         "pyarrow.parquet",
+        "scipy.sparse",
         "tensorflow_model_analysis.metrics",
         "tensorflow_model_analysis.writers.metrics_plots_and_validations_writer",
         "components.evaluator.executor",
@@ -122,7 +123,18 @@ IMPORTS: dict[Node, tuple[str, ...]] = {
 }
 
 
-def modules_of(node: Node, beam: Beam) -> tuple[str, ...]:
+# What the Evaluator imports beside them to fit simple models.
+_SIMPLE_MODELS = (
+    "sklearn.compose",
+    "sklearn.ensemble",
+    "sklearn.impute",
+    "sklearn.linear_model",
+    "sklearn.pipeline",
+    "components.evaluator.comparison",
+)
+
+
+def modules_of(node: Node, config: Config) -> tuple[str, ...]:
     """Returns what a node imports to execute, each for `import_early`, in a good order.
 
     The process that nodes are forked from imports these while earlier nodes run. It forks only
@@ -131,10 +143,13 @@ def modules_of(node: Node, beam: Beam) -> tuple[str, ...]:
 
     Args:
         node: which node.
-        beam: how Beam runs; another runner than that in the node's process may need a cloud.
+        config: another runner of Beam than that in the node's process may need a cloud; simple
+            models need scikit-learn.
     """
-    clouds = () if beam.runs_here else _OPTIONAL["apache_beam"]
-    return (*clouds, *IMPORTS[node])
+    clouds = () if config.beam.runs_here else _OPTIONAL["apache_beam"]
+    fits = node == Node.EVALUATOR and config.evaluation.simple_models
+    simple = _SIMPLE_MODELS if fits else ()
+    return (*clouds, *IMPORTS[node], *simple)
 
 
 def import_early(name: str) -> None:

@@ -234,7 +234,7 @@ class _Run:
         def prepare() -> None:
             note_execution()
             with quiet_imports() if self.quiet else nullcontext():
-                for name in modules_of(node, self.plan.config.beam):
+                for name in modules_of(node, self.plan.config):
                     with suppress(Exception):  # raised again where the module is used
                         import_early(name)
 

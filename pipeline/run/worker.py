@@ -37,7 +37,7 @@ from pipeline.run.processes import (
 )
 
 if TYPE_CHECKING:
-    from components.config.runtime import Beam
+    from components.config import Config
     from pipeline.run.nodes import NodeChange
 
 
@@ -130,11 +130,11 @@ def _processes(plan: RunPlan, enter: Observe, note_execution: Observe) -> Proces
 
     if not IS_LINUX:
         return ThisProcess(enter, note_execution)
-    modules = modules_before_fork(planned_nodes(plan), plan.config.beam)
+    modules = modules_before_fork(planned_nodes(plan), plan.config)
     return ForkedProcesses(enter, note_execution, modules=modules)
 
 
-def modules_before_fork(nodes: Sequence[Node], beam: Beam) -> dict[Node, list[str]]:
+def modules_before_fork(nodes: Sequence[Node], config: Config) -> dict[Node, list[str]]:
     """Returns what to import before each node is forked.
 
     Polars is not among it, because it starts threads when it is imported; nor are modules of ours,
@@ -144,7 +144,7 @@ def modules_before_fork(nodes: Sequence[Node], beam: Beam) -> dict[Node, list[st
 
     later = ("components", "polars")
     return {
-        node: [name for name in modules_of(node, beam) if name.partition(".")[0] not in later]
+        node: [name for name in modules_of(node, config) if name.partition(".")[0] not in later]
         for node in nodes
     }
 

@@ -41,6 +41,30 @@ def test_the_log_fits_the_schema_that_was_inferred_from_it(config: Config) -> No
     assert diff_schema(config) == []
 
 
+@pytest.mark.usefixtures("config")
+def test_units_of_steps_are_open_as_units_are(tmp_path: Path) -> None:
+    """A new unit in a later log is no anomaly."""
+    content = yaml.safe_load((tmp_path / "algebra.yaml").read_text())
+    content["steps"]["history"] = "learner"
+    content["steps"]["features"] |= {
+        "step_unit": {"type": "categorical"},
+        "same_unit": {"type": "numeric"},
+    }
+    (tmp_path / "algebra.yaml").write_text(yaml.safe_dump(content))
+    learner = load_config(tmp_path / "algebra.yaml")
+    schema = infer_schema(learner)
+    write_schema(schema, Path(learner.schema_), force=False)
+    types = {feature.name: feature.type for feature in schema.feature}
+    assert types["step_unit"] == schema_pb2.BYTES
+    assert types["same_unit"] == schema_pb2.FLOAT
+    assert {domain.name for domain in schema.string_domain} == {"event_type", "mastery"}
+
+    for table in ("events", "outcomes"):
+        rows = pl.read_csv(tmp_path / f"{table}.csv")
+        rows.with_columns(unit_id=pl.lit("new")).write_csv(tmp_path / f"{table}.csv")
+    assert diff_schema(learner) == []
+
+
 def test_a_schema_is_overwritten_only_with_force(tmp_path: Path) -> None:
     path = tmp_path / "schema.pbtxt"
     path.write_text("curated by hand")

@@ -66,13 +66,8 @@ def test_a_file_is_loaded_with_its_values(
     file = tmp_path_factory.getbasetemp() / "any.yaml"
     values = config.model_dump(by_alias=True, mode="json")
     file.write_text(yaml.dump(values), encoding="utf-8")
-    paths = {
-        "data",
-        "schema_",
-        "push",
-        "evaluation",
-        "kubeflow",
-    }  # hold paths, which become absolute
+    # They hold paths, which become absolute.
+    paths = {"data", "schema_", "push", "evaluation", "training", "kubeflow"}
     read = load_config(file)
     assert read.model_dump(exclude=paths) == config.model_copy(update=HIDDEN).model_dump(
         exclude=paths

@@ -23,6 +23,14 @@ TIMES = dict.fromkeys(("first_event", "last_event", "first_outcome", "last_outco
 CONTENTS: dict[str, dict[str, Any]] = {
     "assets.extra/mastery.json": {"name": "small", "task": "classification", "config": {}},
     "audit.jsonl": {"revision": 1, "action": "promote", "before": {}, "after": {"stable": 7}},
+    "cross-validation.json": {
+        **dict.fromkeys(("version", "code", "config", "name"), "a"),
+        **dict.fromkeys(("learners", "outcomes", "seconds"), 1),
+        "task": "classification",
+        "by": "learner",
+        "folds": [],
+        "overall": {"examples": [], "metrics": {}},
+    },
     "history.json": {"epochs": [{"epoch": 1, "loss": 0.5}]},
     "log_summary.json": {
         **COUNTS,

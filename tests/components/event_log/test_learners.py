@@ -18,12 +18,12 @@ from components.contracts.names import SAMPLE_HASH, SPLIT_HASH
 from components.errors import LogError
 from components.event_log.learners import (
     choose_sample,
-    hash_learners,
+    hash_ids,
     number_parts,
     smallest_hashes,
-    split_of,
 )
 from components.event_log.log import read_log
+from components.event_log.splits import assign_splits, split_of
 
 IDS = st.lists(st.text(), min_size=1, max_size=50)
 SEEDS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=5)
@@ -36,9 +36,8 @@ def test_no_learner_is_in_two_splits(
 ) -> None:
     splits = Splits.model_validate({"train": train, "eval": eval_, "test": test, "seed": seed})
     rows = pl.DataFrame({"learner_id": ids + ids[::-1]})
-    split = rows.join(hash_learners(rows["learner_id"], seed), on="learner_id").with_columns(
-        split=split_of(splits)
-    )
+    hashed = rows.join(hash_ids(rows["learner_id"], seed), on="learner_id")
+    split = hashed.with_columns(split=assign_splits(hashed, splits))
     assert split.height == 2 * len(ids)
     assert split.group_by("learner_id").agg(pl.col("split").n_unique())["split"].max() == 1
 
@@ -61,7 +60,7 @@ def test_a_learner_is_in_one_part_and_its_ranges_are_in_the_order_of_the_hash(
 
 def test_the_split_is_the_sha256_of_seed_and_learner() -> None:
     word = int.from_bytes(hashlib.sha256(b"seedanna").digest()[:8])
-    hashed = hash_learners(pl.Series(["anna", "anna"]), "seed")
+    hashed = hash_ids(pl.Series(["anna", "anna"]), "seed")
     assert hashed.height == 1
     assert hashed[SPLIT_HASH].item() == word
 
@@ -71,9 +70,7 @@ def test_shares_are_about_as_configured_in_every_shard() -> None:
     splits = Splits.model_validate({})
     shards = number_parts(rows["learner_id"], splits.seed, 5).alias("shard")
     for part in rows.with_columns(shards).partition_by("shard"):
-        hashed = hash_learners(part["learner_id"], splits.seed).select(
-            split_of(splits).alias("split")
-        )
+        hashed = hash_ids(part["learner_id"], splits.seed).select(split_of(splits).alias("split"))
         counts = dict(hashed["split"].value_counts(normalize=True).iter_rows())
         assert abs(counts["train"] - 0.8) < 0.03
         assert abs(counts["eval"] - 0.1) < 0.03
@@ -92,7 +89,7 @@ def test_a_sample_has_as_many_learners_as_asked_for_however_they_come(
 ) -> None:
     rows = pl.DataFrame({"learner_id": ids})
     hashes = [
-        hash_learners(rows[part::parts]["learner_id"], "s")[SAMPLE_HASH].to_numpy()
+        hash_ids(rows[part::parts]["learner_id"], "s")[SAMPLE_HASH].to_numpy()
         for part in range(parts)
     ]
     sample = choose_sample(smallest_hashes(hashes, wanted), wanted, "s")

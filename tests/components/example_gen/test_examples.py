@@ -21,6 +21,8 @@ from components.contracts.names import (
     LEARNER,
     NUM_STEPS,
     ORDER,
+    SAME_UNIT,
+    STEP_UNIT,
     TIME,
     TIME_SINCE_PREVIOUS,
     TIME_TO_AS_OF,
@@ -212,7 +214,9 @@ def test_a_bad_log_is_refused_before_the_first_example(log: Path, configure: Con
         examples_from_log(configure())
 
 
-FEATURES = ["kind", "value", TIME_SINCE_PREVIOUS, TIME_TO_AS_OF]
+FEATURES = ["kind", "value", TIME_SINCE_PREVIOUS, TIME_TO_AS_OF, STEP_UNIT, SAME_UNIT]
+
+HISTORIES = {"unit": (LEARNER, UNIT), "learner": (LEARNER,)}  # what makes a sequence
 
 
 EPOCH = datetime(2024, 1, 1, tzinfo=UTC)
@@ -263,13 +267,15 @@ def tables(clock: str, events: list[Any], outcomes: list[Any]) -> tuple[pl.DataF
 
 
 def obvious_join(
-    clock: str, events: list[Any], outcomes: list[Any], max_steps: int
+    clock: str, events: list[Any], outcomes: list[Any], max_steps: int, history: str
 ) -> list[dict[str, list[Any]]]:
+    shared = len(HISTORIES[history])  # so many of the first columns of both tables
     scale = {"integer": 1.0, "float": 0.5, "timestamp": 60.0}[clock]
     joined = []
     for learner, unit, as_of in outcomes:
         sequence = sorted(
-            (event for event in events if event[:2] == (learner, unit)), key=lambda event: event[2]
+            (event for event in events if event[:shared] == (learner, unit)[:shared]),
+            key=lambda event: event[2],
         )
         since = [0.0, *(scale * (after[2] - before[2]) for before, after in pairwise(sequence))]
         seen = [
@@ -281,6 +287,8 @@ def obvious_join(
                 "value": [event[4] for event, _ in seen],
                 TIME_SINCE_PREVIOUS: [gap for _, gap in seen],
                 TIME_TO_AS_OF: [scale * (as_of - event[2]) for event, _ in seen],
+                STEP_UNIT: [event[1] for event, _ in seen],
+                SAME_UNIT: [float(event[1] == unit) for event, _ in seen],
             }
         )
     return joined
@@ -292,17 +300,23 @@ def obvious_join(
     st.lists(EVENT, max_size=40),
     st.lists(OUTCOME, min_size=1, max_size=15),
     st.integers(1, 6),
+    st.sampled_from([*HISTORIES]),
     st.data(),
 )
 def test_equals_an_obvious_join(
-    clock: str, events: list[Any], outcomes: list[Any], max_steps: int, data: st.DataObject
+    clock: str,
+    events: list[Any],
+    outcomes: list[Any],
+    max_steps: int,
+    history: str,
+    data: st.DataObject,
 ) -> None:
     seen, asked = tables(clock, events, outcomes)
     shuffled = seen[
         data.draw(st.permutations(range(seen.height)))
     ]  # shards and partitions arrive in any order
-    joined = join(shuffled, asked, FEATURES, max_steps)
-    expected = obvious_join(clock, events, outcomes, max_steps)
+    joined = join(shuffled, asked, FEATURES, max_steps, HISTORIES[history])
+    expected = obvious_join(clock, events, outcomes, max_steps, history)
 
     assert joined.select(asked.columns).equals(asked)
     assert joined.select(FEATURES).to_dicts() == expected
@@ -325,7 +339,7 @@ def test_an_event_at_as_of_is_not_seen() -> None:
     seen, asked = tables(
         "timestamp", [("a", "b", 3, "x", 1), ("a", "b", 4, "y", 2)], [("a", "b", 4)]
     )
-    (row,) = join(seen, asked, FEATURES, 10).select(FEATURES).to_dicts()
+    (row,) = join(seen, asked, FEATURES[:4], 10).select(FEATURES[:4]).to_dicts()
     assert row == {"kind": ["x"], "value": [1.0], TIME_SINCE_PREVIOUS: [0.0], TIME_TO_AS_OF: [60.0]}
 
 

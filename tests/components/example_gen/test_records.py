@@ -7,7 +7,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from components.example_gen.records import open_records
+from components.example_gen.records import open_records, read_records
 
 RECORDS = [b"", b"x", bytes(10**6), *(random.Random(1).randbytes(size) for size in range(500))]
 
@@ -22,5 +22,6 @@ def test_the_bytes_are_those_of_tensorflow(tmp_path: Path) -> None:
             ours.write(record)
 
     assert (tmp_path / "ours").read_bytes() == (tmp_path / "theirs").read_bytes()
+    assert list(read_records(tmp_path / "ours")) == RECORDS
     read = tf.data.TFRecordDataset(str(tmp_path / "ours"), "GZIP").as_numpy_iterator()
     assert list(read) == RECORDS

@@ -54,6 +54,39 @@ def test_wait_is_the_time_to_the_next_event_or_to_as_of(sequences: Sequences) ->
     )
 
 
+def test_an_ability_is_of_the_learner_and_a_third_have_each(sequences: Sequences) -> None:
+    of_learner = np.full(CHUNK, -1)
+    of_learner[sequences.learner] = sequences.ability
+    assert (of_learner[sequences.learner] == sequences.ability).all()
+    shares = np.bincount(of_learner) / CHUNK
+    np.testing.assert_allclose(shares, 1 / len(model.ABILITIES), atol=0.03)
+
+
+def test_abilities_carry_over_to_the_classes_of_other_units(sequences: Sequences) -> None:
+    """Labels of two units of a learner agree more often than those of two learners."""
+    second = np.flatnonzero(np.diff(sequences.learner, prepend=-1) == 0)
+    label = sequences.label
+    together = (label[second] == label[second - 1]).mean()
+    shares = np.bincount(label[second]) / len(second) * (np.bincount(label) / len(label))
+    error = np.sqrt(shares.sum() / len(second))
+    assert together > shares.sum() + 5 * error
+    job_level = sequences.attributes["job_level"]
+    proficient = np.array([
+        [(label[(sequences.ability == a) & (job_level == j)] == 2).mean() for a in range(3)]
+        for j in range(4)
+    ])  # fmt: skip
+    assert (np.diff(proficient, axis=1) > 0).all()
+
+
+def test_one_unit_looks_as_if_there_were_no_abilities(sequences: Sequences) -> None:
+    """The first units and the later ones of learners are distributed alike."""
+    first = np.diff(sequences.learner, prepend=-1) > 0
+    for rows in (first, ~first):
+        assert sequences.recorded[rows].mean() == pytest.approx(1 - model.COLD_START, abs=0.01)
+    shares = [np.bincount(sequences.label[rows]) / rows.sum() for rows in (first, ~first)]
+    np.testing.assert_allclose(*shares, atol=0.04)
+
+
 def test_no_class_is_rare(sequences: Sequences) -> None:
     shares = np.bincount(sequences.label) / len(sequences.label)
     assert len(shares) == len(model.CLASSES)

@@ -226,7 +226,9 @@ def test_a_cold_start_has_no_event_and_all_others_have_some_before_as_of(
     assert seen["len"].max() == model.EVENTS_BEFORE[1]
     cold = outcomes.join(seen, on=["learner_id", "unit_id"], how="anti")
     assert cold.height / outcomes.height == pytest.approx(model.COLD_START, abs=0.008)
-    assert cold.join(joined, on="learner_id", how="semi").is_empty()
+    assert cold.join(joined, on=["learner_id", "unit_id"], how="semi").is_empty()
+    newcomers = cold.join(joined, on="learner_id", how="semi")
+    assert 0 < newcomers.height < cold.height
 
 
 def test_learners_beyond_the_number_asked_for_are_left_out(

@@ -14,7 +14,7 @@ from components.trainer.batches import (
     class_weights,
     evaluation_batches,
     fill_up,
-    labels_of,
+    outcomes_of,
     read_windows,
     training_batches,
 )
@@ -40,7 +40,9 @@ def write_examples(path: Path) -> None:
 
 
 def windows_of(folder: Path, stored: Path) -> tf.data.Dataset:
-    return read_windows([str(folder / "*.gz")], SPEC, size=40, min_steps=2, seed=5, stored=stored)
+    return read_windows(
+        [str(folder / "*.gz")], SPEC, size=40, min_steps=2, seed=5, stored=stored, steps=["step_x"]
+    )
 
 
 @pytest.fixture
@@ -54,7 +56,7 @@ def rows(batches: tf.data.Dataset) -> list[list[int]]:
 
 
 def test_every_example_with_events_occurs_once_per_epoch(windows: tf.data.Dataset) -> None:
-    batches = training_batches(windows, labels_of(windows), 8, seed=5)
+    batches = training_batches(windows, outcomes_of(windows), 8, seed=5)
     for _ in range(2):
         assert (
             sorted(row for batch in rows(batches) for row in batch)
@@ -63,17 +65,17 @@ def test_every_example_with_events_occurs_once_per_epoch(windows: tf.data.Datase
 
 
 def test_epochs_differ_and_seeds_repeat(windows: tf.data.Dataset) -> None:
-    batches = training_batches(windows, labels_of(windows), 8, seed=5)
+    batches = training_batches(windows, outcomes_of(windows), 8, seed=5)
     epochs = [rows(batches), rows(batches)]
     assert epochs[0] != epochs[1]
-    again = training_batches(windows, labels_of(windows), 8, seed=5)
+    again = training_batches(windows, outcomes_of(windows), 8, seed=5)
     assert [rows(again), rows(again)] == epochs
-    assert rows(training_batches(windows, labels_of(windows), 8, seed=6)) != epochs[0]
+    assert rows(training_batches(windows, outcomes_of(windows), 8, seed=6)) != epochs[0]
 
 
 def test_steps_are_right_padded_with_little_padding(windows: tf.data.Dataset) -> None:
     padded = 0
-    for batch in training_batches(windows, labels_of(windows), 8, seed=5):
+    for batch in training_batches(windows, outcomes_of(windows), 8, seed=5):
         lengths, steps = batch["num_steps"].numpy(), batch["step_x"].numpy()
         assert steps.shape[1] == lengths.max()
         for length, row in zip(lengths, steps, strict=True):
@@ -83,7 +85,7 @@ def test_steps_are_right_padded_with_little_padding(windows: tf.data.Dataset) ->
 
 
 def test_the_length_of_an_epoch_is_known(windows: tf.data.Dataset) -> None:
-    labels = labels_of(windows)
+    labels = outcomes_of(windows)
     for batches in (
         training_batches(windows, labels, 8, seed=5),
         evaluation_batches(windows, labels, 8),
@@ -92,13 +94,13 @@ def test_the_length_of_an_epoch_is_known(windows: tf.data.Dataset) -> None:
 
 
 def test_evaluation_keeps_its_order(windows: tf.data.Dataset) -> None:
-    batches = evaluation_batches(windows, labels_of(windows), 8)
+    batches = evaluation_batches(windows, outcomes_of(windows), 8)
     assert rows(batches) == rows(batches)
 
 
 def test_no_example_with_events_is_an_error(windows: tf.data.Dataset) -> None:
     with pytest.raises(TrainingError, match=r"no example with events.*steps.min_steps"):
-        labels_of(windows.take(0))
+        outcomes_of(windows.take(0))
 
 
 def test_replicas_get_equal_shares_and_filling_weighs_nothing() -> None:
@@ -146,7 +148,7 @@ def test_a_class_without_examples_is_an_error() -> None:
 def rows_of_epochs(folder: Path, stored: Path) -> list[list[list[int]]]:
     """Returns the batches of two epochs."""
     windows = windows_of(folder, stored)
-    batches = training_batches(windows, labels_of(windows), 8, seed=5)
+    batches = training_batches(windows, outcomes_of(windows), 8, seed=5)
     return [rows(batches), rows(batches)]
 
 
@@ -159,7 +161,7 @@ def test_large_splits_are_parsed_once_and_kept_on_disk(
 
     monkeypatch.setattr(batches_module, "MEMORY_BYTES", 0)
     windows = windows_of(tmp_path, tmp_path / "stored")
-    labels = labels_of(windows)
+    labels = outcomes_of(windows)
     assert [*tmp_path.glob("stored*")]
     (tmp_path / "examples.gz").unlink()
     batches = training_batches(windows, labels, 8, seed=5)
@@ -169,6 +171,14 @@ def test_large_splits_are_parsed_once_and_kept_on_disk(
 def test_features_of_different_lengths_are_an_error(tmp_path: Path) -> None:
     spec = {**SPEC, "step_y": tf.io.RaggedFeature(tf.float32, row_splits_dtype=tf.int64)}
     write_examples(tmp_path / "examples.gz")  # which have no step_y
-    windows = read_windows([str(tmp_path / "*.gz")], spec, 40, 2, seed=5, stored=tmp_path / "s")
+    windows = read_windows(
+        [str(tmp_path / "*.gz")],
+        spec,
+        40,
+        2,
+        seed=5,
+        stored=tmp_path / "s",
+        steps=["step_x", "step_y"],
+    )
     with pytest.raises(tf.errors.InvalidArgumentError):
-        labels_of(windows)
+        outcomes_of(windows)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -50,3 +51,51 @@ def test_the_default_is_two_lstms_a_dense_layer_and_a_softmax() -> None:
         count_parameters(network)
         == 4 * 64 * (1 + 64 + 1) + 4 * 32 * (64 + 32 + 1) + 64 * 33 + 3 * 65
     )
+
+
+def test_an_interaction_multiplies_the_state_by_the_context() -> None:
+    model = {"lstm": [5], "dense": [], "interaction": True}
+    settings = TrainerSettings.model_validate({**SETTINGS, "model": model})
+    network = build_network(settings, NETWORK_INPUTS)
+
+    layers = {layer.name: layer for layer in network.layers}
+    state, product = layers["lstm_0"].output, layers["product"].output
+    context = layers["interaction"].input
+    parts = keras.Model(network.input, [state, context, product])
+    states, contexts, products = parts(
+        {
+            "step_kind": tf.constant([[1, 2], [3, 0]], tf.int64),
+            "step_x": tf.constant([[0.5, -1.0], [2.0, 0.0]]),
+            "context_unit": tf.constant([1, 2], tf.int64),
+            "context_h": tf.constant([0.5, -0.5]),
+            "num_steps": tf.constant([2, 1], tf.int64),
+        }
+    )
+    kernel, bias = layers["interaction"].get_weights()
+    expected = states.numpy() * (contexts.numpy() @ kernel + bias)
+    assert products.numpy() == pytest.approx(expected, abs=1e-6)
+    assert network.get_layer("answer").get_weights()[0].shape[0] == 5 + 2 + 1 + 5
+
+
+def test_an_interaction_multiplies_the_words_of_a_step_by_its_numbers() -> None:
+    model = {"lstm": [5], "dense": [], "interaction": True}
+    network = build_network(
+        TrainerSettings.model_validate({**SETTINGS, "model": model}), NETWORK_INPUTS
+    )
+    layers = {layer.name: layer for layer in network.layers}
+    names = ["step_product_words", "step_product_numbers", "step_product"]
+    joined, _ = layers["lstm_0"].input  # and the mask
+    parts = keras.Model(network.input, [joined] + [layers[name].output for name in names])
+    read, words, numbers, product = parts(
+        {
+            "step_kind": tf.constant([[1, 2]], tf.int64),
+            "step_x": tf.constant([[0.5, -1.0]]),
+            "context_unit": tf.constant([1], tf.int64),
+            "context_h": tf.constant([0.5]),
+            "num_steps": tf.constant([2], tf.int64),
+        }
+    )
+    kernel, bias = layers["step_product_numbers"].get_weights()
+    assert numbers.numpy()[0] == pytest.approx(np.array([[0.5], [-1.0]]) @ kernel + bias, abs=1e-6)
+    assert product.numpy() == pytest.approx(words.numpy() * numbers.numpy(), abs=1e-6)
+    assert read.numpy()[0, :, -3:] == pytest.approx(product.numpy()[0], abs=1e-6)

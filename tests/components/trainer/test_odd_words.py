@@ -13,6 +13,7 @@ import tensorflow_transform as tft
 from components.contracts.model_card import WEIGHTS
 from components.node.settings import TrainerSettings
 from components.trainer.network import Embedded, NetworkInputs, build_network, read_network_inputs
+from components.trainer.start_from import read_start
 from components.trainer.warm_start import warm_start
 from tests.components.trainer.tiny_log import SETTINGS, fit, tiny_log, write_inputs
 from tests.components.transform.analysis import Columns, apply, examples
@@ -27,7 +28,8 @@ WORDS = [
     "ü".encode() * 3000,
 ]  # fmt: skip
 STRANGER = b"a\n"
-SETTINGS_ODD = {**SETTINGS, "training": {**SETTINGS["training"], "epochs": 1}}
+TRAINING = {**SETTINGS["training"], "epochs": 1, "calibration": "none"}
+SETTINGS_ODD = {**SETTINGS, "training": TRAINING}
 
 
 def log(words: list[bytes], seed: int) -> Columns:
@@ -87,8 +89,10 @@ def test_each_word_has_its_own_id(
 def test_the_served_model_gives_words_the_ids_of_training(
     folder: Path, network_inputs: NetworkInputs, transformed: dict[str, list[Any]]
 ) -> None:
-    network = build_network(TrainerSettings.model_validate(SETTINGS_ODD), network_inputs)
-    assert warm_start(network, network_inputs, folder / "fitted" / "model").startswith("weights of")
+    settings = TrainerSettings.model_validate(SETTINGS_ODD)
+    network = build_network(settings, network_inputs)
+    start = read_start(folder / "fitted" / "model")
+    assert "fresh" not in warm_start(network, network_inputs, settings, start)
     inputs = (*network_inputs.steps, *network_inputs.context, "num_steps")
     features = {name: tf.constant(transformed[name]) for name in inputs}
     expected = network(network_inputs.pick(features), training=False).numpy()
@@ -111,8 +115,9 @@ def test_a_warm_start_finds_each_word(folder: Path, network_inputs: NetworkInput
     turned = NetworkInputs(
         {**network_inputs.steps, "step_event_type": backwards}, network_inputs.context
     )
-    network = build_network(TrainerSettings.model_validate(SETTINGS_ODD), turned)
-    warm_start(network, turned, folder / "fitted" / "model")
+    settings = TrainerSettings.model_validate(SETTINGS_ODD)
+    network = build_network(settings, turned)
+    warm_start(network, turned, settings, read_start(folder / "fitted" / "model"))
     rows = network.get_layer("embedding_step_event_type").get_weights()[0]
     with np.load(folder / "fitted" / "model" / WEIGHTS) as weights:
         before = weights["embedding_step_event_type/embeddings"]

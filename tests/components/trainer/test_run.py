@@ -86,9 +86,91 @@ def test_a_warm_start_continues_and_records_its_base(
 ) -> None:
     slow = training(warm_start=True, learning_rate=1e-9, epochs=1)
     warm = fit(inputs, tmp_path, slow, base_model=fitted / "model")
-    assert history(warm)["warm_start"] == f"weights of {fitted / 'model'}"
+    note = history(warm)["warm_start"]
+    assert note.startswith(f"weights of {fitted / 'model'}")
+    assert "fresh" not in note
     old, new = weights(fitted), weights(warm)
     assert all(new[name] == pytest.approx(old[name], abs=1e-6) for name in old)
+
+
+def test_a_fit_starts_from_a_configured_folder_whatever_model_was_blessed(
+    inputs: FnArgs, fitted: Path, tmp_path: Path
+) -> None:
+    folder = str(fitted / "model")
+    slow = training(start_from=folder, learning_rate=1e-9, epochs=1)
+    started = fit(inputs, tmp_path, slow, base_model=tmp_path / "blessed")
+    assert history(started)["warm_start"].startswith(f"weights of {folder}")
+    old, new = weights(fitted), weights(started)
+    assert all(new[name] == pytest.approx(old[name], abs=1e-6) for name in old)
+    # The same weights have the same temperature: it is not part of what is taken over.
+    assert history(started)["temperature"] == pytest.approx(
+        history(fitted)["temperature"], rel=1e-4
+    )
+
+
+def test_a_base_model_that_cannot_be_read_leaves_weights_fresh_with_the_reason(
+    inputs: FnArgs, tmp_path: Path
+) -> None:
+    settings = training(warm_start=True, epochs=1)
+    folder = fit(inputs, tmp_path / "fitted", settings, base_model=tmp_path / "gone")
+    note = history(folder)["warm_start"]
+    reason = f"{tmp_path / 'gone' / WEIGHTS}: could not be read (No such file or directory)."
+    assert note == f"fresh weights: {reason}"
+
+
+def test_further_seeds_make_the_models_that_they_would_make_alone(
+    inputs: FnArgs, fitted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MASTERY_PROGRESS", str(tmp_path / "progress"))
+    several = fit(inputs, tmp_path / "several", {**SETTINGS, "seeds": 2})
+    monkeypatch.delenv("MASTERY_PROGRESS")
+    alone = fit(inputs, tmp_path / "alone", training(seed=8))
+
+    for name, value in weights(fitted).items():
+        assert np.array_equal(weights(several)[name], value)
+    with np.load(several / "run" / "seeds" / "8" / WEIGHTS) as second:
+        for name, value in weights(alone).items():
+            assert np.array_equal(second[name], value)
+
+    record, before = history(several), history(fitted)
+    assert record["seeds"] == [7, 8]
+    assert (record["epochs"], record["temperature"]) == (before["epochs"], before["temperature"])
+    logs = sorted(path.name.split("-", 3)[3] for path in (several / "run" / "logs").iterdir())
+    assert logs == ["seed-7", "seed-8"]
+    lines = (tmp_path / "progress").read_text().splitlines()
+    assert [line.partition("  loss")[0] for line in lines] == [
+        "seed 7  epoch 1/2", "seed 7  epoch 2/2", "seed 8  epoch 1/2", "seed 8  epoch 2/2",
+    ]  # fmt: skip
+    assert [path.name for path in (several / "run" / "seeds").iterdir()] == ["8"]
+    assert not [*(several / "run").glob(".examples-*")]
+
+
+def test_a_calibrated_export_divides_its_logits_and_keeps_its_classes(
+    inputs: FnArgs, fitted: Path, served: Any, tmp_path: Path
+) -> None:
+    plain = fit(inputs, tmp_path, training(calibration="none"))
+    assert history(plain)["temperature"] is None
+    temperature = history(fitted)["temperature"]
+    asked = {
+        "mean_dwell": tf.constant([[60.0, 5.0], [30.0, 20.0]]),
+        "event_type": tf.constant([["quiz", "quiz"], ["video", ""]]),
+        "correct": tf.constant([[1.0, 0.0], [0.0, 0.0]]),
+        "unit_id": tf.constant(["algebra", "logic"]),
+        "horizon": tf.constant([7, 7], tf.int64),
+        "num_steps": tf.constant([2, 0], tf.int64),
+    }
+    models = (served, tf.saved_model.load(str(plain / "model")))
+    after, before = (model.signatures["predict_steps"](**asked) for model in models)
+
+    logits = np.log(before["probabilities"].numpy()[0])
+    scaled = np.exp(logits / temperature) / np.exp(logits / temperature).sum()
+    assert temperature != pytest.approx(1.0, abs=0.01)
+    assert after["probabilities"].numpy()[0] == pytest.approx(scaled, abs=1e-6)
+    assert np.array_equal(after["probabilities"][1], before["probabilities"][1])  # the prior
+    assert after["predicted_class"].numpy().tolist() == before["predicted_class"].numpy().tolist()
+    assert all(
+        np.array_equal(weights(plain)[name], value) for name, value in weights(fitted).items()
+    )
 
 
 def test_a_base_model_is_left_alone_unless_asked_for(

@@ -143,11 +143,14 @@ def expected_prior(unit: str, horizon: int) -> np.ndarray:
     labels = np.array(
         [[row == [name] for name in ("low", "mid", "high")] for row in train["mastery"]], float
     )
-    pairs = zip(train["unit_id"], train["horizon"], strict=True)
-    own = np.array([pair == ([unit], [horizon]) for pair in pairs])
+    of_horizon = np.array([days == [horizon] for days in train["horizon"]])
+    own = of_horizon & np.array([units == [unit] for units in train["unit_id"]])
     cold = own & np.array([len(row) < 2 for row in train["correct"]])
-    group = (labels[own].sum(axis=0) + smoothing * labels.mean(axis=0)) / (own.sum() + smoothing)
-    return (labels[cold].sum(axis=0) + smoothing * group) / (cold.sum() + smoothing)
+
+    mean = labels.mean(axis=0)
+    for rows in (of_horizon, own, cold):
+        mean = (labels[rows].sum(axis=0) + smoothing * mean) / (rows.sum() + smoothing)
+    return mean
 
 
 def test_missing_values_and_unknown_words_are_answered(served: Any) -> None:

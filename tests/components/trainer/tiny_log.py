@@ -76,7 +76,8 @@ def write_inputs(folder: Path, settings: dict[str, Any], *logs: Columns) -> FnAr
         splits["train"].schema, InferTensorRepresentationsFromSchema(schema)
     )
 
-    read = {name: settings[name] for name in TransformSettings.model_fields}
+    sections = {name: settings[name] for name in TransformSettings.model_fields if name in settings}
+    read = {**sections, "summaries": settings["model"].get("summaries", False)}
 
     def preprocess(inputs: Any) -> Any:
         return preprocessing_fn(inputs, {"config": json.dumps(read)})

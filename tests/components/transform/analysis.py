@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,27 @@ def examples(columns: Columns) -> pa.RecordBatch:
         if item.type.value_type == "double"
     }
     return pa.RecordBatch.from_pydict({**arrays, **narrow})
+
+
+def one_by_one(shared: Columns, steps: Collection[str]) -> Columns:
+    """Returns the outcomes of shared examples, each in an example with the steps that it sees.
+
+    Args:
+        shared: columns with a list per example: of steps, or of values of outcomes. NaN and "" are
+            missing, and so left out of an example with one outcome.
+        steps: names of the columns of steps.
+    """
+    alone: Columns = {name: [] for name in shared}
+    for name, lists in shared.items():
+        for values, counts in zip(lists, shared["num_steps"], strict=True):
+            if name in steps:
+                alone[name] += [values[:count] for count in counts]
+            else:
+                known = [value != "" and value == value for value in values]  # NaN is not
+                alone[name] += [
+                    [value] if there else [] for value, there in zip(values, known, strict=True)
+                ]
+    return alone
 
 
 def apply(output: tft.TFTransformOutput, batch: pa.RecordBatch) -> dict[str, list[Any]]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ CLASSES = ["low", "mid", "high"]
 
 
 def log(
-    units: list[str | None], steps: list[int], labels: list[Any], region: list[str] | None = None
+    units: list[str | None], steps: list[int], labels: list[Any], **others: list[str]
 ) -> pa.RecordBatch:
     columns = {
         "unit_id": [[] if unit is None else [unit] for unit in units],
@@ -22,7 +24,7 @@ def log(
         "num_steps": [[count] for count in steps],
         "mastery": [[label] for label in labels],
     }
-    return examples({**columns, **({"region": [[item] for item in region]} if region else {})})
+    return examples({**columns, **{name: [[item] for item in others[name]] for name in others}})
 
 
 def mixed(rows: np.ndarray, wider: np.ndarray, smoothing: float) -> np.ndarray:
@@ -30,14 +32,24 @@ def mixed(rows: np.ndarray, wider: np.ndarray, smoothing: float) -> np.ndarray:
 
 
 def expected_prior(
-    groups: np.ndarray, cold: np.ndarray, labels: np.ndarray, group: str, smoothing: float
+    groups: Sequence[tuple[str, ...]],
+    cold: np.ndarray,
+    labels: np.ndarray,
+    group: tuple[str, ...],
+    smoothing: float,
 ) -> np.ndarray:
-    """The definition, with numpy."""
-    overall = labels.mean(axis=0)
-    own = groups == group
-    if not own.any():
-        return mixed(labels[cold], overall, smoothing)
-    return mixed(labels[own & cold], mixed(labels[own], overall, smoothing), smoothing)
+    """The definition, with numpy, one level inside the other."""
+
+    def members(group: tuple[str, ...]) -> np.ndarray:
+        return np.array([other[len(other) - len(group) :] == group for other in groups])
+
+    def mean(group: tuple[str, ...]) -> np.ndarray:
+        own = labels[members(group)]
+        return mixed(own, mean(group[1:]), smoothing) if group else own.mean(axis=0)
+
+    while not members(group).any():
+        group = group[1:]
+    return mixed(labels[members(group) & cold], mean(group), smoothing)
 
 
 @pytest.mark.parametrize("smoothing", [0.5, 20.0])
@@ -52,12 +64,39 @@ def test_a_prior_is_the_smoothed_mean_of_the_group(tmp_path: Path, smoothing: fl
     asked = log(["a", "b", None, "unseen"], [1, 1, 1, 1], ["low"] * 4).drop_columns(["mastery"])
     found = apply(output, asked)["prior"]
     labels = np.array([[name == item for item in CLASSES] for name in names], float)
-    groups, cold = np.array([unit or "" for unit in units]), np.array(steps) < 2
+    groups, cold = [(unit or "",) for unit in units], np.array(steps) < 2
     for group, row in zip(["a", "b", "", "unseen"], found, strict=True):
         assert row == pytest.approx(
-            expected_prior(groups, cold, labels, group, smoothing), abs=1e-6
+            expected_prior(groups, cold, labels, (group,), smoothing), abs=1e-6
         )
         assert sum(row) == pytest.approx(1.0)
+
+
+def test_a_group_never_seen_gets_the_prior_of_the_narrowest_one_known(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    columns = {name: rng.choice(list("abcd"), 80).tolist() for name in ("unit_id", "day", "region")}
+    steps, names = rng.integers(0, 3, 80), rng.choice(CLASSES, 80).tolist()
+    prior = {"group_by": ["unit_id", "day", "region"], "smoothing": 3.0}
+    train = log(steps=steps.tolist(), labels=names, units=columns.pop("unit_id"), **columns)
+    output = analyse(tmp_path, sections(FEATURES, prior=prior), train.slice(0, 50), train.slice(50))
+
+    asked = [*product("adz", "bcz", "az")]
+    units, days, regions = (list(column) for column in zip(*asked, strict=True))
+    found = apply(
+        output, log(units, [1] * len(asked), ["low"] * len(asked), day=days, region=regions)
+    )["prior"]
+
+    labels = np.array([[name == item for item in CLASSES] for name in names], float)
+    rows = zip(*(train.column(name).to_pylist() for name in prior["group_by"]), strict=True)
+    groups = [tuple(value for (value,) in row) for row in rows]
+    for group, row in zip(asked, found, strict=True):
+        expected = expected_prior(groups, steps < 1, labels, group, 3.0)
+        assert row == pytest.approx(expected, abs=1e-6)
+    known = {group[start:] for group in groups for start in range(3)}
+    narrowest = [
+        next((start for start in range(3) if group[start:] in known), 3) for group in asked
+    ]
+    assert {*narrowest} == {0, 1, 2, 3}
 
 
 def test_a_regression_has_a_prior_even_without_groups(tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from components.config import load_config
 from components.node.node_id import Node
-from pipeline.run.imports import IMPORTS
+from pipeline.run.imports import IMPORTS, modules_of
 
 REPOSITORY = Path(__file__).parents[3]
 HEAVY = (
@@ -227,10 +228,11 @@ print(scipy.sparse.eye(2).nnz, tensorflow.add(1, 2).numpy())
 def test_a_runner_of_its_own_gets_the_whole_of_beam() -> None:
     code = """
 import sys
-from components.config.runtime import Beam
+from components.config import load_config
 from components.node.node_id import Node
 from pipeline.run.imports import import_early, modules_of
-for name in modules_of(Node.EXAMPLE_GEN, Beam(args=["--runner=DataflowRunner"])):
+config = load_config("configs/sample.yaml", ["beam.args=[--runner=DataflowRunner]"])
+for name in modules_of(Node.EXAMPLE_GEN, config):
     if name.startswith("components."): break
     import_early(name)
 from apache_beam.io.filesystems import FileSystems
@@ -250,3 +252,14 @@ print("tensorflow" in sys.modules)
 
 def test_every_node_has_modules() -> None:
     assert set(IMPORTS) == set(Node)
+
+
+def test_only_simple_models_need_scikit_learn() -> None:
+    def imported(models: str) -> set[str]:
+        settings = [f"evaluation.simple_models={models}", "gates=[{metric: auc, min: 0.5}]"]
+        config = load_config(REPOSITORY / "configs" / "sample.yaml", settings)
+        names = {name for node in Node for name in modules_of(node, config)}
+        return {name for name in names if name.startswith("sklearn")}
+
+    assert not imported("[]")
+    assert "sklearn.ensemble" in imported("[trees]")

@@ -153,16 +153,18 @@ def test_in_one_process_the_error_is_the_one_that_was_raised() -> None:
 def test_what_is_imported_before_a_fork_starts_no_thread_of_python_and_leaves_polars_out() -> None:
     code = """
 import sys, threading
-from components.config.runtime import Beam
+from components.config import load_config
 from pipeline.run.imports import import_early, lean_tfx
 from pipeline.run.worker import modules_before_fork
 from components.node.node_id import Node
 with lean_tfx():
     import pipeline.dag, pipeline.run.launch
-for names in modules_before_fork(list(Node), Beam()).values():
+config = load_config("configs/sample.yaml", ["evaluation.simple_models=[trees]"])
+for names in modules_before_fork(list(Node), config).values():
     for name in names:
         import_early(name)
-assert {"tensorflow", "apache_beam", "tensorflow_transform"} <= set(sys.modules)
+expected = {"tensorflow", "apache_beam", "tensorflow_transform", "sklearn.ensemble"}
+assert expected <= set(sys.modules)
 assert "polars" not in sys.modules
 assert threading.active_count() == 1, threading.enumerate()
 """

@@ -1,0 +1,1 @@
+"""Proves on a log that its examples show nothing of what is predicted: `mastery audit`."""
