@@ -26,6 +26,7 @@ BASE = {
 }
 
 
+RULE = {"above": 0.5, "class": "yes", "otherwise": "no"}
 TAKEN = "expected a column that is not a key, a step, the label or a reserved name, found"
 
 
@@ -39,6 +40,14 @@ def message(folder: Path, *overrides: str, **changes: object) -> str:
     with pytest.raises(ConfigError) as caught:
         load_config(write(folder, **changes), overrides)
     return str(caught.value)
+
+
+def test_a_rule_may_count_a_word_that_is_not_known_yet(tmp_path: Path) -> None:
+    steps = {"features": {"event_type": {"type": "categorical", "vocabulary": 5}}}
+    rule = {**RULE, "summary": "event_type.a.b.count"}
+    config = load_config(write(tmp_path, steps=steps, evaluation={"rule": rule}))
+    assert config.evaluation.rule is not None
+    assert config.evaluation.rule.summary == "event_type.a.b.count"
 
 
 def test_paths_count_from_the_file(tmp_path: Path) -> None:
@@ -251,6 +260,17 @@ def test_errors_name_line_and_key(tmp_path: Path) -> None:
         (
             {"context": {"unit_id": {"type": "numeric"}}},
             "context.unit_id.type: expected categorical, since a unit is a name, found numeric",
+        ),
+        (
+            {"evaluation": {"rule": {**RULE, "summary": "correct.meen"}}},
+            "evaluation.rule.summary: expected a summary of the steps (num_steps, "
+            "event_type.different, event_type.repeats, correct.last, correct.mean, "
+            "correct.recent, correct.sum, correct.missing), found 'correct.meen'; "
+            "did you mean correct.mean?",
+        ),
+        (
+            {"evaluation": {"rule": {**RULE, "summary": "event_type.video.count"}}},
+            "found 'event_type.video.count'",  # only words of small vocabularies are counted
         ),
         ({"name": "Ä b"}, "expected lower-case letters"),
     ],
