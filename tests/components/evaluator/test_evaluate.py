@@ -115,6 +115,8 @@ def _check(result: Json, rows: pl.DataFrame) -> None:
         }
     indices = [CLASSES.index(name) for name in true]
     expected["log_loss"] = sk.log_loss(indices, probabilities, labels=range(3))
+    answered = probabilities.argmax(axis=1)
+    expected["ece"] = _calibration_error(probabilities.max(axis=1), answered == indices)
     complete = len(set(true)) == 3
     expected["auc"] = (
         sk.roc_auc_score(indices, probabilities, multi_class="ovr") if complete else None
@@ -123,13 +125,36 @@ def _check(result: Json, rows: pl.DataFrame) -> None:
     by_class = sk.precision_recall_fscore_support(true, predicted, labels=CLASSES, zero_division=0)
     for index, name in enumerate(CLASSES):
         found = dict(result["classes"][name])
-        area = found.pop("auc")
+        area, error, intervals = (found.pop(key) for key in ("auc", "ece", "intervals"))
         assert [*found.values()] == pytest.approx([column[index] for column in by_class], abs=1e-6)
         positive = np.equal(indices, index)
         is_defined = positive.any() and not positive.all()
         assert area == pytest.approx(
             sk.roc_auc_score(positive, probabilities[:, index]) if is_defined else None, abs=1e-6
         )
+        assert error == pytest.approx(_calibration_error(probabilities[:, index], positive))
+        assert {*intervals} <= {"precision", "recall", "f1", "auc", "ece"}
+        _check_intervals(result["classes"][name], intervals)
+    _check_intervals(result["metrics"], result["intervals"])
+
+
+def _calibration_error(scores: np.ndarray, true: np.ndarray) -> float:
+    """Returns the distance between what is said and what happens, summed over fifteen bins."""
+    places = np.floor(scores.astype(float) * 15).clip(max=14)
+    chosen = [places == place for place in range(15)]
+    return sum(
+        abs(scores[rows].mean(dtype=float) - true[rows].mean()) * rows.mean()
+        for rows in chosen
+        if rows.any()
+    )
+
+
+def _check_intervals(metrics: Json, intervals: Json) -> None:
+    """Compares intervals with the metrics that they are of."""
+    for name, (low, high) in intervals.items():
+        assert low <= high
+        if name != "ece":  # it is the mean of distances, and chance only adds to them
+            assert low - 0.02 <= metrics[name] <= high + 0.02
 
 
 def test_all_metrics_equal_scikit_learn_overall_and_in_every_slice(evaluation: Path) -> None:
@@ -163,7 +188,9 @@ def test_a_slice_with_one_class_has_no_auc(evaluation: Path) -> None:
         "recall": 0,
         "f1": 0,
         "auc": None,
+        "ece": pytest.approx(0.2, abs=0.1),
         "support": 0,
+        "intervals": {"ece": [pytest.approx(0.2, abs=0.1)] * 2},
     }
 
 
@@ -194,7 +221,14 @@ def test_the_rest_of_the_metrics_file(evaluation: Path) -> None:
     assert (metrics["task"], metrics["classes"]) == ("classification", CLASSES)
     assert metrics["format"] == 1
     assert metrics["basis"] == {"sequence": 270, "prior": 30}
-    assert [*metrics["overall"]] == ["examples", "metrics", "classes", "confusion", "curves"]
+    assert [*metrics["overall"]] == [
+        "examples",
+        "metrics",
+        "classes",
+        "intervals",
+        "confusion",
+        "curves",
+    ]
     assert not any("curves" in result for result in metrics["slices"])
     curves = metrics["overall"]["curves"]
     assert curves.keys() == set(CLASSES)
@@ -222,7 +256,7 @@ def test_another_log_is_scored_by_the_same_code(
     result = _evaluate(save_model(tmp_path / "model", CLASSES), iter(examples), config)
     judged = _metrics(evaluation)
     assert result == {
-        **{key: judged[key] for key in ("task", "classes", "basis", "overall")},
+        **{key: judged[key] for key in ("task", "classes", "basis", "overall", "confidence")},
         "slices": [
             item
             for item in judged["slices"]

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.evaluator import measures, resampling
+from components.evaluator.draws import interval_of
 from components.evaluator.resampling import (
     ClassAnswers,
     NumberAnswers,
     draw_metrics,
-    interval_of,
     resample,
 )
 
