@@ -214,7 +214,10 @@ class Model(Section):
         default_factory=lambda: [64], description="units of each dense layer"
     )
     dropout: float = Field(
-        0.5, ge=0, lt=1, description="share of units dropped after each dense layer"
+        0.5,
+        ge=0,
+        lt=1,
+        description="share of units dropped after each dense layer; in a transformer at most .1",
     )
 
 
@@ -275,7 +278,7 @@ class Training(Section):
         False,
         description="export the model a second time, for servers with a GPU, with cuDNN's fused "
         "LSTM; TensorFlow can do so only if it trains on a GPU, otherwise the run reports that "
-        "there is no such export",
+        "there is no such export. A transformer needs none",
     )
     histograms: bool = Field(
         True, description="write histograms of the weights for TensorBoard, every epoch"
