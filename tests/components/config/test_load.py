@@ -190,6 +190,26 @@ def test_errors_name_line_and_key(tmp_path: Path) -> None:
         ),
         ({"gates": [{"metric": "auc", "max_gap": 0.5}]}, "expected `slice: COLUMN`"),
         (
+            {"gates": [{"metric": "auc", "min": 0.5, "min_gain": 0.1}]},
+            "gates[0].min_gain: expected min_gain_over in the same gate, found none",
+        ),
+        (
+            {"gates": [{"metric": "auc", "min_gain_over": "trees"}]},
+            "gates[0].min_gain_over: trees is not in evaluation.simple_models; add it there",
+        ),
+        (
+            {"gates": [{"metric": "auc", "max_spread": 0.01}]},
+            "gates[0].max_spread: expected evaluation.seeds of 2 or more, found 1",
+        ),
+        (
+            {"gates": [{"metric": "auc", "max_spread": 0.01, "confidence": 0.95}]},
+            "gates[0].confidence: expected none with max_spread alone: it has no interval",
+        ),
+        (
+            {"gates": [{"metric": "auc", "min": 0.5, "confidence": 0.999}]},
+            "gates[0].confidence: expected evaluation.draws of 2000 or more, found 1000",
+        ),
+        (
             {"context": {"gender": {"type": "categorical"}}},
             "line 20, context.gender: gender is listed in `protected` and cannot be an input",
         ),
