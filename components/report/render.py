@@ -53,6 +53,7 @@ def render_report(facts: RunFacts) -> str:
         few_examples=FEW_EXAMPLES,
         large_slice=LARGE_SLICE,
         far_off=FAR_OFF,
+        held_out=facts.lineage.config.data.splits.by,
         **_quality(facts),
         **_background(facts),
     )

@@ -313,7 +313,7 @@ def _main_metric_sentence(evaluation: Evaluation) -> str:
     before = evaluation.baseline.overall.value_of(metric.name) if evaluation.baseline else None
 
     examples = count(evaluation.overall.examples)
-    start = f"On {examples} outcomes of learners it was not trained on, its {metric.short} is"
+    start = f"On {examples} outcomes that it was not trained on, its {metric.short} is"
     if value is None or before is None:
         return f"{start} {number(value)}."
     if value == before:

@@ -16,6 +16,7 @@ from sklearn.exceptions import UndefinedMetricWarning
 
 from components.evaluator import measures
 from components.evaluator.measures import (
+    CALIBRATION_BINS,
     MAX_POINTS,
     area_under_roc,
     averages,
@@ -27,6 +28,7 @@ from components.evaluator.measures import (
     log_loss,
     one_vs_rest_auc,
     regression_metrics,
+    reliability_curve,
 )
 
 Case = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -204,6 +206,33 @@ def test_curves_run_through_scikit_learn_s_points(case: Case) -> None:
         np.testing.assert_allclose(
             [pr["recall"], pr["precision"]], [recall[::-1], precision[::-1]], atol=1e-9
         )
+
+
+@settings(max_examples=60)
+@given(classifications())
+def test_reliability_curves_hold_every_example_and_make_up_the_calibration_error(
+    case: Case,
+) -> None:
+    labels, _, probabilities = case
+    errors, _ = calibration_error(labels, probabilities)
+    for index, error in enumerate(errors):
+        curve = reliability_curve(labels == index, probabilities[:, index])
+        said, share, examples = (
+            np.array(curve[key]) for key in ("probability", "share", "examples")
+        )
+        assert examples.sum() == len(labels)
+        assert (np.diff(said) > 0).all()
+        assert (examples * np.abs(said - share)).sum() / len(labels) == pytest.approx(error)
+
+
+def test_reliability_curves_are_those_of_scikit_learn() -> None:
+    random = np.random.default_rng(6)
+    said = random.random(3000) ** 2  # no value lies on the edge of a bin
+    happened = random.random(3000) < 0.8 * said
+    ours = reliability_curve(happened, said)
+    share, probability = calibration_curve(happened, said, n_bins=CALIBRATION_BINS)
+    np.testing.assert_allclose(ours["share"], share, rtol=1e-12)
+    np.testing.assert_allclose(ours["probability"], probability, rtol=1e-12)
 
 
 def test_long_curves_are_thinned_and_keep_their_ends_and_their_area() -> None:
