@@ -85,9 +85,10 @@ class Steps(Section):
     )
     shared: bool = Field(
         False,
-        description="fit to one sequence for all outcomes along it, read in one pass, instead of "
-        "one for each; for learners with many outcomes. No feature may depend on the outcome, as "
-        "`time_to_as_of` and `same_unit` do",
+        description="fit to one sequence for all outcomes along it, read in one pass and on one "
+        "device, instead of one for each; for learners with many outcomes. A longer sequence than "
+        "`max_steps` is cut into chunks that overlap by half. No feature may depend on the "
+        "outcome, as `time_to_as_of` and `same_unit` do",
     )
     max_steps: int = Field(
         100, ge=1, le=10_000, description="how many of the last events before `as_of` are seen"
@@ -221,7 +222,12 @@ class Training(Section):
     """How the model is fitted."""
 
     epochs: int = Field(30, ge=1, description="most passes over the training split")
-    batch_size: int = Field(128, ge=1, description="examples in a batch, all devices together")
+    batch_size: int = Field(
+        128,
+        ge=1,
+        description="examples in a batch, all devices together; with `steps.shared` sequences on "
+        "average: a batch of shorter ones holds more, so that batches have equally many outcomes",
+    )
     learning_rate: float = Field(1e-3, gt=0, description="Adam's learning rate")
     patience: int = Field(
         4, ge=1, description="epochs without a better eval loss before training stops"

@@ -53,8 +53,8 @@ class NetworkInputs:
     """The inputs of the network by their transformed names; None for numbers, used unchanged.
 
     Attributes:
-        steps: features of steps.
-        context: columns beside the sequence.
+        steps: the features of steps.
+        context: the features beside the sequence.
         summaries: how many summaries of the sequence there are; 0 if they are not read.
     """
 
@@ -133,8 +133,8 @@ def build_network(
     """Returns the untrained network.
 
     Its inputs are a dictionary: every step feature as [B, T], right-padded; every context feature
-    as [B]; `num_steps` int64 [B], how many of the T steps are real; `summaries` [B, S], where they
-    are read. Its output is float32 [B, C], class probabilities, or [B, 1], the predicted number.
+    as [B]; summaries as [B, S], if they are read; `num_steps` int64 [B], how many of the T steps
+    are real. Its output is float32 [B, C], class probabilities, or [B, 1], the predicted number.
 
     With `shared`, N outcomes are asked of the B sequences, each of which is read once: context,
     summaries and `num_steps` are [N], and so is one more input, `asked_row` int64 [N]. The answer
@@ -158,6 +158,9 @@ def build_network(
     steps = {name: _input(name, embedded, (None,)) for name, embedded in inputs.steps.items()}
     context = {name: _input(name, embedded, ()) for name, embedded in inputs.context.items()}
     num_steps = keras.Input((), name=NUM_STEPS, dtype="int64")
+    columns = {**context, NUM_STEPS: num_steps}
+    if inputs.summaries:
+        columns[SUMMARIES] = keras.Input((inputs.summaries,), name=SUMMARIES, dtype="float32")
     asked = {ASKED_ROW: keras.Input((), name=ASKED_ROW, dtype="int64")} if shared else {}
 
     read = [_read(name, inputs.steps[name], value, dtype) for name, value in steps.items()]
@@ -175,15 +178,13 @@ def build_network(
     known = [_read(name, inputs.context[name], value, dtype) for name, value in context.items()]
     if settings.model.interaction and known:
         known.append(_interaction(state, _join(known, dtype), dtype))
-    summaries = {}
     if inputs.summaries:
-        summaries[SUMMARIES] = keras.Input((inputs.summaries,), name=SUMMARIES, dtype="float32")
-    state = _join([state, *known, *summaries.values()], dtype)
+        known.append(columns[SUMMARIES])
+    state = _join([state, *known], dtype)
     state = _dense_layers(settings.model, state, dtype)
 
     answer = _answer(settings.label, state)
-    columns = {**context, **summaries, NUM_STEPS: num_steps, **asked}
-    return keras.Model({**steps, **columns}, answer, name=settings.name)
+    return keras.Model({**steps, **columns, **asked}, answer, name=settings.name)
 
 
 def copy_weights(source: keras.Model, target: keras.Model) -> None:
