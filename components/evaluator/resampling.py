@@ -113,6 +113,8 @@ class NumberAnswers:
     def measure(self, learners: Ints, count: int) -> Measure:
         """Returns a function from counts of learners, [L, D], to all metrics.
 
+        Where the labels of a draw do not vary, r2 is undefined.
+
         Args:
             learners: index of every row's learner, [n].
             count: L.
@@ -260,15 +262,15 @@ def _measure_numbers(sums: Sums, counts: Floats) -> Draws:
     rows, squares, absolute, total, total_squares = sums @ counts
     mse = _ratio(squares, rows)
     spread = total_squares - _ratio(total**2, rows)
-    # Equal labels leave a rest of rounding; `measures.regression_metrics` says what r2 then is.
+    # Equal labels leave a rest of rounding; r2 is undefined there, as all ratios without a case.
     varies = spread > 1e-12 * total_squares
-    r2 = np.where(varies, 1 - _ratio(squares, spread), squares == 0)
+    r2 = np.where(varies, 1 - _ratio(squares, spread), np.nan)
 
     metrics = {
         "mse": mse,
         "mae": _ratio(absolute, rows),
         "rmse": np.sqrt(mse),
-        "r2": np.where(rows > 1, r2, np.nan),
+        "r2": r2,
     }
     return {(name, None): values for name, values in metrics.items()}
 
