@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -33,7 +33,6 @@ from components.contracts.names import EXAMPLES, NUM_STEPS, PREDICT_STEPS, SERVI
 from components.node.settings import TrainerSettings
 from components.trainer.export import float32_copy
 from components.trainer.network import (
-    LstmKernel,
     NetworkInputs,
     build_network,
     read_network_inputs,
@@ -42,6 +41,9 @@ from components.trainer.served import ServedModel
 from components.trainer.start_from import read_start
 from components.trainer.transform_graph import TransformGraph
 from components.trainer.warm_start import warm_start
+
+if TYPE_CHECKING:
+    from components.trainer.states import LstmKernel
 
 LENGTHS = (32, 100)
 BATCHES = {1: 300, 8: 200, 64: 50, 1024: 5}  # how often each batch is sent in one repetition

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
@@ -101,8 +102,8 @@ class Gate(Section):
         None,
         gt=0,
         lt=1,
-        description="0.95: the bound has to hold at both ends of the metric's 95% interval, which "
-        "comes from drawing learners with replacement; default: for the metric itself",
+        description="0.95: the bound has to hold at the worse end of the 95% interval of what it "
+        "bounds, from drawing learners with replacement; default: for the number itself",
     )
     min_examples: int = Field(30, ge=1, description="slices with fewer examples are left out")
 
@@ -129,6 +130,11 @@ class Gate(Section):
             raise KeyedError("min_gain", "expected min_gain_over in the same gate, found none")
         if self.max_spread is not None and self.slice is not None:
             raise KeyedError("slice", "expected none with max_spread, which is over all examples")
+        given = [bound for bound in BOUNDS if getattr(self, bound) is not None]
+        if self.confidence is not None and given == ["max_spread"]:
+            raise KeyedError(
+                "confidence", "expected none with max_spread alone: it has no interval"
+            )
         return self
 
     @model_validator(mode="after")
@@ -252,8 +258,13 @@ def _require_measured(
             (*keys, "max_spread"),
             f"expected evaluation.seeds of 2 or more, found {evaluation.seeds}",
         )
-    if gate.confidence is not None and not evaluation.draws:
-        raise KeyedError((*keys, "confidence"), "expected evaluation.draws above 0, found 0")
+    if gate.confidence is not None:
+        needed = math.ceil(2 / (1 - gate.confidence) - 1e-6)  # one beyond each end of the interval
+        if evaluation.draws < needed:
+            raise KeyedError(
+                (*keys, "confidence"),
+                f"expected evaluation.draws of {needed} or more, found {evaluation.draws}",
+            )
 
 
 def require_simple_models_fit(evaluation: EvaluationRules, label: Label) -> None:

@@ -112,8 +112,8 @@ _TABLE = (
     Metric(
         "ece",
         "calibration error",
-        "How far probabilities are from what happens: of answers given 80%, how many are not 80% "
-        "right, averaged over fifteen bins. 0 is perfect.",
+        "How far probabilities are from what happens: of outcomes that get 80%, 80% should come "
+        "true. The mean distance over fifteen bins; 0 is perfect.",
         levels=(Level.OVERALL, Level.CLASS),
         more_is_better=False,
     ),
@@ -157,7 +157,7 @@ def metrics_of(*levels: Level) -> tuple[str, ...]:
     """Returns the names of the metrics that are measured over one of `levels`.
 
     >>> metrics_of(Level.CLASS)
-    ('precision', 'recall', 'f1', 'auc')
+    ('precision', 'recall', 'f1', 'auc', 'ece')
     """
     return tuple(metric.name for metric in _TABLE if set(levels) & set(metric.levels))
 

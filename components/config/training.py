@@ -85,9 +85,10 @@ class Steps(Section):
     )
     shared: bool = Field(
         False,
-        description="fit to one sequence for all outcomes along it, read in one pass, instead of "
-        "one for each; for learners with many outcomes. No feature may depend on the outcome, as "
-        "`time_to_as_of` and `same_unit` do",
+        description="fit to one sequence for all outcomes along it, read in one pass and on one "
+        "device, instead of one for each; for learners with many outcomes. A longer sequence than "
+        "`max_steps` is cut into chunks that overlap by half. No feature may depend on the "
+        "outcome, as `time_to_as_of` and `same_unit` do",
     )
     max_steps: int = Field(
         100, ge=1, le=10_000, description="how many of the last events before `as_of` are seen"
@@ -213,7 +214,10 @@ class Model(Section):
         default_factory=lambda: [64], description="units of each dense layer"
     )
     dropout: float = Field(
-        0.5, ge=0, lt=1, description="share of units dropped after each dense layer"
+        0.5,
+        ge=0,
+        lt=1,
+        description="share of units dropped after each dense layer; in a transformer at most .1",
     )
 
 
@@ -221,7 +225,12 @@ class Training(Section):
     """How the model is fitted."""
 
     epochs: int = Field(30, ge=1, description="most passes over the training split")
-    batch_size: int = Field(128, ge=1, description="examples in a batch, all devices together")
+    batch_size: int = Field(
+        128,
+        ge=1,
+        description="examples in a batch, all devices together; with `steps.shared` sequences on "
+        "average: a batch of shorter ones holds more, so that batches have equally many outcomes",
+    )
     learning_rate: float = Field(1e-3, gt=0, description="Adam's learning rate")
     patience: int = Field(
         4, ge=1, description="epochs without a better eval loss before training stops"
@@ -269,7 +278,7 @@ class Training(Section):
         False,
         description="export the model a second time, for servers with a GPU, with cuDNN's fused "
         "LSTM; TensorFlow can do so only if it trains on a GPU, otherwise the run reports that "
-        "there is no such export",
+        "there is no such export. A transformer needs none",
     )
     histograms: bool = Field(
         True, description="write histograms of the weights for TensorBoard, every epoch"

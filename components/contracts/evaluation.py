@@ -101,6 +101,13 @@ class GateVerdict(Part):
         change = self.value - self.baseline
         return -change if is_gain and not describe_metric(self.metric).more_is_better else change
 
+    @property
+    def decisive(self) -> float | None:
+        """What has to hold the bound: with a confidence the worse end of the interval."""
+        if self.confidence is None or self.interval is None:
+            return self.measured
+        return self.interval[0 if self.is_floor else 1]
+
 
 class ClassMetrics(Part):
     """Metrics of one class, each against all the others; undefined ones are None.
@@ -133,11 +140,26 @@ class PrecisionRecallCurve(Part):
     precision: list[float]
 
 
+class ReliabilityCurve(Part):
+    """What is said against what happens, by rising probability.
+
+    Attributes:
+        probability: mean probability of the class in each bin that has examples.
+        share: share of the bin's examples that are of the class.
+        examples: how many examples are in the bin.
+    """
+
+    probability: list[float]
+    share: list[float]
+    examples: list[int]
+
+
 class ClassCurves(Part):
-    """Both curves of one class."""
+    """The curves of one class."""
 
     roc: RocCurve | None = None
     pr: PrecisionRecallCurve | None = None
+    calibration: ReliabilityCurve | None = None
 
 
 class Result(Part):
@@ -173,6 +195,13 @@ class Result(Part):
             return self.metrics.get(metric)
         value: float | None = getattr(self.classes.get(class_), metric, None)
         return value
+
+    def interval_of(self, metric: str, class_: str | None = None) -> Interval | None:
+        """Returns the interval of a metric of one class, or of all; None if none was computed."""
+        if class_ is None:
+            return self.intervals.get(metric)
+        of_class = self.classes.get(class_)
+        return of_class.intervals.get(metric) if of_class else None
 
 
 class SliceResult(Result):

@@ -87,7 +87,7 @@ def _fit(
     _require_rule(settings, vocabulary)
     reader = OutcomeReader(settings, vocabulary)
     train = reader.read_all(splits["train"], share=vocabulary.share)
-    held_out = reader.read_all(splits["eval"])
+    held_out = reader.read_all(splits["eval"], share=vocabulary.share)
 
     models: dict[str, SimpleModel] = {}
     for name in dict.fromkeys(settings.evaluation.simple_models):

@@ -24,9 +24,10 @@ from components.contracts.names import (
 )
 from components.errors import MasteryError
 from components.evaluator.analysis import analyze, load_results
+from components.evaluator.draws import BASELINE, CANDIDATE
 from components.evaluator.evaluator_settings import EvaluatorSettings, why_not_comparable
 from components.evaluator.gate_readings import NO_BASELINE
-from components.evaluator.intervals import BASELINE, CANDIDATE, MeasuredModels, add_intervals
+from components.evaluator.intervals import MeasuredModels, add_intervals
 from components.evaluator.judgement import is_blessed, judge_gates
 from components.evaluator.measures import class_curves
 from components.evaluator.scoring import (

@@ -15,12 +15,17 @@ from components.contracts.evaluation import (
     SeedResults,
     describe_slice,
 )
-from components.evaluator.intervals import BASELINE, CANDIDATE, DrawnMetrics, difference
-from components.evaluator.resampling import interval_of
+from components.evaluator.draws import (
+    BASELINE,
+    CANDIDATE,
+    DrawnMetrics,
+    difference,
+    interval_of,
+)
 
 if TYPE_CHECKING:
     from components.config.gates import Gate, GateBound
-    from components.evaluator.resampling import Floats
+    from components.evaluator.draws import Floats
 
 NO_BASELINE = "there is no blessed model to compare with yet"
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -13,17 +13,20 @@ from components.config.metrics import METRICS
 from components.contracts.evaluation import Gain, Interval, ModelResults, Result
 from components.contracts.names import LEARNER, PREDICTED_CLASS, PREDICTION, PROBABILITIES
 from components.evaluator.analysis import rows_by_slices
+from components.evaluator.draws import (
+    BASELINE,
+    CANDIDATE,
+    DrawnMetrics,
+    Draws,
+    difference,
+    interval_of,
+)
 from components.evaluator.resampling import (
-    DEFINED,
-    MIN_LEARNERS,
     Answers,
     ClassAnswers,
-    Draws,
-    Floats,
     Ints,
     NumberAnswers,
     count_learners,
-    interval_of,
     resample,
 )
 from components.evaluator.scoring import LABEL, class_indices, probability_rows
@@ -33,40 +36,8 @@ if TYPE_CHECKING:
     from components.config.gates import Gate
     from components.evaluator.evaluator_settings import EvaluatorSettings
 
-CANDIDATE = "candidate"
-BASELINE = "baseline"
-
 Gains = dict[str, Gain]  # by the metric's name
 SomeResult = TypeVar("SomeResult", bound=Result)
-Place = frozenset[tuple[str, str]]  # the columns and values of a slice; empty for all examples
-
-
-@dataclass(frozen=True)
-class DrawnMetrics:
-    """The metrics that gates with a confidence ask for, in every draw of learners.
-
-    Attributes:
-        classes: names of the classes.
-        learners: how many learners each slice has.
-        draws: of each slice and model.
-    """
-
-    classes: Sequence[str] = ()
-    learners: dict[Place, int] = field(default_factory=dict)
-    draws: dict[Place, dict[str, Draws]] = field(default_factory=dict)
-
-    def of(self, model: str, where: Mapping[str, str], gate: Gate) -> Floats | None:
-        """Returns a gate's metric of a model in every draw, [D]; None where there are no draws."""
-        class_id = None if gate.class_ is None else self.classes.index(gate.class_)
-        models = self.draws.get(frozenset(where.items()), {})
-        return models.get(model, {}).get((gate.metric, class_id))
-
-    def why_no_interval(self, places: Iterable[Mapping[str, str]]) -> str:
-        """Returns why a metric of a slice, or a difference of two slices, has no interval."""
-        fewest = min(self.learners.get(frozenset(where.items()), 0) for where in places)
-        if fewest < MIN_LEARNERS:
-            return f"no interval: expected {MIN_LEARNERS} learners or more, found {fewest}"
-        return f"no interval: undefined in more than {1 - DEFINED:.0%} of the draws of learners"
 
 
 @dataclass(frozen=True)
@@ -165,11 +136,6 @@ def gains_over(
         interval = None if drawn is None else interval_of(sign * drawn, confidence)
         gains[name] = Gain(value=sign * (value - than), interval=interval)
     return gains
-
-
-def difference(a: Floats | None, b: Floats | None) -> Floats | None:
-    """Returns A minus B in every draw, [D]; None where one has no draws."""
-    return None if a is None or b is None else a - b
 
 
 def _intervals(draws: Draws, class_id: int | None, confidence: float) -> dict[str, Interval]:

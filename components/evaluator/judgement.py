@@ -17,6 +17,7 @@ from components.contracts.evaluation import (
     format_confidence,
 )
 from components.errors import GateError
+from components.evaluator.draws import DrawnMetrics
 from components.evaluator.gate_readings import (
     NO_BASELINE,
     TOLERANCE,
@@ -26,7 +27,6 @@ from components.evaluator.gate_readings import (
     Reading,
     read_bound,
 )
-from components.evaluator.intervals import DrawnMetrics
 
 if TYPE_CHECKING:
     from components.config.gates import Gate

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.floating]
 Ints = NDArray[np.integer]
 Curve = dict[str, list[float]]
+Bins = dict[str, list[float] | list[int]]
 
 SUPPORT = "support"  # how many examples have a class
 CALIBRATION_BINS = 15
@@ -153,8 +154,39 @@ def calibration_gaps(labels: Ints, probabilities: Floats) -> tuple[Ints, Floats]
     happened = np.column_stack([is_true, labels == answered])
     exact = np.column_stack([probabilities, probabilities[rows, answered]]).astype(np.float64)
 
-    bins = np.minimum((exact * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
-    return bins, exact - happened
+    return _bin_of(exact), exact - happened
+
+
+def reliability_curve(is_true: NDArray[np.bool_], probabilities: Floats) -> Bins:
+    """Returns what is said of a class against what happens, in the bins of `calibration_error`.
+
+    Args:
+        is_true: [n], whether an example is of the class.
+        probabilities: [n], of the class.
+
+    Returns:
+        {"probability", "share", "examples"} of each bin that has examples, by rising probability.
+
+    >>> said = np.array([0.1, 0.1, 0.9])
+    >>> reliability_curve(np.array([False, True, True]), said)
+    {'probability': [0.1, 0.9], 'share': [0.5, 1.0], 'examples': [2, 1]}
+    """
+    bins = _bin_of(probabilities)
+    inside = [bins == place for place in np.unique(bins)]
+    said = probabilities.astype(np.float64)
+    examples = [int(rows.sum()) for rows in inside]
+    pairs = [*zip(inside, examples, strict=True)]
+    return {
+        "probability": [math.fsum(said[rows]) / count for rows, count in pairs],
+        "share": [int(is_true[rows].sum()) / count for rows, count in pairs],
+        "examples": examples,
+    }
+
+
+def _bin_of(probabilities: Floats) -> Ints:
+    """Returns the bin of each probability, of the same shape; 1 is in the last bin."""
+    scaled = probabilities.astype(np.float64) * CALIBRATION_BINS
+    return np.minimum(scaled.astype(np.int64), CALIBRATION_BINS - 1)
 
 
 def _bin_distance(bins: Ints, gaps: Floats) -> float:
@@ -189,8 +221,8 @@ def _ratio(numerator: Ints, denominator: Ints) -> Floats:
 
 def class_curves(
     labels: NDArray[np.integer], probabilities: Floats, classes: Sequence[str]
-) -> dict[str, dict[str, Curve]]:
-    """Returns the ROC and precision-recall curves of each class against all others, for drawing.
+) -> dict[str, dict[str, Curve | Bins]]:
+    """Returns the curves of each class against all others, for drawing.
 
     Args:
         labels: [n], indices of classes.
@@ -198,15 +230,17 @@ def class_curves(
         classes: the C names.
 
     Returns:
-        {class: {"roc": {"fpr", "tpr", "threshold"}, "pr": {"recall", "precision"}}} by falling
-        threshold, with at most `MAX_POINTS` points each, for the classes that some examples have
-        and some have not.
+        {class: {"roc": {"fpr", "tpr", "threshold"}, "pr": {"recall", "precision"}, "calibration":
+        see `reliability_curve`}}, the former two by falling threshold with at most `MAX_POINTS`
+        points each, for the classes that some examples have and some have not.
     """
-    curves = {}
+    curves: dict[str, dict[str, Curve | Bins]] = {}
     for index, name in enumerate(classes):
         positive = labels == index
         if positive.any() and not positive.all():
-            curves[name] = _curves(positive, probabilities[:, index])
+            scores = probabilities[:, index]
+            calibration = reliability_curve(positive, scores)
+            curves[name] = {**_curves(positive, scores), "calibration": calibration}
     return curves
 
 

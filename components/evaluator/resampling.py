@@ -16,16 +16,14 @@ import math
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from components.evaluator.draws import MIN_LEARNERS, Draws
 from components.evaluator.measures import CALIBRATION_BINS, calibration_gaps, log_losses
-
-if TYPE_CHECKING:
-    from components.contracts.evaluation import Interval
 
 Key = TypeVar("Key", bound=Hashable)
 Floats = NDArray[np.floating]
@@ -33,14 +31,9 @@ Ints = NDArray[np.integer]
 Bools = NDArray[np.bool_]
 Sums = Any  # a sparse matrix [K, L]: K sums of every learner
 
-# By a metric's name and the index of its class (None: of all classes) its value in every draw, [D];
-# NaN where the draw does not define it.
-Draws = dict[tuple[str, int | None], Floats]
 Measure = Callable[[Floats], Draws]  # of counts of learners, [L, D]
 
 SEED = 1  # the same learners are drawn every time
-MIN_LEARNERS = 10  # fewer say too little of learners who are not among them
-DEFINED = 0.9  # share of the draws in which a metric must be defined for it to have an interval
 BLOCK = 1_000_000  # numbers of one matrix in memory at once; the processor's cache holds them
 KEPT = 20_000_000  # numbers that the draws of a group of slices may take
 
@@ -120,6 +113,8 @@ class NumberAnswers:
     def measure(self, learners: Ints, count: int) -> Measure:
         """Returns a function from counts of learners, [L, D], to all metrics.
 
+        Where the labels of a draw do not vary, r2 is undefined.
+
         Args:
             learners: index of every row's learner, [n].
             count: L.
@@ -191,26 +186,6 @@ def draw_metrics(
         for key, found in parts.items()
         if found
     }
-
-
-def interval_of(values: Floats | None, confidence: float) -> Interval | None:
-    """Returns the percentile interval of draws; None where too few of them are defined.
-
-    Args:
-        values: a metric, or a difference of two, in every draw, [D].
-        confidence: share of the draws between its ends.
-
-    >>> interval_of(np.arange(101.0), 0.5)
-    (25.0, 75.0)
-    """
-    if values is None or not len(values):
-        return None
-    defined = values[np.isfinite(values)]
-    if len(defined) < DEFINED * len(values):
-        return None
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(defined, [tail, 1 - tail])
-    return float(low), float(high)
 
 
 def count_learners(learners: Ints) -> int:
@@ -287,15 +262,15 @@ def _measure_numbers(sums: Sums, counts: Floats) -> Draws:
     rows, squares, absolute, total, total_squares = sums @ counts
     mse = _ratio(squares, rows)
     spread = total_squares - _ratio(total**2, rows)
-    # Equal labels leave a rest of rounding; `measures.regression_metrics` says what r2 then is.
+    # Equal labels leave a rest of rounding; r2 is undefined there, as all ratios without a case.
     varies = spread > 1e-12 * total_squares
-    r2 = np.where(varies, 1 - _ratio(squares, spread), squares == 0)
+    r2 = np.where(varies, 1 - _ratio(squares, spread), np.nan)
 
     metrics = {
         "mse": mse,
         "mae": _ratio(absolute, rows),
         "rmse": np.sqrt(mse),
-        "r2": np.where(rows > 1, r2, np.nan),
+        "r2": r2,
     }
     return {(name, None): values for name, values in metrics.items()}
 

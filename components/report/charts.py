@@ -1,4 +1,4 @@
-"""Charts as inline SVG: pure functions from numbers to markup, coloured by the page's style sheet.
+"""Charts in a frame, as inline SVG: pure functions from numbers to markup, coloured by the page.
 
 All text is escaped. A chart is drawn at the width of a phone and never scaled down, so its letters
 stay readable. Colours are CSS classes (`s1` to `s6`), each with its own dash pattern.
@@ -89,13 +89,15 @@ class Bars:
 class Series:
     """One line of a chart.
 
-    `style` names its colour and dashes (1 to 6); 0 is a faint line for reference.
+    `style` names its colour and dashes (1 to 6); 0 is a faint line for reference. `sizes` are the
+    radii of dots on its points, in pixels; empty for a line without dots.
     """
 
     name: str
     xs: Sequence[float]
     ys: Sequence[float | None]
     style: int
+    sizes: Sequence[float] = ()
 
 
 def style_of(index: int) -> int:
@@ -135,40 +137,35 @@ def line_chart(
         vertical = Markup('<line class="mark" x1="{0}" x2="{0}" y1="{1}" y2="{2}"/>')
         parts.append(vertical.format(x(mark), TOP, HEIGHT - BOTTOM))
     parts += [_line(line, x, y) for line in series]
-    return _svg(title, parts, "chart")
+    return svg(title, parts, "chart")
 
 
 def _line(line: Series, x: AxisScale, y: AxisScale) -> Markup:
+    sizes = line.sizes or [0.0] * len(line.xs)
     points = [
-        (x(at), y(to))
-        for at, to in zip(line.xs, line.ys, strict=True)
+        (x(at), y(to), size)
+        for at, to, size in zip(line.xs, line.ys, sizes, strict=True)
         if to is not None and math.isfinite(to)
     ]
+    dot = Markup('<circle class="dot s{}" cx="{}" cy="{}" r="{:g}"/>')
     if len(points) == 1:
-        dot = Markup('<circle class="dot s{}" cx="{}" cy="{}" r="3"/>')
-        return dot.format(line.style, *points[0])
+        px, py, size = points[0]
+        return dot.format(line.style, px, py, size or 3)
 
-    path = "M" + "L".join(f"{px:g},{py:g}" for px, py in points) if points else "M0,0"
+    path = "M" + "L".join(f"{px:g},{py:g}" for px, py, _ in points) if points else "M0,0"
     drawn = Markup('<path class="line s{}" d="{}"><title>{}</title></path>')
-    return drawn.format(line.style, path, line.name)
+    dots = [dot.format(line.style, px, py, round(size, 1)) for px, py, size in points if size]
+    return drawn.format(line.style, path, line.name) + Markup("").join(dots)
 
 
 def histogram(bars: Bars, *, title: str, x_label: str, y_label: str) -> Markup:
     """Returns a histogram in a frame."""
     x, y = _frame((bars.edges[0], bars.edges[-1]), (0, widen([0, *bars.counts])[1]))
-    return _svg(title, [_axes(x, y, x_label, y_label), *_columns(bars, x, y)], "chart")
+    return svg(title, [_axes(x, y, x_label, y_label), *columns(bars, x, y)], "chart")
 
 
-def sparkline(bars: Bars, *, title: str, width: int = 72, height: int = 22) -> Markup:
-    """Returns a histogram the size of a word."""
-    x = AxisScale(bars.edges[0], bars.edges[-1], 0, width)
-    y = AxisScale(0, max(bars.counts) or 1, height - 1, 1)
-    line = Markup('<line class="base" x1="0" x2="{0}" y1="{1}" y2="{1}"/>')
-    base = line.format(width, height - 0.5)
-    return _svg(title, [*_columns(bars, x, y), base], "spark", width, height)
-
-
-def _columns(bars: Bars, x: AxisScale, y: AxisScale) -> Iterable[Markup]:
+def columns(bars: Bars, x: AxisScale, y: AxisScale) -> Iterable[Markup]:
+    """Yields the columns of a histogram, each at least a pixel high."""
     column = Markup('<rect class="column" x="{}" y="{}" width="{}" height="{}"/>')
     for low, high, height in zip(bars.edges, bars.edges[1:], bars.counts, strict=False):
         if height > 0:
@@ -176,54 +173,9 @@ def _columns(bars: Bars, x: AxisScale, y: AxisScale) -> Iterable[Markup]:
             yield column.format(
                 left,
                 min(top, y.start - 1),
-                _length(right - left - 0.6),
-                _length(max(y.start - top, 1)),
+                length(right - left - 0.6),
+                length(max(y.start - top, 1)),
             )
-
-
-def bar(
-    value: float | None,
-    *,
-    domain: Domain = (0, 1),
-    interval: Domain | None = None,
-    mark: float | None = None,
-) -> Markup:
-    """Returns a bar for a cell of a table, with its interval as a whisker and a tick at `mark`.
-
-    It repeats a number that stands beside it, so it is hidden from screen readers.
-    """
-    width, height = 110, 16
-    x = AxisScale(*domain, 0, width)
-
-    def inside(at: float) -> float:
-        return min(max(x(at), 0.0), float(width))
-
-    parts = [Markup('<rect class="track" x="0" y="4" width="{}" height="8"/>').format(width)]
-    if value is not None and math.isfinite(value):
-        left, right = sorted((inside(0), inside(value)))
-        filled = Markup('<rect class="bar" x="{}" y="4" width="{}" height="8"/>')
-        parts.append(filled.format(left, _length(right - left)))
-    if interval:
-        low, high = (inside(end) for end in interval)
-        whisker = Markup('<path class="whisker" d="M{0},8H{1}M{0},5.5V10.5M{1},5.5V10.5"/>')
-        parts.append(whisker.format(low, high))
-    if mark is not None and math.isfinite(mark):
-        tick = Markup('<line class="mark" x1="{0}" x2="{0}" y1="1" y2="15"/>')
-        parts.append(tick.format(inside(mark)))
-
-    svg = Markup(
-        '<svg class="inline" viewBox="0 0 {0} {1}" width="{0}" height="{1}"'
-        ' preserveAspectRatio="none" aria-hidden="true">{2}</svg>'
-    )
-    return svg.format(width, height, Markup("").join(parts))
-
-
-def swatch(style: int) -> Markup:
-    """Returns a piece of a series' line, for a legend."""
-    return Markup(
-        '<svg class="swatch" viewBox="0 0 28 8" width="28" height="8" aria-hidden="true">'
-        '<path class="line s{}" d="M0,4L28,4"/></svg>'
-    ).format(style)
 
 
 def heat_map(
@@ -242,7 +194,7 @@ def heat_map(
     x, y = _frame(domain, domain)
     diagonal = Series("predicted = actual", domain, domain, 0)
     parts = [_axes(x, y, x_label, y_label), *_cells(edges, grid, x, y), _line(diagonal, x, y)]
-    return _svg(title, parts, "chart")
+    return svg(title, parts, "chart")
 
 
 def _cells(
@@ -256,7 +208,7 @@ def _cells(
                 left, right = x(edges[i]), x(edges[i + 1])
                 low, high = y(edges[j]), y(edges[j + 1])
                 shade = round(0.1 + 0.9 * math.sqrt(cell / most), 2)
-                yield square.format(left, high, _length(right - left), _length(low - high), shade)
+                yield square.format(left, high, length(right - left), length(low - high), shade)
 
 
 def _frame(x_domain: Domain, y_domain: Domain) -> tuple[AxisScale, AxisScale]:
@@ -294,13 +246,15 @@ def _tick(value: float) -> str:
     return rough(value)
 
 
-def _length(value: float) -> float:
+def length(value: float) -> float:
+    """Returns a width or height to a tenth of a pixel; 0 for a negative one."""
     return max(0.0, round(value, 1))
 
 
-def _svg(
+def svg(
     title: str, parts: Iterable[Markup], kind: str, width: int = WIDTH, height: int = HEIGHT
 ) -> Markup:
+    """Returns a chart of its parts; `kind` is its CSS class, `title` is read to the blind."""
     return Markup(
         '<svg class="{0}" viewBox="0 0 {1} {2}" width="{1}" height="{2}" role="img"'
         ' aria-label="{3}">{4}</svg>'

@@ -11,7 +11,8 @@ from markupsafe import Markup
 from components.config.data import describe_spans
 from components.config.metrics import describe_metric
 from components.contracts.names import AS_OF, SPLITS
-from components.report.charts import Series, bar, line_chart, sparkline
+from components.report.cell_charts import bar, sparkline
+from components.report.charts import Series, line_chart
 from components.report.formats import NOTHING, category, count, deviations, percent, points, rough
 from components.report.split_statistics import Drift, FeatureFacts, measure_drift
 
@@ -64,6 +65,17 @@ def _learning_curve(training: TrainingHistory, name: str) -> LearningCurve:
         whole_x=True,
     )
     return LearningCurve(words, chart)
+
+
+def temperature_words(temperature: float | None) -> str:
+    """Returns what a temperature did to the probabilities; nothing without one."""
+    if temperature is None:
+        return ""
+    if temperature == 1:
+        return "probabilities were left as they were"
+    if temperature > 1:
+        return "above 1: the network was too sure, and its probabilities were softened"
+    return "below 1: the network was too cautious, and its probabilities were sharpened"
 
 
 @dataclass(frozen=True)

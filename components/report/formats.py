@@ -103,6 +103,18 @@ def told_apart(value: float | None, other: float | None) -> str:
     return number(value, decimals=MOST_DECIMALS)
 
 
+def span(interval: tuple[float, float] | None, *, decimals: int = 3) -> str:
+    """Returns an interval from its lower to its upper end; nothing for None.
+
+    >>> span((0.8912, 0.918))
+    '0.891 to 0.918'
+    """
+    if interval is None:
+        return ""
+    low, high = (number(end, decimals=decimals) for end in interval)
+    return f"{low} to {high}"
+
+
 def percent(share: float | None) -> str:
     """Returns a share of 1 as percent with one decimal; only 0 and 1 are written without one.
 

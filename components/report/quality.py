@@ -9,24 +9,34 @@ from typing import Protocol, TypeVar
 from markupsafe import Markup
 
 from components.config.metrics import Metric, describe_metric, foremost_metrics, main_metric_of
-from components.contracts.evaluation import MISSING, ClassMetrics, Evaluation, Result, SliceResult
-from components.report.charts import Series, bar, line_chart, style_of
+from components.contracts.evaluation import (
+    MISSING,
+    ClassMetrics,
+    Evaluation,
+    Interval,
+    Result,
+    SliceResult,
+)
+from components.report.cell_charts import bar
+from components.report.charts import Series, line_chart, style_of
 from components.report.formats import category
-from components.report.intervals import Interval, class_intervals, macro_f1_interval
 
 CLASS_BARS = ("precision", "recall", "f1")
 FEW_EXAMPLES = 30  # a slice with fewer is marked
 MOST_SLICES = 30  # rows of a table; the rest is in metrics.json
+LARGE_SLICE = 500  # examples, from which on a calibration error is more than noise
+FAR_OFF = 0.05  # calibration errors of large slices above it are marked
 MOST_RECALLS = 4  # with more classes, recalls by slice would not fit a page
 
 
 @dataclass(frozen=True)
 class MetricRow:
-    """A metric of the model beside the blessed model's."""
+    """A metric of the model, with its interval, beside the blessed model's."""
 
     words: Metric
     value: float | None
     baseline: float | None
+    interval: Interval | None = None
 
     @property
     def change(self) -> float | None:
@@ -59,8 +69,12 @@ def metric_row(
     words = describe_metric(name)
     if class_ is not None:
         words = replace(words, short=f"{words.short} of {class_}")
-    value = result.value_of(name, class_)
-    return MetricRow(words, value, before.value_of(name, class_) if before else None)
+    return MetricRow(
+        words,
+        value=result.value_of(name, class_),
+        baseline=before.value_of(name, class_) if before else None,
+        interval=result.interval_of(name, class_),
+    )
 
 
 def metric_rows(evaluation: Evaluation) -> list[MetricRow]:
@@ -92,28 +106,22 @@ class ClassRow:
     name: str
     metrics: ClassMetrics
     share: float | None
-    intervals: dict[str, Interval | None]
     bars: dict[str, Markup]
 
 
 def class_rows(evaluation: Evaluation) -> list[ClassRow]:
     """Returns the classes, in the configured order."""
-    return [
-        _class_row(evaluation.overall, index, name) for index, name in enumerate(evaluation.classes)
-    ]
+    return [_class_row(evaluation.overall, name) for name in evaluation.classes]
 
 
-def _class_row(result: Result, index: int, name: str) -> ClassRow:
+def _class_row(result: Result, name: str) -> ClassRow:
     metrics = result.classes.get(name, ClassMetrics())
-    intervals: dict[str, Interval | None] = dict.fromkeys(CLASS_BARS)
-    if result.confusion:
-        intervals = class_intervals(result.confusion, index)
-
     bars = {
-        metric: bar(getattr(metrics, metric), interval=intervals[metric]) for metric in CLASS_BARS
+        metric: bar(getattr(metrics, metric), interval=metrics.intervals.get(metric))
+        for metric in CLASS_BARS
     }
     share = metrics.support / result.examples if result.examples else None
-    return ClassRow(name, metrics, share, intervals, bars)
+    return ClassRow(name, metrics, share, bars)
 
 
 @dataclass(frozen=True)
@@ -193,7 +201,10 @@ def _unit_chart(lines: list[Series], title: str, x_label: str, y_label: str) -> 
 
 @dataclass(frozen=True)
 class SliceRow:
-    """Metrics of one slice; `bar` shows the first metric with its interval."""
+    """Metrics of one slice; `bar` shows the first metric with its interval.
+
+    `calibration` is the calibration error; None where it was not measured.
+    """
 
     value: str
     examples: int
@@ -201,11 +212,17 @@ class SliceRow:
     recalls: list[float | None]
     bar: Markup
     interval: Interval | None
+    calibration: float | None = None
 
     @property
     def few(self) -> bool:
         """Whether there are too few examples to say much."""
         return self.examples < FEW_EXAMPLES
+
+    @property
+    def is_off(self) -> bool:
+        """Whether probabilities are far from what happens, on enough examples to say so."""
+        return is_far_off(self.examples, self.calibration)
 
 
 @dataclass(frozen=True)
@@ -237,13 +254,36 @@ class SliceTable:
     left_out: int
     gap: Gap | None
 
+    @property
+    def has_calibration(self) -> bool:
+        """Whether the calibration error was measured in any slice."""
+        return any(row.calibration is not None for row in self.rows)
+
 
 def slice_tables(evaluation: Evaluation) -> list[SliceTable]:
     """Returns a table for every column (or combination of columns) that was sliced by."""
+    return [
+        _slice_table(evaluation, columns, slices)
+        for columns, slices in slices_by_column(evaluation).items()
+    ]
+
+
+def is_far_off(examples: int, error: float | None) -> bool:
+    """Returns whether a calibration error is large, on enough examples to say so."""
+    return examples >= LARGE_SLICE and error is not None and error > FAR_OFF
+
+
+def slices_by_column(evaluation: Evaluation) -> dict[tuple[str, ...], list[SliceResult]]:
+    """Returns the slices by the column, or columns, that they are of, in the Evaluator's order."""
     groups: dict[tuple[str, ...], list[SliceResult]] = {}
     for item in evaluation.slices:
         groups.setdefault(tuple(item.slice), []).append(item)
-    return [_slice_table(evaluation, columns, slices) for columns, slices in groups.items()]
+    return groups
+
+
+def slice_name(item: SliceResult, columns: Sequence[str]) -> str:
+    """Returns the values of a slice, without the names of the columns."""
+    return " × ".join(category(item.slice[column]) or MISSING for column in columns)
 
 
 def _slice_table(
@@ -261,14 +301,15 @@ def _slice_table(
     rows = []
     for item in slices:
         metrics = [item.value_of(name) for name in names]
-        interval = macro_f1_interval(item.confusion) if item.confusion else None
+        interval = item.interval_of(names[0])
         row = SliceRow(
-            value=" × ".join(category(item.slice[column]) or MISSING for column in columns),
+            value=slice_name(item, columns),
             examples=item.examples,
             metrics=metrics,
             recalls=[_recall(item, name) for name in recalls],
             bar=bar(metrics[0], domain=(0, top), interval=interval, mark=overall),
             interval=interval,
+            calibration=item.value_of("ece"),
         )
         rows.append(row)
 

@@ -11,16 +11,22 @@ from markupsafe import Markup, escape
 
 from components.config.metrics import describe_metric
 from components.report import formats
-from components.report.charts import heat_map, histogram, swatch
+from components.report.calibration import calibration
+from components.report.cell_charts import swatch
+from components.report.charts import heat_map, histogram
+from components.report.comparisons import gate_rows, seed_spread, simpler_models
 from components.report.data_and_training import (
     feature_rows,
     learning_curves,
     log_rows,
     node_rows,
     split_rows,
+    temperature_words,
 )
 from components.report.quality import (
+    FAR_OFF,
     FEW_EXAMPLES,
+    LARGE_SLICE,
     class_rows,
     comparison_rows,
     confusion_rows,
@@ -29,7 +35,7 @@ from components.report.quality import (
     metric_rows,
     slice_tables,
 )
-from components.report.sentences import gate_words, headline
+from components.report.sentences import headline, interval_sentence
 
 if TYPE_CHECKING:
     from components.report.facts import RegressionFacts, RunFacts
@@ -45,6 +51,9 @@ def render_report(facts: RunFacts) -> str:
         facts=facts,
         style=Markup(style),
         few_examples=FEW_EXAMPLES,
+        large_slice=LARGE_SLICE,
+        far_off=FAR_OFF,
+        held_out=facts.lineage.config.data.splits.by,
         **_quality(facts),
         **_background(facts),
     )
@@ -56,12 +65,16 @@ def _quality(facts: RunFacts) -> dict[str, Any]:
     return {
         "evaluation": evaluation,
         "verdict": headline(evaluation, facts.push),
-        "gates": [gate_words(gate, evaluation.slices) for gate in evaluation.gates],
+        "intervals": interval_sentence(evaluation),
+        "gates": gate_rows(evaluation),
+        "simpler": simpler_models(evaluation),
         "main": main_metric_row(evaluation),
         "comparison": comparison_rows(evaluation),
         "metrics": metric_rows(evaluation),
         "classes": class_rows(evaluation),
         "confusion": confusion_rows(evaluation),
+        "seeds": seed_spread(evaluation),
+        "calibration": calibration(evaluation),
         "curves": curve_charts(evaluation),
         "regression": _regression_charts(facts.regression) if facts.regression else None,
         "slices": slice_tables(evaluation),
@@ -74,6 +87,7 @@ def _background(facts: RunFacts) -> dict[str, Any]:
     config = facts.lineage.config.recipe
     return {
         "learning": learning_curves(facts.training) if facts.training else [],
+        "temperature": temperature_words(facts.training.temperature) if facts.training else "",
         "splits": split_rows(log, facts.evaluation.classes) if log else [],
         "features": feature_rows(facts.data),
         "log": log_rows(log) if log else [],
@@ -112,6 +126,7 @@ def _environment() -> Environment:
     environment.filters |= {
         "count": formats.count,
         "number": formats.number,
+        "span": formats.span,
         "signed": formats.signed,
         "percent": formats.percent,
         "duration": formats.duration,

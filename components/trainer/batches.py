@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from components.contracts.names import ASKED_ROW, NUM_STEPS, TRANSFORMED_LABEL
 from components.errors import TrainingError
+from components.trainer.masking import hide_words, masked_shares
 
 if TYPE_CHECKING:
     from components.config.data import Label
@@ -116,6 +117,7 @@ def read_batches(
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     shuffled = training_batches(train, to_train, training.batch_size, training.seed)
+    shuffled = hide_words(shuffled, inputs, masked_shares(settings), training.seed)
     evaluated = EVALUATION_SHARED if shared else EVALUATION_BATCH
     ordered = evaluation_batches(evaluation, to_evaluate, evaluated)
     shuffled, ordered = (

@@ -1,8 +1,8 @@
 """Writes the served model, whole or not at all, and on request a second one for GPUs.
 
 Before anything is written, the answers of the portable network are compared with those of Keras'
-own LSTMs. The Evaluator and ServingCheck both ask the export, so neither would notice if it
-computed something else than Keras does.
+own LSTMs, or of a transformer that computes the states after all steps. The Evaluator and
+ServingCheck both ask the export, so neither would notice if it computed something else.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from components.model_version.operations import operations, without_cpu_kernel
 from components.trainer.network import (
     ANSWER,
     Embedded,
-    LstmKernel,
     NetworkInputs,
     build_network,
     copy_weights,
@@ -35,11 +34,13 @@ from components.trainer.warm_start import write_weights
 
 if TYPE_CHECKING:
     from components.node.settings import TrainerSettings
+    from components.trainer.states import LstmKernel
 
 NO_GPU = (
     "none: training.gpu_export is true, but TensorFlow traced no cuDNN kernel; it does so only if "
     "it sees a GPU"
 )
+NOT_NEEDED = "none: a transformer's portable export computes on GPUs as it is"
 TOLERANCE = 1e-5  # of a probability; of a regression, relative to its largest answer above 1
 PROBES = 32  # sequences whose answers are compared
 PROBE_STEPS = 16  # steps of the longest of them at most; Keras computes them one by one
@@ -82,7 +83,7 @@ def export_model(
     graph = TransformGraph(transform)
     # Keras picks kernels when a graph is traced, and a graph with cuDNN's does not run on a CPU.
     gpu = None
-    if settings.training.gpu_export:
+    if settings.training.gpu_export and settings.model.kind == "lstm":
         fast = float32_copy(network, settings, inputs, "cudnn", temperature)
         gpu = ServedModel(fast, inputs, graph, settings)
     fused = gpu is not None and needs_gpu(gpu.functions)
@@ -102,8 +103,10 @@ def export_model(
         if gpu is not None and fused:
             _save(gpu, card, draft / GPU)
 
-    if gpu is None:
+    if not settings.training.gpu_export:
         return None
+    if gpu is None:
+        return NOT_NEEDED
     return GPU if fused else NO_GPU
 
 
@@ -164,8 +167,9 @@ def require_same_answers(
     raise TrainingError(
         f"The network to serve answers {found[row].tolist()} where the fitted one answers "
         f"{expected[row].tolist()} (tolerance {TOLERANCE:g}), so nothing was exported. TensorFlow "
-        f"{tf.__version__} computes BlockLSTMV2 in another way than Keras' LSTM layers on this "
-        "machine; install the versions of requirements.lock."
+        f"{tf.__version__} computes the operations of an export (BlockLSTMV2 in place of Keras' "
+        "LSTM layers, attention of the last step alone) in another way on this machine; install "
+        "the versions of requirements.lock."
     )
 
 

@@ -74,6 +74,8 @@ class FusedLSTM(keras.layers.LSTM):  # type: ignore[misc]
 class ServedLSTMs(keras.layers.Layer):  # type: ignore[misc]
     """Stacked LSTMs: (steps [B, T, F], num_steps [B]) to the last one's final state [B, U].
 
+    With `return_sequences` they give all of its states [B, T, U], anything in padding.
+
     They answer as `FusedLSTM`s or layers of Keras do, with fewer operations beside the block ones.
 
     Steps are padded on the right, where an LSTM comes last: padding changes no state before it, so
@@ -84,9 +86,10 @@ class ServedLSTMs(keras.layers.Layer):  # type: ignore[misc]
     not travel with a SavedModel, and TensorFlow's own one for the operation is wrong.
     """
 
-    def __init__(self, units: Sequence[int], name: str) -> None:
+    def __init__(self, units: Sequence[int], *, return_sequences: bool = False, name: str) -> None:
         super().__init__(name=name, dtype="float32")
         self._units = list(units)
+        self._return_sequences = return_sequences
 
     @property
     def depth(self) -> int:
@@ -112,23 +115,28 @@ class ServedLSTMs(keras.layers.Layer):  # type: ignore[misc]
             bias.assign(added)
 
     def call(self, inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
-        """Returns the final state."""
+        """Returns the final state, or all states."""
         steps, num_steps = inputs
         states = tf.transpose(steps, [1, 0, 2])  # [T, B, F]
         for kernel, bias in self._cells:
             operands = _operands(states, tf.convert_to_tensor(kernel), tf.convert_to_tensor(bias))
             states = tf.raw_ops.BlockLSTMV2(**operands, cell_clip=0.0, use_peephole=False).h
 
-        last = tf.maximum(num_steps, 1) - 1
-        rows = tf.range(tf.size(last, tf.int64))
-        final = tf.gather_nd(states, tf.stack([last, rows], axis=1))
-        return tf.raw_ops.PreventGradient(input=final, message=_NO_GRADIENT)
+        if self._return_sequences:
+            asked = tf.transpose(states, [1, 0, 2])
+        else:
+            last = tf.maximum(num_steps, 1) - 1
+            rows = tf.range(tf.size(last, tf.int64))
+            asked = tf.gather_nd(states, tf.stack([last, rows], axis=1))
+        return tf.raw_ops.PreventGradient(input=asked, message=_NO_GRADIENT)
 
     def compute_output_shape(
         self, input_shape: Sequence[tuple[int | None, ...]]
     ) -> tuple[int | None, ...]:
-        """Returns the shape of the final state."""
-        return (input_shape[0][0], self._units[-1])
+        """Returns the shape of the final state, or of all states."""
+        batch, steps, _ = input_shape[0]
+        states = (batch, steps) if self._return_sequences else (batch,)
+        return (*states, self._units[-1])
 
 
 def parts_of(batch_size: int) -> int:

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING
 
 import keras
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from components.config.training import (
-    Categorical,
-    Feature,
-    Model,
-)
+from components.config.training import Categorical, Feature, Model
 from components.contracts.names import (
     ASKED_ROW,
     NUM_STEPS,
@@ -25,7 +21,8 @@ from components.contracts.names import (
     step_feature,
     step_is_missing,
 )
-from components.trainer.lstm import FusedLSTM, ServedLSTMs
+from components.trainer.lstm import ServedLSTMs
+from components.trainer.states import Asked, LstmKernel, lstm_name, state_of_sequences
 from components.transform.learned import OUT_OF_VOCABULARY_IDS, read_vocabulary
 from components.transform.summaries import SummaryPlan
 
@@ -34,8 +31,6 @@ if TYPE_CHECKING:
     from components.node.settings import TrainerSettings
 
 ANSWER = "answer"  # the last layer
-
-LstmKernel: TypeAlias = Literal["fused", "cudnn", "loop", "served"]
 
 
 @dataclass(frozen=True)
@@ -141,9 +136,9 @@ def build_network(
     as [B]; summaries as [B, S], if they are read; `num_steps` int64 [B], how many of the T steps
     are real. Its output is float32 [B, C], class probabilities, or [B, 1], the predicted number.
 
-    With `shared`, N outcomes are asked of the B sequences, each of which is read once: context and
-    `num_steps` are [N], and so is one more input, `asked_row` int64 [N]. The answer to an outcome
-    [N, C] comes from the state after step `num_steps` of sequence `asked_row`.
+    With `shared`, N outcomes are asked of the B sequences, each of which is read once: context,
+    summaries and `num_steps` are [N], and so is one more input, `asked_row` int64 [N]. The answer
+    to an outcome [N, C] comes from the state after step `num_steps` of sequence `asked_row`.
 
     Args:
         settings: its layers, features and label.
@@ -151,7 +146,9 @@ def build_network(
         lstm: what the LSTMs compute with: `fused`, `FusedLSTM`, or Keras' loop in another precision
             than float32; `cudnn`, cuDNN's kernel if TensorFlow sees a GPU, which Keras decides
             whenever a graph is traced; `loop`, Keras' loop, to compare with; `served`,
-            `ServedLSTMs`, which cannot be trained. `copy_weights` copies between all of them.
+            `ServedLSTMs`, which cannot be trained. `copy_weights` copies between all of them. A
+            transformer and attention pooling compute with the same operations in all; but with
+            `loop` they do so at all steps, also where only the last one is asked for.
         precision: Keras' name of the type that layers compute in; weights and the answer are always
             float32.
         parts: into how many parts `FusedLSTM` cuts a batch, to fit on several cores.
@@ -169,16 +166,14 @@ def build_network(
     read = [_read(name, inputs.steps[name], value, dtype) for name, value in steps.items()]
     if settings.model.interaction:
         read += _step_products(inputs, dict(zip(steps, read, strict=True)), dtype)
-    state = _join(read, dtype)
-    if lstm == "served":
-        state = ServedLSTMs(settings.model.lstm, name="lstms")([state, num_steps])
-    elif shared:
-        # States before the padding do not depend on it, so no step has to be masked.
-        states = _lstms(settings.model, state, None, dtype, lstm=lstm, parts=parts)
-        state = StatesAsked(name="asked")([states, asked[ASKED_ROW], num_steps])
-    else:
-        mask = StepMask(name="mask")([num_steps, next(iter(steps.values()))])
-        state = _lstms(settings.model, state, mask, dtype, lstm=lstm, parts=parts)
+    state = state_of_sequences(
+        settings.model,
+        _join(read, dtype),
+        Asked(num_steps, asked.get(ASKED_ROW)),
+        dtype,
+        lstm=lstm,
+        parts=parts,
+    )
 
     known = [_read(name, inputs.context[name], value, dtype) for name, value in context.items()]
     if settings.model.interaction and known:
@@ -201,50 +196,9 @@ def copy_weights(source: keras.Model, target: keras.Model) -> None:
     """
     for layer in target.layers:
         if isinstance(layer, ServedLSTMs):
-            layer.copy_weights([source.get_layer(_lstm_name(i)) for i in range(layer.depth)])
+            layer.copy_weights([source.get_layer(lstm_name(i)) for i in range(layer.depth)])
         elif layer.weights:
             layer.set_weights(source.get_layer(layer.name).get_weights())
-
-
-class StepMask(keras.layers.Layer):  # type: ignore[misc]
-    """Marks the real steps: (num_steps [B], steps [B, T]) to bool [B, T].
-
-    The first step is always marked, because cuDNN refuses a sequence without any. For such a
-    sequence the prior answers, not the network.
-    """
-
-    def call(self, inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
-        """Returns the mask."""
-        num_steps, steps = inputs
-        return tf.sequence_mask(tf.maximum(num_steps, 1), tf.shape(steps)[1])
-
-    def compute_output_shape(
-        self, input_shape: tuple[tuple[int | None, ...], ...]
-    ) -> tuple[int | None, ...]:
-        """Returns the shape of the mask."""
-        return input_shape[1]
-
-
-class StatesAsked(keras.layers.Layer):  # type: ignore[misc]
-    """Takes the states that outcomes are answered from, out of those of all sequences.
-
-    Its inputs are states [B, T, U], `asked_row` [N] and `num_steps` [N]; it returns the states
-    [N, U] after that many steps. An outcome without steps gets the state after the first.
-    """
-
-    def call(self, inputs: tuple[tf.Tensor, tf.Tensor, tf.Tensor]) -> tf.Tensor:
-        """Returns the states."""
-        states, rows, num_steps = inputs
-        steps = tf.shape(states, tf.int64)[1]
-        places = rows * steps + tf.maximum(num_steps, 1) - 1
-        return tf.gather(tf.reshape(states, [-1, states.shape[2]]), places)
-
-    def compute_output_shape(
-        self, input_shape: tuple[tuple[int | None, ...], ...]
-    ) -> tuple[int | None, ...]:
-        """Returns the shape of the states."""
-        states, rows, _ = input_shape
-        return (rows[0], states[-1])
 
 
 def embedding_name(name: str) -> str:
@@ -255,10 +209,6 @@ def embedding_name(name: str) -> str:
 def count_parameters(network: keras.Model) -> int:
     """Returns the number of trained weights."""
     return int(sum(weight.numpy().size for weight in network.trainable_weights))
-
-
-def _lstm_name(index: int) -> str:
-    return f"lstm_{index}"
 
 
 def _input(
@@ -281,37 +231,6 @@ def _read(
 
 def _join(parts: list[keras.KerasTensor], dtype: keras.DTypePolicy) -> keras.KerasTensor:
     return parts[0] if len(parts) == 1 else keras.layers.Concatenate(dtype=dtype)(parts)
-
-
-def _lstms(
-    model: Model,
-    state: keras.KerasTensor,
-    mask: keras.KerasTensor | None,
-    dtype: keras.DTypePolicy,
-    *,
-    lstm: LstmKernel,
-    parts: int,
-) -> keras.KerasTensor:
-    """Stacks the LSTMs on steps [B, T, F]; the last one returns its final state [B, units].
-
-    Without a mask it returns the states after all steps [B, T, units].
-    """
-    fused = lstm == "fused" and dtype.compute_dtype == "float32"
-    for index, units in enumerate(model.lstm):
-        name = _lstm_name(index)
-        sequences = mask is None or index < len(model.lstm) - 1
-        if fused:
-            layer = FusedLSTM(units, return_sequences=sequences, parts=parts, name=name)
-        else:
-            layer = keras.layers.LSTM(
-                units,
-                return_sequences=sequences,
-                use_cudnn="auto" if lstm == "cudnn" else False,
-                dtype=dtype,
-                name=name,
-            )
-        state = layer(state, mask=mask)
-    return state
 
 
 def _step_products(

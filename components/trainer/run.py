@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import keras
 import tensorflow as tf
@@ -32,7 +33,6 @@ from components.trainer.fit import (
 )
 from components.trainer.lstm import parts_of
 from components.trainer.network import (
-    LstmKernel,
     NetworkInputs,
     build_network,
     count_parameters,
@@ -40,6 +40,9 @@ from components.trainer.network import (
 )
 from components.trainer.start_from import read_start
 from components.trainer.warm_start import warm_start
+
+if TYPE_CHECKING:
+    from components.trainer.states import LstmKernel
 
 
 def run_fn(fn_args: FnArgs) -> None:

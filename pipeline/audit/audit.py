@@ -179,7 +179,7 @@ class _Auditor:
         yield Finding(name="an event before as_of is seen", passed=not blind_to.height, text=text)
 
     def check_shuffles(self) -> Iterator[Finding]:
-        """Fits a probe to labels that were shuffled among learners, and to true ones."""
+        """Fits a probe to labels that were shuffled among learners (or units), and to true ones."""
         table = ProbeTable.of(self.examples, self.log.spec)
         # One shuffle is of the log itself: examples may show labels by other columns.
         shuffled = self._shuffled(table)
@@ -192,7 +192,7 @@ class _Auditor:
     def _shuffled(self, table: ProbeTable) -> ProbeTable:
         """Returns the probe's table of a log whose labels are shuffled."""
         label = self.log.spec.label.column
-        source = shuffle(table.learners, seed=0)
+        source = shuffle(table.owners, seed=0)
         drawn = self.examples.select(*KEYS, self.examples[label][source].alias(_OTHER))
         labels = _keys(self.log.outcomes).join(drawn, on=KEYS, how="left", maintain_order="left")
         return ProbeTable.of(self._make(self.log.with_labels(labels[_OTHER])), self.log.spec)

@@ -1,7 +1,8 @@
 """A simple model that reads everything in examples but the label, to find what they show of it.
 
-On labels that were shuffled among learners it has to score as a coin does. If it does better, the
-examples show labels by another way than the one that they are meant to.
+On labels that were shuffled among learners (or units, where those are held out) it has to score as
+a coin does. If it does better, the examples show labels by another way than the one that they are
+meant to.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class ProbeTable:
         values: float32 [N, F]; `_MISSING` where a value is missing.
         labels: int [N], the classes by their number; a regression's are 1 above the median.
         classes: how many.
-        learners: int [N], the learners by number.
+        owners: int [N], the learners by number; the units, where those are held out.
         is_train: bool [N], rows of the train split.
         is_test: bool [N], rows of the test split.
     """
@@ -47,7 +48,7 @@ class ProbeTable:
     values: Array
     labels: Array
     classes: int
-    learners: Array
+    owners: Array
     is_train: Array
     is_test: Array
 
@@ -55,13 +56,14 @@ class ProbeTable:
     def of(cls, rows: pl.DataFrame, spec: LogSpec) -> ProbeTable:
         """Returns the table of examples, one row per outcome."""
         table = rows.select(_columns(rows, spec))
+        held_out = UNIT if spec.splits.by == "unit" else LEARNER
         split = rows[SPLIT]
         return cls(
             names=table.columns,
             values=np.nan_to_num(table.cast(pl.Float32).to_numpy(), nan=_MISSING),
             labels=class_numbers(rows[spec.label.column], spec),
             classes=max(2, len(spec.label.classes)),
-            learners=rows[LEARNER].rank("dense").cast(pl.Int64).to_numpy() - 1,
+            owners=rows[held_out].rank("dense").cast(pl.Int64).to_numpy() - 1,
             is_train=(split == SPLITS[0]).to_numpy(),
             is_test=(split == SPLITS[-1]).to_numpy(),
         )
@@ -136,27 +138,31 @@ def mean_auc(labels: Array, scores: Array, classes: Sequence[int]) -> float:
     return float(np.mean(values)) if values else math.nan
 
 
-def shuffle(learners: Array, seed: int) -> Array:
-    """Returns for each row the row whose label it gets: one of another learner's.
+def shuffle(owners: Array, seed: int) -> Array:
+    """Returns for each row the row whose label it gets: one of another owner's.
 
-    A learner's labels all come from one other learner, so whatever they have in common they keep,
-    and a learner in two splits would show. They come in another order, and nothing that examples
-    hold says whose they are: nobody can do better than a coin.
+    An owner's labels all come from one other owner, so whatever they have in common they keep, and
+    an owner in two splits would show. They come in another order, and nothing that examples hold
+    says whose they are: nobody can do better than a coin.
 
     Args:
-        learners: int [N], the learners by number, from 0.
+        owners: int [N], by number, from 0: the learners, or the units where those are held out. For
+            then a learner may well be in two splits, and would show.
         seed: another seed, another draw.
     """
     generator = np.random.default_rng(seed)
-    drawn = generator.permutation(len(learners))
-    by_learner = drawn[np.argsort(learners[drawn], kind="stable")]
-    counts = np.bincount(learners)
+    drawn = generator.permutation(len(owners))
+    by_owner = drawn[np.argsort(owners[drawn], kind="stable")]
+    counts = np.bincount(owners)
     starts = np.cumsum(counts) - counts
 
-    place = np.empty_like(by_learner)  # of a row among those of its learner
-    place[by_learner] = np.arange(len(learners)) - np.repeat(starts, counts)
-    donors = generator.permutation(len(counts))[learners]
-    rows: Array = by_learner[starts[donors] + place % counts[donors]]
+    place = np.empty_like(by_owner)  # of a row among those of its owner
+    again = generator.permutation(len(owners))  # an owner may draw itself, then in another order
+    place[again[np.argsort(owners[again], kind="stable")]] = np.arange(len(owners)) - np.repeat(
+        starts, counts
+    )
+    donors = generator.permutation(len(counts))[owners]
+    rows: Array = by_owner[starts[donors] + place % counts[donors]]
     return rows
 
 
@@ -197,6 +203,6 @@ def score_shuffles(table: ProbeTable, first: float, error: float, most: int) -> 
     """
     scores = [first]
     while len(scores) < _FEWEST or (Shuffles(scores).error > error and len(scores) < most):
-        labels = table.labels[shuffle(table.learners, seed=len(scores))]
+        labels = table.labels[shuffle(table.owners, seed=len(scores))]
         scores.append(score_probe(table, labels))
     return Shuffles(scores)

@@ -13,6 +13,7 @@ from junitparser.junitparser import FinalResult
 from markupsafe import Markup
 
 from components.command.escape import for_comment, for_xml
+from components.config.metrics import describe_metric
 from components.contracts.evaluation import (
     Evaluation,
     GateVerdict,
@@ -24,7 +25,15 @@ from components.contracts.run_record import NodeRecord, RunRecord
 from components.files.atomic import new_file
 from components.report import formats
 from components.report.quality import MetricRow, keep_largest, metric_row
-from components.report.sentences import gate_sentence, gate_words
+from components.report.sentences import (
+    Claim,
+    claim_against,
+    claim_metric,
+    gate_sentence,
+    gate_words,
+    seeds_sentence,
+    simple_model,
+)
 
 if TYPE_CHECKING:
     from components.config import Config
@@ -46,6 +55,15 @@ class SliceChange:
     where: str
     examples: int
     metric: MetricRow
+
+
+@dataclass(frozen=True)
+class SimpleModelClaim:
+    """A simple model, its metric, and what can be said of the candidate against it."""
+
+    name: str
+    value: float | None
+    claim: Claim
 
 
 @dataclass(frozen=True)
@@ -83,6 +101,22 @@ class Results:
         return overall + [metric_row("recall", after, before, class_) for class_ in classes]
 
     @property
+    def simple_models(self) -> list[SimpleModelClaim]:
+        """What people would use instead, in the configured order."""
+        evaluation = self.evaluation
+        if evaluation is None:
+            return []
+        metric = claim_metric(evaluation)
+        return [
+            SimpleModelClaim(
+                name=simple_model(simple.name),
+                value=simple.overall.value_of(metric),
+                claim=claim_against(simple, evaluation),
+            )
+            for simple in evaluation.simple_models
+        ]
+
+    @property
     def slices(self) -> list[SliceChange]:
         """The main metric in every slice, in the Evaluator's order."""
         if self.evaluation is None:
@@ -114,13 +148,16 @@ def read_results(record: RunRecord, config: Config) -> Results:
 
 
 def write_junit(results: Results, path: Path) -> None:
-    """Writes JUnit XML with one test case per gate and one per node, whole or not at all.
+    """Writes JUnit XML with one test case per gate, simple model and node, whole or not at all.
 
-    Names of test cases say what a gate asks for, never what was measured: a CI server follows a
+    Only gates and nodes fail: a simple model that is not beaten fails the gate that asks for it.
+    Names of test cases say what is asked for, never what was measured: a CI server follows a
     case by its name.
     """
     xml = JUnitXml()  # type: ignore[no-untyped-call]
     xml.add_testsuite(_gate_cases(results))
+    if results.simple_models:
+        xml.add_testsuite(_simple_model_cases(results))
     xml.add_testsuite(_node_cases(results.record))
     with new_file(path) as beside:
         xml.write(str(beside), pretty=True)
@@ -135,6 +172,16 @@ def _gate_cases(results: Results) -> TestSuite:
             case.system_out = text
         else:
             case.result = [_with_text(Failure(for_xml(gate.text), "gate"), text)]
+        suite.add_testcase(case)
+    return suite
+
+
+def _simple_model_cases(results: Results) -> TestSuite:
+    suite = TestSuite("simple models")  # type: ignore[no-untyped-call]
+    for simple in results.simple_models:
+        name = f"Compared with {simple.name}"
+        case = TestCase(for_xml(name), f"mastery.{results.record.name}.simple_models")
+        case.system_out = for_xml(simple.claim.text)
         suite.add_testcase(case)
     return suite
 
@@ -192,6 +239,8 @@ def render_summary(results: Results, root: Path) -> str:
         gates=[gate_words(gate, evaluation.slices) for gate in results.gates] if evaluation else [],
         baseline=results.config.evaluation.baseline or latest,
         no_baseline=evaluation.baseline_note if evaluation else None,
+        seeds=seeds_sentence(evaluation) if evaluation else "",
+        simple_metric=describe_metric(claim_metric(evaluation)).short if evaluation else "",
         pushed=_pushed(results.record),
         cached=sum(node.state == "cached" for node in results.record.nodes),
     )
@@ -221,6 +270,7 @@ def _environment() -> Environment:
         "count": formats.count,
         "duration": formats.duration,
         "number": formats.number,
+        "span": formats.span,
         "sentence_case": formats.sentence_case,
         "told_apart": formats.told_apart,
     }

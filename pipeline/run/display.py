@@ -19,7 +19,9 @@ from components.command.escape import for_terminal
 from components.contracts.evaluation import (
     Evaluation,
     GateVerdict,
+    Interval,
     describe_slice,
+    format_confidence,
     format_metric,
 )
 
@@ -125,9 +127,10 @@ def print_metrics(evaluation: Evaluation) -> None:
     overall = evaluation.overall
     console.print(f"{overall.examples:,} examples")
     for name, value in overall.metrics.items():
-        console.print(f"  {name:<20}{format_metric(value, '.4f')}")
+        reach = _describe_interval(overall.interval_of(name))
+        console.print(f"  {name:<20}{format_metric(value, '.4f')}{reach and f'  ({reach})'}")
     for name, of_class in overall.classes.items():
-        values = of_class.model_dump().items()
+        values = of_class.model_dump(exclude={"intervals"}).items()
         numbers = "  ".join(f"{key} {format_metric(value, '.4g')}" for key, value in values)
         console.print(f"  {name:<20}{numbers}")
 
@@ -205,27 +208,45 @@ def _describe_ending(record: RunRecord) -> str:
 
 
 def _gate_table(gates: Sequence[GateVerdict]) -> Table:
-    table = Table(
-        "Gate", "Threshold", "Value", "", title="Gates", title_justify="left", title_style="bold"
-    )
+    """Returns the gates as a table; numbers are never broken, however narrow the terminal."""
+    columns = ["Gate", "Threshold", "Value", ""]
+    has_intervals = any(gate.interval for gate in gates)
+    if has_intervals:
+        columns.insert(3, "Interval")
+    table = Table(*columns, title="Gates", title_justify="left", title_style="bold")
+    for column in table.columns[1:-1]:
+        column.no_wrap = True
 
     for gate in gates:
         passed = Text("passed", "green") if gate.passed else Text("FAILED", "bold red")
         reason = f" ({gate.reason})" if gate.reason else ""
+        value = gate.value if gate.over is None else gate.measured
         table.add_row(
             _describe_gate(gate),
-            f"{gate.bound} {gate.threshold:g}",
-            format_metric(gate.value, ".4f"),
+            _describe_threshold(gate),
+            format_metric(value, ".4f"),
+            *([_describe_interval(gate.interval)] if has_intervals else []),
             Text.assemble(passed, for_terminal(reason)),
         )
 
     return table
 
 
+def _describe_interval(interval: Interval | None) -> str:
+    return f"{interval[0]:.4f} to {interval[1]:.4f}" if interval else ""
+
+
+def _describe_threshold(gate: GateVerdict) -> str:
+    sure = f" at {format_confidence(gate.confidence)}" if gate.confidence else ""
+    return f"{gate.bound.removesuffix('_over')} {gate.threshold:g}{sure}"
+
+
 def _describe_gate(gate: GateVerdict) -> str:
     parts = [gate.metric]
     if gate.class_:
         parts.append(f"of {gate.class_}")
+    if gate.over:
+        parts.append(f"over {gate.over}")
     if isinstance(gate.slice, dict):
         parts.append(f"where {describe_slice(gate.slice)}")
     elif gate.slice and gate.bound == "max_gap":

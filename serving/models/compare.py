@@ -31,6 +31,7 @@ from components.evaluator.measures import (
     one_vs_rest_auc,
 )
 from components.evaluator.measures import regression_metrics as number_metrics
+from components.evaluator.resampling import Answers, ClassAnswers, NumberAnswers
 from components.evaluator.scoring import (
     LABEL,
     class_indices,
@@ -43,12 +44,10 @@ from components.model_version.pushed_version import config_for_log
 from serving.models.bootstrap import (
     CONFIDENCE,
     Interval,
-    Measure,
+    MetricOfClass,
     Verdict,
     difference_intervals,
     judge,
-    measure_classes,
-    measure_numbers,
 )
 from serving.models.listing import format_number
 
@@ -174,7 +173,7 @@ def compare_versions(
         raise MasteryError(f"--metric {deciding}: expected one of {', '.join(values[0])}.")
 
     codes, learners = _learner_codes(first[LEARNER])
-    measures = [_measure(table, label, codes) for table in (first, second)]
+    measures = [_answers(table, label).measure(codes, learners) for table in (first, second)]
     intervals = difference_intervals(*measures, learners=learners, draws=draws, seed=seed)
     rows = {name: _compare_metric(name, label, values, intervals) for name in values[0]}
     return Comparison(
@@ -286,10 +285,10 @@ def _values(table: pl.DataFrame, label: Label) -> Values:
     }
 
 
-def _measure(table: pl.DataFrame, label: Label, learners: Array) -> Measure:
+def _answers(table: pl.DataFrame, label: Label) -> Answers:
     if not label.classes:
-        return measure_numbers(learners, table[LABEL].to_numpy(), table[PREDICTION].to_numpy())
-    return measure_classes(learners, *_outputs(table, label))
+        return NumberAnswers(table[LABEL].to_numpy(), table[PREDICTION].to_numpy())
+    return ClassAnswers(*_outputs(table, label))
 
 
 def _outputs(table: pl.DataFrame, label: Label) -> tuple[Array, Array, Array]:
@@ -301,11 +300,14 @@ def _outputs(table: pl.DataFrame, label: Label) -> tuple[Array, Array, Array]:
 
 
 def _compare_metric(
-    name: str, label: Label, values: list[Values], intervals: Mapping[str, Interval | None]
+    name: str,
+    label: Label,
+    values: list[Values],
+    intervals: Mapping[MetricOfClass, Interval | None],
 ) -> ComparedMetric:
     metric, _, index = name.partition("/")
     first, second = (_defined(value[name]) for value in values)
-    interval = intervals[name]
+    interval = intervals[metric, int(index) if index else None]
 
     return ComparedMetric(
         metric=metric,

@@ -26,6 +26,7 @@ BASE = {
 }
 
 
+RULE = {"above": 0.5, "class": "yes", "otherwise": "no"}
 TAKEN = "expected a column that is not a key, a step, the label or a reserved name, found"
 
 
@@ -39,6 +40,14 @@ def message(folder: Path, *overrides: str, **changes: object) -> str:
     with pytest.raises(ConfigError) as caught:
         load_config(write(folder, **changes), overrides)
     return str(caught.value)
+
+
+def test_a_rule_may_count_a_word_that_is_not_known_yet(tmp_path: Path) -> None:
+    steps = {"features": {"event_type": {"type": "categorical", "vocabulary": 5}}}
+    rule = {**RULE, "summary": "event_type.a.b.count"}
+    config = load_config(write(tmp_path, steps=steps, evaluation={"rule": rule}))
+    assert config.evaluation.rule is not None
+    assert config.evaluation.rule.summary == "event_type.a.b.count"
 
 
 def test_paths_count_from_the_file(tmp_path: Path) -> None:
@@ -181,6 +190,26 @@ def test_errors_name_line_and_key(tmp_path: Path) -> None:
         ),
         ({"gates": [{"metric": "auc", "max_gap": 0.5}]}, "expected `slice: COLUMN`"),
         (
+            {"gates": [{"metric": "auc", "min": 0.5, "min_gain": 0.1}]},
+            "gates[0].min_gain: expected min_gain_over in the same gate, found none",
+        ),
+        (
+            {"gates": [{"metric": "auc", "min_gain_over": "trees"}]},
+            "gates[0].min_gain_over: trees is not in evaluation.simple_models; add it there",
+        ),
+        (
+            {"gates": [{"metric": "auc", "max_spread": 0.01}]},
+            "gates[0].max_spread: expected evaluation.seeds of 2 or more, found 1",
+        ),
+        (
+            {"gates": [{"metric": "auc", "max_spread": 0.01, "confidence": 0.95}]},
+            "gates[0].confidence: expected none with max_spread alone: it has no interval",
+        ),
+        (
+            {"gates": [{"metric": "auc", "min": 0.5, "confidence": 0.999}]},
+            "gates[0].confidence: expected evaluation.draws of 2000 or more, found 1000",
+        ),
+        (
             {"context": {"gender": {"type": "categorical"}}},
             "line 20, context.gender: gender is listed in `protected` and cannot be an input",
         ),
@@ -231,6 +260,17 @@ def test_errors_name_line_and_key(tmp_path: Path) -> None:
         (
             {"context": {"unit_id": {"type": "numeric"}}},
             "context.unit_id.type: expected categorical, since a unit is a name, found numeric",
+        ),
+        (
+            {"evaluation": {"rule": {**RULE, "summary": "correct.meen"}}},
+            "evaluation.rule.summary: expected a summary of the steps (num_steps, "
+            "event_type.different, event_type.repeats, correct.last, correct.mean, "
+            "correct.recent, correct.sum, correct.missing), found 'correct.meen'; "
+            "did you mean correct.mean?",
+        ),
+        (
+            {"evaluation": {"rule": {**RULE, "summary": "event_type.video.count"}}},
+            "found 'event_type.video.count'",  # only words of small vocabularies are counted
         ),
         ({"name": "Ä b"}, "expected lower-case letters"),
     ],

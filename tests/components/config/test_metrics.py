@@ -20,16 +20,16 @@ def test_the_examples_are_right() -> None:
 
 
 def test_every_metric_of_the_table_is_measured() -> None:
-    of_scores = {"auc", "log_loss"}  # those of probabilities
+    of_scores = {"auc", "log_loss", "ece"}  # those of probabilities
     assert {*metrics_of(Level.OVERALL)} == {*averages(CONFUSION)} | of_scores
-    assert {*metrics_of(Level.CLASS), "support"} == {*class_metrics(CONFUSION), "auc"}
+    assert {*metrics_of(Level.CLASS), "support"} == {*class_metrics(CONFUSION), "auc", "ece"}
     numbers = np.array([1.0, 2.0])
     assert {*metrics_of(Level.REGRESSION)} == {*regression_metrics(numbers, numbers)}
 
 
 def test_losses_and_errors_are_better_when_lower() -> None:
     lower = {name for name, metric in METRICS.items() if not metric.more_is_better}
-    assert lower == {"log_loss", "mse", "mae", "rmse"}
+    assert lower == {"log_loss", "ece", "mse", "mae", "rmse"}
 
 
 def test_the_foremost_metrics_are_in_their_order() -> None:

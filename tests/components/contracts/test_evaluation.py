@@ -76,7 +76,9 @@ def test_what_is_compared_with_the_threshold(
 
 def test_a_file_is_read_as_it_was_written(tmp_path: Path) -> None:
     gate = {"metric": "recall", "class": "low", "bound": "min", "threshold": 0.9, "passed": False}
-    curves = {"low": {"roc": {"fpr": [0], "tpr": [1], "threshold": [0.5]}, "pr": None}}
+    bins = {"probability": [0.2, 0.7], "share": [0.25, 0.6], "examples": [4, 5]}
+    roc = {"fpr": [0], "tpr": [1], "threshold": [0.5]}
+    curves = {"low": {"roc": roc, "pr": None, "calibration": bins}}
     evaluation = Evaluation.model_validate(
         {
             "task": "classification",

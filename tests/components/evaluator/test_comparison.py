@@ -15,12 +15,14 @@ from components.config import Config
 from components.errors import ConfigError
 from components.evaluator import comparison, outcome_rows
 from components.evaluator.comparison import write_simple_predictions
+from components.evaluator.evaluate import judge_model
 from components.evaluator.evaluator_settings import EvaluatorSettings
 
 Row = dict[str, Any]
 Write = Callable[..., dict[str, Path]]
 
 CLASSES = ["low", "high"]
+LOSSES = ("log_loss", "ece")
 SIZES = {"train": 1200, "eval": 300, "test": 300}
 
 
@@ -42,8 +44,8 @@ def _settings(**evaluation: Any) -> EvaluatorSettings:
                 "week": {"type": "numeric"},
             },
             "prior": {"group_by": ["unit_id"], "smoothing": 4},
+            "gates": evaluation.pop("gates", [{"metric": "auc", "min": 0.5}]),
             "evaluation": evaluation,
-            "gates": [{"metric": "auc", "min": 0.5}],
         }
     )
     return EvaluatorSettings.of(config)
@@ -285,3 +287,37 @@ def test_more_outcomes_than_fit_are_those_of_a_sample_of_learners(
     assert (keys["learner_id"].value_counts()["count"] == 3).all()
     [(_, meaning)] = _answers(tmp_path / "found", splits, settings).values()
     assert "sample" in meaning
+
+
+def test_an_evaluation_compares_the_model_with_them(
+    tmp_path: Path, write: Write, logs: dict[str, list[Row]], save_model: Callable[..., Path]
+) -> None:
+    for row in logs["test"]:  # what the candidate answers
+        share = 0.9 if row["mastery"] == "high" else 0.1
+        row["answer"] = np.array([1 - share, share], np.float32)
+    splits = write("log", logs)
+    gates = [
+        {"metric": "auc", "min_gain_over": "trees", "min_gain": 0.01, "confidence": 0.95},
+        {"metric": "accuracy", "min_gain_over": "rule", "min_gain": 0.9},
+    ]
+    settings = _settings(**ALL, slices=["unit_id"], draws=200, gates=gates)
+    folder = tmp_path / "evaluation"
+    folder.mkdir()
+    evaluation = judge_model(
+        splits["test"], save_model(tmp_path / "model", CLASSES), None, settings, folder,
+        fitted_to={split: splits[split] for split in ("train", "eval")},
+    )  # fmt: skip
+
+    assert [model.name for model in evaluation.simple_models] == ALL["simple_models"]
+    for model in evaluation.simple_models:
+        for name, gain in model.gains.items():
+            own, other = evaluation.overall.metrics[name], model.overall.metrics[name]
+            assert own is not None
+            assert other is not None
+            assert gain.value == pytest.approx((own - other) * (-1 if name in LOSSES else 1))
+        assert model.gains["auc"].interval is not None
+        assert [result.slice for result in model.slices] == [
+            {"unit_id": name} for name in ("", "algebra", "logic")
+        ]
+        assert len(model.slice_gains) == 3
+    assert [gate.passed for gate in evaluation.gates] == [True, False]

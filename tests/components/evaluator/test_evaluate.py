@@ -14,6 +14,7 @@ import tensorflow_model_analysis as tfma
 from sklearn import metrics as sk
 
 from components.config import Config
+from components.contracts.training_history import TrainingHistory
 from components.evaluator.evaluate import evaluate_model, judge_model
 from components.evaluator.evaluator_settings import EvaluatorSettings
 
@@ -115,6 +116,8 @@ def _check(result: Json, rows: pl.DataFrame) -> None:
         }
     indices = [CLASSES.index(name) for name in true]
     expected["log_loss"] = sk.log_loss(indices, probabilities, labels=range(3))
+    answered = probabilities.argmax(axis=1)
+    expected["ece"] = _calibration_error(probabilities.max(axis=1), answered == indices)
     complete = len(set(true)) == 3
     expected["auc"] = (
         sk.roc_auc_score(indices, probabilities, multi_class="ovr") if complete else None
@@ -123,13 +126,36 @@ def _check(result: Json, rows: pl.DataFrame) -> None:
     by_class = sk.precision_recall_fscore_support(true, predicted, labels=CLASSES, zero_division=0)
     for index, name in enumerate(CLASSES):
         found = dict(result["classes"][name])
-        area = found.pop("auc")
+        area, error, intervals = (found.pop(key) for key in ("auc", "ece", "intervals"))
         assert [*found.values()] == pytest.approx([column[index] for column in by_class], abs=1e-6)
         positive = np.equal(indices, index)
         is_defined = positive.any() and not positive.all()
         assert area == pytest.approx(
             sk.roc_auc_score(positive, probabilities[:, index]) if is_defined else None, abs=1e-6
         )
+        assert error == pytest.approx(_calibration_error(probabilities[:, index], positive))
+        assert {*intervals} <= {"precision", "recall", "f1", "auc", "ece"}
+        _check_intervals(result["classes"][name], intervals)
+    _check_intervals(result["metrics"], result["intervals"])
+
+
+def _calibration_error(scores: np.ndarray, true: np.ndarray) -> float:
+    """Returns the distance between what is said and what happens, summed over fifteen bins."""
+    places = np.floor(scores.astype(float) * 15).clip(max=14)
+    chosen = [places == place for place in range(15)]
+    return sum(
+        abs(scores[rows].mean(dtype=float) - true[rows].mean()) * rows.mean()
+        for rows in chosen
+        if rows.any()
+    )
+
+
+def _check_intervals(metrics: Json, intervals: Json) -> None:
+    """Compares intervals with the metrics that they are of."""
+    for name, (low, high) in intervals.items():
+        assert low <= high
+        if name != "ece":  # it is the mean of distances, and chance only adds to them
+            assert low - 0.02 <= metrics[name] <= high + 0.02
 
 
 def test_all_metrics_equal_scikit_learn_overall_and_in_every_slice(evaluation: Path) -> None:
@@ -158,13 +184,10 @@ def test_a_slice_with_one_class_has_no_auc(evaluation: Path) -> None:
         result for result in _metrics(evaluation)["slices"] if result["slice"] == {"week": "3"}
     ]
     assert week["metrics"]["auc"] is None
-    assert week["classes"]["high"] == {
-        "precision": 0,
-        "recall": 0,
-        "f1": 0,
-        "auc": None,
-        "support": 0,
-    }
+    high = dict(week["classes"]["high"])
+    assert "recall" not in high.pop("intervals")  # there is nobody to find
+    assert high.pop("ece") > 0
+    assert high == {"precision": 0, "recall": 0, "f1": 0, "auc": None, "support": 0}
 
 
 def test_the_baseline_is_judged_on_the_same_examples(evaluation: Path) -> None:
@@ -194,7 +217,14 @@ def test_the_rest_of_the_metrics_file(evaluation: Path) -> None:
     assert (metrics["task"], metrics["classes"]) == ("classification", CLASSES)
     assert metrics["format"] == 1
     assert metrics["basis"] == {"sequence": 270, "prior": 30}
-    assert [*metrics["overall"]] == ["examples", "metrics", "classes", "confusion", "curves"]
+    assert [*metrics["overall"]] == [
+        "examples",
+        "metrics",
+        "classes",
+        "intervals",
+        "confusion",
+        "curves",
+    ]
     assert not any("curves" in result for result in metrics["slices"])
     curves = metrics["overall"]["curves"]
     assert curves.keys() == set(CLASSES)
@@ -222,7 +252,7 @@ def test_another_log_is_scored_by_the_same_code(
     result = _evaluate(save_model(tmp_path / "model", CLASSES), iter(examples), config)
     judged = _metrics(evaluation)
     assert result == {
-        **{key: judged[key] for key in ("task", "classes", "basis", "overall")},
+        **{key: judged[key] for key in ("task", "classes", "basis", "overall", "confidence")},
         "slices": [
             item
             for item in judged["slices"]
@@ -230,6 +260,50 @@ def test_another_log_is_scored_by_the_same_code(
         ],
     }
     assert 0 < len(result["slices"]) < 3
+
+
+def test_models_of_further_seeds_are_measured_on_the_same_examples(
+    evaluation: Path,
+    tmp_path: Path,
+    examples: list[bytes],
+    save_model: Callable[..., Path],
+    write_split: Callable[..., Path],
+) -> None:
+    """The second model reads `answer` in another order of its classes, the third in the same."""
+    split = write_split(tmp_path / "Split-test", examples)
+    model = save_model(tmp_path / "model", CLASSES)
+    run = tmp_path / "model_run"
+    save_model(run / "seeds" / "8", ["mid", "high", "low"])
+    save_model(run / "seeds" / "9", CLASSES)
+    TrainingHistory(seeds=[7, 8, 9]).write(run)
+
+    gates = [
+        {"metric": "accuracy", "max_spread": 0.01},
+        {"metric": "recall", "class": "low", "max_spread": 1},
+    ]
+    settings = EvaluatorSettings.of(_config(evaluation={"seeds": 3}, gates=gates))
+    judged = judge_model(split, model, None, settings, tmp_path, model_run=run)
+
+    before = _metrics(evaluation)
+    own, other = (place["overall"] for place in (before, before["baseline"]))
+    seeds = judged.seeds
+    assert seeds is not None
+    assert seeds.seeds == [7, 8, 9]
+    for name, values in seeds.metrics.items():
+        assert values == [place["metrics"][name] for place in (own, other, own)]
+    for class_, metrics in seeds.classes.items():
+        assert {*metrics} == {"precision", "recall", "f1", "auc", "ece"}
+        for name, values in metrics.items():
+            assert values == [place["classes"][class_][name] for place in (own, other, own)]
+
+    recalls = [place["classes"]["low"]["recall"] for place in (own, other)]
+    spread = own["metrics"]["accuracy"] - other["metrics"]["accuracy"]
+    assert [(gate.passed, gate.value) for gate in judged.gates] == [
+        (False, pytest.approx(spread)),
+        (True, pytest.approx(abs(recalls[0] - recalls[1]))),
+    ]
+    assert sorted(file.name for file in tmp_path.glob("*.parquet")) == ["predictions.parquet"]
+    assert judge_model(split, model, None, settings, tmp_path).seeds is None
 
 
 def test_a_regression_is_judged_by_its_own_metrics(

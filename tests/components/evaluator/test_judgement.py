@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from components.config.gates import Gate
-from components.contracts.evaluation import GateVerdict, ModelResults
+from components.contracts.evaluation import GateVerdict, ModelResults, SeedResults
+from components.evaluator.draws import DrawnMetrics
 from components.evaluator.judgement import gate_error, is_blessed, judge_gates
 
 Json = dict[str, Any]
@@ -267,3 +269,210 @@ def test_one_more_gate_never_turns_a_failure_into_a_pass(
     assert is_blessed(judge_gates(gates, metrics, before)) <= is_blessed(
         judge_gates(gates[:-1], metrics, before)
     )
+
+
+ENDS = np.linspace(-1, 1, 41)  # of its 95% interval: -0.95 and 0.95
+
+
+def _drawn(
+    *models: tuple[str, Json, float, float], learners: int = 100, metric: str = "f1_macro"
+) -> DrawnMetrics:
+    """Returns draws of models in slices: around a centre, to both sides by a reach."""
+    places = {frozenset(where.items()): where for _, where, _, _ in models}
+    draws = {
+        place: {
+            name: {(metric, None): centre + reach * ENDS}
+            for name, at, centre, reach in models
+            if at == where
+        }
+        for place, where in places.items()
+    }
+    return DrawnMetrics((), dict.fromkeys(places, learners), draws)
+
+
+def _judge_drawn(drawn: DrawnMetrics, *models: Any, simple: Any = None, **gate: Any) -> GateVerdict:
+    rules = {"metric": "f1_macro", "confidence": 0.95, **gate}
+    baseline = models[1] if len(models) > 1 else None
+    [verdict] = judge_gates(
+        [Gate.model_validate(rules)], models[0], baseline, simple_models=simple, drawn=drawn
+    )
+    return verdict
+
+
+def test_a_gate_with_confidence_holds_at_the_worse_end() -> None:
+    drawn = _drawn(("candidate", {}, 0.874, 0.006 / 0.95))
+    now = _metrics(_result(f1=0.874))
+    verdict = _judge_drawn(drawn, now, min=0.87)
+    assert verdict.text == (
+        "f1_macro >= 0.87: 0.874, 95% interval 0.868 to 0.880 FAILED (the lower end is 0.002 below)"
+    )
+    assert verdict.interval == pytest.approx((0.868, 0.880))
+    assert (verdict.confidence, verdict.value, verdict.passed) == (0.95, 0.874, False)
+
+    verdict = _judge_drawn(drawn, now, min=0.867)
+    assert verdict.text == "f1_macro >= 0.867: 0.874, 95% interval 0.868 to 0.880 passed"
+    verdict = _judge_drawn(drawn, now, max=0.8799)
+    assert verdict.text == (
+        "f1_macro <= 0.8799: 0.8740, 95% interval 0.8680 to 0.8800 FAILED "
+        "(the upper end is 0.0001 above)"
+    )
+    assert _judge_drawn(drawn, now, max=0.881).passed
+    # What it claims is less than the metric, but surer.
+    assert _judge_drawn(drawn, now, min=0.87, confidence=0.5).passed
+
+
+def test_a_change_is_judged_by_the_interval_of_the_paired_difference() -> None:
+    drawn = _drawn(("candidate", {}, 0.87, 0.1), ("baseline", {}, 0.86, 0.109))
+    models = _metrics(_result(f1=0.87)), _metrics(_result(f1=0.86))
+    verdict = _judge_drawn(drawn, *models, min_change=0)
+    assert verdict.text == "change of f1_macro >= +0: +0.010, 95% interval +0.001 to +0.019 passed"
+    assert (verdict.measured, verdict.over) == (pytest.approx(0.01), None)
+    verdict = _judge_drawn(drawn, *models, max_change=0.015)
+    assert verdict.text.endswith("FAILED (the upper end is 0.004 above)")
+    assert _judge_drawn(drawn, models[0], min_change=0).text.endswith("no baseline, passed")
+
+
+@pytest.mark.parametrize("metric", ["f1_macro", "auc", "log_loss"])
+def test_a_gain_is_positive_where_the_model_is_better(metric: str) -> None:
+    better, worse = (0.2, 0.3) if metric == "log_loss" else (0.874, 0.866)
+    now, trees = (
+        ModelResults.model_validate({"overall": {"examples": 9, "metrics": {metric: value}}})
+        for value in (better, worse)
+    )
+    drawn = _drawn(("candidate", {}, better, 0.1), ("trees", {}, worse, 0.105), metric=metric)
+    simple = {"trees": trees}
+    verdict = _judge_drawn(drawn, now, simple=simple, metric=metric, min_gain_over="trees")
+    assert verdict.passed
+    gain = 0.1 if metric == "log_loss" else 0.008
+    assert verdict.text == (
+        f"{metric} over trees >= +0: {gain:+.3f}, "
+        f"95% interval {gain - 0.00475:+.3f} to {gain + 0.00475:+.3f} passed"
+    )
+    assert (verdict.over, verdict.value, verdict.baseline) == ("trees", better, worse)
+    assert verdict.measured == pytest.approx(gain)
+    assert verdict.is_floor
+
+    more = _judge_drawn(
+        drawn, now, simple=simple, metric=metric, min_gain_over="trees", min_gain=gain
+    )
+    assert not more.passed
+    assert more.threshold == gain
+    assert "(the lower end is 0.005 below)" in more.text
+    plain = {"metric": metric, "min_gain_over": "trees", "min_gain": gain}
+    [certain] = judge_gates([Gate.model_validate(plain)], now, None, simple_models=simple)
+    assert certain.passed
+    [worst] = judge_gates([Gate.model_validate(plain)], trees, None, simple_models={"trees": now})
+    assert worst.measured == pytest.approx(-gain)
+    assert not worst.passed
+
+
+def test_gains_are_judged_slice_by_slice() -> None:
+    now = _metrics(_result(), {"f": _result(f1=0.8), "m": _result(f1=0.9)})
+    trees = _metrics(_result(), {"f": _result(f1=0.7), "m": _result(f1=0.85)})
+    verdict = _judge_drawn(
+        DrawnMetrics(), now, simple={"trees": trees}, slice="gender", min_gain_over="trees",
+        min_gain=0.06, confidence=None,
+    )  # fmt: skip
+    assert verdict.text == (
+        "f1_macro over trees in every gender >= +0.06: +0.050 at gender=m FAILED (0.010 below)"
+    )
+    drawn = _drawn(
+        ("candidate", {"gender": "f"}, 0.8, 0.2), ("trees", {"gender": "f"}, 0.7, 0.35),
+        ("candidate", {"gender": "m"}, 0.9, 0.1), ("trees", {"gender": "m"}, 0.85, 0.1),
+    )  # fmt: skip
+    verdict = _judge_drawn(
+        drawn, now, simple={"trees": trees}, slice="gender", min_gain_over="trees"
+    )
+    # The gain is larger there, but less sure.
+    assert verdict.text.startswith("f1_macro over trees in every gender >= +0: +0.100 at gender=f,")
+    assert not verdict.passed
+
+
+def test_a_gap_has_the_interval_of_the_difference_between_the_two_slices() -> None:
+    now = _metrics(_result(), {"f": _result(f1=0.83), "m": _result(f1=0.9)})
+    drawn = _drawn(
+        ("candidate", {"gender": "f"}, 0.83, 0.1), ("candidate", {"gender": "m"}, 0.9, 0.12)
+    )
+    verdict = _judge_drawn(drawn, now, slice="gender", max_gap=0.08)
+    assert verdict.text == (
+        "gap of f1_macro between slices of gender <= 0.08: 0.070, 95% interval 0.051 to 0.089 "
+        "FAILED (the upper end is 0.009 above)"
+    )
+    assert _judge_drawn(drawn, now, slice="gender", max_gap=0.09).passed
+
+
+@pytest.mark.parametrize(
+    ("draws", "learners", "reason"),
+    [
+        (np.full(41, np.nan), 50, "no interval: undefined in more than 10% of the draws"),
+        (None, 9, "no interval: expected 10 learners or more, found 9"),
+    ],
+)
+def test_no_interval_where_there_should_be_one_fails(
+    draws: np.ndarray | None, learners: int, reason: str
+) -> None:
+    metrics = {} if draws is None else {("f1_macro", None): draws}
+    drawn = DrawnMetrics((), {frozenset(): learners}, {frozenset(): {"candidate": metrics}})
+    verdict = _judge_drawn(drawn, _metrics(_result(f1=0.9)), min=0.5)
+    assert verdict.text == "f1_macro >= 0.5: 0.900, no interval, FAILED"
+    assert (verdict.reason or "").startswith(reason)
+    assert (verdict.passed, verdict.value, verdict.interval) == (False, 0.9, None)
+
+
+SEEDS = SeedResults(
+    seeds=[1, 2, 3],
+    metrics={"f1_macro": [0.861, 0.868, 0.859], "auc": [0.9, None, 0.9]},
+    classes={"low": {"recall": [0.8, 0.8, 0.85]}},
+)
+
+
+@pytest.mark.parametrize(
+    ("gate", "text", "reason"),
+    [
+        (
+            {"metric": "f1_macro", "max_spread": 0.01},
+            "spread of f1_macro over seeds <= 0.01: 0.009 passed",
+            "from 0.8590 with seed 3 to 0.8680 with seed 2",
+        ),
+        (
+            {**LOW, "max_spread": 0.04},
+            "spread of recall of low over seeds <= 0.04: 0.050 FAILED (0.010 above)",
+            "from 0.8000 with seed 1 to 0.8500 with seed 3",
+        ),
+        (
+            {"metric": "auc", "max_spread": 0.1},
+            "spread of auc over seeds <= 0.1: no value, FAILED",
+            "auc is undefined with seed 2",
+        ),
+    ],
+)
+def test_a_spread_is_that_of_the_fits_with_several_seeds(
+    gate: Json, text: str, reason: str
+) -> None:
+    [verdict] = judge_gates([Gate.model_validate(gate)], _metrics(_result()), None, seeds=SEEDS)
+    assert (verdict.text, verdict.reason) == (text, reason)
+    [alone] = judge_gates([Gate.model_validate(gate)], _metrics(_result()), None)
+    assert not alone.passed
+    assert alone.reason == "there are no fits with other seeds"
+
+
+def test_each_bound_of_a_gate_with_confidence_has_its_own_interval() -> None:
+    drawn = _drawn(("candidate", {}, 0.87, 0.1), ("trees", {}, 0.86, 0.11))
+    gate = {
+        "metric": "f1_macro", "min": 0.7, "min_gain_over": "trees", "max_spread": 0.1,
+        "confidence": 0.95,
+    }  # fmt: skip
+    verdicts = judge_gates(
+        [Gate.model_validate(gate)],
+        _metrics(_result(f1=0.87)),
+        None,
+        simple_models={"trees": _metrics(_result(f1=0.86))},
+        seeds=SEEDS,
+        drawn=drawn,
+    )
+    assert [(v.bound, v.confidence, v.passed) for v in verdicts] == [
+        ("min", 0.95, True),
+        ("min_gain_over", 0.95, True),
+        ("max_spread", None, True),  # a few seeds have no interval
+    ]
+    assert verdicts[2].interval is None

@@ -11,19 +11,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
+from sklearn.calibration import calibration_curve
 from sklearn.exceptions import UndefinedMetricWarning
 
 from components.evaluator import measures
 from components.evaluator.measures import (
+    CALIBRATION_BINS,
     MAX_POINTS,
     area_under_roc,
     averages,
+    calibration_error,
+    calibration_gaps,
     class_curves,
     class_metrics,
     count_confusion,
     log_loss,
     one_vs_rest_auc,
     regression_metrics,
+    reliability_curve,
 )
 
 Case = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -109,6 +114,48 @@ numbers = st.integers(-50, 50).map(lambda value: value / 8)
 
 
 @settings(max_examples=60)
+@given(st.integers(0, 10**6), st.integers(1, 200))
+def test_the_calibration_error_is_that_of_scikit_learn_s_curve(seed: int, rows: int) -> None:
+    random = np.random.default_rng(seed)
+    positive = random.random(rows)
+    labels = (random.random(rows) < positive**2).astype(int)
+    errors, error = calibration_error(labels, np.column_stack([1 - positive, positive]))
+
+    def expected(true: np.ndarray, scores: np.ndarray) -> float:
+        shares, means = calibration_curve(true, scores, n_bins=15)
+        sizes = np.bincount(np.searchsorted(np.linspace(0, 1, 16)[1:-1], scores))
+        return float(np.abs(shares - means) @ sizes[sizes > 0] / len(true))
+
+    assert _equal(errors[1], expected(labels == 1, positive))
+    assert _equal(errors[0], expected(labels == 0, 1 - positive))
+    answered = (positive > 0.5).astype(int)
+    assert _equal(error, expected(labels == answered, np.maximum(positive, 1 - positive)))
+
+
+def test_calibration_errors_that_are_known() -> None:
+    sure = np.array([[0.0, 1.0]])
+    assert calibration_error(np.array([1]), sure)[1] == 0
+    errors, error = calibration_error(np.array([0]), sure)
+    assert (errors.tolist(), error) == ([1.0, 1.0], 1.0)
+
+    # Four answers of 75%, three of which are right: nothing is wrong with that.
+    answers = np.tile([0.25, 0.75], (4, 1))
+    errors, error = calibration_error(np.array([1, 1, 1, 0]), answers)
+    assert (errors.tolist(), error) == ([0.0, 0.0], 0.0)
+    assert calibration_error(np.array([1, 1, 0, 0]), answers)[1] == 0.25
+
+    # Errors of one bin cancel out, those of two bins do not.
+    two = np.array([[0.3, 0.7], [0.1, 0.9]])
+    assert calibration_error(np.array([1, 1]), two)[1] == pytest.approx((0.3 + 0.1) / 2)
+
+
+def test_a_bin_holds_its_lower_end_and_the_last_one_also_one() -> None:
+    ends = np.arange(16) / 15
+    bins, _ = calibration_gaps(np.zeros(16, int), np.column_stack([ends, 1 - ends]))
+    assert bins[:, 0].tolist() == [*range(15), 14]
+
+
+@settings(max_examples=60)
 @given(st.lists(st.tuples(numbers, numbers), min_size=1, max_size=20))
 def test_regression_metrics_are_those_of_scikit_learn(rows: list[tuple[float, float]]) -> None:
     labels, predictions = np.array(rows).T
@@ -159,6 +206,33 @@ def test_curves_run_through_scikit_learn_s_points(case: Case) -> None:
         np.testing.assert_allclose(
             [pr["recall"], pr["precision"]], [recall[::-1], precision[::-1]], atol=1e-9
         )
+
+
+@settings(max_examples=60)
+@given(classifications())
+def test_reliability_curves_hold_every_example_and_make_up_the_calibration_error(
+    case: Case,
+) -> None:
+    labels, _, probabilities = case
+    errors, _ = calibration_error(labels, probabilities)
+    for index, error in enumerate(errors):
+        curve = reliability_curve(labels == index, probabilities[:, index])
+        said, share, examples = (
+            np.array(curve[key]) for key in ("probability", "share", "examples")
+        )
+        assert examples.sum() == len(labels)
+        assert (np.diff(said) > 0).all()
+        assert (examples * np.abs(said - share)).sum() / len(labels) == pytest.approx(error)
+
+
+def test_reliability_curves_are_those_of_scikit_learn() -> None:
+    random = np.random.default_rng(6)
+    said = random.random(3000) ** 2  # no value lies on the edge of a bin
+    happened = random.random(3000) < 0.8 * said
+    ours = reliability_curve(happened, said)
+    share, probability = calibration_curve(happened, said, n_bins=CALIBRATION_BINS)
+    np.testing.assert_allclose(ours["share"], share, rtol=1e-12)
+    np.testing.assert_allclose(ours["probability"], probability, rtol=1e-12)
 
 
 def test_long_curves_are_thinned_and_keep_their_ends_and_their_area() -> None:

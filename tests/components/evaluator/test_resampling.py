@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.evaluator import measures, resampling
+from components.evaluator.draws import interval_of
 from components.evaluator.resampling import (
     ClassAnswers,
     NumberAnswers,
     draw_metrics,
-    interval_of,
     resample,
 )
 
@@ -101,6 +101,8 @@ def test_a_draw_of_numbers_has_the_metrics_of_its_rows(
     rows = np.repeat(np.arange(len(owners)), times[owners])
     found = answers.measure(owners, learners)(times[:, None].astype(float))
     wanted = measures.regression_metrics(answers.labels[rows], answers.predictions[rows])
+    if len(np.unique(answers.labels[rows])) == 1:
+        wanted["r2"] = math.nan  # `measures` has a convention for it; there is nothing to explain
     assert len(found) == answers.metrics
     assert {name: values[0] for (name, _), values in found.items()} == pytest.approx(
         wanted, rel=1e-6, nan_ok=True

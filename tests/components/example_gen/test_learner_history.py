@@ -206,8 +206,9 @@ def test_too_many_cold_starts_are_those_of_learners(
         check_log(configure_learner())
 
 
+@pytest.mark.parametrize("shared", [False, True])
 def test_units_that_are_held_out_are_in_no_step_of_the_splits_before(
-    log: Path, configure_learner: Configure
+    log: Path, configure_learner: Configure, shared: bool
 ) -> None:
     row = pl.int_range(pl.len())
     number = (row + row // 60) % 12  # each of the sixty learners has several
@@ -217,6 +218,10 @@ def test_units_that_are_held_out_are_in_no_step_of_the_splits_before(
         units.write_parquet(log / f"{table}.parquet")
     splits = {"by": "unit", "folds": 3, "fold": 2, "column": "part", "train": 2}
     config = configure_learner(splits=splits)
+    if shared:
+        plain = {name: config.steps.features[name] for name in ("event_type", "step_unit")}
+        update = {"shared": True, "features": plain}
+        config = config.model_copy(update={"steps": config.steps.model_copy(update=update)})
     folders = {split: str(log / split) for split in SPLITS}
     (log / "scratch").mkdir()
     files = {
@@ -232,7 +237,7 @@ def test_units_that_are_held_out_are_in_no_step_of_the_splits_before(
             features(record)
             for record in tf.data.TFRecordDataset(paths, "GZIP").as_numpy_iterator()
         ]
-        units[split] = {example["unit_id"][0] for example in examples}
+        units[split] = {unit for example in examples for unit in example["unit_id"]}
         seen[split] = {unit for example in examples for unit in example["step_unit"]}
         assert "part" not in examples[0]
     assert units["test"] == {b"u2", b"u5", b"u8", b"u11"}

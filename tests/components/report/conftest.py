@@ -114,6 +114,8 @@ def history() -> dict[str, Any]:
         "best_epoch": 13,
         "stopped": "no better eval loss for 4 epochs",
         "warm_start": None,
+        "temperature": 1.234,
+        "seeds": [7, 8, 9],
         "parameters": 38_947,
         "seconds": 133.2,
     }

@@ -12,11 +12,81 @@ import polars as pl
 from sklearn import metrics as sk
 
 from components.config.gates import Gate
+from components.config.metrics import describe_metric
 from components.contracts.evaluation import ModelResults
 from components.evaluator.judgement import is_blessed, judge_gates
+from components.evaluator.measures import calibration_error, reliability_curve
 
 CLASSES = ("not_mastered", "partial", "proficient")
 SIZE = 1834
+
+
+def with_everything(content: dict[str, Any]) -> dict[str, Any]:
+    """Adds to a `metrics.json` what chance and simple models say: made up, but of the right size.
+
+    The model is better than the prior and the trees, not better than the regression.
+    """
+    regression = content["task"] == "regression"
+    models = ("linear", "trees") if regression else ("logistic", "trees")
+    content["confidence"] = 0.95
+    for result in [content["overall"], *content["slices"]]:
+        _add_intervals(result)
+
+    worse = dict(zip(("prior", *models), (0.2, 0.01, 0.03), strict=True))
+    content["simple_models"] = [
+        {"name": name, "meaning": f"What {name} stands for.", **_worse(content, by)}
+        for name, by in worse.items()
+    ]
+    metrics = content["overall"]["metrics"]
+    content["seeds"] = {
+        "seeds": [7, 8, 9],
+        "metrics": {name: [value, value + 0.004, value - 0.003] for name, value in metrics.items()},
+    }
+    return content
+
+
+def _add_intervals(result: dict[str, Any]) -> None:
+    """Adds an interval of the size that the square root of the examples gives."""
+    half = 0.6 / result["examples"] ** 0.5
+    for part in [result["metrics"], *result["classes"].values()]:
+        intervals = {
+            name: [value - half, value + half]
+            for name, value in part.items()
+            if value is not None and name not in ("support", "intervals")
+        }
+        if part is result["metrics"]:
+            result["intervals"] = intervals
+        else:
+            part["intervals"] = intervals
+
+
+def _worse(content: dict[str, Any], by: float) -> dict[str, Any]:
+    """Returns the results of a model that is worse in every metric, and the gains over it."""
+    slices = [
+        {"slice": item["slice"], "examples": item["examples"], "metrics": _lower(item, by)}
+        for item in content["slices"]
+    ]
+    overall = content["overall"]
+    return {
+        "overall": {"examples": overall["examples"], "metrics": _lower(overall, by)},
+        "slices": slices,
+        "gains": _gains(overall, by),
+        "slice_gains": [_gains(item, by) for item in content["slices"]],
+    }
+
+
+def _lower(result: dict[str, Any], by: float) -> dict[str, float | None]:
+    return {
+        name: None
+        if value is None
+        else value - by * (1 if describe_metric(name).more_is_better else -1)
+        for name, value in result["metrics"].items()
+    }
+
+
+def _gains(result: dict[str, Any], by: float) -> dict[str, Any]:
+    half = 0.6 / result["examples"] ** 0.5
+    return {name: {"value": by, "interval": [by - half, by + half]} for name in result["metrics"]}
 
 
 def classification(
@@ -102,12 +172,13 @@ def _result(label: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]
     aucs = [_auc(label == index, probabilities[:, index]) for index in indices]
     measures["auc"] = None if None in aucs else float(np.mean(aucs))
     measures["log_loss"] = float(sk.log_loss(label, probabilities, labels=indices))
+    errors, measures["ece"] = calibration_error(label, probabilities)
     return {
         "examples": len(label),
         "metrics": measures,
         "classes": {
             name: {key: float(each[i][index]) for i, key in enumerate(names)}
-            | {"auc": aucs[index], "support": int(each[3][index])}
+            | {"auc": aucs[index], "ece": errors[index], "support": int(each[3][index])}
             for index, name in enumerate(classes)
         },
         "confusion": sk.confusion_matrix(label, predicted, labels=indices).tolist(),
@@ -129,6 +200,7 @@ def _curves(label: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]
         curves[name] = {
             "roc": {"fpr": fpr[roc].tolist(), "tpr": tpr[roc].tolist()},
             "pr": {"recall": recall[pr].tolist(), "precision": precision[pr].tolist()},
+            "calibration": reliability_curve(label == index, probabilities[:, index]),
         }
     return curves
 

@@ -12,7 +12,7 @@ from typing import Any
 from components.report.facts import Sources, load_facts
 from components.report.render import render_report
 from tests.chromium import Browser
-from tests.components.report.evaluations import classification, regression
+from tests.components.report.evaluations import classification, regression, with_everything
 
 PROBE = """
 <script>
@@ -69,8 +69,10 @@ def test_nothing_overflows_and_no_labels_overlap(
     classes = classification(
         long_names, regions=("north", "the-south-of-the-country-and-the-islands", "overseas")
     )
-    classes["gates"][0]["reason"] = "x" * 120
+    with_everything(classes)
+    classes["gates"][0] |= {"reason": "x" * 120, "interval": [0.87, 0.93], "confidence": 0.95}
     numbers, predictions = regression()
+    with_everything(numbers)
     runs = [
         make_run(classes, surprise=True, run_id="r" * 90),
         make_run(numbers, predictions=predictions, bare=True),

@@ -9,18 +9,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.report import charts
+from components.report.cell_charts import (
+    bar,
+    domain_around,
+    dots,
+    interval_chart,
+    sparkline,
+    swatch,
+)
 from components.report.charts import (
     STYLES,
     AxisScale,
     Bars,
     Series,
-    bar,
     heat_map,
     histogram,
     line_chart,
-    sparkline,
     style_of,
-    swatch,
     ticks,
     widen,
 )
@@ -49,6 +54,9 @@ def _lines(ys: list[float | None]) -> str:
         bar(None),
         bar(-3.0),
         swatch(2),
+        interval_chart(0.5, (0.4, 0.6), domain=(0, 1), mark=0.7, label=HOSTILE),
+        interval_chart(0.5, None, domain=(0, 1), mark=0.7, label=HOSTILE, tone="bad"),
+        dots([0.5, None, float("nan"), 0.7], domain=(0, 1)),
         heat_map([0, 1, 2], [[1, 0], [4, 2]], title=HOSTILE, x_label="x", y_label="y"),
     ],
 )
@@ -82,6 +90,35 @@ def test_a_bar_is_as_long_as_its_value_and_its_whisker_as_wide_as_the_interval()
 
 def test_bars_stay_inside_their_cell() -> None:
     assert '<rect class="bar" x="0.0" y="4" width="110.0"' in bar(7.0, interval=(-1, 9))
+
+
+def test_an_interval_is_drawn_from_end_to_end_with_its_point_and_mark() -> None:
+    svg = interval_chart(0.5, (0.25, 1.0), domain=(0, 1), mark=0.0, label="0", tone="good")
+    assert '<path class="reach good" d="M33.5,8H98.0' in svg
+    assert '<circle class="point good" cx="55.0"' in svg
+    assert '<line class="mark" x1="12.0"' in svg
+    assert ">0</text>" in svg
+
+
+def test_every_seed_is_a_dot_and_the_first_one_lies_on_top() -> None:
+    svg = dots([0.0, 1.0, None, 0.5], domain=(0, 1))
+    found = re.findall(r'<circle class="(\w+)" cx="([^"]+)"', svg)
+    assert found == [("other", "55.0"), ("other", "98.0"), ("first", "12.0")]
+
+
+def test_a_domain_holds_all_values_and_has_a_width() -> None:
+    assert domain_around([0.2, None, -0.1, float("nan")]) == (-0.1, 0.2)
+    assert domain_around([0.3, 0.3]) == (-0.2, 0.8)
+    assert domain_around([]) == (-0.5, 0.5)
+
+
+def test_dots_of_a_line_have_the_sizes_of_its_points() -> None:
+    line = Series("low", [0, 0.5, 1], [0, None, 1], 1, sizes=[2, 9, 4])
+    svg = line_chart([line], title="", x_label="", y_label="", x_domain=(0, 1), y_domain=(0, 1))
+    assert re.findall(r'cx="([^"]+)" cy="([^"]+)" r="([^"]+)"', svg) == [
+        ("46.0", "200.0", "2"),
+        ("330.0", "10.0", "4"),
+    ]
 
 
 def test_columns_of_a_histogram_are_as_high_as_their_counts() -> None:

@@ -14,10 +14,17 @@ from components.contracts.provenance import DataProvenance
 from components.contracts.push_result import PushResult
 from components.report.facts import Sources, load_facts
 from components.report.render import render_report
-from tests.components.report.evaluations import CLASSES, classification, regression
+from tests.components.report.evaluations import (
+    CLASSES,
+    classification,
+    regression,
+    with_everything,
+)
 
 MakeRun = Callable[..., Sources]
-SECTIONS = ["gates", "metrics", "slices", "curves", "training", "data", "nodes", "lineage"]
+SECTIONS = [
+    "gates", "metrics", "slices", "curves", "calibration", "training", "data", "nodes", "lineage",
+]  # fmt: skip
 HOSTILE = "<script>alert('x')</script><img src=http://evil.example/x onerror=alert(1)>\"&"
 
 
@@ -109,6 +116,109 @@ def test_numbers_are_those_of_the_metrics(make_run: MakeRun) -> None:
     for row in _rows(tree, "Metrics by region"):
         assert row[1] == f"{slices[row[0]]['examples']:,}"
         assert row[2].split()[0] == f"{slices[row[0]]['metrics']['f1_macro']:.3f}"
+
+
+def test_intervals_stand_beside_their_numbers_and_are_explained_once(make_run: MakeRun) -> None:
+    content = with_everything(classification())
+    _, tree = _page(make_run(content))
+    overall = content["overall"]
+    for row, (name, value) in zip(
+        _rows(tree, "Metrics overall"), overall["metrics"].items(), strict=True
+    ):
+        low, high = overall["intervals"][name]
+        assert row[1] == f"{value:.3f}{low:.3f} to {high:.3f}"
+    low, high = overall["classes"][CLASSES[0]]["intervals"]["recall"]
+    recall = overall["classes"][CLASSES[0]]["recall"]
+    assert _rows(tree, "Metrics of every class")[0][3] == f"{recall:.3f} {low:.3f} to {high:.3f}"
+    assert _text(tree).count("95% interval: how far chance reaches") == 1
+
+
+def test_without_intervals_none_are_shown(make_run: MakeRun) -> None:
+    _, tree = _page(make_run(classification()))
+    assert "interval" not in _text(tree).lower()
+    assert not tree.find_class("interval")
+    assert not tree.find_class("whisker")
+
+
+def test_simple_models_are_compared_on_all_outcomes_and_by_slice(make_run: MakeRun) -> None:
+    content = with_everything(classification())
+    _, tree = _page(make_run(content))
+    claims = [_text(item)[2:] for item in tree.find_class("claims")[0]]
+    low, high = content["simple_models"][2]["gains"]["f1_macro"]["interval"]
+    assert claims[2] == (
+        f"Better than boosted trees by 0.030 in macro F1 (95% interval {low:.3f} to {high:.3f})."
+    )
+    assert [claim.split(" ", 2)[0] for claim in claims] == ["Better", "Not", "Better"]
+
+    own, *others = _rows(tree, "This model and simpler ones, on the same outcomes")
+    assert own[1] == f"{content['overall']['metrics']['f1_macro']:.3f}"
+    assert others[2] == [
+        "Boosted treesWhat trees stands for.",
+        *(
+            f"{content['simple_models'][2]['overall']['metrics'][name]:.3f}"
+            for name in ("f1_macro", "accuracy", "auc", "log_loss")
+        ),
+        f"+0.030 {low:.3f} to {high:.3f}0",
+    ]
+    by_gender = _rows(tree, "Gains by gender")
+    low, high = content["simple_models"][1]["slice_gains"][1]["f1_macro"]["interval"]
+    assert by_gender[1][3] == f"+0.010 {low:.3f} to {high:.3f}0".replace("-", "−")
+
+
+def test_slices_where_a_simple_model_is_better_are_named(make_run: MakeRun) -> None:
+    content = with_everything(classification())
+    content["simple_models"][1]["slice_gains"][1]["f1_macro"] = {
+        "value": -0.02,
+        "interval": [-0.03, -0.01],
+    }
+    _, tree = _page(make_run(content))
+    expected = "by more than chance: logistic regression where gender=f."
+    assert expected in _text(tree.get_element_by_id("simpler"))
+
+
+def test_every_seed_has_a_column_and_a_dot(make_run: MakeRun) -> None:
+    content = with_everything(classification())
+    _, tree = _page(make_run(content))
+    value = content["overall"]["metrics"]["f1_macro"]
+    assert _rows(tree, "Metrics of every seed")[0] == [
+        "Macro F1", f"{value:.3f}", f"{value + 0.004:.3f}", f"{value - 0.003:.3f}", "0.007", "",
+    ]  # fmt: skip
+    assert len(tree.xpath("//circle[@class='first']")) == 4
+    assert len(tree.xpath("//circle[@class='other']")) == 8
+
+
+def test_large_slices_whose_probabilities_are_off_are_marked(make_run: MakeRun) -> None:
+    content = classification()
+    sizes = {item["slice"].get("gender"): item for item in content["slices"]}
+    assert sizes["f"]["examples"] > 500
+    assert sizes["m"]["examples"] > 500
+    sizes["f"]["metrics"]["ece"], sizes["m"]["metrics"]["ece"] = 0.051, 0.05
+    sizes[""]["metrics"]["ece"] = 0.3
+    _, tree = _page(make_run(content))
+    marked = {row[0]: row[6] for row in _rows(tree, "Metrics by gender")}
+    assert marked == {"(missing)": "0.300", "f": "0.051 off", "m": "0.050"}
+    assert "gender=f (0.051)" in _text(tree.get_element_by_id("calibration"))
+
+
+def test_calibration_has_a_curve_per_class(make_run: MakeRun) -> None:
+    content = classification()
+    _, tree = _page(make_run(content))
+    section = tree.get_element_by_id("calibration")
+    errors = [row[1] for row in _rows(tree, "Calibration error of every class")]
+    assert errors == [f"{content['overall']['classes'][name]['ece']:.3f}" for name in CLASSES]
+    bins = content["overall"]["curves"][CLASSES[0]]["calibration"]["examples"]
+    assert len(section.xpath(".//circle[contains(@class, 's1')]")) == len(bins)
+
+
+@pytest.mark.parametrize(
+    ("temperature", "words"), [(1.25, "softened"), (0.8, "sharpened"), (1.0, "as they were")]
+)
+def test_a_temperature_is_explained(make_run: MakeRun, temperature: float, words: str) -> None:
+    sources = make_run(classification())
+    path = sources.model_run / "history.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "temperature": temperature}))
+    text = _text(_page(sources)[1].get_element_by_id("training"))
+    assert re.search(rf"Temperature {temperature:.3f}.*{words}", text)
 
 
 def test_the_change_against_the_blessed_model_is_shown(make_run: MakeRun) -> None:
@@ -261,7 +371,8 @@ def test_anomalies_are_listed(make_run: MakeRun) -> None:
 def test_regression_has_predictions_in_place_of_curves(make_run: MakeRun) -> None:
     content, predictions = regression()
     _, tree = _page(make_run(content, predictions=predictions))
-    assert _sections(tree) == ["predictions" if name == "curves" else name for name in SECTIONS]
+    expected = ["predictions" if name == "curves" else name for name in SECTIONS]
+    assert _sections(tree) == [name for name in expected if name != "calibration"]
     text = _text(tree)
     assert "Confusion" not in text
     assert f"its RMSE is {content['overall']['metrics']['rmse']:.3f}" in text

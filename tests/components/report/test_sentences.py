@@ -8,8 +8,15 @@ import pytest
 from components.contracts.evaluation import Evaluation, GateVerdict, SliceResult
 from components.contracts.push_result import PushResult
 from components.report import sentences
-from components.report.sentences import gate_words, headline
-from tests.components.report.evaluations import classification
+from components.report.sentences import (
+    claim_against,
+    claim_metric,
+    gate_words,
+    headline,
+    interval_sentence,
+    seeds_sentence,
+)
+from tests.components.report.evaluations import classification, with_everything
 
 
 def _gate(bound: str, threshold: float, **values: Any) -> GateVerdict:
@@ -41,6 +48,31 @@ def _gate(bound: str, threshold: float, **values: Any) -> GateVerdict:
         (_gate("max_change", 0.01), "Recall is at most 0.01 above the blessed model's"),
         (_gate("max_change", -0.01), "Recall is at least 0.01 below the blessed model's"),
         (_gate("max_change", 0, metric="log_loss"), "Log loss is not above the blessed model's"),
+        (
+            _gate("min", 0.87, confidence=0.95),
+            "Recall is at least 0.87, with 95% confidence",
+        ),
+        (
+            _gate("max_gap", 0.05, slice="age", confidence=0.9),
+            "Recall differs by at most 0.05 between slices of age, with 90% confidence",
+        ),
+        (_gate("max_spread", 0.01), "Recall differs by at most 0.01 between seeds"),
+        (
+            _gate("min_gain_over", 0, metric="auc", over="trees"),
+            "AUC is not below that of boosted trees",
+        ),
+        (
+            _gate("min_gain_over", 0.01, metric="auc", over="prior", slice="age"),
+            "AUC is at least 0.01 above that of the prior in every slice of age",
+        ),
+        (
+            _gate("min_gain_over", 0.01, metric="log_loss", over="logistic", confidence=0.995),
+            "Log loss is at least 0.01 below that of logistic regression, with 99.5% confidence",
+        ),
+        (
+            _gate("min_gain_over", -0.01, metric="rmse", over="linear"),
+            "RMSE is at most 0.01 above that of linear regression",
+        ),
     ],
 )
 def test_a_gate_is_described_in_plain_words(gate: GateVerdict, asks: str) -> None:
@@ -64,6 +96,31 @@ def test_a_gate_is_described_in_plain_words(gate: GateVerdict, asks: str) -> Non
         ),
         (_gate("min_change", -0.005, value=0.9), ("≥ −0.005", "0.900", "–")),
         (_gate("min", 0.5, passed=False), ("≥ 0.5", "–", "–")),
+        (
+            _gate("min", 0.88, value=0.89, interval=(0.87, 0.91), confidence=0.95, passed=False),
+            ("≥ 0.88", "0.890", "−0.010"),
+        ),
+        (
+            _gate("max_gap", 0.05, value=0.02, interval=(0.01, 0.04), confidence=0.95),
+            ("≤ 0.05", "0.020", "+0.010"),
+        ),
+        (
+            _gate("min", 0.88, value=0.89, interval=(0.87, 0.91)),
+            ("≥ 0.88", "0.890", "+0.010"),
+        ),
+        (
+            _gate(
+                "min_gain_over",
+                0.005,
+                metric="log_loss",
+                over="trees",
+                value=0.40,
+                baseline=0.42,
+                interval=(0.006, 0.03),
+                confidence=0.95,
+            ),
+            ("≥ +0.005", "+0.020 (0.400 against 0.420)", "+0.001"),
+        ),
     ],
 )
 def test_distance_is_measured_to_the_threshold(
@@ -71,6 +128,88 @@ def test_distance_is_measured_to_the_threshold(
 ) -> None:
     words = gate_words(gate)
     assert (words.threshold, words.value, words.distance) == shown
+
+
+def _against_trees(gain: dict[str, Any], **changes: Any) -> Evaluation:
+    """Returns an evaluation whose candidate gains that much over boosted trees in AUC."""
+    result = {"examples": 900, "metrics": {"f1_macro": 0.8, "auc": 0.768}}
+    gate = {"metric": "auc", "bound": "min_gain_over", "over": "trees", "threshold": 0}
+    trees = {"name": "trees", "meaning": "many trees", "overall": result, "gains": {"auc": gain}}
+    content = {
+        "task": "classification",
+        "blessed": True,
+        "confidence": 0.95,
+        "gates": [{**gate, "passed": True}],
+        "overall": result,
+        "simple_models": [trees],
+    }
+    return Evaluation.model_validate(content | changes)
+
+
+@pytest.mark.parametrize(
+    ("gain", "verdict", "text"),
+    [
+        (
+            {"value": 0.008, "interval": (0.003, 0.013)},
+            "better",
+            "Better than boosted trees by 0.008 in AUC (95% interval 0.003 to 0.013).",
+        ),
+        (
+            {"value": -0.008, "interval": (-0.013, -0.003)},
+            "worse",
+            "Worse than boosted trees by 0.008 in AUC (95% interval 0.003 to 0.013).",
+        ),
+        (
+            {"value": 0.002, "interval": (-0.003, 0.007)},
+            "open",
+            "Not better than boosted trees: the interval includes 0 (+0.002 in AUC, 95% interval "
+            "−0.003 to 0.007).",
+        ),
+        (
+            {"value": 0.002, "interval": (0.0, 0.007)},
+            "open",
+            "Not better than boosted trees: the interval includes 0 (+0.002 in AUC, 95% interval "
+            "0.000 to 0.007).",
+        ),
+        (
+            {"value": 0.002},
+            "open",
+            "Not known to be better than boosted trees: +0.002 in AUC, without an interval.",
+        ),
+        ({}, "open", "Not compared with boosted trees: AUC is undefined."),
+    ],
+)
+def test_a_claim_is_made_where_the_interval_leaves_out_zero(
+    gain: dict[str, Any], verdict: str, text: str
+) -> None:
+    evaluation = _against_trees(gain)
+    claim = claim_against(evaluation.simple_models[0], evaluation)
+    assert (claim.verdict, claim.text) == (verdict, text)
+
+
+def test_the_headline_claims_against_the_simple_model_that_comes_closest() -> None:
+    evaluation = with_everything(classification())
+    found = headline(Evaluation.model_validate(evaluation), PushResult(pushed=True))
+    assert found.explanation[2].startswith("Not better than logistic regression: the interval")
+
+
+def test_without_a_gate_on_a_gain_claims_are_by_the_main_metric() -> None:
+    assert claim_metric(_against_trees({})) == "auc"
+    assert claim_metric(_against_trees({}, gates=[])) == "f1_macro"
+
+
+def test_seeds_are_a_sentence() -> None:
+    seeds = {"seeds": [7, 8, 9], "metrics": {"f1_macro": [0.8, None, 0.8124]}}
+    assert seeds_sentence(_against_trees({}, seeds=seeds)) == (
+        "Fitted 3 times, with the seeds 7, 8 and 9, the model reaches 0.800 to 0.812 in macro F1: "
+        "a spread of 0.012."
+    )
+    assert seeds_sentence(_against_trees({})) == ""
+
+
+def test_intervals_are_explained_where_there_are_any() -> None:
+    assert "a 95% interval: how far chance reaches" in interval_sentence(_against_trees({}))
+    assert interval_sentence(_against_trees({}, confidence=None)) == ""
 
 
 def test_a_gate_on_every_slice_names_the_one_that_decided() -> None:

@@ -25,11 +25,11 @@ from components.trainer.export import NO_GPU
 from components.trainer.fit import Fit
 from components.trainer.network import (
     Embedded,
-    LstmKernel,
     NetworkInputs,
     build_network,
     copy_weights,
 )
+from components.trainer.states import LstmKernel
 from tests.components.trainer.tiny_log import SETTINGS, fit
 
 # Keras converts variables the way NumPy 1 wanted it.

@@ -28,6 +28,8 @@ from components.trainer.network import (
 from tests.components.trainer.tiny_log import SETTINGS, fit, write_inputs
 from tests.components.transform.analysis import Columns, one_by_one
 
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
 STEPS: dict[str, Any] = {
     "event_type": {"type": "categorical", "embedding": 3},
     "correct": {"type": "numeric", "scale": "none"},
@@ -44,6 +46,7 @@ UNSHARED: dict[str, Any] = {
 }
 SHARED: dict[str, Any] = {**UNSHARED, "steps": {**UNSHARED["steps"], "shared": True}}
 CLASSES = SETTINGS["label"]["classes"]
+WORDS = ["quiz", "video", "forum"]  # clearly most frequent first, however often each is seen
 
 
 def shared_log(sequences: int, seed: int) -> Columns:
@@ -57,7 +60,7 @@ def shared_log(sequences: int, seed: int) -> Columns:
     ]
     counts = [len(outcomes) for outcomes in seen]
     return {
-        "event_type": [draw.choice(["quiz", "video", "forum"], n).tolist() for n in lengths],
+        "event_type": [draw.choice(WORDS, n, p=[0.7, 0.2, 0.1]).tolist() for n in lengths],
         "correct": [
             (draw.random(n) < skill).astype(float).tolist()
             for n, skill in zip(lengths, skills, strict=True)
@@ -216,7 +219,7 @@ def test_the_gradient_is_that_of_outcomes_asked_one_by_one(
     for found, expected in zip(
         gradients(shared, evaluation), gradients(alone, evaluation_alone), strict=True
     ):
-        assert found == pytest.approx(expected, abs=1e-5)
+        assert found == pytest.approx(expected, rel=1e-4, abs=1e-4)
 
 
 def gradients(network: keras.Model, batches: tf.data.Dataset) -> list[np.ndarray]:

@@ -83,6 +83,18 @@ def test_a_model_of_the_same_configuration_gives_its_answers(
     ]
 
 
+@pytest.mark.parametrize(
+    "model",
+    [{"kind": "transformer"}, {"pooling": "attention"}, {"interaction": True}],
+)
+def test_every_kind_of_network_moves_as_a_whole(model: dict[str, Any], tmp_path: Path) -> None:
+    old = network(inputs(*WORDS), 1, settings(**model))
+    save(tmp_path, old, inputs(*WORDS), settings(**model))
+    new, _, note = start(tmp_path, inputs(*WORDS), settings(**model))
+    assert all(map(np.array_equal, new.get_weights(), old.get_weights()))
+    assert "fresh" not in note
+
+
 def test_rows_follow_their_words(base: tuple[keras.Model, Path]) -> None:
     old, folder = base
     new, fresh, note = start(folder, inputs(b"forum", b"video", b"quiz"), settings())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,9 @@ from hypothesis import strategies as st
 
 from components.config.summaries import DAY, DAYS, RECENT, TICKS
 from components.config.training import Categorical, Feature, Numeric, Steps
+from components.contracts.names import SUMMARIES
 from components.transform.summaries import SummaryPlan, squashed, summarise
+from tests.components.transform.analysis import analyse, apply, examples, sections
 
 WORDS = ["video", "quiz"]
 FEATURES: dict[str, Feature] = {
@@ -172,3 +175,45 @@ def test_long_tails_are_squashed_and_infinity_is_missing() -> None:
     assert found["num_steps"][0] == pytest.approx(1.0)
     assert found["correct.mean"][0] == 5.0
     assert math.isnan(found["time_to_as_of.last"][1])
+
+
+def test_transform_scales_them_and_serves_them_one_by_one(tmp_path: Path) -> None:
+    features = {
+        "kind": {"type": "categorical", "vocabulary": 2},
+        "skill": {"type": "categorical"},
+        "seconds": {"type": "numeric", "log": True},
+    }
+    columns = {
+        "kind": [["quiz", "video", "quiz"], ["quiz"], [], ["forum", "forum"]],
+        "skill": [["a", "b", "a"], [""], [], ["b", "b"]],
+        "seconds": [[1.0, math.nan, 30.0], [5.0], [], [math.nan, math.nan]],
+        "unit_id": [["u"], ["u"], ["v"], []],
+        "num_steps": [[3], [1], [0], [2]],
+        "mastery": [["low"], ["high"], ["high"], ["mid"]],
+    }
+    output = analyse(tmp_path / "with", sections(features, summaries=True), examples(columns))
+    found = np.array(apply(output, examples(columns))[SUMMARIES], np.float32)
+
+    names = ["num_steps", "kind.1.count", "kind.1.recent", "kind.2.count", "kind.2.recent"]
+    names += ["skill.different", "skill.repeats"]
+    names += [f"seconds.{kind}" for kind in ("last", "mean", "recent", "sum", "missing")]
+    assert found.shape == (4, len(names))
+    for name, values in (
+        ("num_steps", np.log1p([3.0, 1.0, 0.0, 2.0])),
+        ("skill.different", np.log1p([2.0, 0.0, 0.0, 1.0])),
+        ("skill.repeats", np.log1p([2.0, 0.0, 0.0, 2.0])),
+        ("seconds.sum", np.log1p([31.0, 5.0, 0.0, 0.0])),
+        ("seconds.missing", np.array([1 / 3, 0.0, np.nan, 1.0])),
+    ):
+        expected = (values - np.nanmean(values)) / np.nanstd(values)
+        assert found[:, names.index(name)] == pytest.approx(np.nan_to_num(expected), abs=1e-6), name
+
+    for row in range(4):
+        batch = examples(columns).slice(row, 1)
+        assert np.array(apply(output, batch)[SUMMARIES], np.float32).tobytes() == (
+            found[row : row + 1].tobytes()
+        )
+
+    assert SUMMARIES not in apply(
+        analyse(tmp_path / "without", sections(features), examples(columns)), examples(columns)
+    )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from junitparser import JUnitXml, TestCase
 
+from components.contracts.evaluation import Evaluation
 from pipeline.ci.results import Results, render_summary, write_junit
 
 Finish = Callable[..., Results]
@@ -85,6 +87,34 @@ def test_metrics_before_and_after_with_the_change(finish: Finish) -> None:
     assert ["ExampleGen", "cached", "0.1 s"] in rows(text)
     assert "2 nodes, 1 from the cache" in text
     assert "Pushed: /ci/runs/algebra/serving/3." in text
+
+
+def with_trees(results: Results, interval: tuple[float, float]) -> Results:
+    """Returns the results with boosted trees that are worse by 0.02 in macro F1."""
+    assert results.evaluation is not None
+    trees = {
+        "name": "trees",
+        "meaning": "trees",
+        "overall": {"examples": 40, "metrics": {"f1_macro": 0.73}},
+        "gains": {"f1_macro": {"value": 0.02, "interval": interval}},
+    }
+    more = {"confidence": 0.9, "simple_models": [trees]}
+    content = {**results.evaluation.model_dump(by_alias=True), **more}
+    return replace(results, evaluation=Evaluation.model_validate(content))
+
+
+def test_simple_models_are_compared_with(finish: Finish, tmp_path: Path) -> None:
+    better = with_trees(finish(0.75, 0.7), (0.011, 0.032))
+    claim = "Better than boosted trees by 0.020 in macro F1 (90% interval 0.011 to 0.032)."
+    row = ["Boosted trees", "0.730", "+0.020, 0.011 to 0.032", claim]
+    assert row in rows(render_summary(better, ROOT))
+    case = cases(better, tmp_path / "1.xml")["Compared with boosted trees"]
+    assert (case.is_passed, case.system_out) == (True, claim)
+
+    open_one = with_trees(finish(0.75, 0.7), (-0.011, 0.032))
+    case = cases(open_one, tmp_path / "2.xml")["Compared with boosted trees"]
+    assert case.is_passed
+    assert case.system_out.startswith("Not better than boosted trees: the interval includes 0")
 
 
 def test_every_row_of_a_table_has_the_same_columns(finish: Finish) -> None:

@@ -110,6 +110,26 @@ def test_a_gap_between_slices_is_named_as_one(tmp_path: Path) -> None:
     assert "recall of partial between slices of gender" in text
 
 
+def test_gates_with_intervals_keep_their_numbers_whole_in_100_columns(tmp_path: Path) -> None:
+    sure = {"confidence": 0.95, "passed": True, "slice": None}
+    gain = {"metric": "auc", "class": None, "over": "trees", "bound": "min_gain_over"}
+    numbers = {"threshold": 0, "value": 0.768, "baseline": 0.76, "interval": [0.003, 0.0134]}
+    recall = {"slice": "gender", "interval": [0.8, 0.84], "reason": "1 of 3 slices fails"}
+    gates = [{**GATE, **sure, **gain, **numbers}, {**GATE, **recall, "confidence": 0.9}, GATE]
+    (tmp_path / "metrics.json").write_text(json.dumps({**EVALUATION, "gates": gates}))
+    console = PlainConsole(file=io.StringIO(), width=100)
+    print_summary(record(state="gates failed", metrics=str(tmp_path / "metrics.json")), console)
+    assert isinstance(console.file, io.StringIO)
+    table = [line for line in console.file.getvalue().splitlines() if line.startswith("│")]
+    assert {len(line) for line in table} == {100}
+    lines = [" ".join(line.split()) for line in table]
+
+    [first] = [line for line in lines if "auc over trees" in line]
+    assert "min_gain 0 at 95% │ 0.0080 │ 0.0030 to 0.0134 │ passed" in first
+    [second] = [line for line in lines if "min 0.85 at 90%" in line]
+    assert "0.8214 │ 0.8000 to 0.8400 │ FAILED" in second
+
+
 def test_a_run_with_push_disabled_says_so() -> None:
     text = printed(record(state="passed", report="/x/report.html"))
     assert "Pushed   nothing: push.enabled is false" in text
@@ -129,13 +149,14 @@ def test_metrics_are_printed_overall_and_by_class(capsys: pytest.CaptureFixture[
     overall = {
         "examples": 1234,
         "metrics": {"f1_macro": 0.81234, "auc": None},
-        "classes": {"low": {"precision": 0.5, "support": 17}},
+        "intervals": {"f1_macro": [0.79, 0.83]},
+        "classes": {"low": {"precision": 0.5, "support": 17, "intervals": {"f1": [0, 1]}}},
     }
     print_metrics(Evaluation.model_validate({"task": "classification", "overall": overall}))
     lines = capsys.readouterr().out.splitlines()
     assert lines[:3] == [
         "1,234 examples",
-        "  f1_macro            0.8123",
+        "  f1_macro            0.8123  (0.7900 to 0.8300)",
         "  auc                 –",
     ]
     assert lines[3].startswith("  low                 precision 0.5  recall –")

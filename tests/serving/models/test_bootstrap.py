@@ -1,21 +1,17 @@
-"""The bootstrap: its metrics are those of the gates, and its intervals those of a plain loop."""
+"""Intervals of the difference of two models."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from components.evaluator import measures
-from serving.models import bootstrap
-from serving.models.bootstrap import (
-    Interval,
-    difference_intervals,
-    judge,
-    measure_classes,
-    measure_numbers,
-)
+from components.evaluator import resampling
+from components.evaluator.resampling import ClassAnswers
+from serving.models.bootstrap import Interval, difference_intervals, judge
+
+
+def measure_classes(owners, *columns):
+    return ClassAnswers(*columns).measure(owners, owners.max() + 1)
 
 
 def classification(seed: int, rows: int, learners: int, classes: int, noise: float = 1.0):
@@ -27,50 +23,6 @@ def classification(seed: int, rows: int, learners: int, classes: int, noise: flo
     )  # rounded: with ties
     probabilities = (np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)).astype(np.float32)
     return owners, labels, probabilities.argmax(axis=1), probabilities
-
-
-def expected(labels, predicted, probabilities) -> dict[str, float]:
-    confusion = measures.count_confusion(labels, predicted, probabilities.shape[1])
-    metrics, by_class = measures.averages(confusion), measures.class_metrics(confusion)
-    recalls = np.where(by_class["support"] > 0, by_class["recall"], np.nan)
-    return {
-        "accuracy": metrics["accuracy"], "f1_macro": metrics["f1_macro"],
-        "auc": measures.one_vs_rest_auc(labels, probabilities)[1],
-        "log_loss": measures.log_loss(labels, probabilities),
-        **{f"recall/{index}": recall for index, recall in enumerate(recalls)},
-    }  # fmt: skip
-
-
-@given(st.integers(0, 10**6), st.integers(1, 40), st.integers(2, 4), st.data())
-@settings(max_examples=50)
-def test_metrics_of_a_draw_are_those_of_its_rows(
-    seed: int, learners: int, classes: int, data: st.DataObject
-) -> None:
-    owners, *columns = classification(seed, learners * 2, learners, classes)
-    times = np.array(data.draw(st.lists(st.integers(0, 3), min_size=learners, max_size=learners)))
-    times[0] += 1  # somebody is in it
-    rows = np.repeat(np.arange(len(owners)), times[owners])
-    found = measure_classes(owners, *columns)(np.array([times, np.ones(learners)], float))
-    for draw, wanted in enumerate(
-        [expected(*(column[rows] for column in columns)), expected(*columns)]
-    ):
-        assert {name: values[draw] for name, values in found.items()} == pytest.approx(
-            wanted, rel=1e-6, nan_ok=True
-        )
-
-
-@given(st.integers(0, 10**6), st.integers(2, 30))
-@settings(max_examples=30)
-def test_metrics_of_numbers_are_those_of_a_draw_s_rows(seed: int, learners: int) -> None:
-    draw = np.random.default_rng(seed)
-    owners = np.concatenate([np.arange(learners), draw.integers(learners, size=learners)])
-    labels = draw.normal(1e6, 1, len(owners))
-    predictions = labels + draw.normal(size=len(owners))
-    times = draw.integers(0, 3, learners) + 1
-    rows = np.repeat(np.arange(len(owners)), times[owners])
-    found = measure_numbers(owners, labels, predictions)(times[None].astype(float))
-    wanted = measures.regression_metrics(labels[rows], predictions[rows])
-    assert {name: values[0] for name, values in found.items()} == pytest.approx(wanted, rel=1e-6)
 
 
 def test_learners_are_drawn_not_rows() -> None:
@@ -107,12 +59,15 @@ def test_the_same_seed_gives_the_same_intervals_in_blocks_of_any_size(
     _, _, *other = classification(3, 300, 100, 3)
     a, b = measure_classes(owners, *columns), measure_classes(owners, columns[0], *other)
     whole = difference_intervals(a, b, learners=100, draws=150, seed=7)
-    monkeypatch.setattr(bootstrap, "BLOCK", 1000)
+    monkeypatch.setattr(resampling, "BLOCK", 1000)
     for name, interval in difference_intervals(a, b, learners=100, draws=150, seed=7).items():
         assert (interval.low, interval.high) == pytest.approx(
             (whole[name].low, whole[name].high), rel=1e-12
         )
-    assert difference_intervals(a, b, learners=100, draws=150, seed=8)["auc"] != whole["auc"]
+    assert (
+        difference_intervals(a, b, learners=100, draws=150, seed=8)["auc", None]
+        != whole["auc", None]
+    )
 
 
 def test_a_model_against_itself_is_not_distinguishable_from_it() -> None:
@@ -134,7 +89,9 @@ def test_an_interval_covers_the_truth_about_as_often_as_it_says() -> None:
             measure_classes(np.arange(150), labels, answer, row)
             for answer, row in zip(answers, rows, strict=True)
         ]
-        interval = difference_intervals(*pair, learners=150, draws=200, seed=trial)["accuracy"]
+        interval = difference_intervals(*pair, learners=150, draws=200, seed=trial)[
+            "accuracy", None
+        ]
         covered += interval.low <= 0.1 <= interval.high
     assert 0.90 <= covered / trials <= 0.985
 
@@ -145,10 +102,10 @@ def test_a_class_that_hardly_any_draw_has_gets_no_interval() -> None:
     measure = measure_classes(owners, labels, predicted, probabilities)
     intervals = difference_intervals(measure, measure, learners=60, draws=300, seed=1)
     assert (
-        intervals["recall/2"] is None
+        intervals["recall", 2] is None
     )  # one learner has the class: about a third of the draws leave her out
     assert judge(None, more_is_better=False) == "not distinguishable"
-    assert intervals["accuracy"] is not None
+    assert intervals["accuracy", None] is not None
 
 
 @pytest.mark.parametrize(
