@@ -16,6 +16,7 @@ from rich.text import Text
 
 from components.command.console import PlainConsole
 from components.command.escape import for_terminal
+from components.config.metrics import Level, metrics_of
 from components.contracts.evaluation import (
     Evaluation,
     GateVerdict,
@@ -130,9 +131,12 @@ def print_metrics(evaluation: Evaluation) -> None:
         reach = _describe_interval(overall.interval_of(name))
         console.print(f"  {name:<20}{format_metric(value, '.4f')}{reach and f'  ({reach})'}")
     for name, of_class in overall.classes.items():
-        values = of_class.model_dump(exclude={"intervals"}).items()
-        numbers = "  ".join(f"{key} {format_metric(value, '.4g')}" for key, value in values)
-        console.print(f"  {name:<20}{numbers}")
+        numbers = "  ".join(
+            f"{metric} {format_metric(overall.value_of(metric, name), '.4f')}"
+            for metric in metrics_of(Level.CLASS)
+        )
+        line = f"  {name:<20}{numbers}  support {of_class.support:,}"
+        console.print(line, soft_wrap=True)
 
 
 def print_runs(records: Sequence[RunRecord]) -> None:

@@ -159,7 +159,7 @@ def test_metrics_are_printed_overall_and_by_class(capsys: pytest.CaptureFixture[
         "  f1_macro            0.8123  (0.7900 to 0.8300)",
         "  auc                 –",
     ]
-    assert lines[3].startswith("  low                 precision 0.5  recall –")
+    assert lines[3].startswith("  low                 precision 0.5000  recall –")
     assert lines[3].endswith("support 17")
 
 
