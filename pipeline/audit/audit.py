@@ -30,7 +30,6 @@ from pipeline.audit.probe import ProbeTable, Shuffles, score_probe, score_shuffl
 if TYPE_CHECKING:
     from components.config.root import Config
 
-ROUNDS = 32  # outcomes of a sequence whose future is altered
 TOLERANCE = 0.01  # of the mean AUC on shuffled labels
 MOST_SHUFFLES = 3000
 TOO_GOOD = 0.995  # AUC that no real log allows
@@ -53,9 +52,7 @@ class Finding(Part):
     text: str
 
 
-def audit(
-    config: Config, *, rounds: int = ROUNDS, make: MakeExamples = make_examples
-) -> Iterator[Finding]:
+def audit(config: Config, *, rounds: int, make: MakeExamples = make_examples) -> Iterator[Finding]:
     """Yields findings as they are made, the quick ones first.
 
     Args:
@@ -65,15 +62,20 @@ def audit(
 
     Raises:
         LogError: the log cannot be used.
+        MasteryError: there are no rounds.
     """
+    if rounds < 1:
+        raise MasteryError(f"--rounds {rounds}: expected at least 1.")
     spec = LogSpec.of(config)
     files = files_of(config)
     examples = make(files, spec)
-    log = Log.read(files, spec).of_learners(examples[LEARNER])
+    log = Log.read(files, spec)
+    if spec.sample_learners is not None:
+        log = log.of_learners(examples[LEARNER])
     auditor = _Auditor(log, examples, make)
 
-    auditor.require_same_when_written()
     yield auditor.check_splits()
+    auditor.require_same_when_written()
     yield auditor.check_labels()
     yield from auditor.check_time(rounds)
     yield from auditor.check_shuffles()
@@ -99,11 +101,14 @@ class _Auditor:
         Raises:
             MasteryError: it does not, so an altered copy would prove nothing.
         """
-        changed, _ = self._compare(self._make(self.log))
-        if changed.height or self.examples.height != self.log.outcomes.height:
+        made = self._make(self.log)
+        changed, _ = self._compare(made)
+        if changed.height or made.height != self.examples.height:
+            found = _some(changed) if changed.height else f"{made.height:,} in all"
             raise MasteryError(
-                f"the log gives other examples after it was read and written again: "
-                f"{_some(changed)} This is a bug of Mastery; please report it."
+                f"{self.examples.height:,} examples were expected to stay the same after the log "
+                f"was read and written again, found others: {found}. This is a bug of Mastery; "
+                "please report it."
             )
 
     def check_splits(self) -> Finding:
@@ -116,13 +121,14 @@ class _Auditor:
 
         name = f"no {self.log.spec.splits.by} in two splits"
         if len(twice):
-            found = f"{len(twice):,} are in two splits, such as {describe(twice[0])}"
-            return Finding(name=name, passed=False, text=f"{found}.")
-        if repeated.height or lost:
-            found = f"{lost:,} outcomes have no example, and {_some(repeated)}"
-            return Finding(name=name, passed=False, text=f"Expected one example each: {found}")
-        text = f"{splits.height:,}, each in one; {self.examples.height:,} outcomes, each once."
-        return Finding(name=name, passed=True, text=text)
+            text = f"{len(twice):,} are in two splits, such as {describe(twice[0])}."
+        elif repeated.height:
+            text = f"Outcomes have several examples: {_some(repeated)}."
+        elif lost:
+            text = f"{lost:,} outcomes have no example."
+        else:
+            text = f"{splits.height:,}, each in one; {self.examples.height:,} outcomes, each once."
+        return Finding(name=name, passed=not (len(twice) or repeated.height or lost), text=text)
 
     def check_labels(self) -> Finding:
         """Changes every label, and looks for anything else that changes."""
@@ -158,14 +164,14 @@ class _Auditor:
         of_all = f"{asked:,} of {self.log.outcomes.height:,} outcomes"
         seen_by, blind_to = pl.concat(seen), pl.concat(blind)
         if seen_by.height:
-            text = f"Of {of_all}, these see events at or after their as_of: {_some(seen_by)}"
+            text = f"Of {of_all}, these see events at or after their as_of: {_some(seen_by)}."
         else:
             text = f"{of_all}: events at and after as_of were changed, moved and added; no example "
             text += "changed by a byte."
         yield Finding(name="nothing from as_of on is seen", passed=not seen_by.height, text=text)
 
         if blind_to.height:
-            text = f"Of {of_all}, these do not see an event just before as_of: {_some(blind_to)}"
+            text = f"Of {of_all}, these do not see an event just before as_of: {_some(blind_to)}."
         else:
             text = (
                 f"{of_all}: the next event was moved to just before as_of; every example changed."
@@ -222,11 +228,9 @@ def _keys(outcomes: pl.DataFrame) -> pl.DataFrame:
 
 def _some(keys: pl.DataFrame) -> str:
     """Returns how many outcomes there are, and the first of them."""
-    if keys.is_empty():
-        return "none is there twice."
     learner, unit, as_of = keys.select(KEYS).sort(KEYS).row(0)
     one = f"learner {describe(learner)}, unit {describe(unit)}, as_of {as_of}"
-    return f"{keys.height:,}, such as {one}."
+    return f"{keys.height:,}, such as {one}"
 
 
 def _judge_shuffles(shuffles: Shuffles) -> Finding:

@@ -124,6 +124,10 @@ def _run_fold(config: Config, layout: Layout, number: int, console: PlainConsole
         record = run_pipeline(fold_config(config, number), root, console=console)
     except KeyboardInterrupt:
         raise _interrupted(number) from None
+    except MasteryError as error:
+        if number == 0:
+            raise
+        raise FoldError(f"fold {number}: {error}\n{_kept(number)}") from error
     if record.state == "interrupted":
         raise _interrupted(number)
     if record.state == "failed" or record.metrics is None:
@@ -143,11 +147,11 @@ def _interrupted(number: int) -> FoldInterruptedError:
 
 
 def _kept(number: int) -> str:
-    """Returns which folds are done, and how to go on."""
+    """Returns which folds are done when a fold ends too early, and how to go on."""
     if number == 0:
         return "No fold is done. The same command takes the nodes that are from the cache."
-    done = "Fold 0 is done" if number == 1 else f"Folds 0 to {number - 1} are done"
-    return f"{done}: the same command takes it from the cache, and goes on with fold {number}."
+    done = "Fold 0 is" if number == 1 else f"Folds 0 to {number - 1} are"
+    return f"{done} done and kept. The same command goes on with fold {number}."
 
 
 def _seconds_of(record: RunRecord, root: Path) -> float:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 MARKDOWN = "cross-validation.md"
 NETWORK = "network"
-MOST_PRINTED = 12  # slices in a terminal; the rest is in the file
+MOST_PRINTED = 4  # slices in a terminal; the rest is in the file
 _DECIMALS = 4
 _PIPE = 1000  # columns of a table that goes into a pipe, which has no width
 

@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 from components.config import Config
+from components.errors import MasteryError
 from components.event_log import point_in_time
 from components.event_log.log_spec import LogSpec
 from pipeline.audit import audit as auditing
@@ -153,15 +154,38 @@ def test_a_learner_in_two_splits_is_found(configure: Configure) -> None:
     assert findings[SPLITS].text == "1 are in two splits, such as 'l7'."
 
 
-def test_an_outcome_that_is_twice_or_lost_is_found(configure: Configure) -> None:
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        (lambda rows: pl.concat([rows, rows[:1]]), "several examples: 2, such as learner 'l"),
+        (lambda rows: rows[:-3], "3 outcomes have no example."),
+    ],
+)
+def test_an_outcome_that_is_twice_or_lost_is_found(
+    configure: Configure, rows: Callable[[pl.DataFrame], pl.DataFrame], expected: str
+) -> None:
+    def make(files: Files, spec: LogSpec, *, whole: bool = True) -> pl.DataFrame:
+        return rows(make_examples(files, spec, whole=whole))
+
+    finding = next(audit(configure(), rounds=1, make=make))
+    assert (finding.name, finding.passed) == (SPLITS, False)
+    assert expected in finding.text
+
+
+def test_an_audit_whose_copy_of_the_log_differs_proves_nothing(configure: Configure) -> None:
     def make(files: Files, spec: LogSpec, *, whole: bool = True) -> pl.DataFrame:
         rows = make_examples(files, spec, whole=whole)
-        return pl.concat([rows[:-1], rows[:1]]) if whole else rows
+        return rows if whole else rows.with_columns(pl.lit(b"").alias(CONTENT))
 
-    config = configure()
-    findings = audit(config, make=make)
-    with pytest.raises(auditing.MasteryError, match="other examples after it was read and written"):
+    findings = audit(configure(), rounds=1, make=make)
+    assert next(findings).passed
+    with pytest.raises(MasteryError, match="stay the same after the log was read and written"):
         next(findings)
+
+
+def test_there_has_to_be_a_round(configure: Configure) -> None:
+    with pytest.raises(MasteryError, match="--rounds 0: expected at least 1"):
+        next(audit(configure(), rounds=0))
 
 
 def test_labels_without_any_relation_are_reported(configure: Configure) -> None:

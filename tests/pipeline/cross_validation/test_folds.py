@@ -17,7 +17,7 @@ from components.contracts.cross_validation import CrossValidation
 from components.contracts.evaluation import Evaluation
 from components.contracts.provenance import DataProvenance
 from components.contracts.run_record import RunRecord
-from components.errors import ConfigError, MasteryError
+from components.errors import ConfigError, LogError, MasteryError
 from pipeline.cross_validation import folds
 from pipeline.cross_validation.folds import (
     FoldError,
@@ -160,10 +160,20 @@ def test_the_first_fold_that_fails_ends_it(runs: StandIn, tmp_path: Path) -> Non
         cross_validate(configure(), tmp_path, console=QUIET)
     assert str(caught.value) == (
         "fold 1: loss is not a number\nLog: /x\n"
-        "Fold 0 is done: the same command takes it from the cache, and goes on with fold 1."
+        "Fold 0 is done and kept. The same command goes on with fold 1."
     )
     assert len(runs.asked) == 2
     assert not [*tmp_path.rglob("cross-validation.*")]
+
+
+def test_a_fold_that_cannot_start_is_named(runs: StandIn, tmp_path: Path) -> None:
+    runs.endings[0] = LogError(["events.csv: expected rows"])
+    with pytest.raises(LogError, match=r"^The log has 1 problem"):
+        cross_validate(configure(), tmp_path, console=QUIET)
+    del runs.endings[0]
+    runs.endings[2] = LogError(["events.csv: expected rows"])
+    with pytest.raises(FoldError, match=r"(?s)^fold 2: The log has 1 .*Folds 0 to 1 are done"):
+        cross_validate(configure(), tmp_path, console=QUIET)
 
 
 @pytest.mark.parametrize("ending", [{"state": "interrupted"}, KeyboardInterrupt()])
