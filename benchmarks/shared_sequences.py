@@ -31,6 +31,15 @@ from benchmarks.sample import MASTERY, PUSHED_OR_NOT, REPOSITORY, Finished, run_
 CONFIG = REPOSITORY / "configs" / "assist2015.yaml"
 TABLES = ("events", "outcomes")
 CLASSES = ["wrong", "correct"]
+# The network and the split of the plain script, and nothing that it does not do.
+SETTINGS = (
+    "data.splits={train: 8, eval: 1, test: 1}",
+    "context.unit_id.embedding=32",
+    "model={lstm: [64], dense: [64], dropout: 0.3, interaction: true}",
+    "training={batch_size: 64, learning_rate: 0.004, class_weights: none}",
+    "evaluation={draws: 0}",
+    "gates=[{metric: auc, min: 0}]",
+)
 TRAIN = 8  # parts of ten that the plain script is fitted to; one more decides when to stop
 
 Fit = Callable[[int], None]  # fits for so many epochs
@@ -118,8 +127,9 @@ def make_log(learners: int, folder: Path) -> Path:
 def run_mastery(log: Path, root: Path, epochs: int, *options: str) -> Finished:
     """Runs the pipeline on a log, without early stopping, to its end or to a node."""
     values: dict[str, object] = {f"data.{table}": log / f"{table}.parquet" for table in TABLES}
-    values |= {"training.epochs": epochs, "training.patience": epochs, "evaluation.draws": 0}
-    sets = [word for key, value in values.items() for word in ("--set", f"{key}={value}")]
+    values |= {"training.epochs": epochs, "training.patience": epochs}
+    changes = [*SETTINGS, *(f"{key}={value}" for key, value in values.items())]
+    sets = [word for change in changes for word in ("--set", change)]
     command = [*MASTERY, "run", "--config", str(CONFIG), "--root", str(root), *options, *sets]
     return run_command(command, endings=PUSHED_OR_NOT)
 
@@ -147,7 +157,7 @@ def fit_plain(log: Path, out: Path, epochs: int) -> None:
 
     from components.config import load_config
 
-    config = load_config(CONFIG, [])
+    config = load_config(CONFIG, SETTINGS)
     keras.utils.set_random_seed(config.training.seed)
     columns, units = read_sequences(log, config.steps.max_steps)
     part = columns.pop("part")
@@ -189,6 +199,7 @@ def read_sequences(log: Path, longest: int) -> tuple[dict[str, np.ndarray], int]
         right_on="time",
         by="learner_id",
         allow_exact_matches=False,
+        check_sortedness=False,  # both are sorted, by learner
     )
     asked = asked.drop_nulls("place")
 
@@ -270,7 +281,7 @@ def fit_trainer(root: Path, out: Path, epochs: int) -> None:
     from components.trainer.lstm import parts_of
     from components.trainer.network import build_network, read_network_inputs
 
-    settings = TrainerSettings.of(load_config(CONFIG, []))
+    settings = TrainerSettings.of(load_config(CONFIG, SETTINGS))
     training = settings.training.model_copy(update={"epochs": epochs, "patience": epochs})
     nodes = root / settings.name / "nodes"
     [graph] = nodes.glob("Transform/transform_graph/*")
