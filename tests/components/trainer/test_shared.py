@@ -37,6 +37,11 @@ STEPS: dict[str, Any] = {
 }
 UNSHARED: dict[str, Any] = {
     **SETTINGS,
+    # No words are hidden: other ones would be where outcomes are in another order.
+    "context": {
+        **SETTINGS["context"],
+        "unit_id": {**SETTINGS["context"]["unit_id"], "mask": 0.0},
+    },
     "steps": {"features": STEPS, "max_steps": 12, "min_steps": 2},
     "training": {
         **SETTINGS["training"],
