@@ -57,6 +57,7 @@ class GateVerdict(Part):
         threshold: the bound's value.
         value: the candidate's metric; with `max_gap` and `max_spread` the distance; for a gate on
             every slice of a column, the metric of the slice that decides.
+        at: that slice; None for other gates, and where there is no value.
         baseline: the metric of what is compared with on the same slice: the blessed model, or the
             simple model of `over`.
         over: the simple model that has to be beaten; None for other bounds.
@@ -73,6 +74,7 @@ class GateVerdict(Part):
     bound: GateBound
     threshold: float
     value: float | None = None
+    at: dict[str, str] | None = None
     baseline: float | None = None
     over: str | None = None
     interval: Interval | None = None

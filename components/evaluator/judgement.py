@@ -105,6 +105,7 @@ def _judge_bound(bound: BoundOfGate, evidence: Evidence) -> GateVerdict:
         bound=bound.name,
         threshold=bound.threshold,
         value=decisive.value,
+        at=_decisive_slice(gate, decisive),
         baseline=decisive.baseline,
         over=gate.min_gain_over if bound.name == "min_gain_over" else None,
         interval=decisive.interval,
@@ -156,6 +157,12 @@ def _remarks(
     return remarks
 
 
+def _decisive_slice(gate: Gate, decisive: Reading) -> dict[str, str] | None:
+    """Returns the slice that decides a gate on every slice of a column; None if no single one."""
+    is_one = isinstance(gate.slice, str) and decisive.value is not None
+    return decisive.where or None if is_one else None
+
+
 def _describe_verdict(bound: BoundOfGate, decisive: Reading) -> str:
     """Returns one line: `recall of low in every gender >= 0.85: 0.83 at gender=f FAILED (...)`."""
     sign = "+" if bound.is_difference else ""
@@ -172,8 +179,8 @@ def _describe_verdict(bound: BoundOfGate, decisive: Reading) -> str:
     decimals = _decimals_apart(compared, bound.threshold)
 
     found = f"{measured:{sign}.{decimals}f}"
-    if isinstance(bound.gate.slice, str) and decisive.where:
-        found += f" at {describe_slice(decisive.where)}"
+    if at := _decisive_slice(bound.gate, decisive):
+        found += f" at {describe_slice(at)}"
     if interval is not None:
         ends = " to ".join(f"{end:{sign}.{decimals}f}" for end in interval)
         found += f", {format_confidence(bound.confidence)} interval {ends}"

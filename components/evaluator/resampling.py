@@ -146,8 +146,9 @@ def resample(
         draws: how often to draw as many learners as there are.
 
     Yields:
-        For each slice the draws of all metrics of each model, by its name. They are empty where
-        the slice has fewer than `MIN_LEARNERS` learners, which is too few for an interval.
+        For each slice the draws of all metrics of each model, by its name. They are empty without
+        draws, and where the slice has fewer than `MIN_LEARNERS` learners, which is too few for an
+        interval.
     """
     count = int(learners.max()) + 1
     size = draws * sum(answers.metrics for answers in models.values())
@@ -158,7 +159,7 @@ def resample(
         measures = {
             (place, name): answers.at(rows).measure(learners[rows], count)
             for place, rows in enumerate(group)
-            if count_learners(learners[rows]) >= MIN_LEARNERS
+            if draws and count_learners(learners[rows]) >= MIN_LEARNERS
             for name, answers in models.items()
         }
         drawn = draw_metrics(measures, learners=count, draws=draws)

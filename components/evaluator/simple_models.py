@@ -185,7 +185,7 @@ class RuleOfThumb:
         one_hot = _one_hot(rows.labels, len(classes))
         prior = (one_hot.sum(axis=0) + 1) / (len(one_hot) + len(classes))
         sides = [one_hot[is_above == side] for side in (0, 1)]
-        self._shares = np.array([(rows.sum(axis=0) + prior) / (len(rows) + 1) for rows in sides])
+        self._shares = np.array([(side.sum(axis=0) + prior) / (len(side) + 1) for side in sides])
 
     def _side(self, rows: OutcomeRows) -> Ints:
         return (rows.ruled > np.float32(self._above)).astype(np.int64)

@@ -49,9 +49,7 @@ class GateRow:
 
 def gate_rows(evaluation: Evaluation) -> list[GateRow]:
     """Returns the gates, in the Evaluator's order."""
-    return [
-        GateRow(gate_words(gate, evaluation.slices), _gate_chart(gate)) for gate in evaluation.gates
-    ]
+    return [GateRow(gate_words(gate), _gate_chart(gate)) for gate in evaluation.gates]
 
 
 def _gate_chart(gate: GateVerdict) -> Markup:
@@ -60,15 +58,19 @@ def _gate_chart(gate: GateVerdict) -> Markup:
         return Markup("")
 
     low, high = gate.interval
-    is_held = low >= gate.threshold if gate.is_floor else high <= gate.threshold
     is_missed = high < gate.threshold if gate.is_floor else low > gate.threshold
+    tone: Tone = "open"
+    if gate.passed:
+        tone = "good"
+    elif is_missed:
+        tone = "bad"
     return interval_chart(
         gate.measured,
         gate.interval,
         domain=domain_around([low, high, gate.measured, gate.threshold]),
         mark=gate.threshold,
         label=exact(gate.threshold),
-        tone="good" if is_held else "bad" if is_missed else "open",
+        tone=tone,
     )
 
 

@@ -12,7 +12,6 @@ from components.contracts.evaluation import (
     Gain,
     GateVerdict,
     SimpleModelResults,
-    SliceResult,
     describe_slice,
     format_confidence,
 )
@@ -117,13 +116,8 @@ class GateWords:
     reason: str
 
 
-def gate_words(gate: GateVerdict, slices: Sequence[SliceResult] = ()) -> GateWords:
-    """Returns a gate in words; numbers have enough decimals to differ from their thresholds.
-
-    Args:
-        gate: the gate.
-        slices: all slices, to name the decisive one of a gate on every slice of a column.
-    """
+def gate_words(gate: GateVerdict) -> GateWords:
+    """Returns a gate in words; numbers have enough decimals to differ from their thresholds."""
     sign = "+" if _is_difference(gate) and gate.threshold > 0 else ""
     relation = "≥" if gate.is_floor else "≤"
 
@@ -133,7 +127,8 @@ def gate_words(gate: GateVerdict, slices: Sequence[SliceResult] = ()) -> GateWor
         margin = decisive - gate.threshold if gate.is_floor else gate.threshold - decisive
         distance = signed(round(margin, 9))  # further digits are rounding errors
 
-    reasons = [_decisive_slice(gate, slices), gate.reason]
+    decided = f"decided by {describe_slice(gate.at)}" if gate.at else ""
+    reasons = [decided, gate.reason]
     return GateWords(
         asks=gate_sentence(gate),
         threshold=f"{relation} {sign}{exact(gate.threshold)}",
@@ -156,16 +151,6 @@ def _value_words(gate: GateVerdict) -> str:
 def _is_difference(gate: GateVerdict) -> bool:
     """Returns whether what is compared with the threshold is a change or a gain."""
     return gate.is_change or gate.over is not None
-
-
-def _decisive_slice(gate: GateVerdict, slices: Sequence[SliceResult]) -> str:
-    if not isinstance(gate.slice, str) or gate.bound == "max_gap" or gate.value is None:
-        return ""
-    for result in slices:
-        value = result.value_of(gate.metric, gate.class_)
-        if [*result.slice] == [gate.slice] and value == gate.value:
-            return f"decided by {describe_slice(result.slice)}"
-    return ""
 
 
 def interval_sentence(evaluation: Evaluation) -> str:
@@ -200,9 +185,12 @@ class Claim:
 
 
 def claim_metric(evaluation: Evaluation) -> str:
-    """Returns the metric of all claims: that of the first gate on a gain, or the main metric."""
-    gates = (gate.metric for gate in evaluation.gates if gate.over is not None)
-    return next(gates, main_metric_of(evaluation.task))
+    """Returns the metric of all claims: that of the first gate on a gain, or the main metric.
+
+    A gate on one class does not count: gains are measured over all classes.
+    """
+    gates = (gate for gate in evaluation.gates if gate.over is not None and gate.class_ is None)
+    return next((gate.metric for gate in gates), main_metric_of(evaluation.task))
 
 
 def claim_against(simple: SimpleModelResults, evaluation: Evaluation) -> Claim:
@@ -227,7 +215,7 @@ def _claim(rival: str, metric: str, gain: Gain, confidence: float | None) -> Cla
     name = f"{format_confidence(confidence)} interval" if confidence else "interval"
     if low <= 0 <= high:
         found = f"{signed(gain.value)} in {words}, {name} {span(gain.interval)}"
-        text = f"Not better than {rival}: the interval includes 0 ({found})."
+        text = f"Not better than {rival} by more than chance: {found}, which includes 0."
         return Claim(metric, gain, "open", text)
 
     verdict: Literal["better", "worse"] = "better" if low > 0 else "worse"

@@ -236,7 +236,7 @@ def render_summary(results: Results, root: Path) -> str:
         slices=slices,
         left_out=len(results.slices) - len(slices),
         headline=_HEADLINES[results.record.state],
-        gates=[gate_words(gate, evaluation.slices) for gate in results.gates] if evaluation else [],
+        gates=[gate_words(gate) for gate in results.gates] if evaluation else [],
         baseline=results.config.evaluation.baseline or latest,
         no_baseline=evaluation.baseline_note if evaluation else None,
         seeds=seeds_sentence(evaluation) if evaluation else "",

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from components.contracts.evaluation import Evaluation, GateVerdict, SliceResult
+from components.contracts.evaluation import Evaluation, GateVerdict
 from components.contracts.push_result import PushResult
 from components.report import sentences
 from components.report.sentences import (
@@ -162,14 +162,14 @@ def _against_trees(gain: dict[str, Any], **changes: Any) -> Evaluation:
         (
             {"value": 0.002, "interval": (-0.003, 0.007)},
             "open",
-            "Not better than boosted trees: the interval includes 0 (+0.002 in AUC, 95% interval "
-            "−0.003 to 0.007).",
+            "Not better than boosted trees by more than chance: +0.002 in AUC, 95% interval "
+            "−0.003 to 0.007, which includes 0.",
         ),
         (
             {"value": 0.002, "interval": (0.0, 0.007)},
             "open",
-            "Not better than boosted trees: the interval includes 0 (+0.002 in AUC, 95% interval "
-            "0.000 to 0.007).",
+            "Not better than boosted trees by more than chance: +0.002 in AUC, 95% interval "
+            "0.000 to 0.007, which includes 0.",
         ),
         (
             {"value": 0.002},
@@ -190,12 +190,19 @@ def test_a_claim_is_made_where_the_interval_leaves_out_zero(
 def test_the_headline_claims_against_the_simple_model_that_comes_closest() -> None:
     evaluation = with_everything(classification())
     found = headline(Evaluation.model_validate(evaluation), PushResult(pushed=True))
-    assert found.explanation[2].startswith("Not better than logistic regression: the interval")
+    assert found.explanation[2].startswith("Not better than logistic regression by more than")
 
 
 def test_without_a_gate_on_a_gain_claims_are_by_the_main_metric() -> None:
     assert claim_metric(_against_trees({})) == "auc"
     assert claim_metric(_against_trees({}, gates=[])) == "f1_macro"
+
+
+def test_a_gate_on_the_gain_of_one_class_does_not_choose_the_metric_of_claims() -> None:
+    gate = _gate("min_gain_over", 0.0, metric="recall", over="trees").model_copy(
+        update={"class_": "low"}
+    )
+    assert claim_metric(_against_trees({}, gates=[gate])) == "f1_macro"
 
 
 def test_seeds_are_a_sentence() -> None:
@@ -213,20 +220,17 @@ def test_intervals_are_explained_where_there_are_any() -> None:
 
 
 def test_a_gate_on_every_slice_names_the_one_that_decided() -> None:
-    slices = [
-        SliceResult(slice={"gender": value}, examples=50, metrics={"f1_macro": score})
-        for value, score in (("f", 0.7), ("m", 0.9))
-    ]
     gate = _gate(
         "min",
         0.8,
         metric="f1_macro",
         slice="gender",
         value=0.7,
+        at={"gender": "f"},
         passed=False,
         reason="1 of 2 slices fail",
     )
-    assert gate_words(gate, slices).reason == "decided by gender=f; 1 of 2 slices fail"
+    assert gate_words(gate).reason == "decided by gender=f; 1 of 2 slices fail"
 
 
 @pytest.mark.parametrize(
