@@ -43,7 +43,9 @@ def examples_from_log(config: Config) -> Iterator[bytes]:
 
 
 def examples_as_written(config: Config) -> Iterator[bytes]:
-    """Yields what ExampleGen writes, split by split: with `steps.shared`, many outcomes in one.
+    """Yields what ExampleGen writes into the train split, of all learners.
+
+    With `steps.shared` an example has many outcomes.
 
     Args:
         config: as for `examples_from_log`.
