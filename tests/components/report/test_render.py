@@ -133,9 +133,9 @@ def test_intervals_stand_beside_their_numbers_and_are_explained_once(make_run: M
     assert _text(tree).count("95% interval: how far chance reaches") == 1
 
 
-def test_without_intervals_none_are_shown(make_run: MakeRun) -> None:
+def test_ranges_that_were_not_computed_are_not_shown(make_run: MakeRun) -> None:
     _, tree = _page(make_run(classification()))
-    assert "interval" not in _text(tree.find("body")).lower()
+    assert "interval" not in _text(tree.find("body")).lower()  # the test's name is on the page
     assert not tree.find_class("interval")
     assert not tree.find_class("whisker")
 
