@@ -112,6 +112,16 @@ class Steps(Section):
                 "min_steps",
                 f"expected at most max_steps ({self.max_steps}), found {self.min_steps}",
             )
+
+        # In a later chunk an outcome may see only `fewest` steps. With a higher `min_steps` it
+        # would be taken for a cold start, however long its past.
+        fewest = self.max_steps // 2 + 1
+        if self.shared and self.min_steps > fewest:
+            raise KeyedError(
+                "min_steps",
+                f"expected at most {fewest} with `shared: true`, as chunks of max_steps "
+                f"({self.max_steps}) overlap by half, found {self.min_steps}",
+            )
         return self
 
     @model_validator(mode="after")

@@ -244,6 +244,18 @@ def test_errors_name_line_and_key(tmp_path: Path) -> None:
             "steps.min_steps: expected at most max_steps (3), found 4",
         ),
         (
+            {
+                "steps": {
+                    "shared": True,
+                    "max_steps": 10,
+                    "min_steps": 7,
+                    "features": {"a": {"type": "numeric"}},
+                }
+            },
+            "steps.min_steps: expected at most 6 with `shared: true`, as chunks of max_steps (10) "
+            "overlap by half, found 7",
+        ),
+        (
             {"evaluation": {"slices": ["gender", "correct"]}},
             f"evaluation.slices[1]: {TAKEN} 'correct'",
         ),
