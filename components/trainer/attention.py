@@ -165,8 +165,8 @@ def attend(
     if training:
         return _weighted(queries, keys, values, bias)
 
-    per_sequence = keys.shape[1] * tf.square(tf.size(steps))
-    count = tf.maximum(WEIGHTS_AT_ONCE // per_sequence, 1)
+    # Divided twice, because heads times squared steps may exceed an int32.
+    count = tf.maximum(WEIGHTS_AT_ONCE // keys.shape[1] // tf.square(tf.size(steps)), 1)
     return _by_parts(
         lambda part: _weighted(queries[part], keys[part], values[part], bias), values, count
     )

@@ -52,15 +52,13 @@ def state_of_sequences(
         parts: see `build_network`.
     """
     attends = model.pooling == "attention"
+    if model.kind == "lstm" and not attends and asked.row is None:
+        return _last_lstm_state(model, steps, asked.num_steps, dtype, lstm=lstm, parts=parts)
+
     at_once = asked.row is None and lstm != "loop"
     place = LastPlace(name="place")(asked.num_steps) if at_once else None
-
     if model.kind == "transformer":
         states = _transformer(model, steps, None if attends else place, dtype)
-        if at_once and not attends:
-            return states
-    elif not attends and asked.row is None:
-        return _last_lstm_state(model, steps, asked.num_steps, dtype, lstm=lstm, parts=parts)
     elif lstm == "served":
         lstms = ServedLSTMs(model.lstm, return_sequences=True, name="lstms")
         states = lstms([steps, asked.num_steps])
@@ -71,11 +69,10 @@ def state_of_sequences(
     if attends:
         pooling = AttentionPooling(dtype=dtype, name=POOLING)
         states = pooling(states, place) if at_once else pooling(states)
-        if at_once:
-            return states
-    return StatesAsked(name="asked")(
-        [states, *(item for item in reversed(asked) if item is not None)]
-    )
+    if at_once:
+        return states
+    rows = [] if asked.row is None else [asked.row]
+    return StatesAsked(name="asked")([states, *rows, asked.num_steps])
 
 
 def lstm_name(index: int) -> str:

@@ -9,8 +9,8 @@ Weights have meaning through what they are connected to, so they move by name, n
 
 Rows that read something fresh stay fresh, because what they have learned was about other numbers.
 Numbers are taken for the same if their columns have the same name: that they were scaled by the
-mean and deviation of another log is not noticed. Summaries have no names, so they are the same only
-if all features are.
+mean and deviation of another log is not noticed. Summaries are numbered, not named, and words are
+counted by their ids: summaries are the same only if all features and the words counted are.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
+from components.config.summaries import counts_words
+from components.config.training import Categorical
 from components.contracts.model_card import WEIGHTS, NetworkLayout, Vocabularies
-from components.contracts.names import SUMMARIES
+from components.contracts.names import SUMMARIES, step_feature
 from components.trainer.network import (
     ANSWER,
     NetworkInputs,
@@ -73,7 +75,9 @@ def warm_start(
     if before is None:
         return f"fresh weights: {start.folder} does not say which of its weights read what"
 
-    same = {*inputs.names} if same_features else {*inputs.names} - {SUMMARIES}
+    same = {*inputs.names}
+    if not (same_features and _same_counted_words(settings, inputs, start)):
+        same.discard(SUMMARIES)
     transfer = _Transfer(start, before, inputs, layout, settings.label.classes, same)
     for layer in network.layers:
         if layer.weights:
@@ -130,6 +134,21 @@ def _same_features(settings: TrainerSettings, card: Mapping[str, Any]) -> bool:
         return [(name, item["type"]) for section in sections for name, item in section.items()]
 
     return names(now) == names(card)
+
+
+def _same_counted_words(settings: TrainerSettings, inputs: NetworkInputs, start: Start) -> bool:
+    """Returns whether summaries of a model with the same features counted the same words."""
+    before = start.card.config["steps"]["features"]
+    words = {
+        name: feature
+        for name, feature in settings.steps.features.items()
+        if isinstance(feature, Categorical)
+    }
+    if any(before[name]["vocabulary"] != feature.vocabulary for name, feature in words.items()):
+        return False
+
+    counted = [step_feature(name) for name, feature in words.items() if counts_words(name, feature)]
+    return all([*inputs.vocabularies[name]] == start.words.get(name) for name in counted)
 
 
 def _same_layers(settings: TrainerSettings, card: Mapping[str, Any]) -> bool:

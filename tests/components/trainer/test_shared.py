@@ -14,11 +14,14 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 
 from components.contracts.model_card import WEIGHTS
 from components.contracts.names import ASKED_ROW, NUM_STEPS
+from components.contracts.training_history import TrainingHistory
+from components.model_version.safe_graph import require_safe
 from components.node.settings import TrainerSettings
 from components.trainer import batches as batches_module
 from components.trainer.batches import Batch, read_batches
 from components.trainer.fit import Devices, compile_network
 from components.trainer.network import (
+    ANSWER,
     Embedded,
     LstmKernel,
     NetworkInputs,
@@ -26,8 +29,8 @@ from components.trainer.network import (
     copy_weights,
     read_network_inputs,
 )
-from tests.components.trainer.tiny_log import SETTINGS, fit, write_inputs
-from tests.components.transform.analysis import Columns, one_by_one
+from tests.components.trainer.tiny_log import SETTINGS, encode, fit, write_inputs
+from tests.components.transform.analysis import Columns, examples, one_by_one, raw_schema
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
@@ -265,6 +268,76 @@ def test_the_same_seed_gives_the_same_model_and_it_answers_requests(
     answer = model.signatures["predict_steps"](**request)
     assert answer["basis"].numpy().tolist() == [b"sequence", b"prior"]
     assert answer["probabilities"].numpy().sum(axis=1) == pytest.approx([1, 1], abs=1e-6)
+
+
+# All that a network can read, in all the ways in which it can read it.
+WORD = {"type": "categorical", "vocabulary": 6, "embedding": 3}
+WHOLE: dict[str, Any] = {
+    **SHARED,
+    "steps": {
+        **SHARED["steps"],
+        "history": "learner",
+        "features": {**STEPS, "event_type": WORD, "step_unit": WORD},
+    },
+    "model": {
+        **SETTINGS["model"],
+        "kind": "transformer",
+        "transformer": {"width": 12, "heads": 3, "layers": 2},
+        "pooling": "attention",
+        "summaries": True,
+        "interaction": True,
+    },
+    "training": {**SHARED["training"], "calibration": "temperature"},
+}
+
+
+def with_units(log: Columns, seed: int) -> Columns:
+    """Returns a log whose steps are in several units."""
+    draw = np.random.default_rng(seed)
+    units = [draw.choice(["algebra", "logic"], len(steps)).tolist() for steps in log["correct"]]
+    return {**log, "step_unit": units}
+
+
+def test_a_network_with_all_parts_is_fitted_to_shared_sequences_and_served_one_by_one(
+    tmp_path: Path,
+) -> None:
+    logs = [with_units(log, seed) for seed, log in enumerate(LOGS)]
+    inputs = write_inputs(tmp_path / "inputs", WHOLE, *logs)
+    folder = fit(inputs, tmp_path, WHOLE)
+    require_safe(folder / "model")
+
+    temperature = TrainingHistory.read(folder / "run").temperature
+    assert temperature is not None
+    network, _, evaluation = read(inputs, WHOLE, tmp_path / "scratch")
+    with np.load(folder / "model" / WEIGHTS) as stored:
+        for weight in network.weights:
+            weight.assign(stored[weight.path])
+    last = network.get_layer(ANSWER)
+    last.set_weights([weight / temperature for weight in last.get_weights()])
+    expected = [
+        (int(label), *answer)
+        for inputs_of_batch, labels, _ in evaluation
+        for label, answer in zip(
+            labels, network(inputs_of_batch, training=False).numpy().tolist(), strict=True
+        )
+    ]
+
+    alone = one_by_one(logs[1], WHOLE["steps"]["features"])
+    batch = examples(alone)
+    requests = encode((batch, None), raw_schema(batch))
+    served = tf.saved_model.load(str(folder / "model")).signatures["serving_default"]
+    answer = served(examples=tf.constant(requests))
+    labels = [CLASSES.index(label) for [label] in alone["mastery"]]
+    found = [
+        (label, *probabilities)
+        for label, probabilities, basis in zip(
+            labels, answer["probabilities"].numpy().tolist(), answer["basis"].numpy(), strict=True
+        )
+        if basis == b"sequence"
+    ]
+    # The order of batches is another one, so that of the answers is left out of the comparison.
+    assert len({round(first, 4) for _, first, *_ in found}) > 50
+    assert np.array(sorted(found)) == pytest.approx(np.array(sorted(expected)), abs=1e-5)
 
 
 def test_shared_sequences_are_fitted_on_one_device() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,78 @@ def test_rows_of_a_kernel_follow_the_features_they_read(base: tuple[keras.Model,
         "fresh: embedding_step_kind (new), what lstm_0 reads of step_hints, embedding_step_kind, "
         "embedding_context_unit_id (new), what dense_0 reads of embedding_context_unit_id"
     )
+
+
+def test_summaries_move_only_if_they_count_the_same_words(tmp_path: Path) -> None:
+    features = {**SETTINGS["steps"]["features"], "event_type": {"type": "categorical"}}
+    features["event_type"]["vocabulary"] = 5
+    own = TrainerSettings.model_validate(
+        {
+            **SETTINGS,
+            "steps": {**SETTINGS["steps"], "features": features},
+            "model": {**SETTINGS["model"], "summaries": True},
+        }
+    )
+    before = replace(inputs(*WORDS), summaries=7)
+    old = network(before, 1, own)
+    save(tmp_path, old, before, own)
+    new, _, note = start(tmp_path, before, own)
+    assert all(map(np.array_equal, new.get_weights(), old.get_weights()))
+
+    turned = replace(inputs(*reversed(WORDS)), summaries=7)
+    new, fresh, note = start(tmp_path, turned, own)
+    assert np.array_equal(kernel(new, "dense_0")[:-7], kernel(old, "dense_0")[:-7])
+    assert np.array_equal(kernel(new, "dense_0")[-7:], kernel(fresh, "dense_0")[-7:])
+    assert note.splitlines()[-1] == "fresh: what dense_0 reads of summaries"
+
+
+def test_rows_that_read_products_follow_them_or_stay_fresh(tmp_path: Path) -> None:
+    own = settings(interaction=True)
+    unit = Embedded(4, 2, (b"algebra", b"logic"))
+    before = NetworkInputs(
+        {"step_event_type": Embedded(4, 3, WORDS), "step_correct": None},
+        {"context_horizon": None, "context_unit_id": unit},
+    )
+    old = network(before, 1, own)
+    save(tmp_path, old, before, own)
+
+    # One more number in steps, one more in context, and both in another order.
+    more = NetworkInputs(
+        {"step_hints": None, "step_correct": None, "step_event_type": Embedded(4, 3, WORDS)},
+        {"context_unit_id": unit, "context_age": None, "context_horizon": None},
+    )
+    new, fresh, note = start(tmp_path, more, own)
+    for layer, moved, rows, drawn in (
+        ("step_product_words", [0, 1, 2], [0, 1, 2], []),
+        ("step_product_numbers", [1], [0], [0]),
+        ("lstm_0", [1, 2, 3, 4, 5, 6, 7], [3, 0, 1, 2, 4, 5, 6], [0]),
+        ("interaction", [0, 1, 3], [1, 2, 0], [2]),
+        ("dense_0", [0, 1, 2, 3, 4, 5, 7, 8, 9, 10, 11], [0, 1, 2, 3, 5, 6, 4, 7, 8, 9, 10], [6]),
+    ):
+        now, was = kernel(new, layer), kernel(old, layer)
+        assert (len(now), len(was)) == (len(moved) + len(drawn), len(rows)), layer
+        assert np.array_equal(now[moved], was[rows]), layer
+        assert np.array_equal(now[drawn], kernel(fresh, layer)[drawn]), layer
+
+    # Other words of another width: products of words are new, and so is what reads them.
+    steps = {"step_event_type": Embedded(4, 5, WORDS), "step_correct": None}
+    new, fresh, note = start(tmp_path, NetworkInputs(steps, before.context), own)
+    assert np.array_equal(kernel(new, "lstm_0")[5], kernel(old, "lstm_0")[3])
+    assert np.array_equal(kernel(new, "lstm_0")[6:], kernel(fresh, "lstm_0")[6:])
+    assert "what lstm_0 reads of embedding_step_event_type, step_product_words+" in note
+
+
+def test_a_network_of_another_kind_takes_over_what_does_not_read_its_states(
+    base: tuple[keras.Model, Path],
+) -> None:
+    old, folder = base
+    new, fresh, note = start(folder, inputs(*WORDS), settings(kind="transformer"))
+    layer = "embedding_step_event_type"
+    assert np.array_equal(kernel(new, layer), kernel(old, layer))
+    assert np.array_equal(kernel(new, "dense_0")[-1], kernel(old, "dense_0")[-1])
+    assert np.array_equal(kernel(new, "dense_0")[:-1], kernel(fresh, "dense_0")[:-1])
+    assert "transformer_input (new), transformer_0 (new)" in note
+    assert "what dense_0 reads of transformer_norm" in note
 
 
 def test_columns_of_the_answer_follow_their_classes(base: tuple[keras.Model, Path]) -> None:
