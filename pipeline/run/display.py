@@ -212,25 +212,26 @@ def _describe_ending(record: RunRecord) -> str:
 
 
 def _gate_table(gates: Sequence[GateVerdict]) -> Table:
-    """Returns the gates as a table; numbers are never broken, however narrow the terminal."""
+    """Returns the gates as a table; in 80 columns only what stands in the first one is wrapped."""
     columns = ["Gate", "Threshold", "Value", ""]
     has_intervals = any(gate.interval for gate in gates)
     if has_intervals:
         columns.insert(3, "Interval")
     table = Table(*columns, title="Gates", title_justify="left", title_style="bold")
-    for column in table.columns[1:-1]:
+    table.columns[0].overflow = "fold"
+    for column in table.columns[1:]:
         column.no_wrap = True
 
     for gate in gates:
         passed = Text("passed", "green") if gate.passed else Text("FAILED", "bold red")
-        reason = f" ({gate.reason})" if gate.reason else ""
+        reason = f"\n({gate.reason})" if gate.reason else ""
         value = gate.value if gate.over is None else gate.measured
         table.add_row(
-            _describe_gate(gate),
+            Text.assemble(_describe_gate(gate), for_terminal(reason)),
             _describe_threshold(gate),
             format_metric(value, ".4f"),
             *([_describe_interval(gate.interval)] if has_intervals else []),
-            Text.assemble(passed, for_terminal(reason)),
+            passed,
         )
 
     return table
