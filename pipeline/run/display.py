@@ -110,7 +110,12 @@ def print_summary(record: RunRecord, console: PlainConsole) -> None:
         console.print(f"{node} failed.", style="bold red")
         console.print(record.error, soft_wrap=True)
     if record.metrics:
-        console.print(_gate_table(Evaluation.read_file(Path(record.metrics)).gates))
+        gates = Evaluation.read_file(Path(record.metrics)).gates
+        console.print(_gate_table(gates))
+        for gate in gates:
+            if gate.reason:
+                remark = f"{_describe_gate(gate)}, {_describe_threshold(gate)}: {gate.reason}"
+                console.print(f"  {for_terminal(remark)}", soft_wrap=True)
 
     _print_pushed(record, console)
     if record.data and record.data.spans:
@@ -223,14 +228,13 @@ def _gate_table(gates: Sequence[GateVerdict]) -> Table:
 
     for gate in gates:
         passed = Text("passed", "green") if gate.passed else Text("FAILED", "bold red")
-        reason = f" ({gate.reason})" if gate.reason else ""
         value = gate.value if gate.over is None else gate.measured
         table.add_row(
             _describe_gate(gate),
             _describe_threshold(gate),
             format_metric(value, ".4f"),
             *([_describe_interval(gate.interval)] if has_intervals else []),
-            Text.assemble(passed, for_terminal(reason)),
+            passed,
         )
 
     return table
