@@ -28,11 +28,6 @@ def count_outcomes(statistics: DatasetFeatureStatistics) -> int:
     return int(counts[0]) if counts else int(statistics.num_examples)
 
 
-def is_shared(statistics: DatasetFeatureStatistics) -> bool:
-    """Returns whether examples of a split have several outcomes."""
-    return count_outcomes(statistics) > int(statistics.num_examples)
-
-
 def count_missing(item: FeatureNameStatistics, statistics: DatasetFeatureStatistics) -> int:
     """Returns how many outcomes of a split have no value of a column of outcomes."""
     present = int(_common(item).tot_num_values) - _count_unknown(item)
@@ -56,17 +51,21 @@ def _common(item: FeatureNameStatistics) -> CommonStatistics:
 def outcomes_without_values(
     split: str, schema: Schema, statistics: DatasetFeatureStatistics
 ) -> list[Anomaly]:
-    """Returns columns that too few outcomes of shared examples have, by their `min_fraction`."""
-    if not is_shared(statistics):
-        return []
+    """Returns columns that too few outcomes of shared examples have, by their `min_fraction`.
 
+    Where every example has one outcome and leaves its missing values out, TFDV counts them itself.
+    """
     observed = {item.path.step[0]: item for item in statistics.features}
     representations = schema.tensor_representation_group[""].tensor_representation
     outcomes = count_outcomes(statistics)
+    has_several = outcomes > int(statistics.num_examples)
+
     found = []
     for feature in schema.feature:
         is_step = representations[feature.name].HasField("ragged_tensor")
         if feature.name not in observed or feature.name == LEARNER or is_step:
+            continue
+        if not has_several and not _count_unknown(observed[feature.name]):
             continue
 
         missing = count_missing(observed[feature.name], statistics)

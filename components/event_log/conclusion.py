@@ -120,6 +120,17 @@ def _judge_splits(total: Tally, spec: LogSpec) -> list[Problem]:
     if not few:
         return []
 
+    tested = sum(total.classes.get("test", {}).values())
+    if spec.splits.column and not tested:
+        return [
+            Problem(
+                subject="the log",
+                column=spec.splits.column,
+                expected=f"rows of fold {spec.splits.fold}, the test split (data.splits.fold)",
+                found="none",
+            )
+        ]
+
     least = f"at least {spec.min_class_examples} examples of every class in every split"
     advice = "use a longer log, other shares or another seed (data.splits)"
     return [

@@ -11,6 +11,7 @@ import tensorflow as tf
 from components.config.summaries import counts_words
 from components.config.training import Categorical, Feature, Numeric
 from components.contracts.names import (
+    LEARNER,
     NUM_STEPS,
     SUMMARIES,
     TRANSFORMED_LABEL,
@@ -102,6 +103,9 @@ class Outcomes:
         """
         if self.lists is None:
             return scalar(self.inputs[name], missing)
+        if name == LEARNER:  # one value, whatever the number of outcomes
+            return tf.gather(scalar(self.inputs[name], missing), self.rows)
+
         found = ragged(self.inputs[name])
         values = _converted(found.flat_values, missing)
         filler = tf.constant(missing, values.dtype)
@@ -227,6 +231,10 @@ def scalar(column: Column, missing: float | str) -> tf.Tensor:
 
 
 def _converted(values: tf.Tensor, missing: float | str) -> tf.Tensor:
-    if isinstance(missing, str):
-        return values if values.dtype == tf.string else tf.strings.as_string(values)
-    return tf.cast(values, tf.float32)
+    if not isinstance(missing, str):
+        return tf.cast(values, tf.float32)
+    if values.dtype == tf.string:
+        return values
+
+    words = tf.strings.as_string(values)
+    return tf.where(tf.math.is_nan(values), missing, words) if values.dtype.is_floating else words

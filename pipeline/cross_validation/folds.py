@@ -149,7 +149,7 @@ def _interrupted(number: int) -> FoldInterruptedError:
 def _kept(number: int) -> str:
     """Returns which folds are done when a fold ends too early, and how to go on."""
     if number == 0:
-        return "No fold is done. The same command takes the nodes that are from the cache."
+        return "No fold is done yet. The same command reuses the nodes that finished."
     done = "Fold 0 is" if number == 1 else f"Folds 0 to {number - 1} are"
     return f"{done} done and kept. The same command goes on with fold {number}."
 

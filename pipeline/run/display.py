@@ -110,7 +110,12 @@ def print_summary(record: RunRecord, console: PlainConsole) -> None:
         console.print(f"{node} failed.", style="bold red")
         console.print(record.error, soft_wrap=True)
     if record.metrics:
-        console.print(_gate_table(Evaluation.read_file(Path(record.metrics)).gates))
+        gates = Evaluation.read_file(Path(record.metrics)).gates
+        console.print(_gate_table(gates))
+        for gate in gates:
+            if gate.reason:
+                remark = f"{_describe_gate(gate)}, {_describe_threshold(gate)}: {gate.reason}"
+                console.print(f"  {for_terminal(remark)}", soft_wrap=True)
 
     _print_pushed(record, console)
     if record.data and record.data.spans:
@@ -212,22 +217,20 @@ def _describe_ending(record: RunRecord) -> str:
 
 
 def _gate_table(gates: Sequence[GateVerdict]) -> Table:
-    """Returns the gates as a table; in 80 columns only what stands in the first one is wrapped."""
+    """Returns the gates as a table; numbers are never broken, however narrow the terminal."""
     columns = ["Gate", "Threshold", "Value", ""]
     has_intervals = any(gate.interval for gate in gates)
     if has_intervals:
         columns.insert(3, "Interval")
     table = Table(*columns, title="Gates", title_justify="left", title_style="bold")
-    table.columns[0].overflow = "fold"
-    for column in table.columns[1:]:
+    for column in table.columns[1:-1]:
         column.no_wrap = True
 
     for gate in gates:
         passed = Text("passed", "green") if gate.passed else Text("FAILED", "bold red")
-        reason = f"\n({gate.reason})" if gate.reason else ""
         value = gate.value if gate.over is None else gate.measured
         table.add_row(
-            Text.assemble(_describe_gate(gate), for_terminal(reason)),
+            _describe_gate(gate),
             _describe_threshold(gate),
             format_metric(value, ".4f"),
             *([_describe_interval(gate.interval)] if has_intervals else []),

@@ -10,7 +10,7 @@ from tensorflow_data_validation.statistics.stats_impl import generate_statistics
 from tensorflow_metadata.proto.v0.schema_pb2 import Schema
 from tensorflow_metadata.proto.v0.statistics_pb2 import DatasetFeatureStatistics
 
-from components.data_gate.outcomes import count_missing, count_outcomes, is_shared
+from components.data_gate.outcomes import count_missing, count_outcomes
 from components.data_gate.tfdv_anomalies import judge_split
 from components.report.split_statistics import describe_features
 
@@ -63,7 +63,6 @@ def test_outcomes_are_counted_alike_shared_or_alone(
 ) -> None:
     dataset = statistics(columns)
     assert count_outcomes(dataset) == 4 * times
-    assert is_shared(dataset) is (columns is SHARED)
     features = {item.path.step[0]: item for item in dataset.features}
     missing = {name: count_missing(features[name], dataset) for name in ("level", "age", "year")}
     assert missing == {"level": times, "age": 2 * times, "year": times}
@@ -88,4 +87,22 @@ def test_the_gate_judges_the_share_of_outcomes() -> None:
         "found none in 10 of 40 outcomes (25%).",
         "train, year: expected a value in at least 1 of the outcomes; "
         "found none in 10 of 40 outcomes (25%).",
+    ]
+
+
+def test_the_gate_sees_missing_values_in_lists_of_one_outcome() -> None:
+    columns = {name: ALONE[name] for name in ("learner_id", "num_steps", "dwell")}
+    columns["level"] = pa.array([[b"low"], [b""], [b"high"], [b"low"]], TEXT)
+    columns["age"] = pa.array([[1.0], [NAN], [NAN], [NAN]], NUMBER)
+    counted = generate_statistics_in_memory(
+        pa.RecordBatch.from_pydict(columns), StatsOptions(schema=SCHEMA)
+    )
+    schema = Schema(feature=[item for item in SCHEMA.feature if item.name != "year"])
+    schema.tensor_representation_group[""].CopyFrom(SCHEMA.tensor_representation_group[""])
+    found = judge_split("train", validate_statistics(counted, schema), counted.datasets[0])
+    assert [str(anomaly) for anomaly in found if anomaly.stops] == [
+        "train, level: expected a value in at least 0.9 of the outcomes; "
+        "found none in 1 of 4 outcomes (25%).",
+        "train, age: expected a value in at least 0.5 of the outcomes; "
+        "found none in 3 of 4 outcomes (75%).",
     ]

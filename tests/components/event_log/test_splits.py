@@ -174,6 +174,15 @@ def test_a_fold_that_is_none_is_one_error_with_its_place(
         assert problem == start + found
 
 
+def test_a_fold_without_rows_is_named(split_log: Callable[..., Any]) -> None:
+    with pytest.raises(LogError) as error:
+        split_log(folds=5, fold=3, column="part")
+    assert error.value.problems == [
+        "the log, column part: expected rows of fold 3, the test split (data.splits.fold), "
+        "found none"
+    ]
+
+
 def test_a_column_that_is_not_there_is_named(
     write: Write, refuse: Callable[..., list[str]]
 ) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import pyarrow as pa
 import pytest
 import tensorflow as tf
 import tensorflow_transform as tft
@@ -323,7 +324,14 @@ def test_a_network_with_all_parts_is_fitted_to_shared_sequences_and_served_one_b
     ]
 
     alone = one_by_one(logs[1], WHOLE["steps"]["features"])
-    batch = examples(alone)
+    batch = pa.RecordBatch.from_pydict(
+        {
+            name: column.cast(pa.list_(pa.binary()))
+            if column.type.value_type == "string"
+            else column
+            for name, column in zip(alone, examples(alone).columns, strict=True)
+        }
+    )
     requests = encode((batch, None), raw_schema(batch))
     served = tf.saved_model.load(str(folder / "model")).signatures["serving_default"]
     answer = served(examples=tf.constant(requests))

@@ -12,6 +12,8 @@ from components.errors import MasteryError, TrainingError, VersionError
 from components.model_version.verify import file_digests
 from components.trainer.start_from import digest_start, read_start
 
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
 
 @pytest.fixture
 def version(fitted: Path, tmp_path: Path) -> Path:

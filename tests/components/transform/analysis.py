@@ -17,6 +17,7 @@ from tfx_bsl.tfxio.tensor_adapter import TensorAdapterConfig
 from tfx_bsl.tfxio.tensor_representation_util import InferTensorRepresentationsFromSchema
 
 from components.config import Beam
+from components.contracts.names import LEARNER
 from components.transform.preprocessing import preprocessing_fn
 
 Columns = dict[str, list[list[Any]]]
@@ -86,6 +87,8 @@ def one_by_one(shared: Columns, steps: Collection[str]) -> Columns:
         for values, counts in zip(lists, shared["num_steps"], strict=True):
             if name in steps:
                 alone[name] += [values[:count] for count in counts]
+            elif name == LEARNER:
+                alone[name] += [values for _ in counts]
             else:
                 known = [value != "" and value == value for value in values]  # NaN is not
                 alone[name] += [

