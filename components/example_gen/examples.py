@@ -6,11 +6,12 @@ ExampleGen makes the same ones in parts (`components.example_gen.job`).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import polars as pl
 
-from components.contracts.names import LEARNER, UNIT
+from components.contracts.names import LEARNER, SPLIT, SPLITS, UNIT
 from components.event_log.log import read_log
 from components.event_log.log_spec import LogSpec
 from components.event_log.point_in_time import find_windows
@@ -55,9 +56,11 @@ def examples_as_written(config: Config) -> Iterator[bytes]:
     """
     log = read_log(config, splits=False, keys_only=False)
     spec = LogSpec.of(config)
+    in_train = log.part.outcomes.with_columns(pl.lit(SPLITS[0]).alias(SPLIT))
+    part = replace(log.part, outcomes=in_train)
     return (
         example
-        for windows, outcomes in examples_of(log.part, spec)
+        for windows, outcomes in examples_of(part, spec)
         for example in _encode_rows(windows, outcomes, spec)
     )
 

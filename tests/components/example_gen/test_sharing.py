@@ -211,7 +211,6 @@ def test_a_schema_is_inferred_from_what_is_written(log: Path, configure: Configu
     config = sharing(configure)
     written = run(config, log / "shared")
     found = list(examples_as_written(config))
-    assert {*written["train"], *written["eval"]} < {
-        *found
-    }  # those of the test split are shared too
+    shared = {*written["train"], *written["eval"]}
+    assert shared < {*found}  # those of the test split are shared too
     assert len(found) < sum(map(len, written.values())) < len(list(examples_from_log(config)))
