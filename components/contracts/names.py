@@ -17,7 +17,7 @@ OUTCOME_STEPS = (TIME_TO_AS_OF, SAME_UNIT)  # differ between outcomes that see t
 NUM_STEPS = "num_steps"  # how many events an example has, 0 for a cold start
 ASKED_ROW = "asked_row"  # which sequence of a batch an outcome is asked of, where they are shared
 
-SPLITS = ("train", "eval", "test")
+TRAIN, EVAL, TEST = SPLITS = ("train", "eval", "test")
 
 # Files in artifacts.
 PREDICTIONS_FILE = "predictions.parquet"  # of the Evaluator, one row per example

@@ -13,12 +13,10 @@ from tensorflow_metadata.proto.v0.schema_pb2 import Feature
 from tensorflow_metadata.proto.v0.statistics_pb2 import DatasetFeatureStatistics
 
 from components.contracts.anomalies import Anomaly
-from components.contracts.names import SPLITS
+from components.contracts.names import TRAIN
 from components.data_gate.anomaly_reasons import DATASET, Column, expected_and_found
 from components.data_gate.outcomes import outcomes_without_values
 from components.errors import AnomalyError
-
-TRAIN = SPLITS[0]
 
 
 def judge_split(

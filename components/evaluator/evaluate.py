@@ -21,6 +21,7 @@ from components.contracts.names import (
     BASIS_SEQUENCE,
     PREDICTIONS_FILE,
     PROBABILITIES,
+    TEST,
 )
 from components.errors import MasteryError
 from components.evaluator.analysis import analyze, load_results
@@ -122,7 +123,7 @@ def judge_model(
         # Imports scikit-learn, which other evaluations do without.
         from components.evaluator.comparison import write_simple_predictions
 
-        splits = {**fitted_to, "test": examples}
+        splits = {**fitted_to, TEST: examples}
         simple = write_simple_predictions(splits, settings, predictions[CANDIDATE], folder)
         predictions |= {name: path for name, (path, _) in simple.items()}
 

@@ -11,12 +11,10 @@ from tfx.types import artifact_utils
 from tfx.types.artifact import Artifact
 from tfx.utils import path_utils
 
-from components.contracts.names import SPLITS
+from components.contracts.names import EVAL, TEST, TRAIN
 from components.evaluator.evaluator_settings import EvaluatorSettings
 from components.files.atomic import write_text
 from components.serving_check.standby import prepare_model
-
-TRAIN, EVAL, TEST = SPLITS
 
 
 class Executor(BaseExecutor):  # type: ignore[misc]

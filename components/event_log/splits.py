@@ -16,7 +16,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from components.contracts.names import FOLD, LEARNER, SPLIT, SPLIT_HASH, SPLITS, UNIT
+from components.contracts.names import (
+    EVAL,
+    FOLD,
+    LEARNER,
+    SPLIT,
+    SPLIT_HASH,
+    SPLITS,
+    TEST,
+    TRAIN,
+    UNIT,
+)
 from components.event_log.learners import hash_ids
 from components.event_log.problems import Problem, describe
 
@@ -29,7 +39,6 @@ if TYPE_CHECKING:
 
 Folds = dict[str, set[int]]  # numbers of folds by learner or unit
 
-_TRAIN, _EVAL, _TEST = SPLITS
 _SEEN_BY = "_seen_by"
 
 
@@ -54,18 +63,18 @@ def split_of(splits: Splits) -> pl.Expr:
         shares = np.cumsum([splits.train, splits.eval, splits.test])
         bucket = hashed % int(shares[-1])
         return (
-            pl.when(bucket < int(shares[0])).then(pl.lit(_TRAIN))
-            .when(bucket < int(shares[1])).then(pl.lit(_EVAL))
-            .otherwise(pl.lit(_TEST))
+            pl.when(bucket < int(shares[0])).then(pl.lit(TRAIN))
+            .when(bucket < int(shares[1])).then(pl.lit(EVAL))
+            .otherwise(pl.lit(TEST))
         )  # fmt: skip
 
     # Quotient and remainder of a hash have nothing to do with each other.
     fold = hashed % splits.folds if splits.column is None else pl.col(FOLD)
     bucket = hashed // splits.folds % (splits.train + splits.eval)
     return (
-        pl.when(fold == splits.fold).then(pl.lit(_TEST))
-        .when(bucket < splits.train).then(pl.lit(_TRAIN))
-        .otherwise(pl.lit(_EVAL))
+        pl.when(fold == splits.fold).then(pl.lit(TEST))
+        .when(bucket < splits.train).then(pl.lit(TRAIN))
+        .otherwise(pl.lit(EVAL))
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from components.contracts.names import LEARNER, SPLIT, SPLITS, UNIT
+from components.contracts.names import LEARNER, SPLIT, TRAIN, UNIT
 from components.event_log.log import read_log
 from components.event_log.log_spec import LogSpec
 from components.event_log.point_in_time import find_windows
@@ -56,7 +56,7 @@ def examples_as_written(config: Config) -> Iterator[bytes]:
     """
     log = read_log(config, splits=False, keys_only=False)
     spec = LogSpec.of(config)
-    in_train = log.part.outcomes.with_columns(pl.lit(SPLITS[0]).alias(SPLIT))
+    in_train = log.part.outcomes.with_columns(pl.lit(TRAIN).alias(SPLIT))
     part = replace(log.part, outcomes=in_train)
     return (
         example

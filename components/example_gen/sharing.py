@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from components.contracts.names import LEARNER, NUM_STEPS, SEQUENCE, SPLIT, SPLITS
+from components.contracts.names import LEARNER, NUM_STEPS, SEQUENCE, SPLIT, SPLITS, TEST
 from components.event_log.point_in_time import Windows
 
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from components.event_log.log_spec import LogSpec
     from components.event_log.point_in_time import Part
-
-TEST = SPLITS[-1]
 
 _CHUNK = "_chunk"
 _RANGE = ("_first", "_start", "_stop", "_end")  # the fields of `Windows`

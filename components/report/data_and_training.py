@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from components.config.data import describe_spans
 from components.config.metrics import describe_metric
-from components.contracts.names import AS_OF, SPLITS
+from components.contracts.names import AS_OF, TRAIN
 from components.report.cell_charts import bar, sparkline
 from components.report.charts import Series, line_chart
 from components.report.formats import NOTHING, category, count, deviations, percent, points, rough
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 EVAL_PREFIX = "val_"
 MOST_CURVES = 3
 TOP_VALUES = 5
-TRAIN = SPLITS[0]
 TIMESTAMPS = "timestamp"
 MICROSECONDS_PER_DAY = 86_400e6
 

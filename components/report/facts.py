@@ -15,7 +15,7 @@ import polars as pl
 from components.contracts.evaluation import Evaluation
 from components.contracts.log_summary import LogSummary
 from components.contracts.model_card import ModelCard
-from components.contracts.names import PREDICTION, PREDICTIONS_FILE, SPLITS
+from components.contracts.names import PREDICTION, PREDICTIONS_FILE, TEST
 from components.contracts.provenance import DataProvenance
 from components.contracts.run_record import NodeRecord, NodeRecords
 from components.contracts.training_history import TrainingHistory
@@ -39,7 +39,6 @@ PACKAGES = {
     "Keras": "keras",
     "TFMA": "tensorflow-model-analysis",
 }
-TEST = SPLITS[-1]
 GRID = 24  # cells along each axis of predicted against actual values
 RESIDUAL_BINS = 25
 

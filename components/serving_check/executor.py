@@ -12,7 +12,7 @@ from tfx.types import artifact_utils
 from tfx.types.artifact import Artifact
 from tfx.utils import path_utils
 
-from components.contracts.names import PREDICTIONS_FILE, SPLITS
+from components.contracts.names import PREDICTIONS_FILE, TEST
 from components.files.atomic import write_text
 from components.model_version.exports import exports
 from components.node.settings import ServingCheckSettings
@@ -22,7 +22,6 @@ from components.serving_check.replay import ServingError, write_requests
 from components.serving_check.standby import AnsweringProcess
 
 BLESSED = "INFRA_BLESSED"  # the file and the property by which TFX knows an infra blessing
-TEST = SPLITS[-1]
 
 
 class Executor(BaseExecutor):  # type: ignore[misc]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
-from components.contracts.names import AS_OF, LEARNER, NUM_STEPS, SPLIT, SPLITS, UNIT
+from components.contracts.names import AS_OF, LEARNER, NUM_STEPS, SPLIT, SPLITS, TEST, UNIT
 from components.event_log.conclusion import conclude
 from components.event_log.problems import raise_if_any
 from components.example_gen.encoding import encode, feature_columns
@@ -76,7 +76,7 @@ def _read_split(folder: Path, split: str, spec: LogSpec) -> pl.DataFrame:
     ]
     rows = decoded.with_columns(absent).select(columns)
 
-    if spec.shared and split != SPLITS[-1]:
+    if spec.shared and split != TEST:
         rows = _text(_unshare(rows, [*spec.features]))
         contents = encode(rows, columns)
     else:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from components.contracts.names import AS_OF, LEARNER, NUM_STEPS, SPLIT, SPLITS, UNIT
+from components.contracts.names import AS_OF, LEARNER, NUM_STEPS, SPLIT, TEST, TRAIN, UNIT
 
 if TYPE_CHECKING:
     from components.event_log.log_spec import LogSpec
@@ -64,8 +64,8 @@ class ProbeTable:
             labels=class_numbers(rows[spec.label.column], spec),
             classes=max(2, len(spec.label.classes)),
             owners=rows[held_out].rank("dense").cast(pl.Int64).to_numpy() - 1,
-            is_train=(split == SPLITS[0]).to_numpy(),
-            is_test=(split == SPLITS[-1]).to_numpy(),
+            is_train=(split == TRAIN).to_numpy(),
+            is_test=(split == TEST).to_numpy(),
         )
 
 
