@@ -49,8 +49,9 @@ format: setup  ## Format the code.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: setup  ## Rewrite docs/configuration.md from the types.
+docs: setup  ## Rewrite the references of both configuration files from the types.
 	$(BIN)/python -m components.config.reference docs/configuration.md
+	$(BIN)/python -m serving.answers.settings docs/answers-configuration.md
 
 lock: setup  ## Rewrite both lock files from pyproject.toml, keeping versions where possible.
 	$(COMPILE) --group dev --output-file requirements.lock

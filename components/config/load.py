@@ -1,11 +1,14 @@
-"""Reads a configuration file, applies overrides, and explains its problems."""
+"""Reads a configuration file, applies overrides, and explains its problems.
+
+`load_config` reads a pipeline's; `load_file` any other file that is one typed section.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import ValidationError
@@ -34,6 +37,9 @@ PATHS = (
 PATTERNS = (("data", "events"), ("data", "outcomes"))  # the paths that may be patterns
 SHOWN = 20  # problems of one configuration
 
+Keys = tuple[str, ...]  # the way from the file's top to a value
+Kind = TypeVar("Kind", bound=Section)
+
 
 def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
     """Reads `path`, applies `key.path=value` overrides and validates the result.
@@ -49,6 +55,33 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
         ConfigError: the file is missing, is not a YAML mapping, or a value does not fit; the text
             names the file, the line and the key, what was expected and what was found.
     """
+    return load_file(path, Config, overrides, paths=PATHS, patterns=PATTERNS)
+
+
+def load_file(
+    path: str | Path,
+    kind: type[Kind],
+    overrides: Iterable[str] = (),
+    *,
+    paths: Sequence[Keys] = (),
+    patterns: Sequence[Keys] = (),
+    example: str = "name: my_log",
+    reference: str = "docs/configuration.md",
+) -> Kind:
+    """Reads a YAML file that is one section, in the way of `load_config`.
+
+    Args:
+        path: the file.
+        kind: what it holds.
+        overrides: `key.path=value`, each of which replaces a value of the file.
+        paths: the keys whose values are paths; relative ones count from the file's folder.
+        patterns: those of them that may be patterns.
+        example: a first line of such a file, for the error about one of another form.
+        reference: the page that lists all keys, for the error about an unknown one.
+
+    Raises:
+        ConfigError: see `load_config`.
+    """
     file = Path(path)
     try:
         root, values = read_yaml(read_text(file))
@@ -56,14 +89,14 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
         raise ConfigError(f"{_at(file, error.line)}: {error}.") from None
     if not isinstance(values, dict):
         found = type(values).__name__ if values is not None else "nothing"
-        raise ConfigError(f"{file}: expected a mapping such as `name: my_log`, found {found}.")
+        raise ConfigError(f"{file}: expected a mapping such as `{example}`, found {found}.")
 
-    source = _Source(file, root, values)
+    source = _Source(file, root, values, kind, paths, patterns, reference)
     source.resolve_paths()
     for override in overrides:
         source.override(override)
     try:
-        return Config.model_validate(values)
+        return kind.model_validate(values)
     except ValidationError as error:
         raise ConfigError(source.explain(error)) from None
 
@@ -75,6 +108,10 @@ class _Source:
     file: Path
     root: yaml.Node | None
     values: dict[str, Any]
+    kind: type[Section]
+    paths: Sequence[Keys]
+    patterns: Sequence[Keys]
+    reference: str
 
     def __post_init__(self) -> None:
         self._overrides: list[tuple[list[str], str]] = []  # keys, and the option for messages
@@ -82,14 +119,14 @@ class _Source:
     def resolve_paths(self) -> None:
         """Makes the file's relative paths absolute."""
         folder = self.file.resolve().parent
-        for *parents, key in PATHS:
+        for *parents, key in self.paths:
             section: Any = self.values
             for parent in parents:
                 section = section.get(parent) if isinstance(section, dict) else None
             if isinstance(section, dict) and key in section:
                 keys = [*parents, key]
                 where = f"{_at(self.file, line_of(self.root, keys))}, {dotted(keys)}"
-                is_pattern = tuple(keys) in PATTERNS
+                is_pattern = tuple(keys) in self.patterns
                 section[key] = _absolute(section[key], folder, where, is_pattern=is_pattern)
 
     def override(self, text: str) -> None:
@@ -100,8 +137,8 @@ class _Source:
             raise ConfigError(f"--set {text}: expected key=value, such as training.epochs=5.")
 
         value = _value_of(given, text)
-        if tuple(keys) in PATHS:
-            is_pattern = tuple(keys) in PATTERNS
+        if tuple(keys) in self.paths:
+            is_pattern = tuple(keys) in self.patterns
             value = _absolute(value, Path.cwd(), f"--set {key}", is_pattern=is_pattern)
         _put(self.values, keys, value, text)
         self._overrides.append((keys, f"--set {key}"))
@@ -127,10 +164,10 @@ class _Source:
         if problem["type"] != "extra_forbidden":
             return text
 
-        meant = _meant(keys)
+        meant = _meant(self.kind, keys)
         if meant:
             text = f"{text.rstrip('.')}; did you mean {meant}?"
-        return f"{text} docs/configuration.md lists all keys."
+        return f"{text} {self.reference} lists all keys."
 
     def _keys_of(self, problem: ErrorDetails) -> list[str]:
         """Returns the keys that lead to a problem.
@@ -227,27 +264,27 @@ def _index_of(section: Any, index: str, key: str) -> int:
     raise ConfigError(f"--set {key}: expected the number of an item, found {index!r} in {found}.")
 
 
-def _meant(keys: list[str]) -> str | None:
+def _meant(kind: type[Section], keys: list[str]) -> str | None:
     """Returns the known key that an unknown one was probably meant to be.
 
     It is one like it in the same section, or one of the same name in another section.
     """
     *section, unknown = keys
-    close = closest(unknown, _known_keys(section))
+    close = closest(unknown, _known_keys(kind, section))
     if close is not None:
         return dotted([*section, close])
     if section:
         return None
 
-    for name, field in Config.model_fields.items():
+    for name, field in kind.model_fields.items():
         if any(unknown in inner.model_fields for inner in sections_in(field.annotation)):
             return f"{field.alias or name}.{unknown}"
     return None
 
 
-def _known_keys(keys: Sequence[str]) -> list[str]:
+def _known_keys(kind: type[Section], keys: Sequence[str]) -> list[str]:
     """Returns the keys that the section at `keys` may have."""
-    sections: list[type[Section]] = [Config]
+    sections: list[type[Section]] = [kind]
     for key in keys:
         fields = [
             field

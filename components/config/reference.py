@@ -33,9 +33,14 @@ This page is generated from the typed configuration by `make docs`.
 """
 
 
-def reference() -> str:
-    """Returns the reference as Markdown: one table per section, in the order of the file."""
-    return "\n".join([_INTRODUCTION, *_tables(Config, "", "The file", set())])
+def reference(kind: type[Section] = Config, introduction: str = _INTRODUCTION) -> str:
+    """Returns a reference as Markdown: one table per section, in the order of the file.
+
+    Args:
+        kind: what a file holds.
+        introduction: the page's title and first paragraphs.
+    """
+    return "\n".join([introduction, *_tables(kind, "", "The file", set())])
 
 
 def _tables(

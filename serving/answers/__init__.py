@@ -1,0 +1,1 @@
+"""Answers that reach people: in a database, in alerts, corrected by outcomes."""

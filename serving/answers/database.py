@@ -1,0 +1,158 @@
+"""Opens the answers' database: SQLite in a file, or PostgreSQL, at the newest revision."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config as AlembicConfig
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import ArgumentError, DBAPIError
+
+from components.command.escape import hide_userinfo, shorten
+from components.errors import MasteryError
+
+URL_VARIABLE = "MASTERY_ANSWERS_URL"
+PASSWORD_VARIABLE = "MASTERY_ANSWERS_PASSWORD"
+MIGRATIONS = Path(__file__).parent / "migrations"
+_LOCK = 0x6D617374  # of PostgreSQL: one process migrates, the others wait
+
+
+class DatabaseError(MasteryError):
+    """The answers' database cannot be reached, or holds something else."""
+
+
+def open_database(
+    url: str | None, *, environment: Mapping[str, str] | None = None, upgrade: bool = True
+) -> Engine:
+    """Returns the database of an address, with the newest tables.
+
+    Args:
+        url: `sqlite:///answers.db` (a bare path works, too) or
+            `postgresql://user@host:5432/database`; None for `$MASTERY_ANSWERS_URL`. A password
+            comes from `$MASTERY_ANSWERS_PASSWORD`, or from wherever PostgreSQL's own library
+            looks for it.
+        environment: variables; by default the process's.
+        upgrade: whether to make or change tables. Without it, older tables are an error.
+
+    Raises:
+        DatabaseError: the address cannot be used, nobody answers, or the tables are newer than
+            this version of Mastery, or older and `upgrade` is false.
+
+    >>> engine = open_database(f"sqlite:///{FOLDER}/answers.db")
+    >>> engine.dialect.name
+    'sqlite'
+    """
+    environment = os.environ if environment is None else environment
+    address = _address(url, environment)
+    engine = create_engine(address, pool_pre_ping=address.get_backend_name() != "sqlite")
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+
+    try:
+        _bring_up_to_date(engine, upgrade=upgrade)
+    except DBAPIError as error:
+        engine.dispose()
+        reason = shorten(hide_userinfo(str(error.orig).strip().partition("\n")[0]), 300)
+        raise DatabaseError(
+            f"{describe(engine)}: the database could not be opened ({reason}). "
+            "Is the address right, and does the server run?"
+        ) from None
+    return engine
+
+
+def describe(engine: Engine) -> str:
+    """Returns the database's address without its password."""
+    return engine.url.render_as_string(hide_password=True)
+
+
+def _address(url: str | None, environment: Mapping[str, str]) -> URL:
+    given = url or environment.get(URL_VARIABLE)
+    if not given:
+        raise DatabaseError(
+            "expected the address of the answers' database, such as sqlite:///answers.db or "
+            f"postgresql://user@host/database, as an option or in ${URL_VARIABLE}; found none."
+        )
+    if "://" not in given:
+        given = f"sqlite:///{given}"
+
+    shown = hide_userinfo(given)
+    try:
+        address = make_url(given)
+    except (ArgumentError, ValueError):
+        raise DatabaseError(
+            f"{shown}: expected an address such as sqlite:///answers.db or "
+            "postgresql://user@host:5432/database."
+        ) from None
+
+    if url and address.password:
+        raise DatabaseError(
+            f"{shown}: expected no password in an address that others can see; set it in "
+            f"${PASSWORD_VARIABLE}."
+        )
+    backend = address.get_backend_name()
+    if backend == "sqlite":
+        return _sqlite(address, shown)
+    if backend != "postgresql":
+        raise DatabaseError(f"{shown}: expected sqlite:// or postgresql://, found {backend}://.")
+
+    password = environment.get(PASSWORD_VARIABLE)
+    address = address.set(drivername="postgresql+psycopg")
+    return address.set(password=password) if password else address
+
+
+def _sqlite(address: URL, shown: str) -> URL:
+    path = Path(address.database or "")
+    if not address.database or address.database == ":memory:":
+        raise DatabaseError(f"{shown}: expected a file, such as sqlite:///answers.db.")
+    if path.is_dir() or not path.parent.is_dir():
+        raise DatabaseError(f"{path}: expected a file in a folder that exists.")
+    return address.set(drivername="sqlite")
+
+
+def _prepare_sqlite(connection: object, record: object) -> None:  # noqa: ARG001
+    """Lets readers and a writer work at the same time, and checks references."""
+    cursor = connection.cursor()  # type: ignore[attr-defined]
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=NORMAL",
+        "foreign_keys=ON",
+        "busy_timeout=30000",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _bring_up_to_date(engine: Engine, *, upgrade: bool) -> None:
+    config = AlembicConfig()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    script = ScriptDirectory.from_config(config)
+    newest = script.get_current_head()
+
+    with engine.begin() as connection:
+        if upgrade and engine.dialect.name == "postgresql":
+            connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
+        found = _revision(connection)
+        if found == newest:
+            return
+        if found is not None and found not in {item.revision for item in script.walk_revisions()}:
+            raise DatabaseError(
+                f"{describe(engine)}: a newer version of Mastery made its tables (revision "
+                f"{shorten(found, 40)}); update this one."
+            )
+        if not upgrade:
+            raise DatabaseError(
+                f"{describe(engine)}: expected tables of revision {newest}, found "
+                f"{found or 'none'}; run `mastery answers upgrade` first."
+            )
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def _revision(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()

@@ -1,0 +1,59 @@
+"""`answers.yaml`: how answers reach people. `python -m serving.answers.settings FILE` documents it.
+
+Neither training nor serving reads this file, so a change of it retrains nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from pydantic import Field
+
+from components.config.load import load_file
+from components.config.reference import reference
+from components.config.section import Section
+from serving.answers.alert_settings import Alerts
+from serving.answers.delivery_settings import Channel, Delivery
+from serving.board.settings import Board
+
+_INTRODUCTION = """# Answers: configuration reference
+
+One YAML file says how answers reach people: `mastery score`, `alerts` and `board` read it. All of
+it is optional. An error names the file, the line and the key, what was expected and what was found.
+
+This page is generated from the typed settings by `make docs`.
+"""
+
+
+class AnswersSettings(Section):
+    """How answers reach people."""
+
+    channels: dict[str, Channel] = Field(
+        default_factory=dict, description="where alerts go, by a name that rules refer to"
+    )
+    alerts: Alerts = Field(default_factory=Alerts, description="who is told about what")
+    delivery: Delivery = Field(
+        default_factory=Delivery, description="where every answer goes, besides the database"
+    )
+    board: Board = Field(default_factory=Board, description="the pages")
+
+
+def load_settings(path: Path | None) -> AnswersSettings:
+    """Returns what a file says; all defaults without one.
+
+    Raises:
+        ConfigError: the file cannot be used; names the line and the key.
+    """
+    if path is None:
+        return AnswersSettings()
+    return load_file(
+        path,
+        AnswersSettings,
+        example="alerts: {rules: []}",
+        reference="docs/answers-configuration.md",
+    )
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(reference(AnswersSettings, _INTRODUCTION), encoding="utf-8")

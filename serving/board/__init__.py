@@ -1,0 +1,1 @@
+"""The board: pages for the people who act on answers. Neither training nor serving needs it."""

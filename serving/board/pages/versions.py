@@ -1,0 +1,17 @@
+"""For managers: what each version got right and wrong."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from serving.board.rendering import render
+
+
+def show(request: Request) -> Response:
+    """Returns the page."""
+    return render(request, "versions.html.j2")
+
+
+ROUTES = [Route("/versions", show)]

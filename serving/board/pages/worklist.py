@@ -1,0 +1,17 @@
+"""The worklist: who needs attention today."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from serving.board.rendering import render
+
+
+def show(request: Request) -> Response:
+    """Returns the page."""
+    return render(request, "worklist.html.j2")
+
+
+ROUTES = [Route("/worklist", show)]

@@ -1,0 +1,151 @@
+"""Who looks at a page, and what he or she may see: the only place that limits rows.
+
+Pages select from the tables of a `Visible`, never from `serving.answers.tables` (import-linter
+holds that). So a page cannot show a row of a group that its viewer does not look after.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+from sqlalchemy import ColumnElement, Select, false, select, true
+from sqlalchemy.orm import aliased
+
+from serving.answers.tables import (
+    Action,
+    Answer,
+    ComponentResult,
+    CurrentAnswer,
+    DailyActivity,
+    DailyCount,
+    Group,
+    Learner,
+    ModelVersion,
+    Outcome,
+    Table,
+    Unit,
+)
+
+Role = Literal["teacher", "manager", "admin"]
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """Somebody who is logged in.
+
+    Attributes:
+        user: the key of the table `users`.
+        name: as shown on pages.
+        role: what kinds of pages there are for the viewer.
+        groups: the groups whose learners the viewer may see; None for all of them.
+        capacity: learners whom the viewer can call in a week.
+        csrf: what forms of this login carry.
+    """
+
+    user: str
+    name: str
+    role: Role
+    groups: frozenset[str] | None
+    capacity: int
+    csrf: str
+
+
+class Visible:
+    """The tables, without the rows that a viewer may not see.
+
+    Each attribute is used like a table's class:
+    `select(visible.learners).order_by(visible.learners.need)`.
+    """
+
+    def __init__(self, viewer: Viewer) -> None:
+        self.viewer = viewer
+
+    # What belongs to a group.
+
+    @cached_property
+    def learners(self) -> type[Learner]:
+        """Learners of the viewer's groups."""
+        return self._limited(Learner, self._in_groups(Learner.group_id))
+
+    @cached_property
+    def current_answers(self) -> type[CurrentAnswer]:
+        """Their newest answers."""
+        return self._limited(CurrentAnswer, self._in_groups(CurrentAnswer.group_id))
+
+    @cached_property
+    def component_results(self) -> type[ComponentResult]:
+        """Their results by knowledge component."""
+        return self._limited(ComponentResult, self._in_groups(ComponentResult.group_id))
+
+    @cached_property
+    def outcomes(self) -> type[Outcome]:
+        """What turned out to be true of them."""
+        return self._limited(Outcome, self._in_groups(Outcome.group_id))
+
+    @cached_property
+    def daily_counts(self) -> type[DailyCount]:
+        """Sums of answers by group."""
+        return self._limited(DailyCount, self._in_groups(DailyCount.group_id))
+
+    @cached_property
+    def groups(self) -> type[Group]:
+        """The viewer's groups."""
+        return self._limited(Group, self._in_groups(Group.group_id))
+
+    # What belongs to a learner.
+
+    @cached_property
+    def answers(self) -> type[Answer]:
+        """All answers about the learners, the earlier ones, too."""
+        return self._limited(Answer, self._of_learners(Answer.learner_id))
+
+    @cached_property
+    def daily_activity(self) -> type[DailyActivity]:
+        """What the learners did, day by day."""
+        return self._limited(DailyActivity, self._of_learners(DailyActivity.learner_id))
+
+    @cached_property
+    def actions(self) -> type[Action]:
+        """What was done about the learners, by whomever."""
+        return self._limited(Action, self._of_learners(Action.learner_id))
+
+    # What everybody may see.
+
+    @cached_property
+    def units(self) -> type[Unit]:
+        """Titles and prerequisites."""
+        return self._limited(Unit, true())
+
+    @cached_property
+    def model_versions(self) -> type[ModelVersion]:
+        """The versions that answered."""
+        return self._limited(ModelVersion, true())
+
+    def _limited(self, table: type[Any], condition: ColumnElement[bool]) -> type[Any]:
+        rows: Select[Any] = select(table)
+        if self.viewer.groups is not None:
+            rows = rows.where(condition)
+        return aliased(table, rows.subquery(), adapt_on_names=True)
+
+    def _in_groups(self, group: Any) -> ColumnElement[bool]:
+        groups = self.viewer.groups
+        condition: ColumnElement[bool] = group.in_(sorted(groups)) if groups else false()
+        return condition
+
+    def _of_learners(self, learner: Any) -> ColumnElement[bool]:
+        mine = select(Learner.learner_id).where(self._in_groups(Learner.group_id))
+        condition: ColumnElement[bool] = learner.in_(mine)
+        return condition
+
+
+def unlimited(table: type[Table], viewer: Viewer) -> type[Table]:
+    """Returns a table that only an admin may see whole: users, memberships, sessions, alerts.
+
+    Raises:
+        PermissionError: the viewer is not an admin.
+    """
+    if viewer.role != "admin":
+        raise PermissionError(table.__tablename__)
+    return table
