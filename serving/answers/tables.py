@@ -85,6 +85,7 @@ class ModelVersion(Table):
         classes: lowest mastery first; empty for a regression.
         metrics: on the test split, by name.
         report: path or address of the run's report; None if it is not known.
+        card: the same of the model card.
     """
 
     __tablename__ = "model_versions"
@@ -98,6 +99,7 @@ class ModelVersion(Table):
     classes: Mapped[list[str]]
     metrics: Mapped[dict[str, Any]]
     report: Mapped[str | None]
+    card: Mapped[str | None]
 
 
 class Scoring(Table):
@@ -391,8 +393,9 @@ class Outcome(Table):
         answered_as_of: when that answer was given.
         predicted_class: what it said.
         prediction: the number it said.
-        rule_warned: whether the learner had no event in the unit in the 7 days before
-            `answered_as_of`.
+        lowest_probability: the probability that it gave to the lowest class; None for a regression.
+        rule_warned: whether the learner had no event in the unit on the 7 days (UTC) before the
+            day of `answered_as_of`.
         group_id: the learner's group, repeated here for sums.
     """
 
@@ -409,8 +412,39 @@ class Outcome(Table):
     answered_as_of: Mapped[datetime | None]
     predicted_class: Mapped[str | None]
     prediction: Mapped[float | None]
+    lowest_probability: Mapped[float | None]
     rule_warned: Mapped[bool | None]
     group_id: Mapped[str | None]
+
+
+class OutcomeSum(Table):
+    """Sums over the outcomes of a version, a group and a month: what managers read of them.
+
+    They hold no learner's id, and those of several groups can be added, because a learner is in one
+    group. Those of several months cannot: a learner has outcomes in several; hence the row of all.
+
+    Attributes:
+        group_id: empty for learners without a group.
+        month: of `Outcome.as_of`, such as `2026-03`; empty for all of them.
+        totals: sums of the cells in `serving.answers.outcome_sums`, [K].
+        products: sums over learners of products of two of their cells, the upper triangle of
+            [K, K] row by row: how much learners differ, for intervals.
+        learners: how many have a case of each base of that module, [B].
+        confusion: outcomes by true and answered class, [C, C] row by row; empty for a regression.
+        calibration: outcomes, of them those of the lowest class, and the sum of the probabilities
+            given to it, by bins of this probability, [bins, 3] row by row.
+    """
+
+    __tablename__ = "outcome_sums"
+
+    version_id: Mapped[int] = mapped_column(ForeignKey("model_versions.id"), primary_key=True)
+    group_id: Mapped[str] = mapped_column(primary_key=True)
+    month: Mapped[str] = mapped_column(primary_key=True)
+    totals: Mapped[list[float]]
+    products: Mapped[list[float]]
+    learners: Mapped[list[float]]
+    confusion: Mapped[list[float]]
+    calibration: Mapped[list[float]]
 
 
 # What is sent to others.

@@ -74,6 +74,7 @@ def upgrade() -> None:
         sa.Column("classes", Json, nullable=False),
         sa.Column("metrics", Json, nullable=False),
         sa.Column("report", sa.Text(), nullable=True),
+        sa.Column("card", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_model_versions")),
         sa.UniqueConstraint("model", "version", name=op.f("uq_model_versions_model_version")),
     )
@@ -282,6 +283,21 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("user", "group_id", name=op.f("pk_memberships")),
     )
     op.create_table(
+        "outcome_sums",
+        sa.Column("version_id", Id, nullable=False),
+        sa.Column("group_id", sa.Text(), nullable=False),
+        sa.Column("month", sa.Text(), nullable=False),
+        sa.Column("totals", Json, nullable=False),
+        sa.Column("products", Json, nullable=False),
+        sa.Column("learners", Json, nullable=False),
+        sa.Column("confusion", Json, nullable=False),
+        sa.Column("calibration", Json, nullable=False),
+        sa.ForeignKeyConstraint(
+            ["version_id"], ["model_versions.id"], name=op.f("fk_outcome_sums_version_id")
+        ),
+        sa.PrimaryKeyConstraint("version_id", "group_id", "month", name=op.f("pk_outcome_sums")),
+    )
+    op.create_table(
         "outcomes",
         sa.Column("learner_id", sa.Text(), nullable=False),
         sa.Column("unit_id", sa.Text(), nullable=False),
@@ -293,6 +309,7 @@ def upgrade() -> None:
         sa.Column("answered_as_of", UtcTime(), nullable=True),
         sa.Column("predicted_class", sa.Text(), nullable=True),
         sa.Column("prediction", sa.Double(), nullable=True),
+        sa.Column("lowest_probability", sa.Double(), nullable=True),
         sa.Column("rule_warned", sa.Boolean(), nullable=True),
         sa.Column("group_id", sa.Text(), nullable=True),
         sa.ForeignKeyConstraint(
@@ -363,6 +380,7 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_outcomes_group_id_as_of"))
 
     op.drop_table("outcomes")
+    op.drop_table("outcome_sums")
     op.drop_table("memberships")
     with op.batch_alter_table("learners", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_learners_need"))
