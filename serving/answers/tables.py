@@ -3,7 +3,8 @@
 Ids of learners, units and groups are the log's own text. Times are in UTC. What a page shows for
 many learners at once is kept ready: `current_answers` holds the newest answer of each learner and
 unit, `learners` the unit in which help is expected to bring most, `daily_counts` the sums that
-managers read. `serving.answers.store` derives these three from `answers`.
+managers read. `serving.answers.store` derives these three from `answers`. `unit_sums` and
+`component_sums` are derived from what is current (`serving.answers.current_sums`).
 """
 
 from __future__ import annotations
@@ -188,6 +189,24 @@ class CurrentAnswer(Table):
     last_event_at: Mapped[datetime | None]
 
 
+class UnitSum(Table):
+    """How many current answers of a class a group has in a unit: a heat map's column in short.
+
+    Attributes:
+        group_id: empty for learners without a group.
+        predicted_class: empty for a regression.
+        need: the sum over the answers.
+    """
+
+    __tablename__ = "unit_sums"
+
+    group_id: Mapped[str] = mapped_column(primary_key=True)
+    unit_id: Mapped[str] = mapped_column(primary_key=True)
+    predicted_class: Mapped[str] = mapped_column(primary_key=True)
+    answers: Mapped[int]
+    need: Mapped[float]
+
+
 class DailyCount(Table):
     """How many answers of a class a version gave for a moment, by group and unit.
 
@@ -242,7 +261,10 @@ class ComponentResult(Table):
     """
 
     __tablename__ = "component_results"
-    __table_args__ = (Index(None, "group_id", "component"),)
+    __table_args__ = (
+        Index(None, "group_id", "component"),
+        Index(None, "unit_id", "component", "mastery"),
+    )
 
     learner_id: Mapped[str] = mapped_column(primary_key=True)
     unit_id: Mapped[str] = mapped_column(primary_key=True)
@@ -252,6 +274,25 @@ class ComponentResult(Table):
     mastery: Mapped[float]
     group_id: Mapped[str | None]
     updated_at: Mapped[datetime]
+
+
+class ComponentSum(Table):
+    """How a group did in a knowledge component of a unit: a heat map's column in short.
+
+    Attributes:
+        group_id: empty for learners without a group.
+        learners: who have a result.
+        mastery: the sum over them.
+    """
+
+    __tablename__ = "component_sums"
+    __table_args__ = (Index(None, "unit_id", "component"),)
+
+    group_id: Mapped[str] = mapped_column(primary_key=True)
+    unit_id: Mapped[str] = mapped_column(primary_key=True)
+    component: Mapped[str] = mapped_column(primary_key=True)
+    learners: Mapped[int]
+    mastery: Mapped[float]
 
 
 # Who is who.

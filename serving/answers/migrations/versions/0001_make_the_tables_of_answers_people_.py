@@ -35,6 +35,27 @@ def upgrade() -> None:
             ["group_id", "component"],
             unique=False,
         )
+        batch_op.create_index(
+            batch_op.f("ix_component_results_unit_id_component_mastery"),
+            ["unit_id", "component", "mastery"],
+            unique=False,
+        )
+
+    op.create_table(
+        "component_sums",
+        sa.Column("group_id", sa.Text(), nullable=False),
+        sa.Column("unit_id", sa.Text(), nullable=False),
+        sa.Column("component", sa.Text(), nullable=False),
+        sa.Column("learners", sa.Integer(), nullable=False),
+        sa.Column("mastery", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("group_id", "unit_id", "component", name=op.f("pk_component_sums")),
+    )
+    with op.batch_alter_table("component_sums", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_component_sums_unit_id_component"),
+            ["unit_id", "component"],
+            unique=False,
+        )
 
     op.create_table(
         "daily_activity",
@@ -124,6 +145,17 @@ def upgrade() -> None:
         sa.Column("expires_at", UtcTime(), nullable=False),
         sa.Column("data", Json, nullable=False),
         sa.PrimaryKeyConstraint("token_hash", name=op.f("pk_sessions")),
+    )
+    op.create_table(
+        "unit_sums",
+        sa.Column("group_id", sa.Text(), nullable=False),
+        sa.Column("unit_id", sa.Text(), nullable=False),
+        sa.Column("predicted_class", sa.Text(), nullable=False),
+        sa.Column("answers", sa.Integer(), nullable=False),
+        sa.Column("need", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint(
+            "group_id", "unit_id", "predicted_class", name=op.f("pk_unit_sums")
+        ),
     )
     op.create_table(
         "units",
@@ -407,6 +439,7 @@ def downgrade() -> None:
     op.drop_table("actions")
     op.drop_table("users")
     op.drop_table("units")
+    op.drop_table("unit_sums")
     op.drop_table("sessions")
     with op.batch_alter_table("served_answers", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_served_answers_at"))
@@ -420,7 +453,12 @@ def downgrade() -> None:
     op.drop_table("left_out")
     op.drop_table("groups")
     op.drop_table("daily_activity")
+    with op.batch_alter_table("component_sums", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_component_sums_unit_id_component"))
+
+    op.drop_table("component_sums")
     with op.batch_alter_table("component_results", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_component_results_unit_id_component_mastery"))
         batch_op.drop_index(batch_op.f("ix_component_results_group_id_component"))
 
     op.drop_table("component_results")
