@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 from typing import Any
+from uuid import uuid4
 
 from sqlalchemy import (
     JSON,
@@ -405,11 +406,18 @@ class Action(Table):
     Attributes:
         kind: `called`, `helped`, `not_applicable`, `wrong` or `snooze`.
         as_of: with `version_id` and `predicted_class`, the answer that the user saw.
+        label: the class that is true, if the user said so.
         snooze_until: of a `snooze`.
+        key: idempotency key of the form; a second click stores nothing.
     """
 
     __tablename__ = "actions"
-    __table_args__ = (Index(None, "learner_id", "at"), Index(None, "version_id", "kind"))
+    __table_args__ = (
+        UniqueConstraint("key"),
+        Index(None, "learner_id", "at"),
+        Index(None, "user", "at"),
+        Index(None, "version_id", "kind"),
+    )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     learner_id: Mapped[str]
@@ -421,7 +429,9 @@ class Action(Table):
     as_of: Mapped[datetime]
     version_id: Mapped[int] = mapped_column(ForeignKey("model_versions.id"))
     predicted_class: Mapped[str | None]
+    label: Mapped[str | None]
     snooze_until: Mapped[datetime | None]
+    key: Mapped[str] = mapped_column(default=lambda: uuid4().hex)
 
 
 class Outcome(Table):

@@ -185,16 +185,20 @@ def upgrade() -> None:
         sa.Column("as_of", UtcTime(), nullable=False),
         sa.Column("version_id", Id, nullable=False),
         sa.Column("predicted_class", sa.Text(), nullable=True),
+        sa.Column("label", sa.Text(), nullable=True),
         sa.Column("snooze_until", UtcTime(), nullable=True),
+        sa.Column("key", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(
             ["version_id"], ["model_versions.id"], name=op.f("fk_actions_version_id")
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_actions")),
+        sa.UniqueConstraint("key", name=op.f("uq_actions_key")),
     )
     with op.batch_alter_table("actions", schema=None) as batch_op:
         batch_op.create_index(
             batch_op.f("ix_actions_learner_id_at"), ["learner_id", "at"], unique=False
         )
+        batch_op.create_index(batch_op.f("ix_actions_user_at"), ["user", "at"], unique=False)
         batch_op.create_index(
             batch_op.f("ix_actions_version_id_kind"), ["version_id", "kind"], unique=False
         )
@@ -434,6 +438,7 @@ def downgrade() -> None:
     op.drop_table("alerts")
     with op.batch_alter_table("actions", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_actions_version_id_kind"))
+        batch_op.drop_index(batch_op.f("ix_actions_user_at"))
         batch_op.drop_index(batch_op.f("ix_actions_learner_id_at"))
 
     op.drop_table("actions")
