@@ -51,11 +51,14 @@ COMMANDS = {
     "models log": "models_commands:log",
     "serve": "serve_commands:serve",
     "predict": "serve_commands:predict",
+    "score": "score_commands:score",
+    "answers upgrade": "score_commands:upgrade",
 }
 GROUPS = {
     "schema": "Write a first schema from a log, or compare a new log with it.",
     "kubeflow": "Run the pipeline on Kubeflow Pipelines.",
     "models": "List a model's versions, and decide which one is served.",
+    "answers": "Keep the answers' database, and bring answers to where people work.",
 }
 PANELS = {
     "Prepare": ("doctor", "simulate", "check-log", "audit", "schema"),
@@ -63,6 +66,7 @@ PANELS = {
         "run", "runs", "report", "evaluate", "cross-validate", "ci", "notify", "kubeflow",
     ),
     "Serve": ("models", "serve", "predict"),
+    "Reach people": ("score", "answers"),
 }  # fmt: skip
 
 _Command = TyperCommand | TyperGroup
