@@ -57,9 +57,9 @@ class Table:
     units_have_folds: bool = False
 
     @property
-    def clock(self) -> str:
-        """The column of times: `time` or `as_of`."""
-        return next(name for name, kind in self.kinds.items() if kind is Kind.CLOCK)
+    def clock(self) -> str | None:
+        """The column of times: `time` or `as_of`; None for a table without one."""
+        return next((name for name, kind in self.kinds.items() if kind is Kind.CLOCK), None)
 
     def source(self, name: str) -> str:
         """Returns the log's own name of a column."""

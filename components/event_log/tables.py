@@ -226,7 +226,8 @@ def convert(file: LogFile, table: Table, chunk: Chunk) -> tuple[pl.DataFrame | N
 
     if len(columns) < len(table.kinds):
         return (None if tally.problems else pl.DataFrame()), tally
-    bad |= columns[table.clock].is_null()
+    if table.clock is not None:
+        bad |= columns[table.clock].is_null()
     order = pl.Series(ORDER, chunk.numbers, dtype=pl.Int64) + (file.index << FILE_SHIFT)
     frame = pl.DataFrame([*columns.values(), order])
     return (frame.filter(~bad) if bad.any() else frame), tally
