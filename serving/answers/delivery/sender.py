@@ -11,14 +11,16 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from sqlalchemy import Engine
 
 from components.sending import UndeliveredError
 from serving.answers.delivery import outbox
-from serving.answers.delivery.outbox import Claim
-from serving.answers.delivery_settings import Delivery
+
+if TYPE_CHECKING:
+    from serving.answers.delivery.outbox import Claim
+    from serving.answers.delivery_settings import Delivery
 
 _AT_ONCE = 8  # channels that are worked on at the same time
 _FAILURES_IN_A_ROW = 5  # then the receiver rests, whatever it answers
@@ -178,9 +180,7 @@ class _Round:
         else:
             outbox.mark_waiting(self.engine, claimed, until, text)
         self.report.failures.append(
-            Failure(
-                self.channel, claimed.key, claimed.attempts, text, None if given_up else until
-            )
+            Failure(self.channel, claimed.key, claimed.attempts, text, None if given_up else until)
         )
         return until
 
