@@ -20,7 +20,7 @@ from serving.board.access import Access, Guard, RequireRole, local_path
 from serving.board.errors import refuse_permission, show_error
 from serving.board.headers import SecurityHeaders
 from serving.board.pages import groups, heat_map, learner, people, versions, worklist
-from serving.board.rendering import FOLDER, LANGUAGE_COOKIE, LANGUAGES
+from serving.board.rendering import FOLDER, LANGUAGE_COOKIE, LANGUAGE_NAMES
 
 if TYPE_CHECKING:
     from serving.answers.settings import AnswersSettings
@@ -117,7 +117,7 @@ def _to_first_page(request: Request) -> Response:
 
 def _choose_language(request: Request) -> Response:
     language = request.path_params["language"]
-    if language not in LANGUAGES:
+    if language not in LANGUAGE_NAMES:
         raise HTTPException(404)
     response = RedirectResponse(local_path(request.query_params.get("next")), 303)
     response.set_cookie(

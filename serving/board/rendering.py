@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import io
 from datetime import date, datetime
 from functools import cache
-from gettext import GNUTranslations, NullTranslations
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from babel import Locale, negotiate_locale
 from babel.dates import format_date, format_datetime, format_timedelta
-from babel.messages.catalog import Catalog
-from babel.messages.mofile import write_mo
-from babel.messages.pofile import read_po
 from babel.numbers import format_decimal, format_percent
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from serving.answers.words import LANGUAGES, translations
+
 FOLDER = Path(__file__).parent
-LANGUAGES = {"en": "English", "de": "Deutsch", "zh": "中文"}
 LANGUAGE_COOKIE = "language"
+LANGUAGE_NAMES: dict[str, str] = {"en": "English", "de": "Deutsch", "zh": "中文"}
 
 
 def language_of(request: Request) -> str:
@@ -39,29 +36,7 @@ def language_of(request: Request) -> str:
         except ValueError:
             continue
     preferred = [name for weight, name in sorted(wanted, key=lambda item: item[0]) if weight]
-    found = negotiate_locale(preferred, list(LANGUAGES))
-    if found is None:  # "zh_Hans_CN" is zh
-        primary = [name.partition("_")[0].lower() for name in preferred]
-        found = next((name for name in primary if name in LANGUAGES), None)
-    return found or "en"
-
-
-@cache
-def translations(language: str) -> NullTranslations:
-    """Returns the texts of a language: all catalogs in its folder, one per page."""
-    if language == "en":
-        return NullTranslations()
-
-    merged = Catalog(locale=language)
-    for path in sorted((FOLDER / "locale" / language).glob("*.po")):
-        with path.open("rb") as file:
-            for message in read_po(file, locale=language):
-                if message.id and message.string and not message.fuzzy:
-                    merged[message.id] = message
-    compiled = io.BytesIO()
-    write_mo(compiled, merged)
-    compiled.seek(0)
-    return GNUTranslations(compiled)
+    return negotiate_locale(preferred, LANGUAGES) or "en"
 
 
 @cache
@@ -115,7 +90,7 @@ def render(
     text = page.render(
         viewer=getattr(request.state, "viewer", None),  # none for a request that came to nothing
         csrf=getattr(request.state, "csrf", None),
-        language=language, languages=LANGUAGES, now=now, here=_here(request), request=request,
+        language=language, languages=LANGUAGE_NAMES, now=now, here=_here(request), request=request,
         **values,
     )  # fmt: skip
     headers = {"Vary": "Accept-Language, Cookie, HX-Request", "Content-Language": language}
