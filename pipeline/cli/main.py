@@ -52,12 +52,14 @@ COMMANDS = {
     "serve": "serve_commands:serve",
     "predict": "serve_commands:predict",
     "answers outcomes": "outcomes_commands:outcomes",
+    "feedback export": "feedback_commands:export",
 }
 GROUPS = {
     "schema": "Write a first schema from a log, or compare a new log with it.",
     "kubeflow": "Run the pipeline on Kubeflow Pipelines.",
     "models": "List a model's versions, and decide which one is served.",
     "answers": "Keep the answers' database, and what came in since.",
+    "feedback": "What people said about answers.",
 }
 PANELS = {
     "Prepare": ("doctor", "simulate", "check-log", "audit", "schema"),
@@ -65,7 +67,7 @@ PANELS = {
         "run", "runs", "report", "evaluate", "cross-validate", "ci", "notify", "kubeflow",
     ),
     "Serve": ("models", "serve", "predict"),
-    "Reach people": ("answers",),
+    "Reach people": ("answers", "feedback"),
 }  # fmt: skip
 
 _Command = TyperCommand | TyperGroup

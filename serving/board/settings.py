@@ -16,3 +16,4 @@ class Board(Section):
         description="learners whom a teacher can call in a week, unless the user's row "
         "has another number",
     )
+    time_zone: str = Field("UTC", description="of the days and weeks that pages show")
