@@ -134,7 +134,7 @@ def user_names(session: Session, users: Collection[str]) -> dict[str, str]:
     if not users:
         return {}
     found = session.execute(select(User.user, User.name).where(User.user.in_(users)))
-    return {user: name for user, name in found}
+    return {row.user: row.name for row in found}
 
 
 def _check(session: Session, feedback: Feedback, at: datetime) -> str | None:

@@ -207,7 +207,7 @@ def _statements(
     )
     disputed = labels.filter(pl.col("labels") > 1).sort(KEYS)
     agreed = labels.filter(pl.col("labels") == 1)
-    unknown = agreed.filter(~pl.col("known")).select(_STATEMENTS).sort(KEYS)
+    unknown = agreed.filter(~pl.col("known")).select(*_STATEMENTS).sort(KEYS)
     counted = replace(
         result,
         superseded=rows.height - newest.height,
@@ -303,14 +303,14 @@ def _fill(rows: pl.DataFrame, earlier: pl.DataFrame, columns: Sequence[str]) -> 
 
 def _write_outcomes(said: pl.DataFrame, out: Path) -> None:
     if out.suffix == ".csv":
-        changed = said.filter(
-            pl.any_horizontal(pl.all().ne_missing(for_spreadsheet(said).get_columns()))
-        )
-        if changed.height:
-            raise MasteryError(
-                f"--out {out}: {describe(changed.row(0)[0])} or its unit would run as a formula if "
-                "the file were opened as a spreadsheet; write a .parquet file."
-            )
+        harmless = for_spreadsheet(said)
+        for name in said.select(pl.selectors.string()).columns:
+            changed = said[name].filter(said[name].ne_missing(harmless[name]))
+            if len(changed):
+                raise MasteryError(
+                    f"--out {out}: the {name} {describe(changed[0])} would run as a formula if the "
+                    "file were opened as a spreadsheet; write a .parquet file."
+                )
     _write(said, out)
 
 
