@@ -57,6 +57,7 @@ COMMANDS = {
     "answers outcomes": "outcomes_commands:outcomes",
     "score": "score_commands:score",
     "answers upgrade": "score_commands:upgrade",
+    "feedback export": "feedback_commands:export",
 }
 GROUPS = {
     "schema": "Write a first schema from a log, or compare a new log with it.",
@@ -64,6 +65,8 @@ GROUPS = {
     "models": "List a model's versions, and decide which one is served.",
     "prediction-log": "Look at what `mastery serve` has answered.",
     "answers": "Keep the answers' database, and bring answers to where people work.",
+    "answers": "Keep the answers' database, and what came in since.",
+    "feedback": "What people said about answers.",
 }
 PANELS = {
     "Prepare": ("doctor", "simulate", "check-log", "audit", "schema"),
