@@ -14,13 +14,13 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from serving.board.access import Access, AccessMiddleware
-from serving.board.pages import groups, heat_map, learner, versions, worklist
+from serving.board.pages import groups, heat_map, learner, learner_path, versions, worklist
 from serving.board.rendering import FOLDER
 
 if TYPE_CHECKING:
     from serving.answers.settings import AnswersSettings
 
-PAGES = (worklist, heat_map, learner, groups, versions)
+PAGES = (worklist, heat_map, learner, learner_path, groups, versions)
 
 
 def create_app(
