@@ -97,12 +97,14 @@ def test_without_prerequisites_the_lowest_mastery_comes_first(needs: list[float]
 
 
 def test_a_prerequisite_counts_with_the_need_of_what_builds_on_it() -> None:
-    steps = next_steps([
-        Standing("geometry", need=0.5),
-        Standing("fractions", need=0.9, prerequisites=("division",)),
-        Standing("division", need=0.2, prerequisites=("counting",)),
-        Standing("counting", need=0.0, mastered=True),
-    ])
+    steps = next_steps(
+        [
+            Standing("geometry", need=0.5),
+            Standing("fractions", need=0.9, prerequisites=("division",)),
+            Standing("division", need=0.2, prerequisites=("counting",)),
+            Standing("counting", need=0.0, mastered=True),
+        ]
+    )
 
     assert steps == [
         Step("division", 0.2, opens=("fractions",)),
@@ -112,24 +114,28 @@ def test_a_prerequisite_counts_with_the_need_of_what_builds_on_it() -> None:
 
 
 def test_a_mastered_prerequisite_holds_nothing_up() -> None:
-    steps = next_steps([
-        Standing("a", need=0.3),
-        Standing("b", need=0.0, mastered=True, prerequisites=("a",)),
-        Standing("c", need=0.8, prerequisites=("b",)),
-    ])
+    steps = next_steps(
+        [
+            Standing("a", need=0.3),
+            Standing("b", need=0.0, mastered=True, prerequisites=("a",)),
+            Standing("c", need=0.8, prerequisites=("b",)),
+        ]
+    )
 
     assert [(step.unit_id, step.after) for step in steps] == [("c", ()), ("a", ())]
 
 
 def test_answers_about_own_events_come_first_then_assumed_ones_then_units_without() -> None:
-    steps = next_steps([
-        Standing("begun", need=0.1),
-        Standing("assumed", need=0.9, from_events=False),
-        Standing("mastered", need=0.0, mastered=True),
-        Standing("follows", prerequisites=("mastered",)),
-        Standing("far away", prerequisites=("follows",)),
-        Standing("unrelated"),
-    ])
+    steps = next_steps(
+        [
+            Standing("begun", need=0.1),
+            Standing("assumed", need=0.9, from_events=False),
+            Standing("mastered", need=0.0, mastered=True),
+            Standing("follows", prerequisites=("mastered",)),
+            Standing("far away", prerequisites=("follows",)),
+            Standing("unrelated"),
+        ]
+    )
 
     assert [step.unit_id for step in steps] == ["begun", "assumed", "follows"]
     assert steps[-1].gain is None
@@ -143,12 +149,14 @@ def test_a_prerequisite_that_nobody_describes_is_a_step_without_an_answer() -> N
 
 
 def test_units_in_a_circle_are_ordered_by_need_and_say_so() -> None:
-    steps = next_steps([
-        Standing("a", need=0.3, prerequisites=("b",)),
-        Standing("b", need=0.6, prerequisites=("a",)),
-        Standing("c", need=0.7, prerequisites=("a",)),
-        Standing("itself", need=0.1, prerequisites=("itself",)),
-    ])
+    steps = next_steps(
+        [
+            Standing("a", need=0.3, prerequisites=("b",)),
+            Standing("b", need=0.6, prerequisites=("a",)),
+            Standing("c", need=0.7, prerequisites=("a",)),
+            Standing("itself", need=0.1, prerequisites=("itself",)),
+        ]
+    )
 
     assert steps == [
         Step("a", 0.3, opens=("c",), circular=("b",)),
