@@ -25,6 +25,8 @@ from serving.answers.tables import (
     Learner,
     ModelVersion,
     Outcome,
+    OutcomeSum,
+    Scoring,
     Table,
     Unit,
     UnitSum,
@@ -87,6 +89,11 @@ class Visible:
         return self._limited(Outcome, self._in_groups(Outcome.group_id))
 
     @cached_property
+    def outcome_sums(self) -> type[OutcomeSum]:
+        """Sums over that, by version, group and month."""
+        return self._limited(OutcomeSum, self._in_groups(OutcomeSum.group_id))
+
+    @cached_property
     def daily_counts(self) -> type[DailyCount]:
         """Sums of answers by group."""
         return self._limited(DailyCount, self._in_groups(DailyCount.group_id))
@@ -134,6 +141,11 @@ class Visible:
     def model_versions(self) -> type[ModelVersion]:
         """The versions that answered."""
         return self._limited(ModelVersion, true())
+
+    @cached_property
+    def scorings(self) -> type[Scoring]:
+        """When answers were given."""
+        return self._limited(Scoring, true())
 
     def _limited(self, table: type[Any], condition: ColumnElement[bool]) -> type[Any]:
         rows: Select[Any] = select(table)
