@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from sqlalchemy import Connection, Select, delete, func, insert, select, text
+from sqlalchemy import Connection, SelectBase, delete, func, insert, select, text
 
 from serving.answers.tables import (
     ComponentResult,
@@ -36,6 +34,6 @@ def refresh_sums(connection: Connection) -> None:
     _replace(connection, ComponentSum, results.group_by(group, *component))
 
 
-def _replace(connection: Connection, table: type[Table], rows: Select[Any]) -> None:
+def _replace(connection: Connection, table: type[Table], rows: SelectBase) -> None:
     connection.execute(delete(table))
     connection.execute(insert(table).from_select(table.__table__.columns.keys(), rows))

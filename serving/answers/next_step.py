@@ -2,9 +2,9 @@
 
 The order is computed, not learnt. A unit that is not mastered counts with its `need`: what full
 mastery of it would add in expectation, on the way from the lowest class to the highest (see
-`serving.answers.need`). A unit that others build on counts with the greatest need among itself and
-them, because that need can only be met after it. Answers from the learner's own events come before
-those that rest on too few of them, and both before units without an answer.
+`serving.answers.need`). A unit that others build on counts with the greatest need among itself
+and them, because that need can only be met after it. Answers from the learner's own events come
+before those that rest on too few of them, and both before units without an answer.
 
 What the need is not: the effect of doing the unit. No experiment has measured how much an hour in
 a unit changes; the model has only learnt what goes with mastery. So a step is something that could

@@ -24,6 +24,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import Dialect
@@ -526,18 +527,36 @@ class Message(Table):
     """A message of the outbox: written with what it reports, sent at least once.
 
     Attributes:
-        key: idempotency key; a second message of the same key is not written.
+        key: idempotency key; a second message of the same key is not written, also after the first
+            was sent.
         channel: name of the channel or destination in the settings.
-        payload: what to send; its form belongs to the channel's kind.
-        learner_ids: whom it is about, for the right to be forgotten.
-        not_before: quiet hours, or the wait after a failed attempt.
+        payload: what to send; its form belongs to the channel's kind. Empty once it is sent.
+        learner_ids: whom it is about, for the right to be forgotten. Empty once it is sent.
+        not_before: quiet hours, the wait after a failed attempt, or until when a sender has
+            claimed it.
         sent_at: None until a receiver has taken it.
         given_up_at: when no further attempt will be made.
         error: of the last attempt.
     """
 
     __tablename__ = "outbox"
-    __table_args__ = (UniqueConstraint("key"), Index(None, "sent_at", "not_before"))
+    __table_args__ = (
+        UniqueConstraint("key"),
+        Index(
+            "ix_outbox_waiting",
+            "channel",
+            "id",
+            postgresql_where=text("sent_at IS NULL AND given_up_at IS NULL"),
+            sqlite_where=text("sent_at IS NULL AND given_up_at IS NULL"),
+        ),
+        Index(
+            "ix_outbox_given_up",
+            "channel",
+            "id",
+            postgresql_where=text("given_up_at IS NOT NULL"),
+            sqlite_where=text("given_up_at IS NOT NULL"),
+        ),
+    )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     key: Mapped[str]

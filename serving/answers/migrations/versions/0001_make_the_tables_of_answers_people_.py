@@ -117,7 +117,18 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("outbox", schema=None) as batch_op:
         batch_op.create_index(
-            batch_op.f("ix_outbox_sent_at_not_before"), ["sent_at", "not_before"], unique=False
+            "ix_outbox_given_up",
+            ["channel", "id"],
+            unique=False,
+            postgresql_where=sa.text("given_up_at IS NOT NULL"),
+            sqlite_where=sa.text("given_up_at IS NOT NULL"),
+        )
+        batch_op.create_index(
+            "ix_outbox_waiting",
+            ["channel", "id"],
+            unique=False,
+            postgresql_where=sa.text("sent_at IS NULL AND given_up_at IS NULL"),
+            sqlite_where=sa.text("sent_at IS NULL AND given_up_at IS NULL"),
         )
 
     op.create_table(
@@ -451,7 +462,16 @@ def downgrade() -> None:
 
     op.drop_table("served_answers")
     with op.batch_alter_table("outbox", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_outbox_sent_at_not_before"))
+        batch_op.drop_index(
+            "ix_outbox_waiting",
+            postgresql_where=sa.text("sent_at IS NULL AND given_up_at IS NULL"),
+            sqlite_where=sa.text("sent_at IS NULL AND given_up_at IS NULL"),
+        )
+        batch_op.drop_index(
+            "ix_outbox_given_up",
+            postgresql_where=sa.text("given_up_at IS NOT NULL"),
+            sqlite_where=sa.text("given_up_at IS NOT NULL"),
+        )
 
     op.drop_table("outbox")
     op.drop_table("model_versions")
