@@ -65,7 +65,6 @@ GROUPS = {
     "models": "List a model's versions, and decide which one is served.",
     "prediction-log": "Look at what `mastery serve` has answered.",
     "answers": "Keep the answers' database, and bring answers to where people work.",
-    "answers": "Keep the answers' database, and what came in since.",
     "feedback": "What people said about answers.",
 }
 PANELS = {
