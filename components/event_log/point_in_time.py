@@ -154,7 +154,7 @@ def cross_check(
     """
     clock = common_clock(read.clocks)
     assert clock is not None, "judge_reading refuses a log without one clock"
-    rows = _sort(_join_outcomes(outcomes, clock, spec, read), spec)
+    rows = _sort(join_outcomes(outcomes, clock, spec, read), spec)
     seen = _join_events(events, clock, spec)
     shown = show_events(seen, rows, spec.splits, read.folds) if spec.hides_units else seen
     windows = find_windows(shown, rows, spec.max_steps, spec.sequence_keys)
@@ -176,9 +176,10 @@ def cross_check(
     return Part(rows, windows, tally)
 
 
-def _join_outcomes(
+def join_outcomes(
     chunks: Sequence[pl.DataFrame], clock: Clock, spec: LogSpec, read: Tally
 ) -> pl.DataFrame:
+    """Returns the outcomes of all chunks as one table, on one clock, each column of one type."""
     typed = [pl.col(name).cast(_type_of(name, spec, read)) for name in spec.outcome_columns]
     return pl.concat(_on_clock(chunk, AS_OF, clock, spec).with_columns(typed) for chunk in chunks)
 
@@ -233,7 +234,7 @@ def _count(
         folds=learner_in_two_folds(outcomes) if has_folds else {},
         truncated=int((windows.start > windows.first).sum()),
         too_late=int(too_late.sum()),
-        problems=_find_duplicates(outcomes, files),
+        problems=find_duplicates(outcomes, files),
     )
 
 
@@ -289,8 +290,13 @@ def _hint_at_dates(windows: Windows, outcomes: pl.DataFrame, timezone: str) -> l
     return [Hint(text=text, count=len(found), example=example)]
 
 
-def _find_duplicates(outcomes: pl.DataFrame, files: Sequence[LogFile]) -> list[Problem]:
-    """Returns a problem per file whose outcomes repeat an earlier one of the same key."""
+def find_duplicates(outcomes: pl.DataFrame, files: Sequence[LogFile]) -> list[Problem]:
+    """Returns a problem per file whose outcomes repeat an earlier one of the same key.
+
+    Args:
+        outcomes: the keys and `_order`, of all files.
+        files: the files, for messages.
+    """
     keys = [LEARNER, UNIT, AS_OF]
     first = pl.col(ORDER).first().over(keys).alias("first")
     again = outcomes.select(*keys, ORDER, first)

@@ -54,12 +54,18 @@ COMMANDS = {
     "prediction-log show": "prediction_log_commands:show",
     "prediction-log export": "prediction_log_commands:export",
     "prediction-log purge": "prediction_log_commands:purge",
+    "answers outcomes": "outcomes_commands:outcomes",
+    "score": "score_commands:score",
+    "answers upgrade": "score_commands:upgrade",
+    "feedback export": "feedback_commands:export",
 }
 GROUPS = {
     "schema": "Write a first schema from a log, or compare a new log with it.",
     "kubeflow": "Run the pipeline on Kubeflow Pipelines.",
     "models": "List a model's versions, and decide which one is served.",
     "prediction-log": "Look at what `mastery serve` has answered.",
+    "answers": "Keep the answers' database, and bring answers to where people work.",
+    "feedback": "What people said about answers.",
 }
 PANELS = {
     "Prepare": ("doctor", "simulate", "check-log", "audit", "schema"),
@@ -67,7 +73,9 @@ PANELS = {
         "run", "runs", "report", "evaluate", "cross-validate", "ci", "notify", "kubeflow",
     ),
     "Serve": ("models", "serve", "predict"),
-    "Reach people": ("prediction-log",),
+    "Reach people": (
+        "score", "answers", "alerts", "board", "feedback", "learner", "prediction-log",
+    ),
 }  # fmt: skip
 
 _Command = TyperCommand | TyperGroup
