@@ -7,6 +7,7 @@ files to the log. Both are behind the spool: whatever happens to them, requests 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from components.errors import MasteryError
 from serving.prediction_log.frames import Layout, encode_rows
+from serving.prediction_log.mover import STOP
 from serving.prediction_log.row_hashes import RowHasher
 from serving.prediction_log.settings import PredictionLogSettings, is_database, make_folder
 from serving.prediction_log.spool import Spool, Tally
@@ -106,7 +108,9 @@ class Recorder:
             return
 
         assert self._mover.stdin is not None
-        self._mover.stdin.close()  # it moves what is complete, and ends
+        with contextlib.suppress(BrokenPipeError):  # it has ended
+            self._mover.stdin.write(STOP)
+            self._mover.stdin.close()  # it moves what is complete, and ends
         try:
             self._mover.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
@@ -195,6 +199,7 @@ class Recorder:
             "target": settings.target,
             "spool": str(settings.spool_folder.resolve()),
             "days": settings.days,
+            "server": os.getpid(),
         }
         if not is_database(settings.target):
             given["target"] = str(Path(settings.target).resolve())
