@@ -119,7 +119,7 @@ class Mover:
 
         if content.damaged:
             log.warning(
-                "%s: the last %d bytes are incomplete: writing was cut off, before those rows were "
+                "%s: %d bytes could not be read: a crash cut them off, before those rows were "
                 "acknowledged or flushed.", path, content.damaged,
             )  # fmt: skip
         path.unlink()
