@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -74,7 +74,8 @@ def load_file(
         path: the file.
         kind: what it holds.
         overrides: `key.path=value`, each of which replaces a value of the file.
-        paths: the keys whose values are paths; relative ones count from the file's folder.
+        paths: the keys whose values are paths; relative ones count from the file's folder. `*`
+            stands for every key of a mapping.
         patterns: those of them that may be patterns.
         example: a first line of such a file, for the error about one of another form.
         reference: the page that lists all keys, for the error about an unknown one.
@@ -119,14 +120,11 @@ class _Source:
     def resolve_paths(self) -> None:
         """Makes the file's relative paths absolute."""
         folder = self.file.resolve().parent
-        for *parents, key in self.paths:
-            section: Any = self.values
-            for parent in parents:
-                section = section.get(parent) if isinstance(section, dict) else None
-            if isinstance(section, dict) and key in section:
-                keys = [*parents, key]
+        for path in self.paths:
+            for keys, section in _sections_with(self.values, path):
+                key = keys[-1]
                 where = f"{_at(self.file, line_of(self.root, keys))}, {dotted(keys)}"
-                is_pattern = tuple(keys) in self.patterns
+                is_pattern = path in self.patterns
                 section[key] = _absolute(section[key], folder, where, is_pattern=is_pattern)
 
     def override(self, text: str) -> None:
@@ -203,6 +201,19 @@ class _Source:
 
         where = _at(self.file, line)
         return f"{where}, {dotted(keys)}" if keys else where
+
+
+def _sections_with(values: Any, path: Keys) -> Iterator[tuple[list[str], dict[str, Any]]]:
+    """Yields the mappings that hold the last key of a path, each with the keys that lead there."""
+    if not isinstance(values, dict):
+        return
+    first, *rest = path
+    for key in [*values] if first == "*" else [first]:
+        if not rest and key in values:
+            yield [str(key)], values
+        elif rest:
+            for keys, section in _sections_with(values.get(key), tuple(rest)):
+                yield [str(key), *keys], section
 
 
 def _at(file: Path, line: int | None) -> str:

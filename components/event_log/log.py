@@ -34,18 +34,18 @@ import polars as pl
 
 from components.contracts.names import AS_OF, LEARNER, ORDER, UNIT
 from components.errors import MasteryError
-from components.event_log.clocks import read_clock
+from components.event_log.clocks import Clock, read_clock, to_clock
 from components.event_log.conclusion import conclude, judge_reading, summarise
 from components.event_log.learners import choose_sample, smallest_hashes
 from components.event_log.log_spec import LogSpec, question_spec
-from components.event_log.point_in_time import cross_check, fingerprint
-from components.event_log.problems import raise_if_any
+from components.event_log.point_in_time import cross_check, find_duplicates, fingerprint
+from components.event_log.problems import Problem, raise_if_any
 from components.event_log.shuffle import RunWriter, divide, join_parts
 from components.event_log.sources import find_files
 from components.event_log.spans import choose_spans
 from components.event_log.tables import events_table, outcomes_table, read_hashes, read_table
 from components.event_log.tally import Tally, merge_tallies
-from components.event_log.timescales import common_clock, see
+from components.event_log.timescales import common_clock, judge_clock, see
 
 if TYPE_CHECKING:
     from components.config.root import Config
@@ -274,6 +274,44 @@ def read_questions(
     part = cross_check(read.chunks, asked.chunks, spec, tally, asked.files)
     raise_if_any(part.tally.problems)
     return part
+
+
+def read_outcomes(config: Config, outcomes: Sequence[str]) -> pl.DataFrame:
+    """Reads what turned out to be true, without any events.
+
+    Args:
+        config: how it is read; its own paths, and columns besides the keys and the label, are
+            ignored.
+        outcomes: files, folders or patterns of a table of outcomes.
+
+    Returns:
+        `learner_id`, `unit_id`, `as_of` (in UTC) and the label by its own name, in the order of the
+        files.
+
+    Raises:
+        LogError: the files cannot be used, or a learner has two outcomes in a unit and at a
+            moment; lists all of their problems.
+        MasteryError: `as_of` is a number instead of a time.
+    """
+    spec = LogSpec.of(config).without_splits().model_copy(update={"outcome_columns": []})
+    read = read_files(outcomes_table(spec), find_files("outcomes", outcomes))
+    tally = merge_tallies(read.tallies)
+    raise_if_any([*tally.problems, *judge_clock(tally.clocks)])
+    if not read.chunks:
+        raise_if_any([Problem(subject="outcomes", expected="at least one row", found="none")])
+
+    clock = common_clock(tally.clocks)
+    if clock is not Clock.TIMESTAMP:
+        raise MasteryError(
+            f"{spec.columns.as_of}: expected timestamps or dates, found numbers of a clock of the "
+            "log's own. What came in is compared with answers that were given at a time."
+        )
+    moments = [
+        chunk.with_columns(to_clock(chunk[AS_OF], clock, spec.timezone)) for chunk in read.chunks
+    ]
+    rows = pl.concat(moments)
+    raise_if_any(find_duplicates(rows, read.files))
+    return rows.drop(ORDER)
 
 
 def _questions_table(spec: LogSpec) -> Table:

@@ -233,7 +233,7 @@ def _count(
         folds=learner_in_two_folds(outcomes) if has_folds else {},
         truncated=int((windows.start > windows.first).sum()),
         too_late=int(too_late.sum()),
-        problems=_find_duplicates(outcomes, files),
+        problems=find_duplicates(outcomes, files),
     )
 
 
@@ -289,8 +289,13 @@ def _hint_at_dates(windows: Windows, outcomes: pl.DataFrame, timezone: str) -> l
     return [Hint(text=text, count=len(found), example=example)]
 
 
-def _find_duplicates(outcomes: pl.DataFrame, files: Sequence[LogFile]) -> list[Problem]:
-    """Returns a problem per file whose outcomes repeat an earlier one of the same key."""
+def find_duplicates(outcomes: pl.DataFrame, files: Sequence[LogFile]) -> list[Problem]:
+    """Returns a problem per file whose outcomes repeat an earlier one of the same key.
+
+    Args:
+        outcomes: the keys and `_order`, of all files.
+        files: the files, for messages.
+    """
     keys = [LEARNER, UNIT, AS_OF]
     first = pl.col(ORDER).first().over(keys).alias("first")
     again = outcomes.select(*keys, ORDER, first)

@@ -53,12 +53,17 @@ COMMANDS = {
     "predict": "serve_commands:predict",
     "score": "score_commands:score",
     "answers upgrade": "score_commands:upgrade",
+    "prediction-log show": "prediction_log_commands:show",
+    "prediction-log export": "prediction_log_commands:export",
+    "prediction-log purge": "prediction_log_commands:purge",
+    "answers outcomes": "outcomes_commands:outcomes",
 }
 GROUPS = {
     "schema": "Write a first schema from a log, or compare a new log with it.",
     "kubeflow": "Run the pipeline on Kubeflow Pipelines.",
     "models": "List a model's versions, and decide which one is served.",
-    "answers": "Keep the answers' database, and bring answers to where people work.",
+    "prediction-log": "Look at what `mastery serve` has answered.",
+    "answers": "Keep the answers' database, and what came in since.",
 }
 PANELS = {
     "Prepare": ("doctor", "simulate", "check-log", "audit", "schema"),
@@ -66,7 +71,9 @@ PANELS = {
         "run", "runs", "report", "evaluate", "cross-validate", "ci", "notify", "kubeflow",
     ),
     "Serve": ("models", "serve", "predict"),
-    "Reach people": ("score", "answers"),
+    "Reach people": (
+        "score", "answers", "alerts", "board", "feedback", "learner", "prediction-log",
+    ),
 }  # fmt: skip
 
 _Command = TyperCommand | TyperGroup

@@ -44,6 +44,11 @@ def _security(name: str, meaning: str, metavar: str | None = None) -> Any:
     return typer.Option(name, metavar=metavar, help=meaning, rich_help_panel="Security")
 
 
+def _log(name: str, meaning: str, metavar: str) -> Any:
+    """Returns an option of `serve` about the prediction log."""
+    return typer.Option(name, metavar=metavar, help=meaning, rich_help_panel="Prediction log")
+
+
 def serve(
     models: Annotated[
         Path | None,
@@ -115,6 +120,22 @@ def serve(
         list[str] | None,
         _security("--allow-operation", "Let a model hold this operation; repeatable.", "NAME"),
     ] = None,
+    prediction_log: Annotated[
+        str | None,
+        _log(
+            "--prediction-log", "Log answers to Parquet files or the answers' database.", "DIR|URL"
+        ),
+    ] = None,
+    prediction_log_sample: Annotated[
+        float, _log("--prediction-log-sample", "Share of the rows, by the input's hash.", "SHARE")
+    ] = 1.0,
+    prediction_log_days: Annotated[
+        int, _log("--prediction-log-days", "Remove rows after so many days.", "N")
+    ] = 365,
+    prediction_log_spool: Annotated[
+        Path | None,
+        _log("--prediction-log-spool", "Where rows wait for a database.", "DIR"),
+    ] = None,
     max_request_bytes: Annotated[
         int, _limit("--max-request-bytes", "Bytes of one request.")
     ] = MAX_REQUEST_BYTES,
@@ -178,6 +199,7 @@ def serve(
     import os
 
     from components.model_version.pushed_version import model_name
+    from serving.prediction_log.settings import PredictionLogSettings
     from serving.server.serve import serve_model
     from serving.server.server_settings import (
         RELOAD_TOKEN,
@@ -188,6 +210,14 @@ def serve(
     )
 
     folder = _folder(models, config, set_, root)
+    logged = None
+    if prediction_log is not None:
+        logged = PredictionLogSettings(
+            target=prediction_log,
+            sample=prediction_log_sample,
+            days=prediction_log_days,
+            spool=prediction_log_spool,
+        )
     serve_model(
         ServerSettings(
             models=folder,
@@ -203,6 +233,7 @@ def serve(
             allowed_operations=frozenset(allow_operation or []),
             cors_origins=tuple(cors_origin or []),
             otlp_endpoint=otlp_endpoint,
+            prediction_log=logged,
             tls_cert=tls_cert,
             tls_key=tls_key,
             limits=Limits(

@@ -49,7 +49,7 @@ def open_database(
     'sqlite'
     """
     environment = os.environ if environment is None else environment
-    address = _address(url, environment)
+    address = database_address(url, environment)
     engine = create_engine(address, pool_pre_ping=address.get_backend_name() != "sqlite")
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
@@ -71,7 +71,17 @@ def describe(engine: Engine) -> str:
     return engine.url.render_as_string(hide_password=True)
 
 
-def _address(url: str | None, environment: Mapping[str, str]) -> URL:
+def database_address(url: str | None, environment: Mapping[str, str] | None = None) -> URL:
+    """Returns the address of the answers' database, without asking whether anybody answers.
+
+    Args:
+        url: see `open_database`.
+        environment: variables; by default the process's.
+
+    Raises:
+        DatabaseError: the address cannot be used.
+    """
+    environment = os.environ if environment is None else environment
     given = url or environment.get(URL_VARIABLE)
     if not given:
         raise DatabaseError(

@@ -14,7 +14,7 @@ from components.config.load import load_file
 from components.config.reference import reference
 from components.config.section import Section
 from serving.answers.alert_settings import Alerts
-from serving.answers.delivery_settings import Channel, Delivery
+from serving.answers.delivery_settings import Channel, Delivery, Name
 from serving.board.settings import Board
 
 _INTRODUCTION = """# Answers: configuration reference
@@ -29,7 +29,7 @@ This page is generated from the typed settings by `make docs`.
 class AnswersSettings(Section):
     """How answers reach people."""
 
-    channels: dict[str, Channel] = Field(
+    channels: dict[Name, Channel] = Field(
         default_factory=dict, description="where alerts go, by a name that rules refer to"
     )
     alerts: Alerts = Field(default_factory=Alerts, description="who is told about what")
@@ -50,6 +50,7 @@ def load_settings(path: Path | None) -> AnswersSettings:
     return load_file(
         path,
         AnswersSettings,
+        paths=[("channels", "*", "path")],
         example="alerts: {rules: []}",
         reference="docs/answers-configuration.md",
     )

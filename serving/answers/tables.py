@@ -3,13 +3,15 @@
 Ids of learners, units and groups are the log's own text. Times are in UTC. What a page shows for
 many learners at once is kept ready: `current_answers` holds the newest answer of each learner and
 unit, `learners` the unit in which help is expected to bring most, `daily_counts` the sums that
-managers read. `serving.answers.store` derives these three from `answers`.
+managers read. `serving.answers.store` derives these three from `answers`. `unit_sums` and
+`component_sums` are derived from what is current (`serving.answers.current_sums`).
 """
 
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
 from typing import Any
+from uuid import uuid4
 
 from sqlalchemy import (
     JSON,
@@ -22,6 +24,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import Dialect
@@ -85,6 +88,7 @@ class ModelVersion(Table):
         classes: lowest mastery first; empty for a regression.
         metrics: on the test split, by name.
         report: path or address of the run's report; None if it is not known.
+        card: the same of the model card.
     """
 
     __tablename__ = "model_versions"
@@ -98,6 +102,7 @@ class ModelVersion(Table):
     classes: Mapped[list[str]]
     metrics: Mapped[dict[str, Any]]
     report: Mapped[str | None]
+    card: Mapped[str | None]
 
 
 class Scoring(Table):
@@ -186,6 +191,24 @@ class CurrentAnswer(Table):
     last_event_at: Mapped[datetime | None]
 
 
+class UnitSum(Table):
+    """How many current answers of a class a group has in a unit: a heat map's column in short.
+
+    Attributes:
+        group_id: empty for learners without a group.
+        predicted_class: empty for a regression.
+        need: the sum over the answers.
+    """
+
+    __tablename__ = "unit_sums"
+
+    group_id: Mapped[str] = mapped_column(primary_key=True)
+    unit_id: Mapped[str] = mapped_column(primary_key=True)
+    predicted_class: Mapped[str] = mapped_column(primary_key=True)
+    answers: Mapped[int]
+    need: Mapped[float]
+
+
 class DailyCount(Table):
     """How many answers of a class a version gave for a moment, by group and unit.
 
@@ -240,7 +263,10 @@ class ComponentResult(Table):
     """
 
     __tablename__ = "component_results"
-    __table_args__ = (Index(None, "group_id", "component"),)
+    __table_args__ = (
+        Index(None, "group_id", "component"),
+        Index(None, "unit_id", "component", "mastery"),
+    )
 
     learner_id: Mapped[str] = mapped_column(primary_key=True)
     unit_id: Mapped[str] = mapped_column(primary_key=True)
@@ -250,6 +276,25 @@ class ComponentResult(Table):
     mastery: Mapped[float]
     group_id: Mapped[str | None]
     updated_at: Mapped[datetime]
+
+
+class ComponentSum(Table):
+    """How a group did in a knowledge component of a unit: a heat map's column in short.
+
+    Attributes:
+        group_id: empty for learners without a group.
+        learners: who have a result.
+        mastery: the sum over them.
+    """
+
+    __tablename__ = "component_sums"
+    __table_args__ = (Index(None, "unit_id", "component"),)
+
+    group_id: Mapped[str] = mapped_column(primary_key=True)
+    unit_id: Mapped[str] = mapped_column(primary_key=True)
+    component: Mapped[str] = mapped_column(primary_key=True)
+    learners: Mapped[int]
+    mastery: Mapped[float]
 
 
 # Who is who.
@@ -362,11 +407,18 @@ class Action(Table):
     Attributes:
         kind: `called`, `helped`, `not_applicable`, `wrong` or `snooze`.
         as_of: with `version_id` and `predicted_class`, the answer that the user saw.
+        label: the class that is true, if the user said so.
         snooze_until: of a `snooze`.
+        key: idempotency key of the form; a second click stores nothing.
     """
 
     __tablename__ = "actions"
-    __table_args__ = (Index(None, "learner_id", "at"), Index(None, "version_id", "kind"))
+    __table_args__ = (
+        UniqueConstraint("key"),
+        Index(None, "learner_id", "at"),
+        Index(None, "user", "at"),
+        Index(None, "version_id", "kind"),
+    )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     learner_id: Mapped[str]
@@ -378,7 +430,9 @@ class Action(Table):
     as_of: Mapped[datetime]
     version_id: Mapped[int] = mapped_column(ForeignKey("model_versions.id"))
     predicted_class: Mapped[str | None]
+    label: Mapped[str | None]
     snooze_until: Mapped[datetime | None]
+    key: Mapped[str] = mapped_column(default=lambda: uuid4().hex)
 
 
 class Outcome(Table):
@@ -391,8 +445,9 @@ class Outcome(Table):
         answered_as_of: when that answer was given.
         predicted_class: what it said.
         prediction: the number it said.
-        rule_warned: whether the learner had no event in the unit in the 7 days before
-            `answered_as_of`.
+        lowest_probability: the probability that it gave to the lowest class; None for a regression.
+        rule_warned: whether the learner had no event in the unit on the 7 days (UTC) before the
+            day of `answered_as_of`.
         group_id: the learner's group, repeated here for sums.
     """
 
@@ -409,8 +464,39 @@ class Outcome(Table):
     answered_as_of: Mapped[datetime | None]
     predicted_class: Mapped[str | None]
     prediction: Mapped[float | None]
+    lowest_probability: Mapped[float | None]
     rule_warned: Mapped[bool | None]
     group_id: Mapped[str | None]
+
+
+class OutcomeSum(Table):
+    """Sums over the outcomes of a version, a group and a month: what managers read of them.
+
+    They hold no learner's id, and those of several groups can be added, because a learner is in one
+    group. Those of several months cannot: a learner has outcomes in several; hence the row of all.
+
+    Attributes:
+        group_id: empty for learners without a group.
+        month: of `Outcome.as_of`, such as `2026-03`; empty for all of them.
+        totals: sums of the cells in `serving.answers.outcome_sums`, [K].
+        products: sums over learners of products of two of their cells, the upper triangle of
+            [K, K] row by row: how much learners differ, for intervals.
+        learners: how many have a case of each base of that module, [B].
+        confusion: outcomes by true and answered class, [C, C] row by row; empty for a regression.
+        calibration: outcomes, of them those of the lowest class, and the sum of the probabilities
+            given to it, by bins of this probability, [bins, 3] row by row.
+    """
+
+    __tablename__ = "outcome_sums"
+
+    version_id: Mapped[int] = mapped_column(ForeignKey("model_versions.id"), primary_key=True)
+    group_id: Mapped[str] = mapped_column(primary_key=True)
+    month: Mapped[str] = mapped_column(primary_key=True)
+    totals: Mapped[list[float]]
+    products: Mapped[list[float]]
+    learners: Mapped[list[float]]
+    confusion: Mapped[list[float]]
+    calibration: Mapped[list[float]]
 
 
 # What is sent to others.
@@ -441,18 +527,36 @@ class Message(Table):
     """A message of the outbox: written with what it reports, sent at least once.
 
     Attributes:
-        key: idempotency key; a second message of the same key is not written.
+        key: idempotency key; a second message of the same key is not written, also after the first
+            was sent.
         channel: name of the channel or destination in the settings.
-        payload: what to send; its form belongs to the channel's kind.
-        learner_ids: whom it is about, for the right to be forgotten.
-        not_before: quiet hours, or the wait after a failed attempt.
+        payload: what to send; its form belongs to the channel's kind. Empty once it is sent.
+        learner_ids: whom it is about, for the right to be forgotten. Empty once it is sent.
+        not_before: quiet hours, the wait after a failed attempt, or until when a sender has
+            claimed it.
         sent_at: None until a receiver has taken it.
         given_up_at: when no further attempt will be made.
         error: of the last attempt.
     """
 
     __tablename__ = "outbox"
-    __table_args__ = (UniqueConstraint("key"), Index(None, "sent_at", "not_before"))
+    __table_args__ = (
+        UniqueConstraint("key"),
+        Index(
+            "ix_outbox_waiting",
+            "channel",
+            "id",
+            postgresql_where=text("sent_at IS NULL AND given_up_at IS NULL"),
+            sqlite_where=text("sent_at IS NULL AND given_up_at IS NULL"),
+        ),
+        Index(
+            "ix_outbox_given_up",
+            "channel",
+            "id",
+            postgresql_where=text("given_up_at IS NOT NULL"),
+            sqlite_where=text("given_up_at IS NOT NULL"),
+        ),
+    )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     key: Mapped[str]

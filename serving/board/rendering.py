@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import io
 from datetime import datetime
 from functools import cache
-from gettext import GNUTranslations, NullTranslations
 from pathlib import Path
 from typing import Any
 
 from babel import Locale, negotiate_locale
 from babel.dates import format_date, format_timedelta
-from babel.messages.catalog import Catalog
-from babel.messages.mofile import write_mo
-from babel.messages.pofile import read_po
 from babel.numbers import format_decimal, format_percent
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from serving.answers.words import LANGUAGES, translations
+
 FOLDER = Path(__file__).parent
-LANGUAGES = ("en", "de", "zh")
 LANGUAGE_COOKIE = "language"
 
 
@@ -43,24 +39,6 @@ def language_of(request: Request) -> str:
         primary = [name.partition("_")[0].lower() for name in preferred]
         found = next((name for name in primary if name in LANGUAGES), None)
     return found or "en"
-
-
-@cache
-def translations(language: str) -> NullTranslations:
-    """Returns the texts of a language: all catalogs in its folder, one per page."""
-    if language == "en":
-        return NullTranslations()
-
-    merged = Catalog(locale=language)
-    for path in sorted((FOLDER / "locale" / language).glob("*.po")):
-        with path.open("rb") as file:
-            for message in read_po(file, locale=language):
-                if message.id and message.string and not message.fuzzy:
-                    merged[message.id] = message
-    compiled = io.BytesIO()
-    write_mo(compiled, merged)
-    compiled.seek(0)
-    return GNUTranslations(compiled)
 
 
 @cache

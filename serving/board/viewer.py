@@ -17,6 +17,7 @@ from serving.answers.tables import (
     Action,
     Answer,
     ComponentResult,
+    ComponentSum,
     CurrentAnswer,
     DailyActivity,
     DailyCount,
@@ -26,6 +27,7 @@ from serving.answers.tables import (
     Outcome,
     Table,
     Unit,
+    UnitSum,
 )
 
 Role = Literal["teacher", "manager", "admin"]
@@ -88,6 +90,16 @@ class Visible:
     def daily_counts(self) -> type[DailyCount]:
         """Sums of answers by group."""
         return self._limited(DailyCount, self._in_groups(DailyCount.group_id))
+
+    @cached_property
+    def unit_sums(self) -> type[UnitSum]:
+        """Sums of current answers by group and unit."""
+        return self._limited(UnitSum, self._in_groups(UnitSum.group_id))
+
+    @cached_property
+    def component_sums(self) -> type[ComponentSum]:
+        """Sums of results by group and knowledge component."""
+        return self._limited(ComponentSum, self._in_groups(ComponentSum.group_id))
 
     @cached_property
     def groups(self) -> type[Group]:

@@ -24,6 +24,7 @@ from serving.server.model_signatures import Array, Arrays, Signature
 from serving.server.request_error import RequestError
 
 if TYPE_CHECKING:
+    from serving.prediction_log.recorder import Asked
     from serving.server.server_settings import Limits
 
 FEW_ROWS = 8  # of a lone request that may be computed in the event loop
@@ -36,12 +37,14 @@ SMALLEST_WIDTH = 64  # steps: shorter requests are padded to one another; longer
 
 Run = Callable[[Arrays], Arrays]
 Observe = Callable[[float, int, int, list[float]], None]
+Record = Callable[[Arrays, Arrays, Sequence[tuple["Asked", int]]], None]
 
 
 @dataclass(eq=False, slots=True)
 class _Waiting:
     """A request in the queue."""
 
+    asked: Asked
     inputs: Arrays
     rows: int
     kind: Hashable  # requests of one kind can share a call
@@ -61,6 +64,7 @@ class Batcher:
         threads: int,
         is_alone: Callable[[], bool],
         observe: Observe,
+        record: Record | None = None,
     ) -> None:
         """Makes an empty queue.
 
@@ -73,6 +77,8 @@ class Batcher:
             is_alone: returns whether exactly one request is in progress in the whole server.
             observe: called after each batch with its seconds, requests, rows, and the seconds that
                 each request had waited.
+            record: called with each batch's inputs, outputs, and requests with their numbers of
+                rows, before any of them is answered.
         """
         self._signature = signature
         self._run = run
@@ -80,6 +86,7 @@ class Batcher:
         self._limits = limits
         self._is_alone = is_alone
         self._observe = observe
+        self._record = record
 
         self._free = threads
         self._queue: deque[_Waiting] = deque()
@@ -93,12 +100,13 @@ class Batcher:
         self._crowded_until = 0.0
         self._answered_here = 0.0  # when the loop last computed, and could not count arrivals
 
-    async def submit(self, inputs: Arrays, rows: int) -> Arrays:
+    async def submit(self, inputs: Arrays, rows: int, asked: Asked) -> Arrays:
         """Answers one request.
 
         Args:
             inputs: arrays that the signature has checked.
             rows: their number of rows.
+            asked: the request, for the prediction log.
 
         Raises:
             RequestError: too many rows are waiting, or the graph refuses the request.
@@ -113,7 +121,8 @@ class Batcher:
         now = time.perf_counter()
         if now - self._answered_here < SOON:
             self._crowded_until = now + CROWD
-        self._queue.append(_Waiting(inputs, rows, batch_kind(self._signature, inputs), answer, now))
+        kind = batch_kind(self._signature, inputs)
+        self._queue.append(_Waiting(asked, inputs, rows, kind, answer, now))
         self._queued_rows += rows
         self._start_batches()
         return await answer
@@ -223,6 +232,8 @@ class Batcher:
         ends = np.cumsum([item.rows for item in batch])
         if any(len(values) != ends[-1] for values in outputs.values()):
             raise ValueError("expected as many rows in every output as in the inputs")
+        if self._record is not None:
+            self._record(inputs, outputs, [(item.asked, item.rows) for item in batch])
         return [
             {name: values[end - item.rows : end] for name, values in outputs.items()}
             for item, end in zip(batch, ends.tolist(), strict=True)
@@ -230,9 +241,12 @@ class Batcher:
 
     def _alone(self, item: _Waiting) -> Arrays | Exception:
         try:
-            return self._run(item.inputs)
+            outputs = self._run(item.inputs)
         except Exception as error:
             return error
+        if self._record is not None:
+            self._record(item.inputs, outputs, [(item.asked, item.rows)])
+        return outputs
 
     def _finish(self, batch: Sequence[_Waiting], done: asyncio.Future[Any]) -> None:
         """Passes the answers on, then starts the next batch."""

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 
 from components.errors import MasteryError
+from serving.prediction_log.recorder import Recorder
 from serving.server.connections import (
     BACKLOG,
     Connections,
@@ -100,13 +101,17 @@ class EmbeddedServer:
         rest_port: port of REST, after the start.
         grpc_port: port of gRPC, after the start.
         versions: the versions that are served.
+        recorder: of the prediction log; None without one.
     """
 
     def __init__(self, settings: ServerSettings) -> None:
         self._settings = settings
         self._executor = ThreadPoolExecutor(settings.threads, "tensorflow")
         self._metrics = ServerMetrics(settings.name)
-        self.versions = ServedVersions(settings, self._executor, self._metrics)
+        asked_for = settings.prediction_log
+        self.recorder = None if asked_for is None else Recorder(asked_for, settings.name)
+        self._metrics.recorder = self.recorder
+        self.versions = ServedVersions(settings, self._executor, self._metrics, self.recorder)
         self._predictor = Predictor(settings, self.versions, self._metrics)
         self._connections = _connections(settings)
         self._health = Health(settings.name, self.versions)
@@ -127,9 +132,16 @@ class EmbeddedServer:
 
         Raises:
             ServerError: a port is in use, or the certificate cannot be used.
+            MasteryError: the prediction log cannot be written.
         """
         asyncio.get_running_loop().set_exception_handler(Quiet().loop_error)
         for_rest, for_grpc, tls = self._prepare()
+        if self.recorder is not None:
+            try:
+                await asyncio.to_thread(self.recorder.start)
+            except MasteryError:
+                await self._release()
+                raise
 
         await self.versions.poll()
         if not self.versions.status:
@@ -213,6 +225,8 @@ class EmbeddedServer:
         self._connections.end_all()
         self._api.close()
         await asyncio.to_thread(self._predictor.tracing.close)
+        if self.recorder is not None:
+            await asyncio.to_thread(self.recorder.stop)
         self._executor.shutdown(wait=False, cancel_futures=True)
         self._held.close()
 

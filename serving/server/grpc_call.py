@@ -11,7 +11,7 @@ import logging
 import re
 import struct
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 from urllib.parse import quote, unquote_to_bytes
 
@@ -85,6 +85,7 @@ class GrpcCall:
         self._has_request = False  # whether the only message has been taken
         self.has_ended = False  # whether the client has sent its last byte
         self._has_begun = False  # whether the answer's headers have been sent
+        self._trailers: list[Header] = []  # in addition to the status
         self.is_waiting = True
         self.is_stream = False
 
@@ -135,6 +136,10 @@ class GrpcCall:
         """Returns the request's headers."""
         return list(self.headers.items())
 
+    def set_trailing_metadata(self, metadata: Iterable[tuple[str, str]]) -> None:
+        """Sends metadata with the status; those set before are replaced."""
+        self._trailers = list(metadata)
+
     async def abort(self, code: StatusCode, details: str = "") -> NoReturn:
         """Ends the call with a status.
 
@@ -178,7 +183,8 @@ class GrpcCall:
         if not handler.response_streaming:
             answer = handler.unary_unary(await self._request(), self)
             raw = (handler.response_serializer or bytes)(await answer)
-            if not self._connection.send_whole(self._stream, PREFIX.pack(False, len(raw)) + raw):
+            whole = PREFIX.pack(False, len(raw)) + raw
+            if not self._connection.send_whole(self._stream, whole, self._trailers):
                 await self._send(raw)
                 self._end(StatusCode.OK, "")
             return
@@ -325,7 +331,7 @@ class GrpcCall:
             ) from error
 
     def _end(self, code: StatusCode, reason: str) -> None:
-        trailers: list[Header] = [("grpc-status", str(code.value[0]))]
+        trailers: list[Header] = [("grpc-status", str(code.value[0])), *self._trailers]
         if reason:
             # Not kept in the table of headers, whose size the client chooses.
             trailers.append(NeverIndexedHeaderTuple("grpc-message", _encoded(reason)))

@@ -210,14 +210,14 @@ class GrpcConnection(asyncio.Protocol):
 
     # What a call sends.
 
-    def send_whole(self, stream: int, data: bytes) -> bool:
+    def send_whole(self, stream: int, data: bytes, trailers: Sequence[Header]) -> bool:
         """Sends a small answer and the status OK; False, and nothing, if there is no room now."""
         h2 = self._h2
         if self._is_paused or len(data) > min(AT_ONCE, h2.local_flow_control_window(stream)):
             return False
         h2.send_headers(stream, _HEADERS)
         h2.send_data(stream, data)
-        self._finish(stream, _OK)
+        self._finish(stream, [*_OK, *trailers])
         return True
 
     def send_headers(self, stream: int) -> None:

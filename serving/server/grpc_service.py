@@ -33,6 +33,7 @@ from tensorflow_serving.apis.regression_pb2 import RegressionRequest, Regression
 from tensorflow_serving.config.model_server_config_pb2 import ModelConfig
 
 from components.command.escape import shorten
+from serving.prediction_log.settings import LOG_HEADERS
 from serving.server.open_inference_grpc import MESSAGES, SERVICE, OpenInferenceGrpc
 from serving.server.predictor import (
     SMALL,
@@ -74,7 +75,7 @@ _METHODS = {
     },
 }
 
-Method = Callable[[Any], Awaitable[Message]]
+Method = Callable[[Any, "GrpcCall"], Awaitable[Message]]
 
 
 class GrpcApi:
@@ -106,17 +107,23 @@ class GrpcApi:
             }
             server.add_registered_method_handlers(service, handlers)
 
-    async def predict(self, request: PredictRequest) -> PredictResponse:
+    async def predict(self, request: PredictRequest, call: GrpcCall) -> PredictResponse:
         """Answers with the outputs of a signature."""
         predictor = self._predictor
-        with predictor.request("GRPC"), predictor.lease(_choice(request.model_spec)) as servable:
+        choice = _choice(request.model_spec)
+        with (
+            predictor.request("GRPC", choice.label) as asked,
+            predictor.lease(choice) as servable,
+        ):
             async with asyncio.timeout(predictor.settings.limits.request_timeout):
                 signature = servable.model.signature(request.model_spec.signature_name)
                 names = _requested_outputs(request, signature)
                 is_large = request.ByteSize() > SMALL
                 inputs = await in_thread_if(is_large, decode_tensors, request.inputs, signature)
 
-                outputs = await predictor.run(servable, signature, inputs)
+                outputs = await predictor.run(servable, signature, inputs, asked)
+                if asked.is_logged:
+                    call.set_trailing_metadata(LOG_HEADERS.items())
 
                 response = PredictResponse()
                 response.model_spec.name = request.model_spec.name
@@ -127,11 +134,11 @@ class GrpcApi:
                 await in_thread_if(is_large, _fill, response, outputs, signature)
                 return response
 
-    async def classify(self, request: ClassificationRequest) -> Message:
+    async def classify(self, request: ClassificationRequest, _: GrpcCall) -> Message:
         """Refuses, as TensorFlow Serving does for a signature of another method."""
         self._refuse(request, "classification")
 
-    async def regress(self, request: RegressionRequest) -> Message:
+    async def regress(self, request: RegressionRequest, _: GrpcCall) -> Message:
         """Refuses, as TensorFlow Serving does for a signature of another method."""
         self._refuse(request, "regression")
 
@@ -142,18 +149,20 @@ class GrpcApi:
         with self._predictor.request("GRPC"):
             raise self._predictor.refuse(_choice(spec), spec.signature_name, method)
 
-    async def metadata(self, request: GetModelMetadataRequest) -> GetModelMetadataResponse:
+    async def metadata(
+        self, request: GetModelMetadataRequest, _: GrpcCall
+    ) -> GetModelMetadataResponse:
         """Answers with the signatures."""
         fields = list(request.metadata_field)
         if fields != ["signature_def"]:
             raise invalid(f"metadata_field: expected 'signature_def', found {listed(fields)}.")
         return self._predictor.metadata(_choice(request.model_spec))
 
-    async def status(self, request: GetModelStatusRequest) -> GetModelStatusResponse:
+    async def status(self, request: GetModelStatusRequest, _: GrpcCall) -> GetModelStatusResponse:
         """Answers with the states of versions."""
         return self._predictor.status(_choice(request.model_spec))
 
-    async def reload(self, request: ReloadConfigRequest) -> ReloadConfigResponse:
+    async def reload(self, request: ReloadConfigRequest, _: GrpcCall) -> ReloadConfigResponse:
         """Applies another version policy and other labels."""
         if self._predictor.settings.reload_token is None:  # a token was checked by `GrpcServer`
             raise RequestError(
@@ -202,7 +211,7 @@ class GrpcApi:
             with self._predictor.tracing.request(name, call.headers, attributes) as span:
                 try:
                     request = await in_thread_if(len(raw) > SMALL, _parsed, raw, kind)
-                    response = await method(request)
+                    response = await method(request, call)
                     note_grpc_status(span, StatusCode.OK)
                     return bytes(response.SerializeToString())
                 except Exception as error:

@@ -14,6 +14,7 @@ import numpy as np
 
 from components.command.escape import shorten
 from serving.messages import describe
+from serving.prediction_log.settings import LOG_HEADERS
 from serving.server.open_inference import (
     SIGNATURE_NAME,
     InferRequest,
@@ -36,6 +37,7 @@ from serving.server.predictor import SMALL, SMALL_ANSWER, Predictor, in_thread_i
 from serving.server.request_error import QUOTED, RequestError, invalid
 
 if TYPE_CHECKING:
+    from serving.server.grpc_call import GrpcCall
     from serving.server.model_signatures import Array, Arrays, Signature, TensorSpec
 
 SERVICE = "inference.GRPCInferenceService"
@@ -157,15 +159,15 @@ class OpenInferenceGrpc:
             name: (_CLASSES[f"{name}Request"], method) for name, method in methods.items()
         }
 
-    async def live(self, _: Any) -> Any:
+    async def live(self, _: Any, __: GrpcCall) -> Any:
         """Reports that the server runs."""
         return _CLASSES["ServerLiveResponse"](live=True)
 
-    async def ready(self, _: Any) -> Any:
+    async def ready(self, _: Any, __: GrpcCall) -> Any:
         """Reports whether a version is available."""
         return _CLASSES["ServerReadyResponse"](ready=bool(self._predictor.versions.available))
 
-    async def model_ready(self, request: Any) -> Any:
+    async def model_ready(self, request: Any, _: GrpcCall) -> Any:
         """Reports whether a model, or one of its versions, is available."""
         try:
             with self._predictor.lease(model_choice(request.name, request.version)):
@@ -173,30 +175,35 @@ class OpenInferenceGrpc:
         except RequestError:
             return _CLASSES["ModelReadyResponse"](ready=False)
 
-    async def metadata(self, _: Any) -> Any:
+    async def metadata(self, _: Any, __: GrpcCall) -> Any:
         """Answers with the server's name and version."""
         return _CLASSES["ServerMetadataResponse"](**server_metadata())
 
-    async def model_metadata(self, request: Any) -> Any:
+    async def model_metadata(self, request: Any, _: GrpcCall) -> Any:
         """Answers with the tensors of `serving_default`."""
         predictor = self._predictor
         with predictor.lease(model_choice(request.name, request.version)) as servable:
             found = model_metadata(servable, request.name, predictor.versions.available)
             return _CLASSES["ModelMetadataResponse"](**found)
 
-    async def infer(self, request: Any) -> Any:
+    async def infer(self, request: Any, call: GrpcCall) -> Any:
         """Answers with the outputs of a signature; raw if the inputs were."""
         predictor = self._predictor
         choice = model_choice(request.model_name, request.model_version)
-        with predictor.request("GRPC"), predictor.lease(choice) as servable:
+        with (
+            predictor.request("GRPC", choice.label) as asked,
+            predictor.lease(choice) as servable,
+        ):
             async with asyncio.timeout(predictor.settings.limits.request_timeout):
-                asked = read_message(request)
-                signature = choose_signature(asked, servable.model.signatures)
-                requested = requested_outputs(asked, signature)
+                question = read_message(request)
+                signature = choose_signature(question, servable.model.signatures)
+                requested = requested_outputs(question, signature)
                 is_large = request.ByteSize() > SMALL
-                inputs = await in_thread_if(is_large, decode_infer_inputs, asked, signature)
+                inputs = await in_thread_if(is_large, decode_infer_inputs, question, signature)
 
-                outputs = await predictor.run(servable, signature, inputs)
+                outputs = await predictor.run(servable, signature, inputs, asked)
+                if asked.is_logged:
+                    call.set_trailing_metadata(LOG_HEADERS.items())
 
                 response = _CLASSES["ModelInferResponse"](
                     model_name=choice.name, model_version=str(servable.version), id=request.id

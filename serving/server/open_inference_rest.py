@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from components.command.escape import shorten
+from serving.prediction_log.settings import LOG_HEADERS
 from serving.server.json_tensors import encode_json
 from serving.server.open_inference import (
     HEADER_LENGTH,
@@ -35,6 +36,7 @@ from serving.server.predictor import SMALL, SMALL_ANSWER, ModelChoice, Predictor
 from serving.server.request_error import RequestError
 
 if TYPE_CHECKING:
+    from serving.prediction_log.recorder import Asked
     from serving.server.json_requests import JsonProcess
     from serving.server.model_signatures import Arrays, Signature
     from serving.server.servable import Servable
@@ -143,19 +145,19 @@ class OpenInferenceRest:
         predictor = self._predictor
         header_length = request.headers.get(HEADER_LENGTH)
         async with self._body(request) as body:
-            with predictor.request("REST"):
+            with predictor.request("REST", choice.label) as asked:
                 async with asyncio.timeout(predictor.settings.limits.request_timeout):
                     with predictor.lease(choice) as servable:
                         question = await self._read(body, header_length, servable)
-                        answer = await self._answer(question, choice.name, servable)
-        return _infer_response(*answer)
+                        answer = await self._answer(question, choice.name, servable, asked)
+        return _infer_response(*answer, LOG_HEADERS if asked.is_logged else {})
 
     async def _answer(
-        self, question: InferQuestion, model: str, servable: Servable
+        self, question: InferQuestion, model: str, servable: Servable, asked: Asked
     ) -> tuple[bytes, int | None]:
         signature = servable.model.signature(question.signature_name)
         requested = requested_outputs(question.request, signature)
-        outputs = await self._predictor.run(servable, signature, question.inputs)
+        outputs = await self._predictor.run(servable, signature, question.inputs, asked)
 
         head = {"model_name": model, "model_version": str(servable.version)}
         if question.request.id:
@@ -175,10 +177,10 @@ class OpenInferenceRest:
         return await in_thread_if(len(body) > SMALL, read_question, body, signatures, header_length)
 
 
-def _infer_response(body: bytes, json_bytes: int | None) -> Response:
+def _infer_response(body: bytes, json_bytes: int | None, headers: Mapping[str, str]) -> Response:
     if json_bytes is None:
-        return Response(body, media_type="application/json")
-    headers = {HEADER_LENGTH: str(json_bytes)}
+        return Response(body, 200, headers, media_type="application/json")
+    headers = {**headers, HEADER_LENGTH: str(json_bytes)}
     return Response(body, 200, headers, media_type="application/octet-stream")
 
 

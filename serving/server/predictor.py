@@ -17,6 +17,7 @@ from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusResponse
 
 from components.command.escape import shorten
 from components.contracts.names import SERVING_DEFAULT
+from serving.prediction_log.recorder import Asked
 from serving.server.bounds import Admission, ByteBudget
 from serving.server.model_signatures import Arrays, Signature, method_mismatch
 from serving.server.request_error import QUOTED, RequestError, invalid, quoted
@@ -65,8 +66,12 @@ class Predictor:
         self.tracing = Tracing(settings.otlp_endpoint)
 
     @contextmanager
-    def request(self, entrypoint: str) -> Iterator[None]:
-        """Admits and counts one request to predict; `entrypoint` is "REST" or "GRPC".
+    def request(self, entrypoint: str, label: str | None = None) -> Iterator[Asked]:
+        """Admits and counts one request to predict.
+
+        Args:
+            entrypoint: "REST" or "GRPC".
+            label: the version label that it asks for, if any.
 
         Raises:
             RequestError: whatever the block raises, in a caller's terms; or the server is full.
@@ -77,7 +82,7 @@ class Predictor:
         try:
             with self.admission.admit():
                 self.metrics.requests_in_progress = self.admission.count
-                yield
+                yield Asked(started, label)
         except asyncio.CancelledError:
             status = StatusCode.CANCELLED
             raise
@@ -100,8 +105,16 @@ class Predictor:
         with self.versions.lease(choice.version, choice.label) as servable:
             yield servable
 
-    async def run(self, servable: Servable, signature: Signature, inputs: Arrays) -> Arrays:
+    async def run(
+        self, servable: Servable, signature: Signature, inputs: Arrays, asked: Asked
+    ) -> Arrays:
         """Checks the inputs of one request and answers it, in a batch with others.
+
+        Args:
+            servable: the version.
+            signature: one of its signatures.
+            inputs: arrays by name.
+            asked: the request, for the prediction log.
 
         Raises:
             RequestError: the inputs do not fit, or too many rows are waiting.
@@ -116,7 +129,7 @@ class Predictor:
             "mastery.rows": rows,
         }
         with self.tracing.step("predict", attributes):
-            return await servable.batcher(signature.name).submit(inputs, rows)
+            return await servable.batcher(signature.name).submit(inputs, rows, asked)
 
     def refuse(self, choice: ModelChoice, signature_name: str, method: str) -> RequestError:
         """Returns TensorFlow Serving's refusal to classify or regress with such a signature.

@@ -25,6 +25,7 @@ from tensorflow_serving.apis.get_model_metadata_pb2 import GetModelMetadataRespo
 
 from components.command.escape import shorten
 from components.model_version.folders import version_number
+from serving.prediction_log.settings import HEADER, LOG_HEADERS
 from serving.server.bounds import body_of, check_token
 from serving.server.json_requests import JsonProcess, Read, parse_examples_request, read_request
 from serving.server.json_tensors import encode_error, encode_outputs
@@ -79,7 +80,7 @@ class RestApi:
             allow_origins=self._settings.cors_origins,
             allow_methods=["GET", "POST"],
             allow_headers=_CORS_HEADERS,
-            expose_headers=[HEADER_LENGTH],
+            expose_headers=[HEADER_LENGTH, HEADER],
         )
         self.app = Starlette(
             routes=[
@@ -147,17 +148,18 @@ class RestApi:
 
     async def _predict(self, request: Request, choice: ModelChoice) -> Response:
         predictor = self._predictor
-        async with self._body(request) as body:
-            with predictor.request("REST"):
+        async with self._body(request) as sent:
+            with predictor.request("REST", choice.label) as asked:
                 async with asyncio.timeout(self._settings.limits.request_timeout):
                     with predictor.lease(choice) as servable:
-                        name, in_rows, inputs = await self._read(body, servable.model.signatures)
+                        name, in_rows, inputs = await self._read(sent, servable.model.signatures)
                         signature = servable.model.signature(name)
                         assert inputs is not None  # they are read for every known signature
-                        outputs = await predictor.run(servable, signature, inputs)
+                        outputs = await predictor.run(servable, signature, inputs, asked)
 
                         is_large = sum(values.size for values in outputs.values()) > SMALL_ANSWER
-                        return _json(await in_thread_if(is_large, _encode, outputs, in_rows))
+                        body = await in_thread_if(is_large, _encode, outputs, in_rows)
+                        return _json(body, headers=LOG_HEADERS if asked.is_logged else None)
 
     async def _refuse(self, request: Request, choice: ModelChoice, method: str) -> Response:
         """Refuses `:classify` and `:regress` as TensorFlow Serving does for another method."""
@@ -255,5 +257,5 @@ def _pretty(document: object) -> bytes:
     return json.dumps(document, indent=1, ensure_ascii=False).encode(errors="replace")
 
 
-def _json(body: bytes, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+def _json(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     return Response(body, status, headers, media_type="application/json")

@@ -33,6 +33,7 @@ from serving.server.protobuf_tensors import decode_tensors
 from serving.server.request_error import RequestError, invalid, quoted
 
 if TYPE_CHECKING:
+    from serving.prediction_log.recorder import Recorder
     from serving.server.server_settings import ServerSettings
     from serving.server.telemetry import ServerMetrics
 
@@ -61,6 +62,7 @@ class Servable:
         settings: ServerSettings,
         executor: Executor,
         metrics: ServerMetrics,
+        recorder: Recorder | None = None,
     ) -> None:
         self.version = version
         self.model = model
@@ -74,6 +76,7 @@ class Servable:
                 settings.threads,
                 lambda: metrics.requests_in_progress == 1,
                 metrics.batch,
+                None if recorder is None else recorder.recording(version, signature),
             )
             for name, signature in model.signatures.items()
         }

@@ -1,7 +1,8 @@
 """Serves a folder of versions: by TensorFlow Serving if this machine has it, else embedded.
 
 TensorFlow Serving is taken as a binary or as an image of a container engine. The embedded server is
-taken where settings ask for what TensorFlow Serving lacks: tokens, TLS for REST, checks, traces.
+taken where settings ask for what TensorFlow Serving lacks: tokens, TLS for REST, checks, traces, a
+prediction log.
 """
 
 from __future__ import annotations
@@ -159,6 +160,7 @@ def _missing_features(settings: ServerSettings) -> str:
         "--require-manifest": settings.require_manifest,
         "--cors-origin": bool(settings.cors_origins),
         "traces by OTLP": settings.otlp_endpoint is not None,
+        "prediction log of this form": settings.prediction_log is not None,
         "choice of free ports": 0 in (settings.rest_port, settings.grpc_port),
     }
     return " and no ".join(name for name, is_requested in requested.items() if is_requested)

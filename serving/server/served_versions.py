@@ -25,6 +25,7 @@ from serving.server.servable import LoadedModel, Servable, load_warm
 from serving.server.version_policy import ModelConfigError, VersionPolicy, read_policy
 
 if TYPE_CHECKING:
+    from serving.prediction_log.recorder import Recorder
     from serving.server.server_settings import ServerSettings
     from serving.server.telemetry import ServerMetrics
 
@@ -74,11 +75,16 @@ class ServedVersions:
         return response
 
     def __init__(
-        self, settings: ServerSettings, executor: Executor, metrics: ServerMetrics
+        self,
+        settings: ServerSettings,
+        executor: Executor,
+        metrics: ServerMetrics,
+        recorder: Recorder | None = None,
     ) -> None:
         self._settings = settings
         self._executor = executor
         self._metrics = metrics
+        self._recorder = recorder
         self.status: dict[int, VersionStatus] = {}
         self.on_change: Callable[[], Awaitable[None]] | None = None
 
@@ -289,7 +295,7 @@ class ServedVersions:
         seconds = time.perf_counter() - started
         self._metrics.load(str(path), seconds, succeeded=True)
         self._servables[version] = Servable(
-            version, model, self._settings, self._executor, self._metrics
+            version, model, self._settings, self._executor, self._metrics, self._recorder
         )
         self.status[version] = VersionStatus(VersionState.AVAILABLE)
         self._metrics.versions_available = self.available

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from components.command.escape import shorten
 from components.errors import MasteryError
 from components.model_version.folders import SAVED_MODEL
+from serving.prediction_log.settings import PredictionLogSettings, check_prediction_log
 
 log = logging.getLogger("mastery.serving")
 
@@ -90,6 +91,7 @@ class ServerSettings:
         cors_origins: origins whose pages may call the REST API; "*" for all.
         otlp_endpoint: collector of traces, such as `http://localhost:4318`; None for no traces.
         threads: batches that are computed at the same time.
+        prediction_log: where answers are logged; None for nowhere.
     """
 
     models: Path
@@ -110,6 +112,7 @@ class ServerSettings:
     otlp_endpoint: str | None = None
     # Half of the cores: the other half reads requests and writes answers.
     threads: int = max(1, (os.cpu_count() or 1) // 2)
+    prediction_log: PredictionLogSettings | None = None
 
 
 def read_token(environment: Mapping[str, str], name: str) -> str | None:
@@ -147,6 +150,8 @@ def check_settings(settings: ServerSettings) -> None:
     _check_tls_files(settings.tls_cert, settings.tls_key)
     _check_addresses(settings)
     _check_exposure(settings)
+    if settings.prediction_log is not None:
+        check_prediction_log(settings.prediction_log)
 
 
 def _check_folder(models: Path) -> None:

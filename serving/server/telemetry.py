@@ -18,6 +18,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -29,6 +30,8 @@ from prometheus_client.registry import Collector
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+    from serving.prediction_log.recorder import Recorder
 
 log = logging.getLogger("mastery.serving")
 
@@ -110,12 +113,14 @@ class ServerMetrics(Collector):
     Attributes:
         requests_in_progress: unanswered requests to predict.
         versions_available: numbers of the available versions.
+        recorder: of the prediction log; None without one.
     """
 
     def __init__(self, model: str) -> None:
         self._model = model
         self.requests_in_progress = 0
         self.versions_available: list[int] = []
+        self.recorder: Recorder | None = None
 
         serving = ":tensorflow:serving:"
         entry = ["model_name", "API", "entrypoint"]
@@ -212,10 +217,31 @@ class ServerMetrics(Collector):
         for number in self.versions_available:
             available.add_metric([self._model, str(number)], 1)
         yield available
+        if self.recorder is not None:
+            yield from _of_prediction_log(self.recorder)
 
     def page(self) -> bytes:
         """Returns all metrics in Prometheus' text format."""
         return bytes(generate_latest(self._registry))
+
+
+def _of_prediction_log(recorder: Recorder) -> Iterator[Metric]:
+    rows = Metric(
+        ":mastery:serving:prediction_log_rows",
+        "Rows that were logged, flushed to the disk, lost, or not in the sample.",
+        "unknown",
+    )
+    for state, count in asdict(recorder.tally).items():
+        rows.add_sample(rows.name, {"state": state}, count)
+    yield rows
+
+    waiting = GaugeMetricFamily(
+        ":mastery:serving:prediction_log_waiting_bytes",
+        "Bytes that are not in the log yet, without the file in use.",
+        labels=[],
+    )
+    waiting.add_metric([], recorder.waiting_bytes)
+    yield waiting
 
 
 class RequestSpan(Protocol):

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import Engine, insert
 from sqlalchemy.orm import Session
 
+from serving.answers.current_sums import refresh_sums
 from serving.answers.need import expected_need
 from serving.answers.tables import (
     Answer,
@@ -83,6 +84,8 @@ def fill(engine: Engine, *, learners: int = 30, units: int = 4, groups: int = 3)
             for (as_of, group, unit, class_), (count, need) in counts.items()
         ]  # fmt: skip
         session.execute(insert(DailyCount), rows)
+        session.flush()
+        refresh_sums(session.connection())
 
 
 def _add_people(session: Session, learners: int, units: int, groups: int) -> None:

@@ -35,6 +35,27 @@ def upgrade() -> None:
             ["group_id", "component"],
             unique=False,
         )
+        batch_op.create_index(
+            batch_op.f("ix_component_results_unit_id_component_mastery"),
+            ["unit_id", "component", "mastery"],
+            unique=False,
+        )
+
+    op.create_table(
+        "component_sums",
+        sa.Column("group_id", sa.Text(), nullable=False),
+        sa.Column("unit_id", sa.Text(), nullable=False),
+        sa.Column("component", sa.Text(), nullable=False),
+        sa.Column("learners", sa.Integer(), nullable=False),
+        sa.Column("mastery", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("group_id", "unit_id", "component", name=op.f("pk_component_sums")),
+    )
+    with op.batch_alter_table("component_sums", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_component_sums_unit_id_component"),
+            ["unit_id", "component"],
+            unique=False,
+        )
 
     op.create_table(
         "daily_activity",
@@ -74,6 +95,7 @@ def upgrade() -> None:
         sa.Column("classes", Json, nullable=False),
         sa.Column("metrics", Json, nullable=False),
         sa.Column("report", sa.Text(), nullable=True),
+        sa.Column("card", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_model_versions")),
         sa.UniqueConstraint("model", "version", name=op.f("uq_model_versions_model_version")),
     )
@@ -95,7 +117,18 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("outbox", schema=None) as batch_op:
         batch_op.create_index(
-            batch_op.f("ix_outbox_sent_at_not_before"), ["sent_at", "not_before"], unique=False
+            "ix_outbox_given_up",
+            ["channel", "id"],
+            unique=False,
+            postgresql_where=sa.text("given_up_at IS NOT NULL"),
+            sqlite_where=sa.text("given_up_at IS NOT NULL"),
+        )
+        batch_op.create_index(
+            "ix_outbox_waiting",
+            ["channel", "id"],
+            unique=False,
+            postgresql_where=sa.text("sent_at IS NULL AND given_up_at IS NULL"),
+            sqlite_where=sa.text("sent_at IS NULL AND given_up_at IS NULL"),
         )
 
     op.create_table(
@@ -125,6 +158,17 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("token_hash", name=op.f("pk_sessions")),
     )
     op.create_table(
+        "unit_sums",
+        sa.Column("group_id", sa.Text(), nullable=False),
+        sa.Column("unit_id", sa.Text(), nullable=False),
+        sa.Column("predicted_class", sa.Text(), nullable=False),
+        sa.Column("answers", sa.Integer(), nullable=False),
+        sa.Column("need", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint(
+            "group_id", "unit_id", "predicted_class", name=op.f("pk_unit_sums")
+        ),
+    )
+    op.create_table(
         "units",
         sa.Column("unit_id", sa.Text(), nullable=False),
         sa.Column("title", sa.Text(), nullable=False),
@@ -152,16 +196,20 @@ def upgrade() -> None:
         sa.Column("as_of", UtcTime(), nullable=False),
         sa.Column("version_id", Id, nullable=False),
         sa.Column("predicted_class", sa.Text(), nullable=True),
+        sa.Column("label", sa.Text(), nullable=True),
         sa.Column("snooze_until", UtcTime(), nullable=True),
+        sa.Column("key", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(
             ["version_id"], ["model_versions.id"], name=op.f("fk_actions_version_id")
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_actions")),
+        sa.UniqueConstraint("key", name=op.f("uq_actions_key")),
     )
     with op.batch_alter_table("actions", schema=None) as batch_op:
         batch_op.create_index(
             batch_op.f("ix_actions_learner_id_at"), ["learner_id", "at"], unique=False
         )
+        batch_op.create_index(batch_op.f("ix_actions_user_at"), ["user", "at"], unique=False)
         batch_op.create_index(
             batch_op.f("ix_actions_version_id_kind"), ["version_id", "kind"], unique=False
         )
@@ -282,6 +330,21 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("user", "group_id", name=op.f("pk_memberships")),
     )
     op.create_table(
+        "outcome_sums",
+        sa.Column("version_id", Id, nullable=False),
+        sa.Column("group_id", sa.Text(), nullable=False),
+        sa.Column("month", sa.Text(), nullable=False),
+        sa.Column("totals", Json, nullable=False),
+        sa.Column("products", Json, nullable=False),
+        sa.Column("learners", Json, nullable=False),
+        sa.Column("confusion", Json, nullable=False),
+        sa.Column("calibration", Json, nullable=False),
+        sa.ForeignKeyConstraint(
+            ["version_id"], ["model_versions.id"], name=op.f("fk_outcome_sums_version_id")
+        ),
+        sa.PrimaryKeyConstraint("version_id", "group_id", "month", name=op.f("pk_outcome_sums")),
+    )
+    op.create_table(
         "outcomes",
         sa.Column("learner_id", sa.Text(), nullable=False),
         sa.Column("unit_id", sa.Text(), nullable=False),
@@ -293,6 +356,7 @@ def upgrade() -> None:
         sa.Column("answered_as_of", UtcTime(), nullable=True),
         sa.Column("predicted_class", sa.Text(), nullable=True),
         sa.Column("prediction", sa.Double(), nullable=True),
+        sa.Column("lowest_probability", sa.Double(), nullable=True),
         sa.Column("rule_warned", sa.Boolean(), nullable=True),
         sa.Column("group_id", sa.Text(), nullable=True),
         sa.ForeignKeyConstraint(
@@ -363,6 +427,7 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_outcomes_group_id_as_of"))
 
     op.drop_table("outcomes")
+    op.drop_table("outcome_sums")
     op.drop_table("memberships")
     with op.batch_alter_table("learners", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_learners_need"))
@@ -384,25 +449,41 @@ def downgrade() -> None:
     op.drop_table("alerts")
     with op.batch_alter_table("actions", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_actions_version_id_kind"))
+        batch_op.drop_index(batch_op.f("ix_actions_user_at"))
         batch_op.drop_index(batch_op.f("ix_actions_learner_id_at"))
 
     op.drop_table("actions")
     op.drop_table("users")
     op.drop_table("units")
+    op.drop_table("unit_sums")
     op.drop_table("sessions")
     with op.batch_alter_table("served_answers", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_served_answers_at"))
 
     op.drop_table("served_answers")
     with op.batch_alter_table("outbox", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_outbox_sent_at_not_before"))
+        batch_op.drop_index(
+            "ix_outbox_waiting",
+            postgresql_where=sa.text("sent_at IS NULL AND given_up_at IS NULL"),
+            sqlite_where=sa.text("sent_at IS NULL AND given_up_at IS NULL"),
+        )
+        batch_op.drop_index(
+            "ix_outbox_given_up",
+            postgresql_where=sa.text("given_up_at IS NOT NULL"),
+            sqlite_where=sa.text("given_up_at IS NOT NULL"),
+        )
 
     op.drop_table("outbox")
     op.drop_table("model_versions")
     op.drop_table("left_out")
     op.drop_table("groups")
     op.drop_table("daily_activity")
+    with op.batch_alter_table("component_sums", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_component_sums_unit_id_component"))
+
+    op.drop_table("component_sums")
     with op.batch_alter_table("component_results", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_component_results_unit_id_component_mastery"))
         batch_op.drop_index(batch_op.f("ix_component_results_group_id_component"))
 
     op.drop_table("component_results")
