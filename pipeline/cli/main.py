@@ -51,6 +51,8 @@ COMMANDS = {
     "models log": "models_commands:log",
     "serve": "serve_commands:serve",
     "predict": "serve_commands:predict",
+    "score": "score_commands:score",
+    "answers upgrade": "score_commands:upgrade",
     "prediction-log show": "prediction_log_commands:show",
     "prediction-log export": "prediction_log_commands:export",
     "prediction-log purge": "prediction_log_commands:purge",
@@ -66,6 +68,7 @@ GROUPS = {
     "prediction-log": "Look at what `mastery serve` has answered.",
     "answers": "Keep the answers' database, and bring answers to where people work.",
     "feedback": "What people said about answers.",
+    "answers": "Keep the answers' database, and what came in since.",
 }
 PANELS = {
     "Prepare": ("doctor", "simulate", "check-log", "audit", "schema"),
