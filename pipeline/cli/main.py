@@ -56,6 +56,7 @@ COMMANDS = {
     "prediction-log show": "prediction_log_commands:show",
     "prediction-log export": "prediction_log_commands:export",
     "prediction-log purge": "prediction_log_commands:purge",
+    "board": "board_commands:board",
     "answers outcomes": "outcomes_commands:outcomes",
     "score": "score_commands:score",
     "answers upgrade": "score_commands:upgrade",
