@@ -336,7 +336,7 @@ def _ask_about_everybody(events: TableRead, spec: LogSpec, as_of: str) -> TableR
             f"Give a table of outcomes with {LEARNER}, {UNIT}, {AS_OF} and these columns."
         )
     raw = pl.Series(AS_OF, [as_of])
-    read = _read_moment(raw, spec.timezone)
+    read = read_moment(as_of, spec.timezone)
     if not events.chunks:
         return TableRead([], tallies=[Tally(rows={"outcomes": Counter({"as_of": 1})})])
 
@@ -349,10 +349,15 @@ def _ask_about_everybody(events: TableRead, spec: LogSpec, as_of: str) -> TableR
     return TableRead([], [asked], [counted])
 
 
-def _read_moment(raw: pl.Series, timezone: str) -> ClockRead:
-    read = read_clock(raw, timezone)
+def read_moment(as_of: str, timezone: str) -> ClockRead:
+    """Returns one moment as a column of times would be read.
+
+    Raises:
+        MasteryError: it is not a time.
+    """
+    read = read_clock(pl.Series(AS_OF, [as_of]), timezone)
     assert read is not None, "text is always read"
     if read.values.null_count():
         expected = next(expected for fault, expected in read.faults if fault.any())
-        raise MasteryError(f"as_of: expected {expected}, found {raw[0]!r}.")
+        raise MasteryError(f"as_of: expected {expected}, found {as_of!r}.")
     return read

@@ -19,7 +19,15 @@ from starlette.types import ASGIApp
 from serving.board.access import Access, Guard, RequireRole, local_path
 from serving.board.errors import refuse_permission, show_error
 from serving.board.headers import SecurityHeaders
-from serving.board.pages import groups, heat_map, learner, people, versions, worklist
+from serving.board.pages import (
+    groups,
+    heat_map,
+    learner,
+    learner_path,
+    people,
+    versions,
+    worklist,
+)
 from serving.board.rendering import FOLDER, LANGUAGE_COOKIE, LANGUAGE_NAMES
 
 if TYPE_CHECKING:
@@ -31,6 +39,7 @@ PAGES: tuple[tuple[Sequence[Route], Role], ...] = (
     (worklist.ROUTES, "teacher"),
     (heat_map.ROUTES, "teacher"),
     (learner.ROUTES, "teacher"),
+    (learner_path.ROUTES, "teacher"),
     (groups.ROUTES, "manager"),
     (versions.ROUTES, "manager"),
     (people.ROUTES, "admin"),
