@@ -55,13 +55,17 @@ COMMANDS = {
     "prediction-log export": "prediction_log_commands:export",
     "prediction-log purge": "prediction_log_commands:purge",
     "answers outcomes": "outcomes_commands:outcomes",
+    "score": "score_commands:score",
+    "answers upgrade": "score_commands:upgrade",
+    "feedback export": "feedback_commands:export",
 }
 GROUPS = {
     "schema": "Write a first schema from a log, or compare a new log with it.",
     "kubeflow": "Run the pipeline on Kubeflow Pipelines.",
     "models": "List a model's versions, and decide which one is served.",
     "prediction-log": "Look at what `mastery serve` has answered.",
-    "answers": "Keep the answers' database, and what came in since.",
+    "answers": "Keep the answers' database, and bring answers to where people work.",
+    "feedback": "What people said about answers.",
 }
 PANELS = {
     "Prepare": ("doctor", "simulate", "check-log", "audit", "schema"),

@@ -44,7 +44,7 @@ def copy_rows(
             of Polars, or text that already is JSON. A column that the database numbers or that has
             a default may be missing.
         on_conflict: for a row whose primary key the table has: an error, or the old row stays, or
-            the new one replaces it.
+            the new one replaces it where it differs.
 
     Returns:
         How many rows were inserted or replaced.
@@ -217,7 +217,11 @@ def _conflict_clause(table: SqlTable, written: Sequence[str], on_conflict: OnCon
     if on_conflict == "keep" or not changed:
         return f"ON CONFLICT ({target}) DO NOTHING"
     values = ", ".join(f"{_quoted(name)} = excluded.{_quoted(name)}" for name in changed)
-    return f"ON CONFLICT ({target}) DO UPDATE SET {values}"
+    differs = " OR ".join(
+        f"{table.name}.{_quoted(name)} IS DISTINCT FROM excluded.{_quoted(name)}"
+        for name in changed
+    )
+    return f"ON CONFLICT ({target}) DO UPDATE SET {values} WHERE {differs}"
 
 
 def _quoted(name: str) -> str:

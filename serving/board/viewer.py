@@ -26,6 +26,8 @@ from serving.answers.tables import (
     Membership,
     ModelVersion,
     Outcome,
+    OutcomeSum,
+    Scoring,
     Table,
     Unit,
     UnitSum,
@@ -121,6 +123,11 @@ class Visible:
         return self._limited(Outcome, self._in_groups(Outcome.group_id))
 
     @cached_property
+    def outcome_sums(self) -> type[OutcomeSum]:
+        """Sums over that, by version, group and month."""
+        return self._limited(OutcomeSum, self._in_groups(OutcomeSum.group_id))
+
+    @cached_property
     def daily_counts(self) -> type[DailyCount]:
         """Sums of answers by group."""
         return self._limited(DailyCount, self._in_groups(DailyCount.group_id))
@@ -168,6 +175,11 @@ class Visible:
     def model_versions(self) -> type[ModelVersion]:
         """The versions that answered."""
         return self._limited(ModelVersion, true())
+
+    @cached_property
+    def scorings(self) -> type[Scoring]:
+        """When answers were given."""
+        return self._limited(Scoring, true())
 
     # What only an admin may see.
 

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Insert
+from sqlalchemy import Engine, Insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from serving.answers.tables import Message
 
+_WAITING = (Message.sent_at.is_(None), Message.given_up_at.is_(None))
 _NAMESPACE = uuid.UUID("4f1c2f0a-5d0e-5b52-9a53-0d2b8f0f9f6e")  # of the ids of messages
 
 
@@ -70,3 +72,97 @@ def message_id(key: str) -> str:
     True
     """
     return str(uuid.uuid5(_NAMESPACE, key))
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A message that this sender may send until its lease ends.
+
+    Attributes:
+        attempts: with this one; it tells this claim from an earlier or later one.
+    """
+
+    id: int
+    key: str
+    channel: str
+    payload: dict[str, Any]
+    learner_ids: list[str]
+    attempts: int
+
+
+def due_channels(engine: Engine, now: datetime) -> list[str]:
+    """Returns the channels with messages to send now."""
+    statement = select(Message.channel).where(*_WAITING, Message.not_before <= now).distinct()
+    with engine.connect() as connection:
+        return sorted(connection.scalars(statement))
+
+
+def claim(
+    engine: Engine, channel: str, now: datetime, lease: timedelta, *, in_order: bool
+) -> Claim | None:
+    """Returns a channel's next message that is due, kept from other senders for a while.
+
+    Args:
+        engine: the answers' database.
+        channel: whose message.
+        now: the moment.
+        lease: how long it is kept; longer than sending takes.
+        in_order: whether a message waits for every earlier one of the channel, also for those that
+            another sender has claimed.
+
+    Returns:
+        None if nothing is due.
+    """
+    first = select(Message.id).where(Message.channel == channel, *_WAITING)
+    if not in_order:
+        first = first.where(Message.not_before <= now)
+    first = first.order_by(Message.id).limit(1)
+    # Without an order, what another sender is just claiming is passed over.
+    first = first.with_for_update(skip_locked=not in_order)
+    statement = (
+        update(Message)
+        .where(Message.id == first.scalar_subquery(), Message.not_before <= now, *_WAITING)
+        .values(not_before=now + lease, attempts=Message.attempts + 1)
+        .returning(
+            Message.id, Message.key, Message.channel, Message.payload, Message.learner_ids,
+            Message.attempts,
+        )
+    )  # fmt: skip
+    with engine.begin() as connection:
+        row = connection.execute(statement).one_or_none()
+    return Claim(*row) if row else None
+
+
+def mark_sent(engine: Engine, claimed: Claim, now: datetime) -> None:
+    """Marks a message as sent, and forgets all of it but the key."""
+    values = {"sent_at": now, "payload": {}, "learner_ids": [], "error": None}
+    with engine.begin() as connection:
+        connection.execute(update(Message).where(Message.id == claimed.id).values(**values))
+
+
+def mark_waiting(engine: Engine, claimed: Claim, until: datetime, error: str) -> None:
+    """Marks an attempt as failed: the next one comes later, with what is left in the payload."""
+    _mark(engine, claimed, not_before=until, error=error, payload=claimed.payload)
+
+
+def mark_given_up(engine: Engine, claimed: Claim, now: datetime, error: str) -> None:
+    """Marks a message as given up: no further attempt is made."""
+    _mark(engine, claimed, given_up_at=now, error=error, payload=claimed.payload)
+
+
+def _mark(engine: Engine, claimed: Claim, **values: Any) -> None:
+    # A sender whose lease has ended says nothing about what another has sent or tried since.
+    is_ours = (Message.id == claimed.id, Message.attempts == claimed.attempts, *_WAITING)
+    with engine.begin() as connection:
+        connection.execute(update(Message).where(*is_ours).values(**values))
+
+
+def rest(engine: Engine, channel: str, until: datetime) -> None:
+    """Lets all of a channel's messages wait: its receiver takes none for now."""
+    statement = (
+        update(Message)
+        .where(Message.channel == channel, *_WAITING, Message.not_before < until)
+        .values(not_before=until)
+    )
+    with engine.begin() as connection:
+        connection.execute(statement)

@@ -1,0 +1,206 @@
+"""Commands that fill the answers' database: `score`, and `answers upgrade` and `import`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline.cli.options import (
+    NO_SETTINGS,
+    RUNS,
+    EventsOption,
+    RootOption,
+    SetOption,
+    pushed_to,
+)
+
+if TYPE_CHECKING:
+    from components.config.runtime import Beam
+    from serving.answers.scoring.run import Scored, ScoringOptions
+    from serving.answers.scoring.versions import PushedVersion
+
+DatabaseOption = Annotated[
+    str | None,
+    typer.Option(
+        "--db", metavar="URL", help="The answers' database; default: $MASTERY_ANSWERS_URL."
+    ),
+]
+
+
+def _column(name: str, default: str, meaning: str) -> typer.models.OptionInfo:
+    """Returns an option that names a column of events."""
+    option: typer.models.OptionInfo = typer.Option(
+        name,
+        metavar="COLUMN",
+        help=f"The column of events with {meaning}; default: {default}, if there is one.",
+        rich_help_panel="What pages show",
+    )
+    return option
+
+
+def score(
+    events: EventsOption,
+    as_of: Annotated[
+        list[str] | None,
+        typer.Option("--as-of", metavar="now|TIME", help="The moment; repeatable; default: now."),
+    ] = None,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            "--to",
+            metavar="URL",
+            help="sqlite:///answers.db or postgresql://user@host/name; default: "
+            "$MASTERY_ANSWERS_URL.",
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config", metavar="FILE", help="Score with the stable version of its runs, or newest."
+        ),
+    ] = None,
+    set_: SetOption = NO_SETTINGS,
+    root: RootOption = RUNS,
+    model: Annotated[
+        Path | None,
+        typer.Option("--model", metavar="DIR", help="Instead: score with this pushed version."),
+    ] = None,
+    server: Annotated[
+        str | None,
+        typer.Option(
+            "--server",
+            metavar="URL",
+            help="Have that version answer on a server: http://host:8501 or grpc://host:8500.",
+        ),
+    ] = None,
+    learners: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--learners",
+            metavar="TABLE",
+            help="learner_id with the columns that the model reads; outcomes will do; repeatable.",
+        ),
+    ] = None,
+    only_new: Annotated[
+        bool,
+        typer.Option("--only-new", help="Only learners with events since the last scoring."),
+    ] = False,
+    every: Annotated[
+        str | None,
+        typer.Option(
+            "--every", metavar="INTERVAL", help="Also earlier moments, such as 1d, back to --since."
+        ),
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="TIME", help="No moment before; with --every.")
+    ] = None,
+    label_range: Annotated[
+        tuple[float, float] | None,
+        typer.Option(
+            "--label-range", metavar="LOWEST HIGHEST", help="Of a predicted number, e.g. 0 100."
+        ),
+    ] = None,
+    component: Annotated[
+        str | None, _column("--component", "knowledge_component", "the knowledge component")
+    ] = None,
+    correct: Annotated[
+        str | None, _column("--correct", "correct", "1 for a right answer, 0 for a wrong one")
+    ] = None,
+    seconds: Annotated[
+        str | None, _column("--seconds", "dwell_seconds", "how long an event took")
+    ] = None,
+) -> None:
+    """Score a log: an answer about every learner and unit, into the answers' database.
+
+    Run twice, it writes nothing twice; after a scoring that was killed, run it again.
+
+    Example:
+        mastery score --config configs/sample.yaml --events sample/events.parquet
+            --learners sample/outcomes.parquet --to sqlite:///answers.db
+    """
+    from components.errors import MasteryError
+    from serving.answers.scoring.activity import ActivityColumns
+    from serving.answers.scoring.model import LabelRange
+    from serving.answers.scoring.moments import parse_moments
+    from serving.answers.scoring.run import ScoringOptions
+    from serving.answers.scoring.run import score as score_log
+
+    if label_range is not None and not label_range[0] < label_range[1]:
+        raise MasteryError("--label-range: expected the lowest number first, then the highest.")
+    with _version(config, model, set_, root) as version:
+        beam = _beam(config, set_)
+        zone = version.config.data.timezone
+        options = ScoringOptions(
+            events=events,
+            moments=parse_moments(as_of or [], zone, every=every, since=since),
+            learners=learners or [],
+            server=server,
+            only_new=only_new,
+            columns=ActivityColumns(component, correct, seconds),
+            label_range=None if label_range is None else LabelRange(*label_range),
+            beam=beam.options,
+            partitions=beam.partitions,
+        )
+        scored = score_log(to, version, options)
+    print(_describe(scored, version, options))
+
+
+@contextmanager
+def _version(
+    config: Path | None, model: Path | None, set_: list[str], root: Path
+) -> Iterator[PushedVersion]:
+    """Yields the version that scores."""
+    from components.errors import MasteryError
+    from serving.answers.scoring.versions import newest_version, open_version
+
+    if config is not None and model is None:
+        with newest_version(pushed_to(config, set_, root)) as version:
+            yield version
+    elif model is not None and config is None:
+        yield open_version(model)
+    else:
+        raise MasteryError("expected either --config or --model, which say what scores.")
+
+
+def _beam(config: Path | None, set_: list[str]) -> Beam:
+    """Returns how Beam runs: the configuration's section, or its defaults."""
+    from components.config import load_config
+    from components.config.runtime import Beam
+
+    return Beam() if config is None else load_config(config, set_).beam
+
+
+def _describe(scored: Scored, version: PushedVersion, options: ScoringOptions) -> str:
+    """Returns what was done, one fact per line."""
+    newest = max(options.moments).strftime("%Y-%m-%d %H:%M:%S UTC")
+    others = f" and {len(options.moments) - 1} moments before" if len(options.moments) > 1 else ""
+    lines = [
+        f"{version.name} {version.number}: {scored.answers:,} answers about {scored.learners:,} "
+        f"learners as of {newest}{others}, {scored.new:,} of them new."
+    ]
+    if scored.skipped:
+        reason = "without events since the last scoring" if options.only_new else "without events"
+        lines.append(f"{scored.skipped:,} learners were skipped: {reason} before the moment.")
+    if scored.unknown:
+        lines.append(
+            f"{scored.unknown:,} learners have no row in --learners; what the model reads of them "
+            "was taken as missing."
+        )
+    return "\n".join(lines)
+
+
+def upgrade(db: DatabaseOption = None) -> None:
+    """Make the tables of the answers' database, or bring them up to date.
+
+    Example:
+        mastery answers upgrade --db postgresql://mastery@db/answers
+    """
+    from serving.answers.database import describe, open_database
+
+    engine = open_database(db)
+    print(f"{describe(engine)}: its tables are those of this version of Mastery.")
+    engine.dispose()

@@ -1,0 +1,122 @@
+"""The pipeline of a scoring, for Beam: partitions, questions, the model, the database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import apache_beam as beam
+import polars as pl
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from components.contracts.names import AS_OF
+from components.event_log.tally import Tally, merge_tallies
+from components.files.atomic import write_text
+from serving.answers.database import open_database
+from serving.answers.scoring.model import LabelRange, Model, answer
+from serving.answers.store import copy_rows
+from serving.answers.tables import Answer
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from serving.answers.scoring.job import Batch, Job
+
+_READ, _WRITTEN = "read.json", "written.txt"  # in the scratch folder
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where answers go; a password is in the environment of every worker.
+
+    Attributes:
+        url: the address of the database.
+        version_id: of the model that answers.
+        scorings: the id of the scoring of each moment.
+    """
+
+    url: str
+    version_id: int
+    scorings: dict[datetime, int]
+
+    def write(self, rows: pl.DataFrame) -> int:
+        """Writes answers in one transaction; a row that is there stays. Returns how many are new.
+
+        Args:
+            rows: keys, and what the model decided.
+        """
+        scorings = pl.DataFrame(
+            {AS_OF: list(self.scorings), "scoring_id": list(self.scorings.values())},
+            schema_overrides={AS_OF: rows.schema[AS_OF]},
+        )
+        complete = rows.join(scorings, on=AS_OF, how="left").with_columns(
+            pl.lit(self.version_id).alias("version_id"),
+            pl.lit(datetime.now(UTC)).alias("scored_at"),
+        )
+        with _open(self.url).begin() as connection:
+            return copy_rows(connection, Answer, complete, on_conflict="keep")
+
+
+@lru_cache(maxsize=1)
+def _open(url: str) -> Engine:
+    return open_database(url, upgrade=False)
+
+
+def read_log(job: Job, options: list[str]) -> Tally:
+    """Reads a log into the job's scratch folder; returns the counts."""
+    path = Path(job.scratch, _READ)
+    with beam.Pipeline(options=PipelineOptions(options)) as pipeline:
+        _ = (
+            pipeline
+            | "Files" >> beam.Create(job.groups(), reshuffle=True)
+            | "Read" >> beam.Map(job.read)
+            | "SumCounts" >> beam.CombineGlobally(merge_tallies)
+            | "KeepCounts" >> beam.Map(_write, str(path))
+        )
+    return Tally.model_validate_json(path.read_bytes())
+
+
+def answer_questions(
+    job: Job, model: Model, label_range: LabelRange | None, target: Target, options: list[str]
+) -> int:
+    """Asks the model about everybody in a log that was read; returns how many answers are new.
+
+    Each batch is one transaction: after a scoring that was killed, another one finds its answers.
+    """
+    path = Path(job.scratch, _WRITTEN)
+    with beam.Pipeline(options=PipelineOptions(options)) as pipeline:
+        _ = (
+            pipeline
+            | "Parts" >> beam.Create(range(job.parts.count), reshuffle=True)
+            | "Ask" >> beam.FlatMap(job.ask)
+            | "Answer" >> beam.ParDo(_Answer(model, label_range))
+            | "Write" >> beam.Map(target.write)
+            | "Sum" >> beam.CombineGlobally(sum)
+            | "KeepSum" >> beam.Map(_write_number, str(path))
+        )
+    return int(path.read_text(encoding="utf-8"))
+
+
+class _Answer(beam.DoFn):  # type: ignore[misc]
+    """Adds the model's answers to the keys of a batch."""
+
+    def __init__(self, model: Model, label_range: LabelRange | None) -> None:
+        self._model = model
+        self._label_range = label_range
+
+    def process(self, batch: Batch) -> Iterator[pl.DataFrame]:
+        """Yields one table per batch."""
+        answers = answer(self._model, batch.examples, self._label_range)
+        yield batch.keys.hstack(answers)
+
+
+def _write(tally: Tally, path: str) -> None:
+    write_text(path, tally.model_dump_json())
+
+
+def _write_number(number: int, path: str) -> None:
+    write_text(path, str(number))

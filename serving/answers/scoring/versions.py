@@ -1,0 +1,116 @@
+"""The version that answers: found where it was pushed to, checked, and registered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from components.contracts.manifest import Manifest
+from components.contracts.run_record import REPORT_FILE
+from components.errors import MasteryError
+from components.model_version.pushed_version import config_of
+from components.model_version.verify import verify_version
+from serving.answers.tables import ModelVersion
+from serving.models.changes import current_state
+from serving.models.stores import open_storage
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from components.config.root import Config
+
+
+@dataclass(frozen=True)
+class PushedVersion:
+    """A version whose files are those that were pushed.
+
+    Attributes:
+        folder: on this machine.
+        number: its number.
+        name: the model's.
+        config: the configuration that it was made with.
+        manifest: what made it.
+        report: the report of its run, if it is beside the serving folder.
+    """
+
+    folder: Path
+    number: int
+    name: str
+    config: Config
+    manifest: Manifest
+    report: Path | None
+
+
+@contextmanager
+def newest_version(address: str) -> Iterator[PushedVersion]:
+    """Yields the version in a serving folder that is labelled stable, or else the newest.
+
+    Args:
+        address: the folder's path or URL; of a URL, a copy is on this machine within the block.
+
+    Raises:
+        MasteryError: there is none, or it is not what was pushed.
+    """
+    storage = open_storage(address)
+    state, _ = current_state(storage)
+    servable = storage.servable()
+    number = state.stable if state.stable in servable else max(servable, default=None)
+    if number is None:
+        raise MasteryError(
+            f"{address}: expected a pushed version, found none. `mastery run` pushes one."
+        )
+    with storage.local_copy(number) as folder:
+        yield open_version(folder)
+
+
+def open_version(folder: Path) -> PushedVersion:
+    """Returns the version in a folder.
+
+    Raises:
+        MasteryError: it is no pushed version, or its files are not those that were pushed.
+    """
+    config = config_of(folder, name=str(folder))
+    verify_version(folder.resolve(), within=folder.resolve().parent)
+    manifest = Manifest.read(folder)
+    if manifest.version is None or manifest.run is None:
+        raise MasteryError(
+            f"{folder}: expected a {Manifest.FILE} with the version's number and its run; push the "
+            "model again."
+        )
+    number = manifest.version
+    report = folder.resolve().parent.parent / "runs" / manifest.run / REPORT_FILE
+    return PushedVersion(
+        folder=folder.resolve(),
+        number=number,
+        name=manifest.name or config.name,
+        config=config,
+        manifest=manifest,
+        report=report if report.is_file() else None,
+    )
+
+
+def register(engine: Engine, version: PushedVersion) -> int:
+    """Returns the id of a version in `model_versions`; the first scoring writes its row."""
+    manifest = version.manifest
+    with Session(engine) as session, session.begin():
+        known = select(ModelVersion).where(
+            ModelVersion.model == version.name, ModelVersion.version == version.number
+        )
+        row = session.scalars(known).one_or_none()
+        if row is None:
+            row = ModelVersion(model=version.name, version=version.number)
+            session.add(row)
+        row.run = manifest.run
+        row.pushed_at = datetime.fromisoformat(manifest.pushed_at) if manifest.pushed_at else None
+        row.classes = list(version.config.label.classes)
+        row.metrics = dict(manifest.metrics or {})
+        row.report = str(version.report) if version.report else row.report
+        session.flush()
+        return row.id
