@@ -53,6 +53,10 @@ COMMANDS = {
     "predict": "serve_commands:predict",
     "score": "score_commands:score",
     "answers upgrade": "score_commands:upgrade",
+    "learner show": "learner_commands:show",
+    "learner export": "learner_commands:export",
+    "learner opt-out": "learner_commands:opt_out",
+    "learner erase": "learner_commands:erase",
     "prediction-log show": "prediction_log_commands:show",
     "prediction-log export": "prediction_log_commands:export",
     "prediction-log purge": "prediction_log_commands:purge",
@@ -63,6 +67,7 @@ COMMANDS = {
     "feedback export": "feedback_commands:export",
 }
 GROUPS = {
+    "learner": "Show, hand over or erase what is kept of one learner.",
     "schema": "Write a first schema from a log, or compare a new log with it.",
     "kubeflow": "Run the pipeline on Kubeflow Pipelines.",
     "models": "List a model's versions, and decide which one is served.",
