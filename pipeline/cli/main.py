@@ -62,8 +62,6 @@ COMMANDS = {
     "prediction-log purge": "prediction_log_commands:purge",
     "board": "board_commands:board",
     "answers outcomes": "outcomes_commands:outcomes",
-    "score": "score_commands:score",
-    "answers upgrade": "score_commands:upgrade",
     "feedback export": "feedback_commands:export",
 }
 GROUPS = {
@@ -74,7 +72,6 @@ GROUPS = {
     "prediction-log": "Look at what `mastery serve` has answered.",
     "answers": "Keep the answers' database, and bring answers to where people work.",
     "feedback": "What people said about answers.",
-    "answers": "Keep the answers' database, and what came in since.",
 }
 PANELS = {
     "Prepare": ("doctor", "simulate", "check-log", "audit", "schema"),
