@@ -53,6 +53,7 @@ COMMANDS = {
     "predict": "serve_commands:predict",
     "score": "score_commands:score",
     "answers upgrade": "score_commands:upgrade",
+    "answers import": "score_commands:import_",
     "prediction-log show": "prediction_log_commands:show",
     "prediction-log export": "prediction_log_commands:export",
     "prediction-log purge": "prediction_log_commands:purge",
