@@ -57,6 +57,7 @@ COMMANDS = {
     "learner export": "learner_commands:export",
     "learner opt-out": "learner_commands:opt_out",
     "learner erase": "learner_commands:erase",
+    "answers import": "score_commands:import_",
     "prediction-log show": "prediction_log_commands:show",
     "prediction-log export": "prediction_log_commands:export",
     "prediction-log purge": "prediction_log_commands:purge",
