@@ -57,6 +57,9 @@ COMMANDS = {
     "answers outcomes": "outcomes_commands:outcomes",
     "score": "score_commands:score",
     "answers upgrade": "score_commands:upgrade",
+    "answers send": "delivery_commands:send",
+    "answers outbox": "delivery_commands:outbox",
+    "answers retry": "delivery_commands:retry",
     "feedback export": "feedback_commands:export",
 }
 GROUPS = {
