@@ -57,6 +57,8 @@ COMMANDS = {
     "answers outcomes": "outcomes_commands:outcomes",
     "score": "score_commands:score",
     "answers upgrade": "score_commands:upgrade",
+    "alerts test": "alerts_commands:try_",
+    "alerts run": "alerts_commands:run",
     "feedback export": "feedback_commands:export",
 }
 GROUPS = {
@@ -65,6 +67,7 @@ GROUPS = {
     "models": "List a model's versions, and decide which one is served.",
     "prediction-log": "Look at what `mastery serve` has answered.",
     "answers": "Keep the answers' database, and bring answers to where people work.",
+    "alerts": "Tell people about learners who need attention.",
     "feedback": "What people said about answers.",
 }
 PANELS = {

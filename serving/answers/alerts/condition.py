@@ -6,10 +6,9 @@ turns a tree into SQL.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, ClassVar, Literal, NoReturn, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, cast
 from unicodedata import east_asian_width
 
 from lark import Lark, Token, Transformer, UnexpectedInput, UnexpectedToken
@@ -17,6 +16,9 @@ from lark.exceptions import VisitError
 
 from components.command.escape import printable, shorten
 from components.command.suggest import closest, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
 
 LONGEST = 1000  # characters of a condition
 
