@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _Rows = Select[*tuple[Any, ...]]
 
 PERIOD = timedelta(days=28)  # of changes, lines and actions
-ATTENTION = 0.5  # a learner whose greatest need is this high needs attention
+ATTENTION = 0.75  # a learner whose greatest need is this high needs attention
 _POINTS = 15  # of a line
 _SHORTEST = timedelta(days=6)  # a change over less says nothing
 _SCORINGS = 1000
