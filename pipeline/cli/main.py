@@ -68,6 +68,8 @@ COMMANDS = {
     "answers send": "delivery_commands:send",
     "answers outbox": "delivery_commands:outbox",
     "answers retry": "delivery_commands:retry",
+    "alerts test": "alerts_commands:try_",
+    "alerts run": "alerts_commands:run",
     "feedback export": "feedback_commands:export",
 }
 GROUPS = {
@@ -77,6 +79,7 @@ GROUPS = {
     "models": "List a model's versions, and decide which one is served.",
     "prediction-log": "Look at what `mastery serve` has answered.",
     "answers": "Keep the answers' database, and bring answers to where people work.",
+    "alerts": "Tell people about learners who need attention.",
     "feedback": "What people said about answers.",
 }
 PANELS = {
