@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from serving.answers.words import LANGUAGES, translations
+from serving.board.links import learner_link
 
 FOLDER = Path(__file__).parent
 LANGUAGE_COOKIE = "language"
@@ -65,6 +66,7 @@ def _environment(language: str, time_zone: str) -> Environment:
         moment=lambda value: format_datetime(value, "medium", tzinfo=zone, locale=locale),
         ago=lambda value, now: format_timedelta(value - now, add_direction=True, locale=locale),
     )
+    environment.globals["learner_link"] = learner_link
     return environment
 
 
@@ -74,7 +76,7 @@ def render(
     """Returns a page.
 
     Templates have the filters `percent`, `number`, `day` (also of a moment, in the board's time
-    zone), `moment` and `ago(now)`.
+    zone), `moment` and `ago(now)`, and the function `learner_link(learner_id, unit_id=None)`.
 
     Args:
         request: `request.state.viewer` is the reader, None where nobody is logged in.

@@ -32,10 +32,12 @@ from serving.answers.feedback import (
     record,
     undo,
 )
-from serving.answers.words import class_name, in_words, percentage
+from serving.answers.words import class_name, percentage
+from serving.board.links import from_segment, learner_link
 from serving.board.pages.worklist_filters import Filters, week_start
 from serving.board.pages.worklist_rows import COUNTED, Row, Rows, Worklist
 from serving.board.rendering import is_partial, language_of, render
+from serving.board.shown_answer import show_answer
 
 SNOOZE_DAYS = 7
 CHOICES = 500  # groups or units in a filter
@@ -83,8 +85,8 @@ async def take_back(request: Request) -> Response:
 ROUTES = [
     Route("/worklist", show),
     Route("/worklist.csv", export),
-    Route("/learners/{learner_id:path}/actions", act, methods=["POST"]),
-    Route("/learners/{learner_id:path}/actions/undo", take_back, methods=["POST"]),
+    Route("/learners/{learner}/actions", act, methods=["POST"]),
+    Route("/learners/{learner}/actions/undo", take_back, methods=["POST"]),
 ]
 
 
@@ -105,10 +107,10 @@ def _common(request: Request) -> dict[str, Any]:
     zone = ZoneInfo(request.app.state.settings.board.time_zone)
     today = now.astimezone(zone).date()
     return {
-        "in_words": in_words,
         "class_name": class_name,
         "percentage": percentage,
-        "local": lambda at: at.astimezone(zone),
+        "learner_link": learner_link,
+        "show_answer": show_answer,
         "new_form": lambda: token_urlsafe(12),
         "can_undo": lambda action: can_undo(action, viewer.user, now),
         "longest_note": LONGEST_NOTE,
@@ -168,10 +170,9 @@ def _choices(request: Request, session: Session) -> dict[str, Any]:
 
 
 def _act(request: Request, form: FormData) -> Response:
-    learner_id = request.path_params["learner_id"]
     now: datetime = request.app.state.now()
     with Session(request.app.state.engine) as session, session.begin():
-        _check_visible(request, session, learner_id)
+        learner_id = _visible_learner(request, session)
         feedback = _feedback(request, learner_id, form)
         try:
             action = record(session, feedback, now)
@@ -183,18 +184,25 @@ def _act(request: Request, form: FormData) -> Response:
 
 
 def _take_back(request: Request, form: FormData) -> Response:
-    learner_id = request.path_params["learner_id"]
     number = _number(form, "action")
     with Session(request.app.state.engine) as session, session.begin():
-        _check_visible(request, session, learner_id)
+        learner_id = _visible_learner(request, session)
         done = undo(session, number, learner_id, request.state.viewer.user, request.app.state.now())
     return _after(request, learner_id, form, undone=done)
 
 
-def _check_visible(request: Request, session: Session, learner_id: str) -> None:
+def _visible_learner(request: Request, session: Session) -> str:
+    """Returns the learner whom an address names.
+
+    Raises:
+        HTTPException: 404, there is none whom the viewer may see.
+    """
+    learner_id = from_segment(request.path_params["learner"])
     learners = request.state.visible.learners
-    if session.scalar(select(learners.learner_id).where(learners.learner_id == learner_id)) is None:
+    found = select(learners.learner_id).where(learners.learner_id == learner_id)
+    if learner_id is None or session.scalar(found) is None:
         raise HTTPException(404)
+    return learner_id
 
 
 def _feedback(request: Request, learner_id: str, form: FormData) -> Feedback:
@@ -270,9 +278,7 @@ def _refused(request: Request, learner_id: str, form: FormData, error: FeedbackE
         draft = {name: _text(form, name) for name in ("note", "label", "until")}
         return _row(request, learner_id, _back(form), error=str(error), draft=draft)
     values = {"error": str(error), "back": _back(form).path()}
-    response = render(request, "worklist_refused.html.j2", **values)
-    response.status_code = 422
-    return response
+    return render(request, "worklist_refused.html.j2", status_code=422, **values)
 
 
 def _row(request: Request, learner_id: str, filters: Filters, **said: Any) -> Response:
@@ -325,7 +331,8 @@ def _exported(row: Row, language: str) -> tuple[Any, ...]:
     answer, action = row.answer, row.action
     return (
         row.place, row.learner.learner_id, row.name, row.group, answer.unit_id, row.unit,
-        answer.predicted_class, row.probability, answer.prediction, answer.basis, answer.need,
+        answer.predicted_class, max(answer.probabilities, default=None), answer.prediction,
+        answer.basis, answer.need,
         _iso(answer.since), answer.previous_class, "; ".join(row.reasons(language)),
         _iso(answer.last_event_at), _iso(answer.as_of), row.version.model, row.version.version,
         action and action.kind, row.by or None, _iso(action and action.at),

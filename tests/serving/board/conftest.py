@@ -7,9 +7,13 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page
+from sqlalchemy import Engine
 
+from serving.answers.database import open_database
 from tests import browser as browsers
 from tests import chromium, npm
+from tests.serving.answers import classroom
+from tests.serving.answers.conftest import new_database
 from tests.serving.board.running import RunningBoard, running_board, template
 
 
@@ -17,6 +21,21 @@ from tests.serving.board.running import RunningBoard, running_board, template
 def classroom_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database with the classroom in it, to copy."""
     return template(tmp_path_factory.mktemp("classroom"))
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def classroom_engine(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Engine]:
+    """The classroom in a database of each kind in turn, for the tests of a file."""
+    if request.param == "sqlite":
+        address = f"sqlite:///{tmp_path_factory.mktemp('classroom')}/answers.db"
+    else:
+        address = new_database(request.getfixturevalue("postgresql"))
+    engine = open_database(address)
+    classroom.fill(engine)
+    yield engine
+    engine.dispose()
 
 
 @pytest.fixture
