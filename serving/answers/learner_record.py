@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Select, delete, func, select, update
 from sqlalchemy import Table as SqlTable
 
-from serving.answers import current_sums
+from serving.answers.current_sums import refresh_current_sums
 from serving.answers.tables import Message, Table
 
 _ERASED = "(erased)"
@@ -74,7 +74,7 @@ def erase_rows(engine: Engine, learner: str) -> dict[str, int]:
             if _LEARNER in table.c:
                 done = connection.execute(delete(table).where(table.c.learner_id == learner))
                 erased[table.name] = done.rowcount
-        current_sums.refresh_sums(connection)
+        refresh_current_sums(connection)
     return {table: count for table, count in erased.items() if count}
 
 
