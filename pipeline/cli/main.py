@@ -63,8 +63,6 @@ COMMANDS = {
     "prediction-log purge": "prediction_log_commands:purge",
     "board": "board_commands:board",
     "answers outcomes": "outcomes_commands:outcomes",
-    "score": "score_commands:score",
-    "answers upgrade": "score_commands:upgrade",
     "answers send": "delivery_commands:send",
     "answers outbox": "delivery_commands:outbox",
     "answers retry": "delivery_commands:retry",
