@@ -35,7 +35,7 @@ def test_from_the_map_to_a_path_and_on_to_the_learner(ada: str, browser_page: Pa
 
 
 def test_choosing_a_group_changes_the_map_at_once(
-    board: RunningBoard, board_url: Callable[[str], str], browser_page: Page
+    board_url: Callable[[str], str], browser_page: Page
 ) -> None:
     browser_page.goto(board_url("max") + "/map")
     expect(browser_page.locator("tbody tr")).to_have_count(20)
@@ -84,6 +84,7 @@ def test_pointing_at_a_day_shows_what_was_said(ada: str, browser_page: Page) -> 
 def test_pages_by_keyboard_alone(ada: str, browser_page: Page) -> None:
     browser_page.goto(f"{ada}/map?search=Learner+12")
     use_keyboard(browser_page, "tbody td a")
+    expect(browser_page.get_by_role("heading", level=1)).to_have_text("Unit 0")
     tab_to(browser_page, ".zoom a[aria-current]")
     tab_to(browser_page, ".day input")
     use_keyboard(browser_page, "summary:not(.viewer summary)")
