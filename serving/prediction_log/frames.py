@@ -30,6 +30,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from serving.prediction_log.row_hashes import little_endian
 from serving.server.json_tensors import encode_json
 
 MAGIC = b"mastery prediction log 1\n"
@@ -179,7 +180,7 @@ def _encode_values(values: Array) -> bytes:
     if values.dtype == object:
         texts = values.ravel().tolist()
         return b"".join([head, struct.pack(f"<{len(texts)}I", *map(len, texts)), *texts])
-    return head + values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes()
+    return head + little_endian(values)
 
 
 @dataclass

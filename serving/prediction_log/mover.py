@@ -79,6 +79,11 @@ class Mover:
                 log.info("The prediction log can be written again.")
             self._failures = 0
 
+    def close(self) -> None:
+        """Closes the log."""
+        if self._log is not None:
+            self._log.close()
+
     def _work(self) -> None:
         if self._log is None:
             self._log = self._open_log()
@@ -149,6 +154,7 @@ def main(text: str) -> None:
     while not select.select([sys.stdin], [], [], POLL_SECONDS)[0]:
         mover.step()
     mover.step(is_last=True)
+    mover.close()
 
 
 if __name__ == "__main__":

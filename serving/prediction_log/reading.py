@@ -7,6 +7,7 @@ import io
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -27,8 +28,9 @@ SHOWN_HASH = 12  # digits; `--input-hash` takes them
 AT_ONCE = 50_000  # rows in a group of an exported Parquet file
 
 
-def open_log(log: str | None) -> tuple[str, LogStore]:
-    """Returns the address of a log that exists, and the log.
+@contextmanager
+def open_log(log: str | None) -> Iterator[tuple[str, LogStore]]:
+    """Yields the address of a log that exists, and the log.
 
     Args:
         log: a folder, or the address of a database; None for `$MASTERY_ANSWERS_URL`.
@@ -49,7 +51,8 @@ def open_log(log: str | None) -> tuple[str, LogStore]:
             f"{hide_userinfo(target)}: expected the folder of a prediction log, found no such "
             "folder. `mastery serve --prediction-log DIR` makes it."
         )
-    return target, open_store(target)
+    with closing(open_store(target)) as store:
+        yield target, store
 
 
 def parse_moment(text: str | None, option: str) -> datetime | None:

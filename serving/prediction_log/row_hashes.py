@@ -9,7 +9,9 @@ lengths in four bytes each, then themselves. Steps after `num_steps` are padding
 from __future__ import annotations
 
 import struct
+import sys
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
@@ -40,14 +42,28 @@ def row_hashes(inputs: Mapping[str, Array], step_inputs: Collection[str] = ()) -
     if len({inputs[name].shape[1] for name in step_inputs}) > 1:
         step_inputs = ()  # no request of a pipeline's model: the graph decides what counts
     counts = _step_counts(inputs, step_inputs)
-    head = "".join(_head(name, inputs[name], name in step_inputs) for name in names).encode()
-    columns = []
+
+    heads, columns = [], []
     for name in names:
+        values = inputs[name]
         if counts is not None and name == NUM_STEPS:
+            heads.append(_head(name, values.dtype, ()))
             columns.append([struct.pack("<q", count) for count in counts])
+        elif name in step_inputs:
+            heads.append(_head(name, values.dtype, None))
+            columns.append(_contents(values, counts))
         else:
-            columns.append(_contents(inputs[name], counts if name in step_inputs else None))
+            heads.append(_head(name, values.dtype, values.shape[1:]))
+            columns.append(_contents(values))
+    head = b"".join(heads)
     return [sha256(b"".join((head, *row))).digest() for row in zip(*columns, strict=True)]
+
+
+def little_endian(values: Array) -> bytes:
+    """Returns the bytes of an array of numbers."""
+    if sys.byteorder == "big" or values.dtype.byteorder == ">":
+        values = values.astype(values.dtype.newbyteorder("<"))
+    return values.tobytes()
 
 
 def _step_counts(inputs: Mapping[str, Array], step_inputs: Collection[str]) -> list[int] | None:
@@ -55,18 +71,19 @@ def _step_counts(inputs: Mapping[str, Array], step_inputs: Collection[str]) -> l
     width = next((inputs[name].shape[1] for name in step_inputs), None)
     if width is None:
         return None
-    counts: list[int] = np.clip(inputs[NUM_STEPS], 0, width).tolist()
-    return counts
+    return [min(max(count, 0), width) for count in inputs[NUM_STEPS].tolist()]
 
 
-def _head(name: str, values: Array, is_steps: bool) -> str:
-    dtype = "text" if values.dtype == object else values.dtype.newbyteorder("<").str
-    shape = "steps" if is_steps else ",".join(map(str, values.shape[1:]))
-    return f"{name!r} {dtype} [{shape}]\n"
+@lru_cache
+def _head(name: str, dtype: np.dtype[Any], shape: tuple[int, ...] | None) -> bytes:
+    """Returns the line of a tensor; `shape` is None for steps."""
+    kind = "text" if dtype.kind == "O" else dtype.newbyteorder("<").str
+    sizes = "steps" if shape is None else ",".join(map(str, shape))
+    return f"{name!r} {kind} [{sizes}]\n".encode()
 
 
-def _contents(values: Array, counts: list[int] | None) -> list[bytes]:
-    """Returns the bytes of each row's values, the first `counts` of them."""
+def _contents(values: Array, counts: list[int] | None = None) -> list[bytes]:
+    """Returns the bytes of each row's values; of the first `counts` of them, if given."""
     rows = len(values)
     if values.dtype == object:
         texts = values.reshape(rows, -1).tolist()
@@ -74,12 +91,9 @@ def _contents(values: Array, counts: list[int] | None) -> list[bytes]:
             texts = [row[:count] for row, count in zip(texts, counts, strict=True)]
         return [struct.pack(f"<{len(row)}I", *map(len, row)) + b"".join(row) for row in texts]
 
-    content = values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes()
+    content = little_endian(values)
     stride = len(content) // rows
     if counts is None:
         return [content[at * stride : (at + 1) * stride] for at in range(rows)]
     size = values.dtype.itemsize
-    starts = range(0, rows * stride, stride) if stride else [0] * rows
-    return [
-        content[start : start + count * size] for start, count in zip(starts, counts, strict=True)
-    ]
+    return [content[at * stride : at * stride + count * size] for at, count in enumerate(counts)]
