@@ -135,8 +135,8 @@ class LearnerReader:
         self._units = {row.unit_id: row for row in session.execute(catalogue)}
         self.titles: dict[str, str] = {unit_id: row[1] for unit_id, row in self._units.items()}
         versions = self._visible.model_versions
-        found = session.execute(select(versions.id, versions.classes)).tuples()
-        self.classes: Mapping[int, list[str]] = dict(found.all())
+        found = session.execute(select(versions.id, versions.classes))
+        self.classes: dict[int, list[str]] = {row.id: row.classes for row in found}
 
     def title(self, unit_id: str) -> str:
         """Returns what people call a unit."""

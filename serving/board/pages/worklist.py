@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, time, timedelta
@@ -21,7 +20,6 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from components.files.spreadsheet import for_spreadsheet
 from serving.answers.feedback import (
     LONGEST_NOTE,
     SNOOZE,
@@ -38,6 +36,7 @@ from serving.board.pages.worklist_filters import Filters, week_start
 from serving.board.pages.worklist_rows import COUNTED, Row, Rows, Worklist
 from serving.board.rendering import is_partial, language_of, render
 from serving.board.shown_answer import show_answer
+from serving.board.table_export import csv_response
 
 SNOOZE_DAYS = 7
 CHOICES = 500  # groups or units in a filter
@@ -59,17 +58,7 @@ def show(request: Request) -> Response:
 def export(request: Request) -> Response:
     """Returns the rows of the list on all pages as CSV."""
     filters = Filters.of(request.query_params)
-    with _reading(request) as (_, worklist):
-        rows = [
-            _exported(row, language_of(request))
-            for batch in worklist.batches(filters)
-            for row in batch
-        ]
-    table = for_spreadsheet(pl.DataFrame(rows, schema=_COLUMNS, orient="row"))
-    content = io.BytesIO()
-    table.write_csv(content, include_bom=True)  # so that Excel reads UTF-8
-    headers = {"Content-Disposition": 'attachment; filename="worklist.csv"'}
-    return Response(content.getvalue(), media_type="text/csv; charset=utf-8", headers=headers)
+    return csv_response("worklist", _exported_rows(request, filters), _COLUMNS)
 
 
 async def act(request: Request) -> Response:
@@ -327,14 +316,37 @@ def _iso(moment: datetime | None) -> str | None:
     return None if moment is None else moment.isoformat()
 
 
-def _exported(row: Row, language: str) -> tuple[Any, ...]:
+def _exported_rows(request: Request, filters: Filters) -> Iterator[dict[str, object]]:
+    language = language_of(request)
+    with _reading(request) as (_, worklist):
+        for batch in worklist.batches(filters):
+            for row in batch:
+                yield _exported(row, language)
+
+
+def _exported(row: Row, language: str) -> dict[str, object]:
     answer, action = row.answer, row.action
-    return (
-        row.place, row.learner.learner_id, row.name, row.group, answer.unit_id, row.unit,
-        answer.predicted_class, max(answer.probabilities, default=None), answer.prediction,
-        answer.basis, answer.need,
-        _iso(answer.since), answer.previous_class, "; ".join(row.reasons(language)),
-        _iso(answer.last_event_at), _iso(answer.as_of), row.version.model, row.version.version,
-        action and action.kind, row.by or None, _iso(action and action.at),
-        action and action.note,
-    )  # fmt: skip
+    return {
+        "place": row.place,
+        "learner_id": row.learner.learner_id,
+        "name": row.name,
+        "group": row.group,
+        "unit_id": answer.unit_id,
+        "unit": row.unit,
+        "class": answer.predicted_class,
+        "probability": max(answer.probabilities, default=None),
+        "prediction": answer.prediction,
+        "basis": answer.basis,
+        "need": answer.need,
+        "since": _iso(answer.since),
+        "previous_class": answer.previous_class,
+        "reasons": "; ".join(row.reasons(language)),
+        "last_event": _iso(answer.last_event_at),
+        "as_of": _iso(answer.as_of),
+        "model": row.version.model,
+        "version": row.version.version,
+        "action": action and action.kind,
+        "by": row.by or None,
+        "at": _iso(action and action.at),
+        "note": action and action.note,
+    }

@@ -67,27 +67,46 @@ def page(client: TestClient, address: str = "/worklist", **headers: str) -> Any:
     return lxml.html.fromstring(answer.text)
 
 
+_CONDITION = re.compile(r"\.([\w-]+)|#([\w-]+)|\[([\w-]+)(?:=([\w-]+))?\]")
+
+
+def find(html: Any, selector: str) -> list[Any]:
+    """Returns the elements of a selector, as in CSS: descendants, classes, ids and attributes."""
+    path = "."
+    for step in selector.split():
+        path += f"//{re.match(r'[a-z0-9]*', step)[0] or '*'}"  # type: ignore[index]
+        for name, id_, attribute, value in _CONDITION.findall(step):
+            if name:
+                path += f"[contains(concat(' ', normalize-space(@class), ' '), ' {name} ')]"
+            elif id_:
+                path += f"[@id='{id_}']"
+            else:
+                path += f"[@{attribute}='{value}']" if value else f"[@{attribute}]"
+    found: list[Any] = html.xpath(path)
+    return found
+
+
 def names(html: Any) -> list[str]:
-    return [link.text_content() for link in html.cssselect(".learner h3 a")]
+    return [link.text_content() for link in find(html, "h3 a")]
 
 
 def text(html: Any, selector: str) -> str:
-    return " ".join(" ".join(one.text_content().split()) for one in html.cssselect(selector))
+    return " ".join(" ".join(one.text_content().split()) for one in find(html, selector))
 
 
 def row(html: Any, name: str) -> Any:
-    return next(one for one in html.cssselect(".learner") if names(one) == [name])
+    return next(one for one in find(html, "li.learner") if names(one) == [name])
 
 
 def form_of(html: Any, name: str) -> dict[str, str]:
     """Returns what the form of a learner's row sends, besides the button."""
-    form = row(html, name).cssselect("form.actions")[0]
+    form = find(row(html, name), "form.actions")[0]
     return {key: value for key, value in form.form_values() if key != "csrf"}
 
 
 def act(client: TestClient, name: str, kind: str, address: str = "/worklist", **said: str) -> Any:
     html = page(client, address)
-    form = row(html, name).cssselect("form.actions")[0]
+    form = find(row(html, name), "form.actions")[0]
     data = form_of(html, name) | {"kind": kind} | said
     return client.post(form.action, data=data)
 
@@ -105,7 +124,7 @@ def test_the_list_is_ordered_by_expected_benefit_and_ends_where_the_week_does(
     html = page(client(engine))
     assert names(html) == expected
     assert text(html, "#capacity p") == "You can call 3 this week: 0 done, 3 left"
-    before, after = html.cssselect("ol.learners")
+    before, after = find(html, "ol.learners")
     assert names(before) == expected[:3]
     assert names(after) == expected[3:]
     assert after.get("start") == "4"
@@ -116,7 +135,7 @@ def test_the_list_is_ordered_by_expected_benefit_and_ends_where_the_week_does(
     html = page(client(engine))
     assert text(html, "#capacity p") == "You can call 3 this week: 1 done, 2 left"
     assert names(html) == expected[2:]
-    assert [len(names(part)) for part in html.cssselect("ol.learners")] == [2, 4]
+    assert [len(names(part)) for part in find(html, "ol.learners")] == [2, 4]
     assert names(page(client(engine), "/worklist?show=done")) == expected[:2]
 
     next_week = client(engine, now=NOW + timedelta(days=7))
@@ -165,7 +184,7 @@ def test_how_sure_follows_from_probabilities_and_basis(
     tmp_path: Path, probabilities: list[float], basis: str, said: str
 ) -> None:
     engine = open_database(f"sqlite:///{tmp_path}/answers.db")
-    fill(engine, learners=1, units=1, groups=1)
+    fill(engine, learners=1, units=1, groups=2)
     with Session(engine) as session, session.begin():
         change = {"probabilities": probabilities, "predicted_class": "not_mastered", "basis": basis}
         session.execute(update(CurrentAnswer).values(change))
@@ -175,7 +194,7 @@ def test_how_sure_follows_from_probabilities_and_basis(
 
 def test_a_number_instead_of_a_class_is_shown_as_one(tmp_path: Path) -> None:
     engine = open_database(f"sqlite:///{tmp_path}/answers.db")
-    fill(engine, learners=1, units=1, groups=1)
+    fill(engine, learners=1, units=1, groups=2)
     with Session(engine) as session, session.begin():
         session.execute(
             update(CurrentAnswer).values(predicted_class=None, probabilities=[], prediction=62.5)
@@ -223,7 +242,7 @@ def test_what_others_look_after_cannot_be_seen_or_acted_upon(engine: Engine) -> 
     theirs = by_need(engine, "group-1")[0]
     assert names(page(ada, "/worklist?group=group-1")) == []
     html = page(root)
-    form = row(html, theirs).cssselect("form.actions")[0]
+    form = find(row(html, theirs), "form.actions")[0]
     data = form_of(html, theirs) | {"kind": "called"}
     assert ada.post(form.action, data=data).status_code == 404
     assert ada.post(f"{form.action}/undo", data={"action": "1"}).status_code == 404
@@ -241,7 +260,7 @@ def test_an_action_without_scripts_leads_back_and_can_be_undone(engine: Engine) 
     assert back.startswith("/worklist?unit=unit-1&acted=")
     html = page(ada, back)
     assert text(html, ".flash p") == f"Stored for {name}: helped."
-    undo = html.cssselect(".flash form")[0]
+    undo = find(html, ".flash form")[0]
 
     done = row(page(ada, "/worklist?show=done"), name)
     assert "helped · ada · Mar 2, 2026" in text(done, ".last").replace("Ada", "ada")
@@ -257,24 +276,24 @@ def test_an_action_without_scripts_leads_back_and_can_be_undone(engine: Engine) 
 def test_htmx_gets_the_row_the_capacity_and_an_announcement(engine: Engine) -> None:
     ada, name = client(engine), by_need(engine)[0]
     html = page(ada)
-    form = row(html, name).cssselect("form.actions")[0]
+    form = find(row(html, name), "form.actions")[0]
     data = form_of(html, name) | {"kind": "called"}
     for _ in range(2):  # a double click
         answer = ada.post(form.action, data=data, headers=HTMX)
         assert answer.status_code == 200
         part = lxml.html.fragment_fromstring(answer.text, create_parent=True)
         assert names(part) == [name]
-        assert "settled" in part.cssselect(".learner")[0].classes
+        assert "settled" in find(part, ".learner")[0].classes
         assert text(part, "#capacity[hx-swap-oob] p").endswith("1 done, 2 left")
         assert text(part, "#announcement[hx-swap-oob]") == f"Stored for {name}: called."
-        assert len(part.cssselect("button[autofocus]")) == 1
+        assert len(find(part, "button[autofocus]")) == 1
     with Session(engine) as session:
         assert session.scalar(select(func.count()).select_from(Action)) == 1
 
-    undo = part.cssselect(".last form")[0]
+    undo = find(part, ".last form")[0]
     answer = ada.post(undo.action, data=dict(undo.form_values()), headers=HTMX)
     part = lxml.html.fragment_fromstring(answer.text, create_parent=True)
-    assert "settled" not in part.cssselect(".learner")[0].classes
+    assert "settled" not in find(part, ".learner")[0].classes
     assert text(part, "#announcement").startswith("Undone")
 
 
@@ -302,10 +321,10 @@ def test_a_snoozed_learner_comes_back_on_the_day(engine: Engine) -> None:
 )
 def test_what_cannot_be_stored_is_said(tmp_path: Path, said: dict[str, str], message: str) -> None:
     engine = open_database(f"sqlite:///{tmp_path}/answers.db")
-    fill(engine, learners=1, units=1, groups=1)
+    fill(engine, learners=1, units=1, groups=2)
     ada = client(engine)
     html = page(ada)
-    form = row(html, "Learner 0").cssselect("form.actions")[0]
+    form = find(row(html, "Learner 0"), "form.actions")[0]
     data = form_of(html, "Learner 0") | {"note": "a long call"} | said
     plain = ada.post(form.action, data=data)
     assert plain.status_code == 422
@@ -315,7 +334,7 @@ def test_what_cannot_be_stored_is_said(tmp_path: Path, said: dict[str, str], mes
         ada.post(form.action, data=data, headers=HTMX).text, create_parent=True
     )
     assert message in text(part, ".error")
-    assert part.cssselect("textarea")[0].value == data["note"]  # nothing has to be typed again
+    assert find(part, "textarea")[0].value == data["note"]  # nothing has to be typed again
     with Session(engine) as session:
         assert session.scalar(select(func.count()).select_from(Action)) == 0
     engine.dispose()
@@ -329,7 +348,7 @@ def test_what_cannot_be_stored_is_said(tmp_path: Path, said: dict[str, str], mes
 )  # fmt: skip
 def test_a_form_that_no_page_sent_is_refused(tmp_path: Path, spoilt: dict[str, str]) -> None:
     engine = open_database(f"sqlite:///{tmp_path}/answers.db")
-    fill(engine, learners=1, units=1, groups=1)
+    fill(engine, learners=1, units=1, groups=2)
     ada = client(engine)
     data = form_of(page(ada), "Learner 0") | {"kind": "called"} | spoilt
     assert ada.post("/learners/learner-0000/actions", data=data).status_code in (400, 422)
@@ -338,7 +357,7 @@ def test_a_form_that_no_page_sent_is_refused(tmp_path: Path, spoilt: dict[str, s
 
 def test_ids_with_anything_in_them_can_be_acted_upon(tmp_path: Path) -> None:
     engine = open_database(f"sqlite:///{tmp_path}/answers.db")
-    fill(engine, learners=1, units=1, groups=1)
+    fill(engine, learners=1, units=1, groups=2)
     odd = "../a b?c=1&d#e/actions/\"'<b>"
     with engine.begin() as connection:
         for table in ("learners", "current_answers", "answers"):
@@ -395,20 +414,20 @@ def test_the_number_of_queries_does_not_grow_with_the_rows(engine: Engine) -> No
 
 def test_pages_have_fifty_rows(tmp_path: Path) -> None:
     engine = open_database(f"sqlite:///{tmp_path}/answers.db")
-    fill(engine, learners=61, units=1, groups=1)
+    fill(engine, learners=122, units=1, groups=2)
     ada = client(engine, replace(ADA, capacity=55))
     html = page(ada)
     assert len(names(html)) == 50
-    assert len(html.cssselect("ol.learners")) == 1
-    link = html.cssselect("#next")[0]
+    assert len(find(html, "ol.learners")) == 1
+    link = find(html, "#next")[0]
     part = page(ada, link.get("hx-get"), **HTMX, **{"HX-Trigger": "next"})
     assert names(part) == by_need(engine)[50:]
-    assert [len(names(rows)) for rows in part.cssselect("ol.learners")] == [5, 6]
-    assert part.cssselect("h2[autofocus]")
+    assert [len(names(rows)) for rows in find(part, "ol.learners")] == [5, 6]
+    assert find(part, "h2[autofocus]")
     assert text(part, "#announcement") == "Learners 51 to 61 of 61"
     assert names(page(ada, "/worklist?page=99999")) == []
     whole = page(ada, **HTMX, **{"HX-History-Restore-Request": "true"})
-    assert whole.cssselect("form.filters")  # the browser's "back" needs all of the page
+    assert find(whole, "form.filters")  # the browser's "back" needs all of the page
     engine.dispose()
 
 
