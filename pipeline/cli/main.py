@@ -57,11 +57,17 @@ COMMANDS = {
     "learner export": "learner_commands:export",
     "learner opt-out": "learner_commands:opt_out",
     "learner erase": "learner_commands:erase",
+    "answers import": "score_commands:import_",
     "prediction-log show": "prediction_log_commands:show",
     "prediction-log export": "prediction_log_commands:export",
     "prediction-log purge": "prediction_log_commands:purge",
     "board": "board_commands:board",
     "answers outcomes": "outcomes_commands:outcomes",
+    "answers send": "delivery_commands:send",
+    "answers outbox": "delivery_commands:outbox",
+    "answers retry": "delivery_commands:retry",
+    "alerts test": "alerts_commands:try_",
+    "alerts run": "alerts_commands:run",
     "feedback export": "feedback_commands:export",
 }
 GROUPS = {
@@ -71,6 +77,7 @@ GROUPS = {
     "models": "List a model's versions, and decide which one is served.",
     "prediction-log": "Look at what `mastery serve` has answered.",
     "answers": "Keep the answers' database, and bring answers to where people work.",
+    "alerts": "Tell people about learners who need attention.",
     "feedback": "What people said about answers.",
 }
 PANELS = {

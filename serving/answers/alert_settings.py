@@ -5,7 +5,6 @@ from __future__ import annotations
 import string
 from datetime import timedelta
 from typing import Annotated, Literal
-from urllib.parse import quote
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
@@ -15,6 +14,7 @@ from components.config.section import Address, KeyedError, Section
 from serving.answers.alerts.condition import parse_condition
 from serving.answers.alerts.timing import Capacity, QuietTimes, parse_duration, parse_hours
 from serving.answers.words import Language
+from serving.board.links import as_segment
 
 UNLIMITED = "unlimited"
 LINK_NAMES = ("learner_id", "unit_id")
@@ -150,4 +150,4 @@ class Alerts(Section):
         """Returns the address of a learner's page; None without a board."""
         if self.link is None:
             return None
-        return self.link.format(learner_id=quote(learner_id, ""), unit_id=quote(unit_id, ""))
+        return self.link.format(learner_id=as_segment(learner_id), unit_id=as_segment(unit_id))

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from components.command.console import PlainConsole
 
 SHOWN_HASH = 12  # digits; `--input-hash` takes them
+SHOWN_LABEL = 20
+SHOWN_ANSWER = 20  # characters, at least
 AT_ONCE = 50_000  # rows in a group of an exported Parquet file
 
 
@@ -89,19 +91,25 @@ def print_rows(rows: list[Row], console: PlainConsole) -> None:
         console.print("No such rows.")
         return
 
-    columns = ("Time (UTC)", "Version", "Label", "Input", "ms", "Answer")
-    table = Table(*columns, box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for column in table.columns:
-        column.no_wrap = True
-    for row in rows:
-        table.add_row(
+    lines = [
+        (
             f"{row.at:%Y-%m-%d %H:%M:%S}",
             str(row.version),
-            row.label or "–",
+            shorten(row.label or "–", SHOWN_LABEL),
             row.input_hash[:SHOWN_HASH],
             f"{row.latency * 1e3:.1f}",
-            json.dumps(row.answer, ensure_ascii=False),  # cut at the end of the line
         )
+        for row in rows
+    ]
+    heads = ("Time (UTC)", "Version", "Label", "Input", "ms")
+    taken = sum(max(map(len, column)) + 2 for column in zip(heads, *lines, strict=True))
+    left = max(SHOWN_ANSWER, console.width - taken - 2)
+    table = Table(*heads, "Answer", box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for column in table.columns:
+        column.no_wrap = True
+    for row, line in zip(rows, lines, strict=True):
+        answer = json.dumps(row.answer, ensure_ascii=False)
+        table.add_row(*line, shorten(answer, left))
     console.print(table)
 
 

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.errors import MasteryError
-from serving.prediction_log.frames import Layout, Request, encode_rows
-from serving.prediction_log.row_hashes import row_hashes
+from serving.prediction_log.frames import Layout, encode_rows
+from serving.prediction_log.row_hashes import RowHasher
 from serving.prediction_log.settings import PredictionLogSettings, is_database, make_folder
 from serving.prediction_log.spool import Spool, Tally
 
@@ -144,9 +144,7 @@ class Recorder:
 
         now = time.perf_counter()
         since = time.time() - now
-        requests = [
-            Request(since + item.started, now - item.started, item.label) for item, _ in asked
-        ]
+        requests = [(since + item.started, now - item.started, item.label) for item, _ in asked]
         frame = encode_rows(layout, hashes, owners, requests, outputs)
         if self._spool.append(layout, frame, len(hashes)):
             for owner in owners:
@@ -215,6 +213,8 @@ class Recording:
         self._version = version
         self._signature = signature
         self._layout: Layout | None = None
+        # A request to a signature without rows is one row, and has no steps.
+        self._hasher = RowHasher(signature.step_inputs if signature.is_row_wise else ())
 
     def __call__(self, inputs: Arrays, outputs: Arrays, asked: Sequence[tuple[Asked, int]]) -> None:
         """Records a batch; never raises.
@@ -225,13 +225,11 @@ class Recording:
             asked: the requests in order, each with its number of rows.
         """
         try:
-            steps = self._signature.step_inputs
-            if not self._signature.is_row_wise:  # the request is one row
-                steps = ()
+            if not self._signature.is_row_wise:
                 inputs = {name: values[None] for name, values in inputs.items()}
                 outputs = {name: values[None] for name, values in outputs.items()}
             if self._layout is None:
                 self._layout = self._recorder.layout(self._version, outputs)
-            self._recorder.record(self._layout, row_hashes(inputs, steps), asked, outputs)
+            self._recorder.record(self._layout, self._hasher.hash(inputs), asked, outputs)
         except Exception as error:  # whatever it is, the requests have their answers
             self._recorder.fail(error, sum(rows for _, rows in asked))

@@ -6,10 +6,9 @@ turns a tree into SQL.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, ClassVar, Literal, NoReturn, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, cast
 from unicodedata import east_asian_width
 
 from lark import Lark, Token, Transformer, UnexpectedInput, UnexpectedToken
@@ -17,6 +16,9 @@ from lark.exceptions import VisitError
 
 from components.command.escape import printable, shorten
 from components.command.suggest import closest, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
 
 LONGEST = 1000  # characters of a condition
 
@@ -165,18 +167,24 @@ def check_classes(text: str, classes: Collection[str], *, has_numbers: bool) -> 
     """
     for operand, value in _used(parse_condition(text)):
         if isinstance(operand, Field) and operand.name == "prediction" and not has_numbers:
-            reason = "expected p(...) or class: the model answers with classes, not with numbers"
+            reason = "expected p(...) or class, found prediction: the model answers with classes"
             raise _pointing(text, operand.at, reason)
-        is_class = isinstance(operand, Probability) or (
-            isinstance(operand, Field) and operand.name in CLASS_FIELDS
-        )
-        if is_class and not classes:
-            reason = "expected prediction: the model answers with numbers, it has no classes"
-            raise _pointing(text, operand.at, reason)
-        name = operand.of if isinstance(operand, Probability) else value and value.value
-        if is_class and name is not None and name not in classes:
-            at = operand.at if value is None else value.at
-            raise _pointing(text, at, _unknown("one of the model's classes", str(name), classes))
+        if isinstance(operand, Probability):
+            _check_class(text, operand, Text(operand.of, operand.at), classes)
+        elif isinstance(operand, Field) and operand.name in CLASS_FIELDS:
+            _check_class(text, operand, value, classes)
+
+
+def _check_class(
+    text: str, operand: Field | Probability, name: Text | None, classes: Collection[str]
+) -> None:
+    if not classes:
+        found = _shown(_named(operand))
+        reason = f"expected prediction, found {found}: the model answers with numbers"
+        raise _pointing(text, operand.at, reason)
+    if name is not None and name.value not in classes:
+        reason = _unknown("one of the model's classes", name.value, classes)
+        raise _pointing(text, name.at, reason)
 
 
 def classes_in(condition: Condition) -> list[str]:
@@ -241,7 +249,9 @@ class _Builder(Transformer[Token, Condition]):
     def missing(self, parts: list[Any]) -> Missing:
         operand, negated = parts
         if isinstance(operand, Number | Text):
-            raise _PlacedError(operand.at, "expected a name or p(...) before is missing")
+            raise _PlacedError(
+                operand.at, f"expected a name or p(...) before is missing, found a {operand.kind}"
+            )
         return Missing(operand, negated is not None)
 
     def negation(self, parts: list[Any]) -> Negation:
@@ -256,7 +266,9 @@ class _Builder(Transformer[Token, Condition]):
 
 def _check_types(left: Operand, operator: Token, right: Operand) -> None:
     if isinstance(left, Number | Text) and isinstance(right, Number | Text):
-        raise _PlacedError(left.at, "expected a name such as need, or p(...), on one side")
+        raise _PlacedError(
+            left.at, "expected a name such as need, or p(...), on one side, found two values"
+        )
     if left.kind != right.kind:
         names = {"number": "a number", "text": "a text in quotes"}
         raise _PlacedError(
@@ -274,8 +286,11 @@ def _check_types(left: Operand, operator: Token, right: Operand) -> None:
 def _described(operand: Operand) -> str:
     if isinstance(operand, Number | Text):
         return f"the {operand.kind} {_shown(str(operand.value))}"
-    name = operand.name if isinstance(operand, Field) else f"p({operand.of})"
-    return f"{_shown(name)}, a {operand.kind}"
+    return f"{_shown(_named(operand))}, a {operand.kind}"
+
+
+def _named(operand: Field | Probability) -> str:
+    return operand.name if isinstance(operand, Field) else f"p({operand.of})"
 
 
 @cache

@@ -29,6 +29,7 @@ from serving.answers.scoring.model import LabelRange, LocalModel, Model, ServedM
 from serving.answers.scoring.moments import Moment
 from serving.answers.scoring.pipeline import Target, answer_questions, read_log
 from serving.answers.scoring.versions import PushedVersion, register
+from serving.answers.store import sole_writer
 from serving.answers.tables import Answer, Scoring
 
 if TYPE_CHECKING:
@@ -267,7 +268,7 @@ def _finish(engine: Engine, job: Job, target: Target) -> tuple[int, int]:
         How many answers there are for the moments, and how many current ones changed.
     """
     moments = [moment.as_of for moment in job.moments]
-    with engine.begin() as connection:
+    with sole_writer(engine) as connection:
         derived.load_pairs(connection, _frames(job.files_of(PAIRS)))
         derived.load_components(connection, _frames(job.files_of(COMPONENTS)))
         changed = derived.update_current(connection, target.version_id, moments)

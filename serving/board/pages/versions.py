@@ -21,7 +21,6 @@ from serving.answers.outcome_sums import EVERY_MONTH
 from serving.answers.track_record import Measured, TrackRecord
 from serving.answers.words import class_name
 from serving.board.rendering import language_of, render
-from serving.board.roles import for_managers
 from serving.board.table_export import Row, Schema, csv_response
 
 if TYPE_CHECKING:
@@ -51,7 +50,6 @@ class VersionRow:
     in_use: Any
 
 
-@for_managers
 def show(request: Request) -> Response:
     """Returns the list of versions, the newest first."""
     visible = request.state.visible
@@ -82,7 +80,6 @@ def show(request: Request) -> Response:
         )  # fmt: skip
 
 
-@for_managers
 def show_version(request: Request) -> Response:
     """Returns one version; with `?export=months`, its months as CSV."""
     visible = request.state.visible
@@ -109,7 +106,6 @@ def show_version(request: Request) -> Response:
         )  # fmt: skip
 
 
-@for_managers
 def show_document(request: Request) -> Response:
     """Returns the report or the model card of a version, as the file that the table names.
 
@@ -127,17 +123,13 @@ def show_document(request: Request) -> Response:
 
     path = Path(recorded)
     if not path.is_file():
-        page = render(request, "document_missing.html.j2", version=version, document=name)
-        page.status_code = 404
-        return page
+        return render(
+            request, "document_missing.html.j2", status_code=404, version=version, document=name
+        )
     return FileResponse(
         path,
         media_type=media_type,
-        headers={
-            "Content-Security-Policy": DOCUMENT_POLICY,
-            "X-Content-Type-Options": "nosniff",
-            "Referrer-Policy": "no-referrer",
-        },
+        headers={"Content-Security-Policy": DOCUMENT_POLICY, "Referrer-Policy": "no-referrer"},
     )
 
 

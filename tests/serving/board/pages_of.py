@@ -1,4 +1,4 @@
-"""The board's pages without a network, as one user of the classroom sees them, parsed."""
+"""The board's pages as one user of the classroom sees them, parsed."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import httpx
 import lxml.html
 from sqlalchemy import Engine, event
-from starlette.testclient import TestClient
 
 from serving.answers.settings import AnswersSettings
 from serving.board.access import DemoAccess
 from serving.board.app import create_app
 from serving.board.viewer import Viewer
 from tests.serving.answers import classroom
+from tests.serving.board.running import serving
 
 VIEWERS = {
     "ada": Viewer("ada", "Ada", "teacher", frozenset({"group-0"}), 20, "token"),
@@ -28,7 +29,7 @@ VIEWERS = {
 class Pages:
     """The pages as a user sees them; counts the statements of each."""
 
-    client: TestClient
+    client: httpx.Client
     statements: list[str] = field(default_factory=list)
 
     def get(self, address: str, language: str = "en") -> lxml.html.HtmlElement:
@@ -48,7 +49,7 @@ def pages_of(engine: Engine, user: str) -> Iterator[Pages]:
     """Opens the board's pages on a database for a user of the classroom."""
     access = DemoAccess(VIEWERS[user])
     app = create_app(engine, AnswersSettings(), access, now=lambda: classroom.NOW)
-    with TestClient(app, follow_redirects=False) as client:
+    with serving(app) as url, httpx.Client(base_url=url, timeout=60) as client:
         pages = Pages(client)
 
         def note(*arguments: Any) -> None:

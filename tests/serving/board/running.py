@@ -103,8 +103,9 @@ def serving(app: Starlette, *, port: int | None = None) -> Iterator[str]:
     """Runs an application on a port of this machine until the block ends; gives its address."""
     port = port or free_port()
     config = uvicorn.Config(
-        app, host="127.0.0.1", port=port, log_config=None, proxy_headers=False, lifespan="off"
-    )
+        app, host="127.0.0.1", port=port, log_config=None, proxy_headers=False, lifespan="off",
+        server_header=False,
+    )  # fmt: skip
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()

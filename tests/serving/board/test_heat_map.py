@@ -238,7 +238,7 @@ def test_number_of_statements_does_not_grow(classroom_engine: Engine, query: str
     ("filters", "index"),
     [
         (MapFilters(), "ix_learners_group_id_need"),
-        (MapFilters(sort="column", column="unit-1"), "ix_current_answers_group_id_unit_id_need"),
+        (MapFilters(sort="column", column="unit-1"), "unit_id_need"),
         (
             MapFilters(by="component", unit="unit-1", sort="column", column="unit-1-a"),
             "ix_component_results_unit_id_component_mastery",
