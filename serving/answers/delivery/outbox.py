@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Engine, Insert, select, update
+from sqlalchemy import Engine, and_, case, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from serving.answers.tables import Message
 
 _WAITING = (Message.sent_at.is_(None), Message.given_up_at.is_(None))
+_GIVEN_UP = Message.given_up_at.is_not(None)
 _NAMESPACE = uuid.UUID("4f1c2f0a-5d0e-5b52-9a53-0d2b8f0f9f6e")  # of the ids of messages
 
 
@@ -58,9 +59,13 @@ def enqueue_all(session: Session, messages: Sequence[dict[str, Any]]) -> int:
     if not messages:
         return 0
     dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    statement: Insert = dialect.insert(Message).on_conflict_do_nothing(index_elements=["key"])
-    done = session.execute(statement.values(list(messages)))
-    return int(done.rowcount)  # type: ignore[attr-defined]
+    statement = (
+        dialect.insert(Message)
+        .values(list(messages))
+        .on_conflict_do_nothing(index_elements=["key"])
+        .returning(Message.id)
+    )
+    return len(session.execute(statement).all())
 
 
 def message_id(key: str) -> str:
@@ -166,3 +171,71 @@ def rest(engine: Engine, channel: str, until: datetime) -> None:
     )
     with engine.begin() as connection:
         connection.execute(statement)
+
+
+@dataclass(frozen=True)
+class Unsent:
+    """A message that has not arrived.
+
+    Attributes:
+        not_before: when it is tried again; None if it is given up.
+        error: of the last attempt; None if there was none.
+    """
+
+    channel: str
+    key: str
+    created_at: datetime
+    attempts: int
+    not_before: datetime | None
+    error: str | None
+
+
+def count_unsent(engine: Engine) -> dict[str, tuple[int, int]]:
+    """Returns how many messages wait and how many are given up, by channel."""
+    given_up = func.count(Message.given_up_at)
+    statement = (
+        select(Message.channel, func.count() - given_up, given_up)
+        .where(or_(and_(*_WAITING), _GIVEN_UP))
+        .group_by(Message.channel)
+        .order_by(Message.channel)
+    )
+    with engine.connect() as connection:
+        return {name: (waiting, gone) for name, waiting, gone in connection.execute(statement)}
+
+
+def list_unsent(engine: Engine, most: int, channel: str | None = None) -> list[Unsent]:
+    """Returns messages that have not arrived: those given up first, then the oldest."""
+    statement = (
+        select(
+            Message.channel, Message.key, Message.created_at, Message.attempts,
+            case((_GIVEN_UP, None), else_=Message.not_before), Message.error,
+        )
+        .where(or_(and_(*_WAITING), _GIVEN_UP))
+        .order_by(Message.given_up_at.is_(None), Message.id)
+        .limit(most)
+    )  # fmt: skip
+    if channel is not None:
+        statement = statement.where(Message.channel == channel)
+    with engine.connect() as connection:
+        return [Unsent(*row) for row in connection.execute(statement)]
+
+
+def retry(
+    engine: Engine, now: datetime, *, channel: str | None = None, key: str | None = None
+) -> int:
+    """Makes messages that were given up due again, with all their attempts; returns how many.
+
+    Args:
+        engine: the answers' database.
+        now: when they are due.
+        channel: only those of this channel.
+        key: only the one of this key.
+    """
+    statement = update(Message).where(_GIVEN_UP)
+    if channel is not None:
+        statement = statement.where(Message.channel == channel)
+    if key is not None:
+        statement = statement.where(Message.key == key)
+    with engine.begin() as connection:
+        done = connection.execute(statement.values(given_up_at=None, attempts=0, not_before=now))
+    return int(done.rowcount)

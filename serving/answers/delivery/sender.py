@@ -6,6 +6,7 @@ that is busy, or cannot be reached, rests as a whole, so that it is not asked on
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
 
 from components.sending import UndeliveredError
 from serving.answers.delivery import outbox
@@ -116,6 +118,34 @@ def send_due(
         for future in [pool.submit(one.run) for one in rounds]:
             future.result()
     return report
+
+
+def send_until_stopped(
+    engine: Engine,
+    receivers: Mapping[str, Receiver],
+    settings: Delivery,
+    *,
+    every: float,
+    tell: Callable[[Report | DBAPIError], None],
+) -> None:
+    """Sends what becomes due until SIGTERM or Ctrl-C; then ends after the messages in hand.
+
+    Args:
+        engine: the answers' database; while it cannot be reached, messages wait.
+        receivers: by the name of their channel.
+        settings: how often a message is tried, and how long it waits.
+        every: seconds between two looks.
+        tell: gets what happened in each look.
+    """
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    while not stop.is_set():
+        try:
+            tell(send_due(engine, receivers, settings, stop=stop))
+        except DBAPIError as error:
+            tell(error)
+        stop.wait(every)
 
 
 @dataclass

@@ -135,8 +135,8 @@ def _without_column(filters: MapFilters) -> Sort:
 def _classes(request: Request, session: Session) -> dict[int, list[str]]:
     """Returns the classes of each version."""
     versions = request.state.visible.model_versions
-    found = session.execute(select(versions.id, versions.classes)).tuples()
-    return dict(found.all())
+    found = session.execute(select(versions.id, versions.classes))
+    return {row.id: row.classes for row in found}
 
 
 def _groups(request: Request, session: Session) -> Sequence[Any]:
