@@ -25,14 +25,14 @@ Export = tuple[str, Iterator[Row], Schema]  # the file's name, its rows, its col
 def groups_table(engine: Engine, visible: Visible, moments: Moments, filters: Filters) -> Export:
     """Returns the rows of all pages of the groups, regions or courses."""
     schema: dict[str, Any] = {
-        filters.by: pl.String, "name": pl.String, "region": pl.String, "learners": pl.Int64,
+        "id": pl.String, "name": pl.String, "region": pl.String, "learners": pl.Int64,
         "need_attention": pl.Int64, "actions": pl.Int64, **_figure_columns(moments),
     }  # fmt: skip
 
     def read(session: Session) -> Iterator[Row]:
         for row in GroupFigures(session, visible, moments).all_rows(filters):
             yield {
-                filters.by: row.key,
+                "id": row.key,
                 "name": row.name,
                 "region": row.region,
                 "learners": row.learners,
@@ -42,7 +42,7 @@ def groups_table(engine: Engine, visible: Visible, moments: Moments, filters: Fi
                 **_figures(moments, row.before, "_before"),
             }
 
-    return f"by-{filters.by}", _streamed(engine, read), schema
+    return f"{filters.by}s", _streamed(engine, read), schema
 
 
 def tables_of_group(engine: Engine, detail: GroupDetail) -> dict[str, Export]:

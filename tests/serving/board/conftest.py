@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from sqlalchemy import Engine
 from serving.answers.database import open_database
 from tests import browser as browsers
 from tests import chromium, npm
+from tests.postgresql import PostgreSQL
 from tests.serving.answers import classroom
 from tests.serving.answers.conftest import new_database
 from tests.serving.board.running import RunningBoard, running_board, template
@@ -34,6 +36,32 @@ def classroom_engine(
         address = new_database(request.getfixturevalue("postgresql"))
     engine = open_database(address)
     classroom.fill(engine)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def classroom_on_postgresql(postgresql: PostgreSQL) -> str:
+    """The name of a database with the classroom in it, to copy."""
+    address = new_database(postgresql)
+    engine = open_database(address)
+    classroom.fill(engine)
+    engine.dispose()
+    return address.rpartition("/")[2]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(
+    request: pytest.FixtureRequest, classroom_database: Path, tmp_path: Path
+) -> Iterator[Engine]:
+    """The classroom in a database of a test's own, of each kind in turn."""
+    if request.param == "sqlite":
+        address = f"sqlite:///{tmp_path}/answers.db"
+        shutil.copy(classroom_database, tmp_path / "answers.db")
+    else:
+        template = request.getfixturevalue("classroom_on_postgresql")
+        address = new_database(request.getfixturevalue("postgresql"), template)
+    engine = open_database(address)
     yield engine
     engine.dispose()
 
