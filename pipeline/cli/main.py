@@ -87,7 +87,7 @@ PANELS = {
     ),
     "Serve": ("models", "serve", "predict"),
     "Reach people": (
-        "score", "answers", "alerts", "board", "feedback", "learner", "prediction-log",
+        "score", "answers", "alerts", "board", "feedback", "learner", "prediction-log", "demo",
     ),
 }  # fmt: skip
 

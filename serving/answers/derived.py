@@ -152,6 +152,8 @@ WHERE current_answers.as_of < excluded.as_of
 """
 
 _FROM_HISTORY = f"""
+INSERT INTO current_answers ({", ".join(_TAKEN)},
+    since, previous_class, group_id, first_event_at, last_event_at)
 WITH every AS (
     SELECT answer.learner_id, answer.unit_id, answer.as_of, answer.version_id,
            answer.predicted_class,
@@ -184,8 +186,6 @@ WITH every AS (
       ON other.learner_id = history.learner_id AND other.unit_id = history.unit_id
     GROUP BY history.learner_id, history.unit_id
 )
-INSERT INTO current_answers ({", ".join(_TAKEN)},
-    since, previous_class, group_id, first_event_at, last_event_at)
 SELECT {_ANSWER}, found.since, found.previous_class, learner.group_id,
        pair.first_event_at, pair.last_event_at
 FROM found
@@ -290,6 +290,8 @@ def update_components(connection: Connection, now: datetime) -> int:
 
 
 _UPDATE_COMPONENTS = """
+INSERT INTO component_results
+    (learner_id, unit_id, component, answered, correct, mastery, group_id, updated_at)
 WITH every AS (
     SELECT component, answered, correct FROM scored_components
     UNION ALL
@@ -301,8 +303,6 @@ WITH every AS (
 ), shares AS (
     SELECT component, SUM(correct) * 1.0 / SUM(answered) AS share FROM every GROUP BY component
 )
-INSERT INTO component_results
-    (learner_id, unit_id, component, answered, correct, mastery, group_id, updated_at)
 SELECT new.learner_id, new.unit_id, new.component, new.answered, new.correct,
        (new.correct + :prior * shares.share) / (new.answered + :prior), learner.group_id, :now
 FROM scored_components new
@@ -356,6 +356,7 @@ def move_learners(connection: Connection, moved: pl.DataFrame) -> None:
 
 
 _MOVE_COUNTS = """
+INSERT INTO daily_counts (as_of, version_id, group_id, unit_id, predicted_class, answers, need)
 WITH given AS (
     SELECT answer.as_of, answer.version_id, answer.unit_id, answer.need,
            COALESCE(answer.predicted_class, '') AS class,
@@ -372,7 +373,6 @@ WITH given AS (
     UNION ALL
     SELECT as_of, version_id, new_group, unit_id, class, 1, need FROM given
 )
-INSERT INTO daily_counts (as_of, version_id, group_id, unit_id, predicted_class, answers, need)
 SELECT as_of, version_id, group_id, unit_id, class, SUM(answers), SUM(need)
 FROM change WHERE true
 GROUP BY as_of, version_id, group_id, unit_id, class

@@ -140,7 +140,7 @@ def user_names(session: Session, users: Collection[str]) -> dict[str, str]:
 def _check(session: Session, feedback: Feedback, at: datetime) -> str | None:
     """Returns the class that the answer named."""
     if feedback.kind not in KINDS:
-        raise FeedbackError("This is not one of the things that can be done about an answer.")
+        raise FeedbackError("Nothing is stored: choose what was done.")
     if len(feedback.note) > LONGEST_NOTE:
         raise FeedbackError("The note is too long: at most 500 characters are kept.")
 

@@ -9,7 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from babel import Locale, negotiate_locale
-from babel.dates import format_date, format_datetime, format_timedelta
+from babel.dates import format_date, format_datetime, format_skeleton, format_timedelta
 from babel.numbers import format_decimal, format_percent
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from starlette.requests import Request
@@ -63,6 +63,7 @@ def _environment(language: str, time_zone: str) -> Environment:
         percent=lambda value: format_percent(value, locale=locale),
         number=lambda value: format_decimal(value, locale=locale),
         day=day,
+        short_day=lambda value: format_skeleton("MMMd", value, locale=locale),
         moment=lambda value: format_datetime(value, "medium", tzinfo=zone, locale=locale),
         ago=lambda value, now: format_timedelta(value - now, add_direction=True, locale=locale),
     )
@@ -76,7 +77,8 @@ def render(
     """Returns a page.
 
     Templates have the filters `percent`, `number`, `day` (also of a moment, in the board's time
-    zone), `moment` and `ago(now)`, and the function `learner_link(learner_id, unit_id=None)`.
+    zone), `short_day` (without the year), `moment` and `ago(now)`, and the function
+    `learner_link(learner_id, unit_id=None)`.
 
     Args:
         request: `request.state.viewer` is the reader, None where nobody is logged in.

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Engine, func, insert, select, text
 from sqlalchemy.orm import Session
 
+from components.command.explain import as_sentence
 from components.command.suggest import did_you_mean
 from components.errors import MasteryError
 from serving.answers.alerts.condition import ConditionError, check_classes
@@ -111,7 +112,8 @@ def check_rules(
         try:
             check_classes(rule.when, classes, has_numbers=has_numbers)
         except ConditionError as error:
-            raise AlertsError(f"{key}.when, rule {rule.name}: {error}.") from None
+            text = as_sentence(f"{key}.when, rule {rule.name}: {error}")
+            raise AlertsError(text) from None
         if rule.only_new and not classes:
             raise AlertsError(
                 f"{key}.only_new, rule {rule.name}: expected false, found true: the model predicts "
@@ -176,7 +178,7 @@ def _reader(session: Session) -> Reader:
     newest = select(func.max(Scoring.as_of)).where(Scoring.finished_at.is_not(None))
     moment = session.execute(newest).scalar_one()
     versions = session.execute(select(ModelVersion.id, ModelVersion.classes))
-    return Reader(dict(versions.tuples().all()), moment)
+    return Reader(dict(versions.all()), moment)
 
 
 def _lock(session: Session, rule: str) -> None:

@@ -143,7 +143,7 @@ def _told_by_group(
         .where(Alert.rule == rule.name, Alert.at >= begin, Alert.at < end)
         .group_by(Learner.group_id)
     )
-    return Counter(dict(session.execute(told).tuples().all()))
+    return Counter(dict(session.execute(told).all()))
 
 
 def _candidates(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import json
 import os
 import time
 from datetime import UTC, datetime, timedelta
+from email.generator import BytesGenerator
+from email.message import EmailMessage
 from email.policy import default
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,9 +112,7 @@ class FileReceiver:
             content = json.dumps(line, ensure_ascii=False).encode() + b"\n"
         else:
             message = write_mail(notice, identifier, now, sender=_SENDER, to=[])
-            message.set_unixfrom(f"From mastery@localhost {now:%a %b %d %H:%M:%S %Y}")
-            lines = default.clone(linesep="\n", mangle_from_=True)
-            content = message.as_bytes(unixfrom=True, policy=lines) + b"\n"
+            content = _in_mailbox(message, now)
         try:
             append_whole(Path(self.channel.path), content)
         except OSError as error:
@@ -119,6 +120,15 @@ class FileReceiver:
             raise UndeliveredError(
                 f"the file could not be written ({reason})", temporary=True, busy=True
             ) from None
+
+
+def _in_mailbox(message: EmailMessage, now: datetime) -> bytes:
+    """Returns a mail as a mailbox holds it: `From ` begins the next one, so texts escape it."""
+    message.set_unixfrom(f"From mastery@localhost {now:%a %b %d %H:%M:%S %Y}")
+    content = io.BytesIO()
+    generator = BytesGenerator(content, mangle_from_=True, policy=default)
+    generator.flatten(message, unixfrom=True, linesep="\n")
+    return content.getvalue() + b"\n"
 
 
 def receiver_of(channel: Channel) -> WebhookReceiver | MailReceiver | FileReceiver:

@@ -7,14 +7,19 @@ text that it never interprets, Mattermost gets escaped Markdown.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from typing import Any
 
 from components.command.escape import for_chat, for_markdown, for_terminal, shorten
 from serving.answers.delivery.notice import Notice, NoticeRow, Wording
 
-SHOWN = 20  # rows of a message; Slack takes 50 blocks, Teams 28 KB
+SHOWN = 20  # rows of a message, at most
 _TITLE = 150  # characters, Slack's limit of a header
-_TEXT = 2500  # characters before escaping; a block of Slack takes 3000
+_TEXT = 2500  # characters before the rows
+_SLACK_BLOCK = 3000  # characters
+_TEAMS_MESSAGE = 25_000  # bytes; Teams takes 28 KB
+_MATTERMOST_MESSAGE = 16_000  # characters; Mattermost takes 16,383
 
 
 def render(form: str, notice: Notice) -> dict[str, Any]:
@@ -24,19 +29,35 @@ def render(form: str, notice: Notice) -> dict[str, Any]:
         form: `slack`, `teams` or `mattermost`.
         notice: what to say.
     """
-    forms = {"slack": _slack, "teams": _teams, "mattermost": _mattermost}
-    return forms[form](notice)
+    renderers: dict[str, Callable[[Notice, int], dict[str, Any]]] = {
+        "slack": _slack, "teams": _teams, "mattermost": _mattermost,
+    }  # fmt: skip
+    shown = min(len(notice.rows), SHOWN)
+    body = renderers[form](notice, shown)
+    while shown and not _fits(form, body):
+        shown -= 1
+        body = renderers[form](notice, shown)
+    return body
 
 
-def _slack(notice: Notice) -> dict[str, Any]:
+def _fits(form: str, body: dict[str, Any]) -> bool:
+    if form == "teams":
+        return len(json.dumps(body, ensure_ascii=False).encode()) <= _TEAMS_MESSAGE
+    return form == "slack" or len(body["text"]) <= _MATTERMOST_MESSAGE
+
+
+def _slack(notice: Notice, shown: int) -> dict[str, Any]:
     title = shorten(for_terminal(notice.subject), _TITLE)
     blocks: list[dict[str, Any]] = [
         {"type": "header", "text": {"type": "plain_text", "text": title, "emoji": False}}
     ]
     if notice.text:
-        blocks.append(_slack_section(for_chat(shorten(notice.text, _TEXT))))
-    blocks += [_slack_section(_slack_row(notice, row)) for row in notice.rows[:SHOWN]]
-    more = notice.more_than(SHOWN)
+        text = for_chat(shorten(notice.text, _TEXT))
+        if len(text) > _SLACK_BLOCK:  # an escaped character is up to five
+            text = for_chat(shorten(notice.text, _SLACK_BLOCK // 5))
+        blocks.append(_slack_section(text))
+    blocks += [_slack_section(_slack_row(notice, row)) for row in notice.rows[:shown]]
+    more = notice.more_than(shown)
     if more:
         blocks.append({"type": "context", "elements": [{"type": "mrkdwn", "text": for_chat(more)}]})
     return {"text": for_chat(title), "blocks": blocks}
@@ -56,14 +77,14 @@ def _slack_row(notice: Notice, row: NoticeRow) -> str:
     return "\n".join(filter(None, lines))
 
 
-def _teams(notice: Notice) -> dict[str, Any]:
+def _teams(notice: Notice, shown: int) -> dict[str, Any]:
     title = shorten(for_terminal(notice.subject), _TITLE)
     body = [_teams_text({"text": title, "weight": "Bolder", "size": "Large"})]
     if notice.text:
         body.append(_teams_text({"text": shorten(for_terminal(notice.text), _TEXT)}))
-    for row in notice.rows[:SHOWN]:
+    for row in notice.rows[:shown]:
         body += _teams_row(notice, row)
-    more = notice.more_than(SHOWN)
+    more = notice.more_than(shown)
     if more:
         body.append(_teams_text({"text": more, "isSubtle": True}))
     card = {
@@ -103,15 +124,15 @@ def _teams_row(notice: Notice, row: NoticeRow) -> list[dict[str, Any]]:
     return blocks
 
 
-def _mattermost(notice: Notice) -> dict[str, Any]:
+def _mattermost(notice: Notice, shown: int) -> dict[str, Any]:
     paragraphs = [f"**{_escape(shorten(notice.subject, _TITLE))}**"]
     if notice.text:
         lines = shorten(notice.text, _TEXT).splitlines()
         paragraphs.append("\n".join(map(_escape, lines)))
-    rows = [_mattermost_row(notice, row) for row in notice.rows[:SHOWN]]
+    rows = [_mattermost_row(notice, row) for row in notice.rows[:shown]]
     if rows:
         paragraphs.append("\n".join(rows))
-    more = notice.more_than(SHOWN)
+    more = notice.more_than(shown)
     if more:
         paragraphs.append(_escape(more))
     return {"text": "\n\n".join(paragraphs)}

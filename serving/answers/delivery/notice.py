@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from components.command.escape import in_one_line, shorten
 from serving.answers.words import Language, in_words, translations
 
-_LONGEST = 300  # characters of a name or a list of reasons in a message
+_NAME = 80  # characters of a name in a message, at most
+_REASONS = 240  # characters of all reasons of a row
 
 
 class NoticeRow(BaseModel):
@@ -78,23 +79,24 @@ class Wording:
 
     def __init__(self, row: NoticeRow, language: Language) -> None:
         texts = translations(language)
-        self.learner = _safe(row.learner)
-        self.unit = _safe(row.unit)
-        self.reasons = _safe("; ".join(row.reasons))
+        self.learner = _safe(row.learner, _NAME)
+        self.unit = _safe(row.unit, _NAME)
+        self.reasons = _safe("; ".join(row.reasons), _REASONS)
         self.link = row.link if _is_web_address(row.link) else None
         self.link_text = texts.gettext("Open on the board")
 
         self.answer = ""
         if row.class_ is not None and row.probability is not None:
-            self.answer = _safe(in_words(row.class_, row.probability, language))
+            words = in_words(row.class_, row.probability, language)
+            self.answer = _safe(words, _NAME)
         if self.answer and row.since is not None:
             date = format_date(row.since, "medium", locale=language)
             text = texts.gettext("%(answer)s, since %(date)s")
             self.answer = text % {"answer": self.answer, "date": date}
 
 
-def _safe(text: str) -> str:
-    return shorten(in_one_line(text), _LONGEST)
+def _safe(text: str, most: int) -> str:
+    return shorten(in_one_line(text), most)
 
 
 def _is_web_address(link: str | None) -> bool:

@@ -24,7 +24,10 @@ OPTIONS = {"trimmed": "false", "silent": "false"}  # of Jinja's extraction: erro
 # The data brings these: names of classes, which a catalog may know.
 OF_DATA = {"not mastered", "partial", "proficient", "mastered"}
 # Words that are spelled alike in English.
-ALIKE = {"de": {"Name", "Version", "Person", "in", "Status", "Start", "Trend", "Run"}, "zh": set()}
+ALIKE = {
+    "de": {"Name", "Region", "Version", "%(likelihood)s %(class)s, %(percent)s"},
+    "zh": set(),
+}
 PLACEHOLDER = re.compile(r"%\(\w+\)[a-z]|%[sd]")
 
 Text = tuple[str, ...]  # a message, or its singular and plural

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from serving.prediction_log.frames import MAGIC, Layout, Request, Row, encode_rows
+from serving.prediction_log.frames import MAGIC, Layout, Row, encode_rows
 
 NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
 
@@ -28,7 +28,7 @@ def frame_of(
     outputs = outputs_of(numbers)
     layout = Layout.of("tiny", 7, outputs)
     hashes = [hash_of(number) for number in numbers]
-    request = Request(at.timestamp(), 0.25, label)
+    request = (at.timestamp(), 0.25, label)
     return layout, encode_rows(layout, hashes, [0] * len(numbers), [request], outputs)
 
 

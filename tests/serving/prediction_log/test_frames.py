@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from serving.prediction_log.frames import (
     MAGIC,
     Layout,
-    Request,
     encode_rows,
     erase_from_segment,
     read_segment,
@@ -99,7 +98,7 @@ def test_values_that_databases_do_not_take_are_texts(tmp_path: Path) -> None:
     }
     layout = Layout.of("tiny", 7, outputs)
     hashes = [hash_of(number) for number in range(4)]
-    frame = encode_rows(layout, hashes, [0] * 4, [Request(0.0, 0.0, None)], outputs)
+    frame = encode_rows(layout, hashes, [0] * 4, [(0.0, 0.0, None)], outputs)
     rows = read_segment(write_segment(tmp_path / "a.spool", (layout, frame))).rows
     assert [row.answer["number"] for row in rows] == ["NaN", "Infinity", "-Infinity", 1.0]
     assert rows[0].answer["nul"] == {"b64": "YQBi"}

@@ -118,6 +118,7 @@ def test_what_is_no_hash_is_refused(target: str) -> None:
 
 
 def test_other_tools_read_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "log").mkdir()
     store = open_store(str(tmp_path / "log"))
     store.add("a", [row_of(1.0), row_of(2.0, at=MIDNIGHT)])
     write_segment(tmp_path / "log" / ".spool" / "b.spool", frame_of([3.0]))

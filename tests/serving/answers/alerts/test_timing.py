@@ -7,7 +7,7 @@ from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.answers.alerts import timing
@@ -65,6 +65,7 @@ def test_quiet_hours_end_by_the_wall_clock(quiet: QuietTimes, now: str, held: st
     assert quiet.hold(at(now)) == at(held)
 
 
+@settings(max_examples=30)  # a hold looks at up to 5,000 minutes
 @given(
     moment=moments,
     begin=st.integers(0, 1439),
