@@ -1,10 +1,10 @@
 """Measures the server time of every page of the board, for every role, on a real PostgreSQL.
 
-.venv/bin/python -m benchmarks.board [--learners 100000] [--units 20] [--groups 200]
+.venv/bin/python -m benchmarks.board [--learners N] [--units N] [--groups N]
 
 Prints, per page, how many statements it needs, and the least, the 50th and the 95th percentile of
-the milliseconds from a request to its whole answer; then the plans of slow statements. A page that is not in
-`ADDRESSES` is an error, so that none is forgotten.
+the milliseconds from a request to its whole answer; then the plans of slow statements. A page that
+is not in `ADDRESSES` is an error, so that none is forgotten.
 """
 
 from __future__ import annotations
@@ -171,9 +171,8 @@ def measure(engine: Engine, repeat: int, only: str) -> None:
     event.listen(engine, "before_cursor_execute", watch.before)
     event.listen(engine, "after_cursor_execute", watch.after)
 
-    print(
-        "\n| page | role | status | statements | least, ms | p50, ms | p95, ms |\n|---|---|--:|--:|--:|--:|--:|"
-    )
+    print("\n| page | role | status | statements | least, ms | p50, ms | p95, ms |")
+    print("|---|---|--:|--:|--:|--:|--:|")
     worst: list[float] = []
     for role in ROLES:
         with TestClient(app, base_url="http://localhost", follow_redirects=False) as client:

@@ -134,7 +134,8 @@ def _add_people(connection: Connection, school: School) -> None:
         for place, group in enumerate(groups)
     ])  # fmt: skip
     add(Unit, [
-        {"unit_id": f"unit-{unit:02}", "title": f"Unit {unit}", "course": f"course {unit % COURSES}",
+        {"unit_id": f"unit-{unit:02}", "title": f"Unit {unit}",
+         "course": f"course {unit % COURSES}",
          "prerequisites": [f"unit-{unit - COURSES:02}"] if unit >= COURSES else []}
         for unit in range(school.units)
     ])  # fmt: skip
