@@ -30,7 +30,7 @@ def unpacked(cache: Path, release: str, packages: list[str], *, why: str) -> Pat
         why: what is not tested without them; the reason of the skip where apt cannot fetch them.
     """
     root = cache / "root"
-    with _one_process(cache), tempfile.TemporaryDirectory(dir=cache) as folder:
+    with one_process(cache), tempfile.TemporaryDirectory(dir=cache) as folder:
         if root.exists():
             return root
         try:
@@ -53,7 +53,7 @@ def unpacked_with_dependencies(cache: Path, packages: list[str], *, why: str) ->
         pytest.skip(f"{why}, and there is no apt to fetch it with")
 
     root = cache / "root"
-    with _one_process(cache), tempfile.TemporaryDirectory(dir=cache) as folder:
+    with one_process(cache), tempfile.TemporaryDirectory(dir=cache) as folder:
         if root.exists():
             return root
         problem = _download(packages, Path(folder))
@@ -72,7 +72,7 @@ def library_path(root: Path) -> str:
 
 
 @contextmanager
-def _one_process(cache: Path) -> Iterator[None]:
+def one_process(cache: Path) -> Iterator[None]:
     """Lets one process of the suite unpack; the others wait and use what it unpacked."""
     with (cache / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

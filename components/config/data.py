@@ -130,6 +130,11 @@ class Data(Section):
         description="use only this many learners, chosen by a hash, with all of their rows; "
         "default: all",
     )
+    left_out: str | None = Field(
+        None,
+        description="the list of learners who opted out or were erased (`mastery learner opt-out`);"
+        " their rows are not read, in training or afterwards",
+    )
     splits: Splits = Field(default_factory=Splits, description="shares of learners in each split")
 
     @field_validator("events", "outcomes", mode="before")

@@ -30,7 +30,8 @@ from components.config.strict_yaml import (
 from components.errors import ConfigError
 
 PATHS = (
-    ("data", "events"), ("data", "outcomes"), ("schema",), ("push", "directory"),
+    ("data", "events"), ("data", "outcomes"), ("data", "left_out"), ("schema",),
+    ("push", "directory"),
     ("evaluation", "baseline"), ("training", "start_from"), ("kubeflow", "ca_cert"),
     ("metadata", "ssl_ca"),
 )  # fmt: skip

@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from components.event_log.chunks import is_nested
 from components.event_log.clocks import ClockRead, beyond_calendar, describe_time, read_clock
+
+if TYPE_CHECKING:
+    from components.event_log.left_out import LeftOut
 
 FLOAT32_MAX = 3.4028235e38  # numbers become float32 in examples; a larger one would be infinite
 
@@ -45,6 +49,7 @@ class Table:
         classes: the values of a column of kind `CLASS`.
         folds: values of a column of kind `FOLD` are below this.
         units_have_folds: whether the folds are of units, otherwise of learners.
+        left_out: learners whose rows are dropped.
     """
 
     name: str
@@ -55,6 +60,7 @@ class Table:
     classes: tuple[str, ...] = ()
     folds: int = 0
     units_have_folds: bool = False
+    left_out: LeftOut | None = None
 
     @property
     def clock(self) -> str | None:

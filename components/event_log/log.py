@@ -34,11 +34,16 @@ import polars as pl
 
 from components.contracts.names import AS_OF, LEARNER, ORDER, UNIT
 from components.errors import MasteryError
-from components.event_log.clocks import Clock, read_clock, to_clock
+from components.event_log.clocks import Clock, read_clock
 from components.event_log.conclusion import conclude, judge_reading, summarise
 from components.event_log.learners import choose_sample, smallest_hashes
 from components.event_log.log_spec import LogSpec, question_spec
-from components.event_log.point_in_time import cross_check, find_duplicates, fingerprint
+from components.event_log.point_in_time import (
+    cross_check,
+    find_duplicates,
+    fingerprint,
+    join_outcomes,
+)
 from components.event_log.problems import Problem, raise_if_any
 from components.event_log.shuffle import RunWriter, divide, join_parts
 from components.event_log.sources import find_files
@@ -276,24 +281,28 @@ def read_questions(
     return part
 
 
-def read_outcomes(config: Config, outcomes: Sequence[str]) -> pl.DataFrame:
+def read_outcomes(
+    config: Config, outcomes: Sequence[str], *, keys_only: bool = True
+) -> pl.DataFrame:
     """Reads what turned out to be true, without any events.
 
     Args:
-        config: how it is read; its own paths, and columns besides the keys and the label, are
-            ignored.
+        config: how it is read; its own paths are ignored.
         outcomes: files, folders or patterns of a table of outcomes.
+        keys_only: whether to ignore the columns besides keys and label.
 
     Returns:
-        `learner_id`, `unit_id`, `as_of` (in UTC) and the label by its own name, in the order of the
-        files.
+        `learner_id`, `unit_id`, `as_of` (in UTC), the label by its own name and the other columns
+        (the fold as `_fold`), in the order of the files.
 
     Raises:
         LogError: the files cannot be used, or a learner has two outcomes in a unit and at a
             moment; lists all of their problems.
         MasteryError: `as_of` is a number instead of a time.
     """
-    spec = LogSpec.of(config).without_splits().model_copy(update={"outcome_columns": []})
+    spec = LogSpec.of(config)
+    if keys_only:
+        spec = spec.without_splits().model_copy(update={"outcome_columns": []})
     read = read_files(outcomes_table(spec), find_files("outcomes", outcomes))
     tally = merge_tallies(read.tallies)
     raise_if_any([*tally.problems, *judge_clock(tally.clocks)])
@@ -306,10 +315,7 @@ def read_outcomes(config: Config, outcomes: Sequence[str]) -> pl.DataFrame:
             f"{spec.columns.as_of}: expected timestamps or dates, found numbers of a clock of the "
             "log's own. What came in is compared with answers that were given at a time."
         )
-    moments = [
-        chunk.with_columns(to_clock(chunk[AS_OF], clock, spec.timezone)) for chunk in read.chunks
-    ]
-    rows = pl.concat(moments)
+    rows = join_outcomes(read.chunks, clock, spec, tally)
     raise_if_any(find_duplicates(rows, read.files))
     return rows.drop(ORDER)
 

@@ -32,6 +32,7 @@ class LogSpec(NodeSettings):
     min_class_examples: int
     splits: Splits
     sample_learners: int | None
+    left_out: str | None = None
     label: Label
     history: Literal["unit", "learner"]
     max_steps: int
@@ -53,6 +54,7 @@ class LogSpec(NodeSettings):
             min_class_examples=data.min_class_examples,
             splits=data.splits,
             sample_learners=data.sample_learners,
+            left_out=data.left_out,
             label=config.label,
             history=config.steps.history,
             max_steps=config.steps.max_steps,

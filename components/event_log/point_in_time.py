@@ -154,7 +154,7 @@ def cross_check(
     """
     clock = common_clock(read.clocks)
     assert clock is not None, "judge_reading refuses a log without one clock"
-    rows = _sort(_join_outcomes(outcomes, clock, spec, read), spec)
+    rows = _sort(join_outcomes(outcomes, clock, spec, read), spec)
     seen = _join_events(events, clock, spec)
     shown = show_events(seen, rows, spec.splits, read.folds) if spec.hides_units else seen
     windows = find_windows(shown, rows, spec.max_steps, spec.sequence_keys)
@@ -176,9 +176,10 @@ def cross_check(
     return Part(rows, windows, tally)
 
 
-def _join_outcomes(
+def join_outcomes(
     chunks: Sequence[pl.DataFrame], clock: Clock, spec: LogSpec, read: Tally
 ) -> pl.DataFrame:
+    """Returns the outcomes of all chunks as one table, on one clock, each column of one type."""
     typed = [pl.col(name).cast(_type_of(name, spec, read)) for name in spec.outcome_columns]
     return pl.concat(_on_clock(chunk, AS_OF, clock, spec).with_columns(typed) for chunk in chunks)
 

@@ -27,8 +27,9 @@ from components.event_log.chunks import FILE_SHIFT
 from components.event_log.clocks import describe_time
 from components.event_log.column_kinds import Kind, Table, read_column, type_of
 from components.event_log.learners import hash_ids
+from components.event_log.left_out import read_left_out
 from components.event_log.odd_ids import lookalikes, looks_missing
-from components.event_log.problems import SHOWN_LETTERS, Problem, describe, hint_at, places_of
+from components.event_log.problems import SHOWN_LETTERS, Hint, Problem, describe, hint_at, places_of
 from components.event_log.readers import read_chunks
 from components.event_log.splits import folds_of_units
 from components.event_log.tally import Tally
@@ -61,6 +62,7 @@ def events_table(spec: LogSpec) -> Table:
         },
         timezone=spec.timezone,
         nan_as_missing=spec.nan_as_missing,
+        left_out=read_left_out(spec.left_out),
     )
 
 
@@ -90,6 +92,7 @@ def outcomes_table(spec: LogSpec) -> Table:
         classes=tuple(spec.label.classes),
         folds=spec.splits.folds or 0,
         units_have_folds=spec.splits.by == "unit",
+        left_out=read_left_out(spec.left_out),
     )
 
 
@@ -106,7 +109,7 @@ def read_table(
         file: the file.
         table: the columns it must have.
         sample: the learners whose rows are returned, None for all. Rows of other learners are
-            checked, and neither yielded nor counted.
+            checked, and neither yielded nor counted; nor are those of learners who are left out.
 
     Yields:
         For every chunk its usable rows, as `convert` returns them, or None if there are none; and
@@ -128,6 +131,7 @@ def read_table(
         if frame is None:
             yield None, tally
             return
+        frame = _without_left_out(frame, table, tally)
         if sample is not None and not frame.is_empty():
             frame = sample.of(frame)
         if frame.is_empty():
@@ -138,6 +142,17 @@ def read_table(
         if FOLD in frame.columns and table.units_have_folds:
             tally.folds = folds_of_units(frame)
         yield frame, tally
+
+
+def _without_left_out(frame: pl.DataFrame, table: Table, tally: Tally) -> pl.DataFrame:
+    """Drops the rows of learners who are left out, and counts them; their ids are not shown."""
+    if table.left_out is None or frame.is_empty():
+        return frame
+    kept = table.left_out.drop(frame)
+    if dropped := frame.height - kept.height:
+        text = f"{table.name} of learners in data.left_out (not used)"
+        tally.hints.append(Hint(text=text, count=dropped))
+    return kept
 
 
 def read_hashes(file: LogFile, table: Table, seed: str) -> Iterator[Hashes]:
@@ -153,6 +168,8 @@ def read_hashes(file: LogFile, table: Table, seed: str) -> Iterator[Hashes]:
         column = read_column(table.kinds[LEARNER], chunk.frame[source], table, typed=chunk.typed)
         if column is not None:
             learners = column.values.alias(LEARNER).drop_nulls()
+            if table.left_out is not None:
+                learners = learners.filter(~table.left_out.of(learners))
             yield hash_ids(learners, seed)[SAMPLE_HASH].to_numpy()
 
 

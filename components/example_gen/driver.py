@@ -19,6 +19,8 @@ from tfx.proto.orchestration import driver_output_pb2
 from tfx.utils import proto_utils
 
 from components.contracts.provenance import FINGERPRINT, SPAN, SPANS, VERSION, DataProvenance
+from components.event_log.left_out import read_left_out
+from components.event_log.log_spec import LogSpec
 from components.event_log.problems import raise_if_any
 from components.event_log.sources import Listing, LogFile, find_files
 from components.event_log.spans import ChosenSpans, choose_spans
@@ -63,6 +65,9 @@ class LogDriver(BaseDriver, base_driver.BaseDriver):  # type: ignore[misc]
                 log.info("Not read of %s: %s", table, reasons)
 
         fingerprint = digest_files((table, listing.files) for table, listing in found.items())
+        left_out = LogSpec.from_property(properties["config"]).left_out
+        if left_out is not None:  # whoever is added to the list is new data, too
+            fingerprint = _with_list(fingerprint, left_out)
         data = DataProvenance(
             fingerprint=fingerprint,
             span=chosen.spans[-1].number if chosen.spans else 0,
@@ -174,6 +179,12 @@ def find_inputs(splits: Iterable[example_gen_pb2.Input.Split]) -> dict[str, List
     found = {table: find_files(table, group) for table, group in patterns.items()}
     raise_if_any(problem for listing in found.values() for problem in listing.problems)
     return found
+
+
+def _with_list(fingerprint: str, path: str) -> str:
+    read_left_out(path)  # missing, or something else: an error before anything runs
+    content = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    return hashlib.sha256(f"{fingerprint} {content}".encode()).hexdigest()
 
 
 def digest_files(tables: Iterable[tuple[str, Iterable[LogFile]]]) -> str:

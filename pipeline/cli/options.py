@@ -165,3 +165,10 @@ NameArgument = Annotated[
         autocompletion=complete_version_names,
     ),
 ]
+
+DatabaseOption = Annotated[
+    str | None,
+    typer.Option(
+        "--db", metavar="URL", help="The answers' database; default: $MASTERY_ANSWERS_URL."
+    ),
+]

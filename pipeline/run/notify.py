@@ -6,12 +6,8 @@ an address or a password.
 
 from __future__ import annotations
 
-import http
-import logging
-import os
-import smtplib
+import json
 import socket
-import ssl
 import sys
 import time
 from collections.abc import Callable
@@ -22,24 +18,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel
 
+from components import sending
 from components.command.escape import for_chat, for_terminal, in_one_line, shorten
 from components.contracts.evaluation import Evaluation, GateVerdict
 from components.contracts.run_record import RunRecord, RunState
+from components.sending import UndeliveredError
 
 if TYPE_CHECKING:
     from components.config.runtime import Email, Notify, Webhook
 
 PAUSES = (1.0, 4.0, 10.0)  # seconds before the second, third and fourth attempt
 _SHOWN_ERROR = 2000  # characters of an error in a message; the run's record has all of it
-_TOO_MANY_REQUESTS = 429
-
-
-class UndeliveredError(Exception):
-    """A message was not delivered; the text says why, in one line and without secrets."""
-
-
-class _TemporaryError(UndeliveredError):
-    """A message was not delivered, but another attempt may succeed."""
 
 
 class Notification(BaseModel):
@@ -152,38 +141,13 @@ def deliver(config: Notify, notification: Notification) -> list[str]:
 def post(webhook: Webhook, payload: dict[str, Any]) -> None:
     """Sends JSON by POST; tries again if the server is unreachable, busy or fails itself.
 
-    A redirection is not followed, because the message may be for that server only. Only the status
-    of an answer is read.
-
     Raises:
         UndeliveredError: the server refuses it, or cannot be reached.
     """
-    import httpx
-
-    for name in ("httpx", "httpcore"):  # below warnings they log addresses
-        logging.getLogger(name).setLevel(logging.WARNING)
-    url = webhook.url or _secret(webhook.url_env)
-
-    def attempt() -> None:
-        try:
-            with httpx.stream("POST", url, json=payload, timeout=webhook.timeout_seconds) as answer:
-                status = answer.status_code
-        except (httpx.InvalidURL, httpx.UnsupportedProtocol):
-            raise UndeliveredError(
-                "expected an address that starts with https:// or http://"
-            ) from None
-        except httpx.TransportError as error:
-            raise _TemporaryError(
-                f"the server could not be reached ({type(error).__name__})"
-            ) from None
-
-        if httpx.codes.is_success(status):
-            return
-        temporary = httpx.codes.is_server_error(status) or status == _TOO_MANY_REQUESTS
-        kind = _TemporaryError if temporary else UndeliveredError
-        raise kind(f"expected an answer 2xx, found {_describe_status(status)}")
-
-    _retry(attempt)
+    url = webhook.url or sending.secret(webhook.url_env or "")
+    content = json.dumps(payload).encode()
+    headers = {"Content-Type": "application/json"}
+    _retry(lambda: sending.post(url, content, headers, timeout=webhook.timeout_seconds))
 
 
 def send_mail(email: Email, subject: str, text: str) -> None:
@@ -192,6 +156,8 @@ def send_mail(email: Email, subject: str, text: str) -> None:
     Raises:
         UndeliveredError: the server refuses it, or cannot be reached.
     """
+    if email.password_env:
+        sending.secret(email.password_env)  # without it, no attempt can succeed
     message = EmailMessage()
     message["Subject"] = subject
     message["From"] = email.sender
@@ -199,70 +165,15 @@ def send_mail(email: Email, subject: str, text: str) -> None:
     message["Date"] = formatdate()
     message["Message-ID"] = make_msgid("mastery", email.sender.rpartition("@")[2].rstrip(">"))
     message.set_content(text)
-    password = _secret(email.password_env) if email.password_env else None
-    _retry(lambda: _send_once(email, message, password))
-
-
-def _send_once(email: Email, message: EmailMessage, password: str | None) -> None:
-    try:
-        with _open_smtp(email) as server:
-            if email.user and password:
-                server.login(email.user, password)
-            refused = server.send_message(message)
-    except smtplib.SMTPResponseException as error:
-        temporary = 400 <= error.smtp_code < 500
-        kind = _TemporaryError if temporary else UndeliveredError
-        answer = f"{type(error).__name__}, {error.smtp_code}"
-        raise kind(f"the server refused it ({answer})") from None
-    except ssl.SSLCertVerificationError as error:
-        raise UndeliveredError(
-            f"the server's certificate cannot be trusted ({error.verify_message})"
-        ) from None
-    except smtplib.SMTPException as error:
-        raise UndeliveredError(f"the server refused it ({type(error).__name__})") from None
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise _TemporaryError(f"the server could not be reached ({reason})") from None
-
-    if refused:
-        addresses = f"{len(refused)} of {len(email.to)} addresses"
-        raise UndeliveredError(f"the server refused {addresses}")
-
-
-def _open_smtp(email: Email) -> smtplib.SMTP:
-    if email.tls == "tls":
-        trusted = ssl.create_default_context()
-        return smtplib.SMTP_SSL(
-            email.host, email.port, timeout=email.timeout_seconds, context=trusted
-        )
-
-    server = smtplib.SMTP(email.host, email.port, timeout=email.timeout_seconds)
-    try:
-        if email.tls == "starttls":
-            server.starttls(context=ssl.create_default_context())
-    except BaseException:
-        server.close()
-        raise
-    return server
+    _retry(lambda: sending.mail(email, message))
 
 
 def _retry(attempt: Callable[[], None]) -> None:
     for pause in PAUSES:
         try:
             return attempt()
-        except _TemporaryError:
+        except UndeliveredError as error:
+            if not error.temporary or error.accepted:
+                raise
             time.sleep(pause)
     return attempt()
-
-
-def _describe_status(status: int) -> str:
-    """Returns a status by its standard name; the server's own words might repeat the address."""
-    known = {item.value: item.phrase for item in http.HTTPStatus}
-    return f"{status} {known.get(status, '')}".rstrip()
-
-
-def _secret(variable: str | None) -> str:
-    value = os.environ.get(variable or "", "").strip()
-    if not value:
-        raise UndeliveredError(f"the environment variable {variable} is missing or empty")
-    return value

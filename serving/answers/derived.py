@@ -351,7 +351,7 @@ def move_learners(connection: Connection, moved: pl.DataFrame) -> None:
         """,
     )
     outcome_sums.refresh_sums(connection, versions)
-    current_sums.refresh_sums(connection)
+    current_sums.refresh_current_sums(connection)
     drop_temporary(connection)
 
 

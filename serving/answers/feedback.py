@@ -13,11 +13,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import case, delete, func, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from components.errors import MasteryError
-from serving.answers.tables import Action, Answer, Learner, ModelVersion
+from serving.answers.tables import Action, Answer, Learner, ModelVersion, User
 
 HELP = ("called", "helped")  # what counts towards a user's capacity
 VERDICTS = (*HELP, "not_applicable", "wrong")  # what says whether an answer was of use
@@ -74,41 +74,40 @@ def record(session: Session, feedback: Feedback, at: datetime) -> Action:
     Raises:
         FeedbackError: it contradicts itself, or is about an answer that was never given.
     """
-    known = _find(session, feedback.key)
+    known = session.scalar(select(Action).where(Action.key == feedback.key))
     if known is not None:
         return known
 
     answered = _check(session, feedback, at)
-    action = Action(
+    until = feedback.snooze_until if feedback.kind == SNOOZE else None
+    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    row = insert(Action).values(
         learner_id=feedback.learner_id, unit_id=feedback.unit_id, kind=feedback.kind,
         note=feedback.note, user=feedback.user, at=at, as_of=feedback.as_of,
         version_id=feedback.version_id, predicted_class=answered, label=feedback.label,
-        snooze_until=feedback.snooze_until if feedback.kind == SNOOZE else None, key=feedback.key,
+        snooze_until=until, key=feedback.key,
     )  # fmt: skip
-    try:
-        with session.begin_nested():
-            session.add(action)
-    except IntegrityError:  # the other click was faster
-        known = _find(session, feedback.key)
-        if known is None:
-            raise
-        return known
+    action: Action | None = session.scalar(
+        row.on_conflict_do_nothing(index_elements=["key"]).returning(Action)
+    )
+    if action is None:  # the other click was faster
+        return session.scalars(select(Action).where(Action.key == feedback.key)).one()
 
     if feedback.kind == SNOOZE:
         _set_snooze(session, feedback.learner_id, feedback.snooze_until)
     return action
 
 
-def undo(session: Session, action_id: int, user: str, at: datetime) -> bool:
+def undo(session: Session, action_id: int, learner_id: str, user: str, at: datetime) -> bool:
     """Deletes an action; returns false, and changes nothing, if it cannot be undone any more.
 
     It can be if it is the user's own, the newest about the learner, and younger than `UNDO_WITHIN`.
     """
     action = session.get(Action, action_id)
-    if action is None or not can_undo(action, user, at):
+    if action is None or action.learner_id != learner_id or not can_undo(action, user, at):
         return False
 
-    newest = select(Action.id).where(Action.learner_id == action.learner_id)
+    newest = select(Action.id).where(Action.learner_id == learner_id)
     newest = newest.order_by(Action.at.desc(), Action.id.desc()).limit(1)
     if session.scalar(newest) != action_id:
         return False
@@ -118,10 +117,10 @@ def undo(session: Session, action_id: int, user: str, at: datetime) -> bool:
 
     if action.kind == SNOOZE:
         earlier = select(Action.snooze_until).where(
-            Action.learner_id == action.learner_id, Action.kind == SNOOZE
+            Action.learner_id == learner_id, Action.kind == SNOOZE
         )
         before = session.scalar(earlier.order_by(Action.at.desc(), Action.id.desc()).limit(1))
-        _set_snooze(session, action.learner_id, before)
+        _set_snooze(session, learner_id, before)
     return True
 
 
@@ -130,14 +129,18 @@ def can_undo(action: Action, user: str, at: datetime) -> bool:
     return action.user == user and at - action.at <= UNDO_WITHIN
 
 
-def _find(session: Session, key: str) -> Action | None:
-    return session.scalar(select(Action).where(Action.key == key))
+def user_names(session: Session, users: Collection[str]) -> dict[str, str]:
+    """Returns what people call those who did something, by user; unknown users are absent."""
+    if not users:
+        return {}
+    found = session.execute(select(User.user, User.name).where(User.user.in_(users)))
+    return {row.user: row.name for row in found}
 
 
 def _check(session: Session, feedback: Feedback, at: datetime) -> str | None:
     """Returns the class that the answer named."""
     if feedback.kind not in KINDS:
-        raise FeedbackError("This is not one of the things that can be done about an answer.")
+        raise FeedbackError("Nothing is stored: choose what was done.")
     if len(feedback.note) > LONGEST_NOTE:
         raise FeedbackError("The note is too long: at most 500 characters are kept.")
 
@@ -245,12 +248,12 @@ def precision_in_use(
     }
 
 
-def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
+def wilson_interval(successes: float, trials: float) -> tuple[float, float]:
     """Returns Wilson's 95% interval of a share; unlike the usual one it also holds for few trials.
 
     Args:
         successes: among the trials.
-        trials: at least one.
+        trials: independent ones, at least one; may be a fraction, as an effective number is.
 
     >>> [round(end, 3) for end in wilson_interval(8, 10)]
     [0.49, 0.943]
@@ -261,4 +264,6 @@ def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
     centre = share + _Z**2 / (2 * trials)
     half = _Z * math.sqrt(share * (1 - share) / trials + _Z**2 / (4 * trials**2))
     scale = 1 + _Z**2 / trials
-    return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
+    low = (centre - half) / scale if successes else 0.0  # exactly: rounding would leave 1e-19
+    high = (centre + half) / scale if successes < trials else 1.0
+    return low, high

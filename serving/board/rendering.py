@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
+from zoneinfo import ZoneInfo
 
 from babel import Locale, negotiate_locale
-from babel.dates import format_date, format_timedelta
+from babel.dates import format_date, format_datetime, format_skeleton, format_timedelta
 from babel.numbers import format_decimal, format_percent
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from serving.answers.words import LANGUAGES, translations
+from serving.board.links import learner_link
 
 FOLDER = Path(__file__).parent
 LANGUAGE_COOKIE = "language"
+LANGUAGE_NAMES: dict[str, str] = {"en": "English", "de": "Deutsch", "zh": "中文"}
 
 
 def language_of(request: Request) -> str:
@@ -34,15 +38,11 @@ def language_of(request: Request) -> str:
         except ValueError:
             continue
     preferred = [name for weight, name in sorted(wanted, key=lambda item: item[0]) if weight]
-    found = negotiate_locale(preferred, LANGUAGES)
-    if found is None:  # "zh_Hans_CN" is zh
-        primary = [name.partition("_")[0].lower() for name in preferred]
-        found = next((name for name in primary if name in LANGUAGES), None)
-    return found or "en"
+    return negotiate_locale(preferred, LANGUAGES) or "en"
 
 
 @cache
-def _environment(language: str) -> Environment:
+def _environment(language: str, time_zone: str) -> Environment:
     environment = Environment(
         loader=PackageLoader("serving.board"),
         autoescape=select_autoescape(default=True, default_for_string=True),
@@ -54,31 +54,60 @@ def _environment(language: str) -> Environment:
     environment.install_gettext_translations(translations(language), newstyle=True)  # type: ignore[attr-defined]
 
     locale = Locale.parse(language)
+    zone = ZoneInfo(time_zone)
+
+    def day(value: date) -> str:
+        in_zone = value.astimezone(zone) if isinstance(value, datetime) else value
+        return format_date(in_zone, "medium", locale=locale)
+
     environment.filters.update(
         percent=lambda value: format_percent(value, locale=locale),
         number=lambda value: format_decimal(value, locale=locale),
-        day=lambda value: format_date(value, "medium", locale=locale),
+        day=day,
+        short_day=lambda value: format_skeleton("MMMd", value, locale=locale),
+        moment=lambda value: format_datetime(value, "medium", tzinfo=zone, locale=locale),
         ago=lambda value, now: format_timedelta(value - now, add_direction=True, locale=locale),
     )
+    environment.globals["learner_link"] = learner_link
     return environment
 
 
-def render(request: Request, template: str, **values: Any) -> HTMLResponse:
+def render(
+    request: Request, template: str, *, status_code: int = 200, **values: Any
+) -> HTMLResponse:
     """Returns a page.
+
+    Templates have the filters `percent`, `number`, `day` (also of a moment, in the board's time
+    zone), `short_day` (without the year), `moment` and `ago(now)`, and the function
+    `learner_link(learner_id, unit_id=None)`.
 
     Args:
         request: `request.state.viewer` is the reader, None where nobody is logged in.
-        template: a file in `templates/`; its extends `page.html.j2` unless htmx asks for a part.
-        values: what the template shows, besides `viewer`, `language`, `now` and `request`.
+        template: a file in `templates/`; it extends `page.html.j2` unless htmx asks for a part.
+        status_code: of the response.
+        values: what the template shows, besides `viewer`, `csrf`, `language`, `languages`, `now`,
+            `here` (the page's path, to come back to) and `request`.
     """
     language = language_of(request)
-    page = _environment(language).get_template(template)
+    time_zone = request.app.state.settings.board.time_zone
+    page = _environment(language, time_zone).get_template(template)
     now: datetime = request.app.state.now()
+    here = address_of(request) if request.method == "GET" else "/"  # a form's target is no page
     text = page.render(
-        viewer=request.state.viewer, language=language, languages=LANGUAGES, now=now,
-        request=request, **values,
+        viewer=getattr(request.state, "viewer", None),  # none for a request that came to nothing
+        csrf=getattr(request.state, "csrf", None),
+        language=language, languages=LANGUAGE_NAMES, now=now, here=here, request=request,
+        **values,
     )  # fmt: skip
-    return HTMLResponse(text, headers={"Vary": "Accept-Language, Cookie, HX-Request"})
+    headers = {"Vary": "Accept-Language, Cookie, HX-Request", "Content-Language": language}
+    return HTMLResponse(text, status_code, headers)
+
+
+def address_of(request: Request) -> str:
+    """Returns a request's path and query; `request.url` would fail for some values of `Host`."""
+    query = request.scope["query_string"].decode("latin-1")
+    path = quote(request.scope["path"], safe="/~:@!$&'()*+,;=-._")
+    return f"{path}?{query}" if query else path
 
 
 def is_partial(request: Request) -> bool:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from sqlalchemy import ColumnElement, Select, false, select, true
-from sqlalchemy.orm import aliased
+from sqlalchemy import ColumnElement, Engine, Select, false, select, true
+from sqlalchemy.orm import Session, aliased
 
 from serving.answers.tables import (
     Action,
@@ -23,14 +23,20 @@ from serving.answers.tables import (
     DailyCount,
     Group,
     Learner,
+    Membership,
     ModelVersion,
     Outcome,
+    OutcomeSum,
+    Scoring,
     Table,
     Unit,
     UnitSum,
+    User,
 )
 
+AnyTable = TypeVar("AnyTable", bound=Table)
 Role = Literal["teacher", "manager", "admin"]
+ROLES: tuple[Role, ...] = ("teacher", "manager", "admin")  # each has the pages of those before it
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,36 @@ class Viewer:
     groups: frozenset[str] | None
     capacity: int
     csrf: str
+
+
+def find_viewer(engine: Engine, user: str, *, csrf: str, capacity: int) -> Viewer | None:
+    """Returns a user as a viewer, as of now; None if there is no such user.
+
+    Args:
+        engine: the answers' database.
+        user: the key of the table `users`.
+        csrf: what forms of this login carry.
+        capacity: for a user whose row has none.
+
+    Raises:
+        ValueError: the user's role is none of `ROLES`.
+    """
+    with Session(engine) as session:
+        found = session.get(User, user)
+        if found is None:
+            return None
+        groups = session.scalars(select(Membership.group_id).where(Membership.user == user)).all()
+
+    if found.role not in ROLES:
+        raise ValueError(f"user {user!r}: expected a role of {ROLES}, found {found.role!r}")
+    return Viewer(
+        user=found.user,
+        name=found.name,
+        role=found.role,
+        groups=None if found.role == "admin" else frozenset(groups),
+        capacity=found.capacity if found.capacity is not None else capacity,
+        csrf=csrf,
+    )
 
 
 class Visible:
@@ -85,6 +121,11 @@ class Visible:
     def outcomes(self) -> type[Outcome]:
         """What turned out to be true of them."""
         return self._limited(Outcome, self._in_groups(Outcome.group_id))
+
+    @cached_property
+    def outcome_sums(self) -> type[OutcomeSum]:
+        """Sums over that, by version, group and month."""
+        return self._limited(OutcomeSum, self._in_groups(OutcomeSum.group_id))
 
     @cached_property
     def daily_counts(self) -> type[DailyCount]:
@@ -135,6 +176,23 @@ class Visible:
         """The versions that answered."""
         return self._limited(ModelVersion, true())
 
+    @cached_property
+    def scorings(self) -> type[Scoring]:
+        """When answers were given."""
+        return self._limited(Scoring, true())
+
+    # What only an admin may see.
+
+    @cached_property
+    def users(self) -> type[User]:
+        """Everybody who may see the board."""
+        return unlimited(User, self.viewer)
+
+    @cached_property
+    def memberships(self) -> type[Membership]:
+        """Who sees which groups."""
+        return unlimited(Membership, self.viewer)
+
     def _limited(self, table: type[Any], condition: ColumnElement[bool]) -> type[Any]:
         rows: Select[Any] = select(table)
         if self.viewer.groups is not None:
@@ -152,7 +210,7 @@ class Visible:
         return condition
 
 
-def unlimited(table: type[Table], viewer: Viewer) -> type[Table]:
+def unlimited(table: type[AnyTable], viewer: Viewer) -> type[AnyTable]:
     """Returns a table that only an admin may see whole: users, memberships, sessions, alerts.
 
     Raises:

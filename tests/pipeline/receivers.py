@@ -71,12 +71,26 @@ def webhook(
 
 
 class Mailbox(Message):
-    """Keeps what arrives."""
+    """Keeps what arrives; answers an address in `refuses` with the text given there."""
 
     def __init__(self) -> None:
         super().__init__()
         self.mails: list[Any] = []
+        self.recipients: list[list[str]] = []  # of each mail
+        self.refuses: dict[str, str] = {}
         self.port = free_port()
+
+    async def handle_RCPT(
+        self, _server: Any, _session: Any, envelope: Any, address: str, _options: list[str]
+    ) -> str:
+        if address in self.refuses:
+            return self.refuses[address]
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    def prepare_message(self, session: Any, envelope: Any) -> Any:
+        self.recipients.append(list(envelope.rcpt_tos))
+        return super().prepare_message(session, envelope)
 
     def handle_message(self, message: Any) -> None:
         self.mails.append(message)
@@ -84,13 +98,17 @@ class Mailbox(Message):
 
 @contextmanager
 def mail_server(
-    certificate: tuple[Path, Path] | None = None, login: tuple[str, str] | None = None
+    certificate: tuple[Path, Path] | None = None,
+    login: tuple[str, str] | None = None,
+    *,
+    encrypted: bool = False,
 ) -> Iterator[Mailbox]:
     """Runs an SMTP server on localhost.
 
     Args:
         certificate: with one, STARTTLS is required.
         login: name and password that are required.
+        encrypted: speak TLS from the start instead.
     """
     mailbox = Mailbox()
     context = None
@@ -110,10 +128,13 @@ def mail_server(
         mailbox,
         hostname="127.0.0.1",
         port=mailbox.port,
-        tls_context=context,
-        require_starttls=bool(certificate),
+        ssl_context=context if encrypted else None,
+        tls_context=None if encrypted else context,
+        require_starttls=bool(certificate) and not encrypted,
         authenticator=authenticate if login else None,
-        auth_required=bool(login),
+        # To aiosmtpd only STARTTLS is encryption: without it, logging in cannot be required.
+        auth_required=bool(login) and not encrypted,
+        auth_require_tls=not encrypted,
     )
     controller.start()
     try:

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
 
+from babel.dates import format_date
 from pydantic import BaseModel, ConfigDict, Field
+
+from components.command.escape import in_one_line, shorten
+from serving.answers.words import Language, in_words, translations
+
+_NAME = 80  # characters of a name in a message, at most
+_REASONS = 240  # characters of all reasons of a row
 
 
 class NoticeRow(BaseModel):
@@ -48,4 +54,52 @@ class Notice(BaseModel):
     text: str
     rows: list[NoticeRow] = []
     rule: str
-    language: Literal["en", "de", "zh"] = "en"
+    language: Language = "en"
+
+    def more_than(self, shown: int) -> str | None:
+        """Returns the sentence about rows that a message has no room for, if there are any."""
+        rest = len(self.rows) - shown
+        if rest <= 0:
+            return None
+        texts = translations(self.language)
+        return texts.ngettext("and %(count)d more", "and %(count)d more", rest) % {"count": rest}
+
+
+class Wording:
+    """A row in the reader's words, without control characters; each place escapes the rest.
+
+    Attributes:
+        learner: whom it is about.
+        unit: in what.
+        answer: the class with its probability, and since when.
+        reasons: all of them in one line; empty if there are none.
+        link: an address of the web, or None.
+        link_text: what to click.
+    """
+
+    def __init__(self, row: NoticeRow, language: Language) -> None:
+        texts = translations(language)
+        self.learner = _safe(row.learner, _NAME)
+        self.unit = _safe(row.unit, _NAME)
+        self.reasons = _safe("; ".join(row.reasons), _REASONS)
+        self.link = row.link if _is_web_address(row.link) else None
+        self.link_text = texts.gettext("Open on the board")
+
+        self.answer = ""
+        if row.class_ is not None and row.probability is not None:
+            words = in_words(row.class_, row.probability, language)
+            self.answer = _safe(words, _NAME)
+        if self.answer and row.since is not None:
+            date = format_date(row.since, "medium", locale=language)
+            text = texts.gettext("%(answer)s, since %(date)s")
+            self.answer = text % {"answer": self.answer, "date": date}
+
+
+def _safe(text: str, most: int) -> str:
+    return shorten(in_one_line(text), most)
+
+
+def _is_web_address(link: str | None) -> bool:
+    return bool(
+        link and link.startswith(("https://", "http://")) and not set(link) & set(' <>|"\n')
+    )

@@ -21,7 +21,7 @@ from components.event_log.log_spec import question_spec
 from components.event_log.problems import raise_if_any
 from components.event_log.sources import find_files
 from serving.answers import derived
-from serving.answers.current_sums import refresh_sums
+from serving.answers.current_sums import refresh_current_sums
 from serving.answers.database import describe, open_database
 from serving.answers.scoring.activity import ActivityColumns
 from serving.answers.scoring.job import ACTIVITY, COMPONENTS, LEARNERS, PAIRS, Job
@@ -278,7 +278,7 @@ def _finish(engine: Engine, job: Job, target: Target) -> tuple[int, int]:
         for moment in job.moments:
             carry = moment.new_since is not None
             derived.count_answers(connection, target.version_id, moment.as_of, carry=carry)
-        refresh_sums(connection)
+        refresh_current_sums(connection)
         answers = _mark_finished(connection, target)
         derived.drop_temporary(connection)
     return answers, changed

@@ -18,7 +18,8 @@ from ml_metadata import MetadataStore
 from ml_metadata.proto import metadata_store_pb2
 
 from components.config import Config
-from components.errors import LogError
+from components.contracts.left_out import LeftOutList
+from components.errors import ConfigError, LogError
 from components.event_log.sources import LogFile
 from components.example_gen.driver import digest_files, next_version
 
@@ -206,3 +207,25 @@ def test_depends_on_what_the_folders_say_of_the_files(tmp_path: Path) -> None:
             digest_files([("events", [LogFile(str(tmp_path / folder / "e.csv"), "csv", 0)])])
         )
     assert len(digests) == 3
+
+
+def test_who_is_left_out_is_new_data(
+    log: Path, configure: Configure, run: Run, tmp_path: Path
+) -> None:
+    known = LeftOutList.empty()
+    listed = str(known.write(tmp_path))
+    first = run(configure(left_out=listed))
+    assert run(configure(left_out=listed)) == first
+    assert summary(first)["learners"] == 60
+
+    known.adding(["l7"], "erased").write(tmp_path)
+    second = run(configure(left_out=listed))
+    assert summary(second)["learners"] == 59
+    before, after = (properties(log, folder)["input_fingerprint"] for folder in (first, second))
+    assert before != after
+
+
+@pytest.mark.usefixtures("log")
+def test_without_the_list_nothing_is_read(configure: Configure, run: Run, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"data\.left_out: .*could not be read"):
+        run(configure(left_out=str(tmp_path / "left-out.json")))

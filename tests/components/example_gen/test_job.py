@@ -14,6 +14,7 @@ import tensorflow as tf
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from components.config import Config
+from components.contracts.left_out import LeftOutList
 from components.contracts.names import SPLITS
 from components.event_log import shuffle
 from components.event_log.log_spec import LogSpec
@@ -103,6 +104,29 @@ def test_beam_gives_the_same_bytes_and_counts(
     assert Tally.model_validate_json((tmp_path / "read").read_text()) == read
     assert Tally.model_validate_json((tmp_path / "joined").read_text()) == joined
     assert joined.learners == (sample or 60)
+
+
+@pytest.mark.parametrize("sample", [None, 20])
+def test_a_learner_who_is_left_out_leaves_no_trace(
+    log: Path, make_job: MakeJob, sample: int | None
+) -> None:
+    without = make_job("without", sample_learners=sample)
+    for file in (file for group in without.files.values() for file in group):
+        read = pl.read_csv if file.format == "csv" else pl.read_parquet
+        rows = read(file.path)
+        rows = rows.filter(~pl.col("learner_id").is_in(["l3", "l40"]))
+        target = f"{file.path}-without"
+        rows.write_csv(target) if file.format == "csv" else rows.write_parquet(target)
+    files = {
+        table: [replace(file, path=f"{file.path}-without") for file in group]
+        for table, group in without.files.items()
+    }
+    run_job(replace(without, files=files), 1)
+
+    listed = LeftOutList.empty().adding(["l3", "l40"], "erased").write(log)
+    job = make_job("listed", sample_learners=sample, left_out=str(listed))
+    run_job(job, 1)
+    assert digest(job) == digest(without)
 
 
 @pytest.mark.usefixtures("small_parts")

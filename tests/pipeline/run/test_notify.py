@@ -277,7 +277,8 @@ def test_an_unexpected_error_is_named_without_its_text(
 def test_addresses_that_the_mail_server_refuses_are_counted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(smtplib.SMTP, "send_message", lambda *_: {"owner@example.org": (550, b"")})
+    refused = {"owner@example.org": (550, b"")}
+    monkeypatch.setattr(smtplib.SMTP, "send_message", lambda *_, **__: refused)
     with mail_server() as mailbox:
         assert deliver(by_mail(mailbox.port, "127.0.0.1"), FAILED) == [
             "notify.email: the server refused 1 of 2 addresses"
