@@ -54,12 +54,17 @@ class Served:
 
 @contextlib.contextmanager
 def serving(
-    models: Path, name: str, descriptors: int | None = None, token: str | None = None
+    models: Path,
+    name: str,
+    descriptors: int | None = None,
+    token: str | None = None,
+    options: Sequence[str] = (),
 ) -> Iterator[Served]:
     """Yields a server; `descriptors` limits its open files, `token` is required from callers."""
     command = [
         sys.executable, "-m", "pipeline.cli.main", "serve", "--engine", "embedded",
         "--models", str(models), "--name", name, "--rest-port", "0", "--grpc-port", "0",
+        *options,
     ]  # fmt: skip
     if descriptors:
         command = ["bash", "-c", f'ulimit -n {descriptors} && exec "$@"', "-", *command]

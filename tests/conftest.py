@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Generator, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 import pytest
@@ -69,12 +71,14 @@ def mariadb(
 
 
 @pytest.fixture(scope="session")
-def postgresql(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[postgres.PostgreSQL]:
+def postgresql(request: pytest.FixtureRequest) -> Iterator[postgres.PostgreSQL]:
     """A PostgreSQL server; skips, with the reason, where there is none."""
     programs = postgres.find_programs(request.config.cache.mkdir("postgresql"))
-    with postgres.serve(programs, tmp_path_factory.mktemp("postgresql")) as running:
+    # Not in pytest's folder: any other pytest that starts closes that to other users.
+    with (
+        TemporaryDirectory(prefix="mastery-postgresql-") as folder,
+        postgres.serve(programs, Path(folder)) as running,
+    ):
         yield running
 
 

@@ -78,8 +78,10 @@ class LeftOutList(Contract):
                 known[digest] = LeftOutLearner(digest=digest, reason=reason, at=now)
         return self.model_copy(update={"learners": [*known.values()]})
 
-    def without(self, learners: Iterable[str]) -> LeftOutList:
-        """Returns the list without learners who opted out and want to take part again."""
-        gone = {self.digest(learner) for learner in learners}
-        kept = [item for item in self.learners if item.digest not in gone]
+    def opting_in(self, learners: Iterable[str]) -> LeftOutList:
+        """Returns the list without learners who opted out and take part again; an erasure stays."""
+        back = {self.digest(learner) for learner in learners}
+        kept = [
+            item for item in self.learners if item.digest not in back or item.reason == "erased"
+        ]
         return self.model_copy(update={"learners": kept})

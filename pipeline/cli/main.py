@@ -51,23 +51,34 @@ COMMANDS = {
     "models log": "models_commands:log",
     "serve": "serve_commands:serve",
     "predict": "serve_commands:predict",
+    "demo": "demo_commands:demo",
+    "score": "score_commands:score",
+    "answers upgrade": "score_commands:upgrade",
+    "learner show": "learner_commands:show",
+    "learner export": "learner_commands:export",
+    "learner opt-out": "learner_commands:opt_out",
+    "learner erase": "learner_commands:erase",
+    "answers import": "score_commands:import_",
     "prediction-log show": "prediction_log_commands:show",
     "prediction-log export": "prediction_log_commands:export",
     "prediction-log purge": "prediction_log_commands:purge",
+    "board": "board_commands:board",
     "answers outcomes": "outcomes_commands:outcomes",
-    "score": "score_commands:score",
-    "answers upgrade": "score_commands:upgrade",
     "answers send": "delivery_commands:send",
     "answers outbox": "delivery_commands:outbox",
     "answers retry": "delivery_commands:retry",
+    "alerts test": "alerts_commands:try_",
+    "alerts run": "alerts_commands:run",
     "feedback export": "feedback_commands:export",
 }
 GROUPS = {
+    "learner": "Show, hand over or erase what is kept of one learner.",
     "schema": "Write a first schema from a log, or compare a new log with it.",
     "kubeflow": "Run the pipeline on Kubeflow Pipelines.",
     "models": "List a model's versions, and decide which one is served.",
     "prediction-log": "Look at what `mastery serve` has answered.",
     "answers": "Keep the answers' database, and bring answers to where people work.",
+    "alerts": "Tell people about learners who need attention.",
     "feedback": "What people said about answers.",
 }
 PANELS = {
@@ -77,7 +88,7 @@ PANELS = {
     ),
     "Serve": ("models", "serve", "predict"),
     "Reach people": (
-        "score", "answers", "alerts", "board", "feedback", "learner", "prediction-log",
+        "score", "answers", "alerts", "board", "feedback", "learner", "prediction-log", "demo",
     ),
 }  # fmt: skip
 

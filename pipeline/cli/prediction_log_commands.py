@@ -60,8 +60,9 @@ def show(
     from components.command.program import write_data
     from serving.prediction_log.reading import open_log, print_rows, row_document
 
-    _, store = open_log(log)
-    rows = store.last(_query(since, until, version, label, input_hash), last)
+    query = _query(since, until, version, label, input_hash)
+    with open_log(log) as (_, store):
+        rows = store.last(query, last)
     if json_:
         lines = [json.dumps(row_document(row), ensure_ascii=False) for row in rows]
         write_data("".join(f"{line}\n" for line in lines))
@@ -87,8 +88,9 @@ def export(
     """
     from serving.prediction_log import reading
 
-    _, store = reading.open_log(log)
-    count = reading.export(store, _query(since, until, version, label, input_hash), to)
+    query = _query(since, until, version, label, input_hash)
+    with reading.open_log(log) as (_, store):
+        count = reading.export(store, query, to)
     print(f"{count} rows in {to}")
 
 
@@ -110,8 +112,8 @@ def purge(
     """
     from serving.prediction_log import reading
 
-    target, store = reading.open_log(log)
-    removed = reading.purge(target, store, days, dry_run=dry_run)
+    with reading.open_log(log) as (target, store):
+        removed = reading.purge(target, store, days, dry_run=dry_run)
     print(f"{removed} rows {'would be removed' if dry_run else 'removed'}.")
 
 

@@ -31,6 +31,14 @@ DatabaseOption = Annotated[
 ]
 
 
+def _table(name: str, columns: str) -> typer.models.OptionInfo:
+    """Returns an option that names a file of who is who."""
+    option: typer.models.OptionInfo = typer.Option(
+        f"--{name}", metavar="FILE", help=f"CSV, Parquet or JSON lines: {columns}."
+    )
+    return option
+
+
 def _column(name: str, default: str, meaning: str) -> typer.models.OptionInfo:
     """Returns an option that names a column of events."""
     option: typer.models.OptionInfo = typer.Option(
@@ -122,12 +130,15 @@ def score(
         mastery score --config configs/sample.yaml --events sample/events.parquet
             --learners sample/outcomes.parquet --to sqlite:///answers.db
     """
+    from components.command.program import quiet_imports
     from components.errors import MasteryError
-    from serving.answers.scoring.activity import ActivityColumns
-    from serving.answers.scoring.model import LabelRange
-    from serving.answers.scoring.moments import parse_moments
-    from serving.answers.scoring.run import ScoringOptions
-    from serving.answers.scoring.run import score as score_log
+
+    with quiet_imports():
+        from serving.answers.scoring.activity import ActivityColumns
+        from serving.answers.scoring.model import LabelRange
+        from serving.answers.scoring.moments import parse_moments
+        from serving.answers.scoring.run import ScoringOptions
+        from serving.answers.scoring.run import score as score_log
 
     if label_range is not None and not label_range[0] < label_range[1]:
         raise MasteryError("--label-range: expected the lowest number first, then the highest.")
@@ -204,3 +215,50 @@ def upgrade(db: DatabaseOption = None) -> None:
     engine = open_database(db)
     print(f"{describe(engine)}: its tables are those of this version of Mastery.")
     engine.dispose()
+
+
+def import_(
+    db: DatabaseOption = None,
+    groups: Annotated[Path | None, _table("groups", "group_id, name, region")] = None,
+    learners: Annotated[Path | None, _table("learners", "learner_id, name, group_id")] = None,
+    units: Annotated[
+        Path | None, _table("units", "unit_id, title, course, prerequisites (a|b)")
+    ] = None,
+    users: Annotated[Path | None, _table("users", "user, name, role, capacity")] = None,
+    memberships: Annotated[Path | None, _table("memberships", "user, group_id")] = None,
+) -> None:
+    """Bring in who is who: groups, learners, units, and who may see which group.
+
+    All files are written, or none; what they do not mention stays. The users in --memberships then
+    see the groups in the file and no others.
+
+    Example:
+        mastery answers import --db sqlite:///answers.db --groups groups.csv --learners learners.csv
+    """
+    from components.errors import MasteryError
+    from serving.answers.database import open_database
+    from serving.answers.people import import_people
+
+    given = {
+        "groups": groups,
+        "learners": learners,
+        "units": units,
+        "users": users,
+        "memberships": memberships,
+    }
+    paths = {name: path for name, path in given.items() if path is not None}
+    if not paths:
+        options = ", ".join(f"--{name}" for name in given)
+        raise MasteryError(f"expected at least one of {options}.")
+
+    engine = open_database(db)
+    try:
+        imported = import_people(engine, paths)
+    finally:
+        engine.dispose()
+    for name, done in imported.items():
+        print(f"{name}: {done.rows:,} rows, {done.changed:,} of them new or changed.")
+        if done.removed:
+            print(f"{name}: {done.removed:,} others of the same users were removed.")
+        if done.ignored:
+            print(f"{name}: not read: {', '.join(done.ignored)}.")

@@ -13,7 +13,7 @@ from serving.answers.tables import (
 )
 
 
-def refresh_sums(connection: Connection) -> None:
+def refresh_current_sums(connection: Connection) -> None:
     """Writes `unit_sums` and `component_sums` anew, in the connection's transaction.
 
     Of 2,000,000 answers they are a few thousand rows. Two processes that refresh at the same time

@@ -14,6 +14,7 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Column, Connection, Integer, MetaData, Table, Text, bindparam, text
 
+from serving.answers import current_sums, outcome_sums
 from serving.answers.store import copy_rows
 from serving.answers.tables import DailyActivity, UtcTime
 
@@ -34,6 +35,14 @@ _LatePairs = Table(
     _temporary,
     Column("learner_id", Text, primary_key=True),
     Column("unit_id", Text, primary_key=True),
+    prefixes=["TEMPORARY"],
+)
+_MovedLearners = Table(
+    "moved_learners",
+    _temporary,
+    Column("learner_id", Text, primary_key=True),
+    Column("old_group", Text),
+    Column("new_group", Text),
     prefixes=["TEMPORARY"],
 )
 _Components = Table(
@@ -83,7 +92,7 @@ def _make(connection: Connection, table: Table) -> None:
 
 def drop_temporary(connection: Connection) -> None:
     """Removes the temporary tables, which belong to a connection that others may use next."""
-    for table in (_Pairs, _LatePairs, _Components):
+    for table in (_Pairs, _LatePairs, _Components, _MovedLearners):
         connection.exec_driver_sql(f"DROP TABLE IF EXISTS {table.name}")
 
 
@@ -143,6 +152,8 @@ WHERE current_answers.as_of < excluded.as_of
 """
 
 _FROM_HISTORY = f"""
+INSERT INTO current_answers ({", ".join(_TAKEN)},
+    since, previous_class, group_id, first_event_at, last_event_at)
 WITH every AS (
     SELECT answer.learner_id, answer.unit_id, answer.as_of, answer.version_id,
            answer.predicted_class,
@@ -175,8 +186,6 @@ WITH every AS (
       ON other.learner_id = history.learner_id AND other.unit_id = history.unit_id
     GROUP BY history.learner_id, history.unit_id
 )
-INSERT INTO current_answers ({", ".join(_TAKEN)},
-    since, previous_class, group_id, first_event_at, last_event_at)
 SELECT {_ANSWER}, found.since, found.previous_class, learner.group_id,
        pair.first_event_at, pair.last_event_at
 FROM found
@@ -281,6 +290,8 @@ def update_components(connection: Connection, now: datetime) -> int:
 
 
 _UPDATE_COMPONENTS = """
+INSERT INTO component_results
+    (learner_id, unit_id, component, answered, correct, mastery, group_id, updated_at)
 WITH every AS (
     SELECT component, answered, correct FROM scored_components
     UNION ALL
@@ -292,8 +303,6 @@ WITH every AS (
 ), shares AS (
     SELECT component, SUM(correct) * 1.0 / SUM(answered) AS share FROM every GROUP BY component
 )
-INSERT INTO component_results
-    (learner_id, unit_id, component, answered, correct, mastery, group_id, updated_at)
 SELECT new.learner_id, new.unit_id, new.component, new.answered, new.correct,
        (new.correct + :prior * shares.share) / (new.answered + :prior), learner.group_id, :now
 FROM scored_components new
@@ -307,6 +316,73 @@ WHERE component_results.answered <> excluded.answered
    OR component_results.correct <> excluded.correct
    OR ABS(component_results.mastery - excluded.mastery) > 1e-9
 """
+
+
+def move_learners(connection: Connection, moved: pl.DataFrame) -> None:
+    """Takes over that learners are in other groups: in every row that repeats it, and in sums.
+
+    In `daily_counts` the answers that were given about them at a moment move; of a moment that
+    scored only learners with new events, those that it carried on stay where they were.
+
+    Args:
+        connection: in a transaction.
+        moved: `learner_id`, `old_group`, `new_group`.
+    """
+    _load(connection, _MovedLearners, [moved])
+    for table in ("current_answers", "component_results", "outcomes"):
+        _run(
+            connection,
+            f"""
+            UPDATE {table} SET group_id = (
+                SELECT new_group FROM moved_learners moved
+                WHERE moved.learner_id = {table}.learner_id)
+            WHERE learner_id IN (SELECT learner_id FROM moved_learners)
+            """,
+        )
+    _run(connection, _MOVE_COUNTS)
+    _run(connection, "DELETE FROM daily_counts WHERE answers <= 0")
+
+    versions = _run_ids(
+        connection,
+        """
+        SELECT DISTINCT version_id FROM outcomes
+        WHERE version_id IS NOT NULL
+          AND learner_id IN (SELECT learner_id FROM moved_learners)
+        """,
+    )
+    outcome_sums.refresh_sums(connection, versions)
+    current_sums.refresh_current_sums(connection)
+    drop_temporary(connection)
+
+
+_MOVE_COUNTS = """
+INSERT INTO daily_counts (as_of, version_id, group_id, unit_id, predicted_class, answers, need)
+WITH given AS (
+    SELECT answer.as_of, answer.version_id, answer.unit_id, answer.need,
+           COALESCE(answer.predicted_class, '') AS class,
+           COALESCE(moved.old_group, '') AS old_group, COALESCE(moved.new_group, '') AS new_group
+    FROM moved_learners moved
+    JOIN answers answer ON answer.learner_id = moved.learner_id
+    WHERE EXISTS (
+        SELECT 1 FROM scorings scoring
+        WHERE scoring.version_id = answer.version_id AND scoring.as_of = answer.as_of
+          AND scoring.finished_at IS NOT NULL)
+), change AS (
+    SELECT as_of, version_id, old_group AS group_id, unit_id, class, -1 AS answers, -need AS need
+    FROM given
+    UNION ALL
+    SELECT as_of, version_id, new_group, unit_id, class, 1, need FROM given
+)
+SELECT as_of, version_id, group_id, unit_id, class, SUM(answers), SUM(need)
+FROM change WHERE true
+GROUP BY as_of, version_id, group_id, unit_id, class
+ON CONFLICT (as_of, version_id, group_id, unit_id, predicted_class) DO UPDATE SET
+    answers = daily_counts.answers + excluded.answers, need = daily_counts.need + excluded.need
+"""
+
+
+def _run_ids(connection: Connection, statement: str) -> list[int]:
+    return [int(row[0]) for row in connection.execute(text(statement))]
 
 
 def _run(connection: Connection, statement: str, parameters: dict[str, Any] | None = None) -> int:

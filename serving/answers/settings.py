@@ -8,11 +8,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from components.command.suggest import did_you_mean
 from components.config.load import load_file
 from components.config.reference import reference
-from components.config.section import Section
+from components.config.section import KeyedError, Section
 from serving.answers.alert_settings import Alerts
 from serving.answers.delivery_settings import Channel, Delivery, Name
 from serving.board.settings import Board
@@ -37,6 +38,19 @@ class AnswersSettings(Section):
         default_factory=Delivery, description="where every answer goes, besides the database"
     )
     board: Board = Field(default_factory=Board, description="the pages")
+
+    @model_validator(mode="after")
+    def _rules_name_channels(self) -> AnswersSettings:
+        for place, rule in enumerate(self.alerts.rules):
+            for number, name in enumerate(rule.to):
+                if name not in self.channels:
+                    listed = ", ".join(self.channels) or "there are none"
+                    hint = did_you_mean(name, self.channels)
+                    raise KeyedError(
+                        ["alerts", "rules", place, "to", number],
+                        f"expected the name of a channel ({listed}), found {name!r}{hint}",
+                    )
+        return self
 
 
 def load_settings(path: Path | None) -> AnswersSettings:

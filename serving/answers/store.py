@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import polars as pl
-from sqlalchemy import JSON, Column, Connection, Date, Float, Integer, Text
+from sqlalchemy import JSON, Column, Connection, Date, Engine, Float, Integer, Text
 from sqlalchemy import Table as SqlTable
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import TypeEngine
@@ -21,6 +22,7 @@ from serving.answers.tables import Table, UtcTime
 OnConflict = Literal["fail", "keep", "replace"]
 
 ROWS_PER_BATCH = 50_000
+_LOCK = 0x73746F72  # of PostgreSQL: one transaction at a time derives
 _NULL = "\\N"  # unquoted in CSV; the same text in a value is quoted
 
 
@@ -44,7 +46,7 @@ def copy_rows(
             of Polars, or text that already is JSON. A column that the database numbers or that has
             a default may be missing.
         on_conflict: for a row whose primary key the table has: an error, or the old row stays, or
-            the new one replaces it where it differs.
+            the new one replaces what differs in the columns of `rows`.
 
     Returns:
         How many rows were inserted or replaced.
@@ -66,8 +68,9 @@ def copy_rows(
     prepared = _prepare(target, rows)
     if prepared.is_empty():
         return 0
+    conflict = _conflict_clause(target, rows.columns, on_conflict)
     if connection.dialect.name == "sqlite":
-        return _insert_many(connection, target, prepared, on_conflict)
+        return _insert_many(connection, target, prepared, conflict)
 
     if on_conflict == "fail":
         _copy(connection, target.name, prepared)
@@ -79,8 +82,7 @@ def copy_rows(
     _copy(connection, beside, prepared)
     names = ", ".join(map(_quoted, prepared.columns))
     moved = connection.exec_driver_sql(
-        f"INSERT INTO {target.name} ({names}) SELECT {names} FROM {beside} "
-        + _conflict_clause(target, prepared.columns, on_conflict)
+        f"INSERT INTO {target.name} ({names}) SELECT {names} FROM {beside} " + conflict
     )
     connection.exec_driver_sql(f"DROP TABLE {beside}")
     return moved.rowcount
@@ -167,14 +169,10 @@ def _as_json(values: pl.Series) -> pl.Series:
 # SQLite
 
 
-def _insert_many(
-    connection: Connection, table: SqlTable, rows: pl.DataFrame, on_conflict: OnConflict
-) -> int:
+def _insert_many(connection: Connection, table: SqlTable, rows: pl.DataFrame, conflict: str) -> int:
     names = ", ".join(map(_quoted, rows.columns))
     marks = ", ".join("?" for _ in rows.columns)
-    statement = f"INSERT INTO {table.name} ({names}) VALUES ({marks}) " + _conflict_clause(
-        table, rows.columns, on_conflict
-    )
+    statement = f"INSERT INTO {table.name} ({names}) VALUES ({marks}) {conflict}"
     written = 0
     for batch in rows.iter_slices(ROWS_PER_BATCH):
         written += connection.exec_driver_sql(statement, batch.rows()).rowcount
@@ -206,6 +204,20 @@ def _as_csv(rows: pl.DataFrame) -> Iterator[bytes]:
 
 
 # Both
+
+
+@contextmanager
+def sole_writer(engine: Engine) -> Iterator[Connection]:
+    """Yields a connection in a transaction that alone changes what is derived from answers.
+
+    Another one waits for its end, so that none works with sums or groups of before.
+    """
+    with engine.begin() as connection:
+        if engine.dialect.name == "sqlite":
+            connection.exec_driver_sql("BEGIN IMMEDIATE")  # or what it reads may be overtaken
+        else:
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
+        yield connection
 
 
 def _conflict_clause(table: SqlTable, written: Sequence[str], on_conflict: OnConflict) -> str:

@@ -592,18 +592,3 @@ class ServedAnswer(Table):
     input_hash: Mapped[str]
     answer: Mapped[dict[str, Any]]
     latency: Mapped[float]
-
-
-class LeftOut(Table):
-    """A learner who is not scored and not trained with, by a digest of the id.
-
-    Attributes:
-        digest: see `components.event_log.left_out`.
-        reason: `opted out` or `erased`.
-    """
-
-    __tablename__ = "left_out"
-
-    digest: Mapped[str] = mapped_column(primary_key=True)
-    reason: Mapped[str]
-    at: Mapped[datetime]

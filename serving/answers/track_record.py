@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.evaluator.draws import MIN_LEARNERS
+from serving.answers.feedback import wilson_interval
 from serving.answers.outcome_sums import BINS, cells_of
 
 if TYPE_CHECKING:
@@ -87,30 +88,21 @@ class TrackRecord:
     bins: Floats
 
     @classmethod
-    def of(cls, classes: Sequence[str], rows: Iterable[OutcomeSum]) -> TrackRecord:
+    def of(cls, classes: Sequence[str], rows: Sequence[OutcomeSum]) -> TrackRecord:
         """Returns the sum of rows of one version and month, of different groups."""
         size, places = len(cells_of(classes)), len(classes)
-        upper = np.triu_indices(size)
-        totals, learners = np.zeros(size), np.zeros(size)
-        triangle = np.zeros(len(upper[0]))
-        confusion, bins = np.zeros(places**2), np.zeros(3 * BINS if classes else 0)
-        for row in rows:
-            totals += row.totals
-            learners += row.learners
-            triangle += row.products
-            confusion += row.confusion
-            bins += row.calibration
-
         products = np.zeros((size, size))
-        products[upper] = triangle
-        products = products + products.T - np.diag(np.diag(products))
+        upper = np.triu_indices(size)
+        products[upper] = _added((row.products for row in rows), len(upper[0]))
         return cls(
             classes=classes,
-            totals=totals,
-            products=products,
-            learners=learners,
-            confusion=confusion.reshape(places, places),
-            bins=bins.reshape(-1, 3),
+            totals=_added((row.totals for row in rows), size),
+            products=products + products.T - np.diag(np.diag(products)),
+            learners=_added((row.learners for row in rows), size),
+            confusion=_added((row.confusion for row in rows), places**2).reshape(places, places),
+            bins=_added((row.calibration for row in rows), 3 * BINS if classes else 0).reshape(
+                -1, 3
+            ),
         )
 
     @cached_property
@@ -202,7 +194,7 @@ class TrackRecord:
         independent = float(learners)
         if variance > _NOTHING:
             independent = min(share * (1 - share) / variance, cases)
-        low, high = wilson(share, independent)
+        low, high = wilson_interval(share * independent, independent)
         return Measured(share, low, high, cases, learners)
 
     def _mean(self, top: str) -> Measured:
@@ -247,21 +239,14 @@ class TrackRecord:
         return float(gradient @ self.products @ gradient) * learners / (learners - 1)
 
 
-def wilson(share: float, cases: float) -> tuple[float, float]:
-    """Returns Wilson's 95% interval of a share of independent cases.
-
-    >>> low, high = wilson(1.0, 20)
-    >>> round(low, 3), round(high, 3)
-    (0.839, 1.0)
-    """
-    weight = Z**2 / cases
-    middle = (share + weight / 2) / (1 + weight)
-    reach = Z / (1 + weight) * math.sqrt(share * (1 - share) / cases + weight / (4 * cases))
-    return max(0.0, middle - reach), min(1.0, middle + reach)
-
-
 def _around(value: float, variance: float, cases: int, learners: int) -> Measured:
     if learners < MIN_LEARNERS or variance <= _NOTHING:
         return Measured(value, None, None, cases, learners)
     reach = Z * math.sqrt(variance)
     return Measured(value, value - reach, value + reach, cases, learners)
+
+
+def _added(rows: Iterable[Sequence[float]], size: int) -> Floats:
+    """Returns the sum of rows of equal length, [size]."""
+    found = [*rows]
+    return np.asarray(found, np.float64).sum(axis=0) if found else np.zeros(size)

@@ -19,15 +19,7 @@ from starlette.types import ASGIApp
 from serving.board.access import Access, Guard, RequireRole, local_path
 from serving.board.errors import refuse_permission, show_error
 from serving.board.headers import SecurityHeaders
-from serving.board.pages import (
-    groups,
-    heat_map,
-    learner,
-    learner_path,
-    people,
-    versions,
-    worklist,
-)
+from serving.board.pages import groups, heat_map, learner, learner_path, people, versions, worklist
 from serving.board.rendering import FOLDER, LANGUAGE_COOKIE, LANGUAGE_NAMES
 
 if TYPE_CHECKING:

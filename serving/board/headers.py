@@ -46,7 +46,8 @@ class SecurityHeaders:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                headers.update(self._headers)
+                for name, value in self._headers.items():
+                    headers.setdefault(name, value)  # a document of a run brings stricter ones
                 # A file of the package may be kept, if the browser asks whether it is the newest.
                 headers["Cache-Control"] = "no-cache" if is_static else "no-store"
             await send(message)

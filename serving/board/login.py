@@ -56,19 +56,20 @@ class CookieAccess:
         """Ends this login, or with the field `everywhere` all logins of its user."""
         async with request.form() as form:
             everywhere = bool(form.get("everywhere"))
-        return await run_in_threadpool(self._end, request, everywhere)
+        await run_in_threadpool(self._end, request, everywhere)
 
-    def _end(self, request: Request, everywhere: bool) -> Response:
+        response = await self.after_logout(request)
+        self.sessions.drop_cookie(response)
+        return response
+
+    def _end(self, request: Request, everywhere: bool) -> None:
         login = self.sessions.find(request)
         if login is not None:
             self.sessions.end(login)
             if everywhere and login.user is not None:
                 self.sessions.end_all(login.user)
-        response = self.after_logout(request)
-        self.sessions.drop_cookie(response)
-        return response
 
-    def after_logout(self, request: Request) -> Response:  # noqa: ARG002
+    async def after_logout(self, request: Request) -> Response:  # noqa: ARG002
         """Returns what is shown to one who has logged out."""
         return RedirectResponse("/login", 303)
 

@@ -6,16 +6,18 @@ from datetime import date, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 from babel import Locale, negotiate_locale
-from babel.dates import format_date, format_datetime, format_timedelta
+from babel.dates import format_date, format_datetime, format_skeleton, format_timedelta
 from babel.numbers import format_decimal, format_percent
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from serving.answers.words import LANGUAGES, translations
+from serving.board.links import learner_link
 
 FOLDER = Path(__file__).parent
 LANGUAGE_COOKIE = "language"
@@ -62,9 +64,11 @@ def _environment(language: str, time_zone: str) -> Environment:
         percent=lambda value: format_percent(value, locale=locale),
         number=lambda value: format_decimal(value, locale=locale),
         day=day,
+        short_day=lambda value: format_skeleton("MMMd", value, locale=locale),
         moment=lambda value: format_datetime(value, "medium", tzinfo=zone, locale=locale),
         ago=lambda value, now: format_timedelta(value - now, add_direction=True, locale=locale),
     )
+    environment.globals["learner_link"] = learner_link
     return environment
 
 
@@ -74,7 +78,8 @@ def render(
     """Returns a page.
 
     Templates have the filters `percent`, `number`, `day` (also of a moment, in the board's time
-    zone), `moment` and `ago(now)`.
+    zone), `short_day` (without the year), `moment` and `ago(now)`, and the function
+    `learner_link(learner_id, unit_id=None)`.
 
     Args:
         request: `request.state.viewer` is the reader, None where nobody is logged in.
@@ -87,20 +92,22 @@ def render(
     time_zone = request.app.state.settings.board.time_zone
     page = _environment(language, time_zone).get_template(template)
     now: datetime = request.app.state.now()
+    here = address_of(request) if request.method == "GET" else "/"  # a form's target is no page
     text = page.render(
         viewer=getattr(request.state, "viewer", None),  # none for a request that came to nothing
         csrf=getattr(request.state, "csrf", None),
-        language=language, languages=LANGUAGE_NAMES, now=now, here=_here(request), request=request,
+        language=language, languages=LANGUAGE_NAMES, now=now, here=here, request=request,
         **values,
     )  # fmt: skip
     headers = {"Vary": "Accept-Language, Cookie, HX-Request", "Content-Language": language}
     return HTMLResponse(text, status_code, headers)
 
 
-def _here(request: Request) -> str:
-    if request.method != "GET":
-        return "/"  # what a form was sent to is no page
-    return request.url.path + (f"?{request.url.query}" if request.url.query else "")
+def address_of(request: Request) -> str:
+    """Returns a request's path and query; `request.url` would fail for some values of `Host`."""
+    query = request.scope["query_string"].decode("latin-1")
+    path = quote(request.scope["path"], safe="/~:@!$&'()*+,;=-._")
+    return f"{path}?{query}" if query else path
 
 
 def is_partial(request: Request) -> bool:

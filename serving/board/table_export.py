@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import batched
+from itertools import islice
 
 import polars as pl
 from starlette.responses import StreamingResponse
@@ -14,7 +14,7 @@ ROWS_PER_BLOCK = 1000
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # so that Excel reads UTF-8
 
 Row = Mapping[str, object]
-Schema = Mapping[str, type[pl.DataType]]
+Schema = Mapping[str, type[pl.DataType] | pl.DataType]
 
 
 def csv_response(name: str, rows: Iterable[Row], schema: Schema) -> StreamingResponse:
@@ -33,7 +33,8 @@ def csv_response(name: str, rows: Iterable[Row], schema: Schema) -> StreamingRes
 
 
 def _blocks(rows: Iterable[Row], schema: Schema) -> Iterator[bytes]:
-    yield _BYTE_ORDER_MARK + pl.DataFrame(schema=schema).write_csv().encode()
-    for block in batched(rows, ROWS_PER_BLOCK):
-        table = pl.DataFrame(block, schema=schema, orient="row")
+    yield _BYTE_ORDER_MARK + pl.DataFrame(schema=dict(schema)).write_csv().encode()
+    left = iter(rows)
+    while block := list(islice(left, ROWS_PER_BLOCK)):
+        table = pl.DataFrame(block, schema=dict(schema), orient="row")
         yield for_spreadsheet(table).write_csv(include_header=False).encode()

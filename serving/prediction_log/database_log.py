@@ -82,6 +82,10 @@ class DatabaseLog:
         """Removes the rows of some inputs, and returns their number."""
         return sum(self._delete(ServedAnswer.input_hash.in_(part)) for part in _chunks(hashes))
 
+    def close(self) -> None:
+        """Closes connections."""
+        self._engine.dispose()
+
     def _delete(self, which: ColumnElement[bool]) -> int:
         try:
             with self._engine.begin() as connection:

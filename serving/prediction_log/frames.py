@@ -1,22 +1,22 @@
 """The form of the spool's files: frames of rows, each with a checksum, in the order of writing.
 
 A frame is written by one call of the system, is read whole or not at all, and holds the rows of one
-batch in columns, so that writing costs the server little. What its outputs are called is in a frame
-of its own, once per file.
+batch in columns. What its outputs are called is in a frame of its own, once per file.
 
     file    MAGIC, then frames
     frame   size of the body (4 bytes), CRC-32 of the body (4), body
     body    b"L", a layout as JSON
-            b"R", number of rows (4), SHA-256 of each row's input (32 each), layout (4), number of
-            requests (4), of each request: moment and latency in seconds (8 each), length of the
-            label (2), then the labels; of each row: which request it belongs to (4); the outputs
+            b"R", number of rows (4), SHA-256 of each row's input (32 each), `Rows`
 
-Numbers are little endian. A row whose hash is all zeros has been erased.
+Numbers are little endian. A row whose hash is all zeros has been erased. Everything else about rows
+is written by `marshal`, whose form of version 2 every Python reads: one call takes bytes and
+numbers, and waiting requests pay for each call.
 """
 
 from __future__ import annotations
 
 import json
+import marshal
 import math
 import os
 import struct
@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -34,9 +34,9 @@ from serving.server.json_tensors import encode_json
 
 MAGIC = b"mastery prediction log 1\n"
 ERASED = bytes(32)
+VERSION = 2  # of `marshal`
 _FRAME = struct.Struct("<II")
 _ROWS = struct.Struct("<cI")
-_LAYOUT = struct.Struct("<II")
 
 Array = np.ndarray[Any, Any]
 
@@ -65,18 +65,9 @@ class Row(NamedTuple):
     latency: float
 
 
-class Request(NamedTuple):
-    """What rows of one request share.
-
-    Attributes:
-        at: when it arrived, in seconds since 1970.
-        latency: seconds until its answer was computed.
-        label: the version label that was asked for, if any.
-    """
-
-    at: float
-    latency: float
-    label: str | None
+# What rows of one request share: when it arrived, in seconds since 1970; seconds until its answer
+# was computed; the version label that was asked for, if any.
+Request: TypeAlias = tuple[float, float, str | None]
 
 
 @dataclass(frozen=True)
@@ -86,7 +77,7 @@ class Layout:
     Attributes:
         model: the model's name.
         version: the version.
-        outputs: names and dtypes; "text" for bytes.
+        outputs: names and dtypes; "O" for bytes.
     """
 
     model: str
@@ -96,8 +87,8 @@ class Layout:
     @classmethod
     def of(cls, model: str, version: int, outputs: Mapping[str, Array]) -> Layout:
         """Returns the layout of a version's outputs."""
-        named = tuple((name, _dtype(_plain(values))) for name, values in outputs.items())
-        return cls(model, version, named)
+        named = ((name, _plain(values).dtype) for name, values in outputs.items())
+        return cls(model, version, tuple((name, dtype.str.lstrip("<>|=")) for name, dtype in named))
 
     @cached_property
     def body(self) -> bytes:
@@ -121,11 +112,27 @@ class Layout:
         return cls(model, version, tuple((name, dtype) for name, dtype in outputs))
 
 
+class Rows(NamedTuple):
+    """The rows of a batch, without the hashes of their inputs.
+
+    Attributes:
+        layout: the number of the outputs' layout.
+        owners: which of the requests each row belongs to.
+        requests: what their rows share: see `Request`.
+        outputs: nested lists, each with an element per row, in the layout's order.
+    """
+
+    layout: int
+    owners: list[int]
+    requests: list[Request]
+    outputs: list[list[Any]]
+
+
 def encode_rows(
     layout: Layout,
     hashes: Sequence[bytes],
-    owners: Sequence[int],
-    requests: Sequence[Request],
+    owners: list[int],
+    requests: list[Request],
     outputs: Mapping[str, Array],
 ) -> bytes:
     """Returns a frame.
@@ -134,25 +141,12 @@ def encode_rows(
         layout: of the outputs.
         hashes: of the inputs, one per row.
         owners: which of the requests each row belongs to.
-        requests: what their rows share.
+        requests: what their rows share: see `Request`.
         outputs: arrays by name, each [rows, ...], in the layout's order.
     """
-    labels = [(request.label or "").encode() for request in requests]
-    times = [number for request in requests for number in (request.at, request.latency)]
-    count = len(requests)
-    return _framed(
-        b"".join(
-            [
-                _ROWS.pack(b"R", len(hashes)),
-                *hashes,
-                _LAYOUT.pack(layout.number, count),
-                struct.pack(f"<{2 * count}d{count}H", *times, *map(len, labels)),
-                *labels,
-                struct.pack(f"<{len(owners)}I", *owners),
-                *(_encode_values(_plain(values)) for values in outputs.values()),
-            ]
-        )
-    )
+    values = [_plain(array).tolist() for array in outputs.values()]
+    rest = marshal.dumps((layout.number, owners, requests, values), VERSION)
+    return _framed(b"".join((_ROWS.pack(b"R", len(hashes)), *hashes, rest)))
 
 
 def _framed(body: bytes) -> bytes:
@@ -161,25 +155,12 @@ def _framed(body: bytes) -> bytes:
 
 def _plain(values: Array) -> Array:
     """Returns an array of a dtype that NumPy alone can read back."""
-    if values.dtype.kind == "V":  # bfloat16 and its like
+    kind = values.dtype.kind
+    if kind == "V":  # bfloat16 and its like
         return values.astype(np.float32)
-    if values.dtype.kind == "c":
+    if kind == "c":
         return np.stack([values.real, values.imag], axis=-1)
     return values
-
-
-def _dtype(values: Array) -> str:
-    return "text" if values.dtype == object else values.dtype.newbyteorder("<").str
-
-
-def _encode_values(values: Array) -> bytes:
-    """Returns the shape of a row, and the values of all rows."""
-    shape = values.shape[1:]
-    head = struct.pack(f"<B{len(shape)}I", len(shape), *shape)
-    if values.dtype == object:
-        texts = values.ravel().tolist()
-        return b"".join([head, struct.pack(f"<{len(texts)}I", *map(len, texts)), *texts])
-    return head + values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
 @dataclass
@@ -209,8 +190,8 @@ def read_segment(path: Path) -> SegmentContent:
         if body[:1] == b"L":
             layout = Layout.parse(body)
             layouts[layout.number] = layout
-        elif (found := _layout_of(body, layouts)) is not None:
-            rows += _decode_rows(body, found, f"{path.stem}-{at:x}")
+        elif (found := _decode_rows(body, layouts, f"{path.stem}-{at:x}")) is not None:
+            rows += found
         else:
             continue
         read += _FRAME.size + len(body)
@@ -232,64 +213,54 @@ def _bodies(content: bytes) -> Iterator[tuple[int, bytes]]:
         at += _FRAME.size + size
 
 
-def _layout_of(body: bytes, layouts: Mapping[int, Layout]) -> Layout | None:
+def _decode_rows(body: bytes, layouts: Mapping[int, Layout], prefix: str) -> Iterator[Row] | None:
+    """Returns the rows of a frame; None if the frame of its layout is damaged."""
     _, count = _ROWS.unpack_from(body)
-    number, _ = _LAYOUT.unpack_from(body, _ROWS.size + 32 * count)
-    return layouts.get(number)
+    begin = _ROWS.size + 32 * count
+    rows = Rows(*marshal.loads(memoryview(body)[begin:]))
+    layout = layouts.get(rows.layout)
+    if layout is None:
+        return None
+    hashes = [body[at : at + 32] for at in range(_ROWS.size, begin, 32)]
+    return _rows(hashes, rows, layout, prefix)
 
 
-def _decode_rows(body: bytes, layout: Layout, prefix: str) -> Iterator[Row]:
-    reader = _Reader(body)
-    _, count = reader.unpack(_ROWS.format)
-    hashes = [reader.take(32) for _ in range(count)]
-    _, requests = reader.unpack(_LAYOUT.format)
-    times = reader.unpack(f"<{2 * requests}d")
-    sizes = reader.unpack(f"<{requests}H")
-    labels = [reader.take(size).decode(errors="replace").replace("\0", "�") for size in sizes]
-    owners = reader.unpack(f"<{count}I")
-    columns = [_storable(name, reader.values(count, dtype)) for name, dtype in layout.outputs]
-
+def _rows(hashes: list[bytes], rows: Rows, layout: Layout, prefix: str) -> Iterator[Row]:
     names = [name for name, _ in layout.outputs]
-    moments = [datetime.fromtimestamp(at, UTC) for at in times[::2]]
-    for place, (digest, owner) in enumerate(zip(hashes, owners, strict=True)):
-        if digest != ERASED:
-            yield Row(
-                id=f"{prefix}-{place}",
-                at=moments[owner],
-                model=layout.model,
-                version=layout.version,
-                label=labels[owner] or None,
-                input_hash=digest.hex(),
-                answer={name: column[place] for name, column in zip(names, columns, strict=True)},
-                latency=times[2 * owner + 1],
-            )
+    columns = [
+        _storable(name, _array(values, dtype))
+        for (name, dtype), values in zip(layout.outputs, rows.outputs, strict=True)
+    ]
+    requests = [
+        (datetime.fromtimestamp(at, UTC), latency, (label or "").replace("\0", "�") or None)
+        for at, latency, label in rows.requests
+    ]
+    for place, (digest, owner) in enumerate(zip(hashes, rows.owners, strict=True)):
+        if digest == ERASED:
+            continue
+        at, latency, label = requests[owner]
+        yield Row(
+            id=f"{prefix}-{place}",
+            at=at,
+            model=layout.model,
+            version=layout.version,
+            label=label,
+            input_hash=digest.hex(),
+            answer={name: column[place] for name, column in zip(names, columns, strict=True)},
+            latency=latency,
+        )
 
 
-class _Reader:
-    """Reads a body from its beginning to its end."""
-
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-        self._at = 0
-
-    def take(self, size: int) -> bytes:
-        self._at += size
-        return self._body[self._at - size : self._at]
-
-    def unpack(self, form: str) -> tuple[Any, ...]:
-        return struct.unpack(form, self.take(struct.calcsize(form)))
-
-    def values(self, rows: int, dtype: str) -> Array:
-        (rank,) = self.unpack("<B")
-        shape = (rows, *self.unpack(f"<{rank}I"))
-        count = math.prod(shape)
-        if dtype != "text":
-            size = count * np.dtype(dtype).itemsize
-            return np.frombuffer(self.take(size), dtype).reshape(shape)
-
-        texts = np.empty(count, object)
-        texts[:] = [self.take(size) for size in self.unpack(f"<{count}I")]
-        return texts.reshape(shape)
+def _array(values: list[Any], dtype: str) -> Array:
+    if dtype != "O":
+        return np.array(values, dtype)
+    shape, inner = [len(values)], values
+    while inner and isinstance(inner[0], list):  # NumPy would take a text for a sequence
+        shape.append(len(inner[0]))
+        inner = inner[0]
+    array = np.empty(shape, object)
+    array[...] = values
+    return array
 
 
 def _storable(name: str, values: Array) -> Any:

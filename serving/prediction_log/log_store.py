@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -68,6 +69,9 @@ class LogStore(Protocol):
     def erase(self, hashes: Collection[str]) -> int:
         """Removes the rows of some inputs, and returns their number."""
 
+    def close(self) -> None:
+        """Closes connections; the log must not be used afterwards."""
+
 
 class StoreAwayError(MasteryError):
     """A log cannot take rows now."""
@@ -77,7 +81,7 @@ def open_store(target: str) -> LogStore:
     """Returns the log in a folder or in a database.
 
     Raises:
-        DatabaseError: the database cannot be opened.
+        MasteryError: there is no such folder, or the database cannot be opened.
     """
     if is_database(target):
         from serving.answers.database import open_database
@@ -87,6 +91,11 @@ def open_store(target: str) -> LogStore:
 
     from serving.prediction_log.parquet_log import ParquetLog
 
+    if not Path(target).is_dir():
+        raise MasteryError(
+            f"{target}: expected the folder of a prediction log, found no such folder. "
+            "`mastery serve --prediction-log DIR` makes it."
+        )
     return ParquetLog(Path(target))
 
 
@@ -121,8 +130,10 @@ def delete_by_hashes(target: str, hashes: Collection[str], *, spool: Path | None
     if any(len(digest) != 32 for digest in digests):
         raise MasteryError("expected SHA-256 hashes of 64 hexadecimal digits, found another text.")
 
-    store = open_store(target)
     folder = spool or default_spool(target)
-    with only_mover(folder, wait=True):
-        erased = sum(erase_from_segment(path, digests) for path in segments(folder))
-        return erased + store.erase({digest.hex() for digest in digests})
+    with closing(open_store(target)) as store:
+        if not folder.is_dir():  # no server of this machine has written to the database
+            return store.erase({digest.hex() for digest in digests})
+        with only_mover(folder, wait=True):
+            erased = sum(erase_from_segment(path, digests) for path in segments(folder))
+            return erased + store.erase({digest.hex() for digest in digests})

@@ -106,6 +106,9 @@ class ParquetLog:
                     self._write(part, left)
         return erased
 
+    def close(self) -> None:
+        """Does nothing: no file stays open."""
+
     def _write(self, path: Path, frame: pl.DataFrame) -> None:
         make_folder(path.parent)
         make_folder(self._spool)

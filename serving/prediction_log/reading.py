@@ -7,12 +7,13 @@ import io
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from components.command.escape import hide_userinfo, shorten
+from components.command.escape import shorten
 from components.errors import MasteryError
 from components.files.atomic import new_file
 from serving.prediction_log.frames import Row
@@ -24,11 +25,14 @@ if TYPE_CHECKING:
     from components.command.console import PlainConsole
 
 SHOWN_HASH = 12  # digits; `--input-hash` takes them
+SHOWN_LABEL = 20
+SHOWN_ANSWER = 20  # characters, at least
 AT_ONCE = 50_000  # rows in a group of an exported Parquet file
 
 
-def open_log(log: str | None) -> tuple[str, LogStore]:
-    """Returns the address of a log that exists, and the log.
+@contextmanager
+def open_log(log: str | None) -> Iterator[tuple[str, LogStore]]:
+    """Yields the address of a log that exists, and the log.
 
     Args:
         log: a folder, or the address of a database; None for `$MASTERY_ANSWERS_URL`.
@@ -44,12 +48,8 @@ def open_log(log: str | None) -> tuple[str, LogStore]:
             "expected the prediction log, as --log DIR_OR_URL or in "
             f"${URL_VARIABLE}; found neither."
         )
-    if not is_database(target) and not Path(target).is_dir():
-        raise MasteryError(
-            f"{hide_userinfo(target)}: expected the folder of a prediction log, found no such "
-            "folder. `mastery serve --prediction-log DIR` makes it."
-        )
-    return target, open_store(target)
+    with closing(open_store(target)) as store:
+        yield target, store
 
 
 def parse_moment(text: str | None, option: str) -> datetime | None:
@@ -86,19 +86,25 @@ def print_rows(rows: list[Row], console: PlainConsole) -> None:
         console.print("No such rows.")
         return
 
-    columns = ("Time (UTC)", "Version", "Label", "Input", "ms", "Answer")
-    table = Table(*columns, box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for column in table.columns:
-        column.no_wrap = True
-    for row in rows:
-        table.add_row(
+    lines = [
+        (
             f"{row.at:%Y-%m-%d %H:%M:%S}",
             str(row.version),
-            row.label or "–",
+            shorten(row.label or "–", SHOWN_LABEL),
             row.input_hash[:SHOWN_HASH],
             f"{row.latency * 1e3:.1f}",
-            json.dumps(row.answer, ensure_ascii=False),  # cut at the end of the line
         )
+        for row in rows
+    ]
+    heads = ("Time (UTC)", "Version", "Label", "Input", "ms")
+    taken = sum(max(map(len, column)) + 2 for column in zip(heads, *lines, strict=True))
+    left = max(SHOWN_ANSWER, console.width - taken - 2)
+    table = Table(*heads, "Answer", box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for column in table.columns:
+        column.no_wrap = True
+    for row, line in zip(rows, lines, strict=True):
+        answer = json.dumps(row.answer, ensure_ascii=False)
+        table.add_row(*line, shorten(answer, left))
     console.print(table)
 
 

@@ -25,8 +25,8 @@ class PredictionLogSettings:
         target: a folder for Parquet files, or the address of the answers' database.
         sample: share of the rows, 0 to 1.
         days: how many days rows are kept.
-        spool: folder for rows that are not in the target yet; by default, in the target's folder,
-            or, for a database, in the user's folder for state.
+        spool: folder for rows that are not in the database yet; by default, in the user's folder
+            for state. A folder has its spool inside.
     """
 
     target: str
@@ -67,6 +67,11 @@ def check_prediction_log(settings: PredictionLogSettings) -> None:
     if settings.days < 1:
         raise MasteryError(
             f"--prediction-log-days: expected one day or more, found {settings.days}."
+        )
+    if settings.spool is not None and not is_database(settings.target):
+        raise MasteryError(
+            "--prediction-log-spool: expected a database as --prediction-log; a folder has its "
+            "spool inside."
         )
     if is_database(settings.target):
         from serving.answers.database import database_address

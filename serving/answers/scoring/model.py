@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import polars as pl
 
+from components.command.program import quiet_imports
 from components.contracts.names import (
     BASIS,
     EXAMPLES,
@@ -96,8 +97,8 @@ class ServedModel:
 
 @lru_cache(maxsize=1)
 def _load(folder: str) -> LoadedModel:
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from serving.server.servable import LoadedModel
+    with quiet_imports():
+        from serving.server.servable import LoadedModel
 
     return LoadedModel(Path(folder))
 

@@ -21,6 +21,7 @@ from components.event_log.log_spec import question_spec
 from components.event_log.problems import raise_if_any
 from components.event_log.sources import find_files
 from serving.answers import derived
+from serving.answers.current_sums import refresh_current_sums
 from serving.answers.database import describe, open_database
 from serving.answers.scoring.activity import ActivityColumns
 from serving.answers.scoring.job import ACTIVITY, COMPONENTS, LEARNERS, PAIRS, Job
@@ -28,6 +29,7 @@ from serving.answers.scoring.model import LabelRange, LocalModel, Model, ServedM
 from serving.answers.scoring.moments import Moment
 from serving.answers.scoring.pipeline import Target, answer_questions, read_log
 from serving.answers.scoring.versions import PushedVersion, register
+from serving.answers.store import sole_writer
 from serving.answers.tables import Answer, Scoring
 
 if TYPE_CHECKING:
@@ -266,7 +268,7 @@ def _finish(engine: Engine, job: Job, target: Target) -> tuple[int, int]:
         How many answers there are for the moments, and how many current ones changed.
     """
     moments = [moment.as_of for moment in job.moments]
-    with engine.begin() as connection:
+    with sole_writer(engine) as connection:
         derived.load_pairs(connection, _frames(job.files_of(PAIRS)))
         derived.load_components(connection, _frames(job.files_of(COMPONENTS)))
         changed = derived.update_current(connection, target.version_id, moments)
@@ -276,6 +278,7 @@ def _finish(engine: Engine, job: Job, target: Target) -> tuple[int, int]:
         for moment in job.moments:
             carry = moment.new_since is not None
             derived.count_answers(connection, target.version_id, moment.as_of, carry=carry)
+        refresh_current_sums(connection)
         answers = _mark_finished(connection, target)
         derived.drop_temporary(connection)
     return answers, changed

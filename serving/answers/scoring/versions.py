@@ -13,6 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from components.contracts.manifest import Manifest
+from components.contracts.model_card import ModelCard
 from components.contracts.run_record import REPORT_FILE
 from components.errors import MasteryError
 from components.model_version.pushed_version import config_of
@@ -112,5 +113,6 @@ def register(engine: Engine, version: PushedVersion) -> int:
         row.classes = list(version.config.label.classes)
         row.metrics = dict(manifest.metrics or {})
         row.report = str(version.report) if version.report else row.report
+        row.card = str(version.folder / ModelCard.FILE)
         session.flush()
         return row.id

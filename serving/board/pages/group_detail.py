@@ -82,13 +82,17 @@ class GroupDetail:
     def __init__(self, session: Session, visible: Visible, moments: Moments, group_id: str) -> None:
         self._session = session
         self._visible = visible
-        self._moments = moments
-        self._group_id = group_id
+        self.moments = moments
+        self.group_id = group_id
+
+    def within(self, session: Session) -> GroupDetail:
+        """Returns the same in another session."""
+        return GroupDetail(session, self._visible, self.moments, self.group_id)
 
     def people(self) -> People:
         """Returns counts of learners and actions."""
         learners, actions = self._visible.learners, self._visible.actions
-        in_group = learners.group_id == self._group_id
+        in_group = learners.group_id == self.group_id
         attention = func.sum(case((learners.need >= ATTENTION, 1), else_=0))
         count, needy = self._session.execute(
             select(func.count(), func.coalesce(attention, 0)).select_from(learners).where(in_group)
@@ -97,7 +101,7 @@ class GroupDetail:
             select(func.count())
             .select_from(actions)
             .join(learners, learners.learner_id == actions.learner_id)
-            .where(in_group, actions.at >= self._moments.now.as_of - PERIOD)
+            .where(in_group, actions.at >= self.moments.now.as_of - PERIOD)
         )
         return People(count, int(needy), self._session.scalar(done) or 0)
 
@@ -106,23 +110,23 @@ class GroupDetail:
         counts = self._visible.daily_counts
         when = (counts.as_of, counts.version_id)
         found = self._session.execute(
-            select(*when, *class_sums(counts, self._moments.classes))
-            .where(counts.as_of.in_([moment.as_of for moment in self._moments.line]))
-            .where(counts.group_id == self._group_id)
+            select(*when, *class_sums(counts, self.moments.classes))
+            .where(counts.as_of.in_([moment.as_of for moment in self.moments.line]))
+            .where(counts.group_id == self.group_id)
             .group_by(*when)
         )
         sums = {Moment(as_of, version_id): sums_of(values) for as_of, version_id, *values in found}
-        return [(moment, sums[moment]) for moment in self._moments.line if moment in sums]
+        return [(moment, sums[moment]) for moment in self.moments.line if moment in sums]
 
     def by_unit(self) -> list[UnitRow]:
         """Returns the units of the newest answers, those that need most first."""
         counts, units = self._visible.daily_counts, self._visible.units
-        before, now = self._moments.before, self._moments.now
+        before, now = self.moments.before, self.moments.now
         when = (counts.as_of, counts.version_id)
         found = self._session.execute(
-            select(*when, counts.unit_id, *class_sums(counts, self._moments.classes))
+            select(*when, counts.unit_id, *class_sums(counts, self.moments.classes))
             .where(counts.as_of.in_([moment.as_of for moment in (now, before) if moment]))
-            .where(counts.group_id == self._group_id)
+            .where(counts.group_id == self.group_id)
             .group_by(*when, counts.unit_id)
         )
         sums = {
@@ -162,7 +166,7 @@ class GroupDetail:
             .select_from(learners)
             .outerjoin(answers, here)
             .outerjoin(units, units.unit_id == learners.unit_id)
-            .where(learners.group_id == self._group_id)
+            .where(learners.group_id == self.group_id)
             .order_by(learners.need.desc(), learners.learner_id)
             .limit(limit)
         )  # fmt: skip

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _Rows = Select[*tuple[Any, ...]]
 
 PERIOD = timedelta(days=28)  # of changes, lines and actions
-ATTENTION = 0.5  # a learner whose greatest need is this high needs attention
+ATTENTION = 0.75  # a learner whose greatest need is this high needs attention
 _POINTS = 15  # of a line
 _SHORTEST = timedelta(days=6)  # a change over less says nothing
 _SCORINGS = 1000
@@ -204,7 +204,7 @@ class GroupFigures:
         before = self._counts(filters.by, self.moments.before or self.moments.now)
         people, actions = self._people(filters.by), self._actions(filters.by)
         rows = select(
-            names.c.key.label("key"),
+            names.c.row_key.label("row_key"),
             names.c.name.label("name"),
             names.c.region.label("region"),
             people.c.learners.label("learners"),
@@ -214,11 +214,11 @@ class GroupFigures:
             *self._sums(before, "before"),
         ).select_from(names)
         for part in (now, before, people, actions):
-            rows = rows.outerjoin(part, part.c.key == names.c.key)
+            rows = rows.outerjoin(part, part.c.row_key == names.c.row_key)
 
-        rows = rows.where(or_(names.c.key != "", now.c.answers > 0))
+        rows = rows.where(or_(names.c.row_key != "", now.c.answers > 0))
         if filters.search:
-            named = (names.c.name, names.c.key)
+            named = (names.c.name, names.c.row_key)
             rows = rows.where(
                 or_(*(text.icontains(filters.search, autoescape=True) for text in named))
             )
@@ -252,23 +252,20 @@ class GroupFigures:
             "actions": rows.c.actions.desc(),
             "name": func.lower(rows.c.name),
         }
-        return select(rows).order_by(first[filters.sort], rows.c.key)
+        return select(rows).order_by(first[filters.sort], rows.c.row_key)
 
     # The parts that make a row
 
     def _names(self, by: By) -> Subquery:
         groups, units = self._visible.groups, self._visible.units
-        known: dict[str, _Rows] = {
-            "group": select(groups.group_id.label("key"), groups.name.label("name"), groups.region),
-            "region": select(
-                groups.region.label("key"), groups.region.label("name"), null().label("region")
-            ).where(groups.region.is_not(None)),
-            "course": select(
-                units.course.label("key"), units.course.label("name"), null().label("region")
-            ).where(units.course.is_not(None)),
+        columns: dict[str, tuple[Any, Any, Any]] = {
+            "group": (groups.group_id, groups.name, groups.region),
+            "region": (groups.region, groups.region, null()),
+            "course": (units.course, units.course, null()),
         }
-        none = select(literal("").label("key"), literal("").label("name"), null().label("region"))
-        return union_all(known[by].distinct(), none).subquery()
+        key, name, region = columns[by]
+        known = _named(key, name, region).where(key.is_not(None)).distinct()
+        return union_all(known, _named(literal(""), literal(""), null())).subquery()
 
     def _counts(self, by: By, moment: Moment) -> Subquery:
         """Returns sums of the answers of a moment: all, need, and by class."""
@@ -300,7 +297,7 @@ class GroupFigures:
         return self._keyed(by, rows, learners.group_id, actions.unit_id).subquery()
 
     def _keyed(self, by: By, rows: _Rows, group: Any, unit: Any) -> _Rows:
-        """Returns sums by the group, region or course of rows, as the column `key`."""
+        """Returns sums by the group, region or course of rows, as the column `row_key`."""
         groups, units = self._visible.groups, self._visible.units
         if by == "group":
             key = group
@@ -308,7 +305,7 @@ class GroupFigures:
             key, rows = groups.region, rows.outerjoin(groups, groups.group_id == group)
         else:
             key, rows = units.course, rows.outerjoin(units, units.unit_id == unit)
-        return rows.add_columns(func.coalesce(key, "").label("key")).group_by("key")
+        return rows.add_columns(func.coalesce(key, "").label("row_key")).group_by("row_key")
 
     def _add_lines(self, by: By, rows: Sequence[Row]) -> None:
         """Reads the levels of the rows at the moments of a line."""
@@ -327,6 +324,10 @@ class GroupFigures:
         }
         for row in rows:
             row.line = [levels.get((row.key, moment)) for moment in moments]
+
+
+def _named(key: Any, name: Any, region: Any) -> _Rows:
+    return select(key.label("row_key"), name.label("name"), region.label("region"))
 
 
 def class_sums(counts: Any, classes: Sequence[str]) -> list[ColumnElement[Any]]:

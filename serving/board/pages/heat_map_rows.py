@@ -146,6 +146,8 @@ class HeatMap:
         shown = found[:PAGE_ROWS]
         ids = [row.learner_id for row in shown]
 
+        if not shown:
+            return MapRows([], {}, {}, more=False)
         keys = [column.key for column in columns]
         by_component = filters.by == "component"
         answers = self._answers(ids, [filters.unit] if by_component else keys)

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from serving.answers.feedback import user_names
 from serving.answers.next_step import (
     NEARLY_HIGHEST,
     Standing,
@@ -82,6 +83,7 @@ def show(request: Request) -> Response:
         lines = reader.lines()
         results = reader.results()
         actions = reader.actions()
+        people = user_names(session, {action.user for action in actions})
         steps = reader.steps(lines, results)
     return render(
         request,
@@ -92,6 +94,7 @@ def show(request: Request) -> Response:
         further=steps[STEPS:],
         actions=actions,
         titles=reader.titles,
+        people=people,
         trend_days=TREND_DAYS,
     )
 
@@ -135,8 +138,8 @@ class LearnerReader:
         self._units = {row.unit_id: row for row in session.execute(catalogue)}
         self.titles: dict[str, str] = {unit_id: row[1] for unit_id, row in self._units.items()}
         versions = self._visible.model_versions
-        found = session.execute(select(versions.id, versions.classes)).tuples()
-        self.classes: Mapping[int, list[str]] = dict(found.all())
+        found = session.execute(select(versions.id, versions.classes))
+        self.classes: dict[int, list[str]] = {row.id: row.classes for row in found}
 
     def title(self, unit_id: str) -> str:
         """Returns what people call a unit."""
@@ -147,11 +150,11 @@ class LearnerReader:
         unit = self._units.get(unit_id)
         return list(unit.prerequisites) if unit else []
 
-    def lines(self) -> list[UnitLine]:
+    def lines(self, *, with_trends: bool = True) -> list[UnitLine]:
         """Returns the units with an answer, in their natural order."""
         answers = self._visible.current_answers
         of_learner = select(answers).where(answers.learner_id == self._learner_id)
-        trends = self._trends()
+        trends = self._trends() if with_trends else {}
         lines = [
             UnitLine(
                 unit_id=answer.unit_id,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from serving.answers.feedback import user_names
 from serving.answers.next_step import weakest_first
 from serving.answers.words import class_name
 from serving.board.links import from_segment, learner_link
@@ -99,9 +100,10 @@ def show(request: Request) -> Response:
         until = _date(request.query_params.get("until", ""))
         shown = window(*bounds, zoom, until) if bounds else None
         days = path.days(shown) if shown else []
-        lines = {line.unit_id: line for line in reader.lines()}
+        lines = {line.unit_id: line for line in reader.lines(with_trends=False)}
         results = reader.results(unit_id).get(unit_id, [])
         versions = _versions(request, session, days)
+        people = user_names(session, {action.user for day in days for action in day.actions})
 
     classes = {number: version.classes for number, version in versions.items()}
     in_words = [_in_words(day, versions, language_of(request)) for day in days]
@@ -120,6 +122,7 @@ def show(request: Request) -> Response:
         lanes=[Lane(version, _boxes(days, number, classes[number]))
                for number, version in sorted(versions.items(), reverse=True)],
         events=_events(days),
+        people=people,
         class_legend=_legend(classes, language_of(request)),
         width=DAY_WIDTH * len(days),
         zoom=zoom,
@@ -158,8 +161,8 @@ def _beside(
     """Returns the address of the days before or after; None without any."""
     if not (shown.earlier if earlier else shown.later):
         return None
-    length = shown.last - shown.first
-    until = shown.last - length if earlier else shown.last + length
+    length = timedelta(days=len(shown.days))
+    until = shown.first - timedelta(days=1) if earlier else shown.last + length
     return _address(learner_id, unit_id, zoom, until)
 
 

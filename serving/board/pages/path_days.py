@@ -211,7 +211,7 @@ class PathReader:
             .subquery()
         )
         found = select(ranked.c.version_id, ranked.c.predicted_class).where(ranked.c.place == 1)
-        return dict(self._session.execute(found).tuples().all())
+        return {row.version_id: row.predicted_class for row in self._session.execute(found)}
 
     def _rows(self, table: Any) -> Select[Any]:
         return select(table).where(*self._is_of_path(table))

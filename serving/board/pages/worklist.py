@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, time, timedelta
@@ -21,21 +20,24 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from components.files.spreadsheet import for_spreadsheet
 from serving.answers.feedback import (
     LONGEST_NOTE,
     SNOOZE,
     Feedback,
     FeedbackError,
+    PrecisionInUse,
     can_undo,
     precision_in_use,
     record,
     undo,
 )
-from serving.answers.words import class_name, in_words, percentage
+from serving.answers.words import class_name, percentage
+from serving.board.links import from_segment, learner_link
 from serving.board.pages.worklist_filters import Filters, week_start
 from serving.board.pages.worklist_rows import COUNTED, Row, Rows, Worklist
 from serving.board.rendering import is_partial, language_of, render
+from serving.board.shown_answer import show_answer
+from serving.board.table_export import csv_response
 
 SNOOZE_DAYS = 7
 CHOICES = 500  # groups or units in a filter
@@ -57,17 +59,7 @@ def show(request: Request) -> Response:
 def export(request: Request) -> Response:
     """Returns the rows of the list on all pages as CSV."""
     filters = Filters.of(request.query_params)
-    with _reading(request) as (_, worklist):
-        rows = [
-            _exported(row, language_of(request))
-            for batch in worklist.batches(filters)
-            for row in batch
-        ]
-    table = for_spreadsheet(pl.DataFrame(rows, schema=_COLUMNS, orient="row"))
-    content = io.BytesIO()
-    table.write_csv(content, include_bom=True)  # so that Excel reads UTF-8
-    headers = {"Content-Disposition": 'attachment; filename="worklist.csv"'}
-    return Response(content.getvalue(), media_type="text/csv; charset=utf-8", headers=headers)
+    return csv_response("worklist", _exported_rows(request, filters), _COLUMNS)
 
 
 async def act(request: Request) -> Response:
@@ -83,8 +75,8 @@ async def take_back(request: Request) -> Response:
 ROUTES = [
     Route("/worklist", show),
     Route("/worklist.csv", export),
-    Route("/learners/{learner_id:path}/actions", act, methods=["POST"]),
-    Route("/learners/{learner_id:path}/actions/undo", take_back, methods=["POST"]),
+    Route("/learners/{learner}/actions", act, methods=["POST"]),
+    Route("/learners/{learner}/actions/undo", take_back, methods=["POST"]),
 ]
 
 
@@ -105,10 +97,10 @@ def _common(request: Request) -> dict[str, Any]:
     zone = ZoneInfo(request.app.state.settings.board.time_zone)
     today = now.astimezone(zone).date()
     return {
-        "in_words": in_words,
         "class_name": class_name,
         "percentage": percentage,
-        "local": lambda at: at.astimezone(zone),
+        "learner_link": learner_link,
+        "show_answer": show_answer,
         "new_form": lambda: token_urlsafe(12),
         "can_undo": lambda action: can_undo(action, viewer.user, now),
         "longest_note": LONGEST_NOTE,
@@ -125,7 +117,9 @@ def _of_list(
     left = max(0, viewer.capacity - called)
     limited = filters.show == "open" and filters.sort == "need"
     version = found.rows[0].version if found.rows else None
-    precision = version and precision_in_use(session, visible.actions, version_ids=[version.id])
+    precision: dict[int, PrecisionInUse] = {}
+    if version is not None and viewer.groups is not None:  # of all actions, `/versions` shows it
+        precision = precision_in_use(session, visible.actions, version_ids=[version.id])
     return {
         "filters": filters,
         "found": found,
@@ -134,7 +128,7 @@ def _of_list(
         "left": left,
         "last_place": left if limited else None,
         "version": version,
-        "precision": precision.get(version.id) if precision and version else None,
+        "precision": precision.get(version.id) if version is not None else None,
         "acted": _acted(request, session),
         "focus_list": request.headers.get("hx-trigger") in ("previous", "next"),
     }
@@ -168,10 +162,9 @@ def _choices(request: Request, session: Session) -> dict[str, Any]:
 
 
 def _act(request: Request, form: FormData) -> Response:
-    learner_id = request.path_params["learner_id"]
     now: datetime = request.app.state.now()
     with Session(request.app.state.engine) as session, session.begin():
-        _check_visible(request, session, learner_id)
+        learner_id = _visible_learner(request, session)
         feedback = _feedback(request, learner_id, form)
         try:
             action = record(session, feedback, now)
@@ -183,18 +176,25 @@ def _act(request: Request, form: FormData) -> Response:
 
 
 def _take_back(request: Request, form: FormData) -> Response:
-    learner_id = request.path_params["learner_id"]
     number = _number(form, "action")
     with Session(request.app.state.engine) as session, session.begin():
-        _check_visible(request, session, learner_id)
+        learner_id = _visible_learner(request, session)
         done = undo(session, number, learner_id, request.state.viewer.user, request.app.state.now())
     return _after(request, learner_id, form, undone=done)
 
 
-def _check_visible(request: Request, session: Session, learner_id: str) -> None:
+def _visible_learner(request: Request, session: Session) -> str:
+    """Returns the learner whom an address names.
+
+    Raises:
+        HTTPException: 404, there is none whom the viewer may see.
+    """
+    learner_id = from_segment(request.path_params["learner"])
     learners = request.state.visible.learners
-    if session.scalar(select(learners.learner_id).where(learners.learner_id == learner_id)) is None:
+    found = select(learners.learner_id).where(learners.learner_id == learner_id)
+    if learner_id is None or session.scalar(found) is None:
         raise HTTPException(404)
+    return learner_id
 
 
 def _feedback(request: Request, learner_id: str, form: FormData) -> Feedback:
@@ -270,9 +270,7 @@ def _refused(request: Request, learner_id: str, form: FormData, error: FeedbackE
         draft = {name: _text(form, name) for name in ("note", "label", "until")}
         return _row(request, learner_id, _back(form), error=str(error), draft=draft)
     values = {"error": str(error), "back": _back(form).path()}
-    response = render(request, "worklist_refused.html.j2", **values)
-    response.status_code = 422
-    return response
+    return render(request, "worklist_refused.html.j2", status_code=422, **values)
 
 
 def _row(request: Request, learner_id: str, filters: Filters, **said: Any) -> Response:
@@ -321,13 +319,37 @@ def _iso(moment: datetime | None) -> str | None:
     return None if moment is None else moment.isoformat()
 
 
-def _exported(row: Row, language: str) -> tuple[Any, ...]:
+def _exported_rows(request: Request, filters: Filters) -> Iterator[dict[str, object]]:
+    language = language_of(request)
+    with _reading(request) as (_, worklist):
+        for batch in worklist.batches(filters):
+            for row in batch:
+                yield _exported(row, language)
+
+
+def _exported(row: Row, language: str) -> dict[str, object]:
     answer, action = row.answer, row.action
-    return (
-        row.place, row.learner.learner_id, row.name, row.group, answer.unit_id, row.unit,
-        answer.predicted_class, row.probability, answer.prediction, answer.basis, answer.need,
-        _iso(answer.since), answer.previous_class, "; ".join(row.reasons(language)),
-        _iso(answer.last_event_at), _iso(answer.as_of), row.version.model, row.version.version,
-        action and action.kind, row.by or None, _iso(action and action.at),
-        action and action.note,
-    )  # fmt: skip
+    return {
+        "place": row.place,
+        "learner_id": row.learner.learner_id,
+        "name": row.name,
+        "group": row.group,
+        "unit_id": answer.unit_id,
+        "unit": row.unit,
+        "class": answer.predicted_class,
+        "probability": max(answer.probabilities, default=None),
+        "prediction": answer.prediction,
+        "basis": answer.basis,
+        "need": answer.need,
+        "since": _iso(answer.since),
+        "previous_class": answer.previous_class,
+        "reasons": "; ".join(row.reasons(language)),
+        "last_event": _iso(answer.last_event_at),
+        "as_of": _iso(answer.as_of),
+        "model": row.version.model,
+        "version": row.version.version,
+        "action": action and action.kind,
+        "by": row.by or None,
+        "at": _iso(action and action.at),
+        "note": action and action.note,
+    }

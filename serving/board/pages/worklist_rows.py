@@ -112,20 +112,6 @@ class Row:
         return name
 
     @property
-    def probability(self) -> float | None:
-        """Of the predicted class; None for a regression."""
-        return max(self.answer.probabilities, default=None)
-
-    @property
-    def level(self) -> str:
-        """`low`, `middle` or `high`: where the predicted class stands among the classes."""
-        classes = self.version.classes
-        if self.answer.predicted_class not in classes:
-            return "middle"
-        place = classes.index(self.answer.predicted_class)
-        return "low" if place == 0 else "high" if place == len(classes) - 1 else "middle"
-
-    @property
     def sureness(self) -> str:
         """`sure`, `fairly sure` or `unsure`: how far the next class is behind the first."""
         first, second, *_ = [*sorted(self.answer.probabilities, reverse=True), 0.0, 0.0]

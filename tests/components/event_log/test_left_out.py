@@ -39,7 +39,9 @@ def test_an_erasure_outlives_an_opt_out_and_is_added_once() -> None:
     erased = known.adding(["ann"], "erased")
     assert [item.reason for item in erased.learners] == ["erased", "opted out"]
     assert erased.adding(["ann"], "opted out") == erased
-    assert [item.digest for item in erased.without(["ben"]).learners] == [known.digest("ann")]
+    assert [item.digest for item in erased.opting_in(["ann", "ben"]).learners] == [
+        known.digest("ann")
+    ]
 
 
 @pytest.mark.parametrize("content", [None, "", '{"salt": "zz"}', "learner-1\nlearner-2\n"])

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import Engine, insert
 from sqlalchemy.orm import Session
 
-from serving.answers.current_sums import refresh_sums
+from serving.answers.current_sums import refresh_current_sums
 from serving.answers.need import expected_need
 from serving.answers.tables import (
     Answer,
@@ -85,7 +85,7 @@ def fill(engine: Engine, *, learners: int = 30, units: int = 4, groups: int = 3)
         ]  # fmt: skip
         session.execute(insert(DailyCount), rows)
         session.flush()
-        refresh_sums(session.connection())
+        refresh_current_sums(session.connection())
 
 
 def _add_people(session: Session, learners: int, units: int, groups: int) -> None:

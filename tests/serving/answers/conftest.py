@@ -13,13 +13,13 @@ from serving.answers.database import open_database
 from tests.postgresql import PostgreSQL
 
 
-def new_database(server: PostgreSQL) -> str:
-    """Makes an empty database on a server; returns its address."""
+def new_database(server: PostgreSQL, template: str = "template1") -> str:
+    """Makes a database on a server, empty or as a copy of another; returns its address."""
     name = f"answers_{uuid.uuid4().hex[:12]}"
     address = server.url.replace("postgresql://", "postgresql+psycopg://")
     admin = create_engine(address, isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
+        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template}"))
     admin.dispose()
     return server.url.removesuffix("postgres") + name
 

@@ -116,7 +116,7 @@ def test_two_clicks_at_the_same_time_store_one_action(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"kind": "fired"}, "not one of the things"),
+        ({"kind": "fired"}, "choose what was done"),
         ({"note": "x" * (LONGEST_NOTE + 1)}, "too long"),
         ({"label": "genius"}, "none that the model knows"),
         ({"as_of": NOW - timedelta(seconds=1)}, "no longer there"),

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page
+from sqlalchemy import Engine
 
+from serving.answers.database import open_database
 from tests import browser as browsers
 from tests import chromium, npm
+from tests.postgresql import PostgreSQL
+from tests.serving.answers import classroom
+from tests.serving.answers.conftest import new_database
 from tests.serving.board.running import RunningBoard, running_board, template
 
 
@@ -17,6 +23,47 @@ from tests.serving.board.running import RunningBoard, running_board, template
 def classroom_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database with the classroom in it, to copy."""
     return template(tmp_path_factory.mktemp("classroom"))
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def classroom_engine(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Engine]:
+    """The classroom in a database of each kind in turn, for the tests of a file."""
+    if request.param == "sqlite":
+        address = f"sqlite:///{tmp_path_factory.mktemp('classroom')}/answers.db"
+    else:
+        address = new_database(request.getfixturevalue("postgresql"))
+    engine = open_database(address)
+    classroom.fill(engine)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def classroom_on_postgresql(postgresql: PostgreSQL) -> str:
+    """The name of a database with the classroom in it, to copy."""
+    address = new_database(postgresql)
+    engine = open_database(address)
+    classroom.fill(engine)
+    engine.dispose()
+    return address.rpartition("/")[2]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(
+    request: pytest.FixtureRequest, classroom_database: Path, tmp_path: Path
+) -> Iterator[Engine]:
+    """The classroom in a database of a test's own, of each kind in turn."""
+    if request.param == "sqlite":
+        address = f"sqlite:///{tmp_path}/answers.db"
+        shutil.copy(classroom_database, tmp_path / "answers.db")
+    else:
+        template = request.getfixturevalue("classroom_on_postgresql")
+        address = new_database(request.getfixturevalue("postgresql"), template)
+    engine = open_database(address)
+    yield engine
+    engine.dispose()
 
 
 @pytest.fixture

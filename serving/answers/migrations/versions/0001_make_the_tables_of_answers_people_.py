@@ -79,13 +79,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("group_id", name=op.f("pk_groups")),
     )
     op.create_table(
-        "left_out",
-        sa.Column("digest", sa.Text(), nullable=False),
-        sa.Column("reason", sa.Text(), nullable=False),
-        sa.Column("at", UtcTime(), nullable=False),
-        sa.PrimaryKeyConstraint("digest", name=op.f("pk_left_out")),
-    )
-    op.create_table(
         "model_versions",
         sa.Column("id", Id, nullable=False),
         sa.Column("model", sa.Text(), nullable=False),
@@ -475,7 +468,6 @@ def downgrade() -> None:
 
     op.drop_table("outbox")
     op.drop_table("model_versions")
-    op.drop_table("left_out")
     op.drop_table("groups")
     op.drop_table("daily_activity")
     with op.batch_alter_table("component_sums", schema=None) as batch_op:

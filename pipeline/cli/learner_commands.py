@@ -1,0 +1,281 @@
+"""`mastery learner`: what is kept of one learner, and the right to have it erased."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline.cli.options import NO_SETTINGS, RUNS, ConfigOption, RootOption, SetOption
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from components.config import Config
+    from components.contracts.left_out import LeftOutList
+    from pipeline.learners.log_files import LogRows
+    from pipeline.learners.traces import Trace
+
+LearnerArgument = Annotated[str, typer.Argument(metavar="ID", help="The learner's id in the log.")]
+DatabaseOption = Annotated[
+    str | None,
+    typer.Option("--db", metavar="URL", help="The answers' database; none: only files."),
+]
+ListOption = Annotated[
+    Path | None,
+    typer.Option("--list", metavar="FILE", help="The list; default: data.left_out of --config."),
+]
+OptionalConfig = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="The configuration, a YAML file.")
+]
+
+
+def show(
+    learner: LearnerArgument,
+    config: ConfigOption,
+    set_: SetOption = NO_SETTINGS,
+    root: RootOption = RUNS,
+    db: DatabaseOption = None,
+) -> None:
+    """Print where a learner is kept: log, runs, database; and which models were trained with them.
+
+    Example:
+        mastery learner show learner-17 --config configs/sample.yaml --db answers.db
+    """
+    from components.config import load_config
+
+    loaded = load_config(config, set_)
+    found = _search(loaded, root, learner)
+    rows = _count_in_database(db, learner)
+
+    for item in found.log:
+        print(f"log         {item.rows:>8,} rows   {item.path}")
+    for trace in found.traces:
+        print(f"{trace.kind:<11} {trace.rows:>8,} rows   {trace.path}")
+    for table, count in rows.items():
+        print(f"database    {count:>8,} rows   {table}")
+    _print_models(found.models)
+    if not (found.log or found.traces or rows):
+        print("nothing is kept of this learner")
+    _print_list_entry(loaded, learner)
+
+
+def export(
+    learner: LearnerArgument,
+    db: Annotated[str, typer.Option("--db", metavar="URL", help="The answers' database.")],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="A file of JSON.")],
+) -> None:
+    """Write all that the database holds of a learner, to hand it over.
+
+    Example:
+        mastery learner export learner-17 --db answers.db --out learner-17.json
+    """
+    import json
+
+    from components.files.atomic import write_text
+    from serving.answers.database import open_database
+    from serving.answers.learner_record import export_rows
+
+    rows = export_rows(open_database(db, upgrade=False), learner)
+    write_text(out, json.dumps({"learner_id": learner, "tables": rows}, indent=1, default=str))
+    count = sum(map(len, rows.values()))
+    print(f"{count:,} rows of {len(rows)} tables in {out}")
+
+
+def opt_out(
+    learners: Annotated[
+        list[str] | None, typer.Argument(metavar="ID...", help="The learners' ids in the log.")
+    ] = None,
+    ids: Annotated[
+        Path | None,
+        typer.Option("--ids", metavar="FILE", help="A file with further ids, one per line."),
+    ] = None,
+    list_: ListOption = None,
+    config: OptionalConfig = None,
+    again: Annotated[
+        bool, typer.Option("--undo", help="They take part again; those erased do not.")
+    ] = False,
+) -> None:
+    """Leave learners out of the next training and scoring.
+
+    Without ids, makes an empty list if there is none. The list holds digests, no ids.
+
+    Example:
+        mastery learner opt-out learner-17 --config configs/sample.yaml
+    """
+    path = _list_path(list_, config)
+    names = [*(learners or []), *(_read_ids(ids) if ids else [])]
+    known = _read_list(path)
+    changed = known.opting_in(names) if again else known.adding(names, "opted out")
+    _write_list(changed, path)
+    print(f"{len(changed.learners):,} learners are left out, by {path}")
+
+
+def erase(
+    learner: LearnerArgument,
+    config: ConfigOption,
+    set_: SetOption = NO_SETTINGS,
+    root: RootOption = RUNS,
+    db: DatabaseOption = None,
+    list_: ListOption = None,
+    rewrite_log: Annotated[
+        bool,
+        typer.Option("--rewrite-log", help="Also remove the learner's rows from the log's files."),
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Erase a learner: from the database, and from the files of all runs.
+
+    The learner is put on the list first, so that the next run leaves them out. Examples,
+    predictions and statistics of earlier runs get a pseudonym in place of the id; nothing leads
+    back from it. Stop it anywhere and start it again: it does the rest.
+
+    Exit code 1: the id is still in a file, which is named.
+
+    Example:
+        mastery learner erase learner-17 --config configs/sample.yaml --db answers.db
+    """
+    from components.config import load_config
+    from pipeline.learners.log_files import remove_rows
+    from pipeline.learners.traces import erase_traces, new_pseudonym
+
+    loaded = load_config(config, set_)
+    path = _list_path(list_, config, loaded)
+    found = _search(loaded, root, learner)
+    engine = _open(db)
+    if not yes:
+        typer.confirm(f"Erase {learner} from database and runs? This cannot be undone.", abort=True)
+
+    _write_list(_read_list(path).adding([learner], "erased"), path)
+    if engine is not None:
+        _erase_in_database(engine, learner)
+    left = erase_traces(found.traces, learner, new_pseudonym())
+    print(f"runs       {len(found.traces) - len(left):,} files hold a pseudonym now")
+    for item in found.log:
+        if rewrite_log:
+            remove_rows(item, learner, loaded.data.columns.learner_id)
+            print(f"log        {item.rows:,} rows removed from {item.path}")
+        else:
+            print(f"log        {item.rows:,} rows stay in {item.path} (--rewrite-log removes them)")
+    print(f"list       {path}: the next run leaves the learner out")
+    if loaded.data.left_out is None:
+        print(f"           set `data: {{left_out: {path}}}` in {config}, or no run reads it")
+    _print_models(found.models)
+
+    for trace in left:
+        print(f"left       {trace.path} still holds the id")
+    if left:
+        raise typer.Exit(1)
+
+
+class _Found:
+    """What files hold of a learner.
+
+    Attributes:
+        log: files of the log.
+        traces: files below the root.
+        models: pushed versions whose training or evaluation split has the learner.
+    """
+
+    def __init__(self, log: list[LogRows], traces: list[Trace], models: list[Path]) -> None:
+        self.log = log
+        self.traces = traces
+        self.models = models
+
+
+def _search(config: Config, root: Path, learner: str) -> _Found:
+    from components.command.program import quiet_imports
+
+    with quiet_imports():
+        from pipeline.layout import Layout
+        from pipeline.learners.log_files import find_rows
+        from pipeline.learners.models import models_trained_with
+        from pipeline.learners.traces import find_traces
+
+    data = config.data
+    tables = {"events": data.events, "outcomes": data.outcomes}
+    log = find_rows(tables, learner, data.columns.learner_id, span=data.span)
+    layout = Layout(root.resolve(), config.name)
+    traces = find_traces(layout.root / config.name, learner)
+    return _Found(log, traces, models_trained_with(traces, config, layout))
+
+
+def _open(db: str | None) -> Engine | None:
+    import os
+
+    from serving.answers.database import URL_VARIABLE, open_database
+
+    if db is None and not os.environ.get(URL_VARIABLE):
+        return None
+    return open_database(db, upgrade=False)
+
+
+def _count_in_database(db: str | None, learner: str) -> dict[str, int]:
+    from serving.answers.learner_record import count_rows
+
+    engine = _open(db)
+    return count_rows(engine, learner) if engine is not None else {}
+
+
+def _erase_in_database(engine: Engine, learner: str) -> None:
+    from serving.answers.learner_record import erase_rows
+
+    erased = erase_rows(engine, learner)
+    tables = ", ".join(f"{count:,} of {table}" for table, count in erased.items())
+    print(f"database   rows erased: {tables or 'none'}")
+
+
+def _print_models(models: list[Path]) -> None:
+    for model in models:
+        print(f"trained    {model} was trained with this learner; it holds weights, no ids")
+
+
+def _print_list_entry(config: Config, learner: str) -> None:
+    from components.event_log.left_out import read_left_out
+
+    left_out = read_left_out(config.data.left_out)
+    if left_out is None:
+        return
+    digest = left_out.known.digest(learner)
+    for item in left_out.known.learners:
+        if item.digest == digest:
+            print(f"left out   {item.reason} on {item.at:%Y-%m-%d}")
+
+
+def _list_path(list_: Path | None, config: Path | None, loaded: Config | None = None) -> Path:
+    from components.config import load_config
+    from components.errors import MasteryError
+
+    if list_ is not None:
+        return list_
+    if loaded is None and config is not None:
+        loaded = load_config(config)
+    if loaded is None or loaded.data.left_out is None:
+        raise MasteryError(
+            "expected --list, or a --config with data.left_out: the file that says who is left "
+            "out, such as left-out.json."
+        )
+    return Path(loaded.data.left_out)
+
+
+def _read_list(path: Path) -> LeftOutList:
+    from components.contracts.left_out import LeftOutList
+
+    return LeftOutList.read_file(path) if path.exists() else LeftOutList.empty()
+
+
+def _write_list(known: LeftOutList, path: Path) -> None:
+    from components.files.atomic import write_text
+
+    write_text(path, known.to_json())
+
+
+def _read_ids(path: Path) -> list[str]:
+    from components.errors import MasteryError
+
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise MasteryError(f"{path}: could not be read ({error}).") from None
+    return [line for line in lines if line.strip()]

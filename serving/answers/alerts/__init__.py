@@ -1,0 +1,1 @@
+"""Alerts: rules about answers, and whom they tell."""

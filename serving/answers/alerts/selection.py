@@ -1,0 +1,243 @@
+"""Finds the answers that a rule is about, and decides of whom it tells."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from sqlalchemy import Row, Select, func, or_, select
+
+from serving.answers.alerts.condition import parse_condition
+from serving.answers.alerts.timing import QuietTimes, period_around
+from serving.answers.feedback import VERDICTS
+from serving.answers.tables import Action, Alert, CurrentAnswer, Group, Learner, Unit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from datetime import datetime
+
+    from sqlalchemy.orm import Session
+
+    from serving.answers.alert_settings import AlertRule
+    from serving.answers.alerts.sql import Reader
+
+NEAR_MISSES = 20  # of a rule that are kept one by one; all are counted
+
+# Why a learner whose answer fits a rule is not told about; the first that holds is the reason.
+Reason = Literal["left out", "cool-down", "somebody acted", "snoozed", "capacity"]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A learner with an answer that fits a rule: of several units the one in greatest need.
+
+    Attributes:
+        units: how many units of the learner fit.
+    """
+
+    learner_id: str
+    unit_id: str
+    group_id: str | None
+    as_of: datetime
+    version_id: int
+    need: float
+    units: int
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Of whom a rule tells.
+
+    Attributes:
+        told_at: when messages may leave: now, or the end of quiet hours.
+        told: the greatest need first.
+        near_misses: the first ones who fit, too, and why they are not told about.
+        reasons: how many there are of each reason.
+        over_capacity: those of them for whom there is no room, by group.
+    """
+
+    rule: AlertRule
+    now: datetime
+    told_at: datetime
+    told: list[Candidate] = field(default_factory=list)
+    near_misses: list[tuple[Candidate, Reason]] = field(default_factory=list)
+    reasons: Counter[Reason] = field(default_factory=Counter)
+    over_capacity: Counter[str | None] = field(default_factory=Counter)
+
+    def leave_out(self, candidate: Candidate, reason: Reason) -> None:
+        """Notes that a learner is not told about."""
+        self.reasons[reason] += 1
+        if reason == "capacity":
+            self.over_capacity[candidate.group_id] += 1
+        if len(self.near_misses) < NEAR_MISSES:
+            self.near_misses.append((candidate, reason))
+
+
+def decide(
+    session: Session,
+    rule: AlertRule,
+    quiet: QuietTimes,
+    reader: Reader,
+    now: datetime,
+    is_left_out: Callable[[str], bool],
+) -> Decision:
+    """Returns of whom a rule tells now, and of whom not; writes nothing.
+
+    Everything counts at the moment at which the messages may leave: cool-down, snoozes and the
+    capacity of a week.
+
+    Args:
+        session: reads in one transaction.
+        rule: what to tell.
+        quiet: when nobody is told.
+        reader: of conditions.
+        now: when the rule is evaluated.
+        is_left_out: whether a learner has opted out.
+    """
+    decision = Decision(rule, now, quiet.hold(now))
+    room = _Room(rule, _told_by_group(session, rule, quiet, decision.told_at))
+    for candidate, handled in _candidates(session, rule, reader, decision.told_at):
+        if is_left_out(candidate.learner_id):
+            decision.leave_out(candidate, "left out")
+        elif handled is not None:
+            decision.leave_out(candidate, handled)
+        elif not room.take(candidate.group_id):
+            decision.leave_out(candidate, "capacity")
+        else:
+            decision.told.append(candidate)
+    return decision
+
+
+class _Room:
+    """How many learners a rule may still tell about in this period."""
+
+    def __init__(self, rule: AlertRule, told: Counter[str | None]) -> None:
+        self._most = rule.most
+        self._taken: Counter[str | None] = Counter()
+        for group, count in told.items():
+            self._taken[self._key(group)] += count
+
+    def _key(self, group: str | None) -> str | None:
+        return group if self._most is not None and self._most.per_group else None
+
+    def take(self, group: str | None) -> bool:
+        """Takes a place for a learner of a group; returns false if there is none."""
+        if self._most is not None and self._taken[self._key(group)] >= self._most.learners:
+            return False
+        self._taken[self._key(group)] += 1
+        return True
+
+
+def _told_by_group(
+    session: Session, rule: AlertRule, quiet: QuietTimes, moment: datetime
+) -> Counter[str | None]:
+    """Returns of how many learners of each group the rule has told in the period."""
+    if rule.most is None:
+        return Counter()
+    begin, end = period_around(moment, rule.most.period, quiet.zone)
+    told = (
+        select(Learner.group_id, func.count(Alert.learner_id.distinct()))
+        .select_from(Alert)
+        .outerjoin(Learner, Learner.learner_id == Alert.learner_id)
+        .where(Alert.rule == rule.name, Alert.at >= begin, Alert.at < end)
+        .group_by(Learner.group_id)
+    )
+    return Counter(dict(session.execute(told).all()))
+
+
+def _candidates(
+    session: Session, rule: AlertRule, reader: Reader, moment: datetime
+) -> Iterator[tuple[Candidate, Reason | None]]:
+    """Yields whoever fits the rule, and why they are not to be told about, if so."""
+    rows = session.execute(
+        candidates_query(rule, reader, moment), execution_options={"yield_per": 5000}
+    )
+    for row in rows:
+        yield Candidate(*row[:7]), _handled(row)
+
+
+def _handled(row: Row[Any]) -> Reason | None:
+    if row.was_told:
+        return "cool-down"
+    if row.was_acted_on:
+        return "somebody acted"
+    return "snoozed" if row.is_snoozed else None
+
+
+def candidates_query(rule: AlertRule, reader: Reader, moment: datetime) -> Select[Any]:
+    """Returns the query for the learners who fit a rule, the greatest need first.
+
+    Args:
+        rule: its condition, units and groups.
+        reader: of the condition.
+        moment: when the messages may leave.
+    """
+    matching = _matching(rule, reader).subquery()
+    since = moment - rule.peace
+    was_told = select(Alert.id).where(
+        Alert.rule == rule.name,
+        Alert.learner_id == matching.c.learner_id,
+        or_(Alert.at > since, Alert.as_of >= matching.c.as_of),
+    )
+    was_acted_on = select(Action.id).where(
+        Action.learner_id == matching.c.learner_id,
+        Action.kind.in_(VERDICTS),
+        Action.at > since,
+    )
+    return (
+        select(
+            matching.c.learner_id, matching.c.unit_id, matching.c.group_id, matching.c.as_of,
+            matching.c.version_id, matching.c.need, matching.c.units,
+            was_told.exists().label("was_told"),
+            was_acted_on.exists().label("was_acted_on"),
+            func.coalesce(Learner.snoozed_until > moment, False).label("is_snoozed"),
+        )
+        .select_from(matching)
+        .outerjoin(Learner, Learner.learner_id == matching.c.learner_id)
+        .where(matching.c.place == 1)
+        .order_by(matching.c.need.desc(), matching.c.learner_id)
+    )  # fmt: skip
+
+
+def _matching(rule: AlertRule, reader: Reader) -> Select[Any]:
+    """Returns the query for all answers that fit, numbered within each learner by need."""
+    by_learner: dict[str, Any] = {"partition_by": CurrentAnswer.learner_id}
+    by_need = (CurrentAnswer.need.desc(), CurrentAnswer.unit_id)
+    query = (
+        select(
+            CurrentAnswer.learner_id, CurrentAnswer.unit_id, CurrentAnswer.group_id,
+            CurrentAnswer.as_of, CurrentAnswer.version_id, CurrentAnswer.need,
+            func.count().over(**by_learner).label("units"),
+            func.row_number().over(**by_learner, order_by=by_need).label("place"),
+        )
+        .outerjoin(Group, Group.group_id == CurrentAnswer.group_id)
+        .outerjoin(Unit, Unit.unit_id == CurrentAnswer.unit_id)
+        .where(reader.condition(parse_condition(rule.when)))
+    )  # fmt: skip
+    if rule.units:
+        query = query.where(CurrentAnswer.unit_id.in_(rule.units))
+    if rule.groups:
+        query = query.where(CurrentAnswer.group_id.in_(rule.groups))
+    if rule.only_new:
+        query = query.where(
+            CurrentAnswer.since == CurrentAnswer.as_of, CurrentAnswer.as_of == reader.moment
+        )
+    return query
+
+
+def unknown_ids(session: Session, rule: AlertRule) -> Sequence[tuple[str, str, list[str]]]:
+    """Returns units and groups of a rule that the database does not have.
+
+    Returns:
+        `unit` or `group`, the id, and the ids that there are.
+    """
+    unknown = []
+    for kind, column, wanted in (
+        ("unit", Unit.unit_id, rule.units), ("group", Group.group_id, rule.groups)
+    ):  # fmt: skip
+        found = set(session.scalars(select(column).where(column.in_(wanted)))) if wanted else set()
+        missing = [name for name in wanted if name not in found]
+        known = [*session.scalars(select(column).order_by(column))] if missing else []
+        unknown += [(kind, name, known) for name in missing]
+    return unknown
