@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli.options import DatabaseOption, JsonOption
+from pipeline.cli.options import DatabaseOption, JsonOption, finite
 
 if TYPE_CHECKING:
     from serving.answers.delivery.sender import Report
@@ -26,7 +26,10 @@ def send(
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Go on until SIGTERM or Ctrl-C.")] = False,
     every: Annotated[
-        float, typer.Option("--every", min=1, help="Seconds between two looks, with --watch.")
+        float,
+        typer.Option(
+            "--every", min=1, callback=finite, help="Seconds between two looks, with --watch."
+        ),
     ] = 10.0,
 ) -> None:
     """Send the messages that are due: alerts, xAPI statements, CloudEvents.
