@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.cli.options import JsonOption
+from pipeline.cli.options import DatabaseOption, JsonOption
 
 if TYPE_CHECKING:
     from serving.answers.alerts.evaluation import Told
@@ -18,12 +18,6 @@ if TYPE_CHECKING:
 
 AnswersOption = Annotated[
     Path, typer.Option("--answers", metavar="FILE", help="The settings: rules and channels.")
-]
-DatabaseOption = Annotated[
-    str | None,
-    typer.Option(
-        "--db", metavar="URL", help="The answers' database; default: $MASTERY_ANSWERS_URL."
-    ),
 ]
 RuleOption = Annotated[
     list[str] | None,
