@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from serving.answers.alert_settings import AlertRule
     from serving.answers.alerts.sql import Reader
 
-NEAR_MISSES = 20  # of a rule that are kept one by one; all are counted
+NEAR_MISSES = 20  # of each reason that are kept one by one; all are counted
 
 # Why a learner whose answer fits a rule is not told about; the first that holds is the reason.
 Reason = Literal["left out", "cool-down", "somebody acted", "snoozed", "capacity"]
@@ -52,7 +52,8 @@ class Decision:
     Attributes:
         told_at: when messages may leave: now, or the end of quiet hours.
         told: the greatest need first.
-        near_misses: the first ones who fit, too, and why they are not told about.
+        near_misses: the first ones who fit, too, and why they are not told about; of each reason
+            at most `NEAR_MISSES`.
         reasons: how many there are of each reason.
         over_capacity: those of them for whom there is no room, by group.
     """
@@ -70,7 +71,7 @@ class Decision:
         self.reasons[reason] += 1
         if reason == "capacity":
             self.over_capacity[candidate.group_id] += 1
-        if len(self.near_misses) < NEAR_MISSES:
+        if self.reasons[reason] <= NEAR_MISSES:
             self.near_misses.append((candidate, reason))
 
 
