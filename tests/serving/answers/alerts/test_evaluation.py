@@ -179,6 +179,10 @@ def test_a_rule_is_about_its_units_and_groups(database: Engine) -> None:
     assert learners(call) == ["ann"]
     assert call.remarks == ["there is no unit aa; did you mean a?"]
 
+    when = 'p(low) > 0.1 and (unit == "a" or "Ax" == group or region != "north")'
+    (call,) = try_alerts(database, settings_with({"when": when}), MONDAY)
+    assert call.remarks == ["there is no group Ax", "there is no region north"]
+
 
 @pytest.mark.parametrize(
     ("digest", "subjects"),
