@@ -507,7 +507,8 @@ class Alert(Table):
 
     Attributes:
         rule: the rule's name.
-        key: of the message in the outbox; the same for a repetition.
+        at: when the message may leave: then, or at the end of quiet hours.
+        key: what the keys of its messages in the outbox begin with; the same for a repetition.
     """
 
     __tablename__ = "alerts"
