@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from components.command.escape import for_error, shorten
+from components.command.escape import shorten
 from serving.board.access import local_path
 from serving.board.errors import Refused
 from serving.board.login import CookieAccess
@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from serving.board.sessions import Sessions
     from serving.board.settings import OidcSettings
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # it will use another client of HTTP one day
+with warnings.catch_warnings(record=True):  # it will use another client of HTTP one day
     from authlib.common.errors import AuthlibBaseError
     from authlib.integrations.starlette_client import OAuth
 
@@ -200,6 +199,6 @@ class OidcLogin(CookieAccess):
 
     def _failed(self, what: str, error: Exception, page: HTTPException) -> HTTPException:
         """Writes why a login failed into the log; the reader sees only that it did."""
-        reason = shorten(for_error(str(error) or type(error).__name__), 300)
+        reason = shorten(str(error) or type(error).__name__, 300)
         log.warning("A login at %s %s: %s", self._settings.issuer, what, reason)
         return page

@@ -81,7 +81,7 @@ def open_store(target: str) -> LogStore:
     """Returns the log in a folder or in a database.
 
     Raises:
-        DatabaseError: the database cannot be opened.
+        MasteryError: there is no such folder, or the database cannot be opened.
     """
     if is_database(target):
         from serving.answers.database import open_database
@@ -91,6 +91,11 @@ def open_store(target: str) -> LogStore:
 
     from serving.prediction_log.parquet_log import ParquetLog
 
+    if not Path(target).is_dir():
+        raise MasteryError(
+            f"{target}: expected the folder of a prediction log, found no such folder. "
+            "`mastery serve --prediction-log DIR` makes it."
+        )
     return ParquetLog(Path(target))
 
 
@@ -126,6 +131,9 @@ def delete_by_hashes(target: str, hashes: Collection[str], *, spool: Path | None
         raise MasteryError("expected SHA-256 hashes of 64 hexadecimal digits, found another text.")
 
     folder = spool or default_spool(target)
-    with closing(open_store(target)) as store, only_mover(folder, wait=True):
-        erased = sum(erase_from_segment(path, digests) for path in segments(folder))
-        return erased + store.erase({digest.hex() for digest in digests})
+    with closing(open_store(target)) as store:
+        if not folder.is_dir():  # no server of this machine has written to the database
+            return store.erase({digest.hex() for digest in digests})
+        with only_mover(folder, wait=True):
+            erased = sum(erase_from_segment(path, digests) for path in segments(folder))
+            return erased + store.erase({digest.hex() for digest in digests})

@@ -30,6 +30,8 @@ log = logging.getLogger("mastery.serving")
 LOWER_PRIORITY = 10
 POLL_SECONDS = 1.0
 RETRY_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)  # while the log takes nothing
+STOP = b"."  # what a server that is stopped writes, once its file is complete
+END_SECONDS = 10.0  # for the end of a killed server
 BAD = ".bad"  # of a file that cannot be moved, for a person to look at
 
 
@@ -117,7 +119,7 @@ class Mover:
 
         if content.damaged:
             log.warning(
-                "%s: the last %d bytes are incomplete: writing was cut off, before those rows were "
+                "%s: %d bytes could not be read: a crash cut them off, before those rows were "
                 "acknowledged or flushed.", path, content.damaged,
             )  # fmt: skip
         path.unlink()
@@ -136,11 +138,18 @@ def _sentence(text: str) -> str:
     return text if text.endswith((".", "?")) else f"{text}."
 
 
+def _wait_for_end(server: int) -> None:
+    """Waits until a server that has been killed holds no file; its pipe may be closed before."""
+    deadline = time.monotonic() + END_SECONDS
+    while os.getppid() == server and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
 def main(text: str) -> None:
     """Moves rows until the server ends.
 
     Args:
-        text: JSON with `target`, `spool` and `days`.
+        text: JSON with `target`, `spool`, `days`, and `server`: the server's process.
     """
     for number in (signal.SIGINT, signal.SIGTERM):  # both reach the server, which ends this
         signal.signal(number, signal.SIG_IGN)
@@ -153,6 +162,8 @@ def main(text: str) -> None:
     mover.step()
     while not select.select([sys.stdin], [], [], POLL_SECONDS)[0]:
         mover.step()
+    if os.read(sys.stdin.fileno(), 1) != STOP:
+        _wait_for_end(given["server"])
     mover.step(is_last=True)
     mover.close()
 

@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from components.command.escape import hide_userinfo, shorten
+from components.command.escape import shorten
 from components.errors import MasteryError
 from components.files.atomic import new_file
 from serving.prediction_log.frames import Row
@@ -47,11 +47,6 @@ def open_log(log: str | None) -> Iterator[tuple[str, LogStore]]:
         raise MasteryError(
             "expected the prediction log, as --log DIR_OR_URL or in "
             f"${URL_VARIABLE}; found neither."
-        )
-    if not is_database(target) and not Path(target).is_dir():
-        raise MasteryError(
-            f"{hide_userinfo(target)}: expected the folder of a prediction log, found no such "
-            "folder. `mastery serve --prediction-log DIR` makes it."
         )
     with closing(open_store(target)) as store:
         yield target, store

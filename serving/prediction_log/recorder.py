@@ -7,6 +7,7 @@ files to the log. Both are behind the spool: whatever happens to them, requests 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from components.errors import MasteryError
 from serving.prediction_log.frames import Layout, encode_rows
+from serving.prediction_log.mover import STOP
 from serving.prediction_log.row_hashes import RowHasher
 from serving.prediction_log.settings import PredictionLogSettings, is_database, make_folder
 from serving.prediction_log.spool import Spool, Tally
@@ -33,7 +35,7 @@ log = logging.getLogger("mastery.serving")
 SYNC_SECONDS = 0.2  # between two flushes: what a power cut can take
 MEASURE_SECONDS = 1.0
 DATABASE_SECONDS = 2.0  # after which rows go to a database
-FOLDER_SECONDS = 300.0  # after which they become a Parquet file; by then, 8 MiB may have been
+FOLDER_SECONDS = 300.0  # after which they become a Parquet file, unless 8 MiB come sooner
 RESTART_SECONDS = 10.0
 STOP_SECONDS = 10.0  # for the last rows to reach the log; after that, they wait in the spool
 
@@ -61,7 +63,7 @@ class Recorder:
         self._model = model
         self._spool = Spool(settings.spool_folder)
         self._below = round(settings.sample * 2**64)
-        self._has_warned = False
+        self._warned: set[str] = set()
 
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._maintain, name="prediction log", daemon=True)
@@ -77,6 +79,11 @@ class Recorder:
     def waiting_bytes(self) -> int:
         """Bytes in the spool that are not in the log yet."""
         return self._spool.waiting
+
+    @property
+    def mover_pid(self) -> int | None:
+        """The number of the process that moves rows; None before the start."""
+        return None if self._mover is None else self._mover.pid
 
     def start(self) -> None:
         """Begins to take rows; those that an earlier server has left are moved to the log.
@@ -106,6 +113,8 @@ class Recorder:
             return
 
         assert self._mover.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # it has ended
+            self._mover.stdin.write(STOP)
         self._mover.stdin.close()  # it moves what is complete, and ends
         try:
             self._mover.wait(STOP_SECONDS)
@@ -153,32 +162,39 @@ class Recorder:
     def fail(self, error: Exception, rows: int) -> None:
         """Counts rows that could not be encoded as lost."""
         self._spool.lose(rows)
-        if not self._has_warned:
-            self._has_warned = True
-            log.warning(
-                "The prediction log cannot keep some rows (%s: %s); requests are answered as "
-                "before.", type(error).__name__, error,
-            )  # fmt: skip
+        self._warn_once("The prediction log cannot keep some rows", error)
 
     def layout(self, version: int, outputs: Arrays) -> Layout:
         """Returns the layout of a version's outputs."""
         return Layout.of(self._model, version, outputs)
+
+    def _warn_once(self, what: str, error: Exception) -> None:
+        if what not in self._warned:
+            self._warned.add(what)
+            why = f"{type(error).__name__}: {error}"
+            log.warning("%s (%s); requests are answered as before.", what, why)
 
     def _is_sampled(self, digest: bytes) -> bool:
         return int.from_bytes(digest[:8], "big") < self._below
 
     def _maintain(self) -> None:
         """Flushes the spool, begins new files, and keeps the other process running."""
-        is_remote = is_database(self._settings.target)
-        seconds = DATABASE_SECONDS if is_remote else FOLDER_SECONDS
         measure_at = 0.0
         while not self._stopping.wait(SYNC_SECONDS):
-            self._spool.sync()
-            self._spool.renew(seconds)
-            if time.monotonic() >= measure_at:
-                measure_at = time.monotonic() + MEASURE_SECONDS
-                self._spool.measure()
-                self._keep_mover()
+            try:
+                self._spool.sync()
+                self._spool.renew(self._file_seconds())
+                if time.monotonic() >= measure_at:
+                    measure_at = time.monotonic() + MEASURE_SECONDS
+                    self._spool.measure()
+                    self._keep_mover()
+            except OSError as error:  # no memory or no descriptors for now
+                self._warn_once("The prediction log is not tended", error)
+
+    def _file_seconds(self) -> float:
+        """Returns how long a file is in use: not for long if a database takes what there is."""
+        is_quick = is_database(self._settings.target) and not self._spool.waiting
+        return DATABASE_SECONDS if is_quick else FOLDER_SECONDS
 
     def _keep_mover(self) -> None:
         assert self._mover is not None
@@ -186,6 +202,8 @@ class Recorder:
         if code is None or time.monotonic() < self._restart_at:
             return
         log.warning("The process that moves rows to the prediction log ended (%d).", code)
+        assert self._mover.stdin is not None
+        self._mover.stdin.close()
         self._start_mover()
 
     def _start_mover(self) -> None:
@@ -195,12 +213,14 @@ class Recorder:
             "target": settings.target,
             "spool": str(settings.spool_folder.resolve()),
             "days": settings.days,
+            "server": os.getpid(),
         }
         if not is_database(settings.target):
             given["target"] = str(Path(settings.target).resolve())
         self._mover = subprocess.Popen(
             [sys.executable, "-m", "serving.prediction_log.mover", json.dumps(given)],
             stdin=subprocess.PIPE,  # its end tells the process that this one has ended
+            bufsize=0,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )
 

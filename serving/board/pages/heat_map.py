@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from serving.answers.words import class_name, translations
 from serving.board.links import learner_link
-from serving.board.pages.heat_map_filters import PAGE_COLUMNS, MapFilters, Sort
+from serving.board.pages.heat_map_filters import LAST_PAGE, PAGE_COLUMNS, MapFilters, Sort
 from serving.board.pages.heat_map_rows import Column, HeatMap, MapRows, UnitChoice, page_of
 from serving.board.rendering import language_of, render
 from serving.board.shown_answer import SYMBOLS, Level, level_of, shade_of, show_answer
@@ -104,11 +104,13 @@ def show(request: Request) -> Response:
         filters=filters,
         units=units,
         courses=sorted({unit.course for unit in units if unit.course}),
-        groups=groups,
+        groups=groups[:CHOICES],
+        more_groups=len(groups) > CHOICES,
         headings=[_heading(filters, column, newest, language) for column in shown],
         lines=_lines(filters, shown, rows, classes, language),
         unit=next((unit for unit in units if unit.unit_id == filters.unit), None),
         more=rows.more,
+        last_page=LAST_PAGE,
         column_pages=-(-len(columns) // PAGE_COLUMNS),
         classes=[(SYMBOLS[level_of(name, newest, 0.0)], class_name(name, language))
                  for name in newest],
@@ -142,7 +144,7 @@ def _classes(request: Request, session: Session) -> dict[int, list[str]]:
 def _groups(request: Request, session: Session) -> Sequence[Any]:
     groups = request.state.visible.groups
     found = select(groups.group_id, groups.name).order_by(groups.name, groups.group_id)
-    return session.execute(found.limit(CHOICES)).all()
+    return session.execute(found.limit(CHOICES + 1)).all()
 
 
 def _heading(filters: MapFilters, column: Column, classes: Sequence[str], language: str) -> Heading:

@@ -26,7 +26,11 @@ from tests.components.trainer.tiny_log import SETTINGS
 # Keras converts variables the way NumPy 1 wanted it.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
-CONFIGS = sorted((Path(__file__).parents[3] / "configs").glob("*.yaml"))
+CONFIGS = [
+    path
+    for path in sorted((Path(__file__).parents[3] / "configs").glob("*.yaml"))
+    if path.name != "answers.yaml"  # of no pipeline
+]
 TOLERANCE = 1e-6
 Inputs = dict[str, np.ndarray]
 

@@ -29,6 +29,7 @@ def log(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         row_of(2.0, at=NOW - timedelta(days=1), label="canary"),
         row_of(3.0, at=NOW, version=8),
     ]
+    (tmp_path / "log").mkdir()
     with closing(open_store(target)) as store:
         store.add("a", rows)
     return target

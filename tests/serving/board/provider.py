@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from pathlib import Path
@@ -30,14 +31,16 @@ def serve(port: int, log: Path) -> None:
 
     def noted(environ: dict[str, Any], start_response: Any) -> Any:
         request = Request(environ)
+        body = request.get_data(cache=True, parse_form_data=False)
         sent = dict(parse_qsl(request.query_string.decode()))
-        sent |= {name: str(value) for name, value in request.form.items()}
+        sent |= dict(parse_qsl(body.decode()))
         line = json.dumps({
             "method": request.method, "path": request.path, "sent": sent,
             "authorization": request.headers.get("Authorization", ""),
         })  # fmt: skip
         with log.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
+        environ["wsgi.input"] = io.BytesIO(body)  # it has been read
         return provider(environ, start_response)
 
     make_server("127.0.0.1", port, noted, threaded=True).serve_forever()

@@ -85,16 +85,23 @@ def running_board(
         now: the time on the pages.
         clock: the time of logins; by default, the real one.
     """
+    settings = settings or AnswersSettings()
+    more = {} if clock is None else {"clock": clock}
+    with opened_copy(database, folder) as engine:
+        sessions = Sessions(engine, settings.board.sessions, secure=False, **more)
+        access = DemoLogin(engine, sessions, capacity=settings.board.capacity)
+        app = create_app(engine, settings, access, hosts=("127.0.0.1",), now=lambda: now)
+        with serving(app) as url:
+            yield RunningBoard(url, engine, sessions, app)
+
+
+@contextmanager
+def opened_copy(database: Path, folder: Path) -> Iterator[Engine]:
+    """Opens a copy of a database for the length of the block."""
     copy = folder / "answers.db"
     shutil.copy(database, copy)
     engine = open_database(f"sqlite:///{copy}")
-    settings = settings or AnswersSettings()
-    more = {} if clock is None else {"clock": clock}
-    sessions = Sessions(engine, settings.board.sessions, secure=False, **more)
-    access = DemoLogin(engine, sessions, capacity=settings.board.capacity)
-    app = create_app(engine, settings, access, hosts=("127.0.0.1",), now=lambda: now)
-    with serving(app) as url:
-        yield RunningBoard(url, engine, sessions, app)
+    yield engine
     engine.dispose()
 
 

@@ -17,6 +17,7 @@ from tests.serving.server.tiny import push, save_model
 def target(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The address of an empty log."""
     if request.param == "parquet":
+        (tmp_path / "log").mkdir(0o750)
         return str(tmp_path / "log")
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/answers.db"

@@ -188,7 +188,7 @@ def test_the_end_of_a_file_that_a_crash_cut_off_is_reported(
     with closing(mover_of(target, tmp_path / "spool")) as mover:
         mover.step()
     assert scores(target) == [1.0]
-    assert "a.spool: the last 6 bytes are incomplete" in caplog.text
+    assert "a.spool: 6 bytes could not be read" in caplog.text
     assert segments(tmp_path / "spool") == []
 
 
