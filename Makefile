@@ -22,7 +22,7 @@ COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --no-config --universal -
 EVERY_TEST := --numprocesses auto --maxprocesses 4 --dist loadscope --no-loadscope-reorder --cov
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run sample test lint format docs lock image clean
+.PHONY: help setup run demo sample test lint format docs lock image clean
 
 help:  ## List the commands.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,10 @@ setup:  ## Make or update the environment in .venv, for training on a GPU too wi
 
 run: sample  ## Run the whole pipeline on a simulated log.
 	$(BIN)/mastery run --config configs/sample.yaml
+
+demo: sample  ## Show a term on the board: a model of the sample, four weeks of answers and alerts.
+	$(BIN)/mastery run --config configs/sample.yaml
+	$(BIN)/mastery demo --config configs/sample.yaml --log sample
 
 sample: setup  ## Simulate the log that run reads (LEARNERS=4000).
 	@$(BIN)/mastery simulate --learners $(LEARNERS) --seed 1 --out sample --overwrite

@@ -15,6 +15,7 @@ from hypothesis import settings
 from tests import chromium, skips
 from tests import mariadb as maria
 from tests import postgresql as postgres
+from tests import ralph as record_store
 from tests.gcs import serve_gcs
 from tests.s3 import Bucket
 
@@ -78,6 +79,16 @@ def postgresql(request: pytest.FixtureRequest) -> Iterator[postgres.PostgreSQL]:
         TemporaryDirectory(prefix="mastery-postgresql-") as folder,
         postgres.serve(programs, Path(folder)) as running,
     ):
+        yield running
+
+
+@pytest.fixture(scope="session")
+def ralph(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[record_store.Ralph]:
+    """A learning record store; skips, with the reason, where it cannot be installed."""
+    programs = record_store.find_programs(request.config.cache.mkdir("ralph"))
+    with record_store.serve(programs, tmp_path_factory.mktemp("ralph")) as running:
         yield running
 
 

@@ -51,6 +51,7 @@ COMMANDS = {
     "models log": "models_commands:log",
     "serve": "serve_commands:serve",
     "predict": "serve_commands:predict",
+    "demo": "demo_commands:demo",
     "score": "score_commands:score",
     "answers upgrade": "score_commands:upgrade",
     "learner show": "learner_commands:show",

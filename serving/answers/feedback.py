@@ -248,12 +248,12 @@ def precision_in_use(
     }
 
 
-def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
+def wilson_interval(successes: float, trials: float) -> tuple[float, float]:
     """Returns Wilson's 95% interval of a share; unlike the usual one it also holds for few trials.
 
     Args:
         successes: among the trials.
-        trials: at least one.
+        trials: independent ones, at least one; may be a fraction, as an effective number is.
 
     >>> [round(end, 3) for end in wilson_interval(8, 10)]
     [0.49, 0.943]

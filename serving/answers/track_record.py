@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.evaluator.draws import MIN_LEARNERS
+from serving.answers.feedback import wilson_interval
 from serving.answers.outcome_sums import BINS, cells_of
 
 if TYPE_CHECKING:
@@ -193,7 +194,7 @@ class TrackRecord:
         independent = float(learners)
         if variance > _NOTHING:
             independent = min(share * (1 - share) / variance, cases)
-        low, high = wilson(share, independent)
+        low, high = wilson_interval(share * independent, independent)
         return Measured(share, low, high, cases, learners)
 
     def _mean(self, top: str) -> Measured:
@@ -236,19 +237,6 @@ class TrackRecord:
         if learners < 2:
             return 0.0
         return float(gradient @ self.products @ gradient) * learners / (learners - 1)
-
-
-def wilson(share: float, cases: float) -> tuple[float, float]:
-    """Returns Wilson's 95% interval of a share of independent cases.
-
-    >>> low, high = wilson(1.0, 20)
-    >>> round(low, 3), round(high, 3)
-    (0.839, 1.0)
-    """
-    weight = Z**2 / cases
-    middle = (share + weight / 2) / (1 + weight)
-    reach = Z / (1 + weight) * math.sqrt(share * (1 - share) / cases + weight / (4 * cases))
-    return max(0.0, middle - reach), min(1.0, middle + reach)
 
 
 def _around(value: float, variance: float, cases: int, learners: int) -> Measured:

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving.board import forms
 from serving.board.errors import Refused, show_error
+from serving.board.rendering import address_of
 from serving.board.viewer import ROLES, Role, Viewer, Visible
 
 OPEN = ("/static/", "/health", "/ready")  # says nothing about anybody
@@ -104,10 +105,10 @@ class Guard:
 
     async def _check(self, request: Request, receive: Receive) -> tuple[Response | None, Receive]:
         """Returns the answer to one who may not pass, and how to read the body from now on."""
-        self._check_host(request)
-        path = request.url.path
+        path: str = request.scope["path"]
         if path.startswith(OPEN):
             return None, receive
+        self._check_host(request)
 
         visitor = await run_in_threadpool(self._access.visitor, request)
         request.state.viewer, request.state.csrf = visitor.viewer, visitor.csrf
@@ -142,8 +143,7 @@ def _to_login(request: Request) -> Response:
         return Response(status_code=401, headers={"HX-Refresh": "true"})  # the page then comes here
     if request.method not in forms.SAFE_METHODS:
         raise HTTPException(401)
-    wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-    return RedirectResponse(f"/login?next={quote(wanted[:1000], safe='')}", 303)
+    return RedirectResponse(f"/login?next={quote(address_of(request)[:1000], safe='')}", 303)
 
 
 def local_path(wanted: str | None) -> str:

@@ -6,6 +6,7 @@ from datetime import date, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 from babel import Locale, negotiate_locale
@@ -91,20 +92,22 @@ def render(
     time_zone = request.app.state.settings.board.time_zone
     page = _environment(language, time_zone).get_template(template)
     now: datetime = request.app.state.now()
+    here = address_of(request) if request.method == "GET" else "/"  # a form's target is no page
     text = page.render(
         viewer=getattr(request.state, "viewer", None),  # none for a request that came to nothing
         csrf=getattr(request.state, "csrf", None),
-        language=language, languages=LANGUAGE_NAMES, now=now, here=_here(request), request=request,
+        language=language, languages=LANGUAGE_NAMES, now=now, here=here, request=request,
         **values,
     )  # fmt: skip
     headers = {"Vary": "Accept-Language, Cookie, HX-Request", "Content-Language": language}
     return HTMLResponse(text, status_code, headers)
 
 
-def _here(request: Request) -> str:
-    if request.method != "GET":
-        return "/"  # what a form was sent to is no page
-    return request.url.path + (f"?{request.url.query}" if request.url.query else "")
+def address_of(request: Request) -> str:
+    """Returns a request's path and query; `request.url` would fail for some values of `Host`."""
+    query = request.scope["query_string"].decode("latin-1")
+    path = quote(request.scope["path"], safe="/~:@!$&'()*+,;=-._")
+    return f"{path}?{query}" if query else path
 
 
 def is_partial(request: Request) -> bool:

@@ -80,6 +80,11 @@ class Recorder:
         """Bytes in the spool that are not in the log yet."""
         return self._spool.waiting
 
+    @property
+    def mover_pid(self) -> int | None:
+        """The number of the process that moves rows; None before the start."""
+        return None if self._mover is None else self._mover.pid
+
     def start(self) -> None:
         """Begins to take rows; those that an earlier server has left are moved to the log.
 
@@ -110,7 +115,7 @@ class Recorder:
         assert self._mover.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # it has ended
             self._mover.stdin.write(STOP)
-            self._mover.stdin.close()  # it moves what is complete, and ends
+        self._mover.stdin.close()  # it moves what is complete, and ends
         try:
             self._mover.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
@@ -197,6 +202,8 @@ class Recorder:
         if code is None or time.monotonic() < self._restart_at:
             return
         log.warning("The process that moves rows to the prediction log ended (%d).", code)
+        assert self._mover.stdin is not None
+        self._mover.stdin.close()
         self._start_mover()
 
     def _start_mover(self) -> None:
@@ -213,6 +220,7 @@ class Recorder:
         self._mover = subprocess.Popen(
             [sys.executable, "-m", "serving.prediction_log.mover", json.dumps(given)],
             stdin=subprocess.PIPE,  # its end tells the process that this one has ended
+            bufsize=0,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )
 

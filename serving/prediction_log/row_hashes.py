@@ -14,18 +14,20 @@ import struct
 import sys
 from collections.abc import Collection, Mapping
 from hashlib import sha256
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from components.contracts.names import NUM_STEPS
 
 Array = np.ndarray[Any, Any]
+Columns: TypeAlias = list[tuple[str, Array, bool]]  # name, values, and whether they are steps
 
 # Bytes that hashlib takes at a time without releasing the interpreter. Under load, to get it back
 # takes many times as long as the hash of a row.
 UNRELEASED = 2047
 MOST_HEADS = 100
+IS_LITTLE = sys.byteorder == "little"
 LARGE = 64 * 2**10  # bytes: hashing as many shall not hold up others
 
 
@@ -65,62 +67,53 @@ class RowHasher:
         steps = self._steps
         if steps and len({inputs[name].shape[1] for name in steps}) > 1:
             steps = frozenset()  # no request of a pipeline's model: the graph decides what counts
-        counts = _step_counts(inputs, steps)
-        names = sorted(inputs)
-        columns: list[list[bytes]] = []
-        for name in names:
-            if name in steps:
-                columns.append(_contents(inputs[name], counts))
-            elif counts and name == NUM_STEPS:
-                columns.append([count.to_bytes(8, "little") for count in counts])
-            else:
-                columns.append(_contents(inputs[name]))
+        columns = [(name, inputs[name], name in steps) for name in sorted(inputs)]
+        head = self._head(columns)
+        if not steps:
+            rows = len(columns[0][1])
+            return [_hash_row(head, columns, at, None) for at in range(rows)]
 
-        head = self._head(names, inputs, steps)
-        return [_digest(b"".join((head, *row))) for row in zip(*columns, strict=True)]
+        width = inputs[next(iter(steps))].shape[1]
+        return [
+            _hash_row(head, columns, at, min(max(count, 0), width))
+            for at, count in enumerate(inputs[NUM_STEPS].tolist())
+        ]
 
-    def _head(self, names: list[str], inputs: Mapping[str, Array], steps: frozenset[str]) -> bytes:
+    def _head(self, columns: Columns) -> bytes:
         """Returns the lines of all tensors, which seldom differ between requests."""
-        shapes = tuple([() if name in steps else inputs[name].shape[1:] for name in names])
+        shapes = tuple([values.shape[1:] for _, values, is_steps in columns if not is_steps])
         if shapes in self._heads:
             return self._heads[shapes]
 
         lines = []
-        for name, shape in zip(names, shapes, strict=True):
-            dtype = inputs[name].dtype
+        for name, values, is_steps in columns:
+            dtype = values.dtype
             kind = "text" if dtype.kind == "O" else dtype.newbyteorder("<").str
-            sizes = "steps" if name in steps else ",".join(map(str, shape))
+            sizes = "steps" if is_steps else ",".join(map(str, values.shape[1:]))
             lines.append(f"{name!r} {kind} [{sizes}]\n")
         if len(self._heads) >= MOST_HEADS:
             self._heads.clear()
         return self._heads.setdefault(shapes, "".join(lines).encode())
 
 
-def _step_counts(inputs: Mapping[str, Array], steps: frozenset[str]) -> list[int]:
-    """Returns how many steps of each row count; none if the inputs have no steps."""
-    for name in steps:
-        width = inputs[name].shape[1]
-        return [min(max(count, 0), width) for count in inputs[NUM_STEPS].tolist()]
-    return []
+def _hash_row(head: bytes, columns: Columns, at: int, count: int | None) -> bytes:
+    """Returns the hash of a row; `count` is its number of steps, None without steps."""
+    parts = [head]
+    for name, values, is_steps in columns:
+        if count is not None and name == NUM_STEPS:
+            parts.append(count.to_bytes(8, "little"))
+            continue
 
-
-def _contents(values: Array, counts: list[int] | None = None) -> list[bytes]:
-    """Returns the bytes of each row's values; of the first `counts` of them, if given."""
-    rows = len(values)
-    if values.dtype.kind == "O":
-        texts = values.reshape(rows, -1).tolist()
-        if counts is not None:
-            texts = [row[:count] for row, count in zip(texts, counts, strict=True)]
-        return [struct.pack(f"<{len(row)}I", *map(len, row)) + b"".join(row) for row in texts]
-
-    if not (sys.byteorder == "little" and values.dtype.isnative):
-        values = values.astype(values.dtype.newbyteorder("<"))
-    content = values.tobytes()
-    stride = len(content) // rows
-    if counts is None:
-        return [content[at * stride : (at + 1) * stride] for at in range(rows)]
-    size = values.itemsize
-    return [content[at * stride : at * stride + count * size] for at, count in enumerate(counts)]
+        row = values[at, :count] if is_steps else values[at : at + 1]
+        if row.dtype.kind == "O":
+            texts = row.ravel().tolist()
+            parts.append(struct.pack(f"<{len(texts)}I", *map(len, texts)))
+            parts += texts
+        elif IS_LITTLE and row.dtype.isnative:
+            parts.append(row.tobytes())
+        else:
+            parts.append(row.astype(row.dtype.newbyteorder("<")).tobytes())
+    return _digest(b"".join(parts))
 
 
 def _digest(content: bytes) -> bytes:

@@ -24,7 +24,7 @@ from serving.answers.alerts.condition import ConditionError, check_classes
 from serving.answers.alerts.notices import write_notices
 from serving.answers.alerts.selection import Candidate, Decision, decide, unknown_ids
 from serving.answers.alerts.sql import Reader
-from serving.answers.delivery.outbox import enqueue
+from serving.answers.delivery.outbox import enqueue_all
 from serving.answers.tables import Alert, ModelVersion, Scoring
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from serving.answers.settings import AnswersSettings
 
 _LOCKS = 0x616C6572  # of PostgreSQL: one run evaluates a rule, the others wait
+_MESSAGES = 500  # of one statement, below SQLite's limit on parameters
 
 
 class AlertsError(MasteryError):
@@ -201,19 +202,29 @@ def _tell(
 ) -> None:
     """Remembers whom the rule tells of, and puts the messages into the outbox."""
     rule = decision.rule
+    remembered, messages = [], []
     for notice, told in notices:
         key = _key(rule, told, as_of)
-        rows = [
+        remembered += [
             {"rule": rule.name, "learner_id": item.learner_id, "unit_id": item.unit_id,
              "as_of": item.as_of, "version_id": item.version_id, "at": decision.told_at,
              "key": key}
             for item in told
         ]  # fmt: skip
-        session.execute(insert(Alert), rows)
-        payload = notice.model_dump(mode="json", by_alias=True)
-        learners = [item.learner_id for item in told]
-        for channel in dict.fromkeys(rule.to):
-            enqueue(session, f"{key}/{channel}", channel, payload, learners, decision.told_at)
+        message = {
+            "payload": notice.model_dump(mode="json", by_alias=True),
+            "learner_ids": [item.learner_id for item in told],
+            "created_at": datetime.now(UTC), "not_before": decision.told_at, "attempts": 0,
+        }  # fmt: skip
+        messages += [
+            {**message, "key": f"{key}/{channel}", "channel": channel}
+            for channel in dict.fromkeys(rule.to)
+        ]
+
+    if remembered:
+        session.execute(insert(Alert), remembered)
+    for start in range(0, len(messages), _MESSAGES):
+        enqueue_all(session, messages[start : start + _MESSAGES])
 
 
 def _key(rule: AlertRule, told: Sequence[Candidate], as_of: datetime) -> str:

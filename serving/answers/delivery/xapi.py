@@ -111,7 +111,7 @@ def statement(answer: GivenAnswer, settings: Xapi) -> dict[str, Any]:
     units = settings.units or f"{settings.home_page.rstrip('/')}/units/"
     account = {"homePage": settings.home_page, "name": answer.learner_id}
     return {
-        "id": answer.identifier("xapi"),
+        "id": answer.identifier(f"xapi {settings.home_page}"),  # a store may hold other platforms
         "actor": {"objectType": "Agent", "account": account},
         "verb": {"id": VERB, "display": _VERB_WORDS},
         "object": {

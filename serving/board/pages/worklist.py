@@ -25,6 +25,7 @@ from serving.answers.feedback import (
     SNOOZE,
     Feedback,
     FeedbackError,
+    PrecisionInUse,
     can_undo,
     precision_in_use,
     record,
@@ -116,7 +117,9 @@ def _of_list(
     left = max(0, viewer.capacity - called)
     limited = filters.show == "open" and filters.sort == "need"
     version = found.rows[0].version if found.rows else None
-    precision = version and precision_in_use(session, visible.actions, version_ids=[version.id])
+    precision: dict[int, PrecisionInUse] = {}
+    if version is not None and viewer.groups is not None:  # of all actions, `/versions` shows it
+        precision = precision_in_use(session, visible.actions, version_ids=[version.id])
     return {
         "filters": filters,
         "found": found,
@@ -125,7 +128,7 @@ def _of_list(
         "left": left,
         "last_place": left if limited else None,
         "version": version,
-        "precision": precision.get(version.id) if precision and version else None,
+        "precision": precision.get(version.id) if version is not None else None,
         "acted": _acted(request, session),
         "focus_list": request.headers.get("hx-trigger") in ("previous", "next"),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, timedelta
 
 import polars as pl
@@ -161,6 +162,32 @@ def test_newest_version_wins_where_two_answered(classroom: Engine) -> None:
         newest, key = version.id, (old.learner_id, old.unit_id)
     store(classroom, [(*key, NOW, "partial")])
     assert outcome(classroom, *key, NOW).version_id == newest
+
+
+def test_two_imports_at_once_are_as_one_after_the_other(classroom: Engine) -> None:
+    rows: list[Row] = [
+        (f"learner-000{place % 3}", f"unit-{place % 2}", NOW - timedelta(days=place), class_)
+        for place, class_ in enumerate(CLASSES * 6)
+    ]
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda _: store(classroom, rows), range(4)))
+    assert {result.stored for result in results} == {18}
+    after = snapshot(classroom)
+    store(classroom, rows)
+    assert snapshot(classroom) == after
+
+
+def test_failure_leaves_nothing_behind(classroom: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("stopped here")
+
+    rows: list[Row] = [("learner-0000", "unit-0", NOW, "partial")]
+    with monkeypatch.context() as patch:
+        patch.setattr("serving.answers.outcomes.refresh_sums", fail)
+        with pytest.raises(RuntimeError, match="stopped here"):
+            store(classroom, rows)
+    assert snapshot(classroom) == []
+    assert store(classroom, rows).stored == 1
 
 
 def test_unknown_learners_are_left_out_and_counted(classroom: Engine) -> None:

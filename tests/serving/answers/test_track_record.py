@@ -19,9 +19,10 @@ from sklearn.metrics import (
 from sqlalchemy import Engine, insert, select
 from sqlalchemy.orm import Session
 
+from serving.answers.feedback import wilson_interval
 from serving.answers.outcome_sums import EVERY_MONTH, refresh_sums
 from serving.answers.tables import ModelVersion, Outcome, OutcomeSum
-from serving.answers.track_record import Measured, TrackRecord, wilson
+from serving.answers.track_record import Measured, TrackRecord
 
 CLASSES = ["not_mastered", "partial", "proficient"]
 LOWEST = CLASSES[0]
@@ -172,7 +173,7 @@ def test_one_outcome_each_gives_wilsons_interval(sqlite: Engine) -> None:
     add_version(sqlite, CLASSES, rows)
     accuracy = record_of(sqlite, CLASSES).accuracy
     assert accuracy.value is not None
-    low, high = wilson(accuracy.value, 400)
+    low, high = wilson_interval(accuracy.value * 400, 400)
     assert accuracy.low == pytest.approx(low, abs=1e-3)  # learners / (learners - 1)
     assert accuracy.high == pytest.approx(high, abs=1e-3)
 
@@ -182,7 +183,9 @@ def test_all_right_so_far_is_not_certain(sqlite: Engine) -> None:
     add_version(sqlite, CLASSES, rows)
     accuracy = record_of(sqlite, CLASSES).accuracy
     assert (accuracy.value, accuracy.high) == (1.0, 1.0)
-    assert accuracy.low == pytest.approx(wilson(1.0, 20)[0])  # of learners, not of 80 outcomes
+    assert accuracy.low == pytest.approx(
+        wilson_interval(20, 20)[0]
+    )  # of learners, not of 80 outcomes
 
 
 def test_few_learners_have_no_interval(sqlite: Engine) -> None:

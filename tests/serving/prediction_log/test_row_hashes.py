@@ -5,10 +5,11 @@ from __future__ import annotations
 from hashlib import sha256
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.prediction_log.row_hashes import row_hashes
+from serving.prediction_log.row_hashes import RowHasher, row_hashes
 from serving.server.batching import join_requests
 from tests.serving.server.tiny import Steps, steps
 
@@ -20,6 +21,12 @@ def test_an_example_has_the_hash_of_its_bytes() -> None:
     assert row_hashes({"examples": examples}) == [
         sha256(example).digest() for example in (b"", b"\x00one", b"two")
     ]
+
+
+@pytest.mark.parametrize("size", [2046, 2047, 2048, 4094, 4095, 65535, 65536, 100_000])
+def test_an_example_of_any_size_has_the_hash_of_its_bytes(size: int) -> None:
+    content = bytes(number % 251 for number in range(size))
+    assert row_hashes({"examples": np.array([content], object)}) == [sha256(content).digest()]
 
 
 def test_tensors_have_the_hash_that_is_documented() -> None:
@@ -88,6 +95,16 @@ def test_steps_of_unequal_width_count_whole() -> None:
     before = row_hashes(inputs, ("a", "b"))
     inputs["b"][0, 2] = 1
     assert row_hashes(inputs, ("a", "b")) != before
+
+
+def test_requests_of_other_shapes_do_not_share_a_hash() -> None:
+    hasher = RowHasher()
+    flat = {"a": np.zeros((1, 4), np.float32), "b": np.zeros(1, np.int64)}
+    square = {"a": np.zeros((1, 2, 2), np.float32), "b": np.zeros(1, np.int64)}
+    hashes = [hasher.hash(inputs) for inputs in (flat, square, flat, square)]
+    assert hashes[:2] == hashes[2:]
+    assert hashes[0] != hashes[1]
+    assert hashes[:2] == [row_hashes(flat), row_hashes(square)]
 
 
 def test_inputs_without_values() -> None:

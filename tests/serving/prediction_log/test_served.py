@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import base64
+import os
+import signal
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -14,11 +17,14 @@ import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton_http
 
 from components.errors import MasteryError
-from serving.prediction_log.frames import Row
+from serving.prediction_log import recorder as recorder_module
+from serving.prediction_log.frames import Row, read_segment
 from serving.prediction_log.log_store import Query
 from serving.prediction_log.parquet_log import ParquetLog
 from serving.prediction_log.row_hashes import row_hashes
 from serving.prediction_log.settings import PredictionLogSettings
+from serving.prediction_log.spool import segments
+from tests.ports import free_port
 from tests.serving.server.running import Running, running
 from tests.serving.server.test_rest_api import columns
 from tests.serving.server.tiny import example, expected_scores, steps, steps_request
@@ -213,6 +219,42 @@ def test_requests_are_answered_when_their_rows_cannot_be_logged(
         assert caplog.text.count("cannot keep some rows") == 1
         assert server.predict({"instances": [""]}).headers["x-prediction-log"] == "logged"
     assert len(rows_in(tmp_path / "log")) == 2
+
+
+def test_a_database_that_is_away_stops_nothing(
+    folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    settings = PredictionLogSettings(
+        target=f"postgresql://u@127.0.0.1:{free_port()}/answers", spool=tmp_path / "spool"
+    )
+    with running(folder, prediction_log=settings) as server:
+        assert server.predict({"instances": [""]}).headers["x-prediction-log"] == "logged"
+    (path,) = segments(tmp_path / "spool")
+    assert len(read_segment(path).rows) == 1
+    errors = capfd.readouterr().err
+    assert errors.count("the database could not be opened") == 1
+    assert f"Rows of the prediction log wait in {tmp_path / 'spool'}." in errors
+
+
+def test_the_process_that_moves_rows_is_started_again(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder_module, "RESTART_SECONDS", 0.0)
+    monkeypatch.setattr(recorder_module, "SYNC_SECONDS", 0.01)
+    monkeypatch.setattr(recorder_module, "MEASURE_SECONDS", 0.01)
+    with running(folder, **logging_to(tmp_path / "log")) as server:
+        recorder = server.server.recorder
+        assert recorder is not None
+        first = recorder.mover_pid
+        assert first is not None
+        os.kill(first, signal.SIGKILL)
+        deadline = time.monotonic() + 60
+        while recorder.mover_pid == first:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert server.predict({"instances": [""]}).headers["x-prediction-log"] == "logged"
+    assert len(rows_in(tmp_path / "log")) == 1
+    assert segments(tmp_path / "log" / ".spool") == []
 
 
 def test_without_the_option_nothing_is_said(folder: Path) -> None:

@@ -7,11 +7,15 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
+from sqlalchemy import event
 
 from components.errors import MasteryError
+from serving.answers.database import open_database
+from serving.prediction_log.database_log import DatabaseLog
 from serving.prediction_log.frames import Row, read_segment
 from serving.prediction_log.log_store import (
     LogStore,
@@ -115,6 +119,25 @@ def test_what_is_no_hash_is_refused(target: str) -> None:
     for text in ("ann", "abcd", ""):
         with pytest.raises(MasteryError, match="expected SHA-256 hashes"):
             delete_by_hashes(target, [text])
+
+
+def test_queries_by_time_use_the_index(tmp_path: Path) -> None:
+    engine = open_database(f"sqlite:///{tmp_path}/answers.db")
+    plans: list[str] = []
+
+    def explain(_: Any, cursor: Any, statement: str, parameters: Any, *__: object) -> None:
+        if "served_answers" in statement and not statement.startswith("EXPLAIN"):
+            plan = cursor.connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            plans.append(" ".join(step[3] for step in plan.fetchall()))
+
+    event.listen(engine, "before_cursor_execute", explain)
+    with closing(DatabaseLog(engine)) as store:
+        store.last(Query(), 20)
+        list(store.read(Query(since=NOON, until=MIDNIGHT)))
+        store.count_before(MIDNIGHT)
+        store.purge(MIDNIGHT)
+    assert len(plans) == 4
+    assert all("ix_served_answers_at" in plan for plan in plans), plans
 
 
 def test_other_tools_read_the_folder(tmp_path: Path) -> None:

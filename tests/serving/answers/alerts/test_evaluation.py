@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import Engine, update
+from sqlalchemy.event import listen
 from sqlalchemy.orm import Session
 
 from serving.answers.alerts.evaluation import AlertsError, check_rules, run_alerts, try_alerts
@@ -313,3 +314,21 @@ def test_rules_may_be_chosen_and_without_answers_nobody_is_told(database: Engine
     (told,) = run_alerts(database, settings, MONDAY, rules=["second"])
     assert told.decision.rule.name == "second"
     assert {alert.rule for alert in alerts(database)} == {"second"}
+
+
+def test_the_number_of_statements_does_not_depend_on_the_number_of_learners(
+    database: Engine,
+) -> None:
+    statements: list[str] = []
+    listen(database, "before_cursor_execute", lambda *event: statements.append(event[2]))
+    settings = settings_with({"capacity": "unlimited", "digest": "per_learner"})
+    counts = []
+    for learner_count in (2, 60):
+        score(
+            database, {(f"{learner_count}-{place}", "unit"): 0.9 for place in range(learner_count)}
+        )
+        statements.clear()
+        (call,) = run_alerts(database, settings, MONDAY)
+        assert len(call.messages) == learner_count
+        counts.append(len(statements))
+    assert counts[0] == counts[1]
