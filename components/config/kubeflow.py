@@ -120,12 +120,10 @@ class Secret(Section):
 class Score(Section):
     """A task after the training that scores the log into the answers' database.
 
-    The database's password comes from a secret, as `MASTERY_ANSWERS_PASSWORD`.
+    The database's address and password come from `secrets`, as `MASTERY_ANSWERS_URL` and
+    `MASTERY_ANSWERS_PASSWORD`.
     """
 
-    to: Address = Field(
-        description="the answers' database, such as postgresql://mastery@postgresql:5432/answers"
-    )
     events: list[Address] = Field(
         default_factory=list, description="events to score; default: `data.events`"
     )

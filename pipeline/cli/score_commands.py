@@ -124,7 +124,9 @@ def score(
     left_out: Annotated[
         Path | None,
         typer.Option(
-            "--left-out", metavar="FILE", help="Who is left out; default: the model's data.left_out."
+            "--left-out",
+            metavar="FILE",
+            help="Who is left out; default: data.left_out.",
         ),
     ] = None,
     component: Annotated[

@@ -230,7 +230,7 @@ class _TaskFactory:
 
 
 def _score_arguments(config: Config, score: Score, arguments: list[str]) -> list[str]:
-    """Returns the command line of `mastery score`; of the other tasks' arguments, where the model is.
+    """Returns the command line of `mastery score`, which finds the model where the others do.
 
     Raises:
         ConfigError: the root is not on a volume, and the models are not in an object store.
@@ -244,7 +244,7 @@ def _score_arguments(config: Config, score: Score, arguments: list[str]) -> list
     places = arguments[: arguments.index("--run")]
     if "--storage" in places:
         places = places[: places.index("--storage")]
-    given = [*places, "--to", score.to]
+    given = [*places]
     given += [part for path in score.events or config.data.events for part in ("--events", path)]
     given += [part for path in score.learners for part in ("--learners", path)]
     given += ["--only-new"] if score.only_new else []

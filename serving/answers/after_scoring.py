@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 
 from components.event_log.left_out import read_left_out
 from serving.answers.alerts.evaluation import Told, run_alerts
-from serving.answers.delivery.deliver import deliver_answers
 from serving.answers.current_sums import refresh_current_sums
+from serving.answers.delivery.deliver import deliver_answers
 from serving.answers.tables import ComponentResult, CurrentAnswer, Learner, ModelVersion
 
 if TYPE_CHECKING:
