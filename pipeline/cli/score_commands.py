@@ -12,6 +12,7 @@ import typer
 from pipeline.cli.options import (
     NO_SETTINGS,
     RUNS,
+    DatabaseOption,
     EventsOption,
     RootOption,
     SetOption,
@@ -22,13 +23,6 @@ if TYPE_CHECKING:
     from components.config.runtime import Beam
     from serving.answers.scoring.run import Scored, ScoringOptions
     from serving.answers.scoring.versions import PushedVersion
-
-DatabaseOption = Annotated[
-    str | None,
-    typer.Option(
-        "--db", metavar="URL", help="The answers' database; default: $MASTERY_ANSWERS_URL."
-    ),
-]
 
 
 def _table(name: str, columns: str) -> typer.models.OptionInfo:
