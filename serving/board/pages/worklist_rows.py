@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _Rows = Select[*tuple[Any, ...]]
 
+EXPORTED = 10_000  # rows of a file
 COUNTED = LAST_PAGE * PAGE_ROWS  # a longer list is "more than"
 TREND = timedelta(days=14)
 _STEADY = 0.05  # a smaller change is no trend
@@ -183,8 +184,8 @@ class Worklist:
         return rows[0] if rows else None
 
     def batches(self, filters: Filters, size: int = 1000) -> Iterator[list[Row]]:
-        """Yields all rows that paging can reach, without trends and components, for an export."""
-        for offset in range(0, COUNTED, size):
+        """Yields the first `EXPORTED` rows, without trends and components, for a file."""
+        for offset in range(0, EXPORTED, size):
             rows = self._rows(self._ordered(filters).limit(size).offset(offset), offset)
             self._add_actions(rows)
             if rows:
@@ -239,7 +240,9 @@ class Worklist:
 
     def _ordered(self, filters: Filters) -> _Rows:
         learners = self._visible.learners
-        need = self._visible.current_answers.need if filters.unit else learners.need
+        # The same number twice; the index with a class or a unit is that of the answers.
+        answers_first = bool(filters.unit or filters.answered)
+        need = self._visible.current_answers.need if answers_first else learners.need
         order: dict[str, Any] = {
             "need": need.desc(),
             "name": func.lower(func.coalesce(learners.name, learners.learner_id)),

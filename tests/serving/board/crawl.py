@@ -38,12 +38,14 @@ class Crawl:
     """What one user finds.
 
     Attributes:
+        of_a_kind: how many pages to visit that are alike.
         pages: the answers by path, those of redirections and errors, too.
         forms: the forms of all pages, one of each kind.
     """
 
     client: httpx.Client
     app: Starlette
+    of_a_kind: int = OF_A_KIND
     pages: dict[str, httpx.Response] = field(default_factory=dict)
     forms: dict[object, Form] = field(default_factory=dict)
 
@@ -60,7 +62,7 @@ class Crawl:
             kind = kind_of(self.app, path)
             if path in self.pages or path.startswith(IGNORED):
                 continue
-            if seen[kind] >= OF_A_KIND or seen[kind[0]] >= OF_A_ROUTE:
+            if seen[kind] >= self.of_a_kind or seen[kind[0]] >= OF_A_ROUTE:
                 continue
             seen.update([kind, kind[0]])
             self.pages[path] = response = self.client.get(path)

@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -371,9 +371,11 @@ def test_where_a_login_leads_is_a_page_of_the_board(
 
 
 def test_a_login_in_a_browser(
-    board: RunningBoard, browser_page: Page, browser_problems: Problems
-) -> None:
+    board: RunningBoard, browser_page: Page, browser_problems: Problems,
+    assert_accessible: Callable[[], None],
+) -> None:  # fmt: skip
     browser_page.goto(f"{board.url}/worklist")
+    assert_accessible()
     browser_page.get_by_role("link", name="Log in with your organisation").click()
     browser_page.get_by_role("button", name="ada").click()
     expect(browser_page.locator(".viewer summary")).to_have_text("Ada Teacher")
@@ -381,6 +383,7 @@ def test_a_login_in_a_browser(
     browser_page.locator(".viewer summary").click()
     browser_page.get_by_role("button", name="Log out", exact=True).click()
     expect(browser_page.get_by_role("heading", level=1)).to_have_text("Logged out")
+    assert_accessible()
     browser_page.goto(f"{board.url}/worklist")
     expect(browser_page.get_by_role("heading", level=1)).to_have_text("Log in")
     browser_problems.texts = [one for one in browser_problems.texts if one.startswith(board.url)]
