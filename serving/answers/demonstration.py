@@ -88,8 +88,6 @@ def make_term(folder: Path) -> Term:
     part = log.filter(pl.col(LEARNER).is_in(learners.implode()), pl.col(TIME) < NOW)
     outcomes = pl.read_parquet(whole / "outcomes.parquet")
     asked = outcomes.filter(pl.col(LEARNER).is_in(learners.implode()))
-        pl.col(LEARNER).is_in(learners.implode())
-    )
 
     term = Term(
         folder / "events.parquet",
