@@ -1,8 +1,9 @@
 """What the server does for the prediction log: as little as possible, because answers wait for it.
 
 Rows are hashed, encoded and appended to the spool in the event loop, while the graph computes the
-next batch, and before any request of theirs is answered. A thread flushes the spool, and a process of lower priority moves complete
-files to the log. Both are behind the spool: whatever happens to them, requests are answered.
+next batch, and before any request of theirs is answered. A thread flushes the spool, and a process
+of lower priority moves complete files to the log. Both are behind the spool: whatever happens to
+them, requests are answered.
 """
 
 from __future__ import annotations
