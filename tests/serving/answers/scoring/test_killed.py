@@ -44,12 +44,12 @@ def test_a_killed_scoring_is_completed_by_the_next(
     database_url: str, database: Engine, version: PushedVersion, log: Path, tmp_path: Path
 ) -> None:
     undisturbed = f"sqlite:///{tmp_path}/undisturbed.db"
+    expected = open_database(undisturbed)  # with its tables, as the other one
     [count] = run(version, log, undisturbed, 0)
     points = sorted({max(1, int(count) * share // 10) for share in (2, 4, 5, 7, 8, 9)})
     said = run(version, log, database_url, *points, 0)
     assert said[:-1] == ["killed"] * len(points)
     assert int(said[-1]) > 0
 
-    expected = open_database(undisturbed)
     assert content(database) == content(expected)
     expected.dispose()
