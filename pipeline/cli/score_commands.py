@@ -256,8 +256,8 @@ def _describe(scored: Scored, version: PushedVersion, options: ScoringOptions) -
         f"learners as of {newest}{others}, {scored.new:,} of them new."
     ]
     if scored.skipped:
-        reason = "without events since the last scoring" if options.only_new else "without events"
-        lines.append(f"{scored.skipped:,} learners were skipped: {reason} before the moment.")
+        reason = "no events since the last scoring" if options.only_new else "no events before"
+        lines.append(f"{scored.skipped:,} learners were skipped: {reason}.")
     if scored.unknown:
         lines.append(
             f"{scored.unknown:,} learners have no row in --learners; what the model reads of them "
