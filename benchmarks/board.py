@@ -153,12 +153,14 @@ def _database(url: str | None, school: School) -> Iterator[Engine]:
         serve(find_programs(cache), Path(folder)) as server,
     ):
         engine = open_database(server.url)
-        started, spent = time.perf_counter(), os.times()
-        fill(engine, school)
-        own = os.times().user - spent.user
-        print(f"filled in {time.perf_counter() - started:.0f} s ({own:.0f} s of this process)")
-        yield engine
-        engine.dispose()
+        try:
+            started, before = time.perf_counter(), os.times().user
+            fill(engine, school)
+            seconds, own = time.perf_counter() - started, os.times().user - before
+            print(f"filled in {seconds:.0f} s ({own:.0f} s of this process)", flush=True)
+            yield engine
+        finally:
+            engine.dispose()  # the server waits for its clients before it ends
 
 
 def measure(engine: Engine, repeat: int, only: str) -> None:

@@ -117,6 +117,28 @@ class Secret(Section):
     )
 
 
+class Score(Section):
+    """A task after the training that scores the log into the answers' database.
+
+    The database's address and password come from `secrets`, as `MASTERY_ANSWERS_URL` and
+    `MASTERY_ANSWERS_PASSWORD`.
+    """
+
+    events: list[Address] = Field(
+        default_factory=list, description="events to score; default: `data.events`"
+    )
+    learners: list[Address] = Field(
+        default_factory=list,
+        description="tables with the columns of learners that the model reads, if it reads any",
+    )
+    only_new: bool = Field(
+        True, description="leave out learners without events since the last scoring"
+    )
+    answers: AbsolutePath | None = Field(
+        None, description="path of answers.yaml in the container: who is told what"
+    )
+
+
 def _common() -> Resources:
     return Resources(cpu="2", memory="4Gi", retry=Retry())
 
@@ -210,6 +232,9 @@ class Kubeflow(Section):
     )
     service_account: Subdomain | None = Field(
         None, description="the Kubernetes service account that runs use"
+    )
+    score: Score | None = Field(
+        None, description="the task that scores the log after the training; default: none"
     )
 
     @field_validator("timezone")

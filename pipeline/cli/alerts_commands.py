@@ -9,21 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.cli.options import JsonOption
+from pipeline.cli.options import DatabaseOption, JsonOption
 
 if TYPE_CHECKING:
     from serving.answers.alerts.evaluation import Told
     from serving.answers.alerts.selection import Candidate
+    from serving.answers.delivery.notice import NoticeRow
     from serving.answers.settings import AnswersSettings
 
 AnswersOption = Annotated[
     Path, typer.Option("--answers", metavar="FILE", help="The settings: rules and channels.")
-]
-DatabaseOption = Annotated[
-    str | None,
-    typer.Option(
-        "--db", metavar="URL", help="The answers' database; default: $MASTERY_ANSWERS_URL."
-    ),
 ]
 RuleOption = Annotated[
     list[str] | None,
@@ -171,35 +166,40 @@ def _named(candidate: Candidate) -> dict[str, Any]:
 
 
 def _print_rule(item: Told, settings: AnswersSettings, console: Any, *, is_test: bool) -> None:
-    from serving.answers.words import in_words
-
     decision = item.decision
     verb = "would tell" if is_test else "told"
-    count = len(decision.told)
     names = ", ".join(decision.rule.to)
     held = ""
-    if count and decision.told_at > decision.now:
+    if decision.told and decision.told_at > decision.now:
         local = decision.told_at.astimezone(settings.alerts.zone)
         held = f", held by quiet hours until {local:%Y-%m-%d %H:%M %Z}"
     console.print(
-        f"{decision.rule.name}: {verb} {names} about {count} learner{'s' * (count != 1)} in "
-        f"{len(item.messages)} message{'s' * (len(item.messages) != 1)}{held}"
+        f"{decision.rule.name}: {verb} {names} about {_count(len(decision.told), 'learner')} in "
+        f"{_count(len(item.messages), 'message')}{held}"
     )
     for remark in item.remarks:
         console.print(f"  remark: {remark}")
 
     if is_test:
-        rows = [row for message in item.messages for row in message.rows]
-        for row in rows:
-            said = (
-                in_words(row.class_, row.probability, "en")
-                if row.class_ is not None and row.probability is not None
-                else ""
-            )
-            console.print(f"  {row.learner_id}, {row.unit_id}: {said}".rstrip(": "))
+        for row in (row for message in item.messages for row in message.rows):
+            console.print(f"  {row.learner_id}, {row.unit_id}: {_said(row)}")
     for reason, number in decision.reasons.items():
         console.print(f"  not told: {number} ({reason})")
         if is_test:
             near = [one for one, why in decision.near_misses if why == reason]
             for candidate in near:
                 console.print(f"    {candidate.learner_id}, {candidate.unit_id}")
+            if number > len(near):
+                console.print(f"    and {number - len(near)} more")
+
+
+def _count(number: int, name: str) -> str:
+    return f"{number} {name}{'s' * (number != 1)}"
+
+
+def _said(row: NoticeRow) -> str:
+    from serving.answers.words import in_words
+
+    if row.class_ is None or row.probability is None:
+        return "; ".join(row.reasons)
+    return in_words(row.class_, row.probability, "en")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli.options import DatabaseOption, JsonOption
+from pipeline.cli.options import DatabaseOption, JsonOption, finite
 
 if TYPE_CHECKING:
     from serving.answers.delivery.sender import Report
@@ -26,7 +26,10 @@ def send(
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Go on until SIGTERM or Ctrl-C.")] = False,
     every: Annotated[
-        float, typer.Option("--every", min=1, help="Seconds between two looks, with --watch.")
+        float,
+        typer.Option(
+            "--every", min=1, callback=finite, help="Seconds between two looks, with --watch."
+        ),
     ] = 10.0,
 ) -> None:
     """Send the messages that are due: alerts, xAPI statements, CloudEvents.
@@ -52,7 +55,7 @@ def send(
         return
 
     report = send_due(engine, everybody, settings.delivery)
-    lines = _describe(report)
+    lines = _describe(report) + _complaints(report)
     print("\n".join(lines) or "Nothing is due.")
     if report.given_up or report.unknown:
         raise typer.Exit(1)
@@ -129,23 +132,26 @@ def retry(
 
 
 class _Telling:
-    """Prints what a look at the outbox found, and the same complaint once."""
+    """Prints what each look at the outbox did, and what is wrong for longer only once."""
 
     def __init__(self) -> None:
-        self._said: list[str] = []
+        self._complaints: list[str] = []
 
     def __call__(self, found: Report | Exception) -> None:
         from components.command.escape import shorten
 
         if isinstance(found, Exception):
-            first = str(found).partition("\n")[0]
-            lines = [f"the database cannot be used for now ({shorten(first, 200)})"]
+            first = shorten(str(found).partition("\n")[0], 200)
+            complaints = [f"the database cannot be used for now ({first})"]
         else:
-            lines = _describe(found)
-        for line in lines:
-            if line not in self._said:
+            complaints = _complaints(found)
+            for line in _describe(found):
                 print(line, flush=True)
-        self._said = lines
+
+        for line in complaints:
+            if line not in self._complaints:
+                print(line, flush=True)
+        self._complaints = complaints
 
 
 def _describe(report: Report) -> list[str]:
@@ -155,10 +161,13 @@ def _describe(report: Report) -> list[str]:
         attempt = f"attempt {failure.attempts}"
         what = f"waits until {_time(failure.until)}" if failure.until else "given up"
         lines.append(f"{failure.channel}: {failure.key} {what} ({attempt}: {failure.error})")
-    lines += [
+    return lines
+
+
+def _complaints(report: Report) -> list[str]:
+    return [
         f"{name}: the settings have no such channel; its messages wait" for name in report.unknown
     ]
-    return lines
 
 
 def _time(moment: datetime) -> str:

@@ -12,6 +12,7 @@ import typer
 from pipeline.cli.options import (
     NO_SETTINGS,
     RUNS,
+    DatabaseOption,
     EventsOption,
     RootOption,
     SetOption,
@@ -19,16 +20,12 @@ from pipeline.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
     from components.config.runtime import Beam
     from serving.answers.scoring.run import Scored, ScoringOptions
     from serving.answers.scoring.versions import PushedVersion
-
-DatabaseOption = Annotated[
-    str | None,
-    typer.Option(
-        "--db", metavar="URL", help="The answers' database; default: $MASTERY_ANSWERS_URL."
-    ),
-]
+    from serving.answers.settings import AnswersSettings
 
 
 def _table(name: str, columns: str) -> typer.models.OptionInfo:
@@ -112,6 +109,20 @@ def score(
             "--label-range", metavar="LOWEST HIGHEST", help="Of a predicted number, e.g. 0 100."
         ),
     ] = None,
+    answers: Annotated[
+        Path | None,
+        typer.Option(
+            "--answers", metavar="FILE", help="answers.yaml: whom to tell afterwards, and where."
+        ),
+    ] = None,
+    left_out: Annotated[
+        Path | None,
+        typer.Option(
+            "--left-out",
+            metavar="FILE",
+            help="Who is left out; default: data.left_out.",
+        ),
+    ] = None,
     component: Annotated[
         str | None, _column("--component", "knowledge_component", "the knowledge component")
     ] = None,
@@ -134,6 +145,7 @@ def score(
     from components.errors import MasteryError
 
     with quiet_imports():
+        from serving.answers.after_scoring import withdraw
         from serving.answers.scoring.activity import ActivityColumns
         from serving.answers.scoring.model import LabelRange
         from serving.answers.scoring.moments import parse_moments
@@ -142,7 +154,9 @@ def score(
 
     if label_range is not None and not label_range[0] < label_range[1]:
         raise MasteryError("--label-range: expected the lowest number first, then the highest.")
+    settings = _settings(answers)
     with _version(config, model, set_, root) as version:
+        version = version.leaving_out(_left_out(left_out, config, set_, version))
         beam = _beam(config, set_)
         zone = version.config.data.timezone
         options = ScoringOptions(
@@ -157,7 +171,55 @@ def score(
             partitions=beam.partitions,
         )
         scored = score_log(to, version, options)
-    print(_describe(scored, version, options))
+        print(_describe(scored, version, options))
+        with _opened(to) as engine:
+            withdraw(engine, version)
+            if settings is not None:
+                _tell(engine, settings, version, options)
+
+
+def _settings(answers: Path | None) -> AnswersSettings | None:
+    """Returns who is told, None for nobody; before anything is scored, because it may be wrong."""
+    from serving.answers.settings import load_settings
+
+    return None if answers is None else load_settings(answers)
+
+
+def _left_out(
+    given: Path | None, config: Path | None, set_: list[str], version: PushedVersion
+) -> str | None:
+    """Returns the list: the one given, that of the configuration, or that of the model."""
+    from components.config import load_config
+
+    if given is not None:
+        return str(given)
+    current = None if config is None else load_config(config, set_).data.left_out
+    return current or version.config.data.left_out
+
+
+@contextmanager
+def _opened(url: str | None) -> Iterator[Engine]:
+    from serving.answers.database import open_database
+
+    engine = open_database(url)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def _tell(
+    engine: Engine, settings: AnswersSettings, version: PushedVersion, options: ScoringOptions
+) -> None:
+    """Writes messages about the answers, and prints how many learners each rule tells about."""
+    from datetime import UTC, datetime
+
+    from serving.answers.after_scoring import follow_up
+
+    told = follow_up(engine, settings, version, options.moments, datetime.now(UTC))
+    for rule in told:
+        print(f"alert {rule.decision.rule.name}: {len(rule.decision.told):,} learners.")
+    print("`mastery answers send` sends what waits.")
 
 
 @contextmanager

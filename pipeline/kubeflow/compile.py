@@ -17,7 +17,7 @@ from typing import Any, Literal
 from kfp import compiler, dsl, kubernetes
 
 from components.config import Config, Kubeflow
-from components.config.kubeflow import Resources
+from components.config.kubeflow import Resources, Score
 from components.errors import ConfigError, MasteryError
 from components.files.atomic import new_file
 from pipeline.kubeflow.parameters import PARAMETERS
@@ -27,6 +27,7 @@ from pipeline.kubeflow.tasks import (
     FINISH_TASK,
     GATES_TASK,
     NEW_DATA,
+    SCORE_TASK,
     Task,
     outputs_of,
     parameters_of,
@@ -139,6 +140,8 @@ def _chain(tasks: Sequence[Task], factory: _TaskFactory) -> None:
                 last = factory.node_task(task).after(last)
                 if FAILED_GATES in parameters_of(task):
                     failed_gates = last.outputs[FAILED_GATES]
+            if factory.config.kubeflow.score is not None:
+                last = factory.score_task(factory.config.kubeflow.score).after(last)
             # Fails only after the report is written: what depends on a failed task is skipped.
             factory.gates_task(failed_gates).after(last)
 
@@ -197,6 +200,17 @@ class _TaskFactory:
         )
         return self._place(component(**{FAILED_GATES: failed_gates}), self._light(), "Gates")
 
+    def score_task(self, score: Score) -> dsl.PipelineTask:
+        """Returns the task that scores the log with the stable version, or else the newest one.
+
+        If a gate failed, nothing new was pushed, and the version from before goes on answering.
+        """
+        arguments = _score_arguments(self.config, score, self.arguments)
+        component = _component(
+            SCORE_TASK, arguments, self._light_image(), inputs={}, module="pipeline.cli.main"
+        )
+        return self._place(component(), self.config.kubeflow.common, "Score")
+
     def _place(self, task: dsl.PipelineTask, resources: Resources, title: str) -> dsl.PipelineTask:
         task = task.set_caching_options(False).set_display_name(title)
         self.apply(task, resources, self.config.kubeflow)
@@ -215,6 +229,29 @@ class _TaskFactory:
         return {parameter.name: parameter.type for parameter in PARAMETERS}
 
 
+def _score_arguments(config: Config, score: Score, arguments: list[str]) -> list[str]:
+    """Returns the command line of `mastery score`, which finds the model where the others do.
+
+    Raises:
+        ConfigError: the root is not on a volume, and the models are not in an object store.
+    """
+    directory = config.push.directory or ""
+    if config.kubeflow.storage and "://" not in directory:
+        raise ConfigError(
+            "kubeflow.score: expected push.directory in an object store, since kubeflow.storage "
+            f"keeps the root between containers, found {directory or 'none'}."
+        )
+    places = arguments[: arguments.index("--run")]
+    if "--storage" in places:
+        places = places[: places.index("--storage")]
+    given = [*places]
+    given += [part for path in score.events or config.data.events for part in ("--events", path)]
+    given += [part for path in score.learners for part in ("--learners", path)]
+    given += ["--only-new"] if score.only_new else []
+    given += ["--answers", score.answers] if score.answers else []
+    return ["score", *given]
+
+
 def _component(
     name: str,
     arguments: list[str],
@@ -231,7 +268,7 @@ def _component(
         return dsl.ContainerSpec(
             image=image,
             command=["python", "-m", module],
-            args=[*arguments, "--executor-input", _EXECUTOR_INPUT],
+            args=[*arguments, *(["--executor-input", _EXECUTOR_INPUT] if inputs else [])],
         )
 
     annotations: dict[str, Any] = dict(inputs)

@@ -33,6 +33,7 @@ NODES = tuple(node for nodes in _GROUPS.values() for node in nodes)  # with a wa
 # Tasks that run no node: the one that fails when a gate did, and the exit handler.
 GATES_TASK = "gates"
 FINISH_TASK = "finish"
+SCORE_TASK = "score"  # the command line's own
 
 # Output parameters of the tasks with ExampleGen and Evaluator; later tasks read them.
 NEW_DATA = "new_data"

@@ -6,17 +6,43 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, delete, select, update
 from sqlalchemy.orm import Session
 
 from components.event_log.left_out import read_left_out
 from serving.answers.alerts.evaluation import Told, run_alerts
+from serving.answers.current_sums import refresh_current_sums
 from serving.answers.delivery.deliver import deliver_answers
-from serving.answers.tables import ModelVersion
+from serving.answers.tables import ComponentResult, CurrentAnswer, Learner, ModelVersion
 
 if TYPE_CHECKING:
     from serving.answers.scoring.versions import PushedVersion
     from serving.answers.settings import AnswersSettings
+
+
+def withdraw(engine: Engine, version: PushedVersion) -> int:
+    """Takes learners who are left out off the board; returns how many had answers there.
+
+    Scoring leaves them out, but their answers from before would stay. What was answered earlier is
+    kept for those who only opted out; `mastery learner erase` removes it.
+    """
+    left_out = read_left_out(version.config.data.left_out)
+    if left_out is None or not left_out.known.learners:
+        return 0
+    with engine.begin() as connection:
+        shown = connection.scalars(select(CurrentAnswer.learner_id).distinct())
+        gone = [learner for learner in shown if left_out.known.holds(learner)]
+        for learner in gone:
+            for table in (CurrentAnswer, ComponentResult):
+                connection.execute(delete(table).where(table.learner_id == learner))
+            connection.execute(
+                update(Learner)
+                .where(Learner.learner_id == learner)
+                .values(unit_id=None, need=0.0, units=0, last_event_at=None)
+            )
+        if gone:
+            refresh_current_sums(connection)
+    return len(gone)
 
 
 def follow_up(

@@ -169,6 +169,7 @@ class CurrentAnswer(Table):
     __table_args__ = (
         Index(None, "group_id", "need"),
         Index(None, "group_id", "unit_id", "need"),
+        Index(None, "predicted_class", "need"),
         Index(None, "unit_id", "need"),
         Index(None, "need"),
     )
@@ -507,7 +508,8 @@ class Alert(Table):
 
     Attributes:
         rule: the rule's name.
-        key: of the message in the outbox; the same for a repetition.
+        at: when the message may leave: then, or at the end of quiet hours.
+        key: what the keys of its messages in the outbox begin with; the same for a repetition.
     """
 
     __tablename__ = "alerts"

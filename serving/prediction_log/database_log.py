@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Engine, Select, delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from components.command.escape import hide_userinfo, shorten
 from serving.answers.database import describe
@@ -42,7 +42,9 @@ class DatabaseLog:
             with self._engine.begin() as connection:
                 for part in _chunks(rows):
                     connection.execute(self._insert, [row._asdict() for row in part])
-        except (OperationalError, InterfaceError) as error:
+        except (DataError, IntegrityError):  # because of these rows; others may be taken
+            raise
+        except DBAPIError as error:
             raise self._away(error) from None
 
     def read(self, query: Query) -> Iterator[Row]:
@@ -90,7 +92,7 @@ class DatabaseLog:
         try:
             with self._engine.begin() as connection:
                 return connection.execute(delete(ServedAnswer).where(which)).rowcount
-        except (OperationalError, InterfaceError) as error:
+        except DBAPIError as error:
             raise self._away(error) from None
 
     def _away(self, error: DBAPIError) -> StoreAwayError:

@@ -72,14 +72,16 @@ class Mover:
             return
         try:
             with only_mover(self._spool, wait=is_last) as is_alone:
-                if is_alone:
-                    self._work()
+                if not is_alone:
+                    return
+                self._work()
         except (MasteryError, OSError) as error:
             self._fail(error)
-        else:
-            if self._failures:
-                log.info("The prediction log can be written again.")
-            self._failures = 0
+            return
+
+        if self._failures:
+            log.info("The prediction log can be written again.")
+        self._failures = 0
 
     def close(self) -> None:
         """Closes the log."""
@@ -126,9 +128,9 @@ class Mover:
         sync(path.parent)
 
     def _fail(self, error: Exception) -> None:
-        reason = str(error) if isinstance(error, MasteryError) else f"{error}"
         if not self._failures:
-            log.warning("%s Rows of the prediction log wait in %s.", _sentence(reason), self._spool)
+            reason = _sentence(str(error))
+            log.warning("%s Rows of the prediction log wait in %s.", reason, self._spool)
         wait = RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS) - 1)]
         self._failures += 1
         self._retry_at = time.monotonic() + wait

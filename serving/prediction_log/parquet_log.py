@@ -52,11 +52,13 @@ class ParquetLog:
         by_day: dict[date, list[Row]] = defaultdict(list)
         for row in rows:
             by_day[row.at.date()].append(row)
+        tables = {day: as_table(of_day) for day, of_day in by_day.items()}
         try:
-            for day, of_day in by_day.items():
-                self._write(self._part(day, segment), as_table(of_day))
-        except OSError as error:
-            raise StoreAwayError(f"{self._folder}: {error.strerror or error}") from None
+            for day, table in tables.items():
+                self._write(self._part(day, segment), table)
+        except (OSError, pl.exceptions.PolarsError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise StoreAwayError(f"{self._folder}: {reason}") from None
 
     def read(self, query: Query) -> Iterator[Row]:
         """Yields rows: those of earlier days first, those of the spool last."""

@@ -1,9 +1,9 @@
 """The spool: files to which a server appends what it answers, until they are moved to the log.
 
 What `write` has taken is in the system's memory, and stays when the process is killed: that is what
-a server acknowledges. A power cut loses what has not been flushed; a thread does that several times
-a second. Each file is locked by the server that appends to it. The system releases the lock when
-the process ends, however it ends, so whoever can take it knows that the file is complete.
+a server acknowledges. A power cut loses what has not been flushed; a thread does that every second.
+Each file is locked by the server that appends to it. The system releases the lock when the process
+ends, however it ends, so whoever can take it knows that the file is complete.
 """
 
 from __future__ import annotations
@@ -67,6 +67,7 @@ class Spool:
 
         self._lock = threading.Lock()
         self._descriptor: int | None = None
+        self._is_broken = False  # whether the file ends in a part of a frame
         self._size = 0
         self._opened_at = 0.0
         self._layouts: set[int] = set()  # in the file
@@ -81,7 +82,8 @@ class Spool:
             Whether the rows survive the end of this process.
         """
         with self._lock:
-            if self._descriptor is None or time.monotonic() < self._paused_until:
+            is_paused = time.monotonic() < self._paused_until
+            if self._descriptor is None or self._is_broken or is_paused:
                 self.tally.lost += rows
                 return False
             if self.waiting + self._size + len(frame) > self._max_bytes:
@@ -112,9 +114,11 @@ class Spool:
         started = time.monotonic()
         try:
             written = os.write(self._descriptor, data)
-            if written < len(data):  # the disk is full
+            if written < len(data):
+                self._is_broken = True
                 os.ftruncate(self._descriptor, self._size)
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                self._is_broken = False
+                raise _disk_full()
         except OSError as error:
             self._fail(f"{self._folder}: {error.strerror}")
             return False
@@ -141,7 +145,7 @@ class Spool:
         log.info("The prediction log takes rows again; %d were lost.", lost)
         self._failure = ""
 
-    # What one thread calls several times a second.
+    # What one thread calls every second.
 
     def open(self) -> None:
         """Begins a new file; the one before it is complete.
@@ -157,7 +161,8 @@ class Spool:
         try:
             os.fchmod(descriptor, FILE_MODE)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-            os.write(descriptor, MAGIC)
+            if os.write(descriptor, MAGIC) < len(MAGIC):
+                raise _disk_full()
             beside.rename(path)
             sync(self._folder)
         except OSError:
@@ -167,6 +172,7 @@ class Spool:
 
         with self._lock:
             before, self._descriptor = self._descriptor, descriptor
+            self._is_broken = False
             self._size = len(MAGIC)
             self._opened_at = time.monotonic()
             self._layouts.clear()
@@ -195,7 +201,7 @@ class Spool:
             seconds: the age at which a file is old.
         """
         descriptor = self._descriptor
-        if descriptor is not None and os.fstat(descriptor).st_nlink:
+        if descriptor is not None and os.fstat(descriptor).st_nlink and not self._is_broken:
             is_empty = self._size <= len(MAGIC)
             is_old = time.monotonic() - self._opened_at >= seconds
             if is_empty or not (is_old or self._size >= SEGMENT_BYTES):
@@ -225,12 +231,17 @@ class Spool:
         os.close(descriptor)  # releases the lock
 
 
+def _disk_full() -> OSError:
+    """Returns the error that the system leaves out where it writes only a part."""
+    return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 def segments(folder: Path) -> list[Path]:
     """Returns a folder's files, those in use included, oldest first."""
-    try:
-        found = [(entry.stat().st_mtime_ns, entry.path) for entry in _entries(folder)]
-    except FileNotFoundError:  # moved meanwhile
-        return segments(folder)
+    found = []
+    for entry in _entries(folder):
+        with contextlib.suppress(FileNotFoundError):  # moved meanwhile
+            found.append((entry.stat().st_mtime_ns, entry.path))
     return [Path(path) for _, path in sorted(found)]
 
 

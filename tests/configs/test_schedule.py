@@ -15,6 +15,7 @@ import pytest
 from pipeline.cli import main as command_line
 
 SCHEDULE = Path(__file__).parents[2] / "configs" / "schedule"
+UNITS = ("mastery-retrain", "mastery-score")
 MASTERY = "/opt/mastery/.venv/bin/mastery"
 
 
@@ -51,33 +52,37 @@ def test_the_service_runs_once_and_writes_only_to_its_root() -> None:
     assert service["KillMode"] == "mixed"
 
 
-def test_the_timer_starts_a_missed_run_later() -> None:
-    timer = unit("mastery-retrain.timer")
+@pytest.mark.parametrize("name", UNITS)
+def test_the_timer_starts_a_missed_run_later(name: str) -> None:
+    timer = unit(f"{name}.timer")
     assert timer["Timer"]["Persistent"] == "true"
     assert (SCHEDULE / timer["Timer"]["Unit"]).is_file()
     assert timer["Install"]["WantedBy"] == "timers.target"
 
 
-def test_systemd_accepts_both_units(tmp_path: Path) -> None:
+def test_systemd_accepts_the_units(tmp_path: Path) -> None:
     analyze = shutil.which("systemd-analyze")
     if analyze is None:
         pytest.skip("the units were only parsed: systemd-analyze (package systemd) is not on PATH")
     stub = tmp_path / "mastery"
     stub.touch(mode=0o755)
-    for name in ("mastery-retrain.service", "mastery-retrain.timer"):
+    names = [f"{name}.{kind}" for name in UNITS for kind in ("service", "timer")]
+    for name in names:
         (tmp_path / name).write_text((SCHEDULE / name).read_text().replace(MASTERY, str(stub)))
-    units = [str(tmp_path / "mastery-retrain.service"), str(tmp_path / "mastery-retrain.timer")]
+    units = [str(tmp_path / name) for name in names]
     checked = subprocess.run(
         [analyze, "verify", *units], capture_output=True, text=True, check=False
     )
     assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
-    night = unit("mastery-retrain.timer")["Timer"]["OnCalendar"]
-    read = subprocess.run([analyze, "calendar", night], capture_output=True, check=False)
-    assert read.returncode == 0
+    for name in UNITS:
+        when = unit(f"{name}.timer")["Timer"]["OnCalendar"]
+        read = subprocess.run([analyze, "calendar", when], capture_output=True, check=False)
+        assert read.returncode == 0
 
 
 @pytest.mark.parametrize(
-    "command", [unit("mastery-retrain.service")["Service"]["ExecStart"], cron_command()[2]]
+    "command",
+    [*(unit(f"{name}.service")["Service"]["ExecStart"] for name in UNITS), cron_command()[2]],
 )
 def test_the_command_line_accepts_the_command(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str

@@ -193,6 +193,15 @@ def classes_in(condition: Condition) -> list[str]:
     return [*dict.fromkeys(found)]
 
 
+def texts_in(condition: Condition) -> list[tuple[str, str]]:
+    """Returns the names that a condition compares with a text, each with the text."""
+    return [
+        (operand.name, text.value)
+        for operand, text in _used(condition)
+        if isinstance(operand, Field) and text is not None
+    ]
+
+
 def _used(condition: Condition) -> Iterator[tuple[Operand, Text | None]]:
     """Yields every operand, with the text that it is compared with, if there is one."""
     match condition:

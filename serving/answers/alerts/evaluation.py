@@ -22,7 +22,7 @@ from components.command.suggest import did_you_mean
 from components.errors import MasteryError
 from serving.answers.alerts.condition import ConditionError, check_classes
 from serving.answers.alerts.notices import write_notices
-from serving.answers.alerts.selection import Candidate, Decision, decide, unknown_ids
+from serving.answers.alerts.selection import Candidate, Decision, decide, unknown_names
 from serving.answers.alerts.sql import Reader
 from serving.answers.delivery.outbox import enqueue_all
 from serving.answers.tables import Alert, ModelVersion, Scoring
@@ -235,5 +235,5 @@ def _key(rule: AlertRule, told: Sequence[Candidate], as_of: datetime) -> str:
 
 
 def _remarks(session: Session, rule: AlertRule) -> Iterator[str]:
-    for kind, name, known in unknown_ids(session, rule):
+    for kind, name, known in unknown_names(session, rule):
         yield f"there is no {kind} {name}{did_you_mean(name, known)}"

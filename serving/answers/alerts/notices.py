@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
-    from serving.answers.alert_settings import Alerts
+    from serving.answers.alert_settings import AlertRule, Alerts
     from serving.answers.alerts.selection import Candidate, Decision
     from serving.answers.alerts.sql import Reader
 
@@ -30,27 +30,33 @@ def write_notices(
     session: Session, settings: Alerts, decision: Decision, reader: Reader
 ) -> list[tuple[Notice, list[Candidate]]]:
     """Returns the messages of a decision, each with the learners whom it is about."""
-    writer = _Writer(session, settings, decision, reader)
+    rows = dict(_read(session, decision.told))
+    writer = _Writer(settings, decision, reader, rows)
+    # A learner may have been erased since the decision.
+    told = [candidate for candidate in decision.told if candidate.learner_id in rows]
+
     notices = []
-    for group, told in _digests(decision):
-        parts = [*_parts(told, MOST_ROWS)]
+    for group, digest in _digests(decision.rule, told):
+        parts = [*_parts(digest, MOST_ROWS)]
         for number, part in enumerate(parts):
             place = f" ({number + 1}/{len(parts)})" if len(parts) > 1 else ""
             notices.append((writer.notice(group, part, place, is_first=number == 0), [*part]))
     return notices
 
 
-def _digests(decision: Decision) -> Iterator[tuple[str | None, list[Candidate]]]:
+def _digests(
+    rule: AlertRule, told: list[Candidate]
+) -> Iterator[tuple[str | None, list[Candidate]]]:
     """Yields what is told in one message, with the group if it is about one."""
-    if not decision.told:
+    if not told:
         return
-    if decision.rule.digest == "per_rule":
-        yield None, decision.told
-    elif decision.rule.digest == "per_learner":
-        yield from ((None, [candidate]) for candidate in decision.told)
+    if rule.digest == "per_rule":
+        yield None, told
+    elif rule.digest == "per_learner":
+        yield from ((None, [candidate]) for candidate in told)
     else:
         groups: dict[str | None, list[Candidate]] = {}
-        for candidate in decision.told:
+        for candidate in told:
             groups.setdefault(candidate.group_id, []).append(candidate)
         yield from groups.items()
 
@@ -59,14 +65,14 @@ class _Writer:
     """Words the messages of a decision."""
 
     def __init__(
-        self, session: Session, settings: Alerts, decision: Decision, reader: Reader
+        self, settings: Alerts, decision: Decision, reader: Reader, rows: dict[str, Row[Any]]
     ) -> None:
         self._settings = settings
         self._decision = decision
         self._reader = reader
         self._texts = translations(settings.language)
-        self._rows = dict(_read(session, decision.told))
-        self._groups = {row.group_id: row.group_name for row in self._rows.values()}
+        self._rows = rows
+        self._groups = {row.group_id: row.group_name for row in rows.values()}
         named = classes_in(parse_condition(decision.rule.when))
         self._class = named[0] if len(named) == 1 else None
 

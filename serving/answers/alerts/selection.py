@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import Row, Select, func, or_, select
 
-from serving.answers.alerts.condition import parse_condition
+from serving.answers.alerts.condition import parse_condition, texts_in
 from serving.answers.alerts.timing import QuietTimes, period_around
 from serving.answers.feedback import VERDICTS
 from serving.answers.tables import Action, Alert, CurrentAnswer, Group, Learner, Unit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
     from datetime import datetime
 
     from sqlalchemy.orm import Session
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from serving.answers.alert_settings import AlertRule
     from serving.answers.alerts.sql import Reader
 
-NEAR_MISSES = 20  # of a rule that are kept one by one; all are counted
+NEAR_MISSES = 20  # of each reason that are kept one by one; all are counted
 
 # Why a learner whose answer fits a rule is not told about; the first that holds is the reason.
 Reason = Literal["left out", "cool-down", "somebody acted", "snoozed", "capacity"]
@@ -52,7 +52,8 @@ class Decision:
     Attributes:
         told_at: when messages may leave: now, or the end of quiet hours.
         told: the greatest need first.
-        near_misses: the first ones who fit, too, and why they are not told about.
+        near_misses: the first ones who fit, too, and why they are not told about; of each reason
+            at most `NEAR_MISSES`.
         reasons: how many there are of each reason.
         over_capacity: those of them for whom there is no room, by group.
     """
@@ -70,7 +71,7 @@ class Decision:
         self.reasons[reason] += 1
         if reason == "capacity":
             self.over_capacity[candidate.group_id] += 1
-        if len(self.near_misses) < NEAR_MISSES:
+        if self.reasons[reason] <= NEAR_MISSES:
             self.near_misses.append((candidate, reason))
 
 
@@ -226,18 +227,26 @@ def _matching(rule: AlertRule, reader: Reader) -> Select[Any]:
     return query
 
 
-def unknown_ids(session: Session, rule: AlertRule) -> Sequence[tuple[str, str, list[str]]]:
-    """Returns units and groups of a rule that the database does not have.
+def unknown_names(session: Session, rule: AlertRule) -> list[tuple[str, str, list[str]]]:
+    """Returns the units, groups, courses and regions of a rule that the database does not have.
 
     Returns:
-        `unit` or `group`, the id, and the ids that there are.
+        What it would be, the name, and the names that there are.
     """
+    compared = texts_in(parse_condition(rule.when))
+    wanted = {
+        "unit": (Unit.unit_id, rule.units),
+        "group": (Group.group_id, rule.groups),
+        "course": (Unit.course, []),
+        "region": (Group.region, []),
+    }
     unknown = []
-    for kind, column, wanted in (
-        ("unit", Unit.unit_id, rule.units), ("group", Group.group_id, rule.groups)
-    ):  # fmt: skip
-        found = set(session.scalars(select(column).where(column.in_(wanted)))) if wanted else set()
-        missing = [name for name in wanted if name not in found]
-        known = [*session.scalars(select(column).order_by(column))] if missing else []
-        unknown += [(kind, name, known) for name in missing]
+    for kind, (column, listed) in wanted.items():
+        names = dict.fromkeys([*listed, *(text for name, text in compared if name == kind)])
+        found = {*session.scalars(select(column).where(column.in_([*names])))} if names else set()
+        missing = [name for name in names if name not in found]
+        if missing:
+            query = select(column).where(column.is_not(None)).distinct().order_by(column)
+            known = [str(name) for name in session.scalars(query)]
+            unknown += [(kind, name, known) for name in missing]
     return unknown

@@ -84,7 +84,8 @@ class MailReceiver:
             sending.mail(channel, message, to)
         except UndeliveredError as error:
             if error.accepted:
-                claimed.payload[_ACCEPTED] = [*accepted, *error.accepted]
+                has_it = [*accepted, *error.accepted]
+                claimed.left = {**claimed.payload, _ACCEPTED: has_it}
             raise
 
 

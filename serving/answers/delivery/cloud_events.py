@@ -53,16 +53,16 @@ class EventReceiver:
         """Sends the events of a message.
 
         Raises:
-            UndeliveredError: the receiver did not take them; the payload holds what is left.
+            UndeliveredError: the receiver did not take them, or not all of them.
         """
         events = claimed.payload["events"]
         if self.settings.mode == "batch":
             self._post(_in_one_body(events), claimed.key)
             return
         to_message = to_binary if self.settings.mode == "binary" else to_structured
-        while events:
-            self._post(to_message(_read(events[0]), JSONFormat()), claimed.key)
-            del events[0]
+        for sent, stored in enumerate(events):
+            claimed.left = {"events": events[sent:]}
+            self._post(to_message(_read(stored), JSONFormat()), claimed.key)
 
     def _post(self, message: HTTPMessage, key: str) -> None:
         sending.post(

@@ -79,12 +79,13 @@ def message_id(key: str) -> str:
     return str(uuid.uuid5(_NAMESPACE, key))
 
 
-@dataclass(frozen=True)
+@dataclass
 class Claim:
     """A message that this sender may send until its lease ends.
 
     Attributes:
         attempts: with this one; it tells this claim from an earlier or later one.
+        left: what the next attempt has to send, if this one sent a part; None for all of it.
     """
 
     id: int
@@ -93,6 +94,7 @@ class Claim:
     payload: dict[str, Any]
     learner_ids: list[str]
     attempts: int
+    left: dict[str, Any] | None = None
 
 
 def due_channels(engine: Engine, now: datetime) -> list[str]:
@@ -147,19 +149,24 @@ def mark_sent(engine: Engine, claimed: Claim, now: datetime) -> None:
 
 def mark_waiting(engine: Engine, claimed: Claim, until: datetime, error: str) -> None:
     """Marks an attempt as failed: the next one comes later, with what is left in the payload."""
-    _mark(engine, claimed, not_before=until, error=error, payload=claimed.payload)
+    _mark(engine, claimed, not_before=until, error=error)
 
 
 def mark_given_up(engine: Engine, claimed: Claim, now: datetime, error: str) -> None:
     """Marks a message as given up: no further attempt is made."""
-    _mark(engine, claimed, given_up_at=now, error=error, payload=claimed.payload)
+    _mark(engine, claimed, given_up_at=now, error=error)
 
 
 def _mark(engine: Engine, claimed: Claim, **values: Any) -> None:
     # A sender whose lease has ended says nothing about what another has sent or tried since.
     is_ours = (Message.id == claimed.id, Message.attempts == claimed.attempts, *_WAITING)
+    ours = update(Message).where(*is_ours)
     with engine.begin() as connection:
-        connection.execute(update(Message).where(*is_ours).values(**values))
+        if claimed.left is not None:
+            # If a learner was erased meanwhile, the shorter payload in the table stays.
+            same_learners = Message.learner_ids == claimed.learner_ids
+            connection.execute(ours.where(same_learners).values(payload=claimed.left))
+        connection.execute(ours.values(**values))
 
 
 def rest(engine: Engine, channel: str, until: datetime) -> None:

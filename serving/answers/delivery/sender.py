@@ -40,7 +40,7 @@ class Receiver(Protocol):
     lease: timedelta
 
     def send(self, claimed: Claim) -> None:
-        """Sends a message; takes out of its payload what has been sent, if only a part has.
+        """Sends a message; says in `claimed.left` what is left if only a part was sent.
 
         Raises:
             UndeliveredError: the receiver did not take it, or not all of it.

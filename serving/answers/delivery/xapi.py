@@ -55,7 +55,7 @@ class StatementStore:
         by one, so that a single one does not stop the others.
 
         Raises:
-            UndeliveredError: the store did not take them; the payload holds what is left.
+            UndeliveredError: the store did not take them, or not all of them.
         """
         statements = claimed.payload["statements"]
         try:
@@ -76,14 +76,14 @@ class StatementStore:
                 self._post([one])
             except UndeliveredError as error:
                 if error.temporary:
-                    claimed.payload["statements"] = refused + statements[place:]
+                    claimed.left = {"statements": refused + statements[place:]}
                     raise
                 if error.status != _CONFLICT:
                     refused.append(one)
                     reason = str(error)
 
         if refused:
-            claimed.payload["statements"] = refused
+            claimed.left = {"statements": refused}
             raise UndeliveredError(
                 f"the store refused {len(refused)} of {len(statements)} statements ({reason})"
             )

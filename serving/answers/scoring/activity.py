@@ -73,7 +73,7 @@ class ActivityColumns:
                 shown = ", ".join(common)
                 raise MasteryError(
                     f"--{column[1:]} {given}: expected a column of events, found {shown}"
-                    f"{did_you_mean(given, common)}."
+                    f"{did_you_mean(given, common) or '.'}"
                 )
         return found
 

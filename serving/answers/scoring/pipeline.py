@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,28 +42,6 @@ class Target:
     version_id: int
     scorings: dict[datetime, int]
 
-    def write(self, rows: pl.DataFrame) -> int:
-        """Writes answers in one transaction; a row that is there stays. Returns how many are new.
-
-        Args:
-            rows: keys, and what the model decided.
-        """
-        scorings = pl.DataFrame(
-            {AS_OF: list(self.scorings), "scoring_id": list(self.scorings.values())},
-            schema_overrides={AS_OF: rows.schema[AS_OF]},
-        )
-        complete = rows.join(scorings, on=AS_OF, how="left").with_columns(
-            pl.lit(self.version_id).alias("version_id"),
-            pl.lit(datetime.now(UTC)).alias("scored_at"),
-        )
-        with _open(self.url).begin() as connection:
-            return copy_rows(connection, Answer, complete, on_conflict="keep")
-
-
-@lru_cache(maxsize=1)
-def _open(url: str) -> Engine:
-    return open_database(url, upgrade=False)
-
 
 def read_log(job: Job, options: list[str]) -> Tally:
     """Reads a log into the job's scratch folder; returns the counts."""
@@ -94,7 +71,7 @@ def answer_questions(
             | "Parts" >> beam.Create(range(job.parts.count), reshuffle=True)
             | "Ask" >> beam.FlatMap(job.ask)
             | "Answer" >> beam.ParDo(_Answer(model, label_range))
-            | "Write" >> beam.Map(target.write)
+            | "Write" >> beam.ParDo(_Write(target))
             | "Sum" >> beam.CombineGlobally(sum)
             | "KeepSum" >> beam.Map(_write_number, str(path))
         )
@@ -112,6 +89,38 @@ class _Answer(beam.DoFn):  # type: ignore[misc]
         """Yields one table per batch."""
         answers = answer(self._model, batch.examples, self._label_range)
         yield batch.keys.hstack(answers)
+
+
+class _Write(beam.DoFn):  # type: ignore[misc]
+    """Writes answers, each batch in one transaction; a row that is there stays."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._engine: Engine | None = None
+
+    def setup(self) -> None:
+        """Opens the database."""
+        self._engine = open_database(self._target.url, upgrade=False)
+
+    def teardown(self) -> None:
+        """Closes the connections."""
+        if self._engine is not None:
+            self._engine.dispose()
+
+    def process(self, answers: pl.DataFrame) -> Iterator[int]:
+        """Yields how many rows are new."""
+        assert self._engine is not None, "Beam sets a function up before it calls it"
+        target = self._target
+        scorings = pl.DataFrame(
+            {AS_OF: list(target.scorings), "scoring_id": list(target.scorings.values())},
+            schema_overrides={AS_OF: answers.schema[AS_OF]},
+        )
+        rows = answers.join(scorings, on=AS_OF, how="left").with_columns(
+            pl.lit(target.version_id).alias("version_id"),
+            pl.lit(datetime.now(UTC)).alias("scored_at"),
+        )
+        with self._engine.begin() as connection:
+            yield copy_rows(connection, Answer, rows, on_conflict="keep")
 
 
 def _write(tally: Tally, path: str) -> None:

@@ -106,7 +106,7 @@ def score(url: str | None, version: PushedVersion, options: ScoringOptions) -> S
     spec, inputs = _what_the_model_reads(version, options)
     engine = open_database(url)
     try:
-        with _alone(engine), TemporaryDirectory(prefix="mastery-score-") as scratch:
+        with alone(engine), TemporaryDirectory(prefix="mastery-score-") as scratch:
             version_id = register(engine, version)
             moments = _moments(engine, version_id, options)
             files = _find(options)
@@ -178,7 +178,7 @@ def _model(version: PushedVersion, options: ScoringOptions) -> Model:
 
 
 @contextmanager
-def _alone(engine: Engine) -> Iterator[None]:
+def alone(engine: Engine) -> Iterator[None]:
     """Keeps other scorings of the database out; the lock ends with the process.
 
     Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,6 +47,11 @@ class PushedVersion:
     config: Config
     manifest: Manifest
     report: Path | None
+
+    def leaving_out(self, path: str | None) -> PushedVersion:
+        """Returns the version with another list of learners who are left out."""
+        data = self.config.data.model_copy(update={"left_out": path})
+        return replace(self, config=self.config.model_copy(update={"data": data}))
 
 
 @contextmanager

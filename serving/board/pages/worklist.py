@@ -34,7 +34,7 @@ from serving.answers.feedback import (
 from serving.answers.words import class_name, percentage
 from serving.board.links import from_segment, learner_link
 from serving.board.pages.worklist_filters import Filters, week_start
-from serving.board.pages.worklist_rows import COUNTED, Row, Rows, Worklist
+from serving.board.pages.worklist_rows import EXPORTED, Row, Rows, Worklist
 from serving.board.rendering import is_partial, language_of, render
 from serving.board.shown_answer import show_answer
 from serving.board.table_export import csv_response
@@ -123,7 +123,7 @@ def _of_list(
     return {
         "filters": filters,
         "found": found,
-        "counted": COUNTED,
+        "exported": EXPORTED,
         "called": called,
         "left": left,
         "last_place": left if limited else None,

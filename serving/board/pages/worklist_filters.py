@@ -13,7 +13,7 @@ Show = Literal["open", "done", "snoozed", "all"]
 Sort = Literal["need", "name", "visit"]
 
 PAGE_ROWS = 50
-LAST_PAGE = 200  # further rows are reached by filters: no page skips more than 10,000
+LAST_PAGE = 20  # further rows are reached by filters: no page counts or skips more than 1,000
 LONGEST_VALUE = 200  # characters
 
 

@@ -249,3 +249,29 @@ def test_containers_read_what_was_configured(tmp_path: Path) -> None:
     for arguments in given:
         read = [value for option, value in pairwise(arguments) if option == "--set"]
         assert load_config(SAMPLE, read) == config
+
+
+SCORE = "{learners: [/data/learners.parquet]}"
+
+
+def test_the_log_is_scored_after_the_training(tmp_path: Path) -> None:
+    spec = compiled(tmp_path, f"kubeflow.score={SCORE}", "data.events=/data/events.parquet")[0]
+    container = containers_of(spec)["score"]
+    assert container["command"] == ["python", "-m", "pipeline.cli.main"]
+    assert container["args"] == [
+        "score", "--config", "/app/configs/sample.yaml", "--root", "/mastery",
+        "--events", "/data/events.parquet",
+        "--learners", "/data/learners.parquet", "--only-new",
+    ]  # fmt: skip
+    tasks = tasks_of(spec)
+    assert tasks["score"]["dependentTasks"] == ["deliver"]
+    assert set(tasks[GATES_TASK]["dependentTasks"]) >= {"score"}
+
+
+def test_without_the_section_nothing_is_scored(tmp_path: Path) -> None:
+    assert "score" not in containers_of(compiled(tmp_path)[0])
+
+
+def test_scoring_needs_models_that_its_container_reaches(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"kubeflow\.score: expected push\.directory"):
+        compiled(tmp_path, f"kubeflow.score={SCORE}", "kubeflow.storage=s3://bucket/runs")

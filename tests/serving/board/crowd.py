@@ -20,7 +20,8 @@ _ANSWER = """
 _STATEMENTS = (
     """INSERT INTO model_versions (id, model, version, classes, metrics)
     VALUES (1, 'sample', 7, '["not_mastered", "partial", "proficient"]', '{}')""",
-    "INSERT INTO scorings (id, version_id, as_of, started_at, answers) VALUES (1, 1, :now, :now, 0)",
+    """INSERT INTO scorings (id, version_id, as_of, started_at, answers)
+    VALUES (1, 1, :now, :now, 0)""",
     """INSERT INTO groups (group_id, name)
     SELECT 'group-' || g, 'Group ' || g FROM generate_series(0, :groups - 1) g""",
     """INSERT INTO units (unit_id, title, prerequisites)

@@ -4,7 +4,9 @@ from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import Page, expect
+from sqlalchemy.orm import Session
 
+from serving.answers.tables import Unit
 from serving.board.links import learner_link
 from tests.browser import HEIGHT, NARROW, WIDE, assert_fits, screenshots, tab_to, use_keyboard
 from tests.serving.board.eventful import ODD_LEARNER, ODD_UNIT, add_life
@@ -17,6 +19,10 @@ PATH = learner_link("learner-0000", "unit-0")
 def ada(board: RunningBoard, board_url: Callable[[str], str]) -> str:
     """The board's address, once the teacher of group-0 is logged in."""
     add_life(board.engine)
+    with Session(board.engine) as session, session.begin():
+        session.get_one(
+            Unit, "unit-3"
+        ).title = "Percentages: from parts of a whole to rates of change"
     return board_url("ada")
 
 

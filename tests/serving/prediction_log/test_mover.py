@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import stat
+import subprocess
+import sys
 import threading
 from collections.abc import Iterable
 from contextlib import closing
@@ -22,6 +24,7 @@ from serving.prediction_log.parquet_log import ParquetLog
 from serving.prediction_log.spool import Spool, only_mover, segments
 from tests.serving.prediction_log.frames_of import NOON, frame_of, write_segment
 
+ROOT = Path(__file__).parents[3]
 MIDNIGHT = datetime(2026, 11, 28, tzinfo=UTC)
 
 
@@ -223,6 +226,36 @@ def test_rows_wait_while_the_log_is_away(
         f"db: connection refused. Rows of the prediction log wait in {tmp_path / '.spool'}.",
         "The prediction log can be written again.",
     ]
+
+
+FULL = """
+import resource, sys
+from datetime import UTC, datetime
+from pathlib import Path
+from serving.prediction_log.log_store import open_store
+from serving.prediction_log.mover import Mover
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
+folder = Path(sys.argv[1])
+Mover(folder / ".spool", lambda: open_store(str(folder)), 10_000).step()
+"""
+
+
+def test_rows_wait_while_the_disk_is_full(tmp_path: Path) -> None:
+    path = write_segment(tmp_path / ".spool" / "a.spool", frame_of([1.0]))
+
+    def move(limit: int) -> str:
+        command = [sys.executable, "-c", FULL, str(tmp_path), str(limit)]
+        ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        return ran.stderr
+
+    assert f"Rows of the prediction log wait in {tmp_path / '.spool'}." in move(1000)
+    assert path.exists()
+    assert list(tmp_path.rglob("*.parquet")) == []
+    assert scores(str(tmp_path)) == [1.0]
+    assert move(10**6) == ""
+    assert not path.exists()
+    assert scores(str(tmp_path)) == [1.0]
 
 
 def test_a_failure_is_not_tried_again_at_once(tmp_path: Path) -> None:

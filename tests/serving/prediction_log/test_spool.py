@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import signal
 import stat
 import subprocess
@@ -154,6 +156,33 @@ def test_a_full_disk_costs_whole_rows_and_nothing_else(tmp_path: Path) -> None:
     assert [row.answer["score"] for row in content.rows] == [
         number for number, is_taken in enumerate(taken) if is_taken
     ]
+
+
+def test_a_part_of_a_frame_that_stays_costs_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool_module, "PAUSE_SECONDS", 0.0)
+    spool = Spool(tmp_path)
+    spool.open()
+    assert append(spool, 1.0)
+    written = os.write
+
+    def write_part(descriptor: int, data: bytes) -> int:
+        return written(descriptor, data[:20])
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", write_part)
+        patched.setattr(os, "ftruncate", fail)
+        assert not append(spool, 2.0)
+    assert not append(spool, 3.0)  # it could not be read after the part
+    spool.renew(seconds=3600)
+    assert append(spool, 4.0)
+    spool.close()
+    assert sorted(scores(tmp_path)) == [1.0, 4.0]
+    assert spool.tally.lost == 2
 
 
 def test_a_slow_disk_holds_up_few_answers(

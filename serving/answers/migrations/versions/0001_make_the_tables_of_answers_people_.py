@@ -262,6 +262,11 @@ def upgrade() -> None:
         )
         batch_op.create_index(batch_op.f("ix_current_answers_need"), ["need"], unique=False)
         batch_op.create_index(
+            batch_op.f("ix_current_answers_predicted_class_need"),
+            ["predicted_class", "need"],
+            unique=False,
+        )
+        batch_op.create_index(
             batch_op.f("ix_current_answers_unit_id_need"), ["unit_id", "need"], unique=False
         )
 
@@ -430,6 +435,7 @@ def downgrade() -> None:
     op.drop_table("daily_counts")
     with op.batch_alter_table("current_answers", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_current_answers_unit_id_need"))
+        batch_op.drop_index(batch_op.f("ix_current_answers_predicted_class_need"))
         batch_op.drop_index(batch_op.f("ix_current_answers_need"))
         batch_op.drop_index(batch_op.f("ix_current_answers_group_id_unit_id_need"))
         batch_op.drop_index(batch_op.f("ix_current_answers_group_id_need"))

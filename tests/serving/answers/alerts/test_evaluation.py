@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import Engine, update
+from sqlalchemy import Engine, delete, update
 from sqlalchemy.event import listen
 from sqlalchemy.orm import Session
 
+from serving.answers.alerts import evaluation
 from serving.answers.alerts.evaluation import AlertsError, check_rules, run_alerts, try_alerts
 from serving.answers.alerts.notices import MOST_ROWS
+from serving.answers.alerts.selection import NEAR_MISSES, Decision
 from serving.answers.delivery.notice import Notice
-from serving.answers.tables import Action, Learner, ModelVersion
+from serving.answers.tables import Action, CurrentAnswer, Learner, ModelVersion
 from tests.serving.answers.alerts.told import (
     DAY,
     MONDAY,
@@ -176,6 +179,10 @@ def test_a_rule_is_about_its_units_and_groups(database: Engine) -> None:
     assert learners(call) == ["ann"]
     assert call.remarks == ["there is no unit aa; did you mean a?"]
 
+    when = 'p(low) > 0.1 and (unit == "a" or "Ax" == group or region != "north")'
+    (call,) = try_alerts(database, settings_with({"when": when}), MONDAY)
+    assert call.remarks == ["there is no group Ax", "there is no region north"]
+
 
 @pytest.mark.parametrize(
     ("digest", "subjects"),
@@ -332,3 +339,33 @@ def test_the_number_of_statements_does_not_depend_on_the_number_of_learners(
         assert len(call.messages) == learner_count
         counts.append(len(statements))
     assert counts[0] == counts[1]
+
+
+def test_near_misses_are_kept_for_each_reason_and_all_are_counted(database: Engine) -> None:
+    lows = {(f"snoozed-{place:02}", "unit"): 0.9 for place in range(25)}
+    score(database, lows | {("late", "unit"): 0.6, ("later", "unit"): 0.55})
+    with Session(database) as session, session.begin():
+        snoozed = update(Learner).where(Learner.learner_id.like("snoozed%"))
+        session.execute(snoozed.values(snoozed_until=MONDAY + DAY))
+
+    (call,) = try_alerts(database, settings_with({"capacity": "1 per week"}), MONDAY)
+    assert call.decision.reasons == {"snoozed": 25, "capacity": 1}
+    assert [*near(call).values()].count("snoozed") == NEAR_MISSES
+    assert near(call)["later"] == "capacity"
+
+
+def test_a_learner_who_is_erased_meanwhile_is_not_told_about(
+    database: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    score(database, FIVE)
+    original = evaluation.decide
+
+    def decide(session: Session, *arguments: Any) -> Decision:
+        decision = original(session, *arguments)
+        session.execute(delete(CurrentAnswer).where(CurrentAnswer.learner_id == "learner-4"))
+        return decision
+
+    monkeypatch.setattr(evaluation, "decide", decide)
+    run_alerts(database, settings_with({"capacity": "2 per week"}), MONDAY)
+    assert [alert.learner_id for alert in alerts(database)] == ["learner-3"]
+    assert [message.learner_ids for message in messages(database)] == [["learner-3"]]

@@ -7,11 +7,12 @@ import threading
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import Engine, event, text
+from sqlalchemy import Engine, event, text, update
 from sqlalchemy.orm import Session
 
 from serving.answers.delivery import outbox
 from serving.answers.delivery.outbox import claim, enqueue
+from serving.answers.tables import Message
 from tests.serving.answers.delivery.messages import ALERT, Clock, put, row
 
 LEASE = timedelta(minutes=1)
@@ -113,6 +114,25 @@ def test_in_order_nothing_overtakes_a_message_that_is_claimed_or_waits(
     then = claim(database, "team", clock.now, LEASE, in_order=True)
     assert then is not None
     assert then.key == "b"
+
+
+def test_what_is_left_is_kept_but_not_of_a_learner_who_was_erased_meanwhile(
+    database: Engine, clock: Clock
+) -> None:
+    put(database, "team", "a", "b")
+    until = clock.now + timedelta(seconds=30)
+    for key in "ab":
+        claimed = claim(database, "team", clock.now, LEASE, in_order=False)
+        assert claimed is not None
+        claimed.left = {**ALERT, "accepted": ["ada@example.org"]}
+        if key == "b":
+            with database.begin() as connection:
+                erased = {"payload": {**ALERT, "rows": []}, "learner_ids": []}
+                connection.execute(update(Message).where(Message.key == key).values(**erased))
+        outbox.mark_waiting(database, claimed, until, "no answer")
+    assert row(database, "a").payload == {**ALERT, "accepted": ["ada@example.org"]}
+    assert row(database, "b").payload == {**ALERT, "rows": []}
+    assert [row(database, key).error for key in "ab"] == ["no answer"] * 2
 
 
 @pytest.mark.parametrize("in_order", [False, True])

@@ -355,15 +355,19 @@ def test_killed_between_send_and_mark_a_message_is_repeated_once_with_its_key(
 
 
 def test_the_command_goes_on_until_it_is_stopped(engine: Engine, tmp_path: Path) -> None:
-    put(engine, "team", "a", "b")
+    put(engine, "team", "a")
+    put(engine, "gone", "x")
     with http_receiver() as team:
         channels = {"team": {"kind": "webhook", "url": team.url}}
         (tmp_path / "answers.yaml").write_text(f"channels: {channels}")
         sender = _mastery_send(tmp_path, "--watch", "--every", "1")
         assert sender.stdout is not None
-        assert sender.stdout.readline() == "team: 2 sent\n"
-        put(engine, "team", "c")
         assert sender.stdout.readline() == "team: 1 sent\n"
+        complaint = "gone: the settings have no such channel; its messages wait\n"
+        assert sender.stdout.readline() == complaint  # once
+        for key in "bc":
+            put(engine, "team", key)
+            assert sender.stdout.readline() == "team: 1 sent\n"
         sender.send_signal(signal.SIGTERM)
         rest, _ = sender.communicate()
     assert (rest, sender.returncode) == ("", 0)
