@@ -119,6 +119,14 @@ def erase(
     root: RootOption = RUNS,
     db: DatabaseOption = None,
     list_: ListOption = None,
+    prediction_log: Annotated[
+        str | None,
+        typer.Option(
+            "--prediction-log",
+            metavar="DIR_OR_URL",
+            help="The server's log of answers: rows about inputs of the learner go, too.",
+        ),
+    ] = None,
     rewrite_log: Annotated[
         bool,
         typer.Option("--rewrite-log", help="Also remove the learner's rows from the log's files."),
@@ -147,6 +155,8 @@ def erase(
     if not yes:
         typer.confirm(f"Erase {learner} from database and runs? This cannot be undone.", abort=True)
 
+    if prediction_log is not None:  # first: it needs what is erased below
+        _erase_in_prediction_log(prediction_log, loaded, engine, learner)
     _write_list(_read_list(path).adding([learner], "erased"), path)
     if engine is not None:
         _erase_in_database(engine, learner)
@@ -224,6 +234,18 @@ def _erase_in_database(engine: Engine, learner: str) -> None:
     erased = erase_rows(engine, learner)
     tables = ", ".join(f"{count:,} of {table}" for table, count in erased.items())
     print(f"database   rows erased: {tables or 'none'}")
+
+
+def _erase_in_prediction_log(log: str, config: Config, engine: Engine | None, learner: str) -> None:
+    from components.command.program import quiet_imports
+
+    with quiet_imports():
+        from serving.answers.learner_inputs import asked_about, input_hashes
+        from serving.prediction_log.log_store import delete_by_hashes
+
+    asked = [] if engine is None else asked_about(engine, learner)
+    erased = delete_by_hashes(log, input_hashes(config, learner, asked))
+    print(f"answered   {erased:,} rows erased from the prediction log {log}")
 
 
 def _print_models(models: list[Path]) -> None:
