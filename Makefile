@@ -35,7 +35,7 @@ run: sample  ## Run the whole pipeline on a simulated log.
 
 demo: sample  ## Show a term on the board: a model of the sample, four weeks of answers and alerts.
 	$(BIN)/mastery run --config configs/sample.yaml
-	$(BIN)/mastery demo --config configs/sample.yaml --log sample
+	$(BIN)/mastery demo --config configs/sample.yaml
 
 sample: setup  ## Simulate the log that run reads (LEARNERS=4000).
 	@$(BIN)/mastery simulate --learners $(LEARNERS) --seed 1 --out sample --overwrite

@@ -27,9 +27,6 @@ def demo(
     answers: Annotated[
         Path, typer.Option("--answers", metavar="FILE", help="Rules and channels of the alerts.")
     ] = Path("configs/answers.yaml"),
-    log: Annotated[
-        Path, typer.Option("--log", metavar="DIR", help="What `mastery simulate` wrote.")
-    ] = Path("sample"),
     folder: Annotated[
         Path, typer.Option("--folder", metavar="DIR", help="Where the demonstration is kept.")
     ] = Path("sample/demo"),
@@ -42,12 +39,14 @@ def demo(
         bool, typer.Option("--board/--no-board", help="Show the board at the end.")
     ] = True,
 ) -> None:
-    """Live through four weeks of a term: scores, alerts, outcomes, and the board of the last day.
+    """Show a term on the board: four weeks of answers and alerts.
 
-    Needs the simulated log and a model of it. `make demo` makes both.
+    Simulates learners that the model has never seen, scores them day by day as the term goes on,
+    tells whom the rules name, and brings in outcomes as they come. Needs a model of the simulated
+    log; `make demo` makes one.
 
     Example:
-        mastery demo --config configs/sample.yaml --log sample
+        mastery demo --config configs/sample.yaml
     """
     import os
 
@@ -66,7 +65,7 @@ def demo(
     engine = open_database(url)
     try:
         with newest_version(pushed_to(config, set_, root)) as version:
-            _fill(engine, url, version, settings, log, folder)
+            _fill(engine, url, version, settings, folder)
         for name, channel in settings.channels.items():
             if channel.kind == "file":
                 print(f"alerts to {name}: {channel.path}")
@@ -83,22 +82,14 @@ def _fill(
     url: str,
     version: PushedVersion,
     settings: AnswersSettings,
-    log: Path,
     folder: Path,
 ) -> None:
-    from components.errors import MasteryError
-    from serving.answers.demonstration import cut_term, is_complete, live_through
+    from serving.answers.demonstration import is_complete, live_through, make_term
 
     if is_complete(engine, version):
         print("The four weeks are there already.")
         return
-    events, outcomes = log / "events.parquet", log / "outcomes.parquet"
-    if not (events.is_file() and outcomes.is_file()):
-        raise MasteryError(
-            f"{log}: expected events.parquet and outcomes.parquet of `mastery simulate --out "
-            f"{log}`, found none."
-        )
-    for line in live_through(engine, url, cut_term(events, outcomes, folder), version, settings):
+    for line in live_through(engine, url, make_term(folder), version, settings):
         print(line, flush=True)
 
 

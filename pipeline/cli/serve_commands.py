@@ -44,9 +44,10 @@ def _security(name: str, meaning: str, metavar: str | None = None) -> Any:
     return typer.Option(name, metavar=metavar, help=meaning, rich_help_panel="Security")
 
 
-def _log(name: str, meaning: str, metavar: str) -> Any:
+def _log(name: str, meaning: str, metavar: str, **more: Any) -> Any:
     """Returns an option of `serve` about the prediction log."""
-    return typer.Option(name, metavar=metavar, help=meaning, rich_help_panel="Prediction log")
+    panel = "Prediction log"
+    return typer.Option(name, metavar=metavar, help=meaning, rich_help_panel=panel, **more)
 
 
 def serve(
@@ -127,10 +128,16 @@ def serve(
         ),
     ] = None,
     prediction_log_sample: Annotated[
-        float, _log("--prediction-log-sample", "Share of the rows, by the input's hash.", "SHARE")
+        float,
+        _log(
+            "--prediction-log-sample",
+            "Share of the rows, by the input's hash.",
+            "SHARE",
+            callback=finite,
+        ),
     ] = 1.0,
     prediction_log_days: Annotated[
-        int, _log("--prediction-log-days", "Remove rows after so many days.", "N")
+        int, _log("--prediction-log-days", "Remove rows after so many days.", "N", min=1)
     ] = 365,
     prediction_log_spool: Annotated[
         Path | None,

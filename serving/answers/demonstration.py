@@ -1,7 +1,7 @@
-"""A demonstration on the simulated log: one term of it, scored day by day as it went on.
+"""A demonstration: one term of simulated learners, scored day by day as it goes on.
 
-The log, the model, the answers and the alerts are real; invented are only the names of people and
-groups, which the simulated log does not have.
+The learners are drawn with another seed than those of the sample log, so no model of that log has
+seen them, and what pages say about its quality is true. Names of people and groups are invented.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 
 from components.contracts.names import AS_OF, LEARNER, TIME, UNIT
 from components.files.atomic import write_text
+from components.simulator.simulate import simulate
 from serving.answers.after_scoring import follow_up
 from serving.answers.delivery.deliver import receivers
 from serving.answers.delivery.sender import send_due
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 NOW = datetime(2025, 6, 27, 6, 0, tzinfo=UTC)  # a Friday, while most units are under way
 WEEKS = 4
 _TERM = timedelta(weeks=6)  # learners who began within it take part
+_SIMULATED, _SEED = 4000, 2  # learners of half a year; the sample log has seed 1
 _GROUPS = 12
 
 _FIRST = (
@@ -72,19 +74,20 @@ class Term:
     people: dict[str, Path]
 
 
-def cut_term(events: Path, outcomes: Path, folder: Path) -> Term:
-    """Writes the part of a simulated log that a term at `NOW` would have, and who is who in it.
+def make_term(folder: Path) -> Term:
+    """Writes the log that a term has at `NOW`, and who is who in it; returns the files.
 
     Args:
-        events: of `mastery simulate`.
-        outcomes: of the same.
         folder: where the files go; it exists.
     """
-    log = pl.read_parquet(events)
+    whole = folder / "whole"
+    simulate(_SIMULATED, _SEED, whole, format="parquet", overwrite=True)
+    log = pl.read_parquet(whole / "events.parquet")
     begun = log.group_by(LEARNER).agg(pl.col(TIME).min())
     learners = begun.filter(pl.col(TIME).is_between(NOW - _TERM, NOW, closed="left"))[LEARNER]
     part = log.filter(pl.col(LEARNER).is_in(learners.implode()), pl.col(TIME) < NOW)
-    asked = pl.read_parquet(outcomes).filter(pl.col(LEARNER).is_in(learners.implode()))
+    outcomes = pl.read_parquet(whole / "outcomes.parquet")
+    asked = outcomes.filter(pl.col(LEARNER).is_in(learners.implode()))
 
     term = Term(
         folder / "events.parquet",
@@ -160,7 +163,7 @@ def live_through(
     Args:
         engine: the answers' database.
         url: its address.
-        term: what `cut_term` wrote.
+        term: what `make_term` wrote.
         version: that answers.
         settings: rules and channels of the alerts.
     """

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Engine, delete, or_, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session as DatabaseSession
-from sqlalchemy.orm.exc import StaleDataError
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
@@ -123,18 +122,15 @@ class Sessions:
                 row = session.get(Session, key)
                 if row is not None and row.expires_at > now:
                     return Login("", user, row.csrf)
-                if row is not None:
-                    session.delete(row)
-                    session.flush()
+                ended = Session.token_hash == key, Session.expires_at <= now
+                session.execute(delete(Session).where(*ended))
                 session.add(
                     Session(
                         token_hash=key, user=user, csrf=_random(), created_at=now, seen_at=now,
                         expires_at=now + self._longest, data={},
                     )
                 )  # fmt: skip
-                with contextlib.suppress(
-                    IntegrityError, StaleDataError
-                ):  # another request was first
+                with contextlib.suppress(IntegrityError):  # another request was first
                     session.commit()
 
     def remember(self, login: Login, data: dict[str, Any]) -> None:

@@ -1,8 +1,9 @@
 """What the server does for the prediction log: as little as possible, because answers wait for it.
 
-Rows are hashed, encoded and appended to the spool where their batch is computed, before any of its
-requests is answered. A thread flushes the spool, and a process of lower priority moves complete
-files to the log. Both are behind the spool: whatever happens to them, requests are answered.
+Rows are hashed, encoded and appended to the spool in the event loop, while the graph computes the
+next batch, and before any request of theirs is answered. A thread flushes the spool, and a process
+of lower priority moves complete files to the log. Both are behind the spool: whatever happens to
+them, requests are answered.
 """
 
 from __future__ import annotations
@@ -32,8 +33,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("mastery.serving")
 
-SYNC_SECONDS = 0.2  # between two flushes: what a power cut can take
-MEASURE_SECONDS = 1.0
+TEND_SECONDS = 1.0  # between two flushes: what a power cut can take
 DATABASE_SECONDS = 2.0  # after which rows go to a database
 FOLDER_SECONDS = 300.0  # after which they become a Parquet file, unless 8 MiB come sooner
 RESTART_SECONDS = 10.0
@@ -179,15 +179,12 @@ class Recorder:
 
     def _maintain(self) -> None:
         """Flushes the spool, begins new files, and keeps the other process running."""
-        measure_at = 0.0
-        while not self._stopping.wait(SYNC_SECONDS):
+        while not self._stopping.wait(TEND_SECONDS):
             try:
                 self._spool.sync()
                 self._spool.renew(self._file_seconds())
-                if time.monotonic() >= measure_at:
-                    measure_at = time.monotonic() + MEASURE_SECONDS
-                    self._spool.measure()
-                    self._keep_mover()
+                self._spool.measure()
+                self._keep_mover()
             except OSError as error:  # no memory or no descriptors for now
                 self._warn_once("The prediction log is not tended", error)
 

@@ -1,9 +1,9 @@
 """The spool: files to which a server appends what it answers, until they are moved to the log.
 
 What `write` has taken is in the system's memory, and stays when the process is killed: that is what
-a server acknowledges. A power cut loses what has not been flushed; a thread does that several times
-a second. Each file is locked by the server that appends to it. The system releases the lock when
-the process ends, however it ends, so whoever can take it knows that the file is complete.
+a server acknowledges. A power cut loses what has not been flushed; a thread does that every second.
+Each file is locked by the server that appends to it. The system releases the lock when the process
+ends, however it ends, so whoever can take it knows that the file is complete.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ class Spool:
         log.info("The prediction log takes rows again; %d were lost.", lost)
         self._failure = ""
 
-    # What one thread calls several times a second.
+    # What one thread calls every second.
 
     def open(self) -> None:
         """Begins a new file; the one before it is complete.

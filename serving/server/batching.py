@@ -52,6 +52,22 @@ class _Waiting:
     since: float
 
 
+@dataclass(slots=True)
+class _Computed:
+    """A computed batch.
+
+    Attributes:
+        answers: answers or errors in the order of the requests.
+        started: when computing began.
+        records: what there is to record: inputs, outputs, and the requests with their numbers of
+            rows.
+    """
+
+    answers: list[Arrays | Exception]
+    started: float
+    records: list[tuple[Arrays, Arrays, Sequence[tuple[Asked, int]]]]
+
+
 class Batcher:
     """Answers the requests to one signature of one version; belongs to one event loop."""
 
@@ -211,48 +227,52 @@ class Batcher:
         self._finish(batch, done)
         self._answered_here = time.perf_counter()
 
-    def _compute(self, batch: Sequence[_Waiting]) -> tuple[list[Arrays | Exception], float]:
-        """Computes the answers, in a thread.
-
-        Returns:
-            Answers or errors in the order of the requests, and when computing began.
-        """
-        started = time.perf_counter()
+    def _compute(self, batch: Sequence[_Waiting]) -> _Computed:
+        """Computes the answers, in a thread."""
+        computed = _Computed([], time.perf_counter(), [])
         if len(batch) > 1:
             try:
-                return self._together(batch), started
+                self._together(batch, computed)
+                return computed
             except Exception:  # a request is wrong; the others must not fail with it
                 pass
-        return [self._alone(item) for item in batch], started
+        for item in batch:
+            self._alone(item, computed)
+        return computed
 
-    def _together(self, batch: Sequence[_Waiting]) -> list[Arrays | Exception]:
+    def _together(self, batch: Sequence[_Waiting], computed: _Computed) -> None:
         inputs = join_requests([item.inputs for item in batch], self._signature.step_inputs)
         outputs = self._run(inputs)
 
         ends = np.cumsum([item.rows for item in batch])
         if any(len(values) != ends[-1] for values in outputs.values()):
             raise ValueError("expected as many rows in every output as in the inputs")
-        if self._record is not None:
-            self._record(inputs, outputs, [(item.asked, item.rows) for item in batch])
-        return [
+        computed.records.append((inputs, outputs, [(item.asked, item.rows) for item in batch]))
+        computed.answers = [
             {name: values[end - item.rows : end] for name, values in outputs.items()}
             for item, end in zip(batch, ends.tolist(), strict=True)
         ]
 
-    def _alone(self, item: _Waiting) -> Arrays | Exception:
+    def _alone(self, item: _Waiting, computed: _Computed) -> None:
         try:
             outputs = self._run(item.inputs)
         except Exception as error:
-            return error
-        if self._record is not None:
-            self._record(item.inputs, outputs, [(item.asked, item.rows)])
-        return outputs
+            computed.answers.append(error)
+            return
+        computed.records.append((item.inputs, outputs, [(item.asked, item.rows)]))
+        computed.answers.append(outputs)
 
     def _finish(self, batch: Sequence[_Waiting], done: asyncio.Future[Any]) -> None:
-        """Passes the answers on, then starts the next batch."""
+        """Starts the next batch, then records the answers and passes them on."""
         self._free += 1
         self._running.discard(done)
         answers = self._answers(batch, done)
+        self._start_batches()
+        if self._record is not None and not done.cancelled():
+            # Here, not in the thread: the graph computes the next batch meanwhile, and writing
+            # costs the thread its turn with the interpreter.
+            for record in done.result().records:
+                self._record(*record)
         for item, answer in zip(batch, answers, strict=True):
             if item.answer.done():
                 continue
@@ -260,7 +280,6 @@ class Batcher:
                 item.answer.set_exception(answer)
             else:
                 item.answer.set_result(answer)
-        self._start_batches()
 
     def _answers(
         self, batch: Sequence[_Waiting], done: asyncio.Future[Any]
@@ -269,13 +288,13 @@ class Batcher:
             stopping = RequestError(StatusCode.UNAVAILABLE, "the server is stopping.")
             return [stopping] * len(batch)
 
-        answers: list[Arrays | Exception]
-        answers, started = done.result()
+        computed: _Computed = done.result()
+        started = computed.started
         seconds = time.perf_counter() - started
         self._is_quick = seconds < QUICK
         rows = sum(item.rows for item in batch)
         self._observe(seconds, len(batch), rows, [started - item.since for item in batch])
-        return answers
+        return computed.answers
 
 
 def batch_kind(signature: Signature, inputs: Arrays) -> Hashable:

@@ -169,11 +169,19 @@ class Worklist:
         self._week = week
 
     def page(self, filters: Filters) -> Rows:
-        """Returns a page of the list."""
-        one = self._matching(filters).with_only_columns(self._visible.learners.learner_id)
-        counted = one.limit(COUNTED + 1).subquery()
+        """Returns a page of the list.
+
+        The learners are chosen before their answers are joined: a deep page of a large list would
+        join thousands of rows to show fifty.
+        """
+        learner_ids = self._learner_ids(filters)
+        counted = learner_ids.limit(COUNTED + 1).subquery()
         total = self._session.scalar(select(func.count()).select_from(counted)) or 0
-        rows = self._read(self._ordered(filters).limit(PAGE_ROWS).offset(filters.offset), filters)
+
+        on_page = learner_ids.order_by(*self._order(filters))
+        shown = self._session.scalars(on_page.limit(PAGE_ROWS).offset(filters.offset)).all()
+        chosen = self._ordered(filters).where(self._visible.learners.learner_id.in_(shown))
+        rows = self._read(chosen, filters) if shown else []
         return Rows(rows, min(total, COUNTED), total > COUNTED)
 
     def one(self, learner_id: str, filters: Filters) -> Row | None:
@@ -208,14 +216,26 @@ class Worklist:
         here = (answers.learner_id == learners.learner_id) & (answers.unit_id == unit)
         rows: _Rows = select(learners, answers).select_from(learners).join(answers, here)
 
-        conditions: list[ColumnElement[bool]] = []
-        if filters.group:
-            conditions.append(learners.group_id == filters.group)
         if filters.answered:
-            conditions.append(answers.predicted_class == filters.answered)
+            rows = rows.where(answers.predicted_class == filters.answered)
+        return rows.where(*self._conditions(filters))
+
+    def _learner_ids(self, filters: Filters) -> Select[str]:
+        learners = self._visible.learners
+        if filters.unit or filters.answered:
+            return self._matching(filters).with_only_columns(learners.learner_id)
+        # Whoever has a unit has an answer about it.
+        answered = learners.unit_id.is_not(None)
+        return select(learners.learner_id).where(answered, *self._conditions(filters))
+
+    def _conditions(self, filters: Filters) -> list[ColumnElement[bool]]:
+        """Returns which learners are shown, as far as their answers do not matter."""
+        conditions = self._shown(filters)
+        if filters.group:
+            conditions.append(self._visible.learners.group_id == filters.group)
         if filters.search:
             conditions.append(self._named(filters.search))
-        return rows.where(*conditions, *self._shown(filters))
+        return conditions
 
     def _named(self, search: str) -> ColumnElement[bool]:
         learners = self._visible.learners
@@ -239,6 +259,9 @@ class Worklist:
         return chosen[filters.show]
 
     def _ordered(self, filters: Filters) -> _Rows:
+        return self._matching(filters).order_by(*self._order(filters))
+
+    def _order(self, filters: Filters) -> tuple[Any, Any]:
         learners = self._visible.learners
         # The same number twice; the index with a class or a unit is that of the answers.
         answers_first = bool(filters.unit or filters.answered)
@@ -248,7 +271,7 @@ class Worklist:
             "name": func.lower(func.coalesce(learners.name, learners.learner_id)),
             "visit": learners.last_event_at.nulls_first(),
         }
-        return self._matching(filters).order_by(order[filters.sort], learners.learner_id)
+        return order[filters.sort], learners.learner_id
 
     # What is shown of each.
 

@@ -271,15 +271,6 @@ def test_wrong_settings_are_explained(tmp_path: Path, text: str, expected: str) 
     assert "line 1" in str(error.value)
 
 
-def test_many_first_requests_at_once_get_one_token(engine: Engine) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
-    sessions = Sessions(engine, settings_of().board.sessions, secure=False)
-    with ThreadPoolExecutor(8) as pool:
-        tokens = set(pool.map(lambda _: sessions.of_user("ada").csrf, range(24)))
-    assert len(tokens) == 1
-
-
 def test_days_are_those_of_the_boards_time_zone() -> None:
     from serving.board.rendering import _environment
 

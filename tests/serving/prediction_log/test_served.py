@@ -240,8 +240,7 @@ def test_the_process_that_moves_rows_is_started_again(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recorder_module, "RESTART_SECONDS", 0.0)
-    monkeypatch.setattr(recorder_module, "SYNC_SECONDS", 0.01)
-    monkeypatch.setattr(recorder_module, "MEASURE_SECONDS", 0.01)
+    monkeypatch.setattr(recorder_module, "TEND_SECONDS", 0.01)
     with running(folder, **logging_to(tmp_path / "log")) as server:
         recorder = server.server.recorder
         assert recorder is not None
