@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -152,8 +153,8 @@ def score(
         from serving.answers.scoring.run import ScoringOptions
         from serving.answers.scoring.run import score as score_log
 
-    if label_range is not None and not label_range[0] < label_range[1]:
-        raise MasteryError("--label-range: expected the lowest number first, then the highest.")
+    if label_range is not None and not -math.inf < label_range[0] < label_range[1] < math.inf:
+        raise MasteryError("--label-range: expected two finite numbers, the lowest one first.")
     settings = _settings(answers)
     with _version(config, model, set_, root) as version:
         version = version.leaving_out(_left_out(left_out, config, set_, version))

@@ -57,6 +57,8 @@ class ActivityColumns:
             MasteryError: a column that was given is not there.
         """
         headers = [header for file in {files[0], files[-1]} if (header := _header(file))]
+        if not headers:
+            return {}
         common = [name for name in headers[0] if all(name in header for header in headers)]
         wanted = {
             TYPE: (None, event_type),

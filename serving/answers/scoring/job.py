@@ -120,8 +120,9 @@ class Job:
             MasteryError: its times are no timestamps.
         """
         raise_if_any([*read.problems, *judge_clock(read.clocks)])
-        if not read.count_rows("events"):
-            raise MasteryError("--events: expected at least one row, found none.")
+        for table in self.files:
+            if not read.count_rows(table):
+                raise MasteryError(f"--{table}: expected at least one row, found none.")
         if common_clock(read.clocks) is not Clock.TIMESTAMP:
             raise MasteryError(
                 f"--events: expected timestamps in {self.spec.columns.time}, found plain numbers. "

@@ -197,8 +197,10 @@ def alone(engine: Engine) -> Iterator[None]:
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         if not connection.scalar(text(f"SELECT pg_try_advisory_lock({_LOCK})")):
             raise _busy(engine)
-        yield
-        connection.execute(text(f"SELECT pg_advisory_unlock({_LOCK})"))
+        try:
+            yield
+        finally:
+            connection.execute(text(f"SELECT pg_advisory_unlock({_LOCK})"))
 
 
 def _busy(engine: Engine) -> MasteryError:

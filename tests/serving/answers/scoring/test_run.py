@@ -238,6 +238,22 @@ def test_a_wrong_row_of_learners_is_named(
         score(f"sqlite:///{tmp_path}/a.db", version, options(log, [NEWEST]))
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("events.parquet", "no Parquet", "events.parquet: expected a complete Parquet file"),
+        ("learners.csv", "learner_id,level\n", "--learners: expected at least one row"),
+    ],
+)
+def test_a_file_without_rows_is_named(
+    tmp_path: Path, version: PushedVersion, log: Path, name: str, content: str, message: str
+) -> None:
+    (log / name).write_text(content)
+    with pytest.raises(MasteryError) as raised:
+        score(f"sqlite:///{tmp_path}/a.db", version, options(log, [NEWEST]))
+    assert message in str(raised.value)
+
+
 def test_a_column_that_was_named_has_to_be_there(
     tmp_path: Path, version: PushedVersion, log: Path
 ) -> None:
