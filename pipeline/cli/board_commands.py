@@ -7,20 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipeline.cli.options import DatabaseOption
+
 if TYPE_CHECKING:
     from datetime import datetime
 
 
 def board(
-    db: Annotated[
-        str | None,
-        typer.Option(
-            "--db",
-            metavar="URL",
-            help="The answers' database: sqlite:///answers.db or postgresql://user@host/database; "
-            "default: $MASTERY_ANSWERS_URL.",
-        ),
-    ] = None,
+    db: DatabaseOption = None,
     answers: Annotated[
         Path | None,
         typer.Option("--answers", metavar="FILE", help="answers.yaml: who may come in, and more."),

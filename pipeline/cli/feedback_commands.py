@@ -7,22 +7,14 @@ from typing import Annotated, Literal
 
 import typer
 
-from pipeline.cli.options import NO_SETTINGS, OptionalConfigOption, SetOption
+from pipeline.cli.options import NO_SETTINGS, DatabaseOption, OptionalConfigOption, SetOption
 
 
 def export(
     out: Annotated[
         Path, typer.Option("--out", metavar="FILE", help="A .csv or .parquet file to write.")
     ],
-    db: Annotated[
-        str | None,
-        typer.Option(
-            "--db",
-            metavar="URL",
-            help="The answers' database: sqlite:///answers.db or postgresql://user@host/database; "
-            "default: $MASTERY_ANSWERS_URL.",
-        ),
-    ] = None,
+    db: DatabaseOption = None,
     as_: Annotated[
         Literal["outcomes", "table"],
         typer.Option("--as", help="Outcomes where people said what is true; or every action."),

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli.options import NO_SETTINGS, RUNS, ConfigOption, RootOption, SetOption
+from pipeline.cli.options import (
+    NO_SETTINGS,
+    RUNS,
+    ConfigOption,
+    DatabaseOption,
+    RootOption,
+    SetOption,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -18,10 +25,6 @@ if TYPE_CHECKING:
     from pipeline.learners.traces import Trace
 
 LearnerArgument = Annotated[str, typer.Argument(metavar="ID", help="The learner's id in the log.")]
-DatabaseOption = Annotated[
-    str | None,
-    typer.Option("--db", metavar="URL", help="The answers' database; none: only files."),
-]
 ListOption = Annotated[
     Path | None,
     typer.Option("--list", metavar="FILE", help="The list; default: data.left_out of --config."),
@@ -63,8 +66,8 @@ def show(
 
 def export(
     learner: LearnerArgument,
-    db: Annotated[str, typer.Option("--db", metavar="URL", help="The answers' database.")],
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="A file of JSON.")],
+    db: DatabaseOption = None,
 ) -> None:
     """Write all that the database holds of a learner, to hand it over.
 

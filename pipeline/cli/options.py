@@ -169,6 +169,9 @@ NameArgument = Annotated[
 DatabaseOption = Annotated[
     str | None,
     typer.Option(
-        "--db", metavar="URL", help="The answers' database; default: $MASTERY_ANSWERS_URL."
+        "--db",
+        metavar="URL",
+        help="The answers' database: sqlite:///answers.db or postgresql://user@host/database; "
+        "default: $MASTERY_ANSWERS_URL.",
     ),
 ]

@@ -7,7 +7,13 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.options import NO_SETTINGS, OptionalConfigOption, OutcomesOption, SetOption
+from pipeline.cli.options import (
+    NO_SETTINGS,
+    DatabaseOption,
+    OptionalConfigOption,
+    OutcomesOption,
+    SetOption,
+)
 
 
 def outcomes(
@@ -20,15 +26,7 @@ def outcomes(
             "--model", metavar="DIR", help="A pushed version's folder, instead of --config."
         ),
     ] = None,
-    db: Annotated[
-        str | None,
-        typer.Option(
-            "--db",
-            metavar="URL",
-            help="The answers' database: sqlite:///answers.db or postgresql://user@host/database; "
-            "default: $MASTERY_ANSWERS_URL.",
-        ),
-    ] = None,
+    db: DatabaseOption = None,
 ) -> None:
     """Store outcomes that came in, to see what each version got right.
 
