@@ -134,7 +134,7 @@ def score(
         str | None, _column("--seconds", "dwell_seconds", "how long an event took")
     ] = None,
 ) -> None:
-    """Score a log: an answer about every learner and unit, into the answers' database.
+    """Score a log: an answer about every learner and unit, into a database.
 
     Run twice, it writes nothing twice; after a scoring that was killed, run it again.
 
