@@ -48,7 +48,9 @@ def try_(
     left_out: LeftOutOption = None,
     json_: JsonOption = False,
 ) -> None:
-    """Say whom the rules would tell about, and for near misses why not. Writes nothing.
+    """Say whom the rules would tell about, and for near misses why not.
+
+    Nothing is written.
 
     Example:
         mastery alerts test --db answers.db --answers answers.yaml --rule call
@@ -67,9 +69,9 @@ def run(
     left_out: LeftOutOption = None,
     json_: JsonOption = False,
 ) -> None:
-    """Evaluate the rules, and put their messages into the outbox; `answers send` sends them.
+    """Evaluate the rules, and put their messages into the outbox.
 
-    Run twice, or killed and run again, it tells nobody twice.
+    `mastery answers send` sends them. Run twice, or killed and run again, it tells nobody twice.
 
     Example:
         mastery alerts run --db answers.db --answers answers.yaml

@@ -41,7 +41,9 @@ def show(
     root: RootOption = RUNS,
     db: DatabaseOption = None,
 ) -> None:
-    """Print where a learner is kept: log, runs, database; and which models were trained with them.
+    """Print where a learner is kept, in the log, runs and database.
+
+    Also which pushed models were trained with the learner.
 
     Example:
         mastery learner show learner-17 --config configs/sample.yaml --db answers.db
