@@ -63,6 +63,9 @@ def open_database(
             f"{describe(engine)}: the database could not be opened ({reason}). "
             "Is the address right, and does the server run?"
         ) from None
+    except BaseException:
+        engine.dispose()
+        raise
     return engine
 
 
