@@ -82,7 +82,7 @@ def fill(engine: Engine, school: School) -> None:
     days = [NOW - timedelta(days=back) for back in reversed(range(school.days))]
 
     definitions = _drop_indexes(engine)
-    needs = np.zeros_like(level)
+    needs, classes = np.zeros_like(level), np.empty(level.shape, object)
     for unit in range(school.units):
         with engine.begin() as connection:
             for place, day in enumerate(days):
@@ -91,7 +91,7 @@ def fill(engine: Engine, school: School) -> None:
                 if back < school.answer_days:
                     _add_answers(connection, rows, day, place + 1)
                 _add_counts(connection, rows, day)
-            needs[unit] = rows["need"].to_numpy()
+            needs[unit], classes[unit] = rows["need"], rows["predicted_class"]
             _add_current(connection, rows, days)
             _add_components(connection, school, draw, unit)
             _add_activity(connection, school, draw, unit)
@@ -100,7 +100,7 @@ def fill(engine: Engine, school: School) -> None:
     with engine.begin() as connection:
         for definition in definitions:
             connection.execute(text(definition))
-        _add_learners_needs(connection, school, needs)
+        _add_learners_needs(connection, school, needs, classes)
         _add_actions(connection, school, draw)
         refresh_current_sums(connection)
         refresh_sums(connection, [1])
@@ -254,13 +254,16 @@ def _add_outcomes(
     copy_rows(connection, Outcome, outcomes)
 
 
-def _add_learners_needs(connection: Connection, school: School, needs: Floats) -> None:
+def _add_learners_needs(
+    connection: Connection, school: School, needs: Floats, classes: NDArray[np.object_]
+) -> None:
     """Writes where help is expected to bring most, as a scoring does."""
     unit = needs.argmax(axis=0)
     rows = pl.DataFrame([school.learner_ids, school.group_ids]).with_columns(
         name=pl.format("Learner {}", pl.col("learner_id").str.slice(8)),
         need=pl.Series(needs.max(axis=0)), units=pl.lit(school.units),
         unit_id=pl.Series([f"unit-{place:02}" for place in unit]),
+        predicted_class=pl.Series(classes[unit, np.arange(school.learners)].tolist()),
         last_event_at=pl.lit(NOW - timedelta(days=1)),
     )  # fmt: skip
     copy_rows(connection, Learner, rows, on_conflict="replace")

@@ -218,9 +218,9 @@ def update_learners(connection: Connection) -> int:
 
 
 _UPDATE_LEARNERS = """
-INSERT INTO learners (learner_id, unit_id, need, units, last_event_at)
-SELECT learner_id, unit_id, need, units, last_event_at FROM (
-    SELECT learner_id, unit_id, need,
+INSERT INTO learners (learner_id, unit_id, predicted_class, need, units, last_event_at)
+SELECT learner_id, unit_id, predicted_class, need, units, last_event_at FROM (
+    SELECT learner_id, unit_id, predicted_class, need,
            COUNT(*) OVER (PARTITION BY learner_id) AS units,
            MAX(last_event_at) OVER (PARTITION BY learner_id) AS last_event_at,
            ROW_NUMBER() OVER (PARTITION BY learner_id ORDER BY need DESC, unit_id) AS place
@@ -229,9 +229,10 @@ SELECT learner_id, unit_id, need, units, last_event_at FROM (
 ) ranked
 WHERE place = 1
 ON CONFLICT (learner_id) DO UPDATE SET
-    unit_id = excluded.unit_id, need = excluded.need, units = excluded.units,
-    last_event_at = excluded.last_event_at
+    unit_id = excluded.unit_id, predicted_class = excluded.predicted_class,
+    need = excluded.need, units = excluded.units, last_event_at = excluded.last_event_at
 WHERE learners.unit_id IS DISTINCT FROM excluded.unit_id
+   OR learners.predicted_class IS DISTINCT FROM excluded.predicted_class
    OR learners.need <> excluded.need OR learners.units <> excluded.units
    OR learners.last_event_at IS DISTINCT FROM excluded.last_event_at
 """

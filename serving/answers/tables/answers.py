@@ -100,7 +100,6 @@ class CurrentAnswer(Table):
     __table_args__ = (
         Index(None, "group_id", "need"),
         Index(None, "group_id", "unit_id", "need"),
-        Index(None, "predicted_class", "need"),
         Index(None, "unit_id", "need"),
         Index(None, "need"),
     )

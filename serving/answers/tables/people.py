@@ -27,6 +27,7 @@ class Learner(Table):
     Attributes:
         name: what the board shows; None shows the id.
         unit_id: the unit with the greatest `need` among the current answers.
+        predicted_class: of that answer; None for a regression, and without an answer.
         need: that need, 0 without an answer.
         units: how many units there are answers about.
         last_event_at: in any unit.
@@ -34,12 +35,17 @@ class Learner(Table):
     """
 
     __tablename__ = "learners"
-    __table_args__ = (Index(None, "group_id", "need"), Index(None, "need"))
+    __table_args__ = (
+        Index(None, "group_id", "need"),
+        Index(None, "predicted_class", "need"),
+        Index(None, "need"),
+    )
 
     learner_id: Mapped[str] = mapped_column(primary_key=True)
     name: Mapped[str | None]
     group_id: Mapped[str | None] = mapped_column(ForeignKey("groups.group_id"))
     unit_id: Mapped[str | None]
+    predicted_class: Mapped[str | None]
     need: Mapped[float] = mapped_column(default=0.0)
     units: Mapped[int] = mapped_column(default=0)
     last_event_at: Mapped[datetime | None]

@@ -216,21 +216,23 @@ class Worklist:
         here = (answers.learner_id == learners.learner_id) & (answers.unit_id == unit)
         rows: _Rows = select(learners, answers).select_from(learners).join(answers, here)
 
-        if filters.answered:
+        if filters.unit and filters.answered:
             rows = rows.where(answers.predicted_class == filters.answered)
         return rows.where(*self._conditions(filters))
 
     def _learner_ids(self, filters: Filters) -> Select[str]:
         learners = self._visible.learners
-        if filters.unit or filters.answered:
+        if filters.unit:
             return self._matching(filters).with_only_columns(learners.learner_id)
         # Whoever has a unit has an answer about it.
         answered = learners.unit_id.is_not(None)
         return select(learners.learner_id).where(answered, *self._conditions(filters))
 
     def _conditions(self, filters: Filters) -> list[ColumnElement[bool]]:
-        """Returns which learners are shown, as far as their answers do not matter."""
+        """Returns which learners are shown, as far as answers in a chosen unit do not matter."""
         conditions = self._shown(filters)
+        if filters.answered and not filters.unit:
+            conditions.append(self._visible.learners.predicted_class == filters.answered)
         if filters.group:
             conditions.append(self._visible.learners.group_id == filters.group)
         if filters.search:
@@ -263,9 +265,7 @@ class Worklist:
 
     def _order(self, filters: Filters) -> tuple[Any, Any]:
         learners = self._visible.learners
-        # The same number twice; the index with a class or a unit is that of the answers.
-        answers_first = bool(filters.unit or filters.answered)
-        need = self._visible.current_answers.need if answers_first else learners.need
+        need = self._visible.current_answers.need if filters.unit else learners.need
         order: dict[str, Any] = {
             "need": need.desc(),
             "name": func.lower(func.coalesce(learners.name, learners.learner_id)),

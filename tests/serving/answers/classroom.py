@@ -57,7 +57,7 @@ def fill(engine: Engine, *, learners: int = 30, units: int = 4, groups: int = 3)
         counts: dict[tuple[datetime, str, str, str], list[float]] = {}
         for number in range(learners):
             group = f"group-{number % groups}"
-            needs: list[tuple[float, str]] = []
+            needs: list[tuple[float, str, str]] = []
             for place in range(units):
                 key = {"learner_id": f"learner-{number:04}", "unit_id": f"unit-{place}"}
                 path = _path(draw, moments)
@@ -74,9 +74,11 @@ def fill(engine: Engine, *, learners: int = 30, units: int = 4, groups: int = 3)
                     _add_activity(session, draw, key, scoring.as_of)
                 _add_current(session, key, path, moments, version.id, group)
                 _add_components(session, draw, key, group)
-                needs.append((float(_answered(path[-1])["need"]), key["unit_id"]))  # type: ignore[arg-type]
+                newest = _answered(path[-1])
+                needs.append((float(newest["need"]), key["unit_id"],  # type: ignore[arg-type]
+                              str(newest["predicted_class"])))  # fmt: skip
             learner = session.get_one(Learner, f"learner-{number:04}")
-            learner.need, learner.unit_id = max(needs)
+            learner.need, learner.unit_id, learner.predicted_class = max(needs)
             learner.units, learner.last_event_at = units, NOW - timedelta(hours=number + 1)
         rows = [
             {"as_of": as_of, "version_id": version.id, "group_id": group, "unit_id": unit,

@@ -13,6 +13,8 @@ from sqlalchemy import Engine, create_engine, inspect, text
 
 from serving.answers.database import DatabaseError, describe, open_database
 from serving.answers.tables import Table
+from tests.postgresql import PostgreSQL
+from tests.serving.answers.conftest import new_database
 
 
 def test_the_revisions_make_the_tables(database: Engine) -> None:
@@ -28,11 +30,8 @@ def test_opening_twice_changes_nothing(database: Engine, database_url: str) -> N
     again.dispose()
 
 
-def test_several_processes_may_make_the_tables(
-    database_url: str, request: pytest.FixtureRequest
-) -> None:
-    if "postgresql" not in database_url:
-        pytest.skip("SQLite has one writer at a time, with a wait of its own")
+def test_several_processes_may_make_the_tables(postgresql: PostgreSQL) -> None:
+    database_url = new_database(postgresql)
     errors: list[BaseException] = []
 
     def make() -> None:
@@ -41,7 +40,6 @@ def test_several_processes_may_make_the_tables(
         except BaseException as error:
             errors.append(error)
 
-    del request
     threads = [threading.Thread(target=make) for _ in range(4)]
     for thread in threads:
         thread.start()

@@ -32,9 +32,10 @@ _STATEMENTS = (
         'sequence', '[]', :now, :now, 'group-' || (l / :size), :now
     FROM generate_series(0, :learners - 1) l, generate_series(0, :units - 1) u,
         LATERAL (SELECT {_ANSWER}) a""",
-    """INSERT INTO learners (learner_id, name, group_id, unit_id, need, units, last_event_at)
-    SELECT DISTINCT ON (learner_id) learner_id, initcap(learner_id), group_id, unit_id, need,
-        :units, last_event_at
+    """INSERT INTO learners (learner_id, name, group_id, unit_id, predicted_class, need, units,
+        last_event_at)
+    SELECT DISTINCT ON (learner_id) learner_id, initcap(learner_id), group_id, unit_id,
+        predicted_class, need, :units, last_event_at
     FROM current_answers ORDER BY learner_id, need DESC""",
     """INSERT INTO answers (learner_id, unit_id, as_of, version_id, scoring_id, predicted_class,
         probabilities, need, basis, reasons, scored_at)
@@ -48,7 +49,7 @@ _STATEMENTS = (
     """INSERT INTO actions (learner_id, unit_id, kind, note, "user", at, as_of, version_id,
         predicted_class, key)
     SELECT learner_id, unit_id, 'called', '', 'user-' || (n % 500), :now - n * interval '1 minute',
-        as_of, 1, predicted_class, n
+        as_of, 1, l.predicted_class, n
     FROM (SELECT *, row_number() OVER (ORDER BY learner_id) AS n FROM learners) l
     JOIN current_answers USING (learner_id, unit_id) WHERE n <= 20000""",
 )

@@ -45,7 +45,7 @@ def steps(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
         (ROOT, "/worklist", "ix_learners_need"),
         (ROOT, "/worklist?page=20", "ix_learners_need"),
         (ROOT, "/worklist?unit=unit-1", "ix_current_answers_unit_id_need"),
-        (ROOT, "/worklist?class=proficient", "ix_current_answers_predicted_class_need"),
+        (ROOT, "/worklist?class=proficient", "ix_learners_predicted_class_need"),
     ],
 )
 def test_rows_are_found_by_an_index_in_the_order_of_the_list(

@@ -262,11 +262,6 @@ def upgrade() -> None:
         )
         batch_op.create_index(batch_op.f("ix_current_answers_need"), ["need"], unique=False)
         batch_op.create_index(
-            batch_op.f("ix_current_answers_predicted_class_need"),
-            ["predicted_class", "need"],
-            unique=False,
-        )
-        batch_op.create_index(
             batch_op.f("ix_current_answers_unit_id_need"), ["unit_id", "need"], unique=False
         )
 
@@ -297,6 +292,7 @@ def upgrade() -> None:
         sa.Column("name", sa.Text(), nullable=True),
         sa.Column("group_id", sa.Text(), nullable=True),
         sa.Column("unit_id", sa.Text(), nullable=True),
+        sa.Column("predicted_class", sa.Text(), nullable=True),
         sa.Column("need", sa.Double(), nullable=False),
         sa.Column("units", sa.Integer(), nullable=False),
         sa.Column("last_event_at", UtcTime(), nullable=True),
@@ -311,6 +307,11 @@ def upgrade() -> None:
             batch_op.f("ix_learners_group_id_need"), ["group_id", "need"], unique=False
         )
         batch_op.create_index(batch_op.f("ix_learners_need"), ["need"], unique=False)
+        batch_op.create_index(
+            batch_op.f("ix_learners_predicted_class_need"),
+            ["predicted_class", "need"],
+            unique=False,
+        )
 
     op.create_table(
         "memberships",
@@ -428,6 +429,7 @@ def downgrade() -> None:
     op.drop_table("outcome_sums")
     op.drop_table("memberships")
     with op.batch_alter_table("learners", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_learners_predicted_class_need"))
         batch_op.drop_index(batch_op.f("ix_learners_need"))
         batch_op.drop_index(batch_op.f("ix_learners_group_id_need"))
 
@@ -435,7 +437,6 @@ def downgrade() -> None:
     op.drop_table("daily_counts")
     with op.batch_alter_table("current_answers", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_current_answers_unit_id_need"))
-        batch_op.drop_index(batch_op.f("ix_current_answers_predicted_class_need"))
         batch_op.drop_index(batch_op.f("ix_current_answers_need"))
         batch_op.drop_index(batch_op.f("ix_current_answers_group_id_unit_id_need"))
         batch_op.drop_index(batch_op.f("ix_current_answers_group_id_need"))
