@@ -10,6 +10,7 @@ is not in `ADDRESSES` is an error, so that none is forgotten.
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import tempfile
 import time
@@ -169,6 +170,8 @@ def measure(engine: Engine, repeat: int, only: str) -> None:
     sessions = Sessions(engine, settings.board.sessions, secure=False)
     access = DemoLogin(engine, sessions, capacity=settings.board.capacity)
     app = create_app(engine, settings, access, now=lambda: NOW)
+    gc.collect()
+    gc.freeze()  # as `mastery board` does
     watch = Watch(engine)
     event.listen(engine, "before_cursor_execute", watch.before)
     event.listen(engine, "after_cursor_execute", watch.after)

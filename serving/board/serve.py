@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import gc
 import logging
 import signal
 import socket
@@ -84,6 +85,9 @@ def serve_board(
             port is in use.
     """
     app = make_board(engine, settings, place, environment)
+    # What was imported stays: a full collection would look at it again, about every twentieth page.
+    gc.collect()
+    gc.freeze()
     with _bound(place) as listening:
         asyncio.run(_serve(app, listening, place))
 
