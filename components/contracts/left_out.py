@@ -7,11 +7,13 @@ import hmac
 import secrets
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import ClassVar, Literal
 
 from pydantic import AwareDatetime, Field
 
-from components.contracts.contract import Contract, Part
+from components.contracts.contract import Contract, ContractError, Part
+from components.errors import ConfigError
 
 Reason = Literal["opted out", "erased"]
 
@@ -85,3 +87,21 @@ class LeftOutList(Contract):
             item for item in self.learners if item.digest not in back or item.reason == "erased"
         ]
         return self.model_copy(update={"learners": kept})
+
+
+def read_left_out(path: str | None) -> LeftOutList | None:
+    """Returns the list that `data.left_out` names; None without one.
+
+    Raises:
+        ConfigError: the file is missing or is not such a list. A missing list is never an empty
+            one: that would train with learners who opted out.
+    """
+    if path is None:
+        return None
+    try:
+        return LeftOutList.read_file(Path(path))
+    except ContractError as error:
+        raise ConfigError(
+            f"data.left_out: expected the list of learners who are left out. {error} "
+            f"`mastery learner opt-out --list {path}` makes one, of nobody at first."
+        ) from None

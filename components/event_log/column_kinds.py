@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 import polars as pl
 
 from components.event_log.chunks import is_nested
 from components.event_log.clocks import ClockRead, beyond_calendar, describe_time, read_clock
-
-if TYPE_CHECKING:
-    from components.event_log.left_out import LeftOut
 
 FLOAT32_MAX = 3.4028235e38  # numbers become float32 in examples; a larger one would be infinite
 
@@ -49,7 +46,7 @@ class Table:
         classes: the values of a column of kind `CLASS`.
         folds: values of a column of kind `FOLD` are below this.
         units_have_folds: whether the folds are of units, otherwise of learners.
-        left_out: learners whose rows are dropped.
+        left_out: says of ids of learners whether their rows are dropped.
     """
 
     name: str
@@ -60,7 +57,7 @@ class Table:
     classes: tuple[str, ...] = ()
     folds: int = 0
     units_have_folds: bool = False
-    left_out: LeftOut | None = None
+    left_out: Callable[[pl.Series], pl.Series] | None = None
 
     @property
     def clock(self) -> str | None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import polars as pl
 
 from components.command.escape import shorten
 from components.command.suggest import did_you_mean
+from components.contracts.left_out import LeftOutList, read_left_out
 from components.contracts.names import (
     AS_OF,
     DERIVED_STEPS,
@@ -27,7 +29,6 @@ from components.event_log.chunks import FILE_SHIFT
 from components.event_log.clocks import describe_time
 from components.event_log.column_kinds import Kind, Table, read_column, type_of
 from components.event_log.learners import hash_ids
-from components.event_log.left_out import read_left_out
 from components.event_log.odd_ids import lookalikes, looks_missing
 from components.event_log.problems import SHOWN_LETTERS, Hint, Problem, describe, hint_at, places_of
 from components.event_log.readers import read_chunks
@@ -62,7 +63,7 @@ def events_table(spec: LogSpec) -> Table:
         },
         timezone=spec.timezone,
         nan_as_missing=spec.nan_as_missing,
-        left_out=read_left_out(spec.left_out),
+        left_out=_left_out(spec),
     )
 
 
@@ -92,8 +93,13 @@ def outcomes_table(spec: LogSpec) -> Table:
         classes=tuple(spec.label.classes),
         folds=spec.splits.folds or 0,
         units_have_folds=spec.splits.by == "unit",
-        left_out=read_left_out(spec.left_out),
+        left_out=_left_out(spec),
     )
+
+
+def _left_out(spec: LogSpec) -> Callable[[pl.Series], pl.Series] | None:
+    known = read_left_out(spec.left_out)
+    return None if known is None else partial(are_left_out, known=known)
 
 
 def _kind_of(feature: FeatureType) -> Kind:
@@ -148,11 +154,23 @@ def _without_left_out(frame: pl.DataFrame, table: Table, tally: Tally) -> pl.Dat
     """Drops the rows of learners who are left out, and counts them; their ids are not shown."""
     if table.left_out is None or frame.is_empty():
         return frame
-    kept = table.left_out.drop(frame)
+    kept = frame.filter(~table.left_out(frame[LEARNER]))
     if dropped := frame.height - kept.height:
         text = f"{table.name} of learners in data.left_out (not used)"
         tally.hints.append(Hint(text=text, count=dropped))
     return kept
+
+
+def are_left_out(learners: pl.Series, known: LeftOutList) -> pl.Series:
+    """Returns which ids are on a list: one boolean per row.
+
+    Args:
+        learners: ids, with repetitions, without nulls.
+        known: the list.
+    """
+    digests = known.digests
+    listed = [name for name in learners.unique() if known.digest(name) in digests]
+    return learners.is_in(listed)
 
 
 def read_hashes(file: LogFile, table: Table, seed: str) -> Iterator[Hashes]:
@@ -169,7 +187,7 @@ def read_hashes(file: LogFile, table: Table, seed: str) -> Iterator[Hashes]:
         if column is not None:
             learners = column.values.alias(LEARNER).drop_nulls()
             if table.left_out is not None:
-                learners = learners.filter(~table.left_out.of(learners))
+                learners = learners.filter(~table.left_out(learners))
             yield hash_ids(learners, seed)[SAMPLE_HASH].to_numpy()
 
 

@@ -18,8 +18,8 @@ from tfx.proto import example_gen_pb2
 from tfx.proto.orchestration import driver_output_pb2
 from tfx.utils import proto_utils
 
+from components.contracts.left_out import read_left_out
 from components.contracts.provenance import FINGERPRINT, SPAN, SPANS, VERSION, DataProvenance
-from components.event_log.left_out import read_left_out
 from components.event_log.log_spec import LogSpec
 from components.event_log.problems import raise_if_any
 from components.event_log.sources import Listing, LogFile, find_files

@@ -278,13 +278,13 @@ def _print_models(models: list[Path]) -> None:
 
 
 def _print_list_entry(config: Config, learner: str) -> None:
-    from components.event_log.left_out import read_left_out
+    from components.contracts.left_out import read_left_out
 
     left_out = read_left_out(config.data.left_out)
     if left_out is None:
         return
-    digest = left_out.known.digest(learner)
-    for item in left_out.known.learners:
+    digest = left_out.digest(learner)
+    for item in left_out.learners:
         if item.digest == digest:
             print(f"left out   {item.reason} on {item.at:%Y-%m-%d}")
 

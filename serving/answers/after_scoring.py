@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Engine, delete, select, update
 from sqlalchemy.orm import Session
 
-from components.event_log.left_out import read_left_out
+from components.contracts.left_out import read_left_out
 from serving.answers.alerts.evaluation import Told, run_alerts
 from serving.answers.current_sums import refresh_current_sums
 from serving.answers.delivery.deliver import deliver_answers
@@ -27,11 +27,11 @@ def withdraw(engine: Engine, version: PushedVersion) -> int:
     kept for those who only opted out; `mastery learner erase` removes it.
     """
     left_out = read_left_out(version.config.data.left_out)
-    if left_out is None or not left_out.known.learners:
+    if left_out is None or not left_out.learners:
         return 0
     with engine.begin() as connection:
         shown = connection.scalars(select(CurrentAnswer.learner_id).distinct())
-        gone = [learner for learner in shown if left_out.known.holds(learner)]
+        gone = [learner for learner in shown if left_out.holds(learner)]
         for learner in gone:
             for table in (CurrentAnswer, ComponentResult):
                 connection.execute(delete(table).where(table.learner_id == learner))
@@ -79,5 +79,5 @@ def follow_up(
         deliver_answers(engine, settings, version_id, moment)
 
     left_out = read_left_out(version.config.data.left_out)
-    is_left_out = (lambda _: False) if left_out is None else left_out.known.holds
+    is_left_out = (lambda _: False) if left_out is None else left_out.holds
     return run_alerts(engine, settings, now, is_left_out=is_left_out)

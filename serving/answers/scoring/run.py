@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import polars as pl
-from sqlalchemy import Engine, func, select, text, update
+from sqlalchemy import URL, Engine, func, select, text, update
 from sqlalchemy.orm import Session
 
 from components.contracts.names import NUM_STEPS
@@ -216,7 +216,16 @@ def _worker_url(url: str | None, engine: Engine) -> str:
         return url
     if engine.dialect.name == "sqlite":
         return f"sqlite:///{Path(engine.url.database or '').resolve()}"
-    return engine.url.set(password=None, drivername="postgresql").render_as_string()
+    # Made anew: `set` cannot take a password away.
+    address = engine.url
+    return URL.create(
+        "postgresql",
+        username=address.username,
+        host=address.host,
+        port=address.port,
+        database=address.database,
+        query=address.query,
+    ).render_as_string()
 
 
 # Before and after the answers

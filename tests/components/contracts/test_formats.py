@@ -24,6 +24,7 @@ CONTENTS: dict[str, dict[str, Any]] = {
     "assets.extra/layout.json": {"inputs": {"dense_0": [["lstm_1", 32], ["context_unit_id", 8]]}},
     "assets.extra/mastery.json": {"name": "small", "task": "classification", "config": {}},
     "audit.jsonl": {"revision": 1, "action": "promote", "before": {}, "after": {"stable": 7}},
+    "left-out.json": {"salt": "00" * 16},
     "cross-validation.json": {
         **dict.fromkeys(("version", "code", "config", "name"), "a"),
         **dict.fromkeys(("learners", "outcomes", "seconds"), 1),

@@ -11,19 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.config import Config
-from components.contracts.left_out import LeftOutList
+from components.contracts.left_out import LeftOutList, read_left_out
 from components.errors import ConfigError
-from components.event_log.left_out import LeftOut, read_left_out
 from components.event_log.log import check_log, read_log, read_questions
+from components.event_log.tables import are_left_out
 
 Configure = Callable[..., Config]
 
 
 @given(st.lists(st.text()), st.sets(st.text()))
 def test_the_rows_of_others_stay_in_their_order(ids: list[str], listed: set[str]) -> None:
-    left_out = LeftOut(LeftOutList.empty().adding(listed, "opted out"))
-    frame = pl.DataFrame({"learner_id": pl.Series(ids, dtype=pl.String)})
-    kept = left_out.drop(frame)["learner_id"].to_list()
+    known = LeftOutList.empty().adding(listed, "opted out")
+    learners = pl.Series(ids, dtype=pl.String)
+    kept = learners.filter(~are_left_out(learners, known)).to_list()
     assert kept == [name for name in ids if name not in listed]
 
 

@@ -156,6 +156,7 @@ def test_current_answers_follow_from_all_answers(database: Engine, scorings: lis
             rows = session.scalars(current).all()
             top = min(rows, key=lambda row: (-row.need, row.unit_id))
             assert (person.unit_id, person.units) == (top.unit_id, len(rows))
+            assert person.predicted_class == top.predicted_class
             assert person.need == pytest.approx(top.need)
             assert person.last_event_at == max(row.last_event_at or START for row in rows)
         counts = {

@@ -29,6 +29,8 @@ from serving.answers.tables import (
 )
 from serving.predict import questions_from_log
 from tests.components.serving_check.conftest import CLASSES
+from tests.postgresql import PostgreSQL
+from tests.serving.answers.conftest import new_database
 from tests.serving.answers.scoring.conftest import CONFIG, at, events, options, people
 from tests.serving.client.stand_in import serve
 
@@ -281,3 +283,11 @@ def test_scored_at_is_now(
     with Session(database) as session:
         [first] = session.scalars(select(func.min(Answer.scored_at)))
     assert before - timedelta(seconds=1) <= first <= datetime.now(UTC)
+
+
+def test_address_and_password_may_both_come_from_the_environment(
+    postgresql: PostgreSQL, version: PushedVersion, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MASTERY_ANSWERS_URL", new_database(postgresql))
+    monkeypatch.setenv("MASTERY_ANSWERS_PASSWORD", "secret")
+    assert score(None, version, options(log, [at(days=8)])).new > 0
