@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,7 +26,21 @@ if TYPE_CHECKING:
     from pipeline.learners.log_files import LogRows
     from pipeline.learners.traces import Trace
 
-LearnerArgument = Annotated[str, typer.Argument(metavar="ID", help="The learner's id in the log.")]
+
+def _an_id(learner: str) -> str:
+    """Refuses an empty id, which is a part of every text."""
+    if not learner.strip():
+        raise typer.BadParameter(f"expected the id of a learner, found {learner!r}")
+    return learner
+
+
+def _ids(learners: list[str] | None) -> list[str] | None:
+    return None if learners is None else [_an_id(learner) for learner in learners]
+
+
+LearnerArgument = Annotated[
+    str, typer.Argument(metavar="ID", help="The learner's id in the log.", callback=_an_id)
+]
 ListOption = Annotated[
     Path | None,
     typer.Option("--list", metavar="FILE", help="The list; default: data.left_out of --config."),
@@ -90,7 +106,8 @@ def export(
 
 def opt_out(
     learners: Annotated[
-        list[str] | None, typer.Argument(metavar="ID...", help="The learners' ids in the log.")
+        list[str] | None,
+        typer.Argument(metavar="ID...", help="The learners' ids in the log.", callback=_ids),
     ] = None,
     ids: Annotated[
         Path | None,
@@ -111,9 +128,10 @@ def opt_out(
     """
     path = _list_path(list_, config)
     names = [*(learners or []), *(_read_ids(ids) if ids else [])]
-    known = _read_list(path)
-    changed = known.opting_in(names) if again else known.adding(names, "opted out")
-    _write_list(changed, path)
+    with _locked(path):
+        known = _read_list(path)
+        changed = known.opting_in(names) if again else known.adding(names, "opted out")
+        _write_list(changed, path)
     print(f"{len(changed.learners):,} learners are left out, by {path}")
 
 
@@ -162,7 +180,8 @@ def erase(
 
     if prediction_log is not None:  # first: it needs what is erased below
         _erase_in_prediction_log(prediction_log, loaded, engine, learner)
-    _write_list(_read_list(path).adding([learner], "erased"), path)
+    with _locked(path):
+        _write_list(_read_list(path).adding([learner], "erased"), path)
     if engine is not None:
         _erase_in_database(engine, learner)
     left = erase_traces(found.traces, learner, new_pseudonym())
@@ -284,6 +303,17 @@ def _list_path(list_: Path | None, config: Path | None, loaded: Config | None = 
             "out, such as left-out.json."
         )
     return Path(loaded.data.left_out)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Lets one process change a list at a time: of two changes at once, one would be lost."""
+    import fcntl
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(f".{path.name}.lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _read_list(path: Path) -> LeftOutList:

@@ -10,8 +10,11 @@ from __future__ import annotations
 import gzip
 import re
 import secrets
+import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +22,7 @@ import polars as pl
 from tensorflow_metadata.proto.v0.statistics_pb2 import DatasetFeatureStatisticsList
 
 from components.contracts.names import LEARNER, PREDICTIONS_FILE, STATISTICS_FILE
+from components.errors import MasteryError
 from components.example_gen.encoding import encode
 from components.example_gen.records import open_records, read_records
 from components.files.atomic import new_file
@@ -164,19 +168,29 @@ def holds_id(path: Path, learner: str) -> bool:
     wanted = learner.encode()
     word = re.compile(rb"(?<![\w.@-])" + re.escape(wanted) + rb"(?![\w@-])")
     carried = b""
-    try:
-        for block in _blocks(path):
-            window = carried + block
-            if word.search(window):
-                return True
-            carried = window[-len(wanted) - 1 :]
-    except (OSError, EOFError):  # not gzip, whatever its name says
-        return False
+    for block in _blocks(path):
+        window = carried + block
+        if word.search(window):
+            return True
+        carried = window[-len(wanted) - 1 :]
     return False
 
 
 def _blocks(path: Path) -> Iterator[bytes]:
-    opened = gzip.open if path.suffix == ".gz" else open
-    with opened(path, "rb") as file:
-        while block := file.read(_BLOCK):
-            yield block
+    """Yields what a file says, unpacked as far as it can be.
+
+    Raises:
+        MasteryError: it cannot be read, so nobody knows whether it holds an id.
+    """
+    try:
+        if path.suffix == ".gz":
+            with suppress(gzip.BadGzipFile, EOFError, zlib.error), gzip.open(path, "rb") as packed:
+                yield from iter(partial(packed.read, _BLOCK), b"")
+                return
+        with path.open("rb") as file:  # of a damaged .gz, the bytes as they are
+            yield from iter(partial(file.read, _BLOCK), b"")
+    except OSError as error:
+        raise MasteryError(
+            f"{path}: could not be read ({error.strerror}), so nobody knows whether it holds the "
+            "id. Make it readable, or remove it."
+        ) from None

@@ -10,12 +10,13 @@ from alembic import command
 from alembic.config import Config as AlembicConfig
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from components.command.escape import hide_userinfo, shorten
 from components.errors import MasteryError
+from serving.answers.tables import Table
 
 URL_VARIABLE = "MASTERY_ANSWERS_URL"
 PASSWORD_VARIABLE = "MASTERY_ANSWERS_PASSWORD"
@@ -42,7 +43,8 @@ def open_database(
 
     Raises:
         DatabaseError: the address cannot be used, nobody answers, or the tables are newer than
-            this version of Mastery, or older and `upgrade` is false.
+            this version of Mastery, or older and `upgrade` is false; some of them are missing, or
+            somebody else made tables of the same names.
 
     >>> engine = open_database(f"sqlite:///{FOLDER}/answers.db")
     >>> engine.dialect.name
@@ -50,6 +52,8 @@ def open_database(
     """
     environment = os.environ if environment is None else environment
     address = database_address(url, environment)
+    if not upgrade and address.get_backend_name() == "sqlite":
+        _expect_file(Path(address.database or ""))
     engine = create_engine(address, pool_pre_ping=address.get_backend_name() != "sqlite")
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
@@ -123,9 +127,20 @@ def _sqlite(address: URL, shown: str) -> URL:
     path = Path(address.database or "")
     if not address.database or address.database == ":memory:":
         raise DatabaseError(f"{shown}: expected a file, such as sqlite:///answers.db.")
+    if address.query:
+        raise DatabaseError(f"{shown}: expected a path without `?`, such as sqlite:///answers.db.")
     if path.is_dir() or not path.parent.is_dir():
         raise DatabaseError(f"{path}: expected a file in a folder that exists.")
     return address.set(drivername="sqlite")
+
+
+def _expect_file(path: Path) -> None:
+    # SQLite would make an empty file of a mistyped name.
+    if not path.exists():
+        raise DatabaseError(
+            f"{path}: expected the answers' database, found no such file; `mastery score` or "
+            "`mastery answers upgrade` makes it."
+        )
 
 
 def _prepare_sqlite(connection: object, record: object) -> None:  # noqa: ARG001
@@ -148,10 +163,12 @@ def _bring_up_to_date(engine: Engine, *, upgrade: bool) -> None:
     newest = script.get_current_head()
 
     with engine.begin() as connection:
-        if upgrade and engine.dialect.name == "postgresql":
-            connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
+        if upgrade:
+            _wait_for_others(connection, newest)
         found = _revision(connection)
+        present = set(inspect(connection).get_table_names())
         if found == newest:
+            _expect_tables(engine, present)
             return
         if found is not None and found not in {item.revision for item in script.walk_revisions()}:
             raise DatabaseError(
@@ -163,8 +180,38 @@ def _bring_up_to_date(engine: Engine, *, upgrade: bool) -> None:
                 f"{describe(engine)}: expected tables of revision {newest}, found "
                 f"{found or 'none'}; run `mastery answers upgrade` first."
             )
+        if found is None:
+            _expect_no_tables(engine, present)
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+def _wait_for_others(connection: Connection, newest: str | None) -> None:
+    """Lets one process migrate at a time, and makes a migration whole or not at all."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
+    elif _revision(connection) != newest:
+        # Python's driver begins no transaction before CREATE TABLE; each would stay by itself.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _expect_tables(engine: Engine, present: set[str]) -> None:
+    missing = sorted(set(Table.metadata.tables) - present)
+    if missing:
+        raise DatabaseError(
+            f"{describe(engine)}: expected all tables of Mastery, found none called "
+            f"{shorten(', '.join(missing), 200)}; restore the database from a backup, or score "
+            "into a new one."
+        )
+
+
+def _expect_no_tables(engine: Engine, present: set[str]) -> None:
+    taken = sorted(set(Table.metadata.tables) & present)
+    if taken:
+        raise DatabaseError(
+            f"{describe(engine)}: expected a database of Mastery or an empty one, found tables "
+            f"of something else called {shorten(', '.join(taken), 200)}; name another database."
+        )
 
 
 def _revision(connection: Connection) -> str | None:
