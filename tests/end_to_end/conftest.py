@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,8 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[2]
 REAL_LOGS = REPOSITORY.parent / "shared" / "data"
+
+IMAGE = "localhost/mastery-test:latest"
 
 Mastery = Callable[..., subprocess.CompletedProcess[str]]
 COMMAND = [sys.executable, "-m", "pipeline.cli.main"]
@@ -52,3 +55,20 @@ def sample(mastery: Mastery, tmp_path_factory: pytest.TempPathFactory) -> list[s
     }
     settings = [part for key, value in options.items() for part in ("--set", f"{key}={value}")]
     return ["--config", str(REPOSITORY / "configs" / "sample.yaml"), *settings]
+
+
+def has_engine() -> bool:
+    if shutil.which("docker") is None:
+        return False
+    return subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0
+
+
+@pytest.fixture(scope="session")
+def image() -> str:
+    """Builds the image from the Dockerfile; the engine keeps its layers between runs."""
+    if not has_engine():
+        pytest.skip("NO CONTAINER ENGINE: `docker info` fails, so nothing runs in containers")
+    command = ["docker", "build", "--tag", IMAGE, str(REPOSITORY)]
+    built = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stdout[-3000:] + built.stderr[-3000:]
+    return IMAGE

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,12 +21,11 @@ import pytest
 
 from components.contracts.run_record import RunRecord
 from components.node.node_id import Node
-from tests.end_to_end.conftest import REPOSITORY, Mastery
+from tests.end_to_end.conftest import IMAGE, REPOSITORY, Mastery
 
 docker = pytest.importorskip("docker")
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning:kfp")]
 
-IMAGE = "localhost/mastery-test:latest"
 SETTINGS = [
     "training.epochs=1",
     "training.histograms=false",
@@ -89,23 +87,6 @@ class Cluster:
             (self.folder / "outputs").glob(f"*/*/{name}"), key=lambda file: file.stat().st_mtime
         )
         return [file.read_text(encoding="utf-8") for file in files]
-
-
-def has_engine() -> bool:
-    if shutil.which("docker") is None:
-        return False
-    return subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0
-
-
-@pytest.fixture(scope="module")
-def image() -> str:
-    """Builds the image from the Dockerfile; the engine keeps its layers between runs."""
-    if not has_engine():
-        pytest.skip("NO CONTAINER ENGINE: `docker info` fails, so nothing runs in containers")
-    command = ["docker", "build", "--tag", IMAGE, str(REPOSITORY)]
-    built = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert built.returncode == 0, built.stdout[-3000:] + built.stderr[-3000:]
-    return IMAGE
 
 
 @pytest.fixture(scope="module", autouse=True)

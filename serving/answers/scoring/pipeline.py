@@ -33,12 +33,12 @@ class Target:
     """Where answers go; a password is in the environment of every worker.
 
     Attributes:
-        url: the address of the database.
+        url: the address of the database; None for the one in the environment.
         version_id: of the model that answers.
         scorings: the id of the scoring of each moment.
     """
 
-    url: str
+    url: str | None
     version_id: int
     scorings: dict[datetime, int]
 

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import polars as pl
-from sqlalchemy import URL, Engine, func, select, text, update
+from sqlalchemy import Engine, func, select, text, update
 from sqlalchemy.orm import Session
 
 from components.contracts.names import NUM_STEPS
@@ -210,22 +210,11 @@ def _busy(engine: Engine) -> MasteryError:
     )
 
 
-def _worker_url(url: str | None, engine: Engine) -> str:
-    """Returns the address for workers, without the password, which is in their environment."""
-    if url is not None and "://" in url:
-        return url
+def _worker_url(url: str | None, engine: Engine) -> str | None:
+    """Returns the address for workers; None where it is in their environment, as passwords are."""
     if engine.dialect.name == "sqlite":
         return f"sqlite:///{Path(engine.url.database or '').resolve()}"
-    # Made anew: `set` cannot take a password away.
-    address = engine.url
-    return URL.create(
-        "postgresql",
-        username=address.username,
-        host=address.host,
-        port=address.port,
-        database=address.database,
-        query=address.query,
-    ).render_as_string()
+    return url
 
 
 # Before and after the answers
