@@ -97,7 +97,7 @@ def _evaluate(
     settings = load_settings(answers)
     now = _moment(as_of, settings)
     known = None if left_out is None else LeftOutList.read_file(left_out)
-    engine = open_database(db)
+    engine = open_database(db, existing=True)
     try:
         told = evaluate(
             engine, settings, now, rules=rule or (),

@@ -57,7 +57,7 @@ def board(
     logging.getLogger("mastery.board").setLevel(logging.INFO)
     place = Place(host=host, port=port, demo=demo, now=_moment(now))
     settings = load_settings(answers)
-    engine = open_database(db)
+    engine = open_database(db, existing=True)
     try:
         serve_board(engine, settings, place, os.environ)
     finally:

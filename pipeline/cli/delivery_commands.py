@@ -49,7 +49,7 @@ def send(
 
     settings = load_settings(answers)
     everybody = receivers(settings)
-    engine = open_database(db)
+    engine = open_database(db, existing=True)
     if watch:
         send_until_stopped(engine, everybody, settings.delivery, every=every, tell=_Telling())
         return

@@ -39,5 +39,5 @@ def export(
     from serving.answers.feedback_export import export_feedback
 
     loaded = None if config is None else load_config(config, set_)
-    engine = open_database(db)
+    engine = open_database(db, existing=True)
     print(export_feedback(engine, out, form=as_, model=model, config=loaded).describe())

@@ -56,5 +56,5 @@ def outcomes(
             "and its classes."
         )
     rows = read_outcomes(loaded, outcomes)
-    engine = open_database(db)
+    engine = open_database(db, existing=True)
     print(store_outcomes(engine, rows, loaded.label, now=datetime.now(UTC)).describe())

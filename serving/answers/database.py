@@ -29,7 +29,11 @@ class DatabaseError(MasteryError):
 
 
 def open_database(
-    url: str | None, *, environment: Mapping[str, str] | None = None, upgrade: bool = True
+    url: str | None,
+    *,
+    environment: Mapping[str, str] | None = None,
+    upgrade: bool = True,
+    existing: bool = False,
 ) -> Engine:
     """Returns the database of an address, with the newest tables.
 
@@ -40,6 +44,8 @@ def open_database(
             looks for it.
         environment: variables; by default the process's.
         upgrade: whether to make or change tables. Without it, older tables are an error.
+        existing: whether SQLite's file has to be there, as it does without `upgrade`: a mistyped
+            name is then an error instead of an empty database.
 
     Raises:
         DatabaseError: the address cannot be used, nobody answers, or the tables are newer than
@@ -52,7 +58,7 @@ def open_database(
     """
     environment = os.environ if environment is None else environment
     address = database_address(url, environment)
-    if not upgrade and address.get_backend_name() == "sqlite":
+    if (existing or not upgrade) and address.get_backend_name() == "sqlite":
         _expect_file(Path(address.database or ""))
     engine = create_engine(address, pool_pre_ping=address.get_backend_name() != "sqlite")
     if engine.dialect.name == "sqlite":

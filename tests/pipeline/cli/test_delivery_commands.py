@@ -58,6 +58,9 @@ def test_nothing_to_send(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     url = f"sqlite:///{tmp_path}/answers.db"
+    assert mastery(monkeypatch, "answers", "send", "--db", url) == 2
+    assert "expected the answers' database, found no such file" in capsys.readouterr().err
+    open_database(url).dispose()
     assert mastery(monkeypatch, "answers", "send", "--db", url) == 0
     assert capsys.readouterr().out == "Nothing is due.\n"
     assert mastery(monkeypatch, "answers", "outbox", "--db", url) == 0

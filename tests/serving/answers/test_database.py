@@ -86,3 +86,9 @@ def test_who_only_reads_makes_no_file_of_a_mistyped_name(tmp_path: Path) -> None
 def test_an_address_of_a_file_has_no_query(tmp_path: Path) -> None:
     with pytest.raises(DatabaseError, match="expected a path without `\\?`"):
         open_database(f"sqlite:///{tmp_path}/answers.db?mode=ro")
+
+
+def test_a_mistyped_name_makes_no_database(tmp_path: Path) -> None:
+    with pytest.raises(DatabaseError, match=r"anwsers\.db"):
+        open_database(str(tmp_path / "anwsers.db"), existing=True)
+    assert list(tmp_path.iterdir()) == []

@@ -203,6 +203,7 @@ def test_what_cannot_be_run_is_one_clear_error(
     arguments: list[str], printed: str, answers_file: Path, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
+    open_database(f"{tmp_path}/answers.db").dispose()
     options = ["--db", f"{tmp_path}/answers.db", "--answers", str(answers_file)]
     assert mastery(monkeypatch, "alerts", "test", *options, *arguments) == 2
     assert printed in capsys.readouterr().err
