@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -203,6 +204,7 @@ def erase(
         raise typer.Exit(1)
 
 
+@dataclass(frozen=True)
 class _Found:
     """What files hold of a learner.
 
@@ -212,10 +214,9 @@ class _Found:
         models: pushed versions whose training or evaluation split has the learner.
     """
 
-    def __init__(self, log: list[LogRows], traces: list[Trace], models: list[Path]) -> None:
-        self.log = log
-        self.traces = traces
-        self.models = models
+    log: list[LogRows]
+    traces: list[Trace]
+    models: list[Path]
 
 
 def _search(config: Config, root: Path, learner: str) -> _Found:

@@ -89,14 +89,15 @@ def make_term(folder: Path) -> Term:
     outcomes = pl.read_parquet(whole / "outcomes.parquet")
     asked = outcomes.filter(pl.col(LEARNER).is_in(learners.implode()))
 
+    people = _people(asked)
     term = Term(
         folder / "events.parquet",
         folder / "outcomes.parquet",
-        {name: folder / f"{name}.csv" for name in _people(asked)},
+        {name: folder / f"{name}.csv" for name in people},
     )
     part.write_parquet(term.events)
     asked.write_parquet(term.outcomes)
-    for name, table in _people(asked).items():
+    for name, table in people.items():
         write_text(term.people[name], table.write_csv())
     return term
 
@@ -169,13 +170,14 @@ def live_through(
     """
     import_people(engine, term.people)
     outcomes = pl.read_parquet(term.outcomes)
+    everybody = receivers(settings)
     since = NOW - timedelta(weeks=WEEKS)
     for number in range(1, WEEKS * 7 + 1):
         day = since + timedelta(days=number)
         options = ScoringOptions([str(term.events)], [day], learners=[str(term.outcomes)])
         scored = score(url, version, options)
         told = follow_up(engine, settings, version, [day], day)
-        send_due(engine, receivers(settings), settings.delivery, clock=lambda day=day: day)  # type: ignore[misc]
+        send_due(engine, everybody, settings.delivery, clock=lambda day=day: day)  # type: ignore[misc]
 
         came_in = outcomes.filter(pl.col(AS_OF).is_between(since, day, closed="none"))
         if came_in.height:

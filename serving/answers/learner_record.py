@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, Select, delete, func, select, update
 from sqlalchemy import Table as SqlTable
 
 from serving.answers.current_sums import refresh_current_sums
-from serving.answers.tables import Message, Table
+from serving.answers.tables import Learner, Message, Table
 
 _ERASED = "(erased)"
 _LEARNER = "learner_id"
@@ -63,17 +63,12 @@ def erase_rows(engine: Engine, learner: str) -> dict[str, int]:
     """
     erased: dict[str, int] = {}
     with engine.begin() as connection:
-        name = connection.scalar(
-            select(Table.metadata.tables["learners"].c.name).where(
-                Table.metadata.tables["learners"].c.learner_id == learner
-            )
-        )
+        name = connection.scalar(select(Learner.name).where(Learner.learner_id == learner))
         erased[Message.__tablename__] = _erase_messages(connection, learner, name)
         # Tables that refer to others come first.
-        for table in reversed(Table.metadata.sorted_tables):
-            if _LEARNER in table.c:
-                done = connection.execute(delete(table).where(table.c.learner_id == learner))
-                erased[table.name] = done.rowcount
+        for table in reversed(_tables()):
+            done = connection.execute(delete(table).where(table.c.learner_id == learner))
+            erased[table.name] = done.rowcount
         refresh_current_sums(connection)
     return {table: count for table, count in erased.items() if count}
 
