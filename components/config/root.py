@@ -12,6 +12,8 @@ from pydantic import Field, field_validator, model_validator
 
 from components.command.suggest import did_you_mean
 from components.config.data import Data, Label
+from components.config.decisions import Decision
+from components.config.fairness import Fairness
 from components.config.gates import (
     EvaluationRules,
     Gate,
@@ -20,10 +22,13 @@ from components.config.gates import (
     require_simple_models_fit,
 )
 from components.config.kubeflow import Kubeflow
+from components.config.papers import Approvals, Papers
+from components.config.reasons import Reasons
 from components.config.runtime import Beam, Ci, Metadata, Notify, Push
 from components.config.section import Address, InputName, KeyedError, Section
 from components.config.summaries import require_summary
 from components.config.training import Feature, Model, Prior, Steps, Training
+from components.config.uncertainty import Explain, Uncertainty
 from components.contracts.names import AS_OF, DERIVED_STEPS, LEARNER, RESERVED, TIME, UNIT
 
 Keys = tuple[str | int, ...]  # the way from the file's top to a value
@@ -52,13 +57,30 @@ class Config(Section):
     prior: Prior = Field(default_factory=Prior, description="the answer for a cold start")
     model: Model = Field(default_factory=Model, description="the network")
     training: Training = Field(default_factory=Training, description="how it is fitted")
+    uncertainty: Uncertainty = Field(
+        default_factory=Uncertainty, description="how sure answers are said to be"
+    )
+    decisions: list[Decision] = Field(
+        default_factory=list, description="what is done about learners, and when"
+    )
+    explain: Explain = Field(default_factory=Explain, description="how answers are explained")
+    reasons: Reasons = Field(default_factory=Reasons, description="how reasons are worded")
     evaluation: EvaluationRules = Field(
         default_factory=EvaluationRules, description="how it is judged"
+    )
+    fairness: Fairness = Field(
+        default_factory=Fairness, description="gaps between groups, and what is done about them"
     )
     gates: list[Gate] = Field(
         description="what a model has to reach before it is pushed", min_length=1
     )
     push: Push = Field(default_factory=Push, description="where a model that passed goes")
+    papers: Papers = Field(
+        default_factory=Papers, description="what people write for a version's papers"
+    )
+    approvals: Approvals = Field(
+        default_factory=Approvals, description="who has to approve a version before it is served"
+    )
     beam: Beam = Field(default_factory=Beam, description="how the data nodes run")
     notify: Notify = Field(default_factory=Notify, description="who is notified of how a run ended")
     kubeflow: Kubeflow = Field(
@@ -176,6 +198,23 @@ class Config(Section):
                 f"expected a weight for each of {classes}, found them for {[*weights]}"
                 f"{did_you_mean(unknown, classes)}",
             )
+        return self
+
+    @model_validator(mode="after")
+    def _decisions_name_classes(self) -> Config:
+        names = [decision.name for decision in self.decisions]
+        for index, decision in enumerate(self.decisions):
+            if names.count(decision.name) > 1:
+                raise KeyedError(
+                    ("decisions", index, "name"),
+                    f"expected names that differ, found {decision.name} twice",
+                )
+            if decision.class_ not in self.label.classes:
+                raise KeyedError(
+                    ("decisions", index, "class"),
+                    f"expected one of {self.label.classes}, found {decision.class_!r}"
+                    f"{did_you_mean(decision.class_, self.label.classes)}",
+                )
         return self
 
     @property

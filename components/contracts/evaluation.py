@@ -10,7 +10,11 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 from components.config.gates import GateBound
 from components.config.metrics import Task, describe_metric
 from components.contracts.contract import Contract, Part
+from components.contracts.decision_results import DecisionResults
+from components.contracts.fairness_results import FairnessResults
+from components.contracts.importance_results import ImportanceResults
 from components.contracts.provenance import DataProvenance
+from components.contracts.uncertainty_results import UncertaintyResults
 
 Counts = list[list[int]]  # [C, C]: true classes in rows, predicted ones in columns
 Interval = tuple[float, float]  # lower and upper end
@@ -284,6 +288,10 @@ class Evaluation(Contract):
         confidence: of all intervals; None where none were computed.
         simple_models: what people would use instead, on the same examples.
         seeds: fits with other seeds on the same examples; None with one seed.
+        uncertainty: how often prediction sets hold the truth; None for a model without any.
+        decisions: how each decision went, in the configured order.
+        fairness: gaps between groups; None where no column is compared.
+        importance: what answers rest on; None for a model that explains nothing.
     """
 
     FILE: ClassVar[str] = "metrics.json"
@@ -300,6 +308,10 @@ class Evaluation(Contract):
     confidence: float | None = None
     simple_models: list[SimpleModelResults] = []
     seeds: SeedResults | None = None
+    uncertainty: UncertaintyResults | None = None
+    decisions: list[DecisionResults] = []
+    fairness: FairnessResults | None = None
+    importance: ImportanceResults | None = None
 
     @property
     def failed_gates(self) -> list[GateVerdict]:

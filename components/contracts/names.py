@@ -29,12 +29,15 @@ SEEDS = "seeds"  # in the Trainer's model run: a SavedModel per further seed, by
 # Transformed examples: what Transform writes and the Trainer reads.
 TRANSFORMED_LABEL = "label"  # int64 index of the class [B], or float32 [B]
 TRANSFORMED_PRIOR = "prior"  # float32 [B, C], or [B, 1]: the answer for a cold start
+GROUPS = "groups"  # int64 [B, L]: hashes of the prior's group at each level, the narrowest first
 SUMMARIES = "summaries"  # float32 [B, S]: scaled counts, rates and recent values of the sequence
 
 # The tag of the graph that TensorFlow Serving loads; its signatures, their inputs and outputs.
 SERVE = "serve"
 SERVING_DEFAULT = "serving_default"
 PREDICT_STEPS = "predict_steps"
+EXPLAIN = "explain"  # as `serving_default`, with the reasons
+EXPLAIN_STEPS = "explain_steps"  # as `predict_steps`, with the reasons
 EXAMPLES = "examples"
 CLASSES = "classes"
 PROBABILITIES = "probabilities"
@@ -43,6 +46,23 @@ PREDICTION = "prediction"
 BASIS = "basis"
 BASIS_SEQUENCE = "sequence"
 BASIS_PRIOR = "prior"
+BASIS_UNFAMILIAR = "unfamiliar"  # from a sequence or a unit that is unlike those of the fit
+UNFAMILIAR = "unfamiliar"  # string [B]: what is unlike, names joined by ", "; "" for nothing
+
+# How sure the answer is.
+PREDICTION_SET = "prediction_set"  # bool [B, C]: classes that together hold the promised coverage
+ANSWER_TEXT = "answer_text"  # string [B]: a class, "partial or proficient", or `NOT_SURE`
+NOT_SURE = "not sure"
+PREDICTION_INTERVAL = "prediction_interval"  # float32 [B, 2]: of a regression
+
+# What the signatures `explain` and `explain_steps` add. N features: those of steps, then of the
+# context, then summaries of the sequence, by their names in the configuration.
+EXPLAINED_CLASS = "explained_class"  # string [B]: input, "" for the predicted class; and output
+EXPLAINED_FEATURES = "explained_features"  # string [B, N]: their names, the same in every row
+ATTRIBUTIONS = "attributions"  # float32 [B, N]: what each adds to the answer; of steps, their sum
+DIRECTIONS = "directions"  # float32 [B, N]: above 0 where the value is above the typical one
+STEP_ATTRIBUTIONS = "step_attributions"  # float32 [B, T, S]: of the S features of steps, by step
+TYPICAL_ANSWER = "typical_answer"  # float32 [B]: the answer for the group's average learner
 
 # Columns that are added to the rows of a log on their way to examples.
 ORDER = "_order"  # place of an event in the log, file by file and row by row; breaks ties in time
@@ -60,8 +80,14 @@ ADDED = frozenset(
 # Names that a column of a log cannot have: Transform, a signature or the join uses them.
 RESERVED = (
     frozenset({NUM_STEPS, EXAMPLES, CLASSES, PROBABILITIES, PREDICTED_CLASS, PREDICTION, BASIS})
+    | {UNFAMILIAR, PREDICTION_SET, ANSWER_TEXT, PREDICTION_INTERVAL, EXPLAINED_CLASS}
     | ADDED
 )
+
+
+def decision_output(name: str) -> str:
+    """Returns the name of the output, bool [B], that says whether a decision is taken."""
+    return f"decision_{name}"
 
 
 # Names of transformed features: the prefixes keep steps and context of the same name apart.

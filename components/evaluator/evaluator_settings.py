@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from components.config.data import Label
+from components.config.decisions import Decision
+from components.config.fairness import Fairness
 from components.config.gates import EvaluationRules, Gate
 from components.config.runtime import Beam
 from components.config.training import Feature, Prior, Steps
+from components.config.uncertainty import Explain, Uncertainty
 from components.contracts.model_card import ModelCard
 from components.errors import MasteryError
 from components.model_version.folders import SAVED_MODEL
@@ -28,6 +31,11 @@ class EvaluatorSettings(NodeSettings):
     context: dict[str, Feature]
     prior: Prior
     evaluation: EvaluationRules
+    uncertainty: Uncertainty
+    decisions: list[Decision]
+    explain: Explain
+    fairness: Fairness
+    protected: list[str]
     gates: list[Gate]
     beam: Beam
 

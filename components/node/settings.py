@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Self
 from pydantic import Field
 
 from components.config.data import Label
+from components.config.decisions import Decision
 from components.config.section import InputName, Section
 from components.config.training import Feature, Model, Prior, Steps, Training
+from components.config.uncertainty import Explain, Uncertainty
 
 if TYPE_CHECKING:
     from components.config.root import Config
@@ -74,6 +76,13 @@ class TrainerSettings(NodeSettings):
     prior: Prior = Field(description="the answer for a cold start")
     model: Model = Field(description="the network")
     training: Training = Field(description="how it is fitted")
+    uncertainty: Uncertainty = Field(
+        default_factory=Uncertainty, description="how sure answers are said to be"
+    )
+    decisions: list[Decision] = Field(
+        default_factory=list, description="what is done about learners, and when"
+    )
+    explain: Explain = Field(default_factory=Explain, description="how answers are explained")
     seeds: int = Field(1, description="how many models are fitted, each from another seed")
 
     @classmethod

@@ -21,6 +21,7 @@ from components.contracts.names import GPU, NUM_STEPS, PORTABLE, SUMMARIES
 from components.errors import TrainingError
 from components.files.atomic import new_folder
 from components.model_version.operations import operations, without_cpu_kernel
+from components.trainer.constants import fit_constants
 from components.trainer.network import (
     ANSWER,
     Embedded,
@@ -33,7 +34,9 @@ from components.trainer.transform_graph import TransformGraph
 from components.trainer.warm_start import write_weights
 
 if TYPE_CHECKING:
+    from components.contracts.calibration import Calibration
     from components.node.settings import TrainerSettings
+    from components.trainer.calibration_split import CalibrationSplit
     from components.trainer.states import LstmKernel
 
 NO_GPU = (
@@ -51,6 +54,7 @@ def export_model(
     inputs: NetworkInputs,
     transform: tft.TFTransformOutput,
     settings: TrainerSettings,
+    split: CalibrationSplit,
     *,
     temperature: float | None = None,
     code_fingerprint: str,
@@ -63,6 +67,7 @@ def export_model(
         inputs: the inputs of the network.
         transform: its graph becomes part of the model.
         settings: written into the card; they also set the inputs and outputs of the signatures.
+        split: the eval split, which the constants of the graph are fitted to.
         temperature: what the exported networks divide their logits by. The weights for a warm start
             are those of the fit: were they divided, a chain of warm starts would divide again and
             again.
@@ -79,13 +84,14 @@ def export_model(
     portable = float32_copy(network, settings, inputs, "served", temperature)
     reference = float32_copy(network, settings, inputs, "loop", temperature)
     require_same_answers(portable, reference, probes(settings, inputs))
+    parts, calibration = fit_constants(portable, split, settings, temperature=temperature)
 
     graph = TransformGraph(transform)
     # Keras picks kernels when a graph is traced, and a graph with cuDNN's does not run on a CPU.
     gpu = None
     if settings.training.gpu_export and settings.model.kind == "lstm":
         fast = float32_copy(network, settings, inputs, "cudnn", temperature)
-        gpu = ServedModel(fast, inputs, graph, settings)
+        gpu = ServedModel(fast, inputs, graph, settings, parts)
     fused = gpu is not None and needs_gpu(gpu.functions)
     folders = {PORTABLE: ".", GPU: GPU} if fused else {PORTABLE: "."}
 
@@ -98,10 +104,10 @@ def export_model(
         exports=folders,
     )
     with new_folder(folder) as draft:
-        _save(ServedModel(portable, inputs, graph, settings), card, draft)
+        _save(ServedModel(portable, inputs, graph, settings, parts), card, calibration, draft)
         write_weights(network, inputs, draft)
         if gpu is not None and fused:
-            _save(gpu, card, draft / GPU)
+            _save(gpu, card, calibration, draft / GPU)
 
     if not settings.training.gpu_export:
         return None
@@ -179,6 +185,7 @@ def needs_gpu(functions: Mapping[str, Any]) -> bool:
     return any(without_cpu_kernel(operations(graph)) for graph in graphs)
 
 
-def _save(served: ServedModel, card: ModelCard, folder: Path) -> None:
+def _save(served: ServedModel, card: ModelCard, calibration: Calibration, folder: Path) -> None:
     tf.saved_model.save(served, str(folder), signatures=served.functions)
     card.write(folder)
+    calibration.write(folder)

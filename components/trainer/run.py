@@ -22,6 +22,7 @@ from components.errors import TrainingError
 from components.node.settings import TrainerSettings
 from components.trainer.batches import read_batches
 from components.trainer.calibration import fit_temperature
+from components.trainer.calibration_split import CalibrationSplit
 from components.trainer.export import export_model
 from components.trainer.fit import (
     LOGS,
@@ -94,15 +95,18 @@ def _fit_and_export(
         transform = tft.TFTransformOutput(fn_args.transform_graph_path)
         inputs = read_network_inputs(settings, transform)
         network, history = _fit(fn_args, settings, devices, transform, inputs, name)
-        gpu_export = export_model(
-            network,
-            inputs,
-            transform,
-            settings,
-            temperature=history.temperature,
-            code_fingerprint=fn_args.custom_config["code_fingerprint"],
-            folder=folder,
-        )
+        with _scratch_folder(Path(fn_args.model_run_dir)) as scratch:
+            split = CalibrationSplit(fn_args.eval_files, inputs, transform, settings, scratch)
+            gpu_export = export_model(
+                network,
+                inputs,
+                transform,
+                settings,
+                split,
+                temperature=history.temperature,
+                code_fingerprint=fn_args.custom_config["code_fingerprint"],
+                folder=folder,
+            )
     return history.model_copy(update={"gpu_export": gpu_export})
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -15,6 +15,7 @@ from components.contracts.names import (
     BASIS_SEQUENCE,
     CLASSES,
     EXAMPLES,
+    GROUPS,
     NUM_STEPS,
     PREDICT_STEPS,
     PREDICTED_CLASS,
@@ -23,10 +24,12 @@ from components.contracts.names import (
     SERVING_DEFAULT,
     TRANSFORMED_PRIOR,
 )
+from components.trainer.constants import Answered
 
 if TYPE_CHECKING:
     from components.config.data import Label
     from components.node.settings import TrainerSettings
+    from components.trainer.constants import AnswerPart
     from components.trainer.network import NetworkInputs
     from components.trainer.transform_graph import TransformGraph
 
@@ -46,6 +49,7 @@ class ServedModel(tf.Module):  # type: ignore[misc]
         inputs: NetworkInputs,
         transform: TransformGraph,
         settings: TrainerSettings,
+        parts: Sequence[AnswerPart] = (),
     ) -> None:
         super().__init__()
 
@@ -59,6 +63,7 @@ class ServedModel(tf.Module):  # type: ignore[misc]
         self._inputs = inputs
         self._settings = settings
         self._transform = transform
+        self._outputs_of_parts = [part.outputs for part in parts]
 
         spec = transform.raw_feature_spec
         columns = dict.fromkeys([*settings.context, *settings.prior.group_by])
@@ -100,7 +105,7 @@ class ServedModel(tf.Module):  # type: ignore[misc]
         num_steps = next(iter(steps.values())).row_lengths()
         raw = {name: _as_spec(values, self._column_specs[name]) for name, values in columns.items()}
         raw[NUM_STEPS] = _as_spec(_one_per_row(num_steps), self._num_steps_spec)
-        wanted = [*self._inputs.names, TRANSFORMED_PRIOR]
+        wanted = [*self._inputs.names, TRANSFORMED_PRIOR, GROUPS]
         features = self._transform({**steps, **raw}, wanted)
         if self._settings.steps.shared:
             features = _one_outcome_each(features, set(self._inputs.steps))
@@ -113,7 +118,12 @@ class ServedModel(tf.Module):  # type: ignore[misc]
         prior = features[TRANSFORMED_PRIOR]
         answer = tf.where(is_cold[:, tf.newaxis], prior, self._call_network(padded))
         basis = tf.where(is_cold, BASIS_PRIOR, BASIS_SEQUENCE)
-        return {**_named(answer, self._settings.label), BASIS: basis}
+
+        answers = {**_named(answer, self._settings.label), BASIS: basis}
+        answered = Answered(answer, is_cold, padded, features[GROUPS])
+        for outputs in self._outputs_of_parts:
+            answers |= outputs(answered)
+        return answers
 
     def _column_dtypes(self) -> dict[str, tf.DType]:
         return {name: spec.dtype for name, spec in self._column_specs.items()}

@@ -147,13 +147,27 @@ def _or_zero(values: tf.Tensor) -> tf.Tensor:
     return tf.where(tf.math.is_nan(values), tf.zeros_like(values), values)
 
 
+def group_hashes(columns: Sequence[tf.Tensor], batch: tf.Tensor) -> tf.Tensor:
+    """Returns the group of each example at every level, int64 [B, L], the narrowest first.
+
+    Groups have levels: by all columns, by all but the first, and so on, to the whole split.
+
+    Args:
+        columns: the values that make a group, string [B] each, "" for missing, the most open one
+            first; none makes one group of all examples.
+        batch: B.
+    """
+    levels = [columns[start:] for start in range(len(columns) + 1)]
+    keys = tf.stack([_group_key(level, batch) for level in levels], axis=1)
+    return tf.strings.to_hash_bucket_fast(keys, 2**62)
+
+
 def group_prior(
-    columns: Sequence[tf.Tensor], label: tf.Tensor, is_cold: tf.Tensor, smoothing: float
+    groups: tf.Tensor, label: tf.Tensor, is_cold: tf.Tensor, smoothing: float
 ) -> tf.Tensor:
     """Returns the prior of each example's group: the answer for a cold start.
 
-    Groups have levels: by all columns, by all but the first, and so on, to the whole split. A
-    group's mean label is mixed with `smoothing` examples of the next wider level's mean, which is
+    A group's mean label is mixed with `smoothing` examples of the next wider level's mean, which is
     mixed in the same way; that of the whole split is not mixed.
 
     Having no events is informative in itself, so the prior is the mean label of the cold starts of
@@ -163,8 +177,7 @@ def group_prior(
     the prior is the group's mean.
 
     Args:
-        columns: the values that make a group, string [B] each, "" for missing, the most open one
-            first; none makes one group of all examples.
+        groups: see `group_hashes`.
         label: float32 [B, C]: one-hot classes, or the number with C = 1. Not read when serving.
         is_cold: bool [B]: whether an example has fewer events than the model needs for an answer.
         smoothing: how many examples of the wider level are mixed in.
@@ -172,11 +185,6 @@ def group_prior(
     Returns:
         float32 [B, C].
     """
-    levels = [columns[start:] for start in range(len(columns) + 1)]
-    batch = tf.shape(is_cold)[0]
-    keys = tf.stack([_group_key(level, batch) for level in levels], axis=1)
-    groups = tf.strings.to_hash_bucket_fast(keys, 2**62)  # [B, L], the narrowest level first
-
     # Each row counts itself, then sums its label: once for all examples, once for cold starts.
     counted = tf.cast(tf.concat([tf.ones_like(label[:, :1]), label], axis=1), tf.float64)
     cold_only = tf.where(is_cold[:, tf.newaxis], counted, tf.zeros_like(counted))
@@ -186,7 +194,7 @@ def group_prior(
     split = sums[:, -1]
     mean = split[:, 1:width] / split[:, :1]
     prior = _mixed(split[:, width:], mean, smoothing)
-    for level in reversed(range(len(columns))):
+    for level in reversed(range(groups.shape[1] - 1)):
         own = sums[:, level]
         mean = _mixed(own[:, :width], mean, smoothing)
         cold_mean = _mixed(own[:, width:], mean, smoothing)

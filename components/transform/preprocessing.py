@@ -11,6 +11,7 @@ import tensorflow as tf
 from components.config.summaries import counts_words
 from components.config.training import Categorical, Feature, Numeric
 from components.contracts.names import (
+    GROUPS,
     LEARNER,
     NUM_STEPS,
     SUMMARIES,
@@ -24,6 +25,7 @@ from components.contracts.names import (
 )
 from components.node.settings import TransformSettings
 from components.transform.learned import (
+    group_hashes,
     group_prior,
     is_missing,
     scaled_numbers,
@@ -55,9 +57,9 @@ def preprocessing_fn(
 
     Returns:
         By the names in `components.contracts.names`: ragged step features [B, T], context [B], the
-        label [B], the prior [B, C], the number of events [B] as int64, and summaries [B, S] where
-        the network reads them. With `steps.shared` an example has K outcomes, and all but the steps
-        is ragged: [B, K], the prior [B, K, C].
+        label [B], the prior [B, C] and the groups [B, L], the number of events [B] as int64, and
+        summaries [B, S] where the network reads them. With `steps.shared` an example has K
+        outcomes, and all but the steps is ragged: [B, K], the prior [B, K, C].
     """
     settings = TransformSettings.from_property(custom_config["config"])
     steps, prior = settings.steps, settings.prior
@@ -72,8 +74,10 @@ def preprocessing_fn(
     if settings.summaries:
         by_outcome[SUMMARIES] = _scaled_summaries(settings, columns, by_step, outcomes, num_steps)
 
-    groups = [outcomes.values(name, missing="") for name in prior.group_by]
+    columns_of_group = [outcomes.values(name, missing="") for name in prior.group_by]
+    groups = group_hashes(columns_of_group, tf.size(num_steps))
     is_cold = num_steps < steps.min_steps
+    by_outcome[GROUPS] = groups
     by_outcome[TRANSFORMED_PRIOR] = group_prior(groups, one_hot, is_cold, prior.smoothing)
     return by_step | {name: outcomes.by_example(item) for name, item in by_outcome.items()}
 

@@ -1,0 +1,40 @@
+"""How sure answers are said to be, and how they are explained."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from components.config.section import Section
+
+
+class Uncertainty(Section):
+    """Sets of classes that hold the true one as often as promised; intervals in a regression."""
+
+    coverage: float = Field(
+        0.9,
+        gt=0,
+        lt=1,
+        description="share of outcomes whose class is to be in the answered set, in every class "
+        "and group; thresholds are fitted on the eval split",
+    )
+    min_examples: int = Field(
+        100,
+        ge=1,
+        description="eval examples that a group of `prior.group_by` needs for a threshold of its "
+        "own; the others share that of a wider group",
+    )
+
+
+class Explain(Section):
+    """Reasons: how much each feature adds to an answer, by integrated gradients."""
+
+    enabled: bool = Field(
+        True, description="whether the served model has the signatures that explain its answers"
+    )
+    steps: int = Field(
+        16,
+        ge=2,
+        le=256,
+        description="points on the way from the group's average learner to the learner at which "
+        "the gradient is taken; more of them are slower and closer",
+    )
