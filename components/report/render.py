@@ -23,6 +23,7 @@ from components.report.data_and_training import (
     split_rows,
     temperature_words,
 )
+from components.report.importance import importance
 from components.report.quality import (
     FAR_OFF,
     FEW_EXAMPLES,
@@ -76,6 +77,7 @@ def _quality(facts: RunFacts) -> dict[str, Any]:
         "seeds": seed_spread(evaluation),
         "calibration": calibration(evaluation),
         "curves": curve_charts(evaluation),
+        "importance": importance(evaluation),
         "regression": _regression_charts(facts.regression) if facts.regression else None,
         "slices": slice_tables(evaluation),
     }
