@@ -134,7 +134,11 @@ def _claim_removal(removal: Removal, has_classes: bool) -> tuple[str, str]:
     moved = "falls by" if has_classes else "moves by"
     what = "the probability of the class answered" if has_classes else "the answer"
     low, high = removal.interval or (removal.gain, removal.gain)
-    verdict = "better" if removal.interval and low > 0 else "worse" if high < 0 else "open"
+    verdict = "open"
+    if low > 0:
+        verdict = "better"
+    elif high < 0:
+        verdict = "worse"
     holds = {
         "better": "The events that reasons name matter",
         "worse": "The events that reasons name matter less than others",
