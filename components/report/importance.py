@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from components.report.cell_charts import bar
-from components.report.formats import number, percent, span
+from components.report.formats import number, span
 
 if TYPE_CHECKING:
     from components.contracts.evaluation import Evaluation
@@ -146,7 +146,7 @@ def _claim_removal(removal: Removal, has_classes: bool) -> tuple[str, str]:
     }[verdict]
     interval = f" ({span(removal.interval)})" if removal.interval else ""
     return (
-        f"{holds}: without the {percent(removal.share)} of the events that speak most for it, "
+        f"{holds}: without the {removal.share:.0%} of the events that speak most for it, "
         f"{what} {moved} {number(removal.named)}; without as many at random by "
         f"{number(removal.random)}. The difference is {number(removal.gain)}{interval}.",
         verdict,
@@ -161,8 +161,8 @@ def _claim_drivers(drivers: TrueDrivers) -> tuple[str, str]:
     interval = f" ({span(drivers.interval, decimals=2)})" if drivers.interval else ""
     return (
         f"Of the three features that drove an answer, as the simulator knows, reasons name "
-        f"{percent(drivers.shared)}{interval} among their first {drivers.top}; names at random "
-        f"would reach {percent(drivers.by_chance)}.",
+        f"{drivers.shared:.0%}{interval} among their first {drivers.top}; names at random "
+        f"would reach {drivers.by_chance:.0%}.",
         verdict,
     )
 
