@@ -14,7 +14,7 @@ from components.contracts.importance_results import (
     TrueDrivers,
 )
 from components.report.importance import MOST_FEATURES, importance
-from components.report.render import _environment
+from components.report.page import page_environment
 from tests.components.report.evaluations import classification
 
 HOSTILE = "<b>correct</b>"
@@ -40,7 +40,7 @@ def evaluation(**update: Any) -> Evaluation:
 
 
 def render(evaluation: Evaluation) -> str:
-    template = _environment().get_template("importance.html")
+    template = page_environment().get_template("importance.html")
     return " ".join(template.render(importance=importance(evaluation)).split())
 
 
