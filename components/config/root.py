@@ -23,7 +23,7 @@ from components.config.gates import (
 )
 from components.config.kubeflow import Kubeflow
 from components.config.papers import Approvals, Papers
-from components.config.reasons import Reasons
+from components.config.reasons import Reasons, require_words_fit
 from components.config.runtime import Beam, Ci, Metadata, Notify, Push
 from components.config.section import Address, InputName, KeyedError, Section
 from components.config.summaries import require_summary
@@ -215,6 +215,11 @@ class Config(Section):
                     f"expected one of {self.label.classes}, found {decision.class_!r}"
                     f"{did_you_mean(decision.class_, self.label.classes)}",
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _words_name_features(self) -> Config:
+        require_words_fit(self.reasons, self.steps, self.context)
         return self
 
     @property
