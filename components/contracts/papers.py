@@ -30,6 +30,12 @@ CARD_PAGE = f"{RELEASE}/model-card.html"
 TECHNICAL_FILE = f"{RELEASE}/technical-file.html"
 INSTRUCTIONS = f"{RELEASE}/instructions-for-use.html"
 STATEMENT_PAGE = f"{RELEASE}/data-statement.html"
+PAGES = {
+    CARD_PAGE: "Model card",
+    INSTRUCTIONS: "Instructions for use",
+    TECHNICAL_FILE: "Technical file",
+    STATEMENT_PAGE: "Data statement",
+}  # what people read, in the order of the contents
 BILL_OF_MATERIALS = f"{RELEASE}/sbom.cdx.json"
 
 
@@ -77,6 +83,7 @@ class VersionCard(Contract):
         version: its number.
         run: id of the run that made it.
         pushed_at: when it was pushed, ISO 8601 in UTC.
+        answers: what it answers, and from what, in a sentence.
         task: what kind of label it predicts.
         classes: the classes in their order; empty for a regression.
         written: what the provider wrote, by key of the section `papers`.
@@ -101,6 +108,7 @@ class VersionCard(Contract):
     version: int
     run: str = ""
     pushed_at: str = ""
+    answers: str = ""
     task: Task
     classes: list[str] = []
     written: dict[str, str] = {}

@@ -10,6 +10,7 @@ from components.contracts.evaluation import Evaluation, Result, SliceResult, des
 from components.contracts.names import BASIS_PRIOR
 from components.contracts.papers import VersionCard, Weakness
 from components.contracts.provenance import DataProvenance
+from components.papers.system import describe_task
 from components.report.formats import count
 from components.report.quality import FEW_EXAMPLES, is_far_off
 from components.report.sentences import closest_claim
@@ -30,6 +31,7 @@ def make_card(facts: VersionFacts) -> VersionCard:
         version=facts.number,
         run=manifest.run or "",
         pushed_at=manifest.pushed_at or "",
+        answers=describe_task(facts.config),
         task=evaluation.task,
         classes=evaluation.classes,
         written=facts.written,

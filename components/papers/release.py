@@ -9,6 +9,7 @@ from components.contracts.evaluation import Evaluation
 from components.contracts.names import RELEASE
 from components.contracts.papers import (
     BILL_OF_MATERIALS,
+    PAGES,
     DataStatement,
     Paper,
     ReleaseIndex,
@@ -21,7 +22,7 @@ from components.papers.bill_of_materials import (
     read_lock,
 )
 from components.papers.card import make_card
-from components.papers.render import PAGES, render_pages
+from components.papers.render import render_pages
 from components.papers.statement import make_statement
 
 if TYPE_CHECKING:

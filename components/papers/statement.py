@@ -103,11 +103,11 @@ def _excluded(facts: VersionFacts) -> Iterator[str]:
     if data.left_out:
         yield "Learners who opted out or were erased: their rows were not read."
     else:
-        yield "No list of learners who opted out is configured (`data.left_out`)."
+        yield "No list of learners who opted out is configured (data.left_out)."
     if data.sample_learners is not None:
         yield f"All but {count(data.sample_learners)} learners, who were chosen by a hash."
     yield "Events at or after the moment of judgement: an answer never sees what came later."
     if log.spans:
         yield f"Everything outside of the spans {', '.join(log.spans)}."
     if not facts.config.evaluation.slices:
-        yield "How groups of learners are mixed is unknown: `evaluation.slices` names no column."
+        yield "How groups of learners are mixed is unknown: evaluation.slices names no column."
