@@ -105,6 +105,7 @@ def test_a_blessed_model_is_pushed_with_what_made_it(
         "config": CONFIG.recipe,
         "config_fingerprint": CONFIG.fingerprint,
         "metrics": {"accuracy": 0.8},
+        "decisions": [],
         "gates": [gate.model_dump(by_alias=True) for gate in EVALUATION.gates],
         "model_sha256": model_digest(version),
         "files": {
