@@ -28,6 +28,7 @@ from components.evaluator.analysis import analyze, load_results
 from components.evaluator.draws import BASELINE, CANDIDATE
 from components.evaluator.evaluator_settings import EvaluatorSettings, why_not_comparable
 from components.evaluator.gate_readings import NO_BASELINE
+from components.evaluator.importance import measure_importance
 from components.evaluator.intervals import MeasuredModels, add_intervals
 from components.evaluator.judgement import is_blessed, judge_gates
 from components.evaluator.measures import class_curves
@@ -130,6 +131,8 @@ def judge_model(
     measured = _measure(predictions, settings, folder)
     candidate, before = measured.results[CANDIDATE], measured.results.get(BASELINE)
     seeds = measure_seeds(model_run, examples, settings, candidate.overall)
+    comparable = baseline if no_baseline is None else None
+    importance = measure_importance(examples, model, comparable, predictions[CANDIDATE], settings)
     verdicts = judge_gates(
         settings.gates,
         candidate,
@@ -155,6 +158,7 @@ def judge_model(
             _describe_simple_model(name, meaning, measured) for name, (_, meaning) in simple.items()
         ],
         seeds=seeds,
+        importance=importance,
     )
     evaluation.write(folder)
     return evaluation
