@@ -45,8 +45,9 @@ class Manifest(Contract):
         metrics: metrics on all test examples, by name.
         gates: how the gates went; without it, promoting the version has to be forced.
         model_sha256: digest of `files`.
-        files: SHA-256 of each file, by its path below the version's folder. `files`, or else
-            `model_sha256`, is needed to verify the version.
+        files: SHA-256 of each file of the model, by its path below the version's folder. `files`,
+            or else `model_sha256`, is needed to verify the version.
+        release: the same for the version's papers; empty for versions that have none.
         exports: folders of the exports, by name.
         baseline: URI of the blessed model that the gates compared with.
     """
@@ -65,6 +66,7 @@ class Manifest(Contract):
     gates: list[RecordedGate] | None = None
     model_sha256: str | None = None
     files: dict[str, str] | None = None
+    release: dict[str, str] = {}
     exports: dict[str, str] = {PORTABLE: "."}
     baseline: str | None = None
 

@@ -17,6 +17,8 @@ from components.contracts.provenance import describe_data
 from components.contracts.push_result import PushResult
 from components.model_version.exports import link_gpu_exports
 from components.model_version.pushed_version import describe_push
+from components.papers.facts import load_facts
+from components.papers.release import write_papers
 from components.pusher.push import PushError, push_version
 
 NOT_ENABLED = "push.enabled is false"
@@ -77,7 +79,17 @@ class Executor(BaseExecutor):  # type: ignore[misc]
             evaluation=evaluation,
             baseline=baseline or None,
         )
-        version, destination = push_version(model, Path(directory), manifest)
+        facts = load_facts(
+            config,
+            manifest,
+            evaluation=Path(inputs["evaluation"].uri),
+            examples=Path(inputs["examples"].uri),
+            statistics=Path(inputs["statistics"].uri),
+            model_run=Path(inputs["model_run"].uri),
+        )
+        version, destination = push_version(
+            model, Path(directory), manifest, lambda numbered: write_papers(facts.of(numbered))
+        )
         link_gpu_exports(Path(directory))
         return PushResult(pushed=True, version=version, destination=str(destination))
 
