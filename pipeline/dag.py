@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from tfx.dsl.components.base.base_node import BaseNode
@@ -122,6 +123,7 @@ def _nodes(config: Config, layout: Layout) -> list[BaseNode]:
         model_blessing=blessing,
         infra_blessing=serving_check.outputs["blessing"],
         evaluation=evaluation,
+        signed=config.push.key_for_signing(os.environ) is not None,
     )
 
     # Writes the run down for people.

@@ -26,6 +26,7 @@ class PusherSpec(ComponentSpec):  # type: ignore[misc]
         "config": ExecutionParameter(type=str),
         "code_fingerprint": ExecutionParameter(type=str),
         "directory": ExecutionParameter(type=str),
+        "signed": ExecutionParameter(type=int),
     }
     INPUTS = {
         "examples": ChannelParameter(type=standard_artifacts.Examples),
@@ -53,6 +54,7 @@ def make_pusher(
     model_blessing: BaseChannel,
     infra_blessing: BaseChannel,
     evaluation: BaseChannel,
+    signed: bool = False,
 ) -> Pusher:
     """Returns the node.
 
@@ -64,6 +66,9 @@ def make_pusher(
         model_blessing: the Evaluator's `blessing`.
         infra_blessing: ServingCheck's `blessing`.
         evaluation: the Evaluator's `evaluation`, for metrics and gates.
+        signed: whether there is a key to sign with. The key is not in the cache key, so that a
+            signed model is not pushed again for a new key, but whether there is one: a model that
+            was pushed without is pushed again.
     """
     spec = PusherSpec(
         examples=examples,
@@ -75,5 +80,6 @@ def make_pusher(
         config=json.dumps(config.recipe, sort_keys=True),
         code_fingerprint=code_fingerprint(EXECUTOR),
         directory=directory,
+        signed=int(signed),
     )
     return Pusher(spec=spec)

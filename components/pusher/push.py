@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -29,7 +29,12 @@ class PushError(MasteryError):
     """The version could not be written; the folder is as it was."""
 
 
-def push_version(model: Path, directory: Path, manifest: Manifest) -> tuple[int, Path]:
+Finish = Callable[[Path, Manifest], None]
+
+
+def push_version(
+    model: Path, directory: Path, manifest: Manifest, finish: Finish | None = None
+) -> tuple[int, Path]:
     """Copies a SavedModel to `directory/<version>`, with its manifest beside `saved_model.pb`.
 
     Any number of processes may push into one `directory` at the same time; each gets its own
@@ -39,6 +44,9 @@ def push_version(model: Path, directory: Path, manifest: Manifest) -> tuple[int,
         model: the SavedModel's folder.
         directory: the folder that TensorFlow Serving watches; made when missing.
         manifest: what made the model; the version's number is added.
+        finish: adds to the prepared folder, which is complete but for that, and flushes what it
+            adds to the disk: what comes after the version's number is known, a signature at last.
+            It is called again, with another number, if another push has claimed the number.
 
     Returns:
         The version (the time in seconds, or one more than the newest version where that is later)
@@ -59,7 +67,7 @@ def push_version(model: Path, directory: Path, manifest: Manifest) -> tuple[int,
             copy = folder / "model"
             _copy(model, copy)
             sync_tree(copy)
-            return _publish(copy, directory, manifest)
+            return _publish(copy, directory, manifest, finish)
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         raise PushError(
@@ -80,13 +88,17 @@ def _copy(model: Path, copy: Path) -> None:
             shutil.copyfile(item, target)
 
 
-def _publish(copy: Path, directory: Path, manifest: Manifest) -> tuple[int, Path]:
+def _publish(
+    copy: Path, directory: Path, manifest: Manifest, finish: Finish | None
+) -> tuple[int, Path]:
     """Renames a prepared version to the next number that no other push has claimed."""
     while True:
         version = _next_version(directory)
         numbered = manifest.model_copy(update={"version": version})
         (copy / Manifest.FILE).write_text(numbered.to_json(), encoding="utf-8")
         sync(copy / Manifest.FILE)
+        if finish is not None:
+            finish(copy, numbered)
         sync(copy)
 
         target = directory / str(version)
