@@ -29,13 +29,19 @@ LOCK = ".push.lock"  # held, shared, by every process that prepares a version
 # Returns the content of every paper of a version by its path below the version's folder.
 WritePapers = Callable[[Manifest], Mapping[str, bytes]]
 
+Finish = Callable[[Path, Manifest], None]  # of the prepared folder, with its manifest
+
 
 class PushError(MasteryError):
     """The version could not be written; the folder is as it was."""
 
 
 def push_version(
-    model: Path, directory: Path, manifest: Manifest, write_papers: WritePapers | None = None
+    model: Path,
+    directory: Path,
+    manifest: Manifest,
+    write_papers: WritePapers | None = None,
+    finish: Finish | None = None,
 ) -> tuple[int, Path]:
     """Copies a SavedModel to `directory/<version>`, with its manifest beside `saved_model.pb`.
 
@@ -48,6 +54,8 @@ def push_version(
         manifest: what made the model; the version's number and its papers are added.
         write_papers: writes the papers of a version from its manifest, which has the number; it is
             called again if another push takes the number first.
+        finish: adds to the prepared folder, which is complete but for that, and flushes what it
+            adds to the disk: a signature at last. It is called again with another number, too.
 
     Returns:
         The version (the time in seconds, or one more than the newest version where that is later)
@@ -68,7 +76,7 @@ def push_version(
             copy = folder / "model"
             _copy(model, copy)
             sync_tree(copy)
-            return _publish(copy, directory, manifest, write_papers)
+            return _publish(copy, directory, manifest, write_papers, finish)
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         raise PushError(
@@ -90,7 +98,11 @@ def _copy(model: Path, copy: Path) -> None:
 
 
 def _publish(
-    copy: Path, directory: Path, manifest: Manifest, write_papers: WritePapers | None
+    copy: Path,
+    directory: Path,
+    manifest: Manifest,
+    write_papers: WritePapers | None,
+    finish: Finish | None,
 ) -> tuple[int, Path]:
     """Renames a prepared version to the next number that no other push has claimed."""
     while True:
@@ -101,6 +113,9 @@ def _publish(
             numbered = numbered.model_copy(update={"release": digests})
         (copy / Manifest.FILE).write_text(numbered.to_json(), encoding="utf-8")
         sync_tree(copy)
+        if finish is not None:
+            finish(copy, numbered)
+        sync(copy)
 
         target = directory / str(version)
         if rename_to_new(copy, target):
