@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from components.contracts.audit_chain import head_in
 from components.contracts.manifest import Manifest
 from components.errors import MasteryError
 from components.files.atomic import open_regular, rename_to_new, sync, sync_tree
@@ -38,7 +39,7 @@ def push_version(model: Path, directory: Path, manifest: Manifest) -> tuple[int,
     Args:
         model: the SavedModel's folder.
         directory: the folder that TensorFlow Serving watches; made when missing.
-        manifest: what made the model; the version's number is added.
+        manifest: what made the model; the version's number and the audit log's head are added.
 
     Returns:
         The version (the time in seconds, or one more than the newest version where that is later)
@@ -84,7 +85,8 @@ def _publish(copy: Path, directory: Path, manifest: Manifest) -> tuple[int, Path
     """Renames a prepared version to the next number that no other push has claimed."""
     while True:
         version = _next_version(directory)
-        numbered = manifest.model_copy(update={"version": version})
+        found = {"version": version, "audit_head": head_in(directory)}
+        numbered = manifest.model_copy(update=found)
         (copy / Manifest.FILE).write_text(numbered.to_json(), encoding="utf-8")
         sync(copy / Manifest.FILE)
         sync(copy)
