@@ -37,6 +37,10 @@ class Manifest(Contract):
         name: the model's name; the server and `models.config` use it.
         run: id of the run that pushed it.
         pushed_at: when, ISO 8601 in UTC.
+        pushed_by: who; see `components.contracts.serving_state.who_pushes`. Approvals of the
+            same person do not count.
+        audit_head: digest of the audit log at that moment, which shows later whether the log still
+            has these entries; None before the first one.
         data: where the examples came from.
         code: fingerprint of the code that made the model.
         config: the configuration, without the sections that only set where nodes run; needed to
@@ -58,6 +62,8 @@ class Manifest(Contract):
     name: str | None = None
     run: str | None = None
     pushed_at: str | None = None
+    pushed_by: str | None = None
+    audit_head: str | None = None
     data: DataProvenance | None = None
     code: str | None = None
     config: dict[str, Any] | None = None

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from components.contracts.audit_chain import head_in
 from components.contracts.manifest import Manifest
 from components.errors import MasteryError
 from components.files.atomic import open_regular, rename_to_new, sync, sync_tree
@@ -51,7 +52,8 @@ def push_version(
     Args:
         model: the SavedModel's folder.
         directory: the folder that TensorFlow Serving watches; made when missing.
-        manifest: what made the model; the version's number and its papers are added.
+        manifest: what made the model; the version's number, its papers and the audit log's head are
+            added.
         write_papers: writes the papers of a version from its manifest, which has the number; it is
             called again if another push takes the number first.
         finish: adds to the prepared folder, which is complete but for that, and flushes what it
@@ -107,7 +109,8 @@ def _publish(
     """Renames a prepared version to the next number that no other push has claimed."""
     while True:
         version = _next_version(directory)
-        numbered = manifest.model_copy(update={"version": version})
+        found = {"version": version, "audit_head": head_in(directory)}
+        numbered = manifest.model_copy(update=found)
         if write_papers is not None:
             digests = _write_files(copy, write_papers(numbered))
             numbered = numbered.model_copy(update={"release": digests})
