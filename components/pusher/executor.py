@@ -19,9 +19,9 @@ from components.contracts.provenance import describe_data
 from components.contracts.push_result import PushResult
 from components.model_version.exports import link_gpu_exports
 from components.model_version.pushed_version import describe_push
+from components.model_version.signature import check_key, sign_version
 from components.papers.facts import load_facts
 from components.papers.release import write_papers
-from components.model_version.signature import check_key, sign_version
 from components.pusher.provenance import state_provenance
 from components.pusher.push import PushError, push_version
 
