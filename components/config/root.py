@@ -23,7 +23,7 @@ from components.config.gates import (
 )
 from components.config.kubeflow import Kubeflow
 from components.config.papers import Approvals, Papers
-from components.config.reasons import Reasons
+from components.config.reasons import Reasons, require_words_fit
 from components.config.runtime import Beam, Ci, Metadata, Notify, Push
 from components.config.section import Address, InputName, KeyedError, Section
 from components.config.summaries import require_summary
@@ -233,6 +233,11 @@ class Config(Section):
                     "expected a name without a column of its own, found the column "
                     f"{decision_output(decision.name)} in the log; choose another name",
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _words_name_features(self) -> Config:
+        require_words_fit(self.reasons, self.steps, self.context)
         return self
 
     @property

@@ -61,6 +61,10 @@ class Manifest(Contract):
         name: the model's name; the server and `models.config` use it.
         run: id of the run that pushed it.
         pushed_at: when, ISO 8601 in UTC.
+        pushed_by: who; see `components.contracts.serving_state.who_pushes`. Approvals of the
+            same person do not count.
+        audit_head: digest of the audit log at that moment, which shows later whether the log still
+            has these entries; None before the first one.
         data: where the examples came from.
         code: fingerprint of the code that made the model.
         config: the configuration, without the sections that only set where nodes run; needed to
@@ -70,8 +74,9 @@ class Manifest(Contract):
         decisions: which decisions it takes; a version without any, or an older one, has none.
         gates: how the gates went; without it, promoting the version has to be forced.
         model_sha256: digest of `files`.
-        files: SHA-256 of each file, by its path below the version's folder. `files`, or else
-            `model_sha256`, is needed to verify the version.
+        files: SHA-256 of each file of the model, by its path below the version's folder. `files`,
+            or else `model_sha256`, is needed to verify the version.
+        release: the same for the version's papers; empty for versions that have none.
         exports: folders of the exports, by name.
         baseline: URI of the blessed model that the gates compared with.
     """
@@ -82,6 +87,8 @@ class Manifest(Contract):
     name: str | None = None
     run: str | None = None
     pushed_at: str | None = None
+    pushed_by: str | None = None
+    audit_head: str | None = None
     data: DataProvenance | None = None
     code: str | None = None
     config: dict[str, Any] | None = None
@@ -91,6 +98,7 @@ class Manifest(Contract):
     gates: list[RecordedGate] | None = None
     model_sha256: str | None = None
     files: dict[str, str] | None = None
+    release: dict[str, str] = {}
     exports: dict[str, str] = {PORTABLE: "."}
     baseline: str | None = None
 

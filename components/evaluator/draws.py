@@ -86,3 +86,30 @@ def interval_of(values: Floats | None, confidence: float) -> Interval | None:
 def difference(a: Floats | None, b: Floats | None) -> Floats | None:
     """Returns A minus B in every draw, [D]; None where one has no draws."""
     return None if a is None or b is None else a - b
+
+
+class DrawnMeans:
+    """Means over examples when learners are drawn with replacement, the same ones for every mean.
+
+    >>> means = DrawnMeans(np.arange(40) // 2, draws=200, confidence=0.95)
+    >>> means.interval(np.full(40, 0.25))
+    (0.25, 0.25)
+
+    Args:
+        learners: the number of every example's learner, [n].
+        draws: how often learners are drawn.
+        confidence: of the intervals.
+    """
+
+    def __init__(self, learners: NDArray[np.integer], *, draws: int, confidence: float) -> None:
+        ids, self._places = np.unique(learners, return_inverse=True)
+        self._confidence = confidence
+        drawn = draws if len(ids) >= MIN_LEARNERS else 0  # fewer say too little of others
+        chances = np.full(len(ids), 1 / max(len(ids), 1))
+        self._counts = np.random.default_rng(1).multinomial(len(ids), chances, size=drawn)
+        self._sizes = self._counts @ np.bincount(self._places, minlength=len(ids))
+
+    def interval(self, values: Floats) -> Interval | None:
+        """Returns the interval of the mean of values [n]; None where learners are too few."""
+        sums = np.bincount(self._places, values, minlength=self._counts.shape[1])
+        return interval_of(self._counts @ sums / self._sizes, self._confidence)

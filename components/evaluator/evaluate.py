@@ -30,6 +30,7 @@ from components.evaluator.draws import BASELINE, CANDIDATE
 from components.evaluator.early_warning import add_early_warning
 from components.evaluator.evaluator_settings import EvaluatorSettings, why_not_comparable
 from components.evaluator.gate_readings import NO_BASELINE
+from components.evaluator.importance import measure_importance
 from components.evaluator.intervals import MeasuredModels, add_intervals
 from components.evaluator.judgement import is_blessed, judge_gates
 from components.evaluator.measures import class_curves
@@ -136,6 +137,8 @@ def judge_model(
     measured = _measure(predictions, settings, folder, points)
     candidate, before = measured.results[CANDIDATE], measured.results.get(BASELINE)
     seeds = measure_seeds(model_run, examples, settings, candidate.overall)
+    comparable = baseline if no_baseline is None else None
+    importance = measure_importance(examples, model, comparable, predictions[CANDIDATE], settings)
     verdicts = judge_gates(
         settings.gates,
         candidate,
@@ -162,6 +165,7 @@ def judge_model(
         ],
         seeds=seeds,
         decisions=_decisions(predictions[CANDIDATE], settings, points[CANDIDATE]),
+        importance=importance,
     )
     evaluation.write(folder)
     return evaluation

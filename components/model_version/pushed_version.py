@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from components.config.root import Config
 from components.contracts.contract import ContractError
 from components.contracts.manifest import Manifest, RecordedDecision, RecordedGate
 from components.contracts.model_card import ModelCard
+from components.contracts.serving_state import who_pushes
 from components.errors import MasteryError
 from components.model_version.exports import exports
 from components.model_version.folders import find_versions
@@ -55,6 +57,7 @@ def describe_push(
         name=config.name,
         run=run,
         pushed_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        pushed_by=who_pushes(os.environ),
         data=data,
         code=card.code,
         config=config.recipe,

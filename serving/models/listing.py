@@ -54,6 +54,7 @@ class ListedVersion(Part):
         loaded: whether servers are to hold it in memory.
         servable: whether a server can load it.
         problems: reasons not to serve it.
+        papers: its papers, by their path below its folder.
     """
 
     version: int
@@ -69,6 +70,7 @@ class ListedVersion(Part):
     config_fingerprint: str | None
     baseline: str | None
     model_sha256: str | None
+    papers: list[str] = []
     metrics: dict[str, float | None]
     decisions: list[RecordedDecision]
     gates: list[RecordedGate]
@@ -223,6 +225,7 @@ def print_version(listing: Listing, version: ListedVersion, console: PlainConsol
         "Code": version.code,
         "Baseline": version.baseline,
         "SHA-256": version.model_sha256,
+        "Papers": ", ".join(version.papers) or None,
     }
     for name, value in facts.items():
         console.print(f"{name:<10}{'–' if value is None else value}", soft_wrap=True)
@@ -299,6 +302,7 @@ def _describe(version: Version, state: ServedState, previous: int | None) -> Lis
         config_fingerprint=manifest.config_fingerprint,
         baseline=manifest.baseline,
         model_sha256=manifest.model_sha256,
+        papers=sorted(manifest.release),
         metrics=manifest.metrics or {},
         decisions=manifest.decisions,
         gates=manifest.gates or [],

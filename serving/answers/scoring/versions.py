@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from components.contracts.manifest import Manifest
 from components.contracts.model_card import ModelCard
+from components.contracts.papers import CARD_PAGE
 from components.contracts.run_record import REPORT_FILE
 from components.errors import MasteryError
 from components.model_version.pushed_version import config_of
@@ -102,6 +103,12 @@ def open_version(folder: Path) -> PushedVersion:
     )
 
 
+def _find_card(folder: Path) -> Path:
+    """Returns the model card among a version's papers; without papers, what describes the model."""
+    page = folder / CARD_PAGE
+    return page if page.is_file() else folder / ModelCard.FILE
+
+
 def register(engine: Engine, version: PushedVersion) -> int:
     """Returns the id of a version in `model_versions`; the first scoring writes its row."""
     manifest = version.manifest
@@ -118,6 +125,6 @@ def register(engine: Engine, version: PushedVersion) -> int:
         row.classes = list(version.config.label.classes)
         row.metrics = dict(manifest.metrics or {})
         row.report = str(version.report) if version.report else row.report
-        row.card = str(version.folder / ModelCard.FILE)
+        row.card = str(_find_card(version.folder))
         session.flush()
         return row.id
