@@ -16,6 +16,7 @@ from components.contracts.calibration import Calibration
 from components.contracts.manifest import Manifest
 from components.contracts.model_card import ModelCard
 from components.contracts.names import EXPLAIN
+from components.contracts.papers import CARD_PAGE
 from components.contracts.run_record import REPORT_FILE
 from components.errors import MasteryError
 from components.model_version.pushed_version import config_of
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from components.config.root import Config
+    from components.contracts.manifest import RecordedDecision
 
 SAVED_MODEL = "saved_model.pb"
 
@@ -144,11 +146,11 @@ def trust_of(version: PushedVersion) -> dict[str, Any]:
     measured = (version.manifest.metrics or {}).get("coverage")
     return {
         "coverage": {"promised": promised, "measured": measured},
-        "decisions": [_decision(item) for item in getattr(version.manifest, "decisions", [])],
+        "decisions": [_decision(item) for item in version.manifest.decisions],
     }
 
 
-def _decision(item: Any) -> dict[str, Any]:
+def _decision(item: RecordedDecision) -> dict[str, Any]:
     measured = item.measured
     return {
         "name": item.name,
@@ -157,6 +159,12 @@ def _decision(item: Any) -> dict[str, Any]:
         "precision": measured and measured.precision,
         "recall": measured and measured.recall,
     }
+
+
+def _find_card(folder: Path) -> Path:
+    """Returns the model card among a version's papers; without papers, what describes the model."""
+    page = folder / CARD_PAGE
+    return page if page.is_file() else folder / ModelCard.FILE
 
 
 def register(engine: Engine, version: PushedVersion) -> int:
@@ -176,6 +184,6 @@ def register(engine: Engine, version: PushedVersion) -> int:
         row.metrics = dict(manifest.metrics or {})
         row.report = str(version.report) if version.report else row.report
         row.trust = trust_of(version)
-        row.card = str(version.folder / ModelCard.FILE)
+        row.card = str(_find_card(version.folder))
         session.flush()
         return row.id
