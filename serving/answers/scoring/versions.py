@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from components.config.root import Config
+    from components.contracts.manifest import RecordedDecision
 
 SAVED_MODEL = "saved_model.pb"
 
@@ -131,12 +132,6 @@ def open_version(folder: Path) -> PushedVersion:
     )
 
 
-def _find_card(folder: Path) -> Path:
-    """Returns the model card among a version's papers; without papers, what describes the model."""
-    page = folder / CARD_PAGE
-    return page if page.is_file() else folder / ModelCard.FILE
-
-
 def trust_of(version: PushedVersion) -> dict[str, Any]:
     """Returns what pages say of how sure a version is, and of its decisions.
 
@@ -151,11 +146,11 @@ def trust_of(version: PushedVersion) -> dict[str, Any]:
     measured = (version.manifest.metrics or {}).get("coverage")
     return {
         "coverage": {"promised": promised, "measured": measured},
-        "decisions": [_decision(item) for item in getattr(version.manifest, "decisions", [])],
+        "decisions": [_decision(item) for item in version.manifest.decisions],
     }
 
 
-def _decision(item: Any) -> dict[str, Any]:
+def _decision(item: RecordedDecision) -> dict[str, Any]:
     measured = item.measured
     return {
         "name": item.name,
@@ -164,6 +159,12 @@ def _decision(item: Any) -> dict[str, Any]:
         "precision": measured and measured.precision,
         "recall": measured and measured.recall,
     }
+
+
+def _find_card(folder: Path) -> Path:
+    """Returns the model card among a version's papers; without papers, what describes the model."""
+    page = folder / CARD_PAGE
+    return page if page.is_file() else folder / ModelCard.FILE
 
 
 def register(engine: Engine, version: PushedVersion) -> int:
