@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from tfx.dsl.components.base.base_node import BaseNode
@@ -125,6 +126,7 @@ def _nodes(config: Config, layout: Layout) -> list[BaseNode]:
         evaluation=evaluation,
         statistics=statistics_gen.outputs["statistics"],
         model_run=trainer.outputs["model_run"],
+        signed=config.push.key_for_signing(os.environ) is not None,
     )
 
     # Writes the run down for people.

@@ -30,6 +30,7 @@ from pathlib import Path
 from components.contracts.names import GPU
 
 SAVED_MODEL = "saved_model.pb"
+SIGNATURE = "model.sig"
 LARGEST = 2**63 - 1
 
 _NUMBER = re.compile(r"[ \t\n\v\f\r]*([+-]?[0-9]+)[ \t\n\v\f\r]*")

@@ -26,6 +26,7 @@ class PusherSpec(ComponentSpec):  # type: ignore[misc]
         "config": ExecutionParameter(type=str),
         "code_fingerprint": ExecutionParameter(type=str),
         "directory": ExecutionParameter(type=str),
+        "signed": ExecutionParameter(type=int),
     }
     INPUTS = {
         "examples": ChannelParameter(type=standard_artifacts.Examples),
@@ -57,6 +58,7 @@ def make_pusher(
     evaluation: BaseChannel,
     statistics: BaseChannel,
     model_run: BaseChannel,
+    signed: bool = False,
 ) -> Pusher:
     """Returns the node.
 
@@ -70,6 +72,9 @@ def make_pusher(
         evaluation: the Evaluator's `evaluation`, for metrics and gates.
         statistics: StatisticsGen's `statistics`, for the data statement.
         model_run: the Trainer's `model_run`, for how the model was fitted.
+        signed: whether there is a key to sign with. The key is not in the cache key, so that a
+            signed model is not pushed again for a new key, but whether there is one: a model that
+            was pushed without is pushed again.
     """
     spec = PusherSpec(
         examples=examples,
@@ -83,5 +88,6 @@ def make_pusher(
         config=json.dumps(config.recipe, sort_keys=True),
         code_fingerprint=code_fingerprint(EXECUTOR),
         directory=directory,
+        signed=int(signed),
     )
     return Pusher(spec=spec)

@@ -23,11 +23,15 @@ from components.contracts.names import (
     PREDICTION,
     STEP_ATTRIBUTIONS,
     TYPICAL_ANSWER,
+    UNIT,
 )
 from components.errors import MasteryError
 from components.reasons.wording import Finding
 
 if TYPE_CHECKING:
+    import polars as pl
+
+    from components.config.root import Config
     from components.reasons.sentences import Direction
     from components.reasons.wording import Wording
 
@@ -103,6 +107,20 @@ class Asked:
     steps: Steps
     context: Mapping[str, Any] = field(default_factory=dict)
     unit: str | None = None
+
+
+def asked_in(joined: pl.DataFrame, config: Config) -> list[Asked]:
+    """Returns the rows of a join (`components.example_gen.encoding.join_batches`), in its order."""
+    steps, context = [*config.steps.features], [*config.context]
+    columns = [*dict.fromkeys([*steps, *context, UNIT])]
+    return [
+        Asked(
+            {name: row[name] for name in steps},
+            {name: row[name] for name in context},
+            row[UNIT],
+        )
+        for row in joined.select(columns).iter_rows(named=True)
+    ]
 
 
 def find_reasons(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from components.command.escape import in_one_line
 from components.contracts.contract import ContractError, Part
-from components.contracts.manifest import Manifest, RecordedGate
+from components.contracts.manifest import Manifest, RecordedDecision, RecordedGate
 from components.contracts.provenance import DataProvenance
 from components.contracts.serving_state import CANARY, STABLE, AuditEntry, ServedState
 from components.errors import MasteryError
@@ -72,6 +72,7 @@ class ListedVersion(Part):
     model_sha256: str | None
     papers: list[str] = []
     metrics: dict[str, float | None]
+    decisions: list[RecordedDecision]
     gates: list[RecordedGate]
 
 
@@ -231,11 +232,34 @@ def print_version(listing: Listing, version: ListedVersion, console: PlainConsol
 
     for name, metric in version.metrics.items():
         console.print(f"  {name:<20}{format_number(metric)}")
+    for decision in version.decisions:
+        console.print(f"  {describe_decision(decision)}", soft_wrap=True)
     for gate in version.gates:
         style = "" if gate.passed else "bold red"
         console.print(f"  {gate.text}", style=style, soft_wrap=True)
     for problem in version.problems:
         console.print(f"Not for serving: {problem}", style="bold red", soft_wrap=True)
+
+
+def describe_decision(decision: RecordedDecision) -> str:
+    """Returns a decision in one line: when it is taken, and how it went on the test split.
+
+    >>> found = {"examples": 9, "of_class": 4, "named": 5, "right": 3, "recall": 0.75,
+    ...          "intervals": {"recall": (0.7, 0.8)}}
+    >>> call = {"name": "call", "class": "low", "threshold": 0.25, "measured": found}
+    >>> describe_decision(RecordedDecision.model_validate(call))
+    'decision call: low from 0.25 on; recall 0.7500 (0.7000 to 0.8000)'
+    """
+    parts = [f"decision {decision.name}: {decision.class_} from {decision.threshold:.4g} on"]
+    for metric in ("recall", "precision", "alarm_rate", "cost"):
+        value = getattr(decision.measured, metric, None)
+        if decision.measured is None or value is None:
+            continue
+        interval = decision.measured.intervals.get(metric)
+        ends = " to ".join(map(format_number, interval or ()))
+        parts.append(f"{metric} {format_number(value)}{f' ({ends})' if ends else ''}")
+    line = f"{parts[0]}; {', '.join(parts[1:])}" if parts[1:] else parts[0]
+    return f"{line}; {decision.note}" if decision.note else line
 
 
 def describe_log(entries: list[AuditEntry]) -> str:
@@ -280,6 +304,7 @@ def _describe(version: Version, state: ServedState, previous: int | None) -> Lis
         model_sha256=manifest.model_sha256,
         papers=sorted(manifest.release),
         metrics=manifest.metrics or {},
+        decisions=manifest.decisions,
         gates=manifest.gates or [],
     )
 
