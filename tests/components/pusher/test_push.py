@@ -285,7 +285,7 @@ def test_papers_have_the_number_that_the_version_gets(model: Path, tmp_path: Pat
 
 
 def test_a_paper_that_cannot_be_written_stops_the_push(model: Path, tmp_path: Path) -> None:
-    def write_papers(manifest: Manifest) -> dict[str, bytes]:
+    def write_papers(_: Manifest) -> dict[str, bytes]:
         raise OSError(28, "No space left on device")
 
     with pytest.raises(PushError, match="No space left on device"):
