@@ -12,7 +12,14 @@ from threadpoolctl import threadpool_limits
 
 from components.config.section import KeyedError
 from components.config.summaries import require_summary
-from components.contracts.names import PREDICTED_CLASS, PREDICTION, PROBABILITIES
+from components.contracts.names import (
+    PREDICTED_CLASS,
+    PREDICTION,
+    PREDICTION_INTERVAL,
+    PREDICTION_SET,
+    PROBABILITIES,
+    UNFAMILIAR,
+)
 from components.errors import ConfigError
 from components.evaluator.outcome_rows import (
     MOST_ROWS,
@@ -67,7 +74,8 @@ def write_simple_predictions(
                 answers = model.answer(rows)
                 answered[name].append((answers, model.choose(answers, rows)))
 
-    keys = pl.read_parquet(like)
+    of_candidate = [PREDICTION_SET, PREDICTION_INTERVAL, UNFAMILIAR]  # simple models say none
+    keys = pl.read_parquet(like).drop(of_candidate, strict=False)
     written = {}
     for name, model in models.items():
         answers, chosen = (np.concatenate(part) for part in zip(*answered[name], strict=True))

@@ -11,7 +11,14 @@ import polars as pl
 
 from components.config.metrics import METRICS
 from components.contracts.evaluation import Gain, Interval, ModelResults, Result
-from components.contracts.names import LEARNER, PREDICTED_CLASS, PREDICTION, PROBABILITIES
+from components.contracts.names import (
+    LEARNER,
+    PREDICTED_CLASS,
+    PREDICTION,
+    PREDICTION_INTERVAL,
+    PREDICTION_SET,
+    PROBABILITIES,
+)
 from components.evaluator.analysis import rows_by_slices
 from components.evaluator.draws import (
     BASELINE,
@@ -29,7 +36,13 @@ from components.evaluator.resampling import (
     count_learners,
     resample,
 )
-from components.evaluator.scoring import LABEL, class_indices, probability_rows
+from components.evaluator.scoring import (
+    LABEL,
+    class_indices,
+    intervals_of,
+    probability_rows,
+    sets_of,
+)
 
 if TYPE_CHECKING:
     from components.config.data import Label
@@ -181,13 +194,17 @@ def _learners_and_rows(
 
 
 def _read_answers(predictions: Path, label: Label) -> Answers:
+    found = pl.read_parquet_schema(predictions)
+    names = [LABEL, PREDICTION, PREDICTION_INTERVAL, PREDICTED_CLASS, PROBABILITIES, PREDICTION_SET]
+    table = pl.read_parquet(predictions, columns=[name for name in names if name in found])
     if not label.classes:
-        table = pl.read_parquet(predictions, columns=[LABEL, PREDICTION])
-        return NumberAnswers(table[LABEL].to_numpy(), table[PREDICTION].to_numpy())
+        labels, numbers = table[LABEL].to_numpy(), table[PREDICTION].to_numpy()
+        ends = intervals_of(table) if PREDICTION_INTERVAL in table else None
+        return NumberAnswers(labels, numbers, ends)
 
-    table = pl.read_parquet(predictions, columns=[LABEL, PREDICTED_CLASS, PROBABILITIES])
     return ClassAnswers(
         class_indices(table[LABEL], label.classes),
         class_indices(table[PREDICTED_CLASS], label.classes),
         probability_rows(table[PROBABILITIES], len(label.classes)),
+        sets_of(table, len(label.classes)) if PREDICTION_SET in table else None,
     )

@@ -12,6 +12,7 @@ from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef, SignatureDef, 
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from components.contracts.names import (
+    ANSWER_TEXT,
     BASIS,
     CLASSES,
     EXAMPLES,
@@ -19,9 +20,12 @@ from components.contracts.names import (
     PREDICT_STEPS,
     PREDICTED_CLASS,
     PREDICTION,
+    PREDICTION_INTERVAL,
+    PREDICTION_SET,
     PROBABILITIES,
     SERVE,
     SERVING_DEFAULT,
+    UNFAMILIAR,
 )
 from components.model_version.folders import SAVED_MODEL
 from components.model_version.operations import operations, without_cpu_kernel
@@ -51,7 +55,7 @@ def contract_problems(graph: MetaGraphDef, card: ModelCard) -> list[str]:
     the model.
     """
     problems = [*_gpu_only_operations(graph), *graph_problems(graph)]
-    outputs = _outputs(card)
+    outputs, optional = _outputs(card), _optional_outputs(card)
     inputs = {SERVING_DEFAULT: _EXAMPLES, PREDICT_STEPS: _dense_inputs(ModelInputs.of(card))}
 
     for name, wanted in inputs.items():
@@ -62,7 +66,9 @@ def contract_problems(graph: MetaGraphDef, card: ModelCard) -> list[str]:
 
         signature = graph.signature_def[name]
         problems += _differences(f"{name}, input", signature.inputs, wanted)
-        problems += _differences(f"{name}, output", signature.outputs, outputs)
+        found_optional = {key: spec for key, spec in optional.items() if key in signature.outputs}
+        wanted_outputs = {**outputs, **found_optional}
+        problems += _differences(f"{name}, output", signature.outputs, wanted_outputs)
     return problems
 
 
@@ -92,6 +98,16 @@ def _outputs(card: ModelCard) -> Spec:
         PREDICTED_CLASS: ({"string"}, (None,)),
         **basis,
     }
+
+
+def _optional_outputs(card: ModelCard) -> Spec:
+    """Returns what a model may answer besides: versions pushed earlier lack some of it."""
+    count = len(card.classes)
+    text: Spec = {UNFAMILIAR: ({"string"}, (None,))}
+    if card.task == "regression":
+        return {PREDICTION_INTERVAL: ({"float32"}, (None, 2)), **text}
+    sets: Spec = {PREDICTION_SET: ({"bool"}, (None, count)), ANSWER_TEXT: ({"string"}, (None,))}
+    return {**sets, **text}
 
 
 def _differences(where: str, tensors: Mapping[str, TensorInfo], wanted: Spec) -> Iterator[str]:

@@ -72,7 +72,14 @@ class Evidence:
 
 Fit = Callable[[Evidence], Fitted | None]  # None where the configuration or the task has no such
 
-FITS: tuple[Fit, ...] = ()
+
+def fits() -> tuple[Fit, ...]:
+    """Returns all parts that are fitted, in the order in which they answer."""
+    # They import the protocol above.
+    from components.trainer.conformal import fit_conformal
+    from components.trainer.familiarity import fit_familiarity
+
+    return fit_conformal, fit_familiarity
 
 
 def fit_constants(
@@ -92,7 +99,7 @@ def fit_constants(
     """
     answers = split.answers(network)
     evidence = Evidence(settings, split, answers)
-    found = [fitted for fit in FITS if (fitted := fit(evidence)) is not None]
+    found = [fitted for fit in fits() if (fitted := fit(evidence)) is not None]
 
     record: dict[str, Any] = {"examples": len(answers.labels), "temperature": temperature}
     for fitted in found:
