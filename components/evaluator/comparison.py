@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 from threadpoolctl import threadpool_limits
 
 from components.config.section import KeyedError
 from components.config.summaries import require_summary
 from components.contracts.names import (
+    DECISION_PREFIX,
     PREDICTED_CLASS,
     PREDICTION,
     PREDICTION_INTERVAL,
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from components.evaluator.evaluator_settings import EvaluatorSettings
 
 SEED = 7
+OF_SETS = (PREDICTION_SET, PREDICTION_INTERVAL, UNFAMILIAR)  # columns of predictions
 
 
 def write_simple_predictions(
@@ -74,8 +77,9 @@ def write_simple_predictions(
                 answers = model.answer(rows)
                 answered[name].append((answers, model.choose(answers, rows)))
 
-    of_candidate = [PREDICTION_SET, PREDICTION_INTERVAL, UNFAMILIAR]  # simple models say none
-    keys = pl.read_parquet(like).drop(of_candidate, strict=False)
+    # Simple models take no decisions, and do not say how sure they are.
+    of_candidate = [cs.starts_with(DECISION_PREFIX), cs.by_name(*OF_SETS, require_all=False)]
+    keys = pl.read_parquet(like).select(cs.exclude(*of_candidate))
     written = {}
     for name, model in models.items():
         answers, chosen = (np.concatenate(part) for part in zip(*answered[name], strict=True))

@@ -18,8 +18,10 @@ from components.contracts.names import (
     PREDICTION_INTERVAL,
     PREDICTION_SET,
     PROBABILITIES,
+    decision_output,
 )
 from components.evaluator.analysis import rows_by_slices
+from components.evaluator.decisions import DecisionAnswers, add_decisions
 from components.evaluator.draws import (
     BASELINE,
     CANDIDATE,
@@ -27,8 +29,10 @@ from components.evaluator.draws import (
     Draws,
     difference,
     interval_of,
+    key_of_gate,
 )
 from components.evaluator.resampling import (
+    AllAnswers,
     Answers,
     ClassAnswers,
     Ints,
@@ -46,6 +50,7 @@ from components.evaluator.scoring import (
 
 if TYPE_CHECKING:
     from components.config.data import Label
+    from components.config.decisions import Decision
     from components.config.gates import Gate
     from components.evaluator.evaluator_settings import EvaluatorSettings
 
@@ -72,6 +77,7 @@ def add_intervals(
     predictions: Mapping[str, Path],
     results: Mapping[str, ModelResults],
     settings: EvaluatorSettings,
+    decided: Mapping[str, Sequence[Decision]] | None = None,
 ) -> MeasuredModels:
     """Returns results with an interval for every metric that has one, and the candidate's gains.
 
@@ -82,11 +88,16 @@ def add_intervals(
             `CANDIDATE`, which is among them, and `BASELINE` are simple models.
         results: their metrics.
         settings: label, slices, gates, draws and confidence.
+        decided: the decisions that models take, by their names.
     """
     label, rules = settings.label, settings.evaluation
     places = [{}, *(result.slice for result in results[CANDIDATE].slices)]
     learners, rows = _learners_and_rows(predictions[CANDIDATE], rules.slices, places)
-    answers = {name: _read_answers(path, label) for name, path in predictions.items()}
+    answers = {
+        name: _read_answers(path, label, (decided or {}).get(name, ()))
+        for name, path in predictions.items()
+    }
+    results = {name: add_decisions(model, answers[name], rows) for name, model in results.items()}
 
     drawn = DrawnMetrics(label.classes)
     found: dict[str, list[Result]] = {name: [] for name in results}
@@ -117,14 +128,19 @@ def add_intervals(
 
 
 def with_intervals(result: SomeResult, draws: Draws, label: Label, confidence: float) -> SomeResult:
-    """Returns a result with the intervals of its metrics, and of those of its classes."""
+    """Returns a result with the intervals of its metrics, those of classes and decisions too."""
     classes = {
         name: metrics.model_copy(update={"intervals": _intervals(draws, index, confidence)})
         for index, name in enumerate(label.classes)
         if (metrics := result.classes.get(name))
     }
+    decisions = {
+        name: metrics.model_copy(update={"intervals": _intervals(draws, name, confidence)})
+        for name, metrics in result.decisions.items()
+    }
     overall = _intervals(draws, None, confidence)
-    return result.model_copy(update={"intervals": overall, "classes": classes})
+    parts = {"intervals": overall, "classes": classes, "decisions": decisions}
+    return result.model_copy(update=parts)
 
 
 def gains_over(
@@ -151,11 +167,12 @@ def gains_over(
     return gains
 
 
-def _intervals(draws: Draws, class_id: int | None, confidence: float) -> dict[str, Interval]:
+def _intervals(draws: Draws, of: int | str | None, confidence: float) -> dict[str, Interval]:
+    """Returns intervals of the metrics of a class by its index, of a decision, or of all."""
     found = {
         name: interval_of(values, confidence)
-        for (name, index), values in draws.items()
-        if index == class_id
+        for (name, part), values in draws.items()
+        if part == of
     }
     return {name: interval for name, interval in found.items() if interval is not None}
 
@@ -164,11 +181,7 @@ def _asked_by(
     gates: Sequence[Gate], draws: Mapping[str, Draws], classes: Sequence[str]
 ) -> dict[str, Draws]:
     """Returns the draws of the metrics that gates with a confidence name: only they are kept."""
-    asked = {
-        (gate.metric, None if gate.class_ is None else classes.index(gate.class_))
-        for gate in gates
-        if gate.confidence is not None
-    }
+    asked = {key_of_gate(gate, classes) for gate in gates if gate.confidence is not None}
     return {
         name: {key: values for key, values in metrics.items() if key in asked}
         for name, metrics in draws.items()
@@ -193,18 +206,23 @@ def _learners_and_rows(
     return learners, [rows[frozenset(where.items())] for where in places]
 
 
-def _read_answers(predictions: Path, label: Label) -> Answers:
+def _read_answers(predictions: Path, label: Label, decisions: Sequence[Decision]) -> Answers:
     found = pl.read_parquet_schema(predictions)
     names = [LABEL, PREDICTION, PREDICTION_INTERVAL, PREDICTED_CLASS, PROBABILITIES, PREDICTION_SET]
+    names += [decision_output(decision.name) for decision in decisions]
     table = pl.read_parquet(predictions, columns=[name for name in names if name in found])
     if not label.classes:
         labels, numbers = table[LABEL].to_numpy(), table[PREDICTION].to_numpy()
         ends = intervals_of(table) if PREDICTION_INTERVAL in table else None
         return NumberAnswers(labels, numbers, ends)
 
-    return ClassAnswers(
-        class_indices(table[LABEL], label.classes),
+    labels = class_indices(table[LABEL], label.classes)
+    classes = ClassAnswers(
+        labels,
         class_indices(table[PREDICTED_CLASS], label.classes),
         probability_rows(table[PROBABILITIES], len(label.classes)),
         sets_of(table, len(label.classes)) if PREDICTION_SET in table else None,
     )
+    if not decisions:
+        return classes
+    return AllAnswers((classes, DecisionAnswers.of(table, labels, decisions, label.classes)))

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from components.contracts.calibration import Calibration
+from components.trainer.conformal import fit_conformal
+from components.trainer.decisions import fit_decisions
+from components.trainer.familiarity import fit_familiarity
 
 if TYPE_CHECKING:
     import keras
@@ -72,14 +75,7 @@ class Evidence:
 
 Fit = Callable[[Evidence], Fitted | None]  # None where the configuration or the task has no such
 
-
-def fits() -> tuple[Fit, ...]:
-    """Returns all parts that are fitted, in the order in which they answer."""
-    # They import the protocol above.
-    from components.trainer.conformal import fit_conformal
-    from components.trainer.familiarity import fit_familiarity
-
-    return fit_conformal, fit_familiarity
+FITS: tuple[Fit, ...] = (fit_conformal, fit_familiarity, fit_decisions)
 
 
 def fit_constants(
@@ -99,7 +95,7 @@ def fit_constants(
     """
     answers = split.answers(network)
     evidence = Evidence(settings, split, answers)
-    found = [fitted for fit in fits() if (fitted := fit(evidence)) is not None]
+    found = [fitted for fit in FITS if (fitted := fit(evidence)) is not None]
 
     record: dict[str, Any] = {"examples": len(answers.labels), "temperature": temperature}
     for fitted in found:

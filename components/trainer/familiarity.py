@@ -37,7 +37,6 @@ from components.contracts.names import (
     step_is_missing,
 )
 from components.trainer.conformal import joined_names
-from components.trainer.constants import Answered, Evidence, Fitted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,6 +45,7 @@ if TYPE_CHECKING:
 
     from components.config.training import Feature
     from components.node.settings import TrainerSettings
+    from components.trainer.constants import Answered, Evidence, Fitted
     from components.trainer.network import Embedded, NetworkInputs
 
 Features = Mapping[str, tf.Tensor]
@@ -68,6 +68,8 @@ LEAST_DIRECTION = 0.01  # variance of a direction of standardised measurements, 
 
 def fit_familiarity(evidence: Evidence) -> Fitted | None:
     """Returns what answers whether a learner is familiar; None with too few examples to tell."""
+    from components.trainer.constants import Fitted  # which lists this function
+
     settings, split = evidence.settings, evidence.split
     if (~evidence.answers.is_cold[:MOST_EXAMPLES]).sum() < LEAST_EXAMPLES:
         return None
