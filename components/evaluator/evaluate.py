@@ -19,6 +19,7 @@ from components.contracts.names import (
     BASIS,
     BASIS_PRIOR,
     BASIS_SEQUENCE,
+    BASIS_UNFAMILIAR,
     PREDICTIONS_FILE,
     PROBABILITIES,
     TEST,
@@ -250,4 +251,5 @@ def _with_curves(results: ModelResults, predictions: Path, classes: list[str]) -
 
 def _count_basis(predictions: Path) -> dict[str, int]:
     basis = pl.read_parquet(predictions, columns=[BASIS])[BASIS]
-    return {name: int((basis == name).sum()) for name in (BASIS_SEQUENCE, BASIS_PRIOR)}
+    bases = (BASIS_SEQUENCE, BASIS_PRIOR, BASIS_UNFAMILIAR)
+    return {name: int((basis == name).sum()) for name in bases}
