@@ -74,15 +74,15 @@ class ClassAnswers:
         """
         classes = self.probabilities.shape[1]
         cells = self.labels * classes + self.predicted
-        confusion = _sums(cells, learners, np.ones(len(cells)), (classes**2, count))
+        confusion = sums_by_learner(cells, learners, np.ones(len(cells)), (classes**2, count))
         losses = log_losses(self.labels, self.probabilities)
-        loss = _sums(np.zeros(len(losses), int), learners, losses, (1, count))
+        loss = sums_by_learner(np.zeros(len(losses), int), learners, losses, (1, count))
 
         bins, gaps = calibration_gaps(self.labels, self.probabilities)
         places = bins + np.arange(classes + 1) * CALIBRATION_BINS
         owners = np.repeat(learners, classes + 1)
         shape = ((classes + 1) * CALIBRATION_BINS, count)
-        calibration = _sums(places.ravel(), owners, gaps.ravel(), shape)
+        calibration = sums_by_learner(places.ravel(), owners, gaps.ravel(), shape)
 
         sums = sparse.vstack([confusion, loss, calibration], format="csr")
         areas = _areas(learners, self.labels, self.probabilities, count)
@@ -127,7 +127,7 @@ class NumberAnswers:
         columns = [np.ones(len(labels)), errors**2, np.abs(errors), centred, centred**2]
         places = np.repeat(np.arange(len(columns)), len(labels))
         owners = np.tile(learners, len(columns))
-        sums = _sums(places, owners, np.concatenate(columns), (len(columns), count))
+        sums = sums_by_learner(places, owners, np.concatenate(columns), (len(columns), count))
         return partial(_measure_numbers, sums)
 
 
@@ -179,7 +179,7 @@ def draw_metrics(
         seed: same seed, same learners.
     """
     parts: dict[Key, list[Draws]] = {key: [] for key in measures}
-    for counts in _draw_learners(learners, draws, seed):
+    for counts in draw_learners(learners, draws, seed):
         for key, measure in measures.items():
             parts[key].append(measure(counts))
     return {
@@ -194,8 +194,14 @@ def count_learners(learners: Ints) -> int:
     return len(np.unique(learners))
 
 
-def _draw_learners(learners: int, draws: int, seed: int) -> Iterator[Floats]:
-    """Yields how often each learner was drawn, [L, D], in blocks of draws."""
+def draw_learners(learners: int, draws: int, seed: int) -> Iterator[Floats]:
+    """Yields how often each learner was drawn, [L, D], in blocks of draws.
+
+    Args:
+        learners: L.
+        draws: of all blocks together.
+        seed: same seed, same learners.
+    """
     generator = np.random.default_rng(seed)
     step = max(1, BLOCK // learners)
     for start in range(0, draws, step):
@@ -206,7 +212,7 @@ def _draw_learners(learners: int, draws: int, seed: int) -> Iterator[Floats]:
         yield counts.reshape(learners, size).astype(np.float64)
 
 
-def _sums(places: Ints, learners: Ints, values: Floats, shape: tuple[int, int]) -> Sums:
+def sums_by_learner(places: Ints, learners: Ints, values: Floats, shape: tuple[int, int]) -> Sums:
     """Returns sums of values by place and learner, a sparse matrix of `shape`.
 
     They are added in the order of their size: the order of the rows has no influence.
@@ -306,7 +312,7 @@ def _area(learners: Ints, positive: Bools, scores: Floats, count: int) -> Callab
     group = _runs(positive, scores)
     shape = (int(group.max()) + 1, count)
     sums = [
-        _sums(group[rows], learners[rows], np.ones(int(rows.sum())), shape)
+        sums_by_learner(group[rows], learners[rows], np.ones(int(rows.sum())), shape)
         for rows in (positive, ~positive)
     ]
     step = max(1, BLOCK // shape[0])
