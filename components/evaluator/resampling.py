@@ -16,7 +16,7 @@ import math
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -131,7 +131,41 @@ class NumberAnswers:
         return partial(_measure_numbers, sums)
 
 
-Answers = ClassAnswers | NumberAnswers
+class Answers(Protocol):
+    """Answers of a model to n examples, and what was true."""
+
+    @property
+    def metrics(self) -> int:
+        """How many metrics they have."""
+
+    def at(self, rows: Ints) -> Answers:
+        """Returns those of some rows."""
+
+    def measure(self, learners: Ints, count: int) -> Measure:
+        """Returns a function from counts of learners, [L, D], to all metrics."""
+
+
+@dataclass(frozen=True)
+class AllAnswers:
+    """Answers of several kinds to the same examples, such as classes and decisions."""
+
+    parts: tuple[Answers, ...]
+
+    @property
+    def metrics(self) -> int:
+        """How many metrics they have."""
+        return sum(part.metrics for part in self.parts)
+
+    def at(self, rows: Ints) -> AllAnswers:
+        """Returns those of some rows."""
+        return AllAnswers(tuple(part.at(rows) for part in self.parts))
+
+    def measure(self, learners: Ints, count: int) -> Measure:
+        """Returns a function from counts of learners, [L, D], to the metrics of all kinds."""
+        measures = [part.measure(learners, count) for part in self.parts]
+        return lambda counts: {
+            key: values for measure in measures for key, values in measure(counts).items()
+        }
 
 
 def resample(
@@ -240,22 +274,22 @@ def _measure_classes(
     total = support.sum(axis=0)
     distances = np.abs(calibration).reshape(classes + 1, CALIBRATION_BINS, -1).sum(axis=1)
     by_class = {
-        "precision": _ratio(hits, chosen),
-        "recall": _ratio(hits, support),
-        "f1": _ratio(2 * hits, support + chosen),
+        "precision": ratio(hits, chosen),
+        "recall": ratio(hits, support),
+        "f1": ratio(2 * hits, support + chosen),
     }
 
-    overall = {"accuracy": _ratio(hits.sum(axis=0), total)}
+    overall = {"accuracy": ratio(hits.sum(axis=0), total)}
     occurs = support + chosen > 0
     for name, values in by_class.items():
         known = np.nan_to_num(values)  # as `measures.averages`, which takes 0 for them
-        overall[f"{name}_macro"] = _ratio((known * occurs).sum(axis=0), occurs.sum(axis=0))
-        overall[f"{name}_weighted"] = _ratio((known * support).sum(axis=0), total)
+        overall[f"{name}_macro"] = ratio((known * occurs).sum(axis=0), occurs.sum(axis=0))
+        overall[f"{name}_weighted"] = ratio((known * support).sum(axis=0), total)
 
     area = areas(counts)
     overall["auc"] = area[1] if classes == 2 else area.mean(axis=0)
-    overall["log_loss"] = _ratio(loss[0], total)
-    ece = _ratio(distances, np.broadcast_to(total, distances.shape))
+    overall["log_loss"] = ratio(loss[0], total)
+    ece = ratio(distances, np.broadcast_to(total, distances.shape))
     overall["ece"] = ece[-1]
 
     by_class |= {"auc": area, "ece": ece[:-1]}
@@ -267,15 +301,15 @@ def _measure_classes(
 
 def _measure_numbers(sums: Sums, counts: Floats) -> Draws:
     rows, squares, absolute, total, total_squares = sums @ counts
-    mse = _ratio(squares, rows)
-    spread = total_squares - _ratio(total**2, rows)
+    mse = ratio(squares, rows)
+    spread = total_squares - ratio(total**2, rows)
     # Equal labels leave a rest of rounding; r2 is undefined there, as all ratios without a case.
     varies = spread > 1e-12 * total_squares
-    r2 = np.where(varies, 1 - _ratio(squares, spread), np.nan)
+    r2 = np.where(varies, 1 - ratio(squares, spread), np.nan)
 
     metrics = {
         "mse": mse,
-        "mae": _ratio(absolute, rows),
+        "mae": ratio(absolute, rows),
         "rmse": np.sqrt(mse),
         "r2": r2,
     }
@@ -321,7 +355,7 @@ def _area(learners: Ints, positive: Bools, scores: Floats, count: int) -> Callab
         positives, negatives = (part @ np.ascontiguousarray(counts) for part in sums)
         below = np.cumsum(negatives, axis=0) - negatives / 2
         pairs = np.einsum("gd,gd->d", positives, below)
-        return _ratio(pairs, positives.sum(axis=0) * negatives.sum(axis=0))
+        return ratio(pairs, positives.sum(axis=0) * negatives.sum(axis=0))
 
     def area_in_blocks(counts: Floats) -> Floats:
         starts = range(0, counts.shape[1], step)
@@ -346,7 +380,8 @@ def _runs(positive: Bools, scores: Floats) -> Ints:
     return np.asarray(group[place])
 
 
-def _ratio(numerator: Floats, denominator: Floats) -> Floats:
+def ratio(numerator: Floats, denominator: Floats) -> Floats:
+    """Returns a quotient, NaN where the denominator is 0."""
     undefined = np.full(np.shape(numerator), np.nan)
     ratio: Floats = np.divide(numerator, denominator, out=undefined, where=denominator > 0)
     return ratio

@@ -255,7 +255,7 @@ def _describe_gate(gate: GateVerdict) -> str:
     if gate.class_:
         parts.append(f"of {gate.class_}")
     if gate.decision:
-        parts.append(f"of the decision {gate.decision}")
+        parts.append(f"of decision {gate.decision}")
     if gate.bound == SHOWN_GAP:
         parts.append("between groups")
     if gate.over:
