@@ -23,6 +23,7 @@ from pipeline.cli.options import (
     parse_version_number,
     pushed_to,
 )
+from pipeline.cli.signing_commands import PublicKeyOption, find_trust
 
 if TYPE_CHECKING:
     from serving.models.storage import Storage
@@ -150,6 +151,7 @@ def promote(
             "promotions.",
         ),
     ] = None,
+    public_key: PublicKeyOption = None,
 ) -> None:
     """Make a version stable.
 
@@ -161,7 +163,10 @@ def promote(
     from serving.models import promotion
 
     storage = _open_folder(models, config, set_, root)
-    entry = promotion.promote(storage, version, force=force, reason=reason, base_path=base_path)
+    trust = find_trust(public_key, None, config, set_)
+    entry = promotion.promote(
+        storage, version, force=force, reason=reason, base_path=base_path, trust=trust
+    )
     print(promotion.describe_change(entry))
 
 
@@ -205,6 +210,7 @@ def canary(
     root: RootOption = RUNS,
     force: ForceOption = False,
     reason: ReasonOption = None,
+    public_key: PublicKeyOption = None,
 ) -> None:
     """Try a version with a share of the requests.
 
@@ -224,7 +230,10 @@ def canary(
     if version is None:
         entry = promotion.stop_canary(storage, reason)
     else:
-        entry = promotion.start_canary(storage, version, share, force=force, reason=reason)
+        trust = find_trust(public_key, None, config, set_)
+        entry = promotion.start_canary(
+            storage, version, share, force=force, reason=reason, trust=trust
+        )
     print(promotion.describe_change(entry))
 
 
