@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import platform
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 from typing import ClassVar, Literal
@@ -16,6 +16,7 @@ from components.contracts.contract import Contract, Part
 
 STABLE = "stable"
 CANARY = "canary"
+DIGEST_KEY = b',"digest":"'  # before an entry's own digest, the last of its keys
 
 Action = Literal[
     "promote", "rollback", "canary", "canary stop", "prune", "adopt", "stop", "resume", "incident"
@@ -30,6 +31,20 @@ def whoami() -> str:
     except (KeyError, OSError):  # a container's user may have a number and no name
         user = "unknown"
     return f"{user}@{platform.node()}"
+
+
+def who_pushes(environment: Mapping[str, str]) -> str:
+    """Returns who pushes a version: in a CI job, the person who started it.
+
+    >>> who_pushes({"GITHUB_ACTIONS": "true", "GITHUB_TRIGGERING_ACTOR": "ann"})
+    'ann@github'
+    """
+    if environment.get("GITHUB_ACTIONS") == "true":
+        user = environment.get("GITHUB_TRIGGERING_ACTOR") or environment.get("GITHUB_ACTOR")
+        return f"{user or 'unknown'}@github"
+    if environment.get("GITLAB_CI") == "true":
+        return f"{environment.get('GITLAB_USER_LOGIN') or 'unknown'}@gitlab"
+    return whoami()
 
 
 class Stop(Part):
@@ -139,6 +154,9 @@ class AuditEntry(Contract):
         severity: of an incident.
         before: what was served before.
         after: what is served from now on.
+        previous: digest of the entry before; see `components.contracts.audit_chain`. None, like
+            `digest`, in a log from before there were digests.
+        digest: of this entry.
     """
 
     FILE: ClassVar[str] = "audit.jsonl"
@@ -155,10 +173,15 @@ class AuditEntry(Contract):
     severity: Severity | None = None
     before: ServedState
     after: ServedState
+    previous: str | None = None
+    digest: str | None = None
 
     def to_line(self) -> bytes:
         """Returns the entry as one line of JSON, without its end."""
-        return self.model_dump_json().encode()
+        line = self.model_dump_json(exclude={"digest"}).encode()
+        if self.digest is None:
+            return line
+        return line[:-1] + DIGEST_KEY + self.digest.encode() + b'"}'
 
 
 class Route(Part):
@@ -184,6 +207,7 @@ class Routing(Contract):
         model: the model's name.
         routes: the labels and their shares; empty while no version is stable.
         stopped: what is out of service, by whom, when and why.
+        head: digest of that entry.
     """
 
     FILE: ClassVar[str] = "routing.json"
@@ -193,6 +217,7 @@ class Routing(Contract):
     model: str
     routes: list[Route] = []
     stopped: list[Stop] = []
+    head: str | None = None
 
     @property
     def out_of_service(self) -> Stop | None:
@@ -216,4 +241,5 @@ class Routing(Contract):
             model=state.name,
             routes=routes,
             stopped=[*state.stopped],
+            head=entry.digest,
         )

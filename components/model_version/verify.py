@@ -11,7 +11,7 @@ from pathlib import Path
 from components.command.escape import shorten
 from components.contracts.contract import ContractError
 from components.contracts.manifest import Manifest
-from components.contracts.names import GPU
+from components.contracts.names import GPU, RELEASE
 from components.contracts.slsa import Statement
 from components.errors import VersionError
 from components.model_version.folders import SIGNATURE
@@ -58,12 +58,15 @@ def combined_digest(files: Mapping[str, str]) -> str:
 
 
 def model_digest(folder: Path) -> str:
-    """Returns one SHA-256 for a version's files: the `model_sha256` of its manifest.
+    """Returns one SHA-256 for a version's model: the `model_sha256` of its manifest.
+
+    Its papers are left out.
 
     Raises:
         OSError: a file cannot be read.
     """
-    return combined_digest(file_digests(folder))
+    files = file_digests(folder)
+    return combined_digest({name: files[name] for name in files if not _is_paper(name)})
 
 
 def difference(folder: Path, manifest: Manifest) -> str | None:
@@ -80,12 +83,14 @@ def difference(folder: Path, manifest: Manifest) -> str | None:
         OSError: a file cannot be read.
     """
     found = file_digests(folder)
-    pushed = manifest.files
-    if pushed is None:
+    if manifest.files is None:
+        model = {name: found[name] for name in found if name not in manifest.release}
         expected = manifest.model_sha256
-        same = expected is None or combined_digest(found) == expected
-        return None if same else "the digest differs from its manifest's"
+        if expected is not None and combined_digest(model) != expected:
+            return "the digest differs from its manifest's"
+        found = {name: found[name] for name in found if name in manifest.release}
 
+    pushed = {**(manifest.files or {}), **manifest.release}
     kinds = {
         "missing": pushed.keys() - found.keys(),
         "never pushed": found.keys() - pushed.keys(),
@@ -213,6 +218,10 @@ def _read_manifest(root: Path) -> Manifest | None:
         return Manifest.read(root)
     except ContractError as error:
         raise VersionError(str(error)) from error
+
+
+def _is_paper(name: str) -> bool:
+    return name.startswith(f"{RELEASE}/")
 
 
 def _list_names(names: Collection[str]) -> str:

@@ -20,6 +20,8 @@ from components.contracts.push_result import PushResult
 from components.model_version.exports import link_gpu_exports
 from components.model_version.pushed_version import describe_push
 from components.model_version.signature import check_key, sign_version
+from components.papers.facts import load_facts
+from components.papers.release import write_papers
 from components.pusher.provenance import state_provenance
 from components.pusher.push import PushError, push_version
 
@@ -84,10 +86,24 @@ class Executor(BaseExecutor):  # type: ignore[misc]
             evaluation=evaluation,
             baseline=baseline or None,
         )
+        facts = load_facts(
+            config,
+            manifest,
+            evaluation=Path(inputs["evaluation"].uri),
+            examples=Path(inputs["examples"].uri),
+            statistics=Path(inputs["statistics"].uri),
+            model_run=Path(inputs["model_run"].uri),
+        )
         key = os.environ.get(SIGNING_KEY)
         if key:
             check_key(Path(key), os.environ)
-        version, destination = push_version(model, Path(directory), manifest, _finish)
+        version, destination = push_version(
+            model,
+            Path(directory),
+            manifest,
+            write_papers=lambda numbered: write_papers(facts.of(numbered)),
+            finish=_finish,
+        )
         link_gpu_exports(Path(directory))
         return PushResult(pushed=True, version=version, destination=str(destination))
 

@@ -11,7 +11,7 @@ that dwell counts as continuous though it is rounded to a tenth of a second.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
@@ -26,14 +26,23 @@ if TYPE_CHECKING:
     from components.simulator.sequences import Sequences
 
 
-def posterior(sequences: Sequences) -> Floats:
+# The columns of events that depend on the class, by their names in the log.
+OBSERVED = ("event_type", "dwell_seconds", "exercise_completed", "correct", "playback_speed")
+
+
+def posterior(sequences: Sequences, without: Collection[str] = ()) -> Floats:
     """Returns `p(class at as_of | the unit's events before as_of, job level)`, `[B, class]`.
 
     It is computed as if the events of every sequence were recorded.
+
+    Args:
+        sequences: `B` of them.
+        without: columns of `OBSERVED` that count as missing in every event.
     """
     start = model.START[sequences.attributes["job_level"]][:, None]
     belief = start[:, 0]
-    for step, (_, moved) in enumerate(_forward(sequences, start, model.EVENTS_BEFORE[1])):
+    steps = model.EVENTS_BEFORE[1]
+    for step, (_, moved) in enumerate(_forward(sequences, start, steps, without)):
         belief = np.where((step < sequences.before)[:, None], moved[:, 0], belief)
     return belief
 
@@ -122,7 +131,25 @@ def _pairs(learner: Integers) -> Iterator[tuple[Integers, Integers]]:
         yield row, row + distance
 
 
-def _forward(sequences: Sequences, start: Floats, steps: int) -> Iterator[tuple[Floats, Floats]]:
+def true_effects(sequences: Sequences, classes: Integers) -> Floats:
+    """Returns by how much each column moves the exact probability of a class, `[B, OBSERVED]`.
+
+    That is the probability given all events, minus the probability if the column were missing in
+    every event: what reasons for an answer are compared with.
+
+    Args:
+        sequences: `B` of them.
+        classes: the class of interest of each, by number, `[B]`.
+    """
+    rows = np.arange(len(classes))
+    whole = posterior(sequences)[rows, classes]
+    parts = [whole - posterior(sequences, without=[name])[rows, classes] for name in OBSERVED]
+    return np.stack(parts, axis=1)
+
+
+def _forward(
+    sequences: Sequences, start: Floats, steps: int, without: Collection[str] = ()
+) -> Iterator[tuple[Floats, Floats]]:
     """Yields for each event how probable it was after those before it, and the next belief.
 
     Args:
@@ -130,13 +157,14 @@ def _forward(sequences: Sequences, start: Floats, steps: int) -> Iterator[tuple[
         start: `A` different beliefs about the first class, `[B, A, class]`.
         steps: how many events to go through; from a sequence's last one on, what is yielded is
             arbitrary.
+        without: columns of `OBSERVED` that count as missing.
 
     Yields:
         `p(event | events before)`, `[B, A]`, up to a factor that all `A` share; and
         `p(class at the next event | events)`, `[B, A, class]`. After the last event before `as_of`
         it is the class at `as_of`.
     """
-    likelihood = np.exp(_log_likelihood(sequences, steps))
+    likelihood = np.exp(_log_likelihood(sequences, steps, without))
     judged = sequences.before - 1
     resume = sequences.time[np.arange(len(start)), sequences.before] - sequences.as_of
     belief = start
@@ -167,8 +195,11 @@ def _fall(belief: Floats, chance: Floats) -> Floats:
     return _rise(belief[..., ::-1], chance)[..., ::-1]
 
 
-def _log_likelihood(sequences: Sequences, steps: int) -> Floats:
-    """Returns `log p(event | class)` of the first events up to a constant, `[B, steps, class]`."""
+def _log_likelihood(sequences: Sequences, steps: int, without: Collection[str]) -> Floats:
+    """Returns `log p(event | class)` of the first events up to a constant, `[B, steps, class]`.
+
+    Columns of `OBSERVED` in `without` count as missing.
+    """
     kind = sequences.event_type[:, :steps]
     component = sequences.component[:, :steps]
     dwell = sequences.dwell[:, :steps]
@@ -179,16 +210,18 @@ def _log_likelihood(sequences: Sequences, steps: int) -> Floats:
     completed = np.broadcast_to(model.COMPLETED, deviation.shape)
     speed_index = np.searchsorted(model.SPEEDS, speed) % len(model.SPEEDS)  # NaN gets any
     of_speed = np.log(model.SPEED.T)[speed_index]
-    terms = [
-        -0.5 * np.square(deviation),
-        _log_bernoulli(sequences.completed[:, :steps], completed),
-        _log_bernoulli(sequences.correct[:, :steps], model.KNOWS.T[component]),
-        np.where(np.isnan(speed)[..., None], 0.0, of_speed),
-    ]
+    terms = {
+        "event_type": np.log(model.TYPE.T)[kind],
+        "dwell_seconds": -0.5 * np.square(deviation),
+        "exercise_completed": _log_bernoulli(sequences.completed[:, :steps], completed),
+        "correct": _log_bernoulli(sequences.correct[:, :steps], model.KNOWS.T[component]),
+        "playback_speed": np.where(np.isnan(speed)[..., None], 0.0, of_speed),
+    }
 
-    total = np.log(model.TYPE.T)[kind]
-    for term in terms:
-        total += np.nan_to_num(term)  # a missing value carries no information about the class
+    total = np.zeros_like(deviation)
+    for name, term in terms.items():
+        if name not in without:
+            total += np.nan_to_num(term)  # a missing value says nothing about the class
     return total
 
 

@@ -13,7 +13,13 @@ import pytest
 
 from components.simulator import learner_model as model
 from components.simulator.learner_model import Floats
-from components.simulator.posterior import LearnerBeliefs, beliefs_of_learner, posterior
+from components.simulator.posterior import (
+    OBSERVED,
+    LearnerBeliefs,
+    beliefs_of_learner,
+    posterior,
+    true_effects,
+)
 from components.simulator.sequences import Sequences
 
 LEVELS = range(len(model.CLASSES))
@@ -115,6 +121,39 @@ def test_it_equals_the_sum_over_all_paths_of_what_the_log_shows(
     job_level = list(model.ATTRIBUTES["job_level"]).index(outcome["job_level"])
     summed = sum_paths(seen.to_dicts(), outcome["as_of"], model.START[job_level])
     np.testing.assert_allclose(summed / summed.sum(), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("column", [name for name in OBSERVED if name != "event_type"])
+def test_leaving_a_column_out_is_as_if_the_log_did_not_show_it(
+    sequences: Sequences, events: pl.DataFrame, outcomes: pl.DataFrame, column: str
+) -> None:
+    row = int(np.nonzero(sequences.recorded & (sequences.before == model.EVENTS_BEFORE[0]))[0][1])
+    outcome = outcomes.row(row, named=True)
+    seen = events.filter(
+        pl.col("learner_id") == outcome["learner_id"],
+        pl.col("unit_id") == outcome["unit_id"],
+        pl.col("time") < outcome["as_of"],
+    ).sort("time")
+    hidden = seen.with_columns(pl.lit(None).alias(column)).to_dicts()
+
+    expected = enumerate_paths(hidden, outcome["as_of"], outcome["job_level"])
+    np.testing.assert_allclose(
+        posterior(sequences, without=[column])[row], expected, rtol=1e-4, atol=1e-9
+    )
+    label = int(sequences.label[row])
+    effects = true_effects(sequences, sequences.label)
+    whole = posterior(sequences)[row, label]
+    assert effects[row, OBSERVED.index(column)] == pytest.approx(whole - expected[label], abs=1e-4)
+
+
+def test_on_average_evidence_speaks_for_what_is_true(sequences: Sequences) -> None:
+    effects = true_effects(sequences, sequences.label)
+
+    assert effects.shape == (len(sequences.label), len(OBSERVED))
+    assert (effects.mean(axis=0) > 0).all()
+    nothing = posterior(sequences, without=OBSERVED)
+    # Without observations only the start, learning and forgetting are left.
+    assert np.ptp(nothing[:, 2]) < np.ptp(posterior(sequences)[:, 2]) / 2
 
 
 def test_classes_are_as_frequent_as_described(sequences: Sequences) -> None:
