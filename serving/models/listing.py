@@ -56,7 +56,8 @@ class ListedVersion(Part):
         loaded: whether servers are to hold it in memory.
         servable: whether a server can load it.
         problems: reasons not to serve it.
-        stopped: by whom it was taken out of service, when and why; None if it was not.
+        stopped: by whom it, or the whole model, was taken out of service, when and why; None if it
+            was not.
         incidents: what went wrong with it, oldest first.
         papers: its papers, by their path below its folder.
     """
@@ -331,7 +332,7 @@ def _describe(version: Version, state: ServedState, previous: int | None) -> Lis
     number = version.number
     manifest = version.manifest or Manifest()
     holders = {STABLE: state.stable, CANARY: state.canary, PREVIOUS: previous}
-    stop = state.stop_of(number)
+    stop = state.stop_of(number) or state.out_of_service
 
     return ListedVersion(
         version=number,
