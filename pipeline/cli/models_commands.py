@@ -28,6 +28,7 @@ from pipeline.cli.options import (
     open_folder,
     parse_version_number,
 )
+from pipeline.cli.signing_commands import PublicKeyOption, find_trust
 
 ForceOption = Annotated[
     bool, typer.Option("--force", help="Allow a version not to be served; needs --reason.")
@@ -155,6 +156,7 @@ def promote(
             "promotions.",
         ),
     ] = None,
+    public_key: PublicKeyOption = None,
 ) -> None:
     """Make a version stable.
 
@@ -166,7 +168,10 @@ def promote(
     from serving.models import promotion
 
     storage = open_folder(models, config, set_, root)
-    entry = promotion.promote(storage, version, force=force, reason=reason, base_path=base_path)
+    trust = find_trust(public_key, None, config, set_)
+    entry = promotion.promote(
+        storage, version, force=force, reason=reason, base_path=base_path, trust=trust
+    )
     print(promotion.describe_change(entry))
 
 
@@ -210,6 +215,7 @@ def canary(
     root: RootOption = RUNS,
     force: ForceOption = False,
     reason: ReasonOption = None,
+    public_key: PublicKeyOption = None,
 ) -> None:
     """Try a version with a share of the requests.
 
@@ -229,7 +235,10 @@ def canary(
     if version is None:
         entry = promotion.stop_canary(storage, reason)
     else:
-        entry = promotion.start_canary(storage, version, share, force=force, reason=reason)
+        trust = find_trust(public_key, None, config, set_)
+        entry = promotion.start_canary(
+            storage, version, share, force=force, reason=reason, trust=trust
+        )
     print(promotion.describe_change(entry))
 
 

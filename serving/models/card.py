@@ -62,6 +62,7 @@ def read_card(storage: Storage, number: int) -> ShownCard:
         labels=listed.labels,
         state=_describe_state(listed, nothing_promoted=is_first),
         problems=[*listed.problems, *changed_papers(storage, number)],
+        incidents=[incident.describe() for incident in listed.incidents],
     )
 
 
@@ -148,6 +149,8 @@ def _place(storage: Storage, number: int, path: str) -> str:
 
 def _describe_state(listed: ListedVersion, *, nothing_promoted: bool) -> str:
     """Returns whether a version is in service, in a sentence."""
+    if listed.stopped:
+        return f"Out of service: {listed.stopped}."
     labels = [label for label in listed.labels if label != "previous"]
     if labels:
         share = f", with {listed.share} % of the requests" if listed.share else ""
