@@ -44,6 +44,8 @@ COMMANDS = {
     "models list": "models_commands:list_",
     "models show": "models_commands:show",
     "models compare": "models_commands:compare",
+    "models approve": "governance_commands:approve",
+    "models policy": "governance_commands:policy",
     "models promote": "models_commands:promote",
     "models canary": "models_commands:canary",
     "models rollback": "models_commands:rollback",

@@ -9,7 +9,9 @@ import typer
 from pipeline.cli.governance_commands import (
     CheckOption,
     ExpectOption,
+    WithoutApprovalOption,
     WitnessOption,
+    asked_policy,
     print_check,
 )
 from pipeline.cli.options import (
@@ -142,6 +144,7 @@ def promote(
     set_: SetOption = NO_SETTINGS,
     root: RootOption = RUNS,
     force: ForceOption = False,
+    without_approval: WithoutApprovalOption = False,
     reason: ReasonOption = None,
     base_path: Annotated[
         str | None,
@@ -163,7 +166,15 @@ def promote(
     from serving.models import promotion
 
     storage = open_folder(models, config, set_, root)
-    entry = promotion.promote(storage, version, force=force, reason=reason, base_path=base_path)
+    entry = promotion.promote(
+        storage,
+        version,
+        force=force,
+        reason=reason,
+        base_path=base_path,
+        without_approval=without_approval,
+        policy=asked_policy(config, set_),
+    )
     print(promotion.describe_change(entry))
 
 
@@ -206,6 +217,7 @@ def canary(
     set_: SetOption = NO_SETTINGS,
     root: RootOption = RUNS,
     force: ForceOption = False,
+    without_approval: WithoutApprovalOption = False,
     reason: ReasonOption = None,
 ) -> None:
     """Try a version with a share of the requests.
@@ -226,7 +238,15 @@ def canary(
     if version is None:
         entry = promotion.stop_canary(storage, reason)
     else:
-        entry = promotion.start_canary(storage, version, share, force=force, reason=reason)
+        entry = promotion.start_canary(
+            storage,
+            version,
+            share,
+            force=force,
+            reason=reason,
+            without_approval=without_approval,
+            policy=asked_policy(config, set_),
+        )
     print(promotion.describe_change(entry))
 
 

@@ -44,6 +44,12 @@ _SHOWN = 80  # characters of an entry in an error
 Decide = Callable[[ServedState, int], AuditEntry | None]
 
 
+class RefusedError(MasteryError):
+    """A change that must not be made; nothing was changed."""
+
+    exit_code = 1
+
+
 def read_entries(storage: Storage, last: int | None = None) -> list[AuditEntry]:
     """Returns the entries of the audit log, or the `last` ones, oldest first.
 

@@ -13,7 +13,8 @@ from components.contracts.serving_state import CANARY, STABLE, AuditEntry, Serve
 from components.errors import MasteryError
 from components.model_version.folders import SAVED_MODEL, version_number
 from components.model_version.verify import difference
-from serving.models.changes import current_state
+from serving.models.approvals import ApprovalStatus, status_of
+from serving.models.changes import current_state, read_entries
 
 if TYPE_CHECKING:
     from components.command.console import PlainConsole
@@ -36,12 +37,14 @@ class Version:
         servable: whether there is a `saved_model.pb`.
         manifest: its manifest; None where it has none that can be used.
         problems: reasons not to serve it, each a part of a sentence.
+        altered: the one among them that its files are not those that were pushed.
     """
 
     number: int
     servable: bool
     manifest: Manifest | None = None
     problems: tuple[str, ...] = ()
+    altered: str | None = None
 
 
 class ListedVersion(Part):
@@ -54,6 +57,8 @@ class ListedVersion(Part):
         loaded: whether servers are to hold it in memory.
         servable: whether a server can load it.
         problems: reasons not to serve it.
+        approvals: who approved it, and whether that is enough.
+        unapproved: what is missing.
     """
 
     version: int
@@ -71,6 +76,9 @@ class ListedVersion(Part):
     model_sha256: str | None
     metrics: dict[str, float | None]
     gates: list[RecordedGate]
+    pushed_by: str | None
+    approvals: ApprovalStatus
+    unapproved: str | None
 
 
 class Listing(Part):
@@ -132,7 +140,7 @@ def check_version(storage: Storage, number: int) -> Version:
         if found is None:
             return version
         problem = f"its files are not those that were pushed: {found}"
-    return Version(number, version.servable, manifest, (*version.problems, problem))
+    return Version(number, version.servable, manifest, (*version.problems, problem), problem)
 
 
 def list_versions(storage: Storage) -> Listing:
@@ -142,13 +150,15 @@ def list_versions(storage: Storage) -> Listing:
         MasteryError: the storage cannot be read.
     """
     state, note = current_state(storage)
+    entries = read_entries(storage)
     servable = storage.servable()
     labelled = {number for number in (state.stable, state.canary) if number is not None}
 
     versions = []
     for number in sorted({*storage.versions(), *labelled}):
         version = read_version(storage, number, servable=number in servable)
-        versions.append(_describe(version, state, state.previous(servable)))
+        approvals = status_of(storage, version, entries)
+        versions.append(_describe(version, state, state.previous(servable), approvals))
     return Listing(address=storage.address, model=state.name or None, note=note, versions=versions)
 
 
@@ -203,6 +213,9 @@ def print_versions(listing: Listing, console: PlainConsole) -> None:
         for problem in version.problems:
             line = f"{version.version} is not for serving: {problem}"
             console.print(line, style="bold red", soft_wrap=True)
+        if version.unapproved:
+            line = f"{version.version} is not approved: {in_one_line(version.unapproved)}"
+            console.print(line, style="bold yellow", soft_wrap=True)
     if listing.note:
         console.print(listing.note, style="bold yellow", soft_wrap=True)
 
@@ -216,6 +229,7 @@ def print_version(listing: Listing, version: ListedVersion, console: PlainConsol
         "Label": ", ".join(version.labels) or None,
         "Folder": f"{listing.address}/{version.version}",
         "Pushed": version.pushed_at,
+        "By": version.pushed_by,
         "Run": version.run,
         "Data": f"{data.fingerprint[:12]}{span}" if data.fingerprint else None,
         "Config": version.config_fingerprint,
@@ -231,8 +245,29 @@ def print_version(listing: Listing, version: ListedVersion, console: PlainConsol
     for gate in version.gates:
         style = "" if gate.passed else "bold red"
         console.print(f"  {gate.text}", style=style, soft_wrap=True)
+    for line in describe_approvals(version.approvals):
+        console.print(f"  {line}", soft_wrap=True)
     for problem in version.problems:
         console.print(f"Not for serving: {problem}", style="bold red", soft_wrap=True)
+    if version.unapproved:
+        line = f"Not approved: {in_one_line(version.unapproved)}"
+        console.print(line, style="bold yellow", soft_wrap=True)
+
+
+def describe_approvals(status: ApprovalStatus) -> list[str]:
+    """Returns one line per approval."""
+    known = {
+        "account": "a user's name on a machine, no proof",
+        "board": "logged in on the board",
+        "signature": "signed",
+    }
+    lines = []
+    for item in status.given:
+        how = known[item.means] + (f" as {item.role}" if item.role else "")
+        line = f"approved by {in_one_line(item.by)} ({how}) on {item.time[:10]}"
+        line += f": {in_one_line(item.reason)}" if item.reason else ""
+        lines.append(line + (f"; does not count: {item.why_not}" if item.why_not else ""))
+    return lines
 
 
 def describe_log(entries: list[AuditEntry]) -> str:
@@ -256,7 +291,9 @@ def format_number(value: float | None) -> str:
     return "–" if value is None else f"{value:.4f}"
 
 
-def _describe(version: Version, state: ServedState, previous: int | None) -> ListedVersion:
+def _describe(
+    version: Version, state: ServedState, previous: int | None, approvals: ApprovalStatus
+) -> ListedVersion:
     number = version.number
     manifest = version.manifest or Manifest()
     holders = {STABLE: state.stable, CANARY: state.canary, PREVIOUS: previous}
@@ -277,6 +314,9 @@ def _describe(version: Version, state: ServedState, previous: int | None) -> Lis
         model_sha256=manifest.model_sha256,
         metrics=manifest.metrics or {},
         gates=manifest.gates or [],
+        pushed_by=manifest.pushed_by,
+        approvals=approvals,
+        unapproved=approvals.missing,
     )
 
 
@@ -293,6 +333,11 @@ def _changes(entry: AuditEntry) -> list[str]:
 
     if entry.action == "canary":
         changes.append(f"share {after.share} %")
+    if entry.approval is not None:
+        approval = entry.approval
+        changes.append(f"{entry.version} by {in_one_line(approval.by)} ({approval.means})")
+    if entry.policy is not None:
+        changes.append(f"approvals needed: {entry.policy.needed}")
     if entry.removed:
         changes.append(f"removed {', '.join(map(str, entry.removed))}")
     return changes
