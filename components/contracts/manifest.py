@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
+from components.config.decisions import Purpose
 from components.contracts.contract import Contract, Part
+from components.contracts.decision_results import DecisionMetrics
 from components.contracts.names import PORTABLE
 from components.contracts.provenance import DataProvenance
 
@@ -23,6 +25,28 @@ class RecordedGate(Part):
 
     text: str
     passed: bool
+
+
+class RecordedDecision(Part):
+    """A decision that the version takes, as it went on the test split.
+
+    Attributes:
+        name: the model answers `decision_<name>`.
+        class_: the class it is about.
+        threshold: the lowest probability at which it is taken.
+        purpose: by which key of the configuration the point was chosen.
+        aim: the value of that key; None for `cost`.
+        note: why the point is not what was aimed at; None where it is.
+        measured: on all test examples.
+    """
+
+    name: str
+    class_: str = Field(alias="class")
+    threshold: float
+    purpose: Purpose = "threshold"
+    aim: float | None = None
+    note: str | None = None
+    measured: DecisionMetrics | None = None
 
 
 class Manifest(Contract):
@@ -47,10 +71,12 @@ class Manifest(Contract):
             compare the version, evaluate it on another log, or send requests to it.
         config_fingerprint: digest of `config`.
         metrics: metrics on all test examples, by name.
+        decisions: which decisions it takes; a version without any, or an older one, has none.
         gates: how the gates went; without it, promoting the version has to be forced.
         model_sha256: digest of `files`.
-        files: SHA-256 of each file, by its path below the version's folder. `files`, or else
-            `model_sha256`, is needed to verify the version.
+        files: SHA-256 of each file of the model, by its path below the version's folder. `files`,
+            or else `model_sha256`, is needed to verify the version.
+        release: the same for the version's papers; empty for versions that have none.
         exports: folders of the exports, by name.
         baseline: URI of the blessed model that the gates compared with.
     """
@@ -68,9 +94,11 @@ class Manifest(Contract):
     config: dict[str, Any] | None = None
     config_fingerprint: str | None = None
     metrics: dict[str, float | None] | None = None
+    decisions: list[RecordedDecision] = []
     gates: list[RecordedGate] | None = None
     model_sha256: str | None = None
     files: dict[str, str] | None = None
+    release: dict[str, str] = {}
     exports: dict[str, str] = {PORTABLE: "."}
     baseline: str | None = None
 

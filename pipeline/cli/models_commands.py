@@ -79,12 +79,15 @@ def show(
     import json
 
     from components.command.console import PlainConsole
+    from serving.models.card import changed_papers
     from serving.models.listing import list_versions, print_version, resolve
 
     storage = open_folder(models, config, set_, root)
     number = resolve(storage, version)
     listing = list_versions(storage)
-    found = next(item for item in listing.versions if item.version == number)
+    listed = next(item for item in listing.versions if item.version == number)
+    problems = [*listed.problems, *changed_papers(storage, number)]
+    found = listed.model_copy(update={"problems": problems})
     if json_:
         print(json.dumps(found.model_dump(mode="json"), indent=1))
     else:

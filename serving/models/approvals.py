@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from components.command.escape import in_one_line
 from components.contracts.contract import Part
 from components.contracts.manifest import Manifest
 from components.contracts.serving_state import (
@@ -232,6 +233,22 @@ def require_approved(
             f"version {number}: expected --reason TEXT with --without-approval, found none."
         )
     return (f"without approval: {missing}",), new_policy
+
+
+def describe_approvals(status: ApprovalStatus) -> list[str]:
+    """Returns one line per approval."""
+    known = {
+        "account": "a user's name on a machine, no proof",
+        "board": "logged in on the board",
+        "signature": "signed",
+    }
+    lines = []
+    for item in status.given:
+        how = known[item.means] + (f" as {item.role}" if item.role else "")
+        line = f"approved by {in_one_line(item.by)} ({how}) on {item.time[:10]}"
+        line += f": {in_one_line(item.reason)}" if item.reason else ""
+        lines.append(line + (f"; does not count: {item.why_not}" if item.why_not else ""))
+    return lines
 
 
 def person(name: str) -> str:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from components.command.escape import in_one_line
 from components.contracts.contract import ContractError, Part
-from components.contracts.manifest import Manifest, RecordedGate
+from components.contracts.manifest import Manifest, RecordedDecision, RecordedGate
 from components.contracts.provenance import DataProvenance
 from components.contracts.serving_state import CANARY, STABLE, AuditEntry, ServedState
 from components.errors import MasteryError
 from components.model_version.folders import SAVED_MODEL, version_number
 from components.model_version.verify import difference
-from serving.models.approvals import ApprovalStatus, status_of
+from serving.models.approvals import ApprovalStatus, describe_approvals, status_of
 from serving.models.changes import current_state, read_entries
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ class ListedVersion(Part):
         problems: reasons not to serve it.
         approvals: who approved it, and whether that is enough.
         unapproved: what is missing.
+        papers: its papers, by their path below its folder.
     """
 
     version: int
@@ -74,7 +75,9 @@ class ListedVersion(Part):
     config_fingerprint: str | None
     baseline: str | None
     model_sha256: str | None
+    papers: list[str] = []
     metrics: dict[str, float | None]
+    decisions: list[RecordedDecision]
     gates: list[RecordedGate]
     pushed_by: str | None
     approvals: ApprovalStatus
@@ -236,12 +239,15 @@ def print_version(listing: Listing, version: ListedVersion, console: PlainConsol
         "Code": version.code,
         "Baseline": version.baseline,
         "SHA-256": version.model_sha256,
+        "Papers": ", ".join(version.papers) or None,
     }
     for name, value in facts.items():
         console.print(f"{name:<10}{'–' if value is None else value}", soft_wrap=True)
 
     for name, metric in version.metrics.items():
         console.print(f"  {name:<20}{format_number(metric)}")
+    for decision in version.decisions:
+        console.print(f"  {describe_decision(decision)}", soft_wrap=True)
     for gate in version.gates:
         style = "" if gate.passed else "bold red"
         console.print(f"  {gate.text}", style=style, soft_wrap=True)
@@ -254,20 +260,25 @@ def print_version(listing: Listing, version: ListedVersion, console: PlainConsol
         console.print(line, style="bold yellow", soft_wrap=True)
 
 
-def describe_approvals(status: ApprovalStatus) -> list[str]:
-    """Returns one line per approval."""
-    known = {
-        "account": "a user's name on a machine, no proof",
-        "board": "logged in on the board",
-        "signature": "signed",
-    }
-    lines = []
-    for item in status.given:
-        how = known[item.means] + (f" as {item.role}" if item.role else "")
-        line = f"approved by {in_one_line(item.by)} ({how}) on {item.time[:10]}"
-        line += f": {in_one_line(item.reason)}" if item.reason else ""
-        lines.append(line + (f"; does not count: {item.why_not}" if item.why_not else ""))
-    return lines
+def describe_decision(decision: RecordedDecision) -> str:
+    """Returns a decision in one line: when it is taken, and how it went on the test split.
+
+    >>> found = {"examples": 9, "of_class": 4, "named": 5, "right": 3, "recall": 0.75,
+    ...          "intervals": {"recall": (0.7, 0.8)}}
+    >>> call = {"name": "call", "class": "low", "threshold": 0.25, "measured": found}
+    >>> describe_decision(RecordedDecision.model_validate(call))
+    'decision call: low from 0.25 on; recall 0.7500 (0.7000 to 0.8000)'
+    """
+    parts = [f"decision {decision.name}: {decision.class_} from {decision.threshold:.4g} on"]
+    for metric in ("recall", "precision", "alarm_rate", "cost"):
+        value = getattr(decision.measured, metric, None)
+        if decision.measured is None or value is None:
+            continue
+        interval = decision.measured.intervals.get(metric)
+        ends = " to ".join(map(format_number, interval or ()))
+        parts.append(f"{metric} {format_number(value)}{f' ({ends})' if ends else ''}")
+    line = f"{parts[0]}; {', '.join(parts[1:])}" if parts[1:] else parts[0]
+    return f"{line}; {decision.note}" if decision.note else line
 
 
 def describe_log(entries: list[AuditEntry]) -> str:
@@ -312,7 +323,9 @@ def _describe(
         config_fingerprint=manifest.config_fingerprint,
         baseline=manifest.baseline,
         model_sha256=manifest.model_sha256,
+        papers=sorted(manifest.release),
         metrics=manifest.metrics or {},
+        decisions=manifest.decisions,
         gates=manifest.gates or [],
         pushed_by=manifest.pushed_by,
         approvals=approvals,

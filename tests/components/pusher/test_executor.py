@@ -47,12 +47,18 @@ EVALUATION = Evaluation.model_validate(
     }
 )
 CARD = ModelCard(name="small", task="classification", config={}, code="abc123")
+PAPERS = {
+    "data-statement.html", "instructions-for-use.html", "metrics.json", "model-card.html",
+    "model-card.json", "release.json", "sbom.cdx.json", "technical-file.html",
+}  # fmt: skip
 INPUTS = {
     "examples": standard_artifacts.Examples,
     "model": standard_artifacts.Model,
     "model_blessing": standard_artifacts.ModelBlessing,
     "infra_blessing": standard_artifacts.InfraBlessing,
     "evaluation": standard_artifacts.ModelEvaluation,
+    "statistics": standard_artifacts.ExampleStatistics,
+    "model_run": standard_artifacts.ModelRun,
 }
 
 
@@ -97,6 +103,11 @@ def test_a_blessed_model_is_pushed_with_what_made_it(
     manifest = json.loads((version / "manifest.json").read_text())
     pushed_at = datetime.fromisoformat(manifest.pop("pushed_at"))
     assert timedelta() <= datetime.now(UTC) - pushed_at < timedelta(minutes=1)
+    papers = [*(version / "release").iterdir()]
+    assert manifest.pop("release") == {
+        f"release/{path.name}": hashlib.sha256(path.read_bytes()).hexdigest() for path in papers
+    }
+    assert {path.name for path in papers} == PAPERS
     assert manifest.pop("pushed_by") == who_pushes(os.environ)
     assert manifest == {
         "format": 1,
@@ -108,6 +119,7 @@ def test_a_blessed_model_is_pushed_with_what_made_it(
         "config": CONFIG.recipe,
         "config_fingerprint": CONFIG.fingerprint,
         "metrics": {"accuracy": 0.8},
+        "decisions": [],
         "gates": [gate.model_dump(by_alias=True) for gate in EVALUATION.gates],
         "model_sha256": model_digest(version),
         "files": {
