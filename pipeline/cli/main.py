@@ -45,6 +45,8 @@ COMMANDS = {
     "models show": "models_commands:show",
     "models card": "card_commands:card",
     "models compare": "models_commands:compare",
+    "models approve": "governance_commands:approve",
+    "models policy": "governance_commands:policy",
     "models promote": "models_commands:promote",
     "models canary": "models_commands:canary",
     "models rollback": "models_commands:rollback",
