@@ -320,7 +320,7 @@ def _distances(wanted: Answers, found: Answers, classes: Sequence[str]) -> Answe
 
     probable = most_probable(wanted[PROBABILITIES], found[PREDICTED_CLASS], classes)
     # At its threshold a probability that differs in the last bits is decided the other way.
-    is_same = (wanted[PROBABILITIES] == found[PROBABILITIES]).all(axis=1)
+    is_same = (wanted[PROBABILITIES].astype(np.float32) == found[PROBABILITIES]).all(axis=1)
     decisions = [name for name in wanted if name.startswith(DECISION_PREFIX)]
     return {
         **{name: _zero_if((wanted[name] == found[name]) | ~is_same) for name in decisions},
