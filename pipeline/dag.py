@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from tfx.dsl.components.base.base_node import BaseNode
@@ -113,7 +114,8 @@ def _nodes(config: Config, layout: Layout) -> list[BaseNode]:
         config, examples=examples, model=model, evaluation=evaluation
     )
 
-    # Adds one version to the folder that TensorFlow Serving watches, if both blessed the model.
+    # Adds one version, with its papers, to the folder that TensorFlow Serving watches, if both
+    # blessed the model.
     pusher = make_pusher(
         config,
         directory=str(layout.serving(config)),
@@ -122,6 +124,9 @@ def _nodes(config: Config, layout: Layout) -> list[BaseNode]:
         model_blessing=blessing,
         infra_blessing=serving_check.outputs["blessing"],
         evaluation=evaluation,
+        statistics=statistics_gen.outputs["statistics"],
+        model_run=trainer.outputs["model_run"],
+        signed=config.push.key_for_signing(os.environ) is not None,
     )
 
     # Writes the run down for people.

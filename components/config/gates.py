@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from components.command.escape import shorten
 from components.command.suggest import did_you_mean
+from components.config.decisions import Decision, EarlyWarning
 from components.config.metrics import METRICS, Level, metrics_of, metrics_of_task
 from components.config.section import Address, KeyedError, Section
 
@@ -70,6 +71,10 @@ class Gate(Section):
 
     metric: MetricName = Field(description="name of the metric, as in the report")
     class_: str | None = Field(None, alias="class", description="the class the metric is taken for")
+    decision: str | None = Field(
+        None,
+        description="the decision the metric is taken for: precision, recall, alarm_rate or cost",
+    )
     slice: str | dict[str, str] | None = Field(
         None, description="a column: every one of its slices; {column: value}: that slice"
     )
@@ -140,7 +145,12 @@ class Gate(Section):
     @model_validator(mode="after")
     def _class_fits_the_metric(self) -> Gate:
         levels = METRICS[self.metric].levels
-        if self.class_ is None and levels == (Level.CLASS,):
+        if self.decision is not None:
+            self._require_metric_of_decisions(levels)
+            return self
+        if levels == (Level.DECISION,):
+            raise ValueError(f"metric {self.metric}: expected `decision:` beside it")
+        if self.class_ is None and Level.CLASS in levels and Level.OVERALL not in levels:
             raise ValueError(
                 f"metric {self.metric}: expected `class:` beside it, or {self.metric}_macro"
             )
@@ -150,6 +160,18 @@ class Gate(Section):
                 f"metric: expected one of {known} beside `class:`, found {self.metric}"
             )
         return self
+
+    def _require_metric_of_decisions(self, levels: Sequence[Level]) -> None:
+        if Level.DECISION not in levels:
+            known = ", ".join(metrics_of(Level.DECISION))
+            raise KeyedError(
+                "metric", f"expected one of {known} beside `decision:`, found {self.metric}"
+            )
+        if self.class_ is not None:
+            raise KeyedError("class", "expected none beside `decision:`, which has a class")
+        for bound in ("min_gain_over", "max_spread"):
+            if getattr(self, bound) is not None:
+                raise KeyedError(bound, "expected none beside `decision:`, which it never compares")
 
 
 class Rule(Section):
@@ -192,6 +214,11 @@ class EvaluationRules(Section):
         le=100_000,
         description="how often learners are drawn with replacement for intervals; 0: no intervals",
     )
+    early_warning: EarlyWarning | None = Field(
+        None,
+        description="how early decisions are right; default: by days from the first event, where "
+        "there are decisions",
+    )
     seeds: int = Field(
         1,
         ge=1,
@@ -210,14 +237,20 @@ class EvaluationRules(Section):
 
 
 def require_gates_fit(
-    gates: Sequence[Gate], label: Label, evaluation: EvaluationRules, *, keys: Sequence[str | int]
+    gates: Sequence[Gate],
+    label: Label,
+    evaluation: EvaluationRules,
+    decisions: Sequence[Decision],
+    *,
+    keys: Sequence[str | int],
 ) -> None:
-    """Checks that gates ask for metrics, classes and slices that an evaluation has.
+    """Checks that gates ask for metrics, classes, decisions and slices that an evaluation has.
 
     Args:
         gates: the gates.
         label: its task and classes.
         evaluation: its slices.
+        decisions: those that are configured.
         keys: the way to the gates in the configuration.
 
     Raises:
@@ -228,6 +261,8 @@ def require_gates_fit(
         require_metric_fits(gate.metric, label, keys=(*keys, index, "metric"))
         if gate.class_ is not None:
             _require_known_at((*keys, index, "class"), gate.class_, label.classes)
+        if gate.decision is not None:
+            _require_decision(gate, decisions, keys=(*keys, index))
         _require_measured(gate, evaluation, keys=(*keys, index))
 
         columns = [gate.slice] if isinstance(gate.slice, str) else sorted(gate.slice or {})
@@ -238,6 +273,29 @@ def require_gates_fit(
                 (*keys, index, "slice"),
                 f"{' with '.join(columns)} is not in evaluation.slices; add it there{hint}",
             )
+
+
+def _require_decision(
+    gate: Gate, decisions: Sequence[Decision], *, keys: Sequence[str | int]
+) -> None:
+    """Checks that a gate on a decision names one, and one with costs for a gate on its cost.
+
+    Raises:
+        KeyedError: it does not.
+    """
+    by_name = {decision.name: decision for decision in decisions}
+    if gate.decision not in by_name:
+        expected = f"one of {', '.join(by_name)}" if by_name else "a decision of `decisions`"
+        raise KeyedError(
+            (*keys, "decision"),
+            f"expected {expected}, found {shorten(repr(gate.decision))}"
+            f"{did_you_mean(gate.decision or '', [*by_name])}",
+        )
+    if gate.metric == "cost" and by_name[gate.decision].cost is None:
+        raise KeyedError(
+            (*keys, "metric"),
+            f"expected another metric than cost: decision {gate.decision} has no `cost:`",
+        )
 
 
 def _require_measured(

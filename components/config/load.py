@@ -31,7 +31,7 @@ from components.errors import ConfigError
 
 PATHS = (
     ("data", "events"), ("data", "outcomes"), ("data", "left_out"), ("schema",),
-    ("push", "directory"),
+    ("push", "directory"), ("push", "signing_key"), ("push", "public_key"),
     ("evaluation", "baseline"), ("training", "start_from"), ("kubeflow", "ca_cert"),
     ("metadata", "ssl_ca"),
 )  # fmt: skip

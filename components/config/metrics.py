@@ -18,6 +18,7 @@ class Level(StrEnum):
 
     OVERALL = "overall"  # all classes of a classification
     CLASS = "class"  # one class against all others
+    DECISION = "decision"  # a decision that is taken or not
     REGRESSION = "regression"
 
 
@@ -43,6 +44,8 @@ class Metric:
 
 
 _CLASS = (Level.CLASS,)
+_CLASS_AND_DECISION = (Level.CLASS, Level.DECISION)
+_DECISION = (Level.DECISION,)
 _REGRESSION = (Level.REGRESSION,)
 
 # The order of the rows is the order in `metrics.json` and in the report.
@@ -80,13 +83,13 @@ _TABLE = (
         "precision",
         "precision",
         "When the model names this class, how often it is right.",
-        levels=_CLASS,
+        levels=_CLASS_AND_DECISION,
     ),
     Metric(
         "recall",
         "recall",
         "Of the learners in this class, the share that the model finds.",
-        levels=_CLASS,
+        levels=_CLASS_AND_DECISION,
     ),
     Metric(
         "f1",
@@ -115,6 +118,20 @@ _TABLE = (
         "How far probabilities are from what happens: of outcomes that get 80%, 80% should come "
         "true. The mean distance over fifteen bins; 0 is perfect.",
         levels=(Level.OVERALL, Level.CLASS),
+        more_is_better=False,
+    ),
+    Metric(
+        "alarm_rate",
+        "rate of alarms",
+        "Share of outcomes for which the decision is taken.",
+        levels=_DECISION,
+        more_is_better=False,
+    ),
+    Metric(
+        "cost",
+        "cost per outcome",
+        "What misses and false alarms of the decision cost, averaged over all outcomes.",
+        levels=_DECISION,
         more_is_better=False,
     ),
     Metric(
@@ -170,7 +187,7 @@ def metrics_of_task(task: Task) -> tuple[str, ...]:
     """
     if task == "regression":
         return metrics_of(Level.REGRESSION)
-    return metrics_of(Level.OVERALL, Level.CLASS)
+    return metrics_of(Level.OVERALL, Level.CLASS, Level.DECISION)
 
 
 def foremost_metrics(task: Task) -> tuple[str, ...]:

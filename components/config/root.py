@@ -23,13 +23,21 @@ from components.config.gates import (
 )
 from components.config.kubeflow import Kubeflow
 from components.config.papers import Approvals, Papers
-from components.config.reasons import Reasons
+from components.config.reasons import Reasons, require_words_fit
 from components.config.runtime import Beam, Ci, Metadata, Notify, Push
 from components.config.section import Address, InputName, KeyedError, Section
 from components.config.summaries import require_summary
 from components.config.training import Feature, Model, Prior, Steps, Training
 from components.config.uncertainty import Explain, Uncertainty
-from components.contracts.names import AS_OF, DERIVED_STEPS, LEARNER, RESERVED, TIME, UNIT
+from components.contracts.names import (
+    AS_OF,
+    DERIVED_STEPS,
+    LEARNER,
+    RESERVED,
+    TIME,
+    UNIT,
+    decision_output,
+)
 
 Keys = tuple[str | int, ...]  # the way from the file's top to a value
 _RUNNER_SECTIONS = ("ci", "kubeflow", "notify")  # where nodes run and who is notified
@@ -129,6 +137,10 @@ class Config(Section):
                 yield ("evaluation", "slices", index), name, {label, *steps}
         for index, name in enumerate(self.prior.group_by):
             yield ("prior", "group_by", index), name, {label, *steps}
+        early = self.evaluation.early_warning
+        for key in ("by", "outcome_day"):
+            if early is not None and isinstance(name := getattr(early, key), str):
+                yield ("evaluation", "early_warning", key), name, {*keys, label, *steps}
 
     @model_validator(mode="after")
     def _context_fits_the_steps(self) -> Config:
@@ -184,8 +196,8 @@ class Config(Section):
         require_simple_models_fit(self.evaluation, self.label)
         if self.evaluation.rule is not None:
             require_summary(self.evaluation.rule.summary, self.steps, self.context)
-        require_gates_fit(self.gates, self.label, self.evaluation, keys=("gates",))
-        require_gates_fit(self.ci.gates or [], self.label, self.evaluation, keys=("ci", "gates"))
+        for keys, gates in ((("gates",), self.gates), (("ci", "gates"), self.ci.gates or [])):
+            require_gates_fit(gates, self.label, self.evaluation, self.decisions, keys=keys)
         return self
 
     @model_validator(mode="after")
@@ -215,13 +227,25 @@ class Config(Section):
                     f"expected one of {self.label.classes}, found {decision.class_!r}"
                     f"{did_you_mean(decision.class_, self.label.classes)}",
                 )
+            if decision_output(decision.name) in self.outcome_columns:
+                raise KeyedError(
+                    ("decisions", index, "name"),
+                    "expected a name without a column of its own, found the column "
+                    f"{decision_output(decision.name)} in the log; choose another name",
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _words_name_features(self) -> Config:
+        require_words_fit(self.reasons, self.steps, self.context)
         return self
 
     @property
     def outcome_columns(self) -> list[str]:
         """Columns of outcomes that examples carry besides keys and label, in a stable order."""
         sliced = [name for names in self.evaluation.slices for name in names]
-        names = [*self.context, *self.prior.group_by, *sliced]
+        early = self.evaluation.early_warning
+        names = [*self.context, *self.prior.group_by, *sliced, *(early.columns if early else ())]
         keys = {LEARNER, UNIT, AS_OF, self.label.column}
         return [name for name in dict.fromkeys(names) if name not in keys]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
@@ -16,6 +17,8 @@ from components.errors import ConfigError
 
 VARIABLES = "MASTERY_METADATA_"  # prefix of the environment variables that override the file
 PASSWORD = VARIABLES + "PASSWORD"
+SIGNING_KEY = "MASTERY_SIGNING_KEY"  # overrides `push.signing_key`, and passes it on to nodes
+SIGNING_PASSWORD = "MASTERY_SIGNING_PASSWORD"  # of that key
 WORKERS = "MASTERY_WORKERS"  # tells nodes `beam.workers`: options of Beam are part of cache keys
 
 # Beam loads the runner by its name; `pipeline.dag` adds its code to cache keys. Types of elements
@@ -40,6 +43,29 @@ class Push(Section):
     warmup_requests: int = Field(
         8, ge=0, le=1000, description="requests written into the model for TensorFlow Serving"
     )
+    # Excluded from every dump, as `metadata` is: no plan, manifest or fingerprint says where keys
+    # are kept, or depends on it.
+    signing_key: Address | None = Field(
+        None,
+        exclude=True,
+        description="a private key (PEM, a path) that signs each version; its password, if it has "
+        "one, is in MASTERY_SIGNING_PASSWORD; none: versions are not signed",
+    )
+    public_key: Address | None = Field(
+        None,
+        exclude=True,
+        description="the public key (PEM, a path) that `mastery models promote` and `verify` "
+        "check signatures with",
+    )
+
+    def key_for_signing(self, environment: Mapping[str, str]) -> str | None:
+        """Returns the path of the private key; MASTERY_SIGNING_KEY overrides the file."""
+        return environment.get(SIGNING_KEY) or self.signing_key
+
+    def as_environment(self) -> dict[str, str]:
+        """Returns variables that pass the key's path on to nodes; without its password."""
+        key = self.key_for_signing(os.environ)
+        return {SIGNING_KEY: str(Path(key).absolute())} if key else {}
 
 
 class Beam(Section):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from components.config.section import Section
@@ -37,4 +39,16 @@ class Explain(Section):
         le=256,
         description="points on the way from the group's average learner to the learner at which "
         "the gradient is taken; more of them are slower and closer",
+    )
+    examples: int = Field(
+        200,
+        ge=0,
+        le=100_000,
+        description="test examples that the Evaluator explains for every class, to say which "
+        "features matter and whether reasons hold; 0: none",
+    )
+    truth: Literal["none", "simulator"] = Field(
+        "none",
+        description="simulator: the log is that of `mastery simulate`, and reasons are compared "
+        "with what it knows to have driven each answer",
     )

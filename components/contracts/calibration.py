@@ -7,7 +7,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from pydantic import Field
+
+from components.config.decisions import Purpose
 from components.contracts.contract import Contract, Part
+from components.contracts.decision_results import DecisionMetrics
 
 
 class ConformalThresholds(Part):
@@ -28,12 +32,21 @@ class ChosenPoint(Part):
     Attributes:
         name: of the decision.
         class_: the class it is about.
-        threshold: the lowest probability of the class at which it is taken.
+        threshold: the lowest probability of the class at which it is taken; as a float32 it is the
+            constant in the graph.
+        purpose: by which key of the configuration it was chosen.
+        aim: the value of that key; None for `cost`.
+        note: why the point is not what was aimed at; None where it is.
+        promised: what it does on the eval split.
     """
 
     name: str
-    class_: str
+    class_: str = Field(alias="class")
     threshold: float
+    purpose: Purpose = "threshold"
+    aim: float | None = None
+    note: str | None = None
+    promised: DecisionMetrics | None = None
 
 
 class Calibration(Contract):

@@ -10,7 +10,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 from components.config.gates import GateBound
 from components.config.metrics import Task, describe_metric
 from components.contracts.contract import Contract, Part
-from components.contracts.decision_results import DecisionResults
+from components.contracts.decision_results import DecisionMetrics, DecisionResults
 from components.contracts.fairness_results import FairnessResults
 from components.contracts.importance_results import ImportanceResults
 from components.contracts.provenance import DataProvenance
@@ -56,6 +56,7 @@ class GateVerdict(Part):
         text: the whole verdict in one line.
         metric: name of the metric.
         class_: the class the metric is taken for; None for a metric over all classes.
+        decision: the decision the metric is taken for; None for other metrics.
         slice: a column, for every one of its slices; `{column: value}` for that slice.
         bound: which bound of the gate this is.
         threshold: the bound's value.
@@ -74,6 +75,7 @@ class GateVerdict(Part):
     text: str = ""
     metric: str
     class_: str | None = Field(None, alias="class")
+    decision: str | None = None
     slice: str | dict[str, str] | None = None
     bound: GateBound
     threshold: float
@@ -177,6 +179,7 @@ class Result(Part):
         classes: values by class; empty for a regression.
         intervals: of the metrics, by name; empty where none were computed. They come from drawing
             learners with replacement, at the confidence of `evaluation.confidence`.
+        decisions: how decisions go, by their names; empty where the model has none.
         confusion: counts of true against predicted classes; empty for a regression.
         curves: curves by class; only for all examples of a classification.
     """
@@ -185,29 +188,45 @@ class Result(Part):
     metrics: dict[str, float | None]
     classes: dict[str, ClassMetrics] = {}
     intervals: dict[str, Interval] = {}
+    decisions: dict[str, DecisionMetrics] = {}
     confusion: Counts = []
     curves: dict[str, ClassCurves] = {}
 
     @model_serializer(mode="wrap")
-    def _leave_out_empty_curves(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _leave_out_what_is_empty(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         values: dict[str, Any] = serialize(self)
-        if not self.curves:
-            values.pop("curves", None)
+        for name in ("curves", "decisions"):
+            if not getattr(self, name):
+                values.pop(name, None)
         return values
 
-    def value_of(self, metric: str, class_: str | None = None) -> float | None:
-        """Returns a metric of one class, or of all; None if it is undefined or was not measured."""
-        if class_ is None:
+    def value_of(
+        self, metric: str, class_: str | None = None, decision: str | None = None
+    ) -> float | None:
+        """Returns a metric of a class, of a decision, or of all examples.
+
+        It is None if it is undefined or was not measured.
+        """
+        if class_ is None and decision is None:
             return self.metrics.get(metric)
-        value: float | None = getattr(self.classes.get(class_), metric, None)
+        value: float | None = getattr(self._measured_of(class_, decision), metric, None)
         return value
 
-    def interval_of(self, metric: str, class_: str | None = None) -> Interval | None:
-        """Returns the interval of a metric of one class, or of all; None if none was computed."""
-        if class_ is None:
+    def interval_of(
+        self, metric: str, class_: str | None = None, decision: str | None = None
+    ) -> Interval | None:
+        """Returns the interval of a metric as `value_of` has it; None if none was computed."""
+        if class_ is None and decision is None:
             return self.intervals.get(metric)
-        of_class = self.classes.get(class_)
-        return of_class.intervals.get(metric) if of_class else None
+        measured = self._measured_of(class_, decision)
+        return measured.intervals.get(metric) if measured else None
+
+    def _measured_of(
+        self, class_: str | None, decision: str | None
+    ) -> ClassMetrics | DecisionMetrics | None:
+        if decision is not None:
+            return self.decisions.get(decision)
+        return self.classes.get(class_ or "")
 
 
 class SliceResult(Result):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
+from components.config.decisions import Purpose
 from components.contracts.contract import Contract, Part
+from components.contracts.decision_results import DecisionMetrics
 from components.contracts.names import PORTABLE
 from components.contracts.provenance import DataProvenance
 
@@ -25,6 +27,28 @@ class RecordedGate(Part):
     passed: bool
 
 
+class RecordedDecision(Part):
+    """A decision that the version takes, as it went on the test split.
+
+    Attributes:
+        name: the model answers `decision_<name>`.
+        class_: the class it is about.
+        threshold: the lowest probability at which it is taken.
+        purpose: by which key of the configuration the point was chosen.
+        aim: the value of that key; None for `cost`.
+        note: why the point is not what was aimed at; None where it is.
+        measured: on all test examples.
+    """
+
+    name: str
+    class_: str = Field(alias="class")
+    threshold: float
+    purpose: Purpose = "threshold"
+    aim: float | None = None
+    note: str | None = None
+    measured: DecisionMetrics | None = None
+
+
 class Manifest(Contract):
     """What made a pushed version, and the digests of its files.
 
@@ -37,16 +61,22 @@ class Manifest(Contract):
         name: the model's name; the server and `models.config` use it.
         run: id of the run that pushed it.
         pushed_at: when, ISO 8601 in UTC.
+        pushed_by: who; see `components.contracts.serving_state.who_pushes`. Approvals of the
+            same person do not count.
+        audit_head: digest of the audit log at that moment, which shows later whether the log still
+            has these entries; None before the first one.
         data: where the examples came from.
         code: fingerprint of the code that made the model.
         config: the configuration, without the sections that only set where nodes run; needed to
             compare the version, evaluate it on another log, or send requests to it.
         config_fingerprint: digest of `config`.
         metrics: metrics on all test examples, by name.
+        decisions: which decisions it takes; a version without any, or an older one, has none.
         gates: how the gates went; without it, promoting the version has to be forced.
         model_sha256: digest of `files`.
-        files: SHA-256 of each file, by its path below the version's folder. `files`, or else
-            `model_sha256`, is needed to verify the version.
+        files: SHA-256 of each file of the model, by its path below the version's folder. `files`,
+            or else `model_sha256`, is needed to verify the version.
+        release: the same for the version's papers; empty for versions that have none.
         exports: folders of the exports, by name.
         baseline: URI of the blessed model that the gates compared with.
     """
@@ -57,14 +87,18 @@ class Manifest(Contract):
     name: str | None = None
     run: str | None = None
     pushed_at: str | None = None
+    pushed_by: str | None = None
+    audit_head: str | None = None
     data: DataProvenance | None = None
     code: str | None = None
     config: dict[str, Any] | None = None
     config_fingerprint: str | None = None
     metrics: dict[str, float | None] | None = None
+    decisions: list[RecordedDecision] = []
     gates: list[RecordedGate] | None = None
     model_sha256: str | None = None
     files: dict[str, str] | None = None
+    release: dict[str, str] = {}
     exports: dict[str, str] = {PORTABLE: "."}
     baseline: str | None = None
 

@@ -73,8 +73,9 @@ PARTITION_HASH = "_partition_hash"
 SAMPLE_HASH = "_sample_hash"
 SEQUENCE = "_sequence"
 FINGERPRINT = "_fingerprint"
+DAYS_SEEN = "_days_seen"  # in predictions: days from the first event that was seen to `as_of`
 ADDED = frozenset(
-    {ORDER, SPLIT, FOLD, SPLIT_HASH, PARTITION_HASH, SAMPLE_HASH, SEQUENCE, FINGERPRINT}
+    {ORDER, SPLIT, FOLD, SPLIT_HASH, PARTITION_HASH, SAMPLE_HASH, SEQUENCE, FINGERPRINT, DAYS_SEEN}
 )
 
 # Names that a column of a log cannot have: Transform, a signature or the join uses them.
@@ -85,9 +86,12 @@ RESERVED = (
 )
 
 
+DECISION_PREFIX = "decision_"
+
+
 def decision_output(name: str) -> str:
     """Returns the name of the output, bool [B], that says whether a decision is taken."""
-    return f"decision_{name}"
+    return f"{DECISION_PREFIX}{name}"
 
 
 # Names of transformed features: the prefixes keep steps and context of the same name apart.
@@ -113,4 +117,5 @@ def context_is_missing(column: str) -> str:
 
 # Exports of a model.
 PORTABLE = "portable"  # the export that runs on any machine
+RELEASE = "release"  # the folder of a pushed version with its papers
 GPU = "gpu"  # the export that holds operations for GPUs only; also the name of its folder

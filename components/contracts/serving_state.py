@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import platform
 import uuid
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 from typing import ClassVar, Literal
@@ -15,6 +16,7 @@ from components.contracts.contract import Contract, Part
 
 STABLE = "stable"
 CANARY = "canary"
+DIGEST_KEY = b',"digest":"'  # before an entry's own digest, the last of its keys
 
 Action = Literal["promote", "rollback", "canary", "canary stop", "prune", "adopt"]
 
@@ -26,6 +28,20 @@ def whoami() -> str:
     except (KeyError, OSError):  # a container's user may have a number and no name
         user = "unknown"
     return f"{user}@{platform.node()}"
+
+
+def who_pushes(environment: Mapping[str, str]) -> str:
+    """Returns who pushes a version: in a CI job, the person who started it.
+
+    >>> who_pushes({"GITHUB_ACTIONS": "true", "GITHUB_TRIGGERING_ACTOR": "ann"})
+    'ann@github'
+    """
+    if environment.get("GITHUB_ACTIONS") == "true":
+        user = environment.get("GITHUB_TRIGGERING_ACTOR") or environment.get("GITHUB_ACTOR")
+        return f"{user or 'unknown'}@github"
+    if environment.get("GITLAB_CI") == "true":
+        return f"{environment.get('GITLAB_USER_LOGIN') or 'unknown'}@gitlab"
+    return whoami()
 
 
 class ServedState(Part):
@@ -75,6 +91,9 @@ class AuditEntry(Contract):
         removed: versions that a prune removes after this entry.
         before: what was served before.
         after: what is served from now on.
+        previous: digest of the entry before; see `components.contracts.audit_chain`. None, like
+            `digest`, in a log from before there were digests.
+        digest: of this entry.
     """
 
     FILE: ClassVar[str] = "audit.jsonl"
@@ -90,10 +109,15 @@ class AuditEntry(Contract):
     removed: tuple[int, ...] = ()
     before: ServedState
     after: ServedState
+    previous: str | None = None
+    digest: str | None = None
 
     def to_line(self) -> bytes:
         """Returns the entry as one line of JSON, without its end."""
-        return self.model_dump_json().encode()
+        line = self.model_dump_json(exclude={"digest"}).encode()
+        if self.digest is None:
+            return line
+        return line[:-1] + DIGEST_KEY + self.digest.encode() + b'"}'
 
 
 class Route(Part):
@@ -118,6 +142,7 @@ class Routing(Contract):
         time: time of that entry.
         model: the model's name.
         routes: the labels and their shares; empty while no version is stable.
+        head: digest of that entry.
     """
 
     FILE: ClassVar[str] = "routing.json"
@@ -126,6 +151,7 @@ class Routing(Contract):
     time: str
     model: str
     routes: list[Route] = []
+    head: str | None = None
 
     @classmethod
     def of(cls, entry: AuditEntry) -> Routing:
@@ -138,4 +164,10 @@ class Routing(Contract):
             routes.append(Route(label=STABLE, version=state.stable, percent=100 - share))
             if state.canary is not None:
                 routes.append(Route(label=CANARY, version=state.canary, percent=share))
-        return cls(revision=entry.revision, time=entry.time, model=state.name, routes=routes)
+        return cls(
+            revision=entry.revision,
+            time=entry.time,
+            model=state.name,
+            routes=routes,
+            head=entry.digest,
+        )

@@ -8,11 +8,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 from threadpoolctl import threadpool_limits
 
 from components.config.section import KeyedError
 from components.config.summaries import require_summary
-from components.contracts.names import PREDICTED_CLASS, PREDICTION, PROBABILITIES
+from components.contracts.names import (
+    DECISION_PREFIX,
+    PREDICTED_CLASS,
+    PREDICTION,
+    PROBABILITIES,
+)
 from components.errors import ConfigError
 from components.evaluator.outcome_rows import (
     MOST_ROWS,
@@ -67,7 +73,7 @@ def write_simple_predictions(
                 answers = model.answer(rows)
                 answered[name].append((answers, model.choose(answers, rows)))
 
-    keys = pl.read_parquet(like)
+    keys = pl.read_parquet(like).select(cs.exclude(cs.starts_with(DECISION_PREFIX)))
     written = {}
     for name, model in models.items():
         answers, chosen = (np.concatenate(part) for part in zip(*answered[name], strict=True))

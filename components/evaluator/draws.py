@@ -22,9 +22,9 @@ DEFINED = 0.9  # share of the draws in which a metric must be defined for it to 
 Floats = NDArray[np.floating]
 Place = frozenset[tuple[str, str]]  # the columns and values of a slice; empty for all examples
 
-# By a metric's name and the index of its class (None: of all classes) its value in every draw, [D];
-# NaN where the draw does not define it.
-Draws = dict[tuple[str, int | None], Floats]
+# By a metric's name and the index of its class, or the name of its decision (None: of all classes),
+# its value in every draw, [D]; NaN where the draw does not define it.
+Draws = dict[tuple[str, int | str | None], Floats]
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,7 @@ class DrawnMetrics:
         metrics = self.draws.get(frozenset(where.items()), {}).get(model)
         if not metrics:
             return None
-        class_id = None if gate.class_ is None else self.classes.index(gate.class_)
-        return metrics.get((gate.metric, class_id))
+        return metrics.get(key_of_gate(gate, self.classes))
 
     def why_no_interval(self, places: Iterable[Mapping[str, str]]) -> str:
         """Returns why a metric of a slice, or a difference of two slices, has no interval."""
@@ -55,6 +54,13 @@ class DrawnMetrics:
         if fewest < MIN_LEARNERS:
             return f"no interval: expected {MIN_LEARNERS} learners or more, found {fewest}"
         return f"no interval: undefined in more than {1 - DEFINED:.0%} of the draws of learners"
+
+
+def key_of_gate(gate: Gate, classes: Sequence[str]) -> tuple[str, int | str | None]:
+    """Returns the key of a gate's metric in draws."""
+    if gate.decision is not None:
+        return gate.metric, gate.decision
+    return gate.metric, None if gate.class_ is None else classes.index(gate.class_)
 
 
 def interval_of(values: Floats | None, confidence: float) -> Interval | None:
@@ -80,3 +86,30 @@ def interval_of(values: Floats | None, confidence: float) -> Interval | None:
 def difference(a: Floats | None, b: Floats | None) -> Floats | None:
     """Returns A minus B in every draw, [D]; None where one has no draws."""
     return None if a is None or b is None else a - b
+
+
+class DrawnMeans:
+    """Means over examples when learners are drawn with replacement, the same ones for every mean.
+
+    >>> means = DrawnMeans(np.arange(40) // 2, draws=200, confidence=0.95)
+    >>> means.interval(np.full(40, 0.25))
+    (0.25, 0.25)
+
+    Args:
+        learners: the number of every example's learner, [n].
+        draws: how often learners are drawn.
+        confidence: of the intervals.
+    """
+
+    def __init__(self, learners: NDArray[np.integer], *, draws: int, confidence: float) -> None:
+        ids, self._places = np.unique(learners, return_inverse=True)
+        self._confidence = confidence
+        drawn = draws if len(ids) >= MIN_LEARNERS else 0  # fewer say too little of others
+        chances = np.full(len(ids), 1 / max(len(ids), 1))
+        self._counts = np.random.default_rng(1).multinomial(len(ids), chances, size=drawn)
+        self._sizes = self._counts @ np.bincount(self._places, minlength=len(ids))
+
+    def interval(self, values: Floats) -> Interval | None:
+        """Returns the interval of the mean of values [n]; None where learners are too few."""
+        sums = np.bincount(self._places, values, minlength=self._counts.shape[1])
+        return interval_of(self._counts @ sums / self._sizes, self._confidence)

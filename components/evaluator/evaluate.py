@@ -25,9 +25,12 @@ from components.contracts.names import (
 )
 from components.errors import MasteryError
 from components.evaluator.analysis import analyze, load_results
+from components.evaluator.decisions import decisions_of, describe_decisions
 from components.evaluator.draws import BASELINE, CANDIDATE
+from components.evaluator.early_warning import add_early_warning
 from components.evaluator.evaluator_settings import EvaluatorSettings, why_not_comparable
 from components.evaluator.gate_readings import NO_BASELINE
+from components.evaluator.importance import measure_importance
 from components.evaluator.intervals import MeasuredModels, add_intervals
 from components.evaluator.judgement import is_blessed, judge_gates
 from components.evaluator.measures import class_curves
@@ -44,6 +47,8 @@ from components.node.progress import report_progress
 
 if TYPE_CHECKING:
     from components.config.root import Config
+    from components.contracts.calibration import ChosenPoint
+    from components.contracts.decision_results import DecisionResults
 
 BASELINE_FILE = "predictions_baseline.parquet"
 
@@ -66,8 +71,9 @@ def evaluate_model(model: str | Path, examples: Iterable[bytes], config: Config)
     with tempfile.TemporaryDirectory(prefix="mastery-evaluate-") as folder:
         predictions = Path(folder, PREDICTIONS_FILE)
         windows = in_windows(examples)
-        write_predictions(Path(model), windows, settings.label, settings.slice_columns, predictions)
-        measured = _measure({CANDIDATE: predictions}, settings, Path(folder))
+        write_predictions(Path(model), windows, settings.label, settings.kept_columns, predictions)
+        points = {CANDIDATE: decisions_of(Path(model), predictions, settings)}
+        measured = _measure({CANDIDATE: predictions}, settings, Path(folder), points)
         results = measured.results[CANDIDATE]
 
         return Evaluation(
@@ -77,6 +83,7 @@ def evaluate_model(model: str | Path, examples: Iterable[bytes], config: Config)
             overall=results.overall,
             slices=results.slices,
             confidence=_confidence(settings),
+            decisions=_decisions(predictions, settings, points[CANDIDATE]),
         )
 
 
@@ -110,13 +117,13 @@ def judge_model(
     """
     predictions = {CANDIDATE: folder / PREDICTIONS_FILE}
     windows = windows_of_split(examples)
-    write_predictions(
-        model, windows, settings.label, settings.slice_columns, predictions[CANDIDATE]
-    )
+    write_predictions(model, windows, settings.label, settings.kept_columns, predictions[CANDIDATE])
+    points = {CANDIDATE: decisions_of(model, predictions[CANDIDATE], settings)}
 
     no_baseline = _score_baseline(examples, baseline, settings, folder / BASELINE_FILE)
-    if no_baseline is None:
+    if no_baseline is None and baseline is not None:
         predictions[BASELINE] = folder / BASELINE_FILE
+        points[BASELINE] = decisions_of(baseline, predictions[BASELINE], settings)
 
     simple: dict[str, tuple[Path, str]] = {}
     if settings.evaluation.simple_models and fitted_to is not None:
@@ -127,9 +134,11 @@ def judge_model(
         simple = write_simple_predictions(splits, settings, predictions[CANDIDATE], folder)
         predictions |= {name: path for name, (path, _) in simple.items()}
 
-    measured = _measure(predictions, settings, folder)
+    measured = _measure(predictions, settings, folder, points)
     candidate, before = measured.results[CANDIDATE], measured.results.get(BASELINE)
     seeds = measure_seeds(model_run, examples, settings, candidate.overall)
+    comparable = baseline if no_baseline is None else None
+    importance = measure_importance(examples, model, comparable, predictions[CANDIDATE], settings)
     verdicts = judge_gates(
         settings.gates,
         candidate,
@@ -155,6 +164,8 @@ def judge_model(
             _describe_simple_model(name, meaning, measured) for name, (_, meaning) in simple.items()
         ],
         seeds=seeds,
+        decisions=_decisions(predictions[CANDIDATE], settings, points[CANDIDATE]),
+        importance=importance,
     )
     evaluation.write(folder)
     return evaluation
@@ -170,9 +181,7 @@ def _score_baseline(
         problem = why_not_comparable(baseline, settings)
         if problem is None:
             windows = windows_of_split(examples)
-            write_predictions(
-                baseline, windows, settings.label, settings.slice_columns, predictions
-            )
+            write_predictions(baseline, windows, settings.label, settings.kept_columns, predictions)
     except MasteryError as error:
         return f"the blessed model {baseline} cannot be scored: {error}"
     return problem
@@ -192,8 +201,12 @@ def _describe_simple_model(name: str, meaning: str, measured: MeasuredModels) ->
 
 
 def _measure(
-    predictions: Mapping[str, Path], settings: EvaluatorSettings, folder: Path
+    predictions: Mapping[str, Path],
+    settings: EvaluatorSettings,
+    folder: Path,
+    points: Mapping[str, Mapping[str, ChosenPoint | None]],
 ) -> MeasuredModels:
+    """Returns the metrics of models, with intervals; `points` are those of their decisions."""
     label, rules = settings.label, settings.evaluation
     analyze(predictions, label, rules.slices, folder, settings.beam)
     results = load_results(folder, [*predictions], label, rules)
@@ -204,7 +217,18 @@ def _measure(
         }
 
     report_progress("drawing learners for intervals")
-    return add_intervals(predictions, results, settings)
+    decided = {
+        model: [decision for decision in settings.decisions if decision.name in of_model]
+        for model, of_model in points.items()
+    }
+    return add_intervals(predictions, results, settings, decided)
+
+
+def _decisions(
+    predictions: Path, settings: EvaluatorSettings, points: Mapping[str, ChosenPoint | None]
+) -> list[DecisionResults]:
+    described = describe_decisions(predictions, settings, points)
+    return add_early_warning(described, predictions, settings)
 
 
 def _confidence(settings: EvaluatorSettings) -> float | None:

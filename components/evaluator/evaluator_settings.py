@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from components.config.data import Label
-from components.config.decisions import Decision
+from components.config.decisions import Decision, EarlyWarning
 from components.config.fairness import Fairness
 from components.config.gates import EvaluationRules, Gate
 from components.config.runtime import Beam
 from components.config.training import Feature, Prior, Steps
 from components.config.uncertainty import Explain, Uncertainty
 from components.contracts.model_card import ModelCard
+from components.contracts.names import DAYS_SEEN, TIME_TO_AS_OF
 from components.errors import MasteryError
 from components.model_version.folders import SAVED_MODEL
 from components.model_version.verify import model_digest
@@ -48,6 +49,14 @@ class EvaluatorSettings(NodeSettings):
     def slice_columns(self) -> list[str]:
         """All columns that slices are made of, each once."""
         return [*dict.fromkeys(name for names in self.evaluation.slices for name in names)]
+
+    @property
+    def kept_columns(self) -> list[str]:
+        """All columns that predictions are kept with: those of slices and of the early warning."""
+        early = self.evaluation.early_warning or EarlyWarning()
+        days = [] if early.by or TIME_TO_AS_OF not in self.steps.features else [DAYS_SEEN]
+        warned = [*early.columns, *days] if self.decisions else []
+        return [*dict.fromkeys([*self.slice_columns, *warned])]
 
     @property
     def input_columns(self) -> set[str]:

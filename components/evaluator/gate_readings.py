@@ -92,7 +92,7 @@ class BoundOfGate:
 
     def value_of(self, result: Result) -> float | None:
         """Returns the gate's metric, None if it is undefined."""
-        value = result.value_of(self.gate.metric, self.gate.class_)
+        value = result.value_of(self.gate.metric, self.gate.class_, self.gate.decision)
         return value if value is not None and math.isfinite(value) else None
 
     def margin(self, measured: float) -> float:
@@ -163,9 +163,17 @@ def _read_change(bound: BoundOfGate, place: Place, evidence: Evidence) -> Readin
     if value is not None and evidence.baseline is None:
         reason = f"holds, because {evidence.no_baseline}"
         return Reading(place.where, value, margin=math.inf, reason=reason)
+    if value is not None and not _decides(evidence.baseline, bound.gate):
+        reason = f"holds, because the blessed model does not take decision {bound.gate.decision}"
+        return Reading(place.where, value, margin=math.inf, reason=reason)
     return _read_difference(
         bound, place, evidence, evidence.baseline, name=BASELINE, called="the blessed model"
     )
+
+
+def _decides(model: ModelResults | None, gate: Gate) -> bool:
+    """Returns whether a model takes the decision of a gate, if the gate has one."""
+    return gate.decision is None or (model is not None and gate.decision in model.overall.decisions)
 
 
 def _read_gain(bound: BoundOfGate, place: Place, evidence: Evidence) -> Reading:
@@ -305,5 +313,6 @@ def _read(
 
 def _undefined(bound: BoundOfGate, place: Place) -> Reading:
     where = f" where {describe_slice(place.where)}" if place.where else ""
-    reason = f"{bound.gate.metric} is undefined{where}, on {place.result.examples} examples"
+    of = f" of decision {bound.gate.decision}" if bound.gate.decision else ""
+    reason = f"{bound.gate.metric}{of} is undefined{where}, on {place.result.examples} examples"
     return Reading(place.where, reason=reason)

@@ -11,8 +11,15 @@ import polars as pl
 
 from components.config.metrics import METRICS
 from components.contracts.evaluation import Gain, Interval, ModelResults, Result
-from components.contracts.names import LEARNER, PREDICTED_CLASS, PREDICTION, PROBABILITIES
+from components.contracts.names import (
+    LEARNER,
+    PREDICTED_CLASS,
+    PREDICTION,
+    PROBABILITIES,
+    decision_output,
+)
 from components.evaluator.analysis import rows_by_slices
+from components.evaluator.decisions import DecisionAnswers, add_decisions
 from components.evaluator.draws import (
     BASELINE,
     CANDIDATE,
@@ -20,8 +27,10 @@ from components.evaluator.draws import (
     Draws,
     difference,
     interval_of,
+    key_of_gate,
 )
 from components.evaluator.resampling import (
+    AllAnswers,
     Answers,
     ClassAnswers,
     Ints,
@@ -33,6 +42,7 @@ from components.evaluator.scoring import LABEL, class_indices, probability_rows
 
 if TYPE_CHECKING:
     from components.config.data import Label
+    from components.config.decisions import Decision
     from components.config.gates import Gate
     from components.evaluator.evaluator_settings import EvaluatorSettings
 
@@ -59,6 +69,7 @@ def add_intervals(
     predictions: Mapping[str, Path],
     results: Mapping[str, ModelResults],
     settings: EvaluatorSettings,
+    decided: Mapping[str, Sequence[Decision]] | None = None,
 ) -> MeasuredModels:
     """Returns results with an interval for every metric that has one, and the candidate's gains.
 
@@ -69,11 +80,16 @@ def add_intervals(
             `CANDIDATE`, which is among them, and `BASELINE` are simple models.
         results: their metrics.
         settings: label, slices, gates, draws and confidence.
+        decided: the decisions that models take, by their names.
     """
     label, rules = settings.label, settings.evaluation
     places = [{}, *(result.slice for result in results[CANDIDATE].slices)]
     learners, rows = _learners_and_rows(predictions[CANDIDATE], rules.slices, places)
-    answers = {name: _read_answers(path, label) for name, path in predictions.items()}
+    answers = {
+        name: _read_answers(path, label, (decided or {}).get(name, ()))
+        for name, path in predictions.items()
+    }
+    results = {name: add_decisions(model, answers[name], rows) for name, model in results.items()}
 
     drawn = DrawnMetrics(label.classes)
     found: dict[str, list[Result]] = {name: [] for name in results}
@@ -104,14 +120,19 @@ def add_intervals(
 
 
 def with_intervals(result: SomeResult, draws: Draws, label: Label, confidence: float) -> SomeResult:
-    """Returns a result with the intervals of its metrics, and of those of its classes."""
+    """Returns a result with the intervals of its metrics, those of classes and decisions too."""
     classes = {
         name: metrics.model_copy(update={"intervals": _intervals(draws, index, confidence)})
         for index, name in enumerate(label.classes)
         if (metrics := result.classes.get(name))
     }
+    decisions = {
+        name: metrics.model_copy(update={"intervals": _intervals(draws, name, confidence)})
+        for name, metrics in result.decisions.items()
+    }
     overall = _intervals(draws, None, confidence)
-    return result.model_copy(update={"intervals": overall, "classes": classes})
+    parts = {"intervals": overall, "classes": classes, "decisions": decisions}
+    return result.model_copy(update=parts)
 
 
 def gains_over(
@@ -138,11 +159,12 @@ def gains_over(
     return gains
 
 
-def _intervals(draws: Draws, class_id: int | None, confidence: float) -> dict[str, Interval]:
+def _intervals(draws: Draws, of: int | str | None, confidence: float) -> dict[str, Interval]:
+    """Returns intervals of the metrics of a class by its index, of a decision, or of all."""
     found = {
         name: interval_of(values, confidence)
-        for (name, index), values in draws.items()
-        if index == class_id
+        for (name, part), values in draws.items()
+        if part == of
     }
     return {name: interval for name, interval in found.items() if interval is not None}
 
@@ -151,11 +173,7 @@ def _asked_by(
     gates: Sequence[Gate], draws: Mapping[str, Draws], classes: Sequence[str]
 ) -> dict[str, Draws]:
     """Returns the draws of the metrics that gates with a confidence name: only they are kept."""
-    asked = {
-        (gate.metric, None if gate.class_ is None else classes.index(gate.class_))
-        for gate in gates
-        if gate.confidence is not None
-    }
+    asked = {key_of_gate(gate, classes) for gate in gates if gate.confidence is not None}
     return {
         name: {key: values for key, values in metrics.items() if key in asked}
         for name, metrics in draws.items()
@@ -180,14 +198,19 @@ def _learners_and_rows(
     return learners, [rows[frozenset(where.items())] for where in places]
 
 
-def _read_answers(predictions: Path, label: Label) -> Answers:
+def _read_answers(predictions: Path, label: Label, decisions: Sequence[Decision]) -> Answers:
     if not label.classes:
         table = pl.read_parquet(predictions, columns=[LABEL, PREDICTION])
         return NumberAnswers(table[LABEL].to_numpy(), table[PREDICTION].to_numpy())
 
-    table = pl.read_parquet(predictions, columns=[LABEL, PREDICTED_CLASS, PROBABILITIES])
-    return ClassAnswers(
-        class_indices(table[LABEL], label.classes),
+    outputs = [decision_output(decision.name) for decision in decisions]
+    table = pl.read_parquet(predictions, columns=[LABEL, PREDICTED_CLASS, PROBABILITIES, *outputs])
+    labels = class_indices(table[LABEL], label.classes)
+    classes = ClassAnswers(
+        labels,
         class_indices(table[PREDICTED_CLASS], label.classes),
         probability_rows(table[PROBABILITIES], len(label.classes)),
     )
+    if not decisions:
+        return classes
+    return AllAnswers((classes, DecisionAnswers.of(table, labels, decisions, label.classes)))

@@ -101,6 +101,7 @@ def _judge_bound(bound: BoundOfGate, evidence: Evidence) -> GateVerdict:
         text=_describe_verdict(bound, decisive),
         metric=gate.metric,
         class_=gate.class_,
+        decision=gate.decision,
         slice=gate.slice,
         bound=bound.name,
         threshold=bound.threshold,
@@ -198,6 +199,8 @@ def _subject(bound: BoundOfGate) -> str:
     """Returns what a bound is about: `change of recall of low in every gender`."""
     gate = bound.gate
     subject = gate.metric if gate.class_ is None else f"{gate.metric} of {gate.class_}"
+    if gate.decision is not None:
+        subject = f"{gate.metric} of decision {gate.decision}"
     if bound.name == "max_gap":
         return f"gap of {subject} between slices of {gate.slice}"
     if bound.name == "max_spread":

@@ -254,11 +254,11 @@ def _curves(positive: NDArray[np.bool_], scores: Floats) -> dict[str, Curve]:
     fpr = np.append(0, (chosen - true) / (len(positive) - true[-1]))
     tpr = np.append(0, recall)
     threshold = np.append(1.0, scores[order][last_of_its_score])
-    roc = _thin(fpr + tpr)
+    roc = thin(fpr + tpr)
 
     recall_from_0 = np.append(0, recall)
     precision = np.append(1, true / chosen)
-    pr = _thin(recall_from_0)
+    pr = thin(recall_from_0)
 
     return {
         "roc": {
@@ -270,7 +270,7 @@ def _curves(positive: NDArray[np.bool_], scores: Floats) -> dict[str, Curve]:
     }
 
 
-def _thin(position: Floats) -> NDArray[np.intp]:
+def thin(position: Floats) -> NDArray[np.intp]:
     """Returns indices of at most `MAX_POINTS` points, both ends included.
 
     They are spread evenly over `position`, which rises.

@@ -16,7 +16,7 @@ import math
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,15 +74,15 @@ class ClassAnswers:
         """
         classes = self.probabilities.shape[1]
         cells = self.labels * classes + self.predicted
-        confusion = _sums(cells, learners, np.ones(len(cells)), (classes**2, count))
+        confusion = sums_by_learner(cells, learners, np.ones(len(cells)), (classes**2, count))
         losses = log_losses(self.labels, self.probabilities)
-        loss = _sums(np.zeros(len(losses), int), learners, losses, (1, count))
+        loss = sums_by_learner(np.zeros(len(losses), int), learners, losses, (1, count))
 
         bins, gaps = calibration_gaps(self.labels, self.probabilities)
         places = bins + np.arange(classes + 1) * CALIBRATION_BINS
         owners = np.repeat(learners, classes + 1)
         shape = ((classes + 1) * CALIBRATION_BINS, count)
-        calibration = _sums(places.ravel(), owners, gaps.ravel(), shape)
+        calibration = sums_by_learner(places.ravel(), owners, gaps.ravel(), shape)
 
         sums = sparse.vstack([confusion, loss, calibration], format="csr")
         areas = _areas(learners, self.labels, self.probabilities, count)
@@ -127,11 +127,45 @@ class NumberAnswers:
         columns = [np.ones(len(labels)), errors**2, np.abs(errors), centred, centred**2]
         places = np.repeat(np.arange(len(columns)), len(labels))
         owners = np.tile(learners, len(columns))
-        sums = _sums(places, owners, np.concatenate(columns), (len(columns), count))
+        sums = sums_by_learner(places, owners, np.concatenate(columns), (len(columns), count))
         return partial(_measure_numbers, sums)
 
 
-Answers = ClassAnswers | NumberAnswers
+class Answers(Protocol):
+    """Answers of a model to n examples, and what was true."""
+
+    @property
+    def metrics(self) -> int:
+        """How many metrics they have."""
+
+    def at(self, rows: Ints) -> Answers:
+        """Returns those of some rows."""
+
+    def measure(self, learners: Ints, count: int) -> Measure:
+        """Returns a function from counts of learners, [L, D], to all metrics."""
+
+
+@dataclass(frozen=True)
+class AllAnswers:
+    """Answers of several kinds to the same examples, such as classes and decisions."""
+
+    parts: tuple[Answers, ...]
+
+    @property
+    def metrics(self) -> int:
+        """How many metrics they have."""
+        return sum(part.metrics for part in self.parts)
+
+    def at(self, rows: Ints) -> AllAnswers:
+        """Returns those of some rows."""
+        return AllAnswers(tuple(part.at(rows) for part in self.parts))
+
+    def measure(self, learners: Ints, count: int) -> Measure:
+        """Returns a function from counts of learners, [L, D], to the metrics of all kinds."""
+        measures = [part.measure(learners, count) for part in self.parts]
+        return lambda counts: {
+            key: values for measure in measures for key, values in measure(counts).items()
+        }
 
 
 def resample(
@@ -206,7 +240,7 @@ def _draw_learners(learners: int, draws: int, seed: int) -> Iterator[Floats]:
         yield counts.reshape(learners, size).astype(np.float64)
 
 
-def _sums(places: Ints, learners: Ints, values: Floats, shape: tuple[int, int]) -> Sums:
+def sums_by_learner(places: Ints, learners: Ints, values: Floats, shape: tuple[int, int]) -> Sums:
     """Returns sums of values by place and learner, a sparse matrix of `shape`.
 
     They are added in the order of their size: the order of the rows has no influence.
@@ -234,22 +268,22 @@ def _measure_classes(
     total = support.sum(axis=0)
     distances = np.abs(calibration).reshape(classes + 1, CALIBRATION_BINS, -1).sum(axis=1)
     by_class = {
-        "precision": _ratio(hits, chosen),
-        "recall": _ratio(hits, support),
-        "f1": _ratio(2 * hits, support + chosen),
+        "precision": ratio(hits, chosen),
+        "recall": ratio(hits, support),
+        "f1": ratio(2 * hits, support + chosen),
     }
 
-    overall = {"accuracy": _ratio(hits.sum(axis=0), total)}
+    overall = {"accuracy": ratio(hits.sum(axis=0), total)}
     occurs = support + chosen > 0
     for name, values in by_class.items():
         known = np.nan_to_num(values)  # as `measures.averages`, which takes 0 for them
-        overall[f"{name}_macro"] = _ratio((known * occurs).sum(axis=0), occurs.sum(axis=0))
-        overall[f"{name}_weighted"] = _ratio((known * support).sum(axis=0), total)
+        overall[f"{name}_macro"] = ratio((known * occurs).sum(axis=0), occurs.sum(axis=0))
+        overall[f"{name}_weighted"] = ratio((known * support).sum(axis=0), total)
 
     area = areas(counts)
     overall["auc"] = area[1] if classes == 2 else area.mean(axis=0)
-    overall["log_loss"] = _ratio(loss[0], total)
-    ece = _ratio(distances, np.broadcast_to(total, distances.shape))
+    overall["log_loss"] = ratio(loss[0], total)
+    ece = ratio(distances, np.broadcast_to(total, distances.shape))
     overall["ece"] = ece[-1]
 
     by_class |= {"auc": area, "ece": ece[:-1]}
@@ -261,15 +295,15 @@ def _measure_classes(
 
 def _measure_numbers(sums: Sums, counts: Floats) -> Draws:
     rows, squares, absolute, total, total_squares = sums @ counts
-    mse = _ratio(squares, rows)
-    spread = total_squares - _ratio(total**2, rows)
+    mse = ratio(squares, rows)
+    spread = total_squares - ratio(total**2, rows)
     # Equal labels leave a rest of rounding; r2 is undefined there, as all ratios without a case.
     varies = spread > 1e-12 * total_squares
-    r2 = np.where(varies, 1 - _ratio(squares, spread), np.nan)
+    r2 = np.where(varies, 1 - ratio(squares, spread), np.nan)
 
     metrics = {
         "mse": mse,
-        "mae": _ratio(absolute, rows),
+        "mae": ratio(absolute, rows),
         "rmse": np.sqrt(mse),
         "r2": r2,
     }
@@ -306,7 +340,7 @@ def _area(learners: Ints, positive: Bools, scores: Floats, count: int) -> Callab
     group = _runs(positive, scores)
     shape = (int(group.max()) + 1, count)
     sums = [
-        _sums(group[rows], learners[rows], np.ones(int(rows.sum())), shape)
+        sums_by_learner(group[rows], learners[rows], np.ones(int(rows.sum())), shape)
         for rows in (positive, ~positive)
     ]
     step = max(1, BLOCK // shape[0])
@@ -315,7 +349,7 @@ def _area(learners: Ints, positive: Bools, scores: Floats, count: int) -> Callab
         positives, negatives = (part @ np.ascontiguousarray(counts) for part in sums)
         below = np.cumsum(negatives, axis=0) - negatives / 2
         pairs = np.einsum("gd,gd->d", positives, below)
-        return _ratio(pairs, positives.sum(axis=0) * negatives.sum(axis=0))
+        return ratio(pairs, positives.sum(axis=0) * negatives.sum(axis=0))
 
     def area_in_blocks(counts: Floats) -> Floats:
         starts = range(0, counts.shape[1], step)
@@ -340,7 +374,8 @@ def _runs(positive: Bools, scores: Floats) -> Ints:
     return np.asarray(group[place])
 
 
-def _ratio(numerator: Floats, denominator: Floats) -> Floats:
+def ratio(numerator: Floats, denominator: Floats) -> Floats:
+    """Returns a quotient, NaN where the denominator is 0."""
     undefined = np.full(np.shape(numerator), np.nan)
     ratio: Floats = np.divide(numerator, denominator, out=undefined, where=denominator > 0)
     return ratio

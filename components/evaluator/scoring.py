@@ -22,12 +22,15 @@ from components.contracts.names import (
     AS_OF,
     BASIS,
     CLASSES,
+    DAYS_SEEN,
+    DECISION_PREFIX,
     EXAMPLES,
     LEARNER,
     PREDICTED_CLASS,
     PREDICTION,
     PROBABILITIES,
     SERVING_DEFAULT,
+    TIME_TO_AS_OF,
     UNIT,
 )
 from components.errors import MasteryError
@@ -44,6 +47,8 @@ BATCH = 1024  # examples that the model sees at once
 WINDOW = 16 * BATCH  # examples that are in memory, sorted by length and written at once
 LABEL = "label"  # the column of predictions with the true value, whatever the log calls it
 SHOWN = 5  # labels that an error lists
+SECONDS_PER_DAY = 86_400
+FIRST_MICROSECONDS = 10**14  # in 1973: no smaller `as_of` is taken for microseconds since 1970
 
 Array = np.ndarray[Any, Any]
 
@@ -81,13 +86,14 @@ def write_predictions(
     The file has one row per example, in their order: `learner_id`, `unit_id`, `as_of`, `label`
     (text or float64), the slice columns as text ("" for a missing value; the keys among them as
     they are), then `probabilities` (list of float32, in the order of the configured classes),
-    `predicted_class` and `basis`, or `prediction` and `basis`.
+    `predicted_class` and `basis`, or `prediction` and `basis`; then `decision_...`, boolean, of
+    each decision that the model takes.
 
     Args:
         model: a SavedModel with the signature `serving_default`.
         windows: serialized `tf.Example`s.
         label: what is predicted.
-        slice_columns: names of features to keep for slicing.
+        slice_columns: names of features to keep for slicing; `DAYS_SEEN` among them is derived.
         predictions: the file to write.
 
     Raises:
@@ -144,7 +150,7 @@ def read_answers(answers: Mapping[str, Array], classes: Sequence[str]) -> pl.Dat
 
     Args:
         answers: `probabilities` float [B, C], `classes` bytes [B, C], `predicted_class` and `basis`
-            bytes [B]; or `prediction` float [B] and `basis`.
+            bytes [B]; or `prediction` float [B] and `basis`; and any `decision_...`, bool [B].
         classes: the configured ones, in whose order the probabilities are returned; none for a
             regression.
 
@@ -175,7 +181,12 @@ def read_answers(answers: Mapping[str, Array], classes: Sequence[str]) -> pl.Dat
     order = _class_order(answers[CLASSES], classes)
     probabilities = pl.Series(PROBABILITIES, values[:, order]).arr.to_list()
     predicted = _as_strings(answers[PREDICTED_CLASS], PREDICTED_CLASS)
-    return pl.DataFrame([probabilities, predicted, basis])
+    decisions = [
+        pl.Series(name, taken, pl.Boolean)
+        for name, taken in sorted(answers.items())
+        if name.startswith(DECISION_PREFIX)
+    ]
+    return pl.DataFrame([probabilities, predicted, basis, *decisions])
 
 
 def _as_strings(values: Array, name: str) -> pl.Series:
@@ -199,9 +210,24 @@ def _keys(features: pl.DataFrame, label: Label, slice_columns: Sequence[str]) ->
     if label.column == LABEL:
         taken.add(LABEL)
     slices = [
-        as_text(_first(features, name)).alias(name) for name in slice_columns if name not in taken
+        as_text(_first(features, name)).alias(name)
+        for name in slice_columns
+        if name not in taken and name != DAYS_SEEN
     ]
-    return pl.DataFrame([*keys, true, *slices])
+    days = [_days_seen(features)] if DAYS_SEEN in slice_columns else []
+    return pl.DataFrame([*keys, true, *slices, *days])
+
+
+def _days_seen(features: pl.DataFrame) -> pl.Series:
+    """Returns the days from the first event of each example to `as_of`, float64.
+
+    It is null without an event, and for clocks that are not timestamps, whose unit is not known.
+    """
+    as_of, seconds = _first(features, AS_OF), _first(features, TIME_TO_AS_OF)
+    if not as_of.dtype.is_integer() or not seconds.dtype.is_float():
+        return pl.Series(DAYS_SEEN, [None] * features.height, pl.Float64)
+    days = seconds.cast(pl.Float64) / SECONDS_PER_DAY
+    return days.set(as_of < FIRST_MICROSECONDS, None).alias(DAYS_SEEN)
 
 
 def _first(features: pl.DataFrame, name: str) -> pl.Series:

@@ -12,6 +12,7 @@ last by its bytes is the version.
     variables/          its weights
     assets.extra/       the model card, warm-up requests, weights for a warm start
     gpu/                the export for GPUs, where there is one
+    release/            its papers: the model card, the technical file and others
     manifest.json       what made the version, and the digests of the files above
   gpu/                  a link per version, for servers with GPUs
   models.config, ...    which versions are served; see `serving.models.storage`
@@ -29,6 +30,7 @@ from pathlib import Path
 from components.contracts.names import GPU
 
 SAVED_MODEL = "saved_model.pb"
+SIGNATURE = "model.sig"
 LARGEST = 2**63 - 1
 
 _NUMBER = re.compile(r"[ \t\n\v\f\r]*([+-]?[0-9]+)[ \t\n\v\f\r]*")

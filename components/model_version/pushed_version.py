@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,8 +12,9 @@ from pydantic import ValidationError
 from components.config.data import NEWEST, absolute_pattern
 from components.config.root import Config
 from components.contracts.contract import ContractError
-from components.contracts.manifest import Manifest, RecordedGate
+from components.contracts.manifest import Manifest, RecordedDecision, RecordedGate
 from components.contracts.model_card import ModelCard
+from components.contracts.serving_state import who_pushes
 from components.errors import MasteryError
 from components.model_version.exports import exports
 from components.model_version.folders import find_versions
@@ -55,17 +57,34 @@ def describe_push(
         name=config.name,
         run=run,
         pushed_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        pushed_by=who_pushes(os.environ),
         data=data,
         code=card.code,
         config=config.recipe,
         config_fingerprint=config.fingerprint,
         metrics=evaluation.overall.metrics,
+        decisions=_recorded_decisions(evaluation),
         gates=[RecordedGate.model_validate(gate) for gate in gates],
         model_sha256=combined_digest(files),
         files=files,
         exports=exports(model),
         baseline=baseline,
     )
+
+
+def _recorded_decisions(evaluation: Evaluation) -> list[RecordedDecision]:
+    return [
+        RecordedDecision(
+            name=item.name,
+            class_=item.class_,
+            threshold=item.threshold,
+            purpose=item.purpose,
+            aim=item.aim,
+            note=item.note,
+            measured=evaluation.overall.decisions.get(item.name),
+        )
+        for item in evaluation.decisions
+    ]
 
 
 def config_of(model: Path, *, name: str) -> Config:

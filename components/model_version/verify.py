@@ -5,23 +5,31 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from components.command.escape import shorten
 from components.contracts.contract import ContractError
 from components.contracts.manifest import Manifest
-from components.contracts.names import GPU
+from components.contracts.names import GPU, RELEASE
+from components.contracts.slsa import Statement
 from components.errors import VersionError
+from components.model_version.folders import SIGNATURE
 
 _SHOWN = 5  # files that a message names
 _LONGEST_NAME = 200  # characters of each
 
 
-def file_digests(folder: Path) -> dict[str, str]:
+# They are written about the other files, after them. A signature covers the first two as well.
+WRITTEN_LATER = (Manifest.FILE, Statement.FILE, SIGNATURE)
+
+
+def file_digests(folder: Path, left_out: Collection[str] = WRITTEN_LATER) -> dict[str, str]:
     """Returns the SHA-256 of every file of a version, in hexadecimal, by its path below the folder.
 
-    The version's own `manifest.json` is left out, because it holds the digests.
+    Args:
+        folder: the version's.
+        left_out: paths below it of files to leave out.
 
     Raises:
         OSError: a file cannot be read.
@@ -31,7 +39,7 @@ def file_digests(folder: Path) -> dict[str, str]:
 
     digests = {}
     for name in names:
-        if name != Manifest.FILE:
+        if name not in left_out:
             with (folder / name).open("rb") as file:
                 digests[name] = hashlib.file_digest(file, "sha256").hexdigest()
     return digests
@@ -50,12 +58,15 @@ def combined_digest(files: Mapping[str, str]) -> str:
 
 
 def model_digest(folder: Path) -> str:
-    """Returns one SHA-256 for a version's files: the `model_sha256` of its manifest.
+    """Returns one SHA-256 for a version's model: the `model_sha256` of its manifest.
+
+    Its papers are left out.
 
     Raises:
         OSError: a file cannot be read.
     """
-    return combined_digest(file_digests(folder))
+    files = file_digests(folder)
+    return combined_digest({name: files[name] for name in files if not _is_paper(name)})
 
 
 def difference(folder: Path, manifest: Manifest) -> str | None:
@@ -72,19 +83,30 @@ def difference(folder: Path, manifest: Manifest) -> str | None:
         OSError: a file cannot be read.
     """
     found = file_digests(folder)
-    pushed = manifest.files
-    if pushed is None:
+    if manifest.files is None:
+        model = {name: found[name] for name in found if name not in manifest.release}
         expected = manifest.model_sha256
-        same = expected is None or combined_digest(found) == expected
-        return None if same else "the digest differs from its manifest's"
+        if expected is not None and combined_digest(model) != expected:
+            return "the digest differs from its manifest's"
+        found = {name: found[name] for name in found if name in manifest.release}
 
+    pushed = {**(manifest.files or {}), **manifest.release}
     kinds = {
         "missing": pushed.keys() - found.keys(),
         "never pushed": found.keys() - pushed.keys(),
         "changed": {name for name in pushed.keys() & found.keys() if pushed[name] != found[name]},
     }
+    return name_files(kinds) or None
+
+
+def name_files(kinds: Mapping[str, Collection[str]]) -> str:
+    """Returns names of files by what is the matter with them, the first of each.
+
+    >>> name_files({"missing": [], "changed": ["a", "b"]})
+    'changed: a, b'
+    """
     texts = [f"{kind}: {_list_names(names)}" for kind, names in kinds.items() if names]
-    return "; ".join(texts) or None
+    return "; ".join(texts)
 
 
 def verify_version(folder: Path, *, within: Path, require_manifest: bool = False) -> str | None:
@@ -105,7 +127,7 @@ def verify_version(folder: Path, *, within: Path, require_manifest: bool = False
             cannot be used, or the files are not those that were pushed.
     """
     try:
-        root = _find_root(folder, within)
+        root = find_root(folder, within)
         for path in [root, *_list_entries(root)]:
             _check_entry(path, root)
         return _check_digests(folder, root, require_manifest=require_manifest)
@@ -115,8 +137,17 @@ def verify_version(folder: Path, *, within: Path, require_manifest: bool = False
         ) from error
 
 
-def _find_root(folder: Path, within: Path) -> Path:
-    """Returns the folder with the manifest: the version's own, or the one that its export is in."""
+def find_root(folder: Path, within: Path) -> Path:
+    """Returns the folder with the manifest: the version's own, or the one that its export is in.
+
+    Args:
+        folder: as for `verify_version`.
+        within: as for `verify_version`.
+
+    Raises:
+        VersionError: it is a link to a folder elsewhere.
+        OSError: it cannot be read.
+    """
     real = folder.resolve(strict=True)
     allowed = within.resolve(strict=True)
     if allowed.name == GPU:
@@ -189,7 +220,11 @@ def _read_manifest(root: Path) -> Manifest | None:
         raise VersionError(str(error)) from error
 
 
-def _list_names(names: set[str]) -> str:
+def _is_paper(name: str) -> bool:
+    return name.startswith(f"{RELEASE}/")
+
+
+def _list_names(names: Collection[str]) -> str:
     shown = [shorten(name, _LONGEST_NAME) for name in sorted(names)[:_SHOWN]]
     if len(names) > _SHOWN:
         shown.append(f"and {len(names) - _SHOWN} more")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tfx.components.util.model_utils import is_infra_validated, is_model_blessed
 from tfx.dsl.components.base.base_executor import BaseExecutor
@@ -12,12 +13,20 @@ from tfx.types.artifact import Artifact
 from tfx.utils import path_utils
 
 from components.config.root import Config
+from components.config.runtime import SIGNING_KEY
 from components.contracts.evaluation import Evaluation
 from components.contracts.provenance import describe_data
 from components.contracts.push_result import PushResult
 from components.model_version.exports import link_gpu_exports
 from components.model_version.pushed_version import describe_push
+from components.model_version.signature import check_key, sign_version
+from components.papers.facts import load_facts
+from components.papers.release import write_papers
+from components.pusher.provenance import state_provenance
 from components.pusher.push import PushError, push_version
+
+if TYPE_CHECKING:
+    from components.contracts.manifest import Manifest
 
 NOT_ENABLED = "push.enabled is false"
 
@@ -77,9 +86,34 @@ class Executor(BaseExecutor):  # type: ignore[misc]
             evaluation=evaluation,
             baseline=baseline or None,
         )
-        version, destination = push_version(model, Path(directory), manifest)
+        facts = load_facts(
+            config,
+            manifest,
+            evaluation=Path(inputs["evaluation"].uri),
+            examples=Path(inputs["examples"].uri),
+            statistics=Path(inputs["statistics"].uri),
+            model_run=Path(inputs["model_run"].uri),
+        )
+        key = os.environ.get(SIGNING_KEY)
+        if key:
+            check_key(Path(key), os.environ)
+        version, destination = push_version(
+            model,
+            Path(directory),
+            manifest,
+            write_papers=lambda numbered: write_papers(facts.of(numbered)),
+            finish=_finish,
+        )
         link_gpu_exports(Path(directory))
         return PushResult(pushed=True, version=version, destination=str(destination))
+
+
+def _finish(folder: Path, manifest: Manifest) -> None:
+    """Adds provenance to a version that is prepared, and signs all of it if there is a key."""
+    state_provenance(manifest, os.environ).write(folder)
+    key = os.environ.get(SIGNING_KEY)
+    if key:
+        sign_version(folder, Path(key), os.environ)
 
 
 def _why_not(inputs: dict[str, Artifact], evaluation: Evaluation, config: Config) -> str | None:

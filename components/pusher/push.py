@@ -8,14 +8,16 @@ is the moment at which the version appears.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from components.contracts.audit_chain import head_in
 from components.contracts.manifest import Manifest
 from components.errors import MasteryError
 from components.files.atomic import open_regular, rename_to_new, sync, sync_tree
@@ -25,11 +27,23 @@ BESIDE = ".push-"  # prefix of the folders in which versions are prepared
 LOCK = ".push.lock"  # held, shared, by every process that prepares a version
 
 
+# Returns the content of every paper of a version by its path below the version's folder.
+WritePapers = Callable[[Manifest], Mapping[str, bytes]]
+
+Finish = Callable[[Path, Manifest], None]  # of the prepared folder, with its manifest
+
+
 class PushError(MasteryError):
     """The version could not be written; the folder is as it was."""
 
 
-def push_version(model: Path, directory: Path, manifest: Manifest) -> tuple[int, Path]:
+def push_version(
+    model: Path,
+    directory: Path,
+    manifest: Manifest,
+    write_papers: WritePapers | None = None,
+    finish: Finish | None = None,
+) -> tuple[int, Path]:
     """Copies a SavedModel to `directory/<version>`, with its manifest beside `saved_model.pb`.
 
     Any number of processes may push into one `directory` at the same time; each gets its own
@@ -38,7 +52,12 @@ def push_version(model: Path, directory: Path, manifest: Manifest) -> tuple[int,
     Args:
         model: the SavedModel's folder.
         directory: the folder that TensorFlow Serving watches; made when missing.
-        manifest: what made the model; the version's number is added.
+        manifest: what made the model; the version's number, its papers and the audit log's head are
+            added.
+        write_papers: writes the papers of a version from its manifest, which has the number; it is
+            called again if another push takes the number first.
+        finish: adds to the prepared folder, which is complete but for that, and flushes what it
+            adds to the disk: a signature at last. It is called again with another number, too.
 
     Returns:
         The version (the time in seconds, or one more than the newest version where that is later)
@@ -59,7 +78,7 @@ def push_version(model: Path, directory: Path, manifest: Manifest) -> tuple[int,
             copy = folder / "model"
             _copy(model, copy)
             sync_tree(copy)
-            return _publish(copy, directory, manifest)
+            return _publish(copy, directory, manifest, write_papers, finish)
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         raise PushError(
@@ -80,19 +99,40 @@ def _copy(model: Path, copy: Path) -> None:
             shutil.copyfile(item, target)
 
 
-def _publish(copy: Path, directory: Path, manifest: Manifest) -> tuple[int, Path]:
+def _publish(
+    copy: Path,
+    directory: Path,
+    manifest: Manifest,
+    write_papers: WritePapers | None,
+    finish: Finish | None,
+) -> tuple[int, Path]:
     """Renames a prepared version to the next number that no other push has claimed."""
     while True:
         version = _next_version(directory)
-        numbered = manifest.model_copy(update={"version": version})
+        found = {"version": version, "audit_head": head_in(directory)}
+        numbered = manifest.model_copy(update=found)
+        if write_papers is not None:
+            digests = _write_files(copy, write_papers(numbered))
+            numbered = numbered.model_copy(update={"release": digests})
         (copy / Manifest.FILE).write_text(numbered.to_json(), encoding="utf-8")
-        sync(copy / Manifest.FILE)
+        sync_tree(copy)
+        if finish is not None:
+            finish(copy, numbered)
         sync(copy)
 
         target = directory / str(version)
         if rename_to_new(copy, target):
             sync(directory)
             return version, target
+
+
+def _write_files(folder: Path, contents: Mapping[str, bytes]) -> dict[str, str]:
+    """Writes files below a folder; returns the SHA-256 of each, in hexadecimal, by its path."""
+    for name, content in contents.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
 
 
 def _next_version(directory: Path) -> int:

@@ -56,7 +56,11 @@ class MetricRow:
 
 
 def metric_row(
-    name: str, result: Result, before: Result | None, class_: str | None = None
+    name: str,
+    result: Result,
+    before: Result | None,
+    class_: str | None = None,
+    decision: str | None = None,
 ) -> MetricRow:
     """Returns a metric of the model beside that of an earlier one.
 
@@ -65,15 +69,18 @@ def metric_row(
         result: the model's metrics.
         before: the earlier model's, or None.
         class_: the class the metric is taken for; None for all classes.
+        decision: the decision it is taken for instead.
     """
     words = describe_metric(name)
-    if class_ is not None:
+    if decision is not None:
+        words = replace(words, short=f"{words.short} of decision {decision}")
+    elif class_ is not None:
         words = replace(words, short=f"{words.short} of {class_}")
     return MetricRow(
         words,
-        value=result.value_of(name, class_),
-        baseline=before.value_of(name, class_) if before else None,
-        interval=result.interval_of(name, class_),
+        value=result.value_of(name, class_, decision),
+        baseline=before.value_of(name, class_, decision) if before else None,
+        interval=result.interval_of(name, class_, decision),
     )
 
 

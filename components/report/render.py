@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
-from components.config.metrics import describe_metric
-from components.report import formats
 from components.report.calibration import calibration
-from components.report.cell_charts import swatch
 from components.report.charts import heat_map, histogram
 from components.report.comparisons import gate_rows, seed_spread, simpler_models
 from components.report.data_and_training import (
@@ -23,6 +18,9 @@ from components.report.data_and_training import (
     split_rows,
     temperature_words,
 )
+from components.report.decisions import decision_facts
+from components.report.importance import importance
+from components.report.page import page_environment, read_styles
 from components.report.quality import (
     FAR_OFF,
     FEW_EXAMPLES,
@@ -38,33 +36,36 @@ from components.report.quality import (
 from components.report.sentences import headline, interval_sentence
 
 if TYPE_CHECKING:
+    from components.contracts.evaluation import Evaluation
     from components.report.facts import RegressionFacts, RunFacts
-
-TEMPLATES = Path(__file__).parent / "templates"
 
 
 def render_report(facts: RunFacts) -> str:
     """Returns the report as HTML; everything from a log or a configuration is escaped."""
-    style = (TEMPLATES / "report.css").read_text(encoding="utf-8")
-    page = _environment().get_template("report.html")
+    page = page_environment().get_template("report.html")
     return page.render(
         facts=facts,
-        style=Markup(style),
-        few_examples=FEW_EXAMPLES,
-        large_slice=LARGE_SLICE,
-        far_off=FAR_OFF,
-        held_out=facts.lineage.config.data.splits.by,
-        **_quality(facts),
+        style=read_styles(),
+        verdict=headline(facts.evaluation, facts.push),
+        regression=_regression_charts(facts.regression) if facts.regression else None,
+        **describe_quality(facts.evaluation, held_out=facts.lineage.config.data.splits.by),
         **_background(facts),
     )
 
 
-def _quality(facts: RunFacts) -> dict[str, Any]:
-    """Returns the page's variables about the model."""
-    evaluation = facts.evaluation
+def describe_quality(evaluation: Evaluation, *, held_out: str) -> dict[str, Any]:
+    """Returns the variables of the templates about the model, which the model card has as well.
+
+    Args:
+        evaluation: what the Evaluator measured.
+        held_out: what the splits were made by: `learner` or `unit`.
+    """
     return {
         "evaluation": evaluation,
-        "verdict": headline(evaluation, facts.push),
+        "held_out": held_out,
+        "few_examples": FEW_EXAMPLES,
+        "large_slice": LARGE_SLICE,
+        "far_off": FAR_OFF,
         "intervals": interval_sentence(evaluation),
         "gates": gate_rows(evaluation),
         "simpler": simpler_models(evaluation),
@@ -76,7 +77,8 @@ def _quality(facts: RunFacts) -> dict[str, Any]:
         "seeds": seed_spread(evaluation),
         "calibration": calibration(evaluation),
         "curves": curve_charts(evaluation),
-        "regression": _regression_charts(facts.regression) if facts.regression else None,
+        "decisions": decision_facts(evaluation),
+        "importance": importance(evaluation),
         "slices": slice_tables(evaluation),
     }
 
@@ -112,36 +114,3 @@ def _regression_charts(regression: RegressionFacts) -> tuple[Markup, Markup]:
         y_label="outcomes",
     )
     return scatter, residuals
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-    environment.filters |= {
-        "count": formats.count,
-        "number": formats.number,
-        "span": formats.span,
-        "signed": formats.signed,
-        "percent": formats.percent,
-        "duration": formats.duration,
-        "moment": formats.moment,
-        "sentence": formats.sentence_case,
-        "breakable": _breakable,
-    }
-
-    environment.globals |= {"swatch": swatch, "words": describe_metric}
-    return environment
-
-
-def _breakable(text: str) -> Markup:
-    """Escapes a name and lets it break after underscores, slashes and the like, to fit a phone."""
-    escaped = str(escape(text))
-    for separator in ("_", "/", "-", "="):
-        escaped = escaped.replace(separator, f"{separator}<wbr>")
-    return Markup(escaped)

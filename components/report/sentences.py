@@ -53,6 +53,8 @@ def gate_sentence(gate: GateVerdict) -> str:
     subject = describe_metric(gate.metric).short
     if gate.class_ is not None:
         subject = f"{subject} of {gate.class_}"
+    if gate.decision is not None:
+        subject = f"{subject} of decision {gate.decision}"
 
     bound = exact(gate.threshold)
     where = _where_words(gate.slice)

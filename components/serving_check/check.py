@@ -14,18 +14,21 @@ import tensorflow as tf
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 from tensorflow_serving.apis.predict_pb2 import PredictRequest, PredictResponse
 
+from components.contracts.calibration import Calibration
 from components.contracts.model_card import ModelCard
 from components.contracts.names import (
     AS_OF,
     BASIS,
     BASIS_PRIOR,
     CLASSES,
+    DECISION_PREFIX,
     LEARNER,
     PREDICT_STEPS,
     PREDICTED_CLASS,
     PREDICTION,
     PROBABILITIES,
     UNIT,
+    decision_output,
 )
 from components.model_version.exports import exports
 from components.model_version.safe_graph import graph_problems
@@ -42,6 +45,7 @@ from components.serving_check.questions import (
 from components.serving_check.replay import ServingError, replay
 
 if TYPE_CHECKING:
+    from components.contracts.calibration import ChosenPoint
     from components.serving_check.standby import AnsweringProcess
 
 ALONE = 6  # the fewest examples that are also sent alone, besides in a batch with all others
@@ -75,6 +79,7 @@ def check_serving(
             evaluation.
     """
     card, signature = _card_and_signature(model)
+    points = Calibration.read(model).decisions if card.config.get("decisions") else []
     inputs = ModelInputs.of(card)
     dtypes = input_dtypes(signature)
     known = only_inputs(examples, inputs)
@@ -93,7 +98,10 @@ def check_serving(
     problems: list[str] = []
     for question, found in zip([*questions, *cold], answers, strict=True):
         problems += unusable(question, found, card.classes)
+        problems += wrong_decisions(question.where, found, card.classes, points)
     problems += _cold_start_problems(cold, cold_answers, card.classes)
+    evaluated = expected_answers(chosen, card.classes)
+    problems += wrong_decisions("the Evaluator", evaluated, card.classes, points)
     _fail_on(problems, model)
     _fail_on_skew(questions, warm_answers, chosen, card.classes)
 
@@ -118,7 +126,9 @@ def expected_answers(predictions: pl.DataFrame, classes: Sequence[str]) -> Answe
         return {name: predictions[name].to_numpy() for name in (PREDICTION, BASIS)}
 
     row = pl.Array(pl.Float64, len(classes))
+    decisions = [name for name in predictions.columns if name.startswith(DECISION_PREFIX)]
     return {
+        **{name: predictions[name].to_numpy() for name in decisions},
         PREDICTED_CLASS: predictions[PREDICTED_CLASS].to_numpy(),
         BASIS: predictions[BASIS].to_numpy(),
         PROBABILITIES: predictions[PROBABILITIES].cast(row).to_numpy(),
@@ -190,6 +200,26 @@ def unusable(question: Question, found: Answers, classes: Sequence[str]) -> Iter
             f"{question.where}: expected the most probable class as {PREDICTED_CLASS}, "
             "found another"
         )
+
+
+def wrong_decisions(
+    where: str, found: Answers, classes: Sequence[str], points: Sequence[ChosenPoint]
+) -> Iterator[str]:
+    """Yields decisions that do not follow from their own probabilities and recorded points."""
+    for point in points:
+        output = decision_output(point.name)
+        probabilities = found[PROBABILITIES][:, classes.index(point.class_)].astype(np.float32)
+        expected = probabilities >= np.float32(point.threshold)
+        if output not in found:  # an evaluation of an earlier version
+            continue
+        wrong = np.flatnonzero(found[output] != expected)
+        if len(wrong):
+            row = wrong[0]
+            yield (
+                f"{where}, {output}: expected {expected[row]} at a probability of "
+                f"{probabilities[row]:.6f} and a threshold of {point.threshold:.6f}, found "
+                f"{found[output][row]}, in {len(wrong)} of {len(expected)} rows"
+            )
 
 
 def most_probable(probabilities: Array, named: Array, classes: Sequence[str]) -> Array:
@@ -289,7 +319,11 @@ def _distances(wanted: Answers, found: Answers, classes: Sequence[str]) -> Answe
         return {BASIS: basis, PREDICTION: _distance(wanted[PREDICTION], found[PREDICTION]) / scale}
 
     probable = most_probable(wanted[PROBABILITIES], found[PREDICTED_CLASS], classes)
+    # At its threshold a probability that differs in the last bits is decided the other way.
+    is_same = (wanted[PROBABILITIES] == found[PROBABILITIES]).all(axis=1)
+    decisions = [name for name in wanted if name.startswith(DECISION_PREFIX)]
     return {
+        **{name: _zero_if((wanted[name] == found[name]) | ~is_same) for name in decisions},
         BASIS: basis,
         CLASSES: _zero_if((wanted[CLASSES] == found[CLASSES]).all(axis=1)),
         PROBABILITIES: _distance(wanted[PROBABILITIES], found[PROBABILITIES]).max(axis=1),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 from google.protobuf.message import DecodeError
@@ -30,6 +30,7 @@ from components.contracts.names import (
     SERVING_DEFAULT,
     STEP_ATTRIBUTIONS,
     TYPICAL_ANSWER,
+    decision_output,
 )
 from components.model_version.folders import SAVED_MODEL
 from components.model_version.operations import operations, without_cpu_kernel
@@ -113,6 +114,7 @@ def _outputs(card: ModelCard) -> Spec:
         PROBABILITIES: ({"float32"}, (None, count)),
         PREDICTED_CLASS: ({"string"}, (None,)),
         **basis,
+        **{decision_output(item["name"]): ({"bool"}, (None,)) for item in _decisions(card)},
     }
 
 
@@ -128,6 +130,12 @@ def _explanations(card: ModelCard, inputs: ModelInputs) -> Spec:
         STEP_ATTRIBUTIONS: ({"float32"}, (None, None, of_steps)),
         TYPICAL_ANSWER: ({"float32"}, (None,)),
     }
+
+
+def _decisions(card: ModelCard) -> Sequence[Mapping[str, Any]]:
+    """Returns the configured decisions; models of earlier versions have none."""
+    decisions: Sequence[Mapping[str, Any]] = card.config.get("decisions", ())
+    return decisions
 
 
 def _differences(where: str, tensors: Mapping[str, TensorInfo], wanted: Spec) -> Iterator[str]:

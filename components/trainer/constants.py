@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from components.contracts.calibration import Calibration
+from components.trainer.decisions import fit_decisions
 
 if TYPE_CHECKING:
     import keras
@@ -72,7 +73,7 @@ class Evidence:
 
 Fit = Callable[[Evidence], Fitted | None]  # None where the configuration or the task has no such
 
-FITS: tuple[Fit, ...] = ()
+FITS: tuple[Fit, ...] = (fit_decisions,)
 
 
 def fit_constants(

@@ -129,7 +129,7 @@ class Results:
 
     def _main_of(self, after: Result, where: Mapping[str, str]) -> MetricRow:
         gate = self.config.gates[-1]
-        return metric_row(gate.metric, after, self._before(where), gate.class_)
+        return metric_row(gate.metric, after, self._before(where), gate.class_, gate.decision)
 
     def _before(self, where: Mapping[str, str]) -> Result | None:
         """Returns the baseline's result at a slice, `{}` for all examples."""

@@ -105,13 +105,13 @@ def no_worse_gate(config: Config) -> Gate:
     ci = config.ci
     first = (ci.gates or config.gates)[0]
     metric = ci.metric or first.metric
-    class_ = None if ci.metric else first.class_
+    of = {} if ci.metric else {"class": first.class_, "decision": first.decision}
 
     if METRICS[metric].more_is_better:
         bound = {"min_change": 0.0 - ci.tolerance}
     else:
         bound = {"max_change": ci.tolerance}
-    return Gate.model_validate({"metric": metric, "class": class_, **bound})
+    return Gate.model_validate({"metric": metric, **of, **bound})
 
 
 def _require_version(folder: Path) -> Path:

@@ -43,6 +43,7 @@ COMMANDS = {
     "kubeflow status": "kubeflow_commands:status",
     "models list": "models_commands:list_",
     "models show": "models_commands:show",
+    "models card": "card_commands:card",
     "models compare": "models_commands:compare",
     "models promote": "models_commands:promote",
     "models canary": "models_commands:canary",

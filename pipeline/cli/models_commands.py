@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from pipeline.cli.governance_commands import (
+    CheckOption,
+    ExpectOption,
+    WitnessOption,
+    print_check,
+)
 from pipeline.cli.options import (
     NO_SETTINGS,
     RUNS,
@@ -20,12 +25,9 @@ from pipeline.cli.options import (
     SetOption,
     VersionArgument,
     complete_versions,
+    open_folder,
     parse_version_number,
-    pushed_to,
 )
-
-if TYPE_CHECKING:
-    from serving.models.storage import Storage
 
 ForceOption = Annotated[
     bool, typer.Option("--force", help="Allow a version not to be served; needs --reason.")
@@ -52,7 +54,7 @@ def list_(
     from components.command.console import PlainConsole
     from serving.models.listing import list_versions, print_versions
 
-    listing = list_versions(_open_folder(models, config, set_, root))
+    listing = list_versions(open_folder(models, config, set_, root))
     if json_:
         print(json.dumps(listing.model_dump(mode="json"), indent=1))
     else:
@@ -75,12 +77,15 @@ def show(
     import json
 
     from components.command.console import PlainConsole
+    from serving.models.card import changed_papers
     from serving.models.listing import list_versions, print_version, resolve
 
-    storage = _open_folder(models, config, set_, root)
+    storage = open_folder(models, config, set_, root)
     number = resolve(storage, version)
     listing = list_versions(storage)
-    found = next(item for item in listing.versions if item.version == number)
+    listed = next(item for item in listing.versions if item.version == number)
+    problems = [*listed.problems, *changed_papers(storage, number)]
+    found = listed.model_copy(update={"problems": problems})
     if json_:
         print(json.dumps(found.model_dump(mode="json"), indent=1))
     else:
@@ -119,7 +124,7 @@ def compare(
     from components.command.program import quiet_imports
     from serving.models.listing import resolve
 
-    storage = _open_folder(models, config, set_, root)
+    storage = open_folder(models, config, set_, root)
     numbers = resolve(storage, a), resolve(storage, b)
     with quiet_imports():
         from serving.models.compare import compare_versions, print_comparison
@@ -160,7 +165,7 @@ def promote(
     """
     from serving.models import promotion
 
-    storage = _open_folder(models, config, set_, root)
+    storage = open_folder(models, config, set_, root)
     entry = promotion.promote(storage, version, force=force, reason=reason, base_path=base_path)
     print(promotion.describe_change(entry))
 
@@ -181,7 +186,7 @@ def rollback(
     """
     from serving.models import promotion
 
-    storage = _open_folder(models, config, set_, root)
+    storage = open_folder(models, config, set_, root)
     print(promotion.describe_change(promotion.roll_back(storage, reason)))
 
 
@@ -220,7 +225,7 @@ def canary(
     if (version is None) != stop:
         raise MasteryError("expected either a version or --stop.")
 
-    storage = _open_folder(models, config, set_, root)
+    storage = open_folder(models, config, set_, root)
     if version is None:
         entry = promotion.stop_canary(storage, reason)
     else:
@@ -250,7 +255,7 @@ def prune(
     """
     from serving.models import promotion
 
-    storage = _open_folder(models, config, set_, root)
+    storage = open_folder(models, config, set_, root)
     verb = "would remove" if dry_run else "removed"
     if dry_run:
         removed = promotion.plan_prune(storage, keep)
@@ -271,43 +276,29 @@ def log(
     last: Annotated[
         int | None, typer.Option("--last", min=1, help="Only this many entries, the latest.")
     ] = None,
+    check: CheckOption = False,
+    expect: ExpectOption = None,
+    witness: WitnessOption = None,
     json_: JsonOption = False,
 ) -> None:
-    """Print who changed what and when.
+    """Print who changed what and when, or check that nobody changed the log itself.
+
+    Exit code 1 with --check: the log was changed; the entries are named.
 
     Example:
-        mastery models log --last 10 --config configs/sample.yaml
+        mastery models log --check --config configs/sample.yaml
     """
     import json
 
     from serving.models.changes import read_entries
     from serving.models.listing import describe_log
 
-    entries = read_entries(_open_folder(models, config, set_, root), last)
+    storage = open_folder(models, config, set_, root)
+    if check or expect is not None or witness is not None:
+        print_check(storage, expect, witness, json_=json_)
+        return
+    entries = read_entries(storage, last)
     if json_:
         print(json.dumps([entry.model_dump(mode="json") for entry in entries], indent=1))
     else:
         print(describe_log(entries))
-
-
-def _open_folder(models: str | None, config: Path | None, set_: list[str], root: Path) -> Storage:
-    """Returns the folder or place in an object store that versions are pushed to.
-
-    Args:
-        models: its path or URL, if given.
-        config: otherwise the configuration, which says where `mastery run` pushes to.
-        set_: overrides of its values.
-        root: where runs keep everything.
-
-    Raises:
-        MasteryError: neither is given, or there is no such folder.
-        ConfigError: the configuration cannot be used.
-    """
-    from components.errors import MasteryError
-    from serving.models.stores import open_storage
-
-    if models is not None:
-        return open_storage(models)
-    if config is None:
-        raise MasteryError("expected --config FILE or --models DIR_OR_URL, found neither.")
-    return open_storage(pushed_to(config, set_, root))

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from serving.models.storage import Storage
 
 RUNS = Path("runs")  # the default root
 NO_SETTINGS: list[str] = []  # the default of --set and other repeatable options; Typer copies it
@@ -94,6 +97,29 @@ def pushed_to(config: Path, set_: list[str], root: Path) -> str:
     if directory is not None and "://" in directory:
         return directory
     return str(Layout(root.resolve(), loaded.name).serving(loaded))
+
+
+def open_folder(models: str | None, config: Path | None, set_: list[str], root: Path) -> Storage:
+    """Returns the folder or place in an object store that versions are pushed to.
+
+    Args:
+        models: its path or URL, if given.
+        config: otherwise the configuration, which says where `mastery run` pushes to.
+        set_: overrides of its values.
+        root: where runs keep everything.
+
+    Raises:
+        MasteryError: neither is given, or there is no such folder.
+        ConfigError: the configuration cannot be used.
+    """
+    from components.errors import MasteryError
+    from serving.models.stores import open_storage
+
+    if models is not None:
+        return open_storage(models)
+    if config is None:
+        raise MasteryError("expected --config FILE or --models DIR_OR_URL, found neither.")
+    return open_storage(pushed_to(config, set_, root))
 
 
 ConfigOption = Annotated[

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -110,6 +110,13 @@ def score(
             "--label-range", metavar="LOWEST HIGHEST", help="Of a predicted number, e.g. 0 100."
         ),
     ] = None,
+    reasons: Annotated[
+        Literal["needed", "all", "none"],
+        typer.Option(
+            "--reasons",
+            help="Which answers are explained: those that call for help, all, or none.",
+        ),
+    ] = "needed",
     answers: Annotated[
         Path | None,
         typer.Option(
@@ -143,6 +150,7 @@ def score(
             --learners sample/outcomes.parquet --to sqlite:///answers.db
     """
     from components.command.program import quiet_imports
+    from components.config import load_config
     from components.errors import MasteryError
 
     with quiet_imports():
@@ -168,6 +176,8 @@ def score(
             only_new=only_new,
             columns=ActivityColumns(component, correct, seconds),
             label_range=None if label_range is None else LabelRange(*label_range),
+            reasons=reasons,
+            words=None if config is None else load_config(config, set_),
             beam=beam.options,
             partitions=beam.partitions,
         )

@@ -324,6 +324,13 @@ def predict(
         Literal["table", "csv", "jsonl"] | None,
         typer.Option("--format", help="Default: by the name of --out, else table."),
     ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say why: the top reasons of each answer.")
+    ] = False,
+    language: Annotated[
+        str | None,
+        typer.Option("--language", help="Of the reasons; default: the configuration's first."),
+    ] = None,
     batch_size: Annotated[
         int, typer.Option("--batch-size", min=1, help="Examples in a request.")
     ] = 64,
@@ -353,6 +360,7 @@ def predict(
     from components.files.atomic import write_text
     from serving.client import Retry, connect
     from serving.predict import (
+        explain_questions,
         format_answers,
         output_format,
         predict_questions,
@@ -373,8 +381,14 @@ def predict(
         batch=batch_size,
         token=token,
     ) as client:
-        questions = questions_from_log(made_with, events, outcomes or [], as_of=as_of)
-        text = format_answers(predict_questions(client, questions), form)
+        questions = questions_from_log(
+            made_with, events, outcomes or [], as_of=as_of, for_reasons=explain
+        )
+        if explain:
+            answers = explain_questions(client, questions, made_with, language)
+        else:
+            answers = predict_questions(client, questions)
+        text = format_answers(answers, form)
 
     if out:
         write_text(out, text)

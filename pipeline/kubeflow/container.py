@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -67,6 +68,7 @@ def _run_task(
     plan: RunPlan, layout: Layout, outputs: TaskOutputs | None, mirror: Mirror | None
 ) -> None:
     config: Config = plan.config
+    os.environ.update(config.push.as_environment())
     asked = plan.nodes or []
     present = planned_nodes(plan)
     if Node.EXAMPLE_GEN in present:

@@ -253,6 +253,8 @@ def _describe_gate(gate: GateVerdict) -> str:
     parts = [gate.metric]
     if gate.class_:
         parts.append(f"of {gate.class_}")
+    if gate.decision:
+        parts.append(f"of decision {gate.decision}")
     if gate.over:
         parts.append(f"over {gate.over}")
     if isinstance(gate.slice, dict):

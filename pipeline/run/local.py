@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,6 +32,7 @@ from pipeline.run.ending import end_run, explain_death, last_line
 from pipeline.run.prepare import (
     cancel_unfinished,
     check_range,
+    check_signing_key,
     find_log,
     find_node,
     lock_root,
@@ -93,6 +94,7 @@ def run_pipeline(
     check_root(root)
     find_log(config)
     store = config.metadata.with_environment(os.environ)
+    check_signing_key(config)
 
     layout = Layout(root, config.name)
     with lock_root(root):
@@ -115,7 +117,8 @@ def _run(plan: RunPlan, layout: Layout, store: Metadata, console: PlainConsole) 
     started = time.monotonic()
     try:
         with _scratch(folder) as scratch:
-            code = _run_worker(folder, store, scratch, console)
+            environment = {**store.as_environment(), **plan.config.push.as_environment()}
+            code = _run_worker(folder, environment, scratch, console)
         if not (folder / RunResult.FILE).exists():
             _remove_pieces(layout, store, plan.run)
         record = end_run(record, _read_nodes(folder), _read_result(folder, code))
@@ -145,18 +148,21 @@ def _scratch_path(run: Path) -> Path:
     return Path(tempfile.gettempdir()) / f"mastery-{run.name}"
 
 
-def _run_worker(folder: Path, store: Metadata, scratch: Path, console: PlainConsole) -> int:
+def _run_worker(
+    folder: Path, variables: Mapping[str, str], scratch: Path, console: PlainConsole
+) -> int:
     """Runs the worker to its end, shows its progress, and returns its exit code.
 
     Args:
         folder: the run's.
-        store: the metadata store; the worker gets it by its environment.
+        variables: what no file of the run says, for the worker's environment: the metadata store,
+            and where the key to sign with is.
         scratch: a folder for the worker's temporary files.
         console: where progress is shown.
     """
     environment = {
         **os.environ,
-        **store.as_environment(),
+        **variables,
         RUN_FOLDER: str(folder),
         "PYTHONHASHSEED": "0",
         "TMPDIR": str(scratch),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -96,6 +97,20 @@ def find_log(config: Config) -> None:
     chosen = choose_spans([*config.data.events, *config.data.outcomes], config.data.span)
     for table, patterns in (("events", config.data.events), ("outcomes", config.data.outcomes)):
         raise_if_any(find_files(table, chosen.fill(patterns)).problems)
+
+
+def check_signing_key(config: Config) -> None:
+    """Reads the key that the version will be signed with, so that no model is trained in vain.
+
+    Raises:
+        KeyFileError: the key or its password cannot be used.
+    """
+    key = config.push.key_for_signing(os.environ)
+    if key and config.push.enabled:
+        # Its library takes a twentieth of a second to import.
+        from components.model_version.signature import check_key
+
+        check_key(Path(key), os.environ)
 
 
 def read_schema(path: Path) -> schema_pb2.Schema:

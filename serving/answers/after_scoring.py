@@ -38,7 +38,14 @@ def withdraw(engine: Engine, version: PushedVersion) -> int:
             connection.execute(
                 update(Learner)
                 .where(Learner.learner_id == learner)
-                .values(unit_id=None, predicted_class=None, need=0.0, units=0, last_event_at=None)
+                .values(
+                    unit_id=None,
+                    predicted_class=None,
+                    need=0.0,
+                    decisions=None,
+                    units=0,
+                    last_event_at=None,
+                )
             )
         if gone:
             refresh_current_sums(connection)

@@ -59,7 +59,8 @@ _Components = Table(
 # Columns that a current answer takes from the answer as they are.
 _TAKEN = (
     "learner_id", "unit_id", "as_of", "version_id", "predicted_class", "probabilities",
-    "prediction", "need", "basis", "reasons", "scored_at",
+    "prediction", "need", "basis", "reasons", "prediction_set", "answer_text",
+    "prediction_interval", "unfamiliar", "decisions", "scored_at",
 )  # fmt: skip
 
 
@@ -218,9 +219,9 @@ def update_learners(connection: Connection) -> int:
 
 
 _UPDATE_LEARNERS = """
-INSERT INTO learners (learner_id, unit_id, predicted_class, need, units, last_event_at)
-SELECT learner_id, unit_id, predicted_class, need, units, last_event_at FROM (
-    SELECT learner_id, unit_id, predicted_class, need,
+INSERT INTO learners (learner_id, unit_id, predicted_class, need, decisions, units, last_event_at)
+SELECT learner_id, unit_id, predicted_class, need, decisions, units, last_event_at FROM (
+    SELECT learner_id, unit_id, predicted_class, need, decisions,
            COUNT(*) OVER (PARTITION BY learner_id) AS units,
            MAX(last_event_at) OVER (PARTITION BY learner_id) AS last_event_at,
            ROW_NUMBER() OVER (PARTITION BY learner_id ORDER BY need DESC, unit_id) AS place
@@ -230,9 +231,11 @@ SELECT learner_id, unit_id, predicted_class, need, units, last_event_at FROM (
 WHERE place = 1
 ON CONFLICT (learner_id) DO UPDATE SET
     unit_id = excluded.unit_id, predicted_class = excluded.predicted_class,
-    need = excluded.need, units = excluded.units, last_event_at = excluded.last_event_at
+    need = excluded.need, decisions = excluded.decisions,
+    units = excluded.units, last_event_at = excluded.last_event_at
 WHERE learners.unit_id IS DISTINCT FROM excluded.unit_id
    OR learners.predicted_class IS DISTINCT FROM excluded.predicted_class
+   OR learners.decisions IS DISTINCT FROM excluded.decisions
    OR learners.need <> excluded.need OR learners.units <> excluded.units
    OR learners.last_event_at IS DISTINCT FROM excluded.last_event_at
 """

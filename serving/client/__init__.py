@@ -7,7 +7,8 @@
 ('high', 'prior')
 """
 
+from serving.client.answers import Answer, Explanation
 from serving.client.calls import PredictError, Retry, Target
-from serving.client.model_client import Answer, Client, connect
+from serving.client.model_client import Client, connect
 
-__all__ = ["Answer", "Client", "PredictError", "Retry", "Target", "connect"]
+__all__ = ["Answer", "Client", "Explanation", "PredictError", "Retry", "Target", "connect"]

@@ -12,17 +12,18 @@ from __future__ import annotations
 import array
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import grpc
 from google.protobuf import wrappers_pb2
 
-from components.contracts.names import EXAMPLES, SERVING_DEFAULT
 from serving.client.calls import PredictError, Target, Transient
 from serving.messages import describe
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
+
+MOST_DIMENSIONS = 3  # attributions of examples, steps and features
 
 # Numbers of tensorflow.DataType.
 DT_FLOAT = 1
@@ -113,15 +114,22 @@ class GrpcTransport:
             response_deserializer=PredictResponse.FromString,
         )
 
-    def predict(self, examples: Sequence[bytes], timeout: float) -> dict[str, list[Any]]:
-        """Returns the outputs for serialized examples.
+    def call(
+        self, signature: str, inputs: Mapping[str, Sequence[Any]], timeout: float
+    ) -> dict[str, list[Any]]:
+        """Returns the outputs of a signature.
+
+        Args:
+            signature: its name.
+            inputs: columns of serialized examples (bytes), text or numbers.
+            timeout: seconds.
 
         Raises:
             Transient: the server cannot be reached or is busy.
             PredictError: it refuses the request, does not answer within `timeout` seconds, or
                 answers with tensors of an unknown form.
         """
-        request = build_predict_request(self._target, examples)
+        request = build_predict_request(self._target, signature, inputs)
         try:
             response = self._predict(request, timeout=timeout, metadata=self._metadata)
         except grpc.RpcError as error:
@@ -138,47 +146,71 @@ class GrpcTransport:
         self._channel.close()
 
 
-def build_predict_request(target: Target, examples: Sequence[bytes]) -> Any:
-    """Returns the PredictRequest for serialized examples."""
+def build_predict_request(
+    target: Target, signature: str, inputs: Mapping[str, Sequence[Any]]
+) -> Any:
+    """Returns the PredictRequest for columns of a signature's inputs."""
     request = PredictRequest()
     request.model_spec.name = target.model
-    request.model_spec.signature_name = SERVING_DEFAULT
+    request.model_spec.signature_name = signature
     if target.version is not None:
         request.model_spec.version.value = target.version
     if target.label is not None:
         request.model_spec.version_label = target.label
-    request.inputs[EXAMPLES].CopyFrom(text_tensor(examples))
+    for name, column in inputs.items():
+        request.inputs[name].CopyFrom(to_tensor(column))
     return request
 
 
-def text_tensor(values: Sequence[bytes]) -> Any:
-    """Returns a TensorProto of strings, [B]."""
-    tensor = TensorProto(dtype=DT_STRING, string_val=values)
-    tensor.tensor_shape.dim.add(size=len(values))
+def to_tensor(column: Sequence[Any]) -> Any:
+    """Returns a TensorProto of text, whole numbers or floats, [B] or [B, T].
+
+    >>> to_lists(to_tensor([["a", ""], ["b", "c"]]))
+    [['a', ''], ['b', 'c']]
+    """
+    sizes = [len(column)]
+    values: Sequence[Any] = column
+    if column and isinstance(column[0], list):
+        sizes.append(len(column[0]))
+        values = [value for row in column for value in row]
+
+    if values and isinstance(values[0], str | bytes):
+        encoded = [value.encode() if isinstance(value, str) else value for value in values]
+        tensor = TensorProto(dtype=DT_STRING, string_val=encoded)
+    elif all(isinstance(value, int) for value in values):
+        tensor = TensorProto(dtype=DT_INT64, int64_val=values)
+    else:
+        tensor = TensorProto(dtype=DT_FLOAT, float_val=values)
+    for size in sizes:
+        tensor.tensor_shape.dim.add(size=size)
     return tensor
 
 
 def to_lists(tensor: Any) -> list[Any]:
-    """Returns the values of a TensorProto of one or two dimensions as nested lists; text as str.
+    """Returns the values of a TensorProto of one to three dimensions as nested lists; text as str.
 
     Raises:
         PredictError: it has another type or rank, or its number of values does not fit its shape.
 
-    >>> to_lists(text_tensor([b"low", b"high"]))
+    >>> to_lists(to_tensor(["low", "high"]))
     ['low', 'high']
     """
     sizes = [dim.size for dim in tensor.tensor_shape.dim]
     values = _values(tensor, math.prod(sizes))
-    if len(sizes) not in (1, 2) or len(values) != math.prod(sizes):
+    if not 1 <= len(sizes) <= MOST_DIMENSIONS or len(values) != math.prod(sizes):
         raise PredictError(
-            f"expected a tensor of one or two dimensions, found {len(values)} values of shape "
+            f"expected a tensor of one to three dimensions, found {len(values)} values of shape "
             f"{sizes}."
         )
+    return _nested(values, sizes)
 
-    if len(sizes) == 1:
-        return values
-    rows, width = sizes
-    return [values[row * width : (row + 1) * width] for row in range(rows)]
+
+def _nested(values: list[Any], sizes: list[int]) -> list[Any]:
+    """Returns values in rows, the last dimension innermost."""
+    for place in range(len(sizes) - 1, 0, -1):
+        width, rows = sizes[place], math.prod(sizes[:place])
+        values = [values[row * width : (row + 1) * width] for row in range(rows)]
+    return values
 
 
 def _values(tensor: Any, size: int) -> list[Any]:

@@ -2,75 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from components.command.escape import hide_userinfo
-from components.contracts.names import BASIS, CLASSES, PREDICTED_CLASS, PREDICTION, PROBABILITIES
+from components.contracts.names import (
+    EXAMPLES,
+    EXPLAIN,
+    EXPLAIN_STEPS,
+    EXPLAINED_CLASS,
+    NUM_STEPS,
+    SERVING_DEFAULT,
+)
 from components.errors import MasteryError
-from serving.client.calls import PredictError, Retry, Target
+from serving.client.answers import (
+    Answer,
+    Explanation,
+    Outputs,
+    parse_answers,
+    parse_explanations,
+)
+from serving.client.calls import Retry, Target
+
+Learner = Mapping[str, Any]  # lists of steps, and single values beside them
+Parsed = TypeVar("Parsed")
 
 BATCH = 64  # examples per request: the max_batch_size of configs/serving/overlays/cpu
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The answer for one example.
-
-    Attributes:
-        basis: `sequence`, or `prior` for a learner with too few events.
-        predicted_class: the most probable class; None from a regression.
-        probabilities: by class, lowest class first; None from a regression.
-        prediction: the predicted number; None from a classification.
-    """
-
-    basis: str
-    predicted_class: str | None = None
-    probabilities: Mapping[str, float] | None = None
-    prediction: float | None = None
-
-
-def parse_answers(outputs: Mapping[str, Sequence[Any]], count: int) -> list[Answer]:
-    """Returns the answers in the order of the examples.
-
-    Args:
-        outputs: columns of `serving_default`, text as str: `classes` and `probabilities` [B][C],
-            `predicted_class` and `basis` [B]; or `prediction` and `basis` [B].
-        count: B, the number of examples.
-
-    Raises:
-        PredictError: an output is missing, or has another length.
-
-    >>> parse_answers({"prediction": [0.8], "basis": ["sequence"]}, count=1)[0].prediction
-    0.8
-    """
-    is_regression = PREDICTION in outputs
-    classification = (CLASSES, PROBABILITIES, PREDICTED_CLASS, BASIS)
-    names = (PREDICTION, BASIS) if is_regression else classification
-    lengths = {name: len(outputs[name]) if name in outputs else None for name in names}
-    if set(lengths.values()) != {count}:
-        raise PredictError(
-            f"expected {count} answers in each of {', '.join(names)}, found {lengths}."
-        )
-
-    rows = zip(*(outputs[name] for name in names), strict=True)
-    if is_regression:
-        return [Answer(basis, prediction=number) for number, basis in rows]
-    return [
-        Answer(basis, predicted, dict(zip(classes, probabilities, strict=True)))
-        for classes, probabilities, predicted, basis in rows
-    ]
 
 
 class Transport(Protocol):
     """The connection to a server, by REST or gRPC."""
 
-    def predict(self, examples: Sequence[bytes], timeout: float) -> dict[str, list[Any]]:
-        """Returns the outputs for serialized examples."""
+    def call(
+        self, signature: str, inputs: Mapping[str, Sequence[Any]], timeout: float
+    ) -> dict[str, list[Any]]:
+        """Returns the outputs of a signature; inputs are columns of bytes, text or numbers."""
 
     def close(self) -> None:
         """Closes connections."""
@@ -91,11 +61,69 @@ class Client:
             PredictError: a request was refused, or no attempts or no time are left for it. The
                 deadline applies to each request.
         """
-        answers: list[Answer] = []
-        for start in range(0, len(examples), self._batch):
-            part = examples[start : start + self._batch]
-            outputs = self._retry.call(partial(self._transport.predict, part))
-            answers += parse_answers(outputs, len(part))
+        return self._ask(SERVING_DEFAULT, {EXAMPLES: examples}, parse_answers)
+
+    def explain(
+        self, examples: Sequence[bytes], explained_class: str | Sequence[str] | None = ""
+    ) -> list[Explanation]:
+        """Returns the answers for serialized `tf.Example`s with what each feature adds to them.
+
+        Args:
+            examples: as for `predict`.
+            explained_class: the class to explain, of all or of each; "" for the predicted one, None
+                for a regression, which has no classes.
+
+        Raises:
+            PredictError: as for `predict`; a version that cannot explain refuses the request.
+
+        >>> with connect(EXPLAINING_SERVER, model="small") as client:
+        ...     [found] = client.explain(EXAMPLES_WITH_STEPS, explained_class="low")
+        >>> found.explained_class, [*found.attributions], len(found.step_attributions)
+        ('low', ['event_type', 'correct', 'level'], 2)
+        >>> round(found.typical_answer + sum(found.attributions.values()), 2)
+        0.78
+        >>> round(found.answer.probabilities["low"], 2)
+        0.78
+        """
+        inputs = {EXAMPLES: examples, **_classes(explained_class, len(examples))}
+        return self._ask(EXPLAIN, inputs, parse_explanations)
+
+    def explain_steps(
+        self, learners: Sequence[Learner], explained_class: str | Sequence[str] | None = ""
+    ) -> list[Explanation]:
+        """Returns the same for learners given by their steps, without an encoder of examples.
+
+        Args:
+            learners: by feature, a list of steps for those of steps and one value for the others,
+                such as `{"event_type": ["quiz"], "correct": [1.0], "level": 2.0}`. None is a
+                missing number, "" a missing text. Numbers of steps are sent as floats, a whole
+                number beside them as int64.
+            explained_class: see `explain`.
+
+        Raises:
+            PredictError: see `explain`.
+            MasteryError: the learners do not have the same features, or a learner's lists of steps
+                are not equally long.
+
+        >>> with connect(EXPLAINING_SERVER, model="small") as client:
+        ...     [found] = client.explain_steps([LEARNER])
+        >>> found.explained_class, found.answer.predicted_class
+        ('low', 'low')
+        """
+        inputs = {**padded_columns(learners), **_classes(explained_class, len(learners))}
+        return self._ask(EXPLAIN_STEPS, inputs, parse_explanations)
+
+    def _ask(
+        self,
+        signature: str,
+        inputs: Mapping[str, Sequence[Any]],
+        parse: Callable[[Outputs, int], list[Parsed]],
+    ) -> list[Parsed]:
+        """Returns what is parsed from the answers to all rows, a batch of them in a request."""
+        answers: list[Parsed] = []
+        for part, count in _batches(inputs, self._batch):
+            outputs = self._retry.call(partial(self._transport.call, signature, part))
+            answers += parse(outputs, count)
         return answers
 
     def close(self) -> None:
@@ -112,6 +140,81 @@ class Client:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _batches(
+    inputs: Mapping[str, Sequence[Any]], size: int
+) -> Iterator[tuple[dict[str, Sequence[Any]], int]]:
+    """Yields the rows of all columns in parts, each with its number of rows."""
+    count = len(next(iter(inputs.values())))
+    for start in range(0, count, size):
+        part = {name: column[start : start + size] for name, column in inputs.items()}
+        yield part, min(size, count - start)
+
+
+def _classes(
+    explained_class: str | Sequence[str] | None, count: int
+) -> Mapping[str, Sequence[str]]:
+    """Returns the input that names the classes to explain, which a regression does not have."""
+    if explained_class is None:
+        return {}
+    if isinstance(explained_class, str):
+        return {EXPLAINED_CLASS: [explained_class] * count}
+    if len(explained_class) != count:
+        raise MasteryError(
+            f"explained_class: expected {count} classes, found {len(explained_class)}."
+        )
+    return {EXPLAINED_CLASS: [*explained_class]}
+
+
+def padded_columns(learners: Sequence[Learner]) -> dict[str, list[Any]]:
+    """Returns learners as the inputs of `predict_steps`: a column per feature, steps padded.
+
+    Raises:
+        MasteryError: see `Client.explain_steps`.
+
+    >>> columns = padded_columns([{"kind": ["a", None], "level": 2}, {"kind": ["b"], "level": 1}])
+    >>> columns["kind"], columns["level"], columns["num_steps"]
+    ([['a', ''], ['b', '']], [2, 1], [2, 1])
+    """
+    names = [*learners[0]] if learners else []
+    for row, learner in enumerate(learners):
+        lengths = {len(value) for value in learner.values() if isinstance(value, list)}
+        if set(learner) != set(names) or len(lengths) > 1:
+            raise MasteryError(
+                f"learner {row}: expected {', '.join(names)}, with equally many values in each "
+                f"list of steps, found {', '.join(learner)} and lists of {sorted(lengths)} values."
+            )
+
+    lengths_by_row = [
+        max((len(value) for value in learner.values() if isinstance(value, list)), default=0)
+        for learner in learners
+    ]
+    longest = max([1, *lengths_by_row])
+    columns: dict[str, list[Any]] = {}
+    for name in names:
+        values = [learner[name] for learner in learners]
+        if isinstance(values[0], list):
+            missing = _missing(item for steps in values for item in steps)
+            columns[name] = [
+                [missing if item is None else _step(item) for item in steps]
+                + [missing] * (longest - len(steps))
+                for steps in values
+            ]
+        else:
+            missing = _missing(iter(values))
+            columns[name] = [missing if value is None else value for value in values]
+    columns[NUM_STEPS] = lengths_by_row
+    return columns
+
+
+def _missing(values: Iterator[Any]) -> Any:
+    """Returns what stands for a missing value among others: "" in text, NaN in numbers."""
+    return "" if any(isinstance(value, str) for value in values) else math.nan
+
+
+def _step(value: Any) -> Any:
+    return value if isinstance(value, str) else float(value)
 
 
 def connect(

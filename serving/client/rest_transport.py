@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
 import httpx
 
 from components.command.escape import shorten
-from components.contracts.names import EXAMPLES, SERVING_DEFAULT
 from serving.client.calls import PredictError, Target, Transient
 
 BUSY = (429, 503)
@@ -28,21 +28,31 @@ class RestTransport:
             token: sent to the server; use https with one.
         """
         self._url = f"{address.rstrip('/')}/v1/models/{_path(target)}:predict"
-        headers = {"Authorization": f"Bearer {token}"} if token else None
+        headers = {"Content-Type": "application/json"}
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
         self._client = httpx.Client(headers=headers)
 
-    def predict(self, examples: Sequence[bytes], timeout: float) -> dict[str, list[Any]]:
-        """Returns the outputs for serialized examples.
+    def call(
+        self, signature: str, inputs: Mapping[str, Sequence[Any]], timeout: float
+    ) -> dict[str, list[Any]]:
+        """Returns the outputs of a signature.
+
+        Args:
+            signature: its name.
+            inputs: columns of serialized examples (bytes), text or numbers.
+            timeout: seconds.
 
         Raises:
             Transient: the server cannot be reached, breaks the connection, or is busy.
             PredictError: it refuses the request, does not answer within `timeout` seconds, or
                 answers with something other than predictions.
         """
-        encoded = [{"b64": base64.b64encode(example).decode()} for example in examples]
-        body = {"signature_name": SERVING_DEFAULT, "inputs": {EXAMPLES: encoded}}
+        columns = {name: [_plain(value) for value in column] for name, column in inputs.items()}
+        # NaN is a number for TensorFlow Serving: a missing one.
+        body = json.dumps({"signature_name": signature, "inputs": columns}, ensure_ascii=False)
         try:
-            response = self._client.post(self._url, json=body, timeout=timeout)
+            response = self._client.post(self._url, content=body.encode(), timeout=timeout)
         except httpx.TimeoutException as error:
             raise PredictError(f"{self._url}: no answer within {timeout:.3g} s.") from error
         except httpx.TransportError as error:
@@ -75,6 +85,11 @@ class RestTransport:
                 f"{self._url}: expected JSON with 'outputs', found {shorten(response.text, 200)!r}."
             ) from error
         return outputs
+
+
+def _plain(value: Any) -> Any:
+    """Returns a value as JSON has it."""
+    return {"b64": base64.b64encode(value).decode()} if isinstance(value, bytes) else value
 
 
 def _path(target: Target) -> str:

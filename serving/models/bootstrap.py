@@ -9,7 +9,8 @@ from components.evaluator.draws import interval_of
 from components.evaluator.resampling import Measure, draw_metrics
 
 Verdict = Literal["better", "worse", "not distinguishable"]
-MetricOfClass = tuple[str, int | None]  # a metric's name and the index of its class, if it has one
+# A metric's name and the index of its class, or the name of its decision, if it has one.
+MetricOfClass = tuple[str, int | str | None]
 
 CONFIDENCE = 0.95
 

@@ -8,6 +8,9 @@ last, `routing.json` are replaced, each in one step.
 `routing.json` names the revision it shows. So a change that was cut off is noticed and finished by
 the next one. A `models.config` that differs from the log although no change was cut off was edited
 by hand. Servers follow the file, so the log takes it over.
+
+Every entry holds the digest of the one before it (`components.contracts.audit_chain`). Only one
+process can take a number, and it has read the entry before; so there is one chain.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from components.command.escape import shorten
+from components.contracts.audit_chain import recorded_digest, seal
 from components.contracts.contract import ContractError
 from components.contracts.serving_state import AuditEntry, Routing, ServedState
 from components.errors import MasteryError
@@ -104,23 +108,33 @@ def change(storage: Storage, decide: Decide) -> AuditEntry | None:
             last = last_entry(storage)
             adoption = _settle(storage, last)
             if adoption is not None:
-                if not storage.append(adoption.revision, adoption.to_line()):
+                last = _append(storage, adoption)
+                if last is None:
                     continue
-                _publish(storage, adoption)
-                last = adoption
+                _publish(storage, last)
 
             state = last.after if last else _read_served(storage, None) or ServedState()
             entry = decide(state, last.revision + 1 if last else 1)
             if entry is None:
                 return None
-            if storage.append(entry.revision, entry.to_line()):
-                _publish(storage, entry)
-                return entry
+            added = _append(storage, entry)
+            if added is not None:
+                _publish(storage, added)
+                return added
 
     raise MasteryError(
         f"{storage.address}: other processes made {TRIES} changes while this one was attempted. "
         "Nothing was changed; `mastery models log` shows who is changing it."
     )
+
+
+def _append(storage: Storage, entry: AuditEntry) -> AuditEntry | None:
+    """Adds an entry to the log and its chain; returns it as added, None if its number is taken."""
+    before = storage.entries(1)
+    if before and recorded_digest(before[0]) is None:  # of a log from before there were digests
+        before = storage.entries()
+    sealed = seal(entry, before)
+    return sealed if storage.append(sealed.revision, sealed.to_line()) else None
 
 
 def _parse_entry(storage: Storage, content: bytes) -> AuditEntry:

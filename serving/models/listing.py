@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from components.command.escape import in_one_line
 from components.contracts.contract import ContractError, Part
-from components.contracts.manifest import Manifest, RecordedGate
+from components.contracts.manifest import Manifest, RecordedDecision, RecordedGate
 from components.contracts.provenance import DataProvenance
 from components.contracts.serving_state import CANARY, STABLE, AuditEntry, ServedState
 from components.errors import MasteryError
@@ -54,6 +54,7 @@ class ListedVersion(Part):
         loaded: whether servers are to hold it in memory.
         servable: whether a server can load it.
         problems: reasons not to serve it.
+        papers: its papers, by their path below its folder.
     """
 
     version: int
@@ -69,7 +70,9 @@ class ListedVersion(Part):
     config_fingerprint: str | None
     baseline: str | None
     model_sha256: str | None
+    papers: list[str] = []
     metrics: dict[str, float | None]
+    decisions: list[RecordedDecision]
     gates: list[RecordedGate]
 
 
@@ -222,17 +225,41 @@ def print_version(listing: Listing, version: ListedVersion, console: PlainConsol
         "Code": version.code,
         "Baseline": version.baseline,
         "SHA-256": version.model_sha256,
+        "Papers": ", ".join(version.papers) or None,
     }
     for name, value in facts.items():
         console.print(f"{name:<10}{'–' if value is None else value}", soft_wrap=True)
 
     for name, metric in version.metrics.items():
         console.print(f"  {name:<20}{format_number(metric)}")
+    for decision in version.decisions:
+        console.print(f"  {describe_decision(decision)}", soft_wrap=True)
     for gate in version.gates:
         style = "" if gate.passed else "bold red"
         console.print(f"  {gate.text}", style=style, soft_wrap=True)
     for problem in version.problems:
         console.print(f"Not for serving: {problem}", style="bold red", soft_wrap=True)
+
+
+def describe_decision(decision: RecordedDecision) -> str:
+    """Returns a decision in one line: when it is taken, and how it went on the test split.
+
+    >>> found = {"examples": 9, "of_class": 4, "named": 5, "right": 3, "recall": 0.75,
+    ...          "intervals": {"recall": (0.7, 0.8)}}
+    >>> call = {"name": "call", "class": "low", "threshold": 0.25, "measured": found}
+    >>> describe_decision(RecordedDecision.model_validate(call))
+    'decision call: low from 0.25 on; recall 0.7500 (0.7000 to 0.8000)'
+    """
+    parts = [f"decision {decision.name}: {decision.class_} from {decision.threshold:.4g} on"]
+    for metric in ("recall", "precision", "alarm_rate", "cost"):
+        value = getattr(decision.measured, metric, None)
+        if decision.measured is None or value is None:
+            continue
+        interval = decision.measured.intervals.get(metric)
+        ends = " to ".join(map(format_number, interval or ()))
+        parts.append(f"{metric} {format_number(value)}{f' ({ends})' if ends else ''}")
+    line = f"{parts[0]}; {', '.join(parts[1:])}" if parts[1:] else parts[0]
+    return f"{line}; {decision.note}" if decision.note else line
 
 
 def describe_log(entries: list[AuditEntry]) -> str:
@@ -275,7 +302,9 @@ def _describe(version: Version, state: ServedState, previous: int | None) -> Lis
         config_fingerprint=manifest.config_fingerprint,
         baseline=manifest.baseline,
         model_sha256=manifest.model_sha256,
+        papers=sorted(manifest.release),
         metrics=manifest.metrics or {},
+        decisions=manifest.decisions,
         gates=manifest.gates or [],
     )
 

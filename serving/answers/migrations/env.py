@@ -11,14 +11,19 @@ from typing import Any, Literal
 from alembic import context
 from alembic.autogenerate.api import AutogenContext
 
-from serving.answers.tables import Id, Json, Table, UtcTime
+from serving.answers.tables import Id, Json, MaybeJson, Table, UtcTime
 
 
 def _named(kind: str, item: Any, autogen: AutogenContext) -> str | Literal[False]:
     """Returns the name of a type of ours, for the text of a revision."""
     if kind != "type":
         return False
-    name = {repr(Json): "Json", repr(Id): "Id", repr(UtcTime()): "UtcTime()"}.get(repr(item))
+    name = {
+        repr(Json): "Json",
+        repr(MaybeJson): "MaybeJson",
+        repr(Id): "Id",
+        repr(UtcTime()): "UtcTime()",
+    }.get(repr(item))
     if name is None:
         return False
     autogen.imports.add(f"from serving.answers.tables import {name.removesuffix('()')}")

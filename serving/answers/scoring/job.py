@@ -47,10 +47,12 @@ class Batch:
     Attributes:
         keys: `learner_id`, `unit_id`, `as_of`.
         examples: a serialized `tf.Example` per question.
+        asked: the same as columns, for the words of reasons; None where there are none.
     """
 
     keys: pl.DataFrame
     examples: list[bytes]
+    asked: pl.DataFrame | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ class Job:
         moments: that answers are wanted for, in order.
         scratch: a folder for rows on their way, empty at the beginning; all workers reach it.
         parts: how the learners are divided.
+        for_reasons: whether batches hold what reasons are worded from.
     """
 
     spec: LogSpec
@@ -74,6 +77,7 @@ class Job:
     moments: tuple[Moment, ...]
     scratch: str
     parts: Parts
+    for_reasons: bool = False
 
     @classmethod
     def of(
@@ -84,12 +88,16 @@ class Job:
         activity: dict[str, str],
         moments: Sequence[Moment],
         scratch: str,
+        *,
+        for_reasons: bool = False,
     ) -> Job:
         """Returns the job of a log; see `Job`."""
         columns = len(events_table(spec).kinds) + len(activity)
         every = [file for group in files.values() for file in group]
         parts = divide(every, columns, spec.splits.seed, spec.partitions)
-        return cls(spec, tuple(inputs), files, activity, tuple(moments), scratch, parts)
+        return cls(
+            spec, tuple(inputs), files, activity, tuple(moments), scratch, parts, for_reasons
+        )
 
     # Reading
 
@@ -178,7 +186,9 @@ class Job:
         for joined in join_batches(windows, asked, list(spec.features), STEPS_AT_ONCE):
             if not joined.is_empty():
                 keys = joined.select(LEARNER, UNIT, AS_OF)
-                yield Batch(keys, encode(joined, list(self.inputs)))
+                columns = [*dict.fromkeys([*self.inputs, UNIT])]
+                known = joined.select(columns) if self.for_reasons else None
+                yield Batch(keys, encode(joined, list(self.inputs)), known)
 
     # What learners are
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,21 +15,31 @@ import polars as pl
 
 from components.command.program import quiet_imports
 from components.contracts.names import (
+    ANSWER_TEXT,
     BASIS,
+    CLASSES,
     EXAMPLES,
+    EXPLAIN,
+    EXPLAINED_CLASS,
     PREDICTED_CLASS,
     PREDICTION,
+    PREDICTION_INTERVAL,
+    PREDICTION_SET,
     PROBABILITIES,
     SERVING_DEFAULT,
+    UNFAMILIAR,
+    decision_output,
 )
 from components.errors import MasteryError
 from serving.answers.need import expected_needs, needs_in_range
+from serving.client.answers import outputs_of
 
 if TYPE_CHECKING:
-    from serving.client import Client
+    from serving.client import Answer, Client
     from serving.server.servable import LoadedModel
 
 EXAMPLES_PER_CALL = 1024  # of the graph: more rows need memory and save no time
+_DECISION = decision_output("")
 Outputs = dict[str, Any]  # by name, one row per example
 
 
@@ -37,6 +48,9 @@ class Model(Protocol):
 
     def outputs(self, examples: Sequence[bytes]) -> Outputs:
         """Returns the outputs of `serving_default` for serialized `tf.Example`s."""
+
+    def explain(self, examples: Sequence[bytes], classes: Sequence[str] | None) -> Outputs:
+        """Returns those of `explain`, for the named class of each; None for a regression."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +77,24 @@ class LocalModel:
             parts.append(model.run(signature, {EXAMPLES: batch}))
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
+    def explain(self, examples: Sequence[bytes], classes: Sequence[str] | None) -> Outputs:
+        """Returns the outputs of `explain` in one call.
+
+        Raises:
+            VersionError: the graph could do more than compute.
+            MasteryError: the version cannot explain.
+        """
+        model = _load(self.folder)
+        if EXPLAIN not in model.signatures:
+            raise MasteryError(
+                f"{self.folder}: expected a version that explains its answers, found no signature "
+                f"{EXPLAIN}; score with --reasons none."
+            )
+        inputs = {EXAMPLES: np.array(examples, dtype=object)}
+        if classes is not None:
+            inputs[EXPLAINED_CLASS] = np.array([name.encode() for name in classes], dtype=object)
+        return model.run(model.signature(EXPLAIN), inputs)
+
 
 @dataclass(frozen=True)
 class ServedModel:
@@ -86,13 +118,38 @@ class ServedModel:
         Raises:
             PredictError: the server did not answer.
         """
-        answers = _connect(self).predict(examples)
-        outputs: Outputs = {BASIS: [answer.basis for answer in answers]}
-        if answers[0].prediction is not None:
-            return outputs | {PREDICTION: np.array([answer.prediction for answer in answers])}
-        outputs[PREDICTED_CLASS] = [answer.predicted_class for answer in answers]
-        rows = [[*(answer.probabilities or {}).values()] for answer in answers]
-        return outputs | {PROBABILITIES: np.array(rows)}
+        return _as_outputs(_connect(self).predict(examples))
+
+    def explain(self, examples: Sequence[bytes], classes: Sequence[str] | None) -> Outputs:
+        """Returns the outputs of `explain`.
+
+        Raises:
+            PredictError: the server did not answer, or the version cannot explain.
+        """
+        return outputs_of(_connect(self).explain(examples, classes))
+
+
+def _as_outputs(answers: Sequence[Answer]) -> Outputs:
+    """Returns answers as the outputs that they were parsed from, as far as they are stored."""
+    first = answers[0]
+    outputs: Outputs = {BASIS: [answer.basis for answer in answers]}
+    for name in first.decisions:
+        outputs[decision_output(name)] = [answer.decisions[name] for answer in answers]
+    for name in (ANSWER_TEXT, UNFAMILIAR, PREDICTION_INTERVAL):
+        if getattr(first, name) is not None:
+            outputs[name] = [getattr(answer, name) for answer in answers]
+    if first.prediction is not None:
+        return outputs | {PREDICTION: np.array([answer.prediction for answer in answers])}
+
+    classes = [*(first.probabilities or {})]
+    outputs[CLASSES] = [classes]
+    outputs[PREDICTED_CLASS] = [answer.predicted_class for answer in answers]
+    if first.prediction_set is not None:
+        outputs[PREDICTION_SET] = [
+            [name in (answer.prediction_set or ()) for name in classes] for answer in answers
+        ]
+    rows = [[*(answer.probabilities or {}).values()] for answer in answers]
+    return outputs | {PROBABILITIES: np.array(rows)}
 
 
 @lru_cache(maxsize=1)
@@ -123,6 +180,8 @@ class LabelRange:
 def answer(model: Model, examples: Sequence[bytes], label_range: LabelRange | None) -> pl.DataFrame:
     """Returns a row per example, with the columns of `answers` that the model decides.
 
+    Reasons are not among them; see `serving.answers.scoring.reasons`.
+
     Raises:
         MasteryError: the model answered with something that is no number.
     """
@@ -144,13 +203,42 @@ def answer(model: Model, examples: Sequence[bytes], label_range: LabelRange | No
             f"the model answered {np.count_nonzero(~np.isfinite(numbers)):,} times with something "
             "that is no finite number. Nothing of this batch was written; train it again."
         )
-    columns["reasons"] = _reasons(outputs, len(examples))
-    return pl.DataFrame(columns)
+    return pl.DataFrame({**columns, **_beside(outputs)})
 
 
-def _reasons(outputs: Outputs, count: int) -> pl.Series:  # noqa: ARG001 - the signature to come
-    """Returns why the model answered so, as JSON: nothing, for a model that does not say."""
-    return pl.Series(["[]"] * count, dtype=pl.String)
+def _beside(outputs: Outputs) -> dict[str, pl.Series]:
+    """Returns how sure the answers are and what they decide, as far as the version says it."""
+    columns = {name: _text(outputs[name]) for name in (ANSWER_TEXT, UNFAMILIAR) if name in outputs}
+    if PREDICTION_SET in outputs:
+        columns[PREDICTION_SET] = _chosen(
+            outputs[PREDICTION_SET], _text(outputs[CLASSES][0]).to_list()
+        )
+    if PREDICTION_INTERVAL in outputs:
+        ends = np.asarray(outputs[PREDICTION_INTERVAL], np.float64).reshape(-1, 2)
+        texts = [_interval(low, high) for low, high in ends.tolist()]
+        columns[PREDICTION_INTERVAL] = pl.Series(texts, dtype=pl.String)
+    names = [name for name in outputs if name.startswith(_DECISION)]
+    if names:
+        taken = np.stack([np.asarray(outputs[name], bool) for name in names], axis=1)
+        columns["decisions"] = _chosen(taken, [name.removeprefix(_DECISION) for name in names])
+    return columns
+
+
+def _interval(low: float, high: float) -> str | None:
+    """Returns an interval as JSON, which has no infinite numbers: None for one without an end."""
+    return json.dumps([low, high]) if np.isfinite([low, high]).all() else None
+
+
+def _chosen(is_chosen: Any, names: Sequence[str]) -> pl.Series:
+    """Returns the names that are chosen in each row, as JSON; few of them differ."""
+    rows = np.asarray(is_chosen, bool)
+    texts: dict[bytes, str] = {}
+    for row in rows:
+        key = row.tobytes()
+        if key not in texts:
+            found = [name for name, chosen in zip(names, row, strict=True) if chosen]
+            texts[key] = json.dumps(found, ensure_ascii=False)
+    return pl.Series([texts[row.tobytes()] for row in rows], dtype=pl.String)
 
 
 def _text(values: Sequence[bytes | str]) -> pl.Series:

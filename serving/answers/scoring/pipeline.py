@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from serving.answers.scoring.job import Batch, Job
+    from serving.answers.scoring.reasons import Explaining
 
 _READ, _WRITTEN = "read.json", "written.txt"  # in the scratch folder
 
@@ -57,9 +58,22 @@ def read_log(job: Job, options: list[str]) -> Tally:
     return Tally.model_validate_json(path.read_bytes())
 
 
-def answer_questions(
-    job: Job, model: Model, label_range: LabelRange | None, target: Target, options: list[str]
-) -> int:
+@dataclass(frozen=True)
+class Asking:
+    """Who answers, and how; travels to the workers.
+
+    Attributes:
+        model: that answers.
+        label_range: of a regression.
+        explaining: which answers are explained; None for none of them.
+    """
+
+    model: Model
+    label_range: LabelRange | None = None
+    explaining: Explaining | None = None
+
+
+def answer_questions(job: Job, asking: Asking, target: Target, options: list[str]) -> int:
     """Asks the model about everybody in a log that was read; returns how many answers are new.
 
     Each batch is one transaction: after a scoring that was killed, another one finds its answers.
@@ -70,7 +84,7 @@ def answer_questions(
             pipeline
             | "Parts" >> beam.Create(range(job.parts.count), reshuffle=True)
             | "Ask" >> beam.FlatMap(job.ask)
-            | "Answer" >> beam.ParDo(_Answer(model, label_range))
+            | "Answer" >> beam.ParDo(_Answer(asking))
             | "Write" >> beam.ParDo(_Write(target))
             | "Sum" >> beam.CombineGlobally(sum)
             | "KeepSum" >> beam.Map(_write_number, str(path))
@@ -79,16 +93,18 @@ def answer_questions(
 
 
 class _Answer(beam.DoFn):  # type: ignore[misc]
-    """Adds the model's answers to the keys of a batch."""
+    """Adds the model's answers and their reasons to the keys of a batch."""
 
-    def __init__(self, model: Model, label_range: LabelRange | None) -> None:
-        self._model = model
-        self._label_range = label_range
+    def __init__(self, asking: Asking) -> None:
+        self._asking = asking
 
     def process(self, batch: Batch) -> Iterator[pl.DataFrame]:
         """Yields one table per batch."""
-        answers = answer(self._model, batch.examples, self._label_range)
-        yield batch.keys.hstack(answers)
+        model, explaining = self._asking.model, self._asking.explaining
+        answers = answer(model, batch.examples, self._asking.label_range)
+        none = pl.lit("[]")
+        reasons = none if explaining is None else explaining.reasons(model, batch, answers)
+        yield batch.keys.hstack(answers.with_columns(reasons=reasons))
 
 
 class _Write(beam.DoFn):  # type: ignore[misc]

@@ -15,6 +15,7 @@ import polars as pl
 from sqlalchemy import Engine, func, select, text, update
 from sqlalchemy.orm import Session
 
+from components.config.reasons import require_words_fit
 from components.contracts.names import NUM_STEPS
 from components.errors import MasteryError
 from components.event_log.log_spec import question_spec
@@ -27,7 +28,8 @@ from serving.answers.scoring.activity import ActivityColumns
 from serving.answers.scoring.job import ACTIVITY, COMPONENTS, LEARNERS, PAIRS, Job
 from serving.answers.scoring.model import LabelRange, LocalModel, Model, ServedModel
 from serving.answers.scoring.moments import Moment
-from serving.answers.scoring.pipeline import Target, answer_questions, read_log
+from serving.answers.scoring.pipeline import Asking, Target, answer_questions, read_log
+from serving.answers.scoring.reasons import Explaining, Which
 from serving.answers.scoring.versions import PushedVersion, register
 from serving.answers.store import sole_writer
 from serving.answers.tables import Answer, Scoring
@@ -35,6 +37,7 @@ from serving.answers.tables import Answer, Scoring
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from components.config.root import Config
     from components.event_log.log_spec import LogSpec
     from components.event_log.sources import LogFile
 
@@ -54,6 +57,8 @@ class ScoringOptions:
         only_new: whether to leave out learners without events since the last scoring.
         columns: what the log calls the columns that pages show.
         label_range: of a regression.
+        reasons: which answers are explained, where the version can.
+        words: a configuration whose section `reasons` is used instead of the version's.
         beam: options of the runner.
         partitions: how many groups of learners there are at least.
     """
@@ -65,6 +70,8 @@ class ScoringOptions:
     only_new: bool = False
     columns: ActivityColumns = field(default_factory=ActivityColumns)
     label_range: LabelRange | None = None
+    reasons: Which = "needed"
+    words: Config | None = None
     beam: Sequence[str] = ()
     partitions: int = 1
 
@@ -111,14 +118,17 @@ def score(url: str | None, version: PushedVersion, options: ScoringOptions) -> S
             moments = _moments(engine, version_id, options)
             files = _find(options)
             activity = options.columns.find(files["events"], spec.columns.event_type)
-            job = Job.of(spec, inputs, files, activity, moments, scratch)
+            explaining = _explaining(version, options)
+            job = Job.of(
+                spec, inputs, files, activity, moments, scratch, for_reasons=explaining is not None
+            )
             job.check(read_log(job, list(options.beam)))
 
             target = Target(
                 _worker_url(url, engine), version_id, _begin(engine, version_id, moments)
             )
-            model = _model(version, options)
-            new = answer_questions(job, model, options.label_range, target, list(options.beam))
+            asking = Asking(_model(version, options), options.label_range, explaining)
+            new = answer_questions(job, asking, target, list(options.beam))
             answers, changed = _finish(engine, job, target)
             counts = job.counts()
     finally:
@@ -172,6 +182,21 @@ def _model(version: PushedVersion, options: ScoringOptions) -> Model:
     if options.server is None:
         return LocalModel(str(version.folder))
     return ServedModel(options.server, version.name, version.number)
+
+
+def _explaining(version: PushedVersion, options: ScoringOptions) -> Explaining | None:
+    """Returns which answers are explained; None where the version cannot, or nobody asks for it.
+
+    Raises:
+        ConfigError: the words are not for the features of the version.
+    """
+    if options.reasons == "none" or not version.explains:
+        return None
+    config = version.config
+    if options.words is not None:
+        config = config.model_copy(update={"reasons": options.words.reasons})
+        require_words_fit(config.reasons, config.steps, config.context)
+    return Explaining(config, options.reasons)
 
 
 # One scoring at a time

@@ -7,18 +7,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from components.contracts.calibration import Calibration
 from components.contracts.manifest import Manifest
 from components.contracts.model_card import ModelCard
+from components.contracts.names import EXPLAIN
+from components.contracts.papers import CARD_PAGE
 from components.contracts.run_record import REPORT_FILE
 from components.errors import MasteryError
 from components.model_version.pushed_version import config_of
 from components.model_version.verify import verify_version
 from serving.answers.tables import ModelVersion
+from serving.messages import describe
 from serving.models.changes import current_state
 from serving.models.stores import open_storage
 
@@ -26,6 +30,21 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from components.config.root import Config
+    from components.contracts.manifest import RecordedDecision
+
+SAVED_MODEL = "saved_model.pb"
+
+# Of TensorFlow's SavedModel (tensorflow/core/protobuf/{saved_model,meta_graph}.proto), only what
+# names signatures; other fields are ignored.
+_SavedModel = describe(
+    "mastery_saved_model.proto",
+    "mastery.saved_model",
+    {
+        "SignatureDef": {"method_name": (3, "string")},
+        "MetaGraphDef": {"signature_def": (5, "map SignatureDef")},
+        "SavedModel": {"meta_graphs": (2, "repeated MetaGraphDef")},
+    },
+).classes["SavedModel"]
 
 
 @dataclass(frozen=True)
@@ -48,10 +67,21 @@ class PushedVersion:
     manifest: Manifest
     report: Path | None
 
+    @property
+    def explains(self) -> bool:
+        """Whether it has the signature with reasons, which versions pushed earlier lack."""
+        return EXPLAIN in signature_names(self.folder)
+
     def leaving_out(self, path: str | None) -> PushedVersion:
         """Returns the version with another list of learners who are left out."""
         data = self.config.data.model_copy(update={"left_out": path})
         return replace(self, config=self.config.model_copy(update={"data": data}))
+
+
+def signature_names(folder: Path) -> set[str]:
+    """Returns the names of a SavedModel's signatures, without TensorFlow."""
+    model = _SavedModel.FromString((folder / SAVED_MODEL).read_bytes())
+    return {name for graph in model.meta_graphs for name in graph.signature_def}
 
 
 @contextmanager
@@ -102,6 +132,41 @@ def open_version(folder: Path) -> PushedVersion:
     )
 
 
+def trust_of(version: PushedVersion) -> dict[str, Any]:
+    """Returns what pages say of how sure a version is, and of its decisions.
+
+    Returns:
+        `coverage`: the share of outcomes whose class is to be in the answered set (`promised`), and
+        in how many of the test split it is (`measured`), each None if it is not known; `decisions`:
+        `name`, `class`, `threshold`, and `precision` and `recall` on the test split.
+    """
+    path = version.folder / Calibration.FILE
+    fitted = Calibration.read(version.folder) if path.is_file() else None
+    promised = fitted.conformal.coverage if fitted is not None and fitted.conformal else None
+    measured = (version.manifest.metrics or {}).get("coverage")
+    return {
+        "coverage": {"promised": promised, "measured": measured},
+        "decisions": [_decision(item) for item in version.manifest.decisions],
+    }
+
+
+def _decision(item: RecordedDecision) -> dict[str, Any]:
+    measured = item.measured
+    return {
+        "name": item.name,
+        "class": item.class_,
+        "threshold": item.threshold,
+        "precision": measured and measured.precision,
+        "recall": measured and measured.recall,
+    }
+
+
+def _find_card(folder: Path) -> Path:
+    """Returns the model card among a version's papers; without papers, what describes the model."""
+    page = folder / CARD_PAGE
+    return page if page.is_file() else folder / ModelCard.FILE
+
+
 def register(engine: Engine, version: PushedVersion) -> int:
     """Returns the id of a version in `model_versions`; the first scoring writes its row."""
     manifest = version.manifest
@@ -118,6 +183,7 @@ def register(engine: Engine, version: PushedVersion) -> int:
         row.classes = list(version.config.label.classes)
         row.metrics = dict(manifest.metrics or {})
         row.report = str(version.report) if version.report else row.report
-        row.card = str(version.folder / ModelCard.FILE)
+        row.trust = trust_of(version)
+        row.card = str(_find_card(version.folder))
         session.flush()
         return row.id

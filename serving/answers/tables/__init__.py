@@ -18,14 +18,14 @@ from serving.answers.tables.answers import (
     Scoring,
     UnitSum,
 )
-from serving.answers.tables.base import Id, Json, Table, UtcTime
+from serving.answers.tables.base import Id, Json, MaybeJson, Table, UtcTime
 from serving.answers.tables.messages import Alert, Message, ServedAnswer
 from serving.answers.tables.people import Group, Learner, Membership, Session, Unit, User
 from serving.answers.tables.responses import Action, Outcome, OutcomeSum
 
 __all__ = [
     "Action", "Alert", "Answer", "ComponentResult", "ComponentSum", "CurrentAnswer",
-    "DailyActivity", "DailyCount", "Group", "Id", "Json", "Learner", "Membership", "Message",
-    "ModelVersion", "Outcome", "OutcomeSum", "Scoring", "ServedAnswer", "Session", "Table",
-    "Unit", "UnitSum", "User", "UtcTime",
+    "DailyActivity", "DailyCount", "Group", "Id", "Json", "Learner", "MaybeJson", "Membership",
+    "Message", "ModelVersion", "Outcome", "OutcomeSum", "Scoring", "ServedAnswer", "Session",
+    "Table", "Unit", "UnitSum", "User", "UtcTime",
 ]  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import BigInteger, ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from serving.answers.tables.base import Id, Table
+from serving.answers.tables.base import Id, MaybeJson, Table
 
 
 class ModelVersion(Table):
@@ -20,6 +20,8 @@ class ModelVersion(Table):
         metrics: on the test split, by name.
         report: path or address of the run's report; None if it is not known.
         card: the same of the model card.
+        trust: what is known of how sure the answers are and of decisions; see
+            `serving.answers.scoring.versions.trust_of`. None for versions registered earlier.
     """
 
     __tablename__ = "model_versions"
@@ -34,6 +36,7 @@ class ModelVersion(Table):
     metrics: Mapped[dict[str, Any]]
     report: Mapped[str | None]
     card: Mapped[str | None]
+    trust: Mapped[dict[str, Any] | None] = mapped_column(MaybeJson)
 
 
 class Scoring(Table):
@@ -63,9 +66,16 @@ class Answer(Table):
         probabilities: in the order of the version's classes; empty for a regression.
         prediction: the predicted number; None for a classification.
         need: the expected benefit of help, 0 to 1; see `serving.answers.need`.
-        basis: `sequence`, or `prior` for a learner with too few events.
-        reasons: where the model gives them, the most important first: `feature`, `direction`
-            (`high` or `low`), `weight`, and `text` by language.
+        basis: `sequence`; `prior` for a learner with too few events; `unfamiliar` for one who is
+            unlike those of the fit.
+        reasons: where the model gives them, the most important first; see
+            `components.reasons.ranking.Reason`.
+        prediction_set: the classes that together hold the promised coverage. This and what follows
+            is None where the version does not say it.
+        answer_text: the set in words: a class, "partial or proficient", or "not sure".
+        prediction_interval: lowest and highest number with the promised coverage; of a regression.
+        unfamiliar: what is unlike the learners of the fit, joined by ", "; empty for nothing.
+        decisions: names of the decisions that are taken.
     """
 
     __tablename__ = "answers"
@@ -82,6 +92,11 @@ class Answer(Table):
     need: Mapped[float]
     basis: Mapped[str]
     reasons: Mapped[list[dict[str, Any]]]
+    prediction_set: Mapped[list[str] | None] = mapped_column(MaybeJson)
+    answer_text: Mapped[str | None]
+    prediction_interval: Mapped[list[float] | None] = mapped_column(MaybeJson)
+    unfamiliar: Mapped[str | None]
+    decisions: Mapped[list[str] | None] = mapped_column(MaybeJson)
     scored_at: Mapped[datetime]
 
 
@@ -114,6 +129,11 @@ class CurrentAnswer(Table):
     need: Mapped[float]
     basis: Mapped[str]
     reasons: Mapped[list[dict[str, Any]]]
+    prediction_set: Mapped[list[str] | None] = mapped_column(MaybeJson)
+    answer_text: Mapped[str | None]
+    prediction_interval: Mapped[list[float] | None] = mapped_column(MaybeJson)
+    unfamiliar: Mapped[str | None]
+    decisions: Mapped[list[str] | None] = mapped_column(MaybeJson)
     scored_at: Mapped[datetime]
     since: Mapped[datetime]
     previous_class: Mapped[str | None]

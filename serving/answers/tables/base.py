@@ -11,6 +11,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase
 
 Json = JSON().with_variant(JSONB(), "postgresql")
+MaybeJson = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows only of this type
 
 

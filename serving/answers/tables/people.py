@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ForeignKey, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
-from serving.answers.tables.base import Table
+from serving.answers.tables.base import MaybeJson, Table
 
 
 class Group(Table):
@@ -29,6 +29,7 @@ class Learner(Table):
         unit_id: the unit with the greatest `need` among the current answers.
         predicted_class: of that answer; None for a regression, and without an answer.
         need: that need, 0 without an answer.
+        decisions: that are taken by that answer; None where its version has none.
         units: how many units there are answers about.
         last_event_at: in any unit.
         snoozed_until: the worklist leaves the learner out until then.
@@ -47,6 +48,7 @@ class Learner(Table):
     unit_id: Mapped[str | None]
     predicted_class: Mapped[str | None]
     need: Mapped[float] = mapped_column(default=0.0)
+    decisions: Mapped[list[str] | None] = mapped_column(MaybeJson)
     units: Mapped[int] = mapped_column(default=0)
     last_event_at: Mapped[datetime | None]
     snoozed_until: Mapped[datetime | None]

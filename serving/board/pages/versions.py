@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
+from components.contracts.papers import PAGES
 from serving.answers.feedback import precision_in_use
 from serving.answers.outcome_sums import EVERY_MONTH
 from serving.answers.track_record import Measured, TrackRecord
@@ -34,7 +35,9 @@ DOCUMENT_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox"
 )
-_DOCUMENTS = {"report": (".html", "text/html"), "card": (".json", "application/json")}
+_MEDIA_TYPES = {".html": "text/html", ".json": "application/json"}
+_DOCUMENTS = {"report": (".html",), "card": (".html", ".json")}  # columns, and what they may name
+_PAPERS = {Path(path).name for path in PAGES}  # pages beside the card, which link to one another
 
 _MEASURES = ("accuracy", "recall", "precision", "rule_recall", "rule_precision",
              "recall_gain", "precision_gain")  # fmt: skip
@@ -107,28 +110,26 @@ def show_version(request: Request) -> Response:
 
 
 def show_document(request: Request) -> Response:
-    """Returns the report or the model card of a version, as the file that the table names.
+    """Returns the report of a version, or one of its papers: files that the table names.
 
-    No part of the request is used as a path.
+    The papers are beside the model card. No part of the request is used as a path.
     """
     name = request.path_params["document"]
-    if name not in _DOCUMENTS:
+    if name not in _DOCUMENTS and name not in _PAPERS:
         raise HTTPException(404)
     with Session(request.app.state.engine) as session:
         version = _version(request, session)
-    ending, media_type = _DOCUMENTS[name]
-    recorded = getattr(version, name)
-    if not recorded or _is_address(recorded) or not recorded.endswith(ending):
+    path = _find_document(version, name)
+    if path is None:
         raise HTTPException(404)
 
-    path = Path(recorded)
     if not path.is_file():
         return render(
             request, "document_missing.html.j2", status_code=404, version=version, document=name
         )
     return FileResponse(
         path,
-        media_type=media_type,
+        media_type=_MEDIA_TYPES[path.suffix],
         headers={"Content-Security-Policy": DOCUMENT_POLICY, "Referrer-Policy": "no-referrer"},
     )
 
@@ -148,6 +149,23 @@ def _version(request: Request, session: Session) -> Any:
     if version is None:
         raise HTTPException(404)
     return version
+
+
+def _find_document(version: Any, name: str) -> Path | None:
+    """Returns the file of a document, or of a paper; None if the table names none on this machine.
+
+    Args:
+        version: the row of the version.
+        name: one of `_DOCUMENTS` or `_PAPERS`.
+    """
+    column = "card" if name in _PAPERS else name
+    recorded = getattr(version, column)
+    if not recorded or _is_address(recorded) or not recorded.endswith(_DOCUMENTS[column]):
+        return None
+    path = Path(recorded)
+    if name in _PAPERS:
+        return path.with_name(name) if path.name in _PAPERS else None
+    return path
 
 
 def _record(classes: list[str], rows: list[Any]) -> TrackRecord | None:

@@ -11,8 +11,9 @@ import pytest
 REPOSITORY = Path(__file__).parents[3]
 MODULES = (
     "components.config", "components.config.data", "components.config.load",
-    "components.command.explain", "components.config.section", "components.config.strict_yaml",
-    "components.files.safe_paths",
+    "components.command.explain", "components.config.reasons", "components.config.section",
+    "components.config.strict_yaml",
+    "components.files.safe_paths", "components.reasons.ranking", "components.reasons.wording",
 )  # fmt: skip
 
 

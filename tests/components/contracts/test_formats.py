@@ -21,6 +21,7 @@ TIMES = dict.fromkeys(("first_event", "last_event", "first_outcome", "last_outco
 
 # The required keys of each file, without a format number, as the first versions wrote them.
 CONTENTS: dict[str, dict[str, Any]] = {
+    "assets.extra/calibration.json": {"examples": 60},
     "assets.extra/layout.json": {"inputs": {"dense_0": [["lstm_1", 32], ["context_unit_id", 8]]}},
     "assets.extra/mastery.json": {"name": "small", "task": "classification", "config": {}},
     "audit.jsonl": {"revision": 1, "action": "promote", "before": {}, "after": {"stable": 7}},

@@ -253,6 +253,7 @@ def test_another_log_is_scored_by_the_same_code(
     judged = _metrics(evaluation)
     assert result == {
         **{key: judged[key] for key in ("task", "classes", "basis", "overall", "confidence")},
+        "decisions": [],
         "slices": [
             item
             for item in judged["slices"]

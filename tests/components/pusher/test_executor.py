@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from tfx.types.channel import Channel
 from components.config import Config
 from components.contracts.evaluation import Evaluation
 from components.contracts.model_card import ModelCard
+from components.contracts.serving_state import who_pushes
 from components.model_version.verify import model_digest
 from components.pusher.component import make_pusher
 from components.pusher.executor import Executor
@@ -45,12 +47,18 @@ EVALUATION = Evaluation.model_validate(
     }
 )
 CARD = ModelCard(name="small", task="classification", config={}, code="abc123")
+PAPERS = {
+    "data-statement.html", "instructions-for-use.html", "metrics.json", "model-card.html",
+    "model-card.json", "release.json", "sbom.cdx.json", "technical-file.html",
+}  # fmt: skip
 INPUTS = {
     "examples": standard_artifacts.Examples,
     "model": standard_artifacts.Model,
     "model_blessing": standard_artifacts.ModelBlessing,
     "infra_blessing": standard_artifacts.InfraBlessing,
     "evaluation": standard_artifacts.ModelEvaluation,
+    "statistics": standard_artifacts.ExampleStatistics,
+    "model_run": standard_artifacts.ModelRun,
 }
 
 
@@ -95,6 +103,12 @@ def test_a_blessed_model_is_pushed_with_what_made_it(
     manifest = json.loads((version / "manifest.json").read_text())
     pushed_at = datetime.fromisoformat(manifest.pop("pushed_at"))
     assert timedelta() <= datetime.now(UTC) - pushed_at < timedelta(minutes=1)
+    papers = [*(version / "release").iterdir()]
+    assert manifest.pop("release") == {
+        f"release/{path.name}": hashlib.sha256(path.read_bytes()).hexdigest() for path in papers
+    }
+    assert {path.name for path in papers} == PAPERS
+    assert manifest.pop("pushed_by") == who_pushes(os.environ)
     assert manifest == {
         "format": 1,
         "version": int(version.name),
@@ -105,6 +119,7 @@ def test_a_blessed_model_is_pushed_with_what_made_it(
         "config": CONFIG.recipe,
         "config_fingerprint": CONFIG.fingerprint,
         "metrics": {"accuracy": 0.8},
+        "decisions": [],
         "gates": [gate.model_dump(by_alias=True) for gate in EVALUATION.gates],
         "model_sha256": model_digest(version),
         "files": {
@@ -113,6 +128,7 @@ def test_a_blessed_model_is_pushed_with_what_made_it(
         },
         "exports": {"portable": "."},
         "baseline": "/root/Trainer/model/7",
+        "audit_head": None,
     }
     assert pushed.get_int_custom_property("pushed") == 1
     assert pushed.get_string_custom_property("pushed_version") == version.name

@@ -125,7 +125,7 @@ def fit(
     inputs.model_run_dir = str(folder / "run")
     inputs.base_model = base_model and str(base_model)
     inputs.custom_config = {
-        "config": TrainerSettings.model_validate(settings).model_dump_json(),
+        "config": TrainerSettings.model_validate(settings).to_property(),
         "code_fingerprint": "abc",
     }
     run_fn(inputs)

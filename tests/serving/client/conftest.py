@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from components.config import Config
 from tests.components.serving_check.conftest import CLASSES, SmallModel
+from tests.serving import explaining
 from tests.serving.client.stand_in import Server, serve
 from tests.serving.server import running as embedded
 from tests.serving.server.tiny import push
@@ -46,6 +47,19 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def running(small_model: Path) -> Iterator[Server]:
     """A running stand-in that can be set to refuse requests."""
     with serve(small_model) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def explaining_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SavedModel that explains its answers."""
+    return explaining.save(tmp_path_factory.mktemp("explaining") / "model")
+
+
+@pytest.fixture(scope="session")
+def explaining_server(explaining_model: Path) -> Iterator[Server]:
+    """A running stand-in that answers by it."""
+    with serve(explaining_model) as server:
         yield server
 
 

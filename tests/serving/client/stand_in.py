@@ -47,9 +47,11 @@ def serve(model: Path) -> Iterator[Server]:
     loaded = tf.saved_model.load(str(model))
     server = Server()
 
-    def run(examples: list[bytes]) -> dict[str, Any]:
-        found: dict[str, Any] = loaded.signatures["serving_default"](
-            examples=tf.constant(examples, tf.string)
+    def run(name: str, inputs: dict[str, Any]) -> dict[str, Any]:
+        signature = loaded.signatures[name]
+        specs = signature.structured_input_signature[1]
+        found: dict[str, Any] = signature(
+            **{name: tf.constant(value, specs[name].dtype) for name, value in inputs.items()}
         )
         return found
 
@@ -85,7 +87,7 @@ def _handler(run: Any, server: Server) -> type[BaseHTTPRequestHandler]:
                     return
                 self._send(refusal, {"error": "not now"})
                 return
-            answers = run([base64.b64decode(item["b64"]) for item in body["inputs"]["examples"]])
+            answers = run(body["signature_name"], _decoded(body["inputs"]))
             self._send(
                 200,
                 {
@@ -108,6 +110,15 @@ def _handler(run: Any, server: Server) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
+def _decoded(value: Any) -> Any:
+    """Returns a value of a request with bytes in place of their encoding."""
+    if isinstance(value, dict) and "b64" in value:
+        return base64.b64decode(value["b64"])
+    if isinstance(value, dict):
+        return {name: _decoded(item) for name, item in value.items()}
+    return [_decoded(item) for item in value] if isinstance(value, list) else value
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, list):
         return [_plain(item) for item in value]
@@ -124,7 +135,8 @@ def _servicer(run: Any, server: Server) -> prediction_service_pb2_grpc.Predictio
             if server.refuse:
                 context.abort(grpc.StatusCode[server.refuse.popleft()], "not now")
             response = predict_pb2.PredictResponse(model_spec=request.model_spec)
-            for name, value in run(tf.make_ndarray(request.inputs["examples"]).tolist()).items():
+            inputs = {name: tf.make_ndarray(value) for name, value in request.inputs.items()}
+            for name, value in run(request.model_spec.signature_name, inputs).items():
                 response.outputs[name].CopyFrom(tf.make_tensor_proto(value))
             return response
 

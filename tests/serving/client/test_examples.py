@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from tests.serving.client.stand_in import Server
+from tests.serving.client.test_explanations import encoded
 
-MODULES = ("serving.client", "serving.client.calls", "serving.client.grpc_transport",
+MODULES = ("serving.client", "serving.client.answers", "serving.client.calls",
+           "serving.client.grpc_transport",
            "serving.client.model_client", "serving.messages", "serving.predict",
            "serving.server.connections",
            "serving.server.open_inference_metadata", "serving.server.request_error",
@@ -18,8 +20,17 @@ MODULES = ("serving.client", "serving.client.calls", "serving.client.grpc_transp
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_the_examples_are_right(server: Server, example: bytes, module: str) -> None:
-    names: dict[str, Any] = {"SERVER": server.grpc, "EXAMPLES": [example]}
+def test_the_examples_are_right(
+    server: Server, explaining_server: Server, example: bytes, module: str
+) -> None:
+    learner = {"event_type": ["quiz", ""], "correct": [1.0, 1.0], "unit_id": "u", "level": 0.0}
+    names: dict[str, Any] = {
+        "SERVER": server.grpc,
+        "EXPLAINING_SERVER": explaining_server.grpc,
+        "EXAMPLES": [example],
+        "EXAMPLES_WITH_STEPS": [encoded(learner)],
+        "LEARNER": learner,
+    }
     results = doctest.testmod(importlib.import_module(module), extraglobs=names)
     assert results.attempted
     assert not results.failed

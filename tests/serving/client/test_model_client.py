@@ -11,8 +11,8 @@ import pytest
 
 from components.errors import MasteryError
 from serving.client import Answer, PredictError, Retry, Target, connect
+from serving.client.answers import parse_answers
 from serving.client.calls import Transient
-from serving.client.model_client import parse_answers
 from tests.ports import free_port
 from tests.serving.client.stand_in import Server
 

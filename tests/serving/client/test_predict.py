@@ -16,7 +16,12 @@ from components.evaluator.scoring import in_windows, write_predictions
 from components.example_gen.examples import examples_from_log
 from pipeline.cli.main import app
 from serving.client import connect
-from serving.predict import format_answers, predict_questions, questions_from_log
+from serving.predict import (
+    explain_questions,
+    format_answers,
+    predict_questions,
+    questions_from_log,
+)
 from tests.serving.client.conftest import CONFIG
 from tests.serving.client.stand_in import Server
 
@@ -230,3 +235,51 @@ def test_the_command_writes_what_was_answered(
 def test_the_command_requires_a_config_or_a_model(log: Path, server: Server) -> None:
     with pytest.raises(MasteryError, match="expected either --config or --model"):
         _run("--events", str(log / "events.csv"), "--server", server.rest, "--as-of", "2026-03-02")
+
+
+def test_reasons_are_those_of_the_graph_in_the_order_asked(
+    explaining_server: Server, log: Path
+) -> None:
+    asked = [str(log / "events.csv")], [str(log / "questions.csv")]
+    questions = questions_from_log(CONFIG, *asked, for_reasons=True)
+    with connect(explaining_server.grpc, "small", batch=10) as client:
+        found = explain_questions(client, questions, CONFIG, "de")
+        plain = predict_questions(client, questions)
+        explanations = client.explain(questions.examples)
+        with pytest.raises(MasteryError, match="--language fr: expected one of en, de, zh "):
+            explain_questions(client, questions, CONFIG, "fr")
+
+    assert found.drop("explained_class", "reasons").equals(plain)
+    assert {"answer_text", "prediction_set", "unfamiliar", "decision_call"} < {*plain.columns}
+    assert {*plain["decision_call"]} == {True, False}
+    for row, explanation in zip(found.iter_rows(named=True), explanations, strict=True):
+        assert row["explained_class"] == explanation.explained_class == row["predicted_class"]
+        assert bool(row["reasons"]) == (row["basis"] != "prior")
+        for reason in row["reasons"]:
+            added = explanation.attributions[reason["feature"]]
+            assert reason["weight"] == pytest.approx(added, abs=1e-4)
+    said = {reason["text"] for reasons in found["reasons"] for reason in reasons}
+    assert "Ereignisse der Art „quiz“" in said
+    assert said & {"viele richtige Antworten", "wenige richtige Antworten"}
+
+
+def test_the_command_explains(
+    explaining_server: Server, log: Path, version: Path, tmp_path: Path
+) -> None:
+    asked = ["--events", str(log / "events.csv"), "--outcomes", str(log / "questions.csv")]
+    asked += ["--model", str(version), "--server", explaining_server.rest, "--explain"]
+    table = _run(*asked).splitlines()
+    assert table[0].split()[-2:] == ["explained_class", "reasons"]
+    assert any('events of type "quiz"; ' in line for line in table)
+
+    sheet = pl.read_csv(_run(*asked, "--language", "zh", "--format", "csv").encode())
+    assert any("“quiz”类型的活动" in (text or "") for text in sheet["reasons"])
+
+    out = tmp_path / "answers.jsonl"
+    _run(*asked, "--out", str(out))
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    some = next(line for line in lines if line["reasons"])
+    assert {*some["reasons"][0]} == {"feature", "direction", "weight", "text"}
+    assert [len(line["reasons"]) > 0 for line in lines] == [
+        line["basis"] != "prior" for line in lines
+    ]

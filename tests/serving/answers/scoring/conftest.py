@@ -11,11 +11,12 @@ import pytest
 import tensorflow as tf
 
 from components.config import Config
-from components.contracts.manifest import Manifest
+from components.contracts.manifest import Manifest, RecordedDecision
 from components.model_version.verify import file_digests
 from serving.answers.scoring.run import ScoringOptions
 from serving.answers.scoring.versions import PushedVersion, open_version
 from tests.components.serving_check.conftest import CLASSES, SmallModel
+from tests.serving import explaining
 
 BEAM = ("--runner=components.node.in_memory_runner.make_runner",)
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -31,9 +32,20 @@ CONFIG = Config.model_validate(
         },
         "context": {"level": {"type": "numeric"}},
         "prior": {"group_by": ["unit_id"]},
+        "decisions": [{"name": "call", "class": "low", "threshold": 0.4}],
         "gates": [{"metric": "accuracy", "min": 0}],
     }
 )
+
+
+CALL = {
+    "name": "call",
+    "class": "low",
+    "threshold": 0.4,
+    "measured": {
+        "examples": 100, "of_class": 30, "named": 40, "right": 24, "recall": 0.8, "precision": 0.6,
+    },
+}  # fmt: skip
 
 
 def at(**parts: float) -> datetime:
@@ -56,6 +68,20 @@ def version(saved_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Push
     return open_version(push(saved_model, tmp_path_factory.mktemp("serving"), 7))
 
 
+@pytest.fixture(scope="session")
+def explaining_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SavedModel that explains its answers, and says how sure they are."""
+    return explaining.save(tmp_path_factory.mktemp("explaining") / "model")
+
+
+@pytest.fixture(scope="session")
+def explaining_version(
+    explaining_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> PushedVersion:
+    """The same as the Pusher leaves it."""
+    return open_version(push(explaining_model, tmp_path_factory.mktemp("serving"), 8))
+
+
 def push(model: Path, serving: Path, number: int) -> Path:
     """Copies a model into a serving folder, with its manifest; returns the version's folder."""
     import shutil
@@ -69,6 +95,7 @@ def push(model: Path, serving: Path, number: int) -> Path:
         pushed_at="2026-03-01T12:00:00+00:00",
         config=CONFIG.recipe,
         metrics={"accuracy": 0.75},
+        decisions=[RecordedDecision.model_validate(CALL)],
         files=file_digests(folder),
         gates=[],
     ).write(folder)

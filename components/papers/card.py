@@ -1,0 +1,157 @@
+"""The model card for machines: what a version is for, how good it is, and whom it serves badly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from components.config.metrics import describe_metric, main_metric_of
+from components.contracts.evaluation import Evaluation, Result, SliceResult, describe_slice
+from components.contracts.names import BASIS_PRIOR
+from components.contracts.papers import VersionCard, Weakness
+from components.contracts.provenance import DataProvenance
+from components.papers.system import describe_task
+from components.report.formats import count
+from components.report.quality import FEW_EXAMPLES, is_far_off
+from components.report.sentences import closest_claim
+
+if TYPE_CHECKING:
+    from components.papers.facts import VersionFacts
+
+MOST_WEAKNESSES = 10
+LEAST_WEAKNESSES = 3  # the worst groups are named even if chance explains them
+_NAMED = 5  # groups that a sentence names
+
+
+def make_card(facts: VersionFacts) -> VersionCard:
+    """Returns the model card of a version."""
+    evaluation, manifest = facts.evaluation, facts.manifest
+    return VersionCard(
+        name=facts.name,
+        version=facts.number,
+        run=manifest.run or "",
+        pushed_at=manifest.pushed_at or "",
+        answers=describe_task(facts.config),
+        task=evaluation.task,
+        classes=evaluation.classes,
+        written=facts.written,
+        blanks=facts.blanks,
+        data=manifest.data or DataProvenance(),
+        confidence=evaluation.confidence,
+        basis=evaluation.basis,
+        overall=evaluation.overall.model_copy(update={"curves": {}}),
+        slices=evaluation.slices,
+        gates=evaluation.gates,
+        uncertainty=evaluation.uncertainty,
+        decisions=evaluation.decisions,
+        fairness=evaluation.fairness,
+        importance=evaluation.importance,
+        weaknesses=find_weaknesses(evaluation),
+        limits=list(_limits(facts)),
+    )
+
+
+def find_weaknesses(evaluation: Evaluation) -> list[Weakness]:
+    """Returns whom the model serves worse than all learners together, the worst first.
+
+    Groups whose whole interval is worse than the value of all learners come first; the next are
+    the groups that are worst by the main metric, of which chance may be the reason. Groups with too
+    few examples are left out.
+    """
+    main = main_metric_of(evaluation.task)
+    found = sorted(_weaknesses(evaluation), key=_how_much, reverse=True)
+    surely = [weakness for weakness in found if weakness.beyond_chance]
+    others = [item for item in found if not item.beyond_chance and item.metric == main]
+    return [*surely[:MOST_WEAKNESSES], *others[: max(0, LEAST_WEAKNESSES - len(surely))]]
+
+
+def _weaknesses(evaluation: Evaluation) -> Iterator[Weakness]:
+    """Yields every group that is worse in the main metric, or in the recall of a class."""
+    main = main_metric_of(evaluation.task)
+    for item in evaluation.slices:
+        if item.examples < FEW_EXAMPLES:
+            continue
+        asked: list[tuple[str, str | None, int]] = [(main, None, item.examples)]
+        asked += [("recall", name, found.support) for name, found in item.classes.items()]
+        for metric, class_, examples in asked:
+            weakness = _weakness(evaluation.overall, item, metric, class_)
+            if weakness is not None and examples >= FEW_EXAMPLES:
+                yield weakness
+
+
+def _weakness(
+    overall: Result, item: SliceResult, metric: str, class_: str | None
+) -> Weakness | None:
+    """Returns a group that is worse in a metric than all; None if it is not."""
+    value, usual = item.value_of(metric, class_), overall.value_of(metric, class_)
+    interval = item.interval_of(metric, class_)
+    if value is None or usual is None:
+        return None
+
+    more_is_better = describe_metric(metric).more_is_better
+    if (value >= usual) if more_is_better else (value <= usual):
+        return None
+    best = None if interval is None else interval[1 if more_is_better else 0]
+    return Weakness(
+        slice=item.slice,
+        examples=item.examples,
+        metric=metric,
+        class_=class_,
+        value=value,
+        interval=interval,
+        overall=usual,
+        beyond_chance=best is not None and (best < usual if more_is_better else best > usual),
+    )
+
+
+def _how_much(weakness: Weakness) -> float:
+    """Returns how much worse a group is, relative to all."""
+    return abs(weakness.value - weakness.overall) / (abs(weakness.overall) or 1.0)
+
+
+def _limits(facts: VersionFacts) -> Iterator[str]:
+    """Yields what figures of the run say about when not to rely on an answer."""
+    evaluation, config = facts.evaluation, facts.config
+    judged, prior = evaluation.overall.examples, evaluation.basis.get(BASIS_PRIOR, 0)
+    fewest = config.steps.min_steps
+    few = "Without any event" if fewest == 1 else f"With fewer than {count(fewest)} events"
+    yield (
+        f"{few} before the moment of judgement the answer is that of the learner's group, not the "
+        f"learner's own: so it was for {count(prior)} of the {count(judged)} outcomes that it was "
+        "judged on."
+    )
+    yield (
+        f"It sees the last {count(config.steps.max_steps)} events of a learner and nothing of what "
+        "happens outside of the platform."
+    )
+    if facts.log is not None:
+        yield (
+            f"It learned from {count(facts.log.learners)} learners and {count(facts.log.units)} "
+            "units. Of other courses, other years and other platforms nothing is known."
+        )
+    yield from _limits_of_groups(evaluation)
+
+    claim = closest_claim(evaluation)
+    if claim is not None and claim.verdict != "better":
+        yield claim.text
+
+
+def _limits_of_groups(evaluation: Evaluation) -> Iterator[str]:
+    few = [item for item in evaluation.slices if item.examples < FEW_EXAMPLES]
+    if few:
+        yield (
+            f"Too few learners to say how well it serves them (fewer than {FEW_EXAMPLES} outcomes "
+            f"each): {_name_groups(few)}."
+        )
+    off = [item for item in evaluation.slices if is_far_off(item.examples, item.value_of("ece"))]
+    if off:
+        yield f"Its probabilities say something else than what happens for {_name_groups(off)}."
+    if not evaluation.slices:
+        yield "It is not known whether it serves some groups worse: none were compared."
+
+
+def _name_groups(found: list[SliceResult]) -> str:
+    names = [describe_slice(item.slice) for item in found[:_NAMED]]
+    if len(found) > _NAMED:
+        names.append(f"and {count(len(found) - _NAMED)} more")
+    return "; ".join(names)
