@@ -13,9 +13,15 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from components.contracts.names import (
     ANSWER_TEXT,
+    ATTRIBUTIONS,
     BASIS,
     CLASSES,
+    DIRECTIONS,
     EXAMPLES,
+    EXPLAIN,
+    EXPLAIN_STEPS,
+    EXPLAINED_CLASS,
+    EXPLAINED_FEATURES,
     NUM_STEPS,
     PREDICT_STEPS,
     PREDICTED_CLASS,
@@ -25,6 +31,8 @@ from components.contracts.names import (
     PROBABILITIES,
     SERVE,
     SERVING_DEFAULT,
+    STEP_ATTRIBUTIONS,
+    TYPICAL_ANSWER,
     UNFAMILIAR,
     decision_output,
 )
@@ -37,6 +45,7 @@ if TYPE_CHECKING:
     from components.contracts.model_card import ModelCard
 
 Shape = tuple[int | None, ...]
+ANY = -1  # in a shape: any size
 Spec = Mapping[str, tuple[set[str], Shape]]  # possible dtypes, and the shape, by name
 
 
@@ -56,21 +65,33 @@ def contract_problems(graph: MetaGraphDef, card: ModelCard) -> list[str]:
     the model.
     """
     problems = [*_gpu_only_operations(graph), *graph_problems(graph)]
-    outputs, optional = _outputs(card), _optional_outputs(card)
-    inputs = {SERVING_DEFAULT: _EXAMPLES, PREDICT_STEPS: _dense_inputs(ModelInputs.of(card))}
+    inputs, outputs = ModelInputs.of(card), _outputs(card)
+    wanted = {
+        SERVING_DEFAULT: (_EXAMPLES, outputs),
+        PREDICT_STEPS: (_dense_inputs(inputs), outputs),
+    }
+    if explains(card):
+        named: Spec = {EXPLAINED_CLASS: ({"string"}, (None,))} if card.classes else {}
+        explained = {**outputs, **named, **_explanations(card, inputs)}
+        wanted[EXPLAIN] = ({**_EXAMPLES, **named}, explained)
+        wanted[EXPLAIN_STEPS] = ({**_dense_inputs(inputs), **named}, explained)
 
-    for name, wanted in inputs.items():
+    for name, (asked, answered) in wanted.items():
         if name not in graph.signature_def:
             found = ", ".join(sorted(graph.signature_def)) or "none"
             problems.append(f"expected a signature {name}, found {found}")
             continue
 
         signature = graph.signature_def[name]
-        problems += _differences(f"{name}, input", signature.inputs, wanted)
-        found_optional = {key: spec for key, spec in optional.items() if key in signature.outputs}
-        wanted_outputs = {**outputs, **found_optional}
-        problems += _differences(f"{name}, output", signature.outputs, wanted_outputs)
+        familiar = {UNFAMILIAR: _TEXT} if UNFAMILIAR in signature.outputs else {}
+        problems += _differences(f"{name}, input", signature.inputs, asked)
+        problems += _differences(f"{name}, output", signature.outputs, {**answered, **familiar})
     return problems
+
+
+def explains(card: ModelCard) -> bool:
+    """Returns whether a model has the signatures that explain; older ones have not."""
+    return bool(card.config.get("explain", {}).get("enabled", False))
 
 
 def input_dtypes(signature: SignatureDef) -> dict[str, str]:
@@ -78,6 +99,7 @@ def input_dtypes(signature: SignatureDef) -> dict[str, str]:
     return {name: _dtype(tensor) for name, tensor in signature.inputs.items()}
 
 
+_TEXT: tuple[set[str], Shape] = ({"string"}, (None,))
 _EXAMPLES: Spec = {EXAMPLES: ({"string"}, (None,))}
 
 
@@ -90,7 +112,7 @@ def _dense_inputs(inputs: ModelInputs) -> Spec:
 def _outputs(card: ModelCard) -> Spec:
     basis = {BASIS: ({"string"}, (None,))}
     if card.task == "regression":
-        return {PREDICTION: ({"float32"}, (None,)), **basis}
+        return {PREDICTION: ({"float32"}, (None,)), **basis, **_certainty(card)}
 
     count = len(card.classes)
     return {
@@ -98,6 +120,7 @@ def _outputs(card: ModelCard) -> Spec:
         PROBABILITIES: ({"float32"}, (None, count)),
         PREDICTED_CLASS: ({"string"}, (None,)),
         **basis,
+        **_certainty(card),
         **{decision_output(item["name"]): ({"bool"}, (None,)) for item in _decisions(card)},
     }
 
@@ -108,14 +131,27 @@ def _decisions(card: ModelCard) -> Sequence[Mapping[str, Any]]:
     return decisions
 
 
-def _optional_outputs(card: ModelCard) -> Spec:
-    """Returns what a model may answer besides: versions pushed earlier lack some of it."""
-    count = len(card.classes)
-    text: Spec = {UNFAMILIAR: ({"string"}, (None,))}
+def _certainty(card: ModelCard) -> Spec:
+    """Returns what says how sure an answer is; models of earlier versions do not."""
+    if "uncertainty" not in card.config:
+        return {}
     if card.task == "regression":
-        return {PREDICTION_INTERVAL: ({"float32"}, (None, 2)), **text}
-    sets: Spec = {PREDICTION_SET: ({"bool"}, (None, count)), ANSWER_TEXT: ({"string"}, (None,))}
-    return {**sets, **text}
+        return {PREDICTION_INTERVAL: ({"float32"}, (None, 2))}
+    return {PREDICTION_SET: ({"bool"}, (None, len(card.classes))), ANSWER_TEXT: _TEXT}
+
+
+def _explanations(card: ModelCard, inputs: ModelInputs) -> Spec:
+    """Returns what the signatures that explain add, by all their features and by step."""
+    of_steps = len(inputs.steps)
+    reads_summaries = card.config["model"].get("summaries", False)
+    by_feature = (None, ANY if reads_summaries else of_steps + len(card.config["context"]))
+    return {
+        EXPLAINED_FEATURES: ({"string"}, by_feature),
+        ATTRIBUTIONS: ({"float32"}, by_feature),
+        DIRECTIONS: ({"float32"}, by_feature),
+        STEP_ATTRIBUTIONS: ({"float32"}, (None, None, of_steps)),
+        TYPICAL_ANSWER: ({"float32"}, (None,)),
+    }
 
 
 def _differences(where: str, tensors: Mapping[str, TensorInfo], wanted: Spec) -> Iterator[str]:
@@ -132,13 +168,16 @@ def _differences(where: str, tensors: Mapping[str, TensorInfo], wanted: Spec) ->
 def _fits(found: Shape | None, wanted: Shape) -> bool:
     """Returns whether a shape accepts every batch and number of steps that the contract allows.
 
-    The number of classes may be open.
+    The number of classes, or of explained features, may be open.
     """
     if found is None:
         return True
     if len(found) != len(wanted):
         return False
-    return all(size in (None, expected) for size, expected in zip(found, wanted, strict=True))
+    return all(
+        size in (None, expected) or expected == ANY
+        for size, expected in zip(found, wanted, strict=True)
+    )
 
 
 def _shape(tensor: TensorInfo) -> Shape | None:
@@ -154,7 +193,7 @@ def _dtype(tensor: TensorInfo) -> str:
 def _text(dtypes: set[str], shape: Shape | None) -> str:
     sizes = "..."
     if shape is not None:
-        sizes = ", ".join("?" if size is None else str(size) for size in shape)
+        sizes = ", ".join("?" if size in (None, ANY) else str(size) for size in shape)
     return f"{' or '.join(sorted(dtypes))} [{sizes}]"
 
 
