@@ -30,6 +30,8 @@ from components.evaluator.decisions import decisions_of, describe_decisions
 from components.evaluator.draws import BASELINE, CANDIDATE
 from components.evaluator.early_warning import add_early_warning
 from components.evaluator.evaluator_settings import EvaluatorSettings, why_not_comparable
+from components.evaluator.fairness import compare_groups, fairness_results
+from components.evaluator.fairness_gates import judge_gaps
 from components.evaluator.gate_readings import NO_BASELINE
 from components.evaluator.importance import measure_importance
 from components.evaluator.intervals import MeasuredModels, add_intervals
@@ -154,6 +156,11 @@ def judge_model(
         drawn=measured.drawn,
     )
 
+    report_progress("comparing groups of learners")
+    gaps = compare_groups(predictions[CANDIDATE], settings)
+    gaps_before = compare_groups(predictions[BASELINE], settings) if before else []
+    verdicts += judge_gaps(settings.fairness.gates, gaps, settings.fairness.min_examples)
+
     evaluation = Evaluation(
         task=settings.label.task,
         classes=settings.label.classes,
@@ -172,6 +179,7 @@ def judge_model(
         uncertainty=measure_uncertainty(
             model, predictions[CANDIDATE], [item.slice for item in candidate.slices], settings
         ),
+        fairness=fairness_results(gaps, settings, before=gaps_before),
         decisions=_decisions(predictions[CANDIDATE], settings, points[CANDIDATE]),
         importance=importance,
     )
