@@ -46,6 +46,7 @@ from components.evaluator.scoring import (
     write_predictions,
 )
 from components.evaluator.seeds import measure_seeds
+from components.evaluator.uncertainty import measure_uncertainty
 from components.node.progress import report_progress
 
 if TYPE_CHECKING:
@@ -86,6 +87,9 @@ def evaluate_model(model: str | Path, examples: Iterable[bytes], config: Config)
             overall=results.overall,
             slices=results.slices,
             confidence=_confidence(settings),
+            uncertainty=measure_uncertainty(
+                Path(model), predictions, [item.slice for item in results.slices], settings
+            ),
             decisions=_decisions(predictions, settings, points[CANDIDATE]),
         )
 
@@ -172,6 +176,9 @@ def judge_model(
             _describe_simple_model(name, meaning, measured) for name, (_, meaning) in simple.items()
         ],
         seeds=seeds,
+        uncertainty=measure_uncertainty(
+            model, predictions[CANDIDATE], [item.slice for item in candidate.slices], settings
+        ),
         fairness=fairness_results(gaps, settings, before=gaps_before),
         decisions=_decisions(predictions[CANDIDATE], settings, points[CANDIDATE]),
         importance=importance,
