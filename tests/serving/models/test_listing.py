@@ -12,7 +12,7 @@ from components.command.console import PlainConsole
 from components.contracts.manifest import Manifest
 from components.errors import MasteryError
 from serving.models import promotion
-from serving.models.changes import read_entries
+from serving.models.changes import RefusedError, read_entries
 from serving.models.listing import (
     check_version,
     describe_log,
@@ -152,7 +152,7 @@ def test_a_manifest_of_an_unknown_format_is_refused(storage: Storage) -> None:
     newer = Manifest(name="sample").to_json().replace('"format": 1', '"format": 2')
     storage.replace("1/manifest.json", newer.encode())
     with pytest.raises(
-        promotion.RefusedError,
+        RefusedError,
         match=r"1/manifest\.json: .*expected format 1 or earlier, found 2: a newer version",
     ):
         promotion.promote(storage, 1)
