@@ -30,6 +30,7 @@ from pipeline.cli.options import (
     open_folder,
     parse_version_number,
 )
+from pipeline.cli.signing_commands import PublicKeyOption, find_trust
 
 ForceOption = Annotated[
     bool, typer.Option("--force", help="Allow a version not to be served; needs --reason.")
@@ -158,6 +159,7 @@ def promote(
             "promotions.",
         ),
     ] = None,
+    public_key: PublicKeyOption = None,
 ) -> None:
     """Make a version stable.
 
@@ -169,12 +171,14 @@ def promote(
     from serving.models import promotion
 
     storage = open_folder(models, config, set_, root)
+    trust = find_trust(public_key, None, config, set_)
     entry = promotion.promote(
         storage,
         version,
         force=force,
         reason=reason,
         base_path=base_path,
+        trust=trust,
         without_approval=without_approval,
         policy=asked_policy(config, set_),
     )
@@ -222,6 +226,7 @@ def canary(
     force: ForceOption = False,
     without_approval: WithoutApprovalOption = False,
     reason: ReasonOption = None,
+    public_key: PublicKeyOption = None,
 ) -> None:
     """Try a version with a share of the requests.
 
@@ -241,12 +246,14 @@ def canary(
     if version is None:
         entry = promotion.stop_canary(storage, reason)
     else:
+        trust = find_trust(public_key, None, config, set_)
         entry = promotion.start_canary(
             storage,
             version,
             share,
             force=force,
             reason=reason,
+            trust=trust,
             without_approval=without_approval,
             policy=asked_policy(config, set_),
         )

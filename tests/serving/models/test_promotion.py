@@ -187,8 +187,8 @@ def test_a_version_that_is_removed_during_a_promotion_is_named(
 ) -> None:
     promotion.promote(storage, 1)
 
-    def remove_after_check(storage: Storage, number: int) -> Version:
-        checked = check_version(storage, number)
+    def remove_after_check(storage: Storage, number: int, trust: None) -> Version:
+        checked = check_version(storage, number, trust)
         storage.remove(number)
         return checked
 
