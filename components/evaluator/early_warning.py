@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
+from scipy import sparse
 
 from components.config.decisions import EarlyWarning
 from components.contracts.decision_results import (
@@ -35,7 +36,6 @@ from components.evaluator.resampling import (
     count_learners,
     draw_metrics,
     ratio,
-    sums_by_learner,
 )
 from components.evaluator.scoring import LABEL, class_indices
 from components.evaluator.warning_words import warning_sentence
@@ -181,7 +181,7 @@ class FirstWarnings:
         taken = pl.col(decision_output(decision.name))
         first = pl.col(_PLACE, _DAY, _KNOWN).sort_by(_DAY).filter(taken.sort_by(_DAY)).first()
         pairs = (
-            timeline.rows.group_by(LEARNER, UNIT, maintain_order=True)
+            timeline.rows.group_by(LEARNER, UNIT)
             .agg(
                 pl.col(_INDEX).first(),
                 pl.col(_PLACE).min().alias("asked"),
@@ -189,6 +189,7 @@ class FirstWarnings:
                 first.name.prefix("first"),
             )
             .with_columns((pl.col(f"first{_KNOWN}") - pl.col(f"first{_DAY}")).alias("lead"))
+            .sort(LEARNER, UNIT)  # sums do not depend on the order of the predictions
         )
         never = pairs[f"first{_PLACE}"].is_null()
         return cls(
@@ -214,11 +215,9 @@ class FirstWarnings:
             places: how many days there are.
             count: L.
         """
-        columns = np.array([column for place in range(places) for column in self.columns(place)])
-        rows = np.repeat(np.arange(len(columns)), len(self.learners))
-        owners = np.tile(self.learners, len(columns))
-        sums = sums_by_learner(rows, owners, columns.ravel(), (len(columns), count))
-        return partial(_measure_days, sums)
+        columns = [column for place in range(places) for column in self.columns(place)]
+        sums = [np.bincount(self.learners, column, minlength=count) for column in columns]
+        return partial(_measure_days, sparse.csr_matrix(np.array(sums)))
 
 
 def _measure_days(sums: Sums, counts: Floats) -> Draws:

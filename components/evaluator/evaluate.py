@@ -19,6 +19,7 @@ from components.contracts.names import (
     BASIS,
     BASIS_PRIOR,
     BASIS_SEQUENCE,
+    BASIS_UNFAMILIAR,
     PREDICTIONS_FILE,
     PROBABILITIES,
     TEST,
@@ -29,6 +30,8 @@ from components.evaluator.decisions import decisions_of, describe_decisions
 from components.evaluator.draws import BASELINE, CANDIDATE
 from components.evaluator.early_warning import add_early_warning
 from components.evaluator.evaluator_settings import EvaluatorSettings, why_not_comparable
+from components.evaluator.fairness import compare_groups, fairness_results
+from components.evaluator.fairness_gates import judge_gaps
 from components.evaluator.gate_readings import NO_BASELINE
 from components.evaluator.importance import measure_importance
 from components.evaluator.intervals import MeasuredModels, add_intervals
@@ -149,6 +152,11 @@ def judge_model(
         drawn=measured.drawn,
     )
 
+    report_progress("comparing groups of learners")
+    gaps = compare_groups(predictions[CANDIDATE], settings)
+    gaps_before = compare_groups(predictions[BASELINE], settings) if before else []
+    verdicts += judge_gaps(settings.fairness.gates, gaps, settings.fairness.min_examples)
+
     evaluation = Evaluation(
         task=settings.label.task,
         classes=settings.label.classes,
@@ -164,6 +172,7 @@ def judge_model(
             _describe_simple_model(name, meaning, measured) for name, (_, meaning) in simple.items()
         ],
         seeds=seeds,
+        fairness=fairness_results(gaps, settings, before=gaps_before),
         decisions=_decisions(predictions[CANDIDATE], settings, points[CANDIDATE]),
         importance=importance,
     )
@@ -250,4 +259,5 @@ def _with_curves(results: ModelResults, predictions: Path, classes: list[str]) -
 
 def _count_basis(predictions: Path) -> dict[str, int]:
     basis = pl.read_parquet(predictions, columns=[BASIS])[BASIS]
-    return {name: int((basis == name).sum()) for name in (BASIS_SEQUENCE, BASIS_PRIOR)}
+    bases = (BASIS_SEQUENCE, BASIS_PRIOR, BASIS_UNFAMILIAR)
+    return {name: int((basis == name).sum()) for name in bases}

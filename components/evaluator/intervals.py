@@ -15,6 +15,8 @@ from components.contracts.names import (
     LEARNER,
     PREDICTED_CLASS,
     PREDICTION,
+    PREDICTION_INTERVAL,
+    PREDICTION_SET,
     PROBABILITIES,
     decision_output,
 )
@@ -38,7 +40,13 @@ from components.evaluator.resampling import (
     count_learners,
     resample,
 )
-from components.evaluator.scoring import LABEL, class_indices, probability_rows
+from components.evaluator.scoring import (
+    LABEL,
+    class_indices,
+    intervals_of,
+    probability_rows,
+    sets_of,
+)
 
 if TYPE_CHECKING:
     from components.config.data import Label
@@ -199,17 +207,21 @@ def _learners_and_rows(
 
 
 def _read_answers(predictions: Path, label: Label, decisions: Sequence[Decision]) -> Answers:
+    found = pl.read_parquet_schema(predictions)
+    names = [LABEL, PREDICTION, PREDICTION_INTERVAL, PREDICTED_CLASS, PROBABILITIES, PREDICTION_SET]
+    names += [decision_output(decision.name) for decision in decisions]
+    table = pl.read_parquet(predictions, columns=[name for name in names if name in found])
     if not label.classes:
-        table = pl.read_parquet(predictions, columns=[LABEL, PREDICTION])
-        return NumberAnswers(table[LABEL].to_numpy(), table[PREDICTION].to_numpy())
+        labels, numbers = table[LABEL].to_numpy(), table[PREDICTION].to_numpy()
+        ends = intervals_of(table) if PREDICTION_INTERVAL in table else None
+        return NumberAnswers(labels, numbers, ends)
 
-    outputs = [decision_output(decision.name) for decision in decisions]
-    table = pl.read_parquet(predictions, columns=[LABEL, PREDICTED_CLASS, PROBABILITIES, *outputs])
     labels = class_indices(table[LABEL], label.classes)
     classes = ClassAnswers(
         labels,
         class_indices(table[PREDICTED_CLASS], label.classes),
         probability_rows(table[PROBABILITIES], len(label.classes)),
+        sets_of(table, len(label.classes)) if PREDICTION_SET in table else None,
     )
     if not decisions:
         return classes

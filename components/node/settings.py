@@ -87,8 +87,12 @@ class TrainerSettings(NodeSettings):
 
     @classmethod
     def of(cls, config: Config) -> Self:
-        """Returns the node's part of `config`; of the section `evaluation` only `seeds`."""
+        """Returns the node's part of `config`; of the section `evaluation` only `seeds`.
+
+        Other words for who a decision is about change no model.
+        """
         sections = json.loads(config.section_json(*cls.model_fields))
+        sections["decisions"] = [{**item, "who": None} for item in sections["decisions"]]
         return cls.model_validate({**sections, "seeds": config.evaluation.seeds})
 
 

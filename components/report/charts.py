@@ -90,7 +90,8 @@ class Series:
     """One line of a chart.
 
     `style` names its colour and dashes (1 to 6); 0 is a faint line for reference. `sizes` are the
-    radii of dots on its points, in pixels; empty for a line without dots.
+    radii of dots on its points, in pixels; empty for a line without dots. `reach` are intervals of
+    its points, drawn as upright lines; empty for none.
     """
 
     name: str
@@ -98,6 +99,7 @@ class Series:
     ys: Sequence[float | None]
     style: int
     sizes: Sequence[float] = ()
+    reach: Sequence[Domain | None] = ()
 
 
 def style_of(index: int) -> int:
@@ -141,6 +143,16 @@ def line_chart(
 
 
 def _line(line: Series, x: AxisScale, y: AxisScale) -> Markup:
+    upright = Markup('<path class="reach s{0}" d="M{1},{2}V{3}"/>')
+    reaches = [
+        upright.format(line.style, x(at), y(ends[0]), y(ends[1]))
+        for at, ends in zip(line.xs, line.reach, strict=False)
+        if ends is not None
+    ]
+    return Markup("").join(reaches) + _path(line, x, y)
+
+
+def _path(line: Series, x: AxisScale, y: AxisScale) -> Markup:
     sizes = line.sizes or [0.0] * len(line.xs)
     points = [
         (x(at), y(to), size)

@@ -69,6 +69,15 @@ def rough(value: float | None) -> str:
     return _sign(f"{known:,.0f}" if abs(known) >= 100 else f"{known:.3g}")
 
 
+def days_ahead(days: float | None) -> str:
+    """Returns a lead time in days, with one decimal at most.
+
+    >>> days_ahead(22.64), days_ahead(23), days_ahead(None)
+    ('22.6', '23', '–')
+    """
+    return number(days, decimals=0 if days is not None and days == round(days) else 1)
+
+
 def signed(value: float | None) -> str:
     """Returns a number with its sign, `±0` where nothing changed."""
     known = _finite(value)

@@ -18,6 +18,7 @@ from components.report.data_and_training import (
     split_rows,
     temperature_words,
 )
+from components.report.decisions import decision_facts
 from components.report.importance import importance
 from components.report.page import page_environment, read_styles
 from components.report.quality import (
@@ -76,6 +77,7 @@ def describe_quality(evaluation: Evaluation, *, held_out: str) -> dict[str, Any]
         "seeds": seed_spread(evaluation),
         "calibration": calibration(evaluation),
         "curves": curve_charts(evaluation),
+        "decisions": decision_facts(evaluation),
         "importance": importance(evaluation),
         "slices": slice_tables(evaluation),
     }

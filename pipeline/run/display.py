@@ -18,6 +18,7 @@ from components.command.console import PlainConsole
 from components.command.escape import for_terminal
 from components.config.metrics import Level, metrics_of
 from components.contracts.evaluation import (
+    SHOWN_GAP,
     Evaluation,
     GateVerdict,
     Interval,
@@ -255,6 +256,8 @@ def _describe_gate(gate: GateVerdict) -> str:
         parts.append(f"of {gate.class_}")
     if gate.decision:
         parts.append(f"of decision {gate.decision}")
+    if gate.bound == SHOWN_GAP:
+        parts.append("between groups")
     if gate.over:
         parts.append(f"over {gate.over}")
     if isinstance(gate.slice, dict):
