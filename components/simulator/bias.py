@@ -7,7 +7,7 @@ so that a model which never sees the gender learns the bias all the same.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -64,7 +64,9 @@ def _with_losses(sequences: Sequences, lost: np.ndarray) -> Sequences:
     """Returns sequences without the lost events, [B, T]: what is left moves to the front."""
     order = np.argsort(lost, axis=1, kind="stable")
     steps = ("time", "wait", "event_type", "component", "dwell", "completed", "correct", "speed")
-    moved = {name: np.take_along_axis(getattr(sequences, name), order, axis=1) for name in steps}
+    moved: dict[str, Any] = {
+        name: np.take_along_axis(getattr(sequences, name), order, axis=1) for name in steps
+    }
 
     place = np.arange(lost.shape[1])
     before, events = (
