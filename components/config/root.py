@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import Field, field_validator, model_validator
 
 from components.command.suggest import did_you_mean
+from components.config.approvals import Approvals
 from components.config.data import Data, Label
 from components.config.decisions import Decision
 from components.config.emotions import require_no_emotions
@@ -23,7 +24,7 @@ from components.config.gates import (
     require_simple_models_fit,
 )
 from components.config.kubeflow import Kubeflow
-from components.config.papers import Approvals, Papers
+from components.config.papers import Papers
 from components.config.reasons import Reasons, require_words_fit
 from components.config.runtime import Beam, Ci, Metadata, Notify, Push
 from components.config.section import Address, InputName, KeyedError, Section

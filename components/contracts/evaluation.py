@@ -140,8 +140,20 @@ class ClassMetrics(Part):
     f1: float | None = None
     auc: float | None = None
     ece: float | None = None
+    coverage: float | None = None
+    set_size: float | None = None
+    not_sure: float | None = None
     support: int = 0
     intervals: dict[str, Interval] = {}
+
+    @model_serializer(mode="wrap")
+    def _leave_out_sets(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leaves out what only models with prediction sets have."""
+        values: dict[str, Any] = serialize(self)
+        for name in ("coverage", "set_size", "not_sure"):
+            if getattr(self, name) is None:
+                values.pop(name, None)
+        return values
 
 
 class RocCurve(Part):

@@ -21,6 +21,7 @@ from components.contracts.names import (
     BASIS,
     BASIS_PRIOR,
     BASIS_SEQUENCE,
+    BASIS_UNFAMILIAR,
     PREDICTIONS_FILE,
     PROBABILITIES,
     TEST,
@@ -48,6 +49,7 @@ from components.evaluator.scoring import (
     write_predictions,
 )
 from components.evaluator.seeds import measure_seeds
+from components.evaluator.uncertainty import measure_uncertainty
 from components.node.progress import report_progress
 
 if TYPE_CHECKING:
@@ -89,6 +91,9 @@ def evaluate_model(model: str | Path, examples: Iterable[bytes], config: Config)
             overall=results.overall,
             slices=results.slices,
             confidence=_confidence(settings),
+            uncertainty=measure_uncertainty(
+                Path(model), predictions, [item.slice for item in results.slices], settings
+            ),
             decisions=_decisions(predictions, settings, points[CANDIDATE]),
         )
 
@@ -183,6 +188,9 @@ def judge_model(
             _describe_simple_model(name, meaning, measured) for name, (_, meaning) in simple.items()
         ],
         seeds=seeds,
+        uncertainty=measure_uncertainty(
+            model, predictions[CANDIDATE], [item.slice for item in candidate.slices], settings
+        ),
         fairness=fairness_results(
             gaps[CANDIDATE],
             settings,
@@ -303,4 +311,5 @@ def _with_curves(results: ModelResults, predictions: Path, classes: list[str]) -
 
 def _count_basis(predictions: Path) -> dict[str, int]:
     basis = pl.read_parquet(predictions, columns=[BASIS])[BASIS]
-    return {name: int((basis == name).sum()) for name in (BASIS_SEQUENCE, BASIS_PRIOR)}
+    bases = (BASIS_SEQUENCE, BASIS_PRIOR, BASIS_UNFAMILIAR)
+    return {name: int((basis == name).sum()) for name in bases}

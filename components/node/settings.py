@@ -93,12 +93,14 @@ class TrainerSettings(NodeSettings):
 
     @classmethod
     def of(cls, config: Config) -> Self:
-        """Returns the node's part of `config`: of `evaluation` seeds, of `fairness` remedies."""
+        """Returns the node's part of `config`: of `evaluation` seeds, of `fairness` remedies.
+
+        Other words for who a decision is about change no model.
+        """
         sections = json.loads(config.section_json(*cls.model_fields))
-        remedies = Remedies.of(config.fairness)
-        return cls.model_validate(
-            {**sections, "seeds": config.evaluation.seeds, "remedies": remedies}
-        )
+        sections["decisions"] = [{**item, "who": None} for item in sections["decisions"]]
+        sections["remedies"] = Remedies.of(config.fairness)
+        return cls.model_validate({**sections, "seeds": config.evaluation.seeds})
 
 
 class ServingCheckSettings(NodeSettings):

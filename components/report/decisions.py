@@ -165,11 +165,11 @@ def point_sentence(results: DecisionResults) -> str:
         "threshold": "a probability that the configuration gives",
     }.get(results.purpose, "")
     if cost is not None:
-        why = (
-            f"the threshold of least cost, where a miss costs {exact(cost.miss)} and a false "
-            f"alarm {exact(cost.false_alarm)}"
-        )
+        why = "the threshold of least cost"
     where = "" if results.purpose == "threshold" else " on the eval split"
+    if cost is not None:
+        miss, alarm = exact(cost.miss), exact(cost.false_alarm)
+        where += f", where a miss costs {miss} and a false alarm {alarm}"
     at = number(results.threshold)
     return (
         f"The decision is taken where the probability of {results.class_} is at least {at}: "
