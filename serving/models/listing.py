@@ -289,6 +289,8 @@ def print_version(listing: Listing, version: ListedVersion, console: PlainConsol
         console.print(f"  {name:<20}{format_number(metric)}")
     for decision in version.decisions:
         console.print(f"  {describe_decision(decision)}", soft_wrap=True)
+        if decision.early_warning:
+            console.print(f"    {decision.early_warning}", soft_wrap=True)
     for gate in version.gates:
         style = "" if gate.passed else "bold red"
         console.print(f"  {gate.text}", style=style, soft_wrap=True)

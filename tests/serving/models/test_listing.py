@@ -111,10 +111,11 @@ def test_decisions_of_a_version_are_shown_with_how_they_went(folder: Path) -> No
     measured = {"examples": 100, "of_class": 30, "named": 40, "right": 27, "recall": 0.9,
                 "precision": 0.675, "intervals": {"recall": [0.85, 0.95]}}  # fmt: skip
     call = {"name": "call", "class": "low", "threshold": 0.1634, "purpose": "recall"}
-    edit(folder, 1, decisions=[{**call, "measured": measured}])
+    early = {"early_warning": "By day 7 it finds all of them."}
+    edit(folder, 1, decisions=[{**call, "measured": measured, **early}])
     assert (
         "  decision call: low from 0.1634 on; recall 0.9000 (0.8500 to 0.9500), precision 0.6750\n"
-        in printed(open_storage(str(folder)), "1")
+        "    By day 7 it finds all of them.\n" in printed(open_storage(str(folder)), "1")
     )
 
 
