@@ -13,6 +13,7 @@ from components.report.facts import Sources, load_facts
 from components.report.render import render_report
 from tests.chromium import Browser
 from tests.components.report.evaluations import classification, regression, with_everything
+from tests.components.report.test_decisions import decided
 
 PROBE = """
 <script>
@@ -69,7 +70,7 @@ def test_nothing_overflows_and_no_labels_overlap(
     classes = classification(
         long_names, regions=("north", "the-south-of-the-country-and-the-islands", "overseas")
     )
-    with_everything(classes)
+    decided(with_everything(classes))
     classes["gates"][0] |= {"reason": "x" * 120, "interval": [0.87, 0.93], "confidence": 0.95}
     numbers, predictions = regression()
     with_everything(numbers)
