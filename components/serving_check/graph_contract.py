@@ -12,6 +12,7 @@ from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef, SignatureDef, 
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from components.contracts.names import (
+    ANSWER_TEXT,
     ATTRIBUTIONS,
     BASIS,
     CLASSES,
@@ -25,11 +26,14 @@ from components.contracts.names import (
     PREDICT_STEPS,
     PREDICTED_CLASS,
     PREDICTION,
+    PREDICTION_INTERVAL,
+    PREDICTION_SET,
     PROBABILITIES,
     SERVE,
     SERVING_DEFAULT,
     STEP_ATTRIBUTIONS,
     TYPICAL_ANSWER,
+    UNFAMILIAR,
     decision_output,
 )
 from components.model_version.folders import SAVED_MODEL
@@ -61,7 +65,8 @@ def contract_problems(graph: MetaGraphDef, card: ModelCard) -> list[str]:
     the model.
     """
     problems = [*_gpu_only_operations(graph), *graph_problems(graph)]
-    inputs, outputs = ModelInputs.of(card), _outputs(card)
+    inputs = ModelInputs.of(card)
+    outputs, optional = _outputs(card), _optional_outputs(card)
     wanted = {
         SERVING_DEFAULT: (_EXAMPLES, outputs),
         PREDICT_STEPS: (_dense_inputs(inputs), outputs),
@@ -79,8 +84,11 @@ def contract_problems(graph: MetaGraphDef, card: ModelCard) -> list[str]:
             continue
 
         signature = graph.signature_def[name]
+        found_optional = {key: spec for key, spec in optional.items() if key in signature.outputs}
         problems += _differences(f"{name}, input", signature.inputs, asked)
-        problems += _differences(f"{name}, output", signature.outputs, answered)
+        problems += _differences(
+            f"{name}, output", signature.outputs, {**answered, **found_optional}
+        )
     return problems
 
 
@@ -130,6 +138,16 @@ def _explanations(card: ModelCard, inputs: ModelInputs) -> Spec:
         STEP_ATTRIBUTIONS: ({"float32"}, (None, None, of_steps)),
         TYPICAL_ANSWER: ({"float32"}, (None,)),
     }
+
+
+def _optional_outputs(card: ModelCard) -> Spec:
+    """Returns what a model may answer besides: versions pushed earlier lack some of it."""
+    count = len(card.classes)
+    text: Spec = {UNFAMILIAR: ({"string"}, (None,))}
+    if card.task == "regression":
+        return {PREDICTION_INTERVAL: ({"float32"}, (None, 2)), **text}
+    sets: Spec = {PREDICTION_SET: ({"bool"}, (None, count)), ANSWER_TEXT: ({"string"}, (None,))}
+    return {**sets, **text}
 
 
 def _decisions(card: ModelCard) -> Sequence[Mapping[str, Any]]:
