@@ -15,10 +15,16 @@ from components.contracts.contract import ContractError
 from components.contracts.manifest import Manifest, RecordedDecision, RecordedGate
 from components.contracts.model_card import ModelCard
 from components.contracts.serving_state import who_pushes
-from components.errors import MasteryError
+from components.errors import MasteryError, VersionError
 from components.model_version.exports import exports
 from components.model_version.folders import find_versions
-from components.model_version.verify import combined_digest, file_digests, verify_version
+from components.model_version.signature import Trust, verify_signature
+from components.model_version.verify import (
+    combined_digest,
+    file_digests,
+    find_root,
+    verify_version,
+)
 
 if TYPE_CHECKING:
     from components.contracts.evaluation import Evaluation
@@ -82,6 +88,7 @@ def _recorded_decisions(evaluation: Evaluation) -> list[RecordedDecision]:
             aim=item.aim,
             note=item.note,
             measured=evaluation.overall.decisions.get(item.name),
+            early_warning=item.early_warning.headline if item.early_warning else "",
         )
         for item in evaluation.decisions
     ]
@@ -143,18 +150,26 @@ def config_for_log(model: Path, events: list[str], outcomes: list[str], *, name:
     return config.model_copy(update={"data": config.data.model_copy(update=log)})
 
 
-def model_name(folder: Path) -> str:
+def model_name(folder: Path, trust: Trust | None = None) -> str:
     """Returns the name of the model whose versions are in a folder.
 
     It is the name in the newest manifest that has one; without any, the folder's own name.
 
+    Args:
+        folder: the folder with the versions.
+        trust: whose signature a version has to have for its manifest to count; None where none is
+            asked for.
+
     Raises:
         OSError: the folder cannot be read.
+        KeyFileError: the key cannot be read.
     """
     for path in reversed(find_versions(folder).paths.values()):
         try:
+            if trust is not None:
+                verify_signature(find_root(path, folder), trust)
             name = Manifest.read(path).name
-        except ContractError:
+        except (ContractError, VersionError):
             continue
         if name:
             return name

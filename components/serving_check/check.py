@@ -355,7 +355,7 @@ def _distances(
         distances |= _distances_of_sets(wanted, found, thresholds)
     probable = most_probable(wanted[PROBABILITIES], found[PREDICTED_CLASS], classes)
     # At its threshold a probability that differs in the last bits is decided the other way.
-    is_same = (wanted[PROBABILITIES] == found[PROBABILITIES]).all(axis=1)
+    is_same = (wanted[PROBABILITIES].astype(np.float32) == found[PROBABILITIES]).all(axis=1)
     decisions = [name for name in wanted if name.startswith(DECISION_PREFIX)]
     return distances | {
         **{name: _zero_if((wanted[name] == found[name]) | ~is_same) for name in decisions},

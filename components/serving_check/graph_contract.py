@@ -65,7 +65,8 @@ def contract_problems(graph: MetaGraphDef, card: ModelCard) -> list[str]:
     the model.
     """
     problems = [*_gpu_only_operations(graph), *graph_problems(graph)]
-    inputs, outputs = ModelInputs.of(card), _outputs(card)
+    inputs = ModelInputs.of(card)
+    outputs, optional = _outputs(card), _optional_outputs(card)
     wanted = {
         SERVING_DEFAULT: (_EXAMPLES, outputs),
         PREDICT_STEPS: (_dense_inputs(inputs), outputs),
@@ -83,9 +84,11 @@ def contract_problems(graph: MetaGraphDef, card: ModelCard) -> list[str]:
             continue
 
         signature = graph.signature_def[name]
-        familiar = {UNFAMILIAR: _TEXT} if UNFAMILIAR in signature.outputs else {}
+        found_optional = {key: spec for key, spec in optional.items() if key in signature.outputs}
         problems += _differences(f"{name}, input", signature.inputs, asked)
-        problems += _differences(f"{name}, output", signature.outputs, {**answered, **familiar})
+        problems += _differences(
+            f"{name}, output", signature.outputs, {**answered, **found_optional}
+        )
     return problems
 
 
@@ -99,7 +102,6 @@ def input_dtypes(signature: SignatureDef) -> dict[str, str]:
     return {name: _dtype(tensor) for name, tensor in signature.inputs.items()}
 
 
-_TEXT: tuple[set[str], Shape] = ({"string"}, (None,))
 _EXAMPLES: Spec = {EXAMPLES: ({"string"}, (None,))}
 
 
@@ -112,7 +114,7 @@ def _dense_inputs(inputs: ModelInputs) -> Spec:
 def _outputs(card: ModelCard) -> Spec:
     basis = {BASIS: ({"string"}, (None,))}
     if card.task == "regression":
-        return {PREDICTION: ({"float32"}, (None,)), **basis, **_certainty(card)}
+        return {PREDICTION: ({"float32"}, (None,)), **basis}
 
     count = len(card.classes)
     return {
@@ -120,24 +122,8 @@ def _outputs(card: ModelCard) -> Spec:
         PROBABILITIES: ({"float32"}, (None, count)),
         PREDICTED_CLASS: ({"string"}, (None,)),
         **basis,
-        **_certainty(card),
         **{decision_output(item["name"]): ({"bool"}, (None,)) for item in _decisions(card)},
     }
-
-
-def _decisions(card: ModelCard) -> Sequence[Mapping[str, Any]]:
-    """Returns the configured decisions; models of earlier versions have none."""
-    decisions: Sequence[Mapping[str, Any]] = card.config.get("decisions", ())
-    return decisions
-
-
-def _certainty(card: ModelCard) -> Spec:
-    """Returns what says how sure an answer is; models of earlier versions do not."""
-    if "uncertainty" not in card.config:
-        return {}
-    if card.task == "regression":
-        return {PREDICTION_INTERVAL: ({"float32"}, (None, 2))}
-    return {PREDICTION_SET: ({"bool"}, (None, len(card.classes))), ANSWER_TEXT: _TEXT}
 
 
 def _explanations(card: ModelCard, inputs: ModelInputs) -> Spec:
@@ -152,6 +138,22 @@ def _explanations(card: ModelCard, inputs: ModelInputs) -> Spec:
         STEP_ATTRIBUTIONS: ({"float32"}, (None, None, of_steps)),
         TYPICAL_ANSWER: ({"float32"}, (None,)),
     }
+
+
+def _optional_outputs(card: ModelCard) -> Spec:
+    """Returns what a model may answer besides: versions pushed earlier lack some of it."""
+    count = len(card.classes)
+    text: Spec = {UNFAMILIAR: ({"string"}, (None,))}
+    if card.task == "regression":
+        return {PREDICTION_INTERVAL: ({"float32"}, (None, 2)), **text}
+    sets: Spec = {PREDICTION_SET: ({"bool"}, (None, count)), ANSWER_TEXT: ({"string"}, (None,))}
+    return {**sets, **text}
+
+
+def _decisions(card: ModelCard) -> Sequence[Mapping[str, Any]]:
+    """Returns the configured decisions; models of earlier versions have none."""
+    decisions: Sequence[Mapping[str, Any]] = card.config.get("decisions", ())
+    return decisions
 
 
 def _differences(where: str, tensors: Mapping[str, TensorInfo], wanted: Spec) -> Iterator[str]:

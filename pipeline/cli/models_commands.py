@@ -9,7 +9,9 @@ import typer
 from pipeline.cli.governance_commands import (
     CheckOption,
     ExpectOption,
+    WithoutApprovalOption,
     WitnessOption,
+    asked_policy,
     print_check,
 )
 from pipeline.cli.options import (
@@ -28,6 +30,7 @@ from pipeline.cli.options import (
     open_folder,
     parse_version_number,
 )
+from pipeline.cli.signing_commands import PublicKeyOption, find_trust
 
 ForceOption = Annotated[
     bool, typer.Option("--force", help="Allow a version not to be served; needs --reason.")
@@ -145,6 +148,7 @@ def promote(
     set_: SetOption = NO_SETTINGS,
     root: RootOption = RUNS,
     force: ForceOption = False,
+    without_approval: WithoutApprovalOption = False,
     reason: ReasonOption = None,
     base_path: Annotated[
         str | None,
@@ -155,6 +159,7 @@ def promote(
             "promotions.",
         ),
     ] = None,
+    public_key: PublicKeyOption = None,
 ) -> None:
     """Make a version stable.
 
@@ -166,7 +171,17 @@ def promote(
     from serving.models import promotion
 
     storage = open_folder(models, config, set_, root)
-    entry = promotion.promote(storage, version, force=force, reason=reason, base_path=base_path)
+    trust = find_trust(public_key, None, config, set_)
+    entry = promotion.promote(
+        storage,
+        version,
+        force=force,
+        reason=reason,
+        base_path=base_path,
+        trust=trust,
+        without_approval=without_approval,
+        policy=asked_policy(config, set_),
+    )
     print(promotion.describe_change(entry))
 
 
@@ -209,7 +224,9 @@ def canary(
     set_: SetOption = NO_SETTINGS,
     root: RootOption = RUNS,
     force: ForceOption = False,
+    without_approval: WithoutApprovalOption = False,
     reason: ReasonOption = None,
+    public_key: PublicKeyOption = None,
 ) -> None:
     """Try a version with a share of the requests.
 
@@ -229,7 +246,17 @@ def canary(
     if version is None:
         entry = promotion.stop_canary(storage, reason)
     else:
-        entry = promotion.start_canary(storage, version, share, force=force, reason=reason)
+        trust = find_trust(public_key, None, config, set_)
+        entry = promotion.start_canary(
+            storage,
+            version,
+            share,
+            force=force,
+            reason=reason,
+            trust=trust,
+            without_approval=without_approval,
+            policy=asked_policy(config, set_),
+        )
     print(promotion.describe_change(entry))
 
 

@@ -17,6 +17,7 @@ from pipeline.cli.options import (
     parse_version_number,
     pushed_to,
 )
+from pipeline.cli.signing_commands import CertificateOption, PublicKeyOption, find_trust
 
 if TYPE_CHECKING:
     from components.config import Config
@@ -117,6 +118,12 @@ def serve(
         bool,
         _security("--require-manifest", "Refuse versions without a manifest's digests."),
     ] = False,
+    require_signature: Annotated[
+        bool,
+        _security("--require-signature", "Refuse versions that the owner of a key did not sign."),
+    ] = False,
+    public_key: PublicKeyOption = None,
+    certificate: CertificateOption = None,
     allow_operation: Annotated[
         list[str] | None,
         _security("--allow-operation", "Let a model hold this operation; repeatable.", "NAME"),
@@ -217,6 +224,9 @@ def serve(
     )
 
     folder = _folder(models, config, set_, root)
+    trust = None
+    if require_signature:
+        trust = find_trust(public_key, certificate, config, set_, required=True)
     logged = None
     if prediction_log is not None:
         logged = PredictionLogSettings(
@@ -228,7 +238,7 @@ def serve(
     serve_model(
         ServerSettings(
             models=folder,
-            name=name or model_name(folder),
+            name=name or model_name(folder, trust),
             host=host,
             rest_port=rest_port,
             grpc_port=grpc_port,
@@ -237,6 +247,7 @@ def serve(
             reload_token=read_token(os.environ, RELOAD_TOKEN),
             allow_anonymous=allow_anonymous,
             require_manifest=require_manifest,
+            trust=trust,
             allowed_operations=frozenset(allow_operation or []),
             cors_origins=tuple(cors_origin or []),
             otlp_endpoint=otlp_endpoint,

@@ -129,7 +129,7 @@ def print_summary(record: RunRecord, console: PlainConsole) -> None:
 
 
 def print_metrics(evaluation: Evaluation) -> None:
-    """Prints metrics overall and per class."""
+    """Prints metrics overall, per class and per decision."""
     console = PlainConsole()
     overall = evaluation.overall
     console.print(f"{overall.examples:,} examples")
@@ -143,6 +143,17 @@ def print_metrics(evaluation: Evaluation) -> None:
         )
         line = f"  {name:<20}{numbers}  support {of_class.support:,}"
         console.print(line, soft_wrap=True)
+
+    for name, decision in overall.decisions.items():
+        numbers = "  ".join(
+            f"{metric} {format_metric(overall.value_of(metric, decision=name), '.4f')}"
+            for metric in metrics_of(Level.DECISION)
+        )
+        line = f"  decision {name:<11}{numbers}  named {decision.named:,}"
+        console.print(line, soft_wrap=True)
+    for result in evaluation.decisions:
+        if result.early_warning is not None:
+            console.print(f"  {result.early_warning.headline}", soft_wrap=True)
 
 
 def print_runs(records: Sequence[RunRecord]) -> None:

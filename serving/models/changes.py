@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from components.command.escape import shorten
 from components.contracts.audit_chain import recorded_digest, seal
 from components.contracts.contract import ContractError
-from components.contracts.serving_state import AuditEntry, Routing, ServedState
+from components.contracts.serving_state import AuditEntry, Routing, ServedState, find_stop
 from components.errors import MasteryError
 from serving.models.server_config import (
     GPU_MODELS_CONFIG,
@@ -42,6 +42,12 @@ SETTLING = 1.0  # seconds; without a lock, another process may be between two of
 _SHOWN = 80  # characters of an entry in an error
 
 Decide = Callable[[ServedState, int], AuditEntry | None]
+
+
+class RefusedError(MasteryError):
+    """A change that must not be made; nothing was changed."""
+
+    exit_code = 1
 
 
 def read_entries(storage: Storage, last: int | None = None) -> list[AuditEntry]:
@@ -73,6 +79,9 @@ def current_state(storage: Storage) -> tuple[ServedState, str | None]:
         return last.after, None
     if served is None:
         return last.after, f"{MODELS_CONFIG} is missing; the next change writes it again."
+    if _names_what_is_stopped(served, last.after):
+        note = f"{MODELS_CONFIG} names what was stopped; the next change takes it out again."
+        return last.after, note
 
     if _published_revision(storage) < last.revision:
         note = (
@@ -165,7 +174,8 @@ def _settle(storage: Storage, last: AuditEntry | None) -> AuditEntry | None:
         served = _read_served(storage, last)
     if not _differs(served, last):
         return None
-    if served is None:  # the file was deleted, which does not mean that less is to be served
+    # A deleted file does not mean that less is to be served, and only `resume` ends a stop.
+    if served is None or _names_what_is_stopped(served, last.after):
         _publish(storage, last)
         return None
 
@@ -190,7 +200,7 @@ def _publish(storage: Storage, entry: AuditEntry) -> None:
         content = storage.read(MODELS_CONFIG)
         before = None if content is None else parse(content, storage.address)
         # While no version is stable, nothing has been decided: a file would unload what is served.
-        if entry.after.stable is not None:
+        if entry.after.stable is not None or entry.after.out_of_service:
             rendered = render(entry.after, before)
             storage.replace(MODELS_CONFIG, rendered)
             if storage.has_gpu_exports():
@@ -216,11 +226,13 @@ def _read_served(storage: Storage, last: AuditEntry | None) -> ServedState | Non
     content = storage.read(MODELS_CONFIG)
     if content is None:
         return None
-    name = last.after.name if last else _newest_name(storage)
-    return read_state(parse(content, storage.address), name)
+    config = parse(content, storage.address)
+    if last is None:
+        return read_state(config, newest_name(storage))
+    return read_state(config, last.after.name, last.after.base_path)
 
 
-def _newest_name(storage: Storage) -> str:
+def newest_name(storage: Storage) -> str:
     """Returns the model's name in the newest version's manifest; "" where there is none."""
     versions = storage.versions()
     if not versions:
@@ -232,9 +244,20 @@ def _newest_name(storage: Storage) -> str:
     return (manifest.name if manifest else None) or ""
 
 
+def _names_what_is_stopped(served: ServedState, recorded: ServedState) -> bool:
+    named = {served.stable, served.canary, *served.loaded} - {None}
+    if recorded.out_of_service and not named:  # the newest version, or all: nobody decided on that
+        return True
+    return any(find_stop(recorded.stopped, version) for version in named)
+
+
 def _differs(served: ServedState | None, last: AuditEntry) -> bool:
     if served is None:
+        return last.after.stable is not None or last.after.out_of_service is not None
+    if served == ServedState():  # the model is not in the file
         return last.after.stable is not None
+    if last.after.out_of_service:
+        return True
     fields = {"stable", "canary", "loaded", "name", "base_path"}
     return served.model_dump(include=fields) != last.after.model_dump(include=fields)
 
@@ -250,5 +273,6 @@ def _take_over(recorded: ServedState, served: ServedState) -> ServedState:
             "share": recorded.share if served.canary == recorded.canary else None,
             "earlier": earlier,
             "removing": recorded.removing,
+            "stopped": recorded.stopped,
         }
     )

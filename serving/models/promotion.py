@@ -11,21 +11,17 @@ from collections.abc import Set as AbstractSet
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from components.contracts.serving_state import AuditEntry, ServedState
+from components.contracts.serving_state import ApprovalPolicy, AuditEntry, ServedState
 from components.errors import MasteryError
-from serving.models.changes import change, current_state
+from serving.models.approvals import require_approved
+from serving.models.changes import RefusedError, change, current_state, newest_name
 from serving.models.listing import Version, check_version
 
 if TYPE_CHECKING:
+    from components.model_version.signature import Trust
     from serving.models.storage import Storage
 
 REMEMBERED = 50  # stable versions that rollbacks may go back through
-
-
-class RefusedError(MasteryError):
-    """A change that must not be made; nothing was changed."""
-
-    exit_code = 1
 
 
 def promote(
@@ -35,6 +31,9 @@ def promote(
     force: bool = False,
     reason: str | None = None,
     base_path: str | None = None,
+    trust: Trust | None = None,
+    without_approval: bool = False,
+    policy: ApprovalPolicy | None = None,
 ) -> AuditEntry | None:
     """Makes a version stable.
 
@@ -43,9 +42,13 @@ def promote(
         version: its number.
         force: also when a gate failed, the manifest is missing, or the files are not those that
             were pushed.
-        reason: why; `force` requires one.
+        reason: why; `force` and `without_approval` require one.
         base_path: where the server finds the versions; default: as before, at first the storage's
             address.
+        trust: whose signature the version has to have; None where none is asked for.
+        without_approval: also when approvals are missing, which `force` does not overrule.
+        policy: the approvals that the caller's configuration asks for, besides those that the log
+            and the version's own configuration do.
 
     Returns:
         The entry in the audit log; None when the version is stable already.
@@ -54,14 +57,17 @@ def promote(
         RefusedError: there is a reason not to serve the version; nothing was changed.
         MasteryError: there is no such version, or the storage cannot be written to.
     """
-    checked = check_version(storage, version)
+    checked = check_version(storage, version, trust)
 
     def decide(state: ServedState, revision: int) -> AuditEntry | None:
         if state.stable == version and base_path in (None, state.base_path):
             return None
 
         forced = _require_servable(checked, state, force=force, reason=reason)
-        after = _with_name(storage, state, checked, base_path)
+        unapproved, new_policy = require_approved(
+            storage, checked, at_hand=policy, overrule=without_approval, reason=reason
+        )
+        after = with_name(storage, state, checked, base_path)
         if state.stable != version:
             after = _make_stable(after, version, _available_with(storage, state, version))
         return AuditEntry(
@@ -71,7 +77,8 @@ def promote(
             after=after,
             version=version,
             reason=reason,
-            forced=forced,
+            forced=(*forced, *unapproved),
+            policy=new_policy,
         )
 
     return change(storage, decide)
@@ -86,7 +93,7 @@ def roll_back(storage: Storage, reason: str | None = None) -> AuditEntry:
     """
 
     def decide(state: ServedState, revision: int) -> AuditEntry:
-        after = _make_previous_stable(state, _available(storage, state))
+        after = _make_previous_stable(state, available_versions(storage, state))
         return AuditEntry(
             action="rollback",
             revision=revision,
@@ -102,7 +109,15 @@ def roll_back(storage: Storage, reason: str | None = None) -> AuditEntry:
 
 
 def start_canary(
-    storage: Storage, version: int, share: int, *, force: bool = False, reason: str | None = None
+    storage: Storage,
+    version: int,
+    share: int,
+    *,
+    force: bool = False,
+    reason: str | None = None,
+    trust: Trust | None = None,
+    without_approval: bool = False,
+    policy: ApprovalPolicy | None = None,
 ) -> AuditEntry | None:
     """Gives a version the label canary, and records its share of the requests.
 
@@ -111,7 +126,10 @@ def start_canary(
         version: its number.
         share: percent of the requests, 1 to 99.
         force: as for `promote`.
-        reason: why; `force` requires one.
+        reason: why; `force` and `without_approval` require one.
+        trust: as for `promote`.
+        without_approval: as for `promote`; a canary answers real learners.
+        policy: as for `promote`.
 
     Returns:
         The entry in the audit log; None when nothing changes.
@@ -121,13 +139,16 @@ def start_canary(
             was changed.
         MasteryError: there is no such version, or the storage cannot be written to.
     """
-    checked = check_version(storage, version)
+    checked = check_version(storage, version, trust)
 
     def decide(state: ServedState, revision: int) -> AuditEntry | None:
         if (state.canary, state.share) == (version, share):
             return None
 
         forced = _require_servable(checked, state, force=force, reason=reason)
+        unapproved, new_policy = require_approved(
+            storage, checked, at_hand=policy, overrule=without_approval, reason=reason
+        )
         after = _give_canary(state, version, share, _available_with(storage, state, version))
         return AuditEntry(
             action="canary",
@@ -136,7 +157,8 @@ def start_canary(
             after=after,
             version=version,
             reason=reason,
-            forced=forced,
+            forced=(*forced, *unapproved),
+            policy=new_policy,
         )
 
     return change(storage, decide)
@@ -152,7 +174,7 @@ def stop_canary(storage: Storage, reason: str | None = None) -> AuditEntry | Non
             action="canary stop",
             revision=revision,
             before=state,
-            after=_without_canary(state, _available(storage, state)),
+            after=_without_canary(state, available_versions(storage, state)),
             version=state.canary,
             reason=reason,
         )
@@ -163,7 +185,7 @@ def stop_canary(storage: Storage, reason: str | None = None) -> AuditEntry | Non
 def plan_prune(storage: Storage, keep: int) -> list[int]:
     """Returns the versions that `prune` would remove, oldest first."""
     state, _ = current_state(storage)
-    return _to_prune(state, storage.versions(), _available(storage, state), keep)
+    return _to_prune(state, storage.versions(), available_versions(storage, state), keep)
 
 
 def prune(storage: Storage, keep: int, reason: str | None = None) -> list[int]:
@@ -183,7 +205,9 @@ def prune(storage: Storage, keep: int, reason: str | None = None) -> list[int]:
     """
 
     def decide(state: ServedState, revision: int) -> AuditEntry | None:
-        removed = tuple(_to_prune(state, storage.versions(), _available(storage, state), keep))
+        removed = tuple(
+            _to_prune(state, storage.versions(), available_versions(storage, state), keep)
+        )
         if not removed:
             return None
         return AuditEntry(
@@ -207,7 +231,7 @@ def describe_change(entry: AuditEntry | None) -> str:
     if entry is None:
         return "Nothing was changed: this is already so."
     state = entry.after
-    served = f"stable {state.stable}"
+    served = f"stable {state.stable or '–'}"
     if state.canary is not None:
         served += f"; canary {state.canary}, to get {state.share or 0} % of the requests"
     overruled = [f"overruled: {problem}" for problem in entry.forced]
@@ -230,6 +254,12 @@ def _require_servable(
         raise RefusedError(
             f"version {number}: a prune has begun to remove it; see `mastery models log`."
         )
+    stop = state.stop_of(number)
+    if stop is not None:  # `--force` overrules what was found out, not what a person has decided
+        raise RefusedError(
+            f"version {number} cannot be served: {stop.describe(state.name)}. Nothing was changed; "
+            f"`mastery models resume {'--all' if stop.version is None else number}` ends that."
+        )
 
     if problems and not force:
         raise RefusedError(
@@ -241,9 +271,10 @@ def _require_servable(
     return problems
 
 
-def _available(storage: Storage, state: ServedState) -> frozenset[int]:
-    """Returns the versions that a server can load and that no prune is removing."""
-    return storage.servable() - set(state.removing)
+def available_versions(storage: Storage, state: ServedState) -> frozenset[int]:
+    """Returns the versions that a server can load, that no prune removes and nobody has stopped."""
+    found = storage.servable() - set(state.removing)
+    return frozenset(version for version in found if state.stop_of(version) is None)
 
 
 def _available_with(storage: Storage, state: ServedState, version: int) -> frozenset[int]:
@@ -252,7 +283,7 @@ def _available_with(storage: Storage, state: ServedState, version: int) -> froze
     Raises:
         MasteryError: it was removed after it was checked.
     """
-    found = _available(storage, state)
+    found = available_versions(storage, state)
     if version not in found:
         raise MasteryError(
             f"{storage.address}: version {version} was removed just now. Nothing was changed."
@@ -260,13 +291,13 @@ def _available_with(storage: Storage, state: ServedState, version: int) -> froze
     return found
 
 
-def _with_name(
-    storage: Storage, state: ServedState, version: Version, base_path: str | None
+def with_name(
+    storage: Storage, state: ServedState, version: Version | None, base_path: str | None
 ) -> ServedState:
-    """Returns the state with the model's name and path, which the first promotion sets."""
+    """Returns the state with the model's name and path, which the first change sets."""
     folder = PurePosixPath(storage.address)
     fallback = folder.parent.name if folder.name == "serving" else folder.name
-    named = version.manifest.name if version.manifest else None
+    named = version.manifest.name if version and version.manifest else newest_name(storage)
     return state.model_copy(
         update={
             "name": state.name or named or fallback,
@@ -279,7 +310,7 @@ def _make_stable(state: ServedState, version: int, available: AbstractSet[int]) 
     """Makes a version stable; the one before becomes the target of a rollback."""
     before = () if state.stable is None else (state.stable,)
     after = state.model_copy(update={"stable": version, "earlier": (*state.earlier, *before)})
-    return _with_loaded(state, _end_canary_of(after, version), available)
+    return with_loaded(state, _end_canary_of(after, version), available)
 
 
 def _make_previous_stable(state: ServedState, available: AbstractSet[int]) -> ServedState:
@@ -297,7 +328,14 @@ def _make_previous_stable(state: ServedState, available: AbstractSet[int]) -> Se
         )
     last = len(state.earlier) - 1 - state.earlier[::-1].index(target)
     after = state.model_copy(update={"stable": target, "earlier": state.earlier[:last]})
-    return _with_loaded(state, _end_canary_of(after, target), available)
+    return with_loaded(state, _end_canary_of(after, target), available)
+
+
+def make_stable_again(state: ServedState, version: int, available: AbstractSet[int]) -> ServedState:
+    """Makes the version stable that was until a stop."""
+    earlier = state.earlier[:-1] if state.earlier[-1:] == (version,) else state.earlier
+    after = state.model_copy(update={"stable": version, "earlier": earlier})
+    return with_loaded(state, after, available)
 
 
 def _give_canary(
@@ -318,13 +356,13 @@ def _give_canary(
             f"canary {version}: expected another version than the stable one, found the same."
         )
     after = state.model_copy(update={"canary": version, "share": share})
-    return _with_loaded(state, after, available)
+    return with_loaded(state, after, available)
 
 
 def _without_canary(state: ServedState, available: AbstractSet[int]) -> ServedState:
     """Removes the label canary; the stable version gets all requests."""
     after = state.model_copy(update={"canary": None, "share": None})
-    return _with_loaded(state, after, available)
+    return with_loaded(state, after, available)
 
 
 def _end_canary_of(state: ServedState, version: int) -> ServedState:
@@ -339,10 +377,10 @@ def _to_prune(
 ) -> list[int]:
     """Returns the versions to remove, oldest first.
 
-    These stay: the newest `keep`; those that are served, or were until now; the target of a
-    rollback; and those newer than the stable version, which nobody has decided on yet. Versions
-    that an earlier prune has left are removed. Without a stable version the newest one stays,
-    because a server without a `models.config` serves that.
+    These stay: the newest `keep`; those that are served, were until now, or were stopped; the
+    target of a rollback; and those newer than the stable version, which nobody has decided on yet.
+    Versions that an earlier prune has left are removed. Without a stable version the newest one
+    stays, because a server without a `models.config` serves that.
 
     Args:
         state: what is served.
@@ -350,7 +388,8 @@ def _to_prune(
         available: those that can be served.
         keep: how many of the newest stay in any case.
     """
-    protected = {state.stable, state.canary, state.previous(available), *state.loaded}
+    stopped = {version for stop in state.stopped for version in (stop.version, stop.served)}
+    protected = {state.stable, state.canary, state.previous(available), *state.loaded, *stopped}
     kept = max(keep, 1 if state.stable is None else 0)
     newest = set(sorted(versions, reverse=True)[:kept])
     undecided: set[int] = set()
@@ -361,7 +400,7 @@ def _to_prune(
     return sorted((set(versions) - newest - undecided | unfinished) - protected)
 
 
-def _with_loaded(
+def with_loaded(
     before: ServedState, after: ServedState, available: AbstractSet[int]
 ) -> ServedState:
     """Adds the versions that the server is to load.

@@ -41,14 +41,15 @@ def parse(content: bytes, address: str) -> ModelServerConfig:
         ) from None
 
 
-def read_state(config: ModelServerConfig, name: str) -> ServedState:
+def read_state(config: ModelServerConfig, name: str, base_path: str = "") -> ServedState:
     """Returns the state of a model in a `models.config`, or of its only one; empty if it has none.
 
     Args:
         config: the file's content.
         name: the model's name.
+        base_path: its path, if it is known: the only model of another name and path is another.
     """
-    model = _find(config, name)
+    model = _find(config, name, base_path)
     if model is None:
         return ServedState()
     labels = dict(model.version_labels)
@@ -64,6 +65,9 @@ def read_state(config: ModelServerConfig, name: str) -> ServedState:
 def render(state: ServedState, before: ModelServerConfig | None) -> bytes:
     """Returns the new content of `models.config`.
 
+    A model that is out of service is not in it, so servers unload it. The list of models is, even
+    if it is empty: a server that polls the file takes no other kind of configuration.
+
     Args:
         state: what is to be served.
         before: what is there now: other models, other labels and logging settings stay.
@@ -71,7 +75,12 @@ def render(state: ServedState, before: ModelServerConfig | None) -> bytes:
     config = ModelServerConfig()
     if before is not None:
         config.CopyFrom(before)
-    model = _find(config, state.name)
+    model = _find(config, state.name, state.base_path)
+    if state.out_of_service:
+        config.model_config_list.SetInParent()
+        if model is not None:
+            config.model_config_list.config.remove(model)
+        return _to_bytes(config)
     if model is None:
         model = config.model_config_list.config.add()
 
@@ -82,8 +91,7 @@ def render(state: ServedState, before: ModelServerConfig | None) -> bytes:
     model.model_version_policy.specific.versions.extend(state.loaded)
     _set_labels(model, state)
 
-    content: bytes = text_format.MessageToBytes(config, as_utf8=True)
-    return content
+    return _to_bytes(config)
 
 
 def for_gpu_servers(content: bytes, state: ServedState) -> bytes:
@@ -97,8 +105,12 @@ def for_gpu_servers(content: bytes, state: ServedState) -> bytes:
     for model in config.model_config_list.config:
         if model.name == state.name:
             model.base_path = f"{state.base_path.rstrip('/')}/{GPU}"
-    adapted: bytes = text_format.MessageToBytes(config, as_utf8=True)
-    return adapted
+    return _to_bytes(config)
+
+
+def _to_bytes(config: ModelServerConfig) -> bytes:
+    content: bytes = text_format.MessageToBytes(config, as_utf8=True)
+    return content
 
 
 def _set_labels(model: ModelConfig, state: ServedState) -> None:
@@ -115,9 +127,10 @@ def _set_labels(model: ModelConfig, state: ServedState) -> None:
         del labels[label]
 
 
-def _find(config: ModelServerConfig, name: str) -> ModelConfig | None:
+def _find(config: ModelServerConfig, name: str, base_path: str) -> ModelConfig | None:
     models = config.model_config_list.config
     named = [model for model in models if model.name == name]
     if named:
         return named[0]
-    return models[0] if len(models) == 1 else None
+    is_only = len(models) == 1 and base_path in ("", models[0].base_path)
+    return models[0] if is_only else None

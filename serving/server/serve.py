@@ -158,6 +158,7 @@ def _missing_features(settings: ServerSettings) -> str:
         "tokens": settings.token is not None or settings.reload_token is not None,
         "TLS for REST": settings.tls_cert is not None,
         "--require-manifest": settings.require_manifest,
+        "--require-signature": settings.trust is not None,
         "--cors-origin": bool(settings.cors_origins),
         "traces by OTLP": settings.otlp_endpoint is not None,
         "--prediction-log": settings.prediction_log is not None,

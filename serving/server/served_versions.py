@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,11 +18,19 @@ from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusResponse,
 
 from components.command.escape import shorten
 from components.errors import MasteryError
-from components.model_version.folders import VersionFolders, find_versions
-from components.model_version.verify import verify_version
+from components.model_version.folders import VersionFolders, find_versions, version_number
+from components.model_version.signature import verified_copy
+from components.model_version.verify import find_root, verify_version
 from serving.server.request_error import QUOTED, RequestError, invalid, listed
 from serving.server.servable import LoadedModel, Servable, load_warm
-from serving.server.version_policy import ModelConfigError, VersionPolicy, read_policy
+from serving.server.version_policy import (
+    ModelConfigError,
+    Stops,
+    VersionPolicy,
+    list_missing,
+    read_policy,
+    read_stops,
+)
 
 if TYPE_CHECKING:
     from serving.prediction_log.recorder import Recorder
@@ -90,6 +98,7 @@ class ServedVersions:
 
         self._policy = VersionPolicy()
         self._file_policy: VersionPolicy | str | None = None  # from models.config, or its error
+        self._stops = Stops()
         self._folders = VersionFolders({}, {})
         self._polling = asyncio.Lock()
         self._logged: set[str] = set()  # notes about the folder that still hold
@@ -128,6 +137,7 @@ class ServedVersions:
             return version
         if label in self._labels:
             return self._labels[label]
+        self._refuse_stopped(version, label)
 
         number = self._policy.labels.get(label)
         if number is None:
@@ -139,9 +149,11 @@ class ServedVersions:
     async def poll(self) -> None:
         """Reads the folder once, then loads and closes versions."""
         async with self._polling:
-            self._read_policy()
+            self._read_stops()
+            if self._stops.whole is None:
+                self._read_policy()
             try:
-                self._folders = find_versions(self._settings.models)
+                self._folders = self._find_folders()
             except OSError as error:
                 folder = self._settings.models
                 log.warning("%s: the folder could not be read: %s", folder, error.strerror)
@@ -152,10 +164,14 @@ class ServedVersions:
         """Applies another policy until `models.config` changes; returns once it is in effect.
 
         Raises:
-            RequestError: a version is missing or cannot be loaded; the old policy stays.
+            RequestError: a version is missing, cannot be loaded or was stopped; the old policy
+                stays.
         """
         async with self._polling:
-            self._folders = find_versions(self._settings.models)
+            self._read_stops()
+            for version in {*policy.specific, *policy.labels.values(), None}:
+                self._refuse_stopped(version, None)
+            self._folders = self._find_folders()
             chosen = policy.choose(self._folders.paths)
             requested = {*policy.specific, *policy.labels.values()}
             self._retry_at.clear()
@@ -188,6 +204,7 @@ class ServedVersions:
 
     def _find(self, version: int | None, label: str | None) -> Servable:
         number = self.resolve(version, label)
+        self._refuse_stopped(number, None)
         if number is None:
             number = max(self._servables, default=None)
         if number in self._servables:
@@ -199,6 +216,39 @@ class ServedVersions:
             StatusCode.NOT_FOUND,
             f"Servable not found for request: {which} of {self._settings.name}{why}.",
         )
+
+    def _refuse_stopped(self, version: int | None, label: str | None) -> None:
+        """Refuses a request for what somebody has stopped.
+
+        Raises:
+            RequestError: by whom, when and why.
+        """
+        reason = self._stops.reason(version, label)
+        if reason is not None:
+            raise RequestError(StatusCode.UNAVAILABLE, reason)
+
+    def _read_stops(self) -> None:
+        """Reads what is out of service; as long as that cannot be read, what it was stays so."""
+        found = read_stops(self._settings.models)
+        if found is not None and found != self._stops:
+            self._stops = found
+            if found.whole is not None:
+                log.warning("%s", found.reason(None))
+
+    def _find_folders(self) -> VersionFolders:
+        """Lists the versions that nobody has stopped, and notes why the others are not served.
+
+        Raises:
+            OSError: the folder cannot be read.
+        """
+        found = find_versions(self._settings.models)
+        reasons = {version: self._stops.reason(version) for version in found.paths}
+        for version, reason in reasons.items():
+            if reason is not None and version not in self._servables:
+                ended = VersionStatus(VersionState.END, StatusCode.UNAVAILABLE, reason)
+                self.status[version] = ended
+        paths = {version: path for version, path in found.paths.items() if reasons[version] is None}
+        return VersionFolders(paths, found.passed_over)
 
     def _read_policy(self) -> None:
         found: VersionPolicy | str
@@ -218,7 +268,8 @@ class ServedVersions:
     async def _follow(self) -> None:
         """Loads what the policy chooses, moves labels, and closes what is no longer needed."""
         chosen = self._policy.choose(self._folders.paths)
-        self._log_missing()
+        if self._stops.whole is None:
+            self._log_missing()
         await self._load(chosen)
         if not self._servables and not self._policy.specific:
             await self._load_any()
@@ -228,6 +279,9 @@ class ServedVersions:
         }
         self._labels = {label: version for label, version in labels.items() if version is not None}
 
+        for version in self.available:
+            if (reason := self._stops.reason(version)) is not None:
+                self._close(version, reason)
         served = {version for version in chosen if version in self._servables}
         if served:  # otherwise the available versions stay, chosen or not
             for version in sorted(self._servables.keys() - served - set(self._labels.values())):
@@ -238,22 +292,8 @@ class ServedVersions:
 
     def _log_missing(self) -> None:
         """Logs skipped folders, missing versions and labels; each once as long as it holds."""
-        folder, policy, paths = self._settings.models, self._policy, self._folders.paths
-        notes = [
-            f"{folder / name}: skipped, because {why}."
-            for name, why in self._folders.passed_over.items()
-        ]
-        notes += [
-            f"{folder}: version {version} is configured but does not exist."
-            for version in sorted(set(policy.specific) - paths.keys())
-        ]
-        notes += [
-            f"{folder}: label {shorten(label, QUOTED)} is configured for version {version}, "
-            "which does not exist."
-            for label, version in sorted(policy.labels.items())
-            if version not in paths
-        ]
-
+        folder = self._settings.models
+        notes = list_missing(folder, self._folders, self._policy)
         new = [note for note in notes if note not in self._logged]
         for note in new[:MOST_NOTES]:
             log.warning("%s", note)
@@ -304,9 +344,19 @@ class ServedVersions:
 
     def _load_verified(self, path: Path) -> LoadedModel:
         settings = self._settings
-        doubt = verify_version(
-            path, within=settings.models, require_manifest=settings.require_manifest
-        )
+        if settings.trust is None:
+            return self._load_checked(path, within=settings.models)
+
+        # The version's folder, where the path is that of its export for GPUs.
+        root = find_root(path, settings.models)
+        number = version_number(root.name)
+        with verified_copy(root, settings.trust, number=number) as copy:
+            export = copy / path.resolve().relative_to(root)
+            return self._load_checked(export, within=copy.parent)
+
+    def _load_checked(self, path: Path, *, within: Path) -> LoadedModel:
+        settings = self._settings
+        doubt = verify_version(path, within=within, require_manifest=settings.require_manifest)
         if doubt:
             log.warning("%s", doubt)
         return load_warm(path, allowed_operations=settings.allowed_operations)
@@ -319,17 +369,20 @@ class ServedVersions:
         self.status[version] = VersionStatus(VersionState.END, code, reason)
         self._retry_at[version] = time.monotonic() + RETRY_SECONDS
 
-    def _close(self, version: int) -> None:
+    def _close(self, version: int, stopped: str | None = None) -> None:
+        """Closes a version: because it is not needed, or because somebody has `stopped` it."""
         servable = self._servables.pop(version)  # from here on, no request finds it
-        self.status[version] = VersionStatus(VersionState.UNLOADING)
+        code = StatusCode.OK if stopped is None else StatusCode.UNAVAILABLE
+        self.status[version] = VersionStatus(VersionState.UNLOADING, code, stopped or "")
         task = asyncio.get_running_loop().create_task(self._close_servable(servable))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
     async def _close_servable(self, servable: Servable) -> None:
         await servable.close()
-        if self.status[servable.version].state is VersionState.UNLOADING:
-            self.status[servable.version] = VersionStatus(VersionState.END)
+        status = self.status[servable.version]
+        if status.state is VersionState.UNLOADING:
+            self.status[servable.version] = replace(status, state=VersionState.END)
         log.info("Version %d of %s has ended.", servable.version, self._settings.name)
 
     def _why(self, version: int) -> str:

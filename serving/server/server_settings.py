@@ -9,12 +9,17 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from components.command.escape import shorten
 from components.errors import MasteryError
 from components.model_version.folders import SAVED_MODEL
+from components.model_version.signature import key_digest
 from serving.prediction_log.settings import PredictionLogSettings, check_prediction_log
+
+if TYPE_CHECKING:
+    from components.model_version.signature import Trust
 
 log = logging.getLogger("mastery.serving")
 
@@ -84,6 +89,7 @@ class ServerSettings:
         tls_cert: certificate chain (PEM) for both ports; None for no TLS.
         tls_key: its private key (PEM).
         require_manifest: whether to refuse a version without the digests of what was pushed.
+        trust: whose signature a version has to have to be loaded; None where none is asked for.
         allowed_operations: operations that a graph may hold in addition to those that only compute.
         reload_token: what HandleReloadConfigRequest requires in addition to the token; None turns
             that method off.
@@ -105,6 +111,7 @@ class ServerSettings:
     tls_cert: Path | None = None
     tls_key: Path | None = None
     require_manifest: bool = False
+    trust: Trust | None = None
     allowed_operations: frozenset[str] = frozenset()
     reload_token: str | None = field(default=None, repr=False)
     allow_anonymous: bool = False
@@ -150,6 +157,8 @@ def check_settings(settings: ServerSettings) -> None:
     _check_tls_files(settings.tls_cert, settings.tls_key)
     _check_addresses(settings)
     _check_exposure(settings)
+    if settings.trust is not None and settings.trust.public_key is not None:
+        key_digest(settings.trust.public_key)  # fails for a file without a key
     if settings.prediction_log is not None:
         check_prediction_log(settings.prediction_log)
 

@@ -1,17 +1,28 @@
-"""Which versions are served, and under which labels: TensorFlow Serving's `ModelServerConfig`."""
+"""Which versions are served, and under which labels: TensorFlow Serving's `ModelServerConfig`.
+
+And which must not be, because somebody has stopped them: `routing.json`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from google.protobuf import text_format
 from tensorflow_serving.config.model_server_config_pb2 import ModelConfig, ModelServerConfig
 
+from components.command.escape import shorten
+from components.contracts.contract import ContractError
+from components.contracts.names import GPU
+from components.contracts.serving_state import Routing, Stop
 from components.errors import MasteryError
 from serving.models.server_config import MODELS_CONFIG
-from serving.server.request_error import listed
+from serving.server.request_error import QUOTED, listed
+
+if TYPE_CHECKING:
+    from components.model_version.folders import VersionFolders
 
 
 class ModelConfigError(MasteryError):
@@ -73,6 +84,66 @@ def read_policy(folder: Path, name: str) -> VersionPolicy:
     raise ModelConfigError(
         f"{path}: expected a model called {name}, found {names}; choose one with --name."
     )
+
+
+def list_missing(folder: Path, found: VersionFolders, policy: VersionPolicy) -> list[str]:
+    """Returns sentences on skipped folders, and on versions and labels that do not exist."""
+    notes = [f"{folder / name}: skipped, because {why}." for name, why in found.passed_over.items()]
+    notes += [
+        f"{folder}: version {version} is configured but does not exist."
+        for version in sorted(set(policy.specific) - found.paths.keys())
+    ]
+    notes += [
+        f"{folder}: label {shorten(label, QUOTED)} is configured for version {version}, "
+        "which does not exist."
+        for label, version in sorted(policy.labels.items())
+        if version not in found.paths
+    ]
+    return notes
+
+
+@dataclass(frozen=True)
+class Stops:
+    """What people have taken out of service; see `serving.models.stopping`.
+
+    Attributes:
+        model: the model's name.
+        whole: the stop that keeps every version from answering, or None.
+        single: the others, each of one version.
+    """
+
+    model: str = ""
+    whole: Stop | None = None
+    single: tuple[Stop, ...] = ()
+
+    def reason(self, version: int | None, label: str | None = None) -> str | None:
+        """Returns why a version, or that of a label, must not answer; None if it may."""
+        found = self.whole or next(
+            (
+                stop
+                for stop in self.single
+                if (version is not None and stop.version == version)
+                or (label and stop.label == label)
+            ),
+            None,
+        )
+        return None if found is None else f"{found.describe(self.model)}."
+
+
+def read_stops(folder: Path) -> Stops | None:
+    """Reads what is out of service from `routing.json`, beside the versions; None if it cannot be.
+
+    Args:
+        folder: that of the versions. `gpu` holds links to versions in the folder above it.
+    """
+    beside = folder.parent if folder.name == GPU else folder
+    try:
+        routing = Routing.from_json((beside / Routing.FILE).read_bytes())
+    except FileNotFoundError:
+        return Stops()
+    except (OSError, ContractError):
+        return None
+    return Stops(routing.model, routing.out_of_service, tuple(routing.stopped))
 
 
 def policy_of(model: ModelConfig) -> VersionPolicy:

@@ -24,6 +24,7 @@ from components.model_version.verify import verify_version
 from serving.answers.tables import ModelVersion
 from serving.messages import describe
 from serving.models.changes import current_state
+from serving.models.stopping import require_in_service
 from serving.models.stores import open_storage
 
 if TYPE_CHECKING:
@@ -92,12 +93,15 @@ def newest_version(address: str) -> Iterator[PushedVersion]:
         address: the folder's path or URL; of a URL, a copy is on this machine within the block.
 
     Raises:
+        StoppedError: the model was taken out of service.
         MasteryError: there is none, or it is not what was pushed.
     """
     storage = open_storage(address)
+    require_in_service(storage)
     state, _ = current_state(storage)
     servable = storage.servable()
-    number = state.stable if state.stable in servable else max(servable, default=None)
+    available = [version for version in servable if state.stop_of(version) is None]
+    number = state.stable if state.stable in servable else max(available, default=None)
     if number is None:
         raise MasteryError(
             f"{address}: expected a pushed version, found none. `mastery run` pushes one."
@@ -110,6 +114,7 @@ def open_version(folder: Path) -> PushedVersion:
     """Returns the version in a folder.
 
     Raises:
+        StoppedError: the version was taken out of service.
         MasteryError: it is no pushed version, or its files are not those that were pushed.
     """
     config = config_of(folder, name=str(folder))
@@ -121,6 +126,7 @@ def open_version(folder: Path) -> PushedVersion:
             "model again."
         )
     number = manifest.version
+    require_in_service(open_storage(str(folder.resolve().parent)), number)
     report = folder.resolve().parent.parent / "runs" / manifest.run / REPORT_FILE
     return PushedVersion(
         folder=folder.resolve(),

@@ -16,9 +16,18 @@ from tfx.types.channel import Channel
 
 from components.config import Config
 from components.contracts.evaluation import Evaluation
+from components.contracts.manifest import Manifest
 from components.contracts.model_card import ModelCard
 from components.contracts.serving_state import who_pushes
-from components.model_version.verify import model_digest
+from components.contracts.slsa import Statement
+from components.model_version.signature import (
+    KeyFileError,
+    SignatureError,
+    Trust,
+    make_keys,
+    verify_signature,
+)
+from components.model_version.verify import difference, model_digest
 from components.pusher.component import make_pusher
 from components.pusher.executor import Executor
 from components.pusher.push import PushError
@@ -140,6 +149,41 @@ def test_a_blessed_model_is_pushed_with_what_made_it(
         "destination": str(version),
         "reason": None,
     }
+
+
+def test_a_version_is_signed_with_its_papers_and_provenance(
+    inputs: dict[str, list[Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    private, public = make_keys(tmp_path / "keys", "sesame")
+    config = CONFIG.model_copy(
+        update={"push": CONFIG.push.model_copy(update={"signing_key": str(private)})}
+    )
+    assert str(private) not in json.dumps(config.recipe)  # nor in cache keys, nor in manifests
+    assert config.fingerprint == CONFIG.fingerprint
+    for name, value in config.push.as_environment().items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(KeyFileError, match="found no password"):
+        _push(inputs, tmp_path / "serving", tmp_path, config)
+    assert not (tmp_path / "serving").exists()
+
+    monkeypatch.setenv("MASTERY_SIGNING_PASSWORD", "sesame")
+    _push(inputs, tmp_path / "serving", tmp_path, config)
+
+    (version,) = (item for item in (tmp_path / "serving").iterdir() if item.name.isdecimal())
+    files = [path for path in version.rglob("*") if path.is_file()]
+    trust = Trust(public_key=public)
+    assert verify_signature(version, trust, number=int(version.name)).files == len(files) - 1
+    subject = {item.name: item.digest for item in Statement.read(version).subject}
+    manifest = Manifest.read(version)
+    assert subject == {name: {"sha256": sum_} for name, sum_ in (manifest.files or {}).items()}
+    text = b"".join(path.read_bytes() for path in files)
+    assert b"sesame" not in text
+    assert str(private).encode() not in text
+    assert difference(version, manifest) is None
+
+    (version / "release" / "model-card.html").write_text("better")
+    with pytest.raises(SignatureError, match=r"changed: release/model-card\.html"):
+        verify_signature(version, trust)
 
 
 def test_an_export_for_gpus_is_pushed_inside_and_linked_where_gpu_servers_look(

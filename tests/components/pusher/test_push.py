@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -16,6 +18,7 @@ from components.command.program import entry_point
 from components.contracts.manifest import Manifest
 from components.files.atomic import NotAFileError
 from components.model_version.folders import version_names
+from components.model_version.signature import Trust, make_keys, sign_version, verify_signature
 from components.model_version.verify import model_digest
 from components.pusher.push import PushError, _folder_beside, push_version
 
@@ -69,6 +72,36 @@ def test_a_version_is_the_model_and_its_manifest(model: Path, tmp_path: Path) ->
     assert Manifest.read(folder) == Manifest(version=version, run="first")
     _assert_complete(folder, model)
     assert sorted(item.name for item in folder.parent.iterdir()) == [".push.lock", str(version)]
+
+
+def test_a_push_that_is_killed_while_it_signs_leaves_no_version(
+    model: Path, tmp_path: Path
+) -> None:
+    private, public = make_keys(tmp_path / "keys", None)
+    program = f"""
+from model_signing import signing
+from components.model_version.signature import sign_version
+write = signing.Config.sign
+def die(config, folder, signature):
+    write(config, folder, signature)
+    signature.write_bytes(signature.read_bytes()[:100])  # half of it is on the disk
+    os.kill(os.getpid(), signal.SIGKILL)
+signing.Config.sign = die
+sign = lambda folder, _: sign_version(folder, Path({str(private)!r}), os.environ)
+push_version(model, directory, Manifest(run=run), finish=sign)
+"""
+    serving = tmp_path / "serving"
+    killed = _start(program, model, serving, "killed")
+    _, error = killed.communicate(timeout=60)
+    assert (killed.returncode, error) == (-signal.SIGKILL, "")
+    assert _numeric(serving) == []
+
+    version, folder = push_version(
+        model, serving, Manifest(), finish=lambda folder, _: sign_version(folder, private, {})
+    )
+    assert _numeric(serving) == [str(version)]
+    assert verify_signature(folder, Trust(public_key=public), number=version).files == 5
+    assert sorted(item.name for item in serving.iterdir()) == [".push.lock", str(version)]
 
 
 def test_versions_increase_even_if_the_clock_is_behind(model: Path, tmp_path: Path) -> None:
@@ -259,3 +292,34 @@ def test_a_version_is_for_user_and_group_of_the_folder_it_is_pushed_to(
     for path in (version, *version.rglob("*")):
         assert path.stat().st_gid == group
         assert path.stat().st_mode & 0o777 == (0o750 if path.is_dir() else 0o640), path
+
+
+def test_papers_have_the_number_that_the_version_gets(model: Path, tmp_path: Path) -> None:
+    asked: list[int | None] = []
+
+    def write_papers(manifest: Manifest) -> dict[str, bytes]:
+        asked.append(manifest.version)
+        if len(asked) == 1:  # another push claims the number while the papers are written
+            (tmp_path / str(manifest.version)).mkdir()
+            (tmp_path / str(manifest.version) / "saved_model.pb").touch()
+        return {"release/card.html": f"version {manifest.version}".encode()}
+
+    version, folder = push_version(model, tmp_path, Manifest(), write_papers)
+
+    assert asked == [version - 1, version]
+    assert (folder / "release" / "card.html").read_text() == f"version {version}"
+    manifest = Manifest.read(folder)
+    assert manifest.version == version
+    assert manifest.release == {
+        "release/card.html": hashlib.sha256(f"version {version}".encode()).hexdigest()
+    }
+    _assert_complete(folder, model)
+
+
+def test_a_paper_that_cannot_be_written_stops_the_push(model: Path, tmp_path: Path) -> None:
+    def write_papers(_: Manifest) -> dict[str, bytes]:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(PushError, match="No space left on device"):
+        push_version(model, tmp_path, Manifest(), write_papers)
+    assert _numeric(tmp_path) == []

@@ -9,9 +9,8 @@ import pytest
 
 from components.errors import MasteryError
 from serving.models import promotion
-from serving.models.changes import read_entries
+from serving.models.changes import RefusedError, read_entries
 from serving.models.listing import Version, check_version, describe_log
-from serving.models.promotion import RefusedError
 from serving.models.storage import Storage
 from serving.models.stores import open_storage
 from tests.serving.models.folders import labels, loaded, served, write_version
@@ -188,8 +187,8 @@ def test_a_version_that_is_removed_during_a_promotion_is_named(
 ) -> None:
     promotion.promote(storage, 1)
 
-    def remove_after_check(storage: Storage, number: int) -> Version:
-        checked = check_version(storage, number)
+    def remove_after_check(storage: Storage, number: int, trust: None) -> Version:
+        checked = check_version(storage, number, trust)
         storage.remove(number)
         return checked
 
