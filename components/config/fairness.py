@@ -142,6 +142,28 @@ class Fairness(Section):
     )
 
 
+class Remedies(Section):
+    """What the Trainer does about gaps: a part of the section `fairness`."""
+
+    reweigh: str | None = None
+    min_examples: int = 50
+    measure_cost: bool = True
+
+    @classmethod
+    def of(cls, fairness: Fairness) -> Remedies:
+        """Returns the part of the section that changes the model."""
+        return cls(
+            reweigh=fairness.reweigh,
+            min_examples=fairness.min_examples if fairness.reweigh else 50,
+            measure_cost=fairness.measure_cost if fairness.reweigh else True,
+        )
+
+    @property
+    def described(self) -> list[str]:
+        """The remedies as in the configuration, such as `reweigh: gender`."""
+        return [] if self.reweigh is None else [f"reweigh: {self.reweigh}"]
+
+
 def compared_columns(
     fairness: Fairness, evaluation: EvaluationRules, protected: Sequence[str]
 ) -> list[list[str]]:

@@ -88,13 +88,13 @@ class RemedyCost(Part):
     Attributes:
         remedies: what was done, as in the configuration: `reweigh: gender`.
         metrics: of the model without remedies, by name.
-        change: of each metric, with remedies minus without.
-        intervals: of the changes, from drawing learners.
+        gains: of the model with remedies over it, by name: negative where they cost something.
+        intervals: of the gains, from drawing learners.
     """
 
     remedies: list[str]
     metrics: dict[str, float | None] = {}
-    change: dict[str, float | None] = {}
+    gains: dict[str, float | None] = {}
     intervals: dict[str, tuple[float, float]] = {}
 
 

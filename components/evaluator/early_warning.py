@@ -111,8 +111,8 @@ def _timeline(table: pl.DataFrame, rules: EarlyWarning) -> Timeline:
         known_on.cast(pl.Float64, strict=False).alias(_KNOWN),
         (pl.col(LEARNER).rank("dense").cast(pl.Int64) - 1).alias(_INDEX),
     )
-    days = _days_to_report(rows[_DAY].drop_nulls().drop_nans(), rules)
-    rows = rows.with_columns(_place_of(rows[_DAY], days))
+    days = days_to_report(rows[_DAY].drop_nulls().drop_nans(), rules)
+    rows = rows.with_columns(place_of(rows[_DAY], days))
 
     wanted = {
         "their day is not known": pl.col(_DAY).is_finite().fill_null(value=False),
@@ -133,7 +133,8 @@ def _timeline(table: pl.DataFrame, rules: EarlyWarning) -> Timeline:
     return Timeline(rows, days, int(table[LEARNER].n_unique()), notes)
 
 
-def _days_to_report(found: pl.Series, rules: EarlyWarning) -> list[float]:
+def days_to_report(found: pl.Series, rules: EarlyWarning) -> list[float]:
+    """Returns the days to report, rising, of those found, which are finite."""
     if found.is_empty():
         return []
     if rules.days:
@@ -145,10 +146,10 @@ def _days_to_report(found: pl.Series, rules: EarlyWarning) -> list[float]:
     return [day for day in DAYS if day <= last]
 
 
-def _place_of(days: pl.Series, reported: Sequence[float]) -> pl.Series:
+def place_of(days: pl.Series, reported: Sequence[float]) -> pl.Series:
     """Returns the place of the first reported day that is not before each day; their number after.
 
-    >>> _place_of(pl.Series([0.5, 3, 4, 99]), [3, 7]).to_list()
+    >>> place_of(pl.Series([0.5, 3, 4, 99]), [3, 7]).to_list()
     [0, 0, 1, 2]
     """
     places = np.searchsorted(np.array(reported), days.cast(pl.Float64).to_numpy(), side="left")

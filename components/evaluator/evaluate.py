@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from components.config.fairness import Remedies
 from components.contracts.evaluation import (
     ClassCurves,
     Evaluation,
     ModelResults,
     SimpleModelResults,
 )
+from components.contracts.fairness_results import RemedyCost
 from components.contracts.names import (
     BASIS,
     BASIS_PRIOR,
@@ -23,6 +25,7 @@ from components.contracts.names import (
     PREDICTIONS_FILE,
     PROBABILITIES,
     TEST,
+    WITHOUT_REMEDIES,
 )
 from components.errors import MasteryError
 from components.evaluator.analysis import analyze, load_results
@@ -46,6 +49,7 @@ from components.evaluator.scoring import (
     write_predictions,
 )
 from components.evaluator.seeds import measure_seeds
+from components.evaluator.uncertainty import measure_uncertainty
 from components.node.progress import report_progress
 
 if TYPE_CHECKING:
@@ -54,6 +58,7 @@ if TYPE_CHECKING:
     from components.contracts.decision_results import DecisionResults
 
 BASELINE_FILE = "predictions_baseline.parquet"
+WITHOUT_FILE = "predictions_without_remedies.parquet"
 
 
 def evaluate_model(model: str | Path, examples: Iterable[bytes], config: Config) -> Evaluation:
@@ -86,6 +91,9 @@ def evaluate_model(model: str | Path, examples: Iterable[bytes], config: Config)
             overall=results.overall,
             slices=results.slices,
             confidence=_confidence(settings),
+            uncertainty=measure_uncertainty(
+                Path(model), predictions, [item.slice for item in results.slices], settings
+            ),
             decisions=_decisions(predictions, settings, points[CANDIDATE]),
         )
 
@@ -137,6 +145,10 @@ def judge_model(
         simple = write_simple_predictions(splits, settings, predictions[CANDIDATE], folder)
         predictions |= {name: path for name, (path, _) in simple.items()}
 
+    plain = _score_without_remedies(model_run, examples, settings, folder)
+    if plain is not None:
+        predictions[WITHOUT_REMEDIES] = plain
+
     measured = _measure(predictions, settings, folder, points)
     candidate, before = measured.results[CANDIDATE], measured.results.get(BASELINE)
     seeds = measure_seeds(model_run, examples, settings, candidate.overall)
@@ -153,9 +165,13 @@ def judge_model(
     )
 
     report_progress("comparing groups of learners")
-    gaps = compare_groups(predictions[CANDIDATE], settings)
-    gaps_before = compare_groups(predictions[BASELINE], settings) if before else []
-    verdicts += judge_gaps(settings.fairness.gates, gaps, settings.fairness.min_examples)
+    gaps = {
+        name: compare_groups(predictions[name], settings)
+        for name in (CANDIDATE, BASELINE, WITHOUT_REMEDIES)
+        if name in predictions
+    }
+    rules = settings.fairness
+    verdicts += judge_gaps(rules.gates, gaps[CANDIDATE], rules.min_examples)
 
     evaluation = Evaluation(
         task=settings.label.task,
@@ -172,7 +188,16 @@ def judge_model(
             _describe_simple_model(name, meaning, measured) for name, (_, meaning) in simple.items()
         ],
         seeds=seeds,
-        fairness=fairness_results(gaps, settings, before=gaps_before),
+        uncertainty=measure_uncertainty(
+            model, predictions[CANDIDATE], [item.slice for item in candidate.slices], settings
+        ),
+        fairness=fairness_results(
+            gaps[CANDIDATE],
+            settings,
+            before=gaps.get(BASELINE, ()),
+            without=gaps.get(WITHOUT_REMEDIES, ()),
+            cost=_remedy_cost(measured, settings),
+        ),
         decisions=_decisions(predictions[CANDIDATE], settings, points[CANDIDATE]),
         importance=importance,
     )
@@ -194,6 +219,33 @@ def _score_baseline(
     except MasteryError as error:
         return f"the blessed model {baseline} cannot be scored: {error}"
     return problem
+
+
+def _score_without_remedies(
+    model_run: Path | None, examples: Path, settings: EvaluatorSettings, folder: Path
+) -> Path | None:
+    """Scores the model that shows what remedies change; None where none was fitted."""
+    model = None if model_run is None else model_run / WITHOUT_REMEDIES
+    if model is None or not Remedies.of(settings.fairness).described or not model.exists():
+        return None
+    predictions = folder / WITHOUT_FILE
+    windows = windows_of_split(examples)
+    write_predictions(model, windows, settings.label, settings.slice_columns, predictions)
+    return predictions
+
+
+def _remedy_cost(measured: MeasuredModels, settings: EvaluatorSettings) -> RemedyCost | None:
+    """Returns what remedies change in the metrics; None where no model is without them."""
+    plain = measured.results.get(WITHOUT_REMEDIES)
+    if plain is None:
+        return None
+    gains, *_ = measured.gains[WITHOUT_REMEDIES]
+    return RemedyCost(
+        remedies=Remedies.of(settings.fairness).described,
+        metrics=plain.overall.metrics,
+        gains={name: gain.value for name, gain in gains.items()},
+        intervals={name: gain.interval for name, gain in gains.items() if gain.interval},
+    )
 
 
 def _describe_simple_model(name: str, meaning: str, measured: MeasuredModels) -> SimpleModelResults:

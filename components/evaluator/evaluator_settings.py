@@ -58,11 +58,10 @@ class EvaluatorSettings(NodeSettings):
 
     @property
     def kept_columns(self) -> list[str]:
-        """All columns that predictions are kept with: those of slices and of the early warning."""
+        """All columns that predictions are kept with: those of slices and of the days seen."""
         early = self.evaluation.early_warning or EarlyWarning()
         days = [] if early.by or TIME_TO_AS_OF not in self.steps.features else [DAYS_SEEN]
-        warned = [*early.columns, *days] if self.decisions else []
-        return [*dict.fromkeys([*self.slice_columns, *warned])]
+        return [*dict.fromkeys([*self.slice_columns, *early.columns, *days])]
 
     @property
     def input_columns(self) -> set[str]:

@@ -41,6 +41,7 @@ from components.evaluator.scoring import LABEL, class_indices, probability_rows
 
 if TYPE_CHECKING:
     from components.config.fairness import GapMetric
+    from components.contracts.fairness_results import RemedyCost
     from components.evaluator.evaluator_settings import EvaluatorSettings
     from components.evaluator.fairness_gaps import Bools, Floats, Ints
 
@@ -128,6 +129,7 @@ def fairness_results(
     *,
     before: Sequence[Comparison] = (),
     without: Sequence[Comparison] = (),
+    cost: RemedyCost | None = None,
 ) -> FairnessResults | None:
     """Returns the gaps of a model for `metrics.json`; None where no column is compared.
 
@@ -136,6 +138,7 @@ def fairness_results(
         settings: columns and confidence.
         before: those of the blessed model on the same examples.
         without: those of the model that was fitted without remedies.
+        cost: what remedies change in the metrics.
     """
     if not comparisons:
         return None
@@ -163,6 +166,7 @@ def fairness_results(
         confidence=confidence,
         measures=measures,
         too_small=_too_small(comparisons, settings.fairness.min_examples),
+        cost=cost,
     )
 
 

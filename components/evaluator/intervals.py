@@ -40,13 +40,8 @@ from components.evaluator.resampling import (
     count_learners,
     resample,
 )
-from components.evaluator.scoring import (
-    LABEL,
-    class_indices,
-    intervals_of,
-    probability_rows,
-    sets_of,
-)
+from components.evaluator.scoring import LABEL, class_indices, probability_rows
+from components.evaluator.uncertainty import SureAnswers
 
 if TYPE_CHECKING:
     from components.config.data import Label
@@ -208,21 +203,20 @@ def _learners_and_rows(
 
 def _read_answers(predictions: Path, label: Label, decisions: Sequence[Decision]) -> Answers:
     found = pl.read_parquet_schema(predictions)
-    names = [LABEL, PREDICTION, PREDICTION_INTERVAL, PREDICTED_CLASS, PROBABILITIES, PREDICTION_SET]
+    names = [LABEL, PREDICTION, PREDICTED_CLASS, PROBABILITIES, PREDICTION_INTERVAL, PREDICTION_SET]
     names += [decision_output(decision.name) for decision in decisions]
     table = pl.read_parquet(predictions, columns=[name for name in names if name in found])
-    if not label.classes:
-        labels, numbers = table[LABEL].to_numpy(), table[PREDICTION].to_numpy()
-        ends = intervals_of(table) if PREDICTION_INTERVAL in table else None
-        return NumberAnswers(labels, numbers, ends)
 
-    labels = class_indices(table[LABEL], label.classes)
-    classes = ClassAnswers(
-        labels,
-        class_indices(table[PREDICTED_CLASS], label.classes),
-        probability_rows(table[PROBABILITIES], len(label.classes)),
-        sets_of(table, len(label.classes)) if PREDICTION_SET in table else None,
-    )
-    if not decisions:
-        return classes
-    return AllAnswers((classes, DecisionAnswers.of(table, labels, decisions, label.classes)))
+    parts: list[Answers] = []
+    if label.classes:
+        labels = class_indices(table[LABEL], label.classes)
+        predicted = class_indices(table[PREDICTED_CLASS], label.classes)
+        probabilities = probability_rows(table[PROBABILITIES], len(label.classes))
+        parts.append(ClassAnswers(labels, predicted, probabilities))
+        if decisions:
+            parts.append(DecisionAnswers.of(table, labels, decisions, label.classes))
+    else:
+        parts.append(NumberAnswers(table[LABEL].to_numpy(), table[PREDICTION].to_numpy()))
+    if (sure := SureAnswers.of(table, label)) is not None:
+        parts.append(sure)
+    return AllAnswers(tuple(parts))

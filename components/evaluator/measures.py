@@ -20,7 +20,6 @@ Ints = NDArray[np.integer]
 Curve = dict[str, list[float]]
 Bins = dict[str, list[float] | list[int]]
 
-SET_METRICS = ("coverage", "set_size", "not_sure")  # of a model that answers prediction sets
 SUPPORT = "support"  # how many examples have a class
 CALIBRATION_BINS = 15
 MAX_POINTS = 200  # of a curve, enough to draw it
@@ -185,7 +184,7 @@ def set_metrics(labels: Ints, sets: NDArray[np.bool_]) -> dict[str, Floats]:
     return found
 
 
-def set_columns(labels: Ints, sets: NDArray[np.bool_]) -> dict[str, Ints]:
+def set_columns(labels: Ints, sets: NDArray[np.bool_]) -> dict[str, Floats]:
     """Returns for each example, [n], what is averaged of its prediction set, by metric.
 
     Nothing is returned for a model that answers no sets, [n, 0].
@@ -193,11 +192,12 @@ def set_columns(labels: Ints, sets: NDArray[np.bool_]) -> dict[str, Ints]:
     if not sets.shape[1]:
         return {}
     sizes = sets.sum(axis=1)
-    return {
-        "coverage": sets[np.arange(len(labels)), labels].astype(np.int64),
+    columns = {
+        "coverage": sets[np.arange(len(labels)), labels],
         "set_size": sizes,
-        "not_sure": (sizes > most_classes_said(sets.shape[1])).astype(np.int64),
+        "not_sure": sizes > most_classes_said(sets.shape[1]),
     }
+    return {name: values.astype(np.float64) for name, values in columns.items()}
 
 
 def interval_metrics(labels: Floats, intervals: Floats) -> dict[str, float]:
@@ -210,18 +210,18 @@ def interval_metrics(labels: Floats, intervals: Floats) -> dict[str, float]:
     """
     if not intervals.shape[1]:
         return {}
-    covered, width = interval_columns(labels, intervals)
-    return {
-        "coverage": int(covered.sum()) / len(labels),
-        "interval_width": math.fsum(width) / len(labels),
-    }
+    columns = interval_columns(labels, intervals)
+    return {name: math.fsum(values) / len(labels) for name, values in columns.items()}
 
 
-def interval_columns(labels: Floats, intervals: Floats) -> tuple[NDArray[np.bool_], Floats]:
-    """Returns for each example, [n], whether its interval has the label, and how wide it is."""
+def interval_columns(labels: Floats, intervals: Floats) -> dict[str, Floats]:
+    """Returns for each example, [n], what is averaged of its prediction interval, by metric."""
     low, high = intervals.astype(np.float64).T
-    width = np.where(high - low < np.finfo(np.float32).max, high - low, math.nan)
-    return (low <= labels) & (labels <= high), width
+    has_ends = high - low < np.finfo(np.float32).max
+    return {
+        "coverage": ((low <= labels) & (labels <= high)).astype(np.float64),
+        "interval_width": np.where(has_ends, high - low, math.nan),
+    }
 
 
 def reliability_curve(is_true: NDArray[np.bool_], probabilities: Floats) -> Bins:

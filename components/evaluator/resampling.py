@@ -23,14 +23,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from components.evaluator.draws import MIN_LEARNERS, Draws
-from components.evaluator.measures import (
-    CALIBRATION_BINS,
-    SET_METRICS,
-    calibration_gaps,
-    interval_columns,
-    log_losses,
-    set_columns,
-)
+from components.evaluator.measures import CALIBRATION_BINS, calibration_gaps, log_losses
 
 Key = TypeVar("Key", bound=Hashable)
 Floats = NDArray[np.floating]
@@ -53,24 +46,20 @@ class ClassAnswers:
         labels: index of the true class, [n].
         predicted: index of the predicted class, [n].
         probabilities: of every class, [n, C].
-        sets: which classes are in the prediction sets, [n, C]; None without any.
     """
 
     labels: Ints
     predicted: Ints
     probabilities: Floats
-    sets: Bools | None = None
 
     @property
     def metrics(self) -> int:
         """How many metrics they have, those of single classes included."""
-        classes = int(self.probabilities.shape[1])
-        return 10 + 5 * classes + (0 if self.sets is None else 3 * (1 + classes))
+        return 10 + 5 * int(self.probabilities.shape[1])
 
     def at(self, rows: Ints) -> ClassAnswers:
         """Returns those of some rows."""
-        sets = None if self.sets is None else self.sets[rows]
-        return ClassAnswers(self.labels[rows], self.predicted[rows], self.probabilities[rows], sets)
+        return ClassAnswers(self.labels[rows], self.predicted[rows], self.probabilities[rows])
 
     def measure(self, learners: Ints, count: int) -> Measure:
         """Returns a function from counts of learners, [L, D], to all metrics.
@@ -95,12 +84,7 @@ class ClassAnswers:
         shape = ((classes + 1) * CALIBRATION_BINS, count)
         calibration = sums_by_learner(places.ravel(), owners, gaps.ravel(), shape)
 
-        answered = {} if self.sets is None else set_columns(self.labels, self.sets)
-        of_sets = [
-            sums_by_learner(self.labels, learners, values.astype(np.float64), (classes, count))
-            for values in answered.values()
-        ]
-        sums = sparse.vstack([confusion, loss, calibration, *of_sets], format="csr")
+        sums = sparse.vstack([confusion, loss, calibration], format="csr")
         areas = _areas(learners, self.labels, self.probabilities, count)
         return partial(_measure_classes, sums, areas, classes)
 
@@ -112,22 +96,19 @@ class NumberAnswers:
     Attributes:
         labels: [n].
         predictions: [n].
-        intervals: lower and upper end, [n, 2]; None without any.
     """
 
     labels: Floats
     predictions: Floats
-    intervals: Floats | None = None
 
     @property
     def metrics(self) -> int:
         """How many metrics they have."""
-        return 4 if self.intervals is None else 6
+        return 4
 
     def at(self, rows: Ints) -> NumberAnswers:
         """Returns those of some rows."""
-        intervals = None if self.intervals is None else self.intervals[rows]
-        return NumberAnswers(self.labels[rows], self.predictions[rows], intervals)
+        return NumberAnswers(self.labels[rows], self.predictions[rows])
 
     def measure(self, learners: Ints, count: int) -> Measure:
         """Returns a function from counts of learners, [L, D], to all metrics.
@@ -144,8 +125,6 @@ class NumberAnswers:
         centred = labels - math.fsum(labels) / len(labels)
 
         columns = [np.ones(len(labels)), errors**2, np.abs(errors), centred, centred**2]
-        if self.intervals is not None:
-            columns += interval_columns(self.labels, self.intervals)
         places = np.repeat(np.arange(len(columns)), len(labels))
         owners = np.tile(learners, len(columns))
         sums = sums_by_learner(places, owners, np.concatenate(columns), (len(columns), count))
@@ -287,8 +266,7 @@ def _measure_classes(
     sums: Sums, areas: Callable[[Floats], Floats], classes: int, counts: Floats
 ) -> Draws:
     drawn = sums @ counts
-    ends = np.cumsum([classes**2, 1, (classes + 1) * CALIBRATION_BINS])
-    confusion, loss, calibration, of_sets = np.split(drawn, ends)
+    confusion, loss, calibration = np.split(drawn, [classes**2, classes**2 + 1])
     confusion = confusion.reshape(classes, classes, -1)
 
     hits = np.einsum("iid->id", confusion)
@@ -315,11 +293,6 @@ def _measure_classes(
     overall["ece"] = ece[-1]
 
     by_class |= {"auc": area, "ece": ece[:-1]}
-    if len(of_sets):
-        for name, values in zip(SET_METRICS, of_sets.reshape(-1, classes, len(total)), strict=True):
-            overall[name] = ratio(values.sum(axis=0), total)
-            by_class[name] = ratio(values, support)
-
     draws: Draws = {(name, None): values for name, values in overall.items()}
     for name, rows in by_class.items():
         draws |= {(name, index): values for index, values in enumerate(rows)}
@@ -327,7 +300,7 @@ def _measure_classes(
 
 
 def _measure_numbers(sums: Sums, counts: Floats) -> Draws:
-    rows, squares, absolute, total, total_squares, *of_intervals = sums @ counts
+    rows, squares, absolute, total, total_squares = sums @ counts
     mse = ratio(squares, rows)
     spread = total_squares - ratio(total**2, rows)
     # Equal labels leave a rest of rounding; r2 is undefined there, as all ratios without a case.
@@ -340,8 +313,6 @@ def _measure_numbers(sums: Sums, counts: Floats) -> Draws:
         "rmse": np.sqrt(mse),
         "r2": r2,
     }
-    for name, values in zip(("coverage", "interval_width"), of_intervals, strict=False):
-        metrics[name] = ratio(values, rows)
     return {(name, None): values for name, values in metrics.items()}
 
 

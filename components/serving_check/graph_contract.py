@@ -126,12 +126,6 @@ def _outputs(card: ModelCard) -> Spec:
     }
 
 
-def _decisions(card: ModelCard) -> Sequence[Mapping[str, Any]]:
-    """Returns the configured decisions; models of earlier versions have none."""
-    decisions: Sequence[Mapping[str, Any]] = card.config.get("decisions", ())
-    return decisions
-
-
 def _explanations(card: ModelCard, inputs: ModelInputs) -> Spec:
     """Returns what the signatures that explain add, by all their features and by step."""
     of_steps = len(inputs.steps)
@@ -154,6 +148,12 @@ def _optional_outputs(card: ModelCard) -> Spec:
         return {PREDICTION_INTERVAL: ({"float32"}, (None, 2)), **text}
     sets: Spec = {PREDICTION_SET: ({"bool"}, (None, count)), ANSWER_TEXT: ({"string"}, (None,))}
     return {**sets, **text}
+
+
+def _decisions(card: ModelCard) -> Sequence[Mapping[str, Any]]:
+    """Returns the configured decisions; models of earlier versions have none."""
+    decisions: Sequence[Mapping[str, Any]] = card.config.get("decisions", ())
+    return decisions
 
 
 def _differences(where: str, tensors: Mapping[str, TensorInfo], wanted: Spec) -> Iterator[str]:

@@ -32,18 +32,16 @@ def classification(seed: int, rows: int, learners: int, classes: int) -> tuple[A
     ).astype(np.float32)
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     probabilities[random.random(rows) < 0.1] = np.eye(classes, dtype=np.float32)[0]
-    sets = probabilities > 0.3 if seed % 2 else None  # not all models answer any
-    return owners, ClassAnswers(labels, probabilities.argmax(axis=1), probabilities, sets)
+    return owners, ClassAnswers(labels, probabilities.argmax(axis=1), probabilities)
 
 
 def regression(seed: int, learners: int) -> tuple[Array, NumberAnswers]:
     random = np.random.default_rng(seed)
     owners = np.concatenate([np.arange(learners), random.integers(learners, size=learners)])
     labels = random.normal(1e4, 1, len(owners)).astype(np.float32)
-    predictions = labels + random.normal(size=len(owners)).astype(np.float32)
-    width = random.exponential(size=len(owners))
-    ends = np.stack([predictions - width, predictions + width], axis=1)
-    return owners, NumberAnswers(labels, predictions, ends if seed % 2 else None)
+    return owners, NumberAnswers(
+        labels, labels + random.normal(size=len(owners)).astype(np.float32)
+    )
 
 
 def measured(answers: ClassAnswers) -> dict[tuple[str, int | None], float]:
@@ -59,10 +57,6 @@ def measured(answers: ClassAnswers) -> dict[tuple[str, int | None], float]:
         "ece": error,
     }
     by_class = {**measures.class_metrics(confusion), "auc": areas, "ece": errors}
-    if answers.sets is not None:
-        of_sets = measures.set_metrics(labels, answers.sets)
-        overall |= {name: float(values[-1]) for name, values in of_sets.items()}
-        by_class |= {name: values[:-1] for name, values in of_sets.items()}
     support, chosen = by_class.pop("support"), confusion.sum(axis=0)
     cases = {"precision": chosen, "recall": support, "f1": support + chosen}
     found = {(name, None): value for name, value in overall.items()}
@@ -101,15 +95,12 @@ def test_a_draw_of_numbers_has_the_metrics_of_its_rows(
     owners, answers = regression(seed, learners)
     if equal:  # all of a learner's labels are the same, so that draws without variation occur
         labels = owners.astype(np.float32) // 10 + 0.1
-        predictions = labels if seed % 2 else answers.predictions
-        answers = NumberAnswers(labels, predictions, answers.intervals)
+        answers = NumberAnswers(labels, labels if seed % 2 else answers.predictions)
     times = np.random.default_rng(seed).integers(0, 3, learners)
     times[0] += 1
     rows = np.repeat(np.arange(len(owners)), times[owners])
     found = answers.measure(owners, learners)(times[:, None].astype(float))
     wanted = measures.regression_metrics(answers.labels[rows], answers.predictions[rows])
-    if answers.intervals is not None:
-        wanted |= measures.interval_metrics(answers.labels[rows], answers.intervals[rows])
     if len(np.unique(answers.labels[rows])) == 1:
         wanted["r2"] = math.nan  # `measures` has a convention for it; there is nothing to explain
     assert len(found) == answers.metrics
