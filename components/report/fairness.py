@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         MeasuredGaps,
     )
 
-MOST_SHOWN = 8  # gaps that are listed as sentences; the others are in the tables
+MOST_SHOWN = 5  # gaps that are listed as sentences; the others are in the tables
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,11 @@ class ColumnGaps:
     name: str
     rows: list[GapRow]
     not_compared: list[str]
+
+    @property
+    def shown(self) -> int:
+        """How many measures have a gap that is more than chance."""
+        return sum(row.is_shown for row in self.rows)
 
     @property
     def has_before(self) -> bool:
@@ -206,10 +211,9 @@ def _between(item: MeasuredGaps, gap: Gap) -> str:
 
 def _sentence(item: MeasuredGaps, gap: Gap) -> str:
     """Returns a gap as a sentence."""
-    low = number(gap.interval[0])
     return sentence_case(
-        f"{_measure_name(item)} differs by {number(gap.size)} between {_between(item, gap)}, by at "
-        f"least {low} beyond chance."
+        f"{_measure_name(item)} differs by {number(gap.size)} between {_between(item, gap)}; "
+        f"by {number(gap.interval[0])} at least."
     )
 
 
