@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,7 @@ import typer
 from pipeline.cli.options import (
     NO_SETTINGS,
     RUNS,
+    ConfigOption,
     JsonOption,
     ModelsOption,
     OptionalConfigOption,
@@ -17,6 +19,7 @@ from pipeline.cli.options import (
     SetOption,
     VersionArgument,
     open_folder,
+    parse_version_number,
 )
 
 if TYPE_CHECKING:
@@ -135,6 +138,89 @@ def policy(
         print(f"accept  {', '.join(found.accept)}")
         for name, public_key in found.keys.items():
             print(f"key     {name}: {public_key}")
+
+
+def replay(
+    config: ConfigOption,
+    learner: Annotated[
+        str, typer.Option("--learner", metavar="ID", help="The learner's id in the log.")
+    ],
+    as_of: Annotated[
+        str, typer.Option("--as-of", metavar="MOMENT", help="A time as the log writes it.")
+    ],
+    unit: Annotated[
+        str | None,
+        typer.Option("--unit", metavar="ID", help="One unit; default: all with events before."),
+    ] = None,
+    version: Annotated[
+        int | None,
+        typer.Option(
+            "--version",
+            metavar="VERSION",
+            parser=parse_version_number,
+            help="Default: the one that was stable then, by the audit log.",
+        ),
+    ] = None,
+    learners: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--learners",
+            metavar="FILE",
+            help="The table that `mastery score` was given; default: the outcomes.",
+        ),
+    ] = None,
+    db: Annotated[
+        str | None,
+        typer.Option("--db", metavar="URL", help="Compare with this answers' database."),
+    ] = None,
+    prediction_log: Annotated[
+        str | None,
+        typer.Option(
+            "--prediction-log",
+            metavar="DIR_OR_URL",
+            help="Compare with the server's log of answers.",
+        ),
+    ] = None,
+    models: ModelsOption = None,
+    set_: SetOption = NO_SETTINGS,
+    root: RootOption = RUNS,
+    json_: JsonOption = False,
+) -> None:
+    """Answer again what a version was asked about a learner.
+
+    Compares the answer with what was kept of it then, and says whether it was right.
+
+    Exit code 1: it differs from what was kept; events that arrived late are named.
+
+    Example:
+        mastery models replay --as-of 2026-11-03 --learner l-17 --config configs/sample.yaml
+    """
+    import json
+    from contextlib import closing
+
+    from components.command.program import quiet_imports
+    from components.config import load_config
+
+    loaded = load_config(config, set_)
+    storage = open_folder(models, config, set_, root)
+    with quiet_imports():
+        from serving.answers.database import open_database
+        from serving.prediction_log.log_store import open_store
+        from serving.replay.replay import Asked, Kept
+        from serving.replay.replay import replay as replay_
+
+    asked = Asked(learner, as_of, unit, version, tuple(learners or ()))
+    with ExitStack() as stack:
+        log = stack.enter_context(closing(open_store(prediction_log))) if prediction_log else None
+        database = open_database(db, upgrade=False) if db else None
+        replayed = replay_(storage, loaded, asked, Kept(log, database))
+
+    if json_:
+        print(json.dumps([item.model_dump(mode="json") for item in replayed], indent=1))
+    else:
+        print("\n\n".join(item.describe() for item in replayed))
+    if any(item.differs for item in replayed):
+        raise typer.Exit(1)
 
 
 def asked_policy(config: Path | None, set_: list[str]) -> ApprovalPolicy | None:

@@ -47,6 +47,7 @@ COMMANDS = {
     "models compare": "models_commands:compare",
     "models approve": "governance_commands:approve",
     "models policy": "governance_commands:policy",
+    "models replay": "governance_commands:replay",
     "models promote": "models_commands:promote",
     "models canary": "models_commands:canary",
     "models rollback": "models_commands:rollback",

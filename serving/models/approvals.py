@@ -80,11 +80,15 @@ class ApprovalStatus(Part):
         needed: how many.
         given: those that were not revoked, the oldest first.
         pushed_by: who pushed it, as far as its manifest says.
+        roles: roles of the board whose approvals count.
+        accept: which approvals count.
     """
 
     needed: int
     given: list[GivenApproval]
     pushed_by: str | None
+    roles: tuple[str, ...]
+    accept: tuple[Means, ...]
 
     @property
     def counting(self) -> list[GivenApproval]:
@@ -138,7 +142,13 @@ def status_of(
 
     # Of several people, at most one can be the one who pushed it.
     extra = 1 if policy.needed and pushed_by is None else 0
-    return ApprovalStatus(needed=policy.needed + extra, given=given, pushed_by=pushed_by)
+    return ApprovalStatus(
+        needed=policy.needed + extra,
+        given=given,
+        pushed_by=pushed_by,
+        roles=policy.roles or DEFAULT_ROLES,
+        accept=policy.accept,
+    )
 
 
 def status_after(storage: Storage, version: Version) -> ApprovalStatus:
