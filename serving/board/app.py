@@ -21,6 +21,7 @@ from serving.board.errors import refuse_permission, show_error
 from serving.board.headers import SecurityHeaders
 from serving.board.pages import groups, heat_map, learner, learner_path, people, versions, worklist
 from serving.board.rendering import FOLDER, LANGUAGE_COOKIE, LANGUAGE_NAMES
+from serving.board.stopped import StoppedModels
 
 if TYPE_CHECKING:
     from serving.answers.settings import AnswersSettings
@@ -92,6 +93,7 @@ def create_app(
     app.state.engine = engine
     app.state.settings = settings
     app.state.now = now
+    app.state.stopped = StoppedModels(engine)
     return app
 
 
