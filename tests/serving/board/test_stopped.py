@@ -80,7 +80,7 @@ def test_a_versions_page_counts_its_incidents(database: Engine, storage: Storage
         for text in ("first", "second"):
             record_incident(storage, version, text, "serious")
         facts = pages.get("/versions/1").xpath("//dl[@class='facts'][1]/div")
-        assert "Incidents 2 second" in [text_of(fact) for fact in facts]
+        assert "Incidents2 second" in [text_of(fact) for fact in facts]
 
 
 @pytest.mark.parametrize(
