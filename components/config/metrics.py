@@ -121,6 +121,35 @@ _TABLE = (
         more_is_better=False,
     ),
     Metric(
+        "coverage",
+        "coverage",
+        "How often the truth is in the prediction set, or within the prediction interval; of a "
+        "class: for learners of that class. It should be what was promised.",
+        levels=(Level.OVERALL, Level.CLASS, Level.REGRESSION),
+    ),
+    Metric(
+        "set_size",
+        "set size",
+        "Classes in a prediction set, on average; 1 is as sure as can be.",
+        levels=(Level.OVERALL, Level.CLASS),
+        more_is_better=False,
+    ),
+    Metric(
+        "not_sure",
+        "share of not sure",
+        "Share of prediction sets with so many classes that the answer is “not sure”.",
+        levels=(Level.OVERALL, Level.CLASS),
+        more_is_better=False,
+    ),
+    Metric(
+        "interval_width",
+        "interval width",
+        "Mean width of the prediction intervals, in the label's own unit; undefined where one has "
+        "no end.",
+        levels=_REGRESSION,
+        more_is_better=False,
+    ),
+    Metric(
         "alarm_rate",
         "rate of alarms",
         "Share of outcomes for which the decision is taken.",
@@ -174,7 +203,7 @@ def metrics_of(*levels: Level) -> tuple[str, ...]:
     """Returns the names of the metrics that are measured over one of `levels`.
 
     >>> metrics_of(Level.CLASS)
-    ('precision', 'recall', 'f1', 'auc', 'ece')
+    ('precision', 'recall', 'f1', 'auc', 'ece', 'coverage', 'set_size', 'not_sure')
     """
     return tuple(metric.name for metric in _TABLE if set(levels) & set(metric.levels))
 
@@ -183,7 +212,7 @@ def metrics_of_task(task: Task) -> tuple[str, ...]:
     """Returns the names of all metrics that a gate may ask for.
 
     >>> metrics_of_task("regression")
-    ('mse', 'mae', 'rmse', 'r2')
+    ('coverage', 'interval_width', 'mse', 'mae', 'rmse', 'r2')
     """
     if task == "regression":
         return metrics_of(Level.REGRESSION)

@@ -1,4 +1,4 @@
-"""What people have to write themselves for a version's papers, and who has to approve it."""
+"""What people have to write themselves for a version's papers."""
 
 from __future__ import annotations
 
@@ -46,15 +46,3 @@ class Papers(Section):
             name: field.description or "" for name, field in type(self).model_fields.items()
         }
         return {name: text for name, text in described.items() if not getattr(self, name).strip()}
-
-
-class Approvals(Section):
-    """Who has to approve a version before it is served."""
-
-    needed: int = Field(
-        0, ge=0, le=10, description="approvals by people other than the one who pushed it"
-    )
-    roles: list[str] = Field(
-        default_factory=list,
-        description="roles of the board whose approvals count; default: administrators",
-    )

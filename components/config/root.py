@@ -11,9 +11,11 @@ from typing import Any
 from pydantic import Field, field_validator, model_validator
 
 from components.command.suggest import did_you_mean
+from components.config.approvals import Approvals
 from components.config.data import Data, Label
 from components.config.decisions import Decision
-from components.config.fairness import Fairness
+from components.config.emotions import require_no_emotions
+from components.config.fairness import Fairness, require_fairness_fits
 from components.config.gates import (
     EvaluationRules,
     Gate,
@@ -22,7 +24,7 @@ from components.config.gates import (
     require_simple_models_fit,
 )
 from components.config.kubeflow import Kubeflow
-from components.config.papers import Approvals, Papers
+from components.config.papers import Papers
 from components.config.reasons import Reasons, require_words_fit
 from components.config.runtime import Beam, Ci, Metadata, Notify, Push
 from components.config.section import Address, InputName, KeyedError, Section
@@ -135,6 +137,11 @@ class Config(Section):
         for index, names in enumerate(self.evaluation.slices):
             for name in names:
                 yield ("evaluation", "slices", index), name, {label, *steps}
+        for index, names in enumerate(self.fairness.columns):
+            for name in names:
+                yield ("fairness", "columns", index), name, {label, *steps}
+        if self.fairness.reweigh is not None:
+            yield ("fairness", "reweigh"), self.fairness.reweigh, {label, *steps}
         for index, name in enumerate(self.prior.group_by):
             yield ("prior", "group_by", index), name, {label, *steps}
         early = self.evaluation.early_warning
@@ -190,6 +197,20 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _no_emotions_are_inferred(self) -> Config:
+        columns: dict[Keys, tuple[str, str | None]] = {
+            ("label", "column"): (self.label.column, self.label.emotion_reason)
+        }
+        for name, feature in self.steps.features.items():
+            columns["steps", "features", name] = (name, feature.emotion_reason)
+        for name, feature in self.context.items():
+            columns["context", name] = (name, feature.emotion_reason)
+        for index, name in enumerate(self.prior.group_by):
+            columns["prior", "group_by", index] = (name, self.prior.emotion_reason)
+        require_no_emotions(columns)
+        return self
+
+    @model_validator(mode="after")
     def _gates_fit_the_task(self) -> Config:
         if self.ci.metric is not None:
             require_metric_fits(self.ci.metric, self.label, keys=("ci", "metric"))
@@ -240,12 +261,23 @@ class Config(Section):
         require_words_fit(self.reasons, self.steps, self.context)
         return self
 
+    @model_validator(mode="after")
+    def _fairness_fits(self) -> Config:
+        require_fairness_fits(
+            self.fairness, self.label, self.evaluation, self.decisions, self.protected
+        )
+        return self
+
     @property
     def outcome_columns(self) -> list[str]:
         """Columns of outcomes that examples carry besides keys and label, in a stable order."""
         sliced = [name for names in self.evaluation.slices for name in names]
+        compared = [name for names in self.fairness.columns for name in names]
+        reweighed = [] if self.fairness.reweigh is None else [self.fairness.reweigh]
         early = self.evaluation.early_warning
-        names = [*self.context, *self.prior.group_by, *sliced, *(early.columns if early else ())]
+        warned = early.columns if early else ()
+        groups = [*self.prior.group_by, *sliced, *compared, *reweighed]
+        names = [*self.context, *groups, *warned]
         keys = {LEARNER, UNIT, AS_OF, self.label.column}
         return [name for name in dict.fromkeys(names) if name not in keys]
 

@@ -22,8 +22,15 @@ class Uncertainty(Section):
     min_examples: int = Field(
         100,
         ge=1,
-        description="eval examples that a group of `prior.group_by` needs for a threshold of its "
-        "own; the others share that of a wider group",
+        description="eval examples of a class that a group of `prior.group_by` needs for a "
+        "threshold of its own; the others share that of a wider group",
+    )
+    familiar: float = Field(
+        0.999,
+        ge=0.9,
+        lt=1,
+        description="share of the eval examples that each check of what is familiar accepts; "
+        "beyond it and some slack, a learner is unlike any that the model knows",
     )
 
 

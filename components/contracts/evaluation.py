@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
@@ -18,6 +18,10 @@ from components.contracts.uncertainty_results import UncertaintyResults
 
 Counts = list[list[int]]  # [C, C]: true classes in rows, predicted ones in columns
 Interval = tuple[float, float]  # lower and upper end
+
+# The bound of a gate of the section `fairness`: the largest gap that may be shown.
+SHOWN_GAP: Final = "max_shown_gap"
+VerdictBound = GateBound | Literal["max_shown_gap"]
 
 MISSING = "(missing)"  # how people read the slice of examples without a value
 
@@ -58,10 +62,11 @@ class GateVerdict(Part):
         class_: the class the metric is taken for; None for a metric over all classes.
         decision: the decision the metric is taken for; None for other metrics.
         slice: a column, for every one of its slices; `{column: value}` for that slice.
+        between: the two groups whose gap decides, in a gate of the section `fairness`.
         bound: which bound of the gate this is.
         threshold: the bound's value.
-        value: the candidate's metric; with `max_gap` and `max_spread` the distance; for a gate on
-            every slice of a column, the metric of the slice that decides.
+        value: the candidate's metric; with `max_gap`, `max_spread` and `max_shown_gap` the
+            distance; for a gate on every slice of a column, the metric of the slice that decides.
         at: that slice; None for other gates, and where there is no value.
         baseline: the metric of what is compared with on the same slice: the blessed model, or the
             simple model of `over`.
@@ -77,7 +82,8 @@ class GateVerdict(Part):
     class_: str | None = Field(None, alias="class")
     decision: str | None = None
     slice: str | dict[str, str] | None = None
-    bound: GateBound
+    between: list[dict[str, str]] = []
+    bound: VerdictBound
     threshold: float
     value: float | None = None
     at: dict[str, str] | None = None
@@ -111,9 +117,14 @@ class GateVerdict(Part):
 
     @property
     def decisive(self) -> float | None:
-        """What has to hold the bound: with a confidence the worse end of the interval."""
+        """What has to hold the bound: with a confidence the worse end of the interval.
+
+        Of a gap that may not be shown it is the lower end: what the gap is at least.
+        """
         if self.confidence is None or self.interval is None:
             return self.measured
+        if self.bound == SHOWN_GAP:
+            return self.interval[0]
         return self.interval[0 if self.is_floor else 1]
 
 
@@ -129,8 +140,20 @@ class ClassMetrics(Part):
     f1: float | None = None
     auc: float | None = None
     ece: float | None = None
+    coverage: float | None = None
+    set_size: float | None = None
+    not_sure: float | None = None
     support: int = 0
     intervals: dict[str, Interval] = {}
+
+    @model_serializer(mode="wrap")
+    def _leave_out_sets(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leaves out what only models with prediction sets have."""
+        values: dict[str, Any] = serialize(self)
+        for name in ("coverage", "set_size", "not_sure"):
+            if getattr(self, name) is None:
+                values.pop(name, None)
+        return values
 
 
 class RocCurve(Part):

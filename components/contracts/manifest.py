@@ -38,6 +38,7 @@ class RecordedDecision(Part):
         aim: the value of that key; None for `cost`.
         note: why the point is not what was aimed at; None where it is.
         measured: on all test examples.
+        early_warning: how early it is right, in a sentence; empty where days are not known.
     """
 
     name: str
@@ -47,6 +48,7 @@ class RecordedDecision(Part):
     aim: float | None = None
     note: str | None = None
     measured: DecisionMetrics | None = None
+    early_warning: str = ""
 
 
 class Manifest(Contract):

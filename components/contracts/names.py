@@ -25,11 +25,13 @@ STATISTICS_FILE = "FeatureStats.pb"  # of StatisticsGen, one folder per split
 ANOMALIES_FILE = "SchemaDiff.pb"  # of ExampleValidator, one folder per split
 
 SEEDS = "seeds"  # in the Trainer's model run: a SavedModel per further seed, by its number
+WITHOUT_REMEDIES = "without_remedies"  # there, too: the SavedModel that shows what remedies cost
 
 # Transformed examples: what Transform writes and the Trainer reads.
 TRANSFORMED_LABEL = "label"  # int64 index of the class [B], or float32 [B]
 TRANSFORMED_PRIOR = "prior"  # float32 [B, C], or [B, 1]: the answer for a cold start
 GROUPS = "groups"  # int64 [B, L]: hashes of the prior's group at each level, the narrowest first
+REWEIGHED = "reweighed"  # int64 [B]: hash of the protected value that examples are weighted by
 SUMMARIES = "summaries"  # float32 [B, S]: scaled counts, rates and recent values of the sequence
 
 # The tag of the graph that TensorFlow Serving loads; its signatures, their inputs and outputs.

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from components.config.metrics import Task
+from components.config.metrics import Task, describe_metric
 from components.contracts.contract import Contract, Part
 from components.contracts.decision_results import DecisionResults
 from components.contracts.evaluation import GateVerdict, Interval, Result, SliceResult
@@ -59,6 +59,7 @@ class Weakness(Part):
         examples: how many outcomes of theirs were judged.
         metric: the metric that says so.
         class_: the class that it is taken for; None for all classes.
+        decision: the decision that it is taken for; None for the answers themselves.
         value: the metric in the group.
         interval: of the value; None where none was computed.
         overall: the metric on all examples.
@@ -69,10 +70,24 @@ class Weakness(Part):
     examples: int
     metric: str
     class_: str | None = None
+    decision: str | None = None
     value: float
     interval: Interval | None = None
     overall: float
     beyond_chance: bool = False
+
+    @property
+    def measure(self) -> str:
+        """What was measured, in words.
+
+        >>> found = {"slice": {}, "examples": 90, "value": 0.8, "overall": 0.9}
+        >>> Weakness(metric="recall", class_="low", **found).measure
+        'recall of low'
+        """
+        words = describe_metric(self.metric).short
+        if self.decision is not None:
+            return f"{words} of decision {self.decision}"
+        return words if self.class_ is None else f"{words} of {self.class_}"
 
 
 class VersionCard(Contract):

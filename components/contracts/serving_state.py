@@ -1,4 +1,4 @@
-"""Which versions are served: the audit log of `mastery models`, and `routing.json` for gateways."""
+"""What is served and who approved it: the log of `mastery models`; `routing.json` for gateways."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ CANARY = "canary"
 DIGEST_KEY = b',"digest":"'  # before an entry's own digest, the last of its keys
 
 Action = Literal[
-    "promote", "rollback", "canary", "canary stop", "prune", "adopt", "stop", "resume", "incident"
-]
+    "promote", "rollback", "canary", "canary stop", "prune", "adopt", "stop", "resume", "incident",
+    "approve", "revoke", "policy",
+]  # fmt: skip
 Severity = Literal["serious", "other"]  # a serious incident: Article 3(49) of the EU's AI Act
+Means = Literal["account", "board", "signature"]
 
 
 def whoami() -> str:
@@ -135,8 +137,38 @@ class ServedState(Part):
         return next((version for version in reversed(self.earlier) if version in candidates), None)
 
 
+class ApprovalPolicy(Part):
+    """Which approvals a version needs; see `components.config.approvals.Approvals`."""
+
+    needed: int = 0
+    roles: tuple[str, ...] = ()
+    accept: tuple[Means, ...] = ("account", "board", "signature")
+    keys: dict[str, str] = {}
+
+
+class Approval(Part):
+    """That somebody approves a version, or does so no more.
+
+    Attributes:
+        by: who: a user's name on a machine, a user of the board, or the name of a key.
+        means: how that is known.
+        role: of a user of the board.
+        model_sha256: the digest of the version's files.
+        manifest_sha256: the digest of its manifest, which holds that of the files, metrics, gates
+            and who pushed it. An approval counts only for these bytes.
+        signature: over `serving.models.approval_signatures.statement`, in base64.
+    """
+
+    by: str
+    means: Means
+    role: str | None = None
+    model_sha256: str
+    manifest_sha256: str
+    signature: str | None = None
+
+
 class AuditEntry(Contract):
-    """One change of what is served.
+    """One change of what is served, or of who approves it.
 
     In a folder, `audit.jsonl` has one entry per line; in an object store, each entry is an object
     of its own below `audit/`.
@@ -152,6 +184,8 @@ class AuditEntry(Contract):
         forced: the objections to the version that `--force` overruled.
         removed: versions that a prune removes after this entry.
         severity: of an incident.
+        approval: of an approval, or of its revocation.
+        policy: which approvals versions need from this entry on; None: as before.
         before: what was served before.
         after: what is served from now on.
         previous: digest of the entry before; see `components.contracts.audit_chain`. None, like
@@ -160,6 +194,7 @@ class AuditEntry(Contract):
     """
 
     FILE: ClassVar[str] = "audit.jsonl"
+    FORMAT: ClassVar[int] = 2  # since there are approvals, which older readers do not know
 
     revision: int
     id: str = Field(default_factory=lambda: uuid.uuid4().hex)
@@ -171,6 +206,8 @@ class AuditEntry(Contract):
     forced: tuple[str, ...] = ()
     removed: tuple[int, ...] = ()
     severity: Severity | None = None
+    approval: Approval | None = None
+    policy: ApprovalPolicy | None = None
     before: ServedState
     after: ServedState
     previous: str | None = None

@@ -17,6 +17,7 @@ class Simulation(Contract):
         seed: seed of the random numbers.
         table_format: `parquet`, `csv` or `jsonl`.
         code: fingerprint of the simulator's code.
+        bias: the bias that was planted; None without one.
         events: rows of events.
         classes: rows of outcomes per class.
         sizes: bytes of each file.
@@ -28,6 +29,7 @@ class Simulation(Contract):
     seed: int
     table_format: str
     code: str
+    bias: str | None = None
     events: int
     classes: dict[str, int]
     sizes: dict[str, int] = Field(alias="bytes")
@@ -43,5 +45,5 @@ class Simulation(Contract):
 
     def is_made_like(self, other: Simulation) -> bool:
         """Returns whether both were made by the same code from the same arguments."""
-        made_with = {"learners", "seed", "table_format", "code"}
+        made_with = {"learners", "seed", "table_format", "code", "bias"}
         return self.model_dump(include=made_with) == other.model_dump(include=made_with)

@@ -41,10 +41,23 @@ from tensorflow_model_analysis.writers.metrics_plots_and_validations_writer impo
 
 from components.config.metrics import Level, metrics_of
 from components.contracts.evaluation import ClassMetrics, ModelResults, Result, SliceResult
-from components.contracts.names import PREDICTED_CLASS, PREDICTION, PROBABILITIES
+from components.contracts.names import (
+    PREDICTED_CLASS,
+    PREDICTION,
+    PREDICTION_INTERVAL,
+    PREDICTION_SET,
+    PROBABILITIES,
+)
 from components.evaluator import tfma_metrics
 from components.evaluator.measures import SUPPORT
-from components.evaluator.scoring import LABEL, as_text, class_indices, probability_rows
+from components.evaluator.scoring import (
+    LABEL,
+    as_text,
+    class_indices,
+    intervals_of,
+    probability_rows,
+    sets_of,
+)
 from components.files.atomic import write_text
 
 if TYPE_CHECKING:
@@ -99,8 +112,7 @@ def _analyze_here(
 ) -> None:
     """Computes metrics slice by slice, and writes the files of TFMA's writers."""
     outputs = {
-        model: _outputs(pl.read_parquet(path, columns=_output_columns(label)), label.classes)
-        for model, path in paths.items()
+        model: _outputs(_read_outputs(path, label), label.classes) for model, path in paths.items()
     }
     read = [*dict.fromkeys([LABEL, *(name for names in slices for name in names)])]
     first = pl.read_parquet(next(iter(paths.values())), columns=read)
@@ -235,16 +247,25 @@ def _labels(table: pl.DataFrame, classes: Sequence[str]) -> Array:
     return class_indices(table[LABEL], classes) if classes else table[LABEL].to_numpy()
 
 
-def _output_columns(label: Label) -> list[str]:
-    return [PREDICTED_CLASS, PROBABILITIES] if label.classes else [PREDICTION]
+def _read_outputs(path: str, label: Label) -> pl.DataFrame:
+    """Reads what metrics are made of; not all models answer sets or intervals."""
+    names = [PREDICTION, PREDICTION_INTERVAL]
+    if label.classes:
+        names = [PREDICTED_CLASS, PROBABILITIES, PREDICTION_SET]
+    found = pl.read_parquet_schema(path)
+    return pl.read_parquet(path, columns=[name for name in names if name in found])
 
 
 def _outputs(table: pl.DataFrame, classes: Sequence[str]) -> dict[str, Array]:
     if not classes:
-        return {PREDICTION: table[PREDICTION].to_numpy()}
+        return {
+            PREDICTION: table[PREDICTION].to_numpy(),
+            PREDICTION_INTERVAL: intervals_of(table),
+        }
     return {
         PREDICTED_CLASS: class_indices(table[PREDICTED_CLASS], classes),
         PROBABILITIES: probability_rows(table[PROBABILITIES], len(classes)),
+        PREDICTION_SET: sets_of(table, len(classes)),
     }
 
 
@@ -308,6 +329,7 @@ def _read_result(metrics: MetricsForSlice, model: str, classes: Sequence[str]) -
         metrics={
             name: _defined(numbers[name, None])
             for name in metrics_of(Level.OVERALL if classes else Level.REGRESSION)
+            if (name, None) in numbers  # not all models answer sets
         },
         classes={name: _read_class(numbers, index) for index, name in enumerate(classes)},
         confusion=confusion,
@@ -315,7 +337,8 @@ def _read_result(metrics: MetricsForSlice, model: str, classes: Sequence[str]) -
 
 
 def _read_class(numbers: Mapping[tuple[str, int | None], float], index: int) -> ClassMetrics:
-    values = {name: _defined(numbers[name, index]) for name in metrics_of(Level.CLASS)}
+    names = [name for name in metrics_of(Level.CLASS) if (name, index) in numbers]
+    values = {name: _defined(numbers[name, index]) for name in names}
     return ClassMetrics.model_validate({**values, SUPPORT: int(numbers[SUPPORT, index])})
 
 

@@ -17,7 +17,10 @@ from components.contracts.names import (
     DECISION_PREFIX,
     PREDICTED_CLASS,
     PREDICTION,
+    PREDICTION_INTERVAL,
+    PREDICTION_SET,
     PROBABILITIES,
+    UNFAMILIAR,
 )
 from components.errors import ConfigError
 from components.evaluator.outcome_rows import (
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
     from components.evaluator.evaluator_settings import EvaluatorSettings
 
 SEED = 7
+OF_SETS = (PREDICTION_SET, PREDICTION_INTERVAL, UNFAMILIAR)  # columns of predictions
 
 
 def write_simple_predictions(
@@ -73,7 +77,9 @@ def write_simple_predictions(
                 answers = model.answer(rows)
                 answered[name].append((answers, model.choose(answers, rows)))
 
-    keys = pl.read_parquet(like).select(cs.exclude(cs.starts_with(DECISION_PREFIX)))
+    # Simple models take no decisions, and do not say how sure they are.
+    of_candidate = [cs.starts_with(DECISION_PREFIX), cs.by_name(*OF_SETS, require_all=False)]
+    keys = pl.read_parquet(like).select(cs.exclude(*of_candidate))
     written = {}
     for name, model in models.items():
         answers, chosen = (np.concatenate(part) for part in zip(*answered[name], strict=True))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
+from scipy import sparse
 
 from components.config.decisions import EarlyWarning
 from components.contracts.decision_results import (
@@ -25,7 +26,7 @@ from components.contracts.decision_results import (
     WarningDay,
 )
 from components.contracts.names import DAYS_SEEN, LEARNER, UNIT, decision_output
-from components.evaluator.decisions import DecisionAnswers
+from components.evaluator.decisions import Bools, DecisionAnswers
 from components.evaluator.draws import MIN_LEARNERS, Draws, interval_of
 from components.evaluator.resampling import (
     Floats,
@@ -35,7 +36,6 @@ from components.evaluator.resampling import (
     count_learners,
     draw_metrics,
     ratio,
-    sums_by_learner,
 )
 from components.evaluator.scoring import LABEL, class_indices
 from components.evaluator.warning_words import warning_sentence
@@ -48,7 +48,7 @@ DAYS = (3.0, 7.0, 14.0, 21.0, 30.0, 60.0, 90.0)
 MOST_DAYS = 20  # distinct days of a column that are reported as they are
 
 _DAY, _PLACE, _INDEX, _KNOWN = "_day", "_place", "_index", "_known"
-_COUNTS = ("of_class", "named", "right", "lead")
+_SUMS = ("of_class", "named", "right", "timed", "lead")
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def add_early_warning(
     outputs = [decision_output(decision.name) for decision in decisions]
     named = dict.fromkeys([LEARNER, UNIT, LABEL, *outputs, column, *rules.columns])
     timeline = _timeline(pl.read_parquet(predictions, columns=[*named]), rules)
-    if not timeline.days:
+    if timeline.rows.is_empty():
         return [*results]
     found = _measure(timeline, decisions, settings)
     by = rules.by
@@ -111,29 +111,30 @@ def _timeline(table: pl.DataFrame, rules: EarlyWarning) -> Timeline:
         known_on.cast(pl.Float64, strict=False).alias(_KNOWN),
         (pl.col(LEARNER).rank("dense").cast(pl.Int64) - 1).alias(_INDEX),
     )
-    days = _days_to_report(rows[_DAY].drop_nulls().drop_nans(), rules)
-    rows = rows.with_columns(_place_of(rows[_DAY], days))
-    notes = []
+    days = days_to_report(rows[_DAY].drop_nulls().drop_nans(), rules)
+    rows = rows.with_columns(place_of(rows[_DAY], days))
 
-    def leave_out(keep: pl.Expr, why: str) -> None:
-        nonlocal rows
-        kept = rows.filter(keep)
+    wanted = {
+        "their day is not known": pl.col(_DAY).is_finite().fill_null(value=False),
+        "their day is after the last one reported": pl.col(_PLACE) < len(days),
+        "they were asked for after the outcome was known": (
+            (pl.col(_DAY) <= pl.col(_KNOWN)).fill_null(value=True)
+        ),
+        "the outcome of the learner in the unit is not the same on all days": (
+            pl.col(LABEL).n_unique().over(LEARNER, UNIT) == 1
+        ),
+    }
+    notes = []
+    for why, is_wanted in wanted.items():
+        kept = rows.filter(is_wanted)
         if left := len(rows) - len(kept):
             notes.append(f"{left:,} of {len(table):,} answers are left out: {why}.")
         rows = kept
-
-    leave_out(pl.col(_DAY).is_finite().fill_null(value=False), "their day is not known")
-    leave_out(pl.col(_PLACE) < len(days), "their day is after the last one reported")
-    leave_out(
-        (pl.col(_DAY) <= pl.col(_KNOWN)).fill_null(value=True),
-        "they were asked for after the outcome was known",
-    )
-    changes = pl.col(LABEL).n_unique().over(LEARNER, UNIT) > 1
-    leave_out(~changes, "the outcome of the learner in the unit is not the same on all days")
     return Timeline(rows, days, int(table[LEARNER].n_unique()), notes)
 
 
-def _days_to_report(found: pl.Series, rules: EarlyWarning) -> list[float]:
+def days_to_report(found: pl.Series, rules: EarlyWarning) -> list[float]:
+    """Returns the days to report, rising, of those found, which are finite."""
     if found.is_empty():
         return []
     if rules.days:
@@ -145,10 +146,10 @@ def _days_to_report(found: pl.Series, rules: EarlyWarning) -> list[float]:
     return [day for day in DAYS if day <= last]
 
 
-def _place_of(days: pl.Series, reported: Sequence[float]) -> pl.Series:
+def place_of(days: pl.Series, reported: Sequence[float]) -> pl.Series:
     """Returns the place of the first reported day that is not before each day; their number after.
 
-    >>> _place_of(pl.Series([0.5, 3, 4, 99]), [3, 7]).to_list()
+    >>> place_of(pl.Series([0.5, 3, 4, 99]), [3, 7]).to_list()
     [0, 0, 1, 2]
     """
     places = np.searchsorted(np.array(reported), days.cast(pl.Float64).to_numpy(), side="left")
@@ -172,7 +173,7 @@ class FirstWarnings:
     learners: Ints
     asked: Ints
     named: Ints
-    is_class: np.ndarray[tuple[int], np.dtype[np.bool_]]
+    is_class: Bools
     lead: Floats
 
     @classmethod
@@ -181,7 +182,7 @@ class FirstWarnings:
         taken = pl.col(decision_output(decision.name))
         first = pl.col(_PLACE, _DAY, _KNOWN).sort_by(_DAY).filter(taken.sort_by(_DAY)).first()
         pairs = (
-            timeline.rows.group_by(LEARNER, UNIT, maintain_order=True)
+            timeline.rows.group_by(LEARNER, UNIT)
             .agg(
                 pl.col(_INDEX).first(),
                 pl.col(_PLACE).min().alias("asked"),
@@ -189,6 +190,7 @@ class FirstWarnings:
                 first.name.prefix("first"),
             )
             .with_columns((pl.col(f"first{_KNOWN}") - pl.col(f"first{_DAY}")).alias("lead"))
+            .sort(LEARNER, UNIT)  # sums do not depend on the order of the predictions
         )
         never = pairs[f"first{_PLACE}"].is_null()
         return cls(
@@ -200,12 +202,16 @@ class FirstWarnings:
         )
 
     def columns(self, place: int) -> list[Floats]:
-        """Returns what is summed by one day, as `_COUNTS` names it, each [P]."""
+        """Returns what is summed by one day, as `_SUMS` names it, each [P].
+
+        Those who are named rightly are timed where it is known when their outcome is.
+        """
         named = self.named <= place
         right = named & self.is_class
         of_class = (self.asked <= place) & self.is_class
-        lead = np.where(right, self.lead, 0.0)
-        return [np.asarray(column, np.float64) for column in (of_class, named, right, lead)]
+        timed = right & np.isfinite(self.lead)
+        lead = np.where(timed, self.lead, 0.0)
+        return [np.asarray(column, np.float64) for column in (of_class, named, right, timed, lead)]
 
     def measure(self, places: int, count: int) -> Measure:
         """Returns a function from counts of learners, [L, D], to recall, precision and lead.
@@ -214,21 +220,18 @@ class FirstWarnings:
             places: how many days there are.
             count: L.
         """
-        columns = np.array([column for place in range(places) for column in self.columns(place)])
-        rows = np.repeat(np.arange(len(columns)), len(self.learners))
-        owners = np.tile(self.learners, len(columns))
-        sums = sums_by_learner(rows, owners, columns.ravel(), (len(columns), count))
-        return partial(_measure_days, sums)
+        columns = [column for place in range(places) for column in self.columns(place)]
+        sums = [np.bincount(self.learners, column, minlength=count) for column in columns]
+        return partial(_measure_days, sparse.csr_matrix(np.array(sums)))
 
 
 def _measure_days(sums: Sums, counts: Floats) -> Draws:
     draws: Draws = {}
-    for place, (of_class, named, right, lead) in enumerate(
-        (sums @ counts).reshape(-1, len(_COUNTS), counts.shape[1])
-    ):
+    by_day = (sums @ counts).reshape(-1, len(_SUMS), counts.shape[1])
+    for place, (of_class, named, right, timed, lead) in enumerate(by_day):
         draws["recall", place] = ratio(right, of_class)
         draws["precision", place] = ratio(right, named)
-        draws["lead_days", place] = ratio(lead, right)
+        draws["lead_days", place] = ratio(lead, timed)
     return draws
 
 
@@ -295,42 +298,48 @@ def _with_intervals(
 def _describe(
     result: DecisionResults, found: Found, timeline: Timeline, by: str | None
 ) -> EarlyWarningResults:
-    first, draws = found.first[result.name], found.by_day[result.name]
-    days = []
-    for place, day in enumerate(timeline.days):
-        of_class, named, right, lead = (float(column.sum()) for column in first.columns(place))
-        asked = first.asked <= place
-        if not asked.any():
-            continue
-        warned = WarningDay(
-            day=day,
-            learners=int(asked.sum()),
-            of_class=int(of_class),
-            named=int(named),
-            right=int(right),
-            recall=right / of_class if of_class else None,
-            precision=right / named if named else None,
-            lead_days=lead / right if right and np.isfinite(lead) else None,
-            on_day=found.on_day[result.name][place],
-        )
-        if count_learners(first.learners[asked]) >= MIN_LEARNERS:
-            intervals = {
-                metric: interval
-                for metric in ("recall", "precision", "lead_days")
-                if getattr(warned, metric) is not None
-                and (interval := interval_of(draws.get((metric, place)), found.confidence))
-            }
-            warned = warned.model_copy(update={"intervals": intervals})
-        share = len(first.asked) and asked.sum() / len(first.asked)
-        sentence = warning_sentence(warned, result.who, asked_share=float(share))
-        days.append(warned.model_copy(update={"sentence": sentence}))
-
-    half = days[-1].right / 2 if days else 0.0
-    headline = next((day.sentence for day in days if day.right and day.right >= half), "")
+    first = found.first[result.name]
+    days = [
+        _warning_day(result, found, place, day)
+        for place, day in enumerate(timeline.days)
+        if (first.asked <= place).any()
+    ]
+    last = days[-1]
+    half = next((day for day in days if 0 < last.right <= 2 * day.right), last)
     return EarlyWarningResults(
         by=by,
         days=days,
         has_lead=any(day.lead_days is not None for day in days),
-        headline=headline or (days[-1].sentence if days else ""),
+        headline=half.sentence,
         notes=timeline.notes,
     )
+
+
+def _warning_day(result: DecisionResults, found: Found, place: int, day: float) -> WarningDay:
+    """Returns what a decision has found by a day on which somebody has been asked about."""
+    first, draws = found.first[result.name], found.by_day[result.name]
+    sums = (float(column.sum()) for column in first.columns(place))
+    of_class, named, right, timed, lead = sums
+    asked = first.asked <= place
+    warned = WarningDay(
+        day=day,
+        learners=int(asked.sum()),
+        of_class=int(of_class),
+        named=int(named),
+        right=int(right),
+        recall=right / of_class if of_class else None,
+        precision=right / named if named else None,
+        lead_days=lead / timed if timed else None,
+        on_day=found.on_day[result.name][place],
+    )
+    intervals = {
+        metric: interval
+        for metric in ("recall", "precision", "lead_days")
+        if count_learners(first.learners[asked]) >= MIN_LEARNERS
+        and getattr(warned, metric) is not None
+        and (interval := interval_of(draws.get((metric, place)), found.confidence))
+    }
+
+    warned = warned.model_copy(update={"intervals": intervals})
+    sentence = warning_sentence(warned, result.who, asked_share=float(asked.mean()))
+    return warned.model_copy(update={"sentence": sentence})

@@ -9,19 +9,23 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from components.config.fairness import Remedies
 from components.contracts.evaluation import (
     ClassCurves,
     Evaluation,
     ModelResults,
     SimpleModelResults,
 )
+from components.contracts.fairness_results import RemedyCost
 from components.contracts.names import (
     BASIS,
     BASIS_PRIOR,
     BASIS_SEQUENCE,
+    BASIS_UNFAMILIAR,
     PREDICTIONS_FILE,
     PROBABILITIES,
     TEST,
+    WITHOUT_REMEDIES,
 )
 from components.errors import MasteryError
 from components.evaluator.analysis import analyze, load_results
@@ -29,6 +33,8 @@ from components.evaluator.decisions import decisions_of, describe_decisions
 from components.evaluator.draws import BASELINE, CANDIDATE
 from components.evaluator.early_warning import add_early_warning
 from components.evaluator.evaluator_settings import EvaluatorSettings, why_not_comparable
+from components.evaluator.fairness import compare_groups, fairness_results
+from components.evaluator.fairness_gates import judge_gaps
 from components.evaluator.gate_readings import NO_BASELINE
 from components.evaluator.importance import measure_importance
 from components.evaluator.intervals import MeasuredModels, add_intervals
@@ -43,6 +49,7 @@ from components.evaluator.scoring import (
     write_predictions,
 )
 from components.evaluator.seeds import measure_seeds
+from components.evaluator.uncertainty import measure_uncertainty
 from components.node.progress import report_progress
 
 if TYPE_CHECKING:
@@ -51,6 +58,7 @@ if TYPE_CHECKING:
     from components.contracts.decision_results import DecisionResults
 
 BASELINE_FILE = "predictions_baseline.parquet"
+WITHOUT_FILE = "predictions_without_remedies.parquet"
 
 
 def evaluate_model(model: str | Path, examples: Iterable[bytes], config: Config) -> Evaluation:
@@ -83,6 +91,9 @@ def evaluate_model(model: str | Path, examples: Iterable[bytes], config: Config)
             overall=results.overall,
             slices=results.slices,
             confidence=_confidence(settings),
+            uncertainty=measure_uncertainty(
+                Path(model), predictions, [item.slice for item in results.slices], settings
+            ),
             decisions=_decisions(predictions, settings, points[CANDIDATE]),
         )
 
@@ -134,6 +145,10 @@ def judge_model(
         simple = write_simple_predictions(splits, settings, predictions[CANDIDATE], folder)
         predictions |= {name: path for name, (path, _) in simple.items()}
 
+    plain = _score_without_remedies(model_run, examples, settings, folder)
+    if plain is not None:
+        predictions[WITHOUT_REMEDIES] = plain
+
     measured = _measure(predictions, settings, folder, points)
     candidate, before = measured.results[CANDIDATE], measured.results.get(BASELINE)
     seeds = measure_seeds(model_run, examples, settings, candidate.overall)
@@ -148,6 +163,15 @@ def judge_model(
         seeds=seeds,
         drawn=measured.drawn,
     )
+
+    report_progress("comparing groups of learners")
+    gaps = {
+        name: compare_groups(predictions[name], settings)
+        for name in (CANDIDATE, BASELINE, WITHOUT_REMEDIES)
+        if name in predictions
+    }
+    rules = settings.fairness
+    verdicts += judge_gaps(rules.gates, gaps[CANDIDATE], rules.min_examples)
 
     evaluation = Evaluation(
         task=settings.label.task,
@@ -164,6 +188,16 @@ def judge_model(
             _describe_simple_model(name, meaning, measured) for name, (_, meaning) in simple.items()
         ],
         seeds=seeds,
+        uncertainty=measure_uncertainty(
+            model, predictions[CANDIDATE], [item.slice for item in candidate.slices], settings
+        ),
+        fairness=fairness_results(
+            gaps[CANDIDATE],
+            settings,
+            before=gaps.get(BASELINE, ()),
+            without=gaps.get(WITHOUT_REMEDIES, ()),
+            cost=_remedy_cost(measured, settings),
+        ),
         decisions=_decisions(predictions[CANDIDATE], settings, points[CANDIDATE]),
         importance=importance,
     )
@@ -185,6 +219,33 @@ def _score_baseline(
     except MasteryError as error:
         return f"the blessed model {baseline} cannot be scored: {error}"
     return problem
+
+
+def _score_without_remedies(
+    model_run: Path | None, examples: Path, settings: EvaluatorSettings, folder: Path
+) -> Path | None:
+    """Scores the model that shows what remedies change; None where none was fitted."""
+    model = None if model_run is None else model_run / WITHOUT_REMEDIES
+    if model is None or not Remedies.of(settings.fairness).described or not model.exists():
+        return None
+    predictions = folder / WITHOUT_FILE
+    windows = windows_of_split(examples)
+    write_predictions(model, windows, settings.label, settings.slice_columns, predictions)
+    return predictions
+
+
+def _remedy_cost(measured: MeasuredModels, settings: EvaluatorSettings) -> RemedyCost | None:
+    """Returns what remedies change in the metrics; None where no model is without them."""
+    plain = measured.results.get(WITHOUT_REMEDIES)
+    if plain is None:
+        return None
+    gains, *_ = measured.gains[WITHOUT_REMEDIES]
+    return RemedyCost(
+        remedies=Remedies.of(settings.fairness).described,
+        metrics=plain.overall.metrics,
+        gains={name: gain.value for name, gain in gains.items()},
+        intervals={name: gain.interval for name, gain in gains.items() if gain.interval},
+    )
 
 
 def _describe_simple_model(name: str, meaning: str, measured: MeasuredModels) -> SimpleModelResults:
@@ -250,4 +311,5 @@ def _with_curves(results: ModelResults, predictions: Path, classes: list[str]) -
 
 def _count_basis(predictions: Path) -> dict[str, int]:
     basis = pl.read_parquet(predictions, columns=[BASIS])[BASIS]
-    return {name: int((basis == name).sum()) for name in (BASIS_SEQUENCE, BASIS_PRIOR)}
+    bases = (BASIS_SEQUENCE, BASIS_PRIOR, BASIS_UNFAMILIAR)
+    return {name: int((basis == name).sum()) for name in bases}

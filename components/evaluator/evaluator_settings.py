@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from components.config.data import Label
 from components.config.decisions import Decision, EarlyWarning
-from components.config.fairness import Fairness
+from components.config.fairness import Fairness, compared_columns
 from components.config.gates import EvaluationRules, Gate
 from components.config.runtime import Beam
 from components.config.training import Feature, Prior, Steps
@@ -47,16 +47,21 @@ class EvaluatorSettings(NodeSettings):
 
     @property
     def slice_columns(self) -> list[str]:
-        """All columns that slices are made of, each once."""
-        return [*dict.fromkeys(name for names in self.evaluation.slices for name in names)]
+        """All columns that slices and compared groups are made of, each once."""
+        lists = [*self.evaluation.slices, *self.compared]
+        return [*dict.fromkeys(name for names in lists for name in names)]
+
+    @property
+    def compared(self) -> list[list[str]]:
+        """The lists of columns whose groups are compared for fairness."""
+        return compared_columns(self.fairness, self.evaluation, self.protected)
 
     @property
     def kept_columns(self) -> list[str]:
-        """All columns that predictions are kept with: those of slices and of the early warning."""
+        """All columns that predictions are kept with: those of slices and of the days seen."""
         early = self.evaluation.early_warning or EarlyWarning()
         days = [] if early.by or TIME_TO_AS_OF not in self.steps.features else [DAYS_SEEN]
-        warned = [*early.columns, *days] if self.decisions else []
-        return [*dict.fromkeys([*self.slice_columns, *warned])]
+        return [*dict.fromkeys([*self.slice_columns, *early.columns, *days])]
 
     @property
     def input_columns(self) -> set[str]:

@@ -262,6 +262,9 @@ def _read_spread(bound: BoundOfGate, evidence: Evidence) -> Reading:
         return Reading({}, reason="there are no fits with other seeds")
     metrics = seeds.metrics if gate.class_ is None else seeds.classes.get(gate.class_, {})
 
+    if gate.metric not in metrics:
+        return Reading({}, reason=f"{gate.metric} is undefined")
+
     known = []
     for value, seed in zip(metrics[gate.metric], seeds.seeds, strict=True):
         if value is None:

@@ -15,6 +15,8 @@ from components.contracts.names import (
     LEARNER,
     PREDICTED_CLASS,
     PREDICTION,
+    PREDICTION_INTERVAL,
+    PREDICTION_SET,
     PROBABILITIES,
     decision_output,
 )
@@ -39,6 +41,7 @@ from components.evaluator.resampling import (
     resample,
 )
 from components.evaluator.scoring import LABEL, class_indices, probability_rows
+from components.evaluator.uncertainty import SureAnswers
 
 if TYPE_CHECKING:
     from components.config.data import Label
@@ -199,18 +202,21 @@ def _learners_and_rows(
 
 
 def _read_answers(predictions: Path, label: Label, decisions: Sequence[Decision]) -> Answers:
-    if not label.classes:
-        table = pl.read_parquet(predictions, columns=[LABEL, PREDICTION])
-        return NumberAnswers(table[LABEL].to_numpy(), table[PREDICTION].to_numpy())
+    found = pl.read_parquet_schema(predictions)
+    names = [LABEL, PREDICTION, PREDICTED_CLASS, PROBABILITIES, PREDICTION_INTERVAL, PREDICTION_SET]
+    names += [decision_output(decision.name) for decision in decisions]
+    table = pl.read_parquet(predictions, columns=[name for name in names if name in found])
 
-    outputs = [decision_output(decision.name) for decision in decisions]
-    table = pl.read_parquet(predictions, columns=[LABEL, PREDICTED_CLASS, PROBABILITIES, *outputs])
-    labels = class_indices(table[LABEL], label.classes)
-    classes = ClassAnswers(
-        labels,
-        class_indices(table[PREDICTED_CLASS], label.classes),
-        probability_rows(table[PROBABILITIES], len(label.classes)),
-    )
-    if not decisions:
-        return classes
-    return AllAnswers((classes, DecisionAnswers.of(table, labels, decisions, label.classes)))
+    parts: list[Answers] = []
+    if label.classes:
+        labels = class_indices(table[LABEL], label.classes)
+        predicted = class_indices(table[PREDICTED_CLASS], label.classes)
+        probabilities = probability_rows(table[PROBABILITIES], len(label.classes))
+        parts.append(ClassAnswers(labels, predicted, probabilities))
+        if decisions:
+            parts.append(DecisionAnswers.of(table, labels, decisions, label.classes))
+    else:
+        parts.append(NumberAnswers(table[LABEL].to_numpy(), table[PREDICTION].to_numpy()))
+    if (sure := SureAnswers.of(table, label)) is not None:
+        parts.append(sure)
+    return AllAnswers(tuple(parts))

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from components.contracts.uncertainty_results import most_classes_said
+
 Floats = NDArray[np.floating]
 Ints = NDArray[np.integer]
 Curve = dict[str, list[float]]
@@ -155,6 +157,71 @@ def calibration_gaps(labels: Ints, probabilities: Floats) -> tuple[Ints, Floats]
     exact = np.column_stack([probabilities, probabilities[rows, answered]]).astype(np.float64)
 
     return _bin_of(exact), exact - happened
+
+
+def set_metrics(labels: Ints, sets: NDArray[np.bool_]) -> dict[str, Floats]:
+    """Returns coverage, set_size and not_sure: of each class, and of all examples, [C + 1].
+
+    Nothing is returned for a model that answers no sets; a class without examples has NaN.
+
+    Args:
+        labels: [n], indices of classes.
+        sets: prediction sets [n, C], or [n, 0] of a model that answers none.
+
+    >>> sets = np.array([[True, False], [True, True]])
+    >>> {name: values.tolist() for name, values in set_metrics(np.array([0, 1]), sets).items()}
+    {'coverage': [1.0, 1.0, 1.0], 'set_size': [1.0, 2.0, 1.5], 'not_sure': [0.0, 1.0, 0.5]}
+    """
+    classes = sets.shape[1]
+    counts = np.bincount(labels, minlength=classes).astype(np.float64)
+    counts = np.append(counts, len(labels))
+    found = {}
+    for name, values in set_columns(labels, sets).items():
+        sums = np.bincount(labels, weights=values, minlength=classes)
+        sums = np.append(sums, sums.sum())
+        undefined = np.full(classes + 1, math.nan)
+        found[name] = np.divide(sums, counts, out=undefined, where=counts > 0)
+    return found
+
+
+def set_columns(labels: Ints, sets: NDArray[np.bool_]) -> dict[str, Floats]:
+    """Returns for each example, [n], what is averaged of its prediction set, by metric.
+
+    Nothing is returned for a model that answers no sets, [n, 0].
+    """
+    if not sets.shape[1]:
+        return {}
+    sizes = sets.sum(axis=1)
+    columns = {
+        "coverage": sets[np.arange(len(labels)), labels],
+        "set_size": sizes,
+        "not_sure": sizes > most_classes_said(sets.shape[1]),
+    }
+    return {name: values.astype(np.float64) for name, values in columns.items()}
+
+
+def interval_metrics(labels: Floats, intervals: Floats) -> dict[str, float]:
+    """Returns the coverage and the mean width of prediction intervals, [n, 2]; none for [n, 0].
+
+    The width is NaN where an interval has no end.
+
+    >>> interval_metrics(np.array([1.0, 5.0]), np.array([[0.0, 2.0], [0.0, 3.0]]))
+    {'coverage': 0.5, 'interval_width': 2.5}
+    """
+    if not intervals.shape[1]:
+        return {}
+    columns = interval_columns(labels, intervals)
+    return {name: math.fsum(values) / len(labels) for name, values in columns.items()}
+
+
+def interval_columns(labels: Floats, intervals: Floats) -> dict[str, Floats]:
+    """Returns for each example, [n], what is averaged of its prediction interval, by metric."""
+    low, high = intervals.astype(np.float64).T
+    has_ends = high - low < np.finfo(np.float32).max
+    return {
+        "coverage": ((low <= labels) & (labels <= high)).astype(np.float64),
+        "interval_width": np.where(has_ends, high - low, math.nan),
+    }
 
 
 def reliability_curve(is_true: NDArray[np.bool_], probabilities: Floats) -> Bins:

@@ -213,7 +213,7 @@ def draw_metrics(
         seed: same seed, same learners.
     """
     parts: dict[Key, list[Draws]] = {key: [] for key in measures}
-    for counts in _draw_learners(learners, draws, seed):
+    for counts in draw_learners(learners, draws, seed):
         for key, measure in measures.items():
             parts[key].append(measure(counts))
     return {
@@ -228,8 +228,14 @@ def count_learners(learners: Ints) -> int:
     return len(np.unique(learners))
 
 
-def _draw_learners(learners: int, draws: int, seed: int) -> Iterator[Floats]:
-    """Yields how often each learner was drawn, [L, D], in blocks of draws."""
+def draw_learners(learners: int, draws: int, seed: int) -> Iterator[Floats]:
+    """Yields how often each learner was drawn, [L, D], in blocks of draws.
+
+    Args:
+        learners: L.
+        draws: of all blocks together.
+        seed: same seed, same learners.
+    """
     generator = np.random.default_rng(seed)
     step = max(1, BLOCK // learners)
     for start in range(0, draws, step):

@@ -28,9 +28,12 @@ from components.contracts.names import (
     LEARNER,
     PREDICTED_CLASS,
     PREDICTION,
+    PREDICTION_INTERVAL,
+    PREDICTION_SET,
     PROBABILITIES,
     SERVING_DEFAULT,
     TIME_TO_AS_OF,
+    UNFAMILIAR,
     UNIT,
 )
 from components.errors import MasteryError
@@ -86,8 +89,9 @@ def write_predictions(
     The file has one row per example, in their order: `learner_id`, `unit_id`, `as_of`, `label`
     (text or float64), the slice columns as text ("" for a missing value; the keys among them as
     they are), then `probabilities` (list of float32, in the order of the configured classes),
-    `predicted_class` and `basis`, or `prediction` and `basis`; then `decision_...`, boolean, of
-    each decision that the model takes.
+    `predicted_class` and `basis`, or `prediction` and `basis`. A model that says how sure it is
+    adds `prediction_set` (list of bool, in the same order) or `prediction_interval` (list of two
+    float32), and `unfamiliar`. Then `decision_...`, boolean, of each decision that it takes.
 
     Args:
         model: a SavedModel with the signature `serving_default`.
@@ -150,7 +154,8 @@ def read_answers(answers: Mapping[str, Array], classes: Sequence[str]) -> pl.Dat
 
     Args:
         answers: `probabilities` float [B, C], `classes` bytes [B, C], `predicted_class` and `basis`
-            bytes [B]; or `prediction` float [B] and `basis`; and any `decision_...`, bool [B].
+            bytes [B]; or `prediction` float [B] and `basis`; what `write_predictions` lists beside
+            them may be missing.
         classes: the configured ones, in whose order the probabilities are returned; none for a
             regression.
 
@@ -175,18 +180,27 @@ def read_answers(answers: Mapping[str, Array], classes: Sequence[str]) -> pl.Dat
             "train it again."
         )
 
-    basis = _as_strings(answers[BASIS], BASIS)
+    columns = [_as_strings(answers[BASIS], BASIS)]
+    if UNFAMILIAR in answers:
+        columns.append(_as_strings(answers[UNFAMILIAR], UNFAMILIAR))
     if not classes:
-        return pl.DataFrame([pl.Series(PREDICTION, values), basis])
+        if PREDICTION_INTERVAL in answers:
+            ends = answers[PREDICTION_INTERVAL].astype(np.float32)
+            columns.append(pl.Series(PREDICTION_INTERVAL, ends).arr.to_list())
+        return pl.DataFrame([pl.Series(PREDICTION, values), *columns])
+
     order = _class_order(answers[CLASSES], classes)
     probabilities = pl.Series(PROBABILITIES, values[:, order]).arr.to_list()
     predicted = _as_strings(answers[PREDICTED_CLASS], PREDICTED_CLASS)
-    decisions = [
+    if PREDICTION_SET in answers:
+        sets = answers[PREDICTION_SET].astype(bool)[:, order]
+        columns.append(pl.Series(PREDICTION_SET, sets).arr.to_list())
+    columns += [
         pl.Series(name, taken, pl.Boolean)
         for name, taken in sorted(answers.items())
         if name.startswith(DECISION_PREFIX)
     ]
-    return pl.DataFrame([probabilities, predicted, basis, *decisions])
+    return pl.DataFrame([probabilities, predicted, *columns])
 
 
 def _as_strings(values: Array, name: str) -> pl.Series:
@@ -268,6 +282,21 @@ def as_text(column: pl.Series) -> pl.Series:
 def probability_rows(column: pl.Series, classes: int) -> Array:
     """Returns a column of lists of probabilities as an array [n, C]."""
     return column.list.to_array(classes).to_numpy()
+
+
+def sets_of(predictions: pl.DataFrame, classes: int) -> Array:
+    """Returns the prediction sets of a model as bool [n, C], or [n, 0] if it answers none."""
+    if PREDICTION_SET not in predictions:
+        return np.zeros((len(predictions), 0), bool)
+    sets: Array = predictions[PREDICTION_SET].list.to_array(classes).to_numpy()
+    return sets
+
+
+def intervals_of(predictions: pl.DataFrame) -> Array:
+    """Returns the prediction intervals of a model as float32 [n, 2], or [n, 0] if it has none."""
+    if PREDICTION_INTERVAL not in predictions:
+        return np.zeros((len(predictions), 0), np.float32)
+    return probability_rows(predictions[PREDICTION_INTERVAL], 2)
 
 
 def class_indices(names: pl.Series, classes: Sequence[str]) -> Array:

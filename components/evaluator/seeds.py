@@ -51,6 +51,8 @@ def measure_seeds(
         class_: {
             name: [result.value_of(name, class_) for result in results]
             for name in metrics_of(Level.CLASS)
+            # Models without prediction sets lack some, of all examples and so of classes.
+            if name in candidate.metrics or name not in metrics_of(Level.OVERALL)
         }
         for class_ in candidate.classes
     }

@@ -5,8 +5,9 @@ with 10,000 thresholds. A gate has to judge the class that the model answers, ex
 
 One of TFMA's extracts is not one example here but a block of them, as columns:
     labels: [n], indices of classes, or numbers
-    predictions: {model: {"predicted_class": [n], "probabilities": [n, C]}}, or of a regression
-        {model: {"prediction": [n]}}
+    predictions: {model: {"predicted_class": [n], "probabilities": [n, C], "prediction_set":
+        [n, C]}}, or of a regression {model: {"prediction": [n], "prediction_interval": [n, 2]}};
+        sets and intervals are [n, 0] for a model that answers none
 """
 
 from __future__ import annotations
@@ -24,15 +25,23 @@ from tensorflow_model_analysis.metrics.metric_types import (
     SubKey,
 )
 
-from components.contracts.names import PREDICTED_CLASS, PREDICTION, PROBABILITIES
+from components.contracts.names import (
+    PREDICTED_CLASS,
+    PREDICTION,
+    PREDICTION_INTERVAL,
+    PREDICTION_SET,
+    PROBABILITIES,
+)
 from components.evaluator.measures import (
     averages,
     calibration_error,
     class_metrics,
     count_confusion,
+    interval_metrics,
     log_loss,
     one_vs_rest_auc,
     regression_metrics,
+    set_metrics,
 )
 
 EXAMPLES = "examples"
@@ -84,19 +93,22 @@ class _ColumnsCombineFn(beam.CombineFn):  # type: ignore[misc]
 class ClassificationCombineFn(_ColumnsCombineFn):
     """All metrics of a classification: of the slice, of each class, and the confusion matrix."""
 
-    outputs = (PREDICTED_CLASS, PROBABILITIES)
+    outputs = (PREDICTED_CLASS, PROBABILITIES, PREDICTION_SET)
 
     def measure(self, *columns: Any) -> dict[MetricKey, Any]:
         """See `_ColumnsCombineFn`; undefined metrics are NaN."""
-        labels, predicted, probabilities = columns
+        labels, predicted, probabilities, sets = columns
         confusion = count_confusion(labels, predicted, probabilities.shape[1])
         areas, area = one_vs_rest_auc(labels, probabilities)
 
         errors, error = calibration_error(labels, probabilities)
 
         loss = log_loss(labels, probabilities)
+        of_sets = set_metrics(labels, sets)
         metrics = {**averages(confusion), "auc": area, "log_loss": loss, "ece": error}
+        metrics |= {name: values[-1] for name, values in of_sets.items()}
         by_class = {**class_metrics(confusion), "auc": areas, "ece": errors}
+        by_class |= {name: values[:-1] for name, values in of_sets.items()}
 
         return {
             self.key(EXAMPLES): len(labels),
@@ -113,12 +125,13 @@ class ClassificationCombineFn(_ColumnsCombineFn):
 class RegressionCombineFn(_ColumnsCombineFn):
     """All metrics of a regression."""
 
-    outputs = (PREDICTION,)
+    outputs = (PREDICTION, PREDICTION_INTERVAL)
 
     def measure(self, *columns: Any) -> dict[MetricKey, Any]:
         """See `_ColumnsCombineFn`; undefined metrics are NaN."""
-        labels, predictions = columns
+        labels, predictions, intervals = columns
         metrics = {EXAMPLES: len(labels), **regression_metrics(labels, predictions)}
+        metrics |= interval_metrics(labels, intervals)
         return {self.key(name): value for name, value in metrics.items()}
 
 

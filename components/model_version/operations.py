@@ -4,7 +4,7 @@ A served graph is checked against an allow-list, because a SavedModel is a progr
 operations that read and write any file (`ReadFile`, `WriteFile`, `PrintV2` to a file,
 `ImmutableConst`), run code (`PyFunc`) or end the process (`Abort`), and every release adds some.
 The list has what our models need and what Keras and TensorFlow generate for inference: layers,
-preprocessing, lookups, control flow.
+their gradients, preprocessing, lookups, control flow.
 """
 
 from __future__ import annotations
@@ -66,6 +66,12 @@ FusedPadConv2D FusedResizeAndPadConv2D GRUBlockCell InTopK InTopKV2 L2Loss LRN L
 LeakyRelu LogSoftmax MaxPool MaxPool3D MaxPoolV2 MaxPoolWithArgmax NthElement Relu Relu6 Selu
 Softmax SoftmaxCrossEntropyWithLogits Softplus Softsign SparseSoftmaxCrossEntropyWithLogits TopK
 TopKV2
+"""
+# The gradients of layers: the signatures that explain differentiate the network. None of them needs
+# more than its inputs; TensorFlow Serving knows all since 2.0.
+_GRADIENTS = """
+BiasAddGrad BlockLSTMGradV2 BroadcastGradientArgs EluGrad ReciprocalGrad ReluGrad RsqrtGrad
+SigmoidGrad SoftplusGrad SqrtGrad StridedSliceGrad TanhGrad
 """
 _TEXT = """
 AsString DecodeBase64 EncodeBase64 ReduceJoin RegexFullMatch RegexReplace StaticRegexFullMatch
@@ -140,6 +146,7 @@ _GROUPS = (
     _MATHEMATICS,
     _LINEAR_ALGEBRA,
     _NETWORKS,
+    _GRADIENTS,
     _TEXT,
     _PARSING,
     _SPARSE_AND_RAGGED,

@@ -88,6 +88,7 @@ def _recorded_decisions(evaluation: Evaluation) -> list[RecordedDecision]:
             aim=item.aim,
             note=item.note,
             measured=evaluation.overall.decisions.get(item.name),
+            early_warning=item.early_warning.headline if item.early_warning else "",
         )
         for item in evaluation.decisions
     ]

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from components.config.data import Label
 from components.config.decisions import Decision
+from components.config.fairness import Remedies
 from components.config.section import InputName, Section
 from components.config.training import Feature, Model, Prior, Steps, Training
 from components.config.uncertainty import Explain, Uncertainty
@@ -51,6 +52,7 @@ class TransformSettings(NodeSettings):
 
     Attributes:
         summaries: whether the network reads summaries; of the section `model` only this.
+        reweigh: the protected column that examples are weighted by; of `fairness` only this.
     """
 
     steps: Steps
@@ -58,12 +60,13 @@ class TransformSettings(NodeSettings):
     prior: Prior
     label: Label
     summaries: bool = False
+    reweigh: str | None = None
 
     @classmethod
     def of(cls, config: Config) -> Self:
         """Returns the node's part of `config`."""
         sections = {name: getattr(config, name) for name in ("steps", "context", "prior", "label")}
-        return cls(**sections, summaries=config.model.summaries)
+        return cls(**sections, summaries=config.model.summaries, reweigh=config.fairness.reweigh)
 
 
 class TrainerSettings(NodeSettings):
@@ -83,12 +86,20 @@ class TrainerSettings(NodeSettings):
         default_factory=list, description="what is done about learners, and when"
     )
     explain: Explain = Field(default_factory=Explain, description="how answers are explained")
+    remedies: Remedies = Field(
+        default_factory=Remedies, description="what is done about gaps between groups"
+    )
     seeds: int = Field(1, description="how many models are fitted, each from another seed")
 
     @classmethod
     def of(cls, config: Config) -> Self:
-        """Returns the node's part of `config`; of the section `evaluation` only `seeds`."""
+        """Returns the node's part of `config`: of `evaluation` seeds, of `fairness` remedies.
+
+        Other words for who a decision is about change no model.
+        """
         sections = json.loads(config.section_json(*cls.model_fields))
+        sections["decisions"] = [{**item, "who": None} for item in sections["decisions"]]
+        sections["remedies"] = Remedies.of(config.fairness)
         return cls.model_validate({**sections, "seeds": config.evaluation.seeds})
 
 

@@ -7,6 +7,7 @@ in another version than the locked one says so.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import re
@@ -68,7 +69,8 @@ class Lock:
     versions: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
-def installed_packages() -> dict[str, Package]:
+@functools.cache  # it does not change while a process runs
+def installed_packages() -> Mapping[str, Package]:
     """Returns Mastery and all that it needs, directly or not, as far as it is installed.
 
     >>> "tensorflow" in installed_packages()

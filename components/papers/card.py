@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from components.config.metrics import describe_metric, main_metric_of
-from components.contracts.evaluation import Evaluation, Result, SliceResult, describe_slice
+from components.contracts.evaluation import (
+    Evaluation,
+    Interval,
+    Result,
+    SliceResult,
+    describe_slice,
+)
 from components.contracts.names import BASIS_PRIOR
 from components.contracts.papers import VersionCard, Weakness
 from components.contracts.provenance import DataProvenance
@@ -43,7 +50,7 @@ def make_card(facts: VersionFacts) -> VersionCard:
         slices=evaluation.slices,
         gates=evaluation.gates,
         uncertainty=evaluation.uncertainty,
-        decisions=evaluation.decisions,
+        decisions=[item.model_copy(update={"curve": None}) for item in evaluation.decisions],
         fairness=evaluation.fairness,
         importance=evaluation.importance,
         weaknesses=find_weaknesses(evaluation),
@@ -66,37 +73,50 @@ def find_weaknesses(evaluation: Evaluation) -> list[Weakness]:
 
 
 def _weaknesses(evaluation: Evaluation) -> Iterator[Weakness]:
-    """Yields every group that is worse in the main metric, or in the recall of a class."""
-    main = main_metric_of(evaluation.task)
+    """Yields every group that is worse in the main metric, or of whom more are missed."""
+    main = _Measure(main_metric_of(evaluation.task))
     for item in evaluation.slices:
-        if item.examples < FEW_EXAMPLES:
-            continue
-        asked: list[tuple[str, str | None, int]] = [(main, None, item.examples)]
-        asked += [("recall", name, found.support) for name, found in item.classes.items()]
-        for metric, class_, examples in asked:
-            weakness = _weakness(evaluation.overall, item, metric, class_)
-            if weakness is not None and examples >= FEW_EXAMPLES:
+        asked = [(main, item.examples)]
+        for name, found in item.classes.items():
+            asked.append((_Measure("recall", class_=name), found.support))
+        for name, taken in item.decisions.items():
+            asked.append((_Measure("recall", decision=name), taken.of_class))
+
+        for measure, examples in asked:
+            weakness = _weakness(evaluation.overall, item, measure)
+            if weakness is not None and min(examples, item.examples) >= FEW_EXAMPLES:
                 yield weakness
 
 
-def _weakness(
-    overall: Result, item: SliceResult, metric: str, class_: str | None
-) -> Weakness | None:
+@dataclass(frozen=True)
+class _Measure:
+    """A metric of all answers, of those to one class, or of a decision."""
+
+    metric: str
+    class_: str | None = None
+    decision: str | None = None
+
+    def of(self, result: Result) -> tuple[float | None, Interval | None]:
+        """Returns the value on some examples, and its interval."""
+        keys = (self.metric, self.class_, self.decision)
+        return result.value_of(*keys), result.interval_of(*keys)
+
+
+def _weakness(overall: Result, item: SliceResult, measure: _Measure) -> Weakness | None:
     """Returns a group that is worse in a metric than all; None if it is not."""
-    value, usual = item.value_of(metric, class_), overall.value_of(metric, class_)
-    interval = item.interval_of(metric, class_)
+    value, interval = measure.of(item)
+    usual, _ = measure.of(overall)
     if value is None or usual is None:
         return None
 
-    more_is_better = describe_metric(metric).more_is_better
+    more_is_better = describe_metric(measure.metric).more_is_better
     if (value >= usual) if more_is_better else (value <= usual):
         return None
     best = None if interval is None else interval[1 if more_is_better else 0]
     return Weakness(
         slice=item.slice,
         examples=item.examples,
-        metric=metric,
-        class_=class_,
+        **asdict(measure),
         value=value,
         interval=interval,
         overall=usual,

@@ -34,6 +34,7 @@ from components.report.quality import (
     slice_tables,
 )
 from components.report.sentences import headline, interval_sentence
+from components.report.uncertainty import uncertainty
 
 if TYPE_CHECKING:
     from components.contracts.evaluation import Evaluation
@@ -78,6 +79,7 @@ def describe_quality(evaluation: Evaluation, *, held_out: str) -> dict[str, Any]
         "calibration": calibration(evaluation),
         "curves": curve_charts(evaluation),
         "decisions": decision_facts(evaluation),
+        "uncertainty": uncertainty(evaluation),
         "importance": importance(evaluation),
         "slices": slice_tables(evaluation),
     }

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from components.config.fairness import gap_words
 from components.config.metrics import describe_metric, main_metric_of
 from components.contracts.evaluation import (
+    SHOWN_GAP,
     Evaluation,
     Gain,
     GateVerdict,
@@ -58,7 +60,9 @@ def gate_sentence(gate: GateVerdict) -> str:
 
     bound = exact(gate.threshold)
     where = _where_words(gate.slice)
-    if gate.bound == "max_gap":
+    if gate.bound == SHOWN_GAP:
+        text = _shown_gap_words(gate)
+    elif gate.bound == "max_gap":
         text = f"{subject} differs by at most {bound} between slices of {gate.slice}"
     elif gate.bound == "max_spread":
         text = f"{subject} differs by at most {bound} between seeds"
@@ -75,6 +79,15 @@ def gate_sentence(gate: GateVerdict) -> str:
 
     sure = f", with {format_confidence(gate.confidence)} confidence" if gate.confidence else ""
     return sentence_case(f"{text}{sure}")
+
+
+def _shown_gap_words(gate: GateVerdict) -> str:
+    """Returns what a gate of the section `fairness` requires."""
+    subject = gap_words(gate.metric).short
+    if of := gate.class_ or gate.decision:
+        subject = f"{subject} of {of}"
+    bound = f"more than {exact(gate.threshold)}" if gate.threshold else "anything"
+    return f"{subject} is not shown to differ by {bound} between groups"
 
 
 def _change_words(threshold: float, *, is_floor: bool) -> str:

@@ -17,6 +17,7 @@ from tensorflow_serving.apis.predict_pb2 import PredictRequest, PredictResponse
 from components.contracts.calibration import Calibration
 from components.contracts.model_card import ModelCard
 from components.contracts.names import (
+    ANSWER_TEXT,
     AS_OF,
     BASIS,
     BASIS_PRIOR,
@@ -26,7 +27,10 @@ from components.contracts.names import (
     PREDICT_STEPS,
     PREDICTED_CLASS,
     PREDICTION,
+    PREDICTION_INTERVAL,
+    PREDICTION_SET,
     PROBABILITIES,
+    UNFAMILIAR,
     UNIT,
     decision_output,
 )
@@ -103,7 +107,7 @@ def check_serving(
     evaluated = expected_answers(chosen, card.classes)
     problems += wrong_decisions("the Evaluator", evaluated, card.classes, points)
     _fail_on(problems, model)
-    _fail_on_skew(questions, warm_answers, chosen, card.classes)
+    _fail_on_skew(questions, warm_answers, chosen, card.classes, _thresholds(model))
 
     in_turn = chain.from_iterable(zip_longest(*(question.requests for question in alone)))
     return [request for request in in_turn if request is not None][:warmup]
@@ -122,12 +126,18 @@ def ask(process: AnsweringProcess, model: Path, questions: Sequence[Question]) -
 
 def expected_answers(predictions: pl.DataFrame, classes: Sequence[str]) -> Answers:
     """Returns the Evaluator's predictions in the form of a server's answers."""
+    more = {UNFAMILIAR: predictions[UNFAMILIAR].to_numpy()} if UNFAMILIAR in predictions else {}
+    if PREDICTION_INTERVAL in predictions:
+        more[PREDICTION_INTERVAL] = predictions[PREDICTION_INTERVAL].list.to_array(2).to_numpy()
+    if PREDICTION_SET in predictions:
+        sets = predictions[PREDICTION_SET].list.to_array(len(classes))
+        more[PREDICTION_SET] = sets.to_numpy()
     if not classes:
-        return {name: predictions[name].to_numpy() for name in (PREDICTION, BASIS)}
+        return {name: predictions[name].to_numpy() for name in (PREDICTION, BASIS)} | more
 
     row = pl.Array(pl.Float64, len(classes))
     decisions = [name for name in predictions.columns if name.startswith(DECISION_PREFIX)]
-    return {
+    return more | {
         **{name: predictions[name].to_numpy() for name in decisions},
         PREDICTED_CLASS: predictions[PREDICTED_CLASS].to_numpy(),
         BASIS: predictions[BASIS].to_numpy(),
@@ -158,7 +168,11 @@ class Difference:
 
 
 def compare(
-    question: Question, expected: Answers, found: Answers, classes: Sequence[str]
+    question: Question,
+    expected: Answers,
+    found: Answers,
+    classes: Sequence[str],
+    thresholds: Sequence[float] = (),
 ) -> Iterator[Difference]:
     """Yields the rows that differ by more than the tolerance, output by output.
 
@@ -167,9 +181,11 @@ def compare(
         expected: answers for all rows of the examples.
         found: answers to the question's rows.
         classes: the label's classes in the order of the probabilities; none for a regression.
+        thresholds: of prediction sets: a probability that is one of them within the tolerance may
+            be on either side.
     """
     wanted = {name: values[question.rows] for name, values in expected.items()}
-    for output, distance in _distances(wanted, found, classes).items():
+    for output, distance in _distances(wanted, found, classes, thresholds).items():
         for place in np.flatnonzero(distance > TOLERANCE):
             yield Difference(
                 int(question.rows[place]),
@@ -286,6 +302,7 @@ def _fail_on_skew(
     answers: Sequence[Answers],
     chosen: pl.DataFrame,
     classes: Sequence[str],
+    thresholds: Sequence[float],
 ) -> None:
     """Compares all answers with the evaluation, then with the answer to the first question.
 
@@ -298,7 +315,7 @@ def _fail_on_skew(
     for expected, source in references:
         differences: list[Difference] = []
         for question, found in zip(questions, answers, strict=True):
-            differences += compare(question, expected, found, classes)
+            differences += compare(question, expected, found, classes, thresholds)
         if not differences:
             continue
 
@@ -311,24 +328,58 @@ def _fail_on_skew(
         )
 
 
-def _distances(wanted: Answers, found: Answers, classes: Sequence[str]) -> Answers:
-    """Returns how far each row [n] is off, by output; 0 or infinite for text."""
-    basis = _zero_if(wanted[BASIS] == found[BASIS])
-    if not classes:
-        scale = np.maximum(np.abs(wanted[PREDICTION]), 1.0)
-        return {BASIS: basis, PREDICTION: _distance(wanted[PREDICTION], found[PREDICTION]) / scale}
+def _thresholds(model: Path) -> list[float]:
+    """Returns the thresholds of a model's prediction sets."""
+    if not (model / Calibration.FILE).exists():
+        return []
+    conformal = Calibration.read(model).conformal
+    cells = conformal.cells if conformal else []
+    return sorted({cell.threshold for cell in cells if cell.threshold is not None})
 
+
+def _distances(
+    wanted: Answers, found: Answers, classes: Sequence[str], thresholds: Sequence[float]
+) -> Answers:
+    """Returns how far each row [n] is off, by output; 0 or infinite for text."""
+    distances = {BASIS: _zero_if(wanted[BASIS] == found[BASIS])}
+    if UNFAMILIAR in wanted:
+        distances[UNFAMILIAR] = _zero_if(wanted[UNFAMILIAR] == found[UNFAMILIAR])
+    if not classes:
+        for name in {PREDICTION, PREDICTION_INTERVAL} & set(wanted):
+            scale = np.maximum(np.abs(wanted[name].astype(np.float64)), 1.0)
+            off = _distance(wanted[name], found[name]) / scale
+            distances[name] = off.reshape(len(off), -1).max(axis=1)
+        return distances
+
+    if PREDICTION_SET in wanted:
+        distances |= _distances_of_sets(wanted, found, thresholds)
     probable = most_probable(wanted[PROBABILITIES], found[PREDICTED_CLASS], classes)
     # At its threshold a probability that differs in the last bits is decided the other way.
-    is_same = (wanted[PROBABILITIES] == found[PROBABILITIES]).all(axis=1)
+    is_same = (wanted[PROBABILITIES].astype(np.float32) == found[PROBABILITIES]).all(axis=1)
     decisions = [name for name in wanted if name.startswith(DECISION_PREFIX)]
-    return {
+    return distances | {
         **{name: _zero_if((wanted[name] == found[name]) | ~is_same) for name in decisions},
-        BASIS: basis,
         CLASSES: _zero_if((wanted[CLASSES] == found[CLASSES]).all(axis=1)),
         PROBABILITIES: _distance(wanted[PROBABILITIES], found[PROBABILITIES]).max(axis=1),
         PREDICTED_CLASS: _zero_if(probable),
     }
+
+
+def _distances_of_sets(wanted: Answers, found: Answers, thresholds: Sequence[float]) -> Answers:
+    """Returns the distances of prediction sets, and of their text where the sets are the same."""
+    said = wanted[PROBABILITIES].astype(np.float64)
+    is_open = said >= said.max(axis=1, keepdims=True) - 2 * TOLERANCE
+    if len(thresholds):
+        place = np.searchsorted(thresholds, said - 2 * TOLERANCE)
+        nearest = np.append(thresholds, np.inf)[place]
+        is_open |= nearest <= said + 2 * TOLERANCE
+
+    differs = wanted[PREDICTION_SET] != found[PREDICTION_SET]
+    distances = {PREDICTION_SET: _zero_if(~(differs & ~is_open).any(axis=1))}
+    if ANSWER_TEXT in wanted:
+        same = wanted[ANSWER_TEXT] == found[ANSWER_TEXT]
+        distances[ANSWER_TEXT] = _zero_if(same | differs.any(axis=1))
+    return distances
 
 
 def _zero_if(equal: Array) -> Array:

@@ -12,16 +12,28 @@ from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef, SignatureDef, 
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from components.contracts.names import (
+    ANSWER_TEXT,
+    ATTRIBUTIONS,
     BASIS,
     CLASSES,
+    DIRECTIONS,
     EXAMPLES,
+    EXPLAIN,
+    EXPLAIN_STEPS,
+    EXPLAINED_CLASS,
+    EXPLAINED_FEATURES,
     NUM_STEPS,
     PREDICT_STEPS,
     PREDICTED_CLASS,
     PREDICTION,
+    PREDICTION_INTERVAL,
+    PREDICTION_SET,
     PROBABILITIES,
     SERVE,
     SERVING_DEFAULT,
+    STEP_ATTRIBUTIONS,
+    TYPICAL_ANSWER,
+    UNFAMILIAR,
     decision_output,
 )
 from components.model_version.folders import SAVED_MODEL
@@ -33,6 +45,7 @@ if TYPE_CHECKING:
     from components.contracts.model_card import ModelCard
 
 Shape = tuple[int | None, ...]
+ANY = -1  # in a shape: any size
 Spec = Mapping[str, tuple[set[str], Shape]]  # possible dtypes, and the shape, by name
 
 
@@ -52,19 +65,36 @@ def contract_problems(graph: MetaGraphDef, card: ModelCard) -> list[str]:
     the model.
     """
     problems = [*_gpu_only_operations(graph), *graph_problems(graph)]
-    outputs = _outputs(card)
-    inputs = {SERVING_DEFAULT: _EXAMPLES, PREDICT_STEPS: _dense_inputs(ModelInputs.of(card))}
+    inputs = ModelInputs.of(card)
+    outputs, optional = _outputs(card), _optional_outputs(card)
+    wanted = {
+        SERVING_DEFAULT: (_EXAMPLES, outputs),
+        PREDICT_STEPS: (_dense_inputs(inputs), outputs),
+    }
+    if explains(card):
+        named: Spec = {EXPLAINED_CLASS: ({"string"}, (None,))} if card.classes else {}
+        explained = {**outputs, **named, **_explanations(card, inputs)}
+        wanted[EXPLAIN] = ({**_EXAMPLES, **named}, explained)
+        wanted[EXPLAIN_STEPS] = ({**_dense_inputs(inputs), **named}, explained)
 
-    for name, wanted in inputs.items():
+    for name, (asked, answered) in wanted.items():
         if name not in graph.signature_def:
             found = ", ".join(sorted(graph.signature_def)) or "none"
             problems.append(f"expected a signature {name}, found {found}")
             continue
 
         signature = graph.signature_def[name]
-        problems += _differences(f"{name}, input", signature.inputs, wanted)
-        problems += _differences(f"{name}, output", signature.outputs, outputs)
+        found_optional = {key: spec for key, spec in optional.items() if key in signature.outputs}
+        problems += _differences(f"{name}, input", signature.inputs, asked)
+        problems += _differences(
+            f"{name}, output", signature.outputs, {**answered, **found_optional}
+        )
     return problems
+
+
+def explains(card: ModelCard) -> bool:
+    """Returns whether a model has the signatures that explain; older ones have not."""
+    return bool(card.config.get("explain", {}).get("enabled", False))
 
 
 def input_dtypes(signature: SignatureDef) -> dict[str, str]:
@@ -96,6 +126,30 @@ def _outputs(card: ModelCard) -> Spec:
     }
 
 
+def _explanations(card: ModelCard, inputs: ModelInputs) -> Spec:
+    """Returns what the signatures that explain add, by all their features and by step."""
+    of_steps = len(inputs.steps)
+    reads_summaries = card.config["model"].get("summaries", False)
+    by_feature = (None, ANY if reads_summaries else of_steps + len(card.config["context"]))
+    return {
+        EXPLAINED_FEATURES: ({"string"}, by_feature),
+        ATTRIBUTIONS: ({"float32"}, by_feature),
+        DIRECTIONS: ({"float32"}, by_feature),
+        STEP_ATTRIBUTIONS: ({"float32"}, (None, None, of_steps)),
+        TYPICAL_ANSWER: ({"float32"}, (None,)),
+    }
+
+
+def _optional_outputs(card: ModelCard) -> Spec:
+    """Returns what a model may answer besides: versions pushed earlier lack some of it."""
+    count = len(card.classes)
+    text: Spec = {UNFAMILIAR: ({"string"}, (None,))}
+    if card.task == "regression":
+        return {PREDICTION_INTERVAL: ({"float32"}, (None, 2)), **text}
+    sets: Spec = {PREDICTION_SET: ({"bool"}, (None, count)), ANSWER_TEXT: ({"string"}, (None,))}
+    return {**sets, **text}
+
+
 def _decisions(card: ModelCard) -> Sequence[Mapping[str, Any]]:
     """Returns the configured decisions; models of earlier versions have none."""
     decisions: Sequence[Mapping[str, Any]] = card.config.get("decisions", ())
@@ -116,13 +170,16 @@ def _differences(where: str, tensors: Mapping[str, TensorInfo], wanted: Spec) ->
 def _fits(found: Shape | None, wanted: Shape) -> bool:
     """Returns whether a shape accepts every batch and number of steps that the contract allows.
 
-    The number of classes may be open.
+    The number of classes, or of explained features, may be open.
     """
     if found is None:
         return True
     if len(found) != len(wanted):
         return False
-    return all(size in (None, expected) for size, expected in zip(found, wanted, strict=True))
+    return all(
+        size in (None, expected) or expected == ANY
+        for size, expected in zip(found, wanted, strict=True)
+    )
 
 
 def _shape(tensor: TensorInfo) -> Shape | None:
@@ -138,7 +195,7 @@ def _dtype(tensor: TensorInfo) -> str:
 def _text(dtypes: set[str], shape: Shape | None) -> str:
     sizes = "..."
     if shape is not None:
-        sizes = ", ".join("?" if size is None else str(size) for size in shape)
+        sizes = ", ".join("?" if size in (None, ANY) else str(size) for size in shape)
     return f"{' or '.join(sorted(dtypes))} [{sizes}]"
 
 

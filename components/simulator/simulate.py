@@ -24,6 +24,7 @@ from components.errors import MasteryError
 from components.files.atomic import sync, sync_tree
 from components.node.cache_key import code_fingerprint
 from components.simulator import learner_model as model
+from components.simulator.bias import planted, require_bias
 from components.simulator.learner_model import CLASSES, Floats, Integers
 from components.simulator.sequences import CHUNK, Sequences, check_request, draw
 
@@ -107,6 +108,7 @@ def simulate(
     out: str | Path,
     *,
     format: str = "parquet",  # noqa: A002 (the name of the option)
+    bias: str | None = None,
     overwrite: bool = False,
     on_progress: Callable[[int], None] | None = None,
 ) -> SimulatedLog:
@@ -125,6 +127,7 @@ def simulate(
         seed: 0 or more.
         out: a folder, created if missing.
         format: parquet, csv or jsonl.
+        bias: a bias against one group to plant, see `components.simulator.bias`.
         overwrite: replace another log in `out` instead of refusing.
         on_progress: called after each chunk with the number of learners so far.
 
@@ -132,6 +135,7 @@ def simulate(
         MasteryError: an argument is invalid, `out` holds another log, or it cannot be written to.
     """
     check_request(learners, seed)
+    require_bias(bias)
     if format not in FORMATS:
         raise MasteryError(f"Expected one of the formats {', '.join(FORMATS)}, found {format!r}.")
     folder = Path(out)
@@ -140,6 +144,7 @@ def simulate(
         seed=seed,
         table_format=format,
         code=code_fingerprint(__name__),
+        bias=bias,
         events=0,
         classes={},
         sizes={},
@@ -185,7 +190,9 @@ def _write_tables(
     classes = Counter[str]()
     with TableFile(paths[0], EVENTS) as events, TableFile(paths[1], OUTCOMES) as outcomes:
         for start in range(0, learners, CHUNK):
-            sequences = draw(request.seed, start // CHUNK)
+            chunk = start // CHUNK
+            drawn = draw(request.seed, chunk)
+            sequences = planted(drawn, request.bias, request.seed, chunk)
             some_events = events_table(sequences, learners)
             some_outcomes = outcomes_table(sequences, learners)
             events.write(some_events)

@@ -16,15 +16,17 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from components.contracts.names import ASKED_ROW, NUM_STEPS, TRANSFORMED_LABEL
+from components.contracts.names import ASKED_ROW, NUM_STEPS, REWEIGHED, TRANSFORMED_LABEL
 from components.errors import TrainingError
 from components.trainer.masking import hide_words, masked_shares
+from components.trainer.reweighing import fit_reweighing
 
 if TYPE_CHECKING:
     from components.config.data import Label
     from components.config.training import Training
     from components.node.settings import TrainerSettings
     from components.trainer.network import NetworkInputs
+    from components.trainer.reweighing import Reweighing
 
 WINDOW_BATCHES = 100  # batches that are sorted by length together: little padding, well shuffled
 SHUFFLE_WINDOWS = 8  # windows that the buffers of the shuffles hold
@@ -58,10 +60,12 @@ class Outcomes(NamedTuple):
     Attributes:
         labels: their labels [N].
         counts: how many each sequence has [W], at least one.
+        groups: hashes of the groups that they are weighted by [N]; None without such weights.
     """
 
     labels: np.ndarray
     counts: np.ndarray
+    groups: np.ndarray | None = None
 
 
 def read_batches(
@@ -104,11 +108,14 @@ def read_batches(
     to_train, to_evaluate = outcomes_of(train), outcomes_of(evaluation)
     labels = np.concatenate([window.labels for window in to_train])
     weights = class_weights(labels, settings.label, training)
+    reweigh = _reweighing(to_train, labels, settings)
 
     @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
     def for_keras(batch: dict[str, tf.Tensor]) -> Batch:
         label = batch[TRANSFORMED_LABEL]
         weight = tf.ones_like(label, tf.float32) if weights is None else tf.gather(weights, label)
+        if reweigh is not None:
+            weight *= reweigh(batch[REWEIGHED], label)
         picked = inputs.pick(batch)
         if shared:
             picked[ASKED_ROW] = batch[ASKED_ROW]
@@ -170,7 +177,11 @@ def outcomes_of(windows: tf.data.Dataset) -> list[Outcomes]:
         TrainingError: there is none.
     """
     outcomes = [
-        Outcomes(window.columns[TRANSFORMED_LABEL].numpy(), np.diff(window.asked.numpy()))
+        Outcomes(
+            window.columns[TRANSFORMED_LABEL].numpy(),
+            np.diff(window.asked.numpy()),
+            window.columns[REWEIGHED].numpy() if REWEIGHED in window.columns else None,
+        )
         for window in windows
     ]
     if not any(len(window.labels) for window in outcomes):
@@ -268,6 +279,17 @@ def class_weights(labels: np.ndarray, label: Label, training: Training) -> np.nd
         return np.ones(len(classes), np.float32)
     balanced: np.ndarray = counts.sum() / (len(classes) * counts)
     return balanced.astype(np.float32)
+
+
+def _reweighing(
+    outcomes: Sequence[Outcomes], labels: np.ndarray, settings: TrainerSettings
+) -> Reweighing | None:
+    """Returns the weights by group and class; None where none are configured."""
+    if settings.remedies.reweigh is None:
+        return None
+    groups = np.concatenate([window.groups for window in outcomes if window.groups is not None])
+    least = settings.remedies.min_examples
+    return fit_reweighing(groups, labels, len(settings.label.classes), least)
 
 
 def _with_length(

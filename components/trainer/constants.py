@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from components.contracts.calibration import Calibration
+from components.trainer.conformal import fit_conformal
 from components.trainer.decisions import fit_decisions
+from components.trainer.familiarity import fit_familiarity
 
 if TYPE_CHECKING:
     import keras
@@ -73,7 +75,7 @@ class Evidence:
 
 Fit = Callable[[Evidence], Fitted | None]  # None where the configuration or the task has no such
 
-FITS: tuple[Fit, ...] = (fit_decisions,)
+FITS: tuple[Fit, ...] = (fit_conformal, fit_familiarity, fit_decisions)
 
 
 def fit_constants(

@@ -22,6 +22,7 @@ from components.errors import TrainingError
 from components.files.atomic import new_folder
 from components.model_version.operations import operations, without_cpu_kernel
 from components.trainer.constants import fit_constants
+from components.trainer.explanations import Explainer
 from components.trainer.network import (
     ANSWER,
     Embedded,
@@ -85,6 +86,9 @@ def export_model(
     reference = float32_copy(network, settings, inputs, "loop", temperature)
     require_same_answers(portable, reference, probes(settings, inputs))
     parts, calibration = fit_constants(portable, split, settings, temperature=temperature)
+    explainer = None
+    if settings.explain.enabled:
+        explainer = Explainer(portable, inputs, settings, split)
 
     graph = TransformGraph(transform)
     # Keras picks kernels when a graph is traced, and a graph with cuDNN's does not run on a CPU.
@@ -104,7 +108,8 @@ def export_model(
         exports=folders,
     )
     with new_folder(folder) as draft:
-        _save(ServedModel(portable, inputs, graph, settings, parts), card, calibration, draft)
+        served = ServedModel(portable, inputs, graph, settings, parts, explainer)
+        _save(served, card, calibration, draft)
         write_weights(network, inputs, draft)
         if gpu is not None and fused:
             _save(gpu, card, calibration, draft / GPU)

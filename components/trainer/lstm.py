@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import keras
 import numpy as np
@@ -14,7 +15,7 @@ import tensorflow as tf
 
 ROWS = 64  # rows up to which one core is faster than several that share every product of matrices
 
-_NO_GRADIENT = (
+NO_GRADIENT = (
     "a served model cannot be differentiated; build its network for training, with the weights of "
     "the version, and differentiate that"
 )
@@ -117,18 +118,34 @@ class ServedLSTMs(keras.layers.Layer):  # type: ignore[misc]
     def call(self, inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
         """Returns the final state, or all states."""
         steps, num_steps = inputs
-        states = tf.transpose(steps, [1, 0, 2])  # [T, B, F]
-        for kernel, bias in self._cells:
-            operands = _operands(states, tf.convert_to_tensor(kernel), tf.convert_to_tensor(bias))
-            states = tf.raw_ops.BlockLSTMV2(**operands, cell_clip=0.0, use_peephole=False).h
-
+        states, _ = self.states(tf.transpose(steps, [1, 0, 2]))
         if self._return_sequences:
             asked = tf.transpose(states, [1, 0, 2])
         else:
             last = tf.maximum(num_steps, 1) - 1
             rows = tf.range(tf.size(last, tf.int64))
             asked = tf.gather_nd(states, tf.stack([last, rows], axis=1))
-        return tf.raw_ops.PreventGradient(input=asked, message=_NO_GRADIENT)
+        return tf.raw_ops.PreventGradient(input=asked, message=NO_GRADIENT)
+
+    def states(self, steps: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+        """Returns all states [T, B, U] of steps [T, B, F], and how to differentiate them.
+
+        The function turns the gradient of something by the states [T, B, U] into that by the steps
+        [T, B, F]. It consists of operations, as the states do, so it can be part of a served graph.
+        """
+        states, backwards = steps, []
+        for kernel, bias in self._cells:
+            weights, added = tf.convert_to_tensor(kernel), tf.convert_to_tensor(bias)
+            outputs, gradient = _run_block(states, weights, added)
+            states = outputs.h
+            backwards.append(gradient)
+
+        def gradient_of_steps(of_states: tf.Tensor) -> tf.Tensor:
+            for gradient in reversed(backwards):
+                of_states = gradient(of_states).x_grad
+            return of_states
+
+        return states, gradient_of_steps
 
     def compute_output_shape(
         self, input_shape: Sequence[tuple[int | None, ...]]
@@ -192,7 +209,26 @@ def _swapped(values: tf.Tensor) -> tf.Tensor:
 def _block_lstm(
     steps: tf.Tensor, weights: tf.Tensor, bias: tf.Tensor
 ) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, ...]]]:
-    """Returns the outputs [T, B, U] of all steps, and their gradient.
+    """Returns the outputs [T, B, U] of all steps, and their gradient; see `_run_block`."""
+    outputs, differentiate = _run_block(steps, weights, bias)
+
+    def gradient(of_outputs: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        gradients = differentiate(of_outputs)
+        # Without rows, the operation leaves the gradients of weights as they were in memory.
+        any_rows = tf.size(steps) > 0
+        of_weights, of_bias = (
+            tf.where(any_rows, gradient, tf.zeros_like(gradient))
+            for gradient in (gradients.w_grad, gradients.b_grad)
+        )
+        return gradients.x_grad, of_weights, of_bias
+
+    return outputs.h, gradient
+
+
+def _run_block(
+    steps: tf.Tensor, weights: tf.Tensor, bias: tf.Tensor
+) -> tuple[Any, Callable[[tf.Tensor], Any]]:
+    """Returns what the block operation computes, and a function that differentiates its outputs.
 
     TensorFlow registers the gradient of `BlockLSTM` for `BlockLSTMV2` too, although it expects
     the gates in another order; the operation for this order is called here instead.
@@ -205,23 +241,16 @@ def _block_lstm(
     inputs = _operands(steps, weights, bias)
     outputs = tf.raw_ops.BlockLSTMV2(**inputs, cell_clip=0.0, use_peephole=False)
 
-    def gradient(of_outputs: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        gradients = tf.raw_ops.BlockLSTMGradV2(
+    def differentiate(of_outputs: tf.Tensor) -> Any:
+        return tf.raw_ops.BlockLSTMGradV2(
             **inputs,
             **outputs._asdict(),
             cs_grad=tf.zeros_like(of_outputs),
             h_grad=of_outputs,
             use_peephole=False,
         )
-        # Without rows, the operation leaves the gradients of weights as they were in memory.
-        any_rows = tf.size(steps) > 0
-        of_weights, of_bias = (
-            tf.where(any_rows, gradient, tf.zeros_like(gradient))
-            for gradient in (gradients.w_grad, gradients.b_grad)
-        )
-        return gradients.x_grad, of_weights, of_bias
 
-    return outputs.h, gradient
+    return outputs, differentiate
 
 
 def _operands(steps: tf.Tensor, weights: tf.Tensor, bias: tf.Tensor) -> dict[str, tf.Tensor]:

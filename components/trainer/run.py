@@ -16,7 +16,8 @@ import tensorflow as tf
 import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
-from components.contracts.names import SEEDS
+from components.config.fairness import Remedies
+from components.contracts.names import REWEIGHED, SEEDS, WITHOUT_REMEDIES
 from components.contracts.training_history import TrainingHistory
 from components.errors import TrainingError
 from components.node.settings import TrainerSettings
@@ -50,7 +51,8 @@ def run_fn(fn_args: FnArgs) -> None:
     """Fits the model, exports it to `fn_args.serving_model_dir`, and writes its history.
 
     The history goes to `fn_args.model_run_dir`, and so do the models of further seeds, which are
-    fitted one after the other: each as it would be alone, with that seed.
+    fitted one after the other: each as it would be alone, with that seed. With remedies for gaps,
+    so does the model that shows what they change: that of the first seed, without them.
 
     Raises:
         TrainingError: the configured device is missing, a split lacks examples, the loss is not a
@@ -64,6 +66,10 @@ def run_fn(fn_args: FnArgs) -> None:
 
     first, *others = seeds = seeds_of(settings)
     history = _fit_and_export(fn_args, settings, devices, first, Path(fn_args.serving_model_dir))
+    if settings.remedies.described and settings.remedies.measure_cost:
+        _free_memory()
+        folder = Path(fn_args.model_run_dir, WITHOUT_REMEDIES)
+        _fit_and_export(fn_args, _without_remedies(settings), devices, first, folder)
     for seed in others:
         _free_memory()
         folder = Path(fn_args.model_run_dir, SEEDS, str(seed))
@@ -78,6 +84,12 @@ def seeds_of(settings: TrainerSettings) -> list[int]:
     return [settings.training.seed + index for index in range(settings.seeds)]
 
 
+def _without_remedies(settings: TrainerSettings) -> TrainerSettings:
+    """Returns the settings of the model that is only measured, to show what remedies change."""
+    training = settings.training.model_copy(update={"gpu_export": False})
+    return settings.model_copy(update={"remedies": Remedies(), "training": training})
+
+
 def _fit_and_export(
     fn_args: FnArgs, settings: TrainerSettings, devices: Devices, seed: int, folder: Path
 ) -> TrainingHistory:
@@ -90,6 +102,8 @@ def _fit_and_export(
     training = settings.training.model_copy(update=update)
     settings = settings.model_copy(update={"training": training})
     name = "" if settings.seeds == 1 else f"seed {seed}"
+    if folder.name == WITHOUT_REMEDIES:
+        name = "without remedies"
 
     with reproducible(seed):
         transform = tft.TFTransformOutput(fn_args.transform_graph_path)
@@ -128,7 +142,7 @@ def _fit(
             fn_args.eval_files,
             settings,
             inputs,
-            inputs.parse_spec(transform),
+            _parse_spec(inputs, transform, settings),
             strategy.num_replicas_in_sync,
             scratch,
         )
@@ -151,6 +165,16 @@ def _fit(
         parameters=count_parameters(network),
     )
     return network, history
+
+
+def _parse_spec(
+    inputs: NetworkInputs, transform: tft.TFTransformOutput, settings: TrainerSettings
+) -> dict[str, object]:
+    """Returns how examples are parsed: what the network reads, the label, and what weights need."""
+    spec = inputs.parse_spec(transform)
+    if settings.remedies.reweigh is not None:
+        spec[REWEIGHED] = transform.transformed_feature_spec()[REWEIGHED]
+    return spec
 
 
 def _logs_folder(run: Path, name: str) -> Path:

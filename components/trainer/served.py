@@ -15,6 +15,9 @@ from components.contracts.names import (
     BASIS_SEQUENCE,
     CLASSES,
     EXAMPLES,
+    EXPLAIN,
+    EXPLAIN_STEPS,
+    EXPLAINED_CLASS,
     GROUPS,
     NUM_STEPS,
     PREDICT_STEPS,
@@ -30,9 +33,11 @@ if TYPE_CHECKING:
     from components.config.data import Label
     from components.node.settings import TrainerSettings
     from components.trainer.constants import AnswerPart
+    from components.trainer.explanations import Explainer
     from components.trainer.network import NetworkInputs
     from components.trainer.transform_graph import TransformGraph
 
+Features = dict[str, tf.Tensor]
 Answers = dict[str, tf.Tensor]
 
 
@@ -40,7 +45,7 @@ class ServedModel(tf.Module):  # type: ignore[misc]
     """Answers for learners, given their raw events, in one graph.
 
     Attributes:
-        functions: by the name of their signature.
+        functions: by the name of their signature; those that explain only with an explainer.
     """
 
     def __init__(
@@ -50,6 +55,7 @@ class ServedModel(tf.Module):  # type: ignore[misc]
         transform: TransformGraph,
         settings: TrainerSettings,
         parts: Sequence[AnswerPart] = (),
+        explainer: Explainer | None = None,
     ) -> None:
         super().__init__()
 
@@ -72,13 +78,63 @@ class ServedModel(tf.Module):  # type: ignore[misc]
 
         # Only traced functions are attributes: TensorFlow traces others anew when it saves them.
         examples = tf.TensorSpec([None], tf.string, name=EXAMPLES)
+        steps = self._dense_specs()
+        self._read_examples = _traced(self._features_of_examples, examples)
+        self._read_steps = _traced(self._features_of_steps, steps)
+        features = _specs_of(self._read_examples)
+        self._answer = _traced(self._answer_features, features)
         self.functions: dict[str, Callable[..., Answers]] = {
             SERVING_DEFAULT: _traced(self._serving_default, examples),
-            PREDICT_STEPS: _traced(self._predict_steps, self._dense_specs()),
+            PREDICT_STEPS: _traced(self._predict_steps, steps),
         }
+        if explainer is not None:
+            self._trace_explanations(explainer, examples, steps, features)
+
+    def _trace_explanations(
+        self,
+        explainer: Explainer,
+        examples: tf.TensorSpec,
+        steps: Mapping[str, tf.TensorSpec],
+        features: Mapping[str, tf.TensorSpec],
+    ) -> None:
+        """Adds the signatures that explain; all four share the functions that do the work."""
+        named = tf.TensorSpec([None], tf.string, name=EXPLAINED_CLASS)
+        classes = {EXPLAINED_CLASS: named} if explainer.asks_for_class else {}
+
+        def explain(
+            features: Mapping[str, tf.Tensor], answer: tf.Tensor, classes: Mapping[str, tf.Tensor]
+        ) -> Answers:
+            answered = self._answered(features, answer)
+            return explainer.outputs(answered, classes.get(EXPLAINED_CLASS))
+
+        def explain_features(
+            features: Mapping[str, tf.Tensor], classes: Mapping[str, tf.Tensor]
+        ) -> Answers:
+            answers = self._answer(features)
+            return answers | self._explain(features, _numbers_of(answers), classes)
+
+        def explain_examples(inputs: Mapping[str, tf.Tensor]) -> Answers:
+            classes = {name: inputs[name] for name in inputs if name == EXPLAINED_CLASS}
+            return explain_features(self._read_examples(inputs[EXAMPLES]), classes)
+
+        def explain_steps(inputs: Mapping[str, tf.Tensor]) -> Answers:
+            classes = {name: inputs[name] for name in inputs if name == EXPLAINED_CLASS}
+            read = {name: inputs[name] for name in inputs if name != EXPLAINED_CLASS}
+            return explain_features(self._read_steps(read), classes)
+
+        numbers = tf.TensorSpec([None, explainer.width], tf.float32, name="answer")
+        self._explain = _traced(explain, features, numbers, classes)
+        self.functions[EXPLAIN] = _traced(explain_examples, {EXAMPLES: examples, **classes})
+        self.functions[EXPLAIN_STEPS] = _traced(explain_steps, {**steps, **classes})
 
     def _serving_default(self, examples: tf.Tensor) -> Answers:
-        """Answers for serialized examples [B]; a label, keys and slices in them are ignored."""
+        return self._answer(self._read_examples(examples))
+
+    def _predict_steps(self, inputs: Mapping[str, tf.Tensor]) -> Answers:
+        return self._answer(self._read_steps(inputs))
+
+    def _features_of_examples(self, examples: tf.Tensor) -> Features:
+        """Reads serialized examples [B]; a label, keys and slices in them are ignored."""
         lists = {
             name: tf.io.RaggedFeature(dtype, row_splits_dtype=tf.int64)
             for name, dtype in (*self._step_dtypes().items(), *self._column_dtypes().items())
@@ -87,21 +143,21 @@ class ServedModel(tf.Module):  # type: ignore[misc]
 
         steps = {name: parsed[name] for name in self._step_dtypes()}
         columns = {name: parsed[name] for name in self._column_specs}
-        return self._answer(_last_steps(steps, self._settings.steps.max_steps), columns)
+        return self._transformed(_last_steps(steps, self._settings.steps.max_steps), columns)
 
-    def _predict_steps(self, inputs: Mapping[str, tf.Tensor]) -> Answers:
-        """Answers for padded steps [B, T], `num_steps` [B], columns [B]; NaN and "" are missing."""
+    def _features_of_steps(self, inputs: Mapping[str, tf.Tensor]) -> Features:
+        """Reads padded steps [B, T], `num_steps` [B], columns [B]; NaN and "" are missing."""
         steps = {name: inputs[name] for name in self._step_dtypes()}
         some_step = next(iter(steps.values()))
         lengths = tf.clip_by_value(inputs[NUM_STEPS], 0, tf.shape(some_step, tf.int64)[1])
         columns = {name: _present(inputs[name]) for name in self._column_specs}
         last_steps = _last_dense_steps(steps, lengths, self._settings.steps.max_steps)
-        return self._answer(last_steps, columns)
+        return self._transformed(last_steps, columns)
 
-    def _answer(
+    def _transformed(
         self, steps: Mapping[str, tf.RaggedTensor], columns: Mapping[str, tf.RaggedTensor]
-    ) -> Answers:
-        """Transforms, pads and answers; with the prior for fewer than `min_steps`."""
+    ) -> Features:
+        """Transforms and pads: the inputs of the network, the prior and the groups."""
         num_steps = next(iter(steps.values())).row_lengths()
         raw = {name: _as_spec(values, self._column_specs[name]) for name, values in columns.items()}
         raw[NUM_STEPS] = _as_spec(_one_per_row(num_steps), self._num_steps_spec)
@@ -112,18 +168,25 @@ class ServedModel(tf.Module):  # type: ignore[misc]
 
         # An LSTM needs at least one step, even if it is padding.
         longest = tf.reduce_max(tf.concat([num_steps, [1]], axis=0))
-        padded = _padded(self._inputs.pick(features), longest)
+        others = {name: features[name] for name in (TRANSFORMED_PRIOR, GROUPS)}
+        return {**_padded(self._inputs.pick(features), longest), **others}
 
-        is_cold = num_steps < self._settings.steps.min_steps
-        prior = features[TRANSFORMED_PRIOR]
-        answer = tf.where(is_cold[:, tf.newaxis], prior, self._call_network(padded))
+    def _answer_features(self, features: Mapping[str, tf.Tensor]) -> Answers:
+        """Answers; with the prior for fewer than `min_steps`."""
+        network = self._call_network(self._inputs.pick(features))
+        is_cold = features[NUM_STEPS] < self._settings.steps.min_steps
+        answer = tf.where(is_cold[:, tf.newaxis], features[TRANSFORMED_PRIOR], network)
         basis = tf.where(is_cold, BASIS_PRIOR, BASIS_SEQUENCE)
 
         answers = {**_named(answer, self._settings.label), BASIS: basis}
-        answered = Answered(answer, is_cold, padded, features[GROUPS])
+        answered = self._answered(features, answer)
         for outputs in self._outputs_of_parts:
             answers |= outputs(answered)
         return answers
+
+    def _answered(self, features: Mapping[str, tf.Tensor], answer: tf.Tensor) -> Answered:
+        is_cold = features[NUM_STEPS] < self._settings.steps.min_steps
+        return Answered(answer, is_cold, self._inputs.pick(features), features[GROUPS])
 
     def _column_dtypes(self) -> dict[str, tf.DType]:
         return {name: spec.dtype for name, spec in self._column_specs.items()}
@@ -147,10 +210,25 @@ class ServedModel(tf.Module):  # type: ignore[misc]
         return {**steps, **columns, NUM_STEPS: tf.TensorSpec([None], tf.int64, NUM_STEPS)}
 
 
-def _traced(method: Callable[..., Answers], signature: Any) -> Callable[..., Answers]:
+def _traced(method: Callable[..., Features], *signature: Any) -> Callable[..., Features]:
     function = tf.function(method, autograph=False)
-    concrete: Callable[..., Answers] = function.get_concrete_function(signature)
+    concrete: Callable[..., Features] = function.get_concrete_function(*signature)
     return concrete
+
+
+def _specs_of(function: Any) -> dict[str, tf.TensorSpec]:
+    """Returns what a traced function returns, as the argument of another."""
+    return {
+        name: tf.TensorSpec(tensor.shape, tensor.dtype, name)
+        for name, tensor in function.structured_outputs.items()
+    }
+
+
+def _numbers_of(answers: Answers) -> tf.Tensor:
+    """Returns probabilities [B, C], or predictions [B, 1]."""
+    return (
+        answers[PROBABILITIES] if PROBABILITIES in answers else answers[PREDICTION][:, tf.newaxis]
+    )
 
 
 def _last_steps(steps: Mapping[str, tf.RaggedTensor], max_steps: int) -> dict[str, tf.RaggedTensor]:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 LstmKernel: TypeAlias = Literal["fused", "cudnn", "loop", "served"]
 
 POOLING = "pooling"
+TRANSFORMER_NORM = "transformer_norm"
+SERVED_LSTMS = "lstms"
 MOST_DROPOUT = 0.1  # inside a transformer, whatever the dropout of dense layers
 
 
@@ -60,7 +62,7 @@ def state_of_sequences(
     if model.kind == "transformer":
         states = _transformer(model, steps, None if attends else place, dtype)
     elif lstm == "served":
-        lstms = ServedLSTMs(model.lstm, return_sequences=True, name="lstms")
+        lstms = ServedLSTMs(model.lstm, return_sequences=True, name=SERVED_LSTMS)
         states = lstms([steps, asked.num_steps])
     else:
         # States before the padding do not depend on it, so no step has to be masked.
@@ -148,7 +150,7 @@ def _transformer(
         )
         is_asked = place is not None and index == kind.layers - 1
         state = layer(state, place) if is_asked else layer(state)
-    return keras.layers.LayerNormalization(dtype=dtype, name="transformer_norm")(state)
+    return keras.layers.LayerNormalization(dtype=dtype, name=TRANSFORMER_NORM)(state)
 
 
 def _last_lstm_state(
@@ -161,7 +163,7 @@ def _last_lstm_state(
     parts: int,
 ) -> keras.KerasTensor:
     if lstm == "served":
-        return ServedLSTMs(model.lstm, name="lstms")([steps, num_steps])
+        return ServedLSTMs(model.lstm, name=SERVED_LSTMS)([steps, num_steps])
     mask = StepMask(name="mask")([num_steps, steps])
     return _lstms(model, steps, mask, dtype, lstm=lstm, parts=parts)
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 MISSING_ID = 0  # id of a missing value; padding holds it too
 OUT_OF_VOCABULARY_IDS = 1
+HASHES = 2**62  # buckets, so many that no two values share one
 VECTOR = 64  # a multiple of the length of every processor's vectors
 
 
@@ -159,7 +160,7 @@ def group_hashes(columns: Sequence[tf.Tensor], batch: tf.Tensor) -> tf.Tensor:
     """
     levels = [columns[start:] for start in range(len(columns) + 1)]
     keys = tf.stack([_group_key(level, batch) for level in levels], axis=1)
-    return tf.strings.to_hash_bucket_fast(keys, 2**62)
+    return tf.strings.to_hash_bucket_fast(keys, HASHES)
 
 
 def group_prior(

@@ -14,6 +14,7 @@ from components.contracts.names import (
     GROUPS,
     LEARNER,
     NUM_STEPS,
+    REWEIGHED,
     SUMMARIES,
     TRANSFORMED_LABEL,
     TRANSFORMED_PRIOR,
@@ -25,6 +26,7 @@ from components.contracts.names import (
 )
 from components.node.settings import TransformSettings
 from components.transform.learned import (
+    HASHES,
     group_hashes,
     group_prior,
     is_missing,
@@ -43,7 +45,8 @@ Column: TypeAlias = tf.Tensor | tf.SparseTensor | tf.RaggedTensor
 def input_columns(settings: TransformSettings) -> list[str]:
     """Returns the names of the columns that `preprocessing_fn` reads."""
     features = [*settings.steps.features, *settings.context, *settings.prior.group_by]
-    return sorted({NUM_STEPS, settings.label.column, *features})
+    reweighed = [] if settings.reweigh is None else [settings.reweigh]
+    return sorted({NUM_STEPS, settings.label.column, *features, *reweighed})
 
 
 def preprocessing_fn(
@@ -58,7 +61,8 @@ def preprocessing_fn(
     Returns:
         By the names in `components.contracts.names`: ragged step features [B, T], context [B], the
         label [B], the prior [B, C] and the groups [B, L], the number of events [B] as int64, and
-        summaries [B, S] where the network reads them. With `steps.shared` an example has K
+        summaries [B, S] where the network reads them, and the hash of the value that examples are
+        weighted by, which no network reads. With `steps.shared` an example has K
         outcomes, and all but the steps is ragged: [B, K], the prior [B, K, C].
     """
     settings = TransformSettings.from_property(custom_config["config"])
@@ -73,6 +77,10 @@ def preprocessing_fn(
     by_outcome |= _context_outputs(settings.context, outcomes)
     if settings.summaries:
         by_outcome[SUMMARIES] = _scaled_summaries(settings, columns, by_step, outcomes, num_steps)
+
+    if settings.reweigh is not None:
+        values = outcomes.values(settings.reweigh, missing="")
+        by_outcome[REWEIGHED] = tf.strings.to_hash_bucket_fast(values, HASHES)
 
     columns_of_group = [outcomes.values(name, missing="") for name in prior.group_by]
     groups = group_hashes(columns_of_group, tf.size(num_steps))

@@ -24,6 +24,7 @@ from components.contracts.evaluation import (
 from components.contracts.run_record import NodeRecord, RunRecord
 from components.files.atomic import new_file
 from components.report import formats
+from components.report.decisions import decision_facts
 from components.report.quality import MetricRow, keep_largest, metric_row
 from components.report.sentences import (
     Claim,
@@ -240,6 +241,7 @@ def render_summary(results: Results, root: Path) -> str:
         baseline=results.config.evaluation.baseline or latest,
         no_baseline=evaluation.baseline_note if evaluation else None,
         seeds=seeds_sentence(evaluation) if evaluation else "",
+        decisions=decision_facts(evaluation) if evaluation else [],
         simple_metric=describe_metric(claim_metric(evaluation)).short if evaluation else "",
         pushed=_pushed(results.record),
         cached=sum(node.state == "cached" for node in results.record.nodes),

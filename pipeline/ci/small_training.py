@@ -67,8 +67,8 @@ def small_config(config: Config, *, baseline: Path | None = None, push: bool = F
 
     It has fewer learners and epochs, no warm start (which depends on what was trained before), and
     the gates of `ci` plus one: the main metric must not be worse than the baseline's. The Evaluator
-    judges that gate as any other. Metadata stays in the run's root: a configured server is for the
-    models that are served.
+    judges that gate as any other. Gates of `ci` replace those of `fairness`, too. Metadata stays in
+    the run's root: a configured server is for the models that are served.
 
     Args:
         config: what `mastery run` would run.
@@ -87,6 +87,9 @@ def small_config(config: Config, *, baseline: Path | None = None, push: bool = F
 
     gates = [*(ci.gates or config.gates), no_worse_gate(config)]
     values["gates"] = [gate.model_dump(mode="json", by_alias=True) for gate in gates]
+    values["fairness"]["measure_cost"] = False
+    if ci.gates:
+        values["fairness"]["gates"] = []
     if baseline is not None:
         values["evaluation"]["baseline"] = str(_require_version(baseline))
     if not push:

@@ -9,7 +9,9 @@ import typer
 from pipeline.cli.governance_commands import (
     CheckOption,
     ExpectOption,
+    WithoutApprovalOption,
     WitnessOption,
+    asked_policy,
     print_check,
 )
 from pipeline.cli.options import (
@@ -146,6 +148,7 @@ def promote(
     set_: SetOption = NO_SETTINGS,
     root: RootOption = RUNS,
     force: ForceOption = False,
+    without_approval: WithoutApprovalOption = False,
     reason: ReasonOption = None,
     base_path: Annotated[
         str | None,
@@ -170,7 +173,14 @@ def promote(
     storage = open_folder(models, config, set_, root)
     trust = find_trust(public_key, None, config, set_)
     entry = promotion.promote(
-        storage, version, force=force, reason=reason, base_path=base_path, trust=trust
+        storage,
+        version,
+        force=force,
+        reason=reason,
+        base_path=base_path,
+        trust=trust,
+        without_approval=without_approval,
+        policy=asked_policy(config, set_),
     )
     print(promotion.describe_change(entry))
 
@@ -214,6 +224,7 @@ def canary(
     set_: SetOption = NO_SETTINGS,
     root: RootOption = RUNS,
     force: ForceOption = False,
+    without_approval: WithoutApprovalOption = False,
     reason: ReasonOption = None,
     public_key: PublicKeyOption = None,
 ) -> None:
@@ -237,7 +248,14 @@ def canary(
     else:
         trust = find_trust(public_key, None, config, set_)
         entry = promotion.start_canary(
-            storage, version, share, force=force, reason=reason, trust=trust
+            storage,
+            version,
+            share,
+            force=force,
+            reason=reason,
+            trust=trust,
+            without_approval=without_approval,
+            policy=asked_policy(config, set_),
         )
     print(promotion.describe_change(entry))
 

@@ -48,6 +48,10 @@ def simulate(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a log that is in the folder already.")
     ] = False,
+    bias: Annotated[
+        str | None,
+        typer.Option("--bias", help="Plant a bias against women: labels or records."),
+    ] = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Print the best macro F1 any model can reach.")
     ] = False,
@@ -62,7 +66,8 @@ def simulate(
     from components.simulator.ceiling import explain as find_ceiling
     from components.simulator.simulate import simulate as write_log
 
-    print(write_log(learners, seed, out, format=format_, overwrite=overwrite).describe())
+    log = write_log(learners, seed, out, format=format_, overwrite=overwrite, bias=bias)
+    print(log.describe())
     if explain:
         print(find_ceiling(seed).describe())
 

@@ -18,6 +18,7 @@ from components.command.console import PlainConsole
 from components.command.escape import for_terminal
 from components.config.metrics import Level, metrics_of
 from components.contracts.evaluation import (
+    SHOWN_GAP,
     Evaluation,
     GateVerdict,
     Interval,
@@ -128,7 +129,7 @@ def print_summary(record: RunRecord, console: PlainConsole) -> None:
 
 
 def print_metrics(evaluation: Evaluation) -> None:
-    """Prints metrics overall and per class."""
+    """Prints metrics overall, per class and per decision."""
     console = PlainConsole()
     overall = evaluation.overall
     console.print(f"{overall.examples:,} examples")
@@ -142,6 +143,17 @@ def print_metrics(evaluation: Evaluation) -> None:
         )
         line = f"  {name:<20}{numbers}  support {of_class.support:,}"
         console.print(line, soft_wrap=True)
+
+    for name, decision in overall.decisions.items():
+        numbers = "  ".join(
+            f"{metric} {format_metric(overall.value_of(metric, decision=name), '.4f')}"
+            for metric in metrics_of(Level.DECISION)
+        )
+        line = f"  decision {name:<11}{numbers}  named {decision.named:,}"
+        console.print(line, soft_wrap=True)
+    for result in evaluation.decisions:
+        if result.early_warning is not None:
+            console.print(f"  {result.early_warning.headline}", soft_wrap=True)
 
 
 def print_runs(records: Sequence[RunRecord]) -> None:
@@ -255,6 +267,8 @@ def _describe_gate(gate: GateVerdict) -> str:
         parts.append(f"of {gate.class_}")
     if gate.decision:
         parts.append(f"of decision {gate.decision}")
+    if gate.bound == SHOWN_GAP:
+        parts.append("between groups")
     if gate.over:
         parts.append(f"over {gate.over}")
     if isinstance(gate.slice, dict):

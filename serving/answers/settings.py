@@ -64,7 +64,7 @@ def load_settings(path: Path | None) -> AnswersSettings:
     return load_file(
         path,
         AnswersSettings,
-        paths=[("channels", "*", "path")],
+        paths=[("channels", "*", "path"), ("board", "models")],
         example="alerts: {rules: []}",
         reference="docs/answers-configuration.md",
     )

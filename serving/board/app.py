@@ -19,7 +19,16 @@ from starlette.types import ASGIApp
 from serving.board.access import Access, Guard, RequireRole, local_path
 from serving.board.errors import refuse_permission, show_error
 from serving.board.headers import SecurityHeaders
-from serving.board.pages import groups, heat_map, learner, learner_path, people, versions, worklist
+from serving.board.pages import (
+    approvals,
+    groups,
+    heat_map,
+    learner,
+    learner_path,
+    people,
+    versions,
+    worklist,
+)
 from serving.board.rendering import FOLDER, LANGUAGE_COOKIE, LANGUAGE_NAMES
 from serving.board.stopped import StoppedModels
 
@@ -35,6 +44,7 @@ PAGES: tuple[tuple[Sequence[Route], Role], ...] = (
     (learner_path.ROUTES, "teacher"),
     (groups.ROUTES, "manager"),
     (versions.ROUTES, "manager"),
+    (approvals.ROUTES, "manager"),
     (people.ROUTES, "admin"),
 )
 YEAR = 365 * 24 * 3600

@@ -99,9 +99,9 @@ def make_board(
     board = settings.board
     if place.demo:
         _check_demo(place)
-        settings = settings.model_copy(
-            update={"board": board.model_copy(update={"public_url": None})}
-        )
+        # Nobody approves a version as somebody else.
+        unproven = board.model_copy(update={"public_url": None, "models": None})
+        settings = settings.model_copy(update={"board": unproven})
     else:
         _check_transport(board.public_url, place)
 

@@ -126,6 +126,11 @@ class Board(Section):
         description="further names under which the board answers, e.g. that of its service in "
         "the cluster; the others are refused",
     )
+    models: Address | None = Field(
+        None,
+        description="the serving folder, a path or URL: versions can then be approved on the "
+        "board, by managers and administrators whose role `approvals.roles` lists",
+    )
     sessions: SessionSettings = Field(
         default_factory=SessionSettings, description="how long a login lasts"
     )

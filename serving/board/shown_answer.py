@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from babel.numbers import format_decimal
 
 from serving.answers.next_step import NEARLY_HIGHEST
-from serving.answers.words import class_name, in_words, percentage, translations
+from serving.answers.words import (
+    class_name,
+    decisions_in_words,
+    in_words,
+    percentage,
+    sure_in_words,
+    translations,
+    unlike_in_words,
+)
 
 Level = Literal["low", "middle", "high"]
 SYMBOLS: dict[Level, str] = {"low": "▼", "middle": "◆", "high": "▲"}
@@ -66,6 +74,19 @@ def show_answer(answer: Answered, classes: Sequence[str], language: str) -> Show
         words = in_words(answer.predicted_class, probability, language)
         short = class_name(answer.predicted_class, language)
     return ShownAnswer(level, SYMBOLS[level], shade_of(answer.need), number, words, short)
+
+
+def trust_notes(answer: Any, trust: Mapping[str, Any] | None, language: str) -> list[str]:
+    """Returns how far an answer can be trusted, in words, as far as its version says it.
+
+    Args:
+        answer: a row of `answers` or `current_answers`.
+        trust: of the version that answered, as `model_versions` has it.
+        language: of the reader.
+    """
+    sure = sure_in_words(answer, language)
+    unlike = unlike_in_words(answer.unfamiliar, language)
+    return [*filter(None, (sure, unlike)), *decisions_in_words(answer, trust, language)]
 
 
 def level_of(predicted_class: str | None, classes: Sequence[str], need: float) -> Level:

@@ -15,6 +15,7 @@ from serving.models.listing import ListedVersion, list_versions
 
 if TYPE_CHECKING:
     from components.command.console import PlainConsole
+    from components.contracts.decision_results import DecisionResults
     from serving.models.storage import Storage
 
 _NAME = 14  # characters of the names of rows
@@ -177,9 +178,29 @@ def _describe_figures(card: VersionCard) -> dict[str, str]:
     ]
     if recalls:
         figures["Recall"] = ", ".join(recalls)
+    decisions = [_describe_decision(card, decision) for decision in card.decisions]
+    if decisions:
+        figures["Decisions"] = "\n".join(decisions)
     passed = sum(gate.passed for gate in card.gates)
     figures["Gates"] = f"{passed} of {len(card.gates)} passed"
     return figures
+
+
+def _describe_decision(card: VersionCard, decision: DecisionResults) -> str:
+    """Returns how a decision goes on the test split, and how early it is right."""
+    overall, sure = card.overall, format_confidence(card.confidence)
+    recall, precision = (
+        _figure(
+            overall.value_of(metric, decision=decision.name),
+            overall.interval_of(metric, decision=decision.name),
+            sure,
+        )
+        for metric in ("recall", "precision")
+    )
+    early = decision.early_warning.headline if decision.early_warning else ""
+    found = f"{decision.name}: finds {recall} of {decision.who}"
+    text = f"{found}, and is right about {precision} of those it names"
+    return f"{text}\n{early}" if early else text
 
 
 def _figure(value: float | None, interval: tuple[float, float] | None, sure: str) -> str:
@@ -190,15 +211,11 @@ def _figure(value: float | None, interval: tuple[float, float] | None, sure: str
 
 
 def _describe_weakness(weakness: Weakness) -> str:
-    metric = describe_metric(weakness.metric).short
-    if weakness.class_ is not None:
-        metric = f"{metric} of {weakness.class_}"
     interval = "" if weakness.interval is None else f" ({_span(weakness.interval)})"
     doubt = "" if weakness.beyond_chance else "; chance may explain it"
-    return (
-        f"{describe_slice(weakness.slice)}: {metric} {weakness.value:.3f}{interval}, for all "
-        f"{weakness.overall:.3f}{doubt}"
-    )
+    where = describe_slice(weakness.slice)
+    value = f"{weakness.measure} {weakness.value:.3f}{interval}"
+    return f"{where}: {value}, for all {weakness.overall:.3f}{doubt}"
 
 
 def _span(interval: tuple[float, float]) -> str:

@@ -13,7 +13,8 @@ from components.contracts.serving_state import CANARY, STABLE, AuditEntry, Serve
 from components.errors import MasteryError
 from components.model_version.folders import SAVED_MODEL, version_number
 from components.model_version.verify import difference
-from serving.models.changes import current_state
+from serving.models.approvals import ApprovalStatus, describe_approvals, status_of
+from serving.models.changes import current_state, read_entries
 from serving.models.incidents import Incident, all_incidents
 
 if TYPE_CHECKING:
@@ -38,12 +39,14 @@ class Version:
         servable: whether there is a `saved_model.pb`.
         manifest: its manifest; None where it has none that can be used.
         problems: reasons not to serve it, each a part of a sentence.
+        altered: the one among them that its files are not those that were pushed.
     """
 
     number: int
     servable: bool
     manifest: Manifest | None = None
     problems: tuple[str, ...] = ()
+    altered: str | None = None
 
 
 class ListedVersion(Part):
@@ -59,6 +62,8 @@ class ListedVersion(Part):
         stopped: by whom it, or the whole model, was taken out of service, when and why; None if it
             was not.
         incidents: what went wrong with it, oldest first.
+        approvals: who approved it, and whether that is enough.
+        unapproved: what is missing.
         papers: its papers, by their path below its folder.
     """
 
@@ -81,6 +86,9 @@ class ListedVersion(Part):
     gates: list[RecordedGate]
     stopped: str | None
     incidents: list[Incident]
+    pushed_by: str | None
+    approvals: ApprovalStatus
+    unapproved: str | None
 
 
 class Listing(Part):
@@ -171,7 +179,7 @@ def check_version(storage: Storage, number: int, trust: Trust | None = None) -> 
         if found is None:
             return version
         problem = f"its files are not those that were pushed: {found}"
-    return Version(number, version.servable, manifest, (*version.problems, problem))
+    return Version(number, version.servable, manifest, (*version.problems, problem), problem)
 
 
 def list_versions(storage: Storage) -> Listing:
@@ -182,13 +190,15 @@ def list_versions(storage: Storage) -> Listing:
     """
     state, note = current_state(storage)
     incidents = all_incidents(storage)
+    entries = read_entries(storage)
     servable = storage.servable()
     labelled = {number for number in (state.stable, state.canary) if number is not None}
 
     versions = []
     for number in sorted({*storage.versions(), *labelled}):
         version = read_version(storage, number, servable=number in servable)
-        described = _describe(version, state, state.previous(servable))
+        approvals = status_of(storage, version, entries)
+        described = _describe(version, state, state.previous(servable), approvals)
         told = [incident for incident in incidents if incident.version == number]
         versions.append(described.model_copy(update={"incidents": told}))
     return Listing(address=storage.address, model=state.name or None, note=note, versions=versions)
@@ -245,6 +255,9 @@ def print_versions(listing: Listing, console: PlainConsole) -> None:
         for problem in version.problems:
             line = f"{version.version} is not for serving: {problem}"
             console.print(line, style="bold red", soft_wrap=True)
+        if version.unapproved:
+            line = f"{version.version} is not approved: {in_one_line(version.unapproved)}"
+            console.print(line, style="bold yellow", soft_wrap=True)
     for stop in dict.fromkeys(version.stopped for version in versions if version.stopped):
         console.print(f"{stop}.", style="bold red", soft_wrap=True)
     if listing.note:
@@ -260,6 +273,7 @@ def print_version(listing: Listing, version: ListedVersion, console: PlainConsol
         "Label": ", ".join(version.labels) or None,
         "Folder": f"{listing.address}/{version.version}",
         "Pushed": version.pushed_at,
+        "By": version.pushed_by,
         "Run": version.run,
         "Data": f"{data.fingerprint[:12]}{span}" if data.fingerprint else None,
         "Config": version.config_fingerprint,
@@ -275,15 +289,22 @@ def print_version(listing: Listing, version: ListedVersion, console: PlainConsol
         console.print(f"  {name:<20}{format_number(metric)}")
     for decision in version.decisions:
         console.print(f"  {describe_decision(decision)}", soft_wrap=True)
+        if decision.early_warning:
+            console.print(f"    {decision.early_warning}", soft_wrap=True)
     for gate in version.gates:
         style = "" if gate.passed else "bold red"
         console.print(f"  {gate.text}", style=style, soft_wrap=True)
+    for line in describe_approvals(version.approvals):
+        console.print(f"  {line}", soft_wrap=True)
     for problem in version.problems:
         console.print(f"Not for serving: {problem}", style="bold red", soft_wrap=True)
     if version.stopped:
         console.print(f"Out of service: {version.stopped}", style="bold red", soft_wrap=True)
     for incident in version.incidents:
         console.print(f"Incident: {in_one_line(incident.describe())}", soft_wrap=True)
+    if version.unapproved:
+        line = f"Not approved: {in_one_line(version.unapproved)}"
+        console.print(line, style="bold yellow", soft_wrap=True)
 
 
 def describe_decision(decision: RecordedDecision) -> str:
@@ -328,7 +349,9 @@ def format_number(value: float | None) -> str:
     return "–" if value is None else f"{value:.4f}"
 
 
-def _describe(version: Version, state: ServedState, previous: int | None) -> ListedVersion:
+def _describe(
+    version: Version, state: ServedState, previous: int | None, approvals: ApprovalStatus
+) -> ListedVersion:
     number = version.number
     manifest = version.manifest or Manifest()
     holders = {STABLE: state.stable, CANARY: state.canary, PREVIOUS: previous}
@@ -354,6 +377,9 @@ def _describe(version: Version, state: ServedState, previous: int | None) -> Lis
         gates=manifest.gates or [],
         stopped=None if stop is None else stop.describe(state.name),
         incidents=[],
+        pushed_by=manifest.pushed_by,
+        approvals=approvals,
+        unapproved=approvals.missing,
     )
 
 
@@ -373,6 +399,11 @@ def _changes(entry: AuditEntry) -> list[str]:
         changes.insert(0, f"{what}, {entry.severity}" if entry.severity else what)
     if entry.action == "canary":
         changes.append(f"share {after.share} %")
+    if entry.approval is not None:
+        approval = entry.approval
+        changes.append(f"{entry.version} by {in_one_line(approval.by)} ({approval.means})")
+    if entry.policy is not None:
+        changes.append(f"approvals needed: {entry.policy.needed}")
     if entry.removed:
         changes.append(f"removed {', '.join(map(str, entry.removed))}")
     return changes

@@ -11,8 +11,9 @@ from collections.abc import Set as AbstractSet
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from components.contracts.serving_state import AuditEntry, ServedState
+from components.contracts.serving_state import ApprovalPolicy, AuditEntry, ServedState
 from components.errors import MasteryError
+from serving.models.approvals import require_approved
 from serving.models.changes import RefusedError, change, current_state, newest_name
 from serving.models.listing import Version, check_version
 
@@ -31,6 +32,8 @@ def promote(
     reason: str | None = None,
     base_path: str | None = None,
     trust: Trust | None = None,
+    without_approval: bool = False,
+    policy: ApprovalPolicy | None = None,
 ) -> AuditEntry | None:
     """Makes a version stable.
 
@@ -39,10 +42,13 @@ def promote(
         version: its number.
         force: also when a gate failed, the manifest is missing, or the files are not those that
             were pushed.
-        reason: why; `force` requires one.
+        reason: why; `force` and `without_approval` require one.
         base_path: where the server finds the versions; default: as before, at first the storage's
             address.
         trust: whose signature the version has to have; None where none is asked for.
+        without_approval: also when approvals are missing, which `force` does not overrule.
+        policy: the approvals that the caller's configuration asks for, besides those that the log
+            and the version's own configuration do.
 
     Returns:
         The entry in the audit log; None when the version is stable already.
@@ -58,6 +64,9 @@ def promote(
             return None
 
         forced = _require_servable(checked, state, force=force, reason=reason)
+        unapproved, new_policy = require_approved(
+            storage, checked, at_hand=policy, overrule=without_approval, reason=reason
+        )
         after = with_name(storage, state, checked, base_path)
         if state.stable != version:
             after = _make_stable(after, version, _available_with(storage, state, version))
@@ -68,7 +77,8 @@ def promote(
             after=after,
             version=version,
             reason=reason,
-            forced=forced,
+            forced=(*forced, *unapproved),
+            policy=new_policy,
         )
 
     return change(storage, decide)
@@ -106,6 +116,8 @@ def start_canary(
     force: bool = False,
     reason: str | None = None,
     trust: Trust | None = None,
+    without_approval: bool = False,
+    policy: ApprovalPolicy | None = None,
 ) -> AuditEntry | None:
     """Gives a version the label canary, and records its share of the requests.
 
@@ -114,8 +126,10 @@ def start_canary(
         version: its number.
         share: percent of the requests, 1 to 99.
         force: as for `promote`.
-        reason: why; `force` requires one.
+        reason: why; `force` and `without_approval` require one.
         trust: as for `promote`.
+        without_approval: as for `promote`; a canary answers real learners.
+        policy: as for `promote`.
 
     Returns:
         The entry in the audit log; None when nothing changes.
@@ -132,6 +146,9 @@ def start_canary(
             return None
 
         forced = _require_servable(checked, state, force=force, reason=reason)
+        unapproved, new_policy = require_approved(
+            storage, checked, at_hand=policy, overrule=without_approval, reason=reason
+        )
         after = _give_canary(state, version, share, _available_with(storage, state, version))
         return AuditEntry(
             action="canary",
@@ -140,7 +157,8 @@ def start_canary(
             after=after,
             version=version,
             reason=reason,
-            forced=forced,
+            forced=(*forced, *unapproved),
+            policy=new_policy,
         )
 
     return change(storage, decide)

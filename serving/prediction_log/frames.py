@@ -149,6 +149,13 @@ def encode_rows(
     return _framed(b"".join((_ROWS.pack(b"R", len(hashes)), *hashes, rest)))
 
 
+def answers_as_logged(outputs: Mapping[str, Array]) -> list[dict[str, Any]]:
+    """Returns what the log keeps of outputs, arrays [rows, ...] by name: one answer per row."""
+    columns = {name: _storable(name, _plain(values)) for name, values in outputs.items()}
+    rows = len(next(iter(columns.values()), ()))
+    return [{name: column[row] for name, column in columns.items()} for row in range(rows)]
+
+
 def _framed(body: bytes) -> bytes:
     return _FRAME.pack(len(body), zlib.crc32(body)) + body
 

@@ -52,6 +52,7 @@ def sample(mastery: Mastery, tmp_path_factory: pytest.TempPathFactory) -> list[s
         "data.outcomes": folder / "outcomes.parquet",
         "training.epochs": 2,
         "gates": "[{metric: f1_macro, min: 0.2}]",
+        "fairness.gates": "[]",
     }
     settings = [part for key, value in options.items() for part in ("--set", f"{key}={value}")]
     return ["--config", str(REPOSITORY / "configs" / "sample.yaml"), *settings]

@@ -6,9 +6,9 @@ turns a tree into SQL.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
 from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 from unicodedata import east_asian_width
 
 from lark import Lark, Token, Transformer, UnexpectedInput, UnexpectedToken
@@ -16,118 +16,34 @@ from lark.exceptions import VisitError
 
 from components.command.escape import printable, shorten
 from components.command.suggest import closest, did_you_mean
+from serving.answers.alerts.tree import (
+    BASES,
+    CLASS_FIELDS,
+    DECISION,
+    FIELDS,
+    FLAGS,
+    All,
+    Comparison,
+    Condition,
+    Either,
+    Field,
+    Flag,
+    Missing,
+    Negation,
+    Number,
+    Operand,
+    Probability,
+    Text,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
 LONGEST = 1000  # characters of a condition
 
-Kind = Literal["number", "text"]
-
-FIELDS: dict[str, tuple[Kind, str]] = {
-    "need": ("number", "the expected benefit of help, 0 to 1"),
-    "prediction": ("number", "the predicted number, of a regression"),
-    "horizon": ("number", "days since the learner's first event in the unit"),
-    "days_since_visit": ("number", "days since the learner's last event in the unit"),
-    "days_in_class": ("number", "days since the first of the uninterrupted answers of this class"),
-    "class": ("text", "the most probable class"),
-    "previous_class": ("text", "the class before that"),
-    "basis": ("text", '"sequence", or "prior" for a learner with too few events'),
-    "unit": ("text", "the unit's id"),
-    "course": ("text", "the course that the unit belongs to"),
-    "group": ("text", "the id of the learner's group"),
-    "region": ("text", "the region of that group"),
-}
-CLASS_FIELDS = ("class", "previous_class")
-BASES = ("sequence", "prior")
-
 
 class ConditionError(ValueError):
     """A condition cannot be used; the text shows the place."""
-
-
-@dataclass(frozen=True)
-class Number:
-    """A number that stands in the condition."""
-
-    value: float
-    at: int = field(compare=False, default=0)
-    kind: ClassVar[Kind] = "number"
-
-
-@dataclass(frozen=True)
-class Text:
-    """A text in quotes."""
-
-    value: str
-    at: int = field(compare=False, default=0)
-    kind: ClassVar[Kind] = "text"
-
-
-@dataclass(frozen=True)
-class Field:
-    """What is known of an answer: one of `FIELDS`."""
-
-    name: str
-    at: int = field(compare=False, default=0)
-
-    @property
-    def kind(self) -> Kind:
-        """What it can be compared with."""
-        return FIELDS[self.name][0]
-
-
-@dataclass(frozen=True)
-class Probability:
-    """The probability of a class."""
-
-    of: str
-    at: int = field(compare=False, default=0)
-    kind: ClassVar[Kind] = "number"
-
-
-Operand = Number | Text | Field | Probability
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Two operands of one kind, and how they have to stand to each other."""
-
-    left: Operand
-    operator: str
-    right: Operand
-
-
-@dataclass(frozen=True)
-class Missing:
-    """Whether an operand is missing."""
-
-    operand: Field | Probability
-    negated: bool
-
-
-@dataclass(frozen=True)
-class Negation:
-    """The opposite of a condition."""
-
-    part: Condition
-
-
-@dataclass(frozen=True)
-class All:
-    """Conditions that all have to hold."""
-
-    parts: tuple[Condition, ...]
-
-
-@dataclass(frozen=True)
-class Either:
-    """Conditions of which one has to hold."""
-
-    parts: tuple[Condition, ...]
-
-
-Condition = Comparison | Missing | Negation | All | Either
 
 
 def parse_condition(text: str) -> Condition:
@@ -154,18 +70,27 @@ def parse_condition(text: str) -> Condition:
         raise
 
 
-def check_classes(text: str, classes: Collection[str], *, has_numbers: bool) -> None:
+def check_classes(
+    text: str, classes: Collection[str], *, has_numbers: bool, decisions: Collection[str] = ()
+) -> None:
     """Checks a condition against what models answer with.
 
     Args:
         text: the condition.
         classes: of the models that answer; empty if none of them answers with classes.
         has_numbers: whether one of them is a regression.
+        decisions: names of those that the models take.
 
     Raises:
-        ConditionError: it names a class that no model has, or what they do not answer with.
+        ConditionError: it names a class or a decision that no model has, or what they do not answer
+            with.
     """
-    for operand, value in _used(parse_condition(text)):
+    condition = parse_condition(text)
+    for flag in _flags(condition):
+        if flag.decision is not None and flag.decision not in decisions:
+            expected = "a decision of the model" if decisions else "a model that takes decisions"
+            raise _pointing(text, flag.at, _unknown(expected, flag.decision, decisions))
+    for operand, value in _used(condition):
         if isinstance(operand, Field) and operand.name == "prediction" and not has_numbers:
             reason = "expected p(...) or class, found prediction: the model answers with classes"
             raise _pointing(text, operand.at, reason)
@@ -215,6 +140,22 @@ def _used(condition: Condition) -> Iterator[tuple[Operand, Text | None]]:
         case All(parts) | Either(parts):
             for part in parts:
                 yield from _used(part)
+        case Flag():
+            return
+
+
+def _flags(condition: Condition) -> Iterator[Flag]:
+    """Yields every flag."""
+    match condition:
+        case Flag():
+            yield condition
+        case Negation(part):
+            yield from _flags(part)
+        case All(parts) | Either(parts):
+            for part in parts:
+                yield from _flags(part)
+        case Comparison() | Missing():
+            return
 
 
 class _PlacedError(Exception):
@@ -237,11 +178,26 @@ class _Builder(Transformer[Token, Condition]):
 
     def field(self, parts: list[Token]) -> Field:
         name = str(parts[0])
+        if name in FLAGS:
+            raise _PlacedError(
+                _place(parts[0]), f"expected {name} alone or after not, found a comparison of it"
+            )
         if name not in FIELDS:
             hint = did_you_mean(name, FIELDS) or f'; if it is a text, write "{name}" in quotes'
             expected = "expected a name such as need or class"
             raise _PlacedError(_place(parts[0]), f"{expected}, found {_shown(name)}{hint}")
         return Field(name, _place(parts[0]))
+
+    def flag(self, parts: list[Token]) -> Flag:
+        name, place = str(parts[0]), _place(parts[0])
+        if parts[0].type == "NAME" and name not in FLAGS:
+            if name in FIELDS:
+                expected = f"expected a comparison after {name}, such as >="
+                raise _PlacedError(place, f"{expected}, found the name alone")
+            hint = did_you_mean(name, [*FLAGS, *FIELDS])
+            names = f"{', '.join(FLAGS)}, a decision such as decision.call, or a comparison"
+            raise _PlacedError(place, f"expected {names}, found {_shown(name)}{hint}")
+        return Flag(name, place)
 
     def probability(self, parts: list[Token]) -> Probability:
         return Probability(str(parts[0]), _place(parts[0]))
@@ -339,7 +295,12 @@ def _refuse(text: str, error: UnexpectedInput) -> NoReturn:
     accepted: set[str] = reading.accepts()  # type: ignore[no-untyped-call]
     hint = _HINTS.get(found, "")
     if "_AND" in accepted and found in ("<", "<=", ">", ">=", "==", "!="):
-        hint = "compare twice, with and between: 0.3 <= need and need <= 0.5"
+        is_flag = re.search(rf"\b{DECISION}\.\w+\s*$", text[:at]) is not None
+        hint = (
+            "a decision stands alone or after not"
+            if is_flag
+            else "compare twice, with and between: 0.3 <= need and need <= 0.5"
+        )
     words = [word for terminal, word in _WORDS.items() if terminal in accepted]
     if not hint and len(found) > 1 and (meant := closest(found, words)):
         hint = f"did you mean {meant}?"

@@ -96,7 +96,11 @@ def try_alerts(
 
 
 def check_rules(
-    settings: AnswersSettings, classes: Collection[str], *, has_numbers: bool = False
+    settings: AnswersSettings,
+    classes: Collection[str],
+    *,
+    has_numbers: bool = False,
+    decisions: Collection[str] = (),
 ) -> None:
     """Checks rules against what models answer with, before anything is written.
 
@@ -104,6 +108,7 @@ def check_rules(
         settings: the rules.
         classes: of the models that answer.
         has_numbers: whether one of them predicts a number.
+        decisions: names of those that they take.
 
     Raises:
         AlertsError: a rule does not fit; names the rule's key and shows the place.
@@ -111,7 +116,7 @@ def check_rules(
     for place, rule in enumerate(settings.alerts.rules):
         key = f"alerts.rules[{place}]"
         try:
-            check_classes(rule.when, classes, has_numbers=has_numbers)
+            check_classes(rule.when, classes, has_numbers=has_numbers, decisions=decisions)
         except ConditionError as error:
             text = as_sentence(f"{key}.when, rule {rule.name}: {error}")
             raise AlertsError(text) from None
@@ -137,7 +142,10 @@ def _evaluate(
         if not answering:
             return  # there is no answer yet
         classes = [name for version in answering for name in version.classes]
-        check_rules(settings, classes, has_numbers=not all(item.classes for item in answering))
+        has_numbers = not all(item.classes for item in answering)
+        taken = [item["name"] for version in answering
+                 for item in (version.trust or {}).get("decisions", ())]  # fmt: skip
+        check_rules(settings, classes, has_numbers=has_numbers, decisions=taken)
 
     for rule in rules:
         with Session(engine) as session, session.begin():

@@ -11,7 +11,12 @@ from sqlalchemy import Row, select, tuple_
 from serving.answers.alerts.condition import classes_in, parse_condition
 from serving.answers.delivery.notice import Notice, NoticeRow
 from serving.answers.tables import CurrentAnswer, Group, Learner, Unit
-from serving.answers.words import translations
+from serving.answers.words import (
+    reasons_in,
+    sure_in_words,
+    translations,
+    unlike_in_words,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -147,10 +152,12 @@ class _Writer:
         if row.prediction is not None:
             number = format_decimal(round(row.prediction, 3), locale=self._settings.language)
             yield self._texts.gettext("predicted: %(number)s") % {"number": number}
-        for reason in row.reasons:
-            texts = reason.get("text") or {}
-            if said := texts.get(self._settings.language) or texts.get("en"):
-                yield said
+        is_sure = row.prediction_set == [row.predicted_class]
+        if not is_sure and (sure := sure_in_words(row, self._settings.language)):
+            yield sure
+        yield from reasons_in(row.reasons, self._settings.language)
+        if unlike := unlike_in_words(row.unfamiliar, self._settings.language):
+            yield unlike
         if others := candidate.units - 1:
             yield self._texts.ngettext(
                 "%(num)d more unit fits the rule", "%(num)d more units fit the rule", others
@@ -166,6 +173,8 @@ def _read(session: Session, told: Sequence[Candidate]) -> Iterator[tuple[str, Ro
                 CurrentAnswer.learner_id, CurrentAnswer.version_id, CurrentAnswer.group_id,
                 CurrentAnswer.predicted_class, CurrentAnswer.probabilities,
                 CurrentAnswer.prediction, CurrentAnswer.since, CurrentAnswer.reasons,
+                CurrentAnswer.prediction_set, CurrentAnswer.answer_text,
+                CurrentAnswer.prediction_interval, CurrentAnswer.unfamiliar,
                 Learner.name, Unit.title, Group.name.label("group_name"),
             )
             .outerjoin(Learner, Learner.learner_id == CurrentAnswer.learner_id)

@@ -20,16 +20,19 @@ from sqlalchemy import (
     not_,
     null,
     or_,
+    types,
 )
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
-from serving.answers.alerts.condition import (
+from components.contracts.names import NOT_SURE
+from serving.answers.alerts.tree import (
     All,
     Comparison,
     Condition,
     Either,
     Field,
+    Flag,
     Missing,
     Negation,
     Number,
@@ -93,12 +96,24 @@ class Reader:
             case Missing(operand, negated):
                 value = self._operand(operand)
                 return value.is_not(None) if negated else value.is_(None)
+            case Flag():
+                return self._flag(tree)
             case Negation(part):
                 return not_(self.condition(part))
             case All(parts):
                 return and_(*map(self.condition, parts))
             case Either(parts):
                 return or_(*map(self.condition, parts))
+
+    @staticmethod
+    def _flag(flag: Flag) -> ColumnElement[bool]:
+        """Returns a flag; neither true nor false for an answer whose version does not say it."""
+        if flag.decision is not None:
+            listed = cast(CurrentAnswer.decisions, types.Text)
+            return listed.contains(f'"{flag.decision}"', autoescape=True)
+        if flag.name == "not_sure":
+            return CurrentAnswer.answer_text == NOT_SURE
+        return CurrentAnswer.unfamiliar != ""
 
     def _operand(self, operand: Operand) -> ColumnElement[Any]:
         match operand:

@@ -97,6 +97,7 @@ def event(answer: GivenAnswer, kind: EventType) -> dict[str, Any]:
             "need": answer.need,
             "basis": answer.basis,
             "reasons": answer.reasons,
+            **answer.how_sure(),
             "model": answer.model,
             "version": answer.version,
             "run": answer.run,

@@ -25,6 +25,7 @@ class GivenAnswer:
     Attributes:
         unit: its title, or its id.
         probabilities: by class; empty for a regression.
+        prediction_set: see `serving.answers.tables.Answer`, as for the others of this kind.
         before: the class of the newest earlier answer, the number for a regression; None if there
             is no earlier answer.
         changed: whether it differs from `before`, as a first answer does.
@@ -44,6 +45,11 @@ class GivenAnswer:
     need: float
     basis: str
     reasons: list[dict[str, Any]]
+    prediction_set: list[str] | None
+    answer_text: str | None
+    prediction_interval: list[float] | None
+    unfamiliar: str | None
+    decisions: list[str] | None
     before: str | float | None
 
     @property
@@ -51,6 +57,16 @@ class GivenAnswer:
         """Whether it differs from the answer before, as a first answer does."""
         said = self.prediction if self.predicted_class is None else self.predicted_class
         return said != self.before
+
+    def how_sure(self) -> dict[str, Any]:
+        """Returns how sure the answer is and what it leads to, by the names in messages."""
+        return {
+            "answer": self.answer_text,
+            "prediction_set": self.prediction_set,
+            "prediction_interval": self.prediction_interval,
+            "unfamiliar": self.unfamiliar,
+            "decisions": self.decisions,
+        }
 
     def identifier(self, kind: str) -> str:
         """Returns a UUID that is the same whenever this answer is sent as this kind of message."""
@@ -100,6 +116,11 @@ def given_answers(
             need=row.need,
             basis=row.basis,
             reasons=row.reasons,
+            prediction_set=row.prediction_set,
+            answer_text=row.answer_text,
+            prediction_interval=row.prediction_interval,
+            unfamiliar=row.unfamiliar,
+            decisions=row.decisions,
             before=row.before,
         )
 
@@ -124,7 +145,9 @@ def _answers(
         select(
             Answer.learner_id, Answer.unit_id, Answer.as_of, Answer.scored_at,
             Answer.predicted_class, Answer.probabilities, Answer.prediction, Answer.need,
-            Answer.basis, Answer.reasons, Unit.title, before.label("before"),
+            Answer.basis, Answer.reasons, Answer.prediction_set, Answer.answer_text,
+            Answer.prediction_interval, Answer.unfamiliar, Answer.decisions, Unit.title,
+            before.label("before"),
         )
         .outerjoin(Unit, Unit.unit_id == Answer.unit_id)
         .where(Answer.version_id == version_id, Answer.as_of == as_of)

@@ -129,6 +129,8 @@ def statement(answer: GivenAnswer, settings: Xapi) -> dict[str, Any]:
                     "prediction": answer.prediction,
                     "need": answer.need,
                     "basis": answer.basis,
+                    "reasons": answer.reasons or None,
+                    **answer.how_sure(),
                 }
             ),
         },

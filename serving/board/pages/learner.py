@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from components.contracts.names import BASIS_PRIOR
 from serving.answers.feedback import user_names
 from serving.answers.next_step import (
     NEARLY_HIGHEST,
@@ -22,10 +23,11 @@ from serving.answers.next_step import (
     next_steps,
     weakest_first,
 )
+from serving.answers.words import reasons_in
 from serving.board.links import from_segment, learner_link
 from serving.board.pages.heat_map_rows import natural
 from serving.board.rendering import language_of, render
-from serving.board.shown_answer import ShownAnswer, show_answer
+from serving.board.shown_answer import ShownAnswer, show_answer, trust_notes
 
 STEPS = 3  # shown at once; the others unfold
 ACTIONS = 50
@@ -38,6 +40,8 @@ class UnitLine:
 
     Attributes:
         answer: a row of `current_answers`.
+        notes: how sure it is, what is unlike the learners of the fit, and the decisions, in words.
+        reasons: sentences, the most important first.
         trend: need by day for the last days, the newest last; None on days without an answer.
     """
 
@@ -47,6 +51,8 @@ class UnitLine:
     link: str
     answer: Any
     shown: ShownAnswer
+    notes: list[str]
+    reasons: list[str]
     trend: list[float | None]
 
 
@@ -138,8 +144,9 @@ class LearnerReader:
         self._units = {row.unit_id: row for row in session.execute(catalogue)}
         self.titles: dict[str, str] = {unit_id: row[1] for unit_id, row in self._units.items()}
         versions = self._visible.model_versions
-        found = session.execute(select(versions.id, versions.classes))
-        self.classes: dict[int, list[str]] = {row.id: row.classes for row in found}
+        rows = session.execute(select(versions.id, versions.classes, versions.trust)).all()
+        self.classes: dict[int, list[str]] = {row.id: row.classes for row in rows}
+        self._trust = {row.id: row.trust for row in rows}
 
     def title(self, unit_id: str) -> str:
         """Returns what people call a unit."""
@@ -163,6 +170,8 @@ class LearnerReader:
                 link=learner_link(self._learner_id, answer.unit_id),
                 answer=answer,
                 shown=show_answer(answer, self.classes.get(answer.version_id, ()), self._language),
+                notes=trust_notes(answer, self._trust.get(answer.version_id), self._language),
+                reasons=reasons_in(answer.reasons, self._language),
                 trend=trends.get(answer.unit_id, [None] * TREND_DAYS),
             )
             for answer in self._session.scalars(of_learner)
@@ -222,7 +231,7 @@ class LearnerReader:
                 circular=[self.title(unit) for unit in step.circular],
                 weakest=weakest_first(results.get(step.unit_id, ()))[:2],
                 is_estimate=step.unit_id in by_unit
-                and by_unit[step.unit_id].answer.basis != "sequence",
+                and by_unit[step.unit_id].answer.basis == BASIS_PRIOR,
             )
             for step in next_steps(standings)
         ]
@@ -237,7 +246,7 @@ class LearnerReader:
             unit_id,
             need=answer.need,
             mastered=is_mastered(answer, self.classes.get(answer.version_id, ())),
-            from_events=answer.basis == "sequence",
+            from_events=answer.basis != BASIS_PRIOR,
             prerequisites=before,
         )
 

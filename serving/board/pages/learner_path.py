@@ -17,12 +17,12 @@ from starlette.routing import Route
 
 from serving.answers.feedback import user_names
 from serving.answers.next_step import weakest_first
-from serving.answers.words import class_name
+from serving.answers.words import class_name, reasons_in
 from serving.board.links import from_segment, learner_link
 from serving.board.pages.learner import LearnerReader, UnitLine, find_learner
 from serving.board.pages.path_days import ZOOMS, Day, PathReader, Window, Zoom, window
 from serving.board.rendering import language_of, render
-from serving.board.shown_answer import ShownAnswer, level_of, show_answer
+from serving.board.shown_answer import ShownAnswer, level_of, show_answer, trust_notes
 
 DAY_WIDTH = 10  # of the drawings, which stretch to the page
 LANE_HEIGHT = 100
@@ -65,6 +65,7 @@ class ShownSaid:
     version: Any
     shown: ShownAnswer
     changed_from: str | None
+    notes: list[str]
     reasons: list[str]
 
 
@@ -182,14 +183,14 @@ def _in_words(day: Day, versions: Mapping[int, Any], language: str) -> ShownDay:
     for each in day.said:
         answer = each.answer
         version = versions[answer.version_id]
-        texts = (reason.get("text") or {} for reason in answer.reasons)
         said.append(
             ShownSaid(
                 as_of=answer.as_of,
                 version=version,
                 shown=show_answer(answer, version.classes, language),
                 changed_from=each.changed_from and class_name(each.changed_from, language),
-                reasons=[line for text in texts if (line := text.get(language) or text.get("en"))],
+                notes=trust_notes(answer, version.trust, language),
+                reasons=reasons_in(answer.reasons, language),
             )
         )
     outcomes = [

@@ -31,7 +31,13 @@ from serving.answers.feedback import (
     record,
     undo,
 )
-from serving.answers.words import class_name, percentage
+from serving.answers.words import (
+    class_name,
+    decisions_in_words,
+    percentage,
+    sure_in_words,
+    unlike_in_words,
+)
 from serving.board.links import from_segment, learner_link
 from serving.board.pages.worklist_filters import Filters, week_start
 from serving.board.pages.worklist_rows import EXPORTED, Row, Rows, Worklist
@@ -101,6 +107,9 @@ def _common(request: Request) -> dict[str, Any]:
         "percentage": percentage,
         "learner_link": learner_link,
         "show_answer": show_answer,
+        "sure_in_words": sure_in_words,
+        "unlike_in_words": unlike_in_words,
+        "decisions_in_words": decisions_in_words,
         "new_form": lambda: token_urlsafe(12),
         "can_undo": lambda action: can_undo(action, viewer.user, now),
         "longest_note": LONGEST_NOTE,
@@ -150,11 +159,14 @@ def _choices(request: Request, session: Session) -> dict[str, Any]:
     visible = request.state.visible
     groups = select(visible.groups.group_id, visible.groups.name).order_by(visible.groups.name)
     units = select(visible.units.unit_id, visible.units.title).order_by(visible.units.title)
-    classes = select(visible.model_versions.classes).order_by(visible.model_versions.id.desc())
+    versions = visible.model_versions
+    newest = select(versions.classes, versions.trust).order_by(versions.id.desc()).limit(1)
+    classes, trust = session.execute(newest).one_or_none() or ([], None)
     return {
         "groups": session.execute(groups.limit(CHOICES)).all(),
         "units": session.execute(units.limit(CHOICES)).all(),
-        "classes": session.scalar(classes.limit(1)) or [],
+        "classes": classes,
+        "decisions": [item["name"] for item in (trust or {}).get("decisions", ())],
     }
 
 
@@ -299,7 +311,12 @@ _COLUMNS = {
     "class": pl.String,
     "probability": pl.Float64,
     "prediction": pl.Float64,
+    "prediction_set": pl.String,
+    "interval_low": pl.Float64,
+    "interval_high": pl.Float64,
     "basis": pl.String,
+    "unfamiliar": pl.String,
+    "decisions": pl.String,
     "need": pl.Float64,
     "since": pl.String,
     "previous_class": pl.String,
@@ -327,6 +344,10 @@ def _exported_rows(request: Request, filters: Filters) -> Iterator[dict[str, obj
                 yield _exported(row, language)
 
 
+def _listed(names: list[str] | None) -> str | None:
+    return None if names is None else "|".join(names)
+
+
 def _exported(row: Row, language: str) -> dict[str, object]:
     answer, action = row.answer, row.action
     return {
@@ -339,7 +360,12 @@ def _exported(row: Row, language: str) -> dict[str, object]:
         "class": answer.predicted_class,
         "probability": max(answer.probabilities, default=None),
         "prediction": answer.prediction,
+        "prediction_set": _listed(answer.prediction_set),
+        "interval_low": answer.prediction_interval and answer.prediction_interval[0],
+        "interval_high": answer.prediction_interval and answer.prediction_interval[1],
         "basis": answer.basis,
+        "unfamiliar": answer.unfamiliar,
+        "decisions": _listed(answer.decisions),
         "need": answer.need,
         "since": _iso(answer.since),
         "previous_class": answer.previous_class,

@@ -25,6 +25,7 @@ class Filters:
         group: only learners of this group; empty for all.
         unit: each learner's answer in this unit; empty for the one with the greatest need.
         answered: only answers of this class; empty for all.
+        decision: only answers that lead to this decision; empty for all.
         show: learners to attend to, those done with this week, those hidden for a while, or all.
         search: a part of the learner's name or id.
         page: from 1.
@@ -33,6 +34,7 @@ class Filters:
     group: str = ""
     unit: str = ""
     answered: str = ""
+    decision: str = ""
     show: Show = "open"
     search: str = ""
     sort: Sort = "need"
@@ -47,6 +49,7 @@ class Filters:
             group=values.get("group", ""),
             unit=values.get("unit", ""),
             answered=values.get("class", ""),
+            decision=values.get("decision", ""),
             show=show if show in get_args(Show) else "open",  # type: ignore[arg-type]
             search=values.get("search", "").replace("\0", "").strip()[:LONGEST_VALUE],
             sort=sort if sort in get_args(Sort) else "need",  # type: ignore[arg-type]
@@ -62,8 +65,9 @@ class Filters:
         """Returns what stands after the `?` of the address; empty for the page as it opens."""
         default = Filters()
         said = {
-            "group": self.group, "unit": self.unit, "class": self.answered, "show": self.show,
-            "search": self.search, "sort": self.sort, "page": str(self.page),
+            "group": self.group, "unit": self.unit, "class": self.answered,
+            "decision": self.decision, "show": self.show, "search": self.search,
+            "sort": self.sort, "page": str(self.page),
         }  # fmt: skip
         usual = {"show": default.show, "sort": default.sort, "page": "1"}
         return urlencode(

@@ -7,10 +7,22 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Select, case, exists, func, or_, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    Text,
+    case,
+    cast,
+    exists,
+    func,
+    or_,
+    select,
+    tuple_,
+)
 from sqlalchemy.orm import Session
 
 from serving.answers.feedback import HELP, VERDICTS, user_names
+from serving.answers.words import reasons_in
 from serving.board.pages.worklist_filters import LAST_PAGE, PAGE_ROWS, Filters
 
 if TYPE_CHECKING:
@@ -128,9 +140,8 @@ class Row:
         return ranked[1][1] if len(ranked) > 1 else None
 
     def reasons(self, language: str) -> list[str]:
-        """Returns the model's reasons in a language, else in English, the most important first."""
-        texts = (reason.get("text") or {} for reason in self.answer.reasons)
-        return [text for each in texts if (text := each.get(language) or each.get("en"))]
+        """Returns the model's reasons in a language, the most important first."""
+        return reasons_in(self.answer.reasons, language)
 
 
 @dataclass(frozen=True)
@@ -218,6 +229,8 @@ class Worklist:
 
         if filters.unit and filters.answered:
             rows = rows.where(answers.predicted_class == filters.answered)
+        if filters.unit and filters.decision:
+            rows = rows.where(_leads_to(answers.decisions, filters.decision))
         return rows.where(*self._conditions(filters))
 
     def _learner_ids(self, filters: Filters) -> Select[str]:
@@ -233,6 +246,8 @@ class Worklist:
         conditions = self._shown(filters)
         if filters.answered and not filters.unit:
             conditions.append(self._visible.learners.predicted_class == filters.answered)
+        if filters.decision and not filters.unit:
+            conditions.append(_leads_to(self._visible.learners.decisions, filters.decision))
         if filters.group:
             conditions.append(self._visible.learners.group_id == filters.group)
         if filters.search:
@@ -368,3 +383,9 @@ class Worklist:
         pairs = [(row.answer.learner_id, row.answer.unit_id) for row in rows]
         condition: ColumnElement[bool] = tuple_(table.learner_id, table.unit_id).in_(pairs)
         return condition
+
+
+def _leads_to(decisions: Any, name: str) -> ColumnElement[bool]:
+    """Returns whether a column of decisions, a list as JSON, holds one of this name."""
+    condition: ColumnElement[bool] = cast(decisions, Text).contains(f'"{name}"', autoescape=True)
+    return condition

@@ -21,9 +21,10 @@ def save_model() -> SaveModel:
     import tensorflow as tf  # 7 seconds that the tests of plain functions do without
 
     class LookupModel(tf.Module):  # type: ignore[misc]
-        def __init__(self, classes: list[str]) -> None:
+        def __init__(self, classes: list[str], decisions: dict[str, float]) -> None:
             super().__init__()
             self.classes = tf.constant(classes)
+            self.decisions = decisions  # from which probability of the first class on, by name
 
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
         def classify(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -37,6 +38,10 @@ def save_model() -> SaveModel:
                 "probabilities": parsed["answer"],
                 "predicted_class": tf.gather(self.classes, tf.argmax(parsed["answer"], axis=1)),
                 "basis": tf.where(parsed["num_steps"] > 0, "sequence", "prior"),
+                **{
+                    f"decision_{name}": parsed["answer"][:, 0] >= threshold
+                    for name, threshold in self.decisions.items()
+                },
             }
 
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
@@ -49,8 +54,13 @@ def save_model() -> SaveModel:
                 "basis": tf.fill(tf.shape(examples), "sequence"),
             }
 
-    def save(folder: Path, classes: list[str], card: dict[str, Any] | None = None) -> Path:
-        model = LookupModel(classes or ["none"])
+    def save(
+        folder: Path,
+        classes: list[str],
+        card: dict[str, Any] | None = None,
+        decisions: dict[str, float] | None = None,
+    ) -> Path:
+        model = LookupModel(classes or ["none"], decisions or {})
         tf.saved_model.save(
             model,
             str(folder),

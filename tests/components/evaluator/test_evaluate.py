@@ -216,7 +216,7 @@ def test_the_rest_of_the_metrics_file(evaluation: Path) -> None:
     metrics = _metrics(evaluation)
     assert (metrics["task"], metrics["classes"]) == ("classification", CLASSES)
     assert metrics["format"] == 1
-    assert metrics["basis"] == {"sequence": 270, "prior": 30}
+    assert metrics["basis"] == {"sequence": 270, "prior": 30, "unfamiliar": 0}
     assert [*metrics["overall"]] == [
         "examples",
         "metrics",

@@ -80,6 +80,63 @@ def test_a_verdict_reads_as_one_line(gate: Json, text: str) -> None:
     assert verdict.passed is text.endswith("passed")
 
 
+def _decided(recall: float, precision: float | None = 0.661, **others: Any) -> Json:
+    counts = {"examples": 100, "of_class": 50, "named": 40, "right": 30}
+    call = {**counts, "recall": recall, "precision": precision, "alarm_rate": 0.4, **others}
+    return {**_result(), "decisions": {"call": call}}
+
+
+CALL = {"decision": "call", "metric": "precision"}
+
+
+@pytest.mark.parametrize(
+    ("gate", "text"),
+    [
+        ({**CALL, "min": 0.6}, "precision of decision call >= 0.6: 0.661 passed"),
+        (
+            {**CALL, "metric": "alarm_rate", "max": 0.25},
+            "alarm_rate of decision call <= 0.25: 0.400 FAILED (0.150 above)",
+        ),
+        (
+            {**CALL, "metric": "recall", "slice": "gender", "max_gap": 0.1},
+            "gap of recall of decision call between slices of gender <= 0.1: 0.200 FAILED "
+            "(0.100 above)",
+        ),
+        ({**CALL, "metric": "cost", "max": 1}, "cost of decision call <= 1: no value, FAILED"),
+        (
+            {**CALL, "min_change": -0.1},
+            "change of precision of decision call >= -0.1: -0.039 passed",
+        ),
+    ],
+)
+def test_verdicts_on_decisions_read_well(gate: Json, text: str) -> None:
+    now = _metrics(_decided(0.8), {"f": _decided(0.7), "m": _decided(0.9)})
+    verdict = _judge(now, _metrics(_decided(0.8, 0.7)), **gate)
+    assert verdict.text == text
+    assert (verdict.decision, verdict.class_) == ("call", None)
+
+
+def test_a_blessed_model_without_the_decision_is_no_baseline_for_it() -> None:
+    now, before = _metrics(_decided(0.8)), _metrics(_result())
+    verdict = _judge(now, before, **CALL, min_change=0.1)
+    assert verdict.passed
+    assert verdict.text == "change of precision of decision call >= +0.1: no baseline, passed"
+    assert verdict.reason == "holds, because the blessed model does not take decision call"
+    # Nothing to compare with is no excuse for a number that is undefined.
+    undefined = _judge(_metrics(_decided(0.8, None)), before, **CALL, min_change=0.1)
+    assert not undefined.passed
+    assert undefined.reason == "precision of decision call is undefined, on 100 examples"
+
+
+def test_a_gate_on_a_decision_with_confidence_reads_its_own_draws() -> None:
+    ends = {("precision", "call"): 0.66 + 0.05 * ENDS, ("precision", 0): 0.2 + 0.1 * ENDS}
+    drawn = DrawnMetrics(["low"], {frozenset(): 100}, {frozenset(): {"candidate": ends}})
+    rules = Gate.model_validate({**CALL, "min": 0.6, "confidence": 0.95})
+    [verdict] = judge_gates([rules], _metrics(_decided(0.8)), None, drawn=drawn)
+    assert verdict.interval == pytest.approx((0.6125, 0.7075))
+    assert verdict.passed
+
+
 def test_every_bound_of_a_gate_has_a_verdict() -> None:
     gate = Gate.model_validate({"metric": "f1_macro", "min": 0.5, "max": 0.9, "min_change": -0.1})
     assert [verdict.bound for verdict in judge_gates([gate], _metrics(_result()), None)] == [

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from components.config.data import Label
+from components.contracts.names import DAYS_SEEN
 from components.errors import MasteryError
 from components.evaluator import scoring
 from components.evaluator.scoring import (
@@ -126,6 +127,34 @@ def test_the_order_of_the_model_s_classes_does_not_matter() -> None:
     [row] = read_answers(answers, ["low", "high"]).to_dicts()
     assert row["probabilities"] == pytest.approx([0.1, 0.9])
     assert row["predicted_class"] == "high"
+
+
+def test_decisions_of_the_model_are_columns(
+    tmp_path: Path, examples: list[bytes], save_model: Callable[..., Path]
+) -> None:
+    model = save_model(tmp_path / "model", LABEL.classes, decisions={"call": 0.5, "all": 0.0})
+    write_predictions(model, [examples], LABEL, [], tmp_path / "predictions.parquet")
+    table = pl.read_parquet(tmp_path / "predictions.parquet")
+    assert table.columns[-2:] == ["decision_all", "decision_call"]
+    assert table["decision_call"].to_list() == [True, True, False]
+    assert table["decision_all"].to_list() == [True] * 3
+
+
+def test_days_are_counted_from_the_first_event_where_time_is_a_timestamp(
+    tmp_path: Path, make_example: Callable[..., bytes], save_model: Callable[..., Path]
+) -> None:
+    def example(as_of: int, seconds: list[float] | None) -> bytes:
+        keys = {"learner_id": "a", "unit_id": "u", "mastery": "low"}
+        return make_example(
+            **keys, as_of=as_of, answer=[0.5, 0.5], num_steps=1, time_to_as_of=seconds
+        )
+
+    now = 1_700_000_000_000_000  # microseconds
+    rows = [example(now, [172_800.0, 60.0]), example(now, None), example(7, [3.0, 1.0])]
+    model = save_model(tmp_path / "model", LABEL.classes)
+    write_predictions(model, [rows], LABEL, [DAYS_SEEN], tmp_path / "predictions.parquet")
+    days = pl.read_parquet(tmp_path / "predictions.parquet")[DAYS_SEEN]
+    assert days.to_list() == [2.0, None, None]  # the third clock counts something else
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,11 @@ WHOLE = ([], range(40))
 @settings(max_examples=50)
 @given(splits)
 def test_any_split_of_the_rows_gives_the_very_same_metrics(split: Any) -> None:
-    outputs = {"predicted_class": PROBABILITIES.argmax(axis=1), "probabilities": PROBABILITIES}
+    outputs = {
+        "predicted_class": PROBABILITIES.argmax(axis=1),
+        "probabilities": PROBABILITIES,
+        "prediction_set": PROBABILITIES > 0.3,
+    }
     combine_fn = ClassificationCombineFn("m")
     assert _combine(combine_fn, LABELS, outputs, split) == _combine(
         combine_fn, LABELS, outputs, WHOLE
@@ -60,7 +64,8 @@ def test_any_split_of_the_rows_gives_the_very_same_metrics(split: Any) -> None:
 @settings(max_examples=50)
 @given(splits)
 def test_any_split_of_the_rows_gives_the_very_same_regression_metrics(split: Any) -> None:
-    outputs = {"prediction": NUMBERS[::-1]}
+    ends = np.stack([NUMBERS[::-1] - 1, NUMBERS[::-1] + np.abs(NUMBERS)], axis=1)
+    outputs = {"prediction": NUMBERS[::-1], "prediction_interval": ends}
     combine_fn = RegressionCombineFn("m")
     assert _combine(combine_fn, NUMBERS, outputs, split) == _combine(
         combine_fn, NUMBERS, outputs, WHOLE

@@ -7,9 +7,18 @@ from pathlib import Path
 import pytest
 
 from components.config import Config, load_config
+from components.contracts.decision_results import DecisionMetrics, DecisionResults
+from components.contracts.evaluation import Evaluation, Result
 from components.contracts.manifest import Manifest
+from components.contracts.model_card import ModelCard
+from components.contracts.provenance import DataProvenance
 from components.errors import MasteryError, VersionError
-from components.model_version.pushed_version import config_for_log, config_of, model_name
+from components.model_version.pushed_version import (
+    config_for_log,
+    config_of,
+    describe_push,
+    model_name,
+)
 from components.model_version.verify import file_digests
 
 REPOSITORY = Path(__file__).parents[3]
@@ -30,6 +39,37 @@ def refusal(model: Path) -> str:
 def test_the_configuration_is_that_of_the_manifest(tmp_path: Path, config: Config) -> None:
     Manifest(config=config.recipe).write(tmp_path)
     assert config_of(tmp_path, name="version 7").fingerprint == config.fingerprint
+
+
+def test_the_manifest_says_which_decisions_the_model_takes(tmp_path: Path, config: Config) -> None:
+    card = ModelCard(name="small", task="classification", classes=["low", "high"], config={})
+    card.write(tmp_path)
+    measured = DecisionMetrics.of(100, 30, 40, 27, None)
+    call = {
+        "name": "call",
+        "class": "low",
+        "who": "the low",
+        "threshold": 0.25,
+        "purpose": "recall",
+    }
+    evaluation = Evaluation(
+        task="classification",
+        overall=Result(examples=100, metrics={}, decisions={"call": measured}),
+        decisions=[
+            DecisionResults.model_validate(
+                {**call, "purpose": "recall", "aim": 0.9, "note": "no such point"}
+            )
+        ],
+    )
+    data = DataProvenance()
+    manifest = describe_push(
+        tmp_path, run="run-1", config=config, data=data, evaluation=evaluation, baseline=None
+    )
+    manifest.write(tmp_path)
+    [decision] = Manifest.read(tmp_path).decisions
+    assert (decision.name, decision.class_, decision.threshold) == ("call", "low", 0.25)
+    assert (decision.purpose, decision.aim, decision.note) == ("recall", 0.9, "no such point")
+    assert decision.measured == measured
 
 
 def test_a_folder_that_is_not_a_version_is_named(tmp_path: Path) -> None:

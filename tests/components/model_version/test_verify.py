@@ -160,3 +160,30 @@ def test_a_folder_that_cannot_be_read_is_named(
     assert refusal(made, tmp_path) == (
         f"{made}: could not be read: Permission denied ({made / 'assets'})."
     )
+
+
+@pytest.mark.parametrize("one_digest", [False, True])
+def test_papers_are_verified_like_the_model(tmp_path: Path, one_digest: bool) -> None:
+    made = version(tmp_path, **({"files": None} if one_digest else {}))
+    manifest = json.loads((made / "manifest.json").read_text())
+    (made / "release").mkdir()
+    for name in ("card.html", "index.json"):
+        (made / "release" / name).write_text(name)
+    release = {name: digest for name, digest in file_digests(made).items() if "release" in name}
+    (made / "manifest.json").write_text(json.dumps({**manifest, "release": release}))
+    assert verify_version(made, within=tmp_path, require_manifest=True) is None
+    assert model_digest(made) == manifest["model_sha256"]
+
+    (made / "release" / "card.html").write_text("better figures")
+    assert "changed: release/card.html" in refusal(made, tmp_path)
+    (made / "release" / "card.html").unlink()
+    assert "missing: release/card.html" in refusal(made, tmp_path)
+
+
+@pytest.mark.parametrize("one_digest", [False, True])
+def test_papers_that_were_never_pushed_are_refused(tmp_path: Path, one_digest: bool) -> None:
+    made = version(tmp_path, **({"files": None} if one_digest else {}))
+    (made / "release").mkdir()
+    (made / "release" / "card.html").write_text("made up")
+    expected = "the digest differs" if one_digest else "never pushed: release/card.html"
+    assert expected in refusal(made, tmp_path)

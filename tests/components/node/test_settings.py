@@ -54,6 +54,12 @@ def test_a_change_of_another_section_changes_no_property(config: Config) -> None
     assert TrainerSettings.of(other) != TrainerSettings.of(config)
 
 
+def test_other_words_for_who_a_decision_is_about_fit_no_other_model(config: Config) -> None:
+    [call] = config.decisions
+    other = config.model_copy(update={"decisions": [call.model_copy(update={"who": "the others"})]})
+    assert TrainerSettings.of(other).to_property() == TrainerSettings.of(config).to_property()
+
+
 def test_progress_is_one_line_per_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(PROGRESS_FILE, "of another test")
     keep_progress(tmp_path, "Trainer")

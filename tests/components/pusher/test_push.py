@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -291,3 +292,34 @@ def test_a_version_is_for_user_and_group_of_the_folder_it_is_pushed_to(
     for path in (version, *version.rglob("*")):
         assert path.stat().st_gid == group
         assert path.stat().st_mode & 0o777 == (0o750 if path.is_dir() else 0o640), path
+
+
+def test_papers_have_the_number_that_the_version_gets(model: Path, tmp_path: Path) -> None:
+    asked: list[int | None] = []
+
+    def write_papers(manifest: Manifest) -> dict[str, bytes]:
+        asked.append(manifest.version)
+        if len(asked) == 1:  # another push claims the number while the papers are written
+            (tmp_path / str(manifest.version)).mkdir()
+            (tmp_path / str(manifest.version) / "saved_model.pb").touch()
+        return {"release/card.html": f"version {manifest.version}".encode()}
+
+    version, folder = push_version(model, tmp_path, Manifest(), write_papers)
+
+    assert asked == [version - 1, version]
+    assert (folder / "release" / "card.html").read_text() == f"version {version}"
+    manifest = Manifest.read(folder)
+    assert manifest.version == version
+    assert manifest.release == {
+        "release/card.html": hashlib.sha256(f"version {version}".encode()).hexdigest()
+    }
+    _assert_complete(folder, model)
+
+
+def test_a_paper_that_cannot_be_written_stops_the_push(model: Path, tmp_path: Path) -> None:
+    def write_papers(_: Manifest) -> dict[str, bytes]:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(PushError, match="No space left on device"):
+        push_version(model, tmp_path, Manifest(), write_papers)
+    assert _numeric(tmp_path) == []

@@ -13,6 +13,7 @@ from components.report.facts import Sources, load_facts
 from components.report.render import render_report
 from tests.chromium import Browser
 from tests.components.report.evaluations import classification, regression, with_everything
+from tests.components.report.test_decisions import decided
 
 PROBE = """
 <script>
@@ -37,7 +38,7 @@ parent.document.title = JSON.stringify(parent.seen);
 WIDTHS = (390, 800, 1280)
 
 
-def _look(browser: Browser, pages: list[str], folder: Path) -> list[dict[str, Any]]:
+def look(browser: Browser, pages: list[str], folder: Path) -> list[dict[str, Any]]:
     """Returns what the probe saw of every page in a window of every width."""
     probed = [
         re.sub(r"<meta http-equiv[^>]+>", "", page).replace("</body>", PROBE) for page in pages
@@ -69,7 +70,7 @@ def test_nothing_overflows_and_no_labels_overlap(
     classes = classification(
         long_names, regions=("north", "the-south-of-the-country-and-the-islands", "overseas")
     )
-    with_everything(classes)
+    decided(with_everything(classes))
     classes["gates"][0] |= {"reason": "x" * 120, "interval": [0.87, 0.93], "confidence": 0.95}
     numbers, predictions = regression()
     with_everything(numbers)
@@ -77,7 +78,7 @@ def test_nothing_overflows_and_no_labels_overlap(
         make_run(classes, surprise=True, run_id="r" * 90),
         make_run(numbers, predictions=predictions, bare=True),
     ]
-    seen = _look(browser, [render_report(load_facts(run)) for run in runs], tmp_path)
+    seen = look(browser, [render_report(load_facts(run)) for run in runs], tmp_path)
     fits = [{"window": width, "page": width, "out": [], "overlaps": []} for width in WIDTHS]
     assert sorted(seen, key=lambda frame: frame["window"]) == sorted(
         fits + fits, key=lambda frame: frame["window"]

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 import tensorflow as tf
 
+from components.contracts.calibration import ChosenPoint
 from components.serving_check.check import (
     Difference,
     check_serving,
@@ -17,6 +18,7 @@ from components.serving_check.check import (
     describe,
     expected_answers,
     unusable,
+    wrong_decisions,
 )
 from components.serving_check.questions import Question
 from components.serving_check.replay import ServingError
@@ -154,6 +156,40 @@ def test_basis_classes_and_predicted_class_have_to_be_the_same() -> None:
 
 def test_either_of_two_equally_probable_classes_is_right() -> None:
     assert _differences(predicted_class=["low", "high", "high"]) == []
+
+
+DECIDED = EVALUATED.with_columns(decision_call=pl.Series([True, False, True]))
+
+
+@pytest.mark.parametrize(
+    ("low", "taken", "found"),
+    [
+        ([0.7, 0.2, 0.5], [True, False, True], []),
+        ([0.7, 0.2, 0.5], [True, True, True], [(1, "decision_call")]),
+        # At the threshold, a last bit of the probability decides.
+        ([0.7, 0.2, 0.499999], [True, False, False], []),
+    ],
+)
+def test_decisions_are_those_of_the_evaluation(
+    low: list[float], taken: list[bool], found: list[tuple[int, str]]
+) -> None:
+    answers = _served(probabilities=[[value, 1 - value] for value in low])
+    answers["decision_call"] = np.array(taken)
+    differences = compare(ALL, expected_answers(DECIDED, CLASSES), answers, CLASSES)
+    assert [(item.row, item.output) for item in differences] == found
+
+
+def test_decisions_follow_from_their_own_probabilities_bit_by_bit() -> None:
+    call = ChosenPoint(name="call", class_="low", threshold=0.5)
+    answers = _served() | {"decision_call": np.array([True, False, True])}
+    assert list(wrong_decisions("here", answers, CLASSES, [call])) == []
+    above = call.model_copy(update={"threshold": 0.50000006})  # the next float32
+    assert list(wrong_decisions("here", answers, CLASSES, [above])) == [
+        "here, decision_call: expected False at a probability of 0.500000 and a threshold of "
+        "0.500000, found True, in 1 of 3 rows"
+    ]
+    evaluated = expected_answers(EVALUATED, CLASSES)  # by an earlier version, without decisions
+    assert list(wrong_decisions("the Evaluator", evaluated, CLASSES, [above])) == []
 
 
 def test_rows_are_those_of_the_question() -> None:

@@ -57,6 +57,16 @@ def test_a_graph_that_keeps_the_contract_has_no_problems() -> None:
     )
 
 
+def test_a_configured_decision_is_an_output_of_both_signatures() -> None:
+    asked = CARD.model_copy(update={"config": {**CONFIG, "decisions": [{"name": "call"}]}})
+    decided = _graph(outputs={**OUTPUTS, "decision_call": (tf.bool, [None])})
+    assert contract_problems(decided, asked) == []
+    assert contract_problems(_graph(), asked) == [
+        f"{name}, output decision_call: expected bool [?], found no such tensor"
+        for name in ("serving_default", "predict_steps")
+    ]
+
+
 @pytest.mark.parametrize(
     ("changed", "problem"),
     [

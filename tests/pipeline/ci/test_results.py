@@ -8,6 +8,7 @@ from pathlib import Path
 
 from junitparser import JUnitXml, TestCase
 
+from components.contracts.decision_results import DecisionMetrics, DecisionResults
 from components.contracts.evaluation import Evaluation
 from pipeline.ci.results import Results, render_summary, write_junit
 
@@ -115,6 +116,27 @@ def test_simple_models_are_compared_with(finish: Finish, tmp_path: Path) -> None
     case = cases(open_one, tmp_path / "2.xml")["Compared with boosted trees"]
     assert case.is_passed
     assert case.system_out.startswith("Not better than boosted trees by more than chance: ")
+
+
+def test_decisions_are_told_with_how_early_they_are_right(finish: Finish) -> None:
+    results = finish(0.75, 0.7)
+    assert results.evaluation is not None
+    measured = DecisionMetrics.of(40, 10, 12, 9, None)
+    overall = results.evaluation.overall.model_copy(update={"decisions": {"call": measured}})
+    day = {"day": 7, "learners": 40, "of_class": 10, "named": 12, "right": 9, "on_day": measured}
+    call = DecisionResults.model_validate(
+        {
+            "name": "call",
+            "class": "no",
+            "who": "them",
+            "threshold": 0.3,
+            "purpose": "recall",
+            "early_warning": {"days": [day], "headline": "By day 7 it finds 90% of them."},
+        }
+    )
+    evaluation = results.evaluation.model_copy(update={"overall": overall, "decisions": [call]})
+    found = rows(render_summary(replace(results, evaluation=evaluation), ROOT))
+    assert ["call (no)", "0.900", "0.750", "0.300", "By day 7 it finds 90% of them."] in found
 
 
 def test_every_row_of_a_table_has_the_same_columns(finish: Finish) -> None:

@@ -68,6 +68,18 @@ def test_a_loss_may_not_rise(configure: Configure) -> None:
     assert (gate.max_change, gate.min_change) == (0.1, None)
 
 
+def test_the_first_gate_may_be_on_a_decision(configure: Configure) -> None:
+    decisions = [{"name": "call", "class": "no", "capacity": 20}]
+    first = {"metric": "recall", "decision": "call", "min": 0.1}
+    gate = small_config(configure(decisions=decisions, ci={"gates": [first]})).gates[-1]
+    assert (gate.metric, gate.decision, gate.class_, gate.min_change) == (
+        "recall", "call", None, 0.0,
+    )  # fmt: skip
+    cost = {"metric": "alarm_rate", "decision": "call", "max": 0.5}
+    gate = no_worse_gate(configure(decisions=decisions, ci={"gates": [cost], "tolerance": 0.1}))
+    assert (gate.decision, gate.max_change) == ("call", 0.1)
+
+
 def test_a_baseline_has_to_be_a_model(configure: Configure, tmp_path: Path) -> None:
     with pytest.raises(
         MasteryError, match=r"--baseline .*: expected a pushed version .* found no saved_model\.pb"

@@ -152,6 +152,9 @@ def test_metrics_are_printed_overall_and_by_class(capsys: pytest.CaptureFixture[
         "metrics": {"f1_macro": 0.81234, "auc": None},
         "intervals": {"f1_macro": [0.79, 0.83]},
         "classes": {"low": {"precision": 0.5, "support": 17, "intervals": {"f1": [0, 1]}}},
+        "decisions": {
+            "call": {"examples": 1234, "of_class": 17, "named": 20, "right": 10, "recall": 0.5882}
+        },
     }
     print_metrics(Evaluation.model_validate({"task": "classification", "overall": overall}))
     lines = capsys.readouterr().out.splitlines()
@@ -162,6 +165,8 @@ def test_metrics_are_printed_overall_and_by_class(capsys: pytest.CaptureFixture[
     ]
     assert lines[3].startswith("  low                 precision 0.5000  recall –")
     assert lines[3].endswith("support 17")
+    assert lines[4].startswith("  decision call       precision –  recall 0.5882  alarm_rate –")
+    assert lines[4].endswith("named 20")
 
 
 def test_runs_are_listed_whole_even_with_standard_output_closed(

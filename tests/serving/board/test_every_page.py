@@ -21,8 +21,9 @@ from tests.serving.board.running import USERS, RunningBoard, running_board
 OPEN = ("/health", "/ready", "/static/", "/login", "/language/")
 # A document of a run has scripts of its own, in a sandbox.
 SANDBOXED = re.compile(r"sandbox(?! allow-same-origin)")
-# Pages without a link to them: for machines, or with every page's own address in them.
-UNLINKED = {"GET /language/{language}"}
+# Pages without a link to them: for machines, with every page's own address in them, or with a
+# setting that this board has not.
+UNLINKED = {"GET /language/{language}", "GET /approvals", "POST /approvals"}
 
 
 @pytest.fixture(scope="module")

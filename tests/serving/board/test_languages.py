@@ -25,7 +25,7 @@ OPTIONS = {"trimmed": "false", "silent": "false"}  # of Jinja's extraction: erro
 OF_DATA = {"not mastered", "partial", "proficient", "mastered"}
 # Words that are spelled alike in English.
 ALIKE = {
-    "de": {"Name", "Region", "Version", "%(likelihood)s %(class)s, %(percent)s"},
+    "de": {"Name", "Region", "Version", "%(likelihood)s %(class)s, %(percent)s", ", "},
     "zh": set(),
 }
 PLACEHOLDER = re.compile(r"%\(\w+\)[a-z]|%[sd]")

@@ -176,6 +176,31 @@ def test_report_comes_with_a_policy_of_its_own(database: Engine, tmp_path: Path)
         assert card_response.headers["content-security-policy"] == DOCUMENT_POLICY
 
 
+def test_papers_are_beside_the_card_and_nothing_else_is(database: Engine, tmp_path: Path) -> None:
+    for name in ("model-card.html", "technical-file.html", "secret.html"):
+        (tmp_path / name).write_text(f"<p>{name}</p>", encoding="utf-8")
+    record_documents(database, card=str(tmp_path / "model-card.html"))
+    with pages_of(database, "max") as pages:
+        for address, name in (
+            ("/versions/1/card", "model-card.html"),
+            ("/versions/1/model-card.html", "model-card.html"),
+            ("/versions/1/technical-file.html", "technical-file.html"),
+        ):
+            response = pages.client.get(address)
+            assert response.text == f"<p>{name}</p>"
+            assert response.headers["content-type"] == "text/html; charset=utf-8"
+            assert response.headers["content-security-policy"] == DOCUMENT_POLICY
+        assert pages.status("/versions/1/secret.html") == 404
+        missing = pages.client.get("/versions/1/data-statement.html")
+        assert missing.status_code == 404
+        assert str(tmp_path) not in missing.text
+    record_documents(database, card=str(tmp_path / "mastery.json"))
+    with pages_of(database, "max") as pages:  # a version of before, which has no papers
+        assert pages.status("/versions/1/technical-file.html") == 404
+    with pages_of(database, "ada") as pages:
+        assert pages.status("/versions/1/technical-file.html") == 403
+
+
 @pytest.mark.parametrize(
     "address",
     ["/versions/1/metrics", "/versions/1/../../etc/passwd", "/versions/1/report.html",

@@ -181,7 +181,7 @@ def compare_tables(
 ) -> Comparison:
     """Compares two versions of a regression that answered with these tables."""
     config = load_config(REPOSITORY / "configs" / "sample.yaml").recipe
-    config |= {"label": {"column": "score", "task": "regression"}, "decisions": []}
+    config |= {"label": {"column": "score", "task": "regression"}, "decisions": [], "fairness": {}}
     config |= {"gates": [{"metric": "rmse", "max": 1}]}
     for number in (1, 2):
         Manifest(config=config).write(folder / str(number))

@@ -12,7 +12,7 @@ from components.command.console import PlainConsole
 from components.contracts.manifest import Manifest
 from components.errors import MasteryError
 from serving.models import promotion
-from serving.models.changes import read_entries
+from serving.models.changes import RefusedError, read_entries
 from serving.models.listing import (
     check_version,
     describe_log,
@@ -106,6 +106,19 @@ def test_a_version_is_shown_with_all_that_is_known(folder: Path) -> None:
     assert "Data      –" in printed(storage, "2")
 
 
+def test_decisions_of_a_version_are_shown_with_how_they_went(folder: Path) -> None:
+    assert "decision call" not in printed(open_storage(str(folder)), "1")  # an older version
+    measured = {"examples": 100, "of_class": 30, "named": 40, "right": 27, "recall": 0.9,
+                "precision": 0.675, "intervals": {"recall": [0.85, 0.95]}}  # fmt: skip
+    call = {"name": "call", "class": "low", "threshold": 0.1634, "purpose": "recall"}
+    early = {"early_warning": "By day 7 it finds all of them."}
+    edit(folder, 1, decisions=[{**call, "measured": measured, **early}])
+    assert (
+        "  decision call: low from 0.1634 on; recall 0.9000 (0.8500 to 0.9500), precision 0.6750\n"
+        "    By day 7 it finds all of them.\n" in printed(open_storage(str(folder)), "1")
+    )
+
+
 def test_a_labelled_version_is_listed_when_its_files_are_gone(folder: Path) -> None:
     storage = open_storage(str(folder))
     promotion.promote(storage, 2)
@@ -139,7 +152,7 @@ def test_a_manifest_of_an_unknown_format_is_refused(storage: Storage) -> None:
     newer = Manifest(name="sample").to_json().replace('"format": 1', '"format": 2')
     storage.replace("1/manifest.json", newer.encode())
     with pytest.raises(
-        promotion.RefusedError,
+        RefusedError,
         match=r"1/manifest\.json: .*expected format 1 or earlier, found 2: a newer version",
     ):
         promotion.promote(storage, 1)

@@ -9,9 +9,8 @@ import pytest
 
 from components.errors import MasteryError
 from serving.models import promotion
-from serving.models.changes import read_entries
+from serving.models.changes import RefusedError, read_entries
 from serving.models.listing import Version, check_version, describe_log
-from serving.models.promotion import RefusedError
 from serving.models.storage import Storage
 from serving.models.stores import open_storage
 from tests.serving.models.folders import labels, loaded, served, write_version

@@ -8,19 +8,22 @@ import pytest
 
 from serving.answers.alerts import condition
 from serving.answers.alerts.condition import (
+    ConditionError,
+    check_classes,
+    classes_in,
+    parse_condition,
+)
+from serving.answers.alerts.tree import (
     All,
     Comparison,
-    ConditionError,
     Either,
     Field,
+    Flag,
     Missing,
     Negation,
     Number,
     Probability,
     Text,
-    check_classes,
-    classes_in,
-    parse_condition,
 )
 
 CLASSES = ["not_mastered", "partial", "proficient"]
@@ -58,6 +61,29 @@ def test_a_condition_is_parsed_with_its_precedence() -> None:
     ))  # fmt: skip
 
 
+def test_flags_stand_alone() -> None:
+    parsed = parse_condition("decision.call_now and not (not_sure or unfamiliar) or need > 1")
+    assert parsed == Either((
+        All((
+            Flag("decision.call_now"), Negation(Either((Flag("not_sure"), Flag("unfamiliar")))),
+        )),
+        Comparison(Field("need"), ">", Number(1.0)),
+    ))  # fmt: skip
+    assert Flag("decision.call_now").decision == "call_now"
+    assert Flag("not_sure").decision is None
+
+
+def test_decisions_are_checked_against_those_of_the_model() -> None:
+    check_classes("decision.call", CLASSES, has_numbers=False, decisions=["call"])
+    with pytest.raises(ConditionError) as caught:
+        check_classes("need > 0 or decision.cal", CLASSES, has_numbers=False, decisions=["call"])
+    assert explained(caught.value) == (
+        "expected a decision of the model, found cal; did you mean call?", "decision.cal",
+    )  # fmt: skip
+    with pytest.raises(ConditionError, match="expected a model that takes decisions"):
+        check_classes("decision.call", CLASSES, has_numbers=False)
+
+
 def test_classes_may_be_any_text_and_names_may_begin_with_a_word_of_the_grammar() -> None:
     parsed = parse_condition("p(0) > 0.5 or p('at risk') > 0.5 or p(0) < p(and_more)")
     assert classes_in(parsed) == ["0", "at risk", "and_more"]
@@ -73,7 +99,15 @@ def test_classes_may_be_any_text_and_names_may_begin_with_a_word_of_the_grammar(
          "the end"),
         ("need >", "", "expected a name such as need, p(...), a number or a text in quotes, found "
          "the end"),
-        ("need", "", "expected a comparison such as >=, found the end"),
+        ("need", "need", "expected a comparison after need, such as >=, found the name alone"),
+        ("not_sur", "not_sur",
+         "expected not_sure, unfamiliar, a decision such as decision.call, or a comparison, found "
+         "not_sur; did you mean not_sure?"),
+        ("decision.call == 1", "== 1",
+         "expected and, or, or the end, found ==; a decision stands alone or after not"),
+        ("not_sure == 1", "not_sure == 1",
+         "expected not_sure alone or after not, found a comparison of it"),
+        ("decision. and need > 1", ". and need > 1", "expected a comparison such as >=, found ."),
         ("need = 0.7", "= 0.7", "expected a comparison such as >=, found =; did you mean ==?"),
         ("need > 1 && unit == 'a'", "&& unit == 'a'",
          "expected and, or, or the end, found &; did you mean and?"),

@@ -253,6 +253,30 @@ def test_messages_speak_the_language_of_the_settings(
     assert ann.link == "https://board.example/learners/ann?unit=a"
 
 
+def test_messages_say_how_sure_and_why(database: Engine) -> None:
+    said = [{"text": {"en": "few exercises finished", "de": "wenige Aufgaben"}}]
+    score(
+        database, {("ann", "a"): 0.91}, reasons=said, prediction_set=["low", "middle"],
+        answer_text="low or middle", unfamiliar="sequence", decisions=["call"],
+    )  # fmt: skip
+    score(database, {("ben", "a"): 0.8}, prediction_set=["low"], answer_text="low", decisions=[])
+    with Session(database) as session, session.begin():
+        call = {"name": "call", "class": "low", "threshold": 0.4, "precision": None}
+        session.execute(update(ModelVersion).values(trust={"decisions": [call]}))
+    settings = settings_with({"when": "decision.call and unfamiliar"}, language="de")
+    run_alerts(database, settings, MONDAY)
+
+    (message,) = messages(database)
+    [row] = Notice.model_validate(message.payload).rows
+    assert row.reasons == [
+        "niedrig oder mittel",
+        "wenige Aufgaben",
+        "anders als alles, was das Modell kennt: der Verlauf der Ereignisse",
+    ]
+    with pytest.raises(AlertsError, match=r"(?s)found cal; did you mean call"):
+        run_alerts(database, settings_with({"when": "decision.cal"}), MONDAY)
+
+
 def test_a_message_gives_the_probability_that_its_rule_asks_about(database: Engine) -> None:
     score(database, {("ann", "a"): 0.4}, predicted_class="middle", probabilities=[0.4, 0.5, 0.1])
     for when, said in (

@@ -13,22 +13,23 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, insert, select
 from sqlalchemy.orm import Session
 
-from serving.answers.alerts.condition import (
+from serving.answers.alerts.condition import parse_condition
+from serving.answers.alerts.sql import Reader
+from serving.answers.alerts.tree import (
     FIELDS,
     All,
     Comparison,
     Condition,
     Either,
     Field,
+    Flag,
     Missing,
     Negation,
     Number,
     Operand,
     Probability,
     Text,
-    parse_condition,
 )
-from serving.answers.alerts.sql import Reader
 from serving.answers.tables import CurrentAnswer, Group, ModelVersion, Unit
 
 MOMENT = datetime(2026, 3, 2, 6, 0, 0, 250_000, tzinfo=UTC)
@@ -77,6 +78,13 @@ def holds(condition: Condition, row: dict[str, Any]) -> bool | None:
             return None if one is None or other is None else OPERATORS[sign](one, other)
         case Missing(operand, negated):
             return (read(operand, row) is None) != negated
+        case Flag("not_sure"):
+            return None if row["answer_text"] is None else row["answer_text"] == "not sure"
+        case Flag("unfamiliar"):
+            return None if row["unfamiliar"] is None else row["unfamiliar"] != ""
+        case Flag():
+            taken = row["decisions"]
+            return None if taken is None else condition.decision in taken
         case Negation(part):
             found = holds(part, row)
             return None if found is None else not found
@@ -106,6 +114,7 @@ comparisons = st.one_of(
         Comparison, text_fields.map(Field), st.sampled_from(["==", "!="]),
         st.one_of(texts.map(Text), text_fields.map(Field)),
     ),
+    st.sampled_from(["not_sure", "unfamiliar", "decision.call", "decision.c_ll"]).map(Flag),
     st.builds(Missing, st.one_of(known_numbers, text_fields.map(Field)), st.booleans()),
 )  # fmt: skip
 conditions = st.recursive(
@@ -135,6 +144,9 @@ def rows(draw: st.DrawFn) -> dict[str, Any]:
         "prediction": None if names else draw(numbers),
         "need": draw(shares),
         "basis": draw(st.sampled_from(["sequence", "prior"])),
+        "answer_text": draw(st.sampled_from([None, "low", "not sure"])),
+        "unfamiliar": draw(st.sampled_from([None, "", "level"])),
+        "decisions": draw(st.sampled_from([None, [], ["call"], ["c_ll", "recall"], ["recall"]])),
         "since": draw(times),
         "first_event_at": draw(st.none() | times),
         "last_event_at": draw(st.none() | times),

@@ -15,8 +15,10 @@ from sqlalchemy import Engine, event, select
 from sqlalchemy.orm import Session
 
 from serving.answers.database import open_database
+from serving.answers.delivery import cloud_events
 from serving.answers.delivery.deliver import deliver_answers, receivers
 from serving.answers.delivery.given import given_answers
+from serving.answers.delivery.xapi import EXTENSIONS, statement
 from serving.answers.settings import AnswersSettings
 from serving.answers.tables import Answer, Message, ModelVersion, Scoring
 from tests.serving.answers.classroom import DAYS, NOW, fill
@@ -246,3 +248,31 @@ def test_two_events_of_one_answer_are_sent_on_from_where_they_stopped(engine: En
     assert len(ids) == 25
     assert ids[1] == ids[2]
     assert len(set(ids)) == 24
+
+
+def test_messages_hold_how_sure_answers_are_and_what_they_decide(classroom: Engine) -> None:
+    said = [{"feature": "correct", "direction": "low", "weight": 0.2, "text": {"en": "few right"}}]
+    with Session(classroom) as session, session.begin():
+        answer = session.get_one(Answer, ("learner-0000", "unit-0", NOW, 1))
+        answer.prediction_set, answer.answer_text = ["partial"], "partial"
+        answer.unfamiliar, answer.decisions, answer.reasons = "", ["call"], said
+    with classroom.connect() as connection:
+        one, *others = (
+            given
+            for given in given_answers(connection, 1, NOW, changes_only=False)
+            if given.learner_id == "learner-0000"
+        )
+    data = cloud_events.event(one, CHANGED)["data"]
+    assert (data["prediction_set"], data["answer"], data["decisions"]) == (
+        ["partial"], "partial", ["call"],
+    )  # fmt: skip
+    assert (data["unfamiliar"], data["prediction_interval"], data["reasons"]) == ("", None, said)
+
+    home = settings_of(delivery={"xapi": HOME}).delivery.xapi
+    assert home is not None
+    extensions = statement(one, home)["result"]["extensions"]
+    assert extensions[f"{EXTENSIONS}decisions"] == ["call"]
+    assert extensions[f"{EXTENSIONS}reasons"] == said
+    older = statement(others[0], home)["result"]["extensions"]
+    assert f"{EXTENSIONS}decisions" not in older
+    assert cloud_events.event(others[0], CHANGED)["data"]["decisions"] is None

@@ -1,0 +1,393 @@
+"""Integrated gradients of a served network, by the inputs of a learner (Sundararajan et al., 2017).
+
+The way from the average learner to the learner is a straight line. What a number of the learner
+adds to the answer is its difference to the average one, times the mean of the answer's gradient by
+it along that line. The sum over all numbers is the difference of the two answers, so the error of
+the mean can be read off: a part of the line whose sum is further off than `TOLERANCE` is halved.
+
+Two properties of the network make few points enough. Its dense layers are cheap, but their ReLUs
+make the gradient jump; the layers before them, up to the state of the sequence, are costly, but
+smooth. So along a part of the line the state is a polynomial through a few points, the gradient of
+the dense layers is averaged over many states on that polynomial, and only the few points are
+differentiated back through the sequence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from components.contracts.names import NUM_STEPS, SUMMARIES
+from components.trainer.network import embedding_name
+from components.trainer.states import POOLING, SERVED_LSTMS, TRANSFORMER_NORM
+
+if TYPE_CHECKING:
+    from components.node.settings import TrainerSettings
+    from components.trainer.lstm import ServedLSTMs
+    from components.trainer.network import NetworkInputs
+
+POINTS = 2  # of a part of the line, at which the sequence is differentiated
+SAMPLES = 32  # of a part of the line, at which the dense layers are differentiated
+TOLERANCE = 3e-4  # of the sum of a part; relative for answers above 1
+NARROWEST = 2.0**-10  # parts are not halved further
+Array = np.ndarray[Any, Any]
+STEPS_AT_ONCE = 1 << 13  # steps of sequences, times points, that are differentiated at once
+
+
+class Line(NamedTuple):
+    """The ways of B learners from their group's average learner to themselves.
+
+    Attributes:
+        steps: where they begin, embedded features of steps side by side [B, T, E].
+        step_changes: by how much they end elsewhere, [B, T, E].
+        columns: the same of what is beside the sequence, [B, D].
+        column_changes: [B, D].
+        num_steps: int64 [B].
+        classes: whose probability is explained, int32 [B]; zeros in a regression.
+    """
+
+    steps: tf.Tensor
+    step_changes: tf.Tensor
+    columns: tf.Tensor
+    column_changes: tf.Tensor
+    num_steps: tf.Tensor
+    classes: tf.Tensor
+
+
+class SplitNetwork:
+    """A served network in two parts: what reads the sequence, and what answers from its state.
+
+    Its layers are those of the network, so an export holds their weights once.
+
+    Args:
+        network: with `ServedLSTMs`, or a transformer.
+        inputs: what it reads.
+        settings: its layers.
+
+    Attributes:
+        steps: how many numbers the network reads of a feature of steps, by its transformed name.
+        columns: the same of what is beside the sequence.
+    """
+
+    def __init__(
+        self, network: keras.Model, inputs: NetworkInputs, settings: TrainerSettings
+    ) -> None:
+        embedded = {**inputs.steps, **inputs.context}
+        names = [*embedded, *([SUMMARIES] if inputs.summaries else [])]
+        self._layers = {
+            name: network.get_layer(embedding_name(name) if embedded.get(name) else name)
+            for name in names
+        }
+        widths = {name: 1 if item is None else item.width for name, item in embedded.items()}
+        widths |= {SUMMARIES: inputs.summaries} if inputs.summaries else {}
+        self.steps = {name: widths[name] for name in names if name in inputs.steps}
+        self.columns = {name: widths[name] for name in names if name not in inputs.steps}
+        self._scalars = {name for name, item in embedded.items() if item is None}
+        self._embedded = {name for name, item in embedded.items() if item is not None}
+
+        read = {name: layer.output for name, layer in self._layers.items()}
+        steps = [read[name] for name in self.steps]
+        self._pooling = None
+        if settings.model.kind == "transformer":
+            num_steps = network.get_layer(NUM_STEPS).output
+            state = network.get_layer(TRANSFORMER_NORM).output
+        else:
+            self._lstms: ServedLSTMs = network.get_layer(SERVED_LSTMS)
+            before, state = self._lstms.input[0], self._lstms.output
+        if settings.model.pooling == "attention":
+            self._pooling = network.get_layer(POOLING)
+            state = self._pooling.output
+
+        # Without products of a step's features, LSTMs read the features as they are, side by side.
+        self._before = self._transformer = None
+        if settings.model.kind == "transformer":
+            self._transformer = keras.Model([*steps, num_steps], state)
+        elif settings.model.interaction:
+            self._before = keras.Model(steps, before)
+        self._answer = keras.Model([state, *(read[name] for name in self.columns)], network.output)
+
+    def embed_steps(self, features: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """Returns features of steps as the network reads them, side by side, [B, T, E]."""
+        return self._embed(features, list(self.steps))
+
+    def embed_columns(self, features: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """Returns what is beside the sequence as the network reads it, side by side, [B, D]."""
+        if not self.columns:
+            return tf.zeros([tf.size(features[NUM_STEPS]), 0])
+        return self._embed(features, list(self.columns))
+
+    def read_sequences(
+        self, steps: tf.Tensor, num_steps: tf.Tensor
+    ) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+        """Returns the states of sequences [B, U], and how to differentiate them.
+
+        The function turns the gradient of something by the states into that by the steps.
+
+        Args:
+            steps: embedded, [B, T, E].
+            num_steps: int64 [B].
+        """
+        if self._transformer is not None:
+            state = self._transformer([*self._split(steps, self.steps), num_steps], training=False)
+            return state, lambda of_state: _gradient(state, steps, of_state)
+
+        # One step at a time is looked at before the LSTMs, so the order of axes does not matter.
+        turned = tf.transpose(steps, [1, 0, 2])
+        read = turned
+        if self._before is not None:
+            read = self._before(self._split(turned, self.steps), training=False)
+        states, differentiate = self._lstms.states(read)
+        last = tf.maximum(num_steps, 1) - 1
+        if self._pooling is None:
+            rows = tf.range(tf.size(last, tf.int64))
+            state = tf.gather_nd(states, tf.stack([last, rows], axis=1))
+        else:
+            state = self._pooling(tf.transpose(states, [1, 0, 2]), last)
+
+        def gradient(of_state: tf.Tensor) -> tf.Tensor:
+            of_read = differentiate(_gradient(state, states, of_state))
+            of_turned = of_read if self._before is None else _gradient(read, turned, of_read)
+            return tf.transpose(of_turned, [1, 0, 2])
+
+        return state, gradient
+
+    def answer(self, state: tf.Tensor, columns: tf.Tensor, classes: tf.Tensor) -> tf.Tensor:
+        """Returns the probability of a class, or the prediction in a regression, [B].
+
+        Args:
+            state: of the sequence, [B, U].
+            columns: what is beside it, embedded, [B, D].
+            classes: int32 [B]; zeros in a regression.
+        """
+        answers = self._answer([state, *self._split(columns, self.columns)], training=False)
+        return tf.gather(answers, classes, batch_dims=1)
+
+    def _embed(self, features: Mapping[str, tf.Tensor], names: Sequence[str]) -> tf.Tensor:
+        parts = []
+        for name in names:
+            values = features[name]
+            if name in self._embedded:
+                values = self._layers[name](values)
+            parts.append(values[..., tf.newaxis] if name in self._scalars else values)
+        return tf.concat(parts, axis=-1)
+
+    def _split(self, values: tf.Tensor, widths: Mapping[str, int]) -> list[tf.Tensor]:
+        """Returns features that stand side by side, one by one, as the layers read them."""
+        if not widths:
+            return []
+        parts = tf.split(values, list(widths.values()), axis=-1)
+        return [
+            part[..., 0] if name in self._scalars else part
+            for name, part in zip(widths, parts, strict=True)
+        ]
+
+
+class Attributions(NamedTuple):
+    """What each number of B learners adds to the answer.
+
+    Attributes:
+        steps: float32 [B, T, S].
+        columns: float32 [B, N].
+        typical: the answer for the average learner, float32 [B].
+    """
+
+    steps: tf.Tensor
+    columns: tf.Tensor
+    typical: tf.Tensor
+
+
+class IntegratedGradients:
+    """Integrates the gradient of a network along lines from average learners to learners.
+
+    Args:
+        network: which is differentiated.
+        step_groups: which numbers of a step are of one feature of the user, 0 or 1, [E, S].
+        column_groups: the same of what is beside the sequence, [D, N].
+        parts: into how many parts a line is cut at first.
+    """
+
+    def __init__(
+        self, network: SplitNetwork, step_groups: Array, column_groups: Array, parts: int
+    ) -> None:
+        self._network = network
+        self._step_groups, self._column_groups = step_groups, column_groups
+        self._parts = parts
+        self._rule = _Rule.of(POINTS, SAMPLES)
+
+    def __call__(self, line: Line, is_asked: tf.Tensor) -> Attributions:
+        """Returns what adds to the answers of learners, in a graph that is being traced.
+
+        Args:
+            line: of B learners.
+            is_asked: bool [B]; the attributions of the others are 0.
+        """
+        rows = tf.where(is_asked)[:, 0]
+        width = 1.0 / self._parts
+        starts = tf.range(self._parts, dtype=tf.float32) * width
+        state, _ = self._network.read_sequences(line.steps, line.num_steps)
+        typical = self._network.answer(state, line.columns, line.classes)
+        shape = tf.shape(line.steps)
+        steps = tf.zeros([shape[0], shape[1], self._step_groups.shape[1]])
+        columns = tf.zeros([shape[0], self._column_groups.shape[1]])
+        queue = _Queue(
+            tf.repeat(rows, self._parts),
+            tf.tile(starts, tf.shape(rows)),
+            tf.fill([tf.size(rows) * self._parts], width),
+        )
+        count = tf.maximum(STEPS_AT_ONCE // ((POINTS + 3) * shape[1]), 1)
+
+        def step(
+            queue: _Queue, steps: tf.Tensor, columns: tf.Tensor
+        ) -> tuple[_Queue, tf.Tensor, tf.Tensor]:
+            part, rest = queue.taken(count)
+            of_steps, of_columns, is_exact = self._integrate(line, part)
+            is_done = is_exact | (part.widths <= NARROWEST)
+            done = tf.where(is_done)
+            at = tf.gather(part.rows, done[:, 0])[:, tf.newaxis]
+            steps = tf.tensor_scatter_nd_add(steps, at, tf.gather_nd(of_steps, done))
+            columns = tf.tensor_scatter_nd_add(columns, at, tf.gather_nd(of_columns, done))
+            return rest.joined(part.halved(~is_done)), steps, columns
+
+        _, steps, columns = tf.while_loop(
+            lambda queue, *_: tf.size(queue.rows) > 0,
+            step,
+            (queue, steps, columns),
+            shape_invariants=(
+                _Queue(*(tf.TensorShape([None]) for _ in queue)),
+                steps.shape,
+                columns.shape,
+            ),
+            parallel_iterations=1,
+        )
+        return Attributions(steps, columns, typical)
+
+    def _integrate(self, line: Line, part: _Queue) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Returns the attributions of C parts of lines, and whether they are exact enough."""
+        line = Line(*(tf.gather(values, part.rows) for values in line))
+        rule, network = self._rule, self._network
+        steps = tf.shape(line.steps)[1]
+        width = line.steps.shape[2]
+
+        def states(places: Sequence[float]) -> tuple[tf.Tensor, Callable[..., tf.Tensor]]:
+            at = part.starts[:, tf.newaxis] + part.widths[:, tf.newaxis] * tf.constant(places)
+            count = len(places)
+            points = line.steps[:, tf.newaxis] + (
+                at[:, :, tf.newaxis, tf.newaxis] * line.step_changes[:, tf.newaxis]
+            )
+            points = tf.reshape(points, tf.stack([-1, steps, width]))
+            found, gradient = network.read_sequences(points, tf.repeat(line.num_steps, count))
+            return tf.reshape(found, [-1, count, found.shape[1]]), lambda of_states: tf.reshape(
+                gradient(tf.reshape(of_states, [-1, found.shape[1]])),
+                tf.stack([-1, count, steps, width]),
+            )
+
+        ends, _ = states([0.0, 1.0])
+        inner, differentiate = states(rule.points)
+        known = tf.concat([ends[:, :1], inner, ends[:, 1:]], axis=1)
+
+        # On the polynomial through the known states.
+        sampled = tf.einsum("mk,cku->cmu", tf.constant(rule.states), known)
+        places = part.starts[:, tf.newaxis] + part.widths[:, tf.newaxis] * tf.constant(rule.samples)
+        columns = line.columns[:, tf.newaxis] + (
+            places[:, :, tf.newaxis] * line.column_changes[:, tf.newaxis]
+        )
+        flat_states = tf.reshape(sampled, [-1, sampled.shape[2]])
+        flat_columns = tf.reshape(columns, [-1, columns.shape[2]])
+        classes = tf.repeat(line.classes, SAMPLES)
+        answers = network.answer(flat_states, flat_columns, classes)
+        of_states, of_columns = tf.gradients(
+            answers, [flat_states, flat_columns], unconnected_gradients="zero"
+        )
+        of_states = tf.reshape(of_states, tf.shape(sampled))
+        of_columns = tf.reshape(of_columns, tf.shape(columns))
+
+        scale = part.widths[:, tf.newaxis]
+        of_points = tf.einsum("mk,cmu->cku", tf.constant(rule.gradients), of_states)
+        of_steps = tf.reduce_sum(differentiate(scale[:, :, tf.newaxis] * of_points), axis=1)
+        steps_add = tf.matmul(of_steps * line.step_changes, tf.constant(self._step_groups))
+        mean = tf.reduce_mean(of_columns, axis=1) * scale
+        columns_add = tf.matmul(mean * line.column_changes, tf.constant(self._column_groups))
+
+        first = network.answer(known[:, 0], columns_at(line, part.starts), line.classes)
+        last = network.answer(
+            known[:, -1], columns_at(line, part.starts + part.widths), line.classes
+        )
+        total = tf.reduce_sum(steps_add, axis=[1, 2]) + tf.reduce_sum(columns_add, axis=1)
+        largest = tf.maximum(tf.maximum(tf.abs(first), tf.abs(last)), 1.0)
+        off = tf.abs(total - (last - first)) / largest
+        return steps_add, columns_add, ~(off > TOLERANCE)
+
+
+def columns_at(line: Line, places: tf.Tensor) -> tf.Tensor:
+    """Returns what is beside the sequence at a place of each line, [B, D]."""
+    return line.columns + places[:, tf.newaxis] * line.column_changes
+
+
+class _Queue(NamedTuple):
+    """Parts of lines, Q of them: of which learner, from where on, how wide."""
+
+    rows: tf.Tensor
+    starts: tf.Tensor
+    widths: tf.Tensor
+
+    def taken(self, count: tf.Tensor) -> tuple[_Queue, _Queue]:
+        """Returns the first `count` parts, and the others."""
+        return _Queue(*(item[:count] for item in self)), _Queue(*(item[count:] for item in self))
+
+    def halved(self, is_wanted: tf.Tensor) -> _Queue:
+        """Returns both halves of some parts."""
+        rows, starts, widths = (tf.boolean_mask(item, is_wanted) for item in self)
+        half = widths / 2
+        return _Queue(
+            tf.repeat(rows, 2),
+            tf.reshape(tf.stack([starts, starts + half], axis=1), [-1]),
+            tf.repeat(half, 2),
+        )
+
+    def joined(self, other: _Queue) -> _Queue:
+        """Returns the parts of both."""
+        return _Queue(*(tf.concat(pair, axis=0) for pair in zip(self, other, strict=True)))
+
+
+class _Rule(NamedTuple):
+    """How a part of a line, from 0 to 1, is integrated.
+
+    Attributes:
+        points: where the sequence is differentiated, those of Gauss and Legendre.
+        samples: where the dense layers are differentiated, float32 [M].
+        states: what the states at the ends and the points weigh in that of a sample, [M, P + 2].
+        gradients: what a sample's gradient weighs in that of each point, [M, P].
+    """
+
+    points: list[float]
+    samples: Array
+    states: Array
+    gradients: Array
+
+    @classmethod
+    def of(cls, points: int, samples: int) -> _Rule:
+        """Returns the rule for numbers of points and samples."""
+        places = (np.polynomial.legendre.leggauss(points)[0] + 1) / 2
+        between = (np.arange(samples) + 0.5) / samples
+        states = _lagrange(np.array([0.0, *places, 1.0]), between)
+        gradients = _lagrange(places, between) / samples
+        floats = (array.astype(np.float32) for array in (between, states, gradients))
+        return cls(places.tolist(), *floats)
+
+
+def _lagrange(nodes: Array, places: Array) -> Array:
+    """Returns what each node weighs in the value of their polynomial at places, [M, K]."""
+    factors = [
+        np.prod([(places - other) / (node - other) for other in np.delete(nodes, index)], axis=0)
+        for index, node in enumerate(nodes)
+    ]
+    return np.stack(np.broadcast_arrays(*factors, places)[:-1], axis=1)
+
+
+def _gradient(of: tf.Tensor, by: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    [gradient] = tf.gradients(of, [by], [weights])
+    return gradient
