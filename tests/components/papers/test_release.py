@@ -40,7 +40,7 @@ LAW = (
     "Article 47", "Article 72",
 )  # fmt: skip
 SECTIONS = [str(number) for number in range(1, 10)]  # of Annex IV
-NUMBER = re.compile(r"(?<![\w.,/-])[−+]?(?:\d[\d,]*\.?\d*|\.\d+)%?(?![\w/]|\.\d)")
+NUMBER = re.compile(r"(?<![\w.,/-])[−+]?(?:\d[\d,]*\.?\d*|\.\d+)(?:e[−+]\d+)?%?(?![\w/]|\.\d)")
 
 
 def _trees(papers: dict[str, bytes]) -> dict[str, html.HtmlElement]:
@@ -249,8 +249,9 @@ def _gaps(facts: VersionFacts) -> Iterator[float]:
 
 def _renderings(value: float) -> set[str]:
     signs = [formats.signed(value), formats.signed(-value)]
-    decimals = [formats.number(value, decimals=digits) for digits in range(3, 7)]
+    decimals = [formats.number(value, decimals=digits) for digits in range(2, 7)]
     texts = [formats.count(value), formats.percent(value), formats.exact(value)]
+    texts.append(f"{100 * value:.0f}%")
     return {*signs, *decimals, *texts, formats.rough(value), f"{value:.0f}"}
 
 
@@ -266,7 +267,7 @@ def _figures_without_source(text: str, facts: VersionFacts) -> list[str]:
     constants = {formats.exact(value) for value in (FEW_EXAMPLES, LARGE_SLICE, FAR_OFF)}
 
     for phrase in _known_phrases(facts, sources):
-        text = re.sub(rf"(?<![\w.]){re.escape(phrase)}(?!\w)", " ", text)
+        text = re.sub(rf"(?<![\w.]){re.escape(phrase)}(?!\w|\.\d|%)", " ", text)
     found = [match.rstrip(".,") for match in NUMBER.findall(text)]
     return [figure for figure in found if figure not in renderings | constants]
 
