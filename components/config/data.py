@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, field_validator, model_validator
 
 from components.command.suggest import did_you_mean
+from components.config.emotions import EmotionReason
 from components.config.section import (
     Address,
     InputName,
@@ -212,6 +213,7 @@ class Label(Section):
         default_factory=list,
         description="the classes, lowest first; integers are taken as their digits",
     )
+    emotion_reason: EmotionReason = None
 
     @field_validator("classes", mode="before")
     @classmethod

@@ -14,6 +14,7 @@ from components.command.suggest import did_you_mean
 from components.config.approvals import Approvals
 from components.config.data import Data, Label
 from components.config.decisions import Decision
+from components.config.emotions import require_no_emotions
 from components.config.fairness import Fairness, require_fairness_fits
 from components.config.gates import (
     EvaluationRules,
@@ -193,6 +194,20 @@ class Config(Section):
                     f"{name} is listed in `protected`; "
                     "remove it, or write `prior.allow_protected: true`",
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _no_emotions_are_inferred(self) -> Config:
+        columns: dict[Keys, tuple[str, str | None]] = {
+            ("label", "column"): (self.label.column, self.label.emotion_reason)
+        }
+        for name, feature in self.steps.features.items():
+            columns["steps", "features", name] = (name, feature.emotion_reason)
+        for name, feature in self.context.items():
+            columns["context", name] = (name, feature.emotion_reason)
+        for index, name in enumerate(self.prior.group_by):
+            columns["prior", "group_by", index] = (name, self.prior.emotion_reason)
+        require_no_emotions(columns)
         return self
 
     @model_validator(mode="after")

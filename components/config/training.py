@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
+from components.config.emotions import EmotionReason
 from components.config.section import (
     Address,
     Bound,
@@ -39,6 +40,7 @@ class Categorical(Section):
         False,
         description="must be true for a column listed in `protected` to be an input of the model",
     )
+    emotion_reason: EmotionReason = None
 
 
 class Numeric(Section):
@@ -64,6 +66,7 @@ class Numeric(Section):
         False,
         description="must be true for a column listed in `protected` to be an input of the model",
     )
+    emotion_reason: EmotionReason = None
 
     @model_validator(mode="after")
     def _clip_is_a_range(self) -> Numeric:
@@ -172,6 +175,7 @@ class Prior(Section):
     allow_protected: bool = Field(
         False, description="must be true to group by a column listed in `protected`"
     )
+    emotion_reason: EmotionReason = None
 
 
 class Transformer(Section):

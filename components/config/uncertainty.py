@@ -41,11 +41,11 @@ class Explain(Section):
         True, description="whether the served model has the signatures that explain its answers"
     )
     steps: int = Field(
-        16,
-        ge=2,
+        3,
+        ge=1,
         le=256,
         description="points on the way from the group's average learner to the learner at which "
-        "the gradient is taken; more of them are slower and closer",
+        "the gradient is taken at least; parts of the way that are not exact enough get more",
     )
     examples: int = Field(
         200,

@@ -48,7 +48,7 @@ DAYS = (3.0, 7.0, 14.0, 21.0, 30.0, 60.0, 90.0)
 MOST_DAYS = 20  # distinct days of a column that are reported as they are
 
 _DAY, _PLACE, _INDEX, _KNOWN = "_day", "_place", "_index", "_known"
-_COUNTS = ("of_class", "named", "right", "lead")
+_SUMS = ("of_class", "named", "right", "timed", "lead")
 
 
 @dataclass(frozen=True)
@@ -202,12 +202,16 @@ class FirstWarnings:
         )
 
     def columns(self, place: int) -> list[Floats]:
-        """Returns what is summed by one day, as `_COUNTS` names it, each [P]."""
+        """Returns what is summed by one day, as `_SUMS` names it, each [P].
+
+        Those who are named rightly are timed where it is known when their outcome is.
+        """
         named = self.named <= place
         right = named & self.is_class
         of_class = (self.asked <= place) & self.is_class
-        lead = np.where(right, self.lead, 0.0)
-        return [np.asarray(column, np.float64) for column in (of_class, named, right, lead)]
+        timed = right & np.isfinite(self.lead)
+        lead = np.where(timed, self.lead, 0.0)
+        return [np.asarray(column, np.float64) for column in (of_class, named, right, timed, lead)]
 
     def measure(self, places: int, count: int) -> Measure:
         """Returns a function from counts of learners, [L, D], to recall, precision and lead.
@@ -223,12 +227,11 @@ class FirstWarnings:
 
 def _measure_days(sums: Sums, counts: Floats) -> Draws:
     draws: Draws = {}
-    for place, (of_class, named, right, lead) in enumerate(
-        (sums @ counts).reshape(-1, len(_COUNTS), counts.shape[1])
-    ):
+    by_day = (sums @ counts).reshape(-1, len(_SUMS), counts.shape[1])
+    for place, (of_class, named, right, timed, lead) in enumerate(by_day):
         draws["recall", place] = ratio(right, of_class)
         draws["precision", place] = ratio(right, named)
-        draws["lead_days", place] = ratio(lead, right)
+        draws["lead_days", place] = ratio(lead, timed)
     return draws
 
 
@@ -315,7 +318,8 @@ def _describe(
 def _warning_day(result: DecisionResults, found: Found, place: int, day: float) -> WarningDay:
     """Returns what a decision has found by a day on which somebody has been asked about."""
     first, draws = found.first[result.name], found.by_day[result.name]
-    of_class, named, right, lead = (float(column.sum()) for column in first.columns(place))
+    sums = (float(column.sum()) for column in first.columns(place))
+    of_class, named, right, timed, lead = sums
     asked = first.asked <= place
     warned = WarningDay(
         day=day,
@@ -325,7 +329,7 @@ def _warning_day(result: DecisionResults, found: Found, place: int, day: float) 
         right=int(right),
         recall=right / of_class if of_class else None,
         precision=right / named if named else None,
-        lead_days=lead / right if right and np.isfinite(lead) else None,
+        lead_days=lead / timed if timed else None,
         on_day=found.on_day[result.name][place],
     )
     intervals = {

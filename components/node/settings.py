@@ -99,10 +99,8 @@ class TrainerSettings(NodeSettings):
         """
         sections = json.loads(config.section_json(*cls.model_fields))
         sections["decisions"] = [{**item, "who": None} for item in sections["decisions"]]
-        remedies = Remedies.of(config.fairness)
-        return cls.model_validate(
-            {**sections, "seeds": config.evaluation.seeds, "remedies": remedies}
-        )
+        sections["remedies"] = Remedies.of(config.fairness)
+        return cls.model_validate({**sections, "seeds": config.evaluation.seeds})
 
 
 class ServingCheckSettings(NodeSettings):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from components.contracts.evaluation import Evaluation
 
 SHARES = ("recall", "precision", "alarm_rate")
+_CASES = {"recall": "of_class", "precision": "named"}  # what a metric is a mean over
 MEASURED, PROMISED = 1, 2  # styles of the lines and dots of the two splits
 RECALL, PRECISION = 3, 4  # styles of two lines over thresholds or days
 DOT = 5.0  # pixels: radius of the chosen point
@@ -43,8 +45,8 @@ class MetricOfDecision:
         interval: of it.
         bar: both; empty for costs, which have no common scale.
         promised: on the eval split.
-        kept: whether the promise is beyond the interval, and to which side; empty where that is
-            not known.
+        kept: whether it differs from the promise by more than chance, and to which side; empty
+            where that is not known.
         tone: whether that is good or bad; empty where it is neither.
         note: a remark beside the numbers.
     """
@@ -188,7 +190,7 @@ def _metric(
     if name == "cost":
         everybody, nobody = number(measured.cost_of_all), number(measured.cost_of_none)
         note = f"naming everybody costs {everybody}, naming nobody {nobody}"
-    kept, tone = _kept(before, interval, words)
+    kept, tone = _kept(name, measured, promised)
     return MetricOfDecision(
         words=words,
         value=value,
@@ -201,20 +203,35 @@ def _metric(
     )
 
 
-def _kept(promised: float | None, interval: Interval | None, words: Metric) -> tuple[str, Tone]:
+def _kept(
+    name: str, measured: DecisionMetrics, promised: DecisionMetrics | None
+) -> tuple[str, Tone]:
     """Returns whether the test split keeps what the eval split promised, but for chance.
 
-    More alarms than promised are neither good nor bad: they are work.
+    Chance moves both numbers. The eval split was drawn as the test split was, so its interval has
+    the width of the other, times the square root of how many times fewer cases it has; and what
+    chance does to a difference is the root of the sum of both squares. More alarms than promised
+    are neither good nor bad: they are work.
     """
-    if promised is None or interval is None:
+    value, expected = getattr(measured, name), getattr(promised, name, None)
+    interval = measured.intervals.get(name)
+    if promised is None or value is None or expected is None or interval is None:
         return "", ""
+
     low, high = interval
-    if low <= promised <= high:
+    cases = _CASES.get(name, "examples")
+    ratio = getattr(measured, cases) / max(1, getattr(promised, cases))
+    wider = math.sqrt(1 + ratio)
+    if low == high:  # no draw knows of errors that the test split does not have
+        return "", ""
+    if value - wider * (value - low) <= expected <= value + wider * (high - value):
         return "within chance", ""
-    text = "higher than promised" if promised < low else "lower than promised"
-    if words.name == "alarm_rate":
+
+    text = "higher than promised" if value > expected else "lower than promised"
+    if name == "alarm_rate":
         return text, ""
-    return text, "good" if (promised < low) == words.more_is_better else "bad"
+    is_better = (value > expected) == describe_metric(name).more_is_better
+    return text, "good" if is_better else "bad"
 
 
 def _charts(results: DecisionResults, measured: DecisionMetrics) -> list[tuple[str, Markup]]:

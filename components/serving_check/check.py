@@ -36,7 +36,17 @@ from components.contracts.names import (
 )
 from components.model_version.exports import exports
 from components.model_version.safe_graph import graph_problems
-from components.serving_check.graph_contract import contract_problems, input_dtypes, read_graph
+from components.serving_check.explained import (
+    ALONE_EXPLAINED,
+    MOST_EXPLAINED,
+    explanation_problems,
+)
+from components.serving_check.graph_contract import (
+    contract_problems,
+    explains,
+    input_dtypes,
+    read_graph,
+)
 from components.serving_check.questions import (
     Interview,
     ModelInputs,
@@ -89,11 +99,13 @@ def check_serving(
     known = only_inputs(examples, inputs)
     _fail_on(wrong_types(decode(known), inputs, dtypes), model)
 
-    interview = Interview(card.name, inputs, dtypes)
+    interview = Interview(card.name, inputs, dtypes, names_class=bool(card.classes))
     few = max(ALONE, -(-warmup // 2))
     rows = np.unique(np.linspace(0, len(known) - 1, few).round().astype(np.int64))
     alone = interview.alone(known, rows)
     questions = [*interview.together(known), *alone]
+    reasons = _about_reasons(interview, known) if explains(card) else []
+    questions += reasons
     cold = interview.together([cold_start(known[0], inputs)])
 
     answers = ask(process, model, [*questions, *cold])
@@ -106,11 +118,20 @@ def check_serving(
     problems += _cold_start_problems(cold, cold_answers, card.classes)
     evaluated = expected_answers(chosen, card.classes)
     problems += wrong_decisions("the Evaluator", evaluated, card.classes, points)
+    if reasons:
+        problems += explanation_problems(reasons, warm_answers[-len(reasons) :])
     _fail_on(problems, model)
     _fail_on_skew(questions, warm_answers, chosen, card.classes, _thresholds(model))
 
     in_turn = chain.from_iterable(zip_longest(*(question.requests for question in alone)))
     return [request for request in in_turn if request is not None][:warmup]
+
+
+def _about_reasons(interview: Interview, examples: Sequence[bytes]) -> list[Question]:
+    """Asks for explanations of some examples, evenly spread, and of some of these alone."""
+    rows = np.unique(np.linspace(0, len(examples) - 1, MOST_EXPLAINED).round().astype(np.int64))
+    alone = np.unique(np.linspace(0, len(rows) - 1, ALONE_EXPLAINED).round().astype(np.int64))
+    return interview.explained(examples, rows, rows[alone])
 
 
 def ask(process: AnsweringProcess, model: Path, questions: Sequence[Question]) -> list[Answers]:
@@ -403,7 +424,18 @@ def _joined(responses: Sequence[PredictResponse]) -> Answers:
         {name: tf.make_ndarray(tensor) for name, tensor in item.outputs.items()}
         for item in responses
     ]
-    return {name: _as_text(np.concatenate([item[name] for item in outputs])) for name in outputs[0]}
+    return {
+        name: _as_text(np.concatenate(_as_long([item[name] for item in outputs])))
+        for name in outputs[0]
+    }
+
+
+def _as_long(parts: Sequence[Array]) -> Sequence[Array]:
+    """Pads values by step [n, T, S] to the longest T; returns others as they are."""
+    if parts[0].ndim < 3:
+        return parts
+    longest = max(part.shape[1] for part in parts)
+    return [np.pad(part, [(0, 0), (0, longest - part.shape[1]), (0, 0)]) for part in parts]
 
 
 def _as_text(values: Array) -> Array:

@@ -23,6 +23,9 @@ from components.contracts.names import (
     BASIS,
     BASIS_PRIOR,
     EXAMPLES,
+    EXPLAIN,
+    EXPLAIN_STEPS,
+    EXPLAINED_CLASS,
     LEARNER,
     NUM_STEPS,
     PREDICT_STEPS,
@@ -219,11 +222,13 @@ class Interview:
         model_name: the served name.
         inputs: what the model reads.
         dtypes: dtypes of the inputs of `predict_steps`.
+        names_class: whether a request for an explanation names a class.
     """
 
     model_name: str
     inputs: ModelInputs
     dtypes: Mapping[str, str]
+    names_class: bool = True
 
     def together(self, examples: Sequence[bytes]) -> list[Question]:
         """Asks each signature about all examples at once."""
@@ -244,6 +249,30 @@ class Interview:
         if possible.size:
             single = [possible[[place]] for place in range(possible.size)]
             questions.append(self._about_steps("alone", examples, single))
+        return questions
+
+    def explained(self, examples: Sequence[bytes], rows: Rows, alone: Rows) -> list[Question]:
+        """Asks for explanations of rows in one batch of each signature, and of some alone.
+
+        A classification is asked about the classes that it predicts.
+        """
+
+        def named(count: int) -> Tensors:
+            return {EXPLAINED_CLASS: np.full(count, b"", object)} if self.names_class else {}
+
+        def default(asked: Rows) -> PredictRequest:
+            tensors = {EXAMPLES: np.array([examples[row] for row in asked], dtype=object)}
+            return predict_request(self.model_name, EXPLAIN, tensors | named(len(asked)))
+
+        questions = [
+            Question(f"{EXPLAIN} in a batch", [default(rows)], rows),
+            Question(f"{EXPLAIN} alone", [default(alone[[at]]) for at in range(alone.size)], alone),
+        ]
+        possible = np.intersect1d(rows, self._expressible(examples))
+        if possible.size:
+            tensors = dense(decode([examples[row] for row in possible]), self.inputs, self.dtypes)
+            asked = predict_request(self.model_name, EXPLAIN_STEPS, tensors | named(possible.size))
+            questions.append(Question(f"{EXPLAIN_STEPS} in a batch", [asked], possible))
         return questions
 
     def _expressible(self, examples: Sequence[bytes]) -> Rows:

@@ -7,7 +7,7 @@ so that a model which never sees the gender learns the bias all the same.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 LABELS, RECORDS = BIASES = ("labels", "records")
 COLUMN, GROUP = "gender", "female"  # whom it is against
 
-HARSH = 0.35  # labels: chance to be judged one class lower than one is
+HARSH = 0.5  # labels: chance to be judged one class lower than one is
 LOST = 0.6  # records: share of the events that are lost
 _STREAM = 2  # a stream of random numbers of its own: all else is as without a bias
 
@@ -64,7 +64,9 @@ def _with_losses(sequences: Sequences, lost: np.ndarray) -> Sequences:
     """Returns sequences without the lost events, [B, T]: what is left moves to the front."""
     order = np.argsort(lost, axis=1, kind="stable")
     steps = ("time", "wait", "event_type", "component", "dwell", "completed", "correct", "speed")
-    moved = {name: np.take_along_axis(getattr(sequences, name), order, axis=1) for name in steps}
+    moved: dict[str, Any] = {
+        name: np.take_along_axis(getattr(sequences, name), order, axis=1) for name in steps
+    }
 
     place = np.arange(lost.shape[1])
     before, events = (

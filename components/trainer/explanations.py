@@ -33,7 +33,6 @@ from components.contracts.names import (
 )
 from components.trainer.groups import GroupTable
 from components.trainer.integrated_gradients import (
-    POINTS,
     IntegratedGradients,
     Line,
     SplitNetwork,
@@ -186,7 +185,7 @@ class Explainer:
             self._network,
             _groups(self._network.steps, self._features.steps, 0),
             _groups(self._network.columns, self._features.context, inputs.summaries),
-            parts=max(1, settings.explain.steps // POINTS),
+            settings.explain.steps,
         )
 
     @property

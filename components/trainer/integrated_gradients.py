@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     from components.trainer.lstm import ServedLSTMs
     from components.trainer.network import NetworkInputs
 
-POINTS = 2  # of a part of the line, at which the sequence is differentiated
+POINTS = 3  # of a part of the line, at which the sequence is differentiated; its middle is one
 SAMPLES = 32  # of a part of the line, at which the dense layers are differentiated
 TOLERANCE = 3e-4  # of the sum of a part; relative for answers above 1
 NARROWEST = 2.0**-10  # parts are not halved further
 Array = np.ndarray[Any, Any]
-STEPS_AT_ONCE = 1 << 13  # steps of sequences, times points, that are differentiated at once
+STEPS_AT_ONCE = 1 << 11  # steps of sequences, times points, that are differentiated at once
 
 
 class Line(NamedTuple):
@@ -207,15 +207,15 @@ class IntegratedGradients:
         network: which is differentiated.
         step_groups: which numbers of a step are of one feature of the user, 0 or 1, [E, S].
         column_groups: the same of what is beside the sequence, [D, N].
-        parts: into how many parts a line is cut at first.
+        steps: at how many points of a line the gradient is taken at least.
     """
 
     def __init__(
-        self, network: SplitNetwork, step_groups: Array, column_groups: Array, parts: int
+        self, network: SplitNetwork, step_groups: Array, column_groups: Array, steps: int
     ) -> None:
         self._network = network
         self._step_groups, self._column_groups = step_groups, column_groups
-        self._parts = parts
+        self._widest = max(POINTS / steps, NARROWEST)
         self._rule = _Rule.of(POINTS, SAMPLES)
 
     def __call__(self, line: Line, is_asked: tf.Tensor) -> Attributions:
@@ -225,132 +225,187 @@ class IntegratedGradients:
             line: of B learners.
             is_asked: bool [B]; the attributions of the others are 0.
         """
-        rows = tf.where(is_asked)[:, 0]
-        width = 1.0 / self._parts
-        starts = tf.range(self._parts, dtype=tf.float32) * width
-        state, _ = self._network.read_sequences(line.steps, line.num_steps)
-        typical = self._network.answer(state, line.columns, line.classes)
         shape = tf.shape(line.steps)
+        whole, typical = self._whole_lines(line, is_asked)
         steps = tf.zeros([shape[0], shape[1], self._step_groups.shape[1]])
         columns = tf.zeros([shape[0], self._column_groups.shape[1]])
-        queue = _Queue(
-            tf.repeat(rows, self._parts),
-            tf.tile(starts, tf.shape(rows)),
-            tf.fill([tf.size(rows) * self._parts], width),
-        )
-        count = tf.maximum(STEPS_AT_ONCE // ((POINTS + 3) * shape[1]), 1)
 
-        def step(
-            queue: _Queue, steps: tf.Tensor, columns: tf.Tensor
-        ) -> tuple[_Queue, tf.Tensor, tf.Tensor]:
-            part, rest = queue.taken(count)
-            of_steps, of_columns, is_exact = self._integrate(line, part)
-            is_done = is_exact | (part.widths <= NARROWEST)
-            done = tf.where(is_done)
-            at = tf.gather(part.rows, done[:, 0])[:, tf.newaxis]
-            steps = tf.tensor_scatter_nd_add(steps, at, tf.gather_nd(of_steps, done))
-            columns = tf.tensor_scatter_nd_add(columns, at, tf.gather_nd(of_columns, done))
-            return rest.joined(part.halved(~is_done)), steps, columns
+        def advance(
+            parts: _Parts, steps: tf.Tensor, columns: tf.Tensor
+        ) -> tuple[_Parts, tf.Tensor, tf.Tensor]:
+            now, later = parts.taken(tf.maximum(STEPS_AT_ONCE // (POINTS * shape[1]), 1))
+            found = self._integrate(line, now)
+            at = tf.boolean_mask(now.rows, found.is_exact)[:, tf.newaxis]
+            of_steps = tf.boolean_mask(found.steps, found.is_exact)
+            missing = shape[1] - tf.shape(of_steps)[1]
+            of_steps = tf.pad(of_steps, [[0, 0], [0, missing], [0, 0]])
+            steps = tf.tensor_scatter_nd_add(steps, at, of_steps)
+            of_columns = tf.boolean_mask(found.columns, found.is_exact)
+            columns = tf.tensor_scatter_nd_add(columns, at, of_columns)
+            return later.joined(now.halved(found)), steps, columns
 
         _, steps, columns = tf.while_loop(
-            lambda queue, *_: tf.size(queue.rows) > 0,
-            step,
-            (queue, steps, columns),
-            shape_invariants=(
-                _Queue(*(tf.TensorShape([None]) for _ in queue)),
-                steps.shape,
-                columns.shape,
-            ),
+            lambda parts, *_: tf.size(parts.rows) > 0,
+            advance,
+            (whole, steps, columns),
+            shape_invariants=(whole.shapes, steps.shape, columns.shape),
             parallel_iterations=1,
         )
         return Attributions(steps, columns, typical)
 
-    def _integrate(self, line: Line, part: _Queue) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Returns the attributions of C parts of lines, and whether they are exact enough."""
-        line = Line(*(tf.gather(values, part.rows) for values in line))
-        rule, network = self._rule, self._network
-        steps = tf.shape(line.steps)[1]
-        width = line.steps.shape[2]
+    def _whole_lines(self, line: Line, is_asked: tf.Tensor) -> tuple[_Parts, tf.Tensor]:
+        """Returns the lines of those who are asked for, and all typical answers [B].
 
-        def states(places: Sequence[float]) -> tuple[tf.Tensor, Callable[..., tf.Tensor]]:
-            at = part.starts[:, tf.newaxis] + part.widths[:, tf.newaxis] * tf.constant(places)
-            count = len(places)
-            points = line.steps[:, tf.newaxis] + (
-                at[:, :, tf.newaxis, tf.newaxis] * line.step_changes[:, tf.newaxis]
-            )
-            points = tf.reshape(points, tf.stack([-1, steps, width]))
-            found, gradient = network.read_sequences(points, tf.repeat(line.num_steps, count))
-            return tf.reshape(found, [-1, count, found.shape[1]]), lambda of_states: tf.reshape(
-                gradient(tf.reshape(of_states, [-1, found.shape[1]])),
-                tf.stack([-1, count, steps, width]),
-            )
+        Long sequences come first, so that those which are read together are about as long.
+        """
+        state, _ = self._network.read_sequences(line.steps, line.num_steps)
+        typical = self._network.answer(state, line.columns, line.classes)
+        ends = line.steps + line.step_changes
+        end, _ = self._network.read_sequences(ends, line.num_steps)
+        answer = self._network.answer(end, line.columns + line.column_changes, line.classes)
 
-        ends, _ = states([0.0, 1.0])
-        inner, differentiate = states(rule.points)
-        known = tf.concat([ends[:, :1], inner, ends[:, 1:]], axis=1)
+        lengths = tf.where(is_asked, line.num_steps, -1)
+        count = tf.reduce_sum(tf.cast(is_asked, tf.int32))
+        rows = tf.argsort(lengths, direction="DESCENDING", stable=True)[:count]
+        states = (tf.gather(state, rows), tf.gather(end, rows))
+        answers = (tf.gather(typical, rows), tf.gather(answer, rows))
+        zeros = tf.zeros(tf.shape(rows))
+        return _Parts(rows, zeros, zeros + 1.0, *states, *answers), typical
 
-        # On the polynomial through the known states.
-        sampled = tf.einsum("mk,cku->cmu", tf.constant(rule.states), known)
-        places = part.starts[:, tf.newaxis] + part.widths[:, tf.newaxis] * tf.constant(rule.samples)
-        columns = line.columns[:, tf.newaxis] + (
-            places[:, :, tf.newaxis] * line.column_changes[:, tf.newaxis]
+    def _integrate(self, line: Line, parts: _Parts) -> _Integrated:
+        """Returns the attributions of C parts of lines."""
+        line = Line(*(tf.gather(values, parts.rows) for values in line))
+        longest = tf.reduce_max(line.num_steps)
+        line = line._replace(
+            steps=line.steps[:, :longest], step_changes=line.step_changes[:, :longest]
         )
+        count, numbers = POINTS, line.steps.shape[2]
+
+        # The states at the points, and how to differentiate them.
+        places = parts.places(self._rule.points)
+        changes = places[:, :, tf.newaxis, tf.newaxis] * line.step_changes[:, tf.newaxis]
+        flat = tf.reshape(line.steps[:, tf.newaxis] + changes, tf.stack([-1, longest, numbers]))
+        flat_states, differentiate = self._network.read_sequences(
+            flat, tf.repeat(line.num_steps, count)
+        )
+        units = flat_states.shape[1]
+        states = tf.reshape(flat_states, [-1, count, units])
+
+        of_points, of_columns = self._of_dense_layers(line, parts, states)
+        of_flat = differentiate(tf.reshape(of_points, [-1, units]))
+        of_steps = tf.reshape(of_flat, tf.stack([-1, count, longest, numbers]))
+        of_steps = tf.reduce_sum(of_steps, axis=1) * line.step_changes
+        of_columns *= line.column_changes
+
+        middle = states[:, count // 2]
+        half = line.columns + 0.5 * (parts.starts + parts.ends)[:, tf.newaxis] * line.column_changes
+        answer = self._network.answer(middle, half, line.classes)
+        total = tf.reduce_sum(of_steps, axis=[1, 2]) + tf.reduce_sum(of_columns, axis=1)
+        widths = parts.ends - parts.starts
+        largest = tf.maximum(tf.maximum(tf.abs(parts.first), tf.abs(parts.last)), 1.0)
+        is_off = tf.abs(total - (parts.last - parts.first)) > TOLERANCE * largest
+        return _Integrated(
+            tf.matmul(of_steps, tf.constant(self._step_groups)),
+            tf.matmul(of_columns, tf.constant(self._column_groups)),
+            (~is_off & (widths <= self._widest)) | (widths <= NARROWEST),
+            middle,
+            answer,
+        )
+
+    def _of_dense_layers(
+        self, line: Line, parts: _Parts, states: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the gradient by the states at the points [C, P, U], and by the columns [C, D].
+
+        Both are integrated over the part, along the polynomial through the states that are known.
+        """
+        known = tf.concat(
+            [parts.first_state[:, tf.newaxis], states, parts.last_state[:, tf.newaxis]], axis=1
+        )
+        sampled = tf.einsum("mk,cku->cmu", tf.constant(self._rule.states), known)
+        places = parts.places(self._rule.samples)[:, :, tf.newaxis]
+        columns = line.columns[:, tf.newaxis] + places * line.column_changes[:, tf.newaxis]
+
         flat_states = tf.reshape(sampled, [-1, sampled.shape[2]])
         flat_columns = tf.reshape(columns, [-1, columns.shape[2]])
-        classes = tf.repeat(line.classes, SAMPLES)
-        answers = network.answer(flat_states, flat_columns, classes)
+        answers = self._network.answer(flat_states, flat_columns, tf.repeat(line.classes, SAMPLES))
         of_states, of_columns = tf.gradients(
             answers, [flat_states, flat_columns], unconnected_gradients="zero"
         )
         of_states = tf.reshape(of_states, tf.shape(sampled))
         of_columns = tf.reshape(of_columns, tf.shape(columns))
 
-        scale = part.widths[:, tf.newaxis]
-        of_points = tf.einsum("mk,cmu->cku", tf.constant(rule.gradients), of_states)
-        of_steps = tf.reduce_sum(differentiate(scale[:, :, tf.newaxis] * of_points), axis=1)
-        steps_add = tf.matmul(of_steps * line.step_changes, tf.constant(self._step_groups))
-        mean = tf.reduce_mean(of_columns, axis=1) * scale
-        columns_add = tf.matmul(mean * line.column_changes, tf.constant(self._column_groups))
-
-        first = network.answer(known[:, 0], columns_at(line, part.starts), line.classes)
-        last = network.answer(
-            known[:, -1], columns_at(line, part.starts + part.widths), line.classes
-        )
-        total = tf.reduce_sum(steps_add, axis=[1, 2]) + tf.reduce_sum(columns_add, axis=1)
-        largest = tf.maximum(tf.maximum(tf.abs(first), tf.abs(last)), 1.0)
-        off = tf.abs(total - (last - first)) / largest
-        return steps_add, columns_add, ~(off > TOLERANCE)
+        width = (parts.ends - parts.starts)[:, tf.newaxis]
+        of_points = tf.einsum("mk,cmu->cku", tf.constant(self._rule.gradients), of_states)
+        return of_points * width[:, :, tf.newaxis], tf.reduce_mean(of_columns, axis=1) * width
 
 
-def columns_at(line: Line, places: tf.Tensor) -> tf.Tensor:
-    """Returns what is beside the sequence at a place of each line, [B, D]."""
-    return line.columns + places[:, tf.newaxis] * line.column_changes
+class _Parts(NamedTuple):
+    """Parts of lines that are still to be integrated, Q of them.
 
-
-class _Queue(NamedTuple):
-    """Parts of lines, Q of them: of which learner, from where on, how wide."""
+    Attributes:
+        rows: of which learner, int32 [Q].
+        starts: where a part begins, from 0 to 1, [Q].
+        ends: where it ends, [Q].
+        first_state: the state of the sequence at its start, [Q, U].
+        last_state: that at its end, [Q, U].
+        first: the answer at its start, [Q].
+        last: that at its end, [Q].
+    """
 
     rows: tf.Tensor
     starts: tf.Tensor
-    widths: tf.Tensor
+    ends: tf.Tensor
+    first_state: tf.Tensor
+    last_state: tf.Tensor
+    first: tf.Tensor
+    last: tf.Tensor
 
-    def taken(self, count: tf.Tensor) -> tuple[_Queue, _Queue]:
+    @property
+    def shapes(self) -> _Parts:
+        """The shapes of the tensors, for any number of parts."""
+        return _Parts(*(tf.TensorShape([None, *item.shape[1:]]) for item in self))
+
+    def places(self, inside: Array) -> tf.Tensor:
+        """Returns places on the lines, [Q, P], of places inside of the parts [P]."""
+        widths = (self.ends - self.starts)[:, tf.newaxis]
+        return self.starts[:, tf.newaxis] + widths * tf.constant(inside)
+
+    def taken(self, count: tf.Tensor) -> tuple[_Parts, _Parts]:
         """Returns the first `count` parts, and the others."""
-        return _Queue(*(item[:count] for item in self)), _Queue(*(item[count:] for item in self))
+        return _Parts(*(item[:count] for item in self)), _Parts(*(item[count:] for item in self))
 
-    def halved(self, is_wanted: tf.Tensor) -> _Queue:
-        """Returns both halves of some parts."""
-        rows, starts, widths = (tf.boolean_mask(item, is_wanted) for item in self)
-        half = widths / 2
-        return _Queue(
-            tf.repeat(rows, 2),
-            tf.reshape(tf.stack([starts, starts + half], axis=1), [-1]),
-            tf.repeat(half, 2),
-        )
+    def halved(self, found: _Integrated) -> _Parts:
+        """Returns both halves of the parts that are not exact enough."""
+        kept = [tf.boolean_mask(item, ~found.is_exact) for item in self]
+        rows, starts, ends, first_state, last_state, first, last = kept
+        state = tf.boolean_mask(found.middle_state, ~found.is_exact)
+        middle = tf.boolean_mask(found.middle, ~found.is_exact)
+        between = (starts + ends) / 2
+        earlier = _Parts(rows, starts, between, first_state, state, first, middle)
+        return earlier.joined(_Parts(rows, between, ends, state, last_state, middle, last))
 
-    def joined(self, other: _Queue) -> _Queue:
+    def joined(self, other: _Parts) -> _Parts:
         """Returns the parts of both."""
-        return _Queue(*(tf.concat(pair, axis=0) for pair in zip(self, other, strict=True)))
+        return _Parts(*(tf.concat(pair, axis=0) for pair in zip(self, other, strict=True)))
+
+
+class _Integrated(NamedTuple):
+    """What C parts of lines add.
+
+    Attributes:
+        steps: by features of steps, [C, T, S]; T is the longest of these sequences.
+        columns: by what is beside the sequence, [C, N].
+        is_exact: whether the sum is close enough to the difference of the answers, bool [C].
+        middle_state: the state in the middle of the part, [C, U].
+        middle: the answer there, [C].
+    """
+
+    steps: tf.Tensor
+    columns: tf.Tensor
+    is_exact: tf.Tensor
+    middle_state: tf.Tensor
+    middle: tf.Tensor
 
 
 class _Rule(NamedTuple):
@@ -363,7 +418,7 @@ class _Rule(NamedTuple):
         gradients: what a sample's gradient weighs in that of each point, [M, P].
     """
 
-    points: list[float]
+    points: Array
     samples: Array
     states: Array
     gradients: Array
@@ -375,8 +430,8 @@ class _Rule(NamedTuple):
         between = (np.arange(samples) + 0.5) / samples
         states = _lagrange(np.array([0.0, *places, 1.0]), between)
         gradients = _lagrange(places, between) / samples
-        floats = (array.astype(np.float32) for array in (between, states, gradients))
-        return cls(places.tolist(), *floats)
+        arrays = (places, between, states, gradients)
+        return cls(*(array.astype(np.float32) for array in arrays))
 
 
 def _lagrange(nodes: Array, places: Array) -> Array:

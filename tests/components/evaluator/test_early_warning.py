@@ -114,6 +114,14 @@ def test_the_outcome_day_may_be_a_column_and_later_answers_are_left_out(tmp_path
     ]
 
 
+def test_lead_times_are_of_learners_whose_outcome_day_is_known(tmp_path: Path) -> None:
+    known = ["" if row[0] == "ann" else "30" for row in ROWS]
+    found = find(tmp_path, ROWS, columns={"known": known}, by="week_day", outcome_day="known")
+    assert found is not None
+    assert [day.lead_days for day in found.days] == [None, 16, 16]  # of ben alone
+    assert [day.right for day in found.days] == [1, 2, 2]
+
+
 def test_learners_whose_outcome_changes_are_left_out(tmp_path: Path) -> None:
     changing = [*ROWS, ("fay", 7, True, True), ("fay", 14, False, True)]
     found = find(tmp_path, changing, by="week_day", outcome_day=30)
