@@ -133,7 +133,7 @@ class ServedState(Part):
 
     def previous(self, available: AbstractSet[int]) -> int | None:
         """Returns the version that a rollback makes stable: the latest earlier one that is left."""
-        candidates = available - {self.stable}
+        candidates = {found for found in available - {self.stable} if self.stop_of(found) is None}
         return next((version for version in reversed(self.earlier) if version in candidates), None)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from components.config.fairness import gap_words
 from components.config.metrics import describe_metric, main_metric_of
 from components.contracts.evaluation import (
     Evaluation,
@@ -18,11 +19,12 @@ from components.contracts.names import BASIS_PRIOR
 from components.contracts.papers import VersionCard, Weakness
 from components.contracts.provenance import DataProvenance
 from components.papers.system import describe_task
-from components.report.formats import count
+from components.report.formats import count, number, span
 from components.report.quality import FEW_EXAMPLES, is_far_off
 from components.report.sentences import closest_claim
 
 if TYPE_CHECKING:
+    from components.contracts.fairness_results import FairnessResults
     from components.papers.facts import VersionFacts
 
 MOST_WEAKNESSES = 10
@@ -151,6 +153,7 @@ def _limits(facts: VersionFacts) -> Iterator[str]:
         )
     yield from _limits_of_groups(evaluation)
 
+    yield from _limits_of_gaps(evaluation.fairness)
     claim = closest_claim(evaluation)
     if claim is not None and claim.verdict != "better":
         yield claim.text
@@ -168,6 +171,22 @@ def _limits_of_groups(evaluation: Evaluation) -> Iterator[str]:
         yield f"Its probabilities say something else than what happens for {_name_groups(off)}."
     if not evaluation.slices:
         yield "It is not known whether it serves some groups worse: none were compared."
+
+
+def _limits_of_gaps(fairness: FairnessResults | None) -> Iterator[str]:
+    """Yields the gaps between groups that are more than chance, the largest of each measure."""
+    for measure in fairness.measures if fairness else ():
+        gap = measure.widest
+        if gap is None or not gap.is_shown:
+            continue
+        of = f" of decision {measure.decision}" if measure.decision else ""
+        of = of or (f" of {measure.class_}" if measure.class_ else "")
+        groups = " and ".join(map(describe_slice, gap.between))
+        words = gap_words(measure.metric).short
+        yield (
+            f"{groups} differ in {words}{of} by {number(gap.size)} ({span(gap.interval)}), which "
+            "is more than chance explains."
+        )
 
 
 def _name_groups(found: list[SliceResult]) -> str:

@@ -19,6 +19,7 @@ from components.report.data_and_training import (
     temperature_words,
 )
 from components.report.decisions import decision_facts
+from components.report.fairness import fairness_facts
 from components.report.importance import importance
 from components.report.page import page_environment, read_styles
 from components.report.quality import (
@@ -79,6 +80,7 @@ def describe_quality(evaluation: Evaluation, *, held_out: str) -> dict[str, Any]
         "calibration": calibration(evaluation),
         "curves": curve_charts(evaluation),
         "decisions": decision_facts(evaluation),
+        "fairness": fairness_facts(evaluation),
         "uncertainty": uncertainty(evaluation),
         "importance": importance(evaluation),
         "slices": slice_tables(evaluation),

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from components.contracts.evaluation import MISSING, format_confidence
 from components.contracts.names import BASIS_PRIOR, BASIS_SEQUENCE, BASIS_UNFAMILIAR
 from components.report.cell_charts import Tone, domain_around, interval_chart
-from components.report.formats import category, count, exact, percent
+from components.report.formats import category, count, exact, percent, rough
 from components.report.quality import MOST_RECALLS, MOST_SLICES, keep_largest
 
 if TYPE_CHECKING:
@@ -217,7 +217,7 @@ def _size_words(size: int, classes: int) -> str:
 def _claims(evaluation: Evaluation, found: UncertaintyResults) -> list[tuple[str, str]]:
     whole = next(item for item in found.of("all") if item.class_ is None)
     claims = [_claim_coverage(whole, found, evaluation)]
-    claims += _claim_slices(found)
+    claims += _claim_places(found, evaluation.confidence)
     if whole.not_sure is not None:
         single = found.sizes[0] / max(1, whole.examples)
         claims.append(
@@ -231,8 +231,8 @@ def _claims(evaluation: Evaluation, found: UncertaintyResults) -> list[tuple[str
         share = found.unfamiliar_examples / max(1, whole.examples)
         claims.append(
             (
-                f"{count(found.unfamiliar_examples)} of {count(whole.examples)} learners "
-                f"({percent(share)}) are unlike any that the model knows.",
+                f"{count(found.unfamiliar_examples)} of {count(whole.examples)} outcomes "
+                f"({percent(share)}) are of learners unlike any that the model knows.",
                 "open",
             )
         )
@@ -256,20 +256,24 @@ def _claim_coverage(
     )
 
 
-def _claim_slices(found: UncertaintyResults) -> list[tuple[str, str]]:
-    """Returns a sentence about places that are below the promise beyond chance."""
+def _claim_places(found: UncertaintyResults, confidence: float | None) -> list[tuple[str, str]]:
+    """Returns a sentence about places whose interval is below the promise."""
     measured = [item for item in found.measured if item.interval is not None]
-    if not measured:
+    if not measured or confidence is None:
         return []
     below = [item for item in measured if _tone(item, found.promised) == "bad"]
     places = f"{count(len(measured))} classes, slices and horizons"
     if not below:
-        return [(f"None of {places} is below the promise beyond chance.", "better")]
+        return [(f"The interval of none of {places} is below the promise.", "better")]
 
+    by_chance = len(measured) * (1 - confidence) / 2
     names = "; ".join(_place_words(item) for item in below[:MOST_NAMED])
     more = f" and {len(below) - MOST_NAMED} more" if len(below) > MOST_NAMED else ""
-    text = f"Below the promise beyond chance are {len(below)} of {places}: {names}{more}."
-    return [(text, "worse")]
+    text = (
+        f"Of {places}, the interval is below the promise for {len(below)}, by chance alone for "
+        f"about {rough(by_chance)}: {names}{more}."
+    )
+    return [(text, "worse" if len(below) > by_chance else "open")]
 
 
 def _place_words(item: MeasuredCoverage) -> str:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 LABELS, RECORDS = BIASES = ("labels", "records")
 COLUMN, GROUP = "gender", "female"  # whom it is against
 
-HARSH = 0.35  # labels: chance to be judged one class lower than one is
+HARSH = 0.5  # labels: chance to be judged one class lower than one is
 LOST = 0.6  # records: share of the events that are lost
 _STREAM = 2  # a stream of random numbers of its own: all else is as without a bias
 

@@ -30,6 +30,7 @@ from serving.board.pages import (
     worklist,
 )
 from serving.board.rendering import FOLDER, LANGUAGE_COOKIE, LANGUAGE_NAMES
+from serving.board.stopped import StoppedModels
 
 if TYPE_CHECKING:
     from serving.answers.settings import AnswersSettings
@@ -102,6 +103,7 @@ def create_app(
     app.state.engine = engine
     app.state.settings = settings
     app.state.now = now
+    app.state.stopped = StoppedModels(engine)
     return app
 
 

@@ -85,16 +85,18 @@ def render(
         request: `request.state.viewer` is the reader, None where nobody is logged in.
         template: a file in `templates/`; it extends `page.html.j2` unless htmx asks for a part.
         status_code: of the response.
-        values: what the template shows, besides `viewer`, `csrf`, `language`, `languages`, `now`,
-            `here` (the page's path, to come back to) and `request`.
+        values: what the template shows, besides `viewer`, `stopped` (models that are out of
+            service), `csrf`, `language`, `languages`, `now`, `here` (the page's path, to come back
+            to) and `request`.
     """
     language = language_of(request)
     time_zone = request.app.state.settings.board.time_zone
     page = _environment(language, time_zone).get_template(template)
     now: datetime = request.app.state.now()
     here = address_of(request) if request.method == "GET" else "/"  # a form's target is no page
+    viewer = getattr(request.state, "viewer", None)  # none for a request that came to nothing
     text = page.render(
-        viewer=getattr(request.state, "viewer", None),  # none for a request that came to nothing
+        viewer=viewer, stopped=request.app.state.stopped.find() if viewer else [],
         csrf=getattr(request.state, "csrf", None),
         language=language, languages=LANGUAGE_NAMES, now=now, here=here, request=request,
         **values,

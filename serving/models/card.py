@@ -6,6 +6,7 @@ import hashlib
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from components.command.escape import in_one_line
 from components.config.metrics import describe_metric, main_metric_of
 from components.contracts.contract import ContractError, Part
 from components.contracts.evaluation import describe_slice, format_confidence
@@ -92,8 +93,8 @@ def render_card(storage: Storage, shown: ShownCard) -> str:
     content = _read_paper(storage, number, CARD_PAGE)
     return add_service(
         content.decode(),
-        state=shown.state,
-        incidents=[*shown.problems, *shown.incidents],
+        state=" ".join([shown.state, *(f"Not for serving: {text}." for text in shown.problems)]),
+        incidents=shown.incidents,
         now=datetime.now(UTC),
     )
 
@@ -110,7 +111,7 @@ def print_card(shown: ShownCard, console: PlainConsole) -> None:
         "Serves badly": "\n".join(map(_describe_weakness, card.weaknesses)),
         "Limits": "\n".join(card.limits),
         "Contest": card.written.get("contact", ""),
-        "Incidents": "\n".join(shown.incidents) or "none recorded",
+        "Incidents": "\n".join(map(in_one_line, shown.incidents)) or "none recorded",
         "Blank": _describe_blanks(card),
         "Card": shown.page,
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,8 +21,10 @@ from components.contracts.names import (
     PREDICTION,
     PROBABILITIES,
     UNIT,
+    decision_output,
 )
 from components.errors import MasteryError
+from components.evaluator.decisions import DecisionAnswers
 from components.evaluator.measures import (
     averages,
     class_metrics,
@@ -31,7 +33,7 @@ from components.evaluator.measures import (
     one_vs_rest_auc,
 )
 from components.evaluator.measures import regression_metrics as number_metrics
-from components.evaluator.resampling import Answers, ClassAnswers, NumberAnswers
+from components.evaluator.resampling import AllAnswers, Answers, ClassAnswers, NumberAnswers
 from components.evaluator.scoring import (
     LABEL,
     class_indices,
@@ -54,6 +56,7 @@ from serving.models.listing import format_number
 if TYPE_CHECKING:
     from components.command.console import PlainConsole
     from components.config.data import Label
+    from components.config.decisions import Decision
     from components.config.root import Config
     from serving.models.storage import Storage
 
@@ -70,6 +73,7 @@ class ComparedMetric(Part):
     Attributes:
         metric: its name.
         class_: the class it is taken for, if it is taken for one.
+        decision: the decision it is taken for, each version at its own point.
         a: of version A.
         b: of version B.
         difference: B minus A.
@@ -80,6 +84,7 @@ class ComparedMetric(Part):
 
     metric: str
     class_: str | None = Field(None, alias="class")
+    decision: str | None = None
     a: float | None
     b: float | None
     difference: float | None
@@ -168,12 +173,15 @@ def compare_versions(
         ]
 
     first, second = _pair(*tables)
-    values = [_values(table, label) for table in (first, second)]
+    decisions = _common_decisions(configs, (first, second))
+    values = [_values(table, label, decisions) for table in (first, second)]
     if deciding not in values[0]:
         raise MasteryError(f"--metric {deciding}: expected one of {', '.join(values[0])}.")
 
     codes, learners = _learner_codes(first[LEARNER])
-    measures = [_answers(table, label).measure(codes, learners) for table in (first, second)]
+    measures = [
+        _answers(table, label, decisions).measure(codes, learners) for table in (first, second)
+    ]
     intervals = difference_intervals(*measures, learners=learners, draws=draws, seed=seed)
     rows = {name: _compare_metric(name, label, values, intervals) for name in values[0]}
     return Comparison(
@@ -207,7 +215,8 @@ def print_comparison(compared: Comparison, console: PlainConsole) -> None:
     columns = ("Metric", "A", "B", "B − A", "95% interval", "B is")
     table = Table(*columns, box=None, padding=(0, 2, 0, 0))
     for row in compared.metrics:
-        name = f"{row.metric} {row.class_}" if row.class_ else row.metric
+        of = f"of {row.decision}" if row.decision else row.class_ or ""
+        name = f"{row.metric} {of}".rstrip()
         difference = "–" if row.difference is None else f"{row.difference:+.4f}"
         interval = "–" if row.low is None else f"{row.low:+.4f} to {row.high:+.4f}"
         is_known = row.verdict in STYLES
@@ -229,6 +238,18 @@ def _common_label(configs: list[Config], versions: tuple[int, int]) -> Label:
             f"{described[1]} in {versions[1]}."
         )
     return first
+
+
+def _common_decisions(configs: Sequence[Config], tables: Sequence[pl.DataFrame]) -> list[Decision]:
+    """Returns the decisions that both versions take about the same class, with B's costs."""
+    first, second = (
+        {(item.name, item.class_): item for item in config.decisions} for config in configs
+    )
+    return [
+        decision
+        for key, decision in second.items()
+        if key in first and all(decision_output(decision.name) in table for table in tables)
+    ]
 
 
 def _predict(model: Path, config: Config, label: Label) -> pl.DataFrame:
@@ -267,7 +288,7 @@ def _learner_codes(learners: pl.Series) -> tuple[Array, int]:
     return codes, int(codes.max()) + 1
 
 
-def _values(table: pl.DataFrame, label: Label) -> Values:
+def _values(table: pl.DataFrame, label: Label, decisions: Sequence[Decision]) -> Values:
     """Returns the metrics of all rows, by the functions that the gates use."""
     if not label.classes:
         return number_metrics(table[LABEL].to_numpy(), table[PREDICTION].to_numpy())
@@ -282,13 +303,33 @@ def _values(table: pl.DataFrame, label: Label) -> Values:
         "auc": one_vs_rest_auc(true, probabilities)[1],
         "log_loss": log_loss(true, probabilities),
         **{f"recall/{index}": float(recall) for index, recall in enumerate(recalls)},
+        **_decided_values(table, true, label, decisions),
     }
 
 
-def _answers(table: pl.DataFrame, label: Label) -> Answers:
+def _decided_values(
+    table: pl.DataFrame, true: Array, label: Label, decisions: Sequence[Decision]
+) -> Values:
+    """Returns the metrics of decisions, by `metric@decision`; undefined ones are NaN."""
+    if not decisions:
+        return {}
+    found = DecisionAnswers.of(table, true, decisions, label.classes).count()
+    return {
+        f"{metric}@{decision.name}": np.nan if value is None else value
+        for decision in decisions
+        for metric in ("recall", "precision", *(["cost"] if decision.cost else []))
+        for value in [getattr(found[decision.name], metric)]
+    }
+
+
+def _answers(table: pl.DataFrame, label: Label, decisions: Sequence[Decision]) -> Answers:
     if not label.classes:
         return NumberAnswers(table[LABEL].to_numpy(), table[PREDICTION].to_numpy())
-    return ClassAnswers(*_outputs(table, label))
+    true, predicted, probabilities = _outputs(table, label)
+    classes = ClassAnswers(true, predicted, probabilities)
+    if not decisions:
+        return classes
+    return AllAnswers((classes, DecisionAnswers.of(table, true, decisions, label.classes)))
 
 
 def _outputs(table: pl.DataFrame, label: Label) -> tuple[Array, Array, Array]:
@@ -305,13 +346,15 @@ def _compare_metric(
     values: list[Values],
     intervals: Mapping[MetricOfClass, Interval | None],
 ) -> ComparedMetric:
-    metric, _, index = name.partition("/")
+    of_class, _, decision = name.partition("@")
+    metric, _, index = of_class.partition("/")
     first, second = (_defined(value[name]) for value in values)
-    interval = intervals[metric, int(index) if index else None]
+    interval = intervals[metric, decision or (int(index) if index else None)]
 
     return ComparedMetric(
         metric=metric,
         class_=label.classes[int(index)] if index else None,
+        decision=decision or None,
         a=first,
         b=second,
         difference=None if first is None or second is None else second - first,

@@ -17,15 +17,20 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from components.contracts.papers import PAGES
+from components.errors import MasteryError
 from serving.answers.feedback import precision_in_use
 from serving.answers.outcome_sums import EVERY_MONTH
 from serving.answers.track_record import Measured, TrackRecord
 from serving.answers.words import class_name
 from serving.board.rendering import language_of, render
+from serving.board.stopped import storage_of
 from serving.board.table_export import Row, Schema, csv_response
+from serving.models.incidents import incidents_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from serving.models.incidents import Incident
 
 PAGE_ROWS = 20
 MONTHS = 24
@@ -105,6 +110,7 @@ def show_version(request: Request) -> Response:
             request, "version.html.j2", version=version, record=records.get(EVERY_MONTH),
             months=months[-MONTHS:], in_use=in_use.get(version.id),
             documents={name: _link_to(version, name) for name in _DOCUMENTS},
+            incidents=_incidents(version),
             **_helpers(request),
         )  # fmt: skip
 
@@ -170,6 +176,15 @@ def _find_document(version: Any, name: str) -> Path | None:
 
 def _record(classes: list[str], rows: list[Any]) -> TrackRecord | None:
     return TrackRecord.of(classes, rows) if rows else None
+
+
+def _incidents(version: Any) -> list[Incident]:
+    """Returns what went wrong with a version; nothing where its folder is on another machine."""
+    storage = storage_of(version.card)
+    try:
+        return [] if storage is None else incidents_of(storage, version.version)
+    except MasteryError:  # `mastery models log` says what is wrong with the log
+        return []
 
 
 def _link_to(version: Any, document: str) -> str | None:

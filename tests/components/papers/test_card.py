@@ -141,6 +141,28 @@ def test_the_card_repeats_what_was_measured_and_written(make_facts: MakeFacts) -
     assert {blank.key for blank in card.blanks}.isdisjoint(card.written)
 
 
+def test_gaps_that_are_more_than_chance_are_limits(make_facts: MakeFacts) -> None:
+    content = classification()
+    groups = [{"gender": "f"}, {"gender": "m"}]
+    content["fairness"] = {
+        "columns": [["gender"]],
+        "measures": [
+            {
+                "columns": ["gender"], "metric": "recall", "class": "partial",
+                "gaps": [{"between": groups, "size": 0.12, "interval": [0.03, 0.2]}],
+            },
+            {
+                "columns": ["gender"], "metric": "abroca", "class": "partial",
+                "gaps": [{"between": groups, "size": 0.01, "interval": [0.0, 0.03]}],
+            },
+        ],
+    }  # fmt: skip
+    card = make_card(make_facts(content))
+    [limit] = [text for text in card.limits if "differ in" in text]
+    assert limit.startswith("gender=f and gender=m differ in recall of partial by 0.120 (0.030 to")
+    assert card.fairness is not None
+
+
 def test_limits_name_cold_starts_small_groups_and_simpler_models(make_facts: MakeFacts) -> None:
     content = with_everything(classification())
     limits = " ".join(make_card(make_facts(content)).limits)

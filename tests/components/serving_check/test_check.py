@@ -237,3 +237,51 @@ def test_at_most_ten_differences_are_listed_the_worst_first() -> None:
 
     assert len(lines) == 10
     assert lines[0] == "learner ben, unit u, as_of 2, here, prediction: expected 1, found 2"
+
+
+SETS = [[True, False], [False, True], [True, True]]
+SURE = EVALUATED.with_columns(
+    pl.Series("prediction_set", SETS), pl.Series("unfamiliar", ["", "dwell", ""])
+)
+
+
+def _differences_of_sets(thresholds: list[float], **changed: object) -> list[tuple[int, str]]:
+    texts = ["low", "high", "not sure"]
+    answers = {
+        **_served(),
+        "prediction_set": np.array(SETS),
+        "answer_text": np.array(texts, object),
+        "unfamiliar": np.array(["", "dwell", ""], object),
+    }
+    served = {
+        **answers,
+        **{name: np.array(value, answers[name].dtype) for name, value in changed.items()},
+    }
+    found = compare(ALL, expected_answers(SURE, CLASSES), served, CLASSES, thresholds)
+    return [(item.row, item.output) for item in found]
+
+
+def test_sets_and_what_is_unfamiliar_have_to_be_the_same() -> None:
+    assert _differences_of_sets([]) == []
+    wider = [[True, True], [False, True], [True, True]]
+    assert _differences_of_sets([], prediction_set=wider) == [(0, "prediction_set")]
+    assert _differences_of_sets([], unfamiliar=["", "", ""]) == [(1, "unfamiliar")]
+
+
+def test_a_class_at_a_threshold_may_be_on_either_side() -> None:
+    wider = [[True, True], [False, True], [True, True]]
+    assert _differences_of_sets([0.1, 0.300001], prediction_set=wider) == []
+    assert _differences_of_sets([0.1, 0.31], prediction_set=wider) == [(0, "prediction_set")]
+
+
+def test_intervals_are_compared_relative_to_their_size() -> None:
+    ends = pl.Series("prediction_interval", [[0.0, 1.0], [-3e38, 3e38], [3.0, 3.2]])
+    expected = expected_answers(EVALUATED.with_columns(ends), [])
+    served = {
+        "prediction": expected["prediction"],
+        "basis": _served()["basis"],
+        "prediction_interval": np.array([[0, 1], [-3e38, 3e38], [3.0, 3.3]]),
+    }
+    assert [(item.row, item.output) for item in compare(ALL, expected, served, [])] == [
+        (2, "prediction_interval")
+    ]

@@ -136,3 +136,21 @@ def test_the_dtypes_of_the_inputs() -> None:
         "num_steps": "int64",
         "unit_id": "string",
     }
+
+
+def test_a_model_that_says_how_sure_it_is_has_to_answer_so_in_every_signature() -> None:
+    sure = CARD.model_copy(update={"config": {**CONFIG, "uncertainty": {"coverage": 0.9}}})
+    sets: Tensors = {
+        "prediction_set": (tf.bool, [None, 2]),
+        "answer_text": (tf.string, [None]),
+        "unfamiliar": (tf.string, [None]),
+    }
+    assert contract_problems(_graph(outputs={**OUTPUTS, **sets}), sure) == []
+    assert contract_problems(_graph(), sure)[:2] == [
+        "serving_default, output prediction_set: expected bool [?, 2], found no such tensor",
+        "serving_default, output answer_text: expected string [?], found no such tensor",
+    ]
+    wrong = {**OUTPUTS, **sets, "unfamiliar": (tf.bool, [None])}
+    assert contract_problems(_graph(outputs=wrong), sure)[0].startswith(
+        "serving_default, output unfamiliar: expected string"
+    )

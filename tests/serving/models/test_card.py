@@ -13,8 +13,10 @@ from components.contracts.evaluation import Result
 from components.contracts.papers import Blank, VersionCard, Weakness
 from components.errors import MasteryError
 from serving.models.card import changed_papers, print_card, read_card, render_card
+from serving.models.incidents import record_incident
 from serving.models.listing import check_version
 from serving.models.promotion import promote, start_canary
+from serving.models.stopping import stop
 from serving.models.storage import Storage
 from serving.models.stores import open_storage
 from tests.s3 import Bucket
@@ -130,6 +132,27 @@ def test_the_page_has_the_state_beside_what_was_pushed(serving: Path) -> None:
     assert page.startswith("<main>as pushed<aside")
     assert "In service as stable." in page
     assert "No incidents are recorded." in page
+
+
+def test_incidents_and_stops_come_after_the_push(
+    storage: Storage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    promote(storage, 1)
+    record_incident(storage, 1, "Warned <b>all</b> of group 7.\nTwice.", "serious")
+    stop(storage, 1, reason="wrong answers")
+    shown = read_card(storage, 1)
+    assert shown.state.startswith("Out of service: version 1 of sample was stopped by ")
+    assert shown.state.endswith(": wrong answers.")
+    [incident] = shown.incidents
+    assert "serious, recorded by " in incident
+    assert read_card(storage, 2).incidents == []
+
+    page = render_card(storage, shown)
+    assert "Warned &lt;b&gt;all&lt;/b&gt; of group 7." in page
+    assert 'class="service incidents"' in page
+    print_card(shown, PlainConsole(width=100))
+    [line] = [row for row in capsys.readouterr().out.splitlines() if "recorded by" in row]
+    assert line.startswith("Incidents ")
 
 
 def test_a_card_fits_a_terminal(serving: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -229,3 +229,43 @@ def test_outcomes_that_cannot_be_paired_are_an_error(
         compare_tables(tmp_path, [first, twice], monkeypatch)
     with pytest.raises(MasteryError, match="expected outcomes that both versions can answer"):
         compare_tables(tmp_path, [first, table("yz", [1.0, 2.0], [1.0, 2.0])], monkeypatch)
+
+
+def test_decisions_that_both_versions_take_are_compared_at_their_own_points(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = load_config(REPOSITORY / "configs" / "sample.yaml").recipe
+    call = {"name": "call", "class": "not_mastered", "cost": {"miss": 5, "false_alarm": 1}}
+    about = {"name": "other", "class": "partial", "recall": 0.5}
+    for number, other in ((1, about), (2, about | {"class": "proficient"})):
+        Manifest(config=config | {"decisions": [call, other]}).write(tmp_path / str(number))
+
+    random = np.random.default_rng(6)
+    low = random.random(400) < 0.4
+    share = np.where(low, 0.7, 0.2)
+    tables = []
+    for threshold in (0.5, 0.8):
+        named = random.random(400) < share if threshold == 0.5 else low
+        columns = {
+            "learner_id": [f"{index // 2}" for index in range(400)],
+            "unit_id": ["u"] * 400,
+            "as_of": [*range(400)],
+            "label": np.where(low, "not_mastered", "partial").tolist(),
+            "predicted_class": ["partial"] * 400,
+            "probabilities": np.column_stack([share, 0.9 - share, [0.1] * 400]).tolist(),
+            **dict.fromkeys(("decision_call", "decision_other"), named.tolist()),
+        }
+        tables.append(pl.DataFrame(columns))
+    answers = iter(tables)
+    monkeypatch.setattr(comparing, "_predict", lambda *_: next(answers))
+
+    compared = compare_versions(open_storage(str(tmp_path)), 1, 2, ["e"], ["o"], draws=200)
+    rows = {row.metric: row for row in compared.metrics if row.decision}
+    assert {row.decision for row in rows.values()} == {"call"}  # the other is about another class
+    assert {*rows} == {"recall", "precision", "cost"}
+    named = tables[0]["decision_call"].to_numpy()
+    assert rows["recall"].a == (named & low).sum() / low.sum()
+    assert rows["recall"].b == rows["precision"].b == 1
+    wrong = 5 * (low & ~named).sum() + (named & ~low).sum()
+    assert rows["cost"].a == pytest.approx(wrong / 400)
+    assert {row.verdict for row in rows.values()} == {"better"}  # less cost is better

@@ -228,6 +228,8 @@ def test_lists_and_log_say_what_was_stopped(storage: Storage) -> None:
     shown = {item.version: item.stopped for item in list_versions(storage).versions}
     assert "version 2 of sample was stopped by" in (shown[2] or "")
     assert shown[1] == shown[2]  # no version answers
+    held = {item.version: item.labels for item in list_versions(storage).versions}
+    assert held == {1: ["previous"], 2: [], 3: []}  # what a rollback would go to
     assert "stop: version 2; stable 2 → –; canary 3 → –" in describe_log(read_entries(storage))
     assert stopping.read_stop(storage, 1) == routing(storage).stopped[0]  # the model is out
 

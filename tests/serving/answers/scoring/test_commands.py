@@ -12,9 +12,10 @@ from typer.testing import CliRunner
 from components.errors import MasteryError, VersionError
 from pipeline.cli.main import app
 from serving.answers.database import open_database
-from serving.answers.scoring.versions import PushedVersion, newest_version
+from serving.answers.scoring.versions import PushedVersion, newest_version, open_version
 from serving.answers.tables import CurrentAnswer
 from serving.models.promotion import promote
+from serving.models.stopping import StoppedError, stop
 from serving.models.stores import open_storage
 from tests.serving.answers.scoring.conftest import push
 
@@ -66,6 +67,23 @@ def test_the_stable_version_goes_before_a_newer_one(saved_model: Path, tmp_path:
 def test_without_a_version_nothing_is_scored(tmp_path: Path) -> None:
     with pytest.raises(MasteryError, match="expected a pushed version, found none"):
         newest_version(str(tmp_path)).__enter__()
+
+
+def test_nothing_is_scored_with_what_was_stopped(saved_model: Path, tmp_path: Path) -> None:
+    folders = {number: push(saved_model, tmp_path, number) for number in (1, 2)}
+    storage = open_storage(str(tmp_path))
+    stop(storage, 2, "wrong answers")
+    for refused in (
+        lambda: newest_version(str(tmp_path)).__enter__(),
+        lambda: open_version(folders[2]),
+    ):
+        with pytest.raises(StoppedError, match=r"version 2 of small was stopped by .*: wrong ans"):
+            refused()
+    promote(storage, 1)
+    with newest_version(str(tmp_path)) as version:
+        assert version.number == 1
+    with pytest.raises(StoppedError):
+        open_version(folders[2])
 
 
 def test_a_changed_version_is_not_loaded(saved_model: Path, tmp_path: Path) -> None:
