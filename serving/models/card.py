@@ -164,27 +164,35 @@ def _describe_state(listed: ListedVersion, *, nothing_promoted: bool) -> str:
 
 
 def _describe_figures(card: VersionCard) -> dict[str, str]:
-    """Returns the most important figures, by the names of rows."""
+    """Returns the most important figures, by the names of rows; empty where there is none."""
+    overall, sure = card.overall, format_confidence(card.confidence)
     main = describe_metric(main_metric_of(card.task))
-    sure = format_confidence(card.confidence)
-    figures = {
-        main.short[:1].upper() + main.short[1:]: _figure(
-            card.overall.value_of(main.name), card.overall.interval_of(main.name), sure
-        )
-        + f", judged on {card.overall.examples:,} outcomes"
-    }
+    quality = _figure(overall.value_of(main.name), overall.interval_of(main.name), sure)
     recalls = [
-        f"{name} {_figure(card.overall.value_of('recall', name), None, '')}"
-        for name in card.classes
+        f"{name} {_figure(overall.value_of('recall', name), None, '')}" for name in card.classes
     ]
-    if recalls:
-        figures["Recall"] = ", ".join(recalls)
-    decisions = [_describe_decision(card, decision) for decision in card.decisions]
-    if decisions:
-        figures["Decisions"] = "\n".join(decisions)
     passed = sum(gate.passed for gate in card.gates)
-    figures["Gates"] = f"{passed} of {len(card.gates)} passed"
-    return figures
+
+    return {
+        main.short[:1].upper() + main.short[1:]: (
+            f"{quality}, judged on {overall.examples:,} outcomes"
+        ),
+        "Recall": ", ".join(recalls),
+        "How sure": _describe_coverage(card),
+        "Decisions": "\n".join(_describe_decision(card, item) for item in card.decisions),
+        "Gates": f"{passed} of {len(card.gates)} passed",
+    }
+
+
+def _describe_coverage(card: VersionCard) -> str:
+    """Returns how often the truth is among what is not ruled out; empty where that is unknown."""
+    uncertainty = card.uncertainty
+    measured = uncertainty.of("all") if uncertainty else []
+    if uncertainty is None or not measured:
+        return ""
+    held = _figure(measured[0].coverage, measured[0].interval, format_confidence(card.confidence))
+    what = "set of classes" if card.classes else "interval"
+    return f"the answered {what} holds the truth in {held}; promised {uncertainty.promised:g}"
 
 
 def _describe_decision(card: VersionCard, decision: DecisionResults) -> str:
