@@ -86,7 +86,9 @@ def contract_problems(graph: MetaGraphDef, card: ModelCard) -> list[str]:
 
         signature = graph.signature_def[name]
         beside = {
-            key: spec for key, spec in optional.items() if is_sure or key in signature.outputs
+            key: spec
+            for key, spec in optional.items()
+            if key in signature.outputs or (is_sure and key != UNFAMILIAR)
         }
         problems += _differences(f"{name}, input", signature.inputs, asked)
         problems += _differences(f"{name}, output", signature.outputs, {**answered, **beside})
@@ -142,7 +144,11 @@ def _explanations(card: ModelCard, inputs: ModelInputs) -> Spec:
 
 
 def _optional_outputs(card: ModelCard) -> Spec:
-    """Returns what says how sure an answer is; models fitted earlier lack it, and its section."""
+    """Returns what says how sure an answer is.
+
+    Models that were fitted earlier lack it, and the section `uncertainty`. Small logs do not show
+    what is familiar.
+    """
     count = len(card.classes)
     text: Spec = {UNFAMILIAR: ({"string"}, (None,))}
     if card.task == "regression":
