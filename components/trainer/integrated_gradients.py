@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 POINTS = 3  # of a part of the line, at which the sequence is differentiated; its middle is one
 SAMPLES = 32  # of a part of the line, at which the dense layers are differentiated
-TOLERANCE = 3e-4  # of the sum of a part; relative for answers above 1
+TOLERANCE = 2e-4  # of the sum of a part; relative for answers above 1
 NARROWEST = 2.0**-10  # parts are not halved further
 STEPS_AT_ONCE = 1 << 11  # steps of sequences, times points, that are differentiated at once
 
