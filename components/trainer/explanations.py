@@ -32,12 +32,9 @@ from components.contracts.names import (
     step_is_missing,
 )
 from components.trainer.groups import GroupTable
-from components.trainer.integrated_gradients import (
-    IntegratedGradients,
-    Line,
-    SplitNetwork,
-)
+from components.trainer.integrated_gradients import IntegratedGradients, Line
 from components.trainer.lstm import NO_GRADIENT
+from components.trainer.split_network import SplitNetwork
 
 if TYPE_CHECKING:
     import keras
