@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated, get_args
 
 from pydantic import Field, StringConstraints, model_validator
 
 from components.config.section import InputName, KeyedError, Section
+from components.contracts.decision_results import Purpose
 
 DecisionName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 
@@ -51,7 +52,6 @@ class Cost(Section):
     false_alarm: float = Field(gt=0, description="cost of another learner who is named")
 
 
-Purpose = Literal["cost", "recall", "precision", "capacity", "threshold"]
 PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
 
 

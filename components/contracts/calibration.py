@@ -9,9 +9,8 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from components.config.decisions import Purpose
 from components.contracts.contract import Contract, Part
-from components.contracts.decision_results import DecisionMetrics
+from components.contracts.decision_results import DecisionMetrics, Purpose
 
 
 class ConformalCell(Part):

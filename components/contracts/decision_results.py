@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Protocol, Self
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
-from components.config.decisions import Cost, Purpose
 from components.contracts.contract import Part
 
 Interval = tuple[float, float]  # lower and upper end
+Purpose = Literal["cost", "recall", "precision", "capacity", "threshold"]  # how a point is chosen
+
+
+class Cost(Protocol):
+    """What mistakes cost; `components.config.decisions.Cost` is one."""
+
+    @property
+    def miss(self) -> float:
+        """Cost of a learner of the class who is not named."""
+
+    @property
+    def false_alarm(self) -> float:
+        """Cost of another learner who is named."""
+
+
+class RecordedCost(Part):
+    """What mistakes were said to cost, as it is written down."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    miss: float
+    false_alarm: float
 
 
 class DecisionMetrics(Part):
@@ -45,7 +66,7 @@ class DecisionMetrics(Part):
     def of(cls, examples: int, of_class: int, named: int, right: int, cost: Cost | None) -> Self:
         """Returns the metrics of counts.
 
-        >>> found = DecisionMetrics.of(10, 4, 5, 3, Cost(miss=5, false_alarm=1))
+        >>> found = DecisionMetrics.of(10, 4, 5, 3, RecordedCost(miss=5, false_alarm=1))
         >>> found.recall, found.precision, found.alarm_rate, found.cost
         (0.75, 0.6, 0.5, 0.7)
         """
@@ -161,7 +182,7 @@ class DecisionResults(Part):
     threshold: float
     purpose: Purpose
     aim: float | None = None
-    cost: Cost | None = None
+    cost: RecordedCost | None = None
     promised: DecisionMetrics | None = None
     note: str | None = None
     curve: DecisionCurve | None = None

@@ -6,9 +6,8 @@ from typing import Any, ClassVar
 
 from pydantic import ConfigDict, Field
 
-from components.config.decisions import Purpose
 from components.contracts.contract import Contract, Part
-from components.contracts.decision_results import DecisionMetrics
+from components.contracts.decision_results import DecisionMetrics, Purpose
 from components.contracts.names import PORTABLE
 from components.contracts.provenance import DataProvenance
 

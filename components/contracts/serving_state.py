@@ -194,7 +194,6 @@ class AuditEntry(Contract):
     """
 
     FILE: ClassVar[str] = "audit.jsonl"
-    FORMAT: ClassVar[int] = 2  # since there are approvals, which older readers do not know
 
     revision: int
     id: str = Field(default_factory=lambda: uuid.uuid4().hex)

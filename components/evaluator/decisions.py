@@ -13,7 +13,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from components.contracts.calibration import Calibration, ChosenPoint
-from components.contracts.decision_results import DecisionCurve, DecisionMetrics, DecisionResults
+from components.contracts.decision_results import (
+    DecisionCurve,
+    DecisionMetrics,
+    DecisionResults,
+    RecordedCost,
+)
 from components.contracts.evaluation import ModelResults, Result
 from components.contracts.names import PROBABILITIES, decision_output
 from components.evaluator.measures import thin
@@ -209,7 +214,7 @@ def describe_decisions(
                 threshold=point.threshold,
                 purpose=point.purpose,
                 aim=point.aim,
-                cost=decision.cost,
+                cost=decision.cost and RecordedCost.model_validate(decision.cost),
                 promised=point.promised,
                 note=point.note,
                 curve=curve,

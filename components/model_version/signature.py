@@ -21,24 +21,22 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from components.command.escape import shorten
 from components.config.runtime import SIGNING_PASSWORD
 from components.contracts.manifest import Manifest
-from components.errors import MasteryError, VersionError
+from components.errors import VersionError
 from components.files.atomic import sync
 from components.model_version.folders import SIGNATURE
+from components.model_version.signing_keys import (
+    KeyFileError,
+    key_digest,
+    read_private_key,
+    read_public_key,
+)
 from components.model_version.verify import file_digests, name_files
 
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ec import (
-        EllipticCurvePrivateKey,
-        EllipticCurvePublicKey,
-    )
-
-PRIVATE_KEY, PUBLIC_KEY = "signing-key.pem", "signing-key.pub"  # files that `make_keys` writes
-CURVES = ("secp256r1", "secp384r1", "secp521r1")  # those that the library signs with
 LONGEST_SIGNATURE = 64 * 2**20  # bytes; some 200 per file of the version
 
 _LONGEST_REASON = 400  # characters of the library's own words in an error
@@ -49,10 +47,6 @@ class SignatureError(VersionError):
     """A version is not signed, or not by whom it should be, or not as it is now."""
 
     exit_code = 1
-
-
-class KeyFileError(MasteryError):
-    """A key cannot be read or written."""
 
 
 @dataclass(frozen=True)
@@ -81,68 +75,12 @@ class Signed:
     files: int
 
 
-def make_keys(folder: Path, password: str | None) -> tuple[Path, Path]:
-    """Makes a key of the curve P-256 for trying, or for keeping.
-
-    Args:
-        folder: where to write `signing-key.pem` (readable by its owner only) and
-            `signing-key.pub`.
-        password: encrypts the private key; None leaves it in clear.
-
-    Returns:
-        The paths of the private and of the public key.
-
-    Raises:
-        KeyFileError: there is a key already, or the folder cannot be written to.
-    """
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
-    if password is not None:
-        encryption = serialization.BestAvailableEncryption(password.encode())
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption
-    )
-
-    paths = folder / PRIVATE_KEY, folder / PUBLIC_KEY
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for path, content, mode in (
-            (paths[0], private, 0o600),
-            (paths[1], _public_pem(key.public_key()), 0o644),
-        ):
-            # O_EXCL: neither a key that is there nor what a link leads to is overwritten.
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-            sync(path)
-    except FileExistsError as error:
-        raise KeyFileError(
-            f"{error.filename}: there is such a file already, and keys are never overwritten. "
-            "Name another folder by --out, or move it away."
-        ) from None
-    except OSError as error:
-        raise KeyFileError(f"{folder}: no key could be written: {error.strerror}.") from error
-    return paths
-
-
-def check_key(key: Path, environment: Mapping[str, str]) -> None:
-    """Checks that a private key can be used, before anything depends on it.
-
-    Raises:
-        KeyFileError: it cannot.
-    """
-    _read_private_key(key, environment.get(SIGNING_PASSWORD))
-
-
 def sign_version(folder: Path, key: Path, environment: Mapping[str, str]) -> None:
     """Writes `model.sig` into a version's folder; it covers all other files in it.
 
     Args:
         folder: the version's, complete, and not in its place yet.
-        key: a PEM file with a private key of a curve in `CURVES`.
+        key: a PEM file with a private key of a curve in `signing_keys.CURVES`.
         environment: has the key's password as `MASTERY_SIGNING_PASSWORD`, if it has one.
 
     Raises:
@@ -150,7 +88,7 @@ def sign_version(folder: Path, key: Path, environment: Mapping[str, str]) -> Non
         OSError: a file cannot be read or written.
     """
     password = environment.get(SIGNING_PASSWORD)
-    _read_private_key(key, password)  # the library's own errors name neither file nor variable
+    read_private_key(key, password)  # the library's own errors name neither file nor variable
 
     from model_signing import signing
 
@@ -306,7 +244,7 @@ def _verifier(trust: Trust) -> Any:
     config = verifying.Config()
     try:
         if trust.public_key is not None:
-            _read_public_key(trust.public_key)
+            read_public_key(trust.public_key)
             return config.use_elliptic_key_verifier(public_key=trust.public_key)
         if trust.certificates:
             return config.use_certificate_verifier(certificate_chain=[*trust.certificates])
@@ -379,65 +317,6 @@ def _read_limited(path: Path) -> bytes:
     if len(content) > LONGEST_SIGNATURE:
         raise SignatureError(f"{path}: expected a signature, found more than 64 MiB.")
     return content
-
-
-def _read_private_key(path: Path, password: str | None) -> EllipticCurvePrivateKey:
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
-
-    expected = f"{path}: expected a private key for signing (PEM, of the curves P-256 to P-521)"
-    try:
-        key = serialization.load_pem_private_key(
-            path.read_bytes(), None if password is None else password.encode()
-        )
-    except OSError as error:
-        raise KeyFileError(f"{expected}, found none: {error.strerror}.") from None
-    except TypeError:  # there is a password and no encryption, or the other way round
-        found = "no password" if password is None else "a password for a key without one"
-        raise KeyFileError(
-            f"{expected}, and its password in ${SIGNING_PASSWORD}; found {found}."
-        ) from None
-    except ValueError:
-        found = "something else" if password is None else "a wrong password, or something else"
-        raise KeyFileError(f"{expected}, found {found}.") from None
-    if not isinstance(key, EllipticCurvePrivateKey) or key.curve.name not in CURVES:
-        raise KeyFileError(f"{expected}, found another kind. `mastery models keygen` makes one.")
-    return key
-
-
-def _read_public_key(path: Path) -> EllipticCurvePublicKey:
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
-
-    expected = f"{path}: expected a public key (PEM, of the curves P-256 to P-521)"
-    try:
-        key = serialization.load_pem_public_key(path.read_bytes())
-    except OSError as error:
-        raise KeyFileError(f"{expected}, found none: {error.strerror}.") from None
-    except ValueError:
-        raise KeyFileError(f"{expected}, found something else.") from None
-    if not isinstance(key, EllipticCurvePublicKey) or key.curve.name not in CURVES:
-        raise KeyFileError(f"{expected}, found another kind of key.")
-    return key
-
-
-def _public_pem(key: EllipticCurvePublicKey) -> bytes:
-    from cryptography.hazmat.primitives import serialization
-
-    return key.public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
-
-
-def key_digest(path: Path) -> str:
-    """Returns the SHA-256 of a public key, in hexadecimal, as the signature names it.
-
-    Raises:
-        KeyFileError: there is no public key in the file.
-    """
-    import hashlib
-
-    return hashlib.sha256(_public_pem(_read_public_key(path))).hexdigest()
 
 
 def _trusted(trust: Trust) -> str:

@@ -19,7 +19,8 @@ from components.contracts.provenance import describe_data
 from components.contracts.push_result import PushResult
 from components.model_version.exports import link_gpu_exports
 from components.model_version.pushed_version import describe_push
-from components.model_version.signature import check_key, sign_version
+from components.model_version.signature import sign_version
+from components.model_version.signing_keys import check_key
 from components.papers.facts import load_facts
 from components.papers.release import write_papers
 from components.pusher.provenance import state_provenance

@@ -82,7 +82,7 @@ class Reason:
 
 
 @dataclass(frozen=True)
-class Reasons:
+class AnswerReasons:
     """The reasons of one answer, each list the greatest first.
 
     Attributes:
@@ -125,7 +125,7 @@ def asked_in(joined: pl.DataFrame, config: Config) -> list[Asked]:
 
 def find_reasons(
     outputs: Mapping[str, Any], asked: Sequence[Asked], wording: Wording
-) -> list[Reasons]:
+) -> list[AnswerReasons]:
     """Returns the reasons of each of B answers; a cold start has none.
 
     In a classification, what adds to the probability of the explained class speaks for the answer.
@@ -145,7 +145,9 @@ def find_reasons(
         return []
     explained = _Explained.of(outputs, len(asked))
     return [
-        _Row(explained, row, one, wording).reasons() if explained.has_reasons[row] else Reasons()
+        _Row(explained, row, one, wording).reasons()
+        if explained.has_reasons[row]
+        else AnswerReasons()
         for row, one in enumerate(asked)
     ]
 
@@ -219,10 +221,10 @@ class _Row:
         length = max((len(values) for values in self._steps.values()), default=0)
         self._by_step = explained.steps[row, :length]  # [t, S]
 
-    def reasons(self) -> Reasons:
+    def reasons(self) -> AnswerReasons:
         """Returns those for and those against, each greatest first."""
         towards, against = (self._greatest(way) for way in (self._sign, -self._sign))
-        return Reasons([*towards], [*against])
+        return AnswerReasons([*towards], [*against])
 
     def _greatest(self, way: float) -> Iterator[Reason]:
         """Yields the features that add most in one way, without small ones."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     )
 
 MOST_FEATURES = 12  # of a class that are shown; metrics.json has all
+LEAST = 0.001  # smaller sizes are not told apart
 LEANING = 0.2  # from which lean a feature is said to speak for or against
 
 
@@ -105,8 +106,8 @@ def _of_class(name: str, features: list[FeatureImportance]) -> ClassImportance:
         ImportanceRow(
             feature=item.feature,
             chart=bar(item.size, domain=domain, interval=item.interval, mark=item.before),
-            size=number(item.size),
-            interval=span(item.interval) if item.interval else "",
+            size=number(item.size) if item.size >= LEAST else f"below {LEAST}",
+            interval=span(item.interval) if item.interval and item.size >= LEAST else "",
             speaks=_speaks(item),
             before=number(item.before),
         )

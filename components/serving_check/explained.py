@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 MOST_EXPLAINED = 32  # examples that are explained in one batch
 ALONE_EXPLAINED = 3  # of them, those that are also explained alone
-COMPLETE = 1e-3  # how far a sum may be off; relative for answers above 1
-SAME = 1e-3  # how far two attributions may be apart: other batches round, and may halve other parts
+COMPLETE = 2e-3  # how far a sum may be off, twice what is aimed at; relative for answers above 1
+SAME = 5e-3  # how far two attributions may be apart: batches round, and may halve other parts
 
 Array = np.ndarray[Any, Any]
 

@@ -67,6 +67,7 @@ def contract_problems(graph: MetaGraphDef, card: ModelCard) -> list[str]:
     problems = [*_gpu_only_operations(graph), *graph_problems(graph)]
     inputs = ModelInputs.of(card)
     outputs, optional = _outputs(card), _optional_outputs(card)
+    is_sure = "uncertainty" in card.config
     wanted = {
         SERVING_DEFAULT: (_EXAMPLES, outputs),
         PREDICT_STEPS: (_dense_inputs(inputs), outputs),
@@ -84,11 +85,13 @@ def contract_problems(graph: MetaGraphDef, card: ModelCard) -> list[str]:
             continue
 
         signature = graph.signature_def[name]
-        found_optional = {key: spec for key, spec in optional.items() if key in signature.outputs}
+        beside = {
+            key: spec
+            for key, spec in optional.items()
+            if key in signature.outputs or (is_sure and key != UNFAMILIAR)
+        }
         problems += _differences(f"{name}, input", signature.inputs, asked)
-        problems += _differences(
-            f"{name}, output", signature.outputs, {**answered, **found_optional}
-        )
+        problems += _differences(f"{name}, output", signature.outputs, {**answered, **beside})
     return problems
 
 
@@ -141,7 +144,11 @@ def _explanations(card: ModelCard, inputs: ModelInputs) -> Spec:
 
 
 def _optional_outputs(card: ModelCard) -> Spec:
-    """Returns what a model may answer besides: versions pushed earlier lack some of it."""
+    """Returns what says how sure an answer is.
+
+    Models that were fitted earlier lack it, and the section `uncertainty`. Small logs do not show
+    what is familiar.
+    """
     count = len(card.classes)
     text: Spec = {UNFAMILIAR: ({"string"}, (None,))}
     if card.task == "regression":

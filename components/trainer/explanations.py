@@ -32,12 +32,9 @@ from components.contracts.names import (
     step_is_missing,
 )
 from components.trainer.groups import GroupTable
-from components.trainer.integrated_gradients import (
-    IntegratedGradients,
-    Line,
-    SplitNetwork,
-)
+from components.trainer.integrated_gradients import IntegratedGradients, Line
 from components.trainer.lstm import NO_GRADIENT
+from components.trainer.split_network import SplitNetwork
 
 if TYPE_CHECKING:
     import keras
@@ -167,6 +164,9 @@ class Explainer:
         inputs: what it reads.
         settings: its features and classes.
         split: the eval split, which the average learners are taken from.
+
+    Attributes:
+        averages: the average learners.
     """
 
     def __init__(
@@ -180,7 +180,7 @@ class Explainer:
         self._classes = settings.label.classes
         self._features = ExplainedFeatures.of(settings, inputs)
         self._numbers = _Numbers(self._features, inputs)
-        self._averages = AverageLearners.of(split, self._network, self._numbers, settings)
+        self.averages = AverageLearners.of(split, self._network, self._numbers, settings)
         self._integrate = IntegratedGradients(
             self._network,
             _groups(self._network.steps, self._features.steps, 0),
@@ -207,7 +207,7 @@ class Explainer:
                 regression.
         """
         index = self._class_index(answered.answer, named)
-        group = self._averages.table.index_in_graph(answered.groups)
+        group = self.averages.table.index_in_graph(answered.groups)
         found = self._integrate(self._line(answered, group, index), ~answered.is_cold)
 
         own = tf.gather(answered.answer, index, batch_dims=1)
@@ -257,7 +257,7 @@ class Explainer:
 
     def _line(self, answered: Answered, group: tf.Tensor, index: tf.Tensor) -> Line:
         """Returns the ways from the average learners of the groups [B] to the learners."""
-        features, averages = answered.features, self._averages
+        features, averages = answered.features, self.averages
         steps = self._network.embed_steps(features)
         columns = self._network.embed_columns(features)
         from_steps = tf.gather(tf.constant(averages.steps), group)[:, tf.newaxis]
@@ -274,7 +274,7 @@ class Explainer:
     def _directions(self, answered: Answered, group: tf.Tensor) -> tf.Tensor:
         """Returns above 0 where a learner's numbers are above the typical ones, [B, N]."""
         values, known = self._numbers.read(answered.features)
-        typical = tf.gather(tf.constant(self._averages.numbers), group)
+        typical = tf.gather(tf.constant(self.averages.numbers), group)
         above = tf.where(known > 0, values / tf.maximum(known, 1.0) - typical, 0.0)
         is_noticed = (tf.abs(above) > NOTICEABLE) & ~answered.is_cold[:, tf.newaxis]
         above = tf.where(is_noticed, above, 0.0)

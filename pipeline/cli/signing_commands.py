@@ -55,7 +55,7 @@ def keygen(
     import os
 
     from components.config.runtime import SIGNING_PASSWORD
-    from components.model_version.signature import key_digest, make_keys
+    from components.model_version.signing_keys import key_digest, make_keys
 
     password = os.environ.get(SIGNING_PASSWORD) or None
     private, public = make_keys(out, password)

@@ -71,7 +71,7 @@ def resume(
     set_: SetOption = NO_SETTINGS,
     root: RootOption = RUNS,
 ) -> None:
-    """End a stop; what was served before is served again, unless another version is by now.
+    """End a stop: what was served before is served again, unless another is.
 
     Example:
         mastery models resume --all --reason "data corrected" --config configs/sample.yaml
@@ -97,7 +97,7 @@ def incident(
     set_: SetOption = NO_SETTINGS,
     root: RootOption = RUNS,
 ) -> None:
-    """Record what went wrong with a version; its card and `mastery models show` list it.
+    """Record what went wrong with a version, for its card and `mastery models show`.
 
     Example:
         mastery models incident stable --severity serious --text "..." --config configs/sample.yaml

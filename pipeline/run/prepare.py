@@ -108,7 +108,7 @@ def check_signing_key(config: Config) -> None:
     key = config.push.key_for_signing(os.environ)
     if key and config.push.enabled:
         # Its library takes a twentieth of a second to import.
-        from components.model_version.signature import check_key
+        from components.model_version.signing_keys import check_key
 
         check_key(Path(key), os.environ)
 

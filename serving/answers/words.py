@@ -129,7 +129,7 @@ def sure_in_words(answer: Any, language: str) -> str:
     if answer.answer_text == NOT_SURE or not answer.prediction_set:
         return texts.gettext("not sure")
     if answer.prediction_set == [answer.predicted_class]:
-        return texts.gettext("the model is sure")
+        return texts.gettext("only this class fits")  # however probable it is
     *names, last = [class_name(name, language) for name in answer.prediction_set]
     if not names:
         return last

@@ -73,7 +73,6 @@ def set_policy(storage: Storage, policy: ApprovalPolicy, reason: str) -> AuditEn
         if policy_in(read_entries(storage)) == policy:
             return None
         return AuditEntry(
-            format=AuditEntry.FORMAT,
             action="policy",
             revision=revision,
             before=state,

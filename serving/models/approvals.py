@@ -307,7 +307,6 @@ def _entry(
 ) -> AuditEntry:  # fmt: skip
     manifest = version.manifest
     entry = AuditEntry(
-        format=AuditEntry.FORMAT,
         action="revoke" if revoke else "approve",
         who=f"{approver.name} (board)" if approver.means == "board" else whoami(),
         revision=revision,

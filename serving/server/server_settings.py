@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from components.command.escape import shorten
 from components.errors import MasteryError
 from components.model_version.folders import SAVED_MODEL
-from components.model_version.signature import key_digest
+from components.model_version.signing_keys import key_digest
 from serving.prediction_log.settings import PredictionLogSettings, check_prediction_log
 
 if TYPE_CHECKING:

@@ -48,6 +48,8 @@ def show(request: Request) -> Response:
     """Returns the versions in the serving folder, the newest first."""
     from serving.models.listing import list_versions
 
+    if request.app.state.settings.board.models is None:
+        return render(request, "approvals.html.j2", rows=None)
     try:
         listing = list_versions(_open(request))
     except MasteryError as error:

@@ -87,10 +87,13 @@ def content(kind: type[Contract]) -> dict[str, Any]:
 
 
 def all_contracts() -> list[type[Contract]]:
+    """Returns all contracts of ours; `provenance.json` is in a format of others."""
     for module in pkgutil.iter_modules(contracts.__path__):
         importlib.import_module(f"{contracts.__name__}.{module.name}")
     found = [
-        kind for kind in Contract.__subclasses__() if kind.__module__.startswith("components.")
+        kind
+        for kind in Contract.__subclasses__()
+        if kind.__module__.startswith("components.") and not kind.model_fields["format"].exclude
     ]
     return sorted(found, key=lambda kind: kind.FILE)
 

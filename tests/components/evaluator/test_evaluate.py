@@ -254,6 +254,7 @@ def test_another_log_is_scored_by_the_same_code(
     assert result == {
         **{key: judged[key] for key in ("task", "classes", "basis", "overall", "confidence")},
         "decisions": [],
+        "uncertainty": None,
         "slices": [
             item
             for item in judged["slices"]

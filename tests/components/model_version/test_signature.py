@@ -20,16 +20,13 @@ from hypothesis import strategies as st
 
 from components.contracts.manifest import Manifest
 from components.model_version.signature import (
-    KeyFileError,
     SignatureError,
     Trust,
-    check_key,
-    key_digest,
-    make_keys,
     sign_version,
     verified_copy,
     verify_signature,
 )
+from components.model_version.signing_keys import KeyFileError, check_key, key_digest, make_keys
 
 FILES = {
     "saved_model.pb": b"graph",

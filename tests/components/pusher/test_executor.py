@@ -20,13 +20,8 @@ from components.contracts.manifest import Manifest
 from components.contracts.model_card import ModelCard
 from components.contracts.serving_state import who_pushes
 from components.contracts.slsa import Statement
-from components.model_version.signature import (
-    KeyFileError,
-    SignatureError,
-    Trust,
-    make_keys,
-    verify_signature,
-)
+from components.model_version.signature import SignatureError, Trust, verify_signature
+from components.model_version.signing_keys import KeyFileError, make_keys
 from components.model_version.verify import difference, model_digest
 from components.pusher.component import make_pusher
 from components.pusher.executor import Executor

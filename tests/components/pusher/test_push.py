@@ -18,7 +18,8 @@ from components.command.program import entry_point
 from components.contracts.manifest import Manifest
 from components.files.atomic import NotAFileError
 from components.model_version.folders import version_names
-from components.model_version.signature import Trust, make_keys, sign_version, verify_signature
+from components.model_version.signature import Trust, sign_version, verify_signature
+from components.model_version.signing_keys import make_keys
 from components.model_version.verify import model_digest
 from components.pusher.push import PushError, _folder_beside, push_version
 

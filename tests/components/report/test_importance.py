@@ -31,7 +31,8 @@ def evaluation(**update: Any) -> Evaluation:
                     feature=HOSTILE, size=0.21, interval=(0.19, 0.24), lean=0.9, before=0.2
                 ),
                 FeatureImportance(feature="unit_id", size=0.05),
-                *(FeatureImportance(feature=f"more_{place}", size=0.01) for place in range(20)),
+                FeatureImportance(feature="idle", size=8.8e-6, interval=(4e-6, 1e-5)),
+                *(FeatureImportance(feature=f"more_{place}", size=1e-6) for place in range(19)),
             ]
         },
     )
@@ -54,6 +55,8 @@ def test_features_are_shown_with_what_speaks_for_the_class() -> None:
     assert f"The {MOST_FEATURES} most important; 10 more are in metrics.json." in page
     assert "over 16 points" in page
     assert "to within 0.0004" in page
+    assert "below 0.001" in page
+    assert "e−06" not in page
     assert "Model before" in page
 
 

@@ -16,7 +16,7 @@ from components.contracts.names import NUM_STEPS
 from components.node.settings import TrainerSettings
 from components.trainer.calibration_split import CalibrationSplit
 from components.trainer.constants import Answered
-from components.trainer.explanations import Explainer
+from components.trainer.explanations import AverageLearners, Explainer
 from components.trainer.export import float32_copy
 from components.trainer.network import build_network, read_network_inputs
 from tests.components.trainer.test_served import ask, dense, serialized, with_horizon
@@ -134,12 +134,17 @@ class Explaining:
         self._split = CalibrationSplit(
             files.eval_files, self._inputs, transform, self._settings, scratch
         )
-        [self._batch] = self._split.batches()
+        [self.batch] = self._split.batches()
         self._network = build_network(self._settings, self._inputs)
         draw = np.random.default_rng(5)
         self._network.set_weights(
             [draw.normal(0, 2 * w.shape[0] ** -0.5, w.shape) for w in self._network.weights]
         )
+
+    def averages(self) -> AverageLearners:
+        """The average learners of the split."""
+        served = float32_copy(self._network, self._settings, self._inputs, "served")
+        return Explainer(served, self._inputs, self._settings, self._split).averages
 
     def explain(self) -> dict[str, np.ndarray]:
         """What the served graph says."""
@@ -153,14 +158,14 @@ class Explaining:
             named = tf.fill([tf.size(is_cold)], "") if explainer.asks_for_class else None
             return explainer.outputs(Answered(answer, is_cold, batch, batch["groups"]), named)
 
-        found = outputs(self._batch)
-        warm = self._batch[NUM_STEPS] >= self._settings.steps.min_steps
+        found = outputs(self.batch)
+        warm = self.batch[NUM_STEPS] >= self._settings.steps.min_steps
         return {name: values[warm].numpy() for name, values in found.items()}
 
     def reference(self) -> tuple[np.ndarray, np.ndarray]:
         """Attributions [B, N] and typical answers [B] of those who are no cold starts."""
-        warm = self._batch[NUM_STEPS] >= self._settings.steps.min_steps
-        batch = {name: values[warm] for name, values in self._batch.items()}
+        warm = self.batch[NUM_STEPS] >= self._settings.steps.min_steps
+        batch = {name: values[warm] for name, values in self.batch.items()}
         loop = float32_copy(self._network, self._settings, self._inputs, "loop")
         features = {**self._inputs.steps, **self._inputs.context}
         layers = {
@@ -263,3 +268,24 @@ def test_attributions_are_those_of_another_computation(
     assert np.abs(expected).max() > 0.02
     scale = max(1.0, np.abs(found["attributions"].sum(axis=1) + typical).max())
     assert found["attributions"] == pytest.approx(expected, abs=1e-3 * float(scale))
+
+
+def test_each_group_has_its_own_average_learner(inputs: FnArgs, tmp_path: Path) -> None:
+    """Groups are by unit and horizon; small ones share the average of all of their horizon."""
+    explaining = Explaining({**SETTINGS, "uncertainty": {"min_examples": 8}}, inputs, tmp_path)
+    averages, batch = explaining.averages(), explaining.batch
+
+    levels = [(level, group) for level, known in enumerate(averages.table.known) for group in known]
+    assert len(levels) > 3
+    is_warm = batch[NUM_STEPS].numpy() >= SETTINGS["steps"]["min_steps"]
+    for place, (level, group) in enumerate(levels):
+        members = (batch["groups"].numpy()[:, level] == group) & is_warm
+        assert members.sum() >= 8
+        real = tf.sequence_mask(batch[NUM_STEPS], batch["step_correct"].shape[1]).numpy()
+        values = batch["step_correct"].numpy()[members][real[members]]
+        # After the three numbers of the embedded type of an event.
+        assert averages.steps[place, 3] == pytest.approx(values.mean(), abs=1e-6)
+        numbers = batch["context_horizon"].numpy()[members]
+        known = batch["missing_context_horizon"].numpy()[members] == 0
+        typical = numbers[known].mean() if known.any() else 0.0
+        assert averages.numbers[place, -1] == pytest.approx(typical, abs=1e-6)

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 from alembic import command
-from sqlalchemy import Engine, create_engine, inspect, text
+from sqlalchemy import Engine, create_engine, inspect, select, text
+from sqlalchemy.orm import Session
 
 from serving.answers.database import DatabaseError, open_database
-from serving.answers.tables import Table
+from serving.answers.tables import Answer, ModelVersion, Table
 
 
 def tables(engine: Engine) -> list[str]:
@@ -92,3 +93,33 @@ def test_a_mistyped_name_makes_no_database(tmp_path: Path) -> None:
     with pytest.raises(DatabaseError, match=r"anwsers\.db"):
         open_database(str(tmp_path / "anwsers.db"), existing=True)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_answers_of_an_older_database_stay(
+    monkeypatch: pytest.MonkeyPatch, database_url: str
+) -> None:
+    upgrade = command.upgrade
+    with monkeypatch.context() as patch:
+        patch.setattr(command, "upgrade", lambda config, _: upgrade(config, "0001"))
+        older = open_database(database_url)
+    moment = "'2026-03-02 06:00:00'"
+    with older.begin() as connection:
+        for statement in (
+            "INSERT INTO model_versions (id, model, version, classes, metrics) "
+            "VALUES (1, 'm', 7, '[\"low\"]', '{}')",
+            "INSERT INTO scorings (id, version_id, as_of, started_at, answers) "
+            f"VALUES (1, 1, {moment}, {moment}, 1)",
+            "INSERT INTO answers (learner_id, unit_id, as_of, version_id, scoring_id, "
+            "predicted_class, probabilities, need, basis, reasons, scored_at) VALUES "
+            f"('ann', 'a', {moment}, 1, 1, 'low', '[1.0]', 0.5, 'sequence', '[]', {moment})",
+        ):
+            connection.exec_driver_sql(statement)
+    older.dispose()
+
+    engine = open_database(database_url)
+    with Session(engine) as session:
+        answer = session.scalars(select(Answer)).one()
+        assert (answer.learner_id, answer.probabilities, answer.reasons) == ("ann", [1.0], [])
+        assert (answer.prediction_set, answer.decisions, answer.unfamiliar) == (None, None, None)
+        assert session.scalars(select(ModelVersion.trust)).one() is None
+    engine.dispose()

@@ -127,9 +127,10 @@ def test_what_makes_no_sense_is_refused(
     assert len(read_entries(open_storage(str(models)))) == 1
 
 
-def test_without_a_serving_folder_there_is_no_such_page(database: Engine) -> None:
+def test_without_a_serving_folder_the_page_says_so(database: Engine) -> None:
     with board(database, None, "root") as client:
-        assert client.get("/approvals").status_code == 404
+        assert "board.models" in client.get("/approvals").text
+        assert send(client, version="1", decision="approve", reason="x").status_code == 404
         assert "/approvals" not in client.get("/groups").text
 
 

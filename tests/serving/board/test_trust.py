@@ -95,7 +95,7 @@ def test_a_row_of_the_worklist_says_how_far_to_trust_it(engine: Engine) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"prediction_set": ["partial"], "answer_text": "partial"}, "the model is sure"),
+        ({"prediction_set": ["partial"], "answer_text": "partial"}, "only this class fits"),
         ({"prediction_set": ["proficient"], "answer_text": "proficient"}, "proficient"),
         ({"prediction_set": [], "answer_text": "not sure"}, "not sure"),
         (

@@ -294,7 +294,7 @@ def signed_entry(key: PrivateKey) -> AuditEntry:
         by="dora", means="signature", model_sha256="a" * 64, manifest_sha256="b" * 64
     )
     entry = AuditEntry(
-        format=2, revision=1, action="approve", version=1, reason="fine",
+        revision=1, action="approve", version=1, reason="fine",
         before=ServedState(), after=ServedState(), approval=approval,
     )  # fmt: skip
     signature = sign(key, entry)

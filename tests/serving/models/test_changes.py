@@ -254,12 +254,12 @@ def test_a_label_of_another_tool_goes_with_its_version(folder: Path) -> None:
 def test_an_entry_of_an_unknown_format_is_refused_and_nothing_is_changed(storage: Storage) -> None:
     promotion.promote(storage, 1)
     before = storage.read("models.config")
-    newer = storage.entries()[0].replace(b'"format":1', b'"format":3')
+    newer = storage.entries()[0].replace(b'"format":1', b'"format":2')
     storage.append(2, newer.replace(b'"revision":1', b'"revision":2'))
     with pytest.raises(
         MasteryError,
         match=r"the audit log has an entry that cannot be used, .*: expected audit\.jsonl of "
-        r"Mastery; expected format 2 or earlier, found 3: a newer version of Mastery wrote it",
+        r"Mastery; expected format 1 or earlier, found 2: a newer version of Mastery wrote it",
     ):
         promotion.promote(storage, 2)
     assert storage.read("models.config") == before

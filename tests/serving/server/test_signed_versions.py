@@ -13,7 +13,8 @@ import pytest
 import components.model_version.signature as signature
 from components.errors import MasteryError
 from components.model_version.pushed_version import model_name
-from components.model_version.signature import KeyFileError, Trust, make_keys, sign_version
+from components.model_version.signature import Trust, sign_version
+from components.model_version.signing_keys import KeyFileError, make_keys
 from serving.server.server_settings import ServerSettings, check_settings
 from tests.serving.server.running import Running, running
 from tests.serving.server.tiny import expected_scores, steps
