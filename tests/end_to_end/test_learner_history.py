@@ -48,6 +48,8 @@ def settings(log: Path) -> list[str]:
         "model.lstm": "[16]",
         "training.epochs": 2,
         "gates": "[{metric: f1_macro, min: 0.2}]",
+        "fairness.gates": "[]",
+        "reasons.words": "{}",
     }
     values = [part for key, value in options.items() for part in ("--set", f"{key}={value}")]
     return ["--config", str(REPOSITORY / "configs" / "sample.yaml"), *values]

@@ -49,6 +49,7 @@ def test_an_erased_learner_is_in_no_file_and_no_table(mastery: Mastery, tmp_path
         "data.left_out": left_out,
         "training.epochs": 1,
         "gates": "[{metric: f1_macro, min: 0.05}]",
+        "fairness.gates": "[]",
     }
     settings = [part for key, value in options.items() for part in ("--set", f"{key}={value}")]
     sample = ["--config", str(REPOSITORY / "configs" / "sample.yaml"), *settings]
