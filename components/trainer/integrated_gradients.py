@@ -105,8 +105,9 @@ class IntegratedGradients:
             missing = shape[1] - tf.shape(of_steps)[1]
             of_steps = tf.pad(of_steps, [[0, 0], [0, missing], [0, 0]])
             steps = tf.tensor_scatter_nd_add(steps, at, of_steps)
-            of_columns = tf.boolean_mask(found.columns, found.is_exact)
-            columns = tf.tensor_scatter_nd_add(columns, at, of_columns)
+            if columns.shape[1]:  # TensorFlow refuses to add to nothing
+                of_columns = tf.boolean_mask(found.columns, found.is_exact)
+                columns = tf.tensor_scatter_nd_add(columns, at, of_columns)
             return later.joined(now.halved(found)), steps, columns
 
         _, steps, columns = tf.while_loop(

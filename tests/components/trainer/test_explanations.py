@@ -289,3 +289,18 @@ def test_each_group_has_its_own_average_learner(inputs: FnArgs, tmp_path: Path) 
         known = batch["missing_context_horizon"].numpy()[members] == 0
         typical = numbers[known].mean() if known.any() else 0.0
         assert averages.numbers[place, -1] == pytest.approx(typical, abs=1e-6)
+
+
+def test_a_model_without_anything_beside_the_sequence_explains_its_steps(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    settings = {**SETTINGS, "context": {}, "prior": {"group_by": []}}
+    inputs = write_inputs(tmp_path_factory.mktemp("inputs"), settings)
+    explaining = Explaining(settings, inputs, tmp_path)
+
+    found = explaining.explain()
+    expected, typical = explaining.reference()
+
+    assert found["attributions"].shape[1] == len(SETTINGS["steps"]["features"])
+    assert found["typical_answer"] == pytest.approx(typical, abs=1e-5)
+    assert found["attributions"].sum(axis=1) == pytest.approx(expected.sum(axis=1), abs=EXACT)
