@@ -50,6 +50,7 @@ def settings(log: Path) -> list[str]:
         "gates": "[{metric: f1_macro, min: 0.2}]",
         "fairness.gates": "[]",
         "reasons.words": "{}",
+        "explain.truth": "none",
     }
     values = [part for key, value in options.items() for part in ("--set", f"{key}={value}")]
     return ["--config", str(REPOSITORY / "configs" / "sample.yaml"), *values]
