@@ -31,7 +31,7 @@ def code_fingerprint(*modules: str, root: Path = ROOT) -> str:
 
     Args:
         modules: names such as `"components.pusher.executor"`, also of something in a module, such
-            as `"components.trainer.run.run_fn"`.
+            as `components.trainer.run.run_fn`.
         root: the folder that holds the package.
 
     Raises:

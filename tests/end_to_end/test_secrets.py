@@ -126,7 +126,12 @@ def config(trial: Trial, sample: list[str], tmp_path_factory: pytest.TempPathFac
     content["schema"] = str(REPOSITORY / "schemas" / "sample.pbtxt")
     settings = dict(part.split("=", 1) for part in sample if "=" in part)
     content["data"] |= {table: settings[f"data.{table}"] for table in ("events", "outcomes")}
-    content |= {"gates": yaml.safe_load(settings["gates"]), "training": {"epochs": 1}, "ci": {}}
+    content |= {
+        "gates": yaml.safe_load(settings["gates"]),
+        "training": {"epochs": 1},
+        "ci": {},
+        "fairness": {},
+    }
     content["kubeflow"] = {"token_env": "KUBEFLOW_TOKEN"}
     email = {
         "host": "localhost",

@@ -96,7 +96,8 @@ def test_the_walk_finds_what_the_compiled_code_imports(node: Node) -> None:
         for name, module in finder.modules.items()
         if name.partition(".")[0] == PACKAGE
     }
-    assert python_files(node) == found
+    # The finder follows what only type checkers import, too; the next test looks the other way.
+    assert python_files(node) <= found
 
 
 def test_the_walk_misses_nothing_that_an_executor_really_imports() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -267,7 +268,9 @@ def test_the_same_seed_gives_the_same_model_and_it_answers_requests(
     }
     model = tf.saved_model.load(str(folders[0] / "model"))
     answer = model.signatures["predict_steps"](**request)
-    assert answer["basis"].numpy().tolist() == [b"sequence", b"prior"]
+    # A game is no event that the model knows.
+    assert answer["basis"].numpy().tolist() == [b"unfamiliar", b"prior"]
+    assert b"event_type" in answer["unfamiliar"].numpy()[0]
     assert answer["probabilities"].numpy().sum(axis=1) == pytest.approx([1, 1], abs=1e-6)
 
 
@@ -309,7 +312,9 @@ def test_a_network_with_all_parts_is_fitted_to_shared_sequences_and_served_one_b
 
     temperature = TrainingHistory.read(folder / "run").temperature
     assert temperature is not None
-    network, _, evaluation = read(inputs, WHOLE, tmp_path / "scratch")
+    # The node's settings have the features in another order.
+    settings = json.loads(TrainerSettings.model_validate(WHOLE).to_property())
+    network, _, evaluation = read(inputs, settings, tmp_path / "scratch")
     with np.load(folder / "model" / WEIGHTS) as stored:
         for weight in network.weights:
             weight.assign(stored[weight.path])
