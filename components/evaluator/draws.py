@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 CANDIDATE = "candidate"
 BASELINE = "baseline"
 
+SEED = 1  # the same learners are drawn every time
 MIN_LEARNERS = 10  # fewer say too little of learners who are not among them
 DEFINED = 0.9  # share of the draws in which a metric must be defined for it to have an interval
 
@@ -106,7 +107,7 @@ class DrawnMeans:
         self._confidence = confidence
         drawn = draws if len(ids) >= MIN_LEARNERS else 0  # fewer say too little of others
         chances = np.full(len(ids), 1 / max(len(ids), 1))
-        self._counts = np.random.default_rng(1).multinomial(len(ids), chances, size=drawn)
+        self._counts = np.random.default_rng(SEED).multinomial(len(ids), chances, size=drawn)
         self._sizes = self._counts @ np.bincount(self._places, minlength=len(ids))
 
     def interval(self, values: Floats) -> Interval | None:

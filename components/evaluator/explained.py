@@ -45,12 +45,10 @@ class Chosen:
     Attributes:
         examples: serialized `tf.Example`s, n of them.
         learners: index of each one's learner, [n].
-        labels: what was true, as in the predictions, [n].
     """
 
     examples: list[bytes]
     learners: Ints
-    labels: pl.Series
 
 
 @dataclass(frozen=True)
@@ -97,7 +95,7 @@ def choose_examples(split: Path, predictions: pl.DataFrame, count: int) -> Chose
     records = enumerate(chain.from_iterable(windows_of_split(split)))
     examples = [example for place, example in records if place in wanted]
     learners = chosen[LEARNER].rank("dense").to_numpy().astype(int) - 1
-    return Chosen(examples, learners, chosen["label"])
+    return Chosen(examples, learners)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ import polars as pl
 import tensorflow as tf
 
 from components.contracts.importance_results import FeatureImportance, ImportanceResults
+from components.contracts.names import BASIS, LEARNER
 from components.errors import MasteryError
 from components.evaluator.draws import DrawnMeans, Floats
 from components.evaluator.explained import (
@@ -56,7 +57,8 @@ def measure_importance(
         if predict is None:
             return None
         report_progress("explaining test examples")
-        chosen = choose_examples(split, pl.read_parquet(predictions), rules.examples)
+        table = pl.read_parquet(predictions, columns=[LEARNER, BASIS])
+        chosen = choose_examples(split, table, rules.examples)
         if not chosen.examples:
             return None
 

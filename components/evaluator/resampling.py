@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from components.evaluator.draws import MIN_LEARNERS, Draws
+from components.evaluator.draws import MIN_LEARNERS, SEED, Draws
 from components.evaluator.measures import CALIBRATION_BINS, calibration_gaps, log_losses
 
 Key = TypeVar("Key", bound=Hashable)
@@ -33,7 +33,6 @@ Sums = Any  # a sparse matrix [K, L]: K sums of every learner
 
 Measure = Callable[[Floats], Draws]  # of counts of learners, [L, D]
 
-SEED = 1  # the same learners are drawn every time
 BLOCK = 1_000_000  # numbers of one matrix in memory at once; the processor's cache holds them
 KEPT = 20_000_000  # numbers that the draws of a group of slices may take
 

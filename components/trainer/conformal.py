@@ -31,12 +31,13 @@ from components.contracts.names import (
     PREDICTION_SET,
 )
 from components.contracts.uncertainty_results import most_classes_said
+from components.trainer.answer_parts import Fitted
 from components.trainer.groups import GroupTable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from components.trainer.constants import Answered, Evidence, Fitted
+    from components.trainer.answer_parts import Answered, Evidence
 
 KINDS = (BASIS_SEQUENCE, BASIS_PRIOR)  # of answers: they have cells of their own
 UNBOUNDED = float(np.finfo(np.float32).max)  # the end of an interval without one; JSON has no Inf
@@ -45,8 +46,6 @@ NO_GROUP = -1  # no hash is negative
 
 def fit_conformal(evidence: Evidence) -> Fitted:
     """Returns what answers sets of classes, or intervals in a regression."""
-    from components.trainer.constants import Fitted  # which lists this function
-
     settings, found = evidence.settings, evidence.answers
     names = settings.label.classes
     if names:

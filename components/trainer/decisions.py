@@ -23,10 +23,11 @@ from components.contracts.calibration import ChosenPoint
 from components.contracts.decision_results import DecisionMetrics
 from components.contracts.names import decision_output
 from components.errors import TrainingError
+from components.trainer.answer_parts import Fitted
 
 if TYPE_CHECKING:
     from components.config.decisions import Decision
-    from components.trainer.constants import Answered, Evidence, Fitted
+    from components.trainer.answer_parts import Answered, Evidence
 
 Probabilities = NDArray[np.float32]
 
@@ -37,8 +38,6 @@ def fit_decisions(evidence: Evidence) -> Fitted | None:
     Raises:
         TrainingError: the eval split has no example of a class that a point is chosen for.
     """
-    from components.trainer.constants import Fitted  # which lists this function
-
     settings, answers = evidence.settings, evidence.answers
     if not settings.decisions:
         return None

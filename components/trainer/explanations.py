@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 
     from components.config.training import Feature
     from components.node.settings import TrainerSettings
-    from components.trainer.calibration_split import Batch, CalibrationSplit
-    from components.trainer.constants import Answered
+    from components.trainer.answer_parts import Answered, Evidence
+    from components.trainer.calibration_split import Batch
     from components.trainer.network import NetworkInputs
 
 Array = np.ndarray[Any, Any]
@@ -97,26 +97,21 @@ class AverageLearners:
     @classmethod
     def of(
         cls,
-        split: CalibrationSplit,
+        evidence: Evidence,
         network: SplitNetwork,
         numbers: _Numbers,
-        settings: TrainerSettings,
     ) -> AverageLearners:
         """Returns the averages of a split's sequences; cold starts have none.
 
         Args:
-            split: the eval split.
+            evidence: the eval split; from how many steps on there is a sequence, and how many
+                sequences make a group.
             network: embeds words.
             numbers: which features are numbers.
-            settings: from how many steps on there is a sequence; how many of them make a group.
         """
+        settings, split = evidence.settings, evidence.split
         fewest = settings.steps.min_steps
-        hashes, lengths = [], []
-        for batch in split.batches():
-            hashes.append(batch[GROUPS].numpy())
-            lengths.append(batch[NUM_STEPS].numpy())
-        is_warm = np.concatenate(lengths) >= fewest
-        known = np.concatenate(hashes)
+        is_warm, known = ~evidence.answers.is_cold, evidence.answers.groups
         table = GroupTable.of(
             known[is_warm] if is_warm.any() else known,
             min_examples=settings.uncertainty.min_examples,
@@ -162,8 +157,8 @@ class Explainer:
     Args:
         network: the network that answers.
         inputs: what it reads.
-        settings: its features and classes.
-        split: the eval split, which the average learners are taken from.
+        evidence: its features and classes, and the eval split, which the average learners are
+            taken from.
 
     Attributes:
         averages: the average learners.
@@ -173,14 +168,14 @@ class Explainer:
         self,
         network: keras.Model,
         inputs: NetworkInputs,
-        settings: TrainerSettings,
-        split: CalibrationSplit,
+        evidence: Evidence,
     ) -> None:
+        settings = evidence.settings
         self._network = SplitNetwork(network, inputs, settings)
         self._classes = settings.label.classes
         self._features = ExplainedFeatures.of(settings, inputs)
         self._numbers = _Numbers(self._features, inputs)
-        self.averages = AverageLearners.of(split, self._network, self._numbers, settings)
+        self.averages = AverageLearners.of(evidence, self._network, self._numbers)
         self._integrate = IntegratedGradients(
             self._network,
             _groups(self._network.steps, self._features.steps, 0),

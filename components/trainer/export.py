@@ -21,6 +21,7 @@ from components.contracts.names import GPU, NUM_STEPS, PORTABLE, SUMMARIES
 from components.errors import TrainingError
 from components.files.atomic import new_folder
 from components.model_version.operations import operations, without_cpu_kernel
+from components.trainer.answer_parts import Evidence
 from components.trainer.constants import fit_constants
 from components.trainer.explanations import Explainer
 from components.trainer.network import (
@@ -85,10 +86,9 @@ def export_model(
     portable = float32_copy(network, settings, inputs, "served", temperature)
     reference = float32_copy(network, settings, inputs, "loop", temperature)
     require_same_answers(portable, reference, probes(settings, inputs))
-    parts, calibration = fit_constants(portable, split, settings, temperature=temperature)
-    explainer = None
-    if settings.explain.enabled:
-        explainer = Explainer(portable, inputs, settings, split)
+    evidence = Evidence(settings, split, split.answers(portable))
+    parts, calibration = fit_constants(evidence, temperature=temperature)
+    explainer = Explainer(portable, inputs, evidence) if settings.explain.enabled else None
 
     graph = TransformGraph(transform)
     # Keras picks kernels when a graph is traced, and a graph with cuDNN's does not run on a CPU.

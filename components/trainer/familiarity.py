@@ -34,6 +34,7 @@ from components.contracts.names import (
     step_feature,
     step_is_missing,
 )
+from components.trainer.answer_parts import Fitted
 from components.trainer.conformal import joined_names
 from components.trainer.typical_sequence import (
     LEAST_EXAMPLES,
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
 
     from components.config.training import Feature
     from components.node.settings import TrainerSettings
-    from components.trainer.constants import Answered, Evidence, Fitted
+    from components.trainer.answer_parts import Answered, Evidence
     from components.trainer.network import Embedded, NetworkInputs
 
 SEQUENCE = "sequence"  # what is named where no single column is to blame
@@ -63,8 +64,6 @@ SLACK_OF_SHARES = 0.25  # added to the usual share of unknown words, or of missi
 
 def fit_familiarity(evidence: Evidence) -> Fitted | None:
     """Returns what answers whether a learner is familiar; None with too few examples to tell."""
-    from components.trainer.constants import Fitted  # which lists this function
-
     settings, split = evidence.settings, evidence.split
     if (~evidence.answers.is_cold[:MOST_EXAMPLES]).sum() < LEAST_EXAMPLES:
         return None

@@ -66,14 +66,16 @@ def run_fn(fn_args: FnArgs) -> None:
 
     first, *others = seeds = seeds_of(settings)
     history = _fit_and_export(fn_args, settings, devices, first, Path(fn_args.serving_model_dir))
+    measured = _only_measured(settings)
     if settings.remedies.described and settings.remedies.measure_cost:
         _free_memory()
         folder = Path(fn_args.model_run_dir, WITHOUT_REMEDIES)
-        _fit_and_export(fn_args, _without_remedies(settings), devices, first, folder)
+        plain = measured.model_copy(update={"remedies": Remedies()})
+        _fit_and_export(fn_args, plain, devices, first, folder)
     for seed in others:
         _free_memory()
         folder = Path(fn_args.model_run_dir, SEEDS, str(seed))
-        _fit_and_export(fn_args, settings, devices, seed, folder)
+        _fit_and_export(fn_args, measured, devices, seed, folder)
 
     whole = {"seeds": seeds, "seconds": round(time.monotonic() - started, 1)}
     history.model_copy(update=whole).write(Path(fn_args.model_run_dir))
@@ -84,22 +86,18 @@ def seeds_of(settings: TrainerSettings) -> list[int]:
     return [settings.training.seed + index for index in range(settings.seeds)]
 
 
-def _without_remedies(settings: TrainerSettings) -> TrainerSettings:
-    """Returns the settings of the model that is only measured, to show what remedies change."""
+def _only_measured(settings: TrainerSettings) -> TrainerSettings:
+    """Returns the settings of models that are measured and never served, nor asked for reasons."""
     training = settings.training.model_copy(update={"gpu_export": False})
-    return settings.model_copy(update={"remedies": Remedies(), "training": training})
+    explain = settings.explain.model_copy(update={"enabled": False})
+    return settings.model_copy(update={"training": training, "explain": explain})
 
 
 def _fit_and_export(
     fn_args: FnArgs, settings: TrainerSettings, devices: Devices, seed: int, folder: Path
 ) -> TrainingHistory:
-    """Fits one model and exports it to a folder; returns how it went.
-
-    The model of the first seed is served; that of another is only measured, on any machine.
-    """
-    is_first = seed == settings.training.seed
-    update = {"seed": seed} if is_first else {"seed": seed, "gpu_export": False}
-    training = settings.training.model_copy(update=update)
+    """Fits one model and exports it to a folder; returns how it went."""
+    training = settings.training.model_copy(update={"seed": seed})
     settings = settings.model_copy(update={"training": training})
     name = "" if settings.seeds == 1 else f"seed {seed}"
     if folder.name == WITHOUT_REMEDIES:

@@ -27,12 +27,12 @@ from components.contracts.names import (
     SERVING_DEFAULT,
     TRANSFORMED_PRIOR,
 )
-from components.trainer.constants import Answered
+from components.trainer.answer_parts import Answered
 
 if TYPE_CHECKING:
     from components.config.data import Label
     from components.node.settings import TrainerSettings
-    from components.trainer.constants import AnswerPart
+    from components.trainer.answer_parts import AnswerPart
     from components.trainer.explanations import Explainer
     from components.trainer.network import NetworkInputs
     from components.trainer.transform_graph import TransformGraph

@@ -9,6 +9,7 @@ authority, as a rule within 15 days (Article 73).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from components.contracts.contract import Part
@@ -92,15 +93,11 @@ def incidents_of(storage: Storage, version: int) -> list[Incident]:
     Raises:
         MasteryError: the log cannot be read.
     """
-    return [incident for incident in all_incidents(storage) if incident.version == version]
+    return [item for item in incidents_in(read_entries(storage)) if item.version == version]
 
 
-def all_incidents(storage: Storage) -> list[Incident]:
-    """Returns the incidents of all versions, oldest first.
-
-    Raises:
-        MasteryError: the log cannot be read.
-    """
+def incidents_in(entries: Iterable[AuditEntry]) -> list[Incident]:
+    """Returns the incidents of all versions, in the order of the log's entries."""
     return [
         Incident(
             version=entry.version,
@@ -110,6 +107,6 @@ def all_incidents(storage: Storage) -> list[Incident]:
             time=entry.time,
             revision=entry.revision,
         )
-        for entry in read_entries(storage)
+        for entry in entries
         if entry.action == "incident" and entry.version is not None
     ]

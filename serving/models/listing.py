@@ -15,7 +15,7 @@ from components.model_version.folders import SAVED_MODEL, version_number
 from components.model_version.verify import difference
 from serving.models.approvals import ApprovalStatus, describe_approvals, status_of
 from serving.models.changes import current_state, read_entries
-from serving.models.incidents import Incident, all_incidents
+from serving.models.incidents import Incident, incidents_in
 
 if TYPE_CHECKING:
     from components.command.console import PlainConsole
@@ -189,8 +189,8 @@ def list_versions(storage: Storage) -> Listing:
         MasteryError: the storage cannot be read.
     """
     state, note = current_state(storage)
-    incidents = all_incidents(storage)
     entries = read_entries(storage)
+    incidents = incidents_in(entries)
     servable = storage.servable()
     labelled = {number for number in (state.stable, state.canary) if number is not None}
 

@@ -93,7 +93,7 @@ def make_example(events: pl.DataFrame, outcome: dict[str, Any], features: list[s
 
 
 def chosen_of(examples: list[bytes]) -> Chosen:
-    return Chosen(examples, np.arange(len(examples)), pl.Series(["partial"] * len(examples)))
+    return Chosen(examples, np.arange(len(examples)))
 
 
 def explanations(

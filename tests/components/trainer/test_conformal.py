@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from components.contracts.calibration import Calibration
 from components.trainer import conformal
+from components.trainer.answer_parts import Answered
 from components.trainer.conformal import (
     UNBOUNDED,
     Members,
@@ -27,7 +28,6 @@ from components.trainer.conformal import (
     joined_names,
     lowest_conformity,
 )
-from components.trainer.constants import Answered
 from tests.components.trainer.test_served import by_example, with_horizon
 from tests.components.trainer.tiny_log import REGRESSION, fit, tiny_log, write_inputs
 

@@ -18,7 +18,7 @@ from components.config.decisions import Decision
 from components.contracts.calibration import Calibration, ChosenPoint
 from components.contracts.names import EXAMPLES, NUM_STEPS, PROBABILITIES, decision_output
 from components.errors import TrainingError
-from components.trainer.constants import Answered, Evidence
+from components.trainer.answer_parts import Answered, Evidence
 from components.trainer.decisions import DecisionPoints, choose_point, fit_decisions
 from tests.components.trainer.test_calibration_split import open_split
 from tests.components.trainer.test_served import serialized

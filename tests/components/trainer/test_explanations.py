@@ -14,8 +14,8 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 
 from components.contracts.names import NUM_STEPS
 from components.node.settings import TrainerSettings
+from components.trainer.answer_parts import Answered, Evidence
 from components.trainer.calibration_split import CalibrationSplit
-from components.trainer.constants import Answered
 from components.trainer.explanations import AverageLearners, Explainer
 from components.trainer.export import float32_copy
 from components.trainer.network import build_network, read_network_inputs
@@ -141,15 +141,18 @@ class Explaining:
             [draw.normal(0, 2 * w.shape[0] ** -0.5, w.shape) for w in self._network.weights]
         )
 
+    def _evidence(self, served: keras.Model) -> Evidence:
+        return Evidence(self._settings, self._split, self._split.answers(served))
+
     def averages(self) -> AverageLearners:
         """The average learners of the split."""
         served = float32_copy(self._network, self._settings, self._inputs, "served")
-        return Explainer(served, self._inputs, self._settings, self._split).averages
+        return Explainer(served, self._inputs, self._evidence(served)).averages
 
     def explain(self) -> dict[str, np.ndarray]:
         """What the served graph says."""
         served = float32_copy(self._network, self._settings, self._inputs, "served")
-        explainer = Explainer(served, self._inputs, self._settings, self._split)
+        explainer = Explainer(served, self._inputs, self._evidence(served))
 
         @tf.function(autograph=False)
         def outputs(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
