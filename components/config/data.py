@@ -8,13 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal, TypeVar
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from components.command.suggest import did_you_mean
 from components.config.emotions import EmotionReason
+from components.config.mapping import EventMapping, Lookup, Rule, Source, as_rule, as_sources
+from components.config.outcomes import DerivedOutcomes
 from components.config.section import (
     Address,
     InputName,
@@ -22,11 +24,15 @@ from components.config.section import (
     Section,
     integers_as_digits,
 )
+from components.platforms.formats import PLATFORMS, STANDARD, mapping_of
 
 PLACEHOLDER = re.compile(r"\{(SPAN|VERSION|YYYY|MM|DD)(:\d+)?\}")
 NEWEST = "newest"
+DWELL_CAP = 1800.0  # seconds; half an hour without an event is a break
 EPOCH = date(1970, 1, 1)  # TFX numbers the spans of dates by the days since
 SpanKind = Literal["number", "date"]
+
+Value = TypeVar("Value")
 
 _LAST = re.compile(r"last: *(\d+)")
 
@@ -95,6 +101,9 @@ class Splits(Section):
         return self
 
 
+Outcomes = Annotated[list[Address], Field(min_length=1)] | DerivedOutcomes
+
+
 class Data(Section):
     """The behaviour log."""
 
@@ -103,7 +112,33 @@ class Data(Section):
         "`{MM}`, `{DD}`, `{VERSION}` match numbers; see `span`), or a list of these",
         min_length=1,
     )
-    outcomes: list[Address] = Field(description="the same for the table of outcomes", min_length=1)
+    format: Literal["standard", "moodle", "open_edx", "xapi", "caliper"] = Field(
+        "standard",
+        description="who wrote `events`: `standard`, events in columns (also `csv`, `parquet`, "
+        "`jsonl`: the suffix of a file says which it is), or a platform",
+    )
+    mapping: dict[InputName, list[Source] | None] = Field(
+        default_factory=dict,
+        description="by column of events: where its value is found in a record of `events`; laid "
+        "over the mapping of the format, of which null takes a column away",
+    )
+    leave_out: dict[str, Rule | None] = Field(
+        default_factory=dict,
+        description="by name: records that are not events of learners, such as those of robots, "
+        "staff and tests; laid over the rules of the format, of which null takes one away",
+    )
+    lookups: dict[InputName, Lookup | None] = Field(
+        default_factory=dict, description="small tables that `mapping` looks values up in"
+    )
+    dwell_cap_seconds: float | None = Field(
+        None,
+        gt=0,
+        description="an event without `dwell_seconds` gets the time to the learner's next event, "
+        "at most this; default: 1800 for platforms, otherwise such values stay missing",
+    )
+    outcomes: Outcomes = Field(
+        description="the same as `events` for the table of outcomes; or how they are derived"
+    )
     span: str = Field(
         NEWEST,
         description="which spans are read, if patterns have placeholders: `newest`; one span, by "
@@ -138,10 +173,56 @@ class Data(Section):
     )
     splits: Splits = Field(default_factory=Splits, description="shares of learners in each split")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _default_cap(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or "dwell_cap_seconds" in values:
+            return values
+        is_platform = values.get("format", "standard") in PLATFORMS
+        return {**values, "dwell_cap_seconds": DWELL_CAP} if is_platform else values
+
     @field_validator("events", "outcomes", mode="before")
     @classmethod
     def _one_or_many(cls, value: object) -> object:
         return [value] if isinstance(value, str) else value
+
+    @field_validator("format", mode="before")
+    @classmethod
+    def _suffixes_are_standard(cls, value: object) -> object:
+        return "standard" if value in ("csv", "parquet", "jsonl") else value
+
+    @field_validator("mapping", "leave_out", mode="before")
+    @classmethod
+    def _lists(cls, value: Any, info: ValidationInfo) -> Any:
+        if not isinstance(value, dict):
+            return value
+        read = as_sources if info.field_name == "mapping" else as_rule
+        return {name: None if item is None else read(item) for name, item in value.items()}
+
+    @property
+    def outcome_files(self) -> list[str]:
+        """Paths and patterns of the table of outcomes; of derived ones, those of `table`."""
+        given = self.outcomes
+        return [*given.table] if isinstance(given, DerivedOutcomes) else given
+
+    @property
+    def derived(self) -> DerivedOutcomes | None:
+        """How outcomes are derived; None where there is a table of them."""
+        return self.outcomes if isinstance(self.outcomes, DerivedOutcomes) else None
+
+    @property
+    def event_mapping(self) -> EventMapping | None:
+        """How records of `events` become events; None for a table of events."""
+        if self.format == STANDARD and not (self.mapping or self.leave_out or self.lookups):
+            return None
+        of_format = mapping_of(self.format)
+        return of_format.model_copy(
+            update={
+                "columns": _laid_over(of_format.columns, self.mapping),
+                "leave_out": _laid_over(of_format.leave_out, self.leave_out),
+                "lookups": _laid_over(of_format.lookups, self.lookups),
+            }
+        )
 
     @field_validator("span", mode="before")
     @classmethod
@@ -151,7 +232,7 @@ class Data(Section):
     @model_validator(mode="after")
     def _placeholders_fit(self) -> Data:
         kinds: dict[SpanKind, tuple[str | int, ...]] = {}  # with the keys of the first pattern
-        for table, patterns in (("events", self.events), ("outcomes", self.outcomes)):
+        for table, patterns in (("events", self.events), ("outcomes", self.outcome_files)):
             for index, pattern in enumerate(patterns):
                 place = (table, index) if len(patterns) > 1 else (table,)
                 kind = _kind_at(place, pattern)
@@ -180,6 +261,12 @@ class Data(Section):
     @classmethod
     def _zone_exists(cls, value: str) -> str:
         return check_timezone(value)
+
+
+def _laid_over(below: dict[str, Value], above: Mapping[str, Value | None]) -> dict[str, Value]:
+    """Returns the items of both mappings; those above count, and null takes one away."""
+    merged = {**below, **above}
+    return {name: value for name, value in merged.items() if value is not None}
 
 
 def _kind_at(place: tuple[str | int, ...], pattern: str) -> SpanKind | None:

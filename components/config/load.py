@@ -31,11 +31,13 @@ from components.errors import ConfigError
 
 PATHS = (
     ("data", "events"), ("data", "outcomes"), ("data", "left_out"), ("schema",),
+    ("data", "outcomes", "table"), ("data", "lookups", "*", "table"),
     ("push", "directory"), ("push", "signing_key"), ("push", "public_key"),
     ("evaluation", "baseline"), ("training", "start_from"), ("kubeflow", "ca_cert"),
     ("metadata", "ssl_ca"),
 )  # fmt: skip
-PATTERNS = (("data", "events"), ("data", "outcomes"))  # the paths that may be patterns
+# The paths that may be patterns.
+PATTERNS = (("data", "events"), ("data", "outcomes"), ("data", "outcomes", "table"))
 SHOWN = 20  # problems of one configuration
 
 Keys = tuple[str, ...]  # the way from the file's top to a value

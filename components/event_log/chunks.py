@@ -12,9 +12,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 import polars as pl
+
+if TYPE_CHECKING:
+    from components.event_log.problems import Hint
 
 BLOCK_BYTES = 16 << 20
 MAX_RECORD_BYTES = 64 << 20  # a file without a line end for longer than this is broken
@@ -50,7 +53,8 @@ class Chunk:
         header: all columns of the file.
         typed: whether the file has typed columns; if not, all columns are text.
         lines: number of lines of a text file in this chunk by kind: `rows`, `header`, `blank`,
-            `within quotes`.
+            `within quotes`, `left out`.
+        hints: what the reader has to say about these rows.
     """
 
     frame: pl.DataFrame
@@ -58,6 +62,7 @@ class Chunk:
     header: Sequence[str]
     typed: bool
     lines: Counter[str] = field(default_factory=Counter)
+    hints: Sequence[Hint] = ()
 
 
 def may_be_nested(text: pl.Series) -> pl.Series:

@@ -6,11 +6,15 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from components.event_log.chunks import is_nested
 from components.event_log.clocks import ClockRead, beyond_calendar, describe_time, read_clock
+
+if TYPE_CHECKING:
+    from components.config.mapping import EventMapping
 
 FLOAT32_MAX = 3.4028235e38  # numbers become float32 in examples; a larger one would be infinite
 
@@ -47,6 +51,7 @@ class Table:
         folds: values of a column of kind `FOLD` are below this.
         units_have_folds: whether the folds are of units, otherwise of learners.
         left_out: says of ids of learners whether their rows are dropped.
+        mapping: how records of a platform become rows; None for a table with these columns.
     """
 
     name: str
@@ -58,6 +63,7 @@ class Table:
     folds: int = 0
     units_have_folds: bool = False
     left_out: Callable[[pl.Series], pl.Series] | None = None
+    mapping: EventMapping | None = None
 
     @property
     def clock(self) -> str | None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from components.event_log.log_spec import LogSpec
     from components.event_log.tally import Tally
 
-LINE_KINDS = ("rows", "header", "blank", "within quotes")
+LINE_KINDS = ("rows", "header", "blank", "within quotes", "left out")
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 0.95, 1.0)
 
 

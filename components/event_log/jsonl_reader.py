@@ -60,7 +60,8 @@ class _LineFault(Exception):
 class _Faults:
     """Lines that cannot be used, by column and expected value."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, nested: bool) -> None:
+        self.nested = nested  # whether objects and lists are values
         self._places: dict[tuple[str, str], list[Place]] = {}
         self._counts: Counter[tuple[str, str]] = Counter()
 
@@ -86,14 +87,16 @@ class _Pairs(list[tuple[str, Any]]):
     """The keys and values of an object, repeated keys included."""
 
 
-def read_jsonl(file: LogFile, columns: Sequence[str]) -> Iterator[Chunk | Problem]:
+def read_jsonl(
+    file: LogFile, columns: Sequence[str], *, nested: bool = False
+) -> Iterator[Chunk | Problem]:
     """Reads JSON lines as text: one object per line, `null` or no key for a missing value.
 
     Numbers and booleans become their text, so lines may differ in type. A requested key that occurs
-    twice in a line is an error, and so is an object or list as its value. See
-    `readers.read_chunks`.
+    twice in a line is an error, and so is an object or list as its value; with `nested` the last
+    one counts, and objects and lists become their JSON. See `readers.read_chunks`.
     """
-    faults = _Faults()
+    faults = _Faults(nested=nested)
     try:
         with open_text(file.path) as source:
             blocks = read_blocks(source)
@@ -161,7 +164,7 @@ def _parse(
     if frame is None or frame.height != lines:
         return _parse_one_by_one(block, line, columns, faults)
 
-    doubtful = _doubtful_lines(block, frame, columns)
+    doubtful = set() if faults.nested else _doubtful_lines(block, frame, columns)
     bad = set(_find_faults(block, line, doubtful, columns, faults))
     if not bad:
         return frame, range(line, line + lines), 0
@@ -181,7 +184,8 @@ def _parse_one_by_one(
             blank += 1
             continue
         try:
-            texts.append(json.dumps(_parse_line(text, columns)))
+            value = _parse_nested(text, columns) if faults.nested else _parse_line(text, columns)
+            texts.append(json.dumps(value))
             numbers.append(number)
         except _LineFault as fault:
             faults.add(number, fault)
@@ -262,6 +266,13 @@ def _parse_line(text: bytes, columns: Sequence[str]) -> dict[str, Any]:
         if isinstance(value, str) and any("\ud800" <= char <= "\udfff" for char in value):
             raise _LineFault(_TEXT, f"half a character in {excerpt(text)}", name)
     return wanted
+
+
+def _parse_nested(text: bytes, columns: Sequence[str]) -> dict[str, Any]:
+    """Returns the values that a line has for the columns, objects and lists as they are."""
+    _decode(text)  # the one place that explains what is wrong with a line
+    values = json.loads(text)
+    return {name: values[name] for name in columns if name in values}
 
 
 def _decode(text: bytes) -> _Pairs:

@@ -138,9 +138,9 @@ class _FoundLog:
 
 def _find_log(config: Config) -> _FoundLog:
     data = config.data
-    chosen = choose_spans([*data.events, *data.outcomes], data.span)
+    chosen = choose_spans([*data.events, *data.outcome_files], data.span)
     events = find_files("events", chosen.fill(data.events))
-    outcomes = find_files("outcomes", chosen.fill(data.outcomes))
+    outcomes = find_files("outcomes", chosen.fill(data.outcome_files))
     return _FoundLog(events, outcomes, chosen.names)
 
 

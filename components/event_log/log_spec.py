@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, Self
 
 from components.config.data import Columns, Label, Splits
+from components.config.mapping import EventMapping
+from components.config.outcomes import DerivedOutcomes
 from components.contracts.names import AS_OF, LEARNER, SPLIT, UNIT
 from components.node.settings import NodeSettings
 
@@ -30,6 +32,9 @@ class LogSpec(NodeSettings):
     max_cold_start_share: float
     nan_as_missing: bool
     min_class_examples: int
+    mapping: EventMapping | None = None
+    dwell_cap_seconds: float | None = None
+    derived: DerivedOutcomes | None = None
     splits: Splits
     sample_learners: int | None
     left_out: str | None = None
@@ -52,6 +57,9 @@ class LogSpec(NodeSettings):
             max_cold_start_share=data.max_cold_start_share,
             nan_as_missing=data.nan_as_missing,
             min_class_examples=data.min_class_examples,
+            mapping=data.event_mapping,
+            dwell_cap_seconds=data.dwell_cap_seconds,
+            derived=data.derived,
             splits=data.splits,
             sample_learners=data.sample_learners,
             left_out=data.left_out,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,28 +16,45 @@ import pyarrow.parquet as pq
 from components.event_log.chunks import Chunk
 from components.event_log.csv_reader import read_csv
 from components.event_log.jsonl_reader import read_jsonl
+from components.event_log.mapped_reader import read_mapped
 from components.event_log.problems import Problem, describe, repeated_column
 
 if TYPE_CHECKING:
+    from components.config.mapping import EventMapping
     from components.event_log.sources import LogFile
 
 CHUNK_VALUES = 5_000_000  # of Parquet; text is read in blocks of bytes
 
 
-def read_chunks(file: LogFile, columns: Sequence[str]) -> Iterator[Chunk | Problem]:
+def read_chunks(
+    file: LogFile, columns: Sequence[str], mapping: EventMapping | None = None
+) -> Iterator[Chunk | Problem]:
     """Reads a file chunk by chunk, in bounded memory.
 
     Args:
         file: the file.
         columns: which columns, as the file calls them; those that neither the file nor its path has
-            are left out.
+            are left out. With a mapping, columns of events.
+        mapping: how the records of the file become events, if it does not hold events already.
 
     Yields:
         Chunks in the order of the file (none for a text file without rows and header), and the
         problems of the file.
     """
-    readers = {"parquet": read_parquet, "csv": read_csv, "jsonl": read_jsonl}
-    for item in readers[file.format](file, columns):
+    if mapping is not None:
+        yield from read_mapped(partial(_read_raw, nested=True), file, columns, mapping)
+    else:
+        yield from _read_raw(file, columns)
+
+
+def _read_raw(
+    file: LogFile, columns: Sequence[str], *, nested: bool = False
+) -> Iterator[Chunk | Problem]:
+    if file.format == "jsonl":
+        chunks = read_jsonl(file, columns, nested=nested)
+    else:
+        chunks = (read_csv if file.format == "csv" else read_parquet)(file, columns)
+    for item in chunks:
         yield item if isinstance(item, Problem) else _with_partition(item, file, columns)
 
 

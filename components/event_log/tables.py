@@ -52,18 +52,20 @@ def events_table(spec: LogSpec) -> Table:
         name: _kind_of(type_) for name, type_ in spec.features.items() if name not in DERIVED_STEPS
     }
     columns = spec.columns
+    sources = {
+        LEARNER: columns.learner_id,
+        UNIT: columns.unit_id,
+        TIME: columns.time,
+        EVENT_TYPE: columns.event_type,
+    }
     return Table(
         name="events",
         kinds={LEARNER: Kind.KEY, UNIT: Kind.KEY, TIME: Kind.CLOCK, **features},
-        sources={
-            LEARNER: columns.learner_id,
-            UNIT: columns.unit_id,
-            TIME: columns.time,
-            EVENT_TYPE: columns.event_type,
-        },
+        sources=sources if spec.mapping is None else {},
         timezone=spec.timezone,
         nan_as_missing=spec.nan_as_missing,
         left_out=_left_out(spec),
+        mapping=spec.mapping,
     )
 
 
@@ -123,15 +125,16 @@ def read_table(
     """
     # One source may have two roles, so names are made unique.
     columns = list(dict.fromkeys(table.source(name) for name in table.kinds))
-    for chunk in read_chunks(file, columns):
+    for chunk in read_chunks(file, columns, table.mapping):
         if isinstance(chunk, Problem):
             yield None, Tally(problems=[chunk])
             continue
         if missing := [name for name in columns if name not in chunk.frame.columns]:
             yield None, Tally(problems=[_explain_missing(file, table, missing, chunk.header)])
             return
-        if chunk.lines:
-            yield None, Tally(lines={table.name: chunk.lines})
+        if chunk.lines or chunk.hints:
+            lines = {table.name: chunk.lines} if chunk.lines else {}
+            yield None, Tally(lines=lines, hints=[*chunk.hints])
 
         frame, tally = convert(file, table, chunk)
         if frame is None:
@@ -180,7 +183,7 @@ def read_hashes(file: LogFile, table: Table, seed: str) -> Iterator[Hashes]:
     of the file are read.
     """
     source = table.source(LEARNER)
-    for chunk in read_chunks(file, [source]):
+    for chunk in read_chunks(file, [source], table.mapping):
         if isinstance(chunk, Problem) or source not in chunk.frame.columns:
             return
         column = read_column(table.kinds[LEARNER], chunk.frame[source], table, typed=chunk.typed)

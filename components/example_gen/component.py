@@ -47,7 +47,7 @@ def make_example_gen(config: Config) -> ExampleGen:
 
     Its output `examples` has the splits train, eval and test.
     """
-    splits = input_splits(config.data.events, config.data.outcomes)
+    splits = input_splits(config.data.events, config.data.outcome_files)
     spec = ExampleGenSpec(
         input_config=example_gen_pb2.Input(splits=splits),
         spans=config.data.span,

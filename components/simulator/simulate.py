@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Protocol
 
 import numpy as np
 import polars as pl
@@ -23,12 +25,15 @@ from components.contracts.simulation import Simulation
 from components.errors import MasteryError
 from components.files.atomic import sync, sync_tree
 from components.node.cache_key import code_fingerprint
+from components.platforms.formats import PLATFORMS
 from components.simulator import learner_model as model
 from components.simulator.bias import planted, require_bias
 from components.simulator.learner_model import CLASSES, Floats, Integers
+from components.simulator.platform_logs import next_seconds, open_platform_log, whole_seconds
 from components.simulator.sequences import CHUNK, Sequences, check_request, draw
 
-FORMATS = ("parquet", "csv", "jsonl")
+TABLE_FORMATS = ("parquet", "csv", "jsonl")
+FORMATS = (*TABLE_FORMATS, *PLATFORMS)
 TABLES = ("events", "outcomes")
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 EVENTS = pa.schema(
@@ -126,7 +131,8 @@ def simulate(
         learners: how many, at least 1; each has about 1.3 outcomes and 32 events.
         seed: 0 or more.
         out: a folder, created if missing.
-        format: parquet, csv or jsonl.
+        format: parquet, csv or jsonl; or a platform, whose events are in its own format and of
+            whole seconds.
         bias: a bias against one group to plant, see `components.simulator.bias`.
         overwrite: replace another log in `out` instead of refusing.
         on_progress: called after each chunk with the number of learners so far.
@@ -185,10 +191,9 @@ def _write_tables(
 ) -> Simulation:
     """Writes both tables chunk by chunk."""
     learners = request.learners
-    paths = [draft / f"{table}.{request.table_format}" for table in TABLES]
     rows = 0
     classes = Counter[str]()
-    with TableFile(paths[0], EVENTS) as events, TableFile(paths[1], OUTCOMES) as outcomes:
+    with _open_tables(draft, request.table_format) as (events, outcomes):
         for start in range(0, learners, CHUNK):
             chunk = start // CHUNK
             drawn = draw(request.seed, chunk)
@@ -206,9 +211,42 @@ def _write_tables(
     counted = {
         "events": rows,
         "classes": {name: classes[name] for name in CLASSES},
-        "sizes": {path.name: path.stat().st_size for path in paths},
+        "sizes": {path.name: path.stat().st_size for path in sorted(draft.iterdir())},
     }
     return request.model_copy(update=counted)
+
+
+@contextmanager
+def _open_tables(folder: Path, format_: str) -> Iterator[tuple[_Appended, _Appended]]:
+    """Opens what events and outcomes are appended to, as Arrow tables."""
+    if format_ in TABLE_FORMATS:
+        paths = [folder / f"{table}.{format_}" for table in TABLES]
+        with TableFile(paths[0], EVENTS) as events, TableFile(paths[1], OUTCOMES) as outcomes:
+            yield events, outcomes
+        return
+    with (
+        open_platform_log(format_, folder) as log,
+        TableFile(folder / "outcomes.csv", OUTCOMES) as outcomes,
+    ):
+        yield _Adapted(log.write, whole_seconds), _Adapted(outcomes.write_frame, next_seconds)
+
+
+class _Appended(Protocol):
+    """Something that Arrow tables are appended to."""
+
+    def write(self, table: pa.Table) -> None: ...
+
+
+@dataclass(frozen=True)
+class _Adapted:
+    """Appends tables as a platform would have recorded them."""
+
+    append: Callable[[pl.DataFrame], None]
+    adapt: Callable[[pl.DataFrame], pl.DataFrame]
+
+    def write(self, table: pa.Table) -> None:
+        """Appends `table`."""
+        self.append(self.adapt(pl.DataFrame(pl.from_arrow(table))))
 
 
 def _publish(draft: Path, folder: Path, simulation: Simulation) -> None:
@@ -260,7 +298,7 @@ def _check_free(folder: Path, found: Simulation | None) -> None:
             f"{folder} holds another log: {found.learners} learners, seed {found.seed}, "
             f"{found.table_format}, possibly of another version of the simulator. {remedy}"
         )
-    names = [f"{table}.{suffix}" for table in TABLES for suffix in FORMATS]
+    names = [f"{table}.{suffix}" for table in TABLES for suffix in TABLE_FORMATS]
     taken = [name for name in names if (folder / name).exists()]
     if taken:
         raise MasteryError(f"{folder} holds another log: {', '.join(taken)}. {remedy}")
@@ -284,7 +322,10 @@ class TableFile:
         if self._parquet is not None:
             self._parquet.write_table(table)
             return
-        frame = pl.DataFrame(pl.from_arrow(table))
+        self.write_frame(pl.DataFrame(pl.from_arrow(table)))
+
+    def write_frame(self, frame: pl.DataFrame) -> None:
+        """Appends rows to a text file."""
         frame = frame.with_columns(pl.col(pl.Datetime).dt.to_string(_CLOCK))
         if self._format == "csv":
             frame.write_csv(self._file, include_header=self._file.tell() == 0)

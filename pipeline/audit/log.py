@@ -44,10 +44,10 @@ def files_of(config: Config) -> Files:
         LogError: there are none.
     """
     data = config.data
-    chosen = choose_spans([*data.events, *data.outcomes], data.span)
+    chosen = choose_spans([*data.events, *data.outcome_files], data.span)
     found = {
         "events": find_files("events", chosen.fill(data.events)),
-        "outcomes": find_files("outcomes", chosen.fill(data.outcomes)),
+        "outcomes": find_files("outcomes", chosen.fill(data.outcome_files)),
     }
     raise_if_any(problem for listing in found.values() for problem in listing.problems)
     return {table: listing.files for table, listing in found.items()}

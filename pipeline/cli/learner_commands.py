@@ -229,7 +229,7 @@ def _search(config: Config, root: Path, learner: str) -> _Found:
         from pipeline.learners.traces import find_traces
 
     data = config.data
-    tables = {"events": data.events, "outcomes": data.outcomes}
+    tables = {"events": data.events, "outcomes": data.outcome_files}
     log = find_rows(tables, learner, data.columns.learner_id, span=data.span)
     layout = Layout(root.resolve(), config.name)
     traces = find_traces(layout.root / config.name, learner)

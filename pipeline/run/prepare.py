@@ -94,8 +94,11 @@ def find_log(config: Config) -> None:
     from components.event_log.sources import find_files
     from components.event_log.spans import choose_spans
 
-    chosen = choose_spans([*config.data.events, *config.data.outcomes], config.data.span)
-    for table, patterns in (("events", config.data.events), ("outcomes", config.data.outcomes)):
+    chosen = choose_spans([*config.data.events, *config.data.outcome_files], config.data.span)
+    for table, patterns in (
+        ("events", config.data.events),
+        ("outcomes", config.data.outcome_files),
+    ):
         raise_if_any(find_files(table, chosen.fill(patterns)).problems)
 
 

@@ -232,8 +232,8 @@ def _for_training(
     """Returns the statements as outcomes that the configuration's training reads."""
     _check_labels(said, config)
     data = config.data
-    chosen = choose_spans([*data.events, *data.outcomes], data.span)
-    earlier = read_outcomes(config, chosen.fill(data.outcomes), keys_only=False)
+    chosen = choose_spans([*data.events, *data.outcome_files], data.span)
+    earlier = read_outcomes(config, chosen.fill(data.outcome_files), keys_only=False)
 
     new = said.join(earlier, on=KEYS, how="anti", maintain_order="left")
     columns = [name for name in earlier.columns if name not in (*KEYS, config.label.column)]

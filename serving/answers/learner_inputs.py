@@ -48,7 +48,7 @@ def input_hashes(config: Config, learner: str, asked: Iterable[Asked]) -> set[st
     """
     data = config.data.model_copy(update={"left_out": None})
     config = config.model_copy(update={"data": data})
-    outcomes = read_questions(config, data.events, data.outcomes).outcomes
+    outcomes = read_questions(config, data.events, data.outcome_files).outcomes
     mine = outcomes.filter(pl.col(LEARNER) == learner)
     rows = mine.select(name for name in mine.columns if not name.startswith("_"))
     further = pl.DataFrame([*asked], schema=[UNIT, AS_OF], orient="row")

@@ -112,7 +112,7 @@ class LearnerLog:
         self._config = config
         self._spec = question_spec(config)
         data = config.data
-        chosen = choose_spans([*data.events, *data.outcomes], data.span)
+        chosen = choose_spans([*data.events, *data.outcome_files], data.span)
         self._read = read_files(
             events_table(self._spec), find_files("events", chosen.fill(data.events))
         )
@@ -129,7 +129,7 @@ class LearnerLog:
             raise MasteryError(f"the log has no event of the learner {learner}.")
         self._context = None
         if self._spec.outcome_columns:
-            self._context = self._read_context(learner, tables or chosen.fill(data.outcomes))
+            self._context = self._read_context(learner, tables or chosen.fill(data.outcome_files))
 
     def moment(self, text: str) -> Any:
         """Returns a moment in the log's clock.

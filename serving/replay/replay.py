@@ -347,8 +347,8 @@ def _single(values: Any) -> Any:
 
 def _outcomes(config: Config, of_version: Config) -> pl.DataFrame:
     data = config.data
-    chosen = choose_spans([*data.events, *data.outcomes], data.span)
-    return read_outcomes(_reading(of_version, config), chosen.fill(data.outcomes))
+    chosen = choose_spans([*data.events, *data.outcome_files], data.span)
+    return read_outcomes(_reading(of_version, config), chosen.fill(data.outcome_files))
 
 
 def _reading(of_version: Config, config: Config) -> Config:

@@ -16,7 +16,9 @@ from components.event_log.problems import Problem
 from components.event_log.readers import read_chunks
 
 if TYPE_CHECKING:
+    from components.config.mapping import EventMapping
     from components.event_log.column_kinds import Table
+    from components.event_log.log_spec import LogSpec
     from components.event_log.sources import LogFile
 
 HALF = 0.5  # an answer above counts as right
@@ -44,24 +46,25 @@ class ActivityColumns:
     correct: str | None = None
     seconds: str | None = None
 
-    def find(self, files: Sequence[LogFile], event_type: str) -> dict[str, str]:
+    def find(self, files: Sequence[LogFile], spec: LogSpec) -> dict[str, str]:
         """Returns the columns that a log has, by what they are read as.
 
         The first and the last file are looked at: the oldest and the newest, as logs are named.
 
         Args:
             files: of events.
-            event_type: the log's own name of the column of types.
+            spec: how they are read.
 
         Raises:
             MasteryError: a column that was given is not there.
         """
-        headers = [header for file in {files[0], files[-1]} if (header := _header(file))]
+        ends = {files[0], files[-1]}
+        headers = [header for file in ends if (header := _header(file, spec.mapping))]
         if not headers:
             return {}
         common = [name for name in headers[0] if all(name in header for header in headers)]
         wanted = {
-            TYPE: (None, event_type),
+            TYPE: (None, EVENT_TYPE if spec.mapping else spec.columns.event_type),
             COMPONENT: (self.component, "knowledge_component"),
             CORRECT: (self.correct, "correct"),
             SECONDS: (self.seconds, "dwell_seconds"),
@@ -80,9 +83,9 @@ class ActivityColumns:
         return found
 
 
-def _header(file: LogFile) -> Sequence[str]:
+def _header(file: LogFile, mapping: EventMapping | None) -> Sequence[str]:
     """Returns the columns of a file; none if it cannot be read, which reading it explains."""
-    chunk = next(iter(read_chunks(file, [])), None)
+    chunk = next(iter(read_chunks(file, [], mapping)), None)
     return [] if chunk is None or isinstance(chunk, Problem) else chunk.header
 
 

@@ -117,7 +117,7 @@ def score(url: str | None, version: PushedVersion, options: ScoringOptions) -> S
             version_id = register(engine, version)
             moments = _moments(engine, version_id, options)
             files = _find(options)
-            activity = options.columns.find(files["events"], spec.columns.event_type)
+            activity = options.columns.find(files["events"], spec)
             explaining = _explaining(version, options)
             job = Job.of(
                 spec, inputs, files, activity, moments, scratch, for_reasons=explaining is not None

@@ -1,0 +1,141 @@
+"""Applies a mapping to records: Polars expressions over raw columns, all of them text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from components.config.mapping import split_path
+
+if TYPE_CHECKING:
+    from components.config.mapping import Condition, EventMapping, Rule, Source
+
+_TRUE = ("true", "yes", "1", "1.0", "t", "y")
+_FALSE = ("false", "no", "0", "0.0", "f", "n")
+# Years and months have no fixed length: those of xAPI's own table, 365 days and 30.
+_DURATION = (
+    r"^(-)?P(?:([\d.]+)Y)?(?:([\d.]+)M)?(?:([\d.]+)W)?(?:([\d.]+)D)?"
+    r"(?:T(?:([\d.]+)H)?(?:([\d.]+)M)?(?:([\d.]+)S)?)?$"
+)
+_SECONDS = (365 * 86400.0, 30 * 86400.0, 7 * 86400.0, 86400.0, 3600.0, 60.0, 1.0)
+
+
+def raw_columns(mapping: EventMapping, columns: Iterable[str]) -> list[str]:
+    """Returns the columns of a record that are read to find some columns of events."""
+    paths = [path for column in columns for path in _paths_of(mapping, column)]
+    paths += [path for rule in mapping.leave_out.values() for item in rule for path in item]
+    return [*dict.fromkeys(str(split_path(path)[0]) for path in paths)]
+
+
+def _paths_of(mapping: EventMapping, column: str) -> list[str]:
+    sources = mapping.columns.get(column)
+    if sources is None:
+        return [f'"{column}"']  # a column that is not mapped is the record's own
+    return [path for source in sources for path in source.paths]
+
+
+def keys_of(mapping: EventMapping, column: str) -> list[str]:
+    """Returns the columns of a record that a column of events is made from."""
+    return [*dict.fromkeys(str(split_path(path)[0]) for path in _paths_of(mapping, column))]
+
+
+def value_at(path: str) -> pl.Expr:
+    """Returns the value at a path as text; null where there is none, or an empty one."""
+    first, *rest = split_path(path)
+    value = pl.col(str(first))
+    if rest:
+        steps = "".join(f"[{part}]" if isinstance(part, int) else f"['{part}']" for part in rest)
+        value = value.str.json_path_match(f"${steps}")
+    return pl.when(value != "").then(value)
+
+
+def column_of(mapping: EventMapping, column: str, file: str) -> pl.Expr:
+    """Returns a column of events.
+
+    Args:
+        mapping: how it is found.
+        column: its name.
+        file: the path of the file.
+    """
+    sources = mapping.columns.get(column)
+    if sources is None:
+        return value_at(f'"{column}"').alias(column)
+    return pl.coalesce(_value_of(source, file) for source in sources).alias(column)
+
+
+def meets(rule: Rule) -> pl.Expr:
+    """Returns which records a rule is about."""
+    return pl.any_horizontal(_meets_all(conditions) for conditions in rule)
+
+
+def _meets_all(conditions: dict[str, Condition]) -> pl.Expr:
+    return pl.all_horizontal(_meets(path, wanted) for path, wanted in conditions.items())
+
+
+def _meets(path: str, wanted: Condition) -> pl.Expr:
+    value = value_at(path)
+    found = value.str.contains(wanted) if isinstance(wanted, str) else value.is_in(wanted)
+    return found.fill_null(value=False)
+
+
+def _value_of(source: Source, file: str) -> pl.Expr:
+    value = _origin(source, file)
+    if source.pattern is not None:
+        value = value.str.extract(source.pattern)
+    if source.values:
+        others = pl.lit(None, pl.String) if source.only_values else value
+        old, new = [*source.values], [*source.values.values()]
+        value = value.replace_strict(old, new, default=others, return_dtype=pl.String)
+    if source.equals is not None:
+        value = (value == value_at(source.equals)).cast(pl.Int8).cast(pl.String)
+    if source.as_ == "boolean":
+        value = _boolean(value)
+    elif source.as_ == "duration":
+        value = seconds_of(value)
+    if source.over is not None:
+        whole = value_at(source.over).cast(pl.Float64, strict=False)
+        share = value.cast(pl.Float64, strict=False) / whole
+        value = pl.when(whole > 0).then(share).cast(pl.String)
+    if source.format is not None:
+        value = value.str.to_datetime(source.format, strict=False).dt.to_string("iso:strict")
+    return pl.when(_meets_all(source.when)).then(value) if source.when else value
+
+
+def _origin(source: Source, file: str) -> pl.Expr:
+    if source.from_ is not None:
+        return value_at(source.from_)
+    if source.template is not None:
+        # A brace that no path fills stays text.
+        text = source.template
+        for path in source.template_paths:
+            text = text.replace(f"{{{path}}}", "{}", 1)
+        return pl.format(text, *(value_at(path) for path in source.template_paths))
+    if source.file is not None:
+        return pl.lit(file).str.extract(source.file)
+    return pl.lit(source.constant)
+
+
+def _boolean(value: pl.Expr) -> pl.Expr:
+    """Returns 1, 0 or, for another text, the text itself, which reading then refuses."""
+    lower = value.str.to_lowercase()
+    known = pl.when(lower.is_in(_TRUE)).then(pl.lit("1")).when(lower.is_in(_FALSE))
+    return known.then(pl.lit("0")).otherwise(value)
+
+
+def seconds_of(duration: pl.Expr) -> pl.Expr:
+    """Returns ISO 8601 durations as seconds; another text stays, and reading then refuses it.
+
+    >>> frame = pl.DataFrame({"took": ["PT1M30.5S", "P1DT1S", "soon"]})
+    >>> frame.select(seconds_of(pl.col("took")))["took"].to_list()
+    ['90.5', '86401.0', 'soon']
+    """
+    parts = [
+        duration.str.extract(_DURATION, place).cast(pl.Float64).fill_null(0.0) * seconds
+        for place, seconds in enumerate(_SECONDS, start=2)
+    ]
+    total = pl.sum_horizontal(parts)
+    signed = pl.when(duration.str.starts_with("-")).then(-total).otherwise(total)
+    is_one = duration.str.contains(_DURATION) & duration.str.contains(r"\d")
+    return pl.when(is_one).then(signed.cast(pl.String)).otherwise(duration)
