@@ -11,11 +11,13 @@ import polars as pl
 
 from components.contracts.names import EVENT_TYPE, LEARNER, TIME, UNIT
 from components.event_log.problems import Hint, Problem
+from components.event_log.record_kinds import ChosenKind, choose_kind
 from components.platforms.expressions import (
     column_of,
     keys_of,
     meets,
-    paths_in,
+    paths_of_rules,
+    paths_to,
     raw_columns,
     values_at,
 )
@@ -48,6 +50,13 @@ def read_mapped(
         columns: the columns of events that are wanted.
         mapping: how they are found.
     """
+    if mapping.kinds:
+        chosen = choose_kind(read, file, mapping)
+        if isinstance(chosen, Problem):
+            yield chosen
+        if not isinstance(chosen, ChosenKind):
+            return
+        read, mapping = chosen.read, chosen.mapping
     wanted = [*dict.fromkeys([*columns, *(name for name in _TOLD if name in mapping.columns)])]
     for chunk in read(file, raw_columns(mapping, wanted)):
         if isinstance(chunk, Problem):
@@ -87,7 +96,7 @@ def _map(
     mapping: EventMapping,
 ) -> Chunk:
     records = _as_text(chunk, raw_columns(mapping, wanted))
-    values = values_at(records, paths_in(mapping, wanted))
+    values = values_at(records, [*paths_to(mapping, wanted), *paths_of_rules(mapping)])
     known = [name for name in wanted if name in mapping.columns or name in chunk.header]
     rules = {name: meets(rule).alias(_RULE + name) for name, rule in mapping.leave_out.items()}
     found = values.select(*(column_of(mapping, name, file.path) for name in known), *rules.values())

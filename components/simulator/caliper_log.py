@@ -51,12 +51,12 @@ class CaliperLog:
         """Appends events; see `platform_logs.PlatformLog`."""
         rows = _prepared(events, self._rows)
         self._rows += events.height
-        parts = [
-            rows.filter(applies).select(
-                _ROW, pl.lit(place).alias(_PLACE), _json(record).alias(_LINE)
-            )
-            for place, (applies, record) in enumerate([*_of_others(), *_of_learners()])
-        ]
+        parts = []
+        for place, (applies, record) in enumerate([*_of_others(), *_of_learners()]):
+            chosen = rows.filter(applies)
+            named = chosen.with_columns(_uuids(chosen.height, [self._rows, place]))
+            line = _json(record).alias(_LINE)
+            parts.append(named.select(_ROW, pl.lit(place).alias(_PLACE), line))
         lines = pl.concat(parts).sort(_ROW, _PLACE).select(_LINE)
         lines.write_csv(self._file, include_header=False, quote_style="never")
 
@@ -82,8 +82,6 @@ def _prepared(events: pl.DataFrame, before: int) -> pl.DataFrame:
     attempt = pl.int_range(1, pl.len() + 1).over("learner_id", "knowledge_component")
     return events.select(
         pl.int_range(before, before + pl.len()).alias(_ROW),
-        _uuids("uuid", events.height, before),
-        _uuids("other", events.height, before + 1),
         "event_type",
         "exercise_completed",
         pl.col("time").dt.to_string("%Y-%m-%dT%H:%M:%S.000Z"),
@@ -97,10 +95,10 @@ def _prepared(events: pl.DataFrame, before: int) -> pl.DataFrame:
     )
 
 
-def _uuids(name: str, count: int, seed: int) -> pl.Series:
+def _uuids(count: int, seed: list[int]) -> pl.Series:
     """Returns random UUIDs (version 4), the same for the same seed."""
     digits = np.random.default_rng(seed).bytes(16 * count).hex()
-    text = pl.Series(name, np.frombuffer(digits.encode(), "S32").astype(str))
+    text = pl.Series("uuid", np.frombuffer(digits.encode(), "S32").astype(str))
     start, middle, end = (text.str.slice(*part) for part in ((0, 8), (8, 4), (20, 12)))
     version, variant = text.str.slice(13, 3), text.str.slice(17, 3)
     return start + "-" + middle + "-4" + version + "-8" + variant + "-" + end
@@ -158,8 +156,8 @@ def _session(agent: str) -> dict[str, Any]:
     return {"id": _SESSION, "type": "Session", "client": client}
 
 
-def _record(kind: str, profile: str, action: str, about: Any, **further: Any) -> dict[str, Any]:
-    """Returns an event of a learner; `further` members replace those that it has."""
+def _record(kind: str, profile: str, action: str, about: dict[str, Any]) -> dict[str, Any]:
+    """Returns an event of a learner."""
     return {
         "@context": CONTEXT,
         "id": "urn:uuid:{uuid}",
@@ -173,107 +171,110 @@ def _record(kind: str, profile: str, action: str, about: Any, **further: Any) ->
         "group": _GROUP,
         "membership": _membership(_LEARNER, "Learner"),
         "session": _session(_BROWSER),
-        **further,
     }
 
 
-def _resource(kind: str, folder: str, **further: Any) -> dict[str, Any]:
+def _resource(kind: str, folder: str) -> dict[str, Any]:
     about = {"id": f"{SCHOOL}/{folder}/{{component}}", "type": kind}
-    return {**about, "learningObjectives": [_OBJECTIVE], **further}
+    return {**about, "learningObjectives": [_OBJECTIVE]}
 
 
-def _of_learners() -> list[tuple[pl.Expr, dict[str, Any]]]:
-    """Returns which events become which records."""
-    kind, number = pl.col("event_type"), pl.col(_ROW)
-    completed = pl.col("exercise_completed").fill_null(value=False)
-    item = _resource("AssessmentItem", "exercises", maxScore=1.0)
-    quiz = {"id": f"{_COURSE}/quiz", "type": "Assessment"}
-    question = _resource("AssessmentItem", "questions", isPartOf=quiz)
-    thread = _resource("Thread", "threads", isPartOf={"id": f"{_COURSE}/forum", "type": "Forum"})
-    message = {"id": f"{SCHOOL}/messages/{{uuid}}", "type": "Message"}
-    attempt = {
-        "id": f"{SCHOOL}/attempts/{{uuid}}",
-        "type": "Attempt",
-        "assignee": _PERSON,
-        "assignable": question,
-        "count": pl.col("attempt"),
-        **_SPENT,
-    }
-    response = {
-        "id": f"{SCHOOL}/responses/{{uuid}}",
-        "type": "MultipleChoiceResponse",
-        **_SPENT,
-        "extensions": {"correct": pl.col("correct").replace({"1": "true", "0": "false"})},
-    }
-    score = {
-        "id": pl.when(pl.col("correct").is_not_null()).then(_json(f"{SCHOOL}/scores/{{uuid}}")),
+_VIDEO = _resource("VideoObject", "videos")
+_PAGE = _resource("Page", "pages")
+_EXERCISE = _resource("AssessmentItem", "exercises") | {"maxScore": 1.0}
+_QUIZ = {"id": f"{_COURSE}/quiz", "type": "Assessment"}
+_BOARD = {"id": f"{_COURSE}/forum", "type": "Forum"}
+_THREAD = _resource("Thread", "threads") | {"isPartOf": _BOARD}
+_MESSAGE = {"id": f"{SCHOOL}/messages/{{uuid}}", "type": "Message", "isPartOf": _THREAD}
+_MOMENT = {
+    "id": f"{SCHOOL}/videos/{{component}}#t",
+    "type": "MediaLocation",
+    "currentTime": "PT{dwell}S",
+    "extensions": {"playbackRate": pl.col("speed")},
+}
+_RESPONSE = {
+    "id": f"{SCHOOL}/responses/{{uuid}}",
+    "type": "MultipleChoiceResponse",
+    **_SPENT,
+    "extensions": {"correct": pl.col("correct").replace({"1": "true", "0": "false"})},
+}
+_ATTEMPT = {
+    "id": f"{SCHOOL}/attempts/{{uuid}}",
+    "type": "Attempt",
+    "assignee": _PERSON,
+    "assignable": _resource("AssessmentItem", "questions") | {"isPartOf": _QUIZ},
+    "count": pl.col("attempt"),
+    **_SPENT,
+}
+
+
+def _score() -> dict[str, Any]:
+    """Returns the score of an attempt, which is left out where there is none."""
+    is_given = pl.col("correct").is_not_null()
+    return {
+        "id": pl.when(is_given).then(_json(f"{SCHOOL}/scores/{{uuid}}")),
         "type": "Score",
         "attempt": f"{SCHOOL}/attempts/{{uuid}}",
         "maxScore": 1.0,
         "scoreGiven": pl.col("correct"),
     }
-    grader = {"id": f"{SCHOOL}/autograder", "type": "SoftwareApplication"}
-    moment = {
-        "id": f"{SCHOOL}/videos/{{component}}#t",
-        "type": "MediaLocation",
-        "currentTime": "PT{dwell}S",
-        "extensions": {"playbackRate": pl.col("speed")},
+
+
+def _of_learners() -> list[tuple[pl.Expr, dict[str, Any]]]:
+    """Returns which events become which records."""
+    kind, number = pl.col("event_type"), pl.col(_ROW)
+    exercise, reading, forum = (kind == name for name in ("exercise", "reading", "forum"))
+    completed = pl.col("exercise_completed").fill_null(value=False)
+    spent = {"extensions": _SPENT}
+    # The grader is no member of the course, and acts in no session of the learner.
+    by_grader = {
+        "actor": {"id": f"{SCHOOL}/autograder", "type": "SoftwareApplication"},
+        "membership": None,
+        "session": None,
     }
     # Sensors may send entities that are known "thinned", by their ids only.
     thinned = {"actor": _LEARNER, "group": _COURSE, "membership": f"{_COURSE}/rosters/1"}
-    video = _resource("VideoObject", "videos")
-    page = _resource("Page", "pages")
 
-    spent = {"extensions": _SPENT}
-    watched = ("MediaEvent", "MediaProfile", "Paused", video)
-    answered = ("AssessmentItemEvent", "AssessmentProfile", "Completed", item)
-    skipped = ("AssessmentItemEvent", "AssessmentProfile", "Skipped", item)
-    graded = ("GradeEvent", "GradingProfile", "Graded", attempt)
-    viewed = ("ViewEvent", "ReadingProfile", "Viewed", page)
-    read = ("ThreadEvent", "ForumProfile", "MarkedAsRead", thread)
-    posted = ("MessageEvent", "ForumProfile", "Posted", {**message, "isPartOf": thread})
-    exercise, reading, forum = (kind == name for name in ("exercise", "reading", "forum"))
+    watched = _record("MediaEvent", "MediaProfile", "Paused", _VIDEO) | {"target": _MOMENT}
+    answered = _record("AssessmentItemEvent", "AssessmentProfile", "Completed", _EXERCISE)
+    skipped = _record("AssessmentItemEvent", "AssessmentProfile", "Skipped", _EXERCISE)
+    graded = _record("GradeEvent", "GradingProfile", "Graded", _ATTEMPT) | by_grader
+    viewed = _record("ViewEvent", "ReadingProfile", "Viewed", _PAGE)
+    read = _record("ThreadEvent", "ForumProfile", "MarkedAsRead", _THREAD)
+    posted = _record("MessageEvent", "ForumProfile", "Posted", _MESSAGE)
     return [
-        (kind == "video", _record(*watched, target=moment, **spent)),
-        (exercise & completed, _record(*answered, generated=response)),
-        (exercise & ~completed, _record(*skipped, **spent)),
-        (kind == "quiz", _record(*graded, actor=grader, generated=score)),
-        (reading & (number % 4 > 0), _record(*viewed, **spent)),
-        (reading & (number % 4 == 0), _record(*viewed, **spent, **thinned)),
-        (forum & (number % 3 > 0), _record(*read, **spent)),
-        (forum & (number % 3 == 0), _record(*posted, **spent)),
+        (kind == "video", watched | spent),
+        (exercise & completed, answered | {"generated": _RESPONSE}),
+        (exercise & ~completed, skipped | spent),
+        (kind == "quiz", graded | {"generated": _score()}),
+        (reading & (number % 4 > 0), viewed | spent),
+        (reading & (number % 4 == 0), viewed | spent | thinned),
+        (forum & (number % 3 > 0), read | spent),
+        (forum & (number % 3 == 0), posted | spent),
     ]
 
 
 def _of_others() -> list[tuple[pl.Expr, dict[str, Any]]]:
     """Returns before which events there is a record of somebody or something else."""
     number = pl.col(_ROW)
-    page = _resource("Page", "pages")
     app = {"id": SCHOOL, "type": "SoftwareApplication"}
     teacher = f"{SCHOOL}/users/teacher-of-{{unit}}"
     nobody = {"id": "http://purl.imsglobal.org/caliper/Person", "type": "Person"}
     course = {"@context": CONTEXT, **_GROUP, "name": "Course {unit}", "dateModified": "{time}"}
-    other = {"id": "urn:uuid:{other}"}
-    viewed = ("ViewEvent", "ReadingProfile", "Viewed", page)
-    login = _record("SessionEvent", "SessionProfile", "LoggedIn", app, **other)
-    staff = _record(
-        *viewed,
-        actor={"id": teacher, "type": "Person"},
-        membership=_membership(teacher, "Instructor"),
-        **other,
-    )
-    robot = _record(*viewed, session=_session(_ROBOT), **other)
-    unknown = _record(
-        *("ToolUseEvent", "ToolUseProfile", "Used", app),
-        **{"actor": nobody, "membership": None, "session": None},
-        **other,
-    )
-    software = _record("Event", "GeneralProfile", "Modified", page, actor=app, **other)
+    by_teacher = {
+        "actor": {"id": teacher, "type": "Person"},
+        "membership": _membership(teacher, "Instructor"),
+    }
+    by_nobody = {"actor": nobody, "membership": None, "session": None}
+    login = _record("SessionEvent", "SessionProfile", "LoggedIn", app)
+    viewed = _record("ViewEvent", "ReadingProfile", "Viewed", _PAGE)
+    used = _record("ToolUseEvent", "ToolUseProfile", "Used", app)
+    modified = _record("Event", "GeneralProfile", "Modified", _PAGE)
     return [
         (number % 29 == 0, login),
-        (number % 53 == 5, staff),
-        (number % 61 == 7, robot),
-        (number % 83 == 11, unknown),
-        (number % 71 == 13, software),
+        (number % 53 == 5, viewed | by_teacher),
+        (number % 61 == 7, viewed | {"session": _session(_ROBOT)}),
+        (number % 83 == 11, used | by_nobody),
+        (number % 71 == 13, modified | {"actor": app}),
         (number % 101 == 17, course),
     ]
