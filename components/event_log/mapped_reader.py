@@ -12,7 +12,15 @@ import polars as pl
 from components.contracts.names import EVENT_TYPE, LEARNER, TIME, UNIT
 from components.event_log.problems import Hint, Problem
 from components.event_log.record_kinds import ChosenKind, choose_kind
-from components.platforms.expressions import column_of, keys_of, meets, raw_columns
+from components.platforms.expressions import (
+    column_of,
+    keys_of,
+    meets,
+    paths_of_rules,
+    paths_to,
+    raw_columns,
+    values_at,
+)
 
 if TYPE_CHECKING:
     from components.config.mapping import EventMapping
@@ -87,12 +95,13 @@ def _map(
     wanted: Sequence[str],
     mapping: EventMapping,
 ) -> Chunk:
-    raw = _as_text(chunk, raw_columns(mapping, wanted))
+    records = _as_text(chunk, raw_columns(mapping, wanted))
+    values = values_at(records, [*paths_to(mapping, wanted), *paths_of_rules(mapping)])
     known = [name for name in wanted if name in mapping.columns or name in chunk.header]
     rules = {name: meets(rule).alias(_RULE + name) for name, rule in mapping.leave_out.items()}
-    found = raw.select(*(column_of(mapping, name, file.path) for name in known), *rules.values())
+    found = values.select(*(column_of(mapping, name, file.path) for name in known), *rules.values())
 
-    left_out = _LeftOut(file, chunk, pl.repeat(False, raw.height, eager=True))
+    left_out = _LeftOut(file, chunk, pl.repeat(False, values.height, eager=True))
     for name in rules:
         left_out.add(f"records left out, {name}", found[_RULE + name])
     for name, what in _TOLD.items():
