@@ -217,6 +217,15 @@ class EventMapping(Section):
     """
 
     title: str = Field("", description="what the format is called")
+    file_names: str | None = Field(
+        None,
+        description="regular expression for names that files of JSON lines have, in lower case, "
+        "besides those that end in .jsonl or .ndjson",
+    )
+    line_start: str | None = Field(
+        None,
+        description="regular expression for what a logger writes before the record in a line",
+    )
     records: str | None = Field(
         None, description="key of the list of records, where a line or file is an envelope of them"
     )
@@ -231,6 +240,11 @@ class EventMapping(Section):
     lookups: dict[InputName, Lookup] = Field(
         default_factory=dict, description="small tables to look values up in"
     )
+
+    @field_validator("file_names", "line_start")
+    @classmethod
+    def _is_pattern(cls, value: str | None) -> str | None:
+        return None if value is None else _pattern(value)
 
     @field_validator("columns", mode="before")
     @classmethod

@@ -7,6 +7,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -23,11 +24,20 @@ from components.event_log.chunks import (
     open_text,
     read_blocks,
 )
+from components.event_log.json_line import (
+    OBJECT,
+    ONCE,
+    LineFault,
+    Pairs,
+    as_plain,
+    check_once,
+    decode,
+)
+from components.event_log.nested_json import mended, without_halves, without_starts
 from components.event_log.problems import (
     SHOWN_PLACES,
     Place,
     Problem,
-    describe,
     describe_fault,
     excerpt,
     explain_unreadable,
@@ -36,36 +46,24 @@ from components.event_log.problems import (
 if TYPE_CHECKING:
     from components.event_log.sources import LogFile
 
-_OBJECT = "a JSON object in UTF-8 on each line"
-_ONCE = "each key once in an object"
 _FLAT = "text, a number or a boolean (put a field of it into a column of its own)"
 _TEXT = "text in Unicode"
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_ .:()-]+")  # has one spelling in JSON, escapes aside
 # Escapes of ASCII, which may hide a key, and of surrogates.
 _ESCAPED = re.compile(rb"\\u(?:00[2-7]|[dD][89a-fA-F])")
-_LONGEST_INTEGER = 38  # digits that the parser keeps
-
-
-class _LineFault(Exception):
-    """A line that cannot be used."""
-
-    def __init__(self, expected: str, found: str, column: str = "") -> None:
-        super().__init__(found)
-        self.expected = expected
-        self.found = found
-        self.column = column
+_FEW_BYTES = 64 << 10  # as little as a line with a fault makes slow
+_CHECKED_LINES = 1000  # of a file, whose writer repeats keys in all lines or in none
 
 
 class _Faults:
     """Lines that cannot be used, by column and expected value."""
 
-    def __init__(self, *, nested: bool) -> None:
-        self.nested = nested  # whether objects and lists are values
+    def __init__(self) -> None:
         self._places: dict[tuple[str, str], list[Place]] = {}
         self._counts: Counter[tuple[str, str]] = Counter()
 
-    def add(self, line: int, fault: _LineFault) -> None:
+    def add(self, line: int, fault: LineFault) -> None:
         key = (fault.column, fault.expected)
         self._counts[key] += 1
         if self._counts[key] <= SHOWN_PLACES:
@@ -83,50 +81,73 @@ class _Faults:
             )
 
 
-class _Pairs(list[tuple[str, Any]]):
-    """The keys and values of an object, repeated keys included."""
+@dataclass(frozen=True)
+class _Lines:
+    """How the lines of a file are read.
+
+    Attributes:
+        columns: the keys whose values are wanted.
+        nested: whether objects and lists are values.
+        start: what may come before the object in a line.
+        faults: what is wrong with lines.
+    """
+
+    columns: Sequence[str]
+    nested: bool
+    start: re.Pattern[bytes] | None
+    faults: _Faults
 
 
 def read_jsonl(
-    file: LogFile, columns: Sequence[str], *, nested: bool = False
+    file: LogFile, columns: Sequence[str], *, nested: bool = False, line_start: str | None = None
 ) -> Iterator[Chunk | Problem]:
     """Reads JSON lines as text: one object per line, `null` or no key for a missing value.
 
     Numbers and booleans become their text, so lines may differ in type. A requested key that occurs
-    twice in a line is an error, and so is an object or list as its value; with `nested` the last
-    one counts, and objects and lists become their JSON. See `readers.read_chunks`.
+    twice in a line is an error, and so is an object or list as its value. With `nested` objects and
+    lists become their JSON; keys that are repeated are found in the first lines of the file, and
+    below them one of them counts. See `readers.read_chunks`.
+
+    Args:
+        file: the file.
+        columns: the keys whose values are wanted.
+        nested: whether objects and lists are values.
+        line_start: regular expression for what a line may have before its object.
     """
-    faults = _Faults(nested=nested)
+    start = None if line_start is None else re.compile(rb"(?m)^(?:%b)" % line_start.encode())
+    faults = _Faults()
+    lines = _Lines(columns, nested, start, faults)
     try:
         with open_text(file.path) as source:
             blocks = read_blocks(source)
-            start = next(blocks, b"")
-            if name := foreign_format(start):
+            first = next(blocks, b"")
+            if name := foreign_format(first):
                 yield Problem(subject=file.path, expected="JSON lines in UTF-8", found=name)
             else:
-                yield from _read_lines(_whole_lines(chain([start], blocks)), columns, faults)
+                yield from _read_lines(_whole_lines(chain([first], blocks)), lines)
     except TextFault as fault:
-        faults.add(fault.line, _LineFault(_OBJECT, describe_fault(fault)))
+        faults.add(fault.line, LineFault(OBJECT, describe_fault(fault)))
     except READ_ERRORS as error:
         yield explain_unreadable(file.path, error)
     yield from faults.explain(file)
 
 
-def _read_lines(
-    blocks: Iterator[tuple[int, bytes]], columns: Sequence[str], faults: _Faults
-) -> Iterator[Chunk]:
+def _read_lines(blocks: Iterator[tuple[int, bytes]], lines: _Lines) -> Iterator[Chunk]:
     header: list[str] | None = None
     for line, block in blocks:
-        frame, numbers, blank = _parse(block, line, columns, faults)
+        block = without_starts(block, lines.start)
+        if header is None and lines.nested:
+            _find_repeated_keys(block, line, lines)
+        frame, numbers, blank = _parse(block, line, lines)
         if header is None and not frame.height:
             if blank == _count_lines(block):
                 continue
             return  # every line has a fault, which is reported
         header = _keys(frame, block) if header is None else header
 
-        known = [name for name in columns if name in header]
-        lines = Counter({"rows": frame.height, "blank": blank})
-        yield Chunk(frame.select(known), numbers, header, typed=False, lines=lines)
+        known = [name for name in lines.columns if name in header]
+        counts = Counter({"rows": frame.height, "blank": blank})
+        yield Chunk(frame.select(known), numbers, header, typed=False, lines=counts)
 
 
 def _whole_lines(blocks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
@@ -155,27 +176,50 @@ def _count_lines(block: bytes) -> int:
     return block.count(b"\n") + (not block.endswith(b"\n"))
 
 
-def _parse(
-    block: bytes, line: int, columns: Sequence[str], faults: _Faults
-) -> tuple[pl.DataFrame, Sequence[int], int]:
-    """Returns a block's rows as text, the line of each, and the number of blank lines."""
-    lines = _count_lines(block)
-    frame = _parse_at_once(block, columns)
-    if frame is None or frame.height != lines:
-        return _parse_one_by_one(block, line, columns, faults)
+def _find_repeated_keys(block: bytes, line: int, lines: _Lines) -> None:
+    """Adds the first lines that have a key twice to the faults."""
+    for number, text in enumerate(block.split(b"\n", _CHECKED_LINES)[:_CHECKED_LINES], line):
+        try:
+            check_once(decode(text), lines.columns)
+        except LineFault as fault:
+            if fault.expected == ONCE:
+                lines.faults.add(number, fault)
 
-    doubtful = set() if faults.nested else _doubtful_lines(block, frame, columns)
-    bad = set(_find_faults(block, line, doubtful, columns, faults))
+
+def _parse(block: bytes, line: int, lines: _Lines) -> tuple[pl.DataFrame, Sequence[int], int]:
+    """Returns a block's rows as text, the line of each, and the number of blank lines."""
+    height = _count_lines(block)
+    frame = _parse_at_once(block, lines.columns)
+    if frame is None or frame.height != height:
+        middle = block.rfind(b"\n", 0, len(block) // 2) + 1
+        if middle and len(block) > _FEW_BYTES:
+            return _join(block[:middle], block[middle:], line, lines)
+        return _parse_one_by_one(block, line, lines)
+
+    if lines.nested:
+        return mended(frame, lambda: block.split(b"\n")), range(line, line + height), 0
+    doubtful = _doubtful_lines(block, frame, lines.columns)
+    bad = set(_find_faults(block, line, doubtful, lines))
     if not bad:
-        return frame, range(line, line + lines), 0
-    good = [row for row in range(lines) if row not in bad]
+        return frame, range(line, line + height), 0
+    good = [row for row in range(height) if row not in bad]
     return frame[good], [line + row for row in good], 0
 
 
+def _join(
+    one: bytes, other: bytes, line: int, lines: _Lines
+) -> tuple[pl.DataFrame, Sequence[int], int]:
+    """Parses two halves of a block: the one without a fault is parsed at once."""
+    frame, numbers, blank = _parse(one, line, lines)
+    below, numbers_below, blank_below = _parse(other, line + _count_lines(one), lines)
+    return pl.concat([frame, below]), [*numbers, *numbers_below], blank + blank_below
+
+
 def _parse_one_by_one(
-    block: bytes, line: int, columns: Sequence[str], faults: _Faults
+    block: bytes, line: int, lines: _Lines
 ) -> tuple[pl.DataFrame, Sequence[int], int]:
     """Parses a block in which some line is blank or no object."""
+    columns, faults = lines.columns, lines.faults
     texts: list[str] = []
     numbers: list[int] = []
     blank = 0
@@ -184,16 +228,18 @@ def _parse_one_by_one(
             blank += 1
             continue
         try:
-            value = _parse_nested(text, columns) if faults.nested else _parse_line(text, columns)
+            value = _parse_nested(text, columns) if lines.nested else _parse_line(text, columns)
             texts.append(json.dumps(value))
             numbers.append(number)
-        except _LineFault as fault:
+        except LineFault as fault:
             faults.add(number, fault)
     if not texts:
         return pl.DataFrame(schema=_schema(columns)), [], blank
     frame = _parse_at_once("\n".join(texts).encode(), columns)
     if frame is None or frame.height != len(texts):
         raise TextFault(line, f"lines that cannot be parsed, up to line {numbers[-1]}")
+    if lines.nested:
+        frame = mended(frame, lambda: [text.encode() for text in texts])
     return frame, numbers, blank
 
 
@@ -233,16 +279,14 @@ def _doubtful_lines(block: bytes, frame: pl.DataFrame, columns: Sequence[str]) -
     return doubtful
 
 
-def _find_faults(
-    block: bytes, line: int, rows: set[int], columns: Sequence[str], faults: _Faults
-) -> Iterator[int]:
+def _find_faults(block: bytes, line: int, rows: set[int], lines: _Lines) -> Iterator[int]:
     """Yields which of the rows cannot be used, and adds the reasons to `faults`."""
     texts = block.split(b"\n") if rows else []
     for row in sorted(rows):
         try:
-            _parse_line(texts[row], columns)
-        except _LineFault as fault:
-            faults.add(line + row, fault)
+            _parse_line(texts[row], lines.columns)
+        except LineFault as fault:
+            lines.faults.add(line + row, fault)
             yield row
 
 
@@ -250,72 +294,31 @@ def _parse_line(text: bytes, columns: Sequence[str]) -> dict[str, Any]:
     """Returns the values that a line has for the columns.
 
     Raises:
-        _LineFault: it is not an object, or one that cannot be used.
+        LineFault: it is not an object, or one that cannot be used.
     """
-    pairs = _decode(text)
+    pairs = decode(text)
+    check_once(pairs, columns)
     values = dict(pairs)
     wanted = {name: values[name] for name in columns if name in values}
     for name, value in wanted.items():
-        given = [json.dumps(item) for key, item in pairs if key == name]
-        if len(given) > 1:
-            found = f"{name!r} {len(given)} times, with {describe(', '.join(given))}"
-            raise _LineFault(_ONCE, found, name)
         if isinstance(value, list):
-            kind = "an object" if isinstance(value, _Pairs) else "a list"
-            raise _LineFault(_FLAT, f"{kind} in {excerpt(text)}", name)
+            kind = "an object" if isinstance(value, Pairs) else "a list"
+            raise LineFault(_FLAT, f"{kind} in {excerpt(text)}", name)
         if isinstance(value, str) and any("\ud800" <= char <= "\udfff" for char in value):
-            raise _LineFault(_TEXT, f"half a character in {excerpt(text)}", name)
+            raise LineFault(_TEXT, f"half a character in {excerpt(text)}", name)
     return wanted
 
 
 def _parse_nested(text: bytes, columns: Sequence[str]) -> dict[str, Any]:
-    """Returns the values that a line has for the columns, objects and lists as they are."""
-    _decode(text)  # the one place that explains what is wrong with a line
-    values = json.loads(text)
-    return {name: values[name] for name in columns if name in values}
+    """Returns the values that a line has for the columns, objects and lists as they are.
 
+    Of keys that are repeated the first one counts, as for the parser of many lines.
 
-def _decode(text: bytes) -> _Pairs:
-    try:
-        value = _DECODER.decode(text.decode())
-    except UnicodeDecodeError as error:
-        around = text[max(error.start - 20, 0) : error.end + 20]
-        raise _LineFault(_OBJECT, f"{describe(around)}, which is not UTF-8") from None
-    except json.JSONDecodeError as error:
-        reason = f"{error.msg} at character {error.colno}"
-        if advice := _advice(text):
-            reason += f"; {advice}"
-        raise _LineFault(_OBJECT, f"{excerpt(text)} ({reason})") from None
-    except RecursionError:
-        raise _LineFault(_OBJECT, f"{excerpt(text)} (nested too deeply)") from None
-    if not isinstance(value, _Pairs):
-        advice = _advice(text)
-        raise _LineFault(_OBJECT, f"{excerpt(text)} ({advice})" if advice else excerpt(text))
-    return value
-
-
-def _advice(text: bytes) -> str:
-    """Returns advice against JSON of several lines, empty if the text is not of that kind."""
-    if text.lstrip().startswith(b"["):
-        return "turn an array into lines with jq -c '.[]'"
-    if text.strip() == b"{":
-        return "put each object on one line with jq -c ."
-    return ""
-
-
-def _integer(text: str) -> int | str:
-    return int(text) if len(text) <= _LONGEST_INTEGER else text
-
-
-def _float(text: str) -> float | str:
-    """Returns the number, or its text if it is out of range, for the message about it."""
-    return float(text) if np.isfinite(float(text)) else text
-
-
-# Python's writers use NaN and Infinity, which are not JSON.
-_DECODER = json.JSONDecoder(
-    object_pairs_hook=_Pairs, parse_constant=str, parse_int=_integer, parse_float=_float
-)
+    Raises:
+        LineFault: it is not an object.
+    """
+    pairs = decode(without_halves(text))
+    return {key: as_plain(value) for key, value in reversed(pairs) if key in columns}
 
 
 def _keys(frame: pl.DataFrame, block: bytes) -> list[str]:
@@ -323,7 +326,7 @@ def _keys(frame: pl.DataFrame, block: bytes) -> list[str]:
     filled = [name for name in frame.columns if frame[name].null_count() < frame.height]
     for text in block.split(b"\n", 1000)[:1000]:
         try:
-            return list(dict.fromkeys([*(key for key, _ in _decode(text)), *filled]))
-        except _LineFault:
+            return list(dict.fromkeys([*(key for key, _ in decode(text)), *filled]))
+        except LineFault:
             continue
     return filled

@@ -42,16 +42,17 @@ def read_chunks(
         problems of the file.
     """
     if mapping is not None:
-        yield from read_mapped(partial(_read_raw, nested=True), file, columns, mapping)
+        read = partial(_read_raw, nested=True, line_start=mapping.line_start)
+        yield from read_mapped(read, file, columns, mapping)
     else:
         yield from _read_raw(file, columns)
 
 
 def _read_raw(
-    file: LogFile, columns: Sequence[str], *, nested: bool = False
+    file: LogFile, columns: Sequence[str], *, nested: bool = False, line_start: str | None = None
 ) -> Iterator[Chunk | Problem]:
     if file.format == "jsonl":
-        chunks = read_jsonl(file, columns, nested=nested)
+        chunks = read_jsonl(file, columns, nested=nested, line_start=line_start)
     else:
         chunks = (read_csv if file.format == "csv" else read_parquet)(file, columns)
     for item in chunks:

@@ -17,10 +17,14 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from components.command.escape import printable
 from components.event_log.problems import Problem, raise_if_any
+
+if TYPE_CHECKING:
+    from components.config.mapping import EventMapping
 
 FORMATS = {
     ".parquet": "parquet", ".pq": "parquet",
@@ -111,7 +115,7 @@ class Listing:
         return ", ".join(reasons)
 
 
-def find_files(table: str, patterns: Sequence[str]) -> Listing:
+def find_files(table: str, patterns: Sequence[str], mapping: EventMapping | None = None) -> Listing:
     """Finds the files behind paths, folders and glob patterns.
 
     Folders are searched at any depth, also folders that a pattern matches. Names that start with
@@ -120,8 +124,9 @@ def find_files(table: str, patterns: Sequence[str]) -> Listing:
     Args:
         table: `events` or `outcomes`, for messages.
         patterns: without `{SPAN}` and the like; see `spans.choose_spans`.
+        mapping: that of the files' format, which may have names of its own.
     """
-    search = _Search()
+    search = _Search(mapping.file_names if mapping else None)
     paths: dict[str, str] = {}
     problems: list[Problem] = []
     for pattern in patterns:
@@ -151,14 +156,20 @@ def expand_pattern(pattern: str) -> list[str]:
     return paths
 
 
-def format_of(path: str) -> str | None:
+def format_of(path: str, json_lines: str | None = None) -> str | None:
     """Returns the format that a file's name stands for, None for an unknown one.
+
+    `json_lines` is a regular expression for other names that JSON lines have.
 
     >>> format_of("log/2024.CSV.gz")
     'csv'
     """
     name = os.path.basename(path).lower()
-    return next((kind for suffix, kind in FORMATS.items() if name.endswith(suffix)), None)
+    is_record = json_lines is not None and re.search(json_lines, name)
+    return next(
+        (kind for suffix, kind in FORMATS.items() if name.endswith(suffix)),
+        "jsonl" if is_record else None,
+    )
 
 
 @dataclass(frozen=True)
@@ -172,9 +183,10 @@ class _Match:
 class _Search:
     """Searches folders; keeps the paths it passed over and those it could not read."""
 
-    def __init__(self) -> None:
+    def __init__(self, json_lines: str | None = None) -> None:
         self.passed_over: dict[Reason, list[str]] = {}
         self.problems: list[Problem] = []
+        self.json_lines = json_lines
         self._known: dict[tuple[int, ...], str] = {}  # the path by which each real file is read
         self._counted: set[tuple[Reason, str]] = set()  # patterns that overlap find a path twice
 
@@ -206,7 +218,7 @@ class _Search:
 
     def _judge(self, path: str) -> str | None:
         """Returns the format of a file to read; None after counting it or noting its problem."""
-        kind = format_of(path)
+        kind = format_of(path, self.json_lines)
         try:
             status = os.stat(path)
         except OSError as error:
@@ -327,7 +339,7 @@ def _find(search: _Search, table: str, pattern: str) -> tuple[list[_Match], Prob
     plain = _ESCAPED.sub(r"\1", pattern)
     literal = not (glob.has_magic(pattern) and fnmatchcase(plain, pattern))
     if literal and os.path.isfile(plain):
-        if format_of(plain):
+        if format_of(plain, search.json_lines):
             return [_Match(plain)], None
         return [], _wrong_format(plain, [plain])
 
@@ -336,7 +348,7 @@ def _find(search: _Search, table: str, pattern: str) -> tuple[list[_Match], Prob
     files: list[_Match] = []
     for match in matches:
         files += search.files_below(match) if os.path.isdir(match.path) else [match]
-    if any(format_of(file.path) for file in files):
+    if any(format_of(file.path, search.json_lines) for file in files):
         return files, None
     search.choose(files)  # counts them as passed over
     if matches:
