@@ -11,6 +11,7 @@ import polars as pl
 
 from components.contracts.names import EVENT_TYPE, LEARNER, TIME, UNIT
 from components.event_log.problems import Hint, Problem
+from components.event_log.record_kinds import ChosenKind, choose_kind
 from components.platforms.expressions import column_of, keys_of, meets, raw_columns
 
 if TYPE_CHECKING:
@@ -41,6 +42,13 @@ def read_mapped(
         columns: the columns of events that are wanted.
         mapping: how they are found.
     """
+    if mapping.kinds:
+        chosen = choose_kind(read, file, mapping)
+        if isinstance(chosen, Problem):
+            yield chosen
+        if not isinstance(chosen, ChosenKind):
+            return
+        read, mapping = chosen.read, chosen.mapping
     wanted = [*dict.fromkeys([*columns, *(name for name in _TOLD if name in mapping.columns)])]
     for chunk in read(file, raw_columns(mapping, wanted)):
         if isinstance(chunk, Problem):

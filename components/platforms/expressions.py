@@ -12,6 +12,7 @@ from components.config.mapping import split_path
 if TYPE_CHECKING:
     from components.config.mapping import Condition, EventMapping, Rule, Source
 
+SECONDS = "%s"  # the format of seconds since 1970
 _TRUE = ("true", "yes", "1", "1.0", "t", "y")
 _FALSE = ("false", "no", "0", "0.0", "f", "n")
 # Years and months have no fixed length: those of xAPI's own table, 365 days and 30.
@@ -94,12 +95,19 @@ def _value_of(source: Source, file: str) -> pl.Expr:
         value = _boolean(value)
     elif source.as_ == "duration":
         value = seconds_of(value)
+    if source.minus is not None:
+        less = value_at(source.minus).cast(pl.Float64, strict=False)
+        value = (value.cast(pl.Float64, strict=False) - less).cast(pl.String)
     if source.over is not None:
         whole = value_at(source.over).cast(pl.Float64, strict=False)
         share = value.cast(pl.Float64, strict=False) / whole
         value = pl.when(whole > 0).then(share).cast(pl.String)
-    if source.format is not None:
+    if source.format == SECONDS:
+        value = _since_1970(value)
+    elif source.format is not None:
         value = value.str.to_datetime(source.format, strict=False).dt.to_string("iso:strict")
+    if source.unless:
+        value = pl.when(~_meets_all(source.unless)).then(value)
     return pl.when(_meets_all(source.when)).then(value) if source.when else value
 
 
@@ -115,6 +123,14 @@ def _origin(source: Source, file: str) -> pl.Expr:
     if source.file is not None:
         return pl.lit(file).str.extract(source.file)
     return pl.lit(source.constant)
+
+
+def _since_1970(value: pl.Expr) -> pl.Expr:
+    """Returns seconds since 1970 as a time in UTC; 0, as databases write "never", is none."""
+    seconds = value.cast(pl.Float64, strict=False)
+    time = pl.from_epoch((seconds * 1e6).cast(pl.Int64, strict=False), "us")
+    text = time.dt.to_string("%Y-%m-%dT%H:%M:%S%.fZ")
+    return pl.when(seconds == 0).then(None).otherwise(pl.coalesce(text, value))
 
 
 def _boolean(value: pl.Expr) -> pl.Expr:
