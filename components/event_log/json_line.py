@@ -78,9 +78,9 @@ def as_plain(value: Any) -> Any:
 def _advice(text: bytes) -> str:
     """Returns advice against JSON of several lines, empty if the text is not of that kind."""
     if text.lstrip().startswith(b"["):
-        return "turn an array into lines with jq -c '.[]'"
+        return "turn an array into lines with jq -c '.[]', or let the file's name end in .json"
     if text.strip() == b"{":
-        return "put each object on one line with jq -c ."
+        return "put each object on one line with jq -c ., or let the file's name end in .json"
     return ""
 
 

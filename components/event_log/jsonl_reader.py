@@ -1,4 +1,7 @@
-"""Reads JSON lines: many lines at once, and doubtful ones one by one."""
+"""Reads JSON: many lines at once, and doubtful ones one by one.
+
+A file `.json`, which is an array or an envelope, becomes lines first; see `json_items`.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +27,8 @@ from components.event_log.chunks import (
     open_text,
     read_blocks,
 )
+from components.event_log.envelopes import open_envelopes
+from components.event_log.json_items import RECORD, Lines, split_items
 from components.event_log.json_line import (
     OBJECT,
     ONCE,
@@ -46,6 +51,7 @@ from components.event_log.problems import (
 if TYPE_CHECKING:
     from components.event_log.sources import LogFile
 
+_OBJECTS = "JSON objects in UTF-8, in an array or one after the other"
 _FLAT = "text, a number or a boolean (put a field of it into a column of its own)"
 _TEXT = "text in Unicode"
 
@@ -59,7 +65,8 @@ _CHECKED_LINES = 1000  # of a file, whose writer repeats keys in all lines or in
 class _Faults:
     """Lines that cannot be used, by column and expected value."""
 
-    def __init__(self) -> None:
+    def __init__(self, unit: str) -> None:
+        self.unit = unit  # what is counted
         self._places: dict[tuple[str, str], list[Place]] = {}
         self._counts: Counter[tuple[str, str]] = Counter()
 
@@ -71,13 +78,16 @@ class _Faults:
 
     def explain(self, file: LogFile) -> Iterator[Problem]:
         for (column, expected), places in self._places.items():
+            count = self._counts[column, expected]
+            if expected == OBJECT and self.unit == RECORD:
+                expected = _OBJECTS
             yield Problem(
                 subject=file.path,
                 column=column,
                 expected=expected,
-                unit="line",
+                unit=self.unit,
                 places=tuple(places),
-                count=self._counts[column, expected],
+                count=count,
             )
 
 
@@ -88,18 +98,21 @@ class _Lines:
     Attributes:
         columns: the keys whose values are wanted.
         nested: whether objects and lists are values.
-        start: what may come before the object in a line.
         faults: what is wrong with lines.
     """
 
     columns: Sequence[str]
     nested: bool
-    start: re.Pattern[bytes] | None
     faults: _Faults
 
 
 def read_jsonl(
-    file: LogFile, columns: Sequence[str], *, nested: bool = False, line_start: str | None = None
+    file: LogFile,
+    columns: Sequence[str],
+    *,
+    nested: bool = False,
+    records: str | None = None,
+    line_start: str | None = None,
 ) -> Iterator[Chunk | Problem]:
     """Reads JSON lines as text: one object per line, `null` or no key for a missing value.
 
@@ -109,22 +122,25 @@ def read_jsonl(
     below them one of them counts. See `readers.read_chunks`.
 
     Args:
-        file: the file.
+        file: JSON lines, or an array, envelope or objects in a file `.json`.
         columns: the keys whose values are wanted.
         nested: whether objects and lists are values.
+        records: the key of the list of records in an object that is an envelope of them.
         line_start: regular expression for what a line may have before its object.
     """
     start = None if line_start is None else re.compile(rb"(?m)^(?:%b)" % line_start.encode())
-    faults = _Faults()
-    lines = _Lines(columns, nested, start, faults)
+    faults = _Faults(file.unit)
+    lines = _Lines(columns, nested, faults)
     try:
         with open_text(file.path) as source:
             blocks = read_blocks(source)
             first = next(blocks, b"")
             if name := foreign_format(first):
-                yield Problem(subject=file.path, expected="JSON lines in UTF-8", found=name)
+                expected = "JSON in UTF-8" if file.format == "json" else "JSON lines in UTF-8"
+                yield Problem(subject=file.path, expected=expected, found=name)
             else:
-                yield from _read_lines(_whole_lines(chain([first], blocks)), lines)
+                found = _lines_of(file, chain([first], blocks), records, start)
+                yield from _read_lines(found, lines)
     except TextFault as fault:
         faults.add(fault.line, LineFault(OBJECT, describe_fault(fault)))
     except READ_ERRORS as error:
@@ -132,10 +148,18 @@ def read_jsonl(
     yield from faults.explain(file)
 
 
-def _read_lines(blocks: Iterator[tuple[int, bytes]], lines: _Lines) -> Iterator[Chunk]:
+def _lines_of(
+    file: LogFile, blocks: Iterable[bytes], records: str | None, start: re.Pattern[bytes] | None
+) -> Iterator[Lines]:
+    is_one = file.format == "json"
+    lines = split_items(blocks, records) if is_one else _whole_lines(blocks, start)
+    return lines if records is None else open_envelopes(lines, records)
+
+
+def _read_lines(blocks: Iterator[Lines], lines: _Lines) -> Iterator[Chunk]:
     header: list[str] | None = None
-    for line, block in blocks:
-        block = without_starts(block, lines.start)
+    for line, block, unit in blocks:
+        lines.faults.unit = unit
         if header is None and lines.nested:
             _find_repeated_keys(block, line, lines)
         frame, numbers, blank = _parse(block, line, lines)
@@ -147,11 +171,11 @@ def _read_lines(blocks: Iterator[tuple[int, bytes]], lines: _Lines) -> Iterator[
 
         known = [name for name in lines.columns if name in header]
         counts = Counter({"rows": frame.height, "blank": blank})
-        yield Chunk(frame.select(known), numbers, header, typed=False, lines=counts)
+        yield Chunk(frame.select(known), numbers, header, typed=False, unit=unit, lines=counts)
 
 
-def _whole_lines(blocks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Yields blocks of whole lines with the number of the first.
+def _whole_lines(blocks: Iterable[bytes], start: re.Pattern[bytes] | None) -> Iterator[Lines]:
+    """Yields blocks of whole lines, without what matches `start` before the object of each.
 
     Raises:
         TextFault: a line is longer than `MAX_RECORD_BYTES`.
@@ -164,12 +188,12 @@ def _whole_lines(blocks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
         whole = data[:cut]
         rest = data[cut:]
         if whole:
-            yield line, whole
+            yield Lines(line, without_starts(whole, start))
             line += whole.count(b"\n")
         if len(rest) > MAX_RECORD_BYTES:
             raise TextFault(line, f"a line of more than {MAX_RECORD_BYTES >> 20} MiB", rest)
     if rest:
-        yield line, rest
+        yield Lines(line, without_starts(rest, start))
 
 
 def _count_lines(block: bytes) -> int:

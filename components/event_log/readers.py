@@ -42,17 +42,24 @@ def read_chunks(
         problems of the file.
     """
     if mapping is not None:
-        read = partial(_read_raw, nested=True, line_start=mapping.line_start)
+        read = partial(
+            _read_raw, nested=True, records=mapping.records, line_start=mapping.line_start
+        )
         yield from read_mapped(read, file, columns, mapping)
     else:
         yield from _read_raw(file, columns)
 
 
 def _read_raw(
-    file: LogFile, columns: Sequence[str], *, nested: bool = False, line_start: str | None = None
+    file: LogFile,
+    columns: Sequence[str],
+    *,
+    nested: bool = False,
+    records: str | None = None,
+    line_start: str | None = None,
 ) -> Iterator[Chunk | Problem]:
-    if file.format == "jsonl":
-        chunks = read_jsonl(file, columns, nested=nested, line_start=line_start)
+    if file.format in ("jsonl", "json"):
+        chunks = read_jsonl(file, columns, nested=nested, records=records, line_start=line_start)
     else:
         chunks = (read_csv if file.format == "csv" else read_parquet)(file, columns)
     for item in chunks:
@@ -107,7 +114,7 @@ def _read_open_parquet(
     for batch in _batches(source, known):
         frame = pl.DataFrame(_for_polars(pa.Table.from_batches([batch]))).select(known)
         numbers = range(rows + 1, rows + 1 + len(batch))
-        yield Chunk(frame, numbers, header, typed=True)
+        yield Chunk(frame, numbers, header, typed=True, unit="row")
         rows += len(batch)
 
     promised = source.metadata.num_rows

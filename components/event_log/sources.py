@@ -3,6 +3,8 @@
 Files and folders whose name starts with `.` or `_` are never part of a log: markers (`_SUCCESS`),
 checksums (`.part-0.csv.crc`), unfinished output (`_temporary`), an editor's copies
 (`.ipynb_checkpoints`). Links are followed, and a file that has two names is read once.
+
+Files `.json` often only describe a log. They are read where a path or pattern ends so.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from components.command.escape import printable
+from components.event_log.missing_files import names_in, no_match, wrong_format
 from components.event_log.problems import Problem, raise_if_any
 
 if TYPE_CHECKING:
@@ -30,13 +33,10 @@ FORMATS = {
     ".parquet": "parquet", ".pq": "parquet",
     ".csv": "csv", ".csv.gz": "csv",
     ".jsonl": "jsonl", ".ndjson": "jsonl", ".jsonl.gz": "jsonl", ".ndjson.gz": "jsonl",
+    ".json": "json", ".json.gz": "json",
 }  # fmt: skip
 HIDDEN = (".", "_")
 
-_EXPECTED = (
-    "Parquet (.parquet, .pq), CSV (.csv) or JSON lines (.jsonl, .ndjson), "
-    "the latter two optionally with .gz"
-)
 _ESCAPED = re.compile(r"\[([*?[])\]")  # a special character after glob.escape
 _PARTITION = re.compile(r"([^=]+)=(.*)", re.DOTALL)
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
@@ -59,7 +59,7 @@ class LogFile:
 
     Attributes:
         path: where it is.
-        format: `parquet`, `csv` or `jsonl`.
+        format: `parquet`, `csv`, `jsonl` or `json`.
         index: its number among the files of its table; orders events at the same time.
     """
 
@@ -69,8 +69,8 @@ class LogFile:
 
     @property
     def unit(self) -> str:
-        """What an error message counts in this file: `row` or `line`."""
-        return "row" if self.format == "parquet" else "line"
+        """What an error message counts in this file: `row`, `line` or `record`."""
+        return {"parquet": "row", "json": "record"}.get(self.format, "line")
 
     @property
     def partition(self) -> dict[str, str | None]:
@@ -104,10 +104,8 @@ class Listing:
         Empty if none were passed over.
         """
         reasons = []
-        for reason in Reason:
-            paths = self.passed_over.get(reason, [])
-            if not paths:
-                continue
+        for reason in filter(self.passed_over.get, Reason):
+            paths = self.passed_over[reason]
             endings = ["/".join(path.split("/")[-3:]) for path in paths[:shown]]
             names = ", ".join(map(printable, endings))
             more = ", ..." if len(paths) > shown else ""
@@ -132,7 +130,7 @@ def find_files(table: str, patterns: Sequence[str], mapping: EventMapping | None
     for pattern in patterns:
         matches, problem = _find(search, table, pattern)
         problems += [problem] if problem else []
-        paths.update(search.choose(matches))
+        paths.update(search.choose(matches, pattern))
     problems += search.problems
 
     listing = Listing(problems=problems, passed_over=search.passed_over)
@@ -156,20 +154,21 @@ def expand_pattern(pattern: str) -> list[str]:
     return paths
 
 
-def format_of(path: str, json_lines: str | None = None) -> str | None:
+def format_of(path: str, pattern: str = ".json", json_lines: str | None = None) -> str | None:
     """Returns the format that a file's name stands for, None for an unknown one.
 
-    `json_lines` is a regular expression for other names that JSON lines have.
+    A file `.json` has none if the pattern by which it was found does not end so. `json_lines` is a
+    regular expression for other names that JSON lines have.
 
     >>> format_of("log/2024.CSV.gz")
     'csv'
     """
     name = os.path.basename(path).lower()
-    is_record = json_lines is not None and re.search(json_lines, name)
-    return next(
-        (kind for suffix, kind in FORMATS.items() if name.endswith(suffix)),
-        "jsonl" if is_record else None,
-    )
+    found = next((kind for suffix, kind in FORMATS.items() if name.endswith(suffix)), None)
+    if found is None and json_lines is not None and re.search(json_lines, name):
+        return "jsonl"
+    is_asked_for = pattern.lower().endswith((".json", ".json.gz"))
+    return None if found == "json" and not is_asked_for else found
 
 
 @dataclass(frozen=True)
@@ -203,7 +202,7 @@ class _Search:
                 if not _is_folder(entry) and not self._is_hidden(entry):
                     yield _Match(str(Path(entry.path)), below.links + entry.is_symlink())
 
-    def choose(self, found: Iterable[_Match]) -> dict[str, str]:
+    def choose(self, found: Iterable[_Match], pattern: str) -> dict[str, str]:
         """Returns the paths to read and their formats: every real file once, sorted.
 
         Of several names of a file, the one behind the fewest links is taken. Files that earlier
@@ -212,13 +211,13 @@ class _Search:
         chosen = {}
         links = {match.path: match.links for match in found}
         for path in sorted(links, key=lambda path: (links[path], path)):
-            if kind := self._judge(path):
+            if kind := self._judge(path, pattern):
                 chosen[path] = kind
         return dict(sorted(chosen.items()))
 
-    def _judge(self, path: str) -> str | None:
+    def _judge(self, path: str, pattern: str) -> str | None:
         """Returns the format of a file to read; None after counting it or noting its problem."""
-        kind = format_of(path, self.json_lines)
+        kind = format_of(path, pattern, self.json_lines)
         try:
             status = os.stat(path)
         except OSError as error:
@@ -339,21 +338,22 @@ def _find(search: _Search, table: str, pattern: str) -> tuple[list[_Match], Prob
     plain = _ESCAPED.sub(r"\1", pattern)
     literal = not (glob.has_magic(pattern) and fnmatchcase(plain, pattern))
     if literal and os.path.isfile(plain):
-        if format_of(plain, search.json_lines):
+        if format_of(plain, pattern, search.json_lines):
             return [_Match(plain)], None
-        return [], _wrong_format(plain, [plain])
+        return [], wrong_format(plain, [plain])
 
     is_path = literal and os.path.exists(plain)
     matches = [_Match(plain)] if is_path else list(search.match(pattern))
     files: list[_Match] = []
     for match in matches:
         files += search.files_below(match) if os.path.isdir(match.path) else [match]
-    if any(format_of(file.path, search.json_lines) for file in files):
+    if any(format_of(file.path, pattern, search.json_lines) for file in files):
         return files, None
-    search.choose(files)  # counts them as passed over
+    search.choose(files, pattern)  # counts them as passed over
     if matches:
-        return [], _wrong_format(plain, [file.path for file in files] or _names_in(plain))
-    return [], _no_match(plain, table, search.passed_over.get(Reason.HIDDEN, []))
+        return [], wrong_format(plain, [file.path for file in files] or names_in(plain))
+    hidden = search.passed_over.get(Reason.HIDDEN, [])
+    return [], no_match(plain, table, Reason.HIDDEN, hidden)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -372,38 +372,3 @@ def _identity(status: os.stat_result, path: str) -> tuple[int, ...]:
 
 def _is_utf8(path: str) -> bool:
     return path.encode(errors="replace").decode() == path
-
-
-def _wrong_format(pattern: str, paths: Iterable[str]) -> Problem:
-    return Problem(subject=pattern, expected=_EXPECTED, found=_list_names(paths) or "nothing")
-
-
-def _no_match(pattern: str, table: str, hidden: list[str]) -> Problem:
-    if hidden:
-        found = f"only files {Reason.HIDDEN}: {_list_names(hidden)}"
-    else:
-        found = _nearest_folder(pattern)
-    return Problem(subject=pattern, expected=f"a file or folder of {table}", found=found)
-
-
-def _nearest_folder(pattern: str) -> str:
-    """Describes how much of the path exists, and what is in its folder."""
-    path = Path(pattern)
-    folder = next((parent for parent in path.parents if os.path.isdir(parent)), path.parent)
-    if folder != path.parent:
-        return f"nothing: the folder {path.parent} does not exist"
-    names = _list_names(_names_in(str(folder)))
-    return f"none; the folder holds {names}" if names else "none; the folder is empty"
-
-
-def _names_in(folder: str) -> list[str]:
-    try:
-        return os.listdir(folder)
-    except OSError:
-        return []
-
-
-def _list_names(paths: Iterable[str], shown: int = 8) -> str:
-    names = sorted(os.path.basename(path.rstrip(os.sep)) for path in paths)
-    more = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return ", ".join(names[:shown]) + more
