@@ -138,7 +138,7 @@ class Source(Section):
     def _path_alone(cls, value: Any) -> Any:
         return {"from": value} if isinstance(value, str) else value
 
-    @field_validator("when", "unless", "values", mode="before")
+    @field_validator("constant", "when", "unless", "values", mode="before")
     @classmethod
     def _text(cls, value: Any) -> Any:
         return _texts(value)
