@@ -17,7 +17,7 @@ import polars as pl
 from components.config.mapping import Source
 from components.contracts.names import TIME
 from components.event_log.problems import Problem, describe, places_of
-from components.platforms.expressions import column_of, keys_of
+from components.platforms.expressions import column_of, keys_of, paths_to, values_at
 from components.platforms.local_times import DateOrders, read_local_times
 
 if TYPE_CHECKING:
@@ -140,7 +140,8 @@ class _LocalizedExport:
             if time:
                 self._orders.narrow(chunk.frame[time])
             missing = [pl.lit(None, pl.String).alias(key) for key in keys if key not in self._own]
-            values = chunk.frame.with_columns(missing).select(
+            records = chunk.frame.with_columns(missing)
+            values = values_at(records, paths_to(mapping, shared)).select(
                 column_of(mapping, name, self._file.path) for name in shared
             )
             for name in shared:
