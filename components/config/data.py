@@ -15,6 +15,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from components.command.suggest import did_you_mean
 from components.config.emotions import EmotionReason
+from components.config.fetch import Fetch, fetch_folder
 from components.config.mapping import EventMapping, Lookup, Rule, Source, as_rule, as_sources
 from components.config.outcomes import DerivedOutcomes
 from components.config.section import (
@@ -111,6 +112,11 @@ class Data(Section):
         description="Parquet, CSV or JSON lines: a file, a folder, a pattern (`{SPAN}`, `{YYYY}`, "
         "`{MM}`, `{DD}`, `{VERSION}` match numbers; see `span`), or a list of these",
         min_length=1,
+    )
+    fetch: Fetch | None = Field(
+        None,
+        description="where `events` is fetched from before it is read (`mastery fetch`); default: "
+        "the files are there already",
     )
     format: Literal["standard", "moodle", "open_edx", "xapi", "caliper"] = Field(
         "standard",
@@ -255,6 +261,16 @@ class Data(Section):
             raise KeyedError(
                 "span", f"expected a number, as the patterns have {{SPAN}}, found {self.span}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _fetch_has_a_folder(self) -> Data:
+        if self.fetch is not None:
+            place = ("events", 0) if len(self.events) > 1 else ("events",)
+            try:
+                fetch_folder(self.events[0])
+            except ValueError as error:
+                raise KeyedError(place, str(error)) from None
         return self
 
     @field_validator("timezone")
