@@ -8,11 +8,14 @@ name with dots.
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar
 
 from pydantic import Field, field_validator, model_validator
 
 from components.config.section import Address, InputName, KeyedError, Section
+
+Value = TypeVar("Value")
 
 _PART = re.compile(r'\.?(?:"([^"]+)"|([^."\[\]]+))|\[(\d+)\]')
 
@@ -110,10 +113,17 @@ class Source(Section):
         "ISO 8601, `PT1M30S`, becomes seconds",
     )
     format: str | None = Field(
-        None, description="how a time is written, as for strptime: `%d.%m.%Y %H:%M`"
+        None,
+        description="how a time is written, as for strptime: `%d.%m.%Y %H:%M`; `%s` for seconds "
+        "since 1970, of which 0 is none",
     )
     over: str | None = Field(
         None, description="path of the number that the value is divided by, such as the best grade"
+    )
+    minus: str | None = Field(
+        None,
+        description="path of the number that is subtracted, such as the second at which an "
+        "attempt began",
     )
     equals: str | None = Field(
         None, description="path; the value becomes 1 where it is the same there, otherwise 0"
@@ -129,7 +139,7 @@ class Source(Section):
     def _text(cls, value: Any) -> Any:
         return _texts(value)
 
-    @field_validator("from_", "over", "equals")
+    @field_validator("from_", "over", "minus", "equals")
     @classmethod
     def _is_path(cls, value: str | None) -> str | None:
         return None if value is None else _path(value)
@@ -178,7 +188,8 @@ class Source(Section):
     @property
     def paths(self) -> list[str]:
         """All paths that are read."""
-        others = [path for path in (self.from_, self.over, self.equals) if path is not None]
+        given = (self.from_, self.over, self.minus, self.equals)
+        others = [path for path in given if path is not None]
         return [*others, *self.template_paths, *self.when]
 
 
@@ -209,6 +220,92 @@ Sources = list[Source]
 Rule = list[dict[str, Condition]]  # the record has all that one of them demands
 
 
+def _check_rules(rules: dict[str, Rule]) -> dict[str, Rule]:
+    for rule in rules.values():
+        for conditions in rule:
+            _check_conditions(conditions)
+    return rules
+
+
+def _sources_of_each(columns: Any) -> Any:
+    if not isinstance(columns, dict):
+        return columns
+    return {name: as_sources(sources) for name, sources in columns.items()}
+
+
+def _rules_in_one_way(rules: Any) -> Any:
+    if not isinstance(rules, dict):
+        return rules
+    return {name: as_rule(rule) for name, rule in rules.items()}
+
+
+class Language(Section):
+    """How an export names its columns and writes its times in a language."""
+
+    columns: list[str] = Field(description="the names of all columns, in their order", min_length=1)
+    dates: list[Literal["dmy", "mdy", "ymd"]] = Field(
+        ["dmy"],
+        description="orders of day, month and year in dates of numbers; of several, the one that "
+        "fits all dates of a file",
+        min_length=1,
+    )
+    months: list[str] = Field(
+        default_factory=list, description="January to December, for dates that write them as words"
+    )
+    morning: list[str] = Field(
+        ["am"], description="what 12-hour clocks write before noon, without dots and spaces"
+    )
+    afternoon: list[str] = Field(["pm"], description="and after noon")
+
+    @field_validator("months")
+    @classmethod
+    def _are_months(cls, value: list[str]) -> list[str]:
+        if len(value) not in (0, 12):
+            raise ValueError(f"expected twelve months or none, found {len(value)}")
+        return value
+
+
+class RecordKind(Section):
+    """One of the tables that a file of a format may be, recognised by its columns."""
+
+    title: str = Field("", description="what the table is called")
+    has: list[str] = Field(
+        default_factory=list,
+        description="a file that has all of these columns is of this kind; if of several, of the "
+        "one with the most",
+    )
+    languages: dict[str, Language] = Field(
+        default_factory=dict,
+        description="instead of `has`, by language: the names of the columns; the mapping knows "
+        "them by those of the first language",
+    )
+    optional_first: bool = Field(
+        False, description="of `languages`: whether the first column may be missing"
+    )
+    time: str | None = Field(None, description="of `languages`: the column of times")
+    one_per_file: list[InputName] = Field(
+        default_factory=list,
+        description="columns of events whose value, if the records of a file name only one, is "
+        "also that of those without one",
+    )
+    columns: dict[InputName, Sources] = Field(
+        default_factory=dict, description="as those of the format, over which they are laid"
+    )
+    leave_out: dict[str, Rule] = Field(
+        default_factory=dict, description="as those of the format, over which they are laid"
+    )
+
+    _sources = field_validator("columns", mode="before")(_sources_of_each)
+    _rules = field_validator("leave_out", mode="before")(_rules_in_one_way)
+    _checked = field_validator("leave_out")(_check_rules)
+
+    @model_validator(mode="after")
+    def _can_be_recognised(self) -> RecordKind:
+        if bool(self.has) == bool(self.languages):
+            raise ValueError("expected one of has and languages, found both or none")
+        return self
+
+
 class EventMapping(Section):
     """How the records of a format become events.
 
@@ -231,25 +328,63 @@ class EventMapping(Section):
     lookups: dict[InputName, Lookup] = Field(
         default_factory=dict, description="small tables to look values up in"
     )
+    kinds: dict[InputName, RecordKind] = Field(
+        default_factory=dict,
+        description="by name: the tables that a file may be, if the format has several; `columns` "
+        "and `leave_out` are then what they share",
+    )
 
-    @field_validator("columns", mode="before")
-    @classmethod
-    def _one_or_many(cls, value: Any) -> Any:
-        if not isinstance(value, dict):
-            return value
-        return {name: as_sources(sources) for name, sources in value.items()}
+    _sources = field_validator("columns", mode="before")(_sources_of_each)
+    _rules = field_validator("leave_out", mode="before")(_rules_in_one_way)
+    _checked = field_validator("leave_out")(_check_rules)
 
-    @field_validator("leave_out", mode="before")
-    @classmethod
-    def _rules_in_one_way(cls, value: Any) -> Any:
-        if not isinstance(value, dict):
-            return value
-        return {name: as_rule(rule) for name, rule in value.items()}
+    @property
+    def column_names(self) -> list[str]:
+        """The columns of events that are mapped, those of all kinds included."""
+        kinds = self.kinds.values()
+        return [*dict.fromkeys([*self.columns, *(name for kind in kinds for name in kind.columns)])]
 
-    @field_validator("leave_out")
-    @classmethod
-    def _are_conditions(cls, value: dict[str, Rule]) -> dict[str, Rule]:
-        for rule in value.values():
-            for conditions in rule:
-                _check_conditions(conditions)
-        return value
+    def of_kind(self, kind: RecordKind) -> EventMapping:
+        """Returns the mapping of the records of one kind."""
+        return self.model_copy(
+            update={
+                "columns": {**self.columns, **kind.columns},
+                "leave_out": {**self.leave_out, **kind.leave_out},
+                "kinds": {},
+            }
+        )
+
+    def laid_over(
+        self,
+        columns: Mapping[str, Sources | None],
+        leave_out: Mapping[str, Rule | None],
+        lookups: Mapping[str, Lookup | None],
+        kinds: Mapping[str, RecordKind | None],
+    ) -> EventMapping:
+        """Returns the mapping with what a configuration says laid over it; null takes one away.
+
+        Columns and rules of the configuration count for all kinds.
+        """
+        over = {
+            name: kind.model_copy(
+                update={
+                    "columns": _laid_over(kind.columns, columns),
+                    "leave_out": _laid_over(kind.leave_out, leave_out),
+                }
+            )
+            for name, kind in _laid_over(self.kinds, kinds).items()
+        }
+        return self.model_copy(
+            update={
+                "columns": _laid_over(self.columns, columns),
+                "leave_out": _laid_over(self.leave_out, leave_out),
+                "lookups": _laid_over(self.lookups, lookups),
+                "kinds": over,
+            }
+        )
+
+
+def _laid_over(below: dict[str, Value], above: Mapping[str, Value | None]) -> dict[str, Value]:
+    """Returns the items of both mappings; those above count, and null takes one away."""
+    merged = {**below, **above}
+    return {name: value for name, value in merged.items() if value is not None}

@@ -34,6 +34,7 @@ from components.config.uncertainty import Explain, Uncertainty
 from components.contracts.names import (
     AS_OF,
     DERIVED_STEPS,
+    DWELL,
     LEARNER,
     RESERVED,
     TIME,
@@ -208,6 +209,18 @@ class Config(Section):
         for index, name in enumerate(self.prior.group_by):
             columns["prior", "group_by", index] = (name, self.prior.emotion_reason)
         require_no_emotions(columns)
+        return self
+
+    @model_validator(mode="after")
+    def _shared_steps_are_the_same_for_all(self) -> Config:
+        fills = self.data.dwell_cap_seconds is not None and DWELL in self.steps.features
+        if self.steps.shared and fills:
+            raise KeyedError(
+                ("steps", "shared"),
+                "expected steps that are the same for all outcomes, found `dwell_seconds` with "
+                "`data.dwell_cap_seconds`: whether a gap is known depends on the outcome; write "
+                "`data.dwell_cap_seconds: null`, or leave the feature out",
+            )
         return self
 
     @model_validator(mode="after")

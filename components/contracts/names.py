@@ -5,6 +5,7 @@ UNIT = "unit_id"
 TIME = "time"
 EVENT_TYPE = "event_type"
 AS_OF = "as_of"
+DWELL = "dwell_seconds"  # how long an event lasted; gaps in it can be filled
 
 # Step features that the point-in-time join adds, in the unit of `time` (seconds for timestamps).
 TIME_SINCE_PREVIOUS = "time_since_previous"
@@ -75,9 +76,12 @@ PARTITION_HASH = "_partition_hash"
 SAMPLE_HASH = "_sample_hash"
 SEQUENCE = "_sequence"
 FINGERPRINT = "_fingerprint"
+NEXT = "_next"  # when the learner's next event is; null for the last one
+GAP = "_gap"  # seconds until then, capped
 DAYS_SEEN = "_days_seen"  # in predictions: days from the first event that was seen to `as_of`
 ADDED = frozenset(
     {ORDER, SPLIT, FOLD, SPLIT_HASH, PARTITION_HASH, SAMPLE_HASH, SEQUENCE, FINGERPRINT, DAYS_SEEN}
+    | {NEXT, GAP}
 )
 
 # Names that a column of a log cannot have: Transform, a signature or the join uses them.

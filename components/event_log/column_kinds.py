@@ -52,6 +52,7 @@ class Table:
         units_have_folds: whether the folds are of units, otherwise of learners.
         left_out: says of ids of learners whether their rows are dropped.
         mapping: how records of a platform become rows; None for a table with these columns.
+        optional: columns without values where a file does not have them.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Table:
     units_have_folds: bool = False
     left_out: Callable[[pl.Series], pl.Series] | None = None
     mapping: EventMapping | None = None
+    optional: frozenset[str] = frozenset()
 
     @property
     def clock(self) -> str | None:

@@ -7,8 +7,8 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from components.contracts.log_summary import LogSummary
-from components.contracts.names import AS_OF, LEARNER, SPLITS, TIME, UNIT
-from components.event_log.clocks import format_moment
+from components.contracts.names import AS_OF, DWELL, LEARNER, SPLITS, TIME, UNIT
+from components.event_log.clocks import Clock, format_moment
 from components.event_log.odd_ids import describe_lookalikes
 from components.event_log.problems import Hint, Problem, merge_hints, raise_if_any
 from components.event_log.splits import judge_folds
@@ -16,7 +16,6 @@ from components.event_log.tally import merge_tallies
 from components.event_log.timescales import common_clock, extent, judge_clock
 
 if TYPE_CHECKING:
-    from components.event_log.clocks import Clock
     from components.event_log.log_spec import LogSpec
     from components.event_log.tally import Tally
 
@@ -45,6 +44,7 @@ def conclude(read: Tally, joined: Tally, spec: LogSpec, *, splits: bool) -> Tall
 
     problems = judge_reading(read)
     if not problems:
+        problems += _judge_gaps(total, spec)
         problems += _judge_cold_starts(total, spec, alike)
         problems += (judge_folds(total, spec) or _judge_splits(total, spec)) if splits else []
     raise_if_any([*problems, *joined.problems])
@@ -108,6 +108,20 @@ def _judge_cold_starts(total: Tally, spec: LogSpec, alike: list[Hint]) -> list[P
         found.append(f"{without}: do both tables spell learner_id and unit_id the same?")
     found += [str(hint) for hint in alike]
     return [Problem(subject="the log", expected=expected, found="; ".join(found))]
+
+
+def _judge_gaps(total: Tally, spec: LogSpec) -> list[Problem]:
+    """Returns the problem of dwell times that should be filled in without timestamps."""
+    is_read = spec.dwell_cap_seconds is not None and DWELL in spec.features
+    if not is_read or common_clock(total.clocks) is Clock.TIMESTAMP:
+        return []
+    return [
+        Problem(
+            subject="data.dwell_cap_seconds",
+            expected=f"timestamps in {TIME}, since gaps are counted in seconds",
+            found="numbers of a clock of the log's own; write null to leave gaps as they are",
+        )
+    ]
 
 
 def _judge_splits(total: Tally, spec: LogSpec) -> list[Problem]:

@@ -11,7 +11,16 @@ import polars as pl
 
 from components.contracts.names import EVENT_TYPE, LEARNER, TIME, UNIT
 from components.event_log.problems import Hint, Problem
-from components.platforms.expressions import column_of, keys_of, meets, raw_columns
+from components.event_log.record_kinds import ChosenKind, choose_kind
+from components.platforms.expressions import (
+    column_of,
+    keys_of,
+    meets,
+    paths_of_rules,
+    paths_to,
+    raw_columns,
+    values_at,
+)
 
 if TYPE_CHECKING:
     from components.config.mapping import EventMapping
@@ -41,6 +50,13 @@ def read_mapped(
         columns: the columns of events that are wanted.
         mapping: how they are found.
     """
+    if mapping.kinds:
+        chosen = choose_kind(read, file, mapping)
+        if isinstance(chosen, Problem):
+            yield chosen
+        if not isinstance(chosen, ChosenKind):
+            return
+        read, mapping = chosen.read, chosen.mapping
     wanted = [*dict.fromkeys([*columns, *(name for name in _TOLD if name in mapping.columns)])]
     for chunk in read(file, raw_columns(mapping, wanted)):
         if isinstance(chunk, Problem):
@@ -79,12 +95,13 @@ def _map(
     wanted: Sequence[str],
     mapping: EventMapping,
 ) -> Chunk:
-    raw = _as_text(chunk, raw_columns(mapping, wanted))
+    records = _as_text(chunk, raw_columns(mapping, wanted))
+    values = values_at(records, [*paths_to(mapping, wanted), *paths_of_rules(mapping)])
     known = [name for name in wanted if name in mapping.columns or name in chunk.header]
     rules = {name: meets(rule).alias(_RULE + name) for name, rule in mapping.leave_out.items()}
-    found = raw.select(*(column_of(mapping, name, file.path) for name in known), *rules.values())
+    found = values.select(*(column_of(mapping, name, file.path) for name in known), *rules.values())
 
-    left_out = _LeftOut(file, chunk.numbers, pl.repeat(False, raw.height, eager=True))
+    left_out = _LeftOut(file, chunk, pl.repeat(False, values.height, eager=True))
     for name in rules:
         left_out.add(f"records left out, {name}", found[_RULE + name])
     for name, what in _TOLD.items():
@@ -102,7 +119,7 @@ class _LeftOut:
     """Which records of a chunk are left out, and why; each counts for the first reason."""
 
     file: LogFile
-    numbers: Sequence[int]
+    chunk: Chunk
     rows: pl.Series
 
     def __post_init__(self) -> None:
@@ -111,8 +128,8 @@ class _LeftOut:
     def add(self, text: str, found: pl.Series) -> None:
         new = found & ~self.rows
         if count := int(new.sum()):
-            first = self.numbers[int(new.arg_max() or 0)]
-            place = f"{self.file.unit} {first} of {self.file.path}"
+            first = self.chunk.numbers[int(new.arg_max() or 0)]
+            place = f"{self.chunk.unit} {first} of {self.file.path}"
             self.hints.append(Hint(text=text, count=count, example=place))
         self.rows = self.rows | new
 
@@ -123,7 +140,7 @@ class _LeftOut:
         if lines:
             dropped = len(self.rows) - len(kept)
             lines = Counter({**lines, "rows": len(kept), "left out": dropped})
-        numbers = [self.numbers[row] for row in kept]
+        numbers = [self.chunk.numbers[row] for row in kept]
         return replace(chunk, frame=chunk.frame[kept], numbers=numbers, lines=lines)
 
 

@@ -17,9 +17,12 @@ import polars as pl
 
 from components.contracts.names import (
     AS_OF,
+    DWELL,
     FINGERPRINT,
     FOLD,
+    GAP,
     LEARNER,
+    NEXT,
     ORDER,
     SEQUENCE,
     SPLIT,
@@ -157,7 +160,7 @@ def cross_check(
     rows = _sort(join_outcomes(outcomes, clock, spec, read), spec)
     seen = _join_events(events, clock, spec)
     shown = show_events(seen, rows, spec.splits, read.folds) if spec.hides_units else seen
-    windows = find_windows(shown, rows, spec.max_steps, spec.sequence_keys)
+    windows = find_windows(with_gaps(shown, spec), rows, spec.max_steps, spec.sequence_keys)
     used = windows.events
     if spec.hides_units:  # an event may be in several sequences, or hidden from all
         used = seen.join(rows.select(LEARNER).unique(), on=LEARNER, how="semi")
@@ -174,6 +177,33 @@ def cross_check(
         *_hint_at_dates(windows, rows, spec.timezone),
     ]
     return Part(rows, windows, tally)
+
+
+def with_gaps(events: pl.DataFrame, spec: LogSpec) -> pl.DataFrame:
+    """Adds to every event when the learner's next one is, in any unit, and the seconds until then.
+
+    They stand for a missing `dwell_seconds`, but only for outcomes that see the next event too: see
+    `components.example_gen.encoding`.
+
+    Args:
+        events: `learner_id`, `time`, `_order` and any others; with `_split`, the next event is one
+            that the split sees.
+        spec: how the log is read.
+
+    Returns:
+        The events with `_next` and `_gap`, in another order; or as they are, where no dwell time is
+        read, gaps stay gaps, or times are no timestamps.
+    """
+    cap = spec.dwell_cap_seconds
+    is_wanted = cap is not None and DWELL in events.columns
+    if not is_wanted or not isinstance(events.schema[TIME], pl.Datetime):
+        return events
+
+    owner = [LEARNER, SPLIT] if SPLIT in events.columns else [LEARNER]
+    following = pl.col(TIME).shift(-1).over(owner)
+    seconds = (pl.col(NEXT) - pl.col(TIME)).dt.total_microseconds() / 1e6
+    ordered = events.sort(*owner, TIME, ORDER).with_columns(following.alias(NEXT))
+    return ordered.with_columns(seconds.clip(upper_bound=cap).cast(pl.Float32).alias(GAP))
 
 
 def join_outcomes(
@@ -254,7 +284,7 @@ def _find_unused(events: pl.DataFrame, outcomes: pl.DataFrame, spec: LogSpec) ->
 
 def _hint_at_copies(events: pl.DataFrame) -> list[Hint]:
     """Returns a hint at events that equal another in every column."""
-    hashes = events.drop(ORDER).hash_rows()
+    hashes = events.drop(ORDER, NEXT, GAP, strict=False).hash_rows()
     count = len(hashes) - hashes.n_unique()
     if not count:
         return []

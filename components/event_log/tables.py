@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from components.contracts.left_out import LeftOutList, read_left_out
 from components.contracts.names import (
     AS_OF,
     DERIVED_STEPS,
+    DWELL,
     EVENT_TYPE,
     FOLD,
     LEARNER,
@@ -66,6 +67,7 @@ def events_table(spec: LogSpec) -> Table:
         nan_as_missing=spec.nan_as_missing,
         left_out=_left_out(spec),
         mapping=spec.mapping,
+        optional=frozenset([] if spec.dwell_cap_seconds is None else [DWELL]),
     )
 
 
@@ -129,6 +131,7 @@ def read_table(
         if isinstance(chunk, Problem):
             yield None, Tally(problems=[chunk])
             continue
+        chunk = _with_optional(chunk, table)
         if missing := [name for name in columns if name not in chunk.frame.columns]:
             yield None, Tally(problems=[_explain_missing(file, table, missing, chunk.header)])
             return
@@ -151,6 +154,16 @@ def read_table(
         if FOLD in frame.columns and table.units_have_folds:
             tally.folds = folds_of_units(frame)
         yield frame, tally
+
+
+def _with_optional(chunk: Chunk, table: Table) -> Chunk:
+    """Adds columns without values for those that the file may lack."""
+    absent = [
+        pl.lit(None, pl.Float32 if chunk.typed else pl.String).alias(table.source(name))
+        for name in table.optional
+        if name in table.kinds and table.source(name) not in chunk.frame.columns
+    ]
+    return replace(chunk, frame=chunk.frame.with_columns(absent)) if absent else chunk
 
 
 def _without_left_out(frame: pl.DataFrame, table: Table, tally: Tally) -> pl.DataFrame:
@@ -257,7 +270,7 @@ def convert(file: LogFile, table: Table, chunk: Chunk) -> tuple[pl.DataFrame | N
             tally.problems += [_wrong_type(file, raw, kind)] if len(raw) else []
             continue
         columns[name] = read.values.alias(name)
-        source = _Source(file, table, name, raw, chunk.numbers)
+        source = _Source(file, table, name, raw, chunk.numbers, chunk.unit)
         bad |= source.add_faults(read, tally)
         if len(raw):
             source.add_notes(read, tally)
@@ -280,6 +293,7 @@ class _Source:
     name: str
     raw: pl.Series
     numbers: Sequence[int]
+    unit: str
 
     def add_faults(self, read: ColumnRead, tally: Tally) -> pl.Series:
         """Adds the column's faults to the problems; returns the rows that have one."""
@@ -292,7 +306,7 @@ class _Source:
             problem = Problem(
                 subject=self.file.path,
                 column=self.raw.name,
-                unit=self.file.unit,
+                unit=self.unit,
                 expected=expected,
                 places=places_of(fault, self.raw, self.numbers, describe_row),
                 count=count,
@@ -312,7 +326,7 @@ class _Source:
     def _note_times(self, read: ColumnRead, tally: Tally) -> None:
         assert read.clock is not None
         zone = self.table.timezone
-        where = {"path": self.file.path, "unit": self.file.unit, "column": self.raw.name}
+        where = {"path": self.file.path, "unit": self.unit, "column": self.raw.name}
         tally.clocks[self.name] = see(read.clock, self.raw, self.numbers, timezone=zone, **where)
         if read.clock.moved is not None:
             text = (
@@ -347,7 +361,7 @@ class _Source:
             tally.lookalikes[self.name] = found
 
     def _hint(self, tally: Tally, text: str, rows: pl.Series, shown: pl.Series) -> None:
-        path, unit = self.file.path, self.file.unit
+        path, unit = self.file.path, self.unit
         tally.hints += hint_at(rows, shown, self.numbers, text=text, path=path, unit=unit)
 
 

@@ -17,7 +17,10 @@ from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
 from components.contracts.names import (
     AS_OF,
+    DWELL,
+    GAP,
     LEARNER,
+    NEXT,
     NUM_STEPS,
     OUTCOME_STEPS,
     SAME_UNIT,
@@ -84,8 +87,14 @@ def _gather(
     num_steps = stop - start
     offsets = np.concatenate([[0], np.cumsum(num_steps)])
     rows = np.arange(offsets[-1]) + np.repeat(start - offsets[:-1], num_steps)
-    steps = events.select(TIME, *(name for name in features if name not in OUTCOME_STEPS))[rows]
+    held = [name for name in (NEXT, GAP) if name in events.columns]
+    named = [name for name in features if name not in OUTCOME_STEPS]
+    steps = events.select(TIME, *named, *held)[rows]
 
+    if held:
+        moments = outcomes[AS_OF].gather(np.repeat(np.arange(outcomes.height), num_steps))
+        gap = pl.when(pl.col(NEXT) < moments).then(pl.col(GAP))  # later, nobody knows it yet
+        steps = steps.with_columns(pl.coalesce(DWELL, gap))
     if TIME_TO_AS_OF in features:
         as_of = outcomes[AS_OF].to_physical().to_numpy().repeat(num_steps)
         left = (as_of - steps[TIME].to_physical().to_numpy()) / _units_per_second(events)

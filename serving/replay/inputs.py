@@ -22,7 +22,7 @@ from components.event_log.chunks import FILE_SHIFT
 from components.event_log.clocks import Clock, to_clock
 from components.event_log.log import TableRead, read_files, read_moment
 from components.event_log.log_spec import LogSpec, question_spec
-from components.event_log.point_in_time import find_windows
+from components.event_log.point_in_time import find_windows, with_gaps
 from components.event_log.problems import raise_if_any
 from components.event_log.sources import find_files
 from components.event_log.spans import choose_spans
@@ -160,7 +160,7 @@ class LearnerLog:
         seen = events.filter(pl.col(TIME) < pl.lit(moment, self._clock.dtype)).sort(ORDER)
         left_out = _left_out(seen[ORDER].to_list())
 
-        joined = self._join(events, asked, left_out)
+        joined = self._join(self._events, asked, left_out)
         examples = encode(joined, self._inputs())
         known: dict[bytes, Variant] = {}
         for orders, example in zip(left_out, examples, strict=True):
@@ -178,7 +178,13 @@ class LearnerLog:
     def _join(
         self, events: pl.DataFrame, asked: pl.DataFrame, left_out: list[tuple[int, ...]]
     ) -> pl.DataFrame:
-        """Returns a joined row per variant: each is a learner of its own, whom no input names."""
+        """Returns a joined row per variant: each is a learner of its own, whom no input names.
+
+        Args:
+            events: of all units: the next event, in whichever unit, ends an event.
+            asked: the question.
+            left_out: the events that each variant does not have.
+        """
         numbered = [
             events.filter(~pl.col(ORDER).is_in(list(orders))).with_columns(
                 pl.lit(f"{number:06}").alias(LEARNER)
@@ -192,7 +198,8 @@ class LearnerLog:
         if self._context is not None:
             rows = rows.hstack(self._context_of(asked, rows.height))
         spec = self._spec
-        windows = find_windows(pl.concat(numbered), rows, spec.max_steps, spec.sequence_keys)
+        of_all = with_gaps(pl.concat(numbered), spec)
+        windows = find_windows(of_all, rows, spec.max_steps, spec.sequence_keys)
         return pl.concat(join_batches(windows, rows, list(spec.features)))
 
     def _inputs(self) -> list[str]:

@@ -180,8 +180,8 @@ class MoodleDatabase:
         except DBAPIError as error:
             reason = reason_of(error, self._engine.url.password)
             raise FetchError(
-                f"{self.origin}: Moodle's database did not answer ({reason}). Files that were "
-                f"fetched before are as they were. Is the address in ${self._fetch.database_env} "
+                f"{self.origin}: Moodle's database did not answer ({reason}). "
+                f"Is the address in ${self._fetch.database_env} "
                 "right, may its user read Moodle's tables (docs/fetch.md has the rights), and is "
                 f"data.fetch.timeout_seconds ({self._fetch.timeout_seconds:g}) enough?"
             ) from None

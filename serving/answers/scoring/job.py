@@ -16,7 +16,7 @@ from components.contracts.names import AS_OF, LEARNER, ORDER, TIME, UNIT
 from components.errors import MasteryError
 from components.event_log.clocks import TIMESTAMP, Clock, to_clock
 from components.event_log.log import read_files
-from components.event_log.point_in_time import find_windows
+from components.event_log.point_in_time import find_windows, with_gaps
 from components.event_log.problems import raise_if_any
 from components.event_log.readers import read_chunks
 from components.event_log.shuffle import FileGroup, Parts, RunWriter, divide, group_files, read_part
@@ -182,7 +182,7 @@ class Job:
 
     def _batches(self, events: pl.DataFrame, asked: pl.DataFrame) -> Iterator[Batch]:
         spec = self.spec
-        windows = find_windows(events, asked, spec.max_steps, spec.sequence_keys)
+        windows = find_windows(with_gaps(events, spec), asked, spec.max_steps, spec.sequence_keys)
         for joined in join_batches(windows, asked, list(spec.features), STEPS_AT_ONCE):
             if not joined.is_empty():
                 keys = joined.select(LEARNER, UNIT, AS_OF)

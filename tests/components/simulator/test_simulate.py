@@ -153,7 +153,7 @@ def test_an_interruption_leaves_nothing_behind(tmp_path: Path, *, present: bool)
 
 
 def test_an_unwritable_folder_is_explained(tmp_path: Path) -> None:
-    with pytest.raises(MasteryError, match=r"one of the formats parquet, csv, jsonl, moodle, .*, found 'xlsx'"):
+    with pytest.raises(MasteryError, match=r"one of the formats parquet, csv, .*, found 'xlsx'"):
         simulate(20, 5, tmp_path, format="xlsx")
     (tmp_path / "file").write_text("")
     for out in (tmp_path / "file", tmp_path / "file" / "sample"):

@@ -248,7 +248,7 @@ def test_writing_is_impossible(moodle: Moodle, tmp_path: Path) -> None:
     moodle.log((1, NOW))
     with (
         open_moodle(data(tmp_path).fetch) as database,  # type: ignore[arg-type]
-        pytest.raises(FetchError, match="(?i)read.only"),
+        pytest.raises(FetchError, match=r"(?i)read.only"),
         database.reading() as connection,
     ):
         connection.exec_driver_sql("DELETE FROM mdl_logstore_standard_log")
@@ -285,14 +285,12 @@ def test_a_query_that_takes_too_long_is_ended(moodle: Moodle, tmp_path: Path) ->
     moodle.insert("quiz", {"id": 1, "course": 2})
     settings = data(tmp_path, timeout_seconds=0.2).fetch
     assert settings is not None
-    start = time.monotonic()
-    with open_moodle(settings) as database:
-        try:
-            with database.reading() as connection:
-                connection.exec_driver_sql(sleep)
-        except FetchError as error:
-            assert "data.fetch.timeout_seconds (0.2)" in str(error)
-    assert time.monotonic() - start < 10
+    with (
+        open_moodle(settings) as database,
+        pytest.raises(FetchError, match=r"data\.fetch\.timeout_seconds \(0\.2\)"),
+        database.reading() as connection,
+    ):
+        connection.exec_driver_sql(sleep)
 
 
 def test_a_table_that_this_moodle_lacks(moodle: Moodle, tmp_path: Path) -> None:
@@ -304,7 +302,8 @@ def test_a_table_that_this_moodle_lacks(moodle: Moodle, tmp_path: Path) -> None:
     assert rows_in(tmp_path, "quiz_attempts")["uniqueid"].to_list() == [None]
 
 
-def test_a_wrong_prefix(moodle: Moodle, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("moodle")
+def test_a_wrong_prefix(tmp_path: Path) -> None:
     text = rf"expected the table m_{LOG}, found mdl_{LOG}\. Set data\.fetch\.prefix"
     with pytest.raises(MasteryError, match=text):
         fetched(tmp_path, prefix="m_")
@@ -313,15 +312,12 @@ def test_a_wrong_prefix(moodle: Moodle, tmp_path: Path) -> None:
 def test_no_error_holds_the_password(
     moodle: Moodle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    moodle.log((1, NOW))
-    fetched(tmp_path)
     kind = "postgresql" if "postgresql" in moodle.url else "mysql"
     for address in (f"{kind}://me:s3cret@127.0.0.1:1/db", "oracle://me:s3cret@h/db", "s3cret", ""):
         monkeypatch.setenv("MOODLE", address)
         with pytest.raises(FetchError, match="MOODLE") as caught:
-            fetched(tmp_path)
+            fetched(tmp_path / kind)
         assert "s3cret" not in str(caught.value)
-    assert rows_in(tmp_path)["id"].to_list() == [1]
 
 
 def test_a_folder_of_another_platform(
