@@ -49,9 +49,11 @@ class Chunk:
 
     Attributes:
         frame: the requested columns that the file has.
-        numbers: the number of each row in the file, from 1: rows of Parquet, lines of text.
+        numbers: the number of each row in the file, from 1: rows of Parquet, lines of text, records
+            of a JSON array.
         header: all columns of the file.
         typed: whether the file has typed columns; if not, all columns are text.
+        unit: what `numbers` count: `row`, `line` or `record`.
         lines: number of lines of a text file in this chunk by kind: `rows`, `header`, `blank`,
             `within quotes`, `left out`.
         hints: what the reader has to say about these rows.
@@ -61,6 +63,7 @@ class Chunk:
     numbers: Sequence[int]
     header: Sequence[str]
     typed: bool
+    unit: str = "line"
     lines: Counter[str] = field(default_factory=Counter)
     hints: Sequence[Hint] = ()
 

@@ -101,7 +101,7 @@ def _map(
     rules = {name: meets(rule).alias(_RULE + name) for name, rule in mapping.leave_out.items()}
     found = values.select(*(column_of(mapping, name, file.path) for name in known), *rules.values())
 
-    left_out = _LeftOut(file, chunk.numbers, pl.repeat(False, values.height, eager=True))
+    left_out = _LeftOut(file, chunk, pl.repeat(False, values.height, eager=True))
     for name in rules:
         left_out.add(f"records left out, {name}", found[_RULE + name])
     for name, what in _TOLD.items():
@@ -119,7 +119,7 @@ class _LeftOut:
     """Which records of a chunk are left out, and why; each counts for the first reason."""
 
     file: LogFile
-    numbers: Sequence[int]
+    chunk: Chunk
     rows: pl.Series
 
     def __post_init__(self) -> None:
@@ -128,8 +128,8 @@ class _LeftOut:
     def add(self, text: str, found: pl.Series) -> None:
         new = found & ~self.rows
         if count := int(new.sum()):
-            first = self.numbers[int(new.arg_max() or 0)]
-            place = f"{self.file.unit} {first} of {self.file.path}"
+            first = self.chunk.numbers[int(new.arg_max() or 0)]
+            place = f"{self.chunk.unit} {first} of {self.file.path}"
             self.hints.append(Hint(text=text, count=count, example=place))
         self.rows = self.rows | new
 
@@ -140,7 +140,7 @@ class _LeftOut:
         if lines:
             dropped = len(self.rows) - len(kept)
             lines = Counter({**lines, "rows": len(kept), "left out": dropped})
-        numbers = [self.numbers[row] for row in kept]
+        numbers = [self.chunk.numbers[row] for row in kept]
         return replace(chunk, frame=chunk.frame[kept], numbers=numbers, lines=lines)
 
 

@@ -42,16 +42,17 @@ def read_chunks(
         problems of the file.
     """
     if mapping is not None:
-        yield from read_mapped(partial(_read_raw, nested=True), file, columns, mapping)
+        read = partial(_read_raw, nested=True, records=mapping.records)
+        yield from read_mapped(read, file, columns, mapping)
     else:
         yield from _read_raw(file, columns)
 
 
 def _read_raw(
-    file: LogFile, columns: Sequence[str], *, nested: bool = False
+    file: LogFile, columns: Sequence[str], *, nested: bool = False, records: str | None = None
 ) -> Iterator[Chunk | Problem]:
-    if file.format == "jsonl":
-        chunks = read_jsonl(file, columns, nested=nested)
+    if file.format in ("jsonl", "json"):
+        chunks = read_jsonl(file, columns, nested=nested, records=records)
     else:
         chunks = (read_csv if file.format == "csv" else read_parquet)(file, columns)
     for item in chunks:
@@ -106,7 +107,7 @@ def _read_open_parquet(
     for batch in _batches(source, known):
         frame = pl.DataFrame(_for_polars(pa.Table.from_batches([batch]))).select(known)
         numbers = range(rows + 1, rows + 1 + len(batch))
-        yield Chunk(frame, numbers, header, typed=True)
+        yield Chunk(frame, numbers, header, typed=True, unit="row")
         rows += len(batch)
 
     promised = source.metadata.num_rows

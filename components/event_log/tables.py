@@ -270,7 +270,7 @@ def convert(file: LogFile, table: Table, chunk: Chunk) -> tuple[pl.DataFrame | N
             tally.problems += [_wrong_type(file, raw, kind)] if len(raw) else []
             continue
         columns[name] = read.values.alias(name)
-        source = _Source(file, table, name, raw, chunk.numbers)
+        source = _Source(file, table, name, raw, chunk.numbers, chunk.unit)
         bad |= source.add_faults(read, tally)
         if len(raw):
             source.add_notes(read, tally)
@@ -293,6 +293,7 @@ class _Source:
     name: str
     raw: pl.Series
     numbers: Sequence[int]
+    unit: str
 
     def add_faults(self, read: ColumnRead, tally: Tally) -> pl.Series:
         """Adds the column's faults to the problems; returns the rows that have one."""
@@ -305,7 +306,7 @@ class _Source:
             problem = Problem(
                 subject=self.file.path,
                 column=self.raw.name,
-                unit=self.file.unit,
+                unit=self.unit,
                 expected=expected,
                 places=places_of(fault, self.raw, self.numbers, describe_row),
                 count=count,
@@ -325,7 +326,7 @@ class _Source:
     def _note_times(self, read: ColumnRead, tally: Tally) -> None:
         assert read.clock is not None
         zone = self.table.timezone
-        where = {"path": self.file.path, "unit": self.file.unit, "column": self.raw.name}
+        where = {"path": self.file.path, "unit": self.unit, "column": self.raw.name}
         tally.clocks[self.name] = see(read.clock, self.raw, self.numbers, timezone=zone, **where)
         if read.clock.moved is not None:
             text = (
@@ -360,7 +361,7 @@ class _Source:
             tally.lookalikes[self.name] = found
 
     def _hint(self, tally: Tally, text: str, rows: pl.Series, shown: pl.Series) -> None:
-        path, unit = self.file.path, self.file.unit
+        path, unit = self.file.path, self.unit
         tally.hints += hint_at(rows, shown, self.numbers, text=text, path=path, unit=unit)
 
 
