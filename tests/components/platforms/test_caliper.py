@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
-from components.event_log.problems import Problem, merge_hints
+from components.event_log.problems import Hint, Problem, merge_hints
 from components.event_log.readers import read_chunks
-from components.event_log.sources import LogFile
+from components.event_log.sources import find_files
 from components.platforms.formats import mapping_of
 from tests.samples import unpacked
 
@@ -44,9 +45,15 @@ def read(folder: Path, *records: Record) -> tuple[list[Record], dict[str, int]]:
     """Returns the events that records become, and how many are left out for which reason."""
     path = folder / "events.jsonl"
     path.write_text("".join(f"{json.dumps(record)}\n" for record in records), encoding="utf-8")
+    return read_file(path)
+
+
+def read_file(path: Path) -> tuple[list[Record], dict[str, int]]:
+    """Returns the same for a file."""
+    (file,) = find_files("events", [str(path)]).files
     rows: list[Record] = []
-    hints = []
-    for chunk in read_chunks(LogFile(str(path), "jsonl", 0), COLUMNS, mapping_of("caliper")):
+    hints: list[Hint] = []
+    for chunk in read_chunks(file, COLUMNS, mapping_of("caliper")):
         assert not isinstance(chunk, Problem), chunk
         missing = [pl.lit(None).alias(name) for name in COLUMNS if name not in chunk.frame.columns]
         rows += chunk.frame.with_columns(missing).to_dicts()
@@ -280,3 +287,32 @@ def test_the_events_of_open_edx_caliper_tracking(
     assert all(row["learner_id"].startswith("http://localhost:18000/u/") for row in rows)
     assert all(row["unit_id"].startswith("course-v1:") for row in rows)
     assert {row["playback_speed"] for row in rows} == {None, "0.75"}
+
+
+def envelope(*records: Record) -> Record:
+    return {
+        "sensor": "https://example.edu/sensors/1",
+        "sendTime": "2026-01-05T08:00:01.000Z",
+        "dataVersion": "http://purl.imsglobal.org/ctx/caliper/v1p2",
+        "data": [*records],
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("lines.jsonl", lambda a, b, c: f"{json.dumps(envelope(a, b))}\n{json.dumps(c)}\n"),
+        ("array.json", lambda a, b, c: json.dumps([a, b, c])),
+        ("envelopes.json", lambda a, b, c: json.dumps([envelope(a), envelope(b, c)], indent=2)),
+        ("one.json", lambda a, b, c: json.dumps(envelope(a, b, c), indent=2)),
+    ],
+)
+def test_envelopes_are_opened(tmp_path: Path, name: str, text: Callable[..., str]) -> None:
+    person = {"id": USER, "type": "Person"}
+    path = tmp_path / name
+    path.write_text(text(event(), person, event("MediaEvent", "Paused")), encoding="utf-8")
+
+    rows, left_out = read_file(path)
+
+    assert [row["event_type"] for row in rows] == ["reading", "video"]
+    assert left_out == {"entities, which are not events": 1}
