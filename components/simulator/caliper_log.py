@@ -11,13 +11,13 @@ courses.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import polars as pl
+
+from components.simulator.platform_logs import json_text
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -55,7 +55,7 @@ class CaliperLog:
         for place, (applies, record) in enumerate([*_of_others(), *_of_learners()]):
             chosen = rows.filter(applies)
             named = chosen.with_columns(_uuids(chosen.height, [self._rows, place]))
-            line = _json(record).alias(_LINE)
+            line = json_text(record).alias(_LINE)
             parts.append(named.select(_ROW, pl.lit(place).alias(_PLACE), line))
         lines = pl.concat(parts).sort(_ROW, _PLACE).select(_LINE)
         lines.write_csv(self._file, include_header=False, quote_style="never")
@@ -102,33 +102,6 @@ def _uuids(count: int, seed: list[int]) -> pl.Series:
     start, middle, end = (text.str.slice(*part) for part in ((0, 8), (8, 4), (20, 12)))
     version, variant = text.str.slice(13, 3), text.str.slice(17, 3)
     return start + "-" + middle + "-4" + version + "-8" + variant + "-" + end
-
-
-# A record is written as the object that it is. Its text has columns in braces; a member whose
-# column has no value is left out, and so is an object without its first member.
-
-
-def _json(value: Any) -> pl.Expr:
-    """Returns a record, or a part of one, as JSON text; null where it is left out."""
-    if value is None:
-        return pl.lit(None, pl.String)
-    if isinstance(value, Mapping):
-        first, *others = (_member(name, item) for name, item in value.items())
-        further = (pl.concat_str(pl.lit(","), member).fill_null("") for member in others)
-        return pl.concat_str(pl.lit("{"), first, *further, pl.lit("}"))
-    if isinstance(value, list):
-        return pl.concat_str(pl.lit("["), *map(_json, value), pl.lit("]"))
-    if isinstance(value, pl.Expr):
-        return value  # of JSON text
-    text, *pieces = json.dumps(value).replace("}", "{").split("{")
-    found = [pl.lit(text)]
-    for place, piece in enumerate(pieces):
-        found.append(pl.lit(piece) if place % 2 else pl.col(piece))
-    return pl.concat_str(found)
-
-
-def _member(name: str, value: Any) -> pl.Expr:
-    return pl.concat_str(pl.lit(f'"{name}":'), _json(value))
 
 
 _LEARNER = f"{SCHOOL}/users/{{learner}}"
@@ -212,7 +185,7 @@ def _score() -> dict[str, Any]:
     """Returns the score of an attempt, which is left out where there is none."""
     is_given = pl.col("correct").is_not_null()
     return {
-        "id": pl.when(is_given).then(_json(f"{SCHOOL}/scores/{{uuid}}")),
+        "id": pl.when(is_given).then(json_text(f"{SCHOOL}/scores/{{uuid}}")),
         "type": "Score",
         "attempt": f"{SCHOOL}/attempts/{{uuid}}",
         "maxScore": 1.0,

@@ -113,9 +113,8 @@ class LearnerLog:
         self._spec = question_spec(config)
         data = config.data
         chosen = choose_spans([*data.events, *data.outcome_files], data.span)
-        self._read = read_files(
-            events_table(self._spec), find_files("events", chosen.fill(data.events))
-        )
+        events = find_files("events", chosen.fill(data.events), self._spec.mapping)
+        self._read = read_files(events_table(self._spec), events)
         tally = merge_tallies(self._read.tallies)
         raise_if_any([*tally.problems, *judge_clock(tally.clocks)])
         clock = common_clock(tally.clocks)
