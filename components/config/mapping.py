@@ -287,6 +287,9 @@ class RecordKind(Section):
         False, description="of `languages`: whether the first column may be missing"
     )
     time: str | None = Field(None, description="of `languages`: the column of times")
+    newest_first: bool = Field(
+        False, description="of `languages`: whether later rows are earlier events"
+    )
     one_per_file: list[InputName] = Field(
         default_factory=list,
         description="columns of events whose value, if the records of a file name only one, is "

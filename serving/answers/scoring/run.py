@@ -17,13 +17,14 @@ from sqlalchemy.orm import Session
 
 from components.config.reasons import require_words_fit
 from components.contracts.names import NUM_STEPS
+from components.database import describe
 from components.errors import MasteryError
 from components.event_log.log_spec import question_spec
 from components.event_log.problems import raise_if_any
 from components.event_log.sources import find_files
 from serving.answers import derived
 from serving.answers.current_sums import refresh_current_sums
-from serving.answers.database import describe, open_database
+from serving.answers.database import open_database
 from serving.answers.scoring.activity import ActivityColumns
 from serving.answers.scoring.job import ACTIVITY, COMPONENTS, LEARNERS, PAIRS, Job
 from serving.answers.scoring.model import LabelRange, LocalModel, Model, ServedModel
