@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from components.simulator.json_log import ROW, JsonLog, json_of
+from components.simulator.json_log import ROW, JsonLog
+from components.simulator.platform_logs import json_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -136,7 +137,7 @@ def _score() -> dict[str, Any]:
     """Returns the score of an attempt, which is left out where there is none."""
     is_given = pl.col("correct").is_not_null()
     return {
-        "id": pl.when(is_given).then(json_of(f"{SCHOOL}/scores/{{uuid}}")),
+        "id": pl.when(is_given).then(json_text(f"{SCHOOL}/scores/{{uuid}}")),
         "type": "Score",
         "attempt": f"{SCHOOL}/attempts/{{uuid}}",
         "maxScore": 1.0,

@@ -1,18 +1,15 @@
-"""Writes simulated logs whose records are objects of JSON, one per line.
-
-A record is written down as the object that it is. Its text has columns in braces, `{learner}`; a
-member whose column has no value is left out, and so is an object without its first member.
-"""
+"""Writes simulated logs whose records are objects of JSON, one per line."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import polars as pl
+
+from components.simulator.platform_logs import json_text
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -60,7 +57,7 @@ class JsonLog:
         for place, (applies, record) in enumerate(self._records):
             chosen = rows.filter(applies)
             named = chosen.with_columns(_uuids(chosen.height, [self._rows, place]))
-            line = json_of(record).alias(_LINE)
+            line = json_text(record).alias(_LINE)
             parts.append(named.select(ROW, pl.lit(place).alias(_PLACE), line))
         lines = pl.concat(parts).sort(ROW, _PLACE).select(_LINE)
         lines.write_csv(self._file, include_header=False, quote_style="never")
@@ -75,29 +72,6 @@ class JsonLog:
         trace: TracebackType | None,
     ) -> None:
         self._file.close()
-
-
-def json_of(value: Any) -> pl.Expr:
-    """Returns a record, or a part of one, as JSON text; null where it is left out."""
-    if value is None:
-        return pl.lit(None, pl.String)
-    if isinstance(value, Mapping):
-        first, *others = (_member(name, item) for name, item in value.items())
-        further = (pl.concat_str(pl.lit(","), member).fill_null("") for member in others)
-        return pl.concat_str(pl.lit("{"), first, *further, pl.lit("}"))
-    if isinstance(value, list):
-        return pl.concat_str(pl.lit("["), *map(json_of, value), pl.lit("]"))
-    if isinstance(value, pl.Expr):
-        return value  # of JSON text
-    text, *pieces = json.dumps(value).replace("}", "{").split("{")
-    found = [pl.lit(text)]
-    for place, piece in enumerate(pieces):
-        found.append(pl.lit(piece) if place % 2 else pl.col(piece))
-    return pl.concat_str(found)
-
-
-def _member(name: str, value: Any) -> pl.Expr:
-    return pl.concat_str(pl.lit(f'"{name}":'), json_of(value))
 
 
 def _uuids(count: int, seed: list[int]) -> pl.Series:
