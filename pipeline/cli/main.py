@@ -26,6 +26,7 @@ COMMANDS = {
     "simulate": "prepare_commands:simulate",
     "fetch": "fetch_commands:fetch",
     "check-log": "prepare_commands:check_log",
+    "convert": "convert_commands:convert",
     "audit": "validate_commands:audit",
     "schema infer": "prepare_commands:infer",
     "schema diff": "prepare_commands:diff",
@@ -92,7 +93,7 @@ GROUPS = {
     "feedback": "What people said about answers.",
 }
 PANELS = {
-    "Prepare": ("doctor", "simulate", "fetch", "check-log", "audit", "schema"),
+    "Prepare": ("doctor", "simulate", "fetch", "check-log", "convert", "audit", "schema"),
     "Train and judge": (
         "run", "runs", "report", "evaluate", "cross-validate", "ci", "notify", "kubeflow",
     ),
