@@ -24,6 +24,7 @@ from components.command.suggest import did_you_mean
 COMMANDS = {
     "doctor": "prepare_commands:doctor",
     "simulate": "prepare_commands:simulate",
+    "init": "init_commands:init",
     "check-log": "prepare_commands:check_log",
     "audit": "validate_commands:audit",
     "schema infer": "prepare_commands:infer",
@@ -91,7 +92,7 @@ GROUPS = {
     "feedback": "What people said about answers.",
 }
 PANELS = {
-    "Prepare": ("doctor", "simulate", "check-log", "audit", "schema"),
+    "Prepare": ("doctor", "simulate", "init", "check-log", "audit", "schema"),
     "Train and judge": (
         "run", "runs", "report", "evaluate", "cross-validate", "ci", "notify", "kubeflow",
     ),
