@@ -25,6 +25,7 @@ COMMANDS = {
     "doctor": "prepare_commands:doctor",
     "simulate": "prepare_commands:simulate",
     "fetch": "fetch_commands:fetch",
+    "init": "init_commands:init",
     "check-log": "prepare_commands:check_log",
     "convert": "convert_commands:convert",
     "audit": "validate_commands:audit",
@@ -94,6 +95,7 @@ GROUPS = {
 }
 PANELS = {
     "Prepare": ("doctor", "simulate", "fetch", "check-log", "convert", "audit", "schema"),
+    "Prepare": ("doctor", "simulate", "init", "check-log", "audit", "schema"),
     "Train and judge": (
         "run", "runs", "report", "evaluate", "cross-validate", "ci", "notify", "kubeflow",
     ),
