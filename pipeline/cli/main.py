@@ -94,8 +94,9 @@ GROUPS = {
     "feedback": "What people said about answers.",
 }
 PANELS = {
-    "Prepare": ("doctor", "simulate", "fetch", "check-log", "convert", "audit", "schema"),
-    "Prepare": ("doctor", "simulate", "init", "check-log", "audit", "schema"),
+    "Prepare": (
+        "doctor", "simulate", "formats", "fetch", "init", "check-log", "convert", "audit", "schema",
+    ),
     "Train and judge": (
         "run", "runs", "report", "evaluate", "cross-validate", "ci", "notify", "kubeflow",
     ),
