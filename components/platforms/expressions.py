@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -29,7 +29,7 @@ _Ways = dict[str, list[str | int]]  # by path, the steps to its value
 
 def raw_columns(mapping: EventMapping, columns: Iterable[str]) -> list[str]:
     """Returns the columns of a record that are read to find some columns of events."""
-    paths = [*paths_to(mapping, columns), *paths_of_rules(mapping)]
+    paths = [*paths_to(mapping, columns), *paths_of_rules(mapping.leave_out)]
     return [*dict.fromkeys(str(split_path(path)[0]) for path in paths)]
 
 
@@ -38,9 +38,9 @@ def paths_to(mapping: EventMapping, columns: Iterable[str]) -> list[str]:
     return [path for column in columns for path in _paths_of(mapping, column)]
 
 
-def paths_of_rules(mapping: EventMapping) -> list[str]:
+def paths_of_rules(rules: Mapping[str, Rule]) -> list[str]:
     """Returns the paths that rules about records ask for."""
-    return [path for rule in mapping.leave_out.values() for item in rule for path in item]
+    return [path for rule in rules.values() for item in rule for path in item]
 
 
 def _paths_of(mapping: EventMapping, column: str) -> list[str]:
