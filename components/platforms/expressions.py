@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from components.config.mapping import split_path
+from components.event_log.nested_json import mended
 
 if TYPE_CHECKING:
     from components.config.mapping import Condition, EventMapping, Rule, Source
@@ -112,9 +113,13 @@ def _values_within(texts: pl.Series, ways: _Ways) -> list[pl.Series]:
 
 def _children(texts: pl.Series, steps: list[str | int]) -> pl.DataFrame:
     """Returns the values one step within texts of JSON, in columns named by the steps."""
-    is_object = texts.str.starts_with("{").fill_null(value=False)
     names = [step for step in steps if isinstance(step, str)]
+    is_object = texts.str.starts_with("{").fill_null(value=False)
     parsed = _parse_objects(texts.filter(is_object), names) if names else None
+    if names and parsed is None:  # some are cut off, or on several lines
+        compact = texts.str.json_path_match("$")
+        is_object = compact.str.starts_with("{").fill_null(value=False)
+        parsed = _parse_objects(compact.filter(is_object), names)
     if parsed is not None:
         row = pl.when(is_object).then(is_object.cum_sum() - 1)
         found = parsed.select(pl.all().gather(pl.select(row).to_series()))
@@ -131,7 +136,9 @@ def _parse_objects(texts: pl.Series, names: list[str]) -> pl.DataFrame | None:
         frame = pl.read_ndjson(io.BytesIO(lines), schema=dict.fromkeys(names, pl.String))
     except pl.exceptions.PolarsError:
         return None
-    return frame if frame.height == len(texts) else None
+    if frame.height != len(texts):
+        return None
+    return mended(frame, lambda: [text.encode() for text in texts])
 
 
 def _child(texts: pl.Series, step: str | int) -> pl.Expr:
