@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from components.config.mapping import split_path
+from components.event_log.nested_json import mended
 
 if TYPE_CHECKING:
     from components.config.mapping import Condition, EventMapping, Rule, Source
@@ -131,7 +132,9 @@ def _parse_objects(texts: pl.Series, names: list[str]) -> pl.DataFrame | None:
         frame = pl.read_ndjson(io.BytesIO(lines), schema=dict.fromkeys(names, pl.String))
     except pl.exceptions.PolarsError:
         return None
-    return frame if frame.height == len(texts) else None
+    if frame.height != len(texts):
+        return None
+    return mended(frame, lambda: [text.encode() for text in texts])
 
 
 def _child(texts: pl.Series, step: str | int) -> pl.Expr:
