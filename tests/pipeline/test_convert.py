@@ -19,7 +19,12 @@ from pipeline import convert as converting
 from pipeline.convert import Request, convert
 from tests.pipeline.cli.typed import mastery
 
-LOGS = {"moodle": "logstore_standard_log.csv", "caliper": "events.jsonl"}
+LOGS = {
+    "moodle": "logstore_standard_log.csv",
+    "open_edx": "tracking.log.gz",
+    "xapi": "events.jsonl",
+    "caliper": "events.jsonl",
+}
 FEATURES = {
     "event_type": "categorical",
     "component": "categorical",
