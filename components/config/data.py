@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    Discriminator,
+    Field,
+    Tag,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from components.command.suggest import did_you_mean
 from components.config.emotions import EmotionReason
@@ -108,7 +115,16 @@ class Splits(Section):
         return self
 
 
-Outcomes = Annotated[list[Address], Field(min_length=1)] | DerivedOutcomes
+def _form_of_outcomes(value: object) -> str:
+    return "derived" if isinstance(value, Mapping | DerivedOutcomes) else "files"
+
+
+# The form decides which errors are shown.
+Outcomes = Annotated[
+    Annotated[list[Address], Field(min_length=1), Tag("files")]
+    | Annotated[DerivedOutcomes, Tag("derived")],
+    Discriminator(_form_of_outcomes),
+]
 
 
 class Data(Section):

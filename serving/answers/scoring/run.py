@@ -117,7 +117,7 @@ def score(url: str | None, version: PushedVersion, options: ScoringOptions) -> S
         with alone(engine), TemporaryDirectory(prefix="mastery-score-") as scratch:
             version_id = register(engine, version)
             moments = _moments(engine, version_id, options)
-            files = _find(options)
+            files = _find(options, spec)
             activity = options.columns.find(files["events"], spec)
             explaining = _explaining(version, options)
             job = Job.of(
@@ -170,9 +170,9 @@ def _what_the_model_reads(
     return spec, [*dict.fromkeys(inputs)]
 
 
-def _find(options: ScoringOptions) -> dict[str, list[LogFile]]:
+def _find(options: ScoringOptions, spec: LogSpec) -> dict[str, list[LogFile]]:
     """Returns the files of events, and of the table of learners if there is one."""
-    found = {"events": find_files("events", options.events)}
+    found = {"events": find_files("events", options.events, spec.mapping)}
     if options.learners:
         found[LEARNERS] = find_files(LEARNERS, options.learners)
     raise_if_any([problem for listing in found.values() for problem in listing.problems])
