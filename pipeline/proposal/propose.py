@@ -175,9 +175,10 @@ def _steps(made: Proposal) -> Item:
 
 
 def _context(made: Proposal) -> list[Item]:
-    found = context_of(made.overview)
+    found = context_of(made.overview, made.target)
     left = made.target.left
-    others = [name for name in made.target.slices if name not in made.target.protected]
+    known = {*made.target.protected, made.target.horizon}
+    others = [name for name in made.target.slices if name not in known]
     instead = [f"{name}: {{type: categorical}}  # only if it is known at as_of" for name in others]
     instead += [f"{name}: {reason}" for name, reason in left.items()]
     if not found:
