@@ -198,6 +198,8 @@ def _value_of(source: Source, file: str) -> pl.Expr:
         value = _since_1970(value)
     elif source.format is not None:
         value = value.str.to_datetime(source.format, strict=False).dt.to_string("iso:strict")
+    if source.unless:
+        value = pl.when(~_meets_all(source.unless)).then(value)
     return pl.when(_meets_all(source.when)).then(value) if source.when else value
 
 
