@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
+from components.event_log.derived_outcomes import DECIDED, derive
 
 from components.config.outcomes import HORIZON, Derivation
 from components.config.root import Config
 from components.errors import MasteryError
-from components.event_log.derived_outcomes import derive
 from components.event_log.log import read_files
 from components.event_log.log_spec import LogSpec
 from components.event_log.sources import find_files
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pipeline.proposal.tables import OutcomeTable
 
 ENOUGH = 20  # outcomes of each class in each split
+MOST_DECIDED = 0.5  # of the questions; more, and what decides is not the end of a unit
 LEAST_SHARE = 0.03  # of the rarest class
 NEXT = 5  # answers that are looked at
 PASS_MARK = 0.5
@@ -103,11 +104,11 @@ class Choice:
                 f"found none: {found}. Use a longer log, or give a table with --outcomes."
             )
         target = known.get(wanted) or next(iter(known.values()))
-        target.instead = [
-            f"outcomes: {flow(other.outcomes)}  # {other.why}"
-            for other in known.values()
-            if other is not target
-        ]
+        for other in known.values():
+            if other is not target:
+                target.instead.append(f"outcomes: {flow(other.outcomes)}  # {other.why}")
+                label = {"column": other.column, "classes": other.classes}
+                target.other_labels.append(f"label: {flow(label)}")
         return target
 
 
@@ -229,6 +230,10 @@ def _try(
     if rows.is_empty():
         unasked = tally.unasked.most_common(1)
         return None, f"no outcomes ({unasked[0][0]})" if unasked else "no outcomes"
+
+    decided = tally.unasked[DECIDED] / (rows.height + tally.unasked.total())
+    if decided > MOST_DECIDED:
+        return None, f"decided before the moment for {decided:.0%}: is it of parts of a unit?"
 
     target = Target(idea.outcomes, label, idea.classes, "", idea.order, rows=rows)
     _, counts = divide(target, overview.share)

@@ -29,7 +29,7 @@ class Lifetimes:
     """How long learners are active in a unit.
 
     Attributes:
-        usual: the median, of those with more than one event.
+        usual: a quarter of those with more than one event are active for longer.
         gap: between two visits; nine in ten are shorter.
         extent: of the whole log.
         start_together: whether most learners begin at the same number of the clock.
@@ -46,8 +46,9 @@ class Lifetimes:
     def words(self) -> str:
         """The usual lifetime in words."""
         if self.clock is not Clock.TIMESTAMP:
-            return f"half of the learners are active for {self.usual:.3g} or longer"
-        return f"half of the learners are active for {self.usual / 86_400:.2g} days or longer"
+            return f"a quarter of the learners are active for {self.usual:.3g} or longer"
+        days = self.usual / 86_400
+        return f"a quarter of the learners are active for {days:.2g} days or longer"
 
     @property
     def after(self) -> Literal["learner", "clock"]:
@@ -95,7 +96,7 @@ def lifetimes_of(overview: Overview) -> Lifetimes:
     extent = _number(times[TIME].max()) - _number(times[TIME].min())
     spread = _number(lives["first"].quantile(0.9)) - _number(lives["first"].quantile(0.1))
     return Lifetimes(
-        usual=_number(long.median()),
+        usual=_number(long.quantile(0.75)),
         gap=_number(between.quantile(0.9)),
         extent=extent,
         start_together=not is_stamp and 0 < spread < 0.2 * extent,

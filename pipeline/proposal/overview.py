@@ -21,7 +21,6 @@ from components.event_log.tally import Tally, merge_tallies
 from components.event_log.timescales import common_clock
 
 if TYPE_CHECKING:
-    from components.event_log.problems import Problem
     from pipeline.proposal.reading import Reading
 
 MOST_ROWS = 2_000_000  # kept in memory; of a larger log those of some learners

@@ -21,8 +21,7 @@ from pipeline.proposal.target import Target, sort_columns, target_in
 from pipeline.proposal.words import Role, in_one_spelling
 
 if TYPE_CHECKING:
-    from pipeline.proposal.derivations import choose_derivation
-from pipeline.proposal.look import Look
+    from pipeline.proposal.look import Look
     from pipeline.proposal.recognise import Recognised
 
 FEWEST_LEARNERS = 2
@@ -164,10 +163,16 @@ def _require_learners(overview: Overview, look: Look) -> None:
 
 
 def _target_of(
-    outcomes: OutcomeTable | None, overview: Overview, reading: Reading, wishes: Wishes, asker: Asker
+    outcomes: OutcomeTable | None,
+    overview: Overview,
+    reading: Reading,
+    wishes: Wishes,
+    asker: Asker,
 ) -> Target:
     if outcomes is not None and outcomes.says_when and not wishes.outcome:
         return _given_target(outcomes, overview, reading, asker)
+    from pipeline.proposal.derivations import choose_derivation
+
     choice = choose_derivation(overview, reading, outcomes, wishes.outcome)
     wanted = wishes.outcome
     if len(choice.targets) > 1 and not wanted:

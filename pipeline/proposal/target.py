@@ -33,7 +33,8 @@ class Target:
         classes: lowest first; empty for a number.
         why: how it was chosen.
         order: how the order of the classes was found.
-        instead: alternatives, each a line of YAML.
+        instead: other outcomes, each a line of YAML.
+        other_labels: the same for the label.
         rows: `learner_id`, `unit_id`, `as_of` and the label as text, of some learners.
         slices: columns of the table to slice by.
         protected: those of them that are protected.
@@ -47,6 +48,7 @@ class Target:
     why: str
     order: str = ""
     instead: list[str] = field(default_factory=list)
+    other_labels: list[str] = field(default_factory=list)
     rows: pl.DataFrame = field(default_factory=pl.DataFrame)
     slices: list[str] = field(default_factory=list)
     protected: list[str] = field(default_factory=list)
@@ -97,14 +99,12 @@ def target_in(look: Look, profiles: Sequence[Profile], roles: Mapping[Role, Gues
     target = Target(
         paths[0] if len(paths) == 1 else [*paths], label.name, classes, explain(guess), order
     )
-    target.instead = [f"column: {name}" for name in guess.others]
+    target.other_labels = [f"label: {{column: {name}, ...}}" for name in guess.others]
     sort_columns(profiles, roles, target)
     return target
 
 
-def sort_columns(
-    profiles: Sequence[Profile], roles: Mapping[Role, Guess], target: Target
-) -> None:
+def sort_columns(profiles: Sequence[Profile], roles: Mapping[Role, Guess], target: Target) -> None:
     """Finds among the further columns of a table those to slice by, and says what others are."""
     keys = {guess.column for guess in roles.values()}
     for profile in profiles:
