@@ -14,8 +14,17 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from components.command.suggest import did_you_mean
+from components.config.csv_dialect import CsvDialect
 from components.config.emotions import EmotionReason
-from components.config.mapping import EventMapping, Lookup, Rule, Source, as_rule, as_sources
+from components.config.mapping import (
+    EventMapping,
+    Lookup,
+    Rule,
+    Source,
+    as_rule,
+    as_sources,
+    check_rules,
+)
 from components.config.outcomes import DerivedOutcomes
 from components.config.section import (
     Address,
@@ -130,6 +139,13 @@ class Data(Section):
     lookups: dict[InputName, Lookup | None] = Field(
         default_factory=dict, description="small tables that `mapping` looks values up in"
     )
+    csv: CsvDialect = Field(
+        default_factory=CsvDialect,
+        description="how CSV files of `events` and `lookups` are written",
+    )
+    outcomes_csv: CsvDialect = Field(
+        default_factory=CsvDialect, description="how CSV files of `outcomes` are written"
+    )
     dwell_cap_seconds: float | None = Field(
         None,
         gt=0,
@@ -198,6 +214,19 @@ class Data(Section):
             return value
         read = as_sources if info.field_name == "mapping" else as_rule
         return {name: None if item is None else read(item) for name, item in value.items()}
+
+    @field_validator("leave_out")
+    @classmethod
+    def _rules_are_right(cls, value: dict[str, Rule | None]) -> dict[str, Rule | None]:
+        check_rules({name: rule for name, rule in value.items() if rule is not None})
+        return value
+
+    @model_validator(mode="after")
+    def _lookups_are_known(self) -> Data:
+        mapping = self.event_mapping
+        if mapping is not None:
+            mapping.check_lookups()
+        return self
 
     @property
     def outcome_files(self) -> list[str]:

@@ -2,19 +2,38 @@
 
 A path names a value in a record: `userid`; `context.course_id`, a field of an object, or of text
 that holds JSON; `grouping[0].id`, an item of a list; `extensions."https://example.org/speed"`, a
-name with dots.
+name with dots; `lookups.courses.term`, the column `term` of the lookup `courses`.
+
+Regular expressions are those that Python and Rust both know, since records are read by the latter.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from components.config.section import Address, InputName, KeyedError, Section
 
-_PART = re.compile(r'\.?(?:"([^"]+)"|([^."\[\]]+))|\[(\d+)\]')
+LOOKUPS = "lookups"  # the first part of paths to what a lookup says
+
+_PART = re.compile(r'\.?(?:"([^"\\]+)"|([^."\\\[\]]+))|\[(\d+)\]')
+# What only Python's regular expressions have. Escapes and classes come first, to pass over them.
+_PYTHON_ONLY = re.compile(
+    r"(?P<reference>\\[1-9]|\(\?P=)|(?P<end>\\Z)|\\.|\[\^?\]?(?:\\.|[^\]\\])*\]"
+    r"|(?P<around>\(\?<?[=!])|(?P<atomic>\(\?>|[*+?}]\+)|(?P<choice>\(\?\()|(?P<open>\{,\d*\})",
+    re.DOTALL,
+)
+_PYTHON_WORDS = {
+    "reference": "without references to groups",
+    "end": "with $ for the end",
+    "around": "without looking ahead or behind",
+    "atomic": "without possessive and atomic groups",
+    "choice": "without conditions",
+    "open": "with a number before the comma of {}",
+}
 
 
 def split_path(path: str) -> list[str | int]:
@@ -52,18 +71,37 @@ def _pattern(value: str) -> str:
         re.compile(value)
     except re.error as error:
         raise ValueError(f"expected a regular expression, found {value!r} ({error})") from None
+    for match in _PYTHON_ONLY.finditer(value):
+        if match.lastgroup is not None:
+            raise ValueError(
+                f"expected a regular expression {_PYTHON_WORDS[match.lastgroup]}, found "
+                f"{match[0]!r} at character {match.start() + 1} of {value!r}"
+            )
     return value
 
 
-# What a value must be: one of a list, or one in which a regular expression is found.
-Condition = list[str] | str
+class ValuesInFile(Section):
+    """A text file of values, one per line; lines that are blank or begin with `#` are passed over.
+
+    Changing the file changes the log: the next run reads it again.
+    """
+
+    file: Address = Field(description="the file, in UTF-8")
 
 
-def _check_conditions(conditions: dict[str, Condition]) -> dict[str, Condition]:
+# What a value must be: one of a list, one of a file, or one that a regular expression is found in.
+Condition = list[str] | str | ValuesInFile
+Conditions = dict[str, Condition]
+
+
+def _check_conditions(conditions: Conditions) -> Conditions:
     for path, condition in conditions.items():
-        split_path(path)
-        if isinstance(condition, str):
-            _pattern(condition)
+        try:
+            split_path(path)
+            if isinstance(condition, str):
+                _pattern(condition)
+        except ValueError as error:
+            raise KeyedError(path, str(error)) from None
     return conditions
 
 
@@ -91,10 +129,11 @@ class Source(Section):
     file: str | None = Field(
         None, description="regular expression over the file's path; its first group is the value"
     )
-    when: dict[str, Condition] = Field(
+    when: Conditions = Field(
         default_factory=dict,
-        description="by path: the values, or a regular expression for them, that a record must "
-        "have for this way to be taken",
+        description="by path: what a record must have for this way to be taken: one of a list of "
+        "values, one of those in a file (`{file: staff.txt}`), or a value in which a regular "
+        "expression is found",
     )
     pattern: str | None = Field(
         None, description="regular expression; its first group is the value, or there is none"
@@ -143,7 +182,7 @@ class Source(Section):
 
     @field_validator("when")
     @classmethod
-    def _are_conditions(cls, value: dict[str, Condition]) -> dict[str, Condition]:
+    def _are_conditions(cls, value: Conditions) -> Conditions:
         return _check_conditions(value)
 
     @model_validator(mode="after")
@@ -195,18 +234,32 @@ def as_rule(value: Any) -> Any:
 class Lookup(Section):
     """A small table whose columns are added to each record: `lookups.NAME.COLUMN` is their path."""
 
-    table: Address = Field(description="a file: Parquet, CSV or JSON lines")
+    table: Address = Field(description="a file: Parquet, CSV (as `data.csv` says) or JSON lines")
     key: str = Field(description="its column of keys, each once")
     path: str = Field(description="path of the key in the record")
 
     @field_validator("path")
     @classmethod
     def _is_path(cls, value: str) -> str:
-        return _path(value)
+        if split_path(value)[0] == LOOKUPS:
+            raise ValueError(f"expected a path in the record, found {value!r}")
+        return value
+
+
+def lookup_of(path: str) -> tuple[str, str] | None:
+    """Returns the lookup and its column that a path names; None for a path in the record.
+
+    >>> lookup_of("lookups.courses.term")
+    ('courses', 'term')
+    """
+    parts = split_path(path)
+    if parts[0] != LOOKUPS or len(parts) != 3:
+        return None
+    return str(parts[1]), str(parts[2])
 
 
 Sources = list[Source]
-Rule = list[dict[str, Condition]]  # the record has all that one of them demands
+Rule = list[Conditions]  # the record has all that one of them demands
 
 
 class EventMapping(Section):
@@ -249,7 +302,59 @@ class EventMapping(Section):
     @field_validator("leave_out")
     @classmethod
     def _are_conditions(cls, value: dict[str, Rule]) -> dict[str, Rule]:
-        for rule in value.values():
-            for conditions in rule:
+        return check_rules(value)
+
+    @property
+    def paths(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        """All paths that are read, each with the keys that lead to it."""
+        for name, sources in self.columns.items():
+            for index, source in enumerate(sources):
+                place = ("mapping", name, index) if len(sources) > 1 else ("mapping", name)
+                yield from ((place, path) for path in source.paths)
+        for name, rule in self.leave_out.items():
+            yield from ((("leave_out", name), path) for item in rule for path in item)
+
+    def check_lookups(self) -> None:
+        """Checks that every path to a lookup names one.
+
+        Raises:
+            KeyedError: one does not.
+        """
+        for place, path in self.paths:
+            found = lookup_of(path)
+            if split_path(path)[0] == LOOKUPS and (found is None or found[0] not in self.lookups):
+                names = ", ".join(self.lookups) or "none"
+                raise KeyedError(
+                    place,
+                    f"expected {LOOKUPS}.NAME.COLUMN with one of data.lookups ({names}), found "
+                    f"{path!r}",
+                )
+
+    @property
+    def side_files(self) -> list[str]:
+        """The files besides the log that records are read with: lookups, and lists of values."""
+        conditions = [source.when for sources in self.columns.values() for source in sources]
+        conditions += [item for rule in self.leave_out.values() for item in rule]
+        lists = [
+            condition.file
+            for item in conditions
+            for condition in item.values()
+            if isinstance(condition, ValuesInFile)
+        ]
+        return [*dict.fromkeys([*(lookup.table for lookup in self.lookups.values()), *lists])]
+
+
+def check_rules(rules: dict[str, Rule]) -> dict[str, Rule]:
+    """Checks the paths and patterns of rules.
+
+    Raises:
+        KeyedError: one is none.
+    """
+    for name, rule in rules.items():
+        for index, conditions in enumerate(rule):
+            try:
                 _check_conditions(conditions)
-        return value
+            except KeyedError as error:
+                place = [str(index)] if len(rule) > 1 else []
+                raise KeyedError([name, *place, *error.keys], error.reason) from None
+    return rules

@@ -67,6 +67,7 @@ def events_table(spec: LogSpec) -> Table:
         nan_as_missing=spec.nan_as_missing,
         left_out=_left_out(spec),
         mapping=spec.mapping,
+        csv=spec.csv,
         optional=frozenset([] if spec.dwell_cap_seconds is None else [DWELL]),
     )
 
@@ -98,6 +99,7 @@ def outcomes_table(spec: LogSpec) -> Table:
         folds=spec.splits.folds or 0,
         units_have_folds=spec.splits.by == "unit",
         left_out=_left_out(spec),
+        csv=spec.outcomes_csv,
     )
 
 
@@ -127,7 +129,7 @@ def read_table(
     """
     # One source may have two roles, so names are made unique.
     columns = list(dict.fromkeys(table.source(name) for name in table.kinds))
-    for chunk in read_chunks(file, columns, table.mapping):
+    for chunk in read_chunks(file, columns, table.mapping, table.csv):
         if isinstance(chunk, Problem):
             yield None, Tally(problems=[chunk])
             continue
@@ -196,7 +198,7 @@ def read_hashes(file: LogFile, table: Table, seed: str) -> Iterator[Hashes]:
     of the file are read.
     """
     source = table.source(LEARNER)
-    for chunk in read_chunks(file, [source], table.mapping):
+    for chunk in read_chunks(file, [source], table.mapping, table.csv):
         if isinstance(chunk, Problem) or source not in chunk.frame.columns:
             return
         column = read_column(table.kinds[LEARNER], chunk.frame[source], table, typed=chunk.typed)
@@ -227,7 +229,7 @@ def _explain_missing(
         more = len(header) - SHOWN_COLUMNS
         found = f"the columns {', '.join(header[:SHOWN_COLUMNS])}"
         found += f" and {more} more" if more > 0 else ""
-        found += _likely_cause(file, missing, header)
+        found += _likely_cause(file, table, missing, header)
 
     keys = [name for name in missing if name in (table.source(LEARNER), table.source(UNIT))]
     advice = ""
@@ -239,12 +241,15 @@ def _explain_missing(
     )
 
 
-def _likely_cause(file: LogFile, missing: list[str], header: Sequence[str]) -> str:
+def _likely_cause(
+    file: LogFile, table: Table, missing: list[str], header: Sequence[str]
+) -> str:
     if file.format == "csv":
+        key = "data.csv.delimiter" if table.name == "events" else "data.outcomes_csv.delimiter"
         if header[0].startswith("sep="):
             return "; remove this line, which is Excel's own"
         if len(missing) > 1 and any(mark in name for name in header for mark in ";\t|"):
-            return "; separate the fields by commas"
+            return f"; separate the fields by commas, or name what separates them ({key})"
         is_value = re.compile(r"[+-]?\d[\d.:T Z/+-]*").fullmatch
         if len(missing) > 2 and any(is_value(name) for name in header):
             return "; the first line has to name the columns"
