@@ -39,7 +39,7 @@ class CsvDialect(Section):
         is_mark = len(value) == 1 and value.isascii() and not value.isalnum()
         if not is_mark or value in '"\r\n.+-_' or (ord(value) < 32 and value != "\t"):
             raise ValueError(
-                "expected one character that separates fields (, ; | or tab), found " f"{value!r}"
+                f"expected one character that separates fields (, ; | or tab), found {value!r}"
             )
         return value
 
@@ -51,7 +51,7 @@ class CsvDialect(Section):
             return codecs.lookup(value).name
         except (LookupError, ValueError):
             raise ValueError(
-                "expected an encoding such as utf-8, cp1252, latin-1 or utf-16, found " f"{value!r}"
+                f"expected an encoding such as utf-8, cp1252, latin-1 or utf-16, found {value!r}"
             ) from None
 
     @property

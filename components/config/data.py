@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
@@ -19,13 +19,13 @@ from components.config.emotions import EmotionReason
 from components.config.mapping import (
     EventMapping,
     Lookup,
-    Rule,
+    RecordKind,
     Source,
     as_rule,
     as_sources,
-    check_rules,
 )
 from components.config.outcomes import DerivedOutcomes
+from components.config.record_paths import Rule, check_rules
 from components.config.section import (
     Address,
     InputName,
@@ -40,8 +40,6 @@ NEWEST = "newest"
 DWELL_CAP = 1800.0  # seconds; half an hour without an event is a break
 EPOCH = date(1970, 1, 1)  # TFX numbers the spans of dates by the days since
 SpanKind = Literal["number", "date"]
-
-Value = TypeVar("Value")
 
 _LAST = re.compile(r"last: *(\d+)")
 
@@ -146,6 +144,11 @@ class Data(Section):
     outcomes_csv: CsvDialect = Field(
         default_factory=CsvDialect, description="how CSV files of `outcomes` are written"
     )
+    kinds: dict[InputName, RecordKind | None] = Field(
+        default_factory=dict,
+        description="by name: further tables that a file of `events` may be, recognised by their "
+        "columns; of the format's own, one of the same name replaces it and null takes it away",
+    )
     dwell_cap_seconds: float | None = Field(
         None,
         gt=0,
@@ -242,16 +245,12 @@ class Data(Section):
     @property
     def event_mapping(self) -> EventMapping | None:
         """How records of `events` become events; None for a table of events."""
-        if self.format == STANDARD and not (self.mapping or self.leave_out or self.lookups):
+        if self.format == STANDARD and not (
+            self.mapping or self.leave_out or self.lookups or self.kinds
+        ):
             return None
         of_format = mapping_of(self.format)
-        return of_format.model_copy(
-            update={
-                "columns": _laid_over(of_format.columns, self.mapping),
-                "leave_out": _laid_over(of_format.leave_out, self.leave_out),
-                "lookups": _laid_over(of_format.lookups, self.lookups),
-            }
-        )
+        return of_format.laid_over(self.mapping, self.leave_out, self.lookups, self.kinds)
 
     @field_validator("span", mode="before")
     @classmethod
@@ -290,12 +289,6 @@ class Data(Section):
     @classmethod
     def _zone_exists(cls, value: str) -> str:
         return check_timezone(value)
-
-
-def _laid_over(below: dict[str, Value], above: Mapping[str, Value | None]) -> dict[str, Value]:
-    """Returns the items of both mappings; those above count, and null takes one away."""
-    merged = {**below, **above}
-    return {name: value for name, value in merged.items() if value is not None}
 
 
 def _kind_at(place: tuple[str | int, ...], pattern: str) -> SpanKind | None:

@@ -1,121 +1,33 @@
 """How the records of a platform become events: for each column, where its value is found.
 
-A path names a value in a record: `userid`; `context.course_id`, a field of an object, or of text
-that holds JSON; `grouping[0].id`, an item of a list; `extensions."https://example.org/speed"`, a
-name with dots; `lookups.courses.term`, the column `term` of the lookup `courses`.
-
-Regular expressions are those that Python and Rust both know, since records are read by the latter.
+For the paths to values see `record_paths`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, TypeVar
 
 from pydantic import Field, field_validator, model_validator
 
+from components.config.record_paths import (
+    LOOKUPS,
+    Conditions,
+    Rule,
+    ValuesInFile,
+    as_texts,
+    check_conditions,
+    check_path,
+    check_pattern,
+    check_rules,
+    lookup_of,
+    split_path,
+)
 from components.config.section import Address, InputName, KeyedError, Section
 
-LOOKUPS = "lookups"  # the first part of paths to what a lookup says
-
-_PART = re.compile(r'\.?(?:"([^"\\]+)"|([^."\\\[\]]+))|\[(\d+)\]')
-# What only Python's regular expressions have. Escapes and classes come first, to pass over them.
-_PYTHON_ONLY = re.compile(
-    r"(?P<reference>\\[1-9]|\(\?P=)|(?P<end>\\Z)|\\.|\[\^?\]?(?:\\.|[^\]\\])*\]"
-    r"|(?P<around>\(\?<?[=!])|(?P<atomic>\(\?>|[*+?}]\+)|(?P<choice>\(\?\()|(?P<open>\{,\d*\})",
-    re.DOTALL,
-)
-_PYTHON_WORDS = {
-    "reference": "without references to groups",
-    "end": "with $ for the end",
-    "around": "without looking ahead or behind",
-    "atomic": "without possessive and atomic groups",
-    "choice": "without conditions",
-    "open": "with a number before the comma of {}",
-}
-
-
-def split_path(path: str) -> list[str | int]:
-    """Returns the names and places of items on the way to a value.
-
-    >>> split_path('context.grouping[0]."https://example.org/id"')
-    ['context', 'grouping', 0, 'https://example.org/id']
-
-    Raises:
-        ValueError: it is not a path.
-    """
-    parts: list[str | int] = []
-    place = 0
-    while place < len(path):
-        match = _PART.match(path, place)
-        if match is None or (place == 0) is match[0].startswith((".", "[")):
-            break
-        parts.append(int(match[3]) if match[3] else match[1] or match[2])
-        place = match.end()
-    if not parts or place < len(path):
-        raise ValueError(
-            "expected a path such as userid, context.course_id, grouping[0].id or "
-            f'extensions."https://example.org/speed", found {path!r}'
-        )
-    return parts
-
-
-def _path(value: str) -> str:
-    split_path(value)
-    return value
-
-
-def _pattern(value: str) -> str:
-    try:
-        re.compile(value)
-    except re.error as error:
-        raise ValueError(f"expected a regular expression, found {value!r} ({error})") from None
-    for match in _PYTHON_ONLY.finditer(value):
-        if match.lastgroup is not None:
-            raise ValueError(
-                f"expected a regular expression {_PYTHON_WORDS[match.lastgroup]}, found "
-                f"{match[0]!r} at character {match.start() + 1} of {value!r}"
-            )
-    return value
-
-
-class ValuesInFile(Section):
-    """A text file of values, one per line; lines that are blank or begin with `#` are passed over.
-
-    Changing the file changes the log: the next run reads it again.
-    """
-
-    file: Address = Field(description="the file, in UTF-8")
-
-
-# What a value must be: one of a list, one of a file, or one that a regular expression is found in.
-Condition = list[str] | str | ValuesInFile
-Conditions = dict[str, Condition]
-
-
-def _check_conditions(conditions: Conditions) -> Conditions:
-    for path, condition in conditions.items():
-        try:
-            split_path(path)
-            if isinstance(condition, str):
-                _pattern(condition)
-        except ValueError as error:
-            raise KeyedError(path, str(error)) from None
-    return conditions
-
-
-def _texts(value: Any) -> Any:
-    """Returns values as text: YAML reads 0 and true as a number and a boolean."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, int | float):
-        return str(value)
-    if isinstance(value, list):
-        return [_texts(item) for item in value]
-    if isinstance(value, dict):
-        return {_texts(key): _texts(item) for key, item in value.items()}
-    return value
+Keys = tuple[str | int, ...]  # of the configuration, below `data`
+Value = TypeVar("Value")
 
 
 class Source(Section):
@@ -149,10 +61,17 @@ class Source(Section):
         "ISO 8601, `PT1M30S`, becomes seconds",
     )
     format: str | None = Field(
-        None, description="how a time is written, as for strptime: `%d.%m.%Y %H:%M`"
+        None,
+        description="how a time is written, as for strptime: `%d.%m.%Y %H:%M`; `%s` for seconds "
+        "since 1970, of which 0 is none",
     )
     over: str | None = Field(
         None, description="path of the number that the value is divided by, such as the best grade"
+    )
+    minus: str | None = Field(
+        None,
+        description="path of the number that is subtracted, such as the second at which an "
+        "attempt began",
     )
     equals: str | None = Field(
         None, description="path; the value becomes 1 where it is the same there, otherwise 0"
@@ -166,24 +85,24 @@ class Source(Section):
     @field_validator("when", "values", mode="before")
     @classmethod
     def _text(cls, value: Any) -> Any:
-        return _texts(value)
+        return as_texts(value)
 
-    @field_validator("from_", "over", "equals")
+    @field_validator("from_", "over", "minus", "equals")
     @classmethod
     def _is_path(cls, value: str | None) -> str | None:
-        return None if value is None else _path(value)
+        return None if value is None else check_path(value)
 
     @field_validator("pattern", "file")
     @classmethod
     def _is_pattern(cls, value: str | None) -> str | None:
-        if value is not None and re.compile(_pattern(value)).groups < 1:
+        if value is not None and re.compile(check_pattern(value)).groups < 1:
             raise ValueError(f"expected a regular expression with a group, found {value!r}")
         return value
 
     @field_validator("when")
     @classmethod
     def _are_conditions(cls, value: Conditions) -> Conditions:
-        return _check_conditions(value)
+        return check_conditions(value)
 
     @model_validator(mode="after")
     def _one_origin(self) -> Source:
@@ -217,7 +136,8 @@ class Source(Section):
     @property
     def paths(self) -> list[str]:
         """All paths that are read."""
-        others = [path for path in (self.from_, self.over, self.equals) if path is not None]
+        given = (self.from_, self.over, self.minus, self.equals)
+        others = [path for path in given if path is not None]
         return [*others, *self.template_paths, *self.when]
 
 
@@ -228,7 +148,7 @@ def as_sources(value: Any) -> Any:
 
 def as_rule(value: Any) -> Any:
     """Returns a rule as a list of what records must have, whether one was written or several."""
-    return [_texts(item) for item in (value if isinstance(value, list) else [value])]
+    return [as_texts(item) for item in (value if isinstance(value, list) else [value])]
 
 
 class Lookup(Section):
@@ -246,20 +166,86 @@ class Lookup(Section):
         return value
 
 
-def lookup_of(path: str) -> tuple[str, str] | None:
-    """Returns the lookup and its column that a path names; None for a path in the record.
-
-    >>> lookup_of("lookups.courses.term")
-    ('courses', 'term')
-    """
-    parts = split_path(path)
-    if parts[0] != LOOKUPS or len(parts) != 3:
-        return None
-    return str(parts[1]), str(parts[2])
-
-
 Sources = list[Source]
-Rule = list[Conditions]  # the record has all that one of them demands
+
+
+def _sources_of_each(columns: Any) -> Any:
+    if not isinstance(columns, dict):
+        return columns
+    return {name: as_sources(sources) for name, sources in columns.items()}
+
+
+def _rules_in_one_way(rules: Any) -> Any:
+    if not isinstance(rules, dict):
+        return rules
+    return {name: as_rule(rule) for name, rule in rules.items()}
+
+
+class Language(Section):
+    """How an export names its columns and writes its times in a language."""
+
+    columns: list[str] = Field(description="the names of all columns, in their order", min_length=1)
+    dates: list[Literal["dmy", "mdy", "ymd"]] = Field(
+        ["dmy"],
+        description="orders of day, month and year in dates of numbers; of several, the one that "
+        "fits all dates of a file",
+        min_length=1,
+    )
+    months: list[str] = Field(
+        default_factory=list, description="January to December, for dates that write them as words"
+    )
+    morning: list[str] = Field(
+        ["am"], description="what 12-hour clocks write before noon, without dots and spaces"
+    )
+    afternoon: list[str] = Field(["pm"], description="and after noon")
+
+    @field_validator("months")
+    @classmethod
+    def _are_months(cls, value: list[str]) -> list[str]:
+        if len(value) not in (0, 12):
+            raise ValueError(f"expected twelve months or none, found {len(value)}")
+        return value
+
+
+class RecordKind(Section):
+    """One of the tables that a file of a format may be, recognised by its columns."""
+
+    title: str = Field("", description="what the table is called")
+    has: list[str] = Field(
+        default_factory=list,
+        description="a file that has all of these columns is of this kind; if of several, of the "
+        "one with the most",
+    )
+    languages: dict[str, Language] = Field(
+        default_factory=dict,
+        description="instead of `has`, by language: the names of the columns; the mapping knows "
+        "them by those of the first language",
+    )
+    optional_first: bool = Field(
+        False, description="of `languages`: whether the first column may be missing"
+    )
+    time: str | None = Field(None, description="of `languages`: the column of times")
+    one_per_file: list[InputName] = Field(
+        default_factory=list,
+        description="columns of events whose value, if the records of a file name only one, is "
+        "also that of those without one",
+    )
+    columns: dict[InputName, Sources] = Field(
+        default_factory=dict, description="as those of the format, over which they are laid"
+    )
+    leave_out: dict[str, Rule] = Field(
+        default_factory=dict, description="as those of the format, over which they are laid"
+    )
+
+    _sources = field_validator("columns", mode="before")(_sources_of_each)
+    _rules = field_validator("leave_out", mode="before")(_rules_in_one_way)
+    _checked = field_validator("leave_out")(check_rules)
+
+    @model_validator(mode="after")
+    def _can_be_recognised(self) -> RecordKind:
+        if bool(self.has) == bool(self.languages):
+            raise ValueError("expected one of has and languages, found both or none")
+        return self
 
 
 class EventMapping(Section):
@@ -284,35 +270,45 @@ class EventMapping(Section):
     lookups: dict[InputName, Lookup] = Field(
         default_factory=dict, description="small tables to look values up in"
     )
+    kinds: dict[InputName, RecordKind] = Field(
+        default_factory=dict,
+        description="by name: the tables that a file may be, if the format has several; `columns` "
+        "and `leave_out` are then what they share",
+    )
 
-    @field_validator("columns", mode="before")
-    @classmethod
-    def _one_or_many(cls, value: Any) -> Any:
-        if not isinstance(value, dict):
-            return value
-        return {name: as_sources(sources) for name, sources in value.items()}
-
-    @field_validator("leave_out", mode="before")
-    @classmethod
-    def _rules_in_one_way(cls, value: Any) -> Any:
-        if not isinstance(value, dict):
-            return value
-        return {name: as_rule(rule) for name, rule in value.items()}
-
-    @field_validator("leave_out")
-    @classmethod
-    def _are_conditions(cls, value: dict[str, Rule]) -> dict[str, Rule]:
-        return check_rules(value)
+    _sources = field_validator("columns", mode="before")(_sources_of_each)
+    _rules = field_validator("leave_out", mode="before")(_rules_in_one_way)
+    _checked = field_validator("leave_out")(check_rules)
 
     @property
-    def paths(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
-        """All paths that are read, each with the keys that lead to it."""
-        for name, sources in self.columns.items():
-            for index, source in enumerate(sources):
-                place = ("mapping", name, index) if len(sources) > 1 else ("mapping", name)
-                yield from ((place, path) for path in source.paths)
-        for name, rule in self.leave_out.items():
-            yield from ((("leave_out", name), path) for item in rule for path in item)
+    def column_names(self) -> list[str]:
+        """The columns of events that are mapped, those of all kinds included."""
+        kinds = self.kinds.values()
+        return [*dict.fromkeys([*self.columns, *(name for kind in kinds for name in kind.columns)])]
+
+    @property
+    def every_source(self) -> Iterator[tuple[Keys, Source]]:
+        """The ways to values of all columns and kinds, each with the keys that lead to it."""
+        for keys, columns in self._everywhere("columns"):
+            for name, sources in columns.items():
+                for index, source in enumerate(sources):
+                    yield (*keys, name, *([index] if len(sources) > 1 else [])), source
+
+    @property
+    def every_condition(self) -> Iterator[tuple[Keys, Conditions]]:
+        """What rules and ways demand of records, each with the keys that lead to it."""
+        for keys, source in self.every_source:
+            yield (*keys, "when"), source.when
+        for keys, rules in self._everywhere("leave_out"):
+            for name, rule in rules.items():
+                for index, conditions in enumerate(rule):
+                    yield (*keys, name, *([index] if len(rule) > 1 else [])), conditions
+
+    def _everywhere(self, key: Literal["columns", "leave_out"]) -> Iterator[tuple[Keys, Any]]:
+        """Yields the columns or rules that all kinds share, and those of each kind."""
+        yield ("mapping" if key == "columns" else key,), getattr(self, key)
+        for name, kind in self.kinds.items():
+            yield ("kinds", name, key), getattr(kind, key)
 
     def check_lookups(self) -> None:
         """Checks that every path to a lookup names one.
@@ -320,12 +316,14 @@ class EventMapping(Section):
         Raises:
             KeyedError: one does not.
         """
-        for place, path in self.paths:
+        paths = [(keys, path) for keys, source in self.every_source for path in source.paths]
+        paths += [(keys, path) for keys, conditions in self.every_condition for path in conditions]
+        for keys, path in paths:
             found = lookup_of(path)
             if split_path(path)[0] == LOOKUPS and (found is None or found[0] not in self.lookups):
                 names = ", ".join(self.lookups) or "none"
                 raise KeyedError(
-                    place,
+                    keys,
                     f"expected {LOOKUPS}.NAME.COLUMN with one of data.lookups ({names}), found "
                     f"{path!r}",
                 )
@@ -333,28 +331,56 @@ class EventMapping(Section):
     @property
     def side_files(self) -> list[str]:
         """The files besides the log that records are read with: lookups, and lists of values."""
-        conditions = [source.when for sources in self.columns.values() for source in sources]
-        conditions += [item for rule in self.leave_out.values() for item in rule]
+        tables = [lookup.table for lookup in self.lookups.values()]
         lists = [
             condition.file
-            for item in conditions
-            for condition in item.values()
+            for _, conditions in self.every_condition
+            for condition in conditions.values()
             if isinstance(condition, ValuesInFile)
         ]
-        return [*dict.fromkeys([*(lookup.table for lookup in self.lookups.values()), *lists])]
+        return [*dict.fromkeys([*tables, *lists])]
+
+    def of_kind(self, kind: RecordKind) -> EventMapping:
+        """Returns the mapping of the records of one kind."""
+        return self.model_copy(
+            update={
+                "columns": {**self.columns, **kind.columns},
+                "leave_out": {**self.leave_out, **kind.leave_out},
+                "kinds": {},
+            }
+        )
+
+    def laid_over(
+        self,
+        columns: Mapping[str, Sources | None],
+        leave_out: Mapping[str, Rule | None],
+        lookups: Mapping[str, Lookup | None],
+        kinds: Mapping[str, RecordKind | None],
+    ) -> EventMapping:
+        """Returns the mapping with what a configuration says laid over it; null takes one away.
+
+        Columns and rules of the configuration count for all kinds.
+        """
+        over = {
+            name: kind.model_copy(
+                update={
+                    "columns": _laid_over(kind.columns, columns),
+                    "leave_out": _laid_over(kind.leave_out, leave_out),
+                }
+            )
+            for name, kind in _laid_over(self.kinds, kinds).items()
+        }
+        return self.model_copy(
+            update={
+                "columns": _laid_over(self.columns, columns),
+                "leave_out": _laid_over(self.leave_out, leave_out),
+                "lookups": _laid_over(self.lookups, lookups),
+                "kinds": over,
+            }
+        )
 
 
-def check_rules(rules: dict[str, Rule]) -> dict[str, Rule]:
-    """Checks the paths and patterns of rules.
-
-    Raises:
-        KeyedError: one is none.
-    """
-    for name, rule in rules.items():
-        for index, conditions in enumerate(rule):
-            try:
-                _check_conditions(conditions)
-            except KeyedError as error:
-                place = [str(index)] if len(rule) > 1 else []
-                raise KeyedError([name, *place, *error.keys], error.reason) from None
-    return rules
+def _laid_over(below: dict[str, Value], above: Mapping[str, Value | None]) -> dict[str, Value]:
+    """Returns the items of both mappings; those above count, and null takes one away."""
+    merged = {**below, **above}
+    return {name: value for name, value in merged.items() if value is not None}

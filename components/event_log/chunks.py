@@ -9,7 +9,7 @@ import gzip
 import json
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
@@ -49,20 +49,25 @@ class Chunk:
 
     Attributes:
         frame: the requested columns that the file has.
-        numbers: the number of each row in the file, from 1: rows of Parquet, lines of text.
+        numbers: the number of each row in the file, from 1: rows of Parquet, lines of text, records
+            of a JSON array.
         header: all columns of the file.
         typed: whether the file has typed columns; if not, all columns are text.
+        unit: what `numbers` count: `row`, `line` or `record`.
         lines: number of lines of a text file in this chunk by kind: `rows`, `header`, `blank`,
             `within quotes`, `left out`.
         hints: what the reader has to say about these rows.
+        origin: of a mapped chunk: says where the value of a column, in a row, is from.
     """
 
     frame: pl.DataFrame
     numbers: Sequence[int]
     header: Sequence[str]
     typed: bool
+    unit: str = "line"
     lines: Counter[str] = field(default_factory=Counter)
     hints: Sequence[Hint] = ()
+    origin: Callable[[str, int], str] | None = None
 
 
 def may_be_nested(text: pl.Series) -> pl.Series:

@@ -67,6 +67,7 @@ class Table:
     units_have_folds: bool = False
     left_out: Callable[[pl.Series], pl.Series] | None = None
     mapping: EventMapping | None = None
+    csv: CsvDialect = field(default_factory=CsvDialect)
     optional: frozenset[str] = frozenset()
 
     @property

@@ -46,8 +46,8 @@ _STRICT = (
     "CSV as in RFC 4180 (quotes around a field that holds quotes or line breaks, "
     "and quotes inside it doubled)"
 )
-_KEYS = "data.csv.encoding, or data.outcomes_csv.encoding"
-_UTF8 = f"UTF-8 text, or another encoding by its name ({_KEYS})"
+_KEY = "`encoding` of data.csv or data.outcomes_csv"
+_UTF8 = f"UTF-8 text, or another encoding by its name ({_KEY})"
 _STANDARD = CsvDialect()
 _DECIMAL_COMMA = r"^([+-]?\d*),(\d+)$"
 _THOUSANDS = r"^[+-]?\d{1,3}(?:\.\d{3})+(?:,\d+)?$"
@@ -72,7 +72,7 @@ def read_csv(
             start = next(blocks, b"")
             if name := foreign_format(start):
                 if name.startswith("UTF-16"):
-                    name += f"; or name the encoding: {_KEYS}"
+                    name += f"; or name the encoding: {_KEY}"
                 expected = f"CSV in {dialect.encoding.upper()}"
                 yield Problem(subject=file.path, expected=expected, found=name)
             else:
@@ -91,7 +91,7 @@ class _NotInEncoding(Exception):
 
     def __init__(self, encoding: str, line: int, found: bytes) -> None:
         super().__init__(f"line {line}")
-        self.expected = f"text in {encoding} ({_KEYS})"
+        self.expected = f"text in {encoding} ({_KEY})"
         self.line = line
         self.found = f"the bytes {found.hex(' ')}"
 

@@ -1,4 +1,7 @@
-"""Reads JSON lines: many lines at once, and doubtful ones one by one."""
+"""Reads JSON: many lines at once, and doubtful ones one by one.
+
+A file `.json`, which is an array or an envelope, becomes lines first; see `json_items`.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,8 @@ from components.event_log.chunks import (
     open_text,
     read_blocks,
 )
+from components.event_log.envelopes import open_envelopes
+from components.event_log.json_items import RECORD, Lines, split_items
 from components.event_log.problems import (
     SHOWN_PLACES,
     Place,
@@ -37,6 +42,7 @@ if TYPE_CHECKING:
     from components.event_log.sources import LogFile
 
 _OBJECT = "a JSON object in UTF-8 on each line"
+_OBJECTS = "JSON objects in UTF-8, in an array or one after the other"
 _ONCE = "each key once in an object"
 _FLAT = "text, a number or a boolean (put a field of it into a column of its own)"
 _TEXT = "text in Unicode"
@@ -44,6 +50,8 @@ _TEXT = "text in Unicode"
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_ .:()-]+")  # has one spelling in JSON, escapes aside
 # Escapes of ASCII, which may hide a key, and of surrogates.
 _ESCAPED = re.compile(rb"\\u(?:00[2-7]|[dD][89a-fA-F])")
+# Escapes of backslashes, control characters and surrogates, and any in a key.
+_LOST_ESCAPES = re.compile(rb'\\(?:[\\tbf]|u00[01]|u005[cC]|u[dD][89a-fA-F]|.[^"\\]*"\s*:)')
 _LONGEST_INTEGER = 38  # digits that the parser keeps
 
 
@@ -60,8 +68,9 @@ class _LineFault(Exception):
 class _Faults:
     """Lines that cannot be used, by column and expected value."""
 
-    def __init__(self, *, nested: bool) -> None:
+    def __init__(self, *, nested: bool, unit: str) -> None:
         self.nested = nested  # whether objects and lists are values
+        self.unit = unit  # what is counted
         self._places: dict[tuple[str, str], list[Place]] = {}
         self._counts: Counter[tuple[str, str]] = Counter()
 
@@ -73,13 +82,16 @@ class _Faults:
 
     def explain(self, file: LogFile) -> Iterator[Problem]:
         for (column, expected), places in self._places.items():
+            count = self._counts[column, expected]
+            if expected == _OBJECT and self.unit == RECORD:
+                expected = _OBJECTS
             yield Problem(
                 subject=file.path,
                 column=column,
                 expected=expected,
-                unit="line",
+                unit=self.unit,
                 places=tuple(places),
-                count=self._counts[column, expected],
+                count=count,
             )
 
 
@@ -88,23 +100,31 @@ class _Pairs(list[tuple[str, Any]]):
 
 
 def read_jsonl(
-    file: LogFile, columns: Sequence[str], *, nested: bool = False
+    file: LogFile, columns: Sequence[str], *, nested: bool = False, records: str | None = None
 ) -> Iterator[Chunk | Problem]:
     """Reads JSON lines as text: one object per line, `null` or no key for a missing value.
 
     Numbers and booleans become their text, so lines may differ in type. A requested key that occurs
     twice in a line is an error, and so is an object or list as its value; with `nested` the last
     one counts, and objects and lists become their JSON. See `readers.read_chunks`.
+
+    Args:
+        file: JSON lines, or an array, envelope or objects in a file `.json`.
+        columns: the keys to read.
+        nested: whether objects and lists are values.
+        records: the key of the list of records in an object that is an envelope of them.
     """
-    faults = _Faults(nested=nested)
+    faults = _Faults(nested=nested, unit=file.unit)
     try:
         with open_text(file.path) as source:
             blocks = read_blocks(source)
             start = next(blocks, b"")
             if name := foreign_format(start):
-                yield Problem(subject=file.path, expected="JSON lines in UTF-8", found=name)
+                expected = "JSON in UTF-8" if file.format == "json" else "JSON lines in UTF-8"
+                yield Problem(subject=file.path, expected=expected, found=name)
             else:
-                yield from _read_lines(_whole_lines(chain([start], blocks)), columns, faults)
+                lines = _lines_of(file, chain([start], blocks), records)
+                yield from _read_lines(lines, columns, faults)
     except TextFault as fault:
         faults.add(fault.line, _LineFault(_OBJECT, describe_fault(fault)))
     except READ_ERRORS as error:
@@ -112,11 +132,17 @@ def read_jsonl(
     yield from faults.explain(file)
 
 
+def _lines_of(file: LogFile, blocks: Iterable[bytes], records: str | None) -> Iterator[Lines]:
+    lines = split_items(blocks, records) if file.format == "json" else _whole_lines(blocks)
+    return lines if records is None else open_envelopes(lines, records)
+
+
 def _read_lines(
-    blocks: Iterator[tuple[int, bytes]], columns: Sequence[str], faults: _Faults
+    blocks: Iterator[Lines], columns: Sequence[str], faults: _Faults
 ) -> Iterator[Chunk]:
     header: list[str] | None = None
-    for line, block in blocks:
+    for line, block, unit in blocks:
+        faults.unit = unit
         frame, numbers, blank = _parse(block, line, columns, faults)
         if header is None and not frame.height:
             if blank == _count_lines(block):
@@ -126,11 +152,11 @@ def _read_lines(
 
         known = [name for name in columns if name in header]
         lines = Counter({"rows": frame.height, "blank": blank})
-        yield Chunk(frame.select(known), numbers, header, typed=False, lines=lines)
+        yield Chunk(frame.select(known), numbers, header, typed=False, unit=unit, lines=lines)
 
 
-def _whole_lines(blocks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Yields blocks of whole lines with the number of the first.
+def _whole_lines(blocks: Iterable[bytes]) -> Iterator[Lines]:
+    """Yields blocks of whole lines.
 
     Raises:
         TextFault: a line is longer than `MAX_RECORD_BYTES`.
@@ -143,12 +169,12 @@ def _whole_lines(blocks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
         whole = data[:cut]
         rest = data[cut:]
         if whole:
-            yield line, whole
+            yield Lines(line, whole)
             line += whole.count(b"\n")
         if len(rest) > MAX_RECORD_BYTES:
             raise TextFault(line, f"a line of more than {MAX_RECORD_BYTES >> 20} MiB", rest)
     if rest:
-        yield line, rest
+        yield Lines(line, rest)
 
 
 def _count_lines(block: bytes) -> int:
@@ -164,7 +190,9 @@ def _parse(
     if frame is None or frame.height != lines:
         return _parse_one_by_one(block, line, columns, faults)
 
-    doubtful = set() if faults.nested else _doubtful_lines(block, frame, columns)
+    if faults.nested:
+        return _with_escapes(frame, block, columns), range(line, line + lines), 0
+    doubtful = _doubtful_lines(block, frame, columns)
     bad = set(_find_faults(block, line, doubtful, columns, faults))
     if not bad:
         return frame, range(line, line + lines), 0
@@ -176,7 +204,7 @@ def _parse_one_by_one(
     block: bytes, line: int, columns: Sequence[str], faults: _Faults
 ) -> tuple[pl.DataFrame, Sequence[int], int]:
     """Parses a block in which some line is blank or no object."""
-    texts: list[str] = []
+    values: list[dict[str, Any]] = []
     numbers: list[int] = []
     blank = 0
     for number, text in enumerate(block.split(b"\n", _count_lines(block) - 1), start=line):
@@ -184,17 +212,48 @@ def _parse_one_by_one(
             blank += 1
             continue
         try:
-            value = _parse_nested(text, columns) if faults.nested else _parse_line(text, columns)
-            texts.append(json.dumps(value))
+            values.append((_parse_nested if faults.nested else _parse_line)(text, columns))
             numbers.append(number)
         except _LineFault as fault:
             faults.add(number, fault)
-    if not texts:
-        return pl.DataFrame(schema=_schema(columns)), [], blank
+    if faults.nested or not values:
+        return _frame_of(values, columns), numbers, blank
+    texts = [json.dumps(value) for value in values]
     frame = _parse_at_once("\n".join(texts).encode(), columns)
     if frame is None or frame.height != len(texts):
         raise TextFault(line, f"lines that cannot be parsed, up to line {numbers[-1]}")
     return frame, numbers, blank
+
+
+def _with_escapes(frame: pl.DataFrame, block: bytes, columns: Sequence[str]) -> pl.DataFrame:
+    """Returns rows whose objects and lists keep what is escaped in them.
+
+    Polars writes them anew, but leaves backslashes and control characters in them as they are.
+    """
+    if b"\\" not in block:
+        return frame
+    starts = [match.start() for match in _LOST_ESCAPES.finditer(block)]
+    if not starts:
+        return frame
+    ends = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n"))
+    rows = np.unique(np.searchsorted(ends, starts)).tolist()
+    texts = block.split(b"\n")
+    again = _frame_of([_parse_nested(texts[row], columns) for row in rows], columns)
+    return frame.with_columns(frame[name].scatter(rows, again[name]) for name in columns)
+
+
+def _frame_of(rows: list[dict[str, Any]], columns: Sequence[str]) -> pl.DataFrame:
+    """Returns values as text, objects and lists as their JSON."""
+    texts = {name: [_text_of(row.get(name)) for row in rows] for name in columns}
+    return pl.DataFrame(texts, schema=_schema(columns))
+
+
+def _text_of(value: Any) -> str | None:
+    if value is None:
+        return None
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    # Half a character, which UTF-8 cannot hold, becomes a question mark.
+    return text.encode(errors="replace").decode()
 
 
 def _schema(columns: Sequence[str]) -> dict[str, type[pl.String]]:
@@ -297,9 +356,9 @@ def _decode(text: bytes) -> _Pairs:
 def _advice(text: bytes) -> str:
     """Returns advice against JSON of several lines, empty if the text is not of that kind."""
     if text.lstrip().startswith(b"["):
-        return "turn an array into lines with jq -c '.[]'"
+        return "turn an array into lines with jq -c '.[]', or let the file's name end in .json"
     if text.strip() == b"{":
-        return "put each object on one line with jq -c ."
+        return "put each object on one line with jq -c ., or let the file's name end in .json"
     return ""
 
 

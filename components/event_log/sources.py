@@ -3,6 +3,8 @@
 Files and folders whose name starts with `.` or `_` are never part of a log: markers (`_SUCCESS`),
 checksums (`.part-0.csv.crc`), unfinished output (`_temporary`), an editor's copies
 (`.ipynb_checkpoints`). Links are followed, and a file that has two names is read once.
+
+Files `.json` often only describe a log. They are read where a path or pattern ends so.
 """
 
 from __future__ import annotations
@@ -26,12 +28,13 @@ FORMATS = {
     ".parquet": "parquet", ".pq": "parquet",
     ".csv": "csv", ".csv.gz": "csv",
     ".jsonl": "jsonl", ".ndjson": "jsonl", ".jsonl.gz": "jsonl", ".ndjson.gz": "jsonl",
+    ".json": "json", ".json.gz": "json",
 }  # fmt: skip
 HIDDEN = (".", "_")
 
 _EXPECTED = (
-    "Parquet (.parquet, .pq), CSV (.csv) or JSON lines (.jsonl, .ndjson), "
-    "the latter two optionally with .gz"
+    "Parquet (.parquet, .pq), CSV (.csv) or JSON lines (.jsonl, .ndjson), the latter two "
+    "optionally with .gz, or JSON by a path or pattern that ends in .json"
 )
 _ESCAPED = re.compile(r"\[([*?[])\]")  # a special character after glob.escape
 _PARTITION = re.compile(r"([^=]+)=(.*)", re.DOTALL)
@@ -55,7 +58,7 @@ class LogFile:
 
     Attributes:
         path: where it is.
-        format: `parquet`, `csv` or `jsonl`.
+        format: `parquet`, `csv`, `jsonl` or `json`.
         index: its number among the files of its table; orders events at the same time.
     """
 
@@ -65,8 +68,8 @@ class LogFile:
 
     @property
     def unit(self) -> str:
-        """What an error message counts in this file: `row` or `line`."""
-        return "row" if self.format == "parquet" else "line"
+        """What an error message counts in this file: `row`, `line` or `record`."""
+        return {"parquet": "row", "json": "record"}.get(self.format, "line")
 
     @property
     def partition(self) -> dict[str, str | None]:
@@ -100,10 +103,8 @@ class Listing:
         Empty if none were passed over.
         """
         reasons = []
-        for reason in Reason:
-            paths = self.passed_over.get(reason, [])
-            if not paths:
-                continue
+        for reason in filter(self.passed_over.get, Reason):
+            paths = self.passed_over[reason]
             endings = ["/".join(path.split("/")[-3:]) for path in paths[:shown]]
             names = ", ".join(map(printable, endings))
             more = ", ..." if len(paths) > shown else ""
@@ -127,7 +128,7 @@ def find_files(table: str, patterns: Sequence[str]) -> Listing:
     for pattern in patterns:
         matches, problem = _find(search, table, pattern)
         problems += [problem] if problem else []
-        paths.update(search.choose(matches))
+        paths.update(search.choose(matches, pattern))
     problems += search.problems
 
     listing = Listing(problems=problems, passed_over=search.passed_over)
@@ -151,14 +152,18 @@ def expand_pattern(pattern: str) -> list[str]:
     return paths
 
 
-def format_of(path: str) -> str | None:
+def format_of(path: str, pattern: str = ".json") -> str | None:
     """Returns the format that a file's name stands for, None for an unknown one.
+
+    A file `.json` has none if the pattern by which it was found does not end so.
 
     >>> format_of("log/2024.CSV.gz")
     'csv'
     """
     name = os.path.basename(path).lower()
-    return next((kind for suffix, kind in FORMATS.items() if name.endswith(suffix)), None)
+    found = next((kind for suffix, kind in FORMATS.items() if name.endswith(suffix)), None)
+    is_asked_for = pattern.lower().endswith((".json", ".json.gz"))
+    return None if found == "json" and not is_asked_for else found
 
 
 @dataclass(frozen=True)
@@ -191,7 +196,7 @@ class _Search:
                 if not _is_folder(entry) and not self._is_hidden(entry):
                     yield _Match(str(Path(entry.path)), below.links + entry.is_symlink())
 
-    def choose(self, found: Iterable[_Match]) -> dict[str, str]:
+    def choose(self, found: Iterable[_Match], pattern: str) -> dict[str, str]:
         """Returns the paths to read and their formats: every real file once, sorted.
 
         Of several names of a file, the one behind the fewest links is taken. Files that earlier
@@ -200,13 +205,13 @@ class _Search:
         chosen = {}
         links = {match.path: match.links for match in found}
         for path in sorted(links, key=lambda path: (links[path], path)):
-            if kind := self._judge(path):
+            if kind := self._judge(path, pattern):
                 chosen[path] = kind
         return dict(sorted(chosen.items()))
 
-    def _judge(self, path: str) -> str | None:
+    def _judge(self, path: str, pattern: str) -> str | None:
         """Returns the format of a file to read; None after counting it or noting its problem."""
-        kind = format_of(path)
+        kind = format_of(path, pattern)
         try:
             status = os.stat(path)
         except OSError as error:
@@ -336,9 +341,9 @@ def _find(search: _Search, table: str, pattern: str) -> tuple[list[_Match], Prob
     files: list[_Match] = []
     for match in matches:
         files += search.files_below(match) if os.path.isdir(match.path) else [match]
-    if any(format_of(file.path) for file in files):
+    if any(format_of(file.path, pattern) for file in files):
         return files, None
-    search.choose(files)  # counts them as passed over
+    search.choose(files, pattern)  # counts them as passed over
     if matches:
         return [], _wrong_format(plain, [file.path for file in files] or _names_in(plain))
     return [], _no_match(plain, table, search.passed_over.get(Reason.HIDDEN, []))
@@ -367,10 +372,8 @@ def _wrong_format(pattern: str, paths: Iterable[str]) -> Problem:
 
 
 def _no_match(pattern: str, table: str, hidden: list[str]) -> Problem:
-    if hidden:
-        found = f"only files {Reason.HIDDEN}: {_list_names(hidden)}"
-    else:
-        found = _nearest_folder(pattern)
+    only_hidden = f"only files {Reason.HIDDEN}: {_list_names(hidden)}"
+    found = only_hidden if hidden else _nearest_folder(pattern)
     return Problem(subject=pattern, expected=f"a file or folder of {table}", found=found)
 
 

@@ -241,9 +241,7 @@ def _explain_missing(
     )
 
 
-def _likely_cause(
-    file: LogFile, table: Table, missing: list[str], header: Sequence[str]
-) -> str:
+def _likely_cause(file: LogFile, table: Table, missing: list[str], header: Sequence[str]) -> str:
     if file.format == "csv":
         key = "data.csv.delimiter" if table.name == "events" else "data.outcomes_csv.delimiter"
         if header[0].startswith("sep="):
@@ -275,7 +273,7 @@ def convert(file: LogFile, table: Table, chunk: Chunk) -> tuple[pl.DataFrame | N
             tally.problems += [_wrong_type(file, raw, kind)] if len(raw) else []
             continue
         columns[name] = read.values.alias(name)
-        source = _Source(file, table, name, raw, chunk.numbers)
+        source = _Source(file, table, name, raw, chunk)
         bad |= source.add_faults(read, tally)
         if len(raw):
             source.add_notes(read, tally)
@@ -297,12 +295,11 @@ class _Source:
     table: Table
     name: str
     raw: pl.Series
-    numbers: Sequence[int]
+    chunk: Chunk
 
     def add_faults(self, read: ColumnRead, tally: Tally) -> pl.Series:
         """Adds the column's faults to the problems; returns the rows that have one."""
         bad = pl.repeat(False, len(self.raw), eager=True)
-        describe_row = read.clock.describe if read.clock else None
         for fault, expected in read.faults:
             count = int(fault.sum())
             if not count:
@@ -310,14 +307,23 @@ class _Source:
             problem = Problem(
                 subject=self.file.path,
                 column=self.raw.name,
-                unit=self.file.unit,
+                unit=self.chunk.unit,
                 expected=expected,
-                places=places_of(fault, self.raw, self.numbers, describe_row),
+                places=places_of(
+                    fault, self.raw, self.chunk.numbers, partial(self._describe, read)
+                ),
                 count=count,
             )
             tally.problems.append(problem)
             bad |= fault
         return bad
+
+    def _describe(self, read: ColumnRead, row: int) -> str:
+        """Returns the value of a row, and of a mapped column where it is from."""
+        shown = read.clock.describe if read.clock else None
+        text = describe(self.raw[row]) if shown is None else shown(row)
+        origin = self.chunk.origin(self.raw.name, row) if self.chunk.origin else ""
+        return f"{text} ({origin})" if origin else text
 
     def add_notes(self, read: ColumnRead, tally: Tally) -> None:
         """Adds the hints of the column, and counts that are judged over the whole log."""
@@ -330,8 +336,10 @@ class _Source:
     def _note_times(self, read: ColumnRead, tally: Tally) -> None:
         assert read.clock is not None
         zone = self.table.timezone
-        where = {"path": self.file.path, "unit": self.file.unit, "column": self.raw.name}
-        tally.clocks[self.name] = see(read.clock, self.raw, self.numbers, timezone=zone, **where)
+        where = {"path": self.file.path, "unit": self.chunk.unit, "column": self.raw.name}
+        tally.clocks[self.name] = see(
+            read.clock, self.raw, self.chunk.numbers, timezone=zone, **where
+        )
         if read.clock.moved is not None:
             text = (
                 f"dates in {self.raw.name} whose midnight was skipped by the clocks of {zone} "
@@ -365,8 +373,8 @@ class _Source:
             tally.lookalikes[self.name] = found
 
     def _hint(self, tally: Tally, text: str, rows: pl.Series, shown: pl.Series) -> None:
-        path, unit = self.file.path, self.file.unit
-        tally.hints += hint_at(rows, shown, self.numbers, text=text, path=path, unit=unit)
+        path, unit = self.file.path, self.chunk.unit
+        tally.hints += hint_at(rows, shown, self.chunk.numbers, text=text, path=path, unit=unit)
 
 
 _EXPECTED_TYPES = {

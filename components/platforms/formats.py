@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
-from components.config.mapping import EventMapping
+if TYPE_CHECKING:
+    from components.config.mapping import EventMapping
 
 PLATFORMS = ("moodle", "open_edx", "xapi", "caliper")
 STANDARD = "standard"  # events as this project writes them
@@ -17,6 +19,8 @@ FORMATS = (STANDARD, *PLATFORMS)
 @cache
 def mapping_of(name: str) -> EventMapping:
     """Returns the mapping that comes with a format; that of the standard format is empty."""
+    from components.config.mapping import EventMapping  # which imports this module
+
     if name == STANDARD:
         return EventMapping(title="a table of events")
     path = Path(__file__).parent / "mappings" / f"{name}.yaml"

@@ -55,7 +55,9 @@ def test_csv_that_is_not_utf8(read: Read, tmp_path: Path) -> None:
     path = tmp_path / "log.csv"
     path.write_bytes("a,b\n1,ok\n2,Z\xfcrich\n".encode("latin-1"))
     _, _, problems = read(path, "b")
-    assert problems == ["log.csv, line 3: expected UTF-8 text, found b'2,Z\\xfcrich'"]
+    [problem] = problems
+    assert problem.startswith("log.csv, line 3: expected UTF-8 text, or another encoding by its")
+    assert problem.endswith("(`encoding` of data.csv or data.outcomes_csv), found b'2,Z\\xfcrich'")
 
 
 def test_csv_without_a_byte(read: Read, tmp_path: Path) -> None:
