@@ -11,11 +11,19 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    Discriminator,
+    Field,
+    Tag,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from components.command.suggest import did_you_mean
 from components.config.csv_dialect import CsvDialect
 from components.config.emotions import EmotionReason
+from components.config.fetch import Fetch, fetch_folder
 from components.config.mapping import (
     EventMapping,
     Lookup,
@@ -108,7 +116,16 @@ class Splits(Section):
         return self
 
 
-Outcomes = Annotated[list[Address], Field(min_length=1)] | DerivedOutcomes
+def _form_of_outcomes(value: object) -> str:
+    return "derived" if isinstance(value, Mapping | DerivedOutcomes) else "files"
+
+
+# The form decides which errors are shown.
+Outcomes = Annotated[
+    Annotated[list[Address], Field(min_length=1), Tag("files")]
+    | Annotated[DerivedOutcomes, Tag("derived")],
+    Discriminator(_form_of_outcomes),
+]
 
 
 class Data(Section):
@@ -118,6 +135,11 @@ class Data(Section):
         description="Parquet, CSV or JSON lines: a file, a folder, a pattern (`{SPAN}`, `{YYYY}`, "
         "`{MM}`, `{DD}`, `{VERSION}` match numbers; see `span`), or a list of these",
         min_length=1,
+    )
+    fetch: Fetch | None = Field(
+        None,
+        description="where `events` is fetched from before it is read (`mastery fetch`); default: "
+        "the files are there already",
     )
     format: Literal["standard", "moodle", "open_edx", "xapi", "caliper"] = Field(
         "standard",
@@ -283,6 +305,16 @@ class Data(Section):
             raise KeyedError(
                 "span", f"expected a number, as the patterns have {{SPAN}}, found {self.span}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _fetch_has_a_folder(self) -> Data:
+        if self.fetch is not None:
+            place = ("events", 0) if len(self.events) > 1 else ("events",)
+            try:
+                fetch_folder(self.events[0])
+            except ValueError as error:
+                raise KeyedError(place, str(error)) from None
         return self
 
     @field_validator("timezone")

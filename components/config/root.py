@@ -24,6 +24,7 @@ from components.config.gates import (
     require_simple_models_fit,
 )
 from components.config.kubeflow import Kubeflow
+from components.config.outcomes import require_outcomes_fit
 from components.config.papers import Papers
 from components.config.reasons import Reasons, require_words_fit
 from components.config.runtime import Beam, Ci, Metadata, Notify, Push
@@ -267,6 +268,15 @@ class Config(Section):
                     "expected a name without a column of its own, found the column "
                     f"{decision_output(decision.name)} in the log; choose another name",
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _outcomes_can_be_derived(self) -> Config:
+        if self.data.derived is not None:
+            fold = self.data.splits.column
+            columns = [*self.outcome_columns, *([] if fold is None else [fold])]
+            features = {name: feature.type for name, feature in self.steps.features.items()}
+            require_outcomes_fit(self.data.derived, self.label, columns, features)
         return self
 
     @model_validator(mode="after")

@@ -139,7 +139,7 @@ class _FoundLog:
 def _find_log(config: Config) -> _FoundLog:
     data = config.data
     chosen = choose_spans([*data.events, *data.outcome_files], data.span)
-    events = find_files("events", chosen.fill(data.events))
+    events = find_files("events", chosen.fill(data.events), data.event_mapping)
     outcomes = find_files("outcomes", chosen.fill(data.outcome_files))
     return _FoundLog(events, outcomes, chosen.names)
 
@@ -268,7 +268,7 @@ def read_questions(
             "expected either outcomes or as_of: whose answers are wanted, and for which moments."
         )
     spec = question_spec(config)
-    read = read_files(events_table(spec), find_files("events", events))
+    read = read_files(events_table(spec), find_files("events", events, spec.mapping))
     if as_of is None:
         asked = read_files(_questions_table(spec), find_files("outcomes", outcomes))
     else:

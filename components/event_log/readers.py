@@ -49,7 +49,7 @@ def read_chunks(
     csv = csv or CsvDialect()
     if mapping is not None:
         read_lookup = partial(_read_raw, nested=True, csv=csv)
-        read = partial(read_lookup, records=mapping.records)
+        read = partial(read_lookup, records=mapping.records, line_start=mapping.line_start)
         dialect = csv.model_dump_json()
         yield from read_mapped(read, read_lookup, file, columns, mapping, dialect)
     else:
@@ -63,9 +63,10 @@ def _read_raw(
     csv: CsvDialect,
     nested: bool = False,
     records: str | None = None,
+    line_start: str | None = None,
 ) -> Iterator[Chunk | Problem]:
     if file.format in ("jsonl", "json"):
-        chunks = read_jsonl(file, columns, nested=nested, records=records)
+        chunks = read_jsonl(file, columns, nested=nested, records=records, line_start=line_start)
     elif file.format == "csv":
         chunks = read_csv(file, columns, csv)
     else:

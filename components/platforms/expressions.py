@@ -240,8 +240,8 @@ def origin_of(mapping: EventMapping, column: str, file: str, record: pl.DataFram
     sources = mapping.columns.get(column, [])
     taken = (way for way in sources if record.select(value_of(way, file)).item() is not None)
     way = next(taken, None)
-    paths = [path for item in ([way] if way else sources) for path in item.paths]
-    values = {path: record[path].item() for path in paths if path not in (way.when if way else ())}
+    paths = [path for item in ([way] if way else sources) for path in item.value_paths]
+    values = {path: record[path].item() for path in paths}
     shown = [f"{path} is {describe(value)}" for path, value in values.items() if value is not None]
     if not shown:
         return f"nothing at {', '.join(values)}" if values else ""
@@ -293,6 +293,8 @@ def value_of(source: Source, file: str) -> pl.Expr:
         value = _since_1970(value)
     elif source.format is not None:
         value = value.str.to_datetime(source.format, strict=False).dt.to_string("iso:strict")
+    if source.unless:
+        value = pl.when(~_meets_all(source.unless)).then(value)
     return pl.when(_meets_all(source.when)).then(value) if source.when else value
 
 
