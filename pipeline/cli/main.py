@@ -25,7 +25,9 @@ COMMANDS = {
     "doctor": "prepare_commands:doctor",
     "simulate": "prepare_commands:simulate",
     "fetch": "fetch_commands:fetch",
+    "init": "init_commands:init",
     "check-log": "prepare_commands:check_log",
+    "convert": "convert_commands:convert",
     "audit": "validate_commands:audit",
     "schema infer": "prepare_commands:infer",
     "schema diff": "prepare_commands:diff",
@@ -92,7 +94,9 @@ GROUPS = {
     "feedback": "What people said about answers.",
 }
 PANELS = {
-    "Prepare": ("doctor", "simulate", "fetch", "check-log", "audit", "schema"),
+    "Prepare": (
+        "doctor", "simulate", "formats", "fetch", "init", "check-log", "convert", "audit", "schema",
+    ),
     "Train and judge": (
         "run", "runs", "report", "evaluate", "cross-validate", "ci", "notify", "kubeflow",
     ),

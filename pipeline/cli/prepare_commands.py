@@ -50,7 +50,13 @@ def simulate(
     out: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="Folder for events and outcomes.")
     ] = Path("sample"),
-    format_: Annotated[str, typer.Option("--format", help="parquet, csv or jsonl.")] = "parquet",
+    format_: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="parquet, csv or jsonl; or a platform: moodle, open_edx, xapi, caliper.",
+        ),
+    ] = "parquet",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a log that is in the folder already.")
     ] = False,

@@ -23,12 +23,14 @@ from sqlalchemy import (
     FromClause,
     Select,
     TableClause,
+    and_,
     case,
     column,
     create_engine,
     event,
     func,
     inspect,
+    literal,
     or_,
     select,
     table,
@@ -281,24 +283,35 @@ class MoodleDatabase:
             for name in wanted.columns
             if name in present.columns
         ]
-        joined: dict[str, TableClause] = {wanted.name: rows}
+        tables: dict[str, TableClause] = {wanted.name: rows}
         source: FromClause = rows
         for join in wanted.joins:
-            owner, _, key = join.key.rpartition(".")
-            holder = joined.get(owner or wanted.name)
-            if join.table not in present.joined or holder is None or key not in holder.c:
+            if join.table not in present.joined:
                 continue
-            other = joined[join.table] = self._clause(join.table, present.joined[join.table])
-            source = source.outerjoin(other, holder.c[key] == other.c.id)
+            other = self._clause(join.table, present.joined[join.table])
+            try:
+                equal = [other.c[key] == _value(tables, given) for key, given in join.on.items()]
+            except KeyError:
+                continue  # a table or column that this version of Moodle does not have
+            tables[join.table] = other
+            source = source.outerjoin(other, and_(*equal))
             chosen += [
-                other.c[name].label(f"{join.table}_{name}")
-                for name in join.columns
-                if name in other.c
+                other.c[own].label(name)
+                for name, (own, _) in join.columns.items()
+                if own in other.c
             ]
         return select(*chosen).select_from(source), rows
 
     def _clause(self, name: str, columns: frozenset[str] | set[str]) -> TableClause:
         return table(self._prefix + name, *(column(item) for item in sorted(columns)))
+
+
+def _value(tables: Mapping[str, TableClause], given: str) -> ColumnElement[Any]:
+    """Returns what a joined column is equal to: a column of a table, or a text."""
+    if given.startswith("'"):
+        return literal(given.strip("'"))
+    name, _, key = given.partition(".")
+    return tables[name].c[key]
 
 
 def _in_courses(rows: TableClause, name: str) -> ColumnElement[Any]:

@@ -1,13 +1,13 @@
 """Moodle's tables: which of their columns are read, and what is joined to them.
 
-The names are those of Moodle 4 (`lib/db/install.xml` and those of its plugins). A joined column is
-called after its table: `quiz_course`. Columns that say who somebody is (names, addresses, `ip`)
-are not among them, nor free text that people wrote.
+The names are those of Moodle 4 (`lib/db/install.xml` and those of its plugins); joined columns have
+the names that the mapping of the format `moodle` reads. Columns that say who somebody is (names,
+addresses, `ip`) are not among them, nor free text that people wrote.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -27,17 +27,18 @@ def _types(integers: str = "", numbers: str = "", texts: str = "") -> Types:
 
 @dataclass(frozen=True)
 class Join:
-    """Columns of another table, of the row whose id a column holds.
+    """The row of another table that belongs to a row.
 
     Attributes:
         table: its name, without the prefix.
-        key: the column with the id; `course_modules.module` for one of a table joined before.
-        columns: what is read of it.
+        on: by column of it, what it is equal to: a column of the table, `quiz_attempts.quiz`, or of
+            one that was joined before; or a text in quotes.
+        columns: by name of a column of the result, the column of the table and its type.
     """
 
     table: str
-    key: str
-    columns: Types
+    on: dict[str, str]
+    columns: dict[str, tuple[str, type[pl.DataType]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -63,12 +64,25 @@ class FetchedTable:
     @property
     def types(self) -> Types:
         """All columns of a fetched row, in their order."""
-        joined = {
-            f"{join.table}_{name}": dtype
-            for join in self.joins
-            for name, dtype in join.columns.items()
-        }
+        joined = {name: dtype for join in self.joins for name, (_, dtype) in join.columns.items()}
         return {**self.columns, **joined}
+
+
+def _module(instance: str, name: str) -> tuple[Join, Join]:
+    """Returns the joins that find the course module of an activity.
+
+    Args:
+        instance: the column with the activity's id in the table of its kind.
+        name: the kind, a text in quotes or a column.
+    """
+    return (
+        Join("modules", {"name": name}),
+        Join(
+            "course_modules",
+            {"module": "modules.id", "instance": instance},
+            {"cmid": ("id", pl.Int64)},
+        ),
+    )
 
 
 _LOG = FetchedTable(
@@ -87,10 +101,22 @@ _QUIZ_ATTEMPTS = FetchedTable(
     "quiz_attempts",
     _types(
         "id quiz userid attempt uniqueid preview timestart timefinish timemodified",
-        "sumgrades", "state",
+        "sumgrades",
+        "state",
     ),
-    joins=(Join("quiz", "quiz", _types("course", "sumgrades grade")),),
-)  # fmt: skip
+    joins=(
+        Join(
+            "quiz",
+            {"id": "quiz_attempts.quiz"},
+            {
+                "courseid": ("course", pl.Int64),
+                "quizsumgrades": ("sumgrades", pl.Float64),
+                "quizgrade": ("grade", pl.Float64),
+            },
+        ),
+        *_module("quiz_attempts.quiz", "'quiz'"),
+    ),
+)
 _GRADES = FetchedTable(
     "grade_grades",
     _types(
@@ -100,20 +126,31 @@ _GRADES = FetchedTable(
     joins=(
         Join(
             "grade_items",
-            "itemid",
-            _types(
-                "courseid iteminstance itemnumber gradetype", "grademax grademin gradepass",
-                "itemtype itemmodule",
-            ),
+            {"id": "grade_grades.itemid"},
+            {
+                "courseid": ("courseid", pl.Int64),
+                "itemtype": ("itemtype", pl.String),
+                "modname": ("itemmodule", pl.String),
+                "iteminstance": ("iteminstance", pl.Int64),
+                "itemnumber": ("itemnumber", pl.Int64),
+                "grademax": ("grademax", pl.Float64),
+                "grademin": ("grademin", pl.Float64),
+                "gradepass": ("gradepass", pl.Float64),
+            },
         ),
+        *_module("grade_items.iteminstance", "grade_items.itemmodule"),
     ),
-)  # fmt: skip
+)
 _COMPLETION = FetchedTable(
     "course_modules_completion",
     _types("id coursemoduleid userid completionstate overrideby timemodified"),
     joins=(
-        Join("course_modules", "coursemoduleid", _types("course module instance")),
-        Join("modules", "course_modules.module", _types(texts="name")),
+        Join(
+            "course_modules",
+            {"id": "course_modules_completion.coursemoduleid"},
+            {"courseid": ("course", pl.Int64), "instance": ("instance", pl.Int64)},
+        ),
+        Join("modules", {"id": "course_modules.module"}, {"modname": ("name", pl.String)}),
     ),
 )
 _H5P_ATTEMPTS = FetchedTable(
@@ -123,7 +160,14 @@ _H5P_ATTEMPTS = FetchedTable(
         "timecreated timemodified",
         "scaled",
     ),
-    joins=(Join("h5pactivity", "h5pactivityid", _types("course")),),
+    joins=(
+        Join(
+            "h5pactivity",
+            {"id": "h5pactivity_attempts.h5pactivityid"},
+            {"courseid": ("course", pl.Int64)},
+        ),
+        *_module("h5pactivity_attempts.h5pactivityid", "'h5pactivity'"),
+    ),
 )
 TABLES = {
     table.name: table for table in (_LOG, _QUIZ_ATTEMPTS, _GRADES, _COMPLETION, _H5P_ATTEMPTS)

@@ -53,7 +53,7 @@ def test_reading_gives_back_every_value(folder: Path, tmp_path: Path) -> None:
         pl.col("time").dt.truncate("1s")
     )
 
-    typed = frame.select(COLUMNS).with_columns(
+    typed = frame.select(*COLUMNS).with_columns(
         pl.col("time").str.to_datetime(time_unit="us", time_zone="UTC"),
         pl.col("dwell_seconds", "playback_speed").cast(pl.Float32),
         pl.col("correct").cast(pl.Int8),

@@ -55,14 +55,21 @@ def test_every_table_with_what_is_joined(moodle: Moodle, tmp_path: Path) -> None
         {"quiz": 7, "userid": 3, "state": "finished", "sumgrades": 6.5, "timemodified": NOW},
         {"quiz": 8, "userid": 3, "state": "inprogress", "timemodified": NOW},  # of a deleted quiz
     )
-    moodle.insert("grade_items", {"id": 5, "courseid": 2, "itemtype": "mod", "itemmodule": "quiz"})
+    moodle.insert(
+        "grade_items",
+        {"id": 5, "courseid": 2, "itemtype": "mod", "itemmodule": "quiz", "iteminstance": 7},
+    )
     moodle.insert(
         "grade_grades",
         {"itemid": 5, "userid": 3, "finalgrade": 81.25, "timemodified": NOW},
         {"itemid": 5, "userid": 4, "finalgrade": None, "timemodified": None},  # not graded
     )
-    moodle.insert("modules", {"id": 9, "name": "page"})
-    moodle.insert("course_modules", {"id": 11, "course": 2, "module": 9, "instance": 1})
+    kinds = {9: "page", 16: "quiz", 17: "h5pactivity"}
+    moodle.insert("modules", *({"id": id_, "name": name} for id_, name in kinds.items()))
+    for cmid, module, instance in ((11, 9, 1), (12, 16, 7), (13, 17, 4), (14, 9, 7)):
+        moodle.insert(
+            "course_modules", {"id": cmid, "course": 2, "module": module, "instance": instance}
+        )
     moodle.insert(
         "course_modules_completion",
         {"coursemoduleid": 11, "userid": 3, "completionstate": 1, "timemodified": NOW},
@@ -86,15 +93,16 @@ def test_every_table_with_what_is_joined(moodle: Moodle, tmp_path: Path) -> None
     assert (event["eventname"], event["other"]) == ("\\core\\event\\course_viewed", '{"a": 1}')
     attempts = rows_in(tmp_path, "quiz_attempts")
     assert attempts["sumgrades"].to_list() == [6.5, None]
-    assert attempts["quiz_course"].to_list() == [2, None]
-    assert attempts["quiz_sumgrades"].to_list() == [8.0, None]
+    assert attempts["courseid"].to_list() == [2, None]
+    assert attempts["quizsumgrades"].to_list() == [8.0, None]
+    assert attempts["cmid"].to_list() == [12, None]
     [grade] = rows_in(tmp_path, "grade_grades").to_dicts()
-    assert (grade["finalgrade"], grade["grade_items_courseid"]) == (81.25, 2)
-    assert (grade["grade_items_itemtype"], grade["grade_items_grademax"]) == ("mod", 100.0)
+    assert (grade["finalgrade"], grade["courseid"], grade["cmid"]) == (81.25, 2, 12)
+    assert (grade["itemtype"], grade["modname"], grade["grademax"]) == ("mod", "quiz", 100.0)
     [done] = rows_in(tmp_path, "course_modules_completion").to_dicts()
-    assert (done["course_modules_course"], done["modules_name"]) == (2, "page")
+    assert (done["courseid"], done["modname"]) == (2, "page")
     [h5p] = rows_in(tmp_path, "h5pactivity_attempts").to_dicts()
-    assert (h5p["scaled"], h5p["duration"], h5p["h5pactivity_course"]) == (0.75, 61, 2)
+    assert (h5p["scaled"], h5p["duration"], h5p["courseid"], h5p["cmid"]) == (0.75, 61, 2, 13)
 
 
 def test_names_of_users_at_the_login_stay(moodle: Moodle, tmp_path: Path) -> None:
