@@ -233,6 +233,8 @@ def column_of(mapping: EventMapping, column: str, file: str) -> pl.Expr:
     sources = mapping.columns.get(column)
     if sources is None:
         return value_at(f'"{column}"').alias(column)
+    if not sources:  # a column of other tables of the format
+        return pl.lit(None, pl.String).alias(column)
     return pl.coalesce(value_of(source, file) for source in sources).alias(column)
 
 

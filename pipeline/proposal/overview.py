@@ -135,7 +135,7 @@ def _read(table: Table, patterns: Sequence[str]) -> tuple[pl.DataFrame | None, T
     kept: list[pl.DataFrame] = []
     tallies: list[Tally] = []
     rows = 0
-    for file in find_files(table.name, patterns).files:
+    for file in find_files(table.name, patterns, table.mapping).files:
         for frame, tally in read_table(file, table):
             tallies.append(tally)
             if frame is None:

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from components.contracts.names import LEARNER, TIME
+from components.contracts.names import LEARNER, TIME, UNIT
 from components.errors import MasteryError
 from components.platforms.formats import PLATFORMS, STANDARD, mapping_of
 from pipeline.proposal.overview import Overview, read_events, read_outcomes
 from pipeline.proposal.propose import Proposal, propose
-from pipeline.proposal.reading import ANSWERS, Field, Reading, read_table_of
+from pipeline.proposal.reading import ANSWERS, Field, Kind, Reading, read_table_of
 from pipeline.proposal.roles import SURE, Guess, roles_of_events
 from pipeline.proposal.tables import OutcomeTable, find_tables, profiles_of, require_columns
 from pipeline.proposal.target import Target, sort_columns, target_in
@@ -25,7 +25,18 @@ if TYPE_CHECKING:
     from pipeline.proposal.recognise import Recognised
 
 FEWEST_LEARNERS = 2
-_STANDARD_KINDS = {"event_type": "categorical", "component": "categorical"}
+KEYS = (LEARNER, UNIT, TIME)
+# Names of files that say nothing about a log.
+_NO_NAME = re.compile(r"(events?|log|data|part|statements?|tracking|logstore|export)([-_\d].*)?")
+STANDARD_KINDS: dict[str, Kind] = {
+    "event_type": "categorical",
+    "component": "categorical",
+    "dwell_seconds": "numeric",
+    "correct": "numeric",
+    "score": "numeric",
+    "completed": "numeric",
+    "playback_speed": "numeric",
+}
 
 
 @dataclass(frozen=True)
@@ -84,6 +95,8 @@ def make_proposal(
     say(f"events    {_describe(events)}")
     say(f"format    {found.format}" + (f": {found.why}" if found.why else ""))
 
+    for path in tables.unread:
+        say(f"not read  {path}: the log tells of it too")
     if outcomes is not None:
         say(f"outcomes  {_describe(outcomes.look)}")
     reading = _reading_of(events, found, wishes, asker, outcomes)
@@ -105,21 +118,7 @@ def _reading_of(
     outcomes: OutcomeTable | None,
 ) -> Reading:
     if found.format != STANDARD:
-        names = mapping_of(found.format).column_names
-        fields = [
-            Field(name, "categorical" if name in _STANDARD_KINDS else "numeric")
-            for name in names
-            if name not in (LEARNER, "unit_id", TIME)
-        ]
-        answers = {role: role.value for role in ANSWERS if role in names}
-        return Reading(
-            look,
-            found.format,
-            found.why,
-            fields=fields,
-            answers=answers,
-            timezone=wishes.timezone,
-        )
+        return _reading_of_platform(look, found, wishes.timezone)
 
     profiles = profiles_of(look)
     require_columns(look, wishes.roles.values())
@@ -150,6 +149,21 @@ def _reading_of(
     of_outcomes = outcomes.names if outcomes is not None and outcomes.says_when else None
     reading = read_table_of(look, profiles, roles, of_outcomes, unit=_name_of(look))
     return replace(reading, timezone=wishes.timezone)
+
+
+def _reading_of_platform(look: Look, found: Recognised, timezone: str) -> Reading:
+    """Returns how a platform's log is read: as its format's mapping says."""
+    names = [name for name in mapping_of(found.format).column_names if name not in KEYS]
+    kinds = {name: STANDARD_KINDS[name] for name in names if name in STANDARD_KINDS}
+    return Reading(
+        look,
+        found.format,
+        found.why,
+        fields=[Field(name, kind) for name, kind in kinds.items()],
+        answers={role: role.value for role in ANSWERS if role in names},
+        left={name: "not a standard column" for name in names if name not in kinds},
+        timezone=timezone,
+    )
 
 
 def _require_learners(overview: Overview, look: Look) -> None:
@@ -214,10 +228,10 @@ def _describe(look: Look) -> str:
 
 
 def _name_of(look: Look) -> str:
-    """Returns a name from the path: of the folder, if the file is only called events."""
+    """Returns a name from the path: of the folder, unless the file has a telling one."""
     path = Path(look.files[0].path).resolve()
     stem = path.name.split(".")[0]
-    if re.fullmatch(r"(events?|log|data|part|statements)([-_\d].*)?", stem.lower()):
+    if len(look.files) > 1 or _NO_NAME.fullmatch(stem.lower()):
         stem = path.parent.name
     plain = re.sub(r"[^a-z0-9]+", "-", in_one_spelling(stem).replace("_", "-")).strip("-")
     return plain[:40] if plain and plain[0].isalpha() else "my-log"
