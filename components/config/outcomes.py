@@ -376,7 +376,8 @@ def _require_task(outcomes: DerivedOutcomes, label: Label) -> None:
         return
     if cuts and len(cuts) != count - 1:
         raise KeyedError(
-            keys, f"expected {len(cuts) + 1} classes, as cuts has {len(cuts)} numbers, found {count}"
+            keys,
+            f"expected {len(cuts) + 1} classes, as cuts has {len(cuts)} numbers, found {count}",
         )
     if not cuts and not outcomes.grades_are_in_table:
         what = "scores" if derive == "grade" else "right answers"

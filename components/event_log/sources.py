@@ -120,7 +120,7 @@ def find_files(table: str, patterns: Sequence[str]) -> Listing:
 
     Args:
         table: `events` or `outcomes`, for messages.
-        patterns: without `{SPAN}` and the like; see `spans.choose_spans`.
+        patterns: without `{SPAN}` and the like; see `spans.choose_spans`. None: no files.
     """
     search = _Search()
     paths: dict[str, str] = {}
@@ -133,7 +133,7 @@ def find_files(table: str, patterns: Sequence[str]) -> Listing:
 
     listing = Listing(problems=problems, passed_over=search.passed_over)
     listing.files = [LogFile(path, kind, index) for index, (path, kind) in enumerate(paths.items())]
-    if not paths and not problems:
+    if patterns and not paths and not problems:
         expected = "at least one file with rows"
         found = f"only {listing.describe_passed_over()}"
         problems.append(Problem(subject=f"data.{table}", expected=expected, found=found))
