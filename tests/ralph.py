@@ -36,6 +36,20 @@ uvicorn.run("ralph.api:app", host="127.0.0.1", port=int(sys.argv[1]))
 """
 
 
+# Prints which lines are no statements. `ralph validate` passes verbs over that it does not know.
+_STATEMENTS = """
+import sys
+from pydantic import ValidationError
+from ralph.models.xapi.base.statements import BaseXapiStatement
+for number, line in enumerate(sys.stdin, start=1):
+    try:
+        BaseXapiStatement.model_validate_json(line)
+    except ValidationError as error:
+        print(number, file=sys.stdout)
+        print(number, error, file=sys.stderr)
+"""
+
+
 @dataclass(frozen=True)
 class Ralph:
     """A running store, with one user."""
@@ -132,3 +146,13 @@ def validate(programs: Path, statements: list[dict[str, Any]]) -> subprocess.Com
             input="".join(f"{json.dumps(statement)}\n" for statement in statements),
             check=False, capture_output=True, text=True, cwd=folder,
         )  # fmt: skip
+
+
+def find_refused(programs: Path, statements: list[dict[str, Any]]) -> list[int]:
+    """Returns the numbers, from 1, of those that break the rules for statements of any kind."""
+    done = subprocess.run(
+        [programs / "python", "-c", _STATEMENTS],
+        input="".join(f"{json.dumps(statement)}\n" for statement in statements),
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    return [int(number) for number in done.stdout.split()]

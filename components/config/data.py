@@ -22,6 +22,7 @@ from pydantic import (
 
 from components.command.suggest import did_you_mean
 from components.config.emotions import EmotionReason
+from components.config.fetch import Fetch, fetch_folder
 from components.config.mapping import (
     EventMapping,
     Lookup,
@@ -133,6 +134,11 @@ class Data(Section):
         description="Parquet, CSV or JSON lines: a file, a folder, a pattern (`{SPAN}`, `{YYYY}`, "
         "`{MM}`, `{DD}`, `{VERSION}` match numbers; see `span`), or a list of these",
         min_length=1,
+    )
+    fetch: Fetch | None = Field(
+        None,
+        description="where `events` is fetched from before it is read (`mastery fetch`); default: "
+        "the files are there already",
     )
     format: Literal["standard", "moodle", "open_edx", "xapi", "caliper"] = Field(
         "standard",
@@ -278,6 +284,16 @@ class Data(Section):
             raise KeyedError(
                 "span", f"expected a number, as the patterns have {{SPAN}}, found {self.span}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _fetch_has_a_folder(self) -> Data:
+        if self.fetch is not None:
+            place = ("events", 0) if len(self.events) > 1 else ("events",)
+            try:
+                fetch_folder(self.events[0])
+            except ValueError as error:
+                raise KeyedError(place, str(error)) from None
         return self
 
     @field_validator("timezone")

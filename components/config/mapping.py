@@ -99,6 +99,10 @@ class Source(Section):
         description="by path: the values, or a regular expression for them, that a record must "
         "have for this way to be taken",
     )
+    unless: dict[str, Condition] = Field(
+        default_factory=dict,
+        description="as `when`: what a record must not have all of for this way to be taken",
+    )
     pattern: str | None = Field(
         None, description="regular expression; its first group is the value, or there is none"
     )
@@ -134,7 +138,7 @@ class Source(Section):
     def _path_alone(cls, value: Any) -> Any:
         return {"from": value} if isinstance(value, str) else value
 
-    @field_validator("when", "values", mode="before")
+    @field_validator("constant", "when", "unless", "values", mode="before")
     @classmethod
     def _text(cls, value: Any) -> Any:
         return _texts(value)
@@ -151,7 +155,7 @@ class Source(Section):
             raise ValueError(f"expected a regular expression with a group, found {value!r}")
         return value
 
-    @field_validator("when")
+    @field_validator("when", "unless")
     @classmethod
     def _are_conditions(cls, value: dict[str, Condition]) -> dict[str, Condition]:
         return _check_conditions(value)
@@ -190,7 +194,7 @@ class Source(Section):
         """All paths that are read."""
         given = (self.from_, self.over, self.minus, self.equals)
         others = [path for path in given if path is not None]
-        return [*others, *self.template_paths, *self.when]
+        return [*others, *self.template_paths, *self.when, *self.unless]
 
 
 def as_sources(value: Any) -> Any:
@@ -283,6 +287,9 @@ class RecordKind(Section):
         False, description="of `languages`: whether the first column may be missing"
     )
     time: str | None = Field(None, description="of `languages`: the column of times")
+    newest_first: bool = Field(
+        False, description="of `languages`: whether later rows are earlier events"
+    )
     one_per_file: list[InputName] = Field(
         default_factory=list,
         description="columns of events whose value, if the records of a file name only one, is "
@@ -314,6 +321,15 @@ class EventMapping(Section):
     """
 
     title: str = Field("", description="what the format is called")
+    file_names: str | None = Field(
+        None,
+        description="regular expression for names that files of JSON lines have, in lower case, "
+        "besides those that end in .jsonl or .ndjson",
+    )
+    line_start: str | None = Field(
+        None,
+        description="regular expression for what a logger writes before the record in a line",
+    )
     records: str | None = Field(
         None, description="key of the list of records, where a line or file is an envelope of them"
     )
@@ -333,6 +349,11 @@ class EventMapping(Section):
         description="by name: the tables that a file may be, if the format has several; `columns` "
         "and `leave_out` are then what they share",
     )
+
+    @field_validator("file_names", "line_start")
+    @classmethod
+    def _is_pattern(cls, value: str | None) -> str | None:
+        return None if value is None else _pattern(value)
 
     _sources = field_validator("columns", mode="before")(_sources_of_each)
     _rules = field_validator("leave_out", mode="before")(_rules_in_one_way)

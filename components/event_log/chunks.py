@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 BLOCK_BYTES = 16 << 20
 MAX_RECORD_BYTES = 64 << 20  # a file without a line end for longer than this is broken
 FILE_SHIFT = 40  # bits of the column ORDER that count rows; those above count files
+_LAST = (1 << FILE_SHIFT) - 1
 BOM = b"\xef\xbb\xbf"
 READ_ERRORS = (OSError, EOFError, zlib.error)
 
@@ -57,6 +58,7 @@ class Chunk:
         lines: number of lines of a text file in this chunk by kind: `rows`, `header`, `blank`,
             `within quotes`, `left out`.
         hints: what the reader has to say about these rows.
+        newest_first: whether later rows are earlier events.
     """
 
     frame: pl.DataFrame
@@ -66,6 +68,28 @@ class Chunk:
     unit: str = "line"
     lines: Counter[str] = field(default_factory=Counter)
     hints: Sequence[Hint] = ()
+    newest_first: bool = False
+
+
+def orders_of(numbers: pl.Series, file_index: int, *, newest_first: bool) -> pl.Series:
+    """Returns the places of a file's rows in the log, which order events of the same time.
+
+    >>> orders_of(pl.Series([1, 2]), 0, newest_first=True).is_sorted(descending=True)
+    True
+
+    Args:
+        numbers: of the rows, from 1.
+        file_index: number of the file in its table.
+        newest_first: whether later rows of the file are earlier events.
+    """
+    places = _LAST - numbers if newest_first else numbers
+    return places + (file_index << FILE_SHIFT)
+
+
+def number_of(order: int) -> int:
+    """Returns the number of a row in its file, from its place in the log."""
+    place = order & _LAST
+    return place if place <= _LAST // 2 else _LAST - place
 
 
 def may_be_nested(text: pl.Series) -> pl.Series:

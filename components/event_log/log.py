@@ -149,7 +149,7 @@ def find_log(config: Config) -> FoundLog:
     """
     data = config.data
     chosen = choose_spans([*data.events, *data.outcome_files], data.span)
-    events = find_files("events", chosen.fill(data.events))
+    events = find_files("events", chosen.fill(data.events), data.event_mapping)
     outcomes = find_files("outcomes", chosen.fill(data.outcome_files))
     return FoundLog(events, outcomes, chosen.names)
 
@@ -286,7 +286,7 @@ def read_questions(
             "expected either outcomes or as_of: whose answers are wanted, and for which moments."
         )
     spec = question_spec(config)
-    read = read_files(events_table(spec), find_files("events", events))
+    read = read_files(events_table(spec), find_files("events", events, spec.mapping))
     if as_of is None:
         asked = read_files(_questions_table(spec), find_files("outcomes", outcomes))
     else:

@@ -96,7 +96,7 @@ class LogSpec(NodeSettings):
 
     def to_property(self) -> str:
         """Returns JSON in the order of the fields: that of the features is theirs in examples."""
-        return self.model_dump_json()
+        return self.model_dump_json(by_alias=True)
 
 
 def question_spec(config: Config) -> LogSpec:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import polars as pl
 
+from components.config.mapping import split_path
 from components.contracts.names import EVENT_TYPE, LEARNER, TIME, UNIT
 from components.event_log.problems import Hint, Problem
 from components.event_log.record_kinds import ChosenKind, choose_kind
@@ -23,14 +24,13 @@ from components.platforms.expressions import (
 )
 
 if TYPE_CHECKING:
-    from components.config.mapping import EventMapping
+    from components.config.mapping import EventMapping, Rule
     from components.event_log.chunks import Chunk
     from components.event_log.sources import LogFile
 
 SHOWN_COLUMNS = 30
 
 _TOLD = {LEARNER: "a learner", UNIT: "a unit", EVENT_TYPE: "a type of event"}
-_RULE = "rule "
 
 
 def read_mapped(
@@ -95,53 +95,75 @@ def _map(
     wanted: Sequence[str],
     mapping: EventMapping,
 ) -> Chunk:
+    left = _Left(file, chunk)
     records = _as_text(chunk, raw_columns(mapping, wanted))
-    values = values_at(records, [*paths_to(mapping, wanted), *paths_of_rules(mapping)])
+    for rules in _in_turn(mapping):
+        values = values_at(records, paths_of_rules(rules))
+        met = values.select(meets(rule).alias(name) for name, rule in rules.items())
+        records = left.without({f"records left out, {rule.name}": rule for rule in met}, records)
+
     known = [name for name in wanted if name in mapping.columns or name in chunk.header]
-    rules = {name: meets(rule).alias(_RULE + name) for name, rule in mapping.leave_out.items()}
-    found = values.select(*(column_of(mapping, name, file.path) for name in known), *rules.values())
+    values = values_at(records, paths_to(mapping, wanted))
+    events = values.select(column_of(mapping, name, file.path) for name in known)
+    told = {what: events[name].is_null() for name, what in _TOLD.items() if name in known}
+    reasons = {f"records left out, without {what}": rows for what, rows in told.items()}
+    events = left.without(reasons, events)
 
-    left_out = _LeftOut(file, chunk, pl.repeat(False, values.height, eager=True))
-    for name in rules:
-        left_out.add(f"records left out, {name}", found[_RULE + name])
-    for name, what in _TOLD.items():
-        if name in known:
-            left_out.add(f"records left out, without {what}", found[name].is_null())
-
+    frame = events.select(name for name in columns if name in known)
     header = [*dict.fromkeys([*mapping.columns, *chunk.header])]
-    frame = found.select(name for name in columns if name in known)
-    mapped = replace(chunk, frame=frame, header=header, typed=False, hints=left_out.hints)
-    return left_out.leave_out(mapped) if left_out.hints else mapped
+    mapped = replace(chunk, frame=frame, header=header, typed=False)
+    return left.as_part_of(mapped)
 
 
-@dataclass
-class _LeftOut:
-    """Which records of a chunk are left out, and why; each counts for the first reason."""
+def _in_turn(mapping: EventMapping) -> list[dict[str, Rule]]:
+    """Returns rules that ask for columns of records, then those that ask for values within them.
 
-    file: LogFile
-    chunk: Chunk
-    rows: pl.Series
+    Most records of a log may be requests of pages, whose other values need not be looked for.
+    """
+    turns: tuple[dict[str, Rule], dict[str, Rule]] = ({}, {})
+    for name, rule in mapping.leave_out.items():
+        is_within = any(len(split_path(path)) > 1 for item in rule for path in item)
+        turns[is_within][name] = rule
+    return [rules for rules in turns if rules]
 
-    def __post_init__(self) -> None:
-        self.hints: list[Hint] = []
 
-    def add(self, text: str, found: pl.Series) -> None:
-        new = found & ~self.rows
-        if count := int(new.sum()):
-            first = self.chunk.numbers[int(new.arg_max() or 0)]
-            place = f"{self.chunk.unit} {first} of {self.file.path}"
-            self.hints.append(Hint(text=text, count=count, example=place))
-        self.rows = self.rows | new
+class _Left:
+    """Which records of a chunk are left, and why others are not; each counts for one reason."""
 
-    def leave_out(self, chunk: Chunk) -> Chunk:
-        """Returns the chunk without these records."""
-        kept = (~self.rows).arg_true()
+    def __init__(self, file: LogFile, chunk: Chunk) -> None:
+        self._path = file.path
+        self._unit = chunk.unit
+        self._numbers: Sequence[int] = chunk.numbers
+        self._hints: list[Hint] = []
+
+    def without(self, reasons: Mapping[str, pl.Series], frame: pl.DataFrame) -> pl.DataFrame:
+        """Returns the records that are left of those that were before.
+
+        Args:
+            reasons: by reason in words, which of the records it takes away; the first one counts.
+            frame: these records.
+        """
+        gone = pl.repeat(False, frame.height, eager=True)
+        for text, rows in reasons.items():
+            new = rows & ~gone
+            if count := int(new.sum()):
+                first = self._numbers[int(new.arg_max() or 0)]
+                place = f"{self._unit} {first} of {self._path}"
+                self._hints.append(Hint(text=text, count=count, example=place))
+            gone = gone | rows
+        if not gone.any():
+            return frame
+        kept = ~gone
+        self._numbers = [self._numbers[row] for row in kept.arg_true()]
+        return frame.filter(kept)
+
+    def as_part_of(self, chunk: Chunk) -> Chunk:
+        """Returns a chunk of the rows that are left, with their numbers and the reasons."""
         lines = chunk.lines
-        if lines:
-            dropped = len(self.rows) - len(kept)
-            lines = Counter({**lines, "rows": len(kept), "left out": dropped})
-        numbers = [self.chunk.numbers[row] for row in kept]
-        return replace(chunk, frame=chunk.frame[kept], numbers=numbers, lines=lines)
+        if lines and self._hints:
+            dropped = sum(hint.count for hint in self._hints)
+            lines = Counter({**lines, "rows": chunk.frame.height, "left out": dropped})
+        return replace(chunk, numbers=self._numbers, lines=lines, hints=self._hints)
 
 
 def _as_text(chunk: Chunk, columns: Sequence[str]) -> pl.DataFrame:

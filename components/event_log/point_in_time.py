@@ -30,7 +30,7 @@ from components.contracts.names import (
     TIME,
     UNIT,
 )
-from components.event_log.chunks import FILE_SHIFT
+from components.event_log.chunks import FILE_SHIFT, number_of
 from components.event_log.clocks import to_clock
 from components.event_log.learners import hash_ids
 from components.event_log.odd_ids import find_twins
@@ -343,7 +343,7 @@ def find_duplicates(
     for (index,), rows in again.group_by(pl.col(ORDER) // (1 << FILE_SHIFT), maintain_order=True):
         places = [
             Place(
-                row=_row(order),
+                row=number_of(order),
                 found=f"{_describe_key(keys, key)} again, after {_where(files, before)}",
             )
             for *key, order, before in rows.head(SHOWN_PLACES).iter_rows()
@@ -359,13 +359,9 @@ def find_duplicates(
     return problems
 
 
-def _row(order: int) -> int:
-    return order & ((1 << FILE_SHIFT) - 1)
-
-
 def _where(files: Sequence[LogFile], order: int) -> str:
     file = files[order >> FILE_SHIFT]
-    return f"{file.unit} {_row(order)} of {file.path}"
+    return f"{file.unit} {number_of(order)} of {file.path}"
 
 
 def _describe_key(names: Sequence[str], key: Sequence[object]) -> str:

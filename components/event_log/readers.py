@@ -42,17 +42,24 @@ def read_chunks(
         problems of the file.
     """
     if mapping is not None:
-        read = partial(_read_raw, nested=True, records=mapping.records)
+        read = partial(
+            _read_raw, nested=True, records=mapping.records, line_start=mapping.line_start
+        )
         yield from read_mapped(read, file, columns, mapping)
     else:
         yield from _read_raw(file, columns)
 
 
 def _read_raw(
-    file: LogFile, columns: Sequence[str], *, nested: bool = False, records: str | None = None
+    file: LogFile,
+    columns: Sequence[str],
+    *,
+    nested: bool = False,
+    records: str | None = None,
+    line_start: str | None = None,
 ) -> Iterator[Chunk | Problem]:
     if file.format in ("jsonl", "json"):
-        chunks = read_jsonl(file, columns, nested=nested, records=records)
+        chunks = read_jsonl(file, columns, nested=nested, records=records, line_start=line_start)
     else:
         chunks = (read_csv if file.format == "csv" else read_parquet)(file, columns)
     for item in chunks:

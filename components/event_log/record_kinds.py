@@ -168,7 +168,8 @@ class _LocalizedExport:
                 yield chunk
             else:
                 frame = chunk.frame.rename(known, strict=False)
-                yield replace(chunk, frame=frame, header=self._names)
+                newest_first = self._kind.newest_first
+                yield replace(chunk, frame=frame, header=self._names, newest_first=newest_first)
 
     def _read_with_times(self, columns: Sequence[str]) -> Iterator[Chunk | Problem]:
         """Reads columns, times as ISO 8601; what is no time becomes a problem."""
@@ -181,21 +182,21 @@ class _LocalizedExport:
             times = read_local_times(texts, self._language, order)
             wrong = times.is_null() & texts.is_not_null()
             if wrong.any():
-                yield self._explain_times(wrong, texts, chunk.numbers)
+                yield self._explain_times(wrong, texts, chunk)
             kept = (~wrong).arg_true()
             frame = chunk.frame.with_columns(times.alias(self._kind.time))[kept]
             yield replace(chunk, frame=frame, numbers=[chunk.numbers[row] for row in kept])
 
-    def _explain_times(self, wrong: pl.Series, texts: pl.Series, lines: Sequence[int]) -> Problem:
+    def _explain_times(self, wrong: pl.Series, texts: pl.Series, chunk: Chunk) -> Problem:
         names = self._kind.languages
         name = next(name for name in names if names[name] is self._language)
         return Problem(
             subject=self._file.path,
             column=self._own[texts.name],
-            unit=self._file.unit,
+            unit=chunk.unit,
             expected=f"a date with its year and a time as written in {name} (or set "
             f'data.mapping.time: {{from: {texts.name}, format: "%d.%m.%Y %H:%M"}}, as they are)',
-            places=places_of(wrong, texts, lines),
+            places=places_of(wrong, texts, chunk.numbers),
             count=int(wrong.sum()),
         )
 

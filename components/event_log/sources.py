@@ -19,10 +19,15 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from components.command.escape import printable
+from components.event_log.missing_files import names_in, no_match, wrong_format
 from components.event_log.problems import Problem, raise_if_any
+
+if TYPE_CHECKING:
+    from components.config.mapping import EventMapping
 
 FORMATS = {
     ".parquet": "parquet", ".pq": "parquet",
@@ -32,10 +37,6 @@ FORMATS = {
 }  # fmt: skip
 HIDDEN = (".", "_")
 
-_EXPECTED = (
-    "Parquet (.parquet, .pq), CSV (.csv) or JSON lines (.jsonl, .ndjson), the latter two "
-    "optionally with .gz, or JSON by a path or pattern that ends in .json"
-)
 _ESCAPED = re.compile(r"\[([*?[])\]")  # a special character after glob.escape
 _PARTITION = re.compile(r"([^=]+)=(.*)", re.DOTALL)
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
@@ -112,7 +113,7 @@ class Listing:
         return ", ".join(reasons)
 
 
-def find_files(table: str, patterns: Sequence[str]) -> Listing:
+def find_files(table: str, patterns: Sequence[str], mapping: EventMapping | None = None) -> Listing:
     """Finds the files behind paths, folders and glob patterns.
 
     Folders are searched at any depth, also folders that a pattern matches. Names that start with
@@ -121,8 +122,9 @@ def find_files(table: str, patterns: Sequence[str]) -> Listing:
     Args:
         table: `events` or `outcomes`, for messages.
         patterns: without `{SPAN}` and the like; see `spans.choose_spans`. None: no files.
+        mapping: that of the files' format, which may have names of its own.
     """
-    search = _Search()
+    search = _Search(mapping.file_names if mapping else None)
     paths: dict[str, str] = {}
     problems: list[Problem] = []
     for pattern in patterns:
@@ -152,16 +154,19 @@ def expand_pattern(pattern: str) -> list[str]:
     return paths
 
 
-def format_of(path: str, pattern: str = ".json") -> str | None:
+def format_of(path: str, pattern: str = ".json", json_lines: str | None = None) -> str | None:
     """Returns the format that a file's name stands for, None for an unknown one.
 
-    A file `.json` has none if the pattern by which it was found does not end so.
+    A file `.json` has none if the pattern by which it was found does not end so. `json_lines` is a
+    regular expression for other names that JSON lines have.
 
     >>> format_of("log/2024.CSV.gz")
     'csv'
     """
     name = os.path.basename(path).lower()
     found = next((kind for suffix, kind in FORMATS.items() if name.endswith(suffix)), None)
+    if found is None and json_lines is not None and re.search(json_lines, name):
+        return "jsonl"
     is_asked_for = pattern.lower().endswith((".json", ".json.gz"))
     return None if found == "json" and not is_asked_for else found
 
@@ -177,9 +182,10 @@ class _Match:
 class _Search:
     """Searches folders; keeps the paths it passed over and those it could not read."""
 
-    def __init__(self) -> None:
+    def __init__(self, json_lines: str | None = None) -> None:
         self.passed_over: dict[Reason, list[str]] = {}
         self.problems: list[Problem] = []
+        self.json_lines = json_lines
         self._known: dict[tuple[int, ...], str] = {}  # the path by which each real file is read
         self._counted: set[tuple[Reason, str]] = set()  # patterns that overlap find a path twice
 
@@ -211,7 +217,7 @@ class _Search:
 
     def _judge(self, path: str, pattern: str) -> str | None:
         """Returns the format of a file to read; None after counting it or noting its problem."""
-        kind = format_of(path, pattern)
+        kind = format_of(path, pattern, self.json_lines)
         try:
             status = os.stat(path)
         except OSError as error:
@@ -332,21 +338,22 @@ def _find(search: _Search, table: str, pattern: str) -> tuple[list[_Match], Prob
     plain = _ESCAPED.sub(r"\1", pattern)
     literal = not (glob.has_magic(pattern) and fnmatchcase(plain, pattern))
     if literal and os.path.isfile(plain):
-        if format_of(plain):
+        if format_of(plain, pattern, search.json_lines):
             return [_Match(plain)], None
-        return [], _wrong_format(plain, [plain])
+        return [], wrong_format(plain, [plain])
 
     is_path = literal and os.path.exists(plain)
     matches = [_Match(plain)] if is_path else list(search.match(pattern))
     files: list[_Match] = []
     for match in matches:
         files += search.files_below(match) if os.path.isdir(match.path) else [match]
-    if any(format_of(file.path, pattern) for file in files):
+    if any(format_of(file.path, pattern, search.json_lines) for file in files):
         return files, None
     search.choose(files, pattern)  # counts them as passed over
     if matches:
-        return [], _wrong_format(plain, [file.path for file in files] or _names_in(plain))
-    return [], _no_match(plain, table, search.passed_over.get(Reason.HIDDEN, []))
+        return [], wrong_format(plain, [file.path for file in files] or names_in(plain))
+    hidden = search.passed_over.get(Reason.HIDDEN, [])
+    return [], no_match(plain, table, Reason.HIDDEN, hidden)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -365,36 +372,3 @@ def _identity(status: os.stat_result, path: str) -> tuple[int, ...]:
 
 def _is_utf8(path: str) -> bool:
     return path.encode(errors="replace").decode() == path
-
-
-def _wrong_format(pattern: str, paths: Iterable[str]) -> Problem:
-    return Problem(subject=pattern, expected=_EXPECTED, found=_list_names(paths) or "nothing")
-
-
-def _no_match(pattern: str, table: str, hidden: list[str]) -> Problem:
-    only_hidden = f"only files {Reason.HIDDEN}: {_list_names(hidden)}"
-    found = only_hidden if hidden else _nearest_folder(pattern)
-    return Problem(subject=pattern, expected=f"a file or folder of {table}", found=found)
-
-
-def _nearest_folder(pattern: str) -> str:
-    """Describes how much of the path exists, and what is in its folder."""
-    path = Path(pattern)
-    folder = next((parent for parent in path.parents if os.path.isdir(parent)), path.parent)
-    if folder != path.parent:
-        return f"nothing: the folder {path.parent} does not exist"
-    names = _list_names(_names_in(str(folder)))
-    return f"none; the folder holds {names}" if names else "none; the folder is empty"
-
-
-def _names_in(folder: str) -> list[str]:
-    try:
-        return os.listdir(folder)
-    except OSError:
-        return []
-
-
-def _list_names(paths: Iterable[str], shown: int = 8) -> str:
-    names = sorted(os.path.basename(path.rstrip(os.sep)) for path in paths)
-    more = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return ", ".join(names[:shown]) + more

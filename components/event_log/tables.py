@@ -26,7 +26,7 @@ from components.contracts.names import (
     TIME,
     UNIT,
 )
-from components.event_log.chunks import FILE_SHIFT
+from components.event_log.chunks import orders_of
 from components.event_log.clocks import describe_time
 from components.event_log.column_kinds import Kind, Table, read_column, type_of
 from components.event_log.derived_tables import answer_columns, starts_of_units, table_beside
@@ -294,7 +294,8 @@ def convert(file: LogFile, table: Table, chunk: Chunk) -> tuple[pl.DataFrame | N
         return (None if tally.problems else pl.DataFrame()), tally
     if table.clock is not None:
         bad |= columns[table.clock].is_null()
-    order = pl.Series(ORDER, chunk.numbers, dtype=pl.Int64) + (file.index << FILE_SHIFT)
+    numbers = pl.Series(ORDER, chunk.numbers, dtype=pl.Int64)
+    order = orders_of(numbers, file.index, newest_first=chunk.newest_first)
     frame = pl.DataFrame([*columns.values(), order])
     return (frame.filter(~bad) if bad.any() else frame), tally
 

@@ -59,15 +59,15 @@ class LogDriver(BaseDriver, base_driver.BaseDriver):  # type: ignore[misc]
         chosen = choose_spans(every, properties[SPANS])
 
         splits = input_splits(*(chosen.fill(group) for group in patterns.values()))
-        found = find_inputs(splits)
+        spec = LogSpec.from_property(properties["config"])
+        found = find_inputs(splits, spec)
         for table, listing in found.items():
             if reasons := listing.describe_passed_over():
                 log.info("Not read of %s: %s", table, reasons)
 
         fingerprint = digest_files((table, listing.files) for table, listing in found.items())
-        left_out = LogSpec.from_property(properties["config"]).left_out
-        if left_out is not None:  # whoever is added to the list is new data, too
-            fingerprint = _with_list(fingerprint, left_out)
+        if spec.left_out is not None:  # whoever is added to the list is new data, too
+            fingerprint = _with_list(fingerprint, spec.left_out)
         data = DataProvenance(
             fingerprint=fingerprint,
             span=chosen.spans[-1].number if chosen.spans else 0,
@@ -169,14 +169,17 @@ def input_patterns(splits: Iterable[example_gen_pb2.Input.Split]) -> dict[str, l
     return patterns
 
 
-def find_inputs(splits: Iterable[example_gen_pb2.Input.Split]) -> dict[str, Listing]:
+def find_inputs(splits: Iterable[example_gen_pb2.Input.Split], spec: LogSpec) -> dict[str, Listing]:
     """Finds the files of each table behind input splits without placeholders.
 
     Raises:
         LogError: files are missing, or cannot be used.
     """
     patterns = input_patterns(splits)
-    found = {table: find_files(table, group) for table, group in patterns.items()}
+    mappings = {"events": spec.mapping}
+    found = {
+        table: find_files(table, group, mappings.get(table)) for table, group in patterns.items()
+    }
     raise_if_any(problem for listing in found.values() for problem in listing.problems)
     return found
 

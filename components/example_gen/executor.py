@@ -62,7 +62,7 @@ class Executor(BaseBeamExecutor):  # type: ignore[misc]
             exec_properties["input_config"], example_gen_pb2.Input()
         )
 
-        found = find_inputs(input_config.splits)
+        found = find_inputs(input_config.splits, spec)
         files = {table: listing.files for table, listing in found.items()}
         with TemporaryDirectory(dir=examples.uri) as scratch:
             read, joined = self._run(Job.of(files, spec, folders, scratch))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import polars as pl
 
 from components.config.mapping import split_path
+from components.event_log.nested_json import mended
 
 if TYPE_CHECKING:
     from components.config.mapping import Condition, EventMapping, Rule, Source
@@ -29,7 +30,7 @@ _Ways = dict[str, list[str | int]]  # by path, the steps to its value
 
 def raw_columns(mapping: EventMapping, columns: Iterable[str]) -> list[str]:
     """Returns the columns of a record that are read to find some columns of events."""
-    paths = [*paths_to(mapping, columns), *paths_of_rules(mapping)]
+    paths = [*paths_to(mapping, columns), *paths_of_rules(mapping.leave_out)]
     return [*dict.fromkeys(str(split_path(path)[0]) for path in paths)]
 
 
@@ -38,9 +39,9 @@ def paths_to(mapping: EventMapping, columns: Iterable[str]) -> list[str]:
     return [path for column in columns for path in _paths_of(mapping, column)]
 
 
-def paths_of_rules(mapping: EventMapping) -> list[str]:
+def paths_of_rules(rules: Mapping[str, Rule]) -> list[str]:
     """Returns the paths that rules about records ask for."""
-    return [path for rule in mapping.leave_out.values() for item in rule for path in item]
+    return [path for rule in rules.values() for item in rule for path in item]
 
 
 def _paths_of(mapping: EventMapping, column: str) -> list[str]:
@@ -112,9 +113,13 @@ def _values_within(texts: pl.Series, ways: _Ways) -> list[pl.Series]:
 
 def _children(texts: pl.Series, steps: list[str | int]) -> pl.DataFrame:
     """Returns the values one step within texts of JSON, in columns named by the steps."""
-    is_object = texts.str.starts_with("{").fill_null(value=False)
     names = [step for step in steps if isinstance(step, str)]
+    is_object = texts.str.starts_with("{").fill_null(value=False)
     parsed = _parse_objects(texts.filter(is_object), names) if names else None
+    if names and parsed is None:  # some are cut off, or on several lines
+        compact = texts.str.json_path_match("$")
+        is_object = compact.str.starts_with("{").fill_null(value=False)
+        parsed = _parse_objects(compact.filter(is_object), names)
     if parsed is not None:
         row = pl.when(is_object).then(is_object.cum_sum() - 1)
         found = parsed.select(pl.all().gather(pl.select(row).to_series()))
@@ -131,7 +136,9 @@ def _parse_objects(texts: pl.Series, names: list[str]) -> pl.DataFrame | None:
         frame = pl.read_ndjson(io.BytesIO(lines), schema=dict.fromkeys(names, pl.String))
     except pl.exceptions.PolarsError:
         return None
-    return frame if frame.height == len(texts) else None
+    if frame.height != len(texts):
+        return None
+    return mended(frame, lambda: [text.encode() for text in texts])
 
 
 def _child(texts: pl.Series, step: str | int) -> pl.Expr:
@@ -198,6 +205,8 @@ def _value_of(source: Source, file: str) -> pl.Expr:
         value = _since_1970(value)
     elif source.format is not None:
         value = value.str.to_datetime(source.format, strict=False).dt.to_string("iso:strict")
+    if source.unless:
+        value = pl.when(~_meets_all(source.unless)).then(value)
     return pl.when(_meets_all(source.when)).then(value) if source.when else value
 
 

@@ -11,65 +11,26 @@ courses.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import polars as pl
 
+from components.simulator.json_log import ROW, JsonLog
+from components.simulator.platform_logs import json_text
+
 if TYPE_CHECKING:
-    from types import TracebackType
+    from pathlib import Path
 
 CONTEXT = "http://purl.imsglobal.org/ctx/caliper/v1p2"
 SCHOOL = "https://school.example"  # a name that RFC 2606 keeps for examples
 
-_ROW, _PLACE, _LINE = "_row", "_place", "_line"
 _BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 _ROBOT = "Mozilla/5.0 (compatible; CourseBot/2.1; +https://school.example/robot)"
 
 
-def open_log(folder: Path) -> CaliperLog:
+def open_log(folder: Path) -> JsonLog:
     """Opens the log for writing, in a folder that exists."""
-    return CaliperLog(folder / "events.jsonl")
-
-
-class CaliperLog:
-    """A file of events, one per line; complete when the block ends.
-
-    Attributes:
-        paths: the file.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.paths = [path]
-        self._file = path.open("wb")
-        self._rows = 0
-
-    def write(self, events: pl.DataFrame) -> None:
-        """Appends events; see `platform_logs.PlatformLog`."""
-        rows = _prepared(events, self._rows)
-        self._rows += events.height
-        parts = []
-        for place, (applies, record) in enumerate([*_of_others(), *_of_learners()]):
-            chosen = rows.filter(applies)
-            named = chosen.with_columns(_uuids(chosen.height, [self._rows, place]))
-            line = _json(record).alias(_LINE)
-            parts.append(named.select(_ROW, pl.lit(place).alias(_PLACE), line))
-        lines = pl.concat(parts).sort(_ROW, _PLACE).select(_LINE)
-        lines.write_csv(self._file, include_header=False, quote_style="never")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._file.close()
+    return JsonLog(folder / "events.jsonl", _prepared, [*_of_others(), *_of_learners()])
 
 
 def _prepared(events: pl.DataFrame, before: int) -> pl.DataFrame:
@@ -81,7 +42,7 @@ def _prepared(events: pl.DataFrame, before: int) -> pl.DataFrame:
     """
     attempt = pl.int_range(1, pl.len() + 1).over("learner_id", "knowledge_component")
     return events.select(
-        pl.int_range(before, before + pl.len()).alias(_ROW),
+        pl.int_range(before, before + pl.len()).alias(ROW),
         "event_type",
         "exercise_completed",
         pl.col("time").dt.to_string("%Y-%m-%dT%H:%M:%S.000Z"),
@@ -93,42 +54,6 @@ def _prepared(events: pl.DataFrame, before: int) -> pl.DataFrame:
         pl.col("correct").cast(pl.String),
         attempt.cast(pl.String).alias("attempt"),
     )
-
-
-def _uuids(count: int, seed: list[int]) -> pl.Series:
-    """Returns random UUIDs (version 4), the same for the same seed."""
-    digits = np.random.default_rng(seed).bytes(16 * count).hex()
-    text = pl.Series("uuid", np.frombuffer(digits.encode(), "S32").astype(str))
-    start, middle, end = (text.str.slice(*part) for part in ((0, 8), (8, 4), (20, 12)))
-    version, variant = text.str.slice(13, 3), text.str.slice(17, 3)
-    return start + "-" + middle + "-4" + version + "-8" + variant + "-" + end
-
-
-# A record is written as the object that it is. Its text has columns in braces; a member whose
-# column has no value is left out, and so is an object without its first member.
-
-
-def _json(value: Any) -> pl.Expr:
-    """Returns a record, or a part of one, as JSON text; null where it is left out."""
-    if value is None:
-        return pl.lit(None, pl.String)
-    if isinstance(value, Mapping):
-        first, *others = (_member(name, item) for name, item in value.items())
-        further = (pl.concat_str(pl.lit(","), member).fill_null("") for member in others)
-        return pl.concat_str(pl.lit("{"), first, *further, pl.lit("}"))
-    if isinstance(value, list):
-        return pl.concat_str(pl.lit("["), *map(_json, value), pl.lit("]"))
-    if isinstance(value, pl.Expr):
-        return value  # of JSON text
-    text, *pieces = json.dumps(value).replace("}", "{").split("{")
-    found = [pl.lit(text)]
-    for place, piece in enumerate(pieces):
-        found.append(pl.lit(piece) if place % 2 else pl.col(piece))
-    return pl.concat_str(found)
-
-
-def _member(name: str, value: Any) -> pl.Expr:
-    return pl.concat_str(pl.lit(f'"{name}":'), _json(value))
 
 
 _LEARNER = f"{SCHOOL}/users/{{learner}}"
@@ -212,7 +137,7 @@ def _score() -> dict[str, Any]:
     """Returns the score of an attempt, which is left out where there is none."""
     is_given = pl.col("correct").is_not_null()
     return {
-        "id": pl.when(is_given).then(_json(f"{SCHOOL}/scores/{{uuid}}")),
+        "id": pl.when(is_given).then(json_text(f"{SCHOOL}/scores/{{uuid}}")),
         "type": "Score",
         "attempt": f"{SCHOOL}/attempts/{{uuid}}",
         "maxScore": 1.0,
@@ -222,7 +147,7 @@ def _score() -> dict[str, Any]:
 
 def _of_learners() -> list[tuple[pl.Expr, dict[str, Any]]]:
     """Returns which events become which records."""
-    kind, number = pl.col("event_type"), pl.col(_ROW)
+    kind, number = pl.col("event_type"), pl.col(ROW)
     exercise, reading, forum = (kind == name for name in ("exercise", "reading", "forum"))
     completed = pl.col("exercise_completed").fill_null(value=False)
     spent = {"extensions": _SPENT}
@@ -256,7 +181,7 @@ def _of_learners() -> list[tuple[pl.Expr, dict[str, Any]]]:
 
 def _of_others() -> list[tuple[pl.Expr, dict[str, Any]]]:
     """Returns before which events there is a record of somebody or something else."""
-    number = pl.col(_ROW)
+    number = pl.col(ROW)
     app = {"id": SCHOOL, "type": "SoftwareApplication"}
     teacher = f"{SCHOOL}/users/teacher-of-{{unit}}"
     nobody = {"id": "http://purl.imsglobal.org/caliper/Person", "type": "Person"}

@@ -145,11 +145,12 @@ def simulate(
     if format not in FORMATS:
         raise MasteryError(f"Expected one of the formats {', '.join(FORMATS)}, found {format!r}.")
     folder = Path(out)
+    writers = [f"components.simulator.{format}_log"] if format in PLATFORMS else []
     request = Simulation(
         learners=learners,
         seed=seed,
         table_format=format,
-        code=code_fingerprint(__name__),
+        code=code_fingerprint(__name__, *writers),
         bias=bias,
         events=0,
         classes={},

@@ -46,7 +46,7 @@ def files_of(config: Config) -> Files:
     data = config.data
     chosen = choose_spans([*data.events, *data.outcome_files], data.span)
     found = {
-        "events": find_files("events", chosen.fill(data.events)),
+        "events": find_files("events", chosen.fill(data.events), data.event_mapping),
         "outcomes": find_files("outcomes", chosen.fill(data.outcome_files)),
     }
     raise_if_any(problem for listing in found.values() for problem in listing.problems)

@@ -24,7 +24,10 @@ from components.command.suggest import did_you_mean
 COMMANDS = {
     "doctor": "prepare_commands:doctor",
     "simulate": "prepare_commands:simulate",
+    "fetch": "fetch_commands:fetch",
+    "init": "init_commands:init",
     "check-log": "prepare_commands:check_log",
+    "convert": "convert_commands:convert",
     "audit": "validate_commands:audit",
     "schema infer": "prepare_commands:infer",
     "schema diff": "prepare_commands:diff",
@@ -91,7 +94,9 @@ GROUPS = {
     "feedback": "What people said about answers.",
 }
 PANELS = {
-    "Prepare": ("doctor", "simulate", "check-log", "audit", "schema"),
+    "Prepare": (
+        "doctor", "simulate", "formats", "fetch", "init", "check-log", "convert", "audit", "schema",
+    ),
     "Train and judge": (
         "run", "runs", "report", "evaluate", "cross-validate", "ci", "notify", "kubeflow",
     ),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from components.config import Config
     from serving.models.storage import Storage
 
 RUNS = Path("runs")  # the default root
@@ -122,6 +123,50 @@ def open_folder(models: str | None, config: Path | None, set_: list[str], root: 
     return open_storage(pushed_to(config, set_, root))
 
 
+def load_and_fetch(config: Path, set_: list[str], *, offline: bool = False) -> Config:
+    """Returns a configuration; what is new in its log was fetched, if it says from where.
+
+    Every command that reads the log for the first time begins with this, so that the files which
+    it finds are those of now. Commands about what was read before take them as they are.
+
+    Args:
+        config: the file.
+        set_: overrides of its values.
+        offline: whether to take the files as they are.
+
+    Raises:
+        ConfigError: the configuration cannot be used.
+        MasteryError: it could not be fetched; files that were there before can still be read.
+    """
+    from components.config import load_config
+
+    loaded = load_config(config, set_)
+    if not offline:
+        fetch_new(loaded)
+    return loaded
+
+
+def fetch_new(config: Config) -> None:
+    """Fetches what is new in a log, if its configuration says from where, and prints what came.
+
+    Raises:
+        MasteryError: it could not be fetched; files that were there before can still be read.
+    """
+    if config.data.fetch is None:
+        return
+    from components.errors import MasteryError
+    from components.platforms.fetch.fetch import fetch_events
+
+    try:
+        for line in fetch_events(config.data):
+            print(f"fetched    {line}", flush=True)
+    except MasteryError as error:
+        raise MasteryError(
+            f"{error}\nFiles that were fetched before are as they were; commands with `--offline` "
+            "read them."
+        ) from None
+
+
 ConfigOption = Annotated[
     Path, typer.Option("--config", metavar="FILE", help="The configuration, a YAML file.")
 ]
@@ -139,6 +184,10 @@ SetOption = Annotated[
 ]
 RootOption = Annotated[
     Path, typer.Option("--root", metavar="DIR", help="Where runs keep everything.")
+]
+OfflineOption = Annotated[
+    bool,
+    typer.Option("--offline", help="Read the files that are there; fetch none (data.fetch)."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 

@@ -7,7 +7,13 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.options import NO_SETTINGS, ConfigOption, SetOption
+from pipeline.cli.options import (
+    NO_SETTINGS,
+    ConfigOption,
+    OfflineOption,
+    SetOption,
+    load_and_fetch,
+)
 
 
 def doctor(
@@ -44,7 +50,13 @@ def simulate(
     out: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="Folder for events and outcomes.")
     ] = Path("sample"),
-    format_: Annotated[str, typer.Option("--format", help="parquet, csv or jsonl.")] = "parquet",
+    format_: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="parquet, csv or jsonl; or a platform: moodle, open_edx, xapi, caliper.",
+        ),
+    ] = "parquet",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a log that is in the folder already.")
     ] = False,
@@ -72,18 +84,19 @@ def simulate(
         print(find_ceiling(seed).describe())
 
 
-def check_log(config: ConfigOption, set_: SetOption = NO_SETTINGS) -> None:
+def check_log(
+    config: ConfigOption, set_: SetOption = NO_SETTINGS, offline: OfflineOption = False
+) -> None:
     """Read a log, and print its contents or its problems.
 
-    Nothing is run or written.
+    Nothing is run; nothing is written but what `data.fetch` brings.
 
     Example:
         mastery check-log --config configs/sample.yaml
     """
-    from components.config import load_config
     from components.event_log.log import check_log as check
 
-    print(check(load_config(config, set_)).describe())
+    print(check(load_and_fetch(config, set_, offline=offline)).describe())
 
 
 def infer(
@@ -94,6 +107,7 @@ def infer(
         typer.Option("--out", metavar="FILE", help="Default: `schema` of the configuration."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing schema.")] = False,
+    offline: OfflineOption = False,
 ) -> None:
     """Write a first schema from the log.
 
@@ -103,9 +117,9 @@ def infer(
         mastery schema infer --config configs/my-log.yaml
     """
     from components.command.program import quiet_imports
-    from components.config import load_config
 
-    loaded = load_config(config, set_)  # before TensorFlow: a wrong value is reported at once
+    # Before TensorFlow: a wrong value is reported at once.
+    loaded = load_and_fetch(config, set_, offline=offline)
     with quiet_imports():
         from pipeline.schema import infer_schema, write_schema
 

@@ -13,11 +13,13 @@ from pipeline.cli.options import (
     ConfigOption,
     EventsOption,
     JsonOption,
+    OfflineOption,
     OutcomesOption,
     RootOption,
     SetOption,
     complete_nodes,
     complete_runs,
+    fetch_new,
 )
 
 
@@ -53,6 +55,7 @@ def run(
             "--only-new-data", help="Stop at once if nothing has changed since the latest run."
         ),
     ] = False,
+    offline: OfflineOption = False,
 ) -> None:
     """Run the pipeline: from the log to a pushed model and a report.
 
@@ -75,6 +78,8 @@ def run(
     loaded = load_config(config, [*set_, f"data.span={span}"] if span else set_)
     console = PlainConsole()
     try:
+        if not offline:
+            fetch_new(loaded)
         record = run_pipeline(
             loaded,
             root,

@@ -283,7 +283,8 @@ def upgrade(db: DatabaseOption = None) -> None:
     Example:
         mastery answers upgrade --db postgresql://mastery@db/answers
     """
-    from serving.answers.database import describe, open_database
+    from components.database import describe
+    from serving.answers.database import open_database
 
     engine = open_database(db)
     print(f"{describe(engine)}: its tables are those of this version of Mastery.")

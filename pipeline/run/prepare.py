@@ -95,11 +95,11 @@ def find_log(config: Config) -> None:
     from components.event_log.spans import choose_spans
 
     chosen = choose_spans([*config.data.events, *config.data.outcome_files], config.data.span)
-    for table, patterns in (
-        ("events", config.data.events),
-        ("outcomes", config.data.outcome_files),
+    for table, patterns, mapping in (
+        ("events", config.data.events, config.data.event_mapping),
+        ("outcomes", config.data.outcome_files, None),
     ):
-        raise_if_any(find_files(table, chosen.fill(patterns)).problems)
+        raise_if_any(find_files(table, chosen.fill(patterns), mapping).problems)
 
 
 def check_signing_key(config: Config) -> None:

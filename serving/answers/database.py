@@ -15,6 +15,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from components.command.escape import hide_userinfo, shorten
+from components.database import describe, reason_of
 from components.errors import MasteryError
 from serving.answers.tables import Table
 
@@ -68,20 +69,14 @@ def open_database(
         _bring_up_to_date(engine, upgrade=upgrade)
     except DBAPIError as error:
         engine.dispose()
-        reason = shorten(hide_userinfo(str(error.orig).strip().partition("\n")[0]), 300)
         raise DatabaseError(
-            f"{describe(engine)}: the database could not be opened ({reason}). "
+            f"{describe(engine)}: the database could not be opened ({reason_of(error)}). "
             "Is the address right, and does the server run?"
         ) from None
     except BaseException:
         engine.dispose()
         raise
     return engine
-
-
-def describe(engine: Engine) -> str:
-    """Returns the database's address without its password."""
-    return engine.url.render_as_string(hide_password=True)
 
 
 def database_address(url: str | None, environment: Mapping[str, str] | None = None) -> URL:

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, delete, select, tuple_
 
 from components.contracts.names import ORDER
 from components.errors import MasteryError
-from components.event_log.chunks import FILE_SHIFT
+from components.event_log.chunks import number_of
 from components.event_log.column_kinds import Kind
 from components.event_log.column_kinds import Table as Columns
 from components.event_log.problems import SHOWN_PLACES, Place, Problem, describe
@@ -126,7 +126,7 @@ class _File:
         found = self.rows.filter(wrong)
         if found.is_empty():
             return
-        numbers = [order & ((1 << FILE_SHIFT) - 1) for order in found[ORDER]]
+        numbers = [number_of(order) for order in found[ORDER]]
         shown = zip(numbers, found[column].head(SHOWN_PLACES), strict=False)
         places = tuple(Place(row=number, found=describe(value)) for number, value in shown)
         self.problems.append(

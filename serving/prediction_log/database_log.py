@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from components.command.escape import hide_userinfo, shorten
-from serving.answers.database import describe
+from components.database import describe
 from serving.answers.tables import ServedAnswer
 from serving.prediction_log.frames import Row
 from serving.prediction_log.log_store import Query, StoreAwayError

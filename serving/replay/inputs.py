@@ -18,7 +18,7 @@ import polars as pl
 from components.contracts.contract import Part
 from components.contracts.names import AS_OF, EVENT_TYPE, LEARNER, NUM_STEPS, ORDER, TIME, UNIT
 from components.errors import MasteryError
-from components.event_log.chunks import FILE_SHIFT
+from components.event_log.chunks import FILE_SHIFT, number_of
 from components.event_log.clocks import Clock, to_clock
 from components.event_log.log import TableRead, read_files, read_moment
 from components.event_log.log_spec import LogSpec, question_spec
@@ -113,9 +113,8 @@ class LearnerLog:
         self._spec = question_spec(config)
         data = config.data
         chosen = choose_spans([*data.events, *data.outcome_files], data.span)
-        self._read = read_files(
-            events_table(self._spec), find_files("events", chosen.fill(data.events))
-        )
+        events = find_files("events", chosen.fill(data.events), self._spec.mapping)
+        self._read = read_files(events_table(self._spec), events)
         tally = merge_tallies(self._read.tallies)
         raise_if_any([*tally.problems, *judge_clock(tally.clocks)])
         clock = common_clock(tally.clocks)
@@ -270,4 +269,4 @@ def _on_clock(
 
 def _place(order: int, read: TableRead) -> str:
     file = read.files[order >> FILE_SHIFT]
-    return f"{file.path}, {file.unit} {order & ((1 << FILE_SHIFT) - 1)}"
+    return f"{file.path}, {file.unit} {number_of(order)}"

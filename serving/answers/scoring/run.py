@@ -17,13 +17,14 @@ from sqlalchemy.orm import Session
 
 from components.config.reasons import require_words_fit
 from components.contracts.names import NUM_STEPS
+from components.database import describe
 from components.errors import MasteryError
 from components.event_log.log_spec import question_spec
 from components.event_log.problems import raise_if_any
 from components.event_log.sources import find_files
 from serving.answers import derived
 from serving.answers.current_sums import refresh_current_sums
-from serving.answers.database import describe, open_database
+from serving.answers.database import open_database
 from serving.answers.scoring.activity import ActivityColumns
 from serving.answers.scoring.job import ACTIVITY, COMPONENTS, LEARNERS, PAIRS, Job
 from serving.answers.scoring.model import LabelRange, LocalModel, Model, ServedModel
@@ -116,7 +117,7 @@ def score(url: str | None, version: PushedVersion, options: ScoringOptions) -> S
         with alone(engine), TemporaryDirectory(prefix="mastery-score-") as scratch:
             version_id = register(engine, version)
             moments = _moments(engine, version_id, options)
-            files = _find(options)
+            files = _find(options, spec)
             activity = options.columns.find(files["events"], spec)
             explaining = _explaining(version, options)
             job = Job.of(
@@ -169,9 +170,9 @@ def _what_the_model_reads(
     return spec, [*dict.fromkeys(inputs)]
 
 
-def _find(options: ScoringOptions) -> dict[str, list[LogFile]]:
+def _find(options: ScoringOptions, spec: LogSpec) -> dict[str, list[LogFile]]:
     """Returns the files of events, and of the table of learners if there is one."""
-    found = {"events": find_files("events", options.events)}
+    found = {"events": find_files("events", options.events, spec.mapping)}
     if options.learners:
         found[LEARNERS] = find_files(LEARNERS, options.learners)
     raise_if_any([problem for listing in found.values() for problem in listing.problems])

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from components.event_log.problems import Problem, merge_hints
+from components.event_log.problems import Hint, Problem, merge_hints
 from components.event_log.readers import read_chunks
 from components.event_log.sources import LogFile
 from components.platforms.formats import mapping_of
@@ -34,7 +34,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _read(path: Path, columns: list[str]) -> tuple[pl.DataFrame, dict[str, int]]:
     """Returns the events in a file, and how many records are left out by reason."""
     chunks = [*read_chunks(LogFile(str(path), "csv", 0), columns, mapping_of("moodle"))]
-    frames, hints = [], []
+    frames: list[pl.DataFrame] = []
+    hints: list[Hint] = []
     for chunk in chunks:
         assert not isinstance(chunk, Problem), chunk
         frames.append(chunk.frame)

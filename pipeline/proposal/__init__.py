@@ -1,0 +1,1 @@
+"""Proposes a first configuration for a log: what `mastery init` looks at, decides and writes."""

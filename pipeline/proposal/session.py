@@ -1,0 +1,245 @@
+"""The way from a path to a proposal: looks, asks what is doubtful, reads the log, proposes."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from components.contracts.names import LEARNER, TIME
+from components.errors import MasteryError
+from components.platforms.formats import PLATFORMS, STANDARD, mapping_of
+from pipeline.proposal.overview import Overview, read_events, read_outcomes
+from pipeline.proposal.propose import Proposal, propose
+from pipeline.proposal.reading import ANSWERS, Field, Reading, read_table_of
+from pipeline.proposal.roles import SURE, Guess, roles_of_events
+from pipeline.proposal.tables import OutcomeTable, find_tables, profiles_of, require_columns
+from pipeline.proposal.target import Target, sort_columns, target_in
+from pipeline.proposal.words import Role, in_one_spelling
+
+if TYPE_CHECKING:
+    from pipeline.proposal.look import Look
+    from pipeline.proposal.recognise import Recognised
+
+FEWEST_LEARNERS = 2
+_STANDARD_KINDS = {"event_type": "categorical", "component": "categorical"}
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the user said, by flags; whatever is empty is found out or asked.
+
+    Attributes:
+        events: files, folders or patterns.
+        outcomes: the same for a table of outcomes or grades.
+        out: the configuration to write.
+        name: of the pipeline and the model.
+        format: who wrote the events.
+        roles: columns by their roles.
+        label: the column of outcomes to predict.
+        outcome: how outcomes are derived; empty for a given table, or what the log allows.
+        timezone: of times without one.
+    """
+
+    events: tuple[str, ...] = ()
+    outcomes: tuple[str, ...] = ()
+    out: Path | None = None
+    name: str = ""
+    format: str = ""
+    roles: Mapping[Role, str] = field(default_factory=dict)
+    label: str = ""
+    outcome: str = ""
+    timezone: str = "UTC"
+
+
+class Asker(Protocol):
+    """Somebody who answers questions, or takes every default."""
+
+    def ask(self, question: str, default: str, choices: Sequence[str] = ()) -> str:
+        """Returns the answer; one of the choices, if there are any."""
+        ...
+
+
+def make_proposal(
+    wishes: Wishes, asker: Asker, say: Callable[[str], None]
+) -> tuple[Proposal, Path]:
+    """Returns a proposal, and the path of the configuration it is for.
+
+    Args:
+        wishes: what the user said.
+        asker: asked about what is doubtful.
+        say: shows a line on what was found.
+
+    Raises:
+        MasteryError: no proposal can be made; the text says what to do.
+    """
+    patterns = wishes.events or (
+        asker.ask("Where is the log: a file, a folder or a pattern?", "."),
+    )
+    tables = find_tables(patterns, wishes.outcomes, format=wishes.format, label=wishes.label)
+    events, found, outcomes = tables.events, tables.format, tables.outcomes
+    say(f"events    {_describe(events)}")
+    say(f"format    {found.format}" + (f": {found.why}" if found.why else ""))
+
+    if outcomes is not None:
+        say(f"outcomes  {_describe(outcomes.look)}")
+    reading = _reading_of(events, found, wishes, asker, outcomes)
+    overview = read_events(reading)
+    _require_learners(overview, events)
+    target = _target_of(outcomes, overview, reading, wishes, asker)
+
+    name = wishes.name or asker.ask("What shall the model be called?", _name_of(events))
+    out = wishes.out or Path(f"{name}.yaml")
+    _relative(reading, target, out.resolve().parent)
+    return propose(name, f"{out.stem}.pbtxt", reading, overview, target), out
+
+
+def _reading_of(
+    look: Look,
+    found: Recognised,
+    wishes: Wishes,
+    asker: Asker,
+    outcomes: OutcomeTable | None,
+) -> Reading:
+    if found.format != STANDARD:
+        names = mapping_of(found.format).column_names
+        fields = [
+            Field(name, "categorical" if name in _STANDARD_KINDS else "numeric")
+            for name in names
+            if name not in (LEARNER, "unit_id", TIME)
+        ]
+        answers = {role: role.value for role in ANSWERS if role in names}
+        return Reading(
+            look,
+            found.format,
+            found.why,
+            fields=fields,
+            answers=answers,
+            timezone=wishes.timezone,
+        )
+
+    profiles = profiles_of(look)
+    require_columns(look, wishes.roles.values())
+    roles = roles_of_events(profiles, wishes.roles)
+    columns = [profile.name for profile in profiles]
+    for role, what in (
+        (Role.LEARNER, "the learner"),
+        (Role.TIME, "the time"),
+        (Role.UNIT, "what mastery is judged for"),
+    ):
+        if role in roles and roles[role].sure < SURE:
+            chosen = asker.ask(
+                f"Which column is {what} ({roles[role].why})?", roles[role].column, columns
+            )
+            if chosen != roles[role].column:
+                roles = roles_of_events(profiles, {**wishes.roles, role: chosen})
+                roles[role] = Guess(chosen, 1.0, "given")
+    for role, what, flag in (
+        (Role.LEARNER, "ids of learners", "--learner"),
+        (Role.TIME, "times", "--time"),
+    ):
+        if role not in roles:
+            raise MasteryError(
+                f"{look.files[0].path}: expected a column of {what}, found "
+                f"{', '.join(columns[:30])}; name it with {flag} COLUMN. If a platform wrote the "
+                f"log, say which with --format ({', '.join(PLATFORMS)})."
+            )
+    of_outcomes = outcomes.names if outcomes is not None and outcomes.says_when else None
+    reading = read_table_of(look, profiles, roles, of_outcomes, unit=_name_of(look))
+    return replace(reading, timezone=wishes.timezone)
+
+
+def _require_learners(overview: Overview, look: Look) -> None:
+    learners = overview.events[LEARNER].n_unique()
+    if learners < FEWEST_LEARNERS:
+        raise MasteryError(
+            f"{look.files[0].path}: expected events of several learners, found one "
+            f"({overview.events[LEARNER][0]}); name the column of their ids with --learner, or a "
+            "log of all learners."
+        )
+
+
+def _target_of(
+    outcomes: OutcomeTable | None,
+    overview: Overview,
+    reading: Reading,
+    wishes: Wishes,
+    asker: Asker,
+) -> Target:
+    if outcomes is not None and outcomes.says_when and not wishes.outcome:
+        return _given_target(outcomes, overview, reading, asker)
+    from pipeline.proposal.derivations import choose_derivation
+
+    choice = choose_derivation(overview, reading, outcomes, wishes.outcome)
+    wanted = wishes.outcome
+    if len(choice.targets) > 1 and not wanted:
+        wanted = asker.ask("What is predicted?", next(iter(choice.targets)), [*choice.targets])
+    target = choice.target(wanted)
+    if outcomes is not None and "table" in target.outcomes:
+        sort_columns(outcomes.profiles, outcomes.roles, target)
+    return target
+
+
+def _given_target(
+    outcomes: OutcomeTable, overview: Overview, reading: Reading, asker: Asker
+) -> Target:
+    target = target_in(outcomes.look, outcomes.profiles, outcomes.roles)
+    others = outcomes.roles[Role.LABEL].others
+    chosen = asker.ask("What is predicted?", target.column, [target.column, *others])
+    if chosen != target.column:
+        roles = {**outcomes.roles, Role.LABEL: Guess(chosen, 1.0, "given")}
+        target = target_in(outcomes.look, outcomes.profiles, roles)
+    rows, clock = read_outcomes(
+        outcomes.look.patterns, outcomes.names, [target.column], reading.timezone
+    )
+    if clock is not overview.clock:
+        raise MasteryError(
+            f"Expected one clock in both tables, found {overview.clock} in {TIME} and {clock} in "
+            "as_of; name other columns with --time, or another table with --outcomes."
+        )
+    target.rows = overview.sample.of(rows.drop_nulls(target.column))
+    return target
+
+
+def _describe(look: Look) -> str:
+    many = f" and {len(look.files) - 1:,} more" if len(look.files) > 1 else ""
+    dialect = look.dialect
+    written = (
+        "" if dialect.is_plain else f", {dialect.delimiter!r} between fields, {dialect.encoding}"
+    )
+    return f"{look.files[0].path}{many}: {look.kind}{written}, {look.bytes / 1e6:,.1f} MB"
+
+
+def _name_of(look: Look) -> str:
+    """Returns a name from the path: of the folder, if the file is only called events."""
+    path = Path(look.files[0].path).resolve()
+    stem = path.name.split(".")[0]
+    if re.fullmatch(r"(events?|log|data|part|statements)([-_\d].*)?", stem.lower()):
+        stem = path.parent.name
+    plain = re.sub(r"[^a-z0-9]+", "-", in_one_spelling(stem).replace("_", "-")).strip("-")
+    return plain[:40] if plain and plain[0].isalpha() else "my-log"
+
+
+def _relative(reading: Reading, target: Target, folder: Path) -> None:
+    """Makes paths count from the folder of the configuration."""
+    reading.look = replace(
+        reading.look, patterns=tuple(_from(path, folder) for path in reading.look.patterns)
+    )
+    if isinstance(target.outcomes, str):
+        target.outcomes = _from(target.outcomes, folder)
+    elif isinstance(target.outcomes, list):
+        target.outcomes = [_from(path, folder) for path in target.outcomes]
+    elif "table" in target.outcomes:
+        table = target.outcomes["table"]
+        paths = [table] if isinstance(table, str) else table
+        found = [_from(path, folder) for path in paths]
+        target.outcomes = {**target.outcomes, "table": found[0] if len(found) == 1 else found}
+
+
+def _from(path: str, folder: Path) -> str:
+    if "://" in path:
+        return path
+    return os.path.relpath(Path(path).expanduser().absolute(), folder)

@@ -1,0 +1,97 @@
+"""Checks a proposal against its log, and writes it with a schema: whole, or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components.config.data import absolute_pattern
+from components.errors import LogError, MasteryError
+from components.files.atomic import write_text
+
+if TYPE_CHECKING:
+    from components.config.root import Config
+    from pipeline.proposal.propose import Proposal
+
+TITLE = (
+    "Proposed by `mastery init`. The comments say what was seen; lines that are commented out are "
+    "alternatives. docs/configuration.md lists all keys."
+)
+
+
+def write_proposal(
+    proposal: Proposal, path: Path, *, force: bool, say: Callable[[str], None]
+) -> None:
+    """Writes a configuration and its schema, after checking the log.
+
+    Args:
+        proposal: what to write.
+        path: of the configuration.
+        force: whether files that exist are replaced.
+        say: shows a line.
+
+    Raises:
+        LogError: the log has problems; the configuration is written all the same.
+        MasteryError: a file exists and `force` is false.
+    """
+    from components.event_log.log import check_log
+
+    schema = path.parent / proposal.schema
+    require_free([path, schema], force=force)
+    config = proposal.config(_absolute(proposal.values, path.resolve().parent))
+    text = proposal.text([TITLE])
+    try:
+        say(check_log(config).describe())
+    except LogError:
+        write_text(path, text)
+        say(f"Wrote {path}; the log has to be mended, or the configuration, before it can be used.")
+        raise
+
+    write_text(schema, schema_text(config))
+    write_text(path, text)
+    say(f"Wrote {path} and {schema}. Look at both, and then:\n  mastery run --config {path}")
+
+
+def schema_text(config: Config) -> str:
+    """Returns a first schema of the log as text."""
+    from components.command.program import quiet_imports
+
+    with quiet_imports():
+        from components.schema.infer import to_text
+        from pipeline.schema import infer_schema
+    return to_text(infer_schema(config))
+
+
+def require_free(paths: list[Path], *, force: bool) -> None:
+    """Makes sure that no file is overwritten by accident.
+
+    Raises:
+        MasteryError: one exists.
+    """
+    existing = [str(path) for path in paths if path.exists()]
+    if existing and not force:
+        raise MasteryError(
+            f"{' and '.join(existing)} already exists. Choose another file with --out, or "
+            "overwrite it with --force."
+        )
+
+
+def _absolute(values: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Returns the values whose paths count from the configuration's folder, as absolute ones."""
+    data = {**values["data"]}
+    for key in ("events", "outcomes"):
+        data[key] = _absolute_paths(data[key], folder)
+    return {"data": data, "schema": str(folder / values["schema"])}
+
+
+def _absolute_paths(value: Any, folder: Path) -> Any:
+    if isinstance(value, list):
+        return [_absolute_paths(item, folder) for item in value]
+    if isinstance(value, dict):
+        return (
+            {**value, "table": _absolute_paths(value["table"], folder)}
+            if "table" in value
+            else value
+        )
+    return absolute_pattern(value, folder)
