@@ -60,11 +60,14 @@ def judge_reading(read: Tally) -> list[Problem]:
     problems = [*read.problems, *judge_clock(read.clocks)]
     if problems:
         return problems
-    return [
-        Problem(subject=f"data.{table}", expected="at least one row", found="none")
-        for table in ("events", "outcomes")
-        if not read.count_rows(table)
-    ]
+    return [no_rows(table, read) for table in ("events", "outcomes") if not read.count_rows(table)]
+
+
+def no_rows(table: str, read: Tally) -> Problem:
+    """Returns the problem of a table without a usable row, with why records were left out."""
+    left_out = [str(hint) for hint in read.hints if hint.text.startswith("records left out")]
+    found = "; ".join(["none", *(left_out if table == "events" else [])])
+    return Problem(subject=f"data.{table}", expected="at least one row", found=found)
 
 
 def _find_lookalikes(total: Tally, spec: LogSpec) -> list[Hint]:
