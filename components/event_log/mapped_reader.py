@@ -134,7 +134,8 @@ class _Reader:
         values = self._values_of(chunk)
         known = [name for name in self.wanted if name in mapping.columns or name in chunk.header]
         rules = {name: meets(rule).alias(_RULE + name) for name, rule in mapping.leave_out.items()}
-        found = values.select(
+        # Not by `select`, which gives one row for constants alone.
+        found = values.with_columns(
             *(column_of(mapping, name, self.file.path) for name in known), *rules.values()
         )
 
