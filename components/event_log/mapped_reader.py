@@ -37,6 +37,7 @@ SHOWN_COLUMNS = 30
 
 _TOLD = {LEARNER: "a learner", UNIT: "a unit", EVENT_TYPE: "a type of event"}
 _RULE = "rule "
+_ROW = "row number"
 
 Read = Callable[[LogFile, Sequence[str]], Iterator[Chunk | Problem]]
 
@@ -157,15 +158,19 @@ class _Reader:
 
     def _values_of(self, chunk: Chunk) -> pl.DataFrame:
         """Returns the values at all paths, those in lookups included."""
+        rows = len(chunk.numbers)
         frame = as_text(chunk.frame) if chunk.typed else chunk.frame
         missing = [
-            pl.lit(None, pl.String).alias(name)
+            pl.repeat(None, rows, dtype=pl.String, eager=True).alias(name)
             for name in raw_columns(self.mapping, self.wanted)
             if name not in frame.columns  # another file of the log may have it
         ]
         paths = [*paths_to(self.mapping, self.wanted), *paths_of_rules(self.mapping)]
-        values = values_at(frame.with_columns(missing), in_record(self.mapping, paths))
-        return self.lookups.add_to(values)
+        records = pl.DataFrame([*frame.get_columns(), *missing])
+        values = values_at(records, in_record(self.mapping, paths))
+        # A column of every row, for mappings that read nothing of records, only names of files.
+        row = pl.int_range(rows, eager=True).alias(_ROW)
+        return self.lookups.add_to(pl.DataFrame([row, *values.get_columns()]))
 
     def _origin(self, values: pl.DataFrame, column: str, row: int) -> str:
         return origin_of(self.mapping, column, self.file.path, values[row])

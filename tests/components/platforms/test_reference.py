@@ -11,6 +11,7 @@ import yaml
 
 from components.config.data import Data
 from components.config.mapping import EventMapping
+from components.event_log.chunks import Chunk
 from components.event_log.readers import read_chunks
 from components.event_log.sources import LogFile
 from components.platforms.formats import PLATFORMS, mapping_of
@@ -47,11 +48,12 @@ def test_each_example_of_a_way_gives_its_value(row: re.Match[str], tmp_path: Pat
     )
     path = tmp_path / (row["file"] or "log.jsonl").rpartition("/")[2]
     is_csv = path.suffix == ".csv"
-    path.write_text("a\n1\n" if is_csv else f"{row['record']}\n", encoding="utf-8")
+    lines = ["a", "1", "2"] if is_csv else [row["record"]] * 2
+    path.write_text("\n".join(lines), encoding="utf-8")
     file = LogFile(str(path), "csv" if is_csv else "jsonl", 0)
-    frames = [chunk.frame for chunk in read_chunks(file, ["x"], mapping)]
+    chunks = [chunk for chunk in read_chunks(file, ["x"], mapping) if isinstance(chunk, Chunk)]
     expected = None if row["value"] == "nothing" else row["value"].strip("`")
-    assert pl.concat(frames)["x"].to_list() == [expected]
+    assert pl.concat(chunk.frame for chunk in chunks)["x"].to_list() == [expected] * 2
 
 
 @pytest.mark.parametrize("name", PLATFORMS)
