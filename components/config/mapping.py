@@ -370,7 +370,12 @@ class EventMapping(Section):
         """Returns the mapping of the records of one kind."""
         return self.model_copy(
             update={
-                "columns": {**self.columns, **kind.columns},
+                # Columns that only other kinds have are columns without values.
+                "columns": {
+                    **{name: [] for name in self.column_names},
+                    **self.columns,
+                    **kind.columns,
+                },
                 "leave_out": {**self.leave_out, **kind.leave_out},
                 "kinds": {},
             }

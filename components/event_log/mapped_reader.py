@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import polars as pl
 
+from components.config.record_paths import split_path
 from components.contracts.names import EVENT_TYPE, LEARNER, TIME, UNIT
 from components.event_log.chunks import Chunk
 from components.event_log.problems import LEFT_OUT, Hint, Problem
@@ -32,11 +33,11 @@ from components.platforms.lookups import Lookups, load_lookups
 
 if TYPE_CHECKING:
     from components.config.mapping import EventMapping
+    from components.config.record_paths import Rule
 
 SHOWN_COLUMNS = 30
 
 _TOLD = {LEARNER: "a learner", UNIT: "a unit", EVENT_TYPE: "a type of event"}
-_RULE = "rule "
 _ROW = "row number"
 
 Read = Callable[[LogFile, Sequence[str]], Iterator[Chunk | Problem]]
@@ -75,7 +76,7 @@ def read_mapped(
         read, mapping = chosen.read, chosen.mapping
 
     wanted = [*dict.fromkeys([*columns, *(name for name in _TOLD if name in mapping.columns)])]
-    paths = [*paths_to(mapping, wanted), *paths_of_rules(mapping)]
+    paths = [*paths_to(mapping, wanted), *paths_of_rules(mapping.leave_out)]
     lookups = load_lookups(read_lookup, dialect, mapping, paths)
     if lookups.problems:
         yield from lookups.problems
@@ -132,75 +133,94 @@ class _Reader:
     def map(self, chunk: Chunk) -> Chunk:
         """Returns the events in a chunk of records."""
         mapping = self.mapping
-        values = self._values_of(chunk)
+        left = _Left(self.file, chunk)
+        records = self._records_of(chunk)
+        for rules in _in_turn(mapping):
+            values = self._values_of(records, paths_of_rules(rules))
+            met = values.select(meets(rule).alias(name) for name, rule in rules.items())
+            records = records.filter(left.without({rule.name: rule for rule in met}))
+
         known = [name for name in self.wanted if name in mapping.columns or name in chunk.header]
-        rules = {name: meets(rule).alias(_RULE + name) for name, rule in mapping.leave_out.items()}
+        values = self._values_of(records, paths_to(mapping, self.wanted))
         # Not by `select`, which gives one row for constants alone.
-        found = values.with_columns(
-            *(column_of(mapping, name, self.file.path) for name in known), *rules.values()
-        )
+        events = values.with_columns(column_of(mapping, name, self.file.path) for name in known)
+        told = {what: events[name].is_null() for name, what in _TOLD.items() if name in known}
+        kept = left.without({f"without {what}": rows for what, rows in told.items()})
 
-        left_out = _LeftOut(self.file, chunk, pl.repeat(False, values.height, eager=True))
-        for name in rules:
-            left_out.add(name, found[_RULE + name])
-        for name, what in _TOLD.items():
-            if name in known:
-                left_out.add(f"without {what}", found[name].is_null())
-
+        values = values.filter(kept)
+        frame = events.filter(kept).select(name for name in self.columns if name in known)
         header = [*dict.fromkeys([*mapping.columns, *chunk.header])]
-        frame = found.select(name for name in self.columns if name in known)
-        events = replace(chunk, frame=frame, header=header, typed=False)
-        if left_out.hints:
-            events = left_out.leave_out(events)
-            values = values.filter(~left_out.rows)
-        hints = [*chunk.hints, *left_out.hints, *self.lookups.hints(values, events, self.file)]
-        return replace(events, hints=hints, origin=partial(self._origin, values))
+        mapped = left.as_part_of(replace(chunk, frame=frame, header=header, typed=False))
+        hints = [*mapped.hints, *self.lookups.hints(values, mapped, self.file)]
+        return replace(mapped, hints=hints, origin=partial(self._origin, values))
 
-    def _values_of(self, chunk: Chunk) -> pl.DataFrame:
-        """Returns the values at all paths, those in lookups included."""
-        rows = len(chunk.numbers)
+    def _records_of(self, chunk: Chunk) -> pl.DataFrame:
+        """Returns the columns of records as text; those that only other files have are empty."""
         frame = as_text(chunk.frame) if chunk.typed else chunk.frame
+        rows = len(chunk.numbers)
         missing = [
             pl.repeat(None, rows, dtype=pl.String, eager=True).alias(name)
             for name in raw_columns(self.mapping, self.wanted)
-            if name not in frame.columns  # another file of the log may have it
+            if name not in frame.columns
         ]
-        paths = [*paths_to(self.mapping, self.wanted), *paths_of_rules(self.mapping)]
-        records = pl.DataFrame([*frame.get_columns(), *missing])
-        values = values_at(records, in_record(self.mapping, paths))
         # A column of every row, for mappings that read nothing of records, only names of files.
         row = pl.int_range(rows, eager=True).alias(_ROW)
-        return self.lookups.add_to(pl.DataFrame([row, *values.get_columns()]))
+        return pl.DataFrame([row, *frame.get_columns(), *missing])
+
+    def _values_of(self, records: pl.DataFrame, paths: Sequence[str]) -> pl.DataFrame:
+        """Returns the values at some paths, those in lookups included."""
+        own = in_record(self.mapping, paths)
+        values = values_at(records, own).get_columns() if own else []
+        return self.lookups.add_to(pl.DataFrame([records[_ROW], *values]), paths)
 
     def _origin(self, values: pl.DataFrame, column: str, row: int) -> str:
         return origin_of(self.mapping, column, self.file.path, values[row])
 
 
-@dataclass
-class _LeftOut:
-    """Which records of a chunk are left out, and why; each counts for the first reason."""
+def _in_turn(mapping: EventMapping) -> list[dict[str, Rule]]:
+    """Returns rules that ask for columns of records, then those that ask for values within them.
 
-    file: LogFile
-    chunk: Chunk
-    rows: pl.Series
+    Most records of a log may be requests of pages, whose other values need not be looked for.
+    """
+    turns: tuple[dict[str, Rule], dict[str, Rule]] = ({}, {})
+    for name, rule in mapping.leave_out.items():
+        is_within = any(len(split_path(path)) > 1 for item in rule for path in item)
+        turns[is_within][name] = rule
+    return [rules for rules in turns if rules]
 
-    def __post_init__(self) -> None:
-        self.hints: list[Hint] = []
 
-    def add(self, reason: str, found: pl.Series) -> None:
-        new = found & ~self.rows
-        if count := int(new.sum()):
-            first = self.chunk.numbers[int(new.arg_max() or 0)]
-            place = f"{self.chunk.unit} {first} of {self.file.path}"
-            self.hints.append(Hint(text=LEFT_OUT + reason, count=count, example=place))
-        self.rows = self.rows | new
+class _Left:
+    """Which records of a chunk are left, and why others are not; each counts for one reason."""
 
-    def leave_out(self, chunk: Chunk) -> Chunk:
-        """Returns the chunk without these records."""
-        kept = ~self.rows
+    def __init__(self, file: LogFile, chunk: Chunk) -> None:
+        self._path = file.path
+        self._unit = chunk.unit
+        self._numbers: Sequence[int] = chunk.numbers
+        self._hints: list[Hint] = []
+
+    def without(self, reasons: Mapping[str, pl.Series]) -> pl.Series:
+        """Returns which of the records that were left stay.
+
+        Args:
+            reasons: by reason in words, which of them it takes away; the first one counts.
+        """
+        gone = pl.repeat(False, len(self._numbers), eager=True)
+        for text, rows in reasons.items():
+            new = rows & ~gone
+            if count := int(new.sum()):
+                first = self._numbers[int(new.arg_max() or 0)]
+                place = f"{self._unit} {first} of {self._path}"
+                self._hints.append(Hint(text=LEFT_OUT + text, count=count, example=place))
+            gone = gone | rows
+        if gone.any():
+            self._numbers = [self._numbers[row] for row in (~gone).arg_true()]
+        return ~gone
+
+    def as_part_of(self, chunk: Chunk) -> Chunk:
+        """Returns a chunk of the rows that are left, with their numbers and the reasons."""
         lines = chunk.lines
-        if lines:
-            dropped = int(self.rows.sum())
-            lines = Counter({**lines, "rows": len(kept) - dropped, "left out": dropped})
-        numbers = pl.Series(self.chunk.numbers, dtype=pl.Int64).filter(kept).to_list()
-        return replace(chunk, frame=chunk.frame.filter(kept), numbers=numbers, lines=lines)
+        if lines and self._hints:
+            dropped = sum(hint.count for hint in self._hints)
+            lines = Counter({**lines, "rows": chunk.frame.height, "left out": dropped})
+        hints = [*chunk.hints, *self._hints]
+        return replace(chunk, numbers=self._numbers, lines=lines, hints=hints)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
 from functools import cache
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from components.config.record_paths import ValuesInFile, lookup_of, split_path
+from components.event_log.nested_json import mended
 from components.event_log.problems import Problem, describe
 from components.platforms.lookups import problems_of_lists, values_in
 
@@ -35,7 +36,8 @@ _Ways = dict[str, list[str | int]]  # by path, the steps to its value
 
 def raw_columns(mapping: EventMapping, columns: Iterable[str]) -> list[str]:
     """Returns the columns of a record that are read to find some columns of events."""
-    paths = in_record(mapping, [*paths_to(mapping, columns), *paths_of_rules(mapping)])
+    every = [*paths_to(mapping, columns), *paths_of_rules(mapping.leave_out)]
+    paths = in_record(mapping, every)
     return [*dict.fromkeys(str(split_path(path)[0]) for path in paths)]
 
 
@@ -103,9 +105,9 @@ def paths_to(mapping: EventMapping, columns: Iterable[str]) -> list[str]:
     return [path for column in columns for path in _paths_of(mapping, column)]
 
 
-def paths_of_rules(mapping: EventMapping) -> list[str]:
+def paths_of_rules(rules: Mapping[str, Rule]) -> list[str]:
     """Returns the paths that rules about records ask for."""
-    return [path for rule in mapping.leave_out.values() for item in rule for path in item]
+    return [path for rule in rules.values() for item in rule for path in item]
 
 
 def _paths_of(mapping: EventMapping, column: str) -> list[str]:
@@ -178,9 +180,13 @@ def _values_within(texts: pl.Series, ways: _Ways) -> list[pl.Series]:
 
 def _children(texts: pl.Series, steps: list[str | int]) -> pl.DataFrame:
     """Returns the values one step within texts of JSON, in columns named by the steps."""
-    is_object = texts.str.starts_with("{").fill_null(value=False)
     names = [step for step in steps if isinstance(step, str)]
+    is_object = texts.str.starts_with("{").fill_null(value=False)
     parsed = _parse_objects(texts.filter(is_object), names) if names else None
+    if names and parsed is None:  # some are cut off, or on several lines
+        compact = texts.str.json_path_match("$")
+        is_object = compact.str.starts_with("{").fill_null(value=False)
+        parsed = _parse_objects(compact.filter(is_object), names)
     if parsed is not None:
         row = pl.when(is_object).then(is_object.cum_sum() - 1)
         found = parsed.select(pl.all().gather(pl.select(row).to_series()))
@@ -197,7 +203,9 @@ def _parse_objects(texts: pl.Series, names: list[str]) -> pl.DataFrame | None:
         frame = pl.read_ndjson(io.BytesIO(lines), schema=dict.fromkeys(names, pl.String))
     except pl.exceptions.PolarsError:
         return None
-    return frame if frame.height == len(texts) else None
+    if frame.height != len(texts):
+        return None
+    return mended(frame, lambda: [text.encode() for text in texts]) if b"\\" in lines else frame
 
 
 def _child(texts: pl.Series, step: str | int) -> pl.Expr:
@@ -225,6 +233,8 @@ def column_of(mapping: EventMapping, column: str, file: str) -> pl.Expr:
     sources = mapping.columns.get(column)
     if sources is None:
         return value_at(f'"{column}"').alias(column)
+    if not sources:  # a column of other tables of the format
+        return pl.lit(None, pl.String).alias(column)
     return pl.coalesce(value_of(source, file) for source in sources).alias(column)
 
 

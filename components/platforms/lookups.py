@@ -62,7 +62,10 @@ class Lookups:
         A key that a lookup does not have gives nothing.
         """
         for name, table in self.tables.items():
-            key = pl.col(self.mapping.lookups[name].path).str.replace(_WHOLE, "${1}").alias(_KEY)
+            path = self.mapping.lookups[name].path
+            if path not in values.columns:
+                continue
+            key = pl.col(path).str.replace(_WHOLE, "${1}").alias(_KEY)
             found = values.select(key).join(table, on=_KEY, how="left", maintain_order="left")
             values = values.hstack(found.drop(_KEY).rename({_FOUND: _FOUND + name}))
         return values
@@ -71,12 +74,16 @@ class Lookups:
         """Yields how many records have a key that a lookup does not have.
 
         Args:
-            values: as `add_to` returns them, of the records that are events.
+            values: as `add_to` returns them for events.
             chunk: where they are from, with the number of each.
             file: the file of the chunk.
         """
         for name in self.tables:
+            if _FOUND + name not in values.columns:
+                continue  # only rules look values up there
             path = self.mapping.lookups[name].path
+            if path not in values.columns:
+                continue
             keys = values[path]
             unknown = (keys.is_not_null() & values[_FOUND + name].is_null()).arg_true()
             if len(unknown):
