@@ -74,11 +74,13 @@ class Lookups:
         """Yields how many records have a key that a lookup does not have.
 
         Args:
-            values: as `add_to` returns them, of the records that are events.
+            values: as `add_to` returns them for events.
             chunk: where they are from, with the number of each.
             file: the file of the chunk.
         """
         for name in self.tables:
+            if _FOUND + name not in values.columns:
+                continue  # only rules look values up there
             path = self.mapping.lookups[name].path
             if path not in values.columns:
                 continue

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
-from components.event_log.derived_outcomes import DECIDED, derive
 
 from components.config.outcomes import HORIZON, Derivation
 from components.config.root import Config
 from components.errors import MasteryError
+from components.event_log.derived_outcomes import DECIDED, derive
 from components.event_log.log import read_files
 from components.event_log.log_spec import LogSpec
 from components.event_log.sources import find_files
