@@ -79,7 +79,7 @@ class Log:
             for table in (events_table(spec), outcomes_table(spec))
         }
         tally = merge_tallies([item for table in tables.values() for item in table.tallies])
-        raise_if_any(judge_reading(tally))
+        raise_if_any(judge_reading(tally, spec))
         clock = common_clock(tally.clocks)
         assert clock is not None, "judge_reading refuses a log without one clock"
 
