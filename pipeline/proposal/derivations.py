@@ -95,7 +95,7 @@ class Choice:
         Raises:
             MasteryError: it is not possible, or none is.
         """
-        known: dict[str, Target] = {**self.targets}
+        known: dict[str, Target] = {str(name): item for name, item in self.targets.items()}
         if not known or (wanted and wanted not in known):
             what = f"outcomes by {wanted}" if wanted else "an outcome that can be derived"
             found = "; ".join(self.failed) or "none"
@@ -205,7 +205,7 @@ def _grades_in_events(scores: pl.Series, column: str, asked: dict[str, Any]) -> 
     mark = PASS_MARK if highest <= 1 else PASS_MARK * highest
     outcomes = {"derive": "grade", **asked, **of_column}
     yield _Idea({**outcomes, "cuts": [mark]}, ["failed", "passed"], "half of the points pass")
-    middle = float(f"{known.median():.3g}")
+    middle = float(f"{float(known.median()):.3g}")  # type: ignore[arg-type]
     if middle != mark:
         yield _Idea({**outcomes, "cuts": [middle]}, ["low", "high"], "cut at the median score")
 

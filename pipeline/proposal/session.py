@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from components.contracts.names import LEARNER, TIME, UNIT
 from components.errors import MasteryError
 from components.platforms.formats import PLATFORMS, STANDARD, mapping_of
+from pipeline.proposal.derivations import choose_derivation
 from pipeline.proposal.overview import Overview, read_events, read_outcomes
 from pipeline.proposal.propose import Proposal, propose
 from pipeline.proposal.reading import ANSWERS, Field, Kind, Reading, read_table_of
@@ -185,8 +186,6 @@ def _target_of(
 ) -> Target:
     if outcomes is not None and outcomes.says_when and not wishes.outcome:
         return _given_target(outcomes, overview, reading, asker)
-    from pipeline.proposal.derivations import choose_derivation
-
     choice = choose_derivation(overview, reading, outcomes, wishes.outcome)
     wanted = wishes.outcome
     if len(choice.targets) > 1 and not wanted:
