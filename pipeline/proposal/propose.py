@@ -94,6 +94,8 @@ def _data(made: Proposal) -> Item:
             items.append(Item(key, value))
     target = made.target
     items.append(_outcomes(target))
+    if target.csv:
+        items.append(Item("outcomes_csv", target.csv))
     if reading.format != "standard":
         items.append(
             Item(

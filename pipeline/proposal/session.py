@@ -205,9 +205,7 @@ def _given_target(
     if chosen != target.column:
         roles = {**outcomes.roles, Role.LABEL: Guess(chosen, 1.0, "given")}
         target = target_in(outcomes.look, outcomes.profiles, roles)
-    rows, clock = read_outcomes(
-        outcomes.look.patterns, outcomes.names, [target.column], reading.timezone
-    )
+    rows, clock = read_outcomes(outcomes.look, outcomes.names, target.column, reading.timezone)
     if clock is not overview.clock:
         raise MasteryError(
             f"Expected one clock in both tables, found {overview.clock} in {TIME} and {clock} in "
