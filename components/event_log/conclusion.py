@@ -75,20 +75,28 @@ def judge_reading(read: Tally, spec: LogSpec) -> list[Problem]:
         if spec.derived.table:
             tables["outcomes"] = "data.outcomes.table"
     return [
-        Problem(subject=subject, expected="at least one row", found=_explain_none(read, table))
+        no_rows(table, read, subject)
         for table, subject in tables.items()
         if not read.count_rows(table)
     ]
 
 
-def _explain_none(read: Tally, table: str) -> str:
-    """Returns why a table has no rows: which records of a platform are left out, and how many."""
+def no_rows(table: str, read: Tally, subject: str) -> Problem:
+    """Returns the problem of a table without a usable row, with why records were left out.
+
+    Args:
+        table: `events` or `outcomes`.
+        read: the counts of reading it.
+        subject: the key of the configuration that names it.
+    """
     reasons = [hint for hint in read.hints if hint.text.startswith(LEFT_OUT)]
-    if table != "events" or not reasons:
-        return "none"
-    counts = ", ".join(f"{hint.count:,} {hint.text.removeprefix(LEFT_OUT)}" for hint in reasons)
-    total = sum(hint.count for hint in reasons)
-    return f"none; of {total:,} records all are left out: {counts} (data.leave_out, data.mapping)"
+    found = "none"
+    if table == "events" and reasons:
+        counts = ", ".join(f"{hint.count:,} {hint.text.removeprefix(LEFT_OUT)}" for hint in reasons)
+        total = sum(hint.count for hint in reasons)
+        found += f"; of {total:,} records all are left out: {counts}"
+        found += " (data.leave_out, data.mapping)"
+    return Problem(subject=subject, expected="at least one row", found=found)
 
 
 def _find_lookalikes(total: Tally, spec: LogSpec) -> list[Hint]:

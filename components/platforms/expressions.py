@@ -205,7 +205,7 @@ def _parse_objects(texts: pl.Series, names: list[str]) -> pl.DataFrame | None:
         return None
     if frame.height != len(texts):
         return None
-    return mended(frame, lambda: [text.encode() for text in texts])
+    return mended(frame, lambda: [text.encode() for text in texts]) if b"\\" in lines else frame
 
 
 def _child(texts: pl.Series, step: str | int) -> pl.Expr:

@@ -43,14 +43,13 @@ _WHAT: dict[Derivation, str] = {
     "completion": "whether the unit is completed",
     "next_answers": f"right answers among the next {NEXT}",
     "inactivity": "whether the learner comes back",
-    "passed": "whether the unit is passed",
 }
+DERIVATIONS = ("grade", "completion", "next_answers", "inactivity")  # that are proposed
 _LABELS: dict[Derivation, str] = {
     "grade": "result",
     "completion": "completion",
     "next_answers": "mastery",
     "inactivity": "activity",
-    "passed": "result",
 }
 
 
