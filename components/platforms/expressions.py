@@ -155,6 +155,8 @@ def column_of(mapping: EventMapping, column: str, file: str) -> pl.Expr:
     sources = mapping.columns.get(column)
     if sources is None:
         return value_at(f'"{column}"').alias(column)
+    if not sources:
+        return pl.lit(None, pl.String).alias(column)
     return pl.coalesce(_value_of(source, file) for source in sources).alias(column)
 
 
