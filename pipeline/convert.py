@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Self
 
 import polars as pl
 import pyarrow as pa
@@ -159,7 +159,8 @@ def convert(
     if to not in SUFFIXES:
         raise MasteryError(f"--to: expected one of {', '.join(SUFFIXES)}, found {to!r}.")
     patterns = [*request.events]
-    found = find_files("events", choose_spans(patterns, request.span).fill(patterns))
+    chosen = choose_spans(patterns, request.span)
+    found = find_files("events", chosen.fill(patterns), request.table.mapping)
     target = out / f"events.{to}"
     others = _check_free(target, found, overwrite=overwrite)
     try:
@@ -241,13 +242,13 @@ def _read(found: Listing, table: Table, parts: _Parts) -> Tally:
     """Reads all files into parts; returns the counts."""
     reasons = found.describe_passed_over()
     passed_over = {table.name: reasons} if reasons else {}
-    total = Tally(problems=found.problems, passed_over=passed_over)
+    tallies = [Tally(problems=found.problems, passed_over=passed_over)]
     for file in found.files:
         for rows, tally in read_table(file, table):
-            total = merge_tallies([total, tally])
+            tallies.append(tally)
             if rows is not None:
                 parts.add(rows)
-    return total
+    return merge_tallies(tallies)
 
 
 def _judge(read: Tally) -> list[Problem]:
@@ -263,12 +264,15 @@ def _publish(parts: _Parts, table: Table, read: Tally, target: Path) -> Converte
     clock = common_clock(read.clocks)
     assert clock is not None, "judge_clock refuses a log without one clock"
     columns = [name for name in table.kinds if name in parts.valued or name not in table.optional]
-    with new_file(target) as beside, beside.open("wb") as file:
-        writer = _Writer(file, target.suffix, _schema(table, columns, clock))
+    schema = _schema(table, columns, clock)
+    with (
+        new_file(target) as beside,
+        beside.open("wb") as file,
+        _Writer(file, target.suffix, schema) as writer,
+    ):
         for rows in parts.read():
             on_clock = to_clock(rows[TIME], clock, table.timezone)
             writer.add(rows.with_columns(on_clock).select(columns))
-        writer.close()
 
     times = extent(read.clocks[TIME], clock)
     assert times is not None, "the log has rows"
@@ -292,7 +296,10 @@ def _schema(table: Table, columns: Sequence[str], clock: Clock) -> pa.Schema:
 
 
 class _Writer:
-    """A table that rows are appended to, in row groups of about `GROUP_ROWS`."""
+    """A table that rows are appended to, in row groups of about `GROUP_ROWS`.
+
+    It is a context manager; the table is complete when the block ends.
+    """
 
     def __init__(self, file: BinaryIO, suffix: str, schema: pa.Schema) -> None:
         self._file = file
@@ -309,12 +316,16 @@ class _Writer:
         if sum(frame.height for frame in self._waiting) >= GROUP_ROWS:
             self._flush()
 
-    def close(self) -> None:
-        """Completes the table."""
-        if self._waiting:
-            self._flush()
-        if self._parquet is not None:
-            self._parquet.close()
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None and self._waiting:
+                self._flush()
+        finally:
+            if self._parquet is not None:
+                self._parquet.close()
 
     def _flush(self) -> None:
         rows = pl.concat(self._waiting)

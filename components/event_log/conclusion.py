@@ -10,7 +10,7 @@ from components.contracts.log_summary import LogSummary
 from components.contracts.names import AS_OF, DWELL, LEARNER, SPLITS, TIME, UNIT
 from components.event_log.clocks import Clock, format_moment
 from components.event_log.odd_ids import describe_lookalikes
-from components.event_log.problems import Hint, Problem, merge_hints, raise_if_any
+from components.event_log.problems import LEFT_OUT, Hint, Problem, merge_hints, raise_if_any
 from components.event_log.splits import judge_folds
 from components.event_log.tally import merge_tallies
 from components.event_log.timescales import common_clock, extent, judge_clock
@@ -61,10 +61,22 @@ def judge_reading(read: Tally) -> list[Problem]:
     if problems:
         return problems
     return [
-        Problem(subject=f"data.{table}", expected="at least one row", found="none")
+        Problem(
+            subject=f"data.{table}", expected="at least one row", found=_explain_none(read, table)
+        )
         for table in ("events", "outcomes")
         if not read.count_rows(table)
     ]
+
+
+def _explain_none(read: Tally, table: str) -> str:
+    """Returns why a table has no rows: which records of a platform are left out, and how many."""
+    reasons = [hint for hint in read.hints if hint.text.startswith(LEFT_OUT)]
+    if table != "events" or not reasons:
+        return "none"
+    counts = ", ".join(f"{hint.count:,} {hint.text.removeprefix(LEFT_OUT)}" for hint in reasons)
+    total = sum(hint.count for hint in reasons)
+    return f"none; of {total:,} records all are left out: {counts} (data.leave_out, data.mapping)"
 
 
 def _find_lookalikes(total: Tally, spec: LogSpec) -> list[Hint]:

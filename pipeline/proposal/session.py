@@ -14,10 +14,10 @@ from components.errors import MasteryError
 from components.platforms.formats import PLATFORMS, STANDARD, mapping_of
 from pipeline.proposal.overview import Overview, read_events, read_outcomes
 from pipeline.proposal.propose import Proposal, propose
-from pipeline.proposal.reading import Field, Reading, read_table_of
+from pipeline.proposal.reading import ANSWERS, Field, Reading, read_table_of
 from pipeline.proposal.roles import SURE, Guess, roles_of_events
 from pipeline.proposal.tables import OutcomeTable, find_tables, profiles_of, require_columns
-from pipeline.proposal.target import Target, target_in
+from pipeline.proposal.target import Target, sort_columns, target_in
 from pipeline.proposal.words import Role, in_one_spelling
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ class Wishes:
         format: who wrote the events.
         roles: columns by their roles.
         label: the column of outcomes to predict.
+        outcome: how outcomes are derived; empty for a given table, or what the log allows.
         timezone: of times without one.
     """
 
@@ -50,6 +51,7 @@ class Wishes:
     format: str = ""
     roles: Mapping[Role, str] = field(default_factory=dict)
     label: str = ""
+    outcome: str = ""
     timezone: str = "UTC"
 
 
@@ -87,7 +89,7 @@ def make_proposal(
     reading = _reading_of(events, found, wishes, asker, outcomes)
     overview = read_events(reading)
     _require_learners(overview, events)
-    target = _target_of(outcomes, overview, reading, asker)
+    target = _target_of(outcomes, overview, reading, wishes, asker)
 
     name = wishes.name or asker.ask("What shall the model be called?", _name_of(events))
     out = wishes.out or Path(f"{name}.yaml")
@@ -109,7 +111,15 @@ def _reading_of(
             for name in names
             if name not in (LEARNER, "unit_id", TIME)
         ]
-        return Reading(look, found.format, found.why, fields=fields, timezone=wishes.timezone)
+        answers = {role: role.value for role in ANSWERS if role in names}
+        return Reading(
+            look,
+            found.format,
+            found.why,
+            fields=fields,
+            answers=answers,
+            timezone=wishes.timezone,
+        )
 
     profiles = profiles_of(look)
     require_columns(look, wishes.roles.values())
@@ -153,14 +163,32 @@ def _require_learners(overview: Overview, look: Look) -> None:
 
 
 def _target_of(
-    outcomes: OutcomeTable | None, overview: Overview, reading: Reading, asker: Asker
+    outcomes: OutcomeTable | None,
+    overview: Overview,
+    reading: Reading,
+    wishes: Wishes,
+    asker: Asker,
 ) -> Target:
-    if outcomes is None or Role.AS_OF not in outcomes.roles:
-        raise MasteryError("Expected a table of outcomes with as_of; name it with --outcomes.")
+    if outcomes is not None and outcomes.says_when and not wishes.outcome:
+        return _given_target(outcomes, overview, reading, asker)
+    from pipeline.proposal.derivations import choose_derivation
+
+    choice = choose_derivation(overview, reading, outcomes, wishes.outcome)
+    wanted = wishes.outcome
+    if len(choice.targets) > 1 and not wanted:
+        wanted = asker.ask("What is predicted?", next(iter(choice.targets)), [*choice.targets])
+    target = choice.target(wanted)
+    if outcomes is not None and "table" in target.outcomes:
+        sort_columns(outcomes.profiles, outcomes.roles, target)
+    return target
+
+
+def _given_target(
+    outcomes: OutcomeTable, overview: Overview, reading: Reading, asker: Asker
+) -> Target:
     target = target_in(outcomes.look, outcomes.profiles, outcomes.roles)
-    chosen = asker.ask(
-        "What is predicted?", target.column, [target.column, *outcomes.roles[Role.LABEL].others]
-    )
+    others = outcomes.roles[Role.LABEL].others
+    chosen = asker.ask("What is predicted?", target.column, [target.column, *others])
     if chosen != target.column:
         roles = {**outcomes.roles, Role.LABEL: Guess(chosen, 1.0, "given")}
         target = target_in(outcomes.look, outcomes.profiles, roles)
@@ -204,6 +232,11 @@ def _relative(reading: Reading, target: Target, folder: Path) -> None:
         target.outcomes = _from(target.outcomes, folder)
     elif isinstance(target.outcomes, list):
         target.outcomes = [_from(path, folder) for path in target.outcomes]
+    elif "table" in target.outcomes:
+        table = target.outcomes["table"]
+        paths = [table] if isinstance(table, str) else table
+        found = [_from(path, folder) for path in paths]
+        target.outcomes = {**target.outcomes, "table": found[0] if len(found) == 1 else found}
 
 
 def _from(path: str, folder: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -13,6 +14,7 @@ from components.event_log.sources import format_of
 from components.platforms.formats import STANDARD
 from pipeline.proposal.look import Look, look_at, look_at_table
 from pipeline.proposal.profile import Profile
+from pipeline.proposal.reading import key_ways
 from pipeline.proposal.recognise import Recognised, recognise
 from pipeline.proposal.roles import Guess, roles_of_events, roles_of_outcomes
 from pipeline.proposal.target import table_names
@@ -47,6 +49,11 @@ class OutcomeTable:
     def names(self) -> dict[str, str]:
         """Its names of the columns of every log."""
         return table_names(self.roles)
+
+    @property
+    def mapping(self) -> dict[str, Any]:
+        """The ways to its keys, where they have other names or are made of several columns."""
+        return {name: way for name, way in key_ways(self.roles).items() if way != name}
 
     @property
     def says_when(self) -> bool:

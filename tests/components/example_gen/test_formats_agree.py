@@ -17,7 +17,12 @@ from components.simulator.platform_logs import next_seconds, whole_seconds
 from components.simulator.simulate import TABLES, simulate
 
 # The file of events in each format; Moodle has further tables of the same events.
-FORMATS = {"moodle": "logstore_standard_log.csv", "caliper": "events.jsonl"}
+FORMATS = {
+    "moodle": "logstore_standard_log.csv",
+    "open_edx": "tracking.log.gz",
+    "xapi": "events.jsonl",
+    "caliper": "events.jsonl",
+}
 LEARNERS, SEED = 300, 4
 # What the simulated table calls the standard columns.
 RENAMED = {"knowledge_component": "component", "exercise_completed": "completed"}
