@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from components.config.runtime import Email
 
 _LONGEST_RETRY_AFTER = 86_400.0  # seconds; no receiver can silence us for longer
-_TEMPORARY = {408, 425, 429}  # of HTTP, and every 5xx
+TEMPORARY = {408, 425, 429}  # of HTTP, and every 5xx
 _BUSY = {429, 502, 503, 504}  # the receiver takes nothing at all for now
 _CLOSING = 421  # of SMTP: the server is about to stop
 
@@ -103,7 +103,7 @@ def post(
         with httpx.stream(
             method, url, content=content, headers=dict(headers), timeout=timeout, auth=login
         ) as answer:
-            status, asked = answer.status_code, _retry_after(answer.headers)
+            status, asked = answer.status_code, retry_after(answer.headers)
     except (httpx.InvalidURL, httpx.UnsupportedProtocol):
         raise UndeliveredError("expected an address that starts with https:// or http://") from None
     except httpx.TransportError as error:
@@ -112,9 +112,9 @@ def post(
         ) from None
 
     if not httpx.codes.is_success(status):
-        temporary = httpx.codes.is_server_error(status) or status in _TEMPORARY
+        temporary = httpx.codes.is_server_error(status) or status in TEMPORARY
         raise UndeliveredError(
-            f"expected an answer 2xx, found {_describe_status(status)}",
+            f"expected an answer 2xx, found {describe_status(status)}",
             temporary=temporary,
             busy=temporary and (status in _BUSY or asked is not None),
             retry_after=asked,
@@ -122,7 +122,7 @@ def post(
         )
 
 
-def _retry_after(headers: httpx.Headers) -> float | None:
+def retry_after(headers: httpx.Headers) -> float | None:
     """Returns how many seconds a receiver asks to wait: it gives a number or a moment."""
     asked = headers.get("Retry-After", "").strip()
     if asked.isascii() and asked.isdigit():
@@ -137,7 +137,7 @@ def _retry_after(headers: httpx.Headers) -> float | None:
     return min(max(seconds, 0.0), _LONGEST_RETRY_AFTER)
 
 
-def _describe_status(status: int) -> str:
+def describe_status(status: int) -> str:
     """Returns a status by its standard name; the server's own words might repeat the address."""
     known = {item.value: item.phrase for item in http.HTTPStatus}
     return f"{status} {known.get(status, '')}".rstrip()

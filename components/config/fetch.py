@@ -67,6 +67,11 @@ class Fetch(Section):
     version: Literal["1.0.3", "2.0.0"] = Field(
         "1.0.3", description="version of xAPI that is asked for"
     )
+    ordered_by: Literal["stored", "timestamp"] = Field(
+        "stored",
+        description="the time by which the record store orders statements; xAPI says `stored`, "
+        "Ralph takes `timestamp`",
+    )
     since: str | None = Field(
         None, description="date; what is older is not fetched, default: everything"
     )

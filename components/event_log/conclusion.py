@@ -10,7 +10,7 @@ from components.contracts.log_summary import LogSummary
 from components.contracts.names import AS_OF, DWELL, LEARNER, SPLITS, TIME, UNIT
 from components.event_log.clocks import Clock, format_moment
 from components.event_log.odd_ids import describe_lookalikes
-from components.event_log.problems import Hint, Problem, merge_hints, raise_if_any
+from components.event_log.problems import LEFT_OUT, Hint, Problem, merge_hints, raise_if_any
 from components.event_log.splits import judge_folds
 from components.event_log.tally import merge_tallies
 from components.event_log.timescales import common_clock, extent, judge_clock
@@ -60,14 +60,23 @@ def judge_reading(read: Tally) -> list[Problem]:
     problems = [*read.problems, *judge_clock(read.clocks)]
     if problems:
         return problems
-    return [no_rows(table, read) for table in ("events", "outcomes") if not read.count_rows(table)]
+    return [no_rows(read, table) for table in ("events", "outcomes") if not read.count_rows(table)]
 
 
-def no_rows(table: str, read: Tally) -> Problem:
-    """Returns the problem of a table without a usable row, with why records were left out."""
-    left_out = [str(hint) for hint in read.hints if hint.text.startswith("records left out")]
-    found = "; ".join(["none", *(left_out if table == "events" else [])])
+def no_rows(read: Tally, table: str) -> Problem:
+    """Returns the problem of a table without any usable row."""
+    found = _explain_none(read, table)
     return Problem(subject=f"data.{table}", expected="at least one row", found=found)
+
+
+def _explain_none(read: Tally, table: str) -> str:
+    """Returns why a table has no rows: which records of a platform are left out, and how many."""
+    reasons = [hint for hint in read.hints if hint.text.startswith(LEFT_OUT)]
+    if table != "events" or not reasons:
+        return "none"
+    counts = ", ".join(f"{hint.count:,} {hint.text.removeprefix(LEFT_OUT)}" for hint in reasons)
+    total = sum(hint.count for hint in reasons)
+    return f"none; of {total:,} records all are left out: {counts} (data.leave_out, data.mapping)"
 
 
 def _find_lookalikes(total: Tally, spec: LogSpec) -> list[Hint]:

@@ -13,8 +13,9 @@ from collections.abc import Callable
 
 import polars as pl
 
-# Control characters; half a character; a backslash in JSON, or a quote within a key.
-_DOUBTFUL = r'(?s)[\x00-\x1f]|\\u[dD][89a-fA-F]|^[{\[].*(?:\\|[^\[{,: \\]"[^,:}\]])'
+# A control character, a backslash, or a quote within a key.
+_DOUBTFUL = r'[\x00-\x1f\\]|[^\[{,: \\]"[^,:}\]]'
+_NUL = "\0"  # what the parser makes of half a character
 # Within text that holds JSON itself, as the event of a browser, backslashes are doubled.
 _HALF = re.compile(
     rb"(?P<pair>\\+u[dD][89abAB][0-9a-fA-F]{2}\\+u[dD][c-fC-F][0-9a-fA-F]{2})"
@@ -43,7 +44,7 @@ def mended(frame: pl.DataFrame, split: Callable[[], list[bytes]]) -> pl.DataFram
         frame: columns of text, one row per line.
         split: returns the lines; it is called if a value is doubtful.
     """
-    found = frame.select(pl.all().str.contains(_DOUBTFUL).fill_null(False))
+    found = frame.select(map(_is_doubtful, frame.columns))
     rows = {column.name: column.arg_true() for column in found if column.any()}
     if not rows:
         return frame
@@ -52,6 +53,14 @@ def mended(frame: pl.DataFrame, split: Callable[[], list[bytes]]) -> pl.DataFram
         frame[name].scatter(places, _values([lines[place] for place in places], name))
         for name, places in rows.items()
     )
+
+
+def _is_doubtful(name: str) -> pl.Expr:
+    """Returns which texts of a column may not be what the line holds."""
+    text = pl.col(name)
+    is_json = text.str.starts_with("{") | text.str.starts_with("[")
+    within = pl.when(is_json).then(text).str.contains(_DOUBTFUL)
+    return (within | text.str.contains(_NUL, literal=True)).fill_null(value=False)
 
 
 def _values(lines: list[bytes], name: str) -> pl.Series:
@@ -66,4 +75,6 @@ def without_halves(line: bytes) -> bytes:
     >>> without_halves(rb'{"answer": "\ud83d \ud83d\ude00"}')
     b'{"answer": "\\ufffd \\ud83d\\ude00"}'
     """
+    if b"\\ud" not in line and b"\\uD" not in line:
+        return line
     return _HALF.sub(lambda match: match["pair"] or match["half"] + b"fffd", line)

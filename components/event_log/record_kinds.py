@@ -17,7 +17,13 @@ import polars as pl
 from components.config.mapping import Source
 from components.contracts.names import TIME
 from components.event_log.problems import Problem, describe, places_of
-from components.platforms.expressions import column_of, keys_of, paths_to, values_at
+from components.platforms.expressions import (
+    column_of,
+    is_in_record,
+    keys_of,
+    paths_to,
+    values_at,
+)
 from components.platforms.local_times import DateOrders, read_local_times
 
 if TYPE_CHECKING:
@@ -130,7 +136,7 @@ class _LocalizedExport:
         time = self._kind.time
         if any(source.format for source in mapping.columns.get(TIME, [])):
             time = None  # a way with a format reads the text itself
-        shared = [name for name in self._kind.one_per_file if name in mapping.columns]
+        shared = [name for name in self._kind.one_per_file if is_in_record(mapping, name)]
         found: dict[str, set[str]] = {name: set() for name in shared}
 
         keys = [key for name in shared for key in keys_of(mapping, name)]

@@ -72,6 +72,14 @@ def init(
     label: Annotated[
         str, typer.Option("--label", metavar="COLUMN", help="The column of outcomes to predict.")
     ] = "",
+    outcome: Annotated[
+        str,
+        typer.Option(
+            "--outcome",
+            metavar="HOW",
+            help="Derive outcomes: grade, completion, next_answers or inactivity.",
+        ),
+    ] = "",
     timezone: Annotated[
         str, typer.Option("--timezone", metavar="ZONE", help="Of times without one.")
     ] = "UTC",
@@ -99,6 +107,7 @@ def init(
         format=format_,
         roles={role: column for role, column in given.items() if column},
         label=label,
+        outcome=outcome,
         timezone=timezone,
     )
     proposal, path = make_proposal(wishes, _asker(yes), print)

@@ -77,15 +77,17 @@ def judging_of(target: Target, shape: Shape) -> Judging:
     ]
     at_risk = class_at_risk(target)
     if at_risk is not None:
+        if target.horizon:
+            evaluation["early_warning"] = {"by": target.horizon}
         _add_decision(judging, target, at_risk)
     return judging
 
 
 def class_at_risk(target: Target) -> str | None:
-    """Returns the lowest class if it says that somebody may need help; None for others."""
-    first = target.classes[0]
-    rank = RANKS.get(in_one_spelling(first))
-    return first if rank is not None and rank <= _AT_RISK else None
+    """Returns the class that says that somebody may need help; None where none does."""
+    ranks = {name: RANKS.get(in_one_spelling(name)) for name in target.classes}
+    low = {name: rank for name, rank in ranks.items() if rank is not None and rank <= _AT_RISK}
+    return min(low, key=lambda name: low[name]) if low else None
 
 
 def _add_decision(judging: Judging, target: Target, at_risk: str) -> None:

@@ -16,10 +16,12 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from components.config.mapping import EventMapping
 from components.errors import MasteryError
 from components.event_log.chunks import BOM, READ_ERRORS, foreign_format, open_text
 from components.event_log.problems import raise_if_any
 from components.event_log.sources import LogFile, find_files
+from components.platforms.formats import PLATFORMS, mapping_of
 
 HEAD_BYTES = 2 << 20  # of a file's beginning, decompressed
 TAIL_BYTES = 1 << 20  # of its end
@@ -89,7 +91,7 @@ def look_at(patterns: Sequence[str]) -> list[Look]:
         LogError: there are no such files, or none of a known format.
         MasteryError: none of them has records.
     """
-    found = find_files("events", patterns)
+    found = find_files("events", patterns, _any_platform())
     raise_if_any(found.problems)
     tables: list[tuple[set[str], list[LogFile]]] = []
     for file in _spread(found.files, MOST_TABLES):
@@ -103,6 +105,12 @@ def look_at(patterns: Sequence[str]) -> list[Look]:
     if len(tables) == 1:
         return [_look(tuple(patterns), found.files)]
     return [_look(tuple(file.path for file in files), files) for _, files in tables]
+
+
+def _any_platform() -> EventMapping:
+    """Returns a mapping under which files of any platform are found, whatever they are called."""
+    names = [mapping_of(name).file_names for name in PLATFORMS]
+    return EventMapping(file_names="|".join(f"(?:{name})" for name in names if name) or None)
 
 
 def look_at_table(patterns: Sequence[str]) -> Look:

@@ -21,7 +21,6 @@ from components.event_log.tally import Tally, merge_tallies
 from components.event_log.timescales import common_clock
 
 if TYPE_CHECKING:
-    from components.event_log.problems import Problem
     from pipeline.proposal.reading import Reading
 
 MOST_ROWS = 2_000_000  # kept in memory; of a larger log those of some learners
@@ -36,16 +35,14 @@ class Overview:
     Attributes:
         events: `learner_id`, `unit_id`, `time` on the log's clock, and the fields.
         clock: what times are.
-        rows: number of events of the whole log.
         highest: the largest hash of a learner who is here.
-        problems: of the log; what is wrong with a field makes it one of words, or none.
+        tally: all counts of reading the log, its problems among them.
     """
 
     events: pl.DataFrame
     clock: Clock
-    rows: int
     highest: int
-    problems: list[Problem]
+    tally: Tally
 
     @property
     def share(self) -> float:
@@ -96,7 +93,7 @@ def read_events(reading: Reading) -> Overview:
             "beside numbers, or seconds beside milliseconds); name another column with --time."
         )
     events = frame.with_columns(to_clock(frame[TIME], clock, reading.timezone).alias(TIME))
-    return Overview(events, clock, tally.count_rows("events"), highest, tally.problems)
+    return Overview(events, clock, highest, tally)
 
 
 def read_outcomes(
@@ -138,7 +135,7 @@ def _read(table: Table, patterns: Sequence[str]) -> tuple[pl.DataFrame | None, T
     kept: list[pl.DataFrame] = []
     tallies: list[Tally] = []
     rows = 0
-    for file in find_files(table.name, patterns).files:
+    for file in find_files(table.name, patterns, table.mapping).files:
         for frame, tally in read_table(file, table):
             tallies.append(tally)
             if frame is None:

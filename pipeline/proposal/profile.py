@@ -191,7 +191,7 @@ def is_skewed(numbers: pl.Series) -> bool:
     if known.n_unique() < 4 or float(known.quantile(0.01) or 0) < 0:
         return False
     middle, high = float(known.quantile(0.5) or 0), float(known.quantile(0.99) or 0)
-    return high > 5 * middle if middle > 0 else high > 5
+    return high > 4 * middle if middle > 0 else high > 5
 
 
 def _share_read(values: pl.Series, form: str) -> float:

@@ -149,8 +149,7 @@ def _label(target: Target) -> Item:
         value["classes"] = target.classes
     given = not isinstance(target.outcomes, Mapping)
     why = "; ".join(text for text in (target.why if given else "", target.order) if text)
-    instead = [f"label: {{{line}, ...}}" for line in target.instead] if given else []
-    return Item("label", value, why=why, instead=instead)
+    return Item("label", value, why=why, instead=target.other_labels)
 
 
 def _steps(made: Proposal) -> Item:
@@ -175,9 +174,10 @@ def _steps(made: Proposal) -> Item:
 
 
 def _context(made: Proposal) -> list[Item]:
-    found = context_of(made.overview)
+    found = context_of(made.overview, made.target)
     left = made.target.left
-    others = [name for name in made.target.slices if name not in made.target.protected]
+    known = {*made.target.protected, made.target.horizon}
+    others = [name for name in made.target.slices if name not in known]
     instead = [f"{name}: {{type: categorical}}  # only if it is known at as_of" for name in others]
     instead += [f"{name}: {reason}" for name, reason in left.items()]
     if not found:
@@ -236,7 +236,8 @@ def _judging(made: Proposal) -> list[Item]:
     instead = [
         f"- {{metric: {task}, min_gain_over: trees, confidence: {CONFIDENCE}}}  # worth a network?"
     ]
-    items = [Item("evaluation", judging.evaluation)]
+    parts = [Item(key, value) for key, value in judging.evaluation.items()]
+    items = [Item("evaluation", items=parts)]
     if judging.fairness:
         items.append(
             Item(

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 Kind = Literal["categorical", "numeric"]
 MOST_VALUES = 5_000  # of a column of words
 KEYS = (Role.LEARNER, Role.UNIT, Role.TIME, Role.EVENT_TYPE)
+ANSWERS = (Role.SCORE, Role.COMPLETED, Role.CORRECT)
 # Columns that keep the standard names, wherever a mapping is written anyway.
 _STANDARD = (
     Role.COMPONENT, Role.DWELL, Role.CORRECT, Role.SCORE, Role.COMPLETED, Role.SPEED,
@@ -60,6 +61,7 @@ class Reading:
         mapping: `data.mapping`.
         fields: columns that the model may read.
         left: columns that it should not, and why.
+        answers: fields by what they say about learning: scores, completion, right answers.
         notes: comments, by the key in `columns` or `mapping`.
         timezone: of times without one.
     """
@@ -71,6 +73,7 @@ class Reading:
     mapping: dict[str, Any] = field(default_factory=dict)
     fields: list[Field] = field(default_factory=list)
     left: dict[str, str] = field(default_factory=dict)
+    answers: dict[Role, str] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
     timezone: str = "UTC"
 
@@ -144,6 +147,12 @@ def read_table_of(
         reading.columns[AS_OF] = given[AS_OF]
 
     reading.fields, reading.left = inputs.fields, inputs.left
+    numbers = {item.name for item in inputs.fields if item.kind == "numeric"}
+    reading.answers = {
+        role: inputs.names[names[role]]
+        for role in ANSWERS
+        if role in names and inputs.names.get(names[role]) in numbers
+    }
     reading.notes = {role.value: explain(roles[role]) for role in KEYS if role in roles}
     if Role.UNIT not in roles:
         reading.notes[UNIT] = "no column tells units apart: all of the log is one"
@@ -186,17 +195,21 @@ def path_of(column: str) -> str:
     return column if re.fullmatch(r'[^."\[\]{}\s]+', column) else f'"{column}"'
 
 
-def _ways(by_name: Mapping[str, Profile], roles: Mapping[Role, Guess], unit: str) -> dict[str, Any]:
-    """Returns the ways to the columns that every log has: a path, or what `data.mapping` says."""
+def key_ways(roles: Mapping[Role, Guess]) -> dict[str, Any]:
+    """Returns the ways to the ids of learners and units."""
     ways: dict[str, Any] = {LEARNER: path_of(roles[Role.LEARNER].column)}
     if Role.UNIT in roles and Role.RUN in roles:
         parts = [path_of(roles[role].column) for role in (Role.UNIT, Role.RUN)]
         ways[UNIT] = {"template": "{" + parts[0] + "} {" + parts[1] + "}"}
     elif Role.UNIT in roles:
         ways[UNIT] = path_of(roles[Role.UNIT].column)
-    else:
-        ways[UNIT] = {"constant": unit}
+    return ways
 
+
+def _ways(by_name: Mapping[str, Profile], roles: Mapping[Role, Guess], unit: str) -> dict[str, Any]:
+    """Returns the ways to the columns that every log has: a path, or what `data.mapping` says."""
+    ways = key_ways(roles)
+    ways.setdefault(UNIT, {"constant": unit})
     time = roles[Role.TIME].column
     form = by_name[time].time
     ways[TIME] = path_of(time)
@@ -214,6 +227,7 @@ class _Inputs:
     fields: list[Field] = field(default_factory=list)
     ways: dict[str, Any] = field(default_factory=dict)
     left: dict[str, str] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)  # by column
 
 
 def _find_inputs(
@@ -243,6 +257,7 @@ def _find_inputs(
         seen = f"{profile.distinct:,} different" if kind == "categorical" else ""
         found.fields.append(Field(name, kind, seen))
         found.ways[name] = way
+        found.names[column] = name
     return found
 
 

@@ -9,15 +9,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from components.contracts.names import LEARNER, TIME
+from components.contracts.names import LEARNER, TIME, UNIT
 from components.errors import MasteryError
 from components.platforms.formats import PLATFORMS, STANDARD, mapping_of
 from pipeline.proposal.overview import Overview, read_events, read_outcomes
 from pipeline.proposal.propose import Proposal, propose
-from pipeline.proposal.reading import Field, Reading, read_table_of
+from pipeline.proposal.reading import ANSWERS, Field, Kind, Reading, read_table_of
 from pipeline.proposal.roles import SURE, Guess, roles_of_events
 from pipeline.proposal.tables import OutcomeTable, find_tables, profiles_of, require_columns
-from pipeline.proposal.target import Target, target_in
+from pipeline.proposal.target import Target, sort_columns, target_in
 from pipeline.proposal.words import Role, in_one_spelling
 
 if TYPE_CHECKING:
@@ -25,7 +25,18 @@ if TYPE_CHECKING:
     from pipeline.proposal.recognise import Recognised
 
 FEWEST_LEARNERS = 2
-_STANDARD_KINDS = {"event_type": "categorical", "component": "categorical"}
+KEYS = (LEARNER, UNIT, TIME)
+# Names of files that say nothing about a log.
+_NO_NAME = re.compile(r"(events?|log|data|part|statements?|tracking|logstore|export)([-_\d].*)?")
+STANDARD_KINDS: dict[str, Kind] = {
+    "event_type": "categorical",
+    "component": "categorical",
+    "dwell_seconds": "numeric",
+    "correct": "numeric",
+    "score": "numeric",
+    "completed": "numeric",
+    "playback_speed": "numeric",
+}
 
 
 @dataclass(frozen=True)
@@ -40,6 +51,7 @@ class Wishes:
         format: who wrote the events.
         roles: columns by their roles.
         label: the column of outcomes to predict.
+        outcome: how outcomes are derived; empty for a given table, or what the log allows.
         timezone: of times without one.
     """
 
@@ -50,6 +62,7 @@ class Wishes:
     format: str = ""
     roles: Mapping[Role, str] = field(default_factory=dict)
     label: str = ""
+    outcome: str = ""
     timezone: str = "UTC"
 
 
@@ -82,12 +95,14 @@ def make_proposal(
     say(f"events    {_describe(events)}")
     say(f"format    {found.format}" + (f": {found.why}" if found.why else ""))
 
+    for path in tables.unread:
+        say(f"not read  {path}: the log tells of it too")
     if outcomes is not None:
         say(f"outcomes  {_describe(outcomes.look)}")
     reading = _reading_of(events, found, wishes, asker, outcomes)
     overview = read_events(reading)
     _require_learners(overview, events)
-    target = _target_of(outcomes, overview, reading, asker)
+    target = _target_of(outcomes, overview, reading, wishes, asker)
 
     name = wishes.name or asker.ask("What shall the model be called?", _name_of(events))
     out = wishes.out or Path(f"{name}.yaml")
@@ -103,13 +118,7 @@ def _reading_of(
     outcomes: OutcomeTable | None,
 ) -> Reading:
     if found.format != STANDARD:
-        names = mapping_of(found.format).column_names
-        fields = [
-            Field(name, "categorical" if name in _STANDARD_KINDS else "numeric")
-            for name in names
-            if name not in (LEARNER, "unit_id", TIME)
-        ]
-        return Reading(look, found.format, found.why, fields=fields, timezone=wishes.timezone)
+        return _reading_of_platform(look, found, wishes.timezone)
 
     profiles = profiles_of(look)
     require_columns(look, wishes.roles.values())
@@ -142,6 +151,21 @@ def _reading_of(
     return replace(reading, timezone=wishes.timezone)
 
 
+def _reading_of_platform(look: Look, found: Recognised, timezone: str) -> Reading:
+    """Returns how a platform's log is read: as its format's mapping says."""
+    names = [name for name in mapping_of(found.format).column_names if name not in KEYS]
+    kinds = {name: STANDARD_KINDS[name] for name in names if name in STANDARD_KINDS}
+    return Reading(
+        look,
+        found.format,
+        found.why,
+        fields=[Field(name, kind) for name, kind in kinds.items()],
+        answers={role: role.value for role in ANSWERS if role in names},
+        left={name: "not a standard column" for name in names if name not in kinds},
+        timezone=timezone,
+    )
+
+
 def _require_learners(overview: Overview, look: Look) -> None:
     learners = overview.events[LEARNER].n_unique()
     if learners < FEWEST_LEARNERS:
@@ -153,14 +177,32 @@ def _require_learners(overview: Overview, look: Look) -> None:
 
 
 def _target_of(
-    outcomes: OutcomeTable | None, overview: Overview, reading: Reading, asker: Asker
+    outcomes: OutcomeTable | None,
+    overview: Overview,
+    reading: Reading,
+    wishes: Wishes,
+    asker: Asker,
 ) -> Target:
-    if outcomes is None or Role.AS_OF not in outcomes.roles:
-        raise MasteryError("Expected a table of outcomes with as_of; name it with --outcomes.")
+    if outcomes is not None and outcomes.says_when and not wishes.outcome:
+        return _given_target(outcomes, overview, reading, asker)
+    from pipeline.proposal.derivations import choose_derivation
+
+    choice = choose_derivation(overview, reading, outcomes, wishes.outcome)
+    wanted = wishes.outcome
+    if len(choice.targets) > 1 and not wanted:
+        wanted = asker.ask("What is predicted?", next(iter(choice.targets)), [*choice.targets])
+    target = choice.target(wanted)
+    if outcomes is not None and "table" in target.outcomes:
+        sort_columns(outcomes.profiles, outcomes.roles, target)
+    return target
+
+
+def _given_target(
+    outcomes: OutcomeTable, overview: Overview, reading: Reading, asker: Asker
+) -> Target:
     target = target_in(outcomes.look, outcomes.profiles, outcomes.roles)
-    chosen = asker.ask(
-        "What is predicted?", target.column, [target.column, *outcomes.roles[Role.LABEL].others]
-    )
+    others = outcomes.roles[Role.LABEL].others
+    chosen = asker.ask("What is predicted?", target.column, [target.column, *others])
     if chosen != target.column:
         roles = {**outcomes.roles, Role.LABEL: Guess(chosen, 1.0, "given")}
         target = target_in(outcomes.look, outcomes.profiles, roles)
@@ -186,10 +228,10 @@ def _describe(look: Look) -> str:
 
 
 def _name_of(look: Look) -> str:
-    """Returns a name from the path: of the folder, if the file is only called events."""
+    """Returns a name from the path: of the folder, unless the file has a telling one."""
     path = Path(look.files[0].path).resolve()
     stem = path.name.split(".")[0]
-    if re.fullmatch(r"(events?|log|data|part|statements)([-_\d].*)?", stem.lower()):
+    if len(look.files) > 1 or _NO_NAME.fullmatch(stem.lower()):
         stem = path.parent.name
     plain = re.sub(r"[^a-z0-9]+", "-", in_one_spelling(stem).replace("_", "-")).strip("-")
     return plain[:40] if plain and plain[0].isalpha() else "my-log"
@@ -204,6 +246,11 @@ def _relative(reading: Reading, target: Target, folder: Path) -> None:
         target.outcomes = _from(target.outcomes, folder)
     elif isinstance(target.outcomes, list):
         target.outcomes = [_from(path, folder) for path in target.outcomes]
+    elif "table" in target.outcomes:
+        table = target.outcomes["table"]
+        paths = [table] if isinstance(table, str) else table
+        found = [_from(path, folder) for path in paths]
+        target.outcomes = {**target.outcomes, "table": found[0] if len(found) == 1 else found}
 
 
 def _from(path: str, folder: Path) -> str:

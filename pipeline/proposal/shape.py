@@ -75,7 +75,7 @@ def shape_of(overview: Overview, target: Target) -> Shape:
     longest = int(seen.max(initial=0))
     why_steps = f"of {longest:,} at most; {cut:.0%} of the outcomes have more, and see the last"
 
-    splits, counts = _splits(target, overview.share)
+    splits, counts = divide(target, overview.share)
     return Shape(
         history,
         why,
@@ -101,7 +101,7 @@ def _history(overview: Overview) -> tuple[Literal["unit", "learner"], str]:
     return "unit", seen
 
 
-def _splits(target: Target, share: float) -> tuple[dict[str, int], dict[str, dict[str, int]]]:
+def divide(target: Target, share: float) -> tuple[dict[str, int], dict[str, dict[str, int]]]:
     """Returns shares of learners that leave enough of every class to judge by, and the counts."""
     hashes = hash_ids(target.rows[LEARNER], Splits().seed)
     rows = target.rows.join(hashes, on=LEARNER, maintain_order="left")
@@ -177,13 +177,14 @@ def _numbers(values: pl.Series) -> tuple[dict[str, Any], str]:
     return feature, seen
 
 
-def context_of(overview: Overview) -> dict[str, tuple[dict[str, Any], str]]:
-    """Returns inputs beside the sequence: the unit, where there are several."""
-    units = overview.events[UNIT]
-    if units.n_unique() < 2:
-        return {}
-    feature, seen = _words(units)
-    return {UNIT: (feature, seen)}
+def context_of(overview: Overview, target: Target) -> dict[str, tuple[dict[str, Any], str]]:
+    """Returns inputs beside the sequence: the unit, where there are several, and how late it is."""
+    found: dict[str, tuple[dict[str, Any], str]] = {}
+    if overview.events[UNIT].n_unique() > 1:
+        found[UNIT] = _words(overview.events[UNIT])
+    if target.horizon:
+        found[target.horizon] = ({"type": "numeric"}, "when is asked")
+    return found
 
 
 def training_of(shape: Shape) -> tuple[dict[str, Any], dict[str, Any], str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -13,7 +14,8 @@ from components.event_log.sources import format_of
 from components.platforms.formats import STANDARD
 from pipeline.proposal.look import Look, look_at, look_at_table
 from pipeline.proposal.profile import Profile
-from pipeline.proposal.recognise import Recognised, recognise
+from pipeline.proposal.reading import key_ways
+from pipeline.proposal.recognise import LOGS, Recognised, recognise
 from pipeline.proposal.roles import Guess, roles_of_events, roles_of_outcomes
 from pipeline.proposal.target import table_names
 from pipeline.proposal.words import Role
@@ -49,6 +51,11 @@ class OutcomeTable:
         return table_names(self.roles)
 
     @property
+    def mapping(self) -> dict[str, Any]:
+        """The ways to its keys, where they have other names or are made of several columns."""
+        return {name: way for name, way in key_ways(self.roles).items() if way != name}
+
+    @property
     def says_when(self) -> bool:
         """Whether rows say as of when they were true, and in which unit."""
         return Role.AS_OF in self.roles and Role.UNIT in self.roles
@@ -68,11 +75,13 @@ class Tables:
         events: the events.
         format: who wrote them.
         outcomes: a table of outcomes or grades, None where there is none.
+        unread: further tables of the platform, which the log tells of too.
     """
 
     events: Look
     format: Recognised
     outcomes: OutcomeTable | None
+    unread: tuple[str, ...] = ()
 
 
 def find_tables(
@@ -105,10 +114,14 @@ def find_tables(
     platform = next((found for found in recognised if found.format != STANDARD), None)
     if platform is not None:
         pairs = [*zip(recognised, looks, strict=True)]
-        parts = [one for found, one in pairs if found.format == platform.format]
+        parts = [(found, one) for found, one in pairs if found.format == platform.format]
+        # A log tells of attempts and grades as well: with their own tables they would count twice.
+        logs = [(found, one) for found, one in parts if found.kind in LOGS] or parts
         others = [one for found, one in pairs if found.format != platform.format]
-        log = _joined(parts, events if not others else ())
-        return Tables(log, platform, named or _outcomes_among(others or _beside(log), given))
+        log = _joined([one for _, one in logs], events if len(logs) == len(pairs) else ())
+        unread = [path.path for pair in parts if pair not in logs for path in pair[1].files]
+        found = named or _outcomes_among(others or _beside(log), given)
+        return Tables(log, logs[0][0], found, tuple(unread))
 
     log = max(looks, key=lambda one: (_could_be_events(one), one.bytes))
     others = [one for one in looks if one is not log]

@@ -33,12 +33,13 @@ class Target:
         classes: lowest first; empty for a number.
         why: how it was chosen.
         order: how the order of the classes was found.
-        instead: alternatives, each a line of YAML.
+        instead: other outcomes, each a line of YAML.
+        other_labels: the same for the label.
         rows: `learner_id`, `unit_id`, `as_of` and the label as text, of some learners.
         slices: columns of the table to slice by.
         protected: those of them that are protected.
         left: further columns of the table, and why they are no inputs.
-        cold_starts: comment on the share of outcomes without events.
+        horizon: column with how late is asked, where that is at several moments.
     """
 
     outcomes: Any
@@ -47,10 +48,12 @@ class Target:
     why: str
     order: str = ""
     instead: list[str] = field(default_factory=list)
+    other_labels: list[str] = field(default_factory=list)
     rows: pl.DataFrame = field(default_factory=pl.DataFrame)
     slices: list[str] = field(default_factory=list)
     protected: list[str] = field(default_factory=list)
     left: dict[str, str] = field(default_factory=dict)
+    horizon: str = ""
 
     @property
     def is_number(self) -> bool:
@@ -96,12 +99,17 @@ def target_in(look: Look, profiles: Sequence[Profile], roles: Mapping[Role, Gues
     target = Target(
         paths[0] if len(paths) == 1 else [*paths], label.name, classes, explain(guess), order
     )
-    target.instead = [f"column: {name}" for name in guess.others]
-    keys = {roles[role].column for role in (Role.LEARNER, Role.UNIT, Role.AS_OF) if role in roles}
-    for profile in profiles:
-        if profile.name not in {*keys, label.name}:
-            _sort_in(profile, target)
+    target.other_labels = [f"label: {{column: {name}, ...}}" for name in guess.others]
+    sort_columns(profiles, roles, target)
     return target
+
+
+def sort_columns(profiles: Sequence[Profile], roles: Mapping[Role, Guess], target: Target) -> None:
+    """Finds among the further columns of a table those to slice by, and says what others are."""
+    keys = {guess.column for guess in roles.values()}
+    for profile in profiles:
+        if profile.name not in keys:
+            _sort_in(profile, target)
 
 
 def _sort_in(profile: Profile, target: Target) -> None:

@@ -13,6 +13,8 @@ from components.config.fetch import fetch_folder
 from components.platforms.fetch.moodle import fetch_moodle
 from components.platforms.fetch.moodle_database import open_moodle
 from components.platforms.fetch.progress import locked
+from components.platforms.fetch.record_store import open_store
+from components.platforms.fetch.statements import fetch_statements
 
 if TYPE_CHECKING:
     from components.config.data import Data
@@ -38,3 +40,7 @@ def fetch_events(data: Data) -> Iterator[str]:
                         yield f"{name:<26} not in this Moodle"
                     else:
                         yield f"{name:<26} {came.new:>9,} new rows, {came.changed:,} changed"
+        else:
+            with open_store(data.fetch) as store:
+                came_in = fetch_statements(store, data.fetch, folder)
+            yield f"{'statements':<26} {came_in:>9,} new"
