@@ -26,6 +26,7 @@ class LogSummary(Contract):
         steps: events per example at some quantiles, e.g. `{"50%": 12}`.
         splits: examples per split and class; the class of a regression is `""`.
         files: rows per table and file.
+        unasked: where outcomes are derived, how many questions have none, by the reason.
         lines: number of lines of text files per table and kind: `rows`, `header`, `blank`,
             `within quotes`.
         passed_over: files that were found and not read, per table, in words.
@@ -51,6 +52,7 @@ class LogSummary(Contract):
     steps: dict[str, int]
     splits: dict[str, dict[str, int]]
     files: dict[str, dict[str, int]]
+    unasked: dict[str, int] = {}
     lines: dict[str, dict[str, int]] = {}
     passed_over: dict[str, str] = {}
     spans: list[str] = []
@@ -72,12 +74,17 @@ class LogSummary(Contract):
         return [
             f"events    {self.events:>12,}   {self.first_event} to {self.last_event}",
             f"outcomes  {self.outcomes:>12,}   as of {self.first_outcome} to {self.last_outcome}",
+            *self._describe_unasked(),
             f"learners  {self.learners:>12,}   with outcomes",
             f"units     {self.units:>12,}   with outcomes",
             f"steps     {steps}",
             f"          {self.cold_starts:,} outcomes ({share:.1%}) have no event before as_of, "
             f"{self.truncated:,} have more than are kept",
         ]
+
+    def _describe_unasked(self) -> list[str]:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in self.unasked.items())
+        return [f"          derived; none for {reasons}"] if reasons else []
 
     def _describe_splits(self) -> list[str]:
         lines = []
