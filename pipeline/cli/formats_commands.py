@@ -14,7 +14,7 @@ def list_() -> None:
     """List the formats of logs that can be read.
 
     Example:
-        mastery formats
+        mastery formats list
     """
     from components.platforms.formats import FORMATS, mapping_of
 
