@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 SHOWN_COLUMNS = 30
 
 _TOLD = {LEARNER: "a learner", UNIT: "a unit", EVENT_TYPE: "a type of event"}
+_ROW = "row number"
 
 Read = Callable[[LogFile, Sequence[str]], Iterator[Chunk | Problem]]
 
@@ -141,7 +142,8 @@ class _Reader:
 
         known = [name for name in self.wanted if name in mapping.columns or name in chunk.header]
         values = self._values_of(records, paths_to(mapping, self.wanted))
-        events = values.select(column_of(mapping, name, self.file.path) for name in known)
+        # Not by `select`, which gives one row for constants alone.
+        events = values.with_columns(column_of(mapping, name, self.file.path) for name in known)
         told = {what: events[name].is_null() for name, what in _TOLD.items() if name in known}
         kept = left.without({f"without {what}": rows for what, rows in told.items()})
 
@@ -155,17 +157,21 @@ class _Reader:
     def _records_of(self, chunk: Chunk) -> pl.DataFrame:
         """Returns the columns of records as text; those that only other files have are empty."""
         frame = as_text(chunk.frame) if chunk.typed else chunk.frame
+        rows = len(chunk.numbers)
         missing = [
-            pl.lit(None, pl.String).alias(name)
+            pl.repeat(None, rows, dtype=pl.String, eager=True).alias(name)
             for name in raw_columns(self.mapping, self.wanted)
             if name not in frame.columns
         ]
-        return frame.with_columns(missing)
+        # A column of every row, for mappings that read nothing of records, only names of files.
+        row = pl.int_range(rows, eager=True).alias(_ROW)
+        return pl.DataFrame([row, *frame.get_columns(), *missing])
 
     def _values_of(self, records: pl.DataFrame, paths: Sequence[str]) -> pl.DataFrame:
         """Returns the values at some paths, those in lookups included."""
-        values = values_at(records, in_record(self.mapping, paths))
-        return self.lookups.add_to(values)
+        own = in_record(self.mapping, paths)
+        values = values_at(records, own).get_columns() if own else []
+        return self.lookups.add_to(pl.DataFrame([records[_ROW], *values]), paths)
 
     def _origin(self, values: pl.DataFrame, column: str, row: int) -> str:
         return origin_of(self.mapping, column, self.file.path, values[row])
