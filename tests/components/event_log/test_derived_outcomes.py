@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,7 +17,7 @@ from components.config import Config
 from components.errors import LogError
 from components.event_log import shuffle
 from components.event_log.known_outcomes import derive_outcomes
-from components.event_log.log import check_log, read_log
+from components.event_log.log import read_log
 from components.example_gen.examples import examples_from_log
 from tests.components.event_log.brute_force import LEARNERS, UNITS, Event, Rules, derive
 
